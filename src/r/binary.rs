@@ -48,7 +48,7 @@ pub enum TargetSystem {
 pub enum BinaryError {
     /// The archive is damaged or not acceptable.
     #[error(transparent)]
-    Archive(OfBinary),
+    Archive(BinaryArchiveError),
     /// DESCRIPTION has no `Built` field.
     #[error(
         "this is a source package; build a binary of it with R CMD INSTALL --build, or add it with rspm add"
@@ -72,7 +72,7 @@ pub enum BinaryError {
     #[error("'{0}' is part of a source package, but DESCRIPTION has a Built field; build the package again")]
     HasSource(String),
     /// A binary for another platform than the requested one.
-    #[error("it is built for R {r} on {system}{arch}, not for {wanted}")]
+    #[error("it is built for R {r} on {system}{arch}, not for {requested}")]
     OtherPlatform {
         /// The minor version of R.
         r: RMinor,
@@ -81,17 +81,17 @@ pub enum BinaryError {
         /// The architecture in parentheses after a space, or empty.
         arch: String,
         /// The requested platform.
-        wanted: Platform,
+        requested: Platform,
     },
     /// A library for another platform.
     #[error(
-        "the library '{path}' is made for {found}, but DESCRIPTION says the package is built for '{built}'"
+        "the library '{path}' is built for {platform}, but DESCRIPTION says the package is built for '{built}'"
     )]
     Library {
         /// Its path within the archive.
         path: String,
         /// The platform of the library.
-        found: String,
+        platform: String,
         /// The platform of `Built`.
         built: String,
     },
@@ -99,21 +99,21 @@ pub enum BinaryError {
 
 /// An [`ArchiveError`] of a binary package: its message names the command that builds binary packages.
 #[derive(Debug)]
-pub struct OfBinary(ArchiveError);
+pub struct BinaryArchiveError(ArchiveError);
 
 impl From<ArchiveError> for BinaryError {
     fn from(error: ArchiveError) -> BinaryError {
-        BinaryError::Archive(OfBinary(error))
+        BinaryError::Archive(BinaryArchiveError(error))
     }
 }
 
-impl fmt::Display for OfBinary {
+impl fmt::Display for BinaryArchiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.to_string().replace("R CMD build", "R CMD INSTALL --build"))
     }
 }
 
-impl std::error::Error for OfBinary {
+impl std::error::Error for BinaryArchiveError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source()
     }
@@ -157,23 +157,24 @@ enum LibraryPlatform {
 /// [`BinaryError`], one variant for each reason.
 pub fn read_info(
     source: impl Read,
-    checked: &PackageArchive,
+    package_archive: &PackageArchive,
     limits: Limits,
 ) -> Result<BinaryInfo, BinaryError> {
-    let built = BuiltPlatform::parse(checked.built.as_ref().ok_or(BinaryError::Source)?)?;
+    let built = BuiltPlatform::parse(package_archive.built.as_ref().ok_or(BinaryError::Source)?)?;
     let mut members = Members::new(source, limits)?;
     let (mut rds, mut libraries) = (None, Vec::new());
     while let Some(member) = members.advance()? {
         let path = member.path()?;
-        let inside = path.strip_prefix(checked.folder.as_str()).unwrap_or(&path).trim_start_matches('/');
+        let inner_path =
+            path.strip_prefix(package_archive.folder.as_str()).unwrap_or(&path).trim_start_matches('/');
         if member.kind != MemberKind::File {
             continue;
         }
-        if inside == "Meta/package.rds" {
+        if inner_path == "Meta/package.rds" {
             rds = Some(members.contents(&member, limits.description)?);
-        } else if inside.starts_with("src/") {
+        } else if inner_path.starts_with("src/") {
             return Err(BinaryError::HasSource(path));
-        } else if is_library(inside) {
+        } else if is_library(inner_path) {
             let mut head = Vec::new();
             while head.len() < HEAD_LEN
                 && let Some(piece) = members.chunk()?
@@ -184,8 +185,8 @@ pub fn read_info(
         }
     }
     let package_rds =
-        rds.ok_or_else(|| BinaryError::Missing(format!("{}/Meta/package.rds", checked.folder)))?;
-    let arch = built.checked_arch(&libraries)?;
+        rds.ok_or_else(|| BinaryError::Missing(format!("{}/Meta/package.rds", package_archive.folder)))?;
+    let arch = built.check_arch(&libraries)?;
     Ok(BinaryInfo { r: built.r, system: built.system, arch, package_rds })
 }
 
@@ -211,28 +212,28 @@ pub fn read_zip(
     limits: Limits,
 ) -> Result<ZipPackage, BinaryError> {
     let zip = Zip::open(file, ZipFormat::Plain, limits)?;
-    let (mut folder, mut raw, mut rds, mut md5) = (None::<String>, None, None, None);
+    let (mut folder, mut description_raw, mut rds, mut md5) = (None::<String>, None, None, None);
     let mut libraries = Vec::new();
     for member in &zip.members {
-        let path = links::checked_path(member.name.as_bytes())?;
+        let path = links::validate_path(member.name.as_bytes())?;
         if member.name.contains('\\') || path != member.name.trim_end_matches('/') {
             return Err(ArchiveError::BadName(member.name.chars().take(200).collect()).into());
         }
-        let (top, inside) = path.split_once('/').unwrap_or((&path, ""));
-        if inside.is_empty() && !member.is_folder() {
+        let (top, inner_path) = path.split_once('/').unwrap_or((&path, ""));
+        if inner_path.is_empty() && !member.is_folder() {
             return Err(ArchiveError::FileAtTop(path).into());
         }
         let first = folder.get_or_insert_with(|| top.to_owned());
         if first != top {
             return Err(ArchiveError::TwoFolders { first: first.clone(), second: top.to_owned() }.into());
         }
-        let target = match inside {
-            "DESCRIPTION" => Some(&mut raw),
+        let target = match inner_path {
+            "DESCRIPTION" => Some(&mut description_raw),
             PACKAGE_RDS => Some(&mut rds),
             "MD5" => Some(&mut md5),
             _ => None,
         };
-        if inside.starts_with("src/") {
+        if inner_path.starts_with("src/") {
             return Err(BinaryError::HasSource(path));
         }
         match target.filter(|_| !member.is_folder()) {
@@ -243,26 +244,28 @@ pub fn read_zip(
                     head.extend_from_slice(&piece[..piece.len().min(HEAD_LEN.saturating_sub(head.len()))]);
                     Ok(())
                 })?;
-                if is_library(inside) {
+                if is_library(inner_path) {
                     libraries.push((path.clone(), library_platform(&head)));
                 }
             }
         }
     }
     let inflated_size = zip.members.iter().map(|member| member.size).sum();
-    let checked =
-        ArchiveContent { folder, raw, has_src: false, readme: None, inflated_size }.into_package(None)?;
-    if let Some(file) =
-        name.filter(|file| (file.package, file.version) != (checked.package(), checked.version()))
+    let package_archive =
+        ArchiveContent { folder, description_raw, has_src: false, readme: None, inflated_size }
+            .into_package(None)?;
+    if let Some(file) = name
+        .filter(|file| (file.package, file.version) != (package_archive.package(), package_archive.version()))
     {
-        let (package, version) = (checked.package().to_owned(), checked.version().to_owned());
+        let (package, version) = (package_archive.package().to_owned(), package_archive.version().to_owned());
         return Err(ArchiveError::OtherFileName { package, version, file: file.name.to_owned() }.into());
     }
-    let built = BuiltPlatform::parse(checked.built.as_ref().ok_or(BinaryError::Source)?)?;
-    let package_rds = rds.ok_or_else(|| BinaryError::Missing(format!("{}/{PACKAGE_RDS}", checked.folder)))?;
-    let arch = built.checked_arch(&libraries)?;
+    let built = BuiltPlatform::parse(package_archive.built.as_ref().ok_or(BinaryError::Source)?)?;
+    let package_rds =
+        rds.ok_or_else(|| BinaryError::Missing(format!("{}/{PACKAGE_RDS}", package_archive.folder)))?;
+    let arch = built.check_arch(&libraries)?;
     let info = BinaryInfo { r: built.r, system: built.system, arch, package_rds };
-    Ok(ZipPackage { archive: checked, info, zip, md5 })
+    Ok(ZipPackage { archive: package_archive, info, zip, md5 })
 }
 
 impl ZipPackage {
@@ -280,15 +283,18 @@ impl ZipPackage {
         options: Options,
     ) -> Result<RewriteOutput, RewriteError> {
         let description = rewrite::description(&self.archive.description_raw, repository)?;
-        let within = |path: &str| format!("{}/{path}", self.archive.folder);
+        let full_path = |path: &str| format!("{}/{path}", self.archive.folder);
         let digest = |bytes: &[u8]| hex::encode(md5::Md5::digest(bytes));
-        let mut replaced =
-            vec![(within("DESCRIPTION"), description.clone()), (within(PACKAGE_RDS), package_rds.to_vec())];
+        let mut replacements = vec![
+            (full_path("DESCRIPTION"), description.clone()),
+            (full_path(PACKAGE_RDS), package_rds.to_vec()),
+        ];
         if let Some(md5) = self.md5.clone() {
-            let md5 = rewrite::fix_md5(md5, "DESCRIPTION", &digest(&description));
-            replaced.push((within("MD5"), rewrite::fix_md5(md5, PACKAGE_RDS, &digest(package_rds))));
+            let md5 = rewrite::replace_checksum(md5, "DESCRIPTION", &digest(&description));
+            replacements
+                .push((full_path("MD5"), rewrite::replace_checksum(md5, PACKAGE_RDS, &digest(package_rds))));
         }
-        zip::copy(file, &self.zip, &replaced, out, options)?;
+        zip::copy(file, &self.zip, &replacements, out, options)?;
         Ok(RewriteOutput { description })
     }
 }
@@ -308,9 +314,9 @@ pub fn check_file<R: Read + Seek>(
     let built = if name.extension == "zip" {
         read_zip(&mut open()?, Some(name), limits)?.archive.built
     } else {
-        let checked = archive::read(open()?, SourceFileName::parse(name.name).ok(), limits)?;
-        read_info(open()?, &checked, limits)?;
-        checked.built
+        let package_archive = archive::read(open()?, SourceFileName::parse(name.name).ok(), limits)?;
+        read_info(open()?, &package_archive, limits)?;
+        package_archive.built
     };
     let built = built.ok_or(BinaryError::Source)?;
     BuiltPlatform::parse(&built)?.check_platform(platform)?;
@@ -321,10 +327,10 @@ pub fn check_file<R: Read + Seek>(
 const HEAD_LEN: usize = 1024;
 
 /// Matches `libs/pkg.so`, `libs/x64/pkg.dll`; not the 32-bit `libs/i386` in Windows binaries before R 4.2.
-fn is_library(inside: &str) -> bool {
-    inside.starts_with("libs/")
-        && !inside.starts_with("libs/i386/")
-        && [".so", ".dylib", ".dll"].iter().any(|end| inside.ends_with(end))
+fn is_library(inner_path: &str) -> bool {
+    inner_path.starts_with("libs/")
+        && !inner_path.starts_with("libs/i386/")
+        && [".so", ".dylib", ".dll"].iter().any(|end| inner_path.ends_with(end))
 }
 
 /// The platform in a `Built` field.
@@ -378,33 +384,33 @@ impl BuiltPlatform {
     ///
     /// # Errors
     /// [`BinaryError::OtherPlatform`].
-    pub fn check_platform(&self, wanted: &Platform) -> Result<(), BinaryError> {
-        let fits = self.r == wanted.r
-            && self.system.runs_on(&wanted.target)
-            && self.arch.is_none_or(|arch| arch == wanted.arch);
-        if fits {
+    pub fn check_platform(&self, requested: &Platform) -> Result<(), BinaryError> {
+        let is_match = self.r == requested.r
+            && self.system.runs_on(&requested.target)
+            && self.arch.is_none_or(|arch| arch == requested.arch);
+        if is_match {
             return Ok(());
         }
         let arch = self.arch.map_or_else(String::new, |arch| format!(" ({arch})"));
-        Err(BinaryError::OtherPlatform { r: self.r, system: self.system, arch, wanted: wanted.clone() })
+        Err(BinaryError::OtherPlatform { r: self.r, system: self.system, arch, requested: requested.clone() })
     }
 
     /// Returns the architecture if the libraries and DESCRIPTION agree on it.
-    fn checked_arch(&self, libraries: &[(String, LibraryPlatform)]) -> Result<Option<Arch>, BinaryError> {
+    fn check_arch(&self, libraries: &[(String, LibraryPlatform)]) -> Result<Option<Arch>, BinaryError> {
         for (path, library) in libraries {
-            let fits = match library {
+            let is_match = match library {
                 LibraryPlatform::For(system, arch) => *system == self.system && Some(*arch) == self.arch,
                 LibraryPlatform::Universal => self.system == TargetSystem::MacOs,
                 LibraryPlatform::Other(_) => false,
             };
-            if !fits {
-                let found = match library {
+            if !is_match {
+                let platform = match library {
                     LibraryPlatform::For(system, arch) => format!("{system} on {arch}"),
                     LibraryPlatform::Universal => "macOS".to_owned(),
-                    LibraryPlatform::Other(what) => (*what).to_owned(),
+                    LibraryPlatform::Other(name) => (*name).to_owned(),
                 };
                 let built = self.platform.clone();
-                return Err(BinaryError::Library { path: path.chars().take(200).collect(), found, built });
+                return Err(BinaryError::Library { path: path.chars().take(200).collect(), platform, built });
             }
         }
         Ok(self.arch)
@@ -414,27 +420,27 @@ impl BuiltPlatform {
 /// Reads the platform from the first bytes of a library: ELF, Mach-O, or Portable Executable.
 fn library_platform(head: &[u8]) -> LibraryPlatform {
     let u16_at = |at: usize| head.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-    let word = |at: usize| head.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    const OTHER: &str = "an architecture that is not supported";
+    let u32_at = |at: usize| head.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    const UNSUPPORTED: &str = "an architecture that is not supported";
     match head {
         [0x7f, b'E', b'L', b'F', 2, 1, ..] => match u16_at(18) {
             Some(62) => LibraryPlatform::For(TargetSystem::Linux, Arch::X86_64),
             Some(183) => LibraryPlatform::For(TargetSystem::Linux, Arch::Arm64),
-            Some(_) | None => LibraryPlatform::Other(OTHER),
+            Some(_) | None => LibraryPlatform::Other(UNSUPPORTED),
         },
-        [0x7f, b'E', b'L', b'F', ..] => LibraryPlatform::Other(OTHER),
-        [0xcf, 0xfa, 0xed, 0xfe, ..] => match word(4) {
+        [0x7f, b'E', b'L', b'F', ..] => LibraryPlatform::Other(UNSUPPORTED),
+        [0xcf, 0xfa, 0xed, 0xfe, ..] => match u32_at(4) {
             Some(0x0100_0007) => LibraryPlatform::For(TargetSystem::MacOs, Arch::X86_64),
             Some(0x0100_000c) => LibraryPlatform::For(TargetSystem::MacOs, Arch::Arm64),
-            Some(_) | None => LibraryPlatform::Other(OTHER),
+            Some(_) | None => LibraryPlatform::Other(UNSUPPORTED),
         },
         [0xca, 0xfe, 0xba, 0xbe, ..] => LibraryPlatform::Universal,
         [b'M', b'Z', ..] => {
-            let header = word(0x3c).and_then(|at| usize::try_from(at).ok()).filter(|at| *at < HEAD_LEN);
+            let header = u32_at(0x3c).and_then(|at| usize::try_from(at).ok()).filter(|at| *at < HEAD_LEN);
             match header.filter(|at| head.get(*at..at + 4) == Some(b"PE\0\0")).and_then(|at| u16_at(at + 4)) {
                 Some(0x8664) => LibraryPlatform::For(TargetSystem::Windows, Arch::X86_64),
                 Some(0xaa64) => LibraryPlatform::For(TargetSystem::Windows, Arch::Arm64),
-                Some(_) | None => LibraryPlatform::Other(OTHER),
+                Some(_) | None => LibraryPlatform::Other(UNSUPPORTED),
             }
         }
         _ => LibraryPlatform::Other("an unknown system"),
@@ -454,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn libraries_have_a_system_and_a_processor() {
+    fn libraries_have_a_system_and_an_architecture() {
         assert_eq!(library_platform(&elf(62)), LibraryPlatform::For(TargetSystem::Linux, Arch::X86_64));
         assert_eq!(library_platform(&elf(183)), LibraryPlatform::For(TargetSystem::Linux, Arch::Arm64));
         assert!(matches!(library_platform(&elf(21)), LibraryPlatform::Other(_)));

@@ -1,5 +1,5 @@
 //! Binaries in the index of another server: which of its records are binaries, the location of their files, and the
-//! records for our own index.
+//! records for the index of this server.
 
 use std::io::Write;
 
@@ -10,8 +10,8 @@ use super::packages::IndexRecord;
 use super::platform::Platform;
 use crate::model::digest::{Md5, Sha256};
 
-/// Fields that locate the file on the other server, or that our record writes itself.
-const LEFT_OUT: [&[u8]; 8] =
+/// Fields that locate the file on the other server, or that are written anew.
+const OMITTED: [&[u8]; 8] =
     [b"File", b"DownloadURL", b"Path", b"RVersion", b"SHA256", b"SHA256sum", b"Filesize", b"Repository"];
 
 /// Which records of an index are binaries.
@@ -38,7 +38,7 @@ pub struct IndexedBinary {
     pub md5: Option<Md5>,
     /// The SHA-256 of the file.
     pub sha256: Option<Sha256>,
-    /// The record for our index.
+    /// The record for the index of this server.
     pub stanza: Vec<u8>,
 }
 
@@ -58,30 +58,31 @@ pub enum FileLocation {
 pub fn indexed_binary(
     record: &IndexRecord<'_>,
     platform: &Platform,
-    which: RecordFilter,
+    filter: RecordFilter,
 ) -> Result<Option<IndexedBinary>, String> {
-    let described = Description::from_bytes(record.stanza).map_err(|error| error.to_string())?;
-    let built = described.built();
-    if record.path.is_some() || (built.is_none() && which == RecordFilter::Built) {
+    let description = Description::from_bytes(record.stanza).map_err(|error| error.to_string())?;
+    let built = description.built();
+    if record.path.is_some() || (built.is_none() && filter == RecordFilter::Built) {
         return Ok(None);
     }
     if let Some(built) = &built {
-        let fits = BuiltPlatform::parse(built).and_then(|built| built.check_platform(platform));
-        fits.map_err(|error| format!("{} {}: {error}", record.package, record.version))?;
+        let result = BuiltPlatform::parse(built).and_then(|built| built.check_platform(platform));
+        result.map_err(|error| format!("{} {}: {error}", record.package, record.version))?;
     }
-    let usual = || format!("{}_{}.{}", record.package, record.version, platform.extension());
-    let next_to_index = || FileLocation::NextToIndex(record.file.map_or_else(usual, str::to_owned));
+    let default_name = || format!("{}_{}.{}", record.package, record.version, platform.extension());
+    let next_to_index = || FileLocation::NextToIndex(record.file.map_or_else(default_name, str::to_owned));
     // A URL of another host is used only with a digest to verify the file against.
-    let elsewhere = described.non_empty("DownloadURL").filter(|url| record.sha256.is_some() && is_plain(url));
-    let mut stanza = copy_fields(record.stanza, &LEFT_OUT);
-    if described.non_empty("Platform").is_none() {
+    let download_url =
+        description.non_empty("DownloadURL").filter(|url| record.sha256.is_some() && is_plain(url));
+    let mut stanza = copy_fields(record.stanza, &OMITTED);
+    if description.non_empty("Platform").is_none() {
         write_platform(&mut stanza, built.as_ref());
     }
     write_file_fields(&mut stanza, platform, record.sha256, record.size);
     Ok(Some(IndexedBinary {
         package: record.package.to_owned(),
         version: record.version.to_owned(),
-        location: elsewhere.map_or_else(next_to_index, |url| FileLocation::Url(url.to_owned())),
+        location: download_url.map_or_else(next_to_index, |url| FileLocation::Url(url.to_owned())),
         size: record.size,
         md5: record.md5,
         sha256: record.sha256,
@@ -99,12 +100,12 @@ pub fn discovered_stanza(
     platform: &Platform,
     (sha256, size): (Sha256, u64),
 ) -> Vec<u8> {
-    let left_out: Vec<&[u8]> =
-        LEFT_OUT.iter().chain(&[&b"MD5sum"[..], b"Built", b"Platform"]).copied().collect();
+    let omitted: Vec<&[u8]> =
+        OMITTED.iter().chain(&[&b"MD5sum"[..], b"Built", b"Platform"]).copied().collect();
     let minimal = || format!("Package: {package}\nVersion: {version}\n").into_bytes();
-    let mut stanza = source.map_or_else(minimal, |source| copy_fields(source, &left_out));
+    let mut stanza = source.map_or_else(minimal, |source| copy_fields(source, &omitted));
     // One line of a parsed DESCRIPTION: it cannot begin another field.
-    dcf::write_field(&mut stanza, "Built", built).expect("a Vec takes every write");
+    dcf::write_field(&mut stanza, "Built", built).expect("writing to a Vec succeeds");
     let parsed = Description::from_bytes(format!("Built: {built}").as_bytes()).ok();
     write_platform(&mut stanza, parsed.and_then(|parsed| parsed.built()).as_ref());
     write_file_fields(&mut stanza, platform, Some(sha256), Some(size));
@@ -125,21 +126,21 @@ pub fn with_file(stanza: &[u8], name: &str) -> Vec<u8> {
         if out.last() != Some(&b'\n') {
             out.push(b'\n');
         }
-        dcf::write_field(&mut out, "File", name).expect("a Vec takes every write");
+        dcf::write_field(&mut out, "File", name).expect("writing to a Vec succeeds");
     }
     out
 }
 
 fn write_platform(stanza: &mut Vec<u8>, built: Option<&Built>) {
     if let Some(built) = built.filter(|built| !built.platform.is_empty()) {
-        dcf::write_field(stanza, "Platform", &built.platform).expect("a Vec takes every write");
+        dcf::write_field(stanza, "Platform", &built.platform).expect("writing to a Vec succeeds");
     }
 }
 
 fn write_file_fields(stanza: &mut Vec<u8>, platform: &Platform, sha256: Option<Sha256>, size: Option<u64>) {
     let mut line = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            writeln!(stanza, "{name}: {value}").expect("a Vec takes every write");
+            writeln!(stanza, "{name}: {value}").expect("writing to a Vec succeeds");
         }
     };
     line("RVersion", Some(platform.r.to_string()));
@@ -147,11 +148,11 @@ fn write_file_fields(stanza: &mut Vec<u8>, platform: &Platform, sha256: Option<S
     line("Filesize", size.map(|size| size.to_string()));
 }
 
-/// Copies the fields of a record unchanged, except those left out.
-fn copy_fields(stanza: &[u8], left_out: &[&[u8]]) -> Vec<u8> {
+/// Copies the fields of a record unchanged, except those in `omitted`.
+fn copy_fields(stanza: &[u8], omitted: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::with_capacity(stanza.len() + 120);
     for field in dcf::records(stanza).filter_map(Result::ok).take(1).flat_map(|record| record.fields) {
-        if !left_out.contains(&field.tag) {
+        if !omitted.contains(&field.tag) {
             out.extend_from_slice(&stanza[field.start..field.end]);
             out.push(b'\n');
         }
@@ -162,11 +163,14 @@ fn copy_fields(stanza: &[u8], left_out: &[&[u8]]) -> Vec<u8> {
 /// Whether a URL has no user, no query and nothing to be encoded.
 fn is_plain(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/:%".contains(&b);
+    let is_plain_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/:%".contains(&b);
     url.len() <= 1024
         && rest.is_some_and(|rest| {
             let file = rest.rsplit_once('/').map(|(_, file)| file).unwrap_or_default();
-            rest.bytes().all(plain) && !file.is_empty() && !rest.contains("//") && !rest.contains("..")
+            rest.bytes().all(is_plain_byte)
+                && !file.is_empty()
+                && !rest.contains("//")
+                && !rest.contains("..")
         })
 }
 
@@ -175,22 +179,22 @@ mod tests {
     use super::*;
     use crate::r::packages;
 
-    fn read(text: &str, tag: &str, which: RecordFilter) -> Result<Option<IndexedBinary>, String> {
+    fn read(text: &str, tag: &str, filter: RecordFilter) -> Result<Option<IndexedBinary>, String> {
         let record = packages::records(text.as_bytes()).next().expect("a record").expect("a good one");
-        indexed_binary(&record, &Platform::parse(tag).expect("a tag"), which)
+        indexed_binary(&record, &Platform::parse(tag).expect("a tag"), filter)
     }
 
     #[test]
     fn a_record_of_windows_is_a_binary_with_a_version_of_r() {
-        let found = read(
+        let binary = read(
             "Package: glue\nVersion: 1.8.0\nDepends: R (>= 3.6)\nArchs: x64\n",
             "4.5-win",
             RecordFilter::All,
         );
-        let found = found.expect("fits").expect("a binary");
-        assert_eq!(found.location, FileLocation::NextToIndex("glue_1.8.0.zip".to_owned()));
+        let binary = binary.expect("fits").expect("a binary");
+        assert_eq!(binary.location, FileLocation::NextToIndex("glue_1.8.0.zip".to_owned()));
         let text = "Package: glue\nVersion: 1.8.0\nDepends: R (>= 3.6)\nArchs: x64\nRVersion: 4.5\n";
-        assert_eq!(String::from_utf8_lossy(&found.stanza), text);
+        assert_eq!(String::from_utf8_lossy(&binary.stanza), text);
     }
 
     #[test]
@@ -212,10 +216,10 @@ mod tests {
         };
         let digest = format!("SHA256: {sha256}\n");
         let url = "https://h.example/a/askpass_1.2.1_b1.tar.gz";
-        let found = arm(url, &digest);
-        assert_eq!((found.location.clone(), found.size), (FileLocation::Url(url.to_owned()), Some(25094)));
+        let binary = arm(url, &digest);
+        assert_eq!((binary.location.clone(), binary.size), (FileLocation::Url(url.to_owned()), Some(25094)));
         assert_eq!(
-            String::from_utf8_lossy(&found.stanza),
+            String::from_utf8_lossy(&binary.stanza),
             format!(
                 "Package: askpass\nVersion: 1.2.1\nBuilt: R 4.5.0; aarch64-unknown-linux-gnu; 2025-03-16 08:56:32 UTC; \
                  unix\nPlatform: aarch64-unknown-linux-gnu\nRVersion: 4.5\nSHA256: {sha256}\nFilesize: 25094\n"
@@ -235,30 +239,31 @@ mod tests {
         let source = &b"Package: a1\nVersion: 1.0\nImports: b2\nMD5sum: 00\nNeedsCompilation: no"[..];
         let platform = Platform::parse("4.5-noble").expect("a tag");
         let built = "R 4.5.0; x86_64-pc-linux-gnu; 2026-01-01; unix";
-        let of = |source| {
+        let discover = |source| {
             let stanza = discovered_stanza(source, ("a1", "1.0"), built, &platform, (Sha256([1; 32]), 77));
             String::from_utf8(stanza).expect("text")
         };
-        let facts = format!(
+        let added_fields = format!(
             "Built: {built}\nPlatform: x86_64-pc-linux-gnu\nRVersion: 4.5\nSHA256: {}\nFilesize: 77\n",
             "01".repeat(32)
         );
-        let whole = format!("Package: a1\nVersion: 1.0\nImports: b2\nNeedsCompilation: no\n{facts}");
-        assert_eq!(of(Some(source)), whole);
-        assert_eq!(of(None), format!("Package: a1\nVersion: 1.0\n{facts}"));
+        let expected =
+            format!("Package: a1\nVersion: 1.0\nImports: b2\nNeedsCompilation: no\n{added_fields}");
+        assert_eq!(discover(Some(source)), expected);
+        assert_eq!(discover(None), format!("Package: a1\nVersion: 1.0\n{added_fields}"));
     }
 
     #[test]
     fn a_record_with_a_platform_names_its_file() {
-        let with =
+        let add_file =
             |stanza: &str| String::from_utf8(with_file(stanza.as_bytes(), "a1_1.0.tar.gz")).expect("text");
         let platform = "Package: a1\nVersion: 1.0\nPlatform: x86_64-pc-linux-gnu";
-        assert_eq!(with(platform), format!("{platform}\nFile: a1_1.0.tar.gz\n"));
-        assert_eq!(with(&format!("{platform}\n")), format!("{platform}\nFile: a1_1.0.tar.gz\n"));
+        assert_eq!(add_file(platform), format!("{platform}\nFile: a1_1.0.tar.gz\n"));
+        assert_eq!(add_file(&format!("{platform}\n")), format!("{platform}\nFile: a1_1.0.tar.gz\n"));
         let record = format!("{platform}\nFile: own.tar.gz\n");
-        assert_eq!(with(&record), record);
+        assert_eq!(add_file(&record), record);
         let pure = "Package: a1\nVersion: 1.0\nBuilt: R 4.5.0; ; 2026-01-01; unix\n";
-        assert_eq!(with(pure), pure, "treated as a source, whose name is correct");
+        assert_eq!(add_file(pure), pure, "treated as a source, whose name is correct");
     }
 
     #[test]

@@ -10,24 +10,26 @@ use crate::model::time::Day;
 /// that locate the file (`Path`, `File`) are left out.
 #[must_use]
 pub fn record(stanza: &[u8], description: Option<&[u8]>, published: Option<Day>) -> Vec<u8> {
-    const LEFT_OUT: [&[u8]; 2] = [b"Path", b"File"];
+    const OMITTED: [&[u8]; 2] = [b"Path", b"File"];
     let index = dcf::records(stanza).next().and_then(Result::ok);
     let fields = index.into_iter().flat_map(|record| record.fields);
     let mut out = Vec::with_capacity(stanza.len() + description.map_or(0, <[u8]>::len) + 24);
-    let mut tags: Vec<&[u8]> = LEFT_OUT.to_vec();
-    for field in fields.filter(|field| !LEFT_OUT.contains(&field.tag)) {
+    let mut tags: Vec<&[u8]> = OMITTED.to_vec();
+    for field in fields.filter(|field| !OMITTED.contains(&field.tag)) {
         copy(&mut out, &stanza[field.start..field.end]);
         tags.push(field.tag);
     }
-    let described = description.and_then(|text| Some((text, dcf::description(text).ok()?.fields)));
-    for (text, field) in described.iter().flat_map(|(text, fields)| fields.iter().map(move |f| (*text, f))) {
+    let description_fields = description.and_then(|text| Some((text, dcf::description(text).ok()?.fields)));
+    for (text, field) in
+        description_fields.iter().flat_map(|(text, fields)| fields.iter().map(move |f| (*text, f)))
+    {
         if !tags.contains(&field.tag) && field.tag.iter().all(u8::is_ascii_graphic) {
             copy(&mut out, &text[field.start..field.end]);
             tags.push(field.tag);
         }
     }
     if let Some(day) = published.filter(|_| !tags.contains(&&b"Published"[..])) {
-        writeln!(out, "Published: {day}").expect("a Vec takes every write");
+        writeln!(out, "Published: {day}").expect("writing to a Vec succeeds");
     }
     out
 }

@@ -168,19 +168,19 @@ pub fn description(text: &[u8]) -> Result<Record<'_>, DcfError> {
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     text: &'a [u8],
-    at: usize,
+    position: usize,
     line: usize,
     mode: Mode,
 }
 
 impl<'a> Records<'a> {
     fn new(text: &'a [u8], mode: Mode) -> Records<'a> {
-        let at = if text.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        Records { text, at, line: 0, mode }
+        let position = if text.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        Records { text, position, line: 0, mode }
     }
 
     fn fail(&mut self, error: DcfError) -> Option<Result<Record<'a>, DcfError>> {
-        self.at = self.text.len();
+        self.position = self.text.len();
         Some(Err(error))
     }
 }
@@ -191,35 +191,35 @@ impl<'a> Iterator for Records<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let text = self.text;
         let mut fields: Vec<Field<'a>> = Vec::with_capacity(16);
-        // Offsets: of the record, of the open field's value, and of the end of its last line so far.
-        let (mut begin, mut value, mut end) = (self.at, self.at, self.at);
-        // Lenient only: how many fields the first record had, and whether the open field is ignored.
-        let (mut settled, mut passing) = (0, false);
-        while self.at < text.len() {
-            let start = self.at;
+        // Offsets of the record, of the value of the open field, and of the end of its last line so far.
+        let (mut record_start, mut value_start, mut end) = (self.position, self.position, self.position);
+        // Lenient only: the number of fields before the last blank line, and whether the open field is ignored.
+        let (mut fields_before_blank, mut is_ignored) = (0, false);
+        while self.position < text.len() {
+            let start = self.position;
             let (line, rest) = split_line(&text[start..]);
-            self.at = text.len() - rest.len();
+            self.position = text.len() - rest.len();
             self.line += 1;
             if line.contains(&0) {
                 return self.fail(DcfError::Zero { line: self.line });
             }
-            let blank = is_empty(line);
-            if blank && fields.is_empty() {
+            let is_blank_line = is_empty(line);
+            if is_blank_line && fields.is_empty() {
                 continue;
             }
-            if blank {
+            if is_blank_line {
                 match self.mode {
                     Mode::Strict => break,
-                    Mode::Lenient => settled = fields.len(),
+                    Mode::Lenient => fields_before_blank = fields.len(),
                 }
                 continue;
             }
             if is_blank(&line[0]) {
                 match (fields.last_mut(), self.mode) {
-                    (Some(_), _) if passing => {}
-                    (Some(open), _) => {
+                    (Some(_), _) if is_ignored => {}
+                    (Some(open_field), _) => {
                         end = start + line.len();
-                        (open.value, open.end) = (Value(&text[value..end]), end);
+                        (open_field.value, open_field.end) = (Value(&text[value_start..end]), end);
                     }
                     (None, Mode::Strict) => return self.fail(DcfError::Continuation { line: self.line }),
                     (None, Mode::Lenient) => {}
@@ -229,29 +229,30 @@ impl<'a> Iterator for Records<'a> {
             match line.iter().position(|&b| b == b':') {
                 Some(colon) if colon > 0 => {
                     let tag = trim(&line[..colon]);
-                    passing = fields[..settled].iter().any(|f| f.tag == tag);
-                    if passing {
+                    is_ignored = fields[..fields_before_blank].iter().any(|f| f.tag == tag);
+                    if is_ignored {
                         continue;
                     }
                     if fields.len() == MAX_FIELDS {
                         return self.fail(DcfError::TooManyFields { line: self.line });
                     }
                     if fields.is_empty() {
-                        begin = start;
+                        record_start = start;
                     }
-                    value = start + colon + 1;
+                    value_start = start + colon + 1;
                     end = start + line.len();
-                    let (value, line) = (Value(&text[value..end]), self.line);
+                    let (value, line) = (Value(&text[value_start..end]), self.line);
                     fields.push(Field { tag, value, line, start, end });
                 }
-                _ if self.mode == Mode::Lenient => passing = true,
+                _ if self.mode == Mode::Lenient => is_ignored = true,
                 _ => {
                     let text = String::from_utf8_lossy(&line[..line.len().min(60)]).into_owned();
                     return self.fail(DcfError::NoTag { line: self.line, text });
                 }
             }
         }
-        (!fields.is_empty()).then(|| Ok(Record { raw: &text[begin..end], offset: begin, fields }))
+        (!fields.is_empty())
+            .then(|| Ok(Record { raw: &text[record_start..end], offset: record_start, fields }))
     }
 }
 
@@ -290,8 +291,9 @@ fn trim(line: &[u8]) -> &[u8] {
     &line[..line.len() - line.iter().rev().take_while(|b| is_blank(b)).count()]
 }
 
-/// The line width of `write.dcf` in characters, and the indent of continuation lines, which count without it.
+/// The line width of `write.dcf` in characters.
 const LINE_WIDTH: usize = 72;
+/// The indent of continuation lines in characters; their width counts without it.
 const INDENT: usize = 8;
 
 /// Writes `tag: value` folded as `write.dcf` does, with a line end. Lines break only at white space, which is not
@@ -303,16 +305,16 @@ pub fn write_field(out: &mut impl Write, tag: &str, value: &str) -> io::Result<(
     write!(out, "{tag}:")?;
     let mut column = tag.chars().count() + 1;
     let mut limit = LINE_WIDTH;
-    let mut sentence = false;
-    let mut pause = false;
+    let mut after_sentence = false;
+    let mut has_second_blank = false;
     for word in value.split([' ', '\t', '\n', '\r']) {
         if word.is_empty() {
             // R keeps the second blank after the end of a sentence, unless the line breaks there.
-            pause |= sentence;
-            sentence = false;
+            has_second_blank |= after_sentence;
+            after_sentence = false;
             continue;
         }
-        let gap = 1 + usize::from(pause);
+        let gap = 1 + usize::from(has_second_blank);
         let width = word.chars().count();
         // A full stop alone on a line would be read as an empty line.
         if column + gap + width < limit || word == "." {
@@ -323,8 +325,8 @@ pub fn write_field(out: &mut impl Write, tag: &str, value: &str) -> io::Result<(
             (column, limit) = (width, LINE_WIDTH - INDENT);
         }
         out.write_all(word.as_bytes())?;
-        pause = false;
-        sentence = ends_sentence(word);
+        has_second_blank = false;
+        after_sentence = ends_sentence(word);
     }
     out.write_all(b"\n")
 }
@@ -339,36 +341,36 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn one(text: &[u8]) -> Record<'_> {
-        let mut all = records(text);
-        let record = all.next().expect("a record").expect("good DCF");
-        assert_eq!(all.next(), None);
+    fn only_record(text: &[u8]) -> Record<'_> {
+        let mut parsed = records(text);
+        let record = parsed.next().expect("a record").expect("good DCF");
+        assert_eq!(parsed.next(), None);
         record
     }
 
-    fn folded(text: &[u8], tag: &str) -> String {
-        String::from_utf8(one(text).get(tag).expect("the tag").fold().into_owned()).expect("UTF-8")
+    fn fold_field(text: &[u8], tag: &str) -> String {
+        String::from_utf8(only_record(text).get(tag).expect("the tag").fold().into_owned()).expect("UTF-8")
     }
 
     #[test]
     fn values_are_trimmed_and_a_blank_after_the_colon_is_optional() {
-        assert_eq!(folded(b"A:  x y \t\nB:z\nC:\n", "A"), "x y");
-        assert_eq!(folded(b"A:  x y \t\nB:z\nC:\n", "B"), "z");
-        assert_eq!(folded(b"A:  x y \t\nB:z\nC:\n", "C"), "");
-        assert_eq!(folded(b"Version : 1\n", "Version"), "1");
-        assert_eq!(folded(b"URL: http://x:80/\n", "URL"), "http://x:80/");
+        assert_eq!(fold_field(b"A:  x y \t\nB:z\nC:\n", "A"), "x y");
+        assert_eq!(fold_field(b"A:  x y \t\nB:z\nC:\n", "B"), "z");
+        assert_eq!(fold_field(b"A:  x y \t\nB:z\nC:\n", "C"), "");
+        assert_eq!(fold_field(b"Version : 1\n", "Version"), "1");
+        assert_eq!(fold_field(b"URL: http://x:80/\n", "URL"), "http://x:80/");
     }
 
     #[test]
     fn continuations_are_joined_and_a_dot_is_an_empty_line() {
-        assert_eq!(folded(b"A: x\n  y\n .\n\t. \n  z  \n .a\n", "A"), "x\ny\n\n\nz\n.a");
-        assert_eq!(folded(b"A:\n  y\n", "A"), "y");
-        assert_eq!(folded(b"A:\n .\n .\n  y\n .\n", "A"), "\n\ny");
+        assert_eq!(fold_field(b"A: x\n  y\n .\n\t. \n  z  \n .a\n", "A"), "x\ny\n\n\nz\n.a");
+        assert_eq!(fold_field(b"A:\n  y\n", "A"), "y");
+        assert_eq!(fold_field(b"A:\n .\n .\n  y\n .\n", "A"), "\n\ny");
     }
 
     #[test]
     fn fields_with_meaningful_white_space_can_be_kept() {
-        let record = one(b"Author:  a\n   b  \n .\n  c\nBuilt:\n  y\n");
+        let record = only_record(b"Author:  a\n   b  \n .\n  c\nBuilt:\n  y\n");
         assert_eq!(
             record.get("Author").map(|v| v.keep_white().into_owned()),
             Some(b"a\n   b  \n\n  c".to_vec())
@@ -380,14 +382,14 @@ mod tests {
     fn line_ends_may_be_lf_crlf_or_cr_and_a_byte_order_mark_is_skipped() {
         for text in [&b"A: 1\r\n b\r\nB: 2\r\n\r\n"[..], b"A: 1\r b\rB: 2\r\r", b"\xef\xbb\xbfA: 1\n b\nB: 2"]
         {
-            assert_eq!(folded(text, "A"), "1\nb");
-            assert_eq!(folded(text, "B"), "2");
+            assert_eq!(fold_field(text, "A"), "1\nb");
+            assert_eq!(fold_field(text, "B"), "2");
         }
     }
 
     #[test]
-    fn the_last_of_duplicate_tags_wins_and_all_are_kept_in_order() {
-        let record = one(b"A: 1\nB: 2\nA: 3\n");
+    fn the_last_of_duplicate_tags_applies_and_all_are_listed_in_order() {
+        let record = only_record(b"A: 1\nB: 2\nA: 3\n");
         assert_eq!(record.get("A").map(|v| v.raw()), Some(&b" 3"[..]));
         assert_eq!(record.fields.iter().map(|f| f.tag).collect::<Vec<_>>(), [b"A", b"B", b"A"]);
         assert_eq!(record.get("a"), None, "case matters");
@@ -396,21 +398,21 @@ mod tests {
     #[test]
     fn lines_of_blanks_end_a_record_and_bytes_of_records_are_exact() {
         let text = b"\n \nA: 1\n  x\nX-Odd: \xff\n \t\n\nA: 2\r\nB: 3";
-        let all: Vec<_> = records(text).map(|r| r.expect("good DCF")).collect();
+        let parsed: Vec<_> = records(text).map(|r| r.expect("good DCF")).collect();
         assert_eq!(
-            all.iter().map(|r| r.raw).collect::<Vec<_>>(),
+            parsed.iter().map(|r| r.raw).collect::<Vec<_>>(),
             [&b"A: 1\n  x\nX-Odd: \xff"[..], b"A: 2\r\nB: 3"]
         );
-        assert_eq!(&text[all[1].offset..], all[1].raw);
-        assert_eq!(all[1].fields[1].line, 9);
+        assert_eq!(&text[parsed[1].offset..], parsed[1].raw);
+        assert_eq!(parsed[1].fields[1].line, 9);
     }
 
     #[test]
     fn errors_name_the_line_and_end_the_text() {
         let error = |text: &'static [u8]| {
-            let mut all = records(text);
-            let error = all.find_map(Result::err);
-            assert_eq!(all.next(), None);
+            let mut parsed = records(text);
+            let error = parsed.find_map(Result::err);
+            assert_eq!(parsed.next(), None);
             error.map(|e| e.to_string()).unwrap_or_default()
         };
         assert!(
@@ -440,11 +442,11 @@ mod tests {
     fn long_values_are_folded_between_words() {
         let mut out = Vec::new();
         let value = "R (>= 3.5), ".repeat(12);
-        write_field(&mut out, "Depends", value.trim()).expect("a Vec takes it");
+        write_field(&mut out, "Depends", value.trim()).expect("writing to a Vec succeeds");
         let text = String::from_utf8(out).expect("UTF-8");
         assert!(text.lines().all(|l| l.len() < 72) && text.lines().count() == 3, "{text}");
         assert!(text.lines().skip(1).all(|l| l.starts_with("        ")), "{text}");
-        assert_eq!(folded(text.as_bytes(), "Depends").replace('\n', " "), value.trim());
+        assert_eq!(fold_field(text.as_bytes(), "Depends").replace('\n', " "), value.trim());
     }
 
     #[test]
@@ -477,11 +479,11 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(value in "[a-z.?!)( ]{0,200}") {
             let mut out = Vec::new();
-            write_field(&mut out, "Title", &value).expect("a Vec takes it");
+            write_field(&mut out, "Title", &value).expect("writing to a Vec succeeds");
             let words = |s: &str| s.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
             // A lone dot that folding puts on a line of its own reads as an empty line, in R and here.
             prop_assume!(!value.split_whitespace().any(|w| w == "."));
-            prop_assert_eq!(words(&folded(&out, "Title")), words(&value));
+            prop_assert_eq!(words(&fold_field(&out, "Title")), words(&value));
         }
     }
 }

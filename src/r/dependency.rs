@@ -86,8 +86,8 @@ impl Operator {
         }
     }
 
-    /// The number in the public API's `links[].operator`: 0 to 4 as the original uses them; `!=`, for which no number
-    /// is known, is 5.
+    /// The number in the public API's `links[].operator`: 0 to 4 as in Posit Package Manager; `!=`, for which no
+    /// number is known, is 5.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -217,9 +217,9 @@ mod tests {
             (">", Operator::Greater),
         ] {
             let item = format!("a1 ({text} 1.0)");
-            let found = parse_list(&item).next().and_then(|d| d.requirement).expect("a requirement");
-            assert_eq!((found.operator, found.version), (operator, "1.0"));
-            assert_eq!(found.operator.as_str(), text);
+            let requirement = parse_list(&item).next().and_then(|d| d.requirement).expect("a requirement");
+            assert_eq!((requirement.operator, requirement.version), (operator, "1.0"));
+            assert_eq!(requirement.operator.as_str(), text);
         }
     }
 
@@ -230,10 +230,10 @@ mod tests {
 
     #[test]
     fn all_requirements_on_r_apply_and_svn_revisions_are_ignored() {
-        let all: Vec<_> = r_requirements("R (>= 2.10), methods, R (< 4.0), R (>= r56550)").collect();
-        assert_eq!(all.len(), 3);
-        assert!(all.iter().all(|r| r.is_met_by("3.6.1")));
-        assert!(!all.iter().all(|r| r.is_met_by("4.2.2")));
+        let requirements: Vec<_> = r_requirements("R (>= 2.10), methods, R (< 4.0), R (>= r56550)").collect();
+        assert_eq!(requirements.len(), 3);
+        assert!(requirements.iter().all(|r| r.is_met_by("3.6.1")));
+        assert!(!requirements.iter().all(|r| r.is_met_by("4.2.2")));
     }
 
     proptest! {

@@ -39,15 +39,15 @@ impl Description {
     /// A zero byte, or too many fields: not a DESCRIPTION.
     pub fn from_bytes(bytes: &[u8]) -> Result<Description, DcfError> {
         let record = dcf::description(bytes)?;
-        let declared = record.get("Encoding").map(|v| String::from_utf8_lossy(&v.fold()).into_owned());
+        let encoding_name = record.get("Encoding").map(|v| String::from_utf8_lossy(&v.fold()).into_owned());
         let fields = record
             .fields
             .iter()
             .map(|field| {
                 let tag = String::from_utf8_lossy(field.tag).into_owned();
-                let keep = dcf::KEEP_WHITE.contains(&tag.as_str());
-                let value = if keep { field.value.keep_white() } else { field.value.fold() };
-                let value = encoding::decode(&value, declared.as_deref()).into_owned();
+                let keeps_white = dcf::KEEP_WHITE.contains(&tag.as_str());
+                let value = if keeps_white { field.value.keep_white() } else { field.value.fold() };
+                let value = encoding::decode(&value, encoding_name.as_deref()).into_owned();
                 (tag, value)
             })
             .collect();
@@ -148,7 +148,7 @@ pub fn metadata_stanza(description: &Description) -> Vec<u8> {
 fn stanza(description: &Description, md5: Option<Md5>, needs_compilation: Option<bool>) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     let mut write = |tag: &str, value: &str| {
-        dcf::write_field(&mut out, tag, value).expect("a Vec takes every write");
+        dcf::write_field(&mut out, tag, value).expect("writing to a Vec succeeds");
     };
     // The last two, `MD5sum` and `NeedsCompilation`, are not taken from DESCRIPTION.
     for &tag in &SOURCE_FIELDS[..SOURCE_FIELDS.len() - 2] {
@@ -161,8 +161,8 @@ fn stanza(description: &Description, md5: Option<Md5>, needs_compilation: Option
     if let Some(md5) = md5 {
         write("MD5sum", &md5.to_string());
     }
-    if let Some(needed) = needs_compilation {
-        write("NeedsCompilation", if needed { "yes" } else { "no" });
+    if let Some(is_needed) = needs_compilation {
+        write("NeedsCompilation", if is_needed { "yes" } else { "no" });
     }
     if let Some(value) = description.non_empty("SystemRequirements") {
         write("SystemRequirements", value);
@@ -174,7 +174,7 @@ fn stanza(description: &Description, md5: Option<Md5>, needs_compilation: Option
 /// and the minor version of R.
 pub fn write_built_fields(stanza: &mut Vec<u8>, built: &Built, r: super::version::RMinor) {
     let mut write = |tag: &str, value: &str| {
-        dcf::write_field(stanza, tag, value).expect("a Vec takes every write");
+        dcf::write_field(stanza, tag, value).expect("writing to a Vec succeeds");
     };
     write("Built", &built.to_string());
     if !built.platform.is_empty() {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_decoded_and_the_last_duplicate_wins() {
+    fn fields_are_decoded_and_the_last_duplicate_applies() {
         let d = read(b"Package: a1\nAuthor: Fran\xe7ois\n   and me\nEncoding: latin1\nTitle: x\nTitle: y\n");
         assert_eq!(d.get("Author"), Some("François\n   and me"));
         assert_eq!(d.get("Title"), Some("y"));
@@ -247,7 +247,7 @@ mod tests {
             b"Package: a1\nVersion: 1.0\nDepends: x,\n  MD5sum: 00,\n .\n y\nLicense: a\n  File: ../z\n",
         );
         let text = index_stanza(&d, Md5([1; 16]), Sha256([2; 32]), 1, false);
-        let all: Vec<_> = dcf::records(&text).map(|r| r.expect("good DCF")).collect();
-        assert_eq!((all.len(), all[0].fields.len()), (1, 8));
+        let records: Vec<_> = dcf::records(&text).map(|r| r.expect("good DCF")).collect();
+        assert_eq!((records.len(), records[0].fields.len()), (1, 8));
     }
 }

@@ -32,22 +32,25 @@ pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
 /// More than half of the records are invalid, or the text is not DCF.
 pub fn records<'a>(text: &'a [u8], warnings: &mut Vec<String>) -> Result<Vec<IndexRecord<'a>>, String> {
     let mut valid = Vec::new();
-    let (mut bad, mut first_bad) = (0_usize, None);
+    let (mut invalid_count, mut first_error) = (0_usize, None);
     for record in packages::records(text) {
         match record {
             Ok(record) => valid.push(record),
             Err(error @ packages::IndexError::Dcf(_)) => return Err(error.to_string()),
             Err(error) => {
-                bad += 1;
-                first_bad.get_or_insert(error);
+                invalid_count += 1;
+                first_error.get_or_insert(error);
             }
         }
     }
-    if let Some(first) = first_bad {
-        if bad > valid.len() {
-            return Err(format!("{bad} of {} records are invalid: {first}", bad + valid.len()));
+    if let Some(first) = first_error {
+        if invalid_count > valid.len() {
+            return Err(format!(
+                "{invalid_count} of {} records are invalid: {first}",
+                invalid_count + valid.len()
+            ));
         }
-        warnings.push(format!("skipped {bad} invalid records of the index: {first}"));
+        warnings.push(format!("skipped {invalid_count} invalid records of the index: {first}"));
     }
     Ok(valid)
 }

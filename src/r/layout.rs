@@ -7,8 +7,9 @@ use super::platform::{Arch, Platform};
 use super::version::RMinor;
 use crate::model::digest::Sha256;
 
-/// Longest path, and longest segment of one, in bytes: the limits of file systems and object stores.
+/// Maximum length of a path in bytes: the limit of object stores.
 const MAX_PATH: usize = 1024;
+/// Maximum length of a segment in bytes: the limit of file systems.
 const MAX_SEGMENT: usize = 255;
 
 /// Why a path is not a path of a repository.
@@ -20,7 +21,7 @@ pub enum BadPath {
     /// Well formed, but with no meaning.
     #[error(
         "'{0}' is not a repository path; expected one of: src/contrib, bin/windows/contrib/X.Y, \
-         bin/macosx[/build]/contrib/X.Y, bin/linux/X.Y-{{distribution}}/contrib/X.Y, \
+         bin/macosx[/flavour]/contrib/X.Y, bin/linux/X.Y-{{distribution}}/contrib/X.Y, \
          bin/linux/{{distribution}}-{{architecture}}/X.Y/src/contrib, builds/{{platform}}/{{sha256}}, \
          web/packages/packages.rds"
     )]
@@ -150,7 +151,7 @@ pub struct PackageFile<'a> {
     pub name: &'a str,
     /// Before the first `_`.
     pub package: &'a str,
-    /// The part between them; old archives have versions that R no longer accepts.
+    /// Between that `_` and the extension; old archives have versions that R no longer accepts.
     pub version: &'a str,
     /// `tar.gz`, `tar.bz2`, `tar.xz`, `tar.zst`, `tgz` or `zip`.
     pub extension: &'a str,
@@ -177,9 +178,9 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
             return LinuxPlatform::parse_index(name, r, file).ok_or_else(unknown);
         }
         ["bin", "linux", name, r, "src", "contrib", ..] => {
-            let build = LinuxPlatform::parse(name, r).ok_or_else(unknown)?;
+            let platform = LinuxPlatform::parse(name, r).ok_or_else(unknown)?;
             let path = parse(&segments[4..].join("/")).map_err(|_| unknown())?;
-            return Ok(RPath::Linux { platform: build, path: Box::new(path) });
+            return Ok(RPath::Linux { platform, path: Box::new(path) });
         }
         ["bin", "windows", "contrib", r, rest @ ..] => {
             (Tree::Windows { r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
@@ -187,13 +188,13 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
         ["bin", "macosx", "contrib", r, rest @ ..] => {
             (Tree::MacOs { flavour: None, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
         }
-        ["bin", "macosx", build, "contrib", r, rest @ ..] => {
-            let build = Some(Segment((*build).to_owned()));
-            (Tree::MacOs { flavour: build, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
+        ["bin", "macosx", flavour, "contrib", r, rest @ ..] => {
+            let flavour = Some(Segment((*flavour).to_owned()));
+            (Tree::MacOs { flavour, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
         }
         _ => return Err(unknown()),
     };
-    let found = match (tree, rest) {
+    let parsed = match (tree, rest) {
         (tree, [file]) => match IndexFormat::parse(file) {
             Some(format) => Some(RPath::Index { tree, format }),
             None => FileName::parse(file).map(|file| RPath::File { tree, file }),
@@ -210,14 +211,14 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
         },
         (Tree::Source | Tree::Windows { .. } | Tree::MacOs { .. }, _) => None,
     };
-    found.ok_or_else(unknown)
+    parsed.ok_or_else(unknown)
 }
 
 /// Parses the parts of a binary's own path, each in its canonical spelling only.
 fn parse_binary(platform: &str, sha256: &str, file: &str) -> Option<RPath> {
-    let known = Platform::parse(platform).filter(|parsed| parsed.to_string() == platform)?;
+    let parsed = Platform::parse(platform).filter(|parsed| parsed.to_string() == platform)?;
     let digest: Sha256 = sha256.parse().ok().filter(|digest: &Sha256| digest.to_string() == sha256)?;
-    Some(RPath::Binary { platform: known, sha256: digest, file: FileName::parse(file)? })
+    Some(RPath::Binary { platform: parsed, sha256: digest, file: FileName::parse(file)? })
 }
 
 impl RPath {
@@ -261,15 +262,15 @@ impl Tree {
             Tree::Source => "src/contrib".to_owned(),
             Tree::Windows { r } => format!("bin/windows/contrib/{r}"),
             Tree::MacOs { flavour: None, r } => format!("bin/macosx/contrib/{r}"),
-            Tree::MacOs { flavour: Some(build), r } => format!("bin/macosx/{build}/contrib/{r}"),
+            Tree::MacOs { flavour: Some(flavour), r } => format!("bin/macosx/{flavour}/contrib/{r}"),
         }
     }
 
     /// A macOS tree; `None` when the flavour is not a plain name, or is `contrib`, which means no flavour.
     #[must_use]
-    pub fn macos(build: &str, r: RMinor) -> Option<Tree> {
-        let build = Segment::parse(build).filter(|build| build.as_str() != "contrib")?;
-        Some(Tree::MacOs { flavour: Some(build), r })
+    pub fn macos(flavour: &str, r: RMinor) -> Option<Tree> {
+        let flavour = Segment::parse(flavour).filter(|flavour| flavour.as_str() != "contrib")?;
+        Some(Tree::MacOs { flavour: Some(flavour), r })
     }
 }
 
@@ -284,10 +285,10 @@ impl LinuxPlatform {
     /// Parses `4.5-noble` or `4.5-noble-arm64`, the same version again, and the name of an index.
     fn parse_index(name: &str, r: &str, file: &str) -> Option<RPath> {
         let (version, rest) = name.split_once('-')?;
-        let build =
+        let platform =
             LinuxPlatform::parse(rest, r).or_else(|| LinuxPlatform::parse(&format!("{rest}-x86_64"), r))?;
         let format = IndexFormat::parse(file)?;
-        (version == r).then_some(RPath::BinaryIndex { platform: build, format })
+        (version == r).then_some(RPath::BinaryIndex { platform, format })
     }
 }
 
@@ -324,8 +325,8 @@ impl Segment {
     }
 
     fn is_valid(text: &str) -> bool {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'~' | b'-');
-        (1..=MAX_SEGMENT).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(plain)
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'~' | b'-');
+        (1..=MAX_SEGMENT).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_plain)
     }
 }
 
@@ -364,9 +365,9 @@ impl SubDir {
     #[must_use]
     pub fn parse(text: &str) -> Option<SubDir> {
         let first = text.split('/').next().unwrap_or_default();
-        let reserved = ["Archive", "archive", "Meta"].contains(&first);
-        let plain = text.len() <= MAX_PATH / 2 && text.split('/').all(Segment::is_valid);
-        (plain && !reserved && text.split('/').count() <= 4).then(|| SubDir(text.to_owned()))
+        let is_reserved = ["Archive", "archive", "Meta"].contains(&first);
+        let is_plain = text.len() <= MAX_PATH / 2 && text.split('/').all(Segment::is_valid);
+        (is_plain && !is_reserved && text.split('/').count() <= 4).then(|| SubDir(text.to_owned()))
     }
 
     /// The text, segments separated by `/`.
@@ -388,9 +389,10 @@ impl<'a> PackageFile<'a> {
             let version = rest.strip_suffix(extension)?.strip_suffix('.')?;
             Some((version, &rest[rest.len() - extension.len()..]))
         })?;
-        let letters = package.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
-        let ends = package.starts_with(|c: char| c.is_ascii_alphabetic()) && !package.ends_with('.');
-        let is_valid = Segment::is_valid(name) && Segment::is_valid(version) && letters && ends;
+        let is_plain = package.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
+        let has_valid_ends =
+            package.starts_with(|c: char| c.is_ascii_alphabetic()) && !package.ends_with('.');
+        let is_valid = Segment::is_valid(name) && Segment::is_valid(version) && is_plain && has_valid_ends;
         is_valid.then_some(PackageFile { name, package, version, extension })
     }
 }
@@ -453,13 +455,13 @@ mod tests {
             &format!("builds/4.5-win/{digest}/cli_3.6.6.zip"),
         ] {
             assert_eq!(parse(path).expect(path).path(), path);
-            let up = parse(path).expect(path).path_to_root();
-            assert_eq!(up.matches("../").count(), path.split('/').count() - 1, "{path}");
+            let path_to_root = parse(path).expect(path).path_to_root();
+            assert_eq!(path_to_root.matches("../").count(), path.split('/').count() - 1, "{path}");
         }
     }
 
     #[test]
-    fn processors_are_named_as_clients_name_them() {
+    fn architectures_are_accepted_as_clients_spell_them() {
         for spelling in ["aarch64", "arm64"] {
             let path = format!("bin/linux/noble-{spelling}/4.5/src/contrib/PACKAGES");
             assert_eq!(parse(&path).expect("known").path(), "bin/linux/noble-arm64/4.5/src/contrib/PACKAGES");
@@ -540,14 +542,14 @@ mod tests {
         let message = parse("src").expect_err("unknown").to_string();
         let (_, forms) = message.split_once("expected one of: ").expect("forms");
         let values = [
-            ("[/build]", ""),
+            ("[/flavour]", ""),
             ("X.Y", "4.5"),
             ("{distribution}-{architecture}", "noble-x86_64"),
             ("{distribution}", "noble"),
             ("{platform}", "4.5-noble"),
             ("{sha256}", &"0a".repeat(32)),
         ];
-        let mut found = Vec::new();
+        let mut kinds = Vec::new();
         for form in forms.split(", ") {
             let path = values.iter().fold(form.to_owned(), |path, (name, value)| path.replace(name, value));
             let file = match form {
@@ -555,18 +557,18 @@ mod tests {
                 "bin/linux/X.Y-{distribution}/contrib/X.Y" => "/PACKAGES",
                 _ => "/cli_3.6.6.tar.gz",
             };
-            found.push(match parse(&(path + file)).unwrap_or_else(|e| panic!("{form}: {e}")) {
+            kinds.push(match parse(&(path + file)).unwrap_or_else(|e| panic!("{form}: {e}")) {
                 RPath::File { tree: Tree::Source, .. } => "source",
                 RPath::File { tree: Tree::Windows { .. }, .. } => "windows",
                 RPath::File { tree: Tree::MacOs { .. }, .. } => "macos",
                 RPath::Linux { .. } => "linux",
-                RPath::Binary { .. } => "build",
+                RPath::Binary { .. } => "binary",
                 RPath::PackageDatabase => "database",
-                RPath::BinaryIndex { .. } => "built",
+                RPath::BinaryIndex { .. } => "binary index",
                 other => panic!("{form}: {other:?}"),
             });
         }
-        assert_eq!(found, ["source", "windows", "macos", "built", "linux", "build", "database"]);
+        assert_eq!(kinds, ["source", "windows", "macos", "binary index", "linux", "binary", "database"]);
     }
 
     #[test]
@@ -583,12 +585,12 @@ mod tests {
 
     #[test]
     fn a_file_named_as_r_builds_it_has_a_usual_name() {
-        let of = |name: &str| {
+        let split = |name: &str| {
             let file = FileName::parse(name).expect("a file");
             file.without_platform().map(|(usual, platform)| (usual.to_string(), platform.to_owned()))
         };
         assert_eq!(
-            of("digest_0.6.37_R_x86_64-pc-linux-gnu.tar.gz"),
+            split("digest_0.6.37_R_x86_64-pc-linux-gnu.tar.gz"),
             Some(("digest_0.6.37.tar.gz".to_owned(), "x86_64-pc-linux-gnu".to_owned()))
         );
         for name in [
@@ -599,18 +601,19 @@ mod tests {
             "digest_R_x86_64-pc-linux-gnu.tar.gz",
             "digest_0.6.37_R_x86_64-pc-linux-gnu.zip",
         ] {
-            assert_eq!(of(name), None, "{name}");
+            assert_eq!(split(name), None, "{name}");
         }
     }
 
     fn segments() -> impl Strategy<Value = String> {
-        let odd = ["Archive", "archive", "Meta", "contrib", "PACKAGES", "PACKAGES.gz", "archive.rds", "src"];
+        let reserved =
+            ["Archive", "archive", "Meta", "contrib", "PACKAGES", "PACKAGES.gz", "archive.rds", "src"];
         let plain = proptest::collection::vec(
             proptest::sample::select(b"aZ09._+~-".to_vec()).prop_map(char::from),
             1..8,
         );
         prop_oneof![
-            proptest::sample::select(odd.to_vec()).prop_map(str::to_owned),
+            proptest::sample::select(reserved.to_vec()).prop_map(str::to_owned),
             plain.prop_map(String::from_iter)
         ]
     }
@@ -633,7 +636,7 @@ mod tests {
 
     /// Distribution names as in the configuration: ASCII letters, digits and `_`; the names of other systems are
     /// reserved.
-    fn builds() -> impl Strategy<Value = LinuxPlatform> {
+    fn linux_platforms() -> impl Strategy<Value = LinuxPlatform> {
         let distribution = "[a-zA-Z0-9_]{1,12}"
             .prop_filter("a distribution", |name| !["win", "macos"].contains(&name.as_str()))
             .prop_map(|name| Segment::parse(&name).expect("plain"));
@@ -645,7 +648,7 @@ mod tests {
     }
 
     fn platforms() -> impl Strategy<Value = Platform> {
-        (builds(), 0..3).prop_map(|(LinuxPlatform { distribution, arch, r }, kind)| match kind {
+        (linux_platforms(), 0..3).prop_map(|(LinuxPlatform { distribution, arch, r }, kind)| match kind {
             0 => Platform { r, target: Target::Windows, arch: Arch::X86_64 },
             1 => Platform { r, target: Target::MacOs, arch },
             _ => Platform { r, target: Target::Linux(distribution.to_string()), arch },
@@ -658,7 +661,7 @@ mod tests {
             Just(Tree::Source),
             r.clone().prop_map(|r| Tree::Windows { r }),
             r.clone().prop_map(|r| Tree::MacOs { flavour: None, r }),
-            (segments(), r).prop_filter_map("a flavour", |(build, r)| Tree::macos(&build, r)),
+            (segments(), r).prop_filter_map("a flavour", |(flavour, r)| Tree::macos(&flavour, r)),
         ]
     }
 
@@ -683,14 +686,15 @@ mod tests {
             Just(RPath::PackageDatabase),
             (trees(), formats()).prop_map(|(tree, format)| RPath::Index { tree, format }),
             (trees(), files()).prop_map(|(tree, file)| RPath::File { tree, file }),
-            (builds(), source_paths())
-                .prop_map(|(build, path)| RPath::Linux { platform: build, path: Box::new(path) }),
+            (linux_platforms(), source_paths())
+                .prop_map(|(platform, path)| RPath::Linux { platform, path: Box::new(path) }),
             (platforms(), any::<[u8; 32]>(), files()).prop_map(|(platform, sha256, file)| RPath::Binary {
                 platform,
                 sha256: Sha256(sha256),
                 file
             }),
-            (builds(), formats()).prop_map(|(build, format)| RPath::BinaryIndex { platform: build, format }),
+            (linux_platforms(), formats())
+                .prop_map(|(platform, format)| RPath::BinaryIndex { platform, format }),
         ]
     }
 

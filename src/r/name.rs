@@ -109,8 +109,8 @@ impl<'a> SourceFileName<'a> {
     /// # Errors
     /// [`BadFileName`].
     pub fn parse_archived(name: &'a str) -> Result<SourceFileName<'a>, BadFileName> {
-        let endings = [Extension::TarGz, Extension::Tgz, Extension::TarBz2, Extension::TarXz];
-        let (stem, extension) = endings
+        let extensions = [Extension::TarGz, Extension::Tgz, Extension::TarBz2, Extension::TarXz];
+        let (stem, extension) = extensions
             .into_iter()
             .find_map(|e| name.strip_suffix(e.as_str()).map(|stem| (stem, e)))
             .ok_or_else(|| BadFileName::Form(excerpt(name)))?;
@@ -129,10 +129,10 @@ impl<'a> SourceFileName<'a> {
 /// letters, digits, `.`, `-`, `_`, `+`, beginning with a letter or digit).
 #[must_use]
 pub fn is_archived_version(text: &str) -> bool {
-    let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+');
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+');
     text.len() <= 128
         && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
-        && text.bytes().all(fine)
+        && text.bytes().all(is_allowed)
 }
 
 fn excerpt(name: &str) -> String {
@@ -162,8 +162,9 @@ mod tests {
         assert_eq!((file.package, file.version, file.extension), ("png", "0.1-8", Extension::TarGz));
         let old = SourceFileName::parse_archived("foo_0.9_2b.tgz").expect("an old name");
         assert_eq!((old.package, old.version, old.extension), ("foo", "0.9_2b", Extension::Tgz));
-        for (ending, name) in [(Extension::TarBz2, "a1_1.0.tar.bz2"), (Extension::TarXz, "a1_1.0.tar.xz")] {
-            assert_eq!(SourceFileName::parse(name).map(|f| f.extension), Ok(ending));
+        for (extension, name) in [(Extension::TarBz2, "a1_1.0.tar.bz2"), (Extension::TarXz, "a1_1.0.tar.xz")]
+        {
+            assert_eq!(SourceFileName::parse(name).map(|f| f.extension), Ok(extension));
         }
     }
 

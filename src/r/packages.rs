@@ -48,12 +48,12 @@ where
     I: IntoIterator,
     I::Item: AsRef<[u8]>,
 {
-    let mut first = true;
+    let mut is_first = true;
     for stanza in stanzas {
-        if !first {
+        if !is_first {
             out.write_all(b"\n")?;
         }
-        first = false;
+        is_first = false;
         let stanza = stanza.as_ref();
         out.write_all(stanza)?;
         if stanza.last() != Some(&b'\n') {
@@ -138,11 +138,11 @@ pub fn decode_text(bytes: &[u8], limit: u64) -> Result<Cow<'_, [u8]>, IndexError
     if text.len() as u64 > limit {
         return Err(IndexError::TooLarge { limit });
     }
-    let beginning = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text).trim_ascii_start();
-    if beginning.starts_with(b"<") {
+    let start = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text).trim_ascii_start();
+    if start.starts_with(b"<") {
         return Err(IndexError::Html);
     }
-    if beginning.iter().take(4096).any(|b| matches!(b, 0..=8 | 0x0e..=0x1f)) {
+    if start.iter().take(4096).any(|b| matches!(b, 0..=8 | 0x0e..=0x1f)) {
         return Err(IndexError::Binary);
     }
     Ok(text)
@@ -191,16 +191,16 @@ fn index_record<'a>(record: &dcf::Record<'a>, number: usize) -> Result<IndexReco
             Cow::Owned(bytes) => Err(invalid(field, &bytes)),
         }
     };
-    let checked = |field, allowed: fn(&str) -> bool| match line(field)? {
-        Some(text) if !allowed(text) => Err(invalid(field, text.as_bytes())),
+    let valid_line = |field, is_valid: fn(&str) -> bool| match line(field)? {
+        Some(text) if !is_valid(text) => Err(invalid(field, text.as_bytes())),
         value => Ok(value),
     };
     let missing = |field| IndexError::Missing { record: number, field };
     Ok(IndexRecord {
-        package: checked("Package", name::is_package)?.ok_or_else(|| missing("Package"))?,
-        version: checked("Version", name::is_archived_version)?.ok_or_else(|| missing("Version"))?,
-        path: checked("Path", is_clean_path)?,
-        file: checked("File", |file| is_clean_path(file) && !file.contains('/'))?,
+        package: valid_line("Package", name::is_package)?.ok_or_else(|| missing("Package"))?,
+        version: valid_line("Version", name::is_archived_version)?.ok_or_else(|| missing("Version"))?,
+        path: valid_line("Path", is_clean_path)?,
+        file: valid_line("File", |file| is_clean_path(file) && !file.contains('/'))?,
         md5: line("MD5sum").ok().flatten().and_then(|text| text.parse().ok()),
         sha256: ["SHA256", "SHA256sum"]
             .into_iter()
@@ -223,17 +223,18 @@ mod tests {
 
     fn gz(text: &[u8]) -> Vec<u8> {
         let mut encoder = gzip(Vec::new());
-        encoder.write_all(text).expect("a Vec takes it");
-        encoder.finish().expect("a Vec takes it")
+        encoder.write_all(text).expect("writing to a Vec succeeds");
+        encoder.finish().expect("writing to a Vec succeeds")
     }
 
     #[test]
     fn records_are_separated_by_one_empty_line_and_unchanged() {
         let mut out = Vec::new();
-        render(&mut out, [&b"Package: a1\nX-Odd: \xff"[..], b"Package: b2\n"]).expect("a Vec takes it");
+        render(&mut out, [&b"Package: a1\nX-Odd: \xff"[..], b"Package: b2\n"])
+            .expect("writing to a Vec succeeds");
         assert_eq!(out, b"Package: a1\nX-Odd: \xff\n\nPackage: b2\n");
         out.clear();
-        render(&mut out, [""; 0]).expect("a Vec takes it");
+        render(&mut out, [""; 0]).expect("writing to a Vec succeeds");
         assert_eq!(out, b"");
     }
 
@@ -259,12 +260,15 @@ mod tests {
         assert!(matches!(decode_text(b"\x89PNG\r\n\x1a\n\0\0", 1000), Err(IndexError::Binary)));
         assert!(matches!(decode_text(b"Package: a1\n", 5), Err(IndexError::TooLarge { limit: 5 })));
         assert!(matches!(decode_text(&gz(&[b'a'; 1 << 20]), 1000), Err(IndexError::TooLarge { .. })));
-        let whole = gz(b"Package: a1\nVersion: 1.0\n");
-        for cut in 2..whole.len() {
-            assert!(matches!(decode_text(&whole[..cut], 1000), Err(IndexError::Truncated)), "cut at {cut}");
+        let complete = gz(b"Package: a1\nVersion: 1.0\n");
+        for cut in 2..complete.len() {
+            assert!(
+                matches!(decode_text(&complete[..cut], 1000), Err(IndexError::Truncated)),
+                "cut at {cut}"
+            );
         }
-        let mut damaged = whole.clone();
-        let crc = whole.len() - 8;
+        let mut damaged = complete.clone();
+        let crc = complete.len() - 8;
         damaged[crc] ^= 1;
         assert!(matches!(decode_text(&damaged, 1000), Err(IndexError::Gzip(_))));
     }
@@ -276,16 +280,22 @@ mod tests {
             "Package: a1\nVersion: 1.0-1\nMD5sum: {md5}\nPath: 4.6.0/Recommended\nFile: x.tar.gz\nFilesize: 5\n\
              X-New: kept\n\nPackage: b2\nVersion: 0.9b\nMD5sum: zz\n"
         );
-        let all: Vec<_> = records(index.as_bytes()).map(|r| r.expect("a record")).collect();
-        assert_eq!((all[0].package, all[0].version, all[0].path), ("a1", "1.0-1", Some("4.6.0/Recommended")));
-        assert_eq!((all[0].file, all[0].size, all[0].md5), (Some("x.tar.gz"), Some(5), md5.parse().ok()));
-        assert!(all[0].stanza.ends_with(b"X-New: kept"));
-        assert_eq!((all[1].version, all[1].md5), ("0.9b", None));
+        let parsed: Vec<_> = records(index.as_bytes()).map(|r| r.expect("a record")).collect();
+        assert_eq!(
+            (parsed[0].package, parsed[0].version, parsed[0].path),
+            ("a1", "1.0-1", Some("4.6.0/Recommended"))
+        );
+        assert_eq!(
+            (parsed[0].file, parsed[0].size, parsed[0].md5),
+            (Some("x.tar.gz"), Some(5), md5.parse().ok())
+        );
+        assert!(parsed[0].stanza.ends_with(b"X-New: kept"));
+        assert_eq!((parsed[1].version, parsed[1].md5), ("0.9b", None));
     }
 
     #[test]
     fn single_invalid_records_are_reported_and_skipped() {
-        let bad = [
+        let cases = [
             ("Version: 1.0", "has no Package"),
             ("Package: a1", "has no Version"),
             ("Package:\nVersion: 1.0", "has no Package"),
@@ -297,12 +307,12 @@ mod tests {
             ("Package: a1\nVersion: 1.0\nFile: ../x", "File '../x'"),
             ("Package: aé1\nVersion: 1.0", "Package"),
         ];
-        for (record, reason) in bad {
+        for (record, reason) in cases {
             let index = format!("{record}\n\nPackage: good\nVersion: 1.0\n");
-            let all: Vec<_> = records(index.as_bytes()).collect();
-            let error = all[0].as_ref().expect_err(record).to_string();
+            let parsed: Vec<_> = records(index.as_bytes()).collect();
+            let error = parsed[0].as_ref().expect_err(record).to_string();
             assert!(error.contains(reason) && error.contains("record 1"), "{error}");
-            assert_eq!(all[1].as_ref().map(|r| r.package).ok(), Some("good"));
+            assert_eq!(parsed[1].as_ref().map(|r| r.package).ok(), Some("good"));
         }
     }
 }

@@ -15,7 +15,7 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// Both.
+    /// Every architecture.
     pub const ALL: [Arch; 2] = [Arch::X86_64, Arch::Arm64];
 
     /// Parses any spelling in use: Linux has `aarch64` where macOS has `arm64`.
@@ -95,8 +95,8 @@ impl Platform {
             "win" => Target::Windows,
             "macos" => Target::MacOs,
             name => {
-                let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-                (!name.is_empty() && name.bytes().all(plain)).then(|| Target::Linux(name.to_owned()))?
+                let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+                (!name.is_empty() && name.bytes().all(is_plain)).then(|| Target::Linux(name.to_owned()))?
             }
         };
         Some(Platform { r: RMinor::parse(r)?, target, arch })
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_is_what_clients_split() {
+    fn a_tag_has_the_form_that_clients_parse() {
         let tag = |target, arch| Platform { r: RMinor { major: 4, minor: 5 }, target, arch }.to_string();
         assert_eq!(tag(Target::Linux("noble".to_owned()), Arch::X86_64), "4.5-noble");
         assert_eq!(tag(Target::Linux("noble".to_owned()), Arch::Arm64), "4.5-noble-arm64");

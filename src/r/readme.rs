@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn markdown_is_better_than_text_and_text_than_none() {
+    fn markdown_is_preferred_to_text_and_text_to_no_extension() {
         assert!(rank("a1/README.md") > rank("a1/readme.TXT"));
         assert!(rank("a1/readme.TXT") > rank("a1/ReadMe"));
         assert!(rank("README").is_some());

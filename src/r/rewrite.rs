@@ -51,14 +51,14 @@ pub enum RewriteError {
 /// # Errors
 /// [`RewriteError::BadValue`], and [`ArchiveError::Dcf`] when the bytes are not text.
 pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
-    let printable = |b: u8| b == b' ' || b.is_ascii_graphic();
-    if value.trim() != value || value.is_empty() || !value.bytes().all(printable) {
+    let is_printable = |b: u8| b == b' ' || b.is_ascii_graphic();
+    if value.trim() != value || value.is_empty() || !value.bytes().all(is_printable) {
         return Err(RewriteError::BadValue(value.chars().take(80).collect()));
     }
     let record = dcf::description(raw).map_err(ArchiveError::Dcf)?;
     let (range, is_first) = match record.fields.iter().rev().find(|field| field.tag == b"Repository") {
         Some(field) => (field.start..field.end, false),
-        // No field: appended at the end, because lines after it would continue it.
+        // Without any field it is appended at the end: lines after it would continue it.
         None if record.fields.is_empty() => (raw.len()..raw.len(), false),
         None => {
             let end = first_record_end(raw, record.offset);
@@ -75,14 +75,14 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     out.extend_from_slice(b"Repository: ");
     out.extend_from_slice(value.as_bytes());
     if !range.is_empty() && has_empty_line(&raw[range.clone()]) {
-        // Keeps the empty line within the field: fields after one do not replace those before it.
+        // Keeps an empty line in the field: fields after an empty line do not replace those before it.
         out.extend_from_slice(line_end);
     }
-    let after = &raw[range.end..];
-    if after.is_empty() || is_first {
+    let rest = &raw[range.end..];
+    if rest.is_empty() || is_first {
         out.extend_from_slice(line_end);
     }
-    out.extend_from_slice(after);
+    out.extend_from_slice(rest);
     Ok(out)
 }
 
@@ -140,31 +140,31 @@ pub struct RewriteOutput {
 /// [`RewriteError`].
 pub fn archive<W: Write>(
     source: impl Read,
-    checked: &PackageArchive,
+    package_archive: &PackageArchive,
     repository: &str,
     package_rds: Option<&[u8]>,
     out: W,
     options: Options,
 ) -> Result<(RewriteOutput, W), RewriteError> {
-    let description = description(&checked.description_raw, repository)?;
+    let description = description(&package_archive.description_raw, repository)?;
     let digest = hex::encode(Md5::digest(&description));
     let mut members = Members::new(source, options.limits)?;
     let mut out = output(out, options);
-    let mut found = false;
+    let mut has_description = false;
     while let Some(mut member) = members.advance()? {
-        let file = member.kind == MemberKind::File;
-        if file && member.directly_in("DESCRIPTION").is_some() {
-            if members.contents(&member, options.limits.description)? != checked.description_raw {
+        let is_file = member.kind == MemberKind::File;
+        if is_file && member.directly_in("DESCRIPTION").is_some() {
+            if members.contents(&member, options.limits.description)? != package_archive.description_raw {
                 return Err(RewriteError::Changed);
             }
             members.padding()?;
-            found = true;
+            has_description = true;
             replace(&mut out, &mut member, &description)?;
             continue;
         }
         if let Some(bytes) = package_rds
-            && file
-            && member.path()?.strip_prefix(checked.folder.as_str()) == Some("/Meta/package.rds")
+            && is_file
+            && member.path()?.strip_prefix(package_archive.folder.as_str()) == Some("/Meta/package.rds")
         {
             while members.chunk()?.is_some() {}
             members.padding()?;
@@ -174,11 +174,11 @@ pub fn archive<W: Write>(
         write(&mut out, &member.extensions)?;
         write(&mut out, &member.header.0)?;
         // An implausibly large MD5 file is copied unchanged.
-        if file && member.directly_in("MD5").is_some() && member.size <= options.limits.description << 4 {
+        if is_file && member.directly_in("MD5").is_some() && member.size <= options.limits.description << 4 {
             let contents = members.contents(&member, member.size)?;
-            let mut contents = fix_md5(contents, "DESCRIPTION", &digest);
+            let mut contents = replace_checksum(contents, "DESCRIPTION", &digest);
             if let Some(bytes) = package_rds {
-                contents = fix_md5(contents, PACKAGE_RDS, &hex::encode(Md5::digest(bytes)));
+                contents = replace_checksum(contents, PACKAGE_RDS, &hex::encode(Md5::digest(bytes)));
             }
             write(&mut out, &contents)?;
         }
@@ -187,7 +187,7 @@ pub fn archive<W: Write>(
         }
         write(&mut out, &members.padding()?)?;
     }
-    if !found {
+    if !has_description {
         return Err(RewriteError::Changed);
     }
     write(&mut out, &[0; 512])?;
@@ -213,7 +213,7 @@ fn write<W: Write>(out: &mut Output<W>, bytes: &[u8]) -> Result<(), RewriteError
 }
 
 fn replace<W: Write>(out: &mut Output<W>, member: &mut Member, text: &[u8]) -> Result<(), RewriteError> {
-    if member.extended_size {
+    if member.has_extended_size {
         return Err(RewriteError::ExtendedSize(String::from_utf8_lossy(&member.name).into_owned()));
     }
     if member.size != text.len() as u64 {
@@ -229,7 +229,7 @@ fn replace<W: Write>(out: &mut Output<W>, member: &mut Member, text: &[u8]) -> R
 pub(in crate::r) const PACKAGE_RDS: &str = "Meta/package.rds";
 
 /// Replaces the checksum of a path in `MD5`. A line is 32 digits, a blank, a `*` or a blank, and the path.
-pub(in crate::r) fn fix_md5(mut contents: Vec<u8>, path: &str, digest: &str) -> Vec<u8> {
+pub(in crate::r) fn replace_checksum(mut contents: Vec<u8>, path: &str, digest: &str) -> Vec<u8> {
     let mut at = 0;
     while at < contents.len() {
         let (line, rest) = dcf::split_line(&contents[at..]);
@@ -250,31 +250,31 @@ pub(in crate::r) fn fix_md5(mut contents: Vec<u8>, path: &str, digest: &str) -> 
 mod tests {
     use super::*;
 
-    fn edited(raw: &str) -> String {
+    fn with_repository(raw: &str) -> String {
         let out = description(raw.as_bytes(), "RSPM").expect("good DCF");
         String::from_utf8(out).expect("UTF-8")
     }
 
     #[test]
     fn the_field_is_replaced_in_place() {
-        assert_eq!(edited("A: 1\nRepository: CRAN\nB: 2\n"), "A: 1\nRepository: RSPM\nB: 2\n");
-        assert_eq!(edited("A: 1\nRepository:\n  CRAN\nB: 2\n"), "A: 1\nRepository: RSPM\nB: 2\n");
-        assert_eq!(edited("Repository: CRAN"), "Repository: RSPM\n");
-        assert_eq!(edited("Repository: RSPM\nB: 2\n"), "Repository: RSPM\nB: 2\n");
-        assert_eq!(edited("Repository: X\nRepository: Y\n"), "Repository: X\nRepository: RSPM\n");
+        assert_eq!(with_repository("A: 1\nRepository: CRAN\nB: 2\n"), "A: 1\nRepository: RSPM\nB: 2\n");
+        assert_eq!(with_repository("A: 1\nRepository:\n  CRAN\nB: 2\n"), "A: 1\nRepository: RSPM\nB: 2\n");
+        assert_eq!(with_repository("Repository: CRAN"), "Repository: RSPM\n");
+        assert_eq!(with_repository("Repository: RSPM\nB: 2\n"), "Repository: RSPM\nB: 2\n");
+        assert_eq!(with_repository("Repository: X\nRepository: Y\n"), "Repository: X\nRepository: RSPM\n");
     }
 
     #[test]
     fn the_field_is_added_at_the_end_of_the_record() {
-        assert_eq!(edited("A: 1\nB: 2\n"), "A: 1\nB: 2\nRepository: RSPM\n");
-        assert_eq!(edited("A: 1\nB: 2"), "A: 1\nB: 2\nRepository: RSPM\n");
-        assert_eq!(edited("A: 1\n\n\n"), "A: 1\nRepository: RSPM\n\n\n");
-        assert_eq!(edited("A: 1\n\nRepositoryX: 2\n"), "A: 1\nRepository: RSPM\n\nRepositoryX: 2\n");
+        assert_eq!(with_repository("A: 1\nB: 2\n"), "A: 1\nB: 2\nRepository: RSPM\n");
+        assert_eq!(with_repository("A: 1\nB: 2"), "A: 1\nB: 2\nRepository: RSPM\n");
+        assert_eq!(with_repository("A: 1\n\n\n"), "A: 1\nRepository: RSPM\n\n\n");
+        assert_eq!(with_repository("A: 1\n\nRepositoryX: 2\n"), "A: 1\nRepository: RSPM\n\nRepositoryX: 2\n");
     }
 
     #[test]
     fn the_field_is_first_if_the_last_one_continues_after_a_blank_line() {
-        let out = edited("A: 1\n\n  more\n");
+        let out = with_repository("A: 1\n\n  more\n");
         assert_eq!(out, "Repository: RSPM\nA: 1\n\n  more\n");
         let record = dcf::description(out.as_bytes()).expect("good DCF");
         assert_eq!(record.get("Repository").expect("the field").fold(), b"RSPM".as_slice());
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn line_ends_and_invalid_utf8_are_preserved() {
-        assert_eq!(edited("A: 1\r\nB: 2\r\n"), "A: 1\r\nB: 2\r\nRepository: RSPM\r\n");
+        assert_eq!(with_repository("A: 1\r\nB: 2\r\n"), "A: 1\r\nB: 2\r\nRepository: RSPM\r\n");
         let out = description(b"Author: Fran\xe7ois\nEncoding: latin1\n", "RSPM").expect("good DCF");
         assert_eq!(out, b"Author: Fran\xe7ois\nEncoding: latin1\nRepository: RSPM\n");
     }

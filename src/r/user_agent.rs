@@ -87,10 +87,10 @@ pub fn parse(header: &[u8]) -> UserAgent {
     let mut result = UserAgent::Unsupported;
     // A piece between two parentheses is both inside the first and before the second.
     let mut pieces = header.split_inclusive(|b| matches!(b, b'(' | b')')).peekable();
-    while let Some(before) = pieces.next() {
-        let (Some(before), Some(inside)) = (before.strip_suffix(b"("), pieces.peek()) else { continue };
-        let inside = inside.strip_suffix(b"(").or_else(|| inside.strip_suffix(b")")).unwrap_or(inside);
-        match parse_group(last_word(before).unwrap_or_default(), inside) {
+    while let Some(prefix) = pieces.next() {
+        let (Some(prefix), Some(group)) = (prefix.strip_suffix(b"("), pieces.peek()) else { continue };
+        let group = group.strip_suffix(b"(").or_else(|| group.strip_suffix(b")")).unwrap_or(group);
+        match parse_group(last_word(prefix).unwrap_or_default(), group) {
             Some(UserAgent::R(client)) => return UserAgent::R(client),
             Some(other) if result == UserAgent::Unsupported => result = other,
             Some(_) | None => {}
@@ -113,9 +113,9 @@ fn last_word(text: &[u8]) -> Option<&[u8]> {
 }
 
 /// Parses a parenthesised group; `None` when it is not of R's form at all.
-fn parse_group(product: &[u8], inside: &[u8]) -> Option<UserAgent> {
+fn parse_group(product: &[u8], group: &[u8]) -> Option<UserAgent> {
     // The form has four words; a longer comment belongs to another product.
-    let words: Vec<&[u8]> = words(inside).take(9).collect();
+    let words: Vec<&[u8]> = words(group).take(9).collect();
     let is_r = product == b"R" || product.starts_with(b"R/");
     let system = words.iter().rev().find_map(|word| parse_system(word));
     let version = words.first().and_then(|word| RVersion::parse(word));
@@ -143,14 +143,14 @@ fn parse_arch(word: &[u8]) -> Option<Arch> {
 /// Parses the system from a word: `linux-gnu`, `darwin20`, `mingw32`, or the end of a triplet.
 fn parse_system(word: &[u8]) -> Option<ClientSystem> {
     let parts: Vec<&[u8]> = word.split(|b| *b == b'-').take(5).collect();
-    let at = |name: &[u8]| parts.iter().any(|part| part.starts_with(name));
-    if at(b"linux") {
-        return Some(if at(b"musl") { ClientSystem::LinuxMusl } else { ClientSystem::Linux });
+    let has_part = |name: &[u8]| parts.iter().any(|part| part.starts_with(name));
+    if has_part(b"linux") {
+        return Some(if has_part(b"musl") { ClientSystem::LinuxMusl } else { ClientSystem::Linux });
     }
-    if at(b"darwin") {
+    if has_part(b"darwin") {
         return Some(ClientSystem::MacOs);
     }
-    (at(b"mingw") || at(b"ucrt")).then_some(ClientSystem::Windows)
+    (has_part(b"mingw") || has_part(b"ucrt")).then_some(ClientSystem::Windows)
 }
 
 #[cfg(test)]

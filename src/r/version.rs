@@ -71,14 +71,16 @@ impl<'a> Iterator for Tokens<'a> {
     type Item = Token<'a>;
 
     fn next(&mut self) -> Option<Token<'a>> {
-        let separator = |b: &u8| b.is_ascii() && !b.is_ascii_alphanumeric();
-        let start = self.0.iter().position(|b| !separator(b))?;
+        let is_separator = |b: &u8| b.is_ascii() && !b.is_ascii_alphanumeric();
+        let start = self.0.iter().position(|b| !is_separator(b))?;
         let text = &self.0[start..];
-        let digits = text[0].is_ascii_digit();
-        let end =
-            text.iter().position(|b| separator(b) || b.is_ascii_digit() != digits).unwrap_or(text.len());
+        let is_number = text[0].is_ascii_digit();
+        let end = text
+            .iter()
+            .position(|b| is_separator(b) || b.is_ascii_digit() != is_number)
+            .unwrap_or(text.len());
         self.0 = &text[end..];
-        if !digits {
+        if !is_number {
             return Some(Token::Text(&text[..end]));
         }
         let zeros = text[..end].iter().take_while(|&&b| b == b'0').count();
@@ -137,9 +139,9 @@ impl RMinor {
     #[must_use]
     pub fn parse(text: &str) -> Option<RMinor> {
         let number = |part: &str| {
-            let plain = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
-            let canonical = part.len() == 1 || !part.starts_with('0');
-            if plain && canonical { part.parse().ok() } else { None }
+            let is_plain = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+            let is_canonical = part.len() == 1 || !part.starts_with('0');
+            if is_plain && is_canonical { part.parse().ok() } else { None }
         };
         let (major, minor) = text.split_once('.')?;
         Some(RMinor { major: number(major)?, minor: number(minor)? })

@@ -88,13 +88,13 @@ fn an_archive_that_is_no_binary_for_the_distribution_is_refused_with_the_remedy(
     arm.files.push(("libs/alpha.so".to_owned(), elf(62)));
     refused(
         &add(&file(&server, &arm), "noble"),
-        "the library 'alpha/libs/alpha.so' is made for Linux on x86_64",
+        "the library 'alpha/libs/alpha.so' is built for Linux on x86_64",
     );
     let mut wrong = made("beta", &format!("R 4.5.0; {GNU}; 2026-01-01 00:00:00 UTC; unix"));
     wrong.files.push(("libs/beta.so".to_owned(), elf(183)));
     refused(
         &add(&file(&server, &wrong), "noble"),
-        "is made for Linux on arm64, but DESCRIPTION says the package is built",
+        "is built for Linux on arm64, but DESCRIPTION says the package is built",
     );
     for (built, expected) in [
         ("junk", "Built has 'junk', which is not a version of R"),

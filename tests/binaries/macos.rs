@@ -261,7 +261,7 @@ fn requests_of_macos_are_explained_and_code_for_another_processor_is_never_serve
     let url = format!("/r/latest/{INTEL_46}/tally_0.2.1.tgz");
     let answer = get(&server, &url, None);
     assert_eq!(answer.status, 502, "{}", answer.text());
-    server.wait_for_log("the library 'tally/libs/tally.so' is made for macOS on arm64");
+    server.wait_for_log("the library 'tally/libs/tally.so' is built for macOS on arm64");
     assert_eq!(
         get(&server, &url.replace("tally_0.2.1", "greeting_1.0.0"), None).status,
         200,
@@ -307,7 +307,7 @@ fn an_archive_for_macos_is_added_stamped_and_served_for_its_processor_alone() {
     }
     assert!(bodies[0] != bodies[1]);
     let refused = server.refused(&line(&write(tgz(&tally, "4.6", ARM, Some(machine(INTEL))))));
-    assert!(refused.contains("'tally/libs/tally.so' is made for macOS on x86_64"), "{refused}");
+    assert!(refused.contains("'tally/libs/tally.so' is built for macOS on x86_64"), "{refused}");
     let path = write(tgz(&tally, "4.6", ARM, Some(machine(ARM))));
     let refused = server.refused(&line(&path).replace("=macos", "=noble"));
     assert!(refused.contains("is built for macOS, and noble is not"), "{refused}");

@@ -209,7 +209,7 @@ fn an_invalid_binary_is_replaced_by_the_source() {
         ("html", "upstream's html_1.0.tar.gz"),
         ("gone", "gone_1.0.tar.gz is not on the mirror"),
         ("other", "DESCRIPTION has 'another' 1.0"),
-        ("machine", "the library 'machine/libs/machine.so' is made for Linux on arm64"),
+        ("machine", "the library 'machine/libs/machine.so' is built for Linux on arm64"),
         ("plain", "this is a source package"),
         ("minor", "built for R 4.4 on Linux (x86_64), not for 4.5-noble"),
         ("system", "built for R 4.5 on Linux (arm64), not for 4.5-noble"),

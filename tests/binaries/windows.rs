@@ -102,7 +102,7 @@ fn zip_files_that_are_no_binary_for_windows_are_refused() {
     refused(&other, "windows", "DESCRIPTION has 'greeting' 1.0.0, but the file is named 'other_1.0.0.zip'");
     let triplet = "x86_64-w64-mingw32";
     let arm = for_windows(&server, &tally, triplet, &[("x64/tally.dll", dll(0xaa64))]);
-    refused(&arm, "windows", "the library 'tally/libs/x64/tally.dll' is made for Windows on arm64");
+    refused(&arm, "windows", "the library 'tally/libs/x64/tally.dll' is built for Windows on arm64");
     for (path, expected) in [
         ("tally/../../evil", "contains '..'"),
         ("/evil", "is an absolute path"),

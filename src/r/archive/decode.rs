@@ -7,13 +7,13 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
 /// How an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// RFC 1952.
+    /// gzip (RFC 1952).
     Gzip,
     /// bzip2.
     Bzip2,
     /// xz.
     Xz,
-    /// RFC 8878.
+    /// zstd (RFC 8878).
     Zstd,
 }
 
@@ -22,17 +22,17 @@ const XZ_MEMORY: u64 = 128 << 20;
 /// The binary logarithm of the largest zstd window: 128 MiB.
 const ZSTD_WINDOW: u32 = 27;
 /// Inflated size in bytes above which the ratio is checked: small archives of zeros are harmless.
-const RATIO_FROM: u64 = 64 << 20;
-const BUFFER: usize = 64 << 10;
+const RATIO_THRESHOLD: u64 = 64 << 20;
+const BUFFER_SIZE: usize = 64 << 10;
 
-/// The inflated bytes of an archive.
+/// Decoder of a compressed archive that enforces the limits.
 pub struct Decoder<R: Read> {
     stream: Stream<R>,
     limits: Limits,
     buffer: Box<[u8]>,
     position: usize,
-    buffered: usize,
-    produced: u64,
+    buffered_len: usize,
+    output_size: u64,
 }
 
 /// Detects the compression by content.
@@ -44,9 +44,9 @@ pub fn decoder<R: Read>(mut source: R, limits: Limits) -> Result<Decoder<R>, Arc
     source.by_ref().take(512).read_to_end(&mut head).map_err(ArchiveError::Io)?;
     let compression = detect(&head)?;
     let source = CompressedSource {
-        inner: BufReader::with_capacity(BUFFER, Cursor::new(head).chain(source)),
+        inner: BufReader::with_capacity(BUFFER_SIZE, Cursor::new(head).chain(source)),
         consumed: 0,
-        failed: false,
+        has_failed: false,
     };
     let stream = match compression {
         Compression::Gzip => Stream::Gzip(GzipMembers::Member(Box::new(GzDecoder::new(source)))),
@@ -63,7 +63,14 @@ pub fn decoder<R: Read>(mut source: R, limits: Limits) -> Result<Decoder<R>, Arc
             Stream::Zstd(Box::new(decoder))
         }
     };
-    Ok(Decoder { stream, limits, buffer: vec![0; BUFFER].into(), position: 0, buffered: 0, produced: 0 })
+    Ok(Decoder {
+        stream,
+        limits,
+        buffer: vec![0; BUFFER_SIZE].into(),
+        position: 0,
+        buffered_len: 0,
+        output_size: 0,
+    })
 }
 
 fn detect(head: &[u8]) -> Result<Compression, ArchiveError> {
@@ -82,7 +89,7 @@ impl<R: Read> Decoder<R> {
     /// Bytes inflated so far.
     #[must_use]
     pub fn output_size(&self) -> u64 {
-        self.produced
+        self.output_size
     }
 
     /// The limits that apply.
@@ -96,11 +103,11 @@ impl<R: Read> Decoder<R> {
     /// # Errors
     /// Damage, truncation, and the limits.
     pub fn take(&mut self, max: usize) -> Result<&[u8], ArchiveError> {
-        if self.position == self.buffered && max > 0 {
+        if self.position == self.buffered_len && max > 0 {
             self.refill()?;
         }
         let start = self.position;
-        self.position += max.min(self.buffered - self.position);
+        self.position += max.min(self.buffered_len - self.position);
         Ok(&self.buffer[start..self.position])
     }
 
@@ -109,17 +116,17 @@ impl<R: Read> Decoder<R> {
     /// # Errors
     /// As [`Decoder::take`].
     pub fn finish(&mut self) -> Result<(), ArchiveError> {
-        while !self.take(BUFFER)?.is_empty() {}
+        while !self.take(BUFFER_SIZE)?.is_empty() {}
         Ok(())
     }
 
     fn refill(&mut self) -> Result<(), ArchiveError> {
-        (self.position, self.buffered) = (0, 0);
-        let read = loop {
+        (self.position, self.buffered_len) = (0, 0);
+        let count = loop {
             match self.stream.read(&mut self.buffer) {
-                Ok(read) => break read,
+                Ok(count) => break count,
                 Err(StreamError::Io(e)) if e.kind() == ErrorKind::Interrupted => {}
-                Err(StreamError::Io(e)) if self.stream.source().is_some_and(|s| s.failed) => {
+                Err(StreamError::Io(e)) if self.stream.source().is_some_and(|s| s.has_failed) => {
                     return Err(ArchiveError::Io(e));
                 }
                 Err(StreamError::Io(e)) if e.kind() == ErrorKind::UnexpectedEof => {
@@ -129,13 +136,13 @@ impl<R: Read> Decoder<R> {
                 Err(StreamError::Trailing) => return Err(ArchiveError::TrailingBytes),
             }
         };
-        self.buffered = read;
-        self.produced += read as u64;
-        if self.produced > self.limits.inflated {
+        self.buffered_len = count;
+        self.output_size += count as u64;
+        if self.output_size > self.limits.inflated {
             return Err(ArchiveError::TooLarge { limit: self.limits.inflated });
         }
         let consumed = self.stream.source().map_or(0, |s| s.consumed);
-        if self.produced > RATIO_FROM && self.produced / self.limits.ratio.max(1) > consumed {
+        if self.output_size > RATIO_THRESHOLD && self.output_size / self.limits.ratio.max(1) > consumed {
             return Err(ArchiveError::Bomb { ratio: self.limits.ratio });
         }
         Ok(())
@@ -146,14 +153,14 @@ impl<R: Read> Decoder<R> {
 struct CompressedSource<R> {
     inner: BufReader<Chain<Cursor<Vec<u8>>, R>>,
     consumed: u64,
-    failed: bool,
+    has_failed: bool,
 }
 
 impl<R: Read> Read for CompressedSource<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let have = self.fill_buf()?;
-        let n = have.len().min(out.len());
-        out[..n].copy_from_slice(&have[..n]);
+        let available = self.fill_buf()?;
+        let n = available.len().min(out.len());
+        out[..n].copy_from_slice(&available[..n]);
         self.consume(n);
         Ok(n)
     }
@@ -164,7 +171,7 @@ impl<R: Read> BufRead for CompressedSource<R> {
         match self.inner.fill_buf() {
             Ok(bytes) => Ok(bytes),
             Err(e) => {
-                self.failed = e.kind() != ErrorKind::Interrupted;
+                self.has_failed = e.kind() != ErrorKind::Interrupted;
                 Err(e)
             }
         }
@@ -226,12 +233,12 @@ impl<R: Read> GzipMembers<R> {
     fn read(&mut self, out: &mut [u8]) -> Result<usize, StreamError> {
         loop {
             let GzipMembers::Member(member) = self else { return Ok(0) };
-            let read = member.read(out)?;
-            if read > 0 {
-                return Ok(read);
+            let count = member.read(out)?;
+            if count > 0 {
+                return Ok(count);
             }
             let source = member.get_mut();
-            let next = loop {
+            let has_next = loop {
                 match source.fill_buf()? {
                     [] => break false,
                     [0x1f, ..] => break true,
@@ -246,7 +253,7 @@ impl<R: Read> GzipMembers<R> {
                 return Ok(0);
             };
             let source = member.into_inner();
-            *self = match next {
+            *self = match has_next {
                 true => GzipMembers::Member(Box::new(GzDecoder::new(source))),
                 false => GzipMembers::Done(Some(Box::new(source))),
             };

@@ -15,13 +15,13 @@ pub enum ArchiveError {
     Zip,
     /// A malformed zip file, or one that programs may read in different ways.
     #[error(
-        "the zip file is not acceptable at byte {offset}: {what}; build the package again with R CMD INSTALL --build"
+        "the zip file is not acceptable at byte {offset}: {defect}; build the package again with R CMD INSTALL --build"
     )]
     InvalidZip {
         /// The byte offset in the file.
         offset: u64,
         /// The defect.
-        what: &'static str,
+        defect: &'static str,
     },
     /// A tar file without compression.
     #[error("this is a tar file without compression; build the package with R CMD build")]
@@ -39,12 +39,14 @@ pub enum ArchiveError {
     #[error("other bytes follow the end of the compressed data; build the package again with R CMD build")]
     TrailingBytes,
     /// Not a tar archive inside, or one with a damaged header.
-    #[error("the tar archive is damaged at byte {offset}: {what}; build the package again with R CMD build")]
+    #[error(
+        "the tar archive is damaged at byte {offset}: {defect}; build the package again with R CMD build"
+    )]
     Tar {
         /// The byte offset in the inflated stream.
         offset: u64,
         /// The defect.
-        what: &'static str,
+        defect: &'static str,
     },
     /// An archive without members.
     #[error("the archive is empty; build the package with R CMD build")]

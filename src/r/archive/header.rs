@@ -16,12 +16,12 @@ impl Header {
         if declared == header.sum() {
             return Some(header);
         }
-        let signed = |(at, byte): (usize, &u8)| match at {
+        let signed_byte = |(at, byte): (usize, &u8)| match at {
             148..156 => 32,
             _ => i64::from(byte.cast_signed()),
         };
-        let old: i64 = header.0.iter().enumerate().map(signed).sum();
-        (i64::try_from(declared) == Ok(old)).then_some(header)
+        let signed_sum: i64 = header.0.iter().enumerate().map(signed_byte).sum();
+        (i64::try_from(declared) == Ok(signed_sum)).then_some(header)
     }
 
     fn sum(&self) -> u64 {
@@ -29,7 +29,7 @@ impl Header {
         self.0.iter().enumerate().map(byte).sum()
     }
 
-    /// The name; the prefix applies only in POSIX headers, GNU stores times there.
+    /// The name; the prefix applies only in POSIX headers, because GNU tar stores times there.
     pub(in crate::r) fn name(&self) -> Vec<u8> {
         let name = until_zero(&self.0[..100]);
         let prefix = until_zero(&self.0[345..500]);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 /// Checks a member's name and returns it without `./`, doubled and trailing slashes; empty for the root itself.
 /// Backslashes also count as separators, as they do for R on Windows.
-pub(in crate::r) fn checked_path(name: &[u8]) -> Result<String, ArchiveError> {
+pub(in crate::r) fn validate_path(name: &[u8]) -> Result<String, ArchiveError> {
     let excerpt = || String::from_utf8_lossy(name).escape_debug().take(200).collect::<String>();
     let Ok(text) = std::str::from_utf8(name) else { return Err(ArchiveError::NotUtf8(excerpt())) };
     if text.is_empty() || text.contains('\0') {
@@ -35,14 +35,14 @@ pub(in crate::r) fn check_symlink(path: &str, target: &[u8]) -> Result<(), Archi
         return Err(outside());
     }
     // The link `a1/x/link` is in a1/x: one `..` is inside the package, two are not.
-    let mut above = path.split('/').count().saturating_sub(2);
-    let mut down = false;
+    let mut depth = path.split('/').count().saturating_sub(2);
+    let mut has_descended = false;
     for part in text.split(['/', '\\']) {
         match part {
             "" | "." => {}
-            ".." if down || above == 0 => return Err(outside()),
-            ".." => above -= 1,
-            _ => down = true,
+            ".." if has_descended || depth == 0 => return Err(outside()),
+            ".." => depth -= 1,
+            _ => has_descended = true,
         }
     }
     Ok(())
@@ -50,9 +50,13 @@ pub(in crate::r) fn check_symlink(path: &str, target: &[u8]) -> Result<(), Archi
 
 /// Checks a hard link: its target is a path in the archive, below the same top-level folder.
 pub(in crate::r) fn check_hard_link(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
-    let inside = checked_path(target).map_err(|_| link_outside(path, target))?;
+    let target_path = validate_path(target).map_err(|_| link_outside(path, target))?;
     let top = |p: &str| p.split('/').next().map(str::to_owned);
-    if inside.contains('/') && top(&inside) == top(path) { Ok(()) } else { Err(link_outside(path, target)) }
+    if target_path.contains('/') && top(&target_path) == top(path) {
+        Ok(())
+    } else {
+        Err(link_outside(path, target))
+    }
 }
 
 fn link_outside(path: &str, target: &[u8]) -> ArchiveError {
@@ -69,7 +73,7 @@ pub(in crate::r) struct LinkCheck {
 }
 
 /// Largest total length of names in bytes; real packages need some ten kilobytes.
-const MAX_NAMES: usize = 16 << 20;
+const MAX_NAME_BYTES: usize = 16 << 20;
 
 impl LinkCheck {
     /// Adds a member; returns false when the names exceed the limit.
@@ -77,16 +81,16 @@ impl LinkCheck {
         if is_link && self.links.insert(path.to_owned()) {
             self.bytes += path.len();
         }
-        let mut at = path;
-        while let Some((parent, _)) = at.rsplit_once('/') {
+        let mut rest = path;
+        while let Some((parent, _)) = rest.rsplit_once('/') {
             if self.folders.contains(parent) {
                 break;
             }
             self.bytes += parent.len();
             self.folders.insert(parent.to_owned());
-            at = parent;
+            rest = parent;
         }
-        self.bytes <= MAX_NAMES
+        self.bytes <= MAX_NAME_BYTES
     }
 
     /// Checks, after the last member, that no folder with members is a link, in either order.
@@ -107,21 +111,21 @@ mod tests {
         for (name, path) in
             [("./a1/x", "a1/x"), ("a1//x/", "a1/x"), ("./", ""), ("a1/./x", "a1/x"), ("a1/..x", "a1/..x")]
         {
-            assert_eq!(checked_path(name.as_bytes()).expect(name), path);
+            assert_eq!(validate_path(name.as_bytes()).expect(name), path);
         }
     }
 
     #[test]
     fn paths_outside_the_directory_are_refused() {
         for name in ["/etc/passwd", "\\x", "C:\\x", "c:x"] {
-            assert!(matches!(checked_path(name.as_bytes()), Err(ArchiveError::AbsolutePath(_))), "{name}");
+            assert!(matches!(validate_path(name.as_bytes()), Err(ArchiveError::AbsolutePath(_))), "{name}");
         }
         for name in ["../x", "a1/../../x", "a1/..", "a1\\..\\..\\x"] {
-            assert!(matches!(checked_path(name.as_bytes()), Err(ArchiveError::ParentPath(_))), "{name}");
+            assert!(matches!(validate_path(name.as_bytes()), Err(ArchiveError::ParentPath(_))), "{name}");
         }
-        assert!(matches!(checked_path(b"a1/\xff"), Err(ArchiveError::NotUtf8(_))));
-        assert!(matches!(checked_path(b""), Err(ArchiveError::BadName(_))));
-        assert!(matches!(checked_path(b"a1/x\0y"), Err(ArchiveError::BadName(_))));
+        assert!(matches!(validate_path(b"a1/\xff"), Err(ArchiveError::NotUtf8(_))));
+        assert!(matches!(validate_path(b""), Err(ArchiveError::BadName(_))));
+        assert!(matches!(validate_path(b"a1/x\0y"), Err(ArchiveError::BadName(_))));
     }
 
     #[test]
@@ -146,9 +150,9 @@ mod tests {
     #[test]
     fn a_member_below_a_link_is_found_in_either_order() {
         for order in [[("a1/l", true), ("a1/l/x/y", false)], [("a1/l/x/y", false), ("a1/l", true)]] {
-            let mut tree = LinkCheck::default();
-            assert!(order.iter().all(|(path, link)| tree.add(path, *link)));
-            assert!(matches!(tree.check(), Err(ArchiveError::ThroughLink(p)) if p == "a1/l"));
+            let mut check = LinkCheck::default();
+            assert!(order.iter().all(|(path, link)| check.add(path, *link)));
+            assert!(matches!(check.check(), Err(ArchiveError::ThroughLink(p)) if p == "a1/l"));
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct Member {
     /// Its own header.
     pub(in crate::r) header: Header,
     /// Whether an extended header gave the size.
-    pub(in crate::r) extended_size: bool,
+    pub(in crate::r) has_extended_size: bool,
 }
 
 impl Member {
@@ -40,7 +40,7 @@ impl Member {
     /// # Errors
     /// Names that leave the archive's folder or are not UTF-8.
     pub fn path(&self) -> Result<String, ArchiveError> {
-        links::checked_path(&self.name)
+        links::validate_path(&self.name)
     }
 
     /// The folder when this is `{folder}/{file}`, without any other check.
@@ -88,10 +88,10 @@ impl<R: Read> Members<R> {
         while self.chunk()?.is_some() {}
         self.padding()?;
         let mut extensions = Vec::new();
-        let mut extended = ExtendedHeader::default();
+        let mut extended_header = ExtendedHeader::default();
         loop {
             let offset = self.offset;
-            let bad = |what| ArchiveError::Tar { offset, what };
+            let error = |defect| ArchiveError::Tar { offset, defect };
             let Some(block) = self.block()? else {
                 if extensions.is_empty() && self.count > 0 {
                     // No end mark: old tars omit it, and the compressed stream was intact.
@@ -104,32 +104,34 @@ impl<R: Read> Members<R> {
                 self.is_finished = true;
                 return if self.count == 0 { Err(ArchiveError::Empty) } else { Ok(None) };
             }
-            let header = Header::new(block).ok_or_else(|| bad("the header's checksum is wrong"))?;
-            let size = header.size().ok_or_else(|| bad("the size is not a number"))?;
+            let header = Header::new(block).ok_or_else(|| error("the header's checksum is wrong"))?;
+            let size = header.size().ok_or_else(|| error("the size is not a number"))?;
             if matches!(header.kind(), b'x' | b'g' | b'L' | b'K') {
                 if size + extensions.len() as u64 > MAX_EXTENSION {
                     return Err(ArchiveError::LongName { size });
                 }
                 extensions.extend_from_slice(&header.0);
-                let begin = extensions.len();
+                let start = extensions.len();
                 self.read_padded(size, &mut extensions)?;
-                extended.read(header.kind(), &extensions[begin..begin + size as usize]).map_err(bad)?;
+                extended_header
+                    .read(header.kind(), &extensions[start..start + size as usize])
+                    .map_err(error)?;
                 continue;
             }
             self.count += 1;
             if self.count > self.decoder.limits().members {
                 return Err(ArchiveError::TooManyMembers { limit: self.decoder.limits().members });
             }
-            let extended_size = extended.size.is_some();
-            if extended.size.is_some_and(|other| other != size && other < 8 << 30) {
+            let has_extended_size = extended_header.size.is_some();
+            if extended_header.size.is_some_and(|other| other != size && other < 8 << 30) {
                 // Readers differ on which of the two applies, so each sees other members.
-                return Err(bad("two headers give different sizes"));
+                return Err(error("two headers give different sizes"));
             }
-            let size = extended.size.unwrap_or(size);
-            let name = extended.path.unwrap_or_else(|| header.name());
-            let link = extended.link.unwrap_or_else(|| header.link());
+            let size = extended_header.size.unwrap_or(size);
+            let name = extended_header.path.unwrap_or_else(|| header.name());
+            let link = extended_header.link.unwrap_or_else(|| header.link());
             let kind = match header.kind() {
-                b'0' | 0 | b'7' if extended.sparse => return Err(special_member(&name, b'S')),
+                b'0' | 0 | b'7' if extended_header.is_sparse => return Err(special_member(&name, b'S')),
                 b'0' | 0 if name.ends_with(b"/") => MemberKind::Folder,
                 b'0' | 0 | b'7' => MemberKind::File,
                 b'1' => MemberKind::HardLink(link),
@@ -139,14 +141,14 @@ impl<R: Read> Members<R> {
             };
             if kind != MemberKind::File && size > 0 {
                 // Readers differ on whether contents follow: data to one is a member to another.
-                return Err(bad("a link or folder declares contents"));
+                return Err(error("a link or folder declares contents"));
             }
             if size > self.decoder.limits().inflated {
                 return Err(ArchiveError::TooLarge { limit: self.decoder.limits().inflated });
             }
             self.remaining = size;
             self.padding = size.next_multiple_of(BLOCK as u64) - size;
-            return Ok(Some(Member { name, kind, size, extensions, header, extended_size }));
+            return Ok(Some(Member { name, kind, size, extensions, header, has_extended_size }));
         }
     }
 
@@ -229,14 +231,14 @@ impl<R: Read> Members<R> {
     /// Returns the next block, or `None` when the stream ends exactly before it.
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>, ArchiveError> {
         let mut block = [0; BLOCK];
-        let mut have = 0;
-        while have < BLOCK {
-            let bytes = self.decoder.take(BLOCK - have)?;
+        let mut filled = 0;
+        while filled < BLOCK {
+            let bytes = self.decoder.take(BLOCK - filled)?;
             if bytes.is_empty() {
-                return if have == 0 { Ok(None) } else { Err(ArchiveError::Truncated) };
+                return if filled == 0 { Ok(None) } else { Err(ArchiveError::Truncated) };
             }
-            block[have..have + bytes.len()].copy_from_slice(bytes);
-            have += bytes.len();
+            block[filled..filled + bytes.len()].copy_from_slice(bytes);
+            filled += bytes.len();
         }
         self.offset += BLOCK as u64;
         Ok(Some(block))
@@ -263,7 +265,7 @@ struct ExtendedHeader {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<u64>,
-    sparse: bool,
+    is_sparse: bool,
 }
 
 impl ExtendedHeader {
@@ -280,27 +282,27 @@ impl ExtendedHeader {
 
     /// Parses records `{length} {key}={value}\n` (POSIX pax). Global records must not set a name, link or size, which
     /// would apply to every member.
-    fn pax(&mut self, mut data: &[u8], global: bool) -> Result<(), &'static str> {
-        const BAD: &str = "an extended header is malformed";
+    fn pax(&mut self, mut data: &[u8], is_global: bool) -> Result<(), &'static str> {
+        const MALFORMED: &str = "an extended header is malformed";
         while !data.is_empty() {
-            let blank = data.iter().take(20).position(|&b| b == b' ').ok_or(BAD)?;
+            let blank = data.iter().take(20).position(|&b| b == b' ').ok_or(MALFORMED)?;
             let length = std::str::from_utf8(&data[..blank]).ok().and_then(|t| t.parse::<usize>().ok());
-            let length = length.filter(|l| *l > blank + 1 && *l <= data.len()).ok_or(BAD)?;
-            let record = data[blank + 1..length].strip_suffix(b"\n").ok_or(BAD)?;
-            let equals = record.iter().position(|&b| b == b'=').ok_or(BAD)?;
+            let length = length.filter(|l| *l > blank + 1 && *l <= data.len()).ok_or(MALFORMED)?;
+            let record = data[blank + 1..length].strip_suffix(b"\n").ok_or(MALFORMED)?;
+            let equals = record.iter().position(|&b| b == b'=').ok_or(MALFORMED)?;
             let (key, value) = (&record[..equals], &record[equals + 1..]);
             data = &data[length..];
             match key {
-                b"path" | b"linkpath" | b"size" if global => {
+                b"path" | b"linkpath" | b"size" if is_global => {
                     return Err("a global extended header sets a name, link or size");
                 }
                 b"path" => self.path = Some(value.to_vec()),
                 b"linkpath" => self.link = Some(value.to_vec()),
                 b"size" => {
                     let size = std::str::from_utf8(value).ok().and_then(|t| t.parse().ok());
-                    self.size = Some(size.ok_or(BAD)?);
+                    self.size = Some(size.ok_or(MALFORMED)?);
                 }
-                _ if key.starts_with(b"GNU.sparse") => self.sparse = true,
+                _ if key.starts_with(b"GNU.sparse") => self.is_sparse = true,
                 _ => {}
             }
         }

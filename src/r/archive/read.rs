@@ -86,46 +86,49 @@ pub fn read_up_to(
     limits: Limits,
 ) -> Result<PackageArchive, ArchiveError> {
     let mut members = Members::new(source, limits)?;
-    let mut tree = LinkCheck::default();
+    let mut link_check = LinkCheck::default();
     let mut folder: Option<String> = None;
     let mut has_src = false;
-    let mut raw: Option<Vec<u8>> = None;
-    let mut best: Option<(Rank, String, Vec<u8>)> = None;
+    let mut description_raw: Option<Vec<u8>> = None;
+    let mut best_readme: Option<(Rank, String, Vec<u8>)> = None;
     while let Some(member) = members.advance()? {
         let path = member.path()?;
         if path.is_empty() && member.kind == MemberKind::Folder {
             continue;
         }
-        let (top, inside) = path.split_once('/').unwrap_or((&path, ""));
-        check_folder(&mut folder, top, inside, &member)?;
+        let (top, inner_path) = path.split_once('/').unwrap_or((&path, ""));
+        check_folder(&mut folder, top, inner_path, &member)?;
         match &member.kind {
             MemberKind::File | MemberKind::Folder => {}
             MemberKind::Symlink(target) => links::check_symlink(&path, target)?,
             MemberKind::HardLink(target) => links::check_hard_link(&path, target)?,
         }
-        if !tree.add(&path, matches!(member.kind, MemberKind::Symlink(_))) {
+        if !link_check.add(&path, matches!(member.kind, MemberKind::Symlink(_))) {
             return Err(ArchiveError::TooManyMembers { limit: limits.members });
         }
-        has_src |= inside.starts_with("src/") || (inside == "src" && member.kind == MemberKind::Folder);
-        if inside.eq_ignore_ascii_case("DESCRIPTION") {
+        has_src |=
+            inner_path.starts_with("src/") || (inner_path == "src" && member.kind == MemberKind::Folder);
+        if inner_path.eq_ignore_ascii_case("DESCRIPTION") {
             // On a case-insensitive file system, `description` would overwrite it.
-            let exact = inside == "DESCRIPTION";
-            if exact && member.kind != MemberKind::File {
+            let is_exact = inner_path == "DESCRIPTION";
+            if is_exact && member.kind != MemberKind::File {
                 return Err(ArchiveError::DescriptionNotAFile(path));
             }
-            if raw.is_some() || !exact {
+            if description_raw.is_some() || !is_exact {
                 return Err(ArchiveError::TwoDescriptions(path));
             }
-            raw = Some(members.contents(&member, limits.description)?);
+            description_raw = Some(members.contents(&member, limits.description)?);
         } else if let Some(rank) = readme::rank(&path).filter(|_| member.kind == MemberKind::File)
-            && best.as_ref().is_none_or(|(have, ..)| rank > *have)
+            && best_readme.as_ref().is_none_or(|(previous, ..)| rank > *previous)
             && member.size <= readme::MAX_README
         {
-            best = Some((rank, inside.to_owned(), members.contents(&member, readme::MAX_README)?));
+            best_readme = Some((rank, inner_path.to_owned(), members.contents(&member, readme::MAX_README)?));
         } else {
             continue;
         }
-        if extent == ReadExtent::Metadata && is_final(raw.as_deref(), best.as_ref().map(|(rank, ..)| *rank)) {
+        if extent == ReadExtent::Metadata
+            && is_final(description_raw.as_deref(), best_readme.as_ref().map(|(rank, ..)| *rank))
+        {
             break;
         }
     }
@@ -133,23 +136,24 @@ pub fn read_up_to(
         ReadExtent::Whole => members.finish()?,
         ReadExtent::Metadata => members.output_size(),
     };
-    tree.check()?;
+    link_check.check()?;
     let content = ArchiveContent {
         folder,
-        raw,
+        description_raw,
         has_src,
-        readme: best.map(|(_, name, bytes)| (name, bytes)),
+        readme: best_readme.map(|(_, name, bytes)| (name, bytes)),
         inflated_size,
     };
     content.into_package(file)
 }
 
 /// Whether no later member can change the result.
-fn is_final(raw: Option<&[u8]>, readme: Option<Rank>) -> bool {
-    let is_known = |raw: &[u8]| {
-        Description::from_bytes(raw).is_ok_and(|description| description.needs_compilation().is_some())
+fn is_final(description_raw: Option<&[u8]>, readme: Option<Rank>) -> bool {
+    let is_known = |description_raw: &[u8]| {
+        Description::from_bytes(description_raw)
+            .is_ok_and(|description| description.needs_compilation().is_some())
     };
-    readme == Some(Rank::Markdown) && raw.is_some_and(is_known)
+    readme == Some(Rank::Markdown) && description_raw.is_some_and(is_known)
 }
 
 /// The content collected from an archive.
@@ -157,7 +161,7 @@ pub(in crate::r) struct ArchiveContent {
     /// The top-level folder.
     pub folder: Option<String>,
     /// The bytes of DESCRIPTION.
-    pub raw: Option<Vec<u8>>,
+    pub description_raw: Option<Vec<u8>>,
     /// Whether there is a folder `src`.
     pub has_src: bool,
     /// As [`PackageArchive::readme`].
@@ -173,8 +177,9 @@ impl ArchiveContent {
         file: Option<SourceFileName<'_>>,
     ) -> Result<PackageArchive, ArchiveError> {
         let folder = self.folder.ok_or(ArchiveError::Empty)?;
-        let raw = self.raw.ok_or_else(|| ArchiveError::NoDescription(folder.clone()))?;
-        let description = Description::from_bytes(&raw)?;
+        let description_raw =
+            self.description_raw.ok_or_else(|| ArchiveError::NoDescription(folder.clone()))?;
+        let description = Description::from_bytes(&description_raw)?;
         let (package, version) = valid_names(&description)?;
         if package != folder {
             return Err(ArchiveError::OtherFolder { package: package.to_owned(), folder });
@@ -186,7 +191,7 @@ impl ArchiveContent {
             needs_compilation: description.needs_compilation().unwrap_or(self.has_src),
             built: description.built(),
             readme: self.readme,
-            description_raw: raw,
+            description_raw,
             description,
             folder,
             inflated_size: self.inflated_size,
@@ -197,10 +202,10 @@ impl ArchiveContent {
 fn check_folder(
     folder: &mut Option<String>,
     top: &str,
-    inside: &str,
+    inner_path: &str,
     member: &Member,
 ) -> Result<(), ArchiveError> {
-    if inside.is_empty() && member.kind != MemberKind::Folder {
+    if inner_path.is_empty() && member.kind != MemberKind::Folder {
         return Err(ArchiveError::FileAtTop(top.to_owned()));
     }
     match folder {
@@ -259,19 +264,19 @@ pub fn read_identity(
     limits: Limits,
 ) -> Result<PackageIdentity, ArchiveError> {
     let mut members = Members::new(source, limits)?;
-    let (_, raw) = find_description(&mut members, limits)?;
+    let (_, description_raw) = find_description(&mut members, limits)?;
     members.finish()?;
-    let description = Description::from_bytes(&raw)?;
+    let description = Description::from_bytes(&description_raw)?;
     let name = description.package().or_else(|| description.non_empty("Bundle"));
     let name = name.ok_or(ArchiveError::NoField("Package"))?.to_owned();
     let version = description.version().ok_or(ArchiveError::NoField("Version"))?.to_owned();
     if let Some(file) = file {
-        let same = file.package == name && version::compare(file.version, &version).is_eq();
-        if !same {
+        let is_same = file.package == name && version::compare(file.version, &version).is_eq();
+        if !is_same {
             return Err(other_file_name(&name, &version, file));
         }
     }
-    Ok(PackageIdentity { name, version, description, description_raw: raw })
+    Ok(PackageIdentity { name, version, description, description_raw })
 }
 
 /// Reads up to the first `{folder}/DESCRIPTION` and returns `(folder, bytes)`. The rest of the stream is neither read
@@ -289,8 +294,8 @@ fn find_description<R: Read>(
 ) -> Result<(String, Vec<u8>), ArchiveError> {
     let mut folder = String::new();
     while let Some(member) = members.advance()? {
-        if let Some(found) = member.directly_in("DESCRIPTION").filter(|_| member.kind == MemberKind::File) {
-            let folder = String::from_utf8_lossy(found).into_owned();
+        if let Some(folder) = member.directly_in("DESCRIPTION").filter(|_| member.kind == MemberKind::File) {
+            let folder = String::from_utf8_lossy(folder).into_owned();
             return Ok((folder, members.contents(&member, limits.description)?));
         }
         if folder.is_empty() {

@@ -27,9 +27,9 @@ pub struct VersionRow {
     /// The version of R it is for.
     pub r: RMinor,
     /// The day on which it became the release; unknown for some versions, and for devel.
-    pub released: Option<Day>,
+    pub release_day: Option<Day>,
     /// The day of its last build, after which its packages no longer change.
-    pub last_built: Option<Day>,
+    pub last_build_day: Option<Day>,
 }
 
 /// Why a file is not a `config.yaml` of Bioconductor.
@@ -47,7 +47,7 @@ pub enum BadConfig {
 }
 
 /// The header line of the map of R versions, at column 0.
-const MAP: &str = "r_ver_for_bioc_ver:";
+const R_VERSIONS: &str = "r_ver_for_bioc_ver:";
 
 impl Config {
     /// Parses a `config.yaml`. Malformed rows are ignored; invalid UTF-8 is replaced, since no relevant row has any.
@@ -60,36 +60,36 @@ impl Config {
             return Err(BadConfig::Html);
         }
         let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-        let single = |key: &'static str, display: &'static str| {
+        let scalar = |key: &'static str, display: &'static str| {
             let value = lines.iter().find_map(|line| line.strip_prefix(key));
             value.and_then(|value| unquote(value).parse().ok()).ok_or(BadConfig::MissingLine(display))
         };
-        let release: Version = single("release_version:", "release_version: \"")?;
-        let devel: Version = single("devel_version:", "devel_version: \"")?;
+        let release: Version = scalar("release_version:", "release_version: \"")?;
+        let devel: Version = scalar("devel_version:", "devel_version: \"")?;
         let dates = |key: &str| -> Vec<(Version, Day)> {
             let rows = map_rows(&lines, key);
             rows.filter_map(|(version, date)| Some((version.parse().ok()?, parse_us_date(date)?))).collect()
         };
-        let (released, last_updates) = (dates("release_dates:"), dates("release_last_built_dates:"));
-        let of = |dates: &[(Version, Day)], version| {
+        let (release_days, last_build_days) = (dates("release_dates:"), dates("release_last_built_dates:"));
+        let day_of = |dates: &[(Version, Day)], version| {
             dates.iter().find(|(other, _)| *other == version).map(|(_, day)| *day)
         };
-        let mut versions: Vec<VersionRow> = map_rows(&lines, MAP)
+        let mut versions: Vec<VersionRow> = map_rows(&lines, R_VERSIONS)
             .filter_map(|(version, r)| {
                 let version = version.parse().ok()?;
                 let r = RMinor::parse(r)?;
                 Some(VersionRow {
                     version,
                     r,
-                    released: of(&released, version),
-                    last_built: of(&last_updates, version),
+                    release_day: day_of(&release_days, version),
+                    last_build_day: day_of(&last_build_days, version),
                 })
             })
             .collect();
         versions.sort_by_key(|row| row.version);
         versions.dedup_by_key(|row| row.version);
         if versions.is_empty() {
-            return Err(BadConfig::MissingLine(MAP));
+            return Err(BadConfig::MissingLine(R_VERSIONS));
         }
         let config = Config { release, devel, versions };
         match [release, devel].into_iter().find(|version| config.get(*version).is_none()) {
@@ -138,40 +138,40 @@ impl Config {
         if version >= self.release {
             return None;
         }
-        let own = self.get(version).and_then(|row| row.last_built);
-        own.or_else(|| self.successor_released(version))
+        let own = self.get(version).and_then(|row| row.last_build_day);
+        own.or_else(|| self.successor_release_day(version))
     }
 
     /// The day on which the next version became the release, which also determines the CRAN packages that permanently
     /// belong to a version.
     #[must_use]
-    pub fn successor_released(&self, version: Version) -> Option<Day> {
+    pub fn successor_release_day(&self, version: Version) -> Option<Day> {
         if version >= self.release {
             return None;
         }
-        self.versions.iter().find(|row| row.version > version).and_then(|row| row.released)
+        self.versions.iter().find(|row| row.version > version).and_then(|row| row.release_day)
     }
 
     /// Returns the configuration as of a day: a version is not the release before its release date. Where dates are
     /// missing, the present configuration applies.
     #[must_use]
     pub fn as_of(&self, day: Day) -> Config {
-        let is_out = |row: &&VersionRow| row.released.is_some_and(|released| released <= day);
-        let old = self.versions.iter().filter(|row| row.version < self.release);
-        let release = match self.get(self.release).filter(|row| row.released.is_none_or(|at| at <= day)) {
+        let is_released = |row: &&VersionRow| row.release_day.is_some_and(|release_day| release_day <= day);
+        let older = self.versions.iter().filter(|row| row.version < self.release);
+        let release = match self.get(self.release).filter(|row| row.release_day.is_none_or(|at| at <= day)) {
             Some(row) => row.version,
-            None => old.rev().find(is_out).map_or(self.release, |row| row.version),
+            None => older.rev().find(is_released).map_or(self.release, |row| row.version),
         };
         if release == self.release {
             return self.clone();
         }
-        let next = self.versions.iter().find(|row| row.version > release);
-        let devel = next.map_or(self.devel, |row| row.version);
+        let successor = self.versions.iter().find(|row| row.version > release);
+        let devel = successor.map_or(self.devel, |row| row.version);
         let mut versions = self.versions.clone();
         versions.retain(|row| row.version <= devel);
         for row in &mut versions {
-            row.released = row.released.filter(|released| *released <= day);
-            row.last_built = row.last_built.filter(|last_updates| *last_updates <= day);
+            row.release_day = row.release_day.filter(|release_day| *release_day <= day);
+            row.last_build_day = row.last_build_day.filter(|last_build_day| *last_build_day <= day);
         }
         Config { release, devel, versions }
     }
@@ -180,32 +180,32 @@ impl Config {
     #[must_use]
     pub fn render(&self) -> String {
         let mut out = String::from("# Versions of Bioconductor, for BiocManager, pak and renv.\n");
-        let r_of = |version| self.get(version).map(|row| format!("{}.0", row.r)).unwrap_or_default();
-        let singles = [
+        let r_version = |version| self.get(version).map(|row| format!("{}.0", row.r)).unwrap_or_default();
+        let scalars = [
             ("release_version", self.release.to_string()),
             ("devel_version", self.devel.to_string()),
-            ("r_version_associated_with_release", r_of(self.release)),
-            ("r_version_associated_with_devel", r_of(self.devel)),
+            ("r_version_associated_with_release", r_version(self.release)),
+            ("r_version_associated_with_devel", r_version(self.devel)),
         ];
-        for (key, value) in singles {
+        for (key, value) in scalars {
             let _ = writeln!(out, "{key}: \"{value}\"");
         }
-        out.push_str(MAP);
+        out.push_str(R_VERSIONS);
         out.push('\n');
         for row in &self.versions {
             let _ = writeln!(out, "  \"{}\": \"{}\"", row.version, row.r);
         }
-        self.render_dates(&mut out, "release_dates:", |row| row.released);
-        self.render_dates(&mut out, "release_last_built_dates:", |row| row.last_built);
+        self.render_dates(&mut out, "release_dates:", |row| row.release_day);
+        self.render_dates(&mut out, "release_last_built_dates:", |row| row.last_build_day);
         // pkgcache requires a line after each map.
         out.push_str("end_of_maps: \"true\"\n");
         out
     }
 
-    fn render_dates(&self, out: &mut String, header: &str, of: fn(&VersionRow) -> Option<Day>) {
+    fn render_dates(&self, out: &mut String, header: &str, date: fn(&VersionRow) -> Option<Day>) {
         let _ = writeln!(out, "{header}");
         for row in &self.versions {
-            if let Some(day) = of(row) {
+            if let Some(day) = date(row) {
                 let _ = writeln!(out, "  \"{}\": \"{}\"", row.version, us_date(day));
             }
         }
@@ -220,9 +220,9 @@ fn unquote(value: &str) -> &str {
 
 /// The keys and values of the indented lines after a header line at column 0.
 fn map_rows<'a>(lines: &'a [&'a str], header: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let from = lines.iter().position(|line| unquote(line) == header).map_or(lines.len(), |at| at + 1);
+    let start = lines.iter().position(|line| unquote(line) == header).map_or(lines.len(), |at| at + 1);
     let indented =
-        lines.iter().skip(from).take_while(|line| line.is_empty() || line.starts_with([' ', '\t']));
+        lines.iter().skip(start).take_while(|line| line.is_empty() || line.starts_with([' ', '\t']));
     indented.filter_map(|line| line.split_once(": ")).map(|(key, value)| (unquote(key), unquote(value)))
 }
 
@@ -294,16 +294,16 @@ mirrors:
         let rows: Vec<String> =
             config.newest_first().map(|row| format!("{} {}", row.version, row.r)).collect();
         assert_eq!(rows, ["3.20 4.4", "3.19 4.4", "3.18 4.3", "3.17 4.3", "1.6 2.1"]);
-        assert_eq!(config.get(version("3.19")).and_then(|row| row.released), Some(date("2024-05-01")));
+        assert_eq!(config.get(version("3.19")).and_then(|row| row.release_day), Some(date("2024-05-01")));
         assert_eq!(config.last_update(version("3.17")), Some(date("2023-10-24")));
         assert_eq!(
             config.last_update(version("3.18")),
             Some(date("2024-05-01")),
             "when the next was released"
         );
-        assert_eq!(config.successor_released(version("3.17")), Some(date("2023-10-25")));
+        assert_eq!(config.successor_release_day(version("3.17")), Some(date("2023-10-25")));
         assert_eq!(
-            (config.last_update(config.release), config.successor_released(config.devel)),
+            (config.last_update(config.release), config.successor_release_day(config.devel)),
             (None, None)
         );
         let names = [VersionName::Exact(version("1.6")), VersionName::Release, VersionName::Devel]
@@ -312,7 +312,7 @@ mirrors:
     }
 
     #[test]
-    fn written_lines_are_read_back() {
+    fn rendered_lines_have_the_form_that_clients_expect() {
         let text = Config::parse(REAL.as_bytes()).expect("a config.yaml").render();
         let lines: Vec<&str> = text.lines().collect();
         for line in [
@@ -337,7 +337,7 @@ mirrors:
         let before = config.as_of(date("2024-04-30"));
         assert_eq!((before.release, before.devel), (version("3.18"), version("3.19")));
         assert_eq!(before.get(version("3.20")), None, "not known on that day");
-        assert_eq!(before.get(version("3.19")).expect("it was devel").released, None);
+        assert_eq!(before.get(version("3.19")).expect("it was devel").release_day, None);
         assert_eq!(config.as_of(date("2023-10-20")).release, version("1.6"), "no later release has a date");
         assert_eq!(config.as_of(date("2000-01-01")), config, "no date is that early");
     }

@@ -119,12 +119,12 @@ impl Component {
     /// Whether a version has this repository.
     #[must_use]
     pub fn is_in(self, version: Version) -> bool {
-        let at = |major, minor| Version(RMinor { major, minor });
+        let numbered = |major, minor| Version(RMinor { major, minor });
         match self {
             Component::Software | Component::Annotation | Component::Experiment => true,
-            Component::Workflows => version >= at(3, 7),
-            Component::Books => version >= at(3, 12),
-            Component::Extra => version <= at(3, 5),
+            Component::Workflows => version >= numbered(3, 7),
+            Component::Books => version >= numbered(3, 12),
+            Component::Extra => version <= numbered(3, 5),
         }
     }
 }
@@ -234,14 +234,14 @@ mod tests {
 
     #[test]
     fn each_version_has_its_repositories() {
-        let of = |text| {
-            let has = Component::ALL.into_iter().filter(|component| component.is_in(version(text)));
-            has.map(Component::path).collect::<Vec<_>>().join(" ")
+        let repositories = |text| {
+            let components = Component::ALL.into_iter().filter(|component| component.is_in(version(text)));
+            components.map(Component::path).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(of("3.5"), "bioc data/annotation data/experiment extra");
-        assert_eq!(of("3.6"), "bioc data/annotation data/experiment");
-        assert_eq!(of("3.7"), "bioc data/annotation data/experiment workflows");
-        assert_eq!(of("3.12"), "bioc data/annotation data/experiment workflows books");
+        assert_eq!(repositories("3.5"), "bioc data/annotation data/experiment extra");
+        assert_eq!(repositories("3.6"), "bioc data/annotation data/experiment");
+        assert_eq!(repositories("3.7"), "bioc data/annotation data/experiment workflows");
+        assert_eq!(repositories("3.12"), "bioc data/annotation data/experiment workflows books");
     }
 
     #[test]
@@ -259,17 +259,20 @@ mod tests {
 
     #[test]
     fn a_path_below_packages_is_split() {
-        let of = |path: &str| {
+        let split = |path: &str| {
             let segments: Vec<&str> = path.split('/').collect();
             split_path(&segments).map(|(PartName { version, component }, rest)| {
                 format!("{version}/{} {}", component.path(), rest.join("/"))
             })
         };
-        assert_eq!(of("3.20/bioc/src/contrib/PACKAGES").as_deref(), Some("3.20/bioc src/contrib/PACKAGES"));
-        assert_eq!(of("3.20/data/experiment/src").as_deref(), Some("3.20/data/experiment src"));
-        assert_eq!(of("3.20/workflows").as_deref(), Some("3.20/workflows "));
-        assert_eq!(of("release/bioc/src").as_deref(), Some("release/bioc src"));
-        assert_eq!(of("devel/data/annotation/bin").as_deref(), Some("devel/data/annotation bin"));
+        assert_eq!(
+            split("3.20/bioc/src/contrib/PACKAGES").as_deref(),
+            Some("3.20/bioc src/contrib/PACKAGES")
+        );
+        assert_eq!(split("3.20/data/experiment/src").as_deref(), Some("3.20/data/experiment src"));
+        assert_eq!(split("3.20/workflows").as_deref(), Some("3.20/workflows "));
+        assert_eq!(split("release/bioc/src").as_deref(), Some("release/bioc src"));
+        assert_eq!(split("devel/data/annotation/bin").as_deref(), Some("devel/data/annotation bin"));
         for bad in [
             "3.20",
             "release",
@@ -278,7 +281,7 @@ mod tests {
             "bioc/src",
             "old/bioc",
         ] {
-            assert_eq!(of(bad), None, "{bad}");
+            assert_eq!(split(bad), None, "{bad}");
         }
     }
 }

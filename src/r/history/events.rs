@@ -45,8 +45,7 @@ impl Events {
                 |tag| record.get(tag).map(|value| String::from_utf8_lossy(&value.fold()).into_owned());
             let Some(package) = field("Package") else { continue };
             for tag in ["X-CRAN-History", "X-CRAN-Comment"] {
-                let found = field(tag).map(|text| parse_events(&text)).unwrap_or_default();
-                for event in found {
+                for event in field(tag).map(|text| parse_events(&text)).unwrap_or_default() {
                     events.add(&package, event);
                 }
             }
@@ -56,11 +55,11 @@ impl Events {
 
     /// Adds an event. Duplicates are ignored, and so are events of a package beyond [`MAX_EVENTS`].
     pub fn add(&mut self, package: &str, event: Event) {
-        let of = self.by_package.entry(package.to_owned()).or_default();
-        if let Err(index) = of.binary_search(&event)
-            && of.len() < MAX_EVENTS
+        let events = self.by_package.entry(package.to_owned()).or_default();
+        if let Err(index) = events.binary_search(&event)
+            && events.len() < MAX_EVENTS
         {
-            of.insert(index, event);
+            events.insert(index, event);
         }
     }
 
@@ -96,12 +95,12 @@ fn parse_events(text: &str) -> Vec<Event> {
     let mut events = Vec::new();
     let mut verb = None;
     for word in text.split_whitespace() {
-        let word_only = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        if let Some(parsed) = parse_verb(word_only) {
+        let trimmed = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        if let Some(parsed) = parse_verb(trimmed) {
             verb = Some(parsed);
-        } else if let Ok(day) = word_only.parse::<Day>() {
+        } else if let Ok(day) = trimmed.parse::<Day>() {
             match verb.take() {
-                Some(Verb::Change(turn)) => events.push(Event { day, kind: turn }),
+                Some(Verb::Change(kind)) => events.push(Event { day, kind }),
                 Some(Verb::NoChange) | None => {}
             }
         }
@@ -113,12 +112,12 @@ fn parse_events(text: &str) -> Vec<Event> {
 }
 
 fn parse_verb(word: &str) -> Option<Verb> {
-    let is = |words: &[&str]| words.iter().any(|other| word.eq_ignore_ascii_case(other));
-    if is(&["archived", "removed", "renamed", "replaced"]) {
+    let is_one_of = |words: &[&str]| words.iter().any(|other| word.eq_ignore_ascii_case(other));
+    if is_one_of(&["archived", "removed", "renamed", "replaced"]) {
         Some(Verb::Change(IndexEvent::Removed))
-    } else if is(&["unarchived", "unorphaned", "restored", "reinstated"]) {
+    } else if is_one_of(&["unarchived", "unorphaned", "restored", "reinstated"]) {
         Some(Verb::Change(IndexEvent::Restored))
-    } else if is(&["orphaned"]) {
+    } else if is_one_of(&["orphaned"]) {
         Some(Verb::NoChange)
     } else {
         None
@@ -130,7 +129,7 @@ mod tests {
     use super::*;
     use crate::model::time::Timestamp;
 
-    fn parsed(text: &str) -> Vec<String> {
+    fn event_lines(text: &str) -> Vec<String> {
         let line = |event: Event| format!("{:?} {}", event.kind, event.day);
         parse_events(text).into_iter().map(line).collect()
     }
@@ -159,7 +158,7 @@ mod tests {
             ("Was never archived. See 2020-01-05", &[]),
             ("", &[]),
         ] {
-            assert_eq!(parsed(text), events, "{text}");
+            assert_eq!(event_lines(text), events, "{text}");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::model::time::Day;
 /// 300 a day.
 pub const BULK_COPY_FILES: usize = 500;
 
-/// The data on a mirror.
+/// The tables of a mirror from which its history is reconstructed.
 #[derive(Clone, Copy, Debug)]
 pub struct MirrorTables<'a> {
     /// Every archived file: `Meta/archive.rds`.
@@ -85,32 +85,34 @@ pub struct History<'a> {
 
 /// Returns the history from `since` up to, not including, `until`. Earlier publications are part of the first day.
 #[must_use]
-pub fn reconstruct<'a>(evidence: &MirrorTables<'a>, since: Day, until: Day) -> History<'a> {
+pub fn reconstruct<'a>(tables: &MirrorTables<'a>, since: Day, until: Day) -> History<'a> {
     if since >= until {
         return History::default();
     }
     let mut packages: BTreeMap<&str, PackageFiles<'a>> = BTreeMap::new();
-    for row in evidence.archive {
+    for row in tables.archive {
         packages.entry(&row.package).or_default().archived.push(row);
     }
-    for row in evidence.current {
+    for row in tables.current {
         packages.entry(&row.package).or_default().current.push(row);
     }
     let mut days: BTreeMap<Day, Vec<Transition<'a>>> = BTreeMap::new();
-    let mut published: BTreeMap<Day, usize> = BTreeMap::new();
-    let mut undated = 0;
+    let mut publications: BTreeMap<Day, usize> = BTreeMap::new();
+    let mut without_date = 0;
     for (name, files) in &packages {
-        let timeline = files.timeline(evidence.events.of(name), until);
-        undated += usize::from(timeline.is_undated);
-        timeline.report(since, |day, turned| days.entry(day).or_default().push(turned));
+        let timeline = files.timeline(tables.events.of(name), until);
+        without_date += usize::from(timeline.is_undated);
+        timeline.report(since, |day, transition| days.entry(day).or_default().push(transition));
         for day in timeline.publication_days().filter(|day| *day > since) {
-            *published.entry(day).or_default() += 1;
+            *publications.entry(day).or_default() += 1;
         }
     }
-    let crowded =
-        published.into_iter().max_by_key(|(_, files)| *files).filter(|(_, files)| *files > BULK_COPY_FILES);
+    let bulk_copy = publications
+        .into_iter()
+        .max_by_key(|(_, files)| *files)
+        .filter(|(_, files)| *files > BULK_COPY_FILES);
     let days = days.into_iter().map(|(day, changes)| HistoryDay { day, changes }).collect();
-    History { days, without_date: undated, bulk_copy: crowded }
+    History { days, without_date, bulk_copy }
 }
 
 #[cfg(test)]

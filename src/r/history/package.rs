@@ -19,7 +19,7 @@ pub(super) struct PackageFiles<'a> {
     pub(super) current: Vec<&'a Row>,
 }
 
-/// The moments of a package in order.
+/// The events of a package in order.
 pub(super) struct Timeline<'a> {
     entries: Vec<(Day, TimelineEvent<'a>)>,
     /// Whether the day on which the package left the index is unknown.
@@ -60,7 +60,7 @@ impl<'a> PackageFiles<'a> {
         let mut timeline = Timeline { entries: Vec::with_capacity(rows.len() + 1), is_undated: false };
         let Some(last) = rows.last() else { return timeline };
         let first_day = rows[0].mtime.day();
-        let on_last = |turn| events.iter().any(|event| event.day == until && event.kind == turn);
+        let is_on_last_day = |kind| events.iter().any(|event| event.day == until && event.kind == kind);
         // Events before the first file are ignored: earlier files may be lost, or have a later time.
         let relevant = events.iter().filter(|event| event.day >= first_day && event.day < until);
         timeline.entries.extend(relevant.map(|event| match event.kind {
@@ -69,13 +69,13 @@ impl<'a> PackageFiles<'a> {
         }));
         timeline.entries.extend(rows.iter().map(|row| (row.mtime.day(), TimelineEvent::Published(row))));
         // Stable sort: on one day a package left before it returned, and returned before a publication.
-        timeline.entries.sort_by_key(|(day, moment)| (*day, moment.rank()));
+        timeline.entries.sort_by_key(|(day, event)| (*day, event.rank()));
         match self.current.iter().max_by_key(|row| row.mtime) {
             // It left on the day on which the history ends.
-            None if on_last(IndexEvent::Removed) => {}
+            None if is_on_last_day(IndexEvent::Removed) => {}
             None => timeline.finish_unlisted(until),
             Some(listed) => {
-                if listed.mtime.day() < until && !on_last(IndexEvent::Restored) {
+                if listed.mtime.day() < until && !is_on_last_day(IndexEvent::Restored) {
                     timeline.finish_listed();
                 }
                 timeline.finish_relisted(listed, last, until);
@@ -104,10 +104,10 @@ impl<'a> Timeline<'a> {
     /// Handles a package that is not listed at the end: it left after it was last listed, on that day at the earliest.
     fn finish_unlisted(&mut self, until: Day) {
         let Some((last, _)) = self.entries.last().copied().filter(|_| self.is_listed()) else { return };
-        let same_day =
+        let left_same_day =
             self.entries.iter().any(|(day, m)| *day == last && matches!(m, TimelineEvent::Removed));
-        self.is_undated = !same_day;
-        let day = if same_day { last } else { last.end().day() };
+        self.is_undated = !left_same_day;
+        let day = if left_same_day { last } else { last.end().day() };
         if day < until {
             self.entries.push((day, TimelineEvent::Removed));
             self.entries.sort_by_key(|(day, _)| *day);
@@ -131,7 +131,7 @@ impl<'a> Timeline<'a> {
         let day = last.mtime.day().end().day();
         if day < until {
             self.entries.push((day, TimelineEvent::Relisted(listed)));
-            self.entries.sort_by_key(|(day, moment)| (*day, moment.rank()));
+            self.entries.sort_by_key(|(day, event)| (*day, event.rank()));
         }
     }
 
@@ -139,28 +139,28 @@ impl<'a> Timeline<'a> {
     pub(super) fn publication_days(&self) -> impl Iterator<Item = Day> {
         self.entries
             .iter()
-            .filter(|(_, moment)| matches!(moment, TimelineEvent::Published(_)))
+            .filter(|(_, event)| matches!(event, TimelineEvent::Published(_)))
             .map(|(day, _)| *day)
     }
 
     /// Reports the whole state on `since`, and the changes on each later day.
-    pub(super) fn report(&self, since: Day, mut tell: impl FnMut(Day, Transition<'a>)) {
+    pub(super) fn report(&self, since: Day, mut emit: impl FnMut(Day, Transition<'a>)) {
         let mut state = State { listed: None, newest: None, files: Vec::new() };
-        let mut moments = self.entries.as_slice();
-        let before = moments.partition_point(|(day, _)| *day <= since);
-        let (early, rest) = moments.split_at(before);
-        early.iter().for_each(|(_, moment)| state.apply(*moment));
+        let mut entries = self.entries.as_slice();
+        let early_count = entries.partition_point(|(day, _)| *day <= since);
+        let (earlier, rest) = entries.split_at(early_count);
+        earlier.iter().for_each(|(_, event)| state.apply(*event));
         for file in &state.files {
-            let what = state.initial_state(file);
-            tell(since, Transition { file, state: what });
+            let initial_state = state.initial_state(file);
+            emit(since, Transition { file, state: initial_state });
         }
-        moments = rest;
-        while let Some((day, _)) = moments.first() {
-            let (today, rest) = moments.split_at(moments.partition_point(|(other, _)| other <= day));
-            moments = rest;
+        entries = rest;
+        while let Some((day, _)) = entries.first() {
+            let (today, rest) = entries.split_at(entries.partition_point(|(other, _)| other <= day));
+            entries = rest;
             let (before, count) = (state.listed, state.files.len());
-            today.iter().for_each(|(_, moment)| state.apply(*moment));
-            state.report_changes(before, count, |turned| tell(*day, turned));
+            today.iter().for_each(|(_, event)| state.apply(*event));
+            state.report_changes(before, count, |transition| emit(*day, transition));
         }
     }
 }
@@ -175,8 +175,8 @@ struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    fn apply(&mut self, moment: TimelineEvent<'a>) {
-        match moment {
+    fn apply(&mut self, event: TimelineEvent<'a>) {
+        match event {
             TimelineEvent::Removed => self.listed = None,
             TimelineEvent::Restored => self.listed = self.newest,
             TimelineEvent::Published(row) => {
@@ -201,19 +201,19 @@ impl<'a> State<'a> {
         if self.is_listed(file) { ListingState::Listed } else { self.unlisted_state(file) }
     }
 
-    /// Reports the changes since `was` was listed and the first `known` files were published.
-    fn report_changes(&self, before: Option<&'a Row>, count: usize, mut tell: impl FnMut(Transition<'a>)) {
+    /// Reports the changes since `before` was the listed file and `count` files were published.
+    fn report_changes(&self, before: Option<&'a Row>, count: usize, mut emit: impl FnMut(Transition<'a>)) {
         if let Some(file) = before.filter(|file| !self.is_listed(file)) {
-            tell(Transition { file, state: self.unlisted_state(file) });
+            emit(Transition { file, state: self.unlisted_state(file) });
         }
         for file in self.files.iter().skip(count).filter(|file| !self.is_listed(file)) {
-            tell(Transition { file, state: self.unlisted_state(file) });
+            emit(Transition { file, state: self.unlisted_state(file) });
         }
         if let Some(file) = self.listed
             && !before.is_some_and(|before| std::ptr::eq(before, file))
         {
             let is_new = self.files.iter().skip(count).any(|new| std::ptr::eq(*new, file));
-            tell(Transition {
+            emit(Transition {
                 file,
                 state: if is_new { ListingState::Listed } else { ListingState::Restored },
             });

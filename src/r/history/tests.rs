@@ -26,10 +26,10 @@ fn row(package: &str, version: &str, size: u64, day: i64, hour: i64) -> MetaRow<
     }
 }
 
-fn events(of: &[(&str, i64, IndexEvent)]) -> Events {
+fn events(list: &[(&str, i64, IndexEvent)]) -> Events {
     let mut events = Events::default();
-    for (package, at, turn) in of {
-        events.add(package, Event { day: day(*at), kind: *turn });
+    for (package, at, kind) in list {
+        events.add(package, Event { day: day(*at), kind: *kind });
     }
     events
 }
@@ -42,19 +42,23 @@ fn transitions(
     from: i64,
     to: i64,
 ) -> Vec<String> {
-    let evidence = MirrorTables { archive, current, events };
-    let history = reconstruct(&evidence, day(from), day(to));
-    let words = |turned: &Transition<'_>| {
-        let sign = match turned.state {
+    let tables = MirrorTables { archive, current, events };
+    let history = reconstruct(&tables, day(from), day(to));
+    let describe = |transition: &Transition<'_>| {
+        let sign = match transition.state {
             ListingState::Listed => '+',
             ListingState::Restored => '*',
             ListingState::Superseded => '-',
             ListingState::Archived => 'x',
         };
-        format!("{sign}{}", turned.file.file.trim_end_matches(".tar.gz"))
+        format!("{sign}{}", transition.file.file.trim_end_matches(".tar.gz"))
     };
-    let line = |of: &HistoryDay<'_>| {
-        format!("{}: {}", number(of.day), of.changes.iter().map(words).collect::<Vec<_>>().join(" "))
+    let line = |history_day: &HistoryDay<'_>| {
+        format!(
+            "{}: {}",
+            number(history_day.day),
+            history_day.changes.iter().map(describe).collect::<Vec<_>>().join(" ")
+        )
     };
     history.days.iter().map(line).collect()
 }
@@ -93,14 +97,14 @@ fn a_version_published_twice_is_two_files() {
     let none = Events::default();
     let lines = transitions(&archive, &current, &none, 1, 9);
     assert_eq!(lines, ["3: +lmeInfo_0.3.2", "7: -lmeInfo_0.3.2 +lmeInfo_0.3.2"]);
-    let evidence = MirrorTables { archive: &archive, current: &current, events: &none };
+    let tables = MirrorTables { archive: &archive, current: &current, events: &none };
     let sizes: Vec<u64> =
-        reconstruct(&evidence, day(1), day(9)).days[1].changes.iter().map(|t| t.file.size).collect();
+        reconstruct(&tables, day(1), day(9)).days[1].changes.iter().map(|t| t.file.size).collect();
     assert_eq!(sizes, [65124, 65532]);
 }
 
 #[test]
-fn a_file_in_both_trees_is_one_file() {
+fn a_file_in_both_tables_is_one_file() {
     let both = [row("a", "1.0", 10, 3, 0)];
     assert_eq!(transitions(&both, &both.clone(), &Events::default(), 1, 9), ["3: +a_1.0"]);
 }
@@ -110,21 +114,21 @@ fn a_removed_package_is_listed_until_that_day_and_a_returned_one_from_it() {
     let archive = [row("a", "1.0", 10, 3, 0), row("a", "1.1", 11, 5, 0)];
     let removal = events(&[("a", 8, IndexEvent::Removed)]);
     assert_eq!(transitions(&archive, &[], &removal, 1, 20), ["3: +a_1.0", "5: -a_1.0 +a_1.1", "8: xa_1.1"]);
-    let back = events(&[
+    let returns = events(&[
         ("a", 8, IndexEvent::Removed),
         ("a", 10, IndexEvent::Restored),
         ("a", 15, IndexEvent::Removed),
     ]);
     assert_eq!(
-        transitions(&archive, &[], &back, 6, 20),
+        transitions(&archive, &[], &returns, 6, 20),
         ["6: -a_1.0 +a_1.1", "8: xa_1.1", "10: *a_1.1", "15: xa_1.1"]
     );
     // A new version restores the package without an event.
     let current = [row("a", "2.0", 20, 12, 0)];
     assert_eq!(transitions(&archive, &current, &removal, 6, 20)[1..], ["8: xa_1.1", "12: +a_2.0"]);
     // It was published again on the day it left.
-    let same = events(&[("a", 12, IndexEvent::Removed)]);
-    assert_eq!(transitions(&archive, &current, &same, 6, 20)[1..], ["12: -a_1.1 +a_2.0"]);
+    let same_day = events(&[("a", 12, IndexEvent::Removed)]);
+    assert_eq!(transitions(&archive, &current, &same_day, 6, 20)[1..], ["12: -a_1.1 +a_2.0"]);
 }
 
 #[test]
@@ -132,8 +136,8 @@ fn without_an_event_a_package_is_removed_the_day_after_its_last_file() {
     let archive = [row("a", "1.0", 10, 3, 0), row("b", "1.0", 10, 4, 0)];
     let none = Events::default();
     assert_eq!(transitions(&archive, &[], &none, 1, 20), ["3: +a_1.0", "4: xa_1.0 +b_1.0", "5: xb_1.0"]);
-    let evidence = MirrorTables { archive: &archive, current: &[], events: &none };
-    assert_eq!(reconstruct(&evidence, day(1), day(20)).without_date, 2);
+    let tables = MirrorTables { archive: &archive, current: &[], events: &none };
+    assert_eq!(reconstruct(&tables, day(1), day(20)).without_date, 2);
     // An event before the last file does not determine the end.
     let early = events(&[("a", 3, IndexEvent::Removed), ("b", 2, IndexEvent::Removed)]);
     assert_eq!(transitions(&archive, &[], &early, 1, 20), ["3: xa_1.0", "4: +b_1.0", "5: xb_1.0"]);
@@ -151,9 +155,9 @@ fn a_listed_package_without_a_return_event_was_never_removed() {
         ["3: +a_1.0", "6: -a_1.0 +a_1.1", "7: -a_1.1 *a_1.0"]
     );
     // Published again on the day the history ends: that was the return.
-    let late = [row("a", "2.0", 11, 20, 0)];
-    assert_eq!(transitions(&current, &late, &removal, 1, 20), ["3: +a_1.0", "8: xa_1.0"]);
-    assert_eq!(transitions(&current, &late, &Events::default(), 1, 20), ["3: +a_1.0"]);
+    let last_day = [row("a", "2.0", 11, 20, 0)];
+    assert_eq!(transitions(&current, &last_day, &removal, 1, 20), ["3: +a_1.0", "8: xa_1.0"]);
+    assert_eq!(transitions(&current, &last_day, &Events::default(), 1, 20), ["3: +a_1.0"]);
 }
 
 #[test]
@@ -162,8 +166,8 @@ fn events_on_the_last_day_determine_earlier_days() {
     // Left on day 9, on which the mirror was read.
     assert_eq!(transitions(&file, &[], &events(&[("a", 9, IndexEvent::Removed)]), 1, 9), ["3: +a_1.0"]);
     // Left on day 5 and returned on day 9, by an event or a new file.
-    let back = events(&[("a", 5, IndexEvent::Removed), ("a", 9, IndexEvent::Restored)]);
-    assert_eq!(transitions(&[], &file, &back, 1, 9), ["3: +a_1.0", "5: xa_1.0"]);
+    let returns = events(&[("a", 5, IndexEvent::Removed), ("a", 9, IndexEvent::Restored)]);
+    assert_eq!(transitions(&[], &file, &returns, 1, 9), ["3: +a_1.0", "5: xa_1.0"]);
     let new = [row("a", "2.0", 20, 9, 0)];
     assert_eq!(
         transitions(&file, &new, &events(&[("a", 5, IndexEvent::Removed)]), 1, 9),
@@ -175,11 +179,11 @@ fn events_on_the_last_day_determine_earlier_days() {
 fn a_bulk_copy_is_reported() {
     let archive: Vec<_> = (0..=BULK_COPY_FILES).map(|n| row(&format!("p{n}"), "1.0", 1, 7, 0)).collect();
     let none = Events::default();
-    let evidence = MirrorTables { archive: &[], current: &archive, events: &none };
-    assert_eq!(reconstruct(&evidence, day(1), day(9)).bulk_copy, Some((day(7), BULK_COPY_FILES + 1)));
-    assert_eq!(reconstruct(&evidence, day(7), day(9)).bulk_copy, None, "that is the state on the first day");
+    let tables = MirrorTables { archive: &[], current: &archive, events: &none };
+    assert_eq!(reconstruct(&tables, day(1), day(9)).bulk_copy, Some((day(7), BULK_COPY_FILES + 1)));
+    assert_eq!(reconstruct(&tables, day(7), day(9)).bulk_copy, None, "that is the state on the first day");
     assert_eq!(
-        reconstruct(&MirrorTables { current: &archive[1..], ..evidence }, day(1), day(9)).bulk_copy,
+        reconstruct(&MirrorTables { current: &archive[1..], ..tables }, day(1), day(9)).bulk_copy,
         None
     );
 }
@@ -190,7 +194,7 @@ enum Action {
     /// A new version.
     Publish,
     /// The same version with different bytes.
-    Again,
+    Republish,
     Archive,
     Restore,
 }
@@ -204,29 +208,29 @@ struct SimulatedMirror {
     listed: BTreeMap<&'static str, MetaRow<String>>,
     archive: Vec<MetaRow<String>>,
     notes: BTreeMap<&'static str, String>,
-    sizes: u64,
+    last_size: u64,
     /// The listed and the archived files at the end of each day.
     days: Vec<(Keys, Keys)>,
 }
 
 impl SimulatedMirror {
-    fn apply(&mut self, today: i64, package: &'static str, act: Action) {
-        self.sizes += 1;
+    fn apply(&mut self, today: i64, package: &'static str, action: Action) {
+        self.last_size += 1;
         let newest =
             self.archive.iter().filter(|row| row.package == package).max_by_key(|row| row.mtime).cloned();
-        match (act, self.listed.get(package).cloned()) {
+        match (action, self.listed.get(package).cloned()) {
             (Action::Publish, old) => {
-                let version = format!("1.{}", self.sizes);
+                let version = format!("1.{}", self.last_size);
                 self.archive.extend(old);
-                self.listed.insert(package, row(package, &version, self.sizes, today, 12));
+                self.listed.insert(package, row(package, &version, self.last_size, today, 12));
             }
-            (Action::Again, Some(old)) => {
-                let again =
-                    MetaRow { size: self.sizes, mtime: row("a", "1", 0, today, 12).mtime, ..old.clone() };
+            (Action::Republish, Some(old)) => {
+                let republished =
+                    MetaRow { size: self.last_size, mtime: row("a", "1", 0, today, 12).mtime, ..old.clone() };
                 // An archive has one file per name: the older one of equal name would be overwritten.
                 if !self.archive.iter().any(|row| row.file == old.file) {
                     self.archive.push(old);
-                    self.listed.insert(package, again);
+                    self.listed.insert(package, republished);
                 }
             }
             (Action::Archive, Some(old)) if !self.archive.iter().any(|row| row.file == old.file) => {
@@ -241,7 +245,7 @@ impl SimulatedMirror {
                     self.note(package, "Unarchived", today);
                 }
             }
-            (Action::Again | Action::Archive | Action::Restore, _) => {}
+            (Action::Republish | Action::Archive | Action::Restore, _) => {}
         }
     }
 
@@ -263,7 +267,7 @@ impl SimulatedMirror {
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         4 => Just(Action::Publish),
-        1 => Just(Action::Again),
+        1 => Just(Action::Republish),
         2 => Just(Action::Archive),
         2 => Just(Action::Restore),
     ]
@@ -272,13 +276,13 @@ fn action() -> impl Strategy<Value = Action> {
 proptest! {
     #[test]
     fn a_history_is_reconstructed_from_its_files(
-        acts in prop::collection::vec(prop::collection::btree_map(prop::sample::select(&["a", "B", "c.d"][..]), action(), 0..3), 1..40),
+        actions in prop::collection::vec(prop::collection::btree_map(prop::sample::select(&["a", "B", "c.d"][..]), action(), 0..3), 1..40),
         since in 0..40_i64,
         before in 0..40_i64,
     ) {
         let mut mirror = SimulatedMirror::default();
-        for (today, acts) in (0..).zip(&acts) {
-            acts.iter().for_each(|(package, act)| mirror.apply(today, package, *act));
+        for (today, today_actions) in (0..).zip(&actions) {
+            today_actions.iter().for_each(|(package, action)| mirror.apply(today, package, *action));
             mirror.end_of_day();
         }
         let length = mirror.days.len() as i64;
@@ -286,23 +290,23 @@ proptest! {
         let notes: String = mirror.notes.iter().map(|(package, note)| format!("Package: {package}\nX-CRAN-History:{note}\n\n")).collect();
         let events = Events::read(notes.as_bytes()).expect("a text");
         // The files listed at the end of the requested days; those published later are in the archive.
-        let ends = &mirror.days[(until - 1) as usize].0;
-        let all: Vec<MetaRow<String>> = mirror.archive.iter().chain(mirror.listed.values()).cloned().collect();
-        let current: Vec<_> = all.iter().filter(|row| ends.contains(&(row.file.clone(), row.size))).cloned().collect();
-        let history = reconstruct(&MirrorTables { archive: &all, current: &current, events: &events }, day(since), day(until));
+        let listed_at_end = &mirror.days[(until - 1) as usize].0;
+        let rows: Vec<MetaRow<String>> = mirror.archive.iter().chain(mirror.listed.values()).cloned().collect();
+        let current: Vec<_> = rows.iter().filter(|row| listed_at_end.contains(&(row.file.clone(), row.size))).cloned().collect();
+        let history = reconstruct(&MirrorTables { archive: &rows, current: &current, events: &events }, day(since), day(until));
         let mut state: BTreeMap<(String, u64), bool> = BTreeMap::new();
         let mut changed_days = history.days.iter().peekable();
         for today in since..until {
-            if let Some(changes) = changed_days.next_if(|of| of.day == day(today)) {
-                for turned in &changes.changes {
-                    let key = (turned.file.file.clone(), turned.file.size);
-                    let before = state.insert(key, turned.state.is_listed());
-                    prop_assert_ne!(before, Some(turned.state.is_listed()), "a change that changes nothing");
+            if let Some(changes) = changed_days.next_if(|changed| changed.day == day(today)) {
+                for transition in &changes.changes {
+                    let key = (transition.file.file.clone(), transition.file.size);
+                    let before = state.insert(key, transition.state.is_listed());
+                    prop_assert_ne!(before, Some(transition.state.is_listed()), "a change that changes nothing");
                 }
             }
-            let at = |listed: bool| state.iter().filter(|(_, now)| **now == listed).map(|(key, _)| key.clone()).collect::<Vec<_>>();
-            prop_assert_eq!(&at(true), &mirror.days[today as usize].0, "listed on day {}", today);
-            prop_assert_eq!(&at(false), &mirror.days[today as usize].1, "archived on day {}", today);
+            let keys_with = |listed: bool| state.iter().filter(|(_, is_listed)| **is_listed == listed).map(|(key, _)| key.clone()).collect::<Vec<_>>();
+            prop_assert_eq!(&keys_with(true), &mirror.days[today as usize].0, "listed on day {}", today);
+            prop_assert_eq!(&keys_with(false), &mirror.days[today as usize].1, "archived on day {}", today);
         }
         prop_assert_eq!(changed_days.next(), None);
         prop_assert_eq!(history.without_date, 0);

@@ -58,10 +58,10 @@ impl CompactForm {
         match self {
             CompactForm::IntegerSequence => {
                 let (n, start, step) = sequence(&state)?;
-                let whole = start.fract() == 0.0;
+                let is_integral = start.fract() == 0.0;
                 let last = start + step * (n.saturating_sub(1) as f64);
-                let fits = |x: f64| x > f64::from(i32::MIN) && x <= f64::from(i32::MAX);
-                if !whole || !fits(start) || !fits(last) {
+                let fits_i32 = |x: f64| x > f64::from(i32::MIN) && x <= f64::from(i32::MAX);
+                if !is_integral || !fits_i32(start) || !fits_i32(last) {
                     return None;
                 }
                 let numbers = (0..n).map(|i| (start + step * i as f64) as i32).collect();
@@ -99,8 +99,8 @@ impl CompactForm {
 fn sequence(state: &Item) -> Option<(usize, f64, f64)> {
     let Data::Real(numbers) = &state.data else { return None };
     let &[n, start, step] = &numbers[..] else { return None };
-    let countable = (0.0..=f64::from(i32::MAX)).contains(&n) && n.fract() == 0.0;
-    (countable && start.is_finite() && step.abs() == 1.0).then_some((n as usize, start, step))
+    let is_length = (0.0..=f64::from(i32::MAX)).contains(&n) && n.fract() == 0.0;
+    (is_length && start.is_finite() && step.abs() == 1.0).then_some((n as usize, start, step))
 }
 
 /// The vector in a state: the first of a dotted pair or of a list of two.

@@ -116,17 +116,17 @@ pub fn read_archive_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<
     let flags = decoder.flags()?;
     if flags.code() != LIST_CODE {
         let Data::List(frames) = decoder.item_with_flags(flags, 0)?.data else {
-            return Err(shape(ARCHIVE, "not a list"));
+            return Err(shape(ARCHIVE_SHAPE, "not a list"));
         };
         for frame in &frames {
-            read_rows(frame, ARCHIVE, parse_archived_name, &mut rows)?;
+            read_rows(frame, ARCHIVE_SHAPE, parse_archived_name, &mut rows)?;
         }
     } else {
         let packages = decoder.length(4)?;
         for _ in 0..packages {
             let (mark, before) = (decoder.input.reserved(), rows.len());
             let frame = decoder.item(1)?;
-            read_rows(&frame, ARCHIVE, parse_archived_name, &mut rows)?;
+            read_rows(&frame, ARCHIVE_SHAPE, parse_archived_name, &mut rows)?;
             drop(frame);
             decoder.input.release_to(mark);
             decoder.input.reserve((rows.len() - before).saturating_mul(ROW_COST))?;
@@ -146,12 +146,13 @@ pub fn read_archive_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<
 /// Every [`RdsError`]; `Shape` when the object is not a data frame.
 pub fn read_current_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<String>>, RdsError> {
     let mut rows = Vec::new();
-    read_rows(&read(file, limits)?, CURRENT, PackageFile::parse, &mut rows)?;
+    read_rows(&read(file, limits)?, CURRENT_SHAPE, PackageFile::parse, &mut rows)?;
     Ok(rows)
 }
 
-const ARCHIVE: &str = "a list of file tables by package";
-const CURRENT: &str = "a table of files";
+/// The expected objects, for error messages.
+const ARCHIVE_SHAPE: &str = "a list of file tables by package";
+const CURRENT_SHAPE: &str = "a table of files";
 /// Memory of a row in bytes, with its two strings.
 const ROW_COST: usize = size_of::<MetaRow<String>>() + 64;
 

@@ -43,24 +43,24 @@ pub(super) fn open<'a>(mut file: impl Read + 'a) -> Result<Box<dyn Read + 'a>, R
     let damaged = |source| RdsError::Damaged { offset: 0, source };
     let mut magic = Vec::with_capacity(6);
     file.by_ref().take(6).read_to_end(&mut magic).map_err(damaged)?;
-    let container = RdsCompression::detect(&magic);
+    let compression = RdsCompression::detect(&magic);
     if magic.is_empty() {
         return Err(RdsError::Truncated { offset: 0 });
     }
-    let Some(container) = container else { return Err(RdsError::NotRds(magic)) };
-    let whole = Cursor::new(magic).chain(file);
-    Ok(match container {
-        RdsCompression::Plain => Box::new(whole),
-        RdsCompression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(whole)),
-        RdsCompression::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(whole)),
+    let Some(compression) = compression else { return Err(RdsError::NotRds(magic)) };
+    let input = Cursor::new(magic).chain(file);
+    Ok(match compression {
+        RdsCompression::Plain => Box::new(input),
+        RdsCompression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(input)),
+        RdsCompression::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(input)),
         RdsCompression::Xz => {
             let stream =
                 liblzma::stream::Stream::new_stream_decoder(DECODER_MEMORY, liblzma::stream::CONCATENATED)
                     .map_err(|e| damaged(e.into()))?;
-            Box::new(liblzma::read::XzDecoder::new_stream(whole, stream))
+            Box::new(liblzma::read::XzDecoder::new_stream(input, stream))
         }
         RdsCompression::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::new(whole).map_err(damaged)?;
+            let mut decoder = zstd::stream::read::Decoder::new(input).map_err(damaged)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(damaged)?;
             Box::new(decoder)
         }

@@ -3,7 +3,7 @@
 use super::{Limits, RdsError};
 use std::io::{ErrorKind, Read};
 
-const BUFFER: usize = 64 << 10;
+const BUFFER_SIZE: usize = 64 << 10;
 
 /// A counted, buffered source of big-endian values.
 pub(super) struct Input<'a> {
@@ -20,7 +20,7 @@ pub(super) struct Input<'a> {
 
 impl<'a> Input<'a> {
     pub(super) fn new(inner: Box<dyn Read + 'a>, limits: Limits) -> Input<'a> {
-        let buffer = vec![0; BUFFER].into_boxed_slice();
+        let buffer = vec![0; BUFFER_SIZE].into_boxed_slice();
         Input { inner, buffer, start: 0, end: 0, offset: 0, limits, reserved: 0 }
     }
 
@@ -28,8 +28,8 @@ impl<'a> Input<'a> {
         self.offset
     }
 
-    pub(super) fn malformed(&self, what: &'static str) -> RdsError {
-        RdsError::Malformed { what, offset: self.offset }
+    pub(super) fn malformed(&self, defect: &'static str) -> RdsError {
+        RdsError::Malformed { defect, offset: self.offset }
     }
 
     /// Counts memory before it is allocated.
@@ -48,8 +48,8 @@ impl<'a> Input<'a> {
     }
 
     /// Fails for a length beyond the limit of the stream, before anything is allocated.
-    pub(super) fn check_len(&self, count: usize, each: u64) -> Result<(), RdsError> {
-        let needed = (count as u64).saturating_mul(each).saturating_add(self.offset);
+    pub(super) fn check_len(&self, count: usize, item_size: u64) -> Result<(), RdsError> {
+        let needed = (count as u64).saturating_mul(item_size).saturating_add(self.offset);
         if needed > self.limits.stream { Err(RdsError::TooLong(self.limits.stream)) } else { Ok(()) }
     }
 
@@ -78,7 +78,7 @@ impl<'a> Input<'a> {
 
     /// Returns the next `n` bytes, at most the size of the buffer.
     pub(super) fn take(&mut self, n: usize) -> Result<&[u8], RdsError> {
-        debug_assert!(n <= BUFFER, "a piece fits the buffer");
+        debug_assert!(n <= BUFFER_SIZE, "a piece fits the buffer");
         while self.end - self.start < n {
             if !self.fill()? {
                 return Err(RdsError::Truncated { offset: self.offset + (self.end - self.start) as u64 });
@@ -93,17 +93,17 @@ impl<'a> Input<'a> {
         Ok(piece)
     }
 
-    /// Passes the next `n` bytes to `each` in pieces of a multiple of `unit`, at most the size of the buffer.
+    /// Passes the next `n` bytes to `consume` in pieces of a multiple of `unit`, at most the size of the buffer.
     pub(super) fn pieces(
         &mut self,
         mut n: usize,
         unit: usize,
-        mut each: impl FnMut(&[u8]),
+        mut consume: impl FnMut(&[u8]),
     ) -> Result<(), RdsError> {
-        let most = BUFFER / unit * unit;
+        let max_piece = BUFFER_SIZE / unit * unit;
         while n > 0 {
-            let piece = n.min(most);
-            each(self.take(piece)?);
+            let piece = n.min(max_piece);
+            consume(self.take(piece)?);
             n -= piece;
         }
         Ok(())

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
 
+/// Fields that have a column only if a record has them.
 const OPTIONAL_FIELDS: [&[u8]; 2] = [b"File", b"Path"];
 /// Records have their fields in nearly the same order: the number of columns to compare before the map lookup.
 const NEARBY_COLUMNS: usize = 8;
@@ -19,7 +20,7 @@ const TYPICAL_FIELDS: usize = 12;
 /// the index.
 const MAX_COLUMNS: usize = 256;
 /// Size in bytes of the pieces that [`write_matrix`] writes, unless one column is larger.
-const PIECE: usize = 8 << 20;
+const PIECE_SIZE: usize = 8 << 20;
 
 /// Returns the matrix of `stanzas` (raw DCF records in index order) as an uncompressed RDS stream.
 ///
@@ -34,18 +35,18 @@ const PIECE: usize = 8 << 20;
 pub fn matrix<S: AsRef<[u8]>>(fields: &[&str], stanzas: &[S]) -> io::Result<Vec<u8>> {
     let matrix = Matrix::read(fields, stanzas)?;
     let Frame { head, middle, tail } = matrix.frame()?;
-    let (cells, names) = (matrix.size(&matrix.output_columns), matrix.names_size());
-    let mut out = vec![0; head.len() + cells + middle.len() + names + tail.len()];
-    let mut at = 0;
-    let mut put = |out: &mut [u8], bytes: &[u8], length| {
-        out[at..at + bytes.len()].copy_from_slice(bytes);
-        at += bytes.len() + length;
+    let (cells_size, names_size) = (matrix.size(&matrix.output_columns), matrix.names_size());
+    let mut out = vec![0; head.len() + cells_size + middle.len() + names_size + tail.len()];
+    let mut offset = 0;
+    let mut put = |out: &mut [u8], bytes: &[u8], gap| {
+        out[offset..offset + bytes.len()].copy_from_slice(bytes);
+        offset += bytes.len() + gap;
     };
-    put(&mut out, &head, cells);
-    put(&mut out, &middle, names);
+    put(&mut out, &head, cells_size);
+    put(&mut out, &middle, names_size);
     put(&mut out, &tail, 0);
-    matrix.fill(&matrix.output_columns, &mut out[head.len()..head.len() + cells]);
-    let names = head.len() + cells + middle.len()..out.len() - tail.len();
+    matrix.fill(&matrix.output_columns, &mut out[head.len()..head.len() + cells_size]);
+    let names = head.len() + cells_size + middle.len()..out.len() - tail.len();
     matrix.fill_names(&mut out[names]);
     Ok(out)
 }
@@ -61,12 +62,12 @@ pub fn write_matrix<W: Write, S: AsRef<[u8]>>(mut out: W, fields: &[&str], stanz
     let mut piece = Vec::new();
     let mut rest = &matrix.output_columns[..];
     while !rest.is_empty() {
-        let fits = (2..=rest.len()).take_while(|count| matrix.size(&rest[..*count]) <= PIECE).count();
-        let (columns, others) = rest.split_at(1 + fits);
+        let further = (2..=rest.len()).take_while(|count| matrix.size(&rest[..*count]) <= PIECE_SIZE).count();
+        let (columns, remaining) = rest.split_at(1 + further);
         piece.resize(matrix.size(columns), 0);
         matrix.fill(columns, &mut piece);
         out.write_all(&piece)?;
-        rest = others;
+        rest = remaining;
     }
     out.write_all(&middle)?;
     piece.resize(matrix.names_size(), 0);
@@ -139,45 +140,46 @@ impl<'s> Matrix<'s> {
             cells: Vec::with_capacity(stanzas.len().saturating_mul(TYPICAL_FIELDS)),
             texts: Vec::with_capacity(bytes),
         };
-        let mut reading = RecordFields::default();
+        let mut record = RecordFields::default();
         for stanza in stanzas {
-            reading.read(&mut matrix.columns, stanza.as_ref());
-            matrix.add_record(&reading, stanza.as_ref())?;
+            record.read(&mut matrix.columns, stanza.as_ref());
+            matrix.add_record(&record, stanza.as_ref())?;
         }
         let is_requested = |column: &Column<'_>| fields.iter().any(|field| field.as_bytes() == column.name);
-        let optional = |column: &Column<'_>| OPTIONAL_FIELDS.contains(&column.name);
+        let is_optional = |column: &Column<'_>| OPTIONAL_FIELDS.contains(&column.name);
         let list = &matrix.columns.list;
-        let is_shown = |at: &usize| is_requested(&list[*at]) || !optional(&list[*at]) || list[*at].is_used;
-        matrix.output_columns = (0..list.len()).filter(is_shown).collect();
+        let is_output =
+            |at: &usize| is_requested(&list[*at]) || !is_optional(&list[*at]) || list[*at].is_used;
+        matrix.output_columns = (0..list.len()).filter(is_output).collect();
         Ok(matrix)
     }
 
     /// Adds the values of a record, unless it has no `Package`.
-    fn add_record(&mut self, reading: &RecordFields, stanza: &'s [u8]) -> io::Result<()> {
-        if !reading.fields.iter().any(|found| found.column == self.columns.package) {
+    fn add_record(&mut self, record: &RecordFields, stanza: &'s [u8]) -> io::Result<()> {
+        if !record.fields.iter().any(|field| field.column == self.columns.package) {
             return Ok(());
         }
-        for found in &reading.fields {
-            let raw = &stanza[found.start..found.end];
-            let (start, length, form) = if found.has_one_line && reading.is_ascii_text {
-                (found.start, raw.len(), CellForm::Plain)
+        for field in &record.fields {
+            let raw = &stanza[field.start..field.end];
+            let (start, length, form) = if field.has_one_line && record.is_ascii_text {
+                (field.start, raw.len(), CellForm::Plain)
             } else {
                 let start = self.texts.len();
                 unfold(raw, &mut self.texts);
-                if reading.is_ascii_text {
+                if record.is_ascii_text {
                     (start, self.texts.len() - start, CellForm::Ascii)
                 } else {
                     self.finish_text(start)
                 }
             };
-            let column = &mut self.columns.list[found.column];
+            let column = &mut self.columns.list[field.column];
             column.bytes += length;
             column.is_used = true;
             let number = |n: usize| {
                 u32::try_from(n).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "records of 4 GiB"))
             };
             let (start, length) = (number(start)?, number(length)?);
-            let column = u16::try_from(found.column).expect("fewer than MAX_COLUMNS");
+            let column = u16::try_from(field.column).expect("fewer than MAX_COLUMNS");
             self.cells.push(Cell { length, start, column, form });
         }
         self.rows.push(Row { stanza, end: self.cells.len() });
@@ -186,12 +188,12 @@ impl<'s> Matrix<'s> {
 
     /// Converts the end of [`Matrix::texts`] from `start` on to an R string; returns its offset, length and form.
     fn finish_text(&mut self, start: usize) -> (usize, usize, CellForm) {
-        let (length, changed) = match r_string(&self.texts[start..]) {
+        let (length, converted) = match r_string(&self.texts[start..]) {
             Cow::Borrowed(value) => (value.len(), None),
             Cow::Owned(value) => (value.len(), Some(value)),
         };
-        self.texts.truncate(start + if changed.is_some() { 0 } else { length });
-        self.texts.extend(changed.into_iter().flatten());
+        self.texts.truncate(start + if converted.is_some() { 0 } else { length });
+        self.texts.extend(converted.into_iter().flatten());
         let form = if self.texts[start..].is_ascii() { CellForm::Ascii } else { CellForm::Utf8 };
         (start, length, form)
     }
@@ -236,32 +238,32 @@ impl<'s> Matrix<'s> {
 
     /// Writes columns consecutively into [`Matrix::size`] bytes.
     fn fill(&self, columns: &[usize], out: &mut [u8]) {
-        let mut indexes = vec![WritePosition::NONE; self.columns.list.len()];
+        let mut positions = vec![WritePosition::NONE; self.columns.list.len()];
         let mut at = 0;
         for column in columns {
-            indexes[*column] = WritePosition { at, row: 0 };
+            positions[*column] = WritePosition { offset: at, row: 0 };
             at += self.size(&[*column]);
         }
-        let mut begin = 0;
+        let mut first_cell = 0;
         for (number, row) in self.rows.iter().enumerate() {
-            for cell in &self.cells[begin..row.end] {
-                let index = &mut indexes[usize::from(cell.column)];
-                if index.at == usize::MAX {
+            for cell in &self.cells[first_cell..row.end] {
+                let position = &mut positions[usize::from(cell.column)];
+                if position.offset == usize::MAX {
                     continue;
                 }
-                index.fill_missing(number, out);
+                position.fill_missing(number, out);
                 let (flags, source) = match cell.form {
                     CellForm::Plain => (STRING | ASCII, row.stanza),
                     CellForm::Ascii => (STRING | ASCII, &self.texts[..]),
                     CellForm::Utf8 => (STRING | UTF8, &self.texts[..]),
                 };
                 let start = cell.start as usize;
-                index.put(out, flags, &source[start..start + cell.length as usize]);
+                position.put(out, flags, &source[start..start + cell.length as usize]);
             }
-            begin = row.end;
+            first_cell = row.end;
         }
         for column in columns {
-            indexes[*column].fill_missing(self.rows.len(), out);
+            positions[*column].fill_missing(self.rows.len(), out);
         }
     }
 }
@@ -270,28 +272,31 @@ impl<'s> Matrix<'s> {
 #[derive(Clone, Copy)]
 struct WritePosition {
     /// The offset of its next value.
-    at: usize,
+    offset: usize,
     /// The row of that value.
     row: usize,
 }
 
 impl WritePosition {
     /// A column that is not written.
-    const NONE: WritePosition = WritePosition { at: usize::MAX, row: 0 };
+    const NONE: WritePosition = WritePosition { offset: usize::MAX, row: 0 };
 
     fn fill_missing(&mut self, row: usize, out: &mut [u8]) {
-        let end = self.at + (row - self.row) * MISSING.len();
-        out[self.at..end].chunks_exact_mut(MISSING.len()).for_each(|value| value.copy_from_slice(&MISSING));
-        *self = WritePosition { at: end, row };
+        let end = self.offset + (row - self.row) * MISSING.len();
+        out[self.offset..end]
+            .chunks_exact_mut(MISSING.len())
+            .for_each(|value| value.copy_from_slice(&MISSING));
+        *self = WritePosition { offset: end, row };
     }
 
     fn put(&mut self, out: &mut [u8], flags: u32, value: &[u8]) {
-        let (head, body) = out[self.at..self.at + MISSING.len() + value.len()].split_at_mut(MISSING.len());
+        let (head, body) =
+            out[self.offset..self.offset + MISSING.len() + value.len()].split_at_mut(MISSING.len());
         head[..4].copy_from_slice(&flags.to_be_bytes());
         #[allow(clippy::cast_possible_truncation, reason = "a cell's length is a u32")]
         head[4..].copy_from_slice(&(value.len() as u32).to_be_bytes());
         body.copy_from_slice(value);
-        *self = WritePosition { at: self.at + head.len() + body.len(), row: self.row + 1 };
+        *self = WritePosition { offset: self.offset + head.len() + body.len(), row: self.row + 1 };
     }
 }
 
@@ -336,29 +341,29 @@ impl<'s> Columns<'s> {
 
     /// Returns the column of a field; adds one if there is none and the limit allows.
     fn column(&mut self, name: &'s [u8]) -> Option<usize> {
-        let found = self.by_name.get(name).copied();
-        found.or_else(|| (self.list.len() < MAX_COLUMNS).then(|| self.add(name)))
+        let column = self.by_name.get(name).copied();
+        column.or_else(|| (self.list.len() < MAX_COLUMNS).then(|| self.add(name)))
     }
 
     /// Returns the column of the field that begins a line, and the offset of its value; `None` when no field begins
-    /// there or the limit of columns is reached. First tries the field that followed `before` last time, and the next
-    /// columns.
-    fn field(&mut self, line: &'s [u8], before: usize) -> Option<(usize, usize)> {
-        let is_it = |at: &usize| {
+    /// there or the limit of columns is reached. First tries the field that followed `previous` last time, and the
+    /// next columns.
+    fn field(&mut self, line: &'s [u8], previous: usize) -> Option<(usize, usize)> {
+        let begins_line = |at: &usize| {
             let name = self.list[*at].name;
             line.get(name.len()) == Some(&b':') && !name.is_empty() && line.starts_with(name)
         };
-        let near = (before + 1..self.list.len()).take(NEARBY_COLUMNS);
-        let found = [self.list[before].follower].into_iter().chain(near).find(is_it);
-        let (column, begin) = match found {
+        let next_columns = (previous + 1..self.list.len()).take(NEARBY_COLUMNS);
+        let likely = [self.list[previous].follower].into_iter().chain(next_columns).find(begins_line);
+        let (column, value_start) = match likely {
             Some(column) => (column, self.list[column].name.len() + 1),
             None => {
                 let colon = memchr(b':', line).filter(|colon| *colon > 0)?;
                 (self.column(line[..colon].trim_ascii_end())?, colon + 1)
             }
         };
-        self.list[before].follower = column;
-        Some((column, begin))
+        self.list[previous].follower = column;
+        Some((column, value_start))
     }
 }
 
@@ -379,7 +384,7 @@ impl RecordFields {
         self.records += 1;
         let mut at = 0;
         // The column of the previous field, and the index of the field that a continuation line belongs to.
-        let (mut before, mut last) = (0, None::<usize>);
+        let (mut previous, mut last) = (0, None::<usize>);
         for end in memchr_iter(b'\n', stanza).chain([stanza.len()]) {
             let (line, start) = (&stanza[at..end], at);
             at = end + 1;
@@ -390,38 +395,38 @@ impl RecordFields {
                 continue;
             }
             last = None;
-            let Some((column, begin)) = columns.field(line, before) else { continue };
-            before = column;
-            let value = trim(&line[begin..]);
-            let blanks = line[begin..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
-            let start = start + begin + blanks;
-            let found = FieldBytes { column, start, end: start + value.len(), has_one_line: true };
-            last = Some(self.add_field(&mut columns.list[column].last, found));
+            let Some((column, value_start)) = columns.field(line, previous) else { continue };
+            previous = column;
+            let value = trim(&line[value_start..]);
+            let blanks = line[value_start..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+            let start = start + value_start + blanks;
+            let field = FieldBytes { column, start, end: start + value.len(), has_one_line: true };
+            last = Some(self.add_field(&mut columns.list[column].last, field));
         }
     }
 
     /// Adds a field, or replaces an earlier one of the same name; returns its index among the fields.
-    fn add_field(&mut self, known: &mut (usize, usize), found: FieldBytes) -> usize {
-        if known.0 == self.records {
-            self.fields[known.1] = found;
+    fn add_field(&mut self, last: &mut (usize, usize), field: FieldBytes) -> usize {
+        if last.0 == self.records {
+            self.fields[last.1] = field;
         } else {
-            *known = (self.records, self.fields.len());
-            self.fields.push(found);
+            *last = (self.records, self.fields.len());
+            self.fields.push(field);
         }
-        known.1
+        last.1
     }
 }
 
 /// Appends the value that `read.dcf` reads from the text after a field's colon.
 fn unfold(raw: &[u8], out: &mut Vec<u8>) {
-    let begin = out.len();
+    let start = out.len();
     let mut empty_lines = 0;
     for (number, line) in raw.split(|b| *b == b'\n').enumerate() {
         match trim(line) {
             b"." if number > 0 => empty_lines += 1,
             line => {
                 // Trailing empty lines do not count; a value that begins on the line after its tag has no first break.
-                let breaks = empty_lines + usize::from(number > 0 && out.len() > begin);
+                let breaks = empty_lines + usize::from(number > 0 && out.len() > start);
                 out.extend(std::iter::repeat_n(b'\n', breaks));
                 out.extend_from_slice(line);
                 empty_lines = 0;

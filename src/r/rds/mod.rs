@@ -65,20 +65,22 @@ pub enum RdsError {
     #[error("the RDS file describes an object of more than {0} bytes")]
     TooLarge(u64),
     /// Code, environments or pointers, which no data file needs (compare CVE-2024-27322).
-    #[error("the RDS file contains {what} (type {code}, byte {offset}), which is not allowed in a data file")]
+    #[error(
+        "the RDS file contains {type_name} (type {code}, byte {offset}), which is not allowed in a data file"
+    )]
     Refused {
         /// The R type.
-        what: &'static str,
+        type_name: &'static str,
         /// Its number in the stream.
         code: u8,
         /// Position in the decompressed stream.
         offset: u64,
     },
     /// A stream that violates the format.
-    #[error("the RDS file is malformed at byte {offset} of the stream: {what}")]
+    #[error("the RDS file is malformed at byte {offset} of the stream: {defect}")]
     Malformed {
         /// The defect.
-        what: &'static str,
+        defect: &'static str,
         /// Position in the decompressed stream.
         offset: u64,
     },

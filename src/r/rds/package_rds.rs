@@ -27,9 +27,8 @@ pub fn set_repository(package_rds: &[u8], value: &str) -> Result<Vec<u8>, RdsErr
     };
     let Data::List(elements) = &mut item.data else { return Err(shape("not a list")) };
     let description = elements.get_mut(index).ok_or_else(|| shape("fewer elements than names"))?;
-    let fields = names(description).ok_or_else(|| shape("a DESCRIPTION without names"))?;
+    let mut fields = names(description).ok_or_else(|| shape("a DESCRIPTION without names"))?;
     let mut values = texts(description).ok_or_else(|| shape("a DESCRIPTION that is not text"))?;
-    let mut fields = fields;
     match fields.iter().position(|field| field.as_deref() == Some("Repository")) {
         Some(at) if at < values.len() => values[at] = Some(value.to_owned()),
         Some(_) => return Err(shape("fewer fields than names")),

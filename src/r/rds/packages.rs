@@ -56,17 +56,17 @@ impl PackageTable {
     pub fn from_item(item: Item) -> Result<PackageTable, RdsError> {
         let (cells, names, rows) = if item.has_class("data.frame") { frame(item)? } else { matrix(item)? };
         let mut fields: Vec<(String, usize)> = Vec::new();
-        let mut best: HashMap<&str, (usize, usize)> = HashMap::new();
+        let mut columns_by_name: HashMap<&str, (usize, usize)> = HashMap::new();
         for (column, name) in names.iter().enumerate() {
             let Some(name) = name.filter(|name| !name.is_empty()) else { continue };
             let values = (0..rows).filter(|row| cells.get(*row, column).is_some()).count();
-            match best.get(name) {
+            match columns_by_name.get(name) {
                 None => {
-                    best.insert(name, (fields.len(), values));
+                    columns_by_name.insert(name, (fields.len(), values));
                     fields.push((name.to_owned(), column));
                 }
-                Some(&(index, fewer)) if values > fewer => {
-                    best.insert(name, (index, values));
+                Some(&(index, previous)) if values > previous => {
+                    columns_by_name.insert(name, (index, values));
                     fields[index].1 = column;
                 }
                 Some(_) => {}
@@ -115,8 +115,8 @@ impl PackageTable {
     /// ones ` .`; empty values, and fields whose names are not valid in DCF, are left out.
     pub fn write_stanza(&self, record: usize, out: &mut Vec<u8>) {
         for (name, value) in self.record(record) {
-            let plain = |c: char| c.is_ascii_graphic() && c != ':' || c == ' ' || !c.is_ascii();
-            if !name.chars().all(plain) || name.starts_with(' ') || value.trim_ascii().is_empty() {
+            let is_valid = |c: char| c.is_ascii_graphic() && c != ':' || c == ' ' || !c.is_ascii();
+            if !name.chars().all(is_valid) || name.starts_with(' ') || value.trim_ascii().is_empty() {
                 continue;
             }
             out.extend_from_slice(name.as_bytes());

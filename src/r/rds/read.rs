@@ -123,12 +123,12 @@ impl<'a> Decoder<'a> {
         Ok(Item { data, attributes })
     }
 
-    /// Reads the length of a vector whose elements have at least `each` bytes.
-    pub(super) fn length(&mut self, each: u64) -> Result<usize, RdsError> {
+    /// Reads the length of a vector whose elements have at least `min_size` bytes.
+    pub(super) fn length(&mut self, min_size: u64) -> Result<usize, RdsError> {
         let length = self.input.int()?;
         let length = usize::try_from(length)
             .map_err(|_| self.input.malformed("a negative length, or more than 2^31-1 elements"))?;
-        self.input.check_len(length, each)?;
+        self.input.check_len(length, min_size)?;
         Ok(length)
     }
 
@@ -168,14 +168,14 @@ impl<'a> Decoder<'a> {
         for _ in 0..n {
             let flags = self.flags()?;
             if flags.code() != STRING {
-                return Err(self.input.malformed("a character vector with something else in it"));
+                return Err(self.input.malformed("a character vector with an element that is not a string"));
             }
             self.string(flags, &mut values)?;
         }
         Ok(values)
     }
 
-    fn string(&mut self, flags: Flags, into: &mut Strings) -> Result<(), RdsError> {
+    fn string(&mut self, flags: Flags, strings: &mut Strings) -> Result<(), RdsError> {
         if flags.has_attributes() {
             return Err(self.input.malformed("a string with attributes"));
         }
@@ -183,7 +183,7 @@ impl<'a> Decoder<'a> {
         let length = self.input.int()?;
         if length == -1 {
             self.input.reserve(4)?;
-            return into.push(None).map_err(too_long);
+            return strings.push(None).map_err(too_long);
         }
         let n = usize::try_from(length).map_err(|_| self.input.malformed("a string of negative length"))?;
         self.input.check_len(n, 1)?;
@@ -195,18 +195,18 @@ impl<'a> Decoder<'a> {
         } else {
             // Twice: the bytes and their decoded form are in memory at once.
             self.input.reserve(n.saturating_mul(2))?;
-            let mut gathered = Vec::new();
-            self.input.pieces(n, 1, |piece| gathered.extend_from_slice(piece))?;
-            long = gathered;
+            let mut collected = Vec::new();
+            self.input.pieces(n, 1, |piece| collected.extend_from_slice(piece))?;
+            long = collected;
             &long[..]
         };
         if bytes.contains(&0) {
-            return Err(self.input.malformed("a string with a NUL in it"));
+            return Err(self.input.malformed("a string with a NUL character"));
         }
         let text = decode(bytes, flags, native);
-        let grown = text.len().saturating_sub(n);
-        into.push(Some(&text)).map_err(too_long)?;
-        self.input.reserve(grown)
+        let growth = text.len().saturating_sub(n);
+        strings.push(Some(&text)).map_err(too_long)?;
+        self.input.reserve(growth)
     }
 
     fn list(&mut self, depth: u32) -> Result<Vec<Item>, RdsError> {
@@ -238,10 +238,11 @@ impl<'a> Decoder<'a> {
                 Ok(symbol)
             }
             REFERENCE => {
-                let packed = flags.0 >> 8;
-                let index = if packed == 0 { i64::from(self.input.int()?) } else { i64::from(packed) };
-                let found = usize::try_from(index - 1).ok().and_then(|i| self.symbols.get(i)).cloned();
-                found.ok_or_else(|| self.input.malformed("an invalid reference"))
+                let packed_index = flags.0 >> 8;
+                let index =
+                    if packed_index == 0 { i64::from(self.input.int()?) } else { i64::from(packed_index) };
+                let symbol = usize::try_from(index - 1).ok().and_then(|i| self.symbols.get(i)).cloned();
+                symbol.ok_or_else(|| self.input.malformed("an invalid reference"))
             }
             _ => Err(self.input.malformed("a tag that is not a symbol")),
         }
@@ -298,12 +299,12 @@ impl<'a> Decoder<'a> {
         let attributes = self.attributes(depth)?;
         let form =
             altrep::CompactForm::of(&info).ok_or_else(|| self.input.malformed("an unknown compact form"))?;
-        let unfolds = form.expanded_len(&state);
-        self.expanded = self.expanded.saturating_add(unfolds);
+        let expanded_len = form.expanded_len(&state);
+        self.expanded = self.expanded.saturating_add(expanded_len);
         if self.expanded > MAX_EXPANDED {
             return Err(RdsError::TooLarge(MAX_EXPANDED as u64));
         }
-        self.input.reserve(unfolds.saturating_mul(16))?;
+        self.input.reserve(expanded_len.saturating_mul(16))?;
         let value = form.expand(state).ok_or_else(|| self.input.malformed("the state of a compact form"))?;
         let attributes_of_value = if attributes.is_empty() { value.attributes } else { attributes };
         Ok(Item { data: value.data, attributes: attributes_of_value })
@@ -314,17 +315,17 @@ impl<'a> Decoder<'a> {
 fn decode<'b>(bytes: &'b [u8], flags: Flags, native: Option<&'static Encoding>) -> Cow<'b, str> {
     const LATIN1: u32 = 0x4000;
     const UTF8: u32 = 0x8000;
-    let declared = if flags.0 & UTF8 != 0 {
+    let encoding = if flags.0 & UTF8 != 0 {
         None
     } else if flags.0 & LATIN1 != 0 {
         Some(WINDOWS_1252)
     } else {
         native
     };
-    match (std::str::from_utf8(bytes), declared) {
+    match (std::str::from_utf8(bytes), encoding) {
         (Ok(text), None) => Cow::Borrowed(text),
         (Ok(text), Some(_)) if text.is_ascii() => Cow::Borrowed(text),
-        (_, declared) => declared.unwrap_or(WINDOWS_1252).decode_without_bom_handling(bytes).0,
+        (_, encoding) => encoding.unwrap_or(WINDOWS_1252).decode_without_bom_handling(bytes).0,
     }
 }
 
@@ -339,7 +340,7 @@ fn native_encoding(name: &[u8]) -> Option<&'static Encoding> {
 
 /// The error for a type that is refused.
 fn refused_type(code: u8, offset: u64) -> RdsError {
-    let what = match code {
+    let type_name = match code {
         3 => "a function",
         4 => "an environment",
         5 => "a promise",
@@ -355,7 +356,7 @@ fn refused_type(code: u8, offset: u64) -> RdsError {
         247 => "a persistent reference",
         248 | 249 => "a package environment",
         251 | 252 => "a marker of the evaluator",
-        _ => return RdsError::Malformed { what: "an unknown type", offset },
+        _ => return RdsError::Malformed { defect: "an unknown type", offset },
     };
-    RdsError::Refused { what, code, offset }
+    RdsError::Refused { type_name, code, offset }
 }

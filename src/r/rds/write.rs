@@ -4,7 +4,7 @@ use super::item::{Data, Item};
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-/// The word before an item: its type, with 0x100 for a class and 0x200 for attributes.
+// The word before an item: its type, with 0x100 for a class and 0x200 for attributes.
 pub(super) const TEXT: u32 = 16;
 pub(super) const LOGICAL: u32 = 10;
 pub(super) const INTEGER: u32 = 13;
@@ -25,11 +25,11 @@ pub(super) const UTF8: u32 = 0x8000;
 /// The string `NA`, a missing value. It has the length of the header of any other string.
 pub(super) const MISSING: [u8; 8] = [0, 0, 0, STRING as u8, 0xff, 0xff, 0xff, 0xff];
 
-/// The version of R that is written as the writer: 4.5.0. It must never change: it is part of every ETag.
+/// The version of R that the header names as the writer: 4.5.0. It must never change: it is part of every ETag.
 const WRITER: u32 = 0x0004_0500;
 /// The oldest R that reads version 2: 2.3.0.
 const OLDEST_READER: u32 = 0x0002_0300;
-const PIECE: usize = 64 << 10;
+const PIECE_SIZE: usize = 64 << 10;
 
 /// Converts bytes to a valid R string. R rejects a whole file for one NUL, so a NUL ends the string; bytes that are not
 /// UTF-8 are decoded as Latin-1.
@@ -61,7 +61,7 @@ impl Writer<Vec<u8>> {
 impl<W: Write> Writer<W> {
     /// Begins a stream with its header.
     pub(super) fn new(out: W) -> Writer<W> {
-        let mut buffer = Vec::with_capacity(PIECE + 1024);
+        let mut buffer = Vec::with_capacity(PIECE_SIZE + 1024);
         buffer.extend_from_slice(b"X\n");
         for word in [2, WRITER, OLDEST_READER] {
             buffer.extend_from_slice(&word.to_be_bytes());
@@ -70,7 +70,7 @@ impl<W: Write> Writer<W> {
     }
 
     fn write_full_pieces(&mut self) -> io::Result<()> {
-        if self.buffer.len() >= PIECE {
+        if self.buffer.len() >= PIECE_SIZE {
             self.out.write_all(&self.buffer)?;
             self.buffer.clear();
         }
@@ -109,7 +109,7 @@ impl<W: Write> Writer<W> {
         self.write_full_pieces()
     }
 
-    /// Writes a string, converted by [`text`].
+    /// Writes a string, converted by [`r_string`].
     pub(super) fn string(&mut self, value: &[u8]) -> io::Result<()> {
         let value = r_string(value);
         self.word(STRING | if value.is_ascii() { ASCII } else { UTF8 })?;
@@ -188,7 +188,7 @@ impl<W: Write> Writer<W> {
             }
             Data::Raw(bytes) => {
                 self.vector(RAW | flags, bytes.len())?;
-                for piece in bytes.chunks(PIECE) {
+                for piece in bytes.chunks(PIECE_SIZE) {
                     self.buffer.extend_from_slice(piece);
                     self.write_full_pieces()?;
                 }

@@ -100,7 +100,7 @@ impl RuleBase {
     /// level or in one directory (as in archives of a repository).
     #[must_use]
     pub fn accepts(path: &str) -> bool {
-        path_of(path).is_some()
+        parse_path(path).is_some()
     }
 
     /// Parses the files that [`RuleBase::accepts`], each with its path; others are ignored.
@@ -112,11 +112,11 @@ impl RuleBase {
     ) -> Result<RuleBase, BadRuleBase> {
         let mut base = RuleBase::default();
         for (path, bytes) in files {
-            let wrong = |error: serde_json::Error| BadRuleBase::new(path, error);
-            match path_of(path) {
-                Some(BasePath::Systems) => base.systems = serde_json::from_slice(bytes).map_err(wrong)?,
+            let invalid = |error: serde_json::Error| BadRuleBase::new(path, error);
+            match parse_path(path) {
+                Some(BasePath::Systems) => base.systems = serde_json::from_slice(bytes).map_err(invalid)?,
                 Some(BasePath::Rule(name)) => {
-                    let rule = serde_json::from_slice(bytes).map_err(wrong)?;
+                    let rule = serde_json::from_slice(bytes).map_err(invalid)?;
                     base.rules.insert(name.to_owned(), rule);
                 }
                 None => {}
@@ -138,7 +138,7 @@ impl RuleBase {
     /// Serializes the rule base to a single document; equal rule bases give equal bytes.
     #[must_use]
     pub fn document(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("maps have names for keys")
+        serde_json::to_vec(self).expect("keys of maps are strings")
     }
 
     fn validate(self) -> Result<RuleBase, BadRuleBase> {
@@ -157,7 +157,7 @@ enum BasePath<'a> {
     Rule(&'a str),
 }
 
-fn path_of(path: &str) -> Option<BasePath<'_>> {
+fn parse_path(path: &str) -> Option<BasePath<'_>> {
     let segments: Vec<&str> = path.trim_start_matches("./").split('/').collect();
     match segments.as_slice() {
         [SYSTEMS] | [_, SYSTEMS] => Some(BasePath::Systems),

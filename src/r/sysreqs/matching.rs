@@ -7,8 +7,9 @@ use regex::bytes::{RegexSet, RegexSetBuilder};
 use super::base::{Action, BadRuleBase, Block, Constraint, RuleBase};
 use super::system::OsRelease;
 
-/// Largest number of patterns, and largest length of a pattern in bytes: far above real ones, far below harmful ones.
+/// Largest number of patterns: far more than real rule bases have.
 const MAX_PATTERNS: usize = 20_000;
+/// Largest length of a pattern in bytes: far more than real ones have.
 const MAX_PATTERN_LEN: usize = 2_000;
 /// Largest size of the compiled patterns in bytes.
 const MAX_COMPILED_SIZE: usize = 32 << 20;
@@ -38,40 +39,40 @@ pub struct MatchedRule<'a> {
 }
 
 impl Rules {
-    /// Compiles the patterns. Those that are not valid for this regex engine are left out and listed in
-    /// [`Rules::left_out`].
+    /// Compiles the patterns. Those that are not valid for this regex engine are skipped and listed in
+    /// [`Rules::invalid_patterns`].
     ///
     /// # Errors
     /// Too many patterns, or no valid one.
     pub fn new(base: RuleBase) -> Result<Rules, BadRuleBase> {
         let names: Vec<String> = base.rules.keys().cloned().collect();
-        let all = base.rules.values().enumerate();
-        let all: Vec<(usize, &str)> =
-            all.flat_map(|(rule, one)| one.patterns.iter().map(move |p| (rule, p.as_str()))).collect();
-        if all.len() > MAX_PATTERNS {
+        let rules = base.rules.values().enumerate();
+        let patterns: Vec<(usize, &str)> =
+            rules.flat_map(|(index, rule)| rule.patterns.iter().map(move |p| (index, p.as_str()))).collect();
+        if patterns.len() > MAX_PATTERNS {
             return Err(BadRuleBase::new("rules/", format!("there are more than {MAX_PATTERNS} patterns")));
         }
-        let mut left_out = Vec::new();
-        let mut used = all.clone();
-        let set = match compile(&used) {
+        let mut invalid_patterns = Vec::new();
+        let mut valid = patterns.clone();
+        let set = match compile(&valid) {
             Ok(set) => set,
             // Compiles them one by one to find the invalid ones.
             Err(_) => {
-                used.retain(|&(rule, pattern)| match compile(&[(rule, pattern)]) {
+                valid.retain(|&(rule, pattern)| match compile(&[(rule, pattern)]) {
                     Ok(_) => true,
                     Err(reason) => {
-                        left_out.push(format!("rule {}: {reason}", names[rule]));
+                        invalid_patterns.push(format!("rule {}: {reason}", names[rule]));
                         false
                     }
                 });
-                compile(&used).map_err(|reason| BadRuleBase::new("rules/", reason))?
+                compile(&valid).map_err(|reason| BadRuleBase::new("rules/", reason))?
             }
         };
-        if used.is_empty() {
+        if valid.is_empty() {
             return Err(BadRuleBase::new("rules/", "no pattern is valid"));
         }
-        let rule_of = used.into_iter().map(|(rule, _)| rule).collect();
-        Ok(Rules { base, names, set, rule_of, invalid_patterns: left_out })
+        let rule_of = valid.into_iter().map(|(rule, _)| rule).collect();
+        Ok(Rules { base, names, set, rule_of, invalid_patterns })
     }
 
     /// The rule base that was compiled.
@@ -106,7 +107,7 @@ impl Rules {
     /// The requirements of a `SystemRequirements` text on a system, by rule.
     #[must_use]
     pub fn requirements(&self, text: &str, system: &OsRelease) -> Vec<MatchedRule<'_>> {
-        let need = |index: usize| {
+        let matched_rule = |index: usize| {
             let name = self.names[index].as_str();
             let block = self.base.rules.get(name)?.dependencies.iter().find(|block| is_for(block, system))?;
             Some(MatchedRule {
@@ -116,7 +117,7 @@ impl Rules {
                 post_install: &block.post_install,
             })
         };
-        self.matching_indexes(text).into_iter().filter_map(need).collect()
+        self.matching_indexes(text).into_iter().filter_map(matched_rule).collect()
     }
 
     /// Returns the system to look up in the rules. If they have only minor versions of its release (`15.5` and `15.6`,
@@ -124,18 +125,18 @@ impl Rules {
     #[must_use]
     pub fn resolve_system(&self, system: &OsRelease) -> OsRelease {
         let rows = || {
-            let of =
+            let is_of_distribution =
                 |row: &&super::base::SystemRow| row.distribution.as_deref() == Some(&system.distribution);
-            self.base.systems.iter().filter(of).flat_map(|row| &row.versions)
+            self.base.systems.iter().filter(is_of_distribution).flat_map(|row| &row.versions)
         };
         if rows().any(|version| *version == system.release) {
             return system.clone();
         }
-        let part = |version: &&String| {
+        let minor = |version: &&String| {
             let rest = version.strip_prefix(system.release.as_str())?.strip_prefix('.')?;
             rest.parse::<u32>().ok()
         };
-        let newest = rows().filter_map(|version| part(&version).map(|n| (n, version))).max();
+        let newest = rows().filter_map(|version| minor(&version).map(|n| (n, version))).max();
         match newest {
             Some((_, version)) => OsRelease::new(&system.distribution, version),
             None => system.clone(),
@@ -151,25 +152,27 @@ impl Rules {
     }
 }
 
+/// Compiles patterns, each with its rule.
+///
 /// SECURITY: this engine takes time linear in the text for any pattern; both are untrusted.
 fn compile(patterns: &[(usize, &str)]) -> Result<RegexSet, String> {
     if let Some((_, long)) = patterns.iter().find(|(_, pattern)| pattern.len() > MAX_PATTERN_LEN) {
         return Err(format!("a pattern of {} bytes is too long", long.len()));
     }
     // Letters and word boundaries are those of ASCII, as the authors of the rules assume.
-    let built = RegexSetBuilder::new(patterns.iter().map(|(_, pattern)| pattern))
+    let set = RegexSetBuilder::new(patterns.iter().map(|(_, pattern)| pattern))
         .case_insensitive(true)
         .unicode(false)
         .size_limit(MAX_COMPILED_SIZE)
         .build();
-    built.map_err(|error| error.to_string())
+    set.map_err(|error| error.to_string())
 }
 
 fn is_for(block: &Block, system: &OsRelease) -> bool {
-    block.constraints.iter().any(|constraint| fits(constraint, system))
+    block.constraints.iter().any(|constraint| matches_system(constraint, system))
 }
 
-fn fits(constraint: &Constraint, system: &OsRelease) -> bool {
+fn matches_system(constraint: &Constraint, system: &OsRelease) -> bool {
     constraint.os == "linux"
         && constraint.distribution.as_ref().is_none_or(|name| *name == system.distribution)
         && constraint.versions.as_ref().is_none_or(|versions| versions.contains(&system.release))
@@ -247,9 +250,13 @@ mod tests {
     #[test]
     fn a_major_release_is_resolved_to_its_newest_minor_release() {
         let rules = gdal();
-        let settled = |release| rules.resolve_system(&OsRelease::new("opensuse", release)).release;
+        let resolved_release = |release| rules.resolve_system(&OsRelease::new("opensuse", release)).release;
         assert_eq!(
-            (settled("15").as_str(), settled("15.5").as_str(), settled("42").as_str()),
+            (
+                resolved_release("15").as_str(),
+                resolved_release("15.5").as_str(),
+                resolved_release("42").as_str()
+            ),
             ("15.10", "15.5", "42")
         );
     }

@@ -33,29 +33,31 @@ impl OsRelease {
         let (distribution, release) = (distribution.trim().to_lowercase(), release.trim().to_lowercase());
         let distribution = canonical_name(&distribution);
         let major = release.split('.').next().unwrap_or_default();
-        let same = |distribution: &str, release: &str| {
+        let candidate = |distribution: &str, release: &str| {
             let system = OsRelease::new(distribution, release);
             Candidate { table_entry: system.clone(), rules_entry: system }
         };
-        let mut found = vec![same(distribution, &release)];
+        let mut candidates = vec![candidate(distribution, &release)];
         match distribution {
             "redhat" | "rockylinux" | "centos" => {
-                found.extend([distribution, "rockylinux", "centos", "redhat"].map(|name| same(name, major)));
+                candidates.extend(
+                    [distribution, "rockylinux", "centos", "redhat"].map(|name| candidate(name, major)),
+                );
             }
-            "debian" => found.push(same(distribution, major)),
+            "debian" => candidates.push(candidate(distribution, major)),
             // 24.04.1
             "ubuntu" => {
                 let short: Vec<&str> = release.splitn(3, '.').take(2).collect();
-                found.push(same(distribution, &short.join(".")));
+                candidates.push(candidate(distribution, &short.join(".")));
             }
             "opensuse" | "sle" => {
                 let rules = OsRelease::new(distribution, &release);
-                found
+                candidates
                     .push(Candidate { table_entry: OsRelease::new(distribution, major), rules_entry: rules });
             }
             _ => {}
         }
-        found
+        candidates
     }
 
     /// The command that installs packages, without the package names.
@@ -88,9 +90,9 @@ mod tests {
     use super::*;
 
     fn rows(distribution: &str, release: &str) -> Vec<String> {
-        let of = |c: Candidate| format!("{} {}", c.table_entry.distribution, c.table_entry.release);
+        let row = |c: Candidate| format!("{} {}", c.table_entry.distribution, c.table_entry.release);
         let mut rows: Vec<String> =
-            OsRelease::candidates(distribution, release).into_iter().map(of).collect();
+            OsRelease::candidates(distribution, release).into_iter().map(row).collect();
         rows.dedup();
         rows
     }
@@ -108,9 +110,9 @@ mod tests {
 
     #[test]
     fn a_service_pack_is_found_by_its_number() {
-        let found = OsRelease::candidates("sles", "15.3");
-        assert_eq!(found[1].table_entry, OsRelease::new("sle", "15"));
-        assert_eq!(found[1].rules_entry, OsRelease::new("sle", "15.3"));
+        let candidates = OsRelease::candidates("sles", "15.3");
+        assert_eq!(candidates[1].table_entry, OsRelease::new("sle", "15"));
+        assert_eq!(candidates[1].rules_entry, OsRelease::new("sle", "15.3"));
     }
 
     #[test]

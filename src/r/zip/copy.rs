@@ -6,14 +6,14 @@ use super::{CENTRAL_LEN, END, LOCAL, Zip, format_error};
 use crate::r::archive::ArchiveError;
 use crate::r::rewrite::{Options, RewriteError};
 
-/// Copies the file; `replaced` has pairs of member name and new contents. The result depends only on the arguments.
+/// Copies the file; `replacements` has pairs of member name and new contents. The result depends only on the arguments.
 ///
 /// # Errors
 /// [`RewriteError`]; also a result of more than 4 GiB.
 pub fn copy(
     file: &mut (impl Read + Seek),
     zip: &Zip,
-    replaced: &[(String, Vec<u8>)],
+    replacements: &[(String, Vec<u8>)],
     out: &mut impl Write,
     options: Options,
 ) -> Result<(), RewriteError> {
@@ -24,9 +24,9 @@ pub fn copy(
         let start = u32::try_from(position).map_err(|_| too_long())?;
         let mut central = member.central.clone();
         central[42..46].copy_from_slice(&start.to_le_bytes());
-        match replaced.iter().find(|(name, _)| *name == member.name) {
+        match replacements.iter().find(|(name, _)| *name == member.name) {
             None => {
-                file.seek(SeekFrom::Start(member.start)).map_err(read)?;
+                file.seek(SeekFrom::Start(member.start)).map_err(read_error)?;
                 let copied = io::copy(&mut file.take(member.end - member.start), out);
                 if copied.map_err(RewriteError::Write)? != member.end - member.start {
                     return Err(RewriteError::Changed);
@@ -37,13 +37,13 @@ pub fn copy(
                 let mut crc = flate2::Crc::new();
                 crc.update(contents);
                 let level = flate2::Compression::new(options.level.clamp(1, 9));
-                let mut packer = flate2::write::DeflateEncoder::new(Vec::new(), level);
-                packer.write_all(contents).map_err(RewriteError::Write)?;
-                let packed = packer.finish().map_err(RewriteError::Write)?;
+                let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), level);
+                encoder.write_all(contents).map_err(RewriteError::Write)?;
+                let compressed = encoder.finish().map_err(RewriteError::Write)?;
                 let size = |length: usize| u32::try_from(length).map_err(|_| too_long());
                 central[10..12].copy_from_slice(&8_u16.to_le_bytes());
                 central[16..20].copy_from_slice(&crc.sum().to_le_bytes());
-                central[20..24].copy_from_slice(&size(packed.len())?.to_le_bytes());
+                central[20..24].copy_from_slice(&size(compressed.len())?.to_le_bytes());
                 central[24..28].copy_from_slice(&size(contents.len())?.to_le_bytes());
                 // The local record equals the beginning of the central one, without extra fields.
                 let mut local = Vec::with_capacity(30 + member.name.len());
@@ -51,8 +51,10 @@ pub fn copy(
                 local.extend_from_slice(&central[6..30]);
                 local.extend_from_slice(&[0, 0]);
                 local.extend_from_slice(&central[CENTRAL_LEN..CENTRAL_LEN + member.name.len()]);
-                out.write_all(&local).and_then(|()| out.write_all(&packed)).map_err(RewriteError::Write)?;
-                position += (local.len() + packed.len()) as u64;
+                out.write_all(&local)
+                    .and_then(|()| out.write_all(&compressed))
+                    .map_err(RewriteError::Write)?;
+                position += (local.len() + compressed.len()) as u64;
             }
         }
         directory.extend_from_slice(&central);
@@ -70,6 +72,6 @@ pub fn copy(
     out.write_all(&directory).and_then(|()| out.write_all(&end)).map_err(RewriteError::Write)
 }
 
-fn read(error: io::Error) -> RewriteError {
+fn read_error(error: io::Error) -> RewriteError {
     RewriteError::Archive(ArchiveError::Io(error))
 }

@@ -78,11 +78,12 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 /// members, such as zip files in the package, unless their comment ends with the file too: programs disagree on which
 /// of these applies.
 fn find_record(file: &mut (impl Read + Seek), length: u64) -> Result<(u64, Vec<u8>), ArchiveError> {
-    let tail = length.min(END_LEN as u64 + u64::from(u16::MAX));
-    let bytes = read_at(file, length - tail, tail)?;
-    let offset = |at: usize| length - tail + at as u64;
-    let comment = |at: usize| bytes.get(at..at + END_LEN).map(|record| usize::from(u16_at(record, 20)));
-    let ends_the_file = |at: usize| comment(at).is_some_and(|comment| at + END_LEN + comment == bytes.len());
+    let tail_len = length.min(END_LEN as u64 + u64::from(u16::MAX));
+    let bytes = read_at(file, length - tail_len, tail_len)?;
+    let offset = |at: usize| length - tail_len + at as u64;
+    let comment_len = |at: usize| bytes.get(at..at + END_LEN).map(|record| usize::from(u16_at(record, 20)));
+    let ends_the_file =
+        |at: usize| comment_len(at).is_some_and(|comment_len| at + END_LEN + comment_len == bytes.len());
     let signatures = bytes.windows(END.len()).enumerate().filter(|(_, window)| *window == END);
     let candidates: Vec<usize> = signatures.map(|(at, _)| at).collect();
     let Some((&at, earlier)) = candidates.split_last() else {
@@ -111,7 +112,7 @@ mod tests {
         [&END[..], &[0; 16], &length, comment].concat()
     }
 
-    fn found(bytes: Vec<u8>) -> Result<u64, String> {
+    fn find_offset(bytes: Vec<u8>) -> Result<u64, String> {
         let length = bytes.len() as u64;
         find_record(&mut Cursor::new(bytes), length).map(|(at, _)| at).map_err(|error| error.to_string())
     }
@@ -120,22 +121,22 @@ mod tests {
     fn the_end_record_of_a_zip_file_in_the_package_is_no_second_one() {
         let inner = [&b"PK inner"[..], &record(b"")].concat();
         let before = [&inner[..], b"the central directory"].concat();
-        assert_eq!(found([&before[..], &record(b"")].concat()), Ok(before.len() as u64));
-        assert_eq!(found([&before[..], &record(b"a comment")].concat()), Ok(before.len() as u64));
+        assert_eq!(find_offset([&before[..], &record(b"")].concat()), Ok(before.len() as u64));
+        assert_eq!(find_offset([&before[..], &record(b"a comment")].concat()), Ok(before.len() as u64));
     }
 
     #[test]
     fn a_second_record_in_the_comment_and_bytes_after_the_record_are_refused() {
-        let two = found(record(&record(b"")));
+        let two = find_offset(record(&record(b"")));
         assert!(two.as_ref().is_err_and(|error| error.contains("two end records")), "{two:?}");
         for (bytes, reason) in [
             ([&record(b"")[..], b"more"].concat(), "other bytes follow"),
             (record("é".as_bytes()), "its comment is not ASCII"),
         ] {
-            let refused = found(bytes);
+            let refused = find_offset(bytes);
             assert!(refused.as_ref().is_err_and(|error| error.contains(reason)), "{refused:?}");
         }
-        let cut = found(record(b"")[..20].to_vec());
+        let cut = find_offset(record(b"")[..20].to_vec());
         assert!(cut.is_err(), "{cut:?}");
     }
 }

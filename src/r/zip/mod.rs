@@ -71,8 +71,8 @@ impl ZipMember {
     }
 }
 
-fn format_error(offset: u64, what: &'static str) -> ArchiveError {
-    ArchiveError::InvalidZip { offset, what }
+fn format_error(offset: u64, defect: &'static str) -> ArchiveError {
+    ArchiveError::InvalidZip { offset, defect }
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -133,42 +133,42 @@ impl Zip {
 }
 
 impl ZipMember {
-    /// Reads the contents, passes each piece to `each`, and checks size and checksum.
+    /// Reads the contents, passes each piece to `consume`, and checks size and checksum.
     ///
     /// # Errors
-    /// Damaged contents, or an error of `each`.
+    /// Damaged contents, or an error of `consume`.
     pub fn contents(
         &self,
         file: &mut (impl Read + Seek),
-        mut each: impl FnMut(&[u8]) -> Result<(), ArchiveError>,
+        mut consume: impl FnMut(&[u8]) -> Result<(), ArchiveError>,
     ) -> Result<(), ArchiveError> {
         file.seek(SeekFrom::Start(self.data_start)).map_err(ArchiveError::Io)?;
-        let packed = file.take(self.compressed_size);
-        let mut stored;
-        let mut inflating;
+        let compressed = file.take(self.compressed_size);
+        let mut plain;
+        let mut decoder;
         let source: &mut dyn Read = if self.is_deflated {
-            inflating = flate2::read::DeflateDecoder::new(packed);
-            &mut inflating
+            decoder = flate2::read::DeflateDecoder::new(compressed);
+            &mut decoder
         } else {
-            stored = packed;
-            &mut stored
+            plain = compressed;
+            &mut plain
         };
         let mut crc = flate2::Crc::new();
         let mut remaining = self.size;
         let mut buffer = vec![0; 64 << 10];
         loop {
-            let read = match source.read(&mut buffer) {
-                Ok(read) => read,
+            let count = match source.read(&mut buffer) {
+                Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(ArchiveError::Damaged(error)),
             };
-            if read == 0 {
+            if count == 0 {
                 break;
             }
-            let wrong = || format_error(self.start, "the size of a member is wrong");
-            remaining = remaining.checked_sub(read as u64).ok_or_else(wrong)?;
-            crc.update(&buffer[..read]);
-            each(&buffer[..read])?;
+            let size_error = || format_error(self.start, "the size of a member is wrong");
+            remaining = remaining.checked_sub(count as u64).ok_or_else(size_error)?;
+            crc.update(&buffer[..count]);
+            consume(&buffer[..count])?;
         }
         if remaining != 0 || crc.sum() != self.crc {
             return Err(format_error(self.start, "the checksum of a member is wrong"));
@@ -208,18 +208,18 @@ fn read_central(
     offset: u64,
     format: ZipFormat,
 ) -> Result<(ZipMember, usize), ArchiveError> {
-    let short = || format_error(offset, "the directory is cut short");
+    let truncated = || format_error(offset, "the directory is cut short");
     let record =
-        directory.get(at..).filter(|r| r.len() >= CENTRAL_LEN && r[..4] == CENTRAL).ok_or_else(short)?;
+        directory.get(at..).filter(|r| r.len() >= CENTRAL_LEN && r[..4] == CENTRAL).ok_or_else(truncated)?;
     let [name, extra, comment] = [28, 30, 32].map(|at| usize::from(u16_at(record, at)));
     let length = CENTRAL_LEN + name + extra + comment;
-    let record = record.get(..length).ok_or_else(short)?;
+    let record = record.get(..length).ok_or_else(truncated)?;
     let (flags, method, disk) = (u16_at(record, 8), u16_at(record, 10), u16_at(record, 34));
-    let streamed = match format {
+    let streamed_flag = match format {
         ZipFormat::Plain => 0,
         ZipFormat::Streamed => STREAMED,
     };
-    if flags & !(1 << 11 | 0b110 | streamed) != 0 {
+    if flags & !(1 << 11 | 0b110 | streamed_flag) != 0 {
         return Err(format_error(
             offset,
             "a member is encrypted, has a data descriptor, or has another unsupported flag",
@@ -233,7 +233,7 @@ fn read_central(
     }
     check_extra_fields(&record[CENTRAL_LEN + name..CENTRAL_LEN + name + extra], offset)?;
     // On Unix the upper half of the attributes is the file mode.
-    let link = record[5] == 3 && u32_at(record, 38) >> 16 & 0o170_000 == 0o120_000;
+    let is_link = record[5] == 3 && u32_at(record, 38) >> 16 & 0o170_000 == 0o120_000;
     let bytes = &record[CENTRAL_LEN..CENTRAL_LEN + name];
     let name = String::from_utf8(bytes.to_vec()).map_err(|_| {
         ArchiveError::NotUtf8(String::from_utf8_lossy(bytes).escape_debug().take(200).collect())
@@ -242,14 +242,14 @@ fn read_central(
     if name.contains('\0') {
         return Err(ArchiveError::BadName(name.escape_debug().take(200).collect()));
     }
-    if link {
+    if is_link {
         return Err(ArchiveError::Special {
             path: name.chars().take(200).collect(),
             kind: "link".to_owned(),
         });
     }
-    let (packed, size) = (u64::from(u32_at(record, 20)), u64::from(u32_at(record, 24)));
-    if (method == 0 && packed != size) || (name.ends_with('/') && size != 0) {
+    let (compressed_size, size) = (u64::from(u32_at(record, 20)), u64::from(u32_at(record, 24)));
+    if (method == 0 && compressed_size != size) || (name.ends_with('/') && size != 0) {
         return Err(format_error(offset, "the size of a member is wrong"));
     }
     let mut central = record.to_vec();
@@ -259,7 +259,7 @@ fn read_central(
         size,
         crc: u32_at(record, 16),
         is_deflated: method == 8,
-        compressed_size: packed,
+        compressed_size,
         start: u64::from(u32_at(record, 42)),
         data_start: 0,
         end: 0,
@@ -281,26 +281,26 @@ fn read_local(
     let (name, extra) = (u64::from(u16_at(&head, 26)), u64::from(u16_at(&head, 28)));
     let rest = read_at(file, position + LOCAL_LEN, name + extra)?;
     let central = &member.central;
-    let streamed = u16_at(central, 8) & STREAMED != 0;
+    let is_streamed = u16_at(central, 8) & STREAMED != 0;
     // Flags, method, time and date are bytes 6 to 14 here, 8 to 16 in the directory; then checksum and both sizes.
-    let same = head[..4] == LOCAL
+    let agrees = head[..4] == LOCAL
         && head[6..14] == central[8..16]
-        && (head[14..26] == central[16..28] || (streamed && head[14..26].iter().all(|byte| *byte == 0)))
+        && (head[14..26] == central[16..28] || (is_streamed && head[14..26].iter().all(|byte| *byte == 0)))
         && rest.starts_with(member.name.as_bytes());
-    if !same || name != member.name.len() as u64 {
+    if !agrees || name != member.name.len() as u64 {
         return Err(format_error(position, "a member's two records disagree"));
     }
     check_extra_fields(&rest[member.name.len()..], position)?;
-    let data = position + LOCAL_LEN + name + extra;
-    let packed_end = data + member.compressed_size;
-    if !streamed {
-        return Ok(ZipMember { data_start: data, end: packed_end, ..member });
+    let data_start = position + LOCAL_LEN + name + extra;
+    let data_end = data_start + member.compressed_size;
+    if !is_streamed {
+        return Ok(ZipMember { data_start, end: data_end, ..member });
     }
-    let behind = read_at(file, packed_end, DESCRIPTOR_LEN)?;
-    if behind[..4] != DESCRIPTOR || behind[4..] != central[16..28] {
-        return Err(format_error(packed_end, "a member's data descriptor disagrees with the directory"));
+    let descriptor = read_at(file, data_end, DESCRIPTOR_LEN)?;
+    if descriptor[..4] != DESCRIPTOR || descriptor[4..] != central[16..28] {
+        return Err(format_error(data_end, "a member's data descriptor disagrees with the directory"));
     }
-    Ok(ZipMember { data_start: data, end: packed_end + DESCRIPTOR_LEN, ..member })
+    Ok(ZipMember { data_start, end: data_end + DESCRIPTOR_LEN, ..member })
 }
 
 /// Accepts only extra fields with times and user numbers, which are unambiguous; others may change the name or size.

@@ -189,7 +189,8 @@ pub fn records(text: impl BufRead, product: &Product, serial: u64) -> Result<Vec
     Ok(records)
 }
 
-/// Passes the records of a segment to `take` one by one: all at once need several times the memory of the text.
+/// Passes the records of a segment to `take` one by one: all of them together take several times the memory of the
+/// text.
 ///
 /// # Errors
 /// As [`records`], and errors of `take`; earlier records were passed.

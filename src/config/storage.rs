@@ -31,7 +31,7 @@ pub struct S3Location {
     pub profile: Option<String>,
     /// Region.
     pub region: Option<String>,
-    /// Read the shared AWS config file too.
+    /// Whether the shared AWS configuration file is read in addition to the credentials file.
     pub enable_shared_config: bool,
     /// Another S3 server: `http(s)://host[:port]`.
     pub endpoint: Option<String>,

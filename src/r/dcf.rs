@@ -158,7 +158,7 @@ pub fn records(text: &[u8]) -> Records<'_> {
 /// never replace those before it.
 ///
 /// # Errors
-/// [`DcfError::Zero`], [`DcfError::TooManyFields`]; nothing else.
+/// Only [`DcfError::Zero`] and [`DcfError::TooManyFields`].
 pub fn description(text: &[u8]) -> Result<Record<'_>, DcfError> {
     let empty = Record { raw: &text[..0], offset: 0, fields: Vec::new() };
     Records::new(text, Mode::Lenient).next().unwrap_or(Ok(empty))

@@ -5,7 +5,7 @@ use super::version;
 use std::cmp::Ordering;
 use std::fmt;
 
-/// The field a dependency is in; the numbers are those of the public API's `links[].type`.
+/// The field of a dependency; the numbers are those of `links[].type` in the public API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DependencyKind {
     /// `Imports`: 0.

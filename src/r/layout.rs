@@ -15,7 +15,7 @@ const MAX_SEGMENT: usize = 255;
 /// Why a path is not a path of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
-    /// Empty segments, `..`, control characters or anything else but plain names; or too long.
+    /// It has a segment that is not a plain name (empty, `..`, control characters), or is too long.
     #[error("'{0}' is not a repository path: use plain names separated by single slashes")]
     Form(String),
     /// Well formed, but with no meaning.

@@ -106,8 +106,8 @@ fn encrypt(config: Option<&Path>, output: &Output, value: Option<String>) -> Res
 /// Finds the key of the server: its environment and credentials are those of the caller or of the running server.
 fn find_key(config: Option<&Path>) -> Result<Option<EncryptionKey>, CliError> {
     let text = |text: std::ffi::OsString| text.into_string().ok();
-    let own = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
-    let mut env: Vec<(String, String)> = own.collect();
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
+    let mut env: Vec<(String, String)> = variables.collect();
     if !env.iter().any(|(name, _)| is_key(name.as_bytes())) {
         let server = server_variables(config, is_key).into_iter();
         env.extend(server.filter_map(|(name, value)| Some((text(name)?, text(value)?))));

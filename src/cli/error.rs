@@ -94,7 +94,7 @@ impl CliError {
 
     /// Returns true when the server refused with this code.
     pub(super) fn has_code(&self, code: Code) -> bool {
-        matches!(self, CliError::Refused { code: Some(found), .. } if *found == code as u16)
+        matches!(self, CliError::Refused { code: Some(actual), .. } if *actual == code as u16)
     }
 
     /// Returns 3 when the server is not reachable, 2 for wrong usage, otherwise 1.

@@ -35,7 +35,7 @@ pub fn text() -> String {
 
 fn globals(root: &Command, page: &mut String) {
     page.push_str("\n## Flags of every command\n\n| flag | meaning | default |\n|---|---|---|\n");
-    root.get_arguments().filter(|arg| arg.is_global_set()).for_each(|arg| page.push_str(&row(arg)));
+    root.get_arguments().filter(|arg| arg.is_global_set()).for_each(|arg| page.push_str(&row(root, arg)));
 }
 
 fn commands(command: &Command, path: &str, page: &mut String) {
@@ -54,17 +54,16 @@ fn section(command: &Command, path: &str, page: &mut String) {
     // Writing to a String cannot fail.
     let _ = write!(page, "\n## {path}\n\n{about}.\n");
     let is_own = |arg: &&clap::Arg| !arg.is_hide_set() && !arg.is_global_set() && arg.get_id() != "help";
-    let rows: Vec<String> = command.get_arguments().filter(is_own).map(row).collect();
+    let rows: Vec<String> = command.get_arguments().filter(is_own).map(|arg| row(command, arg)).collect();
     if !rows.is_empty() {
         let _ = write!(page, "\n| flag | meaning | default |\n|---|---|---|\n{}", rows.concat());
     }
 }
 
-fn row(arg: &clap::Arg) -> String {
-    let flag = match arg.get_long() {
-        Some(long) => format!("--{long}"),
-        None => arg.get_id().to_string(),
-    };
+/// Returns the table row of a flag or a positional argument.
+fn row(command: &Command, arg: &clap::Arg) -> String {
+    let short = arg.get_short().map(|short| format!("`-{short}`, ")).unwrap_or_default();
+    let flag = flag_name(arg);
     let takes_value = arg.get_num_args().is_some_and(|n| n.takes_values());
     let value = match arg.get_value_names().and_then(|names| names.first()) {
         Some(name) if takes_value && arg.get_long().is_some() => format!("={name}"),
@@ -78,10 +77,24 @@ fn row(arg: &clap::Arg) -> String {
         format!("{help}; values: `{}`", choices.join("`, `"))
     };
     let default = match arg.get_default_values() {
-        _ if !takes_value => String::new(),
+        _ if !takes_value => required_group(command, arg).unwrap_or_default(),
         [first, ..] if !first.is_empty() => format!("`{}`", first.to_string_lossy()),
         _ if arg.is_required_set() => "required".to_owned(),
-        _ => String::new(),
+        _ => required_group(command, arg).unwrap_or_default(),
     };
-    format!("| `{flag}{value}` | {help} | {default} |\n")
+    format!("| {short}`{flag}{value}` | {help} | {default} |\n")
+}
+
+fn flag_name(arg: &clap::Arg) -> String {
+    arg.get_long().map_or_else(|| arg.get_id().to_string(), |long| format!("--{long}"))
+}
+
+/// Returns the flags of which a command requires one, if `arg` is among them.
+fn required_group(command: &Command, arg: &clap::Arg) -> Option<String> {
+    let has_arg = |group: &&clap::ArgGroup| group.get_args().any(|id| id == arg.get_id());
+    let group = command.get_groups().filter(|group| group.is_required_set()).find(has_arg)?;
+    let arg_of = |id| command.get_arguments().find(|arg| arg.get_id() == id);
+    let flags: Vec<String> =
+        group.get_args().filter_map(arg_of).map(|arg| format!("`{}`", flag_name(arg))).collect();
+    Some(format!("one of {} is required", flags.join(", ")))
 }

@@ -99,14 +99,14 @@ fn platforms_of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Plat
         return Ok(for_archs(Target::MacOs, &archs));
     }
     let Some(distribution) = platforms.linux(name) else {
-        let known = platforms
+        let names = platforms
             .distributions
             .iter()
             .filter(|d| d.os == Os::Linux && !d.is_hidden)
             .map(|d| d.name.as_str());
         return Err(OfflineError::Usage(format!(
             "--distributions: '{name}' is unknown; known are windows, macos, {}",
-            known.collect::<Vec<_>>().join(", ")
+            names.collect::<Vec<_>>().join(", ")
         )));
     };
     let archs: Vec<Arch> = distribution.architectures.iter().filter_map(|text| Arch::parse(text)).collect();
@@ -147,7 +147,7 @@ pub(super) async fn get(
             .await;
         match result {
             Ok(ExitStatus::Complete) => {}
-            Ok(other) => status = other,
+            Ok(incomplete) => status = incomplete,
             // The other platforms are not affected.
             Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_) | OfflineError::Bundle(_))) => {
                 setup.request.output.warn(&format!("binaries for {product}: {error}"));
@@ -192,7 +192,7 @@ fn read(mirror: &Mirror, form: &str, bytes: &[u8], list: &Index) -> Result<Inven
     let mut rows: Vec<UpstreamFile> = Vec::with_capacity(records.len());
     let base = format!("{}/", mirror.address());
     for record in &records {
-        let binary = match indexed_binary(record, &list.platform, list.which) {
+        let binary = match indexed_binary(record, &list.platform, list.record_filter) {
             Ok(Some(binary)) => binary,
             Ok(None) => continue,
             Err(reason) => {

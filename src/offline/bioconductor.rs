@@ -45,7 +45,7 @@ pub(super) async fn get(args: GetBioconductor, output: Output) -> Result<ExitSta
     for version in versions {
         match get_version(&mut setup, bundle.as_ref(), version, requested.as_ref()).await {
             Ok(ExitStatus::Complete) => {}
-            Ok(other) => status = other,
+            Ok(incomplete) => status = incomplete,
             // The other versions are not affected.
             Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_))) => {
                 output.warn(&format!("Bioconductor {version}: {error}"));

@@ -261,9 +261,9 @@ impl Commit<'_> {
         self.destination.put(&head.dated_path(self.product), &bytes)?;
         self.destination.put(&self.product.head_path(), &bytes)?;
         // Removed after the new head is written: until then the previous one names them. A copied bundle may lack them.
-        for old in self.previous.iter().flat_map(|before| &before.earlier) {
-            if head.earlier.iter().all(|other| other.path != old.path) {
-                let path = self.destination.path(&self.product.path(&old.path));
+        for earlier_head in self.previous.iter().flat_map(|previous_head| &previous_head.earlier) {
+            if head.earlier.iter().all(|other| other.path != earlier_head.path) {
+                let path = self.destination.path(&self.product.path(&earlier_head.path));
                 match std::fs::remove_file(&path) {
                     Err(e) if e.kind() != io::ErrorKind::NotFound => {
                         return Err(OfflineError::destination("remove", &path, e));
@@ -277,12 +277,12 @@ impl Commit<'_> {
 
     /// Returns the earlier heads to keep: an incremental bundle needs the head of the bundle that it is copied over.
     fn earlier_heads(&self) -> Vec<EarlierHead> {
-        let Some(before) = self.previous else { return Vec::new() };
-        let mut earlier = before.earlier.clone();
-        if before.snapshot < self.today() {
+        let Some(previous) = self.previous else { return Vec::new() };
+        let mut earlier = previous.earlier.clone();
+        if previous.snapshot < self.today() {
             // Digests of the files on disk: the head in memory is joined with its bases.
             for is_incremental in [false, true] {
-                let file = self.product.dated_head_path(before.snapshot, is_incremental);
+                let file = self.product.dated_head_path(previous.snapshot, is_incremental);
                 if let Ok(bytes) = std::fs::read(self.destination.path(&file)) {
                     let path = file.strip_prefix(&self.product.path("")).unwrap_or(&file).to_owned();
                     earlier.push(EarlierHead { path, sha256: seal::digest(&bytes) });
@@ -301,9 +301,9 @@ fn incremental_listing(inventory: &Inventory, state: &ProductState) -> Vec<Strin
     let mut lines: Vec<String> = listed
         .map(|row| {
             let (folder, name) = row.key();
-            let before = state.package(folder, name).and_then(state::PackageState::listed_release);
-            match (plan::release(row, state, true), before) {
-                (None, Some(before)) => state::listing_line(folder, name, &before.version),
+            let listed_release = state.package(folder, name).and_then(state::PackageState::listed_release);
+            match (plan::release(row, state, true), listed_release) {
+                (None, Some(listed_release)) => state::listing_line(folder, name, &listed_release.version),
                 _ => state::listing_line(folder, name, &row.version),
             }
         })
@@ -333,8 +333,11 @@ fn is_new(record: &Record, state: &ProductState) -> bool {
         }),
         Record::Remove(event) => package(&event.folder, &event.name).is_some(),
         Record::Index(indexed) => package(&indexed.folder, &indexed.name).is_some_and(|package| {
-            let other = Some(seal::digest(indexed.index.as_bytes()));
-            package.releases.iter().any(|known| known.object.sha256 == indexed.sha256 && known.index != other)
+            let digest = Some(seal::digest(indexed.index.as_bytes()));
+            package
+                .releases
+                .iter()
+                .any(|known| known.object.sha256 == indexed.sha256 && known.index != digest)
         }),
         Record::Snapshot(_) | Record::Unknown => true,
     }
@@ -447,11 +450,11 @@ mod tests {
     fn commit(destination: &Destination, number: i64) -> Head {
         let product = Product::Cran;
         let head = std::fs::read(destination.path(&product.head_path())).ok();
-        let before = head.map(|bytes| Head::read(&bytes, &product).unwrap());
+        let previous = head.map(|bytes| Head::read(&bytes, &product).unwrap());
         let now = Timestamp(1_600_000_000_000_000 + number * 86_400_000_000);
         let upstream = ProductOrigin { address: "https://cran.example".to_owned(), serial: None };
         let fields = HeadFields { subset: None, from: None, upstream, now };
-        let commit = Commit { destination, product: &product, previous: before.as_ref(), fields };
+        let commit = Commit { destination, product: &product, previous: previous.as_ref(), fields };
         let segments = vec![SegmentRef {
             serial: u64::try_from(number).unwrap() + 1,
             from: now.day(),

@@ -138,18 +138,18 @@ impl CranReader<'_> {
         output: Output,
     ) -> Result<BTreeSet<String>, OfflineError> {
         let inventory = self.read_inventory((None, now.day()), None).await?;
-        let (found, unknown) = subset::closure(names, &inventory);
+        let (packages, unknown) = subset::closure(names, &inventory);
         if !unknown.is_empty() {
             let address = self.reader.mirror().address();
             output.warn(&format!("{address} does not have: {}", unknown.join(", ")));
         }
-        if found.is_empty() {
+        if packages.is_empty() {
             return Err(OfflineError::Usage(format!(
                 "{} has none of the requested packages",
                 self.reader.mirror().address()
             )));
         }
-        Ok(found)
+        Ok(packages)
     }
 }
 
@@ -171,15 +171,15 @@ pub(super) async fn selected_packages(
         (Some(_), None) => Err(OfflineError::Usage(format!(
             "{address} already has all packages; a subset (--file-in) needs its own --destination"
         ))),
-        (None, Some(before)) => {
+        (None, Some(earlier)) => {
             output.info(&format!(
                 "Continuing with the subset of {} packages in {address}; all packages need another --destination",
-                before.len()
+                earlier.len()
             ));
-            Ok(Some(before.into_iter().collect()))
+            Ok(Some(earlier.into_iter().collect()))
         }
-        (Some(mut requested), Some(before)) => {
-            requested.extend(before);
+        (Some(mut requested), Some(earlier)) => {
+            requested.extend(earlier);
             Ok(Some(requested))
         }
     }

@@ -147,11 +147,11 @@ impl Destination {
         let root = self.path(objects);
         let folders: Vec<PathBuf> =
             names(&root)?.iter().filter(|name| name.len() == 2).map(|name| root.join(name)).collect();
-        let mut found = HashMap::new();
-        for files in workers::parallel_map(&folders, |folder| file_sizes(folder)) {
-            found.extend(files?);
+        let mut sizes = HashMap::new();
+        for folder_sizes in workers::parallel_map(&folders, |folder| file_sizes(folder)) {
+            sizes.extend(folder_sizes?);
         }
-        Ok(found)
+        Ok(sizes)
     }
 
     /// Returns the free disk space in bytes.

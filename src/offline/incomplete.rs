@@ -78,8 +78,8 @@ impl IncompleteFiles {
     /// Records a fetched archive; returns false if an earlier run fetched the same bytes and recorded them.
     pub(super) fn record_archive(&mut self, path: &str, sha256: Sha256, is_readable: bool) -> bool {
         let sha256 = sha256.to_string();
-        if let Some(before) = self.unreadable.get_mut(path).filter(|before| before.sha256 == sha256) {
-            before.confirmed = true;
+        if let Some(entry) = self.unreadable.get_mut(path).filter(|entry| entry.sha256 == sha256) {
+            entry.confirmed = true;
             return false;
         }
         self.unreadable.remove(path);

@@ -22,8 +22,8 @@ pub(super) struct Leftovers {
 
 impl Leftovers {
     /// Creates the filter for downloads that began at a time, into a bundle with this state.
-    pub(super) fn since(started: SystemTime, before: &ProductState) -> Leftovers {
-        let previous_files = before.releases().map(|(_, release)| release.object.sha256).collect();
+    pub(super) fn since(started: SystemTime, previous: &ProductState) -> Leftovers {
+        let previous_files = previous.releases().map(|(_, release)| release.object.sha256).collect();
         Leftovers { started, previous_files }
     }
 

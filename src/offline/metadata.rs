@@ -81,11 +81,11 @@ impl<'a> MetadataReader<'a> {
 
     /// Returns the current version of a file; `None` if it is missing.
     pub(super) async fn get(&self, path: &str) -> Result<Option<Bytes>, UpstreamError> {
-        let known = self.files.lock().get(path).cloned().flatten();
-        let validators = known.as_ref().map(|(_, validators)| validators.clone());
+        let cached = self.files.lock().get(path).cloned().flatten();
+        let validators = cached.as_ref().map(|(_, validators)| validators.clone());
         let read = match self.mirror.fetch(FileRequest { path, validators, limit: MAX_SIZE }).await {
             Ok(FileResponse::Body { bytes, validators }) => Some((bytes, validators)),
-            Ok(FileResponse::Unchanged) => known,
+            Ok(FileResponse::Unchanged) => cached,
             Err(UpstreamError::Missing(_)) => None,
             Err(error) => return Err(error),
         };

@@ -206,9 +206,9 @@ fn listed_files(
                 indexes.insert((record.path, record.package), rows.len());
             }
             Some(position) => {
-                let before = &mut rows[*position];
-                if version::compare(&row.version, &before.version).is_gt() {
-                    before.is_listed = false;
+                let listed_row = &mut rows[*position];
+                if version::compare(&row.version, &listed_row.version).is_gt() {
+                    listed_row.is_listed = false;
                     indexes.insert((record.path, record.package), rows.len());
                 } else {
                     row.is_listed = false;
@@ -270,20 +270,25 @@ fn history(current: &Rows, archive: &Rows, notes: &Events, (since, today): Histo
     let evidence = MirrorTables { archive, current, events: notes };
     let since = since.unwrap_or(first_day);
     let mut events = Vec::new();
-    for changes in
-        reconstruct(&evidence, since, today.end().day()).days.iter().filter(|changes| changes.day > since)
+    for day_changes in reconstruct(&evidence, since, today.end().day())
+        .days
+        .iter()
+        .filter(|day_changes| day_changes.day > since)
     {
-        for change in &changes.changes {
+        for change in &day_changes.changes {
             let package = change.file.package.as_str();
             let stays = || {
-                changes.changes.iter().any(|other| other.state.is_listed() && other.file.package == package)
+                day_changes
+                    .changes
+                    .iter()
+                    .any(|other| other.state.is_listed() && other.file.package == package)
             };
             let event = |version: Option<&str>| PackageEvent {
                 folder: None,
                 name: package.to_owned(),
                 version: version.map(str::to_owned),
                 sha256: None,
-                day: changes.day,
+                day: day_changes.day,
             };
             match change.state {
                 ListingState::Archived if !stays() => events.push(Record::Archive(event(None))),

@@ -91,32 +91,32 @@ pub(super) fn plan(inventory: &Inventory, existing: &ExistingFiles<'_>, today: D
     let mut plan = Plan::default();
     let mut declared_objects: HashSet<(&str, &str, Sha256)> = HashSet::new();
     for row in &inventory.files {
-        let found = release(row, existing.state, ignores_times)
+        let release = release(row, existing.state, ignores_times)
             .or_else(|| release(row, existing.pending, ignores_times));
-        let Some(found) = found else {
+        let Some(release) = release else {
             if is_on_or_after(row.published.map(|at| at.day()), existing.from) {
                 plan.fetches.push(PlannedFetch { file: row.clone(), expected: None });
             }
             continue;
         };
         let (folder, name) = row.key();
-        declared_objects.insert((folder, name, found.object.sha256));
-        let file = format!("{}.{}", found.object.sha256, found.object.ext);
-        let exists = existing.objects.get(&file) == Some(&found.object.size);
-        if !exists && is_on_or_after(Some(found.day), existing.from) {
-            let expected = Some(found.object.sha256);
+        declared_objects.insert((folder, name, release.object.sha256));
+        let file = format!("{}.{}", release.object.sha256, release.object.ext);
+        let exists = existing.objects.get(&file) == Some(&release.object.size);
+        if !exists && is_on_or_after(Some(release.day), existing.from) {
+            let expected = Some(release.object.sha256);
             plan.fetches.push(PlannedFetch { file: row.clone(), expected });
         } else {
             plan.existing += 1;
         }
         if let Some(index) =
-            row.index.as_ref().filter(|index| found.index != Some(seal::digest(index.as_bytes())))
+            row.index.as_ref().filter(|index| release.index != Some(seal::digest(index.as_bytes())))
         {
             plan.indexed.push(Record::Index(IndexUpdate {
                 folder: row.folder.clone(),
                 name: row.name.clone(),
                 version: row.version.clone(),
-                sha256: found.object.sha256,
+                sha256: release.object.sha256,
                 day: today,
                 index: index.clone(),
             }));

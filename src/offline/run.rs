@@ -95,12 +95,12 @@ impl Run<'_> {
         }
         let span = (verified.as_ref().map(|verified| verified.head.snapshot), request.now.day());
         let existing = async { if is_new { Ok(HashMap::new()) } else { self.objects().await } };
-        let (before, mut inventory, mut objects) =
+        let (current, mut inventory, mut objects) =
             tokio::try_join!(self.load_current(verified), read_inventory(span), existing)?;
         inventory.warnings.iter().for_each(|warning| output.warn(warning));
-        self.check_inventory(&inventory, &before)?;
+        self.check_inventory(&inventory, &current)?;
         if request.is_dry_run {
-            print_plan(output, &self.plan(&inventory, &before.state, &ProductState::default(), &objects)?);
+            print_plan(output, &self.plan(&inventory, &current.state, &ProductState::default(), &objects)?);
             return Ok(ExitStatus::Complete);
         }
         if lock.is_none() {
@@ -116,8 +116,8 @@ impl Run<'_> {
         }
         let _lock = lock;
         let mut journal = Journal::open(self.destination, &self.product)?;
-        let leftovers = journal.started.map(|start| Leftovers::since(start, &before.state));
-        let mut plan = self.plan(&inventory, &before.state, &journal_state(&journal)?, &objects)?;
+        let leftovers = journal.started.map(|start| Leftovers::since(start, &current.state));
+        let mut plan = self.plan(&inventory, &current.state, &journal_state(&journal)?, &objects)?;
         plan.fetches.extend(unconfirmed_files(&inventory, &incomplete, &plan));
         let (mut failures, mut round) = (Vec::new(), 1);
         while !plan.fetches.is_empty() {
@@ -127,12 +127,13 @@ impl Run<'_> {
                 break;
             }
             // Changes of upstream during the fetch are fetched too, so that the bundle is from one moment.
-            let current = read_inventory(span).await?;
-            if current.fingerprint == inventory.fingerprint {
+            let later_inventory = read_inventory(span).await?;
+            if later_inventory.fingerprint == inventory.fingerprint {
                 break;
             }
-            (inventory, round) = (current, round + 1);
-            plan = self.plan(&inventory, &before.state, &journal_state(&journal)?, &self.objects().await?)?;
+            (inventory, round) = (later_inventory, round + 1);
+            plan =
+                self.plan(&inventory, &current.state, &journal_state(&journal)?, &self.objects().await?)?;
             failures.clear();
         }
         let missing = failures.iter().map(|(path, error)| (path.clone(), error.to_string()));
@@ -141,7 +142,7 @@ impl Run<'_> {
         // then the missing files of the previous head stay in the list.
         incomplete.missing.extend(missing.clone());
         incomplete.save(self.destination, &self.product)?;
-        self.commit(before, &inventory, &plan, &mut journal)?;
+        self.commit(current, &inventory, &plan, &mut journal)?;
         if let Some(leftovers) = leftovers {
             let head = self.own_bundle.head_or_incremental(&self.product).await?;
             leftovers.remove(self.destination, &self.product, &head, &journal)?;
@@ -180,11 +181,11 @@ impl Run<'_> {
         work.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string())))
     }
 
-    fn announcement(&self, before: Option<&VerifiedHead>) -> String {
-        let kind = match (before, self.request.from) {
+    fn announcement(&self, verified: Option<&VerifiedHead>) -> String {
+        let kind = match (verified, self.request.from) {
             (None, None) => "full download".to_owned(),
             (None, Some(from)) => format!("incremental download from {from}"),
-            (Some(before), _) => format!("incremental download after {}", before.head.snapshot),
+            (Some(verified), _) => format!("incremental download after {}", verified.head.snapshot),
         };
         match &self.product {
             Product::Cran => format!("Performing {kind} of schema version v3"),
@@ -195,13 +196,13 @@ impl Run<'_> {
         }
     }
 
-    fn check_inventory(&self, inventory: &Inventory, before: &CurrentBundle) -> Result<(), OfflineError> {
+    fn check_inventory(&self, inventory: &Inventory, current: &CurrentBundle) -> Result<(), OfflineError> {
         if !self.request.accept_loss && self.request.subset.is_none() {
-            plan::check_loss(inventory, &before.state)
+            plan::check_loss(inventory, &current.state)
                 .map_err(|reason| OfflineError::Refused(format!("{}: {reason}", self.mirror.address())))?;
         }
         // With an existing head, new files are detected by comparison with it.
-        if self.request.from.is_some() && !inventory.has_dates && before.head.is_none() {
+        if self.request.from.is_some() && !inventory.has_dates && current.head.is_none() {
             return Err(OfflineError::Usage(format!(
                 "--starting-snapshot: {} has no publication times for files of {} (there is no Meta/current.rds); omit the \
                  flag, use a directory with the metadata of the last run, or give another mirror with --base-url",
@@ -362,7 +363,7 @@ impl Run<'_> {
 
     fn commit(
         &self,
-        before: CurrentBundle,
+        current: CurrentBundle,
         inventory: &Inventory,
         plan: &Plan,
         journal: &mut Journal,
@@ -376,10 +377,10 @@ impl Run<'_> {
         let commit = Commit {
             destination: self.destination,
             product: &self.product,
-            previous: before.head.as_ref(),
+            previous: current.head.as_ref(),
             fields,
         };
-        let message = match commit.write(before.state, inventory, plan, journal)? {
+        let message = match commit.write(current.state, inventory, plan, journal)? {
             None => nothing_new(&self.product),
             Some(result) => {
                 let packages = HumanCount(result.packages as u64);

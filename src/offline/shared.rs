@@ -23,7 +23,7 @@ use crate::upstream::{Upstream, UpstreamError};
 const LEVEL: i32 = 12;
 
 /// Writes the documents of a folder, unless they already exist.
-pub(super) fn write(
+pub(super) fn write_documents(
     destination: &Destination,
     shared: SharedFolder,
     documents: BTreeMap<String, (Vec<u8>, &'static str)>,
@@ -43,9 +43,9 @@ pub(super) fn write(
     }
     let _lock = destination.lock(folder, true)?;
     let path = format!("{folder}/{}", layout::HEAD);
-    let before =
+    let previous =
         std::fs::read(destination.path(&path)).ok().and_then(|head| SharedHead::read(&head, shared).ok());
-    if before.as_ref().is_some_and(|head| head.files == files)
+    if previous.as_ref().is_some_and(|head| head.files == files)
         && bytes
             .iter()
             .all(|(path, bytes)| std::fs::read(destination.path(path)).is_ok_and(|current| current == *bytes))
@@ -55,7 +55,7 @@ pub(super) fn write(
     for (path, bytes) in &bytes {
         destination.put_if_changed(path, bytes)?;
     }
-    let obsolete_files: Vec<String> = before
+    let obsolete_files: Vec<String> = previous
         .into_iter()
         .flat_map(|head| head.files.into_values())
         .map(|file| file.path)
@@ -127,7 +127,7 @@ pub(super) fn distributions(
     };
     let text = serde_json::to_vec(&document).expect("maps have texts for keys");
     let documents = BTreeMap::from([("distros".to_owned(), (text, "json.zst"))]);
-    write(destination, SharedFolder::Distributions, documents, now)
+    write_documents(destination, SharedFolder::Distributions, documents, now)
 }
 
 /// Writes the rules for system requirements; returns false, after a warning, if they cannot be read.
@@ -146,7 +146,7 @@ pub(super) async fn requirements(
     match read {
         Ok(Some((base, validators))) => {
             let documents = BTreeMap::from([("rules".to_owned(), (base.document(), "json.zst"))]);
-            write(destination, SharedFolder::Requirements, documents, now)?;
+            write_documents(destination, SharedFolder::Requirements, documents, now)?;
             LastRun::save_shared(
                 destination,
                 SharedFolder::Requirements,
@@ -179,9 +179,10 @@ type RulesRead = Result<Option<(RuleBase, Option<FileValidators>)>, OfflineError
 /// Reads rules from a URL; `None` if they are unchanged since the last run.
 async fn by_url(destination: &Destination, upstream: &Upstream, url: &str) -> RulesRead {
     let request_key = without_userinfo(url);
-    let last = LastRun::read_shared(destination, SharedFolder::Requirements, &request_key);
-    let known = last.and_then(|last_run| last_run.files.first().map(FileValidators::validators));
-    match upstream.rule_base(url, known).await? {
+    let last_run = LastRun::read_shared(destination, SharedFolder::Requirements, &request_key);
+    let last_validators =
+        last_run.and_then(|last_run| last_run.files.first().map(FileValidators::validators));
+    match upstream.rule_base(url, last_validators).await? {
         RuleBaseCheck::Read(base, validators) => {
             Ok(Some((*base, FileValidators::new(&request_key, Some(&validators)))))
         }

@@ -13,16 +13,16 @@ use crate::upstream::origin::bundle::VerifiedHead;
 impl Run<'_> {
     /// Checks both concurrently: upstream is revalidated; at the destination every segment is compared with its digest
     /// and every package file with its size.
-    pub(super) async fn is_up_to_date(&self, before: &VerifiedHead) -> Result<bool, OfflineError> {
+    pub(super) async fn is_up_to_date(&self, verified: &VerifiedHead) -> Result<bool, OfflineError> {
         let root = self.product.root();
         let Some(last_run) = LastRun::read(self.destination, &root) else { return Ok(false) };
         let has_journal = journal::FILES.iter().any(|file| self.destination.path(&root).join(file).exists());
-        if has_journal || before.head.subset != self.request.subset {
+        if has_journal || verified.head.subset != self.request.subset {
             return Ok(false);
         }
         let (destination, product, request_key) =
             (self.destination.clone(), self.product.clone(), self.request_key());
-        let (segments, last) = (before.head.segments.clone(), last_run.clone());
+        let (segments, last) = (verified.head.segments.clone(), last_run.clone());
         let local = tokio::task::spawn_blocking(move || {
             let now = current_run(&destination, &product, &request_key, Vec::new())?;
             Ok::<_, OfflineError>(last.matches(&now) && are_intact(&destination, &product, &segments))

@@ -9,7 +9,7 @@ use super::last_run::LastRun;
 use super::metadata::FileValidators;
 use super::progress::Output;
 use super::setup::{Setup, client, defaults, setup};
-use super::shared::write;
+use super::shared::write_documents;
 use super::validate::{Check, Report};
 use crate::advisory::{Batch, Ecosystem};
 use crate::bundle::shared::{SharedFolder, SharedHead};
@@ -50,7 +50,7 @@ pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, Of
         )));
     }
     if !setup.request.is_dry_run {
-        write(&setup.destination, SharedFolder::Advisories, documents, now)?;
+        write_documents(&setup.destination, SharedFolder::Advisories, documents, now)?;
         LastRun::save_shared(&setup.destination, SharedFolder::Advisories, &request_key, files)?;
     }
     output.info(&counts.join(", "));

@@ -82,7 +82,7 @@ const FILES: &str = ".SH FILES\n\
     .TP\n\\fI/etc/rstudio\\-pm/rstudio\\-pm.gcfg\\fR\nThe configuration, see\n.BR rstudio\\-pm.gcfg (5).\n\
     .TP\n\\fI/var/lib/rstudio\\-pm\\fR\nPackages and metadata.\n\
     .TP\n\\fI/var/log/rstudio/rstudio\\-pm\\fR\nServer log and access log.\n\
-    .TP\n\\fI/run/rstudio\\-pm/rstudio\\-pm.sock\\fR\nThe socket\n.BR rspm (1)\ntalks to.\n";
+    .TP\n\\fI/run/rstudio\\-pm/rstudio\\-pm.sock\\fR\nThe socket to which\n.BR rspm (1)\nconnects.\n";
 
 /// One part of the page of clap_mangen.
 fn part(render: fn(&Man, &mut dyn std::io::Write) -> std::io::Result<()>, command: &Command) -> String {
@@ -204,7 +204,7 @@ fn man_page_of_rspm() {
     assert!(commands(&mut page, &root, "rspm") > 15);
     page.push_str(
         ".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nrefused or failed; standard error gives the reason and what to do\n\
-         .TP\n2\nwrong usage, or a command of the original that is not in this version\n\
+         .TP\n2\nwrong usage, or a command of Posit Package Manager that is not in this version\n\
          .TP\n3\nserver not reachable\n",
     );
     examples(
@@ -230,7 +230,9 @@ fn man_page_of_rspm() {
         ],
     );
     page.push_str(FILES);
-    page.push_str(".SH SEE ALSO\n.BR rstudio\\-pm (8),\n.BR rstudio\\-pm.gcfg (5)\n");
+    page.push_str(
+        ".SH SEE ALSO\n.BR rstudio\\-pm (8),\n.BR rstudio\\-pm\\-migrate (8),\n.BR rstudio\\-pm.gcfg (5)\n",
+    );
     assert_file("docs/man/rspm.1", &page);
 }
 
@@ -306,8 +308,8 @@ fn man_page_of_the_server() {
     );
     page.push_str(FILES);
     page.push_str(
-        ".SH SEE ALSO\n.BR rspm (1),\n.BR rspm\\-offline\\-downloader (1),\n.BR rstudio\\-pm.gcfg (5),\n\
-         .BR systemctl (1),\n.BR systemd.socket (5),\n.BR systemd.generator (7)\n.PP\nUnits:\n\
+        ".SH SEE ALSO\n.BR rspm (1),\n.BR rspm\\-offline\\-downloader (1),\n.BR rstudio\\-pm\\-migrate (8),\n\
+         .BR rstudio\\-pm.gcfg (5),\n.BR systemctl (1),\n.BR systemd.socket (5),\n.BR systemd.generator (7)\n.PP\nUnits:\n\
          .IR rstudio\\-pm.service ,\n.IR rstudio\\-pm\\-http@.socket ,\n.IR rstudio\\-pm\\-https@.socket .\n",
     );
     assert_file("docs/man/rstudio-pm.8", &page);
@@ -322,8 +324,8 @@ fn man_page_of_migrate() {
     page.push_str(
         ".SH DESCRIPTION\nThe program /opt/rstudio\\-pm/bin/migrate, also\n.B rspm migrate,\ncopies the database of a \
          stopped server from SQLite to PostgreSQL, or from PostgreSQL to SQLite. Both are configured in the same file. \
-         The other database must be blank; until the last moment it stays blank, and it is compared with the copied \
-         one before. Run it as root or as the user of the server.\n",
+         The other database must be blank. It stays blank until the copy has been compared with the copied \
+         database and is committed. Run it as root or as the user of the server.\n",
     );
     page.push_str(&part(|man, out| man.render_options_section(out), &command));
     page.push_str(
@@ -371,10 +373,10 @@ fn row(page: &mut String, property: &Property) {
         marked(property.sentence),
         roff(&default)
     );
-    if property.reloadable {
+    if property.is_reloadable {
         page.push_str(" A reload applies it.");
     }
-    if property.multi {
+    if property.is_multi {
         page.push_str(" May be repeated.");
     }
     page.push_str(match property.effect {

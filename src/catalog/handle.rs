@@ -62,8 +62,8 @@ impl CatalogHandle {
         self.rewinds.subscribe()
     }
 
-    /// Reads the catalog again if `clock.catalog` changed, and swaps it. Called after every publish, before the response:
-    /// changes committed before the call are in the catalog after it. Concurrent calls share one read.
+    /// Reads the catalog again if `clock.catalog` changed, and swaps it. Called after every publish, before the
+    /// response: changes committed before the call are in the catalog after it. Concurrent calls share one read.
     pub async fn refresh(&self, db: &Db) -> Result<(), DbError> {
         let call = self.coalescer.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let mut covered = self.coalescer.covered.lock().await;
@@ -79,8 +79,8 @@ impl CatalogHandle {
         Ok(())
     }
 
-    /// Reads the catalog at the end of a write, in its transaction, for [`CatalogHandle::install`] after the commit. Saves a
-    /// publish the wait for another connection.
+    /// Reads the catalog at the end of a write, in its transaction, for [`CatalogHandle::install`] after the commit.
+    /// Saves a publish the wait for another connection.
     pub fn read_in_write(&self, c: &mut dyn Conn) -> Result<Option<Catalog>, DbError> {
         read_newer(c, &self.get())
     }

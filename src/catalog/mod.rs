@@ -1,7 +1,7 @@
 //! In-memory data for resolving snapshots, swapped after each publish.
 //!
-//! [`Catalog`] is a value read in one database transaction; [`resolve`] is a pure function over it; [`CatalogHandle`] holds
-//! the newest one.
+//! [`Catalog`] is a value read in one database transaction; [`resolve`] is a pure function over it; [`CatalogHandle`]
+//! holds the newest one.
 
 mod handle;
 mod modified;

@@ -15,8 +15,8 @@ use super::transaction::CHUNK;
 /// The job that claims a tree during an edit. The claim is released in the same write, so nothing else sees it.
 const EDIT_JOB: i64 = 0;
 
-/// Writes a change of the content of the catalog; the next request sees it. The catalog is read in the same write, which
-/// saves the wait for another connection.
+/// Writes a change of the content of the catalog; the next request sees it. The catalog is read in the same write,
+/// which saves the wait for another connection.
 ///
 /// # Errors
 /// Database errors.

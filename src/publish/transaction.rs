@@ -136,8 +136,8 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Publishes the claimed trees as one transaction together with the rows that `write_rows` writes, then refreshes the
-    /// catalog. If the publish fails, the written rows are removed.
+    /// Publishes the claimed trees as one transaction together with the rows that `write_rows` writes, then refreshes
+    /// the catalog. If the publish fails, the written rows are removed.
     ///
     /// # Errors
     /// Database errors.

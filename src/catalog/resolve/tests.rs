@@ -107,7 +107,7 @@ impl CatalogBuilder {
     }
 }
 
-fn typical() -> CatalogBuilder {
+fn typical_builder() -> CatalogBuilder {
     let mut builder = CatalogBuilder::new(&["cran", "team"]);
     builder.publish(1, at("2024-01-01"));
     builder.publish(1, at("2024-01-03"));
@@ -122,13 +122,13 @@ fn typical() -> CatalogBuilder {
 
 #[test]
 fn latest_has_the_newest_subscriptions_and_every_head() {
-    assert_eq!(typical().result(Snapshot::Latest, "2024-01-15"), "1@3 2@2 open");
-    assert_eq!(typical().result(Snapshot::Latest, "2023-01-01"), "1@3 2@2 open");
+    assert_eq!(typical_builder().result(Snapshot::Latest, "2024-01-15"), "1@3 2@2 open");
+    assert_eq!(typical_builder().result(Snapshot::Latest, "2023-01-01"), "1@3 2@2 open");
 }
 
 #[test]
 fn a_date_is_the_state_at_the_end_of_its_day() {
-    let mut builder = typical();
+    let mut builder = typical_builder();
     builder.close("2024-01-14");
     for (text, expected) in [
         ("2024-01-01", "1@1 closed"),
@@ -156,7 +156,7 @@ fn a_step_at_midnight_belongs_to_the_new_day() {
 
 #[test]
 fn a_day_that_is_over_but_not_closed_is_open() {
-    let mut builder = typical();
+    let mut builder = typical_builder();
     assert_eq!(builder.result(date("2024-01-15"), "2024-01-20"), "1@3 2@2 open");
     builder.close("2024-01-15");
     assert_eq!(builder.result(date("2024-01-15"), "2024-01-20"), "1@3 2@2 closed");
@@ -165,7 +165,7 @@ fn a_day_that_is_over_but_not_closed_is_open() {
 
 #[test]
 fn a_day_after_today_is_refused_and_a_faster_clock_of_another_server_counts() {
-    let mut builder = typical();
+    let mut builder = typical_builder();
     let expected = "2024-01-16 is in the future; the newest snapshot is 2024-01-15";
     assert_eq!(builder.result(date("2024-01-16"), "2024-01-15 23:59"), expected);
     builder.close("2024-01-15");
@@ -174,7 +174,7 @@ fn a_day_after_today_is_refused_and_a_faster_clock_of_another_server_counts() {
 
 #[test]
 fn with_transactions_of_next_year_today_is_latest_and_tomorrow_is_refused() {
-    let mut builder = typical();
+    let mut builder = typical_builder();
     builder.publish(1, at("2025-03-01"));
     for now in ["2024-01-20", "2024-02-20"] {
         let today = now.parse().expect("a day");
@@ -188,7 +188,7 @@ fn with_transactions_of_next_year_today_is_latest_and_tomorrow_is_refused() {
 
 #[test]
 fn a_date_before_history_names_the_first_day_that_has_a_state() {
-    let builder = typical();
+    let builder = typical_builder();
     let expected = "no snapshot of this repository is as old as 2023-12-31; its history starts at 2024-01-01";
     assert_eq!(builder.result(date("2023-12-31"), "2024-01-15"), expected);
     let expected = "no snapshot of this repository is as old as 0001-01-01; its history starts at 2024-01-01";
@@ -214,7 +214,7 @@ fn a_repository_without_sources_or_states_is_empty_and_has_no_history() {
 
 #[test]
 fn a_transaction_is_resolved_to_its_instant_inclusive() {
-    let builder = typical();
+    let builder = typical_builder();
     for (tx, expected) in [
         (1, "1@1 closed"),
         (2, "1@2 closed"),
@@ -270,7 +270,7 @@ fn an_empty_list_at_the_start_is_no_subscription() {
 
 #[test]
 fn last_modified_changes_with_the_list_too() {
-    let builder = typical();
+    let builder = typical_builder();
     let modified = |snapshot| builder.resolve_at(snapshot, at("2024-01-15")).expect("a point").modified;
     assert_eq!(modified(Snapshot::Latest), Some(at("2024-01-15")));
     assert_eq!(modified(date("2024-01-12")), Some(at("2024-01-12")));
@@ -278,7 +278,7 @@ fn last_modified_changes_with_the_list_too() {
 
 #[test]
 fn a_back_fill_answers_older_dates_and_changes_no_later_one() {
-    let mut builder = typical();
+    let mut builder = typical_builder();
     builder.close("2024-01-15");
     let before = builder.result(date("2024-01-01"), "2024-01-16");
     builder.backfill(1, at("2023-06-01"), at("2024-01-16"));

@@ -26,7 +26,7 @@ pub(super) struct HostLimits {
 }
 
 struct Host {
-    slots: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// Files that failed, the oldest first.
     failing: Vec<FileId>,
     open_until: Option<Instant>,
@@ -35,8 +35,8 @@ struct Host {
 
 impl Host {
     fn new() -> Host {
-        let slots = Arc::new(Semaphore::new(MAX_REQUESTS));
-        Host { slots, failing: Vec::new(), open_until: None, last_data: LastData::default() }
+        let permits = Arc::new(Semaphore::new(MAX_REQUESTS));
+        Host { permits, failing: Vec::new(), open_until: None, last_data: LastData::default() }
     }
 }
 
@@ -44,11 +44,11 @@ impl Host {
 pub(super) type LastData = Arc<Mutex<Option<tokio::time::Instant>>>;
 
 impl HostLimits {
-    /// Waits for a request slot of `host`; fails while its breaker is open, also when it opens during the wait.
+    /// Waits for a request permit of `host`; fails while its breaker is open, also when it opens during the wait.
     pub(super) async fn admit(&self, host: &str) -> Result<OwnedSemaphorePermit, UpstreamError> {
-        let slots = self.slots(host)?;
-        let permit = slots.acquire_owned().await.map_err(|_| breaker_open(host, OPEN_TIME))?;
-        self.slots(host)?;
+        let permits = self.permits(host)?;
+        let permit = permits.acquire_owned().await.map_err(|_| breaker_open(host, OPEN_TIME))?;
+        self.permits(host)?;
         Ok(permit)
     }
 
@@ -58,18 +58,18 @@ impl HostLimits {
         until.checked_duration_since(Instant::now()).map(|remaining| breaker_open(host, remaining))
     }
 
-    fn slots(&self, host: &str) -> Result<Arc<Semaphore>, UpstreamError> {
+    fn permits(&self, host: &str) -> Result<Arc<Semaphore>, UpstreamError> {
         let mut table = self.table.lock();
         let entry = table.entry(host.to_owned()).or_insert_with(Host::new);
         match entry.open_until.and_then(|until| until.checked_duration_since(Instant::now())) {
             Some(remaining) => Err(breaker_open(host, remaining)),
-            None => Ok(entry.slots.clone()),
+            None => Ok(entry.permits.clone()),
         }
     }
 
-    /// Like [`HostLimits::admit`], with a timeout. Waiting does not count as inactivity while other fetches receive data from
-    /// the host: `since`, the time of this fetch's last data, is moved forward then. Returns `None` when no fetch has
-    /// received anything for `max_inactivity`.
+    /// Like [`HostLimits::admit`], with a timeout. Waiting does not count as inactivity while other fetches receive
+    /// data from the host: `since`, the time of this fetch's last data, is moved forward then. Returns `None` when no
+    /// fetch has received anything for `max_inactivity`.
     pub(super) async fn admit_within(
         &self,
         host: &str,
@@ -137,7 +137,7 @@ fn breaker_open(host: &str, remaining: Duration) -> UpstreamError {
 mod tests {
     use super::*;
 
-    fn down() -> UpstreamError {
+    fn unavailable() -> UpstreamError {
         UpstreamError::Unavailable { url: "h".to_owned(), reason: "down".to_owned(), retry_after: None }
     }
 
@@ -150,7 +150,7 @@ mod tests {
         let hosts = HostLimits::default();
         for file in files().take(FAILURE_LIMIT) {
             assert!(hosts.admit("h").await.is_ok());
-            hosts.record("h", file, Some(&down()));
+            hosts.record("h", file, Some(&unavailable()));
         }
         assert!(matches!(
             hosts.admit("h").await,
@@ -164,15 +164,15 @@ mod tests {
         let hosts = HostLimits::default();
         for _ in 0..9 * FAILURE_LIMIT {
             assert!(hosts.admit("h").await.is_ok());
-            hosts.record("h", FileId(1), Some(&down()));
+            hosts.record("h", FileId(1), Some(&unavailable()));
         }
         assert!(hosts.admit("h").await.is_ok());
         // Another file in between shows that the host is up.
         for file in files().take(FAILURE_LIMIT - 1) {
-            hosts.record("h", file, Some(&down()));
+            hosts.record("h", file, Some(&unavailable()));
         }
         hosts.record("h", FileId(99), None);
-        hosts.record("h", FileId(98), Some(&down()));
+        hosts.record("h", FileId(98), Some(&unavailable()));
         assert!(hosts.admit("h").await.is_ok());
     }
 
@@ -226,7 +226,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        files().take(FAILURE_LIMIT).for_each(|file| hosts.record("h", file, Some(&down())));
+        files().take(FAILURE_LIMIT).for_each(|file| hosts.record("h", file, Some(&unavailable())));
         drop(permits);
         assert!(matches!(waiting.await.unwrap(), Err(UpstreamError::Unavailable { .. })));
     }

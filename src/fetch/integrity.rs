@@ -1,5 +1,5 @@
-//! Integrity check of stored packages: the size at each open, the digest at the first open in a process and whenever the
-//! size differs.
+//! Integrity check of stored packages: the size at each open, the digest at the first open in a process and whenever
+//! the size differs.
 //!
 //! A damaged object is moved to the damaged area and never served. A mirrored file is fetched again; instead of a
 //! damaged binary the source package is served. The digest check reads the file once.

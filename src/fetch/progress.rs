@@ -15,9 +15,9 @@ pub struct Progress {
     /// Set when the fetch ends.
     pub outcome: Option<FetchOutcome>,
     /// True once size and checksum are verified.
-    pub(super) verified: bool,
+    pub(super) is_verified: bool,
     /// True when nothing is released before verification: another file can be served if it is wrong.
-    pub(super) hold_until_verified: bool,
+    pub(super) is_held_until_verified: bool,
 }
 
 /// How a fetch ended.
@@ -33,8 +33,8 @@ impl Progress {
     /// The progress before the first byte.
     pub(super) fn begin(expected: &ExpectedFile) -> Progress {
         // The source package can be served instead of a binary, unless a byte of the binary was sent.
-        let hold_until_verified = matches!(expected.form, PackageForm::Binary(_));
-        Progress { hold_until_verified, ..Progress::default() }
+        let is_held_until_verified = matches!(expected.form, PackageForm::Binary(_));
+        Progress { is_held_until_verified, ..Progress::default() }
     }
 
     /// True when a client can be answered: bytes are released, or the fetch has ended. Small files are answered only
@@ -45,7 +45,7 @@ impl Progress {
 
     /// The number of bytes that may be sent to clients.
     pub(super) fn released_bytes(&self) -> u64 {
-        match (self.verified, self.hold_until_verified) {
+        match (self.is_verified, self.is_held_until_verified) {
             (true, _) => self.written,
             (false, true) => 0,
             (false, false) => self.written.saturating_sub(UNRELEASED_END),
@@ -69,12 +69,12 @@ mod tests {
     fn the_end_is_not_released_until_it_is_verified() {
         let mut progress = Progress { written: 100 << 10, ..Progress::default() };
         assert_eq!(progress.released_bytes(), 36 << 10);
-        progress.verified = true;
+        progress.is_verified = true;
         assert_eq!(progress.released_bytes(), 100 << 10);
         assert_eq!(Progress { written: 10, ..Progress::default() }.released_bytes(), 0);
-        let mut binary = Progress { written: 100 << 20, hold_until_verified: true, ..Progress::default() };
+        let mut binary = Progress { written: 100 << 20, is_held_until_verified: true, ..Progress::default() };
         assert_eq!(binary.released_bytes(), 0);
-        binary.verified = true;
+        binary.is_verified = true;
         assert_eq!(binary.released_bytes(), 100 << 20);
     }
 }

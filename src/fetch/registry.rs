@@ -76,7 +76,8 @@ pub struct Fetches {
     pub(super) state: Arc<State>,
     table: Mutex<HashMap<FileId, Arc<Fetch>>>,
     failures: Mutex<HashMap<FileId, (Instant, FetchError)>>,
-    pub(super) slots: Arc<Semaphore>,
+    /// Limits the requests to all hosts together.
+    pub(super) permits: Arc<Semaphore>,
     pub(super) hosts: HostLimits,
     memory: OverflowMemory,
     pub(super) limits: FetchLimits,
@@ -102,7 +103,7 @@ impl Fetches {
         Arc::new(Fetches {
             table: Mutex::default(),
             failures: Mutex::default(),
-            slots: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            permits: Arc::new(Semaphore::new(MAX_REQUESTS)),
             hosts: HostLimits::default(),
             memory: OverflowMemory::default(),
             limits,

@@ -19,8 +19,8 @@ use crate::storage::{Spool, StorageError};
 pub(super) struct NotStored(String);
 
 impl NotStored {
-    /// `error` is a full disk, or a storage class in which nothing may be stored.
-    pub(super) fn because(error: &StorageError) -> NotStored {
+    /// The reason for an error: a full disk, or a storage class in which nothing may be stored.
+    pub(super) fn new(error: &StorageError) -> NotStored {
         match error {
             StorageError::Full(_) => NotStored(format!("{error}; free space on the disk")),
             error => NotStored(error.to_string()),
@@ -36,8 +36,8 @@ impl fmt::Display for NotStored {
 
 /// A spool being written.
 pub(super) struct Writer {
-    /// The reason instead if nothing can be stored: further bytes are in memory.
-    open: Result<Spool, NotStored>,
+    /// The spool, or why nothing can be stored: further bytes are in memory.
+    spool: Result<Spool, NotStored>,
     /// The spool, opened for reading.
     file: Option<Arc<File>>,
     /// Bytes in the spool.
@@ -71,7 +71,7 @@ impl Writer {
         };
         let file = spool.as_ref().ok().map(open).transpose()?;
         let (sha256, md5) = (Sha256Hasher::new(), Md5Hasher::new());
-        Ok(Writer { open: spool, file, spooled: 0, sha256, md5, written: 0, memory })
+        Ok(Writer { spool, file, spooled: 0, sha256, md5, written: 0, memory })
     }
 
     /// The spool, opened for reading.
@@ -87,7 +87,7 @@ impl Writer {
     /// Whether a file of `size` bytes, some of which are in the spool already, leaves free disk space for as many
     /// again; a file that fits into memory does. Blocking.
     pub(super) fn leaves_space(&self, size: u64) -> bool {
-        let free = self.open.as_ref().ok().and_then(Spool::free);
+        let free = self.spool.as_ref().ok().and_then(Spool::free);
         size <= self.memory
             || free.is_none_or(|free| size.saturating_mul(2).saturating_sub(self.spooled) <= free)
     }
@@ -110,7 +110,7 @@ impl Writer {
     }
 
     fn write_chunk(&mut self, chunk: &Bytes, fetch: &Fetch) -> Result<(), FetchError> {
-        if let Ok(spool) = &mut self.open {
+        if let Ok(spool) = &mut self.spool {
             let Err(error) = spool.write_all(chunk) else {
                 self.spooled = spool.size();
                 return Ok(());
@@ -120,11 +120,11 @@ impl Writer {
                 return Err(FetchError::Storage(error.to_string()));
             }
             fetch.memory.log_disk_full(&error.to_string());
-            // The written bytes can still be read through `file`; dropping the spool removes its name, and the last reader
-            // frees its disk space.
-            self.open = Err(NotStored::because(&error));
+            // The written bytes can still be read through `file`; dropping the spool removes its name, and the last
+            // reader frees its disk space.
+            self.spool = Err(NotStored::new(&error));
         }
-        match &self.open {
+        match &self.spool {
             Err(reason) if !fetch.overflow.push(chunk.clone(), self.memory) => {
                 Err(FetchError::Storage(format!(
                     "packages that cannot be stored need more than the {} MB of memory reserved for them while they are \
@@ -143,6 +143,6 @@ impl Writer {
             md5: Md5(self.md5.finalize().into()),
             sha256: Sha256(self.sha256.finalize().into()),
         };
-        CompleteFile { received, spool: self.open, file: self.file, spooled: self.spooled }
+        CompleteFile { received, spool: self.spool, file: self.file, spooled: self.spooled }
     }
 }

@@ -65,7 +65,7 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
         built = check.await?.map(|built| built.to_string());
     }
     task.progress.send_modify(|p| {
-        p.verified = true;
+        p.is_verified = true;
         p.size = Some(received.size);
     });
     let Ok(spool) = spool else {

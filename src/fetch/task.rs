@@ -166,7 +166,7 @@ impl FetchTask {
         loop {
             let written = previous.as_ref().map_or(0, Writer::written);
             let resume = (written > 0).then(|| (written, validators.clone()));
-            // Dropped at the end of this iteration: neither the connection nor the request slot of the host is in use
+            // Dropped at the end of this iteration: neither the connection nor the request permit of the host is in use
             // while nothing is read.
             let (mut response, permits) = match self.open(candidate, resume, max_inactivity).await {
                 Ok(response) => response,
@@ -258,7 +258,7 @@ impl FetchTask {
         let admission = hosts.admit_within(host, &self.last_data, max_inactivity).await;
         let host_permit = admission.unwrap_or_else(|| Err(timeout_error(candidate, max_inactivity)))?;
         let queued_at = Instant::now();
-        let global_permit = self.fetches.slots.clone().acquire_owned().await.ok();
+        let global_permit = self.fetches.permits.clone().acquire_owned().await.ok();
         *self.last_data.lock() += queued_at.elapsed();
         let result =
             match timeout_at(self.deadline(max_inactivity), candidate.mirror.open(&candidate.path, resume))
@@ -271,8 +271,8 @@ impl FetchTask {
         Ok((result?, [Some(host_permit), global_permit]))
     }
 
-    /// Waits before the next try. Returns the error after too many tries, when upstream sent nothing for too long, or at
-    /// once when a retry cannot help.
+    /// Waits before the next try. Returns the error after too many tries, when upstream sent nothing for too long, or
+    /// at once when a retry cannot help.
     async fn wait_before_retry(
         &self,
         tries: u32,
@@ -299,10 +299,10 @@ impl FetchTask {
             Ok(spool) => Ok(spool),
             Err(error @ StorageError::Full(_)) => {
                 self.fetch.memory.log_disk_full(&error.to_string());
-                Err(NotStored::because(&error))
+                Err(NotStored::new(&error))
             }
             // The reason is reported as an alert of the class.
-            Err(error @ StorageError::Refused { .. }) => Err(NotStored::because(&error)),
+            Err(error @ StorageError::Refused { .. }) => Err(NotStored::new(&error)),
             Err(error) => return Err(FetchError::Storage(error.to_string())),
         };
         let memory = self.fetches.limits.memory;

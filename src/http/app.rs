@@ -47,7 +47,7 @@ pub struct App {
 }
 
 impl App {
-    /// What a peer counts as in limits.
+    /// The client that a peer counts as in limits.
     pub(super) fn client(&self, peer: Peer) -> Client {
         self.site.load().client(peer)
     }

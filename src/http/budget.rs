@@ -74,11 +74,11 @@ impl ResponseBudget {
     pub(super) async fn reserve_later(&self, client: Client) -> Result<Reservation, Failure> {
         let reserve = async {
             loop {
-                let freed = self.0.0.freed.notified();
+                let returned = self.0.0.freed.notified();
                 if let Ok(reserved) = self.reserve(client) {
                     return reserved;
                 }
-                freed.await;
+                returned.await;
             }
         };
         tokio::time::timeout(LATER_TIMEOUT, reserve).await.map_err(|_| too_many_responses())

@@ -79,7 +79,8 @@ impl Connections {
         Some(Connection { inner: Arc::clone(&self.0), number, address, activity })
     }
 
-    /// Closes the connection that has been idle longest, if that is at least `min_idle`. Returns false if there is none.
+    /// Closes the connection that has been idle longest, if that is at least `min_idle`. Returns false if there is
+    /// none.
     pub(super) fn close_idle(&self, min_idle: Duration) -> bool {
         let now = millis(self.0.opened_at);
         let min_idle = u64::try_from(min_idle.as_millis()).unwrap_or(u64::MAX);

@@ -136,8 +136,9 @@ impl Drain {
     /// aborted.
     ///
     /// Connections are accepted until the requests that began before the stop are done, idle clients had
-    /// `limits.linger` to send a request and see `Connection: close`, and (for `limits.quiet_wait` at most) no slow response
-    /// is in progress. From then on no client is served until the next process has started, so the rest must be short.
+    /// `limits.linger` to send a request and see `Connection: close`, and (for `limits.quiet_wait` at most) no slow
+    /// response is in progress. From then on no client is served until the next process has started, so the rest must
+    /// be short.
     ///
     /// `other_work` is awaited like a request that began before the stop.
     pub async fn stop(&self, limits: &Limits, other_work: impl Future<Output = ()>) -> bool {

@@ -168,7 +168,7 @@ impl From<RepoError> for Failure {
         };
         // Rules that were never fetched are not a failure of the server.
         if failure.status.is_server_error() && !matches!(error, RepoError::NoRules) {
-            tracing::error!(status = failure.status.as_u16(), "{error}");
+            tracing::error!(status = failure.status.as_u16(), "could not serve a request: {error}");
         }
         Failure { detail: Some(error.to_string()), ..failure }
     }

@@ -4,10 +4,10 @@ use http::header::HeaderValue;
 
 use super::response::header_value;
 use crate::model::digest::Sha256;
-use crate::serve::located::Located;
+use crate::serve::located::LocatedFile;
 
-/// The `ETag` of generated content, by the digest of its decoded form; weak for a compressed form, whose bytes may differ
-/// between builds of the server.
+/// The `ETag` of generated content, by the digest of its decoded form; weak for a compressed form, whose bytes may
+/// differ between builds of the server.
 #[must_use]
 pub(super) fn of_content(content: Sha256, compressed: bool) -> HeaderValue {
     let weak = if compressed { "W/" } else { "" };
@@ -19,7 +19,7 @@ pub(super) fn of_content(content: Sha256, compressed: bool) -> HeaderValue {
 /// The one of stored bytes is their digest, the same on every server. That of bytes not fetched yet is the MD5 of the
 /// mirror's index, if it has one; the first fetch verifies that both belong to the same bytes.
 #[must_use]
-pub(super) fn of_file(file: &Located) -> (Option<HeaderValue>, Option<HeaderValue>) {
+pub(super) fn of_file(file: &LocatedFile) -> (Option<HeaderValue>, Option<HeaderValue>) {
     let stored = file.sha256.map(|digest| header_value(format!("\"{digest}\"")));
     let declared = file.md5.map(|digest| header_value(format!("\"{digest}\"")));
     if stored.is_some() { (stored, declared) } else { (declared, None) }

@@ -49,8 +49,8 @@ impl Traffic {
 }
 
 /// The socket of a connection. Counts the client's frames, and reads nothing more once there were too many. Collects
-/// the server's frames until [`FrameSocket::poll_send`], since `h2` flushes after each frame and each flush costs a system
-/// call. Clones share it.
+/// the server's frames until [`FrameSocket::poll_send`], since `h2` flushes after each frame and each flush costs a
+/// system call. Clones share it.
 pub(super) struct FrameSocket<S>(Arc<Mutex<SocketState<S>>>);
 
 impl<S> Clone for FrameSocket<S> {

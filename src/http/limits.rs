@@ -30,7 +30,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// As [`Limits::body_bytes`], for one client address.
     pub body_bytes_per_address: usize,
-    /// How long a closing server waits for the first request of a new connection, counted from the end of its handshake.
+    /// How long a closing server waits for the first request of a new connection, counted from the end of its
+    /// handshake.
     pub first_request_wait: Duration,
     /// Time for idle clients to see `Connection: close`, after the last request that began before the stop.
     pub linger: Duration,
@@ -70,7 +71,7 @@ impl Default for Limits {
 impl Limits {
     /// The connection limit of one client address: as configured, at most a quarter of [`Limits::connections`].
     pub(super) fn connections_per_address(&self, configured: Option<usize>) -> Option<usize> {
-        configured.map(|most| most.min((self.connections / 4).max(1)))
+        configured.map(|limit| limit.min((self.connections / 4).max(1)))
     }
 }
 

@@ -79,8 +79,8 @@ impl HttpServer {
         &self.drain
     }
 
-    /// Accepts TCP connections until [`Phase::HandedOver`]. The listener is then dropped, never shut down: systemd or the
-    /// next process may hold the same socket.
+    /// Accepts TCP connections until [`Phase::HandedOver`]. The listener is then dropped, never shut down: systemd or
+    /// the next process may hold the same socket.
     pub async fn serve_tcp<H: Service>(self, listener: TcpListener, tls: Option<Tls>, handler: H) {
         let _listener_guard = self.drain.register_listener();
         let mut done = pin!(self.drain.wait_for(Phase::HandedOver));
@@ -148,7 +148,11 @@ impl HttpServer {
                         self.drain
                             .spawn(async move { server.serve_http1(socket, peer, None, handler).await });
                     }
-                    Err(error) => tracing::warn!("admin socket: SO_PEERCRED failed: {error}"),
+                    Err(error) => {
+                        tracing::warn!(
+                            "could not identify a client of the admin socket (SO_PEERCRED): {error}"
+                        );
+                    }
                 },
                 Err(error) => pause_after(&error).await,
             }
@@ -193,8 +197,8 @@ impl HttpServer {
     ) {
         let limits = Arc::clone(&self.limits);
         let fd = socket.as_raw_fd();
-        let timed = WriteTimeout::new(socket, limits.stall_timeout, limits.stall_bytes);
-        let handshake = tokio::time::timeout(limits.handshake_timeout, tls.accept(timed));
+        let timed_socket = WriteTimeout::new(socket, limits.stall_timeout, limits.stall_bytes);
+        let handshake = tokio::time::timeout(limits.handshake_timeout, tls.accept(timed_socket));
         let result = tokio::select! {
             result = handshake => result,
             () = connection.activity.close_requested() => return,
@@ -224,8 +228,8 @@ impl HttpServer {
         H: Service,
     {
         let fd = socket.as_raw_fd();
-        let timed = WriteTimeout::new(socket, self.limits.stall_timeout, self.limits.stall_bytes);
-        self.serve_http1_on(timed, fd, Instant::now(), peer, connection, handler).await;
+        let timed_socket = WriteTimeout::new(socket, self.limits.stall_timeout, self.limits.stall_bytes);
+        self.serve_http1_on(timed_socket, fd, Instant::now(), peer, connection, handler).await;
     }
 
     /// Serves HTTP/1 only, without detection of the version: the detecting builder of hyper-util has no timeout for

@@ -1,8 +1,8 @@
 //! Listeners, TLS, the route table, and responses.
 //!
-//! A request passes through [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`] or [`public`] (or [`admin`] on the admin
-//! socket) → [`conditional`] → [`response`]. Handlers hold no SQL and no file paths; [`response`] is the only place
-//! that sets headers, [`error`] the only place that chooses a status.
+//! A request passes through [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`] or [`public`] (or [`admin`]
+//! on the admin socket) → [`conditional`] → [`response`]. Handlers hold no SQL and no file paths; [`response`] is the
+//! only place that sets headers, [`error`] the only place that chooses a status.
 
 pub mod admin;
 pub mod app;

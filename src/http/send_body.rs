@@ -20,8 +20,9 @@ const MAX_CHUNK: usize = 128 << 10;
 /// How long a [`Reservation`] is kept while the body is not ready.
 const RESERVATION_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Bytes passed to `h2`, with their [`Reservation`] in the connection's [`SendBudget`]. They fit the windows of stream and
-/// connection, so they wait for the socket alone, which has its own timeout ([`super::write_timeout::WriteTimeout`]).
+/// Bytes passed to `h2`, with their [`Reservation`] in the connection's [`SendBudget`]. They fit the windows of stream
+/// and connection, so they wait for the socket alone, which has its own timeout
+/// ([`super::write_timeout::WriteTimeout`]).
 pub(super) struct SendChunk {
     bytes: Bytes,
     _reservation: Option<Reservation>,
@@ -158,7 +159,8 @@ async fn next_bytes(stream: &mut SendStream<SendChunk>, body: &mut Body) -> Resu
     .await
 }
 
-/// Timeout of a client that does not open the window of a stream, cumulative as [`super::write_timeout::WriteTimeout`] of a socket.
+/// Timeout of a client that does not open the window of a stream, cumulative as [`super::write_timeout::WriteTimeout`]
+/// of a socket.
 pub(super) struct WindowTimeout {
     limit: Duration,
     portion: u64,

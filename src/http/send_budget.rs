@@ -45,8 +45,8 @@ impl SendBudgets {
 }
 
 impl SendBudget {
-    /// Takes `requested` bytes, or [`UNIT_BYTES`] of them if no more are free. Waits for the socket of this connection only:
-    /// while it has nothing unsent, [`UNIT_BYTES`] is free.
+    /// Takes `requested` bytes, or [`UNIT_BYTES`] of them if no more are free. Waits for the socket of this connection
+    /// only: while it has nothing unsent, [`UNIT_BYTES`] is free.
     pub(super) async fn reserve(&self, requested: usize) -> Reservation {
         let mut has_waited = false;
         loop {

@@ -22,8 +22,8 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=2592000");
 #[derive(Clone, Debug)]
 pub struct SiteSettings {
     server: HeaderValue,
-    nosniff: bool,
-    hsts: bool,
+    sends_nosniff: bool,
+    sends_hsts: bool,
     /// `Server.Address` without a trailing slash.
     pub address: Option<String>,
     /// The path of `Server.Address`: empty or `/prefix`.
@@ -42,8 +42,8 @@ impl SiteSettings {
         let prefix = address.as_deref().map(url_path).unwrap_or_default();
         SiteSettings {
             server: HeaderValue::from_static(concat!("rstudio-pm/", env!("CARGO_PKG_VERSION"))),
-            nosniff: !config.server.content_type_sniffing,
-            hsts: config.https.permanent,
+            sends_nosniff: !config.server.content_type_sniffing,
+            sends_hsts: config.https.permanent,
             address,
             prefix,
             proxies: config.server.trusted_proxies.clone(),
@@ -65,7 +65,8 @@ impl SiteSettings {
         self.proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// What the peer counts as in limits. All clients of a proxy, or of a tunnel that ends at a loopback address, share one address.
+    /// The client that the peer counts as in limits. All clients of a proxy, or of a tunnel that ends at a loopback
+    /// address, share one address.
     #[must_use]
     pub fn client(&self, peer: Peer) -> Client {
         match peer {
@@ -101,11 +102,11 @@ impl SiteSettings {
         headers.insert(X_REPOSITORY_TYPE, HeaderValue::from_static("RSPM"));
         headers.insert(REQUEST_ID, request_id());
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-        if self.nosniff {
+        if self.sends_nosniff {
             headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         }
         // RFC 6797, 7.2: never over plain HTTP.
-        if self.hsts && tls {
+        if self.sends_hsts && tls {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
         }
     }
@@ -163,8 +164,8 @@ mod tests {
     fn clients_behind_proxies_and_loopback_addresses_share_their_limits() {
         let site = SiteSettings {
             server: HeaderValue::from_static("x"),
-            nosniff: true,
-            hsts: false,
+            sends_nosniff: true,
+            sends_hsts: false,
             address: None,
             prefix: String::new(),
             proxies: vec!["198.51.100.0/24".parse().unwrap()],
@@ -187,8 +188,8 @@ mod tests {
         assert_eq!(url_path("https://h.example"), "");
         let site = SiteSettings {
             server: HeaderValue::from_static("x"),
-            nosniff: true,
-            hsts: false,
+            sends_nosniff: true,
+            sends_hsts: false,
             address: None,
             prefix: "/rspm".to_owned(),
             proxies: Vec::new(),

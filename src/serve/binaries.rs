@@ -1,7 +1,7 @@
 //! Selects the binary of a release to serve, by platform, architecture and snapshot date.
 
 use super::binary_selector::{BinarySelector, is_visible, pick, runs_on};
-use super::located::Located;
+use super::located::LocatedFile;
 use super::negotiate::{self, PlatformChoice};
 use super::r::document::{BinaryIndex, RDocument};
 use super::{RepoError, Repositories, remote_binaries};
@@ -43,12 +43,12 @@ pub fn choose_platform(
 /// Returns the selector of a platform's binaries at a snapshot.
 #[must_use]
 pub fn selector(state: &State, platform: Platform, snapshot: Snapshot) -> BinarySelector {
-    BinarySelector { platform, until: until(state, snapshot) }
+    BinarySelector { platform, until: end_of(state, snapshot) }
 }
 
 /// The instant that separates the binaries of a snapshot from later ones.
 #[must_use]
-fn until(state: &State, snapshot: Snapshot) -> Timestamp {
+fn end_of(state: &State, snapshot: Snapshot) -> Timestamp {
     match snapshot {
         Snapshot::Latest => Timestamp(i64::MAX),
         Snapshot::Date(day) => day.end(),
@@ -66,9 +66,9 @@ fn until(state: &State, snapshot: Snapshot) -> Timestamp {
 /// The database; [`RepoError::Upstream`] when no server answered.
 pub async fn find(
     repositories: &Repositories,
-    source: &Located,
+    source: &LocatedFile,
     selector: &BinarySelector,
-) -> Result<Option<Located>, RepoError> {
+) -> Result<Option<LocatedFile>, RepoError> {
     let head = head(&repositories.state.catalog.get(), source.source(), &selector.platform.label());
     if let Some((tree, seq)) = head {
         let (package, release) = source.release();
@@ -90,10 +90,10 @@ pub async fn find(
 /// The database.
 pub async fn find_by_digest(
     state: &State,
-    source: &Located,
+    source: &LocatedFile,
     selector: &BinarySelector,
     sha256: Sha256,
-) -> Result<Option<Located>, RepoError> {
+) -> Result<Option<LocatedFile>, RepoError> {
     let BinarySelector { platform, until } = selector;
     let (package, release) = source.release();
     if let Some((tree, seq)) = head(&state.catalog.get(), source.source(), &platform.label()) {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use sha2::Digest;
 
-use super::located::{FileBody, Located, OpenFile};
+use super::located::{FileBody, LocatedFile, OpenFile};
 use super::{RepoError, Repositories, bundles};
 use crate::model::digest::Sha256;
 use crate::storage::memory_cache::{MAX_OBJECT_SIZE, MemoryCache};
@@ -87,7 +87,7 @@ impl AsRef<[u8]> for VerifiedBytes {
 /// [`RepoError::NotFound`] when the bundle lacks it, [`RepoError::Damaged`] when it has another digest.
 pub(super) async fn open(
     repositories: &Repositories,
-    located: &Located,
+    located: &LocatedFile,
     range: Option<&Range<u64>>,
 ) -> Result<Option<OpenFile>, RepoError> {
     let Some((mirror, product)) = bundles::of_file(repositories, located) else { return Ok(None) };
@@ -125,7 +125,7 @@ pub(super) async fn open(
     Ok(Some(OpenFile { size: Some(identity.size), range: range.cloned(), body }))
 }
 
-async fn open_file(located: &Located, mirror: &Mirror, path: &str) -> Result<InPlaceFile, RepoError> {
+async fn open_file(located: &LocatedFile, mirror: &Mirror, path: &str) -> Result<InPlaceFile, RepoError> {
     match mirror.open_in_place(path).await {
         Ok(in_place) => Ok(in_place),
         Err(UpstreamError::Missing(file)) => {
@@ -143,7 +143,7 @@ async fn open_file(located: &Located, mirror: &Mirror, path: &str) -> Result<InP
 /// Reads a small file, and caches its bytes if its digest was verified before.
 async fn read_small(
     repositories: &Repositories,
-    located: &Located,
+    located: &LocatedFile,
     digest: Sha256,
     identity: FileIdentity,
     in_place: InPlaceFile,
@@ -173,7 +173,7 @@ async fn read_small(
     Ok(bytes)
 }
 
-fn check_digest(located: &Located, digest: Sha256, actual: Sha256, path: &Path) -> Result<(), RepoError> {
+fn check_digest(located: &LocatedFile, digest: Sha256, actual: Sha256, path: &Path) -> Result<(), RepoError> {
     if actual == digest {
         return Ok(());
     }
@@ -181,7 +181,11 @@ fn check_digest(located: &Located, digest: Sha256, actual: Sha256, path: &Path) 
     Err(RepoError::Damaged { file: located.name.clone(), reason })
 }
 
-fn checked_range(located: &Located, range: Option<&Range<u64>>, size: u64) -> Result<Range<u64>, RepoError> {
+fn checked_range(
+    located: &LocatedFile,
+    range: Option<&Range<u64>>,
+    size: u64,
+) -> Result<Range<u64>, RepoError> {
     let range = range.cloned().unwrap_or(0..size);
     if range.end <= size && range.start <= range.end {
         return Ok(range);
@@ -190,7 +194,11 @@ fn checked_range(located: &Located, range: Option<&Range<u64>>, size: u64) -> Re
 }
 
 /// Opens a range of a file whose bytes are in memory.
-fn open_range(located: &Located, bytes: &Bytes, range: Option<&Range<u64>>) -> Result<OpenFile, RepoError> {
+fn open_range(
+    located: &LocatedFile,
+    bytes: &Bytes,
+    range: Option<&Range<u64>>,
+) -> Result<OpenFile, RepoError> {
     let size = bytes.len() as u64;
     let Range { start, end } = checked_range(located, range, size)?;
     let index = |at: u64| usize::try_from(at).expect("within the bytes in memory");

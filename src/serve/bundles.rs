@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use super::located::Located;
+use super::located::LocatedFile;
 use super::{Repositories, upstream};
 use crate::bundle::Product;
 use crate::catalog::Tree;
@@ -49,7 +49,7 @@ impl BundleOrigin {
 
 /// Returns the bundle and product that contain a file; `None` when packages come from elsewhere, or the file is
 /// served from storage.
-pub(super) fn of_file(repositories: &Repositories, located: &Located) -> Option<(Mirror, Product)> {
+pub(super) fn of_file(repositories: &Repositories, located: &LocatedFile) -> Option<(Mirror, Product)> {
     if located.stored || located.sha256.is_none() || !upstream::may_be_fetched(&repositories.state, located) {
         return None;
     }

@@ -171,7 +171,8 @@ impl DependencyGraph {
         self.requirements.iter().map(|(index, text)| (&*self.names[*index as usize], &**text))
     }
 
-    /// Like [`DependencyGraph::requirements`], for the listed packages among `roots` and all they cannot be installed without.
+    /// Like [`DependencyGraph::requirements`], for the listed packages among `roots` and all they cannot be installed
+    /// without.
     pub fn requirements_of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,
@@ -187,7 +188,8 @@ impl DependencyGraph {
         self.undescribed.iter().map(|index| &*self.names[*index as usize])
     }
 
-    /// Like [`DependencyGraph::without_description`], for the listed packages among `roots` and all they cannot be installed without.
+    /// Like [`DependencyGraph::without_description`], for the listed packages among `roots` and all they cannot be
+    /// installed without.
     pub fn without_description_of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use futures_util::stream::{StreamExt, TryStreamExt};
 
-use super::located::{FileBody, Located, OpenFile};
+use super::located::{FileBody, LocatedFile, OpenFile};
 use super::{RepoError, Repositories, bundle_files, bundles, owner, upstream};
 use crate::db;
 use crate::fetch::integrity::IntegrityError;
@@ -16,7 +16,7 @@ use crate::upstream::UpstreamError;
 
 /// Cache of located files that are in storage. A step never changes, and stored files are not evicted, so
 /// entries never become invalid.
-pub(super) type Cache = quick_cache::sync::Cache<FileKey, Located>;
+pub(super) type Cache = quick_cache::sync::Cache<FileKey, LocatedFile>;
 
 /// Entries of the [`Cache`], some hundred bytes each.
 pub(super) const CACHE_ENTRIES: usize = 20_000;
@@ -42,7 +42,7 @@ pub async fn locate(
     version: &str,
     file: &str,
     in_archive: bool,
-) -> Result<Located, RepoError> {
+) -> Result<LocatedFile, RepoError> {
     let key = FileKey { trees: point.trees.clone(), file: file.to_owned(), in_archive };
     if let Some(located) = repositories.located_files.get(&key) {
         return Ok(located);
@@ -66,7 +66,7 @@ pub async fn locate(
     let Some((tree, row)) = located_row else {
         return Err(RepoError::NotFound(format!("there is no {package} {version} in this snapshot")));
     };
-    let located = Located::new(package, tree, row);
+    let located = LocatedFile::new(package, tree, row);
     if located.stored {
         repositories.located_files.insert(key, located.clone());
     }
@@ -80,7 +80,7 @@ pub async fn locate(
 /// [`RepoError::Upstream`] when the mirror cannot deliver it now, [`RepoError::NotFound`] when it no longer has it.
 pub async fn open(
     repositories: &Repositories,
-    located: &Located,
+    located: &LocatedFile,
     range: Option<Range<u64>>,
 ) -> Result<OpenFile, RepoError> {
     if let Some(key) = located.key() {
@@ -91,7 +91,7 @@ pub async fn open(
         if !is_fetched_instead(repositories, located, &key, &error) {
             return Err(error);
         }
-        tracing::error!(file = %located.name, "{error}; fetching it again");
+        tracing::error!(file = %located.name, "could not serve a stored package: {error}; fetching it again");
     }
     if let Some(open) = bundle_files::open(repositories, located, range.as_ref()).await? {
         return Ok(open);
@@ -118,7 +118,7 @@ pub async fn open(
 ///
 /// # Errors
 /// Those of [`open`].
-pub async fn check(repositories: &Repositories, located: &Located) -> Result<(), RepoError> {
+pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result<(), RepoError> {
     match located.key() {
         Some(key) => match check_stored(repositories, located, &key).await {
             Err(error) if is_fetched_instead(repositories, located, &key, &error) => {}
@@ -133,13 +133,18 @@ pub async fn check(repositories: &Repositories, located: &Located) -> Result<(),
 
 /// Whether a located file can be served without fetching it: from storage, or from a bundle under its digest.
 #[must_use]
-pub fn is_local(repositories: &Repositories, located: &Located) -> bool {
+pub fn is_local(repositories: &Repositories, located: &LocatedFile) -> bool {
     located.stored || bundles::of_file(repositories, located).is_some()
 }
 
 /// Returns whether a file is fetched again because its object is missing or damaged. An object that is missing and
 /// cannot be fetched is recorded as lost.
-fn is_fetched_instead(repositories: &Repositories, located: &Located, key: &Key, error: &RepoError) -> bool {
+fn is_fetched_instead(
+    repositories: &Repositories,
+    located: &LocatedFile,
+    key: &Key,
+    error: &RepoError,
+) -> bool {
     let is_missing = matches!(error, RepoError::Storage(StorageError::NotFound(_)));
     if !is_missing && !matches!(error, RepoError::Damaged { .. }) {
         return false;
@@ -154,7 +159,7 @@ fn is_fetched_instead(repositories: &Repositories, located: &Located, key: &Key,
 /// Opens a stored file after its integrity check.
 pub(super) async fn open_stored(
     repositories: &Repositories,
-    located: &Located,
+    located: &LocatedFile,
     key: &Key,
     range: Option<Range<u64>>,
 ) -> Result<OpenFile, RepoError> {
@@ -163,7 +168,11 @@ pub(super) async fn open_stored(
 }
 
 /// Checks that the stored bytes of a file have its digest.
-async fn check_integrity(repositories: &Repositories, located: &Located, key: &Key) -> Result<(), RepoError> {
+async fn check_integrity(
+    repositories: &Repositories,
+    located: &LocatedFile,
+    key: &Key,
+) -> Result<(), RepoError> {
     repositories.fetches.integrity.check(key).await.map_err(|error| match error {
         IntegrityError::Damaged(reason) => RepoError::Damaged { file: located.name.clone(), reason },
         IntegrityError::Storage(error) => error.into(),
@@ -171,7 +180,11 @@ async fn check_integrity(repositories: &Repositories, located: &Located, key: &K
 }
 
 /// Checks that a stored file exists, has the recorded size and is not known to be damaged.
-async fn check_stored(repositories: &Repositories, located: &Located, key: &Key) -> Result<(), RepoError> {
+async fn check_stored(
+    repositories: &Repositories,
+    located: &LocatedFile,
+    key: &Key,
+) -> Result<(), RepoError> {
     if repositories.fetches.integrity.is_known_damaged(key) {
         check_integrity(repositories, located, key).await?;
     }
@@ -185,11 +198,11 @@ async fn check_stored(repositories: &Repositories, located: &Located, key: &Key)
     }
 }
 
-/// Opens a stored file. If its size is not the recorded one, [`check_integrity`] reads it completely and moves it to the
-/// damaged area if it is damaged.
+/// Opens a stored file. If its size is not the recorded one, [`check_integrity`] reads it completely and moves it to
+/// the damaged area if it is damaged.
 async fn read_stored(
     repositories: &Repositories,
-    located: &Located,
+    located: &LocatedFile,
     key: &Key,
     range: Option<Range<u64>>,
 ) -> Result<OpenFile, RepoError> {
@@ -214,7 +227,7 @@ async fn read_stored(
     Ok(OpenFile { size: Some(size), range, body })
 }
 
-fn join_fetch(repositories: &Repositories, located: &Located) -> Result<Subscriber, RepoError> {
+fn join_fetch(repositories: &Repositories, located: &LocatedFile) -> Result<Subscriber, RepoError> {
     if !upstream::may_be_fetched(&repositories.state, located) {
         return Err(upstream::no_upstream(located));
     }

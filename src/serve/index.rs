@@ -40,8 +40,8 @@ const CURRENT_BYTES: u64 = 24 << 20;
 const DATED_BYTES: u64 = 8 << 20;
 const DATABASE_BYTES: u64 = 16 << 20;
 /// Maximum size of all documents in memory, in bytes: those of the cache, and 128 MiB of documents that are still sent
-/// after the cache evicted them. Without a limit, a client that requests many dates and reads no response keeps all their
-/// indexes in memory.
+/// after the cache evicted them. Without a limit, a client that requests many dates and reads no response keeps all
+/// their indexes in memory.
 const MAX_MEMORY: usize = 176 << 20;
 /// A document is only read or rendered while this many bytes are free.
 const MIN_FREE_BYTES: usize = 1 << 20;
@@ -161,7 +161,7 @@ async fn cached_document(
 ) -> Result<Arc<CachedDocument>, RepoError> {
     let DocumentRequest { point, key, .. } = request;
     let cache = cache_of(repositories, request);
-    let cached = cache.get_or_insert_async(key.as_str(), produce(repositories, request)).await?;
+    let cached = cache.get_or_insert_async(key.as_str(), read_or_render(repositories, request)).await?;
     if point.open || cached.is_stored.load(Ordering::Relaxed) {
         return Ok(cached);
     }
@@ -177,7 +177,8 @@ async fn cached_document(
     Ok(stored)
 }
 
-async fn produce(
+/// Reads a document from storage, or renders it.
+async fn read_or_render(
     repositories: &Arc<Repositories>,
     request: &DocumentRequest,
 ) -> Result<Arc<CachedDocument>, RepoError> {
@@ -186,7 +187,7 @@ async fn produce(
     if let Some(stored) = request.stored_equivalent() {
         let gz = document_boxed(repositories, stored).await?;
         let compressed = EncodedDocument { content: gz.content, bytes: gz.bytes };
-        let encoded = repositories.indexes.reserve_memory(off_thread(move || gunzip(&compressed)).await?)?;
+        let encoded = repositories.indexes.reserve_memory(blocking(move || gunzip(&compressed)).await?)?;
         return Ok(Arc::new(CachedDocument { encoded, is_stored: AtomicBool::new(!point.open) }));
     }
     if let Some(encoded) = stored_document(repositories, key).await? {
@@ -224,7 +225,7 @@ async fn render_document(
             let (trees, request) = (point.trees.clone(), document.clone());
             let rows = repositories.state.db.read(move |c| render::rows(c, &trees, &request)).await?;
             let document = document.clone();
-            off_thread(move || render::encode(&document, &rows)).await
+            blocking(move || render::encode(&document, &rows)).await
         }
     }
 }
@@ -294,7 +295,7 @@ fn cache_of<'a>(repositories: &'a Repositories, request: &DocumentRequest) -> &'
     if is_current { &repositories.indexes.current } else { &repositories.indexes.dated }
 }
 
-async fn off_thread<F>(work: F) -> Result<EncodedDocument, RepoError>
+async fn blocking<F>(work: F) -> Result<EncodedDocument, RepoError>
 where
     F: FnOnce() -> std::io::Result<EncodedDocument> + Send + 'static,
 {

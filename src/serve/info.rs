@@ -67,7 +67,7 @@ pub struct SourceInfo {
     /// The number of listed packages.
     pub packages: usize,
     /// The newest transaction.
-    pub last: Option<Tx>,
+    pub last_transaction: Option<Tx>,
     /// The repositories that subscribe to it.
     pub repos: Vec<String>,
 }
@@ -155,9 +155,14 @@ pub async fn source(repositories: &Repositories, name: &str) -> Result<SourceInf
     let source = find::source(&catalog, name)?.clone();
     let (point, id) = (point::of_source(&repositories.state, name, None)?, source.id);
     let packages = listing::package_count(repositories, &point).await?;
-    let last = repositories.state.db.read(move |c| Ok(db::tx::list(c, id, 1)?.pop())).await?;
+    let last_transaction = repositories.state.db.read(move |c| Ok(db::tx::list(c, id, 1)?.pop())).await?;
     let subscribers = catalog.repos.iter().filter(|repo| repo.subscribes_to(id));
-    Ok(SourceInfo { packages, last, repos: subscribers.map(|repo| repo.name.to_string()).collect(), source })
+    Ok(SourceInfo {
+        packages,
+        last_transaction,
+        repos: subscribers.map(|repo| repo.name.to_string()).collect(),
+        source,
+    })
 }
 
 /// Returns the transactions of a source, newest first.

@@ -21,7 +21,7 @@ use crate::storage::Key;
 
 /// A file that exists at a point; nothing was read or fetched yet.
 #[derive(Clone, Debug)]
-pub struct Located {
+pub struct LocatedFile {
     /// The package.
     pub package: String,
     /// The version.
@@ -68,9 +68,9 @@ pub struct OpenFile {
     pub body: FileBody,
 }
 
-impl Located {
-    pub(super) fn new(package: &str, tree: PointTree, row: ReleaseFile) -> Located {
-        Located {
+impl LocatedFile {
+    pub(super) fn new(package: &str, tree: PointTree, row: ReleaseFile) -> LocatedFile {
+        LocatedFile {
             package: package.to_owned(),
             version: row.version.clone(),
             name: row.name.clone(),
@@ -119,7 +119,7 @@ impl Located {
     }
 
     /// Replaces a source package by one of its binaries.
-    pub(super) fn with_binary(&self, binary: &db::binary::Binary, platform: &Platform) -> Located {
+    pub(super) fn with_binary(&self, binary: &db::binary::Binary, platform: &Platform) -> LocatedFile {
         let row = ReleaseFile {
             file: binary.file,
             name: binary.name.clone(),
@@ -132,12 +132,16 @@ impl Located {
             published_at: Some(binary.at),
             ..self.row.clone()
         };
-        let located = Located::new(&self.package, self.tree, row);
-        Located { platform: Some(platform.clone()), ..located }
+        let located = LocatedFile::new(&self.package, self.tree, row);
+        LocatedFile { platform: Some(platform.clone()), ..located }
     }
 
     /// Replaces a source package by one of its binaries that is in no list yet.
-    pub(super) fn with_discovered_binary(&self, binary: DiscoveredBinary, platform: &Platform) -> Located {
+    pub(super) fn with_discovered_binary(
+        &self,
+        binary: DiscoveredBinary,
+        platform: &Platform,
+    ) -> LocatedFile {
         let row = ReleaseFile {
             file: binary.file,
             name: binary.name,
@@ -150,7 +154,7 @@ impl Located {
             published_at: None,
             ..self.row.clone()
         };
-        Located { platform: Some(platform.clone()), ..Located::new(&self.package, self.tree, row) }
+        LocatedFile { platform: Some(platform.clone()), ..LocatedFile::new(&self.package, self.tree, row) }
     }
 
     /// The key of the stored object; `None` when the row says that it is not stored.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 
-use super::located::Located;
+use super::located::LocatedFile;
 use super::{RepoError, Repositories};
 use crate::config::platforms::Platforms;
 use crate::config::{BinaryStyle, BinaryUrl};
@@ -72,9 +72,9 @@ pub fn probes_servers(state: &State) -> bool {
 /// [`RepoError::Upstream`] when no server answered, or the database.
 pub(super) async fn find(
     repositories: &Repositories,
-    source: &Located,
+    source: &LocatedFile,
     platform: &Platform,
-) -> Result<Option<Located>, RepoError> {
+) -> Result<Option<LocatedFile>, RepoError> {
     if source.source() != SourceId::CRAN || !probes_servers(&repositories.state) {
         return Ok(None);
     }
@@ -121,7 +121,7 @@ async fn record_discovered(
     state: &State,
     release: ReleaseId,
     platform: &Platform,
-    source: &Located,
+    source: &LocatedFile,
     locator: String,
 ) -> Result<(), RepoError> {
     let database_platform = platform.database_form(Some(platform.arch));
@@ -158,7 +158,7 @@ fn servers(
 }
 
 /// Queries each server in turn, at the address of the source package and at its alternative (current or archived).
-async fn probe(servers: &[Server], source: &Located, platform: &Platform) -> ProbeResult {
+async fn probe(servers: &[Server], source: &LocatedFile, platform: &Platform) -> ProbeResult {
     let mut first_error = None;
     for Server { mirror, folder } in servers {
         let listed = format!("{folder}/src/contrib/{}", source.name);

@@ -1,7 +1,7 @@
 //! Whether a file can be fetched, and from which addresses of its mirrors.
 
 use super::RepoError;
-use super::located::Located;
+use super::located::LocatedFile;
 use crate::bundle::Product;
 use crate::catalog::Tree;
 use crate::fetch::PackageForm;
@@ -14,12 +14,12 @@ use crate::state::State;
 use crate::storage::StorageError;
 
 /// The error for a file that is neither in storage nor on a mirror.
-pub(super) fn no_upstream(located: &Located) -> RepoError {
+pub(super) fn no_upstream(located: &LocatedFile) -> RepoError {
     RepoError::Storage(StorageError::NotFound(format!("{}, which has no upstream,", located.name)))
 }
 
 /// Whether a file can be fetched, for the first time or again.
-pub(super) fn may_be_fetched(state: &State, located: &Located) -> bool {
+pub(super) fn may_be_fetched(state: &State, located: &LocatedFile) -> bool {
     has_mirror(state, located.source()) && located.has_upstream()
 }
 
@@ -31,7 +31,7 @@ pub(super) fn has_mirror(state: &State, source: SourceId) -> bool {
 /// The upstream candidates of a file, the storage class for it, and the expected kind of file.
 pub(super) fn candidates(
     state: &State,
-    located: &Located,
+    located: &LocatedFile,
 ) -> Result<(Vec<MirrorPath>, StorageClass, PackageForm), RepoError> {
     let config = state.config.load();
     let upstream = state.upstream.load();

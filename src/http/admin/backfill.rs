@@ -13,7 +13,7 @@ use crate::model::source::SourceKind;
 use crate::model::time::{BadDay, Day};
 use crate::serve::RepoError;
 use crate::sync::SyncError;
-use crate::sync::backfill::{BackfillRequest, RATE};
+use crate::sync::backfill::{BackfillRequest, DEFAULT_RATE};
 
 /// The kind of an existing source.
 fn kind(app: &App, name: &str) -> Result<SourceKind, Failure> {
@@ -37,7 +37,7 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
     let request = BackfillRequest {
         kind: kind(app, &body.source)?,
         since,
-        rate: body.rate.unwrap_or(RATE),
+        rate: body.rate.unwrap_or(DEFAULT_RATE),
         dry_run: body.dry_run,
         actor: actor.0,
     };

@@ -5,7 +5,7 @@ use crate::api::explain::{Decision, Explanation, ServedFile, Topic};
 use crate::http::error::Failure;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::serve;
-use crate::serve::explain::{self, Question};
+use crate::serve::explain::{self, ExplainRequest};
 
 /// `GET /repos/{name}/explain?package=&version=&distribution=&user_agent=&date=&bioconductor=`.
 pub(super) async fn explain(call: Call<'_>, name: &str) -> AdminResult {
@@ -13,7 +13,7 @@ pub(super) async fn explain(call: Call<'_>, name: &str) -> AdminResult {
     let package = text("package").filter(|package| !package.is_empty());
     let package = package.ok_or_else(|| Failure::bad_request("the parameter package is missing"))?;
     let snapshot = call.query.get("date").map_or(Ok(Snapshot::Latest), str::parse);
-    let question = Question {
+    let request = ExplainRequest {
         repo: name.to_owned(),
         package: package.clone(),
         version: text("version"),
@@ -22,7 +22,7 @@ pub(super) async fn explain(call: Call<'_>, name: &str) -> AdminResult {
         agent: text("user_agent").map(String::into_bytes),
         bioconductor: call.query.get("bioconductor").map(version).transpose()?,
     };
-    let explanation = serve::explain::explain(&call.app.repositories, &question).await?;
+    let explanation = serve::explain::explain(&call.app.repositories, &request).await?;
     ok(&Explanation {
         repo: name.to_owned(),
         package,

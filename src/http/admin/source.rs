@@ -24,7 +24,7 @@ fn wire(info: SourceInfo) -> Source {
         type_label: info.source.kind.label().to_owned(),
         created: info.source.created_at.to_string(),
         packages: i64::try_from(info.packages).unwrap_or(i64::MAX),
-        last_transaction: info.last.map(|tx| Transaction {
+        last_transaction: info.last_transaction.map(|tx| Transaction {
             id: tx.id.0,
             at: tx.at.to_string(),
             added: tx.counts.added,

@@ -63,8 +63,8 @@ struct PendingRows {
     client: Client,
 }
 
-/// Handles the request; `repo`, the one of the address, has precedence over that of the body. The response holds `body`,
-/// and with it its share of the budget of request bodies.
+/// Handles the request; `repo`, the one of the address, has precedence over that of the body. The response holds
+/// `body`, and with it its share of the budget of request bodies.
 pub(super) async fn answer(
     app: &App,
     repo: Option<&str>,
@@ -162,7 +162,8 @@ impl PendingRows {
         self.next().await?.map(|bytes| reservation.charge_bytes(bytes)).transpose()
     }
 
-    /// Produces the next chunk once the budget of responses has room: a response that has begun is not truncated for it.
+    /// Produces the next chunk once the budget of responses has room: a response that has begun is not truncated for
+    /// it.
     async fn later_chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         let reservation = self.response_budget.reserve_later(self.client).await?;
         self.chunk(reservation).await

@@ -16,7 +16,7 @@ use crate::http::resolve_cache::Resource;
 use crate::http::response::{self, ErrorFormat, RepresentationKind};
 use crate::logs::ServiceError;
 use crate::model::time::Timestamp;
-use crate::serve::located::{FileBody, Located, OpenFile};
+use crate::serve::located::{FileBody, LocatedFile, OpenFile};
 use crate::serve::{self, RepoError};
 
 /// Answers a GET or HEAD of a resolved address.
@@ -123,7 +123,7 @@ async fn answer_file(
         if parts.method != Method::GET {
             return None;
         }
-        let Located { package, version, archived, .. } = &served.located;
+        let LocatedFile { package, version, archived, .. } = &served.located;
         let (requested_binary, archived) = (platform_request.requested_binary(parts), *archived);
         app.recorder.record(
             &PackageRequest {

@@ -117,8 +117,8 @@ pub(in crate::http) fn require_part(app: &App, repo: &str) -> Result<(), Failure
     };
     let version = catalog.bioconductor_release().map_or_else(|| "{version}".to_owned(), |v| v.to_string());
     Err(Failure::not_found(format!(
-        "the repository '{}' holds Bioconductor: its packages are below packages/{version}/bioc/ and the like, and \
-         BiocManager finds them with options(BioC_mirror = ...)",
+        "the repository '{}' is of type Bioconductor: its packages are below packages/{version}/{{component}}/, such \
+         as packages/{version}/bioc/; for BiocManager, set options(BioC_mirror = ...)",
         repository.name
     )))
 }

@@ -1,4 +1,5 @@
-//! Locates the package file of an address: a source package, a binary, or a binary with its source package as a fallback.
+//! Locates the package file of an address: a source package, a binary, or a binary with its source package as a
+//! fallback.
 
 use super::choose_platform;
 use super::package_file::{FileWithHeaders, MissingBinary, ResolvedFile};
@@ -11,13 +12,13 @@ use crate::model::snapshot::Snapshot;
 use crate::r::layout::{FileName, LinuxPlatform, RPath, Tree};
 use crate::r::platform::Arch;
 use crate::serve::binary_selector::BinarySelector;
-use crate::serve::located::Located;
+use crate::serve::located::LocatedFile;
 use crate::serve::{self, RepoError};
 
 /// A source package, or its binary for the requested platform.
 pub(super) async fn source_or_binary(
     app: &App,
-    source: Located,
+    source: LocatedFile,
     selector: Option<&BinarySelector>,
 ) -> ResolvedFile {
     // The size of a file that is not fetched yet may become known with the first fetch.
@@ -53,7 +54,7 @@ pub(super) async fn source_or_binary(
 }
 
 /// A binary without a fallback.
-pub(super) fn binary(app: &App, located: Located, selector: &BinarySelector) -> ResolvedFile {
+pub(super) fn binary(app: &App, located: LocatedFile, selector: &BinarySelector) -> ResolvedFile {
     ResolvedFile {
         is_cacheable: serve::file::is_local(&app.repositories, &located),
         file: FileWithHeaders::new(&app.state.catalog.get(), located, Some(&selector.platform)),
@@ -64,7 +65,7 @@ pub(super) fn binary(app: &App, located: Located, selector: &BinarySelector) -> 
 }
 
 /// Locates a source package below `src/contrib`.
-pub(super) async fn source_file(app: &App, point: &Point, path: &RPath) -> Result<Located, Failure> {
+pub(super) async fn source_file(app: &App, point: &Point, path: &RPath) -> Result<LocatedFile, Failure> {
     match path {
         RPath::File { tree: Tree::Source, file } => locate(app, point, file, ContribDir::Contrib).await,
         RPath::SubFile { dir, file } => {
@@ -165,7 +166,7 @@ async fn locate(
     point: &Point,
     file: &FileName,
     contrib_dir: ContribDir<'_>,
-) -> Result<Located, Failure> {
+) -> Result<LocatedFile, Failure> {
     let absent = || Failure::not_found(format!("there is no package file '{}'", truncate(file.as_str())));
     let parts = file.package_file().ok_or_else(absent)?;
     let (name, is_archived) = match contrib_dir {

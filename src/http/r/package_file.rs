@@ -7,7 +7,7 @@ use crate::http::etag;
 use crate::http::response::{self, PackageHeaders, Representation, RepresentationKind, Vary, header_value};
 use crate::logs::ServiceError;
 use crate::r::platform::Platform;
-use crate::serve::located::Located;
+use crate::serve::located::LocatedFile;
 
 /// The file to serve at the address of a package file.
 pub struct ResolvedFile {
@@ -24,7 +24,7 @@ pub struct ResolvedFile {
 
 /// A file and its headers.
 pub(super) struct FileWithHeaders {
-    pub(super) located: Located,
+    pub(super) located: LocatedFile,
     /// `Last-Modified` in seconds since the epoch.
     pub(super) modified: Option<i64>,
     pub(super) representation: Representation,
@@ -78,7 +78,11 @@ impl ResolvedFile {
 
 impl FileWithHeaders {
     /// The headers of a source package, or of a binary for a platform.
-    pub(super) fn new(catalog: &Catalog, located: Located, platform: Option<&Platform>) -> FileWithHeaders {
+    pub(super) fn new(
+        catalog: &Catalog,
+        located: LocatedFile,
+        platform: Option<&Platform>,
+    ) -> FileWithHeaders {
         let (etag, previous_etag) = etag::of_file(&located);
         let disposition: HeaderValue = header_value(format!("attachment; filename=\"{}\"", located.name));
         // The same version with other bytes is a new revision.

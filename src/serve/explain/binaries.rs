@@ -2,7 +2,7 @@
 
 use super::sentences::{self, format_time};
 use super::sources::ExplainedRelease;
-use super::{Decision, ExplainResult, Question, ServedFile, Topic};
+use super::{Decision, ExplainRequest, ExplainResult, ServedFile, Topic};
 use crate::config::platforms::{Distribution, Os, Platforms};
 use crate::db::{self, DbError};
 use crate::model::ids::FileId;
@@ -14,7 +14,7 @@ use crate::serve::Repositories;
 use crate::serve::binaries;
 use crate::serve::binary_selector::{BinarySelector, runs_on};
 use crate::serve::file;
-use crate::serve::located::Located;
+use crate::serve::located::LocatedFile;
 use crate::serve::negotiate;
 use crate::serve::upstream;
 use crate::serve::{RepoError, find};
@@ -40,14 +40,14 @@ type NoBinaryReason = (Option<&'static str>, String);
 /// Determines what a client gets for a release.
 pub(super) async fn explain_file(
     repositories: &Repositories,
-    question: &Question,
+    request: &ExplainRequest,
     release: &ExplainedRelease,
     decisions: &mut Vec<Decision>,
 ) -> Result<ExplainResult, RepoError> {
     let platforms = repositories.state.config.load().platforms.clone();
     let distribution =
-        question.distribution.as_deref().map(|name| find::distribution(&platforms, name)).transpose()?;
-    let (no_binary_reason, reason) = match select_file(&repositories.state, question, distribution, decisions)
+        request.distribution.as_deref().map(|name| find::distribution(&platforms, name)).transpose()?;
+    let (no_binary_reason, reason) = match select_file(&repositories.state, request, distribution, decisions)
     {
         FileSelection::Source => (None, String::new()),
         FileSelection::NoBinary(no_binary_reason, reason) => {
@@ -55,8 +55,8 @@ pub(super) async fn explain_file(
             (no_binary_reason, reason)
         }
         FileSelection::Binary(platform) => {
-            let selector = binaries::selector(&repositories.state, platform, question.snapshot);
-            match explain_binary(repositories, question, distribution, release, selector, decisions).await? {
+            let selector = binaries::selector(&repositories.state, platform, request.snapshot);
+            match explain_binary(repositories, request, distribution, release, selector, decisions).await? {
                 Err(reason) => reason,
                 Ok(file) => {
                     let answer = answer_text(&file, None, "");
@@ -72,7 +72,7 @@ pub(super) async fn explain_file(
         );
         return Ok(ExplainResult { file: None, no_binary_reason, answer });
     }
-    let (file, error) = explain_source(repositories, question, release, distribution, decisions).await;
+    let (file, error) = explain_source(repositories, request, release, distribution, decisions).await;
     let no_binary_reason = no_binary_reason.or(error.is_some().then_some(FETCH));
     let answer = answer_text(&file, error.as_deref(), &reason);
     Ok(ExplainResult { file: Some(file), no_binary_reason, answer })
@@ -81,7 +81,7 @@ pub(super) async fn explain_file(
 /// Returns the binary, or why it cannot be served.
 async fn explain_binary(
     repositories: &Repositories,
-    question: &Question,
+    request: &ExplainRequest,
     distribution: Option<&Distribution>,
     release: &ExplainedRelease,
     selector: BinarySelector,
@@ -103,7 +103,7 @@ async fn explain_binary(
         let error = format!("there is no binary of {package} {version} for {platform}");
         return Ok(Err((Some(FETCH), error)));
     };
-    let url = binary_url(&repositories.state, question, distribution, &platform, &located, release);
+    let url = binary_url(&repositories.state, request, distribution, &platform, &located, release);
     Ok(match explain_stored(repositories, &located, &url, decisions).await {
         None => Ok(ServedFile { source: release.source.clone(), located, platform: Some(platform), url }),
         Some(error @ RepoError::Damaged { .. }) => Err((Some(DAMAGED), error.to_string())),
@@ -114,15 +114,15 @@ async fn explain_binary(
 /// Selects the file by the distribution and the client's `User-Agent`.
 fn select_file(
     state: &State,
-    question: &Question,
+    request: &ExplainRequest,
     distribution: Option<&Distribution>,
     decisions: &mut Vec<Decision>,
 ) -> FileSelection {
-    let (Some(distribution), Some(requested)) = (distribution, question.distribution.as_deref()) else {
+    let (Some(distribution), Some(requested)) = (distribution, request.distribution.as_deref()) else {
         decisions.push(sentences::no_distribution());
         return FileSelection::Source;
     };
-    let agent = question.agent.as_deref();
+    let agent = request.agent.as_deref();
     decisions.push(sentences::distribution(requested, distribution));
     decisions.push(sentences::client(agent));
     let decision = |subject: String, state: &str, is_selected, rule: &str| Decision {
@@ -173,8 +173,8 @@ fn select_file(
 /// Adds one decision for each binary of a release, with the reason why it is selected or not.
 async fn explain_binaries(
     repositories: &Repositories,
-    release: &Located,
-    selection: Option<(&BinarySelector, Option<&Located>)>,
+    release: &LocatedFile,
+    selection: Option<(&BinarySelector, Option<&LocatedFile>)>,
     decisions: &mut Vec<Decision>,
 ) -> Result<(), RepoError> {
     let catalog = repositories.state.catalog.get();
@@ -198,7 +198,7 @@ async fn explain_binaries(
             rule: "rspm add binary adds one".to_owned(),
         });
     }
-    let selected_file = selection.and_then(|(_, binary)| binary.map(Located::file));
+    let selected_file = selection.and_then(|(_, binary)| binary.map(LocatedFile::file));
     if let Some((selector, Some(binary))) =
         selection.filter(|_| release_binaries.iter().all(|b| selected_file != Some(b.file)))
     {
@@ -226,7 +226,7 @@ async fn explain_binaries(
 /// Adds the decision on a file, and opens it as if it were served; returns the error that would prevent that.
 async fn explain_stored(
     repositories: &Repositories,
-    located: &Located,
+    located: &LocatedFile,
     url: &str,
     decisions: &mut Vec<Decision>,
 ) -> Option<RepoError> {
@@ -256,13 +256,13 @@ async fn explain_stored(
 /// Describes the source package at its address, with the error that prevents serving it.
 async fn explain_source(
     repositories: &Repositories,
-    question: &Question,
+    request: &ExplainRequest,
     release: &ExplainedRelease,
     distribution: Option<&Distribution>,
     decisions: &mut Vec<Decision>,
 ) -> (ServedFile, Option<String>) {
-    let linux = distribution.and(question.distribution.as_deref());
-    let url = address(question, linux, release, &release.path);
+    let linux = distribution.and(request.distribution.as_deref());
+    let url = address(request, linux, release, &release.path);
     // A lost source package is fetched again where there is a mirror.
     let error =
         explain_stored(repositories, &release.located, &url, decisions).await.map(|error| error.to_string());
@@ -273,19 +273,19 @@ async fn explain_source(
 /// The address of a binary.
 fn binary_url(
     state: &State,
-    question: &Question,
+    request: &ExplainRequest,
     distribution: Option<&Distribution>,
     platform: &Platform,
-    binary: &Located,
+    binary: &LocatedFile,
     release: &ExplainedRelease,
 ) -> String {
     let platforms = state.config.load().platforms.clone();
     match (distribution.map(|distribution| distribution.os), FileName::parse(&binary.name)) {
         (Some(Os::Windows | Os::MacOs), Some(file)) => {
             let tree = contrib_tree(&platforms, platform);
-            address(question, None, release, &RPath::File { tree, file })
+            address(request, None, release, &RPath::File { tree, file })
         }
-        _ => address(question, question.distribution.as_deref(), release, &release.path),
+        _ => address(request, request.distribution.as_deref(), release, &release.path),
     }
 }
 
@@ -317,10 +317,15 @@ fn contrib_tree(platforms: &Platforms, platform: &Platform) -> Tree {
     }
 }
 
-fn address(question: &Question, linux: Option<&str>, release: &ExplainedRelease, path: &RPath) -> String {
+fn address(
+    request: &ExplainRequest,
+    linux: Option<&str>,
+    release: &ExplainedRelease,
+    path: &RPath,
+) -> String {
     let linux = linux.map(|name| format!("/__linux__/{name}")).unwrap_or_default();
     let part = release.part.map(|part| format!("packages/{part}/")).unwrap_or_default();
-    format!("/{}{linux}/{}/{part}{}", question.repo, question.snapshot, path.path())
+    format!("/{}{linux}/{}/{part}{}", request.repo, request.snapshot, path.path())
 }
 
 /// Why a binary is selected, or not.
@@ -345,7 +350,7 @@ fn selection_reason(
 
 /// The answer in one sentence.
 fn answer_text(file: &ServedFile, error: Option<&str>, reason: &str) -> String {
-    let Located { package, version, .. } = &file.located;
+    let LocatedFile { package, version, .. } = &file.located;
     let (url, source) = (&file.url, &file.source);
     let because = if reason.is_empty() { String::new() } else { format!(", because {reason}") };
     match (error, &file.platform) {

@@ -5,16 +5,16 @@ mod binaries;
 mod sentences;
 mod sources;
 
-use super::located::Located;
+use super::located::LocatedFile;
 use super::{RepoError, Repositories};
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::Version;
 use crate::r::platform::Platform;
 use crate::serve::vulnerabilities;
 
-/// A request for a package, as separate fields.
+/// The request to explain, as separate fields.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct ExplainRequest {
     /// The repository, by name or number.
     pub repo: String,
     /// The package.
@@ -84,7 +84,7 @@ pub struct ServedFile {
     /// Its source.
     pub source: String,
     /// The located file.
-    pub located: Located,
+    pub located: LocatedFile,
     /// The platform of a binary; `None` for a source package.
     pub platform: Option<Platform>,
     /// The path of its URL.
@@ -105,16 +105,19 @@ pub struct Explanation {
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`] for a snapshot it does not have,
 /// [`RepoError::Invalid`] for an unknown distribution; the database.
-pub async fn explain(repositories: &Repositories, question: &Question) -> Result<Explanation, RepoError> {
+pub async fn explain(
+    repositories: &Repositories,
+    request: &ExplainRequest,
+) -> Result<Explanation, RepoError> {
     let mut decisions = Vec::new();
-    let result = match sources::explain_release(repositories, question, &mut decisions).await? {
+    let result = match sources::explain_release(repositories, request, &mut decisions).await? {
         Err(answer) => ExplainResult { file: None, no_binary_reason: None, answer },
         Ok(release) => {
             let (advisories, located) =
                 (vulnerabilities::current(&repositories.state).await, &release.located);
             let findings = advisories.of(located.tree.source, &located.package, &located.version);
             decisions.extend(findings.iter().map(sentences::advisory));
-            binaries::explain_file(repositories, question, &release, &mut decisions).await?
+            binaries::explain_file(repositories, request, &release, &mut decisions).await?
         }
     };
     Ok(Explanation { decisions, result })

@@ -7,7 +7,7 @@ use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::r::user_agent::{self, ClientSystem, UserAgent};
-use crate::serve::located::Located;
+use crate::serve::located::LocatedFile;
 use crate::serve::negotiate::{MatchFailure, RVersionMatch};
 
 /// The maximum length of a header in the output, in characters.
@@ -41,7 +41,7 @@ pub(super) fn snapshot(requested: Snapshot, point: &Point) -> Decision {
 }
 
 /// The decision on the release.
-pub(super) fn release(located: &Located, is_version_requested: bool) -> Decision {
+pub(super) fn release(located: &LocatedFile, is_version_requested: bool) -> Decision {
     let rule = match (is_version_requested, located.archived) {
         (false, _) => "the version that the index lists",
         (true, false) => "the requested version, which the index lists",
@@ -66,7 +66,7 @@ pub(super) fn advisory(finding: &Finding<'_>) -> Decision {
         subject: names.collect::<Vec<_>>().join(", "),
         state: finding.summary.unwrap_or("an advisory").to_owned(),
         is_selected: false,
-        rule: "a known vulnerability of this version; it is served all the same".to_owned(),
+        rule: "a known vulnerability of this version; it is served nevertheless".to_owned(),
     }
 }
 
@@ -77,7 +77,7 @@ pub(super) fn no_distribution() -> Decision {
         subject: "none".to_owned(),
         state: "an address of source packages".to_owned(),
         is_selected: true,
-        rule: "binaries are served below /__linux__/{distribution}/ and bin/ only, whatever the client is"
+        rule: "binaries are served to every client, but only below /__linux__/{distribution}/ and bin/"
             .to_owned(),
     }
 }

@@ -1,7 +1,7 @@
 //! Explains which release a snapshot has: the ordered sources, the owner of the name, the version.
 
 use super::sentences::{self, format_time};
-use super::{Decision, Question, Topic};
+use super::{Decision, ExplainRequest, Topic};
 use crate::catalog::resolve::subscriptions;
 use crate::catalog::{Catalog, Repository, Subscription, Tree};
 use crate::db::life::CurrentLife;
@@ -13,7 +13,7 @@ use crate::r::bioconductor::{Component, Part, Version};
 use crate::r::layout::{self, FileName, RPath, Segment, SubDir};
 use crate::serve::Repositories;
 use crate::serve::file;
-use crate::serve::located::Located;
+use crate::serve::located::LocatedFile;
 use crate::serve::point;
 use crate::serve::{RepoError, find, owner};
 use crate::state::State;
@@ -26,7 +26,7 @@ pub(super) struct ExplainedRelease {
     /// The name of its source.
     pub(super) source: String,
     /// Its source package.
-    pub(super) located: Located,
+    pub(super) located: LocatedFile,
     /// The part of Bioconductor in its address.
     pub(super) part: Option<Part>,
     /// Its path below that part, or below the snapshot.
@@ -42,11 +42,11 @@ struct TreeLives {
 /// Finds the requested release, or explains why there is none.
 pub(super) async fn explain_release(
     repositories: &Repositories,
-    question: &Question,
+    request: &ExplainRequest,
     decisions: &mut Vec<Decision>,
 ) -> Result<Result<ExplainedRelease, String>, RepoError> {
-    let Question { repo, package, version, snapshot, .. } = question;
-    let part = question.bioconductor.map(Part::whole);
+    let ExplainRequest { repo, package, version, snapshot, .. } = request;
+    let part = request.bioconductor.map(Part::whole);
     let point = point::resolve_part(repositories, repo, part, *snapshot).await?;
     let catalog = repositories.state.catalog.get();
     let repository = find::repo(&catalog, repo)?;
@@ -59,7 +59,7 @@ pub(super) async fn explain_release(
         &repositories.state,
         &catalog,
         repository,
-        question,
+        request,
         &point,
         &lives_by_tree,
         owner,
@@ -93,7 +93,7 @@ pub(super) async fn explain_release(
     decisions.push(sentences::release(&located, version.is_some()));
     let part = match repository.kind {
         RepoKind::R | RepoKind::Python => None,
-        RepoKind::Bioconductor => part_of(&catalog, owner, question.bioconductor),
+        RepoKind::Bioconductor => part_of(&catalog, owner, request.bioconductor),
     };
     Ok(Ok(ExplainedRelease { source, located, part, path }))
 }
@@ -134,19 +134,19 @@ fn source_decisions(
     state: &State,
     catalog: &Catalog,
     repository: &Repository,
-    question: &Question,
+    request: &ExplainRequest,
     point: &Point,
     lives_by_tree: &[TreeLives],
     owner: Option<PointTree>,
 ) -> Vec<Decision> {
-    let subscribed = subscriptions(catalog, repository, question.snapshot, (state.clock)());
+    let subscribed = subscriptions(catalog, repository, request.snapshot, (state.clock)());
     let listed_by_owner = owner.is_some_and(|owner| {
         lives_by_tree.iter().any(|entry| entry.tree == owner && entry.lives.iter().any(is_listed))
     });
     let mut decisions = Vec::new();
     let mut is_owned = false;
     // Subscriptions to other versions of Bioconductor are skipped.
-    let version = question.bioconductor.or_else(|| catalog.bioconductor_release());
+    let version = request.bioconductor.or_else(|| catalog.bioconductor_release());
     let applies = |entry: &&Subscription| {
         repository.kind != RepoKind::Bioconductor || entry.version.is_none() || entry.version == version
     };

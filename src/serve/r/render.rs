@@ -100,7 +100,7 @@ fn listed(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<ListedRelease>, D
     let rows = merged.into_sorted(ListedRelease::order);
     for pair in rows.windows(2).filter(|pair| pair[0].fold == pair[1].fold && pair[0].name != pair[1].name) {
         tracing::warn!(
-            "the packages '{}' and '{}' of one repository differ only in case; they cannot be installed side by side everywhere",
+            "the packages '{}' and '{}' of one repository differ only in case; only one can be installed on a file system that ignores case",
             pair[0].name,
             pair[1].name
         );

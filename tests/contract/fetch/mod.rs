@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use rstudio_pm::fetch::FetchLimits;
 use rstudio_pm::model::source::SourceKind;
-use rstudio_pm::serve::located::{FileBody, Located, OpenFile};
+use rstudio_pm::serve::located::{FileBody, LocatedFile, OpenFile};
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;
 use rstudio_pm::upstream::UpstreamError;
@@ -68,7 +68,7 @@ impl Fixture {
         sync.job().wait_end().await.expect("a sync")
     }
 
-    async fn locate(&self, entry: &Entry) -> Result<Located, RepoError> {
+    async fn locate(&self, entry: &Entry) -> Result<LocatedFile, RepoError> {
         let point =
             serve::point::resolve(&self.backend.repositories, "all", "latest".parse().expect("a snapshot"))
                 .await

@@ -60,14 +60,14 @@ impl Upstream {
     /// Returns the binary servers: those of `CRAN.BinaryURL`, or else the bundle that packages come from.
     #[must_use]
     pub fn binaries<'a>(&self, cran: &'a Cran) -> Cow<'a, [BinaryUrl]> {
-        let from_bundle =
+        let is_from_bundle =
             cran.binaries.is_empty() && self.mirror(&cran.url).is_ok_and(|mirror| mirror.is_bundle());
-        if !from_bundle {
+        if !is_from_bundle {
             return Cow::Borrowed(&cran.binaries);
         }
         let linux = BinaryStyle::Linux { distribution: None, arch: None, r: None };
         let base = cran.url.trim_end_matches('/').to_owned();
-        let of = |style| BinaryUrl { base: base.clone(), style };
-        Cow::Owned(vec![of(BinaryStyle::Mirror), of(linux)])
+        let binary_url = |style| BinaryUrl { base: base.clone(), style };
+        Cow::Owned(vec![binary_url(BinaryStyle::Mirror), binary_url(linux)])
     }
 }

@@ -13,13 +13,13 @@ use crate::bundle::shared::SharedFolder;
 use crate::r::sysreqs::RuleBase;
 
 /// Size limit of a fetched archive or document, in bytes: about forty times the real size.
-const FETCHED: u64 = 32 << 20;
+const MAX_FETCHED_SIZE: u64 = 32 << 20;
 /// Size limit of one file.
-const FILE: u64 = 1 << 20;
+const MAX_FILE_SIZE: u64 = 1 << 20;
 /// Size limit of all files together.
-const ALL: u64 = 64 << 20;
+const MAX_TOTAL_SIZE: u64 = 64 << 20;
 /// Maximum number of files in a folder.
-const FILES: usize = 20_000;
+const MAX_FILES: usize = 20_000;
 
 /// The result of checking the rule base.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Upstream {
     pub async fn rule_base(
         &self,
         url: &str,
-        known: Option<Validators>,
+        known_validators: Option<Validators>,
     ) -> Result<RuleBaseCheck, UpstreamError> {
         let url = url.trim_end_matches('/');
         let (folder, file) = url.rsplit_once('/').unwrap_or((url, ""));
@@ -72,13 +72,13 @@ impl Upstream {
             let transport = self.transport(url)?;
             return match transport.directory() {
                 Some(root) if root.join(layout::HEAD).is_file() => {
-                    of_bundle(&self.bundle(folder)?, known).await
+                    read_bundle(&self.bundle(folder)?, known_validators).await
                 }
-                Some(root) => folder_of(&transport, root).await,
+                Some(root) => read_folder(&transport, root).await,
                 None if file == SharedFolder::Requirements.folder() => {
-                    of_bundle(&self.bundle(folder)?, known).await
+                    read_bundle(&self.bundle(folder)?, known_validators).await
                 }
-                None => Err(refused(
+                None => Err(refusal(
                     &transport,
                     "is neither an archive (.tar.gz) nor a document (.json); only a folder (file:///) may be \
                      given without a file name"
@@ -87,12 +87,15 @@ impl Upstream {
             };
         };
         let transport = self.transport(folder)?;
-        match transport.fetch(FileRequest { path: file, validators: known, limit: FETCHED }).await? {
+        match transport
+            .fetch(FileRequest { path: file, validators: known_validators, limit: MAX_FETCHED_SIZE })
+            .await?
+        {
             FileResponse::Unchanged => Ok(RuleBaseCheck::Unchanged),
             FileResponse::Body { bytes, validators } => {
                 let base = decompress::run_blocking(move || unpack(form, &bytes)).await;
                 Ok(RuleBaseCheck::Read(
-                    Box::new(base.map_err(|reason| refused(&transport, reason))?),
+                    Box::new(base.map_err(|reason| refusal(&transport, reason))?),
                     validators,
                 ))
             }
@@ -108,7 +111,7 @@ pub fn parse_file(file: &str, bytes: &[u8]) -> Result<RuleBase, String> {
     unpack(Form::of(file).ok_or("neither an archive nor a document")?, bytes)
 }
 
-fn refused(transport: &Transport, reason: String) -> UpstreamError {
+fn refusal(transport: &Transport, reason: String) -> UpstreamError {
     UpstreamError::Refused { url: transport.address(), reason }
 }
 
@@ -116,39 +119,42 @@ fn unpack(form: Form, bytes: &[u8]) -> Result<RuleBase, String> {
     match form {
         Form::Archive => {
             let mut files = Vec::new();
-            let bounds = Bounds { all: ALL, file: FILE, files: FILES as u64 };
+            let bounds = Bounds { all: MAX_TOTAL_SIZE, file: MAX_FILE_SIZE, files: MAX_FILES as u64 };
             decompress::tar(bytes, bounds, RuleBase::accepts, |path, bytes| files.push((path, bytes)))
                 .map_err(|error| error.to_string())?;
             RuleBase::from_files(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())))
         }
         Form::Document => RuleBase::from_document(bytes),
-        Form::Compressed => RuleBase::from_document(&decompress::zstd(bytes, ALL)?),
+        Form::Compressed => RuleBase::from_document(&decompress::zstd(bytes, MAX_TOTAL_SIZE)?),
     }
     .map_err(|error| error.to_string())
 }
 
-async fn of_bundle(bundle: &Bundle, known: Option<Validators>) -> Result<RuleBaseCheck, UpstreamError> {
-    let refused = |reason: String| refused(bundle.files(), reason);
+async fn read_bundle(
+    bundle: &Bundle,
+    known_validators: Option<Validators>,
+) -> Result<RuleBaseCheck, UpstreamError> {
+    let refusal = |reason: String| refusal(bundle.files(), reason);
     let shared = SharedFolder::Requirements;
-    let check = bundle.check_shared(shared, ["rules"], known.as_ref()).await;
-    let (packed, validators) = match check.map_err(|error| refused(error.to_string()))? {
+    let check = bundle.check_shared(shared, ["rules"], known_validators.as_ref()).await;
+    let (file, validators) = match check.map_err(|error| refusal(error.to_string()))? {
         SharedCheck::Unchanged => return Ok(RuleBaseCheck::Unchanged),
         SharedCheck::Changed(mut files, validators) => (files.pop(), validators),
         SharedCheck::Absent => (None, Validators::default()),
     };
-    let packed = packed.ok_or_else(|| refused(format!("the head of {} names no rules", shared.folder())))?;
-    let document = bundle.shared_file(shared, &packed).await.map_err(|error| refused(error.to_string()))?;
-    let base = RuleBase::from_document(&document).map_err(|error| refused(error.to_string()))?;
+    let file = file.ok_or_else(|| refusal(format!("the head of {} names no rules", shared.folder())))?;
+    let document = bundle.shared_file(shared, &file).await.map_err(|error| refusal(error.to_string()))?;
+    let base = RuleBase::from_document(&document).map_err(|error| refusal(error.to_string()))?;
     Ok(RuleBaseCheck::Read(Box::new(base), validators))
 }
 
-async fn folder_of(transport: &Transport, root: &Path) -> Result<RuleBaseCheck, UpstreamError> {
+async fn read_folder(transport: &Transport, root: &Path) -> Result<RuleBaseCheck, UpstreamError> {
     let rules = root.join("rules");
-    let listed = tokio::task::spawn_blocking(move || {
+    let listing = tokio::task::spawn_blocking(move || {
         let names = std::fs::read_dir(&rules)?.map(|entry| entry.map(|entry| entry.file_name()));
-        names.take(FILES).collect::<std::io::Result<Vec<_>>>()
+        names.take(MAX_FILES).collect::<std::io::Result<Vec<_>>>()
     });
-    let reason = match listed.await {
+    let reason = match listing.await {
         Ok(Ok(names)) => {
             let paths = names.iter().filter_map(|name| Some(format!("rules/{}", name.to_str()?)));
             let mut paths: Vec<String> = paths.filter(|path| RuleBase::accepts(path)).collect();
@@ -158,25 +164,25 @@ async fn folder_of(transport: &Transport, root: &Path) -> Result<RuleBaseCheck, 
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
-    Err(refused(transport, format!("has no folder 'rules' that can be read ({reason})")))
+    Err(refusal(transport, format!("has no folder 'rules' that can be read ({reason})")))
 }
 
 async fn read_all(transport: &Transport, paths: Vec<String>) -> Result<RuleBaseCheck, UpstreamError> {
     let (mut files, mut size) = (Vec::with_capacity(paths.len()), 0);
     for path in paths {
-        match transport.fetch(FileRequest { path: &path, validators: None, limit: FILE }).await? {
+        match transport.fetch(FileRequest { path: &path, validators: None, limit: MAX_FILE_SIZE }).await? {
             FileResponse::Unchanged => {}
             FileResponse::Body { bytes, .. } => {
                 size += bytes.len() as u64;
-                if size > ALL {
-                    return Err(refused(transport, format!("has more than {ALL} bytes of rules")));
+                if size > MAX_TOTAL_SIZE {
+                    return Err(refusal(transport, format!("has more than {MAX_TOTAL_SIZE} bytes of rules")));
                 }
                 files.push((path, bytes));
             }
         }
     }
     let base = RuleBase::from_files(files.iter().map(|(path, bytes)| (path.as_str(), &bytes[..])));
-    let base = base.map_err(|error| refused(transport, error.to_string()))?;
+    let base = base.map_err(|error| refusal(transport, error.to_string()))?;
     Ok(RuleBaseCheck::Read(Box::new(base), Validators::default()))
 }
 

@@ -24,11 +24,11 @@ pub(crate) fn limits() -> Limits {
     Limits {
         connect: Duration::from_secs(5),
         idle: Duration::from_millis(500),
-        silence: Duration::from_secs(10),
+        max_inactivity: Duration::from_secs(10),
         total: Duration::from_secs(20),
         retries: 3,
         pause: Duration::from_millis(5),
-        patience: Duration::from_secs(2),
+        max_pause: Duration::from_secs(2),
     }
 }
 

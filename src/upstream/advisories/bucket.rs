@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::packed::Packing;
-use super::{FETCHED, FeedCheck, file_at, refused};
+use super::{FeedCheck, MAX_FETCHED_SIZE, fetch_file, refusal};
 use crate::advisory::{Batch, Ecosystem, is_id, parse_time};
 use crate::model::time::Timestamp;
 use crate::upstream::error::UpstreamError;
@@ -16,7 +16,7 @@ use crate::upstream::transport::file::{FileRequest, FileResponse, Validators};
 /// With more changes than this all advisories are fetched.
 const MAX_SINGLE: usize = 100;
 /// Parallel requests.
-const AT_ONCE: usize = 4;
+const MAX_PARALLEL: usize = 4;
 
 /// The time of the last change of each advisory of an ecosystem, by id.
 struct Listing(BTreeMap<String, Timestamp>);
@@ -35,9 +35,9 @@ impl Listing {
     /// Removes advisories that are no longer listed, and returns the ids to fetch.
     fn reconcile(&self, batch: &mut Batch) -> Vec<String> {
         batch.retain(|id| self.0.contains_key(id));
-        let newer =
+        let is_newer =
             |(id, at): &(&String, &Timestamp)| batch.modification_time(id).is_none_or(|time| time < **at);
-        self.0.iter().filter(newer).map(|(id, _)| id.clone()).collect()
+        self.0.iter().filter(is_newer).map(|(id, _)| id.clone()).collect()
     }
 }
 
@@ -45,55 +45,57 @@ impl Listing {
 pub(super) async fn check(
     transport: &Transport,
     ecosystem: Ecosystem,
-    known: Option<Validators>,
-    stored: impl Future<Output = Option<Batch>> + Send,
+    known_validators: Option<Validators>,
+    stored_batch: impl Future<Output = Option<Batch>> + Send,
 ) -> Result<FeedCheck, UpstreamError> {
     let path = format!("{}/modified_id.csv", ecosystem.as_str());
-    let (bytes, validators) =
-        match transport.fetch(FileRequest { path: &path, validators: known.clone(), limit: FETCHED }).await {
-            Ok(FileResponse::Unchanged) => return Ok(FeedCheck::Unchanged),
-            Ok(FileResponse::Body { bytes, validators }) => (bytes, validators),
-            // A copy without the list of changes.
-            Err(UpstreamError::Missing(_)) => {
-                return match whole(transport, ecosystem, known).await {
-                    Err(UpstreamError::Missing(_)) => Ok(FeedCheck::Absent),
-                    other => other,
-                };
-            }
-            Err(error) => return Err(error),
-        };
+    let (bytes, validators) = match transport
+        .fetch(FileRequest { path: &path, validators: known_validators.clone(), limit: MAX_FETCHED_SIZE })
+        .await
+    {
+        Ok(FileResponse::Unchanged) => return Ok(FeedCheck::Unchanged),
+        Ok(FileResponse::Body { bytes, validators }) => (bytes, validators),
+        // A copy without the list of changes.
+        Err(UpstreamError::Missing(_)) => {
+            return match fetch_zip(transport, ecosystem, known_validators).await {
+                Err(UpstreamError::Missing(_)) => Ok(FeedCheck::Absent),
+                other => other,
+            };
+        }
+        Err(error) => return Err(error),
+    };
     let listing = Listing::read(&bytes);
     let listing =
-        listing.ok_or_else(|| refused(transport, &path, "is not a list of advisories".to_owned()))?;
-    let mut batch = match stored.await {
-        Some(stored) => stored,
+        listing.ok_or_else(|| refusal(transport, &path, "is not a list of advisories".to_owned()))?;
+    let mut batch = match stored_batch.await {
+        Some(batch) => batch,
         None => fetch_all(transport, ecosystem).await?,
     };
-    let mut changed = listing.reconcile(&mut batch);
-    if changed.len() > MAX_SINGLE {
+    let mut changed_ids = listing.reconcile(&mut batch);
+    if changed_ids.len() > MAX_SINGLE {
         batch = fetch_all(transport, ecosystem).await?;
-        changed = listing.reconcile(&mut batch);
+        changed_ids = listing.reconcile(&mut batch);
     }
     // The file may be older than the list. More changes than these are left to the next check, which compares again.
-    let validators = if changed.len() > MAX_SINGLE { Validators::default() } else { validators };
-    let fetched =
-        stream::iter(changed.into_iter().take(MAX_SINGLE)).map(|id| fetch_one(transport, ecosystem, id));
-    let fetched: Vec<Batch> = fetched.buffer_unordered(AT_ONCE).try_collect().await?;
-    fetched.into_iter().for_each(|one| batch.merge(one));
-    let batch = batch.validate().map_err(|bad| refused(transport, &path, bad.to_string()))?;
+    let validators = if changed_ids.len() > MAX_SINGLE { Validators::default() } else { validators };
+    let batches =
+        stream::iter(changed_ids.into_iter().take(MAX_SINGLE)).map(|id| fetch_one(transport, ecosystem, id));
+    let batches: Vec<Batch> = batches.buffer_unordered(MAX_PARALLEL).try_collect().await?;
+    batches.into_iter().for_each(|single| batch.merge(single));
+    let batch = batch.validate().map_err(|error| refusal(transport, &path, error.to_string()))?;
     Ok(FeedCheck::Read(Box::new(batch), validators))
 }
 
-async fn whole(
+async fn fetch_zip(
     transport: &Transport,
     ecosystem: Ecosystem,
-    known: Option<Validators>,
+    known_validators: Option<Validators>,
 ) -> Result<FeedCheck, UpstreamError> {
-    file_at(transport, &format!("{}/all.zip", ecosystem.as_str()), Packing::Zip, known).await
+    fetch_file(transport, &format!("{}/all.zip", ecosystem.as_str()), Packing::Zip, known_validators).await
 }
 
 async fn fetch_all(transport: &Transport, ecosystem: Ecosystem) -> Result<Batch, UpstreamError> {
-    match whole(transport, ecosystem, None).await? {
+    match fetch_zip(transport, ecosystem, None).await? {
         FeedCheck::Read(batch, _) => Ok(*batch),
         // Not possible for an unconditional request of an existing file.
         FeedCheck::Unchanged | FeedCheck::Absent => Ok(Batch::default()),
@@ -104,8 +106,8 @@ async fn fetch_all(transport: &Transport, ecosystem: Ecosystem) -> Result<Batch,
 async fn fetch_one(transport: &Transport, ecosystem: Ecosystem, id: String) -> Result<Batch, UpstreamError> {
     let path = format!("{}/{id}.json", ecosystem.as_str());
     let mut batch = Batch::default();
-    let fetch = FileRequest { path: &path, validators: None, limit: crate::advisory::MAX_FILE_SIZE };
-    match transport.fetch(fetch).await {
+    let request = FileRequest { path: &path, validators: None, limit: crate::advisory::MAX_FILE_SIZE };
+    match transport.fetch(request).await {
         Ok(FileResponse::Body { bytes, .. }) => batch.add_file(&path, crate::advisory::Format::Json, &bytes),
         Ok(FileResponse::Unchanged) | Err(UpstreamError::Missing(_)) => {}
         Err(error) => return Err(error),
@@ -133,8 +135,8 @@ mod tests {
         let listing = Listing::read(csv).expect("a list");
         assert_eq!(listing.reconcile(&mut batch), ["A-1", "A-4"]);
         assert_eq!(batch.len(), 2, "A-3 is not listed");
-        for bad in [&b""[..], b"<html>\n<title>x, y</title>", b"\xff,A-1"] {
-            assert!(Listing::read(bad).is_none());
+        for invalid in [&b""[..], b"<html>\n<title>x, y</title>", b"\xff,A-1"] {
+            assert!(Listing::read(invalid).is_none());
         }
     }
 }

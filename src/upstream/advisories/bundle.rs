@@ -1,6 +1,6 @@
 //! Reads advisories from a bundle: JSON lines per ecosystem, named by the head of the folder `vulns`.
 
-use super::{FeedCheck, refused};
+use super::{FeedCheck, refusal};
 use crate::advisory::{Batch, Ecosystem};
 use crate::bundle::shared::SharedFolder;
 use crate::upstream::error::UpstreamError;
@@ -12,27 +12,28 @@ use crate::upstream::transport::file::Validators;
 pub(super) async fn check(
     bundle: &Bundle,
     ecosystems: &[Ecosystem],
-    known: Option<Validators>,
+    known_validators: Option<Validators>,
 ) -> Result<FeedCheck, UpstreamError> {
     let shared = SharedFolder::Advisories;
-    let refused = |reason: String| refused(bundle.files(), shared.folder(), reason);
+    let refusal = |reason: String| refusal(bundle.files(), shared.folder(), reason);
     let names: Vec<String> = ecosystems.iter().map(|ecosystem| ecosystem.file_name()).collect();
-    let check = bundle.check_shared(shared, names.iter().map(String::as_str), known.as_ref()).await;
-    let (files, validators) = match check.map_err(|error| refused(error.to_string()))? {
+    let check =
+        bundle.check_shared(shared, names.iter().map(String::as_str), known_validators.as_ref()).await;
+    let (files, validators) = match check.map_err(|error| refusal(error.to_string()))? {
         SharedCheck::Absent => return Ok(FeedCheck::Absent),
         SharedCheck::Unchanged => return Ok(FeedCheck::Unchanged),
         SharedCheck::Changed(files, validators) => (files, validators),
     };
     let mut batch = Batch::default();
-    for packed in files {
-        let lines = bundle.shared_file(shared, &packed).await.map_err(|error| refused(error.to_string()))?;
-        let read = decompress::run_blocking(move || {
+    for file in files {
+        let lines = bundle.shared_file(shared, &file).await.map_err(|error| refusal(error.to_string()))?;
+        let file_batch = decompress::run_blocking(move || {
             let mut batch = Batch::default();
-            batch.add_lines(&packed.path, &lines);
+            batch.add_lines(&file.path, &lines);
             Ok(batch)
         });
-        batch.merge(read.await.map_err(refused)?);
+        batch.merge(file_batch.await.map_err(refusal)?);
     }
-    let batch = batch.validate().map_err(|bad| refused(bad.to_string()))?;
+    let batch = batch.validate().map_err(|error| refusal(error.to_string()))?;
     Ok(FeedCheck::Read(Box::new(batch), validators))
 }

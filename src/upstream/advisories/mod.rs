@@ -18,7 +18,7 @@ use crate::config::without_userinfo;
 use packed::Packing;
 
 /// Size limit of a fetched file, in bytes: ten times all advisories for PyPI.
-const FETCHED: u64 = 256 << 20;
+const MAX_FETCHED_SIZE: u64 = 256 << 20;
 /// Limits of all advisories of a feed, in bytes and in number.
 const BOUNDS: Bounds = Bounds { all: 512 << 20, file: crate::advisory::MAX_FILE_SIZE, files: 500_000 };
 
@@ -56,7 +56,7 @@ pub enum FeedCheck {
 impl Feed {
     /// Returns the feeds of a URL: a file (`….tar.gz`, `….zip`, `….ndjson`, `….ndjson.zst`), a folder (`file:///`),
     /// the folder `vulns` of a bundle, or the root of public data, which has a folder per ecosystem; only those of
-    /// `wanted` become feeds.
+    /// `ecosystems` become feeds.
     #[must_use]
     pub fn of(url: &str, ecosystems: &[Ecosystem]) -> Vec<Feed> {
         let url = url.trim_end_matches('/');
@@ -78,8 +78,8 @@ impl Feed {
 
     /// Returns whether a folder belongs to a bundle.
     fn is_bundle(&self, folder: &Transport) -> bool {
-        let is_folder = self.url.rsplit('/').next() == Some(SharedFolder::Advisories.folder());
-        is_folder && folder.directory().is_some_and(|root| root.join(layout::HEAD).is_file())
+        let is_shared_folder = self.url.rsplit('/').next() == Some(SharedFolder::Advisories.folder());
+        is_shared_folder && folder.directory().is_some_and(|root| root.join(layout::HEAD).is_file())
     }
 
     /// Returns its name: its address, without user and password.
@@ -94,7 +94,7 @@ impl Feed {
 }
 
 impl Upstream {
-    /// Checks a feed. `stored` returns its last stored contents, if any; it is awaited only if public data
+    /// Checks a feed. `stored_batch` returns its last stored contents, if any; it is awaited only if public data
     /// changed, of which only the changes are fetched then.
     ///
     /// # Errors
@@ -102,22 +102,26 @@ impl Upstream {
     pub async fn advisories(
         &self,
         feed: &Feed,
-        known: Option<Validators>,
-        stored: impl Future<Output = Option<Batch>> + Send,
+        known_validators: Option<Validators>,
+        stored_batch: impl Future<Output = Option<Batch>> + Send,
     ) -> Result<FeedCheck, UpstreamError> {
         match &feed.form {
             Form::File(packing) => {
                 let (folder, file) = feed.url.rsplit_once('/').unwrap_or((&feed.url, ""));
-                file_at(&self.transport(folder)?, file, *packing, known).await
+                fetch_file(&self.transport(folder)?, file, *packing, known_validators).await
             }
             Form::Bucket(ecosystem) => {
-                bucket::check(&self.transport(&feed.url)?, *ecosystem, known, stored).await
+                bucket::check(&self.transport(&feed.url)?, *ecosystem, known_validators, stored_batch).await
             }
-            Form::Bundle(ecosystems) => bundle::check(&self.bundle_of(&feed.url)?, ecosystems, known).await,
+            Form::Bundle(ecosystems) => {
+                bundle::check(&self.bundle_of(&feed.url)?, ecosystems, known_validators).await
+            }
             Form::Folder(ecosystems) if feed.is_bundle(&self.transport(&feed.url)?) => {
-                bundle::check(&self.bundle_of(&feed.url)?, ecosystems, known).await
+                bundle::check(&self.bundle_of(&feed.url)?, ecosystems, known_validators).await
             }
-            Form::Folder(ecosystems) => folder::check(&self.transport(&feed.url)?, ecosystems, known).await,
+            Form::Folder(ecosystems) => {
+                folder::check(&self.transport(&feed.url)?, ecosystems, known_validators).await
+            }
         }
     }
 }
@@ -139,27 +143,28 @@ pub fn parse_file(file: &str, bytes: &[u8]) -> Result<Batch, String> {
 }
 
 /// Fetches one file with all its advisories.
-async fn file_at(
+async fn fetch_file(
     transport: &Transport,
     path: &str,
     packing: Packing,
-    known: Option<Validators>,
+    known_validators: Option<Validators>,
 ) -> Result<FeedCheck, UpstreamError> {
-    match transport.fetch(FileRequest { path, validators: known, limit: FETCHED }).await? {
+    match transport.fetch(FileRequest { path, validators: known_validators, limit: MAX_FETCHED_SIZE }).await?
+    {
         FileResponse::Unchanged => Ok(FeedCheck::Unchanged),
         FileResponse::Body { bytes, validators } => {
             let name = path.to_owned();
-            let unpacked = decompress::run_blocking(move || packed::unpack(packing, &name, &bytes)).await;
-            let batch = unpacked.and_then(|batch| batch.validate().map_err(|bad| bad.to_string()));
+            let result = decompress::run_blocking(move || packed::unpack(packing, &name, &bytes)).await;
+            let batch = result.and_then(|batch| batch.validate().map_err(|error| error.to_string()));
             Ok(FeedCheck::Read(
-                Box::new(batch.map_err(|reason| refused(transport, path, reason))?),
+                Box::new(batch.map_err(|reason| refusal(transport, path, reason))?),
                 validators,
             ))
         }
     }
 }
 
-fn refused(transport: &Transport, path: &str, reason: String) -> UpstreamError {
+fn refusal(transport: &Transport, path: &str, reason: String) -> UpstreamError {
     let address = transport.address();
     UpstreamError::Refused {
         url: if path.is_empty() { address } else { format!("{address}/{path}") },

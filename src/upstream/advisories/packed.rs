@@ -43,14 +43,16 @@ pub(super) fn unpack(packing: Packing, name: &str, bytes: &[u8]) -> Result<Batch
     let mut batch = Batch::default();
     match packing {
         Packing::Tar => {
-            let takes = |path: &str| Format::from_path(path).is_some();
-            decompress::tar(bytes, BOUNDS, takes, |path, bytes| take(&mut batch, &path, &bytes))
-                .map_err(|error| error.to_string())?;
+            let is_advisory = |path: &str| Format::from_path(path).is_some();
+            decompress::tar(bytes, BOUNDS, is_advisory, |path, bytes| {
+                add_if_advisory(&mut batch, &path, &bytes)
+            })
+            .map_err(|error| error.to_string())?;
         }
         Packing::Zip => zip(&mut batch, bytes).map_err(|error| match error {
             // The hints in the error concern packages, and do not apply here.
-            ArchiveError::InvalidZip { offset, what } => {
-                format!("it is not a valid zip file at byte {offset}: {what}")
+            ArchiveError::InvalidZip { offset, defect } => {
+                format!("it is not a valid zip file at byte {offset}: {defect}")
             }
             other => other.to_string(),
         })?,
@@ -61,7 +63,7 @@ pub(super) fn unpack(packing: Packing, name: &str, bytes: &[u8]) -> Result<Batch
 }
 
 /// Parses a file if its name is that of an advisory.
-pub(super) fn take(batch: &mut Batch, path: &str, bytes: &[u8]) {
+pub(super) fn add_if_advisory(batch: &mut Batch, path: &str, bytes: &[u8]) {
     if let Some(format) = Format::from_path(path) {
         batch.add_file(path, format, bytes);
     }
@@ -78,7 +80,7 @@ fn zip(batch: &mut Batch, bytes: &[u8]) -> Result<(), ArchiveError> {
                 format!("it has {} bytes, more than the limit of {}", member.size, BOUNDS.file),
             );
         } else {
-            take(batch, &member.name, &member.read(&mut file, BOUNDS.file)?);
+            add_if_advisory(batch, &member.name, &member.read(&mut file, BOUNDS.file)?);
         }
     }
     Ok(())

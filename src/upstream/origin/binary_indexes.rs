@@ -17,7 +17,7 @@ pub struct Index {
     /// Its folder, relative to the address.
     pub folder: String,
     /// Which of its records are binaries.
-    pub which: RecordFilter,
+    pub record_filter: RecordFilter,
 }
 
 /// The indexes of one list of binaries, in the order of addresses.
@@ -34,7 +34,7 @@ pub struct BinaryList {
 pub fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<BinaryList>, Vec<String>) {
     let (mut lists, mut errors): (Vec<BinaryList>, Vec<String>) = (Vec::new(), Vec::new());
     for (url, BinaryUrl { style, .. }) in urls.iter().enumerate() {
-        let found = match style {
+        let indexes = match style {
             BinaryStyle::Mirror => mirror(url, platforms),
             BinaryStyle::Linux { distribution, arch, r } => {
                 let parts = (distribution.as_deref(), arch.as_deref(), r.as_deref());
@@ -46,7 +46,7 @@ pub fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<BinaryList>, Vec
             // Such a server has no index; binaries are discovered by request.
             BinaryStyle::Negotiated { .. } => Vec::new(),
         };
-        for index in found {
+        for index in indexes {
             let label = index.platform.label();
             match lists.iter_mut().find(|list| list.label == label) {
                 Some(list) => list.indexes.push(index),
@@ -63,9 +63,9 @@ fn minors(platforms: &Platforms) -> impl Iterator<Item = RMinor> {
 
 /// Returns the indexes for Windows and macOS of a CRAN mirror.
 fn mirror(url: usize, platforms: &Platforms) -> Vec<Index> {
-    let mut found = Vec::new();
+    let mut indexes = Vec::new();
     let mut add = |platform: Platform, tree: &Tree| {
-        found.push(Index { url, platform, folder: tree.contrib_dir(), which: RecordFilter::All });
+        indexes.push(Index { url, platform, folder: tree.contrib_dir(), record_filter: RecordFilter::All });
     };
     for r in minors(platforms) {
         add(Platform { r, target: Target::Windows, arch: Arch::X86_64 }, &Tree::Windows { r });
@@ -81,7 +81,7 @@ fn mirror(url: usize, platforms: &Platforms) -> Vec<Index> {
             }
         }
     }
-    found
+    indexes
 }
 
 /// Returns the indexes below `bin/linux`; an absent part stands for all values.
@@ -92,10 +92,10 @@ fn linux(
 ) -> Result<Vec<Index>, String> {
     let distributions: Vec<(&str, &Distribution)> = match distribution {
         Some(name) => {
-            let found = platforms.linux(name).ok_or_else(|| {
+            let distribution = platforms.linux(name).ok_or_else(|| {
                 format!("CRAN.BinaryURL names the distribution '{name}', which this server does not know")
             })?;
-            vec![(name, found)]
+            vec![(name, distribution)]
         }
         None => {
             let is_listed = |d: &&Distribution| d.os == Os::Linux && d.alias.is_none() && !d.is_hidden;
@@ -106,42 +106,42 @@ fn linux(
         Some(r) => RMinor::parse(r).into_iter().collect(),
         None => minors(platforms).collect(),
     };
-    let mut found = Vec::new();
+    let mut indexes = Vec::new();
     for (name, distribution) in distributions {
-        let supported = distribution.architectures.iter().filter_map(|supported| Arch::parse(supported));
+        let supported = distribution.architectures.iter().filter_map(|name| Arch::parse(name));
         let requested = arch.and_then(Arch::parse);
         let archs: Vec<Arch> =
-            supported.filter(|supported| requested.is_none_or(|requested| requested == *supported)).collect();
+            supported.filter(|arch| requested.is_none_or(|requested| requested == *arch)).collect();
         if let (Some(requested), []) = (arch, archs.as_slice()) {
-            let has = distribution.architectures.join(" and ");
-            return Err(format!("CRAN.BinaryURL requests {name} on {requested}, and {name} has {has}"));
+            let names = distribution.architectures.join(" and ");
+            return Err(format!("CRAN.BinaryURL requests {name} on {requested}, and {name} has {names}"));
         }
-        for arch_of in archs {
+        for index_arch in archs {
             // R-universe and Linux itself use aarch64.
-            let usual = if arch_of == Arch::Arm64 { "aarch64" } else { arch_of.as_str() };
-            let arch_name = arch.unwrap_or(usual);
+            let default_name = if index_arch == Arch::Arm64 { "aarch64" } else { index_arch.as_str() };
+            let arch_name = arch.unwrap_or(default_name);
             for r in &minors {
-                found.push(Index {
+                indexes.push(Index {
                     url,
                     platform: Platform {
                         r: *r,
                         target: Target::Linux(distribution.name.clone()),
-                        arch: arch_of,
+                        arch: index_arch,
                     },
                     folder: format!("bin/linux/{name}-{arch_name}/{r}/src/contrib"),
-                    which: RecordFilter::Built,
+                    record_filter: RecordFilter::Built,
                 });
             }
         }
     }
-    Ok(found)
+    Ok(indexes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(values: &[&str]) -> (Vec<(String, Vec<String>)>, Vec<String>) {
+    fn lists_of(values: &[&str]) -> (Vec<(String, Vec<String>)>, Vec<String>) {
         let lines: String = values.iter().map(|value| format!("BinaryURL = {value}\n")).collect();
         let text = format!("[Platforms]\nRVersion = 4.6\nRVersion = 4.1\n[CRAN]\n{lines}");
         let config = crate::config::parse("f", text.as_bytes(), []).expect("valid").config;
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_mirror_has_trees_of_windows_and_macos_for_the_versions_of_the_table() {
-        let (lists, errors) = of(&["https://cran.example"]);
+        let (lists, errors) = lists_of(&["https://cran.example"]);
         assert_eq!(
             lists,
             [
@@ -185,10 +185,10 @@ mod tests {
     #[test]
     fn an_address_of_linux_binaries_is_one_index_or_all_of_them() {
         let one = "https://h/bin/linux/noble-x86_64/4.5";
-        let (lists, _) = of(&[one, "https://other/bin/linux/noble-x86_64/4.5"]);
+        let (lists, _) = lists_of(&[one, "https://other/bin/linux/noble-x86_64/4.5"]);
         let folder = "4.5-noble bin/linux/noble-x86_64/4.5/src/contrib";
         assert_eq!(lists, [list("4.5-noble", &[folder, folder])]);
-        let (all, _) = of(&["https://h/bin/linux/{distribution}-{arch}/{r}"]);
+        let (all, _) = lists_of(&["https://h/bin/linux/{distribution}-{arch}/{r}"]);
         assert!(all.contains(&list(
             "4.6-noble",
             &[
@@ -197,12 +197,12 @@ mod tests {
             ]
         )));
         assert!(all.iter().all(|(label, _)| !label.ends_with("-xenial")), "hidden ones are named by hand");
-        assert_eq!(of(&["https://h/__linux__/{distribution}/latest"]).0, []);
+        assert_eq!(lists_of(&["https://h/__linux__/{distribution}/latest"]).0, []);
     }
 
     #[test]
     fn unknown_distributions_and_processors_are_reported() {
-        let rejections = |value| of(&[value]).1.join(" ");
+        let rejections = |value| lists_of(&[value]).1.join(" ");
         assert!(rejections("https://h/bin/linux/nobel-x86_64/4.5").contains("the distribution 'nobel'"));
         assert!(rejections("https://h/bin/linux/jammy-aarch64/4.5").contains("jammy has x86_64"));
     }

@@ -1,7 +1,7 @@
 //! Reads bundles, in a directory or over HTTP: heads, segments, READMEs and shared data, each verified before use.
 //! `docs/bundle.md` is the specification; `crate::bundle` defines the contents of the files.
 //!
-//! A server compares the serial of [`Bundle::head`] with the last one it applied. If it is newer, [`Verified::since`]
+//! A server compares the serial of [`Bundle::head`] with the last one it applied. If it is newer, [`VerifiedHead::since`]
 //! lists the segments to apply, which [`Bundle::segment`] reads. All of them are read before the first is applied: a
 //! bundle that is being copied lacks files, and must change nothing ([`BundleError::is_partial`]). Package files may
 //! arrive even later; [`Product::object`] returns their paths.
@@ -19,13 +19,13 @@ use crate::upstream::transport::Transport;
 use crate::upstream::transport::file::{FileRequest, FileResponse, Validators};
 
 /// Size limit of a head, in bytes.
-const HEAD_LIMIT: u64 = 16 << 20;
+const MAX_HEAD_SIZE: u64 = 16 << 20;
 /// Size limit of a packed segment or file of READMEs, in bytes.
-const PACKED_LIMIT: u64 = 512 << 20;
+const MAX_COMPRESSED_SIZE: u64 = 512 << 20;
 /// Maximum number of chained incremental bundles.
-const BASES: usize = 100;
+const MAX_BASES: usize = 100;
 /// Number of days from the one that an incremental bundle names on which its base is searched.
-const DAYS: usize = 400;
+const MAX_BASE_DAYS: usize = 400;
 
 /// An error in reading a bundle.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ pub enum BundleError {
     },
     /// A file differs from what was written.
     #[error(
-        "{address}/{file}: {broken}; copy it again, or run rspm-offline-downloader again where it was made"
+        "{address}/{file}: {damage}; copy it again, or run rspm-offline-downloader again where it was made"
     )]
     Broken {
         /// Address of the bundle.
@@ -60,7 +60,7 @@ pub enum BundleError {
         /// The file.
         file: String,
         /// The kind of damage.
-        broken: FormatError,
+        damage: FormatError,
     },
     /// An incremental bundle without its base.
     #[error(
@@ -94,7 +94,7 @@ impl BundleError {
 pub(super) type UnpackedText<'a> = &'a mut dyn std::io::BufRead;
 
 /// Reads the text to its end.
-fn whole(text: UnpackedText<'_>) -> Result<Vec<u8>, FormatError> {
+fn read_text(text: UnpackedText<'_>) -> Result<Vec<u8>, FormatError> {
     let mut bytes = Vec::new();
     text.read_to_end(&mut bytes).map_err(segment::format_error)?;
     Ok(bytes)
@@ -123,7 +123,7 @@ pub(super) enum HeadCheck {
     /// Unchanged since the given validators.
     Unchanged,
     /// The head, and its validators; none for an incremental bundle.
-    Read { verified: Box<VerifiedHead>, validators: Option<Validators> },
+    Read { verified_head: Box<VerifiedHead>, validators: Option<Validators> },
 }
 
 /// The result of checking shared data.
@@ -166,11 +166,11 @@ impl Bundle {
     /// The bundle cannot be read.
     pub async fn has(&self, product: &Product) -> Result<bool, BundleError> {
         let Some((file, _)) = product.marker() else {
-            return Ok(self.get(&product.head_path(), HEAD_LIMIT).await?.is_some());
+            return Ok(self.get(&product.head_path(), MAX_HEAD_SIZE).await?.is_some());
         };
         // A web server may answer every path with a page.
-        let found = self.get(file, HEAD_LIMIT).await?;
-        Ok(found.is_some_and(|text| text.trim_ascii().iter().all(u8::is_ascii_digit) && text.len() < 8))
+        let text = self.get(file, MAX_HEAD_SIZE).await?;
+        Ok(text.is_some_and(|text| text.trim_ascii().iter().all(u8::is_ascii_digit) && text.len() < 8))
     }
 
     /// Returns the head of a product, joined with its bases; a missing base is an error.
@@ -185,10 +185,10 @@ impl Bundle {
     pub(super) fn require_bases(
         &self,
         product: &Product,
-        verified: VerifiedHead,
+        verified_head: VerifiedHead,
     ) -> Result<VerifiedHead, BundleError> {
-        match verified.missing {
-            None => Ok(verified),
+        match verified_head.missing {
+            None => Ok(verified_head),
             Some(IncrementalBase { snapshot }) => Err(BundleError::NoBase {
                 address: self.address(),
                 product: product.to_string(),
@@ -204,7 +204,7 @@ impl Bundle {
     /// As [`Bundle::head`].
     pub async fn head_or_incremental(&self, product: &Product) -> Result<VerifiedHead, BundleError> {
         match self.check_head(product, None).await? {
-            HeadCheck::Read { verified, .. } => Ok(*verified),
+            HeadCheck::Read { verified_head, .. } => Ok(*verified_head),
             // The request was unconditional.
             HeadCheck::Unchanged => Err(self.absent(product)),
         }
@@ -217,28 +217,28 @@ impl Bundle {
     pub(super) async fn check_head(
         &self,
         product: &Product,
-        known: Option<Validators>,
+        known_validators: Option<Validators>,
     ) -> Result<HeadCheck, BundleError> {
         let file = product.head_path();
-        let fetch = FileRequest { path: &file, validators: known, limit: HEAD_LIMIT };
-        let (bytes, validators) = match self.files.fetch(fetch).await {
+        let request = FileRequest { path: &file, validators: known_validators, limit: MAX_HEAD_SIZE };
+        let (bytes, validators) = match self.files.fetch(request).await {
             Ok(FileResponse::Body { bytes, validators }) => (bytes, validators),
             Ok(FileResponse::Unchanged) => return Ok(HeadCheck::Unchanged),
             Err(UpstreamError::Missing(_)) => return Err(self.absent(product)),
             Err(error) => return Err(error.into()),
         };
         let mut newest = self.read(&file, Head::read(&bytes, product))?;
-        let (mut before, mut missing) = (newest.clone(), None);
+        let (mut oldest, mut missing) = (newest.clone(), None);
         // The bases of an incremental bundle are separate files, which may change without it.
         let validators = newest.base.is_none().then_some(validators);
-        for _ in 0..BASES {
-            let Some(base) = before.base.clone() else { break };
-            match self.base(product, &base, &before).await? {
-                Some(found) => {
+        for _ in 0..MAX_BASES {
+            let Some(base) = oldest.base.clone() else { break };
+            match self.base(product, &base, &oldest).await? {
+                Some(base_head) => {
                     let serial = newest.segments.first().map_or(u64::MAX, |first| first.serial);
-                    let older = found.segments.iter().filter(|segment| segment.serial < serial).cloned();
+                    let older = base_head.segments.iter().filter(|segment| segment.serial < serial).cloned();
                     newest.segments = older.chain(newest.segments).collect();
-                    before = found;
+                    oldest = base_head;
                 }
                 None => {
                     missing = Some(base);
@@ -246,9 +246,9 @@ impl Bundle {
                 }
             }
         }
-        newest.base.clone_from(&before.base);
+        newest.base.clone_from(&oldest.base);
         newest.chain = Head::chain_of(&newest.segments);
-        Ok(HeadCheck::Read { verified: Box::new(VerifiedHead { head: newest, missing }), validators })
+        Ok(HeadCheck::Read { verified_head: Box::new(VerifiedHead { head: newest, missing }), validators })
     }
 
     fn absent(&self, product: &Product) -> BundleError {
@@ -264,22 +264,23 @@ impl Bundle {
         incremental: &Head,
     ) -> Result<Option<Head>, BundleError> {
         let serial = incremental.segments.first().map_or(0, |first| first.serial);
-        let (mut found, mut day) = (None, base.snapshot);
-        for _ in 0..DAYS {
+        let (mut newest_base, mut day) = (None, base.snapshot);
+        for _ in 0..MAX_BASE_DAYS {
             if day > incremental.snapshot {
                 break;
             }
             for file in [false, true].map(|is_incremental| product.dated_head_path(day, is_incremental)) {
-                let Some(bytes) = self.get(&file, HEAD_LIMIT).await? else { continue };
+                let Some(bytes) = self.get(&file, MAX_HEAD_SIZE).await? else { continue };
                 let head = self.read(&file, Head::read(&bytes, product))?;
-                let newer = found.as_ref().is_none_or(|found: &Head| found.serial < head.serial);
-                if head.serial < serial && newer {
-                    found = Some(head);
+                let is_newer =
+                    newest_base.as_ref().is_none_or(|newest_base: &Head| newest_base.serial < head.serial);
+                if head.serial < serial && is_newer {
+                    newest_base = Some(head);
                 }
             }
             day = day.end().day();
         }
-        Ok(found)
+        Ok(newest_base)
     }
 
     /// Returns the records of a segment, in order.
@@ -289,25 +290,26 @@ impl Bundle {
     pub async fn segment(&self, product: &Product, segment: &SegmentRef) -> Result<Vec<Record>, BundleError> {
         let (product, serial) = (product.clone(), segment.serial);
         let path = product.path(&segment.file.path);
-        self.read_packed(&path, &segment.file, move |text| segment::records(text, &product, serial)).await
+        self.read_compressed(&path, &segment.file, move |text| segment::records(text, &product, serial)).await
     }
 
-    /// Passes the records of a segment to `take`, one by one, on a blocking thread; returns `into`.
+    /// Passes the records of a segment to `add`, one by one, on a blocking thread; returns the accumulator.
     ///
     /// # Errors
-    /// As [`Bundle::segment`]; an error of `take` counts as damage.
-    pub(super) async fn gather<T: Send + 'static>(
+    /// As [`Bundle::segment`]; an error of `add` counts as damage.
+    pub(super) async fn fold_records<T: Send + 'static>(
         &self,
         product: &Product,
         segment: &SegmentRef,
-        mut into: T,
-        take: fn(&mut T, Record) -> Result<(), String>,
+        mut accumulator: T,
+        add: fn(&mut T, Record) -> Result<(), String>,
     ) -> Result<T, BundleError> {
-        let (of, serial) = (product.clone(), segment.serial);
+        let (owned_product, serial) = (product.clone(), segment.serial);
         let parse = move |text: UnpackedText<'_>| {
-            segment::for_each_record(text, &of, serial, |record| take(&mut into, record)).map(|()| into)
+            segment::for_each_record(text, &owned_product, serial, |record| add(&mut accumulator, record))
+                .map(|()| accumulator)
         };
-        self.read_packed(&product.path(&segment.file.path), &segment.file, parse).await
+        self.read_compressed(&product.path(&segment.file.path), &segment.file, parse).await
     }
 
     /// Returns the READMEs of a segment.
@@ -319,8 +321,11 @@ impl Bundle {
         product: &Product,
         segment: &SegmentRef,
     ) -> Result<Vec<ReadmeText>, BundleError> {
-        let Some(packed) = &segment.readmes else { return Ok(Vec::new()) };
-        self.read_packed(&product.path(&packed.path), packed, |text| segment::readmes(text)).await
+        let Some(compressed_file) = &segment.readmes else { return Ok(Vec::new()) };
+        self.read_compressed(&product.path(&compressed_file.path), compressed_file, |text| {
+            segment::readmes(text)
+        })
+        .await
     }
 
     /// Returns the head of shared data; `None` if the bundle does not have it.
@@ -329,7 +334,7 @@ impl Bundle {
     /// The head is damaged.
     pub async fn shared_head(&self, shared: SharedFolder) -> Result<Option<SharedHead>, BundleError> {
         let file = format!("{}/{}", shared.folder(), layout::HEAD);
-        match self.get(&file, HEAD_LIMIT).await? {
+        match self.get(&file, MAX_HEAD_SIZE).await? {
             None => Ok(None),
             Some(bytes) => self.read(&file, SharedHead::read(&bytes, shared)).map(Some),
         }
@@ -343,16 +348,16 @@ impl Bundle {
         &self,
         shared: SharedFolder,
         names: impl IntoIterator<Item = &'a str>,
-        known: Option<&Validators>,
+        known_validators: Option<&Validators>,
     ) -> Result<SharedCheck, BundleError> {
         let Some(head) = self.shared_head(shared).await? else { return Ok(SharedCheck::Absent) };
         let files: Vec<CompressedFile> =
             names.into_iter().filter_map(|name| head.files.get(name)).cloned().collect();
         // Files are named by digest: equal digests mean equal data.
-        let digests: Vec<String> = files.iter().map(|packed| packed.sha256.to_string()).collect();
+        let digests: Vec<String> = files.iter().map(|file| file.sha256.to_string()).collect();
         let validators = Validators { etag: Some(digests.join(" ")), modified: None };
-        let unchanged = known == Some(&validators);
-        Ok(if unchanged { SharedCheck::Unchanged } else { SharedCheck::Changed(files, validators) })
+        let is_unchanged = known_validators == Some(&validators);
+        Ok(if is_unchanged { SharedCheck::Unchanged } else { SharedCheck::Changed(files, validators) })
     }
 
     /// Returns an unpacked file of shared data.
@@ -362,9 +367,14 @@ impl Bundle {
     pub async fn shared_file(
         &self,
         shared: SharedFolder,
-        packed: &CompressedFile,
+        compressed_file: &CompressedFile,
     ) -> Result<Vec<u8>, BundleError> {
-        self.read_packed(&format!("{}/{}", shared.folder(), packed.path), packed, whole).await
+        self.read_compressed(
+            &format!("{}/{}", shared.folder(), compressed_file.path),
+            compressed_file,
+            read_text,
+        )
+        .await
     }
 
     /// Returns the Bioconductor versions; `None` if the bundle was made without them.
@@ -372,33 +382,33 @@ impl Bundle {
     /// # Errors
     /// The file is damaged.
     pub async fn bioconductor(&self) -> Result<Option<BioconductorConfig>, BundleError> {
-        match self.get(layout::BIOCONDUCTOR_CONFIG, HEAD_LIMIT).await? {
+        match self.get(layout::BIOCONDUCTOR_CONFIG, MAX_HEAD_SIZE).await? {
             None => Ok(None),
             Some(bytes) => self.read(layout::BIOCONDUCTOR_CONFIG, seal::open(&bytes)).map(Some),
         }
     }
 
-    pub(super) async fn read_packed<T: Send + 'static>(
+    pub(super) async fn read_compressed<T: Send + 'static>(
         &self,
         path: &str,
-        packed: &CompressedFile,
+        compressed_file: &CompressedFile,
         parse: impl FnOnce(UnpackedText<'_>) -> Result<T, FormatError> + Send + 'static,
     ) -> Result<T, BundleError> {
-        let Some(bytes) = self.get(path, PACKED_LIMIT).await? else {
+        let Some(bytes) = self.get(path, MAX_COMPRESSED_SIZE).await? else {
             return Err(BundleError::Missing { address: self.address(), file: path.to_owned() });
         };
-        let packed = packed.clone();
-        let work = move || parse(&mut segment::unpack_reader(&bytes, &packed)?);
-        let done = tokio::task::spawn_blocking(work).await;
+        let compressed_file = compressed_file.clone();
+        let work = move || parse(&mut segment::unpack_reader(&bytes, &compressed_file)?);
+        let result = tokio::task::spawn_blocking(work).await;
         self.read(
             path,
-            done.unwrap_or_else(|_| Err(FormatError::Damaged("reading was cancelled".to_owned()))),
+            result.unwrap_or_else(|_| Err(FormatError::Damaged("reading was cancelled".to_owned()))),
         )
     }
 
-    fn read<T>(&self, file: &str, read: Result<T, FormatError>) -> Result<T, BundleError> {
+    fn read<T>(&self, file: &str, result: Result<T, FormatError>) -> Result<T, BundleError> {
         let address = self.address();
-        read.map_err(|broken| BundleError::Broken { address, file: file.to_owned(), broken })
+        result.map_err(|damage| BundleError::Broken { address, file: file.to_owned(), damage })
     }
 
     async fn get(&self, path: &str, limit: u64) -> Result<Option<Bytes>, BundleError> {

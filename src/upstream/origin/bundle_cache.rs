@@ -14,7 +14,7 @@ use crate::model::digest::Sha256;
 use crate::upstream::transport::file::Validators;
 
 /// Maximum number of cached heads; those of a CRAN with years of segments take some megabytes.
-const HEADS: usize = 64;
+const MAX_HEADS: usize = 64;
 
 /// A product and the address of its bundle.
 pub(super) type Key = (String, Product);
@@ -33,7 +33,7 @@ pub(super) struct Contents {
 pub(super) type Slot = Arc<tokio::sync::Mutex<Weak<Contents>>>;
 
 /// Maximum number of cached README directories; that of CRAN takes some megabytes.
-const DIRECTORIES: usize = 32;
+const MAX_DIRECTORIES: usize = 32;
 
 /// As [`Slot`], for a README directory.
 type ReadmeSlot = Arc<tokio::sync::Mutex<Arc<Directory>>>;
@@ -44,13 +44,13 @@ pub(in crate::upstream) struct BundleCache {
     products: Mutex<HashMap<Key, Slot>>,
     directories: Cache<Key, ReadmeSlot>,
     /// HTTP addresses that are known to be bundles.
-    remote: Mutex<HashSet<String>>,
+    http_bundles: Mutex<HashSet<String>>,
 }
 
 impl Default for BundleCache {
     fn default() -> BundleCache {
-        let (heads, directories) = (Cache::new(HEADS), Cache::new(DIRECTORIES));
-        BundleCache { heads, products: Mutex::default(), directories, remote: Mutex::default() }
+        let (heads, directories) = (Cache::new(MAX_HEADS), Cache::new(MAX_DIRECTORIES));
+        BundleCache { heads, products: Mutex::default(), directories, http_bundles: Mutex::default() }
     }
 }
 
@@ -64,31 +64,31 @@ impl BundleCache {
         let key = (bundle.address(), product.clone());
         let cached = self.heads.get(&key);
         match (bundle.check_head(product, cached.as_ref().map(|head| head.0.clone())).await?, cached) {
-            (HeadCheck::Unchanged, Some((_, verified))) => Ok(verified),
-            // A server does not answer so to an unconditional request.
+            (HeadCheck::Unchanged, Some((_, verified_head))) => Ok(verified_head),
+            // A server does not send this response to an unconditional request.
             (HeadCheck::Unchanged, None) => bundle.head(product).await.map(Arc::new),
-            (HeadCheck::Read { verified, validators }, _) => {
-                let verified = Arc::new(bundle.require_bases(product, *verified)?);
+            (HeadCheck::Read { verified_head, validators }, _) => {
+                let verified_head = Arc::new(bundle.require_bases(product, *verified_head)?);
                 match validators {
-                    Some(validators) => self.heads.insert(key, (validators, Arc::clone(&verified))),
+                    Some(validators) => self.heads.insert(key, (validators, Arc::clone(&verified_head))),
                     None => drop(self.heads.remove(&key)),
                 }
-                Ok(verified)
+                Ok(verified_head)
             }
         }
     }
 
     /// Returns whether an HTTP address is known to be a bundle.
     pub(super) fn is_bundle(&self, address: &str) -> bool {
-        self.remote.lock().contains(address)
+        self.http_bundles.lock().contains(address)
     }
 
     /// Records the result of a probe.
     pub(super) fn record_probe(&self, address: &str, is_bundle: bool) {
-        let mut remote = self.remote.lock();
+        let mut http_bundles = self.http_bundles.lock();
         if !is_bundle {
-            remote.remove(address);
-        } else if remote.insert(address.to_owned()) {
+            http_bundles.remove(address);
+        } else if http_bundles.insert(address.to_owned()) {
             tracing::info!(target: "upstream", "{address} is a bundle");
         }
     }
@@ -100,8 +100,8 @@ impl BundleCache {
             return Arc::clone(slot);
         }
         // Slots without users are removed.
-        let in_use = |slot: &Slot| slot.try_lock().map_or(true, |entry| entry.strong_count() > 0);
-        products.retain(|_, slot| in_use(slot));
+        let is_in_use = |slot: &Slot| slot.try_lock().map_or(true, |entry| entry.strong_count() > 0);
+        products.retain(|_, slot| is_in_use(slot));
         Arc::clone(products.entry(key.clone()).or_default())
     }
 
@@ -112,17 +112,17 @@ impl BundleCache {
         product: &Product,
         file: Sha256,
     ) -> Result<Option<String>, BundleError> {
-        let verified = self.head(bundle, product).await?;
+        let verified_head = self.head(bundle, product).await?;
         let key = (bundle.address(), product.clone());
-        let shelf =
+        let slot =
             self.directories.get_or_insert_with(&key, || Ok::<_, BundleError>(ReadmeSlot::default()))?;
         let directory = {
-            let mut cached = shelf.lock().await;
-            if !cached.is_current(&verified.head) {
-                *cached = Arc::new(cached.update(bundle, product, &verified).await?);
+            let mut cached = slot.lock().await;
+            if !cached.is_current(&verified_head.head) {
+                *cached = Arc::new(cached.update(bundle, product, &verified_head).await?);
             }
             Arc::clone(&cached)
         };
-        directory.read(bundle, product, &verified.head, file).await
+        directory.read(bundle, product, &verified_head.head, file).await
     }
 }

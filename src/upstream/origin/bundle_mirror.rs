@@ -44,7 +44,7 @@ fn resolve_path(path: &str) -> Option<(Product, &str, &str)> {
     }
     if let Some(rest) = path.strip_prefix("bin/") {
         let (folder, file) = rest.rsplit_once('/')?;
-        return Some((Product::Binaries(tag(folder)?), "", file));
+        return Some((Product::Binaries(platform_tag(folder)?), "", file));
     }
     let (version, rest) = path.strip_prefix("packages/")?.split_once('/')?;
     let (folder, rest) = rest.split_once("/src/contrib/")?;
@@ -53,7 +53,7 @@ fn resolve_path(path: &str) -> Option<(Product, &str, &str)> {
 
 /// Returns the platform of a folder below `bin/`: `linux/noble-x86_64/4.5/src/contrib`, `windows/contrib/4.5`,
 /// `macosx/big-sur-arm64/contrib/4.5`.
-fn tag(folder: &str) -> Option<String> {
+fn platform_tag(folder: &str) -> Option<String> {
     let parts: Vec<&str> = folder.split('/').collect();
     let (target, arch, r) = match parts[..] {
         ["linux", name, r, "src", "contrib"] => {
@@ -70,10 +70,10 @@ fn tag(folder: &str) -> Option<String> {
 }
 
 impl BundleMirror {
-    /// The bundle with these files; `within` is a folder of the mirror, or empty.
-    pub(super) fn new(files: Transport, within: &str, cache: Arc<BundleCache>) -> BundleMirror {
+    /// The bundle with these files; `folder` is a folder of the mirror, or empty.
+    pub(super) fn new(files: Transport, folder: &str, cache: Arc<BundleCache>) -> BundleMirror {
         let prefix =
-            if within.is_empty() { String::new() } else { format!("{}/", within.trim_end_matches('/')) };
+            if folder.is_empty() { String::new() } else { format!("{}/", folder.trim_end_matches('/')) };
         BundleMirror { bundle: Bundle::at(files), prefix, cache, last_read: Mutex::default() }
     }
 
@@ -94,13 +94,13 @@ impl BundleMirror {
             products.push(Product::Cran);
         }
         if let Some(root) = self.files().directory().map(Path::to_owned) {
-            let listed = tokio::task::spawn_blocking(move || versions(&root)).await;
-            products.extend(listed.unwrap_or_default());
+            let result = tokio::task::spawn_blocking(move || versions(&root)).await;
+            products.extend(result.unwrap_or_default());
         }
         let mut heads = Vec::with_capacity(products.len());
         for product in products {
             let head = self.cache.head(&self.bundle, &product).await;
-            heads.push((product, head.map(|verified| verified.head.clone())));
+            heads.push((product, head.map(|verified_head| verified_head.head.clone())));
         }
         heads
     }
@@ -124,10 +124,10 @@ impl BundleMirror {
 
     /// Returns the head of a product. A missing version of Bioconductor is reported as a missing file, as on a mirror.
     async fn head(&self, product: &Product) -> Result<Arc<VerifiedHead>, UpstreamError> {
-        let lacking =
+        let missing =
             || UpstreamError::Missing(format!("{}/{}", self.files().address(), product.head_path()));
         self.cache.head(&self.bundle, product).await.map_err(|error| match (product, error) {
-            (Product::Bioconductor(_) | Product::Binaries(_), BundleError::Absent { .. }) => lacking(),
+            (Product::Bioconductor(_) | Product::Binaries(_), BundleError::Absent { .. }) => missing(),
             (_, error) => upstream_error(error),
         })
     }
@@ -145,17 +145,17 @@ impl BundleMirror {
     async fn contents(
         &self,
         product: &Product,
-        verified: &VerifiedHead,
+        verified_head: &VerifiedHead,
     ) -> Result<Arc<Contents>, UpstreamError> {
-        let chain = verified.head.chain;
+        let chain = verified_head.head.chain;
         let slot = self.cache.slot(&(self.files().address(), product.clone()));
         let mut cached = slot.lock().await;
         let contents = match cached.upgrade().filter(|cached| cached.chain == chain) {
             Some(contents) => contents,
             None => {
-                let gathered = ProductBuilder::new(product.clone());
-                let gathered = self.gather(product, verified, gathered, ProductBuilder::take).await?;
-                let folders = self.run_blocking(product, move || gathered.into_folders()).await?;
+                let builder = ProductBuilder::new(product.clone());
+                let builder = self.fold_records(product, verified_head, builder, ProductBuilder::add).await?;
+                let folders = self.run_blocking(product, move || builder.into_folders()).await?;
                 Arc::new(Contents { chain, folders })
             }
         };
@@ -167,74 +167,76 @@ impl BundleMirror {
     /// Returns the DESCRIPTIONs of listed packages of CRAN in the form of its mirrors.
     async fn database(&self) -> Result<Bytes, UpstreamError> {
         let product = Product::Cran;
-        let verified = self.head(&product).await?;
-        let contents = self.contents(&product, &verified).await?;
+        let verified_head = self.head(&product).await?;
+        let contents = self.contents(&product, &verified_head).await?;
         let view = contents.folders.get("").cloned().unwrap_or_default();
-        let database = self.gather(&product, &verified, Database::of(&view), Database::take).await?;
+        let database =
+            self.fold_records(&product, &verified_head, Database::of(&view), Database::add).await?;
         self.run_blocking(&product, move || database.bytes()).await
     }
 
-    /// Passes the records of a product to `take`, segment by segment.
-    async fn gather<T: Send + 'static>(
+    /// Passes the records of a product to `add`, segment by segment; returns the accumulator.
+    async fn fold_records<T: Send + 'static>(
         &self,
         product: &Product,
-        verified: &VerifiedHead,
-        mut into: T,
-        take: fn(&mut T, crate::bundle::Record) -> Result<(), String>,
+        verified_head: &VerifiedHead,
+        mut accumulator: T,
+        add: fn(&mut T, crate::bundle::Record) -> Result<(), String>,
     ) -> Result<T, UpstreamError> {
-        for segment in verified.since(0) {
-            into = self.bundle.gather(product, segment, into, take).await.map_err(upstream_error)?;
+        for segment in verified_head.since(0) {
+            accumulator =
+                self.bundle.fold_records(product, segment, accumulator, add).await.map_err(upstream_error)?;
         }
-        Ok(into)
+        Ok(accumulator)
     }
 
-    /// Runs `make` on a blocking thread: for all of CRAN it takes seconds of CPU.
+    /// Runs `work` on a blocking thread: for all of CRAN it takes seconds of CPU.
     async fn run_blocking<T: Send + 'static>(
         &self,
         product: &Product,
-        make: impl FnOnce() -> Result<T, String> + Send + 'static,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
     ) -> Result<T, UpstreamError> {
         let url = || format!("{}/{}", self.files().address(), product.head_path());
-        decompress::run_blocking(make).await.map_err(|reason| UpstreamError::Refused { url: url(), reason })
+        decompress::run_blocking(work).await.map_err(|reason| UpstreamError::Refused { url: url(), reason })
     }
 
     /// Returns a metadata file of the mirror whole, unless it is unchanged.
-    pub(super) async fn fetch(&self, fetch: &FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
-        let missing = || UpstreamError::Missing(format!("{}/{}", self.address(), fetch.path));
-        let whole = format!("{}{}", self.prefix, fetch.path);
-        if whole == CONFIG {
+    pub(super) async fn fetch(&self, request: &FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
+        let missing = || UpstreamError::Missing(format!("{}/{}", self.address(), request.path));
+        let full_path = format!("{}{}", self.prefix, request.path);
+        if full_path == CONFIG {
             let config = self.bundle.bioconductor().await.map_err(upstream_error)?.ok_or_else(missing)?;
             let (bytes, validators) = (config.config_yaml.into(), Validators::default());
             return Ok(FileResponse::Body { bytes, validators });
         }
-        if whole == DATABASE {
+        if full_path == DATABASE {
             let (bytes, validators) = (self.database().await?, Validators::default());
             return Ok(FileResponse::Body { bytes, validators });
         }
         // Paths of the bundle itself are passed through.
-        let Some((product, folder, path)) = resolve_path(&whole) else {
-            return self.files().fetch(FileRequest { path: &whole, ..fetch.clone() }).await;
+        let Some((product, folder, path)) = resolve_path(&full_path) else {
+            return self.files().fetch(FileRequest { path: &full_path, ..request.clone() }).await;
         };
-        let small = MetaFile::parse(path).ok_or_else(missing)?;
-        let verified = self.head(&product).await?;
-        let etag = validator(verified.head.chain);
-        if fetch.validators.as_ref().and_then(|known| known.etag.as_ref()) == Some(&etag) {
+        let meta_file = MetaFile::parse(path).ok_or_else(missing)?;
+        let verified_head = self.head(&product).await?;
+        let etag = validator(verified_head.head.chain);
+        if request.validators.as_ref().and_then(|known| known.etag.as_ref()) == Some(&etag) {
             return Ok(FileResponse::Unchanged);
         }
-        let contents = self.contents(&product, &verified).await?;
+        let contents = self.contents(&product, &verified_head).await?;
         let view = Arc::clone(contents.folders.get(folder).ok_or_else(missing)?);
-        let bytes = self.run_blocking(&product, move || view.meta_file(small)).await?;
-        if bytes.len() as u64 > fetch.limit {
-            let reason = format!("has {} bytes, more than the limit of {}", bytes.len(), fetch.limit);
-            return Err(UpstreamError::Refused { url: fetch.path.to_owned(), reason });
+        let bytes = self.run_blocking(&product, move || view.meta_file(meta_file)).await?;
+        if bytes.len() as u64 > request.limit {
+            let reason = format!("has {} bytes, more than the limit of {}", bytes.len(), request.limit);
+            return Err(UpstreamError::Refused { url: request.path.to_owned(), reason });
         }
         Ok(FileResponse::Body { bytes, validators: Validators { etag: Some(etag), modified: None } })
     }
 
     /// Returns the path in the bundle of a file of the mirror; a path of the bundle itself is passed through.
     pub(super) async fn locate(&self, path: &str) -> Result<String, UpstreamError> {
-        let whole = format!("{}{path}", self.prefix);
-        let Some((product, folder, rest)) = resolve_path(&whole) else { return Ok(whole) };
+        let full_path = format!("{}{path}", self.prefix);
+        let Some((product, folder, rest)) = resolve_path(&full_path) else { return Ok(full_path) };
         let contents = self.last_contents(&product).await?;
         let object = contents.folders.get(folder).and_then(|view| view.file(rest));
         let object = object.map(|object| product.object_path(object.sha256, object.ext));
@@ -248,10 +250,10 @@ fn versions(root: &Path) -> Vec<Product> {
     let names = entries
         .filter(|entry| entry.path().is_dir())
         .filter_map(|entry| entry.file_name().into_string().ok());
-    let mut found: Vec<Product> =
+    let mut products: Vec<Product> =
         names.filter_map(|name| Product::parse(&format!("bioconductor/{name}"))).collect();
-    found.sort();
-    found
+    products.sort();
+    products
 }
 
 /// Returns the extension of a package file's name.

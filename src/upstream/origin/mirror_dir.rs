@@ -13,23 +13,23 @@ const INDEXES: [&str; 3] = ["src/contrib/PACKAGES.gz", "src/contrib/PACKAGES.rds
 pub(super) async fn check(files: &Transport) -> Result<(), UpstreamError> {
     files.check().await?;
     let Some(root) = files.directory() else { return Ok(()) };
-    let mut denied = None;
+    let mut last_error = None;
     for index in INDEXES {
         match files.open_in_place(index).await {
             Ok(_) => return Ok(()),
             Err(UpstreamError::Missing(_)) => {}
-            Err(error) => denied = Some(error),
+            Err(error) => last_error = Some(error),
         }
     }
-    let refused = |reason: String| UpstreamError::Refused { url: root.display().to_string(), reason };
+    let refusal = |reason: String| UpstreamError::Refused { url: root.display().to_string(), reason };
     if let Some(schema) = other_schema(root.to_owned()).await {
-        return Err(refused(format!(
+        return Err(refusal(format!(
             "holds data of schema {schema} but this server reads v3 (CRAN) and bioc/v4 (Bioconductor): run \
              rspm-offline-downloader of this version, and copy its output beside the old data"
         )));
     }
-    Err(denied.unwrap_or_else(|| {
-        refused(
+    Err(last_error.unwrap_or_else(|| {
+        refusal(
             "is neither a CRAN-like mirror (looked for src/contrib/PACKAGES.gz, src/contrib/PACKAGES.rds and \
              src/contrib/PACKAGES) nor a bundle (looked for v3/version.txt)"
                 .to_owned(),
@@ -39,9 +39,9 @@ pub(super) async fn check(files: &Transport) -> Result<(), UpstreamError> {
 
 /// Returns the folder of bundle data that another version wrote.
 async fn other_schema(root: PathBuf) -> Option<String> {
-    let found =
+    let schema =
         tokio::task::spawn_blocking(move || schema_below(&root, "").or_else(|| schema_below(&root, "bioc")));
-    found.await.ok().flatten()
+    schema.await.ok().flatten()
 }
 
 fn schema_below(root: &Path, folder: &str) -> Option<String> {

@@ -16,7 +16,7 @@ use crate::r::rds::archive_meta::{self, MetaRow};
 use crate::r::rds::matrix::write_matrix;
 
 /// Columns that the table always has.
-const FIELDS: [&str; 10] = [
+const COLUMNS: [&str; 10] = [
     "Package",
     "Version",
     "Title",
@@ -102,12 +102,12 @@ impl MirrorView {
     #[must_use]
     pub fn file(&self, path: &str) -> Option<&Object> {
         let end = self.by_path.partition_point(|position| *self.files[*position as usize].0 <= *path);
-        let (found, object) = &self.files[*self.by_path.get(end.checked_sub(1)?)? as usize];
-        (**found == *path).then_some(object)
+        let (object_path, object) = &self.files[*self.by_path.get(end.checked_sub(1)?)? as usize];
+        (**object_path == *path).then_some(object)
     }
 
     /// Returns a metadata file; tables are built on request.
-    pub(super) fn meta_file(&self, small: MetaFile) -> Result<Bytes, String> {
+    pub(super) fn meta_file(&self, meta_file: MetaFile) -> Result<Bytes, String> {
         let table = |row: fn(&'_ str) -> Option<(&'_ str, &'_ str)>| -> Vec<MetaRow<&str>> {
             let rows = self.files().filter_map(|(path, object)| {
                 let (package, file) = row(path)?;
@@ -115,10 +115,12 @@ impl MirrorView {
             });
             rows.collect()
         };
-        match small {
+        match meta_file {
             MetaFile::Index => Ok(self.index.clone()),
-            MetaFile::Current => to_bytes(|out| archive_meta::write_current_meta(out, &table(of_listed))),
-            MetaFile::Archive => to_bytes(|out| archive_meta::write_archive_meta(out, &table(of_archived))),
+            MetaFile::Current => to_bytes(|out| archive_meta::write_current_meta(out, &table(parse_listed))),
+            MetaFile::Archive => {
+                to_bytes(|out| archive_meta::write_archive_meta(out, &table(parse_archived)))
+            }
             MetaFile::Events => Ok(self.events.clone()),
         }
     }
@@ -130,13 +132,13 @@ impl MirrorView {
 }
 
 /// Returns package and file of a path that belongs in `Meta/current.rds`.
-fn of_listed(path: &str) -> Option<(&str, &str)> {
+fn parse_listed(path: &str) -> Option<(&str, &str)> {
     let (package, _) = path.split_once('_')?;
     (!path.contains('/')).then_some((package, path))
 }
 
 /// Returns package and file of a path that belongs in `Meta/archive.rds`.
-fn of_archived(path: &str) -> Option<(&str, &str)> {
+fn parse_archived(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix(ARCHIVE)?.split_once('/')
 }
 
@@ -183,12 +185,12 @@ impl ProductBuilder {
         }
     }
 
-    pub(super) fn take(&mut self, record: Record) -> Result<(), String> {
+    pub(super) fn add(&mut self, record: Record) -> Result<(), String> {
         self.state.apply(&record)?;
-        let (event, what) = match record {
-            Record::Release(ver) => {
-                let ver = *ver;
-                self.indexes.extend(ver.index.map(|index| (ver.obj.sha256, index)));
+        let (event, action) = match record {
+            Record::Release(release) => {
+                let release = *release;
+                self.indexes.extend(release.index.map(|index| (release.obj.sha256, index)));
                 return Ok(());
             }
             Record::Index(indexed) => {
@@ -200,7 +202,7 @@ impl ProductBuilder {
             Record::Remove(_) | Record::Snapshot(_) | Record::Unknown => return Ok(()),
         };
         let text = self.events.entry(event.folder.unwrap_or_default()).or_default();
-        text.push_str(&format!("Package: {}\nX-CRAN-History: {what} on {}.\n\n", event.name, event.day));
+        text.push_str(&format!("Package: {}\nX-CRAN-History: {action} on {}.\n\n", event.name, event.day));
         Ok(())
     }
 
@@ -213,28 +215,28 @@ impl ProductBuilder {
                 self.state.missing().len()
             ));
         }
-        let mut drafts: HashMap<String, FolderBuilder> = HashMap::new();
+        let mut builders: HashMap<String, FolderBuilder> = HashMap::new();
         for ((folder, name), package) in self.state.into_packages() {
-            let Some((mirror_path, within)) = mirror_folder(&self.product, &folder) else { continue };
-            if !drafts.contains_key(mirror_path) {
-                drafts.insert(mirror_path.to_owned(), FolderBuilder::default());
+            let Some((mirror_path, subfolder)) = mirror_folder(&self.product, &folder) else { continue };
+            if !builders.contains_key(mirror_path) {
+                builders.insert(mirror_path.to_owned(), FolderBuilder::default());
             }
-            let draft = drafts.get_mut(mirror_path).expect("just put there");
-            let listed = package.listed_release().map(|listed| listed.object.sha256);
+            let builder = builders.get_mut(mirror_path).expect("inserted above");
+            let listed_sha256 = package.listed_release().map(|release| release.object.sha256);
             if let Some((sha256, record)) =
-                listed.and_then(|sha256| Some((sha256, self.indexes.get(&sha256)?)))
+                listed_sha256.and_then(|sha256| Some((sha256, self.indexes.get(&sha256)?)))
             {
-                draft.index += record.trim_end();
+                builder.index += record.trim_end();
                 if matches!(self.product, Product::Binaries(_)) && !record.contains("\nSHA256: ") {
-                    draft.index += &format!("\nSHA256: {sha256}");
+                    builder.index += &format!("\nSHA256: {sha256}");
                 }
-                draft.index += "\n\n";
+                builder.index += "\n\n";
             }
-            draft.add(within, &name, &package);
+            builder.add(subfolder, &name, &package);
         }
         drop(self.indexes);
-        let mut folders = Folders::with_capacity(drafts.len());
-        for (folder, FolderBuilder { index, files }) in drafts {
+        let mut folders = Folders::with_capacity(builders.len());
+        for (folder, FolderBuilder { index, files }) in builders {
             let events = self.events.remove(&folder).unwrap_or_default();
             folders.insert(folder, Arc::new(MirrorView::new(index, events, files)));
         }
@@ -250,15 +252,15 @@ struct FolderBuilder {
 }
 
 impl FolderBuilder {
-    fn add(&mut self, within: &str, name: &str, package: &PackageState) {
+    fn add(&mut self, subfolder: &str, name: &str, package: &PackageState) {
         for (position, release) in package.releases.iter().enumerate() {
             let Release { version, published, day, object, .. } = release;
             // Already refused by the state.
             let Some(ext) = EXTENSIONS.into_iter().find(|ext| *ext == object.ext) else { continue };
             let file = format!("{name}_{version}.{ext}");
-            let path = match (package.listed_index == Some(position), within) {
+            let path = match (package.listed_index == Some(position), subfolder) {
                 (true, "") => file,
-                (true, within) => format!("{within}/{file}"),
+                (true, subfolder) => format!("{subfolder}/{file}"),
                 (false, "") => format!("{ARCHIVE}{name}/{file}"),
                 // A release that left a folder of second records was never in `Archive/` from there.
                 (false, _) => continue,
@@ -293,10 +295,10 @@ impl Database {
         Database { listed: view.listed().map(|object| object.sha256).collect(), stanzas: Vec::new() }
     }
 
-    pub(super) fn take(&mut self, record: Record) -> Result<(), String> {
-        let Record::Release(ver) = record else { return Ok(()) };
-        let Some(fields) = ver.desc.as_ref() else { return Ok(()) };
-        if !self.listed.remove(&ver.obj.sha256) {
+    pub(super) fn add(&mut self, record: Record) -> Result<(), String> {
+        let Record::Release(release) = record else { return Ok(()) };
+        let Some(fields) = release.desc.as_ref() else { return Ok(()) };
+        if !self.listed.remove(&release.obj.sha256) {
             return Ok(());
         }
         let mut text = Vec::new();
@@ -310,7 +312,7 @@ impl Database {
     /// Returns the table in the format of CRAN's mirrors.
     pub(super) fn bytes(&self) -> Result<Bytes, String> {
         let mut bytes = Vec::new();
-        write_matrix(&mut bytes, &FIELDS, &self.stanzas).map_err(|error| error.to_string())?;
+        write_matrix(&mut bytes, &COLUMNS, &self.stanzas).map_err(|error| error.to_string())?;
         Ok(bytes.into())
     }
 }
@@ -323,7 +325,7 @@ mod tests {
     use crate::r::rds::Limits;
     use crate::r::rds::archive_meta::{read_archive_meta, read_current_meta};
 
-    fn ver(folder: Option<&str>, name: &str, version: &str, byte: u8) -> Record {
+    fn release(folder: Option<&str>, name: &str, version: &str, byte: u8) -> Record {
         Record::Release(Box::new(ReleaseRecord {
             folder: folder.map(str::to_owned),
             name: name.to_owned(),
@@ -346,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_folder_has_the_index_tables_and_files_of_its_records() {
-        let mut gathered = ProductBuilder::new(Product::Cran);
+        let mut builder = ProductBuilder::new(Product::Cran);
         let removal = PackageEvent {
             folder: None,
             name: "c3".to_owned(),
@@ -355,19 +357,19 @@ mod tests {
             day: "2026-01-03".parse().expect("a day"),
         };
         for record in [
-            ver(None, "b2", "1.0", 1),
-            ver(None, "a1", "0.1", 2),
-            ver(None, "b2", "1.1", 3),
+            release(None, "b2", "1.0", 1),
+            release(None, "a1", "0.1", 2),
+            release(None, "b2", "1.1", 3),
             // Other bytes under the same name, and then a new version.
-            ver(None, "a1", "0.1", 4),
-            ver(None, "a1", "0.2", 5),
-            ver(Some("4.6.0/Recommended"), "b2", "1.2", 6),
-            ver(None, "c3", "9", 7),
+            release(None, "a1", "0.1", 4),
+            release(None, "a1", "0.2", 5),
+            release(Some("4.6.0/Recommended"), "b2", "1.2", 6),
+            release(None, "c3", "9", 7),
             Record::Archive(removal),
         ] {
-            gathered.take(record).expect("fits");
+            builder.add(record).expect("fits");
         }
-        let folders = gathered.into_folders().expect("complete");
+        let folders = builder.into_folders().expect("complete");
         let view = &folders[""];
         let index = view.meta_file(MetaFile::Index).expect("memory");
         let listed =

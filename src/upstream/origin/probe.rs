@@ -34,20 +34,20 @@ pub(super) enum Layout {
 impl Layout {
     /// Returns the layout at an address; HTTP is not accessed yet.
     pub(super) fn of(address: &Address, client: &Arc<HttpClient>, cache: &Arc<BundleCache>) -> Layout {
-        let bundle = |root: Address, within: &str| {
-            BundleMirror::new(Transport::new(root, client), within, Arc::clone(cache))
+        let bundle = |root: Address, folder: &str| {
+            BundleMirror::new(Transport::new(root, client), folder, Arc::clone(cache))
         };
         match address {
-            Address::Dir(path) => match bundle_around(path) {
-                Some((root, within)) => Layout::Bundle(bundle(Address::Dir(root), &within)),
+            Address::Dir(path) => match enclosing_bundle(path) {
+                Some((root, folder)) => Layout::Bundle(bundle(Address::Dir(root), &folder)),
                 None => Layout::Mirror,
             },
             Address::Http(url) => {
-                let (path, within) = split_path(url.path().trim_end_matches('/'));
+                let (path, folder) = split_path(url.path().trim_end_matches('/'));
                 let mut root = url.clone();
                 root.set_path(path);
                 let cache = Arc::clone(cache);
-                Layout::Probed(Probe { bundle: bundle(Address::Http(root), within), cache })
+                Layout::Probed(Probe { bundle: bundle(Address::Http(root), folder), cache })
             }
         }
     }
@@ -73,18 +73,18 @@ impl Probe {
     ) -> Result<FileResponse, UpstreamError> {
         let is_probed = PROBED_FILES.contains(&request.path);
         if self.bundle().is_some() {
-            let fetched = self.bundle.fetch(&request).await;
-            if fetched.is_err() && is_probed {
+            let result = self.bundle.fetch(&request).await;
+            if result.is_err() && is_probed {
                 // The address may be a mirror now: the next request probes again.
                 self.cache.record_probe(&self.bundle.files().address(), false);
             }
-            return fetched;
+            return result;
         }
         match files.fetch(request.clone()).await {
             Err(UpstreamError::Missing(_)) if is_probed && self.probe().await => {
                 self.bundle.fetch(&request).await
             }
-            fetched => fetched,
+            result => result,
         }
     }
 
@@ -103,28 +103,29 @@ impl Probe {
 }
 
 /// Returns the bundle that contains a path, and the path inside it: a virtual folder of a mirror.
-fn bundle_around(path: &Path) -> Option<(PathBuf, String)> {
+fn enclosing_bundle(path: &Path) -> Option<(PathBuf, String)> {
     // Each part of a bundle has a marker file.
     let is_bundle = |root: &Path| MARKERS.iter().any(|marker| root.join(marker).is_file());
     if is_bundle(path) {
         return Some((path.to_owned(), String::new()));
     }
-    let mut around = path.ancestors().skip(1).take(MAX_FOLDER_DEPTH);
-    let root = around.find(|root| path.strip_prefix(root).is_ok_and(|rest| rest.starts_with("packages")))?;
-    let within = path.strip_prefix(root).ok()?.to_str()?.to_owned();
-    is_bundle(root).then(|| (root.to_owned(), within))
+    let mut ancestors = path.ancestors().skip(1).take(MAX_FOLDER_DEPTH);
+    let root =
+        ancestors.find(|root| path.strip_prefix(root).is_ok_and(|rest| rest.starts_with("packages")))?;
+    let folder = path.strip_prefix(root).ok()?.to_str()?.to_owned();
+    is_bundle(root).then(|| (root.to_owned(), folder))
 }
 
 /// Splits the path of an address into the root of a possible bundle and a folder of a mirror below it:
 /// `packages/3.20/data/annotation`.
 fn split_path(path: &str) -> (&str, &str) {
     match path.rfind("/packages/") {
-        Some(at) if is_part(&path[at + 1..]) => (&path[..at], &path[at + 1..]),
+        Some(at) if is_mirror_folder(&path[at + 1..]) => (&path[..at], &path[at + 1..]),
         Some(_) | None => (path, ""),
     }
 }
 
-fn is_part(path: &str) -> bool {
+fn is_mirror_folder(path: &str) -> bool {
     let mut parts = path.trim_end_matches('/').split('/').skip(1);
     parts.next().is_some_and(crate::bundle::layout::is_bioconductor_version) && parts.next().is_some()
 }
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_directories_of_versions_are_below_the_root() {
-        for (path, root, within) in [
+        for (path, root, folder) in [
             ("/b/packages/3.20/bioc", "/b", "packages/3.20/bioc"),
             ("/b/packages/3.20/data/annotation", "/b", "packages/3.20/data/annotation"),
             ("/packages/3.20/bioc", "", "packages/3.20/bioc"),
@@ -143,7 +144,7 @@ mod tests {
             ("/packages/3.20", "/packages/3.20", ""),
             ("/b", "/b", ""),
         ] {
-            assert_eq!(split_path(path), (root, within));
+            assert_eq!(split_path(path), (root, folder));
         }
     }
 }

@@ -21,16 +21,16 @@ pub(super) struct Directory {
 
 /// A directory to which the records of one segment are added.
 struct DirectoryBuilder {
-    indexes: Vec<(ShortDigest, ShortDigest, u32)>,
+    entries: Vec<(ShortDigest, ShortDigest, u32)>,
     segment: u32,
 }
 
 impl DirectoryBuilder {
-    fn take(&mut self, record: Record) -> Result<(), String> {
-        if let Record::Release(ver) = record
-            && let Some(readme) = ver.readme
+    fn add(&mut self, record: Record) -> Result<(), String> {
+        if let Record::Release(release) = record
+            && let Some(readme) = release.readme
         {
-            self.indexes.push((short(ver.obj.sha256), short(readme.sha256), self.segment));
+            self.entries.push((short(release.obj.sha256), short(readme.sha256), self.segment));
         }
         Ok(())
     }
@@ -42,28 +42,28 @@ impl Directory {
         &self,
         bundle: &Bundle,
         product: &Product,
-        verified: &VerifiedHead,
+        verified_head: &VerifiedHead,
     ) -> Result<Directory, BundleError> {
-        let same_segments = self.known_segments(&verified.head);
-        let mut next = if same_segments > 0 { self.clone() } else { Directory::default() };
-        for segment in &verified.head.segments[same_segments..] {
-            let segment_number = u32::try_from(next.segments.len()).unwrap_or(u32::MAX);
+        let known_count = self.known_segments(&verified_head.head);
+        let mut directory = if known_count > 0 { self.clone() } else { Directory::default() };
+        for segment in &verified_head.head.segments[known_count..] {
+            let segment_number = u32::try_from(directory.segments.len()).unwrap_or(u32::MAX);
             if segment.readmes.is_some() {
-                let growing = DirectoryBuilder { indexes: next.entries, segment: segment_number };
-                next.entries =
-                    bundle.gather(product, segment, growing, DirectoryBuilder::take).await?.indexes;
+                let builder = DirectoryBuilder { entries: directory.entries, segment: segment_number };
+                directory.entries =
+                    bundle.fold_records(product, segment, builder, DirectoryBuilder::add).await?.entries;
             }
-            next.segments.push(segment.file.sha256);
+            directory.segments.push(segment.file.sha256);
         }
-        next.entries.sort_unstable();
-        Ok(next)
+        directory.entries.sort_unstable();
+        Ok(directory)
     }
 
     /// Returns how many segments of a head the directory has; 0 if they differ.
     fn known_segments(&self, head: &Head) -> usize {
-        let same =
-            self.segments.iter().zip(&head.segments).all(|(digest, found)| *digest == found.file.sha256);
-        if same && self.segments.len() <= head.segments.len() { self.segments.len() } else { 0 }
+        let is_prefix =
+            self.segments.iter().zip(&head.segments).all(|(digest, segment)| *digest == segment.file.sha256);
+        if is_prefix && self.segments.len() <= head.segments.len() { self.segments.len() } else { 0 }
     }
 
     /// Returns whether it is the directory of a head.
@@ -85,10 +85,14 @@ impl Directory {
             return Ok(None);
         };
         let segment = usize::try_from(*segment).ok().and_then(|index| head.segments.get(index));
-        let Some(packed) = segment.and_then(|segment| segment.readmes.as_ref()) else { return Ok(None) };
+        let Some(compressed_file) = segment.and_then(|segment| segment.readmes.as_ref()) else {
+            return Ok(None);
+        };
         let digest = *readme;
         bundle
-            .read_packed(&product.path(&packed.path), packed, move |text| find_readme(text, digest))
+            .read_compressed(&product.path(&compressed_file.path), compressed_file, move |text| {
+                find_readme(text, digest)
+            })
             .await
             .map(Some)
     }
@@ -138,15 +142,15 @@ mod tests {
         lines.push(&digest);
         let (bytes, packed) = lines.pack("doc", 1).expect("memory");
         let text = crate::bundle::segment::unpack(&bytes, &packed).expect("whole");
-        let found = |digest| super::find_readme(&mut &text[..], digest);
-        assert_eq!(found(short(digest.sha256)), Ok(digest.text.clone()));
-        assert_eq!(found(short(has_digest.sha256)), Ok(has_digest.text));
-        assert!(found([7; 16]).expect_err("not there").to_string().contains("it lacks a README"));
+        let find = |digest| super::find_readme(&mut &text[..], digest);
+        assert_eq!(find(short(digest.sha256)), Ok(digest.text.clone()));
+        assert_eq!(find(short(has_digest.sha256)), Ok(has_digest.text));
+        assert!(find([7; 16]).expect_err("not there").to_string().contains("it lacks a README"));
         let mut lines = LinesWriter::readmes();
         lines.push(&ReadmeText { text: "# another\n".to_owned(), ..digest.clone() });
         let (bytes, packed) = lines.pack("doc", 1).expect("memory");
         let text = crate::bundle::segment::unpack(&bytes, &packed).expect("whole");
-        let found = |digest| super::find_readme(&mut &text[..], digest);
-        assert!(found(short(digest.sha256)).is_err(), "a wrong text is none");
+        let find = |digest| super::find_readme(&mut &text[..], digest);
+        assert!(find(short(digest.sha256)).is_err(), "a wrong text is none");
     }
 }

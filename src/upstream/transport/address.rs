@@ -20,34 +20,34 @@ impl Address {
     ///
     /// # Errors
     /// It is not a URL, or has another scheme; the message does not contain user and password.
-    pub fn parse(written: &str) -> Result<Address, UpstreamError> {
-        let refused = |reason: &str| UpstreamError::Refused {
-            url: redact(written),
+    pub fn parse(text: &str) -> Result<Address, UpstreamError> {
+        let refusal = |reason: &str| UpstreamError::Refused {
+            url: redact(text),
             reason: format!(
                 "{reason}; a mirror is an address that begins with https://, http:// or file:///"
             ),
         };
-        let url = Url::parse(written.trim()).map_err(|e| refused(&format!("is not a URL ({e})")))?;
+        let url = Url::parse(text.trim()).map_err(|e| refusal(&format!("is not a URL ({e})")))?;
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(refused("has a query or a fragment"));
+            return Err(refusal("has a query or a fragment"));
         }
         match url.scheme() {
             "http" | "https" => Ok(Address::Http(url)),
-            "file" => url.to_file_path().map(Address::Dir).map_err(|()| refused("names another host")),
-            _ => Err(refused("has another scheme")),
+            "file" => url.to_file_path().map(Address::Dir).map_err(|()| refusal("names another host")),
+            _ => Err(refusal("has another scheme")),
         }
     }
 }
 
 /// Returns a URL for messages. SECURITY: without user name and password.
-fn redact(written: &str) -> String {
-    let written: String = written.chars().take(300).collect();
-    match written.split_once("://") {
-        None => written,
+fn redact(text: &str) -> String {
+    let text: String = text.chars().take(300).collect();
+    match text.split_once("://") {
+        None => text,
         Some((scheme, rest)) => {
             let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
             match authority.rfind('@') {
-                None => written,
+                None => text,
                 Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
             }
         }

@@ -12,7 +12,7 @@ use crate::upstream::error::UpstreamError;
 const USER_AGENT: &str = concat!("rstudio-pm/", env!("CARGO_PKG_VERSION"));
 
 /// Maximum number of redirects: a mirror network needs one or two; more is a loop.
-const REDIRECTS: usize = 5;
+const MAX_REDIRECTS: usize = 5;
 
 /// Time limits of one request, and of one file with all its retries.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct Limits {
     /// Timeout between two reads.
     pub idle: Duration,
     /// Time without a byte after which a small file is not retried.
-    pub silence: Duration,
+    pub max_inactivity: Duration,
     /// Timeout for a small file with all its retries.
     pub total: Duration,
     /// Number of retries of a small file.
@@ -30,7 +30,7 @@ pub struct Limits {
     /// Pause before the first retry; it doubles with each further one, with jitter.
     pub pause: Duration,
     /// Longest `Retry-After` that is waited for; beyond it the next run retries.
-    pub patience: Duration,
+    pub max_pause: Duration,
 }
 
 impl Default for Limits {
@@ -38,11 +38,11 @@ impl Default for Limits {
         Limits {
             connect: Duration::from_secs(15),
             idle: Duration::from_secs(30),
-            silence: Duration::from_secs(45),
+            max_inactivity: Duration::from_secs(45),
             total: Duration::from_secs(600),
             retries: 4,
             pause: Duration::from_millis(500),
-            patience: Duration::from_secs(60),
+            max_pause: Duration::from_secs(60),
         }
     }
 }
@@ -57,7 +57,7 @@ pub(in crate::upstream) struct HttpClient {
 
 impl HttpClient {
     pub(in crate::upstream) fn new(proxy: &Proxy, limits: Limits) -> Result<HttpClient, UpstreamError> {
-        Ok(HttpClient { proxy: outbound(proxy)?, client: Mutex::new(None), limits })
+        Ok(HttpClient { proxy: reqwest_proxy(proxy)?, client: Mutex::new(None), limits })
     }
 
     /// Returns the client. A failure is not cached: certificates may be installed while the daemon runs.
@@ -73,7 +73,7 @@ impl HttpClient {
     fn build(&self) -> Result<reqwest::Client, UpstreamError> {
         let Some(provider) = rustls::crypto::CryptoProvider::get_default() else {
             // reqwest would panic.
-            return Err(refused("no TLS provider was installed before the first request"));
+            return Err(refusal("no TLS provider was installed before the first request"));
         };
         if let Ok(client) = self.builder().build() {
             return Ok(client);
@@ -83,11 +83,11 @@ impl HttpClient {
         let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let tls = rustls::ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(|e| refused(e.to_string()))?
+            .map_err(|e| refusal(e.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
         let client = self.builder().tls_backend_preconfigured(tls).build();
-        client.map_err(|e| refused(format!("could not create the HTTP client: {}", e.without_url())))
+        client.map_err(|e| refusal(format!("could not create the HTTP client: {}", e.without_url())))
     }
 
     fn builder(&self) -> reqwest::ClientBuilder {
@@ -112,14 +112,14 @@ impl HttpClient {
     }
 }
 
-fn refused(reason: impl Into<String>) -> UpstreamError {
+fn refusal(reason: impl Into<String>) -> UpstreamError {
     UpstreamError::Refused { url: "upstream".to_owned(), reason: reason.into() }
 }
 
 /// Follows a few redirects, never from HTTPS to HTTP, which would lose the verified connection.
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    if attempt.previous().len() > REDIRECTS {
-        return attempt.error(format!("redirected more than {REDIRECTS} times"));
+    if attempt.previous().len() > MAX_REDIRECTS {
+        return attempt.error(format!("redirected more than {MAX_REDIRECTS} times"));
     }
     let from_tls = attempt.previous().last().is_some_and(|from| from.scheme() == "https");
     match attempt.url().scheme() {
@@ -134,29 +134,34 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
 }
 
 /// Converts `[Proxy]` for reqwest. `NO_PROXY` of the environment always applies.
-fn outbound(proxy: &Proxy) -> Result<Option<reqwest::Proxy>, UpstreamError> {
-    let Some(written) = proxy.url.as_ref().map(|url| url.0.trim()).filter(|url| !url.is_empty()) else {
+fn reqwest_proxy(proxy: &Proxy) -> Result<Option<reqwest::Proxy>, UpstreamError> {
+    let Some(configured_url) = proxy.url.as_ref().map(|url| url.0.trim()).filter(|url| !url.is_empty())
+    else {
         return Ok(None);
     };
     // The text may contain a password, so no message repeats it.
-    let bad = || UpstreamError::Refused {
+    let invalid_url = || UpstreamError::Refused {
         url: "Proxy.URL".to_owned(),
         reason: "is neither host:port nor a URL that begins with http://, https:// or socks5://".to_owned(),
     };
-    let full = if written.contains("://") { written.to_owned() } else { format!("http://{written}") };
-    let mut url = url::Url::parse(&full).map_err(|_| bad())?;
+    let full_url = if configured_url.contains("://") {
+        configured_url.to_owned()
+    } else {
+        format!("http://{configured_url}")
+    };
+    let mut url = url::Url::parse(&full_url).map_err(|_| invalid_url())?;
     let is_supported = matches!(url.scheme(), "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h");
     if !is_supported || url.host_str().is_none_or(str::is_empty) {
-        return Err(bad());
+        return Err(invalid_url());
     }
     let user = proxy.user.as_deref().filter(|user| !user.is_empty() && url.username().is_empty());
     if let Some(user) = user.map(str::to_owned) {
         let password = proxy.password.as_ref().map(|p| p.0.as_str());
         // In the URL, not through `basic_auth`, so that SOCKS proxies get them, too.
-        url.set_username(&user).map_err(|()| bad())?;
-        url.set_password(password).map_err(|()| bad())?;
+        url.set_username(&user).map_err(|()| invalid_url())?;
+        url.set_password(password).map_err(|()| invalid_url())?;
     }
-    let proxy = reqwest::Proxy::all(url).map_err(|_| bad())?;
+    let proxy = reqwest::Proxy::all(url).map_err(|_| invalid_url())?;
     Ok(Some(proxy.no_proxy(reqwest::NoProxy::from_env())))
 }
 
@@ -176,16 +181,16 @@ mod tests {
     #[test]
     fn a_proxy_is_a_host_with_a_port_or_a_url() {
         for good in ["proxy:3128", "http://proxy:3128", "https://u:p@proxy", "socks5://[::1]:1080", ""] {
-            assert!(outbound(&proxy(good)).is_ok(), "{good}");
+            assert!(reqwest_proxy(&proxy(good)).is_ok(), "{good}");
         }
         for bad in ["http://", "ftp://proxy", "a b:1", "http://proxy:99999"] {
-            assert!(outbound(&proxy(bad)).is_err(), "{bad}");
+            assert!(reqwest_proxy(&proxy(bad)).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_proxy_that_is_refused_is_not_repeated() {
-        let error = outbound(&proxy("ftp://me:secret@proxy")).expect_err("not a proxy").to_string();
+        let error = reqwest_proxy(&proxy("ftp://me:secret@proxy")).expect_err("not a proxy").to_string();
         assert!(!error.contains("secret") && error.contains("Proxy.URL"), "{error}");
     }
 }

@@ -15,18 +15,18 @@ pub(in crate::upstream) struct Bounds {
     pub(in crate::upstream) files: u64,
 }
 
-/// Passes the files of a tar archive that `takes` accepts to `each`, with their paths.
+/// Passes the files of a tar archive that `is_included` selects to `each`, with their paths.
 pub(in crate::upstream) fn tar(
     archive: &[u8],
     bounds: Bounds,
-    takes: impl Fn(&str) -> bool,
+    is_included: impl Fn(&str) -> bool,
     mut each: impl FnMut(String, Vec<u8>),
 ) -> Result<(), ArchiveError> {
     let limits = Limits { inflated: bounds.all, members: bounds.files, ..Limits::default() };
     let mut members = Members::new(archive, limits)?;
     while let Some(member) = members.advance()? {
         let path = member.path()?;
-        if member.kind == MemberKind::File && takes(&path) {
+        if member.kind == MemberKind::File && is_included(&path) {
             each(path, members.contents(&member, bounds.file)?);
         }
     }
@@ -49,5 +49,5 @@ pub(in crate::upstream) fn zstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, Str
 pub(in crate::upstream) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string()).and_then(|done| done)
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string()).and_then(|result| result)
 }

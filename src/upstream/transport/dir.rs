@@ -41,16 +41,16 @@ impl DirTransport {
         blocking(move || check(&root)).await
     }
 
-    pub(super) async fn fetch(&self, fetch: &FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
-        let (root, path) = (self.root.clone(), fetch.path.to_owned());
-        let (known, limit) = (fetch.validators.clone(), fetch.limit);
+    pub(super) async fn fetch(&self, request: &FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
+        let (root, path) = (self.root.clone(), request.path.to_owned());
+        let (known_validators, limit) = (request.validators.clone(), request.limit);
         blocking(move || {
-            let found = InPlaceFile::open(&root, &path)?;
-            let validators = validators(&found.metadata);
-            if known.is_some_and(|known| known.etag == validators.etag) {
+            let open_file = InPlaceFile::open(&root, &path)?;
+            let validators = validators(&open_file.metadata);
+            if known_validators.is_some_and(|known_validators| known_validators.etag == validators.etag) {
                 return Ok(FileResponse::Unchanged);
             }
-            let bytes = found.read_whole(limit)?;
+            let bytes = open_file.read_whole(limit)?;
             Ok(FileResponse::Body { bytes, validators })
         })
         .await
@@ -63,14 +63,18 @@ impl DirTransport {
     ) -> Result<FileStream, UpstreamError> {
         let (root, path) = (self.root.clone(), path.to_owned());
         blocking(move || {
-            let mut found = InPlaceFile::open(&root, &path)?;
-            let (size, validators) = (found.metadata.len(), validators(&found.metadata));
+            let mut open_file = InPlaceFile::open(&root, &path)?;
+            let (size, validators) = (open_file.metadata.len(), validators(&open_file.metadata));
             let offset = match resume {
-                Some((offset, known)) if known.etag == validators.etag && offset <= size => offset,
+                Some((offset, known_validators))
+                    if known_validators.etag == validators.etag && offset <= size =>
+                {
+                    offset
+                }
                 Some(_) | None => 0,
             };
-            found.file.seek(SeekFrom::Start(offset)).map_err(|e| found.error(&e))?;
-            let rest = RemainingFile { source: found, remaining: size - offset };
+            open_file.file.seek(SeekFrom::Start(offset)).map_err(|e| open_file.error(&e))?;
+            let rest = RemainingFile { source: open_file, remaining: size - offset };
             Ok(FileStream {
                 size: Some(size),
                 offset,
@@ -91,10 +95,10 @@ struct RemainingFile {
 async fn next(rest: Option<RemainingFile>) -> Option<(Result<Bytes, UpstreamError>, Option<RemainingFile>)> {
     let mut rest = rest.filter(|rest| rest.remaining > 0)?;
     let chunk = blocking(move || {
-        let want = usize::try_from(rest.remaining).unwrap_or(CHUNK).min(CHUNK);
-        let mut chunk = vec![0; want];
+        let length = usize::try_from(rest.remaining).unwrap_or(CHUNK).min(CHUNK);
+        let mut chunk = vec![0; length];
         rest.source.file.read_exact(&mut chunk).map_err(|e| rest.source.error(&e))?;
-        rest.remaining -= want as u64;
+        rest.remaining -= length as u64;
         Ok((Bytes::from(chunk), rest))
     });
     match chunk.await {
@@ -117,20 +121,20 @@ impl InPlaceFile {
     fn open(root: &Path, relative: &str) -> Result<InPlaceFile, UpstreamError> {
         let mut path = root.to_owned();
         path.extend(segments(relative)?);
-        let fail = |e: &io::Error| unreadable(&path, e);
+        let read_error = |e: &io::Error| unreadable(&path, e);
         // Mirrors made by rsync hold links to old folder names. SECURITY: links may lead anywhere inside the mirror
         // and nowhere else.
-        let real = path.canonicalize().map_err(|e| fail(&e))?;
-        let inside = root.canonicalize().map_err(|e| fail(&e))?;
-        if !real.starts_with(&inside) {
-            return Err(refused(&path, "is a link that leads out of the mirror"));
+        let real = path.canonicalize().map_err(|e| read_error(&e))?;
+        let real_root = root.canonicalize().map_err(|e| read_error(&e))?;
+        if !real.starts_with(&real_root) {
+            return Err(refusal(&path, "is a link that leads out of the mirror"));
         }
         // O_NONBLOCK: a FIFO must not block the thread; O_NOFOLLOW: the resolved path must not have become a link.
         let flags = (nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK).bits();
-        let file = File::options().read(true).custom_flags(flags).open(&real).map_err(|e| fail(&e))?;
-        let metadata = file.metadata().map_err(|e| fail(&e))?;
+        let file = File::options().read(true).custom_flags(flags).open(&real).map_err(|e| read_error(&e))?;
+        let metadata = file.metadata().map_err(|e| read_error(&e))?;
         if !metadata.is_file() {
-            return Err(refused(&path, "is not a regular file"));
+            return Err(refusal(&path, "is not a regular file"));
         }
         Ok(InPlaceFile { path, file, metadata })
     }
@@ -138,7 +142,7 @@ impl InPlaceFile {
     fn read_whole(mut self, limit: u64) -> Result<Bytes, UpstreamError> {
         let size = self.metadata.len();
         if size > limit {
-            return Err(refused(&self.path, &format!("has {size} bytes, more than the limit of {limit}")));
+            return Err(refusal(&self.path, &format!("has {size} bytes, more than the limit of {limit}")));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         (&mut self.file).take(size + 1).read_to_end(&mut bytes).map_err(|e| self.error(&e))?;
@@ -164,7 +168,7 @@ fn validators(metadata: &Metadata) -> Validators {
     Validators { etag: Some(etag), modified: None }
 }
 
-fn refused(path: &Path, reason: &str) -> UpstreamError {
+fn refusal(path: &Path, reason: &str) -> UpstreamError {
     UpstreamError::Refused { url: path.display().to_string(), reason: reason.to_owned() }
 }
 
@@ -172,7 +176,7 @@ fn unreadable(path: &Path, error: &io::Error) -> UpstreamError {
     let url = path.display().to_string();
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => UpstreamError::Missing(url),
-        io::ErrorKind::PermissionDenied => refused(
+        io::ErrorKind::PermissionDenied => refusal(
             path,
             "cannot be read by the user the server runs as; give it read access to the mirror and to the folders \
              above it",
@@ -192,13 +196,17 @@ fn check(root: &Path) -> Result<(), UpstreamError> {
         Ok(_) => "is not a directory",
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unreadable(root, &e)),
         // The unit's ProtectHome= and PrivateTmp=.
-        Err(_) if ["/home", "/root", "/run/user", "/tmp"].iter().any(|above| root.starts_with(above)) => {
+        Err(_)
+            if ["/home", "/root", "/run/user", "/tmp"]
+                .iter()
+                .any(|hidden_root| root.starts_with(hidden_root)) =>
+        {
             "there is no such directory, or the sandbox of the service hides it: directories named in the \
              configuration are visible after systemctl restart rstudio-pm"
         }
         Err(_) => "there is no such directory",
     };
-    Err(refused(root, reason))
+    Err(refusal(root, reason))
 }
 
 /// Runs file operations on a blocking thread.
@@ -228,23 +236,26 @@ mod tests {
         (dir, folder)
     }
 
-    fn ask(path: &str, known: Option<Validators>) -> FileRequest<'_> {
-        FileRequest { path, validators: known, limit: 1000 }
+    fn request(path: &str, known_validators: Option<Validators>) -> FileRequest<'_> {
+        FileRequest { path, validators: known_validators, limit: 1000 }
     }
 
     #[tokio::test]
     async fn a_file_is_read_once_and_then_unchanged_until_it_is_replaced() {
         let (dir, folder) = mirror();
         let path = "src/contrib/PACKAGES";
-        let Ok(FileResponse::Body { bytes, validators }) = folder.fetch(&ask(path, None)).await else {
+        let Ok(FileResponse::Body { bytes, validators }) = folder.fetch(&request(path, None)).await else {
             panic!("no body");
         };
         assert_eq!(&bytes[..], b"Package: a\nVersion: 1\n");
-        let again = folder.fetch(&ask(path, Some(validators.clone()))).await;
-        assert!(matches!(again, Ok(FileResponse::Unchanged)));
+        let response = folder.fetch(&request(path, Some(validators.clone()))).await;
+        assert!(matches!(response, Ok(FileResponse::Unchanged)));
         std::fs::write(dir.path().join("new"), "Package: b\nVersion: 1\n").expect("written");
         std::fs::rename(dir.path().join("new"), dir.path().join("cran").join(path)).expect("replaced");
-        assert!(matches!(folder.fetch(&ask(path, Some(validators))).await, Ok(FileResponse::Body { .. })));
+        assert!(matches!(
+            folder.fetch(&request(path, Some(validators))).await,
+            Ok(FileResponse::Body { .. })
+        ));
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ pub trait ByteSink {
     ///
     /// # Errors
     /// An error, such as a full disk, ends the download.
-    async fn take(&mut self, piece: Bytes) -> Result<(), UpstreamError>;
+    async fn take(&mut self, chunk: Bytes) -> Result<(), UpstreamError>;
 }
 
 /// The state of a download.
@@ -38,21 +38,24 @@ pub(in crate::upstream) async fn download(
     let mut progress = Progress { bytes: 0, validators: None };
     let (mut retries, mut pause) = (limits.retries, limits.pause);
     loop {
-        let before = progress.bytes;
+        let old_bytes = progress.bytes;
         let error = match download_once(files, path, expected, &mut progress, sink).await {
             Ok(()) => return Ok(progress.bytes),
             Err(error) => error,
         };
-        if progress.bytes > before {
+        if progress.bytes > old_bytes {
             // Any progress resets the retries, however bad the connection.
             (retries, pause) = (limits.retries, limits.pause);
         }
-        let planned = (retries > 0 && matches!(error, UpstreamError::Unavailable { .. })).then_some(pause);
-        let Some(wait) = retry::pause_after(&error, planned, limits.patience) else { return Err(error) };
+        let planned_pause =
+            (retries > 0 && matches!(error, UpstreamError::Unavailable { .. })).then_some(pause);
+        let Some(wait) = retry::pause_after(&error, planned_pause, limits.max_pause) else {
+            return Err(error);
+        };
         tracing::info!(target: "upstream", %error, ?wait, "the download was interrupted; retrying");
         tokio::time::sleep(wait).await;
         retries -= 1;
-        pause = pause.saturating_mul(2).min(limits.patience);
+        pause = pause.saturating_mul(2).min(limits.max_pause);
     }
 }
 
@@ -67,32 +70,32 @@ async fn download_once(
     let FileStream { size, offset, validators, mut body } =
         files.open(path, resume.map(|validators| (progress.bytes, validators))).await?;
     let url = || format!("{}/{path}", files.address());
-    let refused = |reason: String| UpstreamError::Refused { url: url(), reason };
-    let whole = expected.or(size);
+    let refusal = |reason: String| UpstreamError::Refused { url: url(), reason };
+    let total_size = expected.or(size);
     if offset == 0 || offset != progress.bytes {
-        sink.begin(whole);
+        sink.begin(total_size);
         progress.bytes = 0;
     }
     progress.validators = Some(validators);
     if let (Some(expected), Some(size)) = (expected, size)
         && expected != size
     {
-        return Err(refused(format!("has {size} bytes instead of the {expected} in the mirror's index")));
+        return Err(refusal(format!("has {size} bytes instead of the {expected} in the mirror's index")));
     }
-    while let Some(piece) = body.next().await {
-        let piece = piece?;
-        let now = progress.bytes + piece.len() as u64;
-        if let Some(whole) = whole.filter(|whole| now > *whole) {
-            return Err(refused(format!("has more than the expected {whole} bytes")));
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk?;
+        let received_bytes = progress.bytes + chunk.len() as u64;
+        if let Some(total_size) = total_size.filter(|total_size| received_bytes > *total_size) {
+            return Err(refusal(format!("has more than the expected {total_size} bytes")));
         }
-        sink.take(piece).await?;
-        progress.bytes = now;
+        sink.take(chunk).await?;
+        progress.bytes = received_bytes;
     }
-    match whole.filter(|whole| *whole != progress.bytes) {
+    match total_size.filter(|total_size| *total_size != progress.bytes) {
         None => Ok(()),
-        Some(whole) => Err(UpstreamError::Unavailable {
+        Some(total_size) => Err(UpstreamError::Unavailable {
             url: url(),
-            reason: format!("ended after {} of {whole} bytes", progress.bytes),
+            reason: format!("ended after {} of {total_size} bytes", progress.bytes),
             retry_after: None,
         }),
     }

@@ -66,30 +66,31 @@ pub struct FilePart {
 impl FileStream {
     /// Reads at most `length` bytes from `offset`, and drops the rest of the stream.
     pub(super) async fn read_part(self, offset: u64, length: u64) -> Result<FilePart, UpstreamError> {
-        let FileStream { size, offset: mut at, mut body, .. } = self;
+        let FileStream { size, offset: mut position, mut body, .. } = self;
         let end = offset.saturating_add(length);
         let mut bytes = BytesMut::new();
-        while at < end {
+        while position < end {
             let Some(chunk) = body.next().await else { break };
             let chunk = chunk?;
-            let first = usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX).min(chunk.len());
-            let last = usize::try_from(end - at).unwrap_or(usize::MAX).min(chunk.len());
+            let first =
+                usize::try_from(offset.saturating_sub(position)).unwrap_or(usize::MAX).min(chunk.len());
+            let last = usize::try_from(end - position).unwrap_or(usize::MAX).min(chunk.len());
             bytes.extend_from_slice(&chunk[first..last]);
-            at += chunk.len() as u64;
+            position += chunk.len() as u64;
         }
         // A shorter body ends at the end of the file. For a full one, the declared size decides.
-        let is_last = at < end || size.is_some_and(|size| end >= size);
+        let is_last = position < end || size.is_some_and(|size| end >= size);
         Ok(FilePart { bytes: bytes.freeze(), size, is_last })
     }
 }
 
 /// Splits a path relative to an address into segments, all of them plain names.
 pub(super) fn segments(path: &str) -> Result<Vec<&str>, UpstreamError> {
-    let plain = |segment: &&str| {
+    let is_plain = |segment: &&str| {
         !matches!(*segment, "" | "." | "..") && !segment.bytes().any(|b| b < 0x20 || b == 0x7f || b == b'\\')
     };
     let segments: Vec<&str> = path.split('/').collect();
-    if path.len() <= 2048 && segments.iter().all(plain) {
+    if path.len() <= 2048 && segments.iter().all(is_plain) {
         return Ok(segments);
     }
     Err(UpstreamError::Refused {

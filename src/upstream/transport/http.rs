@@ -55,8 +55,14 @@ impl HttpTransport {
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (host, _) => host.unwrap_or_default().to_owned(),
         };
-        let plain = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
-        HttpTransport { base: plain(&url), display_url: plain(&display_url), host, http, identity: None }
+        let without_slash = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
+        HttpTransport {
+            base: without_slash(&url),
+            display_url: without_slash(&display_url),
+            host,
+            http,
+            identity: None,
+        }
     }
 
     /// Returns the same address with another client identity.
@@ -94,49 +100,49 @@ impl HttpTransport {
         Ok(target)
     }
 
-    pub(super) async fn fetch(&self, fetch: &FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
-        let target = self.target(fetch.path)?;
+    pub(super) async fn fetch(&self, file_request: &FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
+        let target = self.target(file_request.path)?;
         let activity = retry::LastActivity::new();
-        let work = || self.fetch_once(&target, fetch, &activity);
+        let work = || self.fetch_once(&target, file_request, &activity);
         retry::with_retries(&self.http.limits, &target.display_url, &activity, work).await
     }
 
     async fn fetch_once(
         &self,
         target: &Target,
-        fetch: &FileRequest<'_>,
+        file_request: &FileRequest<'_>,
         activity: &retry::LastActivity,
     ) -> Result<FileResponse, UpstreamError> {
         let mut request = self.get(target)?;
-        if let Some(known) = &fetch.validators {
-            if let Some(etag) = &known.etag {
+        if let Some(known_validators) = &file_request.validators {
+            if let Some(etag) = &known_validators.etag {
                 request = request.header(header::IF_NONE_MATCH, etag);
             }
-            if let Some(modified) = &known.modified {
+            if let Some(modified) = &known_validators.modified {
                 request = request.header(header::IF_MODIFIED_SINCE, modified);
             }
         }
-        let answer = target.send(request).await?;
+        let response = target.send(request).await?;
         activity.touch();
-        if answer.status() == StatusCode::NOT_MODIFIED && fetch.validators.is_some() {
+        if response.status() == StatusCode::NOT_MODIFIED && file_request.validators.is_some() {
             return Ok(FileResponse::Unchanged);
         }
-        let answer = target.accept(answer)?;
-        let too_large = || target.refused(format!("exceeds the limit of {} bytes", fetch.limit));
-        let declared = answer.content_length();
-        if declared.is_some_and(|size| size > fetch.limit) {
+        let response = target.accept(response)?;
+        let too_large = || target.refusal(format!("exceeds the limit of {} bytes", file_request.limit));
+        let declared_size = response.content_length();
+        if declared_size.is_some_and(|size| size > file_request.limit) {
             return Err(too_large());
         }
-        let validators = validators(answer.headers());
+        let validators = validators(response.headers());
         // The declared length is not trusted with memory beyond a first part.
-        let first = declared.unwrap_or_default().min(1 << 20);
-        let mut bytes = BytesMut::with_capacity(usize::try_from(first).unwrap_or_default());
-        let mut body = answer.bytes_stream();
+        let capacity = declared_size.unwrap_or_default().min(1 << 20);
+        let mut bytes = BytesMut::with_capacity(usize::try_from(capacity).unwrap_or_default());
+        let mut body = response.bytes_stream();
         while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|e| target.failed(e))?;
+            let chunk = chunk.map_err(|e| target.request_error(e))?;
             metrics::upstream_bytes_read(chunk.len());
             activity.touch();
-            if (bytes.len() + chunk.len()) as u64 > fetch.limit {
+            if (bytes.len() + chunk.len()) as u64 > file_request.limit {
                 return Err(too_large());
             }
             bytes.extend_from_slice(&chunk);
@@ -150,13 +156,13 @@ impl HttpTransport {
         resume: Option<(u64, Validators)>,
     ) -> Result<FileStream, UpstreamError> {
         let target = self.target(path)?;
-        if let Some((offset, known)) = resume.filter(|(offset, _)| *offset > 0)
-            && let Some(opened) = self.resume(&target, offset, &known).await?
+        if let Some((offset, known_validators)) = resume.filter(|(offset, _)| *offset > 0)
+            && let Some(file_stream) = self.resume(&target, offset, &known_validators).await?
         {
-            return Ok(opened);
+            return Ok(file_stream);
         }
-        let answer = target.send(self.get(&target)?).await?;
-        target.stream(answer)
+        let response = target.send(self.get(&target)?).await?;
+        target.stream(response)
     }
 
     /// Requests the rest of a file from `offset`, or the whole of it if the mirror considers it changed; `None` if the
@@ -165,32 +171,35 @@ impl HttpTransport {
         &self,
         target: &Target,
         offset: u64,
-        known: &Validators,
+        known_validators: &Validators,
     ) -> Result<Option<FileStream>, UpstreamError> {
         // RFC 9110, 13.1.5: only a strong validator may join two parts of one file.
-        let strong = known.etag.as_ref().filter(|etag| !etag.starts_with("W/"));
-        let Some(condition) = strong.or(known.modified.as_ref()) else {
+        let strong_etag = known_validators.etag.as_ref().filter(|etag| !etag.starts_with("W/"));
+        let Some(condition) = strong_etag.or(known_validators.modified.as_ref()) else {
             return Ok(None);
         };
         let request = self
             .get(target)?
             .header(header::RANGE, format!("bytes={offset}-"))
             .header(header::IF_RANGE, condition);
-        let answer = target.send(request).await?;
-        match answer.status() {
+        let response = target.send(request).await?;
+        match response.status() {
             StatusCode::PARTIAL_CONTENT => {
-                let Some(size) = rest_of(answer.headers(), offset) else {
+                let Some(size) = file_size_of_rest(response.headers(), offset) else {
                     return Ok(None);
                 };
-                let validators = validators(answer.headers());
-                if known.etag.is_some() && validators.etag.is_some() && known.etag != validators.etag {
+                let validators = validators(response.headers());
+                if known_validators.etag.is_some()
+                    && validators.etag.is_some()
+                    && known_validators.etag != validators.etag
+                {
                     return Ok(None);
                 }
-                let body = target.body(answer);
+                let body = target.body(response);
                 Ok(Some(FileStream { size: Some(size), offset, validators, body }))
             }
             StatusCode::RANGE_NOT_SATISFIABLE => Ok(None),
-            _ => target.stream(answer).map(Some),
+            _ => target.stream(response).map(Some),
         }
     }
 
@@ -204,27 +213,27 @@ impl HttpTransport {
         let target = self.target(path)?;
         let last = offset.saturating_add(length).saturating_sub(1);
         let request = self.get(&target)?.header(header::RANGE, format!("bytes={offset}-{last}"));
-        let answer = target.send(request).await?;
-        match answer.status() {
+        let response = target.send(request).await?;
+        match response.status() {
             StatusCode::PARTIAL_CONTENT => {
-                let size = part_of(answer.headers(), offset).ok_or_else(|| {
-                    target.refused("the mirror sent a part of the file that was not requested".to_owned())
+                let size = file_size_of_part(response.headers(), offset).ok_or_else(|| {
+                    target.refusal("the mirror sent a part of the file that was not requested".to_owned())
                 })?;
-                let validators = validators(answer.headers());
-                Ok(FileStream { size: Some(size), offset, validators, body: target.body(answer) })
+                let validators = validators(response.headers());
+                Ok(FileStream { size: Some(size), offset, validators, body: target.body(response) })
             }
             StatusCode::RANGE_NOT_SATISFIABLE => {
-                Err(target.refused(format!("has no byte at {offset}, where more are expected")))
+                Err(target.refusal(format!("has no byte at {offset}, where more are expected")))
             }
-            _ => target.stream(answer),
+            _ => target.stream(response),
         }
     }
 
     /// Sends a HEAD request. No retry.
     pub(super) async fn head(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
         let target = self.target(path)?;
-        let answer = target.send(self.with_headers(self.http.client()?.head(&target.url))).await?;
-        Ok(target.accept(answer)?.headers().clone())
+        let response = target.send(self.with_headers(self.http.client()?.head(&target.url))).await?;
+        Ok(target.accept(response)?.headers().clone())
     }
 
     fn get(&self, target: &Target) -> Result<RequestBuilder, UpstreamError> {
@@ -243,68 +252,70 @@ impl HttpTransport {
 
 impl Target {
     async fn send(&self, request: RequestBuilder) -> Result<Response, UpstreamError> {
-        let answer = request.send().await;
-        metrics::upstream_request_ended(answer.as_ref().ok().map(|answer| answer.status().as_u16()));
-        answer.map_err(|e| self.failed(e))
+        let response = request.send().await;
+        metrics::upstream_request_ended(response.as_ref().ok().map(|response| response.status().as_u16()));
+        response.map_err(|e| self.request_error(e))
     }
 
     /// Returns the whole file from a response to a request without `Range`.
-    fn stream(&self, answer: Response) -> Result<FileStream, UpstreamError> {
-        let answer = self.accept(answer)?;
-        let (size, validators) = (answer.content_length(), validators(answer.headers()));
-        Ok(FileStream { size, offset: 0, validators, body: self.body(answer) })
+    fn stream(&self, response: Response) -> Result<FileStream, UpstreamError> {
+        let response = self.accept(response)?;
+        let (size, validators) = (response.content_length(), validators(response.headers()));
+        Ok(FileStream { size, offset: 0, validators, body: self.body(response) })
     }
 
     fn body(
         &self,
-        answer: Response,
+        response: Response,
     ) -> futures_util::stream::BoxStream<'static, Result<Bytes, UpstreamError>> {
         let target = Target { url: String::new(), display_url: self.display_url.clone() };
-        let count = |piece: &Bytes| metrics::upstream_bytes_read(piece.len());
-        answer.bytes_stream().inspect_ok(count).map_err(move |e| target.failed(e)).boxed()
+        let count = |chunk: &Bytes| metrics::upstream_bytes_read(chunk.len());
+        response.bytes_stream().inspect_ok(count).map_err(move |e| target.request_error(e)).boxed()
     }
 
-    fn accept(&self, answer: Response) -> Result<Response, UpstreamError> {
-        let status = answer.status();
+    fn accept(&self, response: Response) -> Result<Response, UpstreamError> {
+        let status = response.status();
         if status == StatusCode::OK {
-            return Ok(answer);
+            return Ok(response);
         }
-        let waits = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         match status {
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(UpstreamError::Missing(self.display_url.clone())),
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(self.busy(status, waits)),
-            _ if status.is_server_error() => Err(self.busy(status, waits)),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(self.refused(format!("the mirror answered {status}: access denied")))
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
+                Err(self.unavailable(status, retry_after))
             }
-            _ => Err(self.refused(format!("the mirror answered {status}"))),
+            _ if status.is_server_error() => Err(self.unavailable(status, retry_after)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(self.refusal(format!("the mirror answered {status}: access denied")))
+            }
+            _ => Err(self.refusal(format!("the mirror answered {status}"))),
         }
     }
 
-    fn busy(&self, status: StatusCode, waits: Option<&str>) -> UpstreamError {
+    fn unavailable(&self, status: StatusCode, retry_after: Option<&str>) -> UpstreamError {
         UpstreamError::Unavailable {
             url: self.display_url.clone(),
             reason: format!("the mirror answered {status}"),
-            retry_after: waits.and_then(|text| retry::retry_after(text, SystemTime::now())),
+            retry_after: retry_after.and_then(|text| retry::retry_after(text, SystemTime::now())),
         }
     }
 
-    fn refused(&self, reason: String) -> UpstreamError {
+    fn refusal(&self, reason: String) -> UpstreamError {
         UpstreamError::Refused { url: self.display_url.clone(), reason }
     }
 
     /// SECURITY: reqwest's own text begins with the whole URL including userinfo, so it is removed first.
-    fn failed(&self, error: reqwest::Error) -> UpstreamError {
+    fn request_error(&self, error: reqwest::Error) -> UpstreamError {
         let error = error.without_url();
         let reason = chain(&error);
-        if certificate(&error) {
-            return self.refused(format!(
+        if is_certificate_error(&error) {
+            return self.refusal(format!(
                 "{reason}; if the mirror's certificate is signed by a private authority, add that to the system's \
                  (update-ca-certificates)"
             ));
         }
         if error.is_redirect() || error.is_builder() {
-            return self.refused(reason);
+            return self.refusal(reason);
         }
         let reason = if error.is_timeout() { format!("timed out ({reason})") } else { reason };
         UpstreamError::Unavailable { url: self.display_url.clone(), reason, retry_after: None }
@@ -316,9 +327,9 @@ fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
         }
         next = cause.source();
     }
@@ -326,7 +337,7 @@ fn chain(error: &dyn Error) -> String {
 }
 
 /// Returns whether the mirror's certificate was rejected.
-fn certificate(error: &(dyn Error + 'static)) -> bool {
+fn is_certificate_error(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(cause) = next {
         let tls = cause.downcast_ref::<rustls::Error>().or_else(|| {
@@ -347,13 +358,13 @@ fn validators(headers: &HeaderMap) -> Validators {
 }
 
 /// Returns the size of the whole file if `Content-Range` covers all of it from `offset` on.
-fn rest_of(headers: &HeaderMap, offset: u64) -> Option<u64> {
+fn file_size_of_rest(headers: &HeaderMap, offset: u64) -> Option<u64> {
     let (first, last, size) = content_range(headers)?;
     (first == offset && last.checked_add(1) == Some(size) && first <= last).then_some(size)
 }
 
 /// Returns the size of the whole file if `Content-Range` covers a part of it from `offset` on.
-fn part_of(headers: &HeaderMap, offset: u64) -> Option<u64> {
+fn file_size_of_part(headers: &HeaderMap, offset: u64) -> Option<u64> {
     let (first, last, size) = content_range(headers)?;
     (first == offset && first <= last && last < size).then_some(size)
 }
@@ -375,7 +386,7 @@ mod tests {
         let part = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_RANGE, header::HeaderValue::from_static(value));
-            part_of(&headers, 100)
+            file_size_of_part(&headers, 100)
         };
         assert_eq!((part("bytes 100-149/200"), part("bytes 100-199/200")), (Some(200), Some(200)));
         for bad in
@@ -390,7 +401,7 @@ mod tests {
         let rest = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_RANGE, header::HeaderValue::from_static(value));
-            rest_of(&headers, 100)
+            file_size_of_rest(&headers, 100)
         };
         assert_eq!(rest("bytes 100-199/200"), Some(200));
         for bad in [
@@ -404,6 +415,6 @@ mod tests {
         ] {
             assert_eq!(rest(bad), None, "{bad}");
         }
-        assert_eq!(rest_of(&HeaderMap::new(), 100), None);
+        assert_eq!(file_size_of_rest(&HeaderMap::new(), 100), None);
     }
 }

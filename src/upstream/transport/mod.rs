@@ -135,12 +135,12 @@ impl Transport {
         offset: u64,
         length: u64,
     ) -> Result<FilePart, UpstreamError> {
-        let opened = match &self.backend {
+        let file_stream = match &self.backend {
             Backend::Http(http) => http.range(path, offset, length).await?,
             // From its start: there are no validators to resume with.
             Backend::Dir(dir) => dir.open(path, None).await?,
         };
-        opened.read_part(offset, length).await
+        file_stream.read_part(offset, length).await
     }
 
     /// Opens a file of a directory to be read in place.

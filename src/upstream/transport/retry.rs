@@ -29,7 +29,7 @@ impl LastActivity {
 /// Runs `work` until it succeeds, fails permanently, or reaches a limit; returns the last error.
 pub(super) async fn with_retries<T, F, Fut>(
     limits: &Limits,
-    what: &str,
+    url: &str,
     activity: &LastActivity,
     work: F,
 ) -> Result<T, UpstreamError>
@@ -39,23 +39,23 @@ where
 {
     let plan = ExponentialBuilder::default()
         .with_min_delay(limits.pause)
-        .with_max_delay(limits.patience)
+        .with_max_delay(limits.max_pause)
         .with_max_times(limits.retries)
         .with_jitter();
-    let tries = work
+    let attempts = work
         .retry(plan)
         .when(|error| matches!(error, UpstreamError::Unavailable { .. }))
         .notify(|error, pause| {
             tracing::info!(target: "upstream", %error, ?pause, "the request to the mirror failed; retrying");
         })
         .adjust(|error, pause| {
-            let pause = pause.filter(|pause| activity.elapsed() + *pause < limits.silence);
-            pause_after(error, pause, limits.patience)
+            let pause = pause.filter(|pause| activity.elapsed() + *pause < limits.max_inactivity);
+            pause_after(error, pause, limits.max_pause)
         });
-    match tokio::time::timeout(limits.total, tries).await {
-        Ok(answer) => answer,
+    match tokio::time::timeout(limits.total, attempts).await {
+        Ok(result) => result,
         Err(_) => Err(UpstreamError::Unavailable {
-            url: what.to_owned(),
+            url: url.to_owned(),
             reason: format!("not read within {} s", limits.total.as_secs_f32()),
             retry_after: None,
         }),
@@ -65,16 +65,16 @@ where
 /// Returns the pause after `error`: as planned, or the mirror's `Retry-After`; `None` if that is too long.
 pub(super) fn pause_after(
     error: &UpstreamError,
-    planned: Option<Duration>,
-    patience: Duration,
+    planned_pause: Option<Duration>,
+    max_pause: Duration,
 ) -> Option<Duration> {
-    let planned = planned?;
+    let planned_pause = planned_pause?;
     match error {
         UpstreamError::Unavailable { retry_after: Some(seconds), .. } => {
             let requested = Duration::from_secs(*seconds);
-            (requested <= patience).then(|| requested.max(planned))
+            (requested <= max_pause).then(|| requested.max(planned_pause))
         }
-        UpstreamError::Unavailable { retry_after: None, .. } => Some(planned),
+        UpstreamError::Unavailable { retry_after: None, .. } => Some(planned_pause),
         UpstreamError::Missing(_) | UpstreamError::Refused { .. } => None,
     }
 }
@@ -101,18 +101,18 @@ mod tests {
     #[tokio::test]
     async fn a_mirror_that_sends_nothing_is_not_retried_repeatedly() {
         let limits = Limits {
-            silence: Duration::from_millis(60),
+            max_inactivity: Duration::from_millis(60),
             pause: Duration::from_millis(1),
             retries: 5,
             ..Limits::default()
         };
-        let (activity, tries) = (LastActivity::new(), Mutex::new(0));
-        for (sends, expected) in [(false, 1..=2), (true, 6..=6)] {
+        let (activity, attempts) = (LastActivity::new(), Mutex::new(0));
+        for (is_active, expected) in [(false, 1..=2), (true, 6..=6)] {
             activity.touch();
-            *tries.lock() = 0;
+            *attempts.lock() = 0;
             let work = || async {
-                *tries.lock() += 1;
-                if sends {
+                *attempts.lock() += 1;
+                if is_active {
                     activity.touch();
                 } else {
                     tokio::time::sleep(Duration::from_millis(40)).await;
@@ -120,7 +120,7 @@ mod tests {
                 Err::<(), _>(busy(None))
             };
             assert!(with_retries(&limits, "h", &activity, work).await.is_err());
-            assert!(expected.contains(&*tries.lock()), "{sends}: {}", tries.lock());
+            assert!(expected.contains(&*attempts.lock()), "{is_active}: {}", attempts.lock());
         }
     }
 

@@ -27,9 +27,9 @@ use crate::upstream::advisories::{Feed, FeedCheck};
 const STORED: StoredDocument =
     StoredDocument { noun: "advisories about packages", counted_noun: "advisories", kind: "vulns" };
 /// Compression level of stored documents: at this one some hundred megabytes per second.
-const LEVEL: i32 = 3;
+const COMPRESSION_LEVEL: i32 = 3;
 /// Size limit of a document, equal to that of a download; see [`crate::upstream::advisories`].
-const DOCUMENT: u64 = 1 << 30;
+const MAX_DOCUMENT: u64 = 1 << 30;
 
 /// Rows of feeds, by address.
 type Rows = BTreeMap<String, StoredValidators>;
@@ -39,10 +39,10 @@ enum FeedUpdate {
     Unchanged,
     /// The folder does not exist.
     Absent,
-    /// Read; `left_out` advisories could not be parsed.
+    /// Read; `skipped` advisories could not be parsed.
     Read {
-        replaced: bool,
-        left_out: usize,
+        is_replaced: bool,
+        skipped: usize,
     },
 }
 
@@ -57,17 +57,17 @@ async fn load_stored(state: &State) -> Result<(), SyncError> {
     if rows.is_empty() && state.advisories.get().is_none() {
         return Ok(());
     }
-    let mut parts = Vec::new();
+    let mut feeds = Vec::new();
     for (name, row) in rows {
-        match document(state, row.sha256).await {
-            Ok(batch) => parts.push(AdvisoryFeed { name, digest: row.sha256, batch }),
+        match read_batch(state, row.sha256).await {
+            Ok(batch) => feeds.push(AdvisoryFeed { name, digest: row.sha256, batch }),
             Err(error) => tracing::warn!(
                 target: "sync", %error,
                 "could not load the stored advisories of {name}; the next refresh fetches them again"
             ),
         }
     }
-    let index = blocking(move || Ok(Index::new(parts))).await?;
+    let index = blocking(move || Ok(Index::new(feeds))).await?;
     state.advisories.set(Arc::new(index));
     Ok(())
 }
@@ -81,23 +81,23 @@ async fn rows(state: &State) -> Result<Rows, SyncError> {
 
 /// Returns the feeds of each URL.
 fn feeds(state: &State) -> Vec<(String, Vec<Feed>)> {
-    let python = state.catalog.get().repos.iter().any(|repo| repo.kind.language() == Language::Python);
+    let has_python = state.catalog.get().repos.iter().any(|repo| repo.kind.language() == Language::Python);
     let ecosystems: Vec<Ecosystem> =
-        Ecosystem::ALL.into_iter().filter(|ecosystem| *ecosystem != Ecosystem::Pypi || python).collect();
+        Ecosystem::ALL.into_iter().filter(|ecosystem| *ecosystem != Ecosystem::Pypi || has_python).collect();
     let urls = state.config.load().vulnerabilities.urls.clone();
     urls.into_iter().map(|url| (crate::config::without_userinfo(&url), Feed::of(&url, &ecosystems))).collect()
 }
 
-async fn document(state: &State, sha256: Sha256) -> Result<Batch, SyncError> {
+async fn read_batch(state: &State, sha256: Sha256) -> Result<Batch, SyncError> {
     let bytes = STORED.read(state, &Key::Advisories(sha256)).await?;
     blocking(move || {
         let mut text = Vec::new();
         let decoder = zstd::Decoder::new(&bytes[..]).map_err(|error| error.to_string())?;
-        std::io::Read::read_to_end(&mut std::io::Read::take(decoder, DOCUMENT), &mut text)
+        std::io::Read::read_to_end(&mut std::io::Read::take(decoder, MAX_DOCUMENT), &mut text)
             .map_err(|error| error.to_string())?;
         let mut batch = Batch::default();
         batch.add_lines("the document in storage", &text);
-        batch.validate().map_err(|bad| bad.to_string())
+        batch.validate().map_err(|error| error.to_string())
     })
     .await
 }
@@ -105,52 +105,52 @@ async fn document(state: &State, sha256: Sha256) -> Result<Batch, SyncError> {
 /// Refreshes every feed. Returns a message for people.
 pub(super) async fn refresh(
     state: &Arc<State>,
-    cause: &SyncTrigger,
+    trigger: &SyncTrigger,
     report: &Reporter,
 ) -> Result<String, SyncError> {
     let started_at = (state.clock)();
     tokio::select! {
-        message = refresh_all(state, cause, report, started_at) => message,
+        message = refresh_all(state, trigger, report, started_at) => message,
         () = report.wait_halted() => Err(SyncError::Halted),
     }
 }
 
 async fn refresh_all(
     state: &Arc<State>,
-    cause: &SyncTrigger,
+    trigger: &SyncTrigger,
     report: &Reporter,
     started_at: Timestamp,
 ) -> Result<String, SyncError> {
-    let Vulnerabilities { is_configured: written, .. } = state.config.load().vulnerabilities.clone();
+    let Vulnerabilities { is_configured, .. } = state.config.load().vulnerabilities.clone();
     let mut rows = rows(state).await?;
     if !is_loaded(state, &rows).await {
         // Another server that shares the database has stored others, or the configured feeds changed.
         load(state).await;
     }
     let mut errors = Vec::new();
-    let (mut replaced, mut left_out) = (false, 0);
+    let (mut any_replaced, mut skipped_count) = (false, 0);
     for (url, feeds) in feeds(state) {
         let (mut absent, feed_count) = (0, feeds.len());
         for feed in feeds {
             report.progress(format!("reading the advisories of {}", feed.name()), 0, None);
-            match refresh_feed(state, cause, &feed, &mut rows, started_at).await {
+            match refresh_feed(state, trigger, &feed, &mut rows, started_at).await {
                 Ok(FeedUpdate::Unchanged) => {}
                 Ok(FeedUpdate::Absent) => absent += 1,
-                Ok(FeedUpdate::Read { replaced: others, left_out: bad }) => {
-                    replaced |= others;
-                    left_out += bad;
+                Ok(FeedUpdate::Read { is_replaced, skipped }) => {
+                    any_replaced |= is_replaced;
+                    skipped_count += skipped;
                 }
                 Err(SyncError::Stopping) => return Err(SyncError::Stopping),
                 Err(error) => errors.push(error.to_string()),
             }
         }
-        if absent == feed_count && (written || !url.starts_with("file:")) {
+        if absent == feed_count && (is_configured || !url.starts_with("file:")) {
             errors.push(format!(
                 "{url}: there are no advisories: no file CRAN/all.zip or of another known name"
             ));
         }
     }
-    if replaced {
+    if any_replaced {
         load(state).await;
     }
     delete_unused(state, &rows).await?;
@@ -161,14 +161,14 @@ async fn refresh_all(
         StoredValidators { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: started_at };
     state.db.write(move |c| upstream::put(c, &Task::Advisories.success_key(), &row)).await?;
     let count = state.advisories.get().map_or(0, |index| index.len());
-    let message = match (count, replaced) {
+    let message = match (count, any_replaced) {
         (0, _) => "there are no advisories about packages".to_owned(),
         (count, true) => format!("{count} advisories about packages are in force now"),
         (count, false) => format!("the {count} advisories about packages are up to date"),
     };
-    Ok(match left_out {
+    Ok(match skipped_count {
         0 => message,
-        some => format!("{message}; {some} could not be read (see the log)"),
+        skipped_count => format!("{message}; {skipped_count} could not be read (see the log)"),
     })
 }
 
@@ -176,16 +176,18 @@ async fn refresh_all(
 pub(super) fn log_end(
     state: &State,
     last_error: &Mutex<Option<String>>,
-    ended: Result<String, SyncError>,
+    result: Result<String, SyncError>,
 ) -> Result<String, String> {
-    if let Err(error @ SyncError::Halted) = &ended {
+    if let Err(error @ SyncError::Halted) = &result {
         return Err(log_failure("vulns", error));
     }
-    let message = ended.as_ref().err().map(ToString::to_string);
-    let before = std::mem::replace(&mut *last_error.lock(), message.clone());
-    match (&ended, message, before) {
+    let message = result.as_ref().err().map(ToString::to_string);
+    let previous_message = std::mem::replace(&mut *last_error.lock(), message.clone());
+    match (&result, message, previous_message) {
         // Without internet the same error would be logged every ten minutes.
-        (Err(_), Some(message), Some(before)) if message == before => return Err(message),
+        (Err(_), Some(message), Some(previous_message)) if message == previous_message => {
+            return Err(message);
+        }
         (Err(error), _, _) if state.config.load().vulnerabilities.is_configured => {
             return Err(log_failure("vulns", error));
         }
@@ -194,12 +196,12 @@ pub(super) fn log_end(
             "could not fetch advisories; without internet access, name a local copy in \
              Vulnerabilities.URL, or leave it empty"
         ),
-        (Ok(done), _, Some(_)) => {
-            tracing::info!(target: "sync", source = "vulns", "{done} (recovered after failed attempts)");
+        (Ok(message), _, Some(_)) => {
+            tracing::info!(target: "sync", source = "vulns", "{message} (recovered after failed attempts)");
         }
         (Ok(_), _, None) => {}
     }
-    ended.map_err(|error| error.to_string())
+    result.map_err(|error| error.to_string())
 }
 
 /// Returns whether the loaded index was made from these rows.
@@ -207,15 +209,15 @@ async fn is_loaded(state: &State, rows: &Rows) -> bool {
     match state.advisories.wait().await {
         None => rows.is_empty(),
         Some(index) => {
-            let parts = index.feeds().iter().map(|(name, feed)| (name, feed.digest));
-            rows.iter().map(|(name, row)| (name, row.sha256)).eq(parts)
+            let loaded = index.feeds().iter().map(|(name, feed)| (name, feed.digest));
+            rows.iter().map(|(name, row)| (name, row.sha256)).eq(loaded)
         }
     }
 }
 
 async fn refresh_feed(
     state: &State,
-    cause: &SyncTrigger,
+    trigger: &SyncTrigger,
     feed: &Feed,
     rows: &mut Rows,
     started_at: Timestamp,
@@ -223,25 +225,28 @@ async fn refresh_feed(
     let name = feed.name();
     let index = state.advisories.get();
     // A row is used only if its document is loaded.
-    let part = index.as_ref().and_then(|index| index.feeds().get(&name));
-    let row = rows.get(&name).filter(|row| part.is_some_and(|part| part.digest == row.sha256));
+    let loaded_feed = index.as_ref().and_then(|index| index.feeds().get(&name));
+    let row =
+        rows.get(&name).filter(|row| loaded_feed.is_some_and(|loaded_feed| loaded_feed.digest == row.sha256));
     let last_validators =
         row.map(|row| Validators { etag: row.etag.clone(), modified: row.modified.clone() });
     let last_validators = last_validators
         .filter(|last_validators| last_validators.etag.is_some() || last_validators.modified.is_some());
-    let before = row.map(|row| row.sha256);
-    let last = async { document(state, before?).await.ok() };
+    let old_sha256 = row.map(|row| row.sha256);
+    let last_batch = async { read_batch(state, old_sha256?).await.ok() };
     let client = state.upstream.load_full();
-    let (batch, validators) = match client.advisories(feed, last_validators, last).await? {
+    let (batch, validators) = match client.advisories(feed, last_validators, last_batch).await? {
         FeedCheck::Unchanged => return Ok(FeedUpdate::Unchanged),
         FeedCheck::Absent => return Ok(FeedUpdate::Absent),
         FeedCheck::Read(batch, validators) => (batch, validators),
     };
-    log_left_out(&name, &batch);
-    STORED.check_loss(batch.len(), part.map_or(0, |part| part.count), cause, &name)?;
-    let left_out = batch.skipped_files().0;
+    log_skipped(&name, &batch);
+    STORED.check_loss(batch.len(), loaded_feed.map_or(0, |loaded_feed| loaded_feed.count), trigger, &name)?;
+    let skipped = batch.skipped_files().0;
     let document = blocking(move || {
-        zstd::encode_all(&batch.document()[..], LEVEL).map(Bytes::from).map_err(|error| error.to_string())
+        zstd::encode_all(&batch.document()[..], COMPRESSION_LEVEL)
+            .map(Bytes::from)
+            .map_err(|error| error.to_string())
     });
     let document = document.await?;
     let sha256 = Sha256(sha2::Sha256::digest(&document).into());
@@ -251,20 +256,20 @@ async fn refresh_feed(
         sha256,
         fetched_at: started_at,
     };
-    // Bytes first, row second, memory last.
-    if before != Some(sha256) {
+    // The object is stored before the row that names it, and the row before the index in memory is replaced.
+    if old_sha256 != Some(sha256) {
         state.storage.put(&Key::Advisories(sha256), document).await?;
     }
-    let (key, written) = (format!("{ADVISORIES}{name}"), row.clone());
-    state.db.write(move |c| upstream::put(c, &key, &written)).await?;
+    let (key, stored_row) = (format!("{ADVISORIES}{name}"), row.clone());
+    state.db.write(move |c| upstream::put(c, &key, &stored_row)).await?;
     rows.insert(name, row);
-    Ok(FeedUpdate::Read { replaced: before != Some(sha256), left_out })
+    Ok(FeedUpdate::Read { is_replaced: old_sha256 != Some(sha256), skipped })
 }
 
-fn log_left_out(name: &str, batch: &Batch) {
+fn log_skipped(name: &str, batch: &Batch) {
     let (count, reasons) = batch.skipped_files();
-    for left_out in reasons {
-        tracing::warn!(target: "sync", "skipped an advisory of {name}: {}: {}", left_out.file, left_out.reason);
+    for file in reasons {
+        tracing::warn!(target: "sync", "skipped an advisory of {name}: {}: {}", file.file, file.reason);
     }
     if count > reasons.len() {
         tracing::warn!(target: "sync", "skipped {count} advisories of {name} in total");
@@ -273,8 +278,8 @@ fn log_left_out(name: &str, batch: &Batch) {
 
 /// Deletes the rows of feeds that are no longer configured; the next sweep removes the documents.
 async fn delete_unused(state: &State, rows: &Rows) -> Result<(), SyncError> {
-    let all = state.db.read(|c| upstream::advisories(c)).await?;
-    let unused: Vec<String> = all
+    let stored_rows = state.db.read(|c| upstream::advisories(c)).await?;
+    let unused: Vec<String> = stored_rows
         .into_iter()
         .filter(|(name, _)| !rows.contains_key(name))
         .map(|(name, _)| format!("{ADVISORIES}{name}"))
@@ -291,10 +296,10 @@ mod tests {
 
     #[test]
     fn a_loss_of_most_advisories_must_be_accepted_by_an_administrator() {
-        let guarded = |now, before, cause| STORED.check_loss(now, before, &cause, "https://h/CRAN");
-        assert!(guarded(1, 0, SyncTrigger::Schedule).is_ok() && guarded(1, 2, SyncTrigger::Schedule).is_ok());
-        let error = guarded(1, 3, SyncTrigger::Schedule).expect_err("two of three are missing").to_string();
+        let check = |now, before, trigger| STORED.check_loss(now, before, &trigger, "https://h/CRAN");
+        assert!(check(1, 0, SyncTrigger::Schedule).is_ok() && check(1, 2, SyncTrigger::Schedule).is_ok());
+        let error = check(1, 3, SyncTrigger::Schedule).expect_err("two of three are missing").to_string();
         assert!(error.contains("https://h/CRAN") && error.contains("rspm sync --type=vulns"), "{error}");
-        assert!(guarded(1, 100, SyncTrigger::Administrator("me".to_owned())).is_ok());
+        assert!(check(1, 100, SyncTrigger::Administrator("me".to_owned())).is_ok());
     }
 }

@@ -43,7 +43,7 @@ enum VersionOutcome {
     /// The mirror does not have the version.
     Absent,
     /// No changes.
-    Nothing,
+    Unchanged,
     /// One transaction.
     Published(TxId, Counts),
 }
@@ -51,9 +51,9 @@ enum VersionOutcome {
 /// Syncs one version, or every version that the mirror has. Returns a message for people.
 pub(super) async fn run(
     state: &Arc<State>,
-    cause: &SyncTrigger,
+    trigger: &SyncTrigger,
     version: Option<VersionName>,
-    turn: &SourceLock,
+    source_lock: &SourceLock,
     report: &Reporter,
 ) -> Result<String, SyncError> {
     // One configuration for the whole run: a reload takes effect with the next run.
@@ -66,39 +66,33 @@ pub(super) async fn run(
         config = fetch_config(state, &root, report) => config?,
         () = report.wait_halted() => return Err(SyncError::Halted),
     };
-    let version = version.map(|name| config.version(name));
+    let requested = version.map(|name| config.version(name));
     let mut summary = RunSummary::new(address.clone());
-    for wanted in versions_to_sync(&config, version, &address)? {
-        if *cause == SyncTrigger::Schedule && is_settled(state, &config, &address, wanted).await? {
+    for version in versions_to_sync(&config, requested, &address)? {
+        if *trigger == SyncTrigger::Schedule && is_settled(state, &config, &address, version).await? {
             summary.unchanged += 1;
             continue;
         }
         let result = {
             // One version at a time: versions share releases.
-            let _guard = turn.lock().await;
+            let _guard = source_lock.lock().await;
             let lease = Lease::claim(&state.db, state.node, "sync:bioconductor").await?;
-            let context = SyncContext {
-                state,
-                config: &settings,
-                upstream: &upstream,
-                trigger: cause,
-                report,
-                lease: &lease,
-            };
-            let result = VersionSync { run: &context, url, version: wanted }.sync().await;
+            let context =
+                SyncContext { state, config: &settings, upstream: &upstream, trigger, report, lease: &lease };
+            let result = VersionSync { context: &context, url, version }.sync().await;
             lease.release().await;
             result
         };
-        summary.record(wanted, result)?;
+        summary.record(version, result)?;
     }
-    let message = summary.message(version)?;
-    let row = success(address, started_at);
+    let message = summary.message(requested)?;
+    let row = success_row(address, started_at);
     state.db.write(move |c| upstream::put(c, &Task::Bioconductor.success_key(), &row)).await?;
     Ok(message)
 }
 
 /// Returns the row that records a successful sync of all versions.
-fn success(address: String, started_at: Timestamp) -> StoredValidators {
+fn success_row(address: String, started_at: Timestamp) -> StoredValidators {
     StoredValidators { etag: Some(address), modified: None, sha256: Sha256([0; 32]), fetched_at: started_at }
 }
 
@@ -112,15 +106,15 @@ async fn is_settled(
     let Some(last_update) = config.last_update(version) else { return Ok(false) };
     let software = Part::single(version, Component::Software);
     let row = state.db.read(move |c| upstream::get(c, &key(software))).await?;
-    let from_here = r::part_url(address, software);
-    let since = last_update.end().0.saturating_add(SETTLING_TIME);
-    Ok(row.is_some_and(|row| row.etag.as_ref() == Some(&from_here) && row.fetched_at.0 >= since))
+    let part_address = r::part_url(address, software);
+    let settled_at = last_update.end().0.saturating_add(SETTLING_TIME);
+    Ok(row.is_some_and(|row| row.etag.as_ref() == Some(&part_address) && row.fetched_at.0 >= settled_at))
 }
 
 /// Reads `config.yaml` and stores it if it changed.
 async fn fetch_config(state: &Arc<State>, mirror: &Mirror, report: &Reporter) -> Result<Config, SyncError> {
     report.progress("reading config.yaml", 0, None);
-    let refused = |reason: &dyn std::fmt::Display| {
+    let refusal = |reason: &dyn std::fmt::Display| {
         SyncError::Refused(format!(
             "{}/{CONFIG} {reason}; Bioconductor.URL must be the root of a Bioconductor mirror, which has \
              {CONFIG} and packages/",
@@ -128,11 +122,11 @@ async fn fetch_config(state: &Arc<State>, mirror: &Mirror, report: &Reporter) ->
         ))
     };
     let bytes = match request(mirror, CONFIG, None, &state.clock).await? {
-        MirrorReply::Missing => return Err(refused(&"is not there")),
-        MirrorReply::Unchanged(_) => return Err(refused(&"was answered with an unexpected 'not modified'")),
+        MirrorReply::Missing => return Err(refusal(&"is not there")),
+        MirrorReply::Unchanged(_) => return Err(refusal(&"was answered with an unexpected 'not modified'")),
         MirrorReply::Body(bytes, _) => bytes,
     };
-    let config = Config::parse(&bytes).map_err(|error| refused(&error))?;
+    let config = Config::parse(&bytes).map_err(|error| refusal(&error))?;
     if state.catalog.get().bioconductor.as_deref() != Some(&config) {
         let text = config.render();
         let declare = move |c: &mut dyn Conn| {
@@ -150,12 +144,12 @@ fn versions_to_sync(
     version: Option<Version>,
     address: &str,
 ) -> Result<Vec<Version>, SyncError> {
-    let all: Vec<Version> = config.newest_first().map(|row| row.version).collect();
+    let versions: Vec<Version> = config.newest_first().map(|row| row.version).collect();
     match version {
-        None => Ok(all),
-        Some(version) if all.contains(&version) => Ok(vec![version]),
+        None => Ok(versions),
+        Some(version) if versions.contains(&version) => Ok(vec![version]),
         Some(version) => {
-            let names: Vec<String> = all.iter().map(ToString::to_string).collect();
+            let names: Vec<String> = versions.iter().map(ToString::to_string).collect();
             Err(SyncError::Refused(format!(
                 "there is no Bioconductor {version}: {address}/{CONFIG} names {}",
                 names.join(", ")
@@ -169,29 +163,29 @@ struct VersionDeclaration(Vec<(PackageList, ListCheck)>);
 
 /// The sync of one version.
 struct VersionSync<'a> {
-    run: &'a SyncContext<'a>,
+    context: &'a SyncContext<'a>,
     url: &'a str,
     version: Version,
 }
 
 impl VersionSync<'_> {
     async fn sync(&self) -> Result<VersionOutcome, SyncError> {
-        let started_at = (self.run.state.clock)();
+        let started_at = (self.context.state.clock)();
         self.recover().await?;
         match self.read_declaration(started_at).await? {
-            Some(declared) => self.publish(declared, started_at).await,
+            Some(declaration) => self.publish(declaration, started_at).await,
             None => Ok(VersionOutcome::Absent),
         }
     }
 
     /// Reads the declaration of the version; `None` if the mirror does not have it.
     async fn read_declaration(&self, started_at: Timestamp) -> Result<Option<VersionDeclaration>, SyncError> {
-        let mut declared = Vec::new();
+        let mut declarations = Vec::new();
         for component in Component::ALL.into_iter().filter(|component| component.is_in(self.version)) {
             let part = Part::single(self.version, component);
-            self.run.report.progress(format!("reading Bioconductor {part}"), 0, None);
+            self.context.report.progress(format!("reading Bioconductor {part}"), 0, None);
             let list = self.list(part).await?;
-            let check = self.run.revalidate(&list, started_at).await?;
+            let check = self.context.revalidate(&list, started_at).await?;
             if component == Component::Software && matches!(check, ListCheck::Absent) {
                 // A version that was on the mirror before is incomplete or was removed.
                 return match self.head(list.tree).await? {
@@ -199,37 +193,37 @@ impl VersionSync<'_> {
                     None => Ok(None),
                 };
             }
-            declared.push((list, check));
+            declarations.push((list, check));
         }
-        Ok(Some(VersionDeclaration(declared)))
+        Ok(Some(VersionDeclaration(declarations)))
     }
 
     /// Publishes the declaration of the version as one transaction, or leaves the version unchanged.
     async fn publish(
         &self,
-        declared: VersionDeclaration,
+        declaration: VersionDeclaration,
         started_at: Timestamp,
     ) -> Result<VersionOutcome, SyncError> {
         // Everything was read, and nothing is written yet.
-        let mut transaction = self.run.transaction(SOURCE, started_at);
+        let mut transaction = self.context.transaction(SOURCE, started_at);
         transaction.publish.comment = format!("Bioconductor {}", self.version);
         let mut updates = ValidatorUpdates::new();
         let result = async {
-            for (list, check) in declared.0 {
+            for (list, check) in declaration.0 {
                 match check {
                     ListCheck::Absent => {
-                        if let Some(planned) = self.plan_absent(&list, started_at).await? {
-                            updates.extend(planned.validators);
-                            transaction.write(list.tree, planned.plan).await?;
+                        if let Some(step) = self.plan_absent(&list, started_at).await? {
+                            updates.extend(step.validators);
+                            transaction.write(list.tree, step.plan).await?;
                         }
                     }
                     ListCheck::Unchanged(validators) => updates.extend(validators),
                     ListCheck::Changed(files) => {
-                        let planned = self.run.plan(&list, *files, started_at).await?;
-                        let is_step = planned.is_step();
-                        updates.extend(planned.validators);
+                        let step = self.context.plan(&list, *files, started_at).await?;
+                        let is_step = step.is_step();
+                        updates.extend(step.validators);
                         if is_step {
-                            transaction.write(list.tree, planned.plan).await?;
+                            transaction.write(list.tree, step.plan).await?;
                         }
                     }
                 }
@@ -242,27 +236,27 @@ impl VersionSync<'_> {
             return Err(error);
         }
         if transaction.transaction.is_empty() {
-            self.run.store_validators(updates).await?;
-            return Ok(VersionOutcome::Nothing);
+            self.context.store_validators(updates).await?;
+            return Ok(VersionOutcome::Unchanged);
         }
-        let (tx, counts) = transaction.publish(updates, (self.run.state.clock)()).await?;
+        let (tx, counts) = transaction.publish(updates, (self.context.state.clock)()).await?;
         Ok(VersionOutcome::Published(tx, counts))
     }
 
     /// Removes the pending rows of a sync that was killed.
     async fn recover(&self) -> Result<(), SyncError> {
-        let db = &self.run.state.db;
+        let db = &self.context.state.db;
         let trees = db.read(pending).await?;
-        Ok(abandon(db, self.run.lease, Rows::Releases(SOURCE), &trees).await?)
+        Ok(abandon(db, self.context.lease, Rows::Releases(SOURCE), &trees).await?)
     }
 
     /// Returns the list of packages of a part; the first sync creates its tree.
     async fn list(&self, part: Part) -> Result<PackageList, SyncError> {
-        let SyncContext { state, lease, .. } = self.run;
+        let SyncContext { state, lease, .. } = self.context;
         let label = part.to_string();
         let trees = state.db.read(|c| tree::of_source(c, SOURCE)).await?;
         let tree = match trees.iter().find(|tree| tree.role == Role::Source && tree.label == label) {
-            Some(found) => found.id,
+            Some(tree) => tree.id,
             None => {
                 let create =
                     move |c: &mut dyn Conn| tree::create(c, SOURCE, &label, Role::Source, Axis::Step);
@@ -275,7 +269,7 @@ impl VersionSync<'_> {
             key: key(part),
             name: format!("bioconductor {part}"),
             command: command(part.version),
-            mirror: mirror(self.run.upstream, self.url, part)?,
+            mirror: mirror(self.context.upstream, self.url, part)?,
             delay: std::time::Duration::ZERO,
             coverage: Coverage::Part,
         })
@@ -289,17 +283,18 @@ impl VersionSync<'_> {
         started_at: Timestamp,
     ) -> Result<Option<PlannedStep>, SyncError> {
         let Some(head) = self.head(list.tree).await? else {
-            let updates = vec![list.success(started_at)];
+            let updates = vec![list.success_row(started_at)];
             return Ok(Some(PlannedStep { plan: Plan::default(), validators: updates, is_new: true }));
         };
         let tree = list.tree;
-        let listed = self.run.state.db.read(move |c| Ok(!life::names(c, tree, head)?.is_empty())).await?;
-        if listed { Err(vanished_index(list)) } else { Ok(None) }
+        let has_packages =
+            self.context.state.db.read(move |c| Ok(!life::names(c, tree, head)?.is_empty())).await?;
+        if has_packages { Err(vanished_index(list)) } else { Ok(None) }
     }
 
     /// Returns the newest published step of a tree.
     async fn head(&self, id: TreeId) -> Result<Option<Seq>, SyncError> {
-        Ok(self.run.state.db.read(move |c| tree::get(c, id)).await?.and_then(|tree| tree.head))
+        Ok(self.context.state.db.read(move |c| tree::get(c, id)).await?.and_then(|tree| tree.head))
     }
 }
 
@@ -356,7 +351,7 @@ impl RunSummary {
     ) -> Result<(), SyncError> {
         match result {
             Ok(VersionOutcome::Absent) => self.absent.push(version),
-            Ok(VersionOutcome::Nothing) => self.unchanged += 1,
+            Ok(VersionOutcome::Unchanged) => self.unchanged += 1,
             Ok(VersionOutcome::Published(tx, counts)) => self.synced.push(format!(
                 "Bioconductor {version} was synced (transaction {tx}): {} added, {} updated, {} removed",
                 count_of(counts.added, "package", "packages"),
@@ -385,8 +380,8 @@ impl RunSummary {
                  packages/{version}/bioc/src/contrib/PACKAGES; use another mirror or another version"
             ));
         }
-        let nothing = self.synced.is_empty() && self.unchanged == 0;
-        if requested.is_none() && nothing && self.failed.is_empty() {
+        let is_nothing_synced = self.synced.is_empty() && self.unchanged == 0;
+        if requested.is_none() && is_nothing_synced && self.failed.is_empty() {
             self.failed.push(format!(
                 "{address} has none of the versions that its config.yaml names: looked for \
                  packages/{{version}}/bioc/src/contrib/PACKAGES"
@@ -401,11 +396,11 @@ impl RunSummary {
             (true, _, Some(version)) => {
                 lines.push(format!("Bioconductor {version} is up to date; nothing changed"));
             }
-            (true, same, None) => {
-                lines.push(format!("{same} versions of Bioconductor are up to date; nothing changed"))
+            (true, count, None) => {
+                lines.push(format!("{count} versions of Bioconductor are up to date; nothing changed"))
             }
             (false, 0, _) => {}
-            (false, same, _) => lines.push(format!("{same} versions are up to date")),
+            (false, count, _) => lines.push(format!("{count} versions are up to date")),
         }
         if !self.absent.is_empty() {
             let absent: Vec<String> = self.absent.iter().map(ToString::to_string).collect();

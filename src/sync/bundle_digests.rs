@@ -32,8 +32,8 @@ pub(super) async fn set_in_releases(
     source: SourceId,
     view: &MirrorView,
 ) -> Result<usize, SyncError> {
-    let unknown = db.read(move |c| file::without_digest(c, source)).await?;
-    let facts: Vec<FetchedFacts> = unknown.iter().filter_map(|unknown| find_digest(unknown, view)).collect();
+    let files = db.read(move |c| file::without_digest(c, source)).await?;
+    let facts: Vec<FetchedFacts> = files.iter().filter_map(|file| find_digest(file, view)).collect();
     for chunk in facts.chunks(CHUNK) {
         let chunk: Arc<[FetchedFacts]> = chunk.into();
         lease.bulk(db, move |c| file::update(c, &chunk)).await?;
@@ -42,15 +42,15 @@ pub(super) async fn set_in_releases(
 }
 
 /// Returns the object of a file: at one of its possible paths, with the expected size or MD5.
-fn find_digest(unknown: &FileWithoutDigest, view: &MirrorView) -> Option<FetchedFacts> {
-    let FileWithoutDigest { file, package, name, locator, size, md5, state } = unknown;
-    let archived = format!("Archive/{package}/{name}");
+fn find_digest(row: &FileWithoutDigest, view: &MirrorView) -> Option<FetchedFacts> {
+    let FileWithoutDigest { file, package, name, locator, size, md5, state } = row;
+    let archive_path = format!("Archive/{package}/{name}");
     let fits = |object: &&Object| {
         let size = size.map(|size| u64::try_from(size) == Ok(object.size));
         let md5 = md5.map(|md5| md5 == object.md5);
         size.or(md5).is_some() && size != Some(false) && md5 != Some(false)
     };
-    let paths = [locator.as_str(), &archived, name];
+    let paths = [locator.as_str(), &archive_path, name];
     let object = paths.into_iter().filter_map(|path| view.file(path)).find(fits)?;
     let (sha256, size) = (Some(object.sha256), i64::try_from(object.size).ok());
     Some(FetchedFacts { file: *file, sha256, size, state: *state, built: None })

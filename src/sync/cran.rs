@@ -26,7 +26,7 @@ pub(super) async fn run(
     let mirror = upstream.mirror(&config.cran.url)?;
     skew::check_clock(state, &mirror, "src/contrib/PACKAGES.gz").await?;
     let lease = Lease::claim(&state.db, state.node, "sync:cran").await?;
-    let run = SyncContext { state, config: &config, upstream: &upstream, trigger, report, lease: &lease };
+    let context = SyncContext { state, config: &config, upstream: &upstream, trigger, report, lease: &lease };
     let result = async {
         let list = PackageList {
             source: SourceId::CRAN,
@@ -38,8 +38,8 @@ pub(super) async fn run(
             delay: config.cran.delay,
             coverage: Coverage::Whole,
         };
-        let sources = run.sync(&list).await?;
-        Ok(summary(&sources, &binaries::run(&run).await?))
+        let sources = context.sync(&list).await?;
+        Ok(summary(&sources, &binaries::run(&context).await?))
     };
     let result = result.await;
     lease.release().await;
@@ -50,8 +50,8 @@ pub(super) async fn run(
 fn summary(sources: &SyncSummary, binaries: &BinarySyncSummary) -> String {
     let (mut message, delayed) = match sources {
         SyncSummary::Unchanged { delayed } => {
-            let what = if binaries.tx.is_some() { "no package" } else { "nothing" };
-            (format!("cran is up to date; {what} changed"), *delayed)
+            let subject = if binaries.tx.is_some() { "no package" } else { "nothing" };
+            (format!("cran is up to date; {subject} changed"), *delayed)
         }
         SyncSummary::Published { tx, counts, delayed } => (
             format!(

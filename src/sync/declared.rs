@@ -51,7 +51,7 @@ pub(super) struct PackageDeclaration<'a> {
     pub(super) name: &'a str,
     pub(super) listed: &'a [&'a IndexRecord<'a>],
     pub(super) archived: &'a [&'a MetaRow<String>],
-    pub(super) sizes: &'a CurrentFiles<'a>,
+    pub(super) current_files: &'a CurrentFiles<'a>,
     pub(super) view: Option<&'a MirrorView>,
 }
 
@@ -59,15 +59,15 @@ impl<'a> PackageDeclaration<'a> {
     /// Returns every life that the package should have, listed ones first, and whether the index lists it more than
     /// once.
     pub(super) fn declared_lives(&self) -> (Vec<DeclaredLife<'a>>, bool) {
-        let mut doubled = false;
-        let mut declared = self.listed_lives(&mut doubled);
-        self.add_archived_lives(&mut declared);
-        (declared, doubled)
+        let mut has_duplicates = false;
+        let mut lives = self.listed_lives(&mut has_duplicates);
+        self.add_archived_lives(&mut lives);
+        (lives, has_duplicates)
     }
 
     /// Returns one record per path: the one with the highest version. Other records of the plain path can still be
     /// installed, so they become archived releases.
-    fn listed_lives(&self, doubled: &mut bool) -> Vec<DeclaredLife<'a>> {
+    fn listed_lives(&self, has_duplicates: &mut bool) -> Vec<DeclaredLife<'a>> {
         let mut records: Vec<&IndexRecord<'a>> = self.listed.to_vec();
         records.sort_by(|a, b| {
             let newest_first = version::compare(b.version, a.version);
@@ -77,18 +77,18 @@ impl<'a> PackageDeclaration<'a> {
                 .then(newest_first)
                 .then_with(|| (a.version, a.stanza, a.md5, a.size).cmp(&(b.version, b.stanza, b.md5, b.size)))
         });
-        let mut declared: Vec<DeclaredLife<'a>> = Vec::with_capacity(records.len());
+        let mut lives: Vec<DeclaredLife<'a>> = Vec::with_capacity(records.len());
         for record in records {
-            let want = self.listed_life(record);
-            let first = !declared.iter().any(|other| other.path == want.path);
-            *doubled |= !first;
-            if first {
-                declared.push(want);
-            } else if want.path.is_empty() && declared.iter().all(|other| other.version != want.version) {
-                declared.push(DeclaredLife { state: LifeState::Archived, stanza: None, ..want });
+            let life = self.listed_life(record);
+            let is_first = !lives.iter().any(|other| other.path == life.path);
+            *has_duplicates |= !is_first;
+            if is_first {
+                lives.push(life);
+            } else if life.path.is_empty() && lives.iter().all(|other| other.version != life.version) {
+                lives.push(DeclaredLife { state: LifeState::Archived, stanza: None, ..life });
             }
         }
-        declared
+        lives
     }
 
     fn listed_life(&self, record: &IndexRecord<'a>) -> DeclaredLife<'a> {
@@ -97,8 +97,8 @@ impl<'a> PackageDeclaration<'a> {
             Some(file) => file.to_owned(),
             None => format!("{}_{}.tar.gz", record.package, record.version),
         };
-        let facts = self.sizes.get(file.as_str()).filter(|_| path.is_empty());
-        let declared = record.size.and_then(|size| i64::try_from(size).ok());
+        let stat = self.current_files.get(file.as_str()).filter(|_| path.is_empty());
+        let declared_size = record.size.and_then(|size| i64::try_from(size).ok());
         let locator = if path.is_empty() { file.clone() } else { format!("{path}/{file}") };
         DeclaredLife {
             state: LifeState::Listed,
@@ -106,8 +106,8 @@ impl<'a> PackageDeclaration<'a> {
             version: record.version,
             sha256: self.object(&locator).map(|object| object.sha256),
             locator,
-            size: facts.map(|facts| facts.size).or(declared),
-            mtime: facts.map(|facts| facts.mtime),
+            size: stat.map(|stat| stat.size).or(declared_size),
+            mtime: stat.map(|stat| stat.mtime),
             md5: record.md5,
             stanza: Some(record.stanza),
             file,
@@ -122,7 +122,7 @@ impl<'a> PackageDeclaration<'a> {
     /// Adds the rows of `Meta/archive.rds`. The table of a bundle may have several rows of one name, of which the file
     /// at that path counts. A file that is also listed, with equal size and time, counts as the listed
     /// one: the mirror was read between the copy and the deletion.
-    fn add_archived_lives(&self, declared: &mut Vec<DeclaredLife<'a>>) {
+    fn add_archived_lives(&self, lives: &mut Vec<DeclaredLife<'a>>) {
         let mut rows: Vec<&MetaRow<String>> = self.archived.to_vec();
         rows.sort_by(|a, b| (&a.file, a.mtime, a.size).cmp(&(&b.file, b.mtime, b.size)));
         rows.dedup_by(|a, b| a.file == b.file);
@@ -130,24 +130,24 @@ impl<'a> PackageDeclaration<'a> {
             let Some(version) = archived_version(self.name, &row.file) else { continue };
             let locator = format!("Archive/{}/{}", self.name, row.file);
             let object = self.object(&locator);
-            let facts = object.map_or_else(|| FileStat::of(row), FileStat::of_object);
-            let differs = |want: &DeclaredLife<'a>| {
-                want.size.is_some_and(|size| size != facts.size)
-                    || want.mtime.is_some_and(|mtime| mtime.seconds() != facts.mtime.seconds())
+            let stat = object.map_or_else(|| FileStat::of(row), FileStat::of_object);
+            let differs = |life: &DeclaredLife<'a>| {
+                life.size.is_some_and(|size| size != stat.size)
+                    || life.mtime.is_some_and(|mtime| mtime.seconds() != stat.mtime.seconds())
             };
-            let other =
-                declared.iter().any(|want| want.path.is_empty() && want.file == row.file && !differs(want));
-            if !other {
+            let is_listed =
+                lives.iter().any(|life| life.path.is_empty() && life.file == row.file && !differs(life));
+            if !is_listed {
                 // A duplicate record with other bytes: the file in `Archive/` takes precedence for the name.
-                declared.retain(|want| want.state == LifeState::Listed || want.file != row.file);
-                declared.push(DeclaredLife {
+                lives.retain(|life| life.state == LifeState::Listed || life.file != row.file);
+                lives.push(DeclaredLife {
                     state: LifeState::Archived,
                     path: "",
                     version,
                     file: row.file.clone(),
                     locator,
-                    size: Some(facts.size),
-                    mtime: Some(facts.mtime),
+                    size: Some(stat.size),
+                    mtime: Some(stat.mtime),
                     md5: None,
                     sha256: object.map(|object| object.sha256),
                     stanza: None,
@@ -158,13 +158,13 @@ impl<'a> PackageDeclaration<'a> {
 
     /// Returns the version of the plain index record.
     pub(super) fn newest_listed(&self) -> Option<&'a str> {
-        let plain = self.listed.iter().filter(|record| record.path.is_none());
-        plain.map(|record| record.version).max_by(|a, b| version::compare(a, b).then_with(|| b.cmp(a)))
+        let records = self.listed.iter().filter(|record| record.path.is_none());
+        records.map(|record| record.version).max_by(|a, b| version::compare(a, b).then_with(|| b.cmp(a)))
     }
 
     /// Returns whether `Meta/current.rds` has the standard file name of a version.
     pub(super) fn has_current(&self, version: &str) -> bool {
-        self.sizes.contains_key(format!("{}_{version}.tar.gz", self.name).as_str())
+        self.current_files.contains_key(format!("{}_{version}.tar.gz", self.name).as_str())
     }
 }
 

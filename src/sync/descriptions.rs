@@ -20,7 +20,7 @@ use crate::upstream::{FileRequest, FileResponse, UpstreamError};
 
 const DATABASE: &str = "web/packages/packages.rds";
 /// Size limit of the compressed database: about ten times CRAN's.
-const LIMIT: u64 = 96 << 20;
+const MAX_DATABASE_SIZE: u64 = 96 << 20;
 /// Rows per write.
 const CHUNK: usize = 500;
 
@@ -43,40 +43,44 @@ pub(super) async fn update_cran(
     state: &Arc<State>,
     report: &Reporter,
 ) -> Result<DescriptionsUpdate, SyncError> {
-    let none = DescriptionsUpdate::Packages(0);
+    let no_update = DescriptionsUpdate::Packages(0);
     let tree = state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await?;
-    let Some(head) = tree.head else { return Ok(none) };
+    let Some(head) = tree.head else { return Ok(no_update) };
     let missing = state.db.read(move |c| detail::without_detail(c, tree.id, head)).await?;
     if missing.is_empty() {
-        return Ok(none);
+        return Ok(no_update);
     }
     report.progress("reading the package database", 0, None);
     let url = state.config.load().cran.url.clone();
     let mirror = state.upstream.load_full().mirror(&url)?;
-    let bytes = match mirror.fetch(FileRequest { path: DATABASE, validators: None, limit: LIMIT }).await {
+    let bytes = match mirror
+        .fetch(FileRequest { path: DATABASE, validators: None, limit: MAX_DATABASE_SIZE })
+        .await
+    {
         Ok(FileResponse::Body { bytes, .. }) => bytes,
-        Ok(FileResponse::Unchanged) => return Ok(none),
+        Ok(FileResponse::Unchanged) => return Ok(no_update),
         Err(UpstreamError::Missing(address)) => {
             // Stored files are read when their requirements are requested.
-            let stored = state.db.read(move |c| detail::stored_without_detail(c, tree.id, head)).await?.len();
+            let stored_count =
+                state.db.read(move |c| detail::stored_without_detail(c, tree.id, head)).await?.len();
             return Ok(DescriptionsUpdate::NoDatabase {
                 address,
-                packages: missing.len().saturating_sub(stored),
+                packages: missing.len().saturating_sub(stored_count),
             });
         }
         Err(UpstreamError::Refused { url, reason }) => {
             tracing::warn!(target: "sync", "could not read {url}, continuing without it: {reason}");
-            return Ok(none);
+            return Ok(no_update);
         }
         Err(error) => return Err(error.into()),
     };
     // Takes seconds of CPU: not on an async thread.
-    let read = tokio::task::spawn_blocking(move || parse_descriptions(&bytes, &missing)).await;
-    let rows = match read.map_err(|_| SyncError::Stopping)? {
+    let result = tokio::task::spawn_blocking(move || parse_descriptions(&bytes, &missing)).await;
+    let rows = match result.map_err(|_| SyncError::Stopping)? {
         Ok(rows) => rows,
         Err(error) => {
             tracing::warn!(target: "sync", "could not read {}/{DATABASE}, continuing without it: {error}", mirror.address());
-            return Ok(none);
+            return Ok(no_update);
         }
     };
     let (total, mut done) = (rows.len(), 0);
@@ -100,28 +104,28 @@ fn parse_descriptions(
 ) -> Result<Vec<detail::ReleaseDescription>, RdsError> {
     let table = read_packages_matrix(&bytes[..], Limits::META)?;
     let missing: HashMap<(&str, &str), &ReleaseWithoutDetail> =
-        missing.iter().map(|one| ((one.name.as_str(), one.version.as_str()), one)).collect();
-    let of = |record: usize| {
+        missing.iter().map(|release| ((release.name.as_str(), release.version.as_str()), release)).collect();
+    let description_of = |record: usize| {
         let key = (table.get(record, "Package")?, table.get(record, "Version")?);
-        let one = missing.get(&key)?;
+        let release = missing.get(&key)?;
         let system_requirements = table.get(record, "SystemRequirements").map(str::trim);
         Some(detail::ReleaseDescription {
-            release: one.release,
+            release: release.release,
             description: fields(&table, record),
             system_requirements: system_requirements.filter(|text| !text.is_empty()).map(str::to_owned),
         })
     };
-    Ok((0..table.len()).filter_map(of).collect())
+    Ok((0..table.len()).filter_map(description_of).collect())
 }
 
 /// Returns a record as a DESCRIPTION, without the fields that CRAN adds.
 fn fields(table: &PackageTable, record: usize) -> Vec<u8> {
     let mut text = Vec::with_capacity(2048);
     for (tag, value) in table.record(record) {
-        let added = tag.starts_with("Reverse ") || matches!(tag, "MD5sum" | "Path" | "Published");
+        let is_added = tag.starts_with("Reverse ") || matches!(tag, "MD5sum" | "Path" | "Published");
         // The strings of the table are already decoded, so `Encoding` must not cause a second decoding.
-        let plain = tag != "Encoding" && tag.bytes().all(|b| b.is_ascii_graphic() && b != b':');
-        if !added && plain && !value.trim().is_empty() {
+        let is_plain = tag != "Encoding" && tag.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+        if !is_added && is_plain && !value.trim().is_empty() {
             dcf::write_field(&mut text, tag, value.trim()).expect("a Vec takes every write");
         }
     }
@@ -154,14 +158,14 @@ mod tests {
         let mut table = Vec::new();
         write_matrix(&mut table, &tags, &stanzas).expect("a Vec takes it");
         let missing = [missing("a", "1.0", 7), missing("b", "1.9", 8), missing("d", "1", 9)];
-        let found = parse_descriptions(&Bytes::from(table), &missing).expect("a table");
-        assert_eq!(found.len(), 1);
+        let descriptions = parse_descriptions(&Bytes::from(table), &missing).expect("a table");
+        assert_eq!(descriptions.len(), 1);
         assert_eq!(
-            (found[0].release, found[0].system_requirements.as_deref()),
+            (descriptions[0].release, descriptions[0].system_requirements.as_deref()),
             (ReleaseId(7), Some("GNU make"))
         );
-        let read = Description::from_bytes(&found[0].description).expect("fields");
-        assert_eq!(read.get("Title"), Some("Café"));
-        assert_eq!((read.get("Encoding"), read.get("Reverse depends")), (None, None));
+        let description = Description::from_bytes(&descriptions[0].description).expect("fields");
+        assert_eq!(description.get("Title"), Some("Café"));
+        assert_eq!((description.get("Encoding"), description.get("Reverse depends")), (None, None));
     }
 }

@@ -35,8 +35,8 @@ pub async fn examine(upstream: &Upstream, config: &Config, now: Timestamp) -> Ve
     for (section, url) in [("CRAN", &config.cran.url), ("Bioconductor", &config.bioconductor.url)] {
         let Some(path) = url.strip_prefix("file://") else { continue };
         let findings = match upstream.mirror(url) {
-            Ok(mirror) if mirror.is_bundle() => bundle(section, path, &mirror, now).await,
-            Ok(mirror) => vec![directory(section, path, &mirror, now).await],
+            Ok(mirror) if mirror.is_bundle() => bundle_findings(section, path, &mirror, now).await,
+            Ok(mirror) => vec![directory_finding(section, path, &mirror, now).await],
             Err(error) => vec![Err(error.to_string())],
         };
         reports.push(Report { section, findings });
@@ -60,7 +60,7 @@ pub(super) async fn report(state: &State) {
     }
 }
 
-async fn bundle(
+async fn bundle_findings(
     section: &'static str,
     path: &str,
     mirror: &Mirror,
@@ -87,7 +87,7 @@ async fn bundle(
     findings
 }
 
-async fn directory(
+async fn directory_finding(
     section: &'static str,
     path: &str,
     mirror: &Mirror,
@@ -106,8 +106,8 @@ async fn directory(
     };
     for file in files {
         match mirror.open_in_place(file).await {
-            Ok(lent) => {
-                let age = age(to_timestamp(lent.metadata.modified()), now);
+            Ok(open_file) => {
+                let age = age(to_timestamp(open_file.metadata.modified()), now);
                 return Ok(format!("{path} is a mirror of {section}; its {file} is {age} old"));
             }
             Err(UpstreamError::Missing(_)) => {}
@@ -132,9 +132,9 @@ fn sentence(product: &Product, head: &Head, now: Timestamp) -> String {
 }
 
 fn to_timestamp(time: std::io::Result<SystemTime>) -> Timestamp {
-    let since =
+    let elapsed =
         time.ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    Timestamp(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// `3 days`.

@@ -27,7 +27,7 @@ pub enum SyncError {
     /// The kind of source cannot be back-filled.
     #[error("back-fill is not supported for sources of type {0}; it is for cran")]
     NotBackfillable(crate::model::source::SourceKind),
-    /// Another node of the cluster runs this sync, or took it over.
+    /// Another server of the cluster runs this sync, or took it over.
     #[error("another server that uses this database is syncing {0}; its result will be visible here as well")]
     Elsewhere(String),
     /// The server goes offline.

@@ -98,8 +98,8 @@ impl ExistingPackage {
     /// Returns whether any of its releases is in the index.
     #[must_use]
     pub fn is_listed(&self) -> bool {
-        let listed = |life: &OpenLife| life.state == LifeState::Listed;
-        self.releases.iter().any(|release| release.lives.iter().any(listed))
+        let is_listed = |life: &OpenLife| life.state == LifeState::Listed;
+        self.releases.iter().any(|release| release.lives.iter().any(is_listed))
     }
 }
 
@@ -112,27 +112,27 @@ impl ExistingSource {
     pub fn load(
         c: &mut dyn Conn,
         source: SourceId,
-        of: &tree::Tree,
+        tree: &tree::Tree,
         among: Option<&[(String, String)]>,
     ) -> Result<ExistingSource, DbError> {
         let mut existing = ExistingSource::default();
-        let mut live = HashSet::new();
-        if let Some(head) = of.head {
-            life::current(c, of.id, head, &mut |row| {
-                live.insert(row.key.release);
+        let mut open_releases = HashSet::new();
+        if let Some(head) = tree.head {
+            life::current(c, tree.id, head, &mut |row| {
+                open_releases.insert(row.key.release);
                 existing.add_life(row);
                 Ok(())
             })?;
         }
-        let mut withdrawn = match among {
+        let mut closed_releases = match among {
             None => release::all(c, source)?,
             Some(versions) => release::of_versions(c, source, versions)?,
         };
-        withdrawn.retain(|release| !live.contains(release));
-        for releases in withdrawn.chunks(CHUNK) {
+        closed_releases.retain(|release| !open_releases.contains(release));
+        for releases in closed_releases.chunks(CHUNK) {
             release::former(c, releases)?.into_iter().for_each(|row| existing.add_dormant(row));
         }
-        existing.lower_variants(release::variants(c, source, of.id)?);
+        existing.lower_variants(release::variants(c, source, tree.id)?);
         Ok(existing)
     }
 

@@ -14,53 +14,53 @@ use crate::state::State;
 pub(super) struct MeasuredSync<'a> {
     state: &'a State,
     source: &'static str,
-    since: Instant,
-    start: Timestamp,
+    start_instant: Instant,
+    start_time: Timestamp,
 }
 
 impl<'a> MeasuredSync<'a> {
     /// Starts the measurement.
     pub(super) fn begin(state: &'a State, source: &'static str) -> MeasuredSync<'a> {
-        MeasuredSync { state, source, since: Instant::now(), start: (state.clock)() }
+        MeasuredSync { state, source, start_instant: Instant::now(), start_time: (state.clock)() }
     }
 
     /// Records the result in the metrics and in the database. A halted sync resumes later, and a sync that another
     /// server runs is not a failure of this one.
-    pub(super) async fn end<T>(&self, ended: &Result<T, SyncError>) {
-        let failed = match ended {
+    pub(super) async fn end<T>(&self, result: &Result<T, SyncError>) {
+        let has_failed = match result {
             Ok(_) => {
-                metrics::sync_ended(self.source, Some((self.state.clock)()), self.since.elapsed());
+                metrics::sync_ended(self.source, Some((self.state.clock)()), self.start_instant.elapsed());
                 false
             }
             Err(SyncError::Halted) => return,
             Err(error) => {
-                metrics::sync_ended(self.source, None, self.since.elapsed());
+                metrics::sync_ended(self.source, None, self.start_instant.elapsed());
                 if matches!(error, SyncError::Elsewhere(_) | SyncError::Stopping) {
                     return;
                 }
                 true
             }
         };
-        if let Err(error) = self.record_failure(failed).await {
+        if let Err(error) = self.record_failure(has_failed).await {
             tracing::warn!(target: "sync", source = self.source, %error, "could not record how the sync ended");
         }
     }
 
     /// The row holds the start time of the first failed run since the last success; it is written on a change only.
-    async fn record_failure(&self, failed: bool) -> Result<(), crate::db::DbError> {
+    async fn record_failure(&self, has_failed: bool) -> Result<(), crate::db::DbError> {
         let key = format!("{FAILED}sync:{}", self.source);
         let is_repeated = {
             let key = key.clone();
             self.state.db.read(move |c| upstream::get(c, &key)).await?.is_some()
         };
-        let start = self.start;
-        match (failed, is_repeated) {
+        let start_time = self.start_time;
+        match (has_failed, is_repeated) {
             (true, false) => {
                 let row = StoredValidators {
                     etag: None,
                     modified: None,
                     sha256: Sha256([0; 32]),
-                    fetched_at: start,
+                    fetched_at: start_time,
                 };
                 self.state.db.write(move |c| upstream::put(c, &key, &row)).await
             }

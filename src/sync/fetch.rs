@@ -22,11 +22,11 @@ const ARCHIVE: &str = "src/contrib/Meta/archive.rds";
 pub(super) const FILES: [&str; 5] = [INDEXES[0], INDEXES[1], INDEXES[2], CURRENT, ARCHIVE];
 
 /// Size limit of a compressed file: ten times a full CRAN.
-const LIMIT: u64 = 64 << 20;
+const MAX_FILE_SIZE: u64 = 64 << 20;
 
 /// How often the index may change while `Meta/` is read before the sync continues with the files it has; the plan
 /// handles a `Meta/` that is older or newer.
-const ROUNDS: usize = 3;
+const MAX_ROUNDS: usize = 3;
 
 /// A file of the mirror.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ pub(super) enum Revalidation {
 pub(super) struct Reader<'a> {
     pub(super) mirror: &'a Mirror,
     /// Validators of the last successful sync from this mirror.
-    pub(super) stored: HashMap<&'static str, StoredValidators>,
+    pub(super) validators: HashMap<&'static str, StoredValidators>,
     pub(super) clock: &'a Clock,
     pub(super) report: &'a Reporter,
 }
@@ -85,7 +85,7 @@ impl FileCheck {
     fn sha256(&self) -> Option<Sha256> {
         match self {
             FileCheck::Missing => None,
-            FileCheck::Unchanged(_, stored) => Some(stored.sha256),
+            FileCheck::Unchanged(_, validators) => Some(validators.sha256),
             FileCheck::Read(file) => Some(file.validators.sha256),
         }
     }
@@ -101,61 +101,64 @@ impl Reader<'_> {
         }
         let mut current = self.meta(CURRENT, 1, &mut warnings).await?;
         let mut archive = self.meta(ARCHIVE, 2, &mut warnings).await?;
-        let same = |got: &FileCheck, paths: &[&'static str]| {
-            let known = match got.path() {
-                Some(path) => self.stored.get(path),
-                None => paths.iter().find_map(|path| self.stored.get(path)),
+        let is_unchanged = |check: &FileCheck, paths: &[&'static str]| {
+            let known_validators = match check.path() {
+                Some(path) => self.validators.get(path),
+                None => paths.iter().find_map(|path| self.validators.get(path)),
             };
-            got.sha256() == known.map(|stored| stored.sha256)
+            check.sha256() == known_validators.map(|validators| validators.sha256)
         };
-        if same(&index, &INDEXES) && same(&current, &[CURRENT]) && same(&archive, &[ARCHIVE]) {
-            let read = [index, current, archive].into_iter().filter_map(|got| match got {
+        if is_unchanged(&index, &INDEXES)
+            && is_unchanged(&current, &[CURRENT])
+            && is_unchanged(&archive, &[ARCHIVE])
+        {
+            let updates = [index, current, archive].into_iter().filter_map(|check| match check {
                 FileCheck::Read(file) => Some((file.path, file.validators)),
                 FileCheck::Missing | FileCheck::Unchanged(..) => None,
             });
-            return Ok(Revalidation::Unchanged(read.collect()));
+            return Ok(Revalidation::Unchanged(updates.collect()));
         }
         // Something changed, so all files are needed in a consistent state: the index is written most of a minute
         // after `Meta/`.
-        for _ in 0..ROUNDS {
-            let before = index.sha256();
-            let read = self.with_bytes(index).await?;
+        for _ in 0..MAX_ROUNDS {
+            let old_digest = index.sha256();
+            let old_index = self.with_bytes(index).await?;
             current = self.with_bytes(current).await?;
             archive = self.with_bytes(archive).await?;
-            index = self.recheck_index(read).await?;
-            if index.sha256() == before {
+            index = self.recheck_index(old_index).await?;
+            if index.sha256() == old_digest {
                 break;
             }
             current = self.meta(CURRENT, 1, &mut warnings).await?;
             archive = self.meta(ARCHIVE, 2, &mut warnings).await?;
         }
         let index = self.with_bytes(index).await?;
-        let file = |got: FileCheck| match got {
+        let file_of = |check: FileCheck| match check {
             FileCheck::Read(file) => Some(file),
             FileCheck::Missing | FileCheck::Unchanged(..) => None,
         };
-        let current = file(self.with_bytes(current).await?);
-        let archive = file(self.with_bytes(archive).await?);
+        let current = file_of(self.with_bytes(current).await?);
+        let archive = file_of(self.with_bytes(archive).await?);
         let FileCheck::Read(index) = index else { return Ok(Revalidation::Absent) };
         Ok(Revalidation::Changed(Box::new(IndexFiles { index, current, archive, warnings })))
     }
 
     async fn index(&self) -> Result<FileCheck, SyncError> {
         for path in INDEXES {
-            match self.get(path, self.stored.get(path)).await? {
+            match self.get(path, self.validators.get(path)).await? {
                 FileCheck::Missing => {}
-                found => return Ok(found),
+                check => return Ok(check),
             }
         }
         Ok(FileCheck::Missing)
     }
 
     /// Revalidates the index: it may have been replaced meanwhile.
-    async fn recheck_index(&self, got: FileCheck) -> Result<FileCheck, SyncError> {
-        let FileCheck::Read(file) = got else { return Ok(got) };
+    async fn recheck_index(&self, check: FileCheck) -> Result<FileCheck, SyncError> {
+        let FileCheck::Read(file) = check else { return Ok(check) };
         match self.get(file.path, Some(&file.validators)).await? {
             FileCheck::Unchanged(..) => Ok(FileCheck::Read(file)),
-            found => Ok(found),
+            new_check => Ok(new_check),
         }
     }
 
@@ -168,7 +171,7 @@ impl Reader<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<FileCheck, SyncError> {
         self.report.progress("reading the index", done, Some(3));
-        match self.get(path, self.stored.get(path)).await {
+        match self.get(path, self.validators.get(path)).await {
             Err(SyncError::Upstream(error @ UpstreamError::Refused { .. })) => {
                 warnings.push(format!("could not read {path}, continuing without it: {error}"));
                 Ok(FileCheck::Missing)
@@ -177,24 +180,22 @@ impl Reader<'_> {
         }
     }
 
-    async fn with_bytes(&self, got: FileCheck) -> Result<FileCheck, SyncError> {
-        match got {
+    async fn with_bytes(&self, check: FileCheck) -> Result<FileCheck, SyncError> {
+        match check {
             FileCheck::Unchanged(path, _) => self.get(path, None).await,
-            FileCheck::Missing | FileCheck::Read(_) => Ok(got),
+            FileCheck::Missing | FileCheck::Read(_) => Ok(check),
         }
     }
 
     async fn get(
         &self,
         path: &'static str,
-        known: Option<&StoredValidators>,
+        known_validators: Option<&StoredValidators>,
     ) -> Result<FileCheck, SyncError> {
-        Ok(match request(self.mirror, path, known, self.clock).await? {
+        Ok(match request(self.mirror, path, known_validators, self.clock).await? {
             MirrorReply::Missing => FileCheck::Missing,
-            MirrorReply::Unchanged(stored) => FileCheck::Unchanged(path, stored),
-            MirrorReply::Body(bytes, stored) => {
-                FileCheck::Read(IndexFile { path, bytes, validators: stored })
-            }
+            MirrorReply::Unchanged(validators) => FileCheck::Unchanged(path, validators),
+            MirrorReply::Body(bytes, validators) => FileCheck::Read(IndexFile { path, bytes, validators }),
         })
     }
 }
@@ -211,29 +212,30 @@ pub(super) enum MirrorReply {
 pub(super) async fn request(
     mirror: &Mirror,
     path: &str,
-    known: Option<&StoredValidators>,
+    known_validators: Option<&StoredValidators>,
     clock: &Clock,
 ) -> Result<MirrorReply, SyncError> {
-    let validators = |stored: &StoredValidators| Validators {
-        etag: stored.etag.clone(),
-        modified: stored.modified.clone(),
+    let to_validators = |validators: &StoredValidators| Validators {
+        etag: validators.etag.clone(),
+        modified: validators.modified.clone(),
     };
-    let usable = known.filter(|stored| stored.etag.is_some() || stored.modified.is_some());
-    let fetch = FileRequest { path, validators: usable.map(validators), limit: LIMIT };
-    match (mirror.fetch(fetch).await, known) {
-        (Ok(FileResponse::Unchanged), Some(stored)) => Ok(MirrorReply::Unchanged(stored.clone())),
+    let usable =
+        known_validators.filter(|validators| validators.etag.is_some() || validators.modified.is_some());
+    let file_request = FileRequest { path, validators: usable.map(to_validators), limit: MAX_FILE_SIZE };
+    match (mirror.fetch(file_request).await, known_validators) {
+        (Ok(FileResponse::Unchanged), Some(validators)) => Ok(MirrorReply::Unchanged(validators.clone())),
         (Ok(FileResponse::Unchanged), None) => Err(SyncError::Refused(format!(
             "{}/{path}: the mirror answered an unconditional request with 'not modified'",
             mirror.address()
         ))),
         (Ok(FileResponse::Body { bytes, validators }), _) => {
-            let stored = StoredValidators {
+            let validators = StoredValidators {
                 etag: validators.etag,
                 modified: validators.modified,
                 sha256: Sha256(Hasher::digest(&bytes).into()),
                 fetched_at: clock(),
             };
-            Ok(MirrorReply::Body(bytes, stored))
+            Ok(MirrorReply::Body(bytes, validators))
         }
         (Err(UpstreamError::Missing(_)), _) => Ok(MirrorReply::Missing),
         (Err(error), _) => Err(error.into()),

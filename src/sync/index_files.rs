@@ -65,9 +65,9 @@ fn archive(file: Option<IndexFile>, warnings: &mut Vec<String>) -> Option<Rows> 
 pub(super) struct ShrunkIndex(pub(super) String);
 
 /// Returns the message about a declaration that lost too much; `command` is the one that syncs it.
-pub(super) fn shrunk_message(Loss { before, lost }: Loss, what: &str, command: &str) -> String {
+pub(super) fn shrunk_message(Loss { before, lost }: Loss, file: &str, command: &str) -> String {
     format!(
-        "{lost} of {before} packages are no longer in {what}, which is what an incomplete mirror looks like; \
+        "{lost} of {before} packages are no longer in {file}, which is what an incomplete mirror looks like; \
          nothing was changed. If it is correct, run `{command}` by hand: it is accepted if the mirror \
          still has the same files"
     )
@@ -76,20 +76,20 @@ pub(super) fn shrunk_message(Loss { before, lost }: Loss, what: &str, command: &
 /// Refuses a declaration that lost too much, unless it was confirmed.
 fn check_loss(
     existing: &ExistingSource,
-    declared: &MirrorDeclaration<'_>,
-    trust: ShrinkPolicy,
+    declaration: &MirrorDeclaration<'_>,
+    policy: ShrinkPolicy,
     command: &str,
 ) -> Result<(), ShrunkIndex> {
-    if trust == ShrinkPolicy::Accept {
+    if policy == ShrinkPolicy::Accept {
         return Ok(());
     }
-    let refuse = |loss: Loss, what: &str| Err(ShrunkIndex(shrunk_message(loss, what, command)));
-    let packages = lost_packages(existing, &declared.listed);
+    let refuse = |loss: Loss, file: &str| Err(ShrunkIndex(shrunk_message(loss, file, command)));
+    let packages = lost_packages(existing, &declaration.listed);
     // An empty index is refused also for a few packages: withdrawing all of them is unlikely.
-    if packages.is_suspicious() || (declared.listed.is_empty() && packages.lost > 0) {
+    if packages.is_suspicious() || (declaration.listed.is_empty() && packages.lost > 0) {
         return refuse(packages, "the index");
     }
-    match declared.archive.as_deref().map(|rows| lost_archives(existing, rows)) {
+    match declaration.archive.as_deref().map(|rows| lost_archives(existing, rows)) {
         Some(archives) if archives.is_suspicious() => refuse(archives, "Meta/archive.rds"),
         Some(_) | None => Ok(()),
     }
@@ -101,9 +101,9 @@ pub(super) fn versions(files: &IndexFiles) -> Result<Option<Vec<(String, String)
     if files.archive.is_some() {
         return Ok(None);
     }
-    let refused = |reason: String| format!("{}: {reason}", files.index.path);
-    let text = index::text(files.index.path, &files.index.bytes).map_err(refused)?;
-    let records = index::records(&text, &mut Vec::new()).map_err(refused)?;
+    let refusal = |reason: String| format!("{}: {reason}", files.index.path);
+    let text = index::text(files.index.path, &files.index.bytes).map_err(refusal)?;
+    let records = index::records(&text, &mut Vec::new()).map_err(refusal)?;
     let pair = |record: IndexRecord<'_>| (record.package.to_owned(), record.version.to_owned());
     let mut versions: Vec<(String, String)> = records.into_iter().map(pair).collect();
     versions.sort_unstable();
@@ -122,7 +122,7 @@ pub(super) fn digest(files: &IndexFiles) -> Sha256 {
 
 /// The conditions under which a declaration is accepted.
 pub(super) struct Acceptance {
-    pub(super) trust: ShrinkPolicy,
+    pub(super) shrink_policy: ShrinkPolicy,
     /// Newer releases are delayed.
     pub(super) until: Option<Timestamp>,
     pub(super) coverage: Coverage,
@@ -141,23 +141,24 @@ pub(super) fn parse_and_plan(
     existing: &ExistingSource,
     files: IndexFiles,
     view: Option<Arc<MirrorView>>,
-    accept: &Acceptance,
+    acceptance: &Acceptance,
 ) -> Result<Plan, PlanError> {
     let mut warnings = files.warnings;
-    let refused = |reason: String| PlanError::Refused(format!("{}: {reason}", files.index.path));
-    let text = index::text(files.index.path, &files.index.bytes).map_err(refused)?;
-    let declared = MirrorDeclaration {
-        listed: index::records(&text, &mut warnings).map_err(refused)?,
+    let refusal = |reason: String| PlanError::Refused(format!("{}: {reason}", files.index.path));
+    let text = index::text(files.index.path, &files.index.bytes).map_err(refusal)?;
+    let declaration = MirrorDeclaration {
+        listed: index::records(&text, &mut warnings).map_err(refusal)?,
         current: current(files.current, &mut warnings),
         archive: archive(files.archive, &mut warnings),
         view,
-        until: accept.until,
+        until: acceptance.until,
     };
-    if declared.listed.is_empty() && accept.coverage == Coverage::Whole {
-        return Err(refused("the index lists no package".to_owned()));
+    if declaration.listed.is_empty() && acceptance.coverage == Coverage::Whole {
+        return Err(refusal("the index lists no package".to_owned()));
     }
-    check_loss(existing, &declared, accept.trust, &accept.command).map_err(PlanError::Shrunk)?;
-    let mut plan = plan(existing, &declared);
+    check_loss(existing, &declaration, acceptance.shrink_policy, &acceptance.command)
+        .map_err(PlanError::Shrunk)?;
+    let mut plan = plan(existing, &declaration);
     warnings.append(&mut plan.warnings);
     plan.warnings = warnings;
     Ok(plan)

@@ -140,9 +140,9 @@ impl Sync {
         let bioconductor = state.db.read(bioconductor::pending).await?;
         let rows = Rows::Releases(SourceId::BIOCONDUCTOR);
         self.roll_back("sync:bioconductor", &[(rows, &bioconductor)]).await?;
-        let sources = tree.pending.map(|_| tree.id);
+        let source_tree = tree.pending.map(|_| tree.id);
         let rows = Rows::Releases(SourceId::CRAN);
-        self.roll_back("sync:cran", &[(Rows::Binaries, &lists), (rows, sources.as_slice())]).await
+        self.roll_back("sync:cran", &[(Rows::Binaries, &lists), (rows, source_tree.as_slice())]).await
     }
 
     /// Rolls back pending rows of trees, unless there are none or another server is writing now.
@@ -153,17 +153,17 @@ impl Sync {
         }
         let lease = match Lease::claim(&state.db, state.node, lease).await {
             Err(ClaimError::HeldByOther(_)) => return Ok(()),
-            claimed => claimed?,
+            result => result?,
         };
-        let abandoned = async {
+        let result = async {
             for &(rows, trees) in pending {
                 abandon(&state.db, &lease, rows, trees).await?;
             }
             Ok::<(), SyncError>(())
         };
-        let abandoned = abandoned.await;
+        let result = result.await;
         lease.release().await;
-        abandoned
+        result
     }
 
     /// Time of the last successful sync of the built-in CRAN source, with or without changes; `None` before the first.
@@ -196,20 +196,20 @@ impl Sync {
     /// dropped, readers of the rules wait.
     pub fn load_rules(&self) -> impl Future<Output = ()> + Send + 'static {
         let state = Arc::clone(&self.state);
-        let coming = state.rules.begin_load();
+        let loading = state.rules.begin_load();
         async move {
             requirements::load(&state).await;
-            drop(coming);
+            drop(loading);
         }
     }
 
     /// As [`Sync::load_rules`], for the advisories.
     pub fn load_advisories(&self) -> impl Future<Output = ()> + Send + 'static {
         let state = Arc::clone(&self.state);
-        let coming = state.advisories.begin_load();
+        let loading = state.advisories.begin_load();
         async move {
             advisories::load(&state).await;
-            drop(coming);
+            drop(loading);
         }
     }
 
@@ -270,8 +270,8 @@ impl Sync {
         report: &Reporter,
     ) -> Result<String, String> {
         let (state, name) = (&self.state, task.name());
-        let run = MeasuredSync::begin(state, name);
-        let ended = match task {
+        let measurement = MeasuredSync::begin(state, name);
+        let result = match task {
             Task::Cran => {
                 // The final phase of a back-fill takes seconds.
                 let _guard = self.source_lock(task).lock().await;
@@ -290,14 +290,14 @@ impl Sync {
             Task::Requirements => requirements::refresh(state, &trigger, report).await,
             Task::Advisories => advisories::refresh(state, &trigger, report).await,
         };
-        run.end(&ended).await;
-        if let (Err(SyncError::Halted), Some(kind)) = (&ended, task.kind()) {
+        measurement.end(&result).await;
+        if let (Err(SyncError::Halted), Some(kind)) = (&result, task.kind()) {
             self.halted.lock().push(HaltedSync { task, kind, version, trigger });
         }
         match task {
-            Task::Advisories => advisories::log_end(state, &self.task_state(task).last_error, ended),
+            Task::Advisories => advisories::log_end(state, &self.task_state(task).last_error, result),
             Task::Cran | Task::Bioconductor | Task::Requirements => {
-                ended.map(|message| log_success(name, message)).map_err(|error| log_failure(name, &error))
+                result.map(|message| log_success(name, message)).map_err(|error| log_failure(name, &error))
             }
         }
     }

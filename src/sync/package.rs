@@ -10,7 +10,7 @@ use crate::r::dcf;
 
 /// One package to compare.
 pub(super) struct PackageComparison<'a> {
-    pub(super) declared: PackageDeclaration<'a>,
+    pub(super) declaration: PackageDeclaration<'a>,
     pub(super) existing: &'a ExistingPackage,
     /// Whether the mirror has a `Meta/archive.rds`.
     pub(super) has_archive: bool,
@@ -23,7 +23,7 @@ pub(super) struct PackageComparison<'a> {
 pub(super) struct PackageCounts {
     pub(super) counts: Counts,
     /// Number of known versions with another time and the same size.
-    pub(super) changed: usize,
+    pub(super) other_times: usize,
     /// The index lists the package more than once.
     pub(super) has_duplicates: bool,
 }
@@ -33,7 +33,7 @@ pub(super) struct PackageCounts {
 enum Match {
     Same,
     /// Only the time differs.
-    Touched,
+    OtherTime,
     Other,
 }
 
@@ -41,17 +41,17 @@ impl<'a> PackageComparison<'a> {
     /// Appends the changes of the package.
     pub(super) fn compare(&self, changes: &mut Vec<Change>) -> PackageCounts {
         let mut result = PackageCounts::default();
-        let (declared_lives, doubled) = self.declared.declared_lives();
-        result.has_duplicates = doubled;
+        let (declared_lives, has_duplicates) = self.declaration.declared_lives();
+        result.has_duplicates = has_duplicates;
 
         let begin = changes.len();
         let mut claims = ClaimedReleases::new(self.existing);
         let mut revisions: BTreeMap<&str, i64> = BTreeMap::new();
-        for want in declared_lives.iter().filter(|want| want.state == LifeState::Listed) {
-            self.match_release(want, &mut claims, &mut revisions, &mut result.changed, changes);
+        for life in declared_lives.iter().filter(|life| life.state == LifeState::Listed) {
+            self.match_release(life, &mut claims, &mut revisions, &mut result.other_times, changes);
         }
-        for want in declared_lives.iter().filter(|want| want.state == LifeState::Archived) {
-            self.match_release(want, &mut claims, &mut revisions, &mut result.changed, changes);
+        for life in declared_lives.iter().filter(|life| life.state == LifeState::Archived) {
+            self.match_release(life, &mut claims, &mut revisions, &mut result.other_times, changes);
         }
         self.keep_superseded(&declared_lives, &mut claims, changes);
         let closed = self.close_rest(&claims, changes);
@@ -62,27 +62,27 @@ impl<'a> PackageComparison<'a> {
     /// Finds the known release of a declaration and keeps or opens its life, or introduces a new release.
     fn match_release(
         &self,
-        want: &DeclaredLife<'a>,
+        life: &DeclaredLife<'a>,
         claims: &mut ClaimedReleases,
         revisions: &mut BTreeMap<&'a str, i64>,
-        touched: &mut usize,
+        other_times: &mut usize,
         changes: &mut Vec<Change>,
     ) {
         let mut best: Option<(usize, (bool, bool, i64))> = None;
-        let mut only_touched = false;
+        let mut has_other_time = false;
         for (index, release) in self.existing.releases.iter().enumerate() {
-            if claims.claimed[index] || &*release.version != want.version {
+            if claims.is_claimed[index] || &*release.version != life.version {
                 continue;
             }
-            match self.matches(want, release) {
+            match self.matches(life, release) {
                 Match::Other => {}
-                Match::Touched => only_touched = true,
+                Match::OtherTime => has_other_time = true,
                 Match::Same => {
-                    let lives_so = match want.state {
-                        LifeState::Listed => release.listed(want.path).is_some(),
+                    let has_life = match life.state {
+                        LifeState::Listed => release.listed(life.path).is_some(),
                         LifeState::Archived => release.archived_life().is_some(),
                     };
-                    let rank = (lives_so, release.listed("").is_some(), release.revision);
+                    let rank = (has_life, release.listed("").is_some(), release.revision);
                     if best.is_none_or(|(_, other)| rank > other) {
                         best = Some((index, rank));
                     }
@@ -91,111 +91,111 @@ impl<'a> PackageComparison<'a> {
         }
         match best {
             Some((index, _)) => {
-                claims.claimed[index] = true;
-                self.open(want, index, claims, changes);
+                claims.is_claimed[index] = true;
+                self.open(life, index, claims, changes);
             }
-            None if self.is_stale(want) => {
-                let unmatched = DeclaredLife { size: None, mtime: None, ..want.clone() };
-                changes.push(self.introduce(&unmatched, revisions));
+            None if self.is_stale(life) => {
+                let life_without_stat = DeclaredLife { size: None, mtime: None, ..life.clone() };
+                changes.push(self.introduce(&life_without_stat, revisions));
             }
             None => {
-                *touched += usize::from(only_touched);
-                changes.push(self.introduce(want, revisions));
+                *other_times += usize::from(has_other_time);
+                changes.push(self.introduce(life, revisions));
             }
         }
     }
 
     /// Returns whether the MD5 is new but size and time are those of the known file: `Meta/current.rds` is older than
     /// the index, and its size would make the new file look damaged.
-    fn is_stale(&self, want: &DeclaredLife<'a>) -> bool {
-        want.md5.is_some()
-            && want.mtime.is_some()
+    fn is_stale(&self, life: &DeclaredLife<'a>) -> bool {
+        life.md5.is_some()
+            && life.mtime.is_some()
             && self.existing.releases.iter().any(|release| {
-                &*release.version == want.version
+                &*release.version == life.version
                     && release.md5.is_some()
-                    && release.md5 != want.md5
-                    && release.size == want.size
-                    && release.published_at == want.mtime
+                    && release.md5 != life.md5
+                    && release.size == life.size
+                    && release.published_at == life.mtime
             })
     }
 
-    fn matches(&self, want: &DeclaredLife<'a>, release: &ExistingRelease) -> Match {
+    fn matches(&self, life: &DeclaredLife<'a>, release: &ExistingRelease) -> Match {
         let differ = |a: Option<i64>, b: Option<i64>| a.zip(b).is_some_and(|(a, b)| a != b);
-        if let (Some(declared), Some(stored)) = (want.md5, release.md5) {
+        if let (Some(declared), Some(stored)) = (life.md5, release.md5) {
             return if declared == stored { Match::Same } else { Match::Other };
         }
         // Equal digests do not decide: that of a release may have been taken from the bundle by name and size.
-        if want.sha256.zip(release.sha256).is_some_and(|(declared, stored)| declared != stored) {
+        if life.sha256.zip(release.sha256).is_some_and(|(declared, stored)| declared != stored) {
             return Match::Other;
         }
-        if differ(want.size, release.size) {
+        if differ(life.size, release.size) {
             return Match::Other;
         }
         let seconds = |time: Option<Timestamp>| time.map(Timestamp::seconds);
-        if differ(seconds(want.mtime), seconds(release.published_at)) {
-            return if self.ignores_times { Match::Same } else { Match::Touched };
+        if differ(seconds(life.mtime), seconds(release.published_at)) {
+            return if self.ignores_times { Match::Same } else { Match::OtherTime };
         }
         Match::Same
     }
 
     fn open(
         &self,
-        want: &DeclaredLife<'a>,
+        life: &DeclaredLife<'a>,
         index: usize,
         claims: &mut ClaimedReleases,
         changes: &mut Vec<Change>,
     ) {
         let release = &self.existing.releases[index];
         let open = |variant| Change::Open {
-            state: want.state,
+            state: life.state,
             package: self.existing.id,
             release: release.id,
             variant,
-            path: want.path.to_owned(),
+            path: life.path.to_owned(),
         };
-        let Some(stanza) = want.stanza else {
+        let Some(stanza) = life.stanza else {
             match release.archived_life() {
                 Some(_) => claims.keep(index, LifeState::Archived, ""),
                 None => changes.push(open(release.variant)),
             }
             return;
         };
-        let record = release.listed(want.path).and_then(|life| life.stanza.as_deref());
+        let record = release.listed(life.path).and_then(|life| life.stanza.as_deref());
         if record.is_some_and(|record| same_record(record, stanza)) {
-            claims.keep(index, LifeState::Listed, want.path);
+            claims.keep(index, LifeState::Listed, life.path);
             return;
         }
         let variant = release.variant - 1;
         let stanza = stanza.to_vec();
-        changes.push(Change::Record { release: release.id, variant, stanza, md5: want.md5, size: want.size });
+        changes.push(Change::Record { release: release.id, variant, stanza, md5: life.md5, size: life.size });
         changes.push(open(variant));
     }
 
-    fn introduce(&self, want: &DeclaredLife<'a>, revisions: &mut BTreeMap<&'a str, i64>) -> Change {
-        let next = revisions.entry(want.version).or_insert_with(|| {
-            let existing = self.existing.releases.iter().filter(|release| &*release.version == want.version);
+    fn introduce(&self, life: &DeclaredLife<'a>, revisions: &mut BTreeMap<&'a str, i64>) -> Change {
+        let next = revisions.entry(life.version).or_insert_with(|| {
+            let existing = self.existing.releases.iter().filter(|release| &*release.version == life.version);
             existing.map(|release| release.revision + 1).max().unwrap_or(0)
         });
         let revision = *next;
         *next += 1;
         let release = NewRelease {
-            package: self.declared.name.to_owned(),
-            version: want.version.to_owned(),
+            package: self.declaration.name.to_owned(),
+            version: life.version.to_owned(),
             revision,
-            published_at: want.mtime,
-            stanza: want.stanza.map(<[u8]>::to_vec),
+            published_at: life.mtime,
+            stanza: life.stanza.map(<[u8]>::to_vec),
             description: None,
             readme: None,
             files: vec![NewFile {
-                name: want.file.clone(),
-                locator: want.locator.clone(),
-                size: want.size,
-                md5: want.md5,
+                name: life.file.clone(),
+                locator: life.locator.clone(),
+                size: life.size,
+                md5: life.md5,
                 sha256: None,
                 stored: false,
             }],
         };
-        Change::Introduce { release, state: want.state, path: want.path.to_owned() }
+        Change::Introduce { release, state: life.state, path: life.path.to_owned() }
     }
 
     /// Keeps or archives releases that the mirror no longer declares without having withdrawn them: without
@@ -203,32 +203,29 @@ impl<'a> PackageComparison<'a> {
     /// one version only the newest revision remains: a file in `Archive/` has one name.
     fn keep_superseded(
         &self,
-        declared: &[DeclaredLife<'a>],
+        lives: &[DeclaredLife<'a>],
         claims: &mut ClaimedReleases,
         changes: &mut Vec<Change>,
     ) {
-        let listed = self.declared.newest_listed();
-        let mut used: BTreeSet<&str> = declared
-            .iter()
-            .filter(|want| want.state == LifeState::Archived)
-            .map(|want| want.version)
-            .collect();
+        let listed = self.declaration.newest_listed();
+        let mut archived_versions: BTreeSet<&str> =
+            lives.iter().filter(|life| life.state == LifeState::Archived).map(|life| life.version).collect();
         let mut indexes: Vec<usize> =
-            (0..self.existing.releases.len()).filter(|p| !claims.claimed[*p]).collect();
+            (0..self.existing.releases.len()).filter(|p| !claims.is_claimed[*p]).collect();
         indexes.sort_by_key(|index| std::cmp::Reverse(self.existing.releases[*index].revision));
         for index in indexes {
             let release = &self.existing.releases[index];
-            let replaced = listed.is_none_or(|listed| *listed == *release.version);
-            if (self.has_archive && (replaced || !self.declared.has_current(&release.version)))
-                || used.contains(&*release.version)
+            let is_replaced = listed.is_none_or(|listed| *listed == *release.version);
+            if (self.has_archive && (is_replaced || !self.declaration.has_current(&release.version)))
+                || archived_versions.contains(&*release.version)
             {
                 continue;
             }
             if release.archived_life().is_some() {
                 claims.keep(index, LifeState::Archived, "");
-                used.insert(&release.version);
-            } else if !replaced && release.listed("").is_some() {
-                used.insert(&release.version);
+                archived_versions.insert(&release.version);
+            } else if !is_replaced && release.listed("").is_some() {
+                archived_versions.insert(&release.version);
                 changes.push(Change::Open {
                     state: LifeState::Archived,
                     package: self.existing.id,
@@ -259,7 +256,7 @@ impl<'a> PackageComparison<'a> {
             Change::Introduce { state, .. } | Change::Open { state, .. } => *state == expected,
             Change::Record { .. } | Change::Close(_) => false,
         };
-        let opened = changes.iter().any(|change| opens(change, LifeState::Listed));
+        let has_opened = changes.iter().any(|change| opens(change, LifeState::Listed));
         let archived = changes.iter().filter(|change| match change {
             Change::Open { state: LifeState::Archived, release, .. } => {
                 let existing = self.existing.releases.iter().find(|existing| existing.id == *release);
@@ -269,25 +266,25 @@ impl<'a> PackageComparison<'a> {
                 false
             }
         });
-        let (before, after) = (self.existing.is_listed(), !self.declared.listed.is_empty());
+        let (was_listed, is_listed) = (self.existing.is_listed(), !self.declaration.listed.is_empty());
         Counts {
-            added: i64::from(!before && after),
-            updated: i64::from(before && after && (opened || closed > 0)),
+            added: i64::from(!was_listed && is_listed),
+            updated: i64::from(was_listed && is_listed && (has_opened || closed > 0)),
             archived: i64::try_from(archived.count()).unwrap_or(i64::MAX),
-            removed: i64::from(before && !after),
+            removed: i64::from(was_listed && !is_listed),
         }
     }
 }
 
 /// The known releases that a declaration claimed, and the lives that stay open.
 struct ClaimedReleases {
-    claimed: Vec<bool>,
+    is_claimed: Vec<bool>,
     open_lives: Vec<(usize, LifeState, String)>,
 }
 
 impl ClaimedReleases {
-    fn new(known: &ExistingPackage) -> ClaimedReleases {
-        ClaimedReleases { claimed: vec![false; known.releases.len()], open_lives: Vec::new() }
+    fn new(existing: &ExistingPackage) -> ClaimedReleases {
+        ClaimedReleases { is_claimed: vec![false; existing.releases.len()], open_lives: Vec::new() }
     }
 
     fn keep(&mut self, index: usize, state: LifeState, path: &str) {

@@ -18,7 +18,7 @@ use crate::upstream::origin::mirror_view::MirrorView;
 pub const COPY_THRESHOLD: usize = 500;
 
 /// Fewer lost packages than this are never suspicious, whatever their share: small repositories are tidied up.
-const FEW: usize = 10;
+const MIN_SUSPICIOUS_LOSS: usize = 10;
 
 /// The declaration of a mirror.
 #[derive(Clone, Debug, Default)]
@@ -65,19 +65,19 @@ impl Loss {
     /// Returns whether a fifth or more is missing: an incomplete mirror is more likely than a decision of its maintainers.
     #[must_use]
     pub fn is_suspicious(self) -> bool {
-        self.lost >= FEW && self.lost * 5 >= self.before
+        self.lost >= MIN_SUSPICIOUS_LOSS && self.lost * 5 >= self.before
     }
 }
 
 /// Counts the listed packages that a new index lacks.
 #[must_use]
 pub fn lost_packages(existing: &ExistingSource, listed: &[IndexRecord<'_>]) -> Loss {
-    let now: BTreeSet<&str> = listed.iter().map(|record| record.package).collect();
-    let before = existing.packages.iter().filter(|(_, package)| package.is_listed());
+    let declared_packages: BTreeSet<&str> = listed.iter().map(|record| record.package).collect();
+    let listed_packages = existing.packages.iter().filter(|(_, package)| package.is_listed());
     let mut loss = Loss { before: 0, lost: 0 };
-    for (name, _) in before {
+    for (name, _) in listed_packages {
         loss.before += 1;
-        loss.lost += usize::from(!now.contains(name.as_str()));
+        loss.lost += usize::from(!declared_packages.contains(name.as_str()));
     }
     loss
 }
@@ -85,12 +85,12 @@ pub fn lost_packages(existing: &ExistingSource, listed: &[IndexRecord<'_>]) -> L
 /// Counts the packages with archived releases that a new `Meta/archive.rds` lacks.
 #[must_use]
 pub fn lost_archives(existing: &ExistingSource, archive: &[MetaRow<String>]) -> Loss {
-    let now: BTreeSet<&str> = archive.iter().map(|row| row.package.as_str()).collect();
+    let declared_packages: BTreeSet<&str> = archive.iter().map(|row| row.package.as_str()).collect();
     let mut loss = Loss { before: 0, lost: 0 };
     for (name, package) in &existing.packages {
         if package.releases.iter().any(|release| release.archived_life().is_some()) {
             loss.before += 1;
-            loss.lost += usize::from(!now.contains(name.as_str()));
+            loss.lost += usize::from(!declared_packages.contains(name.as_str()));
         }
     }
     loss
@@ -98,17 +98,17 @@ pub fn lost_archives(existing: &ExistingSource, archive: &[MetaRow<String>]) -> 
 
 /// Computes the changes. The result does not depend on the order of records or rows, and is empty once it is applied.
 #[must_use]
-pub fn plan(existing: &ExistingSource, declared: &MirrorDeclaration<'_>) -> Plan {
-    let grouped = DeclarationByPackage::new(declared);
+pub fn plan(existing: &ExistingSource, declaration: &MirrorDeclaration<'_>) -> Plan {
+    let by_package = DeclarationByPackage::new(declaration);
     let names: BTreeSet<&str> =
-        existing.packages.keys().map(String::as_str).chain(grouped.names.iter().copied()).collect();
-    let (plan, touched) = compare(existing, &grouped, &names, false);
-    if touched <= COPY_THRESHOLD {
+        existing.packages.keys().map(String::as_str).chain(by_package.names.iter().copied()).collect();
+    let (plan, other_times) = compare(existing, &by_package, &names, false);
+    if other_times <= COPY_THRESHOLD {
         return plan;
     }
-    let (mut plan_without_times, _) = compare(existing, &grouped, &names, true);
+    let (mut plan_without_times, _) = compare(existing, &by_package, &names, true);
     plan_without_times.warnings.push(format!(
-        "{touched} known versions have another time and the same size on the mirror: it was copied, so the known \
+        "{other_times} known versions have another time and the same size on the mirror: it was copied, so the known \
          dates are kept"
     ));
     plan_without_times
@@ -116,51 +116,53 @@ pub fn plan(existing: &ExistingSource, declared: &MirrorDeclaration<'_>) -> Plan
 
 fn compare(
     existing: &ExistingSource,
-    grouped: &DeclarationByPackage<'_>,
+    by_package: &DeclarationByPackage<'_>,
     names: &BTreeSet<&str>,
-    storm: bool,
+    ignores_times: bool,
 ) -> (Plan, usize) {
-    let none = ExistingPackage { id: crate::model::ids::PackageId(0), releases: Vec::new() };
+    let empty = ExistingPackage { id: crate::model::ids::PackageId(0), releases: Vec::new() };
     // A first sync declares hundreds of thousands of releases: a growing vector would hold them twice for a moment.
     let known_releases: usize = existing.packages.values().map(|package| package.releases.len()).sum();
-    let changes = Vec::with_capacity(grouped.row_count.saturating_sub(known_releases));
+    let changes = Vec::with_capacity(by_package.row_count.saturating_sub(known_releases));
     let mut plan = Plan { changes, ..Plan::default() };
-    let (mut touched, mut doubled) = (0, 0);
+    let (mut other_times, mut duplicate_count) = (0, 0);
     for name in names {
-        let declared = PackageDeclaration {
+        let declaration = PackageDeclaration {
             name,
-            listed: grouped.listed.get(name).map_or(&[], Vec::as_slice),
-            archived: grouped.archived.get(name).map_or(&[], Vec::as_slice),
-            sizes: &grouped.sizes,
-            view: grouped.view,
+            listed: by_package.listed.get(name).map_or(&[], Vec::as_slice),
+            archived: by_package.archived.get(name).map_or(&[], Vec::as_slice),
+            current_files: &by_package.current_files,
+            view: by_package.view,
         };
-        let work = PackageComparison {
-            declared,
-            existing: existing.packages.get(*name).unwrap_or(&none),
-            has_archive: grouped.has_archive,
-            ignores_times: storm,
+        let comparison = PackageComparison {
+            declaration,
+            existing: existing.packages.get(*name).unwrap_or(&empty),
+            has_archive: by_package.has_archive,
+            ignores_times,
         };
         let begin = plan.changes.len();
-        let mut result = work.compare(&mut plan.changes);
-        // Held packages count too: a copied mirror looks like one with only young releases.
-        touched += result.changed;
-        if plan.changes[begin..].iter().any(|change| grouped.is_too_young(change)) {
+        let mut result = comparison.compare(&mut plan.changes);
+        // Delayed packages count too: a copied mirror looks like one with only young releases.
+        other_times += result.other_times;
+        if plan.changes[begin..].iter().any(|change| by_package.is_too_young(change)) {
             plan.delayed += 1;
             plan.changes.truncate(begin);
             if existing.packages.contains_key(*name) {
                 continue;
             }
             // For a package that is new here, archived releases that are old enough are available meanwhile.
-            let is_old = |row: &&MetaRow<String>| grouped.until.is_none_or(|until| row.mtime <= until);
-            let old: Vec<&MetaRow<String>> = work.declared.archived.iter().copied().filter(is_old).collect();
-            let declared = PackageDeclaration { listed: &[], archived: &old, ..work.declared };
-            result = PackageComparison { declared, ..work }.compare(&mut plan.changes);
+            let is_old = |row: &&MetaRow<String>| by_package.until.is_none_or(|until| row.mtime <= until);
+            let old_rows: Vec<&MetaRow<String>> =
+                comparison.declaration.archived.iter().copied().filter(is_old).collect();
+            let declaration =
+                PackageDeclaration { listed: &[], archived: &old_rows, ..comparison.declaration };
+            result = PackageComparison { declaration, ..comparison }.compare(&mut plan.changes);
         }
         plan.counts.added += result.counts.added;
         plan.counts.updated += result.counts.updated;
         plan.counts.archived += result.counts.archived;
         plan.counts.removed += result.counts.removed;
-        doubled += usize::from(result.has_duplicates);
+        duplicate_count += usize::from(result.has_duplicates);
     }
     let dates = plan.changes.iter().filter_map(|change| match change {
         Change::Introduce { release, .. } => release.published_at,
@@ -170,20 +172,20 @@ fn compare(
         plan.published_from = Some(plan.published_from.map_or(date, |from| from.min(date)));
         plan.published_to = Some(plan.published_to.map_or(date, |to| to.max(date)));
     }
-    if grouped.until.is_some() && !grouped.has_current && !grouped.listed.is_empty() {
+    if by_package.until.is_some() && !by_package.has_current && !by_package.listed.is_empty() {
         plan.warnings.push(
             "the mirror has no Meta/current.rds with publication times: CRAN.DelaySyncDuration \
              does not apply to releases in its index"
                 .to_owned(),
         );
     }
-    if doubled > 0 {
+    if duplicate_count > 0 {
         plan.warnings.push(format!(
-            "the index lists {doubled} packages more than once: the highest version is listed, the others count as \
+            "the index lists {duplicate_count} packages more than once: the highest version is listed, the others count as \
              archived"
         ));
     }
-    (plan, touched)
+    (plan, other_times)
 }
 
 /// The declaration by package.
@@ -193,7 +195,7 @@ struct DeclarationByPackage<'a> {
     row_count: usize,
     listed: HashMap<&'a str, Vec<&'a IndexRecord<'a>>>,
     archived: HashMap<&'a str, Vec<&'a MetaRow<String>>>,
-    sizes: CurrentFiles<'a>,
+    current_files: CurrentFiles<'a>,
     view: Option<&'a MirrorView>,
     has_archive: bool,
     has_current: bool,
@@ -213,29 +215,29 @@ impl<'a> DeclarationByPackage<'a> {
         }
     }
 
-    fn new(declared: &'a MirrorDeclaration<'a>) -> DeclarationByPackage<'a> {
-        let mut grouped = DeclarationByPackage {
+    fn new(declaration: &'a MirrorDeclaration<'a>) -> DeclarationByPackage<'a> {
+        let mut by_package = DeclarationByPackage {
             names: BTreeSet::new(),
-            row_count: declared.listed.len() + declared.archive.as_ref().map_or(0, Vec::len),
+            row_count: declaration.listed.len() + declaration.archive.as_ref().map_or(0, Vec::len),
             listed: HashMap::new(),
             archived: HashMap::new(),
-            sizes: HashMap::new(),
-            view: declared.view.as_deref(),
-            has_archive: declared.archive.is_some(),
-            has_current: declared.current.is_some(),
-            until: declared.until,
+            current_files: HashMap::new(),
+            view: declaration.view.as_deref(),
+            has_archive: declaration.archive.is_some(),
+            has_current: declaration.current.is_some(),
+            until: declaration.until,
         };
-        for record in &declared.listed {
-            grouped.names.insert(record.package);
-            grouped.listed.entry(record.package).or_default().push(record);
+        for record in &declaration.listed {
+            by_package.names.insert(record.package);
+            by_package.listed.entry(record.package).or_default().push(record);
         }
-        for row in declared.archive.iter().flatten() {
-            grouped.names.insert(&row.package);
-            grouped.archived.entry(&row.package).or_default().push(row);
+        for row in declaration.archive.iter().flatten() {
+            by_package.names.insert(&row.package);
+            by_package.archived.entry(&row.package).or_default().push(row);
         }
-        for row in declared.current.iter().flatten() {
-            grouped.sizes.insert(&row.file, FileStat::of(row));
+        for row in declaration.current.iter().flatten() {
+            by_package.current_files.insert(&row.file, FileStat::of(row));
         }
-        grouped
+        by_package
     }
 }

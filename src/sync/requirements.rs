@@ -57,16 +57,16 @@ async fn load_stored(state: &State) -> Result<(), SyncError> {
 /// Refreshes the rules and the descriptions. Returns a message for people.
 pub(super) async fn refresh(
     state: &Arc<State>,
-    cause: &SyncTrigger,
+    trigger: &SyncTrigger,
     report: &Reporter,
 ) -> Result<String, SyncError> {
     let started_at = (state.clock)();
     let result = tokio::select! {
-        result = refresh_rules(state, cause, report, started_at) => result?,
+        result = refresh_rules(state, trigger, report, started_at) => result?,
         () = report.wait_halted() => return Err(SyncError::Halted),
     };
-    let described = tokio::select! {
-        described = descriptions::update_cran(state, report) => described?,
+    let descriptions = tokio::select! {
+        descriptions = descriptions::update_cran(state, report) => descriptions?,
         () = report.wait_halted() => return Err(SyncError::Halted),
     };
     let row =
@@ -76,10 +76,10 @@ pub(super) async fn refresh(
         RulesUpdate::Unchanged(rules) => format!("the {rules} rules of system requirements are up to date"),
         RulesUpdate::Replaced(rules) => format!("{rules} rules of system requirements are in force now"),
     };
-    Ok(match described {
+    Ok(match descriptions {
         DescriptionsUpdate::Packages(0) => message,
-        DescriptionsUpdate::Packages(some) => {
-            format!("{message}; {some} packages of cran were described by its package database")
+        DescriptionsUpdate::Packages(count) => {
+            format!("{message}; {count} packages of cran were described by its package database")
         }
         DescriptionsUpdate::NoDatabase { address, packages } => format!(
             "{message}; there is no package database at {address}: requirements of cran packages are known once \
@@ -90,33 +90,36 @@ pub(super) async fn refresh(
 
 async fn refresh_rules(
     state: &State,
-    cause: &SyncTrigger,
+    trigger: &SyncTrigger,
     report: &Reporter,
     started_at: Timestamp,
 ) -> Result<RulesUpdate, SyncError> {
     report.progress("reading the rules", 0, None);
     let url = state.config.load().requirements.url.clone();
     let address = without_userinfo(&url);
-    let (row, checked) =
+    let (row, validators_row) =
         state.db.read(|c| Ok((upstream::get(c, RULES)?, upstream::get(c, VALIDATORS_KEY)?))).await?;
     if row.as_ref().map(|row| row.sha256) != loaded_digest(state).await? {
         // Another server that shares the database has stored other rules.
         load(state).await;
     }
-    let have = loaded_digest(state).await?;
-    let before = state.rules.get().as_ref().map_or(0, |rules| rules.len());
-    let current = row.filter(|row| Some(row.sha256) == have && row.etag.as_ref() == Some(&address));
-    let last_validators =
-        current.as_ref().and(checked).map(|row| Validators { etag: row.etag, modified: row.modified });
+    let current_digest = loaded_digest(state).await?;
+    let old_count = state.rules.get().as_ref().map_or(0, |rules| rules.len());
+    let current_row =
+        row.filter(|row| Some(row.sha256) == current_digest && row.etag.as_ref() == Some(&address));
+    let last_validators = current_row
+        .as_ref()
+        .and(validators_row)
+        .map(|row| Validators { etag: row.etag, modified: row.modified });
     let last_validators = last_validators
         .filter(|last_validators| last_validators.etag.is_some() || last_validators.modified.is_some());
     let (base, validators) = match state.upstream.load_full().rule_base(&url, last_validators).await? {
-        RuleBaseCheck::Unchanged => return Ok(RulesUpdate::Unchanged(before)),
+        RuleBaseCheck::Unchanged => return Ok(RulesUpdate::Unchanged(old_count)),
         RuleBaseCheck::Read(base, validators) => (*base, validators),
     };
     let document = Bytes::from(base.document());
     let sha256 = digest(&document);
-    let checked = StoredValidators {
+    let validators_row = StoredValidators {
         etag: validators.etag,
         modified: validators.modified,
         sha256,
@@ -124,18 +127,18 @@ async fn refresh_rules(
     };
     let row =
         StoredValidators { etag: Some(address.clone()), modified: None, sha256, fetched_at: started_at };
-    if Some(sha256) == have {
-        store_rows(state, row, checked).await?;
-        return Ok(RulesUpdate::Unchanged(before));
+    if Some(sha256) == current_digest {
+        store_rows(state, row, validators_row).await?;
+        return Ok(RulesUpdate::Unchanged(old_count));
     }
     let rules = compile(base).await?;
-    STORED.check_loss(rules.len(), before, cause, &address)?;
-    for left_out in rules.invalid_patterns() {
-        tracing::warn!(target: "sync", "skipped a pattern of the system requirements: {left_out}");
+    STORED.check_loss(rules.len(), old_count, trigger, &address)?;
+    for pattern in rules.invalid_patterns() {
+        tracing::warn!(target: "sync", "skipped a pattern of the system requirements: {pattern}");
     }
-    // Bytes first, row second.
+    // The object is stored before the row that names it.
     state.storage.put(&Key::Rules(sha256), document).await?;
-    store_rows(state, row, checked).await?;
+    store_rows(state, row, validators_row).await?;
     let count = rules.len();
     state.rules.set(Arc::new(rules));
     Ok(RulesUpdate::Replaced(count))
@@ -154,11 +157,11 @@ fn digest(document: &[u8]) -> Sha256 {
 async fn store_rows(
     state: &State,
     row: StoredValidators,
-    checked: StoredValidators,
+    validators_row: StoredValidators,
 ) -> Result<(), SyncError> {
     let write = state.db.write(move |c| {
         upstream::put(c, RULES, &row)?;
-        upstream::put(c, VALIDATORS_KEY, &checked)
+        upstream::put(c, VALIDATORS_KEY, &validators_row)
     });
     Ok(write.await?)
 }
@@ -176,13 +179,13 @@ mod tests {
     fn a_loss_of_most_rules_must_be_accepted_by_an_administrator() {
         let document = br#"{"systems":[{"os":"linux"}],"rules":{"a":{"patterns":["a"],"dependencies":[]}}}"#;
         let rules = Rules::new(RuleBase::from_document(document).expect("a base")).expect("rules");
-        let guarded = |before, cause| STORED.check_loss(rules.len(), before, &cause, "https://h/x.tar.gz");
-        assert!(guarded(0, SyncTrigger::Schedule).is_ok() && guarded(2, SyncTrigger::Schedule).is_ok());
-        let error = guarded(3, SyncTrigger::Schedule).expect_err("two of three are missing").to_string();
+        let check = |before, trigger| STORED.check_loss(rules.len(), before, &trigger, "https://h/x.tar.gz");
+        assert!(check(0, SyncTrigger::Schedule).is_ok() && check(2, SyncTrigger::Schedule).is_ok());
+        let error = check(3, SyncTrigger::Schedule).expect_err("two of three are missing").to_string();
         assert!(
             error.contains("https://h/x.tar.gz") && error.contains("rspm sync --type=sysreqs"),
             "{error}"
         );
-        assert!(guarded(100, SyncTrigger::Administrator("me".to_owned())).is_ok());
+        assert!(check(100, SyncTrigger::Administrator("me".to_owned())).is_ok());
     }
 }

@@ -51,7 +51,7 @@ pub(super) enum SyncSummary {
 struct ListValidators {
     files: HashMap<&'static str, StoredValidators>,
     /// Digest of the last declaration that was refused because it had shrunk.
-    refused: Option<Sha256>,
+    refused_digest: Option<Sha256>,
 }
 
 /// A list of packages of a mirror.
@@ -85,20 +85,21 @@ impl PackageList {
 
     /// Returns the validators to store once the changes are in the database.
     fn validator_updates(&self, files: &IndexFiles, started_at: Timestamp) -> ValidatorUpdates {
-        let read: Vec<&IndexFile> = [Some(&files.index), files.current.as_ref(), files.archive.as_ref()]
-            .into_iter()
-            .flatten()
-            .collect();
+        let read_files: Vec<&IndexFile> =
+            [Some(&files.index), files.current.as_ref(), files.archive.as_ref()]
+                .into_iter()
+                .flatten()
+                .collect();
         let validators =
-            |path: &str| read.iter().find(|file| file.path == path).map(|file| file.validators.clone());
+            |path: &str| read_files.iter().find(|file| file.path == path).map(|file| file.validators.clone());
         let mut updates: ValidatorUpdates = FILES.map(|path| (self.url(path), validators(path))).into();
-        updates.push(self.success(started_at));
+        updates.push(self.success_row(started_at));
         updates.push((self.refused_key(), None));
         updates
     }
 
     /// Returns the row that records a successful sync from this mirror.
-    pub(super) fn success(&self, started_at: Timestamp) -> (String, Option<StoredValidators>) {
+    pub(super) fn success_row(&self, started_at: Timestamp) -> (String, Option<StoredValidators>) {
         let row = StoredValidators {
             etag: Some(self.mirror.address()),
             modified: None,
@@ -138,7 +139,7 @@ impl PlannedStep {
     }
 }
 
-/// What a running sync needs. A reload takes effect with the next sync.
+/// The context of a running sync. A reload takes effect with the next sync.
 pub(super) struct SyncContext<'a> {
     pub(super) state: &'a Arc<State>,
     pub(super) config: &'a Config,
@@ -162,18 +163,18 @@ impl SyncContext<'_> {
             }
             ListCheck::Changed(files) => *files,
         };
-        let planned = self.plan(list, files, started_at).await?;
-        let delayed = planned.plan.delayed;
-        if planned.plan.changes.is_empty() {
-            self.store_validators(planned.validators).await?;
+        let step = self.plan(list, files, started_at).await?;
+        let delayed = step.plan.delayed;
+        if step.plan.changes.is_empty() {
+            self.store_validators(step.validators).await?;
             return Ok(SyncSummary::Unchanged { delayed });
         }
-        let mut work = self.transaction(list.source, started_at);
-        if let Err(error) = work.write(list.tree, planned.plan).await {
-            work.transaction.roll_back().await;
+        let mut transaction = self.transaction(list.source, started_at);
+        if let Err(error) = transaction.write(list.tree, step.plan).await {
+            transaction.transaction.roll_back().await;
             return Err(error);
         }
-        let (tx, counts) = work.publish(planned.validators, (state.clock)()).await?;
+        let (tx, counts) = transaction.publish(step.validators, (state.clock)()).await?;
         Ok(SyncSummary::Published { tx, counts, delayed })
     }
 
@@ -195,10 +196,10 @@ impl SyncContext<'_> {
         list: &PackageList,
         started_at: Timestamp,
     ) -> Result<ListCheck, SyncError> {
-        let stored = self.list_validators(list).await?;
+        let validators = self.list_validators(list).await?;
         let reader = Reader {
             mirror: &list.mirror,
-            stored: stored.files,
+            validators: validators.files,
             clock: &self.state.clock,
             report: self.report,
         };
@@ -210,7 +211,7 @@ impl SyncContext<'_> {
             Revalidation::Absent => ListCheck::Absent,
             Revalidation::Unchanged(validators) => {
                 let updates = validators.into_iter().map(|(path, new)| (list.url(path), Some(new)));
-                ListCheck::Unchanged(updates.chain([list.success(started_at)]).collect())
+                ListCheck::Unchanged(updates.chain([list.success_row(started_at)]).collect())
             }
             Revalidation::Changed(files) => ListCheck::Changed(files),
         })
@@ -228,9 +229,9 @@ impl SyncContext<'_> {
         if let Some(view) = &view {
             bundle_digests::set_in_releases(&state.db, self.lease, list.source, view).await?;
         }
-        let of = self.tree(list).await?;
+        let tree = self.tree(list).await?;
         self.report.progress("comparing with the database", 0, None);
-        let (source, is_new) = (list.source, of.head.is_none());
+        let (source, is_new) = (list.source, tree.head.is_none());
         let (files, among) = match list.coverage {
             Coverage::Whole => (files, None),
             Coverage::Part => {
@@ -239,25 +240,27 @@ impl SyncContext<'_> {
                 (files, among.map_err(|reason| list.refuse(&reason))?)
             }
         };
-        let existing = state.db.read(move |c| ExistingSource::load(c, source, &of, among.as_deref())).await?;
-        let refused = self.list_validators(list).await?.refused;
+        let existing =
+            state.db.read(move |c| ExistingSource::load(c, source, &tree, among.as_deref())).await?;
+        let refused_digest = self.list_validators(list).await?.refused_digest;
         let digest = digest(&files);
-        let confirmed = matches!(self.trigger, SyncTrigger::Administrator(_)) && refused == Some(digest);
-        let policy = if confirmed { ShrinkPolicy::Accept } else { ShrinkPolicy::Refuse };
+        let is_confirmed =
+            matches!(self.trigger, SyncTrigger::Administrator(_)) && refused_digest == Some(digest);
+        let policy = if is_confirmed { ShrinkPolicy::Accept } else { ShrinkPolicy::Refuse };
         let mut updates = list.validator_updates(&files, started_at);
         let delay = i64::try_from(list.delay.as_micros()).unwrap_or(i64::MAX);
-        let accept = Acceptance {
-            trust: policy,
+        let acceptance = Acceptance {
+            shrink_policy: policy,
             until: (delay > 0).then(|| Timestamp(started_at.0.saturating_sub(delay))),
             coverage: list.coverage,
             command: list.command.clone(),
         };
         // Takes seconds of CPU: not on an async thread.
-        let view_of_files = view.clone();
-        let planned =
-            tokio::task::spawn_blocking(move || parse_and_plan(&existing, files, view_of_files, &accept))
+        let plan_view = view.clone();
+        let result =
+            tokio::task::spawn_blocking(move || parse_and_plan(&existing, files, plan_view, &acceptance))
                 .await;
-        let plan = match planned.map_err(|_| SyncError::Stopping)? {
+        let plan = match result.map_err(|_| SyncError::Stopping)? {
             Ok(mut plan) => {
                 if let Some(view) = &view {
                     bundle_digests::set_in_plan(&mut plan, view);
@@ -294,32 +297,32 @@ impl SyncContext<'_> {
             let missing = DbError::Shape { column: 0, found: "no row", expected: "a tree" };
             tree::get(c, id)?.ok_or(missing)
         };
-        let found = db.read(read).await?;
-        if found.pending.is_some() {
-            abandon(db, self.lease, Rows::Releases(list.source), &[found.id]).await?;
+        let tree = db.read(read).await?;
+        if tree.pending.is_some() {
+            abandon(db, self.lease, Rows::Releases(list.source), &[tree.id]).await?;
             return Ok(db.read(read).await?);
         }
-        Ok(found)
+        Ok(tree)
     }
 
     async fn list_validators(&self, list: &PackageList) -> Result<ListValidators, SyncError> {
         let (address, key, refused_key) = (list.mirror.address(), list.key.clone(), list.refused_key());
         let urls = FILES.map(|path| (path, list.url(path)));
-        let read = self.state.db.read(move |c| {
+        let validators = self.state.db.read(move |c| {
             let last = upstream::get(c, &key)?;
-            let refused = upstream::get(c, &refused_key)?.map(|row| row.sha256);
+            let refused_digest = upstream::get(c, &refused_key)?.map(|row| row.sha256);
             let mut files = HashMap::new();
             // Validators of another mirror do not apply: after a change of `CRAN.URL` all files are read again.
             if last.and_then(|row| row.etag).as_ref() == Some(&address) {
                 for (path, url) in &urls {
-                    if let Some(stored) = upstream::get(c, url)? {
-                        files.insert(*path, stored);
+                    if let Some(row) = upstream::get(c, url)? {
+                        files.insert(*path, row);
                     }
                 }
             }
-            Ok(ListValidators { files, refused })
+            Ok(ListValidators { files, refused_digest })
         });
-        Ok(read.await?)
+        Ok(validators.await?)
     }
 
     /// Writes validators.

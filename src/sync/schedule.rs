@@ -25,27 +25,27 @@ impl Sync {
             None
         });
         metrics::sync_registered(source, last);
-        let missed = |schedule: &Schedule| schedule.is_missed(last, (state.clock)());
-        let mut now_due = self.schedule(task).as_ref().is_some_and(missed);
-        if now_due {
+        let is_missed = |schedule: &Schedule| schedule.is_missed(last, (state.clock)());
+        let mut is_due = self.schedule(task).as_ref().is_some_and(is_missed);
+        if is_due {
             tracing::info!(target: "sync", source, "a scheduled sync was missed; it runs now");
         }
-        let mut again = None;
+        let mut retry_at = None;
         loop {
-            if now_due {
-                let ended = self.begin(task, None, SyncTrigger::Schedule).job().wait_end().await;
-                again = ended.is_err().then(|| Timestamp((state.clock)().0 + RETRY_DELAY));
+            if is_due {
+                let result = self.begin(task, None, SyncTrigger::Schedule).job().wait_end().await;
+                retry_at = result.is_err().then(|| Timestamp((state.clock)().0 + RETRY_DELAY));
             }
-            let next = [self.next(task), again].into_iter().flatten().min();
+            let next = [self.next(task), retry_at].into_iter().flatten().min();
             let due = async {
                 match next {
                     Some(next) => sleep_until(&state.clock, next).await,
                     None => std::future::pending().await,
                 }
             };
-            now_due = tokio::select! {
+            is_due = tokio::select! {
                 () = due => true,
-                () = self.task_state(task).rescheduled.notified() => {
+                () = self.task_state(task).schedule_changed.notified() => {
                     match self.next(task) {
                         Some(next) => tracing::info!(target: "sync", source, "the next scheduled sync is at {next}"),
                         None => tracing::info!(target: "sync", source, "no sync is scheduled any more"),
@@ -59,7 +59,7 @@ impl Sync {
     /// Applies a changed schedule. A running sync continues.
     pub fn reschedule(&self, task: Task) {
         // Stored until the scheduler waits again.
-        self.task_state(task).rescheduled.notify_one();
+        self.task_state(task).schedule_changed.notify_one();
     }
 
     /// Returns the schedules of all tasks, each with its last success and its next run.
@@ -68,13 +68,13 @@ impl Sync {
     /// Database errors.
     pub async fn schedules(&self) -> Result<Vec<ScheduleStatus>, SyncError> {
         let (config, now) = (self.state.config.load_full(), (self.state.clock)());
-        let mut all = Vec::with_capacity(Task::ALL.len());
+        let mut schedules = Vec::with_capacity(Task::ALL.len());
         for task in Task::ALL {
             let last = self.success_time(task).await?;
             let status = ScheduleStatus::at(task.name(), task.schedule(&config), last, now);
-            all.push(if self.is_idle(task) { ScheduleStatus { next: None, ..status } } else { status });
+            schedules.push(if self.is_idle(task) { ScheduleStatus { next: None, ..status } } else { status });
         }
-        Ok(all)
+        Ok(schedules)
     }
 
     /// Returns whether scheduled runs of a task do nothing: no repository offers its source.
@@ -83,8 +83,8 @@ impl Sync {
     }
 
     fn schedule(&self, task: Task) -> Option<Schedule> {
-        let parsed = task.schedule(&self.state.config.load()).parse();
-        parsed
+        let schedule = task.schedule(&self.state.config.load()).parse();
+        schedule
             .inspect_err(|error| tracing::error!(target: "sync", %error, "could not parse {}; no sync is scheduled", task.property()))
             .ok()
     }

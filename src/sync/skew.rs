@@ -13,7 +13,7 @@ use crate::state::State;
 use crate::upstream::Mirror;
 
 /// Maximum difference to the mirror's clock, in microseconds: a cached answer may be some hours old.
-const NEAR: i64 = 86_400 * SECOND;
+const MAX_DIFFERENCE: i64 = 86_400 * SECOND;
 
 /// Refuses a sync that could not be published. A clock that agrees with the mirror's is accepted.
 ///
@@ -22,13 +22,15 @@ const NEAR: i64 = 86_400 * SECOND;
 pub(super) async fn check_clock(state: &State, mirror: &Mirror, path: &str) -> Result<(), SyncError> {
     let now = (state.clock)();
     let row = state.db.read(db::clock::get).await?.at;
-    let Some(found) = skew::between(row, now) else { return Ok(()) };
-    let vouched = match found {
-        Skew::Ahead { .. } => mirror_time(mirror, path).await.is_some_and(|at| (at.0 - now.0).abs() <= NEAR),
+    let Some(skew) = skew::between(row, now) else { return Ok(()) };
+    let is_confirmed = match skew {
+        Skew::Ahead { .. } => {
+            mirror_time(mirror, path).await.is_some_and(|at| (at.0 - now.0).abs() <= MAX_DIFFERENCE)
+        }
         Skew::Behind { .. } => false,
     };
-    if !vouched {
-        return Err(DbError::Skew(found).into());
+    if !is_confirmed {
+        return Err(DbError::Skew(skew).into());
     }
     apply_edit(state, move |c| clock_repair::repair(c, now, false)).await?;
     tracing::info!(
@@ -43,6 +45,6 @@ pub(super) async fn check_clock(state: &State, mirror: &Mirror, path: &str) -> R
 async fn mirror_time(mirror: &Mirror, path: &str) -> Option<Timestamp> {
     let headers = mirror.head(path).await.ok()?;
     let date = httpdate::parse_http_date(headers.get("date")?.to_str().ok()?).ok()?;
-    let since: Duration = date.duration_since(UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_micros()).ok().map(Timestamp)
+    let elapsed: Duration = date.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(elapsed.as_micros()).ok().map(Timestamp)
 }

@@ -1,5 +1,5 @@
-//! What system requirement rules and advisories have in common: they are fetched, stored and loaded again at the next
-//! start. A document that cannot be used is logged; one that lost half of its entries is refused.
+//! Documents that are fetched, stored, and loaded again at the next start: the rules of system requirements and the
+//! advisories. A document that cannot be used is logged; one that lost half of its entries is refused.
 
 use bytes::Bytes;
 use sha2::Digest;
@@ -11,7 +11,7 @@ use crate::model::digest::Sha256;
 use crate::state::State;
 use crate::storage::Key;
 
-/// Names of one of the two for log lines and errors.
+/// The names of a document in log lines and errors.
 pub(super) struct StoredDocument {
     /// Plural noun: `rules of system requirements`.
     pub(super) noun: &'static str,
@@ -27,17 +27,17 @@ impl StoredDocument {
     /// # Errors
     /// Storage errors; [`SyncError::Refused`] if the bytes have another digest.
     pub(super) async fn read(&self, state: &State, key: &Key) -> Result<Bytes, SyncError> {
-        let bytes = state.storage.whole(key).await?;
-        let found = Sha256(sha2::Sha256::digest(&bytes).into());
-        if found == *key.digest() {
+        let bytes = state.storage.read(key).await?;
+        let digest = Sha256(sha2::Sha256::digest(&bytes).into());
+        if digest == *key.digest() {
             return Ok(bytes);
         }
-        Err(SyncError::Refused(format!("the object {} is damaged: it has the SHA-256 {found}", key.path())))
+        Err(SyncError::Refused(format!("the object {} is damaged: it has the SHA-256 {digest}", key.path())))
     }
 
     /// Logs a failed load, unless the cause is that the server stops or goes offline right after its start.
-    pub(super) fn log_load_error(&self, loaded: Result<(), SyncError>) {
-        match loaded {
+    pub(super) fn log_load_error(&self, result: Result<(), SyncError>) {
+        match result {
             Ok(()) | Err(SyncError::Stopping | SyncError::Db(DbError::Closed)) => {}
             Err(error) => tracing::warn!(
                 target: "sync", %error,
@@ -49,16 +49,16 @@ impl StoredDocument {
     /// Refuses a document that lost more than half of its entries, unless an administrator started the refresh.
     pub(super) fn check_loss(
         &self,
-        now: usize,
-        before: usize,
-        cause: &SyncTrigger,
+        new_count: usize,
+        old_count: usize,
+        trigger: &SyncTrigger,
         address: &str,
     ) -> Result<(), SyncError> {
-        match cause {
+        match trigger {
             SyncTrigger::Administrator(_) => Ok(()),
-            SyncTrigger::Schedule | SyncTrigger::Mismatch if now * 2 >= before => Ok(()),
+            SyncTrigger::Schedule | SyncTrigger::Mismatch if new_count * 2 >= old_count => Ok(()),
             SyncTrigger::Schedule | SyncTrigger::Mismatch => Err(SyncError::Refused(format!(
-                "{address} has {now} {} where {before} are in force; if that is correct, accept it with \
+                "{address} has {new_count} {} where {old_count} are in force; if that is correct, accept it with \
                  rspm sync --type={}",
                 self.counted_noun, self.kind
             ))),
@@ -71,7 +71,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, SyncError> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(SyncError::Refused),
+        Ok(result) => result.map_err(SyncError::Refused),
         Err(_) => Err(SyncError::Stopping),
     }
 }

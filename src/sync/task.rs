@@ -101,7 +101,7 @@ pub(super) struct TaskState {
     /// Held by a writer of the source: a sync (of one version, for Bioconductor), or the final phase of a back-fill.
     pub(super) source_lock: SourceLock,
     /// Notified when the schedule changes.
-    pub(super) rescheduled: Notify,
+    pub(super) schedule_changed: Notify,
     /// Error of the last run, if it failed; for tasks that log an error only when it changes.
     pub(super) last_error: Mutex<Option<String>>,
 }

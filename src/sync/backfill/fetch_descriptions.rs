@@ -30,14 +30,14 @@ const MAX_READ: u64 = 32 << 20;
 /// Number of archives that are read in parallel.
 pub(super) const CONNECTIONS: usize = 4;
 /// Maximum number of results per write.
-const GROUP: usize = 200;
+const MAX_GROUP: usize = 200;
 
 /// Number of attempts to read a part from a mirror that is unavailable or rate limiting.
-const TRIES: u32 = 6;
+const MAX_ATTEMPTS: u32 = 6;
 /// Pause after the first attempt; it doubles with each further one.
-const PAUSE: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest `Retry-After` in seconds that is waited for; beyond it the next run retries.
-const PATIENCE: u64 = 15 * 60;
+const MAX_RETRY_AFTER: u64 = 15 * 60;
 
 /// An archive to read.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl DescriptionFetcher<'_> {
         let (mut done, mut logged_at) = (0, tokio::time::Instant::now());
         let results =
             stream::iter(pending).map(|pending| self.fetch_one(pending)).buffer_unordered(CONNECTIONS);
-        let mut groups = results.ready_chunks(GROUP);
+        let mut groups = results.ready_chunks(MAX_GROUP);
         loop {
             self.report.progress("reading DESCRIPTION of archived releases", done, Some(total));
             let group = tokio::select! {
@@ -72,18 +72,18 @@ impl DescriptionFetcher<'_> {
                 () = self.report.wait_halted() => return Err(SyncError::Halted),
             };
             let Some(group) = group else { return Ok(()) };
-            let mut failed = None;
-            let mut fetched = Vec::with_capacity(group.len());
+            let mut failure = None;
+            let mut descriptions = Vec::with_capacity(group.len());
             for result in group {
                 match result {
-                    Ok(result) => fetched.push(result),
-                    Err(error) => failed = Some(error),
+                    Ok(result) => descriptions.push(result),
+                    Err(error) => failure = Some(error),
                 }
             }
-            done += fetched.len() as u64;
+            done += descriptions.len() as u64;
             let source = self.source;
-            self.lease.bulk(self.db, move |c| backfill::put_descriptions(c, source, &fetched)).await?;
-            if let Some(error) = failed {
+            self.lease.bulk(self.db, move |c| backfill::put_descriptions(c, source, &descriptions)).await?;
+            if let Some(error) = failure {
                 return Err(error.into());
             }
             if logged_at.elapsed() >= Duration::from_secs(60) {
@@ -123,49 +123,49 @@ impl DescriptionFetcher<'_> {
         path: &str,
         pending: &PendingArchive,
     ) -> Result<Result<Vec<u8>, String>, UpstreamError> {
-        let mut have = BytesMut::new();
-        let mut until = FIRST_READ;
+        let mut bytes = BytesMut::new();
+        let mut end = FIRST_READ;
         loop {
-            let begin = have.len() as u64;
-            let piece = match self.read_part(path, begin, until - begin).await {
-                Ok(piece) => piece,
+            let start = bytes.len() as u64;
+            let part = match self.read_part(path, start, end - start).await {
+                Ok(part) => part,
                 Err(error @ UpstreamError::Unavailable { .. }) => return Err(error),
                 Err(UpstreamError::Missing(_)) => return Ok(Err("is not on the mirror".to_owned())),
                 Err(UpstreamError::Refused { reason, .. }) => return Ok(Err(reason)),
             };
-            if piece.size.is_some_and(|size| size != pending.row.size) {
+            if part.size.is_some_and(|size| size != pending.row.size) {
                 return Ok(Err(format!(
                     "has {} bytes, and Meta/ of the mirror says {}",
-                    piece.size.unwrap_or_default(),
+                    part.size.unwrap_or_default(),
                     pending.row.size
                 )));
             }
-            have.extend_from_slice(&piece.bytes);
-            match stanza(&have, &pending.row.file) {
-                Err(ArchiveError::Truncated) if !piece.is_last && until < MAX_READ => {
-                    until = (until * READ_FACTOR).min(MAX_READ);
+            bytes.extend_from_slice(&part.bytes);
+            match stanza(&bytes, &pending.row.file) {
+                Err(ArchiveError::Truncated) if !part.is_last && end < MAX_READ => {
+                    end = (end * READ_FACTOR).min(MAX_READ);
                 }
                 Err(error) => return Ok(Err(error.to_string())),
-                Ok(found) => return Ok(found),
+                Ok(record) => return Ok(record),
             }
         }
     }
 
     /// Reads a part of a file, with retries.
     async fn read_part(&self, path: &str, offset: u64, length: u64) -> Result<FilePart, UpstreamError> {
-        let (mut tries, mut pause) = (1, PAUSE);
+        let (mut attempts, mut pause) = (1, FIRST_PAUSE);
         loop {
             self.rate_limit.acquire().await;
             let part = self.mirror.read_part(path, offset, length).await;
             let Err(UpstreamError::Unavailable { retry_after, reason, .. }) = &part else { return part };
-            if tries == TRIES || retry_after.is_some_and(|seconds| seconds > PATIENCE) {
+            if attempts == MAX_ATTEMPTS || retry_after.is_some_and(|seconds| seconds > MAX_RETRY_AFTER) {
                 return part;
             }
             let wait = retry_after.map_or(pause, |seconds| Duration::from_secs(seconds).max(pause));
             tracing::info!(target: "sync", path, reason, ?wait, "the mirror is unavailable or rate limiting; retrying");
             // The mirror is overloaded, not the file: the other connections wait, too.
             self.rate_limit.pause_until(tokio::time::Instant::now() + wait).await;
-            tries += 1;
+            attempts += 1;
             pause *= 2;
         }
     }
@@ -178,10 +178,14 @@ fn stanza(beginning: &[u8], file: &str) -> Result<Result<Vec<u8>, String>, Archi
     let Some(name) = PackageFile::parse(file) else {
         return Ok(Err("is not named like a package".to_owned()));
     };
-    let says = (description.package().unwrap_or_default(), description.version().unwrap_or_default());
-    if says.0 != name.package || version::compare(says.1, name.version).is_ne() {
+    let declared = (description.package().unwrap_or_default(), description.version().unwrap_or_default());
+    if declared.0 != name.package || version::compare(declared.1, name.version).is_ne() {
         let shorten = |text: &str| text.chars().take(80).collect::<String>();
-        return Ok(Err(format!("is {} {} according to its DESCRIPTION", shorten(says.0), shorten(says.1))));
+        return Ok(Err(format!(
+            "is {} {} according to its DESCRIPTION",
+            shorten(declared.0),
+            shorten(declared.1)
+        )));
     }
     if !description.has_valid_version() {
         return Ok(Err("has a version that R does not accept".to_owned()));
@@ -216,8 +220,8 @@ mod tests {
             b"Package: a\nVersion: 1.0\nDepends: R (>= 3.5)\nLicense: MIT\nNeedsCompilation: yes\n\
             SystemRequirements: GNU make\nTitle: T\n";
         let large = vec![7_u8; 100_000];
-        let whole = tar(&[("a/DESCRIPTION", description), ("a/data.bin", &large)]);
-        let record = stanza(&whole[..4096], "a_1.0.tar.gz").expect("it is there").expect("it is good");
+        let content = tar(&[("a/DESCRIPTION", description), ("a/data.bin", &large)]);
+        let record = stanza(&content[..4096], "a_1.0.tar.gz").expect("it is there").expect("it is good");
         assert_eq!(
             String::from_utf8(record).expect("text"),
             "Package: a\nVersion: 1.0\nDepends: R (>= 3.5)\nLicense: MIT\nNeedsCompilation: yes\n\
@@ -230,13 +234,13 @@ mod tests {
 
     #[test]
     fn an_archive_of_another_package_is_an_error() {
-        let whole = tar(&[("a/DESCRIPTION", b"Package: a\nVersion: 1.0-2\n")]);
+        let content = tar(&[("a/DESCRIPTION", b"Package: a\nVersion: 1.0-2\n")]);
         assert!(
-            stanza(&whole, "a_1.0.2.tar.gz").expect("it is there").is_ok(),
+            stanza(&content, "a_1.0.2.tar.gz").expect("it is there").is_ok(),
             "versions are equal by value"
         );
         for (file, expected) in [("b_1.0.2.tar.gz", "is a 1.0-2"), ("a_1.0.3.tar.gz", "is a 1.0-2")] {
-            let error = stanza(&whole, file).expect("it is there").expect_err(file);
+            let error = stanza(&content, file).expect("it is there").expect_err(file);
             assert!(error.contains(expected), "{error}");
         }
         assert!(stanza(b"<html>", "a_1.0.tar.gz").is_err());

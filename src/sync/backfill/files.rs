@@ -56,73 +56,76 @@ pub(super) fn key(row: &Row) -> Archive {
 }
 
 /// Counts the archived files that a table lost: a loss of a fifth looks like an incomplete mirror.
-pub(super) fn archive_loss(ledger: &SourceState, tables: &Tables) -> Loss {
-    let now: HashSet<&str> = tables.archive.iter().map(|row| row.file.as_str()).collect();
+pub(super) fn archive_loss(source: &SourceState, tables: &Tables) -> Loss {
+    let mirror_files: HashSet<&str> = tables.archive.iter().map(|row| row.file.as_str()).collect();
     let names: HashMap<ReleaseId, &str> =
-        ledger.releases.iter().map(|known| (known.release, known.file.as_str())).collect();
+        source.releases.iter().map(|release| (release.release, release.file.as_str())).collect();
     let mut loss = Loss { before: 0, lost: 0 };
-    for live in ledger.live.iter().filter(|live| live.state == LifeState::Archived) {
+    for live in source.live.iter().filter(|live| live.state == LifeState::Archived) {
         loss.before += 1;
-        loss.lost += usize::from(names.get(&live.release).is_some_and(|name| !now.contains(name)));
+        loss.lost += usize::from(names.get(&live.release).is_some_and(|name| !mirror_files.contains(name)));
     }
     loss
 }
 
-/// Merges both. Times of the database win: a copied mirror has other times for known files.
-pub(super) fn collect_files(ledger: &SourceState, tables: &Tables) -> Files {
-    let mut gather = FileCollector { ledger, claimed: vec![false; ledger.releases.len()], rows: Vec::new() };
-    let by_file = by_file(ledger);
-    let declared =
+/// Merges the tables and the database. Times of the database win: a copied mirror has other times for known files.
+pub(super) fn collect_files(source: &SourceState, tables: &Tables) -> Files {
+    let mut collector =
+        FileCollector { source, is_claimed: vec![false; source.releases.len()], rows: Vec::new() };
+    let by_file = by_file(source);
+    let mirror_rows =
         tables.archive.iter().map(|row| (row, true)).chain(tables.current.iter().map(|row| (row, false)));
-    let mut distinct: HashSet<Archive> = HashSet::new();
+    let mut keys: HashSet<Archive> = HashSet::new();
     let mut remaining: Vec<(&Row, bool)> = Vec::new();
     // An exact match takes precedence over a possible one.
-    for (row, is_archived) in declared {
-        if !distinct.insert(key(row)) {
+    for (row, is_archived) in mirror_rows {
+        if !keys.insert(key(row)) {
             continue;
         }
-        let same =
-            |known: &StoredRelease| size_and_time(known) == (Some(key(row).size), Some(row.mtime.seconds()));
-        match gather.claim(&by_file, row, same) {
+        let is_same = |release: &StoredRelease| {
+            size_and_time(release) == (Some(key(row).size), Some(row.mtime.seconds()))
+        };
+        match collector.claim(&by_file, row, is_same) {
             Some(index) => {
-                gather.rows.push((row.clone(), Origin { release_index: Some(index), is_archived }))
+                collector.rows.push((row.clone(), Origin { release_index: Some(index), is_archived }))
             }
             None => remaining.push((row, is_archived)),
         }
     }
-    let mut touched = 0;
+    let mut copied_count = 0;
     for (row, is_archived) in remaining {
         let (size, seconds) = (key(row).size, row.mtime.seconds());
-        let copied =
-            |known: &StoredRelease| size_and_time(known).0 == Some(size) && known.published_at.is_some();
-        let blank = |known: &StoredRelease| {
-            let (had, at) = size_and_time(known);
-            had.is_none_or(|had| had == size) && at.is_none_or(|at| at == seconds)
+        let is_copy = |release: &StoredRelease| {
+            size_and_time(release).0 == Some(size) && release.published_at.is_some()
+        };
+        let is_compatible = |release: &StoredRelease| {
+            let (known_size, at) = size_and_time(release);
+            known_size.is_none_or(|known_size| known_size == size) && at.is_none_or(|at| at == seconds)
         };
         let mut row = row.clone();
-        let mut known = gather.claim(&by_file, &row, copied);
-        if let Some(at) = known.and_then(|index| ledger.releases[index].published_at) {
-            touched += 1;
+        let mut release_index = collector.claim(&by_file, &row, is_copy);
+        if let Some(at) = release_index.and_then(|index| source.releases[index].published_at) {
+            copied_count += 1;
             row.mtime = at;
         } else {
-            known = gather.claim(&by_file, &row, blank);
+            release_index = collector.claim(&by_file, &row, is_compatible);
         }
-        gather.rows.push((row, Origin { release_index: known, is_archived }));
+        collector.rows.push((row, Origin { release_index, is_archived }));
     }
-    gather.add_remaining();
-    let mut files = gather.files();
-    if touched > COPY_THRESHOLD {
+    collector.add_remaining();
+    let mut files = collector.files();
+    if copied_count > COPY_THRESHOLD {
         files.warnings.push(format!(
-            "{touched} known versions have another time and the same size on the mirror: it was copied, so the known \
+            "{copied_count} known versions have another time and the same size on the mirror: it was copied, so the known \
              dates are kept"
         ));
     }
     files
 }
 
-fn by_file(ledger: &SourceState) -> HashMap<&str, Vec<usize>> {
-    let mut by_file: HashMap<&str, Vec<usize>> = HashMap::with_capacity(ledger.releases.len());
-    for (index, release) in ledger.releases.iter().enumerate() {
+fn by_file(source: &SourceState) -> HashMap<&str, Vec<usize>> {
+    let mut by_file: HashMap<&str, Vec<usize>> = HashMap::with_capacity(source.releases.len());
+    for (index, release) in source.releases.iter().enumerate() {
         by_file.entry(&release.file).or_default().push(index);
     }
     by_file
@@ -134,8 +137,8 @@ fn size_and_time(release: &StoredRelease) -> (Option<i64>, Option<i64>) {
 }
 
 struct FileCollector<'a> {
-    ledger: &'a SourceState,
-    claimed: Vec<bool>,
+    source: &'a SourceState,
+    is_claimed: Vec<bool>,
     rows: Vec<(Row, Origin)>,
 }
 
@@ -149,35 +152,40 @@ impl FileCollector<'_> {
     ) -> Option<usize> {
         let indexes = by_file.get(row.file.as_str())?;
         let index = indexes.iter().copied().find(|index| {
-            !self.claimed[*index]
-                && self.ledger.releases[*index].name == row.package
-                && fits(&self.ledger.releases[*index])
+            !self.is_claimed[*index]
+                && self.source.releases[*index].name == row.package
+                && fits(&self.source.releases[*index])
         })?;
-        self.claimed[index] = true;
+        self.is_claimed[index] = true;
         Some(index)
     }
 
     /// Adds releases that live at the first step and that the mirror no longer has. A listed package of unknown time
     /// counts as listed since the first step.
     fn add_remaining(&mut self) {
-        let indexes: HashMap<ReleaseId, usize> =
-            self.ledger.releases.iter().enumerate().map(|(index, stored)| (stored.release, index)).collect();
-        for live in &self.ledger.live {
-            let Some(index) = indexes.get(&live.release).copied().filter(|index| !self.claimed[*index])
+        let indexes: HashMap<ReleaseId, usize> = self
+            .source
+            .releases
+            .iter()
+            .enumerate()
+            .map(|(index, release)| (release.release, index))
+            .collect();
+        for live in &self.source.live {
+            let Some(index) = indexes.get(&live.release).copied().filter(|index| !self.is_claimed[*index])
             else {
                 continue;
             };
-            let stored = &self.ledger.releases[index];
+            let release = &self.source.releases[index];
             let is_archived = live.state == LifeState::Archived;
-            if is_archived && stored.published_at.is_none() {
+            if is_archived && release.published_at.is_none() {
                 continue;
             }
-            self.claimed[index] = true;
+            self.is_claimed[index] = true;
             let row = MetaRow {
-                package: stored.name.clone(),
-                file: stored.file.clone(),
-                size: stored.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
-                mtime: stored.published_at.unwrap_or(self.ledger.first_at),
+                package: release.name.clone(),
+                file: release.file.clone(),
+                size: release.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+                mtime: release.published_at.unwrap_or(self.source.first_at),
             };
             self.rows.push((row, Origin { release_index: Some(index), is_archived }));
         }
@@ -185,7 +193,7 @@ impl FileCollector<'_> {
 
     fn files(self) -> Files {
         let listed: HashSet<ReleaseId> = self
-            .ledger
+            .source
             .live
             .iter()
             .filter(|live| live.state == LifeState::Listed)
@@ -193,7 +201,7 @@ impl FileCollector<'_> {
             .collect();
         let mut files = Files::default();
         for (row, origin) in self.rows {
-            let release = origin.release_index.map(|index| self.ledger.releases[index].release);
+            let release = origin.release_index.map(|index| self.source.releases[index].release);
             files.origins.insert(key(&row), origin);
             match release.is_some_and(|release| listed.contains(&release)) {
                 true => files.current.push(row),

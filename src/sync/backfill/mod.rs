@@ -27,12 +27,12 @@ use rate_limit::MAX_RATE;
 use run::BackfillRun;
 
 /// Default number of requests per second: about two per connection.
-pub const RATE: u32 = 8;
+pub const DEFAULT_RATE: u32 = 8;
 
 /// Delay before the retry of a back-fill that failed because the mirror or the database was unavailable.
 const RETRY_DELAY: Duration = Duration::from_secs(600);
 /// The key of the job; a dry run appends `:dry`.
-const KEY: &str = "backfill:cran";
+const JOB_KEY: &str = "backfill:cran";
 
 /// The request for a back-fill.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,10 +68,10 @@ impl Sync {
         if request.dry_run {
             return Ok(self.begin_backfill(pending, true));
         }
-        let busy = self.state.jobs.running().iter().any(|job| job.key == KEY);
-        if !busy {
-            let stored = pending.clone();
-            self.state.db.write(move |c| backfill::put(c, SourceId::CRAN, &stored)).await?;
+        let is_running = self.state.jobs.running().iter().any(|job| job.key == JOB_KEY);
+        if !is_running {
+            let row = pending.clone();
+            self.state.db.write(move |c| backfill::put(c, SourceId::CRAN, &row)).await?;
         }
         Ok(self.begin_backfill(pending, false))
     }
@@ -82,15 +82,15 @@ impl Sync {
     /// # Errors
     /// Database errors.
     pub async fn stop_backfill(&self) -> Result<String, SyncError> {
-        let forgotten = self.state.db.write(|c| backfill::delete(c, SourceId::CRAN)).await?;
-        let stopped = self.state.jobs.stop(KEY);
-        if let Some(job) = &stopped {
+        let was_pending = self.state.db.write(|c| backfill::delete(c, SourceId::CRAN)).await?;
+        let job = self.state.jobs.stop(JOB_KEY);
+        if let Some(job) = &job {
             // The job may have ended before the stop reached it.
-            if let Ok(sentence) = job.wait_end().await {
-                return Ok(sentence);
+            if let Ok(message) = job.wait_end().await {
+                return Ok(message);
             }
         }
-        if !forgotten && stopped.is_none() {
+        if !was_pending && job.is_none() {
             return Ok("No back-fill of cran is under way.".to_owned());
         }
         run::abandon(&self.state, self.source_lock(Task::Cran)).await?;
@@ -118,22 +118,22 @@ impl Sync {
     fn begin_backfill(&self, pending: PendingBackfill, dry_run: bool) -> Started {
         let sync = self.clone();
         let now = (self.state.clock)();
-        let key = if dry_run { format!("{KEY}:dry") } else { KEY.to_owned() };
+        let key = if dry_run { format!("{JOB_KEY}:dry") } else { JOB_KEY.to_owned() };
         self.state.jobs.start_with(AfterHalt::Resumes, &key, now, |report| async move {
             let state = &sync.state;
             let run = BackfillRun { state, source_lock: sync.source_lock(Task::Cran), request: &pending, report: &report, dry_run };
-            let ended = run.run().await;
-            let is_over = match &ended {
-                Ok(ended) => !ended.lacks_digests,
+            let result = run.run().await;
+            let is_over = match &result {
+                Ok(result) => !result.lacks_digests,
                 Err(error) => is_final(error),
             };
             if !dry_run && is_over {
-                let forgotten = state.db.write(|c| backfill::delete(c, SourceId::CRAN)).await;
-                if let Err(error) = forgotten {
+                let deletion = state.db.write(|c| backfill::delete(c, SourceId::CRAN)).await;
+                if let Err(error) = deletion {
                     tracing::warn!(target: "sync", source = "cran", %error, "could not remove the request of a back-fill that is over; it is repeated within ten minutes");
                 }
             }
-            ended.map(|ended| ended.outcome.to_string()).map_err(|error| log_failure(&error, report.is_stopped()))
+            result.map(|result| result.summary.to_string()).map_err(|error| log_failure(&error, report.is_stopped()))
         })
     }
 }
@@ -154,10 +154,10 @@ fn is_final(error: &SyncError) -> bool {
     }
 }
 
-/// The reason of a failure, for people.
-fn log_failure(error: &SyncError, stopped: bool) -> String {
+/// Logs a failure and returns its reason for people.
+fn log_failure(error: &SyncError, is_stopped: bool) -> String {
     let message = match error {
-        SyncError::Halted if stopped => {
+        SyncError::Halted if is_stopped => {
             "the back-fill was stopped; its progress is stored: the same command resumes it".to_owned()
         }
         SyncError::Halted => {

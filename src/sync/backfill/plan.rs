@@ -48,7 +48,7 @@ pub(super) struct BackfillPlan {
 pub(super) struct PlannedRows {
     pub(super) rows: BackfillRows,
     /// Files that should be listed but cannot be, with the reason.
-    pub(super) left_out: Vec<(String, String)>,
+    pub(super) unlisted_files: Vec<(String, String)>,
 }
 
 /// The purpose of a plan.
@@ -74,35 +74,36 @@ pub(super) struct BackfillSize {
 
 /// Plans the days from `since` up to that of the first step.
 pub(super) fn plan(
-    mut known: CranState,
+    mut state: CranState,
     tables: &Tables,
     since: Day,
     purpose: Purpose,
 ) -> Result<PlanOutcome, String> {
-    let until = known.source.first_at.day();
+    let until = state.source.first_at.day();
     if since >= until {
         return Ok(PlanOutcome::Nothing(format!("the history of cran begins on {until} already")));
     }
-    let lost = files::archive_loss(&known.source, tables);
-    if lost.is_suspicious() {
+    let loss = files::archive_loss(&state.source, tables);
+    if loss.is_suspicious() {
         return Err(format!(
             "{} of {} archived files are no longer in Meta/archive.rds of the mirror, which is what an incomplete \
              mirror looks like; nothing was filled in. Try again when the mirror is complete",
-            lost.lost, lost.before
+            loss.lost, loss.before
         ));
     }
-    let files = files::collect_files(&known.source, tables);
-    let evidence = MirrorTables { archive: &files.archive, current: &files.current, events: &tables.events };
-    let history = reconstruct(&evidence, since, until);
+    let files = files::collect_files(&state.source, tables);
+    let mirror_tables =
+        MirrorTables { archive: &files.archive, current: &files.current, events: &tables.events };
+    let history = reconstruct(&mirror_tables, since, until);
     let (Some(first), Some(last)) = (history.days.first(), history.days.last()) else {
         return Ok(PlanOutcome::Nothing(format!(
             "the mirror has no release from before {until}, where history begins"
         )));
     };
-    let missing = missing_descriptions(&history, &known, &files);
-    let turned = history.days.iter().flat_map(|day| &day.changes);
+    let missing = missing_descriptions(&history, &state, &files);
+    let transitions = history.days.iter().flat_map(|day| &day.changes);
     let releases: HashSet<*const MetaRow<String>> =
-        turned.map(|turned| std::ptr::from_ref(turned.file)).collect();
+        transitions.map(|transition| std::ptr::from_ref(transition.file)).collect();
     let size = BackfillSize {
         span: (first.day, last.day),
         days: history.days.len(),
@@ -111,15 +112,15 @@ pub(super) fn plan(
     };
     let warnings = warnings(&history, tables, &files);
     let rows = (purpose == Purpose::Write && missing.is_empty()).then(|| {
-        let descriptions = std::mem::take(&mut known.descriptions);
-        let mut identify = FileIdentifier::new(&known, descriptions, &files);
-        let assembled = assemble(&history, known.first, |row| identify.identify(row));
-        let left_out = left_out(&assembled, &identify.descriptions);
-        PlannedRows { rows: assembled, left_out }
+        let descriptions = std::mem::take(&mut state.descriptions);
+        let mut identifier = FileIdentifier::new(&state, descriptions, &files);
+        let rows = assemble(&history, state.first, |row| identifier.identify(row));
+        let unlisted_files = unlisted_files(&rows, &identifier.descriptions);
+        PlannedRows { rows, unlisted_files }
     });
     Ok(PlanOutcome::Plan(BackfillPlan {
-        tree: known.tree,
-        first: known.first,
+        tree: state.tree,
+        first: state.first,
         size,
         missing,
         rows,
@@ -129,15 +130,16 @@ pub(super) fn plan(
 
 /// Returns the files that are listed on some day but have neither a record nor a stored description.
 fn missing_descriptions(history: &History<'_>, state: &CranState, files: &Files) -> Vec<PendingArchive> {
-    let mut distinct: HashSet<Archive> = HashSet::new();
+    let mut keys: HashSet<Archive> = HashSet::new();
     let mut missing = Vec::new();
-    let turned = history.days.iter().flat_map(|day| &day.changes).filter(|turned| turned.state.is_listed());
-    for row in turned.map(|turned| turned.file) {
+    let transitions =
+        history.days.iter().flat_map(|day| &day.changes).filter(|transition| transition.state.is_listed());
+    for row in transitions.map(|transition| transition.file) {
         let key = key(row);
         let Some(origin) = files.origins.get(&key) else { continue };
         let has_record =
             origin.release_index.is_some_and(|index| state.source.releases[index].variant.is_some());
-        if !has_record && !state.descriptions.contains_key(&key) && distinct.insert(key) {
+        if !has_record && !state.descriptions.contains_key(&key) && keys.insert(key) {
             missing.push(PendingArchive { row: row.clone(), origin: origin.clone() });
         }
     }
@@ -160,21 +162,21 @@ struct FileIdentifier<'a> {
 
 impl<'a> FileIdentifier<'a> {
     fn new(
-        known: &'a CranState,
+        state: &'a CranState,
         descriptions: HashMap<Archive, DescriptionResult>,
         files: &'a Files,
     ) -> FileIdentifier<'a> {
-        let listed = known.source.live.iter().filter(|live| live.state == LifeState::Listed);
+        let listed_lives = state.source.live.iter().filter(|live| live.state == LifeState::Listed);
         let mut revisions: HashMap<(&str, &str), i64> = HashMap::new();
-        for release in &known.source.releases {
+        for release in &state.source.releases {
             let next = revisions.entry((&release.name, &release.version)).or_default();
             *next = (*next).max(release.revision + 1);
         }
         FileIdentifier {
-            source: &known.source,
+            source: &state.source,
             descriptions,
             files,
-            listed_variants: listed.map(|live| (live.release, live.variant)).collect(),
+            listed_variants: listed_lives.map(|live| (live.release, live.variant)).collect(),
             revisions,
             new_revisions: HashMap::new(),
         }
@@ -185,8 +187,8 @@ impl<'a> FileIdentifier<'a> {
         let origin = self.files.origins.get(&key);
         let release =
             origin.and_then(|origin| origin.release_index).map(|index| &self.source.releases[index]);
-        let variant =
-            release.and_then(|known| self.listed_variants.get(&known.release).copied().or(known.variant));
+        let variant = release
+            .and_then(|release| self.listed_variants.get(&release.release).copied().or(release.variant));
         let stanza = match self.descriptions.get_mut(&key) {
             Some(DescriptionResult::Record(stanza)) if variant.is_none() => Some(std::mem::take(stanza)),
             Some(DescriptionResult::Record(_) | DescriptionResult::Failure(_)) | None => None,
@@ -197,7 +199,7 @@ impl<'a> FileIdentifier<'a> {
         };
         let revision = if release.is_some() { 0 } else { self.revision(row) };
         FileRecord {
-            known: release.map(|known| (known.package, known.release)),
+            release: release.map(|release| (release.package, release.release)),
             variant,
             stanza,
             locator,
@@ -215,8 +217,8 @@ impl<'a> FileIdentifier<'a> {
     }
 }
 
-fn left_out(
-    assembled: &BackfillRows,
+fn unlisted_files(
+    rows: &BackfillRows,
     descriptions: &HashMap<Archive, DescriptionResult>,
 ) -> Vec<(String, String)> {
     let errors: HashMap<&str, &str> = descriptions
@@ -226,13 +228,13 @@ fn left_out(
             DescriptionResult::Record(_) => None,
         })
         .collect();
-    let mut left_out: Vec<(String, String)> = assembled
-        .left_out
+    let mut unlisted_files: Vec<(String, String)> = rows
+        .unlisted_files
         .iter()
         .map(|file| (file.clone(), errors.get(file.as_str()).copied().unwrap_or_default().to_owned()))
         .collect();
-    left_out.sort_unstable();
-    left_out
+    unlisted_files.sort_unstable();
+    unlisted_files
 }
 
 fn warnings(history: &History<'_>, tables: &Tables, files: &Files) -> Vec<String> {

@@ -84,14 +84,14 @@ mod tests {
     async fn a_pause_applies_to_requests_that_wait_for_their_instant() {
         let limit = std::sync::Arc::new(RateLimit::new(Some(20)));
         limit.acquire().await;
-        let waiting = tokio::spawn({
+        let waiter = tokio::spawn({
             let limit = limit.clone();
             async move { limit.acquire().await }
         });
         tokio::task::yield_now().await;
         let until = Instant::now() + Duration::from_millis(200);
         limit.pause_until(until).await;
-        waiting.await.expect("acquired");
+        waiter.await.expect("acquired");
         assert!(Instant::now() >= until);
     }
 

@@ -15,7 +15,7 @@ use crate::r::rds::archive_meta::MetaRow;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileRecord {
     /// The release, if it is known.
-    pub(super) known: Option<(PackageId, ReleaseId)>,
+    pub(super) release: Option<(PackageId, ReleaseId)>,
     /// The variant of its listed record, if it has one.
     pub(super) variant: Option<i64>,
     /// The record of a release without one; with neither, the release is in no index.
@@ -40,7 +40,7 @@ pub(super) struct BackfillRows {
     /// One step per day, oldest first.
     pub(super) steps: Vec<PastStep>,
     /// File names of releases that should be listed on some day but are in no index, because they have no record.
-    pub(super) left_out: Vec<String>,
+    pub(super) unlisted_files: Vec<String>,
 }
 
 /// A release whose lives are being computed.
@@ -49,7 +49,7 @@ struct ReleaseTimeline<'a> {
     identity: FileRecord,
     /// The steps at which its state changes.
     changes: Vec<(Seq, LifeState)>,
-    left_out: bool,
+    is_unlisted: bool,
 }
 
 /// Computes the rows of days before the step `first`. `identify` is called once per file.
@@ -58,29 +58,34 @@ pub(super) fn assemble(
     first: Seq,
     mut identify: impl FnMut(&MetaRow<String>) -> FileRecord,
 ) -> BackfillRows {
-    let lowest = first.0 - i64::try_from(history.days.len()).unwrap_or(i64::MAX);
-    let mut walks: Vec<ReleaseTimeline<'_>> = Vec::new();
+    let lowest_step = first.0 - i64::try_from(history.days.len()).unwrap_or(i64::MAX);
+    let mut timelines: Vec<ReleaseTimeline<'_>> = Vec::new();
     let mut indexes: HashMap<*const MetaRow<String>, usize> = HashMap::new();
     let mut listed: HashMap<&str, usize> = HashMap::new();
     let mut steps = Vec::with_capacity(history.days.len());
-    for (number, day) in (lowest..).zip(&history.days) {
-        let mut today = DayChanges::default();
-        for turned in &day.changes {
-            let index = *indexes.entry(std::ptr::from_ref(turned.file)).or_insert_with(|| {
-                let identity = identify(turned.file);
-                walks.push(ReleaseTimeline {
-                    file: turned.file,
+    for (number, day) in (lowest_step..).zip(&history.days) {
+        let mut day_changes = DayChanges::default();
+        for transition in &day.changes {
+            let index = *indexes.entry(std::ptr::from_ref(transition.file)).or_insert_with(|| {
+                let identity = identify(transition.file);
+                timelines.push(ReleaseTimeline {
+                    file: transition.file,
                     identity,
                     changes: Vec::new(),
-                    left_out: false,
+                    is_unlisted: false,
                 });
-                walks.len() - 1
+                timelines.len() - 1
             });
-            let was = walks[index].changes.last().map(|(_, state)| *state);
-            let now = walks[index].apply_change(turned, Seq(number));
-            today.record_change(turned, listed.get(turned.file.package.as_str()), was, now);
-            let package = turned.file.package.as_str();
-            match now {
+            let old_state = timelines[index].changes.last().map(|(_, state)| *state);
+            let new_state = timelines[index].apply_change(transition, Seq(number));
+            day_changes.record_change(
+                transition,
+                listed.get(transition.file.package.as_str()),
+                old_state,
+                new_state,
+            );
+            let package = transition.file.package.as_str();
+            match new_state {
                 LifeState::Listed => {
                     listed.insert(package, index);
                 }
@@ -90,27 +95,31 @@ pub(super) fn assemble(
                 LifeState::Archived => {}
             }
         }
-        steps.push(today.into_step(&listed, Timestamp(day.day.end().0 - SECOND), day.day.to_string()));
+        steps.push(day_changes.into_step(&listed, Timestamp(day.day.end().0 - SECOND), day.day.to_string()));
     }
-    let left_out = walks.iter().filter(|walk| walk.left_out).map(|walk| walk.file.file.clone()).collect();
+    let unlisted_files = timelines
+        .iter()
+        .filter(|timeline| timeline.is_unlisted)
+        .map(|timeline| timeline.file.file.clone())
+        .collect();
     BackfillRows {
-        releases: walks.into_iter().map(|walk| walk.into_history(first)).collect(),
+        releases: timelines.into_iter().map(|timeline| timeline.into_history(first)).collect(),
         steps,
-        left_out,
+        unlisted_files,
     }
 }
 
 impl ReleaseTimeline<'_> {
     /// Applies a change and returns the new state. A release that cannot be listed is archived from its first day on,
     /// so that it can be requested by name.
-    fn apply_change(&mut self, turned: &Transition<'_>, at: Seq) -> LifeState {
-        let state = if turned.state.is_listed() { LifeState::Listed } else { LifeState::Archived };
-        let now = if self.identity.can_be_listed() { state } else { LifeState::Archived };
-        self.left_out |= state != now;
-        if self.changes.last().is_none_or(|(_, before)| *before != now) {
-            self.changes.push((at, now));
+    fn apply_change(&mut self, transition: &Transition<'_>, at: Seq) -> LifeState {
+        let state = if transition.state.is_listed() { LifeState::Listed } else { LifeState::Archived };
+        let new_state = if self.identity.can_be_listed() { state } else { LifeState::Archived };
+        self.is_unlisted |= state != new_state;
+        if self.changes.last().is_none_or(|(_, old_state)| *old_state != new_state) {
+            self.changes.push((at, new_state));
         }
-        now
+        new_state
     }
 
     fn into_history(self, first: Seq) -> ReleaseHistory {
@@ -121,8 +130,8 @@ impl ReleaseTimeline<'_> {
             to,
         });
         let lives = lives.collect();
-        let FileRecord { known, variant, stanza, locator, revision } = self.identity;
-        let release = match known {
+        let FileRecord { release, variant, stanza, locator, revision } = self.identity;
+        let release = match release {
             Some((package, release)) => {
                 let record = stanza.filter(|_| variant.is_none());
                 let listed_variant = if record.is_some() { BACKFILL_VARIANT } else { variant.unwrap_or(0) };
@@ -155,7 +164,7 @@ impl ReleaseTimeline<'_> {
 #[derive(Default)]
 struct DayChanges<'a> {
     /// Packages that changed, and their listed release before.
-    before: HashMap<&'a str, Option<usize>>,
+    listed_before: HashMap<&'a str, Option<usize>>,
     counts: Counts,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
@@ -164,22 +173,23 @@ struct DayChanges<'a> {
 impl<'a> DayChanges<'a> {
     fn record_change(
         &mut self,
-        turned: &Transition<'a>,
+        transition: &Transition<'a>,
         listed: Option<&usize>,
-        was: Option<LifeState>,
-        now: LifeState,
+        old_state: Option<LifeState>,
+        new_state: LifeState,
     ) {
-        self.before.entry(turned.file.package.as_str()).or_insert(listed.copied());
-        self.counts.archived += i64::from(was == Some(LifeState::Listed) && now == LifeState::Archived);
-        if was.is_none() {
-            let at = turned.file.mtime;
+        self.listed_before.entry(transition.file.package.as_str()).or_insert(listed.copied());
+        self.counts.archived +=
+            i64::from(old_state == Some(LifeState::Listed) && new_state == LifeState::Archived);
+        if old_state.is_none() {
+            let at = transition.file.mtime;
             self.from = Some(self.from.map_or(at, |from| from.min(at)));
             self.to = Some(self.to.map_or(at, |to| to.max(at)));
         }
     }
 
     fn into_step(mut self, listed: &HashMap<&str, usize>, at: Timestamp, comment: String) -> PastStep {
-        for (package, before) in &self.before {
+        for (package, before) in &self.listed_before {
             match (*before, listed.get(package).copied()) {
                 (None, Some(_)) => self.counts.added += 1,
                 (Some(_), None) => self.counts.removed += 1,

@@ -28,11 +28,11 @@ use crate::upstream::Mirror;
 /// Releases per write: most have two lives.
 const CHUNK: usize = transaction::CHUNK / 2;
 /// Number of stored descriptions deleted per write.
-const FORGET: i64 = 1_000;
+const DELETE_CHUNK: i64 = 1_000;
 /// Interval at which a sync by another server is checked for its end.
-const WAIT: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum number of omitted releases that the message names; the log has all of them.
-const NAMED: usize = 10;
+const MAX_NAMES: usize = 10;
 
 /// The context of a back-fill.
 pub(super) struct BackfillRun<'a> {
@@ -53,13 +53,13 @@ pub(super) enum BackfillSummary {
     Published {
         size: BackfillSize,
         transactions: (TxId, TxId),
-        left_out: Vec<(String, String)>,
+        unlisted_files: Vec<(String, String)>,
     },
 }
 
 /// The end of a back-fill.
 pub(super) struct BackfillResult {
-    pub(super) outcome: BackfillSummary,
+    pub(super) summary: BackfillSummary,
     /// Set if the digests of the releases could not be stored: a repetition stores them.
     pub(super) lacks_digests: bool,
 }
@@ -72,24 +72,24 @@ impl BackfillRun<'_> {
         if self.dry_run {
             let tables = self.tables(&mirror).await?;
             let result = self.measure(&tables, &mirror).await?;
-            return Ok(BackfillResult { outcome: result, lacks_digests: false });
+            return Ok(BackfillResult { summary: result, lacks_digests: false });
         }
         let lease = Lease::claim(&self.state.db, self.state.node, "backfill:cran").await?;
-        let ended = self.fill(&mirror, &lease).await;
-        let ended = match ended {
+        let result = self.fill(&mirror, &lease).await;
+        let result = match result {
             Ok(result) => Ok(BackfillResult {
-                outcome: result,
-                lacks_digests: !self.has_digests(&mirror, &lease).await,
+                summary: result,
+                lacks_digests: !self.try_set_digests(&mirror, &lease).await,
             }),
             Err(error) => Err(error),
         };
         lease.release().await;
-        ended
+        result
     }
 
     /// Stores the digests of the published releases, also of those of an earlier run that could not; returns false, and
     /// logs why, if that fails.
-    async fn has_digests(&self, mirror: &Mirror, lease: &Lease) -> bool {
+    async fn try_set_digests(&self, mirror: &Mirror, lease: &Lease) -> bool {
         let Err(error) = self.set_digests(mirror, lease).await else { return true };
         tracing::warn!(
             target: "sync",
@@ -124,25 +124,25 @@ impl BackfillRun<'_> {
 
     async fn measure(&self, tables: &Arc<Tables>, mirror: &Mirror) -> Result<BackfillSummary, SyncError> {
         Ok(match self.plan(tables, Purpose::Measure).await? {
-            PlanOutcome::Nothing(why) => BackfillSummary::Nothing(why),
-            PlanOutcome::Plan(past) => BackfillSummary::DryRun(past.size, self.rate(mirror)),
+            PlanOutcome::Nothing(reason) => BackfillSummary::Nothing(reason),
+            PlanOutcome::Plan(plan) => BackfillSummary::DryRun(plan.size, self.rate(mirror)),
         })
     }
 
     async fn fill(&self, mirror: &Mirror, lease: &Lease) -> Result<BackfillSummary, SyncError> {
         let tables = self.tables(mirror).await?;
-        let mut warned = false;
+        let mut is_warned = false;
         loop {
-            let past = match self.plan(&tables, Purpose::Measure).await? {
-                PlanOutcome::Nothing(why) => return Ok(BackfillSummary::Nothing(why)),
-                PlanOutcome::Plan(past) => past,
+            let plan = match self.plan(&tables, Purpose::Measure).await? {
+                PlanOutcome::Nothing(reason) => return Ok(BackfillSummary::Nothing(reason)),
+                PlanOutcome::Plan(plan) => plan,
             };
-            for warning in past.warnings.iter().filter(|_| !warned) {
+            for warning in plan.warnings.iter().filter(|_| !is_warned) {
                 tracing::warn!(target: "sync", source = "cran", "{warning}");
             }
-            warned = true;
-            if !past.missing.is_empty() {
-                let looker = DescriptionFetcher {
+            is_warned = true;
+            if !plan.missing.is_empty() {
+                let fetcher = DescriptionFetcher {
                     mirror,
                     rate_limit: RateLimit::new(self.rate(mirror)),
                     db: &self.state.db,
@@ -150,11 +150,11 @@ impl BackfillRun<'_> {
                     source: SourceId::CRAN,
                     report: self.report,
                 };
-                looker.fetch_all(past.missing).await?;
+                fetcher.fetch_all(plan.missing).await?;
             }
-            if let Some(outcome) = self.publish(&tables).await? {
+            if let Some(summary) = self.publish(&tables).await? {
                 self.delete_descriptions().await?;
-                return Ok(outcome);
+                return Ok(summary);
             }
         }
     }
@@ -167,10 +167,10 @@ impl BackfillRun<'_> {
             () = self.report.wait_halted() => return Err(SyncError::Halted),
         };
         let lease = self.sync_lease().await?;
-        let published = self.publish_locked(tables, &lease).await;
+        let result = self.publish_locked(tables, &lease).await;
         lease.release().await;
         drop(lock);
-        published
+        result
     }
 
     /// Claims the lease to write the source; waits for running syncs.
@@ -178,10 +178,10 @@ impl BackfillRun<'_> {
         loop {
             match Lease::claim(&self.state.db, self.state.node, "sync:cran").await {
                 Err(ClaimError::HeldByOther(_)) => {}
-                claimed => return Ok(claimed?),
+                result => return Ok(result?),
             }
             tokio::select! {
-                () = tokio::time::sleep(WAIT) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = self.report.wait_halted() => return Err(SyncError::Halted),
             }
         }
@@ -193,60 +193,63 @@ impl BackfillRun<'_> {
         lease: &Lease,
     ) -> Result<Option<BackfillSummary>, SyncError> {
         let tree = self.state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await?.id;
-        let work = Transaction::before_first(self.state, lease, self.report, (SourceId::CRAN, tree)).await?;
-        let past = match self.plan(tables, Purpose::Write).await? {
-            PlanOutcome::Nothing(why) => return Ok(Some(BackfillSummary::Nothing(why))),
-            PlanOutcome::Plan(past) => past,
+        let transaction =
+            Transaction::before_first(self.state, lease, self.report, (SourceId::CRAN, tree)).await?;
+        let plan = match self.plan(tables, Purpose::Write).await? {
+            PlanOutcome::Nothing(reason) => return Ok(Some(BackfillSummary::Nothing(reason))),
+            PlanOutcome::Plan(plan) => plan,
         };
-        let Some(PlannedRows { rows, left_out }) = past.rows else { return Ok(None) };
-        for (file, reason) in &left_out {
+        let Some(PlannedRows { rows, unlisted_files }) = plan.rows else { return Ok(None) };
+        for (file, reason) in &unlisted_files {
             tracing::warn!(target: "sync", source = "cran", file, "not in the index of older days: {reason}");
         }
         let publish = BackfillPublish {
             now: (self.state.clock)(),
             source: SourceId::CRAN,
-            tree: past.tree,
-            first: past.first,
+            tree: plan.tree,
+            first: plan.first,
             started_at: self.request.requested_at,
             actor: self.request.actor.clone(),
             steps: rows.steps,
         };
-        let transactions = write(work, rows.releases, publish).await?;
-        Ok(Some(BackfillSummary::Published { size: past.size, transactions, left_out }))
+        let transactions = write(transaction, rows.releases, publish).await?;
+        Ok(Some(BackfillSummary::Published { size: plan.size, transactions, unlisted_files }))
     }
 
     async fn plan(&self, tables: &Arc<Tables>, purpose: Purpose) -> Result<PlanOutcome, SyncError> {
         self.report.progress("computing the days", 0, None);
-        let Some(known) = self.state.db.read(load_state).await? else {
+        let Some(state) = self.state.db.read(load_state).await? else {
             return Err(SyncError::Refused("cran was never synced; run `rspm sync` first".to_owned()));
         };
         let (tables, since) = (Arc::clone(tables), self.request.since.day());
         // Takes seconds of CPU: not on an async thread.
-        let planned = tokio::task::spawn_blocking(move || plan(known, &tables, since, purpose)).await;
-        planned.map_err(|_| SyncError::Stopping)?.map_err(SyncError::Refused)
+        let result = tokio::task::spawn_blocking(move || plan(state, &tables, since, purpose)).await;
+        result.map_err(|_| SyncError::Stopping)?.map_err(SyncError::Refused)
     }
 
     /// Deletes stored descriptions, which are now in the rows.
     async fn delete_descriptions(&self) -> Result<(), SyncError> {
-        while self.state.db.bulk(|c| backfill::delete_descriptions(c, SourceId::CRAN, FORGET)).await? > 0 {}
+        while self.state.db.bulk(|c| backfill::delete_descriptions(c, SourceId::CRAN, DELETE_CHUNK)).await?
+            > 0
+        {}
         Ok(())
     }
 }
 
 /// Writes releases below the first step and publishes one transaction per day; returns the first and the last.
 async fn write(
-    mut work: Transaction<'_>,
+    mut transaction: Transaction<'_>,
     releases: Vec<ReleaseHistory>,
     publish: BackfillPublish,
 ) -> Result<(TxId, TxId), SyncError> {
     let BackfillPublish { source: origin, tree, first: pending, .. } = publish;
     let target = ImportTarget { tree, pending, origin };
     let apply = move |c: &mut dyn Conn, chunk: &[_]| backfill_write::write(c, &target, chunk);
-    if let Err(error) = work.write("writing old releases", releases, CHUNK, apply).await {
-        work.roll_back().await;
+    if let Err(error) = transaction.write("writing old releases", releases, CHUNK, apply).await {
+        transaction.roll_back().await;
         return Err(error.into());
     }
-    Ok(work.publish_history(publish).await?)
+    Ok(transaction.publish_history(publish).await?)
 }
 
 /// Reads the state; `None` before the first sync.
@@ -257,13 +260,13 @@ fn load_state(c: &mut dyn Conn) -> Result<Option<CranState>, DbError> {
         Some(first) => first,
     };
     let Some(step) = step::get(c, id, first)? else { return Ok(None) };
-    let mut ledger = SourceState {
+    let mut source = SourceState {
         releases: Vec::new(),
         live: backfill_write::live_releases(c, id, first)?,
         first_at: step.at,
     };
     backfill_write::releases(c, SourceId::CRAN, &mut |release| {
-        ledger.releases.push(release);
+        source.releases.push(release);
         Ok(())
     })?;
     let mut descriptions = HashMap::new();
@@ -272,43 +275,43 @@ fn load_state(c: &mut dyn Conn) -> Result<Option<CranState>, DbError> {
         Ok(())
     })?;
     // The plan must not depend on the order of rows.
-    ledger.releases.sort_unstable_by_key(|known| known.release);
-    ledger.live.sort_unstable_by_key(|live| (live.release, live.state));
-    Ok(Some(CranState { tree: id, first, source: ledger, descriptions }))
+    source.releases.sort_unstable_by_key(|release| release.release);
+    source.live.sort_unstable_by_key(|live| (live.release, live.state));
+    Ok(Some(CranState { tree: id, first, source, descriptions }))
 }
 
 /// Removes the rows of an unfinished back-fill; does nothing while another server writes.
-pub(super) async fn abandon(state: &Arc<State>, turn: &SourceLock) -> Result<(), SyncError> {
-    let _guard = turn.lock().await;
+pub(super) async fn abandon(state: &Arc<State>, source_lock: &SourceLock) -> Result<(), SyncError> {
+    let _guard = source_lock.lock().await;
     let lease = match Lease::claim(&state.db, state.node, "sync:cran").await {
         Err(ClaimError::HeldByOther(_)) => return Ok(()),
-        claimed => claimed?,
+        result => result?,
     };
     let tree = state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await;
-    let undone = match tree {
+    let result = match tree {
         Ok(tree) => transaction::abandon(&state.db, &lease, Rows::History(SourceId::CRAN), &[tree.id]).await,
         Err(error) => Err(error),
     };
     lease.release().await;
-    Ok(undone?)
+    Ok(result?)
 }
 
 impl fmt::Display for BackfillSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BackfillSummary::Nothing(why) => f.write_str(why),
+            BackfillSummary::Nothing(reason) => f.write_str(reason),
             BackfillSummary::DryRun(size, rate) => {
                 write!(f, "{size} would be filled in; ")?;
                 match (size.archives, rate) {
                     (0, _) => f.write_str("nothing more has to be read from the mirror"),
-                    (descriptions, None) => write!(f, "{descriptions} archives have to be read"),
-                    (descriptions, Some(rate)) => {
-                        let minutes = descriptions.div_ceil(*rate as usize).div_ceil(60);
-                        let megabytes = (descriptions * super::fetch_descriptions::FIRST_READ as usize)
-                            .div_ceil(1_000_000);
+                    (archives, None) => write!(f, "{archives} archives have to be read"),
+                    (archives, Some(rate)) => {
+                        let minutes = archives.div_ceil(*rate as usize).div_ceil(60);
+                        let megabytes =
+                            (archives * super::fetch_descriptions::FIRST_READ as usize).div_ceil(1_000_000);
                         write!(
                             f,
-                            "{descriptions} archives have to be read, which at {rate} requests a second over \
+                            "{archives} archives have to be read, which at {rate} requests a second over \
                              {CONNECTIONS} connections takes about {} h {:02} min and reads about {megabytes} MB",
                             minutes / 60,
                             minutes % 60
@@ -316,17 +319,17 @@ impl fmt::Display for BackfillSummary {
                     }
                 }
             }
-            BackfillSummary::Published { size, transactions: (first, last), left_out } => {
+            BackfillSummary::Published { size, transactions: (first, last), unlisted_files } => {
                 write!(f, "{size} were filled in (transactions {first} to {last})")?;
-                if left_out.is_empty() {
+                if unlisted_files.is_empty() {
                     return Ok(());
                 }
-                write!(f, "; {} releases are left out of the index of those days: ", left_out.len())?;
-                for (number, (file, reason)) in left_out.iter().take(NAMED).enumerate() {
+                write!(f, "; {} releases are left out of the index of those days: ", unlisted_files.len())?;
+                for (number, (file, reason)) in unlisted_files.iter().take(MAX_NAMES).enumerate() {
                     let comma = if number == 0 { "" } else { "; " };
                     write!(f, "{comma}{file} {reason}")?;
                 }
-                if left_out.len() > NAMED {
+                if unlisted_files.len() > MAX_NAMES {
                     f.write_str("; the service log names the others")?;
                 }
                 Ok(())

@@ -13,7 +13,7 @@ const ARCHIVE: &str = "src/contrib/Meta/archive.rds";
 const CURRENT: &str = "src/contrib/Meta/current.rds";
 const EVENTS: &str = "src/contrib/PACKAGES.in";
 /// Size limit of a file: ten times a full CRAN's.
-const LIMIT: u64 = 64 << 20;
+const MAX_FILE_SIZE: u64 = 64 << 20;
 
 /// The tables of a mirror.
 #[derive(Clone, Debug, Default)]
@@ -31,12 +31,12 @@ pub(super) struct Tables {
 /// Reads the tables. Without the table of archived files there is no history; without the others it is less precise.
 pub(super) async fn read(mirror: &Mirror) -> Result<Tables, SyncError> {
     mirror.check().await?;
-    let (archive, current) = (whole(mirror, ARCHIVE).await?, whole(mirror, CURRENT).await?);
-    let events = whole(mirror, EVENTS).await?;
+    let (archive, current) = (fetch_file(mirror, ARCHIVE).await?, fetch_file(mirror, CURRENT).await?);
+    let events = fetch_file(mirror, EVENTS).await?;
     let address = mirror.address();
     // Takes seconds of CPU: not on an async thread.
-    let parsed = tokio::task::spawn_blocking(move || parse(&address, archive, current, events)).await;
-    parsed.map_err(|_| SyncError::Stopping)?
+    let result = tokio::task::spawn_blocking(move || parse(&address, archive, current, events)).await;
+    result.map_err(|_| SyncError::Stopping)?
 }
 
 fn parse(
@@ -45,16 +45,16 @@ fn parse(
     current: Option<Bytes>,
     events: Option<Bytes>,
 ) -> Result<Tables, SyncError> {
-    let refused = |reason: String| {
+    let refusal = |reason: String| {
         SyncError::Refused(format!(
             "{address}/{ARCHIVE} {reason}; it has the publication times, without which there is no history \
              to fill in. Set CRAN.URL to a complete mirror of CRAN"
         ))
     };
-    let archive = archive.ok_or_else(|| refused("is not on the mirror".to_owned()))?;
+    let archive = archive.ok_or_else(|| refusal("is not on the mirror".to_owned()))?;
     let mut tables = Tables {
         archive: read_archive_meta(&archive[..], Limits::META)
-            .map_err(|e| refused(format!("cannot be used ({e})")))?,
+            .map_err(|e| refusal(format!("cannot be used ({e})")))?,
         ..Tables::default()
     };
     let current = current.map(|bytes| read_current_meta(&bytes[..], Limits::META)).transpose();
@@ -66,7 +66,7 @@ fn parse(
             .push(format!("could not read {address}/{CURRENT}, continuing without it: {error}")),
     }
     let read = |bytes: Bytes| {
-        let text = packages::decode_text(&bytes, LIMIT).map_err(|e| e.to_string())?;
+        let text = packages::decode_text(&bytes, MAX_FILE_SIZE).map_err(|e| e.to_string())?;
         Events::read(&text).map_err(|e| e.to_string())
     };
     match events.map(read).transpose() {
@@ -80,8 +80,8 @@ fn parse(
     Ok(tables)
 }
 
-async fn whole(mirror: &Mirror, path: &str) -> Result<Option<Bytes>, SyncError> {
-    match mirror.fetch(FileRequest { path, validators: None, limit: LIMIT }).await {
+async fn fetch_file(mirror: &Mirror, path: &str) -> Result<Option<Bytes>, SyncError> {
+    match mirror.fetch(FileRequest { path, validators: None, limit: MAX_FILE_SIZE }).await {
         Ok(FileResponse::Body { bytes, .. }) => Ok(Some(bytes)),
         Ok(FileResponse::Unchanged) | Err(UpstreamError::Missing(_)) => Ok(None),
         Err(error) => Err(error.into()),

@@ -16,7 +16,7 @@ pub(super) struct BinaryTransaction<'a> {
     context: &'a SyncContext<'a>,
     pub(super) transaction: Transaction<'a>,
     started_at: Timestamp,
-    claimed: Vec<ClaimedTree>,
+    claimed_trees: Vec<ClaimedTree>,
 }
 
 /// A tree with a pending step of this transaction.
@@ -35,7 +35,7 @@ impl<'a> BinaryTransaction<'a> {
     pub(super) fn new(context: &'a SyncContext<'a>) -> BinaryTransaction<'a> {
         let SyncContext { state, lease, report, .. } = context;
         let transaction = Transaction::new(state, lease, report, Rows::Binaries);
-        BinaryTransaction { context, transaction, started_at: (state.clock)(), claimed: Vec::new() }
+        BinaryTransaction { context, transaction, started_at: (state.clock)(), claimed_trees: Vec::new() }
     }
 
     /// Writes the changes of one list.
@@ -66,22 +66,25 @@ impl<'a> BinaryTransaction<'a> {
 
     /// Returns the tree with this label and its pending step; the first call claims it.
     async fn claim(&mut self, label: &str, new: usize) -> Result<(TreeId, Seq), SyncError> {
-        if let Some(claimed) = self.claimed.iter_mut().find(|claimed| claimed.label == label) {
+        if let Some(claimed) = self.claimed_trees.iter_mut().find(|claimed| claimed.label == label) {
             claimed.new += new;
             return Ok((claimed.tree, claimed.pending));
         }
         let name = label.to_owned();
         let find = move |c: &mut dyn Conn| binary::tree(c, SourceId::CRAN, &name);
         let (tree, pending) = self.transaction.claim(self.started_at, find).await?;
-        self.claimed.push(ClaimedTree { tree, pending, label: label.to_owned(), new });
+        self.claimed_trees.push(ClaimedTree { tree, pending, label: label.to_owned(), new });
         Ok((tree, pending))
     }
 
     /// Publishes the written rows as one transaction. On an error they are removed.
     pub(super) async fn publish(self, validators: ValidatorUpdates) -> Result<TxId, SyncError> {
         let SyncContext { state, trigger, .. } = self.context;
-        let lists: Vec<String> =
-            self.claimed.iter().map(|claimed| format!("{} of {}", claimed.new, claimed.label)).collect();
+        let lists: Vec<String> = self
+            .claimed_trees
+            .iter()
+            .map(|claimed| format!("{} of {}", claimed.new, claimed.label))
+            .collect();
         let publish = Publish {
             source: Some(SourceId::CRAN),
             comment: format!("binaries: {}", lists.join(", ")),

@@ -19,10 +19,10 @@ use crate::upstream::{Mirror, UpstreamError};
 /// The forms of an index, in order of preference.
 const FORMS: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
 /// Maximum number of parallel requests.
-const PARALLEL: usize = 8;
+const MAX_PARALLEL: usize = 8;
 /// How long an index counts as absent before it is requested again, in microseconds; a sync by an administrator
 /// requests it at once.
-const ABSENT: i64 = 20 * 3600 * SECOND;
+const ABSENCE_LIFETIME: i64 = 20 * 3600 * SECOND;
 
 /// The result of revalidating an index.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub(super) struct FetchedIndex {
     pub(super) bytes: Bytes,
     pub(super) validators: StoredValidators,
     /// Whether its bytes differ from the known ones.
-    pub(super) changed: bool,
+    pub(super) is_changed: bool,
 }
 
 /// Known validators of the indexes, by URL.
@@ -51,7 +51,7 @@ pub(super) type KnownValidators = HashMap<String, StoredValidators>;
 /// The servers, and the known validators of their indexes.
 pub(super) struct IndexChecker<'a> {
     pub(super) mirrors: &'a [Mirror],
-    pub(super) stored: &'a KnownValidators,
+    pub(super) known_validators: &'a KnownValidators,
     pub(super) clock: &'a Clock,
     /// An administrator started the sync.
     pub(super) is_manual: bool,
@@ -67,8 +67,8 @@ pub(super) fn known_validators(
 ) -> Result<KnownValidators, DbError> {
     let mut result = KnownValidators::new();
     for index in lists.iter().flat_map(|list| &list.indexes) {
-        let folder = absent_key(&addresses[index.url], index);
-        for url in FORMS.map(|form| format!("{folder}/{form}")).into_iter().chain([folder]) {
+        let absent_key = absent_key(&addresses[index.url], index);
+        for url in FORMS.map(|form| format!("{absent_key}/{form}")).into_iter().chain([absent_key]) {
             if let Some(validators) = upstream::get(c, &url)? {
                 result.insert(url, validators);
             }
@@ -83,11 +83,13 @@ fn absent_key(address: &str, index: &Index) -> String {
 }
 
 impl IndexChecker<'_> {
-    /// Revalidates indexes; `trusted` says whether the known validators of an index may be used.
+    /// Revalidates indexes; `is_trusted`: whether the known validators of an index may be used.
     pub(super) async fn check(&self, indexes: Vec<(&Index, bool)>) -> Vec<Result<IndexCheck, SyncError>> {
-        let checks: Vec<_> =
-            indexes.into_iter().map(|(index, trusted)| self.check_one(index, trusted).boxed()).collect();
-        stream::iter(checks).buffered(PARALLEL).collect().await
+        let checks: Vec<_> = indexes
+            .into_iter()
+            .map(|(index, is_trusted)| self.check_one(index, is_trusted).boxed())
+            .collect();
+        stream::iter(checks).buffered(MAX_PARALLEL).collect().await
     }
 
     /// Reads an index unconditionally.
@@ -95,28 +97,29 @@ impl IndexChecker<'_> {
         self.check_one(index, false).await
     }
 
-    async fn check_one(&self, index: &Index, trusted: bool) -> Result<IndexCheck, SyncError> {
+    async fn check_one(&self, index: &Index, is_trusted: bool) -> Result<IndexCheck, SyncError> {
         let mirror = &self.mirrors[index.url];
-        let folder = absent_key(&mirror.address(), index);
+        let absent_key = absent_key(&mirror.address(), index);
         let now = (self.clock)();
-        let is_recent = |row: &&StoredValidators| now.0.saturating_sub(row.fetched_at.0) < ABSENT;
+        let is_recent = |row: &&StoredValidators| now.0.saturating_sub(row.fetched_at.0) < ABSENCE_LIFETIME;
         // A file may have been copied to a directory since, and checking is cheap there.
         let is_requested = self.is_manual || mirror.directory().is_some();
-        if !is_requested && self.stored.get(&folder).filter(is_recent).is_some() {
+        if !is_requested && self.known_validators.get(&absent_key).filter(is_recent).is_some() {
             return Ok(IndexCheck::Absent);
         }
         for form in FORMS {
             if let Some(error) = self.server_errors[index.url].get() {
                 return Err(error.clone().into());
             }
-            let stored = self.stored.get(&format!("{folder}/{form}"));
+            let known = self.known_validators.get(&format!("{absent_key}/{form}"));
             let path = format!("{}/{form}", index.folder);
-            match request(mirror, &path, stored.filter(|_| trusted), self.clock).await {
+            match request(mirror, &path, known.filter(|_| is_trusted), self.clock).await {
                 Ok(MirrorReply::Missing) => {}
                 Ok(MirrorReply::Unchanged(_)) => return Ok(IndexCheck::Unchanged),
                 Ok(MirrorReply::Body(bytes, validators)) => {
-                    let changed = !trusted || stored.is_none_or(|stored| stored.sha256 != validators.sha256);
-                    return Ok(IndexCheck::Read(FetchedIndex { path, bytes, validators, changed }));
+                    let is_changed =
+                        !is_trusted || known.is_none_or(|known| known.sha256 != validators.sha256);
+                    return Ok(IndexCheck::Read(FetchedIndex { path, bytes, validators, is_changed }));
                 }
                 Err(SyncError::Upstream(error @ UpstreamError::Unavailable { .. })) => {
                     // The first failure is reported; the other requests do not wait for the same error.
@@ -132,28 +135,30 @@ impl IndexChecker<'_> {
     /// Returns the validators to store.
     pub(super) fn validator_updates(&self, index: &Index, check: &IndexCheck) -> ValidatorUpdates {
         let address = self.mirrors[index.url].address();
-        let folder = absent_key(&address, index);
+        let absent_key = absent_key(&address, index);
         match check {
             IndexCheck::Unchanged => Vec::new(),
-            IndexCheck::Read(page) => {
-                let mut updates = vec![(format!("{address}/{}", page.path), Some(page.validators.clone()))];
-                if self.stored.contains_key(&folder) {
-                    updates.push((folder, None));
+            IndexCheck::Read(file) => {
+                let mut updates = vec![(format!("{address}/{}", file.path), Some(file.validators.clone()))];
+                if self.known_validators.contains_key(&absent_key) {
+                    updates.push((absent_key, None));
                 }
                 updates
             }
-            IndexCheck::Absent => match self.stored.get(&folder) {
+            IndexCheck::Absent => match self.known_validators.get(&absent_key) {
                 // Requested again by an administrator only: the time of the first request does not change.
-                Some(validators) if (self.clock)().0.saturating_sub(validators.fetched_at.0) < ABSENT => {
+                Some(validators)
+                    if (self.clock)().0.saturating_sub(validators.fetched_at.0) < ABSENCE_LIFETIME =>
+                {
                     Vec::new()
                 }
-                Some(_) | None => vec![(folder, Some(mark(None, None, (self.clock)())))],
+                Some(_) | None => vec![(absent_key, Some(marker_row(None, None, (self.clock)())))],
             },
         }
     }
 }
 
 /// Returns a row that belongs to no file.
-pub(super) fn mark(etag: Option<String>, modified: Option<String>, at: Timestamp) -> StoredValidators {
+pub(super) fn marker_row(etag: Option<String>, modified: Option<String>, at: Timestamp) -> StoredValidators {
     StoredValidators { etag, modified, sha256: Sha256([0; 32]), fetched_at: at }
 }

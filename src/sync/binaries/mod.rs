@@ -28,7 +28,7 @@ use crate::r::platform::Platform;
 use crate::upstream::Mirror;
 use crate::upstream::origin::binary_indexes::{self, BinaryList, Index};
 use apply::{BinaryTransaction, DiscoveredRow};
-use check::{FetchedIndex, IndexCheck, IndexChecker, mark};
+use check::{FetchedIndex, IndexCheck, IndexChecker, marker_row};
 use plan::{DeclaredIndex, Plan, plan};
 
 /// The result of syncing the binaries.
@@ -55,18 +55,18 @@ pub(super) async fn run(context: &SyncContext<'_>) -> Result<BinarySyncSummary, 
     let mirrors = urls.iter().map(|url| context.upstream.mirror(&url.base));
     let mirrors: Vec<Mirror> = mirrors.collect::<Result<_, _>>()?;
     recover(context).await?;
-    let sources = context.state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await?;
-    let Some(head) = sources.head else { return Ok(summary) };
+    let source_tree = context.state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await?;
+    let Some(head) = source_tree.head else { return Ok(summary) };
     let addresses: Vec<String> = mirrors.iter().map(Mirror::address).collect();
     let (lists_to_read, addresses_of_lists) = (lists.clone(), addresses.clone());
-    let known = context
+    let known_validators = context
         .state
         .db
         .read(move |c| check::known_validators(c, &lists_to_read, &addresses_of_lists))
         .await?;
     let checker = IndexChecker {
         mirrors: &mirrors,
-        stored: &known,
+        known_validators: &known_validators,
         clock: &context.state.clock,
         is_manual: matches!(context.trigger, SyncTrigger::Administrator(_)),
         server_errors: mirrors.iter().map(|_| OnceLock::new()).collect(),
@@ -75,7 +75,7 @@ pub(super) async fn run(context: &SyncContext<'_>) -> Result<BinarySyncSummary, 
         context,
         checker: &checker,
         addresses: &addresses,
-        sources: (sources.id, head),
+        source_tree: (source_tree.id, head),
         releases: None,
         publisher: BinaryTransaction::new(context),
         validators: ValidatorUpdates::new(),
@@ -86,7 +86,7 @@ pub(super) async fn run(context: &SyncContext<'_>) -> Result<BinarySyncSummary, 
         sync.list_discovered().await
     };
     match result.await {
-        Ok(()) => sync.end().await,
+        Ok(()) => sync.finish().await,
         Err(error) => {
             sync.publisher.transaction.roll_back().await;
             Err(error)
@@ -112,7 +112,7 @@ struct BinarySync<'a> {
     checker: &'a IndexChecker<'a>,
     addresses: &'a [String],
     /// The source tree, which has the releases of the binaries.
-    sources: (TreeId, Seq),
+    source_tree: (TreeId, Seq),
     releases: Option<Arc<Releases>>,
     publisher: BinaryTransaction<'a>,
     validators: ValidatorUpdates,
@@ -124,37 +124,38 @@ struct BinarySync<'a> {
 struct ListState {
     indexes: Option<String>,
     waiting_since: Option<String>,
-    refused: Option<Sha256>,
+    refused_digest: Option<Sha256>,
 }
 
 impl BinarySync<'_> {
     async fn sync_lists(&mut self, lists: &[BinaryList]) -> Result<(), SyncError> {
         let report = self.context.report;
         report.progress("reading the lists of binaries", 0, Some(lists.len() as u64));
-        let mut before = Vec::with_capacity(lists.len());
+        let mut states = Vec::with_capacity(lists.len());
         for list in lists {
-            before.push(self.list_state(&list.label).await?);
+            states.push(self.list_state(&list.label).await?);
         }
-        let is_trusted = |(list, before): (&BinaryList, &ListState)| {
-            let same = before.indexes.as_ref() == Some(&self.indexes(list));
-            same && before.waiting_since.as_ref().is_none_or(|seq| *seq == self.sources.1.to_string())
+        let is_trusted = |(list, state): (&BinaryList, &ListState)| {
+            let is_unchanged = state.indexes.as_ref() == Some(&self.indexes(list));
+            is_unchanged
+                && state.waiting_since.as_ref().is_none_or(|seq| *seq == self.source_tree.1.to_string())
         };
-        let trusted: Vec<bool> = lists.iter().zip(&before).map(is_trusted).collect();
+        let trusted: Vec<bool> = lists.iter().zip(&states).map(is_trusted).collect();
         let to_check = lists.iter().zip(&trusted).flat_map(|(list, t)| list.indexes.iter().map(|i| (i, *t)));
         let checks = tokio::select! {
             checks = self.checker.check(to_check.collect()) => checks,
             () = report.wait_halted() => return Err(SyncError::Halted),
         };
         let mut checks = checks.into_iter();
-        for (done, ((list, before), trusted)) in lists.iter().zip(before).zip(trusted).enumerate() {
+        for (done, ((list, state), trusted)) in lists.iter().zip(states).zip(trusted).enumerate() {
             if report.is_halted() {
                 return Err(SyncError::Halted);
             }
             report.progress("reading the lists of binaries", done as u64, Some(lists.len() as u64));
-            let of_list: Result<Vec<IndexCheck>, SyncError> =
+            let list_checks: Result<Vec<IndexCheck>, SyncError> =
                 checks.by_ref().take(list.indexes.len()).collect();
-            let result = match of_list {
-                Ok(checks) => self.list(list, &before, trusted, checks).await,
+            let result = match list_checks {
+                Ok(checks) => self.sync_list(list, &state, trusted, checks).await,
                 Err(error) => Err(error),
             };
             match result {
@@ -171,17 +172,17 @@ impl BinarySync<'_> {
     }
 
     /// Compares one list with its indexes and writes the changes.
-    async fn list(
+    async fn sync_list(
         &mut self,
         list: &BinaryList,
-        before: &ListState,
-        trusted: bool,
+        state: &ListState,
+        is_trusted: bool,
         mut checks: Vec<IndexCheck>,
     ) -> Result<(), SyncError> {
-        let changed =
-            |check: &IndexCheck| matches!(check, IndexCheck::Read(FetchedIndex { changed: true, .. }));
-        if !checks.iter().any(changed)
-            && (trusted || checks.iter().all(|check| matches!(check, IndexCheck::Absent)))
+        let is_changed =
+            |check: &IndexCheck| matches!(check, IndexCheck::Read(FetchedIndex { is_changed: true, .. }));
+        if !checks.iter().any(is_changed)
+            && (is_trusted || checks.iter().all(|check| matches!(check, IndexCheck::Absent)))
         {
             self.add_validators(list, &checks);
             return Ok(());
@@ -192,25 +193,25 @@ impl BinarySync<'_> {
             }
         }
         let mut hasher = Hasher::new();
-        let mut pages = Vec::new();
+        let mut indexes = Vec::new();
         for (index, check) in list.indexes.iter().zip(&checks) {
-            if let IndexCheck::Read(page) = check {
-                hasher.update(page.validators.sha256.0);
-                pages.push((index.clone(), page.clone()));
+            if let IndexCheck::Read(fetched_index) = check {
+                hasher.update(fetched_index.validators.sha256.0);
+                indexes.push((index.clone(), fetched_index.clone()));
             }
         }
         let digest = Sha256(hasher.finalize().into());
-        let confirmed = self.checker.is_manual && before.refused == Some(digest);
-        let policy = if confirmed { ShrinkPolicy::Accept } else { ShrinkPolicy::Refuse };
-        let plan = self.plan_list(list, pages).await?;
+        let is_confirmed = self.checker.is_manual && state.refused_digest == Some(digest);
+        let policy = if is_confirmed { ShrinkPolicy::Accept } else { ShrinkPolicy::Refuse };
+        let plan = self.plan_list(list, indexes).await?;
         if let Some(loss) = plan.loss.filter(|loss| policy == ShrinkPolicy::Refuse && loss.is_suspicious()) {
-            let row = upstream::StoredValidators { sha256: digest, ..mark(None, None, self.now()) };
+            let row = upstream::StoredValidators { sha256: digest, ..marker_row(None, None, self.now()) };
             self.validators.push((refused_key(&list.label), Some(row)));
             return Err(SyncError::Refused(index_files::shrunk_message(loss, "the index", "rspm sync")));
         }
         self.add_validators(list, &checks);
-        let waiting_since = (plan.unknown > 0).then(|| self.sources.1.to_string());
-        let row = mark(Some(self.indexes(list)), waiting_since, self.now());
+        let waiting_since = (plan.unknown > 0).then(|| self.source_tree.1.to_string());
+        let row = marker_row(Some(self.indexes(list)), waiting_since, self.now());
         self.validators.push((list_key(&list.label), Some(row)));
         self.validators.push((refused_key(&list.label), None));
         self.summary.new += plan.new;
@@ -263,53 +264,53 @@ impl BinarySync<'_> {
     }
 
     async fn list_state(&self, label: &str) -> Result<ListState, SyncError> {
-        let (list, refused) = (list_key(label), refused_key(label));
-        let read = self.context.state.db.read(move |c| {
-            let stored = upstream::get(c, &list)?;
-            let refused = upstream::get(c, &refused)?.map(|row| row.sha256);
-            let (indexes, waiting_since) = stored.map_or((None, None), |row| (row.etag, row.modified));
-            Ok(ListState { indexes, waiting_since, refused })
+        let (list_key, refused_key) = (list_key(label), refused_key(label));
+        let state = self.context.state.db.read(move |c| {
+            let row = upstream::get(c, &list_key)?;
+            let refused_digest = upstream::get(c, &refused_key)?.map(|row| row.sha256);
+            let (indexes, waiting_since) = row.map_or((None, None), |row| (row.etag, row.modified));
+            Ok(ListState { indexes, waiting_since, refused_digest })
         });
-        Ok(read.await?)
+        Ok(state.await?)
     }
 
     async fn plan_list(
         &mut self,
         list: &BinaryList,
-        pages: Vec<(Index, FetchedIndex)>,
+        indexes: Vec<(Index, FetchedIndex)>,
     ) -> Result<Plan, SyncError> {
         let db = &self.context.state.db;
         let releases = match &self.releases {
             Some(releases) => releases.clone(),
             None => {
-                let (tree, seq) = self.sources;
-                let read = db.read(move |c| binary_list::releases(c, tree, seq)).await?;
-                self.releases.insert(Arc::new(read)).clone()
+                let (tree, seq) = self.source_tree;
+                let releases = db.read(move |c| binary_list::releases(c, tree, seq)).await?;
+                self.releases.insert(Arc::new(releases)).clone()
             }
         };
         let label = list.label.clone();
         let listed = db.read(move |c| {
             let trees = tree::of_source(c, SourceId::CRAN)?;
             match trees.into_iter().find(|t| t.role == tree::Role::Binary && t.label == label) {
-                Some(found) => binary_list::listed(c, found.id),
+                Some(tree) => binary_list::listed(c, tree.id),
                 None => Ok(Vec::new()),
             }
         });
         let (listed, addresses) = (listed.await?, self.addresses.to_vec());
         // Parsing takes tenths of a second of CPU.
-        let planned = tokio::task::spawn_blocking(move || {
-            let mut declared = Vec::with_capacity(pages.len());
-            for (index, page) in pages {
-                let url = format!("{}/{}", addresses[index.url], page.path);
-                declared.push(declare(index, &page, &url)?);
+        let result = tokio::task::spawn_blocking(move || {
+            let mut declarations = Vec::with_capacity(indexes.len());
+            for (index, fetched_index) in indexes {
+                let url = format!("{}/{}", addresses[index.url], fetched_index.path);
+                declarations.push(declare(index, &fetched_index, &url)?);
             }
-            Ok(plan(&listed, &releases, declared))
+            Ok(plan(&listed, &releases, declarations))
         });
-        planned.await.map_err(|_| SyncError::Stopping)?
+        result.await.map_err(|_| SyncError::Stopping)?
     }
 
-    /// Publishes, or only stores validators.
-    async fn end(mut self) -> Result<BinarySyncSummary, SyncError> {
+    /// Publishes the changes, or stores only the validators if there are none.
+    async fn finish(mut self) -> Result<BinarySyncSummary, SyncError> {
         for error in &self.summary.errors {
             tracing::warn!(target: "sync", source = "cran", "{error}");
         }
@@ -326,29 +327,29 @@ impl BinarySync<'_> {
 }
 
 /// Parses the binaries of an index.
-fn declare(index: Index, page: &FetchedIndex, url: &str) -> Result<DeclaredIndex, SyncError> {
-    let refused = |reason: String| SyncError::Refused(format!("{url}: {reason}"));
-    let text = index::text(&page.path, &page.bytes).map_err(refused)?;
-    let (mut binaries, mut invalid, mut first) = (Vec::new(), 0_usize, None);
+fn declare(index: Index, fetched_index: &FetchedIndex, url: &str) -> Result<DeclaredIndex, SyncError> {
+    let refusal = |reason: String| SyncError::Refused(format!("{url}: {reason}"));
+    let text = index::text(&fetched_index.path, &fetched_index.bytes).map_err(refusal)?;
+    let (mut binaries, mut invalid, mut first_reason) = (Vec::new(), 0_usize, None);
     for record in packages::records(&text) {
-        let found = match record {
-            Ok(record) => indexed_binary(&record, &index.platform, index.which),
-            Err(error @ packages::IndexError::Dcf(_)) => return Err(refused(error.to_string())),
+        let result = match record {
+            Ok(record) => indexed_binary(&record, &index.platform, index.record_filter),
+            Err(error @ packages::IndexError::Dcf(_)) => return Err(refusal(error.to_string())),
             Err(error) => Err(error.to_string()),
         };
-        match found {
-            Ok(found) => binaries.extend(found),
+        match result {
+            Ok(binary) => binaries.extend(binary),
             Err(reason) => {
                 invalid += 1;
-                first.get_or_insert(reason);
+                first_reason.get_or_insert(reason);
             }
         }
     }
-    if let Some(first) = first {
+    if let Some(first_reason) = first_reason {
         if invalid > binaries.len() {
-            return Err(refused(format!("{invalid} of its records are invalid: {first}")));
+            return Err(refusal(format!("{invalid} of its records are invalid: {first_reason}")));
         }
-        tracing::warn!(target: "sync", source = "cran", "{url}: skipped {invalid} invalid records: {first}");
+        tracing::warn!(target: "sync", source = "cran", "{url}: skipped {invalid} invalid records: {first_reason}");
     }
     Ok(DeclaredIndex { platform: index.platform, folder: index.folder, binaries })
 }

@@ -34,12 +34,12 @@ pub(super) struct Plan {
 
 /// Compares the listed binaries with the offers; of several offers for one platform the first counts. Binaries for
 /// platforms whose indexes were not read do not change.
-pub(super) fn plan(listed: &[ListedBinary], releases: &Releases, declared: Vec<DeclaredIndex>) -> Plan {
+pub(super) fn plan(listed: &[ListedBinary], releases: &Releases, indexes: Vec<DeclaredIndex>) -> Plan {
     let mut plan = Plan::default();
     let mut offers: BTreeMap<(PackageId, ReleaseId, String), OfferedBinary> = BTreeMap::new();
-    let mut read: HashSet<String> = HashSet::new();
-    for DeclaredIndex { platform, folder, binaries } in declared {
-        let stored = platform.database_form(Some(platform.arch));
+    let mut read_platforms: HashSet<String> = HashSet::new();
+    for DeclaredIndex { platform, folder, binaries } in indexes {
+        let platform_column = platform.database_form(Some(platform.arch));
         for binary in binaries {
             let releases = releases.get(&binary.package);
             let Some((_, package, release)) = releases
@@ -48,28 +48,28 @@ pub(super) fn plan(listed: &[ListedBinary], releases: &Releases, declared: Vec<D
                 plan.unknown += 1;
                 continue;
             };
-            let key = (*package, *release, stored.clone());
+            let key = (*package, *release, platform_column.clone());
             offers.entry(key).or_insert_with(|| offer(binary, *package, *release, &platform, &folder));
         }
-        read.insert(stored);
+        read_platforms.insert(platform_column);
     }
-    let mut before: HashSet<PackageId> = HashSet::new();
+    let mut old_packages: HashSet<PackageId> = HashSet::new();
     let mut unchanged: HashSet<(PackageId, ReleaseId, String)> = HashSet::new();
     // The newest first, because it takes precedence.
-    for open in listed.iter().rev().filter(|open| read.contains(&open.platform)) {
-        before.insert(open.package);
-        let key = (open.package, open.release, open.platform.clone());
-        let same = offers.get(&key).is_some_and(|offer| is_same(open, offer));
-        if same && unchanged.insert(key) {
+    for binary in listed.iter().rev().filter(|binary| read_platforms.contains(&binary.platform)) {
+        old_packages.insert(binary.package);
+        let key = (binary.package, binary.release, binary.platform.clone());
+        let is_unchanged = offers.get(&key).is_some_and(|offer| is_same(binary, offer));
+        if is_unchanged && unchanged.insert(key) {
             continue;
         }
-        let ListedBinary { package, release, file, from_seq, .. } = *open;
+        let ListedBinary { package, release, file, from_seq, .. } = *binary;
         plan.changes.push(BinaryChange::End { package, release, file, from_seq });
     }
-    let now: HashSet<PackageId> = offers.keys().map(|(package, ..)| *package).collect();
+    let new_packages: HashSet<PackageId> = offers.keys().map(|(package, ..)| *package).collect();
     plan.loss = Some(Loss {
-        before: before.len(),
-        lost: before.iter().filter(|package| !now.contains(package)).count(),
+        before: old_packages.len(),
+        lost: old_packages.iter().filter(|package| !new_packages.contains(package)).count(),
     });
     let added = offers.into_iter().filter(|(key, _)| !unchanged.contains(key));
     plan.changes.extend(added.map(|(_, offer)| BinaryChange::List(offer)));
@@ -101,14 +101,14 @@ fn offer(
 }
 
 /// Returns whether an offer is the listed binary: by digest if both have one, otherwise by record.
-fn is_same(open: &ListedBinary, offer: &OfferedBinary) -> bool {
-    if let Some((listed, offered)) = open.sha256.zip(offer.sha256) {
+fn is_same(binary: &ListedBinary, offer: &OfferedBinary) -> bool {
+    if let Some((listed, offered)) = binary.sha256.zip(offer.sha256) {
         return listed == offered;
     }
-    if let Some((listed, offered)) = open.md5.zip(offer.md5) {
+    if let Some((listed, offered)) = binary.md5.zip(offer.md5) {
         return listed == offered;
     }
-    same_record(&open.stanza, &offer.stanza)
+    same_record(&binary.stanza, &offer.stanza)
 }
 
 #[cfg(test)]
@@ -120,8 +120,8 @@ mod tests {
     use crate::model::ids::{FileId, Seq};
 
     fn releases() -> Releases {
-        let of = |package, release| vec![("1.0".to_owned(), PackageId(package), ReleaseId(release))];
-        HashMap::from([("a1".to_owned(), of(1, 11)), ("b2".to_owned(), of(2, 12))])
+        let row = |package, release| vec![("1.0".to_owned(), PackageId(package), ReleaseId(release))];
+        HashMap::from([("a1".to_owned(), row(1, 11)), ("b2".to_owned(), row(2, 12))])
     }
 
     fn offered(package: &str, version: &str, md5: u8) -> IndexedBinary {
@@ -146,7 +146,7 @@ mod tests {
         let mut list = listed.to_vec();
         for change in changes {
             match change {
-                BinaryChange::End { file, .. } => list.retain(|open| open.file != *file),
+                BinaryChange::End { file, .. } => list.retain(|binary| binary.file != *file),
                 BinaryChange::List(offer) => list.push(ListedBinary {
                     package: offer.package,
                     release: offer.release,
@@ -201,7 +201,7 @@ mod tests {
         };
         let listed = after(&[], &plan(&[], &releases(), two(1, 2)).changes);
         assert_eq!(
-            listed.iter().map(|open| open.md5).collect::<Vec<_>>(),
+            listed.iter().map(|binary| binary.md5).collect::<Vec<_>>(),
             [Some(Md5([1; 16])), Some(Md5([5; 16]))]
         );
         let arm = plan(&listed, &releases(), vec![index("4.5-noble-arm64", vec![offered("a1", "1.0", 7)])]);

@@ -9,7 +9,7 @@ fn row(package: &str, version: &str, size: u64, seconds: i64) -> Row {
     MetaRow { package: package.to_owned(), file, size, mtime: Timestamp(seconds * SECOND) }
 }
 
-fn known(id: i64, package: &str, version: &str, size: Option<i64>, seconds: Option<i64>) -> StoredRelease {
+fn release(id: i64, package: &str, version: &str, size: Option<i64>, seconds: Option<i64>) -> StoredRelease {
     StoredRelease {
         release: ReleaseId(id),
         package: PackageId(1),
@@ -23,7 +23,7 @@ fn known(id: i64, package: &str, version: &str, size: Option<i64>, seconds: Opti
     }
 }
 
-fn ledger(releases: Vec<StoredRelease>, listed: &[i64], archived: &[i64]) -> SourceState {
+fn state(releases: Vec<StoredRelease>, listed: &[i64], archived: &[i64]) -> SourceState {
     let live = |state| move |id: &i64| LiveRelease { release: ReleaseId(*id), state, variant: 0 };
     let live =
         listed.iter().map(live(LifeState::Listed)).chain(archived.iter().map(live(LifeState::Archived)));
@@ -34,13 +34,13 @@ fn tables(archive: Vec<Row>, current: Vec<Row>) -> Tables {
     Tables { archive, current, ..Tables::default() }
 }
 
-/// `file size time known place`
+/// `file size time release location`
 fn as_lines(files: &Files) -> (Vec<String>, Vec<String>) {
     let line = |row: &Row| {
         let origin = &files.origins[&key(row)];
-        let known = origin.release_index.map_or("new".to_owned(), |location| location.to_string());
+        let release = origin.release_index.map_or("new".to_owned(), |location| location.to_string());
         let location = if origin.is_archived { "archive" } else { "index" };
-        format!("{} {} {} {known} {location}", row.file, row.size, row.mtime.seconds())
+        format!("{} {} {} {release} {location}", row.file, row.size, row.mtime.seconds())
     };
     let lines = |rows: &[Row]| {
         let mut lines: Vec<String> = rows.iter().map(line).collect();
@@ -52,14 +52,14 @@ fn as_lines(files: &Files) -> (Vec<String>, Vec<String>) {
 
 #[test]
 fn known_files_are_found_and_others_are_new() {
-    let ledger = ledger(
-        vec![known(7, "a", "1.1", Some(11), Some(200)), known(8, "a", "1.0", Some(10), Some(100))],
+    let state = state(
+        vec![release(7, "a", "1.1", Some(11), Some(200)), release(8, "a", "1.0", Some(10), Some(100))],
         &[7],
         &[8],
     );
     let tables =
         tables(vec![row("a", "1.0", 10, 100), row("b", "1.0", 9, 90)], vec![row("a", "1.1", 11, 200)]);
-    let (current, archive) = as_lines(&collect_files(&ledger, &tables));
+    let (current, archive) = as_lines(&collect_files(&state, &tables));
     assert_eq!(current, ["a_1.1.tar.gz 11 200 0 index"]);
     assert_eq!(archive, ["a_1.0.tar.gz 10 100 1 archive", "b_1.0.tar.gz 9 90 new archive"]);
 }
@@ -67,9 +67,9 @@ fn known_files_are_found_and_others_are_new() {
 #[test]
 fn files_are_listed_as_at_the_first_step_and_not_as_now() {
     // Archived since: its file was moved.
-    let ledger = ledger(vec![known(7, "a", "1.0", Some(10), Some(100))], &[7], &[]);
+    let state = state(vec![release(7, "a", "1.0", Some(10), Some(100))], &[7], &[]);
     let tables = tables(vec![row("a", "1.0", 10, 100)], vec![row("a", "2.0", 20, 2_000_000)]);
-    let (current, archive) = as_lines(&collect_files(&ledger, &tables));
+    let (current, archive) = as_lines(&collect_files(&state, &tables));
     assert_eq!(current, ["a_1.0.tar.gz 10 100 0 archive"]);
     assert_eq!(archive, ["a_2.0.tar.gz 20 2000000 new index"]);
 }
@@ -78,11 +78,11 @@ fn files_are_listed_as_at_the_first_step_and_not_as_now() {
 fn the_database_keeps_its_times_when_a_mirror_was_copied() {
     let many = COPY_THRESHOLD + 2;
     let name = |n: usize| format!("p{n}");
-    let releases = (0..many).map(|n| known(n as i64, &name(n), "1.0", Some(10), Some(100 + n as i64)));
+    let releases = (0..many).map(|n| release(n as i64, &name(n), "1.0", Some(10), Some(100 + n as i64)));
     let listed: Vec<i64> = (0..many as i64).collect();
-    let ledger = ledger(releases.collect(), &listed, &[]);
+    let state = state(releases.collect(), &listed, &[]);
     let copied = (0..many).map(|n| row(&name(n), "1.0", 10, 500_000)).collect();
-    let files = collect_files(&ledger, &tables(Vec::new(), copied));
+    let files = collect_files(&state, &tables(Vec::new(), copied));
     assert!(
         files.current.iter().all(|row| row.mtime.seconds() < 100 + many as i64),
         "none has the time of the copy"
@@ -97,8 +97,9 @@ fn the_database_keeps_its_times_when_a_mirror_was_copied() {
 
 #[test]
 fn one_version_with_two_sets_of_bytes_is_two_files_and_with_one_set_it_is_one() {
-    let releases = vec![known(7, "a", "1.0", Some(20), Some(200)), known(8, "a", "1.0", Some(10), Some(100))];
-    let two = ledger(releases, &[7], &[8]);
+    let releases =
+        vec![release(7, "a", "1.0", Some(20), Some(200)), release(8, "a", "1.0", Some(10), Some(100))];
+    let two = state(releases, &[7], &[8]);
     let both = tables(vec![row("a", "1.0", 10, 100)], vec![row("a", "1.0", 20, 200)]);
     let (current, archive) = as_lines(&collect_files(&two, &both));
     assert_eq!(
@@ -106,7 +107,7 @@ fn one_version_with_two_sets_of_bytes_is_two_files_and_with_one_set_it_is_one() 
         (vec!["a_1.0.tar.gz 20 200 0 index".to_owned()], vec!["a_1.0.tar.gz 10 100 1 archive".to_owned()])
     );
     // Only one of them is known: the one with its size and time, even if the other comes first.
-    let one = ledger(vec![known(7, "a", "1.0", Some(20), Some(200))], &[7], &[]);
+    let one = state(vec![release(7, "a", "1.0", Some(20), Some(200))], &[7], &[]);
     let (current, archive) = as_lines(&collect_files(&one, &both));
     assert_eq!((current.len(), archive), (1, vec!["a_1.0.tar.gz 10 100 new archive".to_owned()]));
     // The mirror was read between the copy and the deletion.
@@ -117,19 +118,19 @@ fn one_version_with_two_sets_of_bytes_is_two_files_and_with_one_set_it_is_one() 
 
 #[test]
 fn facts_that_the_first_sync_lacked_are_filled_in() {
-    let releases = vec![known(7, "a", "1.0", None, None), known(8, "b", "1.0", Some(5), None)];
-    let ledger = ledger(releases, &[7, 8], &[]);
+    let releases = vec![release(7, "a", "1.0", None, None), release(8, "b", "1.0", Some(5), None)];
+    let state = state(releases, &[7, 8], &[]);
     let tables = tables(Vec::new(), vec![row("a", "1.0", 10, 100), row("b", "1.0", 5, 50)]);
-    let (current, archive) = as_lines(&collect_files(&ledger, &tables));
+    let (current, archive) = as_lines(&collect_files(&state, &tables));
     assert_eq!(current, ["a_1.0.tar.gz 10 100 0 index", "b_1.0.tar.gz 5 50 1 index"]);
     assert!(archive.is_empty());
 }
 
 #[test]
 fn files_that_the_mirror_lost_are_kept() {
-    let releases = vec![known(7, "a", "1.0", Some(10), Some(100)), known(8, "b", "1.0", None, None)];
-    let ledger = ledger(releases, &[8], &[7]);
-    let (current, archive) = as_lines(&collect_files(&ledger, &Tables::default()));
+    let releases = vec![release(7, "a", "1.0", Some(10), Some(100)), release(8, "b", "1.0", None, None)];
+    let state = state(releases, &[8], &[7]);
+    let (current, archive) = as_lines(&collect_files(&state, &Tables::default()));
     // Listed at the first step, since an unknown time: counts as listed since then.
     assert_eq!(current, ["b_1.0.tar.gz 0 1000000 1 index"]);
     assert_eq!(archive, ["a_1.0.tar.gz 10 100 0 archive"]);
@@ -138,9 +139,9 @@ fn files_that_the_mirror_lost_are_kept() {
 #[test]
 fn a_table_that_lost_a_fifth_is_refused() {
     let name = |n: usize| format!("p{n}");
-    let releases = (0..100).map(|n| known(n as i64, &name(n), "1.0", Some(10), Some(100)));
-    let ledger = ledger(releases.collect(), &[], &(0..100).collect::<Vec<_>>());
+    let releases = (0..100).map(|n| release(n as i64, &name(n), "1.0", Some(10), Some(100)));
+    let state = state(releases.collect(), &[], &(0..100).collect::<Vec<_>>());
     let with = |count: usize| tables((0..count).map(|n| row(&name(n), "1.0", 10, 100)).collect(), Vec::new());
-    assert!(archive_loss(&ledger, &with(80)).is_suspicious());
-    assert!(!archive_loss(&ledger, &with(81)).is_suspicious());
+    assert!(archive_loss(&state, &with(80)).is_suspicious());
+    assert!(!archive_loss(&state, &with(81)).is_suspicious());
 }

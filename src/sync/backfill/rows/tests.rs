@@ -13,9 +13,9 @@ fn day<'a>(number: i64, changes: &[(&'a MetaRow<String>, ListingState)]) -> Hist
     HistoryDay { day: Timestamp(number * 86_400 * SECOND).day(), changes }
 }
 
-fn fresh(stanza: Option<&str>) -> FileRecord {
+fn new_record(stanza: Option<&str>) -> FileRecord {
     FileRecord {
-        known: None,
+        release: None,
         variant: None,
         stanza: stanza.map(|text| text.as_bytes().to_vec()),
         locator: "somewhere".to_owned(),
@@ -24,9 +24,9 @@ fn fresh(stanza: Option<&str>) -> FileRecord {
 }
 
 /// `listed -3..-1`
-fn lives(past: &ReleaseHistory) -> Vec<String> {
-    let word = |state| if state == LifeState::Listed { "listed" } else { "archived" };
-    past.lives.iter().map(|life| format!("{} {}..{}", word(life.state), life.from, life.to)).collect()
+fn lives(history: &ReleaseHistory) -> Vec<String> {
+    let name = |state| if state == LifeState::Listed { "listed" } else { "archived" };
+    history.lives.iter().map(|life| format!("{} {}..{}", name(life.state), life.from, life.to)).collect()
 }
 
 #[test]
@@ -41,30 +41,29 @@ fn lives_end_at_the_next_one_and_the_last_at_the_first_step() {
         ],
         ..History::default()
     };
-    let assembled = assemble(&history, Seq(1), |_| fresh(Some("Package: x")));
-    let all: Vec<Vec<String>> = assembled.releases.iter().map(lives).collect();
-    assert_eq!(all[0], ["listed -3..-2", "archived -2..1"]);
-    assert_eq!(all[1], ["listed -3..-1", "archived -1..0", "listed 0..1"]);
-    assert_eq!(all[2], ["listed -2..1"]);
-    let counts: Vec<_> = assembled
+    let rows = assemble(&history, Seq(1), |_| new_record(Some("Package: x")));
+    let lives: Vec<Vec<String>> = rows.releases.iter().map(lives).collect();
+    assert_eq!(lives[0], ["listed -3..-2", "archived -2..1"]);
+    assert_eq!(lives[1], ["listed -3..-1", "archived -1..0", "listed 0..1"]);
+    assert_eq!(lives[2], ["listed -2..1"]);
+    let counts: Vec<_> = rows
         .steps
         .iter()
         .map(|s| (s.counts.added, s.counts.updated, s.counts.archived, s.counts.removed))
         .collect();
     assert_eq!(counts, [(2, 0, 0, 0), (0, 1, 1, 0), (0, 0, 1, 1), (1, 0, 0, 0)]);
-    let days: Vec<String> =
-        assembled.steps.iter().map(|step| format!("{} {}", step.at, step.comment)).collect();
+    let days: Vec<String> = rows.steps.iter().map(|step| format!("{} {}", step.at, step.comment)).collect();
     assert_eq!(days[1], "1970-01-03T23:59:59Z 1970-01-03");
-    assert_eq!(assembled.steps[1].published_from, Some(new.mtime));
-    assert_eq!((assembled.steps[2].published_from, assembled.left_out.len()), (None, 0));
+    assert_eq!(rows.steps[1].published_from, Some(new.mtime));
+    assert_eq!((rows.steps[2].published_from, rows.unlisted_files.len()), (None, 0));
 }
 
 #[test]
 fn steps_continue_below_existing_earlier_steps() {
     let old = row("a", "1.0", 1);
     let history = History { days: vec![day(1, &[(&old, ListingState::Listed)])], ..History::default() };
-    let assembled = assemble(&history, Seq(-40), |_| fresh(Some("Package: a")));
-    assert_eq!(lives(&assembled.releases[0]), ["listed -41..-40"]);
+    let rows = assemble(&history, Seq(-40), |_| new_record(Some("Package: a")));
+    assert_eq!(lives(&rows.releases[0]), ["listed -41..-40"]);
 }
 
 #[test]
@@ -78,11 +77,11 @@ fn a_release_without_a_record_is_in_the_archive_and_in_no_index() {
         ],
         ..History::default()
     };
-    let assembled = assemble(&history, Seq(1), |row| fresh((row.file == new.file).then_some("Package: a")));
-    assert_eq!(lives(&assembled.releases[0]), ["archived -2..1"]);
-    assert_eq!(lives(&assembled.releases[1]), ["listed -1..0", "archived 0..1"]);
-    assert_eq!(assembled.left_out, ["a_1.0.tar.gz"]);
-    assert_eq!(assembled.steps[1].counts.added, 1, "it was not in the index before");
+    let rows = assemble(&history, Seq(1), |row| new_record((row.file == new.file).then_some("Package: a")));
+    assert_eq!(lives(&rows.releases[0]), ["archived -2..1"]);
+    assert_eq!(lives(&rows.releases[1]), ["listed -1..0", "archived 0..1"]);
+    assert_eq!(rows.unlisted_files, ["a_1.0.tar.gz"]);
+    assert_eq!(rows.steps[1].counts.added, 1, "it was not in the index before");
 }
 
 #[test]
@@ -90,11 +89,11 @@ fn known_releases_keep_their_record_or_get_one() {
     let file = row("a", "1.0", 1);
     let history = History { days: vec![day(1, &[(&file, ListingState::Listed)])], ..History::default() };
     let known = |variant, stanza: Option<&str>| {
-        let known = Some((PackageId(3), ReleaseId(7)));
-        let assembled = assemble(&history, Seq(1), |_| FileRecord { known, variant, ..fresh(stanza) });
-        match &assembled.releases[0].release {
+        let release = Some((PackageId(3), ReleaseId(7)));
+        let rows = assemble(&history, Seq(1), |_| FileRecord { release, variant, ..new_record(stanza) });
+        match &rows.releases[0].release {
             PastRelease::Known { variant, record, .. } => {
-                (*variant, record.is_some(), lives(&assembled.releases[0]).remove(0))
+                (*variant, record.is_some(), lives(&rows.releases[0]).remove(0))
             }
             PastRelease::New(release) => panic!("{release:?} is known"),
         }

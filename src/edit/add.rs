@@ -42,14 +42,14 @@ pub async fn add(
             staged.upload.file
         )));
     }
-    let work = AddTransaction { source, tree, existing, publish: publish(TxKind::Add, now, actor) };
+    let transaction = AddTransaction { source, tree, existing, publish: publish(TxKind::Add, now, actor) };
     let input = staged.clone();
-    let written = apply_edit(&uploads.state, move |c| work.write(c, &input)).await?;
-    if let Err(RepoError::Storage(_)) = &written {
-        // They were not stored and must be uploaded again: there may be space then.
+    let result = apply_edit(&uploads.state, move |c| transaction.write(c, &input)).await?;
+    if let Err(RepoError::Storage(_)) = &result {
+        // The objects were not stored, so the files must be uploaded again.
         uploads.remove(ids);
     }
-    let (tx, outcomes) = written?;
+    let (tx, outcomes) = result?;
     uploads.remove(ids);
     Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
 }
@@ -101,17 +101,20 @@ impl AddTransaction {
         for package in package_names(staged) {
             let indexes: Vec<usize> =
                 (0..staged.len()).filter(|i| staged[*i].upload.package == package).collect();
-            let mut one = PackagePlan::read(c, self, pending, package)?;
+            let mut package_plan = PackagePlan::read(c, self, pending, package)?;
             for index in indexes {
-                match one.plan_upload(c, &staged[index], self)? {
+                match package_plan.plan_upload(c, &staged[index], self)? {
                     Ok(outcome) => outcomes[index] = outcome,
                     Err(refusal) => return Ok(Err(refusal)),
                 }
             }
-            let removed = one.removed;
-            let (some, count) =
-                plan_changes(&one.current, |life| !removed.contains(&life.key.release), one.incoming);
-            changes.extend(some);
+            let removed = package_plan.removed;
+            let (package_changes, count) = plan_changes(
+                &package_plan.current,
+                |life| !removed.contains(&life.key.release),
+                package_plan.incoming,
+            );
+            changes.extend(package_changes);
             counts += count;
         }
         // Waits for uploads of existing releases, too: the same bytes replace a damaged or lost object.
@@ -151,64 +154,64 @@ struct PackagePlan {
 impl PackagePlan {
     fn read(
         c: &mut dyn Conn,
-        work: &AddTransaction,
+        transaction: &AddTransaction,
         pending: Seq,
         name: &str,
     ) -> Result<PackagePlan, DbError> {
-        let id = db::package::by_name(c, work.source.id, name)?;
-        let mut alive = match id {
-            Some(id) => db::life::current_of(c, work.tree, Seq(pending.0 - 1), id)?,
+        let id = db::package::by_name(c, transaction.source.id, name)?;
+        let mut current = match id {
+            Some(id) => db::life::current_of(c, transaction.tree, Seq(pending.0 - 1), id)?,
             None => Vec::new(),
         };
-        alive.sort_by_key(|life| life.key.release);
-        if alive.is_empty() {
-            for (_, other) in db::package::by_fold(c, work.source.id, name)? {
+        current.sort_by_key(|life| life.key.release);
+        if current.is_empty() {
+            for (_, other) in db::package::by_fold(c, transaction.source.id, name)? {
                 if other != name {
                     tracing::warn!(package = name, other, "another package's name differs only in case");
                 }
             }
         }
-        Ok(PackagePlan { id, current: alive, removed: Vec::new(), incoming: Vec::new(), digests: Vec::new() })
+        Ok(PackagePlan { id, current, removed: Vec::new(), incoming: Vec::new(), digests: Vec::new() })
     }
 
     fn plan_upload(
         &mut self,
         c: &mut dyn Conn,
         staged: &StagedUpload,
-        work: &AddTransaction,
+        transaction: &AddTransaction,
     ) -> Result<EditResult<AddStatus>, DbError> {
         let Upload { package, version, sha256, .. } = &staged.upload;
-        let present = self
+        let current = self
             .current
             .iter()
             .find(|life| life.version == *version && !self.removed.contains(&life.key.release));
-        let arriving = self.digests.iter().position(|(other, _)| other == version);
-        let bytes = match (present, arriving) {
+        let incoming_index = self.digests.iter().position(|(other, _)| other == version);
+        let old_sha256 = match (current, incoming_index) {
             (_, Some(index)) => Some(Some(self.digests[index].1)),
             (Some(life), None) => Some(life.sha256),
             (None, None) => None,
         };
-        match (bytes, work.existing) {
+        match (old_sha256, transaction.existing) {
             (None, _) => {
-                let new = self.incoming_release(c, staged, work)?;
+                let new = self.incoming_release(c, staged, transaction)?;
                 self.push(version, *sha256, new);
                 Ok(Ok(AddStatus::New))
             }
             (Some(_), OnExisting::Fail) => Ok(Err(RepoError::Conflict(format!(
                 "{package} {version} is in the source '{}' already; use --replace to replace it with this file, or \
                  --succeed-on-existing to leave it",
-                work.source.name
+                transaction.source.name
             )))),
             (Some(_), OnExisting::Succeed) => Ok(Ok(AddStatus::Existing)),
             (Some(old), OnExisting::Replace) if old == Some(*sha256) => Ok(Ok(AddStatus::Existing)),
             (Some(_), OnExisting::Replace) => {
-                if let Some(index) = arriving {
+                if let Some(index) = incoming_index {
                     self.incoming.remove(index);
                     self.digests.remove(index);
-                } else if let Some(life) = present {
+                } else if let Some(life) = current {
                     self.removed.push(life.key.release);
                 }
-                let new = self.incoming_release(c, staged, work)?;
+                let new = self.incoming_release(c, staged, transaction)?;
                 self.push(version, *sha256, new);
                 Ok(Ok(AddStatus::Replaced))
             }
@@ -226,21 +229,22 @@ impl PackagePlan {
         &self,
         c: &mut dyn Conn,
         staged: &StagedUpload,
-        work: &AddTransaction,
+        transaction: &AddTransaction,
     ) -> Result<IncomingRelease, DbError> {
         let version = &staged.upload.version;
         let Some(package) = self.id else {
-            return Ok(IncomingRelease::New(new_release(staged, 0, work.publish.now)));
+            return Ok(IncomingRelease::New(new_release(staged, 0, transaction.publish.now)));
         };
-        let Some((release_id, revision)) = db::life::newest_revision(c, work.source.id, package, version)?
+        let Some((release_id, revision)) =
+            db::life::newest_revision(c, transaction.source.id, package, version)?
         else {
-            return Ok(IncomingRelease::New(new_release(staged, 0, work.publish.now)));
+            return Ok(IncomingRelease::New(new_release(staged, 0, transaction.publish.now)));
         };
-        let same = db::file::by_sha256(c, staged.upload.sha256)?;
-        if same.iter().any(|file| file.release == release_id && file.state == db::file::FileState::Stored) {
+        let files = db::file::by_sha256(c, staged.upload.sha256)?;
+        if files.iter().any(|file| file.release == release_id && file.state == db::file::FileState::Stored) {
             return Ok(IncomingRelease::Existing { package, release: release_id, version: version.clone() });
         }
-        Ok(IncomingRelease::New(new_release(staged, revision + 1, work.publish.now)))
+        Ok(IncomingRelease::New(new_release(staged, revision + 1, transaction.publish.now)))
     }
 }
 

@@ -47,7 +47,7 @@ pub async fn add(
     let now = (uploads.state.clock)();
     let catalog = uploads.state.catalog.get();
     let source = find::source(&catalog, source)?.clone();
-    let sources = local_tree(&catalog, &source)?;
+    let source_tree = local_tree(&catalog, &source)?;
     let platforms = uploads.state.config.load().platforms.clone();
     let distribution = find::distribution(&platforms, distribution)?.clone();
     let mut binaries = Vec::with_capacity(ids.len());
@@ -55,9 +55,9 @@ pub async fn add(
         binaries.push(BinaryUpload::new(upload, &distribution)?);
     }
     let publish = Publish { source: Some(source.id), ..publish(TxKind::Add, now, actor) };
-    let work = AddBinaryTransaction { source, source_tree: sources, existing, publish };
-    let written = binaries.clone();
-    let (tx, outcomes) = apply_edit(&uploads.state, move |c| work.write(c, &written)).await??;
+    let transaction = AddBinaryTransaction { source, source_tree, existing, publish };
+    let input = binaries.clone();
+    let (tx, outcomes) = apply_edit(&uploads.state, move |c| transaction.write(c, &input)).await??;
     uploads.remove(ids);
     let added = binaries.into_iter().zip(outcomes).map(|(binary, outcome)| AddedBinary {
         r_version: binary.r_version,
@@ -132,14 +132,14 @@ impl AddBinaryTransaction {
         c: &mut dyn Conn,
         binaries: &[BinaryUpload],
     ) -> Result<EditResult<AddBinaryResult>, DbError> {
-        let planned = match self.plan(c, binaries)? {
-            Ok(planned) => planned,
+        let plans = match self.plan(c, binaries)? {
+            Ok(plans) => plans,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let outcomes: Vec<AddStatus> = planned.iter().map(|plan| plan.outcome).collect();
+        let outcomes: Vec<AddStatus> = plans.iter().map(|plan| plan.outcome).collect();
         let mut trees = ClaimedTrees::default();
         for (binary, plan) in
-            binaries.iter().zip(&planned).filter(|(_, plan)| plan.outcome != AddStatus::Existing)
+            binaries.iter().zip(&plans).filter(|(_, plan)| plan.outcome != AddStatus::Existing)
         {
             let tree = binary::tree(c, self.source.id, &binary.label)?;
             let pending = trees.claim(c, tree)?;
@@ -167,7 +167,7 @@ impl AddBinaryTransaction {
         binaries: &[BinaryUpload],
     ) -> Result<EditResult<Vec<BinaryPlan>>, DbError> {
         let trees = db::tree::of_source(c, self.source.id)?;
-        let mut planned: Vec<BinaryPlan> = Vec::with_capacity(binaries.len());
+        let mut plans: Vec<BinaryPlan> = Vec::with_capacity(binaries.len());
         for (index, binary) in binaries.iter().enumerate() {
             let Upload { package: name, version, sha256, .. } = &binary.staged.upload;
             let Some((package, release)) = self.release(c, binary)? else {
@@ -182,20 +182,20 @@ impl AddBinaryTransaction {
                 Some((tree, head)) => binary::of_release(c, tree, head, package, release)?,
                 None => Vec::new(),
             };
-            let there = |existing: &&binary::Binary| {
+            let is_current = |existing: &&binary::Binary| {
                 existing.platform == binary.platform && existing.removed_at.is_none()
             };
-            let existing = existing.iter().rev().find(there);
+            let existing = existing.iter().rev().find(is_current);
             let duplicate = (0..index)
                 .rev()
-                .find(|i| planned[*i].release == release && binaries[*i].platform == binary.platform);
-            let there = duplicate
+                .find(|i| plans[*i].release == release && binaries[*i].platform == binary.platform);
+            let old_sha256 = duplicate
                 .map(|i| Some(binaries[i].staged.upload.sha256))
                 .or(existing.map(|existing| existing.sha256));
-            let result = match (there, self.existing) {
+            let outcome = match (old_sha256, self.existing) {
                 (None, _) => AddStatus::New,
                 (Some(_), OnExisting::Succeed) => AddStatus::Existing,
-                (Some(bytes), OnExisting::Replace) if bytes == Some(*sha256) => AddStatus::Existing,
+                (Some(old), OnExisting::Replace) if old == Some(*sha256) => AddStatus::Existing,
                 (Some(_), OnExisting::Replace) => AddStatus::Replaced,
                 (Some(_), OnExisting::Fail) => {
                     return Ok(Err(RepoError::Conflict(format!(
@@ -205,9 +205,9 @@ impl AddBinaryTransaction {
                     ))));
                 }
             };
-            planned.push(BinaryPlan { package, release, outcome: result });
+            plans.push(BinaryPlan { package, release, outcome });
         }
-        Ok(Ok(planned))
+        Ok(Ok(plans))
     }
 
     /// The release that a binary belongs to: the source's current one of its version.
@@ -221,7 +221,7 @@ impl AddBinaryTransaction {
             return Ok(None);
         };
         let Some(id) = db::package::by_name(c, self.source.id, package)? else { return Ok(None) };
-        let alive = db::life::current_of(c, self.source_tree, head, id)?;
-        Ok(alive.iter().find(|life| life.version == *version).map(|life| (id, life.key.release)))
+        let lives = db::life::current_of(c, self.source_tree, head, id)?;
+        Ok(lives.iter().find(|life| life.version == *version).map(|life| (id, life.key.release)))
     }
 }

@@ -20,7 +20,8 @@ struct PendingState {
 pub(super) struct PendingWriteGuard(PendingWrite);
 
 impl PendingWrite {
-    /// Returns an object that is not durable yet, and the guard that completes it: by [`PendingWriteGuard::end`], or when dropped.
+    /// Returns an object that is not durable yet, and the guard that completes it: by [`PendingWriteGuard::complete`],
+    /// or when dropped.
     pub(super) fn begin() -> (PendingWrite, PendingWriteGuard) {
         let pending = PendingWrite::default();
         (pending.clone(), PendingWriteGuard(pending))
@@ -32,17 +33,17 @@ impl PendingWrite {
     /// # Errors
     /// The storage error; callers after the first one get its text only.
     pub(super) fn wait(&self) -> Result<(), StorageError> {
-        let mut end = self.0.result.lock();
-        while end.is_none() {
-            self.0.completed.wait(&mut end);
+        let mut result = self.0.result.lock();
+        while result.is_none() {
+            self.0.completed.wait(&mut result);
         }
-        match end.take() {
+        match result.take() {
             Some(Err(error)) => {
-                *end = Some(Err(StorageError::Other(format!("a package was not stored: {error}"))));
+                *result = Some(Err(StorageError::Other(format!("a package was not stored: {error}"))));
                 Err(error)
             }
-            durable => {
-                *end = durable;
+            stored_result => {
+                *result = stored_result;
                 Ok(())
             }
         }
@@ -59,8 +60,8 @@ impl PendingWriteGuard {
 
 impl Drop for PendingWriteGuard {
     fn drop(&mut self) {
-        let mut end = self.0.0.result.lock();
-        end.get_or_insert_with(|| Err(StorageError::Other("the server is shutting down".to_owned())));
+        let mut result = self.0.0.result.lock();
+        result.get_or_insert_with(|| Err(StorageError::Other("the server is shutting down".to_owned())));
         self.0.0.completed.notify_all();
     }
 }
@@ -72,13 +73,13 @@ mod tests {
     #[test]
     fn a_row_waits_for_its_bytes() {
         let (pending, writer) = PendingWrite::begin();
-        let waiting = std::thread::spawn({
+        let waiter = std::thread::spawn({
             let pending = pending.clone();
             move || pending.wait()
         });
-        assert!(!waiting.is_finished());
+        assert!(!waiter.is_finished());
         writer.complete(Ok(()));
-        assert!(waiting.join().expect("no panic").is_ok());
+        assert!(waiter.join().expect("no panic").is_ok());
         assert!(pending.wait().is_ok(), "a second call");
     }
 

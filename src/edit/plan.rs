@@ -44,29 +44,29 @@ impl IncomingRelease {
     }
 }
 
-/// Returns the changes after which a package has the releases of `alive` that `kept` selects, and those of `incoming`,
+/// Returns the changes after which a package has the releases of `current` that `stays` selects, and those of `incoming`,
 /// in this order; and the counts of the transaction.
 pub(super) fn plan_changes(
-    alive: &[CurrentLife],
-    kept: impl Fn(&CurrentLife) -> bool,
+    current: &[CurrentLife],
+    stays: impl Fn(&CurrentLife) -> bool,
     incoming: Vec<IncomingRelease>,
 ) -> (Vec<Change>, Counts) {
     let mut versions: Vec<&str> =
-        alive.iter().filter(|life| kept(life)).map(|life| life.version.as_str()).collect();
+        current.iter().filter(|life| stays(life)).map(|life| life.version.as_str()).collect();
     versions.extend(incoming.iter().map(IncomingRelease::version));
     // Of equal versions `max_by` returns the last one.
-    let listed = (0..versions.len()).max_by(|a, b| version::compare(versions[*a], versions[*b]));
-    let was = alive.iter().find(|life| life.key.state == LifeState::Listed);
-    let now = listed.map(|index| versions[index].to_owned());
+    let listed_index = (0..versions.len()).max_by(|a, b| version::compare(versions[*a], versions[*b]));
+    let old_listed = current.iter().find(|life| life.key.state == LifeState::Listed);
+    let new_version = listed_index.map(|index| versions[index].to_owned());
 
-    let (mut changes, mut archived) = (Vec::new(), 0);
+    let (mut changes, mut archived_count) = (Vec::new(), 0);
     let mut index = 0;
     let mut state = || {
         index += 1;
-        if Some(index - 1) == listed { LifeState::Listed } else { LifeState::Archived }
+        if Some(index - 1) == listed_index { LifeState::Listed } else { LifeState::Archived }
     };
-    for life in alive {
-        if !kept(life) {
+    for life in current {
+        if !stays(life) {
             changes.push(Change::Close(life.key.clone()));
             continue;
         }
@@ -81,24 +81,24 @@ pub(super) fn plan_changes(
                 variant: life.variant,
                 path: String::new(),
             });
-            archived += i64::from(state == LifeState::Archived);
+            archived_count += i64::from(state == LifeState::Archived);
         }
     }
-    let replaced = incoming.iter().any(|new| now.as_deref() == Some(new.version()));
+    let is_listed_new = incoming.iter().any(|new| new_version.as_deref() == Some(new.version()));
     for new in incoming {
         let state = state();
-        archived += i64::from(state == LifeState::Archived);
+        archived_count += i64::from(state == LifeState::Archived);
         changes.push(new.change(state));
     }
-    let counts = match (was, &now) {
+    let counts = match (old_listed, &new_version) {
         (None, Some(_)) => Counts { added: 1, ..Counts::default() },
         (Some(_), None) => Counts { removed: 1, ..Counts::default() },
-        (Some(was), Some(now)) if was.version != *now || replaced => {
+        (Some(old_listed), Some(new_version)) if old_listed.version != *new_version || is_listed_new => {
             Counts { updated: 1, ..Counts::default() }
         }
         (Some(_), Some(_)) | (None, None) => Counts::default(),
     };
-    (changes, Counts { archived, ..counts })
+    (changes, Counts { archived: archived_count, ..counts })
 }
 
 #[cfg(test)]
@@ -152,14 +152,14 @@ mod tests {
     }
 
     /// The package after the changes: versions with their states.
-    fn after(alive: &[CurrentLife], changes: &[Change]) -> Vec<(String, LifeState)> {
+    fn after(current: &[CurrentLife], changes: &[Change]) -> Vec<(String, LifeState)> {
         let mut lives: Vec<(ReleaseId, String, LifeState)> =
-            alive.iter().map(|l| (l.key.release, l.version.clone(), l.key.state)).collect();
+            current.iter().map(|l| (l.key.release, l.version.clone(), l.key.state)).collect();
         for change in changes {
             match change {
                 Change::Close(key) => lives.retain(|life| life.0 != key.release || life.2 != key.state),
                 Change::Open { state, release, .. } => {
-                    let life = alive.iter().find(|l| l.key.release == *release);
+                    let life = current.iter().find(|l| l.key.release == *release);
                     lives.push((*release, life.expect("a known release").version.clone(), *state));
                 }
                 Change::Introduce { release, state, .. } => {
@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn counts_match_the_listing() {
-        let counts = |alive: &[CurrentLife], gone: i64, incoming: Vec<IncomingRelease>| {
-            let (_, c) = plan_changes(alive, |life| life.key.release.0 != gone, incoming);
+        let counts = |current: &[CurrentLife], removed: i64, incoming: Vec<IncomingRelease>| {
+            let (_, c) = plan_changes(current, |life| life.key.release.0 != removed, incoming);
             (c.added, c.updated, c.archived, c.removed)
         };
         let listed = life(1, "1.0", LifeState::Listed);
@@ -196,21 +196,21 @@ mod tests {
         #[test]
         fn the_highest_version_is_listed_and_all_others_archived(
             versions in prop::collection::btree_set("[0-9]{1,2}\\.[0-9]{1,2}", 0..8),
-            gone in prop::collection::vec(any::<bool>(), 8),
+            removed in prop::collection::vec(any::<bool>(), 8),
             incoming in prop::collection::btree_set("[0-9]{1,2}\\.[0-9]{1,2}-[0-9]", 0..5),
         ) {
             let versions: Vec<String> = versions.into_iter().collect();
-            let top = (0..versions.len()).max_by(|a, b| version::compare(&versions[*a], &versions[*b]));
-            let state = |i| if Some(i) == top { LifeState::Listed } else { LifeState::Archived };
-            let alive: Vec<CurrentLife> =
+            let highest = (0..versions.len()).max_by(|a, b| version::compare(&versions[*a], &versions[*b]));
+            let state = |i| if Some(i) == highest { LifeState::Listed } else { LifeState::Archived };
+            let current: Vec<CurrentLife> =
                 versions.iter().enumerate().map(|(i, v)| life(i as i64, v, state(i))).collect();
-            let kept = |life: &CurrentLife| !gone[life.key.release.0 as usize];
+            let stays = |life: &CurrentLife| !removed[life.key.release.0 as usize];
             let incoming: Vec<IncomingRelease> = incoming.iter().map(|version| new(version)).collect();
-            let untouched = incoming.is_empty() && alive.iter().all(kept);
-            let expected = alive.iter().filter(|life| kept(life)).count() + incoming.len();
-            let (changes, _) = plan_changes(&alive, kept, incoming);
-            prop_assert!(!untouched || changes.is_empty());
-            let lives = after(&alive, &changes);
+            let is_unchanged = incoming.is_empty() && current.iter().all(stays);
+            let expected = current.iter().filter(|life| stays(life)).count() + incoming.len();
+            let (changes, _) = plan_changes(&current, stays, incoming);
+            prop_assert!(!is_unchanged || changes.is_empty());
+            let lives = after(&current, &changes);
             prop_assert_eq!(lives.len(), expected);
             let listed: Vec<_> = lives.iter().filter(|life| life.1 == LifeState::Listed).collect();
             prop_assert_eq!(listed.len(), usize::from(expected > 0));

@@ -54,42 +54,42 @@ pub(super) fn prepare(
     body: &UploadBody,
     out: Spool,
     options: Options,
-    what: UploadKind,
+    kind: UploadKind,
 ) -> Result<(PreparedPackage, Spool), RepoError> {
-    if what == UploadKind::Binary && is_zip(body)? {
+    if kind == UploadKind::Binary && is_zip(body)? {
         return prepare_zip(file, body, out, options);
     }
-    let refused = |error: ArchiveError| refuse_archive(file, what, error);
+    let refusal = |error: ArchiveError| refuse_archive(file, kind, error);
     // A name of another form is ignored; one of this form must match the content.
     let name = SourceFileName::parse(file).ok();
-    let parsed = archive::read(body.open(options.buffer)?, name, options.limits).map_err(refused)?;
-    let info = match what {
+    let package_archive = archive::read(body.open(options.buffer)?, name, options.limits).map_err(refusal)?;
+    let info = match kind {
         UploadKind::Source => {
-            parsed.require_source().map_err(refused)?;
+            package_archive.require_source().map_err(refusal)?;
             None
         }
         UploadKind::Binary => {
-            let inspected = binary::read_info(body.open(options.buffer)?, &parsed, options.limits);
-            Some(inspected.map_err(|error| invalid_package(file, &error))?)
+            let info = binary::read_info(body.open(options.buffer)?, &package_archive, options.limits);
+            Some(info.map_err(|error| invalid_package(file, &error))?)
         }
     };
     let package_rds = match &info {
         None => None,
         Some(info) => Some(stamp_package_rds(file, info)?),
     };
-    let written_to = out.path().to_owned();
-    let (source, stored) = (body.open(options.buffer)?, HashingSpool::new(out));
-    let (rewritten, stored) =
-        rewrite::archive(source, &parsed, REPOSITORY, package_rds.as_deref(), stored, options)
-            .map_err(|error| rewrite_error(file, what, &written_to, error))?;
-    Ok(stored.finish(file, body, parsed, info, rewritten))
+    let out_path = out.path().to_owned();
+    let (source, spool) = (body.open(options.buffer)?, HashingSpool::new(out));
+    let (output, spool) =
+        rewrite::archive(source, &package_archive, REPOSITORY, package_rds.as_deref(), spool, options)
+            .map_err(|error| rewrite_error(file, kind, &out_path, error))?;
+    Ok(spool.finish(file, body, package_archive, info, output))
 }
 
 fn is_zip(body: &UploadBody) -> Result<bool, RepoError> {
     let mut magic = Vec::new();
-    let read = body.open(0)?.take(2).read_to_end(&mut magic);
+    let result = body.open(0)?.take(2).read_to_end(&mut magic);
     // A read error is reported when the whole file is read.
-    Ok(read.is_ok() && magic == b"PK")
+    Ok(result.is_ok() && magic == b"PK")
 }
 
 /// Like [`prepare`], for a zip file: a binary for Windows.
@@ -104,26 +104,26 @@ fn prepare_zip(
     let package =
         binary::read_zip(&mut source, name, options.limits).map_err(|error| invalid_package(file, &error))?;
     let package_rds = stamp_package_rds(file, &package.info)?;
-    let (written_to, mut stored) = (out.path().to_owned(), HashingSpool::new(out));
-    let rewritten = package.copy(&mut source, REPOSITORY, &package_rds, &mut stored, options);
-    let rewritten = rewritten.map_err(|error| rewrite_error(file, UploadKind::Binary, &written_to, error))?;
-    Ok(stored.finish(file, body, package.archive, Some(package.info), rewritten))
+    let (out_path, mut spool) = (out.path().to_owned(), HashingSpool::new(out));
+    let output = package.copy(&mut source, REPOSITORY, &package_rds, &mut spool, options);
+    let output = output.map_err(|error| rewrite_error(file, UploadKind::Binary, &out_path, error))?;
+    Ok(spool.finish(file, body, package.archive, Some(package.info), output))
 }
 
 fn stamp_package_rds(file: &str, info: &BinaryInfo) -> Result<Vec<u8>, RepoError> {
     package_rds::set_repository(&info.package_rds, REPOSITORY).map_err(|error| invalid_package(file, &error))
 }
 
-fn rewrite_error(file: &str, what: UploadKind, written_to: &Path, error: RewriteError) -> RepoError {
+fn rewrite_error(file: &str, kind: UploadKind, out_path: &Path, error: RewriteError) -> RepoError {
     match error {
-        RewriteError::Write(error) => RepoError::Storage(StorageError::io("write", written_to, error)),
-        RewriteError::Archive(error) => refuse_archive(file, what, error),
+        RewriteError::Write(error) => RepoError::Storage(StorageError::io("write", out_path, error)),
+        RewriteError::Archive(error) => refuse_archive(file, kind, error),
         other => invalid_package(file, &other),
     }
 }
 
-fn refuse_archive(file: &str, what: UploadKind, error: ArchiveError) -> RepoError {
-    match what {
+fn refuse_archive(file: &str, kind: UploadKind, error: ArchiveError) -> RepoError {
+    match kind {
         UploadKind::Source => invalid_package(file, &error),
         UploadKind::Binary => invalid_package(file, &BinaryError::from(error)),
     }
@@ -161,14 +161,15 @@ impl HashingSpool {
         self,
         file: &str,
         body: &UploadBody,
-        parsed: PackageArchive,
+        package_archive: PackageArchive,
         info: Option<BinaryInfo>,
-        rewritten: RewriteOutput,
+        output: RewriteOutput,
     ) -> (PreparedPackage, Spool) {
         let (sha256, md5) = (Sha256(self.sha256.finalize().into()), Md5(self.md5.finalize().into()));
-        let size = self.spool.written();
-        let mut stanza = index_stanza(&parsed.description, md5, sha256, size, parsed.needs_compilation);
-        if let (Some(info), Some(built)) = (&info, &parsed.built) {
+        let size = self.spool.size();
+        let mut stanza =
+            index_stanza(&package_archive.description, md5, sha256, size, package_archive.needs_compilation);
+        if let (Some(info), Some(built)) = (&info, &package_archive.built) {
             write_built_fields(&mut stanza, built, info.r);
         }
         let binary_target = info.map(|info| BinaryTarget { r: info.r, system: info.system, arch: info.arch });
@@ -176,17 +177,17 @@ impl HashingSpool {
             upload: Upload {
                 id: 0,
                 file: file.to_owned(),
-                package: parsed.package().to_owned(),
-                version: parsed.version().to_owned(),
+                package: package_archive.package().to_owned(),
+                version: package_archive.version().to_owned(),
                 original: body.sha256(),
                 sha256,
                 size,
             },
             stanza,
-            description: rewritten.description,
+            description: output.description,
             md5,
             // A binary has the README of its source package.
-            readme: parsed
+            readme: package_archive
                 .readme
                 .filter(|_| binary_target.is_none())
                 .map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), text.into())),

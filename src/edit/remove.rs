@@ -33,8 +33,9 @@ pub async fn remove(
     let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
     let publish = Publish { comment: comment.to_owned(), ..publish };
     let (package, name) = (package.to_owned(), source.name.to_string());
-    let work = RemoveTransaction { tree, origin: source.id, source: name, package, scope, publish };
-    let (_, versions) = apply_edit(state, move |c| work.write(c)).await??;
+    let transaction =
+        RemoveTransaction { tree, source_id: source.id, source_name: name, package, scope, publish };
+    let (_, versions) = apply_edit(state, move |c| transaction.write(c)).await??;
     Ok(versions)
 }
 
@@ -43,8 +44,8 @@ type RemoveResult = (Option<TxId>, Vec<String>);
 
 struct RemoveTransaction {
     tree: TreeId,
-    origin: SourceId,
-    source: String,
+    source_id: SourceId,
+    source_name: String,
     package: String,
     scope: RemoveScope,
     publish: Publish,
@@ -52,21 +53,21 @@ struct RemoveTransaction {
 
 impl RemoveTransaction {
     fn write(&self, c: &mut dyn Conn) -> Result<EditResult<RemoveResult>, DbError> {
-        publish_step(c, (self.origin, self.tree), &self.publish, |c, pending| self.plan(c, pending))
+        publish_step(c, (self.source_id, self.tree), &self.publish, |c, pending| self.plan(c, pending))
     }
 
     fn plan(&self, c: &mut dyn Conn, pending: Seq) -> Result<EditResult<EditPlan<Vec<String>>>, DbError> {
-        let mut alive = match db::package::by_name(c, self.origin, &self.package)? {
+        let mut lives = match db::package::by_name(c, self.source_id, &self.package)? {
             Some(id) => db::life::current_of(c, self.tree, Seq(pending.0 - 1), id)?,
             None => Vec::new(),
         };
-        alive.sort_by_key(|life| life.key.release);
+        lives.sort_by_key(|life| life.key.release);
         let mut versions: Vec<String> =
-            alive.iter().filter(|life| self.selects(life)).map(|life| life.version.clone()).collect();
+            lives.iter().filter(|life| self.selects(life)).map(|life| life.version.clone()).collect();
         if versions.is_empty() {
-            return Ok(Err(self.nothing_to_remove(&alive)));
+            return Ok(Err(self.nothing_to_remove(&lives)));
         }
-        let (changes, counts) = plan_changes(&alive, |life| !self.selects(life), Vec::new());
+        let (changes, counts) = plan_changes(&lives, |life| !self.selects(life), Vec::new());
         versions.sort_by(|a, b| crate::r::version::compare(b, a));
         Ok(Ok(EditPlan { changes, counts, result: versions }))
     }
@@ -79,20 +80,20 @@ impl RemoveTransaction {
         }
     }
 
-    fn nothing_to_remove(&self, alive: &[CurrentLife]) -> RepoError {
-        let (package, source) = (&self.package, &self.source);
+    fn nothing_to_remove(&self, lives: &[CurrentLife]) -> RepoError {
+        let (package, source) = (&self.package, &self.source_name);
         let package: String = package.chars().take(128).collect();
-        let mut present: Vec<&str> = alive.iter().map(|life| life.version.as_str()).collect();
-        present.sort_by(|a, b| crate::r::version::compare(b, a));
-        RepoError::NotFound(match (&self.scope, present.as_slice()) {
+        let mut versions: Vec<&str> = lives.iter().map(|life| life.version.as_str()).collect();
+        versions.sort_by(|a, b| crate::r::version::compare(b, a));
+        RepoError::NotFound(match (&self.scope, versions.as_slice()) {
             (_, []) => format!(
                 "the source '{source}' has no package '{package}'; rspm list packages --source={source} shows all"
             ),
-            (RemoveScope::Version(version), present) => {
-                format!("the source '{source}' has no {package} {version}; it has {}", present.join(", "))
+            (RemoveScope::Version(version), versions) => {
+                format!("the source '{source}' has no {package} {version}; it has {}", versions.join(", "))
             }
-            (RemoveScope::All | RemoveScope::Current, present) => {
-                format!("the source '{source}' lists no {package}; it has {}", present.join(", "))
+            (RemoveScope::All | RemoveScope::Current, versions) => {
+                format!("the source '{source}' lists no {package}; it has {}", versions.join(", "))
             }
         })
     }

@@ -42,20 +42,20 @@ pub async fn remove(
     let now = (state.clock)();
     let catalog = state.catalog.get();
     let source = find::source(&catalog, source)?.clone();
-    let sources = local_tree(&catalog, &source)?;
+    let source_tree = local_tree(&catalog, &source)?;
     let platform = parse_platform(&state.config.load().platforms, platform)?;
     let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
     let publish = Publish { source: Some(source.id), comment: comment.to_owned(), ..publish };
-    let work = RemoveBinaryTransaction {
+    let transaction = RemoveBinaryTransaction {
         source: (source.id, source.name.to_string()),
-        source_tree: sources,
+        source_tree,
         package: package.to_owned(),
         version: version.to_owned(),
         platform: platform.clone(),
         publish,
     };
-    let removed = apply_edit(state, move |c| work.write(c)).await??;
-    Ok((platform, removed))
+    let binaries = apply_edit(state, move |c| transaction.write(c)).await??;
+    Ok((platform, binaries))
 }
 
 /// Parses a platform tag and resolves aliases of its distribution.
@@ -85,35 +85,35 @@ struct RemoveBinaryTransaction {
 impl RemoveBinaryTransaction {
     fn write(&self, c: &mut dyn Conn) -> Result<EditResult<Vec<RemovedBinary>>, DbError> {
         let Some((package, release)) = self.release(c)? else { return Ok(Err(self.no_version())) };
-        let lists = db::tree::of_source(c, self.source.0)?;
-        let lists = lists.into_iter().filter(|tree| tree.role == db::tree::Role::Binary);
-        let mut others: Vec<String> = Vec::new();
-        for list in lists {
-            let Some(head) = list.head else { continue };
-            let mut binaries = binary::of_release(c, list.id, head, package, release)?;
+        let trees = db::tree::of_source(c, self.source.0)?;
+        let trees = trees.into_iter().filter(|tree| tree.role == db::tree::Role::Binary);
+        let mut other_platforms: Vec<String> = Vec::new();
+        for tree in trees {
+            let Some(head) = tree.head else { continue };
+            let mut binaries = binary::of_release(c, tree.id, head, package, release)?;
             binaries.retain(|binary| binary.removed_at.is_none());
-            if list.label != self.platform.label() {
-                others.extend(binaries.iter().map(|binary| binary.platform.clone()));
+            if tree.label != self.platform.label() {
+                other_platforms.extend(binaries.iter().map(|binary| binary.platform.clone()));
                 continue;
             }
             let (removed, remaining): (Vec<Binary>, Vec<Binary>) =
                 binaries.into_iter().partition(|binary| runs_on(binary, self.platform.arch));
-            others.extend(remaining.into_iter().map(|binary| binary.platform));
+            other_platforms.extend(remaining.into_iter().map(|binary| binary.platform));
             if removed.is_empty() {
                 continue;
             }
             let files: Vec<FileId> = removed.iter().map(|binary| binary.file).collect();
-            let mut trees = ClaimedTrees::default();
-            let pending = trees.claim(c, list.id)?;
-            binary::remove(c, list.id, pending, (package, release), &files)?;
-            trees.publish(c, &self.publish)?;
+            let mut claimed_trees = ClaimedTrees::default();
+            let pending = claimed_trees.claim(c, tree.id)?;
+            binary::remove(c, tree.id, pending, (package, release), &files)?;
+            claimed_trees.publish(c, &self.publish)?;
             let removed = removed.iter().rev().map(|binary| RemovedBinary {
                 arch: binary.platform.rsplit_once('/').and_then(|(_, arch)| Arch::parse(arch)),
                 sha256: binary.sha256,
             });
             return Ok(Ok(removed.collect()));
         }
-        Ok(Err(self.no_binary(others)))
+        Ok(Err(self.no_binary(other_platforms)))
     }
 
     /// The source's current release of the version.
@@ -122,8 +122,8 @@ impl RemoveBinaryTransaction {
             return Ok(None);
         };
         let Some(id) = db::package::by_name(c, self.source.0, &self.package)? else { return Ok(None) };
-        let alive = db::life::current_of(c, self.source_tree, head, id)?;
-        Ok(alive.iter().find(|life| life.version == self.version).map(|life| (id, life.key.release)))
+        let lives = db::life::current_of(c, self.source_tree, head, id)?;
+        Ok(lives.iter().find(|life| life.version == self.version).map(|life| (id, life.key.release)))
     }
 
     fn no_version(&self) -> RepoError {
@@ -132,17 +132,17 @@ impl RemoveBinaryTransaction {
         RepoError::NotFound(format!("the source '{}' has no {package} {version}", self.source.1))
     }
 
-    fn no_binary(&self, mut others: Vec<String>) -> RepoError {
-        others.sort();
-        others.dedup();
-        let have = match others.as_slice() {
+    fn no_binary(&self, mut platforms: Vec<String>) -> RepoError {
+        platforms.sort();
+        platforms.dedup();
+        let alternatives = match platforms.as_slice() {
             [] => "it has no binaries of this version".to_owned(),
-            others => format!("it has binaries for {}", others.join(", ")),
+            platforms => format!("it has binaries for {}", platforms.join(", ")),
         };
-        let RemoveBinaryTransaction { source: of, package, version, platform, .. } = self;
+        let RemoveBinaryTransaction { source, package, version, platform, .. } = self;
         RepoError::NotFound(format!(
-            "the source '{}' has no binary of {package} {version} for {platform}; {have}",
-            of.1
+            "the source '{}' has no binary of {package} {version} for {platform}; {alternatives}",
+            source.1
         ))
     }
 }

@@ -24,53 +24,53 @@ pub async fn create(
     actor: &Actor,
 ) -> Result<(), RepoError> {
     check_kind(kind)?;
-    if let Some(present) = state.catalog.get().repo(name.as_str()) {
+    if let Some(repo) = state.catalog.get().repo(name.as_str()) {
         return match existing {
-            OnExisting::Succeed if present.kind == kind => Ok(()),
+            OnExisting::Succeed if repo.kind == kind => Ok(()),
             OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
                 Err(exists_already("repository", name.as_str()))
             }
         };
     }
-    let description = checked_description(description)?;
+    let description = validate_description(description)?;
     let new =
         db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated: false };
     let now = (state.clock)();
-    let first = publish(TxKind::Subscribe, now, actor);
-    let created = apply_edit(state, move |c| {
+    let initial_publish = publish(TxKind::Subscribe, now, actor);
+    let creation = apply_edit(state, move |c| {
         let repo = db::repo::create(c, &new, now)?;
         match kind {
             RepoKind::R | RepoKind::Python => db::clock::bump_catalog(c),
             RepoKind::Bioconductor => {
-                let all = Subscription { source: SourceId::BIOCONDUCTOR, label: String::new() };
-                publish_subscriptions(c, repo, vec![all], &first)
+                let subscription = Subscription { source: SourceId::BIOCONDUCTOR, label: String::new() };
+                publish_subscriptions(c, repo, vec![subscription], &initial_publish)
             }
         }
     });
-    created.await.map_err(|error| name_conflict(error, "repository", name))
+    creation.await.map_err(|error| name_conflict(error, "repository", name))
 }
 
 /// Changes a repository's name, description or visibility.
 pub async fn edit(state: &State, name: &str, edit: RepoEdit) -> Result<(), RepoError> {
     let repo = find::repo(&state.catalog.get(), name)?.clone();
-    let description = edit.description.as_deref().map(checked_description).transpose()?;
+    let description = edit.description.as_deref().map(validate_description).transpose()?;
     let new_name = edit.name.clone().unwrap_or_else(|| repo.name.clone());
     let edit = db::repo::Edit { name: edit.name, description, hidden: edit.hidden, authenticated: None };
-    let edited = apply_edit(state, move |c| {
+    let update = apply_edit(state, move |c| {
         db::repo::edit(c, repo.id, &edit)?;
         db::clock::bump_catalog(c)
     });
-    edited.await.map_err(|error| name_conflict(error, "repository", &new_name))
+    update.await.map_err(|error| name_conflict(error, "repository", &new_name))
 }
 
 /// Deletes a repository with its subscriptions. Its sources stay.
 pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
     let repo = find::repo(&state.catalog.get(), name)?.clone();
-    let deleted = apply_edit(state, move |c| {
+    let deletion = apply_edit(state, move |c| {
         db::repo::delete(c, repo.id)?;
         db::clock::bump_catalog(c)
     });
-    Ok(deleted.await?)
+    Ok(deletion.await?)
 }
 
 fn check_kind(kind: RepoKind) -> Result<(), RepoError> {
@@ -83,7 +83,7 @@ fn check_kind(kind: RepoKind) -> Result<(), RepoError> {
 }
 
 /// Checks and trims a description: one line that a listing can show.
-fn checked_description(text: &str) -> Result<String, RepoError> {
+fn validate_description(text: &str) -> Result<String, RepoError> {
     if text.len() > 1000 || text.chars().any(char::is_control) {
         let rule = "a description is one line of at most 1000 bytes, without control characters";
         return Err(RepoError::Invalid(rule.to_owned()));

@@ -23,38 +23,38 @@ pub async fn create(
     existing: OnExisting,
 ) -> Result<(), RepoError> {
     check_kind(kind)?;
-    if let Some(present) = state.catalog.get().source(name.as_str()) {
+    if let Some(source) = state.catalog.get().source(name.as_str()) {
         return match existing {
-            OnExisting::Succeed if present.kind == kind => Ok(()),
+            OnExisting::Succeed if source.kind == kind => Ok(()),
             OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
                 Err(exists_already("source", name.as_str()))
             }
         };
     }
     let (new, now) = (name.clone(), (state.clock)());
-    let created = apply_edit(state, move |c| {
+    let creation = apply_edit(state, move |c| {
         let source = db::source::create(c, &new, kind, now)?;
         db::tree::create(c, source, LABEL, Role::Source, Axis::Step)?;
         db::clock::bump_catalog(c)
     });
-    created.await.map_err(|error| name_conflict(error, "source", name))
+    creation.await.map_err(|error| name_conflict(error, "source", name))
 }
 
 /// Renames a source.
 pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), RepoError> {
     let source = find::source(&state.catalog.get(), name)?.clone();
-    if let Some(word) = built_in_label(source.kind) {
-        return Err(RepoError::Invalid(format!("'{name}' is {word} and keeps its name")));
+    if let Some(label) = built_in_label(source.kind) {
+        return Err(RepoError::Invalid(format!("'{name}' is {label} and keeps its name")));
     }
     if source.name == *new_name {
         return Ok(());
     }
     let new = new_name.clone();
-    let renamed = apply_edit(state, move |c| {
+    let update = apply_edit(state, move |c| {
         db::source::rename(c, source.id, &new)?;
         db::clock::bump_catalog(c)
     });
-    renamed.await.map_err(|error| name_conflict(error, "source", new_name))
+    update.await.map_err(|error| name_conflict(error, "source", new_name))
 }
 
 /// Deletes a source that no repository subscribes to. Snapshots of days when one was subscribed to it still serve
@@ -64,28 +64,28 @@ pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), Re
 /// [`RepoError::Conflict`] when a repository subscribes to it; the error names the repositories.
 pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
     let source = find::source(&state.catalog.get(), name)?.clone();
-    if let Some(word) = built_in_label(source.kind) {
+    if let Some(label) = built_in_label(source.kind) {
         return Err(RepoError::Invalid(format!(
-            "'{name}' is {word} and cannot be deleted; unsubscribe the repositories that should not offer it"
+            "'{name}' is {label} and cannot be deleted; unsubscribe the repositories that should not offer it"
         )));
     }
     let now = (state.clock)();
-    let deleted = apply_edit(state, move |c| {
+    let deletion = apply_edit(state, move |c| {
         db::clock::lock(c)?;
-        let mut users = Vec::new();
+        let mut subscribers = Vec::new();
         for repo in db::repo::list(c)? {
             if db::repo::subscriptions(c, repo.id)?.iter().any(|entry| entry.source == source.id) {
-                users.push(repo.name);
+                subscribers.push(repo.name);
             }
         }
-        if !users.is_empty() {
-            return Ok(still_subscribed(source.name.as_str(), &users));
+        if !subscribers.is_empty() {
+            return Ok(still_subscribed(source.name.as_str(), &subscribers));
         }
         db::source::delete(c, source.id, now)?;
         db::clock::bump_catalog(c)?;
         Ok(Ok(()))
     });
-    deleted.await?
+    deletion.await?
 }
 
 fn still_subscribed(source: &str, repos: &[String]) -> EditResult<()> {
@@ -108,7 +108,7 @@ fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
     }
 }
 
-/// How error texts call a built-in source; `None` for other sources.
+/// The name of a built-in source in error texts; `None` for other sources.
 fn built_in_label(kind: SourceKind) -> Option<&'static str> {
     kind.is_built_in().then_some("a built-in source")
 }

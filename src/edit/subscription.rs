@@ -68,16 +68,16 @@ pub async fn unsubscribe(
     let catalog = state.catalog.get();
     let (repo, source) = (find::repo(&catalog, repo)?.clone(), find::source(&catalog, source)?.clone());
     let name = repo.name.clone();
-    let is_meant = move |entry: &Subscription| {
+    let is_match = move |entry: &Subscription| {
         entry.source == source.id && (version.is_none() || entry.label == subscription_label(version))
     };
     change_list(state, repo.id, actor, move |list| {
-        if !list.iter().any(&is_meant) {
-            let of = version.map(|version| format!(" for Bioconductor {version}")).unwrap_or_default();
-            let text = format!("the repository '{name}' does not subscribe to '{}'{of}", source.name);
+        if !list.iter().any(&is_match) {
+            let suffix = version.map(|version| format!(" for Bioconductor {version}")).unwrap_or_default();
+            let text = format!("the repository '{name}' does not subscribe to '{}'{suffix}", source.name);
             return Err(RepoError::NotFound(text));
         }
-        Ok(Some(list.iter().filter(|entry| !is_meant(entry)).cloned().collect()))
+        Ok(Some(list.iter().filter(|entry| !is_match(entry)).cloned().collect()))
     })
     .await
 }
@@ -99,22 +99,22 @@ pub async fn reorder(state: &State, repo: &str, sources: &[String], actor: &Acto
     }
     change_list(state, repo.id, actor, move |list| {
         let names = |ids: &mut dyn Iterator<Item = &SourceId>| source_names(&catalog, ids);
-        let mut have: Vec<SourceId> = Vec::with_capacity(list.len());
+        let mut current: Vec<SourceId> = Vec::with_capacity(list.len());
         for entry in list {
-            if !have.contains(&entry.source) {
-                have.push(entry.source);
+            if !current.contains(&entry.source) {
+                current.push(entry.source);
             }
         }
-        let missing = names(&mut have.iter().filter(|id| !order.contains(id)));
-        let extra = names(&mut order.iter().filter(|id| !have.contains(id)));
+        let missing = names(&mut current.iter().filter(|id| !order.contains(id)));
+        let extra = names(&mut order.iter().filter(|id| !current.contains(id)));
         match (missing.is_empty(), extra.is_empty()) {
-            (true, true) if order == have => Ok(None),
+            (true, true) if order == current => Ok(None),
             (true, true) => {
-                let of = |id: &SourceId| {
+                let entries_of = |id: &SourceId| {
                     let id = *id;
                     list.iter().filter(move |entry| entry.source == id).cloned()
                 };
-                Ok(Some(order.iter().flat_map(of).collect()))
+                Ok(Some(order.iter().flat_map(entries_of).collect()))
             }
             (false, _) => Err(RepoError::Invalid(format!(
                 "the order must name every subscribed source; missing: {missing}"
@@ -135,7 +135,7 @@ where
 {
     let now = (state.clock)();
     let publish = publish(TxKind::Subscribe, now, actor);
-    let changed = apply_edit(state, move |c| {
+    let update = apply_edit(state, move |c| {
         // Two lists derived from the same one would lose a subscription.
         db::clock::lock(c)?;
         let list = db::repo::subscriptions(c, repo)?;
@@ -145,7 +145,7 @@ where
             Err(refusal) => Ok(Err(refusal)),
         }
     });
-    changed.await?
+    update.await?
 }
 
 /// The label of a subscription in its row: a version of Bioconductor, or empty for the whole source.
@@ -175,9 +175,9 @@ fn check_version(
 ) -> Result<(), RepoError> {
     let example =
         catalog.bioconductor_release().map_or_else(|| "3.20".to_owned(), |version| version.to_string());
-    let refused = |reason: String| Err(RepoError::Invalid(reason));
+    let refusal = |reason: String| Err(RepoError::Invalid(reason));
     match (repo.kind, source.kind, version) {
-        (RepoKind::R, SourceKind::Bioconductor, None) => refused(format!(
+        (RepoKind::R, SourceKind::Bioconductor, None) => refusal(format!(
             "a repository of type {} offers one version of '{}': name it with --version={example}",
             repo.kind.label(),
             source.name
@@ -188,7 +188,7 @@ fn check_version(
             .find(|entry| entry.source == source.id && entry.version != version)
             .and_then(|entry| entry.version)
         {
-            Some(other) => refused(format!(
+            Some(other) => refusal(format!(
                 "the repository '{0}' offers Bioconductor {other} already; first run: rspm unsubscribe --repo={0} \
                  --source={1} --version={other}",
                 repo.name, source.name
@@ -197,7 +197,7 @@ fn check_version(
         },
         (RepoKind::Bioconductor, _, _) => check_version_exists(catalog, version),
         (RepoKind::R | RepoKind::Python, _, None) => Ok(()),
-        (RepoKind::R | RepoKind::Python, _, Some(_)) => refused(format!(
+        (RepoKind::R | RepoKind::Python, _, Some(_)) => refusal(format!(
             "--version names a version of Bioconductor; '{}' has none, and neither has the repository '{}'",
             source.name, repo.name
         )),

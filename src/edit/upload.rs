@@ -53,14 +53,14 @@ pub async fn receive(
         }
     };
     // Replaced even if it exists: an upload repairs a stored object that has its size but other bytes.
-    let (package_stored, readme_stored) = tokio::join!(uploads.state.storage.replace(out, &key), readme);
-    package_stored.and(readme_stored)?;
+    let (package_result, readme_result) = tokio::join!(uploads.state.storage.replace(out, &key), readme);
+    package_result.and(readme_result)?;
     uploads.fetches.integrity.remove(&key);
     Ok(uploads.insert(package.into_staged(Vec::new(), received_at)))
 }
 
-/// Checks a package and writes the bytes to be stored. A small one on a disk is answered before it is durable and
-/// then made so; adding it waits for that. Blocks.
+/// Checks a package and writes the bytes to be stored. A small one on a disk is answered before it is durable;
+/// adding it waits until it is. Blocks.
 fn check(
     uploads: &Arc<Uploads>,
     file: &str,
@@ -81,15 +81,15 @@ fn check(
         return drop(answer.send(Ok(CheckedUpload::Unstored(Box::new(unstored)))));
     }
     let UnstoredPackage { package, out, reservation } = unstored;
-    let (pending, write) = PendingWrite::begin();
+    let (pending, archive_guard) = PendingWrite::begin();
     let mut pending_writes = vec![pending];
     if let Some((sha256, text)) = package.readme.clone() {
-        let (pending, readme) = PendingWrite::begin();
+        let (pending, readme_guard) = PendingWrite::begin();
         pending_writes.push(pending);
         let storage = storage.clone();
         tokio::task::spawn_blocking(move || {
             let key = Key::Readme(sha256);
-            readme.complete(log_error(&key, storage.put_blocking(&key, &text)));
+            readme_guard.complete(log_error(&key, storage.put_blocking(&key, &text)));
         });
     }
     let key = Key::Package(kind.class(), package.upload.sha256);
@@ -97,9 +97,9 @@ fn check(
     // From now on the upload itself reserves the digests.
     drop(reservation);
     drop(answer.send(Ok(CheckedUpload::Staged(upload))));
-    let stored = log_error(&key, storage.replace_blocking(out, &key));
+    let result = log_error(&key, storage.replace_blocking(out, &key));
     uploads.fetches.integrity.remove(&key);
-    write.complete(stored);
+    archive_guard.complete(result);
 }
 
 fn prepare_package(
@@ -138,8 +138,8 @@ async fn reserve_blobs(
             created_at,
         })
         .collect();
-    let reserved = state.db.write(move |c| blobs.iter().try_for_each(|blob| db::blob::reserve(c, blob)));
-    Ok(reserved.await?)
+    let reservation = state.db.write(move |c| blobs.iter().try_for_each(|blob| db::blob::reserve(c, blob)));
+    Ok(reservation.await?)
 }
 
 /// The result of checking a package.
@@ -160,11 +160,11 @@ struct UnstoredPackage {
 }
 
 /// Logs a failure after the client was answered: the client may never add the upload.
-fn log_error(key: &Key, stored: Result<(), StorageError>) -> Result<(), StorageError> {
-    if let Err(error) = &stored {
+fn log_error(key: &Key, result: Result<(), StorageError>) -> Result<(), StorageError> {
+    if let Err(error) = &result {
         tracing::error!(object = %key, %error, "an uploaded package was not stored");
     }
-    stored
+    result
 }
 
 fn options(server: &Server) -> rewrite::Options {

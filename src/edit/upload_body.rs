@@ -14,7 +14,7 @@ use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Spool, StorageError};
 
-/// Bytes gathered for one write to a spool, off the async threads. Smaller uploads are never written as received.
+/// Number of bytes that are gathered for one write to a spool. A smaller upload stays in memory.
 const WRITE_SIZE: usize = 512 << 10;
 
 /// The expected kind of package.
@@ -55,16 +55,16 @@ impl UploadBody {
         class: StorageClass,
     ) -> Result<UploadBody, RepoError> {
         let mut spooled: Option<SpooledUpload> = None;
-        let mut waiting = BytesMut::new();
+        let mut buffer = BytesMut::new();
         loop {
-            let piece = body.next().await;
-            let last = piece.is_none();
-            if let Some(piece) = piece {
-                let cut =
+            let chunk = body.next().await;
+            let is_last = chunk.is_none();
+            if let Some(chunk) = chunk {
+                let receive_error =
                     |error| RepoError::Invalid(format!("the upload of '{file}' was interrupted: {error}"));
-                waiting.extend_from_slice(&piece.map_err(cut)?);
+                buffer.extend_from_slice(&chunk.map_err(receive_error)?);
             }
-            if waiting.len() >= WRITE_SIZE || (last && spooled.is_some() && !waiting.is_empty()) {
+            if buffer.len() >= WRITE_SIZE || (is_last && spooled.is_some() && !buffer.is_empty()) {
                 let spool = match spooled {
                     Some(spool) => spool,
                     None => SpooledUpload {
@@ -72,11 +72,11 @@ impl UploadBody {
                         digest: sha2::Sha256::new(),
                     },
                 };
-                spooled = Some(spool.append(waiting.split().freeze()).await?);
+                spooled = Some(spool.append(buffer.split().freeze()).await?);
             }
             match spooled {
-                Some(spooled) if last => return Ok(UploadBody::Spooled(spooled)),
-                None if last => return Ok(UploadBody::Small(waiting.freeze())),
+                Some(spooled) if is_last => return Ok(UploadBody::Spooled(spooled)),
+                None if is_last => return Ok(UploadBody::Small(buffer.freeze())),
                 Some(_) | None => {}
             }
         }
@@ -87,8 +87,8 @@ impl UploadBody {
         match self {
             UploadBody::Small(bytes) => Ok(Box::new(bytes.as_ref())),
             UploadBody::Spooled(SpooledUpload { spool, .. }) => {
-                let opened = File::open(spool.path());
-                let file = opened.map_err(|error| StorageError::io("read", spool.path(), error))?;
+                let result = File::open(spool.path());
+                let file = result.map_err(|error| StorageError::io("read", spool.path(), error))?;
                 Ok(Box::new(BufReader::with_capacity(buffer.clamp(4 << 10, 16 << 20), file)))
             }
         }
@@ -99,8 +99,8 @@ impl UploadBody {
         match self {
             UploadBody::Small(bytes) => Ok(Box::new(io::Cursor::new(bytes.as_ref()))),
             UploadBody::Spooled(SpooledUpload { spool, .. }) => {
-                let opened = File::open(spool.path());
-                Ok(Box::new(opened.map_err(|error| StorageError::io("read", spool.path(), error))?))
+                let result = File::open(spool.path());
+                Ok(Box::new(result.map_err(|error| StorageError::io("read", spool.path(), error))?))
             }
         }
     }
@@ -120,15 +120,15 @@ pub(super) struct SpooledUpload {
 
 impl SpooledUpload {
     /// Writes and hashes off the async threads.
-    async fn append(mut self, piece: Bytes) -> Result<SpooledUpload, RepoError> {
-        let written = tokio::task::spawn_blocking(move || {
-            self.digest.update(&piece);
+    async fn append(mut self, chunk: Bytes) -> Result<SpooledUpload, RepoError> {
+        let result = tokio::task::spawn_blocking(move || {
+            self.digest.update(&chunk);
             self.spool
-                .write_all(&piece)
+                .write_all(&chunk)
                 .map_err(|error| StorageError::io("write", self.spool.path(), error))?;
             Ok(self)
         });
-        match written.await {
+        match result.await {
             Ok(spooled) => spooled,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(shutting_down().into()),

@@ -82,18 +82,18 @@ pub struct Uploads {
 }
 
 struct Registry {
-    next: u64,
+    last_id: u64,
     by_id: HashMap<u64, StagedUpload>,
     /// Digests of objects being written to storage.
-    reserved: Vec<Sha256>,
+    reserved_digests: Vec<Sha256>,
 }
 
 impl Default for Registry {
     /// Starts at a random number, so that a number from before a restart or an upgrade never names another file.
     /// Numbers are exact as JSON numbers.
     fn default() -> Registry {
-        let next = u64::from(rand::random::<u32>()) << 16;
-        Registry { next, by_id: HashMap::new(), reserved: Vec::new() }
+        let last_id = u64::from(rand::random::<u32>()) << 16;
+        Registry { last_id, by_id: HashMap::new(), reserved_digests: Vec::new() }
     }
 }
 
@@ -109,10 +109,10 @@ impl Uploads {
 
     pub(super) fn insert(&self, mut staged: StagedUpload) -> Upload {
         let mut registry = self.registry.lock();
-        let old = staged.received_at.0.saturating_sub(LIFETIME);
-        registry.by_id.retain(|_, staged| staged.received_at.0 > old);
-        registry.next += 1;
-        staged.upload.id = registry.next;
+        let oldest = staged.received_at.0.saturating_sub(LIFETIME);
+        registry.by_id.retain(|_, staged| staged.received_at.0 > oldest);
+        registry.last_id += 1;
+        staged.upload.id = registry.last_id;
         let upload = staged.upload.clone();
         registry.by_id.insert(upload.id, staged);
         upload
@@ -122,9 +122,9 @@ impl Uploads {
     pub(super) fn get(&self, ids: &[u64], now: Timestamp) -> Result<Vec<StagedUpload>, RepoError> {
         let registry = self.registry.lock();
         let find = |id: &u64| {
-            let found =
+            let upload =
                 registry.by_id.get(id).filter(|upload| upload.received_at.0 > now.0.saturating_sub(LIFETIME));
-            found.cloned().ok_or(RepoError::NoUpload(*id))
+            upload.cloned().ok_or(RepoError::NoUpload(*id))
         };
         ids.iter().map(find).collect()
     }
@@ -141,14 +141,14 @@ impl Uploads {
     #[must_use]
     pub fn needs(&self, sha256: &Sha256) -> bool {
         let registry = self.registry.lock();
-        let of = |upload: &StagedUpload| {
+        let uses = |upload: &StagedUpload| {
             upload.upload.sha256 == *sha256 || upload.readme.is_some_and(|(readme, _)| readme == *sha256)
         };
-        registry.reserved.contains(sha256) || registry.by_id.values().any(of)
+        registry.reserved_digests.contains(sha256) || registry.by_id.values().any(uses)
     }
 
     pub(super) fn reserve(self: &Arc<Uploads>, digests: Vec<Sha256>) -> DigestReservation {
-        self.registry.lock().reserved.extend(&digests);
+        self.registry.lock().reserved_digests.extend(&digests);
         DigestReservation { uploads: Arc::clone(self), digests }
     }
 }
@@ -163,8 +163,8 @@ impl Drop for DigestReservation {
     fn drop(&mut self) {
         let mut registry = self.uploads.registry.lock();
         for digest in &self.digests {
-            if let Some(index) = registry.reserved.iter().position(|other| other == digest) {
-                registry.reserved.swap_remove(index);
+            if let Some(index) = registry.reserved_digests.iter().position(|other| other == digest) {
+                registry.reserved_digests.swap_remove(index);
             }
         }
     }

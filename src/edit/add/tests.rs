@@ -10,7 +10,7 @@ use crate::model::digest::Md5;
 use crate::model::source::SourceKind;
 
 /// A connection that counts statements and rows.
-struct Counting<'a> {
+struct CountingConn<'a> {
     inner: &'a mut dyn Conn,
     cost: &'a Cost,
 }
@@ -33,8 +33,8 @@ impl Cost {
         inner.each(explain, params, &mut |mut row| {
             let step = row.text(3)?;
             // So does one that uses only the language column of an index, which all packages share.
-            let walks = step.contains("SCAN ") || step.ends_with("(language=?)");
-            assert!(!walks || step.contains("CONSTANT ROW"), "{sql}: {step}");
+            let is_scan = step.contains("SCAN ") || step.ends_with("(language=?)");
+            assert!(!is_scan || step.contains("CONSTANT ROW"), "{sql}: {step}");
             Ok(())
         })
     }
@@ -44,7 +44,7 @@ impl Cost {
     }
 }
 
-impl Conn for Counting<'_> {
+impl Conn for CountingConn<'_> {
     fn each(
         &mut self,
         sql: &'static str,
@@ -72,18 +72,18 @@ impl Conn for Counting<'_> {
 
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError> {
         self.cost.plan(self.inner, sql, params)?;
-        let touched = self.inner.execute(sql, params)?;
-        self.cost.count(1, touched as usize);
-        Ok(touched)
+        let affected = self.inner.execute(sql, params)?;
+        self.cost.count(1, affected as usize);
+        Ok(affected)
     }
 
     fn execute_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<u64, DbError> {
         if let Some(first) = params.first() {
             self.cost.plan(self.inner, sql, first)?;
         }
-        let touched = self.inner.execute_many(sql, params)?;
-        self.cost.count(params.len(), touched as usize);
-        Ok(touched)
+        let affected = self.inner.execute_many(sql, params)?;
+        self.cost.count(params.len(), affected as usize);
+        Ok(affected)
     }
 
     fn batch_insert(
@@ -114,7 +114,7 @@ fn staged(package: &str, version: &str, seed: u64) -> StagedUpload {
         size: 1000,
     };
     let stanza = format!("Package: {package}\nVersion: {version}\n").into_bytes();
-    let (description, md5, since) = (stanza.clone(), Md5([0; 16]), Timestamp(0));
+    let (description, md5, received_at) = (stanza.clone(), Md5([0; 16]), Timestamp(0));
     StagedUpload {
         upload,
         stanza,
@@ -123,13 +123,13 @@ fn staged(package: &str, version: &str, seed: u64) -> StagedUpload {
         binary_target: None,
         readme: None,
         pending_writes: Vec::new(),
-        received_at: since,
+        received_at,
     }
 }
 
 struct Bench {
     db: Db,
-    live: crate::catalog::CatalogHandle,
+    handle: crate::catalog::CatalogHandle,
     cost: Arc<Cost>,
     _folder: tempfile::TempDir,
 }
@@ -142,37 +142,38 @@ impl Bench {
             .await
             .expect("no panic")
             .expect("a database");
-        let created = db.write(|c| {
+        let creation = db.write(|c| {
             let name = "team".parse().expect("a name");
             let source = db::source::create(c, &name, SourceKind::Local, Timestamp(0))?;
             db::tree::create(c, source, "src/contrib", db::tree::Role::Source, db::tree::Axis::Step)?;
             db::clock::bump_catalog(c)
         });
-        created.await.expect("a source");
-        let live = crate::catalog::CatalogHandle::open(&db).await.expect("a catalog");
-        Bench { db, live, cost: Arc::default(), _folder: folder }
+        creation.await.expect("a source");
+        let handle = crate::catalog::CatalogHandle::open(&db).await.expect("a catalog");
+        Bench { db, handle, cost: Arc::default(), _folder: folder }
     }
 
     /// Adds uploads; returns the number of statements and rows.
     async fn add(&self, uploads: Vec<StagedUpload>) -> (u64, u64) {
-        let catalog = self.live.get();
+        let catalog = self.handle.get();
         let source = catalog.source("team").expect("the source").clone();
         let tree = local_tree(&catalog, &source).expect("a tree");
         let actor = Actor("test".to_owned());
         let publish = publish(TxKind::Add, Timestamp(1), &actor);
-        let work = AddTransaction { source, tree, existing: OnExisting::Fail, publish };
+        let transaction = AddTransaction { source, tree, existing: OnExisting::Fail, publish };
         let cost = self.cost.clone();
-        let written = self.db.write(move |c| work.write(&mut Counting { inner: c, cost: &cost }, &uploads));
-        written.await.expect("a write").expect("added");
+        let result =
+            self.db.write(move |c| transaction.write(&mut CountingConn { inner: c, cost: &cost }, &uploads));
+        result.await.expect("a write").expect("added");
         let (cost, last) = (self.cost.clone(), catalog.transactions.last().map_or(TxId(0), |(id, _)| *id));
         // The part of a catalog refresh that grows with the history.
-        let news = self.db.read(move |c| {
-            let mut c = Counting { inner: c, cost: &cost };
+        let instants = self.db.read(move |c| {
+            let mut c = CountingConn { inner: c, cost: &cost };
             db::step::since(&mut c, last)?;
             db::tx::instants(&mut c, last)
         });
-        assert_eq!(news.await.expect("a read").len(), 1);
-        self.live.refresh(&self.db).await.expect("refreshed");
+        assert_eq!(instants.await.expect("a read").len(), 1);
+        self.handle.refresh(&self.db).await.expect("refreshed");
         self.cost.take()
     }
 }

@@ -18,8 +18,8 @@ pub(super) async fn record_missing(state: &State) -> Result<(), RepoError> {
     for class in SWEPT_CLASSES {
         for object in storage.list_in(Area::Damaged, class, None, MAX_DAMAGED).await? {
             let key = object.key;
-            let referenced = state.db.read(move |c| is_referenced(c, &key)).await?;
-            if referenced && storage.size(&key).await?.is_none() {
+            let has_row = state.db.read(move |c| is_referenced(c, &key)).await?;
+            if has_row && storage.size(&key).await?.is_none() {
                 missing.insert(key);
             }
         }

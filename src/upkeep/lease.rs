@@ -4,17 +4,17 @@ use crate::jobs::lease::{ClaimError, Lease};
 use crate::serve::RepoError;
 use crate::state::State;
 
-/// Claims a lease for a task that one server of a database does at a time. `what` completes the error text "another
+/// Claims a lease for a task that one server of a database does at a time. `activity` completes the error text "another
 /// server that uses this database …".
 ///
 /// # Errors
 /// [`RepoError::Conflict`] while another server does it; the database.
-pub(super) async fn claim(state: &State, name: &str, what: &str) -> Result<Lease, RepoError> {
+pub(super) async fn claim(state: &State, name: &str, activity: &str) -> Result<Lease, RepoError> {
     match Lease::claim(&state.db, state.node, name).await {
         Ok(lease) => Ok(lease),
         Err(ClaimError::Db(error)) => Err(error.into()),
         Err(ClaimError::HeldByOther(_)) => {
-            let text = format!("another server that uses this database {what} at this moment");
+            let text = format!("another server that uses this database {activity} at this moment");
             Err(RepoError::Conflict(text))
         }
     }

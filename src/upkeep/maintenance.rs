@@ -16,7 +16,7 @@ use crate::serve::r::document::RDocument;
 use crate::serve::{self, RepoError};
 
 /// The delay after midnight UTC, in microseconds, in which transactions that began before midnight complete.
-const AFTER_MIDNIGHT: i64 = 5 * SECOND;
+const MIDNIGHT_DELAY: i64 = 5 * SECOND;
 /// The longest sleep, so that changes of the clock are noticed.
 const MAX_SLEEP: Duration = Duration::from_secs(600);
 
@@ -26,7 +26,7 @@ pub async fn run(upkeep: &Upkeep) {
     let mut last_day = (upkeep.state.clock)().day();
     loop {
         let now = (upkeep.state.clock)();
-        let due = Timestamp(last_day.end().0 + AFTER_MIDNIGHT);
+        let due = Timestamp(last_day.end().0 + MIDNIGHT_DELAY);
         if now < due {
             let micros = u64::try_from(due.0 - now.0).unwrap_or(0);
             tokio::time::sleep(Duration::from_micros(micros).min(MAX_SLEEP)).await;

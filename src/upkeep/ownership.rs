@@ -24,7 +24,7 @@ const WARNED_INTERVAL: Duration = Duration::from_secs(600);
 /// How often a marker that does not match is read: another server of this database may be writing it.
 const MAX_READS: usize = 3;
 /// The pause between two reads.
-const PAUSE: Duration = Duration::from_millis(200);
+const READ_PAUSE: Duration = Duration::from_millis(200);
 
 /// The result of comparing a marker with the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub enum MarkerComparison {
     Own {
         /// False for an earlier marker: the write of the newest was interrupted, or the class was restored from a
         /// backup.
-        newest: bool,
+        is_newest: bool,
     },
     /// It names another database, or an adoption unknown to this one.
     Foreign(Identity),
@@ -50,20 +50,20 @@ pub enum MarkerComparison {
 /// Compares a marker with the row of its class.
 #[must_use]
 pub fn compare(marker: Marker, identity: Identity, row: Option<&StorageClassRow>) -> MarkerComparison {
-    let mark = match marker {
+    let content = match marker {
         Marker::None => return MarkerComparison::Unmarked,
         Marker::Unreadable => return MarkerComparison::Unreadable,
-        Marker::Of(mark) => mark,
+        Marker::Readable(content) => content,
     };
-    let wrote = row.map_or(mark.generation.is_none(), |row| row.has_written(mark.generation));
-    if mark.identity != identity || mark.adoption != row.and_then(|row| row.adoption) {
-        MarkerComparison::Foreign(mark.identity)
-    } else if mark.contested {
+    let is_known = row.map_or(content.generation.is_none(), |row| row.has_written(content.generation));
+    if content.identity != identity || content.adoption != row.and_then(|row| row.adoption) {
+        MarkerComparison::Foreign(content.identity)
+    } else if content.contested {
         MarkerComparison::Contested
-    } else if wrote {
-        MarkerComparison::Own { newest: row.is_none_or(|row| row.newest() == mark.generation) }
+    } else if is_known {
+        MarkerComparison::Own { is_newest: row.is_none_or(|row| row.newest() == content.generation) }
     } else {
-        MarkerComparison::Unrecognized(mark)
+        MarkerComparison::Unrecognized(content)
     }
 }
 
@@ -113,9 +113,9 @@ pub async fn run(upkeep: &Upkeep) {
 pub async fn run_comparisons(upkeep: &Upkeep) {
     let storage = &upkeep.state.storage;
     loop {
-        storage.comparison_requested().await;
+        storage.wait_for_comparison_request().await;
         claim(upkeep).await;
-        storage.comparison_ended();
+        storage.end_comparison();
     }
 }
 
@@ -139,8 +139,9 @@ pub async fn adopt(upkeep: &Upkeep, classes: &[StorageClass]) -> Result<Vec<Stor
                 .write(move |c| db::storage_class::adopt(c, class.as_str(), &location, adoption, generation));
             adopt.await?;
             let adoption = Some(adoption);
-            let mark = MarkerContent { identity, adoption, generation: Some(generation), contested: false };
-            write_marker(&upkeep.state, class, &mark, true).await?;
+            let content =
+                MarkerContent { identity, adoption, generation: Some(generation), contested: false };
+            write_marker(&upkeep.state, class, &content, true).await?;
             tracing::info!(class = class.as_str(), "this database is now the owner of the storage class");
             adopted.push(class);
         }
@@ -163,15 +164,16 @@ pub(super) async fn renew_markers(upkeep: &Upkeep) {
 
 async fn renew(state: &State, class: StorageClass) -> Result<(), RepoError> {
     let identity = state.db.read(db::identity::get).await?;
-    let (MarkerComparison::Own { newest: true }, Some(row)) = compare_marker(state, class, identity).await?
+    let (MarkerComparison::Own { is_newest: true }, Some(row)) =
+        compare_marker(state, class, identity).await?
     else {
         return Ok(());
     };
     let (generation, adoption) = (Identity(rand::random()), row.adoption);
-    let renewed = state.db.write(move |c| db::storage_class::renew(c, &row, generation));
-    if renewed.await? {
-        let mark = MarkerContent { identity, adoption, generation: Some(generation), contested: false };
-        state.storage.write_marker(class, &mark, true).await?;
+    let renewal = state.db.write(move |c| db::storage_class::renew(c, &row, generation));
+    if renewal.await? {
+        let content = MarkerContent { identity, adoption, generation: Some(generation), contested: false };
+        state.storage.write_marker(class, &content, true).await?;
     }
     Ok(())
 }
@@ -183,24 +185,24 @@ async fn compare_marker(
     class: StorageClass,
     identity: Identity,
 ) -> Result<(MarkerComparison, Option<StorageClassRow>), RepoError> {
-    let mut readings = 0;
+    let mut read_count = 0;
     loop {
         let marker = state.storage.marker(class).await?;
         let row = state.db.read(move |c| db::storage_class::get(c, class.as_str())).await?;
-        let compared = compare(marker, identity, row.as_ref());
-        readings += 1;
-        match compared {
-            MarkerComparison::Unrecognized(_) | MarkerComparison::Foreign(_) if readings < MAX_READS => {
-                tokio::time::sleep(PAUSE).await;
+        let comparison = compare(marker, identity, row.as_ref());
+        read_count += 1;
+        match comparison {
+            MarkerComparison::Unrecognized(_) | MarkerComparison::Foreign(_) if read_count < MAX_READS => {
+                tokio::time::sleep(READ_PAUSE).await;
             }
-            compared => return Ok((compared, row)),
+            comparison => return Ok((comparison, row)),
         }
     }
 }
 
 async fn determine(state: &State, class: StorageClass, identity: Identity) -> Result<Ownership, RepoError> {
-    let (compared, row) = compare_marker(state, class, identity).await?;
-    match compared {
+    let (comparison, row) = compare_marker(state, class, identity).await?;
+    match comparison {
         MarkerComparison::Unmarked => match unmarked::determine(state, class, row.as_ref()).await? {
             Some(owner) => Ok(owner),
             None => mark(state, class, identity, false).await,
@@ -216,10 +218,10 @@ async fn determine(state: &State, class: StorageClass, identity: Identity) -> Re
             }
             Ok(Ownership::Contested)
         }
-        MarkerComparison::Own { newest } => {
+        MarkerComparison::Own { is_newest } => {
             let location = state.storage.location_name(class);
             match row {
-                Some(row) if newest && row.marked && row.place == location => Ok(Ownership::Own),
+                Some(row) if is_newest && row.marked && row.place == location => Ok(Ownership::Own),
                 _ => mark(state, class, identity, true).await,
             }
         }
@@ -233,12 +235,13 @@ pub(super) async fn mark(
     identity: Identity,
     replaces: bool,
 ) -> Result<Ownership, RepoError> {
-    let (location, fresh) = (state.storage.location_name(class), Identity(rand::random()));
-    let begin = state.db.write(move |c| db::storage_class::begin(c, class.as_str(), &location, fresh));
+    let (location, new_generation) = (state.storage.location_name(class), Identity(rand::random()));
+    let begin =
+        state.db.write(move |c| db::storage_class::begin(c, class.as_str(), &location, new_generation));
     let row = begin.await?;
     let (adoption, generation) = (row.adoption, row.newest());
-    let mark = MarkerContent { identity, adoption, generation, contested: false };
-    if write_marker(state, class, &mark, replaces).await? == Marker::Of(mark) {
+    let content = MarkerContent { identity, adoption, generation, contested: false };
+    if write_marker(state, class, &content, replaces).await? == Marker::Readable(content) {
         return Ok(Ownership::Own);
     }
     // Another server of this or another database wrote it meanwhile.
@@ -257,16 +260,16 @@ pub(super) async fn mark(
 async fn write_marker(
     state: &State,
     class: StorageClass,
-    mark: &MarkerContent,
+    content: &MarkerContent,
     replaces: bool,
 ) -> Result<Marker, RepoError> {
     let storage = &state.storage;
-    let (written, location) =
-        (storage.write_marker(class, mark, replaces).await?, storage.location_name(class));
-    if written == Marker::Of(*mark) {
+    let (marker, location) =
+        (storage.write_marker(class, content, replaces).await?, storage.location_name(class));
+    if marker == Marker::Readable(*content) {
         state.db.write(move |c| db::storage_class::set_marked(c, class.as_str(), &location)).await?;
     }
-    Ok(written)
+    Ok(marker)
 }
 
 fn record(state: &State, class: StorageClass, ownership: Ownership) {
@@ -283,8 +286,8 @@ async fn claim_metrics(state: &State, identity: Identity) {
     if matches!(condition.ownership(metrics), Ownership::Unclaimed { .. })
         && others.all(|class| condition.ownership(class) == Ownership::Own)
     {
-        let marked = mark(state, metrics, identity, false).await;
-        record(state, metrics, marked.unwrap_or_else(|error| Ownership::Unknown(error.to_string())));
+        let result = mark(state, metrics, identity, false).await;
+        record(state, metrics, result.unwrap_or_else(|error| Ownership::Unknown(error.to_string())));
     }
 }
 

@@ -35,10 +35,10 @@ pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db:
 }
 
 /// The object key of a blob's row.
-pub(super) fn object_key(shelf: &str, sha256: crate::model::digest::Sha256) -> Option<Key> {
-    match StorageClass::parse(shelf) {
+pub(super) fn object_key(directory: &str, sha256: crate::model::digest::Sha256) -> Option<Key> {
+    match StorageClass::parse(directory) {
         Some(class) => Some(Key::Package(class, sha256)),
-        None => (Key::Readme(sha256).directory() == shelf).then_some(Key::Readme(sha256)),
+        None => (Key::Readme(sha256).directory() == directory).then_some(Key::Readme(sha256)),
     }
 }
 

@@ -19,12 +19,12 @@ pub struct ScrubLimits {
     /// Average bytes per second.
     pub rate: u64,
     /// The longest duration; the next night continues from there.
-    pub longest: Duration,
+    pub max_duration: Duration,
 }
 
 impl Default for ScrubLimits {
     fn default() -> ScrubLimits {
-        ScrubLimits { rate: 16 << 20, longest: Duration::from_secs(3600) }
+        ScrubLimits { rate: 16 << 20, max_duration: Duration::from_secs(3600) }
     }
 }
 
@@ -43,42 +43,42 @@ pub struct ScrubResult {
 ///
 /// # Errors
 /// The database or storage; [`RepoError::Conflict`] while another server that uses this database does it.
-pub async fn scrub(upkeep: &Upkeep, pace: ScrubLimits) -> Result<ScrubResult, RepoError> {
+pub async fn scrub(upkeep: &Upkeep, limits: ScrubLimits) -> Result<ScrubResult, RepoError> {
     let lease = lease::claim(&upkeep.state, "scrub", "is verifying stored packages").await?;
-    let mut compared = ScrubResult::default();
-    let result = scrub_under_lease(upkeep, pace, &lease, &mut compared).await;
+    let mut counts = ScrubResult::default();
+    let result = scrub_under_lease(upkeep, limits, &lease, &mut counts).await;
     lease.release().await;
     result?;
-    let ScrubResult { sound, damaged, missing } = compared;
+    let ScrubResult { sound, damaged, missing } = counts;
     if damaged + missing > 0 {
         tracing::error!(sound, damaged, missing, "verified the digests of stored packages");
     } else {
         tracing::debug!(sound, "verified the digests of stored packages");
     }
-    Ok(compared)
+    Ok(counts)
 }
 
 async fn scrub_under_lease(
     upkeep: &Upkeep,
-    pace: ScrubLimits,
+    limits: ScrubLimits,
     lease: &Lease,
-    compared: &mut ScrubResult,
+    counts: &mut ScrubResult,
 ) -> Result<(), RepoError> {
     let start = Instant::now();
     let first = *upkeep.scrub_position.lock();
-    let (mut after, mut around) = (first, first.is_none());
+    let (mut after, mut has_wrapped) = (first, first.is_none());
     loop {
         lease.check().await?;
         let page = upkeep.state.db.read(move |c| db::blob::page(c, after, PAGE)).await?;
         if page.is_empty() {
-            if around {
+            if has_wrapped {
                 return Ok(());
             }
-            (after, around) = (None, true);
+            (after, has_wrapped) = (None, true);
             continue;
         }
         for blob in page {
-            if around && first.is_some_and(|first| blob.sha256 > first) {
+            if has_wrapped && first.is_some_and(|first| blob.sha256 > first) {
                 return Ok(());
             }
             after = Some(blob.sha256);
@@ -86,32 +86,32 @@ async fn scrub_under_lease(
             if let Some(key @ Key::Package(class, _)) = key
                 && upkeep.state.storage.is_own(class)
             {
-                let one = Instant::now();
-                scrub_object(upkeep, &key, compared).await?;
+                let object_start = Instant::now();
+                scrub_object(upkeep, &key, counts).await?;
                 let size = u64::try_from(blob.size).unwrap_or(0);
-                let due = Duration::from_secs_f64(size as f64 / pace.rate.max(1) as f64);
-                tokio::time::sleep(due.saturating_sub(one.elapsed())).await;
+                let min_duration = Duration::from_secs_f64(size as f64 / limits.rate.max(1) as f64);
+                tokio::time::sleep(min_duration.saturating_sub(object_start.elapsed())).await;
             }
             *upkeep.scrub_position.lock() = after;
-            if start.elapsed() > pace.longest {
+            if start.elapsed() > limits.max_duration {
                 return Ok(());
             }
         }
     }
 }
 
-async fn scrub_object(upkeep: &Upkeep, key: &Key, compared: &mut ScrubResult) -> Result<(), RepoError> {
+async fn scrub_object(upkeep: &Upkeep, key: &Key, counts: &mut ScrubResult) -> Result<(), RepoError> {
     match upkeep.fetches.integrity.verify(key).await {
-        Ok(IntegrityCheck::Sound) => compared.sound += 1,
+        Ok(IntegrityCheck::Sound) => counts.sound += 1,
         Ok(damaged @ IntegrityCheck::Damaged(_)) => {
             upkeep.fetches.integrity.insert(*key, damaged);
-            compared.damaged += 1;
+            counts.damaged += 1;
         }
         Err(StorageError::NotFound(_)) => {
             let sha256 = *key.digest();
-            let referenced = upkeep.state.db.read(move |c| db::blob::references(c, sha256)).await? > 0;
-            if referenced {
-                compared.missing += 1;
+            let is_referenced = upkeep.state.db.read(move |c| db::blob::references(c, sha256)).await? > 0;
+            if is_referenced {
+                counts.missing += 1;
                 if references::has_no_mirror(&upkeep.state, key).await? {
                     upkeep.state.storage.add_lost(key);
                 }
@@ -122,7 +122,7 @@ async fn scrub_object(upkeep: &Upkeep, key: &Key, compared: &mut ScrubResult) ->
     Ok(())
 }
 
-/// A random start for the first run of a process: so a server that restarts every day verifies all packages in time.
+/// A random start for the first run of a process, so that a server that restarts every day verifies all packages in time.
 pub(super) fn random_start() -> Option<Sha256> {
     Some(Sha256(rand::random()))
 }

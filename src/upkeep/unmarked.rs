@@ -12,11 +12,11 @@ use crate::state::State;
 use crate::storage::{Key, Ownership};
 
 /// Objects that are compared with the rows. They are listed in the order of their digests, so they are a random sample.
-const OBJECTS: usize = 1000;
+const MAX_OBJECTS: usize = 1000;
 /// Rows of each kind that are compared with the objects.
-const ROWS: i64 = 16;
+const MAX_ROWS: i64 = 16;
 
-/// Determines the owner of a class without a marker; `None` if it becomes this database.
+/// Determines the owner of a class without a marker; `None` if that becomes this database.
 pub(super) async fn determine(
     state: &State,
     class: StorageClass,
@@ -24,7 +24,7 @@ pub(super) async fn determine(
 ) -> Result<Option<Ownership>, RepoError> {
     let storage = &state.storage;
     let sample: Vec<Key> =
-        storage.list(class, None, OBJECTS).await?.iter().map(|object| object.key).collect();
+        storage.list(class, None, MAX_OBJECTS).await?.iter().map(|object| object.key).collect();
     let objects = sample.len();
     let referenced = match class {
         StorageClass::Metrics => 0,
@@ -40,8 +40,8 @@ pub(super) async fn determine(
         return Ok(Some(Ownership::Unclaimed { objects, files: referenced }));
     }
     let location = storage.location_name(class);
-    let was_here = row.is_some_and(|row| row.marked && row.place == location);
-    if (was_here && objects == 0) || has_lost_most(state, class).await? {
+    let was_marked_here = row.is_some_and(|row| row.marked && row.place == location);
+    if (was_marked_here && objects == 0) || has_lost_most(state, class).await? {
         return Ok(Some(Ownership::Missing));
     }
     if objects > 0 {
@@ -60,14 +60,16 @@ async fn has_lost_most(state: &State, class: StorageClass) -> Result<bool, RepoE
     let pivot = Sha256(rand::random());
     let referenced = state.db.read(move |c| {
         let mut referenced = Vec::new();
-        for shelf in Key::directories(class) {
-            if let Key::Index(_) = shelf {
-                referenced.extend(db::rendered::newest(c, ROWS)?.into_iter().map(Key::Index));
+        for directory in Key::directories(class) {
+            if let Key::Index(_) = directory {
+                referenced.extend(db::rendered::newest(c, MAX_ROWS)?.into_iter().map(Key::Index));
             }
             for after in [Some(pivot), None] {
-                let found = db::blob::in_directory(c, shelf.directory(), Timestamp(i64::MAX), after, ROWS)?;
-                referenced
-                    .extend(found.into_iter().filter_map(|digest| object_key(shelf.directory(), digest)));
+                let digests =
+                    db::blob::in_directory(c, directory.directory(), Timestamp(i64::MAX), after, MAX_ROWS)?;
+                referenced.extend(
+                    digests.into_iter().filter_map(|digest| object_key(directory.directory(), digest)),
+                );
             }
         }
         Ok(referenced)

@@ -183,7 +183,7 @@ async fn an_intact_file_that_replaces_a_damaged_one_is_served() {
 async fn the_nightly_comparison_finds_damage_of_verified_objects() {
     let (backend, object) = stored().await;
     assert!(open(&backend).await.is_ok());
-    let quick = ScrubLimits { rate: u64::MAX, longest: Duration::from_secs(60) };
+    let quick = ScrubLimits { rate: u64::MAX, max_duration: Duration::from_secs(60) };
     assert_eq!(
         upkeep::scrub::scrub(&backend.upkeep, quick).await.expect("compared"),
         ScrubResult { sound: 1, ..ScrubResult::default() }

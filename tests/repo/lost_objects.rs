@@ -34,7 +34,7 @@ async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_re
     let archives: Vec<Key> = packages.into_iter().filter(|key| matches!(key, Key::Package(..))).collect();
     let [trashed, lost, ..] = archives.as_slice() else { panic!("{archives:?}") };
     assert!(backend.state.storage.move_to_trash(trashed).await.expect("moved"));
-    let content = backend.state.storage.whole(lost).await.expect("bytes");
+    let content = backend.state.storage.read(lost).await.expect("bytes");
     backend.state.storage.delete(lost).await.expect("removed");
 
     // The sweep at start detects it.
@@ -54,7 +54,7 @@ async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_re
 
     // The nightly comparison detects it as well.
     backend.state.storage.delete(lost).await.expect("removed");
-    let quick = ScrubLimits { rate: u64::MAX, longest: Duration::from_secs(60) };
+    let quick = ScrubLimits { rate: u64::MAX, max_duration: Duration::from_secs(60) };
     assert_eq!(upkeep::scrub::scrub(&backend.upkeep, quick).await.expect("compared").missing, 1);
     assert_eq!(kinds(&backend), ["storage-lost"]);
 }

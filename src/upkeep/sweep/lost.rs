@@ -18,11 +18,11 @@ use crate::upkeep::Upkeep;
 use crate::upkeep::references::{has_no_mirror, object_key};
 
 /// The maximum number of lost objects that are counted per class.
-const MAX_COUNTED: usize = 10_000;
+const MAX_COUNT: usize = 10_000;
 /// The maximum number of lost objects that are logged by name.
-const MAX_NAMED: usize = 100;
-/// Age from which an object that another server stored is visible here, also if the clocks of the two differ a little.
-const VISIBLE: Duration = Duration::from_secs(600);
+const MAX_NAMES: usize = 100;
+/// Age from which an object that another server stored is visible here, even if the clocks of both differ a little.
+const VISIBILITY_DELAY: Duration = Duration::from_secs(600);
 
 /// Compares the rows of a class with its scan, which began after `conditions`. Objects in the trash are restored;
 /// objects that no mirror has are recorded as lost.
@@ -33,7 +33,8 @@ pub(super) async fn find(
     conditions: ConditionScan<'_>,
     run: &SweepRun<'_>,
 ) -> Result<(), RepoError> {
-    let (before, mut lost, mut fetched_again) = (compared_before(&upkeep.state, run), BTreeSet::new(), 0_u64);
+    let (before, mut lost, mut refetchable_count) =
+        (compared_before(&upkeep.state, run), BTreeSet::new(), 0_u64);
     'directories: for directory in Key::directories(class).iter().map(Key::directory) {
         let mut after: Option<Sha256> = None;
         loop {
@@ -49,25 +50,25 @@ pub(super) async fn find(
             for key in keys.filter(|key| !scan.contains(key)) {
                 match is_lost(upkeep, &key).await? {
                     Some(true) => drop(lost.insert(key)),
-                    Some(false) => fetched_again += 1,
+                    Some(false) => refetchable_count += 1,
                     None => {}
                 }
-                if lost.len() == MAX_COUNTED {
+                if lost.len() == MAX_COUNT {
                     break 'directories;
                 }
             }
         }
     }
     let count = lost.len();
-    let names = file_names(&upkeep.state, lost.iter().copied().take(MAX_NAMED).collect()).await?;
+    let names = file_names(&upkeep.state, lost.iter().copied().take(MAX_NAMES).collect()).await?;
     let class_name = class.as_str();
     if conditions.set_lost(class, lost) && count > 0 {
         tracing::error!(class = class_name, count, %names, "objects that rows refer to are not in storage");
     }
-    if fetched_again > 0 {
+    if refetchable_count > 0 {
         tracing::warn!(
             class = class_name,
-            count = fetched_again,
+            count = refetchable_count,
             "objects are not in storage; they are fetched from their mirror again on request"
         );
     }
@@ -80,7 +81,7 @@ pub(super) async fn find(
 fn compared_before(state: &State, run: &SweepRun<'_>) -> Timestamp {
     let age = match state.config.load().database.provider {
         Provider::Sqlite => return Timestamp(i64::MAX),
-        Provider::Postgres => run.options.age.min(VISIBLE),
+        Provider::Postgres => run.options.age.min(VISIBILITY_DELAY),
     };
     let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
     Timestamp((state.clock)().0.saturating_sub(age))

@@ -1,5 +1,5 @@
 //! The sweep of storage: moves unreferenced objects to the trash of their class, deletes them after a grace period, and removes
-//! the rows of abandoned imports. At the start only refillable classes are result.
+//! the rows of abandoned imports. At the start only refillable classes are swept.
 
 mod lost;
 mod objects;
@@ -134,54 +134,56 @@ async fn sweep_class(
     result: &mut SweepResult,
     run: &SweepRun<'_>,
 ) -> Result<(), RepoError> {
-    let confirmed = run.options.confirmed.contains(&class);
+    let is_confirmed = run.options.confirmed.contains(&class);
     loop {
         let scan = scan_class(upkeep, class, run).await?;
         if run.options.only_refillable && !REFILLABLE_CLASSES.contains(&class) {
             return Ok(());
         }
-        let Some(limit) = allowance(upkeep, class, &scan, confirmed, run).await? else { return Ok(()) };
-        let (mut remaining, before, more) = (limit, result.objects, scan.has_more());
-        let mut removed = objects::sweep_rows(upkeep, class, &mut remaining, result, run).await;
-        if removed.is_ok() {
-            removed = objects::sweep_objects(upkeep, scan, &mut remaining, result, run).await;
+        let Some(limit) = removal_limit(upkeep, class, &scan, is_confirmed, run).await? else {
+            return Ok(());
+        };
+        let (mut remaining, old_objects, has_more) = (limit, result.objects, scan.has_more());
+        let mut outcome = objects::sweep_rows(upkeep, class, &mut remaining, result, run).await;
+        if outcome.is_ok() {
+            outcome = objects::sweep_objects(upkeep, scan, &mut remaining, result, run).await;
         }
-        let (objects, now) = (result.objects - before, (upkeep.state.clock)());
-        if !confirmed && objects > 0 {
+        let (objects, now) = (result.objects - old_objects, (upkeep.state.clock)());
+        if !is_confirmed && objects > 0 {
             let record =
                 move |c: &mut dyn db::Conn| db::sweep::record_removed(c, class.as_str(), objects, now);
             upkeep.state.db.write(record).await?;
         }
-        removed?;
-        if !(confirmed && more && objects > 0) {
+        outcome?;
+        if !(is_confirmed && has_more && objects > 0) {
             return Ok(());
         }
     }
 }
 
-/// How many objects of a class may be removed; `None` when the sweep must wait for a confirmation. Objects removed
+/// Returns how many objects of a class may be removed; `None` when the sweep must wait for a confirmation. Objects removed
 /// within the last day count.
-async fn allowance(
+async fn removal_limit(
     upkeep: &Upkeep,
     class: StorageClass,
     scan: &objects::ClassScan,
-    confirmed: bool,
+    is_confirmed: bool,
     run: &SweepRun<'_>,
 ) -> Result<Option<u64>, RepoError> {
     let now = (upkeep.state.clock)();
     let removed = upkeep.state.db.read(move |c| db::sweep::recent_removals(c, class.as_str(), now)).await?;
     let objects = scan.unknown + objects::count_unreferenced(&upkeep.state, class, run).await?;
-    let waiting = PendingSweep { objects, total: scan.total.max(objects) };
+    let pending_sweep = PendingSweep { objects, total: scan.total.max(objects) };
     let limit = PendingSweep::daily_limit(scan.total).saturating_sub(removed);
-    if objects <= limit || confirmed {
+    if objects <= limit || is_confirmed {
         upkeep.state.storage.set_pending_sweep(class, None);
-        return Ok(Some(if confirmed { u64::MAX } else { limit }));
+        return Ok(Some(if is_confirmed { u64::MAX } else { limit }));
     }
-    if upkeep.state.storage.set_pending_sweep(class, Some(waiting)) {
+    if upkeep.state.storage.set_pending_sweep(class, Some(pending_sweep)) {
         tracing::warn!(
             class = class.as_str(),
             objects,
-            of = waiting.total,
+            of = pending_sweep.total,
             "the sweep needs a confirmation: it would remove more than {limit} objects; {removed} were removed in the last 24 \
             hours. Check that this is the right database, then run: rspm storage sweep --confirm={}",
             class.as_str()
@@ -204,7 +206,7 @@ async fn sweep_releases(state: &State) -> Result<u64, RepoError> {
             });
             match chunk.await? {
                 0 => break,
-                some => removed += some,
+                count => removed += count,
             }
         }
     }

@@ -56,7 +56,7 @@ pub(super) async fn scan(
     run: &SweepRun<'_>,
 ) -> Result<ClassScan, RepoError> {
     let mut scan = ClassScan::default();
-    let mut pages = Pages::of(&upkeep.state, Area::Live, class).under(run.lease);
+    let mut pages = Pages::of(&upkeep.state, Area::Live, class).with_lease(run.lease);
     while let Some(page) = pages.next().await? {
         scan.total += page.len() as u64;
         for object in &page {
@@ -78,10 +78,10 @@ pub(super) async fn count_unreferenced(
 ) -> Result<u64, RepoError> {
     let before = rows_before(state, run);
     let by_directory = state.db.read(move |c| db::blob::count_unreferenced(c, before)).await?;
-    let of_class = by_directory.iter().filter(|(directory, _)| {
+    let class_counts = by_directory.iter().filter(|(directory, _)| {
         object_key(directory, Sha256([0; 32])).is_some_and(|key| key.class() == class)
     });
-    Ok(of_class.map(|(_, n)| u64::try_from(*n).unwrap_or(0)).sum())
+    Ok(class_counts.map(|(_, n)| u64::try_from(*n).unwrap_or(0)).sum())
 }
 
 /// Removes blobs whose rows are unreferenced: the row first, then the object.
@@ -155,12 +155,18 @@ async fn unknown(
     run: &SweepRun<'_>,
 ) -> Result<Vec<ListedObject>, RepoError> {
     let Some(before) = SystemTime::now().checked_sub(run.options.age) else { return Ok(Vec::new()) };
-    let old = page.into_iter().filter(|object| object.modified < before);
-    let old: Vec<ListedObject> = old.filter(|object| !upkeep.uploads.needs(object.key.digest())).collect();
-    let keys: Vec<Key> = old.iter().map(|object| object.key).collect();
-    let referenced = upkeep.state.db.read(move |c| keys.iter().map(|key| is_referenced(c, key)).collect());
-    let referenced: Vec<bool> = referenced.await?;
-    Ok(old.into_iter().zip(referenced).filter(|(_, is)| !is).map(|(object, _)| object).collect())
+    let old_objects = page.into_iter().filter(|object| object.modified < before);
+    let old_objects: Vec<ListedObject> =
+        old_objects.filter(|object| !upkeep.uploads.needs(object.key.digest())).collect();
+    let keys: Vec<Key> = old_objects.iter().map(|object| object.key).collect();
+    let references = upkeep.state.db.read(move |c| keys.iter().map(|key| is_referenced(c, key)).collect());
+    let references: Vec<bool> = references.await?;
+    Ok(old_objects
+        .into_iter()
+        .zip(references)
+        .filter(|(_, has_reference)| !has_reference)
+        .map(|(object, _)| object)
+        .collect())
 }
 
 /// Moves an object to the trash, and restores it if a row refers to it afterwards: another server may have stored
@@ -169,8 +175,8 @@ async fn discard(state: &State, key: &Key, bytes: u64, result: &mut SweepResult)
     if !state.storage.move_to_trash(key).await? {
         return Ok(());
     }
-    let referenced = *key;
-    if state.db.read(move |c| is_referenced(c, &referenced)).await? {
+    let object = *key;
+    if state.db.read(move |c| is_referenced(c, &object)).await? {
         state.storage.restore(key).await?;
         return Ok(());
     }

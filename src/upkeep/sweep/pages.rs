@@ -23,7 +23,7 @@ impl<'a> Pages<'a> {
     }
 
     /// Sets a lease that is renewed before each page.
-    pub(super) fn under(self, lease: &'a Lease) -> Pages<'a> {
+    pub(super) fn with_lease(self, lease: &'a Lease) -> Pages<'a> {
         Pages { lease: Some(lease), ..self }
     }
 

@@ -45,14 +45,14 @@ pub async fn summary(state: &State, class: StorageClass) -> Result<TrashSummary,
 /// The storage.
 pub async fn restore(upkeep: &Upkeep, class: StorageClass) -> Result<u64, RepoError> {
     let _guard = upkeep.trash_lock.lock().await;
-    let mut restored = 0;
+    let mut restored_count = 0;
     let mut pages = Pages::of(&upkeep.state, Area::Trash, class);
     while let Some(page) = pages.next().await? {
         for object in page {
-            restored += u64::from(upkeep.state.storage.restore(&object.key).await?);
+            restored_count += u64::from(upkeep.state.storage.restore(&object.key).await?);
         }
     }
-    Ok(restored)
+    Ok(restored_count)
 }
 
 /// Deletes objects after their grace period. An object that a row refers to is restored instead; a damaged object
@@ -65,7 +65,7 @@ pub(super) async fn empty(
 ) -> Result<(), RepoError> {
     let storage = &state.storage;
     for area in [Area::Trash, Area::Damaged] {
-        let mut pages = Pages::of(state, area, class).under(run.lease);
+        let mut pages = Pages::of(state, area, class).with_lease(run.lease);
         while let Some(page) = pages.next().await? {
             for object in page.into_iter().filter(|object| run.grace.is_over(object.modified)) {
                 let key = object.key;

@@ -15,10 +15,10 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// A TCP address.
-    #[error("Could not initialize the {what} listener: listen tcp {address}: bind: {reason}{way_out}")]
+    #[error("Could not initialize the {section} listener: listen tcp {address}: bind: {reason}{way_out}")]
     Tcp {
         /// `HTTP`, `HTTPS`, `HTTPRedirect`, `Metrics`.
-        what: &'static str,
+        section: &'static str,
         /// The address as written in the gcfg.
         address: String,
         /// The error text of the system.
@@ -57,14 +57,14 @@ pub fn display_address(listen: &Listen) -> String {
 ///
 /// # Errors
 /// The documented message, with how to fix it.
-pub fn bind(what: &'static str, configured: &Listen) -> Result<TcpListener, SocketError> {
-    let failed = |error: &Error| {
+pub fn bind(section: &'static str, configured: &Listen) -> Result<TcpListener, SocketError> {
+    let socket_error = |error: &Error| {
         // Without the privilege to bind, the kernel does not report whether the port is free.
         let in_use = Error::from(ErrorKind::AddrInUse);
-        let hidden = error.kind() == ErrorKind::PermissionDenied && has_listener(configured.port);
-        let error = if hidden { &in_use } else { error };
+        let is_hidden_conflict = error.kind() == ErrorKind::PermissionDenied && has_listener(configured.port);
+        let error = if is_hidden_conflict { &in_use } else { error };
         SocketError::Tcp {
-            what,
+            section,
             address: display_address(configured),
             reason: reason(error),
             way_out: way_out(error, configured.port),
@@ -78,18 +78,18 @@ pub fn bind(what: &'static str, configured: &Listen) -> Result<TcpListener, Sock
             ([0, 0, 0, 0], configured.port).into(),
         ]
     } else {
-        let found = (configured.host.as_str(), configured.port).to_socket_addrs();
-        found.map_err(|e| failed(&e))?.collect()
+        let resolved = (configured.host.as_str(), configured.port).to_socket_addrs();
+        resolved.map_err(|e| socket_error(&e))?.collect()
     };
     let mut result = Err(Error::new(ErrorKind::AddrNotAvailable, "the host has no address"));
     for address in addresses {
         result = TcpListener::bind(address);
         match &result {
-            Err(error) if configured.host.is_empty() && no_ipv6(error) => {}
+            Err(error) if configured.host.is_empty() && lacks_ipv6(error) => {}
             Ok(_) | Err(_) => break,
         }
     }
-    let socket = result.map_err(|e| failed(&e))?;
+    let socket = result.map_err(|e| socket_error(&e))?;
     // The second listen(2) only changes the backlog.
     if let Ok(backlog) = Backlog::new(BACKLOG) {
         let _ = listen(&socket, backlog);
@@ -111,7 +111,7 @@ fn has_listener(port: u16) -> bool {
         .any(|table| table.lines().skip(1).any(listens))
 }
 
-fn no_ipv6(error: &Error) -> bool {
+fn lacks_ipv6(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported)
         || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
 }
@@ -172,7 +172,7 @@ mod tests {
     fn a_privileged_port_gets_the_documented_text_and_three_remedies() {
         let error = Error::from(ErrorKind::PermissionDenied);
         let text = SocketError::Tcp {
-            what: "HTTP",
+            section: "HTTP",
             address: display_address(&Listen { host: String::new(), port: 80 }),
             reason: reason(&error),
             way_out: way_out(&error, 80),

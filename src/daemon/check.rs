@@ -29,11 +29,11 @@ use crate::upstream::Upstream;
 /// Runs all checks and prints their results; fails if a check failed.
 #[must_use]
 pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) -> ExitCode {
-    let all = run_all(file, loaded);
-    let failed = all.iter().any(|check| check.verdict == Verdict::Fail);
+    let results = run_all(file, loaded);
+    let has_failed = results.iter().any(|check| check.verdict == Verdict::Fail);
     let text = match format {
-        Format::Human => report::human(file, &all),
-        Format::Json => format!("{}\n", report::json(file, &all)),
+        Format::Human => report::human(file, &results),
+        Format::Json => format!("{}\n", report::json(file, &results)),
     };
     let mut stdout = std::io::stdout().lock();
     // If the reader has closed the pipe (`| head`), the exit code still counts.
@@ -42,23 +42,23 @@ pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) ->
     {
         return ExitCode::FAILURE;
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// The six checks in order. After the second follow the properties without effect, if any, and after the third the
-/// source directories of packages, if any.
+/// The six checks, in order. Optional ones follow: the properties without effect after the second, the directories of
+/// packages after the third, the encryption key after the fifth.
 fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
-    let mut all = checks(loaded);
+    let mut results = checks(loaded);
     match loaded {
         Ok(loaded) => {
-            all.push(paths(file, loaded));
-            all.extend(directories(file, loaded));
-            all.push(listeners(loaded));
-            all.push(Check::from_findings(DATABASE_TITLE, database(loaded)));
-            all.extend(encryption::check::run(loaded));
+            results.push(paths(file, loaded));
+            results.extend(directories(file, loaded));
+            results.push(listeners(loaded));
+            results.push(Check::from_findings(DATABASE_TITLE, database(loaded)));
+            results.extend(encryption::check::run(loaded));
         }
         Err(error) => {
-            let of_category = |category| {
+            let findings_of = |category| {
                 error
                     .errors()
                     .iter()
@@ -67,20 +67,20 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
                     .collect::<Vec<_>>()
             };
             for (title, findings) in [
-                (PATHS_TITLE, of_category(NoticeCategory::Path)),
-                (SETTINGS_TITLE, of_category(NoticeCategory::Settings)),
+                (PATHS_TITLE, findings_of(NoticeCategory::Path)),
+                (SETTINGS_TITLE, findings_of(NoticeCategory::Settings)),
             ] {
-                all.push(if findings.is_empty() {
+                results.push(if findings.is_empty() {
                     not_checked(title)
                 } else {
                     Check::from_findings(title, findings)
                 });
             }
-            all.push(not_checked(DATABASE_TITLE));
+            results.push(not_checked(DATABASE_TITLE));
         }
     }
-    all.push(info("License", "none needed"));
-    all
+    results.push(info("License", "none needed"));
+    results
 }
 
 const PATHS_TITLE: &str = "File paths and storage";
@@ -101,9 +101,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            let _ = write!(text, ": {more}");
+        let cause = inner.to_string();
+        if !text.contains(&cause) {
+            let _ = write!(text, ": {cause}");
         }
         source = inner.source();
     }
@@ -116,8 +116,9 @@ type PropertyName = (&'static str, Option<&'static str>, &'static str);
 /// Formats a finding on one line, prefixed with the file and line of the first of these properties that is set.
 fn with_origin(loaded: &Loaded, names: &[PropertyName], message: &str) -> String {
     let message = message.replace('\n', " ");
-    let mut set = names.iter().filter_map(|(section, sub, name)| loaded.settings.get(section, *sub, name));
-    match set.next().and_then(|setting| setting.values.last()) {
+    let mut settings =
+        names.iter().filter_map(|(section, sub, name)| loaded.settings.get(section, *sub, name));
+    match settings.next().and_then(|setting| setting.values.last()) {
         Some(value) => format!("{}: {message}", value.origin),
         None => message,
     }
@@ -162,7 +163,7 @@ fn paths(file: &Path, loaded: &Loaded) -> Check {
     findings.extend(
         files::refusals(file, loaded, privileges::target_uid(file))
             .iter()
-            .map(|(what, text)| with_origin(loaded, path_properties(*what), text)),
+            .map(|(kind, text)| with_origin(loaded, path_properties(*kind), text)),
     );
     let remarks = storage(loaded, unusable_dir, &mut findings);
     findings.extend(owners::findings(&loaded.config).into_iter().map(|(class, finding)| {
@@ -181,8 +182,8 @@ fn with_remarks(title: &'static str, mut failures: Vec<String>, remarks: Vec<Str
 }
 
 /// The properties that configure a path.
-fn path_properties(what: PathKind) -> &'static [PropertyName] {
-    match what {
+fn path_properties(kind: PathKind) -> &'static [PropertyName] {
+    match kind {
         PathKind::Gcfg => &[],
         PathKind::Certificate => &[("HTTPS", None, "Certificate")],
         PathKind::Key => &[("HTTPS", None, "Key")],
@@ -241,21 +242,21 @@ fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
 
 /// Checks the source directories of packages with the rights of the service's user; `None` if none is configured.
 fn directories(file: &Path, loaded: &Loaded) -> Option<Check> {
-    let examined: Result<Vec<Report>, String> = privileges::with_service_rights(file, || {
+    let reports: Result<Vec<Report>, String> = privileges::with_service_rights(file, || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         let upstream = Upstream::new(&loaded.config.proxy).map_err(|error| error.to_string())?;
         Ok(runtime.block_on(examine(&upstream, &loaded.config, stores::system_clock()())))
     });
-    let reports = match examined {
+    let reports = match reports {
         Ok(reports) if reports.is_empty() => return None,
         Ok(reports) => reports,
         Err(error) => return Some(Check::from_findings(DIRECTORIES_TITLE, vec![error])),
     };
     let mut verdict = Verdict::Info;
     let mut findings = Vec::new();
-    for Report { section, findings: of_section } in reports {
-        for finding in of_section {
+    for Report { section, findings: section_findings } in reports {
+        for finding in section_findings {
             findings.push(match finding {
                 Ok(text) => format!("{section}.URL: {text}"),
                 Err(error) => {
@@ -283,16 +284,19 @@ fn listeners(loaded: &Loaded) -> Check {
         ("HTTPRedirect", config.http_redirect.listen.as_ref()),
         ("Metrics", config.metrics.listen.as_ref()),
     ];
-    for (what, listen) in addresses.into_iter().filter_map(|(what, listen)| Some((what, listen?))) {
-        let Err(error) = bind::bind(what, listen) else { continue };
+    for (section, listen) in addresses.into_iter().filter_map(|(section, listen)| Some((section, listen?))) {
+        let Err(error) = bind::bind(section, listen) else { continue };
         let kind = match &error {
             bind::SocketError::Tcp { kind, .. } => Some(*kind),
             bind::SocketError::Admin { .. } | bind::SocketError::Mode { .. } => None,
         };
         let (list, message) = if running && kind == Some(ErrorKind::AddrInUse) {
             let address = bind::display_address(listen);
-            (&mut remarks, format!("{what}.Listen = {address} is in use, probably by a running rstudio-pm"))
-        } else if what == "Metrics" {
+            (
+                &mut remarks,
+                format!("{section}.Listen = {address} is in use, probably by a running rstudio-pm"),
+            )
+        } else if section == "Metrics" {
             // The server runs without it.
             (&mut remarks, error.to_string())
         } else if listen.port < 1024 && kind == Some(ErrorKind::PermissionDenied) {
@@ -301,7 +305,7 @@ fn listeners(loaded: &Loaded) -> Check {
         } else {
             (&mut failures, error.to_string())
         };
-        list.push(with_origin(loaded, &[(what, None, "Listen")], &message));
+        list.push(with_origin(loaded, &[(section, None, "Listen")], &message));
     }
     if config.https.listen.is_some()
         && let (Some(certificate), Some(key)) = (&config.https.certificate, &config.https.key)
@@ -338,8 +342,8 @@ fn database(loaded: &Loaded) -> Vec<String> {
         false => None,
     };
     // If both are the same database, the error is reported once.
-    let other = |error: &DbError| core.as_ref().is_none_or(|(_, text)| *text != chain(error));
-    let usage = usage.filter(other).map(|error| {
+    let is_different = |error: &DbError| core.as_ref().is_none_or(|(_, text)| *text != chain(error));
+    let usage = usage.filter(is_different).map(|error| {
         let names: &[PropertyName] = match (config.database.provider, &error) {
             (Provider::Sqlite, _) => sqlite,
             (Provider::Postgres, DbError::Authentication { .. }) => {
@@ -372,21 +376,21 @@ fn storage(loaded: &Loaded, unusable_dir: Option<&Path>, findings: &mut Vec<Stri
         }
     };
     let mut remarks = Vec::new();
-    let mut reported: Vec<String> = Vec::new();
+    let mut reported_errors: Vec<String> = Vec::new();
     for (class, result) in runtime.block_on(Storage::probe(config)) {
         let Err(error) = result else { continue };
         let list = if error.is_only_full() { &mut remarks } else { &mut *findings };
         let (location, error) = (config.location(class), error.to_string());
-        let is_reported = match location {
+        let is_below_unusable_dir = match location {
             ClassLocation::File(location) => {
                 unusable_dir.is_some_and(|above| location.location.starts_with(above))
             }
             ClassLocation::S3(_) => false,
         };
         // Classes that share a location share its error.
-        if !is_reported && !reported.contains(&error) {
+        if !is_below_unusable_dir && !reported_errors.contains(&error) {
             list.push(with_origin(loaded, &location_properties(class, location), &error));
-            reported.push(error);
+            reported_errors.push(error);
         }
     }
     remarks
@@ -403,9 +407,9 @@ fn location_properties(class: StorageClass, location: &ClassLocation) -> [Proper
         | StorageClass::Binaries
         | StorageClass::Persistent => class.as_str(),
     };
-    let (section, name, all) = match location {
+    let (section, name, general) = match location {
         ClassLocation::File(_) => ("FileStorage", "Location", ("Server", None, "DataDir")),
         ClassLocation::S3(_) => ("S3Storage", "Bucket", ("S3Storage", None, "Bucket")),
     };
-    [(section, Some(class.as_str()), name), (section, Some(fallback), name), all]
+    [(section, Some(class.as_str()), name), (section, Some(fallback), name), general]
 }

@@ -30,9 +30,9 @@ pub(super) fn load_encrypted(file: &Path) -> Result<Loaded, ConfigError> {
 /// The environment, with the encryption key that was removed from it.
 pub(super) fn variables() -> impl Iterator<Item = (String, String)> {
     let key = key().map(|(name, text)| (name.to_owned(), text.to_owned()));
-    let all = std::env::vars_os()
+    let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-    key.into_iter().chain(all)
+    key.into_iter().chain(environment)
 }
 
 /// Removes the encryption key from the environment, which child processes inherit. To be called before threads are

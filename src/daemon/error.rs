@@ -58,7 +58,7 @@ pub enum StartError {
     /// A hand-over.
     #[error("could not prepare a hand-over: {0}")]
     HandOver(std::io::Error),
-    /// The threads.
+    /// The async runtime.
     #[error("could not start the runtime: {0}")]
     Runtime(std::io::Error),
 }
@@ -71,15 +71,15 @@ pub(super) fn log_lines(error: &str) {
 }
 
 impl StartError {
-    /// The fault as shown to clients (a phrase) and to administrators (the whole error).
+    /// The reason as shown to clients (a phrase) and to administrators (the whole error).
     #[must_use]
-    pub fn fault(&self) -> BrokenReason {
+    pub fn broken_reason(&self) -> BrokenReason {
         let reachable = !matches!(self, StartError::NoListener(_));
         let phrase = match self {
             StartError::Config(_) => "its configuration file cannot be used",
             StartError::Socket(_) | StartError::NoListener(_) => "a listening socket cannot be used",
             StartError::Tls(_) => "the certificate (HTTPS.Certificate, HTTPS.Key) cannot be used",
-            StartError::Privilege(_) => "the server cannot become its user",
+            StartError::Privilege(_) => "the server cannot switch to its user",
             StartError::Files(error) => {
                 return BrokenReason {
                     phrase: format!("{} cannot be used", error.names().join(", ")),

@@ -64,8 +64,8 @@ pub fn check(root: &Path, directory: &Path) -> (Vec<String>, bool) {
     let current = |file: &File| {
         let path = directory.join(&file.path);
         match &file.content {
-            Content::Text(text) => fs::read(path).is_ok_and(|found| found == text.as_bytes()),
-            Content::Link(target) => fs::read_link(path).is_ok_and(|found| found == Path::new(target)),
+            Content::Text(text) => fs::read(path).is_ok_and(|content| content == text.as_bytes()),
+            Content::Link(target) => fs::read_link(path).is_ok_and(|content| content == Path::new(target)),
         }
     };
     (units::socket_names(&config), files.iter().all(current))
@@ -102,29 +102,30 @@ fn service_settings(root: &Path) -> ServiceSettings {
 
 /// The administrator's drop-ins by name, in order of precedence; `/etc` replaces the same name in `/run`.
 fn drop_ins(root: &Path) -> BTreeMap<OsString, PathBuf> {
-    let mut found = BTreeMap::new();
+    let mut files = BTreeMap::new();
     for config_dir in ["run/systemd/system", "etc/systemd/system"] {
         let Ok(entries) = fs::read_dir(root.join(config_dir).join("rstudio-pm.service.d")) else { continue };
         let conf = entries
             .flatten()
             .filter(|entry| Path::new(&entry.file_name()).extension() == Some("conf".as_ref()));
-        found.extend(conf.map(|entry| (entry.file_name(), entry.path())));
+        files.extend(conf.map(|entry| (entry.file_name(), entry.path())));
     }
-    found
+    files
 }
 
 /// Reads `User=` and `Group=` of `[Service]`; empty values reset earlier ones.
 fn read_run_as(text: &str, settings: &mut ServiceSettings) {
-    let mut service = false;
+    let mut in_service = false;
     for line in text.lines().map(str::trim) {
         if line.starts_with('[') {
-            service = line == "[Service]";
+            in_service = line == "[Service]";
         }
-        let Some((key, value)) = line.split_once('=').filter(|_| service) else { continue };
+        let Some((key, value)) = line.split_once('=').filter(|_| in_service) else { continue };
         let value = value.trim();
         // Other values (a specifier, a dynamic user) are not supported.
-        let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        let value = Some(value.to_owned()).filter(|value| !value.is_empty() && value.chars().all(name));
+        let is_name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let value =
+            Some(value.to_owned()).filter(|value| !value.is_empty() && value.chars().all(is_name_char));
         match key.trim() {
             "User" => settings.user = value,
             "Group" => settings.group = value,
@@ -147,9 +148,9 @@ fn log_line(line: &str) {
     // One write is one record; the kernel rejects longer records.
     let line: String = line.chars().filter(|c| !c.is_control()).take(700).collect();
     let kmsg = fs::OpenOptions::new().write(true).open("/dev/kmsg");
-    let written =
+    let result =
         kmsg.and_then(|mut log| log.write_all(format!("<28>rstudio-pm-generator: {line}\n").as_bytes()));
-    if written.is_err() {
+    if result.is_err() {
         eprintln!("{line}");
     }
 }
@@ -158,8 +159,8 @@ fn log_line(line: &str) {
 mod tests {
     use super::*;
 
-    /// A root with these files; the messages; the generator's directory.
-    fn ran(files: &[(&str, &str)]) -> (tempfile::TempDir, Vec<String>, PathBuf) {
+    /// Runs the generator in a root with these files; returns the root, the messages and the generator's directory.
+    fn generate(files: &[(&str, &str)]) -> (tempfile::TempDir, Vec<String>, PathBuf) {
         let root = tempfile::tempdir().expect("a directory");
         for (path, text) in files {
             let path = root.path().join(path);
@@ -179,7 +180,7 @@ mod tests {
 
     #[test]
     fn without_a_file_the_defaults_are_written_and_reported() {
-        let (_root, messages, directory) = ran(&[]);
+        let (_root, messages, directory) = generate(&[]);
         assert!(sockets(&directory).contains("Sockets=rstudio-pm-http@4242.socket\n"));
         assert!(messages.len() == 1 && messages[0].contains("the defaults are used"), "{messages:?}");
     }
@@ -187,13 +188,13 @@ mod tests {
     #[test]
     fn a_broken_file_keeps_the_listeners_that_can_be_read() {
         let (_root, messages, directory) =
-            ran(&[(GCFG, "[HTTP]\nListen = :80\n[Server\nx\n[SQLite]\nDir = no\n")]);
+            generate(&[(GCFG, "[HTTP]\nListen = :80\n[Server\nx\n[SQLite]\nDir = no\n")]);
         assert!(sockets(&directory).contains("Sockets=rstudio-pm-http@80.socket\n"));
         assert!(!messages.is_empty());
         for broken in
             ["[HTTP]\nListen = nonsense\n", "[HTTPS]\nListen = [[[\n", "\u{0}\u{1}", "HTTP.Listen=:80"]
         {
-            let (_root, _, directory) = ran(&[(GCFG, broken)]);
+            let (_root, _, directory) = generate(&[(GCFG, broken)]);
             assert!(sockets(&directory).contains("Sockets=rstudio-pm-http@4242.socket\n"), "{broken:?}");
         }
     }
@@ -201,7 +202,7 @@ mod tests {
     #[test]
     fn only_changed_addresses_and_paths_are_reported() {
         let (root, _, directory) =
-            ran(&[(GCFG, "[HTTPS]\nListen = [::1]:8443\nCertificate = /c\nKey = /k\n")]);
+            generate(&[(GCFG, "[HTTPS]\nListen = [::1]:8443\nCertificate = /c\nKey = /k\n")]);
         let (names, current) = check(root.path(), &directory);
         assert!(current);
         assert_eq!(
@@ -230,14 +231,14 @@ mod tests {
     #[test]
     fn an_enabled_service_has_its_sockets_linked() {
         let link = ("etc/systemd/system/multi-user.target.wants/rstudio-pm.service", "");
-        let (_root, _, directory) = ran(&[(GCFG, ""), link]);
+        let (_root, _, directory) = generate(&[(GCFG, ""), link]);
         let link = fs::read_link(directory.join("sockets.target.wants/rstudio-pm-http@4242.socket"));
         assert_eq!(link.expect("linked"), Path::new("/usr/lib/systemd/system/rstudio-pm-http@.socket"));
     }
 
     #[test]
     fn the_last_drop_in_by_name_determines_the_user_of_the_service() {
-        let (root, messages, _) = ran(&[
+        let (root, messages, _) = generate(&[
             (GCFG, ""),
             ("run/systemd/system/rstudio-pm.service.d/user.conf", "[Service]\nUser=masked\n"),
             (

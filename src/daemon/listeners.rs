@@ -18,19 +18,19 @@ pub(super) struct Listeners {
     services: Services,
     missing: Vec<MissingListener>,
     /// Whether an open listener serves packages.
-    serving: bool,
+    is_serving: bool,
     /// Whether systemd opens the sockets at each start, including privileged ports, and restarts the service.
-    activated: bool,
+    is_socket_activated: bool,
     /// Remark about the open listeners.
     remark: Option<String>,
 }
 
 impl Listeners {
-    /// The listeners at the start. `activated`: systemd has passed sockets.
-    pub(super) fn new(services: Services, sockets: &mut Sockets, activated: bool) -> Listeners {
-        let serving = !sockets.http.is_empty() || !sockets.https.is_empty();
+    /// The listeners at the start. `is_socket_activated`: systemd has passed sockets.
+    pub(super) fn new(services: Services, sockets: &mut Sockets, is_socket_activated: bool) -> Listeners {
+        let is_serving = !sockets.http.is_empty() || !sockets.https.is_empty();
         let missing = std::mem::take(&mut sockets.missing);
-        Listeners { services, missing, serving, activated, remark: sockets.remark() }
+        Listeners { services, missing, is_serving, is_socket_activated, remark: sockets.remark() }
     }
 
     /// Whether all are open.
@@ -39,43 +39,43 @@ impl Listeners {
     }
 
     /// The reason why no client can reach the server, if so.
-    pub(super) fn fault(&self) -> Option<String> {
+    pub(super) fn unreachable_reason(&self) -> Option<String> {
         let error = &self.missing.iter().find(|missing| missing.kind.serves_packages())?.error;
-        (!self.serving)
+        (!self.is_serving)
             .then(|| format!("{error}\nThe server retries every {} seconds.", RETRY_INTERVAL.as_secs()))
     }
 
     /// A remark for administrators about missing listeners while others serve.
     pub(super) fn remark(&self) -> Option<String> {
-        let missing = self.missing.iter().filter(|_| self.serving).map(|missing| {
+        let missing = self.missing.iter().filter(|_| self.is_serving).map(|missing| {
             let text = missing.error.to_string();
             let line = text.lines().next().unwrap_or_default().to_owned();
             format!("{line}; retrying every {} seconds", RETRY_INTERVAL.as_secs())
         });
-        let all: Vec<String> = self.remark.iter().cloned().chain(missing).collect();
-        (!all.is_empty()).then(|| all.join("; "))
+        let remarks: Vec<String> = self.remark.iter().cloned().chain(missing).collect();
+        (!remarks.is_empty()).then(|| remarks.join("; "))
     }
 
     /// Retries the missing listeners and accepts on those that open. Returns a duplicate of each, by name.
     pub(super) fn retry(&mut self) -> (Vec<(&'static str, OwnedFd)>, RetryResult) {
-        let (mut opened, mut outcome) = (Vec::new(), RetryResult::Waiting);
-        for MissingListener { kind, listen, error: before } in std::mem::take(&mut self.missing) {
+        let (mut new_sockets, mut outcome) = (Vec::new(), RetryResult::Waiting);
+        for MissingListener { kind, listen, error: old_error } in std::mem::take(&mut self.missing) {
             match open(kind, &listen) {
-                Ok((socket, second)) => {
+                Ok((socket, duplicate)) => {
                     self.services.open_tcp(kind, socket);
-                    self.serving |= kind.serves_packages();
-                    opened.push((kind.name(), second));
+                    self.is_serving |= kind.serves_packages();
+                    new_sockets.push((kind.name(), duplicate));
                 }
                 Err(error) => {
                     // A privileged port has become free, and only systemd can bind it.
-                    if self.activated && is_in_use(&before) && is_denied(&error) {
+                    if self.is_socket_activated && is_in_use(&old_error) && is_denied(&error) {
                         outcome = RetryResult::NeedsRestart(bind::display_address(&listen));
                     }
                     self.missing.push(MissingListener { kind, listen, error });
                 }
             }
         }
-        (opened, outcome)
+        (new_sockets, outcome)
     }
 }
 
@@ -89,11 +89,11 @@ pub(super) enum RetryResult {
 }
 
 fn open(kind: ListenerKind, listen: &Listen) -> Result<(TcpListener, OwnedFd), SocketError> {
-    let failed = |source| SocketError::Mode { name: kind.name(), source };
+    let mode_error = |source| SocketError::Mode { name: kind.name(), source };
     let socket = bind::bind(kind.section(), listen)?;
-    socket.set_nonblocking(true).map_err(failed)?;
-    let second = socket.try_clone().map_err(failed)?;
-    Ok((socket, second.into()))
+    socket.set_nonblocking(true).map_err(mode_error)?;
+    let duplicate = socket.try_clone().map_err(mode_error)?;
+    Ok((socket, duplicate.into()))
 }
 
 fn is_in_use(error: &SocketError) -> bool {

@@ -44,7 +44,7 @@ pub(super) struct NextLogs {
     access: Option<NextAccess>,
     service: Option<Option<Sink>>,
     /// Errors of files that cannot be opened; a start continues without them, a reload is refused.
-    pub(super) failed: Vec<SinkError>,
+    pub(super) errors: Vec<SinkError>,
 }
 
 impl Logs {
@@ -52,7 +52,7 @@ impl Logs {
     pub(super) fn early() -> Logs {
         let server = ServerLog::install().ok();
         let log = server.clone();
-        let standard = std::panic::take_hook();
+        let default_hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             let is_visible = log.as_ref().is_some_and(ServerLog::reaches_stderr);
             let trace = std::backtrace::Backtrace::capture();
@@ -65,7 +65,7 @@ impl Logs {
             // The process may abort next.
             log.iter().for_each(ServerLog::flush);
             if !is_visible {
-                standard(panic);
+                default_hook(panic);
             }
         }));
         Logs {
@@ -87,11 +87,11 @@ impl Logs {
 
     /// Opens the logs of a configuration without using them yet. Blocks on disk I/O.
     pub(super) fn prepare(&self, config: &Config) -> NextLogs {
-        let mut failed = Vec::new();
-        let mut keep_error = |error| failed.push(error);
+        let mut errors = Vec::new();
+        let mut keep_error = |error| errors.push(error);
         let server = self.server.as_ref().map(|log| {
-            let (next, errors) = log.prepare(&config.logging);
-            errors.into_iter().for_each(&mut keep_error);
+            let (next, log_errors) = log.prepare(&config.logging);
+            log_errors.into_iter().for_each(&mut keep_error);
             next
         });
         let server_config = &config.server;
@@ -99,7 +99,7 @@ impl Logs {
         let access = access.map_err(&mut keep_error).ok();
         let service =
             self.service.prepare(server_config.service_log.as_deref()).map_err(&mut keep_error).ok();
-        NextLogs { server, access, service, failed }
+        NextLogs { server, access, service, errors }
     }
 
     /// Switches to the destinations, formats and level; no line is lost.
@@ -132,9 +132,9 @@ impl Logs {
     /// Applies the configuration at start. A file that cannot be opened is reported and left out.
     pub(super) fn configure(&self, config: &Config) {
         let mut next = self.prepare(config);
-        let failed = std::mem::take(&mut next.failed);
+        let errors = std::mem::take(&mut next.errors);
         self.switch(next);
-        for error in failed {
+        for error in errors {
             tracing::error!(target: "logs", "{error}; logging continues without it");
         }
     }
@@ -154,26 +154,26 @@ impl Logs {
 impl control::LogControl for Logs {
     fn reopen(&self) -> Result<Vec<PathBuf>, String> {
         let _guard = self.reopening.lock();
-        let (mut files, mut failed, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut files, mut errors, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
         for sink in self.sinks() {
             match sink.reopen() {
                 Ok(old) => replaced.push(old),
-                Err(error) => failed.push(error.to_string()),
+                Err(error) => errors.push(error.to_string()),
             }
             files.push(sink.path().to_owned());
         }
-        let signalled = self.predecessors.signal(Signal::SIGUSR1);
+        let pids = self.predecessors.signal(Signal::SIGUSR1);
         let deadline = Instant::now() + CLOSE_TIMEOUT;
         while !replaced.iter().all(ReplacedFile::is_unused) {
             if Instant::now() > deadline {
-                failed.push(format!(
-                    "another process still writes to a rotated log file (signalled: {signalled:?})"
+                errors.push(format!(
+                    "another process still writes to a rotated log file (signalled: {pids:?})"
                 ));
                 break;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        if failed.is_empty() { Ok(files) } else { Err(failed.join("; ")) }
+        if errors.is_empty() { Ok(files) } else { Err(errors.join("; ")) }
     }
 
     fn set_level(&self, level: &str) -> Result<String, String> {

@@ -26,10 +26,10 @@ impl Supervisor {
     pub(super) async fn offline(
         &mut self,
         timeout: Duration,
-        abandoned: impl Fn() -> bool,
+        is_disconnected: impl Fn() -> bool,
     ) -> Result<String, CommandError> {
         let control = self.context.switch.context().control.clone();
-        let Some(mut life) = self.running.take() else {
+        let Some(mut running) = self.running.take() else {
             // Nothing is open; cancels the retries.
             let message = match control.mode() {
                 Mode::Offline => "The server is offline already. Bring it back with: rspm online",
@@ -41,15 +41,15 @@ impl Supervisor {
         };
         tracing::info!("going offline: draining for up to {} seconds", timeout.as_secs());
         control.set_mode(Mode::Draining);
-        life.pause();
-        let app = Arc::clone(&life.app);
-        self.running = Some(life);
+        running.pause();
+        let app = Arc::clone(&running.app);
+        self.running = Some(running);
         let deadline = Instant::now() + timeout;
-        let over = || Instant::now() >= deadline || abandoned();
-        let finished = self.drain(app, timeout / 2, over).await;
+        let is_over = || Instant::now() >= deadline || is_disconnected();
+        let idle_app = self.drain(app, timeout / 2, is_over).await;
         let work = control.work();
         control.set_work(ActiveWork::default());
-        match finished {
+        match idle_app {
             Some(app) => {
                 cluster::storage::leave(&self.context.switch.context().cluster).await;
                 stores::close(&app).await;
@@ -61,7 +61,7 @@ impl Supervisor {
             }
             None => {
                 self.resume();
-                if abandoned() {
+                if is_disconnected() {
                     tracing::warn!(
                         "online again: the client of the offline request disconnected; still running: {work}"
                     );
@@ -69,23 +69,23 @@ impl Supervisor {
                         "offline request cancelled: the client disconnected".to_owned(),
                     ));
                 }
-                let why = format!(
+                let message = format!(
                     "the server is not offline after {} seconds; still running: {work}. It stays online; extend the time \
                      with: rspm offline --timeout",
                     timeout.as_secs()
                 );
-                tracing::warn!("{why}");
-                Err(CommandError(why))
+                tracing::warn!("{message}");
+                Err(CommandError(message))
             }
         }
     }
 
-    /// Waits until requests and jobs have ended and returns the app; `None` if `over` becomes true first.
+    /// Waits until requests and jobs have ended and returns the app; `None` if `is_over` becomes true first.
     async fn drain(
         &mut self,
         app: Arc<App>,
-        by_itself: Duration,
-        over: impl Fn() -> bool,
+        grace_period: Duration,
+        is_over: impl Fn() -> bool,
     ) -> Option<Arc<App>> {
         let switch = self.context.switch.clone();
         let report = |app: &Arc<App>, own_requests: usize| {
@@ -98,19 +98,19 @@ impl Supervisor {
         };
         report(&app, 3);
         let jobs = self.context.jobs.clone();
-        let own = Instant::now() + by_itself;
+        let halt_time = Instant::now() + grace_period;
         // Requests are served while jobs end.
-        while Instant::now() < own && !over() && jobs.has_restarting() {
+        while Instant::now() < halt_time && !is_over() && jobs.has_restarting() {
             report(&app, 3);
             tokio::time::sleep(POLL_INTERVAL).await;
         }
-        if over() && !jobs.running().is_empty() {
+        if is_over() && !jobs.running().is_empty() {
             return None;
         }
         jobs.halt(true);
         while !jobs.running().is_empty() {
             report(&app, 3);
-            if over() {
+            if is_over() {
                 return None;
             }
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -122,7 +122,7 @@ impl Supervisor {
                 self.collect_halted(&app);
                 return Some(app);
             }
-            if over() {
+            if is_over() {
                 return None;
             }
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -131,12 +131,12 @@ impl Supervisor {
 
     /// Resumes serving.
     pub(super) fn resume(&mut self) {
-        let Some(life) = &mut self.running else { return };
-        let app = Arc::clone(&life.app);
+        let Some(running) = &mut self.running else { return };
+        let app = Arc::clone(&running.app);
         self.context.switch.set_app(Arc::clone(&app));
         // Before the tasks start: a back-fill that resumes by itself must not be halted again.
         self.context.jobs.halt(false);
-        life.run();
+        running.run();
         self.collect_halted(&app);
         for halted in std::mem::take(&mut self.halted) {
             app.sync.resume(halted);
@@ -183,7 +183,7 @@ impl Supervisor {
         if self.running.is_some() {
             return Ok("The server is online already.".to_owned());
         }
-        let before = control.mode();
+        let previous_mode = control.mode();
         match self.read_and_serve().await {
             Ok(warnings) => {
                 for warning in &warnings {
@@ -193,7 +193,7 @@ impl Supervisor {
                 let notes: String = warnings.iter().map(|warning| format!("\nNote: {warning}")).collect();
                 Ok(format!("The server is online.{notes}"))
             }
-            Err((error, loaded)) => match before {
+            Err((error, loaded)) => match previous_mode {
                 Mode::Broken(_) => {
                     self.fail(&error, loaded);
                     Err(CommandError(error.to_string()))
@@ -208,7 +208,7 @@ impl Supervisor {
     }
 }
 
-/// The requests and jobs that use an app; `ours` references are the caller's own and not counted.
+/// The requests and jobs that use an app; the references of the caller, `own_requests`, are not counted.
 fn work(app: &Arc<App>, own_requests: usize) -> ActiveWork {
     let mut jobs: Vec<String> = app.state.jobs.running().into_iter().map(|job| job.key).collect();
     match app.fetches.in_progress() {

@@ -1,4 +1,4 @@
-//! This process as a server of a cluster: its host name, its address, and its process before a restart.
+//! This process as a server of a cluster: its host name, its address, and the id of the process before it.
 //!
 //! `<SockFileDir>/rstudio-pm.node` has the id of the last process. Only one process at a time owns the admin socket in that
 //! directory, so at a start the one before has ended: its leases are free.
@@ -14,7 +14,7 @@ use crate::model::identity::Identity;
 /// The name of the file.
 const FILE: &str = "rstudio-pm.node";
 /// An address that a machine reaches by its default route (TEST-NET-1). Nothing is sent to it.
-const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+const ROUTE_TARGET: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
 
 /// The host name, by system call: the unit's sandbox has no `/proc/sys`.
 pub(super) fn host_name() -> String {
@@ -28,19 +28,22 @@ pub(super) fn address(sockets: &Sockets) -> String {
     let Some(address) = listener.and_then(|listener: &TcpListener| listener.local_addr().ok()) else {
         return String::new();
     };
-    let ip =
-        if address.ip().is_unspecified() { outward_address().unwrap_or(address.ip()) } else { address.ip() };
+    let ip = if address.ip().is_unspecified() {
+        default_route_address().unwrap_or(address.ip())
+    } else {
+        address.ip()
+    };
     SocketAddr::new(ip, address.port()).to_string()
 }
 
-fn outward_address() -> Option<IpAddr> {
+fn default_route_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect(ELSEWHERE).ok()?;
+    socket.connect(ROUTE_TARGET).ok()?;
     socket.local_addr().ok().map(|address| address.ip())
 }
 
 /// Returns the id of the process before this one; `None` if it was stopped properly, or if its file cannot be read.
-pub(super) fn former(config: &Config) -> Option<Identity> {
+pub(super) fn previous_id(config: &Config) -> Option<Identity> {
     std::fs::read_to_string(path(config)).ok()?.trim().parse().ok()
 }
 
@@ -70,15 +73,15 @@ mod tests {
         )
         .unwrap()
         .config;
-        assert_eq!(former(&config), None);
+        assert_eq!(previous_id(&config), None);
         std::fs::create_dir_all(&config.server.sock_file_dir).unwrap();
         let (one, two) = (Identity([1; 16]), Identity([2; 16]));
         for id in [one, two] {
             let path = write(&config, id).unwrap();
-            assert_eq!(former(&config), Some(id));
+            assert_eq!(previous_id(&config), Some(id));
             assert!(path.ends_with(FILE));
         }
         std::fs::write(path(&config), "nothing").unwrap();
-        assert_eq!(former(&config), None);
+        assert_eq!(previous_id(&config), None);
     }
 }

@@ -33,30 +33,30 @@ enum Notification {
 pub(super) struct Notifier {
     sender: Option<SyncSender<Notification>>,
     /// Whether this is the main process: systemd rejects messages of others and logs a warning for each.
-    main: Arc<AtomicBool>,
+    is_main: Arc<AtomicBool>,
 }
 
 impl Notifier {
-    /// Starts the thread if `NOTIFY_SOCKET` is set. `main`: this is the service's main process.
-    pub(super) fn start(main: bool) -> Notifier {
-        let main = Arc::new(AtomicBool::new(main));
+    /// Starts the thread if `NOTIFY_SOCKET` is set. `is_main`: this is the service's main process.
+    pub(super) fn start(is_main: bool) -> Notifier {
+        let is_main = Arc::new(AtomicBool::new(is_main));
         if std::env::var_os("NOTIFY_SOCKET").is_none() {
-            return Notifier { sender: None, main };
+            return Notifier { sender: None, is_main };
         }
-        let (news, inbox) = sync_channel(CAPACITY);
+        let (sender, receiver) = sync_channel(CAPACITY);
         let thread = std::thread::Builder::new().name("notify".to_owned());
-        match thread.spawn(move || run(&inbox)) {
-            Ok(_) => Notifier { sender: Some(news), main },
+        match thread.spawn(move || run(&receiver)) {
+            Ok(_) => Notifier { sender: Some(sender), is_main },
             Err(error) => {
                 tracing::warn!("cannot notify systemd: {error}");
-                Notifier { sender: None, main }
+                Notifier { sender: None, is_main }
             }
         }
     }
 
     /// Makes this the main process: its messages are sent from now on.
     pub(super) fn become_main(&self) {
-        self.main.store(true, Ordering::Release);
+        self.is_main.store(true, Ordering::Release);
     }
 
     /// Sends `READY=1`.
@@ -72,7 +72,7 @@ impl Notifier {
     /// Sends `MAINPID=` and `READY=1`: the last message that systemd accepts from this process.
     pub(super) fn hand_over_main(&self, pid: u32, status: &str) {
         self.send_if_main(Notification::Main(pid, status.to_owned()));
-        self.main.store(false, Ordering::Release);
+        self.is_main.store(false, Ordering::Release);
     }
 
     /// Sends `STOPPING=1`.
@@ -91,35 +91,35 @@ impl Notifier {
     }
 
     /// Sends `EXTEND_TIMEOUT_USEC=`.
-    pub(super) fn extend_timeout(&self, more: Duration, status: &str) {
-        self.send_if_main(Notification::ExtendTimeout(more, status.to_owned()));
+    pub(super) fn extend_timeout(&self, extension: Duration, status: &str) {
+        self.send_if_main(Notification::ExtendTimeout(extension, status.to_owned()));
     }
 
     /// Waits until all messages are sent, for 200 ms at most. Blocks.
     pub(super) fn flush(&self) {
-        let (sent, done) = sync_channel(1);
-        self.enqueue(Notification::Flush(sent));
-        let _ = done.recv_timeout(Duration::from_millis(200));
+        let (sender, receiver) = sync_channel(1);
+        self.enqueue(Notification::Flush(sender));
+        let _ = receiver.recv_timeout(Duration::from_millis(200));
     }
 
-    fn send_if_main(&self, news: Notification) {
-        if self.main.load(Ordering::Acquire) {
-            self.enqueue(news);
+    fn send_if_main(&self, notification: Notification) {
+        if self.is_main.load(Ordering::Acquire) {
+            self.enqueue(notification);
         }
     }
 
-    fn enqueue(&self, news: Notification) {
+    fn enqueue(&self, notification: Notification) {
         if let Some(sender) = &self.sender {
             // If the queue is full, systemd does not read; the server must not wait for it.
-            let _ = sender.try_send(news);
+            let _ = sender.try_send(notification);
         }
     }
 }
 
-fn run(inbox: &Receiver<Notification>) {
+fn run(receiver: &Receiver<Notification>) {
     let mut is_reported = false;
-    while let Ok(news) = inbox.recv() {
-        let result = match &news {
+    while let Ok(notification) = receiver.recv() {
+        let result = match &notification {
             Notification::Ready(status) => {
                 sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)])
             }
@@ -137,12 +137,12 @@ fn run(inbox: &Receiver<Notification>) {
             }
             Notification::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
             Notification::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
-            Notification::ExtendTimeout(more, status) => {
-                let micros = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
+            Notification::ExtendTimeout(extension, status) => {
+                let micros = u32::try_from(extension.as_micros()).unwrap_or(u32::MAX);
                 sd_notify::notify(&[NotifyState::ExtendTimeoutUsec(micros), NotifyState::Status(status)])
             }
-            Notification::Flush(waiting) => {
-                let _ = waiting.try_send(());
+            Notification::Flush(sender) => {
+                let _ = sender.try_send(());
                 Ok(())
             }
         };

@@ -3,7 +3,7 @@
 use crate::config::{ClassLocation, Config};
 use crate::db::{DatabaseState, Db};
 use crate::model::storage_class::StorageClass;
-use crate::storage::{Key, Marker, Owner, Storage, StorageError};
+use crate::storage::{Key, Marker, OwnerMarker, Storage, StorageError};
 use crate::upkeep::ownership::{self, MarkerComparison};
 
 /// Findings about the owner of each class. Inaccessible databases and locations are reported by other checks.
@@ -17,7 +17,7 @@ pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {
         let mut findings = Vec::new();
         for class in StorageClass::ALL {
             match config.storage.location(class) {
-                ClassLocation::S3(place) if place.skip_validation => continue,
+                ClassLocation::S3(location) if location.skip_validation => continue,
                 ClassLocation::S3(_) | ClassLocation::File(_) => {}
             }
             match finding(&storage, class, config, &database).await {
@@ -38,7 +38,8 @@ fn is_marker_error(error: &StorageError, class: StorageClass) -> bool {
     match error {
         StorageError::Io { path, source, .. } => {
             use std::io::ErrorKind::{NotADirectory, PermissionDenied};
-            path.ends_with(Owner(class).path()) && !matches!(source.kind(), PermissionDenied | NotADirectory)
+            path.ends_with(OwnerMarker(class).path())
+                && !matches!(source.kind(), PermissionDenied | NotADirectory)
         }
         _ => false,
     }
@@ -51,27 +52,27 @@ async fn finding(
     database: &DatabaseState,
 ) -> Result<Option<String>, StorageError> {
     let name = class.as_str();
-    let compared = |database: &DatabaseState, marker: Marker| {
+    let compare = |database: &DatabaseState, marker: Marker| {
         let row = database.classes.iter().find(|row| row.class == name);
         match database.identity {
             Some(identity) => ownership::compare(marker, identity, row),
             None => match marker {
                 Marker::None => MarkerComparison::Unmarked,
-                Marker::Of(mark) => MarkerComparison::Foreign(mark.identity),
+                Marker::Readable(content) => MarkerComparison::Foreign(content.identity),
                 Marker::Unreadable => MarkerComparison::Unreadable,
             },
         }
     };
-    let mut found = compared(database, storage.marker(class).await?);
-    if matches!(found, MarkerComparison::Unrecognized(_)) {
+    let mut comparison = compare(database, storage.marker(class).await?);
+    if matches!(comparison, MarkerComparison::Unrecognized(_)) {
         // A running server writes the row before the marker: if it wrote the marker meanwhile, the row is there now.
         let config = config.clone();
-        let again = tokio::task::spawn_blocking(move || Db::database_state(&config)).await;
-        if let Ok(Ok(again)) = again {
-            found = compared(&again, storage.marker(class).await?);
+        let database = tokio::task::spawn_blocking(move || Db::database_state(&config)).await;
+        if let Ok(Ok(database)) = database {
+            comparison = compare(&database, storage.marker(class).await?);
         }
     }
-    let (what, then) = match found {
+    let (problem, consequence) = match comparison {
         MarkerComparison::Own { .. } => return Ok(None),
         MarkerComparison::Foreign(owner) => (
             format!("belongs to another database (identity {owner})"),
@@ -86,31 +87,31 @@ async fn finding(
             "has a marker that names no database".to_owned(),
             "nothing will be removed from it; put the database back that belongs to it",
         ),
-        MarkerComparison::Unmarked => match vacant_finding(storage, class, database).await? {
+        MarkerComparison::Unmarked => match unmarked_finding(storage, class, database).await? {
             None => return Ok(None),
             Some(finding) => finding,
         },
     };
     Ok(Some(format!(
-        "storage class '{name}' {what}: {then}, or make this one the owner with: rspm storage adopt --class={name}"
+        "storage class '{name}' {problem}: {consequence}, or make this one the owner with: rspm storage adopt --class={name}"
     )))
 }
 
-async fn vacant_finding(
+async fn unmarked_finding(
     storage: &Storage,
     class: StorageClass,
     database: &DatabaseState,
 ) -> Result<Option<(String, &'static str)>, StorageError> {
     let is_empty = storage.list(class, None, 1).await?.is_empty();
     let row = database.classes.iter().find(|row| row.class == class.as_str());
-    let was_here = row.is_some_and(|row| row.marked && row.place == storage.location_name(class));
+    let was_marked_here = row.is_some_and(|row| row.marked && row.place == storage.location_name(class));
     let has_rows = Key::directories(class)
         .iter()
-        .any(|key| database.directories.iter().any(|shelf| shelf == key.directory()));
+        .any(|key| database.directories.iter().any(|directory| directory == key.directory()));
     Ok(match is_empty {
-        true if was_here || has_rows => Some((
+        true if was_marked_here || has_rows => Some((
             "has neither its marker nor the objects that the database names".to_owned(),
-            "it may not be mounted, and nothing will be stored in it; bring it back",
+            "it may not be mounted, and nothing will be stored in it; mount it",
         )),
         true => None,
         // The schema predates identities: the next start compares rows and objects.

@@ -19,7 +19,7 @@ pub(super) fn write_pid(config: &Config) -> Option<PathBuf> {
 
 /// Replaces a file by one with this line and returns its path. An error is only logged.
 pub(super) fn write(path: PathBuf, line: &dyn std::fmt::Display) -> Option<PathBuf> {
-    let written = match std::fs::remove_file(&path) {
+    let result = match std::fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => {
             let mut options = std::fs::OpenOptions::new();
@@ -27,7 +27,7 @@ pub(super) fn write(path: PathBuf, line: &dyn std::fmt::Display) -> Option<PathB
             file.and_then(|mut file| std::io::Write::write_fmt(&mut file, format_args!("{line}\n")))
         }
     };
-    match written {
+    match result {
         Ok(()) => Some(path),
         Err(error) => {
             tracing::warn!("could not write {}: {error}", path.display());

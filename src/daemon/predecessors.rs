@@ -27,10 +27,10 @@ impl Predecessors {
 
     /// Sends a signal to the processes that still exist; returns their IDs.
     pub fn signal(&self, signal: Signal) -> Vec<i32> {
-        let mut all = self.0.lock();
-        all.retain(|one| start_time(one.pid) == Some(one.start_time));
-        all.retain(|one| kill(Pid::from_raw(one.pid), signal).is_ok());
-        all.iter().map(|one| one.pid).collect()
+        let mut processes = self.0.lock();
+        processes.retain(|process| start_time(process.pid) == Some(process.start_time));
+        processes.retain(|process| kill(Pid::from_raw(process.pid), signal).is_ok());
+        processes.iter().map(|process| process.pid).collect()
     }
 }
 
@@ -68,12 +68,12 @@ mod tests {
     fn running_processes_get_the_signal_and_ended_ones_are_removed() {
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep runs");
         let pid = i32::try_from(child.id()).expect("a process id");
-        let all = Predecessors::default();
-        all.add(pid);
-        all.add(i32::MAX);
-        assert_eq!(all.signal(Signal::SIGCONT), [pid]);
-        assert_eq!(all.signal(Signal::SIGTERM), [pid]);
+        let predecessors = Predecessors::default();
+        predecessors.add(pid);
+        predecessors.add(i32::MAX);
+        assert_eq!(predecessors.signal(Signal::SIGCONT), [pid]);
+        assert_eq!(predecessors.signal(Signal::SIGTERM), [pid]);
         assert_eq!(child.wait().expect("our child").signal(), Some(15));
-        assert_eq!(all.signal(Signal::SIGTERM), [0; 0]);
+        assert_eq!(predecessors.signal(Signal::SIGTERM), [0; 0]);
     }
 }

@@ -48,11 +48,11 @@ pub enum PrivilegeError {
     Unknown(String),
     /// `--user` without the privilege to change the user.
     #[error(
-        "--user {wanted}: only root can switch to another user, and this is {current}; start it as {wanted}"
+        "--user {requested}: only root can switch to another user, and this is {current}; start it as {requested}"
     )]
     NotRoot {
         /// Requested user.
-        wanted: String,
+        requested: String,
         /// Current user.
         current: String,
     },
@@ -88,9 +88,10 @@ pub(super) fn plan(requested: Option<&str>, gcfg: &Path) -> Result<Plan, Privile
     let me = geteuid();
     if !me.is_root() {
         return match requested {
-            Some(account) if account.uid != me => {
-                Err(PrivilegeError::NotRoot { wanted: account.name, current: super::pid_file::user_name() })
-            }
+            Some(account) if account.uid != me => Err(PrivilegeError::NotRoot {
+                requested: account.name,
+                current: super::pid_file::user_name(),
+            }),
             Some(_) | None => Ok(Plan::Stay(None)),
         };
     }
@@ -138,11 +139,11 @@ pub(super) fn with_service_rights<T>(gcfg: &Path, work: impl FnOnce() -> T) -> T
         _ => setgroups(&[]),
     };
     let (gid, uid) = (setfsgid(account.gid), setfsuid(account.uid));
-    let done = work();
+    let result = work();
     setfsuid(uid);
     setfsgid(gid);
     let _ = setgroups(&groups);
-    done
+    result
 }
 
 /// The plan for a process of root.
@@ -167,15 +168,18 @@ fn account_by_name(name: &str) -> Result<Account, PrivilegeError> {
     Ok(Account { name: user.name, uid: user.uid, gid: user.gid, in_user_database: true })
 }
 
-fn owner(gcfg: &Path) -> Result<Account, PrivilegeError> {
-    let found = std::fs::metadata(gcfg)
-        .map_err(|source| PrivilegeError::Owner { path: gcfg.display().to_string(), source })?;
-    let uid = Uid::from_raw(found.uid());
+fn owner(path: &Path) -> Result<Account, PrivilegeError> {
+    let metadata = std::fs::metadata(path)
+        .map_err(|source| PrivilegeError::Owner { path: path.display().to_string(), source })?;
+    let uid = Uid::from_raw(metadata.uid());
     Ok(match User::from_uid(uid).ok().flatten() {
         Some(user) => Account { name: user.name, uid, gid: user.gid, in_user_database: true },
-        None => {
-            Account { name: uid.to_string(), uid, gid: Gid::from_raw(found.gid()), in_user_database: false }
-        }
+        None => Account {
+            name: uid.to_string(),
+            uid,
+            gid: Gid::from_raw(metadata.gid()),
+            in_user_database: false,
+        },
     })
 }
 
@@ -199,29 +203,29 @@ pub(super) fn execute(plan: Plan, gcfg: &Path, config: &Config) -> Result<Vec<St
 /// # Errors
 /// The system refuses a step. Then the process must exit: its user is changed only in part.
 fn become_user(account: &Account, gcfg: &Path) -> Result<Vec<String>, PrivilegeError> {
-    let refused = |step, reason: String| PrivilegeError::Refused { user: account.name.clone(), step, reason };
-    let system = |step| move |errno: Errno| refused(step, errno.desc().to_owned());
+    let refusal = |step, reason: String| PrivilegeError::Refused { user: account.name.clone(), step, reason };
+    let system_error = |step| move |errno: Errno| refusal(step, errno.desc().to_owned());
     let mut warnings = Vec::new();
     // Only root can clear the bounding set. If even root cannot, no-new-privs below makes the set irrelevant.
     if let Err(error) = caps::clear(None, CapSet::Bounding) {
         warnings.push(format!("could not clear the capability bounding set: {error}"));
     }
     if account.in_user_database {
-        let name = CString::new(account.name.as_str()).map_err(|e| refused("name", e.to_string()))?;
-        initgroups(&name, account.gid).map_err(system("initgroups"))?;
+        let name = CString::new(account.name.as_str()).map_err(|e| refusal("name", e.to_string()))?;
+        initgroups(&name, account.gid).map_err(system_error("initgroups"))?;
     } else {
-        setgroups(&[]).map_err(system("setgroups"))?;
+        setgroups(&[]).map_err(system_error("setgroups"))?;
     }
     let (uid, gid) = (account.uid, account.gid);
-    setresgid(gid, gid, gid).map_err(system("setresgid"))?;
-    setresuid(uid, uid, uid).map_err(system("setresuid"))?;
+    setresgid(gid, gid, gid).map_err(system_error("setresgid"))?;
+    setresuid(uid, uid, uid).map_err(system_error("setresuid"))?;
     for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
-        caps::clear(None, set).map_err(|error| refused("capabilities", error.to_string()))?;
+        caps::clear(None, set).map_err(|error| refusal("capabilities", error.to_string()))?;
     }
-    set_no_new_privs().map_err(system("no-new-privs"))?;
+    set_no_new_privs().map_err(system_error("no-new-privs"))?;
     // SECURITY: dropped privileges must not be recoverable.
     if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
-        return Err(refused("setresuid", "the process can still become root".to_owned()));
+        return Err(refusal("setresuid", "the process can still become root".to_owned()));
     }
     if access(gcfg, AccessFlags::R_OK).is_err() {
         let (path, user) = (gcfg.display(), &account.name);
@@ -245,20 +249,20 @@ mod tests {
         }
     }
 
-    fn decided(requested: Option<u32>, owner: u32, by_systemd: bool) -> Plan {
+    fn plan_for(requested: Option<u32>, owner: u32, by_systemd: bool) -> Plan {
         decide(requested.map(account), Some(account(owner)), by_systemd, Path::new("/g"))
     }
 
     #[test]
     fn root_switches_to_the_given_user_or_else_to_the_owner_of_the_gcfg() {
-        assert_eq!(decided(Some(7), 8, false), Plan::Become(account(7)));
-        assert_eq!(decided(Some(7), 0, true), Plan::Become(account(7)));
-        assert_eq!(decided(None, 8, false), Plan::Become(account(8)));
+        assert_eq!(plan_for(Some(7), 8, false), Plan::Become(account(7)));
+        assert_eq!(plan_for(Some(7), 0, true), Plan::Become(account(7)));
+        assert_eq!(plan_for(None, 8, false), Plan::Become(account(8)));
     }
 
     #[test]
     fn staying_root_causes_a_warning() {
-        for plan in [decided(None, 0, false), decided(Some(0), 8, false), decided(None, 8, true)] {
+        for plan in [plan_for(None, 0, false), plan_for(Some(0), 8, false), plan_for(None, 8, true)] {
             assert!(matches!(&plan, Plan::Stay(Some(warning)) if warning.contains("as root")), "{plan:?}");
         }
     }

@@ -44,8 +44,8 @@ pub(super) struct Setup<'a> {
     pub(super) config: Arc<Config>,
     /// The configuration, or why it cannot be used.
     pub(super) loaded: Result<Loaded, StartError>,
-    /// Responds with 503 and the reason instead of failing.
-    pub(super) by_systemd: bool,
+    /// Whether systemd has passed the sockets: then the server responds with 503 and the reason instead of failing.
+    pub(super) is_socket_activated: bool,
     /// The listening sockets.
     pub(super) sockets: Sockets,
     /// From the old server, in a hand-over.
@@ -58,20 +58,20 @@ pub(super) struct Setup<'a> {
 
 /// Opens the stores and serves until a signal or a command requests a stop; returns when everything is closed.
 pub(super) async fn run(setup: Setup<'_>, logs: &Logs) -> Result<(), StartError> {
-    let Setup { file, config, loaded, by_systemd, sockets, received, limits, start } = setup;
+    let Setup { file, config, loaded, is_socket_activated, sockets, received, limits, start } = setup;
     let signals = Signals::install();
-    let probed = ProbeAddresses { admin: sockets.admin_address(), plain: sockets.plain_addresses() };
-    let mut process = Process::new(file, &config, by_systemd, sockets, received, limits, logs)?;
+    let probe_addresses = ProbeAddresses { admin: sockets.admin_address(), plain: sockets.plain_addresses() };
+    let mut process = Process::new(file, &config, is_socket_activated, sockets, received, limits, logs)?;
     let control = process.control.clone();
     let mut stop = pin!(signals.until_stop(&control));
     let mut successor = None;
-    let booted = process.boot(loaded, by_systemd, &mut stop).await;
-    if booted.is_err() {
+    let boot_result = process.boot(loaded, is_socket_activated, &mut stop).await;
+    if boot_result.is_err() {
         process.cluster.leave().await;
     }
-    if booted? {
+    if boot_result? {
         process.report_ready(&config, start);
-        successor = process.serve(probed, &mut stop).await;
+        successor = process.serve(probe_addresses, &mut stop).await;
     }
     process.shut_down(successor, &mut stop).await;
     Ok(())
@@ -90,7 +90,7 @@ struct Process {
     logs: Logs,
     supervisor: Supervisor,
     /// The channel to the old server until this process has taken over.
-    taking_over: Option<PredecessorChannel>,
+    predecessor_channel: Option<PredecessorChannel>,
     predecessor: Predecessor,
     rotation: JoinHandle<()>,
     cluster: Cluster,
@@ -104,7 +104,7 @@ impl Process {
     fn new(
         file: &Path,
         config: &Config,
-        by_systemd: bool,
+        is_socket_activated: bool,
         mut sockets: Sockets,
         mut received: Option<ReceivedSockets>,
         limits: Limits,
@@ -114,10 +114,10 @@ impl Process {
         let notifier = Notifier::start(received.is_none());
         let handover = Handover::of(&sockets).map_err(StartError::HandOver)?;
         // The predecessor of a hand-over still runs.
-        let former = if received.is_none() { node::former(config) } else { None };
+        let previous_id = if received.is_none() { node::previous_id(config) } else { None };
         let shared_stores = received.as_mut().map(|received| SharedStores { lock: received.lock.take() });
-        let connected = received.map(ReceivedSockets::connect).transpose().map_err(StartError::HandOver)?;
-        let (taking_over, predecessor) = match connected {
+        let connection = received.map(ReceivedSockets::connect).transpose().map_err(StartError::HandOver)?;
+        let (predecessor_channel, predecessor) = match connection {
             Some((channel, predecessor)) => (Some(channel), predecessor),
             None => (None, Predecessor::none()),
         };
@@ -132,7 +132,7 @@ impl Process {
         let (control, commands) = Control::new(Arc::new(logs.clone()));
         let clock = stores::system_clock();
         let address = node::address(&sockets);
-        let cluster = Cluster::new(node::host_name(), address, former, control.clone(), clock.clone());
+        let cluster = Cluster::new(node::host_name(), address, previous_id, control.clone(), clock.clone());
         let switch = Switch::new(ServerContext {
             control: control.clone(),
             cluster: cluster.clone(),
@@ -158,7 +158,7 @@ impl Process {
             jobs: Jobs::default(),
             addresses: ListenAddresses::of(config),
             handover,
-            listeners: Listeners::new(services.clone(), &mut sockets, by_systemd),
+            listeners: Listeners::new(services.clone(), &mut sockets, is_socket_activated),
             predecessor: predecessor.clone(),
         };
         Ok(Process {
@@ -171,7 +171,7 @@ impl Process {
             notifier,
             logs: logs.clone(),
             supervisor: Supervisor::new(context, shared_stores),
-            taking_over,
+            predecessor_channel,
             predecessor,
             rotation,
             cluster,
@@ -185,19 +185,19 @@ impl Process {
     async fn boot(
         &mut self,
         loaded: Result<Loaded, StartError>,
-        by_systemd: bool,
+        is_socket_activated: bool,
         stop: &mut (impl Future<Output = ()> + Unpin),
     ) -> Result<bool, StartError> {
-        if self.taking_over.is_none() {
+        if self.predecessor_channel.is_none() {
             self.start_heartbeat();
         }
         {
-            let mut opening = pin!(self.supervisor.start(loaded, by_systemd));
+            let mut opening = pin!(self.supervisor.start(loaded, is_socket_activated));
             let mut extension = tokio::time::interval(START_EXTENSION / 2);
             let mut backlog = pin!(tokio::time::sleep(BACKLOG_WAIT));
             loop {
                 tokio::select! {
-                    opened = &mut opening => break opened?,
+                    result = &mut opening => break result?,
                     () = &mut *stop => return Ok(false),
                     _ = extension.tick() => {
                         let line = summary::starting(&self.control.mode());
@@ -207,18 +207,18 @@ impl Process {
                 }
             }
         }
-        if let Some(channel) = &mut self.taking_over {
-            let confirmed = tokio::select! {
-                confirmed = channel.report_prepared() => confirmed,
+        if let Some(channel) = &mut self.predecessor_channel {
+            let is_confirmed = tokio::select! {
+                is_confirmed = channel.report_prepared() => is_confirmed,
                 () = &mut *stop => false,
             };
-            if !confirmed {
+            if !is_confirmed {
                 return Err(StartError::Cancelled);
             }
             self.supervisor.refresh().await;
         }
         accept(&self.services, &mut self.sockets);
-        if let Some(channel) = self.taking_over.take() {
+        if let Some(channel) = self.predecessor_channel.take() {
             self.logs.predecessors.add(channel.pid());
             let syncs = channel.report_ready().await;
             self.notifier.become_main();
@@ -237,9 +237,13 @@ impl Process {
     fn report_ready(&mut self, config: &Config, start: SystemTime) {
         self.files.extend(pid_file::write_pid(config));
         self.files.extend(node::write(config, self.cluster.id()));
-        let took = start.elapsed().unwrap_or_default();
+        let duration = start.elapsed().unwrap_or_default();
         if self.control.mode() == Mode::Online {
-            tracing::info!("rstudio-pm {} is ready after {} ms", env!("CARGO_PKG_VERSION"), took.as_millis());
+            tracing::info!(
+                "rstudio-pm {} is ready after {} ms",
+                env!("CARGO_PKG_VERSION"),
+                duration.as_millis()
+            );
         }
         // Ready also if requests get 503: systemd would kill a service that does not become ready, and with it
         // the explanation.
@@ -249,21 +253,21 @@ impl Process {
     /// Runs commands until a stop is requested or a successor has taken over.
     async fn serve(
         &mut self,
-        probed: ProbeAddresses,
+        probe_addresses: ProbeAddresses,
         stop: &mut (impl Future<Output = ()> + Unpin),
     ) -> Option<Successor> {
         let status = tokio::spawn(status::run(self.switch.clone(), self.notifier.clone()));
-        let watchdog = tokio::spawn(watchdog::run(probed, self.notifier.clone()));
+        let watchdog = tokio::spawn(watchdog::run(probe_addresses, self.notifier.clone()));
         let successor = loop {
-            let prepared = tokio::select! {
+            let ready_successor = tokio::select! {
                 () = &mut *stop => break None,
-                prepared = self.supervisor.run_commands(&mut self.commands) => prepared,
+                ready_successor = self.supervisor.run_commands(&mut self.commands) => ready_successor,
             };
-            let Some(prepared) = prepared else { break None };
+            let Some(ready_successor) = ready_successor else { break None };
             // Not interrupted by a stop: meanwhile both processes accept connections.
-            match self.supervisor.commit(prepared).await {
+            match self.supervisor.commit(ready_successor).await {
                 Ok(successor) => break Some(successor),
-                Err(why) => drop(self.supervisor.cancel_hand_over(&why)),
+                Err(reason) => drop(self.supervisor.cancel_hand_over(&reason)),
             }
         };
         status.abort();
@@ -289,7 +293,7 @@ impl Process {
         let app = supervisor.stop();
         let limits = server.limits().clone();
         let requests = server.drain().requests();
-        let whole = match successor {
+        let is_complete = match successor {
             None => {
                 notifier.stopping("Finishing requests");
                 let delay =
@@ -305,9 +309,9 @@ impl Process {
                 }
                 tracing::info!("stopping: {} in progress", request_count(requests));
                 predecessor.stop().await;
-                let whole = server.drain().stop(&limits, predecessor.wait_exit()).await;
+                let is_complete = server.drain().stop(&limits, predecessor.wait_exit()).await;
                 let _ = tokio::time::timeout(limits.linger * 2, predecessor.wait_exit()).await;
-                whole
+                is_complete
             }
             Some(successor) => {
                 let Successor { pid, version, .. } = &successor;
@@ -320,25 +324,25 @@ impl Process {
                 files.clear();
                 leave(&cluster, heartbeat.as_ref()).await;
                 let stop_requested = Notify::new();
-                let stopped = async {
+                let forward_stop = async {
                     stop.await;
                     predecessor.stop().await;
                     stop_requested.notify_one();
                     std::future::pending().await
                 };
-                let finished = async {
-                    let whole = server.drain().hand_over(&limits, stop_requested.notified()).await;
+                let finish = async {
+                    let is_complete = server.drain().hand_over(&limits, stop_requested.notified()).await;
                     // This process must stop a still older one.
                     predecessor.wait_exit().await;
-                    whole
+                    is_complete
                 };
                 tokio::select! {
-                    whole = finished => whole,
-                    whole = stopped => whole,
+                    is_complete = finish => is_complete,
+                    is_complete = forward_stop => is_complete,
                 }
             }
         };
-        if !whole {
+        if !is_complete {
             tracing::warn!("shutdown: {} connections aborted", server.drain().connections());
         }
         leave(&cluster, heartbeat.as_ref()).await;

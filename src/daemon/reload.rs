@@ -20,26 +20,26 @@ use crate::upstream::Upstream;
 /// # Errors
 /// A new value cannot be used; nothing has changed.
 pub(super) async fn apply(
-    fixtures: &ProcessContext,
+    context: &ProcessContext,
     app: &Arc<App>,
     running: &Loaded,
     file: &Loaded,
 ) -> Result<(Loaded, ReloadResult), CommandError> {
-    let refused = |why: &dyn std::fmt::Display| CommandError(format!("{why}\nNothing was changed."));
-    let reload = config::reload(running, file).map_err(|error| refused(&error))?;
+    let refusal = |reason: &dyn std::fmt::Display| CommandError(format!("{reason}\nNothing was changed."));
+    let reload = config::reload(running, file).map_err(|error| refusal(&error))?;
     let config = Arc::clone(&reload.loaded.config);
-    let mut warnings = files::prepare(&fixtures.file, &reload.loaded).map_err(|error| refused(&error))?;
+    let mut warnings = files::prepare(&context.file, &reload.loaded).map_err(|error| refusal(&error))?;
     warnings.extend(file.warnings.iter().map(ToString::to_string));
-    let config = compare::settle(&app.state.db, config).await.map_err(|error| refused(&error))?;
-    let upstream = Upstream::new(&config.proxy).map_err(|error| refused(&error))?;
-    let tls = open_tls(&config).map_err(|error| refused(&error))?;
-    let logs = fixtures.logs.prepare(&config);
-    if let Some(error) = logs.failed.first() {
-        return Err(refused(error));
+    let config = compare::reconcile(&app.state.db, config).await.map_err(|error| refusal(&error))?;
+    let upstream = Upstream::new(&config.proxy).map_err(|error| refusal(&error))?;
+    let tls = open_tls(&config).map_err(|error| refusal(&error))?;
+    let logs = context.logs.prepare(&config);
+    if let Some(error) = logs.errors.first() {
+        return Err(refusal(error));
     }
-    fixtures.logs.switch(logs);
-    fixtures.tls.replace(&tls);
-    fixtures.switch.context().site.store(Arc::new(SiteSettings::new(&config)));
+    context.logs.switch(logs);
+    context.tls.replace(&tls);
+    context.switch.context().site.store(Arc::new(SiteSettings::new(&config)));
     app.state.upstream.store(Arc::new(upstream));
     app.state.config.store(config);
     app.state.reloads.fetch_add(1, Ordering::Release);
@@ -49,9 +49,9 @@ pub(super) async fn apply(
     for task in Task::ALL.into_iter().filter(|task| reload.applies(task.property())) {
         app.sync.reschedule(task);
     }
-    let reloaded =
+    let result =
         ReloadResult { applied: reload.applied, ignored: reload.ignored, restart: reload.restart, warnings };
-    Ok((reload.loaded, reloaded))
+    Ok((reload.loaded, result))
 }
 
 /// Logs the changes of a reload.

@@ -28,32 +28,32 @@ pub(super) fn print(file: &Path) {
             config::salvage(&file.display().to_string(), &text).0.into()
         }
     };
-    let root_owned = |path: &Path| path.metadata().is_ok_and(|found| found.uid() == 0);
-    for line in commands(&config, root_owned) {
+    let is_root_owned = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.uid() == 0);
+    for line in commands(&config, is_root_owned) {
         println!("  {line}");
     }
 }
 
 /// One line per location: a command, or a comment if a command could remove data of other programs.
-fn commands(config: &Config, root_owned: impl Fn(&Path) -> bool) -> Vec<String> {
+fn commands(config: &Config, is_root_owned: impl Fn(&Path) -> bool) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut listed: Vec<PathBuf> = DEFAULT_DIRECTORIES.iter().map(PathBuf::from).collect();
+    let mut listed_paths: Vec<PathBuf> = DEFAULT_DIRECTORIES.iter().map(PathBuf::from).collect();
     for (path, owner) in directories(config) {
-        if listed.iter().any(|above| path.starts_with(above)) {
+        if listed_paths.iter().any(|parent| path.starts_with(parent)) {
             continue;
         }
         let display = quote(&path.display().to_string());
         // The server's user cannot write into it: its content is not, or not only, the server's.
-        lines.push(match root_owned(&path) {
+        lines.push(match is_root_owned(&path) {
             true => format!("# {owner}: {display} belongs to root; check its content before you remove it"),
             false => format!("rm -rf {display}    # {owner}"),
         });
-        listed.push(path);
+        listed_paths.push(path);
     }
     for (class_location, classes) in buckets(config) {
         lines.push(bucket(class_location, &classes));
     }
-    for log in logs(config).filter(|log| !listed.iter().any(|above| log.starts_with(above))) {
+    for log in logs(config).filter(|log| !listed_paths.iter().any(|parent| log.starts_with(parent))) {
         let display = quote(&log.display().to_string());
         // The file and its rotations, but no file of another program whose name starts alike.
         lines.push(format!("rm -f {display} {display}[.-][0-9]*"));
@@ -67,46 +67,47 @@ fn commands(config: &Config, root_owned: impl Fn(&Path) -> bool) -> Vec<String> 
     lines
 }
 
-/// Data directories, with the property or the storage classes they belong to.
+/// The data directories, with the property or the storage classes that each belongs to.
 fn directories(config: &Config) -> Vec<(PathBuf, String)> {
-    let mut found = vec![(config.server.data_dir.clone(), "Server.DataDir".to_owned())];
+    let mut directories = vec![(config.server.data_dir.clone(), "Server.DataDir".to_owned())];
     if config.database.provider == Provider::Sqlite {
-        found.push((config.sqlite.dir.clone(), "SQLite.Dir".to_owned()));
+        directories.push((config.sqlite.dir.clone(), "SQLite.Dir".to_owned()));
     }
-    let mut of_classes: Vec<(PathBuf, Vec<StorageClass>)> = Vec::new();
+    let mut class_directories: Vec<(PathBuf, Vec<StorageClass>)> = Vec::new();
     for class in StorageClass::ALL {
         let ClassLocation::File(class_location) = config.storage.location(class) else { continue };
-        match of_classes.iter_mut().find(|(location, _)| *location == class_location.location) {
+        match class_directories.iter_mut().find(|(location, _)| *location == class_location.location) {
             Some((_, classes)) => classes.push(class),
-            None => of_classes.push((class_location.location.clone(), vec![class])),
+            None => class_directories.push((class_location.location.clone(), vec![class])),
         }
     }
-    found.extend(of_classes.into_iter().map(|(location, classes)| (location, class_names(&classes))));
-    found
+    directories
+        .extend(class_directories.into_iter().map(|(location, classes)| (location, class_names(&classes))));
+    directories
 }
 
 /// Locations in buckets, with the storage classes that share each.
 fn buckets(config: &Config) -> Vec<(&S3Location, Vec<StorageClass>)> {
-    let mut found: Vec<(&S3Location, Vec<StorageClass>)> = Vec::new();
+    let mut locations: Vec<(&S3Location, Vec<StorageClass>)> = Vec::new();
     for class in StorageClass::ALL {
         let ClassLocation::S3(class_location) = config.storage.location(class) else { continue };
-        let same = |other: &S3Location| {
+        let is_same = |other: &S3Location| {
             (&other.bucket, &other.prefix, &other.endpoint)
                 == (&class_location.bucket, &class_location.prefix, &class_location.endpoint)
         };
-        match found.iter_mut().find(|(other, _)| same(other)) {
+        match locations.iter_mut().find(|(other, _)| is_same(other)) {
             Some((_, classes)) => classes.push(class),
-            None => found.push((class_location, vec![class])),
+            None => locations.push((class_location, vec![class])),
         }
     }
-    found
+    locations
 }
 
 /// The line for a location in a bucket. Never removes a whole bucket: it may contain objects of other programs.
 fn bucket(class_location: &S3Location, classes: &[StorageClass]) -> String {
     let S3Location { bucket, prefix, profile, region, endpoint, .. } = class_location;
     if prefix.is_empty() {
-        let shelves: Vec<String> = classes
+        let directories: Vec<String> = classes
             .iter()
             .flat_map(|class| Key::directories(*class))
             .map(|key| format!("{}/", key.directory()))
@@ -115,7 +116,7 @@ fn bucket(class_location: &S3Location, classes: &[StorageClass]) -> String {
             "# {}: the bucket s3://{bucket} is used without a prefix; the server's objects are below {}: check for \
              other objects there before you remove them",
             class_names(classes),
-            shelves.join(", ")
+            directories.join(", ")
         );
     }
     let mut line = String::from("aws s3 rm --recursive");
@@ -134,8 +135,9 @@ fn logs(config: &Config) -> impl Iterator<Item = &Path> {
         LogDestination::File(path) => Some(path.as_path()),
         LogDestination::Stdout | LogDestination::Stderr => None,
     });
-    let all = system.chain([config.server.access_log.as_path()]).chain(config.server.service_log.as_deref());
-    all.filter(|path| !path.starts_with("/dev"))
+    let files =
+        system.chain([config.server.access_log.as_path()]).chain(config.server.service_log.as_deref());
+    files.filter(|path| !path.starts_with("/dev"))
 }
 
 /// `dropdb 'name'    # of postgres://***@host/name`

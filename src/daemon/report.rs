@@ -16,8 +16,8 @@ pub(super) fn human(file: &Path, checks: &[Check]) -> String {
         };
         match check.findings.as_slice() {
             // A remark without file and line.
-            [one] if check.verdict == Verdict::Info && !one.contains(": [") => {
-                let _ = writeln!(text, "{mark} {}: {one}", check.title);
+            [remark] if check.verdict == Verdict::Info && !remark.contains(": [") => {
+                let _ = writeln!(text, "{mark} {}: {remark}", check.title);
             }
             findings => {
                 let _ = writeln!(text, "{mark} {}", check.title);
@@ -27,8 +27,8 @@ pub(super) fn human(file: &Path, checks: &[Check]) -> String {
             }
         }
     }
-    let failed = checks.iter().filter(|check| check.verdict == Verdict::Fail).count();
-    let _ = match failed {
+    let failed_count = checks.iter().filter(|check| check.verdict == Verdict::Fail).count();
+    let _ = match failed_count {
         0 => writeln!(text, "{}: no check failed", file.display()),
         1 => writeln!(text, "{}: 1 check failed", file.display()),
         n => writeln!(text, "{}: {n} checks failed", file.display()),

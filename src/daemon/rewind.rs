@@ -21,7 +21,7 @@ pub(super) async fn watch(control: Control, mut rewinds: watch::Receiver<Option<
         metrics::database_rewound();
         tracing::error!(
             "the database was reset from transaction {from} to {to} (fail-over or restore?); everything is read again; \
-             dated and transaction addresses of what was lost have another meaning now"
+             addresses of dates and transactions after {to} have another meaning now"
         );
         // A task of its own: the command ends this one.
         let control = control.clone();

@@ -13,9 +13,9 @@ use crate::logs::rotation::{Rotation, due};
 pub(super) async fn run(logs: Logs) {
     let mut rotation = Rotation::new(Path::new("/"));
     loop {
-        let files = logs.clone();
+        let shared_logs = logs.clone();
         let result = tokio::task::spawn_blocking(move || {
-            rotation.run(&files.files(), &Zoned::now(), &|| files.reopen().map(drop));
+            rotation.run(&shared_logs.files(), &Zoned::now(), &|| shared_logs.reopen().map(drop));
             rotation
         });
         rotation = match result.await {

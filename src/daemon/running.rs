@@ -27,18 +27,18 @@ impl RunningApp {
     /// Wraps an app and starts its background tasks.
     pub(super) fn start(app: Arc<App>, predecessor: Predecessor, context: &ServerContext) -> RunningApp {
         let (leadership, control) = (context.cluster.leadership(), context.control.clone());
-        let mut life = RunningApp { app, predecessor, leadership, control, tasks: Vec::new() };
-        life.run();
-        life
+        let mut running = RunningApp { app, predecessor, leadership, control, tasks: Vec::new() };
+        running.run();
+        running
     }
 
     /// Starts the background tasks, and if this server is the leader schedules and nightly work, until [`RunningApp::pause`].
     pub(super) fn run(&mut self) {
-        let (upkeep, comparing) = (self.app.upkeep.clone(), self.app.upkeep.clone());
+        let (upkeep, comparison_upkeep) = (self.app.upkeep.clone(), self.app.upkeep.clone());
         let state = Arc::clone(&self.app.state);
         let predecessor = self.predecessor.clone();
         let config = state.config.load();
-        if config.storage_audit.enabled {
+        if config.storage_audit.is_enabled {
             let add_up = config.metrics.listen.is_some();
             self.tasks.push(tokio::spawn(space::watch(
                 state.storage.clone(),
@@ -52,7 +52,7 @@ impl RunningApp {
             tokio::spawn(leader_tasks.run(self.leadership.clone())),
             tokio::spawn(clock::watch(Arc::clone(&state))),
             tokio::spawn(rewind::watch(self.control.clone(), state.catalog.rewinds())),
-            tokio::spawn(async move { upkeep::ownership::run_comparisons(&comparing).await }),
+            tokio::spawn(async move { upkeep::ownership::run_comparisons(&comparison_upkeep).await }),
             tokio::spawn(async move { upkeep::ownership::run(&upkeep).await }),
             tokio::spawn(async move {
                 predecessor.follow_catalog(&state.catalog, &state.db).await;

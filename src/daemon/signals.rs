@@ -36,14 +36,14 @@ impl Signals {
     /// signal.
     pub(super) async fn until_stop(self, control: &Control) {
         let Signals { mut term, mut int, mut hup, mut usr1, mut usr2 } = self;
-        let hung_up = Arc::new(Notify::new());
-        let reloads = tokio::spawn(reload(control.clone(), Arc::clone(&hung_up)));
-        let rotated = Arc::new(Notify::new());
+        let reload_signal = Arc::new(Notify::new());
+        let reloads = tokio::spawn(reload(control.clone(), Arc::clone(&reload_signal)));
+        let reopen_signal = Arc::new(Notify::new());
         tokio::spawn({
-            let (control, rotated) = (control.clone(), Arc::clone(&rotated));
+            let (control, reopen_signal) = (control.clone(), Arc::clone(&reopen_signal));
             async move {
                 loop {
-                    rotated.notified().await;
+                    reopen_signal.notified().await;
                     reopen(&control).await;
                 }
             }
@@ -54,11 +54,11 @@ impl Signals {
                 _ = int.recv() => break,
                 () = control.wait_for_stop() => break,
                 // Concurrent reload signals are coalesced.
-                _ = hup.recv() => hung_up.notify_one(),
-                _ = usr1.recv() => rotated.notify_one(),
+                _ = hup.recv() => reload_signal.notify_one(),
+                _ = usr1.recv() => reopen_signal.notify_one(),
                 _ = usr2.recv() => {
                     let control = control.clone();
-                    // The outcome is logged and reported in the status.
+                    // The result is logged and reported in the status.
                     tokio::spawn(async move { drop(control.run(Command::HandOver).await) });
                 }
             }
@@ -70,7 +70,7 @@ impl Signals {
                     _ = term.recv() => break,
                     _ = int.recv() => break,
                     // A log rotation while requests are drained.
-                    _ = usr1.recv() => rotated.notify_one(),
+                    _ = usr1.recv() => reopen_signal.notify_one(),
                 }
             }
             tracing::warn!("second stop signal: exiting immediately");
@@ -104,9 +104,9 @@ async fn reopen(control: &Control) {
     }
 }
 
-async fn reload(control: Control, hung_up: Arc<Notify>) {
+async fn reload(control: Control, reload_signal: Arc<Notify>) {
     loop {
-        hung_up.notified().await;
+        reload_signal.notified().await;
         reopen(&control).await;
         // The result is logged.
         let _ = control.run(Command::Reload).await;

@@ -34,7 +34,7 @@ pub struct Sockets {
     /// Listeners that could not be opened; the server runs without them and retries.
     pub missing: Vec<MissingListener>,
     /// Whether an inherited socket that differs from the configuration is used because there is no other.
-    pub outdated: bool,
+    pub is_outdated: bool,
 }
 
 /// A kind of TCP listener.
@@ -98,7 +98,7 @@ impl Sockets {
     /// Remark for `systemctl status`.
     #[must_use]
     pub fn remark(&self) -> Option<String> {
-        self.outdated
+        self.is_outdated
             .then(|| format!("the listening sockets differ from the configuration; run: {APPLY_COMMANDS}"))
     }
 
@@ -162,11 +162,11 @@ pub(super) struct BoundSockets {
     own_admin: bool,
     warnings: Vec<String>,
     missing: Vec<MissingListener>,
-    outdated: bool,
+    is_outdated: bool,
 }
 
 /// Takes the sockets that systemd (`LISTEN_FDNAMES`: http, https, redirect, metrics, admin) or the old server passes,
-/// and binds the missing TCP addresses. `whole`: the configuration is valid, so sockets that it does not mention are
+/// and binds the missing TCP addresses. `is_valid`: the configuration is valid, so sockets that it does not mention are
 /// to be closed.
 ///
 /// # Errors
@@ -174,15 +174,15 @@ pub(super) struct BoundSockets {
 /// the metrics socket in any case, because its default port may be in use by another program.
 pub(super) fn bind_all(
     config: &Config,
-    whole: bool,
+    is_valid: bool,
     passed: Option<PassedSockets>,
 ) -> Result<BoundSockets, SocketError> {
     let own_admin = passed.as_ref().is_some_and(|passed| passed.own_admin);
     let mut inherited = passed.map_or_else(InheritedSockets::take, InheritedSockets::of);
-    let started_by_systemd = inherited.any();
+    let started_by_systemd = inherited.has_sockets();
     let mut warnings = std::mem::take(&mut inherited.warnings);
-    let (mut missing, mut outdated) = (Vec::new(), false);
-    let all = [
+    let (mut missing, mut is_outdated) = (Vec::new(), false);
+    let listeners = [
         (ListenerKind::Http, inherited.http, config.http.listen.as_ref()),
         // Also without HTTPS in the configuration: then connections are closed instead of hanging, and the socket is
         // there once the configuration is fixed.
@@ -193,29 +193,30 @@ pub(super) fn bind_all(
     let is_configured = |(_, sockets, configured): &(ListenerKind, Vec<TcpListener>, Option<&Listen>)| {
         sockets.iter().any(|socket| has_address(socket, *configured))
     };
-    let some_are_named = whole && all.iter().any(is_configured);
+    let any_is_configured = is_valid && listeners.iter().any(is_configured);
     let mut tcp = |kind: ListenerKind, sockets: Vec<TcpListener>, configured: Option<&Listen>| {
-        let what = kind.section();
-        let (mut right, wrong): (Vec<_>, Vec<_>) =
+        let section = kind.section();
+        let (mut matching, other): (Vec<_>, Vec<_>) =
             sockets.into_iter().partition(|socket| has_address(socket, configured));
         // systemd before version 252 still passes the socket of a previously configured address.
-        let close = if configured.is_some() { !right.is_empty() } else { some_are_named };
-        for socket in wrong {
+        let closes = if configured.is_some() { !matching.is_empty() } else { any_is_configured };
+        for socket in other {
             if let Ok(address) = socket.local_addr() {
                 let configured = configured.map_or_else(|| "nothing".to_owned(), display_address);
-                let then = if close { "closed here".to_owned() } else { format!("run: {APPLY_COMMANDS}") };
+                let consequence =
+                    if closes { "closed here".to_owned() } else { format!("run: {APPLY_COMMANDS}") };
                 warnings.push(format!(
-                    "systemd listens on {address} for {what}, the configuration says {configured}; {then}"
+                    "systemd listens on {address} for {section}, the configuration says {configured}; {consequence}"
                 ));
             }
-            if !close {
-                outdated = true;
-                right.push(socket);
+            if !closes {
+                is_outdated = true;
+                matching.push(socket);
             }
         }
-        if let (true, Some(listen)) = (right.is_empty(), configured) {
-            match bind(what, listen) {
-                Ok(socket) => right.push(socket),
+        if let (true, Some(listen)) = (matching.is_empty(), configured) {
+            match bind(section, listen) {
+                Ok(socket) => matching.push(socket),
                 Err(error) if started_by_systemd || kind == ListenerKind::Metrics => {
                     missing.push(MissingListener { kind, listen: listen.clone(), error });
                 }
@@ -223,14 +224,14 @@ pub(super) fn bind_all(
             }
         }
         // Required by tokio.
-        right.iter().try_for_each(|socket| set_nonblocking("TCP", socket.set_nonblocking(true)))?;
-        Ok(right)
+        matching.iter().try_for_each(|socket| set_nonblocking("TCP", socket.set_nonblocking(true)))?;
+        Ok(matching)
     };
     let [http, https, redirect, metrics] =
-        all.map(|(kind, sockets, configured)| tcp(kind, sockets, configured));
+        listeners.map(|(kind, sockets, configured)| tcp(kind, sockets, configured));
     let (http, https, redirect, metrics) = (http?, https?, redirect?, metrics?);
     let admin = inherited.admin;
-    Ok(BoundSockets { http, https, redirect, metrics, admin, own_admin, warnings, missing, outdated })
+    Ok(BoundSockets { http, https, redirect, metrics, admin, own_admin, warnings, missing, is_outdated })
 }
 
 impl BoundSockets {
@@ -241,9 +242,9 @@ impl BoundSockets {
     pub(super) fn with_admin(mut self, config: &Config) -> Result<Sockets, SocketError> {
         let (admin, admin_path) = match self.admin.take() {
             Some(socket) => {
-                let other = path_mismatch(&socket, config);
-                self.outdated |= other.is_some();
-                self.warnings.extend(other);
+                let mismatch = path_mismatch(&socket, config);
+                self.is_outdated |= mismatch.is_some();
+                self.warnings.extend(mismatch);
                 (socket, self.own_admin.then(|| admin_path(config)))
             }
             None => {
@@ -252,13 +253,13 @@ impl BoundSockets {
             }
         };
         set_nonblocking("admin", admin.set_nonblocking(true))?;
-        let BoundSockets { http, https, redirect, metrics, warnings, missing, outdated, .. } = self;
-        Ok(Sockets { http, https, redirect, metrics, admin, admin_path, warnings, missing, outdated })
+        let BoundSockets { http, https, redirect, metrics, warnings, missing, is_outdated, .. } = self;
+        Ok(Sockets { http, https, redirect, metrics, admin, admin_path, warnings, missing, is_outdated })
     }
 }
 
-fn set_nonblocking(name: &'static str, outcome: std::io::Result<()>) -> Result<(), SocketError> {
-    outcome.map_err(|source| SocketError::Mode { name, source })
+fn set_nonblocking(name: &'static str, result: std::io::Result<()>) -> Result<(), SocketError> {
+    result.map_err(|source| SocketError::Mode { name, source })
 }
 
 /// A warning if the inherited admin socket is not the configured one. Compares canonical paths, because `/var/run` is
@@ -279,34 +280,34 @@ fn path_mismatch(socket: &UnixListener, config: &Config) -> Option<String> {
 /// Whether a socket has the configured address. For a host name only the port is compared: its address may change.
 fn has_address(socket: &TcpListener, configured: Option<&Listen>) -> bool {
     let (Ok(at), Some(listen)) = (socket.local_addr(), configured) else { return false };
-    let host = match listen.host.parse::<IpAddr>() {
+    let is_same_host = match listen.host.parse::<IpAddr>() {
         Ok(host) => at.ip() == host,
         Err(_) => !listen.host.is_empty() || at.ip().is_unspecified(),
     };
     // Port 0 matches any port: the system has chosen it.
-    host && (listen.port == 0 || at.port() == listen.port)
+    is_same_host && (listen.port == 0 || at.port() == listen.port)
 }
 
 /// Binds the admin socket with mode 0660, replacing one left by a crashed process.
 fn bind_admin(path: &Path) -> Result<UnixListener, SocketError> {
-    let failed = |reason: String| SocketError::Admin { path: path.to_owned(), reason };
+    let admin_error = |reason: String| SocketError::Admin { path: path.to_owned(), reason };
     if UnixStream::connect(path).is_ok() {
-        return Err(failed("another rstudio-pm answers on it; stop that one first".to_owned()));
+        return Err(admin_error("another rstudio-pm answers on it; stop that one first".to_owned()));
     }
-    if path.metadata().is_ok_and(|found| !found.file_type().is_socket()) {
-        return Err(failed("it is not a socket; move it away".to_owned()));
+    if path.metadata().is_ok_and(|metadata| !metadata.file_type().is_socket()) {
+        return Err(admin_error("it is not a socket; move it away".to_owned()));
     }
     match std::fs::remove_file(path) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(format!("could not remove the old one: {error}"))),
+        Err(error) => return Err(admin_error(format!("could not remove the old one: {error}"))),
     }
     // The mode must be right when the socket is created; a later chmod would leave a gap.
-    let before = umask(Mode::from_bits_truncate(0o117));
-    let bound = UnixListener::bind(path);
-    umask(before);
-    bound.map_err(|error| {
-        failed(match error.kind() {
+    let old_umask = umask(Mode::from_bits_truncate(0o117));
+    let result = UnixListener::bind(path);
+    umask(old_umask);
+    result.map_err(|error| {
+        admin_error(match error.kind() {
             ErrorKind::PermissionDenied => {
                 format!("{error}; this user must be able to write to the directory (Server.SockFileDir)")
             }
@@ -333,7 +334,7 @@ struct InheritedSockets {
 const MAX_INHERITED: usize = 64;
 
 impl InheritedSockets {
-    fn any(&self) -> bool {
+    fn has_sockets(&self) -> bool {
         let tcp = [&self.http, &self.https, &self.redirect, &self.metrics];
         self.admin.is_some() || tcp.iter().any(|sockets| !sockets.is_empty())
     }
@@ -371,9 +372,9 @@ impl InheritedSockets {
         let mut fds = ListenFd::from_env();
         for i in 0..fds.len() {
             let name = names.get(i).copied().unwrap_or_default();
-            if let Err(why) = inherited.add(&mut fds, i, name) {
+            if let Err(error) = inherited.add(&mut fds, i, name) {
                 inherited.warnings.push(format!(
-                    "the inherited socket {i}, named '{name}', cannot be used and is left alone: {why}"
+                    "the inherited socket {i}, named '{name}', cannot be used and is left alone: {error}"
                 ));
             }
         }
@@ -415,15 +416,15 @@ mod tests {
     fn an_inherited_socket_is_compared_with_the_whole_address() {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = socket.local_addr().expect("bound").port();
-        let at = |host: &str, port| Listen { host: host.to_owned(), port };
-        assert!(has_address(&socket, Some(&at("127.0.0.1", port))));
-        assert!(has_address(&socket, Some(&at("localhost", port))));
-        for other in [at("127.0.0.1", port ^ 1), at("", port), at("::1", port)] {
+        let listen = |host: &str, port| Listen { host: host.to_owned(), port };
+        assert!(has_address(&socket, Some(&listen("127.0.0.1", port))));
+        assert!(has_address(&socket, Some(&listen("localhost", port))));
+        for other in [listen("127.0.0.1", port ^ 1), listen("", port), listen("::1", port)] {
             assert!(!has_address(&socket, Some(&other)), "{other:?}");
         }
         assert!(!has_address(&socket, None));
         let any = TcpListener::bind("0.0.0.0:0").expect("a free port");
-        assert!(has_address(&any, Some(&at("", any.local_addr().expect("bound").port()))));
+        assert!(has_address(&any, Some(&listen("", any.local_addr().expect("bound").port()))));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The start until there are threads: sockets, privileges, files, logs.
+//! The part of the start before there are threads: sockets, privileges, files, logs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,11 +33,11 @@ pub(super) fn run(
     let start = SystemTime::now();
     crate::metrics::init();
     let file = &args.config;
-    let by_systemd = received.is_none() && sockets::passed_by_systemd();
+    let is_socket_activated = received.is_none() && sockets::passed_by_systemd();
     let open_files = raise_open_files();
     let (config, loaded) = match loaded {
         Ok(loaded) => (Arc::clone(&loaded.config), Ok(loaded)),
-        Err(error) if by_systemd => (Arc::new(salvage(file)), Err(error.into())),
+        Err(error) if is_socket_activated => (Arc::new(salvage(file)), Err(error.into())),
         Err(error) => return Err(error.into()),
     };
     let plan = privileges::plan(args.user.as_deref(), file)?;
@@ -47,14 +47,14 @@ pub(super) fn run(
     });
     let bound = sockets::bind_all(&config, loaded.is_ok(), passed);
     let mut warnings = privileges::execute(plan, file, &config)?;
-    let prepared = match &loaded {
+    let file_warnings = match &loaded {
         Ok(loaded) => files::prepare(file, loaded),
         Err(_) => files::create_directories(file, &config).map(|()| Vec::new()).map_err(FileError::from),
     };
-    match prepared {
+    match file_warnings {
         Ok(lines) => warnings.extend(lines),
         // Opening the stores reports it again, also to clients.
-        Err(_) if by_systemd => {}
+        Err(_) if is_socket_activated => {}
         Err(error) => return Err(error.into()),
     }
     logs.configure(&config);
@@ -80,11 +80,11 @@ pub(super) fn run(
     }
     let limits =
         Limits { connections: open_files.saturating_sub(512).clamp(64, 16_384), ..Limits::default() };
-    let setup = Setup { file, config, loaded, by_systemd, sockets, received, limits, start };
-    let served = runtime.block_on(process::run(setup, logs));
+    let setup = Setup { file, config, loaded, is_socket_activated, sockets, received, limits, start };
+    let result = runtime.block_on(process::run(setup, logs));
     // Blocking work that still runs belongs to aborted connections or to an aborted start.
     runtime.shutdown_background();
-    served
+    result
 }
 
 /// The valid part of an invalid configuration file: where to listen and to log.
@@ -106,6 +106,6 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// Raises the soft limit of open files to the hard limit, because each connection is an open file. Returns the limit.
 fn raise_open_files() -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
-    let now = if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
-    usize::try_from(now).unwrap_or(usize::MAX)
+    let limit = if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }

@@ -19,18 +19,18 @@ const MIN_INTERVAL: Duration = Duration::from_secs(1);
 struct StatusInputs {
     mode: Mode,
     catalog: i64,
-    ended: u64,
+    ended_jobs: u64,
     work: String,
     /// Whether the clock is too far ahead to publish.
-    skewed: bool,
+    is_skewed: bool,
     database_problem: Option<DatabaseProblem>,
 }
 
 /// Sends the status line to systemd whenever it changes, until the task is dropped.
 pub(super) async fn run(switch: Switch, notifier: Notifier) {
     let mut modes = switch.context().control.subscribe();
-    let mut sent = String::new();
-    let mut last: Option<StatusInputs> = None;
+    let mut last_line = String::new();
+    let mut last_inputs: Option<StatusInputs> = None;
     loop {
         let app = switch.app();
         let mut changes = app.as_ref().map(|app| app.state.catalog.changes());
@@ -40,26 +40,26 @@ pub(super) async fn run(switch: Switch, notifier: Notifier) {
             None => None,
         };
         let control = &switch.context().control;
-        let now = StatusInputs {
+        let inputs = StatusInputs {
             mode: control.mode(),
             catalog: changes.as_ref().map_or(0, |changes| *changes.borrow()),
-            ended: ends.as_ref().map_or(0, |ends| *ends.borrow()),
+            ended_jobs: ends.as_ref().map_or(0, |ends| *ends.borrow()),
             work: control.work().to_string(),
-            skewed: app
+            is_skewed: app
                 .as_ref()
                 .is_some_and(|app| app.state.catalog.get().skew((app.state.clock)()).is_some()),
             database_problem,
         };
         // A drain waits until no task holds the app.
         drop(app);
-        let is_draining = now.mode == Mode::Draining;
-        if last.as_ref() != Some(&now) {
-            let line = summary::line(&switch, &now.mode).await;
-            if line != sent {
+        let is_draining = inputs.mode == Mode::Draining;
+        if last_inputs.as_ref() != Some(&inputs) {
+            let line = summary::line(&switch, &inputs.mode).await;
+            if line != last_line {
                 notifier.status(&line);
-                sent = line;
+                last_line = line;
             }
-            last = Some(now);
+            last_inputs = Some(inputs);
         }
         tokio::select! {
             changed = modes.changed() => if changed.is_err() { return },

@@ -35,37 +35,37 @@ pub(super) struct SharedStores {
 
 /// Opens the stores of a configuration and builds the app. Background tasks are not started yet.
 ///
-/// `say` is called with the current step, to report the progress of a long start.
+/// `report_step` is called with the current step, to report the progress of a long start.
 pub(super) async fn open(
     loaded: &Loaded,
     context: &ServerContext,
     jobs: &Jobs,
-    beside: Option<SharedStores>,
-    say: impl Fn(&'static str),
+    shared_stores: Option<SharedStores>,
+    report_step: impl Fn(&'static str),
 ) -> Result<Arc<App>, StartError> {
     let config = &loaded.config;
-    say("opening the database and migrating its schema");
-    let opening = Arc::clone(config);
+    report_step("opening the database and migrating its schema");
+    let db_config = Arc::clone(config);
     // Opening the database blocks, so it runs on a separate thread.
-    let db = move || match beside {
-        None => Db::open(&opening),
-        Some(SharedStores { lock }) => Db::open_online(&opening, lock),
+    let open_db = move || match shared_stores {
+        None => Db::open(&db_config),
+        Some(SharedStores { lock }) => Db::open_online(&db_config, lock),
     };
-    let db = match tokio::task::spawn_blocking(db).await {
+    let db = match tokio::task::spawn_blocking(open_db).await {
         Ok(db) => db?,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
-    say("opening the storage and reading the catalog");
-    let opened = async {
-        let config = compare::settle(&db, Arc::clone(config)).await?;
+    report_step("opening the storage and reading the catalog");
+    let result = async {
+        let config = compare::reconcile(&db, Arc::clone(config)).await?;
         context.cluster.attach(&db, &loaded.settings).await?;
         build_app(&config, context, jobs, db.clone()).await
     };
-    let opened = opened.await;
-    if opened.is_err() {
+    let result = result.await;
+    if result.is_err() {
         close_db(db).await;
     }
-    opened
+    result
 }
 
 async fn build_app(
@@ -139,7 +139,7 @@ async fn close_db(db: Db) {
 /// The system clock, in microseconds since the epoch.
 pub(super) fn system_clock() -> Clock {
     Arc::new(|| {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+        let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
     })
 }

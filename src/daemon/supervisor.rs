@@ -40,13 +40,13 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     /// A supervisor with nothing open yet.
-    pub(super) fn new(fixtures: ProcessContext, beside: Option<SharedStores>) -> Supervisor {
+    pub(super) fn new(context: ProcessContext, shared_stores: Option<SharedStores>) -> Supervisor {
         let mut supervisor = Supervisor {
-            context: fixtures,
+            context,
             running: None,
             loaded: None,
             halted: Vec::new(),
-            shared_stores: beside,
+            shared_stores,
             retry_at: None,
             retry_listeners_at: None,
         };
@@ -54,48 +54,48 @@ impl Supervisor {
         supervisor
     }
 
-    /// Starts serving for the first time. `patient`: responds with 503 and the reason instead of failing.
+    /// Starts serving for the first time. `is_socket_activated`: responds with 503 and the reason instead of failing.
     pub(super) async fn start(
         &mut self,
         loaded: Result<Loaded, StartError>,
-        by_systemd: bool,
+        is_socket_activated: bool,
     ) -> Result<(), StartError> {
-        let (error, again) = match loaded {
+        let (error, valid_configuration) = match loaded {
             Err(error) => (error, None),
             Ok(loaded) => match self.serve(loaded.clone()).await {
                 Ok(()) => return Ok(()),
                 Err(error) => (error, Some(loaded)),
             },
         };
-        if !by_systemd {
+        if !is_socket_activated {
             return Err(error);
         }
-        self.fail(&error, again);
+        self.fail(&error, valid_configuration);
         Ok(())
     }
 
     /// Opens everything in a configuration except the listeners, and serves. On an error nothing has changed.
     pub(super) async fn serve(&mut self, loaded: Loaded) -> Result<(), StartError> {
-        if let Some(why) = self.context.listeners.fault() {
-            return Err(StartError::NoListener(why));
+        if let Some(reason) = self.context.listeners.unreachable_reason() {
+            return Err(StartError::NoListener(reason));
         }
         let ProcessContext { switch, logs, tls, jobs, .. } = &self.context;
         let config = Arc::clone(&loaded.config);
         let warnings = files::prepare(&self.context.file, &loaded)?;
         let new_tls = reload::open_tls(&config)?;
         let control = &switch.context().control;
-        let starting = matches!(control.mode(), Mode::Starting(_));
-        if !starting {
+        let is_starting = matches!(control.mode(), Mode::Starting(_));
+        if !is_starting {
             // At the start the warnings are logged before threads are started.
             warnings.iter().for_each(|line| tracing::warn!("{line}"));
         }
-        let say = |what| {
-            if starting {
-                control.set_mode(Mode::Starting(what));
+        let report_step = |step| {
+            if is_starting {
+                control.set_mode(Mode::Starting(step));
             }
         };
         let shared_stores = self.shared_stores.take();
-        let app = stores::open(&loaded, switch.context(), jobs, shared_stores, say).await?;
+        let app = stores::open(&loaded, switch.context(), jobs, shared_stores, report_step).await?;
         logs.configure(&config);
         tls.replace(&new_tls);
         switch.context().site.store(Arc::new(SiteSettings::new(&config)));
@@ -114,10 +114,10 @@ impl Supervisor {
     /// Responds with 503 and the reason from now on, and retries `loaded` periodically.
     pub(super) fn fail(&mut self, error: &StartError, loaded: Option<Loaded>) {
         let control = &self.context.switch.context().control;
-        let broken = Mode::Broken(error.fault());
+        let broken = Mode::Broken(error.broken_reason());
         if control.mode() != broken {
             log_lines(&error.to_string());
-            if error.fault().reachable {
+            if error.broken_reason().reachable {
                 tracing::error!(
                     "every request gets 503 until this is fixed; then run: systemctl reload rstudio-pm"
                 );
@@ -138,30 +138,30 @@ impl Supervisor {
     /// [`Supervisor::stop`] ends everything.
     pub(super) async fn run_commands(
         &mut self,
-        orders: &mut mpsc::Receiver<PendingCommand>,
+        commands: &mut mpsc::Receiver<PendingCommand>,
     ) -> Option<ReadySuccessor> {
         loop {
-            let due = self.retry_at.into_iter().chain(self.retry_listeners_at).min();
+            let retry_time = self.retry_at.into_iter().chain(self.retry_listeners_at).min();
             let due = async {
-                match due {
+                match retry_time {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                order = orders.recv() => {
-                    let order = order?;
-                    let result = match &order.command {
+                pending = commands.recv() => {
+                    let pending = pending?;
+                    let result = match &pending.command {
                         Command::Reload => self.reload().await.map(CommandResult::Reloaded),
-                        Command::Offline { timeout } => self.offline(*timeout, || order.is_abandoned()).await.map(CommandResult::ModeChanged),
+                        Command::Offline { timeout } => self.offline(*timeout, || pending.is_abandoned()).await.map(CommandResult::ModeChanged),
                         Command::Reopen => self.reopen().await.map(CommandResult::ModeChanged),
                         Command::Online => self.online().await.map(CommandResult::ModeChanged),
                         Command::HandOver => match self.hand_over().await {
-                            Ok(prepared) => return Some(prepared),
-                            Err(refused) => Err(refused),
+                            Ok(successor) => return Some(successor),
+                            Err(error) => Err(error),
                         },
                     };
-                    order.answer(result);
+                    pending.answer(result);
                 }
                 () = due => self.retry().await,
             }
@@ -185,19 +185,19 @@ impl Supervisor {
         if self.retry_listeners_at.is_none_or(|at| at > Instant::now()) {
             return;
         }
-        let (opened, outcome) = self.context.listeners.retry();
-        let changed = !opened.is_empty();
-        self.context.handover.add(opened);
+        let (new_sockets, result) = self.context.listeners.retry();
+        let is_changed = !new_sockets.is_empty();
+        self.context.handover.add(new_sockets);
         self.schedule_listener_retry();
-        let shared = self.context.switch.context();
-        if let RetryResult::NeedsRestart(address) = outcome {
+        let context = self.context.switch.context();
+        if let RetryResult::NeedsRestart(address) = result {
             tracing::warn!(
                 "{address} is free again: exiting, so that systemd opens it and restarts the server"
             );
-            shared.control.stop();
+            context.control.stop();
         }
-        if changed {
-            let line = summary::line(&self.context.switch, &shared.control.mode()).await;
+        if is_changed {
+            let line = summary::line(&self.context.switch, &context.control.mode()).await;
             self.context.notifier.status(&line);
         }
     }
@@ -235,7 +235,7 @@ impl Supervisor {
         };
         match &result {
             Ok(reloaded) => reload::log_changes(reloaded),
-            Err(why) => log_lines(&format!("the configuration was not reloaded: {why}")),
+            Err(error) => log_lines(&format!("the configuration was not reloaded: {error}")),
         }
         let line = summary::line(&self.context.switch, &control.mode()).await;
         self.context.notifier.ready(&line);
@@ -243,13 +243,13 @@ impl Supervisor {
     }
 
     async fn apply(&mut self) -> Result<ReloadResult, CommandError> {
-        let (Some(life), Some(running)) = (&self.running, &self.loaded) else {
+        let (Some(running), Some(loaded)) = (&self.running, &self.loaded) else {
             return Err(CommandError("the server is not serving yet".to_owned()));
         };
         let file = configuration::load(&self.context.file)
             .map_err(|error| CommandError(format!("{}\nNothing was changed.", StartError::from(error))))?;
-        let (loaded, reloaded) = reload::apply(&self.context, &life.app, running, &file).await?;
-        let (db, cluster) = (life.app.state.db.clone(), self.context.switch.context().cluster.clone());
+        let (loaded, reloaded) = reload::apply(&self.context, &running.app, loaded, &file).await?;
+        let (db, cluster) = (running.app.state.db.clone(), self.context.switch.context().cluster.clone());
         if let Err(error) = cluster.set_configuration(&db, &loaded.settings).await {
             tracing::warn!(%error, "the other servers do not know the reloaded configuration of this one");
         }
@@ -279,68 +279,69 @@ impl Supervisor {
         let (Some(running), Mode::Online) = (&mut self.running, &mode) else {
             return Err(self.refuse(&format!("the server is {}", mode.word())));
         };
-        let prepared = handover.prepare(notifier, jobs, running).await;
-        prepared.map_err(|why| self.cancel_hand_over(&why))
+        let result = handover.prepare(notifier, jobs, running).await;
+        result.map_err(|reason| self.cancel_hand_over(&reason))
     }
 
     /// Makes a successor the main process.
     ///
     /// # Errors
     /// The reason why it failed.
-    pub(super) async fn commit(&mut self, prepared: ReadySuccessor) -> Result<Successor, String> {
-        let Some(life) = &self.running else { return Err("the server is not serving".to_owned()) };
-        let halted = life.app.sync.take_halted();
+    pub(super) async fn commit(&mut self, successor: ReadySuccessor) -> Result<Successor, String> {
+        let Some(running) = &self.running else { return Err("the server is not serving".to_owned()) };
+        let halted = running.app.sync.take_halted();
         // Scheduled jobs start again by themselves.
-        let again = halted.iter().filter_map(|halted| {
+        let restarts = halted.iter().filter_map(|halted| {
             let (kind, version) = halted.target();
             let (kind, version) = (kind.to_string(), version.map(|version| version.to_string()));
             Some(SyncRestart { kind, version, actor: halted.administrator()?.to_owned() })
         });
-        let committed = prepared.commit(&self.context.notifier, &life.app.state.db, again.collect()).await;
-        if committed.is_err() {
+        let result =
+            successor.commit(&self.context.notifier, &running.app.state.db, restarts.collect()).await;
+        if result.is_err() {
             self.halted = halted;
         }
-        committed
+        result
     }
 
     /// Restarts the syncs that the old server halted for the hand-over.
-    pub(super) fn restart_syncs(&self, again: &[SyncRestart]) {
-        let Some(life) = &self.running else { return };
-        for SyncRestart { kind, version, actor } in again {
+    pub(super) fn restart_syncs(&self, syncs: &[SyncRestart]) {
+        let Some(running) = &self.running else { return };
+        for SyncRestart { kind, version, actor } in syncs {
             let version = version.as_ref().map(|version| version.parse()).transpose();
             if let (Ok(kind), Ok(version)) = (kind.parse(), version) {
                 // Fails only for a source that is never synced, which the old server cannot name.
-                let _ = life.app.sync.start_by(kind, version, actor);
+                let _ = running.app.sync.start_by(kind, version, actor);
             }
         }
     }
 
     /// Loads what was published during the start.
     pub(super) async fn refresh(&self) {
-        if let Some(life) = &self.running
-            && let Err(error) = life.app.state.catalog.refresh(&life.app.state.db).await
+        if let Some(running) = &self.running
+            && let Err(error) = running.app.state.catalog.refresh(&running.app.state.db).await
         {
             tracing::warn!("could not load the latest publications: {error}");
         }
     }
 
     /// Continues to serve after a failed hand-over and reports the reason.
-    pub(super) fn cancel_hand_over(&mut self, why: &str) -> CommandError {
+    pub(super) fn cancel_hand_over(&mut self, reason: &str) -> CommandError {
         self.resume();
-        self.refuse(why)
+        self.refuse(reason)
     }
 
-    fn refuse(&self, why: &str) -> CommandError {
+    fn refuse(&self, reason: &str) -> CommandError {
         let version = env!("CARGO_PKG_VERSION");
-        tracing::error!("upgrade refused, version {version} continues to serve: {why}");
+        tracing::error!("upgrade refused, version {version} continues to serve: {reason}");
         self.context
             .notifier
-            .status(&format!("upgrade refused, version {version} continues to serve: {why}"));
-        CommandError(why.to_owned())
+            .status(&format!("upgrade refused, version {version} continues to serve: {reason}"));
+        CommandError(reason.to_owned())
     }
 
     /// Stops the background tasks and returns the app.
     pub(super) fn stop(mut self) -> Option<Arc<App>> {
-        self.running.take().map(|life| Arc::clone(&life.app))
+        self.running.take().map(|running| Arc::clone(&running.app))
     }
 }

@@ -57,7 +57,7 @@ pub type Rejection = String;
 /// The files for a configuration, and messages about the sockets that have none.
 #[must_use]
 pub fn files(config: &Config, settings: &ServiceSettings) -> (Vec<File>, Vec<Rejection>) {
-    let (units, rejected) = sockets(config);
+    let (units, rejections) = sockets(config);
     let mut files = vec![
         text(format!("{SERVICE}.d/10-sockets.conf"), service_sockets(&units)),
         text(format!("{SERVICE}.d/20-paths.conf"), service_paths(config, settings)),
@@ -79,7 +79,7 @@ pub fn files(config: &Config, settings: &ServiceSettings) -> (Vec<File>, Vec<Rej
             files.push(text(format!("{}.d/50-run-as.conf", unit.name()), drop_in));
         }
     }
-    (files, rejected)
+    (files, rejections)
 }
 
 /// The names of the socket units of a configuration.
@@ -107,7 +107,7 @@ impl Unit {
 }
 
 fn sockets(config: &Config) -> (Vec<Unit>, Vec<Rejection>) {
-    let (mut units, mut rejected) = (Vec::new(), Vec::new());
+    let (mut units, mut rejections) = (Vec::new(), Vec::new());
     for (kind, property, listen) in [
         ("http", "HTTP.Listen", &config.http.listen),
         ("https", "HTTPS.Listen", &config.https.listen),
@@ -116,7 +116,7 @@ fn sockets(config: &Config) -> (Vec<Unit>, Vec<Rejection>) {
     ] {
         match listen.as_ref().map(address) {
             Some(Ok(address)) => units.push(Unit { kind, instance: escape(&address) }),
-            Some(Err(why)) => rejected.push(format!("{property}: {why}")),
+            Some(Err(reason)) => rejections.push(format!("{property}: {reason}")),
             None => {}
         }
     }
@@ -126,19 +126,19 @@ fn sockets(config: &Config) -> (Vec<Unit>, Vec<Rejection>) {
         Some(instance) if instance.len() + "rstudio-pm-admin@.socket".len() <= MAX_NAME => {
             units.push(Unit { kind: "admin", instance });
         }
-        Some(_) | None => rejected.push(format!(
+        Some(_) | None => rejections.push(format!(
             "Server.SockFileDir: '{}' cannot be part of a unit name; the server opens its socket itself",
             path.display()
         )),
     }
-    (units, rejected)
+    (units, rejections)
 }
 
 /// Formats an address for `ListenStream=`: `80`, `10.0.0.1:443`, `[::1]:8443`.
 fn address(listen: &Listen) -> Result<String, String> {
-    let itself = "the server opens the port itself, which fails below 1024";
+    let consequence = "the server opens the port itself, which fails below 1024";
     if listen.port == 0 {
-        return Err(format!("port 0 lets the system choose a port; {itself}"));
+        return Err(format!("port 0 lets the system choose a port; {consequence}"));
     }
     if listen.host.is_empty() {
         return Ok(listen.port.to_string());
@@ -147,7 +147,7 @@ fn address(listen: &Listen) -> Result<String, String> {
         Ok(IpAddr::V4(host)) => Ok(format!("{host}:{}", listen.port)),
         Ok(IpAddr::V6(host)) => Ok(format!("[{host}]:{}", listen.port)),
         Err(_) => Err(format!(
-            "systemd listens on addresses, and '{}' is a name; {itself}; write the IP address instead",
+            "systemd listens on addresses, and '{}' is a name; {consequence}; write the IP address instead",
             listen.host
         )),
     }
@@ -192,17 +192,17 @@ fn service_paths(config: &Config, settings: &ServiceSettings) -> String {
     paths.write(&config.sqlite.dir);
     for class in StorageClass::ALL {
         match config.storage.location(class) {
-            ClassLocation::File(place) => paths.write(&place.location),
+            ClassLocation::File(storage) => paths.write(&storage.location),
             ClassLocation::S3(_) => {}
         }
     }
     paths.write(&server.temp_dir);
     paths.write(&resolve_var_run(&server.sock_file_dir));
-    let system = config.logging.system_log.iter().filter_map(|to| match to {
+    let system_logs = config.logging.system_log.iter().filter_map(|to| match to {
         LogDestination::File(path) => Some(path),
         LogDestination::Stdout | LogDestination::Stderr => None,
     });
-    let logs: Vec<&PathBuf> = system.chain([&server.access_log]).chain(&server.service_log).collect();
+    let logs: Vec<&PathBuf> = system_logs.chain([&server.access_log]).chain(&server.service_log).collect();
     for log in &logs {
         // The directory, because a rotation replaces the file. Owner and modes still apply inside.
         paths.write(log.parent().filter(|parent| *parent != Path::new("/")).unwrap_or(log));
@@ -211,7 +211,7 @@ fn service_paths(config: &Config, settings: &ServiceSettings) -> String {
         paths.read(file);
     }
     // In an open directory it must not become read-only: an interrupted rotation is completed at the start.
-    if !paths.write.iter().any(|open| server.encryption_key_path.starts_with(open)) {
+    if !paths.write.iter().any(|dir| server.encryption_key_path.starts_with(dir)) {
         paths.read(&server.encryption_key_path);
     }
     let mirrors = [&config.cran.url, &config.bioconductor.url, &config.requirements.url];
@@ -223,7 +223,7 @@ fn service_paths(config: &Config, settings: &ServiceSettings) -> String {
     let user = settings.user.as_deref().unwrap_or(USER);
     let group = settings.group.as_deref().unwrap_or(USER);
     let mut out = paths.text();
-    for log in logs.iter().filter_map(|log| root_creates(log)) {
+    for log in logs.iter().filter_map(|log| root_created_log(log)) {
         let _ = writeln!(
             out,
             "ExecStartPre=+/bin/sh -c '[ -e {log} ] || install -o {user} -g {group} -m 0600 /dev/null {log}'"
@@ -236,10 +236,10 @@ fn service_paths(config: &Config, settings: &ServiceSettings) -> String {
 ///
 /// SECURITY: root creates a file for the service's user, who may edit the gcfg: in any other directory that would be
 /// a privilege escalation. The name passes through a shell and a unit file.
-fn root_creates(log: &Path) -> Option<&str> {
+fn root_created_log(log: &Path) -> Option<&str> {
     let name = log.strip_prefix("/var/log").ok()?.to_str()?.strip_suffix(".log")?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if name.chars().all(plain) { log.to_str() } else { None }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if name.chars().all(is_plain) { log.to_str() } else { None }
 }
 
 /// Replaces `/var/run` by `/run`, which is the same with systemd and what `systemd-analyze verify` requires.
@@ -256,8 +256,8 @@ struct Paths {
 impl Paths {
     fn write(&mut self, path: &Path) {
         // Subdirectories of an open path are open; the unit has a private /tmp; opening / would defeat the sandbox.
-        let private = ["/", "/tmp", "/var/tmp"].iter().any(|whole| path == Path::new(whole));
-        if !private && is_expressible(path) && !self.write.iter().any(|open| path.starts_with(open)) {
+        let is_excluded = ["/", "/tmp", "/var/tmp"].iter().any(|dir| path == Path::new(dir));
+        if !is_excluded && is_expressible(path) && !self.write.iter().any(|dir| path.starts_with(dir)) {
             self.write.push(path.to_owned());
         }
     }
@@ -279,8 +279,8 @@ impl Paths {
         {
             for path in paths {
                 // The unit's /home is empty and its /tmp private: configured paths below are bind-mounted into them.
-                let hidden = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
-                let key = if hidden.iter().any(|root| path.starts_with(root)) { bind } else { open };
+                let hidden_roots = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
+                let key = if hidden_roots.iter().any(|root| path.starts_with(root)) { bind } else { open };
                 // The dash: a missing path must not prevent the start.
                 let _ = writeln!(out, "{key}={}", quote("-", path));
             }
@@ -305,7 +305,7 @@ mod tests {
     use super::*;
     use crate::config::parse;
 
-    fn made(gcfg: &str, settings: &ServiceSettings) -> (Vec<File>, Vec<Rejection>) {
+    fn generate(gcfg: &str, settings: &ServiceSettings) -> (Vec<File>, Vec<Rejection>) {
         files(&parse("f", gcfg.as_bytes(), []).expect("valid").config, settings)
     }
 
@@ -319,12 +319,12 @@ mod tests {
 
     fn sockets_of(gcfg: &str) -> Vec<String> {
         let text =
-            content(&made(gcfg, &ServiceSettings::default()).0, "rstudio-pm.service.d/10-sockets.conf");
+            content(&generate(gcfg, &ServiceSettings::default()).0, "rstudio-pm.service.d/10-sockets.conf");
         text.lines().filter_map(|line| line.strip_prefix("Sockets=")).map(str::to_owned).collect()
     }
 
     fn paths_of(gcfg: &str) -> String {
-        content(&made(gcfg, &ServiceSettings::default()).0, "rstudio-pm.service.d/20-paths.conf")
+        content(&generate(gcfg, &ServiceSettings::default()).0, "rstudio-pm.service.d/20-paths.conf")
     }
 
     const ADMIN: &str = r"rstudio-pm-admin@run-rstudio\\x2dpm-rstudio\\x2dpm.sock.socket";
@@ -356,9 +356,9 @@ mod tests {
 
     #[test]
     fn a_host_name_is_left_to_the_server_and_reported() {
-        let (files, rejected) = made("[HTTP]\nListen = localhost:4242\n", &ServiceSettings::default());
-        assert_eq!(rejected.len(), 1);
-        assert!(rejected[0].starts_with("HTTP.Listen: systemd listens on addresses"), "{rejected:?}");
+        let (files, rejections) = generate("[HTTP]\nListen = localhost:4242\n", &ServiceSettings::default());
+        assert_eq!(rejections.len(), 1);
+        assert!(rejections[0].starts_with("HTTP.Listen: systemd listens on addresses"), "{rejections:?}");
         assert!(!content(&files, "rstudio-pm.service.d/10-sockets.conf").contains("-http@"));
     }
 
@@ -366,11 +366,11 @@ mod tests {
     fn links_are_made_only_for_a_service_that_is_enabled() {
         let link = r"sockets.target.wants/rstudio-pm-admin@srv-a\x20b-rstudio\x2dpm.sock.socket";
         let gcfg = "[Server]\nSockFileDir = /srv/a b\n";
-        let (files, _) = made(gcfg, &ServiceSettings { enabled: true, ..ServiceSettings::default() });
+        let (files, _) = generate(gcfg, &ServiceSettings { enabled: true, ..ServiceSettings::default() });
         assert_eq!(content(&files, link), "/usr/lib/systemd/system/rstudio-pm-admin@.socket");
         let links = |files: &[File]| files.iter().filter(|f| matches!(f.content, Content::Link(_))).count();
         assert_eq!(links(&files), 3);
-        assert_eq!(links(&made(gcfg, &ServiceSettings::default()).0), 0);
+        assert_eq!(links(&generate(gcfg, &ServiceSettings::default()).0), 0);
     }
 
     #[test]
@@ -380,7 +380,7 @@ mod tests {
             group: Some("staff".to_owned()),
             enabled: false,
         };
-        let (files, _) = made("[Server]\nServiceLog = /var/log/rstudio-pm.service.log\n", &settings);
+        let (files, _) = generate("[Server]\nServiceLog = /var/log/rstudio-pm.service.log\n", &settings);
         let path = r"rstudio-pm-admin@run-rstudio\x2dpm-rstudio\x2dpm.sock.socket.d/50-run-as.conf";
         assert!(content(&files, path).ends_with("[Socket]\nSocketUser=deploy\nSocketGroup=staff\n"));
         let paths = content(&files, "rstudio-pm.service.d/20-paths.conf");

@@ -23,10 +23,10 @@ pub(super) struct ProbeAddresses {
 pub(super) async fn run(addresses: ProbeAddresses, notifier: Notifier) {
     // Also checks WATCHDOG_PID: the variable may be meant for another process.
     let Some(interval) = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero()) else { return };
-    let mut next = tokio::time::interval(interval / 2);
-    next.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = tokio::time::interval(interval / 2);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        next.tick().await;
+        ticks.tick().await;
         match probe(&addresses, interval / 4).await {
             Ok(()) => notifier.watchdog(),
             Err(error) => tracing::error!("watchdog: self-check failed: {error}"),
@@ -34,22 +34,22 @@ pub(super) async fn run(addresses: ProbeAddresses, notifier: Notifier) {
     }
 }
 
-/// Tries the addresses in turn, each with a timeout of `patience`, until one responds.
-async fn probe(addresses: &ProbeAddresses, limit: Duration) -> Result<()> {
+/// Tries the addresses in turn, each with a timeout, until one responds.
+async fn probe(addresses: &ProbeAddresses, timeout: Duration) -> Result<()> {
     let admin = async { ping(UnixStream::connect(&addresses.admin).await?).await };
-    let Err(mut error) = with_timeout(limit, admin).await else { return Ok(()) };
+    let Err(mut error) = with_timeout(timeout, admin).await else { return Ok(()) };
     for address in addresses.plain.iter().take(1) {
         let plain = async { ping(TcpStream::connect(address).await?).await };
-        match with_timeout(limit, plain).await {
+        match with_timeout(timeout, plain).await {
             Ok(()) => return Ok(()),
-            Err(last) => error = last,
+            Err(plain_error) => error = plain_error,
         }
     }
     Err(error)
 }
 
-async fn with_timeout(limit: Duration, check: impl Future<Output = Result<()>>) -> Result<()> {
-    tokio::time::timeout(limit, check).await?
+async fn with_timeout(timeout: Duration, check: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::time::timeout(timeout, check).await?
 }
 
 /// Succeeds on any expected response to `/__ping__`: 503 is that of an offline server, 301 that of a redirect listener.
@@ -90,7 +90,7 @@ mod tests {
         let admin = dir.path().join("sock");
         let listener = UnixListener::bind(&admin).expect("bound");
         let addresses = ProbeAddresses { admin, plain: Vec::new() };
-        for (answer, good) in [
+        for (answer, is_success) in [
             (Some("HTTP/1.1 200 OK\r\n\r\n{}"), true),
             (Some("HTTP/1.1 503 Service Unavailable\r\n\r\n"), true),
             (Some("HTTP/1.1 500 Internal Server Error\r\n\r\n"), false),
@@ -99,7 +99,7 @@ mod tests {
             (None, false),
         ] {
             let (result, ()) = tokio::join!(probe(&addresses, SOON), respond(&listener, answer));
-            assert_eq!(result.is_ok(), good, "{answer:?}: {result:?}");
+            assert_eq!(result.is_ok(), is_success, "{answer:?}: {result:?}");
         }
     }
 

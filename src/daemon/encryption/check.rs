@@ -36,10 +36,10 @@ pub(in crate::daemon) fn run(loaded: &Loaded) -> Option<Check> {
         }
     });
     let old = key_file::old_path(path);
-    let mut with_old =
+    let mut with_old_key =
         loaded.settings.encrypted().filter(|(_, form)| *form == ValueForm::DecryptedWithOld).peekable();
-    if with_old.peek().is_some() {
-        findings.extend(with_old.map(|(place, _)| {
+    if with_old_key.peek().is_some() {
+        findings.extend(with_old_key.map(|(place, _)| {
             format!(
                 "{place}: is encrypted with the previous key; write it anew with the output of: rspm encrypt"
             )

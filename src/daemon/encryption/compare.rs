@@ -58,7 +58,7 @@ pub enum KeyMismatch {
 ///
 /// # Errors
 /// It is another key.
-pub(in crate::daemon) async fn settle(db: &Db, config: Arc<Config>) -> Result<Arc<Config>, KeyMismatch> {
+pub(in crate::daemon) async fn reconcile(db: &Db, config: Arc<Config>) -> Result<Arc<Config>, KeyMismatch> {
     let path = &config.server.encryption_key_path;
     let recorded = match (db.read(encryption_key::get).await?, &config.encryption_key) {
         (None, None) => return Ok(config),
@@ -96,7 +96,7 @@ pub(in crate::daemon) async fn settle(db: &Db, config: Arc<Config>) -> Result<Ar
             }
             match other {
                 Some(key) => Err(KeyMismatch::Other { key: key.to_string(), recorded }),
-                None => without_key(db, recorded, path).await.map(|()| config.clone()),
+                None => check_missing_key(db, recorded, path).await.map(|()| config.clone()),
             }
         }
     }
@@ -118,7 +118,7 @@ fn complete(path: &Path, recorded: Fingerprint) -> Result<Option<EncryptionKey>,
     }
 }
 
-async fn without_key(db: &Db, recorded: Fingerprint, path: &Path) -> Result<(), KeyMismatch> {
+async fn check_missing_key(db: &Db, recorded: Fingerprint, path: &Path) -> Result<(), KeyMismatch> {
     match db.read(|c| encryption_key::count(c, encryption_key::COLUMNS)).await? {
         0 => {
             tracing::warn!(

@@ -40,7 +40,7 @@ pub(in crate::daemon) enum KeyCommandError {
     Encrypted {
         /// Where the key belongs.
         path: String,
-        /// Their places.
+        /// The places of these values.
         values: Vec<String>,
     },
     /// A server runs.
@@ -66,22 +66,22 @@ pub(in crate::daemon) enum KeyCommandError {
     #[error("a value of the database cannot be decrypted with the encryption key {0}; nothing was changed")]
     Undecryptable(String),
     /// A file.
-    #[error("{doing}: {source}")]
+    #[error("{operation}: {source}")]
     File {
-        /// What was being done, with the path.
-        doing: String,
+        /// The operation, with the path.
+        operation: String,
         /// The error of the system.
         source: std::io::Error,
     },
-    /// The threads.
+    /// The async runtime.
     #[error("could not start the runtime: {0}")]
     Runtime(std::io::Error),
 }
 
 impl KeyCommandError {
     /// A converter of errors of the system; `doing` is the operation with its path.
-    pub(super) fn file(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> KeyCommandError {
-        let doing = doing.into();
-        |source| KeyCommandError::File { doing, source }
+    pub(super) fn file(operation: impl Into<String>) -> impl FnOnce(std::io::Error) -> KeyCommandError {
+        let operation = operation.into();
+        |source| KeyCommandError::File { operation, source }
     }
 }

@@ -15,13 +15,14 @@ use crate::daemon::{configuration, privileges, sockets};
 use crate::db::{Db, DbError, encryption_key};
 use crate::encryption::value;
 
-/// Replaces the key by that in the file `new`. `lost`: the current key is not that of the database, whose encrypted
+/// Replaces the key by that in the file `new`. `key_lost`: the current key is not that of the database, whose encrypted
 /// values are deleted.
-pub(super) fn run(file: &Path, new: &Path, lost: bool) -> Result<(), KeyCommandError> {
-    let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+pub(super) fn run(file: &Path, new: &Path, key_lost: bool) -> Result<(), KeyCommandError> {
+    let not_found = || std::io::Error::from(std::io::ErrorKind::NotFound);
     // Read before the rights of the service are taken: the caller's may be needed.
-    let new =
-        key_file::read(new)?.ok_or_else(missing).map_err(KeyCommandError::file(new.display().to_string()))?;
+    let new = key_file::read(new)?
+        .ok_or_else(not_found)
+        .map_err(KeyCommandError::file(new.display().to_string()))?;
     privileges::with_service_rights(file, || {
         let loaded = configuration::load(file)?;
         if UnixStream::connect(sockets::admin_path(&loaded.config)).is_ok() {
@@ -30,7 +31,7 @@ pub(super) fn run(file: &Path, new: &Path, lost: bool) -> Result<(), KeyCommandE
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(KeyCommandError::Runtime)?;
         let db = Db::open(&loaded.config)?;
-        let report = runtime.block_on(rotate(&db, file, loaded, new, lost));
+        let report = runtime.block_on(rotate(&db, file, loaded, new, key_lost));
         db.close();
         // A failed write cannot be reported: the rotation is done.
         let _ = std::io::stdout().write_all(report?.as_bytes());
@@ -43,10 +44,10 @@ async fn rotate(
     file: &Path,
     mut loaded: Loaded,
     new: EncryptionKey,
-    lost: bool,
+    key_lost: bool,
 ) -> Result<String, KeyCommandError> {
-    if !lost {
-        compare::settle(db, Arc::clone(&loaded.config)).await?;
+    if !key_lost {
+        compare::reconcile(db, Arc::clone(&loaded.config)).await?;
         // An interrupted rotation may have been completed.
         loaded = configuration::load(file)?;
     }
@@ -54,44 +55,49 @@ async fn rotate(
     let path = &config.server.encryption_key_path;
     let current = config.encryption_key.clone();
     let fingerprint = new.key.fingerprint();
-    let written = |form: ValueForm| {
-        loaded.settings.encrypted().filter(move |(_, found)| *found == form).map(|(place, _)| place).collect()
+    let places = |form: ValueForm| {
+        loaded
+            .settings
+            .encrypted()
+            .filter(move |(_, value_form)| *value_form == form)
+            .map(|(place, _)| place)
+            .collect()
     };
-    let (with_current, with_old): (Vec<String>, Vec<String>) =
-        (written(ValueForm::Decrypted), written(ValueForm::DecryptedWithOld));
-    if !with_old.is_empty() {
-        return Err(KeyCommandError::Old(with_old));
+    let (with_current_key, with_old_key): (Vec<String>, Vec<String>) =
+        (places(ValueForm::Decrypted), places(ValueForm::DecryptedWithOld));
+    if !with_old_key.is_empty() {
+        return Err(KeyCommandError::Old(with_old_key));
     }
     let is_current = current.as_ref().is_some_and(|current| current.key.fingerprint() == fingerprint);
     match &current {
-        None if !lost => return Err(KeyCommandError::NoKey(path.display().to_string())),
-        Some(_) if is_current && !lost => return Err(KeyCommandError::Same(new.to_string())),
+        None if !key_lost => return Err(KeyCommandError::NoKey(path.display().to_string())),
+        Some(_) if is_current && !key_lost => return Err(KeyCommandError::Same(new.to_string())),
         Some(_) | None => {}
     }
-    let in_file = current.as_ref().is_none_or(|current| current.source.is_file());
+    let is_in_file = current.as_ref().is_none_or(|current| current.source.is_file());
     if !is_current {
-        store(path, current.as_deref(), in_file.then_some(&new))?;
+        store(path, current.as_deref(), is_in_file.then_some(&new))?;
     }
-    let count = replace_in_database(db, current.clone(), Arc::new(new), lost).await?;
+    let count = replace_in_database(db, current.clone(), Arc::new(new), key_lost).await?;
     let mut report = format!("The encryption key of the database is now {fingerprint}.\n");
-    if !is_current && in_file {
+    if !is_current && is_in_file {
         let new = key_file::new_path(path);
         key_file::rename(&new, path).map_err(|source| {
             KeyCommandError::Mismatch(KeyMismatch::Incomplete { new, path: path.clone(), source })
         })?;
         report += &format!("It is in {}.\n", path.display());
-    } else if let Some(current) = current.filter(|_| !in_file) {
+    } else if let Some(current) = current.filter(|_| !is_in_file) {
         report += &format!("Put it in the place of {} before you start the server.\n", current.source);
     }
-    let done = if lost { "deleted" } else { "encrypted anew" };
-    report += &format!("Values in the database that were {done}: {count}\n");
-    if !is_current && !with_current.is_empty() {
+    let action = if key_lost { "deleted" } else { "encrypted anew" };
+    report += &format!("Values in the database that were {action}: {count}\n");
+    if !is_current && !with_current_key.is_empty() {
         report += &format!(
             "Write these values of the configuration anew, with the output of rspm encrypt; until then they are decrypted \
              with {}:\n",
             key_file::old_path(path).display()
         );
-        with_current.iter().for_each(|place| report += &format!("  {place}\n"));
+        with_current_key.iter().for_each(|place| report += &format!("  {place}\n"));
     }
     Ok(report)
 }
@@ -104,8 +110,8 @@ fn store(
 ) -> Result<(), KeyCommandError> {
     for (path, key) in [(key_file::old_path(path), current), (key_file::new_path(path), new)] {
         if let Some(key) = key {
-            let doing = KeyCommandError::file(format!("writing {}", path.display()));
-            key_file::replace(&path, &key.key).map_err(doing)?;
+            let file_error = KeyCommandError::file(format!("writing {}", path.display()));
+            key_file::replace(&path, &key.key).map_err(file_error)?;
         }
     }
     Ok(())
@@ -115,17 +121,17 @@ async fn replace_in_database(
     db: &Db,
     current: Option<Arc<EncryptionKey>>,
     new: Arc<EncryptionKey>,
-    lost: bool,
+    key_lost: bool,
 ) -> Result<usize, KeyCommandError> {
     let fingerprint = new.key.fingerprint();
-    let replaced = db.write(move |c| {
+    let replacement = db.write(move |c| {
         let encrypt = |text: &str| {
-            let Some(current) = current.as_ref().filter(|_| !lost) else { return Ok(None) };
+            let Some(current) = current.as_ref().filter(|_| !key_lost) else { return Ok(None) };
             let undecryptable = || DbError::refuse(KeyCommandError::Undecryptable(current.to_string()));
             let plain = value::decrypt(&current.key, text).ok_or_else(undecryptable)?;
             key_file::encrypt(&new.key, &plain).map(Some).map_err(DbError::refuse)
         };
         encryption_key::replace(c, encryption_key::COLUMNS, fingerprint, &encrypt)
     });
-    replaced.await.map_err(KeyCommandError::from)
+    replacement.await.map_err(KeyCommandError::from)
 }

@@ -84,30 +84,30 @@ pub struct CreateError {
 /// # Errors
 /// The first required directory that cannot be created.
 pub(super) fn create_directories(gcfg: &Path, config: &Config) -> Result<(), CreateError> {
-    let is_created = |what| matches!(what, PathKind::DataDir | PathKind::SockFileDir | PathKind::LogDir);
+    let is_created = |kind| matches!(kind, PathKind::DataDir | PathKind::SockFileDir | PathKind::LogDir);
     // The umask is per process; whatever other threads create meanwhile has an explicit, restrictive mode.
-    let before = umask(Mode::from_bits_truncate(0o022));
+    let old_umask = umask(Mode::from_bits_truncate(0o022));
     let result =
-        directories(gcfg, config).filter(|(row, _)| is_created(row.kind)).try_for_each(|(row, path)| {
-            match DirBuilder::new().recursive(true).mode(row.mode).create(&path) {
-                Err(source) if row.on_violation == OnViolation::Refuse => {
-                    Err(create_error(row, path, source))
+        directories(gcfg, config).filter(|(rule, _)| is_created(rule.kind)).try_for_each(|(rule, path)| {
+            match DirBuilder::new().recursive(true).mode(rule.mode).create(&path) {
+                Err(source) if rule.on_violation == OnViolation::Refuse => {
+                    Err(create_error(rule, path, source))
                 }
                 Ok(()) | Err(_) => Ok(()),
             }
         });
-    umask(before);
+    umask(old_umask);
     result
 }
 
-fn create_error(row: &PathRule, path: PathBuf, source: io::Error) -> CreateError {
+fn create_error(rule: &PathRule, path: PathBuf, source: io::Error) -> CreateError {
     let me = user(geteuid().as_raw());
-    let mut way_out = format!("install -d -o {me} -m {:04o} '{}'", row.mode, path.display());
+    let mut way_out = format!("install -d -o {me} -m {:04o} '{}'", rule.mode, path.display());
     if source.kind() == io::ErrorKind::ReadOnlyFilesystem {
         // The unit's sandbox only opens paths that exist when it starts.
         way_out = format!("{way_out} && {RESTART_COMMAND}");
     }
-    CreateError { name: row.name, path, way_out, source }
+    CreateError { name: rule.name, path, way_out, source }
 }
 
 /// Checks every path, fixes the modes of those that belong to this process's user, and returns the warnings.
@@ -116,57 +116,57 @@ fn create_error(row: &PathRule, path: PathBuf, source: io::Error) -> CreateError
 /// The unsafe paths that cannot be fixed.
 fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, UnsafePaths> {
     let me = geteuid().as_raw();
-    let (mut warnings, mut refused) = (Vec::new(), Vec::new());
-    for (row, path, verdict) in inspect(gcfg, loaded, me) {
-        match verdict {
+    let (mut warnings, mut refusals) = (Vec::new(), Vec::new());
+    for (rule, path, decision) in inspect(gcfg, loaded, me) {
+        match decision {
             Decision::Conforms => {}
             Decision::Repair(violation, mode) => match set_mode(&path, mode) {
-                Ok(mode) => warnings.push(describe_repair(row, &path, violation, mode)),
+                Ok(mode) => warnings.push(describe_repair(rule, &path, violation, mode)),
                 Err(error) => {
-                    let text = format!("{} ({error})", describe(row, &path, violation, me));
+                    let text = format!("{} ({error})", describe(rule, &path, violation, me));
                     let is_severe = matches!(violation, Violation::WorldWritable(_));
-                    if is_severe && !is_remote(&path) && row.on_violation == OnViolation::Refuse {
-                        refused.push((row.name, text));
+                    if is_severe && !is_remote(&path) && rule.on_violation == OnViolation::Refuse {
+                        refusals.push((rule.name, text));
                     } else {
                         warnings.push(text);
                     }
                 }
             },
-            Decision::Warn(violation) => warnings.push(describe(row, &path, violation, me)),
-            Decision::Refuse(violation) => refused.push((row.name, describe(row, &path, violation, me))),
+            Decision::Warn(violation) => warnings.push(describe(rule, &path, violation, me)),
+            Decision::Refuse(violation) => refusals.push((rule.name, describe(rule, &path, violation, me))),
         }
     }
-    if refused.is_empty() { Ok(warnings) } else { Err(UnsafePaths(refused)) }
+    if refusals.is_empty() { Ok(warnings) } else { Err(UnsafePaths(refusals)) }
 }
 
 /// The violations that would prevent a start by the user `me`, except those that other checks report: a file instead of a directory.
 #[must_use]
 pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, me: u32) -> Vec<(PathKind, String)> {
-    let refused = |(row, path, verdict): Inspection| match verdict {
-        Decision::Refuse(Violation::Type | Violation::DeadLink) if row.file_type == FileType::Directory => {
+    let refusal = |(rule, path, decision): Inspection| match decision {
+        Decision::Refuse(Violation::Type | Violation::DeadLink) if rule.file_type == FileType::Directory => {
             None
         }
         // Run as root, with a gcfg of root: the server's user is that of User=, which only systemd knows.
         Decision::Refuse(Violation::Owner(_) | Violation::ForeignLink(_)) if me == 0 => None,
-        Decision::Refuse(violation) => Some((row.kind, describe(row, &path, violation, me))),
+        Decision::Refuse(violation) => Some((rule.kind, describe(rule, &path, violation, me))),
         Decision::Conforms | Decision::Repair(..) | Decision::Warn(_) => None,
     };
-    inspect(gcfg, loaded, me).into_iter().filter_map(refused).collect()
+    inspect(gcfg, loaded, me).into_iter().filter_map(refusal).collect()
 }
 
 type Inspection = (&'static PathRule, PathBuf, Decision);
 
 fn inspect(gcfg: &Path, loaded: &Loaded, me: u32) -> Vec<Inspection> {
     let secrets = holds_secrets(loaded);
-    let judged = |row: &'static PathRule, path: PathBuf| {
-        let decision = decide(row, read_state(&path), me, secrets && row.kind == PathKind::Gcfg);
+    let inspection = |rule: &'static PathRule, path: PathBuf| {
+        let decision = decide(rule, read_state(&path), me, secrets && rule.kind == PathKind::Gcfg);
         let decision = if is_remote(&path) { relax_on_network(decision) } else { decision };
-        (row, path, decision)
+        (rule, path, decision)
     };
     RULES
         .iter()
-        .flat_map(|row| paths(row.kind, gcfg, &loaded.config).into_iter().map(move |path| (row, path)))
-        .map(|(row, path)| judged(row, path))
+        .flat_map(|rule| paths(rule.kind, gcfg, &loaded.config).into_iter().map(move |path| (rule, path)))
+        .map(|(rule, path)| inspection(rule, path))
         .collect()
 }
 
@@ -177,28 +177,29 @@ fn is_remote(path: &Path) -> bool {
         clippy::cast_possible_wrap,
         reason = "the type differs between platforms"
     )]
-    let kind = |found: Statfs| sqlite_dir::remote_kind(found.filesystem_type().0 as i64);
+    let kind = |stats: Statfs| sqlite_dir::remote_kind(stats.filesystem_type().0 as i64);
     statfs(path).ok().and_then(kind).is_some()
 }
 
 /// Whether the settings hold a password in plain text.
 fn holds_secrets(loaded: &Loaded) -> bool {
     loaded.settings.iter().any(|setting| {
-        let hidden = |text: &str| match setting.property.kind {
+        let is_secret = |text: &str| match setting.property.kind {
             Kind::Secret => !text.is_empty(),
             Kind::Url(_) => text.contains('@'),
             _ => false,
         };
-        setting.values.iter().any(|value| value.form == ValueForm::Plain && hidden(&value.text))
+        setting.values.iter().any(|value| value.form == ValueForm::Plain && is_secret(&value.text))
     })
 }
 
 fn read_state(path: &Path) -> PathState {
-    let link = path.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink).map(|found| found.uid());
+    let link =
+        path.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink).map(|metadata| metadata.uid());
     // An error is reported when the path is used.
-    let Ok(found) = path.metadata() else { return PathState { link, target: PathTarget::Missing } };
-    let kind = found.file_type();
-    let is = match (kind.is_dir(), kind.is_file(), kind.is_socket()) {
+    let Ok(metadata) = path.metadata() else { return PathState { link, target: PathTarget::Missing } };
+    let unix_type = metadata.file_type();
+    let file_type = match (unix_type.is_dir(), unix_type.is_file(), unix_type.is_socket()) {
         (true, _, _) => FileType::Directory,
         (_, true, _) => FileType::File,
         (_, _, true) => FileType::Socket,
@@ -206,7 +207,7 @@ fn read_state(path: &Path) -> PathState {
     };
     PathState {
         link,
-        target: PathTarget::Found { file_type: is, uid: found.uid(), mode: found.mode() & 0o7777 },
+        target: PathTarget::Found { file_type, uid: metadata.uid(), mode: metadata.mode() & 0o7777 },
     }
 }
 
@@ -216,12 +217,12 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<u32> {
     Ok(path.metadata()?.mode() & 0o7777)
 }
 
-fn describe_repair(row: &PathRule, path: &Path, violation: Violation, mode: u32) -> String {
+fn describe_repair(rule: &PathRule, path: &Path, violation: Violation, mode: u32) -> String {
     let before = match violation {
         Violation::WorldWritable(mode) | Violation::TooOpen(mode) | Violation::TooClosed(mode) => mode,
         Violation::ForeignLink(_) | Violation::DeadLink | Violation::Type | Violation::Owner(_) => mode,
     };
-    format!("{} '{}' had mode {before:04o}; changed to {mode:04o}", row.name, path.display())
+    format!("{} '{}' had mode {before:04o}; changed to {mode:04o}", rule.name, path.display())
 }
 
 /// The name of a user, or its number.
@@ -229,45 +230,45 @@ fn user(uid: u32) -> String {
     User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-fn describe(row: &PathRule, path: &Path, violation: Violation, me: u32) -> String {
-    let (name, shown) = (row.name, path.display());
+fn describe(rule: &PathRule, path: &Path, violation: Violation, me: u32) -> String {
+    let (name, path) = (rule.name, path.display());
     let me_name = user(me);
-    let should = match row.file_type {
+    let expected = match rule.file_type {
         FileType::Directory => "a directory",
         FileType::File => "a file",
         FileType::Socket => "a socket",
     };
-    let mode = row.mode;
+    let mode = rule.mode;
     match violation {
         Violation::ForeignLink(uid) => format!(
-            "{name} '{shown}' is a symbolic link of user {}, who can redirect it; fix it with: chown -h {me_name} '{shown}'",
+            "{name} '{path}' is a symbolic link of user {}, who can redirect it; fix it with: chown -h {me_name} '{path}'",
             user(uid)
         ),
         Violation::DeadLink => {
-            format!("{name} '{shown}' is a dangling symbolic link; fix it with: rm '{shown}'")
+            format!("{name} '{path}' is a dangling symbolic link; fix it with: rm '{path}'")
         }
-        Violation::Type => format!("{name} '{shown}' is not {should}; move it away"),
+        Violation::Type => format!("{name} '{path}' is not {expected}; move it away"),
         Violation::Owner(uid) => {
-            let way_out = match row.fixed_by {
+            let way_out = match rule.fixed_by {
                 FixedBy::Daemon if me == 0 => {
                     format!(" or start the server as that user: --user {}", user(uid))
                 }
                 FixedBy::Daemon | FixedBy::Administrator => String::new(),
             };
-            let all = if row.file_type == FileType::Directory { "-R " } else { "" };
+            let recursive = if rule.file_type == FileType::Directory { "-R " } else { "" };
             format!(
-                "{name} '{shown}' belongs to user {}, not to {me_name}; fix it with: chown {all}{me_name} '{shown}'{way_out}",
+                "{name} '{path}' belongs to user {}, not to {me_name}; fix it with: chown {recursive}{me_name} '{path}'{way_out}",
                 user(uid)
             )
         }
-        Violation::WorldWritable(found) => format!(
-            "{name} '{shown}' is writable by all users (mode {found:04o}); fix it with: chmod {mode:04o} '{shown}'"
+        Violation::WorldWritable(actual) => format!(
+            "{name} '{path}' is writable by all users (mode {actual:04o}); fix it with: chmod {mode:04o} '{path}'"
         ),
-        Violation::TooOpen(found) => format!(
-            "{name} '{shown}' is open to others (mode {found:04o}); fix it with: chmod {mode:04o} '{shown}'"
+        Violation::TooOpen(actual) => format!(
+            "{name} '{path}' is open to others (mode {actual:04o}); fix it with: chmod {mode:04o} '{path}'"
         ),
-        Violation::TooClosed(found) => format!(
-            "{name} '{shown}' is not accessible to its own user (mode {found:04o}); fix it with: chmod {mode:04o} '{shown}'"
+        Violation::TooClosed(actual) => format!(
+            "{name} '{path}' is not accessible to its own user (mode {actual:04o}); fix it with: chmod {mode:04o} '{path}'"
         ),
     }
 }
@@ -276,6 +277,6 @@ fn describe(row: &PathRule, path: &Path, violation: Violation, me: u32) -> Strin
 fn directories(gcfg: &Path, config: &Config) -> impl Iterator<Item = (&'static PathRule, PathBuf)> {
     RULES
         .iter()
-        .filter(|row| row.file_type == FileType::Directory && row.fixed_by == FixedBy::Daemon)
-        .flat_map(move |row| paths(row.kind, gcfg, config).into_iter().map(move |path| (row, path)))
+        .filter(|rule| rule.file_type == FileType::Directory && rule.fixed_by == FixedBy::Daemon)
+        .flat_map(move |rule| paths(rule.kind, gcfg, config).into_iter().map(move |path| (rule, path)))
 }

@@ -61,61 +61,61 @@ pub enum Decision {
     Refuse(Violation),
 }
 
-/// Decides about a path for a process of the user `me`. `secrets`: the file must not be readable by others although
+/// Decides about a path for a process of the user `me`. `holds_secrets`: the file must not be readable by others although
 /// the rule allows it.
 #[must_use]
-pub fn decide(row: &PathRule, state: PathState, me: u32, secrets: bool) -> Decision {
-    let otherwise = |fault| match row.on_violation {
-        OnViolation::Refuse => Decision::Refuse(fault),
-        OnViolation::Warn => Decision::Warn(fault),
+pub fn decide(rule: &PathRule, state: PathState, me: u32, holds_secrets: bool) -> Decision {
+    let by_rule = |violation| match rule.on_violation {
+        OnViolation::Refuse => Decision::Refuse(violation),
+        OnViolation::Warn => Decision::Warn(violation),
     };
     // root can change everything anyway.
-    let foreign = |uid: u32| uid != me && uid != 0;
-    if let Some(uid) = state.link.filter(|uid| foreign(*uid)) {
-        return otherwise(Violation::ForeignLink(uid));
+    let is_foreign = |uid: u32| uid != me && uid != 0;
+    if let Some(uid) = state.link.filter(|uid| is_foreign(*uid)) {
+        return by_rule(Violation::ForeignLink(uid));
     }
-    let (is, uid, mode) = match state.target {
-        PathTarget::Missing if state.link.is_some() => return otherwise(Violation::DeadLink),
+    let (file_type, uid, mode) = match state.target {
+        PathTarget::Missing if state.link.is_some() => return by_rule(Violation::DeadLink),
         PathTarget::Missing => return Decision::Conforms,
         // An administrator may pass a file through a pipe or a device.
         PathTarget::OtherType
-            if row.fixed_by == FixedBy::Administrator && row.file_type == FileType::File =>
+            if rule.fixed_by == FixedBy::Administrator && rule.file_type == FileType::File =>
         {
             return Decision::Conforms;
         }
-        PathTarget::OtherType => return otherwise(Violation::Type),
-        PathTarget::Found { file_type: is, uid, mode } => (is, uid, mode),
+        PathTarget::OtherType => return by_rule(Violation::Type),
+        PathTarget::Found { file_type, uid, mode } => (file_type, uid, mode),
     };
-    if is != row.file_type {
-        return otherwise(Violation::Type);
+    if file_type != rule.file_type {
+        return by_rule(Violation::Type);
     }
-    if foreign(uid) {
-        return match row.on_foreign_owner() {
+    if is_foreign(uid) {
+        return match rule.on_foreign_owner() {
             OnViolation::Refuse => Decision::Refuse(Violation::Owner(uid)),
             OnViolation::Warn => Decision::Warn(Violation::Owner(uid)),
         };
     }
-    let is_own = uid == me && row.fixed_by == FixedBy::Daemon;
-    let sticky = is == FileType::Directory && mode & STICKY != 0;
-    let most = if secrets { row.max_mode & !0o007 } else { row.max_mode };
-    let excess = mode & 0o777 & !most;
-    if excess != 0 && !sticky {
-        let fault =
+    let is_own = uid == me && rule.fixed_by == FixedBy::Daemon;
+    let is_sticky = file_type == FileType::Directory && mode & STICKY != 0;
+    let max_mode = if holds_secrets { rule.max_mode & !0o007 } else { rule.max_mode };
+    let excess = mode & 0o777 & !max_mode;
+    if excess != 0 && !is_sticky {
+        let violation =
             if excess & 0o002 != 0 { Violation::WorldWritable(mode) } else { Violation::TooOpen(mode) };
-        return match fault {
-            _ if is_own => Decision::Repair(fault, mode & (most | !0o777)),
-            Violation::WorldWritable(_) => otherwise(fault),
+        return match violation {
+            _ if is_own => Decision::Repair(violation, mode & (max_mode | !0o777)),
+            Violation::WorldWritable(_) => by_rule(violation),
             // `/var/log` of root may be writable by the group of the system's logger.
-            _ if uid != me && row.on_violation == OnViolation::Warn => Decision::Conforms,
-            _ => Decision::Warn(fault),
+            _ if uid != me && rule.on_violation == OnViolation::Warn => Decision::Conforms,
+            _ => Decision::Warn(violation),
         };
     }
-    let least = match is {
+    let min_mode = match file_type {
         FileType::Directory => 0o700,
         FileType::File | FileType::Socket => 0o600,
     };
-    if is_own && mode & least != least {
-        return Decision::Repair(Violation::TooClosed(mode), mode | least);
+    if is_own && mode & min_mode != min_mode {
+        return Decision::Repair(Violation::TooClosed(mode), mode | min_mode);
     }
     Decision::Conforms
 }
@@ -123,17 +123,17 @@ pub fn decide(row: &PathRule, state: PathState, me: u32, secrets: bool) -> Decis
 /// Softens the decision about a path on a network file system: its server may map owners and modes, and chown or
 /// chmod may have no effect.
 #[must_use]
-pub fn relax_on_network(verdict: Decision) -> Decision {
-    match verdict {
+pub fn relax_on_network(decision: Decision) -> Decision {
+    match decision {
         Decision::Refuse(
-            fault @ (Violation::Owner(_) | Violation::WorldWritable(_) | Violation::ForeignLink(_)),
-        ) => Decision::Warn(fault),
+            violation @ (Violation::Owner(_) | Violation::WorldWritable(_) | Violation::ForeignLink(_)),
+        ) => Decision::Warn(violation),
         Decision::Refuse(
             Violation::DeadLink | Violation::Type | Violation::TooOpen(_) | Violation::TooClosed(_),
         )
         | Decision::Conforms
         | Decision::Repair(..)
-        | Decision::Warn(_) => verdict,
+        | Decision::Warn(_) => decision,
     }
 }
 
@@ -145,73 +145,74 @@ mod tests {
     const ME: u32 = 7;
     const OTHER: u32 = 8;
 
-    fn row(what: PathKind) -> &'static PathRule {
-        RULES.iter().find(|row| row.kind == what).expect("every path has a row")
+    fn rule(kind: PathKind) -> &'static PathRule {
+        RULES.iter().find(|rule| rule.kind == kind).expect("every kind has a rule")
     }
 
-    fn state(is: FileType, uid: u32, mode: u32) -> PathState {
-        PathState { link: None, target: PathTarget::Found { file_type: is, uid, mode } }
+    fn state(file_type: FileType, uid: u32, mode: u32) -> PathState {
+        PathState { link: None, target: PathTarget::Found { file_type, uid, mode } }
     }
 
-    fn other_type(is: FileType) -> FileType {
-        match is {
+    fn other_type(file_type: FileType) -> FileType {
+        match file_type {
             FileType::Directory | FileType::Socket => FileType::File,
             FileType::File => FileType::Directory,
         }
     }
 
     #[test]
-    fn correct_and_missing_files_are_good() {
-        for row in RULES {
+    fn correct_and_missing_files_conform() {
+        for rule in RULES {
             for uid in [ME, 0] {
                 assert_eq!(
-                    decide(row, state(row.file_type, uid, row.mode), ME, false),
+                    decide(rule, state(rule.file_type, uid, rule.mode), ME, false),
                     Decision::Conforms,
-                    "{row:?}"
+                    "{rule:?}"
                 );
-                let linked = PathState { link: Some(uid), ..state(row.file_type, ME, row.mode) };
-                assert_eq!(decide(row, linked, ME, false), Decision::Conforms, "{row:?}");
+                let linked = PathState { link: Some(uid), ..state(rule.file_type, ME, rule.mode) };
+                assert_eq!(decide(rule, linked, ME, false), Decision::Conforms, "{rule:?}");
             }
             let missing = PathState { link: None, target: PathTarget::Missing };
-            assert_eq!(decide(row, missing, ME, false), Decision::Conforms, "{row:?}");
+            assert_eq!(decide(rule, missing, ME, false), Decision::Conforms, "{rule:?}");
         }
     }
 
     #[test]
-    fn a_wrong_type_or_link_is_never_good() {
-        for row in RULES {
+    fn a_wrong_type_or_link_never_conforms() {
+        for rule in RULES {
             let cases = [
-                (state(other_type(row.file_type), ME, row.mode), Violation::Type),
+                (state(other_type(rule.file_type), ME, rule.mode), Violation::Type),
                 (PathState { link: Some(ME), target: PathTarget::Missing }, Violation::DeadLink),
                 (
-                    PathState { link: Some(OTHER), ..state(row.file_type, ME, row.mode) },
+                    PathState { link: Some(OTHER), ..state(rule.file_type, ME, rule.mode) },
                     Violation::ForeignLink(OTHER),
                 ),
             ];
-            for (state, fault) in cases {
-                let expected = match row.on_violation {
-                    OnViolation::Refuse => Decision::Refuse(fault),
-                    OnViolation::Warn => Decision::Warn(fault),
+            for (state, violation) in cases {
+                let expected = match rule.on_violation {
+                    OnViolation::Refuse => Decision::Refuse(violation),
+                    OnViolation::Warn => Decision::Warn(violation),
                 };
-                assert_eq!(decide(row, state, ME, false), expected, "{row:?}");
+                assert_eq!(decide(rule, state, ME, false), expected, "{rule:?}");
             }
         }
     }
 
     #[test]
-    fn a_pipe_is_good_only_for_files_that_an_administrator_provides() {
-        for row in RULES {
-            let handed = row.fixed_by == FixedBy::Administrator && row.file_type == FileType::File;
-            let decision = decide(row, PathState { link: None, target: PathTarget::OtherType }, ME, false);
-            assert_eq!(decision == Decision::Conforms, handed, "{row:?}");
+    fn a_pipe_conforms_only_for_files_that_an_administrator_provides() {
+        for rule in RULES {
+            let is_administrators =
+                rule.fixed_by == FixedBy::Administrator && rule.file_type == FileType::File;
+            let decision = decide(rule, PathState { link: None, target: PathTarget::OtherType }, ME, false);
+            assert_eq!(decision == Decision::Conforms, is_administrators, "{rule:?}");
         }
     }
 
     #[test]
     fn another_owner_is_refused_for_files_of_the_daemon() {
-        for row in RULES {
-            let socket = matches!(row.kind, PathKind::SockFileDir | PathKind::Socket);
-            let expected = match (row.fixed_by, row.on_violation) {
+        for rule in RULES {
+            let socket = matches!(rule.kind, PathKind::SockFileDir | PathKind::Socket);
+            let expected = match (rule.fixed_by, rule.on_violation) {
                 (FixedBy::Daemon, OnViolation::Refuse) if !socket => {
                     Decision::Refuse(Violation::Owner(OTHER))
                 }
@@ -219,33 +220,33 @@ mod tests {
             };
             for me in [ME, 0] {
                 assert_eq!(
-                    decide(row, state(row.file_type, OTHER, row.mode), me, false),
+                    decide(rule, state(rule.file_type, OTHER, rule.mode), me, false),
                     expected,
-                    "{row:?}"
+                    "{rule:?}"
                 );
             }
         }
     }
 
     #[test]
-    fn world_writable_files_are_repaired_if_ours_and_never_good() {
-        for row in RULES {
+    fn world_writable_files_of_the_daemon_are_repaired_and_others_never_conform() {
+        for rule in RULES {
             for uid in [ME, 0] {
-                let decision = decide(row, state(row.file_type, uid, 0o777), ME, false);
-                let fault = Violation::WorldWritable(0o777);
-                let expected = match (row.fixed_by, row.on_violation) {
-                    (FixedBy::Daemon, _) if uid == ME => Decision::Repair(fault, row.max_mode),
-                    (_, OnViolation::Refuse) => Decision::Refuse(fault),
-                    (_, OnViolation::Warn) => Decision::Warn(fault),
+                let decision = decide(rule, state(rule.file_type, uid, 0o777), ME, false);
+                let violation = Violation::WorldWritable(0o777);
+                let expected = match (rule.fixed_by, rule.on_violation) {
+                    (FixedBy::Daemon, _) if uid == ME => Decision::Repair(violation, rule.max_mode),
+                    (_, OnViolation::Refuse) => Decision::Refuse(violation),
+                    (_, OnViolation::Warn) => Decision::Warn(violation),
                 };
-                assert_eq!(decision, expected, "{row:?}");
+                assert_eq!(decision, expected, "{rule:?}");
             }
         }
     }
 
     #[test]
     fn on_a_network_owner_and_mode_are_warnings_and_a_wrong_type_is_refused() {
-        let data = row(PathKind::DataDir);
+        let data = rule(PathKind::DataDir);
         let on_network = |state| relax_on_network(decide(data, state, ME, false));
         assert_eq!(
             on_network(state(FileType::Directory, OTHER, 0o700)),
@@ -260,18 +261,18 @@ mod tests {
 
     #[test]
     fn a_repair_leaves_nothing_to_repair() {
-        for row in RULES {
+        for rule in RULES {
             for mode in 0..0o1000 {
-                if let Decision::Repair(_, now) = decide(row, state(row.file_type, ME, mode), ME, false) {
-                    let again = decide(row, state(row.file_type, ME, now), ME, false);
+                if let Decision::Repair(_, now) = decide(rule, state(rule.file_type, ME, mode), ME, false) {
+                    let again = decide(rule, state(rule.file_type, ME, now), ME, false);
                     let last = match again {
                         Decision::Repair(Violation::TooClosed(_), last) => last,
                         _ => now,
                     };
                     assert_eq!(
-                        decide(row, state(row.file_type, ME, last), ME, false),
+                        decide(rule, state(rule.file_type, ME, last), ME, false),
                         Decision::Conforms,
-                        "{row:?} {mode:o}"
+                        "{rule:?} {mode:o}"
                     );
                 }
             }
@@ -279,18 +280,18 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_directory_with_the_sticky_bit_is_good() {
-        for what in [PathKind::TempDir, PathKind::SockFileDir] {
+    fn a_shared_directory_with_the_sticky_bit_conforms() {
+        for kind in [PathKind::TempDir, PathKind::SockFileDir] {
             assert_eq!(
-                decide(row(what), state(FileType::Directory, 0, 0o1777), ME, false),
+                decide(rule(kind), state(FileType::Directory, 0, 0o1777), ME, false),
                 Decision::Conforms
             );
         }
     }
 
     #[test]
-    fn a_log_directory_of_root_may_be_group_writable_and_ours_may_not() {
-        let logs = row(PathKind::LogDir);
+    fn a_log_directory_of_root_may_be_group_writable_and_that_of_the_daemon_may_not() {
+        let logs = rule(PathKind::LogDir);
         assert_eq!(decide(logs, state(FileType::Directory, 0, 0o775), ME, false), Decision::Conforms);
         let repaired = Decision::Repair(Violation::TooOpen(0o775), 0o755);
         assert_eq!(decide(logs, state(FileType::Directory, ME, 0o775), ME, false), repaired);
@@ -298,16 +299,16 @@ mod tests {
 
     #[test]
     fn a_configuration_file_with_secrets_must_not_be_world_readable() {
-        let gcfg = row(PathKind::Gcfg);
+        let gcfg = rule(PathKind::Gcfg);
         assert_eq!(decide(gcfg, state(FileType::File, 0, 0o644), ME, false), Decision::Conforms);
         let warned = Decision::Warn(Violation::TooOpen(0o644));
         assert_eq!(decide(gcfg, state(FileType::File, 0, 0o644), ME, true), warned);
-        assert_eq!(decide(row(PathKind::Key), state(FileType::File, ME, 0o644), ME, false), warned);
+        assert_eq!(decide(rule(PathKind::Key), state(FileType::File, ME, 0o644), ME, false), warned);
     }
 
     #[test]
     fn a_mode_that_its_user_cannot_use_is_repaired() {
-        let data = row(PathKind::DataDir);
+        let data = rule(PathKind::DataDir);
         let decision = decide(data, state(FileType::Directory, ME, 0o500), ME, false);
         assert_eq!(decision, Decision::Repair(Violation::TooClosed(0o500), 0o700));
     }

@@ -16,45 +16,49 @@ use crate::config::Config;
 ///
 /// SECURITY: root creates nothing where another user can write: a symbolic link there would redirect it anywhere.
 pub(in crate::daemon) fn provision(gcfg: &Path, config: &Config, uid: u32, gid: u32) -> Vec<String> {
-    let mut failed = Vec::new();
+    let mut errors = Vec::new();
     let mut record = |path: &Path, result: io::Result<()>| {
         if let Err(error) = result {
-            failed.push(format!("could not create '{}' for the server's user: {error}", path.display()));
+            errors.push(format!("could not create '{}' for the server's user: {error}", path.display()));
         }
     };
-    let before = umask(Mode::from_bits_truncate(0o022));
-    for (row, path) in directories(gcfg, config) {
-        record(&path, directory(&path, row.mode, uid, gid));
+    let old_umask = umask(Mode::from_bits_truncate(0o022));
+    for (rule, path) in directories(gcfg, config) {
+        record(&path, directory(&path, rule.mode, uid, gid));
     }
     for path in paths(PathKind::Log, gcfg, config) {
         record(&path, log(&path, uid, gid));
     }
-    umask(before);
-    failed
+    umask(old_umask);
+    errors
 }
 
 /// Whether only root can change the entries of a directory.
 fn is_root_only(dir: &Path) -> bool {
-    dir.metadata().is_ok_and(|found| found.is_dir() && found.uid() == 0 && found.mode() & 0o022 == 0)
+    dir.metadata()
+        .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == 0 && metadata.mode() & 0o022 == 0)
 }
 
 fn directory(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
-    let missing: Vec<PathBuf> =
-        path.ancestors().take_while(|at| at.symlink_metadata().is_err()).map(Path::to_owned).collect();
-    let Some(above) = missing.last().and_then(|first| first.parent()) else { return Ok(()) };
-    if !above.ancestors().all(is_root_only) {
+    let missing: Vec<PathBuf> = path
+        .ancestors()
+        .take_while(|ancestor| ancestor.symlink_metadata().is_err())
+        .map(Path::to_owned)
+        .collect();
+    let Some(parent) = missing.last().and_then(|first| first.parent()) else { return Ok(()) };
+    if !parent.ancestors().all(is_root_only) {
         return Ok(());
     }
-    for between in missing.iter().skip(1).rev() {
-        DirBuilder::new().mode(0o755).create(between)?;
+    for ancestor in missing.iter().skip(1).rev() {
+        DirBuilder::new().mode(0o755).create(ancestor)?;
     }
     DirBuilder::new().mode(mode).create(path)?;
     lchown(path, Some(uid), Some(gid))
 }
 
 fn log(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
-    let above_is_roots = path.parent().is_some_and(|above| above.ancestors().all(is_root_only));
-    if !above_is_roots || path.symlink_metadata().is_ok() {
+    let is_below_root_only = path.parent().is_some_and(|parent| parent.ancestors().all(is_root_only));
+    if !is_below_root_only || path.symlink_metadata().is_ok() {
         return Ok(());
     }
     OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;

@@ -10,39 +10,39 @@ pub fn text() -> String {
     let mut out = "| path | default | type | mode | maximum mode | wrong owner | too open | writable by all users | \
                    wrong type, dangling link or another user's link |\n|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
-    for row in RULES {
-        let is = match row.file_type {
+    for rule in RULES {
+        let file_type = match rule.file_type {
             FileType::Directory => "directory",
             FileType::File => "file",
             FileType::Socket => "socket",
         };
-        let word = |otherwise| match otherwise {
+        let consequence = |on_violation| match on_violation {
             OnViolation::Refuse => "no start",
             OnViolation::Warn => "warning",
         };
-        let otherwise = word(row.on_violation);
-        let is_own = row.fixed_by == FixedBy::Daemon;
+        let on_violation = consequence(rule.on_violation);
+        let is_own = rule.fixed_by == FixedBy::Daemon;
         let _ = writeln!(
             out,
-            "| {} | {} | {is} | {:04o} | {:04o} | {} | {} | {} | {otherwise} |",
-            title(row),
-            default(row.kind),
-            row.mode,
-            row.max_mode,
-            word(row.on_foreign_owner()),
+            "| {} | {} | {file_type} | {:04o} | {:04o} | {} | {} | {} | {on_violation} |",
+            title(rule),
+            default(rule.kind),
+            rule.mode,
+            rule.max_mode,
+            consequence(rule.on_foreign_owner()),
             if is_own { "fixed" } else { "warning" },
-            if is_own { "fixed" } else { otherwise },
+            if is_own { "fixed" } else { on_violation },
         );
     }
     out
 }
 
-fn title(row: &PathRule) -> String {
-    if row.name.contains('.') { format!("`{}`", row.name) } else { row.name.to_owned() }
+fn title(rule: &PathRule) -> String {
+    if rule.name.contains('.') { format!("`{}`", rule.name) } else { rule.name.to_owned() }
 }
 
-fn default(what: PathKind) -> &'static str {
-    match what {
+fn default(kind: PathKind) -> &'static str {
+    match kind {
         PathKind::Gcfg => "`/etc/rstudio-pm/rstudio-pm.gcfg`",
         PathKind::Certificate | PathKind::Key => "none",
         PathKind::EncryptionKey => {

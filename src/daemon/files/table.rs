@@ -31,7 +31,7 @@ pub const STICKY: u32 = 0o1000;
 
 /// The kinds of paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is described by its row")]
+#[allow(missing_docs, reason = "each is described by its rule")]
 pub enum PathKind {
     Gcfg,
     Certificate,
@@ -90,22 +90,14 @@ impl PathRule {
 }
 
 const fn rule(
-    what: PathKind,
+    kind: PathKind,
     name: &'static str,
     file_type: FileType,
     modes: (u32, u32),
-    keeper: FixedBy,
-    otherwise: OnViolation,
+    fixed_by: FixedBy,
+    on_violation: OnViolation,
 ) -> PathRule {
-    PathRule {
-        kind: what,
-        name,
-        file_type,
-        mode: modes.0,
-        max_mode: modes.1,
-        fixed_by: keeper,
-        on_violation: otherwise,
-    }
+    PathRule { kind, name, file_type, mode: modes.0, max_mode: modes.1, fixed_by, on_violation }
 }
 
 /// All rules, in the order in which the paths are checked.
@@ -129,23 +121,23 @@ pub static RULES: &[PathRule] = &[
 
 /// The paths of this kind in a configuration.
 #[must_use]
-pub fn paths(what: PathKind, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
+pub fn paths(kind: PathKind, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
     let tls = config.https.listen.is_some();
     let sqlite = config.database.provider == Provider::Sqlite;
-    let one = |path: &Path| vec![path.to_owned()];
+    let single = |path: &Path| vec![path.to_owned()];
     let socket_dir = &config.server.sock_file_dir;
-    match what {
-        PathKind::Gcfg => one(gcfg),
+    match kind {
+        PathKind::Gcfg => single(gcfg),
         PathKind::Certificate => config.https.certificate.iter().filter(|_| tls).cloned().collect(),
         PathKind::Key => config.https.key.iter().filter(|_| tls).cloned().collect(),
         PathKind::EncryptionKey => {
             let path = &config.server.encryption_key_path;
             vec![path.clone(), key_file::old_path(path)]
         }
-        PathKind::DataDir => one(&config.server.data_dir),
+        PathKind::DataDir => single(&config.server.data_dir),
         PathKind::SqliteDir => {
             if sqlite {
-                one(&config.sqlite.dir)
+                single(&config.sqlite.dir)
             } else {
                 Vec::new()
             }
@@ -155,27 +147,27 @@ pub fn paths(what: PathKind, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
             names.iter().map(|name| config.sqlite.dir.join(name)).collect()
         }
         PathKind::Storage => {
-            let mut found: Vec<PathBuf> = Vec::new();
+            let mut locations: Vec<PathBuf> = Vec::new();
             for class in StorageClass::ALL {
                 match config.storage.location(class) {
-                    ClassLocation::File(place) if !found.contains(&place.location) => {
-                        found.push(place.location.clone())
+                    ClassLocation::File(storage) if !locations.contains(&storage.location) => {
+                        locations.push(storage.location.clone())
                     }
                     ClassLocation::File(_) | ClassLocation::S3(_) => {}
                 }
             }
-            found
+            locations
         }
-        PathKind::TempDir => one(&config.server.temp_dir),
+        PathKind::TempDir => single(&config.server.temp_dir),
         PathKind::LogDir => {
-            let mut found: Vec<PathBuf> =
+            let mut dirs: Vec<PathBuf> =
                 logs(config).filter_map(|log| log.parent()).map(Path::to_owned).collect();
-            found.dedup();
-            found
+            dirs.dedup();
+            dirs
         }
         PathKind::Log => logs(config).map(Path::to_owned).collect(),
-        PathKind::SockFileDir => one(socket_dir),
-        PathKind::Socket => one(&sockets::admin_path(config)),
+        PathKind::SockFileDir => single(socket_dir),
+        PathKind::Socket => single(&sockets::admin_path(config)),
         PathKind::Pid => vec![socket_dir.join("rstudio-pm.pid"), node::path(config)],
     }
 }
@@ -185,7 +177,8 @@ fn logs(config: &Config) -> impl Iterator<Item = &Path> {
         LogDestination::File(path) => Some(path.as_path()),
         LogDestination::Stdout | LogDestination::Stderr => None,
     });
-    let all = server.chain([config.server.access_log.as_path()]).chain(config.server.service_log.as_deref());
+    let files =
+        server.chain([config.server.access_log.as_path()]).chain(config.server.service_log.as_deref());
     // `/dev/stdout` is a stream that the process inherited.
-    all.filter(|path| !path.starts_with("/dev"))
+    files.filter(|path| !path.starts_with("/dev"))
 }

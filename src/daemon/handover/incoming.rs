@@ -31,16 +31,16 @@ pub(in crate::daemon) struct ReceivedSockets {
 /// # Errors
 /// Standard input is not the socket of a hand-over.
 pub(in crate::daemon) fn receive() -> Result<ReceivedSockets, String> {
-    let bad =
+    let stdin_error =
         |error: std::io::Error| format!("only a running server can start this step, on SIGUSR2: {error}");
-    let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().map_err(bad)?);
-    let (word, descriptors) = protocol::receive_first(&stream).map_err(bad)?;
-    let Message::Take { names, pid, own_admin } = word else {
+    let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().map_err(stdin_error)?);
+    let (message, descriptors) = protocol::receive_first(&stream).map_err(stdin_error)?;
+    let Message::Take { names, pid, own_admin } = message else {
         return Err("unexpected message from the running server".to_owned());
     };
-    let null = File::open("/dev/null").map_err(bad)?;
-    nix::unistd::dup2_stdin(&null).map_err(|error| bad(error.into()))?;
-    protocol::send_blocking(&stream, &Message::Begun { pid: std::process::id() }).map_err(bad)?;
+    let null = File::open("/dev/null").map_err(stdin_error)?;
+    nix::unistd::dup2_stdin(&null).map_err(|error| stdin_error(error.into()))?;
+    protocol::send_blocking(&stream, &Message::Begun { pid: std::process::id() }).map_err(stdin_error)?;
     let mut received = ReceivedSockets { stream, pid, sockets: Vec::new(), own_admin, lock: None };
     for (name, descriptor) in names.into_iter().zip(descriptors) {
         match name.as_str() {
@@ -61,13 +61,13 @@ impl ReceivedSockets {
     pub(in crate::daemon) fn connect(self) -> std::io::Result<(PredecessorChannel, Predecessor)> {
         let (stops, stop_requests) = mpsc::channel(4);
         let (stage, stages) = watch::channel(Stage::Serving);
-        let waiting = PredecessorChannel {
+        let channel = PredecessorChannel {
             channel: Channel::new(self.stream)?,
             pid: self.pid,
             stops: stop_requests,
             stage,
         };
-        Ok((waiting, Predecessor { stops, stage: stages }))
+        Ok((channel, Predecessor { stops, stage: stages }))
     }
 }
 
@@ -76,8 +76,8 @@ pub(in crate::daemon) struct Reply(UnixStream);
 
 impl Reply {
     /// Reports the reason. Blocks briefly.
-    pub(in crate::daemon) fn refuse(&self, why: &str) {
-        let _ = protocol::send_blocking(&self.0, &Message::Refused { why: why.to_owned() });
+    pub(in crate::daemon) fn refuse(&self, reason: &str) {
+        let _ = protocol::send_blocking(&self.0, &Message::Refused { why: reason.to_owned() });
     }
 }
 
@@ -114,25 +114,25 @@ impl PredecessorChannel {
     /// Reports that this process accepts connections; returns when systemd knows the new main process, with the syncs
     /// to restart. If the old server has exited, this process owns everything.
     pub(in crate::daemon) async fn report_ready(mut self) -> Vec<SyncRestart> {
-        let mut again = Vec::new();
+        let mut restarts = Vec::new();
         // If sending fails, receiving ends, too.
         let _ = self.channel.send(&Message::Ready).await;
-        while let Some(word) = self.channel.receive().await {
-            if let Message::Yours { syncs } = word {
-                again = syncs;
+        while let Some(message) = self.channel.receive().await {
+            if let Message::Yours { syncs } = message {
+                restarts = syncs;
                 break;
             }
         }
         self.stage.send_replace(Stage::Finishing);
         tokio::spawn(self.follow());
-        again
+        restarts
     }
 
     async fn follow(mut self) {
         loop {
             tokio::select! {
-                word = self.channel.receive() => {
-                    if word.is_none() {
+                message = self.channel.receive() => {
+                    if message.is_none() {
                         break;
                     }
                 }

@@ -60,8 +60,8 @@ impl Handover {
     }
 
     /// Adds duplicates of listeners that were opened later.
-    pub(in crate::daemon) fn add(&mut self, opened: Vec<(&'static str, OwnedFd)>) {
-        self.sockets.extend(opened);
+    pub(in crate::daemon) fn add(&mut self, new_sockets: Vec<(&'static str, OwnedFd)>) {
+        self.sockets.extend(new_sockets);
     }
 
     /// Pauses background tasks and starts the installed program; returns when it is ready to serve.
@@ -78,8 +78,8 @@ impl Handover {
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("version {version}, process {}, starts its successor", std::process::id());
         running.pause();
-        let by_itself = Instant::now() + JOB_TIMEOUTS.0;
-        while Instant::now() < by_itself && jobs.has_restarting() {
+        let halt_time = Instant::now() + JOB_TIMEOUTS.0;
+        while Instant::now() < halt_time && jobs.has_restarting() {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
         jobs.halt(true);
@@ -96,34 +96,34 @@ impl Handover {
 
     /// Starts the installed program; returns when it is ready to serve.
     async fn start_successor(&self, lock: Option<OwnedFd>) -> Result<ReadySuccessor, String> {
-        let broken = |error: std::io::Error| format!("could not connect to the new program: {error}");
-        let (local, remote) = UnixStream::pair().map_err(broken)?;
+        let connect_error = |error: std::io::Error| format!("could not connect to the new program: {error}");
+        let (local, remote) = UnixStream::pair().map_err(connect_error)?;
         let names = self.sockets.iter().map(|(name, _)| (*name).to_owned());
         let names = names.chain(lock.iter().map(|_| "lock".to_owned())).collect();
         let descriptors: Vec<BorrowedFd<'_>> =
             self.sockets.iter().map(|(_, fd)| fd).chain(&lock).map(AsFd::as_fd).collect();
-        let word = Message::Take { names, pid: nix::unistd::getpid().as_raw(), own_admin: self.own_admin };
-        protocol::send_first(&local, &word, &descriptors).map_err(broken)?;
+        let message = Message::Take { names, pid: nix::unistd::getpid().as_raw(), own_admin: self.own_admin };
+        protocol::send_first(&local, &message, &descriptors).map_err(connect_error)?;
         let program = self.program.clone();
-        let started = tokio::task::spawn_blocking(move || launch(&program, remote)).await;
-        started.map_err(|error| error.to_string())??;
-        let mut prepared = ReadySuccessor {
-            channel: Channel::new(local).map_err(broken)?,
+        let result = tokio::task::spawn_blocking(move || launch(&program, remote)).await;
+        result.map_err(|error| error.to_string())??;
+        let mut successor = ReadySuccessor {
+            channel: Channel::new(local).map_err(connect_error)?,
             pid: None,
             version: String::new(),
         };
         let deadline = Instant::now() + START_TIMEOUT;
-        let why = loop {
-            match timeout_at(deadline, prepared.channel.receive()).await {
+        let reason = loop {
+            match timeout_at(deadline, successor.channel.receive()).await {
                 Err(_) => {
                     break format!("the new program was not ready after {} seconds", START_TIMEOUT.as_secs());
                 }
                 Ok(None) => break "the new program exited before it was ready; see its log".to_owned(),
-                Ok(Some(Message::Begun { pid })) => prepared.pid = Some(pid),
+                Ok(Some(Message::Begun { pid })) => successor.pid = Some(pid),
                 Ok(Some(Message::Refused { why })) => break why,
                 Ok(Some(Message::Prepared { version })) => {
-                    prepared.version = version;
-                    return Ok(prepared);
+                    successor.version = version;
+                    return Ok(successor);
                 }
                 Ok(Some(
                     Message::Take { .. }
@@ -135,8 +135,8 @@ impl Handover {
                 )) => {}
             }
         };
-        prepared.kill();
-        Err(why)
+        successor.kill();
+        Err(reason)
     }
 }
 
@@ -182,8 +182,8 @@ impl ReadySuccessor {
         db: &Db,
         syncs: Vec<SyncRestart>,
     ) -> Result<Successor, String> {
-        let why = "the new program failed while taking over";
-        let pid = self.pid.ok_or(why)?;
+        let reason = "the new program failed while taking over";
+        let pid = self.pid.ok_or(reason)?;
         let ready = async {
             self.channel.send(&Message::Go).await.ok()?;
             while self.channel.receive().await? != Message::Ready {}
@@ -191,14 +191,14 @@ impl ReadySuccessor {
         };
         if timeout(STEP_TIMEOUT, ready).await.ok().flatten().is_none() {
             self.kill();
-            return Err(why.to_owned());
+            return Err(reason.to_owned());
         }
         notifier.hand_over_main(pid, &format!("Process {pid}, version {}, takes over", self.version));
         notifier.flush();
         db.release_lock();
         // If it has exited by now, systemd has noticed.
         let _ = self.channel.send(&Message::Yours { syncs }).await;
-        Ok(Successor { line: self.channel, pid, version: self.version })
+        Ok(Successor { channel: self.channel, pid, version: self.version })
     }
 
     /// Kills it: a process that is not the main one must not keep the sockets.
@@ -211,7 +211,7 @@ impl ReadySuccessor {
 
 /// The new main process.
 pub(in crate::daemon) struct Successor {
-    line: Channel,
+    channel: Channel,
     /// Process ID.
     pub(in crate::daemon) pid: u32,
     /// Program version.
@@ -222,8 +222,8 @@ impl Successor {
     /// Receives its messages until it exits, after which this process still finishes its requests. A stop of the
     /// successor stops this process, too.
     pub(in crate::daemon) async fn relay_stop(mut self, control: Control) {
-        while let Some(word) = self.line.receive().await {
-            match word {
+        while let Some(message) = self.channel.receive().await {
+            match message {
                 Message::Stop => control.stop(),
                 Message::Take { .. }
                 | Message::Begun { .. }

@@ -73,20 +73,20 @@ pub(super) enum Message {
     Unknown,
 }
 
-fn encode(word: &Message) -> Vec<u8> {
-    let mut line = serde_json::to_vec(word).expect("strings and numbers");
+fn encode(message: &Message) -> Vec<u8> {
+    let mut line = serde_json::to_vec(message).expect("strings and numbers");
     line.push(b'\n');
     line
 }
 
 /// Sends the first message, with descriptors. Blocking, but a short line always fits the socket buffer.
-pub(super) fn send_first(to: &UnixStream, word: &Message, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+pub(super) fn send_first(to: &UnixStream, message: &Message, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(Error::new(ErrorKind::InvalidInput, "too many sockets to hand over"));
     }
-    let line = encode(word);
+    let line = encode(message);
     let count = sendmsg(to, &[IoSlice::new(&line)], &mut ancillary, SendFlags::NOSIGNAL)?;
     // The rest, if any, needs no descriptors.
     (&mut &*to).write_all(line.get(count..).unwrap_or_default())
@@ -115,8 +115,8 @@ pub(super) fn receive_first(from: &UnixStream) -> Result<(Message, Vec<OwnedFd>)
 }
 
 /// Sends a message. Blocks.
-pub(super) fn send_blocking(to: &UnixStream, word: &Message) -> Result<()> {
-    (&mut &*to).write_all(&encode(word))
+pub(super) fn send_blocking(to: &UnixStream, message: &Message) -> Result<()> {
+    (&mut &*to).write_all(&encode(message))
 }
 
 /// One end of the channel, after the first message.
@@ -138,23 +138,23 @@ impl Channel {
     ///
     /// # Errors
     /// The other process has exited.
-    pub(super) async fn send(&mut self, word: &Message) -> Result<()> {
-        self.stream.get_mut().write_all(&encode(word)).await
+    pub(super) async fn send(&mut self, message: &Message) -> Result<()> {
+        self.stream.get_mut().write_all(&encode(message)).await
     }
 
     /// Receives the next message; `None` when the other process has exited. Cancel-safe.
     pub(super) async fn receive(&mut self) -> Option<Message> {
         loop {
-            // After a cancellation the bytes read so far stay in `heard`.
+            // After a cancellation the bytes read so far stay in `buffer`.
             match self.stream.read_until(b'\n', &mut self.buffer).await {
                 Ok(0) | Err(_) => return None,
                 Ok(_) => {}
             }
-            let word = serde_json::from_slice(&self.buffer);
+            let message = serde_json::from_slice(&self.buffer);
             self.buffer.clear();
-            match word {
+            match message {
                 Ok(Message::Unknown) | Err(_) => {}
-                Ok(word) => return Some(word),
+                Ok(message) => return Some(message),
             }
         }
     }
@@ -171,11 +171,11 @@ mod tests {
         let (local, remote) = UnixStream::pair().expect("a pair");
         let (a, b) = (TcpListener::bind("127.0.0.1:0"), TcpListener::bind("127.0.0.1:0"));
         let (a, b) = (a.expect("a port"), b.expect("a port"));
-        let word =
+        let message =
             Message::Take { names: vec!["http".to_owned(), "https".to_owned()], pid: 1, own_admin: true };
-        send_first(&local, &word, &[a.as_fd(), b.as_fd()]).expect("given");
-        let (received, descriptors) = receive_first(&remote).expect("taken");
-        assert_eq!(received, word);
+        send_first(&local, &message, &[a.as_fd(), b.as_fd()]).expect("sent");
+        let (received, descriptors) = receive_first(&remote).expect("received");
+        assert_eq!(received, message);
         let addresses: Vec<_> =
             descriptors.into_iter().map(|fd| TcpListener::from(fd).local_addr().expect("bound")).collect();
         assert_eq!(addresses, [a.local_addr().expect("bound"), b.local_addr().expect("bound")]);
@@ -184,11 +184,11 @@ mod tests {
     #[tokio::test]
     async fn messages_of_another_version_are_ignored_and_the_end_is_detected() {
         let (local, remote) = UnixStream::pair().expect("a pair");
-        let mut line = Channel::new(remote).expect("a line");
+        let mut channel = Channel::new(remote).expect("a channel");
         (&mut &local).write_all(b"{\"word\":\"dance\"}\nnoise\n").expect("written");
-        send_blocking(&local, &Message::Go).expect("said");
-        assert_eq!(line.receive().await, Some(Message::Go));
+        send_blocking(&local, &Message::Go).expect("sent");
+        assert_eq!(channel.receive().await, Some(Message::Go));
         drop(local);
-        assert_eq!(line.receive().await, None);
+        assert_eq!(channel.receive().await, None);
     }
 }

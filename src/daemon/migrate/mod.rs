@@ -120,8 +120,8 @@ fn refuse_inaccessible(dir: &Path) -> Result<(), Failure> {
     if usable || path != dir && metadata(path).is_ok() {
         return Ok(());
     }
-    let readable = path.ancestors().find_map(|part| metadata(part).ok());
-    let owner = readable.map(|found| nix::unistd::Uid::from_raw(found.uid()));
+    let readable_metadata = path.ancestors().find_map(|part| metadata(part).ok());
+    let owner = readable_metadata.map(|metadata| nix::unistd::Uid::from_raw(metadata.uid()));
     let owner = owner.and_then(|uid| nix::unistd::User::from_uid(uid).ok().flatten());
     Err(Failure::Access {
         user: user_name(),
@@ -135,8 +135,8 @@ struct ProgressDisplay(Option<indicatif::ProgressBar>);
 
 impl ProgressDisplay {
     fn new(format: OutputFormat) -> ProgressDisplay {
-        let shown = format == OutputFormat::Human && std::io::stderr().is_terminal();
-        ProgressDisplay(shown.then(|| {
+        let is_visible = format == OutputFormat::Human && std::io::stderr().is_terminal();
+        ProgressDisplay(is_visible.then(|| {
             let bar = indicatif::ProgressBar::new_spinner();
             bar.enable_steady_tick(std::time::Duration::from_millis(100));
             bar

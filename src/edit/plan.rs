@@ -44,8 +44,8 @@ impl IncomingRelease {
     }
 }
 
-/// Returns the changes after which a package has the releases of `current` that `stays` selects, and those of `incoming`,
-/// in this order; and the counts of the transaction.
+/// Returns the changes after which a package has the releases of `current` that `stays` selects, and those of
+/// `incoming`, in this order; and the counts of the transaction.
 pub(super) fn plan_changes(
     current: &[CurrentLife],
     stays: impl Fn(&CurrentLife) -> bool,

@@ -122,7 +122,8 @@ async fn scrub_object(upkeep: &Upkeep, key: &Key, counts: &mut ScrubResult) -> R
     Ok(())
 }
 
-/// A random start for the first run of a process, so that a server that restarts every day verifies all packages in time.
+/// A random start for the first run of a process, so that a server that restarts every day verifies all packages in
+/// time.
 pub(super) fn random_start() -> Option<Sha256> {
     Some(Sha256(rand::random()))
 }

@@ -61,8 +61,8 @@ pub enum Decision {
     Refuse(Violation),
 }
 
-/// Decides about a path for a process of the user `me`. `holds_secrets`: the file must not be readable by others although
-/// the rule allows it.
+/// Decides about a path for a process of the user `me`. `holds_secrets`: the file must not be readable by others
+/// although the rule allows it.
 #[must_use]
 pub fn decide(rule: &PathRule, state: PathState, me: u32, holds_secrets: bool) -> Decision {
     let by_rule = |violation| match rule.on_violation {

@@ -161,8 +161,8 @@ async fn sweep_class(
     }
 }
 
-/// Returns how many objects of a class may be removed; `None` when the sweep must wait for a confirmation. Objects removed
-/// within the last day count.
+/// Returns how many objects of a class may be removed; `None` when the sweep must wait for a confirmation. Objects
+/// removed within the last day count.
 async fn removal_limit(
     upkeep: &Upkeep,
     class: StorageClass,

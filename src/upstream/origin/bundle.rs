@@ -1,10 +1,10 @@
 //! Reads bundles, in a directory or over HTTP: heads, segments, READMEs and shared data, each verified before use.
 //! `docs/bundle.md` is the specification; `crate::bundle` defines the contents of the files.
 //!
-//! A server compares the serial of [`Bundle::head`] with the last one it applied. If it is newer, [`VerifiedHead::since`]
-//! lists the segments to apply, which [`Bundle::segment`] reads. All of them are read before the first is applied: a
-//! bundle that is being copied lacks files, and must change nothing ([`BundleError::is_partial`]). Package files may
-//! arrive even later; [`Product::object`] returns their paths.
+//! A server compares the serial of [`Bundle::head`] with the last one it applied. If it is newer,
+//! [`VerifiedHead::since`] lists the segments to apply, which [`Bundle::segment`] reads. All of them are read before
+//! the first is applied: a bundle that is being copied lacks files, and must change nothing
+//! ([`BundleError::is_partial`]). Package files may arrive even later; [`Product::object_path`] returns their paths.
 
 use bytes::Bytes;
 

@@ -10,7 +10,7 @@ impl Storage {
     pub fn spool_blocking(&self, class: StorageClass) -> Result<Spool, StorageError> {
         self.may_store_now(class)?;
         match self.backend(class) {
-            Backend::Disk(disk) => self.noting(disk.spool(class)),
+            Backend::Disk(disk) => self.request_comparison_if_refused(disk.spool(class)),
             Backend::S3(s3) => s3.spool(class),
         }
     }
@@ -25,7 +25,7 @@ impl Storage {
     pub fn replace_blocking(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
         spool.check_class(key)?;
         self.may_store_now(key.class())?;
-        self.noting(self.disk(key)?.commit(spool, key, IfExists::Replace))?;
+        self.request_comparison_if_refused(self.disk(key)?.commit(spool, key, IfExists::Replace))?;
         self.invalidate(key);
         Ok(())
     }
@@ -33,7 +33,7 @@ impl Storage {
     /// Like [`Storage::put`], for objects [on a disk](Storage::is_on_disk). Blocks.
     pub fn put_blocking(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
         self.may_store_now(key.class())?;
-        self.noting(self.disk(key)?.put(key, bytes))?;
+        self.request_comparison_if_refused(self.disk(key)?.put(key, bytes))?;
         self.invalidate(key);
         Ok(())
     }

@@ -23,14 +23,14 @@ use tokio::task::JoinHandle;
 pub(super) const CHUNK_SIZE: usize = 256 << 10;
 /// Maximum number of pooled buffers (4 MB); others are freed.
 const MAX_SPARE_BUFFERS: usize = 16;
-/// Sizes of chunks, in bytes, while the total of chunks that are read and not sent is below a limit.
+/// Limits and sizes, in bytes: a new chunk has the size of the first limit that exceeds the total of the chunks in memory.
 const CHUNK_SIZES: [(usize, usize); 3] = [(16 << 20, CHUNK_SIZE), (32 << 20, 64 << 10), (48 << 20, 16 << 10)];
 /// Bytes of a chunk above the last limit.
 const MIN_CHUNK_SIZE: usize = 4 << 10;
 /// Maximum total, in bytes, of whole objects in memory; above it, objects are read in chunks.
-const MAX_WHOLE_BYTES: usize = 64 << 20;
+const MAX_MEMORY_BYTES: usize = 64 << 20;
 /// Objects up to this size, in bytes, are always read whole: a chunk is no smaller.
-const ALWAYS_WHOLE: u64 = 4 << 10;
+const ALWAYS_IN_MEMORY: u64 = 4 << 10;
 /// Maximum number of files that streams keep open.
 const MAX_OPEN_FILES: usize = 256;
 
@@ -39,7 +39,7 @@ static BUFFERS: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 /// Bytes of chunks in memory.
 static CHUNK_BYTES: UsageCounter = UsageCounter(AtomicUsize::new(0));
 /// Bytes of whole objects in memory.
-static WHOLE_BYTES: UsageCounter = UsageCounter(AtomicUsize::new(0));
+static MEMORY_BYTES: UsageCounter = UsageCounter(AtomicUsize::new(0));
 /// Number of files that streams keep open.
 static OPEN_FILES: UsageCounter = UsageCounter(AtomicUsize::new(0));
 
@@ -70,7 +70,7 @@ impl Drop for CountGuard {
 struct Chunk {
     buffer: Box<[u8]>,
     length: usize,
-    _counted: CountGuard,
+    _count: CountGuard,
 }
 
 impl AsRef<[u8]> for Chunk {
@@ -93,15 +93,15 @@ impl Drop for Chunk {
 /// Returns the size of the next chunk in bytes: the more unsent bytes there are, the smaller it is.
 #[must_use]
 pub fn chunk_size() -> usize {
-    let waiting = CHUNK_BYTES.get();
-    CHUNK_SIZES.iter().find(|(below, _)| waiting < *below).map_or(MIN_CHUNK_SIZE, |(_, size)| *size)
+    let unsent = CHUNK_BYTES.get();
+    CHUNK_SIZES.iter().find(|(below, _)| unsent < *below).map_or(MIN_CHUNK_SIZE, |(_, size)| *size)
 }
 
-/// Counts an object of `size` bytes as held whole in memory; `None` if it must be read in chunks.
+/// Counts an object of `size` bytes that is to be read into memory; `None` if it must be read in chunks.
 #[must_use]
-pub fn begin_whole(size: u64) -> Option<CountGuard> {
-    let count = usize::try_from(size).ok().map(|size| WHOLE_BYTES.add(size))?;
-    (size <= ALWAYS_WHOLE || WHOLE_BYTES.get() - count.1 < MAX_WHOLE_BYTES).then_some(count)
+pub fn reserve_memory(size: u64) -> Option<CountGuard> {
+    let count = usize::try_from(size).ok().map(|size| MEMORY_BYTES.add(size))?;
+    (size <= ALWAYS_IN_MEMORY || MEMORY_BYTES.get() - count.1 < MAX_MEMORY_BYTES).then_some(count)
 }
 
 /// A chunk to be read, counted before the read, because many reads may start at once.
@@ -127,21 +127,21 @@ impl ReadRequest {
     /// # Errors
     /// The file is shorter, or cannot be read.
     pub fn read(self, file: &File) -> io::Result<Bytes> {
-        let mut piece = self.buffer();
+        let mut buffer = self.buffer();
         let start = self.range.start;
-        file.read_exact_at(&mut piece[..self.length], start)?;
-        Ok(self.fill(piece))
+        file.read_exact_at(&mut buffer[..self.length], start)?;
+        Ok(self.into_bytes(buffer))
     }
 
     /// Like [`ReadRequest::read`], but never waits for a disk: `None` unless the page cache has the whole chunk.
     fn read_cached(self, file: &File) -> Option<Bytes> {
-        let mut piece = self.buffer();
-        let mut parts = [IoSliceMut::new(&mut piece[..self.length])];
-        let read = preadv2(file, &mut parts, self.range.start, ReadWriteFlags::NOWAIT);
-        let whole = read == Ok(self.length);
-        // If it is dropped, its buffer returns to the pool.
-        let bytes = self.fill(piece);
-        whole.then_some(bytes)
+        let mut buffer = self.buffer();
+        let mut parts = [IoSliceMut::new(&mut buffer[..self.length])];
+        let result = preadv2(file, &mut parts, self.range.start, ReadWriteFlags::NOWAIT);
+        let is_complete = result == Ok(self.length);
+        // If the bytes are dropped, their buffer returns to the pool.
+        let bytes = self.into_bytes(buffer);
+        is_complete.then_some(bytes)
     }
 
     fn buffer(&self) -> Box<[u8]> {
@@ -149,8 +149,9 @@ impl ReadRequest {
         spare.unwrap_or_else(|| vec![0; self.capacity].into_boxed_slice())
     }
 
-    fn fill(self, buffer: Box<[u8]>) -> Bytes {
-        Bytes::from_owner(Chunk { buffer, length: self.length, _counted: self.count })
+    /// Returns the bytes of a buffer that was read.
+    fn into_bytes(self, buffer: Box<[u8]>) -> Bytes {
+        Bytes::from_owner(Chunk { buffer, length: self.length, _count: self.count })
     }
 }
 
@@ -164,15 +165,15 @@ pub(super) fn open_body() -> Option<OpenBody> {
 
 /// Counts bytes received from another server as a chunk that waits to be sent.
 pub(super) fn count(bytes: Bytes) -> Bytes {
-    let counted = CHUNK_BYTES.add(bytes.len());
-    guarded(bytes, counted)
+    let count = CHUNK_BYTES.add(bytes.len());
+    guarded(bytes, count)
 }
 
-/// Reads all of a range within an open file into memory, counted by `count`. Blocking.
+/// Reads a range within an open file into memory, counted by `count`. Blocking.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn read_whole(
+pub fn read_to_memory(
     file: &File,
     path: &Path,
     range: &Range<u64>,
@@ -192,9 +193,9 @@ pub fn read_whole(
 pub fn content(file: File, path: &Path, range: Range<u64>) -> Result<Content, StorageError> {
     let length = range.end.saturating_sub(range.start);
     if length <= CHUNK_SIZE as u64
-        && let Some(count) = begin_whole(length)
+        && let Some(count) = reserve_memory(length)
     {
-        return Ok(Content::Memory(read_whole(&file, path, &range, count)?));
+        return Ok(Content::Memory(read_to_memory(&file, path, &range, count)?));
     }
     let metadata = file.metadata().map_err(|e| StorageError::io("read", path, e))?;
     Ok(Content::Stream(stream(file, &metadata, path, range)))
@@ -210,7 +211,7 @@ struct Source {
 
 struct OpenHandle {
     file: File,
-    _open: CountGuard,
+    _count: CountGuard,
 }
 
 impl Source {
@@ -227,7 +228,7 @@ impl Source {
             return Some(file);
         }
         // A stream reads one chunk at a time, so there is no concurrent call.
-        let _ = self.open.set(OpenHandle { file, _open: OPEN_FILES.add(1) });
+        let _ = self.open.set(OpenHandle { file, _count: OPEN_FILES.add(1) });
         None
     }
 
@@ -250,8 +251,8 @@ impl Source {
 
 /// Returns the maximum number of files that streams may keep open: a small share of the process's limit.
 fn max_open_files() -> usize {
-    static MOST: OnceLock<usize> = OnceLock::new();
-    *MOST.get_or_init(|| {
+    static LIMIT: OnceLock<usize> = OnceLock::new();
+    *LIMIT.get_or_init(|| {
         let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
         usize::try_from(soft / 8).unwrap_or(MAX_OPEN_FILES).clamp(16, MAX_OPEN_FILES)
     })
@@ -260,8 +261,9 @@ fn max_open_files() -> usize {
 /// The state of a stream: the remaining range, and the chunk that is being read.
 struct Reader {
     source: Arc<Source>,
-    /// The range from the chunk after `ahead` to the end.
+    /// The range from the chunk after `next` to the end.
     remaining: Range<u64>,
+    /// The next chunk, if it is being read ahead.
     next: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
@@ -275,28 +277,28 @@ pub(super) fn stream(
     let source = Arc::new(Source::new(file, metadata, path));
     unfold(Some(Reader { source, remaining: range, next: None }), |reader| async {
         let mut reader = reader?;
-        let piece = match reader.next.take() {
-            Some(ahead) => ahead,
+        let chunk = match reader.next.take() {
+            Some(next) => next,
             None => match reader.read_from_cache(chunk_size()) {
-                Some(piece) if reader.remaining.is_empty() => return Some((Ok(piece), None)),
-                Some(piece) => return Some((Ok(piece), Some(reader))),
+                Some(chunk) if reader.remaining.is_empty() => return Some((Ok(chunk), None)),
+                Some(chunk) => return Some((Ok(chunk), Some(reader))),
                 None => reader.start_read(chunk_size()),
             },
         };
         let failed = |e: io::Error| StorageError::io("read", &reader.source.path, e);
-        let piece = match piece.await {
-            Ok(Ok(piece)) => piece,
+        let chunk = match chunk.await {
+            Ok(Ok(chunk)) => chunk,
             Ok(Err(e)) => return Some((Err(failed(e)), None)),
             Err(e) => return Some((Err(failed(io::Error::other(e))), None)),
         };
         if reader.remaining.is_empty() {
-            return Some((Ok(piece), None));
+            return Some((Ok(chunk), None));
         }
         let size = chunk_size();
         if size == CHUNK_SIZE {
             reader.next = Some(reader.start_read(size));
         }
-        Some((Ok(piece), Some(reader)))
+        Some((Ok(chunk), Some(reader)))
     })
     .boxed()
 }
@@ -306,9 +308,9 @@ impl Reader {
     fn read_from_cache(&mut self, size: usize) -> Option<Bytes> {
         let file = &self.source.open.get()?.file;
         let end = self.remaining.end.min(self.remaining.start.saturating_add(size as u64));
-        let piece = ReadRequest::new(self.remaining.start..end).read_cached(file)?;
+        let chunk = ReadRequest::new(self.remaining.start..end).read_cached(file)?;
         self.remaining.start = end;
-        Some(piece)
+        Some(chunk)
     }
 
     /// Starts reading the next chunk.
@@ -348,8 +350,8 @@ mod tests {
             0..CHUNK_SIZE * 2,
         ] {
             let requested = range.start as u64..range.end as u64;
-            let pieces: Vec<Bytes> = open(&path, requested).try_collect().await.unwrap();
-            assert_eq!(pieces.concat(), bytes[range.clone()], "{range:?}");
+            let chunks: Vec<Bytes> = open(&path, requested).try_collect().await.unwrap();
+            assert_eq!(chunks.concat(), bytes[range.clone()], "{range:?}");
         }
     }
 
@@ -358,10 +360,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("object");
         std::fs::write(&path, vec![7; CHUNK_SIZE * 4]).unwrap();
-        let mut pieces = open(&path, 0..CHUNK_SIZE as u64 * 4);
-        pieces.next().await.unwrap().unwrap();
+        let mut chunks = open(&path, 0..CHUNK_SIZE as u64 * 4);
+        chunks.next().await.unwrap().unwrap();
         File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
-        let rest: Vec<_> = pieces.collect().await;
+        let rest: Vec<_> = chunks.collect().await;
         assert!(rest.last().unwrap().is_err());
     }
 
@@ -381,8 +383,8 @@ mod tests {
             readers.push(stream.next().await.unwrap().unwrap());
         }
         // The limits of the steps, one chunk ahead for each reader of the first, and the smallest chunk for the others.
-        let most = (48 << 20) + (32 << 20) + READERS * MIN_CHUNK_SIZE;
-        assert!(CHUNK_BYTES.get() < most, "{} bytes for {READERS} readers", CHUNK_BYTES.get());
+        let limit = (48 << 20) + (32 << 20) + READERS * MIN_CHUNK_SIZE;
+        assert!(CHUNK_BYTES.get() < limit, "{} bytes for {READERS} readers", CHUNK_BYTES.get());
         let last = streams.pop().unwrap();
         let rest: Vec<Bytes> = last.try_collect().await.unwrap();
         let first = readers.pop().unwrap().len();

@@ -24,14 +24,14 @@ pub(super) struct ComparedDirectories(Mutex<BTreeMap<StorageClass, ComparedDirec
 #[derive(Clone, Copy, Default)]
 struct ComparedDirectory {
     /// The directory in which the marker was last read; `None` if there was none, or if it was replaced meanwhile.
-    read: Option<Id>,
+    last_read: Option<Id>,
     /// The directory in which objects may be stored; `None` before the first comparison, when any may be.
     accepted: Option<Id>,
 }
 
 impl ComparedDirectories {
     /// Reads the marker of a class with `read`, and records in which directory.
-    pub(super) fn reading<T>(
+    pub(super) fn record_read<T>(
         &self,
         root: &Path,
         class: StorageClass,
@@ -40,24 +40,24 @@ impl ComparedDirectories {
         let before = id(root)?;
         let marker = read()?;
         let after = id(root)?;
-        self.0.lock().entry(class).or_default().read = if before == after { after } else { None };
+        self.0.lock().entry(class).or_default().last_read = if before == after { after } else { None };
         Ok(marker)
     }
 
     /// Accepts the directory in which the marker was last read, after it was compared; returns true if it is another
     /// one than before.
     pub(super) fn accept(&self, class: StorageClass) -> bool {
-        let mut all = self.0.lock();
-        let Some(compared) = all.get_mut(&class) else { return false };
+        let mut directories = self.0.lock();
+        let Some(compared) = directories.get_mut(&class) else { return false };
         let before = compared.accepted;
-        compared.accepted = compared.read.or(before);
+        compared.accepted = compared.last_read.or(before);
         compared.accepted != before
     }
 
     /// Returns true if the directory is another one than when the marker was last read.
     pub(super) fn is_replaced(&self, root: &Path, class: StorageClass) -> Result<bool, StorageError> {
         let entry = self.0.lock().get(&class).copied();
-        entry.map_or(Ok(false), |entry| Ok(id(root)? != entry.read))
+        entry.map_or(Ok(false), |entry| Ok(id(root)? != entry.last_read))
     }
 
     /// Checks that the directory is the accepted one: one `stat`.
@@ -74,13 +74,13 @@ impl ComparedDirectories {
 }
 
 pub(super) fn refused(class: StorageClass) -> StorageError {
-    let why = "is in another directory than before and has not been compared with the database since; it may not be mounted";
-    StorageError::Refused { class: class.as_str(), why: why.to_owned() }
+    let reason = "is in another directory than before and has not been compared with the database since; it may not be mounted";
+    StorageError::Refused { class: class.as_str(), reason: reason.to_owned() }
 }
 
 fn id(root: &Path) -> Result<Option<Id>, StorageError> {
     match root.metadata() {
-        Ok(found) => Ok(Some((found.dev(), found.ino()))),
+        Ok(metadata) => Ok(Some((metadata.dev(), metadata.ino()))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(StorageError::io("find the directory", root, e)),
     }
@@ -97,7 +97,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (root, other) = (dir.path().join("mounted"), dir.path().join("away"));
         let compared = ComparedDirectories::default();
-        let read = || compared.reading(&root, CLASS, || Ok(())).unwrap();
+        let read = || compared.record_read(&root, CLASS, || Ok(())).unwrap();
         let is_refused = || matches!(compared.check(&root, CLASS), Err(StorageError::Refused { .. }));
         std::fs::create_dir(&root).unwrap();
         assert!(!is_refused() && !compared.is_replaced(&root, CLASS).unwrap(), "nothing was compared");
@@ -123,14 +123,14 @@ mod tests {
         let root = dir.path().join("mounted");
         std::fs::create_dir(&root).unwrap();
         let compared = ComparedDirectories::default();
-        compared.reading(&root, CLASS, || Ok(())).unwrap();
+        compared.record_read(&root, CLASS, || Ok(())).unwrap();
         compared.accept(CLASS);
         let replace = || {
             std::fs::rename(&root, dir.path().join("away")).unwrap();
             std::fs::create_dir(&root).unwrap();
             Ok(())
         };
-        compared.reading(&root, CLASS, replace).unwrap();
+        compared.record_read(&root, CLASS, replace).unwrap();
         assert!(!compared.accept(CLASS));
         assert!(compared.check(&root, CLASS).is_err() && compared.is_replaced(&root, CLASS).unwrap());
     }

@@ -3,29 +3,29 @@
 
 use std::sync::atomic::Ordering;
 
-use super::condition::COMPARISON;
+use super::condition::COMPARISON_TIMEOUT;
 use super::disk::Disk;
 use super::{Backend, Ownership, Storage, StorageError, blocking};
 use crate::model::storage_class::StorageClass;
 
 impl Storage {
     /// Waits until all classes should be compared with the database, because a directory was replaced.
-    pub async fn comparison_requested(&self) {
-        self.0.requested.notified().await;
+    pub async fn wait_for_comparison_request(&self) {
+        self.0.comparison_requested.notified().await;
     }
 
     /// Ends the waits of store operations for a requested comparison.
-    pub fn comparison_ended(&self) {
-        self.0.ended.send_modify(|count| *count += 1);
+    pub fn end_comparison(&self) {
+        self.0.comparison_count.send_modify(|count| *count += 1);
     }
 
     /// Requests a comparison and waits for it, if this process compares its classes.
     pub(super) async fn compare_again(&self) {
         if self.0.comparison_required.load(Ordering::Relaxed) {
-            let mut ended = self.0.ended.subscribe();
-            self.0.requested.notify_one();
+            let mut comparison_count = self.0.comparison_count.subscribe();
+            self.0.comparison_requested.notify_one();
             // After a timeout, the caller refuses with the current reason.
-            let _ = tokio::time::timeout(COMPARISON, ended.changed()).await;
+            let _ = tokio::time::timeout(COMPARISON_TIMEOUT, comparison_count.changed()).await;
         }
     }
 
@@ -40,9 +40,12 @@ impl Storage {
     }
 
     /// Like [`Storage::is_compared_again`], without waiting.
-    pub(super) fn noting<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+    pub(super) fn request_comparison_if_refused<T>(
+        &self,
+        result: Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
         if let Err(StorageError::Refused { .. }) = &result {
-            self.0.requested.notify_one();
+            self.0.comparison_requested.notify_one();
         }
         result
     }
@@ -57,10 +60,10 @@ impl Storage {
 
     /// Returns true if a class in which nothing may be stored should be compared again: another directory may have been
     /// mounted.
-    pub(super) async fn may_be_back(&self, class: StorageClass) -> bool {
+    pub(super) async fn needs_comparison(&self, class: StorageClass) -> bool {
         let is_missing = self.0.condition.lock().ownership(class) == Ownership::Missing;
         let check = move |disk: &Disk| match is_missing {
-            true => disk.may_be_back(class),
+            true => disk.needs_comparison(class),
             false => disk.is_replaced(class),
         };
         match self.backend(class) {

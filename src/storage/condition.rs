@@ -10,7 +10,7 @@ use crate::model::identity::Identity;
 use crate::model::storage_class::StorageClass;
 
 /// How long a store operation waits for a comparison with the database.
-pub(super) const COMPARISON: Duration = Duration::from_secs(30);
+pub(super) const COMPARISON_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Whether a class belongs to the database of this server. Objects are removed only from its own classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -150,6 +150,7 @@ impl Condition {
         self.lost.iter().filter(move |key| key.class() == class)
     }
 
+    /// Records that an object was stored.
     pub(super) fn record_stored(&mut self, key: &Key) {
         self.changes.record(key);
         self.damaged.remove(key);
@@ -157,7 +158,8 @@ impl Condition {
         self.without_space.remove(&key.class());
     }
 
-    pub(super) fn set_aside(&mut self, key: &Key) {
+    /// Records that a damaged object was moved to the damaged area.
+    pub(super) fn record_damaged(&mut self, key: &Key) {
         self.changes.record(key);
         self.damaged.insert(*key);
     }
@@ -166,7 +168,7 @@ impl Condition {
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
-        let mut about = |problem: &dyn Fn(&Ownership) -> bool, text: &str| {
+        let mut add_warning = |problem: &dyn Fn(&Ownership) -> bool, text: &str| {
             let classes = StorageClass::ALL.into_iter().filter(|class| problem(&self.ownership(*class)));
             let classes: Vec<&str> = classes.map(StorageClass::as_str).collect();
             if !classes.is_empty() {
@@ -175,32 +177,32 @@ impl Condition {
                 warnings.push(Warning { kind: "storage-owner", name: names, message });
             }
         };
-        about(
+        add_warning(
             &|ownership| matches!(ownership, Ownership::Foreign(_)),
             "belongs to another database, or to a copy of this one that adopted it: nothing is swept or stored there; \
              restore the database, or make this one the owner with: rspm storage adopt",
         );
-        about(
+        add_warning(
             &|ownership| *ownership == Ownership::Contested,
             "was used by another copy of this database, or by this one before it was restored from a backup: nothing is \
              swept there by either; stop the other server if there is one, then: rspm storage adopt",
         );
-        about(
+        add_warning(
             &|ownership| *ownership == Ownership::Missing,
             "has neither its marker nor the objects that this database names; it may not be mounted: nothing is stored \
              there; mount or restore it, or start with an empty class with: rspm storage adopt",
         );
-        about(
+        add_warning(
             &|ownership| matches!(ownership, Ownership::Unclaimed { .. }),
             "has objects that this database does not name, and no owner: nothing is swept or stored there; restore the \
              database, or make this one the owner with: rspm storage adopt",
         );
-        about(
+        add_warning(
             &|ownership| *ownership == Ownership::Unreadable,
             "has a marker that names no database: nothing is swept there; if this database is the right one: rspm \
              storage adopt",
         );
-        about(
+        add_warning(
             &|ownership| matches!(ownership, Ownership::Unknown(_)),
             "could not be compared with the database: nothing is swept there; the server's log says why",
         );
@@ -213,13 +215,13 @@ impl Condition {
             );
             warnings.push(Warning { kind: "storage", name, message });
         }
-        for (class, PendingSweep { objects, total: of }) in &self.pending_sweeps {
+        for (class, PendingSweep { objects, total }) in &self.pending_sweeps {
             let class = class.as_str();
             warnings.push(Warning {
                 kind: "storage-sweep",
                 name: class.to_owned(),
                 message: format!(
-                    "the sweep of storage class {class} would remove {objects} of {of} objects and awaits confirmation: \
+                    "the sweep of storage class {class} would remove {objects} of {total} objects and awaits confirmation: \
                      check that the database is the right one, then run: rspm storage sweep --confirm={class}"
                 ),
             });
@@ -287,7 +289,7 @@ impl Storage {
             return false;
         }
         if ownership == Ownership::Missing {
-            // The class is reported, not each of its objects.
+            // The class is reported instead of each of its objects.
             condition.lost.retain(|key| key.class() != class);
         }
         condition.ownerships.insert(class, ownership.clone());
@@ -297,7 +299,7 @@ impl Storage {
     }
 
     /// Makes store operations wait until their class was compared with the database, at the start and whenever
-    /// [`Storage::comparison_requested`] returns.
+    /// [`Storage::wait_for_comparison_request`] returns.
     pub fn require_comparison(&self) {
         self.0.comparison_required.store(true, Ordering::Relaxed);
     }
@@ -312,34 +314,35 @@ impl Storage {
         if self.0.comparison_required.load(Ordering::Relaxed) {
             let comparison = async {
                 loop {
-                    let news = self.0.comparison_done.notified();
-                    tokio::pin!(news);
-                    news.as_mut().enable();
+                    let notification = self.0.comparison_done.notified();
+                    tokio::pin!(notification);
+                    notification.as_mut().enable();
                     if ownership() != Ownership::Unchecked {
                         return;
                     }
-                    news.await;
+                    notification.await;
                 }
             };
             // After a timeout, the check below refuses with the current reason.
-            let _ = tokio::time::timeout(COMPARISON, comparison).await;
+            let _ = tokio::time::timeout(COMPARISON_TIMEOUT, comparison).await;
         }
-        let allowed = self.may_store_now(class);
-        if allowed.is_err() && self.may_be_back(class).await {
+        let result = self.may_store_now(class);
+        if result.is_err() && self.needs_comparison(class).await {
             self.compare_again().await;
             return self.may_store_now(class);
         }
-        allowed
+        result
     }
 
     /// Like [`Storage::may_store`], without waiting: a class that was not compared yet is refused.
     pub(super) fn may_store_now(&self, class: StorageClass) -> Result<(), StorageError> {
-        let refused = |why: &str| StorageError::Refused { class: class.as_str(), why: why.to_owned() };
+        let refusal =
+            |reason: &str| StorageError::Refused { class: class.as_str(), reason: reason.to_owned() };
         let ownership = self.0.condition.lock().ownership(class);
         if self.0.comparison_required.load(Ordering::Relaxed) && ownership == Ownership::Unchecked {
-            return Err(refused("has not been compared with the database yet"));
+            return Err(refusal("has not been compared with the database yet"));
         }
-        ownership.refusal().map_or(Ok(()), |why| Err(refused(why)))
+        ownership.refusal().map_or(Ok(()), |reason| Err(refusal(reason)))
     }
 
     /// Returns true if the class belongs to the database: only then may objects be removed from it.
@@ -349,13 +352,13 @@ impl Storage {
     }
 
     /// Records the sweep that awaits confirmation, if any; returns true if that changed.
-    pub fn set_pending_sweep(&self, class: StorageClass, waiting: Option<PendingSweep>) -> bool {
+    pub fn set_pending_sweep(&self, class: StorageClass, pending: Option<PendingSweep>) -> bool {
         let mut condition = self.0.condition.lock();
-        let before = match waiting {
-            Some(waiting) => condition.pending_sweeps.insert(class, waiting),
+        let before = match pending {
+            Some(pending) => condition.pending_sweeps.insert(class, pending),
             None => condition.pending_sweeps.remove(&class),
         };
-        before != waiting
+        before != pending
     }
 
     /// Returns true if the object is damaged and has not been stored again.

@@ -2,8 +2,8 @@
 
 use super::compared::{self, ComparedDirectories};
 use super::{
-    Area, Blob, FoundObject, IfExists, Key, ListedObject, Owner, Spool, StorageError, chunks, clamp_range,
-    memory_cache, spool,
+    Area, BackendObject, Blob, IfExists, Key, ListedObject, OwnerMarker, Spool, StorageError, chunks,
+    clamp_range, memory_cache, spool,
 };
 use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
@@ -23,7 +23,7 @@ pub(super) const SPOOL_DIRECTORY: &str = ".spool";
 /// A directory of objects. All functions block.
 pub(super) struct Disk {
     root: PathBuf,
-    spools: PathBuf,
+    spool_directory: PathBuf,
     /// Directories, relative to `root`, whose entries in their parents are known to be durable.
     durable: Mutex<HashSet<PathBuf>>,
     compared: ComparedDirectories,
@@ -42,7 +42,7 @@ impl Disk {
             missing.iter().filter_map(|created| created.parent()).try_for_each(sync_directory)?;
         }
         let disk = Disk::new(root);
-        spool::prepare(&disk.spools)?;
+        spool::prepare(&disk.spool_directory)?;
         Ok(disk)
     }
 
@@ -50,7 +50,7 @@ impl Disk {
     pub(super) fn new(root: &Path) -> Disk {
         Disk {
             root: root.to_owned(),
-            spools: root.join(SPOOL_DIRECTORY),
+            spool_directory: root.join(SPOOL_DIRECTORY),
             durable: Mutex::default(),
             compared: ComparedDirectories::default(),
         }
@@ -66,25 +66,25 @@ impl Disk {
     }
 
     fn unchecked_spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
-        match Spool::create(&self.spools, class) {
+        match Spool::create(&self.spool_directory, class) {
             // The directory was emptied while the server was running.
             Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                spool::prepare(&self.spools)?;
-                Spool::create(&self.spools, class)
+                spool::prepare(&self.spool_directory)?;
+                Spool::create(&self.spool_directory, class)
             }
             other => other,
         }
     }
 
     pub(super) fn sweep(&self) -> Result<usize, StorageError> {
-        spool::sweep(&self.spools)
+        spool::sweep(&self.spool_directory)
     }
 
-    /// fsync, rename, fsync of the directory. With [`IfExists::Keep`], an existing file of the same size is not replaced; one of
-    /// another size cannot have this digest, so it is replaced.
+    /// Turns a spool into an object: fsync, rename, fsync of the directory. With [`IfExists::Keep`], an existing file of
+    /// the same size is not replaced; one of another size cannot have this digest, so it is replaced.
     pub(super) fn commit(&self, spool: Spool, key: &Key, if_exists: IfExists) -> Result<(), StorageError> {
         self.compared.check(&self.root, key.class())?;
-        let kept_size = (if_exists == IfExists::Keep).then(|| spool.written());
+        let kept_size = (if_exists == IfExists::Keep).then(|| spool.size());
         let file = spool.into_file();
         file.as_file().sync_all().map_err(|e| StorageError::io("write", file.path(), e))?;
         match self.install(file, kept_size, key)? {
@@ -103,8 +103,8 @@ impl Disk {
         }
     }
 
-    /// Renames a synced file to its path, unless a file of size `stays` exists; returns the file if the directory does
-    /// not exist.
+    /// Renames a synced file to its path, unless a file of size `kept_size` exists; returns the file if the directory
+    /// does not exist.
     fn install(
         &self,
         file: NamedTempFile,
@@ -114,7 +114,7 @@ impl Disk {
         let path = self.root.join(key.path());
         let directory = self.object_directory(Area::Live, key)?;
         // The writer of an existing file may not have reached the fsync of the directory yet, so it is not skipped.
-        if !kept_size.is_some_and(|length| path.metadata().is_ok_and(|found| found.len() == length)) {
+        if !kept_size.is_some_and(|length| path.metadata().is_ok_and(|metadata| metadata.len() == length)) {
             match file.persist(&path) {
                 Ok(_) => {}
                 Err(e) if e.error.kind() == io::ErrorKind::NotFound => return Ok(Some(e.file)),
@@ -130,8 +130,9 @@ impl Disk {
         self.commit(spool, key, IfExists::Keep)
     }
 
-    /// Opens an object; small ones (up to [`memory_cache::MAX_OBJECT_SIZE`]) are read whole for any range, unless many are in memory.
-    pub(super) fn get(&self, key: &Key, range: Option<&Range<u64>>) -> Result<FoundObject, StorageError> {
+    /// Opens an object; small ones (up to [`memory_cache::MAX_OBJECT_SIZE`]) are read whole for any range, unless many are
+    /// in memory.
+    pub(super) fn get(&self, key: &Key, range: Option<&Range<u64>>) -> Result<BackendObject, StorageError> {
         let path = self.root.join(key.path());
         let failed = |e: io::Error| match e.kind() {
             io::ErrorKind::NotFound => StorageError::NotFound(key.to_string()),
@@ -140,24 +141,24 @@ impl Disk {
         let file = File::open(&path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
         if size <= memory_cache::MAX_OBJECT_SIZE
-            && let Some(count) = chunks::begin_whole(size)
+            && let Some(count) = chunks::reserve_memory(size)
         {
-            return Ok(FoundObject::Whole(chunks::read_whole(&file, &path, &(0..size), count)?));
+            return Ok(BackendObject::Whole(chunks::read_to_memory(&file, &path, &(0..size), count)?));
         }
         let range = clamp_range(range, size, key)?;
-        Ok(FoundObject::Part(Blob { size, content: chunks::content(file, &path, range)? }))
+        Ok(BackendObject::Part(Blob { size, content: chunks::content(file, &path, range)? }))
     }
 
     pub(super) fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {
         let path = self.root.join(key.path());
         match path.metadata() {
-            Ok(found) => Ok(Some(found.len())),
+            Ok(metadata) => Ok(Some(metadata.len())),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(StorageError::io("read", &path, e)),
         }
     }
 
-    /// Deletes an object. Not synced: after a power cut the object may reappear, which is harmless garbage.
+    /// Deletes an object. Not synced: after a power cut the object may reappear, which does no harm.
     pub(super) fn delete(&self, area: Area, key: &Key) -> Result<(), StorageError> {
         let path = self.path(area, key);
         match std::fs::remove_file(&path) {
@@ -212,8 +213,8 @@ impl Disk {
     }
 
     /// Returns true if a missing class should be compared again: its directory was replaced, or has a marker now.
-    pub(super) fn may_be_back(&self, class: StorageClass) -> Result<bool, StorageError> {
-        Ok(self.is_replaced(class)? || self.root.join(Owner(class).path()).exists())
+    pub(super) fn needs_comparison(&self, class: StorageClass) -> Result<bool, StorageError> {
+        Ok(self.is_replaced(class)? || self.root.join(OwnerMarker(class).path()).exists())
     }
 
     /// Returns the directory, for messages.
@@ -222,9 +223,9 @@ impl Disk {
     }
 
     /// Returns the bytes of a class's marker; `None` if there is none.
-    pub(super) fn read_marker(&self, owner: Owner) -> Result<Option<Vec<u8>>, StorageError> {
+    pub(super) fn read_marker(&self, owner: OwnerMarker) -> Result<Option<Vec<u8>>, StorageError> {
         let path = self.root.join(owner.path());
-        self.compared.reading(&self.root, owner.0, || match std::fs::read(&path) {
+        self.compared.record_read(&self.root, owner.0, || match std::fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(StorageError::io("read", &path, e)),
@@ -235,11 +236,11 @@ impl Disk {
     /// existing one is not replaced.
     pub(super) fn write_marker(
         &self,
-        owner: Owner,
+        owner: OwnerMarker,
         bytes: &[u8],
         replaces: bool,
     ) -> Result<(), StorageError> {
-        let (folder, path) = (self.root.join(Owner::DIRECTORY), self.root.join(owner.path()));
+        let (folder, path) = (self.root.join(OwnerMarker::DIRECTORY), self.root.join(owner.path()));
         if self.is_replaced(owner.0)? {
             return Err(compared::refused(owner.0));
         }
@@ -249,8 +250,8 @@ impl Disk {
         spool.write_all(bytes).map_err(|e| StorageError::io("write", spool.path(), e))?;
         let file = spool.into_file();
         file.as_file().sync_all().map_err(|e| StorageError::io("write", file.path(), e))?;
-        let written = if replaces { file.persist(&path) } else { file.persist_noclobber(&path) };
-        match written {
+        let result = if replaces { file.persist(&path) } else { file.persist_noclobber(&path) };
+        match result {
             Err(e) if e.error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(StorageError::io("create", &path, e.error));
             }
@@ -262,10 +263,10 @@ impl Disk {
     /// Writes an empty file at a path below the location. It need not survive a crash of the machine.
     pub(super) fn write_empty(&self, path: &str) -> Result<(), StorageError> {
         let path = self.root.join(path);
-        let written = path
+        let result = path
             .parent()
             .map_or(Ok(()), |folder| DirBuilder::new().mode(0o700).recursive(true).create(folder));
-        written.and_then(|()| std::fs::write(&path, [])).map_err(|e| StorageError::io("write", &path, e))
+        result.and_then(|()| std::fs::write(&path, [])).map_err(|e| StorageError::io("write", &path, e))
     }
 
     /// Returns whether there is a file at a path below the location.
@@ -295,7 +296,7 @@ impl Disk {
         inclusive: bool,
         limit: usize,
     ) -> Result<Vec<ListedObject>, StorageError> {
-        let mut found = Vec::new();
+        let mut objects = Vec::new();
         for byte in from.digest().0[0]..=255 {
             let directory = self.root.join(area.path(from.directory())).join(format!("{byte:02x}"));
             let failed = |e| StorageError::io("list", &directory, e);
@@ -315,58 +316,60 @@ impl Disk {
             for key in keys {
                 let path = self.path(area, &key);
                 match path.metadata().and_then(|m| Ok((m.len(), m.modified()?))) {
-                    Ok((size, modified)) => found.push(ListedObject { key, size, modified }),
+                    Ok((size, modified)) => objects.push(ListedObject { key, size, modified }),
                     Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                     Err(e) => return Err(StorageError::io("read", &path, e)),
                 }
-                if found.len() == limit {
-                    return Ok(found);
+                if objects.len() == limit {
+                    return Ok(objects);
                 }
             }
         }
-        Ok(found)
+        Ok(objects)
     }
 
-    /// Returns the directory of an object, created (0700) and durable. Costs nothing if it was used before.
+    /// Returns the directory of an object, created (0700) and durable. No system call if it was used before.
     fn object_directory(&self, area: Area, key: &Key) -> Result<PathBuf, StorageError> {
-        match self.try_shelve(area, key) {
+        match self.create_object_directory(area, key) {
             // A parent directory was removed while the server was running.
             Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 self.durable.lock().clear();
-                self.try_shelve(area, key)
+                self.create_object_directory(area, key)
             }
             other => other,
         }
     }
 
-    fn try_shelve(&self, area: Area, key: &Key) -> Result<PathBuf, StorageError> {
-        let shelf = PathBuf::from(area.path(key.directory()));
-        let slot = shelf.join(format!("{:02x}", key.digest().0[0]));
-        let directory = self.root.join(&slot);
+    fn create_object_directory(&self, area: Area, key: &Key) -> Result<PathBuf, StorageError> {
+        let kind_directory = PathBuf::from(area.path(key.directory()));
+        let fanout_directory = kind_directory.join(format!("{:02x}", key.digest().0[0]));
+        let directory = self.root.join(&fanout_directory);
         // Locked during the fsyncs: two writers of a new directory must both wait until it is durable.
         let mut durable = self.durable.lock();
-        if durable.contains(&slot) {
+        if durable.contains(&fanout_directory) {
             return Ok(directory);
         }
-        let above = self.root.join(&shelf);
-        if !durable.contains(&shelf) {
+        let parent = self.root.join(&kind_directory);
+        if !durable.contains(&kind_directory) {
             if let Some(folder) = area.directory() {
                 create_directory(&self.root.join(folder))?;
                 sync_directory(&self.root)?;
             }
-            create_directory(&above)?;
-            sync_directory(above.parent().unwrap_or(&self.root))?;
-            // An earlier process may have created directories here and ended before its fsync: one covers them all.
-            let failed = |e| StorageError::io("list", &above, e);
-            let present = std::fs::read_dir(&above).map_err(failed)?.collect::<io::Result<Vec<_>>>();
-            sync_directory(&above)?;
-            durable.extend(present.map_err(failed)?.into_iter().map(|entry| shelf.join(entry.file_name())));
-            durable.insert(shelf);
+            create_directory(&parent)?;
+            sync_directory(parent.parent().unwrap_or(&self.root))?;
+            // An earlier process may have created directories here and ended before its fsync: one fsync covers them all.
+            let failed = |e| StorageError::io("list", &parent, e);
+            let entries = std::fs::read_dir(&parent).map_err(failed)?.collect::<io::Result<Vec<_>>>();
+            sync_directory(&parent)?;
+            durable.extend(
+                entries.map_err(failed)?.into_iter().map(|entry| kind_directory.join(entry.file_name())),
+            );
+            durable.insert(kind_directory);
         }
-        if !durable.contains(&slot) {
+        if !durable.contains(&fanout_directory) {
             create_directory(&directory)?;
-            sync_directory(&above)?;
-            durable.insert(slot);
+            sync_directory(&parent)?;
+            durable.insert(fanout_directory);
         }
         Ok(directory)
     }
@@ -383,6 +386,6 @@ fn create_directory(directory: &Path) -> Result<(), StorageError> {
 
 /// Makes the entries of a directory durable.
 fn sync_directory(directory: &Path) -> Result<(), StorageError> {
-    let synced = File::open(directory).and_then(|d| d.sync_all());
-    synced.map_err(|e| StorageError::io("sync the directory", directory, e))
+    let result = File::open(directory).and_then(|d| d.sync_all());
+    result.map_err(|e| StorageError::io("sync the directory", directory, e))
 }

@@ -46,14 +46,14 @@ pub enum StorageError {
         reason: String,
     },
     /// The number of bytes differs from the declared length.
-    #[error("{object} is {expected} bytes long, but {got} bytes were received")]
+    #[error("{object} is {expected} bytes long, but {received} bytes were received")]
     Length {
         /// The object or file.
         object: String,
         /// Bytes declared.
         expected: u64,
         /// Bytes received.
-        got: u64,
+        received: u64,
     },
     /// The range begins at or after the end of the object.
     #[error("bytes {}-{} of {object} do not exist: it has {size} bytes", range.start, range.end)]
@@ -67,17 +67,17 @@ pub enum StorageError {
     },
     /// Locations that cannot be used as configured, found when storage is opened or probed.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Unusable(Vec<Unusable>),
+    Unusable(Vec<UnusableLocation>),
     /// Nothing may be stored in a class before an administrator decides which database owns it.
     #[error(
-        "nothing is stored in the storage class {class}, which {why}; see rspm storage list; rspm storage adopt \
+        "nothing is stored in the storage class {class}, which {reason}; see rspm storage list; rspm storage adopt \
              --class={class} makes this database its owner"
     )]
     Refused {
         /// The class.
         class: &'static str,
         /// The problem, as a clause.
-        why: String,
+        reason: String,
     },
     /// Any other error.
     #[error("storage: {0}")]
@@ -86,7 +86,7 @@ pub enum StorageError {
 
 /// A location that cannot be used as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unusable {
+pub struct UnusableLocation {
     /// Names of the classes stored there, comma-separated.
     pub classes: String,
     /// The directory, or `s3://bucket/prefix`.
@@ -101,9 +101,9 @@ pub struct Unusable {
     pub is_full: bool,
 }
 
-impl fmt::Display for Unusable {
+impl fmt::Display for UnusableLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Unusable { classes, location, user, problem, remedy, is_full } = self;
+        let UnusableLocation { classes, location, user, problem, remedy, is_full } = self;
         if *is_full {
             return write!(
                 f,

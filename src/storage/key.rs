@@ -1,4 +1,4 @@
-//! Names of stored objects: [`Key`] with class, path and media type, and [`Owner`], the marker of a class.
+//! Names of stored objects: [`Key`] with class, path and media type, and [`OwnerMarker`], the marker of a class.
 
 use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
@@ -145,16 +145,16 @@ impl Area {
 
 /// The marker of a class: an object with the identity of the database whose rows refer to the objects there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Owner(pub StorageClass);
+pub struct OwnerMarker(pub StorageClass);
 
-impl Owner {
+impl OwnerMarker {
     /// The directory of markers. Classes may share a location, so each has its own file there.
     pub(super) const DIRECTORY: &'static str = "owner";
 
     /// Returns the path below the class's location: `owner/cran`.
     #[must_use]
     pub fn path(self) -> String {
-        format!("{}/{}", Owner::DIRECTORY, self.0.as_str())
+        format!("{}/{}", OwnerMarker::DIRECTORY, self.0.as_str())
     }
 }
 
@@ -190,7 +190,7 @@ mod tests {
         }
         assert_eq!(distinct.len(), 14);
         let others = [
-            Some(Owner::DIRECTORY),
+            Some(OwnerMarker::DIRECTORY),
             Some(NodeMarker::DIRECTORY),
             Area::Trash.directory(),
             Area::Damaged.directory(),

@@ -10,7 +10,7 @@ pub enum Marker {
     /// There is none.
     None,
     /// It names the database that owns the objects.
-    Of(MarkerContent),
+    Readable(MarkerContent),
     /// It names no database.
     Unreadable,
 }
@@ -33,17 +33,17 @@ impl Marker {
     pub(super) fn parse(bytes: &[u8]) -> Marker {
         let mut lines = std::str::from_utf8(bytes).unwrap_or_default().lines();
         let Some(Ok(identity)) = lines.next().map(str::parse::<Identity>) else { return Marker::Unreadable };
-        let mut mark = MarkerContent { identity, adoption: None, generation: None, contested: false };
+        let mut content = MarkerContent { identity, adoption: None, generation: None, contested: false };
         for line in lines {
             let (word, value) = line.split_once(' ').unwrap_or((line, ""));
             match (word, value.parse::<Identity>()) {
-                ("adoption", Ok(token)) => mark.adoption = Some(token),
-                ("generation", Ok(token)) => mark.generation = Some(token),
-                ("contested", _) => mark.contested = true,
+                ("adoption", Ok(token)) => content.adoption = Some(token),
+                ("generation", Ok(token)) => content.generation = Some(token),
+                ("contested", _) => content.contested = true,
                 _ => return Marker::Unreadable,
             }
         }
-        Marker::Of(mark)
+        Marker::Readable(content)
     }
 }
 
@@ -73,10 +73,14 @@ mod tests {
             contested: true,
             ..minimal
         };
-        for mark in [minimal, full] {
-            assert_eq!(Marker::parse(mark.to_string().as_bytes()), Marker::Of(mark));
+        for content in [minimal, full] {
+            assert_eq!(Marker::parse(content.to_string().as_bytes()), Marker::Readable(content));
         }
-        assert_eq!(Marker::parse("ab".repeat(16).as_bytes()), Marker::Of(minimal), "without a line end");
+        assert_eq!(
+            Marker::parse("ab".repeat(16).as_bytes()),
+            Marker::Readable(minimal),
+            "without a line end"
+        );
         let (short, long) = (format!("{identity}\ngeneration 12\n"), "ab".repeat(17));
         for bad in ["", "ab", "not a marker", &long, &short, &format!("{identity}\nother\n")] {
             assert_eq!(Marker::parse(bad.as_bytes()), Marker::Unreadable, "{bad}");

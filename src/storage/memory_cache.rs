@@ -15,12 +15,12 @@ const SHARDS: usize = 2;
 const OVERHEAD: u64 = 160;
 
 /// A memory cache of objects that own their bytes. For mutable objects, `V` must identify their state.
-pub struct MemoryCache<K, V>(Cache<K, V, Weigh>);
+pub struct MemoryCache<K, V>(Cache<K, V, ByteWeighter>);
 
 #[derive(Clone)]
-struct Weigh;
+struct ByteWeighter;
 
-impl<K, V: AsRef<[u8]>> Weighter<K, V> for Weigh {
+impl<K, V: AsRef<[u8]>> Weighter<K, V> for ByteWeighter {
     fn weight(&self, _: &K, object: &V) -> u64 {
         object.as_ref().len() as u64 + OVERHEAD
     }
@@ -36,7 +36,7 @@ impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> Default for MemoryCache<K, V>
             .expect("capacity and item estimate are set");
         MemoryCache(Cache::with_options(
             options,
-            Weigh,
+            ByteWeighter,
             DefaultHashBuilder::default(),
             DefaultLifecycle::default(),
         ))
@@ -70,14 +70,14 @@ mod tests {
     use bytes::Bytes;
 
     #[test]
-    fn memory_stays_within_its_bound_and_the_largest_object_is_kept() {
-        let hot: MemoryCache<Key, Bytes> = MemoryCache::default();
+    fn memory_is_limited_and_the_largest_object_is_cached() {
+        let cache: MemoryCache<Key, Bytes> = MemoryCache::default();
         for i in 0..64u8 {
-            hot.insert(Key::Readme(Sha256([i; 32])), Bytes::from(vec![i; MAX_OBJECT_SIZE as usize]));
+            cache.insert(Key::Readme(Sha256([i; 32])), Bytes::from(vec![i; MAX_OBJECT_SIZE as usize]));
         }
-        assert!(hot.0.weight() <= CAPACITY);
-        assert!(hot.0.len() >= 8, "{}", hot.0.len());
-        hot.insert(Key::Index(Sha256([0; 32])), Bytes::from(vec![0; MAX_OBJECT_SIZE as usize + 1]));
-        assert!(hot.get(&Key::Index(Sha256([0; 32]))).is_none());
+        assert!(cache.0.weight() <= CAPACITY);
+        assert!(cache.0.len() >= 8, "{}", cache.0.len());
+        cache.insert(Key::Index(Sha256([0; 32])), Bytes::from(vec![0; MAX_OBJECT_SIZE as usize + 1]));
+        assert!(cache.get(&Key::Index(Sha256([0; 32]))).is_none());
     }
 }

@@ -19,10 +19,10 @@ mod spool;
 pub mod tls_provider;
 mod trash;
 
-pub use chunks::{CountGuard, ReadRequest, begin_whole, chunk_size, content, read_whole};
+pub use chunks::{CountGuard, ReadRequest, chunk_size, content, read_to_memory, reserve_memory};
 pub use condition::{Condition, Ownership};
-pub use error::{StorageError, Unusable};
-pub use key::{Area, Key, Owner};
+pub use error::{StorageError, UnusableLocation};
+pub use key::{Area, Key, OwnerMarker};
 pub use marker::{Marker, MarkerContent};
 pub use node_marker::NodeMarker;
 pub use probe::virtual_file_system;
@@ -63,9 +63,9 @@ struct Inner {
     /// Whether store operations wait for the first comparison.
     comparison_required: AtomicBool,
     /// Notified when all classes should be compared again.
-    requested: Notify,
+    comparison_requested: Notify,
     /// Number of requested comparisons that ended.
-    ended: watch::Sender<u64>,
+    comparison_count: watch::Sender<u64>,
 }
 
 /// The backend of a class. Classes with the same configuration share one.
@@ -91,8 +91,8 @@ pub enum Content {
     Stream(BoxStream<'static, Result<Bytes, StorageError>>),
 }
 
-/// An object as read by a backend.
-enum FoundObject {
+/// An object read from a backend.
+enum BackendObject {
     /// A small object, whole, for the memory cache.
     Whole(Bytes),
     /// The requested part of a large object.
@@ -108,7 +108,7 @@ enum IfExists {
     Replace,
 }
 
-/// An object found by [`Storage::list`].
+/// An object of [`Storage::list`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedObject {
     /// Its key.
@@ -126,11 +126,11 @@ impl Storage {
     /// recorded in [`Storage::condition`].
     pub async fn open(config: &StorageConfig) -> Result<Storage, StorageError> {
         let locations = probe::distinct_locations(config);
-        let opened =
+        let results =
             join_all(locations.iter().map(|(location, classes)| open(location, classes, config))).await;
         let mut backends: [Option<Backend>; StorageClass::ALL.len()] = Default::default();
         let (mut failed, mut full) = (Vec::new(), Vec::new());
-        for ((_, classes), result) in locations.iter().zip(opened) {
+        for ((_, classes), result) in locations.iter().zip(results) {
             match result {
                 Ok((backend, unusable)) => {
                     classes.iter().for_each(|c| backends[*c as usize] = Some(backend.clone()));
@@ -156,28 +156,28 @@ impl Storage {
     /// # Errors
     /// The settings of a bucket are invalid.
     pub async fn open_read_only(config: &StorageConfig) -> Result<Storage, StorageError> {
-        let mut locations = Vec::with_capacity(StorageClass::ALL.len());
+        let mut backends = Vec::with_capacity(StorageClass::ALL.len());
         for class in StorageClass::ALL {
-            locations.push(match config.location(class) {
+            backends.push(match config.location(class) {
                 ClassLocation::File(location) => Backend::Disk(Arc::new(Disk::new(&location.location))),
                 ClassLocation::S3(location) => {
                     Backend::S3(Arc::new(S3::open(location, &config.spool_dir).await?))
                 }
             });
         }
-        Ok(Storage::from_backends(locations))
+        Ok(Storage::from_backends(backends))
     }
 
-    fn from_backends(locations: Vec<Backend>) -> Storage {
+    fn from_backends(backends: Vec<Backend>) -> Storage {
         Storage(Arc::new(Inner {
-            backends: locations,
+            backends,
             cache: MemoryCache::default(),
             full_file_systems: Mutex::default(),
             condition: Mutex::default(),
             comparison_done: Notify::new(),
             comparison_required: AtomicBool::new(false),
-            requested: Notify::new(),
-            ended: watch::Sender::new(0),
+            comparison_requested: Notify::new(),
+            comparison_count: watch::Sender::new(0),
         }))
     }
 
@@ -185,17 +185,17 @@ impl Storage {
     /// a directory.
     pub async fn probe(config: &StorageConfig) -> Vec<(StorageClass, Result<(), StorageError>)> {
         let locations = probe::distinct_locations(config);
-        let tried =
+        let results =
             join_all(locations.iter().map(|(location, classes)| probe_location(location, classes, config)))
                 .await;
-        let mut all: Vec<_> = locations
+        let mut by_class: Vec<_> = locations
             .iter()
-            .zip(tried)
+            .zip(results)
             .flat_map(|((_, classes), result)| classes.iter().map(move |class| (*class, result.clone())))
             .map(|(class, result)| (class, result.map_err(|unusable| StorageError::Unusable(vec![unusable]))))
             .collect();
-        all.sort_unstable_by_key(|(class, _)| *class);
-        all
+        by_class.sort_unstable_by_key(|(class, _)| *class);
+        by_class
     }
 
     /// Opens a spool for objects of `class`, if [`Storage::may_store`] allows it.
@@ -203,9 +203,9 @@ impl Storage {
         self.may_store(class).await?;
         match self.backend(class) {
             Backend::Disk(disk) => {
-                let opened = blocking(disk, move |disk| disk.spool(class)).await;
-                if !self.is_compared_again(&opened).await {
-                    return opened;
+                let result = blocking(disk, move |disk| disk.spool(class)).await;
+                if !self.is_compared_again(&result).await {
+                    return result;
                 }
                 self.may_store_now(class)?;
                 blocking(disk, move |disk| disk.spool(class)).await
@@ -215,8 +215,8 @@ impl Storage {
     }
 
     /// Turns the spool into the object `key`, durably: fsync, rename, fsync of the directory; a multipart upload on S3.
-    /// An existing object is not replaced (same digest, same bytes); only one of another size is replaced, as it must be damaged.
-    /// On an error nothing is stored and the spool is removed.
+    /// An existing object is not replaced (same digest, same bytes); only one of another size is replaced, as it must be
+    /// damaged. On an error nothing is stored and the spool is removed.
     pub async fn commit(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
         self.commit_spool(spool, key, IfExists::Keep).await
     }
@@ -233,11 +233,11 @@ impl Storage {
         self.may_store(key.class()).await?;
         match self.backend(key.class()) {
             Backend::Disk(disk) => {
-                let stored = blocking(disk, move |disk| disk.commit(spool, &key, if_exists)).await;
-                if self.is_compared_again(&stored).await {
+                let result = blocking(disk, move |disk| disk.commit(spool, &key, if_exists)).await;
+                if self.is_compared_again(&result).await {
                     self.may_store_now(key.class())?;
                 }
-                stored?;
+                result?;
             }
             Backend::S3(s3) => s3.commit(spool, &key, if_exists).await?,
         }
@@ -251,13 +251,13 @@ impl Storage {
         self.may_store(key.class()).await?;
         match self.backend(key.class()) {
             Backend::Disk(disk) => {
-                let again = bytes.clone();
-                let stored = blocking(disk, move |disk| disk.put(&key, &bytes)).await;
-                if self.is_compared_again(&stored).await {
+                let copy = bytes.clone();
+                let result = blocking(disk, move |disk| disk.put(&key, &bytes)).await;
+                if self.is_compared_again(&result).await {
                     self.may_store_now(key.class())?;
-                    blocking(disk, move |disk| disk.put(&key, &again)).await?;
+                    blocking(disk, move |disk| disk.put(&key, &copy)).await?;
                 } else {
-                    stored?;
+                    result?;
                 }
             }
             Backend::S3(s3) => s3.put(&key, bytes).await?,
@@ -270,53 +270,53 @@ impl Storage {
     /// returned in memory, large ones as a stream. An object in the trash is restored first: the caller has a row that
     /// refers to it. An object that was recorded as lost is no longer lost once it is read.
     pub async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Blob, StorageError> {
-        if let Some(whole) = self.0.cache.get(key) {
-            return slice(&whole, range.as_ref(), key);
+        if let Some(object) = self.0.cache.get(key) {
+            return slice(&object, range.as_ref(), key);
         }
-        let found = match self.find(key, range.clone()).await {
+        let object = match self.find(key, range.clone()).await {
             Err(StorageError::NotFound(_)) if self.restore(key).await? => {
                 tracing::warn!(object = %key, "restored an object from the trash: it was requested");
                 self.find(key, range.clone()).await?
             }
-            found => found?,
+            result => result?,
         };
         self.remove_lost(key);
-        match found {
-            FoundObject::Whole(whole) => {
-                self.0.cache.insert(*key, whole.clone());
-                slice(&whole, range.as_ref(), key)
+        match object {
+            BackendObject::Whole(bytes) => {
+                self.0.cache.insert(*key, bytes.clone());
+                slice(&bytes, range.as_ref(), key)
             }
-            FoundObject::Part(blob) => Ok(blob),
+            BackendObject::Part(blob) => Ok(blob),
         }
     }
 
-    async fn find(&self, key: &Key, range: Option<Range<u64>>) -> Result<FoundObject, StorageError> {
+    async fn find(&self, key: &Key, range: Option<Range<u64>>) -> Result<BackendObject, StorageError> {
         let key = *key;
         match self.backend(key.class()) {
             Backend::Disk(disk) => {
-                let found = blocking(disk, move |disk| disk.get(&key, range.as_ref())).await;
-                // So that a class that was unmounted is reported, not each of its objects.
-                if let Err(StorageError::NotFound(_)) = &found
+                let result = blocking(disk, move |disk| disk.get(&key, range.as_ref())).await;
+                // A class that was unmounted is reported instead of each of its objects.
+                if let Err(StorageError::NotFound(_)) = &result
                     && self.is_replaced(key.class()).await
                 {
                     self.compare_again().await;
                 }
-                found
+                result
             }
             Backend::S3(s3) => s3.get(&key, range).await,
         }
     }
 
     /// Reads a whole object, which must be known to be small.
-    pub async fn whole(&self, key: &Key) -> Result<Bytes, StorageError> {
+    pub async fn read(&self, key: &Key) -> Result<Bytes, StorageError> {
         match self.get(key, None).await?.content {
             Content::Memory(bytes) => Ok(bytes),
             Content::Stream(mut stream) => {
-                let mut whole = bytes::BytesMut::new();
-                while let Some(piece) = stream.next().await {
-                    whole.extend_from_slice(&piece?);
+                let mut object = bytes::BytesMut::new();
+                while let Some(chunk) = stream.next().await {
+                    object.extend_from_slice(&chunk?);
                 }
-                Ok(whole.freeze())
+                Ok(object.freeze())
             }
         }
     }
@@ -329,7 +329,7 @@ impl Storage {
                 let size = blocking(disk, move |disk| disk.size(&key)).await?;
                 if size.is_none() && self.is_replaced(key.class()).await {
                     // Without waiting: comparisons also query sizes.
-                    self.0.requested.notify_one();
+                    self.0.comparison_requested.notify_one();
                 }
                 Ok(size)
             }
@@ -361,7 +361,7 @@ impl Storage {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<ListedObject>, StorageError> {
-        let mut found = Vec::new();
+        let mut objects = Vec::new();
         for first in Key::directories(class) {
             let (from, inclusive) = match after {
                 None => (first, true),
@@ -369,25 +369,25 @@ impl Storage {
                 Some(after) if *after > first => continue,
                 Some(_) => (first, true),
             };
-            let more = limit - found.len();
-            if more == 0 {
+            let remaining = limit - objects.len();
+            if remaining == 0 {
                 break;
             }
-            found.extend(match self.backend(class) {
+            objects.extend(match self.backend(class) {
                 Backend::Disk(disk) => {
-                    blocking(disk, move |disk| disk.list(area, &from, inclusive, more)).await?
+                    blocking(disk, move |disk| disk.list(area, &from, inclusive, remaining)).await?
                 }
-                Backend::S3(s3) => s3.list(area, &from, inclusive, more).await?,
+                Backend::S3(s3) => s3.list(area, &from, inclusive, remaining).await?,
             });
         }
-        Ok(found)
+        Ok(objects)
     }
 
     /// Deletes spools whose writer has ended and returns their number; spools being written stay.
     pub async fn sweep(&self) -> Result<usize, StorageError> {
         let mut removed = 0;
-        for location in &self.0.backends {
-            removed += match location {
+        for backend in &self.0.backends {
+            removed += match backend {
                 Backend::Disk(disk) => blocking(disk, |disk| disk.sweep()).await?,
                 Backend::S3(s3) => blocking(s3, |s3| s3.sweep()).await?,
             };
@@ -418,19 +418,19 @@ async fn open(
     location: &ClassLocation,
     classes: &[StorageClass],
     config: &StorageConfig,
-) -> Result<(Backend, Option<Unusable>), Unusable> {
+) -> Result<(Backend, Option<UnusableLocation>), UnusableLocation> {
     match location {
         ClassLocation::File(location) => {
             let (location, classes) = (location.clone(), classes.to_vec());
-            let opening = tokio::task::spawn_blocking(move || {
+            let task = tokio::task::spawn_blocking(move || {
                 let (disk, full) = probe::open(&location, &classes)?;
                 Ok((Backend::Disk(Arc::new(disk)), full))
             });
-            opening.await.expect("opening a directory does not panic")
+            task.await.expect("opening a directory does not panic")
         }
         ClassLocation::S3(location) => {
-            let refused = |e: &StorageError| probe::unusable_s3(location, classes, "", e);
-            let s3 = Arc::new(S3::open(location, &config.spool_dir).await.map_err(|e| refused(&e))?);
+            let unusable = |e: &StorageError| probe::unusable_s3(location, classes, "", e);
+            let s3 = Arc::new(S3::open(location, &config.spool_dir).await.map_err(|e| unusable(&e))?);
             s3.prepare().map_err(|e| probe::unusable_spools(&config.spool_dir, classes, &e))?;
             probe::s3(location, classes, &s3).await?;
             Ok((Backend::S3(s3), None))
@@ -443,12 +443,12 @@ async fn probe_location(
     location: &ClassLocation,
     classes: &[StorageClass],
     config: &StorageConfig,
-) -> Result<(), Unusable> {
+) -> Result<(), UnusableLocation> {
     match location {
         ClassLocation::File(location) => {
             let (location, classes) = (location.clone(), classes.to_vec());
-            let probe = tokio::task::spawn_blocking(move || probe::disk(&location, &classes));
-            probe.await.expect("probing a directory does not panic")
+            let task = tokio::task::spawn_blocking(move || probe::disk(&location, &classes));
+            task.await.expect("probing a directory does not panic")
         }
         ClassLocation::S3(location) => {
             let s3 = S3::open(location, &config.spool_dir).await;
@@ -458,12 +458,12 @@ async fn probe_location(
     }
 }
 
-/// Returns a part of an object in memory; shares its memory.
-fn slice(whole: &Bytes, range: Option<&Range<u64>>, key: &Key) -> Result<Blob, StorageError> {
-    let size = whole.len() as u64;
+/// Returns a part of an object in memory, without copying it.
+fn slice(object: &Bytes, range: Option<&Range<u64>>, key: &Key) -> Result<Blob, StorageError> {
+    let size = object.len() as u64;
     let Range { start, end } = clamp_range(range, size, key)?;
     let index = |at: u64| usize::try_from(at).expect("within the bytes in memory");
-    Ok(Blob { size, content: Content::Memory(whole.slice(index(start)..index(end))) })
+    Ok(Blob { size, content: Content::Memory(object.slice(index(start)..index(end))) })
 }
 
 /// Returns the range to read of an object of `size` bytes.
@@ -484,6 +484,6 @@ where
     F: FnOnce(&B) -> Result<T, StorageError> + Send + 'static,
 {
     let backend = Arc::clone(backend);
-    let done = tokio::task::spawn_blocking(move || work(&backend)).await;
-    done.unwrap_or_else(|e| Err(StorageError::Other(format!("a storage task ended early: {e}"))))
+    let result = tokio::task::spawn_blocking(move || work(&backend)).await;
+    result.unwrap_or_else(|e| Err(StorageError::Other(format!("a storage task ended early: {e}"))))
 }

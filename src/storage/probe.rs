@@ -2,7 +2,7 @@
 
 use super::disk::{Disk, SPOOL_DIRECTORY};
 use super::s3::S3;
-use super::{Spool, StorageError, Unusable};
+use super::{Spool, StorageError, UnusableLocation};
 use crate::config::{ClassLocation, DirectoryLocation, RESTART_COMMAND, S3Location, StorageConfig};
 use crate::model::storage_class::StorageClass;
 use bytes::Bytes;
@@ -45,21 +45,21 @@ pub(super) fn distinct_locations(config: &StorageConfig) -> Vec<(&ClassLocation,
     locations
 }
 
-fn unusable(classes: &[StorageClass], location: String, problem: String, remedy: String) -> Unusable {
+fn unusable(classes: &[StorageClass], location: String, problem: String, remedy: String) -> UnusableLocation {
     let classes: Vec<String> = classes.iter().map(|class| format!("'{}'", class.as_str())).collect();
-    let me = EffectiveUser::new();
-    let user = format!("user {} (uid {})", me.name, me.uid).into();
-    Unusable { classes: classes.join(", "), location, user, problem, remedy, is_full: false }
+    let effective_user = EffectiveUser::new();
+    let user = format!("user {} (uid {})", effective_user.name, effective_user.uid).into();
+    UnusableLocation { classes: classes.join(", "), location, user, problem, remedy, is_full: false }
 }
 
 /// Checks that a directory can be used, without creating it. Blocking.
-pub(super) fn disk(location: &DirectoryLocation, classes: &[StorageClass]) -> Result<(), Unusable> {
-    stores(location, classes)?;
+pub(super) fn disk(location: &DirectoryLocation, classes: &[StorageClass]) -> Result<(), UnusableLocation> {
+    check_file_system(location, classes)?;
     check_writable(&location.location).map_err(|e| unusable_disk(location, classes, &e))
 }
 
 /// Refuses a directory on a file system that stores no files. Blocking.
-fn stores(location: &DirectoryLocation, classes: &[StorageClass]) -> Result<(), Unusable> {
+fn check_file_system(location: &DirectoryLocation, classes: &[StorageClass]) -> Result<(), UnusableLocation> {
     let Some(kind) = virtual_file_system(&location.location) else { return Ok(()) };
     let display = location.location.display().to_string();
     let problem = format!("it is on a virtual file system ({kind}), which stores no files");
@@ -82,8 +82,8 @@ pub fn virtual_file_system(location: &Path) -> Option<&'static str> {
         BPF_FS_MAGIC => Some("bpf"),
         // Device nodes are on a tmpfs. Other ones, such as /dev/shm, are mounts of their own.
         TMPFS_MAGIC => {
-            let device = |path: &Path| path.metadata().ok().map(|found| found.dev());
-            let devices = device(Path::new("/dev")).filter(|it| Some(*it) != device(Path::new("/")));
+            let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
+            let devices = device(Path::new("/dev")).filter(|number| Some(*number) != device(Path::new("/")));
             (devices.is_some() && device(at) == devices).then_some("devtmpfs")
         }
         _ => None,
@@ -95,17 +95,17 @@ pub fn virtual_file_system(location: &Path) -> Option<&'static str> {
 pub(super) fn open(
     location: &DirectoryLocation,
     classes: &[StorageClass],
-) -> Result<(Disk, Option<Unusable>), Unusable> {
-    stores(location, classes)?;
-    let opened = match Disk::open(&location.location) {
+) -> Result<(Disk, Option<UnusableLocation>), UnusableLocation> {
+    check_file_system(location, classes)?;
+    let disk = match Disk::open(&location.location) {
         // Only its directory of spools could not be created: the first store operation does so.
         Err(StorageError::Full(_)) if location.location.is_dir() => Ok(Disk::new(&location.location)),
-        opened => opened,
+        result => result,
     };
-    let opened = opened.map_err(|e| unusable_disk(location, classes, &e))?;
+    let disk = disk.map_err(|e| unusable_disk(location, classes, &e))?;
     match write_and_read(&location.location, classes[0]).map_err(|e| unusable_disk(location, classes, &e)) {
-        Ok(()) => Ok((opened, None)),
-        Err(full) if full.is_full => Ok((opened, Some(full))),
+        Ok(()) => Ok((disk, None)),
+        Err(full) if full.is_full => Ok((disk, Some(full))),
         Err(unusable) => Err(unusable),
     }
 }
@@ -120,15 +120,22 @@ pub(super) fn unusable_disk(
     location: &DirectoryLocation,
     classes: &[StorageClass],
     error: &StorageError,
-) -> Unusable {
+) -> UnusableLocation {
     let location = &location.location;
-    let refused =
+    let unusable_location =
         unusable(classes, location.display().to_string(), error.to_string(), remedy(location, error));
-    Unusable { is_full: matches!(error, StorageError::Full(_)) && location.is_dir(), ..refused }
+    UnusableLocation {
+        is_full: matches!(error, StorageError::Full(_)) && location.is_dir(),
+        ..unusable_location
+    }
 }
 
-/// Describes why unfinished files of classes on S3 cannot be kept.
-pub(super) fn unusable_spools(spool_dir: &Path, classes: &[StorageClass], error: &StorageError) -> Unusable {
+/// Describes why the spools of classes on S3 cannot be written.
+pub(super) fn unusable_spools(
+    spool_dir: &Path,
+    classes: &[StorageClass],
+    error: &StorageError,
+) -> UnusableLocation {
     let remedy = format!("{}, or set Server.TempDir", remedy(spool_dir, error));
     unusable(classes, spool_dir.display().to_string(), error.to_string(), remedy)
 }
@@ -141,9 +148,9 @@ fn write_and_read(location: &Path, class: StorageClass) -> Result<(), StorageErr
     let path = location.join(format!(".probe-{:016x}", rand::random::<u64>()));
     let persisted = spool.into_file().persist(&path);
     persisted.map_err(|e| StorageError::io("create a file in", location, e.error))?;
-    let read = std::fs::read(&path).map_err(failed("read from"));
+    let bytes = std::fs::read(&path).map_err(failed("read from"));
     std::fs::remove_file(&path).map_err(failed("delete from"))?;
-    match read? == CONTENT {
+    match bytes? == CONTENT {
         true => Ok(()),
         false => Err(failed("read from")(io::Error::other("the bytes read differ from those written"))),
     }
@@ -154,21 +161,21 @@ fn check_writable(location: &Path) -> Result<(), StorageError> {
     let mut at = location;
     loop {
         match at.metadata() {
-            Ok(found) if found.is_dir() => break,
+            Ok(metadata) if metadata.is_dir() => break,
             Ok(_) => {
-                let why = io::Error::from(io::ErrorKind::NotADirectory);
-                return Err(StorageError::io("create files in", at, why));
+                let cause = io::Error::from(io::ErrorKind::NotADirectory);
+                return Err(StorageError::io("create files in", at, cause));
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => match at.parent() {
-                Some(above) => at = above,
+                Some(parent) => at = parent,
                 None => return Err(StorageError::io("find", location, e)),
             },
             Err(e) => return Err(StorageError::io("enter", at, e)),
         }
     }
     let flags = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
-    let may = nix::unistd::eaccess(at, flags);
-    may.map_err(|e| StorageError::io("create files in", at, io::Error::from(e)))?;
+    let access = nix::unistd::eaccess(at, flags);
+    access.map_err(|e| StorageError::io("create files in", at, io::Error::from(e)))?;
     if at == location {
         // Permissions are not sufficient: a full disk and some network mounts only fail on a write.
         let file = tempfile::Builder::new().prefix(".probe-").tempfile_in(location);
@@ -180,8 +187,8 @@ fn check_writable(location: &Path) -> Result<(), StorageError> {
 
 /// Returns the command that fixes a directory.
 fn remedy(location: &Path, error: &StorageError) -> String {
-    let me = EffectiveUser::new();
-    let (display, user) = (quote(location), &me.name);
+    let effective_user = EffectiveUser::new();
+    let (display, user) = (quote(location), &effective_user.name);
     let kind = match error {
         StorageError::Full(_) => return format!("free space: df -h {display}; df -i {display}"),
         StorageError::Io { source, .. } => source.kind(),
@@ -206,10 +213,10 @@ fn remedy(location: &Path, error: &StorageError) -> String {
             let blocked = location
                 .ancestors()
                 .skip(1)
-                .find(|above| nix::unistd::eaccess(*above, AccessFlags::X_OK).is_err());
+                .find(|parent| nix::unistd::eaccess(*parent, AccessFlags::X_OK).is_err());
             match blocked {
-                Some(above) => {
-                    format!("let {user} search a parent directory: sudo chmod o+x {}", quote(above))
+                Some(parent) => {
+                    format!("let {user} search a parent directory: sudo chmod o+x {}", quote(parent))
                 }
                 None => format!("run: sudo chown -R {user} {display} && sudo chmod 0700 {display}"),
             }
@@ -219,14 +226,14 @@ fn remedy(location: &Path, error: &StorageError) -> String {
 
 /// Returns the ancestor of a path that is not a directory.
 fn first_file(location: &Path) -> Option<PathBuf> {
-    location.ancestors().find(|at| at.metadata().is_ok_and(|found| !found.is_dir())).map(Path::to_owned)
+    location.ancestors().find(|at| at.metadata().is_ok_and(|metadata| !metadata.is_dir())).map(Path::to_owned)
 }
 
 /// Quotes a path for a shell.
 fn quote(path: &Path) -> String {
     let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    match text.chars().all(plain) {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    match text.chars().all(is_plain) {
         true => text,
         false => format!("'{}'", text.replace('\'', r"'\''")),
     }
@@ -238,29 +245,29 @@ pub(super) async fn s3(
     location: &S3Location,
     classes: &[StorageClass],
     s3: &std::sync::Arc<S3>,
-) -> Result<(), Unusable> {
+) -> Result<(), UnusableLocation> {
     if location.skip_validation {
         return Ok(());
     }
     let path = s3.path(&format!("temp/validate.{:010x}.txt", rand::random::<u64>() & 0xff_ffff_ffff));
-    let written = s3.put_at(&path, Bytes::from_static(CONTENT), "text/plain").await;
-    let mut tried = written.map_err(|e| ("s3:PutObject", e));
-    if tried.is_ok() {
-        tried = async {
+    let put = s3.put_at(&path, Bytes::from_static(CONTENT), "text/plain").await;
+    let mut result = put.map_err(|e| ("s3:PutObject", e));
+    if result.is_ok() {
+        result = async {
             s3.length(&path).await.map_err(|e| ("s3:GetObject", e))?;
-            let read = s3.read_small(&path).await.map_err(|e| ("s3:GetObject", e))?;
-            if read != CONTENT {
-                let (object, expected, got) = (s3.name(&path), CONTENT.len() as u64, read.len() as u64);
-                return Err(("s3:GetObject", StorageError::Length { object, expected, got }));
+            let bytes = s3.read_small(&path).await.map_err(|e| ("s3:GetObject", e))?;
+            if bytes != CONTENT {
+                let (object, expected, received) = (s3.name(&path), CONTENT.len() as u64, bytes.len() as u64);
+                return Err(("s3:GetObject", StorageError::Length { object, expected, received }));
             }
             s3.try_multipart(&path).await.map_err(|e| ("s3:PutObject and s3:AbortMultipartUpload", e))?;
             s3.try_list(&path).await.map_err(|e| ("s3:ListBucket", e))
         }
         .await;
-        let removed = s3.remove(&path).await.map_err(|e| ("s3:DeleteObject", e));
-        tried = tried.and(removed);
+        let removal = s3.remove(&path).await.map_err(|e| ("s3:DeleteObject", e));
+        result = result.and(removal);
     }
-    tried.map_err(|(permission, error)| unusable_s3(location, classes, permission, &error))
+    result.map_err(|(permission, error)| unusable_s3(location, classes, permission, &error))
 }
 
 /// Describes why a bucket cannot be used.
@@ -269,7 +276,7 @@ pub(super) fn unusable_s3(
     classes: &[StorageClass],
     permission: &str,
     error: &StorageError,
-) -> Unusable {
+) -> UnusableLocation {
     let S3Location { bucket, prefix, .. } = location;
     let problem = match error {
         StorageError::S3 { action, object, source } => {
@@ -277,7 +284,7 @@ pub(super) fn unusable_s3(
         }
         other => other.to_string(),
     };
-    let below = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+    let key_prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     let remedy = if problem.contains("NoSuchBucket") {
         format!("create the bucket: aws s3 mb s3://{bucket}, or correct S3Storage.Bucket and Region")
     } else if matches!(error, StorageError::Credentials { .. } | StorageError::Other(_)) {
@@ -291,7 +298,7 @@ pub(super) fn unusable_s3(
     } else if ["AccessDenied", "403 Forbidden"].iter().any(|code| problem.contains(code)) {
         format!(
             "allow the credentials {permission} (storage needs s3:ListBucket on arn:aws:s3:::{bucket}, and s3:GetObject, \
-             s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload on arn:aws:s3:::{bucket}/{below}*)"
+             s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload on arn:aws:s3:::{bucket}/{key_prefix}*)"
         )
     } else {
         let at = location.endpoint.as_deref().unwrap_or("Amazon S3");
@@ -321,19 +328,19 @@ mod tests {
     #[test]
     fn file_systems_of_the_kernel_store_nothing() {
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-        let mut refused = Vec::new();
+        let mut kinds = Vec::new();
         for mount in mounts.lines() {
             let mut words = mount.split(' ').skip(1);
             let (Some(path), Some(kind)) = (words.next(), words.next()) else { panic!("{mount}") };
             if ["proc", "sysfs", "cgroup2", "devpts", "devtmpfs"].contains(&kind)
                 || (path, kind) == ("/dev", "tmpfs")
             {
-                let below = Path::new(path).join("rstudio-pm/cran");
-                assert!(virtual_file_system(&below).is_some(), "{mount}");
-                refused.push(kind);
+                let nested = Path::new(path).join("rstudio-pm/cran");
+                assert!(virtual_file_system(&nested).is_some(), "{mount}");
+                kinds.push(kind);
             }
         }
-        assert!(refused.contains(&"proc"), "{mounts}");
+        assert!(kinds.contains(&"proc"), "{mounts}");
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(virtual_file_system(&dir.path().join("a/b")), None);
     }
@@ -343,9 +350,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("it's");
         std::fs::write(&file, "").unwrap();
-        let found =
+        let unusable =
             disk(&location(&file.join("cran")), &[StorageClass::Cran, StorageClass::Pypi]).unwrap_err();
-        assert_eq!(found.classes, "'cran', 'pypi'");
-        assert!(found.remedy.contains(r"it'\''s' is a file"), "{found}");
+        assert_eq!(unusable.classes, "'cran', 'pypi'");
+        assert!(unusable.remedy.contains(r"it'\''s' is a file"), "{unusable}");
     }
 }

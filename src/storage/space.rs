@@ -31,11 +31,11 @@ type StorageDirectory = (PathBuf, Vec<StorageClass>);
 /// Full file systems by device, with the classes on each.
 type FullFileSystems = BTreeMap<u64, Vec<StorageClass>>;
 
-/// Updates the metrics and [`Storage::full`], logs file systems that become full, and probes again directories that had
-/// no space when the storage was opened, until the task is dropped. With
-/// `scan`, also sums up the sizes of the files of each directory, for the metrics.
+/// Updates the metrics and [`Storage::full_file_systems`], logs file systems that become full, and probes again directories
+/// that had no space when the storage was opened, until the task is dropped. With `scan`, also adds up the sizes of the
+/// files of each directory, for the metrics.
 pub async fn watch(storage: Storage, config: StorageConfig, scan: bool) {
-    let shelves: Vec<StorageDirectory> = probe::distinct_locations(&config)
+    let directories: Vec<StorageDirectory> = probe::distinct_locations(&config)
         .into_iter()
         .filter_map(|(location, classes)| match location {
             ClassLocation::File(location) => Some((location.location.clone(), classes)),
@@ -43,35 +43,37 @@ pub async fn watch(storage: Storage, config: StorageConfig, scan: bool) {
         })
         .collect();
     let stop = StopGuard::default();
-    let mut warned = FullFileSystems::new();
-    let mut walked: Option<(Instant, Duration)> = None;
+    let mut full = FullFileSystems::new();
+    let mut last_scan: Option<(Instant, Duration)> = None;
     loop {
-        let due = walked.is_none_or(|(at, took)| at.elapsed() >= SCAN_INTERVAL.max(took * SCAN_PAUSE_FACTOR));
-        let (shelves, stopped, was) = (shelves.clone(), Arc::clone(&stop.0), warned.clone());
-        let probed = storage.clone();
+        let is_due = last_scan
+            .is_none_or(|(at, duration)| at.elapsed() >= SCAN_INTERVAL.max(duration * SCAN_PAUSE_FACTOR));
+        let (directories, stopped, previously_full) =
+            (directories.clone(), Arc::clone(&stop.0), full.clone());
+        let probed_storage = storage.clone();
         let result = tokio::task::spawn_blocking(move || {
-            probe_again(&probed, &shelves);
-            let now = check_file_systems(&shelves, &was);
-            if scan && due {
-                let since = Instant::now();
-                scan_directories(&shelves, &stopped);
-                return (now, Some(since.elapsed()));
+            probe_again(&probed_storage, &directories);
+            let full = check_file_systems(&directories, &previously_full);
+            if scan && is_due {
+                let start = Instant::now();
+                scan_directories(&directories, &stopped);
+                return (full, Some(start.elapsed()));
             }
-            (now, None)
+            (full, None)
         });
         // A panic has been logged; the next check may succeed.
-        if let Ok((now, took)) = result.await {
-            *storage.0.full_file_systems.lock() = now.values().cloned().collect();
-            warned = now;
-            walked = took.map(|took| (Instant::now(), took)).or(walked);
+        if let Ok((now_full, duration)) = result.await {
+            *storage.0.full_file_systems.lock() = now_full.values().cloned().collect();
+            full = now_full;
+            last_scan = duration.map(|duration| (Instant::now(), duration)).or(last_scan);
         }
         tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }
 
 /// Probes the directories that had no space. Blocking.
-fn probe_again(storage: &Storage, shelves: &[StorageDirectory]) {
-    for (path, classes) in shelves {
+fn probe_again(storage: &Storage, directories: &[StorageDirectory]) {
+    for (path, classes) in directories {
         if storage.is_without_space(classes) && probe::has_space(path, classes[0]) {
             tracing::info!("there is space again in {}", path.display());
             storage.set_without_space(classes, false);
@@ -90,18 +92,21 @@ impl Drop for StopGuard {
 }
 
 /// Checks the file systems; returns those that are full.
-fn check_file_systems(shelves: &[StorageDirectory], warned: &FullFileSystems) -> FullFileSystems {
+fn check_file_systems(
+    directories: &[StorageDirectory],
+    previously_full: &FullFileSystems,
+) -> FullFileSystems {
     let mut newly_full = Vec::new();
-    let (mut full, mut all) = (FullFileSystems::new(), HashSet::new());
-    for (path, classes) in shelves {
-        let Ok(found) = statvfs(path.as_path()) else { continue };
-        let unit = found.fragment_size();
-        let (size, free) = (found.blocks() * unit, found.blocks_available() * unit);
+    let (mut full, mut devices) = (FullFileSystems::new(), HashSet::new());
+    for (path, classes) in directories {
+        let Ok(stat) = statvfs(path.as_path()) else { continue };
+        let unit = stat.fragment_size();
+        let (size, free) = (stat.blocks() * unit, stat.blocks_available() * unit);
         metrics::storage_space(&path.to_string_lossy(), size, free);
-        let Ok(device) = path.metadata().map(|found| found.dev()) else { continue };
-        all.insert(device);
+        let Ok(device) = path.metadata().map(|metadata| metadata.dev()) else { continue };
+        devices.insert(device);
         if is_full(size, free) {
-            if !full.contains_key(&device) && !warned.contains_key(&device) {
+            if !full.contains_key(&device) && !previously_full.contains_key(&device) {
                 newly_full.push((path, size, free));
             }
             full.entry(device).or_default().extend(classes);
@@ -116,7 +121,7 @@ fn check_file_systems(shelves: &[StorageDirectory], warned: &FullFileSystems) ->
             size >> 20
         );
     }
-    for _ in warned.keys().filter(|device| all.contains(*device) && !full.contains_key(device)) {
+    for _ in previously_full.keys().filter(|device| devices.contains(*device) && !full.contains_key(device)) {
         tracing::info!("a file system of the storage is no longer over {FULL} % full");
     }
     full
@@ -127,11 +132,11 @@ fn is_full(size: u64, free: u64) -> bool {
     u128::from(size.saturating_sub(free)) * 100 > u128::from(size) * FULL
 }
 
-fn scan_directories(shelves: &[StorageDirectory], stop: &AtomicBool) {
-    for (path, _) in shelves {
-        let since = Instant::now();
-        match disk_usage(path, since + SCAN_TIMEOUT, stop) {
-            Some(used) => metrics::storage_used(&path.to_string_lossy(), used, since.elapsed()),
+fn scan_directories(directories: &[StorageDirectory], stop: &AtomicBool) {
+    for (path, _) in directories {
+        let start = Instant::now();
+        match disk_usage(path, start + SCAN_TIMEOUT, stop) {
+            Some(used) => metrics::storage_used(&path.to_string_lossy(), used, start.elapsed()),
             None if stop.load(Ordering::Relaxed) => return,
             None => tracing::warn!(
                 "disk usage scan of {} timed out after {} s; ppm_storage_used keeps its value",
@@ -150,11 +155,11 @@ fn disk_usage(root: &Path, deadline: Instant, stop: &AtomicBool) -> Option<u64> 
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             // The metadata of the entry itself, not of a link's target.
-            let Ok(found) = entry.metadata() else { continue };
-            if found.is_dir() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_dir() {
                 folders.push(entry.path());
-            } else if found.is_file() {
-                bytes += found.len();
+            } else if metadata.is_file() {
+                bytes += metadata.len();
             }
         }
         if stop.load(Ordering::Relaxed) || Instant::now() > deadline {
@@ -168,7 +173,7 @@ fn disk_usage(root: &Path, deadline: Instant, stop: &AtomicBool) -> Option<u64> 
 mod tests {
     use super::*;
 
-    fn later() -> Instant {
+    fn deadline() -> Instant {
         Instant::now() + Duration::from_secs(60)
     }
 
@@ -180,17 +185,17 @@ mod tests {
         std::fs::write(dir.path().join("a/b/two"), [0; 234]).expect("written");
         std::os::unix::fs::symlink("/usr", dir.path().join("elsewhere")).expect("linked");
         std::os::unix::fs::symlink("..", dir.path().join("a/up")).expect("linked");
-        let go_on = AtomicBool::new(false);
-        assert_eq!(disk_usage(dir.path(), later(), &go_on), Some(1234));
-        assert_eq!(disk_usage(&dir.path().join("missing"), later(), &go_on), Some(0));
+        let stop = AtomicBool::new(false);
+        assert_eq!(disk_usage(dir.path(), deadline(), &stop), Some(1234));
+        assert_eq!(disk_usage(&dir.path().join("missing"), deadline(), &stop), Some(0));
     }
 
     #[test]
-    fn a_walk_ends_at_its_deadline_and_when_it_is_stopped() {
+    fn a_scan_ends_at_its_deadline_and_when_it_is_stopped() {
         let dir = tempfile::tempdir().expect("a directory");
         let past = Instant::now().checked_sub(Duration::from_millis(1)).expect("later than the boot");
         assert_eq!(disk_usage(dir.path(), past, &AtomicBool::new(false)), None);
-        assert_eq!(disk_usage(dir.path(), later(), &AtomicBool::new(true)), None);
+        assert_eq!(disk_usage(dir.path(), deadline(), &AtomicBool::new(true)), None);
     }
 
     #[test]
@@ -203,14 +208,14 @@ mod tests {
     fn a_file_system_is_reported_once_and_the_metrics_have_each_path() {
         let dir = tempfile::tempdir().expect("a directory");
         let classes = [vec![StorageClass::Cran], vec![StorageClass::Packages, StorageClass::Pypi]];
-        let shelves: Vec<StorageDirectory> =
+        let directories: Vec<StorageDirectory> =
             ["a", "b"].map(|name| dir.path().join(name)).into_iter().zip(classes).collect();
-        shelves.iter().for_each(|(path, _)| std::fs::create_dir(path).expect("made"));
-        let full = check_file_systems(&shelves, &FullFileSystems::new());
+        directories.iter().for_each(|(path, _)| std::fs::create_dir(path).expect("made"));
+        let full = check_file_systems(&directories, &FullFileSystems::new());
         assert!(full.len() <= 1, "both are on one: {full:?}");
         assert!(full.values().all(|classes| classes.len() == 3), "{full:?}");
         let text = String::from_utf8(metrics::text()).expect("text");
-        for (path, _) in &shelves {
+        for (path, _) in &directories {
             for name in ["size", "free"] {
                 let series = format!("ppm_storage_{name}{{path=\"{}\"}}", path.display());
                 assert!(text.contains(&series), "{series}");

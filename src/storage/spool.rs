@@ -18,7 +18,7 @@ static PREFIX: LazyLock<String> = LazyLock::new(|| format!("spool-{:016x}-", ran
 #[derive(Debug)]
 pub struct Spool {
     file: NamedTempFile,
-    written: u64,
+    size: u64,
     class: StorageClass,
 }
 
@@ -33,21 +33,21 @@ impl Spool {
     /// error (a full disk).
     pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.as_file_mut().write_all(bytes)?;
-        self.written += bytes.len() as u64;
+        self.size += bytes.len() as u64;
         Ok(())
     }
 
     /// Returns the number of bytes written so far.
     #[must_use]
-    pub fn written(&self) -> u64 {
-        self.written
+    pub fn size(&self) -> u64 {
+        self.size
     }
 
     /// Returns the number of bytes available on its file system, if known. Blocking.
     #[must_use]
     pub fn free(&self) -> Option<u64> {
-        let found = nix::sys::statvfs::fstatvfs(self.file.as_file()).ok()?;
-        Some(found.blocks_available() * found.fragment_size())
+        let stat = nix::sys::statvfs::fstatvfs(self.file.as_file()).ok()?;
+        Some(stat.blocks_available() * stat.fragment_size())
     }
 
     /// Returns the class it was opened for; it can only become an object of this class.
@@ -78,7 +78,7 @@ impl Spool {
             let is_locked = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
             // Another process's sweep may have run between creation and lock.
             if !is_locked && file.as_file().metadata().map_err(failed)?.nlink() > 0 {
-                return Ok(Spool { file, written: 0, class });
+                return Ok(Spool { file, size: 0, class });
             }
         }
     }
@@ -102,13 +102,13 @@ pub(super) fn prepare(dir: &Path) -> Result<(), StorageError> {
         Ok(()) | Err(_) => {}
     }
     // SECURITY: a link or a directory of another user would let that user read or replace stored objects.
-    let found = dir.symlink_metadata().map_err(|e| StorageError::io("check", dir, e))?;
-    if !found.is_dir() || found.uid() != nix::unistd::geteuid().as_raw() {
-        let why =
+    let metadata = dir.symlink_metadata().map_err(|e| StorageError::io("check", dir, e))?;
+    if !metadata.is_dir() || metadata.uid() != nix::unistd::geteuid().as_raw() {
+        let cause =
             io::Error::new(io::ErrorKind::PermissionDenied, "it is not a directory of this user; remove it");
-        return Err(StorageError::io("write unfinished files to", dir, why));
+        return Err(StorageError::io("write unfinished files to", dir, cause));
     }
-    if found.mode() & 0o077 != 0 {
+    if metadata.mode() & 0o077 != 0 {
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
             .map_err(|e| StorageError::io("set mode 0700 of", dir, e))?;
     }
@@ -133,14 +133,14 @@ pub(super) fn sweep(dir: &Path) -> Result<usize, StorageError> {
 /// Returns true if the writer of the file has ended. The lock taken here ends with the function; a process between
 /// creation and lock then finds its file deleted and creates another.
 fn is_abandoned(path: &Path) -> bool {
-    const OLD: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+    const MAX_AGE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
     let Ok(file) = File::open(path) else { return false };
     match file.try_lock() {
         Ok(()) => true,
         Err(TryLockError::WouldBlock) => false,
         Err(TryLockError::Error(_)) => {
             let modified = file.metadata().and_then(|m| m.modified()).ok();
-            modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > OLD)
+            modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > MAX_AGE)
         }
     }
 }
@@ -155,7 +155,7 @@ mod tests {
         let mut spool = Spool::create(dir.path(), StorageClass::Cran).unwrap();
         spool.write_all(b"half").unwrap();
         assert_eq!(spool.path().metadata().unwrap().mode() & 0o7777, 0o600);
-        assert_eq!((spool.written(), std::fs::read(spool.path()).unwrap()), (4, b"half".to_vec()));
+        assert_eq!((spool.size(), std::fs::read(spool.path()).unwrap()), (4, b"half".to_vec()));
         let path = spool.path().to_owned();
         drop(spool);
         assert!(!path.exists());

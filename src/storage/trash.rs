@@ -1,10 +1,10 @@
 //! Objects out of service: moves them to the trash or the damaged area of their class, restores and deletes them.
 
-use super::{Area, Backend, Key, Marker, MarkerContent, Owner, Storage, StorageError, blocking};
+use super::{Area, Backend, Key, Marker, MarkerContent, OwnerMarker, Storage, StorageError, blocking};
 use crate::model::storage_class::StorageClass;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How long a removed object can be restored.
+/// Time during which a removed object can be restored.
 pub const GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The grace period of removed objects, measured by the clock and by the days on which sweeps ran, so that a jump of
@@ -30,8 +30,8 @@ impl GracePeriod {
     /// Returns true if the period is over for an object removed at `at`.
     #[must_use]
     pub fn is_over(&self, at: SystemTime) -> bool {
-        let since = self.days.iter().filter(|day| **day > day_of(at)).count();
-        self.before.is_some_and(|before| at < before) && since >= self.min_days
+        let days = self.days.iter().filter(|day| **day > day_of(at)).count();
+        self.before.is_some_and(|before| at < before) && days >= self.min_days
     }
 }
 
@@ -55,7 +55,7 @@ impl Storage {
     pub async fn move_to_damaged(&self, key: &Key) -> Result<bool, StorageError> {
         let is_moved = self.move_to(key, Area::Damaged).await?;
         if is_moved {
-            self.0.condition.lock().set_aside(key);
+            self.0.condition.lock().record_damaged(key);
         }
         Ok(is_moved)
     }
@@ -73,15 +73,15 @@ impl Storage {
     /// Restores an object from the trash; returns false if it is not there, or one is in service.
     pub async fn restore(&self, key: &Key) -> Result<bool, StorageError> {
         let key = *key;
-        let restored = match self.backend(key.class()) {
+        let is_restored = match self.backend(key.class()) {
             Backend::Disk(disk) => blocking(disk, move |disk| disk.restore(&key, Area::Trash)).await?,
             Backend::S3(s3) if s3.size(&key).await?.is_some() => false,
             Backend::S3(s3) => s3.transfer(&key, Area::Trash, Area::Live).await?,
         };
-        if restored {
+        if is_restored {
             self.invalidate(&key);
         }
-        Ok(restored)
+        Ok(is_restored)
     }
 
     /// Deletes an object from an area; a missing one is no error.
@@ -108,7 +108,7 @@ impl Storage {
 
     /// Reads the current marker of a class.
     pub async fn marker(&self, class: StorageClass) -> Result<Marker, StorageError> {
-        let owner = Owner(class);
+        let owner = OwnerMarker(class);
         let bytes = match self.backend(class) {
             Backend::Disk(disk) => blocking(disk, move |disk| disk.read_marker(owner)).await?,
             Backend::S3(s3) => s3.read_marker(owner).await?.map(|bytes| bytes.to_vec()),
@@ -121,10 +121,10 @@ impl Storage {
     pub async fn write_marker(
         &self,
         class: StorageClass,
-        mark: &MarkerContent,
+        content: &MarkerContent,
         replaces: bool,
     ) -> Result<Marker, StorageError> {
-        let (owner, bytes) = (Owner(class), mark.to_string().into_bytes());
+        let (owner, bytes) = (OwnerMarker(class), content.to_string().into_bytes());
         match self.backend(class) {
             Backend::Disk(disk) => {
                 blocking(disk, move |disk| disk.write_marker(owner, &bytes, replaces)).await?

@@ -328,11 +328,11 @@ async fn an_interrupted_renewal_and_a_marker_of_an_older_version_are_completed()
     assert!(all_own(&backend));
     let marker = backend.state.storage.marker(CLASS).await.expect("a marker");
     assert!(
-        matches!(marker, Marker::Of(MarkerContent { generation: Some(Identity([7, ..])), .. })),
+        matches!(marker, Marker::Readable(MarkerContent { generation: Some(Identity([7, ..])), .. })),
         "{marker:?}"
     );
     // A marker of a version without generations.
-    let Marker::Of(content) = marker else { panic!("{marker:?}") };
+    let Marker::Readable(content) = marker else { panic!("{marker:?}") };
     let deletion = backend.state.db.write(|c| c.execute("DELETE FROM storage_class", &[]));
     deletion.await.expect("deleted");
     for class in StorageClass::ALL {
@@ -342,7 +342,7 @@ async fn an_interrupted_renewal_and_a_marker_of_an_older_version_are_completed()
     upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     assert!(all_own(&backend));
     let marker = backend.state.storage.marker(CLASS).await.expect("a marker");
-    assert!(matches!(marker, Marker::Of(MarkerContent { generation: Some(_), .. })), "{marker:?}");
+    assert!(matches!(marker, Marker::Readable(MarkerContent { generation: Some(_), .. })), "{marker:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -8,8 +8,8 @@ use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Retries for 500, 503 SlowDown, 429 and lost connections. Bounded, because the waiting client gives up before S3
-/// does.
+/// Retries for 500, 503 SlowDown, 429 and lost connections. Bounded, because the client that waits for the object has a
+/// timeout, too.
 fn retries() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
@@ -27,15 +27,15 @@ pub(super) async fn connect(
     credentials: Arc<Credentials>,
 ) -> Result<AmazonS3, StorageError> {
     install_tls_provider();
-    let failed = |what: &dyn std::fmt::Display| {
-        StorageError::Other(format!("s3://{}/{}: {what}", location.bucket, location.prefix))
+    let failed = |problem: &dyn std::fmt::Display| {
+        StorageError::Other(format!("s3://{}/{}: {problem}", location.bucket, location.prefix))
     };
     let region = credentials.region().await.ok_or_else(|| {
         failed(&"no region found; set S3Storage.Region, AWS_REGION, or a region in the profile")
     })?;
     // Without an endpoint the client library connects to Amazon by HTTPS.
-    let plain = location.disable_ssl.then(|| format!("http://s3.{region}.amazonaws.com"));
-    let endpoint = location.endpoint.clone().or(plain);
+    let http_endpoint = location.disable_ssl.then(|| format!("http://s3.{region}.amazonaws.com"));
+    let endpoint = location.endpoint.clone().or(http_endpoint);
     let endpoint = endpoint.map(|e| address(&e, location)).transpose().map_err(|e| failed(&e))?;
     let options = ClientOptions::new()
         .with_allow_http(endpoint.as_deref().is_some_and(|e| e.starts_with("http://")))
@@ -64,8 +64,8 @@ pub(super) async fn connect(
 
 /// Returns the address for requests. With virtual-hosted style the client library expects the bucket in the host name.
 fn address(endpoint: &str, location: &S3Location) -> Result<String, String> {
-    let bad = |why: &dyn std::fmt::Display| {
-        format!("S3Storage.Endpoint '{endpoint}' is not 'http(s)://host[:port]': {why}")
+    let bad = |reason: &dyn std::fmt::Display| {
+        format!("S3Storage.Endpoint '{endpoint}' is not 'http(s)://host[:port]': {reason}")
     };
     let mut url = url::Url::parse(endpoint).map_err(|e| bad(&e))?;
     if !matches!(url.scheme(), "http" | "https") {

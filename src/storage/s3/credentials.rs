@@ -4,7 +4,6 @@ use crate::config::S3Location;
 use async_trait::async_trait;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
-
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region};
@@ -18,11 +17,11 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Mutex;
 
 /// Credentials are renewed this long before they expire: a request, with its retries, must not outlive them.
-const MARGIN: Duration = Duration::from_secs(5 * 60);
+const EXPIRY_MARGIN: Duration = Duration::from_secs(5 * 60);
 /// Credentials younger than this are not loaded again, however short-lived, unless they were refused.
-const FRESH: Duration = Duration::from_secs(5);
+const MIN_AGE: Duration = Duration::from_secs(5);
 /// Timeout of the chain, which queries the instance's metadata service last; that service may not exist.
-const PATIENCE: Duration = Duration::from_secs(15);
+const CHAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The credentials of one bucket. Every load creates a new chain, because the AWS crates read the shared files only
 /// once.
@@ -35,11 +34,11 @@ pub(super) struct Credentials {
 #[derive(Debug)]
 struct CachedCredentials {
     credential: Arc<AwsCredential>,
-    expires: Option<SystemTime>,
-    loaded: Instant,
+    expires_at: Option<SystemTime>,
+    loaded_at: Instant,
 }
 
-/// The chain found nothing usable.
+/// The chain has no usable credentials.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct NoCredentials(pub(super) String);
@@ -47,17 +46,18 @@ pub(super) struct NoCredentials(pub(super) String);
 impl CachedCredentials {
     /// Returns true if the credentials can be used without loading them again.
     fn is_valid(&self) -> bool {
-        let remaining = self.expires.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
+        let remaining = self.expires_at.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
         match remaining {
             None => true,
             Some(remaining) => {
-                remaining > MARGIN || (remaining > Duration::ZERO && self.loaded.elapsed() < FRESH)
+                remaining > EXPIRY_MARGIN
+                    || (remaining > Duration::ZERO && self.loaded_at.elapsed() < MIN_AGE)
             }
         }
     }
 
     fn is_expired(&self) -> bool {
-        self.expires.is_some_and(|at| at <= SystemTime::now())
+        self.expires_at.is_some_and(|at| at <= SystemTime::now())
     }
 }
 
@@ -67,14 +67,14 @@ impl Credentials {
     }
 
     /// Drops refused credentials, so that the next request loads new ones. Returns false if they are so young that
-    /// loading them again is pointless and would only burden the issuer. `certain` means that the server reported them
+    /// loading them again is pointless and would only burden the issuer. `is_expired` means that the server reported them
     /// as expired; otherwise it gave no reason.
-    pub(super) async fn drop_refused(&self, start: Instant, certain: bool) -> bool {
+    pub(super) async fn drop_refused(&self, start: Instant, is_expired: bool) -> bool {
         let mut cached = self.cached.lock().await;
         match cached.as_ref() {
             // Another request was refused, too, and has already renewed them.
-            Some(now) if now.loaded > start => true,
-            Some(now) if !certain && now.loaded.elapsed() < FRESH => false,
+            Some(credentials) if credentials.loaded_at > start => true,
+            Some(credentials) if !is_expired && credentials.loaded_at.elapsed() < MIN_AGE => false,
             Some(_) | None => {
                 *cached = None;
                 true
@@ -113,16 +113,16 @@ impl Credentials {
                 .credentials_provider()
                 .ok_or_else(|| NoCredentials("the standard chain is empty".into()))?,
         };
-        let found = provider.provide_credentials().await.map_err(|e| failed(&e))?;
+        let credentials = provider.provide_credentials().await.map_err(|e| failed(&e))?;
         let credential = AwsCredential {
-            key_id: found.access_key_id().to_owned(),
-            secret_key: found.secret_access_key().to_owned(),
-            token: found.session_token().map(str::to_owned),
+            key_id: credentials.access_key_id().to_owned(),
+            secret_key: credentials.secret_access_key().to_owned(),
+            token: credentials.session_token().map(str::to_owned),
         };
         Ok(CachedCredentials {
             credential: Arc::new(credential),
-            expires: found.expiry(),
-            loaded: Instant::now(),
+            expires_at: credentials.expiry(),
+            loaded_at: Instant::now(),
         })
     }
 
@@ -146,8 +146,8 @@ impl Credentials {
                     .build(),
             ),
         };
-        let found = tokio::time::timeout(PATIENCE, chain.region()).await.ok().flatten();
-        found.map(|region| region.to_string())
+        let region = tokio::time::timeout(CHAIN_TIMEOUT, chain.region()).await.ok().flatten();
+        region.map(|region| region.to_string())
     }
 }
 
@@ -157,13 +157,13 @@ impl CredentialProvider for Credentials {
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         let mut cached = self.cached.lock().await;
-        if let Some(now) = cached.as_ref().filter(|now| now.is_valid()) {
-            return Ok(Arc::clone(&now.credential));
+        if let Some(credentials) = cached.as_ref().filter(|credentials| credentials.is_valid()) {
+            return Ok(Arc::clone(&credentials.credential));
         }
-        let loaded = tokio::time::timeout(PATIENCE, self.load()).await.unwrap_or_else(|_| {
-            Err(NoCredentials(format!("no answer from the standard chain within {PATIENCE:?}")))
+        let result = tokio::time::timeout(CHAIN_TIMEOUT, self.load()).await.unwrap_or_else(|_| {
+            Err(NoCredentials(format!("no answer from the standard chain within {CHAIN_TIMEOUT:?}")))
         });
-        match (loaded, cached.as_ref()) {
+        match (result, cached.as_ref()) {
             (Ok(new), _) => Ok(Arc::clone(&cached.insert(new).credential)),
             // Early renewal failed; the cached credentials are still valid.
             (Err(_), Some(old)) if !old.is_expired() => Ok(Arc::clone(&old.credential)),
@@ -176,30 +176,33 @@ impl CredentialProvider for Credentials {
 mod tests {
     use super::*;
 
-    fn held(remaining: Option<i64>, age: u64) -> CachedCredentials {
+    fn cached_credentials(remaining: Option<i64>, age: u64) -> CachedCredentials {
         let now = SystemTime::now();
-        let expires = remaining.map(|s| match u64::try_from(s) {
+        let expires_at = remaining.map(|s| match u64::try_from(s) {
             Ok(s) => now + Duration::from_secs(s),
             Err(_) => now - Duration::from_secs(s.unsigned_abs()),
         });
         let credential = AwsCredential { key_id: "k".into(), secret_key: "s".into(), token: None };
-        let loaded = Instant::now().checked_sub(Duration::from_secs(age)).unwrap();
-        CachedCredentials { credential: Arc::new(credential), expires, loaded }
+        let loaded_at = Instant::now().checked_sub(Duration::from_secs(age)).unwrap();
+        CachedCredentials { credential: Arc::new(credential), expires_at, loaded_at }
     }
 
     #[test]
     fn credentials_are_renewed_five_minutes_before_they_expire() {
-        assert!(held(None, 1_000).is_valid());
-        assert!(held(Some(310), 60).is_valid());
-        assert!(!held(Some(290), 60).is_valid());
-        assert!(held(Some(60), 1).is_valid(), "short-lived ones are not loaded at every request");
-        assert!(!held(Some(-1), 1).is_valid() && held(Some(-1), 1).is_expired());
+        assert!(cached_credentials(None, 1_000).is_valid());
+        assert!(cached_credentials(Some(310), 60).is_valid());
+        assert!(!cached_credentials(Some(290), 60).is_valid());
+        assert!(
+            cached_credentials(Some(60), 1).is_valid(),
+            "short-lived ones are not loaded at every request"
+        );
+        assert!(!cached_credentials(Some(-1), 1).is_valid() && cached_credentials(Some(-1), 1).is_expired());
     }
 
     #[tokio::test]
     async fn young_credentials_are_renewed_only_if_the_server_reports_them_as_expired() {
         let credentials = Credentials::new(S3Location::default());
-        *credentials.cached.lock().await = Some(held(None, 1));
+        *credentials.cached.lock().await = Some(cached_credentials(None, 1));
         let start = Instant::now();
         assert!(!credentials.drop_refused(start, false).await);
         assert!(credentials.drop_refused(start, true).await);

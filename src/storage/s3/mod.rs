@@ -6,8 +6,8 @@ mod credentials;
 mod upload;
 
 use super::{
-    Area, Blob, Content, FoundObject, Key, ListedObject, Owner, Spool, StorageError, chunks, clamp_range,
-    memory_cache, spool,
+    Area, BackendObject, Blob, Content, Key, ListedObject, OwnerMarker, Spool, StorageError, chunks,
+    clamp_range, memory_cache, spool,
 };
 use crate::config::S3Location;
 use crate::model::digest::Sha256;
@@ -71,17 +71,17 @@ impl S3 {
         self: &Arc<S3>,
         key: &Key,
         range: Option<Range<u64>>,
-    ) -> Result<FoundObject, StorageError> {
+    ) -> Result<BackendObject, StorageError> {
         if range.as_ref().is_some_and(Range::is_empty) {
             // S3 has no empty ranges.
             let size = self.size(key).await?.ok_or_else(|| StorageError::NotFound(key.to_string()))?;
             clamp_range(range.as_ref(), size, key)?;
-            return Ok(FoundObject::Part(Blob { size, content: Content::Memory(Bytes::new()) }));
+            return Ok(BackendObject::Part(Blob { size, content: Content::Memory(Bytes::new()) }));
         }
         let path = self.path(&key.path());
-        let answer = self.get_body(&path, range.clone().map(GetRange::Bounded), None).await;
-        let (size, body) = match answer {
-            Ok(found) => found,
+        let result = self.get_body(&path, range.clone().map(GetRange::Bounded), None).await;
+        let (size, body) = match result {
+            Ok(response) => response,
             // S3 answers 416 to a range beyond the end; the error needs the size.
             Err(e) if range.is_some() && !matches!(e, StorageError::NotFound(_)) => {
                 let size = self.size(key).await?.unwrap_or(u64::MAX);
@@ -92,11 +92,11 @@ impl S3 {
         };
         if range.is_none()
             && size <= memory_cache::MAX_OBJECT_SIZE
-            && let Some(count) = chunks::begin_whole(size)
+            && let Some(count) = chunks::reserve_memory(size)
         {
-            return Ok(FoundObject::Whole(guarded(collect(size, body).await?, count)));
+            return Ok(BackendObject::Whole(guarded(collect(size, body).await?, count)));
         }
-        Ok(FoundObject::Part(Blob { size, content: Content::Stream(body) }))
+        Ok(BackendObject::Part(Blob { size, content: Content::Stream(body) }))
     }
 
     pub(super) async fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {
@@ -118,7 +118,10 @@ impl S3 {
     }
 
     /// Returns the bytes of a class's marker; `None` if there is none.
-    pub(super) async fn read_marker(self: &Arc<S3>, owner: Owner) -> Result<Option<Bytes>, StorageError> {
+    pub(super) async fn read_marker(
+        self: &Arc<S3>,
+        owner: OwnerMarker,
+    ) -> Result<Option<Bytes>, StorageError> {
         match self.read_small(&self.path(&owner.path())).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(StorageError::NotFound(_)) => Ok(None),
@@ -151,7 +154,7 @@ impl S3 {
         inclusive: bool,
         limit: usize,
     ) -> Result<Vec<ListedObject>, StorageError> {
-        let shelf = self.path(&area.path(from.directory()));
+        let directory = self.path(&area.path(from.directory()));
         // The name of the fan-out directory alone sorts before every object in it.
         let offset = match inclusive {
             true => self.path(&area.path(&format!("{}/{:02x}", from.directory(), from.digest().0[0]))),
@@ -159,7 +162,7 @@ impl S3 {
         };
         let page = || async {
             self.store
-                .list_with_offset(Some(&shelf), &offset)
+                .list_with_offset(Some(&directory), &offset)
                 .try_filter_map(|object| async move {
                     let digest = object.location.filename().and_then(|name| name.parse::<Sha256>().ok());
                     let key = digest.map(|digest| from.with_digest(digest));
@@ -175,7 +178,7 @@ impl S3 {
                 .try_collect()
                 .await
         };
-        self.attempt("list", &shelf, page).await
+        self.attempt("list", &directory, page).await
     }
 
     /// Reads a small object at `path`.
@@ -185,7 +188,7 @@ impl S3 {
             return Err(StorageError::Length {
                 object: self.name(path),
                 expected: memory_cache::MAX_OBJECT_SIZE,
-                got: size,
+                received: size,
             });
         }
         collect(size, body).await
@@ -200,7 +203,7 @@ impl S3 {
     /// Returns the length of the object at `path`.
     pub(super) async fn length(&self, path: &ObjectPath) -> Result<Option<u64>, StorageError> {
         match self.attempt("look up", path, || self.store.head(path)).await {
-            Ok(found) => Ok(Some(found.size)),
+            Ok(object) => Ok(Some(object.size)),
             Err(StorageError::NotFound(_)) => Ok(None),
             Err(e) => Err(e),
         }
@@ -236,15 +239,15 @@ impl S3 {
     {
         let start = Instant::now();
         let error = match request().await {
-            Ok(done) => return Ok(done),
+            Ok(value) => return Ok(value),
             Err(e) => e,
         };
-        let renewed = match refusal(&error) {
+        let is_dropped = match refusal(&error) {
             Refusal::Expired => self.credentials.drop_refused(start, true).await,
             Refusal::Unspecified => self.credentials.drop_refused(start, false).await,
             Refusal::None => false,
         };
-        match renewed {
+        match is_dropped {
             true => request().await.map_err(|e| self.error(action, path, e)),
             false => Err(self.error(action, path, error)),
         }
@@ -269,14 +272,14 @@ async fn collect(
     size: u64,
     mut body: BoxStream<'static, Result<Bytes, StorageError>>,
 ) -> Result<Bytes, StorageError> {
-    let mut whole = Vec::with_capacity(
+    let mut bytes = Vec::with_capacity(
         usize::try_from(size.min(memory_cache::MAX_OBJECT_SIZE))
             .expect("at most the size of a cached object"),
     );
-    while let Some(piece) = body.try_next().await? {
-        whole.extend_from_slice(&piece);
+    while let Some(chunk) = body.try_next().await? {
+        bytes.extend_from_slice(&chunk);
     }
-    Ok(whole.into())
+    Ok(bytes.into())
 }
 
 /// Whether an error is caused by the credentials.
@@ -310,9 +313,9 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        let part = cause.to_string();
-        if !text.contains(&part) {
-            text = format!("{text}: {part}");
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
         }
         next = cause.source();
     }

@@ -1,7 +1,7 @@
 //! Writes objects to a bucket: one conditional put for small ones, a multipart upload for large ones.
 
 use super::S3;
-use crate::storage::{IfExists, Key, Owner, Spool, StorageError};
+use crate::storage::{IfExists, Key, OwnerMarker, Spool, StorageError};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use object_store::path::Path as ObjectPath;
@@ -29,7 +29,7 @@ impl S3 {
         if_exists: IfExists,
     ) -> Result<(), StorageError> {
         let path = self.path(&key.path());
-        let length = spool.written();
+        let length = spool.size();
         let file = spool.file().try_clone().map_err(|e| StorageError::io("read", spool.path(), e))?;
         let file = Arc::new(file);
         if length <= MAX_SINGLE_PUT {
@@ -56,7 +56,7 @@ impl S3 {
     /// Writes a class's marker. Unless `replaces` is set, an existing one is not replaced.
     pub(in crate::storage) async fn write_marker(
         &self,
-        owner: Owner,
+        owner: OwnerMarker,
         bytes: Bytes,
         replaces: bool,
     ) -> Result<(), StorageError> {
@@ -67,10 +67,10 @@ impl S3 {
             false => {
                 let create = || self.put_once(&path, bytes.clone(), TEXT, PutMode::Create);
                 match self.attempt("write", &path, create).await {
-                    Err(failed) => match PutFailure::of(&failed) {
+                    Err(error) => match PutFailure::of(&error) {
                         PutFailure::Exists => Ok(()),
                         PutFailure::Unclear => self.overwrite(&path, bytes, TEXT).await,
-                        PutFailure::Permanent => Err(failed),
+                        PutFailure::Permanent => Err(error),
                     },
                     Ok(()) => Ok(()),
                 }
@@ -91,16 +91,16 @@ impl S3 {
     ) -> Result<(), StorageError> {
         let length = bytes.len() as u64;
         let create = || self.put_once(path, bytes.clone(), media_type, PutMode::Create);
-        let failed = match self.attempt("write", path, create).await {
+        let error = match self.attempt("write", path, create).await {
             Ok(()) => return Ok(()),
             Err(e) => e,
         };
-        match PutFailure::of(&failed) {
+        match PutFailure::of(&error) {
             // "Exists" is also the response to a put that raced with a deletion, and to a retried put whose first
             // response was lost. An object of another length cannot have this digest: it is damaged.
             PutFailure::Exists if self.length(path).await? == Some(length) => return Ok(()),
             PutFailure::Exists | PutFailure::Unclear => {}
-            PutFailure::Permanent => return Err(failed),
+            PutFailure::Permanent => return Err(error),
         }
         self.overwrite(path, bytes, media_type).await
     }
@@ -137,20 +137,20 @@ impl S3 {
         let options =
             PutMultipartOptions { attributes: attributes(media_type), ..PutMultipartOptions::default() };
         let mut upload = Upload(Some(self.store.put_multipart_opts(path, options).await?));
-        let part = MIN_PART_SIZE.max(length.div_ceil(MAX_PARTS));
-        let mut under_way = FuturesUnordered::new();
+        let part_size = MIN_PART_SIZE.max(length.div_ceil(MAX_PARTS));
+        let mut uploads = FuturesUnordered::new();
         let mut from = 0;
         while from < length {
-            let piece = read(file, from, part.min(length - from)).await;
-            let piece = piece.map_err(|e| Error::Generic { store: "spool", source: Box::new(e) })?;
-            from += piece.len() as u64;
-            under_way.push(upload.parts().put_part(piece.into()));
-            if under_way.len() == PARALLEL_PARTS {
-                under_way.next().await.unwrap_or(Ok(()))?;
+            let part = read(file, from, part_size.min(length - from)).await;
+            let part = part.map_err(|e| Error::Generic { store: "spool", source: Box::new(e) })?;
+            from += part.len() as u64;
+            uploads.push(upload.parts().put_part(part.into()));
+            if uploads.len() == PARALLEL_PARTS {
+                uploads.next().await.unwrap_or(Ok(()))?;
             }
         }
-        while let Some(done) = under_way.next().await {
-            done?;
+        while let Some(result) = uploads.next().await {
+            result?;
         }
         upload.parts().complete().await?;
         upload.0 = None;
@@ -161,7 +161,9 @@ impl S3 {
     async fn confirm(&self, path: &ObjectPath, expected: u64) -> Result<(), StorageError> {
         match self.length(path).await? {
             Some(length) if length == expected => Ok(()),
-            found => Err(StorageError::Length { object: self.name(path), expected, got: found.unwrap_or(0) }),
+            length => {
+                Err(StorageError::Length { object: self.name(path), expected, received: length.unwrap_or(0) })
+            }
         }
     }
 
@@ -223,10 +225,10 @@ fn attributes(media_type: &'static str) -> Attributes {
 /// Reads a part of a spool off the async threads.
 async fn read(file: &Arc<File>, from: u64, length: u64) -> std::io::Result<Bytes> {
     let file = Arc::clone(file);
-    let reading = tokio::task::spawn_blocking(move || {
+    let task = tokio::task::spawn_blocking(move || {
         let mut bytes = vec![0; usize::try_from(length).map_err(std::io::Error::other)?];
         file.read_exact_at(&mut bytes, from)?;
         Ok(Bytes::from(bytes))
     });
-    reading.await.map_err(std::io::Error::other)?
+    task.await.map_err(std::io::Error::other)?
 }

@@ -54,9 +54,9 @@ pub fn delete(c: &mut dyn Conn, source: SourceId) -> Result<bool, DbError> {
 /// An archive of a mirror, as its tables of files (`Meta/*.rds`) name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Archive {
-    /// `{package}_{version}.tar.gz`
+    /// The file's name: `{package}_{version}.tar.gz`.
     pub file: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: i64,
     /// When it was published.
     pub published_at: Timestamp,
@@ -124,11 +124,11 @@ pub fn each_description(
 
 /// Deletes up to `limit` stored results of a source and returns their number. Call it until that is 0.
 pub fn delete_descriptions(c: &mut dyn Conn, source: SourceId, limit: i64) -> Result<u64, DbError> {
-    const SOME: &str =
+    const PAGE: &str =
         "SELECT source_id, file, size, published_at FROM backfill_record WHERE source_id = $1 LIMIT $2";
     const DELETE: &str = "DELETE FROM backfill_record WHERE source_id = $1 AND file = $2 AND size = $3 \
         AND published_at = $4";
-    let rows = c.query(SOME, &[source.into(), limit.into()])?;
+    let rows = c.query(PAGE, &[source.into(), limit.into()])?;
     let keys: Vec<Vec<Value>> = rows.into_iter().map(|row| row.0).collect();
     if keys.is_empty() { Ok(0) } else { c.execute_many(DELETE, &keys) }
 }

@@ -32,7 +32,7 @@ pub struct StoredRelease {
     pub published_at: Option<Timestamp>,
     /// The file's name in URLs.
     pub file: String,
-    /// Bytes, if known.
+    /// Size in bytes, if known.
     pub size: Option<i64>,
     /// The number of its first index record, if it has one.
     pub variant: Option<i64>,
@@ -126,32 +126,32 @@ pub struct PastLife {
     pub to: Seq,
 }
 
-/// Writes releases with their lives: at most 2,000 in one write. `to.pending` is the tree's first step.
+/// Writes releases with their lives: at most 2,000 in one write. `target.pending` is the tree's first step.
 ///
 /// # Errors
 /// [`DbError::Conflict`] if a [`PastRelease::New`] already exists.
-pub fn write(c: &mut dyn Conn, to: &ImportTarget, past: &[ReleaseHistory]) -> Result<(), DbError> {
+pub fn write(c: &mut dyn Conn, target: &ImportTarget, histories: &[ReleaseHistory]) -> Result<(), DbError> {
     // An existing record was written by an earlier window, with the same content.
     const RECORD: &str = "INSERT INTO record (release_id, variant, stanza) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3) ON CONFLICT (release_id, variant) DO NOTHING";
-    let new: Vec<&NewRelease> = past
+    let new: Vec<&NewRelease> = histories
         .iter()
-        .filter_map(|past| match &past.release {
+        .filter_map(|history| match &history.release {
             PastRelease::New(release) => Some(release),
             PastRelease::Known { .. } => None,
         })
         .collect();
-    let mut introduced = insert_releases(c, to, &new)?.into_iter();
+    let mut new_ids = insert_releases(c, target, &new)?.into_iter();
     let (mut lives, mut records): (Vec<Vec<Value>>, Vec<Vec<Value>>) = (Vec::new(), Vec::new());
-    for past in past {
-        let (package, release, variant) = match &past.release {
+    for history in histories {
+        let (package, release, variant) = match &history.release {
             PastRelease::New(_) => {
-                let release_ids = introduced.next().ok_or(DbError::Shape {
+                let ids = new_ids.next().ok_or(DbError::Shape {
                     column: 0,
                     found: "no row",
                     expected: "the release just written",
                 })?;
-                (release_ids.package, release_ids.release, 0)
+                (ids.package, ids.release, 0)
             }
             PastRelease::Known { package, release, variant, record } => {
                 if let Some(stanza) = record {
@@ -160,9 +160,9 @@ pub fn write(c: &mut dyn Conn, to: &ImportTarget, past: &[ReleaseHistory]) -> Re
                 (*package, *release, *variant)
             }
         };
-        for life in &past.lives {
+        for life in &history.lives {
             lives.push(vec![
-                to.tree.into(),
+                target.tree.into(),
                 life.state.as_i64().into(),
                 package.into(),
                 "".into(),
@@ -187,12 +187,12 @@ pub fn abandon(
     after: PackageId,
     packages: i64,
 ) -> Result<Option<PackageId>, DbError> {
-    const SOME: &str = "SELECT id FROM package WHERE id > $1 ORDER BY id LIMIT $2";
+    const PAGE: &str = "SELECT id FROM package WHERE id > $1 ORDER BY id LIMIT $2";
     const DELETE: &str = "DELETE FROM life WHERE tree_id = $1 AND state = $2 AND package_id > $3 \
         AND package_id <= $4 AND from_seq < $5";
-    let Some(first) = tree::get(c, tree)?.and_then(|found| found.first) else { return Ok(None) };
-    let some = c.query(SOME, &[after.into(), packages.into()])?;
-    let Some(last) = some.last().map(|row| row.int(0)).transpose()?.map(PackageId) else { return Ok(None) };
+    let Some(first) = tree::get(c, tree)?.and_then(|tree| tree.first) else { return Ok(None) };
+    let rows = c.query(PAGE, &[after.into(), packages.into()])?;
+    let Some(last) = rows.last().map(|row| row.int(0)).transpose()?.map(PackageId) else { return Ok(None) };
     for state in [LifeState::Listed, LifeState::Archived] {
         c.execute(DELETE, &[tree.into(), state.as_i64().into(), after.into(), last.into(), first.into()])?;
     }
@@ -262,14 +262,14 @@ pub fn publish(c: &mut dyn Conn, p: &BackfillPublish) -> Result<(TxId, TxId), Db
     let count = i64::try_from(p.steps.len()).unwrap_or(i64::MAX);
     let (last, _) = clock::advance(c, p.now, count)?;
     c.announce()?;
-    let used = taken_instants(c, p)?;
+    let taken = taken_instants(c, p)?;
     let (first_tx, lowest) = (last.0 - count + 1, p.first.0 - count);
     let (mut txs, mut steps) = (Vec::with_capacity(p.steps.len()), Vec::with_capacity(p.steps.len()));
     for (number, step) in (0..).zip(&p.steps) {
         let tx = first_tx + number;
         // Every transaction has a distinct instant.
         let mut at = step.at;
-        while used.contains(&at) {
+        while taken.contains(&at) {
             at.0 -= 1;
         }
         txs.push(vec![

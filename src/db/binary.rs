@@ -25,7 +25,7 @@ pub struct Binary {
     pub name: String,
     /// Its location on another server, see [`super::binary_list::OfferedBinary::locator`]; empty if only this server has it.
     pub locator: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: Option<i64>,
     /// MD5 that another server's index declares.
     pub md5: Option<Md5>,
@@ -86,8 +86,9 @@ pub fn of_release(
     package: PackageId,
     release: ReleaseId,
 ) -> Result<Vec<Binary>, DbError> {
-    const OF: &str = binaries!("AND l.package_id = $3 AND l.release_id = $4 ORDER BY l.from_seq, f.build");
-    c.query(OF, &[tree.into(), head.into(), package.into(), release.into()])?
+    const SELECT: &str =
+        binaries!("AND l.package_id = $3 AND l.release_id = $4 ORDER BY l.from_seq, f.build");
+    c.query(SELECT, &[tree.into(), head.into(), package.into(), release.into()])?
         .into_iter()
         .map(decode)
         .collect()
@@ -100,8 +101,8 @@ pub fn of_package(
     head: Seq,
     package: PackageId,
 ) -> Result<Vec<Binary>, DbError> {
-    const OF: &str = binaries!("AND l.package_id = $3 ORDER BY l.from_seq, f.build");
-    c.query(OF, &[tree.into(), head.into(), package.into()])?.into_iter().map(decode).collect()
+    const SELECT: &str = binaries!("AND l.package_id = $3 ORDER BY l.from_seq, f.build");
+    c.query(SELECT, &[tree.into(), head.into(), package.into()])?.into_iter().map(decode).collect()
 }
 
 /// Returns every binary in a tree up to a step, by release and oldest first.
@@ -151,7 +152,7 @@ pub struct NewBinary<'a> {
     pub platform: &'a str,
     /// As [`Binary::name`].
     pub name: &'a str,
-    /// Bytes.
+    /// Size in bytes.
     pub size: i64,
     /// MD5 of the bytes.
     pub md5: Md5,
@@ -224,13 +225,12 @@ pub fn remove(
     c: &mut dyn Conn,
     tree: TreeId,
     pending: Seq,
-    of: (PackageId, ReleaseId),
+    (package, release): (PackageId, ReleaseId),
     files: &[FileId],
 ) -> Result<(), DbError> {
     const REMOVE: &str = "UPDATE life SET mark = 1, to_seq = CASE WHEN to_seq = $1 THEN CAST($2 AS BIGINT) \
         ELSE to_seq END WHERE tree_id = $3 AND state = 0 AND package_id = $4 AND release_id = $5 AND file_id = $6 \
         AND mark = 0";
-    let (package, release) = of;
     let rows: Vec<Vec<Value>> = files
         .iter()
         .map(|file| {

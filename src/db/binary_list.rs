@@ -20,7 +20,7 @@ pub struct ListedBinary {
     pub file: FileId,
     /// The step that began its life.
     pub from_seq: Seq,
-    /// As `binary::Build::platform`.
+    /// As [`super::binary::Binary::platform`].
     pub platform: String,
     /// MD5 that the other server's index declared.
     pub md5: Option<Md5>,
@@ -63,18 +63,18 @@ pub fn releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Releases, Db
     const RELEASES: &str = "SELECT p.name, r.version, l.package_id, l.release_id FROM life l \
         JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
         WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 AND l.to_seq > $2";
-    let mut found = Releases::new();
+    let mut releases = Releases::new();
     c.each(RELEASES, &[tree.into(), seq.into()], &mut |mut row: Row| {
         let (version, release) = (row.text(1)?, ReleaseId(row.int(3)?));
-        let of = found.entry(row.text(0)?).or_default();
-        match of.iter_mut().find(|(other, ..)| *other == version) {
+        let versions = releases.entry(row.text(0)?).or_default();
+        match versions.iter_mut().find(|(other, ..)| *other == version) {
             // Later revisions have higher ids.
             Some(entry) => entry.2 = entry.2.max(release),
-            None => of.push((version, PackageId(row.int(2)?), release)),
+            None => versions.push((version, PackageId(row.int(2)?), release)),
         }
         Ok(())
     })?;
-    Ok(found)
+    Ok(releases)
 }
 
 /// A binary to list.
@@ -84,13 +84,13 @@ pub struct OfferedBinary {
     pub package: PackageId,
     /// The release that it was built from.
     pub release: ReleaseId,
-    /// As `binary::Build::platform`.
+    /// As [`super::binary::Binary::platform`].
     pub platform: String,
     /// Its name in the URLs of this server.
     pub name: String,
     /// Its location on the other server: a path below that server's address, or a URL.
     pub locator: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: Option<i64>,
     /// MD5 of the bytes.
     pub md5: Option<Md5>,
@@ -140,9 +140,9 @@ pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BinaryChan
             ]),
         }
     }
-    let touched = if ends.is_empty() { 0 } else { c.execute_many(END, &ends)? };
-    if touched != ends.len() as u64 {
-        let missing = ends.len() as u64 - touched;
+    let ended = if ends.is_empty() { 0 } else { c.execute_many(END, &ends)? };
+    if ended != ends.len() as u64 {
+        let missing = ends.len() as u64 - ended;
         return Err(DbError::Conflict(format!(
             "{missing} of the binaries to end in tree {tree} are not listed"
         )));
@@ -192,10 +192,11 @@ pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BinaryChan
 pub fn sweep(c: &mut dyn Conn, limit: i64) -> Result<u64, DbError> {
     // They have the highest ids, so the search begins there. A binary discovered on request is not listed yet and has
     // the number 0.
-    const LOST: &str = "SELECT f.release_id, f.id FROM file f WHERE f.role = 'binary' AND f.build > 0 \
+    const UNLISTED: &str = "SELECT f.release_id, f.id FROM file f WHERE f.role = 'binary' AND f.build > 0 \
         AND NOT EXISTS (SELECT 1 FROM life l WHERE l.release_id = f.release_id AND l.file_id = f.id) \
         ORDER BY f.id DESC LIMIT $1";
-    let unlisted: Vec<Vec<Value>> = c.query(LOST, &[limit.into()])?.into_iter().map(|row| row.0).collect();
+    let unlisted: Vec<Vec<Value>> =
+        c.query(UNLISTED, &[limit.into()])?.into_iter().map(|row| row.0).collect();
     if unlisted.is_empty() {
         return Ok(0);
     }

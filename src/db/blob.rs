@@ -11,7 +11,7 @@ pub struct Blob {
     pub sha256: Sha256,
     /// The storage class that holds it.
     pub class: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: i64,
     /// When it was stored.
     pub created_at: Timestamp,
@@ -97,7 +97,7 @@ pub fn page(c: &mut dyn Conn, after: Option<Sha256>, limit: i64) -> Result<Vec<B
 /// Returns at most `limit` blobs of a storage directory that were stored before `before`, after the digest `after`.
 pub fn in_directory(
     c: &mut dyn Conn,
-    shelf: &str,
+    directory: &str,
     before: Timestamp,
     after: Option<Sha256>,
     limit: i64,
@@ -105,7 +105,7 @@ pub fn in_directory(
     const FIND: &str = "SELECT sha256 FROM blob WHERE class = $1 AND created_at < CAST($2 AS BIGINT) AND sha256 > $3 \
         ORDER BY sha256 LIMIT $4";
     let after = after.map(|digest| digest.to_string()).unwrap_or_default();
-    let rows = c.query(FIND, &[shelf.into(), before.into(), after.into(), limit.into()])?;
+    let rows = c.query(FIND, &[directory.into(), before.into(), after.into(), limit.into()])?;
     rows.into_iter().map(|mut row| row.parsed(0, "a digest")).collect()
 }
 

@@ -13,7 +13,7 @@ const THRESHOLD: i32 = 1000;
 #[derive(Default)]
 struct State {
     pages: i32,
-    closed: bool,
+    is_closed: bool,
 }
 
 /// Triggers the checkpoint thread; the writer notifies it after each commit.
@@ -38,12 +38,12 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     pub(super) fn start(file: &Path) -> std::io::Result<Checkpointer> {
-        let bell = Trigger::default();
-        let (thread_bell, path) = (bell.clone(), file.to_owned());
+        let trigger = Trigger::default();
+        let (thread_trigger, path) = (trigger.clone(), file.to_owned());
         let thread = std::thread::Builder::new()
             .name("db-checkpoint".to_owned())
-            .spawn(move || serve(&thread_bell, &path))?;
-        Ok(Checkpointer { trigger: bell, thread: Mutex::new(Some(thread)) })
+            .spawn(move || run(&thread_trigger, &path))?;
+        Ok(Checkpointer { trigger, thread: Mutex::new(Some(thread)) })
     }
 
     pub(super) fn trigger(&self) -> Trigger {
@@ -52,7 +52,7 @@ impl Checkpointer {
 
     /// Stops the thread. SQLite checkpoints the rest when the last connection is closed.
     pub(super) fn close(&self) {
-        self.trigger.0.0.lock().closed = true;
+        self.trigger.0.0.lock().is_closed = true;
         self.trigger.0.1.notify_all();
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
@@ -66,15 +66,15 @@ impl Drop for Checkpointer {
     }
 }
 
-fn serve(bell: &Trigger, path: &PathBuf) {
+fn run(trigger: &Trigger, path: &PathBuf) {
     let mut connection: Option<Connection> = None;
     loop {
         {
-            let mut state = bell.0.0.lock();
-            while state.pages < THRESHOLD && !state.closed {
-                bell.0.1.wait(&mut state);
+            let mut state = trigger.0.0.lock();
+            while state.pages < THRESHOLD && !state.is_closed {
+                trigger.0.1.wait(&mut state);
             }
-            if state.closed {
+            if state.is_closed {
                 return;
             }
             state.pages = 0;

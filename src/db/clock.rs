@@ -88,14 +88,14 @@ pub fn close_day(c: &mut dyn Conn, end: Timestamp) -> Result<bool, DbError> {
     check_host_time(c, end)?;
     lock(c)?;
     // A clock row that is ahead has already closed the day.
-    if let Some(found @ skew::Skew::Ahead { .. }) = skew::between(get(c)?.at, end) {
-        return Err(found.into());
+    if let Some(skew @ skew::Skew::Ahead { .. }) = skew::between(get(c)?.at, end) {
+        return Err(skew.into());
     }
-    let closed = c.execute(CLOSE, &[end.into()])? == 1;
-    if closed {
+    let was_open = c.execute(CLOSE, &[end.into()])? == 1;
+    if was_open {
         c.announce()?;
     }
-    Ok(closed)
+    Ok(was_open)
 }
 
 /// Makes every node reload its catalog after a change without a transaction (a description, a new source).
@@ -124,7 +124,7 @@ pub(super) fn check_host_time(c: &mut dyn Conn, now: Timestamp) -> Result<(), Db
 }
 
 fn check_skew(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
-    skew::between(get(c)?.at, now).map_or(Ok(()), |found| Err(found.into()))
+    skew::between(get(c)?.at, now).map_or(Ok(()), |skew| Err(skew.into()))
 }
 
 fn missing_row() -> DbError {

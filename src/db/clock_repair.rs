@@ -62,16 +62,16 @@ fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
     STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[at.into(), id.into()]).map(drop))
 }
 
-/// Resets rows with a time in the future: leases that no node renews, times of last success,
-/// which delay schedules, and times of stored objects, which delay their removal.
+/// Resets rows with a time in the future: leases that no node renews, times of last success, which delay schedules, and
+/// times of stored objects, which delay their removal.
 fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > CAST($1 AS BIGINT)";
     const FETCHED: &str =
         "UPDATE upstream SET fetched_at = CAST($1 AS BIGINT) WHERE fetched_at > CAST($1 AS BIGINT)";
-    let soon = Timestamp(now.0.saturating_add(86_400 * SECOND));
+    let tomorrow = Timestamp(now.0.saturating_add(86_400 * SECOND));
     const BLOBS: &str =
         "UPDATE blob SET created_at = CAST($1 AS BIGINT) WHERE created_at > CAST($1 AS BIGINT)";
-    c.execute(LEASES, &[soon.into()])?;
+    c.execute(LEASES, &[tomorrow.into()])?;
     c.execute(FETCHED, &[now.into()])?;
     c.execute(BLOBS, &[now.into()]).map(drop)
 }

@@ -33,9 +33,9 @@ pub fn put(c: &mut dyn Conn, release: ReleaseId, detail: &Detail) -> Result<(), 
 pub fn descriptions(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Option<Vec<u8>>>, DbError> {
     const GET: &str = "SELECT description FROM detail WHERE release_id = $1";
     let params: Vec<Vec<Value>> = releases.iter().map(|release| vec![(*release).into()]).collect();
-    let found = c.query_many(GET, &params)?;
+    let results = c.query_many(GET, &params)?;
     let first = |rows: Vec<Row>| rows.into_iter().next().map(|mut row| row.bytes(0)).transpose();
-    let texts: Vec<Option<Vec<u8>>> = found.into_iter().map(first).collect::<Result<_, _>>()?;
+    let texts: Vec<Option<Vec<u8>>> = results.into_iter().map(first).collect::<Result<_, _>>()?;
     Ok(texts.into_iter().map(|text| text.filter(|text| !text.is_empty())).collect())
 }
 
@@ -81,7 +81,7 @@ pub struct StoredArchive {
     pub class: String,
     /// Its digest.
     pub sha256: Sha256,
-    /// Bytes.
+    /// Size in bytes.
     pub size: i64,
 }
 
@@ -97,9 +97,9 @@ pub fn stored_without_detail(
         JOIN blob b ON b.sha256 = f.sha256 LEFT JOIN detail d ON d.release_id = l.release_id \
         WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 AND l.path = '' \
         AND d.release_id IS NULL ORDER BY p.name";
-    let mut found = Vec::new();
+    let mut archives = Vec::new();
     c.each(STORED, &[tree.into(), seq.into()], &mut |mut row| {
-        found.push(StoredArchive {
+        archives.push(StoredArchive {
             name: row.text(0)?,
             release: ReleaseId(row.int(1)?),
             class: row.text(2)?,
@@ -108,7 +108,7 @@ pub fn stored_without_detail(
         });
         Ok(())
     })?;
-    Ok(found)
+    Ok(archives)
 }
 
 /// The DESCRIPTION of a release, read from its archive or from CRAN's package database.
@@ -118,7 +118,7 @@ pub struct ReleaseDescription {
     pub release: ReleaseId,
     /// The fields of the DESCRIPTION, DCF.
     pub description: Vec<u8>,
-    /// `SystemRequirements`
+    /// The field `SystemRequirements`.
     pub system_requirements: Option<String>,
 }
 
@@ -128,9 +128,9 @@ pub fn insert_missing(c: &mut dyn Conn, details: &[ReleaseDescription]) -> Resul
         VALUES (CAST($1 AS BIGINT), $2, $3) ON CONFLICT (release_id) DO NOTHING";
     let rows: Vec<Vec<Value>> = details
         .iter()
-        .map(|one| {
-            let text = Value::opt_text(one.system_requirements.as_ref());
-            vec![one.release.into(), one.description.as_slice().into(), text]
+        .map(|detail| {
+            let requirements = Value::opt_text(detail.system_requirements.as_ref());
+            vec![detail.release.into(), detail.description.as_slice().into(), requirements]
         })
         .collect();
     c.execute_many(PUT, &rows).map(drop)
@@ -139,15 +139,16 @@ pub fn insert_missing(c: &mut dyn Conn, details: &[ReleaseDescription]) -> Resul
 /// Writes details read from the archive, replacing those from elsewhere.
 pub fn put_from_archive(
     c: &mut dyn Conn,
-    read: &ReleaseDescription,
+    detail: &ReleaseDescription,
     readme: Option<Sha256>,
 ) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO detail (release_id, description, readme_sha256, system_requirements) \
         VALUES (CAST($1 AS BIGINT), $2, $3, $4) ON CONFLICT (release_id) DO UPDATE SET \
         description = excluded.description, readme_sha256 = excluded.readme_sha256, \
         system_requirements = excluded.system_requirements";
-    let needs = Value::opt_text(read.system_requirements.as_ref());
-    let params = [read.release.into(), read.description.as_slice().into(), Value::opt_text(readme), needs];
+    let requirements = Value::opt_text(detail.system_requirements.as_ref());
+    let description = detail.description.as_slice().into();
+    let params = [detail.release.into(), description, Value::opt_text(readme), requirements];
     c.execute(PUT, &params).map(drop)
 }
 
@@ -158,10 +159,10 @@ pub fn requirements(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<(Str
         JOIN package p ON p.id = l.package_id JOIN detail d ON d.release_id = l.release_id \
         WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 AND l.path = '' \
         AND d.system_requirements IS NOT NULL";
-    let mut found = Vec::new();
+    let mut requirements = Vec::new();
     c.each(FIND, &[tree.into(), seq.into()], &mut |mut row| {
-        found.push((row.text(0)?, row.text(1)?));
+        requirements.push((row.text(0)?, row.text(1)?));
         Ok(())
     })?;
-    Ok(found)
+    Ok(requirements)
 }

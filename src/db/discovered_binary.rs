@@ -1,6 +1,6 @@
 //! Binaries discovered on another server by a request: in no list until the next sync adds them.
 //!
-//! Such a file has the binary number 0; a marker row in the table of upstream answers says that there are any.
+//! Such a file has the binary number 0; a marker row in the table of upstream responses states that there are any.
 
 use super::file::FileState;
 use super::import::{LIFE, RECORD};
@@ -19,7 +19,7 @@ pub struct DiscoveredBinary {
     pub name: String,
     /// Its location on the other server, below that server's address.
     pub locator: String,
-    /// Bytes, if known.
+    /// Size in bytes, if known.
     pub size: Option<i64>,
     /// Digest of the bytes, once fetched.
     pub sha256: Option<Sha256>,
@@ -29,7 +29,8 @@ pub struct DiscoveredBinary {
     pub class: Option<String>,
 }
 
-/// Returns the discovered binary of a release for a platform (as `binary::Build::platform`) that is in no list yet.
+/// Returns the discovered binary of a release for a platform (as [`super::binary::Binary::platform`]) that is in no list
+/// yet.
 pub fn get(
     c: &mut dyn Conn,
     release: ReleaseId,
@@ -60,14 +61,13 @@ fn marker_key(source: SourceId) -> String {
 pub fn insert(
     c: &mut dyn Conn,
     source: SourceId,
-    of: (ReleaseId, &str),
+    (release, platform): (ReleaseId, &str),
     (name, locator): (&str, &str),
     now: Timestamp,
 ) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, state) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), 'binary', $3, 0, $4, $5, CAST($6 AS BIGINT)) \
         ON CONFLICT (release_id, role, platform, build, name) DO UPDATE SET locator = excluded.locator";
-    let (release, platform) = of;
     let file = FileId(ids::reserve(c, ids::Sequence::File, 1)?);
     let state = FileState::Known.as_i64();
     let params = [file.into(), release.into(), platform.into(), name.into(), locator.into(), state.into()];
@@ -86,11 +86,11 @@ pub struct ReadyBinary {
     pub release: ReleaseId,
     /// The file.
     pub file: FileId,
-    /// As `binary::Build::platform`.
+    /// As [`super::binary::Binary::platform`].
     pub platform: String,
     /// Digest of the bytes.
     pub sha256: Sha256,
-    /// Bytes.
+    /// Size in bytes.
     pub size: i64,
     /// The value of `Built`.
     pub built: Vec<u8>,
@@ -137,8 +137,8 @@ pub fn list(
     pending: Seq,
     binaries: &[(PackageId, ReleaseId, FileId, Vec<u8>)],
 ) -> Result<(), DbError> {
-    let number: Vec<Vec<Value>> = binaries.iter().map(|(_, _, file, _)| vec![(*file).into()]).collect();
-    c.execute_many("UPDATE file SET build = id WHERE id = $1", &number)?;
+    let files: Vec<Vec<Value>> = binaries.iter().map(|(_, _, file, _)| vec![(*file).into()]).collect();
+    c.execute_many("UPDATE file SET build = id WHERE id = $1", &files)?;
     let (mut records, mut lives) = (Vec::new(), Vec::new());
     for (package, release, file, stanza) in binaries {
         records.push(vec![(*release).into(), (*file).into(), stanza.as_slice().into()]);
@@ -161,9 +161,9 @@ pub fn list(
 
 /// Deletes the marker of a source once all its discovered binaries are listed.
 pub fn clear_marker(c: &mut dyn Conn, source: SourceId) -> Result<(), DbError> {
-    const LEFT: &str = "SELECT f.id FROM file f JOIN release r ON r.id = f.release_id \
+    const UNLISTED: &str = "SELECT f.id FROM file f JOIN release r ON r.id = f.release_id \
         WHERE f.role = 'binary' AND f.build = 0 AND r.origin_id = $1 LIMIT 1";
-    if c.query(LEFT, &[source.into()])?.is_empty() {
+    if c.query(UNLISTED, &[source.into()])?.is_empty() {
         upstream::delete(c, &marker_key(source))
     } else {
         Ok(())

@@ -48,7 +48,7 @@ pub struct Aggregate {
 }
 
 /// Adds counts, in the order of their keys, so that two servers cannot deadlock. `writer` numbers its batches in
-/// ascending order; a batch that was already added (its answer was lost) changes nothing and returns false.
+/// ascending order; a batch that was already added (its response was lost) changes nothing and returns false.
 pub fn add(
     c: &mut dyn Conn,
     writer: &str,
@@ -114,8 +114,8 @@ pub fn totals(c: &mut dyn Conn, packages: &[(&str, String, String)]) -> Result<V
         vec![(*language).into(), source.as_str().into(), package.as_str().into()]
     };
     let packages: Vec<Vec<Value>> = packages.iter().map(params).collect();
-    let answers = c.query_many(TOTAL, &packages)?;
-    answers.iter().map(|rows| rows.first().map_or(Ok(0), |row| row.int(0))).collect()
+    let results = c.query_many(TOTAL, &packages)?;
+    results.iter().map(|rows| rows.first().map_or(Ok(0), |row| row.int(0))).collect()
 }
 
 /// Returns the downloads of a day, per package.
@@ -183,7 +183,7 @@ pub fn has_aggregate(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> 
 }
 
 /// Deletes the row of a day's aggregate.
-pub fn drop_aggregate(c: &mut dyn Conn, day: i64) -> Result<(), DbError> {
+pub fn remove_aggregate(c: &mut dyn Conn, day: i64) -> Result<(), DbError> {
     c.execute("DELETE FROM usage_aggregate WHERE day = $1", &[day.into()]).map(drop)
 }
 
@@ -203,11 +203,11 @@ pub fn oldest(c: &mut dyn Conn, before: i64) -> Result<Option<i64>, DbError> {
 /// Deletes the counts and the aggregate of a day.
 pub fn remove_day(c: &mut dyn Conn, day: i64) -> Result<(), DbError> {
     c.execute("DELETE FROM usage_download WHERE day = $1", &[day.into()])?;
-    drop_aggregate(c, day)
+    remove_aggregate(c, day)
 }
 
 /// Deletes writers that have not written since `before`.
-pub fn forget_writers(c: &mut dyn Conn, before: Timestamp) -> Result<(), DbError> {
+pub fn remove_writers(c: &mut dyn Conn, before: Timestamp) -> Result<(), DbError> {
     c.execute("DELETE FROM usage_writer WHERE at < $1", &[before.into()]).map(drop)
 }
 

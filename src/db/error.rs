@@ -45,12 +45,12 @@ pub enum DbError {
         source: Source,
     },
     /// PostgreSQL accepts no writes: a standby, or `default_transaction_read_only`.
-    #[error("the database {database} is read-only: {why}")]
+    #[error("the database {database} is read-only: {reason}")]
     ReadOnly {
         /// The server and database.
         database: String,
         /// The reason and the remedy.
-        why: String,
+        reason: String,
     },
     /// The server refuses the user or the password.
     #[error(
@@ -154,7 +154,7 @@ pub enum DbError {
     },
     /// The database to copy needs migrations of its schema.
     #[error(
-        "the database {database} has schema {found}, and this version of rstudio-pm has {known}; start the server once, \
+        "the database {database} has schema {found}, and this version of rstudio-pm has {supported}; start the server once, \
          which updates it, stop it, and try again"
     )]
     OldSchema {
@@ -163,7 +163,7 @@ pub enum DbError {
         /// The newest migration of the database.
         found: i64,
         /// The newest migration of this program.
-        known: i64,
+        supported: i64,
     },
     /// The database to fill has tables already.
     #[error(

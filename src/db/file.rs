@@ -36,19 +36,19 @@ impl FileState {
     }
 
     pub(super) fn from_i64(column: usize, number: i64) -> Result<FileState, DbError> {
-        let found = FileState::ALL.into_iter().find(|s| s.as_i64() == number);
-        found.ok_or(DbError::Shape { column, found: "another number", expected: "a file state" })
+        let state = FileState::ALL.into_iter().find(|s| s.as_i64() == number);
+        state.ok_or(DbError::Shape { column, found: "another number", expected: "a file state" })
     }
 }
 
-/// Facts about a file, found by a fetch.
+/// Facts about a file that a fetch has determined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedFacts {
     /// The file.
     pub file: FileId,
     /// Digest of its bytes; `None` keeps the known one.
     pub sha256: Option<Sha256>,
-    /// Bytes; `None` keeps the known size.
+    /// Size in bytes; `None` keeps the known size.
     pub size: Option<i64>,
     /// Its state. `Stored` only if the blob is in storage.
     pub state: FileState,
@@ -71,15 +71,16 @@ pub fn name_of(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<String>, DbErr
 
 /// Writes facts about many files in one write.
 pub fn update(c: &mut dyn Conn, facts: &[FetchedFacts]) -> Result<(), DbError> {
-    const LEARN: &str = "UPDATE file SET sha256 = coalesce(CAST($1 AS TEXT), sha256), \
+    const UPDATE: &str = "UPDATE file SET sha256 = coalesce(CAST($1 AS TEXT), sha256), \
         size = coalesce(CAST($2 AS BIGINT), size), state = CAST($3 AS BIGINT), \
         facts = coalesce($4, facts) WHERE id = $5";
-    let row = |l: &FetchedFacts| -> Vec<Value> {
-        let facts = l.built.as_ref().map_or(Value::Null, |built| built.as_bytes().into());
-        vec![Value::opt_text(l.sha256), l.size.into(), l.state.as_i64().into(), facts, l.file.into()]
+    let row = |update: &FetchedFacts| -> Vec<Value> {
+        let built = update.built.as_ref().map_or(Value::Null, |built| built.as_bytes().into());
+        let (sha256, state) = (Value::opt_text(update.sha256), update.state.as_i64().into());
+        vec![sha256, update.size.into(), state, built, update.file.into()]
     };
     let rows: Vec<Vec<Value>> = facts.iter().map(row).collect();
-    c.execute_many(LEARN, &rows).map(drop)
+    c.execute_many(UPDATE, &rows).map(drop)
 }
 
 /// A source package whose digest is not known yet.
@@ -93,7 +94,7 @@ pub struct FileWithoutDigest {
     pub name: String,
     /// Its location upstream.
     pub locator: String,
-    /// Bytes, if known.
+    /// Size in bytes, if known.
     pub size: Option<i64>,
     /// MD5 that the index declares.
     pub md5: Option<Md5>,
@@ -106,9 +107,9 @@ pub fn without_digest(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<FileWith
     const FIND: &str = "SELECT f.id, p.name, f.name, f.locator, f.size, f.md5, f.state FROM file f \
         JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
         WHERE f.sha256 IS NULL AND r.origin_id = $1 AND f.role = 'source' AND f.platform = ''";
-    let mut found = Vec::new();
+    let mut files = Vec::new();
     c.each(FIND, &[origin.into()], &mut |mut row| {
-        found.push(FileWithoutDigest {
+        files.push(FileWithoutDigest {
             file: FileId(row.int(0)?),
             package: row.text(1)?,
             name: row.text(2)?,
@@ -119,7 +120,7 @@ pub fn without_digest(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<FileWith
         });
         Ok(())
     })?;
-    Ok(found)
+    Ok(files)
 }
 
 /// Returns the storage class and the digest of a file's blob, if it is in storage.

@@ -14,7 +14,7 @@ pub struct ImportTarget {
     pub tree: TreeId,
     /// The step being written, as returned by `tree::begin`.
     pub pending: Seq,
-    /// The source the bytes of new releases come from.
+    /// The source that the bytes of new releases come from.
     pub origin: SourceId,
 }
 
@@ -51,7 +51,11 @@ pub(super) const LIFE: [&str; 10] = [
 ///
 /// # Errors
 /// [`DbError::Conflict`] if a release already exists with its version and revision, or a life to close is not open.
-pub fn apply(c: &mut dyn Conn, to: &ImportTarget, changes: &[Change]) -> Result<Vec<NewReleaseIds>, DbError> {
+pub fn apply(
+    c: &mut dyn Conn,
+    target: &ImportTarget,
+    changes: &[Change],
+) -> Result<Vec<NewReleaseIds>, DbError> {
     let new: Vec<(&NewRelease, LifeState, &str)> = changes
         .iter()
         .filter_map(|change| match change {
@@ -60,26 +64,26 @@ pub fn apply(c: &mut dyn Conn, to: &ImportTarget, changes: &[Change]) -> Result<
         })
         .collect();
     let releases: Vec<&NewRelease> = new.iter().map(|(release, ..)| *release).collect();
-    let introduced = insert_releases(c, to, &releases)?;
-    close(c, to, changes)?;
+    let new_ids = insert_releases(c, target, &releases)?;
+    close(c, target, changes)?;
     record(c, changes)?;
     let mut lives = Vec::with_capacity(changes.len());
-    for (ids, (_, state, path)) in introduced.iter().zip(&new) {
-        lives.push(life(to, *state, ids.package, path, ids.release, 0));
+    for (ids, (_, state, path)) in new_ids.iter().zip(&new) {
+        lives.push(life(target, *state, ids.package, path, ids.release, 0));
     }
     for change in changes {
         if let Change::Open { state, package, release, variant, path } = change {
-            lives.push(life(to, *state, *package, path, *release, *variant));
+            lives.push(life(target, *state, *package, path, *release, *variant));
         }
     }
     c.batch_insert("life", &LIFE, &lives)?;
-    Ok(introduced)
+    Ok(new_ids)
 }
 
 /// Writes new releases without a life, and returns their ids.
 pub(super) fn insert_releases(
     c: &mut dyn Conn,
-    to: &ImportTarget,
+    target: &ImportTarget,
     new: &[&NewRelease],
 ) -> Result<Vec<NewReleaseIds>, DbError> {
     if new.is_empty() {
@@ -93,13 +97,13 @@ pub(super) fn insert_releases(
             names.len() - 1
         });
     }
-    let packages = package::upsert_many(c, to.origin, &names)?;
+    let packages = package::upsert_many(c, target.origin, &names)?;
     let files: usize = new.iter().map(|release| release.files.len()).sum();
     let count = |number| i64::try_from(number).unwrap_or(i64::MAX);
     let releases = ids::reserve(c, ids::Sequence::Release, count(new.len()))?;
     let mut next_file = ids::reserve(c, ids::Sequence::File, count(files))?;
 
-    let mut introduced = Vec::with_capacity(new.len());
+    let mut new_ids = Vec::with_capacity(new.len());
     let (mut release_rows, mut file_rows) = (Vec::with_capacity(new.len()), Vec::with_capacity(files));
     let (mut record_rows, mut detail_rows): (Vec<Vec<Value>>, Vec<Vec<Value>>) = (Vec::new(), Vec::new());
     for (number, release) in (0..).zip(new) {
@@ -108,10 +112,10 @@ pub(super) fn insert_releases(
             release: ReleaseId(releases + number),
             first_file: FileId(next_file),
         };
-        introduced.push(ids);
+        new_ids.push(ids);
         release_rows.push(vec![
             ids.release.into(),
-            to.origin.into(),
+            target.origin.into(),
             ids.package.into(),
             release.version.as_str().into(),
             release.revision.into(),
@@ -133,7 +137,7 @@ pub(super) fn insert_releases(
     c.batch_insert("record", &RECORD, &record_rows)?;
     c.batch_insert("detail", &DETAIL, &detail_rows)?;
     c.batch_insert("file", &FILE, &file_rows)?;
-    Ok(introduced)
+    Ok(new_ids)
 }
 
 fn file_row(id: FileId, release: ReleaseId, file: &NewFile) -> Vec<Value> {
@@ -154,7 +158,7 @@ fn file_row(id: FileId, release: ReleaseId, file: &NewFile) -> Vec<Value> {
 }
 
 fn life(
-    to: &ImportTarget,
+    target: &ImportTarget,
     state: LifeState,
     package: PackageId,
     path: &str,
@@ -162,11 +166,11 @@ fn life(
     variant: i64,
 ) -> Vec<Value> {
     vec![
-        to.tree.into(),
+        target.tree.into(),
         state.as_i64().into(),
         package.into(),
         path.into(),
-        to.pending.into(),
+        target.pending.into(),
         Seq::OPEN.into(),
         release.into(),
         variant.into(),
@@ -196,7 +200,7 @@ fn record(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
     Ok(())
 }
 
-fn close(c: &mut dyn Conn, to: &ImportTarget, changes: &[Change]) -> Result<(), DbError> {
+fn close(c: &mut dyn Conn, target: &ImportTarget, changes: &[Change]) -> Result<(), DbError> {
     // Only an open life is closed, so that a plan made from outdated rows cannot rewrite a published step.
     const CLOSE: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = $3 \
         AND package_id = $4 AND path = $5 AND from_seq = $6 AND release_id = $7 AND file_id = $8 AND to_seq = $9";
@@ -204,8 +208,8 @@ fn close(c: &mut dyn Conn, to: &ImportTarget, changes: &[Change]) -> Result<(), 
         .iter()
         .filter_map(|change| match change {
             Change::Close(key) => Some(vec![
-                to.pending.into(),
-                to.tree.into(),
+                target.pending.into(),
+                target.tree.into(),
                 key.state.as_i64().into(),
                 key.package.into(),
                 key.path.as_str().into(),
@@ -220,11 +224,14 @@ fn close(c: &mut dyn Conn, to: &ImportTarget, changes: &[Change]) -> Result<(), 
     if rows.is_empty() {
         return Ok(());
     }
-    let touched = c.execute_many(CLOSE, &rows)?;
-    if touched == rows.len() as u64 {
+    let closed = c.execute_many(CLOSE, &rows)?;
+    if closed == rows.len() as u64 {
         Ok(())
     } else {
-        let missing = rows.len() as u64 - touched;
-        Err(DbError::Conflict(format!("{missing} of the lives to close in tree {} are not open", to.tree)))
+        let missing = rows.len() as u64 - closed;
+        Err(DbError::Conflict(format!(
+            "{missing} of the lives to close in tree {} are not open",
+            target.tree
+        )))
     }
 }

@@ -60,8 +60,8 @@ fn decode_listed(mut row: Row) -> Result<ListedRelease, DbError> {
     })
 }
 
-/// Returns the records listed in a tree at a step, in the order of [`Listed::order`]. Sorted here, because a sort in
-/// the database would also move the stanzas, and each database folds case differently.
+/// Returns the records listed in a tree at a step, in the order of [`ListedRelease::order`]. They are sorted here, because
+/// a sort in the database would also move the stanzas, and each database folds case differently.
 pub fn listed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedRelease>, DbError> {
     let mut rows = Vec::new();
     c.each(listed!(""), &[tree.into(), seq.into()], &mut |row| {
@@ -81,9 +81,9 @@ pub fn listed_of(
 ) -> Result<Vec<ListedRelease>, DbError> {
     let params: Vec<Vec<Value>> =
         packages.iter().map(|package| vec![tree.into(), seq.into(), (*package).into()]).collect();
-    let answers = c.query_many(listed!("AND l.package_id = $3"), &params)?;
+    let results = c.query_many(listed!("AND l.package_id = $3"), &params)?;
     let mut rows: Vec<ListedRelease> =
-        answers.into_iter().flatten().map(decode_listed).collect::<Result<_, _>>()?;
+        results.into_iter().flatten().map(decode_listed).collect::<Result<_, _>>()?;
     rows.sort_unstable_by(ListedRelease::order);
     Ok(rows)
 }
@@ -121,7 +121,7 @@ pub fn page(
         JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
         WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 \
         AND p.fold LIKE $3 ESCAPE '\\'";
-    let mut found: Vec<(ListedName, String)> = Vec::new();
+    let mut names: Vec<(ListedName, String)> = Vec::new();
     c.each(NAMES, &[tree.into(), seq.into(), pattern(part).into()], &mut |mut row| {
         let name = ListedName {
             name: row.text(0)?,
@@ -130,14 +130,14 @@ pub fn page(
             version: row.text(3)?,
             published_at: row.opt_time(4)?,
         };
-        found.push((name, row.text(5)?));
+        names.push((name, row.text(5)?));
         Ok(())
     })?;
-    found.sort_unstable_by(|(a, x), (b, y)| (&a.fold, &a.name, x).cmp(&(&b.fold, &b.name, y)));
-    found.dedup_by(|(later, _), (first, _)| later.package == first.package);
+    names.sort_unstable_by(|(a, x), (b, y)| (&a.fold, &a.name, x).cmp(&(&b.fold, &b.name, y)));
+    names.dedup_by(|(later, _), (first, _)| later.package == first.package);
     let skip = usize::try_from(offset).unwrap_or(0);
     let take = usize::try_from(limit).unwrap_or(0);
-    Ok(found.into_iter().map(|(name, _)| name).skip(skip).take(take).collect())
+    Ok(names.into_iter().map(|(name, _)| name).skip(skip).take(take).collect())
 }
 
 /// Returns a LIKE pattern for lower-case names that contain `part`.
@@ -178,7 +178,7 @@ pub struct ReleaseFile {
     pub name: String,
     /// Its location upstream, relative to `src/contrib`.
     pub locator: String,
-    /// Bytes, if known.
+    /// Size in bytes, if known.
     pub size: Option<i64>,
     /// MD5 that the upstream index declares.
     pub md5: Option<Md5>,
@@ -190,7 +190,7 @@ pub struct ReleaseFile {
     pub class: Option<String>,
 }
 
-macro_rules! found {
+macro_rules! release_files {
     ($rest:literal) => {
         concat!(
             "SELECT l.state, l.path, l.package_id, l.release_id, r.version, r.revision, r.published_at, f.id, \
@@ -228,8 +228,8 @@ fn decode_file(mut row: Row) -> Result<ReleaseFile, DbError> {
 }
 
 fn life_state(column: usize, number: i64) -> Result<LifeState, DbError> {
-    let found = [LifeState::Listed, LifeState::Archived].into_iter().find(|s| s.as_i64() == number);
-    found.ok_or(DbError::Shape { column, found: "another number", expected: "a life's state" })
+    let state = [LifeState::Listed, LifeState::Archived].into_iter().find(|s| s.as_i64() == number);
+    state.ok_or(DbError::Shape { column, found: "another number", expected: "a life's state" })
 }
 
 /// Returns the file of that name in a tree at a step: `package` as written, `file` as in URLs (`pkg_1.0.tar.gz`, or
@@ -244,9 +244,10 @@ pub fn find_file(
     file: &str,
 ) -> Result<Option<ReleaseFile>, DbError> {
     let (path, file) = file.rsplit_once('/').unwrap_or(("", file));
-    let rows = c.query(found!("AND f.name = $4"), &[tree.into(), seq.into(), package.into(), file.into()])?;
-    let found: Vec<ReleaseFile> = rows.into_iter().map(decode_file).collect::<Result<_, _>>()?;
-    let matching = found.into_iter().filter(|f| state.is_none_or(|s| s == f.state));
+    let params = [tree.into(), seq.into(), package.into(), file.into()];
+    let rows = c.query(release_files!("AND f.name = $4"), &params)?;
+    let files: Vec<ReleaseFile> = rows.into_iter().map(decode_file).collect::<Result<_, _>>()?;
+    let matching = files.into_iter().filter(|f| state.is_none_or(|s| s == f.state));
     // The newest revision compares greatest, so that `max_by` selects it among files of equal path and state.
     Ok(matching.max_by(|a, b| {
         (b.path != path, b.state, &b.path)
@@ -262,13 +263,13 @@ pub fn package_detail(
     seq: Seq,
     package: &str,
 ) -> Result<Vec<ReleaseFile>, DbError> {
-    let rows = c.query(found!(""), &[tree.into(), seq.into(), package.into()])?;
-    let mut found: Vec<ReleaseFile> = rows.into_iter().map(decode_file).collect::<Result<_, _>>()?;
-    found.sort_by(|a, b| {
+    let rows = c.query(release_files!(""), &[tree.into(), seq.into(), package.into()])?;
+    let mut files: Vec<ReleaseFile> = rows.into_iter().map(decode_file).collect::<Result<_, _>>()?;
+    files.sort_by(|a, b| {
         let newest = (b.published_at, b.revision, b.release).cmp(&(a.published_at, a.revision, a.release));
         a.state.cmp(&b.state).then(newest)
     });
-    Ok(found)
+    Ok(files)
 }
 
 /// A row of the tables under `Meta/`.
@@ -280,7 +281,7 @@ pub struct FileInfo {
     pub fold: String,
     /// The file's name in URLs.
     pub file: String,
-    /// Bytes, if known.
+    /// Size in bytes, if known.
     pub size: Option<i64>,
     /// When it was published, if known.
     pub published_at: Option<Timestamp>,
@@ -309,12 +310,12 @@ macro_rules! files {
     };
 }
 
-/// Returns the archived files of a tree at a step, in the order of [`Archived::order`].
+/// Returns the archived files of a tree at a step, in the order of [`FileInfo::order`].
 pub fn archived_files(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<FileInfo>, DbError> {
     files(c, files!("AND l.state = 1"), tree, seq)
 }
 
-/// Returns the listed files of a tree at a step, except those in a sub-directory, in the order of [`Archived::order`].
+/// Returns the listed files of a tree at a step, except those in a sub-directory, in the order of [`FileInfo::order`].
 pub fn listed_files(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<FileInfo>, DbError> {
     files(c, files!("AND l.state = 0 AND l.path = ''"), tree, seq)
 }
@@ -356,7 +357,7 @@ pub struct CurrentLife {
     pub file_name: String,
     /// Its location upstream.
     pub locator: String,
-    /// Bytes, if known.
+    /// Size in bytes, if known.
     pub size: Option<i64>,
     /// MD5 that the upstream index declared.
     pub md5: Option<Md5>,
@@ -400,8 +401,8 @@ pub fn current_of(
     seq: Seq,
     package: PackageId,
 ) -> Result<Vec<CurrentLife>, DbError> {
-    const OF: &str = current!("AND l.state IN (0, 1) AND l.package_id = $3");
-    c.query(OF, &[tree.into(), seq.into(), package.into()])?.into_iter().map(decode_current).collect()
+    const SELECT: &str = current!("AND l.state IN (0, 1) AND l.package_id = $3");
+    c.query(SELECT, &[tree.into(), seq.into(), package.into()])?.into_iter().map(decode_current).collect()
 }
 
 fn decode_current(mut row: Row) -> Result<CurrentLife, DbError> {

@@ -1,7 +1,8 @@
 //! The connection of a server to the others on its PostgreSQL database: notifications, heartbeats and leases.
 //!
 //! It is separate from the connections of transactions, so that it never waits for them, and it stays open while the
-//! server is offline. A canary finds out whether notifications arrive: some connection poolers drop them.
+//! server is offline. A canary, a notification to itself, shows whether notifications arrive: some connection poolers drop
+//! them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,7 @@ const SHORT_POLL_INTERVAL: Duration = Duration::from_secs(2);
 const CANARY_INTERVAL: Duration = Duration::from_secs(60);
 /// Time in which a canary must arrive.
 const CANARY_TIMEOUT: Duration = Duration::from_secs(2);
-/// First pause before a lost connection is opened again; doubled up to [`MAX_RETRY_PAUSE`].
+/// First pause before a lost connection is opened again; it is doubled up to [`MAX_RETRY_PAUSE`].
 const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(500);
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
@@ -37,7 +38,7 @@ pub struct Link(Arc<Inner>);
 struct Inner {
     work: UnboundedSender<PendingTransaction>,
     signals: Arc<Signals>,
-    /// Cancelled by the first use: databases without one need no connection.
+    /// Cancelled by the first use: a database that is not used needs no connection.
     used: CancellationToken,
     closing: CancellationToken,
 }
@@ -55,11 +56,11 @@ type PendingTransaction = Box<dyn FnOnce(Result<&mut PgConn, DbError>) + Send>;
 impl Link {
     /// Starts the thread, which connects when [`Link::open`] is called.
     pub(super) fn start(target: Arc<Target>) -> std::io::Result<Link> {
-        let (work, received) = unbounded_channel();
+        let (work, receiver) = unbounded_channel();
         let (signals, used, closing) = (Arc::default(), CancellationToken::new(), CancellationToken::new());
         let mut thread = LinkThread {
             target,
-            work: received,
+            work: receiver,
             signals: Arc::clone(&signals),
             used: used.clone(),
             closing: closing.clone(),
@@ -100,13 +101,13 @@ impl Link {
         T: Send + 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + Sync + 'static,
     {
-        let (answer, answered) = oneshot::channel();
+        let (answer, result) = oneshot::channel();
         let work: PendingTransaction = Box::new(move |connection| {
             // A caller that was dropped does not need the result.
             let _ = answer.send(connection.and_then(|connection| connection.transact(&*f)));
         });
         self.0.work.send(work).map_err(|_| DbError::Closed)?;
-        answered.await.unwrap_or(Err(DbError::Closed))
+        result.await.unwrap_or(Err(DbError::Closed))
     }
 
     /// Waits until another server may have published. Spurious returns are possible; only one waiting caller is woken.
@@ -132,7 +133,7 @@ impl Drop for Inner {
     }
 }
 
-/// What the thread owns.
+/// The state of the thread.
 struct LinkThread {
     target: Arc<Target>,
     work: UnboundedReceiver<PendingTransaction>,
@@ -143,6 +144,7 @@ struct LinkThread {
     idle: Runtime,
 }
 
+/// What the thread waits for.
 enum Event {
     Closing,
     Notification(Option<Notification>),
@@ -163,18 +165,18 @@ impl LinkThread {
         if idle.block_on(closing.run_until_cancelled(used.cancelled())).is_none() {
             return;
         }
-        let (mut pause, mut reported) = (FIRST_RETRY_PAUSE, false);
+        let (mut pause, mut is_reported) = (FIRST_RETRY_PAUSE, false);
         loop {
             let mut connected = false;
             let Err(error) = self.serve(&mut connected) else { return };
             if connected {
-                (pause, reported) = (FIRST_RETRY_PAUSE, false);
+                (pause, is_reported) = (FIRST_RETRY_PAUSE, false);
             }
-            if !reported {
+            if !is_reported {
                 tracing::warn!(
                     "the connection for notifications and heartbeats was lost; connecting again: {error}"
                 );
-                reported = true;
+                is_reported = true;
             }
             if !self.pause(pause, &error.to_string()) {
                 return;
@@ -227,7 +229,7 @@ impl LinkThread {
             });
             match event {
                 Event::Closing => return Ok(()),
-                Event::Notification(None) => return Err(lost()),
+                Event::Notification(None) => return Err(connection_lost()),
                 Event::Notification(Some(notification)) => {
                     if let Some(payload) = channels.payload(&notification) {
                         self.receive(payload, &mut canary);
@@ -236,7 +238,7 @@ impl LinkThread {
                 Event::Transaction(work) => {
                     work(Ok(&mut connection));
                     if connection.is_closed() {
-                        return Err(lost());
+                        return Err(connection_lost());
                     }
                 }
                 Event::Due => {
@@ -291,6 +293,6 @@ impl LinkThread {
     }
 }
 
-fn lost() -> DbError {
+fn connection_lost() -> DbError {
     DbError::Lost(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
 }

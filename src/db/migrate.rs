@@ -143,12 +143,12 @@ pub(super) enum MigrationMode {
     Online,
 }
 
-/// Returns the first missing migration above `level` that `rule` forbids. An empty database has no other users.
-fn not_online(all: &[Migration], level: i64, mode: MigrationMode) -> Option<(i64, &'static str)> {
+/// Returns the first migration above `level` that `mode` forbids. An empty database has no other users.
+fn not_online(migrations: &[Migration], level: i64, mode: MigrationMode) -> Option<(i64, &'static str)> {
     match mode {
         MigrationMode::Exclusive => None,
         MigrationMode::Online => {
-            let missing = all.iter().filter(|m| level > 0 && m.number > level);
+            let missing = migrations.iter().filter(|m| level > 0 && m.number > level);
             missing.filter(|m| !m.expand_only).map(|m| (m.number, m.name)).next()
         }
     }
@@ -165,8 +165,8 @@ pub(super) fn run(c: &mut dyn MigrationConn, schema: Schema, mode: MigrationMode
     }
     for migration in migrations(schema).iter().filter(|m| m.number > level) {
         c.script(c.pick(migration))?;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+        let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(unix_time.as_micros()).unwrap_or(i64::MAX);
         let version = env!("CARGO_PKG_VERSION").into();
         let (name, expand_only) = (migration.name.into(), migration.expand_only.into());
         c.execute(table.insert, &[migration.number.into(), name, now.into(), expand_only, version])?;

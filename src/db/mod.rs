@@ -1,6 +1,6 @@
 //! SQLite and PostgreSQL behind one set of SQL statements.
 //!
-//! A file per noun holds free functions over `&mut dyn Conn`; only the two driver files depend on the database.
+//! A file per noun holds free functions over `&mut dyn Conn`; only the driver files depend on the database.
 
 pub mod backfill;
 pub mod backfill_write;
@@ -169,11 +169,11 @@ impl Db {
     /// As [`Db::open`], except for the lock, which a running daemon holds. Also if the clock of this machine prevents
     /// publishing.
     pub fn check(config: &Config) -> Result<String, DbError> {
-        let found = Db::inspect(config, Schema::Core)?.usable()?;
+        let inspection = Db::inspect(config, Schema::Core)?.usable()?;
         let now = Timestamp(jiff::Timestamp::now().as_microsecond());
-        match found.published.and_then(|row| skew::between(row, now)) {
+        match inspection.published.and_then(|row| skew::between(row, now)) {
             Some(skew) => Err(skew.into()),
-            None => Ok(found.line),
+            None => Ok(inspection.line),
         }
     }
 
@@ -182,7 +182,7 @@ impl Db {
     /// # Errors
     /// As [`Db::open_usage`].
     pub fn check_usage(config: &Config) -> Result<String, DbError> {
-        Db::inspect(config, Schema::Usage)?.usable().map(|found| found.line)
+        Db::inspect(config, Schema::Usage)?.usable().map(|inspection| inspection.line)
     }
 
     /// Returns the schema and the identity of the configured database without creating or changing anything. Blocks.
@@ -190,7 +190,7 @@ impl Db {
     /// # Errors
     /// As [`Db::check`].
     pub fn database_state(config: &Config) -> Result<DatabaseState, DbError> {
-        Db::inspect(config, Schema::Core).map(|found| found.state)
+        Db::inspect(config, Schema::Core).map(|inspection| inspection.state)
     }
 
     fn inspect(config: &Config, schema: Schema) -> Result<Inspection, DbError> {
@@ -203,17 +203,17 @@ impl Db {
                 let mut session = PgSession::new(Arc::new(target));
                 let database = format!("PostgreSQL database {}", session.target.database_name());
                 let target = Arc::clone(&session.target);
-                let connected = session.connection()?;
-                let refused = match schema {
+                let connection = session.connection()?;
+                let usable = match schema {
                     Schema::Core => {
-                        usable(connected, &target, Timestamp(jiff::Timestamp::now().as_microsecond()))
+                        usable(connection, &target, Timestamp(jiff::Timestamp::now().as_microsecond()))
                     }
-                    Schema::Usage => pgerror::writable(connected, &target),
+                    Schema::Usage => pgerror::writable(connection, &target),
                 };
-                let state = state(connected, schema)?;
-                let published = last_publish(connected, schema, state.level)?;
+                let state = state(connection, schema)?;
+                let published = last_publish(connection, schema, state.level)?;
                 let line = state_line(&database, state.level);
-                Ok(Inspection { line, state, published, refused: refused.err() })
+                Ok(Inspection { line, state, published, refusal: usable.err() })
             }
         }
     }
@@ -318,12 +318,12 @@ struct Inspection {
     /// The time of the clock row: nothing can be published at or before it.
     published: Option<Timestamp>,
     /// Why PostgreSQL would refuse to be written, or a publish by this machine's clock.
-    refused: Option<DbError>,
+    refusal: Option<DbError>,
 }
 
 impl Inspection {
     fn usable(mut self) -> Result<Inspection, DbError> {
-        match self.refused.take() {
+        match self.refusal.take() {
             Some(error) => Err(error),
             None => Ok(self),
         }
@@ -357,27 +357,27 @@ fn state(c: &mut dyn MigrationConn, schema: Schema) -> Result<DatabaseState, DbE
 fn inspect_file(file: &Path, schema: Schema, wait: Duration) -> Result<Inspection, DbError> {
     let database = format!("SQLite database {}", file.display());
     let blank =
-        |line| Ok(Inspection { line, state: DatabaseState::default(), published: None, refused: None });
+        |line| Ok(Inspection { line, state: DatabaseState::default(), published: None, refusal: None });
     match std::fs::metadata(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return blank(format!("{database} does not exist yet; it is created at the first start"));
         }
         Err(error) => return Err(sqlite_dir::unwritable(file, error)),
-        Ok(found) if found.len() == 0 => return blank(state_line(&database, 0)),
+        Ok(metadata) if metadata.len() == 0 => return blank(state_line(&database, 0)),
         Ok(_) => {}
     }
     let mut session = open_read_only(file, wait)?;
     let state = state(&mut session, schema)?;
     let published = last_publish(&mut session, schema, state.level)?;
-    Ok(Inspection { line: state_line(&database, state.level), state, published, refused: None })
+    Ok(Inspection { line: state_line(&database, state.level), state, published, refusal: None })
 }
 
 /// Opens a file of SQLite without changing it.
 fn open_read_only(file: &Path, wait: Duration) -> Result<sqlite::SqliteConn, DbError> {
     // Without a WAL file the database file is complete and unused; opened without `immutable`, SQLite would create one.
-    let log = file.with_extension("db-wal");
+    let wal = file.with_extension("db-wal");
     let path =
-        if log.exists() { file.to_owned() } else { format!("file:{}?immutable=1", uri_path(file)).into() };
+        if wal.exists() { file.to_owned() } else { format!("file:{}?immutable=1", uri_path(file)).into() };
     let mut session = sqlite::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, wait)?;
     session.set_path(file);
     Ok(session)

@@ -6,14 +6,14 @@ use crate::model::identity::Identity;
 use crate::model::time::{SECOND, Timestamp};
 
 /// A server without a heartbeat for this long, in microseconds, is gone.
-pub const GONE: i64 = 30 * SECOND;
+pub const GONE_AFTER: i64 = 30 * SECOND;
 /// The row of a server without a heartbeat for this long is removed.
-const REMOVED: i64 = 86_400 * SECOND;
+const REMOVED_AFTER: i64 = 86_400 * SECOND;
 
 /// What a server writes with each heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beat {
-    /// Random, new with each process.
+    /// Random id, new with each process.
     pub id: Identity,
     /// Host name.
     pub name: String,
@@ -31,7 +31,7 @@ pub struct Beat {
     pub config: String,
     /// Storage classes that have its marker, separated by spaces.
     pub classes: String,
-    /// [`ModeRequest::at`] of the last request that it carried out, or failed to.
+    /// [`ModeRequest::at`] of the last request that it carried out or failed to carry out.
     pub answered_at: Option<Timestamp>,
     /// Its clock.
     pub clock: Timestamp,
@@ -44,13 +44,13 @@ pub struct ModeRequest {
     pub mode: String,
     /// The administrator.
     pub by: String,
-    /// When; identifies the request.
+    /// Time of the request, which identifies it.
     pub at: Timestamp,
     /// Seconds that running requests and jobs may take.
     pub timeout: i64,
 }
 
-/// A row.
+/// The row of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRow {
     /// The last heartbeat, except for the clock.
@@ -61,17 +61,17 @@ pub struct NodeRow {
     pub beat_at: Timestamp,
     /// Microseconds by which its clock is ahead of the database's.
     pub clock_ahead: i64,
-    /// Since when it has its mode.
+    /// Start of its current mode.
     pub mode_at: Timestamp,
     /// The last request.
     pub request: Option<ModeRequest>,
 }
 
 impl NodeRow {
-    /// Whether its last heartbeat is too long ago.
+    /// Whether its last heartbeat is too old.
     #[must_use]
     pub fn is_gone(&self, now: Timestamp) -> bool {
-        now.0.saturating_sub(self.beat_at.0) > GONE
+        now.0.saturating_sub(self.beat_at.0) > GONE_AFTER
     }
 }
 
@@ -136,7 +136,8 @@ pub fn remove_gone(
     const REMOVE: &str = "DELETE FROM node WHERE id <> $1 AND (beat_at < CAST($2 AS BIGINT) OR (name = $3 \
         AND beat_at < CAST($4 AS BIGINT))) RETURNING id";
     let before = |age: i64| Timestamp(now.0.saturating_sub(age)).into();
-    let rows = c.query(REMOVE, &[id.to_string().into(), before(REMOVED), name.into(), before(GONE)])?;
+    let rows =
+        c.query(REMOVE, &[id.to_string().into(), before(REMOVED_AFTER), name.into(), before(GONE_AFTER)])?;
     rows.into_iter().map(|mut row| row.parsed(0, "the id of a server")).collect()
 }
 
@@ -164,8 +165,10 @@ fn decode(mut row: Row) -> Result<NodeRow, DbError> {
     })
 }
 
-fn request(row: &mut Row, at: usize) -> Result<Option<ModeRequest>, DbError> {
-    let Some(mode) = row.opt_text(at)? else { return Ok(None) };
-    let (by, timeout) = (row.opt_text(at + 1)?.unwrap_or_default(), row.opt_int(at + 3)?.unwrap_or_default());
-    Ok(Some(ModeRequest { mode, by, at: row.time(at + 2)?, timeout }))
+/// Decodes the request in the four columns from `column` on.
+fn request(row: &mut Row, column: usize) -> Result<Option<ModeRequest>, DbError> {
+    let Some(mode) = row.opt_text(column)? else { return Ok(None) };
+    let by = row.opt_text(column + 1)?.unwrap_or_default();
+    let timeout = row.opt_int(column + 3)?.unwrap_or_default();
+    Ok(Some(ModeRequest { mode, by, at: row.time(column + 2)?, timeout }))
 }

@@ -26,8 +26,8 @@ pub fn upsert_many(c: &mut dyn Conn, source: SourceId, names: &[&str]) -> Result
         // Queried again, because another node may have inserted some of them meanwhile.
         ids.extend(find_many(c, &language, &missing)?);
     }
-    let number = |name: &&str| ids.get(name).copied();
-    let ids: Option<Vec<PackageId>> = names.iter().map(number).collect();
+    let id = |name: &&str| ids.get(name).copied();
+    let ids: Option<Vec<PackageId>> = names.iter().map(id).collect();
     ids.ok_or(DbError::Shape { column: 0, found: "no row", expected: "the package just written" })
 }
 
@@ -44,13 +44,13 @@ fn find_many<'a>(
 ) -> Result<HashMap<&'a str, PackageId>, DbError> {
     const FIND: &str = "SELECT id FROM package WHERE language = $1 AND name = $2";
     let params: Vec<Vec<Value>> = names.iter().map(|name| vec![language.into(), (*name).into()]).collect();
-    let mut found = HashMap::with_capacity(names.len());
+    let mut ids = HashMap::with_capacity(names.len());
     for (name, rows) in names.iter().zip(c.query_many(FIND, &params)?) {
         if let Some(row) = rows.first() {
-            found.insert(*name, PackageId(row.int(0)?));
+            ids.insert(*name, PackageId(row.int(0)?));
         }
     }
-    Ok(found)
+    Ok(ids)
 }
 
 /// Returns the id of a name in the language of a source, exactly as written.
@@ -63,7 +63,8 @@ pub fn by_name(c: &mut dyn Conn, source: SourceId, name: &str) -> Result<Option<
 
 /// Returns the id and spelling of every name in the language of a source that is equal except for case.
 pub fn by_fold(c: &mut dyn Conn, source: SourceId, name: &str) -> Result<Vec<(PackageId, String)>, DbError> {
-    // Sorted here: with ORDER BY, SQLite would use an index for the order and scan every package of the language.
+    // The rows are sorted here: with ORDER BY, SQLite would use an index for the order and scan every package of the
+    // language.
     const FIND: &str = "SELECT id, name FROM package \
         WHERE language = (SELECT language FROM source WHERE id = $1) AND fold = $2";
     let rows = c.query(FIND, &[source.into(), name.to_lowercase().into()])?;

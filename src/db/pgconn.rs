@@ -78,7 +78,7 @@ impl PgConn {
         let shape = DbError::Shape { column: 0, found: "no row", expected: "the name of the schema" };
         let mut row = self.query(NAMES, &[])?.pop().ok_or(shape)?;
         let channels = Channels { own: row.text(0)?, schema: row.text(1)? };
-        // So that administrators can tell this session from others in pg_stat_activity.
+        // The name distinguishes this session from others in pg_stat_activity.
         let batch = "SET application_name = 'rstudio-pm link'";
         self.execute_batch(&format!("{batch}; LISTEN {}; LISTEN {OLD_CHANNEL}", channels.own))?;
         Ok(channels)
@@ -130,16 +130,16 @@ impl PgConn {
     pub(super) fn begin(&mut self, kind: TransactionKind) -> Result<i64, DbError> {
         // Interactive writes run one at a time across all nodes, as on SQLite, so that a closure may write values that
         // depend on its reads. The lock is specific to this schema.
-        const ALONE: &str =
+        const LOCK: &str =
             "SELECT txid_current() FROM pg_advisory_xact_lock(1381191757, hashtext(current_schema()))";
-        const NUMBER: &str = "SELECT txid_current()";
+        const ID: &str = "SELECT txid_current()";
         match kind {
             TransactionKind::Read => {
                 self.execute_batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").map(|()| 0)
             }
             TransactionKind::Write | TransactionKind::Bulk => {
                 self.execute_batch("BEGIN")?;
-                let rows = self.query(if kind == TransactionKind::Write { ALONE } else { NUMBER }, &[])?;
+                let rows = self.query(if kind == TransactionKind::Write { LOCK } else { ID }, &[])?;
                 rows.first().map_or(Ok(0), |row| row.int(0))
             }
         }
@@ -150,7 +150,7 @@ impl PgConn {
         match migrate::run(self, schema, mode) {
             Ok(()) => self.execute_batch("COMMIT"),
             Err(error) => {
-                // If this fails: the caller drops the session, and the transaction with it.
+                // If this fails, the caller drops the session, and the transaction with it.
                 self.rollback();
                 Err(error)
             }
@@ -171,9 +171,9 @@ fn refs(params: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
     params.iter().map(|v| v as &(dyn ToSql + Sync)).collect()
 }
 
-fn row(target: &Target, found: &tokio_postgres::Row) -> Result<Row, DbError> {
-    let value = |column| found.try_get::<_, Value>(column).map_err(|e| map(target, e));
-    (0..found.len()).map(value).collect::<Result<_, _>>().map(Row)
+fn convert(target: &Target, row: &tokio_postgres::Row) -> Result<Row, DbError> {
+    let value = |column| row.try_get::<_, Value>(column).map_err(|e| map(target, e));
+    (0..row.len()).map(value).collect::<Result<_, _>>().map(Row)
 }
 
 impl Conn for PgConn {
@@ -188,8 +188,8 @@ impl Conn for PgConn {
         self.runtime.block_on(async {
             let rows = client.query_raw(&statement, params).await.map_err(|e| map(target, e))?;
             pin_mut!(rows);
-            while let Some(found) = rows.try_next().await.map_err(|e| map(target, e))? {
-                each(row(target, &found)?)?;
+            while let Some(row) = rows.try_next().await.map_err(|e| map(target, e))? {
+                each(convert(target, &row)?)?;
             }
             Ok(())
         })
@@ -199,14 +199,14 @@ impl Conn for PgConn {
         let statement = self.prepare(sql)?;
         let (client, target) = (&self.client, &self.target);
         let params: Vec<_> = params.iter().map(|p| refs(p)).collect();
-        let mut answers = Vec::with_capacity(params.len());
-        for part in params.chunks(PIPELINE) {
-            let queries = try_join_all(part.iter().map(|p| client.query(&statement, p)));
+        let mut results = Vec::with_capacity(params.len());
+        for chunk in params.chunks(PIPELINE) {
+            let queries = try_join_all(chunk.iter().map(|p| client.query(&statement, p)));
             for rows in self.runtime.block_on(queries).map_err(|e| map(target, e))? {
-                answers.push(rows.iter().map(|r| row(target, r)).collect::<Result<_, _>>()?);
+                results.push(rows.iter().map(|row| convert(target, row)).collect::<Result<_, _>>()?);
             }
         }
-        Ok(answers)
+        Ok(results)
     }
 
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError> {
@@ -217,12 +217,12 @@ impl Conn for PgConn {
 
     fn execute_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<u64, DbError> {
         let statement = self.prepare(sql)?;
-        let mut touched = 0;
-        for part in params.chunks(PIPELINE) {
-            let runs = try_join_all(part.iter().map(|p| self.client.execute_raw(&statement, p)));
-            touched += self.runtime.block_on(runs).map_err(|e| map(&self.target, e))?.iter().sum::<u64>();
+        let mut affected = 0;
+        for chunk in params.chunks(PIPELINE) {
+            let runs = try_join_all(chunk.iter().map(|p| self.client.execute_raw(&statement, p)));
+            affected += self.runtime.block_on(runs).map_err(|e| map(&self.target, e))?.iter().sum::<u64>();
         }
-        Ok(touched)
+        Ok(affected)
     }
 
     fn batch_insert(
@@ -238,13 +238,13 @@ impl Conn for PgConn {
             self.prepare(&format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", columns.join(", ")))?;
         let bytes = pgwire::copy(rows).freeze();
         let client = &self.client;
-        let copied = self.runtime.block_on(async {
+        let result = self.runtime.block_on(async {
             let sink = client.copy_in(&statement).await?;
             pin_mut!(sink);
             sink.send(bytes).await?;
             sink.finish().await
         });
-        copied.map(drop).map_err(|e| map(&self.target, e))
+        result.map(drop).map_err(|e| map(&self.target, e))
     }
 
     fn announce(&mut self) -> Result<(), DbError> {

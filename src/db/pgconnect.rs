@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Notification, config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::pgerror::{connecting, map, unreachable};
+use super::pgerror::{connect_error, map, unreachable_error};
 use super::target::{SslMode, Target};
 use super::{DbError, server_lock, tls};
 
@@ -63,23 +63,23 @@ async fn connect_once(
 ) -> Result<Client, DbError> {
     let mut config = target.config.clone();
     config.ssl_mode(mode);
-    let wait = config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(30));
+    let timeout = config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(30));
     // The driver's own timeout covers the TCP connection, not a server that then does not answer.
-    let connected = tokio::time::timeout(wait, async {
+    let client = tokio::time::timeout(timeout, async {
         if mode == config::SslMode::Disable {
-            let (client, connection) = config.connect(NoTls).await.map_err(|e| connecting(target, e))?;
+            let (client, connection) = config.connect(NoTls).await.map_err(|e| connect_error(target, e))?;
             tokio::spawn(drive(connection, notifications.clone()));
             Ok(client)
         } else {
             let tls = MakeRustlsConnect::new(tls::client(target)?);
-            let (client, connection) = config.connect(tls).await.map_err(|e| connecting(target, e))?;
+            let (client, connection) = config.connect(tls).await.map_err(|e| connect_error(target, e))?;
             tokio::spawn(drive(connection, notifications.clone()));
             Ok(client)
         }
     });
-    connected.await.unwrap_or_else(|_| {
+    client.await.unwrap_or_else(|_| {
         let source = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time");
-        Err(unreachable(target, source.into()))
+        Err(unreachable_error(target, source.into()))
     })
 }
 

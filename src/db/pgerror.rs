@@ -76,8 +76,8 @@ pub(super) fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
     }
 }
 
-/// Classifies the errors of connecting.
-pub(super) fn connecting(target: &Target, error: tokio_postgres::Error) -> DbError {
+/// Classifies an error of connecting.
+pub(super) fn connect_error(target: &Target, error: tokio_postgres::Error) -> DbError {
     let (host, port, property) = (target.host.clone(), target.port, target.property);
     if let Some(db) = error.as_db_error() {
         return match db.code() {
@@ -89,7 +89,7 @@ pub(super) fn connecting(target: &Target, error: tokio_postgres::Error) -> DbErr
                 DbError::DatabaseMissing { host, port, database: target.database.clone() }
             }
             code if code.code().starts_with("57") || *code == SqlState::TOO_MANY_CONNECTIONS => {
-                unreachable(target, PgError::boxed(error))
+                unreachable_error(target, PgError::boxed(error))
             }
             _ => map(target, error),
         };
@@ -103,11 +103,11 @@ pub(super) fn connecting(target: &Target, error: tokio_postgres::Error) -> DbErr
         let user = target.user.clone();
         return DbError::Authentication { property, host, port, user, source: PgError::boxed(error) };
     }
-    unreachable(target, PgError::boxed(error))
+    unreachable_error(target, PgError::boxed(error))
 }
 
-/// The server cannot be reached.
-pub(super) fn unreachable(target: &Target, source: super::error::Source) -> DbError {
+/// Returns the error that the server cannot be reached.
+pub(super) fn unreachable_error(target: &Target, source: super::error::Source) -> DbError {
     DbError::Unreachable {
         property: target.property,
         host: target.host.clone(),
@@ -132,14 +132,14 @@ pub(super) fn writable(c: &mut dyn Conn, target: &Target) -> Result<(), DbError>
     }
     if row.int(1)? == 1 {
         let user = &target.user;
-        let why = format!("default_transaction_read_only is on for user '{user}'; {}", reset(target));
-        return Err(read_only(target, why));
+        let reason = format!("default_transaction_read_only is on for user '{user}'; {}", reset(target));
+        return Err(read_only(target, reason));
     }
     Ok(())
 }
 
-fn read_only(target: &Target, why: String) -> DbError {
-    DbError::ReadOnly { database: target.database_name(), why }
+fn read_only(target: &Target, reason: String) -> DbError {
+    DbError::ReadOnly { database: target.database_name(), reason }
 }
 
 fn to_primary(target: &Target) -> String {

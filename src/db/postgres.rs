@@ -14,7 +14,7 @@ use super::{Conn, DbError};
 use crate::metrics;
 
 /// Maximum number of attempts of a transaction that the server aborts as retryable.
-const TRIES: u32 = 10;
+const MAX_ATTEMPTS: u32 = 10;
 
 /// An open PostgreSQL database.
 pub(super) struct Postgres {
@@ -36,10 +36,10 @@ impl Postgres {
     ) -> Result<Postgres, DbError> {
         let mut first = PgSession::new(Arc::new(target));
         let target = Arc::clone(&first.target);
-        let target_of_link = Arc::clone(&target);
-        let connected = first.connection()?;
-        writable(connected, &target)?;
-        connected.migrate(schema, mode)?;
+        let shared_target = Arc::clone(&target);
+        let connection = first.connection()?;
+        writable(connection, &target)?;
+        connection.migrate(schema, mode)?;
         drop(first);
         let database = target.database_name();
         let opener: Opener =
@@ -51,7 +51,7 @@ impl Postgres {
         };
         let link = match schema {
             Schema::Core => Some(
-                Link::start(listen.map_or_else(|| Arc::clone(&target_of_link), Arc::new)).map_err(failed)?,
+                Link::start(listen.map_or_else(|| Arc::clone(&shared_target), Arc::new)).map_err(failed)?,
             ),
             Schema::Usage => None,
         };
@@ -59,7 +59,7 @@ impl Postgres {
             read: start("read", schema.readers())?,
             write: start("write", 1)?,
             bulk: start("bulk", 1)?,
-            target: target_of_link,
+            target: shared_target,
             link,
         })
     }
@@ -128,9 +128,9 @@ impl PgSession {
                 if !c.rollback() {
                     self.connection = None;
                 }
-                let again = matches!(&error, DbError::Driver { source, .. } if retryable(source.as_ref()))
+                let is_retryable = matches!(&error, DbError::Driver { source, .. } if retryable(source.as_ref()))
                     || (kind == TransactionKind::Read && matches!(error, DbError::Lost(_)));
-                return if again { Ok(None) } else { Err(error) };
+                return if is_retryable { Ok(None) } else { Err(error) };
             }
         }
         match c.execute_batch("COMMIT") {
@@ -164,16 +164,18 @@ impl PgSession {
 
 impl Session for PgSession {
     fn run(&mut self, kind: TransactionKind, mut work: TransactionBody<'_>) -> Result<(), DbError> {
-        for attempt in 1..TRIES {
+        for attempt in 1..MAX_ATTEMPTS {
             if let Some(()) = self.attempt(kind, &mut work)? {
                 return Ok(());
             }
-            let most = 1 << attempt.min(8);
-            std::thread::sleep(Duration::from_millis(rand::random_range(most / 2..=most)));
+            let max_pause = 1 << attempt.min(8);
+            std::thread::sleep(Duration::from_millis(rand::random_range(max_pause / 2..=max_pause)));
         }
         self.attempt(kind, &mut work)?.ok_or_else(|| {
             let database = self.target.database_name();
-            DbError::Conflict(format!("{TRIES} attempts of a transaction on {database} failed; try again"))
+            DbError::Conflict(format!(
+                "{MAX_ATTEMPTS} attempts of a transaction on {database} failed; try again"
+            ))
         })
     }
 }

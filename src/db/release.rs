@@ -20,7 +20,7 @@ pub struct FormerRelease {
     pub revision: i64,
     /// When it was published upstream, if known.
     pub published_at: Option<Timestamp>,
-    /// Bytes, if known.
+    /// Size in bytes, if known.
     pub size: Option<i64>,
     /// MD5 that the upstream index declared.
     pub md5: Option<Md5>,
@@ -45,20 +45,20 @@ pub fn of_versions(
     origin: SourceId,
     versions: &[(String, String)],
 ) -> Result<Vec<ReleaseId>, DbError> {
-    const OF: &str = "SELECT r.id FROM package p JOIN release r ON r.package_id = p.id \
+    const SELECT: &str = "SELECT r.id FROM package p JOIN release r ON r.package_id = p.id \
         WHERE p.language = (SELECT s.language FROM source s WHERE s.id = $1) \
         AND p.name = $2 AND r.version = $3 AND r.origin_id = $1";
     let params: Vec<Vec<Value>> = versions
         .iter()
         .map(|(name, version)| vec![origin.into(), name.as_str().into(), version.as_str().into()])
         .collect();
-    let rows = c.query_many(OF, &params)?;
+    let rows = c.query_many(SELECT, &params)?;
     rows.iter().flatten().map(|row| Ok(ReleaseId(row.int(0)?))).collect()
 }
 
 /// Returns the data of releases that upstream withdrew and may publish again. At most 2,000 in one call.
 pub fn former(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<FormerRelease>, DbError> {
-    const DORMANT: &str = "SELECT r.id, r.package_id, p.name, r.version, r.revision, r.published_at, f.size, f.md5, \
+    const FORMER: &str = "SELECT r.id, r.package_id, p.name, r.version, r.revision, r.published_at, f.size, f.md5, \
         f.sha256, coalesce((SELECT min(c.variant) FROM record c WHERE c.release_id = r.id), 0) \
         FROM release r JOIN package p ON p.id = r.package_id \
         JOIN file f ON f.release_id = r.id AND f.role = 'source' AND f.platform = '' WHERE r.id = $1";
@@ -77,7 +77,7 @@ pub fn former(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<FormerRele
             variant: row.int(9)?,
         })
     };
-    c.query_many(DORMANT, &params)?.into_iter().flatten().map(decode).collect()
+    c.query_many(FORMER, &params)?.into_iter().flatten().map(decode).collect()
 }
 
 /// Returns the lowest record number of each release in other trees of the source, if below 0; nothing for a source with
@@ -90,13 +90,13 @@ pub fn variants(c: &mut dyn Conn, origin: SourceId, tree: TreeId) -> Result<Vec<
 }
 
 /// Deletes up to `limit` releases of a source that never had a life, and returns their number; call it until that is 0.
-/// An abandoned import left them, and they would conflict with the next one.
+/// They were left by an abandoned import and would conflict with the next one.
 pub fn sweep(c: &mut dyn Conn, origin: SourceId, limit: i64) -> Result<u64, DbError> {
     // They have the highest ids, so the search begins there.
-    const LOST: &str = "SELECT r.id FROM release r WHERE r.origin_id = $1 \
+    const UNLISTED: &str = "SELECT r.id FROM release r WHERE r.origin_id = $1 \
         AND NOT EXISTS (SELECT 1 FROM life l WHERE l.release_id = r.id) ORDER BY r.id DESC LIMIT $2";
     let unlisted: Vec<Vec<_>> =
-        c.query(LOST, &[origin.into(), limit.into()])?.into_iter().map(|row| row.0).collect();
+        c.query(UNLISTED, &[origin.into(), limit.into()])?.into_iter().map(|row| row.0).collect();
     if unlisted.is_empty() {
         return Ok(0);
     }

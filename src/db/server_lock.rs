@@ -10,7 +10,7 @@ use super::pgerror::map;
 use super::schema::Schema;
 use super::target::{ServerLock, Target};
 
-/// Attempts to get the exclusive lock: PostgreSQL notices the end of a killed server a moment later.
+/// Number of attempts to take the exclusive lock: PostgreSQL notices the end of a killed server a moment later.
 const ATTEMPTS: u32 = 150;
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -45,12 +45,12 @@ pub(super) async fn take(target: &Target, client: &Client) -> Result<(), DbError
             tokio::time::sleep(PAUSE).await;
         }
     }
-    let place = target.database_name();
+    let database = target.database_name();
     match target.lock {
         ServerLock::Exclusive => {
-            Err(DbError::ServerActive { database: place, clients: holders(target, client).await? })
+            Err(DbError::ServerActive { database, clients: holders(target, client).await? })
         }
-        ServerLock::Shared | ServerLock::None => Err(DbError::Copying { database: place }),
+        ServerLock::Shared | ServerLock::None => Err(DbError::Copying { database }),
     }
 }
 
@@ -63,6 +63,6 @@ async fn holders(target: &Target, client: &Client) -> Result<String, DbError> {
         AND CAST(l.objid AS BIGINT) = CAST(hashtext(coalesce(current_schema(), '')) AS BIGINT) & 4294967295 \
         ORDER BY 1";
     let rows = client.query(HOLDERS, &[&key(target.schema)]).await.map_err(|error| map(target, error))?;
-    let found: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
-    Ok(if found.is_empty() { "an unknown host".to_owned() } else { found.join(", ") })
+    let addresses: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+    Ok(if addresses.is_empty() { "an unknown host".to_owned() } else { addresses.join(", ") })
 }

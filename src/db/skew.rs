@@ -7,7 +7,6 @@ pub const TOLERANCE: i64 = 300 * SECOND;
 /// Maximum lead of a machine's clock over the clock row, in microseconds. A running server closes each day, which moves
 /// the row.
 pub const LONGEST_PAUSE: i64 = 31 * 86_400 * SECOND;
-
 /// Maximum pause, in microseconds, that is treated as an outage without confirmation by an administrator: beyond it,
 /// even a synchronized clock may follow a wrong time server.
 pub const LONGEST_OUTAGE: i64 = 366 * 86_400 * SECOND;
@@ -77,8 +76,8 @@ mod tests {
     fn clocks_may_differ_by_minutes_and_pauses_may_last_a_month() {
         let row = Timestamp(1_795_132_800 * SECOND);
         let at = |difference: i64| between(row, Timestamp(row.0 + difference));
-        for fine in [0, -TOLERANCE, LONGEST_PAUSE] {
-            assert_eq!(at(fine), None, "{fine}");
+        for tolerated in [0, -TOLERANCE, LONGEST_PAUSE] {
+            assert_eq!(at(tolerated), None, "{tolerated}");
         }
         assert!(matches!(at(-TOLERANCE - 1), Some(Skew::Behind { .. })));
         assert!(matches!(at(LONGEST_PAUSE + 1), Some(Skew::Ahead { .. })));

@@ -177,14 +177,14 @@ impl Session for SqliteConn {
             TransactionKind::Read => "BEGIN",
             TransactionKind::Write | TransactionKind::Bulk => "BEGIN IMMEDIATE",
         })?;
-        let done = work(self).and_then(|()| self.execute_batch("COMMIT"));
-        if done.is_err() && !self.connection.is_autocommit() {
+        let result = work(self).and_then(|()| self.execute_batch("COMMIT"));
+        if result.is_err() && !self.connection.is_autocommit() {
             self.execute_batch("ROLLBACK")?;
         }
-        if let Some((pages, bell)) = &self.checkpoint {
-            bell.notify(pages.load(Ordering::Relaxed));
+        if let Some((pages, trigger)) = &self.checkpoint {
+            trigger.notify(pages.load(Ordering::Relaxed));
         }
-        done
+        result
     }
 }
 
@@ -199,7 +199,7 @@ impl rusqlite::ToSql for Value {
     }
 }
 
-fn row(columns: usize, row: &rusqlite::Row<'_>) -> Result<Row, DbError> {
+fn convert(columns: usize, row: &rusqlite::Row<'_>) -> Result<Row, DbError> {
     let mut values = Vec::with_capacity(columns);
     for column in 0..columns {
         let shape = |found| DbError::Shape { column, found, expected: "a value" };
@@ -224,8 +224,8 @@ fn query_each(
 ) -> Result<(), DbError> {
     let columns = statement.column_count();
     let mut rows = statement.query(params_from_iter(params)).map_err(|e| map(path, e))?;
-    while let Some(found) = rows.next().map_err(|e| map(path, e))? {
-        each(row(columns, found)?)?;
+    while let Some(row) = rows.next().map_err(|e| map(path, e))? {
+        each(convert(columns, row)?)?;
     }
     Ok(())
 }
@@ -243,31 +243,31 @@ impl Conn for SqliteConn {
 
     fn query_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<Vec<Vec<Row>>, DbError> {
         let mut statement = self.connection.prepare_cached(sql).map_err(|e| map(&self.path, e))?;
-        let mut answers = Vec::with_capacity(params.len());
+        let mut results = Vec::with_capacity(params.len());
         for params in params {
             let mut rows = Vec::new();
             query_each(&self.path, &mut statement, params, &mut |row| {
                 rows.push(row);
                 Ok(())
             })?;
-            answers.push(rows);
+            results.push(rows);
         }
-        Ok(answers)
+        Ok(results)
     }
 
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError> {
         let mut statement = self.connection.prepare_cached(sql).map_err(|e| map(&self.path, e))?;
-        let touched = statement.execute(params_from_iter(params)).map_err(|e| map(&self.path, e))?;
-        Ok(touched as u64)
+        let affected = statement.execute(params_from_iter(params)).map_err(|e| map(&self.path, e))?;
+        Ok(affected as u64)
     }
 
     fn execute_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<u64, DbError> {
         let mut statement = self.connection.prepare_cached(sql).map_err(|e| map(&self.path, e))?;
-        let mut touched = 0;
+        let mut affected = 0;
         for params in params {
-            touched += statement.execute(params_from_iter(params)).map_err(|e| map(&self.path, e))? as u64;
+            affected += statement.execute(params_from_iter(params)).map_err(|e| map(&self.path, e))? as u64;
         }
-        Ok(touched)
+        Ok(affected)
     }
 
     fn batch_insert(
@@ -276,8 +276,9 @@ impl Conn for SqliteConn {
         columns: &'static [&'static str],
         rows: &[Vec<Value>],
     ) -> Result<(), DbError> {
-        let marks: Vec<String> = (1..=columns.len()).map(|n| format!("${n}")).collect();
-        let sql = format!("INSERT INTO {table} ({}) VALUES ({})", columns.join(", "), marks.join(", "));
+        let placeholders: Vec<String> = (1..=columns.len()).map(|n| format!("${n}")).collect();
+        let sql =
+            format!("INSERT INTO {table} ({}) VALUES ({})", columns.join(", "), placeholders.join(", "));
         let mut statement = self.connection.prepare_cached(&sql).map_err(|e| map(&self.path, e))?;
         for row in rows {
             statement.execute(params_from_iter(row)).map_err(|e| map(&self.path, e))?;
@@ -352,8 +353,8 @@ mod tests {
         connection.execute_batch("ANALYZE").unwrap();
         // Statistics are read when a connection opens.
         let session = connect(&dir.path().join("db"), flags, Duration::from_secs(5)).unwrap();
-        let ask = "SELECT c FROM t WHERE a = $1 AND b >= $2 AND b < $3";
-        let mut statement = session.connection.prepare(ask).unwrap();
+        let sql = "SELECT c FROM t WHERE a = $1 AND b >= $2 AND b < $3";
+        let mut statement = session.connection.prepare(sql).unwrap();
         for step in 0..50 {
             statement.query_map([step % 7, step, step * 40], |_| Ok(())).unwrap().for_each(drop);
         }

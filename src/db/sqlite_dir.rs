@@ -13,6 +13,7 @@ use super::DbError;
 use super::schema::Schema;
 use crate::config::RESTART_COMMAND;
 
+/// The file whose lock excludes a second process.
 const LOCK: &str = "rstudio-pm.db.lock";
 
 /// Every file in `SQLite.Dir`, including those of SQLite.
@@ -47,13 +48,13 @@ pub fn remote_kind(magic: i64) -> Option<&'static str> {
 pub(super) fn refuse_remote(dir: &Path) -> Result<(), DbError> {
     let existing = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
     match statfs(existing) {
-        Ok(found) => {
+        Ok(stat) => {
             #[allow(
                 clippy::unnecessary_cast,
                 clippy::cast_possible_wrap,
                 reason = "the type of f_type differs between architectures"
             )]
-            let magic = found.filesystem_type().0 as i64;
+            let magic = stat.filesystem_type().0 as i64;
             remote_kind(magic)
                 .map_or(Ok(()), |kind| Err(DbError::RemoteFileSystem { path: dir.to_owned(), kind }))
         }
@@ -74,19 +75,19 @@ pub(super) fn io_error(dir: &Path, error: io::Error) -> DbError {
 /// Creates the directory (mode 0700) if missing, and takes the lock that excludes a second process; uses
 /// `inherited` if it is that lock. Returns the lock.
 pub(super) fn lock(dir: &Path, inherited: Option<OwnedFd>) -> Result<File, DbError> {
-    let bad = |error| io_error(dir, error);
+    let failed = |error| io_error(dir, error);
     create_directory(dir)?;
     let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join(LOCK));
-    let mut lock = lock.map_err(bad)?;
+    let mut lock = lock.map_err(failed)?;
     if let Some(file) = inherited.map(File::from)
-        && is_same_file(&file, &lock).map_err(bad)?
+        && is_same_file(&file, &lock).map_err(failed)?
     {
         lock = file;
     }
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(DbError::Locked { path: dir.join(Schema::Core.file()) }),
-        Err(TryLockError::Error(error)) => Err(bad(error)),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 
@@ -115,7 +116,8 @@ fn is_same_file(a: &File, b: &File) -> io::Result<bool> {
     Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
 }
 
-/// Checks the directory as [`create_file`] does, without creating anything. Returns the path of the file, which may be missing.
+/// Checks the directory as [`create_file`] does, without creating anything. Returns the path of the file, which may be
+/// missing.
 pub(super) fn check(dir: &Path, schema: Schema) -> Result<PathBuf, DbError> {
     refuse_remote(dir)?;
     let existing = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
@@ -131,10 +133,10 @@ pub(super) fn unwritable(path: &Path, source: io::Error) -> DbError {
     let uid = geteuid();
     let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |u| u.name);
     let quoted = format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
-    let read_only = source.kind() == io::ErrorKind::ReadOnlyFilesystem;
-    let remedy = if read_only && path.exists() {
+    let is_read_only = source.kind() == io::ErrorKind::ReadOnlyFilesystem;
+    let remedy = if is_read_only && path.exists() {
         RESTART_COMMAND.to_owned()
-    } else if read_only {
+    } else if is_read_only {
         format!("install -d -m 0700 -o {user} {quoted} && {RESTART_COMMAND}")
     } else if path.extension().is_some_and(|e| e == "db") {
         format!("chown {user} {quoted} && chmod 0600 {quoted}")
@@ -149,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn file_systems_with_untrustworthy_locks_are_known_by_number() {
+    fn file_systems_with_unreliable_locks_are_known_by_number() {
         for (magic, kind) in [
             (0x6969, "NFS"),
             (0x517b, "SMB"),
@@ -175,9 +177,9 @@ mod tests {
     #[test]
     fn the_directory_is_private_and_locked() {
         use std::os::unix::fs::PermissionsExt;
-        let above = tempfile::tempdir().expect("a directory");
-        let dir = above.path().join("a/db");
-        let (file, lock) = prepare(&dir, None).expect("a place");
+        let parent = tempfile::tempdir().expect("a directory");
+        let dir = parent.path().join("a/db");
+        let (file, lock) = prepare(&dir, None).expect("a directory");
         let mode = |p: &Path| std::fs::metadata(p).expect("a file").permissions().mode() & 0o777;
         assert_eq!((mode(&dir), mode(&file)), (0o700, 0o600));
         assert!(matches!(prepare(&dir, None), Err(DbError::Locked { .. })));
@@ -194,8 +196,8 @@ mod tests {
 
     #[test]
     fn a_directory_that_cannot_be_created_is_reported_with_the_command() {
-        let above = tempfile::tempdir().expect("a directory");
-        let file = above.path().join("file");
+        let parent = tempfile::tempdir().expect("a directory");
+        let file = parent.path().join("file");
         std::fs::write(&file, b"").expect("a file");
         let error = prepare(&file.join("db"), None).expect_err("no directory below a file").to_string();
         assert!(error.contains("install -d -m 0700"), "{error}");

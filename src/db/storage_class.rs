@@ -60,6 +60,7 @@ fn decode(mut row: Row) -> Result<StorageClassRow, DbError> {
     })
 }
 
+/// Returns the newest generations as the text of their column.
 fn text(generations: &[Identity]) -> Value {
     let newest = generations.iter().take(MAX_GENERATIONS);
     newest.map(ToString::to_string).collect::<Vec<_>>().join(" ").into()
@@ -96,7 +97,7 @@ pub fn set_marked(c: &mut dyn Conn, class: &str, place: &str) -> Result<(), DbEr
     c.execute(MARKED, &[place.into(), class.into()]).map(drop)
 }
 
-/// Prepends a generation; returns false if another server of this database did so since `held` was read.
+/// Prepends a generation; returns false if another server of this database did so since `row` was read.
 pub fn renew(c: &mut dyn Conn, row: &StorageClassRow, generation: Identity) -> Result<bool, DbError> {
     const RENEW: &str = "UPDATE storage_class SET generations = $1 WHERE class = $2 AND generations = $3";
     let mut generations = vec![generation];

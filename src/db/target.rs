@@ -90,23 +90,23 @@ fn url_of(postgres: &Postgres, schema: Schema) -> (Option<&Secret>, Option<&Secr
 
 impl Target {
     /// Parses the URL of a database; its password property is used if the URL has none.
-    pub(super) fn parse(postgres: &Postgres, schema: Schema, wait: Duration) -> Result<Target, DbError> {
+    pub(super) fn parse(postgres: &Postgres, schema: Schema, timeout: Duration) -> Result<Target, DbError> {
         let (url, password, property) = url_of(postgres, schema);
         let Some(url) = url else {
             let reason =
                 "is not set; Database.Provider = postgres needs postgres://user@host:5432/database".into();
             return Err(DbError::Url { property, reason });
         };
-        Target::from_url(url, password, property, schema, wait)
+        Target::from_url(url, password, property, schema, timeout)
     }
 
     /// Parses `Postgres.ListenURL`, if it is set. Without a schema of its own it has that of `Postgres.URL`.
-    pub(super) fn parse_listen(postgres: &Postgres, wait: Duration) -> Result<Option<Target>, DbError> {
+    pub(super) fn parse_listen(postgres: &Postgres, timeout: Duration) -> Result<Option<Target>, DbError> {
         let Some(url) = &postgres.listen_url else { return Ok(None) };
         let mut target =
-            Target::from_url(url, postgres.password.as_ref(), "Postgres.ListenURL", Schema::Core, wait)?;
+            Target::from_url(url, postgres.password.as_ref(), "Postgres.ListenURL", Schema::Core, timeout)?;
         if target.search_path.is_none() {
-            target.search_path = Target::parse(postgres, Schema::Core, wait)?.search_path;
+            target.search_path = Target::parse(postgres, Schema::Core, timeout)?.search_path;
         }
         Ok(Some(target))
     }
@@ -116,7 +116,7 @@ impl Target {
         password: Option<&Secret>,
         property: &'static str,
         schema: Schema,
-        wait: Duration,
+        timeout: Duration,
     ) -> Result<Target, DbError> {
         let bad = |reason: String| DbError::Url { property, reason };
         let url = url.0.trim();
@@ -137,8 +137,8 @@ impl Target {
                 _ => rest.push(pair),
             }
         }
-        let plain = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-        let mut config: tokio_postgres::Config = plain.parse().map_err(|e: tokio_postgres::Error| {
+        let driver_url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
+        let mut config: tokio_postgres::Config = driver_url.parse().map_err(|e: tokio_postgres::Error| {
             // The driver's message names the invalid parameter, never its value.
             let reason = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
             bad(format!(
@@ -168,7 +168,7 @@ impl Target {
         }
         let database = config.get_dbname().unwrap_or(&user).to_owned();
         config
-            .connect_timeout(wait)
+            .connect_timeout(timeout)
             .tcp_user_timeout(Duration::from_secs(30))
             .keepalives_idle(Duration::from_secs(30));
         config.application_name("rstudio-pm");
@@ -200,10 +200,10 @@ impl Target {
 }
 
 fn parse_mode(word: &str) -> Result<SslMode, String> {
-    let found = SslMode::ALL.iter().find(|(_, name)| *name == word).map(|(mode, _)| *mode);
+    let mode = SslMode::ALL.iter().find(|(_, name)| *name == word).map(|(mode, _)| *mode);
     let modes = SslMode::ALL.map(|(_, name)| name).join(", ");
     let excerpt: String = word.chars().take(40).collect();
-    found.ok_or_else(|| format!("sslmode '{excerpt}' is unknown; known modes are {modes}"))
+    mode.ok_or_else(|| format!("sslmode '{excerpt}' is unknown; known modes are {modes}"))
 }
 
 #[cfg(test)]
@@ -227,21 +227,21 @@ mod tests {
 
     #[test]
     fn usage_data_has_its_own_url_if_set_and_either_password() {
-        let usage = |written: &Postgres| {
-            let t = Target::parse(written, Schema::Usage, Duration::from_secs(1)).expect("a URL");
+        let usage = |settings: &Postgres| {
+            let t = Target::parse(settings, Schema::Usage, Duration::from_secs(1)).expect("a URL");
             let password = t.config.get_password().map(|p| String::from_utf8_lossy(p).into_owned());
             (t.database, t.search_path, password, t.property)
         };
-        let mut written = postgres("postgres://pm@db.example/pm?search_path=a", Some("core"));
+        let mut settings = postgres("postgres://pm@db.example/pm?search_path=a", Some("core"));
         let text = |text: &str| Some(text.to_owned());
-        assert_eq!(usage(&written), ("pm".to_owned(), text("a"), text("core"), "Postgres.URL"));
-        written.usage_data_password = Some(Secret("own".to_owned()));
-        assert_eq!(usage(&written).2, text("core"), "used only with a URL of its own");
-        written.usage_data_url = Some(Secret("postgres://u@other/usage".to_owned()));
-        assert_eq!(usage(&written), ("usage".to_owned(), None, text("own"), "Postgres.UsageDataURL"));
-        written.usage_data_password = None;
-        assert_eq!(usage(&written).2, text("core"));
-        let core = Target::parse(&written, Schema::Core, Duration::from_secs(1)).expect("a URL");
+        assert_eq!(usage(&settings), ("pm".to_owned(), text("a"), text("core"), "Postgres.URL"));
+        settings.usage_data_password = Some(Secret("own".to_owned()));
+        assert_eq!(usage(&settings).2, text("core"), "used only with a URL of its own");
+        settings.usage_data_url = Some(Secret("postgres://u@other/usage".to_owned()));
+        assert_eq!(usage(&settings), ("usage".to_owned(), None, text("own"), "Postgres.UsageDataURL"));
+        settings.usage_data_password = None;
+        assert_eq!(usage(&settings).2, text("core"));
+        let core = Target::parse(&settings, Schema::Core, Duration::from_secs(1)).expect("a URL");
         assert_eq!((core.database.as_str(), core.property), ("pm", "Postgres.URL"));
     }
 

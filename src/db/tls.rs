@@ -26,7 +26,7 @@ enum Verification {
 
 /// Returns the TLS client configuration for this target.
 pub(super) fn client(target: &Target) -> Result<ClientConfig, DbError> {
-    let demand = match (target.ssl_mode, &target.ssl_root) {
+    let verification = match (target.ssl_mode, &target.ssl_root) {
         (SslMode::VerifyFull, _) => Verification::AuthorityAndName,
         // Like libpq: a root certificate turns `require` into `verify-ca`.
         (SslMode::VerifyCa, _) | (SslMode::Require, Some(_)) => Verification::Authority,
@@ -39,15 +39,15 @@ pub(super) fn client(target: &Target) -> Result<ClientConfig, DbError> {
         reason,
     };
     let provider = Arc::new(ring::default_provider());
-    let inner = match demand {
+    let inner = match verification {
         Verification::Nothing => None,
         Verification::Authority | Verification::AuthorityAndName => {
             let roots = Arc::new(roots(target.ssl_root.as_deref()).map_err(bad)?);
-            let built = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
-            Some(built.map_err(|e| bad(e.to_string()))?)
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+            Some(verifier.map_err(|e| bad(e.to_string()))?)
         }
     };
-    let verifier = Arc::new(Verifier { demand, inner, provider: Arc::clone(&provider) });
+    let verifier = Arc::new(Verifier { verification, inner, provider: Arc::clone(&provider) });
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|e| bad(e.to_string()))?;
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
@@ -60,18 +60,18 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
     })?;
     let unreadable =
         |e: rustls_pki_types::pem::Error| format!("cannot read root certificates {}: {e}", path.display());
-    let found: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&path)
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&path)
         .map_err(unreadable)?
         .collect::<Result<_, _>>()
         .map_err(unreadable)?;
     let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found);
+    let (added, _) = roots.add_parsable_certificates(certificates);
     if added == 0 { Err(format!("no certificate in {}", path.display())) } else { Ok(roots) }
 }
 
 #[derive(Debug)]
 struct Verifier {
-    demand: Verification,
+    verification: Verification,
     inner: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
 }
@@ -90,7 +90,7 @@ impl ServerCertVerifier for Verifier {
             // SECURITY: the name is checked last, after the chain, so only a wrong name is accepted.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if self.demand == Verification::Authority => Ok(ServerCertVerified::assertion()),
+            )) if self.verification == Verification::Authority => Ok(ServerCertVerified::assertion()),
             other => other,
         }
     }

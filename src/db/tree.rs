@@ -144,7 +144,7 @@ pub fn begin(c: &mut dyn Conn, tree: TreeId, job: i64) -> Result<Seq, DbError> {
         return Ok(Seq(row.int(0)?));
     }
     match get(c, tree)? {
-        Some(found) => Err(DbError::Busy { tree, job: found.pending_job.unwrap_or(0) }),
+        Some(row) => Err(DbError::Busy { tree, job: row.pending_job.unwrap_or(0) }),
         None => Err(DbError::NothingPending(tree)),
     }
 }
@@ -152,13 +152,13 @@ pub fn begin(c: &mut dyn Conn, tree: TreeId, job: i64) -> Result<Seq, DbError> {
 /// Undoes the pending step of a tree and releases the claim; releases that are in no tree stay for a sweep. Does
 /// nothing if no step is pending.
 pub fn abandon(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
-    const UNDO_BIRTHS: &str = "DELETE FROM life WHERE tree_id = $1 AND from_seq = $2";
-    const UNDO_DEATHS: &str =
+    const DELETE_BEGUN: &str = "DELETE FROM life WHERE tree_id = $1 AND from_seq = $2";
+    const REOPEN_ENDED: &str =
         "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND to_seq = $3";
     const RELEASE: &str = "UPDATE tree SET pending = NULL, pending_job = NULL WHERE id = $1";
     if let Some(pending) = get(c, tree)?.and_then(|t| t.pending) {
-        c.execute(UNDO_BIRTHS, &[tree.into(), pending.into()])?;
-        c.execute(UNDO_DEATHS, &[Seq::OPEN.into(), tree.into(), pending.into()])?;
+        c.execute(DELETE_BEGUN, &[tree.into(), pending.into()])?;
+        c.execute(REOPEN_ENDED, &[Seq::OPEN.into(), tree.into(), pending.into()])?;
         c.execute(RELEASE, &[tree.into()])?;
     }
     Ok(())

@@ -16,7 +16,8 @@ pub const ADVISORIES: &str = "vulns:";
 /// time of the first failure.
 pub const FAILED: &str = "failed:";
 
-/// The validators and the digest of a response.
+/// A row: the validators and the digest of a response. The rows of rules, advisories and failed jobs use the same fields
+/// as stated with their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredValidators {
     /// `ETag`, as sent.
@@ -25,7 +26,7 @@ pub struct StoredValidators {
     pub modified: Option<String>,
     /// Digest of the body.
     pub sha256: Sha256,
-    /// When it was fetched.
+    /// Time of the fetch.
     pub fetched_at: Timestamp,
 }
 

@@ -33,13 +33,14 @@ pub(super) trait Session {
 /// Opens a session on the thread that will use it.
 pub(super) type Opener = Arc<dyn Fn() -> Result<Box<dyn Session>, DbError> + Send + Sync>;
 
+/// A transaction to run on a session, or the error that prevents it.
 type Job = Box<dyn FnOnce(Result<&mut dyn Session, DbError>) + Send>;
 
 #[derive(Default)]
 struct PendingJobs {
     interactive: VecDeque<Job>,
     bulk: VecDeque<Job>,
-    closed: bool,
+    is_closed: bool,
 }
 
 struct Queue {
@@ -56,7 +57,7 @@ pub(super) struct WorkerPool {
 }
 
 impl WorkerPool {
-    /// Starts `threads` threads; each opens its session for its first job. `length` follows the number of queued jobs.
+    /// Starts `threads` threads; each opens its session for its first job. `length` shows the number of queued jobs.
     pub(super) fn start(
         name: &str,
         threads: usize,
@@ -64,13 +65,13 @@ impl WorkerPool {
         open: &Opener,
     ) -> std::io::Result<WorkerPool> {
         let queue = Arc::new(Queue { pending: Mutex::default(), available: Condvar::new(), length });
-        let lane = WorkerPool { queue: Arc::clone(&queue), threads: Mutex::new(Vec::new()) };
+        let pool = WorkerPool { queue: Arc::clone(&queue), threads: Mutex::new(Vec::new()) };
         for _ in 0..threads {
             let (queue, open) = (Arc::clone(&queue), Arc::clone(open));
             let thread = std::thread::Builder::new().name(format!("db-{name}"));
-            lane.threads.lock().push(thread.spawn(move || run_worker(&queue, &open))?);
+            pool.threads.lock().push(thread.spawn(move || run_worker(&queue, &open))?);
         }
-        Ok(lane)
+        Ok(pool)
     }
 
     /// Queues a job and waits for its result.
@@ -79,7 +80,7 @@ impl WorkerPool {
         T: Send + 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
-        let (answer, answered) = tokio::sync::oneshot::channel();
+        let (answer, result) = tokio::sync::oneshot::channel();
         let job: Job = Box::new(move |session| {
             let result = session.and_then(|session| {
                 let mut out = None;
@@ -93,27 +94,27 @@ impl WorkerPool {
             let _ = answer.send(result);
         });
         {
-            let mut waiting = self.queue.pending.lock();
-            if waiting.closed {
+            let mut pending = self.queue.pending.lock();
+            if pending.is_closed {
                 return Err(DbError::Closed);
             }
             match kind {
-                TransactionKind::Read | TransactionKind::Write => waiting.interactive.push_back(job),
-                TransactionKind::Bulk => waiting.bulk.push_back(job),
+                TransactionKind::Read | TransactionKind::Write => pending.interactive.push_back(job),
+                TransactionKind::Bulk => pending.bulk.push_back(job),
             }
             self.queue.length.inc();
         }
         self.queue.available.notify_one();
-        answered.await.unwrap_or(Err(DbError::Closed))
+        result.await.unwrap_or(Err(DbError::Closed))
     }
 
     /// Waits until the threads have finished the queued jobs and ended.
     pub(super) fn close(&self) {
-        self.queue.pending.lock().closed = true;
+        self.queue.pending.lock().is_closed = true;
         self.queue.available.notify_all();
         let current = std::thread::current().id();
         let threads = std::mem::take(&mut *self.threads.lock());
-        // The last handle may be dropped by a closure on one of these very threads.
+        // The last handle may be dropped by a closure on one of these threads, which cannot wait for itself.
         for thread in threads.into_iter().filter(|t| t.thread().id() != current) {
             let _ = thread.join();
         }
@@ -131,17 +132,17 @@ fn run_worker(queue: &Queue, open: &Opener) {
     while let Some(job) = next_job(queue) {
         if session.is_none() {
             match open() {
-                Ok(opened) => session = Some(opened),
+                Ok(open_session) => session = Some(open_session),
                 Err(error) => {
                     job(Err(error));
                     continue;
                 }
             }
         }
-        if let Some(opened) = &mut session {
+        if let Some(open_session) = &mut session {
             // A panicking closure loses its result and the session, whose transaction is rolled back with it; the
             // thread continues with the other jobs.
-            if catch_unwind(AssertUnwindSafe(|| job(Ok(opened.as_mut())))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| job(Ok(open_session.as_mut())))).is_err() {
                 session = None;
             }
         }
@@ -149,16 +150,16 @@ fn run_worker(queue: &Queue, open: &Opener) {
 }
 
 fn next_job(queue: &Queue) -> Option<Job> {
-    let mut waiting = queue.pending.lock();
+    let mut pending = queue.pending.lock();
     loop {
-        let interactive = waiting.interactive.pop_front();
-        if let Some(job) = interactive.or_else(|| waiting.bulk.pop_front()) {
+        let interactive = pending.interactive.pop_front();
+        if let Some(job) = interactive.or_else(|| pending.bulk.pop_front()) {
             queue.length.dec();
             return Some(job);
         }
-        if waiting.closed {
+        if pending.is_closed {
             return None;
         }
-        queue.available.wait(&mut waiting);
+        queue.available.wait(&mut pending);
     }
 }

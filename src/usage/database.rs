@@ -42,10 +42,10 @@ impl UsageDb {
             }
         }
         let config = Arc::clone(&self.config);
-        let opened = tokio::task::spawn_blocking(move || Db::open_usage(&config)).await;
-        let opened = opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let result = tokio::task::spawn_blocking(move || Db::open_usage(&config)).await;
+        let result = result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         let mut state = self.state.lock();
-        match opened {
+        match result {
             Err(error) => {
                 state.is_unavailable = true;
                 Err(error)

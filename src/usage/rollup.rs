@@ -108,7 +108,7 @@ impl Inner {
         let removed = self.remove_old(&db, today).await?;
         self.sweep(&db, false).await?;
         db.bulk(move |c| {
-            download::forget_writers(c, Timestamp(start.0 - WRITER_EXPIRY))?;
+            download::remove_writers(c, Timestamp(start.0 - WRITER_EXPIRY))?;
             download::record_done(c, TASK, start)
         })
         .await?;

@@ -76,13 +76,13 @@ impl Inner {
         };
         add(rows);
         for download::Aggregate { day, sha256, .. } in stored {
-            let object = self.state.storage.whole(&Key::Usage(sha256)).await;
+            let object = self.state.storage.read(&Key::Usage(sha256)).await;
             match object.ok().as_deref().and_then(aggregate::parse) {
                 Some(counts) => add(counts),
                 None => {
                     tracing::warn!(target: "usage", day, %sha256, "could not read the counts of a day from storage; aggregating it again");
                     add(db.read(move |c| download::of_day(c, day)).await?);
-                    db.bulk(move |c| download::drop_aggregate(c, day)).await?;
+                    db.bulk(move |c| download::remove_aggregate(c, day)).await?;
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The error of reading a dump.
 
-use crate::db::transfer::row::Malformed;
+use crate::db::transfer::row::MalformedRows;
 
 /// An error of reading a dump.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum DumpError {
         /// The table.
         table: &'static str,
         /// What is wrong.
-        reason: Malformed,
+        reason: MalformedRows,
     },
     /// Rows whose digest differs from that of the rows that were written.
     #[error("the dump is damaged: the digest of table {0} differs from its rows")]

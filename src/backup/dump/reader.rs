@@ -47,7 +47,7 @@ impl<R: Read> DumpReader<zstd::Decoder<'static, BufReader<R>>> {
     /// Reads the beginning of a dump.
     ///
     /// # Errors
-    /// It is no dump of a format and with tables that this program knows.
+    /// It is not a dump, or its format or its tables are not those of this program.
     pub fn open(mut input: R) -> Result<DumpReader<zstd::Decoder<'static, BufReader<R>>>, DumpError> {
         let mut header = [0; MAGIC.len() + 2];
         input.read_exact(&mut header).map_err(|error| match error.kind() {

@@ -21,9 +21,9 @@ use crate::db::{Conn, DbError, sqlite_dir};
 pub struct Destination {
     sessions: Sessions,
     /// The table that is being filled, and its COPY on PostgreSQL.
-    filling: Option<(&'static Table, Option<CopyIn>)>,
+    current: Option<(&'static Table, Option<CopyIn>)>,
     /// Statements that create indexes and constraints.
-    later: Vec<(Schema, String)>,
+    create_statements: Vec<(Schema, String)>,
     files: SqliteFiles,
     _lock: Option<std::fs::File>,
 }
@@ -34,29 +34,29 @@ impl Destination {
     /// # Errors
     /// [`DbError::Occupied`] if it has some already, [`DbError::Encoding`]; those of [`super::source::Source::open`].
     pub fn create(config: &Config, provider: Provider, schemas: &[Schema]) -> Result<Destination, DbError> {
-        let mut made = Destination {
+        let mut destination = Destination {
             sessions: Sessions::new(),
-            filling: None,
-            later: Vec::new(),
+            current: None,
+            create_statements: Vec::new(),
             files: SqliteFiles::default(),
             _lock: None,
         };
         if provider == Provider::Sqlite {
-            made._lock = Some(sqlite_dir::lock(&config.sqlite.dir, None)?);
+            destination._lock = Some(sqlite_dir::lock(&config.sqlite.dir, None)?);
         }
         for &schema in schemas {
             if schema == Schema::Usage && is_shared(config, provider) {
-                made.sessions.share(schema);
+                destination.sessions.share(schema);
             } else {
                 let session = match provider {
-                    Provider::Sqlite => made.files.create(config, schema)?,
+                    Provider::Sqlite => destination.files.create(config, schema)?,
                     Provider::Postgres => begin(config, schema)?,
                 };
-                made.sessions.add(schema, session);
+                destination.sessions.add(schema, session);
             }
-            made.create_tables(schema)?;
+            destination.create_tables(schema)?;
         }
-        Ok(made)
+        Ok(destination)
     }
 
     fn create_tables(&mut self, schema: Schema) -> Result<(), DbError> {
@@ -65,9 +65,9 @@ impl Destination {
             return Err(DbError::Occupied { database: session.conn().database_name(), found });
         }
         migrate::run(session.conn(), schema, MigrationMode::Exclusive)?;
-        let later = indexes::drop_all(session, schema)?;
-        self.later.extend(later.into_iter().map(|statement| (schema, statement)));
-        // The rows of the migrations.
+        let create_statements = indexes::drop_all(session, schema)?;
+        self.create_statements.extend(create_statements.into_iter().map(|statement| (schema, statement)));
+        // Removes the rows that the migrations have inserted.
         let names: Vec<&str> = tables::of(schema).map(|table| table.name).collect();
         let clear = match session {
             Session::Sqlite(_) => names.iter().rev().map(|name| format!("DELETE FROM {name};")).collect(),
@@ -85,7 +85,7 @@ impl Destination {
             Session::Sqlite(_) => None,
             Session::Postgres(session) => Some(CopyIn::begin(session, table)?),
         };
-        self.filling = Some((table, copy));
+        self.current = Some((table, copy));
         Ok(())
     }
 
@@ -94,7 +94,7 @@ impl Destination {
     /// # Errors
     /// Those of the database; the rows are not those of the table.
     pub fn write(&mut self, block: &RowBlock) -> Result<(), DbError> {
-        let (table, copy) = self.filling.as_mut().ok_or(DbError::Closed)?;
+        let (table, copy) = self.current.as_mut().ok_or(DbError::Closed)?;
         match (self.sessions.get(table.schema)?, copy) {
             (Session::Sqlite(session), _) => sqlite_rows::write(session, table, block),
             (Session::Postgres(session), Some(copy)) => copy.write(session, table, block),
@@ -107,7 +107,7 @@ impl Destination {
     /// # Errors
     /// Those of the database.
     pub fn end_table(&mut self) -> Result<(), DbError> {
-        let (table, copy) = self.filling.take().ok_or(DbError::Closed)?;
+        let (table, copy) = self.current.take().ok_or(DbError::Closed)?;
         match (self.sessions.get(table.schema)?, copy) {
             (Session::Postgres(session), Some(copy)) => copy.finish(session),
             _ => Ok(()),
@@ -119,7 +119,7 @@ impl Destination {
     /// # Errors
     /// Those of the database; [`DbError::Conflict`] if rows violate a constraint.
     pub fn finish_tables(&mut self) -> Result<(), DbError> {
-        for (schema, statement) in std::mem::take(&mut self.later) {
+        for (schema, statement) in std::mem::take(&mut self.create_statements) {
             self.sessions.get(schema)?.conn().script(&statement)?;
         }
         for schema in self.sessions.schemas().collect::<Vec<_>>() {
@@ -127,8 +127,9 @@ impl Destination {
             if let Session::Sqlite(session) = session {
                 sqlite_file::check_foreign_keys(session)?;
             }
-            let all: String = tables::of(schema).map(|table| format!("ANALYZE {};", table.name)).collect();
-            session.conn().script(&all)?;
+            let analyze: String =
+                tables::of(schema).map(|table| format!("ANALYZE {};", table.name)).collect();
+            session.conn().script(&analyze)?;
         }
         Ok(())
     }
@@ -181,7 +182,7 @@ pub(super) fn connect_to_fill(config: &Config, schema: Schema) -> Result<PgConn,
 /// Begins the transaction on PostgreSQL.
 fn begin(config: &Config, schema: Schema) -> Result<Session, DbError> {
     let mut connection = connect_to_fill(config, schema)?;
-    // Sorting for indexes in memory.
+    // Indexes are sorted in memory.
     connection.script("BEGIN; SET LOCAL maintenance_work_mem = '256MB'")?;
     Ok(Session::Postgres(connection))
 }

@@ -15,16 +15,16 @@ pub(super) fn drop_all(session: &mut Session, schema: Schema) -> Result<Vec<Stri
     }
 }
 
-fn is_ours(schema: Schema, table: &str) -> bool {
+fn is_in_schema(schema: Schema, table: &str) -> bool {
     tables::of(schema).any(|known| known.name == table)
 }
 
-/// Those of PRIMARY KEY and UNIQUE are part of their table.
+/// Drops the indexes of a SQLite database. Those of PRIMARY KEY and UNIQUE are part of their table and stay.
 fn drop_sqlite(connection: &mut dyn MigrationConn, schema: Schema) -> Result<Vec<String>, DbError> {
     const INDEXES: &str = "SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name";
     let mut create = Vec::new();
     for mut row in connection.query(INDEXES, &[])? {
-        if is_ours(schema, &row.text(0)?) {
+        if is_in_schema(schema, &row.text(0)?) {
             connection.script(&format!("DROP INDEX \"{}\"", row.text(1)?))?;
             create.push(row.text(2)?);
         }
@@ -45,14 +45,14 @@ fn drop_postgres(connection: &mut dyn MigrationConn, schema: Schema) -> Result<V
     let mut create = Vec::new();
     for mut row in connection.query(CONSTRAINTS, &[])? {
         let (table, name, definition) = (row.text(0)?, row.text(1)?, row.text(2)?);
-        if is_ours(schema, &table) {
+        if is_in_schema(schema, &table) {
             connection.script(&format!("ALTER TABLE {table} DROP CONSTRAINT {name}"))?;
             create.push(format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"));
         }
     }
     for mut row in connection.query(INDEXES, &[])? {
         let (table, name, definition) = (row.text(0)?, row.text(1)?, row.text(2)?);
-        if is_ours(schema, &table) {
+        if is_in_schema(schema, &table) {
             connection.script(&format!("DROP INDEX {name}"))?;
             create.push(definition);
         }

@@ -1,4 +1,4 @@
-//! Whether a database has tables of ours, and what is in them.
+//! Whether a database has tables of this program, and what is in them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::db::migrate::{self, MigrationConn};
 use crate::db::schema::Schema;
 use crate::db::{DbError, open_read_only};
 
-/// What is counted: a table, and its rows as a noun.
+/// Tables whose rows are counted, each with the statement and the noun for the rows.
 const CORE: [(&str, &str, &str); 4] = [
     ("source", "SELECT count(*) FROM source", "sources"),
     ("repo", "SELECT count(*) FROM repo", "repositories"),
@@ -21,26 +21,26 @@ const USAGE: [(&str, &str, &str); 1] =
 
 /// Describes the tables of a schema; `None` if there are none.
 pub(super) fn find(c: &mut dyn MigrationConn, schema: Schema) -> Result<Option<String>, DbError> {
-    let mut found = Vec::new();
+    let mut tables = Vec::new();
     for table in tables::of(schema) {
         if c.has_table(table.name)? {
-            found.push(table.name);
+            tables.push(table.name);
         }
     }
-    if found.is_empty() {
+    if tables.is_empty() {
         return Ok(None);
     }
-    let counted: &[(&str, &'static str, &str)] = match schema {
+    let statements: &[(&str, &'static str, &str)] = match schema {
         Schema::Core => &CORE,
         Schema::Usage => &USAGE,
     };
-    if !found.contains(&schema.migration_table().name)
-        || counted.iter().any(|(table, ..)| !found.contains(table))
+    if !tables.contains(&schema.migration_table().name)
+        || statements.iter().any(|(table, ..)| !tables.contains(table))
     {
-        return Ok(Some(format!("tables {}", found.join(", "))));
+        return Ok(Some(format!("tables {}", tables.join(", "))));
     }
     let mut counts = Vec::new();
-    for (_, count, noun) in counted {
+    for (_, count, noun) in statements {
         let rows = c.query(count, &[])?.first().map_or(Ok(0), |row| row.int(0))?;
         counts.push(format!("{rows} {noun}"));
     }
@@ -49,10 +49,10 @@ pub(super) fn find(c: &mut dyn MigrationConn, schema: Schema) -> Result<Option<S
 
 /// Describes the tables of a SQLite file; `None` if it is missing or has none.
 pub(super) fn of_file(file: &Path, schema: Schema, wait: Duration) -> Result<Option<String>, DbError> {
-    // SQLite would apply the log of another database to a new file.
-    let log = file.with_extension("db-wal");
-    if !has_content(file)? && has_content(&log)? {
-        return Ok(Some(format!("{} without its database", log.display())));
+    // SQLite would apply the WAL of another database to a new file.
+    let wal = file.with_extension("db-wal");
+    if !has_content(file)? && has_content(&wal)? {
+        return Ok(Some(format!("{} without its database", wal.display())));
     }
     if has_content(file)? { find(&mut open_read_only(file, wait)?, schema) } else { Ok(None) }
 }

@@ -17,7 +17,7 @@ use crate::db::pgerror::map;
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// The signature, flags, and the length of an extension, which is empty.
 const HEAD: usize = SIGNATURE.len() + 8;
-/// The number of columns that marks the end.
+/// The number of columns in the mark of the end.
 const END: i16 = -1;
 /// The length of NULL.
 const NULL: i32 = -1;
@@ -34,12 +34,13 @@ pub(super) fn read(c: &PgConn, table: &'static Table, sink: &mut dyn RowSink) ->
     runtime.block_on(async {
         let stream = client.copy_out(&sql).await.map_err(|e| map(target, e))?;
         pin_mut!(stream);
-        let mut parser = Parser { builder: BlockBuilder::new(table, sink), table, head: false, ended: false };
+        let mut parser =
+            Parser { builder: BlockBuilder::new(table, sink), table, has_head: false, ended: false };
         let mut rest = BytesMut::new();
-        while let Some(piece) = stream.try_next().await.map_err(|e| map(target, e))? {
-            rest.extend_from_slice(&piece);
-            let used = parser.parse(&rest)?;
-            let _ = rest.split_to(used);
+        while let Some(chunk) = stream.try_next().await.map_err(|e| map(target, e))? {
+            rest.extend_from_slice(&chunk);
+            let length = parser.parse(&rest)?;
+            let _ = rest.split_to(length);
         }
         match parser.ended && rest.is_empty() {
             true => parser.builder.finish(),
@@ -48,8 +49,8 @@ pub(super) fn read(c: &PgConn, table: &'static Table, sink: &mut dyn RowSink) ->
     })
 }
 
-fn unexpected(wanted: &'static str) -> DbError {
-    DbError::Shape { column: 0, found: "other bytes of COPY", expected: wanted }
+fn unexpected(expected: &'static str) -> DbError {
+    DbError::Shape { column: 0, found: "other bytes of COPY", expected }
 }
 
 /// Converts the bytes of COPY.
@@ -57,21 +58,21 @@ struct Parser<'a> {
     builder: BlockBuilder<'a>,
     table: &'static Table,
     /// Whether the head was read.
-    head: bool,
+    has_head: bool,
     /// Whether the mark of the end was read.
     ended: bool,
 }
 
 impl Parser<'_> {
-    /// Converts all complete rows and returns the number of bytes that were used.
+    /// Converts all complete rows and returns their length in bytes.
     fn parse(&mut self, bytes: &[u8]) -> Result<usize, DbError> {
         let mut rest = bytes;
-        if !self.head {
+        if !self.has_head {
             let Some((head, rows)) = rest.split_at_checked(HEAD) else { return Ok(0) };
             if head != [SIGNATURE, &[0; 8]].concat() {
                 return Err(unexpected("the signature"));
             }
-            (self.head, rest) = (true, rows);
+            (self.has_head, rest) = (true, rows);
         }
         while let Some(row) = complete_row(rest) {
             let (count, mut values) = row.split_first_chunk().ok_or_else(|| unexpected("a row"))?;
@@ -87,7 +88,7 @@ impl Parser<'_> {
                 let value = next_value(&mut values).ok_or_else(|| unexpected("a value"))?;
                 match value.map_or(Ok(Field::Null), |value| field(column, value)) {
                     Ok(field) => self.builder.push(field),
-                    Err(fault) => self.builder.push_fault(column, fault),
+                    Err(reason) => self.builder.push_problem(column, reason),
                 }
             }
             self.builder.end_row()?;
@@ -139,13 +140,13 @@ impl CopyIn {
     pub(super) fn begin(c: &PgConn, table: &'static Table) -> Result<CopyIn, DbError> {
         let (runtime, client, target) = c.parts();
         let sql = format!("COPY {} ({}) FROM STDIN (FORMAT binary, FREEZE)", table.name, table.column_list());
-        let begun = runtime.block_on(async {
+        let result = runtime.block_on(async {
             let mut sink = Box::pin(client.copy_in(&sql).await?);
             let head = [SIGNATURE, &[0; 8]].concat();
             sink.send(head.into()).await?;
             Ok(CopyIn { sink })
         });
-        begun.map_err(|e| map(target, e))
+        result.map_err(|e| map(target, e))
     }
 
     pub(super) fn write(
@@ -161,11 +162,11 @@ impl CopyIn {
 
     pub(super) fn finish(mut self, c: &PgConn) -> Result<(), DbError> {
         let (runtime, _, target) = c.parts();
-        let finished = runtime.block_on(async {
+        let result = runtime.block_on(async {
             self.sink.send(Bytes::copy_from_slice(&END.to_be_bytes())).await?;
             self.sink.as_mut().finish().await
         });
-        finished.map(drop).map_err(|e| map(target, e))
+        result.map(drop).map_err(|e| map(target, e))
     }
 }
 
@@ -182,15 +183,15 @@ fn encode(table: &'static Table, block: &RowBlock) -> Result<Bytes, DbError> {
                     out.put_i32(8);
                     out.put_i64(number);
                 }
-                Field::Text(text) => counted(&mut out, text.as_bytes()),
-                Field::Bytes(bytes) => counted(&mut out, bytes),
+                Field::Text(text) => put_length_prefixed(&mut out, text.as_bytes()),
+                Field::Bytes(bytes) => put_length_prefixed(&mut out, bytes),
             }
         }
     }
     Ok(out.freeze())
 }
 
-fn counted(out: &mut BytesMut, bytes: &[u8]) {
+fn put_length_prefixed(out: &mut BytesMut, bytes: &[u8]) {
     // Rows are at most `RowBlock::MAX_ROW` long.
     out.put_i32(i32::try_from(bytes.len()).unwrap_or(i32::MAX));
     out.put_slice(bytes);
@@ -202,9 +203,9 @@ mod tests {
     use crate::db::transfer::tables::TABLES;
 
     #[derive(Default)]
-    struct Collected(RowBlock);
+    struct BlockSink(RowBlock);
 
-    impl RowSink for Collected {
+    impl RowSink for BlockSink {
         fn rows(&mut self, _: &'static Table, block: &RowBlock) -> Result<(), DbError> {
             self.0.rows += block.rows;
             self.0.bytes.extend_from_slice(&block.bytes);
@@ -225,12 +226,12 @@ mod tests {
         for size in [1, 7, all.len()] {
             let mut sink = Collected::default();
             let builder = BlockBuilder::new(table, &mut sink);
-            let mut parser = Parser { builder, table, head: false, ended: false };
+            let mut parser = Parser { builder, table, has_head: false, ended: false };
             let mut rest = Vec::new();
-            for piece in all.chunks(size) {
-                rest.extend_from_slice(piece);
-                let used = parser.parse(&rest).expect("rows");
-                rest.drain(..used);
+            for chunk in all.chunks(size) {
+                rest.extend_from_slice(chunk);
+                let length = parser.parse(&rest).expect("rows");
+                rest.drain(..length);
             }
             assert!(parser.ended && rest.is_empty());
             parser.builder.finish().expect("the sink takes all");

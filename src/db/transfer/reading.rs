@@ -18,9 +18,9 @@ pub struct Problem {
     pub reason: String,
 }
 
-/// Receives what is read of a database.
+/// Receives the rows of a database.
 pub trait RowSink {
-    /// Takes some rows; those of a table arrive in the order of its primary key.
+    /// Takes rows of a table, which arrive in the order of its primary key.
     ///
     /// # Errors
     /// Ends the reading.
@@ -40,15 +40,15 @@ pub(super) struct BlockBuilder<'a> {
     table: &'static Table,
     sink: &'a mut dyn RowSink,
     block: RowBlock,
-    /// Where the current row begins.
-    begin: usize,
-    /// What is wrong with values of the current row.
-    faults: Vec<(&'static str, String)>,
+    /// The offset of the current row in the block.
+    row_start: usize,
+    /// The columns of the current row whose values cannot be copied, with the reasons.
+    problems: Vec<(&'static str, String)>,
 }
 
 impl<'a> BlockBuilder<'a> {
     pub(super) fn new(table: &'static Table, sink: &'a mut dyn RowSink) -> BlockBuilder<'a> {
-        BlockBuilder { table, sink, block: RowBlock::default(), begin: 0, faults: Vec::new() }
+        BlockBuilder { table, sink, block: RowBlock::default(), row_start: 0, problems: Vec::new() }
     }
 
     pub(super) fn push(&mut self, field: Field<'_>) {
@@ -56,34 +56,34 @@ impl<'a> BlockBuilder<'a> {
     }
 
     /// Writes NULL for a value that cannot be copied.
-    pub(super) fn push_fault(&mut self, column: &'static Column, reason: impl Into<String>) {
-        self.faults.push((column.name, reason.into()));
+    pub(super) fn push_problem(&mut self, column: &'static Column, reason: impl Into<String>) {
+        self.problems.push((column.name, reason.into()));
         self.block.push(Field::Null);
     }
 
     pub(super) fn end_row(&mut self) -> Result<(), DbError> {
-        let length = self.block.bytes.len() - self.begin;
+        let length = self.block.bytes.len() - self.row_start;
         if length > RowBlock::MAX_ROW {
             let reason = format!("the row has {length} bytes; at most {} can be copied", RowBlock::MAX_ROW);
-            self.faults.push((self.table.columns[0].name, reason));
+            self.problems.push((self.table.columns[0].name, reason));
         }
-        for (column, reason) in std::mem::take(&mut self.faults) {
+        for (column, reason) in std::mem::take(&mut self.problems) {
             let row = self.row_name();
             self.sink.problem(Problem { table: self.table.name, row, column, reason })?;
         }
         if length > RowBlock::MAX_ROW {
-            self.block.bytes.truncate(self.begin);
+            self.block.bytes.truncate(self.row_start);
             return Ok(());
         }
         self.block.rows += 1;
-        self.begin = self.block.bytes.len();
-        if self.begin >= RowBlock::FULL { self.flush() } else { Ok(()) }
+        self.row_start = self.block.bytes.len();
+        if self.row_start >= RowBlock::FULL { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), DbError> {
         self.sink.rows(self.table, &self.block)?;
         self.block.clear();
-        self.begin = 0;
+        self.row_start = 0;
         Ok(())
     }
 
@@ -93,7 +93,7 @@ impl<'a> BlockBuilder<'a> {
 
     /// The primary key of the current row.
     fn row_name(&self) -> String {
-        let mut fields = Fields::new(&self.block.bytes[self.begin..]);
+        let mut fields = Fields::new(&self.block.bytes[self.row_start..]);
         let key = self.table.columns.iter().take(self.table.key).map(|column| {
             let value = match fields.read() {
                 Ok(Field::Int(number)) => number.to_string(),

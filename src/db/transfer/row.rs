@@ -36,7 +36,7 @@ impl Field<'_> {
 
 /// Why bytes are not rows of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum MalformedRows {
     /// A value ends after the bytes.
     #[error("a value is cut off")]
     CutOff,
@@ -54,9 +54,9 @@ pub enum Malformed {
     TooLong,
 }
 
-impl From<Malformed> for DbError {
-    fn from(malformed: Malformed) -> DbError {
-        DbError::refuse(malformed)
+impl From<MalformedRows> for DbError {
+    fn from(error: MalformedRows) -> DbError {
+        DbError::refuse(error)
     }
 }
 
@@ -83,48 +83,48 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// The bytes are not a value.
-    pub fn read(&mut self) -> Result<Field<'a>, Malformed> {
-        let (&[code], rest) = self.rest.split_first_chunk::<1>().ok_or(Malformed::CutOff)?;
+    pub fn read(&mut self) -> Result<Field<'a>, MalformedRows> {
+        let (&[code], rest) = self.rest.split_first_chunk::<1>().ok_or(MalformedRows::CutOff)?;
         self.rest = rest;
         match code {
             NULL => Ok(Field::Null),
             code if code == ColumnKind::Int.code() => {
-                let (number, rest) = self.rest.split_first_chunk().ok_or(Malformed::CutOff)?;
+                let (number, rest) = self.rest.split_first_chunk().ok_or(MalformedRows::CutOff)?;
                 self.rest = rest;
                 Ok(Field::Int(i64::from_be_bytes(*number)))
             }
             code if code == ColumnKind::Text.code() => {
-                std::str::from_utf8(self.counted()?).map(Field::Text).map_err(|_| Malformed::Text)
+                std::str::from_utf8(self.length_prefixed()?).map(Field::Text).map_err(|_| MalformedRows::Text)
             }
-            code if code == ColumnKind::Bytes.code() => self.counted().map(Field::Bytes),
-            code => Err(Malformed::Type(code)),
+            code if code == ColumnKind::Bytes.code() => self.length_prefixed().map(Field::Bytes),
+            code => Err(MalformedRows::Type(code)),
         }
     }
 
-    fn counted(&mut self) -> Result<&'a [u8], Malformed> {
-        let (length, rest) = self.rest.split_first_chunk().ok_or(Malformed::CutOff)?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| Malformed::CutOff)?;
-        let (found, rest) = rest.split_at_checked(length).ok_or(Malformed::CutOff)?;
+    fn length_prefixed(&mut self) -> Result<&'a [u8], MalformedRows> {
+        let (length, rest) = self.rest.split_first_chunk().ok_or(MalformedRows::CutOff)?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| MalformedRows::CutOff)?;
+        let (bytes, rest) = rest.split_at_checked(length).ok_or(MalformedRows::CutOff)?;
         self.rest = rest;
-        Ok(found)
+        Ok(bytes)
     }
 
     /// Reads a row of `table` and returns its bytes.
     ///
     /// # Errors
-    /// The bytes are no row of it.
-    pub fn read_row(&mut self, table: &'static Table) -> Result<&'a [u8], Malformed> {
-        let begin = self.rest;
+    /// The bytes are not a row of that table.
+    pub fn read_row(&mut self, table: &'static Table) -> Result<&'a [u8], MalformedRows> {
+        let rows = self.rest;
         for column in table.columns {
             if !self.read()?.fits(column.kind) {
-                return Err(Malformed::Column(column.name));
+                return Err(MalformedRows::Column(column.name));
             }
         }
-        Ok(&begin[..begin.len() - self.rest.len()])
+        Ok(&rows[..rows.len() - self.rest.len()])
     }
 }
 
-/// Some rows of one table.
+/// Rows of one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowBlock {
     /// Number of rows.
@@ -144,7 +144,7 @@ impl RowBlock {
     /// Appends a value of the row that is being written. Texts and bytes above 4 GB are cut: [`RowBlock::MAX_ROW`]
     /// refuses their row.
     pub fn push(&mut self, field: Field<'_>) {
-        let (kind, counted) = match field {
+        let (kind, bytes) = match field {
             Field::Null => return self.bytes.push(NULL),
             Field::Int(number) => {
                 self.bytes.push(ColumnKind::Int.code());
@@ -154,8 +154,8 @@ impl RowBlock {
             Field::Bytes(bytes) => (ColumnKind::Bytes, bytes),
         };
         self.bytes.push(kind.code());
-        self.bytes.extend_from_slice(&u32::try_from(counted.len()).unwrap_or(u32::MAX).to_be_bytes());
-        self.bytes.extend_from_slice(counted);
+        self.bytes.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// Removes all rows.
@@ -170,12 +170,16 @@ impl RowBlock {
     ///
     /// # Errors
     /// The bytes are not that many rows of `table`.
-    pub fn for_each_row(&self, table: &'static Table, mut each: impl FnMut(&[u8])) -> Result<(), Malformed> {
+    pub fn for_each_row(
+        &self,
+        table: &'static Table,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), MalformedRows> {
         let mut fields = Fields::new(&self.bytes);
         for _ in 0..self.rows {
             each(fields.read_row(table)?);
         }
-        if fields.rest().is_empty() { Ok(()) } else { Err(Malformed::TooLong) }
+        if fields.rest().is_empty() { Ok(()) } else { Err(MalformedRows::TooLong) }
     }
 }
 
@@ -199,11 +203,11 @@ mod tests {
         let mut fields = Fields::new(&rows[0]);
         assert_eq!([(); 4].map(|()| fields.read().expect("a value")), all);
         block.rows = 1;
-        assert_eq!(block.for_each_row(table, |_| {}), Err(Malformed::TooLong));
+        assert_eq!(block.for_each_row(table, |_| {}), Err(MalformedRows::TooLong));
         block.rows = 3;
-        assert_eq!(block.for_each_row(table, |_| {}), Err(Malformed::CutOff));
-        let sweep = TABLES.iter().find(|table| table.name == "repo").expect("a table");
-        assert_eq!(block.for_each_row(sweep, |_| {}), Err(Malformed::Column("name")));
+        assert_eq!(block.for_each_row(table, |_| {}), Err(MalformedRows::CutOff));
+        let other_table = TABLES.iter().find(|table| table.name == "repo").expect("a table");
+        assert_eq!(block.for_each_row(other_table, |_| {}), Err(MalformedRows::Column("name")));
     }
 
     proptest! {

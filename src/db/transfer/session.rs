@@ -45,7 +45,7 @@ impl Session {
         Ok(if migrate::level(session.conn(), schema)? == 0 { None } else { Some(session) })
     }
 
-    /// The connection as one of a transaction.
+    /// The connection, inside its transaction.
     pub(super) fn conn(&mut self) -> &mut dyn MigrationConn {
         match self {
             Session::Sqlite(session) => session,
@@ -70,7 +70,7 @@ impl Session {
 /// Whether a file exists and is not empty.
 pub(super) fn has_content(file: &Path) -> Result<bool, DbError> {
     match std::fs::metadata(file) {
-        Ok(found) => Ok(found.len() > 0),
+        Ok(metadata) => Ok(metadata.len() > 0),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(sqlite_dir::unwritable(file, error)),
     }
@@ -97,7 +97,7 @@ pub(super) fn is_shared(config: &Config, provider: Provider) -> bool {
 /// The sessions of a database with one or two schemas.
 pub(super) struct Sessions {
     sessions: Vec<Session>,
-    /// The schemas, each with the place of its session.
+    /// The schemas, each with the index of its session.
     schemas: Vec<(Schema, usize)>,
 }
 
@@ -120,8 +120,8 @@ impl Sessions {
 
     /// The session of a schema.
     pub(super) fn get(&mut self, schema: Schema) -> Result<&mut Session, DbError> {
-        let place = self.schemas.iter().find(|(found, _)| *found == schema).map(|(_, place)| *place);
-        place.and_then(|place| self.sessions.get_mut(place)).ok_or(DbError::Closed)
+        let index = self.schemas.iter().find(|(known, _)| *known == schema).map(|(_, index)| *index);
+        index.and_then(|index| self.sessions.get_mut(index)).ok_or(DbError::Closed)
     }
 
     /// The schemas.
@@ -140,17 +140,14 @@ impl Sessions {
 /// # Errors
 /// [`DbError::OldSchema`], [`DbError::TooNew`].
 pub(super) fn require_newest(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, DbError> {
-    let known = migrations(schema).last().map_or(0, |migration| migration.number);
-    let (found, place) = (migrate::level(c, schema)?, c.database_name());
+    let supported = migrations(schema).last().map_or(0, |migration| migration.number);
+    let (found, database) = (migrate::level(c, schema)?, c.database_name());
     match found {
-        found if found < known => Err(DbError::OldSchema { database: place, found, known }),
+        found if found < supported => Err(DbError::OldSchema { database, found, supported }),
         // An older program accepts a newer level that only adds tables or columns, but it would not copy them.
-        found if found > known => Err(DbError::TooNew {
-            database: place,
-            made_by: "a newer one".to_owned(),
-            found,
-            supported: known,
-        }),
+        found if found > supported => {
+            Err(DbError::TooNew { database, made_by: "a newer one".to_owned(), found, supported })
+        }
         found => Ok(found),
     }
 }

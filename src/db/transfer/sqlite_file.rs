@@ -42,9 +42,9 @@ pub(super) fn create(path: &Path, wait: Duration) -> Result<SqliteConn, DbError>
 
 /// Checks all foreign keys, which are not enforced while the tables are filled.
 pub(super) fn check_foreign_keys(connection: &mut SqliteConn) -> Result<(), DbError> {
-    let broken =
+    let violations =
         connection.query("SELECT \"table\", \"parent\" FROM pragma_foreign_key_check LIMIT 1", &[])?;
-    match broken.into_iter().next() {
+    match violations.into_iter().next() {
         None => Ok(()),
         Some(mut row) => Err(DbError::Conflict(format!(
             "a row of table {} refers to a missing row of table {}",
@@ -56,22 +56,22 @@ pub(super) fn check_foreign_keys(connection: &mut SqliteConn) -> Result<(), DbEr
 
 /// Writes the file to disk.
 pub(super) fn sync(path: &Path) -> Result<(), DbError> {
-    let synced = File::open(path).and_then(|file| file.sync_all());
-    synced.map_err(|error| sqlite_dir::io_error(path, error))
+    let result = File::open(path).and_then(|file| file.sync_all());
+    result.map_err(|error| sqlite_dir::io_error(path, error))
 }
 
 /// Gives the file its final name.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DbError> {
-    let renamed = std::fs::rename(from, to);
-    renamed.map_err(|error| sqlite_dir::unwritable(to, error))?;
+    let result = std::fs::rename(from, to);
+    result.map_err(|error| sqlite_dir::unwritable(to, error))?;
     sync(to.parent().unwrap_or(Path::new("/")))
 }
 
-/// Removes the file and those that SQLite made beside it.
+/// Removes the file and those that SQLite created beside it.
 pub(super) fn remove(path: &Path) -> std::io::Result<()> {
-    for end in ["", "-journal", "-wal", "-shm"] {
+    for suffix in ["", "-journal", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
-        name.push(end);
+        name.push(suffix);
         match std::fs::remove_file(name) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}

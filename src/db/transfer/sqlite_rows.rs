@@ -21,10 +21,10 @@ pub(super) fn read(
     let mut rows = statement.query([]).map_err(|e| map(path, e))?;
     let mut builder = BlockBuilder::new(table, sink);
     while let Some(row) = rows.next().map_err(|e| map(path, e))? {
-        for (place, column) in table.columns.iter().enumerate() {
-            match field(column, row.get_ref(place).map_err(|e| map(path, e))?, no_nul) {
+        for (index, column) in table.columns.iter().enumerate() {
+            match field(column, row.get_ref(index).map_err(|e| map(path, e))?, no_nul) {
                 Ok(field) => builder.push(field),
-                Err(fault) => builder.push_fault(column, fault),
+                Err(reason) => builder.push_problem(column, reason),
             }
         }
         builder.end_row()?;
@@ -46,7 +46,7 @@ fn field<'a>(column: &Column, value: ValueRef<'a>, no_nul: bool) -> Result<Field
                 None => Ok(Field::Text(text)),
             }
         }
-        (kind, found) => Err(format!("{} where {} is expected", type_name(found), kind_name(kind))),
+        (kind, value) => Err(format!("{} where {} is expected", type_name(value), kind_name(kind))),
     }
 }
 
@@ -71,19 +71,19 @@ fn kind_name(kind: ColumnKind) -> &'static str {
 /// Inserts rows.
 pub(super) fn write(c: &SqliteConn, table: &'static Table, block: &RowBlock) -> Result<(), DbError> {
     let (connection, path) = c.parts();
-    let marks = vec!["?"; table.columns.len()].join(", ");
-    let sql = format!("INSERT INTO {} ({}) VALUES ({marks})", table.name, table.column_list());
+    let placeholders = vec!["?"; table.columns.len()].join(", ");
+    let sql = format!("INSERT INTO {} ({}) VALUES ({placeholders})", table.name, table.column_list());
     let mut statement = connection.prepare_cached(&sql).map_err(|e| map(path, e))?;
     let mut fields = Fields::new(&block.bytes);
     for _ in 0..block.rows {
-        for place in 1..=table.columns.len() {
+        for index in 1..=table.columns.len() {
             let value = match fields.read()? {
                 Field::Null => ValueRef::Null,
                 Field::Int(number) => ValueRef::Integer(number),
                 Field::Text(text) => ValueRef::Text(text.as_bytes()),
                 Field::Bytes(bytes) => ValueRef::Blob(bytes),
             };
-            statement.raw_bind_parameter(place, ToSqlOutput::Borrowed(value)).map_err(|e| map(path, e))?;
+            statement.raw_bind_parameter(index, ToSqlOutput::Borrowed(value)).map_err(|e| map(path, e))?;
         }
         statement.raw_execute().map_err(|e| map(path, e))?;
     }

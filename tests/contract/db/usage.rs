@@ -135,7 +135,7 @@ fn scheduled_work_and_writers_are_recorded(test_db: &mut TestDb) {
     assert_eq!(write(test_db, &db, |c| download::last_done(c, "night")), Some(Timestamp(9)));
     add(test_db, &db, "old", 1, Vec::new());
     add(test_db, &db, "new", 2, Vec::new());
-    write(test_db, &db, |c| download::forget_writers(c, Timestamp(2)));
+    write(test_db, &db, |c| download::remove_writers(c, Timestamp(2)));
     assert!(add(test_db, &db, "old", 1, Vec::new()) && !add(test_db, &db, "new", 2, Vec::new()));
 }
 

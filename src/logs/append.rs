@@ -90,13 +90,13 @@ impl<'a, F: Write> Appender<'a, F> {
 
     /// Writes all bytes. The error contains the number of bytes written.
     fn write(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
-        let mut done = 0;
-        while done < bytes.len() {
-            match self.file.write(&bytes[done..]) {
-                Ok(0) => return Err((done, io::ErrorKind::WriteZero.into())),
-                Ok(written) => done += written,
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.file.write(&bytes[written..]) {
+                Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
+                Ok(size) => written += size,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err((done, error)),
+                Err(error) => return Err((written, error)),
             }
         }
         Ok(())

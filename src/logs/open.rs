@@ -141,8 +141,8 @@ mod tests {
         let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
         assert!(refused(&socket).contains("it is a FIFO or a socket"), "{}", refused(&socket));
         assert!(refused(dir.path()).contains("Is a directory"), "{}", refused(dir.path()));
-        let below = dir.path().join("no/a.log");
-        assert!(refused(&below).contains("install -d -m 0750"), "{}", refused(&below));
+        let nested = dir.path().join("no/a.log");
+        assert!(refused(&nested).contains("install -d -m 0750"), "{}", refused(&nested));
     }
 
     #[test]
@@ -170,8 +170,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, rotated) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
         let (own, other) = (open(&path).expect("opens"), open(&path).expect("opens"));
-        let again = open(&path).expect("opens");
-        assert!(ReplacedFile::new(again, &own).is_unused(), "nothing was renamed");
+        let second = open(&path).expect("opens");
+        assert!(ReplacedFile::new(second, &own).is_unused(), "nothing was renamed");
         std::fs::rename(&path, rotated).expect("renamed");
         let replaced = ReplacedFile::new(own, &open(&path).expect("opens"));
         assert!(!replaced.is_unused());

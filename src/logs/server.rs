@@ -366,8 +366,8 @@ mod tests {
     #[test]
     fn every_area_of_events_is_known() {
         let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
-        let mark = ["target", ": \""].concat();
-        let mut found = 0;
+        let prefix = ["target", ": \""].concat();
+        let mut count = 0;
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).expect("readable").flatten() {
                 let path = entry.path();
@@ -375,18 +375,18 @@ mod tests {
                     folders.push(path);
                     continue;
                 }
-                for rest in read(&path).split(mark.as_str()).skip(1) {
+                for rest in read(&path).split(prefix.as_str()).skip(1) {
                     let area = rest.split('"').next().unwrap_or_default();
                     // Matches in strings of tests have other characters.
                     if !area.bytes().all(|b| b.is_ascii_lowercase()) {
                         continue;
                     }
                     assert!(AREAS.contains(&area), "{}: {area} is not in AREAS", path.display());
-                    found += 1;
+                    count += 1;
                 }
             }
         }
-        assert!(found > 0);
+        assert!(count > 0);
     }
 
     #[test]

@@ -262,7 +262,7 @@ fn serving(report: &mut Report) {
     }
     let nginx = Nginx::start();
     let copy = folder.path().join("copy");
-    for (file, name, connections) in
+    for (file, size_label, connections) in
         [("kb100", "100 kB", 1), ("kb100", "100 kB", 64), ("mb20", "20 MB", 1), ("mb20", "20 MB", 8)]
     {
         let path = |repo: &str| server.url(&format!("/{repo}/latest/src/contrib/{file}_1.0.0.tar.gz"));
@@ -286,7 +286,7 @@ fn serving(report: &mut Report) {
         let median_of = |value: &dyn Fn(&[f64; 3]) -> f64| median(rounds.iter().map(value).collect());
         for (position, yardstick) in [(1, "stored"), (2, "nginx")] {
             report.row(
-                format!("{name} tarball from a bundle, {connections} connections"),
+                format!("{size_label} tarball from a bundle, {connections} connections"),
                 format!("{:.0}/s", median_of(&|rates| rates[0])),
                 format!("{yardstick} {:.0}/s", median_of(&|rates| rates[position])),
                 format!("{:.2}", median_of(&|rates| rates[0] / rates[position])),

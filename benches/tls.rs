@@ -42,7 +42,7 @@ pub(crate) fn run(report: &mut Report) {
     server.create_repository(&[("kb64", 64 << 10), ("mb3", 3 << 20)]);
     let nginx = Nginx::encrypted(folder.path());
     let (ours, theirs) = (format!("127.0.0.1:{port}"), nginx.tls());
-    for (number, (name, path, target)) in LOADS.into_iter().enumerate() {
+    for (number, (label, path, target)) in LOADS.into_iter().enumerate() {
         let copy = server.path().join("copy");
         fetch(&server.url(path), &copy);
         let bytes = std::fs::read(&copy).expect("just fetched");
@@ -50,8 +50,8 @@ pub(crate) fn run(report: &mut Report) {
         nginx.serve(&name, &bytes);
         let measure_server = || h2load(&format!("https://{ours}{path}"));
         let measure_nginx = || h2load(&format!("https://{theirs}/{name}"));
-        let name = format!("HTTP/2 in TLS: {name} ({} bytes), 16 connections of 8 streams", bytes.len());
-        compare(report, name, measure_server, measure_nginx, target);
+        let label = format!("HTTP/2 in TLS: {label} ({} bytes), 16 connections of 8 streams", bytes.len());
+        compare(report, label, measure_server, measure_nginx, target);
     }
     nginx.serve("small", b"{}");
     let roots = roots(folder.path());

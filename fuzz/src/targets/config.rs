@@ -27,7 +27,7 @@ pub fn bioconductor(data: &[u8]) {
     assert_eq!(Config::parse(config.render().as_bytes()).as_ref(), Ok(&config));
     for row in config.newest_first() {
         let _ = (config.status(row.version), config.last_update(row.version));
-        let day = row.released.unwrap_or_else(|| Timestamp(0).day());
+        let day = row.release_day.unwrap_or_else(|| Timestamp(0).day());
         let config_then = config.as_of(day);
         assert!(config_then.get(config_then.release).is_some());
     }

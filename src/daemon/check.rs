@@ -1,11 +1,10 @@
 //! `--check-config`: checks the configuration for everything that prevents a start, and for unknown names; creates and
-//! starts nothing. Paths of the server and logs are checked with the rights of the caller, directories of packages and
-//! owners of files with those of the service.
+//! starts nothing. Run as root, it checks paths and the database with the rights of the server's user.
 
 use std::fmt::Write;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::errno::Errno;
@@ -14,7 +13,9 @@ use nix::unistd::{AccessFlags, access};
 use super::args::Format;
 use super::files::table::PathKind;
 use super::pid_file::user_name;
-use super::{bind, clock, encryption, files, owners, privileges, report, sockets, stores};
+use super::privileges::PrivilegeError;
+use super::service_user::ServiceUser;
+use super::{bind, clock, encryption, files, owners, report, sockets, stores};
 use crate::config::{
     Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, NoticeCategory, Provider,
     RESTART_COMMAND, Verdict, checks,
@@ -51,11 +52,17 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let mut results = checks(loaded);
     match loaded {
         Ok(loaded) => {
-            results.push(paths(file, loaded));
-            results.extend(directories(file, loaded));
-            results.push(listeners(loaded));
-            results.push(Check::from_findings(DATABASE_TITLE, database(loaded)));
-            results.extend(encryption::check::run(loaded));
+            let server = ServerContext::new(file, loaded);
+            let refused = |title, error: PrivilegeError| Check::from_findings(title, vec![error.to_string()]);
+            all.push(paths(&server).unwrap_or_else(|error| refused(PATHS_TITLE, error)));
+            all.extend(directories(&server).unwrap_or_else(|error| Some(refused(DIRECTORIES_TITLE, error))));
+            all.push(listeners(&server).unwrap_or_else(|error| refused(SETTINGS_TITLE, error)));
+            all.push(
+                database(&server)
+                    .map(|findings| Check::from_findings(DATABASE_TITLE, findings))
+                    .unwrap_or_else(|error| refused(DATABASE_TITLE, error)),
+            );
+            all.extend(encryption::check::run(loaded));
         }
         Err(error) => {
             let findings_of = |category| {
@@ -110,6 +117,31 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What the checks of a valid configuration use.
+struct ServerContext<'a> {
+    file: &'a Path,
+    loaded: &'a Loaded,
+    user: ServiceUser,
+    /// Why the sandbox of the service could not be repeated.
+    without_sandbox: Option<String>,
+    /// Missing paths that root creates for the user.
+    created_by_root: Vec<PathBuf>,
+}
+
+impl<'a> ServerContext<'a> {
+    fn new(file: &'a Path, loaded: &'a Loaded) -> ServerContext<'a> {
+        let user = ServiceUser::of(file);
+        let without_sandbox = user.enter_sandbox(&loaded.config);
+        let created_by_root = user.created_by_root(file, &loaded.config);
+        ServerContext { file, loaded, user, without_sandbox, created_by_root }
+    }
+
+    /// Whether root creates a path, or a directory above it, before the server uses it.
+    fn creates(&self, path: &Path) -> bool {
+        self.created_by_root.iter().any(|created| path.starts_with(created))
+    }
+}
+
 /// A section, its sub-name and a property.
 type PropertyName = (&'static str, Option<&'static str>, &'static str);
 
@@ -125,51 +157,68 @@ fn with_origin(loaded: &Loaded, names: &[PropertyName], message: &str) -> String
 }
 
 /// Checks the directories and logs that the server writes to, then the storage classes.
-fn paths(file: &Path, loaded: &Loaded) -> Check {
-    let server = &loaded.config.server;
+fn paths(server: &ServerContext<'_>) -> Result<Check, PrivilegeError> {
+    let loaded = server.loaded;
+    let mut findings: Vec<String> = files::refusals(server.file, loaded, server.user.uid())
+        .iter()
+        .map(|(what, text)| with_origin(loaded, path_properties(*what), text))
+        .collect();
+    let unusable = server.user.run(|| directories_and_logs(server))?;
+    let unusable_dir = unusable.iter().any(|(name, _)| *name == DATA_DIR);
+    let unusable_dir = unusable_dir.then_some(loaded.config.server.data_dir.as_path());
+    let unusable = unusable.into_iter().map(|(name, finding)| with_origin(loaded, &[name], &finding));
+    findings.splice(0..0, unusable);
+    let mut remarks = Vec::new();
+    let on_disk = |location: &ClassLocation| match location {
+        ClassLocation::File(location) => !server.creates(&location.location),
+        ClassLocation::S3(_) => false,
+    };
+    server.user.run(|| storage(loaded, on_disk, unusable_dir, &mut findings, &mut remarks))?;
+    // With the credentials of the caller.
+    let on_s3 = |location: &ClassLocation| matches!(location, ClassLocation::S3(_));
+    storage(loaded, on_s3, unusable_dir, &mut findings, &mut remarks);
+    findings.extend(owners::findings(&loaded.config).into_iter().map(|(class, finding)| {
+        with_origin(loaded, &location_properties(class, loaded.config.storage.location(class)), &finding)
+    }));
+    remarks.extend(server.without_sandbox.clone());
+    Ok(with_remarks(PATHS_TITLE, findings, remarks))
+}
+
+const DATA_DIR: PropertyName = ("Server", None, "DataDir");
+
+/// The findings about directories and logs, each with the property that configures the path.
+fn directories_and_logs(server: &ServerContext<'_>) -> Vec<(PropertyName, String)> {
+    let config = &server.loaded.config;
     let mut findings = Vec::new();
-    let mut unusable_dir = None;
     for (name, path, mode) in [
-        ("DataDir", &server.data_dir, "0700"),
-        ("TempDir", &server.temp_dir, "0700"),
-        ("SockFileDir", &server.sock_file_dir, "0755"),
+        (DATA_DIR, &config.server.data_dir, "0700"),
+        (("Server", None, "TempDir"), &config.server.temp_dir, "0700"),
+        (("Server", None, "SockFileDir"), &config.server.sock_file_dir, "0755"),
     ] {
-        let property = format!("Server.{name}");
-        let finding = match virtual_file_system(path).filter(|_| name != "SockFileDir") {
+        let property = format!("Server.{}", name.2);
+        let finding = match virtual_file_system(path).filter(|_| name.2 != "SockFileDir") {
             Some(kind) => Some(format!(
                 "{property} '{}' is on a virtual file system ({kind}), which stores no files; set another directory",
                 path.display()
             )),
+            None if server.creates(path) => None,
             None => directory(&property, path, mode),
         };
-        let Some(finding) = finding else { continue };
-        findings.push(with_origin(loaded, &[("Server", None, name)], &finding));
-        if name == "DataDir" {
-            unusable_dir = Some(path.as_path());
-        }
+        findings.extend(finding.map(|finding| (name, finding)));
     }
-    let mut logs = vec![(("Server", None, "AccessLog"), server.access_log.as_path())];
-    logs.extend(server.service_log.as_deref().map(|path| (("Server", None, "ServiceLog"), path)));
-    for destination in &loaded.config.logging.system_log {
+    let mut logs = vec![(("Server", None, "AccessLog"), config.server.access_log.as_path())];
+    logs.extend(config.server.service_log.as_deref().map(|path| (("Server", None, "ServiceLog"), path)));
+    for destination in &config.logging.system_log {
         match destination {
             LogDestination::File(path) => logs.push((("Logging", None, "SystemLog"), path)),
             LogDestination::Stdout | LogDestination::Stderr => {}
         }
     }
-    for (name, path) in logs {
+    for (name, path) in logs.into_iter().filter(|(_, path)| !server.creates(path)) {
         let finding = log_file(&format!("{}.{}", name.0, name.2), path);
-        findings.extend(finding.map(|finding| with_origin(loaded, &[name], &finding)));
+        findings.extend(finding.map(|finding| (name, finding)));
     }
-    findings.extend(
-        files::refusals(file, loaded, privileges::target_uid(file))
-            .iter()
-            .map(|(kind, text)| with_origin(loaded, path_properties(*kind), text)),
-    );
-    let remarks = storage(loaded, unusable_dir, &mut findings);
-    findings.extend(owners::findings(&loaded.config).into_iter().map(|(class, finding)| {
-        with_origin(loaded, &location_properties(class, loaded.config.storage.location(class)), &finding)
-    }));
-    with_remarks(PATHS_TITLE, findings, remarks)
+    findings
 }
 
 /// A check that fails because of `failures` only.
@@ -240,18 +289,19 @@ fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
     })
 }
 
-/// Checks the source directories of packages with the rights of the service's user; `None` if none is configured.
-fn directories(file: &Path, loaded: &Loaded) -> Option<Check> {
-    let reports: Result<Vec<Report>, String> = privileges::with_service_rights(file, || {
+/// Checks the source directories of packages; `None` if none is configured.
+fn directories(server: &ServerContext<'_>) -> Result<Option<Check>, PrivilegeError> {
+    let loaded = server.loaded;
+    let examined: Result<Vec<Report>, String> = server.user.run(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         let upstream = Upstream::new(&loaded.config.proxy).map_err(|error| error.to_string())?;
         Ok(runtime.block_on(examine(&upstream, &loaded.config, stores::system_clock()())))
-    });
-    let reports = match reports {
-        Ok(reports) if reports.is_empty() => return None,
+    })?;
+    let reports = match examined {
+        Ok(reports) if reports.is_empty() => return Ok(None),
         Ok(reports) => reports,
-        Err(error) => return Some(Check::from_findings(DIRECTORIES_TITLE, vec![error])),
+        Err(error) => return Ok(Some(Check::from_findings(DIRECTORIES_TITLE, vec![error]))),
     };
     let mut verdict = Verdict::Info;
     let mut findings = Vec::new();
@@ -270,10 +320,14 @@ fn directories(file: &Path, loaded: &Loaded) -> Option<Check> {
             });
         }
     }
-    Some(Check { title: DIRECTORIES_TITLE, verdict, findings })
+    if verdict == Verdict::Fail {
+        findings.extend(server.without_sandbox.clone());
+    }
+    Ok(Some(Check { title: DIRECTORIES_TITLE, verdict, findings }))
 }
 
-fn listeners(loaded: &Loaded) -> Check {
+fn listeners(server: &ServerContext<'_>) -> Result<Check, PrivilegeError> {
+    let loaded = server.loaded;
     let config = &*loaded.config;
     let mut failures = Vec::new();
     let mut remarks = Vec::new();
@@ -309,7 +363,7 @@ fn listeners(loaded: &Loaded) -> Check {
     }
     if config.https.listen.is_some()
         && let (Some(certificate), Some(key)) = (&config.https.certificate, &config.https.key)
-        && let Err(error) = Tls::open(certificate, key, config.https.minimum_tls)
+        && let Err(error) = server.user.run(|| Tls::open(certificate, key, config.https.minimum_tls))?
     {
         let name = match &error {
             TlsError::File { property, .. } if *property == "HTTPS.Key" => "Key",
@@ -319,17 +373,22 @@ fn listeners(loaded: &Loaded) -> Check {
         };
         failures.push(with_origin(loaded, &[("HTTPS", None, name)], &error.to_string()));
     }
-    with_remarks(SETTINGS_TITLE, failures, remarks)
+    Ok(with_remarks(SETTINGS_TITLE, failures, remarks))
 }
 
 /// Checks the database, and the usage database unless it fails with the same error.
-fn database(loaded: &Loaded) -> Vec<String> {
+fn database(server: &ServerContext<'_>) -> Result<Vec<String>, PrivilegeError> {
+    let loaded = server.loaded;
     let config = &*loaded.config;
+    if config.database.provider == Provider::Sqlite && server.creates(&config.sqlite.dir) {
+        return Ok(Vec::new());
+    }
     let (url, password) = (("Postgres", None, "URL"), ("Postgres", None, "Password"));
     let (usage_url, usage_password) =
         (("Postgres", None, "UsageDataURL"), ("Postgres", None, "UsageDataPassword"));
     let sqlite: &[PropertyName] = &[("SQLite", None, "Dir"), ("Server", None, "DataDir")];
-    let core = Db::check(config).err().filter(|error| !is_acceptable_skew(error)).map(|error| {
+    let core = server.user.run(|| Db::check(config))?;
+    let core = core.err().filter(|error| !is_acceptable_skew(error)).map(|error| {
         let names: &[PropertyName] = match (config.database.provider, &error) {
             (Provider::Sqlite, _) => sqlite,
             (Provider::Postgres, DbError::Authentication { .. }) => &[password, url],
@@ -338,7 +397,7 @@ fn database(loaded: &Loaded) -> Vec<String> {
         (with_origin(loaded, names, &chain(&error)), chain(&error))
     });
     let usage = match config.server.usage_data_enabled {
-        true => Db::check_usage(config).err(),
+        true => server.user.run(|| Db::check_usage(config))?.err(),
         false => None,
     };
     // If both are the same database, the error is reported once.
@@ -353,7 +412,7 @@ fn database(loaded: &Loaded) -> Vec<String> {
         };
         format!("{}; usage data", with_origin(loaded, names, &chain(&error)))
     });
-    core.map(|(finding, _)| finding).into_iter().chain(usage).collect()
+    Ok(core.map(|(finding, _)| finding).into_iter().chain(usage).collect())
 }
 
 /// Whether the error is a clock difference that the server would accept.
@@ -364,22 +423,24 @@ fn is_acceptable_skew(error: &DbError) -> bool {
     }
 }
 
-/// Checks the storage classes, and adds what prevents a start to `findings`; returns the locations without space. Classes
-/// below `unusable_dir` are skipped: that directory has its own finding.
-fn storage(loaded: &Loaded, unusable_dir: Option<&Path>, findings: &mut Vec<String>) -> Vec<String> {
+/// Checks the storage classes at the `included` locations, and adds what prevents a start to `findings`, and locations
+/// without space to `remarks`. Classes below `unusable_dir` are skipped: that directory has its own finding.
+fn storage(
+    loaded: &Loaded,
+    included: impl Fn(&ClassLocation) -> bool,
+    unusable_dir: Option<&Path>,
+    findings: &mut Vec<String>,
+    remarks: &mut Vec<String>,
+) {
     let config = &loaded.config.storage;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            findings.push(error.to_string());
-            return Vec::new();
-        }
+        Err(error) => return findings.push(error.to_string()),
     };
-    let mut remarks = Vec::new();
-    let mut reported_errors: Vec<String> = Vec::new();
-    for (class, result) in runtime.block_on(Storage::probe(config)) {
+    let mut reported: Vec<String> = Vec::new();
+    for (class, result) in runtime.block_on(Storage::probe(config, included)) {
         let Err(error) = result else { continue };
-        let list = if error.is_only_full() { &mut remarks } else { &mut *findings };
+        let list = if error.is_only_full() { &mut *remarks } else { &mut *findings };
         let (location, error) = (config.location(class), error.to_string());
         let is_below_unusable_dir = match location {
             ClassLocation::File(location) => {
@@ -393,7 +454,6 @@ fn storage(loaded: &Loaded, unusable_dir: Option<&Path>, findings: &mut Vec<Stri
             reported_errors.push(error);
         }
     }
-    remarks
 }
 
 /// The properties that may configure the location of a class, the most specific first.

@@ -19,6 +19,16 @@ pub(super) fn load(file: &Path) -> Result<Loaded, ConfigError> {
     config::load(file, variables())
 }
 
+/// Like [`load`], with `more` variables, which precede those of the environment.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_with(file: &Path, more: Vec<(String, String)>) -> Result<Loaded, ConfigError> {
+    let is_set = |name: &str| more.iter().any(|(set, _)| set == name);
+    let own: Vec<_> = variables().filter(|(name, _)| !is_set(name)).collect();
+    config::load(file, more.into_iter().chain(own))
+}
+
 /// Like [`load`], without the encryption key.
 ///
 /// # Errors

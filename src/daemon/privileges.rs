@@ -12,8 +12,7 @@ use caps::CapSet;
 use nix::errno::Errno;
 use nix::sys::prctl::set_no_new_privs;
 use nix::unistd::{
-    AccessFlags, Gid, Uid, User, access, geteuid, getgroups, initgroups, setfsgid, setfsuid, setgroups,
-    setresgid, setresuid,
+    AccessFlags, Gid, Uid, User, access, geteuid, initgroups, setgroups, setresgid, setresuid,
 };
 
 use super::files::provision::provision;
@@ -24,11 +23,65 @@ use crate::config::Config;
 pub(super) struct Account {
     /// Its name, or its number if it has none.
     name: String,
-    uid: Uid,
+    pub(super) uid: Uid,
     /// Its primary group; for a user without a name, the group of the gcfg.
-    gid: Gid,
+    pub(super) gid: Gid,
     /// Whether it is in the user database, and so may have supplementary groups.
     in_user_database: bool,
+}
+
+impl Account {
+    /// Finds a user by name or number.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub(super) fn by_name(name: &str) -> Result<Account, PrivilegeError> {
+        let unknown = || PrivilegeError::Unknown(name.to_owned());
+        let by_number = || User::from_uid(Uid::from_raw(name.parse().ok()?)).ok().flatten();
+        let user = User::from_name(name).ok().flatten().or_else(by_number).ok_or_else(unknown)?;
+        Ok(Account { name: user.name, uid: user.uid, gid: user.gid, in_user_database: true })
+    }
+
+    /// The owner of a file.
+    ///
+    /// # Errors
+    /// The owner cannot be read.
+    pub(super) fn owner(file: &Path) -> Result<Account, PrivilegeError> {
+        let found = std::fs::metadata(file)
+            .map_err(|source| PrivilegeError::Owner { path: file.display().to_string(), source })?;
+        let uid = Uid::from_raw(found.uid());
+        Ok(match User::from_uid(uid).ok().flatten() {
+            Some(user) => Account { name: user.name, uid, gid: user.gid, in_user_database: true },
+            None => Account {
+                name: uid.to_string(),
+                uid,
+                gid: Gid::from_raw(found.gid()),
+                in_user_database: false,
+            },
+        })
+    }
+
+    /// Gives this process the supplementary groups of the user.
+    ///
+    /// # Errors
+    /// The system refuses it.
+    pub(super) fn take_groups(&self) -> Result<(), PrivilegeError> {
+        match CString::new(self.name.as_str()) {
+            Ok(name) if self.in_user_database => {
+                initgroups(&name, self.gid).map_err(self.refused("initgroups"))
+            }
+            _ => setgroups(&[]).map_err(self.refused("setgroups")),
+        }
+    }
+
+    /// The error of a step of the change to this user.
+    pub(super) fn refused(&self, step: &'static str) -> impl Fn(Errno) -> PrivilegeError {
+        move |errno| PrivilegeError::Refused {
+            user: self.name.clone(),
+            step,
+            reason: errno.desc().to_owned(),
+        }
+    }
 }
 
 /// The planned change of user.
@@ -84,7 +137,7 @@ pub enum PrivilegeError {
 /// # Errors
 /// The user of `--user` is unknown or cannot be switched to, or the owner of the gcfg cannot be read.
 pub(super) fn plan(requested: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeError> {
-    let requested = requested.map(account_by_name).transpose()?;
+    let requested = requested.map(Account::by_name).transpose()?;
     let me = geteuid();
     if !me.is_root() {
         return match requested {
@@ -101,7 +154,7 @@ pub(super) fn plan(requested: Option<&str>, gcfg: &Path) -> Result<Plan, Privile
         // A missing file is reported elsewhere.
         Some(_) => None,
         None if by_systemd => None,
-        None => Some(owner(gcfg)?),
+        None => Some(Account::owner(gcfg)?),
     };
     Ok(decide(requested, owner, by_systemd, gcfg))
 }
@@ -116,34 +169,8 @@ pub(super) fn plan_for_data(gcfg: &Path, config: &Config) -> Result<Plan, Privil
     if !geteuid().is_root() {
         return Ok(Plan::Stay(None));
     }
-    let account = owner(if dir.exists() { dir } else { gcfg })?;
+    let account = Account::owner(if dir.exists() { dir } else { gcfg })?;
     Ok(if account.uid.is_root() { Plan::Stay(None) } else { Plan::Become(account) })
-}
-
-/// The number of the user that a start without `--user` would switch to.
-pub(super) fn target_uid(gcfg: &Path) -> u32 {
-    match plan(None, gcfg) {
-        Ok(Plan::Become(account)) => account.uid.as_raw(),
-        Ok(Plan::Stay(_)) | Err(_) => geteuid().as_raw(),
-    }
-}
-
-/// Runs `work` with the file access rights of the user that a start without `--user` would switch to. They apply to the
-/// calling thread and to threads that it starts meanwhile.
-pub(super) fn with_service_rights<T>(gcfg: &Path, work: impl FnOnce() -> T) -> T {
-    let Ok(Plan::Become(account)) = plan(None, gcfg) else { return work() };
-    let groups = getgroups().unwrap_or_default();
-    // If the groups cannot be changed, root's remain, which allow more than the service's: a check may wrongly pass.
-    let _ = match CString::new(account.name.as_str()) {
-        Ok(name) if account.in_user_database => initgroups(&name, account.gid),
-        _ => setgroups(&[]),
-    };
-    let (gid, uid) = (setfsgid(account.gid), setfsuid(account.uid));
-    let result = work();
-    setfsuid(uid);
-    setfsgid(gid);
-    let _ = setgroups(&groups);
-    result
 }
 
 /// The plan for a process of root.
@@ -159,28 +186,6 @@ fn decide(requested: Option<Account>, owner: Option<Account>, by_systemd: bool, 
             gcfg.display()
         ))),
     }
-}
-
-fn account_by_name(name: &str) -> Result<Account, PrivilegeError> {
-    let unknown = || PrivilegeError::Unknown(name.to_owned());
-    let by_number = || User::from_uid(Uid::from_raw(name.parse().ok()?)).ok().flatten();
-    let user = User::from_name(name).ok().flatten().or_else(by_number).ok_or_else(unknown)?;
-    Ok(Account { name: user.name, uid: user.uid, gid: user.gid, in_user_database: true })
-}
-
-fn owner(path: &Path) -> Result<Account, PrivilegeError> {
-    let metadata = std::fs::metadata(path)
-        .map_err(|source| PrivilegeError::Owner { path: path.display().to_string(), source })?;
-    let uid = Uid::from_raw(metadata.uid());
-    Ok(match User::from_uid(uid).ok().flatten() {
-        Some(user) => Account { name: user.name, uid, gid: user.gid, in_user_database: true },
-        None => Account {
-            name: uid.to_string(),
-            uid,
-            gid: Gid::from_raw(metadata.gid()),
-            in_user_database: false,
-        },
-    })
 }
 
 /// Executes the plan. Returns the warnings.
@@ -203,26 +208,20 @@ pub(super) fn execute(plan: Plan, gcfg: &Path, config: &Config) -> Result<Vec<St
 /// # Errors
 /// The system refuses a step. Then the process must exit: its user is changed only in part.
 fn become_user(account: &Account, gcfg: &Path) -> Result<Vec<String>, PrivilegeError> {
-    let refusal = |step, reason: String| PrivilegeError::Refused { user: account.name.clone(), step, reason };
-    let system_error = |step| move |errno: Errno| refusal(step, errno.desc().to_owned());
+    let refused = |step, reason: String| PrivilegeError::Refused { user: account.name.clone(), step, reason };
     let mut warnings = Vec::new();
     // Only root can clear the bounding set. If even root cannot, no-new-privs below makes the set irrelevant.
     if let Err(error) = caps::clear(None, CapSet::Bounding) {
         warnings.push(format!("could not clear the capability bounding set: {error}"));
     }
-    if account.in_user_database {
-        let name = CString::new(account.name.as_str()).map_err(|e| refusal("name", e.to_string()))?;
-        initgroups(&name, account.gid).map_err(system_error("initgroups"))?;
-    } else {
-        setgroups(&[]).map_err(system_error("setgroups"))?;
-    }
+    account.take_groups()?;
     let (uid, gid) = (account.uid, account.gid);
-    setresgid(gid, gid, gid).map_err(system_error("setresgid"))?;
-    setresuid(uid, uid, uid).map_err(system_error("setresuid"))?;
+    setresgid(gid, gid, gid).map_err(account.refused("setresgid"))?;
+    setresuid(uid, uid, uid).map_err(account.refused("setresuid"))?;
     for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
         caps::clear(None, set).map_err(|error| refusal("capabilities", error.to_string()))?;
     }
-    set_no_new_privs().map_err(system_error("no-new-privs"))?;
+    set_no_new_privs().map_err(account.refused("no-new-privs"))?;
     // SECURITY: dropped privileges must not be recoverable.
     if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
         return Err(refusal("setresuid", "the process can still become root".to_owned()));
@@ -269,9 +268,9 @@ mod tests {
 
     #[test]
     fn an_unknown_user_is_reported_with_a_remedy() {
-        let error = account_by_name("no-such-user").expect_err("there is none").to_string();
+        let error = Account::by_name("no-such-user").expect_err("there is none").to_string();
         assert!(error.contains("useradd --system --no-create-home no-such-user"), "{error}");
-        assert_eq!(account_by_name("0").expect("root has that number").name, "root");
+        assert_eq!(Account::by_name("0").expect("root has that number").name, "root");
     }
 
     #[test]
@@ -279,8 +278,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let gcfg = dir.path().join("a.gcfg");
         std::fs::write(&gcfg, "").expect("written");
-        assert_eq!(owner(&gcfg).expect("readable").uid, geteuid());
-        let error = owner(&dir.path().join("none")).expect_err("there is no file").to_string();
+        assert_eq!(Account::owner(&gcfg).expect("readable").uid, geteuid());
+        let error = Account::owner(&dir.path().join("none")).expect_err("there is no file").to_string();
         assert!(error.contains("none cannot be read"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
 //! `--removal-commands`: prints the commands that remove data stored outside the default directories, for a purge of the
-//! package. Every storage class is listed at the location where the server would open it.
+//! package. Every storage class is listed at the location where the server would open it, with the variables of its unit.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use percent_encoding::percent_decode_str;
 
 use super::configuration;
+use super::service_unit::{ServiceUnit, has_unknown_variables};
 use crate::config::{
     self, ClassLocation, Config, ConfigError, LogDestination, Provider, S3Location, without_userinfo,
 };
@@ -19,7 +20,19 @@ const DEFAULT_DIRECTORIES: [&str; 2] = ["/var/lib/rstudio-pm", "/var/log/rstudio
 
 /// Prints the commands for the configuration in `file`, or for the valid part of it.
 pub(super) fn print(file: &Path) {
-    let config = match configuration::load(file) {
+    let (variables, errors) = ServiceUnit::of(file).map(|unit| unit.variables()).unwrap_or_default();
+    for error in &errors {
+        println!("  # variables of the service are not known, and may name other places: {error}");
+    }
+    if has_unknown_variables() {
+        println!(
+            "  # the unit of the service sets variables, which only systemd can tell, and may name other places: \
+             systemctl show -p Environment,EnvironmentFiles rstudio-pm"
+        );
+    }
+    let is_property = |(name, _): &(String, String)| name.starts_with("PACKAGEMANAGER_");
+    let variables: Vec<_> = variables.into_iter().filter(is_property).collect();
+    let config = match configuration::load_with(file, variables) {
         Ok(loaded) => loaded.config,
         Err(ConfigError::Unreadable { .. }) => return,
         Err(error) => {

@@ -19,6 +19,10 @@ const USER: &str = "rstudio-pm";
 /// First line of the generated files.
 const HEADER: &str =
     "# Made from rstudio-pm.gcfg by a systemd generator: change that file, then daemon-reload and restart.\n";
+/// Directories that are empty for the service (`ProtectHome=tmpfs`).
+pub(super) const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
+/// Directories of which the service has its own (`PrivateTmp=`).
+pub(super) const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 /// Maximum length of a unit name.
 const MAX_NAME: usize = 255;
 
@@ -184,8 +188,8 @@ fn service_sockets(units: &[Unit]) -> String {
     out
 }
 
-/// The drop-in with the paths that the sandbox opens and the mounts that must come first.
-fn service_paths(config: &Config, settings: &ServiceSettings) -> String {
+/// The paths that the sandbox opens.
+fn paths(config: &Config) -> Paths {
     let mut paths = Paths::default();
     let server = &config.server;
     paths.write(&server.data_dir);
@@ -198,12 +202,7 @@ fn service_paths(config: &Config, settings: &ServiceSettings) -> String {
     }
     paths.write(&server.temp_dir);
     paths.write(&resolve_var_run(&server.sock_file_dir));
-    let system_logs = config.logging.system_log.iter().filter_map(|to| match to {
-        LogDestination::File(path) => Some(path),
-        LogDestination::Stdout | LogDestination::Stderr => None,
-    });
-    let logs: Vec<&PathBuf> = system_logs.chain([&server.access_log]).chain(&server.service_log).collect();
-    for log in &logs {
+    for log in logs(config) {
         // The directory, because a rotation replaces the file. Owner and modes still apply inside.
         paths.write(log.parent().filter(|parent| *parent != Path::new("/")).unwrap_or(log));
     }
@@ -220,10 +219,35 @@ fn service_paths(config: &Config, settings: &ServiceSettings) -> String {
     for mirror in mirrors.filter_map(|url| url.strip_prefix("file://")) {
         paths.read(Path::new(percent_encoding::percent_decode_str(mirror).decode_utf8_lossy().as_ref()));
     }
+    paths
+}
+
+fn logs(config: &Config) -> impl Iterator<Item = &PathBuf> {
+    let system = config.logging.system_log.iter().filter_map(|to| match to {
+        LogDestination::File(path) => Some(path),
+        LogDestination::Stdout | LogDestination::Stderr => None,
+    });
+    system.chain([&config.server.access_log]).chain(&config.server.service_log)
+}
+
+/// The configured paths that are bound into the sandbox, because it hides what is around them.
+pub(super) fn bound_paths(config: &Config) -> Vec<PathBuf> {
+    let Paths { write, read } = paths(config);
+    write.into_iter().chain(read).filter(|path| is_hidden(path)).collect()
+}
+
+/// Whether systemd creates a missing path, with the directories of the unit, for the user of the service.
+pub(super) fn creates(path: &Path) -> bool {
+    let directories = ["/var/lib/rstudio-pm", "/var/log/rstudio/rstudio-pm", "/run/rstudio-pm"];
+    directories.iter().any(|dir| resolve_var_run(path) == Path::new(dir)) || root_creates(path).is_some()
+}
+
+/// The drop-in with the paths that the sandbox opens and the mounts that must come first.
+fn service_paths(config: &Config, settings: &ServiceSettings) -> String {
     let user = settings.user.as_deref().unwrap_or(USER);
     let group = settings.group.as_deref().unwrap_or(USER);
-    let mut out = paths.text();
-    for log in logs.iter().filter_map(|log| root_created_log(log)) {
+    let mut out = paths(config).text();
+    for log in logs(config).filter_map(|log| root_creates(log)) {
         let _ = writeln!(
             out,
             "ExecStartPre=+/bin/sh -c '[ -e {log} ] || install -o {user} -g {group} -m 0600 /dev/null {log}'"
@@ -278,15 +302,19 @@ impl Paths {
             [(&self.write, "ReadWritePaths", "BindPaths"), (&self.read, "ReadOnlyPaths", "BindReadOnlyPaths")]
         {
             for path in paths {
-                // The unit's /home is empty and its /tmp private: configured paths below are bind-mounted into them.
-                let hidden_roots = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
-                let key = if hidden_roots.iter().any(|root| path.starts_with(root)) { bind } else { open };
+                // Configured paths below are bind-mounted into them.
+                let key = if is_hidden(path) { bind } else { open };
                 // The dash: a missing path must not prevent the start.
                 let _ = writeln!(out, "{key}={}", quote("-", path));
             }
         }
         out
     }
+}
+
+/// Whether the sandbox of the unit hides the directory of a path.
+fn is_hidden(path: &Path) -> bool {
+    HOMES.iter().chain(&TEMPORARY).any(|root| path.starts_with(root))
 }
 
 /// Whether a unit file can name the path: it must be UTF-8 without control characters.

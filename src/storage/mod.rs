@@ -181,11 +181,15 @@ impl Storage {
         }))
     }
 
-    /// Returns the result of [`Storage::open`] for each class, in the order of [`StorageClass::ALL`], without creating
-    /// a directory.
-    pub async fn probe(config: &StorageConfig) -> Vec<(StorageClass, Result<(), StorageError>)> {
-        let locations = probe::distinct_locations(config);
-        let results =
+    /// Returns the result of [`Storage::open`] for each class with an `included` location, in the order of
+    /// [`StorageClass::ALL`], without creating a directory.
+    pub async fn probe(
+        config: &StorageConfig,
+        included: impl Fn(&ClassLocation) -> bool,
+    ) -> Vec<(StorageClass, Result<(), StorageError>)> {
+        let mut locations = probe::distinct_locations(config);
+        locations.retain(|(location, _)| included(location));
+        let tried =
             join_all(locations.iter().map(|(location, classes)| probe_location(location, classes, config)))
                 .await;
         let mut by_class: Vec<_> = locations

@@ -1,5 +1,7 @@
 //! `rstudio-pm --check-config`: six checks, no file created, an exit code for scripts.
 
+use std::os::unix::fs::{PermissionsExt, lchown};
+use std::path::Path;
 use std::process::Command;
 
 use crate::support::downloader::must_get_cran;
@@ -8,14 +10,48 @@ use crate::support::server::{Builder, Server};
 use crate::support::{fixtures, mirror_dir};
 
 fn check(server: &Server, more: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_rstudio-pm"))
-        .arg("--check-config")
-        .arg("--config")
-        .arg(server.config_file())
-        .args(more)
-        .output()
-        .expect("rstudio-pm runs");
+    run(rstudio_pm(server).arg("--check-config").args(more))
+}
+
+fn rstudio_pm(server: &Server) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rstudio-pm"));
+    command.arg("--config").arg(server.config_file());
+    command
+}
+
+fn run(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().expect("rstudio-pm runs");
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A program on `PATH` that answers `systemctl show` for a unit that runs the server with its configuration and has these
+/// further properties.
+fn systemctl(server: &Server, properties: &str) -> String {
+    let programs = server.dir().join("programs");
+    std::fs::create_dir_all(&programs).expect("a directory");
+    let program = programs.join("systemctl");
+    let config = server.config_file();
+    let text = format!(
+        "#!/bin/sh\ncat <<'END'\nLoadState=loaded\nMainPID=0\nExecStart={{ argv[]=rstudio-pm --config {} ; }}\n{properties}\nEND\n",
+        config.display()
+    );
+    std::fs::write(&program, text).expect("written");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("our own file");
+    format!("{}:{}", programs.display(), std::env::var("PATH").expect("a path"))
+}
+
+/// Makes an ordinary user the owner of the directories and the configuration of a prepared server.
+fn give_to_nobody(server: &Server) {
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root to create files of another user");
+    std::fs::set_permissions(server.dir(), PermissionsExt::from_mode(0o755)).expect("our own file");
+    for path in [server.dir(), &server.dir().join("tmp"), &server.config_file()] {
+        lchown(path, Some(65_534), Some(65_534)).expect("root can change the owner");
+    }
+}
+
+fn directory_of_root(path: &Path) {
+    std::fs::create_dir(path).expect("a directory");
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).expect("our own file");
 }
 
 #[test]
@@ -134,7 +170,6 @@ fn a_directory_of_packages_is_examined_at_the_start_and_by_the_check() {
 
 #[test]
 fn a_directory_that_the_user_of_the_service_cannot_read_fails_the_check_of_root() {
-    use std::os::unix::fs::{PermissionsExt, lchown};
     assert!(nix::unistd::geteuid().is_root(), "this test needs root to create a file of another user");
     let server = Builder::default().prepare();
     let root = server.dir().join("no-mirror");
@@ -149,5 +184,111 @@ fn a_directory_that_the_user_of_the_service_cannot_read_fails_the_check_of_root(
         let finding = server.failed_check(DIRECTORIES);
         assert!(finding.contains("cannot be read by the user the server runs as"), "{finding}");
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("our own file");
+    }
+}
+
+const PATHS: &str = "File paths and storage";
+
+#[test]
+fn a_path_that_the_user_of_the_service_cannot_write_fails_the_check_of_root() {
+    for (gcfg, property) in [
+        ("[Server]\nDataDir = {dir}/closed/data", "Server.DataDir"),
+        ("[Server]\nSockFileDir = {dir}/closed", "Server.SockFileDir"),
+        ("[Server]\nAccessLog = {dir}/closed/access.log", "Server.AccessLog"),
+        ("[FileStorage \"cache\"]\nLocation = {dir}/closed/cache", "storage class 'cache'"),
+        ("[SQLite]\nDir = {dir}/closed", "closed"),
+    ] {
+        let server = Builder::default().gcfg(gcfg).prepare();
+        give_to_nobody(&server);
+        let closed = server.dir().join("closed");
+        directory_of_root(&closed);
+        let title = if gcfg.contains("SQLite") { "Database" } else { PATHS };
+        let finding = server.failed_check(title);
+        assert!(finding.contains(property) && finding.contains("nobody"), "{gcfg}: {finding}");
+        lchown(&closed, Some(65_534), None).expect("root can change the owner");
+        let (code, text) = check(&server, &[]);
+        assert_eq!(code, Some(0), "{gcfg}\n{text}");
+    }
+}
+
+#[test]
+fn an_existing_database_that_the_user_of_the_service_cannot_write_fails_the_check_of_root() {
+    let mut server = Builder::default().gcfg("[SQLite]\nDir = {dir}/db").prepare();
+    give_to_nobody(&server);
+    server.launch();
+    assert_eq!(server.stop().code(), Some(0));
+    let (code, text) = check(&server, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    let database = server.dir().join("db/rstudio-pm.db");
+    lchown(&database, Some(0), Some(0)).expect("root can change the owner");
+    let finding = server.failed_check("Database");
+    assert!(finding.contains("rstudio-pm.db") && finding.contains("chown nobody"), "{finding}");
+}
+
+#[test]
+fn the_user_of_the_unit_precedes_the_owner_of_the_configuration() {
+    let server = Builder::default().gcfg("[Server]\nDataDir = {dir}/closed").prepare();
+    directory_of_root(&server.dir().join("closed"));
+    let path = systemctl(&server, "User=nobody\nGroup=nogroup");
+    std::fs::set_permissions(server.dir(), PermissionsExt::from_mode(0o755)).expect("our own file");
+    let (code, text) = run(rstudio_pm(&server).arg("--check-config").env("PATH", &path));
+    assert!(code == Some(1) && text.contains("cannot be written by user nobody"), "{text}");
+    // The unit of another configuration says nothing about this one.
+    let other = Builder::default().gcfg("[Server]\nDataDir = {dir}/closed").prepare();
+    directory_of_root(&other.dir().join("closed"));
+    let (code, text) = run(rstudio_pm(&other).arg("--check-config").env("PATH", &path));
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
+fn a_mirror_in_the_home_of_root_is_checked_as_the_sandbox_shows_it() {
+    let home = tempfile::tempdir_in("/root").expect("a directory of root, which others cannot search");
+    let server = Builder::default().prepare();
+    give_to_nobody(&server);
+    let mirror = home.path().join("cran");
+    fixtures::create_mirror(&mirror);
+    let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
+    let url = mirror_dir::file_url(&mirror);
+    std::fs::write(server.config_file(), format!("{gcfg}[CRAN]\nURL = {url}\n")).expect("written");
+    // Started by hand, the server could not read it.
+    let finding = server.failed_check(DIRECTORIES);
+    assert!(finding.contains("cannot be read by the user the server runs as"), "{finding}");
+    let checked = |properties: &str| {
+        let path = systemctl(&server, properties);
+        run(rstudio_pm(&server).arg("--check-config").env("PATH", path))
+    };
+    let (code, text) = checked("User=nobody\nProtectHome=tmpfs\nPrivateTmp=no");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(&format!("{} is a mirror of CRAN", mirror.display())), "{text}");
+    let (code, text) = checked("User=nobody\nProtectHome=no\nPrivateTmp=no");
+    assert!(code == Some(1) && text.contains("cannot be read by the user"), "{text}");
+    // What the user may not read in the mirror itself is still found.
+    std::fs::set_permissions(&mirror, PermissionsExt::from_mode(0o700)).expect("our own file");
+    let (code, text) = checked("User=nobody\nProtectHome=tmpfs\nPrivateTmp=no");
+    assert!(code == Some(1) && text.contains("cannot be read by the user"), "{text}");
+}
+
+#[test]
+fn the_commands_for_a_purge_name_places_of_the_unit_of_a_stopped_service() {
+    let server = Builder::default().gcfg("[Server]\nDataDir = /mnt/pm").prepare();
+    let file = server.dir().join("variables");
+    std::fs::write(&file, "# of the service\nPACKAGEMANAGER_FILESTORAGE_METRICS_LOCATION=\"/mnt/m m\"\n")
+        .expect("written");
+    let properties = format!(
+        "Environment=PACKAGEMANAGER_FILESTORAGE_CACHE_LOCATION=/mnt/cache OTHER=1\n\
+         EnvironmentFiles={} (ignore_errors=no)\nEnvironmentFiles={} (ignore_errors=no)",
+        file.display(),
+        server.dir().display()
+    );
+    let path = systemctl(&server, &properties);
+    let (code, text) = run(rstudio_pm(&server).arg("--removal-commands").env("PATH", path));
+    assert_eq!(code, Some(0));
+    for line in [
+        "rm -rf '/mnt/pm'",
+        "rm -rf '/mnt/cache'    # storage class cache",
+        "rm -rf '/mnt/m m'",
+        "# variables of the service are not known",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
     }
 }

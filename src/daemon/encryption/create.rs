@@ -7,7 +7,8 @@ use std::path::Path;
 
 use super::error::KeyCommandError;
 use crate::config::{Config, ValueForm, key_file};
-use crate::daemon::{configuration, privileges};
+use crate::daemon::configuration;
+use crate::daemon::service_user::ServiceUser;
 use crate::db::Db;
 
 /// Creates the file of the key, for the user of the server. Does nothing if there is a key already.
@@ -17,7 +18,7 @@ pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
     let path = &config.server.encryption_key_path;
     let display_path = path.display().to_string();
     let variables: Vec<_> = configuration::variables().collect();
-    privileges::with_service_rights(file, || {
+    ServiceUser::of(file).run(|| {
         if key_file::KeyEnvironment::of(&variables).find(path)?.is_some() {
             return Ok(());
         }
@@ -36,7 +37,7 @@ pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
             Err(error) => note(&format!("Warning: could not compare the new key with the database: {error}")),
         }
         write(config, path)
-    })
+    })?
 }
 
 fn write(config: &Config, path: &Path) -> Result<(), KeyCommandError> {

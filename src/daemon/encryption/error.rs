@@ -2,6 +2,7 @@
 
 use super::compare::KeyMismatch;
 use crate::config::{ConfigError, key_file::KeyFileError};
+use crate::daemon::privileges::PrivilegeError;
 use crate::db::DbError;
 use crate::model::fingerprint::Fingerprint;
 
@@ -17,6 +18,9 @@ pub(in crate::daemon) enum KeyCommandError {
     /// The database.
     #[error("{0}")]
     Db(#[from] DbError),
+    /// The change to the user of the server.
+    #[error("{0}")]
+    Privilege(#[from] PrivilegeError),
     /// The key is not that of the database.
     #[error("{0}")]
     Mismatch(#[from] KeyMismatch),

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use super::compare::{self, KeyMismatch};
 use super::error::KeyCommandError;
 use crate::config::{EncryptionKey, Loaded, ValueForm, key_file};
-use crate::daemon::{configuration, privileges, sockets};
+use crate::daemon::service_user::ServiceUser;
+use crate::daemon::{configuration, sockets};
 use crate::db::{Db, DbError, encryption_key};
 use crate::encryption::value;
 
@@ -20,10 +21,9 @@ use crate::encryption::value;
 pub(super) fn run(file: &Path, new: &Path, key_lost: bool) -> Result<(), KeyCommandError> {
     let not_found = || std::io::Error::from(std::io::ErrorKind::NotFound);
     // Read before the rights of the service are taken: the caller's may be needed.
-    let new = key_file::read(new)?
-        .ok_or_else(not_found)
-        .map_err(KeyCommandError::file(new.display().to_string()))?;
-    privileges::with_service_rights(file, || {
+    let new =
+        key_file::read(new)?.ok_or_else(missing).map_err(KeyCommandError::file(new.display().to_string()))?;
+    ServiceUser::of(file).run(|| {
         let loaded = configuration::load(file)?;
         if UnixStream::connect(sockets::admin_path(&loaded.config)).is_ok() {
             return Err(KeyCommandError::Running);
@@ -36,7 +36,7 @@ pub(super) fn run(file: &Path, new: &Path, key_lost: bool) -> Result<(), KeyComm
         // A failed write cannot be reported: the rotation is done.
         let _ = std::io::stdout().write_all(report?.as_bytes());
         Ok(())
-    })
+    })?
 }
 
 async fn rotate(

@@ -33,6 +33,18 @@ pub(in crate::daemon) fn provision(gcfg: &Path, config: &Config, uid: u32, gid: 
     errors
 }
 
+/// The directories and logs of the server.
+pub(in crate::daemon) fn paths_of_server(gcfg: &Path, config: &Config) -> Vec<PathBuf> {
+    let directories = directories(gcfg, config).map(|(_, path)| path);
+    directories.chain(paths(PathKind::Log, gcfg, config)).collect()
+}
+
+/// Whether [`provision`] creates this missing path.
+pub(in crate::daemon) fn creates(path: &Path) -> bool {
+    let above = path.ancestors().find(|above| above.symlink_metadata().is_ok());
+    above.is_some_and(|above| above.ancestors().all(is_root_only))
+}
+
 /// Whether only root can change the entries of a directory.
 fn is_root_only(dir: &Path) -> bool {
     dir.metadata()

@@ -41,7 +41,7 @@ async fn only_the_owner_can_read_stored_files() {
 #[tokio::test]
 async fn a_probe_creates_no_directory() {
     let folder = tempfile::tempdir().unwrap();
-    let probed = Storage::probe(&on_disk(&folder.path().join("var"))).await;
+    let probed = Storage::probe(&on_disk(&folder.path().join("var")), |_| true).await;
     assert!(probed.iter().all(|(_, result)| result.is_ok()), "{probed:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
@@ -96,7 +96,7 @@ async fn a_full_disk_is_reported_and_leaves_no_partial_files() {
         assert!(matches!(put, StorageError::Full(_)), "{put:?}");
         let warnings = storage.condition().warnings();
         assert!(warnings.iter().any(|w| w.kind == "storage" && w.name.contains("cran")), "{warnings:?}");
-        for (class, probed) in Storage::probe(&on_disk(&full)).await {
+        for (class, probed) in Storage::probe(&on_disk(&full), |_| true).await {
             let error = probed.unwrap_err();
             let text = error.to_string();
             assert!(error.is_only_full() && text.contains("df -h"), "{class:?}: {text}");
@@ -146,7 +146,7 @@ async fn a_directory_of_another_user_is_refused_with_a_remedy() {
     let path = root.join("pypi").display().to_string();
     assert_eq!(pypi.remedy, format!("run: sudo install -d -o {name} -m 0700 {path}"));
 
-    let probed = Storage::probe(&on_disk(&root)).await;
+    let probed = Storage::probe(&on_disk(&root), |_| true).await;
     for (class, result) in probed {
         let error = result.unwrap_err().to_string();
         assert!(error.contains(&format!("'{}'", class.as_str())) && error.contains("sudo"), "{error}");

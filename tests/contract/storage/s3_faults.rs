@@ -332,7 +332,7 @@ mod tests {
         ];
         for (permission, matches) in cases {
             fixture.proxy.next(usize::MAX, Fault::Answer(403, "AccessDenied"), matches);
-            for (_, result) in Storage::probe(&fixture.config).await {
+            for (_, result) in Storage::probe(&fixture.config, |_| true).await {
                 let text = result.unwrap_err().to_string();
                 let (cause, remedy) = text.split_once("allow the credentials ").unwrap();
                 assert!(cause.contains("AccessDenied") && cause.contains("temp/validate."), "{text}");

@@ -310,7 +310,7 @@ pub(super) async fn classes_are_listed_separately(fixture: Fixture) {
 }
 
 pub(super) async fn a_probe_leaves_no_objects(fixture: Fixture) {
-    let probed = Storage::probe(&fixture.config).await;
+    let probed = Storage::probe(&fixture.config, |_| true).await;
     let classes: Vec<StorageClass> = probed.iter().map(|(class, _)| *class).collect();
     assert_eq!(classes, StorageClass::ALL);
     assert!(probed.iter().all(|(_, result)| result.is_ok()), "{probed:?}");

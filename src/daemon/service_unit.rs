@@ -1,0 +1,158 @@
+//! The unit of the service as systemd has loaded it: user, sandbox and environment, from `systemctl show`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{generator, shell_words};
+use crate::config::DEFAULT_FILE;
+
+const UNIT: &str = "rstudio-pm.service";
+
+/// The properties of the loaded unit.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ServiceUnit {
+    /// `User=`; empty for root.
+    pub(super) user: String,
+    /// `Group=`; empty for that of the user.
+    pub(super) group: String,
+    /// Whether `/home`, `/root` and `/run/user` are empty for the service, except for bound paths (`ProtectHome=tmpfs`).
+    pub(super) hides_homes: bool,
+    /// Whether the service has its own `/tmp` and `/var/tmp` (`PrivateTmp=`).
+    pub(super) has_private_tmp: bool,
+    /// The command line.
+    command: String,
+    /// The process, 0 if the service does not run.
+    pid: u32,
+    environment: Vec<(String, String)>,
+    environment_files: Vec<PathBuf>,
+}
+
+impl ServiceUnit {
+    /// Returns the unit if systemd runs, and has one that starts the server with this configuration file.
+    pub(super) fn of(gcfg: &Path) -> Option<ServiceUnit> {
+        ServiceUnit::loaded().filter(|unit| unit.uses(gcfg))
+    }
+
+    /// Returns the loaded unit; `None` without systemd.
+    fn loaded() -> Option<ServiceUnit> {
+        let properties =
+            "LoadState,User,Group,ProtectHome,PrivateTmp,ExecStart,MainPID,Environment,EnvironmentFiles";
+        let shown = Command::new("systemctl")
+            .args(["show", "--no-pager", "--property", properties, UNIT])
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        ServiceUnit::parse(&String::from_utf8_lossy(&shown.stdout))
+    }
+
+    /// Parses the output of `systemctl show`; `None` if no such unit is loaded.
+    fn parse(shown: &str) -> Option<ServiceUnit> {
+        let mut unit = ServiceUnit::default();
+        let mut is_loaded = false;
+        for (name, value) in shown.lines().filter_map(|line| line.split_once('=')) {
+            match name {
+                "LoadState" => is_loaded = value == "loaded",
+                "User" => value.clone_into(&mut unit.user),
+                "Group" => value.clone_into(&mut unit.group),
+                "ProtectHome" => unit.hides_homes = value == "tmpfs",
+                "PrivateTmp" => unit.has_private_tmp = !matches!(value, "no" | ""),
+                "ExecStart" => value.clone_into(&mut unit.command),
+                "MainPID" => unit.pid = value.parse().unwrap_or(0),
+                "Environment" => {
+                    let words = shell_words::split(value);
+                    unit.environment = words.iter().filter_map(|word| assignment(word)).collect();
+                }
+                // `/etc/default/x (ignore_errors=yes)`, a line for each file.
+                "EnvironmentFiles" | "EnvironmentFile" => {
+                    let file = value.rsplit_once(" (ignore_errors=").map_or(value, |(file, _)| file);
+                    unit.environment_files
+                        .extend(Some(PathBuf::from(file)).filter(|file| file.is_absolute()));
+                }
+                _ => {}
+            }
+        }
+        is_loaded.then_some(unit)
+    }
+
+    /// Whether the command line names this configuration file, or none and it is the default one.
+    fn uses(&self, gcfg: &Path) -> bool {
+        let words: Vec<&str> = self.command.split_whitespace().collect();
+        let named = words.iter().enumerate().find_map(|(at, word)| match *word {
+            "--config" => words.get(at + 1).copied(),
+            word => word.strip_prefix("--config="),
+        });
+        Path::new(named.unwrap_or(DEFAULT_FILE)) == gcfg
+    }
+
+    /// Returns the variables of the running service, or those that systemd would start it with, and the errors of
+    /// unreadable files of variables.
+    pub(super) fn variables(&self) -> (Vec<(String, String)>, Vec<String>) {
+        if self.pid != 0
+            && let Ok(environ) = std::fs::read(format!("/proc/{}/environ", self.pid))
+        {
+            let lines = environ.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+            return (lines.filter_map(|line| assignment(&line)).collect(), Vec::new());
+        }
+        let (mut variables, mut errors) = (self.environment.clone(), Vec::new());
+        for file in &self.environment_files {
+            match std::fs::read_to_string(file) {
+                // A later value replaces an earlier one.
+                Ok(text) => {
+                    let of_file = shell_words::assignments(&text);
+                    variables.retain(|(name, _)| !of_file.iter().any(|(later, _)| later == name));
+                    variables.extend(of_file);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => errors.push(format!("{}: {error}", file.display())),
+            }
+        }
+        (variables, errors)
+    }
+}
+
+/// Whether systemd does not run here, but a drop-in or a unit of the administrator sets variables, which are then unknown.
+pub(super) fn has_unknown_variables() -> bool {
+    let root = Path::new("/");
+    let own = root.join("etc/systemd/system").join(UNIT);
+    let sets_variables =
+        |path: PathBuf| std::fs::read_to_string(path).is_ok_and(|text| text.contains("\nEnvironment"));
+    ServiceUnit::loaded().is_none()
+        && generator::drop_ins(root).into_values().chain([own]).any(sets_variables)
+}
+
+/// Splits `NAME=value`.
+fn assignment(text: &str) -> Option<(String, String)> {
+    text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOWN: &str = "ExecStart={ path=/opt/rstudio-pm/bin/rstudio-pm ; argv[]=/opt/rstudio-pm/bin/rstudio-pm --config \
+        /etc/rstudio-pm/rstudio-pm.gcfg ; ignore_errors=no ; start_time=[n/a] ; pid=0 }\n\
+        Environment=PACKAGEMANAGER_A=1 \"PACKAGEMANAGER_B=a \\\"b\\\" c\"\n\
+        EnvironmentFiles=/etc/default/a b (ignore_errors=yes)\nEnvironmentFiles=/etc/default/c (ignore_errors=no)\n\
+        User=deploy\nGroup=\nProtectHome=tmpfs\nPrivateTmp=yes\nMainPID=0\nLoadState=loaded\n";
+
+    #[test]
+    fn the_output_of_systemctl_is_parsed() {
+        let unit = ServiceUnit::parse(SHOWN).expect("loaded");
+        assert_eq!((unit.user.as_str(), unit.group.as_str(), unit.pid), ("deploy", "", 0));
+        assert!(unit.hides_homes && unit.has_private_tmp);
+        assert_eq!(
+            unit.environment,
+            [("PACKAGEMANAGER_A", "1"), ("PACKAGEMANAGER_B", "a \"b\" c")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
+        assert_eq!(unit.environment_files, [Path::new("/etc/default/a b"), Path::new("/etc/default/c")]);
+        assert!(unit.uses(Path::new(DEFAULT_FILE)) && !unit.uses(Path::new("/etc/other.gcfg")));
+        assert!(ServiceUnit { command: "rstudio-pm".to_owned(), ..unit }.uses(Path::new(DEFAULT_FILE)));
+    }
+
+    #[test]
+    fn without_a_loaded_unit_there_is_none() {
+        assert_eq!(ServiceUnit::parse("LoadState=not-found\nUser=\n"), None);
+        assert_eq!(ServiceUnit::parse(""), None);
+    }
+}

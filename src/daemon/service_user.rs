@@ -1,0 +1,106 @@
+//! The user and the sandbox that the server gets when root starts it, through systemd or by hand. Checks and commands that
+//! root runs use the rights of that user.
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Group, Uid, getegid, geteuid, getgroups, setgroups, setresgid, setresuid};
+
+use super::files::provision;
+use super::privileges::{Account, PrivilegeError};
+use super::service_unit::ServiceUnit;
+use super::{sandbox, units};
+use crate::config::Config;
+
+/// The user of the server.
+pub(super) struct ServiceUser {
+    /// `None` if it is the current user.
+    account: Option<Account>,
+    /// The unit, if systemd has one that uses the configuration.
+    unit: Option<ServiceUnit>,
+}
+
+impl ServiceUser {
+    /// The user of the unit that runs the server with this configuration, or else the owner of the configuration. Only
+    /// root can take the rights of another user.
+    pub(super) fn of(gcfg: &Path) -> ServiceUser {
+        if !geteuid().is_root() {
+            return ServiceUser { account: None, unit: None };
+        }
+        let unit = ServiceUnit::of(gcfg);
+        let of_unit = unit.as_ref().and_then(|unit| {
+            let name = if unit.user.is_empty() { "root" } else { &unit.user };
+            let mut account = Account::by_name(name).ok()?;
+            if let Ok(Some(group)) = Group::from_name(&unit.group) {
+                account.gid = group.gid;
+            }
+            Some(account)
+        });
+        let account = of_unit.or_else(|| Account::owner(gcfg).ok());
+        ServiceUser { account: account.filter(|account| !account.uid.is_root()), unit }
+    }
+
+    /// Its number.
+    pub(super) fn uid(&self) -> u32 {
+        self.account.as_ref().map_or_else(geteuid, |account| account.uid).as_raw()
+    }
+
+    /// Runs `work` with the rights of the user. They apply to the whole process.
+    ///
+    /// # Errors
+    /// The system refuses the change of user.
+    pub(super) fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T, PrivilegeError> {
+        let Some(account) = &self.account else { return Ok(work()) };
+        let (groups, group, root) = (getgroups().unwrap_or_default(), getegid(), Uid::from_raw(0));
+        account.take_groups()?;
+        let (uid, gid) = (account.uid, account.gid);
+        // access(2) uses the real user, and open(2) the effective one. The saved one stays root, to switch back.
+        setresgid(gid, gid, group).map_err(account.refused("setresgid"))?;
+        setresuid(uid, uid, root).map_err(account.refused("setresuid"))?;
+        let done = work();
+        setresuid(root, root, root).map_err(account.refused("setresuid"))?;
+        restore_groups(group, &groups).map_err(account.refused("setgroups"))?;
+        Ok(done)
+    }
+
+    /// Hides directories from this process as the unit hides them from the service. Returns a remark if that is not
+    /// possible.
+    pub(super) fn enter_sandbox(&self, config: &Config) -> Option<String> {
+        let unit = self.unit.as_ref()?;
+        let mut hidden: Vec<&'static str> = Vec::new();
+        if unit.hides_homes {
+            hidden.extend(units::HOMES);
+        }
+        if unit.has_private_tmp {
+            hidden.extend(units::TEMPORARY);
+        }
+        let bound = units::bound_paths(config);
+        hidden.retain(|dir| bound.iter().any(|path| path.starts_with(dir)));
+        let error = sandbox::enter(&hidden, &bound).err()?;
+        Some(format!(
+            "paths below {} were checked as without the sandbox of the service, in which they may be readable: {error}",
+            hidden.join(", ")
+        ))
+    }
+
+    /// Returns those of these missing paths that root creates for the user before the server uses them: systemd by the
+    /// unit, or a start by hand. Must be called with the rights of root.
+    pub(super) fn created_by_root(&self, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
+        if self.account.is_none() {
+            return Vec::new();
+        }
+        let creates = |path: &PathBuf| match &self.unit {
+            Some(_) => units::creates(path),
+            None => provision::creates(path),
+        };
+        let missing = |path: &PathBuf| path.symlink_metadata().is_err();
+        provision::paths_of_server(gcfg, config)
+            .into_iter()
+            .filter(|path| missing(path) && creates(path))
+            .collect()
+    }
+}
+
+fn restore_groups(group: Gid, groups: &[Gid]) -> nix::Result<()> {
+    setresgid(group, group, group)?;
+    setgroups(groups)
+}

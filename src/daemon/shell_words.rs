@@ -1,0 +1,86 @@
+//! Words quoted as by a shell: the lists that `systemctl show` prints, and files for `EnvironmentFile=`. Pure.
+
+/// Splits a list of quoted words.
+pub(super) fn split(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (word, after) = word(rest, char::is_whitespace);
+        words.push(word);
+        rest = after.trim_start();
+    }
+    words
+}
+
+/// Parses the lines `NAME=value` of a file for `EnvironmentFile=`; a value may be quoted. Comments begin with `#` or `;`.
+pub(super) fn assignments(text: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let line = rest.lines().next().unwrap_or_default();
+        match line.split_once('=').filter(|_| !line.starts_with(['#', ';'])) {
+            None => rest = &rest[line.len()..],
+            Some((name, _)) => {
+                let value = rest[name.len() + 1..].trim_start_matches([' ', '\t']);
+                let (value, after) = word(value, |c| c == '\n');
+                found.push((name.trim().to_owned(), value.trim_end().to_owned()));
+                rest = after;
+            }
+        }
+        rest = rest.trim_start();
+    }
+    found
+}
+
+/// Reads a word until a character outside of quotes that ends it; returns the rest from that character on.
+fn word(text: &str, ends: fn(char) -> bool) -> (String, &str) {
+    let mut word = String::new();
+    let mut quote = None;
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match (quote, c) {
+            (None, c) if ends(c) => return (word, &text[at..]),
+            (None, '$') if text[at + 1..].starts_with('\'') => {
+                // `$'…'` has escape sequences, as in double quotes.
+                chars.next();
+                quote = Some('$');
+            }
+            (None, '"' | '\'') => quote = Some(c),
+            (Some('$'), '\'') => quote = None,
+            (Some(open), c) if c == open && c != '$' => quote = None,
+            (None | Some('"' | '$'), '\\') => match chars.next() {
+                // A line that is continued.
+                Some((_, '\n')) => {}
+                Some((_, 'n')) => word.push('\n'),
+                Some((_, 't')) => word.push('\t'),
+                Some((_, escaped)) => word.push(escaped),
+                None => {}
+            },
+            (_, c) => word.push(c),
+        }
+    }
+    (word, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_words_are_split() {
+        assert_eq!(
+            split(r#"A=1  "B=a \"b\" c" 'C=\x' $'D=it\'s' E=\$"#),
+            ["A=1", "B=a \"b\" c", "C=\\x", "D=it's", "E=$"]
+        );
+        assert_eq!(split("  "), [""; 0]);
+    }
+
+    #[test]
+    fn assignments_of_a_file_are_read() {
+        let text =
+            "# comment=1\n; other=2\n\nA = plain text \nB=\"a b\"\nC='it is'\nD=one\\\n two\nnothing\nE=";
+        let found = assignments(text);
+        let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(found, [("A", "plain text"), ("B", "a b"), ("C", "it is"), ("D", "one two"), ("E", "")]);
+    }
+}

@@ -119,6 +119,8 @@ install:
 	install -m 644 units/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/rstudio-pm.conf
 	install -m 644 units/tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/rstudio-pm.conf
 	$(call inventory,$(DESTDIR)/usr/share/doc/rstudio-pm)
+	for page in $$(cd docs && find . -path ./man -prune -o -type f -printf '%P\n'); do \
+	    install -D -m 644 docs/$$page $(DESTDIR)/usr/share/doc/rstudio-pm/$$page; done
 	for page in docs/man/rspm.1 docs/man/rstudio-pm.8 docs/man/rstudio-pm-migrate.8 docs/man/rstudio-pm.gcfg.5; do \
 	    dir=$(DESTDIR)/usr/share/man/man$${page##*.}; install -d -m 755 $$dir; \
 	    gzip -9n < $$page > $$dir/$${page##*/}.gz; chmod 644 $$dir/$${page##*/}.gz; done
@@ -184,7 +186,7 @@ package-test:
 # Part of `make test` where systems can be booted. In CI it is mandatory and fails if they cannot.
 packages:
 	@if [ -n "$$CI" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get && unshare -mpf true; } >/dev/null 2>&1; then \
-	    $(MAKE) --no-print-directory package-test; \
+	    $(TESTED) tests/packaging/packages; \
 	else echo "make test: the packages were not tested; this requires root on Debian or Ubuntu and permission to boot a system: make package-test"; fi
 
 ## make clean   remove build output and the demo's directory

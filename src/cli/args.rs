@@ -31,7 +31,7 @@ pub struct Cli {
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub output_format: Format,
 
-    /// Address of a remote server; not supported: only the local server can be addressed
+    /// Address of the server; it must be that of this machine's server, which is reached over its socket
     #[arg(
         short,
         long,

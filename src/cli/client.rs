@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -19,7 +20,7 @@ use tokio_util::io::ReaderStream;
 
 use super::error::CliError;
 use crate::api::{ADMIN_PREFIX, error::Error, upload::Upload};
-use crate::config;
+use crate::config::{self, Config};
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
@@ -221,22 +222,26 @@ fn empty() -> Body {
 }
 
 /// Returns the socket path from the configuration `file` or the default one; the default path when neither exists.
-pub(super) fn socket_path(file: Option<&Path>, parse_mode: ParseMode) -> Result<PathBuf, CliError> {
+pub(super) fn socket_path(file: Option<&Path>, reading: ParseMode) -> Result<PathBuf, CliError> {
+    Ok(server_config(file, reading)?.server.sock_file_dir.join("rstudio-pm.sock"))
+}
+
+/// Returns the configuration of the server from `file` or the default one; the defaults when neither exists.
+pub(super) fn server_config(file: Option<&Path>, reading: ParseMode) -> Result<Arc<Config>, CliError> {
     let path = file.unwrap_or(Path::new(config::DEFAULT_FILE));
+    let name = path.display().to_string();
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    let dir = if file.is_none() && !path.exists() {
-        PathBuf::from("/var/run/rstudio-pm")
-    } else {
-        match (config::load_encrypted(path, env), parse_mode) {
-            (Ok(loaded), _) => loaded.config.server.sock_file_dir.clone(),
-            (Err(error), ParseMode::Strict) => return Err(CliError::Config(error.to_string())),
-            (Err(error), ParseMode::Lenient) => {
-                let text = config::read(path).map_err(|_| CliError::Config(error.to_string()))?;
-                config::salvage(&path.display().to_string(), &text).0.server.sock_file_dir
-            }
+    if file.is_none() && !path.exists() {
+        return Ok(Arc::new(config::salvage(&name, b"").0));
+    }
+    match (config::load_encrypted(path, env), reading) {
+        (Ok(loaded), _) => Ok(loaded.config),
+        (Err(error), ParseMode::Strict) => Err(CliError::Config(error.to_string())),
+        (Err(error), ParseMode::Lenient) => {
+            let text = config::read(path).map_err(|_| CliError::Config(error.to_string()))?;
+            Ok(Arc::new(config::salvage(&name, &text).0))
         }
-    };
-    Ok(dir.join("rstudio-pm.sock"))
+    }
 }
 
 fn connect_error(socket: PathBuf, error: &std::io::Error) -> CliError {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::api::error::Code;
+use crate::model::documentation::Page;
 
 /// An error of the command line.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +42,9 @@ pub enum CliError {
     },
     /// The caller named the server of another machine.
     #[error(
-        "--address {0}: this version connects only to the local server, over its socket; run rspm there, \
-         without --address and PACKAGEMANAGER_ADDRESS\nSee docs/compatibility.md"
+        "--address {0} is not the address of this machine's server, and this version connects only to the local server, \
+         over its socket; run rspm there, without --address and PACKAGEMANAGER_ADDRESS\nSee {page}",
+        page = Page::COMPATIBILITY
     )]
     Remote(String),
     /// The connection broke between a request that changes something and its response.

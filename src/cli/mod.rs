@@ -14,6 +14,7 @@ mod installed;
 mod job;
 pub mod license;
 pub mod list;
+mod local_address;
 pub mod logs;
 pub mod migrate;
 pub mod output;
@@ -34,8 +35,9 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Cluster, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
-use client::{Client, ParseMode};
+use client::{Client, ParseMode, server_config};
 use error::CliError;
+use local_address::is_local;
 use output::Output;
 
 /// Runs one command and returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 server not reachable.
@@ -100,7 +102,11 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         command => command,
     };
     if let Some(address) = cli.address {
-        return Err(CliError::Remote(address));
+        let config = server_config(cli.config.as_deref(), ParseMode::Lenient)?;
+        let host_name = nix::unistd::gethostname().unwrap_or_default();
+        if !is_local(&address, &config, &host_name.to_string_lossy()) {
+            return Err(CliError::Remote(address));
+        }
     }
     if cli.verbose {
         let filter = tracing_subscriber::EnvFilter::new("rstudio_pm::cli=debug");

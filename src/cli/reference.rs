@@ -27,7 +27,7 @@ pub fn text() -> String {
     );
     for rows in TABLE.chunk_by(|a, b| (a.sentence, a.page) == (b.sentence, b.page)) {
         let names: Vec<String> = rows.iter().map(|row| format!("`{row}`")).collect();
-        let (sentence, file) = (rows[0].sentence, rows[0].page.trim_start_matches("docs/"));
+        let (sentence, file) = (rows[0].sentence, rows[0].page.file());
         let _ = writeln!(page, "| {} | {sentence} | [{file}](../{file}) |", names.join(", "));
     }
     page

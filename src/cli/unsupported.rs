@@ -1,5 +1,7 @@
 //! Commands and flags of the original that this version lacks, each with a replacement and a documentation page.
 
+use crate::model::documentation::Page;
+
 /// A command, or a flag of one.
 #[derive(Debug)]
 pub(super) struct Unsupported {
@@ -9,14 +11,9 @@ pub(super) struct Unsupported {
     pub(super) flag: &'static str,
     /// What is missing, and what to do instead.
     pub(super) sentence: &'static str,
-    /// Path of the documentation page.
-    pub(super) page: &'static str,
+    /// The page of the documentation.
+    pub(super) page: Page,
 }
-
-const REPOSITORIES: &str = "docs/admin/repositories.md";
-const CONFIGURATION: &str = "docs/admin/configuration.md";
-const VULNERABILITIES: &str = "docs/admin/vulnerabilities.md";
-const COMPATIBILITY: &str = "docs/compatibility.md";
 
 const CURATED: &str = "curated sources and CRAN snapshots are not in this version; a date in the URL of a repository \
                        (/prod/2026-11-20) freezes its contents";
@@ -48,7 +45,7 @@ const LOCAL_ONLY: &str = "rspm add takes package files, --path or --file-in; it 
 const ACCESS: &str =
     "there is no access control in this version, and every repository is public; leave the flag out";
 
-const fn command(words: &'static [&'static str], sentence: &'static str, page: &'static str) -> Unsupported {
+const fn command(words: &'static [&'static str], sentence: &'static str, page: Page) -> Unsupported {
     Unsupported { words, flag: "", sentence, page }
 }
 
@@ -56,65 +53,65 @@ const fn flag(
     words: &'static [&'static str],
     flag: &'static str,
     sentence: &'static str,
-    page: &'static str,
+    page: Page,
 ) -> Unsupported {
     Unsupported { words, flag, sentence, page }
 }
 
 /// All rows, in the order of the documentation.
 pub(super) static TABLE: &[Unsupported] = &[
-    command(&["update"], CURATED, REPOSITORIES),
-    flag(&["create", "source"], "snapshot", CURATED, REPOSITORIES),
-    flag(&["create", "source"], "include", CURATED, REPOSITORIES),
-    flag(&["create", "source"], "version", BIOCONDUCTOR, "docs/admin/bioconductor.md"),
-    flag(&["sync"], "source", BIOCONDUCTOR, "docs/admin/bioconductor.md"),
-    flag(&["add"], "packages", LOCAL_ONLY, REPOSITORIES),
-    flag(&["add"], "snapshot", LOCAL_ONLY, REPOSITORIES),
-    flag(&["add"], "commit", LOCAL_ONLY, REPOSITORIES),
-    flag(&["add"], "csv-out", LOCAL_ONLY, REPOSITORIES),
-    flag(&["add"], "include-suggests", LOCAL_ONLY, REPOSITORIES),
-    flag(&["add"], "dryrun", LOCAL_ONLY, REPOSITORIES),
-    flag(&["add"], "transaction-id", LOCAL_ONLY, REPOSITORIES),
-    command(&["clear"], CLEAR, REPOSITORIES),
-    command(&["url"], FIXED_URL, REPOSITORIES),
-    flag(&["create", "repo"], "authenticated", ACCESS, CONFIGURATION),
-    flag(&["edit", "repo"], "authenticated", ACCESS, CONFIGURATION),
-    command(&["create", "git-builder"], GIT, REPOSITORIES),
-    command(&["edit", "git-builder"], GIT, REPOSITORIES),
-    command(&["delete", "git-builder"], GIT, REPOSITORIES),
-    command(&["run"], GIT, REPOSITORIES),
-    command(&["rerun"], GIT, REPOSITORIES),
-    command(&["list", "git-builders"], GIT, REPOSITORIES),
-    command(&["list", "git-builds"], GIT, REPOSITORIES),
-    command(&["list", "git-credentials"], GIT, REPOSITORIES),
-    command(&["import"], GIT, REPOSITORIES),
-    command(&["create", "ssh-key"], GIT, REPOSITORIES),
-    command(&["edit", "ssh-key"], GIT, REPOSITORIES),
-    command(&["edit", "https-credential"], GIT, REPOSITORIES),
-    command(&["delete", "git-credential"], GIT, REPOSITORIES),
-    command(&["delete", "ssh-key"], GIT, REPOSITORIES),
-    flag(&["logs"], "transaction-id", GIT, REPOSITORIES),
-    command(&["create", "blocklist-rule"], BLOCKING, VULNERABILITIES),
-    command(&["create", "bulk-blocklist-rules"], BLOCKING, VULNERABILITIES),
-    command(&["edit", "blocklist-rule"], BLOCKING, VULNERABILITIES),
-    command(&["delete", "blocklist-rule"], BLOCKING, VULNERABILITIES),
-    command(&["list", "blocklist-rules"], BLOCKING, VULNERABILITIES),
-    command(&["test"], BLOCKING, VULNERABILITIES),
-    command(&["list", "license-types"], LICENSES, "docs/api/README.md"),
-    command(&["create", "metadata"], METADATA, COMPATIBILITY),
-    command(&["create", "bulk-metadata"], METADATA, COMPATIBILITY),
-    command(&["list", "metadata"], METADATA, COMPATIBILITY),
-    command(&["delete", "metadata"], METADATA, COMPATIBILITY),
-    command(&["create", "token"], TOKENS, CONFIGURATION),
-    command(&["list", "tokens"], TOKENS, CONFIGURATION),
-    command(&["revoke"], TOKENS, CONFIGURATION),
-    command(&["login"], TOKENS, CONFIGURATION),
-    command(&["bootstrap"], TOKENS, CONFIGURATION),
-    command(&["verify"], VERIFY, CONFIGURATION),
-    command(&["config", "debug"], AREAS, "docs/logging.md"),
-    command(&["evict"], EVICT, "docs/admin/operations.md"),
-    command(&["schedule"], SCHEDULE, CONFIGURATION),
-    command(&["air-gap"], AIR_GAP, "docs/admin/air-gapped.md"),
+    command(&["update"], CURATED, Page::REPOSITORIES),
+    flag(&["create", "source"], "snapshot", CURATED, Page::REPOSITORIES),
+    flag(&["create", "source"], "include", CURATED, Page::REPOSITORIES),
+    flag(&["create", "source"], "version", BIOCONDUCTOR, Page::BIOCONDUCTOR),
+    flag(&["sync"], "source", BIOCONDUCTOR, Page::BIOCONDUCTOR),
+    flag(&["add"], "packages", LOCAL_ONLY, Page::REPOSITORIES),
+    flag(&["add"], "snapshot", LOCAL_ONLY, Page::REPOSITORIES),
+    flag(&["add"], "commit", LOCAL_ONLY, Page::REPOSITORIES),
+    flag(&["add"], "csv-out", LOCAL_ONLY, Page::REPOSITORIES),
+    flag(&["add"], "include-suggests", LOCAL_ONLY, Page::REPOSITORIES),
+    flag(&["add"], "dryrun", LOCAL_ONLY, Page::REPOSITORIES),
+    flag(&["add"], "transaction-id", LOCAL_ONLY, Page::REPOSITORIES),
+    command(&["clear"], CLEAR, Page::REPOSITORIES),
+    command(&["url"], FIXED_URL, Page::REPOSITORIES),
+    flag(&["create", "repo"], "authenticated", ACCESS, Page::CONFIGURATION),
+    flag(&["edit", "repo"], "authenticated", ACCESS, Page::CONFIGURATION),
+    command(&["create", "git-builder"], GIT, Page::REPOSITORIES),
+    command(&["edit", "git-builder"], GIT, Page::REPOSITORIES),
+    command(&["delete", "git-builder"], GIT, Page::REPOSITORIES),
+    command(&["run"], GIT, Page::REPOSITORIES),
+    command(&["rerun"], GIT, Page::REPOSITORIES),
+    command(&["list", "git-builders"], GIT, Page::REPOSITORIES),
+    command(&["list", "git-builds"], GIT, Page::REPOSITORIES),
+    command(&["list", "git-credentials"], GIT, Page::REPOSITORIES),
+    command(&["import"], GIT, Page::REPOSITORIES),
+    command(&["create", "ssh-key"], GIT, Page::REPOSITORIES),
+    command(&["edit", "ssh-key"], GIT, Page::REPOSITORIES),
+    command(&["edit", "https-credential"], GIT, Page::REPOSITORIES),
+    command(&["delete", "git-credential"], GIT, Page::REPOSITORIES),
+    command(&["delete", "ssh-key"], GIT, Page::REPOSITORIES),
+    flag(&["logs"], "transaction-id", GIT, Page::REPOSITORIES),
+    command(&["create", "blocklist-rule"], BLOCKING, Page::VULNERABILITIES),
+    command(&["create", "bulk-blocklist-rules"], BLOCKING, Page::VULNERABILITIES),
+    command(&["edit", "blocklist-rule"], BLOCKING, Page::VULNERABILITIES),
+    command(&["delete", "blocklist-rule"], BLOCKING, Page::VULNERABILITIES),
+    command(&["list", "blocklist-rules"], BLOCKING, Page::VULNERABILITIES),
+    command(&["test"], BLOCKING, Page::VULNERABILITIES),
+    command(&["list", "license-types"], LICENSES, Page::API),
+    command(&["create", "metadata"], METADATA, Page::COMPATIBILITY),
+    command(&["create", "bulk-metadata"], METADATA, Page::COMPATIBILITY),
+    command(&["list", "metadata"], METADATA, Page::COMPATIBILITY),
+    command(&["delete", "metadata"], METADATA, Page::COMPATIBILITY),
+    command(&["create", "token"], TOKENS, Page::CONFIGURATION),
+    command(&["list", "tokens"], TOKENS, Page::CONFIGURATION),
+    command(&["revoke"], TOKENS, Page::CONFIGURATION),
+    command(&["login"], TOKENS, Page::CONFIGURATION),
+    command(&["bootstrap"], TOKENS, Page::CONFIGURATION),
+    command(&["verify"], VERIFY, Page::CONFIGURATION),
+    command(&["config", "debug"], AREAS, Page::LOGGING),
+    command(&["evict"], EVICT, Page::OPERATIONS),
+    command(&["schedule"], SCHEDULE, Page::CONFIGURATION),
+    command(&["air-gap"], AIR_GAP, Page::AIR_GAPPED),
 ];
 
 /// Global flags whose next argument is a value, not a word of a command.
@@ -176,7 +173,7 @@ mod tests {
                 (Some(_), _) => panic!("{row} exists"),
                 (None, _) => panic!("{row}: there is no such command"),
             }
-            let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(row.page);
+            let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(row.page.file());
             assert!(page.is_file(), "{row}: there is no {}", row.page);
         }
     }

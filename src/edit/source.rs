@@ -3,6 +3,7 @@
 use super::{EditResult, OnExisting, exists_already, name_conflict};
 use crate::db;
 use crate::db::tree::{Axis, Role};
+use crate::model::documentation::Page;
 use crate::model::name::Name;
 use crate::model::source::{SourceKind, Supply};
 use crate::publish::edit::apply_edit;
@@ -103,7 +104,8 @@ fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
         ))),
         Supply::Unsupported { .. } => Err(RepoError::Invalid(format!(
             "this version cannot make sources of type {kind}; it supports local, and the built-in cran and \
-             bioconductor (docs/compatibility.md lists what is missing)"
+             bioconductor ({} lists what is missing)",
+            Page::COMPATIBILITY
         ))),
     }
 }

@@ -3,6 +3,7 @@
 pub mod change;
 pub mod count;
 pub mod digest;
+pub mod documentation;
 pub mod fingerprint;
 pub mod guarded;
 pub mod identity;

@@ -95,7 +95,7 @@ fn names_types_and_orders_are_checked() {
     assert_eq!(
         server.refused("create source --name=x --type=git"),
         "this version cannot make sources of type git; it supports local, and the built-in cran and bioconductor \
-         (docs/compatibility.md lists what is missing)"
+         (/usr/share/doc/rstudio-pm/compatibility.md lists what is missing)"
     );
     let python = server.refused("create source --name=x --type=pypi");
     assert!(python.starts_with("this version cannot make sources of type pypi; "), "{python}");

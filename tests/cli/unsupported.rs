@@ -47,6 +47,7 @@ fn missing_commands_of_the_original_name_the_alternative_and_the_page_to_read() 
         assert_eq!((output.code, output.out.as_str()), (2, ""), "rspm {line}: {}", output.err);
         assert!(output.err.starts_with("rspm ") && output.err.contains(words), "rspm {line}: {}", output.err);
         assert!(output.err.ends_with(&format!("{page}\n")), "rspm {line}: {}", output.err);
+        assert!(output.err.contains("See /usr/share/doc/rstudio-pm/"), "rspm {line}: {}", output.err);
         assert!(
             !output.err.contains("unrecognized") && !output.err.contains("similar"),
             "rspm {line}: {}",
@@ -68,6 +69,21 @@ fn the_server_of_another_machine_is_refused_by_flag_and_by_environment() {
     }
     let check = server.rspm_command("completion bash").env("PACKAGEMANAGER_ADDRESS", "x").output();
     assert!(check.expect("rspm runs").status.success(), "a command that needs no server ignores it");
+}
+
+#[test]
+fn the_address_of_the_local_server_is_accepted() {
+    let server = Builder::default().gcfg("[Server]\nAddress = https://packages.example.org/pm").start();
+    let listed = server.rspm("list --address=https://packages.example.org/pm/");
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    let mut command = server.rspm_command("list");
+    let listed: RspmOutput = command
+        .env("PACKAGEMANAGER_ADDRESS", "https://packages.example.org/pm")
+        .output()
+        .expect("rspm runs")
+        .into();
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    assert_eq!(server.rspm("list --address=https://packages.example.org").code, 2);
 }
 
 #[test]

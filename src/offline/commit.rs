@@ -477,6 +477,21 @@ mod tests {
     }
 
     #[test]
+    fn missing_heads_of_a_copied_bundle_are_restored_or_reported() {
+        let dir = tempfile::tempdir().unwrap();
+        let destination = Destination::create(dir.path()).unwrap();
+        let heads: Vec<Head> = (0..3).map(|day| commit(&destination, day)).collect();
+        let restore = || crate::offline::earlier_heads::restore(&destination, &Product::Cran).unwrap();
+        assert_eq!(restore(), [""; 0]);
+        let [earlier, _, newest] = [0, 1, 2].map(|day: usize| heads[day].dated_path(&Product::Cran));
+        for file in [&earlier, &newest] {
+            std::fs::remove_file(destination.path(file)).unwrap();
+        }
+        assert_eq!(restore(), [earlier]);
+        assert!(destination.path(&newest).exists());
+    }
+
+    #[test]
     fn earlier_heads_are_removed_after_the_new_one_is_there_even_if_one_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let destination = Destination::create(dir.path()).unwrap();

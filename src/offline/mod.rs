@@ -8,6 +8,7 @@ mod commit;
 mod contents;
 mod cran;
 mod destination;
+mod earlier_heads;
 mod error;
 mod file;
 mod files;

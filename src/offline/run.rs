@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::commit::{Commit, HeadFields};
 use super::destination::{Destination, Lock};
+use super::earlier_heads;
 use super::error::{ExitStatus, OfflineError};
 use super::file::{Failure, FetchedFile, FileTarget};
 use super::from_bundle;
@@ -85,13 +86,17 @@ impl Run<'_> {
             Err(BundleError::Absent { .. }) => None,
             Err(error) => return Err(error.into()),
         };
+        let missing_heads = match &verified {
+            Some(_) if !request.is_dry_run => earlier_heads::restore(self.destination, &self.product)?,
+            _ => Vec::new(),
+        };
         output.info(&self.announcement(verified.as_ref()));
         let mut incomplete = IncompleteFiles::read(self.destination, &self.product);
         if let Some(verified) = verified.as_ref().filter(|_| !request.is_dry_run && incomplete.is_resolved())
             && self.is_up_to_date(verified).await?
         {
             output.info(&nothing_new(&self.product));
-            return Ok(ExitStatus::Complete);
+            return Ok(self.report_missing_heads(&missing_heads, ExitStatus::Complete));
         }
         let span = (verified.as_ref().map(|verified| verified.head.snapshot), request.now.day());
         let existing = async { if is_new { Ok(HashMap::new()) } else { self.objects().await } };
@@ -153,7 +158,18 @@ impl Run<'_> {
         if failures.is_empty() {
             self.save_last_run(inventory.validators)?;
         }
-        Ok(self.report_failures(&failures))
+        let status = self.report_failures(&failures);
+        Ok(self.report_missing_heads(&missing_heads, status))
+    }
+
+    /// Reports heads that no mirror has, as `validate` does.
+    fn report_missing_heads(&self, missing: &[String], status: ExitStatus) -> ExitStatus {
+        for file in missing {
+            self.request
+                .output
+                .warn(&format!("{file} is missing: the bundle was copied in part; copy it again"));
+        }
+        if missing.is_empty() { status } else { ExitStatus::Incomplete }
     }
 
     /// Locks the product and removes temporary files of killed writers.

@@ -54,6 +54,15 @@ fn nothing_is_downloaded_twice_when_nothing_changed() {
 }
 
 #[test]
+fn a_bundle_that_was_copied_without_its_heads_is_not_complete_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, upstream, to) = bundle(dir.path());
+    std::fs::remove_dir_all(to.join("v3/1/heads")).unwrap();
+    must_get_cran(&upstream.url(), &to, &[]);
+    assert_complete(&to);
+}
+
+#[test]
 fn removed_and_truncated_files_of_the_bundle_are_fetched_again() {
     let dir = tempfile::tempdir().unwrap();
     let (_, upstream, to) = bundle(dir.path());

@@ -1,0 +1,20 @@
+//! Finds heads that a bundle lacks because it was copied in part.
+
+use super::destination::Destination;
+use super::error::OfflineError;
+use crate::bundle::{Head, Product};
+
+/// Writes the copy of the newest head again if it is missing, and returns the earlier heads that the newest one names and
+/// that are missing.
+pub(super) fn restore(destination: &Destination, product: &Product) -> Result<Vec<String>, OfflineError> {
+    let path = destination.path(&product.head_path());
+    let bytes = std::fs::read(&path).map_err(|e| OfflineError::destination("read", &path, e))?;
+    // The file itself: joined with its bases, an incremental bundle looks complete. A damaged one is reported elsewhere.
+    let Ok(head) = Head::read(&bytes, product) else { return Ok(Vec::new()) };
+    let copy = head.dated_path(product);
+    if !destination.path(&copy).exists() {
+        destination.put(&copy, &bytes)?;
+    }
+    let earlier = head.earlier.iter().map(|earlier| product.path(&earlier.path));
+    Ok(earlier.filter(|file| !destination.path(file).exists()).collect())
+}

@@ -141,7 +141,7 @@ impl Fetches {
             return Ok(Subscriber::new(fetch.clone()));
         }
         // Checked under the table lock: a failure is recorded before its fetch leaves the table.
-        if let Some(error) = self.recent_failure(file) {
+        if let Some(error) = self.recent_failure(file).filter(|error| !is_retried(error)) {
             return Err(error);
         }
         let request = new_request();
@@ -181,15 +181,11 @@ impl Fetches {
     }
 
     /// Records a failure caused by upstream, so that many requests for a missing file cause no further upstream
-    /// requests.
+    /// requests, and [`Fetches::check`] returns what the last request met.
     pub(super) fn record_failure(&self, file: FileId, failure: &FetchError) {
-        let is_transient = match failure {
-            FetchError::Missing(_)
-            | FetchError::Mismatch(_)
-            | FetchError::Upstream(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => false,
-            FetchError::Upstream(UpstreamError::Unavailable { .. })
-            | FetchError::Storage(_)
-            | FetchError::Cancelled => true,
+        let is_local = match failure {
+            FetchError::Missing(_) | FetchError::Mismatch(_) | FetchError::Upstream(_) => false,
+            FetchError::Storage(_) | FetchError::Cancelled => true,
         };
         if !is_transient {
             let mut failures = self.failures.lock();
@@ -198,6 +194,11 @@ impl Fetches {
             }
             failures.insert(file, (Instant::now(), failure.clone()));
         }
+    }
+
+    /// Removes the recorded failure of a file that was fetched.
+    pub(super) fn clear_failure(&self, file: FileId) {
+        self.failures.lock().remove(&file);
     }
 
     /// Removes the entry of a fetch, unless another fetch has replaced it.
@@ -230,4 +231,9 @@ impl Fetches {
             None => None,
         }
     }
+}
+
+/// Whether the next request for the file is sent to the mirror despite the failure.
+fn is_retried(failure: &FetchError) -> bool {
+    matches!(failure, FetchError::Upstream(UpstreamError::Unavailable { .. }))
 }

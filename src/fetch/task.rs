@@ -99,6 +99,7 @@ pub(super) async fn run(
 impl FetchTask {
     /// Ends the fetch: the readers are notified.
     pub(super) fn complete(&self, delivery: Delivery) {
+        self.fetches.clear_failure(self.request.file);
         self.progress.send_modify(|p| p.outcome = Some(FetchOutcome::Done(delivery)));
     }
 

@@ -162,9 +162,11 @@ impl From<RepoError> for Failure {
                 Failure::unavailable("the database is unavailable", 5).with_hint(Some(error.to_string()))
             }
             RepoError::Storage(StorageError::Refused { .. }) => Failure::unavailable(error.to_string(), 300),
-            RepoError::Storage(_) | RepoError::Damaged { .. } => {
-                Failure::unavailable("the storage is unavailable", 5)
-            }
+            RepoError::Storage(_) => Failure::unavailable("the storage is unavailable", 5),
+            RepoError::Damaged { .. } => Failure::unavailable(
+                "the stored copy of this file is damaged, and no mirror has it; the administrator finds it in the server log",
+                300,
+            ),
         };
         // Rules that were never fetched are not a failure of the server.
         if failure.status.is_server_error() && !matches!(error, RepoError::NoRules) {
@@ -196,6 +198,17 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_file_is_not_reported_as_unavailable_storage() {
+        let (file, why) = ("a_1.tar.gz".to_owned(), "another digest".to_owned());
+        let failure = Failure::from(RepoError::Damaged { file, why });
+        assert!(
+            failure.phrase.contains("damaged") && !failure.phrase.contains("storage"),
+            "{}",
+            failure.phrase
+        );
+    }
+
+    #[test]
     fn each_error_has_its_status_and_no_details_of_the_machine() {
         let upstream = |source| RepoError::Upstream { source, retry_after: 7 };
         let secret = || "/secret/place".to_owned();
@@ -214,7 +227,7 @@ mod tests {
             (upstream(UpstreamError::Refused { url: secret(), reason: secret() }), 502, Some(7)),
             (DbError::Closed.into(), 503, Some(5)),
             (StorageError::NotFound(secret()).into(), 503, Some(5)),
-            (RepoError::Damaged { file: secret(), reason: secret() }, 503, Some(5)),
+            (RepoError::Damaged { file: secret(), why: secret() }, 503, Some(300)),
             (StorageError::Full(secret()).into(), 507, Some(300)),
             (RepoError::NoRules, 503, Some(300)),
             (RepoError::Busy { retry_after: 5 }, 503, Some(5)),

@@ -309,6 +309,10 @@ fn head_answers_like_get_if_the_mirror_is_known_to_be_unreachable() {
     assert_eq!(head(&files[5]).status, 200);
     for entry in &files[..5] {
         assert_eq!(fetch(&server, entry).expect("an answer").status, 503);
+        // This file's fetch failed, before enough others did to pause requests to the mirror.
+        let unavailable = head(entry);
+        assert_eq!(unavailable.status, 503);
+        assert!(unavailable.header("retry-after").is_some());
     }
     let (unavailable, get) = (head(&files[5]), fetch(&server, &files[5]).expect("an answer"));
     assert_eq!((unavailable.status, get.status), (503, 503));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -12,6 +13,10 @@ use crate::db::clock::ClockRow;
 use crate::db::{self, Conn, Db, DbError};
 use crate::model::ids::{Seq, TreeId, TxId};
 use crate::r::bioconductor::config::Config;
+
+/// Pauses between attempts to read the catalog after a publish.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A handle of the newest catalog; clones share it.
 #[derive(Clone)]
@@ -79,8 +84,30 @@ impl CatalogHandle {
         Ok(())
     }
 
-    /// Reads the catalog at the end of a write, in its transaction, for [`CatalogHandle::install`] after the commit.
-    /// Saves a publish the wait for another connection.
+    /// Refreshes the catalog after a publish, which is done whatever the result: a failed refresh is logged and repeated in the
+    /// background until it succeeds or the database is closed.
+    pub async fn refresh_after_publish(&self, db: &Db) {
+        let Err(error) = self.refresh(db).await else { return };
+        tracing::warn!(
+            "could not read the catalog after a publish, which is not visible yet; trying again: {error}"
+        );
+        let (live, db) = (self.clone(), db.clone());
+        tokio::spawn(async move {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                tokio::time::sleep(pause).await;
+                match live.refresh(&db).await {
+                    Ok(()) => return tracing::info!("read the catalog after a publish: it is visible now"),
+                    Err(DbError::Closed) => return,
+                    Err(error) => tracing::debug!("could not read the catalog after a publish: {error}"),
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        });
+    }
+
+    /// Reads the catalog at the end of a write, in its transaction, for [`CatalogHandle::install`] after the commit. Saves a
+    /// publish the wait for another connection.
     pub fn read_in_write(&self, c: &mut dyn Conn) -> Result<Option<Catalog>, DbError> {
         read_newer(c, &self.get())
     }

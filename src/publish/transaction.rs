@@ -136,8 +136,9 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Publishes the claimed trees as one transaction together with the rows that `write_rows` writes, then refreshes
-    /// the catalog. If the publish fails, the written rows are removed.
+    /// Publishes the claimed trees as one transaction together with the rows that `with` writes, then refreshes the
+    /// catalog. If the publish fails, the written rows are removed. A catalog that cannot be read is no error: it is read
+    /// again in the background.
     ///
     /// # Errors
     /// Database errors.
@@ -167,9 +168,9 @@ impl<'a> Transaction<'a> {
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
         match self.try_commit(publish).await {
-            Ok(result) => {
-                self.state.catalog.refresh(&self.state.db).await?;
-                Ok(result)
+            Ok(published) => {
+                self.state.catalog.refresh_after_publish(&self.state.db).await;
+                Ok(published)
             }
             // The commit may have succeeded: the next run checks first.
             Err(error @ DbError::UnknownOutcome(_)) => Err(error),

@@ -7,7 +7,7 @@ use rstudio_pm::model::source::SourceKind;
 
 use super::{INDEX, gz, index, on_both, small_mirror};
 use crate::support::db::Engine;
-use crate::support::sync_backend::{SyncBackend, reached};
+use crate::support::sync_backend::{SyncBackend, reached, until};
 
 /// Writes the rows of a sync that was killed between two chunks: a claimed tree, releases and invisible lives.
 async fn partial_import(server: &SyncBackend, packages: usize) {
@@ -84,6 +84,28 @@ on_both! {
         server.sync().await.expect("a good mirror");
         assert_eq!(server.listed().await.len(), 51);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_whose_catalog_cannot_be_read_is_done_and_visible_later() {
+    let mirror = small_mirror(5);
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
+    let execute = async |text: &'static str| {
+        let done = server.state.db.write(move |c| c.execute(text, &[]).map(drop)).await;
+        done.unwrap_or_else(|e| panic!("{e}"));
+    };
+    // With the publish comes a row that no program can read.
+    execute(
+        "CREATE TRIGGER unreadable AFTER INSERT ON tx BEGIN \
+         INSERT INTO source (id, name, kind, language, created_at) VALUES (999, 'unreadable', 'unknown', 'r', 0); END",
+    )
+    .await;
+    let message = server.sync().await.expect("published");
+    assert!(message.contains("5 packages added"), "{message}");
+    assert_eq!((server.transactions().await, server.state.catalog.get().transactions.len()), (1, 0));
+    execute("DROP TRIGGER unreadable").await;
+    execute("DELETE FROM source WHERE id = 999").await;
+    until("the publish is visible", async || server.state.catalog.get().transactions.len() == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

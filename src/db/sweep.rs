@@ -18,11 +18,13 @@ pub fn recent_removals(c: &mut dyn Conn, class: &str, now: Timestamp) -> Result<
     rows.first().map_or(Ok(0), |row| Ok(u64::try_from(row.int(0)?).unwrap_or(0)))
 }
 
-/// Counts removed objects; a window that has ended or lies in the future is replaced by one that begins now.
-pub fn record_removed(c: &mut dyn Conn, class: &str, objects: u64, now: Timestamp) -> Result<(), DbError> {
+/// Counts objects that are about to be removed, or with a negative number those that were counted and not removed; a
+/// window that has ended or lies in the future is replaced by one that begins now.
+pub fn record_removed(c: &mut dyn Conn, class: &str, objects: i64, now: Timestamp) -> Result<(), DbError> {
     const ADD: &str = "UPDATE storage_class SET removed = $1, removed_since = CASE WHEN removed_since > CAST($2 AS BIGINT) \
         AND removed_since <= CAST($3 AS BIGINT) THEN removed_since ELSE CAST($3 AS BIGINT) END WHERE class = $4";
-    let total = i64::try_from(recent_removals(c, class, now)?.saturating_add(objects)).unwrap_or(i64::MAX);
+    let before = i64::try_from(recent_removals(c, class, now)?).unwrap_or(i64::MAX);
+    let total = before.saturating_add(objects).max(0);
     let since = Timestamp(now.0.saturating_sub(WINDOW));
     c.execute(ADD, &[total.into(), since.into(), now.into(), class.into()]).map(drop)
 }

@@ -178,11 +178,13 @@ impl Inner {
             return Ok(0);
         }
         storage.set_pending_sweep(CLASS, None);
-        for key in unreferenced {
-            storage.move_to_trash(&key).await?;
-        }
+        // Before the first object: a killed run must not give the next one its allowance again.
         if objects > 0 && !confirmed {
-            self.state.db.write(move |c| sweep::record_removed(c, CLASS.as_str(), objects, now)).await?;
+            let count = i64::try_from(objects).unwrap_or(i64::MAX);
+            self.state.db.write(move |c| sweep::record_removed(c, CLASS.as_str(), count, now)).await?;
+        }
+        for key in unwanted {
+            storage.move_to_trash(&key).await?;
         }
         self.empty_trash(db).await?;
         Ok(objects)

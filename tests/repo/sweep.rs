@@ -145,3 +145,32 @@ async fn replaced_advisories_are_removed_and_those_in_force_stay() {
     Sync::new(backend.state.clone()).load_advisories().await;
     assert_eq!(backend.state.advisories.get().as_ref().map(|index| index.len()), Some(2));
 }
+
+#[tokio::test]
+async fn the_allowance_of_a_day_is_recorded_before_the_first_object_is_removed() {
+    let backend = Backend::new().await;
+    let packages = backend.folder().join("data/packages");
+    for version in ["1.0", "2.0", "3.0"] {
+        backend.upload(&Tarball::new("alpha", version)).await.expect("an upload");
+    }
+    make_old(&stored(&packages, 3).await);
+    // The restart forgets the uploads.
+    let backend = backend.restart().await;
+    let recorded = async || {
+        let now = (backend.state.clock)();
+        let removals =
+            backend.state.db.read(move |c| rstudio_pm::db::sweep::recent_removals(c, "packages", now));
+        removals.await.expect("read")
+    };
+    // No object can be removed meanwhile.
+    let guard = backend.fetches.blob_lock.read().await;
+    let sweep = tokio::spawn({
+        let upkeep = backend.upkeep.clone();
+        async move { upkeep::sweep::sweep(&upkeep, &SweepOptions::default()).await }
+    });
+    crate::support::sync_backend::until("the allowance is recorded", async || recorded().await == 3).await;
+    assert_eq!(objects(&packages).len(), 3);
+    drop(guard);
+    assert_eq!(sweep.await.expect("no panic").expect("a sweep").objects, 3);
+    assert_eq!((objects(&packages).len(), recorded().await), (0, 3));
+}

@@ -140,19 +140,19 @@ async fn sweep_class(
         if run.options.only_refillable && !REFILLABLE_CLASSES.contains(&class) {
             return Ok(());
         }
-        let Some(limit) = removal_limit(upkeep, class, &scan, is_confirmed, run).await? else {
-            return Ok(());
-        };
-        let (mut remaining, old_objects, has_more) = (limit, result.objects, scan.has_more());
-        let mut outcome = objects::sweep_rows(upkeep, class, &mut remaining, result, run).await;
-        if outcome.is_ok() {
-            outcome = objects::sweep_objects(upkeep, scan, &mut remaining, result, run).await;
+        let Some(limit) = allowance(upkeep, class, &scan, confirmed, run).await? else { return Ok(()) };
+        let (mut remaining, before, more) = (limit, result.objects, scan.has_more());
+        // Before the first object: a killed sweep must not give the next one its allowance again.
+        if !confirmed {
+            record_removed(upkeep, class, count(limit)).await?;
         }
-        let (objects, now) = (result.objects - old_objects, (upkeep.state.clock)());
-        if !is_confirmed && objects > 0 {
-            let record =
-                move |c: &mut dyn db::Conn| db::sweep::record_removed(c, class.as_str(), objects, now);
-            upkeep.state.db.write(record).await?;
+        let mut removed = objects::sweep_rows(upkeep, class, &mut remaining, result, run).await;
+        if removed.is_ok() {
+            removed = objects::sweep_objects(upkeep, scan, &mut remaining, result, run).await;
+        }
+        let objects = result.objects - before;
+        if !confirmed {
+            record_removed(upkeep, class, count(objects).saturating_sub(count(limit))).await?;
         }
         outcome?;
         if !(is_confirmed && has_more && objects > 0) {
@@ -161,9 +161,23 @@ async fn sweep_class(
     }
 }
 
-/// Returns how many objects of a class may be removed; `None` when the sweep must wait for a confirmation. Objects
-/// removed within the last day count.
-async fn removal_limit(
+/// Adds to the number of objects of a class that were removed recently.
+async fn record_removed(upkeep: &Upkeep, class: StorageClass, objects: i64) -> Result<(), RepoError> {
+    let now = (upkeep.state.clock)();
+    if objects != 0 {
+        let record = move |c: &mut dyn db::Conn| db::sweep::record_removed(c, class.as_str(), objects, now);
+        upkeep.state.db.write(record).await?;
+    }
+    Ok(())
+}
+
+fn count(objects: u64) -> i64 {
+    i64::try_from(objects).unwrap_or(i64::MAX)
+}
+
+/// How many objects of a class are to be removed; `None` when the sweep must wait for a confirmation. Objects removed
+/// within the last day count.
+async fn allowance(
     upkeep: &Upkeep,
     class: StorageClass,
     scan: &objects::ClassScan,
@@ -177,7 +191,7 @@ async fn removal_limit(
     let limit = PendingSweep::daily_limit(scan.total).saturating_sub(removed);
     if objects <= limit || is_confirmed {
         upkeep.state.storage.set_pending_sweep(class, None);
-        return Ok(Some(if is_confirmed { u64::MAX } else { limit }));
+        return Ok(Some(if confirmed { u64::MAX } else { objects }));
     }
     if upkeep.state.storage.set_pending_sweep(class, Some(pending_sweep)) {
         tracing::warn!(

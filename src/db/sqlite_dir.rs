@@ -77,8 +77,9 @@ pub(super) fn io_error(dir: &Path, error: io::Error) -> DbError {
 pub(super) fn lock(dir: &Path, inherited: Option<OwnedFd>) -> Result<File, DbError> {
     let failed = |error| io_error(dir, error);
     create_directory(dir)?;
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join(LOCK));
-    let mut lock = lock.map_err(failed)?;
+    let path = dir.join(LOCK);
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let mut lock = lock.map_err(|error| io_error(if path.exists() { &path } else { dir }, error))?;
     if let Some(file) = inherited.map(File::from)
         && is_same_file(&file, &lock).map_err(failed)?
     {
@@ -125,6 +126,10 @@ pub(super) fn check(dir: &Path, schema: Schema) -> Result<PathBuf, DbError> {
         return Err(unwritable(dir, io::Error::from(io::ErrorKind::NotADirectory)));
     }
     access(existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|e| unwritable(dir, e.into()))?;
+    let of_schema = FILES.iter().filter(|name| name.starts_with(schema.file()) || **name == LOCK);
+    for file in of_schema.map(|name| dir.join(name)).filter(|file| file.exists()) {
+        access(&file, AccessFlags::R_OK | AccessFlags::W_OK).map_err(|e| unwritable(&file, e.into()))?;
+    }
     Ok(dir.join(schema.file()))
 }
 
@@ -138,7 +143,7 @@ pub(super) fn unwritable(path: &Path, source: io::Error) -> DbError {
         RESTART_COMMAND.to_owned()
     } else if is_read_only {
         format!("install -d -m 0700 -o {user} {quoted} && {RESTART_COMMAND}")
-    } else if path.extension().is_some_and(|e| e == "db") {
+    } else if path.is_file() || path.extension().is_some_and(|e| e == "db") {
         format!("chown {user} {quoted} && chmod 0600 {quoted}")
     } else {
         format!("install -d -m 0700 -o {user} {quoted}")

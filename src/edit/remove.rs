@@ -80,17 +80,22 @@ impl RemoveTransaction {
         }
     }
 
-    fn nothing_to_remove(&self, lives: &[CurrentLife]) -> RepoError {
-        let (package, source) = (&self.package, &self.source_name);
-        let package: String = package.chars().take(128).collect();
-        let mut versions: Vec<&str> = lives.iter().map(|life| life.version.as_str()).collect();
-        versions.sort_by(|a, b| crate::r::version::compare(b, a));
-        RepoError::NotFound(match (&self.scope, versions.as_slice()) {
+    fn nothing_to_remove(&self, alive: &[CurrentLife]) -> RepoError {
+        let (package, source) = (&self.package, &self.source);
+        let shortened = |text: &str| text.chars().take(128).collect::<String>();
+        let package = shortened(package);
+        let mut present: Vec<&str> = alive.iter().map(|life| life.version.as_str()).collect();
+        present.sort_by(|a, b| crate::r::version::compare(b, a));
+        RepoError::NotFound(match (&self.scope, present.as_slice()) {
             (_, []) => format!(
                 "the source '{source}' has no package '{package}'; rspm list packages --source={source} shows all"
             ),
-            (RemoveScope::Version(version), versions) => {
-                format!("the source '{source}' has no {package} {version}; it has {}", versions.join(", "))
+            (RemoveScope::Version(version), present) => {
+                format!(
+                    "the source '{source}' has no {package} {}; it has {}",
+                    shortened(version),
+                    present.join(", ")
+                )
             }
             (RemoveScope::All | RemoveScope::Current, versions) => {
                 format!("the source '{source}' lists no {package}; it has {}", versions.join(", "))

@@ -32,9 +32,15 @@ pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, Of
     let read = match source.shared_head(SharedFolder::Advisories).await {
         Ok(Some(head)) => Some((read_bundle(&source, &setup.own_bundle, head, &names).await?, None)),
         // An address without a bundle is one of the other sources that a server accepts.
-        Ok(None) | Err(_) => {
+        absent => {
             let last = LastRun::read_shared(&setup.destination, SharedFolder::Advisories, &request_key);
-            read_feeds(&setup, &url, &ecosystems, last.as_ref()).await?
+            let read = read_feeds(&setup, &url, &ecosystems, last.as_ref()).await;
+            match (read, absent) {
+                (Err(error), Err(bundle)) => {
+                    return Err(OfflineError::Refused(format!("{error}; as a bundle: {bundle}")));
+                }
+                (read, _) => read?,
+            }
         }
     };
     let Some((documents, files)) = read else {

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::SyncError;
+use super::error::joined;
 use crate::db::detail::{self, ReleaseWithoutDetail};
 use crate::db::tree;
 use crate::jobs::Reporter;
@@ -75,8 +76,8 @@ pub(super) async fn update_cran(
         Err(error) => return Err(error.into()),
     };
     // Takes seconds of CPU: not on an async thread.
-    let result = tokio::task::spawn_blocking(move || parse_descriptions(&bytes, &missing)).await;
-    let rows = match result.map_err(|_| SyncError::Stopping)? {
+    let read = tokio::task::spawn_blocking(move || parse_descriptions(&bytes, &missing)).await;
+    let rows = match joined(read)? {
         Ok(rows) => rows,
         Err(error) => {
             tracing::warn!(target: "sync", "could not read {}/{DATABASE}, continuing without it: {error}", mirror.address());

@@ -1,5 +1,7 @@
 //! Errors of syncs; after one the last published state is still served.
 
+use tokio::task::JoinError;
+
 use crate::db::DbError;
 use crate::jobs::lease::ClaimError;
 use crate::publish::transaction::WriteError;
@@ -40,6 +42,14 @@ pub enum SyncError {
     Stopping,
 }
 
+/// The result of a task on a thread of its own. A panic of the task continues in the caller: it is not the end of the server.
+pub(super) fn joined<T>(result: Result<T, JoinError>) -> Result<T, SyncError> {
+    result.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => SyncError::Stopping,
+    })
+}
+
 impl From<WriteError> for SyncError {
     fn from(error: WriteError) -> SyncError {
         match error {
@@ -55,5 +65,17 @@ impl From<ClaimError> for SyncError {
             ClaimError::HeldByOther(name) => SyncError::Elsewhere(name),
             ClaimError::Db(error) => SyncError::Db(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "a bug")]
+    async fn a_panic_is_not_reported_as_the_end_of_the_server() {
+        let result = tokio::task::spawn_blocking(|| panic!("a bug")).await;
+        let _ = joined::<()>(result);
     }
 }

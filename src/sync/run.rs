@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::apply::{self, SyncTransaction, ValidatorUpdates};
+use super::error::joined;
 use super::existing::ExistingSource;
 use super::fetch::{FILES, IndexFile, IndexFiles, Reader, Revalidation, no_index};
 use super::index_files::{
@@ -236,7 +237,7 @@ impl SyncContext<'_> {
             Coverage::Whole => (files, None),
             Coverage::Part => {
                 let result = tokio::task::spawn_blocking(move || (versions(&files), files)).await;
-                let (among, files) = result.map_err(|_| SyncError::Stopping)?;
+                let (among, files) = joined(result)?;
                 (files, among.map_err(|reason| list.refuse(&reason))?)
             }
         };

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use sha2::Digest;
 
 use super::SyncError;
+use super::error::joined;
 use super::task::SyncTrigger;
 use crate::db::DbError;
 use crate::model::digest::Sha256;
@@ -70,8 +71,5 @@ impl StoredDocument {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, SyncError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(SyncError::Refused),
-        Err(_) => Err(SyncError::Stopping),
-    }
+    joined(tokio::task::spawn_blocking(work).await)?.map_err(SyncError::Refused)
 }

@@ -219,10 +219,14 @@ fn an_existing_database_that_the_user_of_the_service_cannot_write_fails_the_chec
     assert_eq!(server.stop().code(), Some(0));
     let (code, text) = check(&server, &[]);
     assert_eq!(code, Some(0), "{text}");
-    let database = server.dir().join("db/rstudio-pm.db");
-    lchown(&database, Some(0), Some(0)).expect("root can change the owner");
-    let finding = server.failed_check("Database");
-    assert!(finding.contains("rstudio-pm.db") && finding.contains("chown nobody"), "{finding}");
+    for name in ["rstudio-pm.db", "rstudio-pm.db.lock"] {
+        let file = server.dir().join("db").join(name);
+        lchown(&file, Some(0), Some(0)).expect("root can change the owner");
+        let finding = server.failed_check("Database");
+        let remedy = format!("chown nobody '{}' && chmod 0600 '{}'", file.display(), file.display());
+        assert!(finding.contains(&remedy), "{finding}");
+        lchown(&file, Some(65_534), None).expect("root can change the owner");
+    }
 }
 
 #[test]

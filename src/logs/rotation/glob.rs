@@ -62,22 +62,62 @@ fn match_component(pattern: &str, name: &str) -> bool {
 /// For a pattern that starts with a bracket: the length of the set, and whether it contains the character. `None` if
 /// the bracket is not closed.
 fn match_set(pattern: &[char], c: char) -> Option<(usize, bool)> {
-    let is_negated = matches!(pattern.get(1), Some('!' | '^'));
-    let first = if is_negated { 2 } else { 1 };
-    // A closing bracket in the first position is a member of the set.
-    let end = (first + 1..pattern.len()).find(|&at| pattern[at] == ']')?;
-    let members = &pattern[first..end];
-    let (mut at, mut is_member) = (0, false);
-    while at < members.len() {
-        if at + 2 < members.len() && members[at + 1] == '-' {
-            is_member |= (members[at]..=members[at + 2]).contains(&c);
-            at += 3;
-        } else {
-            is_member |= members[at] == c;
-            at += 1;
+    let negated = matches!(pattern.get(1), Some('!' | '^'));
+    let first = if negated { 2 } else { 1 };
+    let (mut at, mut found) = (first, false);
+    loop {
+        // A closing bracket in the first position is a member of the set.
+        if at > first && *pattern.get(at)? == ']' {
+            return Some((at + 1, found != negated));
         }
+        if let Some((name, size)) = class_name(&pattern[at..]) {
+            found |= is_in_class(c, &name);
+            at += size;
+            continue;
+        }
+        let (start, after) = member(pattern, at)?;
+        // A hyphen at the end of the set is a member.
+        let is_range =
+            pattern.get(after) == Some(&'-') && pattern.get(after + 1).is_some_and(|next| *next != ']');
+        let (end, after) = if is_range { member(pattern, after + 1)? } else { (start, after) };
+        found |= (start..=end).contains(&c);
+        at = after;
     }
-    Some((end + 1, is_member != is_negated))
+}
+
+/// The member of a set at a position, and the position after it; a backslash escapes the next character.
+fn member(pattern: &[char], at: usize) -> Option<(char, usize)> {
+    match (pattern.get(at)?, pattern.get(at + 1)) {
+        ('\\', Some(escaped)) => Some((*escaped, at + 2)),
+        (c, _) => Some((*c, at + 1)),
+    }
+}
+
+/// The name of a character class such as `[:digit:]` at the start, and its length.
+fn class_name(pattern: &[char]) -> Option<(String, usize)> {
+    let name = pattern.strip_prefix(&['[', ':'])?;
+    let size = name.windows(2).position(|end| end == [':', ']'])?;
+    let name: String = name[..size].iter().collect();
+    name.chars().all(|c| c.is_ascii_lowercase()).then_some((name, size + 4))
+}
+
+/// Whether a character belongs to a class, in the locale `C`. No character belongs to an unknown class.
+fn is_in_class(c: char, name: &str) -> bool {
+    match name {
+        "alnum" => c.is_ascii_alphanumeric(),
+        "alpha" => c.is_ascii_alphabetic(),
+        "blank" => matches!(c, ' ' | '\t'),
+        "cntrl" => c.is_ascii_control(),
+        "digit" => c.is_ascii_digit(),
+        "graph" => c.is_ascii_graphic(),
+        "lower" => c.is_ascii_lowercase(),
+        "print" => c.is_ascii_graphic() || c == ' ',
+        "punct" => c.is_ascii_punctuation(),
+        "space" => c.is_ascii_whitespace() || c == '\x0b',
+        "upper" => c.is_ascii_uppercase(),
+        "xdigit" => c.is_ascii_hexdigit(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +141,15 @@ mod tests {
             ("/var/log/[^a]x", "/var/log/bx", true),
             ("/var/log/[]x]", "/var/log/]", true),
             ("/var/log/[x", "/var/log/[x", true),
+            ("/var/log/a[[:digit:]].log", "/var/log/a1.log", true),
+            ("/var/log/a[[:digit:]].log", "/var/log/ab.log", false),
+            ("/var/log/a[![:digit:]].log", "/var/log/a1.log", false),
+            ("/var/log/a[[:digit:]x-z]", "/var/log/ay", true),
+            ("/var/log/a[[:nonsense:]]", "/var/log/an", false),
+            ("/var/log/a[\\]]", "/var/log/a]", true),
+            ("/var/log/a[\\]b]c", "/var/log/abc", true),
+            ("/var/log/a[\\!x]", "/var/log/a\\", false),
+            ("/var/log/a[x-]", "/var/log/a-", true),
             ("/var/log/a\\*", "/var/log/a*", true),
             ("/var/log/a\\*", "/var/log/ab", false),
             ("/var/log", "/var/log/a", false),

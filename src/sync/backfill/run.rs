@@ -22,6 +22,7 @@ use crate::publish::transaction::{self, Rows, Transaction};
 use crate::state::State;
 use crate::sync::SyncError;
 use crate::sync::bundle_digests;
+use crate::sync::error::joined;
 use crate::sync::task::SourceLock;
 use crate::upstream::Mirror;
 
@@ -223,8 +224,8 @@ impl BackfillRun<'_> {
         };
         let (tables, since) = (Arc::clone(tables), self.request.since.day());
         // Takes seconds of CPU: not on an async thread.
-        let result = tokio::task::spawn_blocking(move || plan(state, &tables, since, purpose)).await;
-        result.map_err(|_| SyncError::Stopping)?.map_err(SyncError::Refused)
+        let planned = tokio::task::spawn_blocking(move || plan(known, &tables, since, purpose)).await;
+        joined(planned)?.map_err(SyncError::Refused)
     }
 
     /// Deletes stored descriptions, which are now in the rows.

@@ -7,6 +7,7 @@ use crate::r::packages;
 use crate::r::rds::Limits;
 use crate::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
 use crate::sync::SyncError;
+use crate::sync::error::joined;
 use crate::upstream::{FileRequest, FileResponse, Mirror, UpstreamError};
 
 const ARCHIVE: &str = "src/contrib/Meta/archive.rds";
@@ -35,8 +36,8 @@ pub(super) async fn read(mirror: &Mirror) -> Result<Tables, SyncError> {
     let events = fetch_file(mirror, EVENTS).await?;
     let address = mirror.address();
     // Takes seconds of CPU: not on an async thread.
-    let result = tokio::task::spawn_blocking(move || parse(&address, archive, current, events)).await;
-    result.map_err(|_| SyncError::Stopping)?
+    let parsed = tokio::task::spawn_blocking(move || parse(&address, archive, current, events)).await;
+    joined(parsed)?
 }
 
 fn parse(

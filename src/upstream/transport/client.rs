@@ -142,7 +142,8 @@ fn reqwest_proxy(proxy: &Proxy) -> Result<Option<reqwest::Proxy>, UpstreamError>
     // The text may contain a password, so no message repeats it.
     let invalid_url = || UpstreamError::Refused {
         url: "Proxy.URL".to_owned(),
-        reason: "is neither host:port nor a URL that begins with http://, https:// or socks5://".to_owned(),
+        reason: "is neither host:port nor a URL that begins with http://, https://, socks4:// or socks5://"
+            .to_owned(),
     };
     let full_url = if configured_url.contains("://") {
         configured_url.to_owned()

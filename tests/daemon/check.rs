@@ -187,6 +187,8 @@ fn a_directory_that_the_user_of_the_service_cannot_read_fails_the_check_of_root(
     }
 }
 
+/// A source of packages that is not a directory of this machine.
+const NO_DIRECTORY: &str = "[CRAN]\nURL = https://cran.invalid";
 const PATHS: &str = "File paths and storage";
 
 #[test]
@@ -195,10 +197,10 @@ fn a_path_that_the_user_of_the_service_cannot_write_fails_the_check_of_root() {
         ("[Server]\nDataDir = {dir}/closed/data", "Server.DataDir"),
         ("[Server]\nSockFileDir = {dir}/closed", "Server.SockFileDir"),
         ("[Server]\nAccessLog = {dir}/closed/access.log", "Server.AccessLog"),
-        ("[FileStorage \"cache\"]\nLocation = {dir}/closed/cache", "storage class 'cache'"),
+        ("[FileStorage \"cache\"]\nLocation = {dir}/closed/cache", "storage class cache"),
         ("[SQLite]\nDir = {dir}/closed", "closed"),
     ] {
-        let server = Builder::default().gcfg(gcfg).prepare();
+        let server = Builder::default().gcfg(gcfg).gcfg(NO_DIRECTORY).prepare();
         give_to_nobody(&server);
         let closed = server.dir().join("closed");
         directory_of_root(&closed);
@@ -213,7 +215,7 @@ fn a_path_that_the_user_of_the_service_cannot_write_fails_the_check_of_root() {
 
 #[test]
 fn an_existing_database_that_the_user_of_the_service_cannot_write_fails_the_check_of_root() {
-    let mut server = Builder::default().gcfg("[SQLite]\nDir = {dir}/db").prepare();
+    let mut server = Builder::default().gcfg("[SQLite]\nDir = {dir}/db").gcfg(NO_DIRECTORY).prepare();
     give_to_nobody(&server);
     server.launch();
     assert_eq!(server.stop().code(), Some(0));
@@ -238,7 +240,7 @@ fn the_user_of_the_unit_precedes_the_owner_of_the_configuration() {
     let (code, text) = run(rstudio_pm(&server).arg("--check-config").env("PATH", &path));
     assert!(code == Some(1) && text.contains("cannot be written by user nobody"), "{text}");
     // The unit of another configuration says nothing about this one.
-    let other = Builder::default().gcfg("[Server]\nDataDir = {dir}/closed").prepare();
+    let other = Builder::default().gcfg("[Server]\nDataDir = {dir}/closed").gcfg(NO_DIRECTORY).prepare();
     directory_of_root(&other.dir().join("closed"));
     let (code, text) = run(rstudio_pm(&other).arg("--check-config").env("PATH", &path));
     assert_eq!(code, Some(0), "{text}");

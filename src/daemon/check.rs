@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use nix::errno::Errno;
@@ -14,7 +14,7 @@ use super::args::Format;
 use super::files::table::PathKind;
 use super::pid_file::user_name;
 use super::privileges::PrivilegeError;
-use super::service_user::ServiceUser;
+use super::server_context::ServerContext;
 use super::{bind, clock, encryption, files, owners, report, sockets, stores};
 use crate::config::{
     Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, NoticeCategory, Provider,
@@ -115,31 +115,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text
-}
-
-/// What the checks of a valid configuration use.
-struct ServerContext<'a> {
-    file: &'a Path,
-    loaded: &'a Loaded,
-    user: ServiceUser,
-    /// Why the sandbox of the service could not be repeated.
-    without_sandbox: Option<String>,
-    /// Missing paths that root creates for the user.
-    created_by_root: Vec<PathBuf>,
-}
-
-impl<'a> ServerContext<'a> {
-    fn new(file: &'a Path, loaded: &'a Loaded) -> ServerContext<'a> {
-        let user = ServiceUser::of(file);
-        let without_sandbox = user.enter_sandbox(&loaded.config);
-        let created_by_root = user.created_by_root(file, &loaded.config);
-        ServerContext { file, loaded, user, without_sandbox, created_by_root }
-    }
-
-    /// Whether root creates a path, or a directory above it, before the server uses it.
-    fn creates(&self, path: &Path) -> bool {
-        self.created_by_root.iter().any(|created| path.starts_with(created))
-    }
 }
 
 /// A section, its sub-name and a property.

@@ -32,6 +32,7 @@ mod rewind;
 mod rotation;
 mod running;
 mod sandbox;
+mod server_context;
 mod service_unit;
 mod service_user;
 mod services;

@@ -1,8 +1,29 @@
 //! Finds heads that a bundle lacks because it was copied in part.
 
 use super::destination::Destination;
-use super::error::OfflineError;
+use super::error::{ExitStatus, OfflineError};
+use super::run::Run;
 use crate::bundle::{Head, Product};
+
+impl Run<'_> {
+    /// As [`restore`], unless there is no bundle yet or nothing may be written.
+    pub(super) fn restore_heads(&self, exists: bool) -> Result<Vec<String>, OfflineError> {
+        if !exists || self.request.is_dry_run {
+            return Ok(Vec::new());
+        }
+        restore(self.destination, &self.product)
+    }
+
+    /// Reports heads that no mirror has, as `validate` does.
+    pub(super) fn report_missing_heads(&self, missing: &[String], status: ExitStatus) -> ExitStatus {
+        for file in missing {
+            self.request
+                .output
+                .warn(&format!("{file} is missing: the bundle was copied in part; copy it again"));
+        }
+        if missing.is_empty() { status } else { ExitStatus::Incomplete }
+    }
+}
 
 /// Writes the copy of the newest head again if it is missing, and returns the earlier heads that the newest one names and
 /// that are missing.

@@ -9,7 +9,6 @@ use tokio::task::JoinHandle;
 
 use super::commit::{Commit, HeadFields};
 use super::destination::{Destination, Lock};
-use super::earlier_heads;
 use super::error::{ExitStatus, OfflineError};
 use super::file::{Failure, FetchedFile, FileTarget};
 use super::from_bundle;
@@ -86,10 +85,7 @@ impl Run<'_> {
             Err(BundleError::Absent { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        let missing_heads = match &verified {
-            Some(_) if !request.is_dry_run => earlier_heads::restore(self.destination, &self.product)?,
-            _ => Vec::new(),
-        };
+        let missing_heads = self.restore_heads(verified.is_some())?;
         output.info(&self.announcement(verified.as_ref()));
         let mut incomplete = IncompleteFiles::read(self.destination, &self.product);
         if let Some(verified) = verified.as_ref().filter(|_| !request.is_dry_run && incomplete.is_resolved())
@@ -158,18 +154,7 @@ impl Run<'_> {
         if failures.is_empty() {
             self.save_last_run(inventory.validators)?;
         }
-        let status = self.report_failures(&failures);
-        Ok(self.report_missing_heads(&missing_heads, status))
-    }
-
-    /// Reports heads that no mirror has, as `validate` does.
-    fn report_missing_heads(&self, missing: &[String], status: ExitStatus) -> ExitStatus {
-        for file in missing {
-            self.request
-                .output
-                .warn(&format!("{file} is missing: the bundle was copied in part; copy it again"));
-        }
-        if missing.is_empty() { status } else { ExitStatus::Incomplete }
+        Ok(self.report_missing_heads(&missing_heads, self.report_failures(&failures)))
     }
 
     /// Locks the product and removes temporary files of killed writers.

@@ -1,7 +1,8 @@
 //! Scripts written for the original: commands and flags that are missing, and flags that are accepted.
 
 use super::team;
-use crate::support::rspm::bare;
+use crate::support::rspm::{RspmOutput, bare};
+use crate::support::server::Builder;
 
 #[test]
 fn missing_commands_of_the_original_name_the_alternative_and_the_page_to_read() {

@@ -54,15 +54,16 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
         Ok(loaded) => {
             let server = ServerContext::new(file, loaded);
             let refused = |title, error: PrivilegeError| Check::from_findings(title, vec![error.to_string()]);
-            all.push(paths(&server).unwrap_or_else(|error| refused(PATHS_TITLE, error)));
-            all.extend(directories(&server).unwrap_or_else(|error| Some(refused(DIRECTORIES_TITLE, error))));
-            all.push(listeners(&server).unwrap_or_else(|error| refused(SETTINGS_TITLE, error)));
-            all.push(
+            results.push(paths(&server).unwrap_or_else(|error| refused(PATHS_TITLE, error)));
+            results
+                .extend(directories(&server).unwrap_or_else(|error| Some(refused(DIRECTORIES_TITLE, error))));
+            results.push(listeners(&server).unwrap_or_else(|error| refused(SETTINGS_TITLE, error)));
+            results.push(
                 database(&server)
                     .map(|findings| Check::from_findings(DATABASE_TITLE, findings))
                     .unwrap_or_else(|error| refused(DATABASE_TITLE, error)),
             );
-            all.extend(encryption::check::run(loaded));
+            results.extend(encryption::check::run(loaded));
         }
         Err(error) => {
             let findings_of = |category| {
@@ -412,7 +413,7 @@ fn storage(
         Ok(runtime) => runtime,
         Err(error) => return findings.push(error.to_string()),
     };
-    let mut reported: Vec<String> = Vec::new();
+    let mut reported_errors: Vec<String> = Vec::new();
     for (class, result) in runtime.block_on(Storage::probe(config, included)) {
         let Err(error) = result else { continue };
         let list = if error.is_only_full() { &mut *remarks } else { &mut *findings };

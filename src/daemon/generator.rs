@@ -102,7 +102,7 @@ fn service_settings(root: &Path) -> ServiceSettings {
 
 /// The administrator's drop-ins by name, in order of precedence; `/etc` replaces the same name in `/run`.
 pub(super) fn drop_ins(root: &Path) -> BTreeMap<OsString, PathBuf> {
-    let mut found = BTreeMap::new();
+    let mut files = BTreeMap::new();
     for config_dir in ["run/systemd/system", "etc/systemd/system"] {
         let Ok(entries) = fs::read_dir(root.join(config_dir).join("rstudio-pm.service.d")) else { continue };
         let conf = entries

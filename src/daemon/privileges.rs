@@ -208,7 +208,7 @@ pub(super) fn execute(plan: Plan, gcfg: &Path, config: &Config) -> Result<Vec<St
 /// # Errors
 /// The system refuses a step. Then the process must exit: its user is changed only in part.
 fn become_user(account: &Account, gcfg: &Path) -> Result<Vec<String>, PrivilegeError> {
-    let refused = |step, reason: String| PrivilegeError::Refused { user: account.name.clone(), step, reason };
+    let refusal = |step, reason: String| PrivilegeError::Refused { user: account.name.clone(), step, reason };
     let mut warnings = Vec::new();
     // Only root can clear the bounding set. If even root cannot, no-new-privs below makes the set irrelevant.
     if let Err(error) = caps::clear(None, CapSet::Bounding) {

@@ -195,10 +195,10 @@ pub(super) fn bind_all(
     };
     let any_is_configured = is_valid && listeners.iter().any(is_configured);
     let mut tcp = |kind: ListenerKind, sockets: Vec<TcpListener>, configured: Option<&Listen>| {
-        let what = kind.section();
+        let section = kind.section();
         // An invalid configuration may name an address that cannot be read, and has its own message.
-        let is_unknown = !whole && configured.is_none();
-        let (mut right, wrong): (Vec<_>, Vec<_>) =
+        let is_unknown = !is_valid && configured.is_none();
+        let (mut matching, other): (Vec<_>, Vec<_>) =
             sockets.into_iter().partition(|socket| is_unknown || has_address(socket, configured));
         // systemd before version 252 still passes the socket of a previously configured address.
         let closes = if configured.is_some() { !matching.is_empty() } else { any_is_configured };
@@ -419,13 +419,16 @@ mod tests {
         let (config, errors) = crate::config::salvage("f", text);
         assert_eq!(errors.len(), 1);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let passed = |whole| {
+        let passed = |is_valid| {
             let socket = listener.try_clone().expect("a copy");
             let sockets = vec![("http".to_owned(), socket.into())];
-            bind_all(&config, whole, Some(PassedSockets { sockets, own_admin: false })).expect("bound")
+            bind_all(&config, is_valid, Some(PassedSockets { sockets, own_admin: false })).expect("bound")
         };
         let bound = passed(false);
-        assert_eq!((bound.http.len(), bound.outdated, bound.warnings.as_slice()), (1, false, [].as_slice()));
+        assert_eq!(
+            (bound.http.len(), bound.is_outdated, bound.warnings.as_slice()),
+            (1, false, [].as_slice())
+        );
         // Of a valid configuration without HTTP, it is the socket that is wrong.
         assert!(
             passed(true).warnings.iter().any(|warning| warning.contains("the configuration says nothing"))

@@ -239,7 +239,7 @@ pub(super) fn bound_paths(config: &Config) -> Vec<PathBuf> {
 /// Whether systemd creates a missing path, with the directories of the unit, for the user of the service.
 pub(super) fn creates(path: &Path) -> bool {
     let directories = ["/var/lib/rstudio-pm", "/var/log/rstudio/rstudio-pm", "/run/rstudio-pm"];
-    directories.iter().any(|dir| resolve_var_run(path) == Path::new(dir)) || root_creates(path).is_some()
+    directories.iter().any(|dir| resolve_var_run(path) == Path::new(dir)) || root_created_log(path).is_some()
 }
 
 /// The drop-in with the paths that the sandbox opens and the mounts that must come first.
@@ -247,7 +247,7 @@ fn service_paths(config: &Config, settings: &ServiceSettings) -> String {
     let user = settings.user.as_deref().unwrap_or(USER);
     let group = settings.group.as_deref().unwrap_or(USER);
     let mut out = paths(config).text();
-    for log in logs(config).filter_map(|log| root_creates(log)) {
+    for log in logs(config).filter_map(|log| root_created_log(log)) {
         let _ = writeln!(
             out,
             "ExecStartPre=+/bin/sh -c '[ -e {log} ] || install -o {user} -g {group} -m 0600 /dev/null {log}'"

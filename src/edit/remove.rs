@@ -81,7 +81,7 @@ impl RemoveTransaction {
     }
 
     fn nothing_to_remove(&self, alive: &[CurrentLife]) -> RepoError {
-        let (package, source) = (&self.package, &self.source);
+        let (package, source) = (&self.package, &self.source_name);
         let shortened = |text: &str| text.chars().take(128).collect::<String>();
         let package = shortened(package);
         let mut present: Vec<&str> = alive.iter().map(|life| life.version.as_str()).collect();

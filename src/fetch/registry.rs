@@ -187,7 +187,7 @@ impl Fetches {
             FetchError::Missing(_) | FetchError::Mismatch(_) | FetchError::Upstream(_) => false,
             FetchError::Storage(_) | FetchError::Cancelled => true,
         };
-        if !is_transient {
+        if !is_local {
             let mut failures = self.failures.lock();
             if failures.len() % PURGE_EVERY == PURGE_EVERY - 1 {
                 failures.retain(|_, (since, _)| since.elapsed() < self.limits.failure_ttl);

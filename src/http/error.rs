@@ -199,8 +199,8 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_not_reported_as_unavailable_storage() {
-        let (file, why) = ("a_1.tar.gz".to_owned(), "another digest".to_owned());
-        let failure = Failure::from(RepoError::Damaged { file, why });
+        let (file, reason) = ("a_1.tar.gz".to_owned(), "another digest".to_owned());
+        let failure = Failure::from(RepoError::Damaged { file, reason });
         assert!(
             failure.phrase.contains("damaged") && !failure.phrase.contains("storage"),
             "{}",
@@ -227,7 +227,7 @@ mod tests {
             (upstream(UpstreamError::Refused { url: secret(), reason: secret() }), 502, Some(7)),
             (DbError::Closed.into(), 503, Some(5)),
             (StorageError::NotFound(secret()).into(), 503, Some(5)),
-            (RepoError::Damaged { file: secret(), why: secret() }, 503, Some(300)),
+            (RepoError::Damaged { file: secret(), reason: secret() }, 503, Some(300)),
             (StorageError::Full(secret()).into(), 507, Some(300)),
             (RepoError::NoRules, 503, Some(300)),
             (RepoError::Busy { retry_after: 5 }, 503, Some(5)),

@@ -189,7 +189,7 @@ impl Storage {
     ) -> Vec<(StorageClass, Result<(), StorageError>)> {
         let mut locations = probe::distinct_locations(config);
         locations.retain(|(location, _)| included(location));
-        let tried =
+        let results =
             join_all(locations.iter().map(|(location, classes)| probe_location(location, classes, config)))
                 .await;
         let mut by_class: Vec<_> = locations

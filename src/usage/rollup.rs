@@ -183,7 +183,7 @@ impl Inner {
             let count = i64::try_from(objects).unwrap_or(i64::MAX);
             self.state.db.write(move |c| sweep::record_removed(c, CLASS.as_str(), count, now)).await?;
         }
-        for key in unwanted {
+        for key in unreferenced {
             storage.move_to_trash(&key).await?;
         }
         self.empty_trash(db).await?;

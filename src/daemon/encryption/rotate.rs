@@ -21,8 +21,9 @@ use crate::encryption::value;
 pub(super) fn run(file: &Path, new: &Path, key_lost: bool) -> Result<(), KeyCommandError> {
     let not_found = || std::io::Error::from(std::io::ErrorKind::NotFound);
     // Read before the rights of the service are taken: the caller's may be needed.
-    let new =
-        key_file::read(new)?.ok_or_else(missing).map_err(KeyCommandError::file(new.display().to_string()))?;
+    let new = key_file::read(new)?
+        .ok_or_else(not_found)
+        .map_err(KeyCommandError::file(new.display().to_string()))?;
     ServiceUser::of(file).run(|| {
         let loaded = configuration::load(file)?;
         if UnixStream::connect(sockets::admin_path(&loaded.config)).is_ok() {

@@ -224,7 +224,7 @@ mod tests {
         let rows = encode(table, &block).expect("rows");
         let all = [SIGNATURE, &[0; 8], &rows, &END.to_be_bytes()].concat();
         for size in [1, 7, all.len()] {
-            let mut sink = Collected::default();
+            let mut sink = BlockSink::default();
             let builder = BlockBuilder::new(table, &mut sink);
             let mut parser = Parser { builder, table, has_head: false, ended: false };
             let mut rest = Vec::new();

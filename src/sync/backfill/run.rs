@@ -224,7 +224,7 @@ impl BackfillRun<'_> {
         };
         let (tables, since) = (Arc::clone(tables), self.request.since.day());
         // Takes seconds of CPU: not on an async thread.
-        let planned = tokio::task::spawn_blocking(move || plan(known, &tables, since, purpose)).await;
+        let planned = tokio::task::spawn_blocking(move || plan(state, &tables, since, purpose)).await;
         joined(planned)?.map_err(SyncError::Refused)
     }
 

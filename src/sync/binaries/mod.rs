@@ -307,7 +307,7 @@ impl BinarySync<'_> {
             }
             Ok(plan(&listed, &releases, declarations))
         });
-        joined(planned.await)?
+        joined(result.await)?
     }
 
     /// Publishes the changes, or stores only the validators if there are none.

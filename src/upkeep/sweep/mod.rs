@@ -140,10 +140,10 @@ async fn sweep_class(
         if run.options.only_refillable && !REFILLABLE_CLASSES.contains(&class) {
             return Ok(());
         }
-        let Some(limit) = allowance(upkeep, class, &scan, confirmed, run).await? else { return Ok(()) };
-        let (mut remaining, before, more) = (limit, result.objects, scan.has_more());
+        let Some(limit) = allowance(upkeep, class, &scan, is_confirmed, run).await? else { return Ok(()) };
+        let (mut remaining, before, has_more) = (limit, result.objects, scan.has_more());
         // Before the first object: a killed sweep must not give the next one its allowance again.
-        if !confirmed {
+        if !is_confirmed {
             record_removed(upkeep, class, count(limit)).await?;
         }
         let mut removed = objects::sweep_rows(upkeep, class, &mut remaining, result, run).await;
@@ -151,10 +151,10 @@ async fn sweep_class(
             removed = objects::sweep_objects(upkeep, scan, &mut remaining, result, run).await;
         }
         let objects = result.objects - before;
-        if !confirmed {
+        if !is_confirmed {
             record_removed(upkeep, class, count(objects).saturating_sub(count(limit))).await?;
         }
-        outcome?;
+        removed?;
         if !(is_confirmed && has_more && objects > 0) {
             return Ok(());
         }
@@ -191,7 +191,7 @@ async fn allowance(
     let limit = PendingSweep::daily_limit(scan.total).saturating_sub(removed);
     if objects <= limit || is_confirmed {
         upkeep.state.storage.set_pending_sweep(class, None);
-        return Ok(Some(if confirmed { u64::MAX } else { objects }));
+        return Ok(Some(if is_confirmed { u64::MAX } else { objects }));
     }
     if upkeep.state.storage.set_pending_sweep(class, Some(pending_sweep)) {
         tracing::warn!(

@@ -201,22 +201,22 @@ impl BundleMirror {
     }
 
     /// Returns a metadata file of the mirror whole, unless it is unchanged.
-    pub(super) async fn fetch(&self, fetch: &FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
-        let missing = || UpstreamError::Missing(format!("{}/{}", self.address(), fetch.path));
-        let within = |bytes: Bytes| match bytes.len() as u64 > fetch.limit {
+    pub(super) async fn fetch(&self, request: &FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
+        let missing = || UpstreamError::Missing(format!("{}/{}", self.address(), request.path));
+        let within = |bytes: Bytes| match bytes.len() as u64 > request.limit {
             false => Ok(bytes),
             true => Err(UpstreamError::Refused {
-                url: format!("{}/{}", self.address(), fetch.path),
-                reason: format!("has {} bytes, more than the limit of {}", bytes.len(), fetch.limit),
+                url: format!("{}/{}", self.address(), request.path),
+                reason: format!("has {} bytes, more than the limit of {}", bytes.len(), request.limit),
             }),
         };
-        let whole = format!("{}{}", self.prefix, fetch.path);
-        if whole == CONFIG {
+        let full_path = format!("{}{}", self.prefix, request.path);
+        if full_path == CONFIG {
             let config = self.bundle.bioconductor().await.map_err(upstream_error)?.ok_or_else(missing)?;
             let (bytes, validators) = (within(config.config_yaml.into())?, Validators::default());
             return Ok(FileResponse::Body { bytes, validators });
         }
-        if whole == DATABASE {
+        if full_path == DATABASE {
             let (bytes, validators) = (within(self.database().await?)?, Validators::default());
             return Ok(FileResponse::Body { bytes, validators });
         }
@@ -232,7 +232,7 @@ impl BundleMirror {
         }
         let contents = self.contents(&product, &verified_head).await?;
         let view = Arc::clone(contents.folders.get(folder).ok_or_else(missing)?);
-        let bytes = self.run_blocking(&product, move || view.meta_file(small)).await?;
+        let bytes = self.run_blocking(&product, move || view.meta_file(meta_file)).await?;
         let validators = Validators { etag: Some(etag), modified: None };
         Ok(FileResponse::Body { bytes: within(bytes)?, validators })
     }

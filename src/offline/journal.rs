@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::destination::Destination;
 use super::error::OfflineError;
 use crate::bundle::segment::ReadmeText;
-use crate::bundle::{Product, Record, ReleaseRecord, seal};
+use crate::bundle::{Product, ProductState, Record, ReleaseRecord, seal};
 use crate::model::digest::Sha256;
 
 /// Names of the journal's two files, in the folder of the product's head.
@@ -90,6 +90,16 @@ fn without_description(mut release: ReleaseRecord) -> ReleaseRecord {
 }
 
 impl Journal {
+    /// Returns the state of a product that consists of the entries.
+    pub(super) fn state(&self) -> Result<ProductState, OfflineError> {
+        let mut state = ProductState::default();
+        for (release, _) in &self.entries {
+            let result = state.apply(&Record::Release(Box::new(release.clone())));
+            result.map_err(OfflineError::Refused)?;
+        }
+        Ok(state)
+    }
+
     /// Opens the journal of a product with the entries of an earlier run.
     pub(super) fn open(destination: &Destination, product: &Product) -> Result<Journal, OfflineError> {
         let folder = destination.folder(&product.root())?;

@@ -20,9 +20,7 @@ use super::mirror::HistorySpan;
 use super::plan::{self, ExistingFiles, Plan, PlannedFetch};
 use super::progress::{Output, Progress};
 use super::replay::replay;
-use crate::bundle::{
-    Head, Product, ProductOrigin, ProductState, Readme, Record, ReleaseRecord, layout, seal,
-};
+use crate::bundle::{Head, Product, ProductOrigin, ProductState, Readme, ReleaseRecord, layout, seal};
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
 use crate::upstream::origin::bundle::{Bundle, BundleError, VerifiedHead};
@@ -118,7 +116,7 @@ impl Run<'_> {
         let _lock = lock;
         let mut journal = Journal::open(self.destination, &self.product)?;
         let leftovers = journal.started.map(|start| Leftovers::since(start, &current.state));
-        let mut plan = self.plan(&inventory, &current.state, &journal_state(&journal)?, &objects)?;
+        let mut plan = self.plan(&inventory, &current.state, &journal.state()?, &objects)?;
         plan.fetches.extend(unconfirmed_files(&inventory, &incomplete, &plan));
         let (mut failures, mut round) = (Vec::new(), 1);
         while !plan.fetches.is_empty() {
@@ -133,8 +131,7 @@ impl Run<'_> {
                 break;
             }
             (inventory, round) = (later_inventory, round + 1);
-            plan =
-                self.plan(&inventory, &current.state, &journal_state(&journal)?, &self.objects().await?)?;
+            plan = self.plan(&inventory, &current.state, &journal.state()?, &self.objects().await?)?;
             failures.clear();
         }
         let missing = failures.iter().map(|(path, error)| (path.clone(), error.to_string()));
@@ -445,14 +442,4 @@ fn print_plan(output: Output, plan: &Plan) {
         HumanBytes(plan.size()),
         HumanCount(plan.existing as u64)
     ));
-}
-
-/// Returns the state of a product that consists of the entries of the journal.
-fn journal_state(journal: &Journal) -> Result<ProductState, OfflineError> {
-    let mut state = ProductState::default();
-    for (release, _) in &journal.entries {
-        let result = state.apply(&Record::Release(Box::new(release.clone())));
-        result.map_err(OfflineError::Refused)?;
-    }
-    Ok(state)
 }

@@ -197,7 +197,7 @@ fn a_path_that_the_user_of_the_service_cannot_write_fails_the_check_of_root() {
         ("[Server]\nDataDir = {dir}/closed/data", "Server.DataDir"),
         ("[Server]\nSockFileDir = {dir}/closed", "Server.SockFileDir"),
         ("[Server]\nAccessLog = {dir}/closed/access.log", "Server.AccessLog"),
-        ("[FileStorage \"cache\"]\nLocation = {dir}/closed/cache", "storage class cache"),
+        ("[FileStorage \"cache\"]\nLocation = {dir}/closed/cache", "storage class 'cache'"),
         ("[SQLite]\nDir = {dir}/closed", "closed"),
     ] {
         let server = Builder::default().gcfg(gcfg).gcfg(NO_DIRECTORY).prepare();

@@ -77,6 +77,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0008_node.sqlite.sql"),
         postgres: include_str!("migrations/0008_node.postgres.sql"),
     },
+    Migration {
+        number: 9,
+        name: "hold",
+        expand_only: true,
+        sqlite: include_str!("migrations/0009_hold.sqlite.sql"),
+        postgres: include_str!("migrations/0009_hold.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

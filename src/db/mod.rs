@@ -4,6 +4,7 @@
 
 pub mod backfill;
 pub mod backfill_write;
+pub mod backup;
 pub mod binary;
 pub mod binary_list;
 pub mod bioconductor;
@@ -15,9 +16,11 @@ pub mod conn;
 pub mod detail;
 pub mod discovered_binary;
 pub mod download;
+pub mod durable_object;
 pub mod encryption_key;
 pub mod error;
 pub mod file;
+pub mod hold;
 pub mod identity;
 pub mod ids;
 pub mod import;
@@ -35,6 +38,7 @@ mod postgres;
 pub mod release;
 pub mod rendered;
 pub mod repo;
+pub mod restored;
 pub mod schema;
 mod server_lock;
 pub mod skew;

@@ -72,6 +72,26 @@ pub(super) fn io_error(dir: &Path, error: io::Error) -> DbError {
     }
 }
 
+/// Moves the files of the databases into a new directory beside them, which is returned; `None` if there are none.
+///
+/// # Errors
+/// [`DbError::Locked`] while a server uses them; the system refuses.
+pub fn move_aside(dir: &Path) -> Result<Option<PathBuf>, DbError> {
+    // Held until the files are moved, so that no server starts meanwhile.
+    let _lock = lock(dir, None)?;
+    let aside = dir.join(format!("replaced-{}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
+    let files = FILES.into_iter().filter(|name| *name != LOCK && dir.join(name).exists());
+    let files: Vec<&str> = files.collect();
+    if files.is_empty() {
+        return Ok(None);
+    }
+    DirBuilder::new().mode(0o700).create(&aside).map_err(|error| io_error(&aside, error))?;
+    for name in files {
+        std::fs::rename(dir.join(name), aside.join(name)).map_err(|error| io_error(dir, error))?;
+    }
+    Ok(Some(aside))
+}
+
 /// Creates the directory (mode 0700) if missing, and takes the lock that excludes a second process; uses
 /// `inherited` if it is that lock. Returns the lock.
 pub(super) fn lock(dir: &Path, inherited: Option<OwnedFd>) -> Result<File, DbError> {

@@ -99,6 +99,13 @@ impl Key {
         [vec![Key::Package(class, first)], extra].concat()
     }
 
+    /// Returns the key of an object in the directory of this name; `None` if there is no such directory.
+    #[must_use]
+    pub fn in_directory(name: &str, digest: Sha256) -> Option<Key> {
+        let all = StorageClass::ALL.into_iter().flat_map(Key::directories);
+        all.into_iter().find(|key| key.directory() == name).map(|key| key.with_digest(digest))
+    }
+
     /// Returns a key of the same kind with another digest.
     pub(super) fn with_digest(&self, digest: Sha256) -> Key {
         match self {

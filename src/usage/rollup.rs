@@ -10,7 +10,7 @@ use super::summary::UsageError;
 use super::{Inner, Usage, aggregate, day_number};
 use crate::db::Db;
 use crate::db::download::{self, Aggregate};
-use crate::db::{clock, sweep};
+use crate::db::{clock, hold, sweep};
 use crate::jobs::schedule::{Schedule, ScheduleStatus, sleep_until};
 use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
@@ -146,7 +146,8 @@ impl Inner {
                 })
                 .await?;
             for Aggregate { sha256, .. } in stored {
-                if !db.read(move |c| download::has_aggregate(c, sha256)).await? {
+                // Otherwise the sweep removes it.
+                if !self.is_held().await? && !db.read(move |c| download::has_aggregate(c, sha256)).await? {
                     self.state.storage.delete(&Key::Usage(sha256)).await?;
                 }
             }
@@ -158,7 +159,7 @@ impl Inner {
     /// Moves unreferenced objects to the trash: those of a day that was counted again, or of an interrupted run.
     async fn sweep(&self, db: &Db, confirmed: bool) -> Result<u64, UsageError> {
         let storage = &self.state.storage;
-        if !storage.is_own(CLASS) {
+        if !storage.is_own(CLASS) || self.is_held().await? {
             return Ok(0);
         }
         let (total, unreferenced) = self.unreferenced(db).await?;
@@ -188,6 +189,12 @@ impl Inner {
         }
         self.empty_trash(db).await?;
         Ok(objects)
+    }
+
+    /// Whether nothing may be removed, because a backup is made.
+    async fn is_held(&self) -> Result<bool, UsageError> {
+        let now = (self.state.clock)();
+        Ok(self.state.db.read(move |c| hold::held_until(c, now)).await?.is_some())
     }
 
     /// The number of objects, and the old ones without a row.

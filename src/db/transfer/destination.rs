@@ -8,7 +8,7 @@ use super::occupancy;
 use super::postgres_rows::CopyIn;
 use super::reading::RowSink;
 use super::row::RowBlock;
-use super::session::{Session, Sessions, connect, is_shared};
+use super::session::{Access, Session, Sessions, connect, is_shared};
 use super::tables::{self, Table};
 use super::{sqlite_file, sqlite_rows};
 use crate::config::{Config, Provider};
@@ -170,7 +170,7 @@ impl Destination {
 /// Connects to PostgreSQL and checks that it can be filled.
 pub(super) fn connect_to_fill(config: &Config, schema: Schema) -> Result<PgConn, DbError> {
     const ENCODING: &str = "SELECT CAST(current_setting('server_encoding') AS TEXT)";
-    let mut connection = connect(config, schema)?;
+    let mut connection = connect(config, schema, Access::Exclusive)?;
     connection.require_writable()?;
     let encoding = connection.query(ENCODING, &[])?.first_mut().map(|row| row.text(0)).transpose()?;
     match encoding.filter(|encoding| encoding != "UTF8") {

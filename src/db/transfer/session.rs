@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rusqlite::OpenFlags;
+
 use super::reading::RowSink;
 use super::tables::Table;
 use super::{postgres_rows, sqlite_rows};
@@ -10,9 +12,18 @@ use crate::config::{Config, Provider};
 use crate::db::migrate::{self, MigrationConn, migrations};
 use crate::db::pgconn::PgConn;
 use crate::db::schema::Schema;
-use crate::db::sqlite::SqliteConn;
+use crate::db::sqlite::{self, SqliteConn};
 use crate::db::target::{ServerLock, Target};
 use crate::db::{DbError, open_read_only, sqlite_dir};
+
+/// Who else may use a database that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Nobody.
+    Exclusive,
+    /// Servers; with SQLite, this process is the server.
+    Shared,
+}
 
 /// A connection.
 pub(super) enum Session {
@@ -21,12 +32,12 @@ pub(super) enum Session {
 }
 
 impl Session {
-    /// Opens a database for reading, in one snapshot; `None` if it has no table of the schema. Excludes servers on
-    /// PostgreSQL.
+    /// Opens a database for reading, in one snapshot; `None` if it has no table of the schema.
     pub(super) fn reading(
         config: &Config,
         provider: Provider,
         schema: Schema,
+        access: Access,
     ) -> Result<Option<Session>, DbError> {
         let mut session = match provider {
             Provider::Sqlite => {
@@ -34,9 +45,17 @@ impl Session {
                 if !has_content(&file)? {
                     return Ok(None);
                 }
-                Session::Sqlite(open_read_only(&file, config.database.connection_timeout)?)
+                let wait = config.database.connection_timeout;
+                Session::Sqlite(match access {
+                    Access::Exclusive => open_read_only(&file, wait)?,
+                    Access::Shared => {
+                        let shared = sqlite::connect(&file, OpenFlags::SQLITE_OPEN_READ_WRITE, wait)?;
+                        shared.pragma("query_only", "ON")?;
+                        shared
+                    }
+                })
             }
-            Provider::Postgres => Session::Postgres(connect(config, schema)?),
+            Provider::Postgres => Session::Postgres(connect(config, schema, access)?),
         };
         session.conn().script(match provider {
             Provider::Sqlite => "BEGIN",
@@ -76,10 +95,13 @@ pub(super) fn has_content(file: &Path) -> Result<bool, DbError> {
     }
 }
 
-/// Connects to PostgreSQL as the only user of a schema.
-pub(super) fn connect(config: &Config, schema: Schema) -> Result<PgConn, DbError> {
+/// Connects to PostgreSQL.
+pub(super) fn connect(config: &Config, schema: Schema, access: Access) -> Result<PgConn, DbError> {
     let mut target = Target::parse(&config.postgres, schema, config.database.connection_timeout)?;
-    target.lock = ServerLock::Exclusive;
+    target.lock = match access {
+        Access::Exclusive => ServerLock::Exclusive,
+        Access::Shared => ServerLock::Shared,
+    };
     let mut connection = PgConn::open(&Arc::new(target), None)?;
     // The other database may take longer than a server may be idle.
     connection.script("SET idle_in_transaction_session_timeout = 0")?;

@@ -1,7 +1,7 @@
 //! A database that is copied: all rows of both schemas, from one snapshot each.
 
 use super::reading::RowSink;
-use super::session::{Session, Sessions, has_content, is_shared, require_newest};
+use super::session::{Access, Session, Sessions, has_content, is_shared, require_newest};
 use super::tables::{self, Table};
 use crate::config::{Config, Provider};
 use crate::db::migrate;
@@ -9,7 +9,7 @@ use crate::db::schema::Schema;
 use crate::db::target::Target;
 use crate::db::{Conn, DbError, sqlite_dir};
 
-/// An open source. While it is open, no server can use the database.
+/// An open source.
 pub struct Source {
     sessions: Sessions,
     levels: Vec<(Schema, i64)>,
@@ -20,7 +20,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens the database of a provider, to copy it to one of `to`.
+    /// Opens the database of a provider, to copy it to one of `to`. While it is open, no server can use the database.
     ///
     /// # Errors
     /// [`DbError::NothingToCopy`], [`DbError::OldSchema`], [`DbError::TooNew`]; [`DbError::Locked`] and
@@ -33,7 +33,26 @@ impl Source {
             }
             Provider::Sqlite | Provider::Postgres => None,
         };
-        let Some(core) = Session::reading(config, provider, Schema::Core)? else {
+        Source::open_as(config, provider, to, Access::Exclusive, lock)
+    }
+
+    /// Opens the database of this server, while it and others use it.
+    ///
+    /// # Errors
+    /// Those of connecting; [`DbError::TooNew`].
+    pub fn open_shared(config: &Config) -> Result<Source, DbError> {
+        // A dump may have texts that PostgreSQL cannot store.
+        Source::open_as(config, config.database.provider, Provider::Sqlite, Access::Shared, None)
+    }
+
+    fn open_as(
+        config: &Config,
+        provider: Provider,
+        to: Provider,
+        access: Access,
+        lock: Option<std::fs::File>,
+    ) -> Result<Source, DbError> {
+        let Some(core) = Session::reading(config, provider, Schema::Core, access)? else {
             return Err(DbError::NothingToCopy { database: place(config, provider) });
         };
         let mut sessions = Sessions::new();
@@ -42,7 +61,7 @@ impl Source {
             if migrate::level(sessions.get(Schema::Core)?.conn(), Schema::Usage)? > 0 {
                 sessions.share(Schema::Usage);
             }
-        } else if let Some(usage) = Session::reading(config, provider, Schema::Usage)? {
+        } else if let Some(usage) = Session::reading(config, provider, Schema::Usage, access)? {
             sessions.add(Schema::Usage, usage);
         }
         Source::around(sessions, to, place(config, provider), lock)
@@ -53,7 +72,9 @@ impl Source {
     /// # Errors
     /// As [`Source::open`].
     pub fn open_usage(config: &Config, provider: Provider, to: Provider) -> Result<Option<Source>, DbError> {
-        let Some(usage) = Session::reading(config, provider, Schema::Usage)? else { return Ok(None) };
+        let Some(usage) = Session::reading(config, provider, Schema::Usage, Access::Exclusive)? else {
+            return Ok(None);
+        };
         let mut sessions = Sessions::new();
         sessions.add(Schema::Usage, usage);
         Source::around(sessions, to, place(config, provider), None).map(Some)
@@ -102,6 +123,18 @@ impl Source {
     pub fn read(&mut self, table: &'static Table, sink: &mut dyn RowSink) -> Result<(), DbError> {
         let no_nul = self.no_nul;
         self.sessions.get(table.schema)?.read(table, no_nul, sink)
+    }
+
+    /// The connection to the usage data, if it has some.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn usage_conn(&mut self) -> Result<Option<&mut dyn Conn>, DbError> {
+        if !self.has_usage() {
+            return Ok(None);
+        }
+        let conn: &mut dyn Conn = self.sessions.get(Schema::Usage)?.conn();
+        Ok(Some(conn))
     }
 
     /// The connection to the database of packages.

@@ -126,6 +126,8 @@ pub const TABLES: &[Table] = &[
         int("clock_ahead"), text("mode"), int("mode_at"), text("message"), text("config"), text("classes"),
         text("requested_mode"), text("requested_by"), int("requested_at"), int("requested_timeout"), int("answered_at"),
     ]),
+    core("hold", 1, &[text("id"), int("until")]),
+    core("backup", 1, &[text("place"), int("made_at")]),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

@@ -78,6 +78,7 @@ pub async fn sweep(upkeep: &Upkeep, options: &SweepOptions) -> Result<SweepResul
         }
         other => other?,
     }
+    refuse_while_held(state).await?;
     state.storage.sweep().await?;
     let lease = lease::claim(&upkeep.state, "sweep", "is sweeping storage").await?;
     let result = sweep_under_lease(upkeep, options, &lease).await;
@@ -88,6 +89,17 @@ pub async fn sweep(upkeep: &Upkeep, options: &SweepOptions) -> Result<SweepResul
         tracing::info!(objects, bytes, releases, deleted, "swept storage");
     }
     Ok(result)
+}
+
+/// Refuses to remove objects while a backup reads them.
+async fn refuse_while_held(state: &State) -> Result<(), RepoError> {
+    let now = (state.clock)();
+    match state.db.read(move |c| db::hold::held_until(c, now)).await? {
+        None => Ok(()),
+        Some(_) => {
+            Err(RepoError::Conflict("nothing is removed from storage while a backup is made".to_owned()))
+        }
+    }
 }
 
 async fn sweep_under_lease(

@@ -112,7 +112,10 @@ pub(super) async fn sweep_rows(
             }
             // Exclusively: a concurrent fetch of the same bytes must not rely on this object.
             let _guard = upkeep.fetches.blob_lock.write().await;
-            let delete = run.lease.write(&upkeep.state.db, move |c| db::blob::delete(c, blob.sha256, before));
+            let now = (upkeep.state.clock)();
+            let delete = run.lease.write(&upkeep.state.db, move |c| {
+                Ok(db::hold::held_until(c, now)?.is_none() && db::blob::delete(c, blob.sha256, before)?)
+            });
             if delete.await? {
                 discard(&upkeep.state, &key, u64::try_from(blob.size).unwrap_or(0), result).await?;
                 *remaining -= 1;
@@ -136,9 +139,13 @@ pub(super) async fn sweep_objects(
                 return Ok(());
             }
             let _guard = upkeep.fetches.blob_lock.write().await;
-            let key = object.key;
+            let (key, now) = (object.key, (upkeep.state.clock)());
             let is_needed = upkeep.uploads.needs(key.digest())
-                || upkeep.state.db.read(move |c| is_referenced(c, &key)).await?;
+                || upkeep
+                    .state
+                    .db
+                    .read(move |c| Ok(db::hold::held_until(c, now)?.is_some() || is_referenced(c, &key)?))
+                    .await?;
             if !is_needed {
                 discard(&upkeep.state, &key, object.size, result).await?;
                 *remaining -= 1;

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::pages::Pages;
-use super::{SweepResult, SweepRun};
+use super::{SweepResult, SweepRun, refuse_while_held};
 use crate::model::storage_class::StorageClass;
 use crate::serve::RepoError;
 use crate::state::State;
@@ -67,6 +67,7 @@ pub(super) async fn empty(
     for area in [Area::Trash, Area::Damaged] {
         let mut pages = Pages::of(state, area, class).with_lease(run.lease);
         while let Some(page) = pages.next().await? {
+            refuse_while_held(state).await?;
             for object in page.into_iter().filter(|object| run.grace.is_over(object.modified)) {
                 let key = object.key;
                 if state.db.read(move |c| is_referenced(c, &key)).await? {

@@ -16,6 +16,7 @@ mod clock;
 mod crash;
 mod encryption;
 mod history;
+mod holds;
 mod load;
 mod nodes;
 mod postgres;

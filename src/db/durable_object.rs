@@ -1,0 +1,63 @@
+//! Stored objects that a backup contains: those that cannot be fetched or generated again, and generated ones, whose
+//! bytes should stay the same.
+
+use super::{Conn, DbError, Row};
+use crate::model::digest::Sha256;
+
+/// A stored object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DurableObject {
+    /// The first directory of its path, see [`crate::storage::Key::directory`].
+    pub directory: String,
+    /// The digest of its bytes.
+    pub sha256: Sha256,
+    /// Its size in bytes, if a row states it.
+    pub size: Option<u64>,
+    /// Whether a server fetches or generates it again if it is missing.
+    pub is_replaceable: bool,
+}
+
+fn decode(mut row: Row) -> Result<DurableObject, DbError> {
+    Ok(DurableObject {
+        directory: row.text(0)?,
+        sha256: row.parsed(1, "a digest")?,
+        size: row.opt_int(2)?.and_then(|size| u64::try_from(size).ok()),
+        is_replaceable: row.int(3)? != 0,
+    })
+}
+
+/// Calls `each` for every object that rows of the database of packages refer to and that a server cannot replace:
+/// packages of local sources, READMEs, and files that their mirror no longer lists; and for stored indexes, rules and
+/// advisories. With `cached`, also for the files that a mirror has.
+pub fn of_packages(
+    c: &mut dyn Conn,
+    cached: bool,
+    each: &mut dyn FnMut(DurableObject) -> Result<(), DbError>,
+) -> Result<(), DbError> {
+    // A listed binary has a life of its own file, a listed source package one of its release.
+    const BLOBS: &str = "SELECT class, sha256, size, CAST(CASE WHEN class IN ('packages', 'readmes') \
+        OR EXISTS (SELECT 1 FROM file f WHERE f.sha256 = b.sha256 AND f.state = 1 AND (f.locator = '' \
+        OR NOT EXISTS (SELECT 1 FROM life l JOIN tree t ON t.id = l.tree_id WHERE l.release_id = f.release_id \
+        AND (f.role <> 'binary' OR l.file_id = f.id) AND l.from_seq <= t.head AND l.to_seq > t.head))) \
+        THEN 0 ELSE 1 END AS BIGINT) FROM blob b ORDER BY class, sha256";
+    const GENERATED: &str = "SELECT DISTINCT 'indexes', sha256, size, CAST(1 AS BIGINT) FROM rendered \
+        UNION SELECT 'sysreqs', sha256, CAST(NULL AS BIGINT), CAST(1 AS BIGINT) FROM upstream \
+        WHERE url = 'sysreqs:rules' \
+        UNION SELECT 'vulns', sha256, CAST(NULL AS BIGINT), CAST(1 AS BIGINT) FROM upstream \
+        WHERE SUBSTR(url, 1, 6) = 'vulns:' ORDER BY 1, 2";
+    c.each(BLOBS, &[], &mut |row| {
+        let object = decode(row)?;
+        if cached || !object.is_replaceable { each(object) } else { Ok(()) }
+    })?;
+    c.each(GENERATED, &[], &mut |row| each(decode(row)?))
+}
+
+/// Calls `each` for every object that rows of the usage data refer to.
+pub fn of_usage(
+    c: &mut dyn Conn,
+    each: &mut dyn FnMut(DurableObject) -> Result<(), DbError>,
+) -> Result<(), DbError> {
+    const AGGREGATED: &str = "SELECT DISTINCT 'usage', sha256, CAST(NULL AS BIGINT), CAST(0 AS BIGINT) \
+        FROM usage_aggregate ORDER BY 2";
+    c.each(AGGREGATED, &[], &mut |row| each(decode(row)?))
+}

@@ -1,0 +1,46 @@
+//! Holds: while one has not expired, no object is removed from storage, because a backup reads what the rows of its
+//! snapshot refer to. Times are those of the database's clock; with SQLite it is that of the server.
+
+use super::{Conn, DbError};
+use crate::model::identity::Identity;
+use crate::model::time::{SECOND, Timestamp};
+
+/// Duration of a hold without renewal, in microseconds.
+const TERM: i64 = 600 * SECOND;
+
+/// Takes a hold, and removes those that have expired.
+pub fn take(c: &mut dyn Conn, id: Identity, clock: Timestamp) -> Result<(), DbError> {
+    const TAKE: &str = "INSERT INTO hold (id, until) VALUES ($1, CAST($2 AS BIGINT))";
+    let now = now(c, clock)?;
+    c.execute("DELETE FROM hold WHERE until <= CAST($1 AS BIGINT)", &[now.into()])?;
+    c.execute(TAKE, &[id.to_string().into(), until(now).into()]).map(drop)
+}
+
+/// Renews a hold. Returns false if it has expired: objects may have been removed since.
+pub fn renew(c: &mut dyn Conn, id: Identity, clock: Timestamp) -> Result<bool, DbError> {
+    const RENEW: &str =
+        "UPDATE hold SET until = CAST($1 AS BIGINT) WHERE id = $2 AND until > CAST($3 AS BIGINT)";
+    let now = now(c, clock)?;
+    Ok(c.execute(RENEW, &[until(now).into(), id.to_string().into(), now.into()])? == 1)
+}
+
+/// Ends a hold.
+pub fn release(c: &mut dyn Conn, id: Identity) -> Result<(), DbError> {
+    c.execute("DELETE FROM hold WHERE id = $1", &[id.to_string().into()]).map(drop)
+}
+
+/// Returns until when objects may not be removed; `None` if they may. Called in the transaction that removes the row of
+/// an object, it cannot miss a hold: writes run one at a time.
+pub fn held_until(c: &mut dyn Conn, clock: Timestamp) -> Result<Option<Timestamp>, DbError> {
+    const HELD: &str = "SELECT until FROM hold WHERE until > CAST($1 AS BIGINT) ORDER BY until DESC LIMIT 1";
+    let now = now(c, clock)?;
+    c.query(HELD, &[now.into()])?.first().map(|row| row.time(0)).transpose()
+}
+
+fn now(c: &mut dyn Conn, clock: Timestamp) -> Result<Timestamp, DbError> {
+    Ok(c.host_time()?.unwrap_or(clock))
+}
+
+fn until(now: Timestamp) -> Timestamp {
+    Timestamp(now.0.saturating_add(TERM))
+}

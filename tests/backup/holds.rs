@@ -1,0 +1,22 @@
+//! While a backup is made, nothing is removed from storage.
+
+use std::time::Duration;
+
+use rstudio_pm::db::hold;
+use rstudio_pm::model::identity::Identity;
+use rstudio_pm::upkeep::sweep::{SweepOptions, sweep};
+
+use crate::support::backend::Backend;
+
+#[tokio::test]
+async fn a_sweep_waits_for_the_end_of_a_hold() {
+    let backend = Backend::new().await;
+    let (state, id) = (&backend.state, Identity([7; 16]));
+    let now = (state.clock)();
+    state.db.write(move |c| hold::take(c, id, now)).await.expect("taken");
+    let options = SweepOptions { age: Duration::ZERO, ..SweepOptions::default() };
+    let error = sweep(&backend.upkeep, &options).await.expect_err("held").to_string();
+    assert!(error.contains("while a backup is made"), "{error}");
+    state.db.write(move |c| hold::release(c, id)).await.expect("released");
+    sweep(&backend.upkeep, &options).await.expect("swept");
+}

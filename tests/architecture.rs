@@ -48,13 +48,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("usage", &["model", "config", "metrics", "db", "storage", "jobs", "state"]),
-    ("backup", &["model", "config", "db", "serve"]),
+    ("backup", &["model", "config", "metrics", "db", "storage", "jobs", "state", "serve"]),
     (
         "http",
         &[
             "model", "config", "r", "advisory", "api", "metrics", "db", "storage", "logs", "upstream",
             "catalog", "jobs", "control", "cluster", "state", "fetch", "serve", "edit", "sync", "upkeep",
-            "usage",
+            "usage", "backup",
         ],
     ),
     (

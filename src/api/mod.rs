@@ -1,6 +1,7 @@
 //! Wire types of the admin and public JSON APIs, one file per noun. Pure data: no handlers, no transport.
 
 pub mod backfill;
+pub mod backup;
 pub mod binary;
 pub mod bioconductor;
 pub mod cluster;

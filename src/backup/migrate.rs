@@ -74,6 +74,17 @@ pub enum Progress {
     Rendering,
 }
 
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Progress::Copying { table, rows } => write!(f, "{table}: {rows} rows"),
+            Progress::Indexing => f.write_str("creating indexes"),
+            Progress::Comparing(table) => write!(f, "comparing {table}"),
+            Progress::Rendering => f.write_str("comparing repositories"),
+        }
+    }
+}
+
 /// Called with the current step, by several threads.
 pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Sync);
 
@@ -254,17 +265,7 @@ fn compare(
 ) -> Result<Vec<DocumentDigest>, MigrateError> {
     std::thread::scope(|scope| {
         let expected = scope.spawn(|| digests::sample(source.conn()?, DOCUMENTS));
-        for summary in summaries {
-            progress(Progress::Comparing(summary.table.name));
-            let mut sink = DigestSink::new(key);
-            destination.read(summary.table, &mut sink)?;
-            let (expected, found) = (summary.digest, sink.0.digest());
-            if expected != found {
-                let (expected_rows, found_rows) = (expected.rows, found.rows);
-                let table = summary.table.name;
-                return Err(MigrateError::Table { table, expected_rows, expected, found_rows, found });
-            }
-        }
+        compare_tables(destination, key, summaries, progress)?;
         progress(Progress::Rendering);
         let found = digests::sample(destination.conn()?, DOCUMENTS)?;
         let expected = expected.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -275,6 +276,27 @@ fn compare(
             None => Ok(found),
         }
     })
+}
+
+/// Reads the rows of the copy back and compares them with their digests.
+pub(super) fn compare_tables(
+    destination: &mut Destination,
+    key: DigestKey,
+    copied: &[TableSummary],
+    progress: OnProgress<'_>,
+) -> Result<(), MigrateError> {
+    for summary in copied {
+        progress(Progress::Comparing(summary.table.name));
+        let mut sink = DigestSink::new(key);
+        destination.read(summary.table, &mut sink)?;
+        let (expected, found) = (summary.digest, sink.0.digest());
+        if expected != found {
+            let (expected_rows, found_rows) = (expected.rows, found.rows);
+            let table = summary.table.name;
+            return Err(MigrateError::Table { table, expected_rows, expected, found_rows, found });
+        }
+    }
+    Ok(())
 }
 
 /// Computes the digest of rows.

@@ -1,7 +1,23 @@
-//! Dumps: all rows of the database in a format that does not depend on its provider, and the migration to another
-//! provider, which writes and reads such a dump.
+//! Dumps: all rows of the database in a format that does not depend on its provider; the migration to another provider,
+//! which writes and reads such a dump; and backups, which have a dump and the files that cannot be fetched again.
 
+mod copy;
+pub mod create;
+mod destination;
 pub mod digest;
 pub mod dump;
+pub mod error;
 pub mod examine;
+pub mod folder;
+mod hold_renewal;
+mod import;
+pub mod manifest;
 pub mod migrate;
+mod objects;
+pub mod part;
+pub mod prune;
+pub mod rehearse;
+pub mod restore;
+mod snapshot;
+mod text;
+pub mod verify;

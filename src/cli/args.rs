@@ -95,6 +95,9 @@ pub enum Command {
     /// Manage the storage classes: owner, sweep, removed objects
     #[command(subcommand)]
     Storage(super::storage::StorageCommand),
+    /// Make, verify, test and restore backups
+    #[command(subcommand)]
+    Backup(super::backup::BackupCommand),
     /// Repair data that the server cannot repair by itself
     #[command(subcommand)]
     Repair(Repair),
@@ -646,6 +649,10 @@ mod tests {
             "rspm storage adopt --class=cran,packages",
             "rspm storage sweep --confirm=cran --no-wait",
             "rspm storage restore",
+            "rspm backup create --to=/srv/backups --with-cache --no-wait",
+            "rspm backup verify --from=/srv/backups --at=2026-11-20 --subset=8/8",
+            "rspm backup restore --force",
+            "rspm backup prune --keep-daily=7 --keep-weekly=5 --dry-run",
             "rspm completion bash",
             "rspm -v list",
             "rspm list repos --verbose --insecure-ssl-skip-verify",
@@ -666,6 +673,10 @@ mod tests {
             "rspm edit repo --name=prod",
             "rspm storage adopt --class=crun",
             "rspm storage sweep --confirm",
+            "rspm backup verify --subset=9/8",
+            "rspm backup verify --subset=0/8",
+            "rspm backup verify --subset=1/8 --full",
+            "rspm backup prune",
             "rspm offline --timeout=soon",
             "rspm cluster offline",
             "rspm cluster online --timeout=60",

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod backfill;
+pub mod backup;
 pub mod check;
 pub mod client;
 pub mod cluster;
@@ -35,6 +36,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Cluster, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
+use backup::BackupCommand;
 use client::{Client, ParseMode, server_config};
 use error::CliError;
 use local_address::is_local;
@@ -91,6 +93,11 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::CheckConfig => return check::run(&cli.config, cli.output_format),
         Command::Encrypt(args) => return encrypt::run(cli.config.as_deref(), &output, args),
         Command::License(_) => return license::run(),
+        Command::Backup(ref what)
+            if let Some(done) = backup::run_locally(cli.config.as_deref(), cli.output_format, what) =>
+        {
+            return done;
+        }
         Command::Migrate(args) => return migrate::run(cli.config.as_deref(), cli.output_format, &args),
         Command::Completion { shell } => {
             let mut script = Vec::new();
@@ -165,6 +172,7 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Remove(Remove::Binary(args)) => package::remove_binary(client, output, args).await,
         Command::Sync(args) => sync::run(client, output, args).await,
         Command::Backfill(args) => backfill::run(client, output, args).await,
+        Command::Backup(BackupCommand::Create(args)) => backup::create(client, output, args).await,
         Command::Repair(Repair::Clock(args)) => repair::clock(client, output, &args).await,
         Command::Logs(command) => logs::run(client, output, command).await,
         Command::Storage(command) => storage::run(client, output, command).await,
@@ -183,6 +191,7 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         | Command::Encrypt(_)
         | Command::License(_)
         | Command::Migrate(_)
+        | Command::Backup(_)
         | Command::Completion { .. } => Ok(()),
     }
 }

@@ -3,10 +3,7 @@
 //! One row is two lines: name, type, default; then its sentence and marks.
 
 use super::address::UrlPurpose;
-use super::table::Kind::{
-    Boolean, Choice, Duration, Integer, Listen, LogDestination, Network, Path, Schedule, Secret, Size, Text,
-    Url,
-};
+use super::table::Kind::*;
 use super::table::SubName::{Class, ClassOrNone, Free, Never};
 use super::table::{Effect, Kind, Property, Section, SubName};
 
@@ -79,6 +76,8 @@ s("Server", Never, "Directories, logs and public address of the server.", &[
       "If false, responses have the header `X-Content-Type-Options: nosniff`.").reloadable(),
     p("EncryptionKeyPath", Path, "{Server.DataDir}/rstudio-pm.key",
       "File of the key for encrypted values, unless `PACKAGEMANAGER_ENCRYPTION_KEY` or a credential of systemd named `rstudio-pm.key` holds it."),
+    p("BackupPaths", Path, "",
+      "Directory that backups may be written to; `rspm backup create` without `--to` uses the first. The sandbox of systemd allows writing there. If unset, backups may be written to any directory that the server's user may write.").multi(),
     p("UsageDataEnabled", Boolean, "true",
       "Whether package downloads are counted; if false, no usage database is opened."),
     p("UsageDataSchedule", Schedule, "15 0 * * *",

@@ -32,6 +32,8 @@ pub struct Server {
     pub sock_file_dir: PathBuf,
     /// File of the encryption key, default `<DataDir>/rstudio-pm.key`.
     pub encryption_key_path: PathBuf,
+    /// Directories for backups; the first is the default.
+    pub backup_paths: Vec<PathBuf>,
     /// gzip level 1 to 9 for local packages, default 6.
     pub package_rewrite_compression_level: u32,
     /// Write buffer for local packages in bytes, default 32 KB.
@@ -90,6 +92,7 @@ impl Server {
             service_log: reader.optional("Server", "ServiceLog", value::path),
             sock_file_dir: reader.value("Server", "SockFileDir", value::path),
             encryption_key_path: reader.value("Server", "EncryptionKeyPath", value::path),
+            backup_paths: reader.values("Server", "BackupPaths", value::path),
             package_rewrite_compression_level: reader
                 .value("Server", "PackageRewriteCompressionLevel", |text| value::integer(text, 1, 9))
                 .unsigned_abs()

@@ -36,6 +36,9 @@ pub struct Args {
     /// Delete encrypted values instead of encrypting them anew
     #[arg(long, hide = true, requires = "rotate_key")]
     pub key_lost: bool,
+    /// Carry out a command about backups (for `rspm backup`)
+    #[arg(long, hide = true, value_name = "JSON")]
+    pub backup: Option<String>,
     /// Take over from a running server (internal)
     #[arg(long, value_enum, hide = true, value_name = "STEP")]
     pub take_over: Option<TakeOver>,

@@ -3,6 +3,7 @@
 //! Exit codes: 0 after a requested stop, 1 if the server cannot start or a check failed, 2 for wrong usage.
 
 pub mod args;
+mod backup;
 pub mod bind;
 pub mod check;
 mod clock;
@@ -75,6 +76,9 @@ pub fn main() -> ExitCode {
     }
     if let Some(outcome) = encryption::command::run(&args) {
         return outcome.map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS);
+    }
+    if let Some(request) = &args.backup {
+        return backup::run(&args.config, request);
     }
     let loaded = configuration::load(&args.config);
     if args.check_config {

@@ -37,6 +37,19 @@ pub struct Sockets {
     pub is_outdated: bool,
 }
 
+/// Returns the path of the admin socket if a server answers on it, whatever its mode.
+///
+/// # Errors
+/// The socket may not be used.
+pub(super) fn answering_server(config: &Config) -> Result<Option<PathBuf>, (PathBuf, Error)> {
+    let path = admin_path(config);
+    match UnixStream::connect(&path) {
+        Ok(_) => Ok(Some(path)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
+        Err(source) => Err((path, source)),
+    }
+}
+
 /// A kind of TCP listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerKind {

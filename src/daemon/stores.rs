@@ -10,7 +10,7 @@ use super::error::StartError;
 use crate::catalog::CatalogHandle;
 use crate::cluster;
 use crate::config::{Config, Loaded};
-use crate::db::Db;
+use crate::db::{Db, backup};
 use crate::edit::Uploads;
 use crate::fetch::Fetches;
 use crate::http::budget::ResponseBudget;
@@ -18,6 +18,7 @@ use crate::http::download_log::DownloadRecorder;
 use crate::http::resolve_cache::ResolveCache;
 use crate::http::{App, ServerContext};
 use crate::jobs::Jobs;
+use crate::metrics;
 use crate::model::time::{Clock, Timestamp};
 use crate::serve::Repositories;
 use crate::state::{Handles, State};
@@ -78,6 +79,9 @@ async fn build_app(
     cluster::storage::join(&context.cluster, &storage).await?;
     storage.require_comparison();
     let upstream = Upstream::new(&config.proxy)?;
+    if let Some((_, at)) = db.read(backup::newest).await? {
+        metrics::set_last_backup(at);
+    }
     let catalog = CatalogHandle::open(&db).await?;
     let state = Arc::new(State::new(Handles {
         config: Arc::clone(config),

@@ -194,6 +194,7 @@ fn paths(config: &Config) -> Paths {
     let server = &config.server;
     paths.write(&server.data_dir);
     paths.write(&config.sqlite.dir);
+    config.server.backup_paths.iter().for_each(|path| paths.write(path));
     for class in StorageClass::ALL {
         match config.storage.location(class) {
             ClassLocation::File(storage) => paths.write(&storage.location),
@@ -349,6 +350,13 @@ mod tests {
         let text =
             content(&generate(gcfg, &ServiceSettings::default()).0, "rstudio-pm.service.d/10-sockets.conf");
         text.lines().filter_map(|line| line.strip_prefix("Sockets=")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn folders_of_backups_can_be_written() {
+        let text = paths_of("[Server]\nBackupPaths = /srv/backups\nBackupPaths = /home/b\n");
+        assert!(text.contains("ReadWritePaths=\"-/srv/backups\"\n"), "{text}");
+        assert!(text.contains("BindPaths=\"-/home/b\"\n"), "{text}");
     }
 
     fn paths_of(gcfg: &str) -> String {

@@ -45,6 +45,7 @@ struct Metrics {
     sync_runs: IntCounterVec,
     sync_failures: IntCounterVec,
     sync_success: IntGaugeVec,
+    backup_success: IntGauge,
     sync_duration: GaugeVec,
     upstream_requests: [IntCounter; STATUSES.len() + 1],
     upstream_bytes: IntCounter,
@@ -180,6 +181,10 @@ impl Metrics {
                 "ppm_sync_last_success_timestamp_seconds",
                 "Time of the last successful sync since the Unix epoch, in seconds.",
                 source,
+            ),
+            backup_success: registrar.gauge(
+                "ppm_backup_last_success_timestamp_seconds",
+                "Time of the last completed backup since the Unix epoch, in seconds; 0 before the first.",
             ),
             sync_duration: registrar.float_gauges(
                 "ppm_sync_last_duration_seconds",
@@ -354,6 +359,11 @@ pub fn sync_registered(source: &str, last: Option<Timestamp>) {
     if let Some(at) = last {
         set_last_success(source, at);
     }
+}
+
+/// Records the time of the last completed backup.
+pub fn set_last_backup(at: Timestamp) {
+    METRICS.backup_success.set(at.seconds());
 }
 
 fn set_last_success(source: &str, at: Timestamp) {

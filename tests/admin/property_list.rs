@@ -54,6 +54,7 @@ const TESTED: &[(&str, &str, fn())] = &[
         server::package_rewrite_buffer_size_decides_how_many_writes_an_add_takes),
     ("Server", "ContentTypeSniffing", server::content_type_sniffing_removes_a_header),
     ("Server", "EncryptionKeyPath", server::encryption_key_path_is_the_file_of_the_key),
+    ("Server", "BackupPaths", server::backup_paths_are_the_only_folders_for_backups),
     ("Server", "UsageDataEnabled",
         usage::usage_data_enabled_decides_whether_downloads_are_counted_and_a_database_is_opened),
     ("Server", "UsageDataSchedule", usage::usage_data_schedule_runs_an_aggregation_that_was_missed_while_the_server_was_down),

@@ -281,3 +281,20 @@ pub(super) fn drain_delay_fails_health_checks_at_the_beginning_of_a_stop() {
     assert_eq!(server.get("/__ping__").status, 200);
     stop_with_delay(server);
 }
+
+#[test]
+pub(super) fn backup_paths_are_the_only_folders_for_backups() {
+    let server =
+        Builder::default().gcfg("[Server]\nBackupPaths = {dir}/first\nBackupPaths = {dir}/second").start();
+    let create = |to: &str| server.rspm(&format!("backup create --to {}/{to}", server.dir().display()));
+    server.rspm_stdout("backup create");
+    assert_eq!(create("second").code, 0);
+    for other in ["third", "second/../third"] {
+        let refused = create(other);
+        assert_eq!(refused.code, 1, "{other}: {}", refused.out);
+        assert!(refused.err.contains("Server.BackupPaths allows"), "{other}: {}", refused.err);
+    }
+    let count = |arguments: &str| server.json(&format!("backup list {arguments}")).as_array().map(Vec::len);
+    assert_eq!(count(""), Some(1));
+    assert_eq!(count(&format!("--from {}/second", server.dir().display())), Some(1));
+}

@@ -1,10 +1,15 @@
-//! Dumps of the database, and the migration between SQLite and PostgreSQL.
+//! Dumps of the database, the migration between SQLite and PostgreSQL, and backups.
 
 mod dump;
+mod edited;
+mod holds;
 mod installation;
+mod interrupted;
 mod killed;
+mod machines;
 mod refusals;
 mod round_trip;
 mod sample;
 mod servers;
 mod tables;
+mod working;

@@ -11,7 +11,7 @@ use crate::support::process::run_to_end;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-const PATHS: [&str; 6] = [
+pub(super) const PATHS: [&str; 6] = [
     "/prod/latest/src/contrib/PACKAGES",
     "/prod/latest/src/contrib/PACKAGES.rds",
     "/prod/latest/src/contrib/Meta/archive.rds",
@@ -37,7 +37,7 @@ fn set_provider(server: &Server, from: &str, to: &str) {
 }
 
 /// Status, ETag and body of each path.
-fn answers(server: &Server) -> Vec<(u16, Option<String>, Vec<u8>)> {
+pub(super) fn answers(server: &Server) -> Vec<(u16, Option<String>, Vec<u8>)> {
     let answer = |path: &&str| {
         let answer = server.get(path);
         (answer.status, answer.header("etag").map(str::to_owned), answer.body)

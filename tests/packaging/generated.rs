@@ -226,6 +226,14 @@ fn man_page_of_rspm() {
                 &["rspm explain prod ggplot2 --distribution=noble"],
             ),
             ("After a change of the configuration:", &["rspm check-config && rspm hup"]),
+            (
+                "Make a backup, test it, and remove old ones:",
+                &[
+                    "rspm backup create --to=/srv/backups",
+                    "rspm backup test --from=/srv/backups",
+                    "rspm backup prune --from=/srv/backups --keep-daily=7",
+                ],
+            ),
             ("Stop all changes for a backup:", &["rspm offline --timeout=5m", "rspm online"]),
         ],
     );

@@ -5,7 +5,6 @@ mod report;
 
 use std::fs::metadata;
 use std::io::{ErrorKind, IsTerminal, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -100,11 +99,10 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// Refuses to work while a server has its admin socket open, whatever its mode.
 fn refuse_running(config: &Config) -> Result<(), Failure> {
-    let path = sockets::admin_path(config);
-    match UnixStream::connect(&path) {
-        Ok(_) => Err(Failure::Running(path.display().to_string())),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(()),
-        Err(source) => Err(Failure::Unknown { path: path.display().to_string(), source }),
+    match sockets::answering_server(config) {
+        Ok(None) => Ok(()),
+        Ok(Some(path)) => Err(Failure::Running(path.display().to_string())),
+        Err((path, source)) => Err(Failure::Unknown { path: path.display().to_string(), source }),
     }
 }
 
@@ -145,12 +143,7 @@ impl ProgressDisplay {
 
     fn show(&self, step: &Progress) {
         let Some(bar) = &self.0 else { return };
-        bar.set_message(match step {
-            Progress::Copying { table, rows } => format!("{table}: {} rows", report::format_count(*rows)),
-            Progress::Indexing => "creating indexes".to_owned(),
-            Progress::Comparing(table) => format!("comparing {table}"),
-            Progress::Rendering => "comparing repositories".to_owned(),
-        });
+        bar.set_message(step.to_string());
     }
 
     fn clear(&self) {

@@ -35,7 +35,7 @@ impl Direction {
 }
 
 /// Formats a number with thousands separators: `1,234`.
-pub(super) fn format_count(n: u64) -> String {
+fn format_count(n: u64) -> String {
     let digits = n.to_string();
     let groups = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or(""));
     groups.collect::<Vec<_>>().join(",")

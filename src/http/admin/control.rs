@@ -7,6 +7,7 @@ use super::{cluster, log};
 use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule};
 use crate::config;
 use crate::control::{self, Command, CommandError, CommandResult};
+use crate::db;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::request_body::Incoming;
@@ -14,11 +15,15 @@ use crate::http::route::admin::ControlRoute;
 use crate::http::summary;
 use crate::http::switch::Switch;
 use crate::jobs::schedule::ScheduleStatus;
+use crate::model::time::SECOND;
 
 /// Maximum timeout of `offline`.
 const MAX_OFFLINE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Timeout of database queries: the status must be served without the database too.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Age of the last backup that is reported, in microseconds.
+const OLD_BACKUP: i64 = 8 * 86_400 * SECOND;
 
 /// The warning of a server that gets no notifications.
 const NO_NOTIFICATIONS: &str = "notifications of PostgreSQL do not arrive, and other servers are polled every two seconds; if \
@@ -101,7 +106,7 @@ async fn node(switch: &Switch) -> Node {
             let lacks_notifications = app.state.db.link().is_some_and(|link| link.lacks_notifications());
             let warning = lacks_notifications.then(|| NO_NOTIFICATIONS.to_owned());
             let jobs = app.state.jobs.running().into_iter().map(|job| job.key).collect();
-            (jobs, warnings.chain(warning).collect())
+            (jobs, warnings.chain(warning).chain(backup_warning(&app).await).collect())
         }
         None => (work.jobs, Vec::new()),
     };
@@ -133,6 +138,16 @@ async fn node(switch: &Switch) -> Node {
             None => Vec::new(),
         },
     }
+}
+
+/// The warning that the last backup is old, if backups were ever made.
+async fn backup_warning(app: &App) -> Option<String> {
+    let read = tokio::time::timeout(DATABASE_TIMEOUT, app.state.db.read(db::backup::newest)).await;
+    let (place, at) = read.ok()?.ok()??;
+    let now = (app.state.clock)();
+    (now.0.saturating_sub(at.0) > OLD_BACKUP).then(|| {
+        format!("the last backup, in {place}, is of {at}; make one: rspm backup create --to {place}")
+    })
 }
 
 async fn schedules(app: &App) -> Vec<Schedule> {

@@ -3,6 +3,7 @@
 //! `route::admin` is the table of the addresses.
 
 mod backfill;
+mod backup;
 mod binary;
 mod bioconductor;
 mod call;
@@ -143,6 +144,7 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
         DataRoute::Upload => upload::receive(call).await,
         DataRoute::RepairClock => repair::clock(call).await,
         DataRoute::StartSync => job::sync(call).await,
+        DataRoute::StartBackup => backup::create(call).await,
         DataRoute::StartBackfill => backfill::start(call).await,
         DataRoute::StopBackfill(source) => backfill::stop(call, source).await,
         DataRoute::BioconductorVersions => bioconductor::versions(call).await,

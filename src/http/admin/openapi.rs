@@ -4,8 +4,8 @@ use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
-    ADMIN_PREFIX, backfill, binary, bioconductor, cluster, control, distribution, error, explain, job, log,
-    package, repair, repo, source, storage, upload,
+    ADMIN_PREFIX, backfill, backup, binary, bioconductor, cluster, control, distribution, error, explain,
+    job, log, package, repair, repo, source, storage, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -114,6 +114,13 @@ const TABLE: &[Row] = &[
         "Repair transaction times that disagree with the server's clock",
         Some("RepairClock"),
         Some("RepairedClock"),
+    ),
+    (
+        HttpMethod::Post,
+        "/backups",
+        "Make a backup, or attach to the running one",
+        Some("StartBackup"),
+        Some("Job"),
     ),
     (
         HttpMethod::Post,
@@ -260,6 +267,7 @@ pub fn document() -> OpenApi {
         .with::<error::Error>()
         .with::<backfill::StartBackfill>()
         .with::<backfill::StoppedBackfill>()
+        .with::<backup::StartBackup>()
         .with::<repair::RepairClock>()
         .with::<repair::RepairedClock>()
         .with::<binary::AddBinaries>()

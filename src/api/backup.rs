@@ -1,0 +1,69 @@
+//! Backups: what the server does, and what the program does without a server.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `POST /backups`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StartBackup {
+    /// Absolute path of the folder; the first of `Server.BackupPaths` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Whether files that a mirror has are included.
+    #[serde(default)]
+    pub with_cache: bool,
+}
+
+/// A command that needs no running server, as `rspm backup` passes it to `rstudio-pm`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalBackup {
+    /// The folder; the first of `Server.BackupPaths` if absent.
+    pub folder: Option<PathBuf>,
+    /// Whether the result is printed as JSON.
+    pub json: bool,
+    /// The command.
+    pub command: LocalCommand,
+}
+
+/// A command about a folder of backups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LocalCommand {
+    /// Lists the backups.
+    List,
+    /// Verifies a backup.
+    Verify {
+        /// A day or a time: the newest backup at or before it.
+        at: Option<String>,
+        /// The part of the files that is read, and the number of parts.
+        subset: Option<(u32, u32)>,
+        /// Whether all files are read.
+        full: bool,
+    },
+    /// Restores a backup into a temporary directory and compares it.
+    Test {
+        /// As in `Verify`.
+        at: Option<String>,
+    },
+    /// Restores a backup.
+    Restore {
+        /// As in `Verify`.
+        at: Option<String>,
+        /// Restore although files of the backup are missing.
+        allow_missing: bool,
+        /// Move the files of an existing SQLite database aside.
+        force: bool,
+    },
+    /// Removes old backups.
+    Prune {
+        /// Number of days whose newest backup is kept.
+        daily: usize,
+        /// Number of weeks.
+        weekly: usize,
+        /// Number of months.
+        monthly: usize,
+        /// Whether nothing is removed.
+        dry_run: bool,
+    },
+}

@@ -1,0 +1,190 @@
+//! Makes a backup while the server works: a hold, the database from one snapshot, the files that its rows refer to, and
+//! last the manifest.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use sha2::Digest;
+
+use super::copy::{self, Copied};
+use super::error::BackupError;
+use super::folder::Folder;
+use super::hold_renewal::RenewedHold;
+use super::manifest::{FORMAT, Manifest, Previous};
+use super::migrate::Progress;
+use super::part::Part;
+use super::snapshot::{self, Snapshot};
+use super::{destination, objects};
+use crate::db;
+use crate::jobs::{Reporter, Started};
+use crate::metrics;
+use crate::model::digest::Sha256;
+use crate::model::fingerprint::Fingerprint;
+use crate::model::time::Timestamp;
+use crate::state::State;
+
+/// What to back up, and where to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateOptions {
+    /// The folder; otherwise the first of `Server.BackupPaths`.
+    pub to: Option<PathBuf>,
+    /// Also files that a mirror has.
+    pub with_cache: bool,
+}
+
+/// Starts a backup, or attaches to the running one of the same folder.
+///
+/// # Errors
+/// The folder cannot be used for backups.
+pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<Started, BackupError> {
+    let root = destination::choose(&state.config.load(), options.to.as_deref())?;
+    let (working, with_cache) = (Arc::clone(state), options.with_cache);
+    let key = format!("backup:{}", root.display());
+    Ok(state.jobs.start(&key, (state.clock)(), move |report| async move {
+        let made = make(&working, root, with_cache, &report).await;
+        if let Err(error) = &made {
+            tracing::error!(%error, "the backup failed");
+        }
+        made.map_err(|error| error.to_string())
+    }))
+}
+
+async fn make(
+    state: &Arc<State>,
+    root: PathBuf,
+    with_cache: bool,
+    report: &Reporter,
+) -> Result<String, BackupError> {
+    let (began, created) = (Instant::now(), (state.clock)());
+    let held = RenewedHold::take(state).await?;
+    let written = write(state, root.clone(), with_cache, report, &held, created).await;
+    held.release().await;
+    let (manifest, copied) = written?;
+    let place = root.display().to_string();
+    if !manifest.missing.is_empty() {
+        return Err(BackupError::Refused(format!(
+            "the backup {} in {place} is incomplete: {} files are missing or damaged in storage:\n{}",
+            manifest.created,
+            manifest.missing.len(),
+            manifest.missing.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
+        )));
+    }
+    let recorded = place.clone();
+    state.db.write(move |c| db::backup::record(c, &recorded, created)).await?;
+    metrics::set_last_backup(created);
+    let rows: u64 = manifest.tables.iter().map(|table| table.rows).sum();
+    tracing::info!(place, rows, files = manifest.object_count, new = copied.new, "made a backup");
+    let mut text = format!(
+        "Backup {} in {place}: transaction {}, {rows} rows, {} files ({} MB), of which {} were copied ({} MB). {:.1} s",
+        manifest.created,
+        manifest.transaction,
+        manifest.object_count,
+        manifest.object_bytes / 1_000_000,
+        copied.new,
+        copied.new_bytes / 1_000_000,
+        began.elapsed().as_secs_f64(),
+    );
+    if manifest.encryption_key.is_some() {
+        let key = state.config.load().server.encryption_key_path.display().to_string();
+        text += &format!("\nThe encryption key is not in the backup: keep {key} in another place.");
+    }
+    Ok(text)
+}
+
+/// Writes all parts of the backup.
+async fn write(
+    state: &Arc<State>,
+    root: PathBuf,
+    with_cache: bool,
+    report: &Reporter,
+    held: &RenewedHold,
+    created: Timestamp,
+) -> Result<(Manifest, Copied), BackupError> {
+    let (config, storage, reporting) = (state.config.load_full(), state.storage.clone(), report.clone());
+    let worked = tokio::task::spawn_blocking(move || {
+        let (folder, lock) = Folder::create(&root)?;
+        let show = |step: Progress| {
+            if let Progress::Copying { table, rows } = step {
+                reporting.progress(format!("copying {table}"), rows, None);
+            }
+        };
+        let taken = snapshot::take(&config, &folder, with_cache, &show)?;
+        let copied = copy::copy(&storage, &folder, &taken.objects, &reporting)?;
+        Ok::<_, BackupError>((folder, lock, taken, copied))
+    });
+    let (folder, lock, taken, copied) = joined(worked.await)?;
+    if !held.is_held().await? {
+        return Err(BackupError::Refused(
+            "the database did not answer for ten minutes, so files may have been removed meanwhile; back up again"
+                .to_owned(),
+        ));
+    }
+    let finished = tokio::task::spawn_blocking(move || {
+        let manifest = finish(&folder, &taken, &copied, with_cache, created)?;
+        drop(lock);
+        Ok::<_, BackupError>((manifest, copied))
+    });
+    joined(finished.await)
+}
+
+fn joined<T>(worked: Result<Result<T, BackupError>, tokio::task::JoinError>) -> Result<T, BackupError> {
+    match worked {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Writes the list of files and the manifest.
+fn finish(
+    folder: &Folder,
+    taken: &Snapshot,
+    copied: &Copied,
+    with_cache: bool,
+    created: Timestamp,
+) -> Result<Manifest, BackupError> {
+    let list = objects::format(&copied.objects);
+    let list_part = Part { sha256: Sha256(sha2::Sha256::digest(&list).into()), size: list.len() as u64 };
+    write_file(folder, list.as_bytes(), &folder.objects(list_part.sha256), true)?;
+    let previous = previous(folder)?;
+    let manifest = Manifest {
+        format: FORMAT,
+        created,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        database: taken.database.to_string(),
+        history: taken.clock.history.clone(),
+        transaction: taken.clock.tx.0,
+        published: taken.clock.at,
+        levels: taken.levels.iter().map(|(schema, level)| (schema.as_str().to_owned(), *level)).collect(),
+        encryption_key: taken.encryption_key.map(Fingerprint::digits),
+        dump: taken.dump,
+        tables: taken.table_entries(),
+        objects: list_part,
+        object_count: copied.objects.len() as u64,
+        object_bytes: copied.objects.iter().map(|object| object.size).sum(),
+        with_cache,
+        missing: copied.missing.clone(),
+        probes: taken.probe_entries(),
+        previous,
+    };
+    write_file(folder, &manifest.to_file(), &folder.manifest(&manifest.name()), false)?;
+    Ok(manifest)
+}
+
+/// The newest backup of the folder. One that was damaged does not prevent others.
+fn previous(folder: &Folder) -> Result<Option<Previous>, BackupError> {
+    for name in folder.manifests()?.into_iter().rev() {
+        match Manifest::read(folder, &name) {
+            Ok(manifest) => return Ok(Some(Previous { name, sha256: manifest.sha256() })),
+            Err(error) => tracing::warn!(%error, "an earlier backup is damaged"),
+        }
+    }
+    Ok(None)
+}
+
+fn write_file(folder: &Folder, bytes: &[u8], path: &Path, replaces: bool) -> Result<(), BackupError> {
+    let mut file = folder.unfinished()?;
+    file.write_all(bytes).map_err(BackupError::io("write", path))?;
+    folder.install(file, path, replaces)
+}

@@ -1,0 +1,67 @@
+//! Why a backup cannot be made, verified or restored.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::dump::error::DumpError;
+use super::migrate::{DumpSourceError, MigrateError};
+use crate::db::DbError;
+use crate::storage::StorageError;
+
+/// An error of a backup.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The storage.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Filling the database.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// Writing the dump.
+    #[error(transparent)]
+    Dump(#[from] DumpSourceError),
+    /// Reading the dump.
+    #[error("{}: {source}", path.display())]
+    DumpFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: DumpError,
+    },
+    /// A file of the folder.
+    #[error("could not {doing} {}: {source}", path.display())]
+    Io {
+        /// What failed.
+        doing: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// A file of the backup is not what was written.
+    #[error("{}: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The request cannot be carried out; nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl BackupError {
+    /// An error of the system.
+    pub(super) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> BackupError + 'a {
+        move |source| BackupError::Io { doing, path: path.to_owned(), source }
+    }
+
+    /// A file that is not what was written.
+    pub(super) fn damaged(path: &Path, reason: impl Into<String>) -> BackupError {
+        BackupError::Damaged { path: path.to_owned(), reason: reason.into() }
+    }
+}

@@ -1,0 +1,73 @@
+//! Fills a blank database with the dump of a backup, and compares it with the manifest before it is committed.
+
+use std::io::BufReader;
+
+use super::dump::TableSummary;
+use super::dump::error::DumpError;
+use super::dump::reader::{DumpReader, Item};
+use super::error::BackupError;
+use super::folder::Folder;
+use super::manifest::{Manifest, Probe};
+use super::migrate::{MigrateError, OnProgress, Progress, compare_tables, restore};
+use super::snapshot::{probe_entries, render, table_entry};
+use crate::config::Config;
+use crate::db::schema::Schema;
+use crate::db::transfer::destination::Destination;
+
+type Dump = DumpReader<zstd::Decoder<'static, BufReader<BufReader<std::fs::File>>>>;
+
+/// Reads the dump of a backup without a database, and compares its tables with the manifest.
+pub(super) fn read_dump(folder: &Folder, manifest: &Manifest) -> Result<Vec<TableSummary>, BackupError> {
+    let path = folder.dump(manifest.dump.sha256);
+    folder.read_whole(&path, &manifest.dump, &mut |_| Ok(()))?;
+    let failed = |source| BackupError::DumpFile { path: path.clone(), source };
+    let mut dump = open(folder, manifest)?;
+    let mut tables = Vec::new();
+    while let Some(item) = dump.next_item().map_err(failed)? {
+        if let Item::EndOfTable(summary) = item {
+            tables.push(summary);
+        }
+    }
+    if tables.iter().map(table_entry).ne(manifest.tables.iter().cloned()) {
+        return Err(BackupError::damaged(&path, "has other tables than its manifest"));
+    }
+    Ok(tables)
+}
+
+fn open(folder: &Folder, manifest: &Manifest) -> Result<Dump, BackupError> {
+    let path = folder.dump(manifest.dump.sha256);
+    let (file, _) = folder.open_file(&path)?;
+    let opened = DumpReader::open(BufReader::with_capacity(1 << 20, file));
+    opened.map_err(|source: DumpError| BackupError::DumpFile { path, source })
+}
+
+/// Fills the blank database of a configuration. The caller commits it.
+pub(super) fn fill(
+    config: &Config,
+    folder: &Folder,
+    manifest: &Manifest,
+    progress: OnProgress<'_>,
+) -> Result<Destination, BackupError> {
+    let dump = open(folder, manifest)?;
+    let key = dump.head().key;
+    let schemas: Vec<Schema> = dump.head().levels.iter().map(|(schema, _)| *schema).collect();
+    let mut destination = Destination::create(config, config.database.provider, &schemas)?;
+    let tables = restore(Ok(dump), &mut destination)?;
+    progress(Progress::Indexing);
+    destination.finish_tables()?;
+    compare_tables(&mut destination, key, &tables, progress)?;
+    progress(Progress::Rendering);
+    let found = probe_entries(&render(destination.conn()?)?);
+    compare_probes(&manifest.probes, &found)?;
+    Ok(destination)
+}
+
+/// Compares the documents of a restored database with those of the server that was backed up.
+fn compare_probes(expected: &[Probe], found: &[Probe]) -> Result<(), BackupError> {
+    if expected == found {
+        return Ok(());
+    }
+    let differing = expected.iter().zip(found).find(|(expected, found)| expected != found);
+    let name = differing.map_or("list", |(expected, _)| &expected.name).to_owned();
+    Err(MigrateError::Document(name).into())
+}

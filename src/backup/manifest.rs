@@ -1,0 +1,217 @@
+//! The manifest of a backup: what it contains, with digests. A backup without one does not exist.
+
+use serde::{Deserialize, Serialize};
+use sha2::Digest;
+
+use super::error::BackupError;
+use super::folder::Folder;
+use super::part::Part;
+use super::text;
+use crate::model::digest::Sha256;
+use crate::model::time::{Day, SECOND, Timestamp};
+
+/// The number of the format.
+pub const FORMAT: u32 = 1;
+
+/// A table of the dump.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableEntry {
+    /// Its schema and name: `core.release`.
+    pub table: String,
+    /// Number of rows.
+    pub rows: u64,
+    /// Their digest, independent of their order.
+    pub digest: String,
+}
+
+/// A document that a restored server must give.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// Repository, snapshot and document.
+    pub name: String,
+    /// The digest of its decoded content.
+    #[serde(with = "text")]
+    pub sha256: Sha256,
+}
+
+/// The backup before this one in the same folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Previous {
+    /// The name of its manifest.
+    pub name: String,
+    /// The digest of its manifest.
+    #[serde(with = "text")]
+    pub sha256: Sha256,
+}
+
+/// The manifest of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The number of the format.
+    pub format: u32,
+    /// When the backup was begun.
+    #[serde(with = "text")]
+    pub created: Timestamp,
+    /// The version of the program.
+    pub version: String,
+    /// The identity of the database.
+    pub database: String,
+    /// The identity of the history of transactions.
+    pub history: String,
+    /// The newest transaction.
+    pub transaction: i64,
+    /// Nothing was published after this instant.
+    #[serde(with = "text")]
+    pub published: Timestamp,
+    /// The newest migration of each schema.
+    pub levels: Vec<(String, i64)>,
+    /// The fingerprint of the encryption key, which is not in the backup.
+    pub encryption_key: Option<String>,
+    /// The rows.
+    pub dump: Part,
+    /// The tables of the dump.
+    pub tables: Vec<TableEntry>,
+    /// The list of files.
+    pub objects: Part,
+    /// Number of files.
+    pub object_count: u64,
+    /// Their size in bytes.
+    pub object_bytes: u64,
+    /// Whether files that a mirror has are included.
+    pub with_cache: bool,
+    /// Files that were missing or damaged in storage.
+    pub missing: Vec<String>,
+    /// Documents that a restored server must give.
+    pub probes: Vec<Probe>,
+    /// The backup before it.
+    pub previous: Option<Previous>,
+}
+
+/// The file of a manifest: the manifest with its digest.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    manifest: Manifest,
+    #[serde(with = "text")]
+    sha256: Sha256,
+}
+
+impl Manifest {
+    /// The name of its file.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let at = self.created.civil();
+        format!(
+            "{:04}{:02}{:02}T{:02}{:02}{:02}.{:06}Z.json",
+            at.year(),
+            at.month(),
+            at.day(),
+            at.hour(),
+            at.minute(),
+            at.second(),
+            self.created.0.rem_euclid(SECOND)
+        )
+    }
+
+    /// Its digest, which the next backup states.
+    #[must_use]
+    pub fn sha256(&self) -> Sha256 {
+        // Serializing a struct of numbers and texts cannot fail.
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        Sha256(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// Its file.
+    pub(super) fn to_file(&self) -> Vec<u8> {
+        let sealed = Sealed { manifest: self.clone(), sha256: self.sha256() };
+        let mut bytes = serde_json::to_vec_pretty(&sealed).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads the manifest of this name.
+    ///
+    /// # Errors
+    /// It was changed, or another version of the program wrote it.
+    pub fn read(folder: &Folder, name: &str) -> Result<Manifest, BackupError> {
+        #[derive(Deserialize)]
+        struct Format {
+            manifest: FormatNumber,
+        }
+        #[derive(Deserialize)]
+        struct FormatNumber {
+            format: u32,
+            version: String,
+        }
+        let (bytes, path) = (folder.read_manifest(name)?, folder.manifest(name));
+        let invalid =
+            |error: serde_json::Error| BackupError::damaged(&path, format!("is no manifest: {error}"));
+        let Format { manifest: FormatNumber { format, version } } =
+            serde_json::from_slice(&bytes).map_err(invalid)?;
+        if format != FORMAT {
+            return Err(BackupError::Refused(format!(
+                "{}: has format {format}, written by version {}; this version reads format {FORMAT}",
+                path.display(),
+                version.chars().take(40).collect::<String>()
+            )));
+        }
+        let Sealed { manifest, sha256 } = serde_json::from_slice(&bytes).map_err(invalid)?;
+        if manifest.sha256() != sha256 {
+            return Err(BackupError::damaged(
+                &path,
+                "was changed: its content has another digest than it states",
+            ));
+        }
+        if manifest.name() != name {
+            return Err(BackupError::damaged(&path, format!("is the manifest {}", manifest.name())));
+        }
+        Ok(manifest)
+    }
+
+    /// Reads the newest manifest, or the newest at or before `at`.
+    ///
+    /// # Errors
+    /// There is none, or it is damaged.
+    pub fn find(folder: &Folder, at: Option<&At>) -> Result<Manifest, BackupError> {
+        let names = folder.manifests()?;
+        let Some(at) = at else {
+            let newest = names.last().ok_or_else(|| {
+                BackupError::Refused(format!("{} contains no backup", folder.root().display()))
+            })?;
+            return Manifest::read(folder, newest);
+        };
+        for name in names.iter().rev() {
+            let manifest = Manifest::read(folder, name)?;
+            if manifest.created <= at.0 {
+                return Ok(manifest);
+            }
+        }
+        let path = folder.root().display();
+        Err(BackupError::Refused(format!("{path} contains no backup of that time; see: rspm backup list")))
+    }
+}
+
+/// The end of the time that `--at` states: an instant, or a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At(Timestamp);
+
+impl std::str::FromStr for At {
+    type Err = BackupError;
+
+    fn from_str(text: &str) -> Result<At, BackupError> {
+        if let Ok(day) = text.parse::<Day>() {
+            return Ok(At(Timestamp(day.end().0 - 1)));
+        }
+        let bad = || {
+            let text: String = text.chars().take(40).collect();
+            BackupError::Refused(format!(
+                "--at {text}: give a day, YYYY-MM-DD, or a time as rspm backup list shows it"
+            ))
+        };
+        text.parse().map(At).map_err(|_| bad())
+    }
+}

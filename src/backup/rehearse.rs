@@ -1,0 +1,55 @@
+//! Tests a backup: restores its database into a temporary directory, renders the same documents as the server that was
+//! backed up, and reads some of the files.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rand::seq::IndexedRandom;
+
+use super::error::BackupError;
+use super::folder::Folder;
+use super::import::fill;
+use super::manifest::Manifest;
+use super::migrate::OnProgress;
+use super::{objects, verify};
+use crate::config::{Config, Provider};
+
+/// Files that are read.
+const FILES: usize = 50;
+
+/// The result of a test.
+#[derive(Clone, Debug)]
+pub struct Rehearsed {
+    /// Documents that are equal to those of the server.
+    pub documents: usize,
+    /// Files that were read.
+    pub files: usize,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Restores the database of a backup with SQLite below `temporary`, and removes it. Blocks.
+///
+/// # Errors
+/// The backup is damaged, or a restored server would not give the same documents.
+pub fn rehearse(
+    config: &Config,
+    folder: &Folder,
+    manifest: &Manifest,
+    temporary: &Path,
+    progress: OnProgress<'_>,
+) -> Result<Rehearsed, BackupError> {
+    let began = Instant::now();
+    let directory = tempfile::Builder::new().prefix("rstudio-pm-backup-").tempdir_in(temporary);
+    let directory = directory.map_err(BackupError::io("create a directory in", temporary))?;
+    let mut config = config.clone();
+    config.database.provider = Provider::Sqlite;
+    config.sqlite.dir = directory.path().join("db");
+    fill(&config, folder, manifest, progress)?.commit()?;
+    let all = objects::read(folder, manifest)?;
+    let sample: Vec<_> = all.sample(&mut rand::rng(), FILES).collect();
+    for object in &sample {
+        verify::read_file(folder, object)?;
+    }
+    Ok(Rehearsed { documents: manifest.probes.len(), files: sample.len(), elapsed: began.elapsed() })
+}

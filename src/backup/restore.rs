@@ -1,0 +1,288 @@
+//! Restores a backup into a blank database and storage. Everything is checked before the first write; the database is
+//! committed last, so that an interruption leaves it blank, and storage with files that nothing refers to.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use sha2::Digest;
+use tokio::runtime::Handle;
+
+use super::error::BackupError;
+use super::folder::Folder;
+use super::import::fill;
+use super::manifest::Manifest;
+use super::migrate::Progress;
+use super::objects::StoredObject;
+use super::verify::{Depth, OnStep, Verification, verify};
+use crate::config::{ClassLocation, Config, Provider};
+use crate::db::restored::begin_history;
+use crate::db::schema::Schema;
+use crate::db::transfer::occupancy;
+use crate::db::{self, sqlite_dir};
+use crate::model::digest::Sha256;
+use crate::model::identity::Identity;
+use crate::storage::{Content, Storage};
+
+/// Threads that copy files.
+const THREADS: usize = 4;
+
+/// What to restore.
+pub struct RestoreOptions {
+    /// Restore although files of the backup are missing.
+    pub allow_missing: bool,
+    /// Move the files of an existing SQLite database aside.
+    pub force: bool,
+}
+
+/// The result of a restore.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// Number of rows.
+    pub rows: u64,
+    /// Number of files that were copied.
+    pub copied: u64,
+    /// Their size in bytes.
+    pub copied_bytes: u64,
+    /// Number of files that storage had already.
+    pub present: u64,
+    /// Documents that are equal to those of the server that was backed up.
+    pub documents: usize,
+    /// Where the files of the previous database are.
+    pub aside: Option<PathBuf>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Restores a backup with the database and storage of a configuration. Blocks, outside the async threads of `runtime`.
+///
+/// # Errors
+/// [`BackupError::Refused`] and [`BackupError::Damaged`]: nothing was changed.
+pub fn restore(
+    config: &Config,
+    folder: &Folder,
+    manifest: &Manifest,
+    options: &RestoreOptions,
+    runtime: &Handle,
+    step: OnStep<'_>,
+) -> Result<Restored, BackupError> {
+    let began = Instant::now();
+    check_key(config, manifest)?;
+    if !manifest.missing.is_empty() && !options.allow_missing {
+        return Err(BackupError::Refused(format!(
+            "{} files were missing when this backup was made, the first: {}; restore another one, or this one with \
+             --allow-missing",
+            manifest.missing.len(),
+            manifest.missing.first().map_or("", String::as_str)
+        )));
+    }
+    check_occupancy(config, options)?;
+    let verified = verify(folder, manifest, Depth::Full, step);
+    if verified.problem_count > 0 {
+        return Err(BackupError::Refused(format!(
+            "the backup is damaged, and nothing was changed; problems: {}\n{}",
+            verified.problem_count,
+            verified.problems.join("\n")
+        )));
+    }
+    let storage = runtime.block_on(Storage::open_read_only(&config.storage))?;
+    let absent = absent(&storage, &verified, runtime)?;
+    check_space(config, &verified, &absent)?;
+    let aside = match config.database.provider {
+        Provider::Sqlite if options.force => sqlite_dir::move_aside(&config.sqlite.dir)?,
+        Provider::Sqlite | Provider::Postgres => None,
+    };
+    let storage = runtime.block_on(Storage::open(&config.storage))?;
+    let progress = |progress: Progress| step(&progress.to_string());
+    let mut destination = fill(config, folder, manifest, &progress)?;
+    begin_history(destination.conn()?, Identity(rand::random()))?;
+    let (copied, copied_bytes) = place(&storage, folder, &verified.objects, runtime, step)?;
+    destination.commit()?;
+    Ok(Restored {
+        rows: verified.tables.iter().map(|table| table.digest.rows).sum(),
+        copied,
+        copied_bytes,
+        present: verified.files() - copied,
+        documents: manifest.probes.len(),
+        aside,
+        elapsed: began.elapsed(),
+    })
+}
+
+/// Refuses another encryption key than that of the backup: the server would refuse it.
+fn check_key(config: &Config, manifest: &Manifest) -> Result<(), BackupError> {
+    let (Some(recorded), Some(key)) = (&manifest.encryption_key, &config.encryption_key) else {
+        return Ok(());
+    };
+    if key.key.fingerprint().digits() == *recorded {
+        return Ok(());
+    }
+    Err(BackupError::Refused(format!(
+        "the encryption key {key} is not that of the backup, {}…; put that key in its place, or, if it is lost, remove \
+         this one, restore, and replace it: rspm encrypt rotate --key-lost --new-key=FILE",
+        recorded.get(..8).unwrap_or(recorded)
+    )))
+}
+
+fn check_occupancy(config: &Config, options: &RestoreOptions) -> Result<(), BackupError> {
+    let provider = config.database.provider;
+    let mut occupied = Vec::new();
+    for schema in [Schema::Core, Schema::Usage] {
+        occupied.extend(occupancy(config, provider, schema)?);
+    }
+    let Some(found) = occupied.first() else { return Ok(()) };
+    let place = db::transfer::source::place(config, provider);
+    let way_out = match (provider, options.force) {
+        (Provider::Sqlite, true) => return Ok(()),
+        (Provider::Sqlite, false) => "restore with --force, which moves its files aside",
+        (Provider::Postgres, _) => "remove its tables, or set Postgres.URL to a blank database or schema",
+    };
+    Err(BackupError::Refused(format!("the database is not blank: {place}: {found}; {way_out}")))
+}
+
+/// The files that storage does not have.
+fn absent<'a>(
+    storage: &Storage,
+    verified: &'a Verification,
+    runtime: &Handle,
+) -> Result<Vec<&'a StoredObject>, BackupError> {
+    let mut absent = Vec::new();
+    for object in &verified.objects {
+        if runtime.block_on(storage.size(&object.key))? != Some(object.size) {
+            absent.push(object);
+        }
+    }
+    Ok(absent)
+}
+
+/// Checks that the file systems have space for the database and the files.
+fn check_space(
+    config: &Config,
+    verified: &Verification,
+    absent: &[&StoredObject],
+) -> Result<(), BackupError> {
+    let mut needed: BTreeMap<PathBuf, u64> = BTreeMap::new();
+    if config.database.provider == Provider::Sqlite {
+        // Rows and indexes.
+        let rows: u64 = verified.tables.iter().map(|table| table.digest.bytes).sum();
+        *needed.entry(existing(&config.sqlite.dir)).or_default() += rows.saturating_mul(2);
+    }
+    for object in absent {
+        if let ClassLocation::File(location) = config.storage.location(object.key.class()) {
+            *needed.entry(existing(&location.location)).or_default() += object.size;
+        }
+    }
+    let mut systems: BTreeMap<u64, (u64, u64, PathBuf)> = BTreeMap::new();
+    for (path, bytes) in needed {
+        let device = path.metadata().map_err(BackupError::io("read", &path))?.dev();
+        let found =
+            nix::sys::statvfs::statvfs(&path).map_err(|e| BackupError::io("read", &path)(e.into()))?;
+        let free = u64::from(found.blocks_available()).saturating_mul(found.fragment_size());
+        systems.entry(device).or_insert((0, free, path)).0 += bytes;
+    }
+    match systems.values().find(|(needed, free, _)| needed > free) {
+        None => Ok(()),
+        Some((needed, free, path)) => Err(BackupError::Refused(format!(
+            "the file system of {} has {} MB free, and the backup needs {} MB there",
+            path.display(),
+            free / 1_000_000,
+            needed / 1_000_000 + 1
+        ))),
+    }
+}
+
+/// The nearest directory that exists.
+fn existing(path: &Path) -> PathBuf {
+    path.ancestors().find(|part| part.exists()).unwrap_or(Path::new("/")).to_owned()
+}
+
+/// Stores the files; those that storage has are compared with their digest. Returns the number and size of those that
+/// were stored.
+fn place(
+    storage: &Storage,
+    folder: &Folder,
+    objects: &[StoredObject],
+    runtime: &Handle,
+    step: OnStep<'_>,
+) -> Result<(u64, u64), BackupError> {
+    let done = &AtomicUsize::new(0);
+    let chunk = objects.len().div_ceil(THREADS).max(1);
+    let results: Vec<Result<(u64, u64), BackupError>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = objects
+            .chunks(chunk)
+            .map(|part| {
+                scope.spawn(move || {
+                    let (mut count, mut bytes) = (0, 0);
+                    for object in part {
+                        let number = done.fetch_add(1, Ordering::Relaxed);
+                        step(&format!("file {number} of {}", objects.len()));
+                        if place_one(storage, folder, object, runtime)? {
+                            count += 1;
+                            bytes += object.size;
+                        }
+                    }
+                    Ok((count, bytes))
+                })
+            })
+            .collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
+    });
+    results.into_iter().try_fold((0, 0), |(count, bytes), result| {
+        let (more, more_bytes) = result?;
+        Ok((count + more, bytes + more_bytes))
+    })
+}
+
+/// Stores a file; returns false if storage has it already.
+fn place_one(
+    storage: &Storage,
+    folder: &Folder,
+    object: &StoredObject,
+    runtime: &Handle,
+) -> Result<bool, BackupError> {
+    let StoredObject { key, size } = object;
+    if runtime.block_on(storage.size(key))? == Some(*size) && is_sound(storage, object, runtime)? {
+        return Ok(false);
+    }
+    let path = folder.blob(key.digest());
+    let (mut file, _) = folder.open_file(&path)?;
+    let mut spool = runtime.block_on(storage.spool(key.class()))?;
+    let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 256 << 10]);
+    loop {
+        match file.read(&mut buffer).map_err(BackupError::io("read", &path))? {
+            0 => break,
+            length => {
+                hasher.update(&buffer[..length]);
+                let written = spool.write_all(&buffer[..length]);
+                written.map_err(|error| BackupError::io("write", spool.path())(error))?;
+            }
+        }
+    }
+    let found = Sha256(hasher.finalize().into());
+    if found != *key.digest() {
+        return Err(BackupError::damaged(&path, format!("has the SHA-256 {found}")));
+    }
+    runtime.block_on(storage.replace(spool, key))?;
+    Ok(true)
+}
+
+/// Whether the bytes of an object in storage have its digest.
+fn is_sound(storage: &Storage, object: &StoredObject, runtime: &Handle) -> Result<bool, BackupError> {
+    let mut hasher = sha2::Sha256::new();
+    match runtime.block_on(storage.get(&object.key, None))?.content {
+        Content::Memory(bytes) => hasher.update(&bytes),
+        Content::Stream(mut pieces) => {
+            while let Some(piece) = runtime.block_on(pieces.next()) {
+                hasher.update(&piece?);
+            }
+        }
+    }
+    Ok(Sha256(hasher.finalize().into()) == *object.key.digest())
+}

@@ -1,0 +1,140 @@
+//! The database part of a backup: a dump, documents and the list of files, all from one snapshot of a server's database.
+
+use std::io::{self, Write};
+
+use sha2::Digest;
+
+use super::digest::DigestKey;
+use super::dump::{Head, TableSummary};
+use super::error::BackupError;
+use super::folder::Folder;
+use super::manifest::{Probe, TableEntry};
+use super::migrate::{OnProgress, dump};
+use super::part::Part;
+use crate::config::Config;
+use crate::db::clock::ClockRow;
+use crate::db::durable_object::{self, DurableObject};
+use crate::db::schema::Schema;
+use crate::db::transfer::source::Source;
+use crate::db::{clock, encryption_key, identity};
+use crate::model::digest::Sha256;
+use crate::model::fingerprint::Fingerprint;
+use crate::model::identity::Identity;
+use crate::serve::digests::{self, DocumentDigest};
+
+/// Documents that are recorded.
+const DOCUMENTS: usize = 24;
+
+/// What a snapshot contained.
+pub(super) struct Snapshot {
+    pub(super) database: Identity,
+    pub(super) clock: ClockRow,
+    pub(super) levels: Vec<(Schema, i64)>,
+    pub(super) encryption_key: Option<Fingerprint>,
+    pub(super) dump: Part,
+    pub(super) tables: Vec<TableSummary>,
+    pub(super) probes: Vec<DocumentDigest>,
+    pub(super) objects: Vec<DurableObject>,
+}
+
+impl Snapshot {
+    /// The tables, as the manifest states them.
+    pub(super) fn table_entries(&self) -> Vec<TableEntry> {
+        self.tables.iter().map(table_entry).collect()
+    }
+
+    /// The documents, as the manifest states them.
+    pub(super) fn probe_entries(&self) -> Vec<Probe> {
+        probe_entries(&self.probes)
+    }
+}
+
+/// A table, as a manifest states it.
+pub(super) fn table_entry(summary: &TableSummary) -> TableEntry {
+    let TableSummary { table, digest, .. } = summary;
+    let name = format!("{}.{}", table.schema.as_str(), table.name);
+    TableEntry { table: name, rows: digest.rows, digest: digest.to_string() }
+}
+
+/// Documents, as a manifest states them.
+pub(super) fn probe_entries(documents: &[DocumentDigest]) -> Vec<Probe> {
+    let probe = |document: &DocumentDigest| Probe { name: document.name.clone(), sha256: document.content };
+    documents.iter().map(probe).collect()
+}
+
+/// Renders the documents that a backup records.
+pub(super) fn render(c: &mut dyn crate::db::Conn) -> Result<Vec<DocumentDigest>, crate::db::DbError> {
+    digests::sample(c, DOCUMENTS)
+}
+
+/// Reads the database of this server, and writes its dump into the folder. `cached`: whether to list files that a mirror
+/// has. Blocks.
+pub(super) fn take(
+    config: &Config,
+    folder: &Folder,
+    cached: bool,
+    progress: OnProgress<'_>,
+) -> Result<Snapshot, BackupError> {
+    let mut source = Source::open_shared(config)?;
+    let levels = source.levels().to_vec();
+    let key = DigestKey::of(source.conn()?)?;
+    let file = folder.unfinished()?;
+    let mut output = HashingWriter::new(io::BufWriter::with_capacity(1 << 20, file));
+    let tables = dump(&mut source, &mut output, &Head { key, levels: levels.clone() }, progress)?;
+    let (buffered, part) = output.finish();
+    let folder_path = folder.root();
+    let file = buffered
+        .into_inner()
+        .map_err(|error| BackupError::io("write to", folder_path)(error.into_error()))?;
+    folder.install(file, &folder.dump(part.sha256), true)?;
+    let mut objects = Vec::new();
+    let mut add = |object| {
+        objects.push(object);
+        Ok(())
+    };
+    durable_object::of_packages(source.conn()?, cached, &mut add)?;
+    if let Some(usage) = source.usage_conn()? {
+        durable_object::of_usage(usage, &mut add)?;
+    }
+    let core = source.conn()?;
+    Ok(Snapshot {
+        database: identity::get(core)?,
+        clock: clock::get(core)?,
+        encryption_key: encryption_key::get(core)?,
+        probes: render(core)?,
+        levels,
+        dump: part,
+        tables,
+        objects,
+    })
+}
+
+/// Computes size and digest of what is written.
+struct HashingWriter<W> {
+    inner: W,
+    hasher: sha2::Sha256,
+    size: u64,
+}
+
+impl<W: Write> HashingWriter<W> {
+    fn new(inner: W) -> HashingWriter<W> {
+        HashingWriter { inner, hasher: sha2::Sha256::new(), size: 0 }
+    }
+
+    fn finish(self) -> (W, Part) {
+        (self.inner, Part { sha256: Sha256(self.hasher.finalize().into()), size: self.size })
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

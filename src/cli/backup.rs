@@ -1,0 +1,182 @@
+//! `rspm backup`: the running server makes backups; `rstudio-pm` does everything else, without a server.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use hyper::Method;
+
+use super::client::Client;
+use super::error::CliError;
+use super::installed::{exec, program_command};
+use super::job::{self, JobFlags};
+use super::output::{Format, Output};
+use crate::api::backup::{LocalBackup, LocalCommand, StartBackup};
+use crate::api::job::Job;
+
+/// `rspm backup …`
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// Make a backup of the running server: the database, and the files that cannot be fetched again
+    Create(CreateBackup),
+    /// List the backups in a folder
+    List(From),
+    /// Verify a backup: its manifest, its database, and size and owner of its files
+    Verify(Verify),
+    /// Restore a backup into a temporary directory and compare it with the server that was backed up
+    Test(Chosen),
+    /// Restore a backup while the server is stopped
+    Restore(Restore),
+    /// Remove old backups; the newest one stays
+    Prune(Prune),
+}
+
+/// Flags of `backup create`.
+#[derive(Debug, Args)]
+pub struct CreateBackup {
+    /// The folder; the server's user must be allowed to write there (default: the first of Server.BackupPaths)
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// Include packages that can be fetched from a mirror again
+    #[arg(long)]
+    pub with_cache: bool,
+    /// Wait and progress flags.
+    #[command(flatten)]
+    pub job_flags: JobFlags,
+}
+
+/// The flag `--from`.
+#[derive(Debug, Args)]
+pub struct From {
+    /// The folder with the backups (default: the first of Server.BackupPaths)
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+}
+
+/// The flags that choose a backup.
+#[derive(Debug, Args)]
+pub struct Chosen {
+    /// The folder.
+    #[command(flatten)]
+    pub folder: From,
+    /// The newest backup at or before this day (YYYY-MM-DD) or time (default: the newest)
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+}
+
+/// Flags of `backup verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The backup.
+    #[command(flatten)]
+    pub chosen: Chosen,
+    /// Read the n-th of t parts of the files: --subset=1/8
+    #[arg(long, value_name = "N/T", value_parser = subset, conflicts_with = "full")]
+    pub subset: Option<(u32, u32)>,
+    /// Read all files
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// Flags of `backup restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The backup.
+    #[command(flatten)]
+    pub chosen: Chosen,
+    /// Restore although files were missing when the backup was made
+    #[arg(long)]
+    pub allow_missing: bool,
+    /// Move the files of an existing SQLite database aside
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Flags of `backup prune`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("keep").required(true).multiple(true)
+    .args(["keep_daily", "keep_weekly", "keep_monthly"]))]
+pub struct Prune {
+    /// The folder.
+    #[command(flatten)]
+    pub folder: From,
+    /// Keep the newest backup of each of the last N days that have one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub keep_daily: usize,
+    /// Keep the newest backup of each of the last N weeks that have one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub keep_weekly: usize,
+    /// Keep the newest backup of each of the last N months that have one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub keep_monthly: usize,
+    /// Print what would be removed and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Parses `1/8`.
+fn subset(text: &str) -> Result<(u32, u32), String> {
+    let parts = text.split_once('/').and_then(|(n, of)| Some((n.parse().ok()?, of.parse().ok()?)));
+    let parts = parts.filter(|(n, of)| (1..=*of).contains(n));
+    parts.ok_or_else(|| "give the number of a part and the number of parts: 1/8".to_owned())
+}
+
+/// `rspm backup create`.
+///
+/// # Errors
+/// The server refuses, or the backup fails.
+pub async fn create(client: &Client, output: &Output, args: CreateBackup) -> Result<(), CliError> {
+    let to = args.to.as_deref().map(absolute).transpose()?.map(|path| path.display().to_string());
+    let body = StartBackup { to, with_cache: args.with_cache };
+    let job: Job = client.send(Method::POST, "/backups", &body).await?;
+    job::follow_or_print(client, output, job, &args.job_flags, "backup").await
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+    let failed = |source| CliError::Local { doing: format!("finding {}", path.display()), source };
+    std::path::absolute(path).map_err(failed)
+}
+
+/// Replaces this process by `rstudio-pm --backup` for a command that needs no server; `None` for the others.
+///
+/// # Errors
+/// There is no such program.
+pub(super) fn run_locally(
+    config: Option<&Path>,
+    format: Format,
+    command: &BackupCommand,
+) -> Option<Result<ExitCode, CliError>> {
+    let (folder, command) = match command {
+        BackupCommand::Create(_) => return None,
+        BackupCommand::List(from) => (from, LocalCommand::List),
+        BackupCommand::Verify(Verify { chosen, subset, full }) => {
+            (&chosen.folder, LocalCommand::Verify { at: chosen.at.clone(), subset: *subset, full: *full })
+        }
+        BackupCommand::Test(chosen) => (&chosen.folder, LocalCommand::Test { at: chosen.at.clone() }),
+        BackupCommand::Restore(Restore { chosen, allow_missing, force }) => (
+            &chosen.folder,
+            LocalCommand::Restore { at: chosen.at.clone(), allow_missing: *allow_missing, force: *force },
+        ),
+        BackupCommand::Prune(args) => (
+            &args.folder,
+            LocalCommand::Prune {
+                daily: args.keep_daily,
+                weekly: args.keep_weekly,
+                monthly: args.keep_monthly,
+                dry_run: args.dry_run,
+            },
+        ),
+    };
+    let run = || {
+        let folder = folder.from.as_deref().map(absolute).transpose()?;
+        let request = LocalBackup { folder, json: format == Format::Json, command };
+        let request = serde_json::to_string(&request).map_err(|error| CliError::Local {
+            doing: "describing the command".to_owned(),
+            source: error.into(),
+        })?;
+        let mut program = program_command("rstudio-pm", config);
+        program.arg("--backup").arg(request);
+        Err(exec(program))
+    };
+    Some(run())
+}

@@ -1,0 +1,26 @@
+//! Starts backups.
+
+use std::path::PathBuf;
+
+use http::StatusCode;
+
+use super::call::{AdminResult, Call};
+use super::job::wire;
+use crate::api::backup::StartBackup;
+use crate::backup::create::{CreateOptions, start};
+use crate::http::error::Failure;
+use crate::http::response;
+use crate::jobs::Started;
+
+/// `POST /backups`.
+pub(super) async fn create(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (StartBackup { to, with_cache }, _) = call.json().await?;
+    let options = CreateOptions { to: to.map(PathBuf::from), with_cache };
+    let started = start(&app.state, &options).map_err(|error| Failure::bad_request(error.to_string()))?;
+    let job = match &started {
+        Started::New(job) => wire(job, false),
+        Started::Attached(job) => wire(job, true),
+    };
+    Ok(response::json(StatusCode::ACCEPTED, &job))
+}

@@ -1,0 +1,168 @@
+//! Backups that were changed, and targets that cannot be restored to: refused before anything is written.
+
+use std::os::unix::fs::{chown, symlink};
+use std::path::{Path, PathBuf};
+
+use rstudio_pm::backup::manifest::Manifest;
+
+use super::machines::{back_up, blank, copy_folder, folder, manifests, server};
+use crate::support::server::Server;
+
+/// The files below a directory of the folder.
+fn files(server: &Server, name: &str) -> Vec<PathBuf> {
+    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() { walk(&path, found) } else { found.push(path) }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&folder(server).join(name), &mut found);
+    found.sort();
+    found
+}
+
+fn flip(path: &Path) {
+    let mut bytes = std::fs::read(path).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).expect("written");
+}
+
+fn edit_manifest(server: &Server, from: &str, to: &str) {
+    let [path] = &files(server, "manifests")[..] else { panic!("one manifest") };
+    let text = std::fs::read_to_string(path).expect("readable");
+    assert!(text.contains(from), "{text}");
+    std::fs::write(path, text.replacen(from, to, 1)).expect("written");
+}
+
+/// Everything in the directories of a server, with sizes.
+fn written(server: &Server) -> Vec<String> {
+    let found = std::process::Command::new("find")
+        .arg(server.dir().join("data"))
+        .args(["-printf", "%P %s\n"])
+        .output();
+    let found = String::from_utf8(found.expect("find runs").stdout).expect("UTF-8");
+    let mut lines: Vec<String> = found.lines().map(str::to_owned).collect();
+    lines.retain(|line| !line.contains(".lock"));
+    lines
+}
+
+type Damage = fn(&Server);
+
+const DAMAGES: [(&str, Damage, &str); 12] = [
+    (
+        "dump",
+        |s| flip(&files(s, "db").into_iter().find(|f| f.extension().unwrap() == "dump").unwrap()),
+        "SHA-256",
+    ),
+    (
+        "list",
+        |s| flip(&files(s, "db").into_iter().find(|f| f.extension().unwrap() == "objects").unwrap()),
+        "SHA-256",
+    ),
+    ("blob", |s| flip(&files(s, "blobs")[0]), "SHA-256"),
+    ("short blob", |s| std::fs::write(&files(s, "blobs")[0], "x").unwrap(), "1 bytes instead of"),
+    ("missing blob", |s| std::fs::remove_file(&files(s, "blobs")[0]).unwrap(), "is missing"),
+    ("missing dump", |s| files(s, "db").iter().for_each(|f| std::fs::remove_file(f).unwrap()), "is missing"),
+    (
+        "link",
+        |s| {
+            let blob = &files(s, "blobs")[0];
+            std::fs::rename(blob, s.dir().join("elsewhere")).unwrap();
+            symlink(s.dir().join("elsewhere"), blob).unwrap();
+        },
+        "is a symbolic link",
+    ),
+    (
+        "linked directory",
+        |s| {
+            let blob = files(s, "blobs")[0].clone();
+            let directory = blob.parent().unwrap();
+            std::fs::rename(directory, s.dir().join("elsewhere")).unwrap();
+            symlink(s.dir().join("elsewhere"), directory).unwrap();
+        },
+        "is a symbolic link",
+    ),
+    ("owner", |s| chown(&files(s, "blobs")[0], Some(12_345), None).unwrap(), "belongs to user 12345"),
+    ("transaction", |s| edit_manifest(s, "\"transaction\": ", "\"transaction\": 1"), "was changed"),
+    ("path", |s| edit_manifest(s, "\"sha256\": \"", "\"sha256\": \"../../"), "is no manifest"),
+    ("format", |s| edit_manifest(s, "\"format\": 1", "\"format\": 2"), "this version reads format 1"),
+];
+
+#[test]
+fn a_changed_backup_is_found_and_not_restored() {
+    let server = server("sqlite");
+    back_up(&server);
+    for (name, damage, expected) in DAMAGES {
+        let other = blank("sqlite");
+        copy_folder(&folder(&server), &folder(&other));
+        let from = format!("--from {}", folder(&other).display());
+        assert_eq!(other.rspm(&format!("backup verify --full {from}")).code, 0, "{name}");
+        damage(&other);
+        let before = written(&other);
+        let verified = other.rspm(&format!("backup verify --full {from}"));
+        let said = verified.out + &verified.err;
+        assert_eq!(verified.code, 1, "{name}: {said}");
+        assert!(said.contains(expected), "{name}: {said}");
+        let restored = other.rspm(&format!("backup restore {from}"));
+        assert_eq!(restored.code, 1, "{name}: {}", restored.out);
+        assert!(restored.err.contains(expected), "{name}: {}", restored.err);
+        assert_eq!(written(&other), before, "{name}");
+    }
+}
+
+#[test]
+fn a_manifest_that_was_replaced_is_found_by_the_next_one() {
+    let server = server("sqlite");
+    back_up(&server);
+    back_up(&server);
+    let (paths, manifests) = (files(&server, "manifests"), manifests(&server));
+    assert_eq!(manifests[1]["manifest"]["previous"]["sha256"], manifests[0]["sha256"]);
+    // A whole manifest with a digest of its own, as someone who knows the format writes it.
+    let other = super::machines::server("sqlite");
+    back_up(&other);
+    let mut forged: Manifest =
+        serde_json::from_value(super::machines::manifests(&other)[0]["manifest"].clone())
+            .expect("a manifest");
+    forged.created = manifests[0]["manifest"]["created"].as_str().expect("a time").parse().expect("a time");
+    let sealed = serde_json::json!({ "manifest": forged, "sha256": forged.sha256().to_string() });
+    std::fs::write(&paths[0], sealed.to_string()).expect("written");
+    let verified = server.rspm(&format!("backup verify --from {}", folder(&server).display()));
+    assert_eq!(verified.code, 1, "{}", verified.out);
+    assert!(verified.out.contains("states another digest of it"), "{}", verified.out);
+}
+
+#[test]
+fn targets_that_are_in_use_are_refused() {
+    let mut server = server("sqlite");
+    back_up(&server);
+    let from = format!("--from {}", folder(&server).display());
+    let running = server.rspm(&format!("backup restore {from}"));
+    assert!(running.code == 1 && running.err.contains("the server runs"), "{}", running.err);
+    server.stop();
+    let occupied = server.rspm(&format!("backup restore {from}"));
+    assert!(occupied.code == 1 && occupied.err.contains("--force"), "{}", occupied.err);
+    let forced = server.json(&format!("backup restore --force {from}"));
+    assert_eq!((&forced["copied"], &forced["present"]), (&0.into(), &4.into()), "{forced}");
+    let aside = PathBuf::from(forced["aside"].as_str().expect("a path"));
+    assert!(aside.join("rstudio-pm.db").exists());
+    server.launch();
+    let storage = server.rspm_stdout("storage list");
+    assert!(!storage.contains("missing"), "{storage}");
+}
+
+#[test]
+fn only_folders_for_backups_are_written_to() {
+    let server = server("sqlite");
+    for (to, expected) in [
+        (server.dir().join("data/packages/x"), "the server has its data in"),
+        (server.dir().to_owned(), "the server has its data in"),
+        (PathBuf::from("/nowhere/at/all"), "could not open /nowhere/at"),
+    ] {
+        let refused = server.rspm(&format!("backup create --to {}", to.display()));
+        assert!(refused.code == 1 && refused.err.contains(expected), "{}: {}", to.display(), refused.err);
+    }
+    let refused = server.rspm("backup create");
+    assert!(refused.err.contains("Server.BackupPaths"), "{}", refused.err);
+}

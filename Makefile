@@ -113,7 +113,8 @@ install:
 	install -m 644 etc/rstudio-pm.gcfg.defaults $(DESTDIR)/etc/rstudio-pm/
 	install -m 644 logrotate/rstudio-pm $(DESTDIR)/etc/logrotate.d/
 	install -d -m 755 $(DESTDIR)/usr/lib/systemd/system $(DESTDIR)/usr/lib/systemd/system-generators
-	install -m 644 units/rstudio-pm.service units/rstudio-pm-*@.socket $(DESTDIR)/usr/lib/systemd/system/
+	install -m 644 units/rstudio-pm.service units/rstudio-pm-*@.socket units/rstudio-pm-backup* \
+	    $(DESTDIR)/usr/lib/systemd/system/
 	install -m 755 $(BIN)/rstudio-pm-generator $(DESTDIR)/usr/lib/systemd/system-generators/
 	install -d -m 755 $(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)/usr/lib/tmpfiles.d
 	install -m 644 units/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/rstudio-pm.conf

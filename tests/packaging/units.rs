@@ -55,3 +55,20 @@ fn the_drain_ends_before_systemd_kills() {
     let drain = rstudio_pm::http::Limits::default().drain_timeout;
     assert!(drain.as_secs() + 5 <= stop, "a drain of {drain:?} and TimeoutStopSec={stop}");
 }
+
+/// Every command of the backup units is one that `rspm` has.
+#[test]
+fn the_backup_units_run_commands_of_rspm() {
+    use clap::Parser;
+    let mut count = 0;
+    for name in ["rstudio-pm-backup", "rstudio-pm-backup-test"] {
+        let unit = file(&format!("units/{name}.service"));
+        for line in unit.lines().filter_map(|line| line.strip_prefix("ExecStart=/opt/rstudio-pm/bin/")) {
+            let parsed = rstudio_pm::cli::args::Cli::try_parse_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {:?}", parsed.err().map(|e| e.to_string()));
+            count += 1;
+        }
+        assert_eq!(value(&file(&format!("units/{name}.timer")), "WantedBy"), "timers.target");
+    }
+    assert_eq!(count, 4);
+}

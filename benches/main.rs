@@ -8,6 +8,7 @@
 mod adding;
 mod answers;
 mod attacks;
+mod backing_up;
 mod bundle;
 mod cpu;
 mod folder;
@@ -39,7 +40,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 13] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -47,6 +48,7 @@ const GROUPS: [Group; 12] = [
     ("index", index::run),
     ("importing", importing::run),
     ("migrate", migrating::run),
+    ("backup", backing_up::run),
     ("folder", folder::run),
     ("adding", adding::run),
     ("starting", starting::run),

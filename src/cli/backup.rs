@@ -133,7 +133,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateBackup) -> Res
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, CliError> {
-    let failed = |source| CliError::Local { doing: format!("finding {}", path.display()), source };
+    let failed = |source| CliError::Local { operation: format!("finding {}", path.display()), source };
     std::path::absolute(path).map_err(failed)
 }
 
@@ -171,7 +171,7 @@ pub(super) fn run_locally(
         let folder = folder.from.as_deref().map(absolute).transpose()?;
         let request = LocalBackup { folder, json: format == Format::Json, command };
         let request = serde_json::to_string(&request).map_err(|error| CliError::Local {
-            doing: "describing the command".to_owned(),
+            operation: "describing the command".to_owned(),
             source: error.into(),
         })?;
         let mut program = program_command("rstudio-pm", config);

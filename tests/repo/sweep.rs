@@ -149,6 +149,8 @@ async fn replaced_advisories_are_removed_and_those_in_force_stay() {
 #[tokio::test]
 async fn the_allowance_of_a_day_is_recorded_before_the_first_object_is_removed() {
     let backend = Backend::new().await;
+    // The rows of the classes have the counts.
+    upkeep::ownership::claim(&backend.upkeep).await;
     let packages = backend.folder().join("data/packages");
     for version in ["1.0", "2.0", "3.0"] {
         backend.upload(&Tarball::new("alpha", version)).await.expect("an upload");
@@ -156,6 +158,7 @@ async fn the_allowance_of_a_day_is_recorded_before_the_first_object_is_removed()
     make_old(&stored(&packages, 3).await);
     // The restart forgets the uploads.
     let backend = backend.restart().await;
+    upkeep::ownership::claim(&backend.upkeep).await;
     let recorded = async || {
         let now = (backend.state.clock)();
         let removals =

@@ -181,7 +181,7 @@ fn check_space(
         let device = path.metadata().map_err(BackupError::io("read", &path))?.dev();
         let found =
             nix::sys::statvfs::statvfs(&path).map_err(|e| BackupError::io("read", &path)(e.into()))?;
-        let free = u64::from(found.blocks_available()).saturating_mul(found.fragment_size());
+        let free = found.blocks_available().saturating_mul(found.fragment_size());
         systems.entry(device).or_insert((0, free, path)).0 += bytes;
     }
     match systems.values().find(|(needed, free, _)| needed > free) {

@@ -20,7 +20,7 @@ impl Ecosystem {
     /// All supported ecosystems.
     pub const ALL: [Ecosystem; 3] = [Ecosystem::Cran, Ecosystem::Bioconductor, Ecosystem::Pypi];
 
-    /// The name in advisories, which is also the directory of public data.
+    /// The name in advisories, which is also the directory of the OSV database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -16,7 +16,7 @@ use crate::config::{Platforms, without_userinfo};
 use crate::model::time::Timestamp;
 use crate::r::sysreqs::RuleBase;
 use crate::upstream::origin::bundle::Bundle;
-use crate::upstream::rule_base::RuleBaseCheck;
+use crate::upstream::rule_base::RuleBaseRefresh;
 use crate::upstream::{Upstream, UpstreamError};
 
 /// Compression level of zstd.
@@ -183,10 +183,10 @@ async fn by_url(destination: &Destination, upstream: &Upstream, url: &str) -> Ru
     let last_validators =
         last_run.and_then(|last_run| last_run.files.first().map(FileValidators::validators));
     match upstream.rule_base(url, last_validators).await? {
-        RuleBaseCheck::Read(base, validators) => {
+        RuleBaseRefresh::Read(base, validators) => {
             Ok(Some((*base, FileValidators::new(&request_key, Some(&validators)))))
         }
-        RuleBaseCheck::Unchanged => Ok(None),
+        RuleBaseRefresh::Unchanged => Ok(None),
     }
 }
 

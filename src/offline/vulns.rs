@@ -14,7 +14,7 @@ use super::validate::{Check, Report};
 use crate::advisory::{Batch, Ecosystem};
 use crate::bundle::shared::{SharedFolder, SharedHead};
 use crate::config::without_userinfo;
-use crate::upstream::advisories::{Feed, FeedCheck};
+use crate::upstream::advisories::{Feed, FeedRefresh};
 use crate::upstream::origin::bundle::Bundle;
 
 /// `get vulns`.
@@ -135,8 +135,8 @@ fn folder_of_url(url: &str) -> &str {
     }
 }
 
-/// Reads the advisories of all feeds of a URL, with validators; `None` if all are unchanged since the last run. Of
-/// changed public data, only new advisories are fetched.
+/// Reads the advisories of all feeds of a URL, with validators; `None` if all are unchanged since the last run. From a
+/// changed OSV database, only new advisories are fetched.
 async fn read_feeds(
     setup: &Setup,
     url: &str,
@@ -145,35 +145,36 @@ async fn read_feeds(
 ) -> Result<Option<(Documents, Option<Vec<FileValidators>>)>, OfflineError> {
     let output = setup.request.output;
     let feeds = Feed::of(url, ecosystems);
-    let before =
+    let last_file =
         |feed: &Feed| last.and_then(|last_run| last_run.files.iter().find(|file| file.name == feed.name()));
-    let stored = || async { if last.is_some() { stored_advisories(&setup.own_bundle).await } else { None } };
-    let mut checks = Vec::new();
+    let stored_batch =
+        || async { if last.is_some() { stored_advisories(&setup.own_bundle).await } else { None } };
+    let mut refreshes = Vec::new();
     for feed in &feeds {
-        let known = before(feed).filter(|file| file.exists).map(FileValidators::validators);
-        checks.push(setup.upstream.advisories(feed, known, stored()).await?);
+        let known_validators = last_file(feed).filter(|file| file.exists).map(FileValidators::validators);
+        refreshes.push(setup.upstream.advisories(feed, known_validators, stored_batch()).await?);
     }
-    let is_same = |(feed, check): (&Feed, &FeedCheck)| match check {
-        FeedCheck::Unchanged => true,
-        FeedCheck::Absent => before(feed).is_some_and(|file| !file.exists),
-        FeedCheck::Read(..) => false,
+    let is_same = |(feed, refresh): (&Feed, &FeedRefresh)| match refresh {
+        FeedRefresh::Unchanged => true,
+        FeedRefresh::Absent => last_file(feed).is_some_and(|file| !file.exists),
+        FeedRefresh::Read(..) => false,
     };
-    if feeds.iter().zip(&checks).all(is_same) {
+    if feeds.iter().zip(&refreshes).all(is_same) {
         return Ok(None);
     }
     let (mut merged, mut files) = (Batch::default(), Vec::new());
-    for (feed, mut check) in feeds.iter().zip(checks) {
-        if matches!(check, FeedCheck::Unchanged) {
+    for (feed, mut refresh) in feeds.iter().zip(refreshes) {
+        if matches!(refresh, FeedRefresh::Unchanged) {
             // The stored data is by ecosystem and not by feed, so the part of this feed is read again.
-            check = setup.upstream.advisories(feed, None, stored()).await?;
+            refresh = setup.upstream.advisories(feed, None, stored_batch()).await?;
         }
-        match check {
-            FeedCheck::Read(batch, validators) => {
+        match refresh {
+            FeedRefresh::Read(batch, validators) => {
                 merged.merge(*batch);
                 files.push(FileValidators::new(&feed.name(), Some(&validators)));
             }
-            FeedCheck::Unchanged => {}
-            FeedCheck::Absent => {
+            FeedRefresh::Unchanged => {}
+            FeedRefresh::Absent => {
                 output.warn(&format!("{} does not exist", feed.name()));
                 files.push(FileValidators::new(&feed.name(), None));
             }
@@ -194,10 +195,10 @@ async fn read_feeds(
 }
 
 /// Reads the advisories of the destination.
-async fn stored_advisories(own: &Bundle) -> Option<Batch> {
+async fn stored_advisories(destination_bundle: &Bundle) -> Option<Batch> {
     let mut batch = Batch::default();
-    for (name, packed) in own.shared_head(SharedFolder::Advisories).await.ok()??.files {
-        let text = own.shared_file(SharedFolder::Advisories, &packed).await.ok()?;
+    for (name, packed) in destination_bundle.shared_head(SharedFolder::Advisories).await.ok()??.files {
+        let text = destination_bundle.shared_file(SharedFolder::Advisories, &packed).await.ok()?;
         batch.add_lines(&name, &text);
     }
     batch.validate().ok()

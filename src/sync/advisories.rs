@@ -22,7 +22,7 @@ use crate::model::time::Timestamp;
 use crate::state::State;
 use crate::storage::Key;
 use crate::upstream::Validators;
-use crate::upstream::advisories::{Feed, FeedCheck};
+use crate::upstream::advisories::{Feed, FeedRefresh};
 
 const STORED: StoredDocument =
     StoredDocument { noun: "advisories about packages", counted_noun: "advisories", kind: "vulns" };
@@ -236,9 +236,9 @@ async fn refresh_feed(
     let last_batch = async { read_batch(state, old_sha256?).await.ok() };
     let client = state.upstream.load_full();
     let (batch, validators) = match client.advisories(feed, last_validators, last_batch).await? {
-        FeedCheck::Unchanged => return Ok(FeedUpdate::Unchanged),
-        FeedCheck::Absent => return Ok(FeedUpdate::Absent),
-        FeedCheck::Read(batch, validators) => (batch, validators),
+        FeedRefresh::Unchanged => return Ok(FeedUpdate::Unchanged),
+        FeedRefresh::Absent => return Ok(FeedUpdate::Absent),
+        FeedRefresh::Read(batch, validators) => (batch, validators),
     };
     log_skipped(&name, &batch);
     STORED.check_loss(batch.len(), loaded_feed.map_or(0, |loaded_feed| loaded_feed.count), trigger, &name)?;

@@ -19,7 +19,7 @@ use crate::r::sysreqs::{RuleBase, Rules};
 use crate::state::State;
 use crate::storage::Key;
 use crate::upstream::Validators;
-use crate::upstream::rule_base::RuleBaseCheck;
+use crate::upstream::rule_base::RuleBaseRefresh;
 
 const STORED: StoredDocument = StoredDocument {
     noun: "rules of system requirements",
@@ -114,8 +114,8 @@ async fn refresh_rules(
     let last_validators = last_validators
         .filter(|last_validators| last_validators.etag.is_some() || last_validators.modified.is_some());
     let (base, validators) = match state.upstream.load_full().rule_base(&url, last_validators).await? {
-        RuleBaseCheck::Unchanged => return Ok(RulesUpdate::Unchanged(old_count)),
-        RuleBaseCheck::Read(base, validators) => (*base, validators),
+        RuleBaseRefresh::Unchanged => return Ok(RulesUpdate::Unchanged(old_count)),
+        RuleBaseRefresh::Read(base, validators) => (*base, validators),
     };
     let document = Bytes::from(base.document());
     let sha256 = digest(&document);

@@ -6,7 +6,7 @@ use super::Upstream;
 use super::error::UpstreamError;
 use super::origin::bundle::{Bundle, SharedCheck};
 use super::transport::Transport;
-use super::transport::decompress::{self, Bounds};
+use super::transport::decompress::{self, UnpackLimits};
 use super::transport::file::{FileRequest, FileResponse, Validators};
 use crate::bundle::layout;
 use crate::bundle::shared::SharedFolder;
@@ -21,9 +21,9 @@ const MAX_TOTAL_SIZE: u64 = 64 << 20;
 /// Maximum number of files in a folder.
 const MAX_FILES: usize = 20_000;
 
-/// The result of checking the rule base.
+/// The result of refreshing the rule base.
 #[derive(Clone, Debug)]
-pub enum RuleBaseCheck {
+pub enum RuleBaseRefresh {
     /// Unchanged since the given validators.
     Unchanged,
     /// The rule base, and its new validators.
@@ -65,7 +65,7 @@ impl Upstream {
         &self,
         url: &str,
         known_validators: Option<Validators>,
-    ) -> Result<RuleBaseCheck, UpstreamError> {
+    ) -> Result<RuleBaseRefresh, UpstreamError> {
         let url = url.trim_end_matches('/');
         let (folder, file) = url.rsplit_once('/').unwrap_or((url, ""));
         let Some(form) = Form::of(file) else {
@@ -91,10 +91,10 @@ impl Upstream {
             .fetch(FileRequest { path: file, validators: known_validators, limit: MAX_FETCHED_SIZE })
             .await?
         {
-            FileResponse::Unchanged => Ok(RuleBaseCheck::Unchanged),
+            FileResponse::Unchanged => Ok(RuleBaseRefresh::Unchanged),
             FileResponse::Body { bytes, validators } => {
                 let base = decompress::run_blocking(move || unpack(form, &bytes)).await;
-                Ok(RuleBaseCheck::Read(
+                Ok(RuleBaseRefresh::Read(
                     Box::new(base.map_err(|reason| refusal(&transport, reason))?),
                     validators,
                 ))
@@ -119,8 +119,12 @@ fn unpack(form: Form, bytes: &[u8]) -> Result<RuleBase, String> {
     match form {
         Form::Archive => {
             let mut files = Vec::new();
-            let bounds = Bounds { all: MAX_TOTAL_SIZE, file: MAX_FILE_SIZE, files: MAX_FILES as u64 };
-            decompress::tar(bytes, bounds, RuleBase::accepts, |path, bytes| files.push((path, bytes)))
+            let limits = UnpackLimits {
+                total_size: MAX_TOTAL_SIZE,
+                file_size: MAX_FILE_SIZE,
+                file_count: MAX_FILES as u64,
+            };
+            decompress::tar(bytes, limits, RuleBase::accepts, |path, bytes| files.push((path, bytes)))
                 .map_err(|error| error.to_string())?;
             RuleBase::from_files(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())))
         }
@@ -133,22 +137,22 @@ fn unpack(form: Form, bytes: &[u8]) -> Result<RuleBase, String> {
 async fn read_bundle(
     bundle: &Bundle,
     known_validators: Option<Validators>,
-) -> Result<RuleBaseCheck, UpstreamError> {
+) -> Result<RuleBaseRefresh, UpstreamError> {
     let refusal = |reason: String| refusal(bundle.files(), reason);
     let shared = SharedFolder::Requirements;
     let check = bundle.check_shared(shared, ["rules"], known_validators.as_ref()).await;
     let (file, validators) = match check.map_err(|error| refusal(error.to_string()))? {
-        SharedCheck::Unchanged => return Ok(RuleBaseCheck::Unchanged),
+        SharedCheck::Unchanged => return Ok(RuleBaseRefresh::Unchanged),
         SharedCheck::Changed(mut files, validators) => (files.pop(), validators),
         SharedCheck::Absent => (None, Validators::default()),
     };
     let file = file.ok_or_else(|| refusal(format!("the head of {} names no rules", shared.folder())))?;
     let document = bundle.shared_file(shared, &file).await.map_err(|error| refusal(error.to_string()))?;
     let base = RuleBase::from_document(&document).map_err(|error| refusal(error.to_string()))?;
-    Ok(RuleBaseCheck::Read(Box::new(base), validators))
+    Ok(RuleBaseRefresh::Read(Box::new(base), validators))
 }
 
-async fn read_folder(transport: &Transport, root: &Path) -> Result<RuleBaseCheck, UpstreamError> {
+async fn read_folder(transport: &Transport, root: &Path) -> Result<RuleBaseRefresh, UpstreamError> {
     let rules = root.join("rules");
     let listing = tokio::task::spawn_blocking(move || {
         let names = std::fs::read_dir(&rules)?.map(|entry| entry.map(|entry| entry.file_name()));
@@ -167,7 +171,7 @@ async fn read_folder(transport: &Transport, root: &Path) -> Result<RuleBaseCheck
     Err(refusal(transport, format!("has no folder 'rules' that can be read ({reason})")))
 }
 
-async fn read_all(transport: &Transport, paths: Vec<String>) -> Result<RuleBaseCheck, UpstreamError> {
+async fn read_all(transport: &Transport, paths: Vec<String>) -> Result<RuleBaseRefresh, UpstreamError> {
     let (mut files, mut size) = (Vec::with_capacity(paths.len()), 0);
     for path in paths {
         match transport.fetch(FileRequest { path: &path, validators: None, limit: MAX_FILE_SIZE }).await? {
@@ -183,7 +187,7 @@ async fn read_all(transport: &Transport, paths: Vec<String>) -> Result<RuleBaseC
     }
     let base = RuleBase::from_files(files.iter().map(|(path, bytes)| (path.as_str(), &bytes[..])));
     let base = base.map_err(|error| refusal(transport, error.to_string()))?;
-    Ok(RuleBaseCheck::Read(Box::new(base), Validators::default()))
+    Ok(RuleBaseRefresh::Read(Box::new(base), Validators::default()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use rstudio_pm::advisory::{Batch, Ecosystem};
 use rstudio_pm::bundle::shared::{SharedFolder, SharedHead};
 use rstudio_pm::bundle::{CompressedFile, layout, seal};
 use rstudio_pm::model::time::Timestamp;
-use rstudio_pm::upstream::advisories::{Feed, FeedCheck};
+use rstudio_pm::upstream::advisories::{Feed, FeedRefresh};
 use rstudio_pm::upstream::{UpstreamError, Validators};
 use serde_json::Value;
 
@@ -18,7 +18,11 @@ fn records(count: usize) -> Vec<Value> {
     (1..=count).map(|n| record(&format!("RSEC-{n}"), "CRAN", &format!("p{n}"), "2.0")).collect()
 }
 
-async fn refresh(feed: &Feed, known: Validators, stored: Option<Batch>) -> Result<FeedCheck, UpstreamError> {
+async fn refresh(
+    feed: &Feed,
+    known: Validators,
+    stored: Option<Batch>,
+) -> Result<FeedRefresh, UpstreamError> {
     upstream().advisories(feed, Some(known), std::future::ready(stored)).await
 }
 
@@ -37,24 +41,24 @@ async fn files_of_every_form_are_read_once_and_then_revalidated() {
         let url = format!("{}/{file}", mirror.url());
         let (batch, validators) = fetch(&url).await.unwrap_or_else(|e| panic!("{file}: {e}"));
         assert_eq!((ids(&batch).as_str(), batch.skipped_files().0), ("RSEC-1 RSEC-2", 0), "{file}");
-        let check = refresh(&feed(&url), validators, None).await;
-        assert!(matches!(check, Ok(FeedCheck::Unchanged)), "{file}: {check:?}");
+        let refreshed = refresh(&feed(&url), validators, None).await;
+        assert!(matches!(refreshed, Ok(FeedRefresh::Unchanged)), "{file}: {refreshed:?}");
     }
 }
 
 #[tokio::test]
-async fn only_changed_records_of_public_data_are_fetched() {
+async fn only_changed_records_of_the_osv_database_are_fetched() {
     let mirror = Mirror::start();
     let mut records = records(300);
     publish(&mirror, "CRAN", &records);
     let feed = Feed::of(&format!("{}/osv", mirror.url()), &[Ecosystem::Cran]).remove(0);
-    let Ok(FeedCheck::Read(batch, known)) =
+    let Ok(FeedRefresh::Read(batch, known)) =
         upstream().advisories(&feed, None, std::future::ready(None)).await
     else {
         panic!("no advisories");
     };
     assert_eq!(batch.len(), 300);
-    assert!(matches!(refresh(&feed, known.clone(), None).await, Ok(FeedCheck::Unchanged)));
+    assert!(matches!(refresh(&feed, known.clone(), None).await, Ok(FeedRefresh::Unchanged)));
     let requests = |path: &str| mirror.requests(path).len();
     assert_eq!(
         (
@@ -70,7 +74,7 @@ async fn only_changed_records_of_public_data_are_fetched() {
     records.push(record("RSEC-301", "CRAN", "new", "2.0"));
     records.remove(0);
     publish_changes(&mirror, "CRAN", &records);
-    let Ok(FeedCheck::Read(batch, known)) = refresh(&feed, known, Some(*batch)).await else {
+    let Ok(FeedRefresh::Read(batch, known)) = refresh(&feed, known, Some(*batch)).await else {
         panic!("no change")
     };
     assert_eq!(batch.len(), 300);
@@ -88,7 +92,7 @@ async fn only_changed_records_of_public_data_are_fetched() {
     mirror.put("osv/CRAN/all.zip", all_zip(&records));
     records[0] = with_modified(records[0].clone(), "2025-02-02T00:00:00Z");
     publish_changes(&mirror, "CRAN", &records);
-    let Ok(FeedCheck::Read(batch, _)) = refresh(&feed, known, Some(*batch)).await else {
+    let Ok(FeedRefresh::Read(batch, _)) = refresh(&feed, known, Some(*batch)).await else {
         panic!("no change")
     };
     assert_eq!((batch.len(), requests("osv/CRAN/all.zip"), requests("osv/CRAN/RSEC-2.json")), (300, 2, 1));
@@ -103,15 +107,15 @@ async fn a_copy_without_a_list_of_changes_is_read_completely_and_a_missing_folde
     let mirror = Mirror::start();
     mirror.put("osv/CRAN/all.zip", all_zip(&records(3)));
     let feeds = Feed::of(&format!("{}/osv", mirror.url()), &[Ecosystem::Cran, Ecosystem::Bioconductor]);
-    let Ok(FeedCheck::Read(batch, known)) =
+    let Ok(FeedRefresh::Read(batch, known)) =
         upstream().advisories(&feeds[0], None, std::future::ready(None)).await
     else {
         panic!("no advisories");
     };
     assert_eq!(batch.len(), 3);
-    assert!(matches!(refresh(&feeds[0], known, None).await, Ok(FeedCheck::Unchanged)));
-    let check = upstream().advisories(&feeds[1], None, std::future::ready(None)).await;
-    assert!(matches!(check, Ok(FeedCheck::Absent)), "{check:?}");
+    assert!(matches!(refresh(&feeds[0], known, None).await, Ok(FeedRefresh::Unchanged)));
+    let refreshed = upstream().advisories(&feeds[1], None, std::future::ready(None)).await;
+    assert!(matches!(refreshed, Ok(FeedRefresh::Absent)), "{refreshed:?}");
 }
 
 #[tokio::test]
@@ -127,16 +131,19 @@ async fn a_folder_is_read_again_after_one_of_its_files_changed() {
     let (batch, known) = fetch(&url).await.expect("a folder");
     assert_eq!(ids(&batch), "RSEC-1 RSEC-2 RSEC-3 RSEC-4");
     assert!(batch.document().windows(6).any(|text| text == b"\"1.10\""), "the text of the version");
-    assert!(matches!(refresh(&feed(&url), known.clone(), None).await, Ok(FeedCheck::Unchanged)));
+    assert!(matches!(refresh(&feed(&url), known.clone(), None).await, Ok(FeedRefresh::Unchanged)));
     std::fs::remove_file(dir.path().join("vulns/x/RSEC-1.json")).expect("removed");
-    let Ok(FeedCheck::Read(batch, _)) = refresh(&feed(&url), known, None).await else { panic!("no change") };
+    let Ok(FeedRefresh::Read(batch, _)) = refresh(&feed(&url), known, None).await else {
+        panic!("no change")
+    };
     assert_eq!(ids(&batch), "RSEC-2 RSEC-3 RSEC-4");
-    let check = upstream().advisories(&feed(&format!("{url}/none")), None, std::future::ready(None)).await;
-    assert!(matches!(check, Ok(FeedCheck::Absent)));
+    let refreshed =
+        upstream().advisories(&feed(&format!("{url}/none")), None, std::future::ready(None)).await;
+    assert!(matches!(refreshed, Ok(FeedRefresh::Absent)));
 }
 
 #[tokio::test]
-async fn a_folder_may_be_a_copy_of_public_data() {
+async fn a_folder_may_be_a_copy_of_the_osv_database() {
     let dir = tempfile::tempdir().expect("a directory");
     for (ecosystem, id) in
         [("CRAN", "RSEC-1"), ("Bioconductor", "RSEC-2"), ("npm", "GHSA-1"), ("PyPI", "PYSEC-1")]
@@ -147,13 +154,13 @@ async fn a_folder_may_be_a_copy_of_public_data() {
     }
     let url = format!("file://{}", dir.path().display());
     let feed = Feed::of(&url, &[Ecosystem::Cran, Ecosystem::Bioconductor]).remove(0);
-    let Ok(FeedCheck::Read(batch, known)) =
+    let Ok(FeedRefresh::Read(batch, known)) =
         upstream().advisories(&feed, None, std::future::ready(None)).await
     else {
         panic!("no advisories");
     };
     assert_eq!(ids(&batch), "RSEC-1 RSEC-2", "the other ecosystems are not requested");
-    assert!(matches!(refresh(&feed, known, None).await, Ok(FeedCheck::Unchanged)));
+    assert!(matches!(refresh(&feed, known, None).await, Ok(FeedRefresh::Unchanged)));
 }
 
 /// Files of a bundle's folder `vulns`, each with its path below the bundle.
@@ -195,7 +202,10 @@ async fn a_bundle_has_a_file_for_each_ecosystem_on_disk_and_over_http() {
         put(&files);
         let (batch, known) = fetch(&url).await.unwrap_or_else(|e| panic!("{url}: {e}"));
         assert_eq!(ids(&batch), "RSEC-1 RSEC-2", "{url}: those of Python are not requested");
-        assert!(matches!(refresh(&feed(&url), known.clone(), None).await, Ok(FeedCheck::Unchanged)), "{url}");
+        assert!(
+            matches!(refresh(&feed(&url), known.clone(), None).await, Ok(FeedRefresh::Unchanged)),
+            "{url}"
+        );
         // A file that does not match the head is refused, and the error names it.
         let changed = bundle(&[("cran", &records(3))]);
         let mut damaged = changed.clone();
@@ -204,12 +214,12 @@ async fn a_bundle_has_a_file_for_each_ecosystem_on_disk_and_over_http() {
         let error = refresh(&feed(&url), known.clone(), None).await.expect_err("damaged").to_string();
         assert!(error.contains(&damaged[0].0), "{error}");
         put(&changed);
-        let Ok(FeedCheck::Read(batch, _)) = refresh(&feed(&url), known, None).await else {
+        let Ok(FeedRefresh::Read(batch, _)) = refresh(&feed(&url), known, None).await else {
             panic!("no change")
         };
         assert_eq!(ids(&batch), "RSEC-1 RSEC-2 RSEC-3", "{url}");
     }
     let feed = feed(&format!("{}/vulns", mirror.url()));
-    let check = upstream().advisories(&feed, None, std::future::ready(None)).await;
-    assert!(matches!(check, Ok(FeedCheck::Absent)), "{check:?}");
+    let refreshed = upstream().advisories(&feed, None, std::future::ready(None)).await;
+    assert!(matches!(refreshed, Ok(FeedRefresh::Absent)), "{refreshed:?}");
 }

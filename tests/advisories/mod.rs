@@ -8,7 +8,7 @@ mod syncing;
 
 use rstudio_pm::advisory::{Batch, Ecosystem};
 use rstudio_pm::storage::install_tls_provider;
-use rstudio_pm::upstream::advisories::{Feed, FeedCheck};
+use rstudio_pm::upstream::advisories::{Feed, FeedRefresh};
 use rstudio_pm::upstream::{Upstream, UpstreamError, Validators};
 
 use crate::support::sync_backend::limits;
@@ -28,7 +28,7 @@ fn feed(url: &str) -> Feed {
 /// Fetches a feed for the first time.
 async fn fetch(url: &str) -> Result<(Batch, Validators), UpstreamError> {
     match upstream().advisories(&feed(url), None, std::future::ready(None)).await? {
-        FeedCheck::Read(batch, validators) => Ok((*batch, validators)),
+        FeedRefresh::Read(batch, validators) => Ok((*batch, validators)),
         other => panic!("{url}: {other:?}"),
     }
 }

@@ -72,7 +72,7 @@ pub(crate) fn listing(records: &[Value]) -> String {
     records.iter().map(row).collect()
 }
 
-/// Publishes the folder of an ecosystem, in the layout of the public data.
+/// Publishes the folder of an ecosystem, in the layout of the OSV database.
 pub(crate) fn publish(mirror: &Mirror, ecosystem: &str, records: &[Value]) {
     mirror.put(&format!("osv/{ecosystem}/all.zip"), all_zip(records));
     publish_changes(mirror, ecosystem, records);

@@ -1,12 +1,12 @@
-//! Fetches public data of an ecosystem: `{ecosystem}/all.zip` has all advisories, `modified_id.csv` their times of
-//! change, and `{id}.json` is one. Changed advisories are fetched singly, unless they are many.
+//! Fetches the folder of an ecosystem in the OSV database: `{ecosystem}/all.zip` has all advisories, `modified_id.csv`
+//! their times of change, and `{id}.json` is one. Changed advisories are fetched singly, unless they are many.
 
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::packed::Packing;
-use super::{FeedCheck, MAX_FETCHED_SIZE, fetch_file, refusal};
+use super::{FeedRefresh, MAX_FETCHED_SIZE, fetch_file, refusal};
 use crate::advisory::{Batch, Ecosystem, is_id, parse_time};
 use crate::model::time::Timestamp;
 use crate::upstream::error::UpstreamError;
@@ -14,7 +14,7 @@ use crate::upstream::transport::Transport;
 use crate::upstream::transport::file::{FileRequest, FileResponse, Validators};
 
 /// With more changes than this all advisories are fetched.
-const MAX_SINGLE: usize = 100;
+const MAX_SINGLE_FETCHES: usize = 100;
 /// Parallel requests.
 const MAX_PARALLEL: usize = 4;
 
@@ -41,24 +41,24 @@ impl Listing {
     }
 }
 
-/// Checks the folder of an ecosystem.
-pub(super) async fn check(
+/// Fetches the changes of the folder of an ecosystem, or all of it if there is no stored batch.
+pub(super) async fn refresh(
     transport: &Transport,
     ecosystem: Ecosystem,
     known_validators: Option<Validators>,
     stored_batch: impl Future<Output = Option<Batch>> + Send,
-) -> Result<FeedCheck, UpstreamError> {
+) -> Result<FeedRefresh, UpstreamError> {
     let path = format!("{}/modified_id.csv", ecosystem.as_str());
     let (bytes, validators) = match transport
         .fetch(FileRequest { path: &path, validators: known_validators.clone(), limit: MAX_FETCHED_SIZE })
         .await
     {
-        Ok(FileResponse::Unchanged) => return Ok(FeedCheck::Unchanged),
+        Ok(FileResponse::Unchanged) => return Ok(FeedRefresh::Unchanged),
         Ok(FileResponse::Body { bytes, validators }) => (bytes, validators),
-        // A copy without the list of changes.
+        // A copy of the database may lack the list.
         Err(UpstreamError::Missing(_)) => {
             return match fetch_zip(transport, ecosystem, known_validators).await {
-                Err(UpstreamError::Missing(_)) => Ok(FeedCheck::Absent),
+                Err(UpstreamError::Missing(_)) => Ok(FeedRefresh::Absent),
                 other => other,
             };
         }
@@ -72,37 +72,38 @@ pub(super) async fn check(
         None => fetch_all(transport, ecosystem).await?,
     };
     let mut changed_ids = listing.reconcile(&mut batch);
-    if changed_ids.len() > MAX_SINGLE {
+    if changed_ids.len() > MAX_SINGLE_FETCHES {
         batch = fetch_all(transport, ecosystem).await?;
         changed_ids = listing.reconcile(&mut batch);
     }
-    // The file may be older than the list. More changes than these are left to the next check, which compares again.
-    let validators = if changed_ids.len() > MAX_SINGLE { Validators::default() } else { validators };
-    let batches =
-        stream::iter(changed_ids.into_iter().take(MAX_SINGLE)).map(|id| fetch_one(transport, ecosystem, id));
+    // `all.zip` may be older than the list. At most `MAX_SINGLE_FETCHES` changes are fetched now; without validators the
+    // next refresh reads the list again.
+    let validators = if changed_ids.len() > MAX_SINGLE_FETCHES { Validators::default() } else { validators };
+    let batches = stream::iter(changed_ids.into_iter().take(MAX_SINGLE_FETCHES))
+        .map(|id| fetch_one(transport, ecosystem, id));
     let batches: Vec<Batch> = batches.buffer_unordered(MAX_PARALLEL).try_collect().await?;
     batches.into_iter().for_each(|single| batch.merge(single));
     let batch = batch.validate().map_err(|error| refusal(transport, &path, error.to_string()))?;
-    Ok(FeedCheck::Read(Box::new(batch), validators))
+    Ok(FeedRefresh::Read(Box::new(batch), validators))
 }
 
 async fn fetch_zip(
     transport: &Transport,
     ecosystem: Ecosystem,
     known_validators: Option<Validators>,
-) -> Result<FeedCheck, UpstreamError> {
+) -> Result<FeedRefresh, UpstreamError> {
     fetch_file(transport, &format!("{}/all.zip", ecosystem.as_str()), Packing::Zip, known_validators).await
 }
 
 async fn fetch_all(transport: &Transport, ecosystem: Ecosystem) -> Result<Batch, UpstreamError> {
     match fetch_zip(transport, ecosystem, None).await? {
-        FeedCheck::Read(batch, _) => Ok(*batch),
+        FeedRefresh::Read(batch, _) => Ok(*batch),
         // Not possible for an unconditional request of an existing file.
-        FeedCheck::Unchanged | FeedCheck::Absent => Ok(Batch::default()),
+        FeedRefresh::Unchanged | FeedRefresh::Absent => Ok(Batch::default()),
     }
 }
 
-/// Fetches one advisory; returns none if it was removed since it was listed.
+/// Fetches one advisory; returns an empty batch if it was removed since it was listed.
 async fn fetch_one(transport: &Transport, ecosystem: Ecosystem, id: String) -> Result<Batch, UpstreamError> {
     let path = format!("{}/{id}.json", ecosystem.as_str());
     let mut batch = Batch::default();

@@ -1,6 +1,6 @@
 //! Reads advisories from a bundle: JSON lines per ecosystem, named by the head of the folder `vulns`.
 
-use super::{FeedCheck, refusal};
+use super::{FeedRefresh, refusal};
 use crate::advisory::{Batch, Ecosystem};
 use crate::bundle::shared::SharedFolder;
 use crate::upstream::error::UpstreamError;
@@ -8,20 +8,20 @@ use crate::upstream::origin::bundle::{Bundle, SharedCheck};
 use crate::upstream::transport::decompress;
 use crate::upstream::transport::file::Validators;
 
-/// Checks a bundle.
-pub(super) async fn check(
+/// Reads the advisories of a bundle, unless they are unchanged.
+pub(super) async fn refresh(
     bundle: &Bundle,
     ecosystems: &[Ecosystem],
     known_validators: Option<Validators>,
-) -> Result<FeedCheck, UpstreamError> {
+) -> Result<FeedRefresh, UpstreamError> {
     let shared = SharedFolder::Advisories;
     let refusal = |reason: String| refusal(bundle.files(), shared.folder(), reason);
     let names: Vec<String> = ecosystems.iter().map(|ecosystem| ecosystem.file_name()).collect();
-    let check =
+    let shared_check =
         bundle.check_shared(shared, names.iter().map(String::as_str), known_validators.as_ref()).await;
-    let (files, validators) = match check.map_err(|error| refusal(error.to_string()))? {
-        SharedCheck::Absent => return Ok(FeedCheck::Absent),
-        SharedCheck::Unchanged => return Ok(FeedCheck::Unchanged),
+    let (files, validators) = match shared_check.map_err(|error| refusal(error.to_string()))? {
+        SharedCheck::Absent => return Ok(FeedRefresh::Absent),
+        SharedCheck::Unchanged => return Ok(FeedRefresh::Unchanged),
         SharedCheck::Changed(files, validators) => (files, validators),
     };
     let mut batch = Batch::default();
@@ -35,5 +35,5 @@ pub(super) async fn check(
         batch.merge(file_batch.await.map_err(refusal)?);
     }
     let batch = batch.validate().map_err(|error| refusal(error.to_string()))?;
-    Ok(FeedCheck::Read(Box::new(batch), validators))
+    Ok(FeedRefresh::Read(Box::new(batch), validators))
 }

@@ -1,11 +1,11 @@
-//! Reads a folder of advisories: a copy of public data, or separate files at any depth.
+//! Reads a folder of advisories: a copy of the OSV database, or separate files at any depth.
 
 use std::path::Path;
 
 use sha2::Digest;
 
 use super::packed::{self, Packing};
-use super::{BOUNDS, FeedCheck, MAX_FETCHED_SIZE, refusal};
+use super::{FeedRefresh, MAX_FETCHED_SIZE, UNPACK_LIMITS, refusal};
 use crate::advisory::{Batch, Ecosystem, Format};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::transport::Transport;
@@ -23,17 +23,17 @@ struct FolderListing {
     fingerprint: String,
 }
 
-/// Checks a folder.
-pub(super) async fn check(
+/// Reads the advisories of a folder, unless it is unchanged.
+pub(super) async fn refresh(
     transport: &Transport,
     ecosystems: &[Ecosystem],
     known_validators: Option<Validators>,
-) -> Result<FeedCheck, UpstreamError> {
+) -> Result<FeedRefresh, UpstreamError> {
     let Some(root) = transport.directory().map(Path::to_owned) else {
         return Err(refusal(transport, "", "is not a folder".to_owned()));
     };
     if !root.exists() {
-        return Ok(FeedCheck::Absent);
+        return Ok(FeedRefresh::Absent);
     }
     let zips: Vec<String> =
         ecosystems.iter().map(|ecosystem| format!("{}/all.zip", ecosystem.as_str())).collect();
@@ -56,10 +56,10 @@ pub(super) async fn check(
         listing.await.map_err(|reason| refusal(transport, "", reason))?;
     let validators = Validators { etag: Some(fingerprint), modified: None };
     if known_validators.as_ref() == Some(&validators) {
-        return Ok(FeedCheck::Unchanged);
+        return Ok(FeedRefresh::Unchanged);
     }
     let batch = read(transport, files).await?.validate();
-    Ok(FeedCheck::Read(
+    Ok(FeedRefresh::Read(
         Box::new(batch.map_err(|error| refusal(transport, "", error.to_string()))?),
         validators,
     ))
@@ -73,12 +73,16 @@ async fn read(transport: &Transport, files: Vec<String>) -> Result<Batch, Upstre
             Some(packing) => {
                 (FileRequest { path: &path, validators: None, limit: MAX_FETCHED_SIZE }, Some(packing))
             }
-            None => (FileRequest { path: &path, validators: None, limit: BOUNDS.file }, None),
+            None => (FileRequest { path: &path, validators: None, limit: UNPACK_LIMITS.file_size }, None),
         };
         let FileResponse::Body { bytes, .. } = transport.fetch(request).await? else { continue };
         size += bytes.len() as u64;
-        if size > BOUNDS.all {
-            return Err(refusal(transport, "", format!("has more than {} bytes of advisories", BOUNDS.all)));
+        if size > UNPACK_LIMITS.total_size {
+            return Err(refusal(
+                transport,
+                "",
+                format!("has more than {} bytes of advisories", UNPACK_LIMITS.total_size),
+            ));
         }
         match packing {
             None => packed::add_if_advisory(&mut batch, &path, &bytes),
@@ -114,8 +118,8 @@ fn walk(
         {
             entries.push((path, stamp));
         }
-        if entries.len() as u64 > BOUNDS.files {
-            return Err(format!("has more than {} advisories", BOUNDS.files));
+        if entries.len() as u64 > UNPACK_LIMITS.file_count {
+            return Err(format!("has more than {} advisories", UNPACK_LIMITS.file_count));
         }
     }
     Ok(())

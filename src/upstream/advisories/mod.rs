@@ -1,4 +1,4 @@
-//! Fetches advisories from public data by ecosystem, an archive, JSON lines, a bundle, or a folder.
+//! Fetches advisories from the OSV database (one folder per ecosystem), an archive, JSON lines, a bundle, or a folder.
 
 mod bucket;
 mod bundle;
@@ -9,7 +9,7 @@ use super::Upstream;
 use super::error::UpstreamError;
 use super::origin::bundle::Bundle;
 use super::transport::Transport;
-use super::transport::decompress::{self, Bounds};
+use super::transport::decompress::{self, UnpackLimits};
 use super::transport::file::{FileRequest, FileResponse, Validators};
 use crate::advisory::{Batch, Ecosystem};
 use crate::bundle::layout;
@@ -20,7 +20,8 @@ use packed::Packing;
 /// Size limit of a fetched file, in bytes: ten times all advisories for PyPI.
 const MAX_FETCHED_SIZE: u64 = 256 << 20;
 /// Limits of all advisories of a feed, in bytes and in number.
-const BOUNDS: Bounds = Bounds { all: 512 << 20, file: crate::advisory::MAX_FILE_SIZE, files: 500_000 };
+const UNPACK_LIMITS: UnpackLimits =
+    UnpackLimits { total_size: 512 << 20, file_size: crate::advisory::MAX_FILE_SIZE, file_count: 500_000 };
 
 /// A source of advisories with validators of its own.
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ pub struct Feed {
 enum Form {
     /// One file.
     File(Packing),
-    /// The folder of an ecosystem in public data.
+    /// The folder of an ecosystem in the OSV database.
     Bucket(Ecosystem),
     /// The folder of advisories in a bundle.
     Bundle(Vec<Ecosystem>),
@@ -42,9 +43,9 @@ enum Form {
     Folder(Vec<Ecosystem>),
 }
 
-/// The result of checking a feed.
+/// The result of refreshing a feed.
 #[derive(Debug)]
-pub enum FeedCheck {
+pub enum FeedRefresh {
     /// Unchanged since the given validators.
     Unchanged,
     /// The folder does not exist.
@@ -55,8 +56,8 @@ pub enum FeedCheck {
 
 impl Feed {
     /// Returns the feeds of a URL: a file (`….tar.gz`, `….zip`, `….ndjson`, `….ndjson.zst`), a folder (`file:///`),
-    /// the folder `vulns` of a bundle, or the root of public data, which has a folder per ecosystem; only those of
-    /// `ecosystems` become feeds.
+    /// the folder `vulns` of a bundle, or the root of the OSV database, which has a folder per ecosystem; only
+    /// those of `ecosystems` become feeds.
     #[must_use]
     pub fn of(url: &str, ecosystems: &[Ecosystem]) -> Vec<Feed> {
         let url = url.trim_end_matches('/');
@@ -94,8 +95,8 @@ impl Feed {
 }
 
 impl Upstream {
-    /// Checks a feed. `stored_batch` returns its last stored contents, if any; it is awaited only if public data
-    /// changed, of which only the changes are fetched then.
+    /// Refreshes a feed. `stored_batch` returns its last stored contents, if any; it is awaited only if the OSV
+    /// database changed, of which only the changes are fetched then.
     ///
     /// # Errors
     /// It cannot be fetched, or is invalid.
@@ -104,23 +105,23 @@ impl Upstream {
         feed: &Feed,
         known_validators: Option<Validators>,
         stored_batch: impl Future<Output = Option<Batch>> + Send,
-    ) -> Result<FeedCheck, UpstreamError> {
+    ) -> Result<FeedRefresh, UpstreamError> {
         match &feed.form {
             Form::File(packing) => {
                 let (folder, file) = feed.url.rsplit_once('/').unwrap_or((&feed.url, ""));
                 fetch_file(&self.transport(folder)?, file, *packing, known_validators).await
             }
             Form::Bucket(ecosystem) => {
-                bucket::check(&self.transport(&feed.url)?, *ecosystem, known_validators, stored_batch).await
+                bucket::refresh(&self.transport(&feed.url)?, *ecosystem, known_validators, stored_batch).await
             }
             Form::Bundle(ecosystems) => {
-                bundle::check(&self.bundle_of(&feed.url)?, ecosystems, known_validators).await
+                bundle::refresh(&self.bundle_of(&feed.url)?, ecosystems, known_validators).await
             }
             Form::Folder(ecosystems) if feed.is_bundle(&self.transport(&feed.url)?) => {
-                bundle::check(&self.bundle_of(&feed.url)?, ecosystems, known_validators).await
+                bundle::refresh(&self.bundle_of(&feed.url)?, ecosystems, known_validators).await
             }
             Form::Folder(ecosystems) => {
-                folder::check(&self.transport(&feed.url)?, ecosystems, known_validators).await
+                folder::refresh(&self.transport(&feed.url)?, ecosystems, known_validators).await
             }
         }
     }
@@ -148,15 +149,15 @@ async fn fetch_file(
     path: &str,
     packing: Packing,
     known_validators: Option<Validators>,
-) -> Result<FeedCheck, UpstreamError> {
+) -> Result<FeedRefresh, UpstreamError> {
     match transport.fetch(FileRequest { path, validators: known_validators, limit: MAX_FETCHED_SIZE }).await?
     {
-        FileResponse::Unchanged => Ok(FeedCheck::Unchanged),
+        FileResponse::Unchanged => Ok(FeedRefresh::Unchanged),
         FileResponse::Body { bytes, validators } => {
             let name = path.to_owned();
             let result = decompress::run_blocking(move || packed::unpack(packing, &name, &bytes)).await;
             let batch = result.and_then(|batch| batch.validate().map_err(|error| error.to_string()));
-            Ok(FeedCheck::Read(
+            Ok(FeedRefresh::Read(
                 Box::new(batch.map_err(|reason| refusal(transport, path, reason))?),
                 validators,
             ))

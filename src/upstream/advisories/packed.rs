@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use super::BOUNDS;
+use super::UNPACK_LIMITS;
 use crate::advisory::{Batch, Format};
 use crate::r::archive::{ArchiveError, Limits};
 use crate::r::zip::{Zip, ZipFormat};
@@ -44,7 +44,7 @@ pub(super) fn unpack(packing: Packing, name: &str, bytes: &[u8]) -> Result<Batch
     match packing {
         Packing::Tar => {
             let is_advisory = |path: &str| Format::from_path(path).is_some();
-            decompress::tar(bytes, BOUNDS, is_advisory, |path, bytes| {
+            decompress::tar(bytes, UNPACK_LIMITS, is_advisory, |path, bytes| {
                 add_if_advisory(&mut batch, &path, &bytes)
             })
             .map_err(|error| error.to_string())?;
@@ -57,7 +57,9 @@ pub(super) fn unpack(packing: Packing, name: &str, bytes: &[u8]) -> Result<Batch
             other => other.to_string(),
         })?,
         Packing::Lines => batch.add_lines(name, bytes),
-        Packing::CompressedLines => batch.add_lines(name, &decompress::zstd(bytes, BOUNDS.all)?),
+        Packing::CompressedLines => {
+            batch.add_lines(name, &decompress::zstd(bytes, UNPACK_LIMITS.total_size)?)
+        }
     }
     Ok(batch)
 }
@@ -71,16 +73,17 @@ pub(super) fn add_if_advisory(batch: &mut Batch, path: &str, bytes: &[u8]) {
 
 fn zip(batch: &mut Batch, bytes: &[u8]) -> Result<(), ArchiveError> {
     let mut file = Cursor::new(bytes);
-    let limits = Limits { inflated: BOUNDS.all, members: BOUNDS.files, ..Limits::default() };
+    let limits =
+        Limits { inflated: UNPACK_LIMITS.total_size, members: UNPACK_LIMITS.file_count, ..Limits::default() };
     let zip = Zip::open(&mut file, ZipFormat::Streamed, limits)?;
     for member in zip.members.iter().filter(|member| Format::from_path(&member.name).is_some()) {
-        if member.size > BOUNDS.file {
+        if member.size > UNPACK_LIMITS.file_size {
             batch.skip(
                 &member.name,
-                format!("it has {} bytes, more than the limit of {}", member.size, BOUNDS.file),
+                format!("it has {} bytes, more than the limit of {}", member.size, UNPACK_LIMITS.file_size),
             );
         } else {
-            add_if_advisory(batch, &member.name, &member.read(&mut file, BOUNDS.file)?);
+            add_if_advisory(batch, &member.name, &member.read(&mut file, UNPACK_LIMITS.file_size)?);
         }
     }
     Ok(())

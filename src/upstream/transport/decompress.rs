@@ -6,28 +6,29 @@ use crate::r::archive::{ArchiveError, Limits, MemberKind, Members};
 
 /// Limits of unpacking, in bytes except for the number of files.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::upstream) struct Bounds {
+pub(in crate::upstream) struct UnpackLimits {
     /// Size of all files together.
-    pub(in crate::upstream) all: u64,
+    pub(in crate::upstream) total_size: u64,
     /// Size of one file.
-    pub(in crate::upstream) file: u64,
+    pub(in crate::upstream) file_size: u64,
     /// Number of files.
-    pub(in crate::upstream) files: u64,
+    pub(in crate::upstream) file_count: u64,
 }
 
 /// Passes the files of a tar archive that `is_included` selects to `each`, with their paths.
 pub(in crate::upstream) fn tar(
     archive: &[u8],
-    bounds: Bounds,
+    limits: UnpackLimits,
     is_included: impl Fn(&str) -> bool,
     mut each: impl FnMut(String, Vec<u8>),
 ) -> Result<(), ArchiveError> {
-    let limits = Limits { inflated: bounds.all, members: bounds.files, ..Limits::default() };
-    let mut members = Members::new(archive, limits)?;
+    let archive_limits =
+        Limits { inflated: limits.total_size, members: limits.file_count, ..Limits::default() };
+    let mut members = Members::new(archive, archive_limits)?;
     while let Some(member) = members.advance()? {
         let path = member.path()?;
         if member.kind == MemberKind::File && is_included(&path) {
-            each(path, members.contents(&member, bounds.file)?);
+            each(path, members.contents(&member, limits.file_size)?);
         }
     }
     members.finish()?;

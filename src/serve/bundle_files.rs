@@ -96,7 +96,7 @@ pub(super) async fn open(
     if let Some(cached) = cached.as_ref().filter(|cached| cached.checked_at.elapsed() < RECHECK_AFTER) {
         return open_range(located, &cached.bytes, range).map(Some);
     }
-    let Some(path) = mirror.object(&product, digest, &located.name) else { return Ok(None) };
+    let Some(path) = mirror.object_path(&product, digest, &located.name) else { return Ok(None) };
     let in_place = open_file(located, &mirror, &path).await?;
     let identity = FileIdentity::of(&in_place.metadata);
     if let Some(cached) = cached.filter(|cached| cached.identity == identity) {

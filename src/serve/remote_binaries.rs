@@ -165,7 +165,7 @@ async fn probe(servers: &[Server], source: &LocatedFile, platform: &Platform) ->
         let archived = format!("{folder}/src/contrib/Archive/{}/{}", source.package, source.name);
         let paths = if source.archived { [archived, listed] } else { [listed, archived] };
         for path in paths {
-            match mirror.head(&path).await {
+            match mirror.request_headers(&path).await {
                 Ok(headers) if is_binary(&headers, platform) => return ProbeResult::Available(path),
                 // The response is the source package: the other address has no binary either.
                 Ok(_) => break,

@@ -39,7 +39,7 @@ pub(super) fn candidates(
     let object = |url: &str, product: &Product| {
         let sha256 = located.sha256.filter(|_| !located.stored)?;
         let mirror = upstream.mirror(url).ok()?;
-        let path = mirror.object(product, sha256, &located.name)?;
+        let path = mirror.object_path(product, sha256, &located.name)?;
         Some(MirrorPath { mirror, path })
     };
     let catalog = state.catalog.get();

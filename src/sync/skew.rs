@@ -43,7 +43,7 @@ pub(super) async fn check_clock(state: &State, mirror: &Mirror, path: &str) -> R
 
 /// Returns the mirror's time: the `Date` header of a HEAD request.
 async fn mirror_time(mirror: &Mirror, path: &str) -> Option<Timestamp> {
-    let headers = mirror.head(path).await.ok()?;
+    let headers = mirror.request_headers(path).await.ok()?;
     let date = httpdate::parse_http_date(headers.get("date")?.to_str().ok()?).ok()?;
     let elapsed: Duration = date.duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(elapsed.as_micros()).ok().map(Timestamp)

@@ -138,7 +138,7 @@ async fn read_bundle(
     bundle: &Bundle,
     known_validators: Option<Validators>,
 ) -> Result<RuleBaseRefresh, UpstreamError> {
-    let refusal = |reason: String| refusal(bundle.files(), reason);
+    let refusal = |reason: String| refusal(bundle.transport(), reason);
     let shared = SharedFolder::Requirements;
     let check = bundle.check_shared(shared, ["rules"], known_validators.as_ref()).await;
     let (file, validators) = match check.map_err(|error| refusal(error.to_string()))? {

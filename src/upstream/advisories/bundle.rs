@@ -15,7 +15,7 @@ pub(super) async fn refresh(
     known_validators: Option<Validators>,
 ) -> Result<FeedRefresh, UpstreamError> {
     let shared = SharedFolder::Advisories;
-    let refusal = |reason: String| refusal(bundle.files(), shared.folder(), reason);
+    let refusal = |reason: String| refusal(bundle.transport(), shared.folder(), reason);
     let names: Vec<String> = ecosystems.iter().map(|ecosystem| ecosystem.file_name()).collect();
     let shared_check =
         bundle.check_shared(shared, names.iter().map(String::as_str), known_validators.as_ref()).await;

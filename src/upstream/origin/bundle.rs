@@ -140,24 +140,24 @@ pub enum SharedCheck {
 /// A bundle; cloning is cheap.
 #[derive(Clone)]
 pub struct Bundle {
-    files: Transport,
+    transport: Transport,
 }
 
 impl Bundle {
-    /// The bundle with these files; not accessed yet.
-    pub(in crate::upstream) fn at(files: Transport) -> Bundle {
-        Bundle { files }
+    /// The bundle with the files of this transport; not accessed yet.
+    pub(in crate::upstream) fn at(transport: Transport) -> Bundle {
+        Bundle { transport }
     }
 
-    /// Returns its files.
-    pub(in crate::upstream) fn files(&self) -> &Transport {
-        &self.files
+    /// Returns the transport of its files.
+    pub(in crate::upstream) fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     /// Returns the address for messages, without user and password.
     #[must_use]
     pub fn address(&self) -> String {
-        self.files.address()
+        self.transport.address()
     }
 
     /// Returns whether the bundle has the product.
@@ -221,7 +221,7 @@ impl Bundle {
     ) -> Result<HeadCheck, BundleError> {
         let file = product.head_path();
         let request = FileRequest { path: &file, validators: known_validators, limit: MAX_HEAD_SIZE };
-        let (bytes, validators) = match self.files.fetch(request).await {
+        let (bytes, validators) = match self.transport.fetch(request).await {
             Ok(FileResponse::Body { bytes, validators }) => (bytes, validators),
             Ok(FileResponse::Unchanged) => return Ok(HeadCheck::Unchanged),
             Err(UpstreamError::Missing(_)) => return Err(self.absent(product)),
@@ -412,7 +412,7 @@ impl Bundle {
     }
 
     async fn get(&self, path: &str, limit: u64) -> Result<Option<Bytes>, BundleError> {
-        match self.files.fetch(FileRequest { path, validators: None, limit }).await {
+        match self.transport.fetch(FileRequest { path, validators: None, limit }).await {
             Ok(FileResponse::Body { bytes, .. }) => Ok(Some(bytes)),
             Ok(FileResponse::Unchanged) | Err(UpstreamError::Missing(_)) => Ok(None),
             Err(error) => Err(error.into()),

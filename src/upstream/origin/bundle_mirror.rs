@@ -70,21 +70,21 @@ fn platform_tag(folder: &str) -> Option<String> {
 }
 
 impl BundleMirror {
-    /// The bundle with these files; `folder` is a folder of the mirror, or empty.
-    pub(super) fn new(files: Transport, folder: &str, cache: Arc<BundleCache>) -> BundleMirror {
+    /// The bundle with the files of this transport; `folder` is a folder of the mirror, or empty.
+    pub(super) fn new(transport: Transport, folder: &str, cache: Arc<BundleCache>) -> BundleMirror {
         let prefix =
             if folder.is_empty() { String::new() } else { format!("{}/", folder.trim_end_matches('/')) };
-        BundleMirror { bundle: Bundle::at(files), prefix, cache, last_read: Mutex::default() }
+        BundleMirror { bundle: Bundle::at(transport), prefix, cache, last_read: Mutex::default() }
     }
 
     /// Returns the address of the mirror: without user, password and trailing slash.
     pub(super) fn address(&self) -> String {
-        format!("{}/{}", self.files().address(), self.prefix).trim_end_matches('/').to_owned()
+        format!("{}/{}", self.transport().address(), self.prefix).trim_end_matches('/').to_owned()
     }
 
-    /// Returns the files of the bundle.
-    pub(super) fn files(&self) -> &Transport {
-        self.bundle.files()
+    /// Returns the transport of the files of the bundle.
+    pub(super) fn transport(&self) -> &Transport {
+        self.bundle.transport()
     }
 
     /// Returns the heads of all products, CRAN first.
@@ -93,7 +93,7 @@ impl BundleMirror {
         if self.bundle.has(&Product::Cran).await.unwrap_or(false) {
             products.push(Product::Cran);
         }
-        if let Some(root) = self.files().directory().map(Path::to_owned) {
+        if let Some(root) = self.transport().directory().map(Path::to_owned) {
             let result = tokio::task::spawn_blocking(move || versions(&root)).await;
             products.extend(result.unwrap_or_default());
         }
@@ -125,7 +125,7 @@ impl BundleMirror {
     /// Returns the head of a product. A missing version of Bioconductor is reported as a missing file, as on a mirror.
     async fn head(&self, product: &Product) -> Result<Arc<VerifiedHead>, UpstreamError> {
         let missing =
-            || UpstreamError::Missing(format!("{}/{}", self.files().address(), product.head_path()));
+            || UpstreamError::Missing(format!("{}/{}", self.transport().address(), product.head_path()));
         self.cache.head(&self.bundle, product).await.map_err(|error| match (product, error) {
             (Product::Bioconductor(_) | Product::Binaries(_), BundleError::Absent { .. }) => missing(),
             (_, error) => upstream_error(error),
@@ -148,7 +148,7 @@ impl BundleMirror {
         verified_head: &VerifiedHead,
     ) -> Result<Arc<Contents>, UpstreamError> {
         let chain = verified_head.head.chain;
-        let slot = self.cache.slot(&(self.files().address(), product.clone()));
+        let slot = self.cache.slot(&(self.transport().address(), product.clone()));
         let mut cached = slot.lock().await;
         let contents = match cached.upgrade().filter(|cached| cached.chain == chain) {
             Some(contents) => contents,
@@ -196,7 +196,7 @@ impl BundleMirror {
         product: &Product,
         work: impl FnOnce() -> Result<T, String> + Send + 'static,
     ) -> Result<T, UpstreamError> {
-        let url = || format!("{}/{}", self.files().address(), product.head_path());
+        let url = || format!("{}/{}", self.transport().address(), product.head_path());
         decompress::run_blocking(work).await.map_err(|reason| UpstreamError::Refused { url: url(), reason })
     }
 
@@ -222,7 +222,7 @@ impl BundleMirror {
         }
         // Paths of the bundle itself are passed through.
         let Some((product, folder, path)) = resolve_path(&full_path) else {
-            return self.files().fetch(FileRequest { path: &full_path, ..request.clone() }).await;
+            return self.transport().fetch(FileRequest { path: &full_path, ..request.clone() }).await;
         };
         let meta_file = MetaFile::parse(path).ok_or_else(missing)?;
         let verified_head = self.head(&product).await?;

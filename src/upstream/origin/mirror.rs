@@ -28,8 +28,8 @@ use crate::upstream::transport::http::ClientIdentity;
 /// A CRAN-like mirror; cloning is cheap.
 #[derive(Clone)]
 pub struct Mirror {
-    /// The files at its address.
-    files: Transport,
+    /// Access to the files at its address.
+    transport: Transport,
     layout: Arc<Layout>,
 }
 
@@ -41,13 +41,13 @@ impl Mirror {
         cache: &Arc<BundleCache>,
     ) -> Mirror {
         let layout = Arc::new(Layout::of(&address, client, cache));
-        Mirror { files: Transport::new(address, client), layout }
+        Mirror { transport: Transport::new(address, client), layout }
     }
 
     /// Returns the key of per-host limits: `host:port`, or `file` for a directory.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.files.host()
+        self.transport.host()
     }
 
     /// Returns the address for messages and keys: without user, password and trailing slash.
@@ -55,14 +55,14 @@ impl Mirror {
     pub fn address(&self) -> String {
         match self.dir_bundle() {
             Some(bundle) => bundle.address(),
-            None => self.files.address(),
+            None => self.transport.address(),
         }
     }
 
     /// Returns the directory of a `file://` mirror; the root if it is a bundle.
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
-        self.dir_bundle().map_or(&self.files, BundleMirror::files).directory()
+        self.dir_bundle().map_or(&self.transport, BundleMirror::transport).directory()
     }
 
     /// Returns whether it is a bundle, whose package files are named by digest. For an HTTP address this is known only
@@ -75,14 +75,14 @@ impl Mirror {
     /// Returns the bundle at the same address; not accessed yet.
     #[must_use]
     pub fn as_bundle(&self) -> Bundle {
-        Bundle::at(self.files.clone())
+        Bundle::at(self.transport.clone())
     }
 
     fn bundle(&self) -> Option<&BundleMirror> {
         match &*self.layout {
             Layout::Mirror => None,
             Layout::Bundle(bundle) => Some(bundle),
-            Layout::Probed(probe) => probe.bundle(),
+            Layout::Http(probe) => probe.bundle(),
         }
     }
 
@@ -90,7 +90,7 @@ impl Mirror {
     fn dir_bundle(&self) -> Option<&BundleMirror> {
         match &*self.layout {
             Layout::Bundle(bundle) => Some(bundle),
-            Layout::Mirror | Layout::Probed(_) => None,
+            Layout::Mirror | Layout::Http(_) => None,
         }
     }
 
@@ -127,12 +127,12 @@ impl Mirror {
     }
 
     /// Returns the path in a bundle of the package file with this digest and name; `None` if it is not a bundle. An
-    /// unprobed HTTP address may be one.
+    /// HTTP address that was not probed may be one.
     #[must_use]
-    pub fn object(&self, product: &Product, sha256: Sha256, name: &str) -> Option<String> {
+    pub fn object_path(&self, product: &Product, sha256: Sha256, name: &str) -> Option<String> {
         match &*self.layout {
             Layout::Mirror => None,
-            Layout::Bundle(_) | Layout::Probed(_) => {
+            Layout::Bundle(_) | Layout::Http(_) => {
                 Some(product.object_path(sha256, bundle_mirror::extension(name)?))
             }
         }
@@ -143,16 +143,16 @@ impl Mirror {
     /// # Errors
     /// As [`Mirror::open`]; a mirror over HTTP has no files to open.
     pub async fn open_in_place(&self, path: &str) -> Result<InPlaceFile, UpstreamError> {
-        self.dir_bundle().map_or(&self.files, BundleMirror::files).open_in_place(path).await
+        self.dir_bundle().map_or(&self.transport, BundleMirror::transport).open_in_place(path).await
     }
 
     /// Checks whether a directory is a mirror; the error names the paths that were tried. A mirror over HTTP always
     /// passes: only a request for its first file shows whether it is usable.
     pub async fn check(&self) -> Result<(), UpstreamError> {
         match &*self.layout {
-            Layout::Mirror => mirror_dir::check(&self.files).await,
+            Layout::Mirror => mirror_dir::check(&self.transport).await,
             // Each product of a bundle has a head, which is checked when it is read.
-            Layout::Bundle(_) | Layout::Probed(_) => Ok(()),
+            Layout::Bundle(_) | Layout::Http(_) => Ok(()),
         }
     }
 
@@ -170,8 +170,8 @@ impl Mirror {
             agent: format!("R/{r}.0 R ({r}.0 {triplet} {name} linux-gnu)"),
             query: format!("r_version={r}&arch={arch}"),
         };
-        match self.files.with_identity(identity) {
-            Some(files) => Ok(Mirror { files, layout: Arc::new(Layout::Mirror) }),
+        match self.transport.with_identity(identity) {
+            Some(transport) => Ok(Mirror { transport, layout: Arc::new(Layout::Mirror) }),
             None => {
                 let reason = "is a directory, and cannot choose between binaries and sources".to_owned();
                 Err(UpstreamError::Refused { url: self.address(), reason })
@@ -179,28 +179,31 @@ impl Mirror {
         }
     }
 
-    /// Sends a HEAD request and returns the headers. No retry.
+    /// Sends a HEAD request and returns the headers; none for a directory. No retry.
     ///
     /// # Errors
-    /// As [`Mirror::open`]; a directory has no headers.
-    pub async fn head(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
-        self.files.head(path).await
+    /// As [`Mirror::open`].
+    pub async fn request_headers(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
+        self.transport.request_headers(path).await
     }
 
     /// Reads a small file whole, with retries and back-off.
+    ///
+    /// # Errors
+    /// As [`Mirror::open`], or the file is too large.
     pub async fn fetch(&self, request: FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
         match &*self.layout {
-            Layout::Mirror => self.files.fetch(request).await,
+            Layout::Mirror => self.transport.fetch(request).await,
             Layout::Bundle(bundle) => bundle.fetch(&request).await,
-            Layout::Probed(probe) => probe.fetch(&self.files, request).await,
+            Layout::Http(probe) => probe.fetch(&self.transport, request).await,
         }
     }
 
     /// Returns where a package file is: in a bundle it has another path.
     async fn locate(&self, path: &str) -> Result<(&Transport, String), UpstreamError> {
         match self.bundle() {
-            None => Ok((&self.files, path.to_owned())),
-            Some(bundle) => Ok((bundle.files(), bundle.locate(path).await?)),
+            None => Ok((&self.transport, path.to_owned())),
+            Some(bundle) => Ok((bundle.transport(), bundle.locate(path).await?)),
         }
     }
 
@@ -210,19 +213,22 @@ impl Mirror {
     /// # Errors
     /// As [`Mirror::open`].
     pub async fn read_part(&self, path: &str, offset: u64, length: u64) -> Result<FilePart, UpstreamError> {
-        let (files, path) = self.locate(path).await?;
-        files.read_part(&path, offset, length).await
+        let (transport, path) = self.locate(path).await?;
+        transport.read_part(&path, offset, length).await
     }
 
-    /// Opens a package file at `offset` (`Range` with `If-Range` over HTTP). No retry: the fetch decides about more
-    /// attempts.
+    /// Opens a package file; with `resume`, the offset and the validators of the part that was read, at that offset if
+    /// the file is unchanged (`Range` with `If-Range` over HTTP). No retry: the fetch decides about more attempts.
+    ///
+    /// # Errors
+    /// The mirror does not have the file, refuses the request or does not answer; the path is invalid.
     pub async fn open(
         &self,
         path: &str,
         resume: Option<(u64, Validators)>,
     ) -> Result<FileStream, UpstreamError> {
-        let (files, path) = self.locate(path).await?;
-        files.open(&path, resume).await
+        let (transport, path) = self.locate(path).await?;
+        transport.open(&path, resume).await
     }
 
     /// Downloads a file; `expected` is its size if it is known, and more is never received. Returns the number of
@@ -236,7 +242,7 @@ impl Mirror {
         expected: Option<u64>,
         sink: &mut impl ByteSink,
     ) -> Result<u64, UpstreamError> {
-        let (files, path) = self.locate(path).await?;
-        download(files, &path, expected, sink).await
+        let (transport, path) = self.locate(path).await?;
+        download(transport, &path, expected, sink).await
     }
 }

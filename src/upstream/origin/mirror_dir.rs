@@ -10,12 +10,12 @@ const INDEXES: [&str; 3] = ["src/contrib/PACKAGES.gz", "src/contrib/PACKAGES.rds
 
 /// Returns an error that names the paths that were tried if a directory is not a mirror. An address over HTTP always
 /// passes: only a request for its first file shows whether it is usable.
-pub(super) async fn check(files: &Transport) -> Result<(), UpstreamError> {
-    files.check().await?;
-    let Some(root) = files.directory() else { return Ok(()) };
+pub(super) async fn check(transport: &Transport) -> Result<(), UpstreamError> {
+    transport.check().await?;
+    let Some(root) = transport.directory() else { return Ok(()) };
     let mut last_error = None;
     for index in INDEXES {
-        match files.open_in_place(index).await {
+        match transport.open_in_place(index).await {
             Ok(_) => return Ok(()),
             Err(UpstreamError::Missing(_)) => {}
             Err(error) => last_error = Some(error),
@@ -63,17 +63,17 @@ mod tests {
     async fn an_invalid_mirror_is_reported() {
         let upstream = Upstream::new(&crate::config::Proxy::default()).expect("no proxy");
         let dir = tempfile::tempdir().expect("a folder");
-        let files = upstream.transport(&format!("file://{}", dir.path().display())).expect("an address");
-        let empty = check(&files).await.expect_err("no mirror").to_string();
+        let transport = upstream.transport(&format!("file://{}", dir.path().display())).expect("an address");
+        let empty = check(&transport).await.expect_err("no mirror").to_string();
         assert!(empty.contains("src/contrib/PACKAGES.gz") && empty.contains("v3/version.txt"), "{empty}");
         std::fs::create_dir(dir.path().join("v2")).expect("a folder");
-        let old = check(&files).await.expect_err("old").to_string();
+        let old = check(&transport).await.expect_err("old").to_string();
         assert!(
             old.contains("schema v2") && old.contains("v3") && old.contains("rspm-offline-downloader"),
             "{old}"
         );
         std::fs::create_dir_all(dir.path().join("src/contrib")).expect("folders");
         std::fs::write(dir.path().join("src/contrib/PACKAGES"), "").expect("an index");
-        assert!(check(&files).await.is_ok());
+        assert!(check(&transport).await.is_ok());
     }
 }

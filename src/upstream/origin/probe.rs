@@ -27,8 +27,8 @@ const PROBED_FILES: [&str; 2] = ["src/contrib/PACKAGES", "config.yaml"];
 pub(super) enum Layout {
     Mirror,
     Bundle(BundleMirror),
-    /// Over HTTP, determined by requests.
-    Probed(Probe),
+    /// An address over HTTP: a mirror until a probe finds a bundle.
+    Http(Probe),
 }
 
 impl Layout {
@@ -47,7 +47,7 @@ impl Layout {
                 let mut root = url.clone();
                 root.set_path(path);
                 let cache = Arc::clone(cache);
-                Layout::Probed(Probe { bundle: bundle(Address::Http(root), folder), cache })
+                Layout::Http(Probe { bundle: bundle(Address::Http(root), folder), cache })
             }
         }
     }
@@ -62,13 +62,13 @@ pub(super) struct Probe {
 impl Probe {
     /// Returns the bundle if a probe found one.
     pub(super) fn bundle(&self) -> Option<&BundleMirror> {
-        self.cache.is_bundle(&self.bundle.files().address()).then_some(&self.bundle)
+        self.cache.is_bundle(&self.bundle.transport().address()).then_some(&self.bundle)
     }
 
     /// Fetches a file of the mirror or of the bundle, and probes for a bundle if a file that all mirrors have is missing.
     pub(super) async fn fetch(
         &self,
-        files: &Transport,
+        transport: &Transport,
         request: FileRequest<'_>,
     ) -> Result<FileResponse, UpstreamError> {
         let is_probed = PROBED_FILES.contains(&request.path);
@@ -76,11 +76,11 @@ impl Probe {
             let result = self.bundle.fetch(&request).await;
             if result.is_err() && is_probed {
                 // The address may be a mirror now: the next request probes again.
-                self.cache.record_probe(&self.bundle.files().address(), false);
+                self.cache.record_probe(&self.bundle.transport().address(), false);
             }
             return result;
         }
-        match files.fetch(request.clone()).await {
+        match transport.fetch(request.clone()).await {
             Err(UpstreamError::Missing(_)) if is_probed && self.probe().await => {
                 self.bundle.fetch(&request).await
             }
@@ -90,11 +90,11 @@ impl Probe {
 
     /// Requests the files that identify a bundle.
     async fn probe(&self) -> bool {
-        let files = self.bundle.files();
-        let bundle = Bundle::at(files.clone());
+        let transport = self.bundle.transport();
+        let bundle = Bundle::at(transport.clone());
         for product in [Product::Cran, Product::Bioconductor(String::new())] {
             if bundle.has(&product).await.unwrap_or(false) {
-                self.cache.record_probe(&files.address(), true);
+                self.cache.record_probe(&transport.address(), true);
                 return true;
             }
         }

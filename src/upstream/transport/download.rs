@@ -29,17 +29,17 @@ struct Progress {
 /// Downloads a file; `expected` is its size if it is known, and more is never received. Returns the number of bytes.
 /// Fails if the file is missing or all retries failed: see [`super::client::Limits`].
 pub(in crate::upstream) async fn download(
-    files: &Transport,
+    transport: &Transport,
     path: &str,
     expected: Option<u64>,
     sink: &mut impl ByteSink,
 ) -> Result<u64, UpstreamError> {
-    let limits = files.limits();
+    let limits = transport.limits();
     let mut progress = Progress { bytes: 0, validators: None };
     let (mut retries, mut pause) = (limits.retries, limits.pause);
     loop {
         let old_bytes = progress.bytes;
-        let error = match download_once(files, path, expected, &mut progress, sink).await {
+        let error = match download_once(transport, path, expected, &mut progress, sink).await {
             Ok(()) => return Ok(progress.bytes),
             Err(error) => error,
         };
@@ -60,7 +60,7 @@ pub(in crate::upstream) async fn download(
 }
 
 async fn download_once(
-    files: &Transport,
+    transport: &Transport,
     path: &str,
     expected: Option<u64>,
     progress: &mut Progress,
@@ -68,8 +68,8 @@ async fn download_once(
 ) -> Result<(), UpstreamError> {
     let resume = progress.validators.clone().filter(|_| progress.bytes > 0);
     let FileStream { size, offset, validators, mut body } =
-        files.open(path, resume.map(|validators| (progress.bytes, validators))).await?;
-    let url = || format!("{}/{path}", files.address());
+        transport.open(path, resume.map(|validators| (progress.bytes, validators))).await?;
+    let url = || format!("{}/{path}", transport.address());
     let refusal = |reason: String| UpstreamError::Refused { url: url(), reason };
     let total_size = expected.or(size);
     if offset == 0 || offset != progress.bytes {

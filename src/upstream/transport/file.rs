@@ -84,19 +84,24 @@ impl FileStream {
     }
 }
 
+/// Maximum length of a path in bytes.
+const MAX_PATH_LENGTH: usize = 2048;
+
 /// Splits a path relative to an address into segments, all of them plain names.
 pub(super) fn segments(path: &str) -> Result<Vec<&str>, UpstreamError> {
-    let is_plain = |segment: &&str| {
-        !matches!(*segment, "" | "." | "..") && !segment.bytes().any(|b| b < 0x20 || b == 0x7f || b == b'\\')
+    let is_plain = |segment: &str| {
+        !matches!(segment, "" | "." | "..") && !segment.bytes().any(|b| b < 0x20 || b == 0x7f || b == b'\\')
     };
     let segments: Vec<&str> = path.split('/').collect();
-    if path.len() <= 2048 && segments.iter().all(is_plain) {
+    let reason = if path.len() > MAX_PATH_LENGTH {
+        format!("is a path of {} bytes, more than the limit of {MAX_PATH_LENGTH}", path.len())
+    } else if let Some(invalid) = segments.iter().find(|segment| !is_plain(segment)) {
+        format!("has '{}' where a path has the name of a file or folder", invalid.escape_debug())
+    } else {
         return Ok(segments);
-    }
-    Err(UpstreamError::Refused {
-        url: path.chars().take(200).collect::<String>().escape_debug().to_string(),
-        reason: "is not a plain path inside a mirror".to_owned(),
-    })
+    };
+    let url = path.chars().take(200).collect::<String>().escape_debug().to_string();
+    Err(UpstreamError::Refused { url, reason })
 }
 
 #[cfg(test)]
@@ -113,5 +118,10 @@ mod tests {
         {
             assert!(segments(bad).is_err(), "{bad:?}");
         }
+        let error = |path: &str| segments(path).expect_err("refused").to_string();
+        assert_eq!(error("a/../b"), "a/../b: has '..' where a path has the name of a file or folder");
+        assert!(
+            error(&"a/".repeat(2000)).ends_with(": is a path of 4000 bytes, more than the limit of 2048")
+        );
     }
 }

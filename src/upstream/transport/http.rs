@@ -230,7 +230,7 @@ impl HttpTransport {
     }
 
     /// Sends a HEAD request. No retry.
-    pub(super) async fn head(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
+    pub(super) async fn request_headers(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
         let target = self.target(path)?;
         let response = target.send(self.with_headers(self.http.client()?.head(&target.url))).await?;
         Ok(target.accept(response)?.headers().clone())

@@ -97,9 +97,9 @@ impl Transport {
     }
 
     /// Sends a HEAD request and returns the headers; none for a directory. No retry.
-    pub(super) async fn head(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
+    pub(super) async fn request_headers(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
         match &self.backend {
-            Backend::Http(http) => http.head(path).await,
+            Backend::Http(http) => http.request_headers(path).await,
             Backend::Dir(_) => Ok(HeaderMap::new()),
         }
     }
@@ -115,7 +115,8 @@ impl Transport {
         }
     }
 
-    /// Opens a file at `offset` (`Range` with `If-Range` over HTTP). No retry.
+    /// Opens a file; with `resume`, at that offset if the file still has those validators (`Range` with `If-Range` over
+    /// HTTP). No retry.
     pub(super) async fn open(
         &self,
         path: &str,

@@ -10,7 +10,7 @@ use sha2::Digest;
 
 use super::SyncError;
 use super::failures::log_failure;
-use super::stored_document::{StoredDocument, blocking};
+use super::stored_document::{DocumentKind, blocking, read_document};
 use super::task::{SyncTrigger, Task};
 use crate::advisory::{AdvisoryFeed, Batch, Ecosystem, Index};
 use crate::config::Vulnerabilities;
@@ -24,8 +24,8 @@ use crate::storage::Key;
 use crate::upstream::Validators;
 use crate::upstream::advisories::{Feed, FeedRefresh};
 
-const STORED: StoredDocument =
-    StoredDocument { noun: "advisories about packages", counted_noun: "advisories", kind: "vulns" };
+const DOCUMENT: DocumentKind =
+    DocumentKind { noun: "advisories about packages", counted_noun: "advisories", sync_type: "vulns" };
 /// Compression level of stored documents: at this one some hundred megabytes per second.
 const COMPRESSION_LEVEL: i32 = 3;
 /// Size limit of a document, equal to that of a download; see [`crate::upstream::advisories`].
@@ -49,7 +49,7 @@ enum FeedUpdate {
 /// Loads the stored advisories. A failure is logged: a server without them reports no vulnerabilities and serves
 /// everything else.
 pub(super) async fn load(state: &State) {
-    STORED.log_load_error(load_stored(state).await);
+    DOCUMENT.log_load_error(load_stored(state).await);
 }
 
 async fn load_stored(state: &State) -> Result<(), SyncError> {
@@ -89,7 +89,7 @@ fn feeds(state: &State) -> Vec<(String, Vec<Feed>)> {
 }
 
 async fn read_batch(state: &State, sha256: Sha256) -> Result<Batch, SyncError> {
-    let bytes = STORED.read(state, &Key::Advisories(sha256)).await?;
+    let bytes = read_document(state, &Key::Advisories(sha256)).await?;
     blocking(move || {
         let mut text = Vec::new();
         let decoder = zstd::Decoder::new(&bytes[..]).map_err(|error| error.to_string())?;
@@ -241,7 +241,12 @@ async fn refresh_feed(
         FeedRefresh::Read(batch, validators) => (batch, validators),
     };
     log_skipped(&name, &batch);
-    STORED.check_loss(batch.len(), loaded_feed.map_or(0, |loaded_feed| loaded_feed.count), trigger, &name)?;
+    DOCUMENT.check_loss(
+        batch.len(),
+        loaded_feed.map_or(0, |loaded_feed| loaded_feed.count),
+        trigger,
+        &name,
+    )?;
     let skipped = batch.skipped_files().0;
     let document = blocking(move || {
         zstd::encode_all(&batch.document()[..], COMPRESSION_LEVEL)
@@ -296,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_loss_of_most_advisories_must_be_accepted_by_an_administrator() {
-        let check = |now, before, trigger| STORED.check_loss(now, before, &trigger, "https://h/CRAN");
+        let check = |now, before, trigger| DOCUMENT.check_loss(now, before, &trigger, "https://h/CRAN");
         assert!(check(1, 0, SyncTrigger::Schedule).is_ok() && check(1, 2, SyncTrigger::Schedule).is_ok());
         let error = check(1, 3, SyncTrigger::Schedule).expect_err("two of three are missing").to_string();
         assert!(error.contains("https://h/CRAN") && error.contains("rspm sync --type=vulns"), "{error}");

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::SyncError;
-use super::error::joined;
+use super::error::task_result;
 use crate::db::detail::{self, ReleaseWithoutDetail};
 use crate::db::tree;
 use crate::jobs::Reporter;
@@ -77,7 +77,7 @@ pub(super) async fn update_cran(
     };
     // Takes seconds of CPU: not on an async thread.
     let read = tokio::task::spawn_blocking(move || parse_descriptions(&bytes, &missing)).await;
-    let rows = match joined(read)? {
+    let rows = match task_result(read)? {
         Ok(rows) => rows,
         Err(error) => {
             tracing::warn!(target: "sync", "could not read {}/{DATABASE}, continuing without it: {error}", mirror.address());

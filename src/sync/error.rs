@@ -43,7 +43,7 @@ pub enum SyncError {
 }
 
 /// The result of a task on a thread of its own. A panic of the task continues in the caller: it is not the end of the server.
-pub(super) fn joined<T>(result: Result<T, JoinError>) -> Result<T, SyncError> {
+pub(super) fn task_result<T>(result: Result<T, JoinError>) -> Result<T, SyncError> {
     result.map_err(|error| match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
         Err(_) => SyncError::Stopping,
@@ -76,6 +76,6 @@ mod tests {
     #[should_panic(expected = "a bug")]
     async fn a_panic_is_not_reported_as_the_end_of_the_server() {
         let result = tokio::task::spawn_blocking(|| panic!("a bug")).await;
-        let _ = joined::<()>(result);
+        let _ = task_result::<()>(result);
     }
 }

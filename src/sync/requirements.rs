@@ -8,7 +8,7 @@ use sha2::Digest;
 
 use super::SyncError;
 use super::descriptions::{self, DescriptionsUpdate};
-use super::stored_document::{StoredDocument, blocking};
+use super::stored_document::{DocumentKind, blocking, read_document};
 use super::task::{SyncTrigger, Task};
 use crate::config::without_userinfo;
 use crate::db::upstream::{self, RULES, StoredValidators};
@@ -21,10 +21,10 @@ use crate::storage::Key;
 use crate::upstream::Validators;
 use crate::upstream::rule_base::RuleBaseRefresh;
 
-const STORED: StoredDocument = StoredDocument {
+const DOCUMENT: DocumentKind = DocumentKind {
     noun: "rules of system requirements",
     counted_noun: "rules of system requirements",
-    kind: "sysreqs",
+    sync_type: "sysreqs",
 };
 /// The key of the row with the validators of the last check.
 const VALIDATORS_KEY: &str = "sysreqs:looked";
@@ -41,12 +41,12 @@ enum RulesUpdate {
 /// Loads the stored rules, if any. A failure is logged: a server without rules reports an error to requests for them,
 /// and serves everything else.
 pub(super) async fn load(state: &State) {
-    STORED.log_load_error(load_stored(state).await);
+    DOCUMENT.log_load_error(load_stored(state).await);
 }
 
 async fn load_stored(state: &State) -> Result<(), SyncError> {
     let Some(row) = state.db.read(|c| upstream::get(c, RULES)).await? else { return Ok(()) };
-    let document = STORED.read(state, &Key::Rules(row.sha256)).await?;
+    let document = read_document(state, &Key::Rules(row.sha256)).await?;
     let base =
         blocking(move || RuleBase::from_document(&document).map_err(|error| error.to_string())).await?;
     let rules = compile(base).await?;
@@ -132,7 +132,7 @@ async fn refresh_rules(
         return Ok(RulesUpdate::Unchanged(old_count));
     }
     let rules = compile(base).await?;
-    STORED.check_loss(rules.len(), old_count, trigger, &address)?;
+    DOCUMENT.check_loss(rules.len(), old_count, trigger, &address)?;
     for pattern in rules.invalid_patterns() {
         tracing::warn!(target: "sync", "skipped a pattern of the system requirements: {pattern}");
     }
@@ -179,7 +179,8 @@ mod tests {
     fn a_loss_of_most_rules_must_be_accepted_by_an_administrator() {
         let document = br#"{"systems":[{"os":"linux"}],"rules":{"a":{"patterns":["a"],"dependencies":[]}}}"#;
         let rules = Rules::new(RuleBase::from_document(document).expect("a base")).expect("rules");
-        let check = |before, trigger| STORED.check_loss(rules.len(), before, &trigger, "https://h/x.tar.gz");
+        let check =
+            |before, trigger| DOCUMENT.check_loss(rules.len(), before, &trigger, "https://h/x.tar.gz");
         assert!(check(0, SyncTrigger::Schedule).is_ok() && check(2, SyncTrigger::Schedule).is_ok());
         let error = check(3, SyncTrigger::Schedule).expect_err("two of three are missing").to_string();
         assert!(

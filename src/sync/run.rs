@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::apply::{self, SyncTransaction, ValidatorUpdates};
-use super::error::joined;
+use super::error::task_result;
 use super::existing::ExistingSource;
 use super::fetch::{FILES, IndexFile, IndexFiles, Reader, Revalidation, no_index};
 use super::index_files::{
@@ -237,7 +237,7 @@ impl SyncContext<'_> {
             Coverage::Whole => (files, None),
             Coverage::Part => {
                 let result = tokio::task::spawn_blocking(move || (versions(&files), files)).await;
-                let (among, files) = joined(result)?;
+                let (among, files) = task_result(result)?;
                 (files, among.map_err(|reason| list.refuse(&reason))?)
             }
         };

@@ -1,48 +1,35 @@
 //! Documents that are fetched, stored, and loaded again at the next start: the rules of system requirements and the
-//! advisories. A document that cannot be used is logged; one that lost half of its entries is refused.
+//! advisories. A document that cannot be used is logged; one that lost more than half of its entries is refused.
 
 use bytes::Bytes;
 use sha2::Digest;
 
 use super::SyncError;
-use super::error::joined;
+use super::error::task_result;
 use super::task::SyncTrigger;
 use crate::db::DbError;
 use crate::model::digest::Sha256;
 use crate::state::State;
 use crate::storage::Key;
 
-/// The names of a document in log lines and errors.
-pub(super) struct StoredDocument {
+/// A kind of document, with its names in log lines and errors.
+pub(super) struct DocumentKind {
     /// Plural noun: `rules of system requirements`.
     pub(super) noun: &'static str,
     /// The noun after a number.
     pub(super) counted_noun: &'static str,
     /// The value of `rspm sync --type=`.
-    pub(super) kind: &'static str,
+    pub(super) sync_type: &'static str,
 }
 
-impl StoredDocument {
-    /// Reads a document from storage.
-    ///
-    /// # Errors
-    /// Storage errors; [`SyncError::Refused`] if the bytes have another digest.
-    pub(super) async fn read(&self, state: &State, key: &Key) -> Result<Bytes, SyncError> {
-        let bytes = state.storage.read(key).await?;
-        let digest = Sha256(sha2::Sha256::digest(&bytes).into());
-        if digest == *key.digest() {
-            return Ok(bytes);
-        }
-        Err(SyncError::Refused(format!("the object {} is damaged: it has the SHA-256 {digest}", key.path())))
-    }
-
+impl DocumentKind {
     /// Logs a failed load, unless the cause is that the server stops or goes offline right after its start.
     pub(super) fn log_load_error(&self, result: Result<(), SyncError>) {
         match result {
             Ok(()) | Err(SyncError::Stopping | SyncError::Db(DbError::Closed)) => {}
             Err(error) => tracing::warn!(
                 target: "sync", %error,
-                "could not load the stored {}; fetch them again with rspm sync --type={}", self.noun, self.kind
+                "could not load the stored {}; fetch them again with rspm sync --type={}", self.noun, self.sync_type
             ),
         }
     }
@@ -61,15 +48,28 @@ impl StoredDocument {
             SyncTrigger::Schedule | SyncTrigger::Mismatch => Err(SyncError::Refused(format!(
                 "{address} has {new_count} {} where {old_count} are in force; if that is correct, accept it with \
                  rspm sync --type={}",
-                self.counted_noun, self.kind
+                self.counted_noun, self.sync_type
             ))),
         }
     }
+}
+
+/// Reads a document from storage.
+///
+/// # Errors
+/// Storage errors; [`SyncError::Refused`] if the bytes have another digest.
+pub(super) async fn read_document(state: &State, key: &Key) -> Result<Bytes, SyncError> {
+    let bytes = state.storage.read(key).await?;
+    let digest = Sha256(sha2::Sha256::digest(&bytes).into());
+    if digest == *key.digest() {
+        return Ok(bytes);
+    }
+    Err(SyncError::Refused(format!("the object {} is damaged: it has the SHA-256 {digest}", key.path())))
 }
 
 /// Runs CPU-bound work on a blocking thread.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, SyncError> {
-    joined(tokio::task::spawn_blocking(work).await)?.map_err(SyncError::Refused)
+    task_result(tokio::task::spawn_blocking(work).await)?.map_err(SyncError::Refused)
 }

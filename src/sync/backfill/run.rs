@@ -22,7 +22,7 @@ use crate::publish::transaction::{self, Rows, Transaction};
 use crate::state::State;
 use crate::sync::SyncError;
 use crate::sync::bundle_digests;
-use crate::sync::error::joined;
+use crate::sync::error::task_result;
 use crate::sync::task::SourceLock;
 use crate::upstream::Mirror;
 
@@ -225,7 +225,7 @@ impl BackfillRun<'_> {
         let (tables, since) = (Arc::clone(tables), self.request.since.day());
         // Takes seconds of CPU: not on an async thread.
         let planned = tokio::task::spawn_blocking(move || plan(state, &tables, since, purpose)).await;
-        joined(planned)?.map_err(SyncError::Refused)
+        task_result(planned)?.map_err(SyncError::Refused)
     }
 
     /// Deletes stored descriptions, which are now in the rows.

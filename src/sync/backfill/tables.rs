@@ -7,7 +7,7 @@ use crate::r::packages;
 use crate::r::rds::Limits;
 use crate::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
 use crate::sync::SyncError;
-use crate::sync::error::joined;
+use crate::sync::error::task_result;
 use crate::upstream::{FileRequest, FileResponse, Mirror, UpstreamError};
 
 const ARCHIVE: &str = "src/contrib/Meta/archive.rds";
@@ -37,7 +37,7 @@ pub(super) async fn read(mirror: &Mirror) -> Result<Tables, SyncError> {
     let address = mirror.address();
     // Takes seconds of CPU: not on an async thread.
     let parsed = tokio::task::spawn_blocking(move || parse(&address, archive, current, events)).await;
-    joined(parsed)?
+    task_result(parsed)?
 }
 
 fn parse(

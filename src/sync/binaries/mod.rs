@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256 as Hasher};
 
 use super::SyncError;
 use super::apply::ValidatorUpdates;
-use super::error::joined;
+use super::error::task_result;
 use super::index_files::{self, ShrinkPolicy};
 use super::run::SyncContext;
 use super::task::SyncTrigger;
@@ -307,7 +307,7 @@ impl BinarySync<'_> {
             }
             Ok(plan(&listed, &releases, declarations))
         });
-        joined(result.await)?
+        task_result(result.await)?
     }
 
     /// Publishes the changes, or stores only the validators if there are none.

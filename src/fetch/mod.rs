@@ -49,7 +49,7 @@ pub struct Fetch {
     spool: Mutex<Option<Arc<File>>>,
     /// Bytes after the end of the spool, in memory because they cannot be stored.
     overflow: overflow::Overflow,
-    memory: overflow::OverflowMemory,
+    overflow_budget: overflow::OverflowBudget,
     /// The number of waiting clients.
     subscribers: AtomicUsize,
     /// Notified when a client subscribes or disconnects.

@@ -8,46 +8,48 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 
-/// The memory used by all fetches together; clones share it.
+/// The budget of memory of all fetches together; clones share it.
 #[derive(Clone, Default)]
-pub(super) struct OverflowMemory {
+pub(super) struct OverflowBudget {
     used: Arc<AtomicU64>,
-    is_full_logged: Arc<AtomicBool>,
+    is_disk_full_logged: Arc<AtomicBool>,
 }
 
-impl OverflowMemory {
+impl OverflowBudget {
     /// Logs that the disk is full: once, until a file was stored again.
     pub(super) fn log_disk_full(&self, detail: &str) {
-        if !self.is_full_logged.swap(true, Ordering::SeqCst) {
+        if !self.is_disk_full_logged.swap(true, Ordering::SeqCst) {
             tracing::error!("{detail}: fetched packages are sent to clients and not stored");
         }
     }
 
     /// Logs, after a full disk, that a file was stored again.
     pub(super) fn log_disk_space(&self) {
-        if self.is_full_logged.load(Ordering::Relaxed) && self.is_full_logged.swap(false, Ordering::SeqCst) {
+        if self.is_disk_full_logged.load(Ordering::Relaxed)
+            && self.is_disk_full_logged.swap(false, Ordering::SeqCst)
+        {
             tracing::info!("the disk has space again: fetched packages are stored");
         }
     }
 }
 
-/// The end of one file; its share of the budget is released when it is dropped.
+/// The bytes of one file that are not in the spool; their share of the budget is released when this is dropped.
 pub(super) struct Overflow {
-    memory: OverflowMemory,
+    budget: OverflowBudget,
     chunks: Mutex<Vec<Bytes>>,
 }
 
 impl Overflow {
-    pub(super) fn new(memory: OverflowMemory) -> Overflow {
-        Overflow { memory, chunks: Mutex::default() }
+    pub(super) fn new(budget: OverflowBudget) -> Overflow {
+        Overflow { budget, chunks: Mutex::default() }
     }
 
     /// Appends a chunk; returns false when the budget of `limit` bytes is used up.
     pub(super) fn push(&self, chunk: Bytes, limit: u64) -> bool {
         let size = chunk.len() as u64;
-        let previous = self.memory.used.fetch_add(size, Ordering::SeqCst);
+        let previous = self.budget.used.fetch_add(size, Ordering::SeqCst);
         if previous + size > limit {
-            self.memory.used.fetch_sub(size, Ordering::SeqCst);
+            self.budget.used.fetch_sub(size, Ordering::SeqCst);
             return false;
         }
         self.chunks.lock().push(chunk);
@@ -58,10 +60,10 @@ impl Overflow {
     pub(super) fn clear(&self) {
         let chunks = std::mem::take(&mut *self.chunks.lock());
         let size: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        self.memory.used.fetch_sub(size, Ordering::SeqCst);
+        self.budget.used.fetch_sub(size, Ordering::SeqCst);
     }
 
-    /// Returns at most `length` bytes from `skip` on; empty only at the end.
+    /// Returns at most `length` bytes from offset `skip` on; empty only at the end.
     pub(super) fn piece(&self, mut skip: u64, length: u64) -> Bytes {
         for chunk in self.chunks.lock().iter() {
             let size = chunk.len() as u64;
@@ -109,8 +111,8 @@ mod tests {
 
     #[test]
     fn all_overflows_share_one_budget_and_return_it() {
-        let memory = OverflowMemory::default();
-        let (first, second) = (Overflow::new(memory.clone()), Overflow::new(memory));
+        let budget = OverflowBudget::default();
+        let (first, second) = (Overflow::new(budget.clone()), Overflow::new(budget));
         assert!(first.push(Bytes::from_static(b"abcdef"), 10) && second.push(Bytes::from_static(b"ghi"), 10));
         assert!(!second.push(Bytes::from_static(b"jk"), 10));
         drop(first);

@@ -14,7 +14,7 @@ use super::file_updates::FileUpdater;
 use super::host_limits::HostLimits;
 use super::integrity::IntegrityChecks;
 use super::mismatch_hook::MismatchHook;
-use super::overflow::{Overflow, OverflowMemory};
+use super::overflow::{Overflow, OverflowBudget};
 use super::verify::{ExpectedFile, PackageForm};
 use super::{Fetch, FetchError, FetchLimits, Progress, Subscriber, task};
 use crate::db::file::FileState;
@@ -79,7 +79,7 @@ pub struct Fetches {
     /// Limits the requests to all hosts together.
     pub(super) permits: Arc<Semaphore>,
     pub(super) hosts: HostLimits,
-    memory: OverflowMemory,
+    overflow_budget: OverflowBudget,
     pub(super) limits: FetchLimits,
     pub(super) updates: FileUpdater,
     pub(super) mismatch_hook: MismatchHook,
@@ -105,7 +105,7 @@ impl Fetches {
             failures: Mutex::default(),
             permits: Arc::new(Semaphore::new(MAX_REQUESTS)),
             hosts: HostLimits::default(),
-            memory: OverflowMemory::default(),
+            overflow_budget: OverflowBudget::default(),
             limits,
             updates: FileUpdater::start(state.db.clone()),
             mismatch_hook: MismatchHook::default(),
@@ -149,8 +149,8 @@ impl Fetches {
         let fetch = Arc::new(Fetch {
             progress: receiver,
             spool: Mutex::default(),
-            overflow: Overflow::new(self.memory.clone()),
-            memory: self.memory.clone(),
+            overflow: Overflow::new(self.overflow_budget.clone()),
+            overflow_budget: self.overflow_budget.clone(),
             subscribers: AtomicUsize::new(0),
             subscribers_changed: Notify::new(),
         });

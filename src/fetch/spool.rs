@@ -119,7 +119,7 @@ impl Writer {
             if !matches!(error, StorageError::Full(_)) {
                 return Err(FetchError::Storage(error.to_string()));
             }
-            fetch.memory.log_disk_full(&error.to_string());
+            fetch.overflow_budget.log_disk_full(&error.to_string());
             // The written bytes can still be read through `file`; dropping the spool removes its name, and the last
             // reader frees its disk space.
             self.spool = Err(NotStored::new(&error));

@@ -95,7 +95,7 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
     };
     if let Err(error) = result {
         match error {
-            StorageError::Full(_) => task.fetch.memory.log_disk_full(&error.to_string()),
+            StorageError::Full(_) => task.fetch.overflow_budget.log_disk_full(&error.to_string()),
             error => {
                 let file = &task.request.expected.name;
                 tracing::error!(%file, %error, "could not store a fetched package; it was only sent to clients");
@@ -104,7 +104,7 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
         task.complete(Delivery::SentOnly);
         return Ok(());
     }
-    task.fetch.memory.log_disk_space();
+    task.fetch.overflow_budget.log_disk_space();
     if exists && !task.request.is_lost {
         fetches.integrity.remove(&key);
     } else {

@@ -299,7 +299,7 @@ impl FetchTask {
         let spool = match self.fetches.state.storage.spool(self.request.class).await {
             Ok(spool) => Ok(spool),
             Err(error @ StorageError::Full(_)) => {
-                self.fetch.memory.log_disk_full(&error.to_string());
+                self.fetch.overflow_budget.log_disk_full(&error.to_string());
                 Err(NotStored::new(&error))
             }
             // The reason is reported as an alert of the class.

@@ -50,7 +50,7 @@ pub(super) const LIFE: [&str; 10] = [
 /// Writes changes and returns the ids of each [`Change::Introduce`], in order. At most 2,000 in one call.
 ///
 /// # Errors
-/// [`DbError::Conflict`] if a release already exists with its version and revision, or a life to close is not open.
+/// [`DbError::Conflict`] if a release already exists with its version and revision, or a life to end is not open.
 pub fn apply(
     c: &mut dyn Conn,
     target: &ImportTarget,
@@ -60,19 +60,19 @@ pub fn apply(
         .iter()
         .filter_map(|change| match change {
             Change::Introduce { release, state, path } => Some((release, *state, path.as_str())),
-            Change::Open { .. } | Change::Record { .. } | Change::Close(_) => None,
+            Change::BeginLife { .. } | Change::Record { .. } | Change::EndLife(_) => None,
         })
         .collect();
     let releases: Vec<&NewRelease> = new.iter().map(|(release, ..)| *release).collect();
     let new_ids = insert_releases(c, target, &releases)?;
-    close(c, target, changes)?;
+    end_lives(c, target, changes)?;
     record(c, changes)?;
     let mut lives = Vec::with_capacity(changes.len());
     for (ids, (_, state, path)) in new_ids.iter().zip(&new) {
         lives.push(life(target, *state, ids.package, path, ids.release, 0));
     }
     for change in changes {
-        if let Change::Open { state, package, release, variant, path } = change {
+        if let Change::BeginLife { state, package, release, variant, path } = change {
             lives.push(life(target, *state, *package, path, *release, *variant));
         }
     }
@@ -200,14 +200,14 @@ fn record(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
     Ok(())
 }
 
-fn close(c: &mut dyn Conn, target: &ImportTarget, changes: &[Change]) -> Result<(), DbError> {
+fn end_lives(c: &mut dyn Conn, target: &ImportTarget, changes: &[Change]) -> Result<(), DbError> {
     // Only an open life is closed, so that a plan made from outdated rows cannot rewrite a published step.
     const CLOSE: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = $3 \
         AND package_id = $4 AND path = $5 AND from_seq = $6 AND release_id = $7 AND file_id = $8 AND to_seq = $9";
     let rows: Vec<Vec<Value>> = changes
         .iter()
         .filter_map(|change| match change {
-            Change::Close(key) => Some(vec![
+            Change::EndLife(key) => Some(vec![
                 target.pending.into(),
                 target.tree.into(),
                 key.state.as_i64().into(),
@@ -218,7 +218,7 @@ fn close(c: &mut dyn Conn, target: &ImportTarget, changes: &[Change]) -> Result<
                 key.file.into(),
                 Seq::OPEN.into(),
             ]),
-            Change::Introduce { .. } | Change::Open { .. } | Change::Record { .. } => None,
+            Change::Introduce { .. } | Change::BeginLife { .. } | Change::Record { .. } => None,
         })
         .collect();
     if rows.is_empty() {

@@ -339,7 +339,7 @@ fn files(c: &mut dyn Conn, sql: &'static str, tree: TreeId, seq: Seq) -> Result<
 /// A current life, for comparison with the declaration of upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentLife {
-    /// The key of the row, for [`crate::model::change::Change::Close`].
+    /// The key of the row, for [`crate::model::change::Change::EndLife`].
     pub key: LifeKey,
     /// The package's name.
     pub name: String,

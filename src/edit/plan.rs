@@ -38,7 +38,7 @@ impl IncomingRelease {
         match self {
             IncomingRelease::New(release) => Change::Introduce { release: *release, state, path },
             IncomingRelease::Existing { package, release, .. } => {
-                Change::Open { state, package, release, variant: 0, path }
+                Change::BeginLife { state, package, release, variant: 0, path }
             }
         }
     }
@@ -67,14 +67,14 @@ pub(super) fn plan_changes(
     };
     for life in current {
         if !stays(life) {
-            changes.push(Change::Close(life.key.clone()));
+            changes.push(Change::EndLife(life.key.clone()));
             continue;
         }
         let state = state();
         if state != life.key.state {
-            changes.push(Change::Close(life.key.clone()));
+            changes.push(Change::EndLife(life.key.clone()));
             let (package, release) = (life.key.package, life.key.release);
-            changes.push(Change::Open {
+            changes.push(Change::BeginLife {
                 state,
                 package,
                 release,
@@ -157,8 +157,8 @@ mod tests {
             current.iter().map(|l| (l.key.release, l.version.clone(), l.key.state)).collect();
         for change in changes {
             match change {
-                Change::Close(key) => lives.retain(|life| life.0 != key.release || life.2 != key.state),
-                Change::Open { state, release, .. } => {
+                Change::EndLife(key) => lives.retain(|life| life.0 != key.release || life.2 != key.state),
+                Change::BeginLife { state, release, .. } => {
                     let life = current.iter().find(|l| l.key.release == *release);
                     lives.push((*release, life.expect("a known release").version.clone(), *state));
                 }

@@ -70,7 +70,7 @@ pub struct LifeKey {
     pub state: LifeState,
     /// The package.
     pub package: PackageId,
-    /// Sub-directory of a second record (`4.6.0/Recommended`), else empty.
+    /// The `Path:` of the record, for a package that is listed again in a subdirectory (`4.6.0/Recommended`); else empty.
     pub path: String,
     /// The release.
     pub release: ReleaseId,
@@ -94,24 +94,25 @@ pub enum Change {
         path: String,
     },
     /// A known release begins a life (superseded into the archive, or restored).
-    Open {
+    BeginLife {
         /// Listed or archived.
         state: LifeState,
         /// The package.
         package: PackageId,
         /// The release.
         release: ReleaseId,
-        /// The number of the record to show: 0 is the release's first source record, see [`Change::Record`].
+        /// The number of the index record to show: 0 is the first source record of the release, see [`Change::Record`].
         variant: i64,
         /// As in [`LifeKey::path`].
         path: String,
     },
     /// A known release gets another index record: upstream may edit a record without changing the file, and a release
-    /// that was only in `Archive/` has no record before it is listed. A [`Change::Open`] that shows it accompanies it.
+    /// that was only in `Archive/` has no record before it is listed. A [`Change::BeginLife`] that shows it accompanies it.
     Record {
         /// The release.
         release: ReleaseId,
-        /// The record's number: below every earlier one of the release (-1, -2 …); numbers above 0 belong to binaries.
+        /// The number of the index record: below every earlier one of the release (-1, -2 …); numbers above 0 belong to
+        /// binaries.
         variant: i64,
         /// As [`NewRelease::stanza`].
         stanza: Vec<u8>,
@@ -121,10 +122,10 @@ pub enum Change {
         size: Option<i64>,
     },
     /// A life ends.
-    Close(LifeKey),
+    EndLife(LifeKey),
 }
 
-/// The numbers of packages that a transaction changed, as in the public API.
+/// The changes of a transaction in numbers, as in the public API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Packages that are newly listed.

@@ -1,6 +1,6 @@
 //! The languages whose packages are served.
 
-/// A language; package names are unique within one.
+/// A language: a package name means the same package in all sources of one language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Language {
     /// R, Bioconductor included.

@@ -56,9 +56,9 @@ pub enum Supply {
     Mirror,
     /// As uploads of administrators.
     Uploads,
-    /// In a way that this version does not support; `is_built_in` for the source of a mirror.
+    /// In a way that this version does not support.
     Unsupported {
-        /// The source exists in every database.
+        /// Whether a source of this kind exists in every database.
         is_built_in: bool,
     },
 }

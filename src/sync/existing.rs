@@ -46,7 +46,7 @@ pub struct ExistingRelease {
     pub md5: Option<Md5>,
     /// Digest of its file, if known.
     pub sha256: Option<Sha256>,
-    /// The lowest variant number of its records.
+    /// The lowest number of its records.
     pub variant: i64,
     /// Open lives; empty after a withdrawal.
     pub lives: Vec<OpenLife>,
@@ -136,7 +136,7 @@ impl ExistingSource {
         Ok(existing)
     }
 
-    /// Lowers variant numbers to those of other trees of the source, which may hold other records of the same
+    /// Lowers the numbers of records to those of other trees of the source, which may hold other records of the same
     /// releases: a new record must not reuse a number.
     fn lower_variants(&mut self, lowest: Vec<(ReleaseId, i64)>) {
         let lowest: HashMap<ReleaseId, i64> = lowest.into_iter().collect();

@@ -54,12 +54,12 @@ impl<'a> PackageComparison<'a> {
             self.match_release(life, &mut claims, &mut revisions, &mut result.other_times, changes);
         }
         self.keep_superseded(&declared_lives, &mut claims, changes);
-        let closed = self.close_rest(&claims, changes);
-        result.counts = self.count(&changes[begin..], closed);
+        let ended_listings = self.end_other_lives(&claims, changes);
+        result.counts = self.count(&changes[begin..], ended_listings);
         result
     }
 
-    /// Finds the known release of a declaration and keeps or opens its life, or introduces a new release.
+    /// Finds the known release of a declaration and keeps or begins its life, or introduces a new release.
     fn match_release(
         &self,
         life: &DeclaredLife<'a>,
@@ -92,7 +92,7 @@ impl<'a> PackageComparison<'a> {
         match best {
             Some((index, _)) => {
                 claims.is_claimed[index] = true;
-                self.open(life, index, claims, changes);
+                self.begin_life(life, index, claims, changes);
             }
             None if self.is_stale(life) => {
                 let life_without_stat = DeclaredLife { size: None, mtime: None, ..life.clone() };
@@ -138,7 +138,7 @@ impl<'a> PackageComparison<'a> {
         Match::Same
     }
 
-    fn open(
+    fn begin_life(
         &self,
         life: &DeclaredLife<'a>,
         index: usize,
@@ -146,7 +146,7 @@ impl<'a> PackageComparison<'a> {
         changes: &mut Vec<Change>,
     ) {
         let release = &self.existing.releases[index];
-        let open = |variant| Change::Open {
+        let begin = |variant| Change::BeginLife {
             state: life.state,
             package: self.existing.id,
             release: release.id,
@@ -156,7 +156,7 @@ impl<'a> PackageComparison<'a> {
         let Some(stanza) = life.stanza else {
             match release.archived_life() {
                 Some(_) => claims.keep(index, LifeState::Archived, ""),
-                None => changes.push(open(release.variant)),
+                None => changes.push(begin(release.variant)),
             }
             return;
         };
@@ -168,7 +168,7 @@ impl<'a> PackageComparison<'a> {
         let variant = release.variant - 1;
         let stanza = stanza.to_vec();
         changes.push(Change::Record { release: release.id, variant, stanza, md5: life.md5, size: life.size });
-        changes.push(open(variant));
+        changes.push(begin(variant));
     }
 
     fn introduce(&self, life: &DeclaredLife<'a>, revisions: &mut BTreeMap<&'a str, i64>) -> Change {
@@ -226,7 +226,7 @@ impl<'a> PackageComparison<'a> {
                 archived_versions.insert(&release.version);
             } else if !is_replaced && release.listed("").is_some() {
                 archived_versions.insert(&release.version);
-                changes.push(Change::Open {
+                changes.push(Change::BeginLife {
                     state: LifeState::Archived,
                     package: self.existing.id,
                     release: release.id,
@@ -237,39 +237,40 @@ impl<'a> PackageComparison<'a> {
         }
     }
 
-    /// Closes every life that does not continue; returns the number of listed ones.
-    fn close_rest(&self, claims: &ClaimedReleases, changes: &mut Vec<Change>) -> usize {
+    /// Ends every life that does not continue; returns the number of listed ones.
+    fn end_other_lives(&self, claims: &ClaimedReleases, changes: &mut Vec<Change>) -> usize {
         let mut listed = 0;
         for (index, release) in self.existing.releases.iter().enumerate() {
             for life in &release.lives {
                 if !claims.is_continued_by(index, life) {
                     listed += usize::from(life.state == LifeState::Listed);
-                    changes.push(Change::Close(release.key(self.existing.id, life)));
+                    changes.push(Change::EndLife(release.key(self.existing.id, life)));
                 }
             }
         }
         listed
     }
 
-    fn count(&self, changes: &[Change], closed: usize) -> Counts {
-        let opens = |change: &Change, expected: LifeState| match change {
-            Change::Introduce { state, .. } | Change::Open { state, .. } => *state == expected,
-            Change::Record { .. } | Change::Close(_) => false,
+    fn count(&self, changes: &[Change], ended_listings: usize) -> Counts {
+        let begins_in = |change: &Change, expected: LifeState| match change {
+            Change::Introduce { state, .. } | Change::BeginLife { state, .. } => *state == expected,
+            Change::Record { .. } | Change::EndLife(_) => false,
         };
-        let has_opened = changes.iter().any(|change| opens(change, LifeState::Listed));
+        let has_new_listing = changes.iter().any(|change| begins_in(change, LifeState::Listed));
         let archived = changes.iter().filter(|change| match change {
-            Change::Open { state: LifeState::Archived, release, .. } => {
+            Change::BeginLife { state: LifeState::Archived, release, .. } => {
                 let existing = self.existing.releases.iter().find(|existing| existing.id == *release);
                 existing.is_some_and(|existing| existing.listed("").is_some())
             }
-            Change::Open { .. } | Change::Introduce { .. } | Change::Record { .. } | Change::Close(_) => {
-                false
-            }
+            Change::BeginLife { .. }
+            | Change::Introduce { .. }
+            | Change::Record { .. }
+            | Change::EndLife(_) => false,
         });
         let (was_listed, is_listed) = (self.existing.is_listed(), !self.declaration.listed.is_empty());
         Counts {
             added: i64::from(!was_listed && is_listed),
-            updated: i64::from(was_listed && is_listed && (has_opened || closed > 0)),
+            updated: i64::from(was_listed && is_listed && (has_new_listing || ended_listings > 0)),
             archived: i64::try_from(archived.count()).unwrap_or(i64::MAX),
             removed: i64::from(was_listed && !is_listed),
         }

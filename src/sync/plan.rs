@@ -166,7 +166,7 @@ fn compare(
     }
     let dates = plan.changes.iter().filter_map(|change| match change {
         Change::Introduce { release, .. } => release.published_at,
-        Change::Open { .. } | Change::Record { .. } | Change::Close(_) => None,
+        Change::BeginLife { .. } | Change::Record { .. } | Change::EndLife(_) => None,
     });
     for date in dates {
         plan.published_from = Some(plan.published_from.map_or(date, |from| from.min(date)));

@@ -144,10 +144,10 @@ impl Tables {
                     known.size = known.size.or(*size);
                     known.variant = known.variant.min(*variant);
                 }
-                Change::Open { state, release, variant, path, .. } => {
+                Change::BeginLife { state, release, variant, path, .. } => {
                     self.open(*release, *variant, *state, path);
                 }
-                Change::Close(key) => {
+                Change::EndLife(key) => {
                     let lives = &mut self.release(key.release).lives;
                     let before = lives.len();
                     lives.retain(|life| {

@@ -152,7 +152,7 @@ struct FileIdentifier<'a> {
     /// Records are moved out: each is needed once, and they are many.
     descriptions: HashMap<Archive, DescriptionResult>,
     files: &'a Files,
-    /// The variant of each release that is listed at the first step.
+    /// The number of the listed record (`variant`) of each release that is listed at the first step.
     listed_variants: HashMap<ReleaseId, i64>,
     /// The next revision of each known version.
     revisions: HashMap<(&'a str, &'a str), i64>,

@@ -16,7 +16,7 @@ use crate::r::rds::archive_meta::MetaRow;
 pub(super) struct FileRecord {
     /// The release, if it is known.
     pub(super) release: Option<(PackageId, ReleaseId)>,
-    /// The variant of its listed record, if it has one.
+    /// The number of its listed record, if it has one.
     pub(super) variant: Option<i64>,
     /// The record of a release without one; with neither, the release is in no index.
     pub(super) stanza: Option<Vec<u8>>,

@@ -13,7 +13,7 @@ both! {
     a_superseded_release_moves_to_the_archive
     a_running_import_is_invisible_until_it_is_published
     an_abandoned_import_leaves_no_trace_in_any_answer
-    only_open_lives_are_closed
+    only_open_lives_are_ended
     the_same_version_with_other_bytes_is_a_revision
     an_existing_release_is_refused
     a_release_may_have_several_files
@@ -33,15 +33,15 @@ fn listed_names(db: &TestDb, seq: i64) -> Vec<String> {
 fn a_superseded_release_moves_to_the_archive(db: &mut TestDb) {
     let old = db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)])).0[0];
     db.write(move |c| {
-        let close = keys(c, CRAN, Seq(1), "a")?.into_iter().map(Change::Close);
-        let archive = Change::Open {
+        let ends = keys(c, CRAN, Seq(1), "a")?.into_iter().map(Change::EndLife);
+        let archive = Change::BeginLife {
             state: LifeState::Archived,
             package: old.package,
             release: old.release,
             variant: 0,
             path: String::new(),
         };
-        let all: Vec<Change> = close.chain([archive, introduce("a", "1.1", LifeState::Listed)]).collect();
+        let all: Vec<Change> = ends.chain([archive, introduce("a", "1.1", LifeState::Listed)]).collect();
         change(c, CRAN, NEW_YEAR, &all)
     });
     assert_eq!(listed_names(db, 1), ["a 1.0"]);
@@ -87,7 +87,7 @@ fn an_abandoned_import_leaves_no_trace_in_any_answer(db: &mut TestDb) {
     let (before, rows) = (db.read(|c| answers(c, CRAN, Seq(1))), lives(db));
     let pending = db.write(|c| tree::begin(c, CRAN, 1));
     db.write(move |c| {
-        let mut all: Vec<Change> = keys(c, CRAN, Seq(1), "a")?.into_iter().map(Change::Close).collect();
+        let mut all: Vec<Change> = keys(c, CRAN, Seq(1), "a")?.into_iter().map(Change::EndLife).collect();
         all.push(introduce("b", "1.0", LifeState::Listed));
         import::apply(c, &target(CRAN, pending), &all)
     });
@@ -102,12 +102,12 @@ fn an_abandoned_import_leaves_no_trace_in_any_answer(db: &mut TestDb) {
     assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before);
 }
 
-fn only_open_lives_are_closed(db: &mut TestDb) {
+fn only_open_lives_are_ended(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
     let key = db.read(|c| keys(c, CRAN, Seq(1), "a")).remove(0);
-    let close = Change::Close(key);
-    let again = close.clone();
-    db.write(move |c| change(c, CRAN, NEW_YEAR, std::slice::from_ref(&close)));
+    let end = Change::EndLife(key);
+    let again = end.clone();
+    db.write(move |c| change(c, CRAN, NEW_YEAR, std::slice::from_ref(&end)));
     let answer = db.try_write(move |c| change(c, CRAN, NEW_YEAR, std::slice::from_ref(&again)));
     assert!(matches!(answer, Err(DbError::Conflict(_))), "{answer:?}");
     assert_eq!(
@@ -124,7 +124,7 @@ fn the_same_version_with_other_bytes_is_a_revision(db: &mut TestDb) {
     });
     assert_eq!(newest, Some((first.release, 0)));
     let second = db.write(|c| {
-        let mut all: Vec<Change> = keys(c, CRAN, Seq(1), "a")?.into_iter().map(Change::Close).collect();
+        let mut all: Vec<Change> = keys(c, CRAN, Seq(1), "a")?.into_iter().map(Change::EndLife).collect();
         let mut again = release("a", "1.0");
         again.revision = 1;
         all.push(Change::Introduce { release: again, state: LifeState::Listed, path: String::new() });
@@ -239,8 +239,8 @@ fn history_can_be_prepended_without_changing_later_answers(db: &mut TestDb) {
     for version in ["1.0", "1.1", "1.2"] {
         db.write(move |c| {
             let head = tree::get(c, CRAN)?.and_then(|t| t.head).unwrap_or(Seq(0));
-            let close = keys(c, CRAN, head, "a")?.into_iter().map(Change::Close);
-            let all: Vec<Change> = close.chain([introduce("a", version, LifeState::Listed)]).collect();
+            let ends = keys(c, CRAN, head, "a")?.into_iter().map(Change::EndLife);
+            let all: Vec<Change> = ends.chain([introduce("a", version, LifeState::Listed)]).collect();
             change(c, CRAN, NEW_YEAR, &all)
         });
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::modified::seconds;
+use super::modified::modified_overrides;
 use super::{Catalog, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree};
 use crate::db::clock::ClockRow;
 use crate::db::{self, Conn, Db, DbError};
@@ -160,7 +160,7 @@ pub fn read(c: &mut dyn Conn) -> Result<Catalog, DbError> {
 /// that the cost of an `rspm add` does not grow with the number of earlier ones.
 fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, DbError> {
     let clock = db::clock::get(c)?;
-    let is_same_history = previous.clock_at.is_none() || previous.history == clock.history;
+    let is_same_history = previous.clock_at.is_none() || previous.history_id == clock.history;
     if previous.clock_at == Some(clock.at) && previous.version == clock.catalog && is_same_history {
         return Ok(None);
     }
@@ -178,13 +178,13 @@ fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, D
     transactions.extend(db::tx::instants(c, last)?);
     Ok(Some(Catalog {
         version: clock.catalog,
-        history: clock.history,
+        history_id: clock.history,
         rewind,
         clock_at: Some(clock.at),
         sources: sources(c)?,
         trees: trees(c, previous, last)?,
         repos: repos(c)?,
-        seconds: seconds(&transactions),
+        modified_overrides: modified_overrides(&transactions),
         transactions,
         bioconductor: bioconductor(c, previous)?,
     }))
@@ -222,7 +222,7 @@ fn trees(c: &mut dyn Conn, previous: &Catalog, last: TxId) -> Result<Vec<Tree>, 
             steps = read_steps(c, row.id)?;
         }
         let role = match row.role {
-            db::tree::Role::Source => super::SOURCE_ROLE,
+            db::tree::Role::Source => super::SOURCE_PACKAGE_ROLE,
             db::tree::Role::Binary => super::BINARY_ROLE,
         };
         trees.push(Tree { id: row.id, source: row.source, label: row.label, role: role.to_owned(), steps });

@@ -26,8 +26,8 @@ use crate::r::bioconductor::{Component, Part, Version};
 pub struct Catalog {
     /// The value of `clock.catalog` this was read at.
     pub version: i64,
-    /// `clock.history`.
-    pub history: String,
+    /// The identity of the history of transactions (`clock.history`); changes when a backup is restored.
+    pub history_id: String,
     /// Set if the database lost transactions that the catalog before this one had.
     pub rewind: Option<Rewind>,
     /// `clock.at`: nothing can be published at or before it.
@@ -40,8 +40,8 @@ pub struct Catalog {
     pub repos: Vec<Repository>,
     /// Every transaction and its instant, by id. Those of a back-fill have high ids and the old instants of its steps.
     pub transactions: Vec<(TxId, Timestamp)>,
-    /// See [`Catalog::modified`].
-    pub seconds: BTreeMap<Timestamp, i64>,
+    /// The seconds of instants whose own second an earlier state has, see [`Catalog::modified`].
+    pub modified_overrides: BTreeMap<Timestamp, i64>,
     /// The configuration of Bioconductor, with its versions; `None` before the first sync.
     pub bioconductor: Option<Arc<Config>>,
 }
@@ -56,9 +56,9 @@ pub struct Rewind {
     pub to: TxId,
 }
 
-/// `tree.role` of lists of source packages.
-pub const SOURCE_ROLE: &str = "source";
-/// `tree.role` of lists of binaries.
+/// The `tree.role` of lists of source packages.
+pub const SOURCE_PACKAGE_ROLE: &str = "source";
+/// The `tree.role` of lists of binaries.
 pub const BINARY_ROLE: &str = "binary";
 
 /// A source.
@@ -139,7 +139,8 @@ pub struct RepoStep {
 pub struct Subscription {
     /// The source.
     pub source: SourceId,
-    /// The version of Bioconductor to take from it, or to offer it for; `None` means all versions.
+    /// For Bioconductor, the version that is subscribed. For another source in a repository of Bioconductor, the version
+    /// of the repository that contains its packages. `None` means all versions.
     pub version: Option<Version>,
 }
 
@@ -191,13 +192,13 @@ impl Catalog {
         self.trees.get(at)
     }
 
-    /// Returns a source's lists of source packages, which a subscription covers.
-    pub fn source_trees(&self, source: SourceId) -> impl Iterator<Item = &Tree> {
-        self.trees.iter().filter(move |tree| tree.source == source && tree.role == SOURCE_ROLE)
+    /// Returns the lists of source packages of a source; a subscription covers these.
+    pub fn source_package_trees(&self, source: SourceId) -> impl Iterator<Item = &Tree> {
+        self.trees.iter().filter(move |tree| tree.source == source && tree.role == SOURCE_PACKAGE_ROLE)
     }
 
     /// Returns the lists that a subscription contributes to a repository, or to `part` of one that holds Bioconductor.
-    /// Packages of other sources belong to the software of Bioconductor.
+    /// Other sources contribute only to the software repository.
     pub fn subscribed_trees(
         &self,
         subscription: Subscription,
@@ -212,7 +213,7 @@ impl Catalog {
             subscription.version.is_none_or(|version| version == part.version)
                 && (has_software || subscription.source == SourceId::BIOCONDUCTOR)
         });
-        self.source_trees(subscription.source).filter(move |tree| {
+        self.source_package_trees(subscription.source).filter(move |tree| {
             let is_in_part = match (subscription.source == SourceId::BIOCONDUCTOR, requested) {
                 (true, Some(requested)) => tree.part().is_some_and(|part| requested.contains(part)),
                 (true, None) | (false, _) => true,
@@ -224,7 +225,8 @@ impl Catalog {
     /// Returns the published versions of Bioconductor, newest first.
     #[must_use]
     pub fn bioconductor_versions(&self) -> Vec<Version> {
-        let published = self.source_trees(SourceId::BIOCONDUCTOR).filter(|tree| !tree.steps.is_empty());
+        let published =
+            self.source_package_trees(SourceId::BIOCONDUCTOR).filter(|tree| !tree.steps.is_empty());
         let mut versions: Vec<Version> = published.filter_map(Tree::part).map(|part| part.version).collect();
         versions.sort_unstable_by(|a, b| b.cmp(a));
         versions.dedup();
@@ -233,7 +235,7 @@ impl Catalog {
 
     /// Returns the default version of Bioconductor: the current release if published, else the newest published one.
     #[must_use]
-    pub fn bioconductor_release(&self) -> Option<Version> {
+    pub fn default_bioconductor_version(&self) -> Option<Version> {
         let versions = self.bioconductor_versions();
         let release = self.bioconductor.as_ref().map(|config| config.release);
         release.filter(|release| versions.contains(release)).or_else(|| versions.first().copied())

@@ -7,20 +7,20 @@ use crate::model::ids::TxId;
 use crate::model::time::Timestamp;
 
 /// Maps the instants of transactions whose second is already in use to the next free second.
-pub(super) fn seconds(transactions: &[(TxId, Timestamp)]) -> BTreeMap<Timestamp, i64> {
+pub(super) fn modified_overrides(transactions: &[(TxId, Timestamp)]) -> BTreeMap<Timestamp, i64> {
     let mut instants: Vec<Timestamp> = transactions.iter().map(|(_, at)| *at).collect();
     // Transactions of a back-fill have high ids and early instants.
     instants.sort();
     let mut last = i64::MIN;
-    let mut substitutes = BTreeMap::new();
+    let mut overrides = BTreeMap::new();
     for at in instants {
         let second = at.seconds().max(last.saturating_add(1));
         if second != at.seconds() {
-            substitutes.insert(at, second);
+            overrides.insert(at, second);
         }
         last = second;
     }
-    substitutes
+    overrides
 }
 
 impl Catalog {
@@ -29,7 +29,7 @@ impl Catalog {
     /// states in one second, the last one is some seconds ahead of the clock.
     #[must_use]
     pub fn modified(&self, at: Timestamp) -> i64 {
-        self.seconds.get(&at).copied().unwrap_or_else(|| at.seconds())
+        self.modified_overrides.get(&at).copied().unwrap_or_else(|| at.seconds())
     }
 }
 
@@ -46,10 +46,10 @@ mod tests {
             .zip(1..)
             .map(|(tenths, id)| (TxId(id), at(*tenths)))
             .collect();
-        let catalog = Catalog { seconds: seconds(&transactions), ..Catalog::default() };
+        let catalog = Catalog { modified_overrides: modified_overrides(&transactions), ..Catalog::default() };
         let seconds = [3, 10, 12, 15, 19, 21, 70, 79].map(|tenths| catalog.modified(at(tenths)));
         assert_eq!(seconds, [0, 1, 2, 3, 4, 5, 7, 8]);
         assert_eq!(catalog.modified(at(45)), 4, "not the instant of a transaction");
-        assert_eq!(catalog.seconds.len(), 5);
+        assert_eq!(catalog.modified_overrides.len(), 5);
     }
 }

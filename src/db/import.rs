@@ -201,8 +201,8 @@ fn record(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
 }
 
 fn end_lives(c: &mut dyn Conn, target: &ImportTarget, changes: &[Change]) -> Result<(), DbError> {
-    // Only an open life is closed, so that a plan made from outdated rows cannot rewrite a published step.
-    const CLOSE: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = $3 \
+    // Only an open life is ended, so that a plan made from outdated rows cannot rewrite a published step.
+    const END: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = $3 \
         AND package_id = $4 AND path = $5 AND from_seq = $6 AND release_id = $7 AND file_id = $8 AND to_seq = $9";
     let rows: Vec<Vec<Value>> = changes
         .iter()
@@ -224,14 +224,11 @@ fn end_lives(c: &mut dyn Conn, target: &ImportTarget, changes: &[Change]) -> Res
     if rows.is_empty() {
         return Ok(());
     }
-    let closed = c.execute_many(CLOSE, &rows)?;
-    if closed == rows.len() as u64 {
+    let ended = c.execute_many(END, &rows)?;
+    if ended == rows.len() as u64 {
         Ok(())
     } else {
-        let missing = rows.len() as u64 - closed;
-        Err(DbError::Conflict(format!(
-            "{missing} of the lives to close in tree {} are not open",
-            target.tree
-        )))
+        let missing = rows.len() as u64 - ended;
+        Err(DbError::Conflict(format!("{missing} of the lives to end in tree {} are not open", target.tree)))
     }
 }

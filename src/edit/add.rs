@@ -69,7 +69,7 @@ pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, R
             "only local sources can be changed by hand; '{name}' {problem}"
         )));
     }
-    let tree = catalog.source_trees(source.id).next();
+    let tree = catalog.source_package_trees(source.id).next();
     tree.map(|tree| tree.id)
         .ok_or_else(|| RepoError::Invalid(format!("the source '{}' has no package list", source.name)))
 }

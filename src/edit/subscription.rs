@@ -173,8 +173,9 @@ fn check_version(
     source: &Source,
     version: Option<Version>,
 ) -> Result<(), RepoError> {
-    let example =
-        catalog.bioconductor_release().map_or_else(|| "3.20".to_owned(), |version| version.to_string());
+    let example = catalog
+        .default_bioconductor_version()
+        .map_or_else(|| "3.20".to_owned(), |version| version.to_string());
     let refusal = |reason: String| Err(RepoError::Invalid(reason));
     match (repo.kind, source.kind, version) {
         (RepoKind::R, SourceKind::Bioconductor, None) => refusal(format!(

@@ -72,7 +72,7 @@ fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
 fn resolve(catalog: &Catalog, repo: &Repository, snapshot: Snapshot) -> Option<Point> {
     let part = match repo.kind {
         RepoKind::R => None,
-        RepoKind::Bioconductor => catalog.bioconductor_release().map(Part::whole),
+        RepoKind::Bioconductor => catalog.default_bioconductor_version().map(Part::whole),
         RepoKind::Python => return None,
     };
     let now = catalog.clock_at.unwrap_or(Timestamp(0));

@@ -57,7 +57,9 @@ pub fn of_source(state: &State, source: &str, version: Option<Version>) -> Resul
     let catalog = state.catalog.get();
     let source = find::source(&catalog, source)?;
     let part = match source.kind {
-        SourceKind::Bioconductor => version.or_else(|| catalog.bioconductor_release()).map(Part::whole),
+        SourceKind::Bioconductor => {
+            version.or_else(|| catalog.default_bioconductor_version()).map(Part::whole)
+        }
         _ => None,
     };
     if let Some(part) = part.filter(|part| !catalog.bioconductor_versions().contains(&part.version)) {
@@ -136,7 +138,7 @@ fn resolve_in(
 ) -> Result<Point, RepoError> {
     let repo = find::repo(catalog, repo)?;
     let part = match (repo.kind, part) {
-        (RepoKind::Bioconductor, None) => catalog.bioconductor_release().map(Part::whole),
+        (RepoKind::Bioconductor, None) => catalog.default_bioconductor_version().map(Part::whole),
         (RepoKind::R | RepoKind::Python, Some(_)) => {
             return Err(RepoError::NotFound(format!(
                 "the repository '{}' is of type {}; packages/{{version}}/ is in those of type {}",

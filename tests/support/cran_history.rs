@@ -178,7 +178,7 @@ impl PublishedState {
 /// The state at the end of a day; `None` before the first step.
 pub(crate) async fn state(server: &SyncBackend, of: Day) -> Option<PublishedState> {
     let catalog = server.state.catalog.get();
-    let tree = catalog.source_trees(SourceId::CRAN).next().expect("the first migration made it");
+    let tree = catalog.source_package_trees(SourceId::CRAN).next().expect("the first migration made it");
     let count = tree.steps.partition_point(|step| step.at < of.end());
     let (tree, seq) = (tree.id, tree.steps.get(count.checked_sub(1)?)?.seq);
     let (listed, archived) =

@@ -168,7 +168,7 @@ impl SyncBackend {
     /// The tree of CRAN and its published head.
     pub(crate) fn head(&self) -> Option<(TreeId, Seq)> {
         let catalog = self.state.catalog.get();
-        let tree = catalog.source_trees(SourceId::CRAN).next().expect("the first migration made it");
+        let tree = catalog.source_package_trees(SourceId::CRAN).next().expect("the first migration made it");
         tree.steps.last().map(|step| (tree.id, step.seq))
     }
 

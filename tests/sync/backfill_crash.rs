@@ -36,7 +36,7 @@ async fn history(server: &SyncBackend) -> Vec<String> {
         history.push(format!("{:?}", state(server, day(today)).await));
     }
     let catalog = server.state.catalog.get();
-    let tree = catalog.source_trees(SourceId::CRAN).next().expect("a tree");
+    let tree = catalog.source_package_trees(SourceId::CRAN).next().expect("a tree");
     history.push(format!("{:?}", tree.steps.iter().map(|step| (step.seq, step.at)).collect::<Vec<_>>()));
     history
 }

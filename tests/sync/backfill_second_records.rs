@@ -41,7 +41,7 @@ fn mirror() -> (CranHistory, Upstream, Vec<u8>) {
 /// The MD5 of the file at a path below `src/contrib` on a day.
 async fn at(server: &SyncBackend, number: i64, file: &str) -> Option<String> {
     let catalog = server.state.catalog.get();
-    let tree = catalog.source_trees(SourceId::CRAN).next().expect("the first migration creates it");
+    let tree = catalog.source_package_trees(SourceId::CRAN).next().expect("the first migration creates it");
     let position = tree.steps.partition_point(|step| step.at < day(number).end());
     let (tree, seq, file) = (tree.id, tree.steps[position - 1].seq, file.to_owned());
     let found = server.read(move |c| life::find_file(c, tree, seq, None, "solver", &file)).await;

@@ -57,7 +57,8 @@ async fn sync(server: &SyncBackend, version: Option<&str>) -> Result<String, Str
 fn head(server: &SyncBackend, label: &str) -> Option<(TreeId, Seq)> {
     let catalog = server.state.catalog.get();
     let part = Part::parse(label).expect("a part");
-    let found = catalog.source_trees(SourceId::BIOCONDUCTOR).find(|tree| tree.part() == Some(part))?;
+    let found =
+        catalog.source_package_trees(SourceId::BIOCONDUCTOR).find(|tree| tree.part() == Some(part))?;
     found.steps.last().map(|step| (found.id, step.seq))
 }
 

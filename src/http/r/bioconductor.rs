@@ -115,7 +115,8 @@ pub(in crate::http) fn require_part(app: &App, repo: &str) -> Result<(), Failure
     else {
         return Ok(());
     };
-    let version = catalog.bioconductor_release().map_or_else(|| "{version}".to_owned(), |v| v.to_string());
+    let version =
+        catalog.default_bioconductor_version().map_or_else(|| "{version}".to_owned(), |v| v.to_string());
     Err(Failure::not_found(format!(
         "the repository '{}' is of type Bioconductor: its packages are below packages/{version}/{{component}}/, such \
          as packages/{version}/bioc/; for BiocManager, set options(BioC_mirror = ...)",

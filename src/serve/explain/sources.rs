@@ -102,7 +102,7 @@ pub(super) async fn explain_release(
 fn part_of(catalog: &Catalog, owner: PointTree, requested: Option<Version>) -> Option<Part> {
     let part = catalog.tree(owner.tree).and_then(Tree::part);
     part.or_else(|| {
-        Some(Part::single(requested.or_else(|| catalog.bioconductor_release())?, Component::Software))
+        Some(Part::single(requested.or_else(|| catalog.default_bioconductor_version())?, Component::Software))
     })
 }
 
@@ -146,7 +146,7 @@ fn source_decisions(
     let mut decisions = Vec::new();
     let mut is_owned = false;
     // Subscriptions to other versions of Bioconductor are skipped.
-    let version = request.bioconductor.or_else(|| catalog.bioconductor_release());
+    let version = request.bioconductor.or_else(|| catalog.default_bioconductor_version());
     let applies = |entry: &&Subscription| {
         repository.kind != RepoKind::Bioconductor || entry.version.is_none() || entry.version == version
     };

@@ -5,7 +5,7 @@ use super::error::{ExitStatus, OfflineError};
 use super::from_bundle;
 use super::inventory::{Inventory, UpstreamFile};
 use super::metadata::MetadataReader;
-use super::mirror::FORMS;
+use super::mirror::INDEX_FILES;
 use super::run::{Request, Run};
 use super::setup::Setup;
 use crate::bundle::{Product, seal};
@@ -128,8 +128,8 @@ pub(super) async fn get(
             destination: &setup.destination,
             product: product.clone(),
             mirror: &setup.mirror,
-            source_bundle: bundle.cloned(),
-            own_bundle: setup.own_bundle.clone(),
+            origin_bundle: bundle.cloned(),
+            destination_bundle: setup.destination_bundle.clone(),
             request: &request,
         };
         let (indexes, product, reader) = (&indexes, &product, &MetadataReader::new(&setup.mirror));
@@ -167,11 +167,11 @@ async fn read_inventory(
 ) -> Result<Inventory, OfflineError> {
     let mirror = reader.mirror();
     for index in indexes {
-        for form in FORMS {
-            let path = format!("{}/{form}", index.folder);
+        for index_file in INDEX_FILES {
+            let path = format!("{}/{index_file}", index.folder);
             let Some(bytes) = reader.get(&path).await? else { continue };
             let address = format!("{}/{path}", mirror.address());
-            let read = read(mirror, form, &bytes, index);
+            let read = read(mirror, index_file, &bytes, index);
             let read = read.map_err(|reason| OfflineError::Refused(format!("{address}: {reason}")))?;
             return Ok(Inventory { validators: reader.validators(), ..read });
         }
@@ -185,9 +185,9 @@ async fn read_inventory(
     )))
 }
 
-fn read(mirror: &Mirror, form: &str, bytes: &[u8], list: &Index) -> Result<Inventory, String> {
+fn read(mirror: &Mirror, index_file: &str, bytes: &[u8], list: &Index) -> Result<Inventory, String> {
     let mut warnings = Vec::new();
-    let text = index::text(form, bytes)?;
+    let text = index::text(index_file, bytes)?;
     let records = index::records(&text, &mut warnings)?;
     let mut rows: Vec<UpstreamFile> = Vec::with_capacity(records.len());
     let base = format!("{}/", mirror.address());

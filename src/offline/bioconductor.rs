@@ -8,7 +8,7 @@ use super::destination::{self, Destination};
 use super::error::{ExitStatus, OfflineError};
 use super::inventory::Inventory;
 use super::metadata::MetadataReader;
-use super::mirror::{FORMS, HistorySpan, Tree};
+use super::mirror::{HistorySpan, INDEX_FILES, Tree};
 use super::progress::Output;
 use super::run::Run;
 use super::setup::{Setup, client, setup};
@@ -37,13 +37,13 @@ struct VersionOrigin<'a> {
 /// `get bioconductor`.
 pub(super) async fn get(args: GetBioconductor, output: Output) -> Result<ExitStatus, OfflineError> {
     let mut setup = setup(args.common, &args.base_url, Some(&args.packages), output)?;
-    let requested = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
+    let requested_packages = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
     let origin = VersionOrigin::open(&setup).await?;
     let versions = origin.versions(&args.versions).await?;
     let (text, bundle) = (origin.text.clone(), origin.bundle.clone());
     let mut status = ExitStatus::Complete;
     for version in versions {
-        match get_version(&mut setup, bundle.as_ref(), version, requested.as_ref()).await {
+        match get_version(&mut setup, bundle.as_ref(), version, requested_packages.as_ref()).await {
             Ok(ExitStatus::Complete) => {}
             Ok(incomplete) => status = incomplete,
             // The other versions are not affected.
@@ -71,13 +71,18 @@ async fn get_version(
     setup: &mut Setup,
     bundle: Option<&Bundle>,
     version: Version,
-    requested: Option<&BTreeSet<String>>,
+    requested_packages: Option<&BTreeSet<String>>,
 ) -> Result<ExitStatus, OfflineError> {
     let product = Product::Bioconductor(version.to_string());
     let mirror = setup.mirror.clone();
     let reader = &MetadataReader::new(&mirror);
-    let names = match selected_packages(&setup.own_bundle, &product, requested.cloned(), setup.request.output)
-        .await?
+    let names = match selected_packages(
+        &setup.destination_bundle,
+        &product,
+        requested_packages.cloned(),
+        setup.request.output,
+    )
+    .await?
     {
         None => None,
         Some(names) => {
@@ -98,8 +103,8 @@ async fn get_version(
         destination: &setup.destination,
         product,
         mirror: &setup.mirror,
-        source_bundle: bundle.cloned(),
-        own_bundle: setup.own_bundle.clone(),
+        origin_bundle: bundle.cloned(),
+        destination_bundle: setup.destination_bundle.clone(),
         request: &setup.request,
     };
     let names = names.as_ref();
@@ -181,8 +186,8 @@ impl<'a> VersionOrigin<'a> {
             let product = Product::Bioconductor(version.to_string());
             return Ok(self.reader.get(&product.head_path()).await?.is_some());
         }
-        for form in FORMS {
-            let path = format!("packages/{version}/bioc/src/contrib/{form}");
+        for index_file in INDEX_FILES {
+            let path = format!("packages/{version}/bioc/src/contrib/{index_file}");
             if self.reader.get(&path).await?.is_some() {
                 return Ok(true);
             }

@@ -28,13 +28,15 @@ pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, Off
     setup.mirror.directory().map_or(Ok(()), is_directory)?;
     let source = setup.mirror.as_bundle();
     let source = source.has(&Product::Cran).await?.then_some(source);
-    let requested = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
+    let requested_packages = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
     let upstream = CranReader {
         reader: MetadataReader::new(&setup.mirror),
         bundle: source.as_ref(),
         product: Product::Cran,
     };
-    let names = match selected_packages(&setup.own_bundle, &Product::Cran, requested, output).await? {
+    let names = match selected_packages(&setup.destination_bundle, &Product::Cran, requested_packages, output)
+        .await?
+    {
         None => None,
         Some(names) => Some(upstream.closure(&names, setup.request.now, output).await?),
     };
@@ -43,8 +45,8 @@ pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, Off
         destination: &setup.destination,
         product: Product::Cran,
         mirror: &setup.mirror,
-        source_bundle: source.clone(),
-        own_bundle: setup.own_bundle.clone(),
+        origin_bundle: source.clone(),
+        destination_bundle: setup.destination_bundle.clone(),
         request: &setup.request,
     };
     let packages = run.run(|span| upstream.read_inventory(span, names.as_ref())).await?;
@@ -157,16 +159,16 @@ impl CranReader<'_> {
 pub(super) async fn selected_packages(
     own: &Bundle,
     product: &Product,
-    requested: Option<BTreeSet<String>>,
+    requested_packages: Option<BTreeSet<String>>,
     output: Output,
 ) -> Result<Option<BTreeSet<String>>, OfflineError> {
     let head = match own.head_or_incremental(product).await {
         Ok(verified) => verified.head,
-        Err(BundleError::Absent { .. }) => return Ok(requested),
+        Err(BundleError::Absent { .. }) => return Ok(requested_packages),
         Err(error) => return Err(error.into()),
     };
     let address = own.address();
-    match (requested, head.subset) {
+    match (requested_packages, head.subset) {
         (None, None) => Ok(None),
         (Some(_), None) => Err(OfflineError::Usage(format!(
             "{address} already has all packages; a subset (--file-in) needs its own --destination"
@@ -178,9 +180,9 @@ pub(super) async fn selected_packages(
             ));
             Ok(Some(earlier.into_iter().collect()))
         }
-        (Some(mut requested), Some(earlier)) => {
-            requested.extend(earlier);
-            Ok(Some(requested))
+        (Some(mut requested_packages), Some(earlier)) => {
+            requested_packages.extend(earlier);
+            Ok(Some(requested_packages))
         }
     }
 }

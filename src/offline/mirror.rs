@@ -21,8 +21,8 @@ use crate::r::{index, version};
 
 /// Maximum number of reads if the index changes while the tables are read.
 const MAX_READS: usize = 3;
-/// The forms of an index, in order of preference.
-pub(super) const FORMS: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
+/// The files that may hold an index, in order of preference.
+pub(super) const INDEX_FILES: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
 
 /// The day up to which history is known, and today.
 pub(super) type HistorySpan = (Option<Day>, Day);
@@ -38,7 +38,7 @@ pub(super) struct Tree<'a> {
 
 /// Metadata files of a tree at one moment.
 struct TreeFiles {
-    form: &'static str,
+    index_file: &'static str,
     index: Bytes,
     current: Option<Bytes>,
     archive: Option<Bytes>,
@@ -53,7 +53,7 @@ impl Tree<'_> {
     /// Reads the whole tree; `None` if it does not exist.
     pub(super) async fn read_inventory(&self, span: HistorySpan) -> Result<Option<Inventory>, OfflineError> {
         let Some(files) = self.files().await? else { return Ok(None) };
-        let address = format!("{}/{}", self.reader.mirror().address(), self.path(files.form));
+        let address = format!("{}/{}", self.reader.mirror().address(), self.path(files.index_file));
         let (folder, prefix) = (self.folder.clone(), self.prefix.clone());
         let work = tokio::task::spawn_blocking(move || read(&files, folder.as_deref(), &prefix, span));
         let read = work.await.unwrap_or_else(|e| Err(e.to_string()));
@@ -69,7 +69,7 @@ impl Tree<'_> {
     /// Reads the metadata files. CRAN writes the index most of a minute after the tables, so it is fetched again after
     /// them.
     async fn files(&self) -> Result<Option<TreeFiles>, OfflineError> {
-        let Some((form, mut index)) = self.index().await? else { return Ok(None) };
+        let Some((index_file, mut index)) = self.index().await? else { return Ok(None) };
         let mut reads = 1;
         loop {
             // Only the usual tree of CRAN has notes.
@@ -82,10 +82,10 @@ impl Tree<'_> {
                 })?;
             let later_index = match (&current, &archive) {
                 (None, None) => Some(index.clone()),
-                _ => self.get(form).await?,
+                _ => self.get(index_file).await?,
             };
             if later_index.as_ref() == Some(&index) || reads == MAX_READS {
-                return Ok(Some(TreeFiles { form, index, current, archive, notes }));
+                return Ok(Some(TreeFiles { index_file, index, current, archive, notes }));
             }
             index = later_index.unwrap_or(index);
             reads += 1;
@@ -97,9 +97,9 @@ impl Tree<'_> {
     }
 
     async fn index(&self) -> Result<Option<(&'static str, Bytes)>, OfflineError> {
-        for form in FORMS {
-            if let Some(bytes) = self.get(form).await? {
-                return Ok(Some((form, bytes)));
+        for index_file in INDEX_FILES {
+            if let Some(bytes) = self.get(index_file).await? {
+                return Ok(Some((index_file, bytes)));
             }
         }
         Ok(None)
@@ -107,8 +107,8 @@ impl Tree<'_> {
 }
 
 /// Returns the text of an index.
-pub(super) fn index_text(form: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
-    index::text(form, bytes).map(std::borrow::Cow::into_owned)
+pub(super) fn index_text(index_file: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    index::text(index_file, bytes).map(std::borrow::Cow::into_owned)
 }
 
 type Rows = Vec<MetaRow<String>>;
@@ -135,7 +135,7 @@ fn read(
     span: HistorySpan,
 ) -> Result<Inventory, String> {
     let mut warnings = Vec::new();
-    let text = index_text(files.form, &files.index)?;
+    let text = index_text(files.index_file, &files.index)?;
     let records = index::records(&text, &mut warnings)?;
     // The small repositories of Bioconductor may be empty.
     if records.is_empty() && folder.is_none_or(|folder| folder == "bioc") {

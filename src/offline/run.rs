@@ -56,8 +56,8 @@ pub(super) struct Run<'a> {
     pub(super) product: Product,
     pub(super) mirror: &'a Mirror,
     /// Set if the mirror is a bundle.
-    pub(super) source_bundle: Option<Bundle>,
-    pub(super) own_bundle: Bundle,
+    pub(super) origin_bundle: Option<Bundle>,
+    pub(super) destination_bundle: Bundle,
     pub(super) request: &'a Request,
 }
 
@@ -78,7 +78,7 @@ impl Run<'_> {
         // A new product is locked only after upstream has been read, so that a missing product leaves no folder.
         let is_new = !self.destination.path(&self.product.root()).exists();
         let mut lock = if request.is_dry_run || is_new { None } else { Some(self.lock()?) };
-        let verified = match self.own_bundle.head_or_incremental(&self.product).await {
+        let verified = match self.destination_bundle.head_or_incremental(&self.product).await {
             Ok(verified) => Some(verified),
             Err(BundleError::Absent { .. }) => None,
             Err(error) => return Err(error.into()),
@@ -142,7 +142,7 @@ impl Run<'_> {
         incomplete.save(self.destination, &self.product)?;
         self.commit(current, &inventory, &plan, &mut journal)?;
         if let Some(leftovers) = leftovers {
-            let head = self.own_bundle.head_or_incremental(&self.product).await?;
+            let head = self.destination_bundle.head_or_incremental(&self.product).await?;
             leftovers.remove(self.destination, &self.product, &head, &journal)?;
         }
         incomplete.missing = missing;
@@ -168,7 +168,7 @@ impl Run<'_> {
         let Some(verified) = verified else {
             return Ok(CurrentBundle { head: None, state: ProductState::default() });
         };
-        let state = replay(&self.own_bundle, &self.product, &verified, drop).await?;
+        let state = replay(&self.destination_bundle, &self.product, &verified, drop).await?;
         Ok(CurrentBundle { head: Some(verified.head), state })
     }
 
@@ -241,7 +241,7 @@ impl Run<'_> {
         incomplete: &mut IncompleteFiles,
     ) -> Result<Vec<(String, UpstreamError)>, OfflineError> {
         let progress = Progress::new(self.request.output, plan.fetches.len() as u64, plan.size());
-        let readmes = match &self.source_bundle {
+        let readmes = match &self.origin_bundle {
             Some(source) if !plan.fetches.is_empty() => from_bundle::readmes(source, &self.product).await?,
             _ => HashMap::new(),
         };

@@ -35,7 +35,7 @@ pub(super) struct Setup {
     pub(super) upstream: Upstream,
     pub(super) mirror: Mirror,
     pub(super) destination: Destination,
-    pub(super) own_bundle: Bundle,
+    pub(super) destination_bundle: Bundle,
     pub(super) request: Request,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn setup(
     {
         return Err(OfflineError::Usage("--base-url and --destination are the same directory".to_owned()));
     }
-    let own_bundle = upstream.bundle(&destination.url()?)?;
+    let destination_bundle = upstream.bundle(&destination.url()?)?;
     let request = Request {
         concurrency: common.concurrency.get(),
         is_dry_run: common.dryrun,
@@ -66,5 +66,5 @@ pub(super) fn setup(
         now: now(),
         output,
     };
-    Ok(Setup { upstream, mirror, destination, own_bundle, request })
+    Ok(Setup { upstream, mirror, destination, destination_bundle, request })
 }

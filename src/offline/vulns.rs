@@ -30,7 +30,7 @@ pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, Of
     let names: Vec<String> = ecosystems.iter().map(|ecosystem| ecosystem.file_name()).collect();
     let request_key = format!("{} for {}", without_userinfo(&url), names.join(", "));
     let read = match source.shared_head(SharedFolder::Advisories).await {
-        Ok(Some(head)) => Some((read_bundle(&source, &setup.own_bundle, head, &names).await?, None)),
+        Ok(Some(head)) => Some((read_bundle(&source, &setup.destination_bundle, head, &names).await?, None)),
         // An address without a bundle is one of the other sources that a server accepts.
         absent => {
             let last = LastRun::read_shared(&setup.destination, SharedFolder::Advisories, &request_key);
@@ -148,7 +148,7 @@ async fn read_feeds(
     let last_file =
         |feed: &Feed| last.and_then(|last_run| last_run.files.iter().find(|file| file.name == feed.name()));
     let stored_batch =
-        || async { if last.is_some() { stored_advisories(&setup.own_bundle).await } else { None } };
+        || async { if last.is_some() { stored_advisories(&setup.destination_bundle).await } else { None } };
     let mut refreshes = Vec::new();
     for feed in &feeds {
         let known_validators = last_file(feed).filter(|file| file.exists).map(FileValidators::validators);

@@ -5,17 +5,18 @@ use super::{add, curl, repository};
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 
-const FORMS: [&str; 5] = ["PACKAGES", "PACKAGES.gz", "PACKAGES.rds", "Meta/archive.rds", "Meta/current.rds"];
+const INDEX_FILES: [&str; 5] =
+    ["PACKAGES", "PACKAGES.gz", "PACKAGES.rds", "Meta/archive.rds", "Meta/current.rds"];
 
-/// Bytes and ETag of each form of a transaction's index.
-fn forms(server: &Server, transaction: i64) -> Vec<(Vec<u8>, String)> {
-    let form = |form: &&str| {
-        let response = curl(&[], &server.url(&format!("/prod/{transaction}/src/contrib/{form}")));
+/// Bytes and ETag of each index file of a transaction's index.
+fn index_files(server: &Server, transaction: i64) -> Vec<(Vec<u8>, String)> {
+    let file = |file: &&str| {
+        let response = curl(&[], &server.url(&format!("/prod/{transaction}/src/contrib/{file}")));
         assert_eq!(response.status, 200, "{}", response.text());
         let tag = response.header("etag").to_owned();
         (response.body, tag)
     };
-    FORMS.iter().map(form).collect()
+    INDEX_FILES.iter().map(file).collect()
 }
 
 fn transaction(server: &Server) -> i64 {
@@ -38,7 +39,7 @@ fn a_transaction_is_the_same_after_ten_more_a_restart_and_a_lost_cache() {
     let mut server = team();
     add(&server, "team", &packages());
     let id = transaction(&server);
-    let before = forms(&server, id);
+    let before = index_files(&server, id);
     let file = format!("/prod/{id}/src/contrib/alpha_1.1.tar.gz");
     let tarball = curl(&[], &server.url(&file));
     for number in 0..8 {
@@ -46,15 +47,15 @@ fn a_transaction_is_the_same_after_ten_more_a_restart_and_a_lost_cache() {
     }
     server.rspm_stdout("remove package --name=Beta@all --source=team");
     server.rspm_stdout("unsubscribe --repo=prod --source=team");
-    assert!(forms(&server, id) == before, "after ten transactions");
+    assert!(index_files(&server, id) == before, "after ten transactions");
     server.restart();
-    assert!(forms(&server, id) == before, "after a restart");
-    let tags: Vec<u16> = FORMS
+    assert!(index_files(&server, id) == before, "after a restart");
+    let tags: Vec<u16> = INDEX_FILES
         .iter()
         .zip(&before)
-        .map(|(form, (_, tag))| {
+        .map(|(file, (_, tag))| {
             let header = format!("If-None-Match: {tag}");
-            let url = server.url(&format!("/prod/{id}/src/contrib/{form}"));
+            let url = server.url(&format!("/prod/{id}/src/contrib/{file}"));
             curl(&["--header", &header], &url).status
         })
         .collect();
@@ -67,7 +68,7 @@ fn a_transaction_is_the_same_after_ten_more_a_restart_and_a_lost_cache() {
         }
     }
     server.launch();
-    assert!(forms(&server, id) == before, "after its stored indexes were deleted");
+    assert!(index_files(&server, id) == before, "after its stored indexes were deleted");
     let refetched = curl(&[], &server.url(&file));
     assert_eq!((refetched.body == tarball.body, refetched.header("etag")), (true, tarball.header("etag")));
 }
@@ -89,13 +90,13 @@ fn another_server_with_the_same_packages_gives_the_same_content_and_tags() {
         add(&other, "team", &[tarball]);
     }
     repository(&other, "prod", &["team"]);
-    let latest = |server: &Server, form: &str| {
-        let response = curl(&[], &server.url(&format!("/prod/latest/src/contrib/{form}")));
+    let latest = |server: &Server, file: &str| {
+        let response = curl(&[], &server.url(&format!("/prod/latest/src/contrib/{file}")));
         let tag = response.header("etag").to_owned();
         (response.status, response.body, tag)
     };
-    for form in ["PACKAGES", "PACKAGES.gz", "PACKAGES.rds"] {
-        assert!(latest(&one, form) == latest(&other, form), "{form}");
+    for file in ["PACKAGES", "PACKAGES.gz", "PACKAGES.rds"] {
+        assert!(latest(&one, file) == latest(&other, file), "{file}");
     }
     for file in ["alpha_1.1.tar.gz", "Archive/alpha/alpha_1.0.tar.gz"] {
         let (one, other) = (latest(&one, file), latest(&other, file));

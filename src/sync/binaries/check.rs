@@ -16,8 +16,8 @@ use crate::sync::fetch::{MirrorReply, request};
 use crate::upstream::origin::binary_indexes::{BinaryList, Index};
 use crate::upstream::{Mirror, UpstreamError};
 
-/// The forms of an index, in order of preference.
-const FORMS: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
+/// The files that may hold an index, in order of preference.
+const INDEX_FILES: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
 /// Maximum number of parallel requests.
 const MAX_PARALLEL: usize = 8;
 /// How long an index counts as absent before it is requested again, in microseconds; a sync by an administrator
@@ -68,7 +68,9 @@ pub(super) fn known_validators(
     let mut result = KnownValidators::new();
     for index in lists.iter().flat_map(|list| &list.indexes) {
         let absent_key = absent_key(&addresses[index.url], index);
-        for url in FORMS.map(|form| format!("{absent_key}/{form}")).into_iter().chain([absent_key]) {
+        for url in
+            INDEX_FILES.map(|index_file| format!("{absent_key}/{index_file}")).into_iter().chain([absent_key])
+        {
             if let Some(validators) = upstream::get(c, &url)? {
                 result.insert(url, validators);
             }
@@ -107,12 +109,12 @@ impl IndexChecker<'_> {
         if !is_requested && self.known_validators.get(&absent_key).filter(is_recent).is_some() {
             return Ok(IndexCheck::Absent);
         }
-        for form in FORMS {
+        for index_file in INDEX_FILES {
             if let Some(error) = self.server_errors[index.url].get() {
                 return Err(error.clone().into());
             }
-            let known = self.known_validators.get(&format!("{absent_key}/{form}"));
-            let path = format!("{}/{form}", index.folder);
+            let known = self.known_validators.get(&format!("{absent_key}/{index_file}"));
+            let path = format!("{}/{index_file}", index.folder);
             match request(mirror, &path, known.filter(|_| is_trusted), self.clock).await {
                 Ok(MirrorReply::Missing) => {}
                 Ok(MirrorReply::Unchanged(_)) => return Ok(IndexCheck::Unchanged),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::packages::{self, IndexRecord};
 use super::rds::Limits;
-use super::rds::packages::read_packages_matrix;
+use super::rds::packages::read_package_table;
 
 /// Largest decompressed index in bytes: twenty times a full CRAN.
 const MAX_TEXT: u64 = 128 << 20;
@@ -17,7 +17,7 @@ pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
     if !path.ends_with(".rds") {
         return packages::decode_text(bytes, MAX_TEXT).map_err(|e| e.to_string());
     }
-    let table = read_packages_matrix(bytes, Limits::INDEX).map_err(|e| e.to_string())?;
+    let table = read_package_table(bytes, Limits::INDEX).map_err(|e| e.to_string())?;
     let mut text = Vec::new();
     for record in 0..table.len() {
         table.write_stanza(record, &mut text);

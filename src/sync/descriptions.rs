@@ -14,7 +14,7 @@ use crate::db::tree;
 use crate::jobs::Reporter;
 use crate::model::ids::SourceId;
 use crate::r::dcf;
-use crate::r::rds::packages::{PackageTable, read_packages_matrix};
+use crate::r::rds::packages::{PackageTable, read_package_table};
 use crate::r::rds::{Limits, RdsError};
 use crate::state::State;
 use crate::upstream::{FileRequest, FileResponse, UpstreamError};
@@ -103,7 +103,7 @@ fn parse_descriptions(
     bytes: &Bytes,
     missing: &[ReleaseWithoutDetail],
 ) -> Result<Vec<detail::ReleaseDescription>, RdsError> {
-    let table = read_packages_matrix(&bytes[..], Limits::META)?;
+    let table = read_package_table(&bytes[..], Limits::META)?;
     let missing: HashMap<(&str, &str), &ReleaseWithoutDetail> =
         missing.iter().map(|release| ((release.name.as_str(), release.version.as_str()), release)).collect();
     let description_of = |record: usize| {

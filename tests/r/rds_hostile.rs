@@ -6,7 +6,7 @@ use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta, write_archive_meta};
 use rstudio_pm::r::rds::item::{Data, Item};
 use rstudio_pm::r::rds::matrix::write_matrix;
-use rstudio_pm::r::rds::packages::{PackageTable, read_packages_matrix};
+use rstudio_pm::r::rds::packages::{PackageTable, read_package_table};
 use rstudio_pm::r::rds::read::read;
 use rstudio_pm::r::rds::{Limits, RdsError};
 use std::io::Write;
@@ -22,8 +22,8 @@ fn stream(words: &[u32]) -> Vec<u8> {
     bytes
 }
 
-/// A string of at most four bytes as words.
-fn short(text: &[u8; 4]) -> [u32; 3] {
+/// A string of four bytes as words.
+fn four_byte_string(text: &[u8; 4]) -> [u32; 3] {
     [9, 4, u32::from_be_bytes(*text)]
 }
 
@@ -57,10 +57,10 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 fn a_stream_cut_at_any_offset_is_reported_as_truncated() {
     for whole in [matrix(), archive()] {
         for cut in 0..whole.len() {
-            let found = read(&whole[..cut], SMALL);
-            let truncated = matches!(found, Err(RdsError::Truncated { .. }))
-                || cut == 1 && matches!(found, Err(RdsError::NotRds(_)));
-            assert!(truncated, "{cut}: {found:?}");
+            let result = read(&whole[..cut], SMALL);
+            let truncated = matches!(result, Err(RdsError::Truncated { .. }))
+                || cut == 1 && matches!(result, Err(RdsError::NotRds(_)));
+            assert!(truncated, "{cut}: {result:?}");
             assert!(read_archive_meta(&whole[..cut], SMALL).is_err(), "{cut}");
         }
         let packed = gzip(&whole);
@@ -100,8 +100,9 @@ fn data_in_another_format_is_reported_as_such() {
         let bytes = [b"X\n", &version.to_be_bytes()[..], &[0; 8], &[0, 0, 0, NULL as u8]].concat();
         assert!(matches!(read(&bytes[..], SMALL), Err(RdsError::Version(v)) if v == version));
     }
-    let wild = [b"X\n\0\0\0\x03\0\x04\x05\0\0\x03\x05\0", &[0x7f, 0xff, 0xff, 0xff][..]].concat();
-    assert!(matches!(read(&wild[..], SMALL), Err(RdsError::Malformed { .. })));
+    let huge_encoding_name =
+        [b"X\n\0\0\0\x03\0\x04\x05\0\0\x03\x05\0", &[0x7f, 0xff, 0xff, 0xff][..]].concat();
+    assert!(matches!(read(&huge_encoding_name[..], SMALL), Err(RdsError::Malformed { .. })));
 }
 
 #[test]
@@ -110,16 +111,16 @@ fn every_type_but_data_is_refused() {
     for code in 0..=255u8 {
         for flags in [0u32, 0x100, 0x200, 0x400, 0x700] {
             // The zeros that follow are the length of an empty vector.
-            let found = read(&stream(&[u32::from(code) | flags, 0])[..], SMALL);
+            let result = read(&stream(&[u32::from(code) | flags, 0])[..], SMALL);
             if flags & 0x200 == 0 && matches!(code, 10 | 13..=16 | 19 | 20 | 24) {
-                assert!(found.is_ok(), "{code}");
+                assert!(result.is_ok(), "{code}");
             } else if !DATA.contains(&code) {
                 assert!(
-                    matches!(found, Err(RdsError::Refused { .. } | RdsError::Malformed { .. })),
+                    matches!(result, Err(RdsError::Refused { .. } | RdsError::Malformed { .. })),
                     "{code}"
                 );
             } else {
-                assert!(found.is_err(), "{code}");
+                assert!(result.is_err(), "{code}");
             }
         }
     }
@@ -139,15 +140,15 @@ fn every_type_but_data_is_refused() {
 fn impossible_lengths_are_refused_before_memory_is_allocated() {
     for code in [10u32, 13, 14, 15, 16, 19, 20, 24] {
         for length in [-2i32, i32::MIN, -1] {
-            let found = read(&stream(&[code, length.cast_unsigned(), 1, 1])[..], SMALL);
-            assert!(matches!(found, Err(RdsError::Malformed { .. })), "{code} {length}: {found:?}");
+            let result = read(&stream(&[code, length.cast_unsigned(), 1, 1])[..], SMALL);
+            assert!(matches!(result, Err(RdsError::Malformed { .. })), "{code} {length}: {result:?}");
         }
-        let found = read(&stream(&[code, i32::MAX as u32])[..], SMALL);
-        assert!(matches!(found, Err(RdsError::TooLong(_))), "{code}: {found:?}");
+        let result = read(&stream(&[code, i32::MAX as u32])[..], SMALL);
+        assert!(matches!(result, Err(RdsError::TooLong(_))), "{code}: {result:?}");
         // Allowed by both limits, but missing: only the received bytes are held.
-        let roomy = Limits { stream: 1 << 40, memory: 1 << 40 };
-        let found = read(&stream(&[code, i32::MAX as u32, 0])[..], roomy);
-        assert!(found.is_err(), "{code}: {found:?}");
+        let large_limits = Limits { stream: 1 << 40, memory: 1 << 40 };
+        let result = read(&stream(&[code, i32::MAX as u32, 0])[..], large_limits);
+        assert!(result.is_err(), "{code}: {result:?}");
     }
     for length in [-2i32, i32::MIN, i32::MAX] {
         assert!(read(&stream(&[16, 1, 9, length.cast_unsigned()])[..], SMALL).is_err());
@@ -157,13 +158,13 @@ fn impossible_lengths_are_refused_before_memory_is_allocated() {
 
 #[test]
 fn only_references_to_symbols_are_accepted() {
-    let [a, b, c] = short(b"abcd");
-    let ok = read(&stream(&[19, 2, 1, a, b, c, 0x1ff])[..], SMALL).expect("a symbol twice");
+    let [a, b, c] = four_byte_string(b"abcd");
+    let packed_index = read(&stream(&[19, 2, 1, a, b, c, 0x1ff])[..], SMALL).expect("a symbol twice");
     let symbol = Item::plain(Data::Symbol("abcd".into()));
-    assert_eq!(ok.data, Data::List(vec![symbol.clone(), symbol.clone()]));
-    let far =
+    assert_eq!(packed_index.data, Data::List(vec![symbol.clone(), symbol.clone()]));
+    let separate_index =
         read(&stream(&[19, 2, 1, a, b, c, 0xff, 1])[..], SMALL).expect("a reference with a separate index");
-    assert_eq!(far.data, Data::List(vec![symbol.clone(), symbol]));
+    assert_eq!(separate_index.data, Data::List(vec![symbol.clone(), symbol]));
     for reference in
         [&[0xffu32, 0][..], &[0x2ff], &[0xff, 2], &[0xff, u32::MAX], &[0xff, 1 << 31], &[0xffff_ffff]]
     {
@@ -195,12 +196,12 @@ fn nesting_has_a_limit() {
     let levels: [&[u32]; 5] = [&[19, 1], &[20, 1], &[2], &[0x20d, 0], &[238]];
     for level in levels {
         let deep: Vec<u32> = level.iter().copied().cycle().take(level.len() * 100_000).collect();
-        let found = read(&stream(&deep)[..], Limits::INDEX);
-        assert!(matches!(found, Err(RdsError::Malformed { .. })), "{level:?}: {found:?}");
+        let result = read(&stream(&deep)[..], Limits::INDEX);
+        assert!(matches!(result, Err(RdsError::Malformed { .. })), "{level:?}: {result:?}");
     }
-    let mut fine: Vec<u32> = [19, 1].repeat(60);
-    fine.push(NULL);
-    assert!(read(&stream(&fine)[..], SMALL).is_ok());
+    let mut sixty_levels: Vec<u32> = [19, 1].repeat(60);
+    sixty_levels.push(NULL);
+    assert!(read(&stream(&sixty_levels)[..], SMALL).is_ok());
 }
 
 #[test]
@@ -219,8 +220,8 @@ fn decompression_bombs_are_refused_at_the_limits() {
     let tight = Limits { stream: 16 << 20, memory: 4 << 20 };
     assert!(matches!(read(&stream(&nulls)[..], tight), Err(RdsError::TooLarge(_))));
     // The length of a list that is larger than the rest of the stream.
-    let wide = stream(&[19, 200_000]);
-    assert!(matches!(read(&wide[..], SMALL), Err(RdsError::Truncated { .. })));
+    let long_list = stream(&[19, 200_000]);
+    assert!(matches!(read(&long_list[..], SMALL), Err(RdsError::Truncated { .. })));
 }
 
 /// An ALTREP item of package `base`: info, state words, no attributes.
@@ -245,10 +246,11 @@ fn reals(values: &[f64]) -> Vec<u8> {
 
 #[test]
 fn compact_forms_are_expanded_within_the_limits() {
-    let down = read(&compact("compact_intseq", &reals(&[3.0, 5.0, -1.0]))[..], SMALL).expect("5:3");
-    assert_eq!(down.data, Data::Integer(vec![5, 4, 3]));
-    let real = read(&compact("compact_realseq", &reals(&[2.0, 0.5, 1.0]))[..], SMALL).expect("0.5, 1.5");
-    assert_eq!(real.data, Data::Real(vec![0.5, 1.5]));
+    let descending = read(&compact("compact_intseq", &reals(&[3.0, 5.0, -1.0]))[..], SMALL).expect("5:3");
+    assert_eq!(descending.data, Data::Integer(vec![5, 4, 3]));
+    let real_sequence =
+        read(&compact("compact_realseq", &reals(&[2.0, 0.5, 1.0]))[..], SMALL).expect("0.5, 1.5");
+    assert_eq!(real_sequence.data, Data::Real(vec![0.5, 1.5]));
     for class in ["compact_intseq", "compact_realseq"] {
         let bomb = compact(class, &reals(&[2_147_483_647.0, 1.0, 1.0]));
         assert!(matches!(read(&bomb[..], Limits::INDEX), Err(RdsError::TooLarge(_))));
@@ -278,24 +280,24 @@ fn compact_forms_are_expanded_within_the_limits() {
 
 #[test]
 fn a_wrapper_is_read_as_its_content() {
-    let notes: Vec<u8> = [13u32, 2, 0, 1].iter().flat_map(|w| w.to_be_bytes()).collect();
-    let dotted = [&2u32.to_be_bytes()[..], &text(&[Some("a"), None]), &notes].concat();
-    let list = [&[0, 0, 0, 19, 0, 0, 0, 2][..], &text(&[Some("a"), None]), &notes].concat();
-    for state in [dotted, list] {
-        let found = read(&compact("wrap_string", &state)[..], SMALL).expect("a wrapper");
-        assert_eq!(found.text().expect("strings").iter().collect::<Vec<_>>(), [Some("a"), None]);
+    let metadata: Vec<u8> = [13u32, 2, 0, 1].iter().flat_map(|w| w.to_be_bytes()).collect();
+    let pairlist_state = [&2u32.to_be_bytes()[..], &text(&[Some("a"), None]), &metadata].concat();
+    let list_state = [&[0, 0, 0, 19, 0, 0, 0, 2][..], &text(&[Some("a"), None]), &metadata].concat();
+    for state in [pairlist_state, list_state] {
+        let result = read(&compact("wrap_string", &state)[..], SMALL).expect("a wrapper");
+        assert_eq!(result.text().expect("strings").iter().collect::<Vec<_>>(), [Some("a"), None]);
     }
 }
 
 #[test]
 fn one_record_with_many_invented_fields_does_not_inflate_the_matrix() {
-    let many: String = (0..5000).map(|n| format!("X{n}: 1\n")).collect();
-    let records = [format!("Package: a\n{many}Path: sub\n"), "Package: b\nVersion: 1".to_owned()];
+    let invented_fields: String = (0..5000).map(|n| format!("X{n}: 1\n")).collect();
+    let records = [format!("Package: a\n{invented_fields}Path: sub\n"), "Package: b\nVersion: 1".to_owned()];
     let mut bytes = Vec::new();
     write_matrix(&mut bytes, &["Package", "Version"], &records).expect("written");
-    let found = read_packages_matrix(&bytes[..], SMALL).expect("read");
-    assert_eq!(found.fields().count(), 255, "256 with File, which no record has");
-    assert_eq!((found.get(0, "Path"), found.get(1, "Version")), (Some("sub"), Some("1")));
+    let packages = read_package_table(&bytes[..], SMALL).expect("read");
+    assert_eq!(packages.fields().count(), 255, "256 with File, which no record has");
+    assert_eq!((packages.get(0, "Path"), packages.get(1, "Version")), (Some("sub"), Some("1")));
 }
 
 fn text(values: &[Option<&str>]) -> Vec<u8> {
@@ -308,8 +310,8 @@ fn text(values: &[Option<&str>]) -> Vec<u8> {
     bytes
 }
 
-/// A character matrix with these parts, consistent or not.
-fn parts(
+/// The stream of a character matrix with these parts, consistent or not.
+fn matrix_stream(
     cells: &[Option<&str>],
     dim: &[i32],
     rows: Option<&[Option<&str>]>,
@@ -333,26 +335,29 @@ fn parts(
 }
 
 fn table(bytes: &[u8]) -> Result<PackageTable, RdsError> {
-    read_packages_matrix(bytes, SMALL)
+    read_package_table(bytes, SMALL)
 }
 
 #[test]
 fn a_matrix_with_inconsistent_parts_is_refused() {
     let (p, v) = (Some("Package"), Some("Version"));
     let cells = [Some("a"), Some("b"), Some("1"), Some("2")];
-    assert_eq!(table(&parts(&cells, &[2, 2], None, &[p, v])).expect("sound").get(1, "Version"), Some("2"));
-    let some: &[Option<&str>] = &[Some("x")];
+    assert_eq!(
+        table(&matrix_stream(&cells, &[2, 2], None, &[p, v])).expect("sound").get(1, "Version"),
+        Some("2")
+    );
+    let one_row_name: &[Option<&str>] = &[Some("x")];
     for (fault, bytes) in [
-        ("product", parts(&cells, &[2, 3], None, &[p, v, None])),
-        ("overflow", parts(&cells, &[i32::MAX, i32::MAX], None, &[p, v])),
-        ("negative", parts(&cells, &[-2, -2], None, &[p, v])),
-        ("missing", parts(&cells, &[i32::MIN, 2], None, &[p, v])),
-        ("one dimension", parts(&cells, &[4], None, &[p, v])),
-        ("three dimensions", parts(&cells, &[2, 2, 1], None, &[p, v])),
-        ("too few columns named", parts(&cells, &[2, 2], None, &[p])),
-        ("too many columns named", parts(&cells, &[2, 2], None, &[p, v, v])),
-        ("too few rows named", parts(&cells, &[2, 2], Some(some), &[p, v])),
-        ("no package", parts(&cells, &[2, 2], None, &[v, v])),
+        ("product", matrix_stream(&cells, &[2, 3], None, &[p, v, None])),
+        ("overflow", matrix_stream(&cells, &[i32::MAX, i32::MAX], None, &[p, v])),
+        ("negative", matrix_stream(&cells, &[-2, -2], None, &[p, v])),
+        ("missing", matrix_stream(&cells, &[i32::MIN, 2], None, &[p, v])),
+        ("one dimension", matrix_stream(&cells, &[4], None, &[p, v])),
+        ("three dimensions", matrix_stream(&cells, &[2, 2, 1], None, &[p, v])),
+        ("too few columns named", matrix_stream(&cells, &[2, 2], None, &[p])),
+        ("too many columns named", matrix_stream(&cells, &[2, 2], None, &[p, v, v])),
+        ("too few rows named", matrix_stream(&cells, &[2, 2], Some(one_row_name), &[p, v])),
+        ("no package", matrix_stream(&cells, &[2, 2], None, &[v, v])),
         ("no attributes", [V2, &text(&cells)].concat()),
         ("no text", stream(&[13, 1, 1])),
         ("null", stream(&[NULL])),
@@ -364,14 +369,14 @@ fn a_matrix_with_inconsistent_parts_is_refused() {
 #[test]
 fn rows_and_columns_without_a_name_are_left_out() {
     let cells = [None, Some("b"), Some(""), Some("1"), Some("2"), Some("3"), Some("x"), Some("y"), Some("z")];
-    let found =
-        table(&parts(&cells, &[3, 3], None, &[Some("Package"), Some("Version"), None])).expect("sound");
-    assert_eq!(found.len(), 1);
-    assert_eq!(found.record(0).collect::<Vec<_>>(), [("Package", "b"), ("Version", "2")]);
-    assert_eq!(found.record(1).count(), 0);
+    let packages = table(&matrix_stream(&cells, &[3, 3], None, &[Some("Package"), Some("Version"), None]))
+        .expect("sound");
+    assert_eq!(packages.len(), 1);
+    assert_eq!(packages.record(0).collect::<Vec<_>>(), [("Package", "b"), ("Version", "2")]);
+    assert_eq!(packages.record(1).count(), 0);
     let cells = [Some("a"), Some("b"), None, None, Some("1"), None];
-    let twice =
-        table(&parts(&cells, &[2, 3], None, &[Some("Package"), Some("M"), Some("M")])).expect("sound");
+    let twice = table(&matrix_stream(&cells, &[2, 3], None, &[Some("Package"), Some("M"), Some("M")]))
+        .expect("sound");
     assert_eq!(twice.fields().collect::<Vec<_>>(), ["Package", "M"]);
     assert_eq!(twice.get(0, "M"), Some("1"));
 }
@@ -379,10 +384,14 @@ fn rows_and_columns_without_a_name_are_left_out() {
 #[test]
 fn a_stanza_cannot_be_forged_by_a_value() {
     let cells = [Some("a"), Some("1\n\nPackage: evil\r\nVersion: 9"), Some("x")];
-    let found =
-        table(&parts(&cells, &[1, 3], None, &[Some("Package"), Some("Version"), Some("A: b\nPackage")]));
+    let result = table(&matrix_stream(
+        &cells,
+        &[1, 3],
+        None,
+        &[Some("Package"), Some("Version"), Some("A: b\nPackage")],
+    ));
     let mut text = Vec::new();
-    found.expect("sound").write_stanza(0, &mut text);
+    result.expect("sound").write_stanza(0, &mut text);
     let text = String::from_utf8(text).expect("text");
     assert_eq!(
         text,
@@ -407,20 +416,20 @@ proptest! {
         }).collect();
         let mut bytes = Vec::new();
         write_matrix(&mut bytes, &["Package", "Version"], &stanzas).expect("written");
-        let found = read_packages_matrix(&bytes[..], SMALL).expect("read");
-        prop_assert_eq!(found.len(), records.len());
+        let packages = read_package_table(&bytes[..], SMALL).expect("read");
+        prop_assert_eq!(packages.len(), records.len());
         let mut again = Vec::new();
         for (at, (package, fields)) in records.iter().enumerate() {
-            prop_assert_eq!(found.get(at, "Package"), Some(package.as_str()));
-            prop_assert_eq!(found.record(at).count(), fields.len() + 1);
+            prop_assert_eq!(packages.get(at, "Package"), Some(package.as_str()));
+            prop_assert_eq!(packages.record(at).count(), fields.len() + 1);
             for (field, value) in fields {
-                prop_assert_eq!(found.get(at, field), Some(value.as_str()));
+                prop_assert_eq!(packages.get(at, field), Some(value.as_str()));
             }
             let mut stanza = Vec::new();
-            found.write_stanza(at, &mut stanza);
+            packages.write_stanza(at, &mut stanza);
             again.push(stanza);
         }
-        let mut fields: Vec<&str> = found.fields().collect();
+        let mut fields: Vec<&str> = packages.fields().collect();
         if fields.is_empty() { fields = vec!["Package", "Version"]; }
         let mut second = Vec::new();
         write_matrix(&mut second, &fields, &again).expect("written");
@@ -446,7 +455,7 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = *value;
         }
-        let _ = read_packages_matrix(&bytes[..], SMALL);
+        let _ = read_package_table(&bytes[..], SMALL);
         let _ = read_archive_meta(&bytes[..], SMALL);
         let _ = read_current_meta(&bytes[..], SMALL);
         let packed = gzip(&bytes);
@@ -466,6 +475,6 @@ proptest! {
         let records: Vec<Vec<u8>> = records.into_iter().map(|r| [&b"Package: a\n"[..], &r].concat()).collect();
         let mut bytes = Vec::new();
         write_matrix(&mut bytes, &["Package"], &records).expect("written");
-        read_packages_matrix(&bytes[..], SMALL).expect("our own matrix is read");
+        read_package_table(&bytes[..], SMALL).expect("our own matrix is read");
     }
 }

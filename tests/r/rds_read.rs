@@ -2,7 +2,7 @@
 
 use crate::support::{data, rscript};
 use rstudio_pm::r::rds::item::{Data, Item};
-use rstudio_pm::r::rds::packages::{PackageTable, read_packages_matrix};
+use rstudio_pm::r::rds::packages::{PackageTable, read_package_table};
 use rstudio_pm::r::rds::read::read;
 use rstudio_pm::r::rds::{Limits, RdsError};
 use std::collections::HashMap;
@@ -64,7 +64,7 @@ fn every_real_table_is_read_as_r_reads_it() {
         ("database", "cran-db-2018/packages.rds"),
     ] {
         let path = data::path(path);
-        let table = read_packages_matrix(File::open(&path).expect("readable"), Limits::META).expect(name);
+        let table = read_package_table(File::open(&path).expect("readable"), Limits::META).expect(name);
         let to = root.path().join(name);
         dump(&table, &to);
         arguments.extend([path, to]);
@@ -76,7 +76,7 @@ fn every_real_table_is_read_as_r_reads_it() {
 #[test]
 fn of_two_columns_of_one_name_the_one_with_values_is_used() {
     let file = File::open(data::path("cran-db-2018/packages.rds")).expect("readable");
-    let table = read_packages_matrix(file, Limits::META).expect("read");
+    let table = read_package_table(file, Limits::META).expect("read");
     let sums = (0..table.len()).filter_map(|r| table.get(r, "MD5sum")).filter(|md5| md5.len() == 32).count();
     let rows = rscript::run(
         "x <- readRDS(commandArgs(TRUE)); stopifnot(sum(names(x) == 'MD5sum') == 2); cat(nrow(x))",
@@ -88,7 +88,7 @@ fn of_two_columns_of_one_name_the_one_with_values_is_used() {
 #[test]
 fn a_record_written_as_text_is_read_back_by_r() {
     let file = File::open(data::path("cran-db-2018/packages.rds")).expect("readable");
-    let table = read_packages_matrix(file, Limits::META).expect("read");
+    let table = read_package_table(file, Limits::META).expect("read");
     let root = tempfile::tempdir().expect("a temporary folder");
     let mut text = Vec::new();
     for record in 0..4000 {
@@ -188,7 +188,7 @@ fn versions_containers_encodings_and_compact_forms_are_read_and_code_is_not() {
     assert_eq!(strings(&forms[8]), [Some("4"), None, Some("6")]);
 
     for name in ["frame.2", "frame.3"] {
-        let table = read_packages_matrix(&open(name)[..], Limits::INDEX).expect(name);
+        let table = read_package_table(&open(name)[..], Limits::INDEX).expect(name);
         assert_eq!(table.record(1).collect::<Vec<_>>(), [("Package", "b")]);
     }
     assert!(item("values").is_ok());

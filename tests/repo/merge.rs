@@ -79,7 +79,7 @@ async fn the_three_forms_of_an_index_contain_the_same_packages() {
     let rds = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Rds)).await;
     let limits = rstudio_pm::r::rds::Limits::INDEX;
     let table =
-        rstudio_pm::r::rds::packages::read_packages_matrix(rds.bytes.as_ref(), limits).expect("a matrix");
+        rstudio_pm::r::rds::packages::read_package_table(rds.bytes.as_ref(), limits).expect("a matrix");
     let names: Vec<_> = (0..table.len()).filter_map(|row| table.get(row, "Package")).collect();
     assert_eq!(names, ["Abacus", "internalpkg", "zoo"]);
 }

@@ -264,7 +264,7 @@ async fn empty_indexes_for_unsupported_platforms_are_valid() {
     let rds = index(&backend, "all", "latest", RDocument::Empty(IndexFormat::Rds)).await;
     let limits = rstudio_pm::r::rds::Limits::INDEX;
     let table =
-        rstudio_pm::r::rds::packages::read_packages_matrix(rds.bytes.as_ref(), limits).expect("a matrix");
+        rstudio_pm::r::rds::packages::read_package_table(rds.bytes.as_ref(), limits).expect("a matrix");
     assert!(table.is_empty() && table.fields().any(|field| field == "Package"));
 }
 

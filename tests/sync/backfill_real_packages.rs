@@ -7,7 +7,7 @@ use rstudio_pm::model::time::{Day, SECOND, Timestamp};
 use rstudio_pm::r::archive::{self, Limits};
 use rstudio_pm::r::description::Description;
 use rstudio_pm::r::rds;
-use rstudio_pm::r::rds::packages::read_packages_matrix;
+use rstudio_pm::r::rds::packages::read_package_table;
 
 use crate::support::cran_history::{backfill, state};
 use crate::support::data;
@@ -96,7 +96,7 @@ async fn back_filled_days_list_the_versions_that_real_archives_declare() {
 /// Compares with CRAN's own list of 2018-01-15, as far as the mirror has those files.
 async fn check_2018(server: &SyncBackend) {
     let file = std::fs::read(data::path("cran-db-2018/packages.rds")).expect("readable");
-    let table = read_packages_matrix(&file[..], rds::Limits::META).expect("a table");
+    let table = read_package_table(&file[..], rds::Limits::META).expect("a table");
     let state = state(server, "2018-01-15".parse().expect("a day")).await.expect("a state");
     let listed = state.listed();
     let lists = |record| {

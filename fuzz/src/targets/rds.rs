@@ -4,7 +4,7 @@ use rstudio_pm::r::rds::archive_meta::{
     read_archive_meta, read_current_meta, write_archive_meta, write_current_meta,
 };
 use rstudio_pm::r::rds::matrix::write_matrix;
-use rstudio_pm::r::rds::packages::{PackageTable, read_packages_matrix};
+use rstudio_pm::r::rds::packages::{PackageTable, read_package_table};
 use rstudio_pm::r::rds::{Limits, package_rds, read};
 
 const LIMITS: Limits = Limits { stream: 4 << 20, memory: 16 << 20 };
@@ -18,7 +18,7 @@ pub fn item(data: &[u8]) {
 
 /// A table that is written as a matrix is readable and has no further records.
 pub fn packages(data: &[u8]) {
-    let Ok(table) = read_packages_matrix(data, LIMITS) else { return };
+    let Ok(table) = read_package_table(data, LIMITS) else { return };
     let stanzas: Vec<Vec<u8>> = (0..table.len())
         .map(|record| {
             let mut stanza = Vec::new();
@@ -30,7 +30,7 @@ pub fn packages(data: &[u8]) {
     if write_matrix(&mut written, &["Package", "Version"], &stanzas).is_err() {
         return;
     }
-    let reread = read_packages_matrix(&*written, Limits::INDEX).expect("what is written can be read");
+    let reread = read_package_table(&*written, Limits::INDEX).expect("what is written can be read");
     assert!(reread.len() <= table.len());
 }
 

@@ -40,7 +40,7 @@ impl Cells {
 ///
 /// # Errors
 /// Every [`RdsError`]; `Shape` for any other object.
-pub fn read_packages_matrix(file: impl Read, limits: Limits) -> Result<PackageTable, RdsError> {
+pub fn read_package_table(file: impl Read, limits: Limits) -> Result<PackageTable, RdsError> {
     PackageTable::from_item(read::read(file, limits)?)
 }
 
@@ -56,17 +56,18 @@ impl PackageTable {
     pub fn from_item(item: Item) -> Result<PackageTable, RdsError> {
         let (cells, names, rows) = if item.has_class("data.frame") { frame(item)? } else { matrix(item)? };
         let mut fields: Vec<(String, usize)> = Vec::new();
-        let mut columns_by_name: HashMap<&str, (usize, usize)> = HashMap::new();
+        // The position in `fields`, and the number of values of the column there.
+        let mut fields_by_name: HashMap<&str, (usize, usize)> = HashMap::new();
         for (column, name) in names.iter().enumerate() {
             let Some(name) = name.filter(|name| !name.is_empty()) else { continue };
-            let values = (0..rows).filter(|row| cells.get(*row, column).is_some()).count();
-            match columns_by_name.get(name) {
+            let value_count = (0..rows).filter(|row| cells.get(*row, column).is_some()).count();
+            match fields_by_name.get(name) {
                 None => {
-                    columns_by_name.insert(name, (fields.len(), values));
+                    fields_by_name.insert(name, (fields.len(), value_count));
                     fields.push((name.to_owned(), column));
                 }
-                Some(&(index, previous)) if values > previous => {
-                    columns_by_name.insert(name, (index, values));
+                Some(&(index, previous)) if value_count > previous => {
+                    fields_by_name.insert(name, (index, value_count));
                     fields[index].1 = column;
                 }
                 Some(_) => {}
@@ -139,7 +140,9 @@ fn matrix(mut item: Item) -> Result<(Cells, Strings, usize), RdsError> {
         return Err(shape("a vector without dimensions"));
     };
     let sizes: Option<Vec<usize>> = dim.iter().map(|n| usize::try_from(*n).ok()).collect();
-    let Some(&[rows, columns]) = sizes.as_deref() else { return Err(shape("dimensions that are not two")) };
+    let Some(&[rows, columns]) = sizes.as_deref() else {
+        return Err(shape("a 'dim' that is not two non-negative integers"));
+    };
     if rows.checked_mul(columns) != Some(cells.len()) {
         return Err(shape(format!("{} values for {rows} rows and {columns} columns", cells.len())));
     }
@@ -147,7 +150,7 @@ fn matrix(mut item: Item) -> Result<(Cells, Strings, usize), RdsError> {
         return Err(shape("no names of columns"));
     };
     let [row_names, column_names] = &dimnames[..] else {
-        return Err(shape("names that are not of two dimensions"));
+        return Err(shape("'dimnames' that is not a list of two"));
     };
     match &row_names.data {
         Data::Null => {}

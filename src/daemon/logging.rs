@@ -16,7 +16,9 @@ use crate::config::{Config, LogLevel};
 use crate::control;
 use crate::logs::rotation::LogFile;
 use crate::logs::rotation::plan::Scheme;
-use crate::logs::{AccessLog, NextAccess, NextLog, ReplacedFile, ServerLog, ServiceLog, Sink, SinkError};
+use crate::logs::{
+    AccessLog, AccessLogSettings, ReplacedFile, ServerLog, ServerLogSettings, ServiceLog, Sink, SinkError,
+};
 
 /// All logs of the process; cloning shares them, so that a reload reaches every clone.
 #[derive(Clone)]
@@ -39,9 +41,9 @@ pub(super) struct Logs {
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opened files and settings, ready for [`Logs::switch`]. `None` leaves a log unchanged.
-pub(super) struct NextLogs {
-    server: Option<NextLog>,
-    access: Option<NextAccess>,
+pub(super) struct LogSettings {
+    server: Option<ServerLogSettings>,
+    access: Option<AccessLogSettings>,
     service: Option<Option<Sink>>,
     /// Errors of files that cannot be opened; a start continues without them, a reload is refused.
     pub(super) errors: Vec<SinkError>,
@@ -86,32 +88,32 @@ impl Logs {
     }
 
     /// Opens the logs of a configuration without using them yet. Blocks on disk I/O.
-    pub(super) fn prepare(&self, config: &Config) -> NextLogs {
+    pub(super) fn prepare(&self, config: &Config) -> LogSettings {
         let mut errors = Vec::new();
         let mut keep_error = |error| errors.push(error);
         let server = self.server.as_ref().map(|log| {
-            let (next, log_errors) = log.prepare(&config.logging);
+            let (settings, log_errors) = log.prepare(&config.logging);
             log_errors.into_iter().for_each(&mut keep_error);
-            next
+            settings
         });
         let server_config = &config.server;
         let access = self.access.prepare(&server_config.access_log, server_config.access_log_format);
         let access = access.map_err(&mut keep_error).ok();
         let service =
             self.service.prepare(server_config.service_log.as_deref()).map_err(&mut keep_error).ok();
-        NextLogs { server, access, service, errors }
+        LogSettings { server, access, service, errors }
     }
 
     /// Switches to the destinations, formats and level; no line is lost.
-    pub(super) fn switch(&self, next: NextLogs) {
-        if let Some((log, next)) = self.server.as_ref().zip(next.server) {
-            log.switch(next);
+    pub(super) fn switch(&self, settings: LogSettings) {
+        if let Some((log, settings)) = self.server.as_ref().zip(settings.server) {
+            log.switch(settings);
         }
-        if let Some(next) = next.access {
-            self.access.switch(next);
+        if let Some(settings) = settings.access {
+            self.access.switch(settings);
         }
-        if let Some(next) = next.service {
-            self.service.switch(next);
+        if let Some(settings) = settings.service {
+            self.service.switch(settings);
         }
         self.changed.notify_one();
     }
@@ -131,9 +133,9 @@ impl Logs {
 
     /// Applies the configuration at start. A file that cannot be opened is reported and left out.
     pub(super) fn configure(&self, config: &Config) {
-        let mut next = self.prepare(config);
-        let errors = std::mem::take(&mut next.errors);
-        self.switch(next);
+        let mut settings = self.prepare(config);
+        let errors = std::mem::take(&mut settings.errors);
+        self.switch(settings);
         for error in errors {
             tracing::error!(target: "logs", "{error}; logging continues without it");
         }
@@ -215,8 +217,8 @@ mod tests {
         let stream = if stream.is_empty() { stream } else { format!("SystemLog = {stream}\n") };
         let gcfg = format!("[Logging]\n{stream}SystemLog = {}\n", file.display());
         let config = crate::config::parse("test.gcfg", gcfg.as_bytes(), []).expect("good").config;
-        let next = logs.prepare(&config);
-        logs.switch(next);
+        let settings = logs.prepare(&config);
+        logs.switch(settings);
         let _ = std::thread::Builder::new()
             .name("worker".to_owned())
             .spawn(|| panic!("what a pity"))

@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use http::StatusCode;
 
-use crate::logs::{BinaryDetails, ServiceError, ServiceLine, ServiceLog};
+use crate::logs::{BinaryDetails, ServiceEntry, ServiceError, ServiceLog};
 use crate::metrics;
 use crate::model::ids::SourceId;
 use crate::model::time::Timestamp;
@@ -95,11 +95,11 @@ impl DownloadRecorder {
         if !self.log.is_on() {
             return None;
         }
-        let line = log_line(request);
+        let entry = log_entry(request);
         if body_follows {
-            return Some(PendingRecord { log: self.log.clone(), line: line.into_owned() });
+            return Some(PendingRecord { log: self.log.clone(), entry: entry.into_owned() });
         }
-        self.log.log(&line);
+        self.log.log(&entry);
         None
     }
 
@@ -130,27 +130,27 @@ impl DownloadRecorder {
     }
 }
 
-/// The log line of a request whose body is being sent; written when this is dropped.
+/// The log entry of a request whose body is being sent; written when this is dropped.
 pub struct PendingRecord {
     log: ServiceLog,
-    line: ServiceLine<'static>,
+    entry: ServiceEntry<'static>,
 }
 
 impl PendingRecord {
     /// Records that the body could not be sent completely.
     pub fn fail(&mut self, error: &dyn Display) {
-        self.line.failed = Some(Cow::Owned(error.to_string()));
-        self.line.failed_service.get_or_insert(ServiceError::Fetch);
+        self.entry.failed = Some(Cow::Owned(error.to_string()));
+        self.entry.failed_service.get_or_insert(ServiceError::Fetch);
     }
 }
 
 impl Drop for PendingRecord {
     fn drop(&mut self) {
-        self.log.log(&self.line);
+        self.log.log(&self.entry);
     }
 }
 
-fn log_line<'a>(request: &PackageRequest<'a>) -> ServiceLine<'a> {
+fn log_entry<'a>(request: &PackageRequest<'a>) -> ServiceEntry<'a> {
     let (failed, is_service_failure) = match request.outcome {
         Completion::Failed { is_service_failure, error } => (Some(Cow::Borrowed(error)), is_service_failure),
         // The client's own conditions, or a range that the file does not have.
@@ -162,7 +162,7 @@ fn log_line<'a>(request: &PackageRequest<'a>) -> ServiceLine<'a> {
     let missing = request
         .missing_binary
         .filter(|_| request.requested_binary.as_ref().is_some_and(|binary| binary.match_result.is_ok()));
-    ServiceLine {
+    ServiceEntry {
         time: request.received_at.0,
         name: request.package.into(),
         version: request.version.into(),
@@ -257,8 +257,8 @@ mod tests {
             (MatchFailure::NoMatch, "match", "match_error_no_best_match"),
             (MatchFailure::ForcedOther, "match", "match_error_force_mismatch"),
         ] {
-            let line = log_line(&request(binary(Err(failure)), sent(StatusCode::OK)));
-            let binary = line.binary.expect("a binary was requested");
+            let entry = log_entry(&request(binary(Err(failure)), sent(StatusCode::OK)));
+            let binary = entry.binary.expect("a binary was requested");
             let expected = if field == "ua" { (Some(word), None) } else { (None, Some(word)) };
             assert_eq!((binary.failed_ua, binary.failed_match), expected);
             assert_eq!(
@@ -266,31 +266,34 @@ mod tests {
                 field == "ua",
                 "the header is logged if it is the reason"
             );
-            assert_eq!((binary.match_type, line.failed_service, line.failed), (None, None, None));
+            assert_eq!((binary.match_type, entry.failed_service, entry.failed), (None, None, None));
         }
     }
 
     #[test]
     fn a_missing_binary_is_logged_with_the_match_and_is_no_failure() {
         let missing = Some((ServiceError::Ash, "damaged"));
-        let line = log_line(&PackageRequest {
+        let entry = log_entry(&PackageRequest {
             missing_binary: missing,
             ..request(binary(Ok(Some(RVersionMatch::Best))), sent(StatusCode::OK))
         });
-        assert_eq!(line.binary.expect("a binary").match_type, Some("best"));
-        assert_eq!((line.error.as_deref(), line.failed_service), (Some("damaged"), Some(ServiceError::Ash)));
-        assert_eq!(line.failed, None);
+        assert_eq!(entry.binary.expect("a binary").match_type, Some("best"));
+        assert_eq!(
+            (entry.error.as_deref(), entry.failed_service),
+            (Some("damaged"), Some(ServiceError::Ash))
+        );
+        assert_eq!(entry.failed, None);
     }
 
     #[test]
     fn failures_are_logged_and_those_of_the_service_are_marked() {
         let failed = |is_service_failure| {
-            let line = log_line(&request(None, Completion::Failed { is_service_failure, error: "why" }));
-            (line.failed.map(Cow::into_owned), line.failed_service)
+            let entry = log_entry(&request(None, Completion::Failed { is_service_failure, error: "why" }));
+            (entry.failed.map(Cow::into_owned), entry.failed_service)
         };
         assert_eq!(failed(true), (Some("why".to_owned()), Some(ServiceError::Fetch)));
         assert_eq!(failed(false), (Some("why".to_owned()), None));
-        let message = |status| log_line(&request(None, sent(status))).failed.map(Cow::into_owned);
+        let message = |status| log_entry(&request(None, sent(status))).failed.map(Cow::into_owned);
         assert_eq!(message(StatusCode::NOT_MODIFIED), None);
         assert_eq!(message(StatusCode::PARTIAL_CONTENT), None);
         assert_eq!(message(StatusCode::PRECONDITION_FAILED), Some("412 Precondition Failed".to_owned()));

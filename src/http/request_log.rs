@@ -10,7 +10,7 @@ use http::{Method, Response, Version};
 
 use super::body::Body;
 use super::peer::Peer;
-use crate::logs::{AccessLog, MAX_FIELD, Record};
+use crate::logs::{AccessEntry, AccessLog, MAX_FIELD};
 use crate::metrics;
 
 /// When a request arrived.
@@ -90,7 +90,7 @@ fn write_line(
     bytes: u64,
 ) {
     metrics::request_completed(&request.method, status, bytes, arrival.since.elapsed());
-    access.log(&Record {
+    access.log(&AccessEntry {
         remote,
         user: None,
         time: arrival.time,

@@ -17,9 +17,9 @@ use crate::config::AccessLogFormat;
 /// Maximum length of a field in bytes, before escaping; longer ones are truncated and end with `...`.
 pub(crate) const MAX_FIELD: usize = 4096;
 
-/// A completed request. Fields are as the client sent them; the formatter escapes them.
+/// The entry of a completed request. Fields are as the client sent them; the formatter escapes them.
 #[derive(Clone, Copy, Debug)]
-pub struct Record<'a> {
+pub struct AccessEntry<'a> {
     /// The client.
     pub remote: IpAddr,
     /// The authenticated user, if any.
@@ -42,7 +42,7 @@ pub struct Record<'a> {
     pub user_agent: Option<&'a [u8]>,
 }
 
-/// The access log: formats records and writes them to its file; cloning shares it, and [`AccessLog::switch`] affects all
+/// The access log: formats entries and writes them to its file; cloning shares it, and [`AccessLog::switch`] affects all
 /// clones.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
@@ -58,7 +58,7 @@ struct Destination {
 
 /// A file and format, ready for [`AccessLog::switch`].
 #[derive(Debug)]
-pub struct NextAccess(Destination);
+pub struct AccessLogSettings(Destination);
 
 thread_local! {
     /// Buffer of the line, which avoids an allocation per line and formatting under the sink's lock.
@@ -87,26 +87,26 @@ impl AccessLog {
     ///
     /// # Errors
     /// The file cannot be opened for appending; nothing has changed.
-    pub fn prepare(&self, path: &Path, format: AccessLogFormat) -> Result<NextAccess, SinkError> {
+    pub fn prepare(&self, path: &Path, format: AccessLogFormat) -> Result<AccessLogSettings, SinkError> {
         let current_sink = self.current.load().sink.clone().filter(|sink| sink.path() == path);
         let sink = current_sink.map_or_else(|| Sink::open(path, OnFull::Drop), Ok)?;
-        Ok(NextAccess(Destination { sink: Some(sink), format, zone: TimeZone::system() }))
+        Ok(AccessLogSettings(Destination { sink: Some(sink), format, zone: TimeZone::system() }))
     }
 
     /// Switches to a file and format. Each line goes to the old or to the new file; the old one is flushed and closed.
-    pub fn switch(&self, next: NextAccess) {
-        let old = self.current.swap(Arc::new(next.0));
+    pub fn switch(&self, settings: AccessLogSettings) {
+        let old = self.current.swap(Arc::new(settings.0));
         old.sink.iter().for_each(Sink::flush);
     }
 
     /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is dropped and
     /// counted.
-    pub fn log(&self, record: &Record<'_>) {
+    pub fn log(&self, entry: &AccessEntry<'_>) {
         let current = self.current.load();
         let Some(sink) = &current.sink else { return };
         LINE.with_borrow_mut(|line| {
             line.clear();
-            render(line, record, current.format, &current.zone);
+            render(line, entry, current.format, &current.zone);
             sink.write(line);
         });
     }
@@ -138,27 +138,27 @@ impl AccessLog {
 }
 
 /// Appends the line of a record, with a line feed.
-fn render(line: &mut Vec<u8>, record: &Record<'_>, format: AccessLogFormat, zone: &TimeZone) {
+fn render(line: &mut Vec<u8>, entry: &AccessEntry<'_>, format: AccessLogFormat, zone: &TimeZone) {
     // Writing to a Vec cannot fail.
-    let _ = write!(line, "{} - ", record.remote.to_canonical());
-    match record.user.filter(|user| !user.is_empty()) {
+    let _ = write!(line, "{} - ", entry.remote.to_canonical());
+    match entry.user.filter(|user| !user.is_empty()) {
         Some(user) => push_escaped(line, user.as_bytes(), true),
         None => line.push(b'-'),
     }
     line.extend_from_slice(b" [");
-    timestamp::push(line, record.time, TimestampFormat::Apache, zone);
+    timestamp::push(line, entry.time, TimestampFormat::Apache, zone);
     line.extend_from_slice(b"] \"");
-    if record.method.is_empty() {
+    if entry.method.is_empty() {
         line.push(b'-');
     } else {
-        push_escaped(line, record.method.as_bytes(), false);
+        push_escaped(line, entry.method.as_bytes(), false);
         line.push(b' ');
-        push_escaped(line, record.target.as_bytes(), false);
+        push_escaped(line, entry.target.as_bytes(), false);
         line.push(b' ');
-        push_escaped(line, record.version.as_bytes(), false);
+        push_escaped(line, entry.version.as_bytes(), false);
     }
-    let _ = write!(line, "\" {} ", record.status);
-    match record.bytes {
+    let _ = write!(line, "\" {} ", entry.status);
+    match entry.bytes {
         0 => line.push(b'-'),
         bytes => {
             let _ = write!(line, "{bytes}");
@@ -167,7 +167,7 @@ fn render(line: &mut Vec<u8>, record: &Record<'_>, format: AccessLogFormat, zone
     match format {
         AccessLogFormat::Common => {}
         AccessLogFormat::Combined => {
-            for header in [record.referer, record.user_agent] {
+            for header in [entry.referer, entry.user_agent] {
                 line.extend_from_slice(b" \"");
                 push_escaped(line, header.filter(|value| !value.is_empty()).unwrap_or(b"-"), false);
                 line.push(b'"');
@@ -205,8 +205,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn record() -> Record<'static> {
-        Record {
+    fn entry() -> AccessEntry<'static> {
+        AccessEntry {
             remote: IpAddr::from([127, 0, 0, 1]),
             user: Some("frank"),
             time: 971_211_336_000_000,
@@ -220,16 +220,16 @@ mod tests {
         }
     }
 
-    fn line(record: &Record<'_>, format: AccessLogFormat) -> String {
+    fn line(entry: &AccessEntry<'_>, format: AccessLogFormat) -> String {
         let mut line = Vec::new();
-        render(&mut line, record, format, &TimeZone::fixed(jiff::tz::offset(-7)));
+        render(&mut line, entry, format, &TimeZone::fixed(jiff::tz::offset(-7)));
         String::from_utf8(line).expect("ASCII")
     }
 
     #[test]
     fn the_combined_format_is_apaches() {
         assert_eq!(
-            line(&record(), AccessLogFormat::Combined),
+            line(&entry(), AccessLogFormat::Combined),
             "127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] \"GET /apache_pb.gif HTTP/1.0\" 200 2326 \
              \"http://www.example.com/start.html\" \"Mozilla/4.08 [en] (Win98; I ;Nav)\"\n"
         );
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn the_common_format_is_apaches() {
         assert_eq!(
-            line(&record(), AccessLogFormat::Common),
+            line(&entry(), AccessLogFormat::Common),
             "127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] \"GET /apache_pb.gif HTTP/1.0\" 200 2326\n"
         );
     }
@@ -246,26 +246,26 @@ mod tests {
     #[test]
     fn a_missing_field_is_a_dash() {
         let empty =
-            Record { user: None, method: "", bytes: 0, referer: None, user_agent: Some(b""), ..record() };
+            AccessEntry { user: None, method: "", bytes: 0, referer: None, user_agent: Some(b""), ..entry() };
         assert_eq!(
-            line(&Record { status: 400, ..empty }, AccessLogFormat::Combined),
+            line(&AccessEntry { status: 400, ..empty }, AccessLogFormat::Combined),
             "127.0.0.1 - - [10/Oct/2000:13:55:36 -0700] \"-\" 400 - \"-\" \"-\"\n"
         );
     }
 
     #[test]
     fn a_mapped_address_is_written_as_ipv4() {
-        let mapped = Record { remote: "::ffff:10.0.0.7".parse().expect("an address"), ..record() };
+        let mapped = AccessEntry { remote: "::ffff:10.0.0.7".parse().expect("an address"), ..entry() };
         assert!(line(&mapped, AccessLogFormat::Common).starts_with("10.0.0.7 - "));
     }
 
     #[test]
     fn quotes_control_characters_and_high_bytes_are_escaped() {
-        let hostile = Record {
+        let hostile = AccessEntry {
             user: Some("a b"),
             target: "/x\" 200 1\n\r\t\\",
             user_agent: Some(b"\x1b[31m\x00\xc3\xa9\x7f"),
-            ..record()
+            ..entry()
         };
         let line = line(&hostile, AccessLogFormat::Combined);
         assert!(line.contains(" a\\x20b ["), "{line}");
@@ -276,14 +276,14 @@ mod tests {
     #[test]
     fn an_over_long_field_is_cut() {
         let long = vec![b'a'; MAX_FIELD + 1];
-        let line = line(&Record { user_agent: Some(&long), ..record() }, AccessLogFormat::Combined);
+        let line = line(&AccessEntry { user_agent: Some(&long), ..entry() }, AccessLogFormat::Combined);
         assert!(line.ends_with("aaa...\"\n") && line.len() < MAX_FIELD + 300);
     }
 
     #[test]
     fn an_access_log_that_is_off_does_nothing() {
         let off = AccessLog::off();
-        off.log(&record());
+        off.log(&entry());
         off.flush();
         assert!(off.reopen().is_ok());
         assert_eq!(off.dropped_lines(), 0);
@@ -300,7 +300,7 @@ mod tests {
                 let access = access.clone();
                 std::thread::spawn(move || {
                     for number in 0..EACH {
-                        access.log(&Record { target: &format!("/{writer}?{number}"), ..record() });
+                        access.log(&AccessEntry { target: &format!("/{writer}?{number}"), ..entry() });
                     }
                 })
             })
@@ -337,7 +337,7 @@ mod tests {
             time in any::<i64>(),
         ) {
             let line = line(
-                &Record { target: &target, user_agent: Some(&agent), time, ..record() },
+                &AccessEntry { target: &target, user_agent: Some(&agent), time, ..entry() },
                 AccessLogFormat::Combined,
             );
             let body = line.strip_suffix('\n').expect("ends with a line feed");

@@ -1,4 +1,4 @@
-//! The server, access and service logs, the log files that survive rotation, and the rotation.
+//! The server, access and service logs, the rotation of their files, and the reopening of files after a rotation.
 
 pub mod access;
 mod append;
@@ -12,8 +12,8 @@ mod stream;
 mod timestamp;
 
 pub(crate) use access::MAX_FIELD;
-pub use access::{AccessLog, NextAccess, Record};
+pub use access::{AccessEntry, AccessLog, AccessLogSettings};
 pub use open::{ReplacedFile, SinkError};
-pub use server::{NextLog, ServerLog};
-pub use service_log::{BinaryDetails, ServiceError, ServiceLine, ServiceLog};
+pub use server::{ServerLog, ServerLogSettings};
+pub use service_log::{BinaryDetails, ServiceEntry, ServiceError, ServiceLog};
 pub use sink::{OnFull, Sink};

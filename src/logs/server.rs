@@ -38,7 +38,7 @@ pub struct ServerLog {
 }
 
 /// Destinations, format and level, ready for [`ServerLog::switch`].
-pub struct NextLog {
+pub struct ServerLogSettings {
     outputs: Outputs,
     level: LogLevel,
 }
@@ -95,18 +95,18 @@ impl ServerLog {
     /// Applies `[Logging]`: [`ServerLog::prepare`] and [`ServerLog::switch`]. Files that cannot be opened are returned
     /// and left out.
     pub fn configure(&self, logging: &Logging) -> Vec<SinkError> {
-        let (next, failed) = self.prepare(logging);
-        self.switch(next);
-        failed
+        let (settings, errors) = self.prepare(logging);
+        self.switch(settings);
+        errors
     }
 
     /// Opens the destinations for [`ServerLog::switch`]. Open files with the same path are reused; files that cannot be
     /// opened are returned and left out; if no destination remains, standard error is used.
     #[must_use]
-    pub fn prepare(&self, logging: &Logging) -> (NextLog, Vec<SinkError>) {
+    pub fn prepare(&self, logging: &Logging) -> (ServerLogSettings, Vec<SinkError>) {
         let current = self.outputs.load();
         let mut destinations = Vec::new();
-        let mut failed = Vec::new();
+        let mut errors = Vec::new();
         for destination in &logging.system_log {
             match destination {
                 LogDestination::Stdout => add_stream(&mut destinations, StandardStream::Stdout),
@@ -115,7 +115,7 @@ impl ServerLog {
                     let current_sink = current.files().find(|sink| sink.path() == path).cloned();
                     match current_sink.map_or_else(|| Sink::open(path, OnFull::Wait), Ok) {
                         Ok(sink) => destinations.push(Output::File(sink)),
-                        Err(error) => failed.push(error),
+                        Err(error) => errors.push(error),
                     }
                 }
             }
@@ -125,20 +125,20 @@ impl ServerLog {
         }
         let zone = TimeZone::system();
         let outputs = Outputs { format: logging.format, zone, destinations, buffered: None };
-        (NextLog { outputs, level: logging.level }, failed)
+        (ServerLogSettings { outputs, level: logging.level }, errors)
     }
 
     /// Switches to destinations, format and level. Each line goes to the old or to the new files; the old ones are
     /// flushed and closed. The first switch also writes the events logged so far to the new destinations.
-    pub fn switch(&self, next: NextLog) {
-        let new = Arc::new(next.outputs);
+    pub fn switch(&self, settings: ServerLogSettings) {
+        let new = Arc::new(settings.outputs);
         let old = self.outputs.swap(Arc::clone(&new));
-        self.set_level(next.level);
+        self.set_level(settings.level);
         let new_outputs: Vec<&Output> =
             new.destinations.iter().filter(|output| !old.contains(output)).collect();
         let buffered = old.buffered.iter().flat_map(|buffered| std::mem::take(&mut *buffered.lock()));
         for BufferedEvent { level, parts, micros } in
-            buffered.filter(|event| event.level <= filter(next.level))
+            buffered.filter(|event| event.level <= filter(settings.level))
         {
             let mut buffers = Buffers::default();
             new_outputs.iter().for_each(|output| new.write(output, &mut buffers, level, &parts, micros));
@@ -181,8 +181,8 @@ impl ServerLog {
     /// The files that cannot be opened; their old ones stay in use.
     pub fn reopen(&self) -> Result<(), Vec<SinkError>> {
         let outputs = self.outputs.load_full();
-        let failed: Vec<SinkError> = outputs.files().filter_map(|sink| sink.reopen().err()).collect();
-        if failed.is_empty() { Ok(()) } else { Err(failed) }
+        let errors: Vec<SinkError> = outputs.files().filter_map(|sink| sink.reopen().err()).collect();
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     /// Writes the queued lines: before the program exits, and in a panic hook.
@@ -433,9 +433,9 @@ mod tests {
         let (log, subscriber) = ServerLog::new();
         let missing = PathBuf::from("/dev/null/b.log");
         with_default(subscriber, || {
-            let failed = log.configure(&logging(&[&missing, &path], LogFormat::Text));
-            assert_eq!(failed.len(), 1);
-            assert_eq!(failed[0].path, missing);
+            let errors = log.configure(&logging(&[&missing, &path], LogFormat::Text));
+            assert_eq!(errors.len(), 1);
+            assert_eq!(errors[0].path, missing);
             info!("here");
             log.flush();
         });

@@ -13,9 +13,9 @@ use super::event::redact_urls;
 use super::open::SinkError;
 use super::sink::{OnFull, Sink};
 
-/// A request for a package file. Texts are unmodified; the formatter escapes and truncates them.
+/// The entry of a request for a package file. Texts are unmodified; the formatter escapes and truncates them.
 #[derive(Clone, Debug)]
-pub struct ServiceLine<'a> {
+pub struct ServiceEntry<'a> {
     /// Arrival time, in microseconds since the epoch.
     pub time: i64,
     /// Name of the package.
@@ -71,12 +71,12 @@ impl ServiceError {
     }
 }
 
-impl ServiceLine<'_> {
+impl ServiceEntry<'_> {
     /// Returns an owned copy, without the part of the header that would be truncated.
     #[must_use]
-    pub fn into_owned(self) -> ServiceLine<'static> {
+    pub fn into_owned(self) -> ServiceEntry<'static> {
         let text = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-        ServiceLine {
+        ServiceEntry {
             time: self.time,
             name: text(self.name),
             version: text(self.version),
@@ -98,15 +98,15 @@ impl ServiceLine<'_> {
     }
 }
 
-/// Appends the line of a request, with a line feed.
-fn render(line: &mut Vec<u8>, request: &ServiceLine<'_>) {
-    let binary = request.binary.as_ref();
+/// Appends the line of an entry, with a line feed.
+fn render(line: &mut Vec<u8>, entry: &ServiceEntry<'_>) {
+    let binary = entry.binary.as_ref();
     // Writing to a Vec cannot fail.
-    let _ = write!(line, "{{\"time\":{}", request.time.div_euclid(1_000_000));
-    field(line, "name", request.name.as_bytes());
-    field(line, "version", request.version.as_bytes());
-    field(line, "class", if request.archived { b"archived" } else { b"current" });
-    let kind = match (binary.is_some(), request.archived) {
+    let _ = write!(line, "{{\"time\":{}", entry.time.div_euclid(1_000_000));
+    field(line, "name", entry.name.as_bytes());
+    field(line, "version", entry.version.as_bytes());
+    field(line, "class", if entry.archived { b"archived" } else { b"current" });
+    let kind = match (binary.is_some(), entry.archived) {
         (true, true) => "binary_archived",
         (true, false) => "binary_current",
         (false, true) => "source_archived",
@@ -117,12 +117,12 @@ fn render(line: &mut Vec<u8>, request: &ServiceLine<'_>) {
     optional("distro", binary.map(|b| b.distro.as_bytes()));
     optional("r_version", binary.and_then(|b| b.r_version.as_deref()).map(str::as_bytes));
     optional("match_type", binary.and_then(|b| b.match_type).map(str::as_bytes));
-    optional("error", request.error.as_deref().map(redact).as_deref().map(str::as_bytes));
-    optional("failed_service", request.failed_service.map(|error| error.as_str().as_bytes()));
+    optional("error", entry.error.as_deref().map(redact).as_deref().map(str::as_bytes));
+    optional("failed_service", entry.failed_service.map(|error| error.as_str().as_bytes()));
     optional("failed_match", binary.and_then(|b| b.failed_match).map(str::as_bytes));
     optional("failed_ua", binary.and_then(|b| b.failed_ua).map(str::as_bytes));
     optional("user_agent", binary.and_then(|b| b.user_agent.as_deref()));
-    let message = request.failed.as_deref().map(redact);
+    let message = entry.failed.as_deref().map(redact);
     optional("message", Some(message.as_deref().unwrap_or("ok").as_bytes()));
     line.extend_from_slice(b"}\n");
 }
@@ -200,12 +200,12 @@ impl ServiceLog {
 
     /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is dropped and
     /// counted.
-    pub fn log(&self, request: &ServiceLine<'_>) {
+    pub fn log(&self, entry: &ServiceEntry<'_>) {
         let sink = self.sink.load();
         let Some(sink) = sink.as_deref() else { return };
         LINE.with_borrow_mut(|line| {
             line.clear();
-            render(line, request);
+            render(line, entry);
             sink.write(line);
         });
     }
@@ -217,14 +217,14 @@ mod tests {
     use proptest::prelude::*;
     use std::os::unix::fs::PermissionsExt;
 
-    fn line(request: &ServiceLine<'_>) -> String {
+    fn line(entry: &ServiceEntry<'_>) -> String {
         let mut line = Vec::new();
-        render(&mut line, request);
+        render(&mut line, entry);
         String::from_utf8(line).expect("ASCII")
     }
 
-    fn source(time: i64) -> ServiceLine<'static> {
-        ServiceLine {
+    fn source(time: i64) -> ServiceEntry<'static> {
+        ServiceEntry {
             time: time * 1_000_000 + 999_999,
             name: "plumber".into(),
             version: "0.4.6".into(),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     fn binary(time: i64, binary: BinaryDetails<'static>) -> String {
-        line(&ServiceLine { binary: Some(binary), ..source(time) })
+        line(&ServiceEntry { binary: Some(binary), ..source(time) })
     }
 
     #[test]
@@ -269,14 +269,14 @@ mod tests {
     fn a_binary_that_cannot_be_fetched_is_logged_as_documented() {
         let error = "DownloadBinaryEtagRunner: file not found: https://rspm-sync.rstudio.com/bin/3.6-bionic/\
                      e3f8ab6d0bd9f83cb787b4f7472d60d98f247f64ea2c8a32aff68be6abbde5cf.tar.gz";
-        let request = ServiceLine {
+        let entry = ServiceEntry {
             binary: Some(BinaryDetails { match_type: Some("best"), ..bionic("3.6.3") }),
             error: Some(error.into()),
             failed_service: Some(ServiceError::Fetch),
             ..source(1_563_907_544)
         };
         assert_eq!(
-            line(&request),
+            line(&entry),
             format!(
                 "{{\"time\":1563907544,\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\
                  \"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.6.3\",\
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn every_key_has_its_position_and_archived_its_type() {
-        let request = ServiceLine {
+        let entry = ServiceEntry {
             archived: true,
             binary: Some(BinaryDetails {
                 match_type: Some("forced"),
@@ -355,27 +355,27 @@ mod tests {
             \"type\":\"binary_archived\",\"distro\":\"bionic\",\"r_version\":\"3.5.2\",\
             \"match_type\":\"forced\",\"error\":\"e\",\"failed_service\":\"service_error_ash\",\
             \"failed_match\":\"m\",\"failed_ua\":\"u\",\"user_agent\":\"a\",\"message\":\"f\"}\n";
-        assert_eq!(line(&request), expected);
-        assert_eq!(line(&request.into_owned()), expected);
-        let request = ServiceLine { archived: true, ..source(0) };
-        assert!(line(&request).contains("\"class\":\"archived\",\"type\":\"source_archived\""));
+        assert_eq!(line(&entry), expected);
+        assert_eq!(line(&entry.into_owned()), expected);
+        let entry = ServiceEntry { archived: true, ..source(0) };
+        assert!(line(&entry).contains("\"class\":\"archived\",\"type\":\"source_archived\""));
     }
 
     #[test]
     fn a_header_and_its_copy_are_truncated() {
         let long = vec![b'x'; 64 << 10];
         let details = BinaryDetails { user_agent: Some(long.as_slice().into()), ..bionic("") };
-        let request = ServiceLine { binary: Some(details), ..source(0) };
-        let text = line(&request);
+        let entry = ServiceEntry { binary: Some(details), ..source(0) };
+        let text = line(&entry);
         assert!(text.contains(&format!("\"{}...\"", "x".repeat(MAX_FIELD))), "{text}");
         assert!(text.len() < MAX_FIELD + 300);
-        assert_eq!(line(&request.into_owned()), text);
+        assert_eq!(line(&entry.into_owned()), text);
     }
 
     #[test]
     fn no_line_contains_a_password_of_a_url() {
         let error = || Some("https://me:secret@mirror/x: 404".into());
-        let text = line(&ServiceLine { error: error(), failed: error(), ..source(0) });
+        let text = line(&ServiceEntry { error: error(), failed: error(), ..source(0) });
         assert!(!text.contains("secret") && text.contains("***@mirror"), "{text}");
     }
 
@@ -409,7 +409,7 @@ mod tests {
                 user_agent: Some(agent.clone().into()),
                 ..bionic("")
             };
-            let line = line(&ServiceLine { time, binary: Some(details), ..source(0) });
+            let line = line(&ServiceEntry { time, binary: Some(details), ..source(0) });
             let body = line.strip_suffix('\n').expect("ends with a line feed");
             prop_assert!(body.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{:?}", body);
             let json: serde_json::Value = serde_json::from_str(body).expect("JSON");

@@ -14,7 +14,7 @@ use jiff::{ToSpan, Zoned};
 use rstudio_pm::config::AccessLogFormat;
 use rstudio_pm::logs::rotation::plan::Scheme;
 use rstudio_pm::logs::rotation::{LogFile, Rotation};
-use rstudio_pm::logs::{AccessLog, OnFull, Record, Sink};
+use rstudio_pm::logs::{AccessEntry, AccessLog, OnFull, Sink};
 
 use crate::support::fixtures::until;
 use crate::support::http;
@@ -83,7 +83,7 @@ fn twenty_five_nights_under_load_lose_and_duplicate_no_line() {
                 while !stop.load(Ordering::Acquire) {
                     for _ in 0..100 {
                         let number = next.fetch_add(1, Ordering::AcqRel);
-                        log.log(&Record {
+                        log.log(&AccessEntry {
                             remote: IpAddr::V4(Ipv4Addr::LOCALHOST),
                             user: None,
                             time: 0,

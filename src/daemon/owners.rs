@@ -3,7 +3,7 @@
 use crate::config::{ClassLocation, Config};
 use crate::db::{DatabaseState, Db};
 use crate::model::storage_class::StorageClass;
-use crate::storage::{Key, Marker, OwnerMarker, Storage, StorageError};
+use crate::storage::{Key, Marker, MarkerKey, Storage, StorageError};
 use crate::upkeep::ownership::{self, MarkerComparison};
 
 /// Findings about the owner of each class. Inaccessible databases and locations are reported by other checks.
@@ -38,7 +38,7 @@ fn is_marker_error(error: &StorageError, class: StorageClass) -> bool {
     match error {
         StorageError::Io { path, source, .. } => {
             use std::io::ErrorKind::{NotADirectory, PermissionDenied};
-            path.ends_with(OwnerMarker(class).path())
+            path.ends_with(MarkerKey(class).path())
                 && !matches!(source.kind(), PermissionDenied | NotADirectory)
         }
         _ => false,

@@ -15,7 +15,7 @@ use super::located::{FileBody, LocatedFile, OpenFile};
 use super::{RepoError, Repositories, bundles};
 use crate::model::digest::Sha256;
 use crate::storage::memory_cache::{MAX_OBJECT_SIZE, MemoryCache};
-use crate::storage::{self, Content, CountGuard, StorageError};
+use crate::storage::{self, Content, Reservation, StorageError};
 use crate::upstream::transport::dir::InPlaceFile;
 use crate::upstream::{Mirror, UpstreamError};
 
@@ -108,9 +108,9 @@ pub(super) async fn open(
         return open.map(Some);
     }
     if identity.size <= MAX_OBJECT_SIZE
-        && let Some(count) = storage::reserve_memory(identity.size)
+        && let Some(reservation) = storage::reserve_memory(identity.size)
     {
-        let bytes = read_small(repositories, located, digest, identity, in_place, count).await?;
+        let bytes = read_small(repositories, located, digest, identity, in_place, reservation).await?;
         return open_range(located, &bytes, range).map(Some);
     }
     let actual =
@@ -147,7 +147,7 @@ async fn read_small(
     digest: Sha256,
     identity: FileIdentity,
     in_place: InPlaceFile,
-    count: CountGuard,
+    reservation: Reservation,
 ) -> Result<Bytes, RepoError> {
     let cached = repositories.verified_files.digests.get(&identity);
     if let Some(cached) = cached {
@@ -155,7 +155,7 @@ async fn read_small(
     }
     let (size, path) = (identity.size, in_place.path.clone());
     let (bytes, actual, identity_after) = blocking(move || {
-        let bytes = storage::read_to_memory(&in_place.file, &in_place.path, &(0..size), count)?;
+        let bytes = storage::read_to_memory(&in_place.file, &in_place.path, &(0..size), reservation)?;
         let actual = cached.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
         let metadata = in_place.file.metadata().map_err(|e| StorageError::io("read", &in_place.path, e))?;
         Ok((bytes, actual, FileIdentity::of(&metadata)))

@@ -43,24 +43,24 @@ static MEMORY_BYTES: UsageCounter = UsageCounter(AtomicUsize::new(0));
 /// Number of files that streams keep open.
 static OPEN_FILES: UsageCounter = UsageCounter(AtomicUsize::new(0));
 
-/// A counter of resources in use; see [`CountGuard`].
+/// A counter of resources in use; see [`Reservation`].
 struct UsageCounter(AtomicUsize);
 
 /// An amount counted in a [`UsageCounter`] until it is dropped.
-pub struct CountGuard(&'static UsageCounter, usize);
+pub struct Reservation(&'static UsageCounter, usize);
 
 impl UsageCounter {
     fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn add(&'static self, count: usize) -> CountGuard {
-        self.0.fetch_add(count, Ordering::Relaxed);
-        CountGuard(self, count)
+    fn add(&'static self, amount: usize) -> Reservation {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+        Reservation(self, amount)
     }
 }
 
-impl Drop for CountGuard {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.0.0.fetch_sub(self.1, Ordering::Relaxed);
     }
@@ -70,7 +70,7 @@ impl Drop for CountGuard {
 struct Chunk {
     buffer: Box<[u8]>,
     length: usize,
-    _count: CountGuard,
+    _reservation: Reservation,
 }
 
 impl AsRef<[u8]> for Chunk {
@@ -99,9 +99,9 @@ pub fn chunk_size() -> usize {
 
 /// Counts an object of `size` bytes that is to be read into memory; `None` if it must be read in chunks.
 #[must_use]
-pub fn reserve_memory(size: u64) -> Option<CountGuard> {
-    let count = usize::try_from(size).ok().map(|size| MEMORY_BYTES.add(size))?;
-    (size <= ALWAYS_IN_MEMORY || MEMORY_BYTES.get() - count.1 < MAX_MEMORY_BYTES).then_some(count)
+pub fn reserve_memory(size: u64) -> Option<Reservation> {
+    let reservation = usize::try_from(size).ok().map(|size| MEMORY_BYTES.add(size))?;
+    (size <= ALWAYS_IN_MEMORY || MEMORY_BYTES.get() - reservation.1 < MAX_MEMORY_BYTES).then_some(reservation)
 }
 
 /// A chunk to be read, counted before the read, because many reads may start at once.
@@ -109,7 +109,7 @@ pub struct ReadRequest {
     range: Range<u64>,
     length: usize,
     capacity: usize,
-    count: CountGuard,
+    reservation: Reservation,
 }
 
 impl ReadRequest {
@@ -119,7 +119,7 @@ impl ReadRequest {
         let length = usize::try_from(range.end - range.start).unwrap_or(CHUNK_SIZE).min(CHUNK_SIZE);
         // A chunk of more than half a buffer uses a pooled buffer; a smaller one would waste most of it.
         let capacity = if length > CHUNK_SIZE / 2 { CHUNK_SIZE } else { length };
-        ReadRequest { range, length, capacity, count: CHUNK_BYTES.add(capacity) }
+        ReadRequest { range, length, capacity, reservation: CHUNK_BYTES.add(capacity) }
     }
 
     /// Reads the chunk. Blocking.
@@ -151,12 +151,12 @@ impl ReadRequest {
 
     /// Returns the bytes of a buffer that was read.
     fn into_bytes(self, buffer: Box<[u8]>) -> Bytes {
-        Bytes::from_owner(Chunk { buffer, length: self.length, _count: self.count })
+        Bytes::from_owner(Chunk { buffer, length: self.length, _reservation: self.reservation })
     }
 }
 
 /// Counts a response of another server as one of the open files.
-pub(super) struct OpenBody(#[allow(dead_code, reason = "counted until it is dropped")] CountGuard);
+pub(super) struct OpenBody(#[allow(dead_code, reason = "counted until it is dropped")] Reservation);
 
 /// Counts a response as open; `None` at the limit of files and responses that streams keep open.
 pub(super) fn open_body() -> Option<OpenBody> {
@@ -165,11 +165,11 @@ pub(super) fn open_body() -> Option<OpenBody> {
 
 /// Counts bytes received from another server as a chunk that waits to be sent.
 pub(super) fn count(bytes: Bytes) -> Bytes {
-    let count = CHUNK_BYTES.add(bytes.len());
-    guarded(bytes, count)
+    let reservation = CHUNK_BYTES.add(bytes.len());
+    guarded(bytes, reservation)
 }
 
-/// Reads a range within an open file into memory, counted by `count`. Blocking.
+/// Reads a range within an open file into memory that `reservation` counts. Blocking.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -177,13 +177,13 @@ pub fn read_to_memory(
     file: &File,
     path: &Path,
     range: &Range<u64>,
-    count: CountGuard,
+    reservation: Reservation,
 ) -> Result<Bytes, StorageError> {
     let failed = |e: io::Error| StorageError::io("read", path, e);
     let length = usize::try_from(range.end - range.start).map_err(|e| failed(io::Error::other(e)))?;
     let mut bytes = vec![0; length].into_boxed_slice();
     file.read_exact_at(&mut bytes, range.start).map_err(failed)?;
-    Ok(guarded(bytes, count))
+    Ok(guarded(bytes, reservation))
 }
 
 /// Returns the bytes of a range within an open file: in memory if they are few, else as a stream. Blocking.
@@ -193,9 +193,9 @@ pub fn read_to_memory(
 pub fn content(file: File, path: &Path, range: Range<u64>) -> Result<Content, StorageError> {
     let length = range.end.saturating_sub(range.start);
     if length <= CHUNK_SIZE as u64
-        && let Some(count) = reserve_memory(length)
+        && let Some(reservation) = reserve_memory(length)
     {
-        return Ok(Content::Memory(read_to_memory(&file, path, &range, count)?));
+        return Ok(Content::Memory(read_to_memory(&file, path, &range, reservation)?));
     }
     let metadata = file.metadata().map_err(|e| StorageError::io("read", path, e))?;
     Ok(Content::Stream(stream(file, &metadata, path, range)))
@@ -211,7 +211,7 @@ struct Source {
 
 struct OpenHandle {
     file: File,
-    _count: CountGuard,
+    _reservation: Reservation,
 }
 
 impl Source {
@@ -228,7 +228,7 @@ impl Source {
             return Some(file);
         }
         // A stream reads one chunk at a time, so there is no concurrent call.
-        let _ = self.open.set(OpenHandle { file, _count: OPEN_FILES.add(1) });
+        let _ = self.open.set(OpenHandle { file, _reservation: OPEN_FILES.add(1) });
         None
     }
 

@@ -2,7 +2,7 @@
 
 use super::compared::{self, ComparedDirectories};
 use super::{
-    Area, BackendObject, Blob, IfExists, Key, ListedObject, OwnerMarker, Spool, StorageError, chunks,
+    Area, BackendObject, Blob, IfExists, Key, ListedObject, MarkerKey, Spool, StorageError, chunks,
     clamp_range, memory_cache, spool,
 };
 use crate::model::digest::Sha256;
@@ -76,8 +76,8 @@ impl Disk {
         }
     }
 
-    pub(super) fn sweep(&self) -> Result<usize, StorageError> {
-        spool::sweep(&self.spool_directory)
+    pub(super) fn remove_abandoned_spools(&self) -> Result<usize, StorageError> {
+        spool::remove_abandoned(&self.spool_directory)
     }
 
     /// Turns a spool into an object: fsync, rename, fsync of the directory. With [`IfExists::Keep`], an existing file of
@@ -141,9 +141,9 @@ impl Disk {
         let file = File::open(&path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
         if size <= memory_cache::MAX_OBJECT_SIZE
-            && let Some(count) = chunks::reserve_memory(size)
+            && let Some(reservation) = chunks::reserve_memory(size)
         {
-            return Ok(BackendObject::Whole(chunks::read_to_memory(&file, &path, &(0..size), count)?));
+            return Ok(BackendObject::Whole(chunks::read_to_memory(&file, &path, &(0..size), reservation)?));
         }
         let range = clamp_range(range, size, key)?;
         Ok(BackendObject::Part(Blob { size, content: chunks::content(file, &path, range)? }))
@@ -214,7 +214,7 @@ impl Disk {
 
     /// Returns true if a missing class should be compared again: its directory was replaced, or has a marker now.
     pub(super) fn needs_comparison(&self, class: StorageClass) -> Result<bool, StorageError> {
-        Ok(self.is_replaced(class)? || self.root.join(OwnerMarker(class).path()).exists())
+        Ok(self.is_replaced(class)? || self.root.join(MarkerKey(class).path()).exists())
     }
 
     /// Returns the directory, for messages.
@@ -223,9 +223,9 @@ impl Disk {
     }
 
     /// Returns the bytes of a class's marker; `None` if there is none.
-    pub(super) fn read_marker(&self, owner: OwnerMarker) -> Result<Option<Vec<u8>>, StorageError> {
-        let path = self.root.join(owner.path());
-        self.compared.record_read(&self.root, owner.0, || match std::fs::read(&path) {
+    pub(super) fn read_marker(&self, key: MarkerKey) -> Result<Option<Vec<u8>>, StorageError> {
+        let path = self.root.join(key.path());
+        self.compared.record_read(&self.root, key.0, || match std::fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(StorageError::io("read", &path, e)),
@@ -236,17 +236,17 @@ impl Disk {
     /// existing one is not replaced.
     pub(super) fn write_marker(
         &self,
-        owner: OwnerMarker,
+        key: MarkerKey,
         bytes: &[u8],
         replaces: bool,
     ) -> Result<(), StorageError> {
-        let (folder, path) = (self.root.join(OwnerMarker::DIRECTORY), self.root.join(owner.path()));
-        if self.is_replaced(owner.0)? {
-            return Err(compared::refused(owner.0));
+        let (folder, path) = (self.root.join(MarkerKey::DIRECTORY), self.root.join(key.path()));
+        if self.is_replaced(key.0)? {
+            return Err(compared::refused(key.0));
         }
         create_directory(&folder)?;
         sync_directory(&self.root)?;
-        let mut spool = self.unchecked_spool(owner.0)?;
+        let mut spool = self.unchecked_spool(key.0)?;
         spool.write_all(bytes).map_err(|e| StorageError::io("write", spool.path(), e))?;
         let file = spool.into_file();
         file.as_file().sync_all().map_err(|e| StorageError::io("write", file.path(), e))?;
@@ -276,7 +276,7 @@ impl Disk {
     }
 
     /// Removes a file at a path below the location; a missing one is no error.
-    pub(super) fn remove_file(&self, path: &str) -> Result<(), StorageError> {
+    pub(super) fn delete_path(&self, path: &str) -> Result<(), StorageError> {
         let path = self.root.join(path);
         match std::fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", &path, e)),

@@ -55,6 +55,16 @@ pub enum StorageError {
         /// Bytes received.
         received: u64,
     },
+    /// The object is larger than an object of its kind can be.
+    #[error("{object} has {size} bytes, more than the limit of {limit}")]
+    TooLarge {
+        /// The object.
+        object: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The range begins at or after the end of the object.
     #[error("bytes {}-{} of {object} do not exist: it has {size} bytes", range.start, range.end)]
     Range {

@@ -1,4 +1,4 @@
-//! Names of stored objects: [`Key`] with class, path and media type, and [`OwnerMarker`], the marker of a class.
+//! Names of stored objects: [`Key`] with class, path and media type, and [`MarkerKey`] of the marker of a class.
 
 use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
@@ -150,18 +150,18 @@ impl Area {
     }
 }
 
-/// The marker of a class: an object with the identity of the database whose rows refer to the objects there.
+/// The key of the marker of a class: an object with the identity of the database whose rows name the objects there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct OwnerMarker(pub StorageClass);
+pub struct MarkerKey(pub StorageClass);
 
-impl OwnerMarker {
+impl MarkerKey {
     /// The directory of markers. Classes may share a location, so each has its own file there.
     pub(super) const DIRECTORY: &'static str = "owner";
 
     /// Returns the path below the class's location: `owner/cran`.
     #[must_use]
     pub fn path(self) -> String {
-        format!("{}/{}", OwnerMarker::DIRECTORY, self.0.as_str())
+        format!("{}/{}", MarkerKey::DIRECTORY, self.0.as_str())
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
         }
         assert_eq!(distinct.len(), 14);
         let others = [
-            Some(OwnerMarker::DIRECTORY),
+            Some(MarkerKey::DIRECTORY),
             Some(NodeMarker::DIRECTORY),
             Area::Trash.directory(),
             Area::Damaged.directory(),

@@ -19,10 +19,10 @@ mod spool;
 pub mod tls_provider;
 mod trash;
 
-pub use chunks::{CountGuard, ReadRequest, chunk_size, content, read_to_memory, reserve_memory};
+pub use chunks::{ReadRequest, Reservation, chunk_size, content, read_to_memory, reserve_memory};
 pub use condition::{Condition, Ownership};
 pub use error::{StorageError, UnusableLocation};
-pub use key::{Area, Key, OwnerMarker};
+pub use key::{Area, Key, MarkerKey};
 pub use marker::{Marker, MarkerContent};
 pub use node_marker::NodeMarker;
 pub use probe::virtual_file_system;
@@ -147,7 +147,7 @@ impl Storage {
             tracing::warn!("{unusable}");
             storage.set_without_space(classes, true);
         }
-        storage.sweep().await?;
+        storage.remove_abandoned_spools().await?;
         Ok(storage)
     }
 
@@ -388,12 +388,12 @@ impl Storage {
     }
 
     /// Deletes spools whose writer has ended and returns their number; spools being written stay.
-    pub async fn sweep(&self) -> Result<usize, StorageError> {
+    pub async fn remove_abandoned_spools(&self) -> Result<usize, StorageError> {
         let mut removed = 0;
         for backend in &self.0.backends {
             removed += match backend {
-                Backend::Disk(disk) => blocking(disk, |disk| disk.sweep()).await?,
-                Backend::S3(s3) => blocking(s3, |s3| s3.sweep()).await?,
+                Backend::Disk(disk) => blocking(disk, |disk| disk.remove_abandoned_spools()).await?,
+                Backend::S3(s3) => blocking(s3, |s3| s3.remove_abandoned_spools()).await?,
             };
         }
         Ok(removed)

@@ -54,8 +54,8 @@ impl Storage {
     /// The class cannot be written.
     pub async fn remove_node_marker(&self, marker: NodeMarker) -> Result<(), StorageError> {
         match self.backend(marker.class) {
-            Backend::Disk(disk) => blocking(disk, move |disk| disk.remove_file(&marker.path())).await,
-            Backend::S3(s3) => s3.remove_path(&marker.path()).await,
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.delete_path(&marker.path())).await,
+            Backend::S3(s3) => s3.delete_path(&marker.path()).await,
         }
     }
 }

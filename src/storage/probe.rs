@@ -254,7 +254,7 @@ pub(super) async fn s3(
     let mut result = put.map_err(|e| ("s3:PutObject", e));
     if result.is_ok() {
         result = async {
-            s3.length(&path).await.map_err(|e| ("s3:GetObject", e))?;
+            s3.size_at(&path).await.map_err(|e| ("s3:GetObject", e))?;
             let bytes = s3.read_small(&path).await.map_err(|e| ("s3:GetObject", e))?;
             if bytes != CONTENT {
                 let (object, expected, received) = (s3.name(&path), CONTENT.len() as u64, bytes.len() as u64);
@@ -264,7 +264,7 @@ pub(super) async fn s3(
             s3.try_list(&path).await.map_err(|e| ("s3:ListBucket", e))
         }
         .await;
-        let removal = s3.remove(&path).await.map_err(|e| ("s3:DeleteObject", e));
+        let removal = s3.delete_at(&path).await.map_err(|e| ("s3:DeleteObject", e));
         result = result.and(removal);
     }
     result.map_err(|(permission, error)| unusable_s3(location, classes, permission, &error))

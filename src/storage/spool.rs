@@ -116,7 +116,7 @@ pub(super) fn prepare(dir: &Path) -> Result<(), StorageError> {
 }
 
 /// Deletes the spools in `dir` whose writer has ended; returns their number.
-pub(super) fn sweep(dir: &Path) -> Result<usize, StorageError> {
+pub(super) fn remove_abandoned(dir: &Path) -> Result<usize, StorageError> {
     let failed = |e| StorageError::io("list", dir, e);
     let mut removed = 0;
     for entry in std::fs::read_dir(dir).map_err(failed)? {
@@ -171,7 +171,7 @@ mod tests {
         let locked = File::open(&other).unwrap();
         locked.lock().unwrap();
         std::fs::write(dir.path().join("notes.txt"), "not ours").unwrap();
-        assert_eq!(sweep(dir.path()).unwrap(), 1);
+        assert_eq!(remove_abandoned(dir.path()).unwrap(), 1);
         assert!(spool.path().exists() && other.exists() && dir.path().join("notes.txt").exists());
     }
 

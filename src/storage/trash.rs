@@ -1,6 +1,7 @@
-//! Objects out of service: moves them to the trash or the damaged area of their class, restores and deletes them.
+//! Moves removed objects to the trash and damaged ones to the damaged area of their class, restores and deletes them;
+//! the markers of classes.
 
-use super::{Area, Backend, Key, Marker, MarkerContent, OwnerMarker, Storage, StorageError, blocking};
+use super::{Area, Backend, Key, Marker, MarkerContent, MarkerKey, Storage, StorageError, blocking};
 use crate::model::storage_class::StorageClass;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +21,7 @@ pub struct GracePeriod {
 }
 
 impl GracePeriod {
-    /// Creates a period that ends now. `days` are the days on which sweeps ran.
+    /// Creates the period of this length, judged at the current time. `days` are the days on which sweeps ran.
     #[must_use]
     pub fn new(period: Duration, days: Vec<i64>) -> GracePeriod {
         let min_days = usize::try_from(period.as_secs() / DAY).unwrap_or(usize::MAX);
@@ -70,7 +71,8 @@ impl Storage {
         Ok(is_moved)
     }
 
-    /// Restores an object from the trash; returns false if it is not there, or one is in service.
+    /// Restores an object from the trash; returns false if it is not there, or if the live area already
+    /// has it.
     pub async fn restore(&self, key: &Key) -> Result<bool, StorageError> {
         let key = *key;
         let is_restored = match self.backend(key.class()) {
@@ -108,10 +110,10 @@ impl Storage {
 
     /// Reads the current marker of a class.
     pub async fn marker(&self, class: StorageClass) -> Result<Marker, StorageError> {
-        let owner = OwnerMarker(class);
+        let key = MarkerKey(class);
         let bytes = match self.backend(class) {
-            Backend::Disk(disk) => blocking(disk, move |disk| disk.read_marker(owner)).await?,
-            Backend::S3(s3) => s3.read_marker(owner).await?.map(|bytes| bytes.to_vec()),
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.read_marker(key)).await?,
+            Backend::S3(s3) => s3.read_marker(key).await?.map(|bytes| bytes.to_vec()),
         };
         Ok(bytes.map_or(Marker::None, |bytes| Marker::parse(&bytes)))
     }
@@ -124,12 +126,12 @@ impl Storage {
         content: &MarkerContent,
         replaces: bool,
     ) -> Result<Marker, StorageError> {
-        let (owner, bytes) = (OwnerMarker(class), content.to_string().into_bytes());
+        let (key, bytes) = (MarkerKey(class), content.to_string().into_bytes());
         match self.backend(class) {
             Backend::Disk(disk) => {
-                blocking(disk, move |disk| disk.write_marker(owner, &bytes, replaces)).await?
+                blocking(disk, move |disk| disk.write_marker(key, &bytes, replaces)).await?
             }
-            Backend::S3(s3) => s3.write_marker(owner, bytes.into(), replaces).await?,
+            Backend::S3(s3) => s3.write_marker(key, bytes.into(), replaces).await?,
         }
         self.marker(class).await
     }

@@ -6,7 +6,7 @@ mod credentials;
 mod upload;
 
 use super::{
-    Area, BackendObject, Blob, Content, Key, ListedObject, OwnerMarker, Spool, StorageError, chunks,
+    Area, BackendObject, Blob, Content, Key, ListedObject, MarkerKey, Spool, StorageError, chunks,
     clamp_range, memory_cache, spool,
 };
 use crate::config::S3Location;
@@ -59,9 +59,9 @@ impl S3 {
         }
     }
 
-    pub(super) fn sweep(&self) -> Result<usize, StorageError> {
+    pub(super) fn remove_abandoned_spools(&self) -> Result<usize, StorageError> {
         match self.spools.is_dir() {
-            true => spool::sweep(&self.spools),
+            true => spool::remove_abandoned(&self.spools),
             false => Ok(0),
         }
     }
@@ -92,37 +92,34 @@ impl S3 {
         };
         if range.is_none()
             && size <= memory_cache::MAX_OBJECT_SIZE
-            && let Some(count) = chunks::reserve_memory(size)
+            && let Some(reservation) = chunks::reserve_memory(size)
         {
-            return Ok(BackendObject::Whole(guarded(collect(size, body).await?, count)));
+            return Ok(BackendObject::Whole(guarded(collect(size, body).await?, reservation)));
         }
         Ok(BackendObject::Part(Blob { size, content: Content::Stream(body) }))
     }
 
     pub(super) async fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {
-        self.length(&self.path(&key.path())).await
+        self.size_at(&self.path(&key.path())).await
     }
 
     pub(super) async fn delete(&self, area: Area, key: &Key) -> Result<(), StorageError> {
-        self.remove(&self.path(&area.path(&key.path()))).await
+        self.delete_at(&self.path(&area.path(&key.path()))).await
     }
 
     /// Moves an object from one area to another; returns false if it does not exist. The copy has the time of the move.
     pub(super) async fn transfer(&self, key: &Key, from: Area, to: Area) -> Result<bool, StorageError> {
         let [source, target] = [from, to].map(|area| self.path(&area.path(&key.path())));
         match self.attempt("copy", &source, || self.store.copy(&source, &target)).await {
-            Ok(()) => self.remove(&source).await.map(|()| true),
+            Ok(()) => self.delete_at(&source).await.map(|()| true),
             Err(StorageError::NotFound(_)) => Ok(false),
             Err(e) => Err(e),
         }
     }
 
     /// Returns the bytes of a class's marker; `None` if there is none.
-    pub(super) async fn read_marker(
-        self: &Arc<S3>,
-        owner: OwnerMarker,
-    ) -> Result<Option<Bytes>, StorageError> {
-        match self.read_small(&self.path(&owner.path())).await {
+    pub(super) async fn read_marker(self: &Arc<S3>, key: MarkerKey) -> Result<Option<Bytes>, StorageError> {
+        match self.read_small(&self.path(&key.path())).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(StorageError::NotFound(_)) => Ok(None),
             Err(e) => Err(e),
@@ -131,15 +128,15 @@ impl S3 {
 
     /// Returns whether there is an object at a path below the prefix.
     pub(super) async fn has(&self, path: &str) -> Result<bool, StorageError> {
-        Ok(self.length(&self.path(path)).await?.is_some())
+        Ok(self.size_at(&self.path(path)).await?.is_some())
     }
 
-    /// Removes the object at a path below the prefix; a missing one is no error.
-    pub(super) async fn remove_path(&self, path: &str) -> Result<(), StorageError> {
-        self.remove(&self.path(path)).await
+    /// Deletes the object at a path below the prefix; a missing one is no error.
+    pub(super) async fn delete_path(&self, path: &str) -> Result<(), StorageError> {
+        self.delete_at(&self.path(path)).await
     }
 
-    pub(super) async fn remove(&self, path: &ObjectPath) -> Result<(), StorageError> {
+    pub(super) async fn delete_at(&self, path: &ObjectPath) -> Result<(), StorageError> {
         match self.attempt("delete", path, || self.store.delete(path)).await {
             Err(StorageError::NotFound(_)) => Ok(()),
             other => other,
@@ -185,11 +182,8 @@ impl S3 {
     pub(super) async fn read_small(self: &Arc<S3>, path: &ObjectPath) -> Result<Bytes, StorageError> {
         let (size, body) = self.get_body(path, None, None).await?;
         if size > memory_cache::MAX_OBJECT_SIZE {
-            return Err(StorageError::Length {
-                object: self.name(path),
-                expected: memory_cache::MAX_OBJECT_SIZE,
-                received: size,
-            });
+            let limit = memory_cache::MAX_OBJECT_SIZE;
+            return Err(StorageError::TooLarge { object: self.name(path), size, limit });
         }
         collect(size, body).await
     }
@@ -200,8 +194,8 @@ impl S3 {
         self.attempt("list", path, first).await.map(|_| ())
     }
 
-    /// Returns the length of the object at `path`.
-    pub(super) async fn length(&self, path: &ObjectPath) -> Result<Option<u64>, StorageError> {
+    /// Returns the size of the object at `path`; `None` if there is none.
+    pub(super) async fn size_at(&self, path: &ObjectPath) -> Result<Option<u64>, StorageError> {
         match self.attempt("look up", path, || self.store.head(path)).await {
             Ok(object) => Ok(Some(object.size)),
             Err(StorageError::NotFound(_)) => Ok(None),

@@ -1,7 +1,7 @@
 //! Writes objects to a bucket: one conditional put for small ones, a multipart upload for large ones.
 
 use super::S3;
-use crate::storage::{IfExists, Key, OwnerMarker, Spool, StorageError};
+use crate::storage::{IfExists, Key, MarkerKey, Spool, StorageError};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use object_store::path::Path as ObjectPath;
@@ -40,7 +40,7 @@ impl S3 {
                 IfExists::Replace => self.overwrite(&path, bytes, key.media_type()).await,
             };
         }
-        if if_exists == IfExists::Keep && self.length(&path).await? == Some(length) {
+        if if_exists == IfExists::Keep && self.size_at(&path).await? == Some(length) {
             return Ok(());
         }
         let upload = || self.multipart(&path, &file, length, key.media_type());
@@ -56,12 +56,12 @@ impl S3 {
     /// Writes a class's marker. Unless `replaces` is set, an existing one is not replaced.
     pub(in crate::storage) async fn write_marker(
         &self,
-        owner: OwnerMarker,
+        key: MarkerKey,
         bytes: Bytes,
         replaces: bool,
     ) -> Result<(), StorageError> {
         const TEXT: &str = "text/plain; charset=utf-8";
-        let path = self.path(&owner.path());
+        let path = self.path(&key.path());
         match replaces {
             true => self.overwrite(&path, bytes, TEXT).await,
             false => {
@@ -98,7 +98,7 @@ impl S3 {
         match PutFailure::of(&error) {
             // "Exists" is also the response to a put that raced with a deletion, and to a retried put whose first
             // response was lost. An object of another length cannot have this digest: it is damaged.
-            PutFailure::Exists if self.length(path).await? == Some(length) => return Ok(()),
+            PutFailure::Exists if self.size_at(path).await? == Some(length) => return Ok(()),
             PutFailure::Exists | PutFailure::Unclear => {}
             PutFailure::Permanent => return Err(error),
         }
@@ -159,7 +159,7 @@ impl S3 {
 
     /// Checks the length of an object that was just written.
     async fn confirm(&self, path: &ObjectPath, expected: u64) -> Result<(), StorageError> {
-        match self.length(path).await? {
+        match self.size_at(path).await? {
             Some(length) if length == expected => Ok(()),
             length => {
                 Err(StorageError::Length { object: self.name(path), expected, received: length.unwrap_or(0) })

@@ -79,7 +79,7 @@ pub async fn sweep(upkeep: &Upkeep, options: &SweepOptions) -> Result<SweepResul
         other => other?,
     }
     refuse_while_held(state).await?;
-    state.storage.sweep().await?;
+    state.storage.remove_abandoned_spools().await?;
     let lease = lease::claim(&upkeep.state, "sweep", "is sweeping storage").await?;
     let result = sweep_under_lease(upkeep, options, &lease).await;
     lease.release().await;

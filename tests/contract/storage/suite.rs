@@ -264,8 +264,8 @@ pub(super) async fn abandoned_spools_are_removed_and_open_ones_stay(fixture: Fix
     drop(Storage::open(&fixture.config).await.unwrap());
     assert!(!abandoned.exists() && open.path().exists());
     std::fs::write(&abandoned, "half").unwrap();
-    assert_eq!(fixture.storage.sweep().await.unwrap(), 1);
-    assert_eq!(fixture.storage.sweep().await.unwrap(), 0);
+    assert_eq!(fixture.storage.remove_abandoned_spools().await.unwrap(), 1);
+    assert_eq!(fixture.storage.remove_abandoned_spools().await.unwrap(), 0);
 }
 
 pub(super) async fn a_listing_is_complete_in_pages(fixture: Fixture) {

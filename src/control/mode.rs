@@ -37,7 +37,7 @@ pub struct BrokenReason {
     /// For the log and the admin socket: the full error, with the remedy.
     pub detail: String,
     /// Whether a listener answers requests with 503.
-    pub reachable: bool,
+    pub has_listener: bool,
 }
 
 /// The work that must end before the server is offline.

@@ -141,20 +141,20 @@ fn paths(server: &ServerContext<'_>) -> Result<Check, PrivilegeError> {
     let unusable_dir = unusable_dir.then_some(loaded.config.server.data_dir.as_path());
     let unusable = unusable.into_iter().map(|(name, finding)| with_origin(loaded, &[name], &finding));
     findings.splice(0..0, unusable);
-    let mut remarks = Vec::new();
+    let mut info_findings = Vec::new();
     let on_disk = |location: &ClassLocation| match location {
         ClassLocation::File(location) => !server.creates(&location.location),
         ClassLocation::S3(_) => false,
     };
-    server.user.run(|| storage(loaded, on_disk, unusable_dir, &mut findings, &mut remarks))?;
+    server.user.run(|| storage(loaded, on_disk, unusable_dir, &mut findings, &mut info_findings))?;
     // With the credentials of the caller.
     let on_s3 = |location: &ClassLocation| matches!(location, ClassLocation::S3(_));
-    storage(loaded, on_s3, unusable_dir, &mut findings, &mut remarks);
+    storage(loaded, on_s3, unusable_dir, &mut findings, &mut info_findings);
     findings.extend(owners::findings(&loaded.config).into_iter().map(|(class, finding)| {
         with_origin(loaded, &location_properties(class, loaded.config.storage.location(class)), &finding)
     }));
-    remarks.extend(server.without_sandbox.clone());
-    Ok(with_remarks(PATHS_TITLE, findings, remarks))
+    info_findings.extend(server.without_sandbox.clone());
+    Ok(with_info(PATHS_TITLE, findings, info_findings))
 }
 
 const DATA_DIR: PropertyName = ("Server", None, "DataDir");
@@ -195,11 +195,11 @@ fn directories_and_logs(server: &ServerContext<'_>) -> Vec<(PropertyName, String
 }
 
 /// A check that fails because of `failures` only.
-fn with_remarks(title: &'static str, mut failures: Vec<String>, remarks: Vec<String>) -> Check {
-    if failures.is_empty() && !remarks.is_empty() {
-        return Check { title, verdict: Verdict::Info, findings: remarks };
+fn with_info(title: &'static str, mut failures: Vec<String>, info_findings: Vec<String>) -> Check {
+    if failures.is_empty() && !info_findings.is_empty() {
+        return Check { title, verdict: Verdict::Info, findings: info_findings };
     }
-    failures.extend(remarks);
+    failures.extend(info_findings);
     Check::from_findings(title, failures)
 }
 
@@ -303,7 +303,7 @@ fn listeners(server: &ServerContext<'_>) -> Result<Check, PrivilegeError> {
     let loaded = server.loaded;
     let config = &*loaded.config;
     let mut failures = Vec::new();
-    let mut remarks = Vec::new();
+    let mut info_findings = Vec::new();
     let running = UnixStream::connect(sockets::admin_path(config)).is_ok();
     let addresses: [(&'static str, Option<&Listen>); 4] = [
         ("HTTP", config.http.listen.as_ref()),
@@ -320,15 +320,15 @@ fn listeners(server: &ServerContext<'_>) -> Result<Check, PrivilegeError> {
         let (list, message) = if running && kind == Some(ErrorKind::AddrInUse) {
             let address = bind::display_address(listen);
             (
-                &mut remarks,
+                &mut info_findings,
                 format!("{section}.Listen = {address} is in use, probably by a running rstudio-pm"),
             )
         } else if section == "Metrics" {
             // The server runs without it.
-            (&mut remarks, error.to_string())
+            (&mut info_findings, error.to_string())
         } else if listen.port < 1024 && kind == Some(ErrorKind::PermissionDenied) {
             // The user that runs the check may lack a privilege that the server has.
-            (&mut remarks, error.to_string())
+            (&mut info_findings, error.to_string())
         } else {
             (&mut failures, error.to_string())
         };
@@ -346,7 +346,7 @@ fn listeners(server: &ServerContext<'_>) -> Result<Check, PrivilegeError> {
         };
         failures.push(with_origin(loaded, &[("HTTPS", None, name)], &error.to_string()));
     }
-    Ok(with_remarks(SETTINGS_TITLE, failures, remarks))
+    Ok(with_info(SETTINGS_TITLE, failures, info_findings))
 }
 
 /// Checks the database, and the usage database unless it fails with the same error.
@@ -397,13 +397,13 @@ fn is_acceptable_skew(error: &DbError) -> bool {
 }
 
 /// Checks the storage classes at the `included` locations, and adds what prevents a start to `findings`, and locations
-/// without space to `remarks`. Classes below `unusable_dir` are skipped: that directory has its own finding.
+/// without space to `info_findings`. Classes below `unusable_dir` are skipped: that directory has its own finding.
 fn storage(
     loaded: &Loaded,
     included: impl Fn(&ClassLocation) -> bool,
     unusable_dir: Option<&Path>,
     findings: &mut Vec<String>,
-    remarks: &mut Vec<String>,
+    info_findings: &mut Vec<String>,
 ) {
     let config = &loaded.config.storage;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -413,7 +413,7 @@ fn storage(
     let mut reported_errors: Vec<String> = Vec::new();
     for (class, result) in runtime.block_on(Storage::probe(config, included)) {
         let Err(error) = result else { continue };
-        let list = if error.is_only_full() { &mut *remarks } else { &mut *findings };
+        let list = if error.is_only_full() { &mut *info_findings } else { &mut *findings };
         let (location, error) = (config.location(class), error.to_string());
         let is_below_unusable_dir = match location {
             ClassLocation::File(location) => {

@@ -74,7 +74,7 @@ impl StartError {
     /// The reason as shown to clients (a phrase) and to administrators (the whole error).
     #[must_use]
     pub fn broken_reason(&self) -> BrokenReason {
-        let reachable = !matches!(self, StartError::NoListener(_));
+        let has_listener = !matches!(self, StartError::NoListener(_));
         let phrase = match self {
             StartError::Config(_) => "its configuration file cannot be used",
             StartError::Socket(_) | StartError::NoListener(_) => "a listening socket cannot be used",
@@ -84,7 +84,7 @@ impl StartError {
                 return BrokenReason {
                     phrase: format!("{} cannot be used", error.names().join(", ")),
                     detail: self.to_string(),
-                    reachable,
+                    has_listener,
                 };
             }
             StartError::Db(_) | StartError::Sync(_) => {
@@ -97,6 +97,6 @@ impl StartError {
             StartError::Cancelled | StartError::HandOver(_) => "the running server did not hand over",
             StartError::Runtime(_) => "the server's threads cannot be started",
         };
-        BrokenReason { phrase: phrase.to_owned(), detail: self.to_string(), reachable }
+        BrokenReason { phrase: phrase.to_owned(), detail: self.to_string(), has_listener }
     }
 }

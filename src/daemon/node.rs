@@ -1,7 +1,7 @@
 //! This process as a server of a cluster: its host name, its address, and the id of the process before it.
 //!
-//! `<SockFileDir>/rstudio-pm.node` has the id of the last process. Only one process at a time owns the admin socket in that
-//! directory, so at a start the one before has ended: its leases are free.
+//! `<SockFileDir>/rstudio-pm.node` has the id of the process that started last; at a start, that of its predecessor. Only
+//! one process at a time owns the admin socket in that directory, so the predecessor has ended: its leases are free.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::sockets::Sockets;
 use crate::config::{Config, Provider};
 use crate::model::identity::Identity;
 
-/// The name of the file.
+/// The file with the id of the process that started last.
 const FILE: &str = "rstudio-pm.node";
 /// An address that a machine reaches by its default route (TEST-NET-1). Nothing is sent to it.
 const ROUTE_TARGET: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
@@ -75,8 +75,7 @@ mod tests {
         .config;
         assert_eq!(previous_id(&config), None);
         std::fs::create_dir_all(&config.server.sock_file_dir).unwrap();
-        let (one, two) = (Identity([1; 16]), Identity([2; 16]));
-        for id in [one, two] {
+        for id in [Identity([1; 16]), Identity([2; 16])] {
             let path = write(&config, id).unwrap();
             assert_eq!(previous_id(&config), Some(id));
             assert!(path.ends_with(FILE));

@@ -15,9 +15,9 @@ pub(super) fn human(file: &Path, checks: &[Check]) -> String {
             Verdict::Info => "[INFO]",
         };
         match check.findings.as_slice() {
-            // A remark without file and line.
-            [remark] if check.verdict == Verdict::Info && !remark.contains(": [") => {
-                let _ = writeln!(text, "{mark} {}: {remark}", check.title);
+            // A finding without file and line.
+            [finding] if check.verdict == Verdict::Info && !finding.contains(": [") => {
+                let _ = writeln!(text, "{mark} {}: {finding}", check.title);
             }
             findings => {
                 let _ = writeln!(text, "{mark} {}", check.title);

@@ -117,7 +117,7 @@ impl Supervisor {
         let broken = Mode::Broken(error.broken_reason());
         if control.mode() != broken {
             log_lines(&error.to_string());
-            if error.broken_reason().reachable {
+            if error.broken_reason().has_listener {
                 tracing::error!(
                     "every request gets 503 until this is fixed; then run: systemctl reload rstudio-pm"
                 );

@@ -62,7 +62,7 @@ fn render(switch: &Switch, mode: &Mode, content: Option<&str>) -> String {
         Mode::Online => content.map_or_else(|| "Online".to_owned(), |content| format!("Online: {content}")),
         Mode::Draining => format!("Draining, waiting for {}", context.control.work()),
         Mode::Offline => "Offline: every request gets 503; to serve again, run: rspm online".to_owned(),
-        Mode::Broken(reason) if !reason.reachable => format!("Cannot serve: {}", reason.detail),
+        Mode::Broken(reason) if !reason.has_listener => format!("Cannot serve: {}", reason.detail),
         Mode::Broken(reason) => format!("Cannot serve, every request gets 503: {}", reason.detail),
     };
     match &*context.remark.load() {

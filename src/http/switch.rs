@@ -115,7 +115,7 @@ mod tests {
         let reason = BrokenReason {
             phrase: "the database (Postgres.URL) cannot be used".to_owned(),
             detail: "postgres://db.internal refuses".to_owned(),
-            reachable: true,
+            has_listener: true,
         };
         let mode = Mode::Broken(reason);
         let (anonymous, administrator) =

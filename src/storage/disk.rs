@@ -275,7 +275,7 @@ impl Disk {
         path.try_exists().map_err(|e| StorageError::io("look up", &path, e))
     }
 
-    /// Removes a file at a path below the location; a missing one is no error.
+    /// Deletes a file at a path below the location; a missing one is no error.
     pub(super) fn delete_path(&self, path: &str) -> Result<(), StorageError> {
         let path = self.root.join(path);
         match std::fs::remove_file(&path) {

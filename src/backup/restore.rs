@@ -130,11 +130,11 @@ fn check_key(config: &Config, manifest: &Manifest) -> Result<(), BackupError> {
 
 fn check_occupancy(config: &Config, options: &RestoreOptions) -> Result<(), BackupError> {
     let provider = config.database.provider;
-    let mut occupied = Vec::new();
+    let mut existing_objects = Vec::new();
     for schema in [Schema::Core, Schema::Usage] {
-        occupied.extend(occupancy(config, provider, schema)?);
+        existing_objects.extend(occupancy(config, provider, schema)?);
     }
-    let Some(found) = occupied.first() else { return Ok(()) };
+    let Some(found) = existing_objects.first() else { return Ok(()) };
     let place = db::transfer::source::place(config, provider);
     let way_out = match (provider, options.force) {
         (Provider::Sqlite, true) => return Ok(()),

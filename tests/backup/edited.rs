@@ -141,8 +141,8 @@ fn targets_that_are_in_use_are_refused() {
     let running = server.rspm(&format!("backup restore {from}"));
     assert!(running.code == 1 && running.err.contains("the server runs"), "{}", running.err);
     server.stop();
-    let occupied = server.rspm(&format!("backup restore {from}"));
-    assert!(occupied.code == 1 && occupied.err.contains("--force"), "{}", occupied.err);
+    let refusal = server.rspm(&format!("backup restore {from}"));
+    assert!(refusal.code == 1 && refusal.err.contains("--force"), "{}", refusal.err);
     let forced = server.json(&format!("backup restore --force {from}"));
     assert_eq!((&forced["copied"], &forced["present"]), (&0.into(), &4.into()), "{forced}");
     let aside = PathBuf::from(forced["aside"].as_str().expect("a path"));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use rstudio_pm::backup::examine::{DryRunResult, examine};
+use rstudio_pm::backup::dry_run::{DryRunResult, dry_run};
 use rstudio_pm::config::{self, Config, Provider};
 use rstudio_pm::db::schema::Schema;
 use rstudio_pm::db::transfer::occupancy;
@@ -122,10 +122,10 @@ impl Installation {
         ended.err.strip_prefix("Error: ").unwrap_or_else(|| panic!("{}", ended.err)).trim_end().to_owned()
     }
 
-    /// The digests of the database of a provider.
-    pub(crate) fn examined(&self, provider: Provider) -> DryRunResult {
+    /// The result of a dry run from the database of a provider.
+    pub(crate) fn dry_run(&self, provider: Provider) -> DryRunResult {
         let config = self.config(provider);
-        examine(&config, provider, other(provider), &|_| {}).unwrap_or_else(|e| panic!("{e}"))
+        dry_run(&config, provider, other(provider), &|_| {}).unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// Removes both databases of a provider.
@@ -153,7 +153,7 @@ impl Installation {
     }
 
     /// What the database of a provider has of both schemas.
-    pub(crate) fn occupied(&self, provider: Provider) -> [Option<String>; 2] {
+    pub(crate) fn existing_objects(&self, provider: Provider) -> [Option<String>; 2] {
         let config = self.config(provider);
         [Schema::Core, Schema::Usage]
             .map(|schema| occupancy(&config, provider, schema).unwrap_or_else(|e| panic!("{e}")))

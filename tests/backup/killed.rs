@@ -13,7 +13,7 @@ const POINTS: u32 = 8;
 
 fn killed_at_every_point(first: Provider) {
     let installation = Installation::filled(first, 2_000);
-    let before = installation.examined(first).tables;
+    let before = installation.dry_run(first).tables;
     let began = Instant::now();
     installation.json(&[]);
     let mut duration = began.elapsed();
@@ -25,13 +25,13 @@ fn killed_at_every_point(first: Provider) {
         std::thread::sleep(duration * point / POINTS + Duration::from_millis(2));
         child.kill().expect("it is our child");
         child.wait().expect("it ended");
-        assert_eq!(installation.examined(first).tables, before, "the source after {point}/{POINTS}");
-        match installation.occupied(other(first)) {
+        assert_eq!(installation.dry_run(first).tables, before, "the source after {point}/{POINTS}");
+        match installation.existing_objects(other(first)) {
             // Usage data is committed first; the next run keeps it.
             [None, _] => point += 1,
             // The commit preceded the kill: once more, earlier.
             _ => {
-                assert_eq!(installation.examined(other(first)).tables, before, "a complete copy at {point}");
+                assert_eq!(installation.dry_run(other(first)).tables, before, "a complete copy at {point}");
                 installation.clear(other(first));
                 duration = duration * 3 / 4;
                 completed += 1;
@@ -40,7 +40,7 @@ fn killed_at_every_point(first: Provider) {
         }
     }
     installation.json(&[]);
-    assert_eq!(installation.examined(other(first)).tables, before);
+    assert_eq!(installation.dry_run(other(first)).tables, before);
 }
 
 #[test]
@@ -60,14 +60,14 @@ fn between_its_two_commits_the_next_run_keeps_equal_usage_data() {
         let installation = Installation::with_usage_url(first);
         installation.fill(20);
         installation.json(&[]);
-        let before = installation.examined(first).tables;
+        let before = installation.dry_run(first).tables;
         // The state after the first commit.
         installation.clear_packages(other(first));
-        let [core, usage] = installation.occupied(other(first));
+        let [core, usage] = installation.existing_objects(other(first));
         assert!(core.is_none() && usage.is_some());
         let again = installation.json(&[]);
         assert_eq!(again["usage_was_there"], true);
-        assert_eq!(installation.examined(other(first)).tables, before);
+        assert_eq!(installation.dry_run(other(first)).tables, before);
     }
 }
 

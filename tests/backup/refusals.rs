@@ -12,7 +12,7 @@ fn a_database_that_is_not_blank_is_named_and_kept() {
     for first in [Provider::Sqlite, Provider::Postgres] {
         let installation = Installation::filled(first, 30);
         installation.json(&[]);
-        let (second, before) = (other(first), installation.examined(other(first)).tables);
+        let (second, before) = (other(first), installation.dry_run(other(first)).tables);
         let error = installation.refused(&[]);
         let newest = rstudio_pm::db::migrate::MIGRATIONS.len();
         let contents =
@@ -22,7 +22,7 @@ fn a_database_that_is_not_blank_is_named_and_kept() {
         assert_eq!(ended.code, Some(1), "{}", ended.err);
         let line = format!("The database to fill is not blank: {contents}\n");
         assert!(ended.out.contains(&line) && ended.out.contains("500 counts of downloads"), "{}", ended.out);
-        assert_eq!(installation.examined(second).tables, before);
+        assert_eq!(installation.dry_run(second).tables, before);
     }
 }
 
@@ -32,7 +32,7 @@ fn a_dry_run_writes_nothing() {
         let installation = Installation::filled(first, 30);
         let result = installation.json(&["--dry-run"]);
         assert_eq!((&result["possible"], &result["problem_count"]), (&true.into(), &0.into()), "{result}");
-        assert_eq!(installation.occupied(other(first)), [None, None]);
+        assert_eq!(installation.existing_objects(other(first)), [None, None]);
         let text = installation.run(&["--dry-run"]).out;
         assert!(text.contains("A migration is possible and takes about 1 s. Nothing was written."), "{text}");
         assert!(text.lines().any(|line| line.starts_with("release") && line.contains(" 30 ")), "{text}");
@@ -62,7 +62,7 @@ fn values_that_postgresql_cannot_store_are_named_with_table_and_row() {
     }
     let error = installation.refused(&[]);
     assert!(error.contains("table ") && error.contains(", row "), "{error}");
-    assert_eq!(installation.occupied(Provider::Postgres), [None, None]);
+    assert_eq!(installation.existing_objects(Provider::Postgres), [None, None]);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_schema_that_is_not_the_newest_is_refused() {
         });
         let error = future.refused(&[]);
         assert!(error.contains("schema 900"), "{error}");
-        assert_eq!(future.occupied(other(first)), [None, None]);
+        assert_eq!(future.existing_objects(other(first)), [None, None]);
     }
 }
 
@@ -93,7 +93,7 @@ fn a_missing_database_is_not_created() {
         let installation = Installation::new(first);
         let error = installation.refused(&[]);
         assert!(error.starts_with("there is no database to migrate: "), "{error}");
-        assert_eq!(installation.occupied(first), [None, None]);
+        assert_eq!(installation.existing_objects(first), [None, None]);
         assert!(!installation.config(first).sqlite.dir.exists());
     }
 }
@@ -140,7 +140,7 @@ fn a_changed_copy_is_never_committed() {
     server.sql(&format!("DROP EVENT TRIGGER {schema}_spoil"));
     let error = result.expect_err("the copy differs").to_string();
     assert!(error.starts_with("the copy of table repo differs: 1 rows"), "{error}");
-    assert_eq!(installation.occupied(Provider::Postgres), [None, None]);
+    assert_eq!(installation.existing_objects(Provider::Postgres), [None, None]);
 }
 
 #[test]

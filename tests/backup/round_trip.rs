@@ -42,7 +42,7 @@ fn definitions(installation: &Installation, provider: Provider) -> Vec<String> {
 
 fn there_and_back(first: Provider, installation: &Installation) {
     installation.fill(RELEASES);
-    let before = installation.examined(first);
+    let before = installation.dry_run(first);
     assert!(before.is_possible(), "{:?}", before.problems);
     let there = installation.json(&[]);
     assert_eq!(there["documents"].as_array().map(Vec::len), Some(20), "{}", there["documents"]);
@@ -76,7 +76,7 @@ fn there_and_back(first: Provider, installation: &Installation) {
     assert_eq!(there["documents"], again["documents"]);
     let after = back.examined(first);
     assert_eq!(before.tables, after.tables);
-    assert_eq!(before.tables, installation.examined(first).tables, "the first database is unchanged");
+    assert_eq!(before.tables, installation.dry_run(first).tables, "the first database is unchanged");
 }
 
 #[test]
@@ -93,9 +93,9 @@ fn from_postgresql_to_sqlite_and_back_every_row_is_the_same() {
 fn usage_data_in_a_database_of_its_own_is_copied_too() {
     let installation = Installation::with_usage_url(Provider::Sqlite);
     installation.fill(50);
-    let before = installation.examined(Provider::Sqlite).tables;
+    let before = installation.dry_run(Provider::Sqlite).tables;
     installation.json(&[]);
-    assert_eq!(installation.examined(Provider::Postgres).tables, before);
+    assert_eq!(installation.dry_run(Provider::Postgres).tables, before);
     let config = installation.config(Provider::Postgres);
     let usage = rstudio_pm::db::transfer::occupancy(&config, Provider::Postgres, Schema::Usage);
     assert_eq!(usage.expect("it answers").as_deref(), Some("schema 1 with 500 counts of downloads"));
@@ -108,7 +108,7 @@ fn without_usage_data_only_the_packages_are_copied() {
     let copied = installation.json(&[]);
     let tables = copied["tables"].as_array().expect("a list");
     assert!(tables.len() > 20 && tables.iter().all(|row| row["schema"] == "core"), "{tables:?}");
-    let [core, usage] = installation.occupied(Provider::Sqlite);
+    let [core, usage] = installation.existing_objects(Provider::Sqlite);
     assert!(core.is_some_and(|found| found.contains("20 releases")) && usage.is_none());
 }
 

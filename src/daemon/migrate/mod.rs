@@ -14,7 +14,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::pid_file::user_name;
 use super::{configuration, privileges, sockets};
-use crate::backup::examine::examine;
+use crate::backup::dry_run::dry_run;
 use crate::backup::migrate::{MigrateError, Progress, migrate};
 use crate::config::{Config, ConfigError, Provider};
 use crate::db::DbError;
@@ -84,12 +84,12 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     let direction = Direction::new(config, from, to, &args.config);
     let display = ProgressDisplay::new(args.output_format);
     let (text, code) = if args.dry_run {
-        let examined = examine(config, from, to, &|step| display.show(&step))?;
-        let code = if examined.is_possible() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-        (report::examined(&direction, &examined, args.output_format), code)
+        let result = dry_run(config, from, to, &|step| display.show(&step))?;
+        let code = if result.is_possible() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        (report::dry_run(&direction, &result, args.output_format), code)
     } else {
-        let migrated = migrate(config, from, to, &|step| display.show(&step))?;
-        (report::migrated(&direction, &migrated, args.output_format), ExitCode::SUCCESS)
+        let result = migrate(config, from, to, &|step| display.show(&step))?;
+        (report::migration(&direction, &result, args.output_format), ExitCode::SUCCESS)
     };
     display.clear();
     let mut stdout = std::io::stdout().lock();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::OutputFormat;
 use crate::backup::digest::RowDigest;
-use crate::backup::examine::DryRunResult;
+use crate::backup::dry_run::DryRunResult;
 use crate::backup::migrate::MigrationResult;
 use crate::config::{Config, Provider};
 use crate::db::transfer::reading::Problem;
@@ -83,39 +83,39 @@ fn line(value: &Value) -> String {
 }
 
 /// The result of a migration, and the next step.
-pub(super) fn migrated(direction: &Direction, migrated: &MigrationResult, format: OutputFormat) -> String {
+pub(super) fn migration(direction: &Direction, result: &MigrationResult, format: OutputFormat) -> String {
     let Direction { from, to, provider, gcfg } = direction;
-    let rows: Vec<_> = migrated.tables.iter().map(|summary| (summary.table, summary.digest)).collect();
+    let rows: Vec<_> = result.tables.iter().map(|summary| (summary.table, summary.digest)).collect();
     let next = [
         format!("set [Database] Provider = {provider} in {gcfg}"),
         "sudo systemctl start rstudio-pm".to_owned(),
     ];
-    let seconds = migrated.elapsed.as_secs_f64();
+    let seconds = result.elapsed.as_secs_f64();
     if format == OutputFormat::Json {
         return line(&json!({
             "from": from,
             "to": to,
             "dry_run": false,
             "tables": tables_json(&rows),
-            "documents": migrated.documents.iter().map(|document| {
+            "documents": result.documents.iter().map(|document| {
                 json!({ "name": document.name, "sha256": document.content.to_string() })
             }).collect::<Value>(),
-            "usage_was_there": migrated.usage_was_there,
+            "usage_was_there": result.usage_was_there,
             "seconds": (seconds * 1000.0).round() / 1000.0,
             "provider": provider,
             "next": next,
         }));
     }
     let mut text = format!("From {from}\nTo   {to}\n\n{}\n", table(&rows));
-    if migrated.usage_was_there {
+    if result.usage_was_there {
         text.push_str("The usage data was already there, from an interrupted run, and is equal.\n");
     }
     let _ = write!(
         text,
-        "Both databases have the same rows, and gave the same {} documents. {seconds:.1} s\n\
+        "Both databases have the same rows, and {} indexes rendered from both are identical. {seconds:.1} s\n\
          Next: {}, then: {}\n\
-         The copied database is unchanged. Keep it as a backup, but do not use it with a server again.\n",
-        migrated.documents.len(),
+         The original database is unchanged. Keep it as a backup, but do not use it with a server again.\n",
+        result.documents.len(),
         next[0],
         next[1],
     );
@@ -123,9 +123,9 @@ pub(super) fn migrated(direction: &Direction, migrated: &MigrationResult, format
 }
 
 /// The result of a dry run.
-pub(super) fn examined(direction: &Direction, examined: &DryRunResult, format: OutputFormat) -> String {
+pub(super) fn dry_run(direction: &Direction, result: &DryRunResult, format: OutputFormat) -> String {
     let Direction { from, to, provider, .. } = direction;
-    let is_possible = examined.is_possible();
+    let is_possible = result.is_possible();
     if format == OutputFormat::Json {
         let problem = |problem: &Problem| {
             json!({
@@ -136,30 +136,30 @@ pub(super) fn examined(direction: &Direction, examined: &DryRunResult, format: O
             "from": from,
             "to": to,
             "dry_run": true,
-            "tables": tables_json(&examined.tables),
-            "problems": examined.problems.iter().map(problem).collect::<Value>(),
-            "problem_count": examined.problem_count,
-            "occupied": examined.occupied,
-            "estimated_seconds": examined.estimate.as_secs(),
+            "tables": tables_json(&result.tables),
+            "problems": result.problems.iter().map(problem).collect::<Value>(),
+            "problem_count": result.problem_count,
+            "existing_objects": result.existing_objects,
+            "estimated_seconds": result.estimate.as_secs(),
             "possible": is_possible,
             "provider": provider,
         }));
     }
-    let mut text = format!("From {from}\nTo   {to}\n\n{}\n", table(&examined.tables));
-    for object in &examined.occupied {
+    let mut text = format!("From {from}\nTo   {to}\n\n{}\n", table(&result.tables));
+    for object in &result.existing_objects {
         let _ = writeln!(text, "The database to fill is not blank: {object}");
     }
-    for problem in &examined.problems {
+    for problem in &result.problems {
         let _ = writeln!(text, "Cannot be copied: {problem}");
     }
-    let unlisted = examined.problem_count.saturating_sub(examined.problems.len() as u64);
+    let unlisted = result.problem_count.saturating_sub(result.problems.len() as u64);
     if unlisted > 0 {
         let _ = writeln!(text, "{unlisted} further values cannot be copied.");
     }
     text.push_str(&if is_possible {
         format!(
             "A migration is possible and takes about {} s. Nothing was written.\n",
-            examined.estimate.as_secs()
+            result.estimate.as_secs()
         )
     } else {
         "A migration is not possible. Nothing was written.\n".to_owned()

@@ -28,7 +28,7 @@ pub struct DryRunResult {
     /// Number of all values that the destination cannot hold.
     pub problem_count: u64,
     /// What the destination already contains of each schema; empty if nothing.
-    pub occupied: Vec<String>,
+    pub existing_objects: Vec<String>,
     /// The estimated duration of the migration.
     pub estimate: Duration,
 }
@@ -37,7 +37,7 @@ impl DryRunResult {
     /// Whether a migration would succeed.
     #[must_use]
     pub fn is_possible(&self) -> bool {
-        self.problem_count == 0 && self.occupied.is_empty()
+        self.problem_count == 0 && self.existing_objects.is_empty()
     }
 }
 
@@ -45,7 +45,7 @@ impl DryRunResult {
 ///
 /// # Errors
 /// Those of both databases.
-pub fn examine(
+pub fn dry_run(
     config: &Config,
     from: Provider,
     to: Provider,
@@ -53,11 +53,11 @@ pub fn examine(
 ) -> Result<DryRunResult, DbError> {
     let mut source = Source::open(config, from, to)?;
     let key = DigestKey::of(source.conn()?)?;
-    let mut occupied = Vec::new();
+    let mut existing_objects = Vec::new();
     for schema in [Schema::Core, Schema::Usage] {
-        occupied.extend(occupancy(config, to, schema)?);
+        existing_objects.extend(occupancy(config, to, schema)?);
     }
-    let mut sink = ExamineSink { hasher: RowHasher::new(key), problems: Vec::new(), count: 0, progress };
+    let mut sink = DryRunSink { hasher: RowHasher::new(key), problems: Vec::new(), count: 0, progress };
     let mut tables = Vec::new();
     for table in source.tables() {
         sink.hasher = RowHasher::new(key);
@@ -66,17 +66,23 @@ pub fn examine(
     }
     let rows: u64 = tables.iter().map(|(_, digest)| digest.rows).sum();
     let estimate = Duration::from_secs(1 + rows / ROWS_PER_SECOND);
-    Ok(DryRunResult { tables, problems: sink.problems, problem_count: sink.count, occupied, estimate })
+    Ok(DryRunResult {
+        tables,
+        problems: sink.problems,
+        problem_count: sink.count,
+        existing_objects,
+        estimate,
+    })
 }
 
-struct ExamineSink<'a> {
+struct DryRunSink<'a> {
     hasher: RowHasher,
     problems: Vec<Problem>,
     count: u64,
     progress: OnProgress<'a>,
 }
 
-impl RowSink for ExamineSink<'_> {
+impl RowSink for DryRunSink<'_> {
     fn rows(&mut self, table: &'static Table, block: &RowBlock) -> Result<(), DbError> {
         block.for_each_row(table, |row| self.hasher.add(row)).map_err(DbError::refuse)?;
         (self.progress)(Progress::Copying { table: table.name, rows: self.hasher.digest().rows });

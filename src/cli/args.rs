@@ -42,7 +42,7 @@ pub struct Cli {
     )]
     pub address: Option<String>,
 
-    /// Accept any TLS certificate of that address; no effect
+    /// No effect: the connection is a local socket
     #[arg(long, global = true)]
     pub insecure_ssl_skip_verify: bool,
 
@@ -208,9 +208,9 @@ pub enum Cluster {
     /// List the servers, and what differs between them
     Nodes(ClusterNodes),
     /// Drain servers and stop serving on them (503)
-    Offline(ClusterMode),
+    Offline(ClusterOffline),
     /// Make servers read their whole configuration and start serving
-    Online(ClusterMode),
+    Online(ClusterOnline),
 }
 
 /// Flags of `cluster nodes`.
@@ -221,13 +221,24 @@ pub struct ClusterNodes {
     pub strict: bool,
 }
 
-/// Flags of `cluster offline` and `cluster online`.
+/// Flags of `cluster offline`.
 #[derive(Debug, Args)]
-pub struct ClusterMode {
+pub struct ClusterOffline {
     /// Names of servers, as `rspm cluster nodes` shows them, separated by commas; all: --nodes='*'
     #[arg(long, value_delimiter = ',', required = true, value_name = "NAMES")]
     pub nodes: Vec<String>,
     /// Time limit for requests and jobs in progress: seconds, or 90s, 5m, 1h
+    #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME")]
+    pub timeout: u64,
+}
+
+/// Flags of `cluster online`.
+#[derive(Debug, Args)]
+pub struct ClusterOnline {
+    /// Names of servers, as `rspm cluster nodes` shows them, separated by commas; all: --nodes='*'
+    #[arg(long, value_delimiter = ',', required = true, value_name = "NAMES")]
+    pub nodes: Vec<String>,
+    /// Time to wait for the servers to be online: seconds, or 90s, 5m, 1h
     #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME")]
     pub timeout: u64,
 }

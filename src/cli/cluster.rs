@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hyper::Method;
 use serde::Serialize;
 
-use super::args::{ClusterMode, ClusterNodes};
+use super::args::ClusterNodes;
 use super::client::Client;
 use super::error::CliError;
 use super::list::format_time;
@@ -51,7 +51,7 @@ fn describe(nodes: &[ClusterNode]) -> String {
         ]
     };
     let header =
-        ["Name", "Address", "Version", "Mode", "Leader", "Last seen (UTC)", "Since (UTC)", "Message"];
+        ["Name", "Address", "Version", "Mode", "Leader", "Last seen (UTC)", "Mode since (UTC)", "Message"];
     let mut text = table(&header, &nodes.iter().map(row).collect::<Vec<_>>());
     for node in nodes {
         for difference in &node.differences {
@@ -78,29 +78,30 @@ struct ModeChange {
     message: String,
 }
 
-/// `rspm cluster offline` and `rspm cluster online`. The server to which the command is connected changes last.
+/// `rspm cluster offline` and `rspm cluster online`; the name `*` means all servers. The server to which the command is connected changes last.
 ///
 /// # Errors
 /// A name is unknown; a server did not change its mode.
 pub async fn change_mode(
     client: &Client,
     output: &Output,
-    args: ClusterMode,
+    names: Vec<String>,
+    timeout: u64,
     requested_mode: &str,
 ) -> Result<(), CliError> {
     let servers: Vec<ClusterNode> = client.get("/nodes").await?;
-    let names: BTreeSet<String> = match args.nodes.iter().any(|name| name == "*") {
+    let names: BTreeSet<String> = match names.iter().any(|name| name == "*") {
         true => servers.iter().filter(|node| !is_gone(node)).map(|node| node.name.clone()).collect(),
-        false => args.nodes.into_iter().collect(),
+        false => names.into_iter().collect(),
     };
     let is_own = |name: &String| servers.iter().any(|node| node.own && node.name == *name);
     let (own, others): (Vec<String>, Vec<String>) = names.into_iter().partition(is_own);
     let mut changes = Vec::new();
     for nodes in [others, own].into_iter().filter(|names| !names.is_empty()) {
-        let change = ChangeNodes { nodes, timeout: args.timeout };
+        let change = ChangeNodes { nodes, timeout };
         let recorded: RecordedRequest =
             client.send(Method::POST, &format!("/nodes/{requested_mode}"), &change).await?;
-        let deadline = Instant::now() + Duration::from_secs(args.timeout) + REPORT_TIME;
+        let deadline = Instant::now() + Duration::from_secs(timeout) + REPORT_TIME;
         wait(client, output, recorded, requested_mode, deadline, &mut changes).await?;
     }
     if !output.is_human() {

@@ -33,7 +33,7 @@ pub struct Encrypt {
 /// `rspm encrypt …`
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Create a key file for another place or another server
+    /// Create a new key file (for another path or another server)
     Generate(Generate),
     /// Replace the server's key while the server is stopped
     Rotate(Rotate),

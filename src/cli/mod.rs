@@ -182,9 +182,11 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Hup(_) => control::hup(client, output).await,
         Command::Cluster(Cluster::Nodes(args)) => cluster::nodes(client, output, args).await,
         Command::Cluster(Cluster::Offline(args)) => {
-            cluster::change_mode(client, output, args, "offline").await
+            cluster::change_mode(client, output, args.nodes, args.timeout, "offline").await
         }
-        Command::Cluster(Cluster::Online(args)) => cluster::change_mode(client, output, args, "online").await,
+        Command::Cluster(Cluster::Online(args)) => {
+            cluster::change_mode(client, output, args.nodes, args.timeout, "online").await
+        }
         Command::Config(Config::Log(args)) => control::log_level(client, output, args).await,
         // Handled in `run`, without a server.
         Command::CheckConfig

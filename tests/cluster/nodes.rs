@@ -24,7 +24,7 @@ fn servers_of_one_database_list_each_other_and_one_leads() {
     let header: Vec<&str> = text.lines().next().expect("a header").split_whitespace().collect();
     assert_eq!(
         header.join(" "),
-        "Name Address Version Mode Leader Last seen (UTC) Since (UTC) Message",
+        "Name Address Version Mode Leader Last seen (UTC) Mode since (UTC) Message",
         "{text}"
     );
     let difference = text.lines().last().expect("a line");

@@ -18,7 +18,7 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1
 pub enum SharingError {
     /// The storage is not that of another server.
     #[error(
-        "{what} is not the one of {other}, which uses the same database: its marker is not in the storage of {classes} \
+        "{what} is not the one of {other}, which uses the same database: its node marker is not in the storage of {classes} \
          ({location}); use the same storage on both: mount it, or correct Server.DataDir, FileStorage or S3Storage"
     )]
     NotShared {

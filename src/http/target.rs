@@ -160,31 +160,31 @@ mod tests {
 
     #[test]
     fn segments_are_decoded() {
-        let joined =
+        let segments_of =
             |path| segments(&Method::GET, path, 4096).map(|s| s.join("|")).map_err(|e| e.status.as_u16());
-        assert_eq!(joined("/"), Ok(String::new()));
-        assert_eq!(joined("/cran/2022-08-01+Y3I/src"), Ok("cran|2022-08-01+Y3I|src".to_owned()));
+        assert_eq!(segments_of("/"), Ok(String::new()));
+        assert_eq!(segments_of("/cran/2022-08-01+Y3I/src"), Ok("cran|2022-08-01+Y3I|src".to_owned()));
         assert_eq!(
-            joined("/cran/2022-08-01%2BY3I/%63ontrib/"),
+            segments_of("/cran/2022-08-01%2BY3I/%63ontrib/"),
             Ok("cran|2022-08-01+Y3I|contrib|".to_owned())
         );
-        assert_eq!(joined("/%C3%A9"), Ok("é".to_owned()));
+        assert_eq!(segments_of("/%C3%A9"), Ok("é".to_owned()));
     }
 
     #[test]
     fn empty_segments_are_ignored_in_get_and_head_and_refused_otherwise() {
-        let joined = |method: &Method, path| {
+        let segments_of = |method: &Method, path| {
             segments(method, path, 4096).map(|s| s.join("|")).map_err(|e| e.status.as_u16())
         };
         for (path, expected) in
             [("//", ""), ("///", ""), ("//a", "a"), ("/a//b", "a|b"), ("/a///b//", "a|b|"), ("/a/", "a|")]
         {
-            assert_eq!(joined(&Method::GET, path), Ok(expected.to_owned()), "{path}");
-            assert_eq!(joined(&Method::HEAD, path), Ok(expected.to_owned()), "{path}");
+            assert_eq!(segments_of(&Method::GET, path), Ok(expected.to_owned()), "{path}");
+            assert_eq!(segments_of(&Method::HEAD, path), Ok(expected.to_owned()), "{path}");
         }
         for method in [Method::POST, Method::PUT, Method::DELETE] {
-            assert_eq!(joined(&method, "/a//b"), Err(400), "{method}");
-            assert_eq!(joined(&method, "/a/b/"), Ok("a|b|".to_owned()), "{method}");
+            assert_eq!(segments_of(&method, "/a//b"), Err(400), "{method}");
+            assert_eq!(segments_of(&method, "/a/b/"), Ok("a|b|".to_owned()), "{method}");
         }
     }
 

@@ -65,25 +65,25 @@ mod tests {
 
     #[test]
     fn no_message_names_a_page_by_its_path_in_the_sources() {
-        fn walk(dir: &Path, found: &mut Vec<String>) {
+        fn walk(dir: &Path, violations: &mut Vec<String>) {
             for entry in
                 std::fs::read_dir(dir).expect("readable").map(|entry| entry.expect("readable").path())
             {
                 if entry.is_dir() {
-                    walk(&entry, found);
+                    walk(&entry, violations);
                     continue;
                 }
                 let text = std::fs::read_to_string(&entry).expect("UTF-8");
                 let code = text.split("#[cfg(test)]").next().unwrap_or_default();
                 let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-                let names = lines.filter(|line| {
+                let matching_lines = lines.filter(|line| {
                     line.contains("docs/") && line.contains(".md") && !line.contains("concat!")
                 });
-                found.extend(names.map(|line| format!("{}: {line}", entry.display())));
+                violations.extend(matching_lines.map(|line| format!("{}: {line}", entry.display())));
             }
         }
-        let mut found = Vec::new();
-        walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
-        assert_eq!(found, [""; 0]);
+        let mut violations = Vec::new();
+        walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut violations);
+        assert_eq!(violations, [""; 0]);
     }
 }

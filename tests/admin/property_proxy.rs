@@ -5,7 +5,7 @@ use crate::support::recording_server::RecordingServer;
 use crate::support::server::Builder;
 
 /// The request heads that a proxy received during a sync of a mirror whose name only the proxy can resolve.
-fn through(lines: impl Fn(&str) -> String) -> Vec<String> {
+fn proxied_heads(lines: impl Fn(&str) -> String) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a directory");
     create_mirror(&folder.path().join("cran"));
     let proxy = RecordingServer::folder(folder.path());
@@ -15,24 +15,24 @@ fn through(lines: impl Fn(&str) -> String) -> Vec<String> {
     proxy.heads()
 }
 
+/// The distinct values of `Proxy-Authorization` in these heads; `None` for a head without it.
 fn authorization(heads: &[String]) -> Vec<Option<&str>> {
-    let field = |head: &'static str| head;
-    let name = field("proxy-authorization: ");
-    let mut found: Vec<Option<&str>> = heads
+    const NAME: &str = "proxy-authorization: ";
+    let mut values: Vec<Option<&str>> = heads
         .iter()
         .map(|head| {
             head.lines()
-                .find_map(|line| line.to_ascii_lowercase().starts_with(name).then(|| &line[name.len()..]))
+                .find_map(|line| line.to_ascii_lowercase().starts_with(NAME).then(|| &line[NAME.len()..]))
         })
         .collect();
-    found.dedup();
-    found
+    values.dedup();
+    values
 }
 
 #[test]
 pub(super) fn url_is_the_proxy_for_requests_to_the_mirror() {
     for scheme in ["", "http://"] {
-        let heads = through(|host| format!("URL = {scheme}{host}"));
+        let heads = proxied_heads(|host| format!("URL = {scheme}{host}"));
         assert!(
             heads.iter().any(|head| head.starts_with("GET http://mirror.test/cran/src/contrib/PACKAGES")),
             "{heads:?}"
@@ -43,19 +43,19 @@ pub(super) fn url_is_the_proxy_for_requests_to_the_mirror() {
 
 #[test]
 pub(super) fn url_may_hold_user_and_password() {
-    let heads = through(|host| format!("URL = http://team:w0rd@{host}\nUser = nobody\nPassword = x"));
+    let heads = proxied_heads(|host| format!("URL = http://team:w0rd@{host}\nUser = nobody\nPassword = x"));
     assert_eq!(authorization(&heads), [Some("Basic dGVhbTp3MHJk")], "team:w0rd");
 }
 
 #[test]
 pub(super) fn user_is_sent_to_the_proxy() {
-    let heads = through(|host| format!("URL = {host}\nUser = team"));
+    let heads = proxied_heads(|host| format!("URL = {host}\nUser = team"));
     assert_eq!(authorization(&heads), [Some("Basic dGVhbTo=")], "team:");
 }
 
 #[test]
 pub(super) fn password_is_sent_to_the_proxy() {
-    let heads = through(|host| format!("URL = {host}\nUser = team\nPassword = \"p@ss;/w\""));
+    let heads = proxied_heads(|host| format!("URL = {host}\nUser = team\nPassword = \"p@ss;/w\""));
     assert_eq!(authorization(&heads), [Some("Basic dGVhbTpwQHNzOy93")], "team:p@ss;/w");
 }
 

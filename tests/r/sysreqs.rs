@@ -48,14 +48,14 @@ fn rules_match_the_texts_in_which_r_finds_their_patterns() {
     }
     let lines: Vec<String> = texts.iter().map(|text| text.replace(['\n', '\r'], " ")).collect();
     std::fs::write(&sample, lines.join("\n")).unwrap();
-    let found = rscript::run(
+    let r_output = rscript::run(
         r#"a <- commandArgs(TRUE)
            p <- strsplit(readLines(a[1], encoding = "UTF-8"), "\t", fixed = TRUE)
            t <- readLines(a[2], encoding = "UTF-8", warn = FALSE)
            for (x in p) for (i in which(grepl(x[2], t, ignore.case = TRUE, perl = TRUE))) cat(i - 1, x[1], "\n")"#,
         &[&patterns, &sample],
     );
-    let theirs: BTreeSet<(usize, &str)> = found
+    let theirs: BTreeSet<(usize, &str)> = r_output
         .lines()
         .filter_map(|line| line.trim().split_once(' '))
         .map(|(index, rule)| (index.parse().unwrap(), rule))
@@ -69,8 +69,6 @@ fn rules_match_the_texts_in_which_r_finds_their_patterns() {
     assert!(theirs.len() > 1300, "R found {} hits", theirs.len());
     let differences: Vec<(usize, &str)> = theirs.symmetric_difference(&ours).copied().collect();
     assert_eq!(differences, DIFFERENCES, "of {} hits", theirs.len());
-    let missed = theirs.difference(&ours).count();
-    assert!(missed * 100 <= theirs.len(), "{missed} of {} hits are missed", theirs.len());
 }
 
 #[test]

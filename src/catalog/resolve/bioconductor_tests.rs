@@ -106,12 +106,12 @@ fn days_between_the_last_update_and_the_first_sync_have_the_synced_state() {
     // Bioconductor's last update of 3.19 was when 3.20 was released.
     assert_eq!(resolve_at(&unlimited, part("3.19/bioc"), "2024-10-30"), Ok(vec![3]));
     assert_eq!(resolve_at(&unlimited, part("3.19/bioc"), "2025-06-01"), Ok(vec![3]));
-    let first = |day: &str| day.parse::<Day>().expect("a day");
+    let day = |text: &str| text.parse::<Day>().expect("a day");
     let expected =
-        Unresolved::BeforeHistory { requested: "2024-10-29".to_owned(), first: first("2024-10-30") };
+        Unresolved::BeforeHistory { requested: "2024-10-29".to_owned(), first: day("2024-10-30") };
     assert_eq!(resolve_at(&unlimited, part("3.19/bioc"), "2024-10-29"), Err(expected));
     // 3.20 is the current release: its earlier states are unknown.
-    let expected = Unresolved::BeforeHistory { requested: "2025-06-01".to_owned(), first: first(NOW) };
+    let expected = Unresolved::BeforeHistory { requested: "2025-06-01".to_owned(), first: day(NOW) };
     assert_eq!(resolve_at(&unlimited, part("3.20/bioc"), "2025-06-01"), Err(expected));
     assert_eq!(resolve_at(&unlimited, part("3.20/bioc"), NOW), Ok(vec![1]));
 }

@@ -20,20 +20,20 @@ use crate::jobs::Reporter;
 use crate::model::digest::Sha256;
 use crate::storage::{Content, Key, Storage, StorageError};
 
-/// Files that get their names together, after one flush of the file system.
-const BATCH: usize = 256;
+/// Maximum number of files that get their names together, after one flush of the file system.
+const MAX_BATCH_FILES: usize = 256;
 /// The same limit in bytes.
-const BATCH_BYTES: u64 = 256 << 20;
+const MAX_BATCH_BYTES: u64 = 256 << 20;
 
 /// The result of copying.
 #[derive(Default)]
-pub(super) struct Copied {
+pub(super) struct CopyResult {
     /// All objects that are in the folder.
     pub(super) objects: Vec<StoredObject>,
     /// Objects that are missing or damaged in storage, each with the reason.
     pub(super) missing: Vec<String>,
     /// Number of objects that were copied.
-    pub(super) new: u64,
+    pub(super) new_count: u64,
     /// Their size in bytes.
     pub(super) new_bytes: u64,
 }
@@ -42,10 +42,10 @@ pub(super) struct Copied {
 pub(super) fn copy(
     storage: &Storage,
     folder: &Folder,
-    wanted: &[DurableObject],
-    report: &Reporter,
-) -> Result<Copied, BackupError> {
-    let total = wanted.len() as u64;
+    objects: &[DurableObject],
+    reporter: &Reporter,
+) -> Result<CopyResult, BackupError> {
+    let total = objects.len() as u64;
     let mut copier = Copier {
         storage,
         folder,
@@ -53,20 +53,20 @@ pub(super) fn copy(
         batch: Vec::new(),
         batch_bytes: 0,
         directories: HashSet::new(),
-        taken: HashSet::new(),
-        result: Copied::default(),
+        batch_digests: HashSet::new(),
+        result: CopyResult::default(),
     };
-    for (object, done) in wanted.iter().zip(0..) {
-        if report.is_halted() {
+    for (object, done) in objects.iter().zip(0..) {
+        if reporter.is_halted() {
             return Err(BackupError::Refused(
                 "the backup was interrupted: the server stops or goes offline".to_owned(),
             ));
         }
-        report.progress(format!("copying files, {} new", copier.result.new), done, Some(total));
+        reporter.progress(format!("copying files, {} new", copier.result.new_count), done, Some(total));
         copier.copy(object)?;
     }
-    copier.name_batch()?;
-    if copier.result.new > 0 {
+    copier.install_batch()?;
+    if copier.result.new_count > 0 {
         folder.sync()?;
     }
     Ok(copier.result)
@@ -82,8 +82,8 @@ struct Copier<'a> {
     /// Directories that exist.
     directories: HashSet<PathBuf>,
     /// Digests of the batches: equal bytes in two directories of storage are one file.
-    taken: HashSet<Sha256>,
-    result: Copied,
+    batch_digests: HashSet<Sha256>,
+    result: CopyResult,
 }
 
 impl Copier<'_> {
@@ -94,18 +94,18 @@ impl Copier<'_> {
             return Ok(());
         };
         let path = self.folder.blob(&object.sha256);
-        if let Some(size) = self.present(object, &key, &path)? {
+        if let Some(size) = self.existing_size(object, &key, &path)? {
             self.result.objects.push(StoredObject { key, size });
             return Ok(());
         }
-        match self.fetch(&key) {
+        match self.read_object(&key) {
             Ok((file, size)) => {
                 self.result.objects.push(StoredObject { key, size });
-                self.result.new += 1;
+                self.result.new_count += 1;
                 self.result.new_bytes += size;
                 self.batch.push((file, path));
                 self.batch_bytes += size;
-                self.taken.insert(object.sha256);
+                self.batch_digests.insert(object.sha256);
             }
             Err(BackupError::Storage(StorageError::NotFound(_)) | BackupError::Damaged { .. })
                 if object.is_replaceable => {}
@@ -115,45 +115,50 @@ impl Copier<'_> {
             Err(BackupError::Damaged { reason, .. }) => self.result.missing.push(format!("{key}: {reason}")),
             Err(error) => return Err(error),
         }
-        if self.batch.len() >= BATCH || self.batch_bytes >= BATCH_BYTES {
-            self.name_batch()?;
+        if self.batch.len() >= MAX_BATCH_FILES || self.batch_bytes >= MAX_BATCH_BYTES {
+            self.install_batch()?;
         }
         Ok(())
     }
 
-    /// Returns the size of an object that the folder has.
-    fn present(&self, object: &DurableObject, key: &Key, path: &Path) -> Result<Option<u64>, BackupError> {
-        let found = match self.taken.contains(&object.sha256) {
-            true => self.batch.iter().find(|(_, named)| named == path).map(|(file, _)| file.to_path_buf()),
+    /// Returns the size of an object that the folder or the batch has; `None` if it must be copied.
+    fn existing_size(
+        &self,
+        object: &DurableObject,
+        key: &Key,
+        path: &Path,
+    ) -> Result<Option<u64>, BackupError> {
+        let batch_file = match self.batch_digests.contains(&object.sha256) {
+            true => self.batch.iter().find(|(_, target)| target == path).map(|(file, _)| file.to_path_buf()),
             false => None,
         };
-        let found = match found {
+        let existing_size = match batch_file {
             Some(file) => Some(file.metadata().map_err(BackupError::io("read", &file))?.len()),
             None => self.folder.size(path)?,
         };
-        let Some(found) = found else { return Ok(None) };
+        let Some(existing_size) = existing_size else { return Ok(None) };
         let size = match object.size {
             Some(size) => Some(size),
             None => self.runtime.block_on(self.storage.size(key))?,
         };
-        Ok(size.filter(|size| *size == found))
+        Ok(size.filter(|size| *size == existing_size))
     }
 
     /// Reads an object into an unnamed file.
-    fn fetch(&self, key: &Key) -> Result<(TempPath, u64), BackupError> {
+    fn read_object(&self, key: &Key) -> Result<(TempPath, u64), BackupError> {
         let mut file = self.folder.unfinished()?;
         let failed = |source| BackupError::io("write to", self.folder.root())(source);
         let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
-        let mut write = |piece: &[u8]| {
-            hasher.update(piece);
-            size += piece.len() as u64;
-            file.write_all(piece).map_err(failed)
+        let mut write = |chunk: &[u8]| {
+            hasher.update(chunk);
+            size += chunk.len() as u64;
+            file.write_all(chunk).map_err(failed)
         };
         match self.runtime.block_on(self.storage.get(key, None))?.content {
             Content::Memory(bytes) => write(&bytes)?,
-            Content::Stream(mut pieces) => {
-                while let Some(piece) = self.runtime.block_on(pieces.next()) {
-                    write(&piece?)?;
+            Content::Stream(mut chunks) => {
+                while let Some(chunk) = self.runtime.block_on(chunks.next()) {
+                    write(&chunk?)?;
                 }
             }
         }
@@ -165,7 +170,7 @@ impl Copier<'_> {
     }
 
     /// Writes the files of the batch to disk and gives them their names.
-    fn name_batch(&mut self) -> Result<(), BackupError> {
+    fn install_batch(&mut self) -> Result<(), BackupError> {
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -173,14 +178,14 @@ impl Copier<'_> {
         for (file, path) in std::mem::take(&mut self.batch) {
             let directory = path.parent().unwrap_or(self.folder.root()).to_owned();
             if !self.directories.contains(&directory) {
-                let made = DirBuilder::new().mode(0o700).recursive(true).create(&directory);
-                made.map_err(BackupError::io("create the directory", &directory))?;
+                let result = DirBuilder::new().mode(0o700).recursive(true).create(&directory);
+                result.map_err(BackupError::io("create the directory", &directory))?;
                 self.directories.insert(directory);
             }
             file.persist(&path).map_err(|error| BackupError::io("create", &path)(error.error))?;
         }
         self.batch_bytes = 0;
-        self.taken.clear();
+        self.batch_digests.clear();
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use sha2::Digest;
 
-use super::copy::{self, Copied};
+use super::copy::{self, CopyResult};
 use super::error::BackupError;
 use super::folder::Folder;
 use super::hold_renewal::RenewedHold;
@@ -40,14 +40,14 @@ pub struct CreateOptions {
 /// The folder cannot be used for backups.
 pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<Started, BackupError> {
     let root = destination::choose(&state.config.load(), options.to.as_deref())?;
-    let (working, with_cache) = (Arc::clone(state), options.with_cache);
+    let (job_state, with_cache) = (Arc::clone(state), options.with_cache);
     let key = format!("backup:{}", root.display());
-    Ok(state.jobs.start(&key, (state.clock)(), move |report| async move {
-        let made = make(&working, root, with_cache, &report).await;
-        if let Err(error) = &made {
+    Ok(state.jobs.start(&key, (state.clock)(), move |reporter| async move {
+        let result = make(&job_state, root, with_cache, &reporter).await;
+        if let Err(error) = &result {
             tracing::error!(%error, "the backup failed");
         }
-        made.map_err(|error| error.to_string())
+        result.map_err(|error| error.to_string())
     }))
 }
 
@@ -55,13 +55,13 @@ async fn make(
     state: &Arc<State>,
     root: PathBuf,
     with_cache: bool,
-    report: &Reporter,
+    reporter: &Reporter,
 ) -> Result<String, BackupError> {
-    let (began, created) = (Instant::now(), (state.clock)());
-    let held = RenewedHold::take(state).await?;
-    let written = write(state, root.clone(), with_cache, report, &held, created).await;
-    held.release().await;
-    let (manifest, copied) = written?;
+    let (start_time, created) = (Instant::now(), (state.clock)());
+    let hold = RenewedHold::take(state).await?;
+    let result = write(state, root.clone(), with_cache, reporter, &hold, created).await;
+    hold.release().await;
+    let (manifest, copied) = result?;
     let place = root.display().to_string();
     if !manifest.missing.is_empty() {
         return Err(BackupError::Refused(format!(
@@ -71,20 +71,20 @@ async fn make(
             manifest.missing.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
         )));
     }
-    let recorded = place.clone();
-    state.db.write(move |c| db::backup::record(c, &recorded, created)).await?;
+    let folder = place.clone();
+    state.db.write(move |c| db::backup::record(c, &folder, created)).await?;
     metrics::set_last_backup(created);
     let rows: u64 = manifest.tables.iter().map(|table| table.rows).sum();
-    tracing::info!(place, rows, files = manifest.object_count, new = copied.new, "made a backup");
+    tracing::info!(place, rows, files = manifest.object_count, new = copied.new_count, "made a backup");
     let mut text = format!(
         "Backup {} in {place}: transaction {}, {rows} rows, {} files ({} MB), of which {} were copied ({} MB). {:.1} s",
         manifest.created,
         manifest.transaction,
         manifest.object_count,
         manifest.object_bytes / 1_000_000,
-        copied.new,
+        copied.new_count,
         copied.new_bytes / 1_000_000,
-        began.elapsed().as_secs_f64(),
+        start_time.elapsed().as_secs_f64(),
     );
     if manifest.encryption_key.is_some() {
         let key = state.config.load().server.encryption_key_path.display().to_string();
@@ -98,40 +98,41 @@ async fn write(
     state: &Arc<State>,
     root: PathBuf,
     with_cache: bool,
-    report: &Reporter,
-    held: &RenewedHold,
+    reporter: &Reporter,
+    hold: &RenewedHold,
     created: Timestamp,
-) -> Result<(Manifest, Copied), BackupError> {
-    let (config, storage, reporting) = (state.config.load_full(), state.storage.clone(), report.clone());
-    let worked = tokio::task::spawn_blocking(move || {
+) -> Result<(Manifest, CopyResult), BackupError> {
+    let (config, storage, job_reporter) = (state.config.load_full(), state.storage.clone(), reporter.clone());
+    let copy_task = tokio::task::spawn_blocking(move || {
         let (folder, lock) = Folder::create(&root)?;
-        let show = |step: Progress| {
+        let on_progress = |step: Progress| {
             if let Progress::Copying { table, rows } = step {
-                reporting.progress(format!("copying {table}"), rows, None);
+                job_reporter.progress(format!("copying {table}"), rows, None);
             }
         };
-        let taken = snapshot::take(&config, &folder, with_cache, &show)?;
-        let copied = copy::copy(&storage, &folder, &taken.objects, &reporting)?;
-        Ok::<_, BackupError>((folder, lock, taken, copied))
+        let snapshot = snapshot::take(&config, &folder, with_cache, &on_progress)?;
+        let copied = copy::copy(&storage, &folder, &snapshot.objects, &job_reporter)?;
+        Ok::<_, BackupError>((folder, lock, snapshot, copied))
     });
-    let (folder, lock, taken, copied) = joined(worked.await)?;
-    if !held.is_held().await? {
+    let (folder, lock, snapshot, copied) = task_result(copy_task.await)?;
+    if !hold.is_held().await? {
         return Err(BackupError::Refused(
             "the database did not answer for ten minutes, so files may have been removed meanwhile; back up again"
                 .to_owned(),
         ));
     }
-    let finished = tokio::task::spawn_blocking(move || {
-        let manifest = finish(&folder, &taken, &copied, with_cache, created)?;
+    let finish_task = tokio::task::spawn_blocking(move || {
+        let manifest = finish(&folder, &snapshot, &copied, with_cache, created)?;
         drop(lock);
         Ok::<_, BackupError>((manifest, copied))
     });
-    joined(finished.await)
+    task_result(finish_task.await)
 }
 
-fn joined<T>(worked: Result<Result<T, BackupError>, tokio::task::JoinError>) -> Result<T, BackupError> {
-    match worked {
-        Ok(done) => done,
+/// The result of a blocking task. A panic of the task continues in the caller.
+fn task_result<T>(result: Result<Result<T, BackupError>, tokio::task::JoinError>) -> Result<T, BackupError> {
+    match result {
+        Ok(result) => result,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
@@ -139,8 +140,8 @@ fn joined<T>(worked: Result<Result<T, BackupError>, tokio::task::JoinError>) -> 
 /// Writes the list of files and the manifest.
 fn finish(
     folder: &Folder,
-    taken: &Snapshot,
-    copied: &Copied,
+    snapshot: &Snapshot,
+    copied: &CopyResult,
     with_cache: bool,
     created: Timestamp,
 ) -> Result<Manifest, BackupError> {
@@ -152,20 +153,20 @@ fn finish(
         format: FORMAT,
         created,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        database: taken.database.to_string(),
-        history: taken.clock.history.clone(),
-        transaction: taken.clock.tx.0,
-        published: taken.clock.at,
-        levels: taken.levels.iter().map(|(schema, level)| (schema.as_str().to_owned(), *level)).collect(),
-        encryption_key: taken.encryption_key.map(Fingerprint::digits),
-        dump: taken.dump,
-        tables: taken.table_entries(),
+        database: snapshot.database.to_string(),
+        history: snapshot.clock.history.clone(),
+        transaction: snapshot.clock.tx.0,
+        published: snapshot.clock.at,
+        levels: snapshot.levels.iter().map(|(schema, level)| (schema.as_str().to_owned(), *level)).collect(),
+        encryption_key: snapshot.encryption_key.map(Fingerprint::digits),
+        dump: snapshot.dump,
+        tables: snapshot.table_entries(),
         objects: list_part,
         object_count: copied.objects.len() as u64,
         object_bytes: copied.objects.iter().map(|object| object.size).sum(),
         with_cache,
         missing: copied.missing.clone(),
-        probes: taken.probe_entries(),
+        probes: snapshot.probe_entries(),
         previous,
     };
     write_file(folder, &manifest.to_file(), &folder.manifest(&manifest.name()), false)?;

@@ -12,27 +12,27 @@ use crate::model::storage_class::StorageClass;
 /// There is none, it is not below `Server.BackupPaths`, or it is among the server's own data.
 pub(super) fn choose(config: &Config, requested: Option<&Path>) -> Result<PathBuf, BackupError> {
     let allowed = &config.server.backup_paths;
-    let Some(wanted) = requested.or_else(|| allowed.first().map(PathBuf::as_path)) else {
+    let Some(directory) = requested.or_else(|| allowed.first().map(PathBuf::as_path)) else {
         let text = "give a directory with --to, or set Server.BackupPaths".to_owned();
         return Err(BackupError::Refused(text));
     };
-    let path = resolve(wanted)?;
-    let inside = |dir: &PathBuf| resolve(dir).is_ok_and(|dir| path.starts_with(dir));
-    if !allowed.is_empty() && !allowed.iter().any(inside) {
+    let path = resolve(directory)?;
+    let contains_path = |dir: &PathBuf| resolve(dir).is_ok_and(|dir| path.starts_with(dir));
+    if !allowed.is_empty() && !allowed.iter().any(contains_path) {
         let paths: Vec<String> = allowed.iter().map(|path| path.display().to_string()).collect();
         return Err(BackupError::Refused(format!(
             "{} is not in a directory that Server.BackupPaths allows: {}",
-            wanted.display(),
+            directory.display(),
             paths.join(", ")
         )));
     }
-    if let Some(data) = own_directories(config)
+    if let Some(data) = data_directories(config)
         .into_iter()
         .find(|data| resolve(data).is_ok_and(|data| path.starts_with(&data) || data.starts_with(&path)))
     {
         return Err(BackupError::Refused(format!(
             "backups cannot be in {}: the server has its data in {}",
-            wanted.display(),
+            directory.display(),
             data.display()
         )));
     }
@@ -40,7 +40,7 @@ pub(super) fn choose(config: &Config, requested: Option<&Path>) -> Result<PathBu
 }
 
 /// The directories that the server writes.
-fn own_directories(config: &Config) -> Vec<PathBuf> {
+fn data_directories(config: &Config) -> Vec<PathBuf> {
     let classes = StorageClass::ALL.into_iter().filter_map(|class| match config.storage.location(class) {
         ClassLocation::File(location) => Some(location.location.clone()),
         ClassLocation::S3(_) => None,
@@ -50,14 +50,14 @@ fn own_directories(config: &Config) -> Vec<PathBuf> {
 
 /// The path without links and `..`; its last component need not exist.
 fn resolve(path: &Path) -> Result<PathBuf, BackupError> {
-    let refused = || BackupError::Refused(format!("{} is not an absolute path", path.display()));
+    let refusal = || BackupError::Refused(format!("{} is not an absolute path", path.display()));
     if !path.is_absolute() {
-        return Err(refused());
+        return Err(refusal());
     }
     match path.canonicalize() {
         Ok(found) => Ok(found),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let (parent, name) = path.parent().zip(path.file_name()).ok_or_else(refused)?;
+            let (parent, name) = path.parent().zip(path.file_name()).ok_or_else(refusal)?;
             let parent = parent.canonicalize().map_err(BackupError::io("open", parent))?;
             Ok(parent.join(name))
         }

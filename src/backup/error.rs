@@ -32,10 +32,10 @@ pub enum BackupError {
         source: DumpError,
     },
     /// A file of the folder.
-    #[error("could not {doing} {}: {source}", path.display())]
+    #[error("could not {action} {}: {source}", path.display())]
     Io {
-        /// What failed.
-        doing: &'static str,
+        /// The operation, as a verb.
+        action: &'static str,
         /// The file or directory.
         path: PathBuf,
         /// The error of the system.
@@ -56,8 +56,8 @@ pub enum BackupError {
 
 impl BackupError {
     /// An error of the system.
-    pub(super) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> BackupError + 'a {
-        move |source| BackupError::Io { doing, path: path.to_owned(), source }
+    pub(super) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> BackupError + 'a {
+        move |source| BackupError::Io { action, path: path.to_owned(), source }
     }
 
     /// A file that is not what was written.

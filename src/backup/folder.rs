@@ -23,7 +23,7 @@ const BLOBS: &str = "blobs";
 const UNFINISHED: &str = "tmp";
 const LOCK: &str = "lock";
 /// Largest manifest that is read, in bytes.
-const MAX_MANIFEST: u64 = 16 << 20;
+const MAX_MANIFEST_SIZE: u64 = 16 << 20;
 
 /// A folder of backups.
 pub struct Folder {
@@ -59,11 +59,11 @@ impl Folder {
     /// # Errors
     /// It is no directory.
     pub fn open(root: &Path) -> Result<Folder, BackupError> {
-        let found = root.metadata().map_err(BackupError::io("open", root))?;
-        if !found.is_dir() {
+        let metadata = root.metadata().map_err(BackupError::io("open", root))?;
+        if !metadata.is_dir() {
             return Err(BackupError::Refused(format!("{} is not a directory", root.display())));
         }
-        Ok(Folder { root: root.to_owned(), owner: found.uid() })
+        Ok(Folder { root: root.to_owned(), owner: metadata.uid() })
     }
 
     /// The path of the folder.
@@ -72,44 +72,44 @@ impl Folder {
         &self.root
     }
 
-    /// Excludes other programs that write, or while some read, that remove.
+    /// Takes the lock that excludes all other programs, to write or remove files.
     ///
     /// # Errors
-    /// Another program uses it.
+    /// Another program has a lock.
     pub fn lock(&self) -> Result<FolderLock, BackupError> {
         let path = self.root.join(LOCK);
-        let opened = OpenOptions::new()
+        let result = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o600)
             .custom_flags(OFlag::O_NOFOLLOW.bits())
             .open(&path);
-        let file = opened.map_err(BackupError::io("open", &path))?;
-        self.locked(file.try_lock(), file, &path)
+        let file = result.map_err(BackupError::io("open", &path))?;
+        self.lock_result(file.try_lock(), file, &path)
     }
 
-    /// Excludes programs that write; other readers are not excluded. Has no effect on a folder that cannot be locked,
-    /// such as one on a read-only file system.
+    /// Takes the lock that readers share; it excludes programs that write or remove files. Has no effect on a folder that
+    /// cannot be locked, such as one on a read-only file system.
     ///
     /// # Errors
-    /// Another program writes.
+    /// Another program writes or removes files.
     pub fn lock_shared(&self) -> Result<FolderLock, BackupError> {
         let path = self.root.join(LOCK);
-        let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
-        match opened {
-            Ok(file) => self.locked(file.try_lock_shared(), file, &path),
+        let result = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
+        match result {
+            Ok(file) => self.lock_result(file.try_lock_shared(), file, &path),
             Err(_) => Ok(FolderLock(None)),
         }
     }
 
-    fn locked(
+    fn lock_result(
         &self,
-        locked: Result<(), TryLockError>,
+        result: Result<(), TryLockError>,
         file: File,
         path: &Path,
     ) -> Result<FolderLock, BackupError> {
-        match locked {
+        match result {
             Ok(()) => Ok(FolderLock(Some(file))),
             Err(TryLockError::WouldBlock) => Err(BackupError::Refused(format!(
                 "{} is in use: a backup is made, restored or pruned at this moment; try again when that is done",
@@ -196,16 +196,16 @@ impl Folder {
         replaces: bool,
     ) -> Result<(), BackupError> {
         file.as_file().sync_all().map_err(BackupError::io("write", path))?;
-        let named = if replaces { file.persist(path) } else { file.persist_noclobber(path) };
-        named.map_err(|error| BackupError::io("create", path)(error.error))?;
+        let result = if replaces { file.persist(path) } else { file.persist_noclobber(path) };
+        result.map_err(|error| BackupError::io("create", path)(error.error))?;
         sync_directory(path.parent().unwrap_or(&self.root))
     }
 
     /// Writes everything of the file system of the folder to disk.
     pub(super) fn sync(&self) -> Result<(), BackupError> {
         let failed = BackupError::io("write to disk", &self.root);
-        let synced = File::open(&self.root).and_then(|root| Ok(nix::unistd::syncfs(&root)?));
-        synced.map_err(failed)
+        let result = File::open(&self.root).and_then(|root| Ok(nix::unistd::syncfs(&root)?));
+        result.map_err(failed)
     }
 
     /// The size of a file; `None` if it is missing.
@@ -213,11 +213,11 @@ impl Folder {
     /// SECURITY: a link would be followed to any file of the machine, and a file of another user could be changed after
     /// it was verified.
     pub(super) fn size(&self, path: &Path) -> Result<Option<u64>, BackupError> {
-        let below =
+        let relative =
             path.strip_prefix(&self.root).map_err(|_| BackupError::damaged(path, "is not in the folder"))?;
-        let (mut current, mut found) = (self.root.clone(), None);
-        for name in below.components() {
-            if found.as_ref().is_some_and(|found: &Metadata| !found.is_dir()) {
+        let (mut current, mut last_metadata) = (self.root.clone(), None);
+        for name in relative.components() {
+            if last_metadata.as_ref().is_some_and(|parent: &Metadata| !parent.is_dir()) {
                 return Err(BackupError::damaged(&current, "is not a directory"));
             }
             current.push(name);
@@ -226,19 +226,19 @@ impl Folder {
                 metadata => metadata.map_err(BackupError::io("read", &current))?,
             };
             self.check_owner(&current, &metadata)?;
-            found = Some(metadata);
+            last_metadata = Some(metadata);
         }
-        match found {
-            Some(found) if found.is_file() => Ok(Some(found.len())),
+        match last_metadata {
+            Some(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
             Some(_) | None => Err(BackupError::damaged(path, "is not a regular file")),
         }
     }
 
-    fn check_owner(&self, path: &Path, found: &Metadata) -> Result<(), BackupError> {
-        if found.is_symlink() {
+    fn check_owner(&self, path: &Path, metadata: &Metadata) -> Result<(), BackupError> {
+        if metadata.is_symlink() {
             return Err(BackupError::damaged(path, "is a symbolic link"));
         }
-        let uid = found.uid();
+        let uid = metadata.uid();
         if ![self.owner, geteuid().as_raw(), 0].contains(&uid) {
             return Err(BackupError::damaged(
                 path,
@@ -261,28 +261,28 @@ impl Folder {
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
         let file = file.map_err(BackupError::io("open", path))?;
-        let found = file.metadata().map_err(BackupError::io("read", path))?;
-        self.check_owner(path, &found)?;
-        if !found.is_file() {
+        let metadata = file.metadata().map_err(BackupError::io("read", path))?;
+        self.check_owner(path, &metadata)?;
+        if !metadata.is_file() {
             return Err(BackupError::damaged(path, "is not a regular file"));
         }
-        Ok((file, found.len()))
+        Ok((file, metadata.len()))
     }
 
     /// Reads a manifest.
     pub(super) fn read_manifest(&self, name: &str) -> Result<Vec<u8>, BackupError> {
         let path = self.manifest(name);
         let (file, size) = self.open_file(&path)?;
-        if size > MAX_MANIFEST {
+        if size > MAX_MANIFEST_SIZE {
             return Err(BackupError::damaged(&path, format!("has {size} bytes, more than any manifest")));
         }
         let mut bytes = Vec::new();
-        file.take(MAX_MANIFEST).read_to_end(&mut bytes).map_err(BackupError::io("read", &path))?;
+        file.take(MAX_MANIFEST_SIZE).read_to_end(&mut bytes).map_err(BackupError::io("read", &path))?;
         Ok(bytes)
     }
 
     /// Reads a file, passes its bytes to `each`, and checks its size and digest.
-    pub(super) fn read_whole(
+    pub(super) fn read_verified(
         &self,
         path: &Path,
         part: &Part,
@@ -302,9 +302,9 @@ impl Folder {
                 }
             }
         }
-        let found = Sha256(hasher.finalize().into());
-        if found != part.sha256 {
-            return Err(BackupError::damaged(path, format!("has the SHA-256 {found}")));
+        let sha256 = Sha256(hasher.finalize().into());
+        if sha256 != part.sha256 {
+            return Err(BackupError::damaged(path, format!("has the SHA-256 {sha256}")));
         }
         Ok(())
     }
@@ -320,6 +320,6 @@ fn create_directory(path: &Path) -> Result<(), BackupError> {
 
 /// Makes the entries of a directory durable.
 pub(super) fn sync_directory(path: &Path) -> Result<(), BackupError> {
-    let synced = File::open(path).and_then(|directory| directory.sync_all());
-    synced.map_err(BackupError::io("write to disk", path))
+    let result = File::open(path).and_then(|directory| directory.sync_all());
+    result.map_err(BackupError::io("write to disk", path))
 }

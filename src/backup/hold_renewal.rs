@@ -24,12 +24,12 @@ impl RenewedHold {
     pub(super) async fn take(state: &Arc<State>) -> Result<RenewedHold, DbError> {
         let (id, now) = (Identity(rand::random()), (state.clock)());
         state.db.write(move |c| hold::take(c, id, now)).await?;
-        let renewing = Arc::clone(state);
+        let renewal_state = Arc::clone(state);
         let renewal = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(RENEWAL_INTERVAL).await;
                 // While the database does not answer, each interval is another attempt; an expired hold stays so.
-                let _ = renew(&renewing, id).await;
+                let _ = renew(&renewal_state, id).await;
             }
         });
         Ok(RenewedHold { state: Arc::clone(state), id, renewal })

@@ -19,7 +19,7 @@ type Dump = DumpReader<zstd::Decoder<'static, BufReader<BufReader<std::fs::File>
 /// Reads the dump of a backup without a database, and compares its tables with the manifest.
 pub(super) fn read_dump(folder: &Folder, manifest: &Manifest) -> Result<Vec<TableSummary>, BackupError> {
     let path = folder.dump(manifest.dump.sha256);
-    folder.read_whole(&path, &manifest.dump, &mut |_| Ok(()))?;
+    folder.read_verified(&path, &manifest.dump, &mut |_| Ok(()))?;
     let failed = |source| BackupError::DumpFile { path: path.clone(), source };
     let mut dump = open(folder, manifest)?;
     let mut tables = Vec::new();
@@ -37,8 +37,8 @@ pub(super) fn read_dump(folder: &Folder, manifest: &Manifest) -> Result<Vec<Tabl
 fn open(folder: &Folder, manifest: &Manifest) -> Result<Dump, BackupError> {
     let path = folder.dump(manifest.dump.sha256);
     let (file, _) = folder.open_file(&path)?;
-    let opened = DumpReader::open(BufReader::with_capacity(1 << 20, file));
-    opened.map_err(|source: DumpError| BackupError::DumpFile { path, source })
+    let reader = DumpReader::open(BufReader::with_capacity(1 << 20, file));
+    reader.map_err(|source: DumpError| BackupError::DumpFile { path, source })
 }
 
 /// Fills the blank database of a configuration. The caller commits it.
@@ -57,17 +57,17 @@ pub(super) fn fill(
     destination.finish_tables()?;
     compare_tables(&mut destination, key, &tables, progress)?;
     progress(Progress::Rendering);
-    let found = probe_entries(&render(destination.conn()?)?);
-    compare_probes(&manifest.probes, &found)?;
+    let probes = probe_entries(&render(destination.conn()?)?);
+    compare_probes(&manifest.probes, &probes)?;
     Ok(destination)
 }
 
 /// Compares the documents of a restored database with those of the server that was backed up.
-fn compare_probes(expected: &[Probe], found: &[Probe]) -> Result<(), BackupError> {
-    if expected == found {
+fn compare_probes(expected: &[Probe], actual: &[Probe]) -> Result<(), BackupError> {
+    if expected == actual {
         return Ok(());
     }
-    let differing = expected.iter().zip(found).find(|(expected, found)| expected != found);
+    let differing = expected.iter().zip(actual).find(|(expected, actual)| expected != actual);
     let name = differing.map_or("list", |(expected, _)| &expected.name).to_owned();
     Err(MigrateError::Document(name).into())
 }

@@ -1,4 +1,4 @@
-//! The manifest of a backup: what it contains, with digests. A backup without one does not exist.
+//! The manifest of a backup: what it contains, with digests. It is written last: a backup is complete once it has one.
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
@@ -25,7 +25,7 @@ pub struct TableEntry {
     pub digest: String,
 }
 
-/// A document that a restored server must give.
+/// A document that a restored server must serve with the same content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
@@ -85,7 +85,7 @@ pub struct Manifest {
     pub with_cache: bool,
     /// Files that were missing or damaged in storage.
     pub missing: Vec<String>,
-    /// Documents that a restored server must give.
+    /// Documents that a restored server must serve with the same content.
     pub probes: Vec<Probe>,
     /// The backup before it.
     pub previous: Option<Previous>,
@@ -94,7 +94,7 @@ pub struct Manifest {
 /// The file of a manifest: the manifest with its digest.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Sealed {
+struct SealedManifest {
     manifest: Manifest,
     #[serde(with = "text")]
     sha256: Sha256,
@@ -127,8 +127,8 @@ impl Manifest {
 
     /// Its file.
     pub(super) fn to_file(&self) -> Vec<u8> {
-        let sealed = Sealed { manifest: self.clone(), sha256: self.sha256() };
-        let mut bytes = serde_json::to_vec_pretty(&sealed).unwrap_or_default();
+        let sealed_manifest = SealedManifest { manifest: self.clone(), sha256: self.sha256() };
+        let mut bytes = serde_json::to_vec_pretty(&sealed_manifest).unwrap_or_default();
         bytes.push(b'\n');
         bytes
     }
@@ -159,7 +159,7 @@ impl Manifest {
                 version.chars().take(40).collect::<String>()
             )));
         }
-        let Sealed { manifest, sha256 } = serde_json::from_slice(&bytes).map_err(invalid)?;
+        let SealedManifest { manifest, sha256 } = serde_json::from_slice(&bytes).map_err(invalid)?;
         if manifest.sha256() != sha256 {
             return Err(BackupError::damaged(
                 &path,
@@ -176,7 +176,7 @@ impl Manifest {
     ///
     /// # Errors
     /// There is none, or it is damaged.
-    pub fn find(folder: &Folder, at: Option<&At>) -> Result<Manifest, BackupError> {
+    pub fn find(folder: &Folder, at: Option<&BackupTime>) -> Result<Manifest, BackupError> {
         let names = folder.manifests()?;
         let Some(at) = at else {
             let newest = names.last().ok_or_else(|| {
@@ -197,21 +197,21 @@ impl Manifest {
 
 /// The end of the time that `--at` states: an instant, or a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct At(Timestamp);
+pub struct BackupTime(Timestamp);
 
-impl std::str::FromStr for At {
+impl std::str::FromStr for BackupTime {
     type Err = BackupError;
 
-    fn from_str(text: &str) -> Result<At, BackupError> {
+    fn from_str(text: &str) -> Result<BackupTime, BackupError> {
         if let Ok(day) = text.parse::<Day>() {
-            return Ok(At(Timestamp(day.end().0 - 1)));
+            return Ok(BackupTime(Timestamp(day.end().0 - 1)));
         }
-        let bad = || {
+        let invalid = || {
             let text: String = text.chars().take(40).collect();
             BackupError::Refused(format!(
                 "--at {text}: give a day, YYYY-MM-DD, or a time as rspm backup list shows it"
             ))
         };
-        text.parse().map(At).map_err(|_| bad())
+        text.parse().map(BackupTime).map_err(|_| invalid())
     }
 }

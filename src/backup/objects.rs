@@ -9,7 +9,7 @@ use crate::model::digest::Sha256;
 use crate::storage::Key;
 
 /// Largest list that is read, in bytes: ten million files.
-const MAX_LIST: u64 = 1 << 30;
+const MAX_LIST_SIZE: u64 = 1 << 30;
 
 /// A file of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,19 +33,19 @@ pub(super) fn format(objects: &[StoredObject]) -> String {
 pub(super) fn read(folder: &Folder, manifest: &Manifest) -> Result<Vec<StoredObject>, BackupError> {
     let path = folder.objects(manifest.objects.sha256);
     let too_large = || BackupError::damaged(&path, "is larger than any list of files");
-    if manifest.objects.size > MAX_LIST {
+    if manifest.objects.size > MAX_LIST_SIZE {
         return Err(too_large());
     }
     let mut bytes = Vec::new();
-    folder.read_whole(&path, &manifest.objects, &mut |piece| {
-        bytes.extend_from_slice(piece);
+    folder.read_verified(&path, &manifest.objects, &mut |chunk| {
+        bytes.extend_from_slice(chunk);
         Ok(())
     })?;
     let text = String::from_utf8(bytes).map_err(|_| BackupError::damaged(&path, "is not UTF-8"))?;
     let parsed = text.lines().zip(1..).map(|(line, number)| {
         parse(line).ok_or_else(|| {
-            let shown: String = line.chars().take(100).collect();
-            BackupError::damaged(&path, format!("line {number} names no file: {shown:?}"))
+            let excerpt: String = line.chars().take(100).collect();
+            BackupError::damaged(&path, format!("line {number} names no file: {excerpt:?}"))
         })
     });
     let objects = parsed.collect::<Result<Vec<_>, _>>()?;

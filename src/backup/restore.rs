@@ -41,7 +41,7 @@ pub struct RestoreOptions {
 
 /// The result of a restore.
 #[derive(Clone, Debug)]
-pub struct Restored {
+pub struct RestoreResult {
     /// Number of rows.
     pub rows: u64,
     /// Number of files that were copied.
@@ -53,7 +53,7 @@ pub struct Restored {
     /// Documents that are equal to those of the server that was backed up.
     pub documents: usize,
     /// Where the files of the previous database are.
-    pub aside: Option<PathBuf>,
+    pub previous_database: Option<PathBuf>,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -69,8 +69,8 @@ pub fn restore(
     options: &RestoreOptions,
     runtime: &Handle,
     step: OnStep<'_>,
-) -> Result<Restored, BackupError> {
-    let began = Instant::now();
+) -> Result<RestoreResult, BackupError> {
+    let start = Instant::now();
     check_key(config, manifest)?;
     if !manifest.missing.is_empty() && !options.allow_missing {
         return Err(BackupError::Refused(format!(
@@ -81,18 +81,18 @@ pub fn restore(
         )));
     }
     check_occupancy(config, options)?;
-    let verified = verify(folder, manifest, Depth::Full, step);
-    if verified.problem_count > 0 {
+    let verification = verify(folder, manifest, Depth::Full, step);
+    if verification.problem_count > 0 {
         return Err(BackupError::Refused(format!(
             "the backup is damaged, and nothing was changed; problems: {}\n{}",
-            verified.problem_count,
-            verified.problems.join("\n")
+            verification.problem_count,
+            verification.problems.join("\n")
         )));
     }
     let storage = runtime.block_on(Storage::open_read_only(&config.storage))?;
-    let absent = absent(&storage, &verified, runtime)?;
-    check_space(config, &verified, &absent)?;
-    let aside = match config.database.provider {
+    let absent_objects = absent_objects(&storage, &verification, runtime)?;
+    check_space(config, &verification, &absent_objects)?;
+    let previous_database = match config.database.provider {
         Provider::Sqlite if options.force => sqlite_dir::move_aside(&config.sqlite.dir)?,
         Provider::Sqlite | Provider::Postgres => None,
     };
@@ -100,16 +100,16 @@ pub fn restore(
     let progress = |progress: Progress| step(&progress.to_string());
     let mut destination = fill(config, folder, manifest, &progress)?;
     begin_history(destination.conn()?, Identity(rand::random()))?;
-    let (copied, copied_bytes) = place(&storage, folder, &verified.objects, runtime, step)?;
+    let (copied, copied_bytes) = store_files(&storage, folder, &verification.objects, runtime, step)?;
     destination.commit()?;
-    Ok(Restored {
-        rows: verified.tables.iter().map(|table| table.digest.rows).sum(),
+    Ok(RestoreResult {
+        rows: verification.tables.iter().map(|table| table.digest.rows).sum(),
         copied,
         copied_bytes,
-        present: verified.files() - copied,
+        present: verification.files() - copied,
         documents: manifest.probes.len(),
-        aside,
-        elapsed: began.elapsed(),
+        previous_database,
+        elapsed: start.elapsed(),
     })
 }
 
@@ -134,57 +134,57 @@ fn check_occupancy(config: &Config, options: &RestoreOptions) -> Result<(), Back
     for schema in [Schema::Core, Schema::Usage] {
         existing_objects.extend(occupancy(config, provider, schema)?);
     }
-    let Some(found) = existing_objects.first() else { return Ok(()) };
+    let Some(contents) = existing_objects.first() else { return Ok(()) };
     let place = db::transfer::source::place(config, provider);
     let way_out = match (provider, options.force) {
         (Provider::Sqlite, true) => return Ok(()),
         (Provider::Sqlite, false) => "restore with --force, which moves its files aside",
         (Provider::Postgres, _) => "remove its tables, or set Postgres.URL to a blank database or schema",
     };
-    Err(BackupError::Refused(format!("the database is not blank: {place}: {found}; {way_out}")))
+    Err(BackupError::Refused(format!("the database is not blank: {place}: {contents}; {way_out}")))
 }
 
 /// The files that storage does not have.
-fn absent<'a>(
+fn absent_objects<'a>(
     storage: &Storage,
-    verified: &'a Verification,
+    verification: &'a Verification,
     runtime: &Handle,
 ) -> Result<Vec<&'a StoredObject>, BackupError> {
-    let mut absent = Vec::new();
-    for object in &verified.objects {
+    let mut absent_objects = Vec::new();
+    for object in &verification.objects {
         if runtime.block_on(storage.size(&object.key))? != Some(object.size) {
-            absent.push(object);
+            absent_objects.push(object);
         }
     }
-    Ok(absent)
+    Ok(absent_objects)
 }
 
 /// Checks that the file systems have space for the database and the files.
 fn check_space(
     config: &Config,
-    verified: &Verification,
-    absent: &[&StoredObject],
+    verification: &Verification,
+    absent_objects: &[&StoredObject],
 ) -> Result<(), BackupError> {
     let mut needed: BTreeMap<PathBuf, u64> = BTreeMap::new();
     if config.database.provider == Provider::Sqlite {
         // Rows and indexes.
-        let rows: u64 = verified.tables.iter().map(|table| table.digest.bytes).sum();
-        *needed.entry(existing(&config.sqlite.dir)).or_default() += rows.saturating_mul(2);
+        let rows: u64 = verification.tables.iter().map(|table| table.digest.bytes).sum();
+        *needed.entry(nearest_existing(&config.sqlite.dir)).or_default() += rows.saturating_mul(2);
     }
-    for object in absent {
+    for object in absent_objects {
         if let ClassLocation::File(location) = config.storage.location(object.key.class()) {
-            *needed.entry(existing(&location.location)).or_default() += object.size;
+            *needed.entry(nearest_existing(&location.location)).or_default() += object.size;
         }
     }
-    let mut systems: BTreeMap<u64, (u64, u64, PathBuf)> = BTreeMap::new();
+    let mut file_systems: BTreeMap<u64, (u64, u64, PathBuf)> = BTreeMap::new();
     for (path, bytes) in needed {
         let device = path.metadata().map_err(BackupError::io("read", &path))?.dev();
-        let found =
+        let statistics =
             nix::sys::statvfs::statvfs(&path).map_err(|e| BackupError::io("read", &path)(e.into()))?;
-        let free = found.blocks_available().saturating_mul(found.fragment_size());
-        systems.entry(device).or_insert((0, free, path)).0 += bytes;
+        let free = statistics.blocks_available().saturating_mul(statistics.fragment_size());
+        file_systems.entry(device).or_insert((0, free, path)).0 += bytes;
     }
-    match systems.values().find(|(needed, free, _)| needed > free) {
+    match file_systems.values().find(|(needed, free, _)| needed > free) {
         None => Ok(()),
         Some((needed, free, path)) => Err(BackupError::Refused(format!(
             "the file system of {} has {} MB free, and the backup needs {} MB there",
@@ -196,13 +196,13 @@ fn check_space(
 }
 
 /// The nearest directory that exists.
-fn existing(path: &Path) -> PathBuf {
+fn nearest_existing(path: &Path) -> PathBuf {
     path.ancestors().find(|part| part.exists()).unwrap_or(Path::new("/")).to_owned()
 }
 
 /// Stores the files; those that storage has are compared with their digest. Returns the number and size of those that
 /// were stored.
-fn place(
+fn store_files(
     storage: &Storage,
     folder: &Folder,
     objects: &[StoredObject],
@@ -220,7 +220,7 @@ fn place(
                     for object in part {
                         let number = done.fetch_add(1, Ordering::Relaxed);
                         step(&format!("file {number} of {}", objects.len()));
-                        if place_one(storage, folder, object, runtime)? {
+                        if store_file(storage, folder, object, runtime)? {
                             count += 1;
                             bytes += object.size;
                         }
@@ -235,20 +235,20 @@ fn place(
         threads.into_iter().map(join).collect()
     });
     results.into_iter().try_fold((0, 0), |(count, bytes), result| {
-        let (more, more_bytes) = result?;
-        Ok((count + more, bytes + more_bytes))
+        let (result_count, result_bytes) = result?;
+        Ok((count + result_count, bytes + result_bytes))
     })
 }
 
 /// Stores a file; returns false if storage has it already.
-fn place_one(
+fn store_file(
     storage: &Storage,
     folder: &Folder,
     object: &StoredObject,
     runtime: &Handle,
 ) -> Result<bool, BackupError> {
     let StoredObject { key, size } = object;
-    if runtime.block_on(storage.size(key))? == Some(*size) && is_sound(storage, object, runtime)? {
+    if runtime.block_on(storage.size(key))? == Some(*size) && is_intact(storage, object, runtime)? {
         return Ok(false);
     }
     let path = folder.blob(key.digest());
@@ -260,27 +260,27 @@ fn place_one(
             0 => break,
             length => {
                 hasher.update(&buffer[..length]);
-                let written = spool.write_all(&buffer[..length]);
-                written.map_err(|error| BackupError::io("write", spool.path())(error))?;
+                let result = spool.write_all(&buffer[..length]);
+                result.map_err(|error| BackupError::io("write", spool.path())(error))?;
             }
         }
     }
-    let found = Sha256(hasher.finalize().into());
-    if found != *key.digest() {
-        return Err(BackupError::damaged(&path, format!("has the SHA-256 {found}")));
+    let sha256 = Sha256(hasher.finalize().into());
+    if sha256 != *key.digest() {
+        return Err(BackupError::damaged(&path, format!("has the SHA-256 {sha256}")));
     }
     runtime.block_on(storage.replace(spool, key))?;
     Ok(true)
 }
 
 /// Whether the bytes of an object in storage have its digest.
-fn is_sound(storage: &Storage, object: &StoredObject, runtime: &Handle) -> Result<bool, BackupError> {
+fn is_intact(storage: &Storage, object: &StoredObject, runtime: &Handle) -> Result<bool, BackupError> {
     let mut hasher = sha2::Sha256::new();
     match runtime.block_on(storage.get(&object.key, None))?.content {
         Content::Memory(bytes) => hasher.update(&bytes),
-        Content::Stream(mut pieces) => {
-            while let Some(piece) = runtime.block_on(pieces.next()) {
-                hasher.update(&piece?);
+        Content::Stream(mut chunks) => {
+            while let Some(chunk) = runtime.block_on(chunks.next()) {
+                hasher.update(&chunk?);
             }
         }
     }

@@ -81,11 +81,10 @@ pub(super) fn take(
     let file = folder.unfinished()?;
     let mut output = HashingWriter::new(io::BufWriter::with_capacity(1 << 20, file));
     let tables = dump(&mut source, &mut output, &Head { key, levels: levels.clone() }, progress)?;
-    let (buffered, part) = output.finish();
+    let (writer, part) = output.finish();
     let folder_path = folder.root();
-    let file = buffered
-        .into_inner()
-        .map_err(|error| BackupError::io("write to", folder_path)(error.into_error()))?;
+    let file =
+        writer.into_inner().map_err(|error| BackupError::io("write to", folder_path)(error.into_error()))?;
     folder.install(file, &folder.dump(part.sha256), true)?;
     let mut objects = Vec::new();
     let mut add = |object| {

@@ -8,20 +8,20 @@ use super::manifest::Manifest;
 use super::objects::{self, StoredObject};
 use super::part::Part;
 
-/// Problems that are listed.
-const LISTED: usize = 100;
+/// Maximum number of problems that are listed.
+const MAX_LISTED: usize = 100;
 
 /// Which files are read; size and owner of all are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
     /// None.
     Sizes,
-    /// Those of the part `number`, from 1, of `of` equal parts: reading all parts reads every file once.
+    /// Those of the part `number`, from 1, of `count` equal parts: reading all parts reads every file once.
     Subset {
         /// The number of the part.
         number: u32,
         /// The number of parts.
-        of: u32,
+        count: u32,
     },
     /// All.
     Full,
@@ -32,9 +32,9 @@ impl Depth {
         match self {
             Depth::Sizes => false,
             Depth::Full => true,
-            Depth::Subset { number, of } => {
+            Depth::Subset { number, count } => {
                 let [a, b, c, d, ..] = object.key.digest().0;
-                u32::from_be_bytes([a, b, c, d]) % of.max(1) == number.saturating_sub(1)
+                u32::from_be_bytes([a, b, c, d]) % count.max(1) == number.saturating_sub(1)
             }
         }
     }
@@ -61,9 +61,9 @@ pub struct Verification {
 }
 
 impl Verification {
-    fn problem(&mut self, problem: &BackupError) {
+    fn add_problem(&mut self, problem: &BackupError) {
         self.problem_count += 1;
-        if self.problems.len() < LISTED {
+        if self.problems.len() < MAX_LISTED {
             self.problems.push(problem.to_string());
         }
     }
@@ -82,19 +82,20 @@ impl Verification {
 pub fn verify_chain(folder: &Folder) -> Result<Vec<String>, BackupError> {
     let names = folder.manifests()?;
     let mut problems = Vec::new();
-    let mut read: Vec<Manifest> = Vec::new();
+    let mut manifests: Vec<Manifest> = Vec::new();
     for name in &names {
         match Manifest::read(folder, name) {
             Ok(manifest) => {
                 if let Some(previous) = &manifest.previous
-                    && let Some(before) = read.iter().find(|known| known.name() == previous.name)
-                    && before.sha256() != previous.sha256
+                    && let Some(previous_manifest) =
+                        manifests.iter().find(|earlier| earlier.name() == previous.name)
+                    && previous_manifest.sha256() != previous.sha256
                 {
                     let path = folder.manifest(&previous.name);
                     let reason = format!("was changed: {name} states another digest of it");
                     problems.push(BackupError::damaged(&path, reason).to_string());
                 }
-                read.push(manifest);
+                manifests.push(manifest);
             }
             Err(error) => problems.push(error.to_string()),
         }
@@ -102,45 +103,42 @@ pub fn verify_chain(folder: &Folder) -> Result<Vec<String>, BackupError> {
     Ok(problems)
 }
 
-/// Verifies a backup. Damage is part of the result.
-///
-/// # Errors
-/// The folder cannot be read.
+/// Verifies a backup. Damage, and what cannot be read, is part of the result.
 pub fn verify(folder: &Folder, manifest: &Manifest, depth: Depth, step: OnStep<'_>) -> Verification {
-    let mut verified = Verification::default();
+    let mut verification = Verification::default();
     step("reading the dump of the database");
     match read_dump(folder, manifest) {
-        Ok(tables) => verified.tables = tables,
-        Err(error) => verified.problem(&error),
+        Ok(tables) => verification.tables = tables,
+        Err(error) => verification.add_problem(&error),
     }
     match objects::read(folder, manifest) {
-        Ok(objects) => verified.objects = objects,
-        Err(error) => verified.problem(&error),
+        Ok(objects) => verification.objects = objects,
+        Err(error) => verification.add_problem(&error),
     }
-    let objects = std::mem::take(&mut verified.objects);
+    let objects = std::mem::take(&mut verification.objects);
     for (object, done) in objects.iter().zip(0_u64..) {
         if done % 1000 == 0 {
             step(&format!("verifying file {done} of {}", objects.len()));
         }
-        let checked =
+        let result =
             if depth.includes(object) { read_file(folder, object) } else { check_size(folder, object) };
-        match checked {
+        match result {
             Ok(bytes) if depth.includes(object) => {
-                verified.read += 1;
-                verified.read_bytes += bytes;
+                verification.read += 1;
+                verification.read_bytes += bytes;
             }
             Ok(_) => {}
-            Err(error) => verified.problem(&error),
+            Err(error) => verification.add_problem(&error),
         }
     }
-    verified.objects = objects;
-    verified
+    verification.objects = objects;
+    verification
 }
 
 /// Reads a file and compares its digest; returns its size.
 pub(super) fn read_file(folder: &Folder, object: &StoredObject) -> Result<u64, BackupError> {
     let part = Part { sha256: *object.key.digest(), size: object.size };
-    folder.read_whole(&folder.blob(&part.sha256), &part, &mut |_| Ok(()))?;
+    folder.read_verified(&folder.blob(&part.sha256), &part, &mut |_| Ok(()))?;
     Ok(object.size)
 }
 

@@ -20,11 +20,11 @@ pub enum BackupCommand {
     /// Make a backup of the running server: the database, and the files that cannot be fetched again
     Create(CreateBackup),
     /// List the backups in a folder
-    List(From),
+    List(SourceFolder),
     /// Verify a backup: its manifest, its database, and size and owner of its files
     Verify(Verify),
     /// Restore a backup into a temporary directory and compare it with the server that was backed up
-    Test(Chosen),
+    Test(BackupSelection),
     /// Restore a backup while the server is stopped
     Restore(Restore),
     /// Remove old backups; the newest one stays
@@ -47,7 +47,7 @@ pub struct CreateBackup {
 
 /// The flag `--from`.
 #[derive(Debug, Args)]
-pub struct From {
+pub struct SourceFolder {
     /// The folder with the backups (default: the first of Server.BackupPaths)
     #[arg(long, value_name = "DIR")]
     pub from: Option<PathBuf>,
@@ -55,10 +55,10 @@ pub struct From {
 
 /// The flags that choose a backup.
 #[derive(Debug, Args)]
-pub struct Chosen {
+pub struct BackupSelection {
     /// The folder.
     #[command(flatten)]
-    pub folder: From,
+    pub folder: SourceFolder,
     /// The newest backup at or before this day (YYYY-MM-DD) or time (default: the newest)
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
@@ -69,7 +69,7 @@ pub struct Chosen {
 pub struct Verify {
     /// The backup.
     #[command(flatten)]
-    pub chosen: Chosen,
+    pub selection: BackupSelection,
     /// Read the n-th of t parts of the files: --subset=1/8
     #[arg(long, value_name = "N/T", value_parser = subset, conflicts_with = "full")]
     pub subset: Option<(u32, u32)>,
@@ -83,7 +83,7 @@ pub struct Verify {
 pub struct Restore {
     /// The backup.
     #[command(flatten)]
-    pub chosen: Chosen,
+    pub selection: BackupSelection,
     /// Restore although files were missing when the backup was made
     #[arg(long)]
     pub allow_missing: bool,
@@ -99,7 +99,7 @@ pub struct Restore {
 pub struct Prune {
     /// The folder.
     #[command(flatten)]
-    pub folder: From,
+    pub folder: SourceFolder,
     /// Keep the newest backup of each of the last N days that have one
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub keep_daily: usize,
@@ -149,13 +149,16 @@ pub(super) fn run_locally(
     let (folder, command) = match command {
         BackupCommand::Create(_) => return None,
         BackupCommand::List(from) => (from, LocalCommand::List),
-        BackupCommand::Verify(Verify { chosen, subset, full }) => {
-            (&chosen.folder, LocalCommand::Verify { at: chosen.at.clone(), subset: *subset, full: *full })
+        BackupCommand::Verify(Verify { selection, subset, full }) => (
+            &selection.folder,
+            LocalCommand::Verify { at: selection.at.clone(), subset: *subset, full: *full },
+        ),
+        BackupCommand::Test(selection) => {
+            (&selection.folder, LocalCommand::Test { at: selection.at.clone() })
         }
-        BackupCommand::Test(chosen) => (&chosen.folder, LocalCommand::Test { at: chosen.at.clone() }),
-        BackupCommand::Restore(Restore { chosen, allow_missing, force }) => (
-            &chosen.folder,
-            LocalCommand::Restore { at: chosen.at.clone(), allow_missing: *allow_missing, force: *force },
+        BackupCommand::Restore(Restore { selection, allow_missing, force }) => (
+            &selection.folder,
+            LocalCommand::Restore { at: selection.at.clone(), allow_missing: *allow_missing, force: *force },
         ),
         BackupCommand::Prune(args) => (
             &args.folder,
@@ -167,7 +170,7 @@ pub(super) fn run_locally(
             },
         ),
     };
-    let run = || {
+    let exec_program = || {
         let folder = folder.from.as_deref().map(absolute).transpose()?;
         let request = LocalBackup { folder, json: format == Format::Json, command };
         let request = serde_json::to_string(&request).map_err(|error| CliError::Local {
@@ -178,5 +181,5 @@ pub(super) fn run_locally(
         program.arg("--backup").arg(request);
         Err(exec(program))
     };
-    Some(run())
+    Some(exec_program())
 }

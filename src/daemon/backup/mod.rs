@@ -13,11 +13,11 @@ use super::{configuration, privileges, sockets};
 use crate::api::backup::{LocalBackup, LocalCommand};
 use crate::backup::error::BackupError;
 use crate::backup::folder::Folder;
-use crate::backup::manifest::{At, Manifest};
+use crate::backup::manifest::{BackupTime, Manifest};
 use crate::backup::migrate::Progress;
-use crate::backup::prune::{Keep, prune};
-use crate::backup::rehearse::rehearse;
+use crate::backup::prune::{Retention, prune};
 use crate::backup::restore::{RestoreOptions, restore};
+use crate::backup::trial_restore::trial_restore;
 use crate::backup::verify::{Depth, verify, verify_chain};
 use crate::config::{Config, ConfigError};
 use report::Report;
@@ -72,7 +72,7 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     let root = folder.or_else(|| config.server.backup_paths.first().cloned()).ok_or(Failure::NoFolder)?;
     let folder = Folder::open(&root)?;
     let display = Display::new(json);
-    let report = carry_out(config, &folder, command, &display)?;
+    let report = execute_command(config, &folder, command, &display)?;
     display.clear();
     let mut stdout = std::io::stdout().lock();
     let text = if json { format!("{:#}\n", report.json) } else { report.text };
@@ -80,14 +80,14 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     Ok(if report.is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn carry_out(
+fn execute_command(
     config: &Config,
     folder: &Folder,
     command: LocalCommand,
     display: &Display,
 ) -> Result<Report, Failure> {
     let find = |at: Option<String>| -> Result<Manifest, BackupError> {
-        let at = at.map(|text| text.parse::<At>()).transpose()?;
+        let at = at.map(|text| text.parse::<BackupTime>()).transpose()?;
         Manifest::find(folder, at.as_ref())
     };
     let step = |text: &str| display.show(text);
@@ -95,23 +95,23 @@ fn carry_out(
         LocalCommand::List => Ok(report::list(folder)?),
         LocalCommand::Verify { at, subset, full } => {
             let _lock = folder.lock_shared()?;
-            let began = Instant::now();
+            let start = Instant::now();
             let depth = match subset {
-                Some((number, of)) => Depth::Subset { number, of },
+                Some((number, count)) => Depth::Subset { number, count },
                 None if full => Depth::Full,
                 None => Depth::Sizes,
             };
             let chain = verify_chain(folder)?;
             let manifest = find(at)?;
-            let verified = verify(folder, &manifest, depth, &step);
-            Ok(report::verified(&manifest, chain, &verified, began.elapsed()))
+            let verification = verify(folder, &manifest, depth, &step);
+            Ok(report::verify(&manifest, chain, &verification, start.elapsed()))
         }
         LocalCommand::Test { at } => {
             let _lock = folder.lock_shared()?;
             let manifest = find(at)?;
             let progress = |progress: Progress| display.show(&progress.to_string());
-            let tested = rehearse(config, folder, &manifest, &config.server.temp_dir, &progress)?;
-            Ok(report::tested(&manifest, &tested))
+            let result = trial_restore(config, folder, &manifest, &config.server.temp_dir, &progress)?;
+            Ok(report::test(&manifest, &result))
         }
         LocalCommand::Restore { at, allow_missing, force } => {
             refuse_running(config)?;
@@ -120,13 +120,13 @@ fn carry_out(
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             let runtime = runtime.map_err(Failure::Runtime)?;
             let options = RestoreOptions { allow_missing, force };
-            let restored = restore(config, folder, &manifest, &options, runtime.handle(), &step)?;
-            Ok(report::restored(&manifest, &restored))
+            let result = restore(config, folder, &manifest, &options, runtime.handle(), &step)?;
+            Ok(report::restore(&manifest, &result))
         }
         LocalCommand::Prune { daily, weekly, monthly, dry_run } => {
             let _lock = folder.lock()?;
-            let pruned = prune(folder, Keep { daily, weekly, monthly }, dry_run)?;
-            Ok(report::pruned(&pruned, dry_run))
+            let result = prune(folder, Retention { daily, weekly, monthly }, dry_run)?;
+            Ok(report::prune(&result, dry_run))
         }
     }
 }
@@ -144,8 +144,8 @@ struct Display(Option<indicatif::ProgressBar>);
 
 impl Display {
     fn new(json: bool) -> Display {
-        let shown = !json && std::io::stderr().is_terminal();
-        Display(shown.then(|| {
+        let is_shown = !json && std::io::stderr().is_terminal();
+        Display(is_shown.then(|| {
             let bar = indicatif::ProgressBar::new_spinner();
             bar.enable_steady_tick(std::time::Duration::from_millis(100));
             bar

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use crate::backup::error::BackupError;
 use crate::backup::folder::Folder;
 use crate::backup::manifest::Manifest;
-use crate::backup::prune::Pruned;
-use crate::backup::rehearse::Rehearsed;
-use crate::backup::restore::Restored;
+use crate::backup::prune::PruneResult;
+use crate::backup::restore::RestoreResult;
+use crate::backup::trial_restore::TrialResult;
 use crate::backup::verify::Verification;
 
 /// The result of a command.
@@ -82,21 +82,21 @@ pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
 }
 
 /// The result of verifying a backup, and the damaged manifests of its folder.
-pub(super) fn verified(
+pub(super) fn verify(
     manifest: &Manifest,
     chain: Vec<String>,
-    verified: &Verification,
+    verification: &Verification,
     elapsed: Duration,
 ) -> Report {
-    let problems: Vec<String> = chain.into_iter().chain(verified.problems.iter().cloned()).collect();
+    let problems: Vec<String> = chain.into_iter().chain(verification.problems.iter().cloned()).collect();
     let is_success = problems.is_empty();
     let mut text = String::new();
     for problem in &problems {
         let _ = writeln!(text, "Damaged: {problem}");
     }
-    let more = verified.problem_count.saturating_sub(verified.problems.len() as u64);
-    if more > 0 {
-        let _ = writeln!(text, "{more} further files are damaged.");
+    let unlisted = verification.problem_count.saturating_sub(verification.problems.len() as u64);
+    if unlisted > 0 {
+        let _ = writeln!(text, "{unlisted} further files are damaged.");
     }
     for missing in manifest.missing.iter().take(20) {
         let _ = writeln!(text, "Missing since the backup was made: {missing}");
@@ -107,9 +107,9 @@ pub(super) fn verified(
         "The backup {} {result}: {} rows, {} files, of which {} were read ({}). {:.1} s",
         manifest.created,
         rows(manifest),
-        verified.files(),
-        verified.read,
-        megabytes(verified.read_bytes),
+        verification.files(),
+        verification.read,
+        megabytes(verification.read_bytes),
         elapsed.as_secs_f64()
     );
     let json = json!({
@@ -118,50 +118,50 @@ pub(super) fn verified(
         "problems": problems,
         "missing": manifest.missing,
         "rows": rows(manifest),
-        "files": verified.files(),
-        "read": verified.read,
-        "read_bytes": verified.read_bytes,
+        "files": verification.files(),
+        "read": verification.read,
+        "read_bytes": verification.read_bytes,
         "seconds": seconds(elapsed),
     });
     Report { text, json, is_success }
 }
 
 /// The result of a test.
-pub(super) fn tested(manifest: &Manifest, tested: &Rehearsed) -> Report {
+pub(super) fn test(manifest: &Manifest, result: &TrialResult) -> Report {
     let text = format!(
         "The backup {} was restored into a temporary directory: {} rows; {} documents are equal to those of the server, \
          and {} files have their digests. Restored in {:.1} s\n",
         manifest.created,
         rows(manifest),
-        tested.documents,
-        tested.files,
-        tested.elapsed.as_secs_f64()
+        result.documents,
+        result.files,
+        result.elapsed.as_secs_f64()
     );
     let json = json!({
         "time": manifest.created.to_string(),
         "rows": rows(manifest),
-        "documents": tested.documents,
-        "files": tested.files,
-        "seconds": seconds(tested.elapsed),
+        "documents": result.documents,
+        "files": result.files,
+        "seconds": seconds(result.elapsed),
     });
     Report { text, json, is_success: true }
 }
 
 /// The result of a restore, and what it changes for clients.
-pub(super) fn restored(manifest: &Manifest, restored: &Restored) -> Report {
+pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
     let mut text = format!(
         "Restored the backup {}: {} rows, {} files ({}), and {} files that were in storage. {} documents are equal to \
          those of the server that was backed up. {:.1} s\n",
         manifest.created,
-        restored.rows,
-        restored.copied,
-        megabytes(restored.copied_bytes),
-        restored.present,
-        restored.documents,
-        restored.elapsed.as_secs_f64()
+        result.rows,
+        result.copied,
+        megabytes(result.copied_bytes),
+        result.present,
+        result.documents,
+        result.elapsed.as_secs_f64()
     );
-    if let Some(aside) = &restored.aside {
-        let _ = writeln!(text, "The previous database is in {}.", aside.display());
+    if let Some(path) = &result.previous_database {
+        let _ = writeln!(text, "The previous database is in {}.", path.display());
     }
     let _ = writeln!(
         text,
@@ -179,21 +179,21 @@ pub(super) fn restored(manifest: &Manifest, restored: &Restored) -> Report {
         "time": manifest.created.to_string(),
         "transaction": manifest.transaction,
         "published": manifest.published.to_string(),
-        "rows": restored.rows,
-        "copied": restored.copied,
-        "copied_bytes": restored.copied_bytes,
-        "present": restored.present,
-        "documents": restored.documents,
-        "aside": restored.aside,
-        "seconds": seconds(restored.elapsed),
+        "rows": result.rows,
+        "copied": result.copied,
+        "copied_bytes": result.copied_bytes,
+        "present": result.present,
+        "documents": result.documents,
+        "aside": result.previous_database,
+        "seconds": seconds(result.elapsed),
         "next": next,
     });
     Report { text, json, is_success: true }
 }
 
 /// The result of pruning.
-pub(super) fn pruned(pruned: &Pruned, dry_run: bool) -> Report {
-    let Pruned { removed, kept, files, bytes } = pruned;
+pub(super) fn prune(result: &PruneResult, dry_run: bool) -> Report {
+    let PruneResult { removed, kept, files, bytes } = result;
     let verb = if dry_run { "would be removed" } else { "were removed" };
     let text = format!(
         "{} backups and {files} files ({}) {verb}; {} backups stay.\n",

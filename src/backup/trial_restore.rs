@@ -14,12 +14,12 @@ use super::migrate::OnProgress;
 use super::{objects, verify};
 use crate::config::{Config, Provider};
 
-/// Files that are read.
-const FILES: usize = 50;
+/// Number of files that are read.
+const SAMPLE_SIZE: usize = 50;
 
 /// The result of a test.
 #[derive(Clone, Debug)]
-pub struct Rehearsed {
+pub struct TrialResult {
     /// Documents that are equal to those of the server.
     pub documents: usize,
     /// Files that were read.
@@ -31,15 +31,15 @@ pub struct Rehearsed {
 /// Restores the database of a backup with SQLite below `temporary`, and removes it. Blocks.
 ///
 /// # Errors
-/// The backup is damaged, or a restored server would not give the same documents.
-pub fn rehearse(
+/// The backup is damaged, or the restored database does not give the same documents.
+pub fn trial_restore(
     config: &Config,
     folder: &Folder,
     manifest: &Manifest,
     temporary: &Path,
     progress: OnProgress<'_>,
-) -> Result<Rehearsed, BackupError> {
-    let began = Instant::now();
+) -> Result<TrialResult, BackupError> {
+    let start = Instant::now();
     let directory = tempfile::Builder::new().prefix("rstudio-pm-backup-").tempdir_in(temporary);
     let directory = directory.map_err(BackupError::io("create a directory in", temporary))?;
     let mut config = config.clone();
@@ -47,9 +47,9 @@ pub fn rehearse(
     config.sqlite.dir = directory.path().join("db");
     fill(&config, folder, manifest, progress)?.commit()?;
     let all = objects::read(folder, manifest)?;
-    let sample: Vec<_> = all.sample(&mut rand::rng(), FILES).collect();
+    let sample: Vec<_> = all.sample(&mut rand::rng(), SAMPLE_SIZE).collect();
     for object in &sample {
         verify::read_file(folder, object)?;
     }
-    Ok(Rehearsed { documents: manifest.probes.len(), files: sample.len(), elapsed: began.elapsed() })
+    Ok(TrialResult { documents: manifest.probes.len(), files: sample.len(), elapsed: start.elapsed() })
 }

@@ -60,9 +60,9 @@ pub(crate) fn run(report: &mut Report) {
 }
 
 fn seconds(work: impl FnOnce()) -> f64 {
-    let began = Instant::now();
+    let start = Instant::now();
     work();
-    began.elapsed().as_secs_f64()
+    start.elapsed().as_secs_f64()
 }
 
 /// Copies files with `cp`, and writes them to disk.

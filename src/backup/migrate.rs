@@ -267,13 +267,13 @@ fn compare(
         let expected = scope.spawn(|| digests::sample(source.conn()?, DOCUMENTS));
         compare_tables(destination, key, summaries, progress)?;
         progress(Progress::Rendering);
-        let found = digests::sample(destination.conn()?, DOCUMENTS)?;
+        let actual = digests::sample(destination.conn()?, DOCUMENTS)?;
         let expected = expected.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        let differing = expected.iter().zip(&found).find(|(a, b)| a != b);
+        let differing = expected.iter().zip(&actual).find(|(a, b)| a != b);
         match differing.map(|(document, _)| document.name.clone()) {
             Some(name) => Err(MigrateError::Document(name)),
-            None if expected.len() != found.len() => Err(MigrateError::Document("list".to_owned())),
-            None => Ok(found),
+            None if expected.len() != actual.len() => Err(MigrateError::Document("list".to_owned())),
+            None => Ok(actual),
         }
     })
 }

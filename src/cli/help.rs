@@ -71,8 +71,8 @@ mod tests {
         for (title, names) in GROUPS {
             assert!(help.contains(&format!("\n{title}:\n")), "{title}\n{help}");
             for name in names {
-                let found = Cli::command().find_subcommand(name).is_some();
-                assert!(found || *name == "help", "a group names the command {name}, which does not exist");
+                let exists = Cli::command().find_subcommand(name).is_some();
+                assert!(exists || *name == "help", "a group names the command {name}, which does not exist");
             }
         }
         for sub in Cli::command().get_subcommands() {

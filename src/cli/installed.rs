@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn only_the_selected_variables_of_an_environment_are_used() {
         let environ = b"HOME=/root\0AWS_ACCESS_KEY_ID=a=b\0AWS_BROKEN\0PACKAGEMANAGER_TOKEN=t\0";
-        let found = variables(environ, |name| name.starts_with(b"AWS_"));
-        assert_eq!(found, [("AWS_ACCESS_KEY_ID".into(), "a=b".into())]);
+        let aws_variables = variables(environ, |name| name.starts_with(b"AWS_"));
+        assert_eq!(aws_variables, [("AWS_ACCESS_KEY_ID".into(), "a=b".into())]);
     }
 }

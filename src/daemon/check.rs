@@ -58,8 +58,9 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
             results
                 .extend(directories(&server).unwrap_or_else(|error| Some(refused(DIRECTORIES_TITLE, error))));
             results.push(listeners(&server).unwrap_or_else(|error| refused(SETTINGS_TITLE, error)));
-            let found = database(&server).map(|findings| Check::from_findings(DATABASE_TITLE, findings));
-            results.push(found.unwrap_or_else(|error| refused(DATABASE_TITLE, error)));
+            let database_check =
+                database(&server).map(|findings| Check::from_findings(DATABASE_TITLE, findings));
+            results.push(database_check.unwrap_or_else(|error| refused(DATABASE_TITLE, error)));
             results.extend(encryption::check::run(loaded));
         }
         Err(error) => {

@@ -47,15 +47,15 @@ impl Account {
     /// # Errors
     /// The owner cannot be read.
     pub(super) fn owner(file: &Path) -> Result<Account, PrivilegeError> {
-        let found = std::fs::metadata(file)
+        let metadata = std::fs::metadata(file)
             .map_err(|source| PrivilegeError::Owner { path: file.display().to_string(), source })?;
-        let uid = Uid::from_raw(found.uid());
+        let uid = Uid::from_raw(metadata.uid());
         Ok(match User::from_uid(uid).ok().flatten() {
             Some(user) => Account { name: user.name, uid, gid: user.gid, in_user_database: true },
             None => Account {
                 name: uid.to_string(),
                 uid,
-                gid: Gid::from_raw(found.gid()),
+                gid: Gid::from_raw(metadata.gid()),
                 in_user_database: false,
             },
         })

@@ -37,12 +37,12 @@ impl ServiceUnit {
     fn loaded() -> Option<ServiceUnit> {
         let properties =
             "LoadState,User,Group,ProtectHome,PrivateTmp,ExecStart,MainPID,Environment,EnvironmentFiles";
-        let shown = Command::new("systemctl")
+        let output = Command::new("systemctl")
             .args(["show", "--no-pager", "--property", properties, UNIT])
             .stderr(Stdio::null())
             .output()
             .ok()?;
-        ServiceUnit::parse(&String::from_utf8_lossy(&shown.stdout))
+        ServiceUnit::parse(&String::from_utf8_lossy(&output.stdout))
     }
 
     /// Parses the output of `systemctl show`; `None` if no such unit is loaded.
@@ -77,11 +77,11 @@ impl ServiceUnit {
     /// Whether the command line names this configuration file, or none and it is the default one.
     fn uses(&self, gcfg: &Path) -> bool {
         let words: Vec<&str> = self.command.split_whitespace().collect();
-        let named = words.iter().enumerate().find_map(|(at, word)| match *word {
+        let config_argument = words.iter().enumerate().find_map(|(at, word)| match *word {
             "--config" => words.get(at + 1).copied(),
             word => word.strip_prefix("--config="),
         });
-        Path::new(named.unwrap_or(DEFAULT_FILE)) == gcfg
+        Path::new(config_argument.unwrap_or(DEFAULT_FILE)) == gcfg
     }
 
     /// Returns the variables of the running service, or those that systemd would start it with, and the errors of

@@ -14,7 +14,7 @@ pub(super) fn split(text: &str) -> Vec<String> {
 
 /// Parses the lines `NAME=value` of a file for `EnvironmentFile=`; a value may be quoted. Comments begin with `#` or `;`.
 pub(super) fn assignments(text: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
+    let mut assignments = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
         let line = rest.lines().next().unwrap_or_default();
@@ -23,13 +23,13 @@ pub(super) fn assignments(text: &str) -> Vec<(String, String)> {
             Some((name, _)) => {
                 let value = rest[name.len() + 1..].trim_start_matches([' ', '\t']);
                 let (value, after) = word(value, |c| c == '\n');
-                found.push((name.trim().to_owned(), value.trim_end().to_owned()));
+                assignments.push((name.trim().to_owned(), value.trim_end().to_owned()));
                 rest = after;
             }
         }
         rest = rest.trim_start();
     }
-    found
+    assignments
 }
 
 /// Reads a word until a character outside of quotes that ends it; returns the rest from that character on.
@@ -79,8 +79,12 @@ mod tests {
     fn assignments_of_a_file_are_read() {
         let text =
             "# comment=1\n; other=2\n\nA = plain text \nB=\"a b\"\nC='it is'\nD=one\\\n two\nnothing\nE=";
-        let found = assignments(text);
-        let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(found, [("A", "plain text"), ("B", "a b"), ("C", "it is"), ("D", "one two"), ("E", "")]);
+        let assignments = assignments(text);
+        let assignments: Vec<_> =
+            assignments.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            assignments,
+            [("A", "plain text"), ("B", "a b"), ("C", "it is"), ("D", "one two"), ("E", "")]
+        );
     }
 }

@@ -19,12 +19,12 @@ impl Timestamp {
     /// finite or outside the years 0 to 9999.
     #[must_use]
     pub fn from_r_seconds(seconds: f64) -> Option<Timestamp> {
-        let whole = seconds.floor();
-        if !whole.is_finite() || !(-62_167_219_200.0..=253_402_300_799.0).contains(&whole) {
+        let whole_seconds = seconds.floor();
+        if !whole_seconds.is_finite() || !(-62_167_219_200.0..=253_402_300_799.0).contains(&whole_seconds) {
             return None;
         }
         #[allow(clippy::cast_possible_truncation, reason = "the range was checked above")]
-        Some(Timestamp(whole as i64 * SECOND))
+        Some(Timestamp(whole_seconds as i64 * SECOND))
     }
 
     /// Returns whole seconds since the epoch, rounded down.

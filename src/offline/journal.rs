@@ -218,11 +218,11 @@ mod tests {
             journal.append(release(version, version), Some(version)).unwrap();
         }
         let path = destination.path("v3/1/.releases.ndjson");
-        let whole = fs::read(&path).unwrap();
+        let bytes = fs::read(&path).unwrap();
         let ends: Vec<usize> =
-            whole.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
-        for cut in 0..=whole.len() {
-            fs::write(&path, &whole[..cut]).unwrap();
+            bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
+        for cut in 0..=bytes.len() {
+            fs::write(&path, &bytes[..cut]).unwrap();
             let mut journal = Journal::open(&destination, &Product::Cran).unwrap();
             let complete = ends.iter().filter(|end| **end <= cut).count();
             assert_eq!(journal.entries.len(), complete, "cut at {cut}");
@@ -230,7 +230,7 @@ mod tests {
                 assert_eq!(journal.read(span).unwrap(), short);
             }
         }
-        fs::write(&path, &whole).unwrap();
+        fs::write(&path, &bytes).unwrap();
         // A missing README drops its release.
         let readmes = destination.path("v3/1/.readmes.ndjson");
         let text = fs::read(&readmes).unwrap();

@@ -265,8 +265,8 @@ mod tests {
         assert_eq!(page_text(&last), (3, "xshiny".to_owned()));
         let exact = PackageQuery { exact_first: true, descending: true, ..search };
         assert_eq!(page_text(&exact).1, "Shiny xshiny shinyBS");
-        let named = PackageQuery { name: Some("abc".to_owned()), ..query() };
-        assert_eq!(page_text(&named), (1, "abc".to_owned()));
+        let named_query = PackageQuery { name: Some("abc".to_owned()), ..query() };
+        assert_eq!(page_text(&named_query), (1, "abc".to_owned()));
     }
 
     #[test]

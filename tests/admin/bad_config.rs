@@ -14,20 +14,20 @@ const SETTINGS: &str = "Listeners and start settings";
 
 /// Every path below a directory with its mode and bytes, to detect changes.
 fn tree(dir: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
-    let mut found = BTreeMap::new();
+    let mut files = BTreeMap::new();
     let mut dirs = vec![dir.to_owned()];
     while let Some(dir) = dirs.pop() {
         for entry in std::fs::read_dir(dir).expect("readable").flatten() {
             let metadata = entry.path().symlink_metadata().expect("a path that exists");
             let bytes =
                 if metadata.is_file() { std::fs::read(entry.path()).expect("readable") } else { Vec::new() };
-            found.insert(entry.path().display().to_string(), (metadata.permissions().mode(), bytes));
+            files.insert(entry.path().display().to_string(), (metadata.permissions().mode(), bytes));
             if metadata.is_dir() {
                 dirs.push(entry.path());
             }
         }
     }
-    found
+    files
 }
 
 /// The start fails with an error that names the position of `value`, section, property, value and `reason`; the

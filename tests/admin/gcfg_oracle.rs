@@ -41,8 +41,8 @@ fn theirs(text: &str) -> Option<Values> {
                 if !separated {
                     return None;
                 }
-                let whole = format!("{partial}{part}");
-                add(&mut values, &section, sub.as_deref(), &name, normalize(whole.as_str()).to_string());
+                let value = format!("{partial}{part}");
+                add(&mut values, &section, sub.as_deref(), &name, normalize(value.as_str()).to_string());
                 partial.clear();
             }
             EventRef::Comment { .. } | EventRef::Newline(_) | EventRef::Whitespace(_) => {}

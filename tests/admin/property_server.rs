@@ -204,8 +204,8 @@ pub(super) fn encryption_key_path_is_the_file_of_the_key() {
     let path = server.dir().join("secret.key");
     key_file::create(&path, &key_file::random().unwrap()).unwrap();
     server.launch();
-    let shown = json_key(&server).to_string();
-    assert!(shown.contains(&path.display().to_string()), "{shown}");
+    let key_status = json_key(&server).to_string();
+    assert!(key_status.contains(&path.display().to_string()), "{key_status}");
     assert_eq!(json_key(&Server::start()), serde_json::Value::Null);
 }
 

@@ -22,11 +22,12 @@ fn index(batch: &Batch) -> Index {
 }
 
 fn affected(index: &Index, ecosystem: Ecosystem, name: &str, version: &str) -> BTreeSet<String> {
-    let found = index.of(ecosystem, name).map(|package| package.affecting(version, NOW)).unwrap_or_default();
+    let findings =
+        index.of(ecosystem, name).map(|package| package.affecting(version, NOW)).unwrap_or_default();
     let names = |f: &rstudio_pm::advisory::Finding<'_>| {
         std::iter::once(f.id.to_owned()).chain(f.aliases.iter().map(|a| (*a).to_owned())).collect::<Vec<_>>()
     };
-    found.iter().flat_map(names).collect()
+    findings.iter().flat_map(names).collect()
 }
 
 /// Asserts that every version listed by an advisory is affected by it; returns the number of versions.
@@ -37,10 +38,10 @@ fn check_listed_versions(batch: &Batch, index: &Index) -> usize {
         for one in packages {
             let (Some(ecosystem), Some(package)) = (one.ecosystem(), &one.package) else { continue };
             for version in &one.versions {
-                let found = cache
+                let ids = cache
                     .entry((ecosystem, package.name.clone(), version.clone()))
                     .or_insert_with(|| affected(index, ecosystem, &package.name, version));
-                assert_eq!(found.contains(id), withdrawn.is_none(), "{id}: {} {version}", package.name);
+                assert_eq!(ids.contains(id), withdrawn.is_none(), "{id}: {} {version}", package.name);
                 count += 1;
             }
         }

@@ -31,8 +31,8 @@ async fn files_of_other_content_are_refused() {
     assert_refused(&mirror, "a.ndjson", page, "1 of 1 advisories in it are malformed").await;
     assert_refused(&mirror, "b.ndjson.zst", lines(&one).into_bytes(), "Unknown frame descriptor").await;
     assert_refused(&mirror, "c.ndjson", Vec::new(), "no advisory").await;
-    let half = format!("{}{{\"id\":\"RSEC-2\"", lines(&one));
-    assert_refused(&mirror, "d.ndjson", half.into_bytes(), "d.ndjson, line 2: EOF").await;
+    let truncated_lines = format!("{}{{\"id\":\"RSEC-2\"", lines(&one));
+    assert_refused(&mirror, "d.ndjson", truncated_lines.into_bytes(), "d.ndjson, line 2: EOF").await;
 }
 
 #[tokio::test]

@@ -98,8 +98,8 @@ fn all_packages_of_a_lockfile_are_checked_in_one_request() {
         "repo": "prod", "snapshot": "latest", "names": ["png==0.1-8", "readxl==1.0.0", "readxl==1.4.3", "safe==1.0", "gone==1"],
         "metadata": true, "vulns": true, "omit_dependencies": true, "omit_downloads": true, "omit_package_details": true
     });
-    let found = lines(&post(&server, &request));
-    let vulns: Vec<String> = found
+    let rows = lines(&post(&server, &request));
+    let vulns: Vec<String> = rows
         .iter()
         .map(|row| {
             format!("{} {}", row["name"].as_str().unwrap(), row.get("vulns").map(ids).unwrap_or_default())
@@ -107,7 +107,7 @@ fn all_packages_of_a_lockfile_are_checked_in_one_request() {
         .collect();
     assert_eq!(vulns, ["png RSEC-2026-1", "readxl RSEC-2023-1 RSEC-2023-0", "readxl ", "safe "]);
     assert!(
-        found[2].get("vulns").is_none() && found[3].get("vulns").is_none(),
+        rows[2].get("vulns").is_none() && rows[3].get("vulns").is_none(),
         "packages without vulnerabilities have no key"
     );
     // Without `vulns` in the request there are none in the response.

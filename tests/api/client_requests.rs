@@ -147,25 +147,25 @@ fn uvr_finds_pre_install(text: &str) -> bool {
 
 /// The lists at the top and below `key` as remotes and pkgdepends read them: all texts, at any depth.
 fn flattened(text: &str, key: &str, list: &str) -> Vec<String> {
-    fn texts(value: &Value, found: &mut Vec<String>) {
+    fn texts(value: &Value, strings: &mut Vec<String>) {
         match value {
-            Value::String(text) => found.push(text.clone()),
-            Value::Array(values) => values.iter().for_each(|value| texts(value, found)),
-            Value::Object(fields) => fields.values().for_each(|value| texts(value, found)),
+            Value::String(text) => strings.push(text.clone()),
+            Value::Array(values) => values.iter().for_each(|value| texts(value, strings)),
+            Value::Object(fields) => fields.values().for_each(|value| texts(value, strings)),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
     let answer: Value = parsed(text);
     assert!(answer.get("error").is_none(), "remotes stops at any error: {text}");
-    let mut found = Vec::new();
-    texts(&answer[list], &mut found);
+    let mut strings = Vec::new();
+    texts(&answer[list], &mut strings);
     for row in answer[key].as_array().unwrap_or_else(|| panic!("no {key}: {text}")) {
-        texts(&row[list], &mut found);
-        texts(&row["requirements"][list], &mut found);
+        texts(&row[list], &mut strings);
+        texts(&row["requirements"][list], &mut strings);
     }
-    found.sort();
-    found.dedup();
-    found
+    strings.sort();
+    strings.dedup();
+    strings
 }
 
 /// `R/vulns.R:108`: one line per package, none of them an error.

@@ -41,14 +41,14 @@ fn lines(answer: &Answer) -> Vec<Value> {
 fn each_package_is_one_line_of_json() {
     let server = server();
     let query = json!({ "repo": "team", "snapshot": "latest", "names": ["alpha", "beta==0.1", "alpha==1.0", "gone"] });
-    let found = lines(&post(&server, "/__api__/filter/packages", &query));
-    let releases: Vec<_> = found.iter().map(|row| format!("{} {}", row["name"], row["version"])).collect();
+    let rows = lines(&post(&server, "/__api__/filter/packages", &query));
+    let releases: Vec<_> = rows.iter().map(|row| format!("{} {}", row["name"], row["version"])).collect();
     assert_eq!(
         releases,
         ["\"alpha\" \"1.1\"", "\"beta\" \"0.1\"", "\"alpha\" \"1.0\""],
         "unknown packages are absent"
     );
-    let alpha = &found[0];
+    let alpha = &rows[0];
     assert_eq!((&alpha["summary"], &alpha["license"]), (&json!("A Test"), &json!("MIT")));
     assert_eq!((&alpha["licenses"], &alpha["license_types"]), (&json!(["MIT"]), &json!(["MIT"])));
     assert_eq!(alpha["available_versions"], json!(["1.1", "1.0"]));
@@ -56,8 +56,8 @@ fn each_package_is_one_line_of_json() {
     assert_eq!(alpha["dependencies"]["suggests"], json!(["gamma"]));
     assert_eq!((&alpha["downloads"], &alpha["blocked"]), (&json!(0), &json!(false)));
     assert!(alpha["package_size"].as_i64() > Some(0) && alpha.get("vulns").is_none(), "{alpha}");
-    assert_eq!(found[2]["package_date"], "2020-01-02");
-    assert_eq!(found[2]["available_versions"], json!(["1.1", "1.0"]), "whichever version is requested");
+    assert_eq!(rows[2]["package_date"], "2020-01-02");
+    assert_eq!(rows[2]["available_versions"], json!(["1.1", "1.0"]), "whichever version is requested");
 }
 
 #[test]
@@ -70,14 +70,14 @@ fn a_long_answer_has_each_package_once_even_if_it_is_named_repeatedly() {
     let again = names.clone();
     names.extend((0..40).flat_map(|_| again.clone()));
     let answer = post(&server, "/__api__/filter/packages", &json!({ "repo": "team", "names": names }));
-    let found = lines(&answer);
+    let rows = lines(&answer);
     let of = |row: &Value| row["name"].as_str().map_or_else(|| "error".to_owned(), str::to_owned);
     let mut expected: Vec<String> = (0..230).map(|n| format!("p{n}")).collect();
     expected.extend(["p0".to_owned(), "error".to_owned()]);
-    let mut found: Vec<String> = found.iter().map(of).collect();
-    found.sort();
+    let mut answered_names: Vec<String> = rows.iter().map(of).collect();
+    answered_names.sort();
     expected.sort();
-    assert_eq!(found, expected);
+    assert_eq!(answered_names, expected);
     assert_eq!(answer.header("transfer-encoding"), Some("chunked"), "generated while it is sent");
 }
 
@@ -89,12 +89,12 @@ fn parts_to_omit_are_left_out() {
         "repo": "team", "snapshot": "latest", "names": ["alpha==1.1"], "metadata": true, "vulns": true,
         "omit_dependencies": true, "omit_downloads": true, "omit_package_details": true
     });
-    let found = lines(&post(&server, "/__api__/filter/packages", &query));
-    assert_eq!(found, [json!({ "name": "alpha", "version": "1.1", "blocked": false })]);
+    let rows = lines(&post(&server, "/__api__/filter/packages", &query));
+    assert_eq!(rows, [json!({ "name": "alpha", "version": "1.1", "blocked": false })]);
     let query = json!({ "names": ["alpha"], "omit_dependencies": true, "omit_downloads": true });
-    let found = lines(&post(&server, "/__api__/repos/team/filter/packages", &query));
-    assert!(found[0].get("downloads").is_none() && found[0].get("dependencies").is_none(), "{found:?}");
-    assert_eq!(found[0]["summary"], "A Test");
+    let rows = lines(&post(&server, "/__api__/repos/team/filter/packages", &query));
+    assert!(rows[0].get("downloads").is_none() && rows[0].get("dependencies").is_none(), "{rows:?}");
+    assert_eq!(rows[0]["summary"], "A Test");
 }
 
 #[test]
@@ -104,8 +104,8 @@ fn a_snapshot_is_requested_by_its_name() {
     let oldest = first.as_array().expect("a list").last().expect("a transaction")["id"].to_string();
     let query = |snapshot: &str| json!({ "snapshot": snapshot, "names": ["alpha", "beta"] });
     let versions = |snapshot: &str| {
-        let found = lines(&post(&server, "/__api__/repos/team/filter/packages", &query(snapshot)));
-        found.iter().map(|row| row["version"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+        let rows = lines(&post(&server, "/__api__/repos/team/filter/packages", &query(snapshot)));
+        rows.iter().map(|row| row["version"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
     };
     assert_eq!((versions(&oldest).as_str(), versions("latest").as_str()), ("1.0", "1.1 0.1"));
     let day =
@@ -119,11 +119,11 @@ fn a_snapshot_is_requested_by_its_name() {
 fn an_invalid_name_is_a_line_of_its_own() {
     let server = server();
     let query = json!({ "names": ["../etc/passwd", "beta", "beta=="] });
-    let found = lines(&post(&server, "/__api__/repos/team/filter/packages", &query));
-    let errors: Vec<_> = found.iter().filter(|row| row.get("error").is_some()).collect();
-    assert_eq!((errors.len(), &errors[0]["code"]), (2, &json!(1)), "{found:?}");
-    assert!(errors[0]["error"].as_str().unwrap().contains("../etc/passwd"), "{found:?}");
-    assert!(found.iter().any(|row| row["name"] == "beta"), "{found:?}");
+    let rows = lines(&post(&server, "/__api__/repos/team/filter/packages", &query));
+    let errors: Vec<_> = rows.iter().filter(|row| row.get("error").is_some()).collect();
+    assert_eq!((errors.len(), &errors[0]["code"]), (2, &json!(1)), "{rows:?}");
+    assert!(errors[0]["error"].as_str().unwrap().contains("../etc/passwd"), "{rows:?}");
+    assert!(rows.iter().any(|row| row["name"] == "beta"), "{rows:?}");
     assert_eq!(
         lines(&post(&server, "/__api__/repos/team/filter/packages", &json!({ "names": [] }))).len(),
         0

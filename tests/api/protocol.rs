@@ -85,8 +85,8 @@ fn a_time_is_resolved_to_a_snapshot() {
         let body = json!({ "repo": repo, "snapshot": time }).to_string();
         http::request("POST", &server.url("/__api__/url"), &[], body.as_bytes())
     };
-    let found = resolve("team", &format!("{day}T00:00:00Z")).json();
-    assert_eq!(found, json!({ "upsi": day, "url": format!("https://pm.example.org/rspm/team/{day}") }));
+    let resolved = resolve("team", &format!("{day}T00:00:00Z")).json();
+    assert_eq!(resolved, json!({ "upsi": day, "url": format!("https://pm.example.org/rspm/team/{day}") }));
     assert_eq!(server.get(&format!("/team/{day}/src/contrib/PACKAGES")).status, 200);
     for (repo, time, status) in [
         ("nobody", "2024-01-01T00:00:00Z", 404),

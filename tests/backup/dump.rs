@@ -70,12 +70,12 @@ fn small() -> Vec<u8> {
 
 #[test]
 fn every_changed_or_missing_byte_is_found() {
-    let whole = small();
-    let rows = read(&whole).expect("a dump");
-    for at in 0..whole.len() {
-        assert!(read(&whole[..at]).is_err(), "cut at {at}");
+    let dump = small();
+    let rows = read(&dump).expect("a dump");
+    for at in 0..dump.len() {
+        assert!(read(&dump[..at]).is_err(), "cut at {at}");
         for bit in [0x01, 0x80] {
-            let mut changed = whole.clone();
+            let mut changed = dump.clone();
             changed[at] ^= bit;
             // The level of a schema and the header of zstd's frame are not covered by the digests of tables.
             if let Ok(found) = read(&changed) {
@@ -83,7 +83,7 @@ fn every_changed_or_missing_byte_is_found() {
             }
         }
     }
-    assert!(read(&[whole.as_slice(), b"x"].concat()).is_err(), "bytes after the end");
+    assert!(read(&[dump.as_slice(), b"x"].concat()).is_err(), "bytes after the end");
 }
 
 #[test]

@@ -16,10 +16,10 @@ fn files(server: &Server, name: &str) -> Vec<PathBuf> {
             if path.is_dir() { walk(&path, found) } else { found.push(path) }
         }
     }
-    let mut found = Vec::new();
-    walk(&folder(server).join(name), &mut found);
-    found.sort();
-    found
+    let mut files = Vec::new();
+    walk(&folder(server).join(name), &mut files);
+    files.sort();
+    files
 }
 
 fn flip(path: &Path) {
@@ -38,12 +38,12 @@ fn edit_manifest(server: &Server, from: &str, to: &str) {
 
 /// Everything in the directories of a server, with sizes.
 fn written(server: &Server) -> Vec<String> {
-    let found = std::process::Command::new("find")
+    let output = std::process::Command::new("find")
         .arg(server.dir().join("data"))
         .args(["-printf", "%P %s\n"])
         .output();
-    let found = String::from_utf8(found.expect("find runs").stdout).expect("UTF-8");
-    let mut lines: Vec<String> = found.lines().map(str::to_owned).collect();
+    let output = String::from_utf8(output.expect("find runs").stdout).expect("UTF-8");
+    let mut lines: Vec<String> = output.lines().map(str::to_owned).collect();
     lines.retain(|line| !line.contains(".lock"));
     lines
 }

@@ -14,9 +14,9 @@ const POINTS: u32 = 8;
 fn killed_at_every_point(first: Provider) {
     let installation = Installation::filled(first, 2_000);
     let before = installation.dry_run(first).tables;
-    let began = Instant::now();
+    let start = Instant::now();
     installation.json(&[]);
-    let mut duration = began.elapsed();
+    let mut duration = start.elapsed();
     installation.clear(other(first));
     let (mut point, mut completed) = (0, 0);
     while point < POINTS {

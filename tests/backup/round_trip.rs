@@ -44,10 +44,10 @@ fn there_and_back(first: Provider, installation: &Installation) {
     installation.fill(RELEASES);
     let before = installation.dry_run(first);
     assert!(before.is_possible(), "{:?}", before.problems);
-    let there = installation.json(&[]);
-    assert_eq!(there["documents"].as_array().map(Vec::len), Some(20), "{}", there["documents"]);
-    assert_eq!(there["tables"].as_array().map(Vec::len), Some(TABLES.len()));
-    assert_eq!(there["provider"], if first == Provider::Sqlite { "postgres" } else { "sqlite" });
+    let migrated = installation.json(&[]);
+    assert_eq!(migrated["documents"].as_array().map(Vec::len), Some(20), "{}", migrated["documents"]);
+    assert_eq!(migrated["tables"].as_array().map(Vec::len), Some(TABLES.len()));
+    assert_eq!(migrated["provider"], if first == Provider::Sqlite { "postgres" } else { "sqlite" });
     let rows: u64 = before.tables.iter().map(|(_, digest)| digest.rows).sum();
     assert!(rows > 4 * RELEASES as u64, "{rows} rows");
     let (fresh, second) = (Installation::new(other(first)), other(first));
@@ -72,8 +72,8 @@ fn there_and_back(first: Provider, installation: &Installation) {
         .expect("written");
     let word = if first == Provider::Sqlite { "sqlite" } else { "postgres" };
     let again = back.json(&["--to", word]);
-    assert_eq!(digests(&there), digests(&again));
-    assert_eq!(there["documents"], again["documents"]);
+    assert_eq!(digests(&migrated), digests(&again));
+    assert_eq!(migrated["documents"], again["documents"]);
     let after = back.examined(first);
     assert_eq!(before.tables, after.tables);
     assert_eq!(before.tables, installation.dry_run(first).tables, "the first database is unchanged");

@@ -111,9 +111,13 @@ fn root_gives_new_files_to_the_owner_of_the_data_and_other_users_are_refused() {
     let ended = installation.run(&[]);
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     for name in ["db", "db/rstudio-pm.db", "db/usage.db"] {
-        let found = data.join(name).metadata().expect("it was created");
+        let metadata = data.join(name).metadata().expect("it was created");
         let mode = if name == "db" { 0o700 } else { 0o600 };
-        assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (nobody, nobody, mode), "{name}");
+        assert_eq!(
+            (metadata.uid(), metadata.gid(), metadata.mode() & 0o777),
+            (nobody, nobody, mode),
+            "{name}"
+        );
     }
     // Another user, as root's child: the program is readable for all.
     let copy = installation.dir.path().join("migrate");

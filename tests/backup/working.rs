@@ -88,13 +88,13 @@ fn packages(server: &Server, transaction: &Value) -> Vec<(String, Vec<u8>)> {
     let records = text.split("\n\n").filter(|record| !record.trim().is_empty());
     let files =
         records.map(|record| format!("{}_{}.tar.gz", field(record, "Package"), field(record, "Version")));
-    let mut found = vec![("PACKAGES".to_owned(), text.clone().into_bytes())];
-    found.extend(files.map(|file| {
+    let mut documents = vec![("PACKAGES".to_owned(), text.clone().into_bytes())];
+    documents.extend(files.map(|file| {
         let answer = server.get(&format!("/prod/{transaction}/src/contrib/{file}"));
         assert_eq!(answer.status, 200, "{file}: {}", answer.text());
         (file, answer.body)
     }));
-    found
+    documents
 }
 
 fn backups_of_a_working_server(provider: &str) {
@@ -123,12 +123,12 @@ fn backups_of_a_working_server(provider: &str) {
             let sources = other.json("list sources");
             assert!(sources.as_array().is_some_and(|all| all.len() >= 2), "{sources}");
         }
-        let began = Instant::now();
+        let start = Instant::now();
         stop.store(true, Ordering::SeqCst);
         let (added, synced) = (adding.join().expect("added"), syncing.join().expect("synced"));
         let (swept, waited) = sweeping.join().expect("swept");
         assert!(added > rounds() && synced > 0 && swept > 0, "{added} {synced} {swept} {waited}");
-        assert!(began.elapsed() < Duration::from_secs(60));
+        assert!(start.elapsed() < Duration::from_secs(60));
     });
     let verified = server.json(&format!("backup verify --full --from {}", folder(&server).display()));
     assert_eq!(verified["undamaged"], true, "{verified}");

@@ -128,16 +128,16 @@ fn sources_are_listed_in_order_with_the_owner_of_the_name_and_the_reason() {
     for source in ["first", "second", "third"] {
         server.rspm_stdout(&format!("subscribe --repo=prod --source={source}"));
     }
-    let found = |explanation: &Value| -> Vec<String> {
-        let short = |(subject, found, selected): (String, String, bool)| {
-            let found = found.split(" (state").next().expect("a text").to_owned();
-            format!("{}{subject}: {found}", if selected { "*" } else { "" })
+    let decision_texts = |explanation: &Value| -> Vec<String> {
+        let short = |(subject, reason, selected): (String, String, bool)| {
+            let reason = reason.split(" (state").next().expect("a text").to_owned();
+            format!("{}{subject}: {reason}", if selected { "*" } else { "" })
         };
         decisions(explanation, "source").into_iter().map(short).collect()
     };
     let explanation = assert_served(&server, "prod alpha", None);
     assert_eq!(
-        found(&explanation),
+        decision_texts(&explanation),
         ["*first: lists 2.0", "second: lists 3.0; in the archive: 1.0", "third: nothing was published yet"]
     );
     assert_eq!(
@@ -147,7 +147,7 @@ fn sources_are_listed_in_order_with_the_owner_of_the_name_and_the_reason() {
     assert_eq!(explanation["decisions"][2]["rule"], "an earlier source owns the name");
     let explanation = assert_served(&server, "prod beta", None);
     assert_eq!(
-        found(&explanation)[..2],
+        decision_texts(&explanation)[..2],
         ["first: does not have it", "*second: lists beta 1.0".replace("beta ", "").as_str()]
     );
     let explanation = explain(&server, "prod alpha --version=3.0");

@@ -89,8 +89,8 @@ fn the_user_agent_selects_the_binary_or_the_source() {
             let answer = get(&server, &path, agent.as_deref());
             assert_eq!(kind(&answer), expected, "{snapshot} {agent:?}");
             assert_eq!(answer.header("vary"), Some("User-Agent"), "{snapshot} {agent:?}");
-            let named = Some("attachment; filename=\"tally_0.2.1.tar.gz\"");
-            assert_eq!(answer.header("content-disposition"), named);
+            let disposition = Some("attachment; filename=\"tally_0.2.1.tar.gz\"");
+            assert_eq!(answer.header("content-disposition"), disposition);
             assert_eq!(answer.header("cache-control"), Some("max-age=3600"));
         }
     }

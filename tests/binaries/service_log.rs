@@ -84,9 +84,9 @@ fn build(server: &Server, package: &str, version: &str, r: &str) -> PathBuf {
     let mut tarball = Tarball::new(package, version).field(&built);
     tarball.files.push(("Meta/package.rds".to_owned(), std::fs::read(rds).expect("saved")));
     let path = server.dir().join(format!("build_{package}_{version}.tar.gz"));
-    let named = path.with_file_name(tarball.file());
-    std::fs::write(&named, tarball.bytes()).expect("written");
-    named
+    let renamed_path = path.with_file_name(tarball.file());
+    std::fs::write(&renamed_path, tarball.bytes()).expect("written");
+    renamed_path
 }
 
 /// A server that has `plumber` 0.4.6 with a binary for R 3.5 on bionic, which has R 3.5.2.

@@ -15,8 +15,8 @@ fn distributions_are_listed_as_text_and_json() {
     let server = Builder::default().gcfg(OWN).start();
     let output = server.rspm_stdout("list distributions");
     let line = |name: &str| -> String {
-        let found = output.lines().find(|line| line.split_whitespace().next() == Some(name));
-        found.unwrap_or_else(|| panic!("{name}: {output}")).split_whitespace().collect::<Vec<_>>().join(" ")
+        let line = output.lines().find(|line| line.split_whitespace().next() == Some(name));
+        line.unwrap_or_else(|| panic!("{name}: {output}")).split_whitespace().collect::<Vec<_>>().join(" ")
     };
     assert!(output.starts_with("Name"), "{output}");
     assert!(output.lines().all(|line| line.chars().count() <= 100), "{output}");

@@ -33,8 +33,8 @@ struct Response {
 
 impl Response {
     fn header(&self, name: &str) -> &str {
-        let found = self.headers.iter().find(|(n, _)| n == name);
-        found.map_or_else(|| panic!("no {name}: {self:?}"), |(_, value)| value.as_str())
+        let header = self.headers.iter().find(|(n, _)| n == name);
+        header.map_or_else(|| panic!("no {name}: {self:?}"), |(_, value)| value.as_str())
     }
 
     fn text(&self) -> String {

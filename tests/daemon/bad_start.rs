@@ -23,8 +23,8 @@ fn assert_refused(server: &Server, title: &str, value: &str, text: &str) {
 
 #[test]
 fn a_port_in_use_is_reported_with_the_remedy() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = taken.local_addr().expect("an address").to_string();
+    let occupied_port = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = occupied_port.local_addr().expect("an address").to_string();
     let server = Builder::default().gcfg(&format!("[HTTP]\nListen = {address}")).prepare();
     let text =
         format!("Could not initialize the HTTP listener: listen tcp {address}: bind: address already in use");

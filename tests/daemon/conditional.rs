@@ -98,9 +98,9 @@ fn the_condition_matrix_holds_for_every_resource() {
 fn ranges_are_served_where_the_bytes_are_stable() {
     let server = server();
     for path in [INDEX, "/team/latest/src/contrib/alpha_1.1.tar.gz"] {
-        let whole = server.get(path);
-        let size = whole.body.len();
-        let tag = whole.header("etag").expect("an ETag").to_owned();
+        let response = server.get(path);
+        let size = response.body.len();
+        let tag = response.header("etag").expect("an ETag").to_owned();
         let last = size - 1;
         let cases = [
             ("bytes=0-9".to_owned(), 0..10),
@@ -114,7 +114,7 @@ fn ranges_are_served_where_the_bytes_are_stable() {
                 let headers = [&[("Range", range.as_str())][..], more].concat();
                 let part = request(&server, "GET", path, &headers);
                 assert_eq!(part.status, 206, "{path} {headers:?}");
-                assert_eq!(part.body, whole.body[expected.clone()], "{path} {headers:?}");
+                assert_eq!(part.body, response.body[expected.clone()], "{path} {headers:?}");
                 let content_range = format!("bytes {}-{}/{size}", expected.start, expected.end - 1);
                 assert_eq!(part.header("content-range"), Some(content_range.as_str()));
             }

@@ -157,12 +157,12 @@ fn every_file_has_its_mode_from_the_first_byte() {
 }
 
 fn all(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
+    let mut paths = Vec::new();
     for entry in fs::read_dir(dir).expect("readable").map(|entry| entry.expect("readable").path()) {
         if entry.is_dir() {
-            found.extend(all(&entry));
+            paths.extend(all(&entry));
         }
-        found.push(entry);
+        paths.push(entry);
     }
-    found
+    paths
 }

@@ -70,12 +70,12 @@ fn server_and_path(row: &PathRule) -> (Server, PathBuf) {
     let config = config::load(&server.config_file(), []).expect("a good configuration").config;
     let mut chosen = None;
     for each in RULES {
-        let found = paths(each.kind, &server.config_file(), &config);
-        assert!(!found.is_empty(), "{each:?} has no path");
+        let paths = paths(each.kind, &server.config_file(), &config);
+        assert!(!paths.is_empty(), "{each:?} has no path");
         // Only the first path: SQLite's own files beside the database are temporary.
-        make(&found[0], each);
+        make(&paths[0], each);
         if each.kind == row.kind {
-            chosen = Some(found[0].clone());
+            chosen = Some(paths[0].clone());
         }
     }
     own(server.dir());

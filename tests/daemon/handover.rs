@@ -24,8 +24,8 @@ fn ready() -> Manager {
 
 /// Running downloads of `seconds` at 1 MB/s, one per protocol.
 fn slow_downloads(manager: &Manager, seconds: usize) -> Load {
-    let wanted = package(manager, "slow", seconds * MEGABYTE as usize).at(MEGABYTE);
-    let load = Load::start(manager.target(), one_per_protocol(&wanted, true, Duration::ZERO));
+    let slow_package = package(manager, "slow", seconds * MEGABYTE as usize).at(MEGABYTE);
+    let load = Load::start(manager.target(), one_per_protocol(&slow_package, true, Duration::ZERO));
     load.last_round();
     let deadline = Instant::now() + Duration::from_secs(20);
     while load.slow_bytes() < MEGABYTE {

@@ -46,8 +46,8 @@ fn the_text_has_the_format_of_prometheus() {
         ("ppm_storage_free", "gauge"),
         ("ppm_storage_used", "gauge"),
     ] {
-        let found = families.get(name).unwrap_or_else(|| panic!("{name}: {:?}", families.keys()));
-        assert_eq!(found.0, kind, "{name}");
+        let family = families.get(name).unwrap_or_else(|| panic!("{name}: {:?}", families.keys()));
+        assert_eq!(family.0, kind, "{name}");
     }
     let path = server.dir().join("data/packages").display().to_string();
     let of = |name: &str| families[name].1[&format!("{name}{{path=\"{path}\"}}")];
@@ -126,8 +126,8 @@ fn metrics_are_served_offline_too_and_only_at_their_address() {
 
 #[test]
 fn a_port_in_use_disables_only_the_metrics() {
-    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = taken.local_addr().expect("bound").to_string();
+    let occupied_port = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = occupied_port.local_addr().expect("bound").to_string();
     let server = Builder::default()
         .gcfg(&format!("[Metrics]\nListen = {address}\n[CRAN]\nURL = https://cran.invalid"))
         .start();
@@ -141,7 +141,7 @@ fn a_port_in_use_disables_only_the_metrics() {
     let (code, text) = server.check_config();
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("[INFO] Listeners and start settings") && text.contains(&address), "{text}");
-    drop(taken);
+    drop(occupied_port);
     until("the metrics are served", || {
         std::net::TcpStream::connect(&address).is_ok()
             && http::get(&format!("http://{address}/metrics")).status == 200

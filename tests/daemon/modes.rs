@@ -166,7 +166,7 @@ fn a_running_download_is_finished_or_reported_and_never_cut() {
     package.files.push(("inst/noise".to_owned(), noise(24 << 20)));
     server.local_repository("team", &[package]);
     let path = "/team/latest/src/contrib/large_1.0.tar.gz";
-    let whole = server.get(path).body;
+    let body = server.get(path).body;
     // A small window, so that the kernel does not buffer the whole answer.
     let mut stream = TcpStream::connect(server.host()).expect("it answers");
     setsockopt(&stream, RcvBuf, &(64 << 10)).expect("a small window");
@@ -175,9 +175,9 @@ fn a_running_download_is_finished_or_reported_and_never_cut() {
     let mut first = [0; 1];
     stream.read_exact(&mut first).expect("a first byte");
 
-    let began = Instant::now();
+    let start = Instant::now();
     let error = server.refused("offline --timeout=1s");
-    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert!(start.elapsed() >= Duration::from_secs(1));
     assert!(error.contains("still running: 1 request.") && error.contains("It stays online"), "{error}");
     assert_eq!(server.get("/__ping__").status, 200);
     assert!(server.rspm_stdout("status").starts_with("Online"));
@@ -194,7 +194,7 @@ fn a_running_download_is_finished_or_reported_and_never_cut() {
     }
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("a complete answer");
-    assert!(answer.ends_with(&whole), "complete and correct: {} of {}", answer.len(), whole.len());
+    assert!(answer.ends_with(&body), "complete and correct: {} of {}", answer.len(), body.len());
     assert!(child.wait_with_output().expect("our own child").status.success());
     assert!(server.rspm_stdout("status").starts_with("Offline"));
 }

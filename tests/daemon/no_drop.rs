@@ -52,12 +52,12 @@ fn load_from_outside() {
     let target = Target { http: host.clone(), https: variable("RSPM_LOAD_HTTPS"), certificate };
     let slow_bytes: usize = variable("RSPM_LOAD_SLOW_BYTES").parse().expect("a number");
     packages::repository(&admin);
-    let wanted =
+    let packages =
         [("small", 500), ("medium", 300_000)].map(|(name, n)| packages::package(&admin, &host, name, n));
     let slow = packages::package(&admin, &host, &format!("slow{slow_bytes}"), slow_bytes).at(1_000_000);
     let downloads = Load::start(target.clone(), one_per_protocol(&slow, true, Duration::ZERO));
     downloads.last_round();
-    let load = Load::start(target, mix(&wanted, Duration::from_millis(20)));
+    let load = Load::start(target, mix(&packages, Duration::from_millis(20)));
     println!("loading");
     while !until.exists() {
         std::thread::sleep(Duration::from_millis(20));
@@ -78,21 +78,21 @@ fn thirty_restarts_and_thirty_reloads_fail_no_request() {
     clients.extend(one_per_protocol(&slow, true, Duration::from_millis(300)));
     let load = Load::start(manager.target(), clients);
     std::thread::sleep(Duration::from_millis(500));
-    let began = Instant::now();
+    let start = Instant::now();
     for _ in 0..ROUNDS {
         if load.has_failed() {
             break;
         }
         manager.restart();
     }
-    println!("{ROUNDS} restarts in {:?}", began.elapsed());
+    println!("{ROUNDS} restarts in {:?}", start.elapsed());
     let restarted = load.response_count();
-    let began = Instant::now();
+    let start = Instant::now();
     for _ in 0..ROUNDS {
         manager.reload();
         std::thread::sleep(Duration::from_millis(50));
     }
-    println!("{ROUNDS} reloads in {:?}", began.elapsed());
+    println!("{ROUNDS} reloads in {:?}", start.elapsed());
     let answered = load.response_count();
     let outcome = load.finish();
     println!("restarts and reloads: {}", outcome.line());

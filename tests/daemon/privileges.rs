@@ -87,12 +87,12 @@ fn root_binds_a_privileged_port_and_switches_to_the_owner_of_the_gcfg() {
         assert!(paths.contains(&server.dir().join(name)), "{name} is missing: {paths:?}");
     }
     for path in paths {
-        let found = match path.symlink_metadata() {
+        let metadata = match path.symlink_metadata() {
             // A temporary file that the running server has removed.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            found => found.expect("our own file"),
+            metadata => metadata.expect("our own file"),
         };
-        assert_eq!((found.uid(), found.gid()), (user.uid.as_raw(), user.gid.as_raw()), "{path:?}");
+        assert_eq!((metadata.uid(), metadata.gid()), (user.uid.as_raw(), user.gid.as_raw()), "{path:?}");
     }
     assert!(!server.log_lines().iter().any(|line| line.contains("as root")), "{:?}", server.log_lines());
     // It reloads its configuration and stops as that user.
@@ -143,8 +143,8 @@ fn paths_that_only_root_can_create_are_created_for_the_user() {
     change_owner(&server, &user);
     server.launch();
     let of = |name: &str| {
-        let found = folder.path().join(name).symlink_metadata().unwrap_or_else(|e| panic!("{name}: {e}"));
-        (found.uid() == user.uid.as_raw(), found.mode() & 0o777)
+        let metadata = folder.path().join(name).symlink_metadata().unwrap_or_else(|e| panic!("{name}: {e}"));
+        (metadata.uid() == user.uid.as_raw(), metadata.mode() & 0o777)
     };
     for (name, mode) in [
         ("a/data", 0o700),

@@ -144,8 +144,8 @@ fn the_public_api_lists_repositories_sources_packages_and_transactions() {
 
     let packages = server.get("/__api__/repos/team/packages?_limit=1&_page=2").json();
     assert_eq!((packages[0]["name"].as_str(), packages.as_array().map(Vec::len)), (Some("beta"), Some(1)));
-    let found = server.get("/__api__/repos/team/packages?name_search=ALP").json();
-    assert_eq!(found[0]["version"], "1.1");
+    let matches = server.get("/__api__/repos/team/packages?name_search=ALP").json();
+    assert_eq!(matches[0]["version"], "1.1");
     let alpha = server.get("/__api__/repos/team/packages/alpha").json();
     assert_eq!((&alpha["version"], &alpha["source"]), (&"1.1".into(), &"team".into()));
     assert_eq!(alpha["title"], "A Test");

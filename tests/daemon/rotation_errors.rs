@@ -46,8 +46,8 @@ fn on_a_full_disk_requests_are_answered_and_lost_lines_are_counted_once_there_is
         "{log_text}"
     );
     for line in text(&access).lines() {
-        let whole = line.starts_with("127.0.0.1 - - [") && line.ends_with("\" 200 2 \"-\" \"-\"");
-        assert!(whole, "broken: {line:?}");
+        let is_complete = line.starts_with("127.0.0.1 - - [") && line.ends_with("\" 200 2 \"-\" \"-\"");
+        assert!(is_complete, "broken: {line:?}");
     }
     for line in text(&log).lines() {
         assert!(line.starts_with("20") && line.matches(" INFO ").count() <= 1, "broken: {line:?}");

@@ -115,7 +115,7 @@ fn fifty_rotations_under_load_lose_and_duplicate_no_line() {
     let load = Arc::new(Load::default());
     let (address, socket) = (managed.address(), managed.server.admin_socket());
     assert_eq!(http::get(&format!("http://{address}/__ping__")).status, 200);
-    let began = Instant::now();
+    let start = Instant::now();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
             let (load, address) = (Arc::clone(&load), address.clone());
@@ -153,7 +153,7 @@ fn fifty_rotations_under_load_lose_and_duplicate_no_line() {
             load.careful.store(false, Ordering::Release);
         }
     }
-    let elapsed = began.elapsed();
+    let elapsed = start.elapsed();
     load.stop.store(true, Ordering::Release);
     let mut answered: Vec<u64> =
         clients.into_iter().flat_map(|client| client.join().expect("every request was answered")).collect();

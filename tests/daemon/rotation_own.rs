@@ -130,19 +130,19 @@ fn twenty_five_nights_under_load_lose_and_duplicate_no_line() {
     assert_eq!(names(dir.path()), expected);
     let sent: Vec<u64> = (0..next.load(Ordering::Acquire)).collect();
     for (begin, mark) in [("access.log", "GET /?"), ("server.log", "note ")] {
-        let mut found = Vec::new();
+        let mut lines = Vec::new();
         for name in expected.iter().filter(|name| name.starts_with(begin)) {
             let path = dir.path().join(name);
             assert_eq!(path.metadata().expect("it exists").permissions().mode() & 0o7777, 0o600, "{name}");
             let text = read(&path);
             assert!(!text.is_empty() && text.ends_with('\n'), "{name}");
-            found.extend(text.lines().map(|line| -> u64 {
+            lines.extend(text.lines().map(|line| -> u64 {
                 let number = line.split(mark).nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
                 number.unwrap_or_else(|| panic!("broken: {line:?}"))
             }));
         }
-        found.sort_unstable();
-        assert!(found == sent, "{begin}: {} lines of {}", found.len(), sent.len());
+        lines.sort_unstable();
+        assert!(lines == sent, "{begin}: {} lines of {}", lines.len(), sent.len());
     }
 }
 

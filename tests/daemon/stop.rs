@@ -64,12 +64,12 @@ fn no_request_fails_while_the_server_drains() {
 #[test]
 fn idle_keep_alive_connections_do_not_delay_a_stop() {
     let mut server = Server::start();
-    let began = Instant::now();
+    let start = Instant::now();
     let mut idle = http::connect(server.host());
     idle.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     assert_eq!(http::read(&mut idle, "GET").status, 200);
     assert_eq!(server.stop().code(), Some(0));
-    assert!(began.elapsed() < Limits::default().head_timeout, "it was open until its own time limit");
+    assert!(start.elapsed() < Limits::default().head_timeout, "it was open until its own time limit");
     assert_eq!(idle.read(&mut [0]).expect("closed, not reset"), 0);
 }
 

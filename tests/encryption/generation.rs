@@ -77,19 +77,22 @@ fn a_terminal_is_asked_without_echo() {
     let mut tty = String::new();
     output.read_line(&mut tty).unwrap();
     let tty = tty.trim().to_owned();
-    let mut shown = String::new();
-    output.read_line(&mut shown).unwrap();
+    let mut terminal_output = String::new();
+    output.read_line(&mut terminal_output).unwrap();
     until("the terminal stops to echo", || {
         let settings = Command::new("stty").args(["-F", &tty, "-a"]).output().expect("stty runs");
         String::from_utf8_lossy(&settings.stdout).contains(" -echo ")
     });
     let mut input = script.stdin.take().expect("piped");
     input.write_all(b"unmistakable-secret\n").unwrap();
-    output.read_to_string(&mut shown).unwrap();
-    assert!(script.wait().unwrap().success(), "{shown}");
-    assert!(shown.starts_with("Encryption: Enter the plain text value below."), "{shown}");
-    assert!(!shown.contains("unmistakable-secret"), "{shown}");
-    let value = shown.lines().last().expect("a line").trim();
+    output.read_to_string(&mut terminal_output).unwrap();
+    assert!(script.wait().unwrap().success(), "{terminal_output}");
+    assert!(
+        terminal_output.starts_with("Encryption: Enter the plain text value below."),
+        "{terminal_output}"
+    );
+    assert!(!terminal_output.contains("unmistakable-secret"), "{terminal_output}");
+    let value = terminal_output.lines().last().expect("a line").trim();
     let key = rstudio_pm::config::key_file::read(&key_path(&server)).unwrap().expect("a key").key;
     let plain = rstudio_pm::encryption::value::decrypt(&key, value).expect("an encrypted value");
     assert_eq!(plain.as_str(), "unmistakable-secret");

@@ -62,10 +62,10 @@ fn a_key_in_the_environment_is_passed_on_at_an_upgrade() {
     let mut manager = Manager::new("");
     manager.env("PACKAGEMANAGER_ENCRYPTION_KEY", &text_of(&path));
     manager.start();
-    let shown = Some(format!("PACKAGEMANAGER_ENCRYPTION_KEY ({key})"));
-    assert_eq!(status(&manager.server), shown);
+    let expected = Some(format!("PACKAGEMANAGER_ENCRYPTION_KEY ({key})"));
+    assert_eq!(status(&manager.server), expected);
     manager.upgrade().expect("an upgrade");
-    assert_eq!(status(&manager.server), shown);
+    assert_eq!(status(&manager.server), expected);
 }
 
 #[test]

@@ -183,11 +183,14 @@ fn keys_and_databases_that_root_writes_belong_to_the_user_of_the_server() {
     // It creates the database.
     let ran = rotate(&server, &[]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    let mut found = Vec::new();
-    owners(&server.dir().join("data"), &mut found);
-    assert!(found.iter().any(|(path, _)| path.ends_with("rstudio-pm.db")), "{found:?}");
-    assert!(found.iter().any(|(path, _)| path.ends_with("rstudio-pm.key.old")), "{found:?}");
-    assert!(found.iter().all(|(_, uid)| *uid == user.uid.as_raw()), "{found:?}");
+    let mut owners_of_files = Vec::new();
+    owners(&server.dir().join("data"), &mut owners_of_files);
+    assert!(owners_of_files.iter().any(|(path, _)| path.ends_with("rstudio-pm.db")), "{owners_of_files:?}");
+    assert!(
+        owners_of_files.iter().any(|(path, _)| path.ends_with("rstudio-pm.key.old")),
+        "{owners_of_files:?}"
+    );
+    assert!(owners_of_files.iter().all(|(_, uid)| *uid == user.uid.as_raw()), "{owners_of_files:?}");
     let mut server = server;
     server.launch();
     assert_eq!(server.get("/__ping__").status, 200);
@@ -215,10 +218,10 @@ fn a_kill_at_any_call_leaves_one_of_the_keys(engine: Engine, calls: &[&str]) {
             let (old, new) = (fingerprint(&path), fingerprint(&next(&server)));
             let killed = kill_at(&server, call, number);
             server.launch();
-            let shown = server.json("status")["encryption_key"].as_str().expect("a key").to_owned();
+            let reported = server.json("status")["encryption_key"].as_str().expect("a key").to_owned();
             let current = fingerprint(&path);
             assert!([old, new].contains(&current), "{current} after {call} {number}");
-            assert_eq!(shown, format!("{} ({current})", path.display()));
+            assert_eq!(reported, format!("{} ({current})", path.display()));
             completed_by_start += usize::from(logged(&server, "completed an interrupted rotation"));
             server.stop();
             if current == new {

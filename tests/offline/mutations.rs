@@ -121,12 +121,12 @@ fn five_hundred_mutations_are_found_without_false_findings() {
         let mutation = ALL[number % ALL.len()];
         let (affected, restore) = mutate(&root, &files, mutation, &mut random);
         let (code, findings) = validate("cran", &root, &["--packages"]);
-        let found: BTreeSet<&str> = findings.iter().map(|(_, file, _)| file.as_str()).collect();
+        let reported: BTreeSet<&str> = findings.iter().map(|(_, file, _)| file.as_str()).collect();
         let expected: BTreeSet<&str> = affected.iter().map(String::as_str).collect();
         // With a missing head the files that it lists are reported; a segment or another head may be reported too.
-        let all_found = expected.iter().all(|file| found.contains(file));
+        let all_found = expected.iter().all(|file| reported.contains(file));
         let is_object = expected.iter().all(|file| file.contains("/obj/"));
-        if code == 0 || !all_found || (is_object && found != expected) {
+        if code == 0 || !all_found || (is_object && reported != expected) {
             undetected.push(format!("{number}: {mutation:?} {affected:?}: {code} {findings:?}"));
         }
         drop(restore);

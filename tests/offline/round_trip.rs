@@ -168,8 +168,8 @@ fn a_copied_bundle_serves_r_without_network() {
     let results = r(biocmanager, &[&server.url("/bioc/latest"), &server.url("/prod/latest")]);
     assert_eq!(results["bioconductor"], data::bioconductor_version("3.16", "BiocGenerics"));
 
-    let found = server.get(&format!("/__api__/repos/prod/packages/{}", VULNERABLE.0)).json();
-    assert!(found["vulns"][0]["id"].as_str().is_some_and(|id| id.starts_with("RSEC-")), "{found}");
+    let package = server.get(&format!("/__api__/repos/prod/packages/{}", VULNERABLE.0)).json();
+    assert!(package["vulns"][0]["id"].as_str().is_some_and(|id| id.starts_with("RSEC-")), "{package}");
     let requirements =
         server.get("/__api__/repos/prod/sysreqs?pkgname=maps&distribution=ubuntu&release=22.04").json();
     assert_eq!(

@@ -32,10 +32,10 @@ fn markdown(text: &str) -> (Option<String>, Option<String>) {
 /// The bundle's files of READMEs.
 fn packs(bundle: &Path) -> Vec<PathBuf> {
     let is_pack = |path: &String| path.starts_with("v3/1/doc/");
-    let found: Vec<PathBuf> =
+    let packs: Vec<PathBuf> =
         tree(bundle).into_keys().filter(is_pack).map(|path| bundle.join(path)).collect();
-    assert!(!found.is_empty(), "{:?}", tree(bundle).into_keys().collect::<Vec<_>>());
-    found
+    assert!(!packs.is_empty(), "{:?}", tree(bundle).into_keys().collect::<Vec<_>>());
+    packs
 }
 
 fn mirror_and_bundle(dir: &Path) -> (MirrorDir, PathBuf) {

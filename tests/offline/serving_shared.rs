@@ -56,10 +56,10 @@ async fn the_repositories_of_a_version_share_one_read() {
     let (text, _) = fetch(&software, "src/contrib/PACKAGES", None).await.unwrap().expect("a body");
     assert!(text.contains("Package: Biobase"), "{text}");
     // The segments cannot be read again.
-    let found = segments(&bundle.join("bioc/v4/3.20"));
-    assert!(!found.is_empty());
+    let segments = segments(&bundle.join("bioc/v4/3.20"));
+    assert!(!segments.is_empty());
     let moved = |path: &Path| path.with_extension("aside");
-    found.iter().for_each(|path| fs::rename(path, moved(path)).unwrap());
+    segments.iter().for_each(|path| fs::rename(path, moved(path)).unwrap());
     let (text, _) = fetch(&annotation, "src/contrib/PACKAGES", None).await.unwrap().expect("a body");
     assert!(text.contains("Package: annotates") && !text.contains("Package: Biobase"), "{text}");
     assert!(fetch(&annotation, "src/contrib/Meta/archive.rds", None).await.is_ok());
@@ -67,7 +67,7 @@ async fn the_repositories_of_a_version_share_one_read() {
     drop((software, annotation));
     let error = fetch(&of("bioc"), "src/contrib/PACKAGES", None).await.expect_err("no segment");
     assert!(error.contains("bioc/v4/3.20/log/") && error.contains("is missing"), "{error}");
-    found.iter().for_each(|path| fs::rename(moved(path), path).unwrap());
+    segments.iter().for_each(|path| fs::rename(moved(path), path).unwrap());
     assert!(fetch(&of("bioc"), "src/contrib/PACKAGES", None).await.is_ok(), "a failure is not cached");
 }
 

@@ -30,16 +30,16 @@ async fn advisories_of_a_folder_are_one_file_per_ecosystem() {
     let to = dir.path().join("bundle");
     let result = get(&from, &to, &[]);
     assert_eq!(result.code, Some(0), "{}", result.err);
-    let found = ids(&to, "cran").await;
-    assert_eq!(found.len(), data::advisories().len(), "{found:?}");
-    assert!(found.is_sorted() && found.iter().all(|id| id.starts_with("RSEC-")), "{found:?}");
+    let stored_ids = ids(&to, "cran").await;
+    assert_eq!(stored_ids.len(), data::advisories().len(), "{stored_ids:?}");
+    assert!(stored_ids.is_sorted() && stored_ids.iter().all(|id| id.starts_with("RSEC-")), "{stored_ids:?}");
     // They are the same after a repeated run and after a copy.
     let before = tree(&to);
     assert_eq!(get(&from, &to, &[]).code, Some(0));
     assert_eq!(tree(&to), before);
     let copy = dir.path().join("copy");
     assert_eq!(get(&file_url(&to), &copy, &["--types", "cran"]).code, Some(0));
-    assert_eq!(ids(&copy, "cran").await, found);
+    assert_eq!(ids(&copy, "cran").await, stored_ids);
     // They are validated with the packages.
     let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     crate::support::downloader::must_get_cran(&mirror.url(), &to, &[]);

@@ -17,8 +17,8 @@ fn assert_file(path: &str, expected: &str) {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&file, expected).unwrap();
     }
-    let found = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(found == expected, "{path} is out of date; regenerate it with `make docs`");
+    let current = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(current == expected, "{path} is out of date; regenerate it with `make docs`");
 }
 
 /// As [`assert_file`], for the part of a page that is marked as generated from `source`.

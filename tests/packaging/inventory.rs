@@ -57,7 +57,7 @@ fn every_linked_crate_is_in_the_sbom_with_the_checksum_of_the_lock_file() {
     let (_, sbom) = inventory();
     assert_eq!((&sbom["bomFormat"], &sbom["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));
     let locked = locked();
-    let mut found = BTreeSet::new();
+    let mut packages = BTreeSet::new();
     for component in sbom["components"].as_array().expect("a list") {
         let text = |key: &str| component[key].as_str().expect("text").to_owned();
         let package = format!("{} {}", text("name"), text("version"));
@@ -67,10 +67,10 @@ fn every_linked_crate_is_in_the_sbom_with_the_checksum_of_the_lock_file() {
         assert_eq!(text("purl"), purl);
         let licence = component["licenses"][0]["expression"].as_str().expect("text");
         assert!(!licence.is_empty() && !licence.contains('/'), "{package}: {licence}");
-        found.insert(package);
+        packages.insert(package);
     }
-    assert!(found.len() > 100);
-    assert_eq!(found, linked());
+    assert!(packages.len() > 100);
+    assert_eq!(packages, linked());
 }
 
 #[test]

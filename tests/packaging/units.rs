@@ -8,8 +8,8 @@ fn file(path: &str) -> String {
 }
 
 fn value<'a>(unit: &'a str, key: &str) -> &'a str {
-    let found = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    found.unwrap_or_else(|| panic!("{key}= is not in {unit}"))
+    let value = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    value.unwrap_or_else(|| panic!("{key}= is not in {unit}"))
 }
 
 #[test]

@@ -121,12 +121,12 @@ async fn scenario(stores: Stores) {
     let bytes = fetched(&backend, "latest", "internalpkg", "1.0").await.expect("the package");
 
     // Several packages in one call: a replaced one, an older one, a newer one.
-    let some = [
+    let tarballs = [
         Tarball::new("internalpkg", "1.0").with("NEWS", "mended"),
         Tarball::new("internalpkg", "0.9"),
         Tarball::new("internalpkg", "1.1").with("README.md", "# internal\n"),
     ];
-    let added = backend.try_add("team", &some, OnExisting::Replace).await.expect("added");
+    let added = backend.try_add("team", &tarballs, OnExisting::Replace).await.expect("added");
     assert_eq!(added, [AddStatus::Replaced, AddStatus::New, AddStatus::New]);
     assert_eq!(listing(&backend, "all", "latest").await, "internalpkg 1.1, zoo 1.0");
     let old = ["internalpkg/internalpkg_0.9.tar.gz", "internalpkg/internalpkg_1.0.tar.gz"];

@@ -143,8 +143,9 @@ async fn a_source_and_a_repository_can_be_renamed() {
     backend.create_repository("all", &["team"]).await;
     backend.add("team", "alpha", "1.0").await;
     edit::source::rename(&backend.state, "team", &name("crew")).await.expect("renamed");
-    let taken = edit::source::rename(&backend.state, "crew", &name("other")).await.expect_err("taken");
-    assert!(matches!(taken, RepoError::Conflict(_)), "{taken}");
+    let name_conflict =
+        edit::source::rename(&backend.state, "crew", &name("other")).await.expect_err("taken");
+    assert!(matches!(name_conflict, RepoError::Conflict(_)), "{name_conflict}");
     let edit =
         RepoEdit { name: Some(name("every")), description: Some("All of it".to_owned()), hidden: Some(true) };
     edit::repo::edit(&backend.state, "all", edit).await.expect("edited");

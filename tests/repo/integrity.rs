@@ -195,14 +195,14 @@ async fn the_nightly_comparison_finds_damage_of_verified_objects() {
     // Small objects are in memory; the restart empties it.
     let backend = backend.restart().await;
     upkeep::ownership::claim(&backend.upkeep).await;
-    let found = upkeep::scrub::scrub(&backend.upkeep, quick).await.expect("compared");
-    assert_eq!(found, ScrubResult { damaged: 1, ..ScrubResult::default() });
+    let result = upkeep::scrub::scrub(&backend.upkeep, quick).await.expect("compared");
+    assert_eq!(result, ScrubResult { damaged: 1, ..ScrubResult::default() });
     let refused = open(&backend).await.err();
     assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
     assert!(!object.exists());
     // An object that a row names and storage lacks is counted as missing.
-    let found = upkeep::scrub::scrub(&backend.upkeep, quick).await.expect("compared");
-    assert_eq!(found, ScrubResult { missing: 1, ..ScrubResult::default() });
+    let result = upkeep::scrub::scrub(&backend.upkeep, quick).await.expect("compared");
+    assert_eq!(result, ScrubResult { missing: 1, ..ScrubResult::default() });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

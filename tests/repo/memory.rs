@@ -119,7 +119,7 @@ async fn after_they_are_sent_indexes_of_many_repositories_stay_within_the_budget
         tokio::time::sleep(Duration::from_millis(10)).await;
         tries += 1;
     }
-    let held = serve::index::document_bytes(&backend.repositories);
-    assert!(held <= BUDGET, "{held} of {all} bytes are in memory");
-    assert!(held > 0, "nothing is in the cache: the test measures nothing");
+    let cached_bytes = serve::index::document_bytes(&backend.repositories);
+    assert!(cached_bytes <= BUDGET, "{cached_bytes} of {all} bytes are in memory");
+    assert!(cached_bytes > 0, "nothing is in the cache: the test measures nothing");
 }

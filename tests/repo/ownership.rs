@@ -93,8 +93,8 @@ pub(super) async fn with_packages(engine: Engine, store: ObjectStore) -> Backend
 }
 
 pub(super) async fn in_area(backend: &Backend, area: Area, class: StorageClass) -> Vec<Key> {
-    let found = backend.state.storage.list_in(area, class, None, 10_000).await.expect("a listing");
-    found.into_iter().map(|object| object.key).collect()
+    let objects = backend.state.storage.list_in(area, class, None, 10_000).await.expect("a listing");
+    objects.into_iter().map(|object| object.key).collect()
 }
 
 pub(super) async fn count(backend: &Backend) -> usize {

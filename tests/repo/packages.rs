@@ -204,10 +204,10 @@ async fn only_local_sources_accept_packages_and_unknown_uploads_are_refused_by_n
         "there is no upload 77; uploads expire after one hour: upload the file again"
     );
     backend.advance_to_noon("2024-03-02");
-    let late = edit::add::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor())
+    let error = edit::add::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor())
         .await
         .expect_err("too late");
-    assert!(matches!(late, RepoError::NoUpload(_)), "{late}");
+    assert!(matches!(error, RepoError::NoUpload(_)), "{error}");
 }
 
 #[tokio::test]

@@ -16,19 +16,19 @@ use crate::support::tarball::Tarball;
 
 /// All objects in use below a directory.
 pub(super) fn objects(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
+    let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
         let excluded = name.starts_with('.') || ["owner", "trash", "damaged"].contains(&name.as_str());
         match path.is_dir() {
-            true if !excluded => found.extend(objects(&path)),
-            false if !excluded => found.push(path),
+            true if !excluded => files.extend(objects(&path)),
+            false if !excluded => files.push(path),
             _ => {}
         }
     }
-    found.sort();
-    found
+    files.sort();
+    files
 }
 
 pub(super) fn make_old(files: &[PathBuf]) {
@@ -55,9 +55,9 @@ async fn after_sweep_of_replaced(backend: Backend) -> Backend {
 /// Waits for `count` objects: an upload is answered before it is in storage.
 async fn stored(packages: &Path, count: usize) -> Vec<PathBuf> {
     for _ in 0..1000 {
-        let found = objects(packages);
-        if found.len() == count {
-            return found;
+        let objects_now = objects(packages);
+        if objects_now.len() == count {
+            return objects_now;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -97,8 +97,8 @@ fn streams_that_are_never_read_take_little_memory_and_few_files() {
     let package = large();
     server.local_repository("team", std::slice::from_ref(&package));
     let path = "/team/latest/src/contrib/large_1.0.tar.gz";
-    let whole = server.get(path).body;
-    assert!(whole.len() > 3 << 19, "{}", whole.len());
+    let expected_body = server.get(path).body;
+    assert!(expected_body.len() > 3 << 19, "{}", expected_body.len());
     let address = server.urls()[1].strip_prefix("https://").unwrap().to_owned();
     let (memory_before, files_before) = (memory(&server), files(&server));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -110,7 +110,7 @@ fn streams_that_are_never_read_take_little_memory_and_few_files() {
             for answer in &answers {
                 let answer = answer.as_ref().unwrap();
                 assert_eq!(answer.status(), 200);
-                assert_eq!(answer.headers()["content-length"], whole.len().to_string());
+                assert_eq!(answer.headers()["content-length"], expected_body.len().to_string());
             }
             connections.push((sender, change, answers));
         }
@@ -139,7 +139,7 @@ fn streams_that_are_never_read_take_little_memory_and_few_files() {
                 body.flow_control().release_capacity(piece.len()).unwrap();
                 bytes.extend_from_slice(&piece);
             }
-            assert!(bytes == whole, "{} bytes of {}", bytes.len(), whole.len());
+            assert!(bytes == expected_body, "{} bytes of {}", bytes.len(), expected_body.len());
         }
     });
 }

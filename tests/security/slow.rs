@@ -114,11 +114,11 @@ fn a_client_that_sends_nothing_half_a_head_or_half_a_preface_is_disconnected() {
         b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
     ];
     for bytes in first_bytes {
-        let began = Instant::now();
+        let start = Instant::now();
         let mut stream = running.connect();
         stream.write_all(bytes).expect("sent");
         wait_for_close(stream);
-        let elapsed = began.elapsed();
+        let elapsed = start.elapsed();
         assert!(elapsed >= limits().head_timeout, "{elapsed:?} is too early: {bytes:?}");
     }
 }
@@ -129,11 +129,11 @@ fn a_head_that_arrives_byte_by_byte_does_not_restart_the_timeout() {
     let stream = running.connect();
     let mut writer = stream.try_clone().expect("a second handle");
     let slow_writer = std::thread::spawn(move || {
-        let began = Instant::now();
+        let start = Instant::now();
         let mut bytes = b"GET / HTTP/1.1\r\nX: ".iter().chain(std::iter::repeat(&b'a'));
         // Until the connection is closed.
         while writer.write_all(&[*bytes.next().expect("endless")]).is_ok() {
-            assert!(began.elapsed() < LONG, "each byte restarts the time limit");
+            assert!(start.elapsed() < LONG, "each byte restarts the time limit");
             std::thread::sleep(Duration::from_millis(40));
         }
     });
@@ -189,10 +189,10 @@ fn busy_connections(running: &Running, count: usize) -> Vec<TcpStream> {
 #[test]
 fn beyond_the_connection_limit_clients_wait_and_are_served_when_others_leave() {
     let running = run(Limits { connections: 4, ..limits() }, None);
-    let began = Instant::now();
+    let start = Instant::now();
     let busy = busy_connections(&running, 4);
     running.assert_works();
-    assert!(began.elapsed() >= Duration::from_millis(200), "there was no free connection at first");
+    assert!(start.elapsed() >= Duration::from_millis(200), "there was no free connection at first");
     drop(busy);
 }
 

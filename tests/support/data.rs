@@ -116,8 +116,10 @@ pub(crate) fn bioconductor(version: &str) -> Vec<String> {
 /// The version of a software package of a Bioconductor version in `bioc-mirror/`.
 pub(crate) fn bioconductor_version(version: &str, package: &str) -> String {
     let all = bioconductor(version);
-    let found = all.iter().find_map(|file| file.strip_prefix(package)?.strip_prefix('_'));
-    found.unwrap_or_else(|| panic!("Bioconductor {version} of bioc-mirror/ has no {package}")).to_owned()
+    let version_text = all.iter().find_map(|file| file.strip_prefix(package)?.strip_prefix('_'));
+    version_text
+        .unwrap_or_else(|| panic!("Bioconductor {version} of bioc-mirror/ has no {package}"))
+        .to_owned()
 }
 
 /// The path of the source file of a package below a Bioconductor mirror.
@@ -141,7 +143,7 @@ pub(crate) fn advisories() -> Vec<String> {
 
 /// All source tarballs of the mirror, current and archived.
 pub(crate) fn tarballs() -> Vec<PathBuf> {
-    let mut found = Vec::new();
+    let mut files = Vec::new();
     let mut folders = vec![path("cran-mirror/src/contrib")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder of the mirror") {
@@ -149,12 +151,12 @@ pub(crate) fn tarballs() -> Vec<PathBuf> {
             if file.is_dir() {
                 folders.push(file);
             } else if file.to_string_lossy().ends_with(".tar.gz") {
-                found.push(file);
+                files.push(file);
             }
         }
     }
-    found.sort();
+    files.sort();
     let (listed, archived) = cran().counts();
-    assert!(found.len() == listed + archived && found.len() > 80, "{}", found.len());
-    found
+    assert!(files.len() == listed + archived && files.len() > 80, "{}", files.len());
+    files
 }

@@ -80,8 +80,8 @@ pub(crate) fn assert_missing(root: &Path, files: &[&str]) {
     let (code, findings) = validate("cran", root, &["--packages"]);
     assert_eq!((code, findings.len()), (1, files.len()), "{findings:?}");
     for file in files {
-        let found = findings.iter().find(|(_, found, _)| found.ends_with(file));
-        let (word, _, text) = found.unwrap_or_else(|| panic!("{file}: {findings:?}"));
+        let finding = findings.iter().find(|(_, path, _)| path.ends_with(file));
+        let (word, _, text) = finding.unwrap_or_else(|| panic!("{file}: {findings:?}"));
         assert!(word == "missing" && text.contains("could not be fetched"), "{findings:?}");
     }
 }

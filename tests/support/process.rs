@@ -74,11 +74,11 @@ impl Server {
             (Some(!failed), Some(i32::from(failed))),
             "{json}"
         );
-        let found = checks.iter().find(|check| check["check"] == title);
-        let found = found.unwrap_or_else(|| panic!("no check '{title}': {json}"));
-        let findings = found["findings"].as_array().expect("findings").iter();
+        let check_row = checks.iter().find(|check| check["check"] == title);
+        let check_row = check_row.unwrap_or_else(|| panic!("no check '{title}': {json}"));
+        let findings = check_row["findings"].as_array().expect("findings").iter();
         let findings = findings.map(|line| line.as_str().expect("a line").to_owned()).collect();
-        (found["result"].as_str().expect("a result").to_owned(), findings)
+        (check_row["result"].as_str().expect("a result").to_owned(), findings)
     }
 
     /// The finding of the check with this title, which must have failed with exactly one.

@@ -113,9 +113,9 @@ fn serve<S: Read + Write>(stream: S, behavior: &Behavior, heads: &Mutex<Vec<Stri
         )
         .into_bytes(),
         Behavior::Folder(folder) => {
-            let found = std::fs::read(folder.join(path.trim_start_matches('/')));
-            let status = if found.is_ok() { "200 OK" } else { "404 Not Found" };
-            let content = found.unwrap_or_default();
+            let result = std::fs::read(folder.join(path.trim_start_matches('/')));
+            let status = if result.is_ok() { "200 OK" } else { "404 Not Found" };
+            let content = result.unwrap_or_default();
             let length = content.len();
             let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
             let body = if method == "HEAD" { Vec::new() } else { content };

@@ -74,8 +74,8 @@ fn program() -> PathBuf {
     let venv = std::env::var_os("RSPM_TEST_VENV").map(|venv| PathBuf::from(venv).join("bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = venv.into_iter().chain(std::env::split_paths(&path));
-    let found = folders.map(|folder| folder.join("moto_server")).find(|program| program.is_file());
-    found
+    let program_path = folders.map(|folder| folder.join("moto_server")).find(|program| program.is_file());
+    program_path
         .expect("moto_server is missing: pip install 'moto[server,s3]', or set RSPM_TEST_VENV to where it is")
 }
 

@@ -132,11 +132,11 @@ on_both! {
         let server = synced(engine, &format!("file://{}", folder.path().display())).await;
         // Lives of a back-fill that was never published, of a known release and of a new one.
         let write = server.state.db.write(|c| {
-            let found = tree::of_source(c, SourceId::CRAN)?.remove(0);
-            let first = found.first.expect("synced");
-            let known = life::current_of(c, found.id, first, rstudio_pm::model::ids::PackageId(1))?;
+            let row = tree::of_source(c, SourceId::CRAN)?.remove(0);
+            let first = row.first.expect("synced");
+            let known = life::current_of(c, row.id, first, rstudio_pm::model::ids::PackageId(1))?;
             let target =
-                import::ImportTarget { tree: found.id, pending: first, origin: SourceId::CRAN };
+                import::ImportTarget { tree: row.id, pending: first, origin: SourceId::CRAN };
             let release_history = backfill_write::ReleaseHistory {
                 release: backfill_write::PastRelease::Known {
                     package: known[0].key.package,

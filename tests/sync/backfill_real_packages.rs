@@ -77,11 +77,12 @@ async fn back_filled_days_list_the_versions_that_real_archives_declare() {
                 versions.iter().rev().find(|(at, _)| *at < day.end()).map(|(_, version)| version.as_str());
             let state = state(&server, day).await.unwrap_or_default();
             let listed = state.listed();
-            let found = listed.iter().find_map(|line| line.strip_prefix(package.as_str())?.strip_prefix(' '));
-            if found == expected {
+            let actual =
+                listed.iter().find_map(|line| line.strip_prefix(package.as_str())?.strip_prefix(' '));
+            if actual == expected {
                 right += 1;
             } else {
-                wrong.push(format!("{package} on {day}: {found:?}, but its archives declare {expected:?}"));
+                wrong.push(format!("{package} on {day}: {actual:?}, but its archives declare {expected:?}"));
             }
         }
     }

@@ -44,8 +44,8 @@ async fn at(server: &SyncBackend, number: i64, file: &str) -> Option<String> {
     let tree = catalog.source_package_trees(SourceId::CRAN).next().expect("the first migration creates it");
     let position = tree.steps.partition_point(|step| step.at < day(number).end());
     let (tree, seq, file) = (tree.id, tree.steps[position - 1].seq, file.to_owned());
-    let found = server.read(move |c| life::find_file(c, tree, seq, None, "solver", &file)).await;
-    found.map(|found| found.md5.map_or_else(String::new, |md5| md5.to_string()))
+    let stored_file = server.read(move |c| life::find_file(c, tree, seq, None, "solver", &file)).await;
+    stored_file.map(|stored_file| stored_file.md5.map_or_else(String::new, |md5| md5.to_string()))
 }
 
 on_both! {

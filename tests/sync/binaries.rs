@@ -40,10 +40,10 @@ async fn server_with_binaries(
 
 /// The list of binaries and its newest step.
 async fn list(server: &SyncBackend) -> (TreeId, Option<Seq>) {
-    let found = server.read(|c| tree::of_source(c, SourceId::CRAN)).await;
-    let found = found.into_iter().find(|tree| tree.role == Role::Binary).expect("a list of binaries");
-    assert_eq!(found.label, "4.5-noble");
-    (found.id, found.head)
+    let trees = server.read(|c| tree::of_source(c, SourceId::CRAN)).await;
+    let tree = trees.into_iter().find(|tree| tree.role == Role::Binary).expect("a list of binaries");
+    assert_eq!(tree.label, "4.5-noble");
+    (tree.id, tree.head)
 }
 
 async fn listed(server: &SyncBackend) -> Vec<(String, String)> {

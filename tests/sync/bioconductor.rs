@@ -57,9 +57,9 @@ async fn sync(server: &SyncBackend, version: Option<&str>) -> Result<String, Str
 fn head(server: &SyncBackend, label: &str) -> Option<(TreeId, Seq)> {
     let catalog = server.state.catalog.get();
     let part = Part::parse(label).expect("a part");
-    let found =
+    let tree_of_part =
         catalog.source_package_trees(SourceId::BIOCONDUCTOR).find(|tree| tree.part() == Some(part))?;
-    found.steps.last().map(|step| (found.id, step.seq))
+    tree_of_part.steps.last().map(|step| (tree_of_part.id, step.seq))
 }
 
 /// `name_version` of each listed package; `None` before the first step.

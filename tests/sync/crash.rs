@@ -12,9 +12,9 @@ use crate::support::sync_backend::{SyncBackend, reached, until};
 /// Writes the rows of a sync that was killed between two chunks: a claimed tree, releases and invisible lives.
 async fn partial_import(server: &SyncBackend, packages: usize) {
     let write = server.state.db.write(move |c| {
-        let found = tree::of_source(c, SourceId::CRAN)?.remove(0);
-        let pending = tree::begin(c, found.id, 7)?;
-        let target = import::ImportTarget { tree: found.id, pending, origin: SourceId::CRAN };
+        let row = tree::of_source(c, SourceId::CRAN)?.remove(0);
+        let pending = tree::begin(c, row.id, 7)?;
+        let target = import::ImportTarget { tree: row.id, pending, origin: SourceId::CRAN };
         let introduce = |n: usize| Change::Introduce {
             release: NewRelease {
                 package: format!("p{n}"),
@@ -76,8 +76,8 @@ on_both! {
         server.sync().await.expect("a good mirror");
         let server = server.restart(&mirror.url()).await;
         let claim = server.state.db.write(|c| {
-            let found = tree::of_source(c, SourceId::CRAN)?.remove(0);
-            tree::begin(c, found.id, 7).map(drop)
+            let row = tree::of_source(c, SourceId::CRAN)?.remove(0);
+            tree::begin(c, row.id, 7).map(drop)
         });
         claim.await.unwrap_or_else(|e| panic!("{e}"));
         mirror.put(INDEX, gz(index(51)));

@@ -35,11 +35,11 @@ on_both! {
         let archived = server.archived().await;
         assert_eq!(by_name(&archived), by_name(&cran.archived));
         let (tree, seq) = server.head().expect("published");
-        let found = server.read(move |c| life::find_file(c, tree, seq, None, "R6", "R6_2.5.1.tar.gz")).await;
-        let found = found.expect("R6 2.5.1 is archived");
-        assert_eq!(found.locator, "Archive/R6/R6_2.5.1.tar.gz");
-        assert_eq!(found.published_at.expect("in Meta").day().to_string(), "2021-08-19");
-        assert!(found.size.is_some_and(|size| size > 10_000));
+        let file = server.read(move |c| life::find_file(c, tree, seq, None, "R6", "R6_2.5.1.tar.gz")).await;
+        let file = file.expect("R6 2.5.1 is archived");
+        assert_eq!(file.locator, "Archive/R6/R6_2.5.1.tar.gz");
+        assert_eq!(file.published_at.expect("in Meta").day().to_string(), "2021-08-19");
+        assert!(file.size.is_some_and(|size| size > 10_000));
 
         let message = server.sync().await.expect("a good mirror");
         assert!(message.contains("nothing changed"), "{message}");

@@ -236,7 +236,7 @@ impl Tables {
     /// Publication date and size of a release.
     pub(crate) fn facts(&self, package: &str, version: &str, revision: i64) -> (Option<i64>, Option<i64>) {
         let mut releases = self.existing.packages[package].releases.iter();
-        let found = releases.find(|r| &*r.version == version && r.revision == revision).expect("a release");
-        (found.published_at.map(Timestamp::seconds), found.size)
+        let release = releases.find(|r| &*r.version == version && r.revision == revision).expect("a release");
+        (release.published_at.map(Timestamp::seconds), release.size)
     }
 }

@@ -107,15 +107,15 @@ fn set_checksums(bytes: &mut [u8]) {
     let word = |bytes: &[u8], at: usize| {
         u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
     };
-    let half = |bytes: &[u8], at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let u16_at = |bytes: &[u8], at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
     let mut sums = Vec::new();
     let mut at = 0;
     while bytes.len() >= at + 46 {
         if bytes[at..].starts_with(b"PK\x03\x04") {
-            let begin = at + 30 + half(bytes, at + 26) + half(bytes, at + 28);
+            let begin = at + 30 + u16_at(bytes, at + 26) + u16_at(bytes, at + 28);
             let end = begin.saturating_add(word(bytes, at + 18) as usize);
             let Some(contents) = bytes.get(begin..end) else { return };
-            if half(bytes, at + 8) == 0 {
+            if u16_at(bytes, at + 8) == 0 {
                 let mut crc = flate2::Crc::new();
                 crc.update(contents);
                 bytes[at + 14..at + 18].copy_from_slice(&crc.sum().to_le_bytes());
@@ -124,7 +124,7 @@ fn set_checksums(bytes: &mut [u8]) {
             at = end;
         } else if bytes[at..].starts_with(b"PK\x01\x02") && !sums.is_empty() {
             bytes[at + 16..at + 20].copy_from_slice(&sums.remove(0).to_le_bytes());
-            at += 46 + half(bytes, at + 28) + half(bytes, at + 30) + half(bytes, at + 32);
+            at += 46 + u16_at(bytes, at + 28) + u16_at(bytes, at + 30) + u16_at(bytes, at + 32);
         } else {
             return;
         }

@@ -43,8 +43,8 @@ pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
 fn write(config: &Config, path: &Path) -> Result<(), KeyCommandError> {
     let create_error = || KeyCommandError::file(format!("creating the encryption key {}", path.display()));
     if let Some(above) = path.parent().filter(|above| above.starts_with(&config.server.data_dir)) {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(above);
-        made.map_err(create_error())?;
+        let result = DirBuilder::new().recursive(true).mode(0o700).create(above);
+        result.map_err(create_error())?;
     }
     let key = key_file::random().map_err(create_error())?;
     match key_file::create(path, &key) {

@@ -172,8 +172,8 @@ fn a_repair_ends_future_leases_and_resets_future_sync_times(db: &mut TestDb) {
 }
 
 fn a_clock_far_ahead_may_not_publish(db: &mut TestDb) {
-    let far = Timestamp(4_102_444_800 * SECOND);
-    let answer = db.try_write(move |c| clock::publish(c, &publish_of(&[], far)));
+    let distant_future = Timestamp(4_102_444_800 * SECOND);
+    let answer = db.try_write(move |c| clock::publish(c, &publish_of(&[], distant_future)));
     match db.engine {
         // The database uses the clock of this machine.
         Engine::Sqlite => assert!(answer.is_ok()),

@@ -185,12 +185,12 @@ fn names_have_one_order_and_are_found_by_a_part(db: &mut TestDb) {
     assert_eq!(page("_", 10, 0), ["a_x"], "a wildcard is an ordinary character");
     assert!(page("%", 10, 0).is_empty());
     assert!(page("\\", 10, 0).is_empty());
-    let some = db.read(|c| {
-        let wanted: Vec<_> =
+    let listed = db.read(|c| {
+        let packages: Vec<_> =
             life::page(c, CRAN, Seq(1), "abc", 9, 0)?.into_iter().map(|n| n.package).collect();
-        life::listed_of(c, CRAN, Seq(1), &wanted)
+        life::listed_of(c, CRAN, Seq(1), &packages)
     });
-    assert_eq!(some.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["ABC", "abc"]);
+    assert_eq!(listed.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["ABC", "abc"]);
 }
 
 fn a_second_record_has_a_path(db: &mut TestDb) {
@@ -226,9 +226,9 @@ fn facts_that_are_recorded_later_do_not_change_an_index(db: &mut TestDb) {
         )
     });
     assert_eq!(index(db), before);
-    let found = db.read(|c| life::find_file(c, CRAN, Seq(1), None, "a", "a_1.0.tar.gz")).expect("a file");
+    let file = db.read(|c| life::find_file(c, CRAN, Seq(1), None, "a", "a_1.0.tar.gz")).expect("a file");
     assert_eq!(
-        (found.sha256, found.size, found.file_state),
+        (file.sha256, file.size, file.file_state),
         (Some(digest), Some(1000), file::FileState::Stored)
     );
     let same = db.read(move |c| file::by_sha256(c, digest));

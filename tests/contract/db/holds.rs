@@ -14,17 +14,17 @@ both! {
 fn a_hold_lasts_ten_minutes_unless_it_is_renewed(db: &mut TestDb) {
     let (one, other) = (Identity([1; 16]), Identity([2; 16]));
     let now = Timestamp(jiff::Timestamp::now().as_microsecond());
-    let held = |db: &TestDb, at: Timestamp| db.read(move |c| hold::held_until(c, at));
-    assert_eq!(held(db, now), None);
+    let held_until = |db: &TestDb, at: Timestamp| db.read(move |c| hold::held_until(c, at));
+    assert_eq!(held_until(db, now), None);
     db.write(move |c| hold::take(c, one, now));
     db.write(move |c| hold::take(c, other, now));
-    let until = held(db, now).expect("held");
+    let until = held_until(db, now).expect("held");
     assert!((595 * SECOND..=605 * SECOND).contains(&(until.0 - now.0)), "{until}");
     assert!(db.write(move |c| hold::renew(c, one, now)));
     db.write(move |c| hold::release(c, one));
-    assert!(held(db, now).is_some(), "the other one");
+    assert!(held_until(db, now).is_some(), "the other one");
     assert!(!db.write(move |c| hold::renew(c, one, now)), "released");
     db.write(move |c| c.execute("UPDATE hold SET until = 1", &[]).map(drop));
-    assert_eq!(held(db, now), None);
+    assert_eq!(held_until(db, now), None);
     assert!(!db.write(move |c| hold::renew(c, other, now)), "expired");
 }

@@ -136,7 +136,7 @@ fn listing(db: &TestDb) {
         Ok(life::archived_files(c, CRAN, head)?.len())
     });
     println!("{:?}: archived {rows} rows in {:?}; peak memory {}", db.engine, start.elapsed(), peak());
-    let found = Instant::now();
+    let start = Instant::now();
     for n in 0..100 {
         let file = db.read(move |c| {
             let head = tree::get(c, CRAN)?.and_then(|t| t.head).expect("it was published");
@@ -145,7 +145,7 @@ fn listing(db: &TestDb) {
         });
         assert!(file.is_some());
     }
-    println!("{:?}: find_file {:?} each", db.engine, found.elapsed() / 100);
+    println!("{:?}: find_file {:?} each", db.engine, start.elapsed() / 100);
     let pending = db.write(|c| tree::begin(c, CRAN, 1));
     db.block(async {
         for from in (FULL.0..2 * FULL.0).step_by(CHUNK) {

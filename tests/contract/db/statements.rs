@@ -9,7 +9,7 @@ const DRIVERS: [&str; 5] = ["sqlite.rs", "postgres.rs", "pgconn.rs", "pgconnect.
 fn literals(source: &str) -> Vec<String> {
     let code: String =
         source.lines().filter(|l| !l.trim_start().starts_with("//")).map(|l| format!("{l}\n")).collect();
-    let mut found = Vec::new();
+    let mut literals = Vec::new();
     let mut chars = code.chars().peekable();
     while let Some(c) = chars.next() {
         if c == '\'' && chars.peek() == Some(&'"') {
@@ -30,9 +30,9 @@ fn literals(source: &str) -> Vec<String> {
                 other => text.push(other),
             }
         }
-        found.push(text);
+        literals.push(text);
     }
-    found
+    literals
 }
 
 fn is_sql(text: &str) -> bool {

@@ -75,8 +75,8 @@ fn a_repository_is_created_edited_and_deleted(db: &mut TestDb) {
     let id = db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
     let edit = Edit { description: Some("second".into()), hidden: Some(true), ..Edit::default() };
     assert!(db.write(move |c| repo::edit(c, id, &edit)));
-    let found = db.read(|c| repo::by_name(c, "prod")).expect("it was created");
-    assert_eq!((found.description.as_str(), found.hidden, found.authenticated), ("second", true, false));
+    let repo = db.read(|c| repo::by_name(c, "prod")).expect("it was created");
+    assert_eq!((repo.description.as_str(), repo.hidden, repo.authenticated), ("second", true, false));
     assert!(!db.write(|c| repo::edit(c, RepoId(99), &Edit::default())));
     let mut publish = publish_of(&[], NEW_YEAR);
     publish.repo_steps.push(NewRepoStep { repo: id, subscriptions: vec![] });
@@ -105,8 +105,8 @@ fn subscriptions_have_steps(db: &mut TestDb) {
     assert_eq!(db.read(move |c| repo::subscriptions(c, a)), list(&[2, 1]));
     assert_eq!(db.read(move |c| repo::subscriptions(c, b)), []);
     let steps = db.read(|c| repo::steps(c));
-    let found: Vec<_> = steps.iter().map(|s| (s.repo, s.seq, s.tx.0, s.subscriptions.clone())).collect();
-    assert_eq!(found, [(a, 1, 1, list(&[1])), (a, 2, 3, list(&[2, 1])), (b, 1, 2, vec![])]);
+    let rows: Vec<_> = steps.iter().map(|s| (s.repo, s.seq, s.tx.0, s.subscriptions.clone())).collect();
+    assert_eq!(rows, [(a, 1, 1, list(&[1])), (a, 2, 3, list(&[2, 1])), (b, 1, 2, vec![])]);
 }
 
 fn a_name_is_unique(db: &mut TestDb) {
@@ -154,8 +154,8 @@ fn packages_keep_their_ids(db: &mut TestDb) {
     assert_eq!((second[0], second[2]), (first[3], first[0]));
     let python = db.write(|c| package::upsert_many(c, SourceId::PYPI, &["a"]));
     assert_ne!(python[0], first[1]);
-    let found = db.read(|c| package::by_fold(c, SourceId::CRAN, "a"));
-    assert_eq!(found, [(first[3], "A".to_owned()), (first[1], "a".to_owned())]);
+    let packages = db.read(|c| package::by_fold(c, SourceId::CRAN, "a"));
+    assert_eq!(packages, [(first[3], "A".to_owned()), (first[1], "a".to_owned())]);
     assert_eq!(db.read(|c| package::by_name(c, SourceId::CRAN, "B")), None);
     let many: Vec<String> = (0..1500).map(|n| format!("p{n}")).collect();
     let numbers = db.write(move |c| {
@@ -217,16 +217,16 @@ fn a_transaction_has_the_properties_of_its_publish(db: &mut TestDb) {
     publish.repo = Some(RepoId(3));
     let expected = publish.clone();
     let published = db.write(move |c| clock::publish(c, &publish));
-    let found = db.read(move |c| tx::get(c, published.tx)).expect("it was published");
+    let transaction = db.read(move |c| tx::get(c, published.tx)).expect("it was published");
     assert_eq!(
-        (found.id, found.at, found.kind, found.repo),
+        (transaction.id, transaction.at, transaction.kind, transaction.repo),
         (published.tx, published.at, expected.kind, expected.repo)
     );
     assert_eq!(
-        (found.comment, found.actor, found.counts),
+        (transaction.comment, transaction.actor, transaction.counts),
         (expected.comment, expected.actor, expected.counts)
     );
-    assert_eq!((found.published_from, found.published_to), (Some(NEW_YEAR), None));
+    assert_eq!((transaction.published_from, transaction.published_to), (Some(NEW_YEAR), None));
     assert_eq!(db.read(|c| tx::list(c, SourceId::PYPI, 5)), []);
     assert_eq!(db.read(|c| tx::list_all(c, 5)).len(), 1);
 }

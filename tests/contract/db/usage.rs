@@ -46,8 +46,8 @@ fn add(test_db: &TestDb, db: &Db, writer: &'static str, batch: i64, counts: Vec<
 }
 
 fn total(test_db: &TestDb, db: &Db, package: &'static str) -> i64 {
-    let wanted = [("r", "cran".to_owned(), package.to_owned())];
-    write(test_db, db, move |c| download::totals(c, &wanted))[0]
+    let packages = [("r", "cran".to_owned(), package.to_owned())];
+    write(test_db, db, move |c| download::totals(c, &packages))[0]
 }
 
 fn package(package: &str, count: i64) -> PackageCount {
@@ -72,8 +72,8 @@ fn counts_are_added_and_a_repeated_batch_is_ignored(test_db: &mut TestDb) {
     let db = open(test_db);
     assert_eq!(total(test_db, &db, "a"), 13);
     let of = |language, package: &str| (language, "cran".to_owned(), package.to_owned());
-    let wanted = [of("r", "b"), of("python", "a"), of("r", "a")];
-    assert_eq!(write(test_db, &db, move |c| download::totals(c, &wanted)), [4, 0, 13]);
+    let packages = [of("r", "b"), of("python", "a"), of("r", "a")];
+    assert_eq!(write(test_db, &db, move |c| download::totals(c, &packages)), [4, 0, 13]);
 }
 
 fn counts_of_a_day_are_returned_per_package(test_db: &mut TestDb) {

@@ -153,8 +153,8 @@ fn slow_mirrors_do_not_exhaust_the_threads() {
             waiting.push(fixture.open(entry, None).await.expect("open"));
         }
         fixture.sending(slow.len()).await;
-        let got = tokio::time::timeout(Duration::from_secs(10), fixture.get(&quick)).await;
-        assert!(got.expect("threads are free").expect("the file") == quick.bytes);
+        let result = tokio::time::timeout(Duration::from_secs(10), fixture.get(&quick)).await;
+        assert!(result.expect("threads are free").expect("the file") == quick.bytes);
         for (entry, open) in slow.iter().zip(waiting) {
             fixture.mirror.set(&entry.listed(), |page| page.open = usize::MAX);
             assert!(read(open).await.0 == entry.bytes);

@@ -151,15 +151,15 @@ async fn over_http2_a_damaged_file_resets_the_stream() {
     assert!(answer.bytes().await.expect("the whole body") == good.bytes);
     let mut answer = client.get(url(&big)).send().await.expect("a head");
     assert_eq!((answer.status().as_u16(), answer.content_length()), (200, Some(big.bytes.len() as u64)));
-    let mut got = 0;
+    let mut received = 0;
     let error = loop {
         match answer.chunk().await {
-            Ok(Some(piece)) => got += piece.len(),
-            Ok(None) => panic!("it ended regularly after {got} bytes"),
+            Ok(Some(piece)) => received += piece.len(),
+            Ok(None) => panic!("it ended regularly after {received} bytes"),
             Err(error) => break error,
         }
     };
-    assert!(got <= big.bytes.len() - 64 * KB, "{got}");
+    assert!(received <= big.bytes.len() - 64 * KB, "{received}");
     assert!(format!("{error:?}").contains("reset") || format!("{error:?}").contains("Reset"), "{error:?}");
     // Only the stream is reset: the connection stays open.
     assert_eq!(client.get(url(&good)).send().await.expect("an answer").status().as_u16(), 200);

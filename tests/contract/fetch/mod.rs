@@ -134,14 +134,14 @@ impl Fixture {
 
 /// All files below a directory.
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
+    let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         match entry.path() {
-            path if path.is_dir() => found.extend(walk(&path)),
-            path => found.push(path),
+            path if path.is_dir() => files.extend(walk(&path)),
+            path => files.push(path),
         }
     }
-    found
+    files
 }
 
 /// Reads the body; returns its bytes and the error that ended it.

@@ -15,11 +15,11 @@ fn cran(digest: Sha256) -> Key {
 }
 
 fn walk(at: &Path) -> Vec<PathBuf> {
-    let mut found = vec![at.to_owned()];
+    let mut paths = vec![at.to_owned()];
     if at.is_dir() {
-        found.extend(std::fs::read_dir(at).unwrap().flat_map(|entry| walk(&entry.unwrap().path())));
+        paths.extend(std::fs::read_dir(at).unwrap().flat_map(|entry| walk(&entry.unwrap().path())));
     }
-    found
+    paths
 }
 
 #[tokio::test]

@@ -59,9 +59,9 @@ impl Fixture {
         let start = Instant::now();
         loop {
             let (_, list) = s3::request("GET", &format!("/{}?uploads", self.location.bucket));
-            let some = String::from_utf8_lossy(&list).contains("<UploadId>");
-            if !some || start.elapsed() > Duration::from_secs(5) {
-                return some;
+            let has_uploads = String::from_utf8_lossy(&list).contains("<UploadId>");
+            if !has_uploads || start.elapsed() > Duration::from_secs(5) {
+                return has_uploads;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

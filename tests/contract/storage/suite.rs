@@ -55,12 +55,12 @@ impl Fixture {
     async fn keys(&self, class: StorageClass, page: usize) -> Vec<Key> {
         let mut all: Vec<Key> = Vec::new();
         loop {
-            let found = self.storage.list(class, all.last(), page).await.unwrap();
-            assert!(found.len() <= page);
-            if found.is_empty() {
+            let objects = self.storage.list(class, all.last(), page).await.unwrap();
+            assert!(objects.len() <= page);
+            if objects.is_empty() {
                 return all;
             }
-            all.extend(found.iter().map(|stored| stored.key));
+            all.extend(objects.iter().map(|stored| stored.key));
         }
     }
 }
@@ -109,8 +109,8 @@ pub(super) async fn a_range_of_an_object_can_be_read(fixture: Fixture) {
         fixture.commit(&cran(digest), &content).await.unwrap();
         let ranges = [0..1, 17..4_000, 1..length - 1, length - 1..length, 0..length, 7..7];
         for range in ranges {
-            let wanted = range.start as u64..range.end as u64;
-            let blob = fixture.storage.get(&cran(digest), Some(wanted)).await.unwrap();
+            let requested_range = range.start as u64..range.end as u64;
+            let blob = fixture.storage.get(&cran(digest), Some(requested_range)).await.unwrap();
             assert_eq!(blob.size, length as u64);
             assert_eq!(read(blob).await.unwrap(), content[range.clone()], "{range:?} of {length}");
         }
@@ -125,8 +125,8 @@ pub(super) async fn a_range_outside_is_refused(fixture: Fixture) {
         fixture.commit(&cran(digest), &content).await.unwrap();
         for range in [length..length + 1, length + 5..length + 9, 0..0, length..length] {
             let empty = range.is_empty();
-            let got = fixture.storage.get(&cran(digest), Some(range.clone())).await;
-            match got {
+            let result = fixture.storage.get(&cran(digest), Some(range.clone())).await;
+            match result {
                 Ok(blob) => assert!(empty && read(blob).await.unwrap().is_empty(), "{range:?}"),
                 Err(StorageError::Range { size, .. }) => assert!(!empty && size == length, "{range:?}"),
                 Err(e) => panic!("{range:?}: {e}"),
@@ -139,8 +139,8 @@ pub(super) async fn a_missing_object_is_not_found(fixture: Fixture) {
     let key = cran(Sha256([9; 32]));
     assert_eq!(fixture.storage.size(&key).await.unwrap(), None);
     for range in [None, Some(0..10), Some(3..3)] {
-        let got = fixture.storage.get(&key, range).await.err().unwrap();
-        assert!(matches!(&got, StorageError::NotFound(name) if name.contains("cran/09/0909")), "{got:?}");
+        let error = fixture.storage.get(&key, range).await.err().unwrap();
+        assert!(matches!(&error, StorageError::NotFound(name) if name.contains("cran/09/0909")), "{error:?}");
     }
 }
 

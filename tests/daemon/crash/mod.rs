@@ -353,14 +353,14 @@ fn leftovers(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn walk(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
+    let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         match entry.path() {
-            path if path.is_dir() => found.extend(walk(&path)),
-            path => found.push(path),
+            path if path.is_dir() => files.extend(walk(&path)),
+            path => files.push(path),
         }
     }
-    found
+    files
 }
 
 /// True for what a client sees of a server that was killed.

@@ -39,11 +39,11 @@ fn every_real_dependency_item_is_split_as_r_splits_it() {
             continue;
         };
         let mut ours = dependency::parse_list(item);
-        let found = ours.next().unwrap_or_else(|| panic!("{item}: nothing"));
+        let dependency = ours.next().unwrap_or_else(|| panic!("{item}: nothing"));
         assert_eq!(ours.next(), None, "{item}");
-        assert_eq!(found.name, name, "{item}");
-        assert_eq!(found.requirement.map_or("", |r| r.operator.as_str()), operator, "{item}");
-        let required = found.requirement.map_or("", |r| r.version);
+        assert_eq!(dependency.name, name, "{item}");
+        assert_eq!(dependency.requirement.map_or("", |r| r.operator.as_str()), operator, "{item}");
+        let required = dependency.requirement.map_or("", |r| r.version);
         assert!(version::compare(required, wanted).is_eq(), "{item}: {required} is not {wanted}");
     }
     assert!(items.lines().count() > 10_000, "{}", items.lines().count());

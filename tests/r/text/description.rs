@@ -22,8 +22,8 @@ fn every_real_description_is_read_as_r_reads_it() {
     let mut all = BTreeMap::new();
     for path in data::tarballs() {
         let bytes = std::fs::read(&path).expect("a tarball");
-        let found = archive::read_identity(&bytes[..], None, Limits::default()).expect("a release");
-        all.insert(file_name(&path), found.description_raw);
+        let identity = archive::read_identity(&bytes[..], None, Limits::default()).expect("a release");
+        all.insert(file_name(&path), identity.description_raw);
     }
     // The real ones are UTF-8 or ASCII; these have older encodings.
     let latin =

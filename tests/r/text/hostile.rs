@@ -276,8 +276,8 @@ fn a_decompression_bomb_is_refused_early() {
 fn an_archived_release_is_identified_despite_faults_that_a_new_one_must_not_have() {
     let odd = base().member(b'0', b"a1/\xff", b"", b"").gz();
     let file = SourceFileName::parse_archived("a1_1-0.tar.gz").expect("a name");
-    let found = read_identity(&odd[..], Some(file), Limits::default()).expect("a release");
-    assert_eq!((found.name.as_str(), found.version.as_str()), ("a1", "1.0"));
+    let identity = read_identity(&odd[..], Some(file), Limits::default()).expect("a release");
+    assert_eq!((identity.name.as_str(), identity.version.as_str()), ("a1", "1.0"));
     let bundle =
         Tar::default().file("VR/DESCRIPTION", b"Bundle: VR\nVersion: 7.2-49\nContains: MASS nnet\n").gz();
     assert_eq!(read_identity(&bundle[..], None, Limits::default()).expect("a bundle").name, "VR");

@@ -21,16 +21,16 @@ fn records_of_real_packages_are_those_of_write_packages() {
         std::os::unix::fs::symlink(&path, folder.path().join(&name)).expect("a link");
         let bytes = std::fs::read(&path).expect("a tarball");
         let file = SourceFileName::parse(&name).expect("a file name");
-        let found = archive::read(&bytes[..], Some(file), Limits::default())
+        let archive = archive::read(&bytes[..], Some(file), Limits::default())
             .unwrap_or_else(|e| panic!("{name}: {e}"));
-        found.require_source().expect("a source package");
+        archive.require_source().expect("a source package");
         let md5 = digest::Md5(Md5::digest(&bytes).into());
         let stanza = description::index_stanza(
-            &found.description,
+            &archive.description,
             md5,
             digest::Sha256([0; 32]),
             bytes.len() as u64,
-            found.needs_compilation,
+            archive.needs_compilation,
         );
         stanzas.push((file.package.to_owned(), file.version.to_owned(), stanza));
     }

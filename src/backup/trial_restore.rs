@@ -46,8 +46,8 @@ pub fn trial_restore(
     config.database.provider = Provider::Sqlite;
     config.sqlite.dir = directory.path().join("db");
     fill(&config, folder, manifest, progress)?.commit()?;
-    let all = objects::read(folder, manifest)?;
-    let sample: Vec<_> = all.sample(&mut rand::rng(), SAMPLE_SIZE).collect();
+    let all_objects = objects::read(folder, manifest)?;
+    let sample: Vec<_> = all_objects.sample(&mut rand::rng(), SAMPLE_SIZE).collect();
     for object in &sample {
         verify::read_file(folder, object)?;
     }

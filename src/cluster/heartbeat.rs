@@ -21,17 +21,17 @@ const LEADER_TERM: i64 = jobs::lease::TERM + 15 * SECOND;
 
 /// Writes heartbeats until the task is dropped. Never waits for jobs or other transactions of this server.
 pub async fn run(cluster: Cluster) {
-    cluster.0.registered.store(true, Ordering::Relaxed);
+    cluster.0.is_registered.store(true, Ordering::Relaxed);
     let mut modes = cluster.0.control.subscribe();
-    let mut failing = false;
+    let mut is_failing = false;
     loop {
         if let Err(error) = beat(&cluster).await {
-            if !failing {
+            if !is_failing {
                 tracing::warn!(%error, "could not write the heartbeat of this server");
             }
-            failing = true;
+            is_failing = true;
         } else {
-            failing = false;
+            is_failing = false;
         }
         let link = cluster.link();
         let notification = async {
@@ -54,7 +54,7 @@ pub async fn run(cluster: Cluster) {
 /// # Errors
 /// The database.
 pub(super) async fn write_now(cluster: &Cluster) -> Result<(), DbError> {
-    if cluster.0.registered.load(Ordering::Relaxed) { beat(cluster).await } else { Ok(()) }
+    if cluster.0.is_registered.load(Ordering::Relaxed) { beat(cluster).await } else { Ok(()) }
 }
 
 /// What a heartbeat read.
@@ -62,7 +62,7 @@ struct HeartbeatResult {
     request: Option<ModeRequest>,
     fence: Option<Fence>,
     /// Other servers with this host name.
-    namesakes: usize,
+    same_name_count: usize,
     /// Servers whose rows were removed because they were gone.
     removed: Vec<Identity>,
 }
@@ -98,7 +98,7 @@ async fn beat_shared(cluster: &Cluster, link: &Link) -> Result<(), DbError> {
     };
     *cluster.0.leadership.lock() = Leadership { fence: result.fence, renewed: Some(start) };
     set_leader(cluster, result.fence.is_some());
-    if result.namesakes > cluster.0.namesakes.swap(result.namesakes, Ordering::Relaxed) {
+    if result.same_name_count > cluster.0.same_name_count.swap(result.same_name_count, Ordering::Relaxed) {
         tracing::warn!(
             "another server with the host name {} uses this database; rspm cluster nodes shows both, the one that started \
              later with a number",
@@ -128,8 +128,9 @@ fn write(
     let request = node::beat(c, beat, now)?;
     let removed = node::remove_gone(c, beat.id, &beat.name, now)?;
     let others = node::list(c)?;
-    let namesakes = others.iter().filter(|other| other.beat.name == beat.name && other.beat.id != beat.id);
-    let namesakes = namesakes.filter(|other| !other.is_gone(now)).count();
+    let same_name_count =
+        others.iter().filter(|other| other.beat.name == beat.name && other.beat.id != beat.id);
+    let same_name_count = same_name_count.filter(|other| !other.is_gone(now)).count();
     let until = Timestamp(now.0.saturating_add(LEADER_TERM));
     let fence = match (may_lead, fence) {
         (false, None) => None,
@@ -140,17 +141,17 @@ fn write(
         (true, Some(fence)) if lease::renew(c, LEADER, fence, until)? => Some(fence),
         (true, _) => lease::claim(c, LEADER, &beat.id.to_string(), now, until)?,
     };
-    Ok(HeartbeatResult { request, fence, namesakes, removed })
+    Ok(HeartbeatResult { request, fence, same_name_count, removed })
 }
 
-fn set_leader(cluster: &Cluster, leads: bool) {
+fn set_leader(cluster: &Cluster, is_leader: bool) {
     let changed = cluster.0.leader.send_if_modified(|leader| {
-        let changed = *leader != leads;
-        *leader = leads;
+        let changed = *leader != is_leader;
+        *leader = is_leader;
         changed
     });
     if changed && cluster.link().is_some() {
-        match leads {
+        match is_leader {
             true => tracing::info!("this server runs the schedules now"),
             false => tracing::info!("this server does not run the schedules any more"),
         }

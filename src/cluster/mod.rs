@@ -41,7 +41,7 @@ struct Inner {
     name: String,
     address: String,
     /// The process of this server before a restart, which has ended.
-    former: Option<Identity>,
+    predecessor: Option<Identity>,
     control: Control,
     clock: Clock,
     started_at: Timestamp,
@@ -52,9 +52,9 @@ struct Inner {
     leader: watch::Sender<bool>,
     leadership: Mutex<Leadership>,
     /// Whether the heartbeat runs, so that the other servers list this process.
-    registered: AtomicBool,
+    is_registered: AtomicBool,
     /// Other servers with this host name, at the last heartbeat.
-    namesakes: AtomicUsize,
+    same_name_count: AtomicUsize,
     /// Notified when the row should be written.
     changed: Notify,
     /// Held while the row is written or removed.
@@ -102,12 +102,12 @@ struct Leadership {
 }
 
 impl Cluster {
-    /// This process, which has opened no database yet. `former`: the process of this server before a restart.
+    /// This process, which has opened no database yet. `predecessor`: the process of this server before a restart.
     #[must_use]
     pub fn new(
         name: String,
         address: String,
-        former: Option<Identity>,
+        predecessor: Option<Identity>,
         control: Control,
         clock: Clock,
     ) -> Cluster {
@@ -118,15 +118,15 @@ impl Cluster {
             id: Identity(rand::random()),
             name,
             address,
-            former,
+            predecessor,
             control,
             clock,
             database: Mutex::default(),
             answer: Mutex::default(),
             leader: watch::Sender::new(false),
             leadership: Mutex::default(),
-            registered: AtomicBool::new(false),
-            namesakes: AtomicUsize::new(0),
+            is_registered: AtomicBool::new(false),
+            same_name_count: AtomicUsize::new(0),
             changed: Notify::new(),
             writing: tokio::sync::Mutex::default(),
         }))
@@ -144,7 +144,7 @@ impl Cluster {
         self.0.id
     }
 
-    /// Uses a database that was opened, with digests of the configuration, from now on. Leases of the former process are
+    /// Uses a database that was opened, with digests of the configuration, from now on. Leases of the predecessor are
     /// released first.
     ///
     /// # Errors
@@ -155,10 +155,10 @@ impl Cluster {
             self.0.changed.notify_one();
             return Ok(());
         };
-        if let Some(former) = self.0.former {
+        if let Some(predecessor) = self.0.predecessor {
             let removal = link.run(move |c| {
-                lease::release_all(c, &former.to_string())?;
-                node::remove(c, former)
+                lease::release_all(c, &predecessor.to_string())?;
+                node::remove(c, predecessor)
             });
             removal.await?;
         }

@@ -42,35 +42,37 @@ pub enum SharingError {
 /// A server that serves has markers that are not visible here. The markers of this server are removed then.
 pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingError> {
     let Some(link) = cluster.link() else { return Ok(()) };
-    if let Some(former) = cluster.0.former {
-        markers::remove(storage, former).await;
+    if let Some(predecessor) = cluster.0.predecessor {
+        markers::remove(storage, predecessor).await;
     }
-    let mut marked = Vec::new();
+    let mut marked_classes = Vec::new();
     for class in SHARED_CLASSES {
         match storage.write_node_marker(NodeMarker { class, node: cluster.0.id }).await {
-            Ok(()) => marked.push(class.as_str()),
+            Ok(()) => marked_classes.push(class.as_str()),
             // Not in the list of the row, so other servers do not look for this marker.
             Err(error) => {
                 tracing::warn!(class = class.as_str(), %error, "could not write the marker of this server")
             }
         }
     }
-    cluster.set_storage(storage.clone(), marked.join(" "));
+    cluster.set_storage(storage.clone(), marked_classes.join(" "));
     // Of two servers that start at the same time, the later one sees the row of the other.
     heartbeat::write_now(cluster).await?;
-    let own = cluster.0.id;
+    let own_id = cluster.0.id;
     let others = link.run(move |c| {
         let now = lease::now(c)?;
         let rows = node::list(c)?;
-        let own_start =
-            rows.iter().find(|row| row.beat.id == own).map(|row| (row.started_at, row.beat.id.to_string()));
+        let own_start = rows
+            .iter()
+            .find(|row| row.beat.id == own_id)
+            .map(|row| (row.started_at, row.beat.id.to_string()));
         Ok(rows
             .into_iter()
-            .filter(|row| row.beat.id != own && !row.is_gone(now))
+            .filter(|row| row.beat.id != own_id && !row.is_gone(now))
             .filter(|row| match row.beat.mode.as_str() {
                 "online" | "draining" => true,
                 "starting" => {
-                    own_start.as_ref().is_none_or(|own| (row.started_at, row.beat.id.to_string()) < *own)
+                    own_start.as_ref().is_none_or(|start| (row.started_at, row.beat.id.to_string()) < *start)
                 }
                 _ => false,
             })
@@ -87,7 +89,7 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
         if let Some(first) = missing.first() {
             let names: Vec<&str> = missing.iter().map(|class| class.as_str()).collect();
             let location = storage.location_name(*first);
-            markers::remove(storage, own).await;
+            markers::remove(storage, own_id).await;
             return Err(SharingError::NotShared {
                 what: if missing == classes { "DataDir".to_owned() } else { "the storage".to_owned() },
                 other: other.beat.name,

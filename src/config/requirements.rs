@@ -52,7 +52,7 @@ mod tests {
         assert_eq!(url(""), super::PUBLIC_URL);
         assert_eq!(url("[CRAN]\nURL = https://cran.example\n"), super::PUBLIC_URL);
         assert_eq!(url("[CRAN]\nURL = file:///srv/data/\n"), "file:///srv/data/sysreqs");
-        let own = "[CRAN]\nURL = file:///srv/data\n[SystemRequirements]\nURL = file:///srv/rules\n";
-        assert_eq!(url(own), "file:///srv/rules");
+        let configured = "[CRAN]\nURL = file:///srv/data\n[SystemRequirements]\nURL = file:///srv/rules\n";
+        assert_eq!(url(configured), "file:///srv/rules");
     }
 }

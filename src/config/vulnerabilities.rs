@@ -59,9 +59,9 @@ mod tests {
         assert_eq!(urls(""), super::PUBLIC_URL);
         assert_eq!(urls("[CRAN]\nURL = https://cran.example\n"), super::PUBLIC_URL);
         assert_eq!(urls("[CRAN]\nURL = file:///srv/data/\n"), "file:///srv/data/vulns");
-        let own =
+        let configured =
             "[CRAN]\nURL = file:///srv/data\n[Vulnerabilities]\nURL = https://h/a.tar.gz\nURL = file:///b/\n";
-        assert_eq!(urls(own), "https://h/a.tar.gz file:///b");
+        assert_eq!(urls(configured), "https://h/a.tar.gz file:///b");
         assert_eq!(urls("[Vulnerabilities]\nURL =\n"), "", "advisories are turned off");
     }
 }

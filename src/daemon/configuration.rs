@@ -25,8 +25,8 @@ pub(super) fn load(file: &Path) -> Result<Loaded, ConfigError> {
 /// As [`load`].
 pub(super) fn load_with(file: &Path, more: Vec<(String, String)>) -> Result<Loaded, ConfigError> {
     let is_set = |name: &str| more.iter().any(|(set, _)| set == name);
-    let own: Vec<_> = variables().filter(|(name, _)| !is_set(name)).collect();
-    config::load(file, more.into_iter().chain(own))
+    let other_variables: Vec<_> = variables().filter(|(name, _)| !is_set(name)).collect();
+    config::load(file, more.into_iter().chain(other_variables))
 }
 
 /// Like [`load`], without the encryption key.

@@ -118,10 +118,10 @@ impl Target {
         schema: Schema,
         timeout: Duration,
     ) -> Result<Target, DbError> {
-        let bad = |reason: String| DbError::Url { property, reason };
+        let invalid = |reason: String| DbError::Url { property, reason };
         let url = url.0.trim();
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
-            return Err(bad("must begin with postgres:// or postgresql://".into()));
+            return Err(invalid("must begin with postgres:// or postgresql://".into()));
         }
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let (mut ssl_mode, mut ssl_root, mut search_path) = (SslMode::Prefer, None, None);
@@ -130,7 +130,7 @@ impl Target {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
             match key {
-                "sslmode" => ssl_mode = parse_mode(&value).map_err(bad)?,
+                "sslmode" => ssl_mode = parse_mode(&value).map_err(invalid)?,
                 "sslrootcert" if value != "system" => ssl_root = Some(PathBuf::from(value)),
                 "sslrootcert" => ssl_root = None,
                 "search_path" => search_path = Some(value).filter(|v| !v.trim().is_empty()),
@@ -141,7 +141,7 @@ impl Target {
         let mut config: tokio_postgres::Config = driver_url.parse().map_err(|e: tokio_postgres::Error| {
             // The driver's message names the invalid parameter, never its value.
             let reason = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
-            bad(format!(
+            invalid(format!(
                 "cannot be read: {reason}; URL-encode special characters of the user and the password"
             ))
         })?;
@@ -153,18 +153,18 @@ impl Target {
         let (host, is_name) = match config.get_hosts().first() {
             Some(Host::Tcp(name)) => (name.clone(), true),
             Some(Host::Unix(path)) => (path.display().to_string(), false),
-            None => return Err(bad("names no host".into())),
+            None => return Err(invalid("names no host".into())),
         };
         // SECURITY: a password with an unescaped '@' or ':' ends up in the host, so the host is not printed.
         if is_name && host.contains(['@', ':', '/', '#']) && host.parse::<std::net::Ipv6Addr>().is_err() {
-            return Err(bad(
+            return Err(invalid(
                 "names no valid host; URL-encode special characters of the user and the password".into(),
             ));
         }
         let port = config.get_ports().first().copied().unwrap_or(5432);
         let user = config.get_user().unwrap_or_default().to_owned();
         if user.is_empty() {
-            return Err(bad("names no user".into()));
+            return Err(invalid("names no user".into()));
         }
         let database = config.get_dbname().unwrap_or(&user).to_owned();
         config

@@ -32,7 +32,7 @@ pub(super) fn client(target: &Target) -> Result<ClientConfig, DbError> {
         (SslMode::VerifyCa, _) | (SslMode::Require, Some(_)) => Verification::Authority,
         (SslMode::Disable | SslMode::Allow | SslMode::Prefer | SslMode::Require, _) => Verification::Nothing,
     };
-    let bad = |reason: String| DbError::Tls {
+    let tls_error = |reason: String| DbError::Tls {
         host: target.host.clone(),
         port: target.port,
         mode: target.ssl_mode.as_str(),
@@ -42,14 +42,14 @@ pub(super) fn client(target: &Target) -> Result<ClientConfig, DbError> {
     let inner = match verification {
         Verification::Nothing => None,
         Verification::Authority | Verification::AuthorityAndName => {
-            let roots = Arc::new(roots(target.ssl_root.as_deref()).map_err(bad)?);
+            let roots = Arc::new(roots(target.ssl_root.as_deref()).map_err(tls_error)?);
             let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
-            Some(verifier.map_err(|e| bad(e.to_string()))?)
+            Some(verifier.map_err(|e| tls_error(e.to_string()))?)
         }
     };
     let verifier = Arc::new(Verifier { verification, inner, provider: Arc::clone(&provider) });
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|e| bad(e.to_string()))?;
+    let builder = builder.map_err(|e| tls_error(e.to_string()))?;
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 

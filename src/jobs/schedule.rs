@@ -31,9 +31,9 @@ impl std::str::FromStr for Schedule {
     type Err = InvalidSchedule;
 
     fn from_str(text: &str) -> Result<Schedule, InvalidSchedule> {
-        let bad = |reason: String| InvalidSchedule { text: text.chars().take(80).collect(), reason };
+        let invalid = |reason: String| InvalidSchedule { text: text.chars().take(80).collect(), reason };
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let cron = parser.parse(text).map_err(|e| bad(e.to_string()))?;
+        let cron = parser.parse(text).map_err(|e| invalid(e.to_string()))?;
         Ok(Schedule { cron })
     }
 }

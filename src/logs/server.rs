@@ -261,8 +261,8 @@ fn filter(level: LogLevel) -> LevelFilter {
 
 fn targets(level: LogLevel) -> Targets {
     let level = filter(level);
-    let own = AREAS.into_iter().chain([CRATE]).map(|target| (target, level));
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(own)
+    let program_targets = AREAS.into_iter().chain([CRATE]).map(|target| (target, level));
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(program_targets)
 }
 
 struct LineLayer {

@@ -61,8 +61,8 @@ impl Spool {
         if self.class == key.class() {
             return Ok(());
         }
-        let other = self.class.as_str();
-        Err(StorageError::Other(format!("{key} cannot come from a spool of class '{other}'")))
+        let spool_class = self.class.as_str();
+        Err(StorageError::Other(format!("{key} cannot come from a spool of class '{spool_class}'")))
     }
 
     /// Creates an empty file of mode 0600 in `dir`, locked while it exists so that a sweep keeps it.

@@ -207,8 +207,8 @@ impl<'a> Content<'a> {
 
     fn schema(&mut self) -> Result<Schema, DumpError> {
         let code = self.byte()?;
-        let known = SCHEMAS.iter().find(|(_, known)| *known == code).map(|(schema, _)| *schema);
-        known.ok_or_else(|| DumpError::damaged(format!("the unknown schema {code}")))
+        let schema = SCHEMAS.iter().find(|(_, schema_code)| *schema_code == code).map(|(schema, _)| *schema);
+        schema.ok_or_else(|| DumpError::damaged(format!("the unknown schema {code}")))
     }
 
     fn end(&self) -> Result<(), DumpError> {
@@ -242,8 +242,8 @@ fn parse_table(
     }
     content.end()?;
     let table = expected.filter(|table| {
-        let known = table.columns.iter().map(|column| (column.kind.code(), column.name));
-        table.schema == schema && table.name == name && known.eq(columns.iter().copied())
+        let expected_columns = table.columns.iter().map(|column| (column.kind.code(), column.name));
+        table.schema == schema && table.name == name && expected_columns.eq(columns.iter().copied())
     });
     table.ok_or_else(|| {
         let names: Vec<&str> = columns.iter().map(|(_, name)| *name).collect();

@@ -52,8 +52,8 @@ fn texts(reader: &Reader<'_>, section: &str, sub: Option<&str>, name: &str) -> V
         let texts = values.unwrap_or_default().iter().map(|value| value.text.clone());
         texts.filter(|text| !text.is_empty()).collect()
     };
-    let own = non_empty(reader.settings);
-    if own.is_empty() { non_empty(&EMBEDDED) } else { own }
+    let configured = non_empty(reader.settings);
+    if configured.is_empty() { non_empty(&EMBEDDED) } else { configured }
 }
 
 fn text(reader: &Reader<'_>, section: &str, sub: &str, name: &str) -> Option<String> {

@@ -74,11 +74,11 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         eprintln!("Warning: {warning}");
     }
     refuse_running(config)?;
-    let other = match config.database.provider {
+    let other_provider = match config.database.provider {
         Provider::Sqlite => Provider::Postgres,
         Provider::Postgres => Provider::Sqlite,
     };
-    let to = args.to.map_or(other, args::ProviderName::provider);
+    let to = args.to.map_or(other_provider, args::ProviderName::provider);
     let from = if to == Provider::Sqlite { Provider::Postgres } else { Provider::Sqlite };
     refuse_inaccessible(&config.sqlite.dir)?;
     let direction = Direction::new(config, from, to, &args.config);

@@ -124,9 +124,9 @@ pub(super) async fn of_description(
     let roots: Vec<String> = roots.map(|dependency| dependency.name.to_owned()).collect();
     let rules = load_requirements(app, repo, query, Some(&roots)).await?;
     let (unknown_count, unknown) = unknown_names(&rules, Some(&roots));
-    let own = rules.of_text(description.non_empty("SystemRequirements").unwrap_or_default());
+    let matching_rules = rules.of_text(description.non_empty("SystemRequirements").unwrap_or_default());
     let package = description.package().unwrap_or_default();
-    let mut packages = vec![(package, own)];
+    let mut packages = vec![(package, matching_rules)];
     // Circular dependencies lead back to the package itself.
     packages.extend(rules.of(roots.iter().map(String::as_str)).filter(|(name, _)| *name != package));
     packages.retain(|(_, needs)| !needs.is_empty());

@@ -69,8 +69,8 @@ fn pattern_variants(pattern: String, root: &Path) -> Vec<String> {
     let (folder, rest) = glob::split_fixed(&pattern);
     let real = root.join(folder.trim_start_matches('/')).canonicalize();
     let real = real.ok().and_then(|real| Some(format!("{}/{rest}", real.to_str()?.trim_end_matches('/'))));
-    let other = real.filter(|real| *real != pattern);
-    std::iter::once(pattern).chain(other).collect()
+    let real_pattern = real.filter(|real| *real != pattern);
+    std::iter::once(pattern).chain(real_pattern).collect()
 }
 
 /// What runs logrotate, if anything.

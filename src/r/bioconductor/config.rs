@@ -138,8 +138,8 @@ impl Config {
         if version >= self.release {
             return None;
         }
-        let own = self.get(version).and_then(|row| row.last_build_day);
-        own.or_else(|| self.successor_release_day(version))
+        let last_build_day = self.get(version).and_then(|row| row.last_build_day);
+        last_build_day.or_else(|| self.successor_release_day(version))
     }
 
     /// The day on which the next version became the release, which also determines the CRAN packages that permanently

@@ -64,18 +64,18 @@ pub(super) async fn connect(
 
 /// Returns the address for requests. With virtual-hosted style the client library expects the bucket in the host name.
 fn address(endpoint: &str, location: &S3Location) -> Result<String, String> {
-    let bad = |reason: &dyn std::fmt::Display| {
+    let invalid = |reason: &dyn std::fmt::Display| {
         format!("S3Storage.Endpoint '{endpoint}' is not 'http(s)://host[:port]': {reason}")
     };
-    let mut url = url::Url::parse(endpoint).map_err(|e| bad(&e))?;
+    let mut url = url::Url::parse(endpoint).map_err(|e| invalid(&e))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(bad(&"the scheme is neither http nor https"));
+        return Err(invalid(&"the scheme is neither http nor https"));
     }
     if !location.path_style {
-        let host = url.host_str().ok_or_else(|| bad(&"no host"))?;
+        let host = url.host_str().ok_or_else(|| invalid(&"no host"))?;
         let host = format!("{}.{host}", location.bucket);
         url.set_host(Some(&host))
-            .map_err(|e| bad(&format_args!("{e}; set S3Storage.PathStyle = true for an IP address")))?;
+            .map_err(|e| invalid(&format_args!("{e}; set S3Storage.PathStyle = true for an IP address")))?;
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }

@@ -237,11 +237,11 @@ fn the_check_uses_the_credentials_in_the_environment_of_the_running_server() {
         command.env("AWS_EC2_METADATA_DISABLED", "true").env("NO_PROXY", "127.0.0.1");
         run_to_end(command.arg("--config").arg(server.config_file()).arg("check-config"))
     };
-    let ended = check(&server);
-    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    let output = check(&server);
+    assert_eq!(output.code, Some(0), "{}{}", output.out, output.err);
     server.stop();
-    let ended = check(&server);
-    assert!(ended.code == Some(1) && ended.out.contains("no AWS credentials for s3://"), "{}", ended.out);
+    let output = check(&server);
+    assert!(output.code == Some(1) && output.out.contains("no AWS credentials for s3://"), "{}", output.out);
 }
 
 #[test]

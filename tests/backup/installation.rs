@@ -110,16 +110,16 @@ impl Installation {
 
     /// Runs it successfully and returns its JSON.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
-        let ended = self.run(&[arguments, &["-o", "json"]].concat());
-        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
-        serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {}", ended.out))
+        let output = self.run(&[arguments, &["-o", "json"]].concat());
+        assert_eq!((output.code, output.err.as_str()), (Some(0), ""), "{}", output.out);
+        serde_json::from_str(&output.out).unwrap_or_else(|e| panic!("{e}: {}", output.out))
     }
 
     /// Runs it and returns its error.
     pub(crate) fn refused(&self, arguments: &[&str]) -> String {
-        let ended = self.run(arguments);
-        assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{}", ended.err);
-        ended.err.strip_prefix("Error: ").unwrap_or_else(|| panic!("{}", ended.err)).trim_end().to_owned()
+        let output = self.run(arguments);
+        assert_eq!((output.code, output.out.as_str()), (Some(1), ""), "{}", output.err);
+        output.err.strip_prefix("Error: ").unwrap_or_else(|| panic!("{}", output.err)).trim_end().to_owned()
     }
 
     /// The result of a dry run from the database of a provider.

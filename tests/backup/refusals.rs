@@ -18,10 +18,14 @@ fn a_database_that_is_not_blank_is_named_and_kept() {
         let contents =
             format!("schema {newest} with 3 sources, 1 repositories, 40 transactions, 30 releases");
         assert!(error.contains("is not blank") && error.contains(&contents), "{error}");
-        let ended = installation.run(&["--dry-run"]);
-        assert_eq!(ended.code, Some(1), "{}", ended.err);
+        let output = installation.run(&["--dry-run"]);
+        assert_eq!(output.code, Some(1), "{}", output.err);
         let line = format!("The database to fill is not blank: {contents}\n");
-        assert!(ended.out.contains(&line) && ended.out.contains("500 counts of downloads"), "{}", ended.out);
+        assert!(
+            output.out.contains(&line) && output.out.contains("500 counts of downloads"),
+            "{}",
+            output.out
+        );
         assert_eq!(installation.dry_run(second).tables, before);
     }
 }
@@ -48,8 +52,8 @@ fn values_that_postgresql_cannot_store_are_named_with_table_and_row() {
         c.execute("UPDATE file SET size = 'many' WHERE id = 2", &[])?;
         c.execute("UPDATE record SET stanza = 'text' WHERE release_id = 4", &[]).map(drop)
     });
-    let ended = installation.run(&["--dry-run"]);
-    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    let output = installation.run(&["--dry-run"]);
+    assert_eq!(output.code, Some(1), "{}", output.err);
     for line in [
         "Cannot be copied: table repo, row id = 1, column description: a NUL character (byte 1), which PostgreSQL cannot \
          store",
@@ -58,7 +62,7 @@ fn values_that_postgresql_cannot_store_are_named_with_table_and_row() {
         "column note: text that is not UTF-8 (byte 0)",
         "A migration is not possible. Nothing was written.",
     ] {
-        assert!(ended.out.contains(line), "{line}\n{}", ended.out);
+        assert!(output.out.contains(line), "{line}\n{}", output.out);
     }
     let error = installation.refused(&[]);
     assert!(error.contains("table ") && error.contains(", row "), "{error}");

@@ -51,15 +51,15 @@ fn the_documented_steps(from: &str, to: &str) {
     assert!(before.iter().all(|(status, ..)| *status == 200), "{before:?}");
     // The server still runs.
     let program = env!("CARGO_BIN_EXE_migrate");
-    let ended = run_to_end(&mut server.command(program));
-    assert_eq!(ended.code, Some(1), "{}", ended.out);
-    assert!(ended.err.contains("the server runs: it answers on"), "{}", ended.err);
+    let output = run_to_end(&mut server.command(program));
+    assert_eq!(output.code, Some(1), "{}", output.out);
+    assert!(output.err.contains("the server runs: it answers on"), "{}", output.err);
     assert_eq!(answers(&server), before);
     server.stop();
-    let ended = run_to_end(&mut server.command(program));
-    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
-    assert!(ended.out.contains(&format!("set [Database] Provider = {to} in ")), "{}", ended.out);
-    assert!(ended.out.contains("indexes rendered from both are identical"), "{}", ended.out);
+    let output = run_to_end(&mut server.command(program));
+    assert_eq!((output.code, output.err.as_str()), (Some(0), ""), "{}", output.out);
+    assert!(output.out.contains(&format!("set [Database] Provider = {to} in ")), "{}", output.out);
+    assert!(output.out.contains("indexes rendered from both are identical"), "{}", output.out);
     set_provider(&server, from, to);
     server.launch();
     assert_eq!(answers(&server), before);
@@ -89,9 +89,9 @@ fn rspm_migrate_is_the_same_program() {
     };
     let dry = ["--to=postgres", "--dry-run"];
     assert_eq!(rspm(&dry).out, installation.run(&dry).out);
-    let ended = rspm(&["-o", "json"]);
-    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
-    let result: serde_json::Value = serde_json::from_str(&ended.out).expect("JSON");
+    let output = rspm(&["-o", "json"]);
+    assert_eq!((output.code, output.err.as_str()), (Some(0), ""));
+    let result: serde_json::Value = serde_json::from_str(&output.out).expect("JSON");
     assert_eq!(result["provider"], "postgres");
     assert_eq!(rspm(&[]).err, installation.run(&[]).err);
 }
@@ -108,8 +108,8 @@ fn root_gives_new_files_to_the_owner_of_the_data_and_other_users_are_refused() {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("ours");
     }
     chown(&data, Some(nobody), Some(nobody)).expect("root may");
-    let ended = installation.run(&[]);
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let output = installation.run(&[]);
+    assert_eq!(output.code, Some(0), "{}", output.err);
     for name in ["db", "db/rstudio-pm.db", "db/usage.db"] {
         let metadata = data.join(name).metadata().expect("it was created");
         let mode = if name == "db" { 0o700 } else { 0o600 };
@@ -124,10 +124,10 @@ fn root_gives_new_files_to_the_owner_of_the_data_and_other_users_are_refused() {
     std::fs::copy(env!("CARGO_BIN_EXE_migrate"), &copy).expect("copied");
     let mut command = Command::new("setpriv");
     command.args(["--reuid=12345", "--regid=12345", "--clear-groups"]).arg(copy);
-    let ended = run_to_end(command.arg("--config").arg(installation.config_file()));
-    assert_eq!(ended.code, Some(1), "{}", ended.out);
+    let output = run_to_end(command.arg("--config").arg(installation.config_file()));
+    assert_eq!(output.code, Some(1), "{}", output.out);
     // The first path that it cannot enter is that of the encryption key.
     for part in ["user 12345 cannot enter a directory above it", "run as another user, or as root"] {
-        assert!(ended.err.contains(part), "{}", ended.err);
+        assert!(output.err.contains(part), "{}", output.err);
     }
 }

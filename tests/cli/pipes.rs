@@ -114,8 +114,8 @@ fn completions_of_both_programs_are_quiet_on_a_closed_pipe() {
     assert!(offline::args::Cli::command().find_subcommand("completion").is_some());
     for program in [rspm, downloader] {
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-            let ended = run_unread(Command::new(program).args(["completion", shell]));
-            assert_eq!(ended, (Some(0), String::new()), "{program} completion {shell}");
+            let output = run_unread(Command::new(program).args(["completion", shell]));
+            assert_eq!(output, (Some(0), String::new()), "{program} completion {shell}");
         }
     }
 }

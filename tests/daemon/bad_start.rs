@@ -45,17 +45,17 @@ fn a_privileged_port_gets_the_documented_error_and_three_remedies() {
     for dir in [data, server.dir().join("run")] {
         std::os::unix::fs::chown(dir, Some(65_534), Some(65_534)).expect("root can change the owner");
     }
-    let ended = run_to_end(&mut command);
+    let output = run_to_end(&mut command);
     let documented =
         "Error: Could not initialize the HTTP listener: listen tcp :80: bind: permission denied\n";
-    assert!(ended.code == Some(1) && ended.err.contains(documented), "{ended:?}");
+    assert!(output.code == Some(1) && output.err.contains(documented), "{output:?}");
     for remedy in ["systemd", "setcap 'cap_net_bind_service=+ep'", "a port from 1024 up"] {
-        assert!(ended.err.contains(remedy), "{remedy}: {}", ended.err);
+        assert!(output.err.contains(remedy), "{remedy}: {}", output.err);
     }
     // For an ordinary user the check gives only a remark: the server may have the privilege.
-    let ended = run_to_end(command.arg("--check-config"));
-    assert!(ended.out.contains("[INFO] Listeners and start settings"), "{ended:?}");
-    assert!(ended.out.contains("listen tcp :80: bind: permission denied Ports below 1024"), "{ended:?}");
+    let output = run_to_end(command.arg("--check-config"));
+    assert!(output.out.contains("[INFO] Listeners and start settings"), "{output:?}");
+    assert!(output.out.contains("listen tcp :80: bind: permission denied Ports below 1024"), "{output:?}");
 }
 
 #[test]
@@ -140,22 +140,25 @@ fn files_that_are_not_pem_are_named() {
 #[test]
 fn a_data_dir_that_the_user_cannot_create_is_reported_with_the_command() {
     let server = Builder::default().prepare();
-    let ended = run_to_end(&mut server.as_nobody(DAEMON));
+    let output = run_to_end(&mut server.as_nobody(DAEMON));
     let data = server.dir().join("data").display().to_string();
-    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(output.code, Some(1), "{output:?}");
     let expected = format!("Error: Server.DataDir '{data}' cannot be created: Permission denied");
-    assert!(ended.err.contains(&expected), "{ended:?}");
-    assert!(ended.err.contains(&format!("install -d -o nobody -m 0700 '{data}'")), "{ended:?}");
+    assert!(output.err.contains(&expected), "{output:?}");
+    assert!(output.err.contains(&format!("install -d -o nobody -m 0700 '{data}'")), "{output:?}");
 
-    let ended = run_to_end(server.as_nobody(DAEMON).arg("--check-config"));
+    let output = run_to_end(server.as_nobody(DAEMON).arg("--check-config"));
     let line = format!(
         "{}: Server.DataDir '{data}' does not exist, and user nobody cannot create it",
         server.position_of(&data)
     );
-    assert!(ended.code == Some(1) && ended.out.contains(&line), "{ended:?}");
-    assert!(ended.out.contains(&format!("fix it with: install -d -o nobody -m 0700 '{data}'")), "{ended:?}");
+    assert!(output.code == Some(1) && output.out.contains(&line), "{output:?}");
+    assert!(
+        output.out.contains(&format!("fix it with: install -d -o nobody -m 0700 '{data}'")),
+        "{output:?}"
+    );
     // Not repeated for each storage class below it.
-    assert!(!ended.out.contains("storage class"), "{ended:?}");
+    assert!(!output.out.contains("storage class"), "{output:?}");
 }
 
 #[test]
@@ -169,13 +172,13 @@ fn a_data_dir_of_another_user_is_reported_with_the_command() {
     }
     std::os::unix::fs::chown(server.dir().join("run"), Some(65_534), None)
         .expect("root can change the owner");
-    let ended = run_to_end(&mut start);
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains("as user nobody: ") && ended.err.contains("fix it with: "), "{ended:?}");
-    let ended = run_to_end(start.arg("--check-config"));
+    let output = run_to_end(&mut start);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.err.contains("as user nobody: ") && output.err.contains("fix it with: "), "{output:?}");
+    let output = run_to_end(start.arg("--check-config"));
     let line = format!("Server.DataDir '{}' cannot be written by user nobody: ", data.display());
-    assert!(ended.code == Some(1) && ended.out.contains(&line), "{ended:?}");
-    assert!(ended.out.contains(&format!("fix it with: chown nobody '{}'", data.display())), "{ended:?}");
+    assert!(output.code == Some(1) && output.out.contains(&line), "{output:?}");
+    assert!(output.out.contains(&format!("fix it with: chown nobody '{}'", data.display())), "{output:?}");
 }
 
 #[test]

@@ -106,12 +106,12 @@ fn a_sqlite_dir_on_nfs_cifs_smb_or_fuse_is_refused() {
         std::fs::create_dir(&remote).expect("a directory");
         let library = statfs::fake_type(server.dir(), &remote, magic);
         let text = format!("SQLite.Dir {}/db is on {kind}, where file locks can corrupt", remote.display());
-        let ended = run_to_end(server.command(DAEMON).env("LD_PRELOAD", &library));
-        assert!(ended.code == Some(1) && ended.err.contains(&text), "{kind}: {ended:?}");
-        let ended = run_to_end(server.command(DAEMON).env("LD_PRELOAD", &library).arg("--check-config"));
-        assert!(ended.code == Some(1) && ended.out.contains("[FAIL] Database"), "{kind}: {ended:?}");
+        let output = run_to_end(server.command(DAEMON).env("LD_PRELOAD", &library));
+        assert!(output.code == Some(1) && output.err.contains(&text), "{kind}: {output:?}");
+        let output = run_to_end(server.command(DAEMON).env("LD_PRELOAD", &library).arg("--check-config"));
+        assert!(output.code == Some(1) && output.out.contains("[FAIL] Database"), "{kind}: {output:?}");
         let location = server.position_of(&format!("{}/db", remote.display()));
-        assert!(ended.out.contains(&format!("{location}: {text}")), "{kind}: {ended:?}");
+        assert!(output.out.contains(&format!("{location}: {text}")), "{kind}: {output:?}");
         assert!(!remote.join("db").exists(), "{kind}: nothing was created there");
     }
 }

@@ -112,11 +112,17 @@ fn a_location_of_another_user_is_reported_with_the_command() {
     let text =
         format!("storage class 'binaries': '{}' cannot be used by user nobody (uid 65534): ", own.display());
     let remedy = format!("sudo chown -R nobody {}", own.display());
-    let ended = run_to_end(&mut start);
-    assert!(ended.code == Some(1) && ended.err.contains(&text) && ended.err.contains(&remedy), "{ended:?}");
-    let ended = run_to_end(start.arg("--check-config"));
+    let output = run_to_end(&mut start);
+    assert!(
+        output.code == Some(1) && output.err.contains(&text) && output.err.contains(&remedy),
+        "{output:?}"
+    );
+    let output = run_to_end(start.arg("--check-config"));
     let line = format!("{}: {text}", server.position_of(&own.display().to_string()));
-    assert!(ended.code == Some(1) && ended.out.contains(&line) && ended.out.contains(&remedy), "{ended:?}");
+    assert!(
+        output.code == Some(1) && output.out.contains(&line) && output.out.contains(&remedy),
+        "{output:?}"
+    );
 }
 
 #[test]

@@ -96,12 +96,12 @@ fn every_path(
         let words = format!("{} '{}' {text}", row.name, path.display());
         match expected {
             Reaction::NoStart => {
-                let ended = run_to_end(server.command(DAEMON).args(["--user", &service_user().name]));
-                assert_eq!(ended.code, Some(1), "{what} {row:?}: {ended:?}");
+                let output = run_to_end(server.command(DAEMON).args(["--user", &service_user().name]));
+                assert_eq!(output.code, Some(1), "{what} {row:?}: {output:?}");
                 assert!(
-                    ended.err.contains(&format!("Error: {words}")),
+                    output.err.contains(&format!("Error: {words}")),
                     "{what} {row:?}: {words}\n{}",
-                    ended.err
+                    output.err
                 );
             }
             Reaction::Warning | Reaction::Fixed => {
@@ -172,9 +172,9 @@ fn every_path_of_another_type() {
     });
     let (server, path) = server_and_path(&RULES[0]);
     spoil(&path, &RULES[0]);
-    let ended = run_to_end(server.command(DAEMON).args(["--user", &service_user().name]));
+    let output = run_to_end(server.command(DAEMON).args(["--user", &service_user().name]));
     let words = format!("cannot read the configuration file {}: Is a directory", path.display());
-    assert!(ended.code == Some(1) && ended.err.contains(&words), "{ended:?}");
+    assert!(output.code == Some(1) && output.err.contains(&words), "{output:?}");
 }
 
 #[test]
@@ -283,8 +283,8 @@ fn read_only(gcfg: &str, directory: &str) -> (i32, String) {
     let words = rerun::with_mounts(&script);
     let mut command = std::process::Command::new(&words[0]);
     command.args(&words[1..]);
-    let ended = run_to_end(command.arg(plain.get_program()).args(plain.get_args()));
-    (ended.code.unwrap_or(-1), ended.err)
+    let output = run_to_end(command.arg(plain.get_program()).args(plain.get_args()));
+    (output.code.unwrap_or(-1), output.err)
 }
 
 #[test]

@@ -300,11 +300,13 @@ fn progress_is_shown_on_a_terminal() {
     let line: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
     let line = line.join(std::ffi::OsStr::new(" "));
     let mut script = std::process::Command::new("script");
-    let ended = script.args(["--quiet", "--return", "/dev/null", "--command"]).arg(line).env("TERM", "xterm");
-    let ended = ended.stdin(std::process::Stdio::null()).output().expect("script of util-linux is installed");
-    let output = String::from_utf8_lossy(&ended.stdout).into_owned();
-    assert!(output.contains("Draining, waiting for 1 request"), "{output}");
-    assert!(!ended.status.success() && output.contains("It stays online"), "{output}");
+    let output =
+        script.args(["--quiet", "--return", "/dev/null", "--command"]).arg(line).env("TERM", "xterm");
+    let output =
+        output.stdin(std::process::Stdio::null()).output().expect("script of util-linux is installed");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("Draining, waiting for 1 request"), "{text}");
+    assert!(!output.status.success() && text.contains("It stays online"), "{text}");
 }
 
 #[test]
@@ -336,8 +338,8 @@ fn a_stop_while_offline_or_going_offline_succeeds() {
     let child = server.rspm_command("offline").stderr(std::process::Stdio::piped()).spawn().expect("it runs");
     server.wait_for_log("going offline");
     assert_eq!(server.stop().code(), Some(0));
-    let ended = child.wait_with_output().expect("our own child");
-    assert!(!ended.status.success(), "{ended:?}");
+    let output = child.wait_with_output().expect("our own child");
+    assert!(!output.status.success(), "{output:?}");
     server.launch();
     assert_eq!(http::get(&server.url("/__ping__")).status, 200);
 }

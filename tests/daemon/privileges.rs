@@ -181,9 +181,9 @@ fn nothing_is_created_where_another_user_could_have_placed_a_link() {
 fn an_unknown_user_is_refused() {
     ordinary_user();
     let server = Builder::default().prepare();
-    let ended = run_to_end(server.command(DAEMON).args(["--user", "nobody-at-all"]));
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains("Error: --user nobody-at-all: there is no such user"), "{ended:?}");
+    let output = run_to_end(server.command(DAEMON).args(["--user", "nobody-at-all"]));
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.err.contains("Error: --user nobody-at-all: there is no such user"), "{output:?}");
     assert!(!server.dir().join("data").exists(), "nothing was created");
 }
 
@@ -191,10 +191,10 @@ fn an_unknown_user_is_refused() {
 fn an_ordinary_user_cannot_switch_to_another_user() {
     ordinary_user();
     let server = Builder::default().prepare();
-    let ended = run_to_end(server.as_nobody(DAEMON).args(["--user", "postgres"]));
-    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let output = run_to_end(server.as_nobody(DAEMON).args(["--user", "postgres"]));
+    assert_eq!(output.code, Some(1), "{output:?}");
     let expected = "Error: --user postgres: only root can switch to another user, and this is nobody";
-    assert!(ended.err.contains(expected), "{ended:?}");
+    assert!(output.err.contains(expected), "{output:?}");
 }
 
 #[test]
@@ -207,10 +207,10 @@ fn a_privileged_port_that_is_refused_is_in_the_server_log_too() {
     let inner = server.as_nobody(DAEMON);
     change_owner(&server, &nobody);
     let mut command = std::process::Command::new("unshare");
-    let ended = run_to_end(command.arg("--net").arg(inner.get_program()).args(inner.get_args()));
-    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let output = run_to_end(command.arg("--net").arg(inner.get_program()).args(inner.get_args()));
+    assert_eq!(output.code, Some(1), "{output:?}");
     let documented = "Could not initialize the HTTP listener: listen tcp :80: bind: permission denied";
-    assert!(ended.err.contains(&format!("Error: {documented}\n")), "{ended:?}");
+    assert!(output.err.contains(&format!("Error: {documented}\n")), "{output:?}");
     let log = fs::read_to_string(server.dir().join("logs/server.log")).expect("a log");
     for text in [documented, "start rstudio-pm through systemd", "setcap", "1024 up"] {
         assert!(log.contains(text), "{text}: {log}");

@@ -17,8 +17,8 @@ fn boot(nspawn: &str) -> (Option<i32>, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packaging/system");
     let mut bash = Command::new("bash");
     bash.args(["-c", "set -u; . \"$0\"; boot"]).arg(script);
-    let ended = run_to_end(bash.env("PATH", path).env("TMPDIR", dir.path()).env("BOOT_TENTHS", "20"));
-    (ended.code, ended.err)
+    let output = run_to_end(bash.env("PATH", path).env("TMPDIR", dir.path()).env("BOOT_TENTHS", "20"));
+    (output.code, output.err)
 }
 
 #[test]

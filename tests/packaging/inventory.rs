@@ -16,8 +16,8 @@ fn inventory() -> (String, Value) {
     let (texts, sbom) = (dir.path().join("texts"), dir.path().join("sbom"));
     let python = std::env::var("RSPM_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let script = root().join("tests/packaging/inventory");
-    let ended = Command::new(python).arg(script).args([&texts, &sbom]).output().expect("python runs");
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let output = Command::new(python).arg(script).args([&texts, &sbom]).output().expect("python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let sbom = serde_json::from_slice(&std::fs::read(sbom).expect("written")).expect("JSON");
     (std::fs::read_to_string(texts).expect("written"), sbom)
 }

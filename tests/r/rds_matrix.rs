@@ -103,13 +103,13 @@ fn unusual_records_become_the_matrix_of_read_dcf() {
     let raw: Vec<Vec<u8>> = records.iter().map(|r| r.as_bytes().to_vec()).collect();
     let crlf = text.replace('\n', "\r\n");
     let crlf_raw: Vec<Vec<u8>> = records.iter().map(|r| r.replace('\n', "\r\n").into_bytes()).collect();
-    let ended: Vec<Vec<u8>> = records.iter().map(|r| format!("{r}\n").into_bytes()).collect();
+    let lines: Vec<Vec<u8>> = records.iter().map(|r| format!("{r}\n").into_bytes()).collect();
     let many: Vec<String> = (0..200).map(|n| format!("F{}: {n}", n * 7 % 200)).collect();
     let wide = format!("Package: a\n{}\n\nPackage: b\n{}\n", many[..150].join("\n"), many[50..].join("\n"));
     compare(&[
         folder(root.path(), "odd", text.as_bytes(), &SOURCE_FIELDS, &raw),
         folder(root.path(), "crlf", crlf.as_bytes(), &SOURCE_FIELDS, &crlf_raw),
-        folder(root.path(), "ended", text.as_bytes(), BINARY_FIELDS, &ended),
+        folder(root.path(), "ended", text.as_bytes(), BINARY_FIELDS, &lines),
         folder(root.path(), "wide", wide.as_bytes(), &SOURCE_FIELDS, &stanzas(wide.as_bytes())),
     ]);
 }

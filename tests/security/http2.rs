@@ -460,13 +460,13 @@ fn frames_without_content_end_the_connection() {
                 Ok::<_, std::io::Error>(())
             });
             let mut bytes = Vec::new();
-            let ended = tokio::time::timeout(LONG, async {
+            let result = tokio::time::timeout(LONG, async {
                 let mut buffer = [0; 4096];
                 while let Ok(count @ 1..) = reader.read(&mut buffer).await {
                     bytes.extend_from_slice(&buffer[..count]);
                 }
             });
-            ended.await.unwrap_or_else(|_| panic!("frames of kind {kind} never end the connection"));
+            result.await.unwrap_or_else(|_| panic!("frames of kind {kind} never end the connection"));
             flood.abort();
             bytes
         });

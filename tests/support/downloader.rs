@@ -36,9 +36,9 @@ pub(crate) fn get_cran(from: &str, to: &Path, more: &[&str]) -> ProcessOutput {
 
 /// [`get_cran`], which must succeed; returns its standard error.
 pub(crate) fn must_get_cran(from: &str, to: &Path, more: &[&str]) -> String {
-    let ended = get_cran(from, to, more);
-    assert_eq!(ended.code, Some(0), "{}\n{}", ended.out, ended.err);
-    ended.err
+    let output = get_cran(from, to, more);
+    assert_eq!(output.code, Some(0), "{}\n{}", output.out, output.err);
+    output.err
 }
 
 /// Writes a mirror below a directory with these releases: package, version, day of publication.
@@ -60,14 +60,14 @@ pub(crate) fn bundle(dir: &Path, shelf: &MirrorDir) -> PathBuf {
 
 /// Runs `validate`; returns the exit code and the findings as `(word, file, text)`.
 pub(crate) fn validate(what: &str, root: &Path, more: &[&str]) -> (i32, Vec<(String, String, String)>) {
-    let ended = run(&[&["validate", what, "--destination", root.to_str().expect("UTF-8")], more].concat());
+    let output = run(&[&["validate", what, "--destination", root.to_str().expect("UTF-8")], more].concat());
     let line = |line: &str| {
         let mut parts = line.splitn(3, '\t').map(str::to_owned);
         let mut next = || parts.next().unwrap_or_default();
         (next(), next(), next())
     };
-    let findings = ended.out.lines().map(line).collect();
-    (ended.code.unwrap_or_else(|| panic!("a signal: {}", ended.err)), findings)
+    let findings = output.out.lines().map(line).collect();
+    (output.code.unwrap_or_else(|| panic!("a signal: {}", output.err)), findings)
 }
 
 /// Asserts that a bundle is complete.

@@ -21,11 +21,11 @@ pub(crate) fn mount(at: &Path) -> MountPoint {
     });
     let mut command = Command::new("mount");
     command.args(["-i", "-t", "fuse", "test", "-o", "fd=0,rootmode=40000,user_id=0,group_id=0"]).arg(at);
-    let ended = command.stdin(Stdio::from(device.try_clone().expect("a second handle"))).output();
-    let ended = ended.unwrap_or_else(|e| panic!("mount cannot be run ({e}): install it"));
-    let error = String::from_utf8_lossy(&ended.stderr);
+    let output = command.stdin(Stdio::from(device.try_clone().expect("a second handle"))).output();
+    let output = output.unwrap_or_else(|e| panic!("mount cannot be run ({e}): install it"));
+    let error = String::from_utf8_lossy(&output.stderr);
     assert!(
-        ended.status.success(),
+        output.status.success(),
         "FUSE cannot be mounted; this test needs root with CAP_SYS_ADMIN: {error}"
     );
     std::thread::spawn(move || serve(device));

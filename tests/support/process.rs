@@ -50,27 +50,28 @@ pub(crate) fn run_to_end(command: &mut Command) -> ProcessOutput {
 impl Server {
     /// Starts the server, which must fail with exit code 1; returns its standard error.
     pub(crate) fn start_refused(&self) -> String {
-        let ended = run_to_end(&mut self.command(env!("CARGO_BIN_EXE_rstudio-pm")));
-        assert_eq!(ended.code, Some(1), "{}\n{}", ended.out, ended.err);
-        ended.err
+        let output = run_to_end(&mut self.command(env!("CARGO_BIN_EXE_rstudio-pm")));
+        assert_eq!(output.code, Some(1), "{}\n{}", output.out, output.err);
+        output.err
     }
 
     /// Runs `rspm check-config`; returns the exit code and the output.
     pub(crate) fn check_config(&self) -> (i32, String) {
-        let ended = run_to_end(self.command(env!("CARGO_BIN_EXE_rspm")).arg("check-config"));
-        (ended.code.expect("no signal"), ended.out + &ended.err)
+        let output = run_to_end(self.command(env!("CARGO_BIN_EXE_rspm")).arg("check-config"));
+        (output.code.expect("no signal"), output.out + &output.err)
     }
 
     /// The result and the findings of the check with this title in `rspm check-config -o json`; the exit code must
     /// match the results.
     pub(crate) fn check_result(&self, title: &str) -> (String, Vec<String>) {
-        let ended = run_to_end(self.command(env!("CARGO_BIN_EXE_rspm")).args(["check-config", "-o", "json"]));
+        let output =
+            run_to_end(self.command(env!("CARGO_BIN_EXE_rspm")).args(["check-config", "-o", "json"]));
         let json: serde_json::Value =
-            serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {}{}", ended.out, ended.err));
+            serde_json::from_str(&output.out).unwrap_or_else(|e| panic!("{e}: {}{}", output.out, output.err));
         let checks = json["checks"].as_array().expect("checks");
         let failed = checks.iter().any(|check| check["result"] == "fail");
         assert_eq!(
-            (json["passed"].as_bool(), ended.code),
+            (json["passed"].as_bool(), output.code),
             (Some(!failed), Some(i32::from(failed))),
             "{json}"
         );

@@ -51,11 +51,11 @@ fn a_superseded_release_moves_to_the_archive_and_stays_the_same_release() {
     assert_eq!(tables.listed(), ["aa 1.1", "bb 2.0"]);
     assert_eq!(tables.archived(), ["aa 1.0", "bb 1.0"]);
     assert_eq!(counts(&plan), (0, 1, 1, 0));
-    assert_eq!(plan.changes.len(), 3, "introduce, open, close: {:?}", plan.changes);
+    assert_eq!(plan.changes.len(), 3, "a new release, a life that begins, one that ends: {:?}", plan.changes);
 }
 
 #[test]
-fn a_package_missing_from_index_and_archive_is_closed_and_opens_nothing() {
+fn a_package_missing_from_index_and_archive_is_not_listed_and_not_archived() {
     let (mut tables, mut mirror) = first();
     mirror.listed.remove(1);
     mirror.archive = Some(Vec::new());

@@ -229,8 +229,8 @@ fn named(name: &str) -> TestDb {
 fn a_terminated_session_is_replaced() {
     let name = format!("ended-{}", std::process::id());
     let db = named(&name);
-    let ended = db.read(move |c| c.query(END_OTHERS, &[name.as_str().into()]));
-    assert_eq!(ended[0].int(0).expect("a number"), 1);
+    let result = db.read(move |c| c.query(END_OTHERS, &[name.as_str().into()]));
+    assert_eq!(result[0].int(0).expect("a number"), 1);
     db.write(|c| clock::bump_catalog(c));
     assert_eq!(db.read(|c| clock::get(c)).catalog, 1);
 }

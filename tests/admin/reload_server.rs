@@ -143,13 +143,13 @@ pub(super) fn package_rewrite_compression_level_changes_the_next_package() {
 pub(super) fn package_rewrite_buffer_size_changes_the_next_package() {
     let server = Server::start();
     let calls = |name: &str| super::property_server::writes_of_an_add(&server, name);
-    let small = calls("alpha");
+    let calls_of_alpha = calls("alpha");
     server.hup_applies(
         "[Server]\nPackageRewriteBufferSize = 1MB",
         &["Server.PackageRewriteBufferSize is '1MB' now, was '32KB'"],
     );
     let large = calls("beta");
-    assert!(small > large + 40, "{small} and {large} writes");
+    assert!(calls_of_alpha > large + 40, "{calls_of_alpha} and {large} writes");
 }
 
 #[test]

@@ -47,11 +47,11 @@ async fn ambiguous_zip_files_are_refused() {
     }
     assert!(count > 30, "{count}");
     // They are refused although they contain an advisory.
-    let good = all_zip(&[record("RSEC-1", "CRAN", "a", "1.0")]);
+    let valid_zip = all_zip(&[record("RSEC-1", "CRAN", "a", "1.0")]);
     for (what, bytes) in [
-        ("bytes before", [b"x", &good[..]].concat()),
-        ("bytes after", [&good[..], b"x"].concat()),
-        ("another before", [&good[..], &good[..]].concat()),
+        ("bytes before", [b"x", &valid_zip[..]].concat()),
+        ("bytes after", [&valid_zip[..], b"x"].concat()),
+        ("another before", [&valid_zip[..], &valid_zip[..]].concat()),
     ] {
         mirror.put("all.zip", bytes);
         let error = fetch(&format!("{}/all.zip", mirror.url())).await.expect_err(what).to_string();

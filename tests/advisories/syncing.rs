@@ -34,8 +34,8 @@ fn alpha(id: &str) -> serde_json::Value {
 #[test]
 fn an_invalid_file_changes_nothing_and_the_error_names_it() {
     let mirror = Mirror::start();
-    let good = archive(&[alpha("RSEC-1")]);
-    mirror.put("main.tar.gz", good.clone());
+    let valid_archive = archive(&[alpha("RSEC-1")]);
+    mirror.put("main.tar.gz", valid_archive.clone());
     let server = server(&[format!("{}/main.tar.gz", mirror.url())]);
     assert_eq!(server.sync_of("VULNS").expect("an archive"), "1 advisories about packages are in force now");
     assert_eq!(server.sync_of("vulns").expect("the same"), "the 1 advisories about packages are up to date");
@@ -44,7 +44,7 @@ fn an_invalid_file_changes_nothing_and_the_error_names_it() {
     for (what, bytes) in [
         ("a page", b"<!doctype html><title>Sign in</title>".to_vec()),
         ("nothing", Vec::new()),
-        ("half of it", good[..good.len() / 2].to_vec()),
+        ("half of it", valid_archive[..valid_archive.len() / 2].to_vec()),
         ("an archive of nothing", archive(&[])),
     ] {
         mirror.put("main.tar.gz", bytes);

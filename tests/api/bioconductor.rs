@@ -118,8 +118,9 @@ fn config_yaml_has_what_clients_read_and_the_content_of_a_day() {
         assert!(lines.contains(&line), "{line}: {text}");
     }
     let tag = answer.header("etag").expect("a tag").to_owned();
-    let again = http::request("GET", &server.url("/bioc/config.yaml"), &[("If-None-Match", &tag)], b"");
-    assert_eq!(again.status, 304);
+    let conditional_response =
+        http::request("GET", &server.url("/bioc/config.yaml"), &[("If-None-Match", &tag)], b"");
+    assert_eq!(conditional_response.status, 304);
     let head = http::request("HEAD", &server.url("/bioc/config.yaml"), &[], b"");
     assert_eq!((head.status, head.body.len()), (200, 0));
     let dated = server.get("/bioc/2024-06-01/config.yaml").text();

@@ -133,8 +133,8 @@ fn one_version_is_synced_by_its_name() {
     assert_eq!((&job["key"], &job["status"]), (&json!("sync:bioconductor:release"), &json!("done")), "{job}");
     let message = job["message"].as_str().expect("a message");
     assert!(message.contains("Bioconductor 3.20 was synced") && !message.contains("3.16"), "{message}");
-    let again = server.json("sync --type=bioconductor --version=3.20");
-    assert_eq!(again["message"], "Bioconductor 3.20 is up to date; nothing changed");
+    let second_sync = server.json("sync --type=bioconductor --version=3.20");
+    assert_eq!(second_sync["message"], "Bioconductor 3.20 is up to date; nothing changed");
     let output = server.rspm("sync --type=bioconductor --version=devel");
     assert!(
         output.code == 1 && output.err.contains("Bioconductor 3.21 is in the config.yaml"),

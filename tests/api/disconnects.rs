@@ -36,8 +36,8 @@ fn an_edit_whose_client_disconnects_is_visible_if_it_was_committed() {
             std::thread::sleep(Duration::from_millis(20));
         }
         let visible = is_listed(&name);
-        let again = server.admin("POST", "/repos", &json!({ "name": name })).status;
-        assert_eq!(again == 409, visible, "{name}: {again}");
+        let second_status = server.admin("POST", "/repos", &json!({ "name": name })).status;
+        assert_eq!(second_status == 409, visible, "{name}: {second_status}");
         listed += usize::from(visible);
     }
     assert!(listed > 0, "no request was handled");

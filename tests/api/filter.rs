@@ -67,8 +67,8 @@ fn a_long_answer_has_each_package_once_even_if_it_is_named_repeatedly() {
     server.local_repository("team", &packages);
     let mut names: Vec<String> = (0..230).map(|n| format!("p{n}")).collect();
     names.extend(["not a name".to_owned(), "p0==1.0".to_owned(), "gone".to_owned()]);
-    let again = names.clone();
-    names.extend((0..40).flat_map(|_| again.clone()));
+    let distinct_names = names.clone();
+    names.extend((0..40).flat_map(|_| distinct_names.clone()));
     let answer = post(&server, "/__api__/filter/packages", &json!({ "repo": "team", "names": names }));
     let rows = lines(&answer);
     let of = |row: &Value| row["name"].as_str().map_or_else(|| "error".to_owned(), str::to_owned);

@@ -92,15 +92,15 @@ fn a_single_document_is_accepted_compressed_or_not() {
 #[test]
 fn unusable_rules_change_nothing() {
     let mirror = Mirror::start();
-    let good = archive(&["zlib", "gmp"]);
-    mirror.put("base/main.tar.gz", good.clone());
+    let rules_archive = archive(&["zlib", "gmp"]);
+    mirror.put("base/main.tar.gz", rules_archive.clone());
     let server = over_http(&mirror, "main.tar.gz");
     server.sync_of("sysreqs").expect("an archive");
     let before = server.get(QUERY).json();
     for (what, bytes) in [
         ("a page", b"<!doctype html><title>Sign in</title>".to_vec()),
         ("nothing", Vec::new()),
-        ("half an archive", good[..good.len() / 2].to_vec()),
+        ("half an archive", rules_archive[..rules_archive.len() / 2].to_vec()),
         ("an archive of something else", Tarball::new("other", "1").bytes()),
     ] {
         mirror.put("base/main.tar.gz", bytes);

@@ -65,8 +65,8 @@ fn between_its_two_commits_the_next_run_keeps_equal_usage_data() {
         installation.clear_packages(other(first));
         let [core, usage] = installation.existing_objects(other(first));
         assert!(core.is_none() && usage.is_some());
-        let again = installation.json(&[]);
-        assert_eq!(again["usage_was_there"], true);
+        let result = installation.json(&[]);
+        assert_eq!(result["usage_was_there"], true);
         assert_eq!(installation.dry_run(other(first)).tables, before);
     }
 }

@@ -71,9 +71,9 @@ fn there_and_back(first: Provider, installation: &Installation) {
     std::fs::write(back.config_file(), gcfg.replace("Provider = sqlite", "Provider = postgres"))
         .expect("written");
     let word = if first == Provider::Sqlite { "sqlite" } else { "postgres" };
-    let again = back.json(&["--to", word]);
-    assert_eq!(digests(&migrated), digests(&again));
-    assert_eq!(migrated["documents"], again["documents"]);
+    let returned = back.json(&["--to", word]);
+    assert_eq!(digests(&migrated), digests(&returned));
+    assert_eq!(migrated["documents"], returned["documents"]);
     let after = back.examined(first);
     assert_eq!(before.tables, after.tables);
     assert_eq!(before.tables, installation.dry_run(first).tables, "the first database is unchanged");

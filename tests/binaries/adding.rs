@@ -137,8 +137,8 @@ fn no_binary_is_added_if_one_of_several_is_refused() {
     assert_eq!(server.json("info --source=team")["last_transaction"]["id"], before);
     let added = server.json(&format!("{line}bookworm"));
     assert_eq!(added["packages"].as_array().map(Vec::len), Some(2));
-    let twice = format!("{},{}", tally.binary.display(), tally.binary.display());
-    let line = format!("add binary --source=team --path={twice} --distribution=trixie");
+    let path_twice = format!("{},{}", tally.binary.display(), tally.binary.display());
+    let line = format!("add binary --source=team --path={path_twice} --distribution=trixie");
     assert!(server.refused(&line).contains("is in the source 'team' for"), "the same binary twice");
 }
 

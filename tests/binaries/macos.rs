@@ -211,9 +211,9 @@ fn binaries_of_a_mirror_are_listed_by_r_version_and_processor_and_fetched_on_req
     let contrib = server.url(&format!("/r/latest/{ARM_45}"));
     let read = rscript::run(READ, &[contrib.as_str(), &server.dir().display().to_string()]);
     assert_eq!(read, format!("greeting tally 4.5 R 4.5.1; {ARM}; 2026-01-01 00:00:00 UTC; unix TRUE"));
-    let known = server.json("list binaries --source=cran --name=tally");
+    let binaries = server.json("list binaries --source=cran --name=tally");
     let platforms: Vec<&str> =
-        known.as_array().expect("rows").iter().filter_map(|row| row["platform"].as_str()).collect();
+        binaries.as_array().expect("rows").iter().filter_map(|row| row["platform"].as_str()).collect();
     assert_eq!(platforms, ["4.5-macos", "4.5-macos-arm64", "4.6-macos", "4.6-macos-arm64"]);
     assert!(server.sync().expect("the same mirror").ends_with("nothing changed"));
 }

@@ -595,8 +595,8 @@ fn a_wrong_or_unavailable_binary_of_another_server_is_logged_and_the_source_serv
     upstream.put(&path("digest"), binary_server::binary("digest", "1.0").with("more", "bytes").bytes());
     upstream.always(&path("away"), Fault::Status(503, ""));
     let logged = with_binaries_of(&binary_server::url(&upstream), &names);
-    let good = "/r/__linux__/noble/latest/src/contrib/good_1.0.tar.gz";
-    let line = logged.served("binary", good, Some(AGENT));
+    let package_path = "/r/__linux__/noble/latest/src/contrib/good_1.0.tar.gz";
+    let line = logged.served("binary", package_path, Some(AGENT));
     assert!(line.ends_with("\"match_type\":\"best\",\"message\":\"ok\"}"), "{line}");
     logged.assert_fallback("digest", "upstream's digest_1.0.tar.gz");
     logged.assert_fallback("away", "503");

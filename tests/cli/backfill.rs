@@ -145,8 +145,8 @@ fn a_back_fill_resumes_after_a_kill_and_after_offline() {
     web.always(SLOW, Fault::Slow(Duration::from_secs(60)));
     let job = server.json("backfill --since=2025-10-01 --no-wait");
     assert_eq!(job["status"], "running");
-    let again = server.json("backfill --since=2025-10-01 --no-wait");
-    assert_eq!((&again["id"], &again["attached"]), (&job["id"], &true.into()));
+    let second_job = server.json("backfill --since=2025-10-01 --no-wait");
+    assert_eq!((&second_job["id"], &second_job["attached"]), (&job["id"], &true.into()));
     assert!(server.rspm_stdout("status").contains("backfill:cran"), "{}", server.rspm_stdout("status"));
     // Neither a sync nor going offline waits for it.
     let synced = server.rspm_stdout("sync");

@@ -55,8 +55,8 @@ fn existing_objects_are_reported_with_the_flag_that_accepts_them() {
         server.refused("create repo --name=prod"),
         "the repository 'prod' exists already; choose another name, or use --succeed-on-existing"
     );
-    let again = server.refused("subscribe --repo=prod --source=team");
-    assert!(again.contains("--succeed-on-existing"), "{again}");
+    let second_refusal = server.refused("subscribe --repo=prod --source=team");
+    assert!(second_refusal.contains("--succeed-on-existing"), "{second_refusal}");
     let alpha = files(&server, &[Tarball::new("alpha", "1.0")]);
     server.rspm_stdout(&format!("add --source=team {}", path_flag(&alpha)));
     assert_eq!(

@@ -139,8 +139,9 @@ fn a_directory_of_packages_is_examined_at_the_start_and_by_the_check() {
     assert!(finding.contains("is neither a CRAN-like mirror"), "{finding}");
 
     fixtures::create_mirror(&root);
-    let good = format!("CRAN.URL: {path} is a mirror of CRAN; its src/contrib/PACKAGES is 0 days old");
-    assert_eq!(server.check_result(DIRECTORIES), ("info".to_owned(), vec![good]));
+    let mirror_finding =
+        format!("CRAN.URL: {path} is a mirror of CRAN; its src/contrib/PACKAGES is 0 days old");
+    assert_eq!(server.check_result(DIRECTORIES), ("info".to_owned(), vec![mirror_finding]));
     let (code, text) = check(&server, &[]);
     assert!(code == Some(0) && text.contains("[INFO] Directories of packages: CRAN.URL: "), "{text}");
 

@@ -42,11 +42,11 @@ fn ping(manager: &Manager) -> u16 {
 #[test]
 fn five_upgrades_under_load_cut_nothing() {
     let mut manager = ready();
-    let small = package(&manager, "small", 500);
+    let small_package = package(&manager, "small", 500);
     let medium = package(&manager, "medium", 300_000);
     // 50 seconds each: longer than the time limit of a stop.
     let downloads = slow_downloads(&manager, 50);
-    let load = Load::start(manager.target(), mix(&[small, medium], Duration::from_millis(20)));
+    let load = Load::start(manager.target(), mix(&[small_package, medium], Duration::from_millis(20)));
     let mut mains = vec![manager.main()];
     for _ in 0..5 {
         std::thread::sleep(Duration::from_millis(500));
@@ -192,8 +192,8 @@ fn a_stop_of_the_new_process_ends_both_and_cuts_no_request_that_ends_in_time() {
     // The process in the middle has nothing to finish, and forwards the messages it gets.
     let middle = manager.main();
     manager.upgrade().expect("another upgrade");
-    let small = package(&manager, "small", 500);
-    let load = Load::start(manager.target(), mix(&[small], Duration::from_millis(20)));
+    let small_package = package(&manager, "small", 500);
+    let load = Load::start(manager.target(), mix(&[small_package], Duration::from_millis(20)));
     std::thread::sleep(Duration::from_millis(300));
     manager.restart();
     assert!(

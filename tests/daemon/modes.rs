@@ -130,19 +130,19 @@ fn online_applies_removed_lines_but_no_listener() {
 fn an_unusable_configuration_keeps_the_server_offline() {
     let server = Server::start();
     server.rspm_stdout("offline");
-    let good = std::fs::read_to_string(server.config_file()).expect("readable");
+    let valid_gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
     for (bad, reason) in [
         ("\n[HTTP]\nListen = nowhere\n", "nowhere"),
         ("\n[SQLite]\nDir = /proc/nothing\n", "/proc/nothing"),
         ("\n[HTTPS]\nListen = :0\nCertificate = /nothing\nKey = /nothing\n", "/nothing"),
     ] {
-        std::fs::write(server.config_file(), format!("{good}{bad}")).expect("written");
+        std::fs::write(server.config_file(), format!("{valid_gcfg}{bad}")).expect("written");
         let error = server.refused("online");
         assert!(error.contains(reason) && error.contains("stays offline"), "{error}");
         assert!(server.rspm_stdout("status").starts_with("Offline"));
         assert_eq!(server.get("/__ping__").text(), "the server is offline\n");
     }
-    std::fs::write(server.config_file(), good).expect("written");
+    std::fs::write(server.config_file(), valid_gcfg).expect("written");
     server.rspm_stdout("online");
     assert_eq!(server.get("/__ping__").status, 200);
 }

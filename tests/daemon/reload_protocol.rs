@@ -31,9 +31,9 @@ fn a_reload_is_announced_with_its_time_in_one_datagram_and_so_is_its_end() {
 fn a_bad_file_changes_nothing_and_the_end_of_the_reload_is_still_announced() {
     let mut manager = Manager::new("");
     manager.start();
-    let good = fs::read_to_string(manager.server.config_file()).expect("readable");
+    let valid_gcfg = fs::read_to_string(manager.server.config_file()).expect("readable");
     let before = manager.notification_count();
-    fs::write(manager.server.config_file(), format!("{good}\n[CRAN]\nSyncSchedule = never\n"))
+    fs::write(manager.server.config_file(), format!("{valid_gcfg}\n[CRAN]\nSyncSchedule = never\n"))
         .expect("written");
     let error = manager.server.refused("hup --wait");
     assert!(error.contains("never") && error.ends_with("Nothing was changed."), "{error}");
@@ -47,7 +47,7 @@ fn a_bad_file_changes_nothing_and_the_end_of_the_reload_is_still_announced() {
         "each line of the error is a line of the log: {log}"
     );
     assert_eq!(http::get(&format!("http://{}/__ping__", manager.target().http)).status, 200);
-    fs::write(manager.server.config_file(), good).expect("written");
+    fs::write(manager.server.config_file(), valid_gcfg).expect("written");
     assert!(manager.server.rspm_stdout("hup").contains("nothing reloadable changed"));
     manager.stop();
 }

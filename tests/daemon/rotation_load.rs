@@ -185,7 +185,7 @@ fn fifty_rotations_under_load_lose_and_duplicate_no_line() {
     assert!(logged.len() == answered.len(), "{} lines of {} requests", logged.len(), answered.len());
     assert!(logged == answered, "the lines differ from the requests");
 
-    let sent = load.admin.load(Ordering::Acquire);
+    let sent_count = load.admin.load(Ordering::Acquire);
     let in_log = numbers(&managed.all("rstudio-pm.log"), |line| {
         let stamp = line.split(' ').next().unwrap_or_default();
         assert!(stamp.len() == 10 && stamp.starts_with("20"), "broken: {line:?}");
@@ -194,5 +194,9 @@ fn fifty_rotations_under_load_lose_and_duplicate_no_line() {
             rest.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("broken: {line:?}")),
         )
     });
-    assert!(sent > 0 && in_log == (0..sent).collect::<Vec<u64>>(), "{} of {sent} log lines", in_log.len());
+    assert!(
+        sent_count > 0 && in_log == (0..sent_count).collect::<Vec<u64>>(),
+        "{} of {sent_count} log lines",
+        in_log.len()
+    );
 }

@@ -128,7 +128,7 @@ fn twenty_five_nights_under_load_lose_and_duplicate_no_line() {
     expected.extend((2..=NIGHTS).map(|n| format!("server.log.{n}.gz")));
     expected.sort();
     assert_eq!(names(dir.path()), expected);
-    let sent: Vec<u64> = (0..next.load(Ordering::Acquire)).collect();
+    let sent_numbers: Vec<u64> = (0..next.load(Ordering::Acquire)).collect();
     for (begin, mark) in [("access.log", "GET /?"), ("server.log", "note ")] {
         let mut lines = Vec::new();
         for name in expected.iter().filter(|name| name.starts_with(begin)) {
@@ -142,7 +142,7 @@ fn twenty_five_nights_under_load_lose_and_duplicate_no_line() {
             }));
         }
         lines.sort_unstable();
-        assert!(lines == sent, "{begin}: {} lines of {}", lines.len(), sent.len());
+        assert!(lines == sent_numbers, "{begin}: {} lines of {}", lines.len(), sent_numbers.len());
     }
 }
 

@@ -31,8 +31,8 @@ fn no_request_fails_while_the_server_drains() {
                     stream.set_nodelay(true).expect("no delay");
                     let mut first = true;
                     loop {
-                        let sent = stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: x\r\n\r\n");
-                        let outcome = sent.and_then(|()| http::try_read(&mut stream, "GET"));
+                        let result = stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: x\r\n\r\n");
+                        let outcome = result.and_then(|()| http::try_read(&mut stream, "GET"));
                         match outcome {
                             Ok(answer) if answer.status == 200 => {
                                 answered.fetch_add(1, Ordering::AcqRel);

@@ -28,9 +28,9 @@ fn the_first_value_creates_a_private_key_and_only_the_encrypted_value_is_printed
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.len() == 1024 && text.bytes().all(|byte| byte.is_ascii_hexdigit()), "{text}");
 
-    let again = encrypt_lines(&server, "s3cret");
-    assert_eq!((again.code, again.err.as_str()), (0, ""), "the key is used again");
-    assert_ne!(again.out, ran.out, "each value has its own nonce");
+    let second_output = encrypt_lines(&server, "s3cret");
+    assert_eq!((second_output.code, second_output.err.as_str()), (0, ""), "the key is used again");
+    assert_ne!(second_output.out, ran.out, "each value has its own nonce");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }
 

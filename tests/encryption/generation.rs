@@ -108,8 +108,8 @@ fn a_key_for_another_server_is_generated_and_never_overwritten() {
     let first = fingerprint(&file);
     assert!(ran.err.contains(&first.to_string()), "{}", ran.err);
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
-    let again = bare(&line);
-    assert!(again.code == 1 && again.err.contains("File exists"), "{}", again.err);
+    let second_output = bare(&line);
+    assert!(second_output.code == 1 && second_output.err.contains("File exists"), "{}", second_output.err);
     assert_eq!(fingerprint(&file), first);
     let without = bare("encrypt generate");
     assert!(without.code == 2 && without.err.contains("--file-out"), "{}", without.err);

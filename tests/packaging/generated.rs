@@ -463,13 +463,13 @@ fn the_shipped_configuration_is_the_defaults() {
 #[test]
 fn the_levels_of_the_schema() {
     let all = db::migrate::MIGRATIONS;
-    let known = all.last().map_or(0, |m| m.number);
+    let highest_number = all.last().map_or(0, |m| m.number);
     let needed = all.iter().filter(|m| !m.expand_only).map(|m| m.number).max().unwrap_or(0);
     assert_file(
         "etc/schema",
         &format!(
             "# Levels of the database schema: the newest that this version knows, and the minimum a program must know to \
-             use it.\nknown={known}\nneeded={needed}\n"
+             use it.\nknown={highest_number}\nneeded={needed}\n"
         ),
     );
 }

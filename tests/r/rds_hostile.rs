@@ -375,10 +375,11 @@ fn rows_and_columns_without_a_name_are_left_out() {
     assert_eq!(packages.record(0).collect::<Vec<_>>(), [("Package", "b"), ("Version", "2")]);
     assert_eq!(packages.record(1).count(), 0);
     let cells = [Some("a"), Some("b"), None, None, Some("1"), None];
-    let twice = table(&matrix_stream(&cells, &[2, 3], None, &[Some("Package"), Some("M"), Some("M")]))
-        .expect("sound");
-    assert_eq!(twice.fields().collect::<Vec<_>>(), ["Package", "M"]);
-    assert_eq!(twice.get(0, "M"), Some("1"));
+    let packages_with_duplicate =
+        table(&matrix_stream(&cells, &[2, 3], None, &[Some("Package"), Some("M"), Some("M")]))
+            .expect("sound");
+    assert_eq!(packages_with_duplicate.fields().collect::<Vec<_>>(), ["Package", "M"]);
+    assert_eq!(packages_with_duplicate.get(0, "M"), Some("1"));
 }
 
 #[test]
@@ -418,7 +419,7 @@ proptest! {
         write_matrix(&mut bytes, &["Package", "Version"], &stanzas).expect("written");
         let packages = read_package_table(&bytes[..], SMALL).expect("read");
         prop_assert_eq!(packages.len(), records.len());
-        let mut again = Vec::new();
+        let mut stanzas_read_back = Vec::new();
         for (at, (package, fields)) in records.iter().enumerate() {
             prop_assert_eq!(packages.get(at, "Package"), Some(package.as_str()));
             prop_assert_eq!(packages.record(at).count(), fields.len() + 1);
@@ -427,12 +428,12 @@ proptest! {
             }
             let mut stanza = Vec::new();
             packages.write_stanza(at, &mut stanza);
-            again.push(stanza);
+            stanzas_read_back.push(stanza);
         }
         let mut fields: Vec<&str> = packages.fields().collect();
         if fields.is_empty() { fields = vec!["Package", "Version"]; }
         let mut second = Vec::new();
-        write_matrix(&mut second, &fields, &again).expect("written");
+        write_matrix(&mut second, &fields, &stanzas_read_back).expect("written");
         prop_assert_eq!(second, bytes);
     }
 

@@ -70,8 +70,8 @@ fn damage_is_detected_and_never_causes_a_panic() {
             let _ = read_plain(&other);
         }
     }
-    let twice = zip(&[("a/b", "1"), ("A/B", "2")].map(|(name, text)| (name.to_owned(), text)));
-    assert!(read_plain(&twice).is_err(), "one name on Windows");
+    let zip_with_duplicate = zip(&[("a/b", "1"), ("A/B", "2")].map(|(name, text)| (name.to_owned(), text)));
+    assert!(read_plain(&zip_with_duplicate).is_err(), "one name on Windows");
     let zero = zip(&[("a/b\0c".to_owned(), "1")]);
     assert!(read_plain(&zero).is_err(), "a name with a zero byte");
     assert!(read_plain(&[&b"x"[..], &sound].concat()).is_err(), "bytes before");

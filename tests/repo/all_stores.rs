@@ -162,8 +162,8 @@ async fn scenario(stores: Stores) {
 
     // Names are unique, and a sweep removes nothing that is referred to.
     let team = "team".parse().expect("a name");
-    let again = edit::source::create(&backend.state, &team, SourceKind::Local, OnExisting::Fail);
-    assert!(matches!(again.await, Err(RepoError::Conflict(_))));
+    let second_creation = edit::source::create(&backend.state, &team, SourceKind::Local, OnExisting::Fail);
+    assert!(matches!(second_creation.await, Err(RepoError::Conflict(_))));
     upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
     assert!(fetched(&backend, "2024-03-01", "internalpkg", "1.0").await.is_some());
 

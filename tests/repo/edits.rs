@@ -47,21 +47,21 @@ async fn an_existing_name_is_refused_or_left_as_requested() {
     let backend = Backend::new().await;
     backend.create_local_source("team").await;
     backend.create_repository("all", &["team"]).await;
-    let again =
+    let second_result =
         edit::source::create(&backend.state, &name("team"), SourceKind::Local, OnExisting::Fail).await;
-    assert!(matches!(again, Err(RepoError::Conflict(_))));
+    assert!(matches!(second_result, Err(RepoError::Conflict(_))));
     edit::source::create(&backend.state, &name("team"), SourceKind::Local, OnExisting::Succeed)
         .await
         .expect("unchanged");
-    let again =
+    let second_result =
         edit::repo::create(&backend.state, &name("all"), RepoKind::R, "", OnExisting::Fail, &actor()).await;
-    assert!(matches!(again, Err(RepoError::Conflict(_))));
+    assert!(matches!(second_result, Err(RepoError::Conflict(_))));
     edit::repo::create(&backend.state, &name("all"), RepoKind::R, "", OnExisting::Succeed, &actor())
         .await
         .expect("unchanged");
-    let again =
+    let second_result =
         edit::subscription::subscribe(&backend.state, "all", "team", None, OnExisting::Fail, &actor()).await;
-    assert!(matches!(again, Err(RepoError::Conflict(_))));
+    assert!(matches!(second_result, Err(RepoError::Conflict(_))));
     edit::subscription::subscribe(&backend.state, "all", "team", None, OnExisting::Succeed, &actor())
         .await
         .expect("unchanged");

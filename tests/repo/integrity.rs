@@ -71,8 +71,8 @@ async fn a_damaged_local_package_is_not_served_and_is_moved_aside() {
     let warnings = backend.state.storage.condition().warnings();
     assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-damage"]);
     // Adding the same package again repairs it.
-    let again = backend.try_add("team", &[Tarball::new("alpha", "1.0")], OnExisting::Replace).await;
-    again.expect("added");
+    let second_add = backend.try_add("team", &[Tarball::new("alpha", "1.0")], OnExisting::Replace).await;
+    second_add.expect("added");
     assert!(fetched(&backend, "latest", "alpha", "1.0").await.is_some());
     assert_eq!(backend.state.storage.condition().warnings(), []);
 }
@@ -118,8 +118,8 @@ async fn a_package_whose_size_changes_while_the_server_runs_is_moved_aside() {
         assert_eq!(damaged(&backend).await, 1);
         let warnings = backend.state.storage.condition().warnings();
         assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-damage"]);
-        let again = backend.try_add("team", std::slice::from_ref(&large), OnExisting::Replace).await;
-        again.expect("added");
+        let second_add = backend.try_add("team", std::slice::from_ref(&large), OnExisting::Replace).await;
+        second_add.expect("added");
         assert_eq!(backend.state.storage.condition().warnings(), []);
     }
 }
@@ -141,8 +141,8 @@ async fn a_replaced_package_is_reported_only_once_it_is_stored(engine: Engine) {
             assert!(matches!(refused, Err(RepoError::Storage(_))), "{object:?}: {refused:?}");
         }
         std::fs::remove_file(dir).expect("removed");
-        let again = backend.try_add("team", std::slice::from_ref(&package), OnExisting::Replace).await;
-        assert_eq!(again.expect("added"), [AddStatus::Existing]);
+        let second_add = backend.try_add("team", std::slice::from_ref(&package), OnExisting::Replace).await;
+        assert_eq!(second_add.expect("added"), [AddStatus::Existing]);
         assert!(object.is_file(), "{object:?}");
     }
 }

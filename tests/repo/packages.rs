@@ -98,11 +98,15 @@ async fn an_existing_version_is_refused_left_or_replaced_as_requested() {
 #[tokio::test]
 async fn the_same_version_twice_in_one_call_is_added_in_order() {
     let backend = team().await;
-    let twice = [Tarball::new("alpha", "1.0"), Tarball::new("alpha", "1.0").with("NEWS", "x")];
-    assert!(matches!(backend.try_add("team", &twice, OnExisting::Fail).await, Err(RepoError::Conflict(_))));
-    let added = backend.try_add("team", &twice, OnExisting::Replace).await.expect("the last wins");
+    let same_version_twice = [Tarball::new("alpha", "1.0"), Tarball::new("alpha", "1.0").with("NEWS", "x")];
+    assert!(matches!(
+        backend.try_add("team", &same_version_twice, OnExisting::Fail).await,
+        Err(RepoError::Conflict(_))
+    ));
+    let added =
+        backend.try_add("team", &same_version_twice, OnExisting::Replace).await.expect("the last wins");
     assert_eq!(added, [AddStatus::New, AddStatus::Replaced]);
-    let last = backend.upload(&twice[1]).await.expect("an upload").sha256.to_string();
+    let last = backend.upload(&same_version_twice[1]).await.expect("an upload").sha256.to_string();
     let text = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.bytes;
     assert!(String::from_utf8_lossy(&text).contains(&last));
 }
@@ -248,8 +252,8 @@ async fn an_upload_in_pieces_of_any_size_is_stored_as_sent() {
             edit::upload::receive(&backend.uploads, "large_1.0.tar.gz", body, edit::UploadKind::Source)
                 .await
                 .expect("a package");
-        let sent: [u8; 32] = sha2::Sha256::digest(&bytes).into();
-        assert_eq!((upload.original.0, upload.package.as_str()), (sent, "large"));
+        let digest: [u8; 32] = sha2::Sha256::digest(&bytes).into();
+        assert_eq!((upload.original.0, upload.package.as_str()), (digest, "large"));
         stored.push((noise, upload.sha256));
     }
     stored.dedup();

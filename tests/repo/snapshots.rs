@@ -239,8 +239,8 @@ async fn requests_for_old_dates_leave_latest_in_memory() {
             index(&backend, "all", &format!("2024-03-0{number}"), RDocument::Packages(IndexFormat::Gz)).await;
         assert_eq!(dated.content == latest.content, number == 4);
     }
-    let again = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Gz)).await;
-    assert_eq!(latest.bytes.as_ptr(), again.bytes.as_ptr(), "the same allocation");
+    let second_index = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Gz)).await;
+    assert_eq!(latest.bytes.as_ptr(), second_index.bytes.as_ptr(), "the same allocation");
 }
 
 #[tokio::test]

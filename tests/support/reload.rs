@@ -22,11 +22,11 @@ impl Server {
     /// [`Server::hup`] with another text for the whole configuration.
     pub(crate) fn hup_with(&self, gcfg: &str) -> Vec<String> {
         fs::write(self.config_file(), gcfg).expect("written");
-        let known = self.log_lines().len();
+        let line_count = self.log_lines().len();
         self.signal(Signal::SIGHUP);
         let mut logged = Vec::new();
         until("the reload ends", || {
-            logged = self.log_lines().split_off(known);
+            logged = self.log_lines().split_off(line_count);
             logged.iter().any(|line| ENDS.iter().any(|end| line.contains(end)))
         });
         logged

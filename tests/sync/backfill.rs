@@ -269,9 +269,9 @@ on_both! {
             state ^= state << 17;
             state.to_le_bytes()
         });
-        let mut late = package("late", "1.0");
-        late.files.push(("A/noise".to_owned(), noise.flatten().take(300_000).collect()));
-        cran.publish(1, &late.description_last());
+        let mut large_package = package("late", "1.0");
+        large_package.files.push(("A/noise".to_owned(), noise.flatten().take(300_000).collect()));
+        cran.publish(1, &large_package.description_last());
         cran.publish(5, &package("late", "1.1"));
         cran.serve(&web);
         let server = synced(engine, &web.url()).await;
@@ -285,10 +285,10 @@ on_both! {
 
     async fn a_description_after_large_files_is_found_without_ranges(engine) {
         let (web, mut cran) = (Upstream::empty(), CranHistory::default());
-        let mut late = package("late", "1.0");
+        let mut large_package = package("late", "1.0");
         // Incompressible: the bytes are pseudo-random.
-        late.files.push(("A/noise".to_owned(), (0..40_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect()));
-        cran.publish(1, &late.description_last());
+        large_package.files.push(("A/noise".to_owned(), (0..40_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect()));
+        cran.publish(1, &large_package.description_last());
         cran.publish(5, &package("late", "1.1"));
         cran.serve(&web);
         cran.archive.iter().for_each(|release| web.always(&release.archived(), Fault::Plain));

@@ -58,9 +58,9 @@ proptest! {
         let mut tables = Tables::default();
         for mirror in &mirrors {
             tables.sync(mirror);
-            let again = tables.plan(mirror);
-            prop_assert_eq!(&again.changes, &[], "after {:#?}", mirror);
-            prop_assert_eq!(again.counts, Default::default());
+            let second_plan = tables.plan(mirror);
+            prop_assert_eq!(&second_plan.changes, &[], "after {:#?}", mirror);
+            prop_assert_eq!(second_plan.counts, Default::default());
         }
     }
 

@@ -242,8 +242,8 @@ async fn a_password_in_the_url_is_sent_and_never_reported() {
     let server = server.restart(&with_password).await;
     mirror.take_requests();
     server.sync().await.expect("a good mirror");
-    let sent = mirror.take_requests()[0].headers.get("authorization").cloned();
-    assert_eq!(sent.as_deref(), Some("Basic dGVhbTpzM2NyZXQ="));
+    let authorization = mirror.take_requests()[0].headers.get("authorization").cloned();
+    assert_eq!(authorization.as_deref(), Some("Basic dGVhbTpzM2NyZXQ="));
     mirror.always(INDEX, Fault::Status(500, ""));
     let error = server.sync().await.expect_err("500");
     assert!(!error.contains("s3cret") && error.contains(&mirror.url()), "{error}");

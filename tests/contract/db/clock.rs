@@ -70,9 +70,9 @@ fn a_closed_day_stays_closed(db: &mut TestDb) {
     let end = NEW_YEAR.day().end();
     assert!(db.write(move |c| clock::close_day(c, end)));
     assert!(!db.write(move |c| clock::close_day(c, end)), "the day is already closed");
-    let late = Timestamp(end.0 - 60 * SECOND);
-    let (_, late) = db.write(move |c| change(c, CRAN, late, &[]));
-    assert!(late.at > end && late.at.day() != NEW_YEAR.day());
+    let publish_time = Timestamp(end.0 - 60 * SECOND);
+    let (_, published) = db.write(move |c| change(c, CRAN, publish_time, &[]));
+    assert!(published.at > end && published.at.day() != NEW_YEAR.day());
 }
 
 const DAY: i64 = 86_400 * SECOND;

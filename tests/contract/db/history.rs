@@ -106,9 +106,9 @@ fn only_open_lives_are_ended(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
     let key = db.read(|c| keys(c, CRAN, Seq(1), "a")).remove(0);
     let end = Change::EndLife(key);
-    let again = end.clone();
+    let same_end = end.clone();
     db.write(move |c| change(c, CRAN, NEW_YEAR, std::slice::from_ref(&end)));
-    let answer = db.try_write(move |c| change(c, CRAN, NEW_YEAR, std::slice::from_ref(&again)));
+    let answer = db.try_write(move |c| change(c, CRAN, NEW_YEAR, std::slice::from_ref(&same_end)));
     assert!(matches!(answer, Err(DbError::Conflict(_))), "{answer:?}");
     assert_eq!(
         db.read(|c| tree::get(c, CRAN)).expect("a tree").pending,
@@ -125,9 +125,9 @@ fn the_same_version_with_other_bytes_is_a_revision(db: &mut TestDb) {
     assert_eq!(newest, Some((first.release, 0)));
     let second = db.write(|c| {
         let mut all: Vec<Change> = keys(c, CRAN, Seq(1), "a")?.into_iter().map(Change::EndLife).collect();
-        let mut again = release("a", "1.0");
-        again.revision = 1;
-        all.push(Change::Introduce { release: again, state: LifeState::Listed, path: String::new() });
+        let mut same_version = release("a", "1.0");
+        same_version.revision = 1;
+        all.push(Change::Introduce { release: same_version, state: LifeState::Listed, path: String::new() });
         change(c, CRAN, NEW_YEAR, &all)
     });
     let find = |seq| {

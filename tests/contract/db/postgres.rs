@@ -166,7 +166,7 @@ fn each_sslmode_does_what_libpq_does() {
     let url = |user: &str, host: &str, tls: &str| {
         format!("postgres://{user}@{host}:{}/postgres?search_path={schema}&{tls}", server.port)
     };
-    let known = |mode: &str| format!("sslmode={mode}&sslrootcert={authority}");
+    let with_authority = |mode: &str| format!("sslmode={mode}&sslrootcert={authority}");
     let unknown = |mode: &str| format!("sslmode={mode}&sslrootcert={stranger}");
     for (user, host, tls, expected) in [
         ("postgres", "127.0.0.1", "sslmode=prefer".to_owned(), Some(true)),
@@ -175,12 +175,12 @@ fn each_sslmode_does_what_libpq_does() {
         ("postgres", "127.0.0.1", "sslmode=require".into(), Some(true)),
         ("tlsonly", "127.0.0.1", "sslmode=allow".into(), Some(true)),
         ("tlsonly", "127.0.0.1", "sslmode=prefer".into(), Some(true)),
-        ("postgres", "localhost", known("verify-full"), Some(true)),
-        ("postgres", "127.0.0.1", known("verify-full"), None),
-        ("postgres", "127.0.0.1", known("verify-ca"), Some(true)),
+        ("postgres", "localhost", with_authority("verify-full"), Some(true)),
+        ("postgres", "127.0.0.1", with_authority("verify-full"), None),
+        ("postgres", "127.0.0.1", with_authority("verify-ca"), Some(true)),
         ("postgres", "localhost", unknown("verify-full"), None),
         ("postgres", "localhost", unknown("verify-ca"), None),
-        ("postgres", "127.0.0.1", known("require"), Some(true)),
+        ("postgres", "127.0.0.1", with_authority("require"), Some(true)),
         ("postgres", "127.0.0.1", unknown("require"), None),
         ("postgres", "127.0.0.1", unknown("prefer"), Some(true)),
         ("postgres", "localhost", "sslmode=verify-full".into(), None),

@@ -52,12 +52,12 @@ fn usage_data_has_the_same_tables_and_columns_on_both_databases_and_a_prefix() {
         sqlite.keys()
     );
     for (table, columns) in &sqlite {
-        let mut known = postgres[table].clone();
+        let mut postgres_columns = postgres[table].clone();
         // A key of two columns is NOT NULL on both; SQLite reports NOT NULL for INTEGER keys too.
-        known.sort();
+        postgres_columns.sort();
         let mut columns = columns.clone();
         columns.sort();
-        assert_eq!(columns, known, "{table}");
+        assert_eq!(columns, postgres_columns, "{table}");
     }
     assert_eq!(sqlite.len(), postgres.len());
 }

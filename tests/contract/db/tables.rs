@@ -111,8 +111,8 @@ fn subscriptions_have_steps(db: &mut TestDb) {
 
 fn a_name_is_unique(db: &mut TestDb) {
     db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
-    let again = db.try_write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
-    assert!(matches!(again, Err(DbError::Conflict(_))), "{again:?}");
+    let second_repo = db.try_write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
+    assert!(matches!(second_repo, Err(DbError::Conflict(_))), "{second_repo:?}");
     db.write(|c| repo::create(c, &new_repo("Prod"), NEW_YEAR));
 }
 

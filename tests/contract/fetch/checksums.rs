@@ -21,26 +21,26 @@ fn damaged(bytes: &[u8]) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_client_gets_the_end_of_a_file_with_a_wrong_md5() {
-    let big = Entry::new("big", "1.0", 800 * KB);
-    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&big), &[])).await;
-    fixture.mirror.put(&big.listed(), damaged(&big.bytes));
+    let entry = Entry::new("big", "1.0", 800 * KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
+    fixture.mirror.put(&entry.listed(), damaged(&entry.bytes));
     let clients = futures_util::future::join_all((0..5).map(|_| async {
-        match fixture.open(&big, None).await {
+        match fixture.open(&entry, None).await {
             Ok(open) => {
-                assert_eq!(open.size, Some(big.bytes.len() as u64), "the size is declared");
+                assert_eq!(open.size, Some(entry.bytes.len() as u64), "the size is declared");
                 read(open).await
             }
             Err(error) => (Vec::new(), Some(error)),
         }
     }));
     for (bytes, error) in clients.await {
-        assert!(bytes.len() <= big.bytes.len() - 64 * KB, "{} bytes", bytes.len());
+        assert!(bytes.len() <= entry.bytes.len() - 64 * KB, "{} bytes", bytes.len());
         assert!(is_refused(&error.expect("the body is incomplete")));
     }
-    assert!(!fixture.stored(&big).await);
+    assert!(!fixture.stored(&entry).await);
     assert_eq!((fixture.spools(), fixture.stale()), (0, 1));
     // The clients had received bytes, so the archive could not be tried.
-    assert_eq!(fixture.mirror.requests(&big.archived()).len(), 0);
+    assert_eq!(fixture.mirror.requests(&entry.archived()).len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,14 +59,14 @@ async fn a_small_file_with_a_wrong_md5_is_requested_from_the_archive() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_size_in_the_header_is_an_error_before_the_first_byte() {
-    let big = Entry::new("big", "1.0", 800 * KB);
-    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&big), &[])).await;
+    let entry = Entry::new("big", "1.0", 800 * KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
     let other = Entry::new("big", "1.0", 900 * KB);
-    fixture.mirror.put(&big.listed(), other.bytes.clone());
-    fixture.mirror.set(&big.listed(), |page| page.open = 0);
-    let error = fixture.get(&big).await.expect_err("another file");
+    fixture.mirror.put(&entry.listed(), other.bytes.clone());
+    fixture.mirror.set(&entry.listed(), |page| page.open = 0);
+    let error = fixture.get(&entry).await.expect_err("another file");
     assert!(is_refused(&error) && error.to_string().contains("bytes"), "{error}");
-    assert_eq!(fixture.mirror.requests(&big.archived()).len(), 1);
+    assert_eq!(fixture.mirror.requests(&entry.archived()).len(), 1);
     assert_eq!(fixture.stale(), 1);
 }
 
@@ -87,7 +87,7 @@ async fn after_the_sync_that_a_mismatch_triggers_the_new_file_is_served() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_archived_release_is_verified_by_its_content() {
     let now = Entry::new("pkg", "2.0", KB);
-    let good = Entry::new("pkg", "1.0", 300 * KB);
+    let entry = Entry::new("pkg", "1.0", 300 * KB);
     let cut = Entry::new("pkg", "1.1", 300 * KB);
     let crc = Entry::new("pkg", "1.2", 300 * KB);
     let alien = Entry { version: "1.3".to_owned(), ..Entry::new("pkg", "1.9", 20 * KB) };
@@ -105,10 +105,10 @@ async fn an_archived_release_is_verified_by_its_content() {
     damaged[position] ^= 1;
     let crc = Entry { bytes: damaged, ..crc };
     let wrong = [&cut, &crc, &alien, &stranger, &page, &empty];
-    let archived: Vec<Entry> = [&good].into_iter().chain(wrong).cloned().collect();
+    let archived: Vec<Entry> = [&entry].into_iter().chain(wrong).cloned().collect();
     let fixture = Fixture::new(Mirror::of(&[now], &archived)).await;
-    assert!(fixture.get(&good).await.expect("the archive's") == good.bytes);
-    fixture.wait_stored(&good).await;
+    assert!(fixture.get(&entry).await.expect("the archive's") == entry.bytes);
+    fixture.wait_stored(&entry).await;
     for entry in wrong {
         let error = fixture.get(entry).await.err().unwrap_or_else(|| panic!("{} is served", entry.file()));
         assert!(is_refused(&error), "{}: {error}", entry.file());
@@ -119,19 +119,19 @@ async fn an_archived_release_is_verified_by_its_content() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_object_is_fetched_and_stored_again() {
-    let small = Entry::new("small", "1.0", 200 * KB);
-    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&small), &[])).await;
-    fixture.get(&small).await.expect("the file");
-    fixture.wait_stored(&small).await;
-    let sha256 = fixture.locate(&small).await.unwrap().sha256.expect("known");
+    let entry = Entry::new("small", "1.0", 200 * KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
+    fixture.get(&entry).await.expect("the file");
+    fixture.wait_stored(&entry).await;
+    let sha256 = fixture.locate(&entry).await.unwrap().sha256.expect("known");
     let key = rstudio_pm::storage::Key::Package(rstudio_pm::model::storage_class::StorageClass::Cran, sha256);
     fixture.backend.state.storage.delete(&key).await.expect("deleted");
-    assert!(fixture.get(&small).await.expect("from the mirror") == small.bytes);
+    assert!(fixture.get(&entry).await.expect("from the mirror") == entry.bytes);
     while fixture.backend.state.storage.size(&key).await.unwrap().is_none() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    assert!(fixture.get(&small).await.expect("from storage") == small.bytes);
-    assert_eq!(fixture.mirror.requests(&small.listed()).len(), 2);
+    assert!(fixture.get(&entry).await.expect("from storage") == entry.bytes);
+    assert_eq!(fixture.mirror.requests(&entry.listed()).len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,24 +8,24 @@ use rstudio_pm::serve;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_clients_at_once_make_one_upstream_request() {
-    let big = Entry::new("big", "1.0", 400 * KB);
-    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&big), &[])).await;
-    fixture.mirror.set(&big.listed(), |page| page.open = 0);
-    let clients = (0..50).map(|_| fixture.get(&big));
+    let entry = Entry::new("big", "1.0", 400 * KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
+    fixture.mirror.set(&entry.listed(), |page| page.open = 0);
+    let clients = (0..50).map(|_| fixture.get(&entry));
     let first = async {
         fixture.sending(1).await;
         // Time for all fifty clients to join the fetch.
         tokio::time::sleep(Duration::from_millis(100)).await;
-        fixture.mirror.set(&big.listed(), |page| page.open = usize::MAX);
+        fixture.mirror.set(&entry.listed(), |page| page.open = usize::MAX);
     };
     let (got, ()) = tokio::join!(futures_util::future::join_all(clients), first);
     for bytes in got {
-        assert!(bytes.expect("the file") == big.bytes);
+        assert!(bytes.expect("the file") == entry.bytes);
     }
-    assert_eq!(fixture.mirror.requests(&big.listed()).len(), 1);
-    fixture.wait_stored(&big).await;
-    assert!(fixture.get(&big).await.expect("from storage") == big.bytes);
-    assert_eq!(fixture.mirror.requests(&big.listed()).len(), 1);
+    assert_eq!(fixture.mirror.requests(&entry.listed()).len(), 1);
+    fixture.wait_stored(&entry).await;
+    assert!(fixture.get(&entry).await.expect("from storage") == entry.bytes);
+    assert_eq!(fixture.mirror.requests(&entry.listed()).len(), 1);
     assert_eq!(fixture.spools(), 0);
 }
 
@@ -49,51 +49,51 @@ async fn a_client_that_located_a_file_before_it_was_stored_does_not_fetch_it_aga
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_does_not_read_does_not_slow_others() {
-    let big = Entry::new("big", "1.0", 3000 * KB);
-    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&big), &[])).await;
-    let slow = fixture.open(&big, None).await.expect("open");
-    assert!(fixture.get(&big).await.expect("the file") == big.bytes);
-    fixture.wait_stored(&big).await;
+    let entry = Entry::new("big", "1.0", 3000 * KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
+    let slow = fixture.open(&entry, None).await.expect("open");
+    assert!(fixture.get(&entry).await.expect("the file") == entry.bytes);
+    fixture.wait_stored(&entry).await;
     let (bytes, error) = read(slow).await;
-    assert!(bytes == big.bytes && error.is_none(), "the slow client gets the file too");
-    assert_eq!(fixture.mirror.requests(&big.listed()).len(), 1);
+    assert!(bytes == entry.bytes && error.is_none(), "the slow client gets the file too");
+    assert_eq!(fixture.mirror.requests(&entry.listed()).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fetch_of_a_large_file_without_clients_is_stopped_and_resumed_later() {
-    let big = Entry::new("big", "1.0", 1000 * KB);
-    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&big), &[])).await;
-    fixture.mirror.set(&big.listed(), |page| page.open = 300 * KB);
-    assert!(read_part(fixture.open(&big, None).await.expect("open"), 100 * KB).await < 300 * KB);
+    let entry = Entry::new("big", "1.0", 1000 * KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
+    fixture.mirror.set(&entry.listed(), |page| page.open = 300 * KB);
+    assert!(read_part(fixture.open(&entry, None).await.expect("open"), 100 * KB).await < 300 * KB);
     // The connection is closed; the spool remains.
     fixture.sending(0).await;
-    assert!(!fixture.stored(&big).await);
+    assert!(!fixture.stored(&entry).await);
     assert_eq!(fixture.spools(), 1);
-    fixture.mirror.set(&big.listed(), |page| page.open = usize::MAX);
-    assert!(fixture.get(&big).await.expect("the file") == big.bytes);
-    let requests = fixture.mirror.requests(&big.listed());
+    fixture.mirror.set(&entry.listed(), |page| page.open = usize::MAX);
+    assert!(fixture.get(&entry).await.expect("the file") == entry.bytes);
+    let requests = fixture.mirror.requests(&entry.listed());
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[1].range.as_deref(), Some("bytes=307200-"));
     assert!(requests[1].if_range.is_some());
-    fixture.wait_stored(&big).await;
+    fixture.wait_stored(&entry).await;
     assert_eq!(fixture.spools(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_fetch_that_is_not_resumed_is_discarded() {
-    let big = Entry::new("big", "1.0", 1000 * KB);
+    let entry = Entry::new("big", "1.0", 1000 * KB);
     let limits =
         rstudio_pm::fetch::FetchLimits { resume_window: Duration::from_millis(50), ..short_limits() };
-    let fixture = Fixture::on(Mirror::of(std::slice::from_ref(&big), &[]), limits, "").await;
-    fixture.mirror.set(&big.listed(), |page| page.open = 300 * KB);
-    read_part(fixture.open(&big, None).await.expect("open"), 100 * KB).await;
+    let fixture = Fixture::on(Mirror::of(std::slice::from_ref(&entry), &[]), limits, "").await;
+    fixture.mirror.set(&entry.listed(), |page| page.open = 300 * KB);
+    read_part(fixture.open(&entry, None).await.expect("open"), 100 * KB).await;
     fixture.sending(0).await;
     while fixture.spools() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    fixture.mirror.set(&big.listed(), |page| page.open = usize::MAX);
-    assert!(fixture.get(&big).await.expect("from the beginning") == big.bytes);
-    let requests = fixture.mirror.requests(&big.listed());
+    fixture.mirror.set(&entry.listed(), |page| page.open = usize::MAX);
+    assert!(fixture.get(&entry).await.expect("from the beginning") == entry.bytes);
+    let requests = fixture.mirror.requests(&entry.listed());
     assert_eq!((requests.len(), requests[1].range.as_deref()), (2, None));
 }
 
@@ -118,20 +118,20 @@ async fn a_fetch_of_a_small_or_more_than_half_fetched_file_finishes_without_clie
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_range_near_the_written_bytes_is_served_from_the_fetch_and_a_distant_one_gets_the_whole_file() {
-    let big = Entry::new("big", "1.0", 4000 * KB);
-    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&big), &[])).await;
-    let size = big.bytes.len() as u64;
-    fixture.mirror.set(&big.listed(), |page| page.open = 500 * KB);
-    let far = fixture.open(&big, Some(size - 10..size)).await.expect("open");
+    let entry = Entry::new("big", "1.0", 4000 * KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
+    let size = entry.bytes.len() as u64;
+    fixture.mirror.set(&entry.listed(), |page| page.open = 500 * KB);
+    let far = fixture.open(&entry, Some(size - 10..size)).await.expect("open");
     assert_eq!((far.range, far.size), (None, Some(size)), "the whole file is sent");
-    let near = fixture.open(&big, Some(1_000_000..1_000_100)).await.expect("open");
+    let near = fixture.open(&entry, Some(1_000_000..1_000_100)).await.expect("open");
     assert_eq!((near.range.clone(), near.size), (Some(1_000_000..1_000_100), Some(size)));
-    fixture.mirror.set(&big.listed(), |page| page.open = usize::MAX);
-    assert!(read(near).await.0 == big.bytes[1_000_000..1_000_100]);
-    fixture.wait_stored(&big).await;
-    let stored = fixture.open(&big, Some(size - 10..size)).await.expect("open");
+    fixture.mirror.set(&entry.listed(), |page| page.open = usize::MAX);
+    assert!(read(near).await.0 == entry.bytes[1_000_000..1_000_100]);
+    fixture.wait_stored(&entry).await;
+    let stored = fixture.open(&entry, Some(size - 10..size)).await.expect("open");
     assert_eq!(stored.range, Some(size - 10..size));
-    assert_eq!(fixture.mirror.requests(&big.listed()).len(), 1);
+    assert_eq!(fixture.mirror.requests(&entry.listed()).len(), 1);
 }
 
 #[test]

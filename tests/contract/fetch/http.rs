@@ -72,25 +72,25 @@ fn stored(server: &Server, entry: &Entry) -> bool {
 
 #[test]
 fn fifty_http_clients_cause_one_upstream_request() {
-    let big = Entry::new("big", "1.0", 400 * KB);
-    let mirror = Mirror::of(std::slice::from_ref(&big), &[]);
+    let entry = Entry::new("big", "1.0", 400 * KB);
+    let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
     let server = serving(&mirror, "");
-    mirror.set(&big.listed(), |page| page.open = 0);
+    mirror.set(&entry.listed(), |page| page.open = 0);
     std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..50).map(|_| scope.spawn(|| fetch(&server, &big))).collect();
+        let clients: Vec<_> = (0..50).map(|_| scope.spawn(|| fetch(&server, &entry))).collect();
         mirror.wait_sending(1);
         std::thread::sleep(Duration::from_millis(200));
-        mirror.set(&big.listed(), |page| page.open = usize::MAX);
+        mirror.set(&entry.listed(), |page| page.open = usize::MAX);
         for client in clients {
             let answer = client.join().unwrap().expect("an answer");
-            assert_eq!((answer.status, answer.body.len()), (200, big.bytes.len()));
-            assert!(answer.body == big.bytes);
-            assert_eq!(answer.header("content-length"), Some(&*big.bytes.len().to_string()));
+            assert_eq!((answer.status, answer.body.len()), (200, entry.bytes.len()));
+            assert!(answer.body == entry.bytes);
+            assert_eq!(answer.header("content-length"), Some(&*entry.bytes.len().to_string()));
             assert_eq!(answer.header("transfer-encoding"), None);
         }
     });
-    assert_eq!(mirror.requests(&big.listed()).len(), 1);
-    assert!(stored(&server, &big));
+    assert_eq!(mirror.requests(&entry.listed()).len(), 1);
+    assert!(stored(&server, &entry));
 }
 
 #[test]
@@ -184,27 +184,27 @@ fn wait_for_etag(url: &str, tag: &str) -> Answer {
 
 #[test]
 fn the_etag_is_the_md5_of_the_index_until_the_sha256_is_known_and_stays_valid() {
-    let big = Entry::new("big", "1.0", 300 * KB);
-    let mirror = Mirror::of(std::slice::from_ref(&big), &[]);
+    let entry = Entry::new("big", "1.0", 300 * KB);
+    let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
     let server = serving(&mirror, "");
-    let url = server.url(&path(&big));
+    let url = server.url(&path(&entry));
     let head = http::request("HEAD", &url, &[], b"");
-    let declared = quoted(hex::encode(md5::Md5::digest(&big.bytes)));
+    let declared = quoted(hex::encode(md5::Md5::digest(&entry.bytes)));
     assert_eq!(head.header("etag"), Some(&*declared));
-    assert_eq!((head.status, head.header("content-length")), (200, Some(&*big.bytes.len().to_string())));
+    assert_eq!((head.status, head.header("content-length")), (200, Some(&*entry.bytes.len().to_string())));
     let unchanged = http::request("GET", &url, &[("If-None-Match", &declared)], b"");
     assert_eq!((unchanged.status, unchanged.header("etag")), (304, Some(&*declared)));
-    assert_eq!(mirror.requests(&big.listed()).len(), 0, "neither request fetches the file");
+    assert_eq!(mirror.requests(&entry.listed()).len(), 0, "neither request fetches the file");
     let first = http::get(&url);
-    assert!(first.body == big.bytes && stored(&server, &big));
+    assert!(first.body == entry.bytes && stored(&server, &entry));
     assert_eq!(first.header("etag"), Some(&*declared));
-    let digest = quoted(hex::encode(sha2::Sha256::digest(&big.bytes)));
+    let digest = quoted(hex::encode(sha2::Sha256::digest(&entry.bytes)));
     let after = wait_for_etag(&url, &digest);
     assert_eq!(after.header("last-modified"), head.header("last-modified"));
     for known in [&declared, &digest] {
         assert_eq!(http::request("GET", &url, &[("If-None-Match", known)], b"").status, 304, "{known}");
         let resumed = http::request("GET", &url, &[("If-Range", known), ("Range", "bytes=9-")], b"");
-        assert_eq!((resumed.status, resumed.body == big.bytes[9..]), (206, true), "{known}");
+        assert_eq!((resumed.status, resumed.body == entry.bytes[9..]), (206, true), "{known}");
     }
 }
 
@@ -267,15 +267,15 @@ fn without_its_mirror_a_server_serves_stored_files_and_answers_503_for_others() 
 
 #[test]
 fn a_stop_during_a_fetch_is_quick_and_leaves_no_files() {
-    let big = Entry::new("big", "1.0", 9 << 20);
-    let mirror = Mirror::of(std::slice::from_ref(&big), &[]);
+    let entry = Entry::new("big", "1.0", 9 << 20);
+    let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
     let mut server = serving(&mirror, "");
-    mirror.set(&big.listed(), |page| page.open = 1 << 20);
+    mirror.set(&entry.listed(), |page| page.open = 1 << 20);
     // A client that disconnects: the fetch continues without clients for a while.
     let mut stream = http::connect(server.host());
     std::io::Write::write_all(
         &mut stream,
-        format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path(&big)).as_bytes(),
+        format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path(&entry)).as_bytes(),
     )
     .unwrap();
     std::io::Read::read_exact(&mut stream, &mut [0; 1000]).unwrap();
@@ -290,8 +290,8 @@ fn a_stop_during_a_fetch_is_quick_and_leaves_no_files() {
         all.into_iter().filter(|path| path.to_string_lossy().contains("spool-")).collect::<Vec<_>>()
     };
     assert_eq!(spools(), Vec::<std::path::PathBuf>::new());
-    mirror.set(&big.listed(), |page| page.open = usize::MAX);
-    assert!(fetch(&server, &big).expect("an answer").body == big.bytes);
+    mirror.set(&entry.listed(), |page| page.open = usize::MAX);
+    assert!(fetch(&server, &entry).expect("an answer").body == entry.bytes);
 }
 
 #[test]

@@ -10,11 +10,11 @@ use crate::support::mirror::{Entry, Mirror};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupted_response_of_the_upstream_is_resumed_and_the_client_gets_the_file() {
-    let big = Entry::new("big", "1.0", 800 * KB);
-    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&big), &[])).await;
-    fixture.mirror.set(&big.listed(), |page| page.cuts.extend([300 * KB, 300 * KB, 500 * KB]));
-    assert!(fixture.get(&big).await.expect("the file") == big.bytes);
-    let requests = fixture.mirror.requests(&big.listed());
+    let entry = Entry::new("big", "1.0", 800 * KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
+    fixture.mirror.set(&entry.listed(), |page| page.cuts.extend([300 * KB, 300 * KB, 500 * KB]));
+    assert!(fixture.get(&entry).await.expect("the file") == entry.bytes);
+    let requests = fixture.mirror.requests(&entry.listed());
     let ranges: Vec<Option<&str>> = requests.iter().map(|request| request.range.as_deref()).collect();
     assert_eq!(ranges, [None, Some("bytes=307200-"), Some("bytes=307200-"), Some("bytes=512000-")]);
     assert!(requests[1..].iter().all(|request| request.if_range.is_some()));
@@ -22,26 +22,26 @@ async fn an_interrupted_response_of_the_upstream_is_resumed_and_the_client_gets_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mirror_that_ignores_ranges_is_read_again_from_the_beginning() {
-    let big = Entry::new("big", "1.0", 800 * KB);
-    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&big), &[])).await;
-    fixture.mirror.set(&big.listed(), |page| {
+    let entry = Entry::new("big", "1.0", 800 * KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
+    fixture.mirror.set(&entry.listed(), |page| {
         page.ranges = false;
         page.cuts.extend([300 * KB, 100 * KB, 500 * KB]);
     });
-    assert!(fixture.get(&big).await.expect("the file") == big.bytes);
-    assert_eq!(fixture.mirror.requests(&big.listed()).len(), 4);
+    assert!(fixture.get(&entry).await.expect("the file") == entry.bytes);
+    assert_eq!(fixture.mirror.requests(&entry.listed()).len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_that_fails_permanently_drops_the_clients_and_the_next_request_starts_over() {
-    let big = Entry::new("big", "1.0", 800 * KB);
-    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&big), &[])).await;
-    fixture.mirror.set(&big.listed(), |page| page.cuts.extend([300 * KB; 5]));
-    let (bytes, error) = read(fixture.open(&big, None).await.expect("open")).await;
-    assert!(bytes == big.bytes[..300 * KB - 64 * KB]);
+    let entry = Entry::new("big", "1.0", 800 * KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
+    fixture.mirror.set(&entry.listed(), |page| page.cuts.extend([300 * KB; 5]));
+    let (bytes, error) = read(fixture.open(&entry, None).await.expect("open")).await;
+    assert!(bytes == entry.bytes[..300 * KB - 64 * KB]);
     assert!(is_unavailable(&error.expect("it is cut")));
-    assert!(fixture.get(&big).await.expect("the file") == big.bytes);
-    fixture.wait_stored(&big).await;
+    assert!(fixture.get(&entry).await.expect("the file") == entry.bytes);
+    fixture.wait_stored(&entry).await;
     assert_eq!(fixture.spools(), 0);
 }
 

@@ -285,10 +285,10 @@ impl CrashTest {
                 .iter()
                 .map(|release| {
                     let name = file(release);
-                    let known = version(&release.0) == Some(&release.1) || archived.contains(&name);
+                    let is_listed = version(&release.0) == Some(&release.1) || archived.contains(&name);
                     let answer = get(&name);
-                    assert_eq!(answer.status, if known { 200 } else { 404 }, "{name}: {}", answer.text());
-                    known
+                    assert_eq!(answer.status, if is_listed { 200 } else { 404 }, "{name}: {}", answer.text());
+                    is_listed
                 })
                 .collect();
             assert!(present.iter().all(|t| *t == present[0]), "half of {group:?}: {present:?}");

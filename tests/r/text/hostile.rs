@@ -202,13 +202,13 @@ fn a_binary_package_is_distinguished_from_a_source_package() {
 
 #[test]
 fn damaged_archives_are_refused_with_the_fault() {
-    let good = base().file("a1/x", &[7; 3000]).gz();
-    let mut crc = good.clone();
+    let valid_tarball = base().file("a1/x", &[7; 3000]).gz();
+    let mut crc = valid_tarball.clone();
     let at = crc.len() - 6;
     crc[at] ^= 0xff;
     refused!(crc, ArchiveError::Damaged(_));
-    refused!([&good[..], b"garbage"].concat(), ArchiveError::TrailingBytes);
-    assert!(check(&[&good[..], &[0; 700]].concat()).is_ok(), "zeros are padding");
+    refused!([&valid_tarball[..], b"garbage"].concat(), ArchiveError::TrailingBytes);
+    assert!(check(&[&valid_tarball[..], &[0; 700]].concat()).is_ok(), "zeros are padding");
     let tar = base().end();
     let (first, second) = tar.split_at(700);
     assert!(check(&[gz(first), gz(second)].concat()).is_ok(), "several gzip members are one stream");
@@ -306,7 +306,7 @@ fn a_real_package_cut_at_any_offset_is_refused_and_never_panics() {
 
 #[test]
 fn a_tar_with_any_header_byte_changed_never_panics() {
-    let good = Tar::default()
+    let valid_tar = Tar::default()
         .folder("a1")
         .member(b'x', b"p", b"", &pax(&[("path", "a1/a-long-name"), ("mtime", "1.5")]))
         .file("a1/x", b"contents")
@@ -314,8 +314,8 @@ fn a_tar_with_any_header_byte_changed_never_panics() {
         .file("a1/y", b"")
         .file("a1/DESCRIPTION", description("a1", "1.0").as_bytes());
     let mut accepted = 0;
-    for at in 0..good.0.len() {
-        let mut tar = good.clone();
+    for at in 0..valid_tar.0.len() {
+        let mut tar = valid_tar.clone();
         if tar.0[at] != 0 || at % 3 == 0 {
             tar.0[at] ^= [0x01, 0x80, 0xff][at % 3];
             // The checksum is corrected, so that the change reaches the code after its check.

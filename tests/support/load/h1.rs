@@ -63,8 +63,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let close = if client.keep_alive { "" } else { "Connection: close\r\n" };
         let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n{close}\r\n", client.file.path);
         with_timeout("sending", async {
-            let sent = self.stream.write_all(request.as_bytes()).await;
-            sent.and(self.stream.flush().await).map_err(|e| format!("not sent: {e}"))
+            let result = self.stream.write_all(request.as_bytes()).await;
+            result.and(self.stream.flush().await).map_err(|e| format!("not sent: {e}"))
         })
         .await?;
         let (head, first_byte) = with_timeout("the answer's head", self.head()).await?;

@@ -31,8 +31,8 @@ impl Connection {
         }
         let uri = format!("https://localhost{}", client.file.path);
         let request = http::Request::get(uri).body(Empty::new()).expect("a request");
-        let sent = tokio::time::timeout(super::TIMEOUT, self.sender.try_send_request(request)).await;
-        let response = match sent.map_err(|_| "no answer".to_owned())? {
+        let response = tokio::time::timeout(super::TIMEOUT, self.sender.try_send_request(request)).await;
+        let response = match response.map_err(|_| "no answer".to_owned())? {
             Ok(response) => response,
             // hyper returns the request: it was not sent.
             Err(mut error) if error.message().is_some() => {

@@ -34,9 +34,9 @@ fn a_killed_server_leaves_whole_backups(provider: &str) {
     let mut server = server(provider);
     let before = answers(&server);
     let create = format!("backup create --quiet --to {}", folder(&server).display());
-    let start = Instant::now();
+    let start_time = Instant::now();
     server.rspm_stdout(&create);
-    let duration = start.elapsed();
+    let duration = start_time.elapsed();
     let from = format!("--from {}", folder(&server).display());
     for point in 0..points() {
         std::fs::remove_dir_all(folder(&server)).expect("removed");
@@ -77,9 +77,9 @@ fn a_killed_restore_is_repeated(provider: &str) {
     let before = answers(&server);
     server.rspm_stdout(&format!("backup create --quiet --to {}", folder(&server).display()));
     let restore = format!("backup restore --from {}", folder(&server).display());
-    let start = Instant::now();
+    let start_time = Instant::now();
     blank(provider).rspm_stdout(&restore);
-    let duration = start.elapsed();
+    let duration = start_time.elapsed();
     for point in 0..points() {
         let mut other = blank(provider);
         let mut command = start(other.rspm_command(&restore));

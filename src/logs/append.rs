@@ -84,7 +84,8 @@ impl<'a, F: Write> Appender<'a, F> {
         let (lines, path) = (total - reported_count, self.path.display());
         tracing::warn!(
             target: "logs",
-            "writing to the log file {path} again; {lines} lines were dropped: it could not be written, or its disk was too slow"
+            "writing to the log file {path} again; {lines} lines were dropped: the file could not be \
+             written, or its disk was too slow"
         );
     }
 

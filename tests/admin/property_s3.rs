@@ -215,10 +215,10 @@ pub(super) fn disable_ssl_sends_requests_over_plain_http() {
         };
         let output = through(&gcfg("")).prepare().start_refused();
         assert!(output.contains("https://s3.us-east-1.amazonaws.com"), "{output}");
-        let refused = recorder.heads().len();
+        let head_count = recorder.heads().len();
         let server = through(&gcfg("DisableSSL = true")).start();
         add(&server);
-        let heads = recorder.heads().split_off(refused);
+        let heads = recorder.heads().split_off(head_count);
         let plain = format!("http://s3.us-east-1.amazonaws.com/{}", location.bucket);
         assert!(!heads.is_empty() && heads.iter().all(|head| head.contains(&plain)), "{heads:?}");
         assert_eq!(packages(&location.bucket), 1);

@@ -290,9 +290,9 @@ pub(super) fn backup_paths_are_the_only_folders_for_backups() {
     server.rspm_stdout("backup create");
     assert_eq!(create("second").code, 0);
     for other in ["third", "second/../third"] {
-        let refused = create(other);
-        assert_eq!(refused.code, 1, "{other}: {}", refused.out);
-        assert!(refused.err.contains("Server.BackupPaths allows"), "{other}: {}", refused.err);
+        let refusal = create(other);
+        assert_eq!(refusal.code, 1, "{other}: {}", refusal.out);
+        assert!(refusal.err.contains("Server.BackupPaths allows"), "{other}: {}", refusal.err);
     }
     let count = |arguments: &str| server.json(&format!("backup list {arguments}")).as_array().map(Vec::len);
     assert_eq!(count(""), Some(1));

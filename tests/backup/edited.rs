@@ -160,9 +160,9 @@ fn only_folders_for_backups_are_written_to() {
         (server.dir().to_owned(), "the server has its data in"),
         (PathBuf::from("/nowhere/at/all"), "could not open /nowhere/at"),
     ] {
-        let refused = server.rspm(&format!("backup create --to {}", to.display()));
-        assert!(refused.code == 1 && refused.err.contains(expected), "{}: {}", to.display(), refused.err);
+        let refusal = server.rspm(&format!("backup create --to {}", to.display()));
+        assert!(refusal.code == 1 && refusal.err.contains(expected), "{}: {}", to.display(), refusal.err);
     }
-    let refused = server.rspm("backup create");
-    assert!(refused.err.contains("Server.BackupPaths"), "{}", refused.err);
+    let refusal = server.rspm("backup create");
+    assert!(refusal.err.contains("Server.BackupPaths"), "{}", refusal.err);
 }

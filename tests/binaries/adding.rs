@@ -65,34 +65,37 @@ fn file(server: &Server, tarball: &Tarball) -> PathBuf {
 fn an_archive_that_is_no_binary_for_the_distribution_is_refused_with_the_remedy() {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
-    let refused = |line: &str, expected: &str| {
+    let assert_refused = |line: &str, expected: &str| {
         let error = server.refused(line);
         assert!(error.contains(expected), "{line}\n{error}\n{expected}");
     };
-    refused(&add(&tally.binary, "bookwrm"), "there is no distribution 'bookwrm'; did you mean 'bookworm'?");
-    refused(&add(&tally.binary, "macos"), "is built for Linux, and macos is not");
-    refused(&add(&tally.binary, "windows"), "is built for Linux, and windows is not");
-    refused(
+    assert_refused(
+        &add(&tally.binary, "bookwrm"),
+        "there is no distribution 'bookwrm'; did you mean 'bookworm'?",
+    );
+    assert_refused(&add(&tally.binary, "macos"), "is built for Linux, and macos is not");
+    assert_refused(&add(&tally.binary, "windows"), "is built for Linux, and windows is not");
+    assert_refused(
         &add(&tally.source, "bookworm"),
         "this is a source package; build a binary of it with R CMD INSTALL --build",
     );
-    refused(
+    assert_refused(
         &format!("add --source=team --path={}", tally.binary.display()),
         "this is a binary package (built for R",
     );
     server.rspm_stdout("create source --name=empty");
     let line = add(&greeting.binary, "bookworm").replace("team", "empty");
-    refused(&line, "the source 'empty' has no greeting 1.0.0; add its source package first");
+    assert_refused(&line, "the source 'empty' has no greeting 1.0.0; add its source package first");
 
     let mut arm = made("alpha", "R 4.5.0; aarch64-unknown-linux-gnu; 2026-01-01 00:00:00 UTC; unix");
     arm.files.push(("libs/alpha.so".to_owned(), elf(62)));
-    refused(
+    assert_refused(
         &add(&file(&server, &arm), "noble"),
         "the library 'alpha/libs/alpha.so' is built for Linux on x86_64",
     );
     let mut wrong = made("beta", &format!("R 4.5.0; {GNU}; 2026-01-01 00:00:00 UTC; unix"));
     wrong.files.push(("libs/beta.so".to_owned(), elf(183)));
-    refused(
+    assert_refused(
         &add(&file(&server, &wrong), "noble"),
         "is built for Linux on arm64, but DESCRIPTION says the package is built",
     );
@@ -103,12 +106,12 @@ fn an_archive_that_is_no_binary_for_the_distribution_is_refused_with_the_remedy(
         (&format!("R 4.5.0; {GNU}; ; unix"), "is not an RDS file"),
     ] {
         let expected = if expected == "is not an RDS file" { "not an RDS file" } else { expected };
-        refused(&add(&file(&server, &made("gamma", built)), "noble"), expected);
+        assert_refused(&add(&file(&server, &made("gamma", built)), "noble"), expected);
     }
     let mut bare = Tarball::new("delta", "1.0").field(&format!("Built: R 4.5.0; {GNU}; ; unix"));
-    refused(&add(&file(&server, &bare), "noble"), "there is no 'delta/Meta/package.rds'");
+    assert_refused(&add(&file(&server, &bare), "noble"), "there is no 'delta/Meta/package.rds'");
     bare.files.push(("../../etc/passwd".to_owned(), b"x".to_vec()));
-    refused(&add(&file(&server, &bare), "noble"), "contains '..'");
+    assert_refused(&add(&file(&server, &bare), "noble"), "contains '..'");
     let damaged = server.dir().join("epsilon_1.0.tar.gz");
     let mut tar = Vec::new();
     let archive = Tarball::new("epsilon", "1.0").field(&format!("Built: R 4.5.0; {GNU}; ; unix")).bytes();
@@ -120,8 +123,8 @@ fn an_archive_that_is_no_binary_for_the_distribution_is_refused_with_the_remedy(
     std::fs::write(&damaged, encoder.finish().expect("a Vec takes it")).expect("written");
     let (advice, line) =
         ("build the package again with R CMD", format!("add --source=team --path={}", damaged.display()));
-    refused(&add(&damaged, "noble"), &format!("{advice} INSTALL --build"));
-    refused(&line, &format!("{advice} build"));
+    assert_refused(&add(&damaged, "noble"), &format!("{advice} INSTALL --build"));
+    assert_refused(&line, &format!("{advice} build"));
     let info = server.json("info --source=team");
     assert_eq!(info["packages"], 3, "{info}");
 }

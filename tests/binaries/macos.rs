@@ -306,9 +306,9 @@ fn an_archive_for_macos_is_added_stamped_and_served_for_its_processor_alone() {
         bodies.push(answer.body);
     }
     assert!(bodies[0] != bodies[1]);
-    let refused = server.refused(&line(&write(tgz(&tally, "4.6", ARM, Some(machine(INTEL))))));
-    assert!(refused.contains("'tally/libs/tally.so' is built for macOS on x86_64"), "{refused}");
+    let refusal = server.refused(&line(&write(tgz(&tally, "4.6", ARM, Some(machine(INTEL))))));
+    assert!(refusal.contains("'tally/libs/tally.so' is built for macOS on x86_64"), "{refusal}");
     let path = write(tgz(&tally, "4.6", ARM, Some(machine(ARM))));
-    let refused = server.refused(&line(&path).replace("=macos", "=noble"));
-    assert!(refused.contains("is built for macOS, and noble is not"), "{refused}");
+    let refusal = server.refused(&line(&path).replace("=macos", "=noble"));
+    assert!(refusal.contains("is built for macOS, and noble is not"), "{refusal}");
 }

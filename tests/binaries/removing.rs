@@ -109,28 +109,31 @@ fn an_impossible_removal_is_refused_with_the_remedy() {
     let server = Server::start();
     server.team_with_examples();
     let r = binary::r_version();
-    let refused = |line: &str, expected: &str| {
+    let assert_refused = |line: &str, expected: &str| {
         let error = server.refused(&format!("remove binary {line}"));
         assert!(error.contains(expected), "{line}\n{error}");
     };
-    refused(
+    assert_refused(
         "--source=team --name=tally --version=0.2.1 --platform=noble",
         "'noble' is not a platform; expected the form that",
     );
-    refused(
+    assert_refused(
         &format!("--source=team --name=tally --version=0.2.1 --platform={r}-nobel"),
         "there is no distribution 'nobel'; did you mean 'noble'?",
     );
-    refused(
+    assert_refused(
         &format!("--source=team --name=tally --version=0.2.1 --platform={r}-noble"),
         "it has no binaries of this version",
     );
-    refused(&format!("--source=team --name=tally --version=9.9 --platform={r}-noble"), "has no tally 9.9");
-    refused(
+    assert_refused(
+        &format!("--source=team --name=tally --version=9.9 --platform={r}-noble"),
+        "has no tally 9.9",
+    );
+    assert_refused(
         &format!("--source=cran --name=tally --version=0.2.1 --platform={r}-noble"),
         "only local sources",
     );
-    refused(
+    assert_refused(
         &format!("--source=none --name=tally --version=0.2.1 --platform={r}-noble"),
         "there is no source 'none'",
     );
@@ -160,7 +163,7 @@ fn files_to_add_can_be_given_in_a_list() {
         server.rspm_stdout(&format!("add binary --source=team --distribution=noble --file-in={binaries}"));
     assert_eq!(output.lines().count(), 2, "{output}");
     let empty = list("empty", &[]);
-    let refused = server.refused(&format!("add --source=team --file-in={empty}"));
-    assert!(refused.contains("names no file; write one path on each line"), "{refused}");
+    let refusal = server.refused(&format!("add --source=team --file-in={empty}"));
+    assert!(refusal.contains("names no file; write one path on each line"), "{refusal}");
     assert!(server.refused("add --source=team --file-in=/nowhere/list").contains("/nowhere/list"));
 }

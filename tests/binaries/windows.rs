@@ -89,20 +89,24 @@ fn a_zip_file_is_stamped_and_served_with_valid_checksums() {
 fn zip_files_that_are_no_binary_for_windows_are_refused() {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
-    let refused = |file: &PathBuf, distribution: &str, expected: &str| {
+    let assert_refused = |file: &PathBuf, distribution: &str, expected: &str| {
         let line =
             format!("add binary --source=team --distribution={distribution} --path={}", file.display());
         let error = server.refused(&line);
         assert!(error.contains(expected), "{error}\n{expected}");
     };
     let pure = for_windows(&server, &greeting, "", &[]);
-    refused(&pure, "noble", "is built for Windows, and noble is not");
+    assert_refused(&pure, "noble", "is built for Windows, and noble is not");
     let other = server.dir().join("other_1.0.0.zip");
     std::fs::copy(&pure, &other).expect("copied");
-    refused(&other, "windows", "DESCRIPTION has 'greeting' 1.0.0, but the file is named 'other_1.0.0.zip'");
+    assert_refused(
+        &other,
+        "windows",
+        "DESCRIPTION has 'greeting' 1.0.0, but the file is named 'other_1.0.0.zip'",
+    );
     let triplet = "x86_64-w64-mingw32";
     let arm = for_windows(&server, &tally, triplet, &[("x64/tally.dll", dll(0xaa64))]);
-    refused(&arm, "windows", "the library 'tally/libs/x64/tally.dll' is built for Windows on arm64");
+    assert_refused(&arm, "windows", "the library 'tally/libs/x64/tally.dll' is built for Windows on arm64");
     for (path, expected) in [
         ("tally/../../evil", "contains '..'"),
         ("/evil", "is an absolute path"),
@@ -115,13 +119,13 @@ fn zip_files_that_are_no_binary_for_windows_are_refused() {
         members.push((path.to_owned(), b"x".to_vec()));
         let file = server.dir().join("tally_0.2.1.zip");
         std::fs::write(&file, zip(&members)).expect("written");
-        refused(&file, "windows", expected);
+        assert_refused(&file, "windows", expected);
     }
     let mut count = 0;
     for folder in ["hostile-zip/reject", "hostile-zip/accept"] {
         for entry in std::fs::read_dir(data::path(folder)).expect("the folder").flatten() {
             count += 1;
-            refused(&entry.path(), "windows", "is refused: ");
+            assert_refused(&entry.path(), "windows", "is refused: ");
         }
     }
     assert!(count > 40, "{count}");

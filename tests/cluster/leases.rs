@@ -87,8 +87,8 @@ fn a_suspended_job_cannot_write_after_another_server_took_over() {
     let (one, two) = (Identity([1; 16]), Identity([2; 16]));
     db.block(async {
         let first = Lease::claim(&db.db, one, NAME).await.expect("free");
-        let refused = Lease::claim(&db.db, two, NAME).await;
-        assert!(matches!(refused, Err(ClaimError::HeldByOther(_))));
+        let refusal = Lease::claim(&db.db, two, NAME).await;
+        assert!(matches!(refusal, Err(ClaimError::HeldByOther(_))));
         // As after a minute in which the first server did not run.
         db.db.write(|c| c.execute("UPDATE lease SET until = 0", &[])).await.expect("written");
         first.write(&db.db, |_| Ok(())).await.expect("no other server has claimed it");

@@ -68,12 +68,12 @@ fn after_five_weeks_an_unsynchronized_clock_needs_the_command_that_the_error_nam
     let path = path_with_timedatectl(folder.path(), "no");
     let mut server = after_an_outage(35, &path);
     server.launch();
-    let refused = add(&server);
-    assert_eq!(refused.code, 1, "{refused:?}");
-    assert!(refused.err.contains("over a month after the last publish"), "{refused:?}");
+    let refusal = add(&server);
+    assert_eq!(refusal.code, 1, "{refusal:?}");
+    assert!(refusal.err.contains("over a month after the last publish"), "{refusal:?}");
     assert!(server.rspm_stdout("status").contains("over a month after the last publish"));
     assert_eq!(server.get("/team/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
-    let (_, command) = refused.err.trim_end().split_once("run: rspm ").expect("a command");
+    let (_, command) = refusal.err.trim_end().split_once("run: rspm ").expect("a command");
     let repaired = server.rspm_stdout(command.lines().next().expect("a line"));
     assert!(repaired.contains("the clock is accepted"), "{repaired}");
     let added = add(&server);
@@ -86,8 +86,8 @@ fn after_years_even_a_synchronized_clock_needs_the_command() {
     let path = path_with_timedatectl(folder.path(), "yes");
     let mut server = after_an_outage(3 * 366, &path);
     server.launch();
-    let refused = add(&server);
-    assert!(refused.code == 1 && refused.err.contains("run: rspm repair clock --today="), "{refused:?}");
+    let refusal = add(&server);
+    assert!(refusal.code == 1 && refusal.err.contains("run: rspm repair clock --today="), "{refusal:?}");
 }
 
 #[test]

@@ -126,9 +126,9 @@ fn ranges_are_served_where_the_bytes_are_stable() {
             );
         }
         let beyond = format!("bytes={size}-");
-        let refused = request(&server, "GET", path, &[("Range", &beyond)]);
-        assert_eq!(refused.status, 416);
-        assert_eq!(refused.header("content-range"), Some(format!("bytes */{size}").as_str()));
+        let response = request(&server, "GET", path, &[("Range", &beyond)]);
+        assert_eq!(response.status, 416);
+        assert_eq!(response.header("content-range"), Some(format!("bytes */{size}").as_str()));
         for unsupported in ["bytes=0-1,3-4", "bytes=x", "lines=1-2"] {
             assert_eq!(request(&server, "GET", path, &[("Range", unsupported)]).status, 200, "{unsupported}");
         }

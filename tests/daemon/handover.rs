@@ -136,8 +136,8 @@ fn a_failed_upgrade_leaves_the_old_process_serving() {
         ("[HTTPS]\nKey = /nowhere.key", "HTTPS"),
     ] {
         std::fs::write(manager.server.config_file(), format!("{gcfg}\n{broken}\n")).expect("written");
-        let refused = manager.upgrade().expect_err(broken);
-        assert!(refused.contains("continues to serve") && refused.contains(reason), "{broken}: {refused}");
+        let refusal = manager.upgrade().expect_err(broken);
+        assert!(refusal.contains("continues to serve") && refusal.contains(reason), "{broken}: {refusal}");
         assert_eq!((manager.main(), ping(&manager)), (main, 200));
     }
     std::fs::write(manager.server.config_file(), &gcfg).expect("written");
@@ -148,8 +148,8 @@ fn a_failed_upgrade_leaves_the_old_process_serving() {
         ("exec /nowhere", "exit status: 127"),
     ] {
         manager.install_script(script);
-        let refused = manager.upgrade().expect_err(script);
-        assert!(refused.contains(reason), "{script}: {refused}");
+        let refusal = manager.upgrade().expect_err(script);
+        assert!(refusal.contains(reason), "{script}: {refusal}");
         assert_eq!((manager.main(), ping(&manager)), (main, 200));
     }
     // The old process can still write, and the next working program takes over.

@@ -40,8 +40,8 @@ fn a_server_on_a_full_disk_starts_and_serves_stored_packages() {
     let file = server.dir().join("beta_1.0.tar.gz");
     std::fs::write(&file, Tarball::new("beta", "1.0").bytes()).expect("written");
     let add = format!("add --source=team --path={}", file.display());
-    let refused = server.rspm(&add);
-    assert!(refused.code != 0 && refused.err.contains("space"), "{refused:?}");
+    let refusal = server.rspm(&add);
+    assert!(refusal.code != 0 && refusal.err.contains("space"), "{refusal:?}");
 
     std::fs::remove_file(disk.join("filler")).expect("removed");
     let added = server.rspm(&add);

@@ -91,8 +91,8 @@ fn a_start_with_an_empty_database_removes_nothing_and_is_reported_everywhere() {
     let restored = server.rspm("storage restore --class=packages");
     assert!(restored.out.contains("2 objects were restored from the trash"), "{restored:?}");
     assert_eq!(objects(&server), 2);
-    let refused = server.rspm("storage sweep --confirm=packets");
-    assert_eq!(refused.code, 2, "{refused:?}");
+    let refusal = server.rspm("storage sweep --confirm=packets");
+    assert_eq!(refusal.code, 2, "{refusal:?}");
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn unmounted_storage_is_reported_everywhere_and_stores_nothing() {
     std::fs::write(&file, Tarball::new("gamma", "1.0").bytes()).expect("written");
     let add = format!("add --source=team --path={}", file.display());
     // Also right after the start.
-    let refused = server.rspm(&add);
-    assert!(refused.code != 0 && refused.err.contains("rspm storage adopt --class=packages"), "{refused:?}");
+    let refusal = server.rspm(&add);
+    assert!(refusal.code != 0 && refusal.err.contains("rspm storage adopt --class=packages"), "{refusal:?}");
     server.wait_for_log("it may not be mounted");
     until("it is an alert", || alerts(&server).contains(&"storage-owner".to_owned()));
     let status = server.rspm("status");
@@ -220,8 +220,8 @@ fn storage_unmounted_under_the_running_server_stores_nothing_until_it_is_mounted
         std::fs::rename(&mounted, &away).expect("unmounted");
         std::fs::create_dir(&mounted).expect("a mount point");
         for number in 0..3 {
-            let refused = add(10 * round + number);
-            assert!(refused.code != 0 && refused.err.contains("it may not be mounted"), "{refused:?}");
+            let refusal = add(10 * round + number);
+            assert!(refusal.code != 0 && refusal.err.contains("it may not be mounted"), "{refusal:?}");
         }
         server.wait_for_log("it may not be mounted");
         assert_eq!(alerts(&server), ["storage-owner"]);

@@ -149,9 +149,9 @@ fn every_answer_has_the_common_headers() {
 #[test]
 fn the_admin_api_is_on_the_admin_socket_only() {
     let server = Server::start();
-    let refused = server.get("/__api__/admin/v1/repos");
-    assert_eq!(refused.status, 404);
-    assert_eq!(refused.json()["code"], 4);
+    let response = server.get("/__api__/admin/v1/repos");
+    assert_eq!(response.status, 404);
+    assert_eq!(response.json()["code"], 4);
     let over_tcp = http::request("POST", &server.url("/__api__/admin/v1/repos"), &[], b"{}");
     assert_eq!(over_tcp.status, 404);
     let ping = http::admin(&server.admin_socket(), "GET", "/__ping__", b"");

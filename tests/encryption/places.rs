@@ -116,8 +116,8 @@ fn a_key_that_appears_is_used_after_a_reload() {
     assert_eq!(status(&server), Some(format!("{} ({key})", key_path(&server).display())));
     // Another one is refused, and nothing changes.
     write_key(&key_path(&server));
-    let refused = server.hup_refused("[CRAN]\nURL = http://127.0.0.1:9/");
-    assert!(refused.contains("cannot be decrypted with the encryption key"), "{refused}");
+    let refusal = server.hup_refused("[CRAN]\nURL = http://127.0.0.1:9/");
+    assert!(refusal.contains("cannot be decrypted with the encryption key"), "{refusal}");
     assert_eq!(status(&server), Some(format!("{} ({key})", key_path(&server).display())));
 }
 

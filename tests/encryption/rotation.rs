@@ -69,8 +69,8 @@ fn a_rotation_stores_the_old_key_for_the_configuration_and_lists_the_values_to_w
     // The value is needed until it is written anew: the next rotation would lose the key.
     server.stop();
     write_key(&next(&server));
-    let refused = rotate(&server, &[]);
-    assert!(refused.code == Some(1) && refused.err.contains(&place), "{}", refused.err);
+    let refusal = rotate(&server, &[]);
+    assert!(refusal.code == Some(1) && refusal.err.contains(&place), "{}", refusal.err);
     assert_eq!(fingerprint(&path), new);
 
     replace(&server, &value, &encrypt(&server, "s3cret"));
@@ -89,21 +89,21 @@ fn nothing_is_rotated_while_a_server_runs_and_without_another_key() {
     let (mut server, _) = prepared(Engine::Sqlite);
     let (path, old) = (key_path(&server), fingerprint(&key_path(&server)));
     server.launch();
-    let refused = rotate(&server, &[]);
-    assert!(refused.code == Some(1) && refused.err.contains("a server is running"), "{}", refused.err);
+    let refusal = rotate(&server, &[]);
+    assert!(refusal.code == Some(1) && refusal.err.contains("a server is running"), "{}", refusal.err);
     server.stop();
     std::fs::copy(&path, next(&server)).unwrap();
-    let refused = rotate(&server, &[]);
-    assert!(refused.err.contains("is the key that is already in use"), "{}", refused.err);
+    let refusal = rotate(&server, &[]);
+    assert!(refusal.err.contains("is the key that is already in use"), "{}", refusal.err);
     std::fs::write(next(&server), "no key").unwrap();
-    let refused = rotate(&server, &[]);
-    assert!(refused.err.contains("is not an encryption key"), "{}", refused.err);
+    let refusal = rotate(&server, &[]);
+    assert!(refusal.err.contains("is not an encryption key"), "{}", refusal.err);
     assert_eq!(fingerprint(&path), old);
     assert!(!beside(&path, ".old").exists() && !beside(&path, ".new").exists());
     let without = Builder::default().prepare();
     write_key(&next(&without));
-    let refused = rotate(&without, &[]);
-    assert!(refused.err.contains("there is no encryption key") && refused.code == Some(1), "{}", refused.err);
+    let refusal = rotate(&without, &[]);
+    assert!(refusal.err.contains("there is no encryption key") && refusal.code == Some(1), "{}", refusal.err);
 }
 
 #[test]

@@ -177,9 +177,9 @@ async fn bytes_that_do_not_match_their_digest_are_never_served() {
     let mut bytes = complete.clone();
     bytes[20] ^= 1;
     std::fs::write(&flipped, &bytes).unwrap();
-    let refused = server.get(path);
-    assert_eq!(refused.status, 503, "it was compared before, and is a different file now");
-    assert!(!refused.body.windows(8).any(|window| window == &bytes[16..24]));
+    let response = server.get(path);
+    assert_eq!(response.status, 503, "it was compared before, and is a different file now");
+    assert!(!response.body.windows(8).any(|window| window == &bytes[16..24]));
     server.wait_for_log("has the SHA-256");
     std::fs::write(&flipped, &complete).unwrap();
     assert!(server.get(path).body == complete, "it is served again without a restart");

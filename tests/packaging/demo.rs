@@ -15,10 +15,10 @@ fn a_port_in_use_is_refused_before_anything_is_built() {
         demo.args(more).current_dir(dir.path()).env("PORT", &port).env_remove("BIN");
         run_to_end(&mut demo)
     };
-    let refused = demo(&["--check"]);
-    assert_eq!(refused.code, Some(1), "{}", refused.err);
+    let refusal = demo(&["--check"]);
+    assert_eq!(refusal.code, Some(1), "{}", refusal.err);
     let expected = format!("Port {port} is in use");
-    assert!(refused.err.contains(&expected) && refused.err.contains("make demo PORT="), "{}", refused.err);
+    assert!(refusal.err.contains(&expected) && refusal.err.contains("make demo PORT="), "{}", refusal.err);
     drop(listener);
     let free = demo(&["--check"]);
     assert_eq!((free.code, free.out.as_str(), free.err.as_str()), (Some(0), "", ""));

@@ -41,8 +41,8 @@ fn plain_files_are_read_and_wrong_sizes_and_zip64_are_refused() {
     for (name, bytes) in folder("accept") {
         let read = read_plain(&bytes);
         // No package is larger than 4 GiB, and a size that differs from the contents is ambiguous.
-        let refused = name.contains("zip64") || name == "short_usize.zip";
-        assert_eq!(read.is_err(), refused, "{name}: {read:?}");
+        let is_refused = name.contains("zip64") || name == "short_usize.zip";
+        assert_eq!(read.is_err(), is_refused, "{name}: {read:?}");
     }
 }
 

@@ -58,16 +58,16 @@ async fn a_damaged_local_package_is_not_served_and_is_moved_aside() {
     let backend = backend.restart().await;
     upkeep::ownership::claim(&backend.upkeep).await;
     for _ in 0..2 {
-        let refused = open(&backend).await.err();
-        assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
+        let refusal = open(&backend).await.err();
+        assert!(matches!(refusal, Some(RepoError::Damaged { .. })), "{refusal:?}");
     }
     assert!(!object.exists());
     assert_eq!(damaged(&backend).await, 1);
     // The damage is still known after a restart.
     let backend = backend.restart().await;
     upkeep::ownership::claim(&backend.upkeep).await;
-    let refused = open(&backend).await.err();
-    assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
+    let refusal = open(&backend).await.err();
+    assert!(matches!(refusal, Some(RepoError::Damaged { .. })), "{refusal:?}");
     let warnings = backend.state.storage.condition().warnings();
     assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-damage"]);
     // Adding the same package again repairs it.
@@ -137,8 +137,8 @@ async fn a_replaced_package_is_reported_only_once_it_is_stored(engine: Engine) {
         std::fs::remove_dir_all(dir).expect("removed");
         std::fs::write(dir, "").expect("written");
         for existing in [OnExisting::Replace, OnExisting::Succeed] {
-            let refused = backend.try_add("team", std::slice::from_ref(&package), existing).await;
-            assert!(matches!(refused, Err(RepoError::Storage(_))), "{object:?}: {refused:?}");
+            let refusal = backend.try_add("team", std::slice::from_ref(&package), existing).await;
+            assert!(matches!(refusal, Err(RepoError::Storage(_))), "{object:?}: {refusal:?}");
         }
         std::fs::remove_file(dir).expect("removed");
         let second_add = backend.try_add("team", std::slice::from_ref(&package), OnExisting::Replace).await;
@@ -164,8 +164,8 @@ async fn an_intact_file_that_replaces_a_damaged_one_is_served() {
     flip(&object);
     let backend = backend.restart().await;
     upkeep::ownership::claim(&backend.upkeep).await;
-    let refused = open(&backend).await.err();
-    assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
+    let refusal = open(&backend).await.err();
+    assert!(matches!(refusal, Some(RepoError::Damaged { .. })), "{refusal:?}");
     // A copy that is damaged as well is moved aside again.
     std::fs::write(&object, &backup).expect("copied");
     flip(&object);
@@ -197,8 +197,8 @@ async fn the_nightly_comparison_finds_damage_of_verified_objects() {
     upkeep::ownership::claim(&backend.upkeep).await;
     let result = upkeep::scrub::scrub(&backend.upkeep, quick).await.expect("compared");
     assert_eq!(result, ScrubResult { damaged: 1, ..ScrubResult::default() });
-    let refused = open(&backend).await.err();
-    assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
+    let refusal = open(&backend).await.err();
+    assert!(matches!(refusal, Some(RepoError::Damaged { .. })), "{refusal:?}");
     assert!(!object.exists());
     // An object that a row names and storage lacks is counted as missing.
     let result = upkeep::scrub::scrub(&backend.upkeep, quick).await.expect("compared");

@@ -78,8 +78,8 @@ async fn a_lost_package_is_recorded_when_it_is_requested_until_it_is_restored() 
     let away = backend.folder().join("away");
     std::fs::rename(&object, &away).expect("moved");
     for _ in 0..2 {
-        let refused = open(&backend, "1.3").await;
-        assert!(matches!(refused, Err(RepoError::Storage(StorageError::NotFound(_)))), "{refused:?}");
+        let refusal = open(&backend, "1.3").await;
+        assert!(matches!(refusal, Err(RepoError::Storage(StorageError::NotFound(_)))), "{refusal:?}");
         assert_eq!(backend.state.storage.condition().lost(CLASS).count(), 1);
     }
     assert_eq!(kinds(&backend), ["storage-lost"]);

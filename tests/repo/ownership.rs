@@ -341,8 +341,8 @@ async fn two_servers_never_clean_up_concurrently() {
     let until = rstudio_pm::model::time::Timestamp(i64::MAX);
     let claimed = backend.state.db.write(move |c| db::lease::claim(c, "sweep", "another", now, until)).await;
     let fence = claimed.expect("a database").expect("free");
-    let refused = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await;
-    assert!(matches!(refused, Err(RepoError::Conflict(_))), "{refused:?}");
+    let refusal = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await;
+    assert!(matches!(refusal, Err(RepoError::Conflict(_))), "{refusal:?}");
     backend.state.db.write(move |c| db::lease::release(c, "sweep", fence)).await.expect("released");
     upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
 }

@@ -71,8 +71,8 @@ async fn an_existing_version_is_refused_left_or_replaced_as_requested() {
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
     let other = [Tarball::new("alpha", "1.0").with("NEWS", "other bytes"), Tarball::new("beta", "1.0")];
-    let refused = backend.try_add("team", &other, OnExisting::Fail).await.expect_err("refused").to_string();
-    assert!(refused.contains("alpha 1.0 is in the source 'team' already"), "{refused}");
+    let refusal = backend.try_add("team", &other, OnExisting::Fail).await.expect_err("refused").to_string();
+    assert!(refusal.contains("alpha 1.0 is in the source 'team' already"), "{refusal}");
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.0", "nothing of a refused call is added");
 
     let before = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.content;
@@ -222,11 +222,11 @@ async fn a_file_that_is_no_source_package_is_refused_with_the_reason() {
         (Tarball::new("alpha", "1.0").with("../../evil", "x"), "evil"),
         (Tarball { version: "one".to_owned(), ..Tarball::new("alpha", "1.0") }, "one"),
     ] {
-        let refused = backend.upload(&tarball).await.expect_err(reason);
-        assert!(matches!(refused, RepoError::Invalid(_)), "{refused}");
+        let refusal = backend.upload(&tarball).await.expect_err(reason);
+        assert!(matches!(refusal, RepoError::Invalid(_)), "{refusal}");
         assert!(
-            refused.to_string().contains("is refused") && refused.to_string().contains(reason),
-            "{refused}"
+            refusal.to_string().contains("is refused") && refusal.to_string().contains(reason),
+            "{refusal}"
         );
     }
 }

@@ -350,8 +350,8 @@ async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_close
     let closed = forms(&backend, "2024-03-01").await;
     // An administrator confirms a clock that is wrong, and publishes.
     backend.advance_to_noon("2025-04-06");
-    let refused = backend.try_add("team", &[Tarball::new("alpha", "2.0")], OnExisting::Fail).await;
-    assert!(refused.expect_err("over a month").to_string().contains("over a month after the last publish"));
+    let refusal = backend.try_add("team", &[Tarball::new("alpha", "2.0")], OnExisting::Fail).await;
+    assert!(refusal.expect_err("over a month").to_string().contains("over a month after the last publish"));
     let wrong =
         upkeep::clock::repair(&backend.state, day("2024-03-02"), false).await.expect_err("another day");
     assert!(wrong.to_string().contains("set the clock right first"), "{wrong}");
@@ -366,8 +366,8 @@ async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_close
     assert!(point(&backend, "all", "2024-03-02").await.open);
     let future = serve::point::resolve(&backend.repositories, "all", Snapshot::Date(day("2024-03-03"))).await;
     assert!(matches!(future, Err(RepoError::Unresolved(_))), "{future:?}");
-    let refused = backend.try_add("team", &[Tarball::new("alpha", "3.0")], OnExisting::Fail).await;
-    assert!(refused.expect_err("the clock row is ahead").to_string().contains("rspm repair clock"));
+    let refusal = backend.try_add("team", &[Tarball::new("alpha", "3.0")], OnExisting::Fail).await;
+    assert!(refusal.expect_err("the clock row is ahead").to_string().contains("rspm repair clock"));
     let trial = upkeep::clock::repair(&backend.state, day("2024-03-02"), true).await.expect("no error");
     assert_eq!(trial.expect("something to do").transactions.len(), 1);
     let repaired = upkeep::clock::repair(&backend.state, day("2024-03-02"), false).await.expect("no error");

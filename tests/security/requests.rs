@@ -173,9 +173,9 @@ fn bodies_being_received_have_a_memory_budget() {
         })
         .collect();
     let answers: Vec<_> = streams.iter_mut().map(|stream| http::try_read(stream, "POST").ok()).collect();
-    let refused: Vec<_> = answers.iter().flatten().collect();
-    assert!(refused.iter().all(|answer| answer.status == 503), "{:?}", refused[0].status);
-    assert!(refused.iter().all(|answer| answer.header("retry-after").is_some()));
+    let refusals: Vec<_> = answers.iter().flatten().collect();
+    assert!(refusals.iter().all(|answer| answer.status == 503), "{:?}", refusals[0].status);
+    assert!(refusals.iter().all(|answer| answer.header("retry-after").is_some()));
     // 32 MB hold 37 bodies; a refused request may be reset before its answer is read.
     let mut waiting = 0;
     for stream in &mut streams {
@@ -185,7 +185,11 @@ fn bodies_being_received_have_a_memory_budget() {
             waiting += 1;
         }
     }
-    assert!(!refused.is_empty() && (20..=37).contains(&waiting), "{} refused, {waiting} wait", refused.len());
+    assert!(
+        !refusals.is_empty() && (20..=37).contains(&waiting),
+        "{} refused, {waiting} wait",
+        refusals.len()
+    );
     drop(streams);
     let body = serde_json::json!({ "repo": "team", "names": ["alpha"] }).to_string();
     let mut status = 503;

@@ -118,8 +118,8 @@ fn a_repair_moves_future_transactions_to_the_last_microseconds_in_order(db: &mut
         db.write(move |c| change(c, CRAN, Timestamp(later(400).0 + second * SECOND), &[]));
     }
     let now = later(1);
-    let refused = db.try_write(move |c| clock::publish(c, &publish_of(&[], now)));
-    assert!(matches!(refused, Err(DbError::Skew(Skew::Behind { .. }))), "{refused:?}");
+    let refusal = db.try_write(move |c| clock::publish(c, &publish_of(&[], now)));
+    assert!(matches!(refusal, Err(DbError::Skew(Skew::Behind { .. }))), "{refusal:?}");
     let planned = db.write(move |c| clock_repair::repair(c, now, true)).expect("something to do");
     let repaired = db.write(move |c| clock_repair::repair(c, now, false)).expect("something to do");
     assert_eq!(planned, repaired, "a dry run reports what a repair does");

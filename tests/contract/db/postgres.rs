@@ -145,8 +145,8 @@ fn errors_have_the_code_and_the_message_of_the_server() {
     let text = read_only.expect_err("it fails").to_string();
     let expected = "is read-only: cannot execute UPDATE in a read-only transaction (SQLSTATE 25006); ";
     assert!(text.contains(expected), "{expected}\n{text}");
-    let refused = check("postgres://pm@127.0.0.1:1/library").expect_err("no server listens").to_string();
-    assert!(refused.contains("Connection refused"), "{refused}");
+    let refusal = check("postgres://pm@127.0.0.1:1/library").expect_err("no server listens").to_string();
+    assert!(refusal.contains("Connection refused"), "{refusal}");
 }
 
 /// Whether the connection of this URL is encrypted.

@@ -133,8 +133,8 @@ async fn a_directory_of_another_user_is_refused_with_a_remedy() {
     let uid = nix::unistd::geteuid();
     let name = nix::unistd::User::from_uid(uid).unwrap().unwrap().name;
 
-    let refused = Storage::open(&on_disk(&root)).await.err().unwrap();
-    let StorageError::Unusable(locations) = &refused else { panic!("{refused:?}") };
+    let refusal = Storage::open(&on_disk(&root)).await.err().unwrap();
+    let StorageError::Unusable(locations) = &refusal else { panic!("{refusal:?}") };
     assert_eq!(locations.len(), 9, "every location is reported");
     let cran = &locations[StorageClass::Cran as usize];
     let path = root.join("cran").display().to_string();

@@ -302,22 +302,22 @@ mod tests {
 
     pub(super) async fn missing_credentials_are_reported_with_the_bucket_and_a_remedy(fixture: Fixture) {
         std::fs::remove_file(s3::credentials_file()).unwrap();
-        let refused = Storage::open(&fixture.config).await.err().unwrap().to_string();
+        let refusal = Storage::open(&fixture.config).await.err().unwrap().to_string();
         assert!(
-            refused.contains("no AWS credentials") && refused.contains(&fixture.location.bucket),
-            "{refused}"
+            refusal.contains("no AWS credentials") && refusal.contains(&fixture.location.bucket),
+            "{refusal}"
         );
-        let parts = [refused.contains("'cache', 'launcher'"), refused.contains("IAM role")];
-        assert_eq!(parts, [true, true], "{refused}");
+        let parts = [refusal.contains("'cache', 'launcher'"), refusal.contains("IAM role")];
+        assert_eq!(parts, [true, true], "{refusal}");
     }
 
     pub(super) async fn a_missing_bucket_is_reported_with_a_remedy(fixture: Fixture) {
         let location = S3Location { bucket: "not-there".into(), ..fixture.location.clone() };
         let config = StorageConfig { locations: s3::locations(&location), ..fixture.config.clone() };
-        let refused = Storage::open(&config).await.err().unwrap().to_string();
+        let refusal = Storage::open(&config).await.err().unwrap().to_string();
         assert!(
-            refused.contains("NoSuchBucket") && refused.contains("aws s3 mb s3://not-there"),
-            "{refused}"
+            refusal.contains("NoSuchBucket") && refusal.contains("aws s3 mb s3://not-there"),
+            "{refusal}"
         );
     }
 
@@ -347,8 +347,8 @@ mod tests {
         let location = S3Location { endpoint: Some(format!("http://{free}")), ..fixture.location.clone() };
         let config = StorageConfig { locations: s3::locations(&location), ..fixture.config.clone() };
         let start = Instant::now();
-        let refused = Storage::open(&config).await.err().unwrap().to_string();
-        assert!(refused.contains(&format!("check that http://{free} can be reached")), "{refused}");
+        let refusal = Storage::open(&config).await.err().unwrap().to_string();
+        assert!(refusal.contains(&format!("check that http://{free} can be reached")), "{refusal}");
         assert!(start.elapsed() < Duration::from_secs(60));
     }
 

@@ -253,8 +253,8 @@ pub(super) async fn an_unfinished_spool_can_be_read(fixture: Fixture) {
 
 pub(super) async fn a_spool_of_another_class_is_refused(fixture: Fixture) {
     let spool = fixture.storage.spool(StorageClass::Packages).await.unwrap();
-    let refused = fixture.storage.commit(spool, &cran(Sha256([1; 32]))).await.unwrap_err();
-    assert!(refused.to_string().contains("'packages'"), "{refused}");
+    let refusal = fixture.storage.commit(spool, &cran(Sha256([1; 32]))).await.unwrap_err();
+    assert!(refusal.to_string().contains("'packages'"), "{refusal}");
 }
 
 pub(super) async fn abandoned_spools_are_removed_and_open_ones_stay(fixture: Fixture) {

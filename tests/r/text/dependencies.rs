@@ -30,12 +30,12 @@ fn every_real_dependency_item_is_split_as_r_splits_it() {
     rscript::run(script, &args);
 
     let items = std::fs::read_to_string(items).expect("R's items");
-    let mut refused = Vec::new();
+    let mut refused_items = Vec::new();
     for line in items.lines() {
         let (item, real) = line.split_once('|').expect("an item and its parts in R");
         let real: Vec<&str> = real.split('|').collect();
         let [name, operator, wanted] = real[..] else {
-            refused.push(item);
+            refused_items.push(item);
             continue;
         };
         let mut ours = dependency::parse_list(item);
@@ -47,7 +47,7 @@ fn every_real_dependency_item_is_split_as_r_splits_it() {
         assert!(version::compare(required, wanted).is_eq(), "{item}: {required} is not {wanted}");
     }
     assert!(items.lines().count() > 10_000, "{}", items.lines().count());
-    assert!(refused.len() < 10, "R refuses {refused:?}");
+    assert!(refused_items.len() < 10, "R refuses {refused_items:?}");
 
     // The fields consist of these items: none is lost or added.
     let fields = std::fs::read_to_string(fields).expect("the fields");

@@ -27,7 +27,7 @@ pub struct ExplainRequest {
     pub distribution: Option<String>,
     /// The `User-Agent` of the client.
     pub agent: Option<Vec<u8>>,
-    /// The version of Bioconductor, in a Bioconductor repository; its release when `None`.
+    /// The version of Bioconductor, in a Bioconductor repository; the default version when `None`.
     pub bioconductor: Option<Version>,
 }
 

@@ -78,7 +78,8 @@ struct ModeChange {
     message: String,
 }
 
-/// `rspm cluster offline` and `rspm cluster online`; the name `*` means all servers. The server to which the command is connected changes last.
+/// `rspm cluster offline` and `rspm cluster online`; the name `*` means all servers. The server to which the command is
+/// connected changes last.
 ///
 /// # Errors
 /// A name is unknown; a server did not change its mode.

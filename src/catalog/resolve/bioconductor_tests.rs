@@ -107,8 +107,7 @@ fn days_between_the_last_update_and_the_first_sync_have_the_synced_state() {
     assert_eq!(resolve_at(&unlimited, part("3.19/bioc"), "2024-10-30"), Ok(vec![3]));
     assert_eq!(resolve_at(&unlimited, part("3.19/bioc"), "2025-06-01"), Ok(vec![3]));
     let day = |text: &str| text.parse::<Day>().expect("a day");
-    let expected =
-        Unresolved::BeforeHistory { requested: "2024-10-29".to_owned(), first: day("2024-10-30") };
+    let expected = Unresolved::BeforeHistory { requested: "2024-10-29".to_owned(), first: day("2024-10-30") };
     assert_eq!(resolve_at(&unlimited, part("3.19/bioc"), "2024-10-29"), Err(expected));
     // 3.20 is the current release: its earlier states are unknown.
     let expected = Unresolved::BeforeHistory { requested: "2025-06-01".to_owned(), first: day(NOW) };

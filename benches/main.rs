@@ -19,6 +19,7 @@ mod mirror;
 mod negotiating;
 mod nginx;
 mod report;
+mod scrubbing;
 mod server;
 mod serving;
 mod soak;
@@ -40,7 +41,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 14] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -49,6 +50,7 @@ const GROUPS: [Group; 13] = [
     ("importing", importing::run),
     ("migrate", migrating::run),
     ("backup", backing_up::run),
+    ("scrub", scrubbing::run),
     ("folder", folder::run),
     ("adding", adding::run),
     ("starting", starting::run),

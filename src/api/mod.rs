@@ -15,6 +15,7 @@ pub mod package;
 pub mod public;
 pub mod repair;
 pub mod repo;
+pub mod scrub;
 pub mod source;
 pub mod storage;
 pub mod upload;

@@ -98,6 +98,8 @@ pub enum Command {
     /// Make, verify, test and restore backups
     #[command(subcommand)]
     Backup(super::backup::BackupCommand),
+    /// Compare the stored objects, or the database, with what is recorded of them
+    Scrub(super::scrub::ScrubArgs),
     /// Repair data that the server cannot repair by itself
     #[command(subcommand)]
     Repair(Repair),
@@ -275,7 +277,7 @@ pub struct ConfigLog {
 }
 
 /// Parses a duration; returns seconds.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let syntax_error = || "give seconds, or a number with s, m or h: 90s, 5m, 1h".to_owned();
     let (digits, unit) = match text.char_indices().last() {
         Some((at, 's')) => (&text[..at], 1),
@@ -664,6 +666,11 @@ mod tests {
             "rspm backup verify --from=/srv/backups --at=2026-11-20 --subset=8/8",
             "rspm backup restore --force",
             "rspm backup prune --keep-daily=7 --keep-weekly=5 --dry-run",
+            "rspm scrub",
+            "rspm scrub --class=cran,packages --subset=3/8 --rate=100MB --repair",
+            "rspm scrub --max-duration=2h -o json",
+            "rspm scrub --quick --class=cran",
+            "rspm scrub --database",
             "rspm completion bash",
             "rspm -v list",
             "rspm list repos --verbose --insecure-ssl-skip-verify",
@@ -688,6 +695,12 @@ mod tests {
             "rspm backup verify --subset=0/8",
             "rspm backup verify --subset=1/8 --full",
             "rspm backup prune",
+            "rspm scrub --database --repair",
+            "rspm scrub --quick --rate=1MB",
+            "rspm scrub --subset=9/8",
+            "rspm scrub --subset=1/8 --max-duration=1h",
+            "rspm scrub --rate=fast",
+            "rspm scrub --class=metrics",
             "rspm offline --timeout=soon",
             "rspm cluster offline",
             "rspm cluster online --timeout=60",

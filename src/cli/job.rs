@@ -38,16 +38,34 @@ pub(super) async fn follow_or_print(
     flags: &JobFlags,
     job_name: &str,
 ) -> Result<(), CliError> {
+    match follow_to_end(client, output, job, flags, job_name).await? {
+        Some(job) => output.print(&job, || job.message.clone()),
+        None => Ok(()),
+    }
+}
+
+/// Like [`follow_or_print`], and returns the ended job instead of printing it; `None` with `--no-wait`.
+///
+/// # Errors
+/// The job fails, or the server stops responding.
+pub(super) async fn follow_to_end(
+    client: &Client,
+    output: &Output,
+    job: Job,
+    flags: &JobFlags,
+    job_name: &str,
+) -> Result<Option<Job>, CliError> {
     if job.attached && output.is_human() && !flags.quiet {
         let _ = writeln!(std::io::stderr(), "A {job_name} is already running; following it.");
     }
     if flags.no_wait {
-        return output.print(&job, || format!("The {job_name} runs as job {}.", job.id));
+        output.print(&job, || format!("The {job_name} runs as job {}.", job.id))?;
+        return Ok(None);
     }
-    follow(client, output, job, flags.quiet).await
+    follow(client, output, job, flags.quiet).await.map(Some)
 }
 
-async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> Result<(), CliError> {
+async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> Result<Job, CliError> {
     let attached = job.attached;
     let bar = if output.is_human() && !quiet && std::io::stderr().is_terminal() {
         ProgressBar::new_spinner()
@@ -75,7 +93,7 @@ async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> 
     bar.finish_and_clear();
     match job.status {
         JobStatus::Failed => Err(CliError::refused(job.message)),
-        JobStatus::Done | JobStatus::Running => output.print(&job, || job.message.clone()),
+        JobStatus::Done | JobStatus::Running => Ok(job),
     }
 }
 

@@ -23,6 +23,7 @@ pub mod package;
 pub mod reference;
 pub mod repair;
 pub mod repo;
+pub mod scrub;
 pub mod source;
 pub mod storage;
 mod suggested_values;
@@ -175,6 +176,7 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Backup(BackupCommand::Create(args)) => backup::create(client, output, args).await,
         Command::Repair(Repair::Clock(args)) => repair::clock(client, output, &args).await,
         Command::Logs(command) => logs::run(client, output, command).await,
+        Command::Scrub(args) => scrub::run(client, output, args).await,
         Command::Storage(command) => storage::run(client, output, command).await,
         Command::Status => control::status(client, output).await,
         Command::Offline(args) => control::offline(client, output, args).await,

@@ -227,7 +227,7 @@ fn decode_file(mut row: Row) -> Result<ReleaseFile, DbError> {
     })
 }
 
-fn life_state(column: usize, number: i64) -> Result<LifeState, DbError> {
+pub(super) fn life_state(column: usize, number: i64) -> Result<LifeState, DbError> {
     let state = [LifeState::Listed, LifeState::Archived].into_iter().find(|s| s.as_i64() == number);
     state.ok_or(DbError::Shape { column, found: "another number", expected: "a life's state" })
 }

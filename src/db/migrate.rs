@@ -84,6 +84,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0009_hold.sqlite.sql"),
         postgres: include_str!("migrations/0009_hold.postgres.sql"),
     },
+    Migration {
+        number: 10,
+        name: "scrub",
+        expand_only: true,
+        sqlite: include_str!("migrations/0010_scrub.sqlite.sql"),
+        postgres: include_str!("migrations/0010_scrub.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::examine::Examination;
 use super::link::Link;
 use super::migrate::MigrationMode;
 use super::pgconn::PgConn;
@@ -10,7 +11,7 @@ use super::pgerror::{retryable, writable};
 use super::schema::Schema;
 use super::target::Target;
 use super::workers::{Opener, Session, TransactionBody, TransactionKind, WorkerPool};
-use super::{Conn, DbError};
+use super::{Conn, DbError, pgcheck};
 use crate::metrics;
 
 /// Maximum number of attempts of a transaction that the server aborts as retryable.
@@ -80,6 +81,12 @@ impl Postgres {
     /// The server and the parameters of connections.
     pub(super) fn target(&self) -> &Arc<Target> {
         &self.target
+    }
+
+    /// Checks tables, indexes and the rules of their rows on a new connection.
+    pub(super) fn examine(&self) -> Result<Examination, DbError> {
+        let mut session = PgSession::new(Arc::clone(&self.target));
+        pgcheck::examine(session.connection()?)
     }
 
     pub(super) fn close(&self) {

@@ -12,6 +12,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 
 use super::checkpoint::Checkpointer;
+use super::examine::Examination;
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
 use super::schema::Schema;
 use super::workers::{Opener, Session, TransactionBody, TransactionKind, WorkerPool};
@@ -28,6 +29,8 @@ pub(super) struct Sqlite {
     /// usage data has no lock: it is written by the process that holds the lock of the packages' database, and for some
     /// time after a handover by the previous one.
     lock: Mutex<Option<std::fs::File>>,
+    file: PathBuf,
+    wait: Duration,
 }
 
 impl Sqlite {
@@ -73,7 +76,26 @@ impl Sqlite {
             write: start("write", 1, &writer)?,
             checkpointer,
             lock: Mutex::new(lock),
+            file: file.to_owned(),
+            wait,
         })
+    }
+
+    /// Checks the file, and the rules of its rows, on a new connection: open ones have pages in memory.
+    pub(super) fn examine(&self) -> Result<Examination, DbError> {
+        let mut session = connect(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY, self.wait)?;
+        let mut examination = Examination::default();
+        match session.execute_batch("BEGIN").and_then(|()| session.integrity()) {
+            Ok(problems) => examination.problems = problems,
+            Err(DbError::NotADatabase { source, .. }) => {
+                examination.problems.push(format!("{}: {source}", self.file.display()));
+                return Ok(examination);
+            }
+            Err(error) => return Err(error),
+        }
+        examination.notes.push("integrity_check and foreign_key_check were done".to_owned());
+        examination.add_violations(&mut session)?;
+        Ok(examination)
     }
 
     pub(super) fn pool(&self, kind: TransactionKind) -> &WorkerPool {
@@ -157,6 +179,20 @@ impl SqliteConn {
 
     fn execute_batch(&mut self, sql: &str) -> Result<(), DbError> {
         self.connection.execute_batch(sql).map_err(|e| map(&self.path, e))
+    }
+
+    /// Returns the problems found by SQLite's own checks.
+    fn integrity(&mut self) -> Result<Vec<String>, DbError> {
+        let mut problems = Vec::new();
+        for mut row in self.query("PRAGMA integrity_check", &[])? {
+            problems.extend(Some(row.text(0)?).filter(|text| text != "ok"));
+        }
+        for mut row in self.query("PRAGMA foreign_key_check", &[])? {
+            let (table, number, parent) = (row.text(0)?, row.opt_int(1)?, row.text(2)?);
+            let number = number.map(|number| number.to_string()).unwrap_or_default();
+            problems.push(format!("row {number} of table {table} refers to a missing row of table {parent}"));
+        }
+        Ok(problems)
     }
 
     fn migrate(&mut self, schema: Schema, mode: MigrationMode) -> Result<(), DbError> {

@@ -117,8 +117,8 @@ impl IntegrityChecks {
         }
     }
 
-    /// Checks the digest of an object, and moves the object to the damaged area if it differs.
-    pub async fn verify(&self, key: &Key) -> Result<IntegrityCheck, StorageError> {
+    /// Reads an object and [compares](IntegrityChecks::compare) its digest.
+    async fn verify(&self, key: &Key) -> Result<IntegrityCheck, StorageError> {
         let mut hasher = sha2::Sha256::new();
         match self.storage.get(key, None).await?.content {
             Content::Memory(bytes) => hasher.update(&bytes),
@@ -128,7 +128,11 @@ impl IntegrityChecks {
                 }
             }
         }
-        let sha256 = Sha256(hasher.finalize().into());
+        self.compare(key, Sha256(hasher.finalize().into())).await
+    }
+
+    /// Compares the digest of an object's bytes with its name, and moves the object to the damaged area if it differs.
+    pub async fn compare(&self, key: &Key, sha256: Sha256) -> Result<IntegrityCheck, StorageError> {
         if sha256 == *key.digest() {
             return Ok(IntegrityCheck::Sound);
         }
@@ -140,6 +144,13 @@ impl IntegrityChecks {
     async fn move_damaged(&self, key: &Key, sha256: Sha256) -> Result<(), StorageError> {
         let is_moved = self.storage.is_own(key.class()) && self.storage.move_to_damaged(key).await?;
         tracing::error!(object = %key, %sha256, aside = is_moved, "a stored object is damaged: its bytes have another digest");
+        Ok(())
+    }
+
+    /// Moves an object to the damaged area that the disk cannot read.
+    pub async fn move_unreadable(&self, key: &Key, reason: &str) -> Result<(), StorageError> {
+        let is_moved = self.storage.is_own(key.class()) && self.storage.move_to_damaged(key).await?;
+        tracing::error!(object = %key, reason, aside = is_moved, "a stored object cannot be read");
         Ok(())
     }
 

@@ -28,7 +28,12 @@ impl MetricsService {
             ("/metrics", &Method::GET | &Method::HEAD) => {
                 let drain = self.server.drain();
                 metrics::in_progress(drain.connections(), drain.requests());
-                metrics::fetches(self.switch.app().map_or(0, |app| app.fetches.in_progress()));
+                if let Some(app) = self.switch.app() {
+                    metrics::fetches(app.fetches.in_progress());
+                    metrics::scrub_bad_objects(app.state.storage.bad_objects());
+                } else {
+                    metrics::fetches(0);
+                }
                 match tokio::task::spawn_blocking(metrics::text).await {
                     Ok(text) => response::text(metrics::MEDIA_TYPE, text),
                     Err(error) => {

@@ -54,6 +54,8 @@ struct Metrics {
     storage_size: GaugeVec,
     storage_free: GaugeVec,
     storage_used: GaugeVec,
+    scrubbed: IntCounter,
+    scrub_bad_objects: IntGauge,
     routed_binaries: IntCounterVec,
     routed_distros: IntCounterVec,
     routed_sources: IntCounterVec,
@@ -220,6 +222,14 @@ impl Metrics {
                 "ppm_storage_used",
                 "Size of the files in a storage directory, in bytes.",
                 path,
+            ),
+            scrubbed: registrar.counter(
+                "ppm_scrubbed_bytes_total",
+                "Bytes of stored objects read to compare them with their digests.",
+            ),
+            scrub_bad_objects: registrar.gauge(
+                "ppm_scrub_bad_objects",
+                "Stored objects that are damaged, or lost and on no mirror, and were not stored again.",
             ),
             routed_binaries: registrar.counters(
                 "ppm_binary_routing_binary",
@@ -395,6 +405,16 @@ pub fn storage_space(path: &str, size: u64, free: u64) {
 pub fn storage_used(path: &str, used: u64, duration: Duration) {
     METRICS.storage_used.with_label_values(&[path]).set(bytes(used));
     METRICS.storage_time.with_label_values(&[path]).set(duration.as_secs_f64());
+}
+
+/// Counts bytes read by the scrub.
+pub fn scrubbed(bytes: u64) {
+    METRICS.scrubbed.inc_by(bytes);
+}
+
+/// Sets the number of damaged and lost objects that were not stored again.
+pub fn scrub_bad_objects(count: usize) {
+    METRICS.scrub_bad_objects.set(to_gauge_value(count as u64));
 }
 
 /// Counts a request for a binary that was answered with one; `fit` is how its version of R fits.

@@ -42,7 +42,7 @@ struct ArchiveDetails {
 
 /// Why no details were read from an archive.
 #[derive(Debug, thiserror::Error)]
-enum DetailsError {
+pub(super) enum DetailsError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     #[error(transparent)]
@@ -82,10 +82,8 @@ async fn read_locked(repositories: &Repositories, unread: UnreadArchive) -> bool
 
 async fn store(repositories: &Repositories, unread: UnreadArchive) -> Result<(), DetailsError> {
     let state = &repositories.state;
-    let bytes = state.storage.read(&unread.key).await?;
-    let details = tokio::task::spawn_blocking(move || read(&bytes)).await;
     let ArchiveDetails { description, system_requirements, readme } =
-        details.map_err(|error| StorageError::Other(error.to_string()))??;
+        read_stored(repositories, &unread.key).await?;
     // Keeps the sweep from removing the README's blob before its row is written.
     let _blob_guard = repositories.fetches.blob_lock.read().await;
     let blob_row = match readme {
@@ -113,6 +111,38 @@ async fn store(repositories: &Repositories, unread: UnreadArchive) -> Result<(),
         state.detail_updates.fetch_add(1, std::sync::atomic::Ordering::Release);
     }
     Ok(())
+}
+
+/// Reads the README of a stored archive.
+pub(super) async fn readme(
+    repositories: &Repositories,
+    key: &Key,
+) -> Result<Option<(Sha256, Bytes)>, DetailsError> {
+    Ok(read_stored(repositories, key).await?.readme)
+}
+
+/// Reads name and version from the DESCRIPTION of a stored archive; `None` if it is too large.
+///
+/// # Errors
+/// The storage.
+pub(super) async fn name_and_version(
+    repositories: &Repositories,
+    key: &Key,
+) -> Result<Option<Result<(String, String), ArchiveError>>, StorageError> {
+    if repositories.state.storage.size(key).await?.is_none_or(|size| size > MAX_ARCHIVE_BYTES) {
+        return Ok(None);
+    }
+    let bytes = repositories.state.storage.read(key).await?;
+    let limits = Limits { inflated: MAX_INFLATED_BYTES, ..Limits::default() };
+    let read = tokio::task::spawn_blocking(move || archive::read_identity(&bytes[..], None, limits)).await;
+    let read = read.map_err(|error| StorageError::Other(error.to_string()))?;
+    Ok(Some(read.map(|identity| (identity.name, identity.version))))
+}
+
+async fn read_stored(repositories: &Repositories, key: &Key) -> Result<ArchiveDetails, DetailsError> {
+    let bytes = repositories.state.storage.read(key).await?;
+    let read = tokio::task::spawn_blocking(move || read(&bytes)).await;
+    Ok(read.map_err(|error| StorageError::Other(error.to_string()))??)
 }
 
 fn read(bytes: &Bytes) -> Result<ArchiveDetails, ArchiveError> {

@@ -25,6 +25,7 @@ pub mod r;
 mod readmes;
 pub mod remote_binaries;
 pub mod requirements;
+pub mod stored_again;
 mod upstream;
 pub mod vulnerabilities;
 

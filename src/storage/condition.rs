@@ -367,6 +367,13 @@ impl Storage {
         self.0.condition.lock().damaged.contains(key)
     }
 
+    /// Returns the number of damaged and lost objects that were not stored again.
+    #[must_use]
+    pub fn bad_objects(&self) -> usize {
+        let condition = self.0.condition.lock();
+        condition.damaged.len() + condition.lost.len()
+    }
+
     /// Begins a scan for damaged or lost objects.
     #[must_use]
     pub fn begin_scan(&self) -> ConditionScan<'_> {

@@ -2,8 +2,8 @@
 
 use super::compared::{self, ComparedDirectories};
 use super::{
-    Area, BackendObject, Blob, IfExists, Key, ListedObject, MarkerKey, Spool, StorageError, chunks,
-    clamp_range, memory_cache, spool,
+    Area, BackendObject, Blob, IfExists, Key, ListExtent, ListedObject, MarkerKey, Spool, StorageError,
+    chunks, clamp_range, memory_cache, spool,
 };
 use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
@@ -133,13 +133,8 @@ impl Disk {
     /// Opens an object; small ones (up to [`memory_cache::MAX_OBJECT_SIZE`]) are read whole for any range, unless many are
     /// in memory.
     pub(super) fn get(&self, key: &Key, range: Option<&Range<u64>>) -> Result<BackendObject, StorageError> {
-        let path = self.root.join(key.path());
-        let failed = |e: io::Error| match e.kind() {
-            io::ErrorKind::NotFound => StorageError::NotFound(key.to_string()),
-            _ => StorageError::io("read", &path, e),
-        };
-        let file = File::open(&path).map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
+        let (file, path) = self.open_object(key)?;
+        let size = file.metadata().map_err(|e| StorageError::io("read", &path, e))?.len();
         if size <= memory_cache::MAX_OBJECT_SIZE
             && let Some(reservation) = chunks::reserve_memory(size)
         {
@@ -147,6 +142,16 @@ impl Disk {
         }
         let range = clamp_range(range, size, key)?;
         Ok(BackendObject::Part(Blob { size, content: chunks::content(file, &path, range)? }))
+    }
+
+    /// Opens the file of an object.
+    pub(super) fn open_object(&self, key: &Key) -> Result<(File, PathBuf), StorageError> {
+        let path = self.root.join(key.path());
+        match File::open(&path) {
+            Ok(file) => Ok((file, path)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(StorageError::NotFound(key.to_string())),
+            Err(e) => Err(StorageError::io("read", &path, e)),
+        }
     }
 
     pub(super) fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {
@@ -294,10 +299,16 @@ impl Disk {
         area: Area,
         from: &Key,
         inclusive: bool,
+        extent: ListExtent,
         limit: usize,
     ) -> Result<Vec<ListedObject>, StorageError> {
         let mut objects = Vec::new();
-        for byte in from.digest().0[0]..=255 {
+        let first = from.digest().0[0];
+        let last = match extent {
+            ListExtent::Directory => u8::MAX,
+            ListExtent::FirstByte => first,
+        };
+        for byte in first..=last {
             let directory = self.root.join(area.path(from.directory())).join(format!("{byte:02x}"));
             let failed = |e| StorageError::io("list", &directory, e);
             let entries = match std::fs::read_dir(&directory) {

@@ -107,7 +107,8 @@ impl Key {
     }
 
     /// Returns a key of the same kind with another digest.
-    pub(super) fn with_digest(&self, digest: Sha256) -> Key {
+    #[must_use]
+    pub fn with_digest(&self, digest: Sha256) -> Key {
         match self {
             Key::Package(class, _) => Key::Package(*class, digest),
             Key::Readme(_) => Key::Readme(digest),

@@ -1,5 +1,6 @@
 //! Package bytes and rendered indexes by digest, on disk or S3, per storage class.
 
+mod background;
 mod blocking_api;
 mod chunks;
 mod compared;
@@ -19,6 +20,7 @@ mod spool;
 pub mod tls_provider;
 mod trash;
 
+pub use background::{BackgroundReader, ObjectDigest, ObjectRead};
 pub use chunks::{ReadRequest, Reservation, chunk_size, content, read_to_memory, reserve_memory};
 pub use condition::{Condition, Ownership};
 pub use error::{StorageError, UnusableLocation};
@@ -106,6 +108,15 @@ enum IfExists {
     Keep,
     /// Replace it: its bytes are not trusted.
     Replace,
+}
+
+/// The objects that are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListExtent {
+    /// Those of a directory.
+    Directory,
+    /// Those of a directory whose digests begin with the same byte.
+    FirstByte,
 }
 
 /// An object of [`Storage::list`].
@@ -377,14 +388,27 @@ impl Storage {
             if remaining == 0 {
                 break;
             }
-            objects.extend(match self.backend(class) {
-                Backend::Disk(disk) => {
-                    blocking(disk, move |disk| disk.list(area, &from, inclusive, remaining)).await?
-                }
-                Backend::S3(s3) => s3.list(area, &from, inclusive, remaining).await?,
-            });
+            objects
+                .extend(self.list_directory(area, from, inclusive, ListExtent::Directory, remaining).await?);
         }
         Ok(objects)
+    }
+
+    /// Returns up to `limit` objects of the directory of `from` after it, or from it on if `inclusive`.
+    pub async fn list_directory(
+        &self,
+        area: Area,
+        from: Key,
+        inclusive: bool,
+        extent: ListExtent,
+        limit: usize,
+    ) -> Result<Vec<ListedObject>, StorageError> {
+        match self.backend(from.class()) {
+            Backend::Disk(disk) => {
+                blocking(disk, move |disk| disk.list(area, &from, inclusive, extent, limit)).await
+            }
+            Backend::S3(s3) => s3.list(area, &from, inclusive, extent, limit).await,
+        }
     }
 
     /// Deletes spools whose writer has ended and returns their number; spools being written stay.

@@ -1,11 +1,12 @@
 //! Scheduled maintenance. At the start: removes unreferenced objects of refillable classes. After midnight: closes the
-//! day, renders its indexes in advance, sweeps storage, and verifies the digests of stored packages.
+//! day, renders its indexes in advance, sweeps storage, and scrubs a part of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::scrub::ScrubLimits;
+use super::scrub::{self, ScrubOptions};
 use super::sweep::SweepOptions;
-use super::{Upkeep, scrub, sweep};
+use super::{Upkeep, sweep};
 use crate::catalog::Repository;
 use crate::catalog::resolve::Unresolved;
 use crate::model::repository::RepoKind;
@@ -21,7 +22,7 @@ const MIDNIGHT_DELAY: i64 = 5 * SECOND;
 const MAX_SLEEP: Duration = Duration::from_secs(600);
 
 /// Runs until the task is dropped, on one server of a database. Errors are logged and the work is retried the next night.
-pub async fn run(upkeep: &Upkeep) {
+pub async fn run(upkeep: &Arc<Upkeep>) {
     sweep_storage(upkeep, &SweepOptions { only_refillable: true, ..SweepOptions::default() }).await;
     let mut last_day = (upkeep.state.clock)().day();
     loop {
@@ -38,7 +39,7 @@ pub async fn run(upkeep: &Upkeep) {
 }
 
 /// The work of one night.
-pub async fn run_night(upkeep: &Upkeep) {
+pub async fn run_night(upkeep: &Arc<Upkeep>) {
     serve::point::close_finished_days(&upkeep.repositories).await;
     let yesterday = Timestamp((upkeep.state.clock)().day().start().0 - 1).day();
     let names: Vec<String> = upkeep
@@ -61,10 +62,8 @@ pub async fn run_night(upkeep: &Upkeep) {
         }
     }
     sweep_storage(upkeep, &SweepOptions::default()).await;
-    match scrub::scrub(upkeep, ScrubLimits::default()).await {
-        Ok(_) => {}
-        Err(RepoError::Conflict(reason)) => tracing::info!("skipped the scrub of stored packages: {reason}"),
-        Err(error) => tracing::warn!(%error, "could not scrub stored packages"),
+    if let Err(error) = scrub::start(upkeep, ScrubOptions::nightly()).job().wait_end().await {
+        tracing::warn!(error, "could not scrub storage");
     }
 }
 

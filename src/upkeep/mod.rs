@@ -5,6 +5,7 @@ pub mod clock;
 mod damaged;
 mod lease;
 pub mod maintenance;
+mod missing;
 pub mod ownership;
 mod references;
 pub mod scrub;
@@ -15,7 +16,6 @@ use std::sync::Arc;
 
 use crate::edit::Uploads;
 use crate::fetch::Fetches;
-use crate::model::digest::Sha256;
 use crate::serve::Repositories;
 use crate::state::State;
 
@@ -25,8 +25,8 @@ pub struct Upkeep {
     fetches: Arc<Fetches>,
     repositories: Arc<Repositories>,
     uploads: Arc<Uploads>,
-    /// The last package whose digest the nightly scrub verified.
-    scrub_position: parking_lot::Mutex<Option<Sha256>>,
+    /// The results of the last scrubs of this process.
+    scrub_results: scrub::Results,
     /// Held while objects are moved to the trash or restored.
     trash_lock: tokio::sync::Mutex<()>,
     /// Held while storage markers are compared or written.
@@ -43,7 +43,7 @@ impl Upkeep {
         state: Arc<State>,
     ) -> Arc<Upkeep> {
         Arc::new(Upkeep {
-            scrub_position: parking_lot::Mutex::new(scrub::random_start()),
+            scrub_results: scrub::Results::default(),
             trash_lock: tokio::sync::Mutex::default(),
             marker_lock: tokio::sync::Mutex::default(),
             fetches,

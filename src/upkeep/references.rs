@@ -34,6 +34,14 @@ pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db:
     }
 }
 
+/// Whether the object is needed: a row refers to it, and that row is referred to itself.
+pub(super) fn is_needed(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
+    match key {
+        Key::Package(..) | Key::Readme(_) => Ok(db::blob::references(c, *key.digest())? > 0),
+        Key::Index(_) | Key::Rules(_) | Key::Advisories(_) | Key::Usage(_) => is_referenced(c, key),
+    }
+}
+
 /// The object key of a blob's row.
 pub(super) fn object_key(directory: &str, sha256: crate::model::digest::Sha256) -> Option<Key> {
     match StorageClass::parse(directory) {

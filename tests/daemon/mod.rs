@@ -28,6 +28,7 @@ mod rotation;
 mod rotation_errors;
 mod rotation_load;
 mod rotation_own;
+mod scrub;
 mod soak;
 mod start;
 mod stop;

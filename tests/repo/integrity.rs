@@ -1,7 +1,6 @@
 //! Stored objects are compared with their digests, and damaged ones are never served.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use rstudio_pm::edit::{AddStatus, OnExisting};
 use rstudio_pm::model::storage_class::StorageClass;
@@ -11,11 +10,11 @@ use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::storage::Area;
 use rstudio_pm::upkeep;
-use rstudio_pm::upkeep::scrub::{ScrubLimits, ScrubResult};
+use rstudio_pm::upkeep::scrub::{Fault, Outcome, ScrubOptions};
 
 use super::all_stores::{ObjectStore, fetched, stores};
 use super::sweep::objects;
-use super::{index, point};
+use super::{index, point, scrub};
 use crate::support::backend::Backend;
 use crate::support::db::Engine;
 use crate::support::tarball::Tarball;
@@ -180,29 +179,25 @@ async fn an_intact_file_that_replaces_a_damaged_one_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_nightly_comparison_finds_damage_of_verified_objects() {
+async fn the_scrub_finds_damage_of_verified_objects() {
     let (backend, object) = stored().await;
     assert!(open(&backend).await.is_ok());
-    let quick = ScrubLimits { rate: u64::MAX, max_duration: Duration::from_secs(60) };
-    assert_eq!(
-        upkeep::scrub::scrub(&backend.upkeep, quick).await.expect("compared"),
-        ScrubResult { sound: 1, ..ScrubResult::default() }
-    );
+    let result = scrub::run(&backend, ScrubOptions::full()).await;
+    assert_eq!((result.objects, result.bad), (1, 0));
     let backend = backend.restart().await;
     upkeep::ownership::claim(&backend.upkeep).await;
     assert!(open(&backend).await.is_ok(), "verified");
+    // Small objects are in memory; the scrub reads the disk.
     flip(&object);
-    // Small objects are in memory; the restart empties it.
-    let backend = backend.restart().await;
-    upkeep::ownership::claim(&backend.upkeep).await;
-    let result = upkeep::scrub::scrub(&backend.upkeep, quick).await.expect("compared");
-    assert_eq!(result, ScrubResult { damaged: 1, ..ScrubResult::default() });
+    let result = scrub::run(&backend, ScrubOptions::full()).await;
+    let damaged = [(Fault::Damaged, Outcome::Lost, "alpha".to_owned())];
+    assert_eq!((result.objects, scrub::found(&result)), (1, damaged.to_vec()));
     let refusal = open(&backend).await.err();
     assert!(matches!(refusal, Some(RepoError::Damaged { .. })), "{refusal:?}");
     assert!(!object.exists());
-    // An object that a row names and storage lacks is counted as missing.
-    let result = upkeep::scrub::scrub(&backend.upkeep, quick).await.expect("compared");
-    assert_eq!(result, ScrubResult { missing: 1, ..ScrubResult::default() });
+    // It is reported until it is stored again.
+    let again = scrub::run(&backend, ScrubOptions::full()).await;
+    assert_eq!(scrub::found(&again), damaged);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,13 +9,13 @@ use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::storage::{Area, Key, StorageError, day_of};
 use rstudio_pm::upkeep;
-use rstudio_pm::upkeep::scrub::ScrubLimits;
+use rstudio_pm::upkeep::scrub::{Fault, Outcome, ScrubOptions};
 use rstudio_pm::upkeep::sweep::SweepOptions;
 
 use super::all_stores::ObjectStore;
 use super::ownership::{count, in_area, serves_everything, sweep_now, with_packages};
-use super::point;
 use super::sweep::objects;
+use super::{point, scrub};
 use crate::support::backend::Backend;
 use crate::support::db::Engine;
 use crate::support::storage::bytes;
@@ -52,10 +52,10 @@ async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_re
     assert!(kinds(&backend).is_empty());
     serves_everything(&backend).await;
 
-    // The nightly comparison detects it as well.
+    // The scrub detects it as well.
     backend.state.storage.delete(lost).await.expect("removed");
-    let quick = ScrubLimits { rate: u64::MAX, max_duration: Duration::from_secs(60) };
-    assert_eq!(upkeep::scrub::scrub(&backend.upkeep, quick).await.expect("compared").missing, 1);
+    let result = scrub::run(&backend, ScrubOptions::full()).await;
+    assert!(matches!(scrub::found(&result)[..], [(Fault::Missing, Outcome::Lost, _)]), "{result:?}");
     assert_eq!(kinds(&backend), ["storage-lost"]);
 }
 

@@ -9,6 +9,7 @@ mod memory;
 mod merge;
 mod ownership;
 mod packages;
+mod scrub;
 mod snapshots;
 mod sweep;
 

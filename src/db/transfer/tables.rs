@@ -128,6 +128,9 @@ pub const TABLES: &[Table] = &[
     ]),
     core("hold", 1, &[text("id"), int("until")]),
     core("backup", 1, &[text("place"), int("made_at")]),
+    core("scrub", 2, &[
+        text("directory"), int("prefix"), text("position"), int("read_at"), int("objects"), int("bad"),
+    ]),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

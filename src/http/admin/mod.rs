@@ -16,6 +16,7 @@ pub mod openapi;
 mod package;
 mod repair;
 mod repo;
+mod scrub;
 mod source;
 mod storage;
 mod upload;
@@ -152,6 +153,8 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
         DataRoute::AdoptStorage => storage::adopt(call).await,
         DataRoute::SweepStorage => storage::sweep(call).await,
         DataRoute::RestoreStorage => storage::restore(call).await,
+        DataRoute::StartScrub => scrub::start(call).await,
+        DataRoute::Scrub(job) => scrub::result(&call, job),
         DataRoute::Jobs => Ok(job::running(&call)),
         DataRoute::Job(id) => job::get(&call, id),
         DataRoute::Distributions => ok(&platforms::list(&call.app.state.config.load().platforms)),

@@ -5,7 +5,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
     ADMIN_PREFIX, backfill, backup, binary, bioconductor, cluster, control, distribution, error, explain,
-    job, log, package, repair, repo, source, storage, upload,
+    job, log, package, repair, repo, scrub, source, storage, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -235,6 +235,20 @@ const TABLE: &[Row] = &[
         Some("StorageSelection"),
         Some("Job"),
     ),
+    (
+        HttpMethod::Post,
+        "/scrub",
+        "Compare stored objects or the database with what is recorded of them, or attach to a running scrub",
+        Some("StartScrub"),
+        Some("Job"),
+    ),
+    (
+        HttpMethod::Get,
+        "/scrub/{job}",
+        "Show the result of a scrub, by its job; the last eight are kept",
+        None,
+        Some("Scrub"),
+    ),
     (HttpMethod::Get, "/jobs", "List running jobs", None, Some("[Job]")),
     (HttpMethod::Get, "/jobs/{id}", "Show a job, up to an hour after its end", None, Some("Job")),
 ];
@@ -295,6 +309,8 @@ pub fn document() -> OpenApi {
         .with::<repo::EditRepo>()
         .with::<repo::Subscribe>()
         .with::<repo::Reorder>()
+        .with::<scrub::StartScrub>()
+        .with::<scrub::Scrub>()
         .with::<storage::AdoptedStorage>()
         .with::<storage::Storage>()
         .with::<storage::StorageSelection>()

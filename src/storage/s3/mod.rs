@@ -6,8 +6,8 @@ mod credentials;
 mod upload;
 
 use super::{
-    Area, BackendObject, Blob, Content, Key, ListedObject, MarkerKey, Spool, StorageError, chunks,
-    clamp_range, memory_cache, spool,
+    Area, BackendObject, Blob, Content, Key, ListExtent, ListedObject, MarkerKey, Spool, StorageError,
+    chunks, clamp_range, memory_cache, spool,
 };
 use crate::config::S3Location;
 use crate::model::digest::Sha256;
@@ -16,10 +16,10 @@ use crate::model::storage_class::StorageClass;
 use bytes::Bytes;
 use credentials::{Credentials, NoCredentials};
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt, future};
 use object_store::aws::AmazonS3;
 use object_store::path::Path as ObjectPath;
-use object_store::{Error, GetRange, ObjectStore, ObjectStoreExt};
+use object_store::{Error, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -149,31 +149,30 @@ impl S3 {
         area: Area,
         from: &Key,
         inclusive: bool,
+        extent: ListExtent,
         limit: usize,
     ) -> Result<Vec<ListedObject>, StorageError> {
-        let directory = self.path(&area.path(from.directory()));
+        let slot = format!("{}/{:02x}", from.directory(), from.digest().0[0]);
+        let directory = match extent {
+            ListExtent::Directory => self.path(&area.path(from.directory())),
+            ListExtent::FirstByte => self.path(&area.path(&slot)),
+        };
         // The name of the fan-out directory alone sorts before every object in it.
         let offset = match inclusive {
-            true => self.path(&area.path(&format!("{}/{:02x}", from.directory(), from.digest().0[0]))),
+            true => self.path(&area.path(&slot)),
             false => self.path(&area.path(&from.path())),
         };
+        // The prefix may contain other objects; only those of this server are listed.
+        let listed = |object: ObjectMeta| {
+            let digest = object.location.filename().and_then(|name| name.parse::<Sha256>().ok());
+            let key = digest.map(|digest| from.with_digest(digest));
+            let key = key.filter(|key| self.path(&area.path(&key.path())) == object.location);
+            let modified = SystemTime::from(object.last_modified);
+            future::ready(Ok(key.map(|key| ListedObject { key, size: object.size, modified })))
+        };
         let page = || async {
-            self.store
-                .list_with_offset(Some(&directory), &offset)
-                .try_filter_map(|object| async move {
-                    let digest = object.location.filename().and_then(|name| name.parse::<Sha256>().ok());
-                    let key = digest.map(|digest| from.with_digest(digest));
-                    // The prefix may contain other objects; only those of this server are listed.
-                    let key = key.filter(|key| self.path(&area.path(&key.path())) == object.location);
-                    Ok(key.map(|key| ListedObject {
-                        key,
-                        size: object.size,
-                        modified: SystemTime::from(object.last_modified),
-                    }))
-                })
-                .take(limit)
-                .try_collect()
-                .await
+            let objects = self.store.list_with_offset(Some(&directory), &offset);
+            objects.try_filter_map(listed).take(limit).try_collect().await
         };
         self.attempt("list", &directory, page).await
     }

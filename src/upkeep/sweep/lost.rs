@@ -15,7 +15,8 @@ use crate::state::State;
 use crate::storage::Key;
 use crate::storage::condition::ConditionScan;
 use crate::upkeep::Upkeep;
-use crate::upkeep::references::{has_no_mirror, object_key};
+use crate::upkeep::missing::{self, MissingObject};
+use crate::upkeep::references::object_key;
 
 /// The maximum number of lost objects that are counted per class.
 const MAX_COUNT: usize = 10_000;
@@ -48,10 +49,10 @@ pub(super) async fn find(
             after = Some(*last);
             let keys = rows.iter().filter_map(|digest| object_key(directory, *digest));
             for key in keys.filter(|key| !scan.contains(key)) {
-                match is_lost(upkeep, &key).await? {
-                    Some(true) => drop(lost.insert(key)),
-                    Some(false) => refetchable_count += 1,
-                    None => {}
+                match missing::examine(upkeep, &key).await? {
+                    MissingObject::Lost => drop(lost.insert(key)),
+                    MissingObject::OnMirror => refetchable_count += 1,
+                    MissingObject::No | MissingObject::Damaged => {}
                 }
                 if lost.len() == MAX_COUNT {
                     break 'directories;
@@ -85,26 +86,6 @@ fn compared_before(state: &State, run: &SweepRun<'_>) -> Timestamp {
     };
     let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
     Timestamp((state.clock)().0.saturating_sub(age))
-}
-
-/// Returns `None` for an object that exists, is not needed, or is being uploaded again; otherwise whether no mirror
-/// has it.
-async fn is_lost(upkeep: &Upkeep, key: &Key) -> Result<Option<bool>, RepoError> {
-    let (storage, sha256) = (&upkeep.state.storage, *key.digest());
-    if storage.is_damaged(key) || upkeep.uploads.needs(&sha256) {
-        return Ok(None);
-    }
-    // The row is read before the object is searched: an object is stored before the row that refers to it is written.
-    if upkeep.state.db.read(move |c| db::blob::references(c, sha256)).await? == 0
-        || storage.size(key).await?.is_some()
-    {
-        return Ok(None);
-    }
-    if storage.restore(key).await? {
-        tracing::warn!(object = %key, "restored an object from the trash: a row refers to it");
-        return Ok(None);
-    }
-    Ok(Some(has_no_mirror(&upkeep.state, key).await?))
 }
 
 /// The names of the files of objects, or else their object paths.

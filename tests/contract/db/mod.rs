@@ -15,6 +15,7 @@ macro_rules! both {
 mod clock;
 mod crash;
 mod encryption;
+mod examine;
 mod history;
 mod holds;
 mod load;

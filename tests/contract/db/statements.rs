@@ -3,7 +3,8 @@
 use std::path::Path;
 
 /// Files that may contain SQL of only one database.
-const DRIVERS: [&str; 5] = ["sqlite.rs", "postgres.rs", "pgconn.rs", "pgconnect.rs", "checkpoint.rs"];
+const DRIVERS: [&str; 6] =
+    ["sqlite.rs", "postgres.rs", "pgconn.rs", "pgconnect.rs", "pgcheck.rs", "checkpoint.rs"];
 
 /// String literals of Rust source, with `\`-continued lines joined.
 fn literals(source: &str) -> Vec<String> {

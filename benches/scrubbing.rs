@@ -1,0 +1,167 @@
+//! A scrub of stored packages against `sha256sum` of the same files, and what requests notice of it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::report::{Report, median};
+use super::server::{Server, package};
+
+/// Sizes and numbers of packages.
+const PACKAGES: [(usize, usize); 2] = [(1_000_000, 150), (100_000, 600)];
+const ROUNDS: usize = 7;
+/// Requests per second, and the duration of a measurement.
+const RATE: u32 = 500;
+const SECONDS: u32 = 8;
+
+pub(crate) fn run(report: &mut Report) {
+    let server = Server::start("");
+    server.rspm(&["create", "source", "--name=team"]);
+    server.rspm(&["create", "repo", "--name=bench"]);
+    server.rspm(&["subscribe", "--repo=bench", "--source=team"]);
+    let mut megabytes = 0.0;
+    for (size, number) in PACKAGES {
+        let files: Vec<_> =
+            (0..number).map(|n| package(server.path(), &format!("p{size}x{n}"), size + n)).collect();
+        for group in files.chunks(50) {
+            let list: Vec<_> = group.iter().map(|file| file.display().to_string()).collect();
+            server.rspm(&["add", "--source=team", &format!("--path={}", list.join(","))]);
+        }
+        for file in files {
+            megabytes += file.metadata().expect("written").len() as f64 / 1e6;
+            std::fs::remove_file(file).expect("written");
+        }
+    }
+    // Storage is compared with the database in the background.
+    while server.rspm(&["storage", "list", "-o", "json"]).matches("\"own\"").count() < 9 {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    for (what, is_cold) in [("in the page cache", false), ("on disk", true)] {
+        let (mut ours, mut theirs, mut quick) = (vec![], vec![], vec![]);
+        for _ in 0..ROUNDS {
+            if is_cold {
+                drop_from_cache(&server);
+            }
+            theirs.push(seconds(|| sha256sum(&server)));
+            if is_cold {
+                drop_from_cache(&server);
+            }
+            ours.push(seconds(|| drop(server.rspm(&["scrub", "-o", "json"]))));
+            quick.push(seconds(|| drop(server.rspm(&["scrub", "--quick", "-o", "json"]))));
+        }
+        let (ours, theirs) = (median(ours), median(theirs));
+        report.row(
+            format!("scrub {megabytes:.0} MB {what}"),
+            format!("{:.0} MB/s", megabytes / ours),
+            format!("sha256sum {:.0} MB/s", megabytes / theirs),
+            format!("{:.2}", theirs / ours),
+            "≥ 0.8",
+        );
+        if !is_cold {
+            let objects: usize = PACKAGES.iter().map(|(_, number)| number).sum();
+            report.row(
+                format!("scrub --quick of {objects} objects"),
+                format!("{:.2} s", median(quick)),
+                "",
+                "",
+                "",
+            );
+        }
+    }
+    beside(&server, report);
+}
+
+fn seconds(work: impl FnOnce()) -> f64 {
+    let began = Instant::now();
+    work();
+    began.elapsed().as_secs_f64()
+}
+
+/// Runs a shell command in the directory of the stored packages.
+fn shell(server: &Server, script: &str) {
+    let status = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(server.path().join("data/packages/packages"))
+        .stdout(Stdio::null())
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "{script}");
+}
+
+fn sha256sum(server: &Server) {
+    shell(server, "find . -type f -print0 | xargs -0 sha256sum");
+}
+
+fn drop_from_cache(server: &Server) {
+    shell(
+        server,
+        "find . -type f | while read -r file; do dd of=$file oflag=nocache conv=notrunc,fdatasync count=0 status=none; done",
+    );
+}
+
+/// The 99th percentile of response times with and without a scrub, in turn.
+fn beside(server: &Server, report: &mut Report) {
+    let (mut alone, mut together) = (vec![], vec![]);
+    for _ in 0..3 {
+        alone.push(p99(server));
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    server.rspm(&["scrub", "-o", "json"]);
+                }
+            });
+            together.push(p99(server));
+            ended.store(true, Ordering::Relaxed);
+        });
+    }
+    let (alone, together) = (median(alone), median(together));
+    report.row(
+        format!("{RATE} requests/s of a 100 kB package beside an unlimited scrub, p99"),
+        format!("{:.2} ms", 1e3 * together),
+        format!("without it {:.2} ms", 1e3 * alone),
+        format!("{:.2}", together / alone),
+        "≤ 1.2",
+    );
+}
+
+/// Requests packages at a fixed rate on one connection; returns the 99th percentile of the times in seconds.
+fn p99(server: &Server) -> f64 {
+    let url = server.url("");
+    let host = url.trim_start_matches("http://");
+    let mut connection = BufReader::new(TcpStream::connect(host).expect("the server"));
+    connection.get_ref().set_nodelay(true).expect("a socket");
+    let (mut times, began) = (vec![], Instant::now());
+    for number in 0..RATE * SECONDS {
+        let due = began + Duration::from_secs(1) * number / RATE;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let name = format!("p100000x{}", number % 50);
+        let began = Instant::now();
+        let request =
+            format!("GET /bench/latest/src/contrib/{name}_1.0.0.tar.gz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        connection.get_mut().write_all(request.as_bytes()).expect("sent");
+        read_response(&mut connection);
+        times.push(began.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    times[times.len() * 99 / 100]
+}
+
+fn read_response(connection: &mut BufReader<TcpStream>) {
+    let (mut status, mut length) = (String::new(), 0);
+    connection.read_line(&mut status).expect("an answer");
+    assert!(status.contains(" 200 "), "{status}");
+    loop {
+        let mut line = String::new();
+        connection.read_line(&mut line).expect("a header");
+        let line = line.trim_end().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(number) = line.strip_prefix("content-length:") {
+            length = number.trim().parse().expect("a number");
+        }
+    }
+    std::io::copy(&mut connection.take(length), &mut std::io::sink()).expect("a body");
+}

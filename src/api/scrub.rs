@@ -1,0 +1,115 @@
+//! The scrub of stored objects and of the database.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a scrub compares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ScrubLevel {
+    /// Existence and size of stored objects.
+    Quick,
+    /// Their SHA-256.
+    #[default]
+    Full,
+    /// The database.
+    Database,
+}
+
+/// One of several equal parts of the stored objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScrubPart {
+    /// The part, from 1.
+    pub number: u16,
+    /// The number of parts, at most 256.
+    pub of: u16,
+}
+
+/// `POST /scrub`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StartScrub {
+    /// What is compared.
+    #[serde(default)]
+    pub level: ScrubLevel,
+    /// Names of storage classes; empty for all.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// Only a part of the objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<ScrubPart>,
+    /// The longest duration in seconds; the next scrub continues from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_seconds: Option<u64>,
+    /// Average bytes per second; not limited if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
+    /// Store bad objects again.
+    #[serde(default)]
+    pub repair: bool,
+}
+
+/// A bad object, or a problem of the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScrubFinding {
+    /// `damaged`, `unreadable`, `missing`, `facts` (its content contradicts its rows) or `database`.
+    pub fault: String,
+    /// `repaired`; `generated`: it is generated again on request; `obtainable`: it is fetched again on request, or by a
+    /// scrub that repairs; `lost`: only a backup or its author has it.
+    pub outcome: String,
+    /// The detail.
+    pub detail: String,
+    /// The object below the location of its class: `cran/3f/3fa9…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// Its storage class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// The name of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The name of its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
+    /// Its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The platform of a binary: `4.5-noble/x86_64`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Who published it first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_by: Option<String>,
+    /// When it was published first, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_at: Option<String>,
+}
+
+/// Response to `GET /scrub/{job}`: the result of a scrub.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Scrub {
+    /// The result as a sentence.
+    pub message: String,
+    /// What was compared.
+    pub level: ScrubLevel,
+    /// Whether everything that was requested was compared; false when the time was over.
+    pub complete: bool,
+    /// Whether it continued an interrupted scrub: what that one read was not read again.
+    pub continued: bool,
+    /// Number of compared objects.
+    pub objects: u64,
+    /// Number of bytes read.
+    pub bytes: u64,
+    /// Objects without a row; the sweep removes them.
+    pub unknown: u64,
+    /// Number of bad objects that were repaired or are generated again.
+    pub repaired: u64,
+    /// Number of the others.
+    pub bad: u64,
+    /// Which checks were done or omitted.
+    pub notes: Vec<String>,
+    /// The bad objects, at most 10,000.
+    pub findings: Vec<ScrubFinding>,
+}

@@ -1,0 +1,196 @@
+//! `rspm scrub`: compares stored objects and the database with what is recorded of them, and follows until it ends.
+
+use std::str::FromStr;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use hyper::Method;
+
+use super::args::seconds;
+use super::client::Client;
+use super::error::CliError;
+use super::job::{self, JobFlags};
+use super::list::format_time;
+use super::output::{Output, table};
+use crate::api::job::Job;
+use crate::api::scrub::{Scrub, ScrubFinding, ScrubLevel, ScrubPart, StartScrub};
+use crate::model::storage_class::StorageClass;
+
+/// The storage classes with objects that rows refer to.
+const CLASSES: [StorageClass; 6] = [
+    StorageClass::Packages,
+    StorageClass::Binaries,
+    StorageClass::Cran,
+    StorageClass::Bioconductor,
+    StorageClass::Pypi,
+    StorageClass::Persistent,
+];
+/// The maximum number of bad objects in the table.
+const MAX_ROWS: usize = 200;
+
+/// Flags of `scrub`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing is bad, or all of it was repaired; 1 something is bad; 2 wrong usage.\n\
+                  Example: rspm scrub --max-duration=2h --rate=100MB --repair"
+)]
+pub struct ScrubArgs {
+    /// Storage classes, comma separated or repeated (default: all)
+    #[arg(long, value_delimiter = ',', value_parser = classes(), hide_possible_values = true, value_name = "CLASS")]
+    pub class: Vec<String>,
+    /// Compare only existence and size of the objects, not their SHA-256
+    #[arg(long, conflicts_with_all = ["max_duration", "rate"])]
+    pub quick: bool,
+    /// Compare one of several equal parts of the objects: 3/8 is the third of eight
+    #[arg(long, conflicts_with = "max_duration", value_name = "N/T")]
+    pub subset: Option<Subset>,
+    /// Stop after this time; the next scrub continues from there: seconds, or 90s, 5m, 2h
+    #[arg(long, value_parser = seconds, value_name = "TIME")]
+    pub max_duration: Option<u64>,
+    /// Average rate of reading per second: bytes, or 500kB, 100MB, 1GB (default: not limited)
+    #[arg(long, value_parser = bytes, value_name = "BYTES")]
+    pub rate: Option<u64>,
+    /// Store bad objects again: packages from their mirror, READMEs from their packages
+    #[arg(long)]
+    pub repair: bool,
+    /// Examine the database instead of the stored objects
+    #[arg(long, conflicts_with_all = ["class", "quick", "subset", "max_duration", "rate", "repair"])]
+    pub database: bool,
+    /// Wait and progress flags.
+    #[command(flatten)]
+    pub job_flags: JobFlags,
+}
+
+/// One of several equal parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subset {
+    number: u16,
+    of: u16,
+}
+
+impl FromStr for Subset {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Subset, String> {
+        let parts = text.split_once('/').and_then(|(n, t)| Some((n.parse().ok()?, t.parse().ok()?)));
+        match parts {
+            Some((number, of)) if number >= 1 && number <= of && of <= 256 => Ok(Subset { number, of }),
+            _ => Err("give n/t with n from 1 to t, and t up to 256: 3/8".to_owned()),
+        }
+    }
+}
+
+fn classes() -> PossibleValuesParser {
+    PossibleValuesParser::new(CLASSES.map(StorageClass::as_str))
+}
+
+/// Parses a number of bytes.
+fn bytes(text: &str) -> Result<u64, String> {
+    let bad = || "give bytes, or a number with kB, MB or GB: 100MB".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "kB" | "KB" | "k" | "K" => 1_000,
+        "MB" | "M" => 1_000_000,
+        "GB" | "G" => 1_000_000_000,
+        _ => return Err(bad()),
+    };
+    let number: u64 = digits.parse().map_err(|_| bad())?;
+    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(bad)
+}
+
+/// `rspm scrub`.
+///
+/// # Errors
+/// The server refuses, the scrub fails, or something is bad that was not repaired.
+pub async fn run(client: &Client, output: &Output, args: ScrubArgs) -> Result<(), CliError> {
+    let level = match (args.database, args.quick) {
+        (true, _) => ScrubLevel::Database,
+        (_, true) => ScrubLevel::Quick,
+        _ => ScrubLevel::Full,
+    };
+    let body = StartScrub {
+        level,
+        classes: args.class,
+        part: args.subset.map(|Subset { number, of }| ScrubPart { number, of }),
+        max_seconds: args.max_duration,
+        rate: args.rate,
+        repair: args.repair,
+    };
+    let job: Job = client.send(Method::POST, "/scrub", &body).await?;
+    let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "scrub").await? else {
+        return Ok(());
+    };
+    let scrub: Scrub = client.get(&format!("/scrub/{}", job.id)).await?;
+    output.print(&scrub, || describe(&scrub))?;
+    match scrub.bad {
+        0 => Ok(()),
+        1 => Err(CliError::refused("1 object or row is bad and was not repaired")),
+        bad => Err(CliError::refused(format!("{bad} objects or rows are bad and were not repaired"))),
+    }
+}
+
+fn describe(scrub: &Scrub) -> String {
+    let mut text = scrub.message.clone();
+    if scrub.continued {
+        text += "\nIt continued an interrupted scrub; what that one read was not read again.";
+    }
+    if !scrub.complete {
+        text += "\nThe time was over before everything was read; the next scrub continues from there.";
+    }
+    if scrub.unknown > 0 {
+        text += &format!("\nObjects without a row, which the sweep removes: {}", scrub.unknown);
+    }
+    for note in &scrub.notes {
+        text += &format!("\nNote: {note}");
+    }
+    let (rows, other): (Vec<_>, Vec<_>) =
+        scrub.findings.iter().take(MAX_ROWS).partition(|finding| finding.object.is_some());
+    for finding in &other {
+        text += &format!("\n{}", finding.detail);
+    }
+    if !rows.is_empty() {
+        let header = ["Problem", "Outcome", "File", "Source", "Package", "Version", "Added by", "Added"];
+        text += &format!("\n{}", table(&header, &rows.into_iter().map(row).collect::<Vec<_>>()));
+    }
+    let rest = (scrub.bad + scrub.repaired).saturating_sub(MAX_ROWS as u64);
+    if rest > 0 {
+        text += &format!("\nand {rest} more; -o json lists up to 10,000");
+    }
+    text
+}
+
+fn row(finding: &ScrubFinding) -> Vec<String> {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    vec![
+        finding.fault.clone(),
+        finding.outcome.clone(),
+        finding.file.clone().unwrap_or_else(|| text(&finding.object)),
+        text(&finding.source),
+        text(&finding.package),
+        text(&finding.version),
+        text(&finding.added_by),
+        finding.added_at.as_deref().map(format_time).unwrap_or_default(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_parts() {
+        for (text, expected) in
+            [("1", 1), ("500kB", 500_000), ("100MB", 100_000_000), ("2G", 2_000_000_000), ("7B", 7)]
+        {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for bad in ["", "MB", "0", "1TB", "1.5MB", "-1", "99999999999999999999", "20000000000GB"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+        assert_eq!("3/8".parse(), Ok(Subset { number: 3, of: 8 }));
+        for bad in ["", "3", "0/8", "9/8", "1/257", "a/b", "1/2/3", "-1/8"] {
+            assert!(bad.parse::<Subset>().is_err(), "{bad}");
+        }
+    }
+}

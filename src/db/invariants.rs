@@ -1,0 +1,126 @@
+//! Rules that the rows of every consistent database meet and that no constraint of the schema enforces.
+
+use super::{Conn, DbError, Row, Value};
+
+/// The maximum number of violations of one rule that are reported.
+const MAX_REPORTED: i64 = 20;
+
+/// A rule, and the query of the rows that violate it.
+struct Rule {
+    /// What is wrong with a row that the query returns.
+    violation: &'static str,
+    /// The names of the query's columns.
+    columns: &'static [&'static str],
+    sql: &'static str,
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        violation: "the clock row does not have the newest transaction",
+        columns: &["clock row", "newest"],
+        sql: "SELECT tx, (SELECT coalesce(max(id), 0) FROM tx) FROM clock \
+            WHERE tx <> (SELECT coalesce(max(id), 0) FROM tx) LIMIT $1",
+    },
+    Rule {
+        violation: "a transaction is later than the clock row",
+        columns: &["transaction", "time", "clock row"],
+        sql: "SELECT t.id, t.at, c.at FROM clock c JOIN tx t ON t.at > c.at ORDER BY t.id LIMIT $1",
+    },
+    Rule {
+        violation: "the first or the newest step of a tree is not the one in its row",
+        columns: &["tree", "first", "newest", "first step", "newest step"],
+        sql: "SELECT t.id, coalesce(t.first, 0), coalesce(t.head, 0), coalesce(min(s.seq), 0), coalesce(max(s.seq), 0) \
+            FROM tree t LEFT JOIN step s ON s.tree_id = t.id GROUP BY t.id, t.first, t.head \
+            HAVING coalesce(t.head, 0) <> coalesce(max(s.seq), 0) OR coalesce(t.first, 0) <> coalesce(min(s.seq), 0) \
+            OR count(t.head) <> count(s.seq) AND (count(t.head) = 0 OR count(s.seq) = 0) ORDER BY t.id LIMIT $1",
+    },
+    Rule {
+        violation: "the steps of a tree have gaps",
+        columns: &["tree", "steps", "first", "newest"],
+        sql: "SELECT t.id, count(*), min(s.seq), max(s.seq) FROM tree t JOIN step s ON s.tree_id = t.id \
+            WHERE t.axis = 'step' GROUP BY t.id HAVING count(*) <> max(s.seq) - min(s.seq) + 1 ORDER BY t.id LIMIT $1",
+    },
+    Rule {
+        violation: "a step is earlier than the one before it",
+        columns: &["tree", "step"],
+        sql: "SELECT n.tree_id, n.seq FROM step s JOIN step n ON n.tree_id = s.tree_id AND n.seq = s.seq + 1 \
+            WHERE n.at < s.at ORDER BY n.tree_id, n.seq LIMIT $1",
+    },
+    Rule {
+        violation: "a life ends before it begins",
+        columns: &["tree", "release", "from", "to"],
+        sql: "SELECT tree_id, release_id, from_seq, to_seq FROM life WHERE to_seq < from_seq LIMIT $1",
+    },
+    Rule {
+        violation: "two lives of a file overlap",
+        columns: &["tree", "release", "file", "from", "and from"],
+        sql: "SELECT a.tree_id, a.release_id, a.file_id, a.from_seq, b.from_seq FROM life a JOIN life b \
+            ON b.tree_id = a.tree_id AND b.state = a.state AND b.package_id = a.package_id AND b.path = a.path \
+            AND b.from_seq > a.from_seq AND b.from_seq < a.to_seq \
+            AND b.release_id = a.release_id AND b.file_id = a.file_id LIMIT $1",
+    },
+    Rule {
+        violation: "two releases of a package are listed at the same time",
+        columns: &["tree", "package", "release", "and release", "from"],
+        sql: "SELECT a.tree_id, a.package_id, a.release_id, b.release_id, b.from_seq FROM tree t \
+            JOIN life a ON a.tree_id = t.id AND a.state = 0 JOIN life b \
+            ON b.tree_id = a.tree_id AND b.state = 0 AND b.package_id = a.package_id AND b.path = a.path \
+            AND b.from_seq >= a.from_seq AND b.from_seq < a.to_seq AND b.release_id <> a.release_id \
+            AND b.to_seq > b.from_seq WHERE t.role = 'source' LIMIT $1",
+    },
+    Rule {
+        violation: "a life has no release",
+        columns: &["tree", "release"],
+        sql: "SELECT tree_id, release_id FROM life l \
+            WHERE NOT EXISTS (SELECT 1 FROM release r WHERE r.id = l.release_id) LIMIT $1",
+    },
+    Rule {
+        violation: "a life has no package",
+        columns: &["tree", "release", "package"],
+        sql: "SELECT tree_id, release_id, package_id FROM life l \
+            WHERE NOT EXISTS (SELECT 1 FROM package p WHERE p.id = l.package_id) LIMIT $1",
+    },
+    Rule {
+        violation: "a file has no release",
+        columns: &["file", "release"],
+        sql: "SELECT id, release_id FROM file f \
+            WHERE NOT EXISTS (SELECT 1 FROM release r WHERE r.id = f.release_id) LIMIT $1",
+    },
+    Rule {
+        violation: "a stored file has no object",
+        columns: &["file", "name"],
+        sql: "SELECT id, name FROM file f WHERE f.state = 1 \
+            AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.sha256 = f.sha256) LIMIT $1",
+    },
+    Rule {
+        violation: "a README has no object",
+        columns: &["release", "SHA-256"],
+        sql: "SELECT release_id, readme_sha256 FROM detail d WHERE d.readme_sha256 IS NOT NULL \
+            AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.sha256 = d.readme_sha256) LIMIT $1",
+    },
+];
+
+/// Returns the violations of all rules, as sentences; of each rule at most 20.
+///
+/// # Errors
+/// The database failed, or is damaged.
+pub fn violations(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
+    let mut found = Vec::new();
+    for rule in RULES {
+        for row in c.query(rule.sql, &[MAX_REPORTED.into()])? {
+            found.push(format!("{}: {}", rule.violation, values(rule.columns, &row)));
+        }
+    }
+    Ok(found)
+}
+
+fn values(columns: &[&str], Row(values): &Row) -> String {
+    let value = |value: &Value| match value {
+        Value::Null => "none".to_owned(),
+        Value::Int(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
+        Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
+    };
+    let named = columns.iter().zip(values).map(|(name, found)| format!("{name} {}", value(found)));
+    named.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,94 @@
+//! The scrub: start, and its result.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::call::{AdminResult, Call, ok};
+use super::job::wire;
+use super::storage::parse_classes;
+use crate::api::scrub::{Scrub, ScrubFinding, ScrubLevel, StartScrub};
+use crate::http::error::Failure;
+use crate::http::response;
+use crate::jobs::Started;
+use crate::upkeep::scrub::{self, Finding, ScrubExtent, ScrubOptions};
+
+/// The maximum number of parts: the objects are divided by the first byte of their digests.
+const MAX_PARTS: u16 = 256;
+
+/// `POST /scrub`.
+pub(super) async fn start(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (body, _): (StartScrub, _) = call.json().await?;
+    let extent = match body.part {
+        None => ScrubExtent::Everything,
+        Some(part) if part.of <= MAX_PARTS && (1..=part.of).contains(&part.number) => {
+            ScrubExtent::Part { number: part.number, of: part.of }
+        }
+        Some(part) => {
+            let text = format!("part {} of {}: give 1 to n of n, at most 256", part.number, part.of);
+            return Err(Failure::bad_request(text));
+        }
+    };
+    let options = ScrubOptions {
+        level: match body.level {
+            ScrubLevel::Quick => scrub::ScrubLevel::Quick,
+            ScrubLevel::Full => scrub::ScrubLevel::Full,
+            ScrubLevel::Database => scrub::ScrubLevel::Database,
+        },
+        classes: parse_classes(&body.classes)?,
+        extent,
+        longest: body.max_seconds.map(Duration::from_secs),
+        rate: body.rate.unwrap_or(u64::MAX),
+        repair: body.repair,
+        ..ScrubOptions::full()
+    };
+    let job = match scrub::start(&app.upkeep, options) {
+        Started::New(job) => wire(&job, false),
+        Started::Attached(job) => wire(&job, true),
+    };
+    Ok(response::json(StatusCode::ACCEPTED, &job))
+}
+
+/// `GET /scrub/{job}`.
+pub(super) fn result(call: &Call<'_>, job: &str) -> AdminResult {
+    let result = job.parse().ok().and_then(|job| scrub::result(&call.app.upkeep, job));
+    let result = result
+        .ok_or_else(|| Failure::not_found("there is no result of such a scrub; the last eight are kept"))?;
+    ok(&Scrub {
+        message: result.summary(),
+        level: match result.level {
+            scrub::ScrubLevel::Quick => ScrubLevel::Quick,
+            scrub::ScrubLevel::Full => ScrubLevel::Full,
+            scrub::ScrubLevel::Database => ScrubLevel::Database,
+        },
+        complete: result.is_complete,
+        continued: result.is_continued,
+        objects: result.objects,
+        bytes: result.bytes,
+        unknown: result.unknown,
+        repaired: result.repaired,
+        bad: result.bad,
+        notes: result.notes.clone(),
+        findings: result.findings.iter().map(finding).collect(),
+    })
+}
+
+fn finding(found: &Finding) -> ScrubFinding {
+    let origin = found.origin.as_ref();
+    let published = origin.and_then(|origin| origin.published.as_ref());
+    ScrubFinding {
+        fault: found.fault.as_str().to_owned(),
+        outcome: found.outcome.as_str().to_owned(),
+        detail: found.detail.clone(),
+        object: found.key.map(|key| key.path()),
+        class: found.key.map(|key| key.class().as_str().to_owned()),
+        file: origin.map(|origin| origin.file.clone()),
+        source: origin.map(|origin| origin.source.clone()),
+        package: origin.map(|origin| origin.package.clone()),
+        version: origin.map(|origin| origin.version.clone()),
+        platform: origin.map(|origin| origin.platform.clone()).filter(|platform| !platform.is_empty()),
+        added_by: published.map(|(actor, _)| actor.clone()),
+        added_at: published.map(|(_, at)| at.to_string()),
+    }
+}

@@ -1,0 +1,132 @@
+//! Stores a missing or damaged object again: a package from its mirror, a README from the archive of its package. Only
+//! bytes with the recorded digest are stored.
+
+use crate::db::stored_file::{self, MirroredFile};
+use crate::fetch::{Delivery, FetchError, FetchOutcome, FetchRequest};
+use crate::model::digest::Sha256;
+use crate::model::storage_class::StorageClass;
+use crate::r::platform::Platform;
+use crate::r::version;
+use crate::storage::Key;
+
+use super::located::LocatedFile;
+use super::{RepoError, Repositories, archive_details, upstream};
+
+/// Why an object was not stored again.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStoredAgain {
+    /// No mirror has it, and nothing else to make it from is in storage.
+    #[error("no mirror has it")]
+    NoSource,
+    /// The mirror, or the archive of its package, has other bytes or none.
+    #[error("{0}")]
+    Gone(String),
+    /// The mirror does not deliver it now, or it cannot be stored.
+    #[error("{0}")]
+    Failed(String),
+    /// The database or storage.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+}
+
+/// Fetches a package of a mirror again.
+///
+/// # Errors
+/// [`NotStoredAgain`].
+pub async fn package(repositories: &Repositories, sha256: Sha256) -> Result<(), NotStoredAgain> {
+    let files = repositories.state.db.read(move |c| stored_file::mirrored(c, sha256)).await;
+    let mut reason = NotStoredAgain::NoSource;
+    for file in files.map_err(RepoError::from)? {
+        match fetch(repositories, file).await {
+            Ok(()) => return Ok(()),
+            Err(error) => reason = error,
+        }
+    }
+    Err(reason)
+}
+
+async fn fetch(repositories: &Repositories, mirrored: MirroredFile) -> Result<(), NotStoredAgain> {
+    let MirroredFile { tree, package, platform, file } = mirrored;
+    // In a bundle the object has this digest, whether it is stored or not.
+    let located = LocatedFile { stored: false, ..LocatedFile::new(&package, tree, file) };
+    let located = match platform.as_str() {
+        "" => located,
+        platform => LocatedFile { platform: Platform::parse_database_form(platform), ..located },
+    };
+    if !upstream::may_be_fetched(&repositories.state, &located) {
+        return Err(NotStoredAgain::NoSource);
+    }
+    let failed = |error: RepoError| NotStoredAgain::Failed(error.to_string());
+    let (candidates, class, form) = upstream::candidates(&repositories.state, &located).map_err(failed)?;
+    let request = || FetchRequest::new(&located.row, form, candidates, class, located.tree);
+    let subscriber = repositories.fetches.join(located.row.file, request)?;
+    let mut progress = subscriber.fetch.progress.clone();
+    let ended = progress.wait_for(|progress| progress.outcome.is_some()).await;
+    match ended.ok().and_then(|ended| ended.outcome.clone()) {
+        Some(FetchOutcome::Done(Delivery::Stored(_))) => Ok(()),
+        Some(FetchOutcome::Done(Delivery::SentOnly)) => {
+            Err(NotStoredAgain::Failed("it could not be stored".to_owned()))
+        }
+        Some(FetchOutcome::Failed(error)) => Err(error.into()),
+        None => Err(NotStoredAgain::Failed("the server is shutting down".to_owned())),
+    }
+}
+
+impl From<FetchError> for NotStoredAgain {
+    fn from(error: FetchError) -> NotStoredAgain {
+        let reason = error.to_string();
+        match error {
+            FetchError::Missing(_) | FetchError::Mismatch(_) => NotStoredAgain::Gone(reason),
+            FetchError::Upstream(_) | FetchError::Storage(_) | FetchError::Cancelled => {
+                NotStoredAgain::Failed(reason)
+            }
+        }
+    }
+}
+
+/// Extracts a README from the archive of its package again.
+///
+/// # Errors
+/// [`NotStoredAgain`].
+pub async fn readme(repositories: &Repositories, sha256: Sha256) -> Result<(), NotStoredAgain> {
+    let archives = repositories.state.db.read(move |c| stored_file::archives_of_readme(c, sha256)).await;
+    let mut reason = NotStoredAgain::NoSource;
+    for (class, archive) in archives.map_err(RepoError::from)? {
+        let Some(class) = StorageClass::parse(&class) else { continue };
+        match archive_details::readme(repositories, &Key::Package(class, archive)).await {
+            Ok(Some((found, text))) if found == sha256 => {
+                let stored = repositories.state.storage.put(&Key::Readme(sha256), text).await;
+                return stored.map_err(|error| RepoError::from(error).into());
+            }
+            Ok(_) => {
+                reason = NotStoredAgain::Gone("the archive of its package has another README".to_owned());
+            }
+            Err(error) => reason = NotStoredAgain::Failed(error.to_string()),
+        }
+    }
+    Err(reason)
+}
+
+/// Compares name and version in the DESCRIPTION of a stored source package with its rows; returns the difference.
+///
+/// # Errors
+/// The database or storage.
+pub async fn differing_facts(repositories: &Repositories, key: &Key) -> Result<Option<String>, RepoError> {
+    let sha256 = *key.digest();
+    let origin = repositories.state.db.read(move |c| stored_file::origin(c, sha256)).await?;
+    let Some(origin) = origin.filter(|origin| origin.platform.is_empty()) else { return Ok(None) };
+    let described = archive_details::name_and_version(repositories, key).await?;
+    Ok(match described {
+        Some(Ok((name, version)))
+            if name == origin.package && version::compare(&version, &origin.version).is_eq() =>
+        {
+            None
+        }
+        Some(Ok((name, version))) => Some(format!(
+            "its DESCRIPTION is of {name} {version}, its row of {} {}",
+            origin.package, origin.version
+        )),
+        Some(Err(error)) => Some(format!("its DESCRIPTION cannot be read: {error}")),
+        None => None,
+    })
+}

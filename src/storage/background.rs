@@ -1,0 +1,332 @@
+//! Computes the digests of stored objects from their location, not from the memory cache, on a thread with the lowest
+//! priority and at a limited rate.
+//!
+//! Linux derives the I/O priority of the thread from its CPU priority. Pages that a read brought into the page cache are
+//! dropped behind it, so that it does not displace those of requested files.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut, Read};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use nix::errno::Errno;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use parking_lot::Mutex;
+use rustix::io::{ReadWriteFlags, preadv2};
+use sha2::Digest;
+use tokio::sync::oneshot;
+
+use super::disk::Disk;
+use super::s3::S3;
+use super::{Backend, BackendObject, Content, Key, Storage, StorageError};
+use crate::metrics;
+use crate::model::digest::Sha256;
+
+/// The bytes of one read.
+const BUFFER_SIZE: usize = 256 << 10;
+/// Pages are dropped from the page cache whenever this many bytes were read.
+const DROP_INTERVAL: u64 = 8 << 20;
+/// The lowest CPU priority.
+const LOWEST_PRIORITY: i32 = 19;
+/// Objects of a bucket that are read at the same time.
+const PARALLEL_READS: usize = 4;
+/// The longest sleep, so that a stop is noticed.
+const MAX_SLEEP: Duration = Duration::from_millis(200);
+
+/// The digest and the size of the bytes of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectDigest {
+    /// The digest.
+    pub sha256: Sha256,
+    /// The size in bytes.
+    pub size: u64,
+}
+
+/// The result of reading an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObjectRead {
+    /// It was read whole.
+    Digest(ObjectDigest),
+    /// It does not exist.
+    Missing,
+    /// The disk cannot read it; the reason.
+    Unreadable(String),
+}
+
+type Job = Box<dyn FnOnce(&mut [u8]) + Send>;
+
+/// A thread with the lowest priority, and the rate of its reads.
+pub struct BackgroundReader {
+    jobs: std::sync::mpsc::Sender<Job>,
+    pace: Arc<Pace>,
+}
+
+/// Limits the average rate.
+struct Pace {
+    /// Bytes per second.
+    rate: u64,
+    /// When the next byte may be read.
+    due: Mutex<Instant>,
+    stopped: AtomicBool,
+}
+
+impl Pace {
+    /// Returns how long to wait after `bytes` were read. A pause of the reader is not made up for.
+    fn pause(&self, bytes: u64) -> Duration {
+        #[allow(clippy::cast_precision_loss, reason = "a time, not an exact number")]
+        let cost = Duration::from_secs_f64(bytes as f64 / self.rate.max(1) as f64);
+        let now = Instant::now();
+        let mut due = self.due.lock();
+        *due = (*due).max(now) + cost;
+        *due - now
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Waits on a thread.
+    fn wait_blocking(&self, bytes: u64) {
+        let mut left = self.pause(bytes);
+        while !left.is_zero() && !self.is_stopped() {
+            let part = left.min(MAX_SLEEP);
+            std::thread::sleep(part);
+            left -= part;
+        }
+    }
+
+    async fn wait(&self, bytes: u64) {
+        let mut left = self.pause(bytes);
+        while !left.is_zero() && !self.is_stopped() {
+            let part = left.min(MAX_SLEEP);
+            tokio::time::sleep(part).await;
+            left -= part;
+        }
+    }
+}
+
+impl BackgroundReader {
+    /// Starts the thread, which ends when the reader is dropped. `rate` is in bytes per second.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(rate: u64) -> io::Result<BackgroundReader> {
+        let (jobs, inbox) = std::sync::mpsc::channel::<Job>();
+        std::thread::Builder::new().name("scrub".to_owned()).spawn(move || {
+            // Without permission it reads with the normal priority.
+            if let Err(error) = rustix::process::setpriority_process(None, LOWEST_PRIORITY) {
+                tracing::debug!(%error, "could not lower the priority of the thread that reads stored objects");
+            }
+            let mut buffer = vec![0; BUFFER_SIZE];
+            for job in inbox {
+                job(&mut buffer);
+            }
+        })?;
+        let pace = Pace { rate, due: Mutex::new(Instant::now()), stopped: AtomicBool::new(false) };
+        Ok(BackgroundReader { jobs, pace: Arc::new(pace) })
+    }
+
+    /// Requests that a running computation ends soon, with fewer results.
+    pub fn stop(&self) {
+        self.pace.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Runs `work` on the thread; `None` if the thread has ended.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut [u8], &Pace) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, result) = oneshot::channel();
+        let pace = Arc::clone(&self.pace);
+        // The caller may have been dropped.
+        let job: Job = Box::new(move |buffer| drop(sender.send(work(buffer, &pace))));
+        self.jobs.send(job).ok()?;
+        result.await.ok()
+    }
+}
+
+impl Storage {
+    /// Computes the digests of objects of one class, in order: fewer results than keys after [`BackgroundReader::stop`].
+    ///
+    /// # Errors
+    /// The location of the class does not answer, or refuses this server.
+    pub async fn digests(
+        &self,
+        keys: &[Key],
+        reader: &BackgroundReader,
+    ) -> Result<Vec<ObjectRead>, StorageError> {
+        let Some(first) = keys.first() else { return Ok(Vec::new()) };
+        match self.backend(first.class()) {
+            Backend::Disk(disk) => {
+                let (disk, keys) = (Arc::clone(disk), keys.to_vec());
+                let read = reader.run(move |buffer, pace| on_disk(&disk, &keys, buffer, pace)).await;
+                let read = read.unwrap_or_else(|| {
+                    Err(StorageError::Other("the thread that reads stored objects has ended".to_owned()))
+                })?;
+                // So that a class that was unmounted is reported, not each of its objects.
+                if read.contains(&ObjectRead::Missing) && self.is_replaced(first.class()).await {
+                    self.compare_again().await;
+                }
+                Ok(read)
+            }
+            Backend::S3(s3) => {
+                let (s3, pace) = (Arc::clone(s3), Arc::clone(&reader.pace));
+                let reads = stream::iter(keys.to_vec())
+                    .map(move |key| in_bucket(Arc::clone(&s3), key, Arc::clone(&pace)));
+                let found: Vec<_> = reads.buffered(PARALLEL_READS).try_collect().await?;
+                // Those that were started after the stop are at the end.
+                Ok(found.into_iter().map_while(|read| read).collect())
+            }
+        }
+    }
+}
+
+fn on_disk(
+    disk: &Disk,
+    keys: &[Key],
+    buffer: &mut [u8],
+    pace: &Pace,
+) -> Result<Vec<ObjectRead>, StorageError> {
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        if pace.is_stopped() {
+            break;
+        }
+        let read = disk.open_object(key).and_then(|(file, path)| {
+            hash_file(&file, buffer, pace).map_err(|e| StorageError::io("read", &path, e))
+        });
+        found.push(match read {
+            Ok(Some(digest)) => ObjectRead::Digest(digest),
+            Ok(None) => break,
+            Err(StorageError::NotFound(_)) => ObjectRead::Missing,
+            Err(StorageError::Io { source, .. }) if is_damage(&source) => {
+                ObjectRead::Unreadable(source.to_string())
+            }
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(found)
+}
+
+/// Whether an error of a read means that the disk or the file system has lost the data.
+fn is_damage(error: &io::Error) -> bool {
+    const DAMAGE: [Errno; 4] = [Errno::EIO, Errno::EBADMSG, Errno::EUCLEAN, Errno::ENODATA];
+    error.raw_os_error().is_some_and(|code| DAMAGE.contains(&Errno::from_raw(code)))
+}
+
+/// Reads a whole file; `None` if the reader was stopped.
+fn hash_file(mut file: &File, buffer: &mut [u8], pace: &Pace) -> io::Result<Option<ObjectDigest>> {
+    let size = file.metadata()?.len();
+    let was_cached = is_cached(file, size);
+    let advise = |from: u64, until: u64, advice| {
+        let part = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        // Advice only: a file system may not support it.
+        let _ = posix_fadvise(file.as_fd(), part(from), part(until - from), advice);
+    };
+    if size > BUFFER_SIZE as u64 {
+        advise(0, size, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
+    }
+    let (mut hasher, mut read, mut dropped) = (sha2::Sha256::new(), 0, 0);
+    loop {
+        let count = match file.read(buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hasher.update(&buffer[..count]);
+        read += count as u64;
+        metrics::scrubbed(count as u64);
+        if !was_cached && read - dropped >= DROP_INTERVAL {
+            advise(dropped, read, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+            dropped = read;
+        }
+        pace.wait_blocking(count as u64);
+        if pace.is_stopped() && read < size {
+            return Ok(None);
+        }
+    }
+    if !was_cached {
+        advise(dropped, read, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+    }
+    Ok(Some(ObjectDigest { sha256: Sha256(hasher.finalize().into()), size: read }))
+}
+
+/// Whether the page cache has the first, the middle and the last byte of a file: a file that is requested often.
+fn is_cached(file: &File, size: u64) -> bool {
+    let has = |offset: u64| {
+        let mut byte = [0];
+        preadv2(file, &mut [IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT) == Ok(1)
+    };
+    size > 0 && has(0) && has(size / 2) && has(size - 1)
+}
+
+/// Reads an object of a bucket; `None` if the reader was stopped.
+async fn in_bucket(s3: Arc<S3>, key: Key, pace: Arc<Pace>) -> Result<Option<ObjectRead>, StorageError> {
+    if pace.is_stopped() {
+        return Ok(None);
+    }
+    let mut hasher = sha2::Sha256::new();
+    let mut size = 0;
+    let mut stream = match s3.get(&key, None).await {
+        Err(StorageError::NotFound(_)) => return Ok(Some(ObjectRead::Missing)),
+        Err(error) => return Err(error),
+        Ok(BackendObject::Whole(bytes)) => stream::iter([Ok(bytes)]).boxed(),
+        Ok(BackendObject::Part(blob)) => match blob.content {
+            Content::Memory(bytes) => stream::iter([Ok(bytes)]).boxed(),
+            Content::Stream(stream) => stream,
+        },
+    };
+    while let Some(piece) = stream.try_next().await? {
+        hasher.update(&piece);
+        size += piece.len() as u64;
+        metrics::scrubbed(piece.len() as u64);
+        pace.wait(piece.len() as u64).await;
+        if pace.is_stopped() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(ObjectRead::Digest(ObjectDigest { sha256: Sha256(hasher.finalize().into()), size })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_an_average_and_pauses_are_not_made_up_for() {
+        let pace = Pace {
+            rate: 1000,
+            due: Mutex::new(Instant::now() - Duration::from_secs(60)),
+            stopped: AtomicBool::new(false),
+        };
+        let first = pace.pause(500);
+        assert!(first > Duration::from_millis(400) && first <= Duration::from_millis(500), "{first:?}");
+        let both = pace.pause(500);
+        assert!(both > Duration::from_millis(900) && both <= Duration::from_secs(1), "{both:?}");
+    }
+
+    #[test]
+    fn only_errors_of_the_disk_are_damage() {
+        assert!(is_damage(&Errno::EIO.into()) && is_damage(&Errno::EUCLEAN.into()));
+        assert!(!is_damage(&Errno::EACCES.into()) && !is_damage(&Errno::EMFILE.into()));
+    }
+
+    #[test]
+    fn a_stopped_reader_gives_no_digest_of_a_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("object");
+        std::fs::write(&path, vec![7; BUFFER_SIZE * 3]).unwrap();
+        let file = File::open(&path).unwrap();
+        let pace = Pace { rate: u64::MAX, due: Mutex::new(Instant::now()), stopped: AtomicBool::new(true) };
+        assert_eq!(hash_file(&file, &mut vec![0; BUFFER_SIZE], &pace).unwrap(), None);
+        pace.stopped.store(false, Ordering::Relaxed);
+        let file = File::open(&path).unwrap();
+        let digest = hash_file(&file, &mut vec![0; BUFFER_SIZE], &pace).unwrap().unwrap();
+        let expected = Sha256(sha2::Sha256::digest(vec![7; BUFFER_SIZE * 3]).into());
+        assert_eq!(digest, ObjectDigest { sha256: expected, size: BUFFER_SIZE as u64 * 3 });
+    }
+}

@@ -1,0 +1,39 @@
+//! What it means that an object is not in storage.
+
+use super::Upkeep;
+use super::references::{has_no_mirror, is_needed};
+use crate::serve::RepoError;
+use crate::storage::Key;
+
+/// An object that was not found in storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MissingObject {
+    /// It is there now, or no row needs it, or it is being uploaded again.
+    No,
+    /// It is damaged and was moved to the damaged area.
+    Damaged,
+    /// A mirror has it.
+    OnMirror,
+    /// No mirror has it.
+    Lost,
+}
+
+/// Examines an object that was not found; restores it if it is in the trash.
+pub(super) async fn examine(upkeep: &Upkeep, key: &Key) -> Result<MissingObject, RepoError> {
+    let (storage, needed) = (&upkeep.state.storage, *key);
+    if upkeep.uploads.needs(key.digest()) {
+        return Ok(MissingObject::No);
+    }
+    // The row is read before the object is searched: an object is stored before the row that refers to it is written.
+    if !upkeep.state.db.read(move |c| is_needed(c, &needed)).await? || storage.size(key).await?.is_some() {
+        return Ok(MissingObject::No);
+    }
+    if storage.is_damaged(key) {
+        return Ok(MissingObject::Damaged);
+    }
+    if storage.restore(key).await? {
+        tracing::warn!(object = %key, "restored an object from the trash: a row refers to it");
+        return Ok(MissingObject::No);
+    }
+    Ok(if has_no_mirror(&upkeep.state, key).await? { MissingObject::Lost } else { MissingObject::OnMirror })
+}

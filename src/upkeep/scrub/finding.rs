@@ -1,0 +1,116 @@
+//! A bad object: what is wrong with it, which package it belongs to, and what became of it.
+
+use crate::db::stored_file::{self, FileOrigin};
+use crate::serve::RepoError;
+use crate::state::State;
+use crate::storage::Key;
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The bytes have another digest.
+    Damaged,
+    /// The disk cannot read it.
+    Unreadable,
+    /// A row refers to it, and it is not in storage.
+    Missing,
+    /// Its content contradicts its rows.
+    Facts,
+    /// The database is inconsistent.
+    Database,
+}
+
+impl Fault {
+    /// Returns the word in reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fault::Damaged => "damaged",
+            Fault::Unreadable => "unreadable",
+            Fault::Missing => "missing",
+            Fault::Facts => "facts",
+            Fault::Database => "database",
+        }
+    }
+}
+
+/// What became of a bad object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was stored again.
+    Repaired,
+    /// It is generated again on request.
+    Generated,
+    /// It can be obtained: a package is fetched again on request, or by a scrub that repairs.
+    Obtainable,
+    /// It can be obtained only from a backup or its author.
+    Lost,
+}
+
+impl Outcome {
+    /// Returns the word in reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Repaired => "repaired",
+            Outcome::Generated => "generated",
+            Outcome::Obtainable => "obtainable",
+            Outcome::Lost => "lost",
+        }
+    }
+
+    /// Whether something remains to be done.
+    #[must_use]
+    pub fn is_bad(self) -> bool {
+        match self {
+            Outcome::Repaired | Outcome::Generated => false,
+            Outcome::Obtainable | Outcome::Lost => true,
+        }
+    }
+}
+
+/// A bad object, or a problem of the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The object; `None` for the database.
+    pub key: Option<Key>,
+    /// What is wrong.
+    pub fault: Fault,
+    /// The detail, as part of a sentence.
+    pub detail: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The package that it belongs to.
+    pub origin: Option<FileOrigin>,
+}
+
+impl Finding {
+    /// Creates a finding about an object, with the package that it belongs to.
+    pub(super) async fn about(
+        state: &State,
+        key: Key,
+        fault: Fault,
+        detail: String,
+        outcome: Outcome,
+    ) -> Result<Finding, RepoError> {
+        let origin = state.db.read(move |c| match key {
+            Key::Package(_, sha256) => stored_file::origin(c, sha256),
+            Key::Readme(sha256) => stored_file::origin_of_readme(c, sha256),
+            Key::Index(_) | Key::Rules(_) | Key::Advisories(_) | Key::Usage(_) => Ok(None),
+        });
+        Ok(Finding { key: Some(key), fault, detail, outcome, origin: origin.await? })
+    }
+
+    /// Creates a finding about the database.
+    pub(super) fn in_database(problem: String) -> Finding {
+        Finding { key: None, fault: Fault::Database, detail: problem, outcome: Outcome::Lost, origin: None }
+    }
+
+    /// Logs it.
+    pub(super) fn log(&self) {
+        let object = self.key.map(|key| key.to_string()).unwrap_or_default();
+        let file = self.origin.as_ref().map_or("", |origin| origin.file.as_str());
+        let (fault, outcome) = (self.fault.as_str(), self.outcome.as_str());
+        tracing::error!(object, file, fault, outcome, "the scrub found: {}", self.detail);
+    }
+}

@@ -1,0 +1,180 @@
+//! The full level: reads every object that a row refers to. Its progress is recorded every few seconds, so that the next
+//! scrub continues where this one was interrupted.
+
+use std::time::{Duration, Instant};
+
+use super::judge::{Judge, reader};
+use super::ranges::{self, Range, Ranges};
+use super::{ScrubExtent, ScrubLevel, ScrubOptions, ScrubResult, interrupted};
+use crate::db::scrub::{self, ReferencedObject, ScrubRange};
+use crate::jobs::Reporter;
+use crate::jobs::lease::Lease;
+use crate::model::storage_class::StorageClass;
+use crate::serve::RepoError;
+use crate::state::State;
+use crate::storage::{BackgroundReader, Key, ObjectRead};
+use crate::upkeep::Upkeep;
+
+/// The maximum number of objects read in one step.
+const MAX_OBJECTS: i64 = 500;
+/// The maximum number of bytes of these, unless it is one object.
+const MAX_BYTES: u64 = 64 << 20;
+/// The progress is recorded after this time.
+const RECORD_AFTER: Duration = Duration::from_secs(2);
+
+/// Reads the objects of the extent.
+pub(super) async fn run(
+    upkeep: &Upkeep,
+    options: &ScrubOptions,
+    lease: &Lease,
+    reporter: &Reporter,
+) -> Result<ScrubResult, RepoError> {
+    let state = &upkeep.state;
+    let (owned, other): (Vec<StorageClass>, Vec<StorageClass>) =
+        ranges::classes(options).partition(|class| state.storage.is_own(*class));
+    let (extent, now) = (options.extent, (state.clock)());
+    let selected = state.db.read(move |c| ranges::select(c, &owned, extent, now));
+    let Ranges { list, is_continued } = selected.await?;
+    if extent == ScrubExtent::Everything && !is_continued {
+        lease.write(&state.db, move |c| scrub::begin_pass(c, now)).await?;
+    }
+    let result = ScrubResult { is_continued, ..ScrubResult::new(ScrubLevel::Full) };
+    let mut reading = Reading {
+        state,
+        lease,
+        reporter,
+        judge: Judge { upkeep, repair: options.repair, sample: options.sample },
+        reader: reader(options.rate)?,
+        deadline: options.longest.map(|longest| Instant::now() + longest),
+        result,
+        unrecorded: Vec::new(),
+        recorded_at: Instant::now(),
+    };
+    reading.result.notes.extend(other.iter().map(|class| not_owned(*class)));
+    let total = list.len() as u64;
+    for (done, range) in list.into_iter().enumerate() {
+        let phase = format!("reading objects: {} MB so far", reading.result.bytes / 1_000_000);
+        reporter.progress(phase, done as u64, Some(total));
+        if !reading.range(range).await? {
+            reading.result.is_complete = false;
+            break;
+        }
+    }
+    reading.record().await?;
+    let result = reading.result;
+    if extent == ScrubExtent::Everything && result.is_complete {
+        lease.write(&state.db, scrub::end_pass).await?;
+    }
+    Ok(result)
+}
+
+/// The note about a class that was not compared.
+pub(super) fn not_owned(class: StorageClass) -> String {
+    format!("storage class {} does not belong to this database, and was not compared", class.as_str())
+}
+
+/// A running scrub.
+struct Reading<'a> {
+    state: &'a State,
+    lease: &'a Lease,
+    reporter: &'a Reporter,
+    judge: Judge<'a>,
+    reader: BackgroundReader,
+    deadline: Option<Instant>,
+    result: ScrubResult,
+    /// Changed rows.
+    unrecorded: Vec<ScrubRange>,
+    recorded_at: Instant,
+}
+
+impl Reading<'_> {
+    /// Reads a range; returns false when the time is over.
+    async fn range(&mut self, Range { directory, mut row }: Range) -> Result<bool, RepoError> {
+        if row.position.is_none() {
+            (row.objects, row.bad) = (0, 0);
+        }
+        loop {
+            let of = row.clone();
+            let page = self.state.db.read(move |c| ranges::objects(c, &directory, &of, MAX_OBJECTS)).await?;
+            let page = limited(page);
+            if page.is_empty() {
+                row.position = None;
+                row.read_at = Some((self.state.clock)());
+                self.unrecorded.push(row);
+                if self.recorded_at.elapsed() >= RECORD_AFTER {
+                    self.record().await?;
+                }
+                return Ok(true);
+            }
+            let keys: Vec<Key> = page.iter().map(|object| directory.with_digest(object.sha256)).collect();
+            let reads = self.read(&keys).await?;
+            for (key, read) in keys.iter().zip(&reads) {
+                self.result.objects += 1;
+                row.objects += 1;
+                if let ObjectRead::Digest(digest) = read {
+                    self.result.bytes += digest.size;
+                }
+                if let Some(finding) = self.judge.judge(*key, read).await? {
+                    row.bad += i64::from(finding.outcome.is_bad());
+                    self.result.add(finding);
+                }
+                row.position = Some(*key.digest());
+            }
+            if reads.len() < keys.len() {
+                self.unrecorded.push(row);
+                self.record().await?;
+                return match self.reporter.is_halted() {
+                    true => Err(interrupted()),
+                    false => Ok(false),
+                };
+            }
+            if self.recorded_at.elapsed() >= RECORD_AFTER {
+                self.unrecorded.push(row.clone());
+                self.record().await?;
+            }
+        }
+    }
+
+    /// Reads objects until the scrub is halted or its time is over.
+    async fn read(&self, keys: &[Key]) -> Result<Vec<ObjectRead>, RepoError> {
+        let reading = self.state.storage.digests(keys, &self.reader);
+        tokio::pin!(reading);
+        let over = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            read = &mut reading => return Ok(read?),
+            () = self.reporter.wait_halted() => {}
+            () = over => {}
+        }
+        self.reader.stop();
+        Ok(reading.await?)
+    }
+
+    /// Records the progress.
+    async fn record(&mut self) -> Result<(), RepoError> {
+        let rows = std::mem::take(&mut self.unrecorded);
+        self.recorded_at = Instant::now();
+        if rows.is_empty() {
+            return Ok(self.lease.check().await?);
+        }
+        let write =
+            self.lease.bulk(&self.state.db, move |c| rows.iter().try_for_each(|row| scrub::put(c, row)));
+        Ok(write.await?)
+    }
+}
+
+/// The first objects of a page, as many as are read in one step.
+fn limited(mut page: Vec<ReferencedObject>) -> Vec<ReferencedObject> {
+    let mut bytes = 0;
+    let fit = page.iter().take_while(|object| {
+        bytes += object.size.unwrap_or(0);
+        bytes <= MAX_BYTES
+    });
+    let count = fit.count().max(1);
+    page.truncate(count);
+    page
+}

@@ -1,0 +1,118 @@
+//! Judges an object that may be bad: examines it again, moves it aside, and stores it again or reports it.
+
+use super::finding::{Fault, Finding, Outcome};
+use super::repair;
+use crate::fetch::integrity::IntegrityCheck;
+use crate::serve::{RepoError, stored_again};
+use crate::storage::{BackgroundReader, Key, ObjectRead, StorageError};
+use crate::upkeep::Upkeep;
+use crate::upkeep::missing::{self, MissingObject};
+
+/// What is done about bad objects.
+pub(super) struct Judge<'a> {
+    pub(super) upkeep: &'a Upkeep,
+    /// Whether they are stored again.
+    pub(super) repair: bool,
+    /// As [`super::ScrubOptions::sample`].
+    pub(super) sample: u32,
+}
+
+impl Judge<'_> {
+    /// Judges an object by the result of its reading.
+    pub(super) async fn judge(&self, key: Key, read: &ObjectRead) -> Result<Option<Finding>, RepoError> {
+        match read {
+            ObjectRead::Digest(digest) if digest.sha256 == *key.digest() => self.compare_facts(key).await,
+            ObjectRead::Digest(_) | ObjectRead::Unreadable(_) => self.suspect(key).await,
+            ObjectRead::Missing => self.missing(key).await,
+        }
+    }
+
+    /// Judges an object that was not found.
+    async fn missing(&self, key: Key) -> Result<Option<Finding>, RepoError> {
+        if !self.upkeep.state.storage.is_own(key.class()) {
+            let class = key.class().as_str();
+            return Err(RepoError::Conflict(format!(
+                "the objects of storage class {class} are missing, and it may not be mounted; rspm storage list shows \
+                 its state"
+            )));
+        }
+        let (fault, detail) = match missing::examine(self.upkeep, &key).await? {
+            MissingObject::No => return Ok(None),
+            MissingObject::Damaged => (Fault::Damaged, "it was moved aside, and was not stored again"),
+            MissingObject::OnMirror => (Fault::Missing, "it is not in storage"),
+            MissingObject::Lost => {
+                if matches!(key, Key::Package(..) | Key::Readme(_)) {
+                    self.upkeep.state.storage.add_lost(&key);
+                }
+                (Fault::Missing, "it is not in storage")
+            }
+        };
+        self.report(key, fault, detail.to_owned()).await.map(Some)
+    }
+
+    /// Judges an object that was not listed, has another size or digest, or cannot be read: reads it again and moves it
+    /// aside. Nothing is stored meanwhile, so that an object that replaces it is not moved.
+    pub(super) async fn suspect(&self, key: Key) -> Result<Option<Finding>, RepoError> {
+        let (state, integrity) = (&self.upkeep.state, &self.upkeep.fetches.integrity);
+        let guard = self.upkeep.fetches.blob_lock.write().await;
+        let again = state.storage.digests(&[key], &reader(u64::MAX)?).await?;
+        let (fault, detail) = match again.into_iter().next() {
+            Some(ObjectRead::Digest(found)) => {
+                let check = integrity.compare(&key, found.sha256).await?;
+                if matches!(check, IntegrityCheck::Sound) {
+                    return Ok(None);
+                }
+                integrity.insert(key, check);
+                (Fault::Damaged, format!("its {} bytes have the SHA-256 {}", found.size, found.sha256))
+            }
+            Some(ObjectRead::Unreadable(reason)) => {
+                integrity.move_unreadable(&key, &reason).await?;
+                integrity.remove(&key);
+                (Fault::Unreadable, reason)
+            }
+            Some(ObjectRead::Missing) | None => {
+                drop(guard);
+                return self.missing(key).await;
+            }
+        };
+        // A repair stores the object.
+        drop(guard);
+        self.report(key, fault, detail).await.map(Some)
+    }
+
+    async fn report(&self, key: Key, fault: Fault, detail: String) -> Result<Finding, RepoError> {
+        let state = &self.upkeep.state;
+        // The origin is read first: a file that no mirror has any more loses its state.
+        let finding = Finding::about(state, key, fault, detail, Outcome::Obtainable).await?;
+        let (outcome, failure) = match self.repair {
+            true => repair::repair(&self.upkeep.repositories, &key).await?,
+            false => (repair::prospect(state, &key).await?, None),
+        };
+        let detail = match failure {
+            Some(reason) => format!("{}; {reason}", finding.detail),
+            None => finding.detail,
+        };
+        Ok(Finding { detail, outcome, ..finding })
+    }
+
+    /// Compares the DESCRIPTION of some packages with their rows.
+    async fn compare_facts(&self, key: Key) -> Result<Option<Finding>, RepoError> {
+        if !matches!(key, Key::Package(..)) || self.sample == 0 || rand::random_range(0..self.sample) > 0 {
+            return Ok(None);
+        }
+        match stored_again::differing_facts(&self.upkeep.repositories, &key).await {
+            Ok(None) | Err(RepoError::Storage(StorageError::NotFound(_))) => Ok(None),
+            Ok(Some(difference)) => {
+                let state = &self.upkeep.state;
+                Finding::about(state, key, Fault::Facts, difference, Outcome::Lost).await.map(Some)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Starts a reader.
+pub(super) fn reader(rate: u64) -> Result<BackgroundReader, RepoError> {
+    BackgroundReader::start(rate)
+        .map_err(|error| StorageError::Other(format!("a thread cannot be started: {error}")).into())
+}

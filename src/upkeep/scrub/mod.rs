@@ -1,0 +1,267 @@
+//! The scrub: compares stored objects with the rows and digests that refer to them, and the database with its rules; moves
+//! bad objects aside and stores them again where that is possible.
+
+mod finding;
+mod full;
+mod judge;
+mod quick;
+mod ranges;
+mod repair;
+
+pub use finding::{Fault, Finding, Outcome};
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::{Upkeep, lease};
+use crate::jobs::{AfterHalt, Reporter, Started};
+use crate::model::count::count_of;
+use crate::model::storage_class::StorageClass;
+use crate::serve::RepoError;
+
+/// The maximum number of findings in a result; more are only counted.
+const MAX_FINDINGS: usize = 10_000;
+/// The maximum number of findings of one scrub that are logged.
+const MAX_LOGGED: u64 = 100;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScrubLevel {
+    /// Existence and size of every object that a row refers to.
+    Quick,
+    /// The digest of every such object, and the DESCRIPTION of some packages.
+    Full,
+    /// The database: its own checks, and the rules of its rows.
+    Database,
+}
+
+impl ScrubLevel {
+    /// Returns the word in requests and reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ScrubLevel::Quick => "quick",
+            ScrubLevel::Full => "full",
+            ScrubLevel::Database => "database",
+        }
+    }
+}
+
+/// Which objects are read. They are divided by the first byte of their digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScrubExtent {
+    /// All; after an interruption those that were not read since the interrupted scrub began.
+    Everything,
+    /// One of several equal parts.
+    Part {
+        /// Its number, from 1.
+        number: u16,
+        /// The number of parts.
+        of: u16,
+    },
+    /// The part of one night: in eight weeks everything is read.
+    Night,
+}
+
+/// The options of a scrub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScrubOptions {
+    /// What is compared.
+    pub level: ScrubLevel,
+    /// The storage classes; all if empty.
+    pub classes: Vec<StorageClass>,
+    /// Which objects are read.
+    pub extent: ScrubExtent,
+    /// The longest duration; the next scrub continues from there.
+    pub longest: Option<Duration>,
+    /// Average bytes per second.
+    pub rate: u64,
+    /// Whether bad objects are stored again.
+    pub repair: bool,
+    /// The DESCRIPTION of one in this many packages is compared with its rows; 0 for none.
+    pub sample: u32,
+}
+
+impl ScrubOptions {
+    /// Reads everything, without limits and without repairs.
+    #[must_use]
+    pub fn full() -> ScrubOptions {
+        ScrubOptions {
+            level: ScrubLevel::Full,
+            classes: Vec::new(),
+            extent: ScrubExtent::Everything,
+            longest: None,
+            rate: u64::MAX,
+            repair: false,
+            sample: 100,
+        }
+    }
+
+    /// The nightly scrub.
+    #[must_use]
+    pub fn nightly() -> ScrubOptions {
+        ScrubOptions {
+            extent: ScrubExtent::Night,
+            longest: Some(Duration::from_secs(3600)),
+            rate: 50_000_000,
+            repair: true,
+            ..ScrubOptions::full()
+        }
+    }
+}
+
+/// The result of a scrub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScrubResult {
+    /// What was compared.
+    pub level: ScrubLevel,
+    /// Whether everything that was requested was compared; false when the time was over.
+    pub is_complete: bool,
+    /// Whether it continued an interrupted scrub.
+    pub is_continued: bool,
+    /// Number of compared objects.
+    pub objects: u64,
+    /// Their bytes, as far as they were read.
+    pub bytes: u64,
+    /// Objects without a row, found by the quick level: the sweep removes them.
+    pub unknown: u64,
+    /// Number of bad objects that were repaired, or are generated again.
+    pub repaired: u64,
+    /// Number of the others.
+    pub bad: u64,
+    /// The first of all.
+    pub findings: Vec<Finding>,
+    /// Which checks were done or omitted, as sentences.
+    pub notes: Vec<String>,
+}
+
+impl ScrubResult {
+    fn new(level: ScrubLevel) -> ScrubResult {
+        ScrubResult {
+            level,
+            is_complete: true,
+            is_continued: false,
+            objects: 0,
+            bytes: 0,
+            unknown: 0,
+            repaired: 0,
+            bad: 0,
+            findings: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, finding: Finding) {
+        if self.bad + self.repaired < MAX_LOGGED {
+            finding.log();
+        }
+        match finding.outcome.is_bad() {
+            true => self.bad += 1,
+            false => self.repaired += 1,
+        }
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Returns the result as a sentence.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let compared = match self.level {
+            ScrubLevel::Database => "Examined the database".to_owned(),
+            ScrubLevel::Quick => format!("Looked up {}", count_of(self.objects, "object", "objects")),
+            ScrubLevel::Full => format!(
+                "Read {} ({} MB)",
+                count_of(self.objects, "object", "objects"),
+                count_of(self.bytes / 1_000_000, "", "").trim_end()
+            ),
+        };
+        let found = match (self.bad, self.repaired) {
+            (0, 0) => "nothing is wrong".to_owned(),
+            (0, repaired) => format!("{repaired} bad, all of them repaired"),
+            (bad, 0) => format!("{bad} bad"),
+            (bad, repaired) => format!("{} bad, {repaired} of them repaired", bad + repaired),
+        };
+        format!("{compared}: {found}.")
+    }
+}
+
+/// A scrub that has ended.
+pub(super) struct EndedScrub {
+    /// The number of its job.
+    job: Arc<OnceLock<u64>>,
+    result: Arc<ScrubResult>,
+}
+
+/// The last scrubs.
+pub(super) type Results = Mutex<Vec<EndedScrub>>;
+
+/// Number of results that are kept.
+const MAX_RESULTS: usize = 8;
+
+/// Starts a scrub as a job, unless one of its kind is running.
+pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Started {
+    let key = match options.level {
+        ScrubLevel::Database => "scrub:database",
+        ScrubLevel::Quick | ScrubLevel::Full => "scrub",
+    };
+    let (this, job) = (Arc::clone(upkeep), Arc::new(OnceLock::new()));
+    let number = Arc::clone(&job);
+    let now = (upkeep.state.clock)();
+    let started = upkeep.state.jobs.start_with(AfterHalt::Resumes, key, now, |reporter| async move {
+        let result = run(&this, &options, &reporter).await.map_err(|error| error.to_string())?;
+        let summary = result.summary();
+        let (bad, repaired) = (result.bad, result.repaired);
+        match bad + repaired {
+            0 => tracing::debug!("{summary}"),
+            _ => tracing::error!(bad, repaired, "{summary}"),
+        }
+        let mut results = this.scrub_results.lock();
+        if results.len() == MAX_RESULTS {
+            results.remove(0);
+        }
+        results.push(EndedScrub { job: number, result: Arc::new(result) });
+        Ok(summary)
+    });
+    if let Started::New(new) = &started {
+        // Only this call knows the number.
+        let _ = job.set(new.id);
+    }
+    started
+}
+
+/// Returns the result of a scrub by its job.
+#[must_use]
+pub fn result(upkeep: &Upkeep, job: u64) -> Option<Arc<ScrubResult>> {
+    let results = upkeep.scrub_results.lock();
+    results.iter().find(|ended| ended.job.get() == Some(&job)).map(|ended| Arc::clone(&ended.result))
+}
+
+async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Result<ScrubResult, RepoError> {
+    if options.level == ScrubLevel::Database {
+        return examine_database(upkeep, reporter).await;
+    }
+    let lease = lease::claim(&upkeep.state, "scrub", "is scrubbing storage").await?;
+    let result = if options.level == ScrubLevel::Quick {
+        quick::run(upkeep, options, &lease, reporter).await
+    } else {
+        full::run(upkeep, options, &lease, reporter).await
+    };
+    lease.release().await;
+    result
+}
+
+async fn examine_database(upkeep: &Upkeep, reporter: &Reporter) -> Result<ScrubResult, RepoError> {
+    reporter.progress("examining the database", 0, None);
+    let examination = upkeep.state.db.examine().await?;
+    let mut result = ScrubResult { notes: examination.notes, ..ScrubResult::new(ScrubLevel::Database) };
+    examination.problems.into_iter().map(Finding::in_database).for_each(|finding| result.add(finding));
+    Ok(result)
+}
+
+/// The error of a scrub that ended early because the server goes offline.
+fn interrupted() -> RepoError {
+    RepoError::Conflict("the scrub was interrupted; the next one continues where it was".to_owned())
+}

@@ -1,0 +1,167 @@
+//! Divides the stored objects into ranges of digests, and selects those to read, the longest unread first.
+
+use std::collections::HashMap;
+
+use super::{ScrubExtent, ScrubOptions};
+use crate::db::scrub::{ReferencedObject, ScrubRange};
+use crate::db::{self, Conn, DbError};
+use crate::model::digest::Sha256;
+use crate::model::storage_class::StorageClass;
+use crate::model::time::{SECOND, Timestamp};
+use crate::storage::Key;
+use crate::upkeep::references::SWEPT_CLASSES;
+
+/// Everything is read within this number of nights.
+const NIGHTS: usize = 56;
+/// The same in microseconds.
+const PERIOD: i64 = NIGHTS as i64 * 86_400 * SECOND;
+
+/// A range to read.
+pub(super) struct Range {
+    /// A key of its directory.
+    pub(super) directory: Key,
+    /// How far it was read.
+    pub(super) row: ScrubRange,
+}
+
+/// The ranges of a scrub.
+pub(super) struct Ranges {
+    pub(super) list: Vec<Range>,
+    /// Whether they are what an interrupted scrub did not read.
+    pub(super) is_continued: bool,
+}
+
+/// Returns the classes that a scrub of these options reads.
+pub(super) fn classes(options: &ScrubOptions) -> impl Iterator<Item = StorageClass> {
+    SWEPT_CLASSES.into_iter().filter(|class| options.classes.is_empty() || options.classes.contains(class))
+}
+
+/// Returns the ranges of storage directories to which rows refer, without what was read of them.
+pub(super) fn all(
+    c: &mut dyn Conn,
+    classes: &[StorageClass],
+    extent: ScrubExtent,
+) -> Result<Vec<Range>, DbError> {
+    let used = db::blob::directories(c)?;
+    let has_rows = |key: &Key| match key {
+        Key::Package(..) | Key::Readme(_) => used.iter().any(|directory| directory == key.directory()),
+        Key::Index(_) | Key::Rules(_) | Key::Advisories(_) => true,
+        Key::Usage(_) => false,
+    };
+    let directories: Vec<Key> =
+        classes.iter().flat_map(|class| Key::directories(*class)).filter(has_rows).collect();
+    let mut ranges = Vec::new();
+    for prefix in prefixes(extent) {
+        for directory in &directories {
+            let row = ScrubRange::new(directory.directory(), prefix);
+            ranges.push(Range { directory: *directory, row });
+        }
+    }
+    Ok(ranges)
+}
+
+/// The first bytes of the digests of an extent.
+fn prefixes(extent: ScrubExtent) -> impl Iterator<Item = u8> {
+    let (number, of) = match extent {
+        ScrubExtent::Everything | ScrubExtent::Night => (1, 1),
+        ScrubExtent::Part { number, of } => (u32::from(number), u32::from(of).max(1)),
+    };
+    let bound = move |number: u32| 256 * number / of;
+    (0..=u8::MAX).filter(move |prefix| {
+        let prefix = u32::from(*prefix);
+        prefix >= bound(number.saturating_sub(1)) && prefix < bound(number)
+    })
+}
+
+/// Selects the ranges to read.
+pub(super) fn select(
+    c: &mut dyn Conn,
+    classes: &[StorageClass],
+    extent: ScrubExtent,
+    now: Timestamp,
+) -> Result<Ranges, DbError> {
+    let mut list = all(c, classes, extent)?;
+    let mut read: HashMap<(String, u8), ScrubRange> =
+        db::scrub::ranges(c)?.into_iter().map(|row| ((row.directory.clone(), row.prefix), row)).collect();
+    for Range { row, .. } in &mut list {
+        if let Some(known) = read.remove(&(row.directory.clone(), row.prefix)) {
+            *row = known;
+        }
+    }
+    let mut is_continued = false;
+    match extent {
+        ScrubExtent::Everything => {
+            let begin = db::scrub::pass_begin(c)?;
+            if let Some(begin) = begin.filter(|begin| now.0.saturating_sub(begin.0) < PERIOD) {
+                list.retain(|range| range.row.read_at.is_none_or(|read_at| read_at < begin));
+                is_continued = true;
+            } else {
+                list.iter_mut().for_each(|range| range.row.position = None);
+            }
+        }
+        ScrubExtent::Part { .. } => list.iter_mut().for_each(|range| range.row.position = None),
+        ScrubExtent::Night => {
+            let quota = list.len().div_ceil(NIGHTS);
+            sort(&mut list);
+            let is_overdue = |range: &Range| {
+                range.row.read_at.is_some_and(|read_at| now.0.saturating_sub(read_at.0) >= PERIOD)
+            };
+            let mut number = 0;
+            list.retain(|range| {
+                number += 1;
+                number <= quota || is_overdue(range)
+            });
+        }
+    }
+    sort(&mut list);
+    Ok(Ranges { list, is_continued })
+}
+
+/// Sorts ranges: those that were read in part first, then the longest unread. With equal times the directories alternate,
+/// so that each night has a share of each.
+fn sort(list: &mut [Range]) {
+    let key = |Range { directory, row }: &Range| {
+        (row.position.is_none(), row.read_at.map_or(0, |at| at.0), row.prefix, *directory)
+    };
+    list.sort_by_key(key);
+}
+
+/// Returns at most `limit` objects of a range after its position to which rows refer, by digest.
+pub(super) fn objects(
+    c: &mut dyn Conn,
+    directory: &Key,
+    row: &ScrubRange,
+    limit: i64,
+) -> Result<Vec<ReferencedObject>, DbError> {
+    let documents: Vec<Sha256> = match directory {
+        Key::Package(..) | Key::Readme(_) => return db::scrub::blobs(c, row, limit),
+        Key::Index(_) => return db::scrub::indexes(c, row, limit),
+        Key::Rules(_) => {
+            db::upstream::get(c, db::upstream::RULES)?.map(|rules| rules.sha256).into_iter().collect()
+        }
+        Key::Advisories(_) => db::upstream::advisories(c)?.iter().map(|(_, row)| row.sha256).collect(),
+        Key::Usage(_) => Vec::new(),
+    };
+    let mut found: Vec<Sha256> = documents
+        .into_iter()
+        .filter(|sha256| sha256.0[0] == row.prefix && row.position.is_none_or(|position| *sha256 > position))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    Ok(found.into_iter().map(|sha256| ReferencedObject { sha256, size: None }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_division_are_disjoint_and_complete() {
+        for of in [1, 2, 3, 8, 56, 255, 256] {
+            let parts = (1..=of).flat_map(|number| prefixes(ScrubExtent::Part { number, of }));
+            assert_eq!(parts.collect::<Vec<u8>>(), (0..=u8::MAX).collect::<Vec<u8>>(), "{of}");
+        }
+        assert_eq!(prefixes(ScrubExtent::Part { number: 1, of: 8 }).count(), 32);
+        assert_eq!(prefixes(ScrubExtent::Everything).count(), 256);
+    }
+}

@@ -1,0 +1,57 @@
+//! Stores a bad object again, from what has its bytes.
+
+use super::finding::Outcome;
+use crate::serve::stored_again::{self, NotStoredAgain};
+use crate::serve::{RepoError, Repositories};
+use crate::state::State;
+use crate::storage::Key;
+use crate::upkeep::references::has_no_mirror;
+
+/// What can be done about an object that is not in service; `None` if that depends on a repair.
+fn without_repair(key: &Key) -> Option<Outcome> {
+    match key {
+        Key::Package(..) | Key::Readme(_) => None,
+        Key::Index(_) | Key::Usage(_) => Some(Outcome::Generated),
+        // They are fetched again by the next sync of their kind that finds a change, or by `rspm sync`.
+        Key::Rules(_) | Key::Advisories(_) => Some(Outcome::Obtainable),
+    }
+}
+
+/// Stores an object again that is not in service. Returns also why that failed.
+///
+/// # Errors
+/// The database or storage.
+pub(super) async fn repair(
+    repositories: &Repositories,
+    key: &Key,
+) -> Result<(Outcome, Option<String>), RepoError> {
+    if let Some(outcome) = without_repair(key) {
+        return Ok((outcome, None));
+    }
+    // In the order of their costs: the only source of a package so far is its mirror.
+    let stored = match key {
+        Key::Readme(sha256) => stored_again::readme(repositories, *sha256).await,
+        key => stored_again::package(repositories, *key.digest()).await,
+    };
+    match stored {
+        Ok(()) => Ok((Outcome::Repaired, None)),
+        Err(NotStoredAgain::NoSource) => Ok((Outcome::Lost, None)),
+        Err(NotStoredAgain::Gone(reason)) => Ok((Outcome::Lost, Some(reason))),
+        Err(NotStoredAgain::Failed(reason)) => Ok((Outcome::Obtainable, Some(reason))),
+        Err(NotStoredAgain::Repo(error)) => Err(error),
+    }
+}
+
+/// What can be done about an object that is not in service, without doing it.
+///
+/// # Errors
+/// The database.
+pub(super) async fn prospect(state: &State, key: &Key) -> Result<Outcome, RepoError> {
+    match (without_repair(key), key) {
+        (Some(outcome), _) => Ok(outcome),
+        // It is extracted from the archive of its package.
+        (None, Key::Readme(_)) => Ok(Outcome::Obtainable),
+        (None, key) if has_no_mirror(state, key).await? => Ok(Outcome::Lost),
+        (None, _) => Ok(Outcome::Obtainable),
+    }
+}

@@ -1,0 +1,250 @@
+//! `rspm scrub` on a running server: bytes flipped in each kind of file, interruptions, and downloads beside it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::support::fixtures::until;
+use crate::support::mirror_dir::MirrorDir;
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+const LOCAL: &str = "/team/latest/src/contrib/alpha_1.0.tar.gz";
+const MIRRORED: &str = "/r/latest/src/contrib/gamma_1.0.tar.gz";
+
+/// Flips one bit; the size stays.
+fn flip(object: &Path) {
+    let mut bytes = std::fs::read(object).expect("stored");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(object, bytes).expect("written");
+}
+
+/// The object of a package file of class `class`.
+fn object(server: &Server, class: &str, address: &str) -> PathBuf {
+    let sum = hex::encode(Sha256::digest(server.get(address).body));
+    server.dir().join(format!("data/{class}/{class}/{}/{sum}", &sum[..2]))
+}
+
+fn owned(server: &Server) -> bool {
+    let listed = server.json("storage list");
+    listed["classes"].as_array().expect("a list").iter().all(|class| class["owner"] == "own")
+}
+
+/// A local repository `team`, and a repository `r` of a mirror in a directory, with one package each.
+fn server() -> Server {
+    let server = Server::start();
+    let mut mirror = MirrorDir::new(server.dir().join("no-mirror"));
+    mirror.simple("gamma", "1.0", "2025-01-01");
+    mirror.write();
+    server.sync().expect("a good mirror");
+    server.repository("r", "cran");
+    server.local_repository("team", &[Tarball::new("alpha", "1.0").with("README.md", "# alpha\n")]);
+    until("the storage is claimed", || owned(&server));
+    until("the package is stored", || {
+        server.get(MIRRORED);
+        object(&server, "cran", MIRRORED).exists()
+    });
+    // The row is written after the object.
+    until("its row is written", || scrub(&server, "--quick").0["objects"] == 3);
+    server
+}
+
+/// The result of a scrub and its exit code.
+fn scrub(server: &Server, flags: &str) -> (Value, i32) {
+    let ran = server.rspm(&format!("scrub {flags} -o json"));
+    let value = serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {ran:?}"));
+    (value, ran.code)
+}
+
+#[test]
+fn a_package_of_a_mirror_is_healed_and_a_local_one_is_reported() {
+    let server = server();
+    let (nothing, code) = scrub(&server, "");
+    assert_eq!((&nothing["bad"], code), (&Value::from(0), 0), "{nothing}");
+    assert_eq!(nothing["objects"], 3);
+    let (mirrored, local) = (object(&server, "cran", MIRRORED), object(&server, "packages", LOCAL));
+    let intact = std::fs::read(&mirrored).expect("stored");
+
+    flip(&mirrored);
+    let (reported, code) = scrub(&server, "");
+    assert_eq!((&reported["bad"], code), (&Value::from(1), 1), "{reported}");
+    let finding = &reported["findings"][0];
+    assert_eq!(
+        (&finding["fault"], &finding["outcome"]),
+        (&Value::from("damaged"), &Value::from("obtainable"))
+    );
+    assert!(!mirrored.exists(), "moved aside");
+    assert!(server.get(MIRRORED).body == intact, "fetched again");
+    until("it is stored again", || std::fs::read(&mirrored).is_ok_and(|bytes| bytes == intact));
+
+    flip(&mirrored);
+    let (repaired, code) = scrub(&server, "--repair");
+    assert_eq!((&repaired["repaired"], &repaired["bad"], code), (&Value::from(1), &Value::from(0), 0));
+    assert_eq!(std::fs::read(&mirrored).expect("stored again"), intact);
+
+    let package = server.get(LOCAL).body;
+    flip(&local);
+    let (lost, code) = scrub(&server, "--repair");
+    assert_eq!((&lost["bad"], code), (&Value::from(1), 1), "{lost}");
+    let finding = &lost["findings"][0];
+    for (field, expected) in [
+        ("fault", "damaged"),
+        ("outcome", "lost"),
+        ("class", "packages"),
+        ("file", "alpha_1.0.tar.gz"),
+        ("source", "team"),
+        ("package", "alpha"),
+        ("version", "1.0"),
+    ] {
+        assert_eq!(finding[field], expected, "{field}: {lost}");
+    }
+    assert!(finding["added_by"].as_str().is_some_and(|by| by.contains("uid")), "{finding}");
+    assert!(finding["added_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{finding}");
+    let aside = server.dir().join("data/packages/damaged/packages");
+    assert_eq!(std::fs::read_dir(aside).expect("moved aside").count(), 1);
+    let refused = server.get(LOCAL);
+    assert_eq!(refused.status, 503);
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(server.series("ppm_scrub_bad_objects"), Some(1.0));
+    assert!(server.series("ppm_scrubbed_bytes_total").is_some_and(|bytes| bytes > 0.0));
+
+    let table = server.rspm("scrub");
+    assert_eq!(table.code, 1);
+    for text in ["Read 3 objects", "1 bad", "alpha_1.0.tar.gz", "team", "lost"] {
+        assert!(table.out.contains(text), "{text}: {}", table.out);
+    }
+    assert!(table.err.contains("1 object or row is bad and was not repaired"), "{}", table.err);
+    let file = server.dir().join("alpha_1.0.tar.gz");
+    std::fs::write(&file, Tarball::new("alpha", "1.0").with("README.md", "# alpha\n").bytes())
+        .expect("written");
+    server.rspm_stdout(&format!("add --source=team --replace --path={}", file.display()));
+    assert!(server.get(LOCAL).body == package);
+    let (nothing, code) = scrub(&server, "");
+    assert_eq!((&nothing["bad"], code), (&Value::from(0), 0), "{nothing}");
+    assert_eq!(server.series("ppm_scrub_bad_objects"), Some(0.0));
+}
+
+#[test]
+fn a_file_that_the_mirror_has_replaced_is_not_stored_under_the_old_digest() {
+    let server = server();
+    let mirrored = object(&server, "cran", MIRRORED);
+    let other = Tarball::new("gamma", "1.0").with("README.md", "# another\n").bytes();
+    std::fs::write(server.dir().join("no-mirror/src/contrib/gamma_1.0.tar.gz"), other).expect("written");
+    flip(&mirrored);
+    let (result, code) = scrub(&server, "--repair");
+    assert_eq!((&result["bad"], code), (&Value::from(1), 1), "{result}");
+    let detail = result["findings"][0]["detail"].as_str().expect("a detail");
+    assert!(detail.contains("is not the file of the index"), "{detail}");
+    assert!(!mirrored.exists());
+}
+
+#[test]
+fn a_flipped_byte_in_the_database_is_found() {
+    let mut server = server();
+    let sum = hex::encode(Sha256::digest(server.get(LOCAL).body));
+    let sound = server.rspm("scrub --database");
+    assert_eq!(sound.code, 0, "{sound:?}");
+    assert!(sound.out.contains("nothing is wrong") && sound.out.contains("integrity_check"), "{sound:?}");
+    server.stop();
+    // The text of a digest: tables and their indexes have copies of it, which differ afterwards.
+    let database = server.dir().join("data/db/rstudio-pm.db");
+    let mut bytes = std::fs::read(&database).expect("a file");
+    let is_copy = |place: &usize| bytes[*place..].starts_with(sum.as_bytes());
+    let copies: Vec<usize> = (0..bytes.len()).filter(is_copy).collect();
+    assert!(copies.len() > 2, "{copies:?}");
+    for (number, place) in copies.into_iter().enumerate() {
+        let digit = &mut bytes[place + 9 + number];
+        *digit = if *digit == b'0' { b'1' } else { b'0' };
+    }
+    std::fs::write(&database, bytes).expect("written");
+    server.launch();
+    let ran = server.rspm("scrub --database");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.out.contains("index"), "{ran:?}");
+    assert!(ran.err.contains("bad and"), "{ran:?}");
+}
+
+#[test]
+fn a_killed_scrub_continues_and_downloads_are_answered_beside_it() {
+    let mut server = Server::start();
+    // Bytes that do not compress.
+    let mut state = 1_u64;
+    let mut noise = || {
+        std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b' ' + (state >> 58) as u8)
+        })
+        .take(300_000)
+        .collect::<String>()
+    };
+    let packages: Vec<Tarball> =
+        (0..30).map(|n| Tarball::new(&format!("alpha{n}"), "1.0").with("noise", &noise())).collect();
+    server.local_repository("team", &packages);
+    until("the storage is claimed", || owned(&server));
+    let address = "/team/latest/src/contrib/alpha7_1.0.tar.gz";
+    let package = server.get(address).body;
+    for _ in 0..3 {
+        let started = server.json("scrub --rate=400kB --no-wait");
+        assert_eq!(started["status"], "running", "{started}");
+        let began = Instant::now();
+        let read_some = || {
+            let job = server.admin("GET", &format!("/jobs/{}", started["id"]), &Value::Null).json();
+            assert_eq!(job["status"], "running", "{job}");
+            !job["message"].as_str().expect("a phase").contains(" 0 MB")
+        };
+        // The progress is recorded every two seconds.
+        while began.elapsed() < Duration::from_millis(3500) || !read_some() {
+            let answer = server.get(address);
+            assert!(answer.status == 200 && answer.body == package);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server.kill();
+        server.launch();
+        until("the storage is claimed", || owned(&server));
+    }
+    let (rest, code) = scrub(&server, "");
+    assert_eq!((&rest["continued"], &rest["bad"], code), (&Value::from(true), &Value::from(0), 0), "{rest}");
+    assert!(rest["objects"].as_u64().is_some_and(|objects| objects < 30), "{rest}");
+    let (whole, _) = scrub(&server, "");
+    assert_eq!((&whole["continued"], &whole["objects"]), (&Value::from(false), &Value::from(30)), "{whole}");
+    assert!(server.get(address).body == package);
+}
+
+#[test]
+fn a_class_that_is_not_mounted_is_reported_and_not_its_objects() {
+    let server = server();
+    let (mounted, away) = (server.dir().join("data/cran"), server.dir().join("away"));
+    std::fs::rename(&mounted, &away).expect("unmounted");
+    std::fs::create_dir(&mounted).expect("a mount point");
+    for flags in ["--repair", "--quick --repair"] {
+        let ran = server.rspm(&format!("scrub {flags}"));
+        assert!(ran.code == 1 && ran.out.is_empty(), "{flags}: {ran:?}");
+        assert!(ran.err.contains("storage class cran") || ran.err.contains("does not belong"), "{ran:?}");
+        let left: Vec<_> = std::fs::read_dir(&mounted).expect("a mount point").collect();
+        assert!(left.is_empty(), "{left:?}");
+        std::fs::remove_dir(&mounted).expect("removed");
+        std::fs::rename(&away, &mounted).expect("mounted");
+        until("the storage is claimed", || owned(&server));
+        assert_eq!(scrub(&server, "").1, 0);
+        std::fs::rename(&mounted, &away).expect("unmounted");
+        std::fs::create_dir(&mounted).expect("a mount point");
+    }
+}
+
+#[test]
+fn wrong_usage_has_its_own_exit_code() {
+    let server = Server::start();
+    for flags in
+        ["--subset=9/8", "--database --repair", "--quick --rate=1MB", "--class=metrics", "--rate=fast"]
+    {
+        assert_eq!(server.rspm(&format!("scrub {flags}")).code, 2, "{flags}");
+    }
+    let refused = server.admin("POST", "/scrub", &serde_json::json!({ "part": { "number": 3, "of": 2 } }));
+    assert_eq!(refused.status, 400);
+    let refused = server.admin("POST", "/scrub", &serde_json::json!({ "classes": ["crun"] }));
+    assert_eq!(refused.status, 400);
+    assert_eq!(server.admin("GET", "/scrub/77", &Value::Null).status, 404);
+}

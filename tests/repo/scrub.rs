@@ -1,0 +1,304 @@
+//! The scrub on real stores: what it finds, what it repairs, and where it continues.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rstudio_pm::db;
+use rstudio_pm::edit::OnExisting;
+use rstudio_pm::model::storage_class::StorageClass;
+use rstudio_pm::r::layout::IndexFormat;
+use rstudio_pm::serve::r::document::RDocument;
+use rstudio_pm::storage::{Area, Key};
+use rstudio_pm::upkeep::scrub::{Fault, Outcome, ScrubExtent, ScrubLevel, ScrubOptions, ScrubResult};
+use rstudio_pm::upkeep::{self, scrub};
+
+use super::all_stores::{ObjectStore, fetched, stores};
+use super::index;
+use super::sweep::objects;
+use crate::support::backend::{Backend, day};
+use crate::support::db::Engine;
+use crate::support::s3;
+use crate::support::sync_backend::until;
+use crate::support::tarball::Tarball;
+
+const PACKAGES: StorageClass = StorageClass::Packages;
+
+/// Runs a scrub and returns its result.
+pub(super) async fn run(backend: &Backend, options: ScrubOptions) -> Arc<ScrubResult> {
+    let started = scrub::start(&backend.upkeep, options);
+    started.job().wait_end().await.expect("a scrub");
+    scrub::result(&backend.upkeep, started.job().id).expect("a result")
+}
+
+/// What a result is about: fault, outcome and package of each finding.
+pub(super) fn found(result: &ScrubResult) -> Vec<(Fault, Outcome, String)> {
+    let package = |finding: &scrub::Finding| {
+        finding.origin.as_ref().map(|origin| origin.package.clone()).unwrap_or_default()
+    };
+    result.findings.iter().map(|finding| (finding.fault, finding.outcome, package(finding))).collect()
+}
+
+/// A local source `team` with packages that have READMEs, in the repository `all`.
+async fn with_readmes(stores: crate::support::backend::Stores, count: usize) -> Backend {
+    let backend = Backend::with_stores(stores).await;
+    upkeep::ownership::claim(&backend.upkeep).await;
+    backend.create_local_source("team").await;
+    backend.create_repository("all", &["team"]).await;
+    for number in 0..count {
+        backend.try_add("team", &[package(number)], OnExisting::Fail).await.expect("added");
+    }
+    backend
+}
+
+fn package(number: usize) -> Tarball {
+    let name = format!("alpha{number}");
+    Tarball::new(&name, "1.0").with("README.md", &format!("# {name}\n"))
+}
+
+/// Flips one bit; the size stays.
+fn flip(object: &Path) {
+    let mut bytes = std::fs::read(object).expect("stored");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(object, bytes).expect("written");
+}
+
+/// The objects of a directory of class `packages`.
+fn stored(backend: &Backend, directory: &str) -> Vec<PathBuf> {
+    let all = objects(&backend.folder().join("data/packages"));
+    all.into_iter().filter(|path| path.ancestors().any(|at| at.ends_with(directory))).collect()
+}
+
+async fn aside(backend: &Backend, class: StorageClass) -> usize {
+    backend.state.storage.list_in(Area::Damaged, class, None, 100).await.expect("a listing").len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_readme_is_extracted_again_and_a_damaged_package_is_lost() {
+    let backend = with_readmes(crate::support::backend::Stores::default(), 3).await;
+    let nothing = run(&backend, ScrubOptions { sample: 1, ..ScrubOptions::full() }).await;
+    assert_eq!((nothing.objects, nothing.bad, nothing.repaired), (6, 0, 0), "{nothing:?}");
+    assert!(nothing.is_complete && !nothing.is_continued && nothing.bytes > 0);
+
+    let readmes = stored(&backend, "packages/readmes");
+    assert_eq!(readmes.len(), 3);
+    let intact = std::fs::read(&readmes[0]).expect("stored");
+    flip(&readmes[0]);
+    let reported = run(&backend, ScrubOptions::full()).await;
+    assert_eq!((reported.bad, reported.repaired), (1, 0));
+    assert!(matches!(found(&reported)[..], [(Fault::Damaged, Outcome::Obtainable, _)]), "{reported:?}");
+    assert!(!readmes[0].exists());
+    assert_eq!(aside(&backend, PACKAGES).await, 1);
+    let repaired = run(&backend, ScrubOptions { repair: true, ..ScrubOptions::full() }).await;
+    assert_eq!((repaired.bad, repaired.repaired), (0, 1), "{repaired:?}");
+    assert_eq!(std::fs::read(&readmes[0]).expect("stored again"), intact);
+    assert_eq!(aside(&backend, PACKAGES).await, 1, "the damaged object stays for its grace period");
+
+    let archives = stored(&backend, "packages/packages");
+    let kept = std::fs::read(&archives[1]).expect("stored");
+    flip(&archives[1]);
+    let lost = run(&backend, ScrubOptions { repair: true, ..ScrubOptions::full() }).await;
+    assert_eq!((lost.bad, lost.repaired), (1, 0));
+    let [finding] = &lost.findings[..] else { panic!("{lost:?}") };
+    let origin = finding.origin.as_ref().expect("a package");
+    assert_eq!((finding.fault, finding.outcome), (Fault::Damaged, Outcome::Lost));
+    assert_eq!((origin.source.as_str(), origin.version.as_str()), ("team", "1.0"));
+    let (actor, at) = origin.published.as_ref().expect("a transaction");
+    assert_eq!((actor.as_str(), at.day()), ("test", day("2024-03-01")));
+    assert_eq!(backend.state.storage.bad_objects(), 1);
+    // It is reported until it is stored again.
+    assert_eq!(run(&backend, ScrubOptions::full()).await.bad, 1);
+    let number = origin.package.trim_start_matches("alpha").parse().expect("a number");
+    let again = backend.try_add("team", &[package(number)], OnExisting::Replace).await;
+    again.expect("added");
+    assert_eq!(std::fs::read(&archives[1]).expect("stored again"), kept);
+    assert_eq!((run(&backend, ScrubOptions::full()).await.bad, backend.state.storage.bad_objects()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_index_of_a_closed_day_is_moved_aside_and_generated_again() {
+    let backend = with_readmes(crate::support::backend::Stores::default(), 1).await;
+    backend.advance_to_noon("2024-03-02");
+    let document = RDocument::Packages(IndexFormat::Gz);
+    let intact = index(&backend, "all", "2024-03-01", document.clone()).await.bytes;
+    let [object] = objects(&backend.folder().join("data/persistent")).try_into().expect("one object");
+    flip(&object);
+    let result = run(&backend, ScrubOptions::full()).await;
+    assert_eq!((result.bad, result.repaired), (0, 1), "{result:?}");
+    assert!(matches!(found(&result)[..], [(Fault::Damaged, Outcome::Generated, _)]));
+    assert!(!object.exists());
+    let backend = backend.restart().await;
+    upkeep::ownership::claim(&backend.upkeep).await;
+    assert!(index(&backend, "all", "2024-03-01", document).await.bytes == intact);
+    assert!(object.exists());
+    assert_eq!(run(&backend, ScrubOptions::full()).await.repaired, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_quick_level_finds_other_sizes_missing_and_unknown_objects() {
+    let backend = with_readmes(crate::support::backend::Stores::default(), 4).await;
+    let quick = || ScrubOptions { level: ScrubLevel::Quick, ..ScrubOptions::full() };
+    let result = run(&backend, quick()).await;
+    assert_eq!((result.objects, result.bad, result.unknown), (8, 0, 0));
+    let archives = stored(&backend, "packages/packages");
+    flip(&archives[0]);
+    assert_eq!(run(&backend, quick()).await.bad, 0, "the size is the same");
+    let file = std::fs::File::options().write(true).open(&archives[1]).expect("stored");
+    file.set_len(10).expect("shorter");
+    std::fs::remove_file(&archives[2]).expect("removed");
+    let unknown = Key::Package(PACKAGES, rstudio_pm::model::digest::Sha256([7; 32]));
+    backend.state.storage.put(&unknown, "unknown".into()).await.expect("stored");
+    let result = run(&backend, quick()).await;
+    let mut faults: Vec<&str> = result.findings.iter().map(|finding| finding.fault.as_str()).collect();
+    faults.sort_unstable();
+    assert_eq!((faults, result.unknown), (vec!["damaged", "missing"], 1), "{result:?}");
+    assert!(!archives[1].exists(), "moved aside");
+    assert_eq!(aside(&backend, PACKAGES).await, 1);
+    // The full level finds the rest.
+    assert_eq!(run(&backend, ScrubOptions::full()).await.bad, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn facts_that_contradict_the_archive_are_found() {
+    let backend = with_readmes(crate::support::backend::Stores::default(), 2).await;
+    let all = || ScrubOptions { sample: 1, ..ScrubOptions::full() };
+    assert_eq!(run(&backend, all()).await.bad, 0);
+    let change = |c: &mut dyn db::Conn| {
+        c.execute("UPDATE release SET version = '9.9' WHERE id = (SELECT min(id) FROM release)", &[])
+    };
+    assert_eq!(backend.state.db.write(change).await.expect("written"), 1);
+    let result = run(&backend, all()).await;
+    let [finding] = &result.findings[..] else { panic!("{result:?}") };
+    assert_eq!((finding.fault, finding.outcome), (Fault::Facts, Outcome::Lost));
+    assert!(finding.detail.contains("1.0, its row of") && finding.detail.ends_with("9.9"), "{finding:?}");
+    assert_eq!(stored(&backend, "packages/packages").len(), 2, "the object stays in service");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_scrub_continues_and_the_next_one_reads_everything() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let backend = with_readmes(stores(engine, ObjectStore::Disk).await, 12).await;
+        let total: u64 = objects(&backend.folder().join("data/packages")).len() as u64;
+        assert_eq!(total, 24);
+        // Some seconds for all of it.
+        let size: u64 = objects(&backend.folder().join("data/packages"))
+            .iter()
+            .map(|object| object.metadata().expect("stored").len())
+            .sum();
+        let slow = ScrubOptions { rate: size / 6, ..ScrubOptions::full() };
+        let started = scrub::start(&backend.upkeep, slow);
+        let state = backend.state.clone();
+        until("the progress is recorded", async || {
+            let ranges = state.db.read(db::scrub::ranges).await.expect("rows");
+            ranges.iter().any(|range| range.objects > 0)
+        })
+        .await;
+        assert!(backend.state.jobs.stop("scrub").is_some());
+        let error = started.job().wait_end().await.expect_err("it was stopped");
+        assert!(error.contains("continues where it was"), "{error}");
+
+        let backend = backend.restart().await;
+        upkeep::ownership::claim(&backend.upkeep).await;
+        let rest = run(&backend, ScrubOptions::full()).await;
+        assert!(rest.is_continued && rest.is_complete, "{rest:?}");
+        assert!(rest.objects > 0 && rest.objects < total, "{rest:?}");
+        let whole = run(&backend, ScrubOptions::full()).await;
+        assert_eq!((whole.is_continued, whole.objects), (false, total));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrub_whose_time_is_over_continues() {
+    let backend = with_readmes(crate::support::backend::Stores::default(), 6).await;
+    let limited = |longest| ScrubOptions { rate: 1000, longest: Some(longest), ..ScrubOptions::full() };
+    let first = run(&backend, limited(Duration::from_millis(500))).await;
+    assert!(!first.is_complete && first.objects < 12, "{first:?}");
+    let rest = run(&backend, ScrubOptions::full()).await;
+    assert!(rest.is_complete && rest.is_continued);
+    assert_eq!(first.objects + rest.objects, 12);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_and_classes_divide_the_objects() {
+    let backend = with_readmes(crate::support::backend::Stores::default(), 8).await;
+    let mut objects = 0;
+    for number in 1..=4 {
+        let part = ScrubOptions { extent: ScrubExtent::Part { number, of: 4 }, ..ScrubOptions::full() };
+        objects += run(&backend, part).await.objects;
+    }
+    assert_eq!(objects, 16);
+    for (class, expected) in [(PACKAGES, 16), (StorageClass::Cran, 0)] {
+        let one = ScrubOptions { classes: vec![class], ..ScrubOptions::full() };
+        assert_eq!(run(&backend, one).await.objects, expected, "{class:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_read_in_eight_weeks_of_nights() {
+    let backend = with_readmes(crate::support::backend::Stores::default(), 10).await;
+    let mut today = day("2024-03-01");
+    let (mut read, mut most) = (0, 0);
+    for _ in 0..56 {
+        today = rstudio_pm::model::time::Timestamp(today.end().0).day();
+        backend.advance_to_noon(&today.to_string());
+        let night = run(&backend, ScrubOptions::nightly()).await;
+        assert!(night.is_complete && night.bad == 0);
+        read += night.objects;
+        most = most.max(night.objects);
+    }
+    // The last night begins again.
+    assert!(read >= 20, "{read}");
+    assert!(most < 10, "{most} objects in one night");
+    let ranges = backend.state.db.read(db::scrub::ranges).await.expect("rows");
+    assert!(ranges.iter().all(|range| range.read_at.is_some() && range.position.is_none()));
+    assert_eq!(ranges.iter().map(|range| range.objects).sum::<i64>(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_in_a_bucket_are_read_and_moved_aside() {
+    if s3::rerun_with_credentials() {
+        return;
+    }
+    let stores = stores(Engine::Sqlite, ObjectStore::S3).await;
+    let place = |name: &str| {
+        let line = stores.gcfg.lines().find_map(|line| line.strip_prefix(&format!("{name} = ")));
+        line.expect("a setting").to_owned()
+    };
+    let (bucket, prefix) = (place("Bucket"), place("Prefix"));
+    let backend = with_readmes(stores, 3).await;
+    assert_eq!(run(&backend, ScrubOptions::full()).await.objects, 6);
+    let listed = backend.state.storage.list(PACKAGES, None, 100).await.expect("a listing");
+    let archive = listed.iter().find(|object| matches!(object.key, Key::Package(..))).expect("one").key;
+    // An empty object in its place.
+    let path = format!("/{bucket}/{}/{}", prefix.trim_matches('/'), archive.path());
+    let status = tokio::task::spawn_blocking(move || s3::request("PUT", &path).0).await.expect("no panic");
+    assert_eq!(status, 200);
+    let quick = ScrubOptions { level: ScrubLevel::Quick, ..ScrubOptions::full() };
+    let result = run(&backend, quick).await;
+    assert_eq!((result.objects, result.bad), (6, 1), "{result:?}");
+    assert!(matches!(found(&result)[..], [(Fault::Damaged, Outcome::Lost, _)]));
+    assert_eq!(aside(&backend, PACKAGES).await, 1);
+    assert_eq!(backend.state.storage.size(&archive).await.expect("an answer"), None);
+    let number = found(&result)[0].2.trim_start_matches("alpha").parse().expect("a number");
+    backend.try_add("team", &[package(number)], OnExisting::Replace).await.expect("added");
+    let whole = run(&backend, ScrubOptions::full()).await;
+    assert_eq!((whole.objects, whole.bad), (6, 0));
+    assert!(fetched(&backend, "latest", &format!("alpha{number}"), "1.0").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_examination_of_the_database_reports_what_is_wrong_with_it() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let backend = with_readmes(stores(engine, ObjectStore::Disk).await, 2).await;
+        let examine = || ScrubOptions { level: ScrubLevel::Database, ..ScrubOptions::full() };
+        let result = run(&backend, examine()).await;
+        assert_eq!(result.findings, [], "{engine:?}");
+        assert!(!result.notes.is_empty());
+        let change = |c: &mut dyn db::Conn| c.execute("UPDATE clock SET tx = tx + 1", &[]);
+        backend.state.db.write(change).await.expect("written");
+        let result = run(&backend, examine()).await;
+        let [finding] = &result.findings[..] else { panic!("{result:?}") };
+        assert!(finding.fault == Fault::Database && finding.detail.contains("the newest transaction"));
+    }
+}

@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::job::JobFlags;
 use super::output::Format;
 use super::suggested_values::SuggestedValues;
+use super::units::seconds;
 
 /// Manage sources, repositories and packages of a running server.
 #[derive(Debug, Parser)]
@@ -274,19 +275,6 @@ pub struct ConfigLog {
     /// Lowest severity that is logged; any case
     #[arg(long, value_parser = SuggestedValues(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]))]
     pub level: String,
-}
-
-/// Parses a duration; returns seconds.
-pub(super) fn seconds(text: &str) -> Result<u64, String> {
-    let syntax_error = || "give seconds, or a number with s, m or h: 90s, 5m, 1h".to_owned();
-    let (digits, unit) = match text.char_indices().last() {
-        Some((at, 's')) => (&text[..at], 1),
-        Some((at, 'm')) => (&text[..at], 60),
-        Some((at, 'h')) => (&text[..at], 3600),
-        Some(_) | None => (text, 1),
-    };
-    let number: u64 = digits.parse().map_err(|_| syntax_error())?;
-    number.checked_mul(unit).filter(|seconds| *seconds <= 86_400).ok_or_else(|| "at most 24h".to_owned())
 }
 
 /// The flag `--name` alone.

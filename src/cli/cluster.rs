@@ -9,8 +9,7 @@ use serde::Serialize;
 use super::args::ClusterNodes;
 use super::client::Client;
 use super::error::CliError;
-use super::list::format_time;
-use super::output::{Output, table};
+use super::output::{Output, format_time, table};
 use crate::api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest};
 
 /// Interval of polls.

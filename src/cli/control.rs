@@ -9,8 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::args::{ConfigLog, Offline};
 use super::client::Client;
 use super::error::CliError;
-use super::list::format_time;
-use super::output::{Output, table};
+use super::output::{Output, format_time, table};
 use crate::api::control::{Change, GoOffline, LogLevel, Node, Reload, Schedule};
 use crate::config::RESTART_COMMAND;
 

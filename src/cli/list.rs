@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::args::{Info, ListBinaries, ListPackages, ListRepos, ListSources};
 use super::client::{Client, segment};
 use super::error::CliError;
-use super::output::{Output, format_count, table};
+use super::output::{Output, format_count, format_time, table};
 use crate::api::binary::Binary;
 use crate::api::bioconductor::BioconductorVersion;
 use crate::api::distribution::Distribution;
@@ -202,11 +202,6 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
             ("Last transaction", last_transaction),
         ])
     })
-}
-
-/// Formats `2026-10-05T12:00:00.123456Z` as `2026-10-05 12:00:00 UTC`.
-pub(super) fn format_time(rfc3339: &str) -> String {
-    rfc3339.get(..19).map_or_else(|| rfc3339.to_owned(), |text| format!("{} UTC", text.replace('T', " ")))
 }
 
 fn fields(pairs: &[(&str, String)]) -> String {

@@ -28,6 +28,7 @@ pub mod source;
 pub mod storage;
 mod suggested_values;
 pub mod sync;
+mod units;
 mod unsupported;
 
 use std::io::{IsTerminal, Write, stderr, stdout};

@@ -95,6 +95,11 @@ pub fn format_count(n: i64) -> String {
     format!("{}{}", if n < 0 { "-" } else { "" }, grouped.join(","))
 }
 
+/// Formats the time `2026-10-05T12:00:00.123456Z` as `2026-10-05 12:00:00 UTC`.
+pub fn format_time(rfc3339: &str) -> String {
+    rfc3339.get(..19).map_or_else(|| rfc3339.to_owned(), |text| format!("{} UTC", text.replace('T', " ")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

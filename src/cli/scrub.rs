@@ -6,12 +6,11 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use hyper::Method;
 
-use super::args::seconds;
 use super::client::Client;
 use super::error::CliError;
 use super::job::{self, JobFlags};
-use super::list::format_time;
-use super::output::{Output, table};
+use super::output::{Output, format_time, table};
+use super::units::{bytes, seconds};
 use crate::api::job::Job;
 use crate::api::scrub::{Scrub, ScrubFinding, ScrubLevel, ScrubPart, StartScrub};
 use crate::model::storage_class::StorageClass;
@@ -82,21 +81,6 @@ impl FromStr for Subset {
 
 fn classes() -> PossibleValuesParser {
     PossibleValuesParser::new(CLASSES.map(StorageClass::as_str))
-}
-
-/// Parses a number of bytes.
-fn bytes(text: &str) -> Result<u64, String> {
-    let bad = || "give bytes, or a number with kB, MB or GB: 100MB".to_owned();
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "B" => 1,
-        "kB" | "KB" | "k" | "K" => 1_000,
-        "MB" | "M" => 1_000_000,
-        "GB" | "G" => 1_000_000_000,
-        _ => return Err(bad()),
-    };
-    let number: u64 = digits.parse().map_err(|_| bad())?;
-    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(bad)
 }
 
 /// `rspm scrub`.
@@ -179,15 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_and_parts() {
-        for (text, expected) in
-            [("1", 1), ("500kB", 500_000), ("100MB", 100_000_000), ("2G", 2_000_000_000), ("7B", 7)]
-        {
-            assert_eq!(bytes(text), Ok(expected), "{text}");
-        }
-        for bad in ["", "MB", "0", "1TB", "1.5MB", "-1", "99999999999999999999", "20000000000GB"] {
-            assert!(bytes(bad).is_err(), "{bad}");
-        }
+    fn parts() {
         assert_eq!("3/8".parse(), Ok(Subset { number: 3, of: 8 }));
         for bad in ["", "3", "0/8", "9/8", "1/257", "a/b", "1/2/3", "-1/8"] {
             assert!(bad.parse::<Subset>().is_err(), "{bad}");

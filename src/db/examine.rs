@@ -15,8 +15,8 @@ impl Examination {
     /// Adds the violations of the rules, on one snapshot. What a damaged database cannot answer is a problem, too.
     pub(super) fn add_violations(&mut self, c: &mut dyn Conn) -> Result<(), DbError> {
         match invariants::violations(c) {
-            Ok(found) => {
-                self.problems.extend(found);
+            Ok(violations) => {
+                self.problems.extend(violations);
                 self.notes.push("the rules of the history were checked".to_owned());
             }
             Err(error @ (DbError::NotADatabase { .. } | DbError::Shape { .. })) => {
@@ -28,17 +28,15 @@ impl Examination {
     }
 }
 
-impl Db {
-    /// Examines the database on a connection of its own, so that it is read and not a cache of it.
-    ///
-    /// # Errors
-    /// It cannot be reached. Damage is no error, but a problem in the result.
-    pub async fn examine(&self) -> Result<Examination, DbError> {
-        let db = self.clone();
-        let examined = tokio::task::spawn_blocking(move || match &*db.engine {
-            Engine::Sqlite(engine) => engine.examine(),
-            Engine::Postgres(engine) => engine.examine(),
-        });
-        examined.await.unwrap_or(Err(DbError::Closed))
-    }
+/// Examines the database on a connection of its own, so that it is read and not a cache of it.
+///
+/// # Errors
+/// It cannot be reached. Damage is no error, but a problem in the result.
+pub async fn examine(db: &Db) -> Result<Examination, DbError> {
+    let db = db.clone();
+    let examination = tokio::task::spawn_blocking(move || match &*db.engine {
+        Engine::Sqlite(engine) => engine.examine(),
+        Engine::Postgres(engine) => engine.examine(),
+    });
+    examination.await.unwrap_or(Err(DbError::Closed))
 }

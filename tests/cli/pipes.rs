@@ -67,6 +67,7 @@ fn every_command_is_quiet_on_a_closed_pipe() {
         "storage adopt",
         "storage sweep",
         "storage restore",
+        "scrub --quick",
         "backup create --to=/nowhere/backups",
         "backup list --from=/nowhere/backups",
         "backup verify --from=/nowhere/backups",

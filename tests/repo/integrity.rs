@@ -10,7 +10,7 @@ use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::storage::Area;
 use rstudio_pm::upkeep;
-use rstudio_pm::upkeep::scrub::{Fault, Outcome, ScrubOptions};
+use rstudio_pm::upkeep::scrub::{Fault, RepairOutcome, ScrubOptions};
 
 use super::all_stores::{ObjectStore, fetched, stores};
 use super::sweep::objects;
@@ -190,7 +190,7 @@ async fn the_scrub_finds_damage_of_verified_objects() {
     // Small objects are in memory; the scrub reads the disk.
     flip(&object);
     let result = scrub::run(&backend, ScrubOptions::full()).await;
-    let damaged = [(Fault::Damaged, Outcome::Lost, "alpha".to_owned())];
+    let damaged = [(Fault::Damaged, RepairOutcome::Lost, "alpha".to_owned())];
     assert_eq!((result.objects, scrub::found(&result)), (1, damaged.to_vec()));
     let refusal = open(&backend).await.err();
     assert!(matches!(refusal, Some(RepoError::Damaged { .. })), "{refusal:?}");

@@ -9,7 +9,7 @@ use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::storage::{Area, Key, StorageError, day_of};
 use rstudio_pm::upkeep;
-use rstudio_pm::upkeep::scrub::{Fault, Outcome, ScrubOptions};
+use rstudio_pm::upkeep::scrub::{Fault, RepairOutcome, ScrubOptions};
 use rstudio_pm::upkeep::sweep::SweepOptions;
 
 use super::all_stores::ObjectStore;
@@ -55,7 +55,7 @@ async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_re
     // The scrub detects it as well.
     backend.state.storage.delete(lost).await.expect("removed");
     let result = scrub::run(&backend, ScrubOptions::full()).await;
-    assert!(matches!(scrub::found(&result)[..], [(Fault::Missing, Outcome::Lost, _)]), "{result:?}");
+    assert!(matches!(scrub::found(&result)[..], [(Fault::Missing, RepairOutcome::Lost, _)]), "{result:?}");
     assert_eq!(kinds(&backend), ["storage-lost"]);
 }
 

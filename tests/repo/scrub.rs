@@ -10,7 +10,7 @@ use rstudio_pm::model::storage_class::StorageClass;
 use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::storage::{Area, Key};
-use rstudio_pm::upkeep::scrub::{Fault, Outcome, ScrubExtent, ScrubLevel, ScrubOptions, ScrubResult};
+use rstudio_pm::upkeep::scrub::{Fault, RepairOutcome, ScrubExtent, ScrubLevel, ScrubOptions, ScrubResult};
 use rstudio_pm::upkeep::{self, scrub};
 
 use super::all_stores::{ObjectStore, fetched, stores};
@@ -32,7 +32,7 @@ pub(super) async fn run(backend: &Backend, options: ScrubOptions) -> Arc<ScrubRe
 }
 
 /// What a result is about: fault, outcome and package of each finding.
-pub(super) fn found(result: &ScrubResult) -> Vec<(Fault, Outcome, String)> {
+pub(super) fn found(result: &ScrubResult) -> Vec<(Fault, RepairOutcome, String)> {
     let package = |finding: &scrub::Finding| {
         finding.origin.as_ref().map(|origin| origin.package.clone()).unwrap_or_default()
     };
@@ -87,7 +87,7 @@ async fn a_damaged_readme_is_extracted_again_and_a_damaged_package_is_lost() {
     flip(&readmes[0]);
     let reported = run(&backend, ScrubOptions::full()).await;
     assert_eq!((reported.bad, reported.repaired), (1, 0));
-    assert!(matches!(found(&reported)[..], [(Fault::Damaged, Outcome::Obtainable, _)]), "{reported:?}");
+    assert!(matches!(found(&reported)[..], [(Fault::Damaged, RepairOutcome::Obtainable, _)]), "{reported:?}");
     assert!(!readmes[0].exists());
     assert_eq!(aside(&backend, PACKAGES).await, 1);
     let repaired = run(&backend, ScrubOptions { repair: true, ..ScrubOptions::full() }).await;
@@ -102,7 +102,7 @@ async fn a_damaged_readme_is_extracted_again_and_a_damaged_package_is_lost() {
     assert_eq!((lost.bad, lost.repaired), (1, 0));
     let [finding] = &lost.findings[..] else { panic!("{lost:?}") };
     let origin = finding.origin.as_ref().expect("a package");
-    assert_eq!((finding.fault, finding.outcome), (Fault::Damaged, Outcome::Lost));
+    assert_eq!((finding.fault, finding.outcome), (Fault::Damaged, RepairOutcome::Lost));
     assert_eq!((origin.source.as_str(), origin.version.as_str()), ("team", "1.0"));
     let (actor, at) = origin.published.as_ref().expect("a transaction");
     assert_eq!((actor.as_str(), at.day()), ("test", day("2024-03-01")));
@@ -126,7 +126,7 @@ async fn a_damaged_index_of_a_closed_day_is_moved_aside_and_generated_again() {
     flip(&object);
     let result = run(&backend, ScrubOptions::full()).await;
     assert_eq!((result.bad, result.repaired), (0, 1), "{result:?}");
-    assert!(matches!(found(&result)[..], [(Fault::Damaged, Outcome::Generated, _)]));
+    assert!(matches!(found(&result)[..], [(Fault::Damaged, RepairOutcome::Generated, _)]));
     assert!(!object.exists());
     let backend = backend.restart().await;
     upkeep::ownership::claim(&backend.upkeep).await;
@@ -170,7 +170,7 @@ async fn facts_that_contradict_the_archive_are_found() {
     assert_eq!(backend.state.db.write(change).await.expect("written"), 1);
     let result = run(&backend, all()).await;
     let [finding] = &result.findings[..] else { panic!("{result:?}") };
-    assert_eq!((finding.fault, finding.outcome), (Fault::Facts, Outcome::Lost));
+    assert_eq!((finding.fault, finding.outcome), (Fault::Facts, RepairOutcome::Lost));
     assert!(finding.detail.contains("1.0, its row of") && finding.detail.ends_with("9.9"), "{finding:?}");
     assert_eq!(stored(&backend, "packages/packages").len(), 2, "the object stays in service");
 }
@@ -277,7 +277,7 @@ async fn objects_in_a_bucket_are_read_and_moved_aside() {
     let quick = ScrubOptions { level: ScrubLevel::Quick, ..ScrubOptions::full() };
     let result = run(&backend, quick).await;
     assert_eq!((result.objects, result.bad), (6, 1), "{result:?}");
-    assert!(matches!(found(&result)[..], [(Fault::Damaged, Outcome::Lost, _)]));
+    assert!(matches!(found(&result)[..], [(Fault::Damaged, RepairOutcome::Lost, _)]));
     assert_eq!(aside(&backend, PACKAGES).await, 1);
     assert_eq!(backend.state.storage.size(&archive).await.expect("an answer"), None);
     let number = found(&result)[0].2.trim_start_matches("alpha").parse().expect("a number");

@@ -36,7 +36,7 @@ impl Fault {
 
 /// What became of a bad object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RepairOutcome {
     /// It was stored again.
     Repaired,
     /// It is generated again on request.
@@ -47,15 +47,15 @@ pub enum Outcome {
     Lost,
 }
 
-impl Outcome {
+impl RepairOutcome {
     /// Returns the word in reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Outcome::Repaired => "repaired",
-            Outcome::Generated => "generated",
-            Outcome::Obtainable => "obtainable",
-            Outcome::Lost => "lost",
+            RepairOutcome::Repaired => "repaired",
+            RepairOutcome::Generated => "generated",
+            RepairOutcome::Obtainable => "obtainable",
+            RepairOutcome::Lost => "lost",
         }
     }
 
@@ -63,8 +63,8 @@ impl Outcome {
     #[must_use]
     pub fn is_bad(self) -> bool {
         match self {
-            Outcome::Repaired | Outcome::Generated => false,
-            Outcome::Obtainable | Outcome::Lost => true,
+            RepairOutcome::Repaired | RepairOutcome::Generated => false,
+            RepairOutcome::Obtainable | RepairOutcome::Lost => true,
         }
     }
 }
@@ -79,7 +79,7 @@ pub struct Finding {
     /// The detail, as part of a sentence.
     pub detail: String,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: RepairOutcome,
     /// The package that it belongs to.
     pub origin: Option<FileOrigin>,
 }
@@ -91,7 +91,7 @@ impl Finding {
         key: Key,
         fault: Fault,
         detail: String,
-        outcome: Outcome,
+        outcome: RepairOutcome,
     ) -> Result<Finding, RepoError> {
         let origin = state.db.read(move |c| match key {
             Key::Package(_, sha256) => stored_file::origin(c, sha256),
@@ -103,7 +103,13 @@ impl Finding {
 
     /// Creates a finding about the database.
     pub(super) fn in_database(problem: String) -> Finding {
-        Finding { key: None, fault: Fault::Database, detail: problem, outcome: Outcome::Lost, origin: None }
+        Finding {
+            key: None,
+            fault: Fault::Database,
+            detail: problem,
+            outcome: RepairOutcome::Lost,
+            origin: None,
+        }
     }
 
     /// Logs it.

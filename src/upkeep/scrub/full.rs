@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::judge::{Judge, reader};
+use super::inspector::{Inspector, reader};
 use super::ranges::{self, Range, Ranges};
 use super::{ScrubExtent, ScrubLevel, ScrubOptions, ScrubResult, interrupted};
 use crate::db::scrub::{self, ReferencedObject, ScrubRange};
@@ -43,7 +43,7 @@ pub(super) async fn run(
         state,
         lease,
         reporter,
-        judge: Judge { upkeep, repair: options.repair, sample: options.sample },
+        inspector: Inspector { upkeep, repair: options.repair, sample: options.sample },
         reader: reader(options.rate)?,
         deadline: options.longest.map(|longest| Instant::now() + longest),
         result,
@@ -78,7 +78,7 @@ struct Reading<'a> {
     state: &'a State,
     lease: &'a Lease,
     reporter: &'a Reporter,
-    judge: Judge<'a>,
+    inspector: Inspector<'a>,
     reader: BackgroundReader,
     deadline: Option<Instant>,
     result: ScrubResult,
@@ -114,7 +114,7 @@ impl Reading<'_> {
                 if let ObjectRead::Digest(digest) = read {
                     self.result.bytes += digest.size;
                 }
-                if let Some(finding) = self.judge.judge(*key, read).await? {
+                if let Some(finding) = self.inspector.inspect(*key, read).await? {
                     row.bad += i64::from(finding.outcome.is_bad());
                     self.result.add(finding);
                 }

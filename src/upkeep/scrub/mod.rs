@@ -3,12 +3,12 @@
 
 mod finding;
 mod full;
-mod judge;
+mod inspector;
 mod quick;
 mod ranges;
 mod repair;
 
-pub use finding::{Fault, Finding, Outcome};
+pub use finding::{Fault, Finding, RepairOutcome};
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -255,7 +255,7 @@ async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Re
 
 async fn examine_database(upkeep: &Upkeep, reporter: &Reporter) -> Result<ScrubResult, RepoError> {
     reporter.progress("examining the database", 0, None);
-    let examination = upkeep.state.db.examine().await?;
+    let examination = crate::db::examine::examine(&upkeep.state.db).await?;
     let mut result = ScrubResult { notes: examination.notes, ..ScrubResult::new(ScrubLevel::Database) };
     examination.problems.into_iter().map(Finding::in_database).for_each(|finding| result.add(finding));
     Ok(result)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::full::not_owned;
-use super::judge::Judge;
+use super::inspector::Inspector;
 use super::ranges::{self, Range};
 use super::{ScrubLevel, ScrubOptions, ScrubResult, interrupted};
 use crate::db::scrub::ReferencedObject;
@@ -33,7 +33,7 @@ pub(super) async fn run(
         ranges::classes(options).partition(|class| state.storage.is_own(*class));
     let extent = options.extent;
     let ranges = state.db.read(move |c| ranges::all(c, &owned, extent)).await?;
-    let judge = Judge { upkeep, repair: options.repair, sample: 0 };
+    let inspector = Inspector { upkeep, repair: options.repair, sample: 0 };
     let mut result = ScrubResult::new(ScrubLevel::Quick);
     result.notes.extend(other.iter().map(|class| not_owned(*class)));
     let total = ranges.len() as u64;
@@ -45,14 +45,14 @@ pub(super) async fn run(
             lease.check().await?;
             reporter.progress("comparing rows and objects", done as u64, Some(total));
         }
-        compare(state, &judge, range, &mut result).await?;
+        compare(state, &inspector, range, &mut result).await?;
     }
     Ok(result)
 }
 
 async fn compare(
     state: &State,
-    judge: &Judge<'_>,
+    inspector: &Inspector<'_>,
     mut range: Range,
     result: &mut ScrubResult,
 ) -> Result<(), RepoError> {
@@ -70,7 +70,7 @@ async fn compare(
             result.objects += 1;
             let finding = match listed.remove(&sha256) {
                 Some(size) if recorded.is_none_or(|recorded| recorded == size) => None,
-                Some(_) | None => judge.suspect(key).await?,
+                Some(_) | None => inspector.inspect_again(key).await?,
             };
             finding.into_iter().for_each(|finding| result.add(finding));
         }

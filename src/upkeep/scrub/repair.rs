@@ -1,6 +1,6 @@
 //! Stores a bad object again, from what has its bytes.
 
-use super::finding::Outcome;
+use super::finding::RepairOutcome;
 use crate::serve::stored_again::{self, NotStoredAgain};
 use crate::serve::{RepoError, Repositories};
 use crate::state::State;
@@ -8,12 +8,12 @@ use crate::storage::Key;
 use crate::upkeep::references::has_no_mirror;
 
 /// What can be done about an object that is not in service; `None` if that depends on a repair.
-fn without_repair(key: &Key) -> Option<Outcome> {
+fn without_repair(key: &Key) -> Option<RepairOutcome> {
     match key {
         Key::Package(..) | Key::Readme(_) => None,
-        Key::Index(_) | Key::Usage(_) => Some(Outcome::Generated),
+        Key::Index(_) | Key::Usage(_) => Some(RepairOutcome::Generated),
         // They are fetched again by the next sync of their kind that finds a change, or by `rspm sync`.
-        Key::Rules(_) | Key::Advisories(_) => Some(Outcome::Obtainable),
+        Key::Rules(_) | Key::Advisories(_) => Some(RepairOutcome::Obtainable),
     }
 }
 
@@ -24,7 +24,7 @@ fn without_repair(key: &Key) -> Option<Outcome> {
 pub(super) async fn repair(
     repositories: &Repositories,
     key: &Key,
-) -> Result<(Outcome, Option<String>), RepoError> {
+) -> Result<(RepairOutcome, Option<String>), RepoError> {
     if let Some(outcome) = without_repair(key) {
         return Ok((outcome, None));
     }
@@ -34,10 +34,10 @@ pub(super) async fn repair(
         key => stored_again::package(repositories, *key.digest()).await,
     };
     match stored {
-        Ok(()) => Ok((Outcome::Repaired, None)),
-        Err(NotStoredAgain::NoSource) => Ok((Outcome::Lost, None)),
-        Err(NotStoredAgain::Gone(reason)) => Ok((Outcome::Lost, Some(reason))),
-        Err(NotStoredAgain::Failed(reason)) => Ok((Outcome::Obtainable, Some(reason))),
+        Ok(()) => Ok((RepairOutcome::Repaired, None)),
+        Err(NotStoredAgain::NoSource) => Ok((RepairOutcome::Lost, None)),
+        Err(NotStoredAgain::Gone(reason)) => Ok((RepairOutcome::Lost, Some(reason))),
+        Err(NotStoredAgain::Failed(reason)) => Ok((RepairOutcome::Obtainable, Some(reason))),
         Err(NotStoredAgain::Repo(error)) => Err(error),
     }
 }
@@ -46,12 +46,12 @@ pub(super) async fn repair(
 ///
 /// # Errors
 /// The database.
-pub(super) async fn prospect(state: &State, key: &Key) -> Result<Outcome, RepoError> {
+pub(super) async fn expected_outcome(state: &State, key: &Key) -> Result<RepairOutcome, RepoError> {
     match (without_repair(key), key) {
         (Some(outcome), _) => Ok(outcome),
         // It is extracted from the archive of its package.
-        (None, Key::Readme(_)) => Ok(Outcome::Obtainable),
-        (None, key) if has_no_mirror(state, key).await? => Ok(Outcome::Lost),
-        (None, _) => Ok(Outcome::Obtainable),
+        (None, Key::Readme(_)) => Ok(RepairOutcome::Obtainable),
+        (None, key) if has_no_mirror(state, key).await? => Ok(RepairOutcome::Lost),
+        (None, _) => Ok(RepairOutcome::Obtainable),
     }
 }

@@ -1,6 +1,6 @@
 //! The examination of a database: silent about a consistent one, and one sentence for each rule that rows violate.
 
-use rstudio_pm::db::examine::Examination;
+use rstudio_pm::db::examine::{self, Examination};
 use rstudio_pm::db::{Conn, DbError};
 use rstudio_pm::model::change::LifeState;
 
@@ -25,7 +25,7 @@ fn fill(db: &mut TestDb) {
 }
 
 fn examine(db: &TestDb) -> Examination {
-    db.block(db.db.examine()).unwrap_or_else(|e| panic!("{e}"))
+    db.block(examine::examine(&db.db)).unwrap_or_else(|e| panic!("{e}"))
 }
 
 type Change = fn(&mut dyn Conn) -> Result<u64, DbError>;

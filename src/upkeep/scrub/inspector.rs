@@ -1,6 +1,6 @@
-//! Judges an object that may be bad: examines it again, moves it aside, and stores it again or reports it.
+//! Inspects an object that may be bad: reads it again, moves it aside, and stores it again or reports it.
 
-use super::finding::{Fault, Finding, Outcome};
+use super::finding::{Fault, Finding, RepairOutcome};
 use super::repair;
 use crate::fetch::integrity::IntegrityCheck;
 use crate::serve::{RepoError, stored_again};
@@ -8,8 +8,8 @@ use crate::storage::{BackgroundReader, Key, ObjectRead, StorageError};
 use crate::upkeep::Upkeep;
 use crate::upkeep::missing::{self, MissingObject};
 
-/// What is done about bad objects.
-pub(super) struct Judge<'a> {
+/// Inspects bad objects, and repairs them if it should.
+pub(super) struct Inspector<'a> {
     pub(super) upkeep: &'a Upkeep,
     /// Whether they are stored again.
     pub(super) repair: bool,
@@ -17,18 +17,18 @@ pub(super) struct Judge<'a> {
     pub(super) sample: u32,
 }
 
-impl Judge<'_> {
-    /// Judges an object by the result of its reading.
-    pub(super) async fn judge(&self, key: Key, read: &ObjectRead) -> Result<Option<Finding>, RepoError> {
+impl Inspector<'_> {
+    /// Compares the result of reading an object with its key.
+    pub(super) async fn inspect(&self, key: Key, read: &ObjectRead) -> Result<Option<Finding>, RepoError> {
         match read {
             ObjectRead::Digest(digest) if digest.sha256 == *key.digest() => self.compare_facts(key).await,
-            ObjectRead::Digest(_) | ObjectRead::Unreadable(_) => self.suspect(key).await,
-            ObjectRead::Missing => self.missing(key).await,
+            ObjectRead::Digest(_) | ObjectRead::Unreadable(_) => self.inspect_again(key).await,
+            ObjectRead::Missing => self.inspect_missing(key).await,
         }
     }
 
-    /// Judges an object that was not found.
-    async fn missing(&self, key: Key) -> Result<Option<Finding>, RepoError> {
+    /// Examines an object that was not actual.
+    async fn inspect_missing(&self, key: Key) -> Result<Option<Finding>, RepoError> {
         if !self.upkeep.state.storage.is_own(key.class()) {
             let class = key.class().as_str();
             return Err(RepoError::Conflict(format!(
@@ -50,20 +50,20 @@ impl Judge<'_> {
         self.report(key, fault, detail.to_owned()).await.map(Some)
     }
 
-    /// Judges an object that was not listed, has another size or digest, or cannot be read: reads it again and moves it
+    /// Examines an object that was not listed, has another size or digest, or cannot be read: reads it again and moves it
     /// aside. Nothing is stored meanwhile, so that an object that replaces it is not moved.
-    pub(super) async fn suspect(&self, key: Key) -> Result<Option<Finding>, RepoError> {
+    pub(super) async fn inspect_again(&self, key: Key) -> Result<Option<Finding>, RepoError> {
         let (state, integrity) = (&self.upkeep.state, &self.upkeep.fetches.integrity);
         let guard = self.upkeep.fetches.blob_lock.write().await;
-        let again = state.storage.digests(&[key], &reader(u64::MAX)?).await?;
-        let (fault, detail) = match again.into_iter().next() {
-            Some(ObjectRead::Digest(found)) => {
-                let check = integrity.compare(&key, found.sha256).await?;
+        let second_read = state.storage.digests(&[key], &reader(u64::MAX)?).await?;
+        let (fault, detail) = match second_read.into_iter().next() {
+            Some(ObjectRead::Digest(actual)) => {
+                let check = integrity.compare(&key, actual.sha256).await?;
                 if matches!(check, IntegrityCheck::Sound) {
                     return Ok(None);
                 }
                 integrity.insert(key, check);
-                (Fault::Damaged, format!("its {} bytes have the SHA-256 {}", found.size, found.sha256))
+                (Fault::Damaged, format!("its {} bytes have the SHA-256 {}", actual.size, actual.sha256))
             }
             Some(ObjectRead::Unreadable(reason)) => {
                 integrity.move_unreadable(&key, &reason).await?;
@@ -72,7 +72,7 @@ impl Judge<'_> {
             }
             Some(ObjectRead::Missing) | None => {
                 drop(guard);
-                return self.missing(key).await;
+                return self.inspect_missing(key).await;
             }
         };
         // A repair stores the object.
@@ -83,10 +83,10 @@ impl Judge<'_> {
     async fn report(&self, key: Key, fault: Fault, detail: String) -> Result<Finding, RepoError> {
         let state = &self.upkeep.state;
         // The origin is read first: a file that no mirror has any more loses its state.
-        let finding = Finding::about(state, key, fault, detail, Outcome::Obtainable).await?;
+        let finding = Finding::about(state, key, fault, detail, RepairOutcome::Obtainable).await?;
         let (outcome, failure) = match self.repair {
             true => repair::repair(&self.upkeep.repositories, &key).await?,
-            false => (repair::prospect(state, &key).await?, None),
+            false => (repair::expected_outcome(state, &key).await?, None),
         };
         let detail = match failure {
             Some(reason) => format!("{}; {reason}", finding.detail),
@@ -104,7 +104,7 @@ impl Judge<'_> {
             Ok(None) | Err(RepoError::Storage(StorageError::NotFound(_))) => Ok(None),
             Ok(Some(difference)) => {
                 let state = &self.upkeep.state;
-                Finding::about(state, key, Fault::Facts, difference, Outcome::Lost).await.map(Some)
+                Finding::about(state, key, Fault::Facts, difference, RepairOutcome::Lost).await.map(Some)
             }
             Err(error) => Err(error),
         }

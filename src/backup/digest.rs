@@ -6,7 +6,7 @@ use crate::db::identity;
 use crate::db::{Conn, DbError};
 
 /// The key of the hashes. It is derived from the identity of the database, so that the digests of two dumps of it can be
-/// compared, and nobody can choose rows whose hashes add up to a known sum.
+/// compared, and the hashes of chosen rows cannot be made to add up to a known sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DigestKey(pub [u8; 32]);
 

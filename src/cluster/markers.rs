@@ -15,7 +15,7 @@ pub(super) const SHARED_CLASSES: [StorageClass; 7] = [
     StorageClass::Metrics,
 ];
 
-/// Removes the markers of a server. Errors are ignored: nobody looks for the markers of a server without a row.
+/// Removes the markers of a server. Errors are ignored: a marker without a row has no effect.
 pub(super) async fn remove(storage: &Storage, node: Identity) {
     for class in SHARED_CLASSES {
         let _ = storage.remove_node_marker(NodeMarker { class, node }).await;

@@ -19,7 +19,7 @@ use crate::db::{DbError, open_read_only, sqlite_dir};
 /// Who else may use a database that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Nobody.
+    /// No other connection.
     Exclusive,
     /// Servers; with SQLite, this process is the server.
     Shared,

@@ -94,9 +94,9 @@ impl Reading<'_> {
             (row.objects, row.bad) = (0, 0);
         }
         loop {
-            let of = row.clone();
-            let page = self.state.db.read(move |c| ranges::objects(c, &directory, &of, MAX_OBJECTS)).await?;
-            let page = limited(page);
+            let range = row.clone();
+            let page = self.state.db.read(move |c| ranges::objects(c, &directory, &range, MAX_OBJECTS));
+            let page = within_max_bytes(page.await?);
             if page.is_empty() {
                 row.position = None;
                 row.read_at = Some((self.state.clock)());
@@ -139,7 +139,7 @@ impl Reading<'_> {
     async fn read(&self, keys: &[Key]) -> Result<Vec<ObjectRead>, RepoError> {
         let reading = self.state.storage.digests(keys, &self.reader);
         tokio::pin!(reading);
-        let over = async {
+        let deadline = async {
             match self.deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
                 None => std::future::pending().await,
@@ -148,7 +148,7 @@ impl Reading<'_> {
         tokio::select! {
             read = &mut reading => return Ok(read?),
             () = self.reporter.wait_halted() => {}
-            () = over => {}
+            () = deadline => {}
         }
         self.reader.stop();
         Ok(reading.await?)
@@ -167,8 +167,8 @@ impl Reading<'_> {
     }
 }
 
-/// The first objects of a page, as many as are read in one step.
-fn limited(mut page: Vec<ReferencedObject>) -> Vec<ReferencedObject> {
+/// Returns the first objects of a page, as many as are read in one step.
+fn within_max_bytes(mut page: Vec<ReferencedObject>) -> Vec<ReferencedObject> {
     let mut bytes = 0;
     let fit = page.iter().take_while(|object| {
         bytes += object.size.unwrap_or(0);

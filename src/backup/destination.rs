@@ -39,7 +39,7 @@ pub(super) fn choose(config: &Config, requested: Option<&Path>) -> Result<PathBu
     Ok(path)
 }
 
-/// The directories that the server writes.
+/// The directories of the storage classes on disk, and that of SQLite.
 fn data_directories(config: &Config) -> Vec<PathBuf> {
     let classes = StorageClass::ALL.into_iter().filter_map(|class| match config.storage.location(class) {
         ClassLocation::File(location) => Some(location.location.clone()),

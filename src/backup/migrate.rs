@@ -115,7 +115,7 @@ pub fn migrate(
     let mut source = Source::open(config, from, to)?;
     let key = DigestKey::of(source.conn()?)?;
     let usage_was_there = has_same_usage(config, &mut source, to, key)?;
-    let mut head = Head { key, levels: source.levels().to_vec() };
+    let mut head = Head { key, levels: source.schema_versions().to_vec() };
     head.levels.retain(|(schema, _)| !(usage_was_there && *schema == Schema::Usage));
     let schemas: Vec<Schema> = head.levels.iter().map(|(schema, _)| *schema).collect();
     let mut destination = Destination::create(config, to, &schemas)?;

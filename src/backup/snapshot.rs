@@ -76,7 +76,7 @@ pub(super) fn take(
     progress: OnProgress<'_>,
 ) -> Result<Snapshot, BackupError> {
     let mut source = Source::open_shared(config)?;
-    let levels = source.levels().to_vec();
+    let levels = source.schema_versions().to_vec();
     let key = DigestKey::of(source.conn()?)?;
     let file = folder.unfinished()?;
     let mut output = HashingWriter::new(io::BufWriter::with_capacity(1 << 20, file));

@@ -20,7 +20,7 @@ fn dump_of(installation: &Installation, provider: Provider) -> Vec<u8> {
     let config = installation.config(provider);
     let mut source = Source::open(&config, provider, other(provider)).expect("it opens");
     let key = DigestKey::of(source.conn().expect("packages")).expect("an identity");
-    let head = Head { key, levels: source.levels().to_vec() };
+    let head = Head { key, levels: source.schema_versions().to_vec() };
     let mut bytes = Vec::new();
     dump(&mut source, &mut bytes, &head, &|_| {}).expect("a dump");
     bytes

@@ -91,11 +91,11 @@ impl Backend {
             clock,
             node: Identity(rand::random()),
         }));
-        Backend::around(state, FetchLimits::default(), stores, folder, now)
+        Backend::from_state(state, FetchLimits::default(), stores, folder, now)
     }
 
     /// On an open state.
-    fn around(
+    fn from_state(
         state: Arc<State>,
         limits: FetchLimits,
         stores: Stores,
@@ -112,7 +112,7 @@ impl Backend {
     /// The same stores with other limits for fetches, and nothing in memory.
     pub(crate) fn with_limits(self, limits: FetchLimits) -> Backend {
         let Backend { state, stores, now, folder, .. } = self;
-        Backend::around(state, limits, stores, folder, now)
+        Backend::from_state(state, limits, stores, folder, now)
     }
 
     /// Closes everything and opens it again on the same stores, at the same time.

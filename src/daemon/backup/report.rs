@@ -150,7 +150,7 @@ pub(super) fn test(manifest: &Manifest, result: &TrialResult) -> Report {
 /// The result of a restore, and what it changes for clients.
 pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
     let mut text = format!(
-        "Restored the backup {}: {} rows, {} files ({}), and {} files that were in storage. {} documents are equal to \
+        "Restored the backup {}: {} rows, {} files ({}); {} files were already in storage. {} documents are equal to \
          those of the server that was backed up. {:.1} s\n",
         manifest.created,
         result.rows,
@@ -165,7 +165,7 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
     }
     let _ = writeln!(
         text,
-        "The newest transaction is {}, published until {}. Snapshots of later transactions and days do not exist any more: \
+        "The newest transaction is {}, published at {}. Snapshots of later transactions and days do not exist any more: \
          their numbers are given again, and the days show the state of that transaction until something is published.",
         manifest.transaction, manifest.published
     );

@@ -1,4 +1,4 @@
-//! A database that is copied: all rows of both schemas, from one snapshot each.
+//! Reads a database for a transfer: all rows of both schemas, each from one database snapshot.
 
 use super::reading::RowSink;
 use super::session::{Access, Session, Sessions, has_content, is_shared, require_newest};
@@ -9,18 +9,18 @@ use crate::db::schema::Schema;
 use crate::db::target::Target;
 use crate::db::{Conn, DbError, sqlite_dir};
 
-/// An open source.
+/// The database that a transfer reads.
 pub struct Source {
     sessions: Sessions,
-    levels: Vec<(Schema, i64)>,
+    schema_versions: Vec<(Schema, i64)>,
     place: String,
-    /// Whether texts with a NUL character are problems.
+    /// Whether texts with a NUL character are reported as problems.
     no_nul: bool,
     _lock: Option<std::fs::File>,
 }
 
 impl Source {
-    /// Opens the database of a provider, to copy it to one of `to`. While it is open, no server can use the database.
+    /// Opens the database of a provider for a copy to the provider `to`. While it is open, no server can use the database.
     ///
     /// # Errors
     /// [`DbError::NothingToCopy`], [`DbError::OldSchema`], [`DbError::TooNew`]; [`DbError::Locked`] and
@@ -64,7 +64,7 @@ impl Source {
         } else if let Some(usage) = Session::reading(config, provider, Schema::Usage, access)? {
             sessions.add(Schema::Usage, usage);
         }
-        Source::around(sessions, to, place(config, provider), lock)
+        Source::from_sessions(sessions, to, place(config, provider), lock)
     }
 
     /// Opens only the usage data; `None` if there is none.
@@ -77,20 +77,20 @@ impl Source {
         };
         let mut sessions = Sessions::new();
         sessions.add(Schema::Usage, usage);
-        Source::around(sessions, to, place(config, provider), None).map(Some)
+        Source::from_sessions(sessions, to, place(config, provider), None).map(Some)
     }
 
-    fn around(
+    fn from_sessions(
         mut sessions: Sessions,
         to: Provider,
         place: String,
         lock: Option<std::fs::File>,
     ) -> Result<Source, DbError> {
-        let mut levels = Vec::new();
+        let mut schema_versions = Vec::new();
         for schema in sessions.schemas().collect::<Vec<_>>() {
-            levels.push((schema, require_newest(sessions.get(schema)?.conn(), schema)?));
+            schema_versions.push((schema, require_newest(sessions.get(schema)?.conn(), schema)?));
         }
-        Ok(Source { sessions, levels, place, no_nul: to == Provider::Postgres, _lock: lock })
+        Ok(Source { sessions, schema_versions, place, no_nul: to == Provider::Postgres, _lock: lock })
     }
 
     /// The database, for messages.
@@ -101,19 +101,19 @@ impl Source {
 
     /// The schemas, each with its newest migration.
     #[must_use]
-    pub fn levels(&self) -> &[(Schema, i64)] {
-        &self.levels
+    pub fn schema_versions(&self) -> &[(Schema, i64)] {
+        &self.schema_versions
     }
 
     /// Whether it has usage data.
     #[must_use]
     pub fn has_usage(&self) -> bool {
-        self.levels.iter().any(|(schema, _)| *schema == Schema::Usage)
+        self.schema_versions.iter().any(|(schema, _)| *schema == Schema::Usage)
     }
 
     /// Its tables, in the order of [`tables::TABLES`].
     pub fn tables(&self) -> impl Iterator<Item = &'static Table> + use<> {
-        self.levels.clone().into_iter().flat_map(|(schema, _)| tables::of(schema))
+        self.schema_versions.clone().into_iter().flat_map(|(schema, _)| tables::of(schema))
     }
 
     /// Reads all rows of a table.

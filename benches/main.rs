@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic ends the benchmark with its location")]
 
 mod adding;
+mod admin;
 mod answers;
 mod attacks;
 mod backing_up;

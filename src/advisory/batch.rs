@@ -67,7 +67,7 @@ pub enum BadBatch {
     Damaged {
         /// The number of malformed files.
         malformed: usize,
-        /// The number of all files.
+        /// The number of advisories and malformed files; of advisories with one id, the one that applies counts.
         total: usize,
         /// The first malformed file.
         file: String,
@@ -82,6 +82,8 @@ pub struct Batch {
     records: BTreeMap<String, Record>,
     skipped: Vec<SkippedFile>,
     malformed: usize,
+    /// Well-formed advisories about other ecosystems only.
+    unsupported: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -120,6 +122,7 @@ impl Batch {
     pub fn merge(&mut self, other: Batch) {
         self.records.extend(other.records);
         self.malformed += other.malformed;
+        self.unsupported += other.unsupported;
         self.skipped.extend(other.skipped);
         self.skipped.truncate(MAX_RECORDED);
     }
@@ -135,6 +138,7 @@ impl Batch {
             Err(error) => return self.skip(file, error.to_string()),
         };
         if advisory.ecosystems().next().is_none() {
+            self.unsupported += 1;
             return;
         }
         let is_older =
@@ -207,7 +211,7 @@ impl Batch {
     /// # Errors
     /// There are no advisories, or more than a tenth of the files is malformed.
     pub fn validate(self) -> Result<Batch, BadBatch> {
-        let total = self.len() + self.malformed;
+        let total = self.len() + self.unsupported + self.malformed;
         match self.skipped.first() {
             Some(first) if self.malformed * 10 > total => Err(BadBatch::Damaged {
                 malformed: self.malformed,
@@ -318,9 +322,9 @@ mod tests {
         batch.add_lines("lines", b"\n\xff\xfe\n\n");
         assert_eq!((batch.len(), batch.skipped_files().0), (18, 2));
         assert_eq!(batch.skipped_files().1[1].file, "lines, line 2");
-        let mut batch = batch.validate().expect("two of twenty");
+        let mut batch = batch.validate().expect("two of twenty-one");
         batch.add_file("worse.json", Format::Json, b"<html>");
-        let error = batch.validate().expect_err("three of twenty-one").to_string();
-        assert!(error.contains("3 of 21") && error.contains("bad.json"), "{error}");
+        let error = batch.validate().expect_err("three of twenty-two").to_string();
+        assert!(error.contains("3 of 22") && error.contains("bad.json"), "{error}");
     }
 }

@@ -62,7 +62,7 @@ impl Spool {
             return Ok(());
         }
         let spool_class = self.class.as_str();
-        Err(StorageError::Other(format!("{key} cannot come from a spool of class '{spool_class}'")))
+        Err(StorageError::Other(format!("{key} cannot be committed from a spool of class '{spool_class}'")))
     }
 
     /// Creates an empty file of mode 0600 in `dir`, locked while it exists so that a sweep keeps it.
@@ -75,9 +75,9 @@ impl Spool {
                 .tempfile_in(dir)
                 .map_err(failed)?;
             // File systems without locks are accepted: sweeps then check the age.
-            let is_locked = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
-            // Another process's sweep may have run between creation and lock.
-            if !is_locked && file.as_file().metadata().map_err(failed)?.nlink() > 0 {
+            let is_locked_by_sweep = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+            // The sweep of another process may also have removed the file between creation and lock.
+            if !is_locked_by_sweep && file.as_file().metadata().map_err(failed)?.nlink() > 0 {
                 return Ok(Spool { file, size: 0, class });
             }
         }
@@ -123,26 +123,30 @@ pub(super) fn remove_abandoned(dir: &Path) -> Result<usize, StorageError> {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        if name.starts_with("spool-") && !name.starts_with(PREFIX.as_str()) && is_abandoned(&entry.path()) {
+        if name.starts_with("spool-")
+            && !name.starts_with(PREFIX.as_str())
+            && let Some(_lock) = lock_abandoned(&entry.path())
+        {
             removed += usize::from(std::fs::remove_file(entry.path()).is_ok());
         }
     }
     Ok(removed)
 }
 
-/// Returns true if the writer of the file has ended. The lock taken here ends with the function; a process between
-/// creation and lock then finds its file deleted and creates another.
-fn is_abandoned(path: &Path) -> bool {
+/// Returns the locked file if its writer has ended. While it is locked, a process that has created the file and not yet
+/// locked it creates another.
+fn lock_abandoned(path: &Path) -> Option<File> {
     const MAX_AGE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
-    let Ok(file) = File::open(path) else { return false };
-    match file.try_lock() {
+    let file = File::open(path).ok()?;
+    let is_abandoned = match file.try_lock() {
         Ok(()) => true,
         Err(TryLockError::WouldBlock) => false,
         Err(TryLockError::Error(_)) => {
             let modified = file.metadata().and_then(|m| m.modified()).ok();
             modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > MAX_AGE)
         }
-    }
+    };
+    is_abandoned.then_some(file)
 }
 
 #[cfg(test)]

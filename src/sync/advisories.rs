@@ -224,10 +224,14 @@ async fn refresh_feed(
 ) -> Result<FeedUpdate, SyncError> {
     let name = feed.name();
     let index = state.advisories.get();
-    // A row is used only if its document is loaded.
+    // A row is used only if its document is loaded, and stored: a lost document is fetched and stored again.
     let loaded_feed = index.as_ref().and_then(|index| index.feeds().get(&name));
     let row =
         rows.get(&name).filter(|row| loaded_feed.is_some_and(|loaded_feed| loaded_feed.digest == row.sha256));
+    let row = match row {
+        Some(row) if state.storage.size(&Key::Advisories(row.sha256)).await?.is_some() => Some(row),
+        Some(_) | None => None,
+    };
     let last_validators =
         row.map(|row| Validators { etag: row.etag.clone(), modified: row.modified.clone() });
     let last_validators = last_validators

@@ -8,6 +8,7 @@ use crate::support::advisories::{all_zip, archive, folder, publish, record};
 use crate::support::downloader::tree;
 use crate::support::fixtures::{make_old, until};
 use crate::support::mirror::Mirror;
+use crate::support::rules;
 use crate::support::server::{Builder, Server};
 
 /// A server with these feeds, and with one package that may be vulnerable.
@@ -182,4 +183,32 @@ fn repeated_failures_are_logged_once_and_a_different_one_is_logged_again() {
         "{:#?}",
         server.log_lines()
     );
+}
+
+/// The files in the directories of this name below the server's data.
+fn stored(server: &Server, directory: &str) -> Vec<std::path::PathBuf> {
+    let is_stored = |path: &std::path::Path| {
+        path.is_file() && path.components().any(|part| part.as_os_str() == directory)
+    };
+    let data = server.dir().join("data");
+    tree(&data).into_keys().map(|path| data.join(path)).filter(|path| is_stored(path)).collect()
+}
+
+#[test]
+fn a_lost_document_is_stored_again_although_the_upstream_has_not_changed() {
+    let mirror = Mirror::start();
+    mirror.put("main.tar.gz", archive(&[alpha("RSEC-1")]));
+    mirror.put("rules.tar.gz", rules::archive(&["zlib"]));
+    let more = format!("URL = {0}/main.tar.gz\n[SystemRequirements]\nURL = {0}/rules.tar.gz\n", mirror.url());
+    let server = Builder::default().gcfg(&format!("[Vulnerabilities]\n{more}")).env("NO_PROXY", "*").start();
+    for kind in ["vulns", "sysreqs"] {
+        server.sync_of(kind).expect("an archive");
+        server.sync_of(kind).expect("the same");
+        let files = stored(&server, kind);
+        assert_eq!(files.len(), 1, "{kind}: {files:?}");
+        let content = std::fs::read(&files[0]).expect("readable");
+        std::fs::remove_file(&files[0]).expect("removed");
+        server.sync_of(kind).expect("the same");
+        assert_eq!(std::fs::read(&files[0]).expect("stored again"), content, "{kind}");
+    }
 }

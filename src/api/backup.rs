@@ -1,26 +1,27 @@
 //! Backups: what the server does, and what the program does without a server.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// `POST /backups`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StartBackup {
-    /// Absolute path of the folder; the first of `Server.BackupPaths` if absent.
+    /// The folder, an absolute path or `s3://bucket/prefix`; the first of `Server.BackupPaths` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// Whether files that a mirror has are included.
     #[serde(default)]
     pub with_cache: bool,
+    /// Average rate of the copying in bytes per second; not limited if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
 }
 
 /// A command that needs no running server, as `rspm backup` passes it to `rstudio-pm`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalBackup {
-    /// The folder; the first of `Server.BackupPaths` if absent.
-    pub folder: Option<PathBuf>,
+    /// The folder, an absolute path or `s3://bucket/prefix`; the first of `Server.BackupPaths` if absent.
+    pub folder: Option<String>,
     /// Whether the result is printed as JSON.
     pub json: bool,
     /// The command.

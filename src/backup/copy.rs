@@ -1,29 +1,21 @@
 //! Copies objects from storage into the folder of backups: each is hashed while it is read, and gets its name after its
-//! bytes are on disk.
+//! bytes are complete.
 
-use std::collections::HashSet;
-use std::fs::DirBuilder;
+use std::collections::HashMap;
 use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use futures_util::StreamExt;
-use sha2::Digest;
-use tempfile::TempPath;
 use tokio::runtime::Handle;
 
 use super::error::BackupError;
-use super::folder::Folder;
+use super::folder::{BlobSizes, Folder, blob_path};
+use super::new_files::NewFiles;
 use super::objects::StoredObject;
+use super::unfinished_file::UnfinishedFile;
 use crate::db::durable_object::DurableObject;
 use crate::jobs::Reporter;
 use crate::model::digest::Sha256;
-use crate::storage::{Content, Key, Storage, StorageError};
-
-/// Maximum number of files that get their names together, after one flush of the file system.
-const MAX_BATCH_FILES: usize = 256;
-/// The same limit in bytes.
-const MAX_BATCH_BYTES: u64 = 256 << 20;
+use crate::storage::{Key, Pace, Storage, StorageError};
 
 /// The result of copying.
 #[derive(Default)]
@@ -38,11 +30,12 @@ pub(super) struct CopyResult {
     pub(super) new_bytes: u64,
 }
 
-/// Copies the objects that the folder does not have. Blocks, outside the async threads.
+/// Copies the objects that the folder does not have, at the pace of the reader. Blocks, outside the async threads.
 pub(super) fn copy(
     storage: &Storage,
     folder: &Folder,
     objects: &[DurableObject],
+    pace: Option<&Pace>,
     reporter: &Reporter,
 ) -> Result<CopyResult, BackupError> {
     let total = objects.len() as u64;
@@ -50,142 +43,120 @@ pub(super) fn copy(
         storage,
         folder,
         runtime: Handle::current(),
-        batch: Vec::new(),
-        batch_bytes: 0,
-        directories: HashSet::new(),
-        batch_digests: HashSet::new(),
+        pace,
+        reporter,
+        sizes: folder.blob_sizes()?,
+        new_files: NewFiles::of(folder),
+        copied: HashMap::new(),
         result: CopyResult::default(),
     };
+    let mut failed = Vec::new();
     for (object, done) in objects.iter().zip(0..) {
-        if reporter.is_halted() {
-            return Err(BackupError::Refused(
-                "the backup was interrupted: the server stops or goes offline".to_owned(),
-            ));
-        }
+        check_halt(reporter)?;
         reporter.progress(format!("copying files, {} new", copier.result.new_count), done, Some(total));
-        copier.copy(object)?;
+        if copier.copy(object)?.is_some() {
+            failed.push(object);
+        }
     }
-    copier.install_batch()?;
-    if copier.result.new_count > 0 {
-        folder.sync()?;
+    // A scrub may have moved them aside and stored them again meanwhile.
+    for object in failed {
+        let reason = copier.copy(object)?;
+        copier.result.missing.extend(reason);
     }
+    copier.new_files.finish()?;
     Ok(copier.result)
+}
+
+fn check_halt(reporter: &Reporter) -> Result<(), BackupError> {
+    match reporter.is_halted() {
+        false => Ok(()),
+        true => {
+            let text = "the backup was interrupted: the server stops or goes offline";
+            Err(BackupError::Refused(text.to_owned()))
+        }
+    }
 }
 
 struct Copier<'a> {
     storage: &'a Storage,
     folder: &'a Folder,
     runtime: Handle,
-    /// Complete files without a name, each with its path.
-    batch: Vec<(TempPath, PathBuf)>,
-    batch_bytes: u64,
-    /// Directories that exist.
-    directories: HashSet<PathBuf>,
-    /// Digests of the batches: equal bytes in two directories of storage are one file.
-    batch_digests: HashSet<Sha256>,
+    pace: Option<&'a Pace>,
+    reporter: &'a Reporter,
+    sizes: BlobSizes<'a>,
+    new_files: NewFiles<'a>,
+    /// Sizes of the copied files: equal bytes in two directories of storage are one file.
+    copied: HashMap<Sha256, u64>,
     result: CopyResult,
 }
 
 impl Copier<'_> {
-    fn copy(&mut self, object: &DurableObject) -> Result<(), BackupError> {
+    /// Copies an object; returns the reason if it is missing or damaged and no server can replace it.
+    fn copy(&mut self, object: &DurableObject) -> Result<Option<String>, BackupError> {
         let Some(key) = Key::in_directory(&object.directory, object.sha256) else {
             let DurableObject { directory, sha256, .. } = object;
-            self.result.missing.push(format!("{directory}/{sha256}: there is no such directory in storage"));
-            return Ok(());
+            return Ok(Some(format!("{directory}/{sha256}: there is no such directory in storage")));
         };
-        let path = self.folder.blob(&object.sha256);
-        if let Some(size) = self.existing_size(object, &key, &path)? {
+        if let Some(size) = self.existing_size(object, &key)? {
             self.result.objects.push(StoredObject { key, size });
-            return Ok(());
+            return Ok(None);
         }
         match self.read_object(&key) {
             Ok((file, size)) => {
+                self.new_files.add(file, blob_path(&object.sha256), size)?;
+                self.copied.insert(object.sha256, size);
                 self.result.objects.push(StoredObject { key, size });
                 self.result.new_count += 1;
                 self.result.new_bytes += size;
-                self.batch.push((file, path));
-                self.batch_bytes += size;
-                self.batch_digests.insert(object.sha256);
+                Ok(None)
             }
             Err(BackupError::Storage(StorageError::NotFound(_)) | BackupError::Damaged { .. })
-                if object.is_replaceable => {}
-            Err(BackupError::Storage(StorageError::NotFound(_))) => {
-                self.result.missing.push(format!("{key}: is not in storage"));
+                if object.is_replaceable =>
+            {
+                Ok(None)
             }
-            Err(BackupError::Damaged { reason, .. }) => self.result.missing.push(format!("{key}: {reason}")),
-            Err(error) => return Err(error),
+            Err(BackupError::Storage(StorageError::NotFound(_))) => {
+                let reason = match self.storage.is_damaged(&key) {
+                    true => "is damaged, and was moved to the damaged area",
+                    false => "is not in storage",
+                };
+                Ok(Some(format!("{key}: {reason}")))
+            }
+            Err(BackupError::Damaged { reason, .. }) => Ok(Some(format!("{key}: {reason}"))),
+            Err(error) => Err(error),
         }
-        if self.batch.len() >= MAX_BATCH_FILES || self.batch_bytes >= MAX_BATCH_BYTES {
-            self.install_batch()?;
-        }
-        Ok(())
     }
 
-    /// Returns the size of an object that the folder or the batch has; `None` if it must be copied.
-    fn existing_size(
-        &self,
-        object: &DurableObject,
-        key: &Key,
-        path: &Path,
-    ) -> Result<Option<u64>, BackupError> {
-        let batch_file = match self.batch_digests.contains(&object.sha256) {
-            true => self.batch.iter().find(|(_, target)| target == path).map(|(file, _)| file.to_path_buf()),
-            false => None,
-        };
-        let existing_size = match batch_file {
-            Some(file) => Some(file.metadata().map_err(BackupError::io("read", &file))?.len()),
-            None => self.folder.size(path)?,
+    /// Returns the size of an object that the folder has; `None` if it must be copied.
+    fn existing_size(&self, object: &DurableObject, key: &Key) -> Result<Option<u64>, BackupError> {
+        let existing_size = match self.copied.get(&object.sha256) {
+            Some(size) => Some(*size),
+            None => self.sizes.get(&blob_path(&object.sha256))?,
         };
         let Some(existing_size) = existing_size else { return Ok(None) };
         let size = match object.size {
             Some(size) => Some(size),
-            None => self.runtime.block_on(self.storage.size(key))?,
+            // An earlier backup has what storage lost.
+            None => self.runtime.block_on(self.storage.size(key))?.or(Some(existing_size)),
         };
         Ok(size.filter(|size| *size == existing_size))
     }
 
-    /// Reads an object into an unnamed file.
-    fn read_object(&self, key: &Key) -> Result<(TempPath, u64), BackupError> {
+    /// Reads an object into a file without a name.
+    fn read_object(&self, key: &Key) -> Result<(UnfinishedFile, u64), BackupError> {
         let mut file = self.folder.unfinished()?;
-        let failed = |source| BackupError::io("write to", self.folder.root())(source);
-        let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
-        let mut write = |chunk: &[u8]| {
-            hasher.update(chunk);
-            size += chunk.len() as u64;
-            file.write_all(chunk).map_err(failed)
+        let place = self.folder.place_of("");
+        let write = |chunk: &[u8]| {
+            check_halt(self.reporter)?;
+            self.pace.iter().for_each(|pace| pace.wait_blocking(chunk.len() as u64));
+            file.write_all(chunk).map_err(BackupError::io("write to", &place))
         };
-        match self.runtime.block_on(self.storage.get(key, None))?.content {
-            Content::Memory(bytes) => write(&bytes)?,
-            Content::Stream(mut chunks) => {
-                while let Some(chunk) = self.runtime.block_on(chunks.next()) {
-                    write(&chunk?)?;
-                }
-            }
+        let content = self.runtime.block_on(self.storage.get(key, None))?.content;
+        let digest = self.runtime.block_on(content.digest(write))?;
+        if digest.sha256 != *key.digest() {
+            let reason = format!("has the SHA-256 {}", digest.sha256);
+            return Err(BackupError::damaged(Path::new(&key.path()), reason));
         }
-        let sha256 = Sha256(hasher.finalize().into());
-        if sha256 != *key.digest() {
-            return Err(BackupError::damaged(Path::new(&key.path()), format!("has the SHA-256 {sha256}")));
-        }
-        Ok((file.into_temp_path(), size))
-    }
-
-    /// Writes the files of the batch to disk and gives them their names.
-    fn install_batch(&mut self) -> Result<(), BackupError> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        self.folder.sync()?;
-        for (file, path) in std::mem::take(&mut self.batch) {
-            let directory = path.parent().unwrap_or(self.folder.root()).to_owned();
-            if !self.directories.contains(&directory) {
-                let result = DirBuilder::new().mode(0o700).recursive(true).create(&directory);
-                result.map_err(BackupError::io("create the directory", &directory))?;
-                self.directories.insert(directory);
-            }
-            file.persist(&path).map_err(|error| BackupError::io("create", &path)(error.error))?;
-        }
-        self.batch_bytes = 0;
-        self.batch_digests.clear();
-        Ok(())
+        Ok((file, digest.size))
     }
 }

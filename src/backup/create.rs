@@ -2,21 +2,22 @@
 //! last the manifest.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use sha2::Digest;
+use tokio::runtime::Handle;
 
 use super::copy::{self, CopyResult};
 use super::error::BackupError;
-use super::folder::Folder;
+use super::folder::{Folder, FolderLock, list_path, manifest_path};
 use super::hold_renewal::RenewedHold;
 use super::manifest::{FORMAT, Manifest, Previous};
 use super::migrate::Progress;
 use super::part::Part;
 use super::snapshot::{self, Snapshot};
 use super::{destination, objects};
+use crate::config::BackupPlace;
 use crate::db;
 use crate::jobs::{Reporter, Started};
 use crate::metrics;
@@ -24,14 +25,17 @@ use crate::model::digest::Sha256;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::time::Timestamp;
 use crate::state::State;
+use crate::storage::Pace;
 
 /// What to back up, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateOptions {
     /// The folder; otherwise the first of `Server.BackupPaths`.
-    pub to: Option<PathBuf>,
+    pub to: Option<BackupPlace>,
     /// Also files that a mirror has.
     pub with_cache: bool,
+    /// Average rate of the copying, in bytes per second.
+    pub rate: Option<u64>,
 }
 
 /// Starts a backup, or attaches to the running one of the same folder.
@@ -39,11 +43,11 @@ pub struct CreateOptions {
 /// # Errors
 /// The folder cannot be used for backups.
 pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<Started, BackupError> {
-    let root = destination::choose(&state.config.load(), options.to.as_deref())?;
-    let (job_state, with_cache) = (Arc::clone(state), options.with_cache);
-    let key = format!("backup:{}", root.display());
+    let place = destination::choose(&state.config.load(), options.to.as_ref())?;
+    let (job_state, options) = (Arc::clone(state), options.clone());
+    let key = format!("backup:{place}");
     Ok(state.jobs.start(&key, (state.clock)(), move |reporter| async move {
-        let result = make(&job_state, root, with_cache, &reporter).await;
+        let result = make(&job_state, place, &options, &reporter).await;
         if let Err(error) = &result {
             tracing::error!(%error, "the backup failed");
         }
@@ -53,16 +57,16 @@ pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<Started, Bac
 
 async fn make(
     state: &Arc<State>,
-    root: PathBuf,
-    with_cache: bool,
+    place: BackupPlace,
+    options: &CreateOptions,
     reporter: &Reporter,
 ) -> Result<String, BackupError> {
     let (start_time, created) = (Instant::now(), (state.clock)());
     let hold = RenewedHold::take(state).await?;
-    let result = write(state, root.clone(), with_cache, reporter, &hold, created).await;
+    let result = write(state, place.clone(), options, reporter, &hold, created).await;
     hold.release().await;
     let (manifest, copied) = result?;
-    let place = root.display().to_string();
+    let place = place.to_string();
     if !manifest.missing.is_empty() {
         return Err(BackupError::Refused(format!(
             "the backup {} in {place} is incomplete: {} files are missing or damaged in storage:\n{}",
@@ -96,22 +100,23 @@ async fn make(
 /// Writes all parts of the backup.
 async fn write(
     state: &Arc<State>,
-    root: PathBuf,
-    with_cache: bool,
+    place: BackupPlace,
+    options: &CreateOptions,
     reporter: &Reporter,
     hold: &RenewedHold,
     created: Timestamp,
 ) -> Result<(Manifest, CopyResult), BackupError> {
     let (config, storage, job_reporter) = (state.config.load_full(), state.storage.clone(), reporter.clone());
+    let (with_cache, pace) = (options.with_cache, options.rate.map(Pace::new));
     let copy_task = tokio::task::spawn_blocking(move || {
-        let (folder, lock) = Folder::create(&root)?;
+        let (folder, lock) = Folder::create(&place, &config, &Handle::current())?;
         let on_progress = |step: Progress| {
             if let Progress::Copying { table, rows } = step {
                 job_reporter.progress(format!("copying {table}"), rows, None);
             }
         };
         let snapshot = snapshot::take(&config, &folder, with_cache, &on_progress)?;
-        let copied = copy::copy(&storage, &folder, &snapshot.objects, &job_reporter)?;
+        let copied = copy::copy(&storage, &folder, &snapshot.objects, pace.as_ref(), &job_reporter)?;
         Ok::<_, BackupError>((folder, lock, snapshot, copied))
     });
     let (folder, lock, snapshot, copied) = task_result(copy_task.await)?;
@@ -122,24 +127,22 @@ async fn write(
         ));
     }
     let finish_task = tokio::task::spawn_blocking(move || {
-        let manifest = finish(&folder, &snapshot, &copied, with_cache, created)?;
+        let manifest = finish(&folder, &lock, &snapshot, &copied, with_cache, created)?;
         drop(lock);
         Ok::<_, BackupError>((manifest, copied))
     });
     task_result(finish_task.await)
 }
 
-/// The result of a blocking task. A panic of the task continues in the caller.
+/// The result of a blocking task.
 fn task_result<T>(result: Result<Result<T, BackupError>, tokio::task::JoinError>) -> Result<T, BackupError> {
-    match result {
-        Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+    result.unwrap_or_else(BackupError::of_task)
 }
 
 /// Writes the list of files and the manifest.
 fn finish(
     folder: &Folder,
+    lock: &FolderLock,
     snapshot: &Snapshot,
     copied: &CopyResult,
     with_cache: bool,
@@ -147,7 +150,7 @@ fn finish(
 ) -> Result<Manifest, BackupError> {
     let list = objects::format(&copied.objects);
     let list_part = Part { sha256: Sha256(sha2::Sha256::digest(&list).into()), size: list.len() as u64 };
-    write_file(folder, list.as_bytes(), &folder.objects(list_part.sha256), true)?;
+    write_file(folder, list.as_bytes(), &list_path(list_part.sha256), true)?;
     let previous = previous(folder)?;
     let manifest = Manifest {
         format: FORMAT,
@@ -169,7 +172,8 @@ fn finish(
         probes: snapshot.probe_entries(),
         previous,
     };
-    write_file(folder, &manifest.to_file(), &folder.manifest(&manifest.name()), false)?;
+    lock.check()?;
+    write_file(folder, &manifest.to_file(), &manifest_path(&manifest.name()), false)?;
     Ok(manifest)
 }
 
@@ -184,8 +188,8 @@ fn previous(folder: &Folder) -> Result<Option<Previous>, BackupError> {
     Ok(None)
 }
 
-fn write_file(folder: &Folder, bytes: &[u8], path: &Path, replaces: bool) -> Result<(), BackupError> {
+fn write_file(folder: &Folder, bytes: &[u8], path: &str, replaces: bool) -> Result<(), BackupError> {
     let mut file = folder.unfinished()?;
-    file.write_all(bytes).map_err(BackupError::io("write", path))?;
+    file.write_all(bytes).map_err(BackupError::io("write", &folder.place_of(path)))?;
     folder.install(file, path, replaces)
 }

@@ -1,62 +1,96 @@
-//! Whether backups may be written to a directory.
+//! Whether backups may be written to a place.
 
 use std::path::{Path, PathBuf};
 
 use super::error::BackupError;
-use crate::config::{ClassLocation, Config};
+use crate::config::backup_place::is_below;
+use crate::config::{BackupPlace, ClassLocation, Config, S3Location};
 use crate::model::storage_class::StorageClass;
 
-/// Returns the directory for backups: `requested`, or else the first of `Server.BackupPaths`.
+/// Returns the place for backups: `requested`, or else the first of `Server.BackupPaths`.
 ///
 /// # Errors
 /// There is none, it is not below `Server.BackupPaths`, or it is among the server's own data.
-pub(super) fn choose(config: &Config, requested: Option<&Path>) -> Result<PathBuf, BackupError> {
+pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result<BackupPlace, BackupError> {
     let allowed = &config.server.backup_paths;
-    let Some(directory) = requested.or_else(|| allowed.first().map(PathBuf::as_path)) else {
+    let Some(place) = requested.or(allowed.first()) else {
         let text = "give a directory with --to, or set Server.BackupPaths".to_owned();
         return Err(BackupError::Refused(text));
     };
-    let path = resolve(directory)?;
-    let contains_path = |dir: &PathBuf| resolve(dir).is_ok_and(|dir| path.starts_with(dir));
-    if !allowed.is_empty() && !allowed.iter().any(contains_path) {
-        let paths: Vec<String> = allowed.iter().map(|path| path.display().to_string()).collect();
-        return Err(BackupError::Refused(format!(
-            "{} is not in a directory that Server.BackupPaths allows: {}",
-            directory.display(),
-            paths.join(", ")
-        )));
+    let resolved = match place {
+        BackupPlace::Directory(path) => BackupPlace::Directory(resolve(path)?),
+        BackupPlace::Bucket { .. } => place.clone(),
+    };
+    // SECURITY: the credentials of the server may be valid for buckets of other owners.
+    let is_free = allowed.is_empty() && resolved.directory().is_some();
+    if !is_free && !allowed.iter().any(|allowed| contains(allowed, &resolved)) {
+        let paths: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+        return Err(BackupError::Refused(match paths.is_empty() {
+            true => format!("a bucket must be named in the configuration: set Server.BackupPaths = {place}"),
+            false => {
+                format!("{place} is not in a place that Server.BackupPaths allows: {}", paths.join(", "))
+            }
+        }));
     }
-    if let Some(data) = data_directories(config)
-        .into_iter()
-        .find(|data| resolve(data).is_ok_and(|data| path.starts_with(&data) || data.starts_with(&path)))
-    {
-        return Err(BackupError::Refused(format!(
-            "backups cannot be in {}: the server has its data in {}",
-            directory.display(),
-            data.display()
-        )));
+    match data_at(config, &resolved) {
+        None => Ok(resolved),
+        Some(data) => Err(BackupError::Refused(format!(
+            "backups cannot be in {place}: the server has its data in {data}"
+        ))),
     }
-    Ok(path)
 }
 
-/// The directories of the storage classes on disk, and that of SQLite.
-fn data_directories(config: &Config) -> Vec<PathBuf> {
-    let classes = StorageClass::ALL.into_iter().filter_map(|class| match config.storage.location(class) {
-        ClassLocation::File(location) => Some(location.location.clone()),
-        ClassLocation::S3(_) => None,
-    });
-    classes.chain([config.sqlite.dir.clone()]).collect()
+/// Whether an allowed place is a resolved one or contains it.
+fn contains(allowed: &BackupPlace, resolved: &BackupPlace) -> bool {
+    match (allowed, resolved) {
+        (BackupPlace::Directory(allowed), BackupPlace::Directory(path)) => {
+            resolve(allowed).is_ok_and(|allowed| path.starts_with(allowed))
+        }
+        (
+            BackupPlace::Bucket { bucket: allowed_bucket, prefix: allowed_prefix },
+            BackupPlace::Bucket { bucket, prefix },
+        ) => bucket == allowed_bucket && is_below(prefix, allowed_prefix),
+        (BackupPlace::Directory(_) | BackupPlace::Bucket { .. }, _) => false,
+    }
+}
+
+/// The place of the server's data that contains a place or is in it.
+fn data_at(config: &Config, resolved: &BackupPlace) -> Option<String> {
+    let classes = StorageClass::ALL.into_iter().map(|class| config.storage.location(class));
+    match resolved {
+        BackupPlace::Directory(path) => {
+            let directories = classes.filter_map(|location| match location {
+                ClassLocation::File(location) => Some(&location.location),
+                ClassLocation::S3(_) => None,
+            });
+            let is_shared = |data: &&PathBuf| {
+                resolve(data).is_ok_and(|data| path.starts_with(&data) || data.starts_with(path))
+            };
+            let data = directories.chain([&config.sqlite.dir]).find(is_shared);
+            data.map(|data| data.display().to_string())
+        }
+        BackupPlace::Bucket { bucket, prefix } => {
+            let is_shared = |data: &&S3Location| {
+                data.bucket == *bucket
+                    && data.endpoint == config.storage.backups.endpoint
+                    && (is_below(&data.prefix, prefix) || is_below(prefix, &data.prefix))
+            };
+            let mut locations = classes.filter_map(|location| match location {
+                ClassLocation::File(_) => None,
+                ClassLocation::S3(location) => Some(location),
+            });
+            let data = locations.find(is_shared);
+            data.map(|data| format!("s3://{}/{}", data.bucket, data.prefix))
+        }
+    }
 }
 
 /// The path without links and `..`; its last component need not exist.
 fn resolve(path: &Path) -> Result<PathBuf, BackupError> {
-    let refusal = || BackupError::Refused(format!("{} is not an absolute path", path.display()));
-    if !path.is_absolute() {
-        return Err(refusal());
-    }
     match path.canonicalize() {
         Ok(found) => Ok(found),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let refusal = || BackupError::Refused(format!("{} is not a directory", path.display()));
             let (parent, name) = path.parent().zip(path.file_name()).ok_or_else(refusal)?;
             let parent = parent.canonicalize().map_err(BackupError::io("open", parent))?;
             Ok(parent.join(name))

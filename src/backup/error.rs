@@ -60,6 +60,14 @@ impl BackupError {
         move |source| BackupError::Io { action, path: path.to_owned(), source }
     }
 
+    /// The result of a task that gave none. A panic of the task continues in the caller.
+    pub(super) fn of_task<T>(error: tokio::task::JoinError) -> Result<T, BackupError> {
+        match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(BackupError::Refused("the server stops".to_owned())),
+        }
+    }
+
     /// A file that is not what was written.
     pub(super) fn damaged(path: &Path, reason: impl Into<String>) -> BackupError {
         BackupError::Damaged { path: path.to_owned(), reason: reason.into() }

@@ -1,12 +1,12 @@
 //! Fills a blank database with the dump of a backup, and compares it with the manifest before it is committed.
 
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 
 use super::dump::TableSummary;
 use super::dump::error::DumpError;
 use super::dump::reader::{DumpReader, Item};
 use super::error::BackupError;
-use super::folder::Folder;
+use super::folder::{Folder, dump_path};
 use super::manifest::{Manifest, Probe};
 use super::migrate::{MigrateError, OnProgress, Progress, compare_tables, restore};
 use super::snapshot::{probe_entries, render, table_entry};
@@ -14,13 +14,13 @@ use crate::config::Config;
 use crate::db::schema::Schema;
 use crate::db::transfer::destination::Destination;
 
-type Dump = DumpReader<zstd::Decoder<'static, BufReader<BufReader<std::fs::File>>>>;
+type Dump = DumpReader<zstd::Decoder<'static, BufReader<BufReader<Box<dyn Read + Send>>>>>;
 
 /// Reads the dump of a backup without a database, and compares its tables with the manifest.
 pub(super) fn read_dump(folder: &Folder, manifest: &Manifest) -> Result<Vec<TableSummary>, BackupError> {
-    let path = folder.dump(manifest.dump.sha256);
+    let path = dump_path(manifest.dump.sha256);
     folder.read_verified(&path, &manifest.dump, &mut |_| Ok(()))?;
-    let failed = |source| BackupError::DumpFile { path: path.clone(), source };
+    let failed = |source| BackupError::DumpFile { path: folder.place_of(&path), source };
     let mut dump = open(folder, manifest)?;
     let mut tables = Vec::new();
     while let Some(item) = dump.next_item().map_err(failed)? {
@@ -29,16 +29,16 @@ pub(super) fn read_dump(folder: &Folder, manifest: &Manifest) -> Result<Vec<Tabl
         }
     }
     if tables.iter().map(table_entry).ne(manifest.tables.iter().cloned()) {
-        return Err(BackupError::damaged(&path, "has other tables than its manifest"));
+        return Err(folder.damaged(&path, "has other tables than its manifest"));
     }
     Ok(tables)
 }
 
 fn open(folder: &Folder, manifest: &Manifest) -> Result<Dump, BackupError> {
-    let path = folder.dump(manifest.dump.sha256);
+    let path = dump_path(manifest.dump.sha256);
     let (file, _) = folder.open_file(&path)?;
     let reader = DumpReader::open(BufReader::with_capacity(1 << 20, file));
-    reader.map_err(|source: DumpError| BackupError::DumpFile { path, source })
+    reader.map_err(|source: DumpError| BackupError::DumpFile { path: folder.place_of(&path), source })
 }
 
 /// Fills the blank database of a configuration. The caller commits it.

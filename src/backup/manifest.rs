@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
 use super::error::BackupError;
-use super::folder::Folder;
+use super::folder::{Folder, manifest_path};
 use super::part::Part;
 use super::text;
 use crate::model::digest::Sha256;
@@ -147,7 +147,7 @@ impl Manifest {
             format: u32,
             version: String,
         }
-        let (bytes, path) = (folder.read_manifest(name)?, folder.manifest(name));
+        let (bytes, path) = (folder.read_manifest(name)?, folder.place_of(&manifest_path(name)));
         let invalid =
             |error: serde_json::Error| BackupError::damaged(&path, format!("is no manifest: {error}"));
         let Format { manifest: FormatNumber { format, version } } =
@@ -179,9 +179,8 @@ impl Manifest {
     pub fn find(folder: &Folder, at: Option<&BackupTime>) -> Result<Manifest, BackupError> {
         let names = folder.manifests()?;
         let Some(at) = at else {
-            let newest = names.last().ok_or_else(|| {
-                BackupError::Refused(format!("{} contains no backup", folder.root().display()))
-            })?;
+            let newest =
+                names.last().ok_or_else(|| BackupError::Refused(format!("{folder} contains no backup")))?;
             return Manifest::read(folder, newest);
         };
         for name in names.iter().rev() {
@@ -190,8 +189,8 @@ impl Manifest {
                 return Ok(manifest);
             }
         }
-        let path = folder.root().display();
-        Err(BackupError::Refused(format!("{path} contains no backup of that time; see: rspm backup list")))
+        let text = format!("{folder} contains no backup of that time; see: rspm backup list");
+        Err(BackupError::Refused(text))
     }
 }
 

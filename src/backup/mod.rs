@@ -1,10 +1,13 @@
 //! Dumps: all rows of the database in a format that does not depend on its provider; the migration to another provider,
 //! which writes and reads such a dump; and backups, which have a dump and the files that cannot be fetched again.
 
+mod bucket;
+mod bucket_lock;
 mod copy;
 pub mod create;
 mod destination;
 pub mod digest;
+mod directory;
 pub mod dry_run;
 pub mod dump;
 pub mod error;
@@ -13,6 +16,7 @@ mod hold_renewal;
 mod import;
 pub mod manifest;
 pub mod migrate;
+mod new_files;
 mod objects;
 pub mod part;
 pub mod prune;
@@ -20,4 +24,5 @@ pub mod restore;
 mod snapshot;
 mod text;
 pub mod trial_restore;
+mod unfinished_file;
 pub mod verify;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::error::BackupError;
-use super::folder::Folder;
+use super::folder::{Folder, list_path};
 use super::manifest::Manifest;
 use crate::model::digest::Sha256;
 use crate::storage::Key;
@@ -31,8 +31,8 @@ pub(super) fn format(objects: &[StoredObject]) -> String {
 
 /// Reads the list of a backup.
 pub(super) fn read(folder: &Folder, manifest: &Manifest) -> Result<Vec<StoredObject>, BackupError> {
-    let path = folder.objects(manifest.objects.sha256);
-    let too_large = || BackupError::damaged(&path, "is larger than any list of files");
+    let path = list_path(manifest.objects.sha256);
+    let too_large = || folder.damaged(&path, "is larger than any list of files");
     if manifest.objects.size > MAX_LIST_SIZE {
         return Err(too_large());
     }
@@ -41,17 +41,17 @@ pub(super) fn read(folder: &Folder, manifest: &Manifest) -> Result<Vec<StoredObj
         bytes.extend_from_slice(chunk);
         Ok(())
     })?;
-    let text = String::from_utf8(bytes).map_err(|_| BackupError::damaged(&path, "is not UTF-8"))?;
+    let text = String::from_utf8(bytes).map_err(|_| folder.damaged(&path, "is not UTF-8"))?;
     let parsed = text.lines().zip(1..).map(|(line, number)| {
         parse(line).ok_or_else(|| {
             let excerpt: String = line.chars().take(100).collect();
-            BackupError::damaged(&path, format!("line {number} names no file: {excerpt:?}"))
+            folder.damaged(&path, format!("line {number} names no file: {excerpt:?}"))
         })
     });
     let objects = parsed.collect::<Result<Vec<_>, _>>()?;
     let bytes = objects.iter().fold(0_u64, |sum, object| sum.saturating_add(object.size));
     if (objects.len() as u64, bytes) != (manifest.object_count, manifest.object_bytes) {
-        return Err(BackupError::damaged(&path, "has another number or size of files than its manifest"));
+        return Err(folder.damaged(&path, "has another number or size of files than its manifest"));
     }
     Ok(objects)
 }

@@ -1,12 +1,11 @@
 //! Removes backups by age, and the dumps, lists and files that only they had.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
 
 use jiff::civil::DateTime;
 
 use super::error::BackupError;
-use super::folder::{Folder, sync_directory};
+use super::folder::{self, Folder, FolderLock};
 use super::manifest::Manifest;
 use super::objects;
 
@@ -58,63 +57,46 @@ fn retained(times: &[DateTime], retention: Retention) -> BTreeSet<usize> {
 ///
 /// # Errors
 /// A manifest or a list of files is damaged: nothing was removed then.
-pub fn prune(folder: &Folder, retention: Retention, dry_run: bool) -> Result<PruneResult, BackupError> {
+pub fn prune(
+    folder: &Folder,
+    lock: &FolderLock,
+    retention: Retention,
+    dry_run: bool,
+) -> Result<PruneResult, BackupError> {
     let read = |name: &String| Manifest::read(folder, name);
     let manifests = folder.manifests()?.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let times: Vec<DateTime> = manifests.iter().map(|manifest| manifest.created.civil()).collect();
     let retained = retained(&times, retention);
     let mut result = PruneResult::default();
-    let mut referenced: HashSet<PathBuf> = HashSet::new();
+    let mut referenced: HashSet<String> = HashSet::new();
     for (index, manifest) in manifests.iter().enumerate() {
         if !retained.contains(&index) {
             result.removed.push(manifest.name());
             continue;
         }
         result.kept.push(manifest.name());
-        referenced.insert(folder.dump(manifest.dump.sha256));
-        referenced.insert(folder.objects(manifest.objects.sha256));
+        referenced.insert(folder::dump_path(manifest.dump.sha256));
+        referenced.insert(folder::list_path(manifest.objects.sha256));
         let objects = objects::read(folder, manifest)?;
-        referenced.extend(objects.iter().map(|object| folder.blob(object.key.digest())));
+        referenced.extend(objects.iter().map(|object| folder::blob_path(object.key.digest())));
     }
     let mut unreferenced = Vec::new();
-    list_unreferenced(&folder.databases(), &referenced, &mut unreferenced)?;
-    list_unreferenced(&folder.blobs(), &referenced, &mut unreferenced)?;
+    for directory in [folder::DATABASES, folder::BLOBS] {
+        unreferenced.extend(folder.list(directory)?);
+    }
+    unreferenced.retain(|(path, _)| !referenced.contains(path));
     result.files = unreferenced.len() as u64;
     result.bytes = unreferenced.iter().map(|(_, size)| size).sum();
     if dry_run {
         return Ok(result);
     }
     // The manifest is removed first: a backup with a manifest has all its parts.
-    for name in &result.removed {
-        remove(&folder.manifest(name))?;
-    }
-    if let Some(directory) = folder.manifest("").parent() {
-        sync_directory(directory)?;
-    }
-    unreferenced.iter().try_for_each(|(path, _)| remove(path))?;
+    lock.check()?;
+    let manifests: Vec<String> = result.removed.iter().map(|name| folder::manifest_path(name)).collect();
+    folder.remove(&manifests)?;
+    let files: Vec<String> = unreferenced.into_iter().map(|(path, _)| path).collect();
+    folder.remove(&files)?;
     Ok(result)
-}
-
-fn remove(path: &Path) -> Result<(), BackupError> {
-    std::fs::remove_file(path).map_err(BackupError::io("remove", path))
-}
-
-/// Adds the files below a directory that no retained backup refers to, with their sizes. Links are not followed.
-fn list_unreferenced(
-    directory: &Path,
-    referenced: &HashSet<PathBuf>,
-    unreferenced: &mut Vec<(PathBuf, u64)>,
-) -> Result<(), BackupError> {
-    for entry in std::fs::read_dir(directory).map_err(BackupError::io("list", directory))? {
-        let path = entry.map_err(BackupError::io("list", directory))?.path();
-        let metadata = path.symlink_metadata().map_err(BackupError::io("read", &path))?;
-        if metadata.is_dir() {
-            list_unreferenced(&path, referenced, unreferenced)?;
-        } else if !referenced.contains(&path) {
-            unreferenced.push((path, metadata.len()));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

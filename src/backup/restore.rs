@@ -2,31 +2,28 @@
 //! committed last, so that an interruption leaves it blank, and storage with files that nothing refers to.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use sha2::Digest;
 use tokio::runtime::Handle;
 
 use super::error::BackupError;
-use super::folder::Folder;
+use super::folder::{Folder, blob_path};
 use super::import::fill;
 use super::manifest::Manifest;
 use super::migrate::Progress;
 use super::objects::StoredObject;
+use super::part::Part;
 use super::verify::{Depth, OnStep, Verification, verify};
 use crate::config::{ClassLocation, Config, Provider};
 use crate::db::restored::begin_history;
 use crate::db::schema::Schema;
 use crate::db::transfer::occupancy;
 use crate::db::{self, sqlite_dir};
-use crate::model::digest::Sha256;
 use crate::model::identity::Identity;
-use crate::storage::{Content, Storage};
+use crate::storage::{Storage, StorageError};
 
 /// Threads that copy files.
 const THREADS: usize = 4;
@@ -251,38 +248,18 @@ fn store_file(
     if runtime.block_on(storage.size(key))? == Some(*size) && is_intact(storage, object, runtime)? {
         return Ok(false);
     }
-    let path = folder.blob(key.digest());
-    let (mut file, _) = folder.open_file(&path)?;
     let mut spool = runtime.block_on(storage.spool(key.class()))?;
-    let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 256 << 10]);
-    loop {
-        match file.read(&mut buffer).map_err(BackupError::io("read", &path))? {
-            0 => break,
-            length => {
-                hasher.update(&buffer[..length]);
-                let result = spool.write_all(&buffer[..length]);
-                result.map_err(|error| BackupError::io("write", spool.path())(error))?;
-            }
-        }
-    }
-    let sha256 = Sha256(hasher.finalize().into());
-    if sha256 != *key.digest() {
-        return Err(BackupError::damaged(&path, format!("has the SHA-256 {sha256}")));
-    }
+    let part = Part { sha256: *key.digest(), size: *size };
+    folder.read_verified(&blob_path(key.digest()), &part, &mut |chunk| {
+        spool.write_all(chunk).map_err(|error| StorageError::io("write", spool.path(), error).into())
+    })?;
     runtime.block_on(storage.replace(spool, key))?;
     Ok(true)
 }
 
 /// Whether the bytes of an object in storage have its digest.
 fn is_intact(storage: &Storage, object: &StoredObject, runtime: &Handle) -> Result<bool, BackupError> {
-    let mut hasher = sha2::Sha256::new();
-    match runtime.block_on(storage.get(&object.key, None))?.content {
-        Content::Memory(bytes) => hasher.update(&bytes),
-        Content::Stream(mut chunks) => {
-            while let Some(chunk) = runtime.block_on(chunks.next()) {
-                hasher.update(&chunk?);
-            }
-        }
-    }
-    Ok(Sha256(hasher.finalize().into()) == *object.key.digest())
+    let content = runtime.block_on(storage.get(&object.key, None))?.content;
+    let digest = runtime.block_on(content.digest(|_| Ok::<_, StorageError>(())))?;
+    Ok(digest.sha256 == *object.key.digest())
 }

@@ -7,7 +7,7 @@ use sha2::Digest;
 use super::digest::DigestKey;
 use super::dump::{Head, TableSummary};
 use super::error::BackupError;
-use super::folder::Folder;
+use super::folder::{Folder, dump_path};
 use super::manifest::{Probe, TableEntry};
 use super::migrate::{OnProgress, dump};
 use super::part::Part;
@@ -82,10 +82,10 @@ pub(super) fn take(
     let mut output = HashingWriter::new(io::BufWriter::with_capacity(1 << 20, file));
     let tables = dump(&mut source, &mut output, &Head { key, levels: levels.clone() }, progress)?;
     let (writer, part) = output.finish();
-    let folder_path = folder.root();
+    let place = folder.place_of("");
     let file =
-        writer.into_inner().map_err(|error| BackupError::io("write to", folder_path)(error.into_error()))?;
-    folder.install(file, &folder.dump(part.sha256), true)?;
+        writer.into_inner().map_err(|error| BackupError::io("write to", &place)(error.into_error()))?;
+    folder.install(file, &dump_path(part.sha256), true)?;
     let mut objects = Vec::new();
     let mut add = |object| {
         objects.push(object);

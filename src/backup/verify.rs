@@ -2,7 +2,7 @@
 
 use super::dump::TableSummary;
 use super::error::BackupError;
-use super::folder::Folder;
+use super::folder::{BlobSizes, Folder, blob_path, manifest_path};
 use super::import::read_dump;
 use super::manifest::Manifest;
 use super::objects::{self, StoredObject};
@@ -91,9 +91,9 @@ pub fn verify_chain(folder: &Folder) -> Result<Vec<String>, BackupError> {
                         manifests.iter().find(|earlier| earlier.name() == previous.name)
                     && previous_manifest.sha256() != previous.sha256
                 {
-                    let path = folder.manifest(&previous.name);
+                    let path = manifest_path(&previous.name);
                     let reason = format!("was changed: {name} states another digest of it");
-                    problems.push(BackupError::damaged(&path, reason).to_string());
+                    problems.push(folder.damaged(&path, reason).to_string());
                 }
                 manifests.push(manifest);
             }
@@ -116,12 +116,22 @@ pub fn verify(folder: &Folder, manifest: &Manifest, depth: Depth, step: OnStep<'
         Err(error) => verification.add_problem(&error),
     }
     let objects = std::mem::take(&mut verification.objects);
+    let sizes = match folder.blob_sizes() {
+        Ok(sizes) => sizes,
+        Err(error) => {
+            verification.add_problem(&error);
+            return verification;
+        }
+    };
     for (object, done) in objects.iter().zip(0_u64..) {
         if done % 1000 == 0 {
             step(&format!("verifying file {done} of {}", objects.len()));
         }
-        let result =
-            if depth.includes(object) { read_file(folder, object) } else { check_size(folder, object) };
+        let result = if depth.includes(object) {
+            read_file(folder, object)
+        } else {
+            check_size(folder, &sizes, object)
+        };
         match result {
             Ok(bytes) if depth.includes(object) => {
                 verification.read += 1;
@@ -138,17 +148,15 @@ pub fn verify(folder: &Folder, manifest: &Manifest, depth: Depth, step: OnStep<'
 /// Reads a file and compares its digest; returns its size.
 pub(super) fn read_file(folder: &Folder, object: &StoredObject) -> Result<u64, BackupError> {
     let part = Part { sha256: *object.key.digest(), size: object.size };
-    folder.read_verified(&folder.blob(&part.sha256), &part, &mut |_| Ok(()))?;
+    folder.read_verified(&blob_path(&part.sha256), &part, &mut |_| Ok(()))?;
     Ok(object.size)
 }
 
-fn check_size(folder: &Folder, object: &StoredObject) -> Result<u64, BackupError> {
-    let path = folder.blob(object.key.digest());
-    match folder.size(&path)? {
+fn check_size(folder: &Folder, sizes: &BlobSizes<'_>, object: &StoredObject) -> Result<u64, BackupError> {
+    let path = blob_path(object.key.digest());
+    match sizes.get(&path)? {
         Some(size) if size == object.size => Ok(0),
-        Some(size) => {
-            Err(BackupError::damaged(&path, format!("has {size} bytes instead of {}", object.size)))
-        }
-        None => Err(BackupError::damaged(&path, "is missing")),
+        Some(size) => Err(folder.damaged(&path, format!("has {size} bytes instead of {}", object.size))),
+        None => Err(folder.damaged(&path, "is missing")),
     }
 }

@@ -1,6 +1,6 @@
 //! `rspm backup`: the running server makes backups; `rstudio-pm` does everything else, without a server.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -11,8 +11,10 @@ use super::error::CliError;
 use super::installed::{exec, program_command};
 use super::job::{self, JobFlags};
 use super::output::{Format, Output};
+use super::units::bytes;
 use crate::api::backup::{LocalBackup, LocalCommand, StartBackup};
 use crate::api::job::Job;
+use crate::config::BackupPlace;
 
 /// `rspm backup …`
 #[derive(Debug, Subcommand)]
@@ -34,12 +36,16 @@ pub enum BackupCommand {
 /// Flags of `backup create`.
 #[derive(Debug, Args)]
 pub struct CreateBackup {
-    /// The folder; the server's user must be allowed to write there (default: the first of Server.BackupPaths)
-    #[arg(long, value_name = "DIR")]
-    pub to: Option<PathBuf>,
+    /// The folder, a directory that the server's user may write or s3://bucket/prefix (default: the first of
+    /// Server.BackupPaths)
+    #[arg(long, value_name = "PLACE")]
+    pub to: Option<String>,
     /// Include packages that can be fetched from a mirror again
     #[arg(long)]
     pub with_cache: bool,
+    /// Average rate of copying files per second: bytes, or 500kB, 50MB, 1GB (default: not limited)
+    #[arg(long, value_parser = bytes, value_name = "BYTES")]
+    pub rate: Option<u64>,
     /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
@@ -48,9 +54,9 @@ pub struct CreateBackup {
 /// The flag `--from`.
 #[derive(Debug, Args)]
 pub struct SourceFolder {
-    /// The folder with the backups (default: the first of Server.BackupPaths)
-    #[arg(long, value_name = "DIR")]
-    pub from: Option<PathBuf>,
+    /// The folder with the backups, a directory or s3://bucket/prefix (default: the first of Server.BackupPaths)
+    #[arg(long, value_name = "PLACE")]
+    pub from: Option<String>,
 }
 
 /// The flags that choose a backup.
@@ -126,15 +132,19 @@ fn subset(text: &str) -> Result<(u32, u32), String> {
 /// # Errors
 /// The server refuses, or the backup fails.
 pub async fn create(client: &Client, output: &Output, args: CreateBackup) -> Result<(), CliError> {
-    let to = args.to.as_deref().map(absolute).transpose()?.map(|path| path.display().to_string());
-    let body = StartBackup { to, with_cache: args.with_cache };
+    let to = args.to.as_deref().map(place).transpose()?;
+    let body = StartBackup { to, with_cache: args.with_cache, rate: args.rate };
     let job: Job = client.send(Method::POST, "/backups", &body).await?;
     job::follow_or_print(client, output, job, &args.job_flags, "backup").await
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, CliError> {
-    let failed = |source| CliError::Local { operation: format!("finding {}", path.display()), source };
-    std::path::absolute(path).map_err(failed)
+/// The address of a bucket, or the absolute path of a directory.
+fn place(text: &str) -> Result<String, CliError> {
+    if BackupPlace::is_address(text) {
+        return Ok(text.to_owned());
+    }
+    let failed = |source| CliError::Local { operation: format!("finding {text}"), source };
+    Ok(std::path::absolute(text).map_err(failed)?.display().to_string())
 }
 
 /// Replaces this process by `rstudio-pm --backup` for a command that needs no server; `None` for the others.
@@ -171,7 +181,7 @@ pub(super) fn run_locally(
         ),
     };
     let exec_program = || {
-        let folder = folder.from.as_deref().map(absolute).transpose()?;
+        let folder = folder.from.as_deref().map(place).transpose()?;
         let request = LocalBackup { folder, json: format == Format::Json, command };
         let request = serde_json::to_string(&request).map_err(|error| CliError::Local {
             operation: "describing the command".to_owned(),

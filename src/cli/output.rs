@@ -89,10 +89,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 /// Formats a number with thousands separators: `1,234`.
 #[must_use]
 pub fn format_count(n: i64) -> String {
-    let digits = n.unsigned_abs().to_string();
-    let grouped: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|three| std::str::from_utf8(three).unwrap_or("")).collect();
-    format!("{}{}", if n < 0 { "-" } else { "" }, grouped.join(","))
+    format!("{}{}", if n < 0 { "-" } else { "" }, indicatif::HumanCount(n.unsigned_abs()))
 }
 
 /// Formats the time `2026-10-05T12:00:00.123456Z` as `2026-10-05 12:00:00 UTC`.

@@ -14,11 +14,16 @@ pub(super) fn read(reader: &mut Reader<'_>) -> [ClassLocation; 9] {
     report_unused(reader, on_s3);
     StorageClass::ALL.map(|class| {
         if on_s3[class as usize] {
-            ClassLocation::S3(s3(reader, class))
+            ClassLocation::S3(s3(reader, setting_names(class)))
         } else {
             ClassLocation::File(DirectoryLocation { location: location(reader, class) })
         }
     })
+}
+
+/// Returns the connection properties for buckets of backups: those of all classes.
+pub(super) fn of_backups(reader: &Reader<'_>) -> S3Location {
+    S3Location { bucket: String::new(), prefix: String::new(), ..s3(reader, &[]) }
 }
 
 /// Returns the name of the class's property in `[Storage]`.
@@ -64,9 +69,9 @@ fn location(reader: &Reader<'_>, class: StorageClass) -> std::path::PathBuf {
     configured.unwrap_or_else(|| reader.value("Server", "DataDir", value::path).join(class.as_str()))
 }
 
-/// Returns the value of an S3 property for a class: from its own section, those it falls back to, or the unnamed one.
-fn s3_text(reader: &Reader<'_>, class: StorageClass, name: &str) -> Option<String> {
-    let sections = setting_names(class).iter().copied().map(Some).chain([None]);
+/// Returns the value of an S3 property from the first of these sections that has it, or the unnamed one.
+fn s3_text(reader: &Reader<'_>, sections: &[&str], name: &str) -> Option<String> {
+    let sections = sections.iter().copied().map(Some).chain([None]);
     let mut settings = sections.filter_map(|sub| reader.settings.get("S3Storage", sub, name));
     settings
         .next()
@@ -75,8 +80,8 @@ fn s3_text(reader: &Reader<'_>, class: StorageClass, name: &str) -> Option<Strin
         .filter(|text| !text.is_empty())
 }
 
-fn s3(reader: &Reader<'_>, class: StorageClass) -> S3Location {
-    let text = |name: &str| s3_text(reader, class, name);
+fn s3(reader: &Reader<'_>, sections: &[&str]) -> S3Location {
+    let text = |name: &str| s3_text(reader, sections, name);
     let switch = |name: &str| text(name).and_then(|text| value::boolean(&text).ok());
     let disable_ssl = switch("DisableSSL").unwrap_or(false);
     let endpoint = text("Endpoint").and_then(|text| address::url(&text, UrlPurpose::S3).ok());
@@ -101,7 +106,7 @@ fn s3(reader: &Reader<'_>, class: StorageClass) -> S3Location {
 fn report_missing_bucket(reader: &mut Reader<'_>, on_s3: [bool; 9]) {
     let classes: Vec<&str> = StorageClass::ALL
         .into_iter()
-        .filter(|&class| on_s3[class as usize] && s3_text(reader, class, "Bucket").is_none())
+        .filter(|&class| on_s3[class as usize] && s3_text(reader, setting_names(class), "Bucket").is_none())
         .map(StorageClass::as_str)
         .collect();
     if !classes.is_empty() {

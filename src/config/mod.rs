@@ -6,6 +6,7 @@
 //! [`key_file`]; uses only `model` and `encryption`.
 
 pub mod address;
+pub mod backup_place;
 pub mod binaries;
 pub mod bioconductor;
 pub mod check;
@@ -45,6 +46,7 @@ pub mod vulnerabilities;
 use std::sync::Arc;
 
 pub use address::without_userinfo;
+pub use backup_place::BackupPlace;
 pub use binaries::{BinaryStyle, BinaryUrl};
 pub use bioconductor::Bioconductor;
 pub use check::{Check, Verdict, checks};

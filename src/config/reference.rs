@@ -75,6 +75,7 @@ fn kind(kind: Kind) -> String {
         Kind::Text => "text".to_owned(),
         Kind::Secret => "secret".to_owned(),
         Kind::Path => "absolute path".to_owned(),
+        Kind::BackupPlace => "absolute path or `s3://bucket/prefix`".to_owned(),
         Kind::Duration => "duration".to_owned(),
         Kind::Size(..) => "size".to_owned(),
         Kind::Schedule => "schedule".to_owned(),

@@ -1,6 +1,7 @@
 //! `[Server]`.
 
 use super::address::{self, UrlPurpose};
+use super::backup_place::BackupPlace;
 use super::problem::NoticeCategory;
 use super::reader::Reader;
 use super::rows::MAX_BUFFER;
@@ -32,8 +33,8 @@ pub struct Server {
     pub sock_file_dir: PathBuf,
     /// File of the encryption key, default `<DataDir>/rstudio-pm.key`.
     pub encryption_key_path: PathBuf,
-    /// Directories for backups; the first is the default.
-    pub backup_paths: Vec<PathBuf>,
+    /// Places for backups; the first is the default.
+    pub backup_paths: Vec<BackupPlace>,
     /// gzip level 1 to 9 for local packages, default 6.
     pub package_rewrite_compression_level: u32,
     /// Write buffer for local packages in bytes, default 32 KB.
@@ -92,7 +93,7 @@ impl Server {
             service_log: reader.optional("Server", "ServiceLog", value::path),
             sock_file_dir: reader.value("Server", "SockFileDir", value::path),
             encryption_key_path: reader.value("Server", "EncryptionKeyPath", value::path),
-            backup_paths: reader.values("Server", "BackupPaths", value::path),
+            backup_paths: reader.values("Server", "BackupPaths", str::parse),
             package_rewrite_compression_level: reader
                 .value("Server", "PackageRewriteCompressionLevel", |text| value::integer(text, 1, 9))
                 .unsigned_abs()

@@ -50,6 +50,8 @@ pub struct S3Location {
 pub struct StorageConfig {
     /// In the order of [`StorageClass::ALL`].
     pub locations: [ClassLocation; 9],
+    /// The connection properties of `[S3Storage]` for buckets of backups; the bucket is empty.
+    pub backups: S3Location,
     /// Directory for spools of classes on S3 (`Server.TempDir`).
     pub spool_dir: PathBuf,
 }

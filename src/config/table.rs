@@ -5,6 +5,7 @@
 //! and the check for unknown names.
 
 use super::address::{self, UrlPurpose};
+use super::backup_place::BackupPlace;
 use super::binaries;
 use super::spelling::{did_you_mean, nearest};
 use super::value;
@@ -85,6 +86,8 @@ pub enum Kind {
     Secret,
     /// An absolute path.
     Path,
+    /// An absolute path, or `s3://bucket/prefix`.
+    BackupPlace,
     /// `1m15s`, `30d`; a bare number is nanoseconds.
     Duration,
     /// `32KB`, between two bounds in bytes.
@@ -118,6 +121,7 @@ impl Kind {
             Kind::Decimal => value::decimal(text).map(drop),
             Kind::Text | Kind::Secret => Ok(()),
             Kind::Path => value::path(text).map(drop),
+            Kind::BackupPlace => text.parse::<BackupPlace>().map(drop),
             Kind::Duration => value::duration(text).map(drop),
             Kind::Size(min, max) => value::size(text, min, max).map(drop),
             Kind::Schedule => value::cron(text).map(drop),
@@ -141,6 +145,7 @@ impl Kind {
             | Kind::Decimal
             | Kind::Text
             | Kind::Path
+            | Kind::BackupPlace
             | Kind::Duration
             | Kind::Size(..)
             | Kind::Schedule

@@ -92,7 +92,11 @@ fn config(reader: &mut Reader<'_>) -> Config {
     let database = Database::read(reader);
     let cran = Cran::read(reader);
     Config {
-        storage: StorageConfig { locations: locations::read(reader), spool_dir: server.temp_dir.clone() },
+        storage: StorageConfig {
+            locations: locations::read(reader),
+            backups: locations::of_backups(reader),
+            spool_dir: server.temp_dir.clone(),
+        },
         server,
         http,
         https,

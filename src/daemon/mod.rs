@@ -16,6 +16,7 @@ pub mod generator;
 pub mod handover;
 mod leader_tasks;
 mod listeners;
+mod local_command;
 mod logging;
 pub mod migrate;
 mod modes;

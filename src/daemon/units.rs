@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::config::{ClassLocation, Config, Listen, LogDestination};
+use crate::config::{BackupPlace, ClassLocation, Config, Listen, LogDestination};
 use crate::model::storage_class::StorageClass;
 
 /// The service unit.
@@ -194,7 +194,8 @@ fn paths(config: &Config) -> Paths {
     let server = &config.server;
     paths.write(&server.data_dir);
     paths.write(&config.sqlite.dir);
-    config.server.backup_paths.iter().for_each(|path| paths.write(path));
+    let backups = config.server.backup_paths.iter().filter_map(BackupPlace::directory);
+    backups.for_each(|path| paths.write(path));
     for class in StorageClass::ALL {
         match config.storage.location(class) {
             ClassLocation::File(storage) => paths.write(&storage.location),
@@ -354,7 +355,8 @@ mod tests {
 
     #[test]
     fn folders_of_backups_can_be_written() {
-        let text = paths_of("[Server]\nBackupPaths = /srv/backups\nBackupPaths = /home/b\n");
+        let text =
+            paths_of("[Server]\nBackupPaths = /srv/backups\nBackupPaths = /home/b\nBackupPaths = s3://b/p\n");
         assert!(text.contains("ReadWritePaths=\"-/srv/backups\"\n"), "{text}");
         assert!(text.contains("BindPaths=\"-/home/b\"\n"), "{text}");
     }

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use sha2::Digest;
 
 use crate::model::digest::Sha256;
-use crate::storage::{Content, Key, Storage, StorageError};
+use crate::storage::{Key, Storage, StorageError};
 
 /// Maximum number of cached results of digest checks, about 100 bytes each: more than the number of CRAN files that
 /// clients request.
@@ -119,16 +118,9 @@ impl IntegrityChecks {
 
     /// Reads an object and [compares](IntegrityChecks::compare) its digest.
     async fn verify(&self, key: &Key) -> Result<IntegrityCheck, StorageError> {
-        let mut hasher = sha2::Sha256::new();
-        match self.storage.get(key, None).await?.content {
-            Content::Memory(bytes) => hasher.update(&bytes),
-            Content::Stream(mut pieces) => {
-                while let Some(piece) = pieces.next().await {
-                    hasher.update(&piece?);
-                }
-            }
-        }
-        self.compare(key, Sha256(hasher.finalize().into())).await
+        let content = self.storage.get(key, None).await?.content;
+        let digest = content.digest(|_| Ok::<_, StorageError>(())).await?;
+        self.compare(key, digest.sha256).await
     }
 
     /// Compares the digest of an object's bytes with its name, and moves the object to the damaged area if it differs.

@@ -8,20 +8,20 @@ use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
+use futures_util::future;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use parking_lot::Mutex;
 use rustix::io::{ReadWriteFlags, preadv2};
 use sha2::Digest;
 use tokio::sync::oneshot;
 
+use super::content::{Content, ObjectDigest};
 use super::disk::Disk;
+use super::pace::Pace;
 use super::s3::S3;
-use super::{Backend, BackendObject, Content, Key, Storage, StorageError};
+use super::{Backend, BackendObject, Key, Storage, StorageError};
 use crate::metrics;
 use crate::model::digest::Sha256;
 
@@ -33,18 +33,6 @@ const DROP_INTERVAL: u64 = 8 << 20;
 const LOWEST_PRIORITY: i32 = 19;
 /// Objects of a bucket that are read at the same time.
 const PARALLEL_READS: usize = 4;
-/// The longest sleep, so that a stop is noticed.
-const MAX_SLEEP: Duration = Duration::from_millis(200);
-
-/// The digest and the size of the bytes of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ObjectDigest {
-    /// The digest.
-    pub sha256: Sha256,
-    /// The size in bytes.
-    pub size: u64,
-}
-
 /// The result of reading an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObjectRead {
@@ -64,50 +52,6 @@ pub struct BackgroundReader {
     pace: Arc<Pace>,
 }
 
-/// Limits the average rate.
-struct Pace {
-    /// Bytes per second.
-    rate: u64,
-    /// When the next byte may be read.
-    due: Mutex<Instant>,
-    stopped: AtomicBool,
-}
-
-impl Pace {
-    /// Returns how long to wait after `bytes` were read. A pause of the reader is not made up for.
-    fn pause(&self, bytes: u64) -> Duration {
-        #[allow(clippy::cast_precision_loss, reason = "a time, not an exact number")]
-        let cost = Duration::from_secs_f64(bytes as f64 / self.rate.max(1) as f64);
-        let now = Instant::now();
-        let mut due = self.due.lock();
-        *due = (*due).max(now) + cost;
-        *due - now
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
-
-    /// Waits on a thread.
-    fn wait_blocking(&self, bytes: u64) {
-        let mut left = self.pause(bytes);
-        while !left.is_zero() && !self.is_stopped() {
-            let part = left.min(MAX_SLEEP);
-            std::thread::sleep(part);
-            left -= part;
-        }
-    }
-
-    async fn wait(&self, bytes: u64) {
-        let mut left = self.pause(bytes);
-        while !left.is_zero() && !self.is_stopped() {
-            let part = left.min(MAX_SLEEP);
-            tokio::time::sleep(part).await;
-            left -= part;
-        }
-    }
-}
-
 impl BackgroundReader {
     /// Starts the thread, which ends when the reader is dropped. `rate` is in bytes per second.
     ///
@@ -125,13 +69,12 @@ impl BackgroundReader {
                 job(&mut buffer);
             }
         })?;
-        let pace = Pace { rate, due: Mutex::new(Instant::now()), stopped: AtomicBool::new(false) };
-        Ok(BackgroundReader { jobs, pace: Arc::new(pace) })
+        Ok(BackgroundReader { jobs, pace: Arc::new(Pace::new(rate)) })
     }
 
     /// Requests that a running computation ends soon, with fewer results.
     pub fn stop(&self) {
-        self.pace.stopped.store(true, Ordering::Relaxed);
+        self.pace.stop();
     }
 
     /// Runs `work` on the thread; `None` if the thread has ended.
@@ -269,45 +212,29 @@ async fn in_bucket(s3: Arc<S3>, key: Key, pace: Arc<Pace>) -> Result<Option<Obje
     if pace.is_stopped() {
         return Ok(None);
     }
-    let mut hasher = sha2::Sha256::new();
-    let mut size = 0;
-    let mut stream = match s3.get(&key, None).await {
+    let content = match s3.get(&key, None).await {
         Err(StorageError::NotFound(_)) => return Ok(Some(ObjectRead::Missing)),
         Err(error) => return Err(error),
-        Ok(BackendObject::Whole(bytes)) => stream::iter([Ok(bytes)]).boxed(),
-        Ok(BackendObject::Part(blob)) => match blob.content {
-            Content::Memory(bytes) => stream::iter([Ok(bytes)]).boxed(),
-            Content::Stream(stream) => stream,
-        },
+        Ok(BackendObject::Whole(bytes)) => Content::Memory(bytes),
+        Ok(BackendObject::Part(blob)) => blob.content,
     };
-    while let Some(piece) = stream.try_next().await? {
-        hasher.update(&piece);
-        size += piece.len() as u64;
-        metrics::scrubbed(piece.len() as u64);
-        pace.wait(piece.len() as u64).await;
-        if pace.is_stopped() {
-            return Ok(None);
+    let (paced, reader) = (Arc::clone(&pace), Arc::clone(&pace));
+    let pieces = content.into_stream().and_then(move |piece| {
+        let pace = Arc::clone(&paced);
+        async move {
+            metrics::scrubbed(piece.len() as u64);
+            pace.wait(piece.len() as u64).await;
+            Ok(piece)
         }
-    }
-    Ok(Some(ObjectRead::Digest(ObjectDigest { sha256: Sha256(hasher.finalize().into()), size })))
+    });
+    let until_stopped = pieces.try_take_while(move |_| future::ready(Ok(!reader.is_stopped())));
+    let digest = Content::Stream(until_stopped.boxed()).digest(|_| Ok::<_, StorageError>(())).await?;
+    Ok((!pace.is_stopped()).then_some(ObjectRead::Digest(digest)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_rate_is_an_average_and_pauses_are_not_made_up_for() {
-        let pace = Pace {
-            rate: 1000,
-            due: Mutex::new(Instant::now() - Duration::from_secs(60)),
-            stopped: AtomicBool::new(false),
-        };
-        let first = pace.pause(500);
-        assert!(first > Duration::from_millis(400) && first <= Duration::from_millis(500), "{first:?}");
-        let both = pace.pause(500);
-        assert!(both > Duration::from_millis(900) && both <= Duration::from_secs(1), "{both:?}");
-    }
 
     #[test]
     fn only_errors_of_the_disk_are_damage() {
@@ -321,10 +248,10 @@ mod tests {
         let path = folder.path().join("object");
         std::fs::write(&path, vec![7; BUFFER_SIZE * 3]).unwrap();
         let file = File::open(&path).unwrap();
-        let pace = Pace { rate: u64::MAX, due: Mutex::new(Instant::now()), stopped: AtomicBool::new(true) };
+        let pace = Pace::new(u64::MAX);
+        pace.stop();
         assert_eq!(hash_file(&file, &mut vec![0; BUFFER_SIZE], &pace).unwrap(), None);
-        pace.stopped.store(false, Ordering::Relaxed);
-        let file = File::open(&path).unwrap();
+        let (file, pace) = (File::open(&path).unwrap(), Pace::new(u64::MAX));
         let digest = hash_file(&file, &mut vec![0; BUFFER_SIZE], &pace).unwrap().unwrap();
         let expected = Sha256(sha2::Sha256::digest(vec![7; BUFFER_SIZE * 3]).into());
         assert_eq!(digest, ObjectDigest { sha256: expected, size: BUFFER_SIZE as u64 * 3 });

@@ -2,10 +2,12 @@
 
 mod background;
 mod blocking_api;
+mod bucket;
 mod chunks;
 mod compared;
 mod comparison;
 pub mod condition;
+mod content;
 mod disk;
 pub mod error;
 pub mod key;
@@ -13,6 +15,7 @@ mod listing;
 mod marker;
 pub mod memory_cache;
 mod node_marker;
+mod pace;
 mod probe;
 mod recent_changes;
 mod s3;
@@ -21,13 +24,16 @@ mod spool;
 pub mod tls_provider;
 mod trash;
 
-pub use background::{BackgroundReader, ObjectDigest, ObjectRead};
+pub use background::{BackgroundReader, ObjectRead};
+pub use bucket::Bucket;
 pub use chunks::{ReadRequest, Reservation, chunk_size, content, read_to_memory, reserve_memory};
 pub use condition::{Condition, Ownership};
+pub use content::{Content, ObjectDigest};
 pub use error::{StorageError, UnusableLocation};
 pub use key::{Area, Key, MarkerKey};
 pub use marker::{Marker, MarkerContent};
 pub use node_marker::NodeMarker;
+pub use pace::Pace;
 pub use probe::virtual_file_system;
 pub use spool::Spool;
 pub use tls_provider::install_tls_provider;
@@ -39,7 +45,6 @@ use bytes::Bytes;
 use disk::Disk;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::stream::BoxStream;
 use memory_cache::MemoryCache;
 use parking_lot::Mutex;
 use s3::S3;
@@ -86,14 +91,6 @@ pub struct Blob {
     pub content: Content,
 }
 
-/// The bytes of an object, in memory or as a stream.
-pub enum Content {
-    /// The bytes of a small object, from the memory cache or read whole.
-    Memory(Bytes),
-    /// A stream of chunks, read on demand. Ends with an error unless exactly the requested bytes were read.
-    Stream(BoxStream<'static, Result<Bytes, StorageError>>),
-}
-
 /// An object read from a backend.
 enum BackendObject {
     /// A small object, whole, for the memory cache.
@@ -128,6 +125,17 @@ pub struct ListedObject {
     /// Its size in bytes.
     pub size: u64,
     /// When it was stored, by the clock of the disk or the bucket.
+    pub modified: SystemTime,
+}
+
+/// A file of [`Bucket::list`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedFile {
+    /// Its path below the prefix.
+    pub path: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was written, by the clock of the bucket.
     pub modified: SystemTime,
 }
 

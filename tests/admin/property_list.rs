@@ -146,7 +146,7 @@ fn good(kind: Kind) -> &'static str {
         Kind::Boolean => "true",
         Kind::Integer(..) | Kind::Decimal => "3",
         Kind::Text | Kind::Secret => "word",
-        Kind::Path => "/nonexistent/path",
+        Kind::Path | Kind::BackupPlace => "/nonexistent/path",
         Kind::Duration => "5m",
         Kind::Size(..) => "32KB",
         Kind::Schedule => "0 0 * * *",

@@ -4,36 +4,9 @@ use rstudio_pm::config::S3Location;
 
 use crate::support::process::run_to_end;
 use crate::support::recording_server::RecordingServer;
-use crate::support::s3;
+use crate::support::s3::{self, builder, keys, lines};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
-
-/// A server without the AWS settings of this machine, with the credentials of the profiles `default` and `other`.
-pub(super) fn builder() -> Builder {
-    // Not deleted: servers may be started later.
-    let folder = tempfile::tempdir().expect("a directory").keep();
-    let credentials = folder.join("credentials");
-    s3::write_credentials(&credentials, "FIRSTKEY");
-    let mut builder = Builder::default()
-        .env("AWS_SHARED_CREDENTIALS_FILE", &credentials.display().to_string())
-        .env("AWS_CONFIG_FILE", &folder.join("config").display().to_string())
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("NO_PROXY", "127.0.0.1");
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
-        builder = builder.env(&name, "");
-    }
-    builder
-}
-
-/// `[S3Storage]` for a bucket of the test server.
-pub(super) fn lines(location: &S3Location) -> String {
-    format!(
-        "[S3Storage]\nBucket = {}\nRegion = us-east-1\nEndpoint = {}\nPathStyle = {}\n",
-        location.bucket,
-        location.endpoint.as_deref().expect("an endpoint"),
-        location.path_style,
-    )
-}
 
 /// All classes in a new bucket behind a server that records the requests.
 fn recorded() -> (S3Location, RecordingServer, Builder) {
@@ -43,17 +16,9 @@ fn recorded() -> (S3Location, RecordingServer, Builder) {
     (location, recorder, builder)
 }
 
-/// The keys in a bucket.
-fn keys(bucket: &str) -> Vec<String> {
-    let (status, body) = s3::request("GET", &format!("/{bucket}?list-type=2"));
-    assert_eq!(status, 200);
-    let text = String::from_utf8(body).expect("XML");
-    text.split("<Key>").skip(1).map(|rest| rest.split('<').next().expect("a key").to_owned()).collect()
-}
-
 /// The number of packages of local sources in a bucket.
 fn packages(bucket: &str) -> usize {
-    keys(bucket).iter().filter(|key| key.starts_with("packages/")).count()
+    keys(bucket, "").iter().filter(|key| key.starts_with("packages/")).count()
 }
 
 fn add(server: &Server) {
@@ -65,7 +30,7 @@ pub(super) fn bucket_contains_the_stored_objects() {
     let (location, _relay, builder) = recorded();
     let other = s3::bucket(s3::server());
     add(&builder.start());
-    assert_eq!((packages(&location.bucket), keys(&other.bucket).len()), (1, 0));
+    assert_eq!((packages(&location.bucket), keys(&other.bucket, "").len()), (1, 0));
 }
 
 #[test]
@@ -81,7 +46,7 @@ pub(super) fn bucket_of_a_class_overrides_the_one_of_all() {
 pub(super) fn prefix_begins_every_key() {
     let (location, _relay, builder) = recorded();
     add(&builder.gcfg("[S3Storage]\nPrefix = /team/pm/").start());
-    let keys = keys(&location.bucket);
+    let keys = keys(&location.bucket, "");
     assert!(!keys.is_empty() && keys.iter().all(|key| key.starts_with("team/pm/")), "{keys:?}");
 }
 
@@ -138,7 +103,7 @@ pub(super) fn endpoint_is_the_server_that_gets_the_requests() {
     let line = format!("[S3Storage]\nEndpoint = http://{}", second.host());
     add(&builder.gcfg(&line).start());
     assert_eq!(recorder.heads().len(), 0);
-    assert!(!second.heads().is_empty() && !keys(&location.bucket).is_empty());
+    assert!(!second.heads().is_empty() && !keys(&location.bucket, "").is_empty());
 }
 
 /// The request line of the first request, with host and path, if only the proxy can resolve the endpoint.
@@ -180,7 +145,7 @@ pub(super) fn key_id_encrypts_what_is_written_with_that_key() {
     let encrypted = |line: &str| {
         let (location, recorder, builder) = recorded();
         add(&builder.gcfg(&format!("[S3Storage]\n{line}")).start());
-        let keys = keys(&location.bucket);
+        let keys = keys(&location.bucket, "");
         let package = keys.iter().find(|key| key.contains("packages/")).expect("stored");
         let head = s3::head(&format!("/{}/{package}", location.bucket)).to_ascii_lowercase();
         // The request that begins a multipart upload, for example the check at start, names the key too.

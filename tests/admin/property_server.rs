@@ -125,9 +125,9 @@ pub(super) fn data_dir_holds_database_and_storage() {
 #[test]
 pub(super) fn temp_dir_takes_unfinished_files_of_classes_on_s3() {
     let location = s3::bucket(s3::server());
-    let lines = super::property_s3::lines(&location);
+    let lines = s3::lines(&location);
     let name = format!("rstudio-pm-{}", nix::unistd::geteuid());
-    let mut server = super::property_s3::builder()
+    let mut server = s3::builder()
         .gcfg(&format!("[Server]\nTempDir = {{dir}}/scratch\n[Storage]\nDefault = s3\n{lines}"))
         .prepare();
     std::fs::create_dir(server.dir().join("scratch")).expect("a directory");
@@ -140,8 +140,8 @@ pub(super) fn temp_dir_takes_unfinished_files_of_classes_on_s3() {
 pub(super) fn temp_dir_is_tmpdir_of_the_environment_when_it_is_not_set() {
     let location = s3::bucket(s3::server());
     let scratch = tempfile::tempdir().expect("a directory");
-    let server = super::property_s3::builder()
-        .gcfg(&format!("[Storage]\nDefault = s3\n{}", super::property_s3::lines(&location)))
+    let server = s3::builder()
+        .gcfg(&format!("[Storage]\nDefault = s3\n{}", s3::lines(&location)))
         .env("TMPDIR", &scratch.path().display().to_string());
     let mut server = server.prepare();
     let gcfg = text(&server.config_file());

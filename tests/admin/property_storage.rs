@@ -2,8 +2,7 @@
 
 use rstudio_pm::model::storage_class::StorageClass;
 
-use super::property_s3::{builder, lines};
-use crate::support::s3;
+use crate::support::s3::{self, builder, lines};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 

@@ -16,9 +16,14 @@ pub(super) fn database(provider: &str) -> String {
 /// A working server with a few packages.
 pub(super) fn server(provider: &str) -> Server {
     let server = Builder::default().gcfg(&database(provider)).start();
+    repositories(&server);
+    server
+}
+
+/// The repository `prod` with three packages and a README.
+pub(super) fn repositories(server: &Server) {
     server.local_repository("prod", &[Tarball::new("greeting", "1.0"), Tarball::new("other", "2.0")]);
     server.add("prod", &Tarball::new("greeting", "1.1").with("README.md", "# Greetings\n"));
-    server
 }
 
 /// A server on another machine that was never started.

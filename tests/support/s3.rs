@@ -1,7 +1,8 @@
 //! A real S3 server for tests: one `moto_server` for all test processes that run at the same time.
 
 use super::rerun;
-use rstudio_pm::config::{ClassLocation, S3Location};
+use super::server::Builder;
+use rstudio_pm::config::{ClassLocation, S3Location, StorageConfig};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -85,30 +86,72 @@ fn answers(address: SocketAddr) -> bool {
 
 /// Sends a request without a body directly to the server; returns status and body.
 pub(crate) fn request(method: &str, path: &str) -> (u16, Vec<u8>) {
-    let (head, body) = exchange(method, path);
+    let (head, body) = exchange(method, path, b"");
     let status = head.get(9..12).and_then(|s| s.parse().ok()).expect("a status");
     (status, body)
 }
 
 /// The lines of the answer to HEAD of an object.
 pub(crate) fn head(path: &str) -> String {
-    exchange("HEAD", path).0
+    exchange("HEAD", path, b"").0
 }
 
-fn exchange(method: &str, path: &str) -> (String, Vec<u8>) {
+/// Writes an object directly to the server.
+pub(crate) fn put(path: &str, bytes: &[u8]) {
+    let (head, _) = exchange("PUT", path, bytes);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+}
+
+/// The keys in a bucket that begin with a prefix.
+pub(crate) fn keys(bucket: &str, prefix: &str) -> Vec<String> {
+    let (status, body) = request("GET", &format!("/{bucket}?list-type=2&prefix={prefix}"));
+    assert_eq!(status, 200);
+    let text = String::from_utf8(body).expect("XML");
+    text.split("<Key>").skip(1).map(|rest| rest.split('<').next().expect("a key").to_owned()).collect()
+}
+
+fn exchange(method: &str, path: &str, body: &[u8]) -> (String, Vec<u8>) {
     let mut connection = TcpStream::connect(server()).expect("the S3 server answers");
     // The signature is not verified, but without one only public objects are readable.
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nConnection: close\r\n\
          Authorization: AWS4-HMAC-SHA256 Credential=DIRECT/20200101/us-east-1/s3/aws4_request, \
-         SignedHeaders=host, Signature=0\r\n\r\n"
+         SignedHeaders=host, Signature=0\r\n\r\n",
+        body.len()
     );
-    connection.write_all(head.as_bytes()).expect("the request is sent");
+    connection.write_all(&[head.as_bytes(), body].concat()).expect("the request is sent");
     let mut answer = Vec::new();
     connection.read_to_end(&mut answer).expect("the answer is read");
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("the answer has a head");
     let body = answer.split_off(end + 4);
     (String::from_utf8(answer).expect("a head is text"), body)
+}
+
+/// A server without the AWS settings of this machine, with the credentials of the profiles `default` and `other`.
+pub(crate) fn builder() -> Builder {
+    // Not deleted: servers may be started later.
+    let folder = tempfile::tempdir().expect("a directory").keep();
+    let credentials = folder.join("credentials");
+    write_credentials(&credentials, "FIRSTKEY");
+    let mut builder = Builder::default()
+        .env("AWS_SHARED_CREDENTIALS_FILE", &credentials.display().to_string())
+        .env("AWS_CONFIG_FILE", &folder.join("config").display().to_string())
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("NO_PROXY", "127.0.0.1");
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+        builder = builder.env(&name, "");
+    }
+    builder
+}
+
+/// `[S3Storage]` for a bucket of the test server.
+pub(crate) fn lines(location: &S3Location) -> String {
+    format!(
+        "[S3Storage]\nBucket = {}\nRegion = us-east-1\nEndpoint = {}\nPathStyle = {}\n",
+        location.bucket,
+        location.endpoint.as_deref().expect("an endpoint"),
+        location.path_style,
+    )
 }
 
 /// Creates an empty bucket, accessible at `address` (the server, or a proxy in front of it).
@@ -127,6 +170,15 @@ pub(crate) fn bucket(address: SocketAddr) -> S3Location {
 /// All nine classes in one bucket.
 pub(crate) fn locations(place: &S3Location) -> [ClassLocation; 9] {
     std::array::from_fn(|_| ClassLocation::S3(place.clone()))
+}
+
+/// All nine classes in one bucket, with spools in a folder.
+pub(crate) fn config(place: &S3Location, spool_dir: &Path) -> StorageConfig {
+    StorageConfig {
+        locations: locations(place),
+        backups: S3Location::default(),
+        spool_dir: spool_dir.to_owned(),
+    }
 }
 
 /// Runs the current test again with its own file of AWS credentials ([`credentials_file`]); false in that run.

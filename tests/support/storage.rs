@@ -1,6 +1,6 @@
 //! Storage for tests: a configuration for all nine classes, and bytes to store.
 
-use rstudio_pm::config::{ClassLocation, DirectoryLocation, StorageConfig};
+use rstudio_pm::config::{ClassLocation, DirectoryLocation, S3Location, StorageConfig};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::storage_class::StorageClass;
 use rstudio_pm::storage::{Blob, Content, StorageError};
@@ -11,7 +11,11 @@ use std::path::Path;
 pub(crate) fn on_disk(root: &Path) -> StorageConfig {
     let place =
         |class: StorageClass| ClassLocation::File(DirectoryLocation { location: root.join(class.as_str()) });
-    StorageConfig { locations: StorageClass::ALL.map(place), spool_dir: root.to_owned() }
+    StorageConfig {
+        locations: StorageClass::ALL.map(place),
+        backups: S3Location::default(),
+        spool_dir: root.to_owned(),
+    }
 }
 
 /// Pseudo-random bytes and their digest.

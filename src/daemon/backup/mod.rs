@@ -2,14 +2,15 @@
 
 mod report;
 
-use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use nix::sys::stat::{Mode, umask};
+use tokio::runtime::Handle;
 
-use super::{configuration, privileges, sockets};
+use super::local_command::{self, RunningServerError, Spinner};
+use super::{configuration, privileges};
 use crate::api::backup::{LocalBackup, LocalCommand};
 use crate::backup::error::BackupError;
 use crate::backup::folder::Folder;
@@ -33,10 +34,10 @@ enum Failure {
     Privilege(#[from] privileges::PrivilegeError),
     #[error("give the folder of the backups with --from, or set Server.BackupPaths")]
     NoFolder,
-    #[error("the server runs: it answers on {0}; stop it first: systemctl stop rstudio-pm")]
-    Running(String),
-    #[error("cannot find out whether the server runs: {path}: {source}; run the command as root")]
-    Unknown { path: String, source: std::io::Error },
+    #[error("{folder}: {reason}")]
+    Folder { folder: String, reason: String },
+    #[error(transparent)]
+    Running(#[from] RunningServerError),
     #[error(transparent)]
     Backup(#[from] BackupError),
     #[error("could not start the runtime: {0}")]
@@ -47,17 +48,7 @@ enum Failure {
 
 /// Carries out a command.
 pub(super) fn run(gcfg: &Path, request: &str) -> ExitCode {
-    match execute(gcfg, request) {
-        Ok(code) => code,
-        // The reader of the output has closed the pipe.
-        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            let red = anstyle::AnsiColor::Red.on_default().bold();
-            // A failed write to standard error cannot be reported.
-            let _ = writeln!(anstream::stderr().lock(), "{red}Error:{red:#} {error}");
-            ExitCode::FAILURE
-        }
-    }
+    local_command::exit_code(execute(gcfg, request))
 }
 
 fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
@@ -69,14 +60,18 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     for warning in privileges::execute(plan, gcfg, config)? {
         eprintln!("Warning: {warning}");
     }
-    let root = folder.or_else(|| config.server.backup_paths.first().cloned()).ok_or(Failure::NoFolder)?;
-    let folder = Folder::open(&root)?;
-    let display = Display::new(json);
-    let report = execute_command(config, &folder, command, &display)?;
-    display.clear();
-    let mut stdout = std::io::stdout().lock();
+    let place = match folder {
+        Some(folder) => folder.parse().map_err(|reason| Failure::Folder { folder, reason })?,
+        None => config.server.backup_paths.first().cloned().ok_or(Failure::NoFolder)?,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(Failure::Runtime)?;
+    let folder = Folder::open(&place, config, runtime.handle())?;
+    let spinner = Spinner::new(!json);
+    let report = execute_command(config, &folder, command, runtime.handle(), &spinner)?;
+    spinner.clear();
     let text = if json { format!("{:#}\n", report.json) } else { report.text };
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failure::Output)?;
+    local_command::print(&text).map_err(Failure::Output)?;
     Ok(if report.is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -84,13 +79,14 @@ fn execute_command(
     config: &Config,
     folder: &Folder,
     command: LocalCommand,
-    display: &Display,
+    runtime: &Handle,
+    spinner: &Spinner,
 ) -> Result<Report, Failure> {
     let find = |at: Option<String>| -> Result<Manifest, BackupError> {
         let at = at.map(|text| text.parse::<BackupTime>()).transpose()?;
         Manifest::find(folder, at.as_ref())
     };
-    let step = |text: &str| display.show(text);
+    let step = |text: &str| spinner.show(text);
     match command {
         LocalCommand::List => Ok(report::list(folder)?),
         LocalCommand::Verify { at, subset, full } => {
@@ -109,54 +105,22 @@ fn execute_command(
         LocalCommand::Test { at } => {
             let _lock = folder.lock_shared()?;
             let manifest = find(at)?;
-            let progress = |progress: Progress| display.show(&progress.to_string());
+            let progress = |progress: Progress| spinner.show(progress);
             let result = trial_restore(config, folder, &manifest, &config.server.temp_dir, &progress)?;
             Ok(report::test(&manifest, &result))
         }
         LocalCommand::Restore { at, allow_missing, force } => {
-            refuse_running(config)?;
+            local_command::refuse_running(config)?;
             let _lock = folder.lock_shared()?;
             let manifest = find(at)?;
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-            let runtime = runtime.map_err(Failure::Runtime)?;
             let options = RestoreOptions { allow_missing, force };
-            let result = restore(config, folder, &manifest, &options, runtime.handle(), &step)?;
+            let result = restore(config, folder, &manifest, &options, runtime, &step)?;
             Ok(report::restore(&manifest, &result))
         }
         LocalCommand::Prune { daily, weekly, monthly, dry_run } => {
-            let _lock = folder.lock()?;
-            let result = prune(folder, Retention { daily, weekly, monthly }, dry_run)?;
+            let lock = folder.lock()?;
+            let result = prune(folder, &lock, Retention { daily, weekly, monthly }, dry_run)?;
             Ok(report::prune(&result, dry_run))
         }
-    }
-}
-
-fn refuse_running(config: &Config) -> Result<(), Failure> {
-    match sockets::answering_server(config) {
-        Ok(None) => Ok(()),
-        Ok(Some(path)) => Err(Failure::Running(path.display().to_string())),
-        Err((path, source)) => Err(Failure::Unknown { path: path.display().to_string(), source }),
-    }
-}
-
-/// The current step on a terminal.
-struct Display(Option<indicatif::ProgressBar>);
-
-impl Display {
-    fn new(json: bool) -> Display {
-        let is_shown = !json && std::io::stderr().is_terminal();
-        Display(is_shown.then(|| {
-            let bar = indicatif::ProgressBar::new_spinner();
-            bar.enable_steady_tick(std::time::Duration::from_millis(100));
-            bar
-        }))
-    }
-
-    fn show(&self, step: &str) {
-        self.0.iter().for_each(|bar| bar.set_message(step.to_owned()));
-    }
-
-    fn clear(&self) {
-        self.0.iter().for_each(indicatif::ProgressBar::finish_and_clear);
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
         }
     }
     if entries.is_empty() {
-        text = format!("{} contains no backup.\n", folder.root().display());
+        text = format!("{folder} contains no backup.\n");
     }
     Ok(Report { text, json: Value::Array(entries), is_success })
 }

@@ -4,7 +4,7 @@ pub mod args;
 mod report;
 
 use std::fs::metadata;
-use std::io::{ErrorKind, IsTerminal, Write as _};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,11 +12,12 @@ use clap::Parser;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, access};
 
+use super::local_command::{self, RunningServerError, Spinner};
 use super::pid_file::user_name;
-use super::{configuration, privileges, sockets};
+use super::{configuration, privileges};
 use crate::backup::dry_run::dry_run;
-use crate::backup::migrate::{MigrateError, Progress, migrate};
-use crate::config::{Config, ConfigError, Provider};
+use crate::backup::migrate::{MigrateError, migrate};
+use crate::config::{ConfigError, Provider};
 use crate::db::DbError;
 use args::{Args, OutputFormat};
 use report::Direction;
@@ -28,10 +29,8 @@ enum Failure {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Privilege(#[from] privileges::PrivilegeError),
-    #[error("the server runs: it answers on {0}; stop it first: systemctl stop rstudio-pm")]
-    Running(String),
-    #[error("cannot find out whether the server runs: {path}: {source}; run migrate as root")]
-    Unknown { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Running(#[from] RunningServerError),
     #[error(
         "user {user} may not use {path}; run migrate as root or as the server's user: sudo -u {owner} migrate"
     )]
@@ -51,18 +50,7 @@ impl From<DbError> for Failure {
 /// The program `migrate`.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(code) => code,
-        // The reader of the output has closed the pipe.
-        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            let red = anstyle::AnsiColor::Red.on_default().bold();
-            let mut stderr = anstream::stderr().lock();
-            // A failed write to standard error cannot be reported.
-            let _ = writeln!(stderr, "{red}Error:{red:#} {error}");
-            ExitCode::FAILURE
-        }
-    }
+    local_command::exit_code(run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -73,7 +61,7 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     for warning in privileges::execute(plan, &args.config, config)? {
         eprintln!("Warning: {warning}");
     }
-    refuse_running(config)?;
+    local_command::refuse_running(config)?;
     let other_provider = match config.database.provider {
         Provider::Sqlite => Provider::Postgres,
         Provider::Postgres => Provider::Sqlite,
@@ -82,28 +70,18 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     let from = if to == Provider::Sqlite { Provider::Postgres } else { Provider::Sqlite };
     refuse_inaccessible(&config.sqlite.dir)?;
     let direction = Direction::new(config, from, to, &args.config);
-    let display = ProgressDisplay::new(args.output_format);
+    let spinner = Spinner::new(args.output_format == OutputFormat::Human);
     let (text, code) = if args.dry_run {
-        let result = dry_run(config, from, to, &|step| display.show(&step))?;
+        let result = dry_run(config, from, to, &|step| spinner.show(step))?;
         let code = if result.is_possible() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         (report::dry_run(&direction, &result, args.output_format), code)
     } else {
-        let result = migrate(config, from, to, &|step| display.show(&step))?;
+        let result = migrate(config, from, to, &|step| spinner.show(step))?;
         (report::migration(&direction, &result, args.output_format), ExitCode::SUCCESS)
     };
-    display.clear();
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failure::Output)?;
+    spinner.clear();
+    local_command::print(&text).map_err(Failure::Output)?;
     Ok(code)
-}
-
-/// Refuses to work while a server has its admin socket open, whatever its mode.
-fn refuse_running(config: &Config) -> Result<(), Failure> {
-    match sockets::answering_server(config) {
-        Ok(None) => Ok(()),
-        Ok(Some(path)) => Err(Failure::Running(path.display().to_string())),
-        Err((path, source)) => Err(Failure::Unknown { path: path.display().to_string(), source }),
-    }
 }
 
 /// Refuses a user who may not use the directory of SQLite, before any other error suggests another owner.
@@ -126,27 +104,4 @@ fn refuse_inaccessible(dir: &Path) -> Result<(), Failure> {
         path: path.display().to_string(),
         owner: owner.map_or_else(|| "rstudio-pm".to_owned(), |user| user.name),
     })
-}
-
-/// The progress on a terminal.
-struct ProgressDisplay(Option<indicatif::ProgressBar>);
-
-impl ProgressDisplay {
-    fn new(format: OutputFormat) -> ProgressDisplay {
-        let is_visible = format == OutputFormat::Human && std::io::stderr().is_terminal();
-        ProgressDisplay(is_visible.then(|| {
-            let bar = indicatif::ProgressBar::new_spinner();
-            bar.enable_steady_tick(std::time::Duration::from_millis(100));
-            bar
-        }))
-    }
-
-    fn show(&self, step: &Progress) {
-        let Some(bar) = &self.0 else { return };
-        bar.set_message(step.to_string());
-    }
-
-    fn clear(&self) {
-        self.0.iter().for_each(indicatif::ProgressBar::finish_and_clear);
-    }
 }

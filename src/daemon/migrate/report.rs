@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use indicatif::HumanCount;
 use serde_json::{Value, json};
 
 use super::args::OutputFormat;
@@ -34,17 +35,10 @@ impl Direction {
     }
 }
 
-/// Formats a number with thousands separators: `1,234`.
-fn format_count(n: u64) -> String {
-    let digits = n.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or(""));
-    groups.collect::<Vec<_>>().join(",")
-}
-
 /// Formats a size in megabytes: `1.2 MB`.
 fn format_size(bytes: u64) -> String {
     let tenths = bytes / 100_000;
-    format!("{}.{} MB", format_count(tenths / 10), tenths % 10)
+    format!("{}.{} MB", HumanCount(tenths / 10), tenths % 10)
 }
 
 type Rows = [(&'static Table, RowDigest)];
@@ -52,11 +46,11 @@ type Rows = [(&'static Table, RowDigest)];
 fn table(rows: &Rows) -> String {
     let mut text = format!("{:<18}{:>13}{:>14}  {}\n", "Table", "Rows", "Size", "Digest");
     for (table, digest) in rows {
-        let (count, size) = (format_count(digest.rows), format_size(digest.bytes));
+        let (count, size) = (HumanCount(digest.rows).to_string(), format_size(digest.bytes));
         let _ = writeln!(text, "{:<18}{count:>13}{size:>14}  {digest}", table.name);
     }
     let (count, size) = totals(rows);
-    let _ = writeln!(text, "{:<18}{:>13}{:>14}", "All", format_count(count), format_size(size));
+    let _ = writeln!(text, "{:<18}{:>13}{:>14}", "All", HumanCount(count).to_string(), format_size(size));
     text
 }
 

@@ -1,7 +1,5 @@
 //! Starts backups.
 
-use std::path::PathBuf;
-
 use http::StatusCode;
 
 use super::call::{AdminResult, Call};
@@ -15,8 +13,9 @@ use crate::jobs::Started;
 /// `POST /backups`.
 pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let app = call.app;
-    let (StartBackup { to, with_cache }, _) = call.json().await?;
-    let options = CreateOptions { to: to.map(PathBuf::from), with_cache };
+    let (StartBackup { to, with_cache, rate }, _) = call.json().await?;
+    let to = to.map(|to| to.parse().map_err(|reason| Failure::bad_request(format!("{to}: {reason}"))));
+    let options = CreateOptions { to: to.transpose()?, with_cache, rate };
     let started = start(&app.state, &options).map_err(|error| Failure::bad_request(error.to_string()))?;
     let job = match &started {
         Started::New(job) => wire(job, false),

@@ -32,7 +32,7 @@ struct Body {
 impl S3 {
     /// Requests an object or a part of it; returns the size of the whole object and a body that resumes. With `etag`,
     /// only that state of the object is accepted.
-    pub(super) async fn get_body(
+    pub(in crate::storage) async fn get_body(
         self: &Arc<S3>,
         path: &ObjectPath,
         range: Option<GetRange>,

@@ -6,8 +6,8 @@ mod credentials;
 mod upload;
 
 use super::{
-    Area, BackendObject, Blob, Content, Key, ListExtent, ListedObject, MarkerKey, Spool, StorageError,
-    chunks, clamp_range, memory_cache, spool,
+    Area, BackendObject, Blob, Content, Key, ListExtent, ListedFile, ListedObject, MarkerKey, Spool,
+    StorageError, chunks, clamp_range, memory_cache, spool,
 };
 use crate::config::S3Location;
 use crate::model::digest::Sha256;
@@ -20,6 +20,7 @@ use futures_util::{StreamExt, TryStreamExt, future};
 use object_store::aws::AmazonS3;
 use object_store::path::Path as ObjectPath;
 use object_store::{Error, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,6 +58,11 @@ impl S3 {
             }
             other => other,
         }
+    }
+
+    /// A temporary file in the directory of spools that has no name.
+    pub(super) fn unnamed_file(&self) -> Result<File, StorageError> {
+        tempfile::tempfile_in(&self.spools).map_err(|e| StorageError::io("create a file in", &self.spools, e))
     }
 
     pub(super) fn remove_abandoned_spools(&self) -> Result<usize, StorageError> {
@@ -175,6 +181,20 @@ impl S3 {
             objects.try_filter_map(listed).take(limit).try_collect().await
         };
         self.attempt("list", &directory, page).await
+    }
+
+    /// Returns all objects below a directory, with their paths below the prefix.
+    pub(super) async fn list_below(&self, directory: &ObjectPath) -> Result<Vec<ListedFile>, StorageError> {
+        let prefix = if self.prefix.is_empty() { String::new() } else { format!("{}/", self.prefix) };
+        let listed = |object: ObjectMeta| {
+            let path = object.location.as_ref().strip_prefix(&prefix)?.to_owned();
+            Some(ListedFile { path, size: object.size, modified: SystemTime::from(object.last_modified) })
+        };
+        let all = || async {
+            let objects = self.store.list(Some(directory));
+            objects.try_filter_map(|object| future::ready(Ok(listed(object)))).try_collect().await
+        };
+        self.attempt("list", directory, all).await
     }
 
     /// Reads a small object at `path`.

@@ -32,20 +32,34 @@ impl S3 {
         let length = spool.size();
         let file = spool.file().try_clone().map_err(|e| StorageError::io("read", spool.path(), e))?;
         let file = Arc::new(file);
+        match if_exists {
+            IfExists::Keep if length <= MAX_SINGLE_PUT => {
+                let bytes = read(&file, 0, length).await;
+                self.put(key, bytes.map_err(|e| StorageError::io("read", spool.path(), e))?).await
+            }
+            IfExists::Keep if self.size_at(&path).await? == Some(length) => Ok(()),
+            IfExists::Keep | IfExists::Replace => {
+                self.write_file(&path, &file, length, key.media_type()).await
+            }
+        }
+    }
+
+    /// Writes a local file to `path`, replacing what is there. Returns only when S3 has acknowledged an object of its
+    /// length.
+    pub(in crate::storage) async fn write_file(
+        &self,
+        path: &ObjectPath,
+        file: &Arc<File>,
+        length: u64,
+        media_type: &'static str,
+    ) -> Result<(), StorageError> {
         if length <= MAX_SINGLE_PUT {
-            let bytes =
-                read(&file, 0, length).await.map_err(|e| StorageError::io("read", spool.path(), e))?;
-            return match if_exists {
-                IfExists::Keep => self.put(key, bytes).await,
-                IfExists::Replace => self.overwrite(&path, bytes, key.media_type()).await,
-            };
+            let bytes = read(file, 0, length).await;
+            let failed = |e| StorageError::Other(format!("could not read a file to be uploaded: {e}"));
+            return self.overwrite(path, bytes.map_err(failed)?, media_type).await;
         }
-        if if_exists == IfExists::Keep && self.size_at(&path).await? == Some(length) {
-            return Ok(());
-        }
-        let upload = || self.multipart(&path, &file, length, key.media_type());
-        self.attempt("write", &path, upload).await?;
-        self.confirm(&path, length).await
+        self.attempt("write", path, || self.multipart(path, file, length, media_type)).await?;
+        self.confirm(path, length).await
     }
 
     /// Stores bytes unless the object exists.

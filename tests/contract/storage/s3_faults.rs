@@ -22,8 +22,7 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let proxy = FaultyProxy::start(s3::server()).await;
         let location = s3::bucket(proxy.address);
-        let config =
-            StorageConfig { locations: s3::locations(&location), spool_dir: folder.path().to_owned() };
+        let config = s3::config(&location, folder.path());
         let storage = Storage::open(&config).await.unwrap();
         Fixture { storage, proxy, location, config, _folder: folder }
     }

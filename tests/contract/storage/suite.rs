@@ -29,8 +29,7 @@ impl Fixture {
     pub(super) async fn s3() -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let location = s3::bucket(s3::server());
-        let config =
-            StorageConfig { locations: s3::locations(&location), spool_dir: folder.path().to_owned() };
+        let config = s3::config(&location, folder.path());
         let spools = folder.path().join(format!("rstudio-pm-{}", nix::unistd::geteuid()));
         Fixture { storage: Storage::open(&config).await.unwrap(), config, spools, _folder: folder }
     }

@@ -1,0 +1,256 @@
+//! Backups in a directory: its lock, and access to files that others may have changed. `tmp/` has files that are being
+//! written.
+
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
+use tempfile::NamedTempFile;
+
+use super::error::BackupError;
+
+const UNFINISHED: &str = "tmp";
+const LOCK: &str = "lock";
+
+/// A directory with backups.
+pub struct Directory {
+    root: PathBuf,
+    /// The owner of the folder.
+    owner: u32,
+}
+
+/// The right to use a directory until it is dropped.
+pub struct DirectoryLock(#[allow(dead_code, reason = "held, not read")] Option<File>);
+
+impl Directory {
+    /// Creates a directory and those in it (mode 0700) if missing.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn create(root: &Path, names: &[&str]) -> Result<(), BackupError> {
+        create_directory(root)?;
+        names.iter().chain([&UNFINISHED]).try_for_each(|name| create_directory(&root.join(name)))
+    }
+
+    /// Opens a directory.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(super) fn open(root: &Path) -> Result<Directory, BackupError> {
+        let metadata = root.metadata().map_err(BackupError::io("open", root))?;
+        if !metadata.is_dir() {
+            return Err(BackupError::Refused(format!("{} is not a directory", root.display())));
+        }
+        Ok(Directory { root: root.to_owned(), owner: metadata.uid() })
+    }
+
+    /// Its path.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Takes the lock that excludes all other programs, to write or remove files.
+    ///
+    /// # Errors
+    /// Another program has a lock.
+    pub(super) fn lock(&self) -> Result<DirectoryLock, BackupError> {
+        let path = self.root.join(LOCK);
+        let result = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(&path);
+        let file = result.map_err(BackupError::io("open", &path))?;
+        self.lock_result(file.try_lock(), file, &path)
+    }
+
+    /// Takes the lock that readers share; it excludes programs that write or remove files. Has no effect on a folder that
+    /// cannot be locked, such as one on a read-only file system.
+    ///
+    /// # Errors
+    /// Another program writes or removes files.
+    pub(super) fn lock_shared(&self) -> Result<DirectoryLock, BackupError> {
+        let path = self.root.join(LOCK);
+        let result = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
+        match result {
+            Ok(file) => self.lock_result(file.try_lock_shared(), file, &path),
+            Err(_) => Ok(DirectoryLock(None)),
+        }
+    }
+
+    fn lock_result(
+        &self,
+        result: Result<(), TryLockError>,
+        file: File,
+        path: &Path,
+    ) -> Result<DirectoryLock, BackupError> {
+        match result {
+            Ok(()) => Ok(DirectoryLock(Some(file))),
+            Err(TryLockError::WouldBlock) => Err(BackupError::Refused(format!(
+                "{} is in use: a backup is made, restored or pruned at this moment; try again when that is done",
+                self.root.display()
+            ))),
+            // File systems without locks are accepted.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                Ok(DirectoryLock(None))
+            }
+            Err(TryLockError::Error(error)) => Err(BackupError::io("lock", path)(error)),
+        }
+    }
+
+    /// Removes the files of an interrupted backup.
+    pub(super) fn remove_unfinished(&self) -> Result<(), BackupError> {
+        let directory = self.root.join(UNFINISHED);
+        for entry in std::fs::read_dir(&directory).map_err(BackupError::io("list", &directory))? {
+            let path = entry.map_err(BackupError::io("list", &directory))?.path();
+            std::fs::remove_file(&path).map_err(BackupError::io("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// All files below a directory with their sizes. Links are not followed.
+    pub(super) fn list(&self, path: &str) -> Result<Vec<(String, u64)>, BackupError> {
+        let mut files = Vec::new();
+        self.list_into(path, &mut files)?;
+        Ok(files)
+    }
+
+    fn list_into(&self, path: &str, files: &mut Vec<(String, u64)>) -> Result<(), BackupError> {
+        let directory = self.root.join(path);
+        let entries = match std::fs::read_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(BackupError::io("list", &directory))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(BackupError::io("list", &directory))?;
+            let metadata = entry.path().symlink_metadata().map_err(BackupError::io("read", &entry.path()))?;
+            // A name that is not UTF-8 is none of a backup.
+            let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            match metadata.is_dir() {
+                true => self.list_into(&format!("{path}/{name}"), files)?,
+                false => files.push((format!("{path}/{name}"), metadata.len())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes files and makes that durable; missing ones are no error.
+    pub(super) fn remove(&self, paths: &[String]) -> Result<(), BackupError> {
+        for path in paths {
+            let path = self.root.join(path);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(BackupError::io("remove", &path)(error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        if paths.is_empty() { Ok(()) } else { self.sync() }
+    }
+
+    /// A file that gets its name when it is complete.
+    pub(super) fn unfinished(&self) -> Result<NamedTempFile, BackupError> {
+        let directory = self.root.join(UNFINISHED);
+        NamedTempFile::new_in(&directory).map_err(BackupError::io("create a file in", &directory))
+    }
+
+    /// Gives a file its name, durably. An existing file of that name is replaced only if `replaces` is set.
+    pub(super) fn install(
+        &self,
+        file: NamedTempFile,
+        path: &Path,
+        replaces: bool,
+    ) -> Result<(), BackupError> {
+        file.as_file().sync_all().map_err(BackupError::io("write", path))?;
+        let result = if replaces { file.persist(path) } else { file.persist_noclobber(path) };
+        result.map_err(|error| BackupError::io("create", path)(error.error))?;
+        sync_directory(path.parent().unwrap_or(&self.root))
+    }
+
+    /// Writes everything of the file system of the folder to disk.
+    pub(super) fn sync(&self) -> Result<(), BackupError> {
+        let failed = BackupError::io("write to disk", &self.root);
+        let result = File::open(&self.root).and_then(|root| Ok(nix::unistd::syncfs(&root)?));
+        result.map_err(failed)
+    }
+
+    /// The size of a file; `None` if it is missing.
+    ///
+    /// SECURITY: a link would be followed to any file of the machine, and a file of another user could be changed after
+    /// it was verified.
+    pub(super) fn size(&self, path: &Path) -> Result<Option<u64>, BackupError> {
+        let relative =
+            path.strip_prefix(&self.root).map_err(|_| BackupError::damaged(path, "is not in the folder"))?;
+        let (mut current, mut last_metadata) = (self.root.clone(), None);
+        for name in relative.components() {
+            if last_metadata.as_ref().is_some_and(|parent: &Metadata| !parent.is_dir()) {
+                return Err(BackupError::damaged(&current, "is not a directory"));
+            }
+            current.push(name);
+            let metadata = match current.symlink_metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                metadata => metadata.map_err(BackupError::io("read", &current))?,
+            };
+            self.check_owner(&current, &metadata)?;
+            last_metadata = Some(metadata);
+        }
+        match last_metadata {
+            Some(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
+            Some(_) | None => Err(BackupError::damaged(path, "is not a regular file")),
+        }
+    }
+
+    fn check_owner(&self, path: &Path, metadata: &Metadata) -> Result<(), BackupError> {
+        if metadata.is_symlink() {
+            return Err(BackupError::damaged(path, "is a symbolic link"));
+        }
+        let uid = metadata.uid();
+        if ![self.owner, geteuid().as_raw(), 0].contains(&uid) {
+            return Err(BackupError::damaged(
+                path,
+                format!(
+                    "belongs to user {uid}, and the folder to user {}; if the folder was copied from another machine: \
+                     chown -R rstudio-pm: {}",
+                    self.owner,
+                    self.root.display()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Opens a file and returns it with its size.
+    pub(super) fn open_file(&self, path: &Path) -> Result<(File, u64), BackupError> {
+        if self.size(path)?.is_none() {
+            return Err(BackupError::damaged(path, "is missing"));
+        }
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
+        let file = file.map_err(BackupError::io("open", path))?;
+        let metadata = file.metadata().map_err(BackupError::io("read", path))?;
+        self.check_owner(path, &metadata)?;
+        if !metadata.is_file() {
+            return Err(BackupError::damaged(path, "is not a regular file"));
+        }
+        Ok((file, metadata.len()))
+    }
+}
+
+fn create_directory(path: &Path) -> Result<(), BackupError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => sync_directory(path.parent().unwrap_or(path)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(BackupError::io("create the directory", path)(error)),
+    }
+}
+
+/// Makes the entries of a directory durable.
+fn sync_directory(path: &Path) -> Result<(), BackupError> {
+    let result = File::open(path).and_then(|directory| directory.sync_all());
+    result.map_err(BackupError::io("write to disk", path))
+}

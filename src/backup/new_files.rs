@@ -1,0 +1,126 @@
+//! Adds many files to a folder of backups: a directory gets them in batches, each after one flush of the file system; a
+//! bucket gets several at the same time.
+
+use std::collections::HashSet;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use tempfile::{NamedTempFile, TempPath};
+use tokio::task::JoinSet;
+
+use super::bucket::BucketFolder;
+use super::directory::Directory;
+use super::error::BackupError;
+use super::folder::Folder;
+use super::unfinished_file::UnfinishedFile;
+use crate::storage::StorageError;
+
+/// Maximum number of files in a batch.
+const MAX_BATCH_FILES: usize = 256;
+/// Maximum size of a batch in bytes.
+const MAX_BATCH_BYTES: u64 = 256 << 20;
+/// Uploads at the same time.
+const PARALLEL_UPLOADS: usize = 4;
+
+/// Files that are added to a folder.
+pub(super) enum NewFiles<'a> {
+    /// To a directory.
+    Batch(Batch<'a>),
+    /// To a bucket.
+    Uploads(&'a BucketFolder, JoinSet<Result<(), StorageError>>),
+}
+
+impl NewFiles<'_> {
+    pub(super) fn of(folder: &Folder) -> NewFiles<'_> {
+        match folder {
+            Folder::Directory(directory) => {
+                NewFiles::Batch(Batch { directory, files: Vec::new(), bytes: 0, directories: HashSet::new() })
+            }
+            Folder::Bucket(bucket) => NewFiles::Uploads(bucket, JoinSet::new()),
+        }
+    }
+
+    /// Adds a complete file. It may get its name later.
+    pub(super) fn add(&mut self, file: UnfinishedFile, path: String, size: u64) -> Result<(), BackupError> {
+        match (self, file) {
+            (NewFiles::Batch(batch), UnfinishedFile::Directory(file)) => batch.add(file, &path, size),
+            (NewFiles::Uploads(folder, uploads), UnfinishedFile::Bucket(file)) => {
+                while uploads.len() >= PARALLEL_UPLOADS {
+                    wait(folder, uploads)?;
+                }
+                let bucket = folder.bucket.clone();
+                uploads.spawn_on(async move { bucket.write(&path, file).await }, &folder.runtime);
+                Ok(())
+            }
+            (NewFiles::Batch(_) | NewFiles::Uploads(..), _) => {
+                Err(BackupError::Refused(format!("{path} was not written for this folder")))
+            }
+        }
+    }
+
+    /// Returns when all files have their names, durably.
+    pub(super) fn finish(self) -> Result<(), BackupError> {
+        match self {
+            NewFiles::Batch(mut batch) => {
+                batch.install()?;
+                if batch.directories.is_empty() { Ok(()) } else { batch.directory.sync() }
+            }
+            NewFiles::Uploads(folder, mut uploads) => {
+                while !uploads.is_empty() {
+                    wait(folder, &mut uploads)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Waits for the end of an upload. Dropping the others aborts them.
+fn wait(folder: &BucketFolder, uploads: &mut JoinSet<Result<(), StorageError>>) -> Result<(), BackupError> {
+    match folder.runtime.block_on(uploads.join_next()) {
+        Some(Ok(result)) => Ok(result?),
+        Some(Err(error)) => BackupError::of_task(error),
+        None => Ok(()),
+    }
+}
+
+/// Complete files of a directory without their names.
+pub(super) struct Batch<'a> {
+    directory: &'a Directory,
+    /// Each with its path.
+    files: Vec<(TempPath, PathBuf)>,
+    bytes: u64,
+    /// Directories that exist.
+    directories: HashSet<PathBuf>,
+}
+
+impl Batch<'_> {
+    fn add(&mut self, file: NamedTempFile, path: &str, size: u64) -> Result<(), BackupError> {
+        self.files.push((file.into_temp_path(), self.directory.root().join(path)));
+        self.bytes += size;
+        if self.files.len() < MAX_BATCH_FILES && self.bytes < MAX_BATCH_BYTES {
+            return Ok(());
+        }
+        self.install()
+    }
+
+    /// Writes the files to disk and gives them their names.
+    fn install(&mut self) -> Result<(), BackupError> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        self.directory.sync()?;
+        for (file, path) in std::mem::take(&mut self.files) {
+            let directory = path.parent().unwrap_or(self.directory.root()).to_owned();
+            if !self.directories.contains(&directory) {
+                let result = DirBuilder::new().mode(0o700).recursive(true).create(&directory);
+                result.map_err(BackupError::io("create the directory", &directory))?;
+                self.directories.insert(directory);
+            }
+            file.persist(&path).map_err(|error| BackupError::io("create", &path)(error.error))?;
+        }
+        self.bytes = 0;
+        Ok(())
+    }
+}

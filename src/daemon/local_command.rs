@@ -1,0 +1,73 @@
+//! What commands have in common that need no running server: the current step on a terminal, the output, the error, and
+//! the check that no server runs.
+
+use std::fmt::Display;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+
+use super::sockets;
+use crate::config::Config;
+
+/// Why a command refuses to work.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunningServerError {
+    #[error("the server runs: it answers on {0}; stop it first: systemctl stop rstudio-pm")]
+    Running(String),
+    #[error("cannot find out whether the server runs: {path}: {source}; run the command as root")]
+    Unknown { path: String, source: std::io::Error },
+}
+
+/// Refuses to work while a server has its admin socket open, whatever its mode.
+pub(super) fn refuse_running(config: &Config) -> Result<(), RunningServerError> {
+    match sockets::answering_server(config) {
+        Ok(None) => Ok(()),
+        Ok(Some(path)) => Err(RunningServerError::Running(path.display().to_string())),
+        Err((path, source)) => Err(RunningServerError::Unknown { path: path.display().to_string(), source }),
+    }
+}
+
+/// Prints the result of a command. A reader that has closed the pipe is no error.
+pub(super) fn print(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Prints the error of a command; returns its exit code.
+pub(super) fn exit_code(result: Result<ExitCode, impl Display>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        let red = anstyle::AnsiColor::Red.on_default().bold();
+        // A failed write to standard error cannot be reported.
+        let _ = writeln!(anstream::stderr().lock(), "{red}Error:{red:#} {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The current step on a terminal.
+pub(super) struct Spinner(Option<ProgressBar>);
+
+impl Spinner {
+    /// Shows steps if `is_wanted` and standard error is a terminal.
+    pub(super) fn new(is_wanted: bool) -> Spinner {
+        Spinner((is_wanted && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::new_spinner();
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        }))
+    }
+
+    /// Shows a step.
+    pub(super) fn show(&self, step: impl Display) {
+        self.0.iter().for_each(|bar| bar.set_message(step.to_string()));
+    }
+
+    /// Removes the step.
+    pub(super) fn clear(&self) {
+        self.0.iter().for_each(ProgressBar::finish_and_clear);
+    }
+}

@@ -12,6 +12,8 @@ use super::server::{Server, package};
 /// Sizes and numbers of packages.
 const PACKAGES: [(usize, usize); 2] = [(1_000_000, 150), (100_000, 600)];
 const ROUNDS: usize = 7;
+/// Size and number of the packages that let a scrub run for seconds beside requests.
+const LARGE: (usize, usize) = (100_000_000, 30);
 /// Requests per second, and the duration of a measurement.
 const RATE: u32 = 500;
 const SECONDS: u32 = 8;
@@ -23,16 +25,7 @@ pub(crate) fn run(report: &mut Report) {
     server.rspm(&["subscribe", "--repo=bench", "--source=team"]);
     let mut megabytes = 0.0;
     for (size, number) in PACKAGES {
-        let files: Vec<_> =
-            (0..number).map(|n| package(server.path(), &format!("p{size}x{n}"), size + n)).collect();
-        for group in files.chunks(50) {
-            let list: Vec<_> = group.iter().map(|file| file.display().to_string()).collect();
-            server.rspm(&["add", "--source=team", &format!("--path={}", list.join(","))]);
-        }
-        for file in files {
-            megabytes += file.metadata().expect("written").len() as f64 / 1e6;
-            std::fs::remove_file(file).expect("written");
-        }
+        megabytes += add(&server, size, number);
     }
     // Storage is compared with the database in the background.
     while server.rspm(&["storage", "list", "-o", "json"]).matches("\"own\"").count() < 9 {
@@ -70,7 +63,25 @@ pub(crate) fn run(report: &mut Report) {
             );
         }
     }
+    add(&server, LARGE.0, LARGE.1);
     beside(&server, report);
+}
+
+/// Adds packages of a size; returns their total size in MB.
+fn add(server: &Server, size: usize, number: usize) -> f64 {
+    let mut megabytes = 0.0;
+    let numbers: Vec<_> = (0..number).collect();
+    for group in numbers.chunks(50.min(1_000_000_000 / size)) {
+        let files: Vec<_> =
+            group.iter().map(|n| package(server.path(), &format!("p{size}x{n}"), size + n)).collect();
+        let list: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        server.rspm(&["add", "--source=team", &format!("--path={}", list.join(","))]);
+        for file in files {
+            megabytes += file.metadata().expect("written").len() as f64 / 1e6;
+            std::fs::remove_file(file).expect("written");
+        }
+    }
+    megabytes
 }
 
 fn seconds(work: impl FnOnce()) -> f64 {

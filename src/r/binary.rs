@@ -24,7 +24,7 @@ pub struct BinaryInfo {
     pub r: RMinor,
     /// The operating system, as far as the archive declares it.
     pub system: TargetSystem,
-    /// The architecture; `None` when it runs on any.
+    /// The architecture; `None` when the binary runs on any.
     pub arch: Option<Arch>,
     /// `Meta/package.rds`, which R reads instead of DESCRIPTION once the package is installed.
     pub package_rds: Vec<u8>,
@@ -65,14 +65,14 @@ pub enum BinaryError {
     /// `Built` names an unsupported architecture.
     #[error("DESCRIPTION: Built has '{0}', an architecture that is not supported; x86_64 and arm64 are")]
     BadArch(String),
-    /// A file is missing.
+    /// The archive lacks a file, named by its path.
     #[error("there is no '{0}'; build the package again with R CMD INSTALL --build")]
     Missing(String),
     /// Sources in a binary package.
     #[error("'{0}' is part of a source package, but DESCRIPTION has a Built field; build the package again")]
     HasSource(String),
     /// A binary for another platform than the requested one.
-    #[error("it is built for R {r} on {system}{arch}, not for {requested}")]
+    #[error("the binary is built for R {r} on {system}{arch}, not for {requested}")]
     OtherPlatform {
         /// The minor version of R.
         r: RMinor,
@@ -85,14 +85,15 @@ pub enum BinaryError {
     },
     /// A library for another platform.
     #[error(
-        "the library '{path}' is built for {platform}, but DESCRIPTION says the package is built for '{built}'"
+        "the library '{path}' is built for {platform}, but DESCRIPTION says the package {built}; build it again with \
+         R CMD INSTALL --build"
     )]
     Library {
-        /// Its path within the archive.
+        /// The path of the library within the archive.
         path: String,
         /// The platform of the library.
         platform: String,
-        /// The platform of `Built`.
+        /// What `Built` says, as a predicate: `is built for '…'` or `has no compiled code`.
         built: String,
     },
 }
@@ -145,10 +146,11 @@ impl fmt::Display for TargetSystem {
 /// The platform of a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LibraryPlatform {
-    For(TargetSystem, Arch),
+    Supported(TargetSystem, Arch),
     /// A macOS universal binary, with code for several architectures.
     Universal,
-    Other(&'static str),
+    /// Described for the error message.
+    Unsupported(&'static str),
 }
 
 /// Reads the platform of an archive that [`super::archive::read`] accepted; `source` yields the same bytes again.
@@ -198,7 +200,7 @@ pub struct ZipPackage {
     /// Its platform.
     pub info: BinaryInfo,
     zip: Zip,
-    /// Its `MD5` file.
+    /// The package's `MD5` file.
     md5: Option<Vec<u8>>,
 }
 
@@ -237,7 +239,7 @@ pub fn read_zip(
             return Err(BinaryError::HasSource(path));
         }
         match target.filter(|_| !member.is_folder()) {
-            Some(target) => *target = Some(member.read(file, limits.description << 4)?),
+            Some(target) => *target = Some(member.read(file, limits.large_metadata())?),
             None => {
                 let mut head = Vec::new();
                 member.contents(file, |piece| {
@@ -269,8 +271,8 @@ pub fn read_zip(
 }
 
 impl ZipPackage {
-    /// Writes a copy of the package with `Repository: repository` in DESCRIPTION, this `Meta/package.rds`, and `MD5`
-    /// updated for both.
+    /// Writes a copy of the package with `Repository: {repository}` in DESCRIPTION, the given `Meta/package.rds`, and
+    /// the checksums of both updated in `MD5`.
     ///
     /// # Errors
     /// [`RewriteError`].
@@ -299,8 +301,8 @@ impl ZipPackage {
     }
 }
 
-/// Checks a whole file: it must be a binary for the platform, of the package in its name. Returns its `Built`.
-/// `open` yields the same bytes each time.
+/// Checks a whole file, which must be a binary for the platform, of the package that `name` states. Returns its
+/// `Built` field. `open` yields the same bytes each time.
 ///
 /// # Errors
 /// [`BinaryError`], one variant for each reason.
@@ -340,10 +342,10 @@ pub struct BuiltPlatform {
     pub r: RMinor,
     /// The system.
     pub system: TargetSystem,
-    /// The architecture of the triplet.
+    /// The architecture in the triplet; `None` without a triplet.
     pub arch: Option<Arch>,
-    /// The triplet.
-    platform: String,
+    /// Such as `x86_64-pc-linux-gnu`; empty for a package without compiled code.
+    triplet: String,
 }
 
 impl BuiltPlatform {
@@ -355,17 +357,17 @@ impl BuiltPlatform {
         let excerpt = |text: &str| text.chars().take(80).collect::<String>();
         let r =
             RVersion::parse(built.r.as_bytes()).ok_or_else(|| BinaryError::BadBuilt(excerpt(&built.r)))?;
-        let platform = built.platform.as_str();
-        let system = match (built.os_type.as_str(), platform) {
+        let triplet = built.platform.as_str();
+        let system = match (built.os_type.as_str(), triplet) {
             ("windows", _) => TargetSystem::Windows,
             ("unix", "") => TargetSystem::Unix,
-            ("unix", platform) if platform.contains("-darwin") => TargetSystem::MacOs,
-            ("unix", platform) if platform.contains("-linux") => TargetSystem::Linux,
-            (other, platform) => {
-                return Err(BinaryError::BadSystem(excerpt(&format!("{platform}; {other}"))));
+            ("unix", triplet) if triplet.contains("-darwin") => TargetSystem::MacOs,
+            ("unix", triplet) if triplet.contains("-linux") => TargetSystem::Linux,
+            (os_type, triplet) => {
+                return Err(BinaryError::BadSystem(excerpt(&format!("{triplet}; {os_type}"))));
             }
         };
-        let arch = match platform {
+        let arch = match triplet {
             "" => None,
             triplet => {
                 let first = triplet.split('-').next().unwrap_or_default();
@@ -376,7 +378,7 @@ impl BuiltPlatform {
             r: RMinor { major: r.major, minor: r.minor },
             system,
             arch,
-            platform: platform.to_owned(),
+            triplet: triplet.to_owned(),
         })
     }
 
@@ -399,17 +401,22 @@ impl BuiltPlatform {
     fn check_arch(&self, libraries: &[(String, LibraryPlatform)]) -> Result<Option<Arch>, BinaryError> {
         for (path, library) in libraries {
             let is_match = match library {
-                LibraryPlatform::For(system, arch) => *system == self.system && Some(*arch) == self.arch,
+                LibraryPlatform::Supported(system, arch) => {
+                    *system == self.system && Some(*arch) == self.arch
+                }
                 LibraryPlatform::Universal => self.system == TargetSystem::MacOs,
-                LibraryPlatform::Other(_) => false,
+                LibraryPlatform::Unsupported(_) => false,
             };
             if !is_match {
                 let platform = match library {
-                    LibraryPlatform::For(system, arch) => format!("{system} on {arch}"),
+                    LibraryPlatform::Supported(system, arch) => format!("{system} on {arch}"),
                     LibraryPlatform::Universal => "macOS".to_owned(),
-                    LibraryPlatform::Other(name) => (*name).to_owned(),
+                    LibraryPlatform::Unsupported(description) => (*description).to_owned(),
                 };
-                let built = self.platform.clone();
+                let built = match self.triplet.as_str() {
+                    "" => "has no compiled code".to_owned(),
+                    triplet => format!("is built for '{triplet}'"),
+                };
                 return Err(BinaryError::Library { path: path.chars().take(200).collect(), platform, built });
             }
         }
@@ -424,26 +431,26 @@ fn library_platform(head: &[u8]) -> LibraryPlatform {
     const UNSUPPORTED: &str = "an architecture that is not supported";
     match head {
         [0x7f, b'E', b'L', b'F', 2, 1, ..] => match u16_at(18) {
-            Some(62) => LibraryPlatform::For(TargetSystem::Linux, Arch::X86_64),
-            Some(183) => LibraryPlatform::For(TargetSystem::Linux, Arch::Arm64),
-            Some(_) | None => LibraryPlatform::Other(UNSUPPORTED),
+            Some(62) => LibraryPlatform::Supported(TargetSystem::Linux, Arch::X86_64),
+            Some(183) => LibraryPlatform::Supported(TargetSystem::Linux, Arch::Arm64),
+            Some(_) | None => LibraryPlatform::Unsupported(UNSUPPORTED),
         },
-        [0x7f, b'E', b'L', b'F', ..] => LibraryPlatform::Other(UNSUPPORTED),
+        [0x7f, b'E', b'L', b'F', ..] => LibraryPlatform::Unsupported(UNSUPPORTED),
         [0xcf, 0xfa, 0xed, 0xfe, ..] => match u32_at(4) {
-            Some(0x0100_0007) => LibraryPlatform::For(TargetSystem::MacOs, Arch::X86_64),
-            Some(0x0100_000c) => LibraryPlatform::For(TargetSystem::MacOs, Arch::Arm64),
-            Some(_) | None => LibraryPlatform::Other(UNSUPPORTED),
+            Some(0x0100_0007) => LibraryPlatform::Supported(TargetSystem::MacOs, Arch::X86_64),
+            Some(0x0100_000c) => LibraryPlatform::Supported(TargetSystem::MacOs, Arch::Arm64),
+            Some(_) | None => LibraryPlatform::Unsupported(UNSUPPORTED),
         },
         [0xca, 0xfe, 0xba, 0xbe, ..] => LibraryPlatform::Universal,
         [b'M', b'Z', ..] => {
             let header = u32_at(0x3c).and_then(|at| usize::try_from(at).ok()).filter(|at| *at < HEAD_LEN);
             match header.filter(|at| head.get(*at..at + 4) == Some(b"PE\0\0")).and_then(|at| u16_at(at + 4)) {
-                Some(0x8664) => LibraryPlatform::For(TargetSystem::Windows, Arch::X86_64),
-                Some(0xaa64) => LibraryPlatform::For(TargetSystem::Windows, Arch::Arm64),
-                Some(_) | None => LibraryPlatform::Other(UNSUPPORTED),
+                Some(0x8664) => LibraryPlatform::Supported(TargetSystem::Windows, Arch::X86_64),
+                Some(0xaa64) => LibraryPlatform::Supported(TargetSystem::Windows, Arch::Arm64),
+                Some(_) | None => LibraryPlatform::Unsupported(UNSUPPORTED),
             }
         }
-        _ => LibraryPlatform::Other("an unknown system"),
+        _ => LibraryPlatform::Unsupported("an unknown system"),
     }
 }
 
@@ -461,22 +468,22 @@ mod tests {
 
     #[test]
     fn libraries_have_a_system_and_an_architecture() {
-        assert_eq!(library_platform(&elf(62)), LibraryPlatform::For(TargetSystem::Linux, Arch::X86_64));
-        assert_eq!(library_platform(&elf(183)), LibraryPlatform::For(TargetSystem::Linux, Arch::Arm64));
-        assert!(matches!(library_platform(&elf(21)), LibraryPlatform::Other(_)));
-        assert!(matches!(library_platform(b"\x7fELF\x01\x01"), LibraryPlatform::Other(_)), "32 bits");
+        assert_eq!(library_platform(&elf(62)), LibraryPlatform::Supported(TargetSystem::Linux, Arch::X86_64));
+        assert_eq!(library_platform(&elf(183)), LibraryPlatform::Supported(TargetSystem::Linux, Arch::Arm64));
+        assert!(matches!(library_platform(&elf(21)), LibraryPlatform::Unsupported(_)));
+        assert!(matches!(library_platform(b"\x7fELF\x01\x01"), LibraryPlatform::Unsupported(_)), "32 bits");
         let macho = |cpu: u32| [0xfeed_facf_u32.to_le_bytes(), cpu.to_le_bytes()].concat();
         assert_eq!(
             library_platform(&macho(0x0100_000c)),
-            LibraryPlatform::For(TargetSystem::MacOs, Arch::Arm64)
+            LibraryPlatform::Supported(TargetSystem::MacOs, Arch::Arm64)
         );
         let mut pe = b"MZ".to_vec();
         pe.resize(0x3c, 0);
         pe.extend(0x40_u32.to_le_bytes());
         pe.extend(b"PE\0\0\x64\x86");
-        assert_eq!(library_platform(&pe), LibraryPlatform::For(TargetSystem::Windows, Arch::X86_64));
+        assert_eq!(library_platform(&pe), LibraryPlatform::Supported(TargetSystem::Windows, Arch::X86_64));
         for hostile in [&b""[..], b"MZ", b"\x7fELF\x02\x01", b"MZ\xff\xff", &[0xcf, 0xfa, 0xed, 0xfe]] {
-            assert!(matches!(library_platform(hostile), LibraryPlatform::Other(_)), "{hostile:?}");
+            assert!(matches!(library_platform(hostile), LibraryPlatform::Unsupported(_)), "{hostile:?}");
         }
     }
 }

@@ -10,16 +10,16 @@ use super::packages::IndexRecord;
 use super::platform::Platform;
 use crate::model::digest::{Md5, Sha256};
 
-/// Fields that locate the file on the other server, or that are written anew.
+/// Fields that are not copied: they locate the file on the other server, or are written anew for this one.
 const OMITTED: [&[u8]; 8] =
     [b"File", b"DownloadURL", b"Path", b"RVersion", b"SHA256", b"SHA256sum", b"Filesize", b"Repository"];
 
 /// Which records of an index are binaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordFilter {
-    /// All of them: the trees of Windows and macOS.
+    /// All records, as in an index for Windows or macOS.
     All,
-    /// Those with `Built`; the others are source packages.
+    /// The records with `Built`; the others are source packages.
     Built,
 }
 
@@ -114,8 +114,8 @@ pub fn discovered_stanza(
 
 /// Adds `File` to the record of a binary that has `Platform`.
 ///
-/// For a record with `Platform` and without `File`, pkgcache (part of pak) derives the file name
-/// `{package}_{version}_R_{platform}.tar.gz`, the name that `R CMD INSTALL --build` gives.
+/// Without `File`, pkgcache (part of pak) would request `{package}_{version}_R_{platform}.tar.gz`, the name that
+/// `R CMD INSTALL --build` gives.
 #[must_use]
 pub fn with_file(stanza: &[u8], name: &str) -> Vec<u8> {
     let mut out = stanza.to_vec();

@@ -48,11 +48,11 @@ pub struct Field<'a> {
     pub tag: &'a [u8],
     /// The value.
     pub value: Value<'a>,
-    /// The line it begins on, from 1.
+    /// The line on which the field begins, from 1.
     pub line: usize,
-    /// The byte offset of its first line in the input.
+    /// The byte offset of the field's first line in the input.
     pub start: usize,
-    /// The byte offset of the end of its last line, before the line end.
+    /// The byte offset of the end of the field's last line, before the line end.
     pub end: usize,
 }
 
@@ -265,7 +265,7 @@ pub(in crate::r) fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     if !line.contains(&b'\r') {
         return (line, rest);
     }
-    let cr = line.iter().position(|&b| b == b'\r').expect("contains() saw it");
+    let cr = line.iter().position(|&b| b == b'\r').expect("the line contains a CR");
     if cr + 1 == line.len() {
         return (&line[..cr], rest);
     }
@@ -477,7 +477,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read_back(value in "[a-z.?!)( ]{0,200}") {
+        fn a_written_field_is_read_back(value in "[a-z.?!)( ]{0,200}") {
             let mut out = Vec::new();
             write_field(&mut out, "Title", &value).expect("writing to a Vec succeeds");
             let words = |s: &str| s.split_whitespace().map(str::to_owned).collect::<Vec<_>>();

@@ -245,7 +245,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read_back(names in proptest::collection::vec("[a-zA-Z][a-z.]{1,6}", 0..8)) {
+        fn a_written_list_is_read_back(names in proptest::collection::vec("[a-zA-Z][a-z.]{1,6}", 0..8)) {
             let text = names.iter().map(|n| format!("{n} (>= 1.0)")).collect::<Vec<_>>().join(", ");
             prop_assert_eq!(items(&text).join(", "), text);
         }

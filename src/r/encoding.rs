@@ -19,8 +19,8 @@ pub fn by_name(label: &str) -> Option<&'static Encoding> {
     }
 }
 
-/// Decodes with the declared encoding, even if the bytes happen to be valid UTF-8, as R does. An unknown name counts
-/// as none.
+/// Decodes with the declared encoding, even if the bytes happen to be valid UTF-8, as R does. With an unknown name,
+/// decodes as without a declaration.
 #[must_use]
 pub fn decode<'a>(bytes: &'a [u8], declared: Option<&str>) -> Cow<'a, str> {
     match declared.and_then(by_name) {

@@ -15,7 +15,7 @@ const MAX_SEGMENT: usize = 255;
 /// Why a path is not a path of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
-    /// It has a segment that is not a plain name (empty, `..`, control characters), or is too long.
+    /// The path is too long, or a segment is not a plain name (empty, `..`, control characters).
     #[error("'{0}' is not a repository path: use plain names separated by single slashes")]
     Form(String),
     /// Well formed, but with no meaning.
@@ -28,7 +28,7 @@ pub enum BadPath {
     Unknown(String),
 }
 
-/// A directory of a repository with an index of its own.
+/// A directory of a repository with an index of its own; unlike a tree of the catalog, a part of a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Tree {
     /// `src/contrib`
@@ -104,14 +104,14 @@ pub enum RPath {
     Linux {
         /// The platform of the binaries.
         platform: LinuxPlatform,
-        /// The path below it.
+        /// The path from `src/contrib` on.
         path: Box<RPath>,
     },
-    /// `builds/{platform}/{sha256}/{file}`: one exact binary, even after newer ones.
+    /// `builds/{platform}/{sha256}/{file}`: one exact binary, which newer ones do not replace.
     Binary {
-        /// Its platform.
+        /// The platform of the binary.
         platform: Platform,
-        /// Digest of its bytes.
+        /// Digest of the file.
         sha256: Sha256,
         /// The file name.
         file: FileName,

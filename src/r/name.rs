@@ -2,7 +2,7 @@
 
 use super::version;
 
-/// Packages that are part of R itself; with `R`, the dependencies that no repository resolves.
+/// Packages that are part of R itself: no repository contains them.
 pub const BASE_PACKAGES: [&str; 15] = [
     "base",
     "compiler",

@@ -114,7 +114,7 @@ pub enum IndexError {
         record: usize,
         /// The field.
         field: &'static str,
-        /// Its beginning.
+        /// The beginning of the value.
         value: String,
     },
 }
@@ -161,7 +161,7 @@ pub struct IndexRecord<'a> {
     pub file: Option<&'a str>,
     /// `MD5sum` of the file, when it is valid.
     pub md5: Option<Md5>,
-    /// `SHA256` of the file (`SHA256sum` in CRAN's trees for macOS), when it is valid.
+    /// `SHA256` of the file (`SHA256sum` in CRAN's indexes for macOS), when it is valid.
     pub sha256: Option<Sha256>,
     /// `Filesize` in bytes.
     pub size: Option<u64>,

@@ -1,5 +1,5 @@
-//! The platform of a binary package. Its *label* names the version of R and the system (`4.5-noble`), its *tag* also the
-//! architecture unless it is `x86_64` (`4.5-noble-arm64`).
+//! The platform of a binary package. A *label* names the version of R and the system (`4.5-noble`), a *tag* also the
+//! architecture unless that is `x86_64` (`4.5-noble-arm64`).
 
 use std::fmt;
 
@@ -102,13 +102,13 @@ impl Platform {
         Some(Platform { r: RMinor::parse(r)?, target, arch })
     }
 
-    /// The form in the database: the label, and this architecture or `any`.
+    /// The form in the database: the label, and the given architecture, or `any` for `None`.
     #[must_use]
     pub fn database_form(&self, arch: Option<Arch>) -> String {
         format!("{}/{}", self.label(), arch.map_or(ANY_ARCH, Arch::as_str))
     }
 
-    /// The extension of its package files.
+    /// The extension of binary packages, without a leading dot.
     #[must_use]
     pub fn extension(&self) -> &'static str {
         match self.target {

@@ -1,5 +1,5 @@
-//! Selects the README of a package: `README.md`, `README.txt` or `README`, case-insensitive, at the top level or one
-//! directory below.
+//! Selects the README of a package: `README.md`, `README.txt` or `README`, case-insensitive, at the top level of the
+//! archive or in a folder there.
 
 /// The largest accepted README in bytes: 1 MiB.
 pub const MAX_README: u64 = 1 << 20;

@@ -58,11 +58,12 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     let record = dcf::description(raw).map_err(ArchiveError::Dcf)?;
     let (range, is_first) = match record.fields.iter().rev().find(|field| field.tag == b"Repository") {
         Some(field) => (field.start..field.end, false),
-        // Without any field it is appended at the end: lines after it would continue it.
+        // In a text without fields it is appended at the end: lines after the new field would be part of its value.
         None if record.fields.is_empty() => (raw.len()..raw.len(), false),
         None => {
             let end = first_record_end(raw, record.offset);
-            // At the end, continuation lines after a blank line would continue it instead of the last field.
+            // A continuation line after a blank line continues the last field: a field added before that blank line
+            // would take it over, so the new field is added at the beginning.
             if is_continued(&raw[end..]) { (record.offset..record.offset, true) } else { (end..end, false) }
         }
     };
@@ -174,7 +175,7 @@ pub fn archive<W: Write>(
         write(&mut out, &member.extensions)?;
         write(&mut out, &member.header.0)?;
         // An implausibly large MD5 file is copied unchanged.
-        if is_file && member.directly_in("MD5").is_some() && member.size <= options.limits.description << 4 {
+        if is_file && member.directly_in("MD5").is_some() && member.size <= options.limits.large_metadata() {
             let contents = members.contents(&member, member.size)?;
             let mut contents = replace_checksum(contents, "DESCRIPTION", &digest);
             if let Some(bytes) = package_rds {

@@ -9,9 +9,9 @@ use super::platform::Arch;
 pub enum UserAgent {
     /// R, with the properties that select a binary.
     R(RClient),
-    /// The same form of another product, or without a valid version of R.
+    /// A header of R's form that another product sent, or that has no valid version of R.
     NotR,
-    /// Not of that form, or with an unsupported operating system.
+    /// A header of another form, or with an unsupported operating system.
     Unsupported,
 }
 

@@ -1,5 +1,5 @@
-//! Package versions in R's order: numbers compared one by one, `.` and `-` are equivalent, a prefix before the longer version.
-//! The order is by value; in file names the text is the identity. Minor versions of R itself.
+//! Package versions in R's order: numbers are compared one by one, `.` and `-` are equivalent, `1.0` sorts before
+//! `1.0.0`. Two texts can have equal values (`1.0-1`, `1.0.1`), but name different files. Also minor versions of R.
 
 use std::cmp::Ordering;
 use std::fmt;

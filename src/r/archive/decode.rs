@@ -1,4 +1,5 @@
-//! Detects the compression by the first bytes; a bounded decoder that requires an intact stream.
+//! Detects the compression of an archive by its first bytes and inflates the archive within limits; a damaged or
+//! truncated stream is an error.
 
 use super::{ArchiveError, Limits};
 use flate2::bufread::GzDecoder;
@@ -98,7 +99,7 @@ impl<R: Read> Decoder<R> {
         &self.limits
     }
 
-    /// Returns the next bytes, at most `max` of them; empty only at the end of an intact stream.
+    /// Returns the next bytes, at most `max`; empty only at the end of an intact stream.
     ///
     /// # Errors
     /// Damage, truncation, and the limits.

@@ -38,7 +38,7 @@ pub enum ArchiveError {
     /// Bytes follow the compressed stream.
     #[error("other bytes follow the end of the compressed data; build the package again with R CMD build")]
     TrailingBytes,
-    /// Not a tar archive inside, or one with a damaged header.
+    /// The inflated bytes are not a tar archive, or a header of the archive is damaged.
     #[error(
         "the tar archive is damaged at byte {offset}: {defect}; build the package again with R CMD build"
     )]
@@ -111,9 +111,9 @@ pub enum ArchiveError {
         "the archive has two top-level entries, '{first}' and '{second}'; a package is exactly one folder"
     )]
     TwoFolders {
-        /// The first.
+        /// The entry of the first member.
         first: String,
-        /// The other.
+        /// The other entry.
         second: String,
     },
     /// A file at the top level.
@@ -122,7 +122,7 @@ pub enum ArchiveError {
     /// No `{folder}/DESCRIPTION`.
     #[error("there is no '{0}/DESCRIPTION'; this is not an R package")]
     NoDescription(String),
-    /// More than one of them, ignoring case.
+    /// More than one DESCRIPTION, ignoring case.
     #[error("the archive has '{0}' more than once; build the package again with R CMD build")]
     TwoDescriptions(String),
     /// A link or a folder in place of DESCRIPTION.
@@ -155,7 +155,7 @@ pub enum ArchiveError {
     OtherFolder {
         /// From DESCRIPTION.
         package: String,
-        /// The top directory.
+        /// The top-level folder.
         folder: String,
     },
     /// The name of the file does not match package and version.

@@ -64,10 +64,10 @@ fn until_zero(field: &[u8]) -> &[u8] {
     &field[..field.iter().position(|&b| b == 0).unwrap_or(field.len())]
 }
 
-/// Parses octal digits between blanks or zeros, or a base-256 number (first bit set), GNU tar's form of large ones.
+/// Parses octal digits between blanks or zeros, or a base-256 number (first bit set), GNU tar's format for large sizes.
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
-        // Negative numbers (0xff…) overflow and are refused with the rest.
+        // Negative numbers (0xff…) overflow, which is refused as well.
         let first = u64::from(field[0] & 0x7f);
         return field[1..].iter().try_fold(first, |n, &b| n.checked_mul(256)?.checked_add(u64::from(b)));
     }

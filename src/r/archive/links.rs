@@ -93,7 +93,7 @@ impl LinkCheck {
         self.bytes <= MAX_NAME_BYTES
     }
 
-    /// Checks, after the last member, that no folder with members is a link, in either order.
+    /// Checks, after the last member, that no folder with members is a link, whichever of the two came first.
     pub(in crate::r) fn check(&self) -> Result<(), ArchiveError> {
         match self.links.iter().find(|link| self.folders.contains(*link)) {
             Some(link) => Err(ArchiveError::ThroughLink(link.clone())),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_outside_the_directory_are_refused() {
+    fn paths_outside_the_archives_folder_are_refused() {
         for name in ["/etc/passwd", "\\x", "C:\\x", "c:x"] {
             assert!(matches!(validate_path(name.as_bytes()), Err(ArchiveError::AbsolutePath(_))), "{name}");
         }

@@ -26,9 +26,9 @@ pub struct Member {
     pub kind: MemberKind,
     /// The size of the contents in bytes.
     pub size: u64,
-    /// The unchanged blocks of the extended headers before its own.
+    /// The unchanged blocks of the extended headers before the member's own header.
     pub(in crate::r) extensions: Vec<u8>,
-    /// Its own header.
+    /// The member's own header.
     pub(in crate::r) header: Header,
     /// Whether an extended header gave the size.
     pub(in crate::r) has_extended_size: bool,
@@ -58,10 +58,13 @@ const MAX_EXTENSION: u64 = 1 << 20;
 /// Reads the members of an archive in order.
 pub struct Members<R: Read> {
     decoder: Decoder<R>,
-    /// Unread bytes of the current member's contents, and of the padding after them.
+    /// Unread bytes of the current member's contents.
     remaining: u64,
+    /// Unread bytes of the padding after the contents.
     padding: u64,
+    /// Number of members so far.
     count: u64,
+    /// Byte offset in the inflated stream.
     offset: u64,
     is_finished: bool,
 }
@@ -124,7 +127,7 @@ impl<R: Read> Members<R> {
             }
             let has_extended_size = extended_header.size.is_some();
             if extended_header.size.is_some_and(|other| other != size && other < 8 << 30) {
-                // Readers differ on which of the two applies, so each sees other members.
+                // Readers differ on which of the two sizes applies, so they would find different members.
                 return Err(error("two headers give different sizes"));
             }
             let size = extended_header.size.unwrap_or(size);
@@ -140,7 +143,7 @@ impl<R: Read> Members<R> {
                 other => return Err(special_member(&name, other)),
             };
             if kind != MemberKind::File && size > 0 {
-                // Readers differ on whether contents follow: data to one is a member to another.
+                // Readers differ on whether contents follow: bytes that one skips as data are a member to another.
                 return Err(error("a link or folder declares contents"));
             }
             if size > self.decoder.limits().inflated {
@@ -203,8 +206,8 @@ impl<R: Read> Members<R> {
         Ok(padding)
     }
 
-    /// Returns, after the last member, the next bytes after the first block of the end mark, which unpackers ignore;
-    /// `None` at the end of an intact stream.
+    /// After the last member: returns the next of the bytes that follow the first block of the end mark and that
+    /// unpackers ignore; `None` at the end of an intact stream.
     ///
     /// # Errors
     /// Damage and the limits.
@@ -213,7 +216,7 @@ impl<R: Read> Members<R> {
         Ok((!bytes.is_empty()).then_some(bytes))
     }
 
-    /// Discards the rest, to verify the compressed stream's checksum; returns the inflated size in bytes.
+    /// Reads to the end, to verify the compressed stream's checksum; returns the inflated size in bytes.
     ///
     /// # Errors
     /// Damage and the limits.

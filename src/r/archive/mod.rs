@@ -23,8 +23,15 @@ pub struct Limits {
     pub ratio: u64,
     /// Number of members, directories included.
     pub members: u64,
-    /// DESCRIPTION, and MD5 when it is rewritten.
+    /// DESCRIPTION; in a tar archive also `Meta/package.rds`.
     pub description: u64,
+}
+
+impl Limits {
+    /// Largest size of MD5, and of any of the three metadata files in a zip file.
+    pub(in crate::r) fn large_metadata(&self) -> u64 {
+        self.description << 4
+    }
 }
 
 impl Default for Limits {

@@ -257,7 +257,7 @@ pub struct PackageIdentity {
 /// version (`1.0-1` is `1.0.1`).
 ///
 /// # Errors
-/// A damaged stream, no DESCRIPTION, or a file name that is another package's.
+/// A damaged stream, no DESCRIPTION, or a file name of another package or version.
 pub fn read_identity(
     source: impl Read,
     file: Option<SourceFileName<'_>>,

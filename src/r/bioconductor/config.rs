@@ -26,7 +26,7 @@ pub struct VersionRow {
     pub version: Version,
     /// The version of R it is for.
     pub r: RMinor,
-    /// The day on which it became the release; unknown for some versions, and for devel.
+    /// The day on which the version became the release; `None` for devel, and where the day is unknown.
     pub release_day: Option<Day>,
     /// The day of its last build, after which its packages no longer change.
     pub last_build_day: Option<Day>,
@@ -41,7 +41,7 @@ pub enum BadConfig {
     /// A required line is missing or malformed.
     #[error("has no line that begins with {0}")]
     MissingLine(&'static str),
-    /// Release or devel is not in the map.
+    /// Release or devel is not in the map of R versions.
     #[error("has {0} as the release or devel version, but not in r_ver_for_bioc_ver")]
     Unmapped(Version),
 }
@@ -53,7 +53,7 @@ impl Config {
     /// Parses a `config.yaml`. Malformed rows are ignored; invalid UTF-8 is replaced, since no relevant row has any.
     ///
     /// # Errors
-    /// The file is not usable for clients either.
+    /// A file that clients could not use either, with the reason.
     pub fn parse(bytes: &[u8]) -> Result<Config, BadConfig> {
         let text = String::from_utf8_lossy(bytes);
         if text.trim_start_matches('\u{feff}').trim_start().starts_with('<') {
@@ -212,7 +212,7 @@ impl Config {
     }
 }
 
-/// A value without quotes, surrounding blanks, and a comment after ` #`.
+/// Removes quotes, surrounding blanks, and a comment after ` #`.
 fn unquote(value: &str) -> &str {
     let value = value.split_once(" #").map_or(value, |(value, _)| value);
     value.trim().trim_matches(['"', '\''])

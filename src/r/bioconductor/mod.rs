@@ -1,5 +1,5 @@
-//! Versions of Bioconductor, their repositories, and the paths of those below `packages/`, as composed by BiocManager's
-//! `R/repositories.R`.
+//! Versions of Bioconductor, their repositories, and the paths of the repositories below `packages/`, as composed by
+//! BiocManager's `R/repositories.R`.
 
 pub mod config;
 
@@ -182,7 +182,7 @@ impl fmt::Display for Part {
 pub struct PartName {
     /// The version.
     pub version: VersionName,
-    /// Its repository.
+    /// The repository of the version.
     pub component: Component,
 }
 

@@ -8,9 +8,9 @@ use crate::r::dcf::{self, DcfError};
 /// A change of a package as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IndexEvent {
-    /// It left the index: archived, removed, renamed, replaced.
+    /// The package left the index: archived, removed, renamed, replaced.
     Removed,
-    /// It returned: unarchived, unorphaned, restored, reinstated.
+    /// The package returned to the index: unarchived, unorphaned, restored, reinstated.
     Restored,
 }
 
@@ -63,9 +63,9 @@ impl Events {
         }
     }
 
-    /// The events of a package, by day.
+    /// The events of a package, by day; empty for an unknown package.
     #[must_use]
-    pub fn of(&self, package: &str) -> &[Event] {
+    pub fn get(&self, package: &str) -> &[Event] {
         self.by_package.get(package).map_or(&[], Vec::as_slice)
     }
 
@@ -170,7 +170,7 @@ mod tests {
             Package: c\nLicense_restricts_use: yes\n";
         let events = Events::read(text).expect("a text");
         let days = |package: &str| {
-            events.of(package).iter().map(|e| format!("{:?} {}", e.kind, e.day)).collect::<Vec<_>>()
+            events.get(package).iter().map(|e| format!("{:?} {}", e.kind, e.day)).collect::<Vec<_>>()
         };
         assert_eq!(days("a"), ["Removed 2020-01-02"]);
         assert_eq!(days("b"), ["Restored 2020-05-06", "Removed 2021-01-02"], "by day, each once");
@@ -182,7 +182,7 @@ mod tests {
         let days = (0..200_000_i64).map(|n| Timestamp(n * 86_400_000_000).day());
         let text: String = days.map(|day| format!(" Archived on {day}.")).collect();
         let events = Events::read(format!("Package: a\nX-CRAN-Comment:{text}\n").as_bytes()).expect("a text");
-        assert_eq!(events.of("a").len(), MAX_EVENTS);
+        assert_eq!(events.get("a").len(), MAX_EVENTS);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use self::package::PackageFiles;
 use super::rds::archive_meta::MetaRow;
 use crate::model::time::Day;
 
-/// More files than this with the time of one day were copied rather than published on it. CRAN publishes at most some
-/// 300 a day.
+/// More files than this with times on one day were copied on that day rather than published. CRAN publishes at most
+/// some 300 a day.
 pub const BULK_COPY_FILES: usize = 500;
 
 /// The tables of a mirror from which its history is reconstructed.
@@ -22,7 +22,7 @@ pub const BULK_COPY_FILES: usize = 500;
 pub struct MirrorTables<'a> {
     /// Every archived file: `Meta/archive.rds`.
     pub archive: &'a [MetaRow<String>],
-    /// The listed file of every package at the end of the history, some time on the day after the last:
+    /// The listed file of every package at the end of the history, which is some time on the day `until`:
     /// `Meta/current.rds`.
     pub current: &'a [MetaRow<String>],
     /// `PACKAGES.in`; without it the days on which packages left the index are unknown.
@@ -74,12 +74,12 @@ pub struct HistoryDay<'a> {
 /// The history of a mirror.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History<'a> {
-    /// The days with changes, oldest first. The first has the whole state at its end.
+    /// The days with changes, oldest first. The changes of the first day are the whole state at its end.
     pub days: Vec<HistoryDay<'a>>,
-    /// Number of packages that left the index on an unknown day: they count as listed on the day of their last
+    /// Number of packages that left the index on an unknown day. Such a package counts as listed on the day of its last
     /// publication, and as archived from the next day on.
     pub without_date: usize,
-    /// The day with the most publications, if they are more than [`BULK_COPY_FILES`].
+    /// The day with the most publications and their number, if more than [`BULK_COPY_FILES`].
     pub bulk_copy: Option<(Day, usize)>,
 }
 
@@ -100,7 +100,7 @@ pub fn reconstruct<'a>(tables: &MirrorTables<'a>, since: Day, until: Day) -> His
     let mut publications: BTreeMap<Day, usize> = BTreeMap::new();
     let mut without_date = 0;
     for (name, files) in &packages {
-        let timeline = files.timeline(tables.events.of(name), until);
+        let timeline = files.timeline(tables.events.get(name), until);
         without_date += usize::from(timeline.is_undated);
         timeline.report(since, |day, transition| days.entry(day).or_default().push(transition));
         for day in timeline.publication_days().filter(|day| *day > since) {

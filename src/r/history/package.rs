@@ -39,8 +39,8 @@ enum TimelineEvent<'a> {
 }
 
 impl<'a> PackageFiles<'a> {
-    /// Returns the distinct files in the order of publication. A file in both tables with equal size and time was being
-    /// moved; with different ones it is a version that was published twice.
+    /// Returns the distinct files in the order of publication. A file name in both tables is one file that was being
+    /// moved if size and time are equal; otherwise the version was published twice, as two files.
     fn sorted_files(&self) -> Vec<&'a Row> {
         let mut distinct = HashSet::new();
         let mut rows: Vec<&'a Row> = self.current.iter().chain(&self.archived).copied().collect();
@@ -71,7 +71,7 @@ impl<'a> PackageFiles<'a> {
         // Stable sort: on one day a package left before it returned, and returned before a publication.
         timeline.entries.sort_by_key(|(day, event)| (*day, event.rank()));
         match self.current.iter().max_by_key(|row| row.mtime) {
-            // It left on the day on which the history ends.
+            // The package left the index on `until`, which is no longer part of the history.
             None if is_on_last_day(IndexEvent::Removed) => {}
             None => timeline.finish_unlisted(until),
             Some(listed) => {
@@ -101,7 +101,8 @@ impl<'a> Timeline<'a> {
         !matches!(self.entries.last(), None | Some((_, TimelineEvent::Removed)))
     }
 
-    /// Handles a package that is not listed at the end: it left after it was last listed, on that day at the earliest.
+    /// Handles a package that is not listed at the end: it left the index on the day of its last entry, if a removal is
+    /// known for that day, else on an unknown later day, for which the next day counts.
     fn finish_unlisted(&mut self, until: Day) {
         let Some((last, _)) = self.entries.last().copied().filter(|_| self.is_listed()) else { return };
         let left_same_day =
@@ -122,8 +123,8 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    /// Handles a package whose listed file at the end is not the last published one: that was withdrawn, on an unknown
-    /// day, for which the next day counts.
+    /// Handles a package whose listed file at the end is not the last published file. The latter was withdrawn on an
+    /// unknown day; the day after its publication counts.
     fn finish_relisted(&mut self, listed: &'a Row, last: &'a Row, until: Day) {
         if listed.mtime.day() >= until || std::ptr::eq(listed, last) {
             return;

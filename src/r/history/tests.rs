@@ -126,7 +126,7 @@ fn a_removed_package_is_listed_until_that_day_and_a_returned_one_from_it() {
     // A new version restores the package without an event.
     let current = [row("a", "2.0", 20, 12, 0)];
     assert_eq!(transitions(&archive, &current, &removal, 6, 20)[1..], ["8: xa_1.1", "12: +a_2.0"]);
-    // It was published again on the day it left.
+    // A new version was published on the day the package left.
     let same_day = events(&[("a", 12, IndexEvent::Removed)]);
     assert_eq!(transitions(&archive, &current, &same_day, 6, 20)[1..], ["12: -a_1.1 +a_2.0"]);
 }

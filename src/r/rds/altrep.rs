@@ -7,7 +7,7 @@ use super::item::{Data, Item, Pair, Strings};
 pub(super) enum CompactForm {
     /// Integers that ascend or descend by one.
     IntegerSequence,
-    /// The same as doubles.
+    /// Doubles that ascend or descend by one.
     RealSequence,
     /// Integers to be converted to strings.
     DeferredString,
@@ -16,8 +16,8 @@ pub(super) enum CompactForm {
 }
 
 impl CompactForm {
-    /// Parses the class name and package of an ALTREP item.
-    pub(super) fn of(info: &Item) -> Option<CompactForm> {
+    /// Parses the class name and package of an ALTREP item; `None` for every other class.
+    pub(super) fn parse(info: &Item) -> Option<CompactForm> {
         let Data::Pairs(nodes) = &info.data else { return None };
         let [Pair { value: class, .. }, Pair { value: package, .. }, ..] = &nodes[..] else { return None };
         let (Data::Symbol(class), Data::Symbol(package)) = (&class.data, &package.data) else { return None };
@@ -34,7 +34,7 @@ impl CompactForm {
         }
     }
 
-    /// The number of elements of the expanded vector that are not in the stream.
+    /// The number of elements of the expanded vector that are not in the stream; 0 for a malformed state.
     pub(super) fn expanded_len(self, state: &Item) -> usize {
         match self {
             CompactForm::IntegerSequence | CompactForm::RealSequence => {

@@ -38,7 +38,7 @@ impl RdsCompression {
     }
 }
 
-/// Returns the decompressed stream of `file`, without a limit: the caller must count.
+/// Returns the decompressed stream of `file`. Its length is not limited here: the caller must count its bytes.
 pub(super) fn open<'a>(mut file: impl Read + 'a) -> Result<Box<dyn Read + 'a>, RdsError> {
     let damaged = |source| RdsError::Damaged { offset: 0, source };
     let mut magic = Vec::with_capacity(6);

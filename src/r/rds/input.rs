@@ -9,6 +9,7 @@ const BUFFER_SIZE: usize = 64 << 10;
 pub(super) struct Input<'a> {
     inner: Box<dyn Read + 'a>,
     buffer: Box<[u8]>,
+    /// The range of the unread bytes in `buffer`.
     start: usize,
     end: usize,
     /// Bytes returned so far.
@@ -43,6 +44,7 @@ impl<'a> Input<'a> {
         self.reserved
     }
 
+    /// Sets the counted memory back to an earlier value of [`Input::reserved`].
     pub(super) fn release_to(&mut self, mark: u64) {
         self.reserved = mark;
     }

@@ -12,12 +12,13 @@ use std::io::{self, Write};
 
 /// Fields that have a column only if a record has them.
 const OPTIONAL_FIELDS: [&[u8]; 2] = [b"File", b"Path"];
-/// Records have their fields in nearly the same order: the number of columns to compare before the map lookup.
+/// Number of columns after the previous field's that are compared with a field before its name is looked up in the map:
+/// records have their fields in nearly the same order.
 const NEARBY_COLUMNS: usize = 8;
 /// Approximate number of fields in a record.
 const TYPICAL_FIELDS: usize = 12;
-/// Largest number of columns. Each costs eight bytes in every row, so a record with many bogus fields must not inflate
-/// the index.
+/// Largest number of columns. Each column costs eight bytes in every row, so one record with many bogus fields could
+/// inflate the index.
 const MAX_COLUMNS: usize = 256;
 /// Size in bytes of the pieces that [`write_matrix`] writes, unless one column is larger.
 const PIECE_SIZE: usize = 8 << 20;
@@ -88,7 +89,7 @@ struct Matrix<'s> {
     texts: Vec<u8>,
 }
 
-/// The bytes around the values: before them, between them and the row names, and after those.
+/// The bytes before the values, between the values and the row names, and after the row names.
 struct Frame {
     head: Vec<u8>,
     middle: Vec<u8>,
@@ -97,7 +98,7 @@ struct Frame {
 
 struct Row<'s> {
     stanza: &'s [u8],
-    /// The end of its values in [`Matrix::cells`].
+    /// The end of the row's values in [`Matrix::cells`].
     end: usize,
 }
 
@@ -105,7 +106,7 @@ struct Row<'s> {
 struct Cell {
     /// Length in bytes.
     length: u32,
-    /// Its offset in its record or in [`Matrix::texts`].
+    /// Offset of the value in the row's record, or in [`Matrix::texts`].
     start: u32,
     column: u16,
     form: CellForm,
@@ -176,7 +177,12 @@ impl<'s> Matrix<'s> {
             column.bytes += length;
             column.is_used = true;
             let number = |n: usize| {
-                u32::try_from(n).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "records of 4 GiB"))
+                u32::try_from(n).map_err(|_| {
+                    io::Error::new(
+                        io::ErrorKind::InvalidInput,
+                        "an index of packages has more than 4 GiB of text",
+                    )
+                })
             };
             let (start, length) = (number(start)?, number(length)?);
             let column = u16::try_from(field.column).expect("fewer than MAX_COLUMNS");
@@ -302,13 +308,13 @@ impl WritePosition {
 
 struct Column<'s> {
     name: &'s [u8],
-    /// The last record that has it, counted from 1, and its index among the fields of that record.
+    /// The last record with this field, counted from 1, and the field's index in that record.
     last: (usize, usize),
-    /// The column of the field that followed it last time.
+    /// The column of the field that followed this one in the last record.
     follower: usize,
-    /// The size of all its values in bytes, without their headers.
+    /// The size of the column's values in bytes, without their headers.
     bytes: usize,
-    /// Whether any row has it.
+    /// Whether any row has this field.
     is_used: bool,
 }
 
@@ -346,8 +352,8 @@ impl<'s> Columns<'s> {
     }
 
     /// Returns the column of the field that begins a line, and the offset of its value; `None` when no field begins
-    /// there or the limit of columns is reached. First tries the field that followed `previous` last time, and the
-    /// next columns.
+    /// there or the limit of columns is reached. First tries the field that followed `previous` in the last record, and
+    /// the columns after `previous`.
     fn field(&mut self, line: &'s [u8], previous: usize) -> Option<(usize, usize)> {
         let begins_line = |at: &usize| {
             let name = self.list[*at].name;

@@ -71,7 +71,7 @@ pub enum RdsError {
     Refused {
         /// The R type.
         type_name: &'static str,
-        /// Its number in the stream.
+        /// The number of the type in the stream.
         code: u8,
         /// Position in the decompressed stream.
         offset: u64,

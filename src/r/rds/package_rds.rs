@@ -6,7 +6,7 @@ use super::item::{Data, Item, Strings};
 use super::write::Writer;
 use super::{Limits, RdsError, read};
 
-/// Twice the size of the longest DESCRIPTION.
+/// Limits of the object, which contains DESCRIPTION (up to 1 MiB in a tar archive) and tables derived from it.
 const LIMITS: Limits = Limits { stream: 4 << 20, memory: 16 << 20 };
 
 /// Sets `Repository` in the element `DESCRIPTION` of `Meta/package.rds`; the result depends only on the arguments.

@@ -18,10 +18,11 @@ const MAX_SYMBOLS: usize = 1 << 16;
 /// A reader of a stream.
 pub(super) struct Decoder<'a> {
     pub(super) input: Input<'a>,
-    /// The reference table. It holds symbols only: every other type that enters it is refused.
+    /// The reference table. It holds symbols only: every other type that R enters in it is refused.
     symbols: Vec<Arc<str>>,
     /// The encoding of strings without an encoding flag, if the file declares one (version 3) other than ASCII.
     native: Option<&'static Encoding>,
+    /// Number of elements that compact forms have expanded to so far.
     expanded: usize,
 }
 
@@ -106,7 +107,7 @@ impl<'a> Decoder<'a> {
         }
         let data = match flags.code() {
             NULL => return Ok(Item::default()),
-            SYMBOL | REFERENCE => return Ok(Item::plain(Data::Symbol(self.symbol_of(flags)?))),
+            SYMBOL | REFERENCE => return Ok(Item::plain(Data::Symbol(self.symbol(flags)?))),
             PAIRLIST => return Ok(Item::plain(Data::Pairs(self.pairs(flags, depth)?))),
             ALTREP => return self.altrep(depth),
             STRING => return Err(self.input.malformed("a string outside a character vector")),
@@ -220,7 +221,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads a symbol, or resolves a reference to one.
-    fn symbol_of(&mut self, flags: Flags) -> Result<Arc<str>, RdsError> {
+    fn symbol(&mut self, flags: Flags) -> Result<Arc<str>, RdsError> {
         match flags.code() {
             SYMBOL => {
                 let string = self.flags()?;
@@ -263,7 +264,7 @@ impl<'a> Decoder<'a> {
             }
             let tag = if flags.has_tag() {
                 let tag = self.flags()?;
-                Some(self.symbol_of(tag)?)
+                Some(self.symbol(tag)?)
             } else {
                 None
             };
@@ -297,8 +298,8 @@ impl<'a> Decoder<'a> {
         let info = self.item(depth + 1)?;
         let state = self.item(depth + 1)?;
         let attributes = self.attributes(depth)?;
-        let form =
-            altrep::CompactForm::of(&info).ok_or_else(|| self.input.malformed("an unknown compact form"))?;
+        let form = altrep::CompactForm::parse(&info)
+            .ok_or_else(|| self.input.malformed("an unknown compact form"))?;
         let expanded_len = form.expanded_len(&state);
         self.expanded = self.expanded.saturating_add(expanded_len);
         if self.expanded > MAX_EXPANDED {

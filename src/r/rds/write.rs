@@ -22,7 +22,7 @@ const REFERENCE: u32 = 0xff;
 pub(super) const STRING: u32 = 9;
 pub(super) const ASCII: u32 = 0x4_0000;
 pub(super) const UTF8: u32 = 0x8000;
-/// The string `NA`, a missing value. It has the length of the header of any other string.
+/// The string `NA`, a missing value. The header of any other string has the same length.
 pub(super) const MISSING: [u8; 8] = [0, 0, 0, STRING as u8, 0xff, 0xff, 0xff, 0xff];
 
 /// The version of R that the header names as the writer: 4.5.0. It must never change: it is part of every ETag.

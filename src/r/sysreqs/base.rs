@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The rules by name, and the systems they are for. Unused fields are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleBase {
-    /// By name, the file name without `.json`, which is also the order in every response.
+    /// The rules by name (the file name without `.json`); responses list rules in this order.
     pub rules: BTreeMap<String, Rule>,
     /// The systems with rules.
     pub systems: Vec<SystemRow>,

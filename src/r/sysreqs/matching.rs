@@ -21,7 +21,7 @@ pub struct Rules {
     names: Vec<String>,
     set: RegexSet,
     /// The rule of each pattern, as an index into `names`.
-    rule_of: Vec<usize>,
+    pattern_rules: Vec<usize>,
     invalid_patterns: Vec<String>,
 }
 
@@ -71,8 +71,8 @@ impl Rules {
         if valid.is_empty() {
             return Err(BadRuleBase::new("rules/", "no pattern is valid"));
         }
-        let rule_of = valid.into_iter().map(|(rule, _)| rule).collect();
-        Ok(Rules { base, names, set, rule_of, invalid_patterns })
+        let pattern_rules = valid.into_iter().map(|(rule, _)| rule).collect();
+        Ok(Rules { base, names, set, pattern_rules, invalid_patterns })
     }
 
     /// The rule base that was compiled.
@@ -120,8 +120,8 @@ impl Rules {
         self.matching_indexes(text).into_iter().filter_map(matched_rule).collect()
     }
 
-    /// Returns the system to look up in the rules. If they have only minor versions of its release (`15.5` and `15.6`,
-    /// not `15`), this is the newest of those.
+    /// Returns the system to look up in the rules: the newest minor release (`15.6`) if the rules have only minor
+    /// releases of the given one (`15`), else the given system.
     #[must_use]
     pub fn resolve_system(&self, system: &OsRelease) -> OsRelease {
         let rows = || {
@@ -146,8 +146,9 @@ impl Rules {
     /// The distinct indexes of the rules that match a text, in order.
     fn matching_indexes(&self, text: &str) -> Vec<usize> {
         let line = text.replace(['\n', '\r'], " ");
+        let matched = self.set.matches(line.as_bytes());
         let indexes: BTreeMap<usize, ()> =
-            self.set.matches(line.as_bytes()).iter().map(|pattern| (self.rule_of[pattern], ())).collect();
+            matched.iter().map(|pattern| (self.pattern_rules[pattern], ())).collect();
         indexes.into_keys().collect()
     }
 }

@@ -26,8 +26,8 @@ impl OsRelease {
     }
 
     /// Returns the candidates in the table, best first. Clients pass names and versions verbatim from
-    /// `/etc/os-release`; to packages, the rebuilds of Red Hat Enterprise Linux are equivalent, and so are the service
-    /// packs of SUSE.
+    /// `/etc/os-release`. The rebuilds of Red Hat Enterprise Linux require the same system packages, and so do the
+    /// service packs of one release of SUSE.
     #[must_use]
     pub fn candidates(distribution: &str, release: &str) -> Vec<Candidate> {
         let (distribution, release) = (distribution.trim().to_lowercase(), release.trim().to_lowercase());
@@ -45,7 +45,7 @@ impl OsRelease {
                 );
             }
             "debian" => candidates.push(candidate(distribution, major)),
-            // 24.04.1
+            // `24.04.1` is listed as `24.04`.
             "ubuntu" => {
                 let short: Vec<&str> = release.splitn(3, '.').take(2).collect();
                 candidates.push(candidate(distribution, &short.join(".")));

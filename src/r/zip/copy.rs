@@ -19,7 +19,7 @@ pub fn copy(
 ) -> Result<(), RewriteError> {
     let mut directory = Vec::new();
     let mut position = 0_u64;
-    let too_long = || RewriteError::Archive(format_error(0, "it would be longer than 4 GiB"));
+    let too_long = || RewriteError::Archive(format_error(0, "its rewritten copy would be longer than 4 GiB"));
     for member in &zip.members {
         let start = u32::try_from(position).map_err(|_| too_long())?;
         let mut central = member.central.clone();

@@ -19,7 +19,7 @@ pub(super) struct EndRecord {
     pub(super) count: u64,
     /// The size of the directory in bytes.
     pub(super) size: u64,
-    /// The offset where it begins.
+    /// The offset where the directory begins.
     pub(super) start: u64,
 }
 
@@ -74,9 +74,9 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
-/// Finds the end record and its offset: the last one, whose comment ends with the file. Earlier ones are bytes of
-/// members, such as zip files in the package, unless their comment ends with the file too: programs disagree on which
-/// of these applies.
+/// Finds the end record and its offset. It is the last record with the signature, and its comment must end with the
+/// file. Earlier signatures belong to contents of members, such as zip files in the package. If the comment of an
+/// earlier record ends with the file as well, programs disagree on which record applies, and the file is refused.
 fn find_record(file: &mut (impl Read + Seek), length: u64) -> Result<(u64, Vec<u8>), ArchiveError> {
     let tail_len = length.min(END_LEN as u64 + u64::from(u16::MAX));
     let bytes = read_at(file, length - tail_len, tail_len)?;

@@ -40,8 +40,8 @@ pub struct Zip {
 pub enum ZipFormat {
     /// Checksum and sizes are in each local record, as R writes them.
     Plain,
-    /// Also written as a stream: checksum and sizes in a data descriptor (with signature) after the contents, and a
-    /// zip64 end record where there are too many members for the plain one.
+    /// As `Plain`, or written as a stream: checksum and sizes are in a data descriptor (with signature) after the
+    /// contents, and a zip64 end record is used where there are too many members for the plain one.
     Streamed,
 }
 
@@ -59,7 +59,7 @@ pub struct ZipMember {
     start: u64,
     data_start: u64,
     end: u64,
-    /// Its record in the central directory, with a zero offset.
+    /// The member's record in the central directory, with the offset of the local record set to zero.
     central: Vec<u8>,
 }
 
@@ -116,7 +116,7 @@ impl Zip {
             if inflated > limits.inflated {
                 return Err(ArchiveError::TooLarge { limit: limits.inflated });
             }
-            // On Windows both are one file.
+            // On Windows, names that differ in case only are one file.
             if !names.insert(member.name.to_lowercase()) {
                 return Err(format_error(offset, "two members have the same name"));
             }
@@ -303,7 +303,7 @@ fn read_local(
     Ok(ZipMember { data_start, end: data_end + DESCRIPTOR_LEN, ..member })
 }
 
-/// Accepts only extra fields with times and user numbers, which are unambiguous; others may change the name or size.
+/// Accepts only extra fields with times and user IDs, which are unambiguous; others may change the name or size.
 fn check_extra_fields(mut bytes: &[u8], offset: u64) -> Result<(), ArchiveError> {
     while !bytes.is_empty() {
         let malformed = || format_error(offset, "an extra field is malformed");

@@ -11,10 +11,10 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use super::args::Format;
+use super::checked_server::CheckedServer;
 use super::files::table::PathKind;
 use super::pid_file::user_name;
 use super::privileges::PrivilegeError;
-use super::server_context::ServerContext;
 use super::{bind, clock, encryption, files, owners, report, sockets, stores};
 use crate::config::{
     Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, NoticeCategory, Provider,
@@ -46,13 +46,13 @@ pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) ->
     if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// The six checks, in order. Optional ones follow: the properties without effect after the second, the directories of
-/// packages after the third, the encryption key after the fifth.
+/// Runs the six checks, in order. Optional checks are inserted: the properties without effect after the second, the
+/// directories of packages after the third, the encryption key after the fifth.
 fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let mut results = checks(loaded);
     match loaded {
         Ok(loaded) => {
-            let server = ServerContext::new(file, loaded);
+            let server = CheckedServer::new(file, loaded);
             let refused = |title, error: PrivilegeError| Check::from_findings(title, vec![error.to_string()]);
             results.push(paths(&server).unwrap_or_else(|error| refused(PATHS_TITLE, error)));
             results
@@ -116,7 +116,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A section, its sub-name and a property.
+/// A section, its subsection and a property.
 type PropertyName = (&'static str, Option<&'static str>, &'static str);
 
 /// Formats a finding on one line, prefixed with the file and line of the first of these properties that is set.
@@ -131,7 +131,7 @@ fn with_origin(loaded: &Loaded, names: &[PropertyName], message: &str) -> String
 }
 
 /// Checks the directories and logs that the server writes to, then the storage classes.
-fn paths(server: &ServerContext<'_>) -> Result<Check, PrivilegeError> {
+fn paths(server: &CheckedServer<'_>) -> Result<Check, PrivilegeError> {
     let loaded = server.loaded;
     let mut findings: Vec<String> = files::refusals(server.file, loaded, server.user.uid())
         .iter()
@@ -148,20 +148,20 @@ fn paths(server: &ServerContext<'_>) -> Result<Check, PrivilegeError> {
         ClassLocation::S3(_) => false,
     };
     server.user.run(|| storage(loaded, on_disk, unusable_dir, &mut findings, &mut info_findings))?;
-    // With the credentials of the caller.
+    // S3 is checked with the credentials of the caller, not with those of the server's user.
     let on_s3 = |location: &ClassLocation| matches!(location, ClassLocation::S3(_));
     storage(loaded, on_s3, unusable_dir, &mut findings, &mut info_findings);
     findings.extend(owners::findings(&loaded.config).into_iter().map(|(class, finding)| {
         with_origin(loaded, &location_properties(class, loaded.config.storage.location(class)), &finding)
     }));
-    info_findings.extend(server.without_sandbox.clone());
+    info_findings.extend(server.sandbox_error.clone());
     Ok(with_info(PATHS_TITLE, findings, info_findings))
 }
 
 const DATA_DIR: PropertyName = ("Server", None, "DataDir");
 
 /// The findings about directories and logs, each with the property that configures the path.
-fn directories_and_logs(server: &ServerContext<'_>) -> Vec<(PropertyName, String)> {
+fn directories_and_logs(server: &CheckedServer<'_>) -> Vec<(PropertyName, String)> {
     let config = &server.loaded.config;
     let mut findings = Vec::new();
     for (name, path, mode) in [
@@ -264,7 +264,7 @@ fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
 }
 
 /// Checks the source directories of packages; `None` if none is configured.
-fn directories(server: &ServerContext<'_>) -> Result<Option<Check>, PrivilegeError> {
+fn directories(server: &CheckedServer<'_>) -> Result<Option<Check>, PrivilegeError> {
     let loaded = server.loaded;
     let examined: Result<Vec<Report>, String> = server.user.run(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -295,17 +295,17 @@ fn directories(server: &ServerContext<'_>) -> Result<Option<Check>, PrivilegeErr
         }
     }
     if verdict == Verdict::Fail {
-        findings.extend(server.without_sandbox.clone());
+        findings.extend(server.sandbox_error.clone());
     }
     Ok(Some(Check { title: DIRECTORIES_TITLE, verdict, findings }))
 }
 
-fn listeners(server: &ServerContext<'_>) -> Result<Check, PrivilegeError> {
+fn listeners(server: &CheckedServer<'_>) -> Result<Check, PrivilegeError> {
     let loaded = server.loaded;
     let config = &*loaded.config;
     let mut failures = Vec::new();
     let mut info_findings = Vec::new();
-    let running = UnixStream::connect(sockets::admin_path(config)).is_ok();
+    let is_running = UnixStream::connect(sockets::admin_path(config)).is_ok();
     let addresses: [(&'static str, Option<&Listen>); 4] = [
         ("HTTP", config.http.listen.as_ref()),
         ("HTTPS", config.https.listen.as_ref()),
@@ -318,14 +318,14 @@ fn listeners(server: &ServerContext<'_>) -> Result<Check, PrivilegeError> {
             bind::SocketError::Tcp { kind, .. } => Some(*kind),
             bind::SocketError::Admin { .. } | bind::SocketError::Mode { .. } => None,
         };
-        let (list, message) = if running && kind == Some(ErrorKind::AddrInUse) {
+        let (list, message) = if is_running && kind == Some(ErrorKind::AddrInUse) {
             let address = bind::display_address(listen);
             (
                 &mut info_findings,
                 format!("{section}.Listen = {address} is in use, probably by a running rstudio-pm"),
             )
         } else if section == "Metrics" {
-            // The server runs without it.
+            // The server also runs without the metrics listener.
             (&mut info_findings, error.to_string())
         } else if listen.port < 1024 && kind == Some(ErrorKind::PermissionDenied) {
             // The user that runs the check may lack a privilege that the server has.
@@ -351,7 +351,7 @@ fn listeners(server: &ServerContext<'_>) -> Result<Check, PrivilegeError> {
 }
 
 /// Checks the database, and the usage database unless it fails with the same error.
-fn database(server: &ServerContext<'_>) -> Result<Vec<String>, PrivilegeError> {
+fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
     let loaded = server.loaded;
     let config = &*loaded.config;
     if config.database.provider == Provider::Sqlite && server.creates(&config.sqlite.dir) {
@@ -397,8 +397,8 @@ fn is_acceptable_skew(error: &DbError) -> bool {
     }
 }
 
-/// Checks the storage classes at the `included` locations, and adds what prevents a start to `findings`, and locations
-/// without space to `info_findings`. Classes below `unusable_dir` are skipped: that directory has its own finding.
+/// Checks the storage classes at the `included` locations: adds what prevents a start to `findings`, and full locations
+/// to `info_findings`. Errors of classes below `unusable_dir` are left out: that directory has its own finding.
 fn storage(
     loaded: &Loaded,
     included: impl Fn(&ClassLocation) -> bool,

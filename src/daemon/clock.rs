@@ -13,8 +13,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// Timeout of `timedatectl` in seconds, in its environment variable.
 const TIMEOUT_SECONDS: &str = "5";
 
-/// Whether the system clock is synchronized by an NTP daemon, as the kernel reports through systemd-timedated. False
-/// if unknown. Runs `timedatectl`, because `ProtectClock=` denies `adjtimex(2)` to the service.
+/// Whether an NTP daemon synchronizes the system clock, as the kernel reports through systemd-timedated; false if
+/// unknown. Runs `timedatectl`, because `ProtectClock=` denies `adjtimex(2)` to the service. Blocks.
 pub(super) fn is_synchronized() -> bool {
     let mut command = Command::new("timedatectl");
     command.args(["show", "--property=NTPSynchronized", "--value"]);

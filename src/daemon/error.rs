@@ -46,16 +46,16 @@ pub enum StartError {
     /// The storage is not that of other servers on the database.
     #[error(transparent)]
     Sharing(#[from] SharingError),
-    /// The client for mirrors.
+    /// The HTTP client for mirrors cannot be created.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// The sweep after a crashed sync.
+    /// The rows of a crashed sync cannot be removed.
     #[error("could not clean up after a crashed sync: {0}")]
     Sync(#[from] SyncError),
     /// The running server cancelled the hand-over or is stopping.
     #[error("the running server cancelled the hand-over")]
     Cancelled,
-    /// A hand-over.
+    /// The sockets cannot be duplicated, or the channel to the old server cannot be opened.
     #[error("could not prepare a hand-over: {0}")]
     HandOver(std::io::Error),
     /// The async runtime.

@@ -1,7 +1,7 @@
 //! The systemd generator: reads the gcfg at boot and at each `daemon-reload` and writes the files of [`super::units`].
 //!
-//! It runs during the start of systemd, before other file systems are mounted: it reads a few small files, uses no
-//! network, writes only into the given directory, logs to the kernel's log, and never fails.
+//! The generator runs during the start of systemd, before other file systems are mounted: it reads a few small files,
+//! uses no network, writes only into the given directory, logs to the kernel's log, and never fails.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -25,9 +25,9 @@ pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let directory = match (arguments.next(), arguments.next()) {
         (Some(option), Some(directory)) if option == OsStr::new("--check") => {
-            let (names, current) = check(Path::new("/"), Path::new(&directory));
+            let (names, is_current) = check(Path::new("/"), Path::new(&directory));
             names.iter().for_each(|name| println!("{name}"));
-            return if current { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            return if is_current { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
         (Some(directory), _) => directory,
         (None, _) => {
@@ -61,14 +61,14 @@ pub fn run(root: &Path, directory: &Path) -> Vec<String> {
 pub fn check(root: &Path, directory: &Path) -> (Vec<String>, bool) {
     let config = configuration(&root.join(DEFAULT_FILE.trim_start_matches('/')), &mut Vec::new());
     let (files, _) = units::files(&config, &service_settings(root));
-    let current = |file: &File| {
+    let is_current = |file: &File| {
         let path = directory.join(&file.path);
         match &file.content {
             Content::Text(text) => fs::read(path).is_ok_and(|content| content == text.as_bytes()),
             Content::Link(target) => fs::read_link(path).is_ok_and(|content| content == Path::new(target)),
         }
     };
-    (units::socket_names(&config), files.iter().all(current))
+    (units::socket_names(&config), files.iter().all(is_current))
 }
 
 /// Reads the valid part of the configuration; without a listener it has the default one.
@@ -203,8 +203,8 @@ mod tests {
     fn only_changed_addresses_and_paths_are_reported() {
         let (root, _, directory) =
             generate(&[(GCFG, "[HTTPS]\nListen = [::1]:8443\nCertificate = /c\nKey = /k\n")]);
-        let (names, current) = check(root.path(), &directory);
-        assert!(current);
+        let (names, is_current) = check(root.path(), &directory);
+        assert!(is_current);
         assert_eq!(
             names,
             [

@@ -12,7 +12,7 @@ use crate::sync::task::Task;
 use crate::upkeep::{Upkeep, maintenance};
 use crate::usage::Usage;
 
-/// What the tasks work on. It does not hold the app: going offline waits until nothing does.
+/// The parts of an app that the tasks use. The app itself is not held: going offline waits until nothing holds it.
 pub(super) struct LeaderTasks {
     sync: Sync,
     upkeep: Arc<Upkeep>,
@@ -27,7 +27,8 @@ impl LeaderTasks {
         LeaderTasks { sync: sync.clone(), upkeep: Arc::clone(upkeep), usage: usage.clone(), predecessor }
     }
 
-    /// Runs the tasks while this server is the leader, until the future is dropped. A new leader also runs what was missed.
+    /// Runs the tasks while this server is the leader, until the future is dropped. A new leader also runs what was
+    /// missed.
     pub(super) async fn run(self, mut leadership: watch::Receiver<bool>) {
         loop {
             // The sender is in the handle of the cluster, which exists until the process ends.

@@ -33,7 +33,7 @@ impl Listeners {
         Listeners { services, missing, is_serving, is_socket_activated, remark: sockets.remark() }
     }
 
-    /// Whether all are open.
+    /// Whether all listeners are open.
     pub(super) fn is_complete(&self) -> bool {
         self.missing.is_empty()
     }

@@ -44,6 +44,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct LogSettings {
     server: Option<ServerLogSettings>,
     access: Option<AccessLogSettings>,
+    /// `Some(None)` turns the service log off.
     service: Option<Option<Sink>>,
     /// Errors of files that cannot be opened; a start continues without them, a reload is refused.
     pub(super) errors: Vec<SinkError>,
@@ -51,7 +52,7 @@ pub(super) struct LogSettings {
 
 impl Logs {
     /// Installs the server log on standard error, and a panic hook that writes to it.
-    pub(super) fn early() -> Logs {
+    pub(super) fn install() -> Logs {
         let server = ServerLog::install().ok();
         let log = server.clone();
         let default_hook = std::panic::take_hook();
@@ -211,7 +212,7 @@ mod tests {
             }
             return;
         };
-        let logs = Logs::early();
+        let logs = Logs::install();
         tracing::info!("before the configuration");
         let stream = std::env::var("RSPM_TEST_PANIC_STREAM").expect("set");
         let stream = if stream.is_empty() { stream } else { format!("SystemLog = {stream}\n") };

@@ -6,6 +6,7 @@ pub mod args;
 mod backup;
 pub mod bind;
 pub mod check;
+mod checked_server;
 mod clock;
 mod configuration;
 mod context;
@@ -34,7 +35,6 @@ mod rewind;
 mod rotation;
 mod running;
 mod sandbox;
-mod server_context;
 mod service_unit;
 mod service_user;
 mod services;
@@ -86,7 +86,7 @@ pub fn main() -> ExitCode {
         return check::run(&args.config, &loaded, args.output_format);
     }
     signals::block();
-    let mut logs = logging::Logs::early();
+    let mut logs = logging::Logs::install();
     let reply = received.as_ref().and_then(handover::incoming::ReceivedSockets::reply);
     let result = start::run(&args, loaded, received, &mut logs);
     if let Err(error) = &result {

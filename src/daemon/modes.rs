@@ -88,14 +88,15 @@ impl Supervisor {
         is_over: impl Fn() -> bool,
     ) -> Option<Arc<App>> {
         let switch = self.context.switch.clone();
-        let report = |app: &Arc<App>, own_requests: usize| {
-            let work = work(app, own_requests);
-            let idle = work.is_empty();
+        let report = |app: &Arc<App>, own_references: usize| {
+            let work = work(app, own_references);
+            let is_idle = work.is_empty();
             if switch.context().control.work() != work {
                 switch.context().control.set_work(work);
             }
-            idle
+            is_idle
         };
+        // Three references to the app are no requests: `app`, `self.running` and, at first, that of the switch.
         report(&app, 3);
         let jobs = self.context.jobs.clone();
         let halt_time = Instant::now() + grace_period;
@@ -147,7 +148,7 @@ impl Supervisor {
     /// Replaces the app by one that has read nothing of the database yet. Running requests end with the old one.
     ///
     /// # Errors
-    /// The stores cannot be opened; the old app serves on.
+    /// The stores cannot be opened; the old app continues to serve.
     pub(super) async fn reopen(&mut self) -> Result<String, CommandError> {
         let mode = self.context.switch.context().control.mode();
         let (Mode::Online, Some(loaded)) = (&mode, self.loaded.clone()) else {
@@ -208,13 +209,13 @@ impl Supervisor {
     }
 }
 
-/// The requests and jobs that use an app; the references of the caller, `own_requests`, are not counted.
-fn work(app: &Arc<App>, own_requests: usize) -> ActiveWork {
+/// The requests and jobs that use an app. `own_references` references to the app are not counted as requests.
+fn work(app: &Arc<App>, own_references: usize) -> ActiveWork {
     let mut jobs: Vec<String> = app.state.jobs.running().into_iter().map(|job| job.key).collect();
     match app.fetches.in_progress() {
         0 => {}
         1 => jobs.push("1 download from a mirror".to_owned()),
         n => jobs.push(format!("{n} downloads from mirrors")),
     }
-    ActiveWork { requests: Arc::strong_count(app).saturating_sub(own_requests), jobs }
+    ActiveWork { requests: Arc::strong_count(app).saturating_sub(own_references), jobs }
 }

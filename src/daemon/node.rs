@@ -1,7 +1,8 @@
 //! This process as a server of a cluster: its host name, its address, and the id of the process before it.
 //!
-//! `<SockFileDir>/rstudio-pm.node` has the id of the process that started last; at a start, that of its predecessor. Only
-//! one process at a time owns the admin socket in that directory, so the predecessor has ended: its leases are free.
+//! `<SockFileDir>/rstudio-pm.node` has the id of the process that started last: when a process starts, that of its
+//! predecessor. Only one process at a time owns the admin socket in that directory, so the predecessor has ended, and
+//! its leases need not expire first.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
@@ -21,8 +22,8 @@ pub(super) fn host_name() -> String {
     nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The address of the first listener that serves packages. One that listens on all addresses has that of the default
-/// route.
+/// The address of the first listener that serves packages; empty if there is none. For a listener on all addresses, it
+/// has the IP address that this machine uses on its default route.
 pub(super) fn address(sockets: &Sockets) -> String {
     let listener = sockets.http.first().or(sockets.https.first());
     let Some(address) = listener.and_then(|listener: &TcpListener| listener.local_addr().ok()) else {
@@ -47,7 +48,8 @@ pub(super) fn previous_id(config: &Config) -> Option<Identity> {
     std::fs::read_to_string(path(config)).ok()?.trim().parse().ok()
 }
 
-/// Writes the id of this process and returns the path; with SQLite there are no other servers. An error is only logged.
+/// Writes the id of this process and returns the path of the file. `None` with SQLite, where there are no other
+/// servers, and after an error, which is logged.
 pub(super) fn write(config: &Config, id: Identity) -> Option<PathBuf> {
     match config.database.provider {
         Provider::Sqlite => None,

@@ -28,7 +28,7 @@ enum Notification {
     Flush(SyncSender<()>),
 }
 
-/// Notifies systemd; does nothing outside systemd. Cloning shares it.
+/// Notifies systemd; does nothing outside systemd. Clones share the queue.
 #[derive(Clone)]
 pub(super) struct Notifier {
     sender: Option<SyncSender<Notification>>,
@@ -64,7 +64,7 @@ impl Notifier {
         self.send_if_main(Notification::Ready(status.to_owned()));
     }
 
-    /// Sends `RELOADING=1`; [`Notifier::ready`] ends it.
+    /// Sends `RELOADING=1`; [`Notifier::ready`] ends the reload.
     pub(super) fn reloading(&self) {
         self.send_if_main(Notification::Reloading);
     }
@@ -126,7 +126,8 @@ fn run(receiver: &Receiver<Notification>) {
             // systemd requires both in one datagram.
             Notification::Reloading => NotifyState::monotonic_usec_now()
                 .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
-            // In one datagram: systemd rejects the new process's messages before it and the old one's after it.
+            // In one datagram: systemd rejects messages of the new process before it reads `MAINPID=`, and messages of
+            // the old one afterwards.
             Notification::Main(pid, status) => sd_notify::notify(&[
                 NotifyState::MainPid(*pid),
                 NotifyState::Ready,
@@ -148,7 +149,7 @@ fn run(receiver: &Receiver<Notification>) {
         };
         match result {
             Ok(()) => is_reported = false,
-            // Logged once per failure in a row: a removed socket must not fill the log.
+            // Only the first of consecutive errors is logged: a removed socket must not fill the log.
             Err(error) if !is_reported => {
                 is_reported = true;
                 tracing::warn!("cannot notify systemd: {error}");

@@ -65,7 +65,7 @@ async fn finding(
     };
     let mut comparison = compare(database, storage.marker(class).await?);
     if matches!(comparison, MarkerComparison::Unrecognized(_)) {
-        // A running server writes the row before the marker: if it wrote the marker meanwhile, the row is there now.
+        // A running server writes the row before the marker: if the marker was written meanwhile, the row exists now.
         let config = config.clone();
         let database = tokio::task::spawn_blocking(move || Db::database_state(&config)).await;
         if let Ok(Ok(database)) = database {
@@ -97,6 +97,7 @@ async fn finding(
     )))
 }
 
+/// The problem of a class without a marker, and its consequence; `None` if the next start can mark the class.
 async fn unmarked_finding(
     storage: &Storage,
     class: StorageClass,

@@ -6,18 +6,18 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 
-/// Name of the effective user, or its number.
+/// Name of the effective user, or the user ID if it has no name.
 pub(super) fn user_name() -> String {
     let uid = nix::unistd::geteuid();
     nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-/// Writes `<SockFileDir>/rstudio-pm.pid` and returns its path. An error is only logged.
+/// Writes `<SockFileDir>/rstudio-pm.pid` and returns its path; `None` after an error, which is logged.
 pub(super) fn write_pid(config: &Config) -> Option<PathBuf> {
     write(config.server.sock_file_dir.join("rstudio-pm.pid"), &std::process::id())
 }
 
-/// Replaces a file by one with this line and returns its path. An error is only logged.
+/// Replaces a file by one with this line and returns its path; `None` after an error, which is logged.
 pub(super) fn write(path: PathBuf, line: &dyn std::fmt::Display) -> Option<PathBuf> {
     let result = match std::fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),

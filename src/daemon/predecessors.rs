@@ -13,7 +13,7 @@ pub struct Predecessors(Arc<Mutex<Vec<Predecessor>>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Predecessor {
     pid: i32,
-    /// Start time in clock ticks since boot, which distinguishes it from a later process with the same ID.
+    /// Start time in clock ticks since boot, which distinguishes the process from a later one with the same ID.
     start_time: u64,
 }
 

@@ -21,12 +21,12 @@ use crate::config::Config;
 /// An ordinary user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Account {
-    /// Its name, or its number if it has none.
+    /// The name, or the user ID if the user has no name.
     name: String,
     pub(super) uid: Uid,
-    /// Its primary group; for a user without a name, the group of the gcfg.
+    /// The primary group; for a user without a name, the group of the gcfg.
     pub(super) gid: Gid,
-    /// Whether it is in the user database, and so may have supplementary groups.
+    /// Whether the user is in the user database, and so may have supplementary groups.
     in_user_database: bool,
 }
 
@@ -151,7 +151,7 @@ pub(super) fn plan(requested: Option<&str>, gcfg: &Path) -> Result<Plan, Privile
     // systemd changes the user itself (User=).
     let by_systemd = std::env::var_os("NOTIFY_SOCKET").is_some();
     let owner = match requested {
-        // A missing file is reported elsewhere.
+        // With --user the gcfg may be missing here: that is reported when it is loaded.
         Some(_) => None,
         None if by_systemd => None,
         None => Some(Account::owner(gcfg)?),
@@ -159,8 +159,8 @@ pub(super) fn plan(requested: Option<&str>, gcfg: &Path) -> Result<Plan, Privile
     Ok(decide(requested, owner, by_systemd, gcfg))
 }
 
-/// Plans the change of user for a program that changes the server's data: to the owner of its directory, or of the
-/// configuration file before there is one.
+/// Plans the change of user for a program that changes the server's data: to the owner of the data directory, or of the
+/// configuration file while there is no data directory.
 ///
 /// # Errors
 /// The owner cannot be read.

@@ -48,11 +48,11 @@ pub(super) struct Setup<'a> {
     pub(super) is_socket_activated: bool,
     /// The listening sockets.
     pub(super) sockets: Sockets,
-    /// From the old server, in a hand-over.
+    /// What the old server passed, in a hand-over.
     pub(super) received: Option<ReceivedSockets>,
     /// Limits of requests and connections.
     pub(super) limits: Limits,
-    /// When the process started.
+    /// Start time of the process.
     pub(super) start: SystemTime,
 }
 
@@ -264,7 +264,7 @@ impl Process {
                 ready_successor = self.supervisor.run_commands(&mut self.commands) => ready_successor,
             };
             let Some(ready_successor) = ready_successor else { break None };
-            // Not interrupted by a stop: meanwhile both processes accept connections.
+            // A stop does not interrupt this step, during which both processes accept connections.
             match self.supervisor.commit(ready_successor).await {
                 Ok(successor) => break Some(successor),
                 Err(reason) => drop(self.supervisor.cancel_hand_over(&reason)),
@@ -332,7 +332,7 @@ impl Process {
                 };
                 let finish = async {
                     let is_complete = server.drain().hand_over(&limits, stop_requested.notified()).await;
-                    // This process must stop a still older one.
+                    // A still older server must exit first: only this process can forward a stop to it.
                     predecessor.wait_exit().await;
                     is_complete
                 };

@@ -1,5 +1,6 @@
-//! `--removal-commands`: prints the commands that remove data stored outside the default directories, for a purge of the
-//! package. Every storage class is listed at the location where the server would open it, with the variables of its unit.
+//! `--removal-commands`: prints the commands that remove data stored outside the default directories, for a purge of
+//! the package. Every storage class is listed at the location where the server would open it, with the variables of its
+//! unit.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
@@ -56,7 +57,7 @@ fn commands(config: &Config, is_root_owned: impl Fn(&Path) -> bool) -> Vec<Strin
             continue;
         }
         let display = quote(&path.display().to_string());
-        // The server's user cannot write into it: its content is not, or not only, the server's.
+        // The server's user cannot write into a directory of root, so its content is not only the server's.
         lines.push(match is_root_owned(&path) {
             true => format!("# {owner}: {display} belongs to root; check its content before you remove it"),
             false => format!("rm -rf {display}    # {owner}"),

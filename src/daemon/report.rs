@@ -15,7 +15,7 @@ pub(super) fn human(file: &Path, checks: &[Check]) -> String {
             Verdict::Info => "[INFO]",
         };
         match check.findings.as_slice() {
-            // A finding without file and line.
+            // A single finding without file and line is on the line of its check.
             [finding] if check.verdict == Verdict::Info && !finding.contains(": [") => {
                 let _ = writeln!(text, "{mark} {}: {finding}", check.title);
             }

@@ -1,4 +1,5 @@
-//! Reopens the app after the database was reset to an earlier state: its caches are keyed by numbers that now mean something else.
+//! Reopens the app after the database was reset to an earlier state: the caches are keyed by numbers of transactions
+//! and steps, which now mean something else.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::metrics;
 /// Pause before another attempt.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
-/// Waits for rewinds until the task is dropped, which a successful reopening does.
+/// Waits for rewinds until the task is dropped, which happens when the app is reopened.
 pub(super) async fn watch(control: Control, mut rewinds: watch::Receiver<Option<Rewind>>) {
     loop {
         if rewinds.changed().await.is_err() {
@@ -23,7 +24,7 @@ pub(super) async fn watch(control: Control, mut rewinds: watch::Receiver<Option<
             "the database was reset from transaction {from} to {to} (fail-over or restore?); everything is read again; \
              addresses of dates and transactions after {to} have another meaning now"
         );
-        // A task of its own: the command ends this one.
+        // In a task of its own, because the command ends this one.
         let control = control.clone();
         tokio::spawn(async move {
             while let Err(error) = control.run(Command::Reopen).await {

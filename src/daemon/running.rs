@@ -32,19 +32,17 @@ impl RunningApp {
         running
     }
 
-    /// Starts the background tasks, and if this server is the leader schedules and nightly work, until [`RunningApp::pause`].
+    /// Starts the background tasks, which run until [`RunningApp::pause`]. Schedules and nightly work run only while
+    /// this server is the leader.
     pub(super) fn run(&mut self) {
         let (upkeep, comparison_upkeep) = (self.app.upkeep.clone(), self.app.upkeep.clone());
         let state = Arc::clone(&self.app.state);
         let predecessor = self.predecessor.clone();
         let config = state.config.load();
         if config.storage_audit.is_enabled {
-            let add_up = config.metrics.listen.is_some();
-            self.tasks.push(tokio::spawn(space::watch(
-                state.storage.clone(),
-                config.storage.clone(),
-                add_up,
-            )));
+            // The sizes of files are only used by the metrics.
+            let scan = config.metrics.listen.is_some();
+            self.tasks.push(tokio::spawn(space::watch(state.storage.clone(), config.storage.clone(), scan)));
         }
         drop(config);
         let leader_tasks = LeaderTasks::new(&self.app, predecessor.clone());

@@ -26,7 +26,7 @@ pub(super) fn enter(hidden: &[&str], bound: &[PathBuf]) -> Result<(), String> {
     }
     unshare(CloneFlags::CLONE_NEWNS).map_err(io::Error::from).map_err(step(&"new mount namespace"))?;
     bind(None, Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE).map_err(step(&"private mounts"))?;
-    // Opened in the new namespace, before they are hidden; a missing path stays missing.
+    // Opens the bound paths in the new namespace, before they are hidden; a missing path stays missing.
     let open = |path: &PathBuf| {
         let file = File::options().read(true).custom_flags(OFlag::O_PATH.bits()).open(path).ok()?;
         Some((path.clone(), file))
@@ -52,7 +52,7 @@ fn bind(from: Option<&Path>, to: &Path, flags: MsFlags) -> io::Result<()> {
     mount(from, to, None::<&str>, flags, None::<&str>).map_err(io::Error::from)
 }
 
-/// Creates the directory, or the empty file, to mount a path on, unless a path above it was mounted.
+/// Creates the directory, or the empty file, to mount a path on, unless it exists because a path above was mounted.
 fn create(path: &Path, file: &File) -> io::Result<()> {
     let directories = if file.metadata()?.is_dir() { Some(path) } else { path.parent() };
     DirBuilder::new().recursive(true).mode(0o755).create(directories.unwrap_or(path))?;

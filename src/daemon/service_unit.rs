@@ -21,7 +21,7 @@ pub(super) struct ServiceUnit {
     pub(super) has_private_tmp: bool,
     /// The command line.
     command: String,
-    /// The process, 0 if the service does not run.
+    /// ID of the process, 0 if the service does not run.
     pid: u32,
     environment: Vec<(String, String)>,
     environment_files: Vec<PathBuf>,
@@ -74,7 +74,7 @@ impl ServiceUnit {
         is_loaded.then_some(unit)
     }
 
-    /// Whether the command line names this configuration file, or none and it is the default one.
+    /// Whether the command line names this configuration file, or names none and this is the default one.
     fn uses(&self, gcfg: &Path) -> bool {
         let words: Vec<&str> = self.command.split_whitespace().collect();
         let config_argument = words.iter().enumerate().find_map(|(at, word)| match *word {
@@ -98,9 +98,9 @@ impl ServiceUnit {
             match std::fs::read_to_string(file) {
                 // A later value replaces an earlier one.
                 Ok(text) => {
-                    let of_file = shell_words::assignments(&text);
-                    variables.retain(|(name, _)| !of_file.iter().any(|(later, _)| later == name));
-                    variables.extend(of_file);
+                    let file_variables = shell_words::assignments(&text);
+                    variables.retain(|(name, _)| !file_variables.iter().any(|(later, _)| later == name));
+                    variables.extend(file_variables);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => errors.push(format!("{}: {error}", file.display())),
@@ -110,14 +110,15 @@ impl ServiceUnit {
     }
 }
 
-/// Whether systemd does not run here, but a drop-in or a unit of the administrator sets variables, which are then unknown.
+/// Whether systemd does not run here, but a drop-in or a unit of the administrator sets variables: their values are
+/// then unknown.
 pub(super) fn has_unknown_variables() -> bool {
     let root = Path::new("/");
-    let own = root.join("etc/systemd/system").join(UNIT);
+    let administrators_unit = root.join("etc/systemd/system").join(UNIT);
     let sets_variables =
         |path: PathBuf| std::fs::read_to_string(path).is_ok_and(|text| text.contains("\nEnvironment"));
     ServiceUnit::loaded().is_none()
-        && generator::drop_ins(root).into_values().chain([own]).any(sets_variables)
+        && generator::drop_ins(root).into_values().chain([administrators_unit]).any(sets_variables)
 }
 
 /// Splits `NAME=value`.

@@ -1,5 +1,5 @@
-//! The user and the sandbox that the server gets when root starts it, through systemd or by hand. Checks and commands that
-//! root runs use the rights of that user.
+//! The user and the sandbox that the server gets when root starts it, through systemd or by hand. Checks and commands
+//! that root runs use the rights of that user.
 
 use std::path::{Path, PathBuf};
 
@@ -39,12 +39,12 @@ impl ServiceUser {
         ServiceUser { account: account.filter(|account| !account.uid.is_root()), unit }
     }
 
-    /// Its number.
+    /// The user ID.
     pub(super) fn uid(&self) -> u32 {
         self.account.as_ref().map_or_else(geteuid, |account| account.uid).as_raw()
     }
 
-    /// Runs `work` with the rights of the user. They apply to the whole process.
+    /// Runs `work` with the rights of the user, which apply to the whole process meanwhile.
     ///
     /// # Errors
     /// The system refuses the change of user.
@@ -56,10 +56,10 @@ impl ServiceUser {
         // access(2) uses the real user, and open(2) the effective one. The saved one stays root, to switch back.
         setresgid(gid, gid, group).map_err(account.refused("setresgid"))?;
         setresuid(uid, uid, root).map_err(account.refused("setresuid"))?;
-        let done = work();
+        let result = work();
         setresuid(root, root, root).map_err(account.refused("setresuid"))?;
         restore_groups(group, &groups).map_err(account.refused("setgroups"))?;
-        Ok(done)
+        Ok(result)
     }
 
     /// Hides directories from this process as the unit hides them from the service. Returns a remark if that is not
@@ -77,13 +77,13 @@ impl ServiceUser {
         hidden.retain(|dir| bound.iter().any(|path| path.starts_with(dir)));
         let error = sandbox::enter(&hidden, &bound).err()?;
         Some(format!(
-            "paths below {} were checked as without the sandbox of the service, in which they may be readable: {error}",
+            "paths below {} were checked outside the sandbox of the service, inside which they may be readable: {error}",
             hidden.join(", ")
         ))
     }
 
-    /// Returns those of these missing paths that root creates for the user before the server uses them: systemd by the
-    /// unit, or a start by hand. Must be called with the rights of root.
+    /// Returns the missing paths of the server that root creates for the user before the server uses them: systemd
+    /// through the unit, or a start by hand. Must be called with the rights of root.
     pub(super) fn created_by_root(&self, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
         if self.account.is_none() {
             return Vec::new();

@@ -12,7 +12,8 @@ pub(super) fn split(text: &str) -> Vec<String> {
     words
 }
 
-/// Parses the lines `NAME=value` of a file for `EnvironmentFile=`; a value may be quoted. Comments begin with `#` or `;`.
+/// Parses the lines `NAME=value` of a file for `EnvironmentFile=`; a value may be quoted. Comments begin with `#` or
+/// `;`.
 pub(super) fn assignments(text: &str) -> Vec<(String, String)> {
     let mut assignments = Vec::new();
     let mut rest = text.trim_start();
@@ -49,7 +50,7 @@ fn word(text: &str, ends: fn(char) -> bool) -> (String, &str) {
             (Some('$'), '\'') => quote = None,
             (Some(open), c) if c == open && c != '$' => quote = None,
             (None | Some('"' | '$'), '\\') => match chars.next() {
-                // A line that is continued.
+                // The next line continues this one.
                 Some((_, '\n')) => {}
                 Some((_, 'n')) => word.push('\n'),
                 Some((_, 't')) => word.push('\t'),

@@ -40,7 +40,7 @@ pub struct Sockets {
 /// Returns the path of the admin socket if a server answers on it, whatever its mode.
 ///
 /// # Errors
-/// The socket may not be used.
+/// The socket exists, but this process cannot connect to it; with the path.
 pub(super) fn answering_server(config: &Config) -> Result<Option<PathBuf>, (PathBuf, Error)> {
     let path = admin_path(config);
     match UnixStream::connect(&path) {
@@ -86,7 +86,7 @@ impl ListenerKind {
         }
     }
 
-    /// Whether packages are served through it.
+    /// Whether packages are served through listeners of this kind.
     #[must_use]
     pub fn serves_packages(self) -> bool {
         match self {
@@ -209,22 +209,22 @@ pub(super) fn bind_all(
     let any_is_configured = is_valid && listeners.iter().any(is_configured);
     let mut tcp = |kind: ListenerKind, sockets: Vec<TcpListener>, configured: Option<&Listen>| {
         let section = kind.section();
-        // An invalid configuration may name an address that cannot be read, and has its own message.
+        // An invalid configuration may name an address that cannot be parsed, which another message reports.
         let is_unknown = !is_valid && configured.is_none();
         let (mut matching, other): (Vec<_>, Vec<_>) =
             sockets.into_iter().partition(|socket| is_unknown || has_address(socket, configured));
         // systemd before version 252 still passes the socket of a previously configured address.
-        let closes = if configured.is_some() { !matching.is_empty() } else { any_is_configured };
+        let closes_other = if configured.is_some() { !matching.is_empty() } else { any_is_configured };
         for socket in other {
             if let Ok(address) = socket.local_addr() {
                 let configured = configured.map_or_else(|| "nothing".to_owned(), display_address);
                 let consequence =
-                    if closes { "closed here".to_owned() } else { format!("run: {APPLY_COMMANDS}") };
+                    if closes_other { "closed here".to_owned() } else { format!("run: {APPLY_COMMANDS}") };
                 warnings.push(format!(
                     "systemd listens on {address} for {section}, the configuration says {configured}; {consequence}"
                 ));
             }
-            if !closes {
+            if !closes_other {
                 is_outdated = true;
                 matching.push(socket);
             }
@@ -370,7 +370,7 @@ impl InheritedSockets {
         inherited
     }
 
-    /// Takes sockets by the protocol of sd_listen_fds(3). Unusable ones are reported and left alone.
+    /// Takes sockets by the protocol of sd_listen_fds(3). Unusable ones are reported and stay open.
     fn take() -> InheritedSockets {
         let mut inherited = InheritedSockets::default();
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
@@ -442,7 +442,7 @@ mod tests {
             (bound.http.len(), bound.is_outdated, bound.warnings.as_slice()),
             (1, false, [].as_slice())
         );
-        // Of a valid configuration without HTTP, it is the socket that is wrong.
+        // If a valid configuration has no HTTP listener, the socket is wrong.
         assert!(
             passed(true).warnings.iter().any(|warning| warning.contains("the configuration says nothing"))
         );

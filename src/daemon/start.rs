@@ -53,12 +53,12 @@ pub(super) fn run(
     };
     match file_warnings {
         Ok(lines) => warnings.extend(lines),
-        // Opening the stores reports it again, also to clients.
+        // Opening the stores reports the error again, also to clients.
         Err(_) if is_socket_activated => {}
         Err(error) => return Err(error.into()),
     }
     logs.configure(&config);
-    // After the logs are configured: an error of a port must be in the log file, too.
+    // After the logs are configured: an error about a port must be in the log file, too.
     let sockets = bound?.with_admin(&config)?;
     for warning in warnings {
         tracing::warn!("{warning}");

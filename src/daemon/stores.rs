@@ -28,9 +28,9 @@ use crate::upkeep::Upkeep;
 use crate::upstream::Upstream;
 use crate::usage::Usage;
 
-/// An old server that still uses the same stores.
+/// Stores that an old server still uses, as in a hand-over.
 pub(super) struct SharedStores {
-    /// Its lock of the database.
+    /// The old server's lock of the database.
     pub(super) lock: Option<OwnedFd>,
 }
 

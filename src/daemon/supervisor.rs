@@ -33,8 +33,9 @@ pub(super) struct Supervisor {
     pub(super) halted: Vec<HaltedSync>,
     /// The old server's lock, for a first start next to a running server.
     shared_stores: Option<SharedStores>,
+    /// Next attempt to serve with `loaded`, while the server is broken.
     retry_at: Option<Instant>,
-    /// When missing listeners are retried.
+    /// Next attempt to open missing listeners.
     retry_listeners_at: Option<Instant>,
 }
 
@@ -286,7 +287,7 @@ impl Supervisor {
     /// Makes a successor the main process.
     ///
     /// # Errors
-    /// The reason why it failed.
+    /// The reason why this process is still the main one.
     pub(super) async fn commit(&mut self, successor: ReadySuccessor) -> Result<Successor, String> {
         let Some(running) = &self.running else { return Err("the server is not serving".to_owned()) };
         let halted = running.app.sync.take_halted();

@@ -31,7 +31,7 @@ const MAX_NAME: usize = 255;
 pub struct File {
     /// Relative to the directory.
     pub path: String,
-    /// Its content.
+    /// The text, or the target of the link.
     pub content: Content,
 }
 
@@ -198,28 +198,30 @@ fn paths(config: &Config) -> Paths {
     backups.for_each(|path| paths.write(path));
     for class in StorageClass::ALL {
         match config.storage.location(class) {
-            ClassLocation::File(storage) => paths.write(&storage.location),
+            ClassLocation::File(storage) => paths.add_writable(&storage.location),
             ClassLocation::S3(_) => {}
         }
     }
-    paths.write(&server.temp_dir);
-    paths.write(&resolve_var_run(&server.sock_file_dir));
+    paths.add_writable(&server.temp_dir);
+    paths.add_writable(&resolve_var_run(&server.sock_file_dir));
     for log in logs(config) {
         // The directory, because a rotation replaces the file. Owner and modes still apply inside.
-        paths.write(log.parent().filter(|parent| *parent != Path::new("/")).unwrap_or(log));
+        paths.add_writable(log.parent().filter(|parent| *parent != Path::new("/")).unwrap_or(log));
     }
     for file in config.https.certificate.iter().chain(&config.https.key) {
-        paths.read(file);
+        paths.add_readable(file);
     }
-    // In an open directory it must not become read-only: an interrupted rotation is completed at the start.
-    if !paths.write.iter().any(|dir| server.encryption_key_path.starts_with(dir)) {
-        paths.read(&server.encryption_key_path);
+    // The key in a writable directory must stay writable: the next start completes an interrupted rotation.
+    if !paths.writable.iter().any(|dir| server.encryption_key_path.starts_with(dir)) {
+        paths.add_readable(&server.encryption_key_path);
     }
     let mirrors = [&config.cran.url, &config.bioconductor.url, &config.requirements.url];
     let mirrors = mirrors.into_iter().chain(config.cran.binaries.iter().map(|url| &url.base));
     let mirrors = mirrors.chain(&config.vulnerabilities.urls);
     for mirror in mirrors.filter_map(|url| url.strip_prefix("file://")) {
-        paths.read(Path::new(percent_encoding::percent_decode_str(mirror).decode_utf8_lossy().as_ref()));
+        paths.add_readable(Path::new(
+            percent_encoding::percent_decode_str(mirror).decode_utf8_lossy().as_ref(),
+        ));
     }
     paths
 }
@@ -232,10 +234,10 @@ fn logs(config: &Config) -> impl Iterator<Item = &PathBuf> {
     system.chain([&config.server.access_log]).chain(&config.server.service_log)
 }
 
-/// The configured paths that are bound into the sandbox, because it hides what is around them.
+/// The configured paths that are bound into the sandbox, because it hides the directories above them.
 pub(super) fn bound_paths(config: &Config) -> Vec<PathBuf> {
-    let Paths { write, read } = paths(config);
-    write.into_iter().chain(read).filter(|path| is_hidden(path)).collect()
+    let Paths { writable, readable } = paths(config);
+    writable.into_iter().chain(readable).filter(|path| is_hidden(path)).collect()
 }
 
 /// Whether systemd creates a missing path, with the directories of the unit, for the user of the service.
@@ -275,38 +277,39 @@ fn resolve_var_run(path: &Path) -> PathBuf {
 
 #[derive(Default)]
 struct Paths {
-    write: Vec<PathBuf>,
-    read: Vec<PathBuf>,
+    writable: Vec<PathBuf>,
+    readable: Vec<PathBuf>,
 }
 
 impl Paths {
-    fn write(&mut self, path: &Path) {
+    fn add_writable(&mut self, path: &Path) {
         // Subdirectories of an open path are open; the unit has a private /tmp; opening / would defeat the sandbox.
         let is_excluded = ["/", "/tmp", "/var/tmp"].iter().any(|dir| path == Path::new(dir));
-        if !is_excluded && is_expressible(path) && !self.write.iter().any(|dir| path.starts_with(dir)) {
-            self.write.push(path.to_owned());
+        if !is_excluded && is_expressible(path) && !self.writable.iter().any(|dir| path.starts_with(dir)) {
+            self.writable.push(path.to_owned());
         }
     }
 
-    fn read(&mut self, path: &Path) {
+    fn add_readable(&mut self, path: &Path) {
         if is_expressible(path) {
-            self.read.push(path.to_owned());
+            self.readable.push(path.to_owned());
         }
     }
 
     fn text(&self) -> String {
         let mut out = format!("{HEADER}[Unit]\n");
-        for path in self.write.iter().chain(&self.read) {
+        for path in self.writable.iter().chain(&self.readable) {
             let _ = writeln!(out, "RequiresMountsFor={}", quote("", path));
         }
         out.push_str("[Service]\n");
-        for (paths, open, bind) in
-            [(&self.write, "ReadWritePaths", "BindPaths"), (&self.read, "ReadOnlyPaths", "BindReadOnlyPaths")]
-        {
+        for (paths, open, bind) in [
+            (&self.writable, "ReadWritePaths", "BindPaths"),
+            (&self.readable, "ReadOnlyPaths", "BindReadOnlyPaths"),
+        ] {
             for path in paths {
-                // Configured paths below are bind-mounted into them.
+                // Configured paths below hidden directories are bind-mounted.
                 let key = if is_hidden(path) { bind } else { open };
-                // The dash: a missing path must not prevent the start.
+                // With the dash, a missing path does not prevent the start.
                 let _ = writeln!(out, "{key}={}", quote("-", path));
             }
         }

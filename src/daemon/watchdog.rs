@@ -14,7 +14,8 @@ use super::notify::Notifier;
 pub(super) struct ProbeAddresses {
     /// The admin socket, which accepts connections even if network clients have reached the connection limit.
     pub(super) admin: PathBuf,
-    /// Plain HTTP listeners, in case the admin socket's file was removed, which must not end the server.
+    /// Plain HTTP listeners; the first one is checked if the admin socket does not respond. If only that socket's file
+    /// was removed, the server must not be killed.
     pub(super) plain: Vec<SocketAddr>,
 }
 
@@ -34,7 +35,7 @@ pub(super) async fn run(addresses: ProbeAddresses, notifier: Notifier) {
     }
 }
 
-/// Tries the addresses in turn, each with a timeout, until one responds.
+/// Tries the admin socket, then the first plain listener, each with a timeout. Fails if neither responds.
 async fn probe(addresses: &ProbeAddresses, timeout: Duration) -> Result<()> {
     let admin = async { ping(UnixStream::connect(&addresses.admin).await?).await };
     let Err(mut error) = with_timeout(timeout, admin).await else { return Ok(()) };

@@ -10,7 +10,7 @@ use crate::model::fingerprint::Fingerprint;
 /// A key that is not that of the database.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyMismatch {
-    /// Another key.
+    /// The key of the server is another one.
     #[error(
         "the encryption key {key} is not the one this database was written with ({recorded}); restore that key from a \
          backup or copy it from another server, or, if it is lost, replace it: rspm encrypt rotate --key-lost --new-key=FILE"
@@ -21,7 +21,7 @@ pub enum KeyMismatch {
         /// The key of the database.
         recorded: Fingerprint,
     },
-    /// No key, but encrypted values.
+    /// The server has no key, but the database has encrypted values.
     #[error(
         "{count} values of the database are encrypted with the key {recorded}, and there is no encryption key {}; copy it \
          from another server or restore it from a backup, or, if it is lost: rspm encrypt rotate --key-lost --new-key=FILE",
@@ -41,23 +41,23 @@ pub enum KeyMismatch {
         new.display(), path.display()
     )]
     Incomplete {
-        /// The file of the new key.
+        /// The file that contains the new key.
         new: PathBuf,
-        /// Where it belongs.
+        /// Where the new key belongs.
         path: PathBuf,
         /// The error of the system.
         source: std::io::Error,
     },
-    /// The database.
+    /// The database cannot be read.
     #[error("could not compare the encryption key with that of the database: {0}")]
     Db(#[from] DbError),
 }
 
-/// Records the first key in the database, or compares it with the recorded one. Returns the configuration with the key
-/// in use: that of an interrupted rotation, which this completes, may differ from the one that was read.
+/// Compares the configured key with the one that the database records, or records it there if it is the first. Returns
+/// the configuration with the key in use: if this completes an interrupted rotation, that is the new key.
 ///
 /// # Errors
-/// It is another key.
+/// The configured key is not the recorded one, or there is none and values are encrypted.
 pub(in crate::daemon) async fn reconcile(db: &Db, config: Arc<Config>) -> Result<Arc<Config>, KeyMismatch> {
     let path = &config.server.encryption_key_path;
     let recorded = match (db.read(encryption_key::get).await?, &config.encryption_key) {
@@ -102,7 +102,8 @@ pub(in crate::daemon) async fn reconcile(db: &Db, config: Arc<Config>) -> Result
     }
 }
 
-/// Returns the new key of a rotation that was interrupted after the database was changed, after moving it to its place.
+/// Completes a rotation that was interrupted after the database was changed: moves the new key to its place and returns
+/// it. `None` if there is no such rotation.
 fn complete(path: &Path, recorded: Fingerprint) -> Result<Option<EncryptionKey>, KeyMismatch> {
     let new = key_file::new_path(path);
     // A file that is not the recorded key is not used.

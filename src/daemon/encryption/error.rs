@@ -9,16 +9,16 @@ use crate::model::fingerprint::Fingerprint;
 /// An error of a command about the key.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::daemon) enum KeyCommandError {
-    /// The configuration.
+    /// The configuration cannot be loaded.
     #[error("{0}")]
     Config(#[from] ConfigError),
     /// A key that cannot be read.
     #[error("{0}")]
     Key(#[from] KeyFileError),
-    /// The database.
+    /// The database cannot be opened or changed.
     #[error("{0}")]
     Db(#[from] DbError),
-    /// The change to the user of the server.
+    /// The process cannot change to the user of the server.
     #[error("{0}")]
     Privilege(#[from] PrivilegeError),
     /// The key is not that of the database.
@@ -69,7 +69,7 @@ pub(in crate::daemon) enum KeyCommandError {
     /// A value of the database cannot be decrypted.
     #[error("a value of the database cannot be decrypted with the encryption key {0}; nothing was changed")]
     Undecryptable(String),
-    /// A file.
+    /// A file cannot be read or written.
     #[error("{operation}: {source}")]
     File {
         /// The operation, with the path.
@@ -77,13 +77,13 @@ pub(in crate::daemon) enum KeyCommandError {
         /// The error of the system.
         source: std::io::Error,
     },
-    /// The async runtime.
+    /// The async runtime cannot be started.
     #[error("could not start the runtime: {0}")]
     Runtime(std::io::Error),
 }
 
 impl KeyCommandError {
-    /// A converter of errors of the system; `doing` is the operation with its path.
+    /// A converter of errors of the system; `operation` includes the path.
     pub(super) fn file(operation: impl Into<String>) -> impl FnOnce(std::io::Error) -> KeyCommandError {
         let operation = operation.into();
         |source| KeyCommandError::File { operation, source }

@@ -1,7 +1,8 @@
 //! Replaces the key: encrypts the values of the database anew in one transaction.
 //!
-//! The new key is stored as `….new` before the transaction and renamed after it. After a kill in between, the next start
-//! compares both with the fingerprint in the database and completes the rotation ([`super::compare`]).
+//! The new key is stored as `….new` before the transaction and renamed after it. If the process is killed in between,
+//! the next start compares both keys with the fingerprint in the database and completes the rotation
+//! ([`super::compare`]).
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -16,11 +17,11 @@ use crate::daemon::{configuration, sockets};
 use crate::db::{Db, DbError, encryption_key};
 use crate::encryption::value;
 
-/// Replaces the key by that in the file `new`. `key_lost`: the current key is not that of the database, whose encrypted
-/// values are deleted.
+/// Replaces the key by that in the file `new`. `key_lost`: the key of the database is lost, and the values encrypted
+/// with it are deleted.
 pub(super) fn run(file: &Path, new: &Path, key_lost: bool) -> Result<(), KeyCommandError> {
     let not_found = || std::io::Error::from(std::io::ErrorKind::NotFound);
-    // Read before the rights of the service are taken: the caller's may be needed.
+    // Read with the rights of the caller: the service's user may be unable to read this file.
     let new = key_file::read(new)?
         .ok_or_else(not_found)
         .map_err(KeyCommandError::file(new.display().to_string()))?;
@@ -82,9 +83,9 @@ async fn rotate(
     let count = replace_in_database(db, current.clone(), Arc::new(new), key_lost).await?;
     let mut report = format!("The encryption key of the database is now {fingerprint}.\n");
     if !is_current && is_in_file {
-        let new = key_file::new_path(path);
-        key_file::rename(&new, path).map_err(|source| {
-            KeyCommandError::Mismatch(KeyMismatch::Incomplete { new, path: path.clone(), source })
+        let new_path = key_file::new_path(path);
+        key_file::rename(&new_path, path).map_err(|source| {
+            KeyCommandError::Mismatch(KeyMismatch::Incomplete { new: new_path, path: path.clone(), source })
         })?;
         report += &format!("It is in {}.\n", path.display());
     } else if let Some(current) = current.filter(|_| !is_in_file) {
@@ -103,7 +104,8 @@ async fn rotate(
     Ok(report)
 }
 
-/// Stores the current key as the old one, which values of the configuration are encrypted with, and the new key beside it.
+/// Stores the current key as `….old`, because values of the configuration are encrypted with it, and the new key as
+/// `….new`.
 fn store(
     path: &Path,
     current: Option<&EncryptionKey>,

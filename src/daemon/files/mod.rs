@@ -71,15 +71,15 @@ pub(super) fn prepare(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, FileE
     "{name} '{0}' cannot be created: {source}; fix it with: {way_out}", path.display()
 )]
 pub struct CreateError {
-    /// The property that configures it.
+    /// The property that configures the directory.
     pub name: &'static str,
     path: PathBuf,
     way_out: String,
     source: io::Error,
 }
 
-/// Creates missing directories with the modes of their rules. The database and the storage create their own; an error
-/// of a log is reported when the log is opened.
+/// Creates missing directories with the modes of their rules. The database and the storage create their own
+/// directories; an error about a log directory is reported when the log is opened.
 ///
 /// # Errors
 /// The first required directory that cannot be created.
@@ -139,7 +139,8 @@ fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, UnsafePaths> {
     if refusals.is_empty() { Ok(warnings) } else { Err(UnsafePaths(refusals)) }
 }
 
-/// The violations that would prevent a start by the user `me`, except those that other checks report: a file instead of a directory.
+/// The violations that would prevent a start by the user `me`, except those that other checks report: a path that is
+/// not a directory.
 #[must_use]
 pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, me: u32) -> Vec<(PathKind, String)> {
     let refusal = |(rule, path, decision): Inspection| match decision {
@@ -225,7 +226,7 @@ fn describe_repair(rule: &PathRule, path: &Path, violation: Violation, mode: u32
     format!("{} '{}' had mode {before:04o}; changed to {mode:04o}", rule.name, path.display())
 }
 
-/// The name of a user, or its number.
+/// The name of a user, or the user ID if it has no name.
 fn user(uid: u32) -> String {
     User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }

@@ -32,15 +32,15 @@ pub enum PathTarget {
 /// A way in which a path violates its rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// A symbolic link of another ordinary user, who can redirect it.
+    /// A symbolic link of another ordinary user (the user ID), who can redirect it.
     ForeignLink(u32),
     /// A dangling symbolic link.
     DeadLink,
     /// Wrong file type.
     Type,
-    /// Owned by another ordinary user.
+    /// Owned by another ordinary user (the user ID).
     Owner(u32),
-    /// Writable by all users.
+    /// Writable by all users; with the mode.
     WorldWritable(u32),
     /// The mode has more permission bits than the rule allows.
     TooOpen(u32),
@@ -53,7 +53,7 @@ pub enum Violation {
 pub enum Decision {
     /// The path conforms.
     Conforms,
-    /// Set this mode.
+    /// Set this mode, which ends the violation.
     Repair(Violation, u32),
     /// Log a warning.
     Warn(Violation),
@@ -69,7 +69,7 @@ pub fn decide(rule: &PathRule, state: PathState, me: u32, holds_secrets: bool) -
         OnViolation::Refuse => Decision::Refuse(violation),
         OnViolation::Warn => Decision::Warn(violation),
     };
-    // root can change everything anyway.
+    // A path of root is accepted: root can change every path anyway.
     let is_foreign = |uid: u32| uid != me && uid != 0;
     if let Some(uid) = state.link.filter(|uid| is_foreign(*uid)) {
         return by_rule(Violation::ForeignLink(uid));
@@ -201,10 +201,9 @@ mod tests {
     #[test]
     fn a_pipe_conforms_only_for_files_that_an_administrator_provides() {
         for rule in RULES {
-            let is_administrators =
-                rule.fixed_by == FixedBy::Administrator && rule.file_type == FileType::File;
+            let is_provided = rule.fixed_by == FixedBy::Administrator && rule.file_type == FileType::File;
             let decision = decide(rule, PathState { link: None, target: PathTarget::OtherType }, ME, false);
-            assert_eq!(decision == Decision::Conforms, is_administrators, "{rule:?}");
+            assert_eq!(decision == Decision::Conforms, is_provided, "{rule:?}");
         }
     }
 

@@ -14,7 +14,7 @@ use crate::config::Config;
 /// Creates missing directories and logs below directories of root, owned by the target user; returns the errors.
 /// Below directories of other users nothing is created: the target user creates these later or reports the error.
 ///
-/// SECURITY: root creates nothing where another user can write: a symbolic link there would redirect it anywhere.
+/// SECURITY: root creates nothing where another user can write: a symbolic link there could redirect root to any path.
 pub(in crate::daemon) fn provision(gcfg: &Path, config: &Config, uid: u32, gid: u32) -> Vec<String> {
     let mut errors = Vec::new();
     let mut record = |path: &Path, result: io::Result<()>| {

@@ -12,17 +12,17 @@ use crate::model::storage_class::StorageClass;
 pub struct PathRule {
     /// The kind of path.
     pub kind: PathKind,
-    /// Its name in messages: the property, if there is one.
+    /// The name of the path in messages: the property, if there is one.
     pub name: &'static str,
     /// The required file type.
     pub file_type: FileType,
-    /// The mode to create it with.
+    /// The mode of a newly created path.
     pub mode: u32,
     /// The most permission bits that are allowed; [`STICKY`] makes a world-writable directory safe.
     pub max_mode: u32,
-    /// Who fixes its mode.
+    /// Who fixes a wrong mode.
     pub fixed_by: FixedBy,
-    /// What to do if others can change it and that cannot be fixed.
+    /// What to do if other users can change the path and the daemon cannot fix that.
     pub on_violation: OnViolation,
 }
 
@@ -63,7 +63,7 @@ pub enum FileType {
 pub enum FixedBy {
     /// The daemon, if the file belongs to its user.
     Daemon,
-    /// The administrator; the daemon reports it.
+    /// The administrator; the daemon reports the violation.
     Administrator,
 }
 
@@ -72,12 +72,12 @@ pub enum FixedBy {
 pub enum OnViolation {
     /// The daemon does not start.
     Refuse,
-    /// It logs a warning and continues.
+    /// The daemon logs a warning and continues.
     Warn,
 }
 
 impl PathRule {
-    /// What to do if it belongs to another ordinary user.
+    /// What to do if the path belongs to another ordinary user.
     #[must_use]
     pub fn on_foreign_owner(&self) -> OnViolation {
         match (self.kind, self.fixed_by) {

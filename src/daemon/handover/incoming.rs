@@ -11,7 +11,7 @@ use super::protocol::{self, Channel, Message, SyncRestart};
 use crate::catalog::CatalogHandle;
 use crate::db::Db;
 
-/// Polling interval for publications of the old server, whose running edits it still completes.
+/// Polling interval for transactions of the old server, which still completes its running edits.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What the old server passed.
@@ -20,7 +20,7 @@ pub(in crate::daemon) struct ReceivedSockets {
     pid: i32,
     /// Listening sockets by name.
     pub(in crate::daemon) sockets: Vec<(String, OwnedFd)>,
-    /// Whether this process removes the file of the admin socket.
+    /// Whether this process removes the file of the admin socket when it ends.
     pub(in crate::daemon) own_admin: bool,
     /// The file that locks the database.
     pub(in crate::daemon) lock: Option<OwnedFd>,
@@ -148,8 +148,9 @@ impl PredecessorChannel {
 /// The progress of the old server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    /// It is still the main process.
+    /// The old server is still the main process.
     Serving,
+    /// It completes its requests.
     Finishing,
     Exited,
 }
@@ -171,18 +172,18 @@ impl Predecessor {
         *self.stage.borrow() == Stage::Finishing
     }
 
-    /// Returns when it is no longer the main process.
+    /// Returns when the old server is no longer the main process.
     pub(in crate::daemon) async fn wait_handed_over(&self) {
         let _ = self.stage.clone().wait_for(|stage| *stage >= Stage::Finishing).await;
     }
 
-    /// Returns when it has exited.
+    /// Returns when the old server has exited.
     pub(in crate::daemon) async fn wait_exit(&self) {
-        // A closed channel means the same.
+        // An error means that the sender was dropped, which also ends the wait.
         let _ = self.stage.clone().wait_for(|stage| *stage == Stage::Exited).await;
     }
 
-    /// Requests that it exits within the deadline of a stop.
+    /// Requests that the old server exits within the deadline of a stop; does nothing unless it is finishing.
     pub(in crate::daemon) async fn stop(&self) {
         if self.is_finishing() {
             let _ = self.stops.send(()).await;

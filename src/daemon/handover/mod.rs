@@ -1,8 +1,9 @@
 //! Upgrades without dropped connections: on SIGUSR2 the running server starts the installed program, passes it the
 //! listening sockets and finishes its requests ([`outgoing`]); the new server serves once it is ready ([`incoming`]).
 //!
-//! They communicate over a socket pair ([`protocol`]), at first the standard input of the new server. At any time at
-//! least one process accepts connections, one is the main process for systemd, and at most one runs background tasks.
+//! Both servers communicate over a socket pair ([`protocol`]), at first the standard input of the new server. At any
+//! time at least one process accepts connections, one is the main process for systemd, and at most one runs background
+//! tasks.
 
 pub(super) mod incoming;
 pub(super) mod outgoing;
@@ -19,8 +20,8 @@ use super::configuration;
 /// The steps of a take-over, as the running server passes them to the new program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TakeOver {
-    /// Starts the process that serves, and exits, so that it is no child of the server: systemd would treat a child as
-    /// a foreign process and kill it at the next stop.
+    /// Starts the process that serves, and exits, so that the new process is no child of the old server: systemd would
+    /// treat a child as a foreign process and kill it at the next stop.
     Detach,
     /// Receives the sockets over standard input and serves.
     Serve,
@@ -28,10 +29,10 @@ pub enum TakeOver {
 
 const ARGUMENT: &str = "--take-over";
 
-/// Environment variables for the old process: its descriptors and its process ID.
+/// Environment variables that are not passed on: they describe the descriptors of this process, and name its ID.
 const NOT_INHERITED: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 
-/// A program and its arguments: the path, not the file, which a package manager replaces.
+/// The path of a program, where a package manager may have replaced the file, and its arguments.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     path: PathBuf,

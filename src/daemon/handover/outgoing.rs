@@ -31,6 +31,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 pub(in crate::daemon) struct Handover {
     program: Program,
     sockets: Vec<(&'static str, OwnedFd)>,
+    /// Whether the last server removes the file of the admin socket.
     own_admin: bool,
 }
 
@@ -67,7 +68,7 @@ impl Handover {
     /// Pauses background tasks and starts the installed program; returns when it is ready to serve.
     ///
     /// # Errors
-    /// The reason why it failed. Background tasks and jobs are still paused.
+    /// The reason why no successor is ready. Background tasks and jobs are still paused.
     pub(in crate::daemon) async fn prepare(
         &self,
         notifier: &Notifier,
@@ -172,10 +173,10 @@ pub(in crate::daemon) struct ReadySuccessor {
 }
 
 impl ReadySuccessor {
-    /// Permits it to serve and become the main process. Not cancel-safe.
+    /// Permits the new server to serve and to become the main process. Not cancel-safe.
     ///
     /// # Errors
-    /// It failed and was killed; nothing has changed here.
+    /// The new server failed and was killed; this one is still the main process.
     pub(in crate::daemon) async fn commit(
         mut self,
         notifier: &Notifier,
@@ -196,12 +197,12 @@ impl ReadySuccessor {
         notifier.hand_over_main(pid, &format!("Process {pid}, version {}, takes over", self.version));
         notifier.flush();
         db.release_lock();
-        // If it has exited by now, systemd has noticed.
+        // If the new server has exited by now, systemd has noticed.
         let _ = self.channel.send(&Message::Yours { syncs }).await;
         Ok(Successor { channel: self.channel, pid, version: self.version })
     }
 
-    /// Kills it: a process that is not the main one must not keep the sockets.
+    /// Kills the new server: a process that is not the main one must not keep the sockets.
     fn kill(self) {
         if let Some(pid) = self.pid.and_then(|pid| i32::try_from(pid).ok()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -219,8 +220,8 @@ pub(in crate::daemon) struct Successor {
 }
 
 impl Successor {
-    /// Receives its messages until it exits, after which this process still finishes its requests. A stop of the
-    /// successor stops this process, too.
+    /// Receives the successor's messages until the successor exits; this process may still finish its own requests
+    /// then. A stop of the successor stops this process, too.
     pub(in crate::daemon) async fn relay_stop(mut self, control: Control) {
         while let Some(message) = self.channel.receive().await {
             match message {

@@ -66,7 +66,7 @@ pub(super) enum Message {
         #[serde(default)]
         syncs: Vec<SyncRestart>,
     },
-    /// From the new server: it was asked to stop; exit within the same deadline.
+    /// From the new server, which was asked to stop: the old one exits within the same deadline.
     Stop,
     /// A message of a newer version.
     #[serde(other)]

@@ -1,4 +1,4 @@
-//! Pending back-fills of sources, and the index records already read from a mirror's archives for them.
+//! Pending back-fills of sources, and the index records that back-fills have read from archives of a mirror so far.
 
 use super::{Conn, DbError, Row, Value};
 use crate::model::ids::SourceId;
@@ -7,7 +7,7 @@ use crate::model::time::Timestamp;
 /// The request of a back-fill that is not finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingBackfill {
-    /// The first instant of the oldest day.
+    /// The first instant of the oldest day to add.
     pub since: Timestamp,
     /// Maximum number of requests to the mirror per second.
     pub rate: i64,
@@ -32,7 +32,7 @@ pub fn put(c: &mut dyn Conn, source: SourceId, request: &PendingBackfill) -> Res
     c.execute(PUT, &params).map(drop)
 }
 
-/// Returns the request of a source.
+/// Returns the request of a source; `None` if no back-fill is pending.
 pub fn get(c: &mut dyn Conn, source: SourceId) -> Result<Option<PendingBackfill>, DbError> {
     const GET: &str = "SELECT since, rate, actor, asked_at FROM backfill WHERE source_id = $1";
     let decode = |mut row: Row| {
@@ -51,7 +51,7 @@ pub fn delete(c: &mut dyn Conn, source: SourceId) -> Result<bool, DbError> {
     Ok(c.execute("DELETE FROM backfill WHERE source_id = $1", &[source.into()])? == 1)
 }
 
-/// An archive of a mirror, as its tables of files (`Meta/*.rds`) name it.
+/// A source package of a mirror, identified by the data in the mirror's tables of files (`Meta/*.rds`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Archive {
     /// The file's name: `{package}_{version}.tar.gz`.
@@ -65,9 +65,9 @@ pub struct Archive {
 /// The result of reading an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DescriptionResult {
-    /// Its index record, DCF text without the blank line that ends it.
+    /// The index record: DCF text without the terminating blank line.
     Record(Vec<u8>),
-    /// Why there is none; reading the same file again would fail the same way.
+    /// The reason why there is no record; reading the same file again would fail in the same way.
     Failure(String),
 }
 
@@ -122,7 +122,7 @@ pub fn each_description(
     })
 }
 
-/// Deletes up to `limit` stored results of a source and returns their number. Call it until that is 0.
+/// Deletes up to `limit` stored results of a source and returns their number. Call it until it returns 0.
 pub fn delete_descriptions(c: &mut dyn Conn, source: SourceId, limit: i64) -> Result<u64, DbError> {
     const PAGE: &str =
         "SELECT source_id, file, size, published_at FROM backfill_record WHERE source_id = $1 LIMIT $2";

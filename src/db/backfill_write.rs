@@ -1,7 +1,7 @@
 //! Writes steps below a tree's first one: invisible rows, then one short publish that lowers the first step.
 //!
-//! A life written here ends at the first step at the latest, and no reader uses a step below it, so that earlier
-//! results stay valid.
+//! A life written here ends at the first step at the latest, and no query goes below the first step, so that earlier
+//! responses stay valid.
 
 use std::collections::HashSet;
 
@@ -11,11 +11,11 @@ use crate::model::change::{Counts, LifeState, NewRelease};
 use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
 
-/// The number of the record that a back-fill adds to a known release without one. Syncs count down from 0, so none of
-/// them reaches this number.
+/// The number of the index record that a back-fill adds to a known release without a record. Syncs number records 0,
+/// -1, -2 …, so that they do not reach this number.
 pub const BACKFILL_VARIANT: i64 = -(1 << 40);
 
-/// A release of a source, alive or not, for matching with files of the past.
+/// A release of a source, with or without a current life, to be matched with files that the mirror had in the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRelease {
     /// The release.
@@ -34,7 +34,7 @@ pub struct StoredRelease {
     pub file: String,
     /// Size in bytes, if known.
     pub size: Option<i64>,
-    /// The number of its first index record, if it has one.
+    /// The number of its first index record (they are numbered 0, -1, -2 …), if it has one.
     pub variant: Option<i64>,
 }
 
@@ -63,18 +63,18 @@ pub fn releases(
     })
 }
 
-/// A release alive at a step.
+/// A release with a life at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveRelease {
     /// The release.
     pub release: ReleaseId,
     /// Listed or archived.
     pub state: LifeState,
-    /// The record that is served.
+    /// Number of the record that is served.
     pub variant: i64,
 }
 
-/// Returns the releases alive in a tree at a step, except second records in sub-directories.
+/// Returns the releases with a life in a tree at a step, except those listed in a sub-directory.
 pub fn live_releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<LiveRelease>, DbError> {
     const ALIVE: &str = "SELECT release_id, state, variant FROM life WHERE tree_id = $1 AND state IN (0, 1) \
         AND from_seq <= $2 AND to_seq > $2 AND path = ''";
@@ -100,7 +100,7 @@ pub struct ReleaseHistory {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "the values are held only while they are written")]
 pub enum PastRelease {
-    /// A new release; its listed lives show its own record.
+    /// A new release; its listed lives show the record in [`NewRelease`].
     New(NewRelease),
     /// A known release.
     Known {
@@ -108,9 +108,9 @@ pub enum PastRelease {
         package: PackageId,
         /// The release.
         release: ReleaseId,
-        /// The record that its listed lives show.
+        /// Number of the record that its listed lives show.
         variant: i64,
-        /// That record if it is new; its number is [`BACKFILL_VARIANT`] then.
+        /// Text of that record if the back-fill adds it, with the number [`BACKFILL_VARIANT`]; `None` if it is stored.
         record: Option<Vec<u8>>,
     },
 }
@@ -120,9 +120,9 @@ pub enum PastRelease {
 pub struct PastLife {
     /// Listed or archived.
     pub state: LifeState,
-    /// The step that began it.
+    /// The first step of the life.
     pub from: Seq,
-    /// The step that ended it.
+    /// The first step after the life.
     pub to: Seq,
 }
 
@@ -180,7 +180,7 @@ pub fn write(c: &mut dyn Conn, target: &ImportTarget, histories: &[ReleaseHistor
 }
 
 /// Deletes lives below a tree's first step, left by an interrupted back-fill: those of up to `packages` packages after
-/// `after`. Returns the last package; call it with that until it returns `None`.
+/// `after`. Returns the last of these packages, the `after` of the next call; `None` if no package is left.
 pub fn abandon(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -250,13 +250,13 @@ const TX: [&str; 14] = [
     "comment",
 ];
 
-/// Publishes steps before the first one, each with a transaction whose id is above every other and whose instant is the
-/// step's, so that a snapshot of the transaction is that state. Call it last in the closure: it blocks other
-/// publishers. Returns the first and the last transaction.
+/// Publishes steps before the first one, each with a new transaction. Its id is above every other, and its instant is
+/// that of the step, so that the transaction as a snapshot shows the state of the step. Call it last in the closure: it
+/// blocks other publishers. Returns the first and the last transaction.
 ///
 /// # Errors
-/// [`DbError::ClockAhead`]; [`DbError::Conflict`] if the tree's first step has changed meanwhile, or a step is not
-/// earlier than it.
+/// [`DbError::ClockAhead`], [`DbError::Skew`]; [`DbError::Conflict`] if the tree's first step has changed meanwhile, or
+/// a new step is not earlier than the first one.
 pub fn publish(c: &mut dyn Conn, p: &BackfillPublish) -> Result<(TxId, TxId), DbError> {
     const LOWER: &str = "UPDATE tree SET first = CAST($1 AS BIGINT) WHERE id = $2 AND first = $3";
     let count = i64::try_from(p.steps.len()).unwrap_or(i64::MAX);
@@ -295,7 +295,10 @@ pub fn publish(c: &mut dyn Conn, p: &BackfillPublish) -> Result<(TxId, TxId), Db
     let lowered = c.execute(LOWER, &[Seq(lowest).into(), p.tree.into(), p.first.into()])?;
     let in_order = p.steps.windows(2).all(|pair| pair[0].at < pair[1].at);
     if lowered != 1 || !in_order || !is_before(c, p)? {
-        return Err(DbError::Conflict(format!("the history of tree {} does not begin where it did", p.tree)));
+        return Err(DbError::Conflict(format!(
+            "the first step of tree {} has changed, or a new step is not earlier than it",
+            p.tree
+        )));
     }
     Ok((TxId(first_tx), last))
 }

@@ -1,13 +1,13 @@
-//! When the newest backup of each folder was completed.
+//! Completion time of the newest backup in each backup folder.
 
 use super::{Conn, DbError};
 use crate::model::time::Timestamp;
 
 /// Records a completed backup.
-pub fn record(c: &mut dyn Conn, place: &str, at: Timestamp) -> Result<(), DbError> {
+pub fn record(c: &mut dyn Conn, folder: &str, at: Timestamp) -> Result<(), DbError> {
     const RECORD: &str = "INSERT INTO backup (place, made_at) VALUES ($1, CAST($2 AS BIGINT)) \
         ON CONFLICT (place) DO UPDATE SET made_at = excluded.made_at";
-    c.execute(RECORD, &[place.into(), at.into()]).map(drop)
+    c.execute(RECORD, &[folder.into(), at.into()]).map(drop)
 }
 
 /// Returns the newest completed backup: its folder and its time.

@@ -19,7 +19,7 @@ pub struct Binary {
     pub file: FileId,
     /// The platform: `4.5-noble/x86_64`, `4.5-noble/any`.
     pub platform: String,
-    /// Its number, higher for each later binary of that platform.
+    /// Its number; a later binary of the release for the same platform has a higher one.
     pub number: i64,
     /// The file's name in URLs.
     pub name: String,
@@ -105,7 +105,7 @@ pub fn of_package(
     c.query(SELECT, &[tree.into(), head.into(), package.into()])?.into_iter().map(decode).collect()
 }
 
-/// Returns every binary in a tree up to a step, by release and oldest first.
+/// Returns every binary in a tree up to a step, including replaced ones, sorted by release, then oldest first.
 pub fn all(c: &mut dyn Conn, tree: TreeId, head: Seq) -> Result<Vec<Binary>, DbError> {
     const ALL: &str = binaries!("ORDER BY l.release_id, l.from_seq, f.build");
     let mut rows = Vec::new();
@@ -117,7 +117,7 @@ pub fn all(c: &mut dyn Conn, tree: TreeId, head: Seq) -> Result<Vec<Binary>, DbE
 }
 
 /// Returns the archived releases of packages in a tree of source packages at a step, with their versions.
-pub fn archived_files(
+pub fn archived_releases(
     c: &mut dyn Conn,
     tree: TreeId,
     seq: Seq,
@@ -132,7 +132,8 @@ pub fn archived_files(
     rows.map(|mut row| Ok((PackageId(row.int(0)?), ReleaseId(row.int(1)?), row.text(2)?))).collect()
 }
 
-/// Returns the source's tree of that label, creating it if missing; the publish that follows bumps the catalog.
+/// Returns the source's tree of binaries with that label, creating it if missing. The caller publishes afterwards,
+/// which bumps the catalog.
 pub fn tree(c: &mut dyn Conn, source: SourceId, label: &str) -> Result<TreeId, DbError> {
     let trees = tree::of_source(c, source)?;
     match trees.into_iter().find(|tree| tree.role == Role::Binary && tree.label == label) {
@@ -162,7 +163,7 @@ pub struct NewBinary<'a> {
     pub stanza: &'a [u8],
 }
 
-/// Inserts a binary at the pending step of a tree; an earlier one of its platform stays for older snapshots.
+/// Inserts a binary at the pending step of a tree; an earlier one for the same platform remains in older snapshots.
 pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBinary<'_>) -> Result<(), DbError> {
     const FILE: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, size, md5, sha256, state) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), 'binary', $3, CAST($4 AS BIGINT), $5, '', \

@@ -57,8 +57,8 @@ pub fn listed(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<ListedBinary>, DbErr
 /// Releases by package and version.
 pub type Releases = HashMap<String, Vec<(String, PackageId, ReleaseId)>>;
 
-/// Returns the listed and archived releases of a source tree at a step, by package and version; of several revisions
-/// the newest.
+/// Returns the listed and archived releases of a source tree at a step, by package and version; if a version has
+/// several revisions, only the newest.
 pub fn releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Releases, DbError> {
     const RELEASES: &str = "SELECT p.name, r.version, l.package_id, l.release_id FROM life l \
         JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
@@ -188,10 +188,10 @@ pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BinaryChan
 }
 
 /// Deletes up to `limit` files of binaries that no tree lists, left by an abandoned import, and returns their number.
-/// Call it until that is 0, and only while nothing is pending in any list of the source.
+/// Call it until it returns 0, and only while no tree of binaries has a pending step.
 pub fn sweep(c: &mut dyn Conn, limit: i64) -> Result<u64, DbError> {
-    // They have the highest ids, so the search begins there. A binary discovered on request is not listed yet and has
-    // the number 0.
+    // Files of an abandoned import have the highest ids, so the search begins there. A binary discovered by a request
+    // has the number 0 and is not deleted, although it is in no list yet.
     const UNLISTED: &str = "SELECT f.release_id, f.id FROM file f WHERE f.role = 'binary' AND f.build > 0 \
         AND NOT EXISTS (SELECT 1 FROM life l WHERE l.release_id = f.release_id AND l.file_id = f.id) \
         ORDER BY f.id DESC LIMIT $1";

@@ -50,7 +50,7 @@ pub fn get(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<Blob>, DbError> {
         .transpose()
 }
 
-/// Returns the number of rows that refer to a blob: files, READMEs.
+/// Returns the number of rows that refer to a blob: stored files, and releases of which it is the README.
 pub fn references(c: &mut dyn Conn, sha256: Sha256) -> Result<i64, DbError> {
     const COUNT: &str = "SELECT (SELECT count(*) FROM file WHERE sha256 = $1 AND state = 1) \
         + (SELECT count(*) FROM detail WHERE readme_sha256 = $1)";
@@ -115,8 +115,8 @@ pub fn directories(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }
 
-/// Records that the bytes of a blob are about to be stored, again or for the first time: the sweep of every server
-/// treats it as new from now on.
+/// Records that the bytes of a blob are about to be stored, again or for the first time. The creation time of its row
+/// becomes that of `blob`, so that the sweep of no server deletes the blob before its referring row is written.
 pub fn reserve(c: &mut dyn Conn, blob: &Blob) -> Result<(), DbError> {
     const RESERVE: &str = "INSERT INTO blob (sha256, class, size, state, created_at) VALUES ($1, $2, \
         CAST($3 AS BIGINT), 0, CAST($4 AS BIGINT)) ON CONFLICT (sha256) DO UPDATE SET \
@@ -126,8 +126,8 @@ pub fn reserve(c: &mut dyn Conn, blob: &Blob) -> Result<(), DbError> {
     c.execute(RESERVE, &params).map(drop)
 }
 
-/// Deletes the row of a blob stored before `before`, unless it is referenced by now. Returns true if it was deleted;
-/// only then may its bytes be deleted.
+/// Deletes the row of a blob stored before `before`, unless another row refers to the blob. Returns true if the row was
+/// deleted; only then may the bytes be deleted.
 pub fn delete(c: &mut dyn Conn, sha256: Sha256, before: Timestamp) -> Result<bool, DbError> {
     const DELETE: &str = "DELETE FROM blob WHERE sha256 = $1 AND created_at < $2 \
         AND NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = $1 AND f.state = 1) \

@@ -83,7 +83,7 @@ fn run(trigger: &Trigger, path: &PathBuf) {
             connection = Connection::open(path).ok();
         }
         // A PASSIVE checkpoint neither waits nor blocks. Pages that it cannot copy now (a reader uses them, the disk is
-        // full) are copied by the next one; a failing disk also fails the writes.
+        // full) are copied by the next one. Errors are not reported: on a faulty disk the writes fail as well.
         if let Some(open) = &connection
             && open.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).is_err()
         {

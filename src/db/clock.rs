@@ -87,7 +87,7 @@ pub fn close_day(c: &mut dyn Conn, end: Timestamp) -> Result<bool, DbError> {
     const CLOSE: &str = "UPDATE clock SET at = CAST($1 AS BIGINT), catalog = catalog + 1 WHERE id = 1 AND at < CAST($1 AS BIGINT)";
     check_host_time(c, end)?;
     lock(c)?;
-    // A clock row that is ahead has already closed the day.
+    // `Skew::Behind` is not an error here: a clock row after `end` means that the day is closed already.
     if let Some(skew @ skew::Skew::Ahead { .. }) = skew::between(get(c)?.at, end) {
         return Err(skew.into());
     }
@@ -104,7 +104,8 @@ pub fn bump_catalog(c: &mut dyn Conn) -> Result<(), DbError> {
     c.announce()
 }
 
-/// Checks that a publish at `now` would be accepted: removal by age needs a correct clock, too.
+/// Checks that a publish at `now` would be accepted. Also called before data is removed by its age, which needs a
+/// correct clock as well.
 ///
 /// # Errors
 /// [`DbError::ClockAhead`], [`DbError::Skew`].

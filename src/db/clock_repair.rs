@@ -10,7 +10,7 @@ use crate::model::time::{SECOND, Timestamp};
 pub struct Repair {
     /// The skew that was repaired.
     pub skew: Skew,
-    /// The clock row afterwards.
+    /// The time of the clock row afterwards.
     pub row: Timestamp,
     /// Transactions that get another time, by id: the id, the time before, the time afterwards.
     pub transactions: Vec<(TxId, Timestamp, Timestamp)>,
@@ -18,11 +18,11 @@ pub struct Repair {
 
 /// Sets the clock row to `now`, which an administrator or another clock has confirmed; `None` if it already agrees.
 ///
-/// Transactions after `now` get the last microseconds up to it, in their order and after all others: every past day
-/// is served unchanged. With `dry_run` nothing is changed.
+/// Transactions later than `now` get the last microseconds up to `now`, in their order and after all other
+/// transactions: every past day is served unchanged. With `dry_run` nothing is changed.
 ///
 /// # Errors
-/// [`DbError::ClockAhead`] if the clock of the database's host differs.
+/// [`DbError::ClockAhead`] if `now` is too far ahead of the clock of the database's host.
 pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<Repair>, DbError> {
     const AHEAD: &str = "SELECT id, at FROM tx WHERE at > CAST($1 AS BIGINT) ORDER BY at";
     const LAST: &str = "SELECT COALESCE(MAX(at), 0) FROM tx WHERE at <= CAST($1 AS BIGINT)";
@@ -62,8 +62,8 @@ fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
     STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[at.into(), id.into()]).map(drop))
 }
 
-/// Resets rows with a time in the future: leases that no node renews, times of last success, which delay schedules, and
-/// times of stored objects, which delay their removal.
+/// Resets rows with a time in the future: leases (of over a day, which no node takes), times of the last success, which
+/// would delay schedules, and times of stored objects, which would delay their removal.
 fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > CAST($1 AS BIGINT)";
     const FETCHED: &str =

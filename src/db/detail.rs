@@ -50,7 +50,7 @@ pub struct ReleaseWithoutDetail {
     pub release: ReleaseId,
 }
 
-/// Returns the listed releases of a tree at a step without details, except those in a sub-directory.
+/// Returns the releases without details that a tree lists at a step, except those in a sub-directory.
 pub fn without_detail(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -85,7 +85,7 @@ pub struct StoredArchive {
     pub size: i64,
 }
 
-/// Like [`without_detail`], only releases whose source package is in storage, by name.
+/// Like [`without_detail`], limited to releases whose source package is in storage; by name.
 pub fn stored_without_detail(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -136,7 +136,7 @@ pub fn insert_missing(c: &mut dyn Conn, details: &[ReleaseDescription]) -> Resul
     c.execute_many(PUT, &rows).map(drop)
 }
 
-/// Writes details read from the archive, replacing those from elsewhere.
+/// Writes details read from a release's archive, replacing existing ones, such as those of CRAN's package database.
 pub fn put_from_archive(
     c: &mut dyn Conn,
     detail: &ReleaseDescription,
@@ -153,7 +153,7 @@ pub fn put_from_archive(
 }
 
 /// Returns the names and system requirements of packages listed in a tree at a step, as written by [`insert_missing`] or
-/// [`put_from_archive`]. For other packages see the index record.
+/// [`put_from_archive`]. The requirements of other packages are in their index records.
 pub fn requirements(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<(String, String)>, DbError> {
     const FIND: &str = "SELECT p.name, d.system_requirements FROM life l \
         JOIN package p ON p.id = l.package_id JOIN detail d ON d.release_id = l.release_id \

@@ -1,6 +1,7 @@
 //! Binaries discovered on another server by a request: in no list until the next sync adds them.
 //!
-//! Such a file has the binary number 0; a marker row in the table of upstream responses states that there are any.
+//! The row of such a file has the binary number 0; a marker row in the table of upstream responses states that a source
+//! has such files.
 
 use super::file::FileState;
 use super::import::{LIFE, RECORD};
@@ -95,7 +96,7 @@ pub struct ReadyBinary {
     /// The value of `Built`.
     pub built: Vec<u8>,
     /// The index record of the release; `None` if the release was archived before it was first synced.
-    pub source: Option<Vec<u8>>,
+    pub source_record: Option<Vec<u8>>,
     /// The package's name.
     pub name: String,
     /// The version.
@@ -122,7 +123,7 @@ pub fn ready(c: &mut dyn Conn, source: SourceId) -> Result<Vec<ReadyBinary>, DbE
             sha256: row.parsed(4, "a digest")?,
             size: row.int(5)?,
             built: row.bytes(6)?,
-            source: row.opt_bytes(7)?,
+            source_record: row.opt_bytes(7)?,
             name: row.text(8)?,
             version: row.text(9)?,
         })
@@ -159,7 +160,7 @@ pub fn list(
     c.batch_insert("life", &LIFE, &lives)
 }
 
-/// Deletes the marker of a source once all its discovered binaries are listed.
+/// Deletes the marker of a source if all its discovered binaries are listed.
 pub fn clear_marker(c: &mut dyn Conn, source: SourceId) -> Result<(), DbError> {
     const UNLISTED: &str = "SELECT f.id FROM file f JOIN release r ON r.id = f.release_id \
         WHERE f.role = 'binary' AND f.build = 0 AND r.origin_id = $1 LIMIT 1";

@@ -48,7 +48,7 @@ pub struct Aggregate {
 }
 
 /// Adds counts, in the order of their keys, so that two servers cannot deadlock. `writer` numbers its batches in
-/// ascending order; a batch that was already added (its response was lost) changes nothing and returns false.
+/// ascending order. Returns false and changes nothing if the batch was added before (and the response was lost).
 pub fn add(
     c: &mut dyn Conn,
     writer: &str,

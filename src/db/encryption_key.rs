@@ -3,11 +3,11 @@
 use super::{Conn, DbError, Value};
 use crate::model::fingerprint::Fingerprint;
 
-/// A column with encrypted values, or NULL.
+/// A column whose values are encrypted, or NULL.
 pub struct EncryptedColumn {
     /// Selects the id and the value of each row that has one.
     pub select: &'static str,
-    /// Sets the value (the first parameter) of an id.
+    /// Sets the value, the first parameter, of the row whose id is the second.
     pub update: &'static str,
 }
 
@@ -21,7 +21,8 @@ pub fn get(c: &mut dyn Conn) -> Result<Option<Fingerprint>, DbError> {
     rows.into_iter().next().map(|mut row| row.parsed(0, "the fingerprint of a key")).transpose()
 }
 
-/// Records the fingerprint of the first key. Returns that of the key of this database, which may be another one.
+/// Records the fingerprint of the first key, unless the database has a key. Returns the fingerprint of the database's
+/// key, which differs from `first` if another key was recorded before.
 pub fn record(c: &mut dyn Conn, first: Fingerprint) -> Result<Fingerprint, DbError> {
     const INSERT: &str =
         "INSERT INTO encryption_key (id, fingerprint) VALUES (1, $1) ON CONFLICT (id) DO NOTHING";
@@ -30,7 +31,7 @@ pub fn record(c: &mut dyn Conn, first: Fingerprint) -> Result<Fingerprint, DbErr
 }
 
 /// Replaces the key: records its fingerprint, and replaces every encrypted value in `columns` by the result of `encrypt`;
-/// `None` deletes the value. Returns the number of values.
+/// the value is deleted if that is `None`. Returns the number of values.
 pub fn replace(
     c: &mut dyn Conn,
     columns: &[EncryptedColumn],

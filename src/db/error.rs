@@ -1,4 +1,4 @@
-//! Errors of both databases, in the same classes, each with the remedy.
+//! Errors of SQLite and PostgreSQL, in common classes; the texts say what to do.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -88,7 +88,7 @@ pub enum DbError {
         host: String,
         /// TCP port.
         port: u16,
-        /// The mode in force.
+        /// The `sslmode` of the connection.
         mode: &'static str,
         /// The reason.
         reason: String,
@@ -246,7 +246,7 @@ pub enum DbError {
     #[error("another transaction has locked a row: {0}")]
     RowLocked(#[source] Source),
     /// The tree to publish or abandon has no pending step.
-    #[error("tree {0} has nothing pending")]
+    #[error("tree {0} has no pending step")]
     NothingPending(TreeId),
     /// The repository does not exist.
     #[error("repository {0} does not exist")]
@@ -264,7 +264,7 @@ pub enum DbError {
         /// The allowed difference in minutes.
         minutes: i64,
     },
-    /// This machine's clock contradicts the time of the newest transaction.
+    /// This machine's clock differs too much from the clock row.
     #[error("{0}; correct the clock, or, if it is correct, run: {command}", command = .0.command())]
     Skew(#[from] super::skew::Skew),
     /// The connection was lost at COMMIT and the server cannot report the outcome.
@@ -285,7 +285,7 @@ pub enum DbError {
         /// The expected value.
         expected: &'static str,
     },
-    /// The caller's own reason to roll back: see [`DbError::refuse`].
+    /// An error of the caller, which rolls the transaction back: see [`DbError::refuse`].
     #[error("{0}")]
     Refused(#[source] Source),
     /// The database was closed, or the closure panicked.

@@ -7,12 +7,13 @@ use super::{Conn, Db, DbError, Engine, invariants};
 pub struct Examination {
     /// What is wrong, as sentences.
     pub problems: Vec<String>,
-    /// Checks that were done, and those that were not with the reason.
+    /// The checks that were done, and those that were not done, with the reason.
     pub notes: Vec<String>,
 }
 
 impl Examination {
-    /// Adds the violations of the rules, on one snapshot. What a damaged database cannot answer is a problem, too.
+    /// Adds the violations of the rules, on one snapshot. An error caused by damage to the database is added as a
+    /// problem.
     pub(super) fn add_violations(&mut self, c: &mut dyn Conn) -> Result<(), DbError> {
         match invariants::violations(c) {
             Ok(violations) => {
@@ -28,10 +29,10 @@ impl Examination {
     }
 }
 
-/// Examines the database on a connection of its own, so that it is read and not a cache of it.
+/// Examines the database on a new connection, so that the files are read and not the cache of an open connection.
 ///
 /// # Errors
-/// It cannot be reached. Damage is no error, but a problem in the result.
+/// The database cannot be reached. Damage is not an error, but a problem in the result.
 pub async fn examine(db: &Db) -> Result<Examination, DbError> {
     let db = db.clone();
     let examination = tokio::task::spawn_blocking(move || match &*db.engine {

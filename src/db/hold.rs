@@ -1,5 +1,5 @@
-//! Holds: while one has not expired, no object is removed from storage, because a backup reads what the rows of its
-//! snapshot refer to. Times are those of the database's clock; with SQLite it is that of the server.
+//! Holds: while a hold has not expired, no object is removed from storage, because a backup reads the objects that the
+//! rows of its snapshot refer to. Times are those of the database host's clock; with SQLite, of the server's clock.
 
 use super::{Conn, DbError};
 use crate::model::identity::Identity;
@@ -29,8 +29,8 @@ pub fn release(c: &mut dyn Conn, id: Identity) -> Result<(), DbError> {
     c.execute("DELETE FROM hold WHERE id = $1", &[id.to_string().into()]).map(drop)
 }
 
-/// Returns until when objects may not be removed; `None` if they may. Called in the transaction that removes the row of
-/// an object, it cannot miss a hold: writes run one at a time.
+/// Returns the time until which objects may not be removed; `None` if they may be removed now. Call it in the
+/// transaction that removes the row of an object: interactive writes run one at a time, so it cannot miss a hold.
 pub fn held_until(c: &mut dyn Conn, clock: Timestamp) -> Result<Option<Timestamp>, DbError> {
     const HELD: &str = "SELECT until FROM hold WHERE until > CAST($1 AS BIGINT) ORDER BY until DESC LIMIT 1";
     let now = now(c, clock)?;

@@ -7,7 +7,7 @@ use super::{Conn, DbError, Value, ids, package};
 use crate::model::change::{Change, LifeState, NewFile, NewRelease};
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 
-/// The target of changes.
+/// The tree and step that changes are written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportTarget {
     /// The tree.
@@ -66,7 +66,7 @@ pub fn apply(
     let releases: Vec<&NewRelease> = new.iter().map(|(release, ..)| *release).collect();
     let new_ids = insert_releases(c, target, &releases)?;
     end_lives(c, target, changes)?;
-    record(c, changes)?;
+    write_records(c, changes)?;
     let mut lives = Vec::with_capacity(changes.len());
     for (ids, (_, state, path)) in new_ids.iter().zip(&new) {
         lives.push(life(target, *state, ids.package, path, ids.release, 0));
@@ -179,7 +179,7 @@ fn life(
     ]
 }
 
-fn record(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
+fn write_records(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
     // A conflicting record was left by an abandoned import: no published life shows it.
     const WRITE: &str = "INSERT INTO record (release_id, variant, stanza) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3) \

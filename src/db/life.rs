@@ -16,13 +16,13 @@ pub struct ListedRelease {
     pub name: String,
     /// The name in lower case.
     pub fold: String,
-    /// Sub-directory of a second record, else empty.
+    /// Field `Path` of the record: a sub-directory such as `4.6.0/Recommended`; empty for `src/contrib` itself.
     pub path: String,
     /// The package.
     pub package: PackageId,
     /// The release.
     pub release: ReleaseId,
-    /// The record, DCF text without the blank line that ends it.
+    /// The record: DCF text without the terminating blank line.
     pub stanza: Vec<u8>,
 }
 
@@ -60,8 +60,8 @@ fn decode_listed(mut row: Row) -> Result<ListedRelease, DbError> {
     })
 }
 
-/// Returns the records listed in a tree at a step, in the order of [`ListedRelease::order`]. They are sorted here, because
-/// a sort in the database would also move the stanzas, and each database folds case differently.
+/// Returns the records listed in a tree at a step, in the order of [`ListedRelease::order`]. They are not sorted by the
+/// database, because that would also move the stanzas, and each database has another collation.
 pub fn listed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedRelease>, DbError> {
     let mut rows = Vec::new();
     c.each(listed!(""), &[tree.into(), seq.into()], &mut |row| {
@@ -72,7 +72,7 @@ pub fn listed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedRele
     Ok(rows)
 }
 
-/// Like [`listed`], only these packages.
+/// Like [`listed`], limited to these packages.
 pub fn listed_of(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -108,7 +108,7 @@ pub fn names(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedName>
     page(c, tree, seq, "", i64::MAX, 0)
 }
 
-/// Like [`names`], only names that contain `part` in any case; `limit` of them after the first `offset`.
+/// Like [`names`], limited to names that contain `part`, ignoring case: at most `limit` names after the first `offset`.
 pub fn page(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -160,7 +160,7 @@ fn pattern(part: &str) -> String {
 pub struct ReleaseFile {
     /// Listed or archived at that step.
     pub state: LifeState,
-    /// Sub-directory of a second record, else empty.
+    /// As [`ListedRelease::path`].
     pub path: String,
     /// The package.
     pub package: PackageId,
@@ -233,8 +233,8 @@ pub(super) fn life_state(column: usize, number: i64) -> Result<LifeState, DbErro
 }
 
 /// Returns the file of that name in a tree at a step: `package` as written, `file` as in URLs (`pkg_1.0.tar.gz`, or
-/// `4.6.0/Recommended/pkg_1.0.tar.gz` for that of a second record). `state` limits it to listed or archived; otherwise
-/// a file with exactly that path is preferred, then a listed one.
+/// `4.6.0/Recommended/pkg_1.0.tar.gz` for a record with a path). `state` limits the search to listed or archived files.
+/// Of several files, one with exactly that path is preferred, then a listed one, then the newest revision.
 pub fn find_file(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -336,7 +336,7 @@ fn files(c: &mut dyn Conn, sql: &'static str, tree: TreeId, seq: Seq) -> Result<
     Ok(rows)
 }
 
-/// A current life, for comparison with the declaration of upstream.
+/// A life at a step, for comparison with the lists of upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentLife {
     /// The key of the row, for [`crate::model::change::Change::EndLife`].
@@ -347,11 +347,11 @@ pub struct CurrentLife {
     pub version: String,
     /// The revision.
     pub revision: i64,
-    /// The record that is served.
+    /// Number of the record that is served.
     pub variant: i64,
     /// When it was published upstream, if known.
     pub published_at: Option<Timestamp>,
-    /// The release's own file.
+    /// The release's source package.
     pub file: FileId,
     /// Its name in URLs.
     pub file_name: String,
@@ -445,7 +445,8 @@ pub fn presence(
     rows.first().map(|row| life_state(0, row.int(0)?)).transpose()
 }
 
-/// Returns the highest revision of a version of a package from a source, alive or not; the next bytes get one more.
+/// Returns the highest revision of a version of a package from a source, and its release, whether or not it has a life
+/// now; other bytes of this version get the next revision. `None` if the source never had the version.
 pub fn newest_revision(
     c: &mut dyn Conn,
     origin: crate::model::ids::SourceId,

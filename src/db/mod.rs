@@ -112,8 +112,8 @@ impl Db {
         Db::open_as(config, Schema::Usage, None, MigrationMode::Exclusive)
     }
 
-    /// Like [`Db::open`], while another process uses the database: only runs migrations that process can work with.
-    /// `lock` is the result of [`Db::lock`] there.
+    /// Like [`Db::open`], while another process uses the database: only runs migrations that the other process can work
+    /// with. `lock` is the result of [`Db::lock`] in the other process.
     ///
     /// # Errors
     /// As [`Db::open`], and [`DbError::NotOnline`].
@@ -236,7 +236,7 @@ impl Db {
     }
 
     /// Runs `f` on a reader, off the async threads, over one consistent snapshot. `f` collects its result and returns:
-    /// it never streams to a socket. It may run twice on PostgreSQL.
+    /// it must not wait for a client. It may run several times on PostgreSQL.
     pub async fn read<T, F>(&self, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,
@@ -246,7 +246,8 @@ impl Db {
     }
 
     /// Runs `f` in one interactive write transaction: commit on `Ok`, roll back on `Err`. Interactive writes run one
-    /// at a time, on every node. `f` may run twice on PostgreSQL (40001, 40P01), so it has no side effects.
+    /// at a time across all nodes. `f` may run several times on PostgreSQL (SQLSTATE 40001, 40P01), so it must not have
+    /// side effects.
     pub async fn write<T, F>(&self, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,
@@ -264,11 +265,11 @@ impl Db {
         self.pool(TransactionKind::Bulk).run(TransactionKind::Bulk, f).await
     }
 
-    /// Checks that the database answers, may be written, and would accept a publish at `now` by its host's clock.
+    /// Checks that the database answers, may be written, and that `now` is not too far ahead of its host's clock for a
+    /// publish.
     ///
     /// # Errors
-    /// [`DbError::ReadOnly`] and [`DbError::ClockAhead`] of a database that answers reads; any other of one that does
-    /// not.
+    /// [`DbError::ReadOnly`] and [`DbError::ClockAhead`] if the database answers reads; any other error if it does not.
     pub async fn usable(&self, now: Timestamp) -> Result<(), DbError> {
         match &*self.engine {
             Engine::Sqlite(_) => self.read(|c| clock::get(c).map(drop)).await,
@@ -279,8 +280,8 @@ impl Db {
         }
     }
 
-    /// Returns the connection to the other servers on this database; `None` with SQLite, which has one server. It stays
-    /// open while the handle exists, also after [`Db::close`].
+    /// Returns the connection to the other servers on this database; `None` with SQLite, which has one server. The
+    /// connection stays open while the [`Link`] exists, also after [`Db::close`].
     #[must_use]
     pub fn link(&self) -> Option<Link> {
         match &*self.engine {
@@ -326,7 +327,7 @@ struct Inspection {
     state: DatabaseState,
     /// The time of the clock row: nothing can be published at or before it.
     published: Option<Timestamp>,
-    /// Why PostgreSQL would refuse to be written, or a publish by this machine's clock.
+    /// The reason why PostgreSQL refuses writes, or why a publish at this machine's time would be refused.
     refusal: Option<DbError>,
 }
 
@@ -339,7 +340,7 @@ impl Inspection {
     }
 }
 
-/// Checks that PostgreSQL may be written, and that a publish at `now` would not be ahead of its host's clock.
+/// Checks that PostgreSQL may be written, and that `now` is not too far ahead of its host's clock for a publish.
 fn usable(c: &mut dyn Conn, target: &Target, now: Timestamp) -> Result<(), DbError> {
     pgerror::writable(c, target)?;
     clock::check_host_time(c, now)

@@ -33,7 +33,7 @@ pub struct Beat {
     pub classes: String,
     /// [`ModeRequest::at`] of the last request that it carried out or failed to carry out.
     pub answered_at: Option<Timestamp>,
-    /// Its clock.
+    /// The time of its clock.
     pub clock: Timestamp,
 }
 
@@ -53,7 +53,7 @@ pub struct ModeRequest {
 /// The row of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRow {
-    /// The last heartbeat, except for the clock.
+    /// The last heartbeat. Its clock is computed from `beat_at` and `clock_ahead`.
     pub beat: Beat,
     /// The first heartbeat.
     pub started_at: Timestamp,
@@ -63,7 +63,7 @@ pub struct NodeRow {
     pub clock_ahead: i64,
     /// Start of its current mode.
     pub mode_at: Timestamp,
-    /// The last request.
+    /// The last request for a mode.
     pub request: Option<ModeRequest>,
 }
 
@@ -75,7 +75,7 @@ impl NodeRow {
     }
 }
 
-/// Writes a heartbeat and returns the last request.
+/// Writes a heartbeat and returns the last request for a mode, if any.
 pub fn beat(c: &mut dyn Conn, beat: &Beat, now: Timestamp) -> Result<Option<ModeRequest>, DbError> {
     const BEAT: &str = "INSERT INTO node (id, name, address, version, schema, started_at, beat_at, clock_ahead, mode, \
         mode_at, message, config, classes, answered_at) VALUES ($1, $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), \
@@ -125,8 +125,8 @@ pub fn remove(c: &mut dyn Conn, id: Identity) -> Result<(), DbError> {
     c.execute("DELETE FROM node WHERE id = $1", &[id.to_string().into()]).map(drop)
 }
 
-/// Removes the rows of servers that are gone for a day, and of those that are gone and have the name of the server `id`,
-/// which has replaced them. Returns their ids.
+/// Removes the rows of servers without a heartbeat for a day, and of servers that are gone and have the host name
+/// `name` of the server `id`, which has replaced them. Returns the ids of the removed rows.
 pub fn remove_gone(
     c: &mut dyn Conn,
     id: Identity,

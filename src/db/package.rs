@@ -1,4 +1,4 @@
-//! Package names and their ids. Names are unique within a language, which is that of a source.
+//! Package names and their ids. A name is unique within a language; each source has one language.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::{Conn, DbError, Value, ids};
 use crate::model::ids::{PackageId, SourceId};
 
 /// Returns the id of each name in the language of a source, in the order given, inserting new names. At most 2,000 names
-/// in one write.
+/// in one call.
 pub fn upsert_many(c: &mut dyn Conn, source: SourceId, names: &[&str]) -> Result<Vec<PackageId>, DbError> {
     const INSERT: &str = "INSERT INTO package (id, language, name, fold) \
         VALUES (CAST($1 AS BIGINT), $2, $3, $4) ON CONFLICT (language, name) DO NOTHING";

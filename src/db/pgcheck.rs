@@ -44,7 +44,7 @@ fn amcheck(c: &mut PgConn, examination: &mut Examination) -> Result<(), DbError>
     for Relation { oid, name, is_index } in &relations {
         let check = match is_index {
             true => format!("SELECT {schema}.bt_index_check(CAST({oid} AS oid), true)"),
-            // An error, because a batch returns no rows.
+            // The block raises an error for a damaged page, because the rows of a batch are not returned.
             false => format!(
                 "DO $$ DECLARE found record; BEGIN FOR found IN SELECT msg FROM {schema}.verify_heapam(CAST({oid} AS oid)) \
                  LOOP RAISE EXCEPTION '%', found.msg USING ERRCODE = 'data_corrupted'; END LOOP; END $$"
@@ -58,7 +58,7 @@ fn amcheck(c: &mut PgConn, examination: &mut Examination) -> Result<(), DbError>
                     examination.problems.push(format!("{name}: {reason}"));
                 } else {
                     examination.notes.push(format!("{name} was not checked: {reason}"));
-                    // The permission is that of the function.
+                    // The user may not call the function, so the other relations would fail in the same way.
                     if reason.contains("(SQLSTATE 42501)") {
                         return Ok(());
                     }

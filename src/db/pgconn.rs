@@ -32,7 +32,7 @@ pub(super) struct PgConn {
 /// The names of the channels of notifications, which differ by schema: a database may hold several installations.
 pub(super) struct Channels {
     own: String,
-    /// The payload on [`OLD_CHANNEL`].
+    /// The name of the schema, which is the payload on [`OLD_CHANNEL`].
     schema: String,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Channels {
 const OLD_CHANNEL: &str = "rspm_catalog";
 
 impl Channels {
-    /// Returns the payload of a notification for this schema.
+    /// Returns the payload of a notification for this schema, `None` for that of another one.
     pub(super) fn payload<'a>(&self, notification: &'a Notification) -> Option<&'a str> {
         if notification.channel() == self.own {
             Some(notification.payload())
@@ -91,7 +91,7 @@ impl PgConn {
         self.query(NOTIFY, &[payload.into()]).map(drop)
     }
 
-    /// Runs `f` in one transaction, once. It waits for locks of rows for at most two seconds.
+    /// Runs `f` in one transaction, once. A statement waits at most two seconds for a lock.
     pub(super) fn transact<T>(
         &mut self,
         f: impl Fn(&mut dyn Conn) -> Result<T, DbError>,
@@ -112,7 +112,7 @@ impl PgConn {
         self.runtime.block_on(future)
     }
 
-    /// Whether the connection is closed.
+    /// Returns true if the connection is closed.
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }

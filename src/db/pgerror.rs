@@ -94,7 +94,7 @@ pub(super) fn connect_error(target: &Target, error: tokio_postgres::Error) -> Db
             _ => map(target, error),
         };
     }
-    // The driver distinguishes these only by text: the kind in its own message, the rest in its source's.
+    // The driver distinguishes these errors only by text: its own message has the kind, that of its source the details.
     let reason = error.source().map(ToString::to_string).unwrap_or_default();
     if error.to_string().contains("TLS") {
         return DbError::Tls { host, port, mode: target.ssl_mode.as_str(), reason };
@@ -142,10 +142,12 @@ fn read_only(target: &Target, reason: String) -> DbError {
     DbError::ReadOnly { database: target.database_name(), reason }
 }
 
+/// Returns the remedy for a standby.
 fn to_primary(target: &Target) -> String {
     format!("set {} to the primary server, or promote this one: SELECT pg_promote()", target.property)
 }
 
+/// Returns the remedy for `default_transaction_read_only`.
 fn reset(target: &Target) -> String {
     let Target { user, database, .. } = target;
     format!(

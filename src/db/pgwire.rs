@@ -35,7 +35,7 @@ impl<'a> FromSql<'a> for Value {
             Type::INT4 => Ok(Value::Int(i32::from_sql(ty, raw)?.into())),
             Type::TEXT | Type::VARCHAR | Type::NAME => Ok(Value::Text(String::from_sql(ty, raw)?)),
             Type::BYTEA => Ok(Value::Bytes(raw.to_vec())),
-            _ => Err(format!("a column of type {ty}").into()),
+            _ => Err(format!("a column of the unsupported type {ty}").into()),
         }
     }
 

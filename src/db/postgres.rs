@@ -28,7 +28,7 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    /// Opens and migrates a database. `listen`: the target of the link, if it is another one.
+    /// Opens and migrates a database. `listen` is the target of the link, `None` if it is `target`.
     pub(super) fn open(
         schema: Schema,
         target: Target,
@@ -83,7 +83,7 @@ impl Postgres {
         &self.target
     }
 
-    /// Checks tables, indexes and the rules of their rows on a new connection.
+    /// Checks tables, indexes and the rules of [`super::invariants`] on a new connection.
     pub(super) fn examine(&self) -> Result<Examination, DbError> {
         let mut session = PgSession::new(Arc::clone(&self.target));
         pgcheck::examine(session.connection()?)

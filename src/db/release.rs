@@ -1,4 +1,4 @@
-//! Releases that are not alive in a tree, and those that never were in any tree.
+//! Releases of a source independently of the lists: all, those of some versions, former ones, and those without a life.
 
 use super::{Conn, DbError, Row, Value};
 use crate::model::digest::{Md5, Sha256};
@@ -26,7 +26,7 @@ pub struct FormerRelease {
     pub md5: Option<Md5>,
     /// Digest of the bytes, if known.
     pub sha256: Option<Sha256>,
-    /// The lowest number of its records, 0 if it has none.
+    /// The lowest number of its records, 0 if it has none; a further record gets the number below.
     pub variant: i64,
 }
 
@@ -56,7 +56,7 @@ pub fn of_versions(
     rows.iter().flatten().map(|row| Ok(ReleaseId(row.int(0)?))).collect()
 }
 
-/// Returns the data of releases that upstream withdrew and may publish again. At most 2,000 in one call.
+/// Returns the data of releases, which upstream no longer lists and may list again. At most 2,000 in one call.
 pub fn former(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<FormerRelease>, DbError> {
     const FORMER: &str = "SELECT r.id, r.package_id, p.name, r.version, r.revision, r.published_at, f.size, f.md5, \
         f.sha256, coalesce((SELECT min(c.variant) FROM record c WHERE c.release_id = r.id), 0) \
@@ -89,10 +89,10 @@ pub fn variants(c: &mut dyn Conn, origin: SourceId, tree: TreeId) -> Result<Vec<
     rows.iter().map(|row| Ok((ReleaseId(row.int(0)?), row.int(1)?))).collect()
 }
 
-/// Deletes up to `limit` releases of a source that never had a life, and returns their number; call it until that is 0.
-/// They were left by an abandoned import and would conflict with the next one.
+/// Deletes up to `limit` releases of a source that never had a life, and returns their number; call it until it returns
+/// 0. An abandoned import left these releases; they would conflict with the next import.
 pub fn sweep(c: &mut dyn Conn, origin: SourceId, limit: i64) -> Result<u64, DbError> {
-    // They have the highest ids, so the search begins there.
+    // Releases of an abandoned import have the highest ids, so the search begins there.
     const UNLISTED: &str = "SELECT r.id FROM release r WHERE r.origin_id = $1 \
         AND NOT EXISTS (SELECT 1 FROM life l WHERE l.release_id = r.id) ORDER BY r.id DESC LIMIT $2";
     let unlisted: Vec<Vec<_>> =

@@ -149,7 +149,7 @@ pub fn edit(c: &mut dyn Conn, id: RepoId, edit: &Edit) -> Result<bool, DbError> 
     Ok(c.execute(EDIT, &params)? == 1)
 }
 
-/// Deletes a repository and its subscription lists; its transactions stay as labels. Bump the catalog afterwards.
+/// Deletes a repository and its subscription lists, not its transactions. Bump the catalog afterwards.
 /// Returns false if the repository does not exist.
 pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
     c.execute("DELETE FROM subscription WHERE repo_id = $1", &[id.into()])?;

@@ -3,8 +3,8 @@
 use super::{Conn, DbError};
 use crate::model::identity::Identity;
 
-/// Begins a new history of transactions, and removes what servers wrote about themselves: nodes, leases, holds, and
-/// where they saw the markers of storage classes.
+/// Begins a new history of transactions, and removes the data about running servers: nodes, leases, holds, and the
+/// statements that the storage classes have their markers.
 pub fn begin_history(c: &mut dyn Conn, history: Identity) -> Result<(), DbError> {
     c.execute("DELETE FROM node", &[])?;
     c.execute("DELETE FROM lease", &[])?;

@@ -1,10 +1,10 @@
-//! How far the scrub has read the stored objects, and the objects of a range of digests.
+//! Progress of the scrub, by storage directory and first byte of the digests, and the objects of such a range.
 
 use super::{Conn, DbError, Row};
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 
-/// The directory of the row with the begin of an unfinished scrub of everything.
+/// Value of `directory` in the row that records the begin of an unfinished scrub of all objects.
 const PASS: &str = "";
 
 /// The objects of a storage directory whose digests begin with one byte.
@@ -14,13 +14,13 @@ pub struct ScrubRange {
     pub directory: String,
     /// The first byte of the digests.
     pub prefix: u8,
-    /// The last digest that was read, while the range is being read.
+    /// The digest of the last object that was read, while the range is being read.
     pub position: Option<Sha256>,
-    /// When the whole range was read last.
+    /// When the range was last read to its end.
     pub read_at: Option<Timestamp>,
-    /// Number of objects then.
+    /// Number of objects that were read then.
     pub objects: i64,
-    /// Number of bad ones that were not repaired then.
+    /// Number of objects that were found bad then and could not be repaired.
     pub bad: i64,
 }
 
@@ -38,7 +38,7 @@ impl ScrubRange {
         }
     }
 
-    /// The digests of the range that were not read: greater than the first text, smaller than the second.
+    /// The limits of the digests that were not read yet: greater than the first text, smaller than the second.
     fn bounds(&self) -> [String; 2] {
         let from = self.position.map_or_else(|| format!("{:02x}", self.prefix), |digest| digest.to_string());
         // "g" is greater than every digit.
@@ -56,11 +56,11 @@ pub struct ReferencedObject {
     pub size: Option<u64>,
 }
 
-fn object(mut row: Row) -> Result<ReferencedObject, DbError> {
+fn decode_object(mut row: Row) -> Result<ReferencedObject, DbError> {
     Ok(ReferencedObject { sha256: row.parsed(0, "a digest")?, size: u64::try_from(row.int(1)?).ok() })
 }
 
-/// Returns the ranges that were read, also in part.
+/// Returns the ranges that were read completely or in part.
 pub fn ranges(c: &mut dyn Conn) -> Result<Vec<ScrubRange>, DbError> {
     const ALL: &str =
         "SELECT directory, prefix, position, read_at, objects, bad FROM scrub WHERE directory <> ''";
@@ -91,19 +91,19 @@ pub fn put(c: &mut dyn Conn, range: &ScrubRange) -> Result<(), DbError> {
     write(c, &range.directory, range.prefix, &position, read_at, [range.objects, range.bad])
 }
 
-/// Returns when the unfinished scrub of everything began.
+/// Returns when the unfinished scrub of all objects began; `None` if there is none.
 pub fn pass_begin(c: &mut dyn Conn) -> Result<Option<Timestamp>, DbError> {
     let rows = c.query("SELECT read_at FROM scrub WHERE directory = ''", &[])?;
     rows.first().map(|row| row.time(0)).transpose()
 }
 
-/// Records the begin of a scrub of everything: ranges that were read in part are read from their beginning.
+/// Records the begin of a scrub of all objects: ranges that were read in part are read from their beginning again.
 pub fn begin_pass(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     c.execute("UPDATE scrub SET position = '' WHERE position <> ''", &[])?;
     write(c, PASS, 0, "", now, [0, 0])
 }
 
-/// Records that the scrub of everything is finished.
+/// Records that the scrub of all objects is finished.
 pub fn end_pass(c: &mut dyn Conn) -> Result<(), DbError> {
     c.execute("DELETE FROM scrub WHERE directory = ''", &[]).map(drop)
 }
@@ -137,13 +137,13 @@ pub fn blobs(c: &mut dyn Conn, range: &ScrubRange, limit: i64) -> Result<Vec<Ref
         ORDER BY sha256 LIMIT $4";
     let [from, until] = range.bounds();
     let params = [range.directory.as_str().into(), from.into(), until.into(), limit.into()];
-    c.query(FIND, &params)?.into_iter().map(object).collect()
+    c.query(FIND, &params)?.into_iter().map(decode_object).collect()
 }
 
-/// Like [`blobs`], the stored bytes of rendered indexes.
+/// Like [`blobs`], for the stored bytes of rendered indexes.
 pub fn indexes(c: &mut dyn Conn, range: &ScrubRange, limit: i64) -> Result<Vec<ReferencedObject>, DbError> {
     const FIND: &str = "SELECT sha256, min(size) FROM rendered WHERE sha256 > $1 AND sha256 < $2 \
         GROUP BY sha256 ORDER BY sha256 LIMIT $3";
     let [from, until] = range.bounds();
-    c.query(FIND, &[from.into(), until.into(), limit.into()])?.into_iter().map(object).collect()
+    c.query(FIND, &[from.into(), until.into(), limit.into()])?.into_iter().map(decode_object).collect()
 }

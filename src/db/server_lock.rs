@@ -54,7 +54,7 @@ pub(super) async fn take(target: &Target, client: &Client) -> Result<(), DbError
     }
 }
 
-/// The addresses of the clients that have the lock.
+/// Returns the addresses of the clients that have the lock, for an error text.
 async fn holders(target: &Target, client: &Client) -> Result<String, DbError> {
     const HOLDERS: &str = "SELECT DISTINCT coalesce(host(a.client_addr), 'its own host') FROM pg_locks l \
         JOIN pg_stat_activity a ON a.pid = l.pid JOIN pg_database d ON d.oid = l.database \

@@ -14,7 +14,7 @@ pub const LONGEST_OUTAGE: i64 = 366 * 86_400 * SECOND;
 /// A difference between a machine's clock and the clock row that is too large to publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Skew {
-    /// A transaction or a closed day is in the future.
+    /// The machine's clock is behind the clock row: a transaction or a closed day would be in the future.
     #[error(
         "nothing can be published, because this machine's clock says {now} and the database has transactions or closed \
          days up to {row}"
@@ -25,7 +25,8 @@ pub enum Skew {
         /// The clock row.
         row: Timestamp,
     },
-    /// The clock may be wrong, and a publish would make that permanent.
+    /// The machine's clock is far ahead of the clock row: it may be wrong, and a publish would move the row
+    /// permanently.
     #[error(
         "nothing can be published, because this machine's clock says {now}, over a month after the last publish or closed \
          day ({row})"

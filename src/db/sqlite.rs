@@ -109,7 +109,7 @@ impl Sqlite {
         self.read.close();
         self.write.close();
         self.checkpointer.close();
-        // The same process may open it again; a lock that cannot be released is released at the process's exit.
+        // The same process may open the database again. If unlocking fails, the lock ends with the process.
         if let Some(lock) = self.lock.lock().take() {
             let _ = lock.unlock();
         }
@@ -139,7 +139,7 @@ pub(super) fn connect(file: &Path, flags: OpenFlags, wait: Duration) -> Result<S
     let connection = Connection::open_with_flags(file, flags).map_err(|e| map(file, e))?;
     connection.set_prepared_statement_cache_capacity(128);
     connection.busy_timeout(wait).map_err(|e| map(file, e))?;
-    // Without it, a statement is parsed and planned again whenever a parameter differs from the last one.
+    // Without this setting, a statement is parsed and planned again whenever a parameter differs from the last one.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(|e| map(file, e))?;
     let session = SqliteConn { connection, path: file.to_owned(), checkpoint: None };
     if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
@@ -156,7 +156,7 @@ pub(super) fn connect(file: &Path, flags: OpenFlags, wait: Duration) -> Result<S
 }
 
 impl SqliteConn {
-    /// The connection, and the path that errors name.
+    /// Returns the connection, and the path that errors name.
     pub(super) fn parts(&self) -> (&Connection, &Path) {
         (&self.connection, &self.path)
     }

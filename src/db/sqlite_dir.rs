@@ -72,10 +72,11 @@ pub(super) fn io_error(dir: &Path, error: io::Error) -> DbError {
     }
 }
 
-/// Moves the files of the databases into a new directory beside them, which is returned; `None` if there are none.
+/// Moves the files of the databases into a new sub-directory `replaced-…` and returns its path; `None` if there are no
+/// files.
 ///
 /// # Errors
-/// [`DbError::Locked`] while a server uses them; the system refuses.
+/// [`DbError::Locked`] while a server uses the files; the directory cannot be created, or a file cannot be moved.
 pub fn move_aside(dir: &Path) -> Result<Option<PathBuf>, DbError> {
     // Held until the files are moved, so that no server starts meanwhile.
     let _lock = lock(dir, None)?;
@@ -92,8 +93,8 @@ pub fn move_aside(dir: &Path) -> Result<Option<PathBuf>, DbError> {
     Ok(Some(aside))
 }
 
-/// Creates the directory (mode 0700) if missing, and takes the lock that excludes a second process; uses
-/// `inherited` if it is that lock. Returns the lock.
+/// Creates the directory (mode 0700) if missing, takes the lock that excludes a second process, and returns the locked
+/// file. If `inherited` is a descriptor of the lock file, it is used: the process that passed it may hold its lock.
 pub(super) fn lock(dir: &Path, inherited: Option<OwnedFd>) -> Result<File, DbError> {
     let failed = |error| io_error(dir, error);
     create_directory(dir)?;

@@ -1,7 +1,8 @@
 //! The marker of each storage class, as recorded by this database.
 //!
-//! A marker holds one of the recorded generations: a copy of the database that is used elsewhere and a restored backup
-//! do not know generations written after they were made.
+//! A marker contains a generation: a random identity that is renewed at each start and sweep and recorded here. A copy
+//! of the database that is used elsewhere, and a restored backup, lack the generations that were written after they
+//! were made.
 
 use super::{Conn, DbError, Row, Value};
 use crate::model::identity::Identity;
@@ -17,9 +18,9 @@ pub struct StorageClassRow {
     pub class: String,
     /// Its directory, or `s3://bucket/prefix`.
     pub place: String,
-    /// Whether the marker was written or found there.
+    /// Whether the marker was written or found in `place`.
     pub marked: bool,
-    /// The token of the last adoption.
+    /// The token of the last adoption of the class by this database, `None` without one.
     pub adoption: Option<Identity>,
     /// The generations written into the marker, newest first.
     pub generations: Vec<Identity>,
@@ -32,7 +33,8 @@ impl StorageClassRow {
         self.generations.first().copied()
     }
 
-    /// Returns true if this database wrote a marker of this generation. Markers of older versions have no generation.
+    /// Returns true if this database wrote a marker of this generation. A marker without a generation was written by an
+    /// older version of the program: it counts as written by this database until `marked` is set.
     #[must_use]
     pub fn has_written(&self, generation: Option<Identity>) -> bool {
         generation.map_or(!self.marked, |generation| self.generations.contains(&generation))
@@ -76,7 +78,8 @@ pub fn get(c: &mut dyn Conn, class: &str) -> Result<Option<StorageClassRow>, DbE
     c.query(select!("WHERE class = $1"), &[class.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// Returns the row of a class in `place`, created with this generation if missing. Call it before writing a marker.
+/// Returns the row of a class, created with this generation if missing; if the class was in another place, the row gets
+/// the new one and is no longer `marked`. Call it before writing a marker.
 pub fn begin(
     c: &mut dyn Conn,
     class: &str,
@@ -97,7 +100,7 @@ pub fn set_marked(c: &mut dyn Conn, class: &str, place: &str) -> Result<(), DbEr
     c.execute(MARKED, &[place.into(), class.into()]).map(drop)
 }
 
-/// Prepends a generation; returns false if another server of this database did so since `row` was read.
+/// Prepends a generation; returns false if another server has changed the generations since `row` was read.
 pub fn renew(c: &mut dyn Conn, row: &StorageClassRow, generation: Identity) -> Result<bool, DbError> {
     const RENEW: &str = "UPDATE storage_class SET generations = $1 WHERE class = $2 AND generations = $3";
     let mut generations = vec![generation];

@@ -18,8 +18,8 @@ pub fn recent_removals(c: &mut dyn Conn, class: &str, now: Timestamp) -> Result<
     rows.first().map_or(Ok(0), |row| Ok(u64::try_from(row.int(0)?).unwrap_or(0)))
 }
 
-/// Counts objects that are about to be removed, or with a negative number those that were counted and not removed; a
-/// window that has ended or lies in the future is replaced by one that begins now.
+/// Counts objects that are about to be removed; a negative number subtracts objects that were counted and then not
+/// removed. A window that has ended or lies in the future is replaced by one that begins now.
 pub fn record_removed(c: &mut dyn Conn, class: &str, objects: i64, now: Timestamp) -> Result<(), DbError> {
     const ADD: &str = "UPDATE storage_class SET removed = $1, removed_since = CASE WHEN removed_since > CAST($2 AS BIGINT) \
         AND removed_since <= CAST($3 AS BIGINT) THEN removed_since ELSE CAST($3 AS BIGINT) END WHERE class = $4";

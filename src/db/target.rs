@@ -69,7 +69,7 @@ pub(super) struct Target {
     pub(super) database: String,
     /// The property that holds the URL, for errors.
     pub(super) property: &'static str,
-    /// The tables that are used.
+    /// The set of tables that the connection uses.
     pub(super) schema: Schema,
     /// How each connection takes the lock of its schema.
     pub(super) lock: ServerLock,

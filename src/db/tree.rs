@@ -149,8 +149,8 @@ pub fn begin(c: &mut dyn Conn, tree: TreeId, job: i64) -> Result<Seq, DbError> {
     }
 }
 
-/// Undoes the pending step of a tree and releases the claim; releases that are in no tree stay for a sweep. Does
-/// nothing if no step is pending.
+/// Undoes the pending step of a tree and releases the claim. Releases without a life remain until
+/// [`super::release::sweep`]. Does nothing if no step is pending.
 pub fn abandon(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
     const DELETE_BEGUN: &str = "DELETE FROM life WHERE tree_id = $1 AND from_seq = $2";
     const REOPEN_ENDED: &str =
@@ -164,7 +164,7 @@ pub fn abandon(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Releases a claim under which nothing was written.
+/// Releases the claim of a tree. Call it only if nothing was written at the pending step.
 pub fn release(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
     c.execute("UPDATE tree SET pending = NULL, pending_job = NULL WHERE id = $1", &[tree.into()]).map(drop)
 }

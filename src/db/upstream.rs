@@ -1,4 +1,5 @@
-//! Rows by key: validators of upstream responses for conditional requests, rules, advisories, failed jobs.
+//! The table `upstream`: validators of upstream responses by URL, for conditional requests; and under keys that are not
+//! URLs, the current rules, stored advisories, and failed jobs.
 
 use super::{Conn, DbError, Value};
 use crate::model::digest::Sha256;
@@ -16,8 +17,8 @@ pub const ADVISORIES: &str = "vulns:";
 /// time of the first failure.
 pub const FAILED: &str = "failed:";
 
-/// A row: the validators and the digest of a response. The rows of rules, advisories and failed jobs use the same fields
-/// as stated with their keys.
+/// A row: the validators and the digest of a response. In the rows of rules, advisories and failed jobs, the fields
+/// have the meaning stated with their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredValidators {
     /// `ETag`, as sent.
@@ -30,10 +31,10 @@ pub struct StoredValidators {
     pub fetched_at: Timestamp,
 }
 
-/// Returns the stored response of a URL. The URL must not contain userinfo.
-pub fn get(c: &mut dyn Conn, url: &str) -> Result<Option<StoredValidators>, DbError> {
+/// Returns the row of a key: a URL, which must not contain userinfo, or one of the other keys.
+pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<StoredValidators>, DbError> {
     const GET: &str = "SELECT etag, modified, sha256, fetched_at FROM upstream WHERE url = $1";
-    c.query(GET, &[url.into()])?.into_iter().next().map(decode).transpose()
+    c.query(GET, &[key.into()])?.into_iter().next().map(decode).transpose()
 }
 
 fn decode(mut row: super::Row) -> Result<StoredValidators, DbError> {
@@ -66,19 +67,20 @@ pub fn failures(c: &mut dyn Conn) -> Result<Vec<(String, Timestamp)>, DbError> {
     c.query(ALL, &[])?.into_iter().map(decode).collect()
 }
 
-/// Stores a response. Write it in the publish that used it, so that a crash does not skip a change.
-pub fn put(c: &mut dyn Conn, url: &str, validators: &StoredValidators) -> Result<(), DbError> {
+/// Writes the row of a key. Validators must be written in the transaction that publishes the response's changes:
+/// otherwise a crash between the two would skip these changes.
+pub fn put(c: &mut dyn Conn, key: &str, validators: &StoredValidators) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO upstream (url, etag, modified, sha256, fetched_at) \
         VALUES ($1, $2, $3, $4, CAST($5 AS BIGINT)) ON CONFLICT (url) DO UPDATE SET etag = excluded.etag, \
         modified = excluded.modified, sha256 = excluded.sha256, fetched_at = excluded.fetched_at";
     let etag = Value::opt_text(validators.etag.as_ref());
     let modified = Value::opt_text(validators.modified.as_ref());
     let params =
-        [url.into(), etag, modified, validators.sha256.to_string().into(), validators.fetched_at.into()];
+        [key.into(), etag, modified, validators.sha256.to_string().into(), validators.fetched_at.into()];
     c.execute(PUT, &params).map(drop)
 }
 
-/// Deletes a response, so that the next request is unconditional.
-pub fn delete(c: &mut dyn Conn, url: &str) -> Result<(), DbError> {
-    c.execute("DELETE FROM upstream WHERE url = $1", &[url.into()]).map(drop)
+/// Deletes the row of a key, so that the next request for this URL is unconditional.
+pub fn delete(c: &mut dyn Conn, key: &str) -> Result<(), DbError> {
+    c.execute("DELETE FROM upstream WHERE url = $1", &[key.into()]).map(drop)
 }

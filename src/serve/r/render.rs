@@ -168,7 +168,7 @@ fn older_binaries<'a>(
         .collect();
     let mut newest: HashMap<PackageId, (String, &Binary)> = HashMap::new();
     for (package, release, version) in
-        db::binary::archived_files(c, tree.tree, tree.seq, with_archived_binary)?
+        db::binary::archived_releases(c, tree.tree, tree.seq, with_archived_binary)?
     {
         let Some(binary) = select(release).filter(|binary| is_in_time(binary)) else { continue };
         let is_newer = |(other, _): &(String, &Binary)| version::compare(&version, other).is_gt();

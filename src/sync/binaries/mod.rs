@@ -120,11 +120,13 @@ struct BinarySync<'a> {
     summary: BinarySyncSummary,
 }
 
-/// The stored state of a list: a digest of its indexes, the step since which binaries wait for their release, and the
-/// digest of a refused declaration.
+/// The stored state of a list.
 struct ListState {
-    indexes: Option<String>,
+    /// Digest of the addresses of its indexes, [`BinarySync::indexes_digest`].
+    indexes_digest: Option<String>,
+    /// The step of the source tree with which the list was compared last, if some binaries have no release there.
     waiting_since: Option<String>,
+    /// Digest of the indexes that were refused because of a loss.
     refused_digest: Option<Sha256>,
 }
 
@@ -137,7 +139,7 @@ impl BinarySync<'_> {
             states.push(self.list_state(&list.label).await?);
         }
         let is_trusted = |(list, state): (&BinaryList, &ListState)| {
-            let is_unchanged = state.indexes.as_ref() == Some(&self.indexes(list));
+            let is_unchanged = state.indexes_digest.as_ref() == Some(&self.indexes_digest(list));
             is_unchanged
                 && state.waiting_since.as_ref().is_none_or(|seq| *seq == self.source_tree.1.to_string())
         };
@@ -212,7 +214,7 @@ impl BinarySync<'_> {
         }
         self.add_validators(list, &checks);
         let waiting_since = (plan.unknown > 0).then(|| self.source_tree.1.to_string());
-        let row = marker_row(Some(self.indexes(list)), waiting_since, self.now());
+        let row = marker_row(Some(self.indexes_digest(list)), waiting_since, self.now());
         self.validators.push((list_key(&list.label), Some(row)));
         self.validators.push((refused_key(&list.label), None));
         self.summary.new += plan.new;
@@ -229,7 +231,7 @@ impl BinarySync<'_> {
             let built = String::from_utf8_lossy(&binary.built);
             let (name, size) = ((binary.name.as_str(), binary.version.as_str()), binary.size.unsigned_abs());
             let stanza = binary_index::discovered_stanza(
-                binary.source.as_deref(),
+                binary.source_record.as_deref(),
                 name,
                 &built,
                 &platform,
@@ -255,8 +257,8 @@ impl BinarySync<'_> {
         }
     }
 
-    /// Returns a digest of the indexes of a list, in order.
-    fn indexes(&self, list: &BinaryList) -> String {
+    /// Returns a digest of the addresses and platforms of a list's indexes, in order.
+    fn indexes_digest(&self, list: &BinaryList) -> String {
         let mut hasher = Hasher::new();
         for index in &list.indexes {
             hasher.update(format!("{}/{} {}\n", self.addresses[index.url], index.folder, index.platform));
@@ -269,8 +271,8 @@ impl BinarySync<'_> {
         let state = self.context.state.db.read(move |c| {
             let row = upstream::get(c, &list_key)?;
             let refused_digest = upstream::get(c, &refused_key)?.map(|row| row.sha256);
-            let (indexes, waiting_since) = row.map_or((None, None), |row| (row.etag, row.modified));
-            Ok(ListState { indexes, waiting_since, refused_digest })
+            let (indexes_digest, waiting_since) = row.map_or((None, None), |row| (row.etag, row.modified));
+            Ok(ListState { indexes_digest, waiting_since, refused_digest })
         });
         Ok(state.await?)
     }

@@ -1,8 +1,8 @@
 //! Computes the digests of stored objects from their location, not from the memory cache, on a thread with the lowest
 //! priority and at a limited rate.
 //!
-//! Linux derives the I/O priority of the thread from its CPU priority. Pages that a read brought into the page cache are
-//! dropped behind it, so that it does not displace those of requested files.
+//! Linux derives the I/O priority of the thread from its CPU priority. The pages of a file are dropped from the page
+//! cache after they were read, unless they were there before, so that they do not displace those of requested files.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
@@ -25,9 +25,9 @@ use super::{Backend, BackendObject, Key, Storage, StorageError};
 use crate::metrics;
 use crate::model::digest::Sha256;
 
-/// The bytes of one read.
+/// Size of the read buffer, in bytes.
 const BUFFER_SIZE: usize = 256 << 10;
-/// Pages are dropped from the page cache whenever this many bytes were read.
+/// Number of bytes after which the pages of a file are dropped from the page cache.
 const DROP_INTERVAL: u64 = 8 << 20;
 /// The lowest CPU priority.
 const LOWEST_PRIORITY: i32 = 19;
@@ -60,7 +60,7 @@ impl BackgroundReader {
     pub fn start(rate: u64) -> io::Result<BackgroundReader> {
         let (jobs, inbox) = std::sync::mpsc::channel::<Job>();
         std::thread::Builder::new().name("scrub".to_owned()).spawn(move || {
-            // Without permission it reads with the normal priority.
+            // Without the permission, the thread reads with the normal priority.
             if let Err(error) = rustix::process::setpriority_process(None, LOWEST_PRIORITY) {
                 tracing::debug!(%error, "could not lower the priority of the thread that reads stored objects");
             }
@@ -84,7 +84,7 @@ impl BackgroundReader {
     ) -> Option<T> {
         let (sender, result) = oneshot::channel();
         let pace = Arc::clone(&self.pace);
-        // The caller may have been dropped.
+        // Sending fails only if the caller was dropped.
         let job: Job = Box::new(move |buffer| drop(sender.send(work(buffer, &pace))));
         self.jobs.send(job).ok()?;
         result.await.ok()
@@ -109,7 +109,7 @@ impl Storage {
                 let read = read.unwrap_or_else(|| {
                     Err(StorageError::Other("the thread that reads stored objects has ended".to_owned()))
                 })?;
-                // So that a class that was unmounted is reported, not each of its objects.
+                // If the class was unmounted, the comparison reports the class instead of each of its objects.
                 if read.contains(&ObjectRead::Missing) && self.is_replaced(first.class()).await {
                     self.compare_again().await;
                 }
@@ -120,7 +120,7 @@ impl Storage {
                 let reads = stream::iter(keys.to_vec())
                     .map(move |key| in_bucket(Arc::clone(&s3), key, Arc::clone(&pace)));
                 let found: Vec<_> = reads.buffered(PARALLEL_READS).try_collect().await?;
-                // Those that were started after the stop are at the end.
+                // The results end at the first object that a stop interrupted.
                 Ok(found.into_iter().map_while(|read| read).collect())
             }
         }

@@ -6,7 +6,7 @@ use super::{Backend, IfExists, Key, Spool, Storage, StorageError};
 use crate::model::storage_class::StorageClass;
 
 impl Storage {
-    /// Like [`Storage::spool`], after [`Storage::may_store`]. Blocks.
+    /// Like [`Storage::spool`], but without waiting for a comparison: call [`Storage::may_store`] first. Blocks.
     pub fn spool_blocking(&self, class: StorageClass) -> Result<Spool, StorageError> {
         self.may_store_now(class)?;
         match self.backend(class) {

@@ -23,13 +23,14 @@ use tokio::task::JoinHandle;
 pub(super) const CHUNK_SIZE: usize = 256 << 10;
 /// Maximum number of pooled buffers (4 MB); others are freed.
 const MAX_SPARE_BUFFERS: usize = 16;
-/// Limits and sizes, in bytes: a new chunk has the size of the first limit that exceeds the total of the chunks in memory.
+/// Pairs of a limit and a chunk size, in bytes: a new chunk has the size of the first pair whose limit exceeds the
+/// total of the chunks in memory.
 const CHUNK_SIZES: [(usize, usize); 3] = [(16 << 20, CHUNK_SIZE), (32 << 20, 64 << 10), (48 << 20, 16 << 10)];
 /// Bytes of a chunk above the last limit.
 const MIN_CHUNK_SIZE: usize = 4 << 10;
 /// Maximum total, in bytes, of whole objects in memory; above it, objects are read in chunks.
 const MAX_MEMORY_BYTES: usize = 64 << 20;
-/// Objects up to this size, in bytes, are always read whole: a chunk is no smaller.
+/// Objects up to this size, in bytes, are always read whole: the smallest chunk would be as large.
 const ALWAYS_IN_MEMORY: u64 = 4 << 10;
 /// Maximum number of files that streams keep open.
 const MAX_OPEN_FILES: usize = 256;
@@ -222,7 +223,7 @@ impl Source {
         source
     }
 
-    /// Keeps the file open, unless too many are open; returns it then.
+    /// Keeps the file open; if too many files are open, returns it instead.
     fn keep_open(&self, file: File) -> Option<File> {
         if OPEN_FILES.get() >= max_open_files() {
             return Some(file);
@@ -356,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_cut_while_it_is_read_is_an_error() {
+    async fn a_file_truncated_while_it_is_read_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("object");
         std::fs::write(&path, vec![7; CHUNK_SIZE * 4]).unwrap();

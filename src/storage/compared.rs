@@ -1,8 +1,8 @@
-//! Remembers in which directory a class was compared with the database, so that another one is detected: unmounted,
-//! mounted again, moved.
+//! Remembers the directory in which a class was compared with the database, and detects that the path names another
+//! directory now: its file system was unmounted or mounted again, or the directory was moved.
 //!
 //! A directory is identified by its device and inode number. Objects are stored only in the directory whose marker was
-//! compared with the database; another one is compared first.
+//! compared with the database; another directory is compared first.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -23,14 +23,14 @@ pub(super) struct ComparedDirectories(Mutex<BTreeMap<StorageClass, ComparedDirec
 
 #[derive(Clone, Copy, Default)]
 struct ComparedDirectory {
-    /// The directory in which the marker was last read; `None` if there was none, or if it was replaced meanwhile.
+    /// The directory in which the marker was last read; `None` if it did not exist, or was replaced during the read.
     last_read: Option<Id>,
-    /// The directory in which objects may be stored; `None` before the first comparison, when any may be.
+    /// The directory in which objects may be stored; before the first comparison `None`, which allows any directory.
     accepted: Option<Id>,
 }
 
 impl ComparedDirectories {
-    /// Reads the marker of a class with `read`, and records in which directory.
+    /// Reads the marker of a class with `read`, and records the directory that it is in.
     pub(super) fn record_read<T>(
         &self,
         root: &Path,
@@ -44,8 +44,8 @@ impl ComparedDirectories {
         Ok(marker)
     }
 
-    /// Accepts the directory in which the marker was last read, after it was compared; returns true if it is another
-    /// one than before.
+    /// Accepts the directory in which the marker was last read, after it was compared; returns true if that changes the
+    /// accepted directory.
     pub(super) fn accept(&self, class: StorageClass) -> bool {
         let mut directories = self.0.lock();
         let Some(compared) = directories.get_mut(&class) else { return false };

@@ -9,7 +9,7 @@ use super::{Backend, Ownership, Storage, StorageError, blocking};
 use crate::model::storage_class::StorageClass;
 
 impl Storage {
-    /// Waits until all classes should be compared with the database, because a directory was replaced.
+    /// Waits for a request to compare all classes with the database, because a directory was replaced.
     pub async fn wait_for_comparison_request(&self) {
         self.0.comparison_requested.notified().await;
     }
@@ -29,9 +29,9 @@ impl Storage {
         }
     }
 
-    /// Compares again if an operation was refused because the directory of its class was replaced; returns true then.
-    /// The operation may be repeated if [`Storage::may_store`] still allows it.
-    pub(super) async fn is_compared_again<T>(&self, result: &Result<T, StorageError>) -> bool {
+    /// Requests a comparison and waits for it if an operation was refused because the directory of its class was
+    /// replaced; returns true in this case. The operation may be repeated if [`Storage::may_store`] still allows it.
+    pub(super) async fn compare_if_refused<T>(&self, result: &Result<T, StorageError>) -> bool {
         let is_refused = matches!(result, Err(StorageError::Refused { .. }));
         if is_refused {
             self.compare_again().await;
@@ -39,7 +39,7 @@ impl Storage {
         is_refused
     }
 
-    /// Like [`Storage::is_compared_again`], without waiting.
+    /// Like [`Storage::compare_if_refused`], without waiting; returns the result unchanged.
     pub(super) fn request_comparison_if_refused<T>(
         &self,
         result: Result<T, StorageError>,

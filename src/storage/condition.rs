@@ -15,7 +15,7 @@ pub(super) const COMPARISON_TIMEOUT: Duration = Duration::from_secs(30);
 /// Whether a class belongs to the database of this server. Objects are removed only from its own classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Ownership {
-    /// Not compared yet.
+    /// The class has not been compared with the database yet.
     #[default]
     Unchecked,
     /// Its marker names this database.
@@ -33,7 +33,7 @@ pub enum Ownership {
     Unclaimed {
         /// Number of objects checked.
         objects: usize,
-        /// Number of these that rows refer to.
+        /// Number of checked objects that rows refer to.
         files: usize,
     },
     /// The marker could not be read or written; the reason.
@@ -41,8 +41,9 @@ pub enum Ownership {
 }
 
 impl Ownership {
-    /// Returns why nothing may be stored in such a class: the object would be removed by another database's server, or
-    /// be hidden as soon as the class is mounted again. In a contested class no server removes anything.
+    /// Returns why nothing may be stored in such a class, `None` if objects may be stored. A stored object would be
+    /// removed by the server of another database, or be hidden as soon as the class is mounted again. In a contested
+    /// class no server removes anything, so objects may be stored.
     #[must_use]
     pub fn refusal(&self) -> Option<&'static str> {
         match self {
@@ -61,9 +62,9 @@ impl Ownership {
 /// A sweep that would remove more than a small share of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingSweep {
-    /// Objects it would remove.
+    /// Number of objects that it would remove.
     pub objects: u64,
-    /// Objects in the class.
+    /// Number of objects in the class.
     pub total: u64,
 }
 
@@ -78,7 +79,7 @@ impl PendingSweep {
 /// The condition of all classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// By class; a missing entry means not compared yet.
+    /// By class; a missing entry means [`Ownership::Unchecked`].
     pub(super) ownerships: BTreeMap<StorageClass, Ownership>,
     pub(super) pending_sweeps: BTreeMap<StorageClass, PendingSweep>,
     /// Objects that were moved to the damaged area and have not been stored again.
@@ -91,8 +92,8 @@ pub struct Condition {
     changes: RecentChanges,
 }
 
-/// A scan of storage for damaged or lost objects, until it is dropped. Objects that are stored, lost or damaged
-/// meanwhile keep that condition, whatever the scan found.
+/// A scan of storage for damaged or lost objects, which ends when this value is dropped. For objects that are stored,
+/// lost or damaged during the scan, that condition takes precedence over the result of the scan.
 pub struct ConditionScan<'a> {
     storage: &'a Storage,
     /// The number of the last change before the scan.
@@ -100,8 +101,8 @@ pub struct ConditionScan<'a> {
 }
 
 impl ConditionScan<'_> {
-    /// Records the objects of a class that rows refer to and that are not in storage; returns true if they changed.
-    /// Ignored if the whole class is missing.
+    /// Records the objects of a class that rows refer to and that are not in storage; returns true if that changed the
+    /// set of lost objects. Does nothing if the whole class is missing.
     pub fn set_lost(self, class: StorageClass, keys: BTreeSet<Key>) -> bool {
         let mut condition = self.storage.0.condition.lock();
         if condition.ownership(class) == Ownership::Missing {
@@ -276,8 +277,8 @@ impl Storage {
         self.0.condition.lock().clone()
     }
 
-    /// Records whether a class belongs to the database; returns true if that changed. A failed comparison does not lift
-    /// a refusal of the previous one.
+    /// Records whether a class belongs to the database; returns true if that changed. If the comparison failed
+    /// ([`Ownership::Unknown`]), a previous ownership that refuses new objects is not replaced.
     pub fn set_ownership(&self, class: StorageClass, ownership: Ownership) -> bool {
         let is_compared = !matches!(ownership, Ownership::Unchecked | Ownership::Unknown(_));
         if is_compared && ownership.refusal().is_none() {
@@ -305,7 +306,7 @@ impl Storage {
     }
 
     /// Checks that this server may store objects in a class. A class in which nothing may be stored is compared again if
-    /// its directory was replaced since.
+    /// its directory has been replaced since the last comparison.
     ///
     /// # Errors
     /// [`StorageError::Refused`], with the reason and the remedy.
@@ -380,8 +381,8 @@ impl Storage {
         ConditionScan { storage: self, since: self.0.condition.lock().changes.begin_scan() }
     }
 
-    /// Records a lost object: a row refers to it and no mirror has it. Returns false if it was recorded before, its whole
-    /// class is missing, or the object is damaged.
+    /// Records a lost object: a row refers to it, and it is neither in storage nor on a mirror. Returns false if it was
+    /// recorded before, if its whole class is missing, or if the object is damaged.
     pub fn add_lost(&self, key: &Key) -> bool {
         let mut condition = self.0.condition.lock();
         if condition.damaged.contains(key) || condition.ownership(key.class()) == Ownership::Missing {

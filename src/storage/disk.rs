@@ -57,7 +57,8 @@ impl Disk {
     }
 
     /// Opens a spool in the directory that was compared with the database. [`Disk::commit`] checks the directory again
-    /// before its rename: only a directory that is replaced twice in between could acknowledge an object elsewhere.
+    /// before the rename: an object could be stored in another directory only if the directory were replaced twice in
+    /// between.
     pub(super) fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
         self.compared.check(&self.root, class)?;
         let spool = self.unchecked_spool(class)?;
@@ -95,9 +96,9 @@ impl Disk {
                 self.durable.lock().clear();
                 match self.install(file, kept_size, key)? {
                     None => Ok(()),
-                    Some(_) => {
-                        Err(StorageError::Other(format!("the directory of {key} is removed repeatedly")))
-                    }
+                    Some(_) => Err(StorageError::Other(format!(
+                        "the directory of {key} was removed twice during one write"
+                    ))),
                 }
             }
         }
@@ -113,7 +114,7 @@ impl Disk {
     ) -> Result<Option<NamedTempFile>, StorageError> {
         let path = self.root.join(key.path());
         let directory = self.object_directory(Area::Live, key)?;
-        // The writer of an existing file may not have reached the fsync of the directory yet, so it is not skipped.
+        // The fsync of the directory is not skipped: the writer of an existing file may not have reached its own yet.
         if !kept_size.is_some_and(|length| path.metadata().is_ok_and(|metadata| metadata.len() == length)) {
             match file.persist(&path) {
                 Ok(_) => {}
@@ -173,10 +174,10 @@ impl Disk {
     }
 
     /// Moves an object to another area and sets its time to now; returns false if it does not exist. Not synced: after
-    /// a power cut it is in one of the two.
+    /// a power cut the object is in one of the two areas.
     pub(super) fn move_to(&self, key: &Key, to: Area) -> Result<bool, StorageError> {
         let (from, target) = (self.path(Area::Live, key), self.path(to, key));
-        // The time is set first: with the old one, its grace period could be over at once.
+        // The time is set first: with its old time, the grace period of the object could be over at once.
         match File::open(&from).and_then(|file| file.set_modified(SystemTime::now())) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(e) => return Err(StorageError::io("set the time of", &from, e)),
@@ -190,8 +191,8 @@ impl Disk {
         }
     }
 
-    /// Moves an object from another area back into service, durably; returns false if it is not there, or one is in
-    /// service.
+    /// Moves an object from another area back into service, durably; returns false if the area does not have it, or if
+    /// an object with this key is in service.
     pub(super) fn restore(&self, key: &Key, from: Area) -> Result<bool, StorageError> {
         let (source, target) = (self.path(from, key), self.path(Area::Live, key));
         if target.exists() || !source.exists() {
@@ -238,7 +239,7 @@ impl Disk {
     }
 
     /// Writes a class's marker, durably, into the directory in which it was last read. Unless `replaces` is set, an
-    /// existing one is not replaced.
+    /// existing marker is not replaced.
     pub(super) fn write_marker(
         &self,
         key: MarkerKey,
@@ -293,7 +294,8 @@ impl Disk {
         self.root.join(area.path(&key.path()))
     }
 
-    /// Returns the objects of the key's directory in an area after it (or from it on, if `inclusive`), at most `limit`.
+    /// Returns at most `limit` objects of an area that are in the directory of `from`, in the order of their keys:
+    /// those after `from`, or if `inclusive`, from it on.
     pub(super) fn list(
         &self,
         area: Area,
@@ -339,7 +341,7 @@ impl Disk {
         Ok(objects)
     }
 
-    /// Returns the directory of an object, created (0700) and durable. No system call if it was used before.
+    /// Returns the directory of an object, created (0700) and durable. Makes no system call if it was used before.
     fn object_directory(&self, area: Area, key: &Key) -> Result<PathBuf, StorageError> {
         match self.create_object_directory(area, key) {
             // A parent directory was removed while the server was running.

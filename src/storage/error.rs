@@ -107,7 +107,7 @@ pub struct UnusableLocation {
     pub problem: String,
     /// The command or the permission that fixes it.
     pub remedy: String,
-    /// Only space is missing (`ENOSPC`, `EDQUOT`): objects can be read, and nothing can be stored.
+    /// Whether only space is missing (`ENOSPC`, `EDQUOT`): objects can be read, and nothing can be stored.
     pub is_full: bool,
 }
 

@@ -15,7 +15,7 @@ pub enum Key {
     Index(Sha256),
     /// The rule base of system requirements as one document (class `persistent`).
     Rules(Sha256),
-    /// The advisories of one origin, as compressed JSON lines (class `persistent`).
+    /// The advisories of one feed, as compressed JSON lines (class `persistent`).
     Advisories(Sha256),
     /// The aggregated downloads of a past day (class `metrics`).
     Usage(Sha256),
@@ -81,7 +81,7 @@ impl Key {
         }
     }
 
-    /// Returns a key for each directory of a class, with the smallest digest, in the order of listing.
+    /// Returns a key for each directory of a class, with the smallest digest, in the order of [`super::Storage::list`].
     #[must_use]
     pub fn directories(class: StorageClass) -> Vec<Key> {
         let first = Sha256([0; 32]);
@@ -127,7 +127,7 @@ pub enum Area {
     Live,
     /// Removed by the sweep: restored if a row refers to it, deleted after a grace period.
     Trash,
-    /// The bytes do not have its digest: never served.
+    /// Moved aside, because the bytes do not have the digest: never served.
     Damaged,
 }
 

@@ -41,7 +41,7 @@ impl Storage {
         Ok(objects)
     }
 
-    /// Returns up to `limit` objects of the directory of `from` after it, or from it on if `inclusive`.
+    /// Returns up to `limit` objects of the directory of `from`: those after `from`, or if `inclusive`, from it on.
     pub async fn list_directory(
         &self,
         area: Area,

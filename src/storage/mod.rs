@@ -108,12 +108,12 @@ enum IfExists {
     Replace,
 }
 
-/// The objects that are listed.
+/// The extent of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListExtent {
-    /// Those of a directory.
+    /// All objects of a directory.
     Directory,
-    /// Those of a directory whose digests begin with the same byte.
+    /// The objects of a directory whose digests have the first byte of the key at which the listing starts.
     FirstByte,
 }
 
@@ -228,7 +228,7 @@ impl Storage {
         match self.backend(class) {
             Backend::Disk(disk) => {
                 let result = blocking(disk, move |disk| disk.spool(class)).await;
-                if !self.is_compared_again(&result).await {
+                if !self.compare_if_refused(&result).await {
                     return result;
                 }
                 self.may_store_now(class)?;
@@ -239,7 +239,7 @@ impl Storage {
     }
 
     /// Turns the spool into the object `key`, durably: fsync, rename, fsync of the directory; a multipart upload on S3.
-    /// An existing object is not replaced (same digest, same bytes); only one of another size is replaced, as it must be
+    /// An existing object is not replaced (same digest, same bytes), unless it has another size and is therefore
     /// damaged. On an error nothing is stored and the spool is removed.
     pub async fn commit(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
         self.commit_spool(spool, key, IfExists::Keep).await
@@ -258,7 +258,7 @@ impl Storage {
         match self.backend(key.class()) {
             Backend::Disk(disk) => {
                 let result = blocking(disk, move |disk| disk.commit(spool, &key, if_exists)).await;
-                if self.is_compared_again(&result).await {
+                if self.compare_if_refused(&result).await {
                     self.may_store_now(key.class())?;
                 }
                 result?;
@@ -277,7 +277,7 @@ impl Storage {
             Backend::Disk(disk) => {
                 let copy = bytes.clone();
                 let result = blocking(disk, move |disk| disk.put(&key, &bytes)).await;
-                if self.is_compared_again(&result).await {
+                if self.compare_if_refused(&result).await {
                     self.may_store_now(key.class())?;
                     blocking(disk, move |disk| disk.put(&key, &copy)).await?;
                 } else {
@@ -290,9 +290,9 @@ impl Storage {
         Ok(())
     }
 
-    /// Opens an object, or a range of it (end exclusive; an end beyond the object's means its end). Small objects are
+    /// Opens an object, or a range of it (end exclusive; it may lie beyond the end of the object). Small objects are
     /// returned in memory, large ones as a stream. An object in the trash is restored first: the caller has a row that
-    /// refers to it. An object that was recorded as lost is no longer lost once it is read.
+    /// refers to it. An object that was recorded as lost and is found is no longer recorded as lost.
     pub async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Blob, StorageError> {
         if let Some(object) = self.0.cache.get(key) {
             return slice(&object, range.as_ref(), key);
@@ -319,7 +319,7 @@ impl Storage {
         match self.backend(key.class()) {
             Backend::Disk(disk) => {
                 let result = blocking(disk, move |disk| disk.get(&key, range.as_ref())).await;
-                // A class that was unmounted is reported instead of each of its objects.
+                // If the class was unmounted, the comparison reports the class instead of each of its objects.
                 if let Err(StorageError::NotFound(_)) = &result
                     && self.is_replaced(key.class()).await
                 {

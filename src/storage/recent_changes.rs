@@ -1,5 +1,5 @@
-//! Objects whose condition changed while scans run. A scan takes time; its result must not replace what happened
-//! meanwhile.
+//! Objects whose condition changed while scans run: the result of a scan, which takes time, must not overwrite these
+//! changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +8,11 @@ use super::Key;
 /// The changes since the first of the running scans began; empty without scans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RecentChanges {
+    /// Number of running scans.
     scans: usize,
     /// The number of the last change.
     last: u64,
+    /// The number of the last change of each object.
     changes: BTreeMap<Key, u64>,
 }
 
@@ -37,8 +39,8 @@ impl RecentChanges {
         }
     }
 
-    /// Replaces the objects of `known` that are in the scope of a scan by those that the scan found, except for objects
-    /// that changed after the change `since`.
+    /// Replaces those of `keys` that are in the scope of a scan by the keys that the scan found (`scanned`). Objects
+    /// that changed after the change `since`, with which the scan began, are left as they are.
     pub(super) fn merge(
         &self,
         since: u64,

@@ -18,7 +18,7 @@ use crate::model::storage_class::StorageClass;
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// Minimum interval between scans of the directories.
 const SCAN_INTERVAL: Duration = Duration::from_secs(3600);
-/// The interval is at least this many times the duration of the last scan.
+/// The interval between scans is at least this many times the duration of the last scan.
 const SCAN_PAUSE_FACTOR: u32 = 20;
 /// Timeout of the scan of a directory.
 const SCAN_TIMEOUT: Duration = Duration::from_secs(300);
@@ -91,7 +91,7 @@ impl Drop for StopGuard {
     }
 }
 
-/// Checks the file systems; returns those that are full.
+/// Updates the metrics, logs file systems that became full or are no longer full, and returns the full ones.
 fn check_file_systems(
     directories: &[StorageDirectory],
     previously_full: &FullFileSystems,
@@ -127,7 +127,7 @@ fn check_file_systems(
     full
 }
 
-/// Compares the space available to this server's user, without that reserved for root.
+/// Returns true if over [`FULL`] percent of the space are used; space that is reserved for root counts as used.
 fn is_full(size: u64, free: u64) -> bool {
     u128::from(size.saturating_sub(free)) * 100 > u128::from(size) * FULL
 }

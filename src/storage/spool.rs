@@ -45,12 +45,12 @@ impl Spool {
 
     /// Returns the number of bytes available on its file system, if known. Blocking.
     #[must_use]
-    pub fn free(&self) -> Option<u64> {
+    pub fn available_bytes(&self) -> Option<u64> {
         let stat = nix::sys::statvfs::fstatvfs(self.file.as_file()).ok()?;
         Some(stat.blocks_available() * stat.fragment_size())
     }
 
-    /// Returns the class it was opened for; it can only become an object of this class.
+    /// Returns the class for which the spool was opened; it can only become an object of this class.
     #[must_use]
     pub fn class(&self) -> StorageClass {
         self.class
@@ -65,7 +65,8 @@ impl Spool {
         Err(StorageError::Other(format!("{key} cannot be committed from a spool of class '{spool_class}'")))
     }
 
-    /// Creates an empty file of mode 0600 in `dir`, locked while it exists so that a sweep keeps it.
+    /// Creates an empty file of mode 0600 in `dir`. This process locks it, so that no other process deletes it as
+    /// abandoned.
     pub(super) fn create(dir: &Path, class: StorageClass) -> Result<Spool, StorageError> {
         let failed = |e| StorageError::io("create a file in", dir, e);
         loop {

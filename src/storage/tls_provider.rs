@@ -2,9 +2,9 @@
 
 /// Installs *ring* as the process-wide rustls provider; calling it again does nothing.
 ///
-/// Without it, reqwest (compiled without a provider of its own) and object_store panic on their first client, even for
-/// plain `http://`. The daemon calls it at start; modules that create a TLS client call it, too, so that they also work
-/// alone.
+/// Without a provider, reqwest (compiled without one of its own) and object_store panic on their first client, even for
+/// plain `http://`. The daemon calls this function at start; modules that create a TLS client call it as well, so that
+/// they also work in tests and tools.
 pub fn install_tls_provider() {
     // An error only means that a provider is already installed: this one, or that of a test.
     let _ = rustls::crypto::ring::default_provider().install_default();

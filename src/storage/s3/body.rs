@@ -1,5 +1,5 @@
-//! Bodies from S3 that resume after a lost connection and end with exactly the declared length. At most 256 keep their
-//! connection open; others are read by a range request for each chunk.
+//! Bodies from S3 that resume after a lost connection and end with exactly the declared length. At most 256 bodies keep
+//! their connection open; the others are read by a range request for each chunk.
 
 use super::S3;
 use crate::storage::chunks::{self, OpenBody};
@@ -39,7 +39,8 @@ impl S3 {
         etag: Option<String>,
     ) -> Result<(u64, BoxStream<'static, Result<Bytes, StorageError>>), StorageError> {
         let (size, etag, rest, stream) = self.request(path, range, etag).await?;
-        // Small objects are read at once. Dropping the response closes its connection.
+        // At the limit of open bodies, only small objects are read from this response. Dropping it closes the
+        // connection.
         let open = match chunks::open_body() {
             None if size <= memory_cache::MAX_OBJECT_SIZE => Some((stream, None)),
             None => None,
@@ -85,7 +86,7 @@ impl S3 {
         Ok(stream)
     }
 
-    /// The bytes of a small range.
+    /// Requests a small range and returns its bytes.
     async fn collect_part(
         &self,
         path: &ObjectPath,
@@ -125,7 +126,7 @@ impl Body {
             };
             let error = match stream.next().await {
                 Some(Ok(chunk)) if chunk.is_empty() => continue,
-                Some(Ok(chunk)) => return self.count(chunk).map(Some),
+                Some(Ok(chunk)) => return self.advance(chunk).map(Some),
                 None if self.remaining.is_empty() => return Ok(None),
                 None => None,
                 Some(Err(e)) => Some(e),
@@ -151,7 +152,7 @@ impl Body {
         loop {
             let range = self.remaining.start..self.remaining.start + length;
             let error = match self.s3.collect_part(&self.path, range, self.etag.clone()).await {
-                Ok(bytes) if bytes.len() as u64 == length => return self.count(chunks::count(bytes)),
+                Ok(bytes) if bytes.len() as u64 == length => return self.advance(chunks::count(bytes)),
                 Ok(bytes) => self.length_error(bytes.len() as u64),
                 Err(e) => e,
             };
@@ -163,7 +164,8 @@ impl Body {
         }
     }
 
-    fn count(&mut self, chunk: Bytes) -> Result<Bytes, StorageError> {
+    /// Removes the range of a received chunk from the remaining range, and returns the chunk.
+    fn advance(&mut self, chunk: Bytes) -> Result<Bytes, StorageError> {
         let length = chunk.len() as u64;
         if length > self.remaining.end - self.remaining.start {
             return Err(self.length_error(length));

@@ -45,6 +45,7 @@ impl S3 {
         Ok(S3 { store, credentials, bucket: location.bucket.clone(), prefix, spools })
     }
 
+    /// Creates the directory of spools if missing, and checks it.
     pub(super) fn prepare(&self) -> Result<(), StorageError> {
         spool::prepare(&self.spools)
     }
@@ -149,7 +150,8 @@ impl S3 {
         }
     }
 
-    /// Returns the objects of the key's directory in an area after it (or from it on, if `inclusive`), at most `limit`.
+    /// Returns at most `limit` objects of an area that are in the directory of `from`, in the order of their keys:
+    /// those after `from`, or if `inclusive`, from it on.
     pub(super) async fn list(
         &self,
         area: Area,
@@ -298,7 +300,7 @@ async fn collect(
 /// Whether an error is caused by the credentials.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
-    /// They are expired or revoked.
+    /// The credentials are expired or revoked.
     Expired,
     /// Access was denied without a reason: the response to HEAD has no body.
     Unspecified,

@@ -12,7 +12,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// Largest object, in bytes, that is written with one put; a commit needs this much memory, or two parts.
+/// Largest object, in bytes, that is written with one put. A commit needs this much memory, or that of the parts that
+/// are sent in parallel.
 const MAX_SINGLE_PUT: u64 = 8 << 20;
 /// Minimum size of a part, in bytes, and maximum number of parts of an upload, both set by S3.
 const MIN_PART_SIZE: u64 = 5 << 20;
@@ -67,7 +68,7 @@ impl S3 {
         self.put_at(&self.path(&key.path()), bytes, key.media_type()).await
     }
 
-    /// Writes a class's marker. Unless `replaces` is set, an existing one is not replaced.
+    /// Writes a class's marker. Unless `replaces` is set, an existing marker is not replaced.
     pub(in crate::storage) async fn write_marker(
         &self,
         key: MarkerKey,
@@ -97,6 +98,7 @@ impl S3 {
         self.overwrite(&self.path(path), Bytes::new(), "text/plain; charset=utf-8").await
     }
 
+    /// Stores bytes at `path`, unless an object of the same length exists there.
     pub(in crate::storage) async fn put_at(
         &self,
         path: &ObjectPath,

@@ -12,11 +12,11 @@ use crate::bundle::layout;
 use crate::bundle::shared::SharedFolder;
 use crate::r::sysreqs::RuleBase;
 
-/// Size limit of a fetched archive or document, in bytes: about forty times the real size.
+/// Size limit of a fetched archive or document, in bytes: about forty times the size of the published one.
 const MAX_FETCHED_SIZE: u64 = 32 << 20;
-/// Size limit of one file.
+/// Size limit of one file, in bytes.
 const MAX_FILE_SIZE: u64 = 1 << 20;
-/// Size limit of all files together.
+/// Size limit of all files together, in bytes.
 const MAX_TOTAL_SIZE: u64 = 64 << 20;
 /// Maximum number of files in a folder.
 const MAX_FILES: usize = 20_000;
@@ -60,7 +60,7 @@ impl Upstream {
     /// (`file:///`) with `rules/*.json` and `systems.json`, or the folder `sysreqs` of a bundle.
     ///
     /// # Errors
-    /// It cannot be fetched, or is invalid.
+    /// The rule base cannot be fetched, or is invalid.
     pub async fn rule_base(
         &self,
         url: &str,
@@ -103,10 +103,10 @@ impl Upstream {
     }
 }
 
-/// Parses a fetched rule base; the extension of `file` is its form.
+/// Parses a fetched rule base; the extension of `file` determines the format.
 ///
 /// # Errors
-/// The form is unknown, or the rule base invalid.
+/// The format is unknown, or the rule base invalid.
 pub fn parse_file(file: &str, bytes: &[u8]) -> Result<RuleBase, String> {
     unpack(Form::of(file).ok_or("neither an archive nor a document")?, bytes)
 }

@@ -1,5 +1,6 @@
 //! Fetches the folder of an ecosystem in the OSV database: `{ecosystem}/all.zip` has all advisories, `modified_id.csv`
-//! their times of change, and `{id}.json` is one. Changed advisories are fetched singly, unless they are many.
+//! their times of change, and `{id}.json` one advisory. Changed advisories are fetched one by one, or, if there are many,
+//! with `all.zip`.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +14,16 @@ use crate::upstream::error::UpstreamError;
 use crate::upstream::transport::Transport;
 use crate::upstream::transport::file::{FileRequest, FileResponse, Validators};
 
-/// With more changes than this all advisories are fetched.
+/// With more changed advisories than this, `all.zip` is fetched.
 const MAX_SINGLE_FETCHES: usize = 100;
-/// Parallel requests.
+/// Maximum number of parallel requests.
 const MAX_PARALLEL: usize = 4;
 
 /// The time of the last change of each advisory of an ecosystem, by id.
 struct Listing(BTreeMap<String, Timestamp>);
 
 impl Listing {
-    /// Parses lines `{time},{id}`; others are skipped.
+    /// Parses lines `{time},{id}` and skips others; `None` if there is no such line.
     fn read(bytes: &[u8]) -> Option<Listing> {
         let row = |line: &str| {
             let (time, id) = line.trim().split_once(',')?;

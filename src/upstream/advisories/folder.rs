@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 8;
 struct FolderListing {
     /// Paths of advisories relative to the folder, sorted.
     files: Vec<String>,
-    /// Changes when one of the files does.
+    /// Digest of the paths and stamps of the files: it changes when one of the files does.
     fingerprint: String,
 }
 

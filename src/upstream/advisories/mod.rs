@@ -39,7 +39,8 @@ enum Form {
     Bucket(Ecosystem),
     /// The folder of advisories in a bundle.
     Bundle(Vec<Ecosystem>),
-    /// `file:///`: the contents determine the form.
+    /// A `file:///` folder: its contents determine whether it is a copy of the OSV database, a folder of separate
+    /// files, or the folder of a bundle.
     Folder(Vec<Ecosystem>),
 }
 
@@ -95,11 +96,11 @@ impl Feed {
 }
 
 impl Upstream {
-    /// Refreshes a feed. `stored_batch` returns its last stored contents, if any; it is awaited only if the OSV
-    /// database changed, of which only the changes are fetched then.
+    /// Refreshes a feed. `stored_batch` returns the last stored contents of the feed, if any. It is awaited only if the
+    /// feed is a changed folder of the OSV database, from which only the changes are fetched.
     ///
     /// # Errors
-    /// It cannot be fetched, or is invalid.
+    /// The feed cannot be fetched, or is invalid.
     pub async fn advisories(
         &self,
         feed: &Feed,
@@ -135,10 +136,10 @@ impl Upstream {
     }
 }
 
-/// Parses a fetched file of advisories; the extension of `file` is its form.
+/// Parses a fetched file of advisories; the extension of `file` determines the format.
 ///
 /// # Errors
-/// The form is unknown, or the file damaged.
+/// The format is unknown, or the file damaged.
 pub fn parse_file(file: &str, bytes: &[u8]) -> Result<Batch, String> {
     packed::unpack(Packing::of(file).ok_or("not a file of advisories")?, file, bytes)
 }

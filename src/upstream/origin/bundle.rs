@@ -105,7 +105,7 @@ fn read_text(text: UnpackedText<'_>) -> Result<Vec<u8>, FormatError> {
 pub struct VerifiedHead {
     /// The newest head with the segments of all heads, oldest first; a missing base is still named.
     pub head: Head,
-    /// The missing base.
+    /// The missing base; `None` if the segments are complete.
     pub missing: Option<IncrementalBase>,
 }
 
@@ -122,7 +122,7 @@ impl VerifiedHead {
 pub(super) enum HeadCheck {
     /// Unchanged since the given validators.
     Unchanged,
-    /// The head, and its validators; none for an incremental bundle.
+    /// The head, and its validators; `None` for an incremental bundle, whose head is read again each time.
     Read { verified_head: Box<VerifiedHead>, validators: Option<Validators> },
 }
 
@@ -227,7 +227,7 @@ impl Bundle {
             Err(UpstreamError::Missing(_)) => return Err(self.absent(product)),
             Err(error) => return Err(error.into()),
         };
-        let mut newest = self.read(&file, Head::read(&bytes, product))?;
+        let mut newest = self.add_location(&file, Head::read(&bytes, product))?;
         let (mut oldest, mut missing) = (newest.clone(), None);
         // The bases of an incremental bundle are separate files, which may change without it.
         let validators = newest.base.is_none().then_some(validators);
@@ -271,7 +271,7 @@ impl Bundle {
             }
             for file in [false, true].map(|is_incremental| product.dated_head_path(day, is_incremental)) {
                 let Some(bytes) = self.get(&file, MAX_HEAD_SIZE).await? else { continue };
-                let head = self.read(&file, Head::read(&bytes, product))?;
+                let head = self.add_location(&file, Head::read(&bytes, product))?;
                 let is_newer =
                     newest_base.as_ref().is_none_or(|newest_base: &Head| newest_base.serial < head.serial);
                 if head.serial < serial && is_newer {
@@ -336,7 +336,7 @@ impl Bundle {
         let file = format!("{}/{}", shared.folder(), layout::HEAD);
         match self.get(&file, MAX_HEAD_SIZE).await? {
             None => Ok(None),
-            Some(bytes) => self.read(&file, SharedHead::read(&bytes, shared)).map(Some),
+            Some(bytes) => self.add_location(&file, SharedHead::read(&bytes, shared)).map(Some),
         }
     }
 
@@ -384,7 +384,7 @@ impl Bundle {
     pub async fn bioconductor(&self) -> Result<Option<BioconductorConfig>, BundleError> {
         match self.get(layout::BIOCONDUCTOR_CONFIG, MAX_HEAD_SIZE).await? {
             None => Ok(None),
-            Some(bytes) => self.read(layout::BIOCONDUCTOR_CONFIG, seal::open(&bytes)).map(Some),
+            Some(bytes) => self.add_location(layout::BIOCONDUCTOR_CONFIG, seal::open(&bytes)).map(Some),
         }
     }
 
@@ -400,13 +400,14 @@ impl Bundle {
         let compressed_file = compressed_file.clone();
         let work = move || parse(&mut segment::unpack_reader(&bytes, &compressed_file)?);
         let result = tokio::task::spawn_blocking(work).await;
-        self.read(
+        self.add_location(
             path,
             result.unwrap_or_else(|_| Err(FormatError::Damaged("reading was cancelled".to_owned()))),
         )
     }
 
-    fn read<T>(&self, file: &str, result: Result<T, FormatError>) -> Result<T, BundleError> {
+    /// Adds the address of the bundle and the path of the file to an error.
+    fn add_location<T>(&self, file: &str, result: Result<T, FormatError>) -> Result<T, BundleError> {
         let address = self.address();
         result.map_err(|damage| BundleError::Broken { address, file: file.to_owned(), damage })
     }

@@ -1,4 +1,5 @@
-//! Cache of bundle heads (revalidated) and product contents (weak).
+//! Cache of the heads of bundles, which are revalidated at each use, of the contents of products, which their users
+//! keep alive, and of README directories.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -105,7 +106,7 @@ impl BundleCache {
         Arc::clone(products.entry(key.clone()).or_default())
     }
 
-    /// Returns the README of a package file by the digest of the file.
+    /// Returns the README of a package file by the digest of the file; `None` if the file has none.
     pub(super) async fn readme(
         &self,
         bundle: &Bundle,

@@ -203,7 +203,7 @@ impl BundleMirror {
     /// Returns a metadata file of the mirror whole, unless it is unchanged.
     pub(super) async fn fetch(&self, request: &FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
         let missing = || UpstreamError::Missing(format!("{}/{}", self.address(), request.path));
-        let within = |bytes: Bytes| match bytes.len() as u64 > request.limit {
+        let check_size = |bytes: Bytes| match bytes.len() as u64 > request.limit {
             false => Ok(bytes),
             true => Err(UpstreamError::Refused {
                 url: format!("{}/{}", self.address(), request.path),
@@ -213,11 +213,11 @@ impl BundleMirror {
         let full_path = format!("{}{}", self.prefix, request.path);
         if full_path == CONFIG {
             let config = self.bundle.bioconductor().await.map_err(upstream_error)?.ok_or_else(missing)?;
-            let (bytes, validators) = (within(config.config_yaml.into())?, Validators::default());
+            let (bytes, validators) = (check_size(config.config_yaml.into())?, Validators::default());
             return Ok(FileResponse::Body { bytes, validators });
         }
         if full_path == DATABASE {
-            let (bytes, validators) = (within(self.database().await?)?, Validators::default());
+            let (bytes, validators) = (check_size(self.database().await?)?, Validators::default());
             return Ok(FileResponse::Body { bytes, validators });
         }
         // Paths of the bundle itself are passed through.
@@ -234,7 +234,7 @@ impl BundleMirror {
         let view = Arc::clone(contents.folders.get(folder).ok_or_else(missing)?);
         let bytes = self.run_blocking(&product, move || view.meta_file(meta_file)).await?;
         let validators = Validators { etag: Some(etag), modified: None };
-        Ok(FileResponse::Body { bytes: within(bytes)?, validators })
+        Ok(FileResponse::Body { bytes: check_size(bytes)?, validators })
     }
 
     /// Returns the path in the bundle of a file of the mirror; a path of the bundle itself is passed through.
@@ -269,7 +269,8 @@ fn validator(chain: Sha256) -> String {
     format!("bundle-{chain}")
 }
 
-/// Converts an error of a bundle; one that is being copied may be complete in a minute.
+/// Converts an error of a bundle. An incomplete bundle is [`UpstreamError::Unavailable`]: it may be complete at the
+/// next attempt.
 fn upstream_error(error: BundleError) -> UpstreamError {
     let url = |address: &str, file: &str| format!("{address}/{file}");
     match &error {

@@ -65,8 +65,8 @@ impl Mirror {
         self.dir_bundle().map_or(&self.transport, BundleMirror::transport).directory()
     }
 
-    /// Returns whether it is a bundle, whose package files are named by digest. For an HTTP address this is known only
-    /// after its index was requested.
+    /// Returns whether the mirror is a bundle, whose package files are named by digest. For an HTTP address this is
+    /// known only after its index was requested.
     #[must_use]
     pub fn is_bundle(&self) -> bool {
         self.bundle().is_some()
@@ -113,9 +113,9 @@ impl Mirror {
         }
     }
 
-    /// Returns the README of a package file of a bundle in a directory, by the digest of the file; `None` if it has
-    /// none, or this is not such a bundle. The first call for a product reads its records, which takes a second of CPU
-    /// for all of CRAN.
+    /// Returns the README of a package file of a bundle in a directory, by the digest of the file; `None` if the file
+    /// has none, or the mirror is not such a bundle. The first call for a product reads its records, which takes a
+    /// second of CPU for all of CRAN.
     ///
     /// # Errors
     /// The bundle is incomplete.
@@ -126,8 +126,8 @@ impl Mirror {
         }
     }
 
-    /// Returns the path in a bundle of the package file with this digest and name; `None` if it is not a bundle. An
-    /// HTTP address that was not probed may be one.
+    /// Returns the path that a bundle has for the package file with this digest and name; `None` if the mirror is not a
+    /// bundle. An HTTP address may be one, so it has a path even before it was probed.
     #[must_use]
     pub fn object_path(&self, product: &Product, sha256: Sha256, name: &str) -> Option<String> {
         match &*self.layout {
@@ -156,8 +156,8 @@ impl Mirror {
         }
     }
 
-    /// Returns the same mirror with the `User-Agent` and query of R of that minor version on Linux on that architecture:
-    /// below `__linux__` a server chooses the binary by them.
+    /// Returns the same mirror for requests with the `User-Agent` and the query of R of that minor version on Linux and
+    /// that architecture, by which a server chooses the binaries below `__linux__`.
     ///
     /// # Errors
     /// A directory cannot choose by client.
@@ -207,8 +207,8 @@ impl Mirror {
         }
     }
 
-    /// Reads at most `length` bytes of a package file from `offset` (`Range` over HTTP). A server that sends the whole
-    /// file instead is read up to there. No retry.
+    /// Reads at most `length` bytes of a package file from `offset` (`Range` over HTTP). If a server sends the whole
+    /// file instead, reading ends after that part. No retry.
     ///
     /// # Errors
     /// As [`Mirror::open`].
@@ -217,8 +217,9 @@ impl Mirror {
         transport.read_part(&path, offset, length).await
     }
 
-    /// Opens a package file; with `resume`, the offset and the validators of the part that was read, at that offset if
-    /// the file is unchanged (`Range` with `If-Range` over HTTP). No retry: the fetch decides about more attempts.
+    /// Opens a package file. `resume` is the length and the validators of a part that was read before: the stream
+    /// begins after this part if the file is unchanged (`Range` with `If-Range` over HTTP), otherwise at 0. No retry:
+    /// the caller decides about further attempts.
     ///
     /// # Errors
     /// The mirror does not have the file, refuses the request or does not answer; the path is invalid.
@@ -231,11 +232,12 @@ impl Mirror {
         transport.open(&path, resume).await
     }
 
-    /// Downloads a file; `expected` is its size if it is known, and more is never received. Returns the number of
-    /// bytes.
+    /// Downloads a file; `expected` is its size if it is known: a file of another size is refused. Returns the number
+    /// of bytes.
     ///
     /// # Errors
-    /// The mirror does not have it, or all retries failed: see [`crate::upstream::transport::client::Limits`].
+    /// The mirror does not have the file, the file has another size, or all retries failed: see
+    /// [`crate::upstream::transport::client::Limits`].
     pub async fn download(
         &self,
         path: &str,

@@ -1,4 +1,4 @@
-//! Builds the view of a bundle's folder as that of a mirror from its records: index, tables and files. Pure.
+//! Builds, from the records of a bundle, its folders in the form of a mirror: index, tables and files. Pure.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use crate::r::dcf;
 use crate::r::rds::archive_meta::{self, MetaRow};
 use crate::r::rds::matrix::write_matrix;
 
-/// Columns that the table always has.
+/// Columns that the package database always has.
 const COLUMNS: [&str; 10] = [
     "Package",
     "Version",
@@ -32,7 +32,7 @@ const COLUMNS: [&str; 10] = [
 /// The folder of releases that are no longer listed.
 const ARCHIVE: &str = "Archive/";
 
-/// The contents of a folder in the form of a mirror. CRAN's takes about 100 bytes per file.
+/// The contents of a folder in the form of a mirror; for CRAN, about 100 bytes per file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct MirrorView {
     index: Bytes,
@@ -46,9 +46,9 @@ pub struct MirrorView {
 /// A package file of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// Digest of its bytes.
+    /// SHA-256 of its bytes.
     pub sha256: Sha256,
-    /// Digest of its bytes.
+    /// MD5 of its bytes.
     pub md5: Md5,
     /// Size in bytes.
     pub size: u64,
@@ -255,14 +255,14 @@ impl FolderBuilder {
     fn add(&mut self, subfolder: &str, name: &str, package: &PackageState) {
         for (position, release) in package.releases.iter().enumerate() {
             let Release { version, published, day, object, .. } = release;
-            // Already refused by the state.
+            // `ProductState::apply` has refused other extensions.
             let Some(ext) = EXTENSIONS.into_iter().find(|ext| *ext == object.ext) else { continue };
             let file = format!("{name}_{version}.{ext}");
             let path = match (package.listed_index == Some(position), subfolder) {
                 (true, "") => file,
                 (true, subfolder) => format!("{subfolder}/{file}"),
                 (false, "") => format!("{ARCHIVE}{name}/{file}"),
-                // A release that left a folder of second records was never in `Archive/` from there.
+                // `Archive/` has no releases of subfolders such as `4.6.0/Recommended`.
                 (false, _) => continue,
             };
             let published = published.unwrap_or_else(|| Timestamp(day.start().0));
@@ -272,8 +272,9 @@ impl FolderBuilder {
     }
 }
 
-/// Returns the folder of the mirror that contains a folder of a product, and the path below it: second records of CRAN
-/// share its index, Bioconductor's repositories are separate.
+/// Returns the folder of the mirror that contains a folder of a product, and the path below it: subfolders of CRAN such
+/// as `4.6.0/Recommended` are in CRAN's index, Bioconductor's repositories are separate. `None` if it belongs to no
+/// folder.
 fn mirror_folder<'a>(product: &Product, folder: &'a str) -> Option<(&'a str, &'a str)> {
     match product {
         Product::Cran => Some(("", folder)),

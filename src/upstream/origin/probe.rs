@@ -1,5 +1,6 @@
-//! Determines whether an address is a CRAN-like mirror or a bundle. A directory is determined when it is opened. An
-//! HTTP address is a bundle if a file that all mirrors have is missing and a file that identifies bundles exists.
+//! Determines whether an address is a CRAN-like mirror or a bundle. For a directory this is done when the [`Layout`] is
+//! created. An HTTP address is a bundle if a file that all mirrors have is missing and a file that identifies bundles
+//! exists.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -104,7 +104,7 @@ fn short(digest: Sha256) -> ShortDigest {
     short
 }
 
-/// Returns the README with this digest prefix from a file of READMEs. Stops reading there: the rest is not checked.
+/// Returns the README with this digest prefix from a file of READMEs. The rest of the file is neither read nor checked.
 fn find_readme(text: UnpackedText<'_>, digest: ShortDigest) -> Result<String, FormatError> {
     let digits = hex::encode(digest);
     let mut line = Vec::new();
@@ -135,22 +135,22 @@ mod tests {
 
     #[test]
     fn a_readme_is_found_by_its_digest_and_must_match_it() {
-        let digest = readme("# wanted\n");
-        let has_digest = readme(&format!("see {}", digest.sha256));
+        let wanted = readme("# wanted\n");
+        let with_digest_in_text = readme(&format!("see {}", wanted.sha256));
         let mut lines = LinesWriter::readmes();
-        lines.push(&has_digest);
-        lines.push(&digest);
+        lines.push(&with_digest_in_text);
+        lines.push(&wanted);
         let (bytes, packed) = lines.pack("doc", 1).expect("memory");
         let text = crate::bundle::segment::unpack(&bytes, &packed).expect("whole");
         let find = |digest| super::find_readme(&mut &text[..], digest);
-        assert_eq!(find(short(digest.sha256)), Ok(digest.text.clone()));
-        assert_eq!(find(short(has_digest.sha256)), Ok(has_digest.text));
+        assert_eq!(find(short(wanted.sha256)), Ok(wanted.text.clone()));
+        assert_eq!(find(short(with_digest_in_text.sha256)), Ok(with_digest_in_text.text));
         assert!(find([7; 16]).expect_err("not there").to_string().contains("it lacks a README"));
         let mut lines = LinesWriter::readmes();
-        lines.push(&ReadmeText { text: "# another\n".to_owned(), ..digest.clone() });
+        lines.push(&ReadmeText { text: "# another\n".to_owned(), ..wanted.clone() });
         let (bytes, packed) = lines.pack("doc", 1).expect("memory");
         let text = crate::bundle::segment::unpack(&bytes, &packed).expect("whole");
         let find = |digest| super::find_readme(&mut &text[..], digest);
-        assert!(find(short(digest.sha256)).is_err(), "a wrong text is none");
+        assert!(find(short(wanted.sha256)).is_err(), "the text does not match the digest");
     }
 }

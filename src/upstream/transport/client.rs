@@ -25,11 +25,11 @@ pub struct Limits {
     pub max_inactivity: Duration,
     /// Timeout for a small file with all its retries.
     pub total: Duration,
-    /// Number of retries of a small file.
+    /// Number of retries of a small file, and of a download without any progress.
     pub retries: usize,
-    /// Pause before the first retry; it doubles with each further one, with jitter.
+    /// Pause before the first retry; it doubles with each further one, with jitter for a small file.
     pub pause: Duration,
-    /// Longest `Retry-After` that is waited for; beyond it the next run retries.
+    /// Longest pause. A longer `Retry-After` ends the retries.
     pub max_pause: Duration,
 }
 
@@ -158,7 +158,7 @@ fn reqwest_proxy(proxy: &Proxy) -> Result<Option<reqwest::Proxy>, UpstreamError>
     let user = proxy.user.as_deref().filter(|user| !user.is_empty() && url.username().is_empty());
     if let Some(user) = user.map(str::to_owned) {
         let password = proxy.password.as_ref().map(|p| p.0.as_str());
-        // In the URL, not through `basic_auth`, so that SOCKS proxies get them, too.
+        // User and password are set in the URL, not with `basic_auth`, so that SOCKS proxies get them as well.
         url.set_username(&user).map_err(|()| invalid_url())?;
         url.set_password(password).map_err(|()| invalid_url())?;
     }

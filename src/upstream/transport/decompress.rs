@@ -35,7 +35,7 @@ pub(in crate::upstream) fn tar(
     Ok(())
 }
 
-/// Decompresses a zstd file.
+/// Decompresses a zstd file to at most `limit` bytes.
 pub(in crate::upstream) fn zstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let decoder = zstd::Decoder::new(bytes).map_err(|error| error.to_string())?;

@@ -195,7 +195,7 @@ fn check(root: &Path) -> Result<(), UpstreamError> {
         Ok(metadata) if metadata.is_dir() => return Ok(()),
         Ok(_) => "is not a directory",
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unreadable(root, &e)),
-        // The unit's ProtectHome= and PrivateTmp=.
+        // ProtectHome= and PrivateTmp= of the service unit hide these directories.
         Err(_)
             if ["/home", "/root", "/run/user", "/tmp"]
                 .iter()

@@ -10,7 +10,8 @@ use crate::upstream::error::UpstreamError;
 /// Receives the bytes of a file.
 #[allow(async_fn_in_trait, reason = "callers await it in place")]
 pub trait ByteSink {
-    /// Discards what was received: the file starts over, with its size if the mirror or the caller knows it.
+    /// Discards the bytes received so far: the file starts again at 0. `size` is its size, if the mirror or the caller
+    /// knows it.
     fn begin(&mut self, size: Option<u64>);
 
     /// Receives the next part.
@@ -26,8 +27,8 @@ struct Progress {
     validators: Option<Validators>,
 }
 
-/// Downloads a file; `expected` is its size if it is known, and more is never received. Returns the number of bytes.
-/// Fails if the file is missing or all retries failed: see [`super::client::Limits`].
+/// Downloads a file; `expected` is its size if it is known: a file of another size is refused. Returns the number of
+/// bytes. Fails also if the file is missing or all retries failed: see [`super::client::Limits`].
 pub(in crate::upstream) async fn download(
     transport: &Transport,
     path: &str,

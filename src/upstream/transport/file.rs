@@ -78,7 +78,7 @@ impl FileStream {
             bytes.extend_from_slice(&chunk[first..last]);
             position += chunk.len() as u64;
         }
-        // A shorter body ends at the end of the file. For a full one, the declared size decides.
+        // A body shorter than requested ends with the file. For any other, the declared size decides.
         let is_last = position < end || size.is_some_and(|size| end >= size);
         Ok(FilePart { bytes: bytes.freeze(), size, is_last })
     }

@@ -17,7 +17,8 @@ use super::retry;
 use crate::metrics;
 use crate::upstream::error::UpstreamError;
 
-/// Characters of a path segment that are not encoded (RFC 3986 unreserved, and `+`, which mirrors take literally).
+/// Characters of a path segment that are encoded: all but the unreserved ones (RFC 3986) and `+`, which mirrors take
+/// literally.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'+');
 
 /// Access to the files below an `http` or `https` address.
@@ -49,7 +50,7 @@ struct Target {
 impl HttpTransport {
     pub(super) fn new(url: Url, http: Arc<HttpClient>) -> HttpTransport {
         let mut display_url = url.clone();
-        // Neither fails for http and https.
+        // Removing user and password does not fail for http and https.
         let _ = (display_url.set_username(""), display_url.set_password(None));
         let host = match (url.host_str(), url.port_or_known_default()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
@@ -223,7 +224,7 @@ impl HttpTransport {
                 Ok(FileStream { size: Some(size), offset, validators, body: target.body(response) })
             }
             StatusCode::RANGE_NOT_SATISFIABLE => {
-                Err(target.refusal(format!("has no byte at {offset}, where more are expected")))
+                Err(target.refusal(format!("ends before byte {offset}, from which more were expected")))
             }
             _ => target.stream(response),
         }
@@ -273,6 +274,7 @@ impl Target {
         response.bytes_stream().inspect_ok(count).map_err(move |e| target.request_error(e)).boxed()
     }
 
+    /// Returns a response with status 200; converts any other into an error.
     fn accept(&self, response: Response) -> Result<Response, UpstreamError> {
         let status = response.status();
         if status == StatusCode::OK {

@@ -128,8 +128,8 @@ impl Transport {
         }
     }
 
-    /// Reads at most `length` bytes of a file from `offset` (`Range` over HTTP). A server that sends the whole file
-    /// instead is read up to there. No retry.
+    /// Reads at most `length` bytes of a file from `offset` (`Range` over HTTP). If a server sends the whole file
+    /// instead, reading ends after that part. No retry.
     pub(super) async fn read_part(
         &self,
         path: &str,
@@ -138,7 +138,7 @@ impl Transport {
     ) -> Result<FilePart, UpstreamError> {
         let file_stream = match &self.backend {
             Backend::Http(http) => http.range(path, offset, length).await?,
-            // From its start: there are no validators to resume with.
+            // The stream begins at 0, because there are no validators to resume with; `read_part` skips bytes.
             Backend::Dir(dir) => dir.open(path, None).await?,
         };
         file_stream.read_part(offset, length).await

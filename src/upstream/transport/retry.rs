@@ -62,7 +62,8 @@ where
     }
 }
 
-/// Returns the pause after `error`: as planned, or the mirror's `Retry-After`; `None` if that is too long.
+/// Returns the pause after `error`: as planned, or the mirror's `Retry-After` if it is longer. `None` if there is no
+/// further attempt: none is planned, the failure is permanent, or `Retry-After` exceeds `max_pause`.
 pub(super) fn pause_after(
     error: &UpstreamError,
     planned_pause: Option<Duration>,

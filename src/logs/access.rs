@@ -130,14 +130,14 @@ impl AccessLog {
         self.sink().iter().for_each(Sink::flush);
     }
 
-    /// Number of lines dropped from the current file.
+    /// Number of lines for the current file that were dropped.
     #[must_use]
     pub fn dropped_lines(&self) -> u64 {
         self.sink().map_or(0, |sink| sink.dropped_lines())
     }
 }
 
-/// Appends the line of a record, with a line feed.
+/// Appends the line of an entry, with a line feed.
 fn render(line: &mut Vec<u8>, entry: &AccessEntry<'_>, format: AccessLogFormat, zone: &TimeZone) {
     // Writing to a Vec cannot fail.
     let _ = write!(line, "{} - ", entry.remote.to_canonical());
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_over_long_field_is_cut() {
+    fn an_over_long_field_is_truncated() {
         let long = vec![b'a'; MAX_FIELD + 1];
         let line = line(&AccessEntry { user_agent: Some(&long), ..entry() }, AccessLogFormat::Combined);
         assert!(line.ends_with("aaa...\"\n") && line.len() < MAX_FIELD + 300);

@@ -19,7 +19,7 @@ pub(super) struct Appender<'a, F = File> {
     rest: Vec<u8>,
     /// Whether the last write failed.
     is_failing: bool,
-    /// The number of lost lines in the last report, and its time.
+    /// The total number of lost lines at the last report, and the time of that report.
     reported: (u64, Option<Instant>),
 }
 
@@ -72,8 +72,9 @@ impl<'a, F: Write> Appender<'a, F> {
         u64::from(!rest.is_empty() && self.write(&rest).is_err())
     }
 
-    /// Logs how many lines were lost, once lines are written again. `total` counts from the start and includes lines that
-    /// did not fit in the queue; `has_increased` states that lines were lost since the last call.
+    /// Logs how many lines were lost since the last report, once lines are written again. `total` is the number of
+    /// lines lost since the start, including those that did not fit in the queue; `has_increased` is true if lines were
+    /// lost since the last call.
     pub(super) fn report(&mut self, total: u64, has_increased: bool) {
         let (reported_count, reported_at) = self.reported;
         let is_recent = reported_at.is_some_and(|reported_at| reported_at.elapsed() < REPORT_INTERVAL);

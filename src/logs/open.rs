@@ -66,7 +66,7 @@ fn try_open(path: &Path) -> io::Result<File> {
         // Its reader could block the server by not reading.
         return Err(wrong_type("a FIFO"));
     } else if !file_type.is_file() {
-        return Err(wrong_type("no file"));
+        return Err(wrong_type("neither a file nor a character device"));
     }
     // The lock shows other processes that this one still writes to the file, see `ReplacedFile`. Not every file system
     // has locks.
@@ -104,12 +104,13 @@ impl ReplacedFile {
             (Ok(old), Ok(new)) => (old.dev(), old.ino()) == (new.dev(), new.ino()) || !old.is_file(),
             _ => true,
         };
-        // Without this, two processes would wait for each other forever.
+        // If this process kept its lock, two processes that both replaced the file would wait for each other forever.
         let _ = old.unlock();
         ReplacedFile { file: (!is_same).then_some(old) }
     }
 
-    /// Whether no other process of this server writes to it any more. Always true on file systems without locks.
+    /// Returns true if no other process of this server writes to the old file any more, or if there is no old file.
+    /// Always true on file systems without locks.
     #[must_use]
     pub fn is_unused(&self) -> bool {
         let Some(file) = &self.file else { return true };

@@ -24,7 +24,7 @@ use crate::config::{LogDestination, LogFormat, LogLevel, Logging};
 /// DEBUG some libraries print what they send.
 const CRATE: &str = "rstudio_pm";
 
-/// Other targets of this program's events: its areas.
+/// Other targets of this program's events, one for each area of its work.
 const AREAS: [&str; 4] = [LOGGING, "sync", "upstream", "usage"];
 
 /// The area of errors of logging itself, which are also written to standard error.
@@ -47,7 +47,8 @@ struct Outputs {
     format: LogFormat,
     zone: TimeZone,
     destinations: Vec<Output>,
-    /// Events before the configuration is read, queued for the destinations that it names.
+    /// Events logged before the configuration was read, to be written to the destinations that it names; `None`
+    /// afterwards.
     buffered: Option<Mutex<Vec<BufferedEvent>>>,
 }
 
@@ -146,7 +147,7 @@ impl ServerLog {
         old.files().for_each(Sink::flush);
     }
 
-    /// Writes an error to the files only: standard error gets its own text.
+    /// Writes an error to the files only: the caller prints another text on standard error.
     pub fn log_to_files(&self, error: &str) {
         let outputs = self.outputs.load();
         let (parts, micros) = (EventParts::message(error), now());
@@ -270,6 +271,7 @@ struct LineLayer {
 }
 
 thread_local! {
+    /// The buffers of this thread, borrowed while an event is written.
     static LINES: RefCell<Buffers> = RefCell::default();
 }
 

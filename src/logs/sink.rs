@@ -73,8 +73,11 @@ struct State {
     /// Number of requested flushes and reopenings, and how many are done.
     requested: u64,
     completed: u64,
+    /// Whether the thread is to reopen the file.
     reopen: bool,
+    /// The result of the last reopening, until the caller that requested it takes it.
     reopened: Option<Result<ReplacedFile, SinkError>>,
+    /// Whether the last [`Sink`] was dropped.
     closed: bool,
 }
 
@@ -150,6 +153,7 @@ impl Sink {
         drop(self.request(|_| {}));
     }
 
+    /// Changes the state with `change`, and waits until the thread has carried out what the state then requests.
     fn request(&self, change: impl FnOnce(&mut State)) -> parking_lot::MutexGuard<'_, State> {
         let shared = &*self.writer.shared;
         let mut state = shared.state.lock();

@@ -16,7 +16,7 @@ pub(super) enum StandardStream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stream {
     which: StandardStream,
-    /// Device and inode behind it.
+    /// Device and inode of the file behind the stream, if known.
     identity: Option<(u64, u64)>,
     /// Whether it is the journal: lines have a priority prefix and no time.
     pub(super) is_journal: bool,
@@ -33,7 +33,7 @@ impl Stream {
         Stream { which, identity, is_journal: identity.is_some() && identity == journal }
     }
 
-    /// Whether both streams are the same.
+    /// Returns true if both streams write to the same file.
     pub(super) fn is_same(&self, other: &Stream) -> bool {
         self.which == other.which || (self.identity.is_some() && self.identity == other.identity)
     }

@@ -17,7 +17,7 @@ pub fn is_due(start: Timestamp, now: &Zoned, since_rotation: Option<Duration>) -
         return false;
     }
     let midnight = now.start_of_day().map_or(now.timestamp(), |midnight| midnight.timestamp());
-    // Created while the clock was ahead: otherwise it would not be due until that time.
+    // A file that was created while the clock was ahead is due now, not only when that time comes.
     let is_in_future = now.timestamp().checked_add(24.hours()).is_ok_and(|tomorrow| start > tomorrow);
     start < midnight || is_in_future
 }

@@ -58,8 +58,9 @@ impl Rotation {
         Rotation { root, owners: BTreeMap::new(), start_times: BTreeMap::new(), rotated_at: BTreeMap::new() }
     }
 
-    /// Determines the owner of each file, logs changes of owners, and rotates the server's files that are due. `reopen`
-    /// is called after the renames and returns when no process writes to the old files any more. Blocks.
+    /// Determines the owner of each file (the program that rotates it), logs changes of owners, and rotates the files
+    /// of this server that are due. `reopen` is called after the renames and returns when no process writes to the old
+    /// files any more. Blocks.
     pub fn run(&mut self, files: &[LogFile], now: &Zoned, reopen: &dyn Fn() -> Result<(), String>) {
         let logrotate = probe::probe(&self.root);
         let mut tasks: BTreeMap<PathBuf, RotationTask> = BTreeMap::new();
@@ -67,7 +68,8 @@ impl Rotation {
         let log_paths: Vec<PathBuf> = files.iter().filter_map(|file| file.path.canonicalize().ok()).collect();
         for file in files {
             let Ok(real) = file.path.canonicalize() else {
-                // Renamed but not created again, for example because the disk was full.
+                // An earlier rotation renamed the file and it could not be created again, for example because the disk
+                // was full. Reopening creates it.
                 has_missing = true;
                 continue;
             };

@@ -56,8 +56,8 @@ pub struct LogFileState<'a> {
     pub is_file: bool,
 }
 
-/// Decides which program rotates a file. An unreadable configuration may name it; then none does, because two owners
-/// would be worse than none.
+/// Decides which program rotates a file. If a configuration that may name the file cannot be read, no program does: two
+/// owners would be worse than none.
 #[must_use]
 pub fn decide(log_file: LogFileState<'_>, logrotate: &LogrotateState) -> Owner {
     if !log_file.is_file {

@@ -96,8 +96,8 @@ pub fn is_rotation_of(log: &str, name: &str, keep: u32) -> bool {
     })
 }
 
-/// Plans the rotation of `log` in a directory with these `names`. If `rotate` is false, only an interrupted rotation is
-/// completed.
+/// Plans the rotation of `log` in a directory with these `names`, after which at most `keep` rotated files remain. If
+/// `rotate` is false, only an interrupted rotation is completed.
 #[must_use]
 pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, keep: u32, rotate: bool) -> Plan {
     let mut plan = Plan::default();

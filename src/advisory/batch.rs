@@ -1,4 +1,4 @@
-//! The advisories of one origin: collected file by file, stored as a document of JSON lines.
+//! The advisories of one feed: collected file by file, stored as a document of JSON lines.
 
 use std::collections::BTreeMap;
 
@@ -34,9 +34,10 @@ impl Format {
         }
         let (stem, extension) = file.rsplit_once('.')?;
         let (database, _) = stem.split_once('-')?;
-        let capital = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-        let is_id = !database.is_empty() && (database.chars().all(capital) || database.starts_with("x_"));
-        if !is_id || !record::is_id(stem) {
+        let is_prefix_char = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        let is_database =
+            !database.is_empty() && (database.chars().all(is_prefix_char) || database.starts_with("x_"));
+        if !is_database || !record::is_id(stem) {
             return None;
         }
         match extension {
@@ -94,8 +95,8 @@ struct Record {
 }
 
 impl Batch {
-    /// Adds the file of an advisory. A malformed one is skipped and counted; one about other ecosystems only is
-    /// ignored. Of two with the same id the one modified later applies.
+    /// Adds the file of an advisory. A malformed file is skipped and counted; an advisory that is only about other
+    /// ecosystems is ignored. Of two advisories with the same id, the one that was modified later is used.
     pub fn add_file(&mut self, file: &str, format: Format, bytes: &[u8]) {
         let json = text(bytes).and_then(|text| match format {
             Format::Json => one_line(text),
@@ -209,7 +210,7 @@ impl Batch {
     /// kind.
     ///
     /// # Errors
-    /// There are no advisories, or more than a tenth of the files is malformed.
+    /// There are no advisories, or the malformed files are more than a tenth of all advisories and malformed files.
     pub fn validate(self) -> Result<Batch, BadBatch> {
         let total = self.len() + self.unsupported + self.malformed;
         match self.skipped.first() {

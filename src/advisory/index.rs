@@ -28,10 +28,10 @@ pub struct FeedState {
     pub count: usize,
 }
 
-/// The advisories of one origin.
+/// The advisories of one feed.
 #[derive(Debug)]
 pub struct AdvisoryFeed {
-    /// The URL or path of the origin, which identifies it.
+    /// The URL or path of the feed, which identifies it.
     pub name: String,
     /// The digest of the stored document.
     pub digest: Sha256,
@@ -74,11 +74,11 @@ pub struct Finding<'a> {
     pub summary: Option<&'a str>,
     /// The publication time.
     pub published: Option<Timestamp>,
-    /// The last modification of that advisory.
+    /// The last modification of the advisory `id`.
     pub modified: Option<Timestamp>,
     /// The distinct severities of all merged advisories.
     pub severity: Vec<&'a Severity>,
-    /// The ranges of that advisory for this package.
+    /// The ranges of the advisory `id` for this package.
     pub ranges: Vec<&'a Range>,
 }
 
@@ -238,7 +238,7 @@ impl<'a> PackageAdvisories<'a> {
     }
 }
 
-/// The precedence of the database of an id.
+/// The precedence of the database that an id belongs to: the lowest number is preferred.
 fn id_rank(ecosystem: Ecosystem, id: &str) -> usize {
     let databases = [ecosystem.id_prefix(), "GHSA-", "CVE-"];
     databases.iter().position(|prefix| id.starts_with(prefix)).unwrap_or(databases.len())

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-/// Groups items that share a name, directly or through others. An item is an iterator over its names; returns the sorted
-/// indexes of each group, ordered by the first of each.
+/// Groups items that share a name, directly or through other items. An item is an iterator over its names. Returns the
+/// sorted indexes of the items of each group.
 pub(super) fn group_by_shared_name<'a, N: IntoIterator<Item = &'a str>>(
     items: impl IntoIterator<Item = N>,
 ) -> Vec<Vec<usize>> {

@@ -128,13 +128,13 @@ pub fn is_id(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_ID_LEN && text.bytes().all(is_plain) && !text.starts_with('.')
 }
 
-/// The first sentence, cut to one line.
+/// The first sentence in one line, truncated to 200 characters; `None` if there is no text.
 fn first_sentence(details: &str) -> Option<String> {
     let text = details.split_whitespace().collect::<Vec<_>>().join(" ");
     let end = text.find(". ").map_or(text.len(), |at| at + 1);
     let sentence: String = text[..end].chars().take(200).collect();
-    let is_cut = sentence.len() < end;
-    (!sentence.is_empty()).then(|| if is_cut { format!("{}…", sentence.trim_end()) } else { sentence })
+    let is_truncated = sentence.len() < end;
+    (!sentence.is_empty()).then(|| if is_truncated { format!("{}…", sentence.trim_end()) } else { sentence })
 }
 
 /// Deserializes a time of RFC 3339; an invalid one becomes `None`.

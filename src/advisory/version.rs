@@ -56,8 +56,8 @@ impl Ecosystem {
 impl FromStr for Ecosystem {
     type Err = ();
 
-    /// Rejects a suffix (`PyPI:…`), which restricts an ecosystem to one of its repositories: none of these is
-    /// supported.
+    /// Parses a name as in advisories. A name with a suffix (`PyPI:…`) is rejected: it restricts the ecosystem to one
+    /// of its repositories, none of which is supported.
     fn from_str(text: &str) -> Result<Ecosystem, ()> {
         Ecosystem::ALL.into_iter().find(|ecosystem| ecosystem.as_str() == text).ok_or(())
     }

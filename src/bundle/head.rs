@@ -24,7 +24,7 @@ pub struct Head {
     pub product: String,
     /// The schema of the product.
     pub schema: u32,
-    /// The lowest reader level that can read it.
+    /// The lowest reader level that can read the product.
     pub min_reader: u32,
     /// The serial of the last segment.
     pub serial: u64,
@@ -85,7 +85,7 @@ pub struct ProductOrigin {
 /// A segment in a head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentRef {
-    /// Increases from segment to segment.
+    /// The serial, which increases from segment to segment.
     pub serial: u64,
     /// The first day of its records.
     #[serde(with = "as_text")]
@@ -98,7 +98,7 @@ pub struct SegmentRef {
     pub file: CompressedFile,
     /// The number of records.
     pub records: u64,
-    /// The number of releases among them.
+    /// The number of records of releases.
     pub objects: u64,
     /// The total size of the releases' files in bytes.
     pub objects_size: u64,

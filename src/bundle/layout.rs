@@ -105,7 +105,8 @@ impl Product {
         format!("{}/{}/{name}.{extension}", self.objects_dir(), &name[..2])
     }
 
-    /// The file whose presence indicates that the bundle has the product, and its content.
+    /// The file whose presence indicates that the bundle has the product, and the content of the file; `None` for
+    /// binaries, which only have a head.
     #[must_use]
     pub fn marker(&self) -> Option<(&'static str, &'static str)> {
         match self {

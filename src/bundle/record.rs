@@ -83,7 +83,8 @@ pub struct ReleaseRecord {
     /// The publication time, if known.
     #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
     pub published: Option<Timestamp>,
-    /// Whether it is archived from the first day: another release is listed, or this one was never known to be.
+    /// Whether it is archived from the first day, because another release is listed, or because this one is not known
+    /// to have been listed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub archived: bool,
     /// Its file.
@@ -94,7 +95,7 @@ pub struct ReleaseRecord {
     /// Every field of its DESCRIPTION; `None` for a binary, and for a file that is not readable as a package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desc: Option<Fields>,
-    /// Whether it needs compilation.
+    /// Whether the package needs compilation, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compiled: Option<bool>,
     /// The README, whose text is in the README file of the same segment.

@@ -224,7 +224,7 @@ pub fn for_each_record(
     })
 }
 
-/// Passes lines to `take` up to the last one, which is marked as such.
+/// Passes each line to `take`, with true for the last one, the trailer.
 fn for_each_line(
     mut text: impl BufRead,
     mut take: impl FnMut(&[u8], bool) -> Result<(), FormatError>,

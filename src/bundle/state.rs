@@ -25,7 +25,7 @@ pub struct ProductState {
 pub struct PackageState {
     /// The releases in the order of their records.
     pub releases: Vec<Release>,
-    /// The index of the listed one.
+    /// The index of the listed release in `releases`; `None` if no release is listed.
     pub listed_index: Option<usize>,
 }
 

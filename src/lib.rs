@@ -46,7 +46,7 @@ pub mod metrics;
 pub mod storage;
 
 // ── work ──
-/// Dumps of the database, and its migration to another provider.
+/// Backups, their verification and restore, dumps of the database, and its migration to another provider.
 pub mod backup;
 /// The data that resolving needs, in memory, replaced after each publish.
 pub mod catalog;
@@ -68,11 +68,11 @@ pub mod serve;
 pub mod state;
 /// Synchronization: turns the listing of a mirror into one published transaction.
 pub mod sync;
-/// Sweep of storage, its ownership, nightly maintenance, and the repair of the clock.
+/// Sweep and scrub of storage, its ownership, nightly maintenance, and the repair of the clock.
 pub mod upkeep;
 /// Mirrors, bundles, system requirement rules and advisories, over HTTP or on disk.
 pub mod upstream;
-/// Download counts, kept in a database of their own.
+/// Download counts, in a separate database.
 pub mod usage;
 
 // ── faces ──

@@ -84,19 +84,19 @@ impl CatalogHandle {
         Ok(())
     }
 
-    /// Refreshes the catalog after a publish, which is done whatever the result: a failed refresh is logged and repeated in the
-    /// background until it succeeds or the database is closed.
+    /// Refreshes the catalog after a publish. The publish is committed already, so a failed refresh is no error: it is
+    /// logged and repeated in the background until it succeeds or the database is closed.
     pub async fn refresh_after_publish(&self, db: &Db) {
         let Err(error) = self.refresh(db).await else { return };
         tracing::warn!(
             "could not read the catalog after a publish, which is not visible yet; trying again: {error}"
         );
-        let (live, db) = (self.clone(), db.clone());
+        let (handle, db) = (self.clone(), db.clone());
         tokio::spawn(async move {
             let mut pause = FIRST_PAUSE;
             loop {
                 tokio::time::sleep(pause).await;
-                match live.refresh(&db).await {
+                match handle.refresh(&db).await {
                     Ok(()) => return tracing::info!("read the catalog after a publish: it is visible now"),
                     Err(DbError::Closed) => return,
                     Err(error) => tracing::debug!("could not read the catalog after a publish: {error}"),
@@ -106,13 +106,14 @@ impl CatalogHandle {
         });
     }
 
-    /// Reads the catalog at the end of a write, in its transaction, for [`CatalogHandle::install`] after the commit. Saves a
-    /// publish the wait for another connection.
+    /// Reads the catalog at the end of a write, in its transaction, for [`CatalogHandle::install`] after the commit.
+    /// The write then does not wait for another connection. `None` if the catalog has not changed.
     pub fn read_in_write(&self, c: &mut dyn Conn) -> Result<Option<Catalog>, DbError> {
         read_newer(c, &self.get())
     }
 
-    /// Installs `newer`, unless the current catalog is newer. After a rewind it always is.
+    /// Installs `newer`, unless the current catalog is newer. A catalog that was read after a rewind is always
+    /// installed.
     pub fn install(&self, newer: Catalog) {
         if let Some(rewind) = newer.rewind.clone() {
             let version = newer.version;
@@ -156,8 +157,8 @@ pub fn read(c: &mut dyn Conn) -> Result<Catalog, DbError> {
     Ok(read_newer(c, &Catalog::default())?.unwrap_or_default())
 }
 
-/// Reads the current catalog; `None` if `previous` is current. Its steps and transactions are not read again, so
-/// that the cost of an `rspm add` does not grow with the number of earlier ones.
+/// Reads the current catalog; `None` if `previous` is current. The steps and transactions of `previous` are not read
+/// again, so that the cost of an `rspm add` does not grow with their number.
 fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, DbError> {
     let clock = db::clock::get(c)?;
     let is_same_history = previous.clock_at.is_none() || previous.history_id == clock.history;

@@ -24,7 +24,7 @@ use crate::r::bioconductor::{Component, Part, Version};
 /// Sources, trees, steps, repositories and their subscription steps, as of one `clock.catalog`.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    /// The value of `clock.catalog` this was read at.
+    /// The value of `clock.catalog` when the catalog was read.
     pub version: i64,
     /// The identity of the history of transactions (`clock.history`); changes when a backup is restored.
     pub history_id: String,
@@ -40,7 +40,7 @@ pub struct Catalog {
     pub repos: Vec<Repository>,
     /// Every transaction and its instant, by id. Those of a back-fill have high ids and the old instants of its steps.
     pub transactions: Vec<(TxId, Timestamp)>,
-    /// The seconds of instants whose own second an earlier state has, see [`Catalog::modified`].
+    /// `Last-Modified` of the instants whose own second is that of an earlier state, see [`Catalog::modified`].
     pub modified_overrides: BTreeMap<Timestamp, i64>,
     /// The configuration of Bioconductor, with its versions; `None` before the first sync.
     pub bioconductor: Option<Arc<Config>>,

@@ -183,7 +183,7 @@ fn final_state<'a>(catalog: &Catalog, tree: &'a Tree, end: Timestamp) -> Option<
     tree.steps.first().filter(|_| day.end() <= end)
 }
 
-/// Returns why there is no state before `end`: history starts later, on a day it names, or there is none at all.
+/// Returns why there is no state before `end`: the history starts on a later day, or there is none at all.
 fn unresolved_reason(
     catalog: &Catalog,
     repo: &Repository,

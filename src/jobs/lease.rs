@@ -171,8 +171,8 @@ impl Guard {
     }
 }
 
-/// Renews a lease until another server has claimed it or the task is aborted. While the database does not answer, each
-/// interval is another attempt: the lease is lost only if another server claims it.
+/// Renews a lease until another server has claimed it or the task is aborted. A renewal that fails, for example because
+/// the database does not answer, is repeated after the interval: the lease is lost only if another server claims it.
 async fn renew(link: Link, name: String, fence: Fence) {
     loop {
         tokio::time::sleep(RENEWAL_INTERVAL).await;

@@ -70,11 +70,13 @@ impl Job {
 /// The failure of a job whose task was dropped at the end of the runtime.
 const SERVER_STOPPED: &str = "the server stopped before the job was done";
 
-/// Passed to the work to report progress and to check for a halt.
+/// Passed to the work of a job, which reports its progress and checks whether it is to end.
 #[derive(Clone)]
 pub struct Reporter {
     state: Arc<watch::Sender<JobState>>,
+    /// Set while all jobs are to end at their next safe point.
     halt: watch::Receiver<bool>,
+    /// Set when this job is to end at its next safe point.
     stop: watch::Receiver<bool>,
 }
 

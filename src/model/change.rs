@@ -35,8 +35,8 @@ pub struct NewRelease {
     pub revision: i64,
     /// When it was published upstream, if known.
     pub published_at: Option<Timestamp>,
-    /// The index record, DCF text without the blank line that ends it; `None` for archived releases whose
-    /// DESCRIPTION was never read.
+    /// The index record: DCF text without the terminating blank line; `None` for archived releases whose DESCRIPTION
+    /// was never read.
     pub stanza: Option<Vec<u8>>,
     /// The DESCRIPTION in the archive, byte for byte, if it was read.
     pub description: Option<Vec<u8>>,
@@ -53,7 +53,7 @@ pub struct NewFile {
     pub name: String,
     /// Its location upstream, relative to `src/contrib`; empty if only this server has it.
     pub locator: String,
-    /// Bytes, if known.
+    /// Size in bytes, if known.
     pub size: Option<i64>,
     /// MD5 that the upstream index declares.
     pub md5: Option<Md5>,
@@ -74,7 +74,7 @@ pub struct LifeKey {
     pub path: String,
     /// The release.
     pub release: ReleaseId,
-    /// The file, 0 for the release's own file.
+    /// The file that the life lists; 0 for the release's own source package.
     pub file: FileId,
     /// The step that began the life, a part of the row's key.
     pub from_seq: i64,
@@ -118,7 +118,7 @@ pub enum Change {
         stanza: Vec<u8>,
         /// MD5 that the index declares, used if that of the release's own file is not known.
         md5: Option<Md5>,
-        /// Bytes, used if the size of the release's own file is not known.
+        /// Size in bytes, used if that of the release's own file is not known.
         size: Option<i64>,
     },
     /// A life ends.

@@ -1,9 +1,10 @@
-//! The identity of a database: sixteen random bytes created with its schema, written in lower-case hexadecimal.
+//! Random identities of 128 bits, written in lower-case hexadecimal: of a database, created with its schema, of a
+//! server process (node), new with each start, and of other objects such as generations of a storage marker.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The identity of a database. A dump or a copy of the database has the same identity.
+/// A random identity. A dump or a copy of a database has the same identity as the database.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity(pub [u8; 16]);
 

@@ -43,7 +43,7 @@ id!(
     TxId
 );
 id!(
-    /// The number of a step of a tree. Dense; negative numbers are steps of a back-fill.
+    /// The number of a step of a tree, without gaps. The first publish has 1; lower numbers are steps of a back-fill.
     Seq
 );
 

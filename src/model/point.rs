@@ -10,7 +10,7 @@ pub struct PointTree {
     pub source: SourceId,
     /// The tree.
     pub tree: TreeId,
-    /// Its step: rows with `from_seq ≤ seq < to_seq` are alive.
+    /// Its step: the lives with `from_seq ≤ seq < to_seq` are listed or archived.
     pub seq: Seq,
 }
 
@@ -23,6 +23,7 @@ pub struct Point {
     pub trees: Vec<PointTree>,
     /// Whether the point may still change: `latest`, today, a day that is not closed yet.
     pub open: bool,
-    /// When the newest of the steps was published: the point's `Last-Modified`.
+    /// When the newest of the steps and of the subscription list was published: the point's `Last-Modified`. `None` if
+    /// nothing is published.
     pub modified: Option<Timestamp>,
 }

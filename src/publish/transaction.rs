@@ -61,8 +61,9 @@ impl<'a> Transaction<'a> {
         Transaction { state, lease, report, rows, trees: Vec::new(), changes: 0 }
     }
 
-    /// A transaction that writes below the first step of `tree`, after the rows of an interrupted one are removed. Its
-    /// rows must be planned after this: the plan must not use a release that this removes because no tree lists it.
+    /// Removes the rows of an interrupted back-fill, and returns a transaction that writes below the first step of
+    /// `tree`. Plan its rows after this call, which also removes the releases that no tree lists: a plan that was made
+    /// before could use them.
     ///
     /// # Errors
     /// Database errors.
@@ -136,9 +137,9 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Publishes the claimed trees as one transaction together with the rows that `with` writes, then refreshes the
-    /// catalog. If the publish fails, the written rows are removed. A catalog that cannot be read is no error: it is read
-    /// again in the background.
+    /// Publishes the claimed trees as one transaction together with the rows that `write_rows` writes, then refreshes
+    /// the catalog. If the publish fails, the written rows are removed. A catalog that cannot be read is no error: it
+    /// is read again in the background.
     ///
     /// # Errors
     /// Database errors.

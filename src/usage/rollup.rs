@@ -146,7 +146,7 @@ impl Inner {
                 })
                 .await?;
             for Aggregate { sha256, .. } in stored {
-                // Otherwise the sweep removes it.
+                // An object that is not deleted here is removed by the sweep, if no row refers to it.
                 if !self.is_held().await? && !db.read(move |c| download::has_aggregate(c, sha256)).await? {
                     self.state.storage.delete(&Key::Usage(sha256)).await?;
                 }
@@ -179,7 +179,8 @@ impl Inner {
             return Ok(0);
         }
         storage.set_pending_sweep(CLASS, None);
-        // Before the first object: a killed run must not give the next one its allowance again.
+        // Recorded before the first object is moved: otherwise, after a killed run, the next one could exceed the
+        // limit.
         if objects > 0 && !confirmed {
             let count = i64::try_from(objects).unwrap_or(i64::MAX);
             self.state.db.write(move |c| sweep::record_removed(c, CLASS.as_str(), count, now)).await?;
@@ -191,13 +192,13 @@ impl Inner {
         Ok(objects)
     }
 
-    /// Whether nothing may be removed, because a backup is made.
+    /// Returns true if nothing may be removed, because a backup is being made.
     async fn is_held(&self) -> Result<bool, UsageError> {
         let now = (self.state.clock)();
         Ok(self.state.db.read(move |c| hold::held_until(c, now)).await?.is_some())
     }
 
-    /// The number of objects, and the old ones without a row.
+    /// Returns the number of objects, and the unreferenced objects that are older than [`MIN_AGE`].
     async fn unreferenced(&self, db: &Db) -> Result<(u64, Vec<Key>), UsageError> {
         let (mut total, mut unreferenced) = (0, Vec::new());
         let Some(before) = SystemTime::now().checked_sub(MIN_AGE) else { return Ok((total, unreferenced)) };

@@ -62,7 +62,7 @@ impl Inner {
     async fn summary(&self, db: &Db, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
         let until = day_number((self.state.clock)()) + 1;
         let from = until.saturating_sub(days);
-        // One consistent read: each day is in one of the two.
+        // One consistent read: each day is in exactly one of the two results.
         let (stored, rows) = db
             .read(move |c| {
                 Ok((download::aggregates(c, from, until)?, download::of_days_not_aggregated(c, from, until)?))

@@ -55,6 +55,9 @@ pub async fn add(
 }
 
 /// Returns the tree of a source that an administrator may change.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a source that is not local.
 pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, RepoError> {
     let problem = match source.kind.supply() {
         Supply::Uploads => None,

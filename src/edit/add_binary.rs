@@ -210,7 +210,7 @@ impl AddBinaryTransaction {
         Ok(Ok(plans))
     }
 
-    /// The release that a binary belongs to: the source's current one of its version.
+    /// Returns the release that a binary belongs to: the listed or archived release of its version in the source.
     fn release(
         &self,
         c: &mut dyn Conn,

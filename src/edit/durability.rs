@@ -16,7 +16,7 @@ struct PendingState {
     completed: Condvar,
 }
 
-/// Held by the task that makes it durable.
+/// Held by the task that makes the object durable.
 pub(super) struct PendingWriteGuard(PendingWrite);
 
 impl PendingWrite {
@@ -27,8 +27,8 @@ impl PendingWrite {
         (pending.clone(), PendingWriteGuard(pending))
     }
 
-    /// Waits until the object is durable. Uploads that use this are small and on a disk: it takes about two fsyncs.
-    /// Blocks.
+    /// Waits until the object is durable. Uploads that use this are small and on a disk: the wait takes about two
+    /// fsyncs. Blocks.
     ///
     /// # Errors
     /// The storage error; callers after the first one get its text only.

@@ -1,8 +1,8 @@
 //! Plans the changes of adding to or removing from one package of a local source. Pure.
 //!
-//! The rule: the highest version of a package in a local source (as R orders versions; of equals the one added later)
-//! is listed, all others are in `Archive/`. So an older version goes directly to the archive, and when the listed one
-//! is removed the next lower one is listed again. No package has archived versions only.
+//! The rule: the highest version of a package in a local source (as R orders versions; of equal versions, the one that
+//! was added later) is listed, all others are in `Archive/`. So an older version is archived at once, and when the
+//! listed version is removed, the next lower one is listed again. No package has archived versions only.
 
 use crate::db::life::CurrentLife;
 use crate::model::change::{Change, Counts, LifeState, NewRelease};

@@ -1,4 +1,4 @@
-//! Prepares an uploaded package for storage: validates, stamps and hashes it. Blocking.
+//! Prepares an uploaded package for storage: validates it, rewrites its `Repository` field, and hashes it. Blocking.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -36,7 +36,7 @@ pub(super) struct PreparedPackage {
 }
 
 impl PreparedPackage {
-    /// Converts it to an upload; `pending_writes` are the writes of its objects that are not durable yet.
+    /// Converts the package to an upload; `pending_writes` are the writes of its objects that are not durable yet.
     pub(super) fn into_staged(
         self,
         pending_writes: Vec<PendingWrite>,
@@ -75,7 +75,7 @@ pub(super) fn prepare(
     };
     let package_rds = match &info {
         None => None,
-        Some(info) => Some(stamp_package_rds(file, info)?),
+        Some(info) => Some(rewrite_package_rds(file, info)?),
     };
     let out_path = out.path().to_owned();
     let (source, spool) = (body.open(options.buffer)?, HashingSpool::new(out));
@@ -99,18 +99,19 @@ fn prepare_zip(
     out: Spool,
     options: Options,
 ) -> Result<(PreparedPackage, Spool), RepoError> {
-    let mut source = body.seek()?;
+    let mut source = body.open_seekable()?;
     let name = PackageFile::parse(file);
     let package =
         binary::read_zip(&mut source, name, options.limits).map_err(|error| invalid_package(file, &error))?;
-    let package_rds = stamp_package_rds(file, &package.info)?;
+    let package_rds = rewrite_package_rds(file, &package.info)?;
     let (out_path, mut spool) = (out.path().to_owned(), HashingSpool::new(out));
     let output = package.copy(&mut source, REPOSITORY, &package_rds, &mut spool, options);
     let output = output.map_err(|error| rewrite_error(file, UploadKind::Binary, &out_path, error))?;
     Ok(spool.finish(file, body, package.archive, Some(package.info), output))
 }
 
-fn stamp_package_rds(file: &str, info: &BinaryInfo) -> Result<Vec<u8>, RepoError> {
+/// Returns the `package.rds` of a binary with the rewritten `Repository` field.
+fn rewrite_package_rds(file: &str, info: &BinaryInfo) -> Result<Vec<u8>, RepoError> {
     package_rds::set_repository(&info.package_rds, REPOSITORY).map_err(|error| invalid_package(file, &error))
 }
 

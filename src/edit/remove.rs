@@ -17,7 +17,7 @@ use crate::state::State;
 /// removed, the highest archived one is listed again. Returns the removed versions.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] when the source has no such package or version; the error names what it has.
+/// [`RepoError::NotFound`] when the source has no such package or version; the error names the existing versions.
 pub async fn remove(
     state: &State,
     source: &str,
@@ -80,11 +80,11 @@ impl RemoveTransaction {
         }
     }
 
-    fn nothing_to_remove(&self, alive: &[CurrentLife]) -> RepoError {
+    fn nothing_to_remove(&self, lives: &[CurrentLife]) -> RepoError {
         let (package, source) = (&self.package, &self.source_name);
-        let shortened = |text: &str| text.chars().take(128).collect::<String>();
-        let package = shortened(package);
-        let mut present: Vec<&str> = alive.iter().map(|life| life.version.as_str()).collect();
+        let excerpt = |text: &str| text.chars().take(128).collect::<String>();
+        let package = excerpt(package);
+        let mut present: Vec<&str> = lives.iter().map(|life| life.version.as_str()).collect();
         present.sort_by(|a, b| crate::r::version::compare(b, a));
         RepoError::NotFound(match (&self.scope, present.as_slice()) {
             (_, []) => format!(
@@ -93,7 +93,7 @@ impl RemoveTransaction {
             (RemoveScope::Version(version), present) => {
                 format!(
                     "the source '{source}' has no {package} {}; it has {}",
-                    shortened(version),
+                    excerpt(version),
                     present.join(", ")
                 )
             }

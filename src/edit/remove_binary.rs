@@ -30,7 +30,7 @@ pub struct RemovedBinary {
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for an invalid platform, [`RepoError::NotFound`] when there is no such binary; the error
-/// names those there are.
+/// names the platforms with binaries of this version.
 pub async fn remove(
     state: &State,
     source: &str,
@@ -116,7 +116,7 @@ impl RemoveBinaryTransaction {
         Ok(Err(self.no_binary(other_platforms)))
     }
 
-    /// The source's current release of the version.
+    /// Returns the listed or archived release of the version in the source.
     fn release(&self, c: &mut dyn Conn) -> Result<Option<(PackageId, ReleaseId)>, DbError> {
         let Some(head) = db::tree::get(c, self.source_tree)?.and_then(|tree| tree.head) else {
             return Ok(None);

@@ -63,7 +63,7 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit) -> Result<(), RepoE
     update.await.map_err(|error| name_conflict(error, "repository", &new_name))
 }
 
-/// Deletes a repository with its subscriptions. Its sources stay.
+/// Deletes a repository with its subscriptions. The sources are not deleted.
 pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
     let repo = find::repo(&state.catalog.get(), name)?.clone();
     let deletion = apply_edit(state, move |c| {

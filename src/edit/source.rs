@@ -45,7 +45,7 @@ pub async fn create(
 pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), RepoError> {
     let source = find::source(&state.catalog.get(), name)?.clone();
     if let Some(label) = built_in_label(source.kind) {
-        return Err(RepoError::Invalid(format!("'{name}' is {label} and keeps its name")));
+        return Err(RepoError::Invalid(format!("'{name}' is {label} and cannot be renamed")));
     }
     if source.name == *new_name {
         return Ok(());
@@ -58,8 +58,8 @@ pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), Re
     update.await.map_err(|error| name_conflict(error, "source", new_name))
 }
 
-/// Deletes a source that no repository subscribes to. Snapshots of days when one was subscribed to it still serve
-/// it.
+/// Deletes a source that no repository subscribes to. Snapshots of days on which a repository was subscribed to it
+/// still serve its packages.
 ///
 /// # Errors
 /// [`RepoError::Conflict`] when a repository subscribes to it; the error names the repositories.
@@ -103,7 +103,7 @@ fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
             "the source of type {kind} is built in: there is one, named '{kind}'; subscribe a repository to it"
         ))),
         Supply::Unsupported { .. } => Err(RepoError::Invalid(format!(
-            "this version cannot make sources of type {kind}; it supports local, and the built-in cran and \
+            "this version cannot create sources of type {kind}; it supports local, and the built-in cran and \
              bioconductor ({} lists what is missing)",
             Page::COMPATIBILITY
         ))),

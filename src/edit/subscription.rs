@@ -136,7 +136,7 @@ where
     let now = (state.clock)();
     let publish = publish(TxKind::Subscribe, now, actor);
     let update = apply_edit(state, move |c| {
-        // Two lists derived from the same one would lose a subscription.
+        // Without the lock, two concurrent changes would start from the same list, and one would be lost.
         db::clock::lock(c)?;
         let list = db::repo::subscriptions(c, repo)?;
         match change(&list) {

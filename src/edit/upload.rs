@@ -59,8 +59,8 @@ pub async fn receive(
     Ok(uploads.insert(package.into_staged(Vec::new(), received_at)))
 }
 
-/// Checks a package and writes the bytes to be stored. A small one on a disk is answered before it is durable;
-/// adding it waits until it is. Blocks.
+/// Checks a package and writes the bytes to be stored. The upload of a small package whose class is on a disk is
+/// answered before its objects are durable; [`add`](super::add::add) waits until they are. Blocks.
 fn check(
     uploads: &Arc<Uploads>,
     file: &str,
@@ -69,7 +69,7 @@ fn check(
     received_at: Timestamp,
     answer: oneshot::Sender<Result<CheckedUpload, RepoError>>,
 ) {
-    // The client may have disconnected.
+    // Sending an answer fails only if the client has disconnected.
     let unstored = match prepare_package(uploads, file, body, kind) {
         Ok(unstored) => unstored,
         Err(error) => return drop(answer.send(Err(error))),

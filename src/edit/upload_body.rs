@@ -95,7 +95,7 @@ impl UploadBody {
     }
 
     /// Opens the bytes for random access.
-    pub(super) fn seek(&self) -> Result<Box<dyn ReadSeek + '_>, RepoError> {
+    pub(super) fn open_seekable(&self) -> Result<Box<dyn ReadSeek + '_>, RepoError> {
         match self {
             UploadBody::Small(bytes) => Ok(Box::new(io::Cursor::new(bytes.as_ref()))),
             UploadBody::Spooled(SpooledUpload { spool, .. }) => {

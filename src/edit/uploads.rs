@@ -44,9 +44,11 @@ pub(super) struct StagedUpload {
     pub stanza: Vec<u8>,
     /// DESCRIPTION of the rewritten archive.
     pub description: Vec<u8>,
+    /// MD5 of the stored bytes.
     pub md5: Md5,
     /// The platform of a binary; `None` for a source package.
     pub binary_target: Option<BinaryTarget>,
+    /// SHA-256 and size in bytes of the README.
     pub readme: Option<(Sha256, u64)>,
     /// Objects that may not be durable yet; to be awaited before a row refers to them.
     pub pending_writes: Vec<PendingWrite>,
@@ -90,7 +92,7 @@ struct Registry {
 
 impl Default for Registry {
     /// Starts at a random number, so that a number from before a restart or an upgrade never names another file.
-    /// Numbers are exact as JSON numbers.
+    /// Numbers are below 2^53, so that JSON numbers represent them exactly.
     fn default() -> Registry {
         let last_id = u64::from(rand::random::<u32>()) << 16;
         Registry { last_id, by_id: HashMap::new(), reserved_digests: Vec::new() }
@@ -147,6 +149,7 @@ impl Uploads {
         registry.reserved_digests.contains(sha256) || registry.by_id.values().any(uses)
     }
 
+    /// Protects the objects with these digests from the sweep until the reservation is dropped.
     pub(super) fn reserve(self: &Arc<Uploads>, digests: Vec<Sha256>) -> DigestReservation {
         self.registry.lock().reserved_digests.extend(&digests);
         DigestReservation { uploads: Arc::clone(self), digests }

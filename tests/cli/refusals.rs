@@ -94,11 +94,11 @@ fn names_types_and_orders_are_checked() {
     assert_eq!(server.refused("create source --name=a~b"), format!("'a b' {bad}"));
     assert_eq!(
         server.refused("create source --name=x --type=git"),
-        "this version cannot make sources of type git; it supports local, and the built-in cran and bioconductor \
+        "this version cannot create sources of type git; it supports local, and the built-in cran and bioconductor \
          (/usr/share/doc/rstudio-pm/compatibility.md lists what is missing)"
     );
     let python = server.refused("create source --name=x --type=pypi");
-    assert!(python.starts_with("this version cannot make sources of type pypi; "), "{python}");
+    assert!(python.starts_with("this version cannot create sources of type pypi; "), "{python}");
     let unknown = server.refused("create source --name=x --type=locl");
     assert!(unknown.starts_with("'locl' is not a source type; known types are cran, "), "{unknown}");
     assert_eq!(

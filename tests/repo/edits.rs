@@ -23,7 +23,7 @@ async fn sources_of_unsupported_kinds_are_refused_with_the_supported_ones() {
         assert_eq!(
             error,
             format!(
-                "this version cannot make sources of type {kind}; it supports local, and the built-in cran and \
+                "this version cannot create sources of type {kind}; it supports local, and the built-in cran and \
                  bioconductor (/usr/share/doc/rstudio-pm/compatibility.md lists what is missing)"
             )
         );

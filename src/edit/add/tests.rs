@@ -28,11 +28,11 @@ impl Cost {
     }
 
     /// Fails for a statement that scans a whole table: its cost grows with the table.
-    fn plan(&self, inner: &mut dyn Conn, sql: &'static str, params: &[Value]) -> Result<(), DbError> {
+    fn check_plan(&self, inner: &mut dyn Conn, sql: &'static str, params: &[Value]) -> Result<(), DbError> {
         let explain: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {sql}").into_boxed_str());
         inner.each(explain, params, &mut |mut row| {
             let step = row.text(3)?;
-            // So does one that uses only the language column of an index, which all packages share.
+            // A search by the language alone counts as a scan, because all packages have the same language.
             let is_scan = step.contains("SCAN ") || step.ends_with("(language=?)");
             assert!(!is_scan || step.contains("CONSTANT ROW"), "{sql}: {step}");
             Ok(())
@@ -51,7 +51,7 @@ impl Conn for CountingConn<'_> {
         params: &[Value],
         row: &mut dyn FnMut(Row) -> Result<(), DbError>,
     ) -> Result<(), DbError> {
-        self.cost.plan(self.inner, sql, params)?;
+        self.cost.check_plan(self.inner, sql, params)?;
         let mut rows = 0;
         let result = self.inner.each(sql, params, &mut |r| {
             rows += 1;
@@ -63,7 +63,7 @@ impl Conn for CountingConn<'_> {
 
     fn query_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<Vec<Vec<Row>>, DbError> {
         if let Some(first) = params.first() {
-            self.cost.plan(self.inner, sql, first)?;
+            self.cost.check_plan(self.inner, sql, first)?;
         }
         let result = self.inner.query_many(sql, params)?;
         self.cost.count(params.len(), result.iter().map(Vec::len).sum());
@@ -71,7 +71,7 @@ impl Conn for CountingConn<'_> {
     }
 
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError> {
-        self.cost.plan(self.inner, sql, params)?;
+        self.cost.check_plan(self.inner, sql, params)?;
         let affected = self.inner.execute(sql, params)?;
         self.cost.count(1, affected as usize);
         Ok(affected)
@@ -79,7 +79,7 @@ impl Conn for CountingConn<'_> {
 
     fn execute_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<u64, DbError> {
         if let Some(first) = params.first() {
-            self.cost.plan(self.inner, sql, first)?;
+            self.cost.check_plan(self.inner, sql, first)?;
         }
         let affected = self.inner.execute_many(sql, params)?;
         self.cost.count(params.len(), affected as usize);

@@ -39,9 +39,10 @@ enum FeedUpdate {
     Unchanged,
     /// The folder does not exist.
     Absent,
-    /// Read; `skipped` advisories could not be parsed.
     Read {
+        /// Whether the advisories differ from the stored ones.
         is_replaced: bool,
+        /// Number of advisories that could not be parsed.
         skipped: usize,
     },
 }
@@ -124,7 +125,7 @@ async fn refresh_all(
     let Vulnerabilities { is_configured, .. } = state.config.load().vulnerabilities.clone();
     let mut rows = rows(state).await?;
     if !is_loaded(state, &rows).await {
-        // Another server that shares the database has stored others, or the configured feeds changed.
+        // Another server that shares the database has stored other advisories, or the configured feeds changed.
         load(state).await;
     }
     let mut errors = Vec::new();
@@ -172,7 +173,8 @@ async fn refresh_all(
     })
 }
 
-/// Logs how a refresh ended, unless it failed as the one before; returns the message for people.
+/// Logs how a refresh ended, unless it failed with the same error as the previous refresh; returns the message for
+/// people.
 pub(super) fn log_end(
     state: &State,
     last_error: &Mutex<Option<String>>,

@@ -158,7 +158,7 @@ fn versions_to_sync(
     }
 }
 
-/// The declaration of a version: each of its repositories, and its index files. Independent of where it was read from.
+/// The repositories of a version, each with the result of reading its index files.
 struct VersionDeclaration(Vec<(PackageList, ListCheck)>);
 
 /// The sync of one version.

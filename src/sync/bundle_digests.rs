@@ -1,4 +1,4 @@
-//! Digests from a bundle: it declares the digest of every file, and its files are addressed by digest.
+//! Sets digests from a bundle, which declares the digest of every file and addresses its files by digest.
 
 use std::sync::Arc;
 

@@ -27,22 +27,27 @@ impl FileStat {
     }
 }
 
-/// `Meta/current.rds` by file name.
+/// The rows of `Meta/current.rds`, by file name.
 pub(super) type CurrentFiles<'a> = HashMap<&'a str, FileStat>;
 
 /// A life that the mirror declares.
 #[derive(Clone, Debug)]
 pub(super) struct DeclaredLife<'a> {
     pub(super) state: LifeState,
+    /// `Path` of the index record: a sub-directory of `src/contrib`; empty for most records and for archived files.
     pub(super) path: &'a str,
     pub(super) version: &'a str,
+    /// Name of the file, without a directory.
     pub(super) file: String,
+    /// Path of the file, relative to `src/contrib`.
     pub(super) locator: String,
     pub(super) size: Option<i64>,
+    /// Publication time.
     pub(super) mtime: Option<Timestamp>,
     pub(super) md5: Option<Md5>,
     /// The digest that a bundle declares.
     pub(super) sha256: Option<Sha256>,
+    /// The index record of a listed life.
     pub(super) stanza: Option<&'a [u8]>,
 }
 
@@ -119,8 +124,8 @@ impl<'a> PackageDeclaration<'a> {
         self.view.and_then(|view| view.file(locator))
     }
 
-    /// Adds the rows of `Meta/archive.rds`. The table of a bundle may have several rows of one name, of which the file
-    /// at that path counts. A file that is also listed, with equal size and time, counts as the listed
+    /// Adds the rows of `Meta/archive.rds`. The table of a bundle may have several rows with one file name; the size
+    /// and time of the bundle's file count. A file that is also listed, with equal size and time, counts as the listed
     /// one: the mirror was read between the copy and the deletion.
     fn add_archived_lives(&self, lives: &mut Vec<DeclaredLife<'a>>) {
         let mut rows: Vec<&MetaRow<String>> = self.archived.to_vec();

@@ -1,4 +1,4 @@
-//! Errors of syncs; after one the last published state is still served.
+//! Errors of syncs; after a failed sync the last published state is still served.
 
 use tokio::task::JoinError;
 
@@ -42,7 +42,8 @@ pub enum SyncError {
     Stopping,
 }
 
-/// The result of a task on a thread of its own. A panic of the task continues in the caller: it is not the end of the server.
+/// Returns the result of a task. A panic of the task is resumed in the caller; a cancelled task means that the server
+/// stops.
 pub(super) fn task_result<T>(result: Result<T, JoinError>) -> Result<T, SyncError> {
     result.map_err(|error| match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),

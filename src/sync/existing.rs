@@ -46,9 +46,9 @@ pub struct ExistingRelease {
     pub md5: Option<Md5>,
     /// Digest of its file, if known.
     pub sha256: Option<Sha256>,
-    /// The lowest number of its records.
+    /// Lowest number of its index records: they are numbered 0, -1, -2, …, and a new record gets the number below.
     pub variant: i64,
-    /// Open lives; empty after a withdrawal.
+    /// Open lives; empty if the release is neither listed nor archived now.
     pub lives: Vec<OpenLife>,
 }
 
@@ -57,9 +57,10 @@ pub struct ExistingRelease {
 pub struct OpenLife {
     /// Whether it is listed or archived.
     pub state: LifeState,
-    /// Sub-directory of a second record, else empty.
+    /// `Path` of the index record: a sub-directory such as `4.6.0/Recommended`; empty for most records and for archived
+    /// releases.
     pub path: Box<str>,
-    /// The file of the life's key.
+    /// The package file; 0 for the release's own source package.
     pub file: FileId,
     /// The step with which the life began.
     pub from_seq: i64,
@@ -104,8 +105,8 @@ impl ExistingPackage {
 }
 
 impl ExistingSource {
-    /// Reads it from the database. `among` limits the releases without a life in this tree to these packages and
-    /// versions: other trees of the source may have many more.
+    /// Reads the state from the database. `versions` limits the releases without an open life in this tree to these
+    /// packages and versions: other trees of the source may have many more.
     ///
     /// # Errors
     /// Database errors.
@@ -113,7 +114,7 @@ impl ExistingSource {
         c: &mut dyn Conn,
         source: SourceId,
         tree: &tree::Tree,
-        among: Option<&[(String, String)]>,
+        versions: Option<&[(String, String)]>,
     ) -> Result<ExistingSource, DbError> {
         let mut existing = ExistingSource::default();
         let mut open_releases = HashSet::new();
@@ -124,20 +125,20 @@ impl ExistingSource {
                 Ok(())
             })?;
         }
-        let mut closed_releases = match among {
+        let mut former_releases = match versions {
             None => release::all(c, source)?,
             Some(versions) => release::of_versions(c, source, versions)?,
         };
-        closed_releases.retain(|release| !open_releases.contains(release));
-        for releases in closed_releases.chunks(CHUNK) {
-            release::former(c, releases)?.into_iter().for_each(|row| existing.add_dormant(row));
+        former_releases.retain(|release| !open_releases.contains(release));
+        for releases in former_releases.chunks(CHUNK) {
+            release::former(c, releases)?.into_iter().for_each(|row| existing.add_former(row));
         }
         existing.lower_variants(release::variants(c, source, tree.id)?);
         Ok(existing)
     }
 
-    /// Lowers the numbers of records to those of other trees of the source, which may hold other records of the same
-    /// releases: a new record must not reuse a number.
+    /// Takes the record numbers of other trees of the source into account: they may have other records of the same
+    /// releases, and a new record must not reuse a number.
     fn lower_variants(&mut self, lowest: Vec<(ReleaseId, i64)>) {
         let lowest: HashMap<ReleaseId, i64> = lowest.into_iter().collect();
         if lowest.is_empty() {
@@ -184,7 +185,7 @@ impl ExistingSource {
     }
 
     /// Adds a release without an open life.
-    pub fn add_dormant(&mut self, row: FormerRelease) {
+    pub fn add_former(&mut self, row: FormerRelease) {
         let release = ExistingRelease {
             id: row.release,
             version: row.version.into_boxed_str(),

@@ -46,15 +46,16 @@ impl<'a> MeasuredSync<'a> {
         }
     }
 
-    /// The row holds the start time of the first failed run since the last success; it is written on a change only.
+    /// Records a failure in a row with the start time of the first failed run since the last success, or deletes that
+    /// row after a success. Writes nothing if the row need not change.
     async fn record_failure(&self, has_failed: bool) -> Result<(), crate::db::DbError> {
         let key = format!("{FAILED}sync:{}", self.source);
-        let is_repeated = {
+        let is_recorded = {
             let key = key.clone();
             self.state.db.read(move |c| upstream::get(c, &key)).await?.is_some()
         };
         let start_time = self.start_time;
-        match (has_failed, is_repeated) {
+        match (has_failed, is_recorded) {
             (true, false) => {
                 let row = StoredValidators {
                     etag: None,

@@ -53,6 +53,7 @@ pub(super) enum Revalidation {
     Absent,
     /// No changes; new validators to store.
     Unchanged(Vec<(&'static str, StoredValidators)>),
+    /// At least one file changed; all files.
     Changed(Box<IndexFiles>),
 }
 
@@ -180,6 +181,7 @@ impl Reader<'_> {
         }
     }
 
+    /// Fetches a file unconditionally if it was not read because it is unchanged; returns other checks as they are.
     async fn with_bytes(&self, check: FileCheck) -> Result<FileCheck, SyncError> {
         match check {
             FileCheck::Unchanged(path, _) => self.get(path, None).await,

@@ -33,8 +33,8 @@ pub(super) enum Coverage {
 
 type Rows = Vec<MetaRow<String>>;
 
-/// Parses a `Meta/` table. An unreadable one counts as missing: dates are unknown, nothing is lost. Its bytes, tens of
-/// megabytes for CRAN's archive, are freed once the rows are parsed.
+/// Parses a `Meta/` table. An unreadable table counts as missing: dates are unknown, nothing is lost. The bytes of the
+/// file, tens of megabytes for CRAN's archive, are freed once the rows are parsed.
 fn table(
     file: Option<IndexFile>,
     read: fn(&[u8]) -> Result<Rows, RdsError>,
@@ -60,7 +60,7 @@ fn archive(file: Option<IndexFile>, warnings: &mut Vec<String>) -> Option<Rows> 
     table(file, |bytes| read_archive_meta(bytes, Limits::META), warnings)
 }
 
-/// A declaration that lost a fifth or more of what it had.
+/// A declaration that lost a fifth or more of its packages or archived files; holds the message.
 #[derive(Debug)]
 pub(super) struct ShrunkIndex(pub(super) String);
 
@@ -68,8 +68,8 @@ pub(super) struct ShrunkIndex(pub(super) String);
 pub(super) fn shrunk_message(Loss { before, lost }: Loss, file: &str, command: &str) -> String {
     format!(
         "{lost} of {before} packages are no longer in {file}, which is what an incomplete mirror looks like; \
-         nothing was changed. If it is correct, run `{command}` by hand: it is accepted if the mirror \
-         still has the same files"
+         nothing was changed. If the loss is correct, run `{command}` by hand: the loss is accepted if the \
+         mirror still has the same files"
     )
 }
 
@@ -95,8 +95,8 @@ fn check_loss(
     }
 }
 
-/// Returns the packages and versions of an index, the whole declaration of a list without an archive; `None` if there
-/// is one.
+/// Returns the packages and versions of the index if the list has no archive, so that the index is the whole
+/// declaration; `None` if it has an archive.
 pub(super) fn versions(files: &IndexFiles) -> Result<Option<Vec<(String, String)>>, String> {
     if files.archive.is_some() {
         return Ok(None);
@@ -123,7 +123,7 @@ pub(super) fn digest(files: &IndexFiles) -> Sha256 {
 /// The conditions under which a declaration is accepted.
 pub(super) struct Acceptance {
     pub(super) shrink_policy: ShrinkPolicy,
-    /// Newer releases are delayed.
+    /// Releases published after this time are delayed; `None` delays none.
     pub(super) until: Option<Timestamp>,
     pub(super) coverage: Coverage,
     /// The command that syncs the list.

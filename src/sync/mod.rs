@@ -71,7 +71,7 @@ impl HaltedSync {
         (self.kind, self.version)
     }
 
-    /// The administrator who started it. Syncs with another trigger are started again automatically.
+    /// The administrator who started the sync. Syncs with another trigger are started again automatically.
     #[must_use]
     pub fn administrator(&self) -> Option<&str> {
         match &self.trigger {
@@ -273,7 +273,7 @@ impl Sync {
         let measurement = MeasuredSync::begin(state, name);
         let result = match task {
             Task::Cran => {
-                // The final phase of a back-fill takes seconds.
+                // Waits for the final phase of a back-fill, which takes seconds.
                 let _guard = self.source_lock(task).lock().await;
                 cran::run(state, &trigger, report).await
             }

@@ -24,7 +24,7 @@ pub(super) struct PackageCounts {
     pub(super) counts: Counts,
     /// Number of known versions with another time and the same size.
     pub(super) other_times: usize,
-    /// The index lists the package more than once.
+    /// Whether the index lists the package more than once.
     pub(super) has_duplicates: bool,
 }
 
@@ -124,7 +124,8 @@ impl<'a> PackageComparison<'a> {
         if let (Some(declared), Some(stored)) = (life.md5, release.md5) {
             return if declared == stored { Match::Same } else { Match::Other };
         }
-        // Equal digests do not decide: that of a release may have been taken from the bundle by name and size.
+        // Equal digests do not decide: the digest of the known release may have been taken from the bundle by name and
+        // size.
         if life.sha256.zip(release.sha256).is_some_and(|(declared, stored)| declared != stored) {
             return Match::Other;
         }
@@ -242,7 +243,7 @@ impl<'a> PackageComparison<'a> {
         let mut listed = 0;
         for (index, release) in self.existing.releases.iter().enumerate() {
             for life in &release.lives {
-                if !claims.is_continued_by(index, life) {
+                if !claims.stays_open(index, life) {
                     listed += usize::from(life.state == LifeState::Listed);
                     changes.push(Change::EndLife(release.key(self.existing.id, life)));
                 }
@@ -288,11 +289,13 @@ impl ClaimedReleases {
         ClaimedReleases { is_claimed: vec![false; existing.releases.len()], open_lives: Vec::new() }
     }
 
+    /// Records that this life of the release at `index` stays open.
     fn keep(&mut self, index: usize, state: LifeState, path: &str) {
         self.open_lives.push((index, state, path.to_owned()));
     }
 
-    fn is_continued_by(&self, index: usize, life: &OpenLife) -> bool {
+    /// Returns whether this life of the release at `index` stays open.
+    fn stays_open(&self, index: usize, life: &OpenLife) -> bool {
         self.open_lives
             .iter()
             .any(|(p, state, path)| *p == index && *state == life.state && **path == *life.path)

@@ -40,7 +40,7 @@ pub struct MirrorDeclaration<'a> {
 pub struct Plan {
     /// Sorted by package name.
     pub changes: Vec<Change>,
-    /// As the API counts them.
+    /// Numbers of changed packages and releases, as the API counts them.
     pub counts: Counts,
     /// The oldest publication time among new releases.
     pub published_from: Option<Timestamp>,
@@ -55,9 +55,9 @@ pub struct Plan {
 /// The number of packages, or archived files, that a declaration lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Number of known ones.
+    /// Number of known packages or files.
     pub before: usize,
-    /// Number of known ones that are no longer declared.
+    /// Number of known packages or files that are no longer declared.
     pub lost: usize,
 }
 
@@ -96,7 +96,8 @@ pub fn lost_archives(existing: &ExistingSource, archive: &[MetaRow<String>]) -> 
     loss
 }
 
-/// Computes the changes. The result does not depend on the order of records or rows, and is empty once it is applied.
+/// Computes the changes. The result does not depend on the order of records or rows; once it is applied, the same
+/// declaration gives an empty plan.
 #[must_use]
 pub fn plan(existing: &ExistingSource, declaration: &MirrorDeclaration<'_>) -> Plan {
     let by_package = DeclarationByPackage::new(declaration);
@@ -203,8 +204,9 @@ struct DeclarationByPackage<'a> {
 }
 
 impl<'a> DeclarationByPackage<'a> {
-    /// Returns whether a change adds a release that is delayed. One that the index has and `Meta/current.rds` does
-    /// not is newer than that table. Second records have no times, and appear with a release that does.
+    /// Returns whether a change adds a release that is delayed. A release that the index has and `Meta/current.rds`
+    /// lacks is newer than that table. Records with a `Path` have no times; they appear together with a release that
+    /// has one.
     fn is_too_young(&self, change: &Change) -> bool {
         let (Some(until), Change::Introduce { release, state, path }) = (self.until, change) else {
             return false;

@@ -13,6 +13,7 @@ use super::task::{SyncTrigger, Task};
 use crate::config::without_userinfo;
 use crate::db::upstream::{self, RULES, StoredValidators};
 use crate::jobs::Reporter;
+use crate::model::count::count_of;
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 use crate::r::sysreqs::{RuleBase, Rules};
@@ -26,7 +27,7 @@ const DOCUMENT: DocumentKind = DocumentKind {
     counted_noun: "rules of system requirements",
     sync_type: "sysreqs",
 };
-/// The key of the row with the validators of the last check.
+/// The key of the row with the validators of the last response. Databases contain it, so it cannot be renamed.
 const VALIDATORS_KEY: &str = "sysreqs:looked";
 
 /// The result of refreshing the rules; number of rules.
@@ -79,11 +80,13 @@ pub(super) async fn refresh(
     Ok(match descriptions {
         DescriptionsUpdate::Packages(0) => message,
         DescriptionsUpdate::Packages(count) => {
-            format!("{message}; {count} packages of cran were described by its package database")
+            let packages = count_of(count, "package", "packages");
+            format!("{message}; stored the descriptions of {packages} of cran from its package database")
         }
         DescriptionsUpdate::NoDatabase { address, packages } => format!(
             "{message}; there is no package database at {address}: requirements of cran packages are known once \
-             their files are fetched ({packages} are not)"
+             their files are fetched; {} not been fetched yet",
+            count_of(packages, "package has", "packages have")
         ),
     })
 }
@@ -97,9 +100,9 @@ async fn refresh_rules(
     report.progress("reading the rules", 0, None);
     let url = state.config.load().requirements.url.clone();
     let address = without_userinfo(&url);
-    let (row, validators_row) =
+    let (rules_row, validators_row) =
         state.db.read(|c| Ok((upstream::get(c, RULES)?, upstream::get(c, VALIDATORS_KEY)?))).await?;
-    if row.as_ref().map(|row| row.sha256) != loaded_digest(state).await? {
+    if rules_row.as_ref().map(|row| row.sha256) != loaded_digest(state).await? {
         // Another server that shares the database has stored other rules.
         load(state).await;
     }
@@ -131,7 +134,7 @@ async fn refresh_rules(
         sha256,
         fetched_at: started_at,
     };
-    let row =
+    let rules_row =
         StoredValidators { etag: Some(address.clone()), modified: None, sha256, fetched_at: started_at };
     if Some(sha256) == current_digest {
         if Some(sha256) != stored_digest {
@@ -147,7 +150,7 @@ async fn refresh_rules(
     }
     // The object is stored before the row that names it.
     state.storage.put(&Key::Rules(sha256), document).await?;
-    store_rows(state, row, validators_row).await?;
+    store_rows(state, rules_row, validators_row).await?;
     let count = rules.len();
     state.rules.set(Arc::new(rules));
     Ok(RulesUpdate::Replaced(count))
@@ -165,11 +168,11 @@ fn digest(document: &[u8]) -> Sha256 {
 
 async fn store_rows(
     state: &State,
-    row: StoredValidators,
+    rules_row: StoredValidators,
     validators_row: StoredValidators,
 ) -> Result<(), SyncError> {
     let write = state.db.write(move |c| {
-        upstream::put(c, RULES, &row)?;
+        upstream::put(c, RULES, &rules_row)?;
         upstream::put(c, VALIDATORS_KEY, &validators_row)
     });
     Ok(write.await?)

@@ -117,7 +117,7 @@ impl PackageList {
 
 /// The result of revalidating a list.
 pub(super) enum ListCheck {
-    /// The mirror does not have it.
+    /// The mirror does not have the list.
     Absent,
     /// Unchanged; the validators to store.
     Unchanged(ValidatorUpdates),
@@ -129,7 +129,7 @@ pub(super) enum ListCheck {
 pub(super) struct PlannedStep {
     pub(super) plan: Plan,
     pub(super) validators: ValidatorUpdates,
-    /// The list was never published.
+    /// Whether the list was never published.
     pub(super) is_new: bool,
 }
 
@@ -233,16 +233,16 @@ impl SyncContext<'_> {
         let tree = self.tree(list).await?;
         self.report.progress("comparing with the database", 0, None);
         let (source, is_new) = (list.source, tree.head.is_none());
-        let (files, among) = match list.coverage {
+        let (files, index_versions) = match list.coverage {
             Coverage::Whole => (files, None),
             Coverage::Part => {
                 let result = tokio::task::spawn_blocking(move || (versions(&files), files)).await;
-                let (among, files) = task_result(result)?;
-                (files, among.map_err(|reason| list.refuse(&reason))?)
+                let (index_versions, files) = task_result(result)?;
+                (files, index_versions.map_err(|reason| list.refuse(&reason))?)
             }
         };
-        let existing =
-            state.db.read(move |c| ExistingSource::load(c, source, &tree, among.as_deref())).await?;
+        let load = move |c: &mut dyn Conn| ExistingSource::load(c, source, &tree, index_versions.as_deref());
+        let existing = state.db.read(load).await?;
         let refused_digest = self.list_validators(list).await?.refused_digest;
         let digest = digest(&files);
         let is_confirmed =
@@ -281,7 +281,7 @@ impl SyncContext<'_> {
         }
         if plan.delayed > 0 {
             tracing::info!(target: "sync", source = list.name, packages = plan.delayed, "new releases are delayed by CRAN.DelaySyncDuration");
-            // They become old enough without a change of the mirror, so the next sync must read all files.
+            // Delayed releases become old enough without a change of the mirror, so the next sync must read all files.
             updates
                 .iter_mut()
                 .filter(|(url, _)| FILES.iter().any(|path| *url == list.url(path)))

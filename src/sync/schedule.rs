@@ -16,7 +16,7 @@ impl Sync {
     pub async fn run_schedule(&self, task: Task) {
         let (state, source) = (&self.state, task.name());
         let last = match self.is_idle(task) {
-            // No run was missed.
+            // While no repository offers the source, no run is missed.
             true => Ok(Some((state.clock)())),
             false => self.success_time(task).await,
         };
@@ -58,7 +58,7 @@ impl Sync {
 
     /// Applies a changed schedule. A running sync continues.
     pub fn reschedule(&self, task: Task) {
-        // Stored until the scheduler waits again.
+        // The notification is stored until the scheduler waits again.
         self.task_state(task).schedule_changed.notify_one();
     }
 

@@ -1,5 +1,5 @@
-//! Decides by the mirror's clock whether a clock that is over a month ahead of the last publish is right (after a long
-//! downtime) or wrong.
+//! Decides by the mirror's clock whether the clock of this machine, if it is over a month ahead of the last publish, is
+//! right (after a long downtime) or wrong.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ use crate::upstream::Mirror;
 /// Maximum difference to the mirror's clock, in microseconds: a cached answer may be some hours old.
 const MAX_DIFFERENCE: i64 = 86_400 * SECOND;
 
-/// Refuses a sync that could not be published. A clock that agrees with the mirror's is accepted.
+/// Refuses a sync that could not be published because of the clock. A clock that agrees with the mirror's is accepted.
 ///
 /// # Errors
 /// [`DbError::Skew`].

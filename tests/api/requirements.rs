@@ -93,11 +93,11 @@ fn a_description_is_answered_with_the_requirements_of_it_and_its_dependencies() 
     let description =
         "Package: mine\nVersion: 0.1\nImports: web, R6\nSuggests: jvm\nSystemRequirements: pandoc\n";
     let answer = post(&server, &format!("{JAMMY}&suggests=true"), description).json();
-    let of = |answer: &Value| {
+    let dependency_names = |answer: &Value| {
         let rows = answer["dependencies"].as_array().expect("a list").clone();
         rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(of(&answer), "mine jvm web");
+    assert_eq!(dependency_names(&answer), "mine jvm web");
     assert_eq!(answer["dependencies"][0]["install_scripts"], json!(["apt-get install -y pandoc"]));
     assert!(
         answer["install_scripts"]
@@ -110,7 +110,7 @@ fn a_description_is_answered_with_the_requirements_of_it_and_its_dependencies() 
         (&json!([]), Some(1))
     );
     assert_eq!(
-        of(&post(&server, JAMMY, description).json()),
+        dependency_names(&post(&server, JAMMY, description).json()),
         "mine web",
         "suggested packages only on request"
     );
@@ -119,7 +119,7 @@ fn a_description_is_answered_with_the_requirements_of_it_and_its_dependencies() 
     assert_eq!(answer["install_scripts"], json!(["apt-get install -y default-jdk"]));
     // A package in the body replaces the one in the repository.
     let answer = post(&server, JAMMY, "Package: web\nImports: app\nSystemRequirements: pandoc\n").json();
-    assert_eq!(of(&answer), "web maps");
+    assert_eq!(dependency_names(&answer), "web maps");
     for bad in ["", "<html></html>", "no field"] {
         let answer = post(&server, JAMMY, bad);
         assert_eq!((answer.status, &answer.json()["code"]), (400, &json!(1)), "{bad}: {}", answer.text());
@@ -234,7 +234,7 @@ fn requirements_of_packages_of_a_mirror_are_known_once_their_files_are_fetched()
     server.call("POST", "/repos", &json!({ "name": "team" }));
     server.call("POST", "/repos/team/sources", &json!({ "source": "cran" }));
     let message = server.sync_of("sysreqs").expect("the rules");
-    assert!(message.contains("(3 are not)"), "{message}");
+    assert!(message.contains("; 3 packages have not been fetched yet"), "{message}");
     let requirements = || get(&server, &format!("pkgname=web&pkgname=plain&{JAMMY}"));
     let before = requirements();
     assert_eq!((names(&before), &before["unknown_count"]), (String::new(), &json!(2)));
@@ -261,5 +261,5 @@ fn requirements_of_packages_of_a_mirror_are_known_once_their_files_are_fetched()
     let body = post(&server, JAMMY, "Package: mine\nVersion: 1\nImports: far, web\n").json();
     assert_eq!(body["unknown"], json!(["far"]));
     let message = server.sync_of("sysreqs").expect("the rules");
-    assert!(message.contains("(1 are not)"), "{message}");
+    assert!(message.contains("; 1 package has not been fetched yet"), "{message}");
 }

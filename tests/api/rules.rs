@@ -12,7 +12,7 @@ use rstudio_pm::r::rds::matrix::write_matrix;
 
 const QUERY: &str = "/__api__/repos/team/sysreqs?all=true&distribution=ubuntu&release=22.04";
 
-fn with_package(server: &Server) {
+fn add_package(server: &Server) {
     server
         .local_repository("team", &[Tarball::new("first", "1.0").field("SystemRequirements: zlib and gmp")]);
 }
@@ -25,17 +25,17 @@ fn needed(server: &Server) -> String {
     packages.iter().map(|name| name.as_str().unwrap()).collect::<Vec<_>>().join(" ")
 }
 
-fn over_http(mirror: &Mirror, file: &str) -> Server {
+fn server_over_http(mirror: &Mirror, file: &str) -> Server {
     let gcfg = format!("[SystemRequirements]\nURL = {}/base/{file}", mirror.url());
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
-    with_package(&server);
+    add_package(&server);
     server
 }
 
 #[test]
 fn without_rules_the_answer_names_the_command() {
     let server = Server::start();
-    with_package(&server);
+    add_package(&server);
     let answer = server.get(QUERY);
     assert_eq!((answer.status, &answer.json()["code"]), (503, &json!(8)));
     assert!(answer.text().contains("rspm sync --type=sysreqs") && answer.header("retry-after").is_some());
@@ -60,7 +60,7 @@ fn without_rules_the_answer_names_the_command() {
 fn an_archive_is_fetched_once_and_then_revalidated() {
     let mirror = Mirror::start();
     mirror.put("base/main.tar.gz", archive(&["zlib"]));
-    let server = over_http(&mirror, "main.tar.gz");
+    let server = server_over_http(&mirror, "main.tar.gz");
     server.sync_of("sysreqs").expect("an archive");
     assert_eq!(needed(&server), "zlib");
     assert!(
@@ -83,7 +83,7 @@ fn a_single_document_is_accepted_compressed_or_not() {
     mirror.put("base/rules.json", document);
     mirror.put("base/rules.json.zst", zstd::encode_all(document.as_bytes(), 3).expect("compressed"));
     for file in ["rules.json", "rules.json.zst"] {
-        let server = over_http(&mirror, file);
+        let server = server_over_http(&mirror, file);
         server.sync_of("sysreqs").expect(file);
         assert_eq!(needed(&server), "zlib1g-dev", "{file}");
     }
@@ -94,7 +94,7 @@ fn unusable_rules_change_nothing() {
     let mirror = Mirror::start();
     let rules_archive = archive(&["zlib", "gmp"]);
     mirror.put("base/main.tar.gz", rules_archive.clone());
-    let server = over_http(&mirror, "main.tar.gz");
+    let server = server_over_http(&mirror, "main.tar.gz");
     server.sync_of("sysreqs").expect("an archive");
     let before = server.get(QUERY).json();
     for (what, bytes) in [
@@ -116,7 +116,7 @@ fn unusable_rules_change_nothing() {
 #[test]
 fn rules_survive_a_restart() {
     let mut server = Builder::default().gcfg("[SystemRequirements]\nURL = file://{dir}/rules").start();
-    with_package(&server);
+    add_package(&server);
     folder(&server.dir().join("rules"), &["zlib"]);
     server.sync_of("sysreqs").expect("a folder");
     std::fs::remove_dir_all(server.dir().join("rules")).expect("removed");
@@ -168,7 +168,7 @@ fn the_package_database_of_the_mirror_adds_what_its_index_lacks() {
     let message = server.sync_of("sysreqs").expect("no database");
     assert!(
         message.contains("/mirror/web/packages/packages.rds: requirements of")
-            && message.ends_with("(1 are not)"),
+            && message.ends_with("; 1 package has not been fetched yet"),
         "{message}"
     );
     assert_eq!(server.get(QUERY).json()["requirements"], json!([]));
@@ -183,13 +183,14 @@ fn the_package_database_of_the_mirror_adds_what_its_index_lacks() {
     std::fs::create_dir_all(root.join("web/packages")).expect("a directory");
     std::fs::write(root.join("web/packages/packages.rds"), table).expect("written");
     let message = server.sync_of("sysreqs").expect("a database");
-    assert!(message.contains("1 packages of cran were described"), "{message}");
+    assert!(message.contains("stored the descriptions of 1 package of cran"), "{message}");
     let alpha = server.get("/__api__/repos/team/packages/alpha").json();
     assert_eq!((&alpha["title"], &alpha["maintainer"]), (&json!("The First"), &json!("Zoë <z@example.org>")));
     assert_eq!(alpha["system_requirements"], "zlib (>= 1)");
     assert_eq!(server.get("/__api__/repos/team/packages").json()[0]["title"], "The First");
     assert_eq!(needed(&server), "zlib", "also of a state that was requested before");
-    assert!(!server.sync_of("sysreqs").expect("again").contains("described"), "packages are described once");
+    let message = server.sync_of("sysreqs").expect("again");
+    assert!(!message.contains("descriptions"), "descriptions are stored once: {message}");
     let index = server.get("/team/latest/src/contrib/PACKAGES").text();
     assert!(!index.contains("SystemRequirements"), "the index is still that of the mirror: {index}");
 }

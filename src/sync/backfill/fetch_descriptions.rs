@@ -22,9 +22,9 @@ use crate::upstream::{FilePart, Mirror, UpstreamError};
 
 /// Size of the first read: `DESCRIPTION` is among the first members of almost every archive.
 pub(super) const FIRST_READ: u64 = 8 << 10;
-/// Factor by which each further read extends it.
+/// Factor by which each further read extends the part of the archive that is read.
 const READ_FACTOR: u64 = 8;
-/// Maximum number of bytes read: 32 MiB.
+/// Maximum number of bytes read of an archive: 32 MiB.
 const MAX_READ: u64 = 32 << 20;
 
 /// Number of archives that are read in parallel.
@@ -51,7 +51,7 @@ pub(super) struct DescriptionFetcher<'a> {
     pub(super) mirror: &'a Mirror,
     pub(super) rate_limit: RateLimit,
     pub(super) db: &'a Db,
-    /// Renewed with each group.
+    /// Renewed with each write of a group of results.
     pub(super) lease: &'a Lease,
     pub(super) source: SourceId,
     pub(super) report: &'a Reporter,
@@ -110,7 +110,7 @@ impl DescriptionFetcher<'_> {
         for candidate in &candidates {
             match self.record(candidate, &pending).await? {
                 Ok(stanza) => return Ok((archive, DescriptionResult::Record(stanza))),
-                // The other path may have the file, or another one of that name: the first error is reported.
+                // The other path may have the file, or a different file of that name: the first error is reported.
                 Err(reason) => error = error.or(Some(reason)),
             }
         }
@@ -163,7 +163,7 @@ impl DescriptionFetcher<'_> {
             }
             let wait = retry_after.map_or(pause, |seconds| Duration::from_secs(seconds).max(pause));
             tracing::info!(target: "sync", path, reason, ?wait, "the mirror is unavailable or rate limiting; retrying");
-            // The mirror is overloaded, not the file: the other connections wait, too.
+            // The mirror as a whole is overloaded: the other connections wait, too.
             self.rate_limit.pause_until(tokio::time::Instant::now() + wait).await;
             attempts += 1;
             pause *= 2;

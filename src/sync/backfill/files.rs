@@ -27,7 +27,7 @@ pub(super) struct SourceState {
 /// Location and identity of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
-    /// Its index in [`SourceState::releases`].
+    /// Index of its release in [`SourceState::releases`]; `None` if the database does not have the file.
     pub(super) release_index: Option<usize>,
     /// Whether the mirror has it below `Archive/`.
     pub(super) is_archived: bool,
@@ -36,9 +36,9 @@ pub(super) struct Origin {
 /// The files of the history.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Files {
-    /// Those that are listed at the first step.
+    /// Files that are listed at the first step.
     pub(super) current: Vec<Row>,
-    /// All others.
+    /// All other files.
     pub(super) archive: Vec<Row>,
     /// Location and identity of each file.
     pub(super) origins: HashMap<Archive, Origin>,
@@ -55,7 +55,7 @@ pub(super) fn key(row: &Row) -> Archive {
     }
 }
 
-/// Counts the archived files that a table lost: a loss of a fifth looks like an incomplete mirror.
+/// Counts the archived files that the mirror's table no longer has: a loss of a fifth looks like an incomplete mirror.
 pub(super) fn archive_loss(source: &SourceState, tables: &Tables) -> Loss {
     let mirror_files: HashSet<&str> = tables.archive.iter().map(|row| row.file.as_str()).collect();
     let names: HashMap<ReleaseId, &str> =
@@ -138,12 +138,13 @@ fn size_and_time(release: &StoredRelease) -> (Option<i64>, Option<i64>) {
 
 struct FileCollector<'a> {
     source: &'a SourceState,
+    /// For each release of `source`: whether a file has been assigned to it.
     is_claimed: Vec<bool>,
     rows: Vec<(Row, Origin)>,
 }
 
 impl FileCollector<'_> {
-    /// Claims the first unclaimed release of that file name that fits.
+    /// Claims the first unclaimed release with the file name of `row` that fits. Returns its index.
     fn claim(
         &mut self,
         by_file: &HashMap<&str, Vec<usize>>,

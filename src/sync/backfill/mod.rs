@@ -94,7 +94,7 @@ impl Sync {
             return Ok("No back-fill of cran is under way.".to_owned());
         }
         run::abandon(&self.state, self.source_lock(Task::Cran)).await?;
-        Ok("The back-fill of cran was stopped. Its progress is stored; the same command resumes it."
+        Ok("The back-fill of cran was stopped. Its progress is stored; the command without --stop resumes it."
             .to_owned())
     }
 
@@ -130,7 +130,7 @@ impl Sync {
             if !dry_run && is_over {
                 let deletion = state.db.write(|c| backfill::delete(c, SourceId::CRAN)).await;
                 if let Err(error) = deletion {
-                    tracing::warn!(target: "sync", source = "cran", %error, "could not remove the request of a back-fill that is over; it is repeated within ten minutes");
+                    tracing::warn!(target: "sync", source = "cran", %error, "could not delete the request of a back-fill that has ended; the back-fill is repeated within ten minutes");
                 }
             }
             result.map(|result| result.summary.to_string()).map_err(|error| log_failure(&error, report.is_stopped()))

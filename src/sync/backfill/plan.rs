@@ -18,6 +18,7 @@ use crate::r::rds::archive_meta::MetaRow;
 /// The state of CRAN in the database.
 pub(super) struct CranState {
     pub(super) tree: TreeId,
+    /// The first step of the tree.
     pub(super) first: Seq,
     pub(super) source: SourceState,
     pub(super) descriptions: HashMap<Archive, DescriptionResult>,

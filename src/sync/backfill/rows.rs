@@ -18,7 +18,7 @@ pub(super) struct FileRecord {
     pub(super) release: Option<(PackageId, ReleaseId)>,
     /// The number of its listed record, if it has one.
     pub(super) variant: Option<i64>,
-    /// The record of a release without one; with neither, the release is in no index.
+    /// The record to store for a release without a listed record. A release with neither is in no index.
     pub(super) stanza: Option<Vec<u8>>,
     /// Its path upstream, relative to `src/contrib`.
     pub(super) locator: String,
@@ -163,9 +163,10 @@ impl ReleaseTimeline<'_> {
 /// The changes of one day.
 #[derive(Default)]
 struct DayChanges<'a> {
-    /// Packages that changed, and their listed release before.
+    /// Packages that changed, with the index of the timeline of their listed release before that day.
     listed_before: HashMap<&'a str, Option<usize>>,
     counts: Counts,
+    /// Earliest and latest publication time of the releases that are new on that day.
     from: Option<Timestamp>,
     to: Option<Timestamp>,
 }

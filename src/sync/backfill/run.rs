@@ -88,8 +88,8 @@ impl BackfillRun<'_> {
         result
     }
 
-    /// Stores the digests of the published releases, also of those of an earlier run that could not; returns false, and
-    /// logs why, if that fails.
+    /// Stores the digests of the published releases, and those that an earlier run could not store. Returns false, and
+    /// logs the error, if that fails.
     async fn try_set_digests(&self, mirror: &Mirror, lease: &Lease) -> bool {
         let Err(error) = self.set_digests(mirror, lease).await else { return true };
         tracing::warn!(
@@ -160,7 +160,8 @@ impl BackfillRun<'_> {
         }
     }
 
-    /// Publishes the plan if it needs no further descriptions; `None` if a sync meanwhile added releases that do.
+    /// Publishes the plan if it needs no further descriptions; `None` if a sync has meanwhile added releases whose
+    /// descriptions are missing.
     async fn publish(&self, tables: &Arc<Tables>) -> Result<Option<BackfillSummary>, SyncError> {
         self.report.progress("waiting for the running sync", 0, None);
         let lock = tokio::select! {
@@ -195,7 +196,7 @@ impl BackfillRun<'_> {
     ) -> Result<Option<BackfillSummary>, SyncError> {
         let tree = self.state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await?.id;
         let transaction =
-            Transaction::before_first(self.state, lease, self.report, (SourceId::CRAN, tree)).await?;
+            Transaction::new_history(self.state, lease, self.report, (SourceId::CRAN, tree)).await?;
         let plan = match self.plan(tables, Purpose::Write).await? {
             PlanOutcome::Nothing(reason) => return Ok(Some(BackfillSummary::Nothing(reason))),
             PlanOutcome::Plan(plan) => plan,
@@ -331,7 +332,7 @@ impl fmt::Display for BackfillSummary {
                     write!(f, "{comma}{file} {reason}")?;
                 }
                 if unlisted_files.len() > MAX_NAMES {
-                    f.write_str("; the service log names the others")?;
+                    f.write_str("; the server log names the others")?;
                 }
                 Ok(())
             }

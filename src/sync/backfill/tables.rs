@@ -21,7 +21,7 @@ const MAX_FILE_SIZE: u64 = 64 << 20;
 pub(super) struct Tables {
     /// Every archived file.
     pub(super) archive: Vec<MetaRow<String>>,
-    /// Every listed one.
+    /// Every listed file.
     pub(super) current: Vec<MetaRow<String>>,
     /// When packages left the index and returned.
     pub(super) events: Events,

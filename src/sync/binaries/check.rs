@@ -31,13 +31,14 @@ pub(super) enum IndexCheck {
     Absent,
     /// The index did not change.
     Unchanged,
+    /// The index was read; its bytes may be the known ones.
     Read(FetchedIndex),
 }
 
 /// A fetched index.
 #[derive(Clone, Debug)]
 pub(super) struct FetchedIndex {
-    /// Its path, whose extension is its form.
+    /// Its path; the extension determines the format.
     pub(super) path: String,
     pub(super) bytes: Bytes,
     pub(super) validators: StoredValidators,
@@ -53,7 +54,7 @@ pub(super) struct IndexChecker<'a> {
     pub(super) mirrors: &'a [Mirror],
     pub(super) known_validators: &'a KnownValidators,
     pub(super) clock: &'a Clock,
-    /// An administrator started the sync.
+    /// Whether an administrator started the sync.
     pub(super) is_manual: bool,
     /// Per server: the error after which it is not tried again.
     pub(super) server_errors: Vec<OnceLock<UpstreamError>>,
@@ -104,7 +105,7 @@ impl IndexChecker<'_> {
         let absent_key = absent_key(&mirror.address(), index);
         let now = (self.clock)();
         let is_recent = |row: &&StoredValidators| now.0.saturating_sub(row.fetched_at.0) < ABSENCE_LIFETIME;
-        // A file may have been copied to a directory since, and checking is cheap there.
+        // A file may have been copied to a directory since the last sync, and requesting it is cheap there.
         let is_requested = self.is_manual || mirror.directory().is_some();
         if !is_requested && self.known_validators.get(&absent_key).filter(is_recent).is_some() {
             return Ok(IndexCheck::Absent);
@@ -148,7 +149,7 @@ impl IndexChecker<'_> {
                 updates
             }
             IndexCheck::Absent => match self.known_validators.get(&absent_key) {
-                // Requested again by an administrator only: the time of the first request does not change.
+                // Requested again before the end of that time: the recorded time of the first request stays.
                 Some(validators)
                     if (self.clock)().0.saturating_sub(validators.fetched_at.0) < ABSENCE_LIFETIME =>
                 {
@@ -160,7 +161,7 @@ impl IndexChecker<'_> {
     }
 }
 
-/// Returns a row that belongs to no file.
+/// Returns a row of the table of validators that records a state and belongs to no file.
 pub(super) fn marker_row(etag: Option<String>, modified: Option<String>, at: Timestamp) -> StoredValidators {
     StoredValidators { etag, modified, sha256: Sha256([0; 32]), fetched_at: at }
 }

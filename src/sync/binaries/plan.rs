@@ -141,8 +141,8 @@ mod tests {
         DeclaredIndex { platform, folder: format!("of/{tag}"), binaries }
     }
 
-    /// The list after the changes.
-    fn after(listed: &[ListedBinary], changes: &[BinaryChange]) -> Vec<ListedBinary> {
+    /// Returns the list with the changes applied.
+    fn apply(listed: &[ListedBinary], changes: &[BinaryChange]) -> Vec<ListedBinary> {
         let mut list = listed.to_vec();
         for change in changes {
             match change {
@@ -170,13 +170,13 @@ mod tests {
         let BinaryChange::List(a1) = &first.changes[0] else { panic!("{:?}", first.changes) };
         assert_eq!((a1.name.as_str(), a1.locator.as_str()), ("a1_1.0.zip", "of/4.5-win/a1_1.0.zip"));
         assert_eq!((a1.platform.as_str(), a1.release), ("4.5-win/x86_64", ReleaseId(11)));
-        let listed = after(&[], &first.changes);
+        let listed = apply(&[], &first.changes);
         assert!(plan(&listed, &releases(), both()).changes.is_empty());
     }
 
     #[test]
     fn other_bytes_are_another_binary_and_unknown_versions_are_counted() {
-        let listed = after(
+        let listed = apply(
             &[],
             &plan(&[], &releases(), vec![index("4.5-win", vec![offered("a1", "1.0", 1)])]).changes,
         );
@@ -199,7 +199,7 @@ mod tests {
                 index("4.5-noble", vec![offered("a1", "1.0", second), offered("b2", "1.0", 5)]),
             ]
         };
-        let listed = after(&[], &plan(&[], &releases(), two(1, 2)).changes);
+        let listed = apply(&[], &plan(&[], &releases(), two(1, 2)).changes);
         assert_eq!(
             listed.iter().map(|binary| binary.md5).collect::<Vec<_>>(),
             [Some(Md5([1; 16])), Some(Md5([5; 16]))]

@@ -131,7 +131,7 @@ fn files_that_the_mirror_lost_are_kept() {
     let releases = vec![release(7, "a", "1.0", Some(10), Some(100)), release(8, "b", "1.0", None, None)];
     let state = state(releases, &[8], &[7]);
     let (current, archive) = as_lines(&collect_files(&state, &Tables::default()));
-    // Listed at the first step, since an unknown time: counts as listed since then.
+    // Listed at the first step, without a known time: counts as listed since that step.
     assert_eq!(current, ["b_1.0.tar.gz 0 1000000 1 index"]);
     assert_eq!(archive, ["a_1.0.tar.gz 10 100 0 archive"]);
 }
@@ -141,7 +141,8 @@ fn a_table_that_lost_a_fifth_is_refused() {
     let name = |n: usize| format!("p{n}");
     let releases = (0..100).map(|n| release(n as i64, &name(n), "1.0", Some(10), Some(100)));
     let state = state(releases.collect(), &[], &(0..100).collect::<Vec<_>>());
-    let with = |count: usize| tables((0..count).map(|n| row(&name(n), "1.0", 10, 100)).collect(), Vec::new());
-    assert!(archive_loss(&state, &with(80)).is_suspicious());
-    assert!(!archive_loss(&state, &with(81)).is_suspicious());
+    let table_of =
+        |count: usize| tables((0..count).map(|n| row(&name(n), "1.0", 10, 100)).collect(), Vec::new());
+    assert!(archive_loss(&state, &table_of(80)).is_suspicious());
+    assert!(!archive_loss(&state, &table_of(81)).is_suspicious());
 }

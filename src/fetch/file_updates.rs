@@ -17,7 +17,7 @@ const GROUP_WINDOW: Duration = Duration::from_millis(50);
 const MAX_GROUP: usize = 500;
 
 struct FileUpdate {
-    file: FetchedFacts,
+    facts: FetchedFacts,
     blob: Option<Blob>,
     notifier: oneshot::Sender<()>,
 }
@@ -47,7 +47,7 @@ impl FileUpdater {
 
     async fn record(&self, facts: FetchedFacts, blob: Option<Blob>) {
         let (notifier, done) = oneshot::channel();
-        if self.updates.send(FileUpdate { file: facts, blob, notifier }).await.is_ok() {
+        if self.updates.send(FileUpdate { facts, blob, notifier }).await.is_ok() {
             // The task drops the sender only after it has written or logged.
             let _ = done.await;
         }
@@ -65,7 +65,7 @@ async fn write(db: Db, mut receiver: mpsc::Receiver<FileUpdate>) {
             }
         }
         let (facts, rest): (Vec<FetchedFacts>, Vec<_>) =
-            group.into_iter().map(|update| (update.file, (update.blob, update.notifier))).unzip();
+            group.into_iter().map(|update| (update.facts, (update.blob, update.notifier))).unzip();
         let (blobs, notifiers): (Vec<Option<Blob>>, Vec<oneshot::Sender<()>>) = rest.into_iter().unzip();
         let result: Result<(), DbError> = db
             .write(move |c| {

@@ -27,7 +27,7 @@ pub(super) struct HostLimits {
 
 struct Host {
     permits: Arc<Semaphore>,
-    /// Files that failed, the oldest first.
+    /// Files whose requests failed since the host last answered, the oldest first.
     failing: Vec<FileId>,
     open_until: Option<Instant>,
     last_data: LastData,

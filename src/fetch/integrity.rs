@@ -61,10 +61,10 @@ impl IntegrityChecks {
         IntegrityChecks { storage, results: quick_cache::sync::Cache::new(CACHE_ENTRIES) }
     }
 
-    /// Checks that the bytes of an object have its digest. They are read once per process.
+    /// Checks that the bytes of an object have its digest. The bytes are read once per process.
     ///
     /// # Errors
-    /// [`IntegrityError::Damaged`], or the storage.
+    /// [`IntegrityError::Damaged`]; storage errors.
     pub async fn check(&self, key: &Key) -> Result<(), IntegrityError> {
         let check = match self.results.get(key) {
             Some(IntegrityCheck::Damaged(damage)) if damage.checked_at.elapsed() > RECHECK_AFTER => {
@@ -139,7 +139,7 @@ impl IntegrityChecks {
         Ok(())
     }
 
-    /// Moves an object to the damaged area that the disk cannot read.
+    /// Moves an object that the disk cannot read to the damaged area.
     pub async fn move_unreadable(&self, key: &Key, reason: &str) -> Result<(), StorageError> {
         let is_moved = self.storage.is_own(key.class()) && self.storage.move_to_damaged(key).await?;
         tracing::error!(object = %key, reason, aside = is_moved, "a stored object cannot be read");

@@ -59,13 +59,13 @@ pub struct Fetch {
 /// The error of a failed fetch.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
-    /// Upstream has it neither among the current packages nor in its archive.
+    /// Upstream has the file neither among the current packages nor in its archive.
     #[error("{0}")]
     Missing(String),
     /// Upstream has other bytes under this name: it is newer, or older, than the index.
     #[error("{0}")]
     Mismatch(String),
-    /// Upstream cannot deliver it now.
+    /// Upstream cannot deliver the file now.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     /// The spool or the storage failed.

@@ -16,7 +16,7 @@ pub struct Progress {
     pub outcome: Option<FetchOutcome>,
     /// True once size and checksum are verified.
     pub(super) is_verified: bool,
-    /// True when nothing is released before verification: another file can be served if it is wrong.
+    /// True when nothing is released before verification: if the file is wrong, another one can still be served.
     pub(super) is_held_until_verified: bool,
 }
 

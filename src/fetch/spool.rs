@@ -87,7 +87,7 @@ impl Writer {
     /// Whether a file of `size` bytes, some of which are in the spool already, leaves free disk space for as many
     /// again; a file that fits into memory does. Blocking.
     pub(super) fn leaves_space(&self, size: u64) -> bool {
-        let free = self.spool.as_ref().ok().and_then(Spool::free);
+        let free = self.spool.as_ref().ok().and_then(Spool::available_bytes);
         size <= self.memory
             || free.is_none_or(|free| size.saturating_mul(2).saturating_sub(self.spooled) <= free)
     }

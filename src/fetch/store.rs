@@ -46,7 +46,7 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
             PackageForm::Binary(platform) => match file.as_deref().filter(|_| spooled == size) {
                 Some(file) => expected.check_binary(&platform, || buffered_reader(file)).map(Some),
                 None => {
-                    // It is not stored. The part in memory is bounded, and so is this copy.
+                    // The binary is not stored. Its part in memory is bounded, and so is this copy.
                     let mut bytes = Vec::new();
                     let reader = whole_file(&expected, file.as_deref(), spooled, overflow)?;
                     let result = reader.take(MAX_BYTES_IN_MEMORY + 1).read_to_end(&mut bytes);
@@ -108,7 +108,7 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
     if exists && !task.request.is_lost {
         fetches.integrity.remove(&key);
     } else {
-        // Its bytes were verified while they were fetched.
+        // The bytes were verified while they were fetched.
         fetches.integrity.insert(key, IntegrityCheck::Sound);
     }
     task.complete(Delivery::Stored(key));

@@ -103,6 +103,7 @@ impl FetchTask {
         self.progress.send_modify(|p| p.outcome = Some(FetchOutcome::Done(delivery)));
     }
 
+    /// Downloads and stores the file from the first candidate that has it.
     async fn attempt(&self) -> Result<(), FetchError> {
         if store::is_stored_already(self).await {
             return Ok(());

@@ -30,7 +30,7 @@ pub(super) struct ExpectedFile {
     pub(super) size: Option<u64>,
     /// MD5 in the index.
     pub(super) md5: Option<Md5>,
-    /// Digest of the bytes that were stored before they were evicted.
+    /// SHA-256 that a bundle declares, or that an earlier fetch of the file had.
     pub(super) sha256: Option<Sha256>,
 }
 

@@ -51,7 +51,7 @@ pub(super) enum DetailsError {
     Db(#[from] DbError),
 }
 
-/// Reads an archive, once; returns true when more is known now. Errors are only logged: a response without a README
+/// Reads an archive, once; returns true if details were stored. Errors are only logged: a response without a README
 /// is better than none. An archive that could not be read from storage is read again at the next request.
 pub(super) async fn read_once(repositories: &Arc<Repositories>, unread: UnreadArchive) -> bool {
     if unread.size > MAX_ARCHIVE_BYTES || repositories.archives_read.get(&unread.release).is_some() {
@@ -64,7 +64,7 @@ pub(super) async fn read_once(repositories: &Arc<Repositories>, unread: UnreadAr
 }
 
 async fn read_locked(repositories: &Repositories, unread: UnreadArchive) -> bool {
-    // One at a time: each occupies a processor for a while.
+    // One archive at a time: reading it occupies a processor for a while.
     let _guard = repositories.archive_lock.lock().await;
     if repositories.archives_read.get(&unread.release).is_some() {
         return false;
@@ -124,7 +124,7 @@ pub(super) async fn readme(
 /// Reads name and version from the DESCRIPTION of a stored archive; `None` if it is too large.
 ///
 /// # Errors
-/// The storage.
+/// Storage errors.
 pub(super) async fn name_and_version(
     repositories: &Repositories,
     key: &Key,

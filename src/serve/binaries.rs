@@ -63,7 +63,7 @@ fn end_of(state: &State, snapshot: Snapshot) -> Timestamp {
 /// binaries.
 ///
 /// # Errors
-/// The database; [`RepoError::Upstream`] when no server answered.
+/// Database errors; [`RepoError::Upstream`] when no server answered.
 pub async fn find(
     repositories: &Repositories,
     source: &LocatedFile,
@@ -87,7 +87,7 @@ pub async fn find(
 /// Returns the binary of a source package with this digest, including replaced ones.
 ///
 /// # Errors
-/// The database.
+/// Database errors.
 pub async fn find_by_digest(
     state: &State,
     source: &LocatedFile,
@@ -111,7 +111,7 @@ pub async fn find_by_digest(
     Ok(discovered.map(|discovered| source.with_discovered_binary(discovered, platform)))
 }
 
-/// The index of a point with binaries: of all packages, or only of those that have one.
+/// The index of a point with binaries: of all packages if `with_source_packages`, else only of those with a binary.
 #[must_use]
 pub fn document(
     state: &State,
@@ -140,7 +140,7 @@ pub fn may_exist(state: &State, distribution: &str, r: RMinor) -> bool {
     is_configured || has_binary_list(&state.catalog.get(), |name| name == label)
 }
 
-/// Whether any source has a binary list with such a label.
+/// Whether any source has a published binary list whose label matches.
 #[must_use]
 pub fn has_binary_list(catalog: &Catalog, is_match: impl Fn(&str) -> bool) -> bool {
     catalog

@@ -50,7 +50,7 @@ pub fn target(distribution: &Distribution) -> Target {
 /// newest first.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] for an unknown source, or the database.
+/// [`RepoError::NotFound`] for an unknown source; database errors.
 pub async fn in_source(state: &State, source: &str, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
     let source = find::source(&state.catalog.get(), source)?.id;
     let (lists, package) = (lists(state, &[source]), package.to_owned());
@@ -60,7 +60,7 @@ pub async fn in_source(state: &State, source: &str, package: &str) -> Result<Vec
 /// Like [`in_source`], for the source that owns the package at a point.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] when there is no such package, or the database.
+/// [`RepoError::NotFound`] when there is no such package; database errors.
 pub async fn at(state: &State, point: &Point, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
     let sources: Vec<SourceId> = point.trees.iter().map(|tree| tree.source).collect();
     let (lists, trees, name) = (lists(state, &sources), point.trees.clone(), package.to_owned());

@@ -84,7 +84,7 @@ impl AsRef<[u8]> for VerifiedBytes {
 /// Opens a file of a bundle; `None` when packages do not come from a bundle in a directory.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] when the bundle lacks it, [`RepoError::Damaged`] when it has another digest.
+/// [`RepoError::NotFound`] when the bundle lacks the file, [`RepoError::Damaged`] when the file has another digest.
 pub(super) async fn open(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -149,14 +149,14 @@ async fn read_small(
     in_place: InPlaceFile,
     reservation: Reservation,
 ) -> Result<Bytes, RepoError> {
-    let cached = repositories.verified_files.digests.get(&identity);
-    if let Some(cached) = cached {
-        check_digest(located, digest, cached, &in_place.path)?;
+    let known_digest = repositories.verified_files.digests.get(&identity);
+    if let Some(known_digest) = known_digest {
+        check_digest(located, digest, known_digest, &in_place.path)?;
     }
     let (size, path) = (identity.size, in_place.path.clone());
     let (bytes, actual, identity_after) = blocking(move || {
         let bytes = storage::read_to_memory(&in_place.file, &in_place.path, &(0..size), reservation)?;
-        let actual = cached.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
+        let actual = known_digest.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
         let metadata = in_place.file.metadata().map_err(|e| StorageError::io("read", &in_place.path, e))?;
         Ok((bytes, actual, FileIdentity::of(&metadata)))
     })
@@ -166,9 +166,9 @@ async fn read_small(
         repositories.verified_files.digests.insert(identity.clone(), actual);
     }
     check_digest(located, digest, actual, &path)?;
-    if cached.is_some() && identity_after == identity {
-        let cached = VerifiedBytes { bytes: bytes.clone(), identity, checked_at: Instant::now() };
-        repositories.verified_files.small_files.insert(digest, cached);
+    if known_digest.is_some() && identity_after == identity {
+        let verified = VerifiedBytes { bytes: bytes.clone(), identity, checked_at: Instant::now() };
+        repositories.verified_files.small_files.insert(digest, verified);
     }
     Ok(bytes)
 }

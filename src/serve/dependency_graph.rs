@@ -69,7 +69,7 @@ pub(super) const CACHE_ENTRIES: usize = 4;
 /// Returns the dependency graph of a point: read once, then cached.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn of_point(repositories: &Repositories, point: &Point) -> Result<Arc<DependencyGraph>, RepoError> {
     let key = (point.trees.clone(), repositories.state.detail_updates.load(Ordering::Acquire));
     repositories.dependency_graphs.get_or_insert_async(&key, read(&repositories.state, &point.trees)).await

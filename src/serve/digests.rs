@@ -26,7 +26,7 @@ pub struct DocumentDigest {
 /// without repositories those of the sources.
 ///
 /// # Errors
-/// Those of the database; an index that cannot be rendered.
+/// Database errors; an index that cannot be rendered.
 pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbError> {
     let catalog = catalog::read(c)?;
     let points = points(&catalog, count);

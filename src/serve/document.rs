@@ -23,7 +23,7 @@ pub struct RenderedDocument {
 /// The generated documents of a point, by the language of the repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Document {
-    /// Of an R repository, also of Bioconductor.
+    /// A document of an R repository, also of Bioconductor.
     R(RDocument),
 }
 
@@ -42,7 +42,7 @@ impl From<RDocument> for Document {
 }
 
 impl Document {
-    /// The trees from which it is rendered besides those of the point: binary lists.
+    /// The trees from which the document is rendered besides those of the point: binary lists.
     #[must_use]
     pub fn further_trees(&self) -> &[(SourceId, TreeId, Seq)] {
         match self {

@@ -36,8 +36,8 @@ pub(super) fn digest(bytes: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(bytes).into())
 }
 
-/// Compresses a document. The header contains no time, so that equal rows give equal bytes. It is compressed in one
-/// call, which makes libdeflate fast; an index has only a few megabytes.
+/// Compresses a document. The header contains no time, so that equal rows give equal bytes. The whole document is
+/// compressed in one call, which makes libdeflate fast; an index has only a few megabytes.
 pub(super) fn gzip(plain: &[u8]) -> io::Result<EncodedDocument> {
     let content = digest(plain);
     let level = CompressionLvl::new(6).map_err(|e| io::Error::other(format!("{e:?}")))?;

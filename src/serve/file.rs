@@ -34,7 +34,7 @@ pub(super) struct FileKey {
 /// published still refers to existing files. Only the owner of the name is searched.
 ///
 /// # Errors
-/// [`RepoError::NotFound`], or the database.
+/// [`RepoError::NotFound`]; database errors.
 pub async fn locate(
     repositories: &Repositories,
     point: &Point,
@@ -77,7 +77,8 @@ pub async fn locate(
 /// storage is served while it is fetched from its mirror.
 ///
 /// # Errors
-/// [`RepoError::Upstream`] when the mirror cannot deliver it now, [`RepoError::NotFound`] when it no longer has it.
+/// [`RepoError::Upstream`] when the mirror cannot deliver the file now, [`RepoError::NotFound`] when the mirror no
+/// longer has it.
 pub async fn open(
     repositories: &Repositories,
     located: &LocatedFile,

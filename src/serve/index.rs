@@ -60,7 +60,8 @@ impl Weighter<String, Arc<CachedDocument>> for ByBytes {
 /// A cached document.
 struct CachedDocument {
     encoded: EncodedDocument,
-    /// True when it is in `rendered` and in storage, or never will be.
+    /// True when the document need not be stored any more: it is in storage and in the table `rendered`, or another
+    /// document is stored in its place.
     is_stored: AtomicBool,
 }
 

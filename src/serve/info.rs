@@ -125,7 +125,7 @@ async fn read_detail(
 /// READMEs.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn packages(
     state: &State,
     point: &Point,

@@ -111,7 +111,7 @@ pub(super) const CACHE_ENTRIES: usize = 8;
 /// Returns a page of the packages listed at a point.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn packages(
     repositories: &Repositories,
     point: &Point,
@@ -127,7 +127,7 @@ pub async fn packages(
 /// Returns the number of packages a point lists.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn package_count(repositories: &Repositories, point: &Point) -> Result<usize, RepoError> {
     Ok(cached_names(repositories, point).await?.0.len())
 }

@@ -32,9 +32,9 @@ pub struct LocatedFile {
     pub archived: bool,
     /// Size in bytes, if known.
     pub size: Option<u64>,
-    /// SHA-256 of the file; known once it was stored.
+    /// SHA-256 of the file; known if a bundle declares it, or once the file was stored.
     pub sha256: Option<Sha256>,
-    /// MD5 in the mirror's index; the stored file was compared with it.
+    /// MD5 in the mirror's index, with which the file is compared before it is stored.
     pub md5: Option<Md5>,
     /// True when the row says that the file is in storage.
     pub stored: bool,

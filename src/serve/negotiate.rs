@@ -31,11 +31,11 @@ pub struct PlatformChoice {
 /// How the version of R matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RVersionMatch {
-    /// It is the distribution's own, including the patch version.
+    /// The client's version is the distribution's own, including the patch version.
     Exact,
-    /// It is of the same minor version.
+    /// There are binaries for the client's minor version.
     Best,
-    /// It has the minor version that the distribution is forced to.
+    /// The client has the minor version that the distribution is forced to.
     Forced,
 }
 
@@ -44,11 +44,11 @@ pub enum RVersionMatch {
 pub enum MatchFailure {
     /// No `User-Agent`.
     NoAgent,
-    /// It names no operating system that has binaries.
+    /// The `User-Agent` names no operating system that has binaries.
     UnsupportedOs,
-    /// It has the form of R's, but names another program or no version.
+    /// The `User-Agent` has the form of R's, but names another program or no version.
     NoR,
-    /// Another operating system than the distribution's.
+    /// The client has another operating system than the distribution.
     OtherSystem,
     /// There are no binaries for this version of R, or for this architecture.
     NoMatch,

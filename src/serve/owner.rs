@@ -17,7 +17,8 @@ pub(super) fn owner(
     if let [only] = trees {
         return Ok(Some(*only));
     }
-    // The sources of a repository have one language.
+    // A package id belongs to a name in a language. All sources of a repository have the same language, so the id is
+    // the same in all of them.
     let Some(first) = trees.first() else { return Ok(None) };
     let Some(id) = db::package::by_name(c, first.source, package)? else { return Ok(None) };
     let mut archive = None;

@@ -26,7 +26,7 @@ pub async fn resolve(
     resolve_part(repositories, repo, None, snapshot).await
 }
 
-/// Like [`resolve`], for a part of a Bioconductor repository: its release if none is named.
+/// Like [`resolve`], for a part of a Bioconductor repository: the release version of Bioconductor if `part` is `None`.
 ///
 /// # Errors
 /// Also [`RepoError::NotFound`] for a part of a repository of another type.
@@ -48,8 +48,8 @@ pub async fn resolve_part(
     }
 }
 
-/// Returns the newest state of a source, or of a version of Bioconductor, as a point of no repository; without trees
-/// if nothing was published. Of Bioconductor, its release if no version is named.
+/// Returns the newest state of a source as a point of no repository; without trees if nothing was published. For the
+/// source of Bioconductor, the state of `version`, or of the release version if `None`.
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; [`RepoError::Unresolved`] for a version that was never published.

@@ -27,7 +27,7 @@ pub(super) async fn read(repositories: &Repositories, tree: TreeId, file: Sha256
     let text = match cached() {
         Some(text) => text,
         None => {
-            // One at a time: each occupies a processor for a while.
+            // One README at a time: reading it occupies a processor for a while.
             let _guard = repositories.archive_lock.lock().await;
             match cached() {
                 Some(text) => text,

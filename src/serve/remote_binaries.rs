@@ -1,4 +1,4 @@
-//! Binaries from servers that publish no index of them and negotiate by `User-Agent`: each is probed with a HEAD
+//! Binaries from servers that publish no index and negotiate by `User-Agent`: each binary is looked up with a HEAD
 //! request.
 
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ pub(super) struct CachedProbe {
 
 #[derive(Clone)]
 enum ProbeResult {
-    /// One of them has it at this path.
+    /// One of the servers has the binary at this path.
     Available(String),
     NotFound,
     Failed(UpstreamError),
@@ -44,7 +44,7 @@ enum ProbeResult {
 impl CachedProbe {
     fn is_expired(&self) -> bool {
         let ttl = match self.result {
-            // The row exists by now and is read first.
+            // The row of an available binary exists by now, and is read before the cache.
             ProbeResult::Available(_) | ProbeResult::Failed(_) => FAILURE_TTL,
             ProbeResult::NotFound => NOT_FOUND_TTL,
         };
@@ -69,7 +69,7 @@ pub fn probes_servers(state: &State) -> bool {
 /// Returns a binary that is in no list: one discovered before, or one that a server has now.
 ///
 /// # Errors
-/// [`RepoError::Upstream`] when no server answered, or the database.
+/// [`RepoError::Upstream`] when no server answered; database errors.
 pub(super) async fn find(
     repositories: &Repositories,
     source: &LocatedFile,
@@ -145,7 +145,7 @@ fn servers(
     let mut servers = Vec::new();
     for BinaryUrl { base, style } in urls {
         let BinaryStyle::Negotiated { distribution, snapshot } = style else { continue };
-        // The other server may use another name for it.
+        // The other server may use another name for the distribution.
         let server_name = distribution.as_deref().unwrap_or(name);
         if platforms.linux(server_name).is_none_or(|distribution| distribution.name != *name) {
             continue;

@@ -30,7 +30,7 @@ pub struct Requirements {
 /// unknown, stored archives are read: those of `roots` and their dependencies, or of all packages without `roots`.
 ///
 /// # Errors
-/// [`RepoError::Unsupported`], [`RepoError::NoRules`], those of the database.
+/// [`RepoError::Unsupported`], [`RepoError::NoRules`]; database errors.
 pub async fn of_point(
     repositories: &Arc<Repositories>,
     point: &Point,
@@ -55,7 +55,7 @@ pub async fn of_point(
     Ok(Requirements { rules, system, graph })
 }
 
-/// Reads the stored archives of these packages; returns true when more is known now.
+/// Reads the stored archives of these packages; returns true if details were stored.
 async fn read_stored_archives(
     repositories: &Arc<Repositories>,
     point: &Point,
@@ -75,7 +75,7 @@ async fn read_stored_archives(
         }
     }
     if has_new_details {
-        // The count must increase even for packages without requirements: they are known now.
+        // The count must increase even for packages without requirements: that they have none is known now.
         repositories.state.detail_updates.fetch_add(1, Ordering::Release);
     }
     Ok(has_new_details)
@@ -113,7 +113,8 @@ impl Requirements {
         self.with_needs(self.graph.requirements_of(roots))
     }
 
-    /// Packages whose requirements are unknown, by name: all of them, or those of [`Requirements::of`].
+    /// Packages whose requirements are unknown, by name: among all packages, or among those of [`Requirements::of`] for
+    /// these roots.
     #[must_use]
     pub fn unknown(&self, roots: Option<&[String]>) -> Vec<String> {
         match roots {

@@ -15,13 +15,13 @@ use super::{RepoError, Repositories, archive_details, upstream};
 /// Why an object was not stored again.
 #[derive(Debug, thiserror::Error)]
 pub enum NotStoredAgain {
-    /// No mirror has it, and nothing else to make it from is in storage.
+    /// No mirror has the object, and storage has nothing from which it could be made.
     #[error("no mirror has it")]
     NoSource,
     /// The mirror, or the archive of its package, has other bytes or none.
     #[error("{0}")]
     Gone(String),
-    /// The mirror does not deliver it now, or it cannot be stored.
+    /// The mirror does not deliver the object now, or it cannot be stored.
     #[error("{0}")]
     Failed(String),
     /// The database or storage.
@@ -47,7 +47,7 @@ pub async fn package(repositories: &Repositories, sha256: Sha256) -> Result<(), 
 
 async fn fetch(repositories: &Repositories, mirrored: MirroredFile) -> Result<(), NotStoredAgain> {
     let MirroredFile { tree, package, platform, file } = mirrored;
-    // In a bundle the object has this digest, whether it is stored or not.
+    // Not stored, so that a bundle is searched for the object by its digest.
     let located = LocatedFile { stored: false, ..LocatedFile::new(&package, tree, file) };
     let located = match platform.as_str() {
         "" => located,
@@ -110,7 +110,7 @@ pub async fn readme(repositories: &Repositories, sha256: Sha256) -> Result<(), N
 /// Compares name and version in the DESCRIPTION of a stored source package with its rows; returns the difference.
 ///
 /// # Errors
-/// The database or storage.
+/// Database and storage errors.
 pub async fn differing_facts(repositories: &Repositories, key: &Key) -> Result<Option<String>, RepoError> {
     let sha256 = *key.digest();
     let origin = repositories.state.db.read(move |c| stored_file::origin(c, sha256)).await?;

@@ -89,7 +89,7 @@ async fn explain_binary(
 ) -> Result<Result<ServedFile, NoBinaryReason>, RepoError> {
     let located = match binaries::find(repositories, &release.located, &selector).await {
         Ok(located) => located,
-        // Clients get this error as well, logged with the source package that is served instead.
+        // A request of a client fails in the same way: the error is logged, and the source package is served.
         Err(error @ RepoError::Upstream { .. }) => {
             explain_binaries(repositories, &release.located, Some((&selector, None)), decisions).await?;
             return Ok(Err((Some(FETCH), error.to_string())));
@@ -207,7 +207,7 @@ async fn explain_binaries(
             subject: selector.platform.to_string(),
             state: format!("{} of another server", binary.name),
             is_selected: true,
-            rule: "provided by a binary server on request; no binary list has one".to_owned(),
+            rule: "provided by a binary server on request; no binary list contains it".to_owned(),
         });
     }
     for binary in &release_binaries {

@@ -104,7 +104,7 @@ pub struct Explanation {
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`] for a snapshot it does not have,
-/// [`RepoError::Invalid`] for an unknown distribution; the database.
+/// [`RepoError::Invalid`] for an unknown distribution; database errors.
 pub async fn explain(
     repositories: &Repositories,
     request: &ExplainRequest,

@@ -98,7 +98,7 @@ pub(super) async fn explain_release(
     Ok(Ok(ExplainedRelease { source, located, part, path }))
 }
 
-/// The Bioconductor repository that lists a tree's packages; software lists those of other sources.
+/// The part of Bioconductor in the addresses of a tree's packages; packages of other sources are in the software part.
 fn part_of(catalog: &Catalog, owner: PointTree, requested: Option<Version>) -> Option<Part> {
     let part = catalog.tree(owner.tree).and_then(Tree::part);
     part.or_else(|| {

@@ -1,4 +1,4 @@
-//! Backups: what the server does, and what the program does without a server.
+//! Backups: requests to the server, and commands that need no server.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -37,7 +37,7 @@ pub enum LocalCommand {
     Verify {
         /// A day or a time: the newest backup at or before it.
         at: Option<String>,
-        /// The part of the files that is read, and the number of parts.
+        /// The number of the part of the files that is read, from 1, and the number of parts.
         subset: Option<(u32, u32)>,
         /// Whether all files are read.
         full: bool,
@@ -60,9 +60,9 @@ pub enum LocalCommand {
     Prune {
         /// Number of days whose newest backup is kept.
         daily: usize,
-        /// Number of weeks.
+        /// Number of weeks whose newest backup is kept.
         weekly: usize,
-        /// Number of months.
+        /// Number of months whose newest backup is kept.
         monthly: usize,
         /// Whether nothing is removed.
         dry_run: bool,

@@ -110,7 +110,7 @@ pub struct Binary {
     pub size: Option<i64>,
     /// When it was first listed, RFC 3339.
     pub published: String,
-    /// The permanent address of its bytes, below any snapshot that has the binary; where the digest is known.
+    /// Permanent path of its bytes, relative to the URL of any snapshot that has it; absent if the digest is unknown.
     pub address: Option<String>,
     /// Whether its bytes are in storage; others are fetched on request.
     pub stored: bool,

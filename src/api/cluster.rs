@@ -30,11 +30,11 @@ pub struct ClusterNode {
     pub since: String,
     /// What it waits for, or why it cannot serve or did not change its mode.
     pub message: String,
-    /// What differs from the server that answers; each completes a sentence that begins with the name.
+    /// Differences from the server that answers; each completes a sentence that begins with the server's name.
     pub differences: Vec<String>,
     /// The last mode that an administrator requested.
     pub requested: Option<RequestedMode>,
-    /// [`RequestedMode::at`] of the last request that it carried out or failed to carry out.
+    /// [`RequestedMode::at`] of the last request that the server carried out or failed to carry out.
     pub answered: Option<String>,
 }
 

@@ -15,7 +15,7 @@ pub enum Mode {
     Draining,
     /// Taken offline.
     Offline,
-    /// Something it needs is unusable; it retries automatically.
+    /// A resource that the server needs is unusable; the start is retried automatically.
     Broken,
 }
 

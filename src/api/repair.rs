@@ -20,7 +20,7 @@ pub struct RepairedClock {
     pub message: String,
     /// Whether nothing was changed.
     pub dry_run: bool,
-    /// The restamped transactions, by id.
+    /// The transactions whose time was corrected, by id.
     pub transactions: Vec<CorrectedTransaction>,
 }
 

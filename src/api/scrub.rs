@@ -1,4 +1,4 @@
-//! The scrub of stored objects and of the database.
+//! Scrubs: comparison of stored objects and of the database with what is recorded of them.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 pub enum ScrubLevel {
     /// Existence and size of stored objects.
     Quick,
-    /// Their SHA-256.
+    /// SHA-256 of stored objects.
     #[default]
     Full,
-    /// The database.
+    /// Consistency of the rows of the database.
     Database,
 }
 
@@ -37,7 +37,7 @@ pub struct StartScrub {
     /// Only a part of the objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<ScrubPart>,
-    /// The longest duration in seconds; the next scrub continues from there.
+    /// Maximum duration in seconds; the next scrub continues where this one ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_seconds: Option<u64>,
     /// Average bytes per second; not limited if absent.
@@ -94,9 +94,9 @@ pub struct Scrub {
     pub message: String,
     /// What was compared.
     pub level: ScrubLevel,
-    /// Whether everything that was requested was compared; false when the time was over.
+    /// Whether everything that was requested was compared; false if the maximum duration ended before.
     pub complete: bool,
-    /// Whether it continued an interrupted scrub: what that one read was not read again.
+    /// Whether it continued an interrupted scrub, whose objects were not read again.
     pub continued: bool,
     /// Number of compared objects.
     pub objects: u64,
@@ -106,7 +106,7 @@ pub struct Scrub {
     pub unknown: u64,
     /// Number of bad objects that were repaired or are generated again.
     pub repaired: u64,
-    /// Number of the others.
+    /// Number of bad objects that were not repaired.
     pub bad: u64,
     /// Which checks were done or omitted.
     pub notes: Vec<String>,

@@ -18,21 +18,21 @@ pub struct Storage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StorageOwner {
-    /// Not compared yet.
+    /// The owner marker of the class has not been compared yet.
     Unchecked,
-    /// It belongs to this database.
+    /// The class belongs to this database.
     Own,
-    /// It belongs to another one.
+    /// The class belongs to another database.
     Foreign,
-    /// It belongs to this database, but a copy of the database has used it.
+    /// The class belongs to this database, but a copy of the database has used it.
     Contested,
-    /// It has neither its marker nor the objects that this database references.
+    /// The class has neither an owner marker nor the objects that this database references.
     Missing,
-    /// Its marker names no database.
+    /// The owner marker names no database.
     Unreadable,
-    /// It has objects that this database does not reference, and no owner.
+    /// The class has objects that this database does not reference, and no owner.
     Unclaimed,
-    /// The comparison failed.
+    /// The owner marker could not be compared.
     Unknown,
 }
 

@@ -11,7 +11,7 @@ pub enum Mode {
     Draining,
     /// Taken offline: the stores are closed, 503 for everything.
     Offline,
-    /// Something it needs is unusable: 503 for everything, and retried automatically.
+    /// A resource that the server needs is unusable: 503 for everything; the start is retried automatically.
     Broken(BrokenReason),
 }
 
@@ -32,7 +32,7 @@ impl Mode {
 /// Why a server is broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenReason {
-    /// For the network: the kind of thing that is unusable and its property, without path, host or password.
+    /// For the network: names the kind of the unusable resource and its property, without path, host or password.
     pub phrase: String,
     /// For the log and the admin socket: the full error, with the remedy.
     pub detail: String,
@@ -50,7 +50,7 @@ pub struct ActiveWork {
 }
 
 impl ActiveWork {
-    /// True when there is none.
+    /// True when no work must end first.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.requests == 0 && self.jobs.is_empty()

@@ -34,7 +34,7 @@ pub struct App {
     pub sync: Sync,
     /// Download counters.
     pub usage: Usage,
-    /// Common headers and the path prefix, shared with the context.
+    /// Common headers and the path prefix, shared with `ServerContext`.
     pub site: Arc<ArcSwap<SiteSettings>>,
     /// Request limits.
     pub limits: Limits,
@@ -47,7 +47,7 @@ pub struct App {
 }
 
 impl App {
-    /// The client that a peer counts as in limits.
+    /// The client to which the limits attribute the requests of a peer.
     pub(super) fn client(&self, peer: Peer) -> Client {
         self.site.load().client(peer)
     }

@@ -65,7 +65,7 @@ impl Body {
         self.guards = Some((in_progress, request));
     }
 
-    /// Keeps `owner` alive until the body is dropped, so that its shutdown can wait for the last response.
+    /// Keeps `owner` alive until the body is dropped, so that the shutdown of `owner` can wait for its last response.
     pub fn set_owner(&mut self, owner: Arc<dyn Any + Send + Sync>) {
         self.owner = Some(owner);
     }
@@ -91,7 +91,7 @@ impl Body {
         Ok(())
     }
 
-    /// The size of a body in memory, which needs no [`Body::on_finish`].
+    /// The size in bytes of a body in memory, which needs no [`Body::on_finish`]; `None` for a stream.
     #[must_use]
     pub fn known_size(&self) -> Option<u64> {
         match &self.content {

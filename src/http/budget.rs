@@ -39,9 +39,9 @@ struct UsedBytes {
 #[derive(Clone)]
 pub struct ResponseBudget(MemoryBudget);
 
-/// Bytes of such responses in total.
+/// Maximum bytes in a [`ResponseBudget`], in total.
 const RESPONSE_BYTES: usize = 64 << 20;
-/// Bytes of such responses of one client address.
+/// Maximum bytes in a [`ResponseBudget`] of one client address.
 const RESPONSE_BYTES_PER_ADDRESS: usize = 16 << 20;
 /// Bytes reserved for a response before it is made.
 const RESERVED_BYTES: usize = 256 << 10;
@@ -161,10 +161,10 @@ impl Share {
         let mut used = budget.0.used.lock();
         // Bytes of other shares, in total and of this address.
         let (total, of_address) = (used.total - self.bytes, used.of(*address).saturating_sub(self.bytes));
-        let fits = |others: usize, limit: usize| {
+        let is_within = |others: usize, limit: usize| {
             others.saturating_add(bytes) <= limit || (only_share_may_exceed && others == 0)
         };
-        let fits = fits(total, budget.0.limit) && fits(of_address, budget.0.limit_of(*address));
+        let fits = is_within(total, budget.0.limit) && is_within(of_address, budget.0.limit_of(*address));
         if bytes > self.bytes && !fits {
             return false;
         }

@@ -16,7 +16,8 @@ use super::peer::client_network;
 pub(super) struct Connections(Arc<Inner>);
 
 struct Inner {
-    opened_at: Instant,
+    /// Reference point of [`Activity::idle_since`].
+    epoch: Instant,
     open: Mutex<OpenConnections>,
 }
 
@@ -30,10 +31,12 @@ struct OpenConnections {
 
 /// Activity of a connection.
 pub(super) struct Activity {
-    opened_at: Instant,
+    /// As in [`Inner`].
+    epoch: Instant,
     /// Requests in progress.
     requests: AtomicUsize,
-    /// When it was accepted or last answered, in milliseconds since `opened_at`; [`CLOSING`] once it should close.
+    /// When the connection was accepted or last answered a request, in milliseconds since `epoch`; [`CLOSING`] once it
+    /// should close.
     idle_since: AtomicU64,
     close_notify: Notify,
 }
@@ -53,7 +56,7 @@ pub(super) struct RequestGuard(Arc<Activity>);
 
 impl Default for Connections {
     fn default() -> Connections {
-        Connections(Arc::new(Inner { opened_at: Instant::now(), open: Mutex::default() }))
+        Connections(Arc::new(Inner { epoch: Instant::now(), open: Mutex::default() }))
     }
 }
 
@@ -62,9 +65,9 @@ impl Connections {
     pub(super) fn register(&self, address: IpAddr, limit: Option<usize>) -> Option<Connection> {
         let address = client_network(address);
         let activity = Arc::new(Activity {
-            opened_at: self.0.opened_at,
+            epoch: self.0.epoch,
             requests: AtomicUsize::new(0),
-            idle_since: AtomicU64::new(millis(self.0.opened_at)),
+            idle_since: AtomicU64::new(millis(self.0.epoch)),
             close_notify: Notify::new(),
         });
         let mut open = self.0.open.lock();
@@ -82,7 +85,7 @@ impl Connections {
     /// Closes the connection that has been idle longest, if that is at least `min_idle`. Returns false if there is
     /// none.
     pub(super) fn close_idle(&self, min_idle: Duration) -> bool {
-        let now = millis(self.0.opened_at);
+        let now = millis(self.0.epoch);
         let min_idle = u64::try_from(min_idle.as_millis()).unwrap_or(u64::MAX);
         let open = self.0.open.lock();
         let idle = open.by_number.values().filter_map(|activity| {
@@ -117,7 +120,7 @@ impl Activity {
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         if self.0.idle_since.load(Ordering::Acquire) != CLOSING {
-            self.0.idle_since.store(millis(self.0.opened_at), Ordering::Release);
+            self.0.idle_since.store(millis(self.0.epoch), Ordering::Release);
         }
         self.0.requests.fetch_sub(1, Ordering::AcqRel);
     }
@@ -136,8 +139,8 @@ impl Drop for Connection {
     }
 }
 
-fn millis(opened_at: Instant) -> u64 {
-    u64::try_from(opened_at.elapsed().as_millis()).unwrap_or(CLOSING - 1)
+fn millis(epoch: Instant) -> u64 {
+    u64::try_from(epoch.elapsed().as_millis()).unwrap_or(CLOSING - 1)
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ pub(super) async fn read(
                 RepoPath::R { linux, path } => (linux.as_deref(), None, path),
                 RepoPath::Bioconductor { linux, part, path } => (linux.as_deref(), Some(*part), path),
             };
-            // Determined before anything is resolved.
+            // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
             let validity = Validity::of(&app.state, received_at);
             let address = Address { repo: &repo, snapshot, part, r_path, path, validity, permission };
             match choose_platform::choose(app, linux, r_path, parts, query) {
@@ -155,7 +155,7 @@ async fn repository(
     received_at: Timestamp,
 ) -> Result<Response<Body>, Failure> {
     let Address { repo, snapshot, part, r_path, path, validity, permission } = *address;
-    // Entries that depend on the address alone were looked up before it was parsed.
+    // `network` has looked up the entries that depend on the address alone, before it parsed the address.
     let (key, cached) = match platform.cache_key() {
         None => (Cow::Borrowed(path), None),
         Some(platform_key) => {

@@ -38,7 +38,7 @@ pub struct PackageRequest<'a> {
 /// A request for a binary.
 #[derive(Clone, Debug)]
 pub struct RequestedBinary<'a> {
-    /// The distribution as the address names it; `windows` and `macos` for theirs.
+    /// The distribution as the address names it; `windows` or `macos` for binaries of these systems.
     pub distro: &'a str,
     /// The version of R, where the request names one.
     pub r: Option<RVersion>,
@@ -52,7 +52,7 @@ pub struct RequestedBinary<'a> {
 /// How a request ended.
 #[derive(Clone, Debug)]
 pub enum Completion<'a> {
-    /// The file exists.
+    /// The file was found; the response is complete, partial or, by the conditions of the request, without bytes.
     Sent {
         /// Its source.
         source: SourceId,

@@ -14,10 +14,11 @@ pub(super) fn of_content(content: Sha256, compressed: bool) -> HeaderValue {
     header_value(format!("{weak}\"{}\"", hex::encode(&content.0[..16])))
 }
 
-/// The `ETag` of a package file, and the one that was sent before it was fetched.
+/// The `ETag` of a package file, and the previous one, which was sent before the file was fetched.
 ///
-/// The one of stored bytes is their digest, the same on every server. That of bytes not fetched yet is the MD5 of the
-/// mirror's index, if it has one; the first fetch verifies that both belong to the same bytes.
+/// The `ETag` of a stored file is the SHA-256 of its bytes, the same on every server. The `ETag` of a file that is not
+/// fetched yet is the MD5 in the mirror's index, if the index has one; the first fetch verifies that both digests
+/// belong to the same bytes.
 #[must_use]
 pub(super) fn of_file(file: &LocatedFile) -> (Option<HeaderValue>, Option<HeaderValue>) {
     let stored = file.sha256.map(|digest| header_value(format!("\"{digest}\"")));

@@ -64,8 +64,8 @@ struct SocketState<S> {
     inner: S,
     frames: Frames,
     traffic: Arc<Traffic>,
-    /// Bytes sent that are not added to the allowance yet.
-    unacknowledged: u64,
+    /// Bytes sent that have not increased the allowance yet; less than [`BYTES_PER_FRAME`].
+    uncredited_bytes: u64,
     flooded: bool,
     buffer: Vec<u8>,
     /// Bytes of `buffer` that are written to `inner`.
@@ -79,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
             inner,
             frames: Frames::new(),
             traffic: Arc::clone(&traffic),
-            unacknowledged: 0,
+            uncredited_bytes: 0,
             flooded: false,
             buffer: Vec::new(),
             written: 0,
@@ -129,9 +129,9 @@ impl<S: AsyncWrite + Unpin> SocketState<S> {
             }
             self.written += count;
             self.traffic.bytes.fetch_add(count as u64, Ordering::Relaxed);
-            self.unacknowledged += count as u64;
-            self.frames.allow(self.unacknowledged / BYTES_PER_FRAME);
-            self.unacknowledged %= BYTES_PER_FRAME;
+            self.uncredited_bytes += count as u64;
+            self.frames.allow(self.uncredited_bytes / BYTES_PER_FRAME);
+            self.uncredited_bytes %= BYTES_PER_FRAME;
         }
         self.buffer.clear();
         self.written = 0;
@@ -198,9 +198,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameSocket<S> {
 struct Frames {
     /// Bytes of the preface or of a payload still to skip.
     skip: usize,
+    /// The frame head being received; the first `filled` bytes are known.
     head: [u8; HEAD],
     filled: usize,
+    /// Number of frames without content that are still allowed.
     allowance: u64,
+    /// Time up to which [`PER_SECOND`] has been added to the allowance.
     since: Instant,
 }
 

@@ -36,8 +36,8 @@ use super::send_budget::{SendBudget, SendBudgets};
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Size of a ping frame in bytes.
 const PING_BYTES: u64 = 17;
-/// Factor on the limit of a stalled client, for a closing connection to take the bytes that `h2` still holds: the time
-/// the slowest client that is served takes for [`super::send_budget::CONNECTION_BYTES`].
+/// A closing connection has this many times [`Limits::stall_timeout`] to send the bytes that `h2` still holds: the time
+/// in which the slowest client that is served reads [`super::send_budget::CONNECTION_BYTES`].
 const CLOSE_STALL_FACTOR: u32 = 16;
 /// Timeout for the last frame of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -106,7 +106,7 @@ impl Http2<'_> {
                         break;
                     }
                     wire.shrink_buffer();
-                    // A client that stays after GOAWAY without a request in progress, or does not read the last bytes.
+                    // The client stays after GOAWAY without a request in progress, or does not read the last bytes.
                     let max_wait = limits.stall_timeout * CLOSE_STALL_FACTOR;
                     if closing_since.is_some_and(|since| {
                         !connection.has_streams() || streams.is_idle() && since.elapsed() > max_wait
@@ -176,7 +176,7 @@ where
     let mut future = pin!(future);
     poll_fn(|context| {
         let result = future.as_mut().poll(context);
-        // The future itself reports its error the next time.
+        // The future reports an error of the socket when it is polled again.
         let _ = wire.poll_send(context);
         result
     })
@@ -211,15 +211,18 @@ where
 /// Keep-alive check of a client.
 struct Liveness {
     pings: Option<PingPong>,
+    /// Traffic up to the last check, in bytes.
     bytes: u64,
+    /// Whether the last check sent a ping.
     pinged: bool,
 }
 
 impl Liveness {
-    /// Pings a client that neither sent nor read anything since the last check; false if it was pinged then.
+    /// Pings a client that has neither sent nor read anything since the last check. Returns false if that check already
+    /// sent a ping.
     fn check(&mut self, traffic: &Traffic) -> bool {
         let bytes = traffic.bytes();
-        // The kernel of a client that is gone takes the ping itself, so its bytes do not count.
+        // The kernel takes the bytes of a ping even if the client is gone, so they do not count.
         if bytes > self.bytes + if self.pinged { PING_BYTES } else { 0 } {
             (self.bytes, self.pinged) = (bytes, false);
             return true;

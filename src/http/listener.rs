@@ -83,15 +83,15 @@ impl HttpServer {
     /// the next process may hold the same socket.
     pub async fn serve_tcp<H: Service>(self, listener: TcpListener, tls: Option<Tls>, handler: H) {
         let _listener_guard = self.drain.register_listener();
-        let mut done = pin!(self.drain.wait_for(Phase::HandedOver));
+        let mut handed_over = pin!(self.drain.wait_for(Phase::HandedOver));
         loop {
             let permit = tokio::select! {
                 permit = self.acquire_permit() => permit,
-                () = &mut done => return,
+                () = &mut handed_over => return,
             };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = &mut done => return,
+                () = &mut handed_over => return,
             };
             match accepted {
                 Ok((socket, address)) => {
@@ -130,11 +130,11 @@ impl HttpServer {
     /// Accepts connections on the admin socket until [`Phase::HandedOver`].
     pub async fn serve_unix<H: Service>(self, listener: UnixListener, handler: H) {
         let _listener_guard = self.drain.register_listener();
-        let mut closing = pin!(self.drain.wait_for(Phase::HandedOver));
+        let mut handed_over = pin!(self.drain.wait_for(Phase::HandedOver));
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = &mut closing => return,
+                () = &mut handed_over => return,
             };
             match accepted {
                 Ok((socket, _)) => match socket.peer_cred() {
@@ -275,7 +275,7 @@ impl HttpServer {
             () = async {
                 drain.wait_for(Phase::Closing).await;
                 if !has_request.load(Ordering::Acquire) {
-                    // Its first request may still arrive; the response then has `Connection: close`.
+                    // The first request of a new connection may still arrive; its response has `Connection: close`.
                     tokio::time::sleep_until(opened_at + self.limits.first_request_wait).await;
                 }
                 // A request that the kernel has received but a loaded machine has not read yet is answered too.
@@ -291,7 +291,7 @@ impl HttpServer {
                 http1.as_mut().graceful_shutdown();
                 match tokio::time::timeout(CLOSE_TIMEOUT, http1.as_mut()).await {
                     Ok(result) => result,
-                    // Received nothing, or an incomplete head.
+                    // The client has sent nothing, or an incomplete head.
                     Err(_) if activity.is_some_and(|activity| activity.is_idle()) => return,
                     Err(_) => http1.await,
                 }

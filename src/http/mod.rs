@@ -1,8 +1,9 @@
 //! Listeners, TLS, the route table, and responses.
 //!
 //! A request passes through [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`] or [`public`] (or [`admin`]
-//! on the admin socket) → [`conditional`] → [`response`]. Handlers hold no SQL and no file paths; [`response`] is the
-//! only place that sets headers, [`error`] the only place that chooses a status.
+//! on the admin socket) → [`conditional`] → [`response`]. Handlers contain no SQL and no file paths. [`response`] sets
+//! the headers of a resource, [`site`] those common to all responses; [`error`] maps the errors of other rooms to
+//! statuses.
 
 pub mod admin;
 pub mod app;

@@ -41,8 +41,8 @@ pub(super) fn redirect_to_latest(
 ) -> Result<Response<Body>, Failure> {
     let repo = catalog.repo(name).ok_or_else(|| {
         Failure::not_found(
-            "there is no such repository; the URL of one ends in a snapshot: /{repository}/latest, a date (YYYY-MM-DD) \
-             or a transaction id",
+            "there is no such repository; the URL of a repository ends in a snapshot: /{repository}/latest, a date \
+             (YYYY-MM-DD) or a transaction id",
         )
     })?;
     // Relative: a proxy may have removed a prefix of the path.
@@ -84,7 +84,7 @@ pub(super) async fn repository_page(
     Ok(response::page(html_page(repo.name.as_str(), &text)))
 }
 
-/// An HTML page with this title and this body, which is HTML.
+/// An HTML page; `title` is plain text, `body` is HTML.
 #[must_use]
 pub(super) fn html_page(title: &str, body: &str) -> String {
     let title = escape(title);
@@ -96,7 +96,7 @@ pub(super) fn html_page(title: &str, body: &str) -> String {
     )
 }
 
-/// SECURITY: escapes all text that is not part of the page template.
+/// Escapes text for HTML. SECURITY: required for all text that is not part of the page template.
 #[must_use]
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -30,7 +30,7 @@ pub enum Client {
     Admin,
     /// A trusted proxy or a loopback address, which many clients share: only the total is limited.
     Shared,
-    /// An address.
+    /// Any other address on the network.
     Address(IpAddr),
 }
 

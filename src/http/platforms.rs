@@ -1,4 +1,4 @@
-//! Platforms in the form of both APIs: rows of the status response, and the list for administrators.
+//! Converts the configured platforms for both APIs: rows of the status response, and the list for administrators.
 
 use std::collections::BTreeMap;
 

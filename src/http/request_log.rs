@@ -67,7 +67,8 @@ impl<'a> LoggedRequest<'a> {
         }
     }
 
-    /// An owned copy for the duration of the body, truncated: the head of a request may be twenty times as long.
+    /// An owned copy for the duration of the body, truncated to what is logged: the head of a request may be twenty
+    /// times as long.
     fn into_truncated(self) -> LoggedRequest<'static> {
         // One byte more than is written, so that the log shows that the field is truncated.
         let copy = |text: Cow<'_, [u8]>| Cow::Owned(text[..text.len().min(MAX_FIELD + 1)].to_vec());

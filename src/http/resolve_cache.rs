@@ -78,7 +78,8 @@ impl Entry {
 /// Cache of resolved addresses.
 pub struct ResolveCache {
     entries: Cache<Box<str>, Arc<Entry>>,
-    /// SECURITY: separate from `entries`, so that a client that sends a thousand headers cannot evict those.
+    /// SECURITY: separate from `entries`, so that a client that sends thousands of different headers cannot evict
+    /// entries from there.
     negotiated: Cache<Box<str>, Arc<NegotiatedEntry>>,
 }
 
@@ -163,7 +164,7 @@ impl ResolveCache {
         (negotiated.validity == current && negotiated.entry.validity == current).then_some(negotiated)
     }
 
-    /// Inserts the choice made by a header, if its entry may be cached.
+    /// Inserts the choice for a `User-Agent`, if `entry` may be cached.
     pub fn insert_negotiated(
         &self,
         validity: Validity,

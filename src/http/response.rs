@@ -71,7 +71,7 @@ pub enum RepresentationKind {
     Document {
         /// `Content-Type`.
         media_type: HeaderValue,
-        /// Whether it may still change.
+        /// Whether the document at this address may still change.
         open: bool,
         /// Whether ranges are served: not for compressed forms, whose bytes may differ for the same content.
         accept_ranges: bool,
@@ -87,7 +87,7 @@ pub struct PackageHeaders {
     pub disposition: HeaderValue,
     /// `X-Package-Binary-Tag`: the platform of a binary; `None` for a source package.
     pub binary_tag: Option<HeaderValue>,
-    /// `Content-Location`: the permanent address of these bytes, relative to that of the request.
+    /// `Content-Location`: the permanent address of these bytes, relative to the address of the request.
     pub permanent_address: Option<HeaderValue>,
     /// Whether the address holds the digest of the bytes.
     pub immutable: bool,

@@ -66,7 +66,7 @@ pub(super) async fn send(
     budget: &SendBudget,
 ) -> Result<(), SendError> {
     let known_size = body.known_size();
-    // Needs no budget: it is in memory already, at most one per stream.
+    // A small body needs no budget: it is in memory already, at most one per stream.
     let is_small = known_size.is_some_and(|size| size <= UNIT_BYTES as u64);
     loop {
         let mut reservation = None;
@@ -159,10 +159,11 @@ async fn next_bytes(stream: &mut SendStream<SendChunk>, body: &mut Body) -> Resu
     .await
 }
 
-/// Timeout of a client that does not open the window of a stream, cumulative as [`super::write_timeout::WriteTimeout`]
-/// of a socket.
+/// Timeout of a client that does not open the window of a stream; cumulative, as
+/// [`super::write_timeout::WriteTimeout`] is for a socket.
 pub(super) struct WindowTimeout {
     limit: Duration,
+    /// Number of bytes that may take `limit`.
     portion: u64,
     /// Bytes of the present portion.
     bytes: u64,

@@ -46,7 +46,7 @@ impl SendBudgets {
 
 impl SendBudget {
     /// Takes `requested` bytes, or [`UNIT_BYTES`] of them if no more are free. Waits for the socket of this connection
-    /// only: while it has nothing unsent, [`UNIT_BYTES`] is free.
+    /// only: while the connection has no unsent bytes, [`UNIT_BYTES`] are free.
     pub(super) async fn reserve(&self, requested: usize) -> Reservation {
         let mut has_waited = false;
         loop {
@@ -69,8 +69,8 @@ impl SendBudget {
         let Inner { total, used, .. } = &*self.0;
         let before = used.fetch_add(bytes, Ordering::AcqRel);
         if before + bytes <= CONNECTION_BYTES {
-            let others = total.0.fetch_add(bytes, Ordering::AcqRel);
-            if others + bytes <= TOTAL_BYTES || before + bytes <= UNIT_BYTES {
+            let total_before = total.0.fetch_add(bytes, Ordering::AcqRel);
+            if total_before + bytes <= TOTAL_BYTES || before + bytes <= UNIT_BYTES {
                 return true;
             }
             total.0.fetch_sub(bytes, Ordering::AcqRel);

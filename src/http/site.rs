@@ -65,8 +65,8 @@ impl SiteSettings {
         self.proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// The client that the peer counts as in limits. All clients of a proxy, or of a tunnel that ends at a loopback
-    /// address, share one address.
+    /// The client to which the limits attribute the requests of a peer. All clients of a proxy, or of a tunnel that
+    /// ends at a loopback address, share one address.
     #[must_use]
     pub fn client(&self, peer: Peer) -> Client {
         match peer {

@@ -19,9 +19,9 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A problem of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseProblem {
-    /// It does not answer; the reason.
+    /// The database does not answer; the reason.
     Unavailable(String),
-    /// It answers reads but accepts no publish; the reason.
+    /// The database answers reads but accepts no publish; the reason.
     RejectsWrites(String),
 }
 
@@ -49,7 +49,7 @@ pub async fn line(switch: &Switch, mode: &Mode) -> String {
     render(switch, mode, content.as_deref())
 }
 
-/// The line without counts, since a start must not wait for them.
+/// The line without counts, since a start must not wait for the database.
 #[must_use]
 pub fn brief(switch: &Switch, mode: &Mode) -> String {
     render(switch, mode, None)

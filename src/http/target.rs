@@ -50,7 +50,7 @@ pub fn segments<'a>(method: &Method, path: &'a str, limit: usize) -> Result<Vec<
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Decodes a raw query (`application/x-www-form-urlencoded`). Unknown names are kept and ignored.
+    /// Decodes a raw query (`application/x-www-form-urlencoded`). Parameters that no handler reads are not an error.
     ///
     /// # Errors
     /// 400 for broken encoding or control characters, 414 when it is longer than `limit` bytes.

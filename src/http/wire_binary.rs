@@ -1,4 +1,4 @@
-//! Binaries in the form of both APIs.
+//! Converts binaries to the wire type of both APIs.
 
 use crate::api::binary::Binary;
 use crate::r::layout::{FileName, RPath};

@@ -33,7 +33,7 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 struct Metrics {
     registry: Registry,
     /// Serializes [`text`], which resets process counters before it sets them.
-    writing: Mutex<()>,
+    text_lock: Mutex<()>,
     process: Process,
     requests: [[IntCounter; STATUSES.len()]; METHODS.len()],
     durations: [Histogram; METHODS.len()],
@@ -140,7 +140,7 @@ impl Metrics {
         let path = &["path"];
         let source = &["source"];
         Metrics {
-            writing: Mutex::new(()),
+            text_lock: Mutex::new(()),
             process: Process {
                 cpu: registrar.register(Counter::new(
                     "process_cpu_seconds_total",
@@ -275,7 +275,7 @@ pub fn init() {
 /// All metrics in the text format. Reads files in `/proc`, so it must not be called on an async thread.
 #[must_use]
 pub fn text() -> Vec<u8> {
-    let _guard = METRICS.writing.lock();
+    let _guard = METRICS.text_lock.lock();
     let stats = process::read();
     let process = &METRICS.process;
     process.cpu.reset();

@@ -6,7 +6,7 @@ use crate::serve::RepoError;
 use crate::state::State;
 
 /// Adjusts the times of transactions to this machine's clock; returns `None` when nothing is to be done. `today` is
-/// the day the administrator states: a wrong clock changes nothing.
+/// the day that the administrator states: if the clock shows another day, nothing is changed.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] when the clock shows another day.
@@ -35,11 +35,11 @@ pub fn has_outage_skew(state: &State) -> bool {
     state.catalog.get().skew((state.clock)()).is_some_and(|skew| skew.may_be_an_outage())
 }
 
-/// Accepts this machine's clock after an outage, once it is verified by other means; returns `None` when nothing is
-/// to be done.
+/// Accepts this machine's clock after an outage, once the caller has verified it by other means; returns `None` when
+/// nothing is to be done.
 ///
 /// # Errors
-/// The database.
+/// Database errors.
 pub async fn accept(state: &State) -> Result<Option<Repair>, RepoError> {
     if !has_outage_skew(state) {
         return Ok(None);

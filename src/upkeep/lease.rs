@@ -8,7 +8,7 @@ use crate::state::State;
 /// server that uses this database …".
 ///
 /// # Errors
-/// [`RepoError::Conflict`] while another server does it; the database.
+/// [`RepoError::Conflict`] while another server does the task; database errors.
 pub(super) async fn claim(state: &State, name: &str, activity: &str) -> Result<Lease, RepoError> {
     match Lease::claim(&state.db, state.node, name).await {
         Ok(lease) => Ok(lease),

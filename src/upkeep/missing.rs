@@ -1,4 +1,4 @@
-//! What it means that an object is not in storage.
+//! Classifies objects that were not found in storage.
 
 use super::Upkeep;
 use super::references::{has_no_mirror, is_needed};
@@ -8,13 +8,13 @@ use crate::storage::Key;
 /// An object that was not found in storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MissingObject {
-    /// It is there now, or no row needs it, or it is being uploaded again.
+    /// Not missing: it is in storage now, no row needs it, or it is being uploaded again.
     No,
-    /// It is damaged and was moved to the damaged area.
+    /// The object is damaged and was moved to the damaged area.
     Damaged,
-    /// A mirror has it.
+    /// A mirror has the object.
     OnMirror,
-    /// No mirror has it.
+    /// No mirror has the object.
     Lost,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The identity distinguishes databases, the generation distinguishes copies of one database: it is renewed at each
 //! start and before each sweep, in the database first and in the marker second. A marker with a generation that the
-//! database does not know was written by a copy of it, or by itself before it was restored from a backup.
+//! database does not know was written by a copy of the database, or by the database itself before it was restored from
+//! a backup.
 
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub enum MarkerComparison {
     Foreign(Identity),
     /// It is marked as used by two databases of one identity.
     Contested,
-    /// This database did not write it.
+    /// The marker names this database, but this database did not write it.
     Unrecognized(MarkerContent),
     /// It names no database.
     Unreadable,
@@ -122,7 +123,7 @@ pub async fn run_comparisons(upkeep: &Upkeep) {
 /// Makes this database the owner of classes, whatever their markers say; returns those that changed.
 ///
 /// # Errors
-/// The stores.
+/// Database and storage errors.
 pub async fn adopt(upkeep: &Upkeep, classes: &[StorageClass]) -> Result<Vec<StorageClass>, RepoError> {
     let _trash_guard = upkeep.trash_lock.lock().await;
     let _marker_guard = upkeep.marker_lock.lock().await;
@@ -211,7 +212,7 @@ async fn determine(state: &State, class: StorageClass, identity: Identity) -> Re
         MarkerComparison::Unreadable => Ok(Ownership::Unreadable),
         MarkerComparison::Contested => Ok(Ownership::Contested),
         MarkerComparison::Unrecognized(mark) => {
-            // So that the other database, which knows its own generation, stops too.
+            // Makes the other database, which knows its own generation, stop too.
             let contested = MarkerContent { contested: true, ..mark };
             if let Err(error) = state.storage.write_marker(class, &contested, true).await {
                 tracing::warn!(class = class.as_str(), %error, "could not mark the storage class as contested");
@@ -228,7 +229,7 @@ async fn determine(state: &State, class: StorageClass, identity: Identity) -> Re
     }
 }
 
-/// Writes the marker of a class that belongs to this database.
+/// Writes the marker of a class that belongs to this database; `replaces`: whether an existing marker is replaced.
 pub(super) async fn mark(
     state: &State,
     class: StorageClass,
@@ -244,7 +245,7 @@ pub(super) async fn mark(
     if write_marker(state, class, &content, replaces).await? == Marker::Readable(content) {
         return Ok(Ownership::Own);
     }
-    // Another server of this or another database wrote it meanwhile.
+    // Another server of this or another database has meanwhile written the marker.
     Ok(match compare_marker(state, class, identity).await?.0 {
         MarkerComparison::Own { .. } => Ownership::Own,
         MarkerComparison::Foreign(owner) => Ownership::Foreign(owner),

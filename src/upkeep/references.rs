@@ -29,12 +29,12 @@ pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db:
         Key::Advisories(sha256) => {
             Ok(db::upstream::advisories(c)?.iter().any(|(_, row)| row.sha256 == *sha256))
         }
-        // Its rows are in another database; `usage` sweeps its own objects.
+        // The rows of usage data are in another database; `usage` sweeps its own objects.
         Key::Usage(_) => Ok(true),
     }
 }
 
-/// Whether the object is needed: a row refers to it, and that row is referred to itself.
+/// Whether the object is needed: a row refers to it and, for packages and READMEs, another row refers to that row.
 pub(super) fn is_needed(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
     match key {
         Key::Package(..) | Key::Readme(_) => Ok(db::blob::references(c, *key.digest())? > 0),

@@ -16,7 +16,7 @@ const MAX_OBJECTS: usize = 1000;
 /// Rows of each kind that are compared with the objects.
 const MAX_ROWS: i64 = 16;
 
-/// Determines the owner of a class without a marker; `None` if that becomes this database.
+/// Determines the owner of a class without a marker; `None` if this database becomes its owner.
 pub(super) async fn determine(
     state: &State,
     class: StorageClass,

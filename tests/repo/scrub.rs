@@ -211,7 +211,8 @@ async fn an_interrupted_scrub_continues_and_the_next_one_reads_everything() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scrub_whose_time_is_over_continues() {
     let backend = with_readmes(crate::support::backend::Stores::default(), 6).await;
-    let limited = |longest| ScrubOptions { rate: 1000, longest: Some(longest), ..ScrubOptions::full() };
+    let limited =
+        |duration| ScrubOptions { rate: 1000, max_duration: Some(duration), ..ScrubOptions::full() };
     let first = run(&backend, limited(Duration::from_millis(500))).await;
     assert!(!first.is_complete && first.objects < 12, "{first:?}");
     let rest = run(&backend, ScrubOptions::full()).await;

@@ -19,7 +19,7 @@ pub struct Repo {
     pub kind: String,
     /// Whether reading requires a token.
     pub auth: bool,
-    /// Whether it is hidden from lists.
+    /// Whether the repository is hidden from lists.
     pub hidden: bool,
 }
 

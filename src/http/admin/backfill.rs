@@ -15,7 +15,7 @@ use crate::serve::RepoError;
 use crate::sync::SyncError;
 use crate::sync::backfill::{BackfillRequest, DEFAULT_RATE};
 
-/// The kind of an existing source.
+/// The kind of a source; 404 if there is no such source.
 fn kind(app: &App, name: &str) -> Result<SourceKind, Failure> {
     let catalog = app.state.catalog.get();
     let source = catalog.source(name);

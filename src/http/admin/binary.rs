@@ -37,7 +37,7 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
 pub(super) async fn list(call: Call<'_>, name: &str) -> AdminResult {
     let package = call.query.get("package").filter(|package| !package.is_empty());
     let package = package
-        .ok_or_else(|| Failure::bad_request("the parameter package is missing: the package's name"))?;
+        .ok_or_else(|| Failure::bad_request("the parameter package, the name of a package, is missing"))?;
     let rows = serve::binary_rows::in_source(&call.app.state, name, package).await?;
     ok(&rows.into_iter().map(wire_binary::wire).collect::<Vec<Binary>>())
 }

@@ -1,4 +1,4 @@
-//! Bioconductor versions: the declared ones, and the synced state of each.
+//! Lists the Bioconductor versions of `config.yaml`, each with its synced state.
 
 use super::call::{AdminResult, Call, ok};
 use crate::api::bioconductor::BioconductorVersion;

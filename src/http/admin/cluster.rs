@@ -23,7 +23,7 @@ pub(super) async fn nodes(switch: &Switch) -> AdminResult {
     ok(&nodes.into_iter().map(wire).collect::<Vec<_>>())
 }
 
-/// Requests a mode of servers.
+/// Requests that servers go online or offline.
 pub(super) async fn change(switch: &Switch, online: bool, by: &str, body: Incoming) -> AdminResult {
     let ChangeNodes { nodes, timeout } = json(body, switch.context().limits.body_timeout).await?;
     if nodes.is_empty() {

@@ -22,7 +22,7 @@ const MAX_OFFLINE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Timeout of database queries: the status must be served without the database too.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Age of the last backup that is reported, in microseconds.
+/// Age from which the last backup is reported as old, in microseconds.
 const OLD_BACKUP: i64 = 8 * 86_400 * SECOND;
 
 /// The warning of a server that gets no notifications.
@@ -146,7 +146,7 @@ async fn backup_warning(app: &App) -> Option<String> {
     let (place, at) = read.ok()?.ok()??;
     let now = (app.state.clock)();
     (now.0.saturating_sub(at.0) > OLD_BACKUP).then(|| {
-        format!("the last backup, in {place}, is of {at}; make one: rspm backup create --to {place}")
+        format!("the last backup, in {place}, is of {at}; make a new one: rspm backup create --to {place}")
     })
 }
 

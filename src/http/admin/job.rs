@@ -11,6 +11,7 @@ use crate::jobs::{self, JobState, Started};
 use crate::model::source::UnknownSourceKind;
 use crate::r::bioconductor::BadName;
 
+/// Converts a job; `attached` if the request joined a running job instead of starting it.
 pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
     let state = job.state.borrow().clone();
     let (status, message, done, total) = match state {
@@ -36,7 +37,7 @@ pub(super) async fn sync(call: Call<'_>) -> AdminResult {
     let (body, _): (StartSync, _) = call.json().await?;
     let version = body.version.as_deref().map(str::parse).transpose();
     let version = version.map_err(|error: BadName| Failure::bad_request(error.to_string()))?;
-    // Not sources: their data apply to all sources.
+    // `sysreqs` and `vulns` are not sources: their data apply to all sources.
     let started = match body.kind.to_ascii_lowercase().as_str() {
         "sysreqs" => app.sync.start_requirements("rspm sync"),
         "vulns" => app.sync.start_advisories("rspm sync"),

@@ -64,7 +64,8 @@ impl AdminRequest {
 }
 
 /// Handles an admin request. A change of data has a task of its own, which continues when the client disconnects: after
-/// the commit its result must still be installed and logged. Going offline ends with its client instead.
+/// the commit its result must still be installed and logged. A control request, such as going offline, is cancelled
+/// instead.
 pub(super) async fn answer(switch: &Switch, request: AdminRequest) -> Response<Body> {
     if !request.writes_data() {
         return respond(switch, request).await;
@@ -88,7 +89,7 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     let actor = Actor(if writes { user_of(peer).await } else { String::new() });
     let actor_name = actor.0.clone();
     let response = match route {
-        // Does not hold the app: going offline waits until it is released.
+        // A control request does not hold the app: going offline waits until every request has released the app.
         AdminRoute::Control(route) => match route {
             Ok(route) => {
                 control::answer(switch, route, &actor_name, body).await.unwrap_or_else(failure_response)

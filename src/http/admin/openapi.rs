@@ -238,14 +238,14 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Post,
         "/scrub",
-        "Compare stored objects or the database with what is recorded of them, or attach to a running scrub",
+        "Verify stored objects against the database, or the consistency of the database; attaches to a running scrub",
         Some("StartScrub"),
         Some("Job"),
     ),
     (
         HttpMethod::Get,
         "/scrub/{job}",
-        "Show the result of a scrub, by its job; the last eight are kept",
+        "Show the result of the scrub that ran as this job; the last eight results are kept",
         None,
         Some("Scrub"),
     ),

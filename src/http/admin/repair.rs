@@ -1,4 +1,4 @@
-//! Repair commands.
+//! Repairs transaction times that disagree with the clock of the machine.
 
 use super::call::{AdminResult, Call, ok};
 use crate::api::repair::{CorrectedTransaction, RepairClock, RepairedClock};

@@ -1,4 +1,4 @@
-//! The scrub: start, and its result.
+//! Scrubs: start one, show the result of one.
 
 use std::time::Duration;
 
@@ -26,7 +26,10 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
             ScrubExtent::Part { number: part.number, of: part.of }
         }
         Some(part) => {
-            let text = format!("part {} of {}: give 1 to n of n, at most 256", part.number, part.of);
+            let text = format!(
+                "part {} of {} does not exist: number the parts from 1, at most 256",
+                part.number, part.of
+            );
             return Err(Failure::bad_request(text));
         }
     };
@@ -38,7 +41,7 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
         },
         classes: parse_classes(&body.classes)?,
         extent,
-        longest: body.max_seconds.map(Duration::from_secs),
+        max_duration: body.max_seconds.map(Duration::from_secs),
         rate: body.rate.unwrap_or(u64::MAX),
         repair: body.repair,
         ..ScrubOptions::full()
@@ -54,7 +57,7 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
 pub(super) fn result(call: &Call<'_>, job: &str) -> AdminResult {
     let result = job.parse().ok().and_then(|job| scrub::result(&call.app.upkeep, job));
     let result = result
-        .ok_or_else(|| Failure::not_found("there is no result of such a scrub; the last eight are kept"))?;
+        .ok_or_else(|| Failure::not_found("there is no result of this scrub; the last eight are kept"))?;
     ok(&Scrub {
         message: result.summary(),
         level: match result.level {

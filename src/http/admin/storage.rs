@@ -87,10 +87,10 @@ pub(super) async fn sweep(call: Call<'_>) -> AdminResult {
         let result =
             upkeep::sweep::sweep(&upkeep, &SweepOptions { confirmed, ..SweepOptions::default() }).await;
         let result = result.map_err(|error| error.to_string())?;
-        let usage = usage.sweep(is_metrics_confirmed).await.map_err(|error| error.to_string())?;
+        let counters = usage.sweep(is_metrics_confirmed).await.map_err(|error| error.to_string())?;
         let mut text = format!(
             "{} objects were moved to the trash, {} deleted from it.",
-            result.objects + usage,
+            result.objects + counters,
             result.deleted
         );
         for warning in storage.condition().warnings() {
@@ -128,7 +128,7 @@ fn job_response(started: &Started) -> AdminResult {
     Ok(response::json(StatusCode::ACCEPTED, &job))
 }
 
-/// The classes of these names; all if there are none.
+/// Parses the names of storage classes; an empty list means all classes.
 fn classes_or_all(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
     match names {
         [] => Ok(StorageClass::ALL.to_vec()),
@@ -136,6 +136,7 @@ fn classes_or_all(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
     }
 }
 
+/// Parses the names of storage classes.
 pub(super) fn parse_classes(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
     let class = |name: &String| {
         StorageClass::ALL.into_iter().find(|class| class.as_str() == name).ok_or_else(|| {

@@ -15,7 +15,7 @@ const MAX_BYTES: u64 = 10 << 30;
 /// `POST /uploads?file=&type=`.
 pub(super) async fn receive(call: Call<'_>) -> AdminResult {
     let file = call.query.get("file").filter(|file| !file.is_empty()).ok_or_else(|| {
-        Failure::bad_request("the parameter file is missing: the name of the uploaded file")
+        Failure::bad_request("the parameter file, the name of the uploaded file, is missing")
     })?;
     let body = read_body::stream(call.body, MAX_BYTES, call.app.limits.body_timeout);
     let kind = match call.query.get("type") {

@@ -11,14 +11,14 @@ use crate::model::storage_class::StorageClass;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
 use crate::storage::condition::Warning;
-use crate::storage::space::FULL;
+use crate::storage::space::FULL_PERCENT;
 
 /// Returns all current problems; empty if there are none.
 ///
 /// SECURITY: open to all clients. Addresses, paths and reasons are in the log and in `rspm` only.
 ///
 /// # Errors
-/// A failure of the database.
+/// Database errors.
 pub(super) async fn current(app: &App) -> Result<Vec<Alert>, Failure> {
     let recorded_failures = app.state.db.read(db::upstream::failures).await.map_err(RepoError::from)?;
     let mut alerts = failures(&app.state.jobs.list(), recorded_failures);
@@ -81,7 +81,7 @@ fn full_alert(classes: &[StorageClass]) -> Alert {
     let names = classes.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(", ");
     Alert {
         kind: "storage".to_owned(),
-        message: format!("the file system of the storage classes {names} is over {FULL} % full"),
+        message: format!("the file system of the storage classes {names} is over {FULL_PERCENT} % full"),
         name: names,
         since: None,
     }

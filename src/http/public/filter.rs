@@ -51,7 +51,7 @@ enum Line {
 /// A package, and the requested version.
 type Specification = (String, Option<String>);
 
-/// The rest of a response that is not produced yet.
+/// The part of a response that is not produced yet.
 struct PendingRows {
     state: Arc<State>,
     usage: Usage,
@@ -63,8 +63,8 @@ struct PendingRows {
     client: Client,
 }
 
-/// Handles the request; `repo`, the one of the address, has precedence over that of the body. The response holds
-/// `body`, and with it its share of the budget of request bodies.
+/// Handles the request; `repo`, the repository of the address, has precedence over that of the body. A streamed
+/// response holds `body`, so that its bytes stay counted in the budget of request bodies.
 pub(super) async fn answer(
     app: &App,
     repo: Option<&str>,
@@ -112,9 +112,9 @@ pub(super) async fn answer(
 
 /// Each specification once, in the order of the request; an error for each invalid name.
 fn distinct(names: &[String]) -> Vec<Result<Specification, String>> {
-    let mut distinct = HashSet::with_capacity(names.len());
+    let mut unique = HashSet::with_capacity(names.len());
     let specifications = names.iter().map(|text| specification(text));
-    specifications.filter(|result| distinct.insert(result.clone())).collect()
+    specifications.filter(|result| unique.insert(result.clone())).collect()
 }
 
 impl PendingRows {
@@ -162,8 +162,8 @@ impl PendingRows {
         self.next().await?.map(|bytes| reservation.charge_bytes(bytes)).transpose()
     }
 
-    /// Produces the next chunk once the budget of responses has room: a response that has begun is not truncated for
-    /// it.
+    /// Produces the next chunk once the budget of responses has room: a response that has begun must not be truncated
+    /// because the budget is used up.
     async fn later_chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         let reservation = self.response_budget.reserve_later(self.client).await?;
         self.chunk(reservation).await

@@ -1,5 +1,5 @@
-//! The public read API under `/__api__`: repositories, sources, packages, transactions, system requirements. Larger
-//! nouns have a file of their own; `docs/api/public.json` (OpenAPI) describes the addresses.
+//! The public read API under `/__api__`: repositories, sources, packages, transactions, system requirements. Routes
+//! that need more code have a file of their own; `docs/api/public.json` (OpenAPI) describes the addresses.
 
 mod alerts;
 mod build_log;
@@ -245,7 +245,7 @@ fn wire_transaction(source: SourceId, tx: &Tx) -> Transaction {
     }
 }
 
-/// The repository that clients may use as CRAN: the first listed R repository that subscribes to it.
+/// The repository that clients may use as CRAN: the first listed R repository that subscribes to the source `cran`.
 fn cran_repo(catalog: &Catalog) -> Option<String> {
     let mut repos = catalog.repos.iter().filter(|repo| !repo.hidden && repo.kind == RepoKind::R);
     repos.find(|repo| repo.subscribes_to(SourceId::CRAN)).map(|repo| repo.name.to_string())

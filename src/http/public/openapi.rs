@@ -80,7 +80,12 @@ fn rows() -> Vec<Row> {
         get("/verify-auth", "Whether the token of the request is valid; 200 without one", &[], ""),
         get("/alerts", "Current problems that need an administrator", &[], "[Alert]"),
         get("/repos", "Repositories that are not hidden", KIND, "[Repo]"),
-        get("/repos/{repo}", "One repository, by its number or name, as below", &[], "Repo"),
+        get(
+            "/repos/{repo}",
+            "One repository; {repo} is its number or its name, also in the addresses below",
+            &[],
+            "Repo",
+        ),
         get("/repos/{repo}/sources", "Its sources in their order", &[], "[Source]"),
         get("/repos/{repo}/packages", "Its listed packages", LIST_PARAMETERS, "[Package]"),
         get(
@@ -142,7 +147,12 @@ fn rows() -> Vec<Row> {
             lines,
         ),
         get("/sources", "Sources", &[], "[Source]"),
-        get("/sources/{source}", "One source, by its number or name, as below", &[], "Source"),
+        get(
+            "/sources/{source}",
+            "One source; {source} is its number or its name, also in the addresses below",
+            &[],
+            "Source",
+        ),
         get("/sources/{source}/transactions", "Its transactions, newest first", PAGES, "[Transaction]"),
         get("/sources/{source}/packages", "Its listed packages", LIST_PARAMETERS, "[Package]"),
         get(

@@ -55,7 +55,7 @@ pub(super) async fn list(
     Ok(rows.collect())
 }
 
-/// One package: its listed version, or `version`.
+/// One package: its listed version, or that of the parameter `version`.
 pub(super) async fn detail(
     app: &App,
     catalog: &Catalog,
@@ -140,6 +140,7 @@ fn package(
     }
 }
 
+/// Links to the dependencies of a package.
 fn forward(description: &Description, graph: &DependencyGraph) -> Vec<Link> {
     let links = DependencyKind::ALL.into_iter().flat_map(|kind| {
         description.dependencies(kind).map(move |dependency| {
@@ -151,6 +152,7 @@ fn forward(description: &Description, graph: &DependencyGraph) -> Vec<Link> {
     links.collect()
 }
 
+/// Links to the listed packages that depend on the package `name`.
 fn reverse(name: &str, graph: &DependencyGraph) -> impl Iterator<Item = Link> {
     graph.reverse(name).map(|dependent| {
         let link = link(dependent.kind, dependent.name, dependent.requirement, true);

@@ -79,14 +79,14 @@ pub(super) async fn of_package(
     // The requirements of the package itself come first; the sort is stable for the others.
     matches.sort_by_key(|(package, _)| *package != name);
     let mut distinct = HashSet::new();
-    let rules: Vec<MatchedRule<'_>> =
+    let matched_rules: Vec<MatchedRule<'_>> =
         matches.into_iter().flat_map(|(_, needs)| needs).filter(|need| distinct.insert(need.rule)).collect();
     let dependency =
         |need: &MatchedRule<'_>| Dependency { name: need.rule.to_owned(), needs: wire(&[*need], installer) };
     Ok(PackageRequirements {
         name: name.to_owned(),
-        source_files: rules.iter().map(|need| format!("{}.json", need.rule)).collect(),
-        dependencies: rules.iter().map(dependency).collect(),
+        source_files: matched_rules.iter().map(|need| format!("{}.json", need.rule)).collect(),
+        dependencies: matched_rules.iter().map(dependency).collect(),
         unknown_count,
         unknown,
     })

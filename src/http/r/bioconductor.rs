@@ -137,7 +137,8 @@ pub(in crate::http) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
     .collect()
 }
 
-/// The CRAN snapshot of a Bioconductor version: that of the day on which the next version became the release.
+/// The CRAN snapshot of a Bioconductor version: the day on which the next version became the release, else the day of
+/// the version's last update, else `latest`.
 pub(in crate::http) fn cran_snapshot(config: &Config, version: Version) -> String {
     let day = config.successor_release_day(version).or_else(|| config.last_update(version));
     day.map_or_else(|| "latest".to_owned(), |day| day.to_string())

@@ -24,9 +24,9 @@ impl ResolvedDocument {
     /// A document of a point.
     pub(super) fn new(catalog: &Catalog, point: Point, document: Document) -> ResolvedDocument {
         // A new list of binaries changes the index of the same packages.
-        let further = document.further_trees().iter();
-        let further = further.filter_map(|(_, tree, _)| Some(catalog.tree(*tree)?.steps.last()?.at));
-        let modified = further.chain(point.modified).max().map(|at| catalog.modified(at));
+        let further_trees = document.further_trees().iter();
+        let changes = further_trees.filter_map(|(_, tree, _)| Some(catalog.tree(*tree)?.steps.last()?.at));
+        let modified = changes.chain(point.modified).max().map(|at| catalog.modified(at));
         // Package details are added without a publish.
         let modified = modified.filter(|_| !document.has_details());
         ResolvedDocument {

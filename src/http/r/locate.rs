@@ -15,7 +15,7 @@ use crate::serve::binary_selector::BinarySelector;
 use crate::serve::located::LocatedFile;
 use crate::serve::{self, RepoError};
 
-/// A source package, or its binary for the requested platform.
+/// Resolves a source package, or its binary for the platform of `selector` if there is one.
 pub(super) async fn source_or_binary(
     app: &App,
     source: LocatedFile,

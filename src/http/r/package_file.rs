@@ -16,7 +16,7 @@ pub struct ResolvedFile {
     pub(super) platform: Option<Platform>,
     /// The source package, served if the binary cannot be opened.
     pub(super) fallback: Option<FileWithHeaders>,
-    /// Why it is the source package, although a binary was looked up.
+    /// Why `file` is the source package although a binary was looked up; else `None`.
     pub(super) missing_binary: Option<MissingBinary>,
     /// Whether resolving again would give the same result.
     pub(super) is_cacheable: bool,
@@ -37,7 +37,7 @@ pub(super) struct MissingBinary {
 }
 
 impl ResolvedFile {
-    /// Sets the header by which responses at this address differ.
+    /// Sets the request header by which responses at this address differ (`Vary`).
     pub(super) fn with_vary(mut self, vary: Vary) -> ResolvedFile {
         for file in std::iter::once(&mut self.file).chain(&mut self.fallback) {
             file.representation.vary = vary;

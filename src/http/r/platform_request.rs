@@ -21,9 +21,9 @@ pub enum PlatformRequest<'a> {
     BinaryOrSource {
         /// The distribution as the address names it.
         distro: &'a str,
-        /// The chosen platform.
+        /// The chosen platform, or why none was chosen.
         choice: Cow<'a, PlatformChoice>,
-        /// The header that decided.
+        /// The request header on which the choice depends.
         vary: Vary,
     },
     /// A file of a tree of binaries: its address names the platform.

@@ -116,7 +116,8 @@ fn generated(app: &App, point: Point, document: RDocument) -> Resource {
     Resource::Document(Box::new(ResolvedDocument::new(&app.state.catalog.get(), point, document)))
 }
 
-/// An index of binaries. It may change for a closed point too: binaries may appear later than their source package.
+/// An index of binaries. The index of a closed point may still change: binaries may appear later than their source
+/// package.
 fn binary_index(
     app: &App,
     point: &Point,

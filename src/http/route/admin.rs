@@ -73,12 +73,12 @@ routes! {
     }
 }
 
-/// Parses the decoded segments after the prefix.
-pub(super) fn parse(method: &Method, names: &[&str]) -> AdminRoute {
-    let names = names.strip_suffix(&[""]).unwrap_or(names);
-    match table::route(method, |method| ControlRoute::find(method, names), unknown) {
+/// Parses the decoded segments after `/__api__/admin/v1/`.
+pub(super) fn parse(method: &Method, segments: &[&str]) -> AdminRoute {
+    let segments = segments.strip_suffix(&[""]).unwrap_or(segments);
+    match table::route(method, |method| ControlRoute::find(method, segments), unknown) {
         Err(failure) if failure.status == StatusCode::NOT_FOUND => {
-            AdminRoute::Data(table::route(method, |method| DataRoute::find(method, names), unknown))
+            AdminRoute::Data(table::route(method, |method| DataRoute::find(method, segments), unknown))
         }
         control => AdminRoute::Control(control),
     }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn parsed(method: &str, path: &str) -> AdminRoute {
-        let names: Vec<&str> = path.split('/').collect();
-        parse(&method.parse().expect("a method"), &names)
+        let segments: Vec<&str> = path.split('/').collect();
+        parse(&method.parse().expect("a method"), &segments)
     }
 }

@@ -38,15 +38,15 @@ routes! {
     }
 }
 
-/// Parses the decoded segments after the prefix.
+/// Parses the decoded segments after `/__api__/`.
 ///
 /// # Errors
 /// 404 for an unknown address, 405 for another method.
-pub(super) fn parse(method: &Method, names: &[&str]) -> Result<PublicRoute, Failure> {
-    let names = names.strip_suffix(&[""]).unwrap_or(names);
+pub(super) fn parse(method: &Method, segments: &[&str]) -> Result<PublicRoute, Failure> {
+    let segments = segments.strip_suffix(&[""]).unwrap_or(segments);
     let find = |method: &Method| match method {
-        &Method::HEAD => PublicRoute::find(&Method::GET, names),
-        method => PublicRoute::find(method, names),
+        &Method::HEAD => PublicRoute::find(&Method::GET, segments),
+        method => PublicRoute::find(method, segments),
     };
     table::route(method, find, Failure::no_such_address)
 }
@@ -112,8 +112,8 @@ mod tests {
     }
 
     fn parsed(method: &str, path: &str) -> Result<PublicRoute, (u16, Option<Box<str>>)> {
-        let names: Vec<&str> = path.split('/').collect();
+        let segments: Vec<&str> = path.split('/').collect();
         let method = method.parse().expect("a method");
-        parse(&method, &names).map_err(|failure| (failure.status.as_u16(), failure.allow))
+        parse(&method, &segments).map_err(|failure| (failure.status.as_u16(), failure.allow))
     }
 }

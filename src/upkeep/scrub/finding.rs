@@ -1,20 +1,20 @@
-//! A bad object: what is wrong with it, which package it belongs to, and what became of it.
+//! A bad object: what is wrong with it, which package it belongs to, and whether it was stored again.
 
 use crate::db::stored_file::{self, FileOrigin};
 use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::Key;
 
-/// What is wrong.
+/// What is wrong with an object, or with the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The bytes have another digest.
     Damaged,
-    /// The disk cannot read it.
+    /// The disk cannot read the object.
     Unreadable,
     /// A row refers to it, and it is not in storage.
     Missing,
-    /// Its content contradicts its rows.
+    /// Name or version in the DESCRIPTION of a package differ from its rows.
     Facts,
     /// The database is inconsistent.
     Database,
@@ -34,7 +34,7 @@ impl Fault {
     }
 }
 
-/// What became of a bad object.
+/// Whether a bad object was, or can be, stored again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RepairOutcome {
     /// It was stored again.
@@ -59,7 +59,7 @@ impl RepairOutcome {
         }
     }
 
-    /// Whether something remains to be done.
+    /// Whether the object remains bad.
     #[must_use]
     pub fn is_bad(self) -> bool {
         match self {
@@ -78,7 +78,7 @@ pub struct Finding {
     pub fault: Fault,
     /// The detail, as part of a sentence.
     pub detail: String,
-    /// What became of it.
+    /// Whether it was, or can be, stored again.
     pub outcome: RepairOutcome,
     /// The package that it belongs to.
     pub origin: Option<FileOrigin>,
@@ -86,7 +86,7 @@ pub struct Finding {
 
 impl Finding {
     /// Creates a finding about an object, with the package that it belongs to.
-    pub(super) async fn about(
+    pub(super) async fn of_object(
         state: &State,
         key: Key,
         fault: Fault,
@@ -112,7 +112,7 @@ impl Finding {
         }
     }
 
-    /// Logs it.
+    /// Logs the finding.
     pub(super) fn log(&self) {
         let object = self.key.map(|key| key.to_string()).unwrap_or_default();
         let file = self.origin.as_ref().map_or("", |origin| origin.file.as_str());

@@ -17,9 +17,9 @@ use crate::upkeep::Upkeep;
 
 /// The maximum number of objects read in one step.
 const MAX_OBJECTS: i64 = 500;
-/// The maximum number of bytes of these, unless it is one object.
+/// The maximum number of bytes read in one step; a larger object is a step of its own.
 const MAX_BYTES: u64 = 64 << 20;
-/// The progress is recorded after this time.
+/// Interval at which the progress is recorded.
 const RECORD_AFTER: Duration = Duration::from_secs(2);
 
 /// Reads the objects of the extent.
@@ -39,29 +39,29 @@ pub(super) async fn run(
         lease.write(&state.db, move |c| scrub::begin_pass(c, now)).await?;
     }
     let result = ScrubResult { is_continued, ..ScrubResult::new(ScrubLevel::Full) };
-    let mut reading = Reading {
+    let mut pass = Pass {
         state,
         lease,
         reporter,
         inspector: Inspector { upkeep, repair: options.repair, sample: options.sample },
         reader: reader(options.rate)?,
-        deadline: options.longest.map(|longest| Instant::now() + longest),
+        deadline: options.max_duration.map(|duration| Instant::now() + duration),
         result,
         unrecorded: Vec::new(),
         recorded_at: Instant::now(),
     };
-    reading.result.notes.extend(other.iter().map(|class| not_owned(*class)));
+    pass.result.notes.extend(other.iter().map(|class| not_owned(*class)));
     let total = list.len() as u64;
     for (done, range) in list.into_iter().enumerate() {
-        let phase = format!("reading objects: {} MB so far", reading.result.bytes / 1_000_000);
+        let phase = format!("reading objects: {} MB so far", pass.result.bytes / 1_000_000);
         reporter.progress(phase, done as u64, Some(total));
-        if !reading.range(range).await? {
-            reading.result.is_complete = false;
+        if !pass.range(range).await? {
+            pass.result.is_complete = false;
             break;
         }
     }
-    reading.record().await?;
-    let result = reading.result;
+    pass.record().await?;
+    let result = pass.result;
     if extent == ScrubExtent::Everything && result.is_complete {
         lease.write(&state.db, scrub::end_pass).await?;
     }
@@ -73,8 +73,8 @@ pub(super) fn not_owned(class: StorageClass) -> String {
     format!("storage class {} does not belong to this database, and was not compared", class.as_str())
 }
 
-/// A running scrub.
-struct Reading<'a> {
+/// A running pass over the objects.
+struct Pass<'a> {
     state: &'a State,
     lease: &'a Lease,
     reporter: &'a Reporter,
@@ -82,13 +82,13 @@ struct Reading<'a> {
     reader: BackgroundReader,
     deadline: Option<Instant>,
     result: ScrubResult,
-    /// Changed rows.
+    /// Rows whose progress is not recorded yet.
     unrecorded: Vec<ScrubRange>,
     recorded_at: Instant,
 }
 
-impl Reading<'_> {
-    /// Reads a range; returns false when the time is over.
+impl Pass<'_> {
+    /// Reads a range; returns false if the maximum duration ended before.
     async fn range(&mut self, Range { directory, mut row }: Range) -> Result<bool, RepoError> {
         if row.position.is_none() {
             (row.objects, row.bad) = (0, 0);
@@ -135,10 +135,10 @@ impl Reading<'_> {
         }
     }
 
-    /// Reads objects until the scrub is halted or its time is over.
+    /// Reads objects until the scrub is halted or its maximum duration ends; returns the results so far.
     async fn read(&self, keys: &[Key]) -> Result<Vec<ObjectRead>, RepoError> {
-        let reading = self.state.storage.digests(keys, &self.reader);
-        tokio::pin!(reading);
+        let digests = self.state.storage.digests(keys, &self.reader);
+        tokio::pin!(digests);
         let deadline = async {
             match self.deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -146,12 +146,12 @@ impl Reading<'_> {
             }
         };
         tokio::select! {
-            read = &mut reading => return Ok(read?),
+            read = &mut digests => return Ok(read?),
             () = self.reporter.wait_halted() => {}
             () = deadline => {}
         }
         self.reader.stop();
-        Ok(reading.await?)
+        Ok(digests.await?)
     }
 
     /// Records the progress.

@@ -8,10 +8,10 @@ use crate::storage::{BackgroundReader, Key, ObjectRead, StorageError};
 use crate::upkeep::Upkeep;
 use crate::upkeep::missing::{self, MissingObject};
 
-/// Inspects bad objects, and repairs them if it should.
+/// Inspects bad objects, and stores them again if `repair` is set.
 pub(super) struct Inspector<'a> {
     pub(super) upkeep: &'a Upkeep,
-    /// Whether they are stored again.
+    /// Whether bad objects are stored again.
     pub(super) repair: bool,
     /// As [`super::ScrubOptions::sample`].
     pub(super) sample: u32,
@@ -27,7 +27,7 @@ impl Inspector<'_> {
         }
     }
 
-    /// Examines an object that was not actual.
+    /// Examines an object that was not found.
     async fn inspect_missing(&self, key: Key) -> Result<Option<Finding>, RepoError> {
         if !self.upkeep.state.storage.is_own(key.class()) {
             let class = key.class().as_str();
@@ -75,7 +75,7 @@ impl Inspector<'_> {
                 return self.inspect_missing(key).await;
             }
         };
-        // A repair stores the object.
+        // A repair stores the object, which requires the lock.
         drop(guard);
         self.report(key, fault, detail).await.map(Some)
     }
@@ -83,7 +83,7 @@ impl Inspector<'_> {
     async fn report(&self, key: Key, fault: Fault, detail: String) -> Result<Finding, RepoError> {
         let state = &self.upkeep.state;
         // The origin is read first: a file that no mirror has any more loses its state.
-        let finding = Finding::about(state, key, fault, detail, RepairOutcome::Obtainable).await?;
+        let finding = Finding::of_object(state, key, fault, detail, RepairOutcome::Obtainable).await?;
         let (outcome, failure) = match self.repair {
             true => repair::repair(&self.upkeep.repositories, &key).await?,
             false => (repair::expected_outcome(state, &key).await?, None),
@@ -104,7 +104,7 @@ impl Inspector<'_> {
             Ok(None) | Err(RepoError::Storage(StorageError::NotFound(_))) => Ok(None),
             Ok(Some(difference)) => {
                 let state = &self.upkeep.state;
-                Finding::about(state, key, Fault::Facts, difference, RepairOutcome::Lost).await.map(Some)
+                Finding::of_object(state, key, Fault::Facts, difference, RepairOutcome::Lost).await.map(Some)
             }
             Err(error) => Err(error),
         }

@@ -74,8 +74,8 @@ pub struct ScrubOptions {
     pub classes: Vec<StorageClass>,
     /// Which objects are read.
     pub extent: ScrubExtent,
-    /// The longest duration; the next scrub continues from there.
-    pub longest: Option<Duration>,
+    /// Maximum duration; the next scrub continues where this one ends.
+    pub max_duration: Option<Duration>,
     /// Average bytes per second.
     pub rate: u64,
     /// Whether bad objects are stored again.
@@ -92,7 +92,7 @@ impl ScrubOptions {
             level: ScrubLevel::Full,
             classes: Vec::new(),
             extent: ScrubExtent::Everything,
-            longest: None,
+            max_duration: None,
             rate: u64::MAX,
             repair: false,
             sample: 100,
@@ -104,7 +104,7 @@ impl ScrubOptions {
     pub fn nightly() -> ScrubOptions {
         ScrubOptions {
             extent: ScrubExtent::Night,
-            longest: Some(Duration::from_secs(3600)),
+            max_duration: Some(Duration::from_secs(3600)),
             rate: 50_000_000,
             repair: true,
             ..ScrubOptions::full()
@@ -117,7 +117,7 @@ impl ScrubOptions {
 pub struct ScrubResult {
     /// What was compared.
     pub level: ScrubLevel,
-    /// Whether everything that was requested was compared; false when the time was over.
+    /// Whether everything that was requested was compared; false if the maximum duration ended before.
     pub is_complete: bool,
     /// Whether it continued an interrupted scrub.
     pub is_continued: bool,
@@ -129,9 +129,9 @@ pub struct ScrubResult {
     pub unknown: u64,
     /// Number of bad objects that were repaired, or are generated again.
     pub repaired: u64,
-    /// Number of the others.
+    /// Number of the other bad objects.
     pub bad: u64,
-    /// The first of all.
+    /// The first findings, at most [`MAX_FINDINGS`].
     pub findings: Vec<Finding>,
     /// Which checks were done or omitted, as sentences.
     pub notes: Vec<String>,
@@ -226,7 +226,7 @@ pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Started {
         Ok(summary)
     });
     if let Started::New(new) = &started {
-        // Only this call knows the number.
+        // The job itself does not know its number.
         let _ = job.set(new.id);
     }
     started

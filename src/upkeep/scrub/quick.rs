@@ -56,7 +56,8 @@ async fn compare(
     mut range: Range,
     result: &mut ScrubResult,
 ) -> Result<(), RepoError> {
-    // Listed first: what is stored after it is looked up.
+    // The objects are listed before the rows are read: an object that is stored after the listing is looked up by its
+    // row.
     let mut listed = list(state, &range).await?;
     loop {
         let page: Vec<ReferencedObject> = {

@@ -18,7 +18,7 @@ const PERIOD: i64 = NIGHTS as i64 * 86_400 * SECOND;
 
 /// A range to read.
 pub(super) struct Range {
-    /// A key of its directory.
+    /// A key in the storage directory of the range.
     pub(super) directory: Key,
     /// How far it was read.
     pub(super) row: ScrubRange,
@@ -27,7 +27,7 @@ pub(super) struct Range {
 /// The ranges of a scrub.
 pub(super) struct Ranges {
     pub(super) list: Vec<Range>,
-    /// Whether they are what an interrupted scrub did not read.
+    /// Whether the list is the rest of an interrupted scrub.
     pub(super) is_continued: bool,
 }
 
@@ -36,7 +36,7 @@ pub(super) fn classes(options: &ScrubOptions) -> impl Iterator<Item = StorageCla
     SWEPT_CLASSES.into_iter().filter(|class| options.classes.is_empty() || options.classes.contains(class))
 }
 
-/// Returns the ranges of storage directories to which rows refer, without what was read of them.
+/// Returns the ranges of storage directories to which rows refer, without their recorded progress.
 pub(super) fn all(
     c: &mut dyn Conn,
     classes: &[StorageClass],

@@ -1,4 +1,4 @@
-//! Stores a bad object again, from what has its bytes.
+//! Stores a bad object again: a package from its mirror, a README from the archive of its package.
 
 use super::finding::RepairOutcome;
 use crate::serve::stored_again::{self, NotStoredAgain};
@@ -7,20 +7,20 @@ use crate::state::State;
 use crate::storage::Key;
 use crate::upkeep::references::has_no_mirror;
 
-/// What can be done about an object that is not in service; `None` if that depends on a repair.
+/// The outcome for an object of a kind that a scrub never stores again; `None` for the other kinds.
 fn without_repair(key: &Key) -> Option<RepairOutcome> {
     match key {
         Key::Package(..) | Key::Readme(_) => None,
         Key::Index(_) | Key::Usage(_) => Some(RepairOutcome::Generated),
-        // They are fetched again by the next sync of their kind that finds a change, or by `rspm sync`.
+        // Rules and advisories are fetched again by the next sync of their kind that finds a change, or by `rspm sync`.
         Key::Rules(_) | Key::Advisories(_) => Some(RepairOutcome::Obtainable),
     }
 }
 
-/// Stores an object again that is not in service. Returns also why that failed.
+/// Stores an object again that is missing or was moved aside. Returns the outcome and, if that failed, the reason.
 ///
 /// # Errors
-/// The database or storage.
+/// Database and storage errors.
 pub(super) async fn repair(
     repositories: &Repositories,
     key: &Key,
@@ -28,7 +28,7 @@ pub(super) async fn repair(
     if let Some(outcome) = without_repair(key) {
         return Ok((outcome, None));
     }
-    // In the order of their costs: the only source of a package so far is its mirror.
+    // The only source of a package is its mirror.
     let stored = match key {
         Key::Readme(sha256) => stored_again::readme(repositories, *sha256).await,
         key => stored_again::package(repositories, *key.digest()).await,
@@ -42,14 +42,14 @@ pub(super) async fn repair(
     }
 }
 
-/// What can be done about an object that is not in service, without doing it.
+/// The outcome for an object that is missing or was moved aside, if it is not stored again.
 ///
 /// # Errors
-/// The database.
+/// Database errors.
 pub(super) async fn expected_outcome(state: &State, key: &Key) -> Result<RepairOutcome, RepoError> {
     match (without_repair(key), key) {
         (Some(outcome), _) => Ok(outcome),
-        // It is extracted from the archive of its package.
+        // A README is extracted from the archive of its package.
         (None, Key::Readme(_)) => Ok(RepairOutcome::Obtainable),
         (None, key) if has_no_mirror(state, key).await? => Ok(RepairOutcome::Lost),
         (None, _) => Ok(RepairOutcome::Obtainable),

@@ -25,8 +25,8 @@ const MAX_NAMES: usize = 100;
 /// Age from which an object that another server stored is visible here, even if the clocks of both differ a little.
 const VISIBILITY_DELAY: Duration = Duration::from_secs(600);
 
-/// Compares the rows of a class with its scan, which began after `conditions`. Objects in the trash are restored;
-/// objects that no mirror has are recorded as lost.
+/// Compares the rows of a class with `scan`, which began after `conditions`. Objects in the trash are restored; objects
+/// that no mirror has are recorded as lost.
 pub(super) async fn find(
     upkeep: &Upkeep,
     class: StorageClass,

@@ -66,7 +66,7 @@ const REFILLABLE_CLASSES: [StorageClass; 4] =
 ///
 /// # Errors
 /// [`RepoError::Conflict`] while another server of this database is sweeping, and while the clock is not reliable;
-/// the database or storage.
+/// database and storage errors.
 pub async fn sweep(upkeep: &Upkeep, options: &SweepOptions) -> Result<SweepResult, RepoError> {
     let _guard = upkeep.trash_lock.lock().await;
     let state = &upkeep.state;
@@ -154,7 +154,8 @@ async fn sweep_class(
         }
         let Some(limit) = allowance(upkeep, class, &scan, is_confirmed, run).await? else { return Ok(()) };
         let (mut remaining, before, has_more) = (limit, result.objects, scan.has_more());
-        // Before the first object: a killed sweep must not give the next one its allowance again.
+        // Recorded before the first object is removed: after a killed sweep, the next one must not have its allowance
+        // again.
         if !is_confirmed {
             record_removed(upkeep, class, count(limit)).await?;
         }

@@ -110,7 +110,7 @@ pub(super) async fn sweep_rows(
             if *remaining == 0 {
                 return Ok(());
             }
-            // Exclusively: a concurrent fetch of the same bytes must not rely on this object.
+            // The lock is exclusive: a concurrent fetch of the same bytes must not rely on this object.
             let _guard = upkeep.fetches.blob_lock.write().await;
             let now = (upkeep.state.clock)();
             let delete = run.lease.write(&upkeep.state.db, move |c| {

@@ -25,7 +25,7 @@ pub struct TrashSummary {
 /// Returns a summary of the trash of a class.
 ///
 /// # Errors
-/// The storage.
+/// Storage errors.
 pub async fn summary(state: &State, class: StorageClass) -> Result<TrashSummary, RepoError> {
     let mut trash = TrashSummary::default();
     let mut pages = Pages::of(state, Area::Trash, class);
@@ -42,7 +42,7 @@ pub async fn summary(state: &State, class: StorageClass) -> Result<TrashSummary,
 /// Restores all objects in the trash of a class; returns their number.
 ///
 /// # Errors
-/// The storage.
+/// Storage errors.
 pub async fn restore(upkeep: &Upkeep, class: StorageClass) -> Result<u64, RepoError> {
     let _guard = upkeep.trash_lock.lock().await;
     let mut restored_count = 0;

@@ -8,7 +8,7 @@ use crate::support::data;
 use crate::support::http;
 use crate::support::server::{Builder, Server};
 
-/// A server on a mirror in its own directory that carries 3.16 and 3.20, the release; nothing is synced yet.
+/// A server with a copy of the mirror in its directory, which has 3.16 and 3.20, the release. Nothing is synced yet.
 fn server() -> Server {
     let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/mirror").start();
     let copied = std::process::Command::new("cp")
@@ -89,7 +89,7 @@ fn a_new_release_changes_the_version_of_the_name_with_the_next_sync_and_older_da
     let release_day = today.checked_add(jiff::Span::new().days(2)).expect("a date");
     // Only config.yaml decides which version a name means: 3.16 and 3.20 are successive versions, and 3.20 becomes the
     // release in two days.
-    let name = |release: &str, devel: &str| {
+    let set_versions = |release: &str, devel: &str| {
         declare(&root, |text| {
             let lines =
                 text.lines().filter_map(|line| match line.trim().split_once(": ").unwrap_or((line, "")) {
@@ -104,7 +104,7 @@ fn a_new_release_changes_the_version_of_the_name_with_the_next_sync_and_older_da
             lines.collect()
         });
     };
-    name("3.16", "3.20");
+    set_versions("3.16", "3.20");
     server.sync_of("bioconductor").expect("a good mirror");
     let (old, new) = (at("", "3.16"), at("", "3.20"));
     assert!(old.0 == 200 && new.0 == 200 && old != new, "{old:?} {new:?}");
@@ -113,7 +113,7 @@ fn a_new_release_changes_the_version_of_the_name_with_the_next_sync_and_older_da
     let transactions = server.get("/__api__/sources/bioconductor/transactions").json();
     let ids = transactions.as_array().expect("a list").iter().filter_map(|row| row["id"].as_i64());
     let number = ids.max().unwrap_or_else(|| panic!("{transactions}"));
-    name("3.20", "3.21");
+    set_versions("3.20", "3.21");
     assert_eq!(at("", "release"), old, "nothing was synced yet");
     server.sync_of("bioconductor").expect("a good mirror");
     for snapshot in ["", "/latest"] {

@@ -34,7 +34,7 @@ const UVR: &str = "uvr 0.4.6";
 /// `crates/uvr/src/commands/util.rs:6`.
 const UVR_HEADERS: &[(&str, &str)] = &[("User-Agent", "uvr/0.4.6"), ("Accept", "*/*")];
 const REMOTES: &str = "remotes 2.5.0";
-/// The program, not the package.
+/// Headers of the program curl, not of the R package.
 const CURL: &[(&str, &str)] = &[("User-Agent", "curl/8.5.0"), ("Accept", "*/*")];
 const PAK: &str = "pak (pkgdepends 0.9.1)";
 /// `R/sysreqs.R:439`.
@@ -146,7 +146,7 @@ fn uvr_finds_pre_install(text: &str) -> bool {
 }
 
 /// The lists at the top and below `key` as remotes and pkgdepends read them: all texts, at any depth.
-fn flattened(text: &str, key: &str, list: &str) -> Vec<String> {
+fn all_texts(text: &str, key: &str, list: &str) -> Vec<String> {
     fn texts(value: &Value, strings: &mut Vec<String>) {
         match value {
             Value::String(text) => strings.push(text.clone()),
@@ -248,7 +248,7 @@ const ROWS: &[Row] = &[
         "R/system_requirements.R:52",
         "/__api__/repos/1/sysreqs?all=false&pkgname=maps&pkgname=jvm&distribution=ubuntu&release=20.04",
         |text| {
-            let scripts = flattened(text, "requirements", "install_scripts");
+            let scripts = all_texts(text, "requirements", "install_scripts");
             ["libgeos-dev", "default-jdk"]
                 .iter()
                 .all(|name| has(&scripts, &format!("apt-get install -y {name}")))
@@ -261,7 +261,7 @@ const ROWS: &[Row] = &[
             "R/system_requirements.R:72",
             "/__api__/repos/1/sysreqs?distribution=ubuntu&release=20.04&suggests=true",
             |text| {
-                let scripts = flattened(text, "dependencies", "install_scripts");
+                let scripts = all_texts(text, "dependencies", "install_scripts");
                 ["libgeos-dev", "default-jdk"]
                     .iter()
                     .all(|name| has(&scripts, &format!("apt-get install -y {name}")))
@@ -285,9 +285,9 @@ const ROWS: &[Row] = &[
             "R/sysreqs.R:443",
             "/__api__/repos/1/sysreqs?distribution=ubuntu&release=22.04",
             |text| {
-                has(&flattened(text, "dependencies", "install_scripts"), "apt-get install -y libgdal-dev")
-                    && flattened(text, "dependencies", "post_install") == ["R CMD javareconf"]
-                    && flattened(text, "dependencies", "pre_install").is_empty()
+                has(&all_texts(text, "dependencies", "install_scripts"), "apt-get install -y libgdal-dev")
+                    && all_texts(text, "dependencies", "post_install") == ["R CMD javareconf"]
+                    && all_texts(text, "dependencies", "pre_install").is_empty()
             },
         )
     },

@@ -63,10 +63,10 @@ fn each_address_accepts_only_its_methods() {
 fn no_token_is_valid() {
     let server = server();
     assert_eq!(server.get("/__api__/verify-auth").json(), json!({}));
-    let with =
+    let request_with =
         |value| http::request("GET", &server.url("/__api__/verify-auth"), &[("Authorization", value)], b"");
     for value in ["Bearer eyJ", "Basic X190b2tlbl9fOng="] {
-        let answer = with(value);
+        let answer = request_with(value);
         assert_eq!((answer.status, &answer.json()["code"]), (401, &json!(9)), "{value}");
         assert!(answer.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Bearer")));
     }

@@ -36,7 +36,7 @@ fn cran() -> CranHistory {
 }
 
 /// A server whose first sync is in the evening of the tenth day.
-async fn synced(engine: Engine, url: &str) -> SyncBackend {
+async fn synced_server(engine: Engine, url: &str) -> SyncBackend {
     let server = SyncBackend::new(engine, url).await;
     server.advance_clock(10 * DAY + EVENING);
     server.sync().await.expect("a good mirror");
@@ -79,7 +79,7 @@ on_both! {
     async fn each_day_of_a_mirror_over_http_is_back_filled(engine) {
         let web = Upstream::empty();
         cran().serve(&web);
-        let server = synced(engine, &web.url()).await;
+        let server = synced_server(engine, &web.url()).await;
         assert_eq!(state(&server, day(9)).await, None, "history begins with the first sync");
         let after = state(&server, day(10)).await;
         web.take_requests();
@@ -108,7 +108,7 @@ on_both! {
         let (web, cran) = (Upstream::empty(), cran());
         cran.serve(&web);
         cran.archive.iter().for_each(|release| web.always(&release.archived(), Fault::Plain));
-        let server = synced(engine, &web.url()).await;
+        let server = synced_server(engine, &web.url()).await;
         backfill(&server, day(0)).await.expect("a good mirror");
         assert_history_of_cran(&server).await;
     }
@@ -116,7 +116,7 @@ on_both! {
     async fn a_folder_is_back_filled(engine) {
         let folder = tempfile::tempdir().expect("a folder");
         cran().write(folder.path());
-        let server = synced(engine, &format!("file://{}", folder.path().display())).await;
+        let server = synced_server(engine, &format!("file://{}", folder.path().display())).await;
         backfill(&server, day(0)).await.expect("a good mirror");
         assert_history_of_cran(&server).await;
     }
@@ -124,7 +124,7 @@ on_both! {
     async fn older_days_are_added_before_the_first_window(engine) {
         let web = Upstream::empty();
         cran().serve(&web);
-        let server = synced(engine, &web.url()).await;
+        let server = synced_server(engine, &web.url()).await;
         backfill(&server, day(5)).await.expect("a good mirror");
         assert_eq!((state(&server, day(4)).await, listed(&server, 5).await.len()), (None, 3));
         let (before, first) = (state(&server, day(5)).await, server.transactions().await);
@@ -138,8 +138,8 @@ on_both! {
     async fn later_syncs_are_the_same_with_and_without_a_back_fill(engine) {
         let (web, mut cran) = (Upstream::empty(), cran());
         cran.serve(&web);
-        let server = synced(engine, &web.url()).await;
-        let plain = synced(Engine::Sqlite, &web.url()).await;
+        let server = synced_server(engine, &web.url()).await;
+        let plain = synced_server(Engine::Sqlite, &web.url()).await;
         backfill(&server, day(2)).await.expect("a good mirror");
         let message = server.sync().await.expect("a good mirror");
         assert!(message.contains("nothing changed"), "{message}");
@@ -163,7 +163,7 @@ on_both! {
         let size = cran.archive.iter().find(|r| r.file() == "gone_1.0.tar.gz").expect("gone 1.0 is archived").bytes.len();
         web.put("src/contrib/Archive/gone/gone_1.0.tar.gz", vec![b'x'; size]);
         web.put("src/contrib/Archive/gone/gone_1.1.tar.gz", b"shorter than Meta says".to_vec());
-        let server = synced(engine, &web.url()).await;
+        let server = synced_server(engine, &web.url()).await;
         let message = backfill(&server, day(0)).await.expect("the other releases are valid");
         assert!(message.contains("3 releases are left out of the index of those days: alpha_1.1.tar.gz is not on the mirror"), "{message}");
         assert!(message.contains("gone_1.0.tar.gz this is not a package archive"), "{message}");
@@ -177,7 +177,7 @@ on_both! {
     async fn requests_to_a_busy_mirror_are_repeated_after_the_time_it_declares(engine) {
         let web = Upstream::empty();
         cran().serve(&web);
-        let server = synced(engine, &web.url()).await;
+        let server = synced_server(engine, &web.url()).await;
         let path = "src/contrib/Archive/alpha/alpha_1.0.tar.gz";
         web.fail(path, [Fault::Status(429, "Retry-After: 2"), Fault::Status(503, "")]);
         let start = Instant::now();
@@ -189,7 +189,7 @@ on_both! {
     async fn a_back_fill_that_a_mirror_delays_too_long_is_resumed_and_reads_nothing_twice(engine) {
         let web = Upstream::empty();
         cran().serve(&web);
-        let server = synced(engine, &web.url()).await;
+        let server = synced_server(engine, &web.url()).await;
         let path = "src/contrib/Archive/gone/gone_1.1.tar.gz";
         web.always(path, Fault::Status(429, "Retry-After: 100000"));
         let message = backfill(&server, day(0)).await.expect_err("too long");
@@ -218,7 +218,7 @@ on_both! {
     async fn a_sync_during_a_back_fill_does_not_wait(engine) {
         let (web, mut cran) = (Upstream::empty(), cran());
         cran.serve(&web);
-        let server = synced(engine, &web.url()).await;
+        let server = synced_server(engine, &web.url()).await;
         web.always("src/contrib/Archive/alpha/alpha_1.0.tar.gz", Fault::Slow(Duration::from_millis(400)));
         let job = server.sync.backfill(&backfill_request(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
         server.advance_clock(DAY);
@@ -236,7 +236,7 @@ on_both! {
     async fn a_stopped_back_fill_resumes_where_it_was(engine) {
         let web = Upstream::empty();
         cran().serve(&web);
-        let server = synced(engine, &web.url()).await;
+        let server = synced_server(engine, &web.url()).await;
         let path = "src/contrib/Archive/gone/gone_1.0.tar.gz";
         web.always(path, Fault::Slow(Duration::from_secs(30)));
         let job = server.sync.backfill(&backfill_request(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
@@ -274,7 +274,7 @@ on_both! {
         cran.publish(1, &large_package.description_last());
         cran.publish(5, &package("late", "1.1"));
         cran.serve(&web);
-        let server = synced(engine, &web.url()).await;
+        let server = synced_server(engine, &web.url()).await;
         web.take_requests();
         backfill(&server, day(0)).await.expect("a good mirror");
         assert_eq!(listed(&server, 2).await, ["late 1.0"]);
@@ -292,7 +292,7 @@ on_both! {
         cran.publish(5, &package("late", "1.1"));
         cran.serve(&web);
         cran.archive.iter().for_each(|release| web.always(&release.archived(), Fault::Plain));
-        let server = synced(engine, &web.url()).await;
+        let server = synced_server(engine, &web.url()).await;
         web.take_requests();
         backfill(&server, day(0)).await.expect("a good mirror");
         assert_eq!(listed(&server, 2).await, ["late 1.0"]);
@@ -328,7 +328,7 @@ on_both! {
         let (web, cran) = (Upstream::empty(), cran());
         cran.serve(&web);
         web.remove("src/contrib/PACKAGES.in");
-        let server = synced(engine, &web.url()).await;
+        let server = synced_server(engine, &web.url()).await;
         backfill(&server, day(0)).await.expect("a good mirror without PACKAGES.in");
         assert_eq!(listed(&server, 4).await, ["alpha 1.1", "Beta 0.1", "gone 1.1"]);
         assert_eq!(listed(&server, 5).await, ["alpha 2.0", "Beta 0.1"], "gone is removed; nothing shows that Beta was removed");
@@ -337,7 +337,7 @@ on_both! {
     async fn a_dry_run_reports_and_changes_nothing(engine) {
         let web = Upstream::empty();
         cran().serve(&web);
-        let server = synced(engine, &web.url()).await;
+        let server = synced_server(engine, &web.url()).await;
         web.take_requests();
         let dry = rstudio_pm::sync::backfill::BackfillRequest { dry_run: true, rate: 2, ..backfill_request(day(0)) };
         let job = server.sync.backfill(&dry).await.unwrap_or_else(|e| panic!("{e}"));
@@ -357,7 +357,7 @@ on_both! {
 async fn another_server_on_the_same_database_is_refused_and_serves_the_result() {
     let web = Upstream::empty();
     cran().serve(&web);
-    let server = synced(Engine::Postgres, &web.url()).await;
+    let server = synced_server(Engine::Postgres, &web.url()).await;
     let twin = server.open_second(&web.url()).await;
     web.always("src/contrib/Archive/alpha/alpha_1.0.tar.gz", Fault::Slow(Duration::from_millis(400)));
     let job = server.sync.backfill(&backfill_request(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
@@ -374,7 +374,7 @@ async fn another_server_on_the_same_database_is_refused_and_serves_the_result() 
 }
 
 /// The number of releases of CRAN whose digests are not known.
-async fn undigested(server: &SyncBackend) -> usize {
+async fn releases_without_digest(server: &SyncBackend) -> usize {
     server.read(|c| file::without_digest(c, SourceId::CRAN)).await.len()
 }
 
@@ -385,14 +385,14 @@ async fn digests_that_cannot_be_stored_do_not_undo_the_back_fill_and_are_stored_
     cran().write(&mirror);
     must_get_cran(&file_url(&mirror), &bundle, &[]);
     // Only the bundle declares digests.
-    let server = synced(Engine::Sqlite, &file_url(&mirror)).await.restart(&file_url(&bundle)).await;
+    let server = synced_server(Engine::Sqlite, &file_url(&mirror)).await.restart(&file_url(&bundle)).await;
     let refuse =
         "CREATE TRIGGER refuse BEFORE UPDATE OF sha256 ON file BEGIN SELECT RAISE(FAIL, 'refused'); END";
     server.state.db.write(move |c| c.execute(refuse, &[])).await.unwrap_or_else(|e| panic!("{e}"));
     let message = backfill(&server, day(0)).await.expect("the back-fill is published");
     assert!(message.contains("were filled in (transactions"), "{message}");
     assert_history_of_cran(&server).await;
-    assert!(undigested(&server).await > 0);
+    assert!(releases_without_digest(&server).await > 0);
     assert!(
         server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_some(),
         "the back-fill is repeated"
@@ -407,7 +407,7 @@ async fn digests_that_cannot_be_stored_do_not_undo_the_back_fill_and_are_stored_
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     task.abort();
-    assert_eq!(undigested(&server).await, 0);
+    assert_eq!(releases_without_digest(&server).await, 0);
 }
 
 /// Files whose descriptions are stored.

@@ -41,7 +41,7 @@ async fn history(server: &SyncBackend) -> Vec<String> {
     history
 }
 
-async fn synced(engine: Engine, url: &str) -> SyncBackend {
+async fn synced_server(engine: Engine, url: &str) -> SyncBackend {
     let server = SyncBackend::new(engine, url).await;
     server.advance_clock(DAYS * DAY + EVENING);
     server.sync().await.expect("a good mirror");
@@ -67,7 +67,7 @@ async fn a_back_fill_killed_at_twenty_points_resumes_to_equal_bytes() {
     let folder = tempfile::tempdir().expect("a folder");
     cran().write(folder.path());
     let url = format!("file://{}", folder.path().display());
-    let uninterrupted = synced(Engine::Sqlite, &url).await;
+    let uninterrupted = synced_server(Engine::Sqlite, &url).await;
     backfill(&uninterrupted, day(0)).await.expect("a good mirror");
     let expected = history(&uninterrupted).await;
     const READING: &str = "reading DESCRIPTION of archived releases";
@@ -82,7 +82,7 @@ async fn a_back_fill_killed_at_twenty_points_resumes_to_equal_bytes() {
     assert_eq!(points.len(), 20);
     let (mut midway, mut invisible) = (0, 0);
     for point in points {
-        let server = synced(Engine::Sqlite, &url).await;
+        let server = synced_server(Engine::Sqlite, &url).await;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let sync = server.sync.clone();
@@ -129,7 +129,7 @@ on_both! {
         cran.publish(1, &Tarball::new("alpha", "1.0"));
         cran.publish(4, &Tarball::new("alpha", "1.1"));
         cran.write(folder.path());
-        let server = synced(engine, &format!("file://{}", folder.path().display())).await;
+        let server = synced_server(engine, &format!("file://{}", folder.path().display())).await;
         // Lives of a back-fill that was never published, of a known release and of a new one.
         let write = server.state.db.write(|c| {
             let row = tree::of_source(c, SourceId::CRAN)?.remove(0);
@@ -168,7 +168,7 @@ on_both! {
         assert_ne!(history(&server).await, before);
         let rows = server.read(|c| c.query("SELECT from_seq FROM life WHERE from_seq < $1", &[(-1).into()])).await;
         assert!(rows.is_empty(), "{rows:?}");
-        // The clean-up would remove it while the next back-fill uses it.
+        // The clean-up would remove `beta` while the next back-fill uses it.
         let beta = server.read(|c| c.query("SELECT id FROM release WHERE version = $1", &["0.1".into()])).await;
         assert!(beta.is_empty(), "{beta:?}");
         assert_eq!(state(&server, day(2)).await.expect("a state").listed(), ["alpha 1.0"]);
@@ -182,7 +182,7 @@ async fn a_halted_back_fill_ends_without_the_pending_response_and_resumes() {
         cran.publish(today, &Tarball::new("alpha", &format!("1.{today}")).field("NeedsCompilation: no"));
     }
     cran.serve(&web);
-    let server = synced(Engine::Sqlite, &web.url()).await;
+    let server = synced_server(Engine::Sqlite, &web.url()).await;
     let slow = cran.archive[0].archived();
     web.always(&slow, Fault::Slow(Duration::from_secs(600)));
     let job = server.sync.backfill(&backfill_request(day(0))).await.unwrap_or_else(|e| panic!("{e}"));

@@ -51,7 +51,7 @@ fn publications(mirror: &Path) -> (Publications, usize) {
     (publications, undated)
 }
 
-fn before(day: Day) -> Day {
+fn day_before(day: Day) -> Day {
     Timestamp(day.start().0 - 1).day()
 }
 
@@ -69,7 +69,7 @@ async fn back_filled_days_list_the_versions_that_real_archives_declare() {
     for (package, versions) in &publications {
         let mut days: Vec<Day> = versions.iter().map(|(at, _)| at.day()).collect();
         // The day itself, the one before it, and the one after.
-        days.extend(versions.iter().flat_map(|(at, _)| [before(at.day()), at.day().end().day()]));
+        days.extend(versions.iter().flat_map(|(at, _)| [day_before(at.day()), at.day().end().day()]));
         days.sort_unstable();
         days.dedup();
         for day in days {

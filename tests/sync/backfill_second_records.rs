@@ -39,7 +39,7 @@ fn mirror() -> (CranHistory, Upstream, Vec<u8>) {
 }
 
 /// The MD5 of the file at a path below `src/contrib` on a day.
-async fn at(server: &SyncBackend, number: i64, file: &str) -> Option<String> {
+async fn md5_at(server: &SyncBackend, number: i64, file: &str) -> Option<String> {
     let catalog = server.state.catalog.get();
     let tree = catalog.source_package_trees(SourceId::CRAN).next().expect("the first migration creates it");
     let position = tree.steps.partition_point(|step| step.at < day(number).end());
@@ -71,10 +71,10 @@ on_both! {
         let plain = md5(&cran.listed["solver"].bytes);
         assert_ne!(plain, md5(&second));
         for number in [2, 9, 10] {
-            assert_eq!(at(&server, number, "solver_1.1.tar.gz").await.as_ref(), Some(&plain), "day {number}");
+            assert_eq!(md5_at(&server, number, "solver_1.1.tar.gz").await.as_ref(), Some(&plain), "day {number}");
         }
-        assert_eq!(at(&server, 10, SECOND).await, Some(md5(&second)));
-        assert_eq!(at(&server, 9, SECOND).await, Some(plain), "the path leads to the plain record");
+        assert_eq!(md5_at(&server, 10, SECOND).await, Some(md5(&second)));
+        assert_eq!(md5_at(&server, 9, SECOND).await, Some(plain), "the path leads to the plain record");
         // A later sync finds no change in either.
         assert!(server.sync().await.expect("a good mirror").contains("nothing changed"));
     }

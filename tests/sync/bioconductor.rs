@@ -26,7 +26,7 @@ const CONFIG: &str = "release_version: \"3.20\"\ndevel_version: \"3.21\"\nr_ver_
 
 const PACKAGES: usize = 60;
 
-fn at(part: &str) -> String {
+fn index_path(part: &str) -> String {
     format!("packages/{part}/src/contrib/PACKAGES.gz")
 }
 
@@ -35,13 +35,13 @@ fn mirror() -> Upstream {
     let mirror = Upstream::empty();
     mirror.put("config.yaml", CONFIG);
     for version in ["3.19", "3.20"] {
-        mirror.put(&at(&format!("{version}/bioc")), gz(index(PACKAGES)));
+        mirror.put(&index_path(&format!("{version}/bioc")), gz(index(PACKAGES)));
         for (part, record) in [
             ("data/annotation", "Package: genome\nVersion: 1.0\nMD5sum: 00000000000000000000000000000aaa\n"),
             ("data/experiment", "Package: trial\nVersion: 2.0\nMD5sum: 00000000000000000000000000000bbb\n"),
             ("workflows", ""),
         ] {
-            mirror.put(&at(&format!("{version}/{part}")), gz(record));
+            mirror.put(&index_path(&format!("{version}/{part}")), gz(record));
         }
     }
     mirror
@@ -109,7 +109,7 @@ on_both! {
         let mirror = mirror();
         let server = SyncBackend::new(engine, &mirror.url()).await;
         sync(&server, None).await.expect("a good mirror");
-        let annotation = at("3.20/data/annotation");
+        let annotation = index_path("3.20/data/annotation");
         let mut more = PACKAGES;
         for (fault, words) in [
             (Fault::Html, "HTML page"),
@@ -120,8 +120,8 @@ on_both! {
             mirror.always(&annotation, fault);
             // An unchanged index is answered with 304, so each time another one is put.
             mirror.put(&annotation, gz(format!("Package: genome\nVersion: 1.{more}\n\n{}", index(10))));
-            mirror.put(&at("3.19/bioc"), gz(index(more)));
-            mirror.put(&at("3.20/bioc"), gz(index(more)));
+            mirror.put(&index_path("3.19/bioc"), gz(index(more)));
+            mirror.put(&index_path("3.20/bioc"), gz(index(more)));
             let error = sync(&server, None).await.expect_err("the index is invalid");
             for word in [
                 words,
@@ -149,8 +149,8 @@ on_both! {
         let mirror = mirror();
         let server = SyncBackend::new(engine, &mirror.url()).await;
         sync(&server, None).await.expect("a good mirror");
-        mirror.put(&at("3.20/bioc"), gz(index(PACKAGES * 4 / 5)));
-        mirror.put(&at("3.20/data/experiment"), gz("Package: trial\nVersion: 3.0\n"));
+        mirror.put(&index_path("3.20/bioc"), gz(index(PACKAGES * 4 / 5)));
+        mirror.put(&index_path("3.20/data/experiment"), gz("Package: trial\nVersion: 3.0\n"));
         let error = sync(&server, None).await.expect_err("it lost a fifth");
         for words in ["packages/3.20/bioc", "12 of 60 packages", "rspm sync --type=bioconductor --version=3.20"] {
             assert!(error.contains(words), "{words}: {error}");
@@ -162,14 +162,14 @@ on_both! {
         assert_eq!(listed(&server, "3.20/data/experiment").await, Some(vec!["trial_3.0".to_owned()]));
         // The loss of all packages is refused although they are few.
         for empty in [gz(""), Vec::new()] {
-            mirror.put(&at("3.20/data/experiment"), empty);
+            mirror.put(&index_path("3.20/data/experiment"), empty);
             let error = sync(&server, None).await.expect_err("all packages are missing");
             assert!(error.contains("1 of 1 packages are no longer in the index"), "{error}");
         }
-        mirror.remove(&at("3.20/data/experiment"));
+        mirror.remove(&index_path("3.20/data/experiment"));
         let error = sync(&server, None).await.expect_err("all packages are missing");
         assert!(error.contains("packages/3.20/data/experiment has no index any more"), "{error}");
-        mirror.remove(&at("3.20/bioc"));
+        mirror.remove(&index_path("3.20/bioc"));
         let error = sync(&server, None).await.expect_err("the software of a version is missing");
         assert!(error.contains("packages/3.20/bioc has no index any more"), "{error}");
         assert_eq!(count(&server, "3.20/bioc").await, PACKAGES * 4 / 5);
@@ -178,9 +178,9 @@ on_both! {
     async fn equal_files_of_two_versions_are_one_release_and_different_files_are_two(engine) {
         let mirror = mirror();
         let record = |md5: &str, more: &str| format!("Package: genome\nVersion: 1.0\n{more}MD5sum: {md5:0>32}\n");
-        mirror.put(&at("3.19/data/annotation"), gz(record("a", "")));
-        mirror.put(&at("3.20/data/annotation"), gz(record("a", "Title: x\n") + "\nPackage: other\nVersion: 1.0\nMD5sum: 0000000000000000000000000000000c\n"));
-        mirror.put(&at("3.19/data/experiment"), gz("Package: other\nVersion: 1.0\nMD5sum: 0000000000000000000000000000000d\n"));
+        mirror.put(&index_path("3.19/data/annotation"), gz(record("a", "")));
+        mirror.put(&index_path("3.20/data/annotation"), gz(record("a", "Title: x\n") + "\nPackage: other\nVersion: 1.0\nMD5sum: 0000000000000000000000000000000c\n"));
+        mirror.put(&index_path("3.19/data/experiment"), gz("Package: other\nVersion: 1.0\nMD5sum: 0000000000000000000000000000000d\n"));
         let server = SyncBackend::new(engine, &mirror.url()).await;
         sync(&server, None).await.expect("a good mirror");
         let records = async |label: &str| {
@@ -194,8 +194,8 @@ on_both! {
         let experiment = records("3.19/data/experiment").await;
         assert_ne!(experiment[0].1, new[1].1, "different bytes of one version");
         // A changed record in one version replaces none in the other.
-        mirror.put(&at("3.20/data/annotation"), gz(record("a", "License: new\n")));
-        mirror.put(&at("3.19/data/annotation"), gz(record("a", "License: newer\n")));
+        mirror.put(&index_path("3.20/data/annotation"), gz(record("a", "License: new\n")));
+        mirror.put(&index_path("3.19/data/annotation"), gz(record("a", "License: newer\n")));
         sync(&server, None).await.expect("a good mirror");
         let license = async |label: &str| {
             let (tree, seq) = head(&server, label).expect("published");
@@ -219,7 +219,7 @@ on_both! {
         let pending = server.read(|c| tree::of_source(c, SourceId::BIOCONDUCTOR)).await;
         assert!(pending.iter().all(|tree| tree.pending.is_none() && tree.role == Role::Source));
         server.state.db.write(move |c| tree::begin(c, claimed, 7).map(drop)).await.expect("claimed");
-        mirror.put(&at("3.19/bioc"), gz(index(PACKAGES + 1)));
+        mirror.put(&index_path("3.19/bioc"), gz(index(PACKAGES + 1)));
         sync(&server, Some("3.19")).await.expect("the sync is repeated");
         assert_eq!(count(&server, "3.19/bioc").await, PACKAGES + 1);
     }
@@ -269,7 +269,7 @@ async fn a_component_that_is_missing_from_the_mirror_is_empty_until_it_appears()
     assert_eq!(listed(&server, "3.20/books").await, Some(Vec::new()), "the mirror has none yet");
     sync(&server, Some("3.20")).await.expect("a good mirror");
     assert_eq!(server.transactions().await, 1);
-    mirror.put(&at("3.20/books"), gz("Package: book\nVersion: 1.0\n"));
+    mirror.put(&index_path("3.20/books"), gz("Package: book\nVersion: 1.0\n"));
     sync(&server, Some("3.20")).await.expect("a good mirror");
     assert_eq!(listed(&server, "3.20/books").await, Some(vec!["book_1.0".to_owned()]));
 }
@@ -279,7 +279,7 @@ async fn a_superseded_version_is_archived_only_in_its_bioconductor_version() {
     let mirror = mirror();
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     sync(&server, None).await.expect("a good mirror");
-    mirror.put(&at("3.20/data/experiment"), gz("Package: trial\nVersion: 2.1\n"));
+    mirror.put(&index_path("3.20/data/experiment"), gz("Package: trial\nVersion: 2.1\n"));
     sync(&server, None).await.expect("a good mirror");
     let archived = async |label: &str| {
         let (tree, seq) = head(&server, label).expect("published");
@@ -300,11 +300,11 @@ async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() 
     sync(&server, None).await.expect("a good mirror");
     mirror.take_requests();
     server.advance_clock(86_400);
-    let runs = |server: &SyncBackend| {
+    let start_schedule = |server: &SyncBackend| {
         let sync = server.sync.clone();
         tokio::spawn(async move { sync.run_schedule(Task::Bioconductor).await })
     };
-    let task = runs(&server);
+    let task = start_schedule(&server);
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     task.abort();
     assert_eq!(mirror.take_requests(), []);
@@ -315,8 +315,8 @@ async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() 
     edit::repo::create(&server.state, &name, RepoKind::Bioconductor, "", OnExisting::Fail, &actor)
         .await
         .expect("the repository is created");
-    mirror.put(&at("3.20/bioc"), gz(index(PACKAGES + 1)));
-    let task = runs(&server);
+    mirror.put(&index_path("3.20/bioc"), gz(index(PACKAGES + 1)));
+    let task = start_schedule(&server);
     until("the missed sync has run", async || count(&server, "3.20/bioc").await != PACKAGES).await;
     task.abort();
     // 3.19 was read long after the release of 3.20, so it is not requested again.
@@ -338,13 +338,13 @@ async fn two_servers_on_one_database_sync_in_turn_and_share_the_result() {
     let mirror = mirror();
     let one = SyncBackend::new(Engine::Postgres, &mirror.url()).await;
     let two = one.open_second(&mirror.url()).await;
-    mirror.always(&at("3.20/workflows"), Fault::Held);
+    mirror.always(&index_path("3.20/workflows"), Fault::Held);
     let first =
         one.sync.start_by(SourceKind::Bioconductor, None, "test").expect("Bioconductor can be synced");
-    until("3.20 is read", async || mirror.pending().contains(&at("3.20/workflows"))).await;
+    until("3.20 is read", async || mirror.pending().contains(&index_path("3.20/workflows"))).await;
     let error = sync(&two, Some("3.19")).await.expect_err("the other server has the lease");
     assert!(error.contains("another server"), "{error}");
-    mirror.release(&at("3.20/workflows"));
+    mirror.release(&index_path("3.20/workflows"));
     first.job().wait_end().await.expect("a good mirror");
     two.state.catalog.refresh(&two.state.db).await.expect("read");
     assert_eq!(count(&two, "3.20/bioc").await, PACKAGES);
@@ -357,16 +357,16 @@ async fn two_servers_on_one_database_sync_in_turn_and_share_the_result() {
 async fn a_halted_sync_resumes_with_the_remaining_versions() {
     let mirror = mirror();
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    mirror.always(&at("3.19/bioc"), Fault::Held);
+    mirror.always(&index_path("3.19/bioc"), Fault::Held);
     let started =
         server.sync.start_by(SourceKind::Bioconductor, None, "somebody").expect("Bioconductor can be synced");
-    until("3.19 is read", async || mirror.pending().contains(&at("3.19/bioc"))).await;
+    until("3.19 is read", async || mirror.pending().contains(&index_path("3.19/bioc"))).await;
     server.state.jobs.halt(true);
     let error = started.job().wait_end().await.expect_err("it was halted");
     assert!(error.contains("the server goes offline"), "{error}");
     assert_eq!((count(&server, "3.20/bioc").await, count(&server, "3.19/bioc").await), (PACKAGES, 0));
     server.state.jobs.halt(false);
-    mirror.release(&at("3.19/bioc"));
+    mirror.release(&index_path("3.19/bioc"));
     let halted = server.sync.take_halted();
     assert_eq!(halted.iter().map(|halted| halted.administrator()).collect::<Vec<_>>(), [Some("somebody")]);
     halted.into_iter().for_each(|halted| server.sync.resume(halted));
@@ -402,13 +402,13 @@ async fn old_versions_have_extra_and_no_later_components() {
     );
     let shared = "Package: genome\nVersion: 1.0\nMD5sum: 00000000000000000000000000000aaa\n";
     for version in ["3.5", "3.6"] {
-        mirror.put(&at(&format!("{version}/bioc")), gz(index(3)));
-        mirror.put(&at(&format!("{version}/data/annotation")), gz(shared));
+        mirror.put(&index_path(&format!("{version}/bioc")), gz(index(3)));
+        mirror.put(&index_path(&format!("{version}/data/annotation")), gz(shared));
     }
     let extra = "Package: iSNetwork\nVersion: 1.11.1\nMD5sum: 00000000000000000000000000000ccc\n";
-    mirror.put(&at("3.5/extra"), gz(extra));
+    mirror.put(&index_path("3.5/extra"), gz(extra));
     // A folder of that name in a later version is not one of its repositories.
-    mirror.put(&at("3.6/extra"), gz(extra));
+    mirror.put(&index_path("3.6/extra"), gz(extra));
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     mirror.take_requests();
     let message = sync(&server, None).await.expect("a good mirror");
@@ -427,11 +427,12 @@ async fn old_versions_have_extra_and_no_later_components() {
     for folder in ["3.5/workflows", "3.5/books", "3.6/extra", "3.6/workflows", "3.20/extra"] {
         assert!(!requested(folder), "{folder}: {paths:?}");
     }
-    // It is handled as the other parts: it changes with its version, in one transaction, and its loss is refused.
-    mirror.put(&at("3.5/extra"), gz(extra.replace("1.11.1", "1.12")));
+    // `extra` is handled like the other parts: it changes with its version, in one transaction, and its loss is
+    // refused.
+    mirror.put(&index_path("3.5/extra"), gz(extra.replace("1.11.1", "1.12")));
     let message = sync(&server, Some("3.5")).await.expect("a good mirror");
     assert!(message.contains("0 packages added, 1 updated, 0 removed"), "{message}");
-    mirror.remove(&at("3.5/extra"));
+    mirror.remove(&index_path("3.5/extra"));
     let error = sync(&server, Some("3.5")).await.expect_err("all packages are missing");
     assert!(error.contains("packages/3.5/extra has no index any more"), "{error}");
     assert_eq!(listed(&server, "3.5/extra").await, Some(vec!["iSNetwork_1.12".to_owned()]));

@@ -17,7 +17,7 @@ fn real_mirror() -> String {
 }
 
 /// Sorts without regard to the case of letters.
-fn by_name(files: &[String]) -> Vec<String> {
+fn sorted_by_name(files: &[String]) -> Vec<String> {
     let mut sorted = files.to_vec();
     sorted.sort_by_key(|file| file.to_lowercase());
     sorted
@@ -31,9 +31,9 @@ on_both! {
         assert!(message.contains(&cran.added_message()), "{message}");
         let listed = server.listed().await;
         let files: Vec<String> = listed.iter().map(|name| format!("{name}.tar.gz")).collect();
-        assert_eq!(files, by_name(&cran.listed));
+        assert_eq!(files, sorted_by_name(&cran.listed));
         let archived = server.archived().await;
-        assert_eq!(by_name(&archived), by_name(&cran.archived));
+        assert_eq!(sorted_by_name(&archived), sorted_by_name(&cran.archived));
         let (tree, seq) = server.head().expect("published");
         let file = server.read(move |c| life::find_file(c, tree, seq, None, "R6", "R6_2.5.1.tar.gz")).await;
         let file = file.expect("R6 2.5.1 is archived");
@@ -237,18 +237,18 @@ async fn a_source_without_a_mirror_is_not_synced() {
 async fn a_missed_sync_runs_at_start_and_one_that_never_ran_does_not() {
     let mirror = small_mirror(3);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    let runs = |server: &SyncBackend| {
+    let start_schedule = |server: &SyncBackend| {
         let sync = server.sync.clone();
         tokio::spawn(async move { sync.run_schedule(Task::Cran).await })
     };
-    let task = runs(&server);
+    let task = start_schedule(&server);
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     task.abort();
     assert_eq!(mirror.take_requests(), [], "a new server sends no request to a mirror by itself");
     server.sync().await.expect("a good mirror");
     mirror.put(INDEX, gz(index(4)));
     server.advance_clock(86_400);
-    let task = runs(&server);
+    let task = start_schedule(&server);
     until("the missed sync has run", async || server.transactions().await >= 2).await;
     task.abort();
     let newest = server.read(|c| tx::list(c, SourceId::CRAN, 1)).await;

@@ -34,7 +34,7 @@ macro_rules! on_both {
 }
 use on_both;
 
-/// `src/contrib/PACKAGES.gz` with the given text.
+/// Compresses the text of an index, for `src/contrib/PACKAGES.gz`.
 fn gz(text: impl AsRef<[u8]>) -> Vec<u8> {
     use std::io::Write;
     let mut encoder = rstudio_pm::r::packages::gzip(Vec::new());

@@ -17,7 +17,7 @@ pub(crate) struct Row {
     pub(crate) package: &'static str,
     pub(crate) version: &'static str,
     pub(crate) size: u64,
-    /// Seconds.
+    /// Publication time in seconds since the epoch.
     pub(crate) mtime: i64,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Mirror {
     pub(crate) listed: Vec<Record>,
     pub(crate) current: Option<Vec<Row>>,
     pub(crate) archive: Option<Vec<Row>>,
-    /// In seconds; later releases are held back.
+    /// In seconds; later releases are delayed.
     pub(crate) until: Option<i64>,
 }
 
@@ -196,7 +196,7 @@ impl Tables {
         }
     }
 
-    /// `name version[.revision][@path]`, sorted.
+    /// `name version[ revision N][ at path]`, sorted.
     pub(crate) fn listed(&self) -> Vec<String> {
         self.in_state(LifeState::Listed)
     }

@@ -11,7 +11,7 @@ fn mirror(listed: &[Record], current: &[Row], archive: &[Row]) -> Mirror {
     }
 }
 
-/// `aa 1.0` listed, `bb 2.0` listed with `bb 1.0` archived.
+/// A mirror that lists `aa 1.0` and `bb 2.0` and has `bb 1.0` in its archive, and the tables after its sync.
 fn first() -> (Tables, Mirror) {
     let mirror = mirror(
         &[record("aa", "1.0", 1), record("bb", "2.0", 2)],
@@ -284,7 +284,8 @@ fn packages_whose_names_differ_in_case_are_two_packages() {
     assert_eq!(tables.listed(), ["AA 1.0", "aa 1.0"]);
 }
 
-/// `aa 1.1`, `bb 2.0` archived by 2.1 and by 2.2 a little later, and `cc` for the first time.
+/// The mirror later: it lists `aa 1.1`, `bb 2.2` (2.0 and 2.1 are archived) and, for the first time, `cc`; releases
+/// after `until` are delayed.
 fn later(mut mirror: Mirror, until: i64) -> Mirror {
     mirror.listed = vec![record("aa", "1.1", 3), record("bb", "2.2", 5), record("cc", "0.2", 6)];
     mirror.current =

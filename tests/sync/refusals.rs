@@ -14,7 +14,7 @@ use crate::support::upstream::{Fault, Upstream};
 const PACKAGES: usize = 60;
 
 /// A server that synced a mirror of 60 packages once.
-async fn synced() -> (Upstream, SyncBackend) {
+async fn synced_server() -> (Upstream, SyncBackend) {
     let mirror = small_mirror(PACKAGES);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     server.sync().await.expect("a good mirror");
@@ -31,14 +31,14 @@ async fn assert_refused(server: &SyncBackend, words: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_web_page_with_status_200_is_refused() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     mirror.always(INDEX, Fault::Html);
     assert_refused(&server, "HTML page").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compressed_index_that_is_cut_short_is_refused() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     mirror.put(INDEX, gz(index(PACKAGES + 1)));
     mirror.always(INDEX, Fault::Truncate(300));
     assert_refused(&server, "cut short").await;
@@ -46,7 +46,7 @@ async fn a_compressed_index_that_is_cut_short_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_compressed_index_is_refused() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     let mut bytes = gz(index(PACKAGES + 1));
     let middle = bytes.len() / 2;
     bytes[middle..middle + 40].fill(0x5a);
@@ -56,7 +56,7 @@ async fn a_damaged_compressed_index_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_index_is_refused() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     for empty in [Vec::new(), gz(""), gz("\n\n")] {
         mirror.put(INDEX, empty);
         assert_refused(&server, "lists no package").await;
@@ -65,14 +65,14 @@ async fn an_empty_index_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_of_something_else_is_refused() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     mirror.put(INDEX, gz("Name: pip\nKind: python\n\nName: uv\nKind: python\n"));
     assert_refused(&server, "records are invalid").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn single_invalid_records_are_ignored() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     mirror.put(INDEX, gz(index(PACKAGES + 1) + "Package: ../../etc\nVersion: 1.0\n\nPackage: nover\n"));
     server.sync().await.expect("the other records are good");
     assert_eq!(server.listed().await.len(), PACKAGES + 1);
@@ -80,7 +80,7 @@ async fn single_invalid_records_are_ignored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_lost_a_fifth_is_refused_until_the_sync_is_repeated() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     mirror.put(INDEX, gz(index(PACKAGES * 4 / 5)));
     assert_refused(&server, "12 of 60 packages are no longer in the index").await;
     // Another partly written state is refused again.
@@ -92,7 +92,7 @@ async fn an_index_that_lost_a_fifth_is_refused_until_the_sync_is_repeated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_lost_less_than_a_fifth_is_accepted() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     mirror.put(INDEX, gz(index(PACKAGES * 4 / 5 + 1)));
     server.sync().await.expect("eleven of sixty are missing");
     assert_eq!(server.listed().await.len(), PACKAGES * 4 / 5 + 1);
@@ -100,7 +100,7 @@ async fn an_index_that_lost_less_than_a_fifth_is_accepted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_table_that_lost_a_fifth_is_refused() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     let table = |count: usize| {
         let names: Vec<String> = (0..count).map(|n| format!("p{n}")).collect();
         let rows: Vec<MetaRow<String>> = names
@@ -154,7 +154,7 @@ async fn an_unreadable_rds_index_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_fail_are_repeated() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     mirror.put(INDEX, gz(index(PACKAGES + 1)));
     mirror.fail(INDEX, [Fault::Status(500, ""), Fault::CutAfter(100), Fault::Longer(10)]);
     server.sync().await.expect("the fourth response is valid");
@@ -163,7 +163,7 @@ async fn requests_that_fail_are_repeated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_retry_after_is_respected() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     mirror.put(INDEX, gz(index(PACKAGES + 1)));
     mirror.fail(INDEX, [Fault::Status(429, "Retry-After: 1")]);
     let start = std::time::Instant::now();
@@ -174,7 +174,7 @@ async fn a_short_retry_after_is_respected() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_retry_after_ends_the_sync() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     mirror.take_requests();
     mirror.always(INDEX, Fault::Status(503, "Retry-After: 3600"));
     assert_refused(&server, "503").await;
@@ -183,14 +183,14 @@ async fn a_long_retry_after_ends_the_sync() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_that_stalls_ends_the_sync() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     mirror.always(INDEX, Fault::Slow(Duration::from_secs(2)));
     assert_refused(&server, "timed out").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_mirror_is_reported_with_its_address() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     let address = mirror.url();
     drop(mirror);
     assert_refused(&server, &address).await;
@@ -198,7 +198,7 @@ async fn an_unreachable_mirror_is_reported_with_its_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_loop_is_refused_at_once() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     mirror.take_requests();
     mirror.always(INDEX, Fault::Redirect(format!("/{INDEX}")));
     assert_refused(&server, "redirected more than 5 times").await;
@@ -207,14 +207,14 @@ async fn a_redirect_loop_is_refused_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_forbids_reading_is_reported() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     mirror.always(INDEX, Fault::Status(403, ""));
     assert_refused(&server, "403").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_without_an_index_is_reported_with_the_missing_files() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     mirror.remove(INDEX);
     assert_refused(&server, "src/contrib/PACKAGES.gz, src/contrib/PACKAGES.rds, src/contrib/PACKAGES").await;
 }
@@ -237,7 +237,7 @@ async fn a_directory_that_is_no_mirror_and_a_bundle_without_cran_are_reported() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_in_the_url_is_sent_and_never_reported() {
-    let (mirror, server) = synced().await;
+    let (mirror, server) = synced_server().await;
     let with_password = mirror.url().replace("http://", "http://team:s3cret@");
     let server = server.restart(&with_password).await;
     mirror.take_requests();

@@ -32,7 +32,7 @@ fn tree(dir: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
 
 /// The start fails with an error that names the position of `value`, section, property, value and `reason`; the
 /// check `title` fails with the same line; nothing is created.
-fn refused_at(title: &str, gcfg: &str, value: &str, setting: &str, reason: &str) {
+fn assert_refused_at(title: &str, gcfg: &str, value: &str, setting: &str, reason: &str) {
     let server = Builder::default().gcfg(gcfg).prepare();
     let before = tree(server.dir());
     let line = format!("{}: {setting}: {reason}", server.position_of(value));
@@ -49,17 +49,17 @@ fn refused_at(title: &str, gcfg: &str, value: &str, setting: &str, reason: &str)
 
 #[test]
 fn an_unknown_section_causes_a_warning_at_start_and_fails_the_check() {
-    unknown("[Sever]\nDataDir = /x", "[Sever]", "[Sever]", "did you mean `[Server]`?");
+    assert_unknown_name("[Sever]\nDataDir = /x", "[Sever]", "[Sever]", "did you mean `[Server]`?");
 }
 
 #[test]
 fn an_unknown_property_causes_a_warning_at_start_and_fails_the_check() {
-    unknown("[Server]\nDataDri = /x", "DataDri", "[Server] DataDri", "did you mean `DataDir`?");
+    assert_unknown_name("[Server]\nDataDri = /x", "DataDri", "[Server] DataDri", "did you mean `DataDir`?");
 }
 
 #[test]
 fn an_unknown_storage_class_causes_a_warning_at_start_and_fails_the_check() {
-    unknown(
+    assert_unknown_name(
         "[FileStorage \"pakages\"]\nLocation = /x",
         "[FileStorage",
         "[FileStorage \"pakages\"]",
@@ -67,7 +67,7 @@ fn an_unknown_storage_class_causes_a_warning_at_start_and_fails_the_check() {
     );
 }
 
-fn unknown(gcfg: &str, name: &str, setting: &str, nearest: &str) {
+fn assert_unknown_name(gcfg: &str, name: &str, setting: &str, nearest: &str) {
     let server = Builder::default().gcfg(gcfg).start();
     let place = server.position_of(name);
     let warned = |line: &String| line.contains("WARN") && line.contains(&place) && line.contains(nearest);
@@ -78,19 +78,19 @@ fn unknown(gcfg: &str, name: &str, setting: &str, nearest: &str) {
 
 #[test]
 fn a_wrong_boolean_is_refused() {
-    refused_at(SYNTAX, "[HTTPS]\nPermanent = maybe", "maybe", r#"[HTTPS] Permanent = "maybe""#, "");
+    assert_refused_at(SYNTAX, "[HTTPS]\nPermanent = maybe", "maybe", r#"[HTTPS] Permanent = "maybe""#, "");
 }
 
 #[test]
 fn a_setting_that_would_make_repositories_private_is_refused_at_start_and_by_the_check() {
     let gcfg = "[Authentication]\nNewReposAuthByDefault = true";
     let setting = r#"[Authentication] NewReposAuthByDefault = "true""#;
-    refused_at(SETTINGS, gcfg, "true", setting, "this version has no access control");
+    assert_refused_at(SETTINGS, gcfg, "true", setting, "this version has no access control");
 }
 
 #[test]
 fn a_wrong_duration_is_refused() {
-    refused_at(
+    assert_refused_at(
         SYNTAX,
         "[Database]\nConnectionTimeout = soon",
         "soon",
@@ -102,20 +102,26 @@ fn a_wrong_duration_is_refused() {
 #[test]
 fn a_wrong_choice_is_refused_with_the_nearest_word() {
     let setting = r#"[Logging] SystemLogLevel = "DEBGU""#;
-    refused_at(SYNTAX, "[Logging]\nSystemLogLevel = DEBGU", "DEBGU", setting, "must be one of");
+    assert_refused_at(SYNTAX, "[Logging]\nSystemLogLevel = DEBGU", "DEBGU", setting, "must be one of");
     let server = Builder::default().gcfg("[Logging]\nSystemLogLevel = DEBGU").prepare();
     assert!(server.start_refused().contains("did you mean DEBUG?"));
 }
 
 #[test]
 fn a_wrong_schedule_is_refused() {
-    refused_at(SYNTAX, "[CRAN]\nSyncSchedule = daily", "daily", r#"[CRAN] SyncSchedule = "daily""#, "");
+    assert_refused_at(
+        SYNTAX,
+        "[CRAN]\nSyncSchedule = daily",
+        "daily",
+        r#"[CRAN] SyncSchedule = "daily""#,
+        "",
+    );
 }
 
 #[test]
 fn a_wrong_url_is_refused() {
     let setting = r#"[CRAN] URL = "ftp://x""#;
-    refused_at(
+    assert_refused_at(
         SYNTAX,
         "[CRAN]\nURL = ftp://x",
         "ftp://x",
@@ -126,7 +132,7 @@ fn a_wrong_url_is_refused() {
 
 #[test]
 fn a_wrong_listen_address_is_refused() {
-    refused_at(
+    assert_refused_at(
         SYNTAX,
         "[HTTP]\nListen = 80",
         "80",
@@ -137,7 +143,7 @@ fn a_wrong_listen_address_is_refused() {
 
 #[test]
 fn a_relative_path_is_refused() {
-    refused_at(
+    assert_refused_at(
         PATHS,
         "[Server]\nDataDir = data",
         "data",
@@ -148,7 +154,13 @@ fn a_relative_path_is_refused() {
 
 #[test]
 fn a_wrong_log_destination_is_refused() {
-    refused_at(SYNTAX, "[Logging]\nSystemLog = syslog", "syslog", r#"[Logging] SystemLog = "syslog""#, "");
+    assert_refused_at(
+        SYNTAX,
+        "[Logging]\nSystemLog = syslog",
+        "syslog",
+        r#"[Logging] SystemLog = "syslog""#,
+        "",
+    );
 }
 
 #[test]
@@ -156,7 +168,7 @@ fn a_server_address_that_is_no_url_is_refused() {
     for garbage in ["pm.example.org", "://", "https://", "https://u:p@h", "https://h/?q", "file:///x"] {
         let address = rstudio_pm::config::without_userinfo(garbage);
         let setting = format!("[Server] Address = \"{address}\"");
-        refused_at(SYNTAX, &format!("[Server]\nAddress = {garbage}"), garbage, &setting, "");
+        assert_refused_at(SYNTAX, &format!("[Server]\nAddress = {garbage}"), garbage, &setting, "");
     }
 }
 
@@ -165,7 +177,7 @@ fn a_compression_level_of_0_or_10_is_refused() {
     for level in ["0", "10", "fast"] {
         let setting = format!("[Server] PackageRewriteCompressionLevel = \"{level}\"");
         let reason = if level == "fast" { "" } else { "must be between 1 and 9" };
-        refused_at(
+        assert_refused_at(
             SYNTAX,
             &format!("[Server]\nPackageRewriteCompressionLevel = {level}"),
             level,
@@ -178,7 +190,7 @@ fn a_compression_level_of_0_or_10_is_refused() {
 #[test]
 fn a_buffer_size_that_is_no_size_is_refused() {
     let setting = r#"[Server] PackageRewriteBufferSize = "x""#;
-    refused_at(
+    assert_refused_at(
         SYNTAX,
         "[Server]\nPackageRewriteBufferSize = x",
         "x",
@@ -190,7 +202,7 @@ fn a_buffer_size_that_is_no_size_is_refused() {
 #[test]
 fn a_temp_dir_inside_the_data_dir_is_refused() {
     let gcfg = "[Server]\nDataDir = /srv/d\nTempDir = /srv/d/tmp";
-    refused_at(
+    assert_refused_at(
         PATHS,
         gcfg,
         "/srv/d/tmp",
@@ -203,7 +215,7 @@ fn a_temp_dir_inside_the_data_dir_is_refused() {
 fn http_and_https_on_one_port_are_refused() {
     let gcfg = "[HTTP]\nListen = :4243\n[HTTPS]\nCertificate = /c\nKey = /k\nListen = :4243";
     let reason = "HTTP.Listen and HTTPS.Listen using same value";
-    refused_at(SETTINGS, gcfg, ":4243", r#"[HTTPS] Listen = ":4243""#, reason);
+    assert_refused_at(SETTINGS, gcfg, ":4243", r#"[HTTPS] Listen = ":4243""#, reason);
 }
 
 #[test]
@@ -218,7 +230,13 @@ fn https_without_certificate_is_refused() {
 fn a_redirect_without_https_is_refused() {
     let gcfg = "[HTTPRedirect]\nListen = 127.0.0.1:8080";
     let setting = r#"[HTTPRedirect] Listen = "127.0.0.1:8080""#;
-    refused_at(SETTINGS, gcfg, "127.0.0.1:8080", setting, "needs HTTPS.Listen, the address to redirect to");
+    assert_refused_at(
+        SETTINGS,
+        gcfg,
+        "127.0.0.1:8080",
+        setting,
+        "needs HTTPS.Listen, the address to redirect to",
+    );
 }
 
 #[test]

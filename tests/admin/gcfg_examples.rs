@@ -4,7 +4,7 @@ use rstudio_pm::config::{ClassLocation, Loaded, NoticeCategory, parse};
 use rstudio_pm::model::storage_class::StorageClass;
 
 /// Parses `text`; fails on an error or an unknown name.
-fn clean(text: &str) -> Loaded {
+fn parse_clean(text: &str) -> Loaded {
     let loaded =
         parse("rstudio-pm.gcfg", text.as_bytes(), []).unwrap_or_else(|error| panic!("{text}\n{error}"));
     assert_eq!(
@@ -18,14 +18,14 @@ fn clean(text: &str) -> Loaded {
 #[test]
 fn a_data_directory_on_a_network_disk_with_the_database_beside_it() {
     let text = "; /etc/rstudio-pm/rstudio-pm.gcfg\n\n[Server]\nDataDir = /mnt/rstudio-pm\n\n[SQLite]\nDir = /var/lib/rstudio-pm/db\n";
-    let config = clean(text).config;
+    let config = parse_clean(text).config;
     assert_eq!(config.server.data_dir, std::path::Path::new("/mnt/rstudio-pm"));
     assert_eq!(config.sqlite.dir, std::path::Path::new("/var/lib/rstudio-pm/db"));
 }
 
 #[test]
 fn a_quoted_service_log() {
-    let config = clean("[Server]\nServiceLog = \"/var/log/rstudio-pm.service.log\"\n").config;
+    let config = parse_clean("[Server]\nServiceLog = \"/var/log/rstudio-pm.service.log\"\n").config;
     assert_eq!(
         config.server.service_log.as_deref(),
         Some(std::path::Path::new("/var/log/rstudio-pm.service.log"))
@@ -36,7 +36,7 @@ fn a_quoted_service_log() {
 fn five_classes_in_directories_of_their_own() {
     let classes = ["cache", "launcher", "metrics", "packages", "binaries"];
     let section = |class| format!("[FileStorage \"{class}\"]\nLocation = /mnt/rstudio-pm-{class}\n\n");
-    let config = clean(&classes.map(section).concat()).config;
+    let config = parse_clean(&classes.map(section).concat()).config;
     for (class, directory_of) in [
         (StorageClass::Cache, "cache"),
         (StorageClass::Binaries, "binaries"),
@@ -55,7 +55,7 @@ fn all_classes_on_s3_with_an_override() {
     let text = "; /etc/rstudio-pm/rstudio-pm.gcfg\n\n[Storage]\nCache = s3\nLauncher = s3\nMetrics = s3\nPackages = s3\n\
         Binaries = s3\n\n; Default S3 settings.\n[S3Storage]\nBucket = your-s3-bucket\n\n[S3Storage \"packages\"]\n\
         Bucket = another-s3-bucket\nPrefix = rspm-packages\nProfile = dev-rspm\nRegion = us-west-1\nEnableSharedConfig = true\n";
-    let loaded = clean(text);
+    let loaded = parse_clean(text);
     let ClassLocation::S3(packages) = loaded.config.storage.location(StorageClass::Packages) else {
         panic!("is on S3")
     };
@@ -79,7 +79,7 @@ fn the_settings_of_local_packages() {
             "[Server]\n; Decreasing the level costs space.\nPackageRewriteCompressionLevel = {level}\n\
              PackageRewriteBufferSize = {size}\n"
         );
-        let server = &clean(&text).config.server;
+        let server = &parse_clean(&text).config.server;
         assert_eq!(server.package_rewrite_compression_level.to_string(), level);
         assert_eq!(server.package_rewrite_buffer_size, bytes);
     }
@@ -87,7 +87,7 @@ fn the_settings_of_local_packages() {
 
 #[test]
 fn a_listener_alone() {
-    assert_eq!(clean("[HTTP]\nListen = :4242\n").warnings, []);
+    assert_eq!(parse_clean("[HTTP]\nListen = :4242\n").warnings, []);
 }
 
 #[test]
@@ -95,20 +95,21 @@ fn several_servers_with_postgres_and_s3() {
     let text = "[Database]\nProvider = postgres\n[Postgres]\nURL = postgres://user@host:5432/rstudio_pm\n\
         UsageDataURL = postgres://user@host:5432/rstudio_pm_usage\n[Storage]\nDefault = s3\n[S3Storage]\n\
         Bucket = my-bucket\nRegion = us-east-1\n";
-    let loaded = clean(text);
+    let loaded = parse_clean(text);
     assert_eq!(loaded.warnings, []);
 }
 
 #[test]
 fn a_server_without_internet() {
     let config =
-        clean("[CRAN]\nURL = file:///mnt/rspm-data\n[Bioconductor]\nURL = file:///mnt/rspm-data\n").config;
+        parse_clean("[CRAN]\nURL = file:///mnt/rspm-data\n[Bioconductor]\nURL = file:///mnt/rspm-data\n")
+            .config;
     assert_eq!(config.cran.url, "file:///mnt/rspm-data");
 }
 
 #[test]
 fn sections_of_later_features_and_of_older_versions() {
-    clean(
+    parse_clean(
         "[Http]\nListen = :4242\n[HttpRedirect]\nListen =\n[Licensing]\nLicenseType = remote\n[Launcher]\n\
          ServerUser = rstudio-pm\nAdminGroup = rstudio-pm\n[Git]\nPollInterval = 5m\nBuildRetries = 3\n\
          AllowUnsandboxedGitBuilds = true\n[Metrics]\nEnabled = true\nListen = :2112\n[Debug]\nLog = git\nLog = sync\n\

@@ -7,7 +7,7 @@ use gix_config::value::normalize;
 use proptest::prelude::*;
 use rstudio_pm::config::{ConfigError, Loaded, NoticeCategory};
 
-/// Values by section, sub-name and property; names that are case-insensitive are in lower case.
+/// Values by section, subsection name and property; names that are case-insensitive are in lower case.
 type Values = BTreeMap<(String, Option<String>, String), Vec<String>>;
 
 fn add(values: &mut Values, section: &str, sub: Option<&str>, name: &str, value: String) {
@@ -20,7 +20,7 @@ fn add(values: &mut Values, section: &str, sub: Option<&str>, name: &str, value:
 }
 
 /// The values that the other implementation reads; `None` if it fails or if a name has no `=`.
-fn theirs(text: &str) -> Option<Values> {
+fn reference_values(text: &str) -> Option<Values> {
     let events = Events::from_bytes(text.as_bytes(), None).ok()?;
     let mut values = Values::new();
     let (mut section, mut sub, mut name) = (String::new(), None, String::new());
@@ -59,7 +59,7 @@ fn knows_all_names(text: &str) -> bool {
 }
 
 /// The values that our parser reads; `None` if the text has a syntax error.
-fn ours(text: &str) -> Option<Values> {
+fn parsed_values(text: &str) -> Option<Values> {
     match rstudio_pm::config::parse("f", text.as_bytes(), []) {
         Ok(loaded) => {
             let mut values = Values::new();
@@ -125,14 +125,14 @@ proptest! {
     #[test]
     fn both_read_the_same(text in text(false)) {
         prop_assume!(knows_all_names(&text));
-        prop_assert_eq!(ours(&text), theirs(&text), "{:?}", text);
+        prop_assert_eq!(parsed_values(&text), reference_values(&text), "{:?}", text);
     }
 
     #[test]
     fn both_read_well_formed_text(text in text(true)) {
         prop_assume!(knows_all_names(&text));
-        prop_assert!(theirs(&text).is_some(), "{:?}", text);
-        prop_assert_eq!(ours(&text), theirs(&text), "{:?}", text);
+        prop_assert!(reference_values(&text).is_some(), "{:?}", text);
+        prop_assert_eq!(parsed_values(&text), reference_values(&text), "{:?}", text);
     }
 }
 
@@ -140,5 +140,5 @@ proptest! {
 fn only_the_other_implementation_accepts_a_name_without_an_equals_sign() {
     let text = "[IdentityFederation \"a\"]\nGroupsClaim\n";
     assert!(Events::from_bytes(text.as_bytes(), None).is_ok());
-    assert_eq!(ours(text), None);
+    assert_eq!(parsed_values(text), None);
 }

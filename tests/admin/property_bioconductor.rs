@@ -7,7 +7,7 @@ use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
 
 /// A mirror of Bioconductor 3.20 with one package, `alpha` 1.0.
-pub(super) fn bioconductor(root: &Path) {
+pub(super) fn create_bioconductor_mirror(root: &Path) {
     create_mirror(&root.join("packages/3.20/bioc"));
     let config = "release_version: \"3.20\"\ndevel_version: \"3.21\"\nr_ver_for_bioc_ver:\n  \"3.19\": \"4.4\"\n  \
         \"3.20\": \"4.4\"\n  \"3.21\": \"4.5\"\n";
@@ -15,7 +15,7 @@ pub(super) fn bioconductor(root: &Path) {
 }
 
 /// Syncs, and fetches the one package of the mirror.
-fn syncs(server: &Server) {
+fn sync_and_fetch(server: &Server) {
     let output = server.sync_of("Bioconductor").expect("a good mirror");
     assert!(
         output.contains("Bioconductor 3.20 was synced") && output.contains("1 package added"),
@@ -36,19 +36,19 @@ pub(super) fn url_of_a_directory_is_read_from_the_disk() {
     let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/bioc-mirror").start();
     let dir = server.dir().join("bioc-mirror");
     server.wait_for_log(&format!("Checking path '{}'.", dir.display()));
-    bioconductor(&dir);
-    syncs(&server);
+    create_bioconductor_mirror(&dir);
+    sync_and_fetch(&server);
 }
 
 #[test]
 pub(super) fn url_of_a_web_server_is_requested_over_http() {
     let folder = tempfile::tempdir().expect("a directory");
-    bioconductor(&folder.path().join("bioc"));
+    create_bioconductor_mirror(&folder.path().join("bioc"));
     let recorder = RecordingServer::folder(folder.path());
     let url = format!("http://reader:w0rd@{}/bioc/", recorder.host());
     let server =
         Builder::default().gcfg(&format!("[Bioconductor]\nURL = {url}")).env("NO_PROXY", "*").start();
-    syncs(&server);
+    sync_and_fetch(&server);
     let heads = recorder.heads();
     let requested = |path: &str| heads.iter().any(|head| head.starts_with(&format!("GET /bioc/{path} ")));
     assert!(
@@ -62,8 +62,8 @@ pub(super) fn url_of_a_web_server_is_requested_over_http() {
 pub(super) fn sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down() {
     let gcfg = "[Bioconductor]\nURL = file://{dir}/bioc-mirror\nSyncSchedule = 0 0 30 2 *";
     let mut server = Builder::default().gcfg(gcfg).start();
-    bioconductor(&server.dir().join("bioc-mirror"));
-    syncs(&server);
+    create_bioconductor_mirror(&server.dir().join("bioc-mirror"));
+    sync_and_fetch(&server);
     server.stop();
     let database = server.dir().join("data/db/rstudio-pm.db");
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");

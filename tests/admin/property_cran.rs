@@ -14,7 +14,7 @@ use crate::support::tarball::Tarball;
 use crate::support::tls::Pair;
 
 /// Syncs, and fetches the one package of the mirror.
-fn syncs(server: &Server) {
+fn sync_and_fetch(server: &Server) {
     assert_eq!(server.sync().map(|result| result.contains("1 package added")), Ok(true));
     server.repository("r", "cran");
     let package = server.get("/r/latest/src/contrib/alpha_1.0.tar.gz");
@@ -27,7 +27,7 @@ pub(super) fn url_of_a_directory_is_read_from_the_disk() {
     let dir = server.dir().join("other-mirror");
     server.wait_for_log(&format!("Checking path '{}'.", dir.display()));
     create_mirror(&dir);
-    syncs(&server);
+    sync_and_fetch(&server);
 }
 
 #[test]
@@ -38,7 +38,7 @@ pub(super) fn url_of_a_web_server_is_requested_over_http() {
     let url = format!("http://reader:w0rd@{}/cran/", recorder.host());
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {url}")).env("NO_PROXY", "*").start();
     assert!(server.log_lines().iter().all(|line| !line.contains("Checking path") && !line.contains("w0rd")));
-    syncs(&server);
+    sync_and_fetch(&server);
     let heads = recorder.heads();
     assert!(
         heads.iter().any(|head| head.starts_with("GET /cran/src/contrib/alpha_1.0.tar.gz ")),
@@ -58,9 +58,9 @@ pub(super) fn url_of_a_web_server_is_requested_over_https() {
     let gcfg = format!("[CRAN]\nURL = https://localhost:{}", recorder.address.port());
     let trusted = folder.path().join("server.crt").display().to_string();
     let server = Builder::default().gcfg(&gcfg).env("SSL_CERT_FILE", &trusted).env("NO_PROXY", "*").start();
-    syncs(&server);
-    let stranger = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
-    let output = stranger.sync().expect_err("a certificate without a trusted issuer");
+    sync_and_fetch(&server);
+    let other_server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    let output = other_server.sync().expect_err("a certificate without a trusted issuer");
     assert!(output.to_lowercase().contains("certificate"), "{output}");
 }
 
@@ -77,11 +77,12 @@ pub(super) fn binary_url_is_the_origin_of_binaries() {
     let second = binary_server::start(&["alpha"]);
     let urls =
         [&first, &second].map(|upstream| format!("BinaryURL = {}\n", binary_server::url(upstream))).concat();
-    let with = Builder::default().gcfg(&format!("[CRAN]\n{urls}")).env("NO_PROXY", "*").start();
-    let without = Server::start();
-    for (server, expected) in [(&with, "binary"), (&without, "source")] {
+    let server_with_binaries =
+        Builder::default().gcfg(&format!("[CRAN]\n{urls}")).env("NO_PROXY", "*").start();
+    let server_without_binaries = Server::start();
+    for (server, expected) in [(&server_with_binaries, "binary"), (&server_without_binaries, "source")] {
         create_mirror(&server.dir().join("no-mirror"));
-        syncs(server);
+        sync_and_fetch(server);
         assert_eq!(kind(server).as_deref(), Some(expected));
     }
     for server in [&first, &second] {
@@ -99,7 +100,7 @@ pub(super) fn binary_url_is_the_origin_of_binaries() {
 }
 
 /// Writes into the database of a stopped server when it last synced, in microseconds since the epoch.
-fn last_synced(dir: &Path, at: i64) {
+fn set_last_sync(dir: &Path, at: i64) {
     let database = rusqlite::Connection::open(dir.join("data/db/rstudio-pm.db")).expect("a database");
     let changed = database.execute("UPDATE upstream SET fetched_at = ?1", [at]).expect("written");
     assert!(changed > 0);
@@ -115,7 +116,7 @@ pub(super) fn sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_dow
     let then = 1_583_020_800_000_000;
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
     for (schedule, due) in [("* * * * *", true), ("0 0 29 2 *", true), ("0 0 30 2 *", false)] {
-        last_synced(server.dir(), then);
+        set_last_sync(server.dir(), then);
         std::fs::write(server.config_file(), gcfg.replace("* * * * *", schedule)).expect("written");
         server.launch();
         let runs = || server.log_lines().iter().any(|line| line.contains("a scheduled sync was missed"));
@@ -140,7 +141,7 @@ pub(super) fn sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_dow
 }
 
 /// A mirror with the publication times of its two packages: `old` in 2017, `young` an hour ago.
-fn dated(root: &Path) {
+fn create_dated_mirror(root: &Path) {
     let contrib = root.join("src/contrib");
     std::fs::create_dir_all(contrib.join("Meta")).expect("a directory");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
@@ -163,7 +164,7 @@ fn dated(root: &Path) {
 #[test]
 pub(super) fn delay_sync_duration_delays_releases_that_are_younger() {
     let mut server = Builder::default().gcfg("[CRAN]\nDelaySyncDuration = 72h").start();
-    dated(&server.dir().join("no-mirror"));
+    create_dated_mirror(&server.dir().join("no-mirror"));
     let output = server.sync().expect("a good mirror");
     assert!(
         output.contains("1 package added") && output.contains("1 package has releases younger"),

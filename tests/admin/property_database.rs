@@ -22,7 +22,7 @@ fn stop(mut server: Server) {
 }
 
 /// A new schema's name, and its URL over loopback for a role.
-pub(super) fn over_tcp(role: &str, more: &str) -> (String, String) {
+pub(super) fn schema_over_tcp(role: &str, more: &str) -> (String, String) {
     let server = postgres::server();
     let url = server.schema();
     let schema = url.rsplit_once("search_path=").expect("a schema").1.to_owned();
@@ -32,7 +32,7 @@ pub(super) fn over_tcp(role: &str, more: &str) -> (String, String) {
 }
 
 /// Fails unless the schema has our tables.
-pub(super) fn has_tables(schema: &str) {
+pub(super) fn assert_tables(schema: &str) {
     postgres::server().sql(&format!("SELECT count(*) FROM {schema}.migration"));
 }
 
@@ -40,10 +40,10 @@ pub(super) fn has_tables(schema: &str) {
 pub(super) fn provider_chooses_between_a_file_and_a_server() {
     let sqlite = Builder::default().gcfg("[Database]\nProvider = sqlite").start();
     assert!(sqlite.dir().join("data/db/rstudio-pm.db").is_file());
-    let (schema, url) = over_tcp("postgres", "");
+    let (schema, url) = schema_over_tcp("postgres", "");
     let server = on_postgres(&url, "").start();
     assert!(!server.dir().join("data/db").exists());
-    has_tables(&schema);
+    assert_tables(&schema);
     server.store("local", &Tarball::new("alpha", "1.0"));
     server.repository("r", "local");
     assert_eq!(server.get("/r/latest/src/contrib/PACKAGES").status, 200);
@@ -75,13 +75,13 @@ pub(super) fn sqlite_dir_holds_the_database_file() {
 
 #[test]
 pub(super) fn postgres_url_search_path_chooses_the_schema() {
-    let (first, url) = over_tcp("postgres", "");
+    let (first, url) = schema_over_tcp("postgres", "");
     let one = on_postgres(&url, "").start();
     one.repository("only-here", "cran");
-    let (second, url) = over_tcp("postgres", "");
+    let (second, url) = schema_over_tcp("postgres", "");
     let other = on_postgres(&url, "").start();
-    has_tables(&first);
-    has_tables(&second);
+    assert_tables(&first);
+    assert_tables(&second);
     assert_eq!(
         other.call("GET", "/repos", &serde_json::Value::Null).to_string().matches("only-here").count(),
         0
@@ -91,9 +91,9 @@ pub(super) fn postgres_url_search_path_chooses_the_schema() {
 #[test]
 pub(super) fn postgres_url_sslmode_decides_whether_and_how_tls_is_used() {
     // The role is admitted over TLS only.
-    let (schema, url) = over_tcp("tlsonly", "&sslmode=require");
+    let (schema, url) = schema_over_tcp("tlsonly", "&sslmode=require");
     stop(on_postgres(&url, "").start());
-    has_tables(&schema);
+    assert_tables(&schema);
     let output = on_postgres(&url.replace("require", "disable"), "").prepare().start_refused();
     assert!(output.contains("refused user 'tlsonly'"), "{output}");
     let authority = |file: &std::path::Path| {
@@ -109,16 +109,16 @@ pub(super) fn postgres_url_sslmode_decides_whether_and_how_tls_is_used() {
 
 #[test]
 pub(super) fn postgres_url_may_hold_the_password_url_encoded() {
-    let (schema, url) = over_tcp("pm:s3cret%3A%40", "");
+    let (schema, url) = schema_over_tcp("pm:s3cret%3A%40", "");
     stop(on_postgres(&url, "").start());
-    has_tables(&schema);
+    assert_tables(&schema);
 }
 
 #[test]
 pub(super) fn postgres_password_is_used_when_the_url_holds_none() {
-    let (schema, url) = over_tcp("pm", "");
+    let (schema, url) = schema_over_tcp("pm", "");
     stop(on_postgres(&url, &format!("Password = \"{PASSWORD}\"")).start());
-    has_tables(&schema);
+    assert_tables(&schema);
     let output = on_postgres(&url, "").prepare().start_refused();
     assert!(output.contains("user 'pm'"), "{output}");
 }

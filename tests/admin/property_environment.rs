@@ -1,11 +1,11 @@
-//! Environment variables override the file in daemon and check, also in sections with a sub-name.
+//! Environment variables override the file in daemon and check, also in sections with a subsection name.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use rustls::version::TLS13;
 
-use super::property_database::{has_tables, on_postgres, over_tcp};
+use super::property_database::{assert_tables, on_postgres, schema_over_tcp};
 use crate::support::fixtures::until;
 use crate::support::postgres::PASSWORD;
 use crate::support::server::{Builder, Server};
@@ -105,7 +105,7 @@ fn a_key_is_read_from_a_credential() {
 
 #[test]
 fn a_password_is_read_from_a_credential_and_again_by_a_reload() {
-    let (schema, url) = over_tcp("pm", "");
+    let (schema, url) = schema_over_tcp("pm", "");
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("password");
     let mut server = on_postgres(&url, "")
@@ -125,7 +125,7 @@ fn a_password_is_read_from_a_credential_and_again_by_a_reload() {
     chown(server.config_file(), Some(nix::unistd::geteuid().as_raw()), None).expect("ours");
     fs::set_permissions(server.config_file(), Permissions::from_mode(0o644)).expect("ours");
     server.launch();
-    has_tables(&schema);
+    assert_tables(&schema);
     assert!(server.log_lines().iter().all(|line| !line.contains(PASSWORD)));
     server.hup_applies("", &[]);
 }

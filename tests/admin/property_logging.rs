@@ -9,20 +9,20 @@ use crate::support::fixtures::{free_port, until};
 use crate::support::server::{Builder, Server};
 
 /// A server whose output is in the files `out` and `err` of its directory; killed when dropped.
-struct Running {
+struct RunningServer {
     server: Server,
     child: Child,
 }
 
-impl Drop for Running {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Starts it with only these lines of `[Logging]`, and waits until it answers.
-fn run(lines: &str) -> Running {
+/// Starts a server with only these lines of `[Logging]`, and waits until it answers.
+fn run(lines: &str) -> RunningServer {
     let server = Builder::default().prepare();
     let gcfg = text(&server.config_file());
     let lines = lines.replace("{dir}", &server.dir().display().to_string());
@@ -31,12 +31,12 @@ fn run(lines: &str) -> Running {
     let mut command: Command = server.command(env!("CARGO_BIN_EXE_rstudio-pm"));
     let child =
         command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err")).spawn().expect("it runs");
-    let running = Running { server, child };
+    let running = RunningServer { server, child };
     until("it answers", || running.server.dir().join("run/rstudio-pm.pid").exists());
     running
 }
 
-impl Running {
+impl RunningServer {
     fn read(&self, name: &str) -> String {
         text(&self.server.dir().join(name))
     }

@@ -6,17 +6,17 @@ use crate::support::server::{Builder, Server};
 use crate::support::statfs;
 
 /// Whether the log says that metrics are served.
-fn served(server: &Server) -> bool {
+fn serves_metrics(server: &Server) -> bool {
     server.log_lines().iter().any(|line| line.contains("Metrics are served on"))
 }
 
 #[test]
 pub(super) fn metrics_enabled_decides_whether_they_are_served() {
-    assert!(served(&Server::start()));
+    assert!(serves_metrics(&Server::start()));
     let port = free_port();
     let server =
         Builder::default().gcfg(&format!("[Metrics]\nListen = 127.0.0.1:{port}\nEnabled = false")).start();
-    assert!(!served(&server));
+    assert!(!serves_metrics(&server));
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
 }
 

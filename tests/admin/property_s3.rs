@@ -9,7 +9,7 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 /// All classes in a new bucket behind a server that records the requests.
-fn recorded() -> (S3Location, RecordingServer, Builder) {
+fn recorded_bucket() -> (S3Location, RecordingServer, Builder) {
     let recorder = RecordingServer::to(s3::server());
     let location = s3::bucket(recorder.address);
     let builder = builder().gcfg(&format!("[Storage]\nDefault = s3\n{}", lines(&location)));
@@ -27,7 +27,7 @@ fn add(server: &Server) {
 
 #[test]
 pub(super) fn bucket_contains_the_stored_objects() {
-    let (location, _relay, builder) = recorded();
+    let (location, _relay, builder) = recorded_bucket();
     let other = s3::bucket(s3::server());
     add(&builder.start());
     assert_eq!((packages(&location.bucket), keys(&other.bucket, "").len()), (1, 0));
@@ -35,7 +35,7 @@ pub(super) fn bucket_contains_the_stored_objects() {
 
 #[test]
 pub(super) fn bucket_of_a_class_overrides_the_one_of_all() {
-    let (location, _relay, builder) = recorded();
+    let (location, _relay, builder) = recorded_bucket();
     let other = s3::bucket(s3::server());
     add(&builder.gcfg(&format!("[S3Storage \"packages\"]\nBucket = {}", other.bucket)).start());
     assert_eq!(packages(&location.bucket), 0);
@@ -44,7 +44,7 @@ pub(super) fn bucket_of_a_class_overrides_the_one_of_all() {
 
 #[test]
 pub(super) fn prefix_begins_every_key() {
-    let (location, _relay, builder) = recorded();
+    let (location, _relay, builder) = recorded_bucket();
     add(&builder.gcfg("[S3Storage]\nPrefix = /team/pm/").start());
     let keys = keys(&location.bucket, "");
     assert!(!keys.is_empty() && keys.iter().all(|key| key.starts_with("team/pm/")), "{keys:?}");
@@ -53,7 +53,7 @@ pub(super) fn prefix_begins_every_key() {
 #[test]
 pub(super) fn profile_chooses_the_credentials() {
     for (line, key) in [("", "FIRSTKEY"), ("Profile = other", "OTHERKEY")] {
-        let (_, recorder, builder) = recorded();
+        let (_, recorder, builder) = recorded_bucket();
         drop(builder.gcfg(&format!("[S3Storage]\n{line}")).start());
         let heads = recorder.heads();
         assert!(
@@ -65,7 +65,7 @@ pub(super) fn profile_chooses_the_credentials() {
 
 #[test]
 pub(super) fn region_is_part_of_the_signature_of_requests() {
-    let (_, recorder, builder) = recorded();
+    let (_, recorder, builder) = recorded_bucket();
     drop(builder.gcfg("[S3Storage]\nRegion = eu-west-3").start());
     let heads = recorder.heads();
     assert!(
@@ -81,7 +81,7 @@ pub(super) fn enable_shared_config_reads_the_configuration_file_too() {
     let text =
         "[profile shared]\nregion = ap-south-1\naws_access_key_id = SHAREDKEY\naws_secret_access_key = x\n";
     std::fs::write(&config, text).expect("written");
-    let (_, recorder, builder) = recorded();
+    let (_, recorder, builder) = recorded_bucket();
     let builder = builder.env("AWS_CONFIG_FILE", &config.display().to_string());
     let mut server = builder.gcfg("[S3Storage]\nProfile = shared").prepare();
     let output = server.start_refused();
@@ -98,7 +98,7 @@ pub(super) fn enable_shared_config_reads_the_configuration_file_too() {
 
 #[test]
 pub(super) fn endpoint_is_the_server_that_gets_the_requests() {
-    let (location, recorder, builder) = recorded();
+    let (location, recorder, builder) = recorded_bucket();
     let second = RecordingServer::to(s3::server());
     let line = format!("[S3Storage]\nEndpoint = http://{}", second.host());
     add(&builder.gcfg(&line).start());
@@ -143,7 +143,7 @@ pub(super) fn s3_force_path_style_is_another_name_of_path_style_which_wins() {
 pub(super) fn key_id_encrypts_what_is_written_with_that_key() {
     let key = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555";
     let encrypted = |line: &str| {
-        let (location, recorder, builder) = recorded();
+        let (location, recorder, builder) = recorded_bucket();
         add(&builder.gcfg(&format!("[S3Storage]\n{line}")).start());
         let keys = keys(&location.bucket, "");
         let package = keys.iter().find(|key| key.contains("packages/")).expect("stored");
@@ -174,14 +174,14 @@ pub(super) fn disable_ssl_sends_requests_over_plain_http() {
                  PathStyle = true\n{endpoint}\n{more}"
             )
         };
-        let through = |gcfg: &str| {
+        let proxied_builder = |gcfg: &str| {
             let proxy = format!("http://{}", recorder.host());
             builder().env("HTTP_PROXY", &proxy).env("HTTPS_PROXY", &proxy).gcfg(gcfg)
         };
-        let output = through(&gcfg("")).prepare().start_refused();
+        let output = proxied_builder(&gcfg("")).prepare().start_refused();
         assert!(output.contains("https://s3.us-east-1.amazonaws.com"), "{output}");
         let head_count = recorder.heads().len();
-        let server = through(&gcfg("DisableSSL = true")).start();
+        let server = proxied_builder(&gcfg("DisableSSL = true")).start();
         add(&server);
         let heads = recorder.heads().split_off(head_count);
         let plain = format!("http://s3.us-east-1.amazonaws.com/{}", location.bucket);
@@ -192,7 +192,7 @@ pub(super) fn disable_ssl_sends_requests_over_plain_http() {
 
 #[test]
 fn the_check_uses_the_credentials_in_the_environment_of_the_running_server() {
-    let (_, _, builder) = recorded();
+    let (_, _, builder) = recorded_bucket();
     let mut server = builder.gcfg("[CRAN]\nURL = https://cran.invalid").start();
     let check = |server: &Server| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rspm"));
@@ -212,7 +212,7 @@ fn the_check_uses_the_credentials_in_the_environment_of_the_running_server() {
 #[test]
 pub(super) fn skip_validation_leaves_the_bucket_unchecked_at_start_and_in_the_check() {
     for (line, checked) in [("SkipValidation = true", false), ("", true)] {
-        let (location, recorder, builder) = recorded();
+        let (location, recorder, builder) = recorded_bucket();
         let tried = || {
             recorder.heads().iter().any(|head| head.starts_with("PUT ") && head.contains("/temp/validate."))
         };
@@ -222,7 +222,7 @@ pub(super) fn skip_validation_leaves_the_bucket_unchecked_at_start_and_in_the_ch
         assert_eq!(packages(&location.bucket), 1);
     }
     // A bucket that does not exist is an error only when it is used.
-    let (_, recorder, builder) = recorded();
+    let (_, recorder, builder) = recorded_bucket();
     let gcfg = "[S3Storage]\nBucket = not-there\nSkipValidation = true\n[CRAN]\nURL = https://cran.invalid";
     let mut server = builder.gcfg(gcfg).prepare();
     assert_eq!(server.check_config().0, 0);

@@ -16,7 +16,7 @@ pub(super) fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-fn size_with(line: &str) -> u64 {
+fn stored_size(line: &str) -> u64 {
     let code =
         (0..4000).fold(String::new(), |code, n| code + &format!("f{n} <- function(x) x + {}\n", n * n));
     let server = Builder::default().gcfg(&format!("[Server]\n{line}")).start();
@@ -49,12 +49,12 @@ pub(super) const FORWARDED: [(&str, &str); 2] =
 
 #[test]
 pub(super) fn trusted_proxy_may_declare_the_address_of_the_server() {
-    let with = |line: &str| {
+    let server_with = |line: &str| {
         let server = Builder::default().gcfg(&format!("[Server]\n{line}")).start();
         server.local_repository("r", &[Tarball::new("alpha", "1.0")]);
         server
     };
-    let usual = with("");
+    let usual = server_with("");
     assert_eq!(address_through_a_proxy(&usual, &FORWARDED), "https://pm.example.org");
     let original = [("X-RSPM-Request", "https://pm.example.org/packages/r/latest/")];
     assert_eq!(address_through_a_proxy(&usual, &original), "https://pm.example.org/packages");
@@ -66,16 +66,16 @@ pub(super) fn trusted_proxy_may_declare_the_address_of_the_server() {
     assert!(url.starts_with("https://pm.example.org/r/"), "{url}");
     let description = http::request("GET", &usual.url("/__api__/swagger/doc.json"), &FORWARDED, b"").json();
     assert_eq!(description["servers"][0]["url"], "https://pm.example.org");
-    let other = with("TrustedProxy = 192.0.2.0/24");
+    let other = server_with("TrustedProxy = 192.0.2.0/24");
     assert_eq!(address_through_a_proxy(&other, &FORWARDED), other.url(""), "this machine is not trusted");
 }
 
 /// An address to listen on that is not a loopback address.
-pub(super) const ELSEWHERE: &str = "192.0.2.1";
+pub(super) const OTHER_ADDRESS: &str = "192.0.2.1";
 
-/// A server that listens on [`ELSEWHERE`], with a line of `[Server]`.
-pub(super) fn server_elsewhere(line: &str) -> Server {
-    Builder::default().gcfg(&format!("[Server]\n{line}\n[HTTP]\nListen = {ELSEWHERE}:0")).start()
+/// A server that listens on [`OTHER_ADDRESS`], with a line of `[Server]`.
+pub(super) fn server_on_other_address(line: &str) -> Server {
+    Builder::default().gcfg(&format!("[Server]\n{line}\n[HTTP]\nListen = {OTHER_ADDRESS}:0")).start()
 }
 
 /// How many of ten connections are not closed by the server; all come from the address it listens on.
@@ -101,14 +101,14 @@ pub(super) fn connections_that_stay(server: &Server) -> usize {
 
 #[test]
 pub(super) fn connections_per_address_limits_addresses_that_are_no_proxy() {
-    if rerun::with_addresses(&[ELSEWHERE]) {
+    if rerun::with_addresses(&[OTHER_ADDRESS]) {
         return;
     }
-    assert_eq!(connections_that_stay(&server_elsewhere("")), 10);
-    assert_eq!(connections_that_stay(&server_elsewhere("ConnectionsPerAddress = 3")), 3);
-    assert_eq!(connections_that_stay(&server_elsewhere("ConnectionsPerAddress = 0")), 10);
-    let proxy = format!("ConnectionsPerAddress = 3\nTrustedProxy = {ELSEWHERE}");
-    assert_eq!(connections_that_stay(&server_elsewhere(&proxy)), 10);
+    assert_eq!(connections_that_stay(&server_on_other_address("")), 10);
+    assert_eq!(connections_that_stay(&server_on_other_address("ConnectionsPerAddress = 3")), 3);
+    assert_eq!(connections_that_stay(&server_on_other_address("ConnectionsPerAddress = 0")), 10);
+    let proxy = format!("ConnectionsPerAddress = 3\nTrustedProxy = {OTHER_ADDRESS}");
+    assert_eq!(connections_that_stay(&server_on_other_address(&proxy)), 10);
     let local = Builder::default().gcfg("[Server]\nConnectionsPerAddress = 3\nTrustedProxy =").start();
     assert_eq!(connections_that_stay(&local), 10, "a loopback address");
 }
@@ -215,9 +215,10 @@ fn json_key(server: &Server) -> serde_json::Value {
 
 #[test]
 pub(super) fn package_rewrite_compression_level_decides_the_size_of_stored_packages() {
-    let [fast, usual, small] = [1, 6, 9].map(|n| size_with(&format!("PackageRewriteCompressionLevel = {n}")));
+    let [fast, usual, small] =
+        [1, 6, 9].map(|n| stored_size(&format!("PackageRewriteCompressionLevel = {n}")));
     assert!(fast > usual && usual >= small, "{fast} {usual} {small}");
-    assert_eq!(size_with(""), usual, "6 is the default");
+    assert_eq!(stored_size(""), usual, "6 is the default");
 }
 
 /// The number of `write` calls of the process.
@@ -262,7 +263,7 @@ pub(super) fn content_type_sniffing_removes_a_header() {
     assert_eq!(header("ContentTypeSniffing = true"), None);
 }
 
-/// Stops a server: its health check fails at once, and the rest is answered for three seconds.
+/// Stops a server: its health check fails at once, and other requests are answered for three seconds.
 pub(super) fn stop_with_delay(mut server: Server) {
     server.signal(nix::sys::signal::Signal::SIGTERM);
     until("the health check fails", || server.get("/__ping__").status == 503);

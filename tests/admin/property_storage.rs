@@ -7,14 +7,14 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 /// The classes with a directory below `data`.
-fn on_disk(server: &Server) -> Vec<&'static str> {
+fn classes_on_disk(server: &Server) -> Vec<&'static str> {
     let names = StorageClass::ALL.map(StorageClass::as_str);
     names.into_iter().filter(|name| server.dir().join("data").join(name).is_dir()).collect()
 }
 
 /// With `[Storage] <property> = s3`, exactly `classes` leave the disk; with a bucket that does not exist, the start
 /// is refused for exactly these.
-fn moves(property: &str, classes: &[&str]) {
+fn assert_moves(property: &str, classes: &[&str]) {
     let location = s3::bucket(s3::server());
     let gcfg = format!("[Storage]\n{property} = s3\n{}", lines(&location));
     let server = builder().gcfg(&gcfg).start();
@@ -23,7 +23,7 @@ fn moves(property: &str, classes: &[&str]) {
         .into_iter()
         .filter(|name| !classes.contains(name))
         .collect();
-    assert_eq!(on_disk(&server), others, "{property}");
+    assert_eq!(classes_on_disk(&server), others, "{property}");
 
     let missing = builder().gcfg(&gcfg).gcfg("[S3Storage]\nBucket = there-is-no-such-bucket").prepare();
     let output = missing.start_refused();
@@ -36,55 +36,55 @@ fn moves(property: &str, classes: &[&str]) {
 
 #[test]
 pub(super) fn default_applies_to_every_class_that_is_not_set() {
-    moves("Default", &StorageClass::ALL.map(StorageClass::as_str));
+    assert_moves("Default", &StorageClass::ALL.map(StorageClass::as_str));
     let location = s3::bucket(s3::server());
     let gcfg = format!("[Storage]\nDefault = S3\nLauncher = File\n{}", lines(&location));
-    assert_eq!(on_disk(&builder().gcfg(&gcfg).start()), ["launcher"]);
+    assert_eq!(classes_on_disk(&builder().gcfg(&gcfg).start()), ["launcher"]);
 }
 
 #[test]
 pub(super) fn cache_moves_that_class() {
-    moves("Cache", &["cache"]);
+    assert_moves("Cache", &["cache"]);
 }
 
 #[test]
 pub(super) fn launcher_moves_that_class() {
-    moves("Launcher", &["launcher"]);
+    assert_moves("Launcher", &["launcher"]);
 }
 
 #[test]
 pub(super) fn metrics_moves_that_class() {
-    moves("Metrics", &["metrics"]);
+    assert_moves("Metrics", &["metrics"]);
 }
 
 #[test]
 pub(super) fn packages_moves_that_class_and_the_classes_that_default_to_it() {
-    moves("Packages", &["packages", "cran", "bioconductor", "pypi"]);
+    assert_moves("Packages", &["packages", "cran", "bioconductor", "pypi"]);
 }
 
 #[test]
 pub(super) fn binaries_moves_that_class() {
-    moves("Binaries", &["binaries"]);
+    assert_moves("Binaries", &["binaries"]);
 }
 
 #[test]
 pub(super) fn cran_moves_that_class() {
-    moves("CRAN", &["cran"]);
+    assert_moves("CRAN", &["cran"]);
 }
 
 #[test]
 pub(super) fn bioconductor_moves_that_class() {
-    moves("Bioconductor", &["bioconductor"]);
+    assert_moves("Bioconductor", &["bioconductor"]);
 }
 
 #[test]
 pub(super) fn pypi_moves_that_class() {
-    moves("PyPI", &["pypi"]);
+    assert_moves("PyPI", &["pypi"]);
 }
 
 #[test]
 pub(super) fn persistent_moves_that_class() {
-    moves("Persistent", &["persistent"]);
+    assert_moves("Persistent", &["persistent"]);
 }
 
 #[test]
@@ -94,9 +94,9 @@ pub(super) fn file_storage_location_is_the_directory_of_its_class() {
             .gcfg(&format!("[FileStorage \"{class}\"]\nLocation = {{dir}}/own/place"))
             .start();
         assert!(server.dir().join("own/place").is_dir(), "{class}");
-        assert!(!on_disk(&server).contains(&class), "{class}");
+        assert!(!classes_on_disk(&server).contains(&class), "{class}");
         // The classes of mirrored packages default to the location of `packages`.
-        assert_eq!(on_disk(&server).len(), if class == "packages" { 5 } else { 8 }, "{class}");
+        assert_eq!(classes_on_disk(&server).len(), if class == "packages" { 5 } else { 8 }, "{class}");
     }
 }
 

@@ -5,7 +5,7 @@ use rstudio_pm::db::Db;
 use rstudio_pm::db::download::{self, Count};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
-use super::property_database::{on_postgres, over_tcp};
+use super::property_database::{on_postgres, schema_over_tcp};
 use crate::support::fixtures::until;
 use crate::support::postgres::{self, PASSWORD};
 use crate::support::server::{Builder, Server};
@@ -78,14 +78,14 @@ fn write_downloads(server: &Server, days: &[i64], last: Option<i64>) {
 }
 
 /// The number of stored objects of aggregated days.
-fn stored(server: &Server) -> usize {
+fn stored_days(server: &Server) -> usize {
     let dir = server.dir().join("data/metrics/usage");
     let folders = std::fs::read_dir(dir).into_iter().flatten().flatten();
     folders.map(|folder| std::fs::read_dir(folder.path()).map_or(0, Iterator::count)).sum()
 }
 
 /// The downloads of `beta` in the last `days`, as reported by the API.
-fn beta(server: &Server, days: i64) -> i64 {
+fn downloads_of_beta(server: &Server, days: i64) -> i64 {
     let answer = server.get(&format!("/__api__/metrics/packages?_sourceType=r&_days={days}"));
     assert_eq!(answer.status, 200, "{}", answer.text());
     let rows = answer.json();
@@ -104,13 +104,17 @@ pub(super) fn usage_data_schedule_runs_an_aggregation_that_was_missed_while_the_
         server.launch();
         until("the database is open", || server.get("/__api__/metrics/packages").status == 200);
         if due {
-            until("both days are in storage", || stored(&server) == 2);
+            until("both days are in storage", || stored_days(&server) == 2);
             server.wait_for_log("usage data: 2 days aggregated, 0 removed");
         } else {
-            assert_eq!(stored(&server), 0);
+            assert_eq!(stored_days(&server), 0);
         }
         // Today and the days before, from storage or from the rows.
-        assert_eq!((beta(&server, 1), beta(&server, 2), beta(&server, 3)), (0, 101, 203), "{schedule}");
+        assert_eq!(
+            (downloads_of_beta(&server, 1), downloads_of_beta(&server, 2), downloads_of_beta(&server, 3)),
+            (0, 101, 203),
+            "{schedule}"
+        );
     }
 }
 
@@ -123,7 +127,7 @@ pub(super) fn usage_data_retention_is_the_number_of_days_that_are_stored() {
     write_downloads(&server, &[5, 10, 11, 300], Some(then));
     server.launch();
     server.wait_for_log("usage data: 4 days aggregated, 2 removed");
-    assert_eq!((stored(&server), beta(&server, 366)), (2, 215));
+    assert_eq!((stored_days(&server), downloads_of_beta(&server, 366)), (2, 215));
 }
 
 #[test]
@@ -143,48 +147,49 @@ fn an_untrusted_clock_removes_no_day() {
     db.close();
     server.launch();
     server.wait_for_log("could not aggregate usage data");
-    assert_eq!((stored(&server), beta(&server, 366)), (0, 505));
+    assert_eq!((stored_days(&server), downloads_of_beta(&server, 366)), (0, 505));
     let sweep = server.rspm("storage sweep");
     assert!(sweep.code != 0 && sweep.err.contains("nothing is removed from storage"), "{sweep:?}");
 }
 
 /// Fails unless the schema has the tables of usage data.
-fn has_usage(schema: &str) {
+fn assert_usage_tables(schema: &str) {
     postgres::server().sql(&format!("SELECT count(*) FROM {schema}.usage_download"));
 }
 
 #[test]
 pub(super) fn postgres_usage_data_url_is_another_schema() {
-    let (core, url) = over_tcp("postgres", "");
-    let (own, usage) = over_tcp("postgres", "");
+    let (core, url) = schema_over_tcp("postgres", "");
+    let (own, usage) = schema_over_tcp("postgres", "");
     let server = server_with_download(on_postgres(&url, &format!("UsageDataURL = \"{usage}\"")));
     until("the download is written", || downloads(&server) == 1);
-    has_usage(&own);
+    assert_usage_tables(&own);
     postgres::server().sql(&format!(
         "DO $$ BEGIN IF to_regclass('{core}.usage_download') IS NOT NULL THEN RAISE 'usage tables in the main schema'; END IF; END $$"
     ));
-    let (shared_schema, url) = over_tcp("postgres", "");
+    let (shared_schema, url) = schema_over_tcp("postgres", "");
     let server = server_with_download(on_postgres(&url, ""));
     until("the download is written", || downloads(&server) == 1);
-    has_usage(&shared_schema);
+    assert_usage_tables(&shared_schema);
 }
 
 #[test]
 pub(super) fn postgres_usage_data_password_is_used_when_that_url_holds_none() {
-    let (_, url) = over_tcp("postgres", "");
-    let (own, usage) = over_tcp("pm", "");
+    let (_, url) = schema_over_tcp("postgres", "");
+    let (own, usage) = schema_over_tcp("pm", "");
     let lines = |more: &str| format!("UsageDataURL = \"{usage}\"\n{more}");
-    let with =
+    let server_with_password =
         server_with_download(on_postgres(&url, &lines(&format!("UsageDataPassword = \"{PASSWORD}\""))));
-    until("the download is written", || downloads(&with) == 1);
-    has_usage(&own);
-    let (_, url) = over_tcp("postgres", "");
-    let without = server_with_download(on_postgres(&url, &lines("")));
-    without.wait_for_log("could not write usage data; packages are served");
-    without.wait_for_log("refused user 'pm'; check the user and password of Postgres.UsageDataURL");
-    let output = without.failed_check("Database");
+    until("the download is written", || downloads(&server_with_password) == 1);
+    assert_usage_tables(&own);
+    let (_, url) = schema_over_tcp("postgres", "");
+    let server_without_password = server_with_download(on_postgres(&url, &lines("")));
+    server_without_password.wait_for_log("could not write usage data; packages are served");
+    server_without_password
+        .wait_for_log("refused user 'pm'; check the user and password of Postgres.UsageDataURL");
+    let output = server_without_password.failed_check("Database");
     assert!(output.contains("refused user 'pm'") && output.contains("UsageDataURL"), "{output}");
-    let (_, url) = over_tcp("postgres", "");
+    let (_, url) = schema_over_tcp("postgres", "");
     let shared = server_with_download(on_postgres(&url, &lines(&format!("Password = \"{PASSWORD}\""))));
     until("the download is written", || downloads(&shared) >= 1);
 }

@@ -1,6 +1,6 @@
 //! `[Bioconductor]`: a reload of each reloadable property.
 
-use super::property_bioconductor::bioconductor;
+use super::property_bioconductor::create_bioconductor_mirror;
 use crate::support::fixtures::until;
 use crate::support::server::Builder;
 
@@ -9,7 +9,7 @@ pub(super) fn url_is_the_mirror_of_the_next_sync() {
     let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/none").start();
     let output = server.sync_of("bioconductor").expect_err("there is no mirror");
     assert!(output.contains("none/config.yaml is not there"), "{output}");
-    bioconductor(&server.dir().join("other"));
+    create_bioconductor_mirror(&server.dir().join("other"));
     server.hup_applies(
         "[Bioconductor]\nURL = file://{dir}/other",
         &["Bioconductor.URL is 'file://{dir}/other' now, was 'file://{dir}/none'"],

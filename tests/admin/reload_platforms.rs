@@ -18,7 +18,7 @@ fn row(server: &Server) -> Value {
 }
 
 /// A reload with these lines changes the result of `value` to `expected`.
-fn becomes(lines: &str, value: impl Fn(&Server) -> Value, expected: &Value) {
+fn assert_becomes(lines: &str, value: impl Fn(&Server) -> Value, expected: &Value) {
     let server = Builder::default().gcfg(OWN).start();
     assert_ne!(value(&server), *expected, "{lines}");
     let output = server.hup(lines);
@@ -26,44 +26,52 @@ fn becomes(lines: &str, value: impl Fn(&Server) -> Value, expected: &Value) {
     assert_eq!(value(&server), *expected, "{lines}");
 }
 
-fn own(line: &str, field: &str, expected: &Value) {
-    becomes(&format!("[Distribution \"fedora42\"]\n{line}"), |server| row(server)[field].clone(), expected);
+fn assert_own_field(line: &str, field: &str, expected: &Value) {
+    assert_becomes(
+        &format!("[Distribution \"fedora42\"]\n{line}"),
+        |server| row(server)[field].clone(),
+        expected,
+    );
 }
 
 #[test]
 pub(super) fn r_version_is_reported() {
-    becomes("[Platforms]\nRVersion = 4.6", |server| status(server)["r_versions"].clone(), &json!(["4.6"]));
+    assert_becomes(
+        "[Platforms]\nRVersion = 4.6",
+        |server| status(server)["r_versions"].clone(),
+        &json!(["4.6"]),
+    );
 }
 
 #[test]
 pub(super) fn alias_adds_a_name() {
     let lines = "[Distribution \"ours\"]\nAlias = fedora42";
-    becomes(lines, |server| row(server)["aliases"].clone(), &json!(["ours"]));
+    assert_becomes(lines, |server| row(server)["aliases"].clone(), &json!(["ours"]));
 }
 
 #[test]
 pub(super) fn display_is_reported() {
-    own("Display = Other", "display", &json!("Other"));
+    assert_own_field("Display = Other", "display", &json!("Other"));
 }
 
 #[test]
 pub(super) fn os_is_reported() {
-    own("OS = windows", "os", &json!("windows"));
+    assert_own_field("OS = windows", "os", &json!("windows"));
 }
 
 #[test]
 pub(super) fn system_is_reported() {
-    own("System = rhel", "distribution", &json!("rhel"));
+    assert_own_field("System = rhel", "distribution", &json!("rhel"));
 }
 
 #[test]
 pub(super) fn release_is_reported() {
-    own("Release = 43", "release", &json!("43"));
+    assert_own_field("Release = 43", "release", &json!("43"));
 }
 
 #[test]
 pub(super) fn architecture_is_reported() {
-    own("Architecture = arm64", "arch", &json!(["arm64"]));
+    assert_own_field("Architecture = arm64", "arch", &json!(["arm64"]));
 }
 
 #[test]
@@ -73,28 +81,28 @@ pub(super) fn system_requirements_are_reported() {
         let rows = rows.as_array().expect("rows");
         rows.iter().find(|row| row["name"] == "fedora42").expect("fedora42")["sysReqs"].clone()
     };
-    becomes("[Distribution \"fedora42\"]\nSystemRequirements = yes", value, &json!(true));
+    assert_becomes("[Distribution \"fedora42\"]\nSystemRequirements = yes", value, &json!(true));
 }
 
 #[test]
 pub(super) fn hidden_is_reported() {
-    own("Hidden = yes", "hidden", &json!(true));
+    assert_own_field("Hidden = yes", "hidden", &json!(true));
 }
 
 #[test]
 pub(super) fn r_version_of_a_distribution_is_reported() {
-    own("RVersion = 4.4", "r_version", &json!("4.4"));
+    assert_own_field("RVersion = 4.4", "r_version", &json!("4.4"));
 }
 
 #[test]
 pub(super) fn force_r_version_is_reported() {
-    own("RVersion = 4.4\nForceRVersion = yes", "forced", &json!(true));
+    assert_own_field("RVersion = 4.4\nForceRVersion = yes", "forced", &json!(true));
 }
 
 #[test]
 pub(super) fn directories_of_macos_are_reported() {
     for (property, arch) in [("Arm64", "arm64"), ("Intel", "x86_64")] {
         let value = |server: &Server| status(server)["macos_urls"]["4.7"].clone();
-        becomes(&format!("[MacOS \"4.7\"]\n{property} = sonoma"), value, &json!({ arch: "sonoma" }));
+        assert_becomes(&format!("[MacOS \"4.7\"]\n{property} = sonoma"), value, &json!({ arch: "sonoma" }));
     }
 }

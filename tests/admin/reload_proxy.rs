@@ -14,7 +14,7 @@ fn start(more: &str) -> (Server, RecordingServer, tempfile::TempDir) {
     (server, proxy, folder)
 }
 
-fn authorized(heads: &[String], value: &str) -> bool {
+fn has_authorization(heads: &[String], value: &str) -> bool {
     let line = format!("proxy-authorization: {value}").to_lowercase();
     heads.iter().any(|head| head.to_lowercase().contains(&line))
 }
@@ -40,8 +40,8 @@ pub(super) fn user_and_password_are_sent_with_the_next_requests() {
     assert!(!proxy.heads().iter().any(|head| head.to_lowercase().contains("proxy-authorization")));
     server.hup_applies("[Proxy]\nUser = team", &["Proxy.User is 'team' now, was ''"]);
     server.sync().expect("again");
-    assert!(authorized(&proxy.heads(), "Basic dGVhbTo="), "team:");
+    assert!(has_authorization(&proxy.heads(), "Basic dGVhbTo="), "team:");
     server.hup_applies("[Proxy]\nPassword = w0rd", &["Proxy.Password is '***' now, was ''"]);
     server.sync().expect("again");
-    assert!(authorized(&proxy.heads(), "Basic dGVhbTp3MHJk"), "team:w0rd");
+    assert!(has_authorization(&proxy.heads(), "Basic dGVhbTp3MHJk"), "team:w0rd");
 }

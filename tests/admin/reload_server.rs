@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::property_server::{
-    ELSEWHERE, FORWARDED, address_through_a_proxy, connections_that_stay, server_elsewhere, stop_with_delay,
-    text,
+    FORWARDED, OTHER_ADDRESS, address_through_a_proxy, connections_that_stay, server_on_other_address,
+    stop_with_delay, text,
 };
 use crate::support::fixtures::until;
 use crate::support::http;
@@ -40,10 +40,10 @@ pub(super) fn trusted_proxy_applies_to_the_next_requests() {
 
 #[test]
 pub(super) fn connections_per_address_limits_the_next_connections() {
-    if rerun::with_addresses(&[ELSEWHERE]) {
+    if rerun::with_addresses(&[OTHER_ADDRESS]) {
         return;
     }
-    let server = server_elsewhere("ConnectionsPerAddress = 4");
+    let server = server_on_other_address("ConnectionsPerAddress = 4");
     assert_eq!(connections_that_stay(&server), 4);
     until("all are closed", || connections_that_stay(&server) == 4);
     server.hup_applies(

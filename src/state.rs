@@ -38,8 +38,8 @@ pub struct State {
     pub rules: Deferred<Rules>,
     /// The package advisories in force; none before the first fetch. Loaded concurrently with startup.
     pub advisories: Deferred<Index>,
-    /// Number of times that package details were added to an already published step: details of a point read before may
-    /// lack them.
+    /// Number of times that package details were added to an already published step: cached details of a point that
+    /// were read before may lack them.
     pub detail_updates: AtomicU64,
     /// Running and recently finished jobs.
     pub jobs: Jobs,

@@ -12,7 +12,7 @@ const MAX_NODES: usize = 200_000;
 /// A list or map under construction.
 enum Collection {
     List(Vec<Value>),
-    /// With the key of the next value.
+    /// A map, with the key of the next value once the key was read.
     Map(Map<String, Value>, Option<String>),
 }
 

@@ -15,7 +15,7 @@ pub use layout::Product;
 pub use record::{Fields, Object, Readme, Record, ReleaseRecord};
 pub use state::ProductState;
 
-/// A violation of the specification. Callers add the file.
+/// A violation of the specification. Callers add the path of the file to the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// The bytes are truncated, changed, or those of another file.

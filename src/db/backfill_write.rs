@@ -262,14 +262,14 @@ pub fn publish(c: &mut dyn Conn, p: &BackfillPublish) -> Result<(TxId, TxId), Db
     let count = i64::try_from(p.steps.len()).unwrap_or(i64::MAX);
     let (last, _) = clock::advance(c, p.now, count)?;
     c.announce()?;
-    let taken = taken_instants(c, p)?;
+    let used_instants = instants_before_first(c, p)?;
     let (first_tx, lowest) = (last.0 - count + 1, p.first.0 - count);
     let (mut txs, mut steps) = (Vec::with_capacity(p.steps.len()), Vec::with_capacity(p.steps.len()));
     for (number, step) in (0..).zip(&p.steps) {
         let tx = first_tx + number;
         // Every transaction has a distinct instant.
         let mut at = step.at;
-        while taken.contains(&at) {
+        while used_instants.contains(&at) {
             at.0 -= 1;
         }
         txs.push(vec![
@@ -303,8 +303,8 @@ pub fn publish(c: &mut dyn Conn, p: &BackfillPublish) -> Result<(TxId, TxId), Db
     Ok((TxId(first_tx), last))
 }
 
-/// Returns the instants of transactions before the first step, which belong to other sources.
-fn taken_instants(c: &mut dyn Conn, p: &BackfillPublish) -> Result<HashSet<Timestamp>, DbError> {
+/// Returns the instants of the transactions before the first step. They changed other sources, or repositories.
+fn instants_before_first(c: &mut dyn Conn, p: &BackfillPublish) -> Result<HashSet<Timestamp>, DbError> {
     let Some(first) = step::get(c, p.tree, p.first)? else { return Ok(HashSet::new()) };
     c.query("SELECT at FROM tx WHERE at < $1", &[first.at.into()])?.iter().map(|row| row.time(0)).collect()
 }

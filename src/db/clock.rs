@@ -14,7 +14,7 @@ pub struct ClockRow {
     pub at: Timestamp,
     /// Number of changes of the data in the in-memory catalog.
     pub catalog: i64,
-    /// Identifies the history of transactions. A restored database has another one.
+    /// Identifies the history of transactions. A restored database has another history.
     pub history: String,
 }
 
@@ -68,7 +68,8 @@ pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<PublishResult, DbError> 
     Ok(PublishResult { tx, at, steps })
 }
 
-/// Takes the next `count` transaction ids and as many instants after every earlier one; returns the last of each.
+/// Takes the next `count` transaction ids, and as many instants after those of all transactions; returns the last id
+/// and the last instant.
 pub(super) fn advance(c: &mut dyn Conn, now: Timestamp, count: i64) -> Result<(TxId, Timestamp), DbError> {
     const TICK: &str = "UPDATE clock SET tx = tx + CAST($1 AS BIGINT), \
         at = CASE WHEN at + CAST($1 AS BIGINT) > CAST($2 AS BIGINT) THEN at + CAST($1 AS BIGINT) \

@@ -34,7 +34,7 @@ pub fn of_packages(
     cached: bool,
     each: &mut dyn FnMut(DurableObject) -> Result<(), DbError>,
 ) -> Result<(), DbError> {
-    // A listed binary has a life of its own file, a listed source package one of its release.
+    // The life of a listed binary names its file, that of a listed source package only its release.
     const BLOBS: &str = "SELECT class, sha256, size, CAST(CASE WHEN class IN ('packages', 'readmes') \
         OR EXISTS (SELECT 1 FROM file f WHERE f.sha256 = b.sha256 AND f.state = 1 AND (f.locator = '' \
         OR NOT EXISTS (SELECT 1 FROM life l JOIN tree t ON t.id = l.tree_id WHERE l.release_id = f.release_id \

@@ -11,8 +11,8 @@ pub struct EncryptedColumn {
     pub update: &'static str,
 }
 
-/// All columns with encrypted values. A transaction that writes one must compare the fingerprint with that of the key
-/// it encrypted with ([`get`]), because the key may have been replaced meanwhile.
+/// All columns with encrypted values. A transaction that writes such a value must compare the fingerprint in the
+/// database ([`get`]) with that of the key it used, because another process may have replaced the key.
 pub const COLUMNS: &[EncryptedColumn] = &[];
 
 /// Returns the fingerprint of the key of this database, if it has one.

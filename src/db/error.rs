@@ -235,7 +235,7 @@ pub enum DbError {
     #[error("the database refused a conflicting row: {0}")]
     Conflict(String),
     /// Another job is writing this tree.
-    #[error("tree {tree} is being written by job {job}")]
+    #[error("tree {tree} is being written by job {job}; try again when that job has ended")]
     Busy {
         /// The tree.
         tree: TreeId,
@@ -243,7 +243,7 @@ pub enum DbError {
         job: i64,
     },
     /// Another transaction has locked a row for too long.
-    #[error("another transaction has locked a row: {0}")]
+    #[error("another transaction has locked a row of the database; try again: {0}")]
     RowLocked(#[source] Source),
     /// The tree to publish or abandon has no pending step.
     #[error("tree {0} has no pending step")]

@@ -46,13 +46,13 @@ impl FileState {
 pub struct FetchedFacts {
     /// The file.
     pub file: FileId,
-    /// Digest of its bytes; `None` keeps the known one.
+    /// Digest of its bytes; `None` leaves the known digest unchanged.
     pub sha256: Option<Sha256>,
-    /// Size in bytes; `None` keeps the known size.
+    /// Size in bytes; `None` leaves the known size unchanged.
     pub size: Option<i64>,
     /// Its state. `Stored` only if the blob is in storage.
     pub state: FileState,
-    /// `Built` of a binary; `None` keeps the known one.
+    /// `Built` of a binary; `None` leaves the known value unchanged.
     pub built: Option<String>,
 }
 

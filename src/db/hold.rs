@@ -13,7 +13,7 @@ pub fn take(c: &mut dyn Conn, id: Identity, clock: Timestamp) -> Result<(), DbEr
     const TAKE: &str = "INSERT INTO hold (id, until) VALUES ($1, CAST($2 AS BIGINT))";
     let now = now(c, clock)?;
     c.execute("DELETE FROM hold WHERE until <= CAST($1 AS BIGINT)", &[now.into()])?;
-    c.execute(TAKE, &[id.to_string().into(), until(now).into()]).map(drop)
+    c.execute(TAKE, &[id.to_string().into(), expiry(now).into()]).map(drop)
 }
 
 /// Renews a hold. Returns false if it has expired: objects may have been removed since.
@@ -21,7 +21,7 @@ pub fn renew(c: &mut dyn Conn, id: Identity, clock: Timestamp) -> Result<bool, D
     const RENEW: &str =
         "UPDATE hold SET until = CAST($1 AS BIGINT) WHERE id = $2 AND until > CAST($3 AS BIGINT)";
     let now = now(c, clock)?;
-    Ok(c.execute(RENEW, &[until(now).into(), id.to_string().into(), now.into()])? == 1)
+    Ok(c.execute(RENEW, &[expiry(now).into(), id.to_string().into(), now.into()])? == 1)
 }
 
 /// Ends a hold.
@@ -37,10 +37,12 @@ pub fn held_until(c: &mut dyn Conn, clock: Timestamp) -> Result<Option<Timestamp
     c.query(HELD, &[now.into()])?.first().map(|row| row.time(0)).transpose()
 }
 
+/// Returns the time of the database's host; with SQLite, which has no other host, `clock`.
 fn now(c: &mut dyn Conn, clock: Timestamp) -> Result<Timestamp, DbError> {
     Ok(c.host_time()?.unwrap_or(clock))
 }
 
-fn until(now: Timestamp) -> Timestamp {
+/// Returns the end of a hold that is taken or renewed now.
+fn expiry(now: Timestamp) -> Timestamp {
     Timestamp(now.0.saturating_add(TERM))
 }

@@ -105,13 +105,13 @@ const RULES: &[Rule] = &[
 /// # Errors
 /// The database failed, or is damaged.
 pub fn violations(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
-    let mut found = Vec::new();
+    let mut sentences = Vec::new();
     for rule in RULES {
         for row in c.query(rule.sql, &[MAX_REPORTED.into()])? {
-            found.push(format!("{}: {}", rule.violation, values(rule.columns, &row)));
+            sentences.push(format!("{}: {}", rule.violation, values(rule.columns, &row)));
         }
     }
-    Ok(found)
+    Ok(sentences)
 }
 
 fn values(columns: &[&str], Row(values): &Row) -> String {
@@ -121,6 +121,6 @@ fn values(columns: &[&str], Row(values): &Row) -> String {
         Value::Text(text) => text.clone(),
         Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
     };
-    let named = columns.iter().zip(values).map(|(name, found)| format!("{name} {}", value(found)));
-    named.collect::<Vec<_>>().join(", ")
+    let pairs = columns.iter().zip(values).map(|(name, column)| format!("{name} {}", value(column)));
+    pairs.collect::<Vec<_>>().join(", ")
 }

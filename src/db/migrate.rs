@@ -126,7 +126,7 @@ pub(super) trait MigrationConn: Conn {
 /// Returns the newest migration of a database, 0 for an empty one.
 ///
 /// # Errors
-/// [`DbError::TooNew`] if a newer program migrated it and this one cannot work with the result.
+/// [`DbError::TooNew`] if a newer program migrated the database and this program cannot work with the result.
 pub(super) fn level(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, DbError> {
     let table = schema.migration_table();
     if !c.has_table(table.name)? {
@@ -151,9 +151,9 @@ pub(super) fn level(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, Db
 /// Whether another program uses the database while it is migrated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MigrationMode {
-    /// No other program uses it.
+    /// No other program uses the database.
     Exclusive,
-    /// An older program keeps using it.
+    /// An older program uses the database at the same time.
     Online,
 }
 

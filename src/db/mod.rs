@@ -88,7 +88,7 @@ enum Engine {
     Postgres(Postgres),
 }
 
-/// A handle of the database; clones share it. Dropping the last one closes the database.
+/// A handle of the database; clones share it. Dropping the last handle closes the database.
 #[derive(Clone)]
 pub struct Db {
     engine: Arc<Engine>,
@@ -164,7 +164,7 @@ impl Db {
         }
     }
 
-    /// Releases the lock after another process has taken it over. The database stays open here.
+    /// Releases the lock after another process has taken it over. The database stays open in this process.
     pub fn release_lock(&self) {
         match &*self.engine {
             Engine::Sqlite(engine) => engine.release_lock(),
@@ -175,8 +175,8 @@ impl Db {
     /// Inspects the configured database without creating or changing anything and returns one line to print. Blocks.
     ///
     /// # Errors
-    /// As [`Db::open`], except for the lock, which a running daemon holds. Also if the clock of this machine prevents
-    /// publishing.
+    /// As [`Db::open`], except for the lock, which a running daemon holds; [`DbError::Skew`] or [`DbError::ClockAhead`]
+    /// if the clock of this machine prevents publishing.
     pub fn check(config: &Config) -> Result<String, DbError> {
         let inspection = Db::inspect(config, Schema::Core)?.usable()?;
         let now = Timestamp(jiff::Timestamp::now().as_microsecond());

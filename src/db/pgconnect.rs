@@ -24,7 +24,7 @@ pub(super) fn connect(
     Ok((runtime, client))
 }
 
-/// Receives the notifications of a session.
+/// Sends the notifications of a session to their receiver.
 pub(super) type NotificationSender = mpsc::UnboundedSender<Notification>;
 
 /// Connects on the current runtime; `notifications` receives the notifications of the session.
@@ -35,7 +35,7 @@ async fn open(target: &Target, notifications: Option<NotificationSender>) -> Res
         match target.ssl_mode {
             SslMode::Disable => connect_once(target, config::SslMode::Disable, &notifications).await?,
             SslMode::Allow => match connect_once(target, config::SslMode::Disable, &notifications).await {
-                // If pg_hba.conf admits only TLS, the login is refused.
+                // If pg_hba.conf admits only connections with TLS, the login is refused.
                 Err(DbError::Authentication { .. }) => {
                     connect_once(target, config::SslMode::Require, &notifications).await?
                 }
@@ -114,6 +114,6 @@ async fn prepare(target: &Target, client: &Client) -> Result<(), DbError> {
             return Err(DbError::SearchPath { property: target.property, path, user });
         }
     }
-    // The lock is that of the schema that search_path selects.
+    // Taken last, because the lock belongs to the schema that search_path selects.
     server_lock::take(target, client).await
 }

@@ -1,4 +1,5 @@
-//! Rendered indexes: the content of each key, so that a 304 after a restart needs no rendering.
+//! Rendered indexes of closed points: the digest of each one's content, so that a 304 after a restart needs no
+//! rendering.
 
 use super::{Conn, DbError};
 use crate::model::digest::Sha256;
@@ -7,7 +8,7 @@ use crate::model::time::Timestamp;
 /// A rendered index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderedRow {
-    /// The key of its input.
+    /// The key of the document: equal keys mean equal content.
     pub key: String,
     /// SHA-256 of the decoded bytes, from which the ETag is derived.
     pub content: Sha256,

@@ -13,8 +13,11 @@ pub enum Schema {
 pub(super) struct MigrationTable {
     /// The table's name.
     pub(super) name: &'static str,
+    /// Creates the table.
     pub(super) create: &'static str,
+    /// Selects number, `expand_only` and program version of each migration, in order.
     pub(super) select: &'static str,
+    /// Inserts the row of a migration.
     pub(super) insert: &'static str,
 }
 

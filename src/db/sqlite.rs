@@ -27,7 +27,7 @@ pub(super) struct Sqlite {
     checkpointer: Checkpointer,
     /// Held while the database is open, or until another process takes it over, so that only one process uses it. The
     /// usage data has no lock: it is written by the process that holds the lock of the packages' database, and for some
-    /// time after a handover by the previous one.
+    /// time after a handover also by the previous process.
     lock: Mutex<Option<std::fs::File>>,
     file: PathBuf,
     wait: Duration,
@@ -81,7 +81,7 @@ impl Sqlite {
         })
     }
 
-    /// Checks the file, and the rules of its rows, on a new connection: open ones have pages in memory.
+    /// Checks the file, and the rules of its rows, on a new connection: open connections have pages in memory.
     pub(super) fn examine(&self) -> Result<Examination, DbError> {
         let mut session = connect(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY, self.wait)?;
         let mut examination = Examination::default();

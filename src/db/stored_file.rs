@@ -11,7 +11,7 @@ use crate::model::time::Timestamp;
 /// A stored file that a mirror has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MirroredFile {
-    /// A tree and a step in which it is listed or archived.
+    /// A tree and the first step of the newest life in which the file is listed or archived.
     pub tree: PointTree,
     /// The package's name.
     pub package: String,
@@ -21,7 +21,7 @@ pub struct MirroredFile {
     pub file: ReleaseFile,
 }
 
-/// Returns the stored files with a digest that a mirror has, the newest life of each first.
+/// Returns the stored files with this digest that a mirror has, each with its newest life.
 pub fn mirrored(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<MirroredFile>, DbError> {
     const FIND: &str = "SELECT l.state, l.path, l.package_id, l.release_id, r.version, r.revision, r.published_at, f.id, \
         f.name, f.locator, f.size, f.md5, b.class, e.source_id, l.tree_id, l.from_seq, p.name, f.platform \
@@ -79,7 +79,7 @@ pub struct FileOrigin {
     pub version: String,
     /// The platform of a binary, see [`super::binary::Binary::platform`]; empty for a source package.
     pub platform: String,
-    /// Who published it first, and when.
+    /// The user who published the file first, and the time.
     pub published: Option<(String, Timestamp)>,
 }
 
@@ -129,7 +129,7 @@ fn find_origin(c: &mut dyn Conn, sql: &'static str, sha256: Sha256) -> Result<Op
     }))
 }
 
-/// Returns the archives whose README has this digest, as storage class and digest.
+/// Returns the stored source packages whose README has this digest, as storage class and digest.
 pub fn archives_of_readme(c: &mut dyn Conn, readme: Sha256) -> Result<Vec<(String, Sha256)>, DbError> {
     const FIND: &str = "SELECT b.class, b.sha256 FROM detail d JOIN file f ON f.release_id = d.release_id \
         JOIN blob b ON b.sha256 = f.sha256 WHERE d.readme_sha256 = $1 AND f.platform = '' AND f.state = 1 \

@@ -17,10 +17,13 @@ use super::target::{SslMode, Target};
 const SYSTEM_ROOTS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
+/// What is verified in the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verification {
     Nothing,
+    /// That a trusted authority signed it.
     Authority,
+    /// That a trusted authority signed it, and that it names the host.
     AuthorityAndName,
 }
 

@@ -112,7 +112,7 @@ impl FromStr for TxKind {
 /// A published transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tx {
-    /// Its label.
+    /// Its id, which is also its label in URLs and logs.
     pub id: TxId,
     /// When it was published.
     pub at: Timestamp,

@@ -1,4 +1,4 @@
-//! Worker threads that run the closures of transactions, interactive ones before bulk.
+//! Worker threads that run the closures of transactions: interactive transactions before those of bulk imports.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,7 +1,7 @@
 //! Administrative edits, one file per noun: sources, repositories, subscriptions, packages.
 //!
-//! Each edit is one database write, with a transaction where history changes, which also reads the new catalog: the
-//! next request sees it.
+//! Each edit is one database write, which publishes a transaction if the edit changes history. The same write reads the
+//! new catalog, so that the next request sees the change.
 
 pub mod add;
 pub mod add_binary;
@@ -33,7 +33,7 @@ pub struct Actor(pub String);
 /// What to do when the object exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnExisting {
-    /// Refuse.
+    /// Refuse the edit.
     Fail,
     /// `--succeed-on-existing`: leave it unchanged.
     Succeed,
@@ -55,9 +55,9 @@ pub enum AddStatus {
 /// The releases selected by `rspm remove`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoveScope {
-    /// `@all`: listed and archived.
+    /// `@all`: the listed and all archived releases.
     All,
-    /// `@current`: the listed one.
+    /// `@current`: the listed release.
     Current,
     /// `@1.2.3`.
     Version(String),

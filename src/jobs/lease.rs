@@ -18,7 +18,7 @@ pub const TERM: i64 = 60 * SECOND;
 /// Interval of renewals.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The right to do one job. Dropping it releases it soon afterwards.
+/// The right to do one job. Dropping this value releases the lease soon afterwards.
 pub struct Lease {
     held: Option<HeldLease>,
 }

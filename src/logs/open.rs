@@ -68,8 +68,8 @@ fn try_open(path: &Path) -> io::Result<File> {
     } else if !file_type.is_file() {
         return Err(wrong_type("neither a file nor a character device"));
     }
-    // The lock shows other processes that this one still writes to the file, see `ReplacedFile`. Not every file system
-    // has locks.
+    // The lock shows other processes that this process still writes to the file, see `ReplacedFile`. Not every file
+    // system has locks.
     let _ = file.try_lock_shared();
     Ok(file)
 }

@@ -1,4 +1,4 @@
-//! The basic types of all other top-level modules. Pure: no I/O, no async, no clock; depends on no other one.
+//! The basic types of all other rooms. Pure: no I/O, no async, no clock; depends on no other room.
 
 pub mod change;
 pub mod count;

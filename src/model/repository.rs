@@ -42,7 +42,7 @@ impl RepoKind {
         }
     }
 
-    /// Returns the language of the sources that it may subscribe to.
+    /// Returns the language of the sources that a repository of this kind may subscribe to.
     #[must_use]
     pub fn language(self) -> Language {
         match self {

@@ -15,8 +15,8 @@ use super::transaction::CHUNK;
 /// The job that claims a tree during an edit. The claim is released in the same write, so nothing else sees it.
 const EDIT_JOB: i64 = 0;
 
-/// Writes a change of the content of the catalog; the next request sees it. The catalog is read in the same write,
-/// which saves the wait for another connection.
+/// Runs `edit`, which changes data of the catalog, in one write; the next request sees the change. The catalog is read
+/// in the same write, so that this does not wait for another connection.
 ///
 /// # Errors
 /// Database errors.
@@ -70,7 +70,7 @@ impl ClaimedTrees {
 
 /// The changes of one edit, and its result.
 pub struct EditPlan<T> {
-    /// Without changes nothing is published.
+    /// The changes of the tree; if there are none, nothing is published.
     pub changes: Vec<Change>,
     /// Numbers of changed packages.
     pub counts: Counts,

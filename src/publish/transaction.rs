@@ -67,7 +67,7 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn before_first(
+    pub async fn new_history(
         state: &'a State,
         lease: &'a Lease,
         report: &'a Reporter,

@@ -12,7 +12,7 @@ pub struct Deferred<T> {
     loading: watch::Sender<bool>,
 }
 
-/// Marks the value as loading until it is dropped; see [`Deferred::begin_load`].
+/// Marks the value as loading until this guard is dropped; see [`Deferred::begin_load`].
 #[derive(Debug)]
 pub struct LoadGuard(watch::Sender<bool>);
 

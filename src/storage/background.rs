@@ -119,9 +119,9 @@ impl Storage {
                 let (s3, pace) = (Arc::clone(s3), Arc::clone(&reader.pace));
                 let reads = stream::iter(keys.to_vec())
                     .map(move |key| in_bucket(Arc::clone(&s3), key, Arc::clone(&pace)));
-                let found: Vec<_> = reads.buffered(PARALLEL_READS).try_collect().await?;
+                let results: Vec<_> = reads.buffered(PARALLEL_READS).try_collect().await?;
                 // The results end at the first object that a stop interrupted.
-                Ok(found.into_iter().map_while(|read| read).collect())
+                Ok(results.into_iter().map_while(|read| read).collect())
             }
         }
     }
@@ -133,7 +133,7 @@ fn on_disk(
     buffer: &mut [u8],
     pace: &Pace,
 ) -> Result<Vec<ObjectRead>, StorageError> {
-    let mut found = Vec::with_capacity(keys.len());
+    let mut results = Vec::with_capacity(keys.len());
     for key in keys {
         if pace.is_stopped() {
             break;
@@ -141,7 +141,7 @@ fn on_disk(
         let read = disk.open_object(key).and_then(|(file, path)| {
             hash_file(&file, buffer, pace).map_err(|e| StorageError::io("read", &path, e))
         });
-        found.push(match read {
+        results.push(match read {
             Ok(Some(digest)) => ObjectRead::Digest(digest),
             Ok(None) => break,
             Err(StorageError::NotFound(_)) => ObjectRead::Missing,
@@ -151,7 +151,7 @@ fn on_disk(
             Err(error) => return Err(error),
         });
     }
-    Ok(found)
+    Ok(results)
 }
 
 /// Whether an error of a read means that the disk or the file system has lost the data.

@@ -54,26 +54,27 @@ impl ComparedDirectories {
         compared.accepted != before
     }
 
-    /// Returns true if the directory is another one than when the marker was last read.
+    /// Returns true if the path names another directory than when the marker was last read.
     pub(super) fn is_replaced(&self, root: &Path, class: StorageClass) -> Result<bool, StorageError> {
         let entry = self.0.lock().get(&class).copied();
         entry.map_or(Ok(false), |entry| Ok(id(root)? != entry.last_read))
     }
 
-    /// Checks that the directory is the accepted one: one `stat`.
+    /// Checks that the path names the accepted directory, with one `stat`.
     ///
     /// # Errors
-    /// [`StorageError::Refused`] if it is another one.
+    /// [`StorageError::Refused`] if it names another directory.
     pub(super) fn check(&self, root: &Path, class: StorageClass) -> Result<(), StorageError> {
         let accepted = self.0.lock().get(&class).and_then(|entry| entry.accepted);
         match accepted {
-            Some(_) if id(root)? != accepted => Err(refused(class)),
+            Some(_) if id(root)? != accepted => Err(refusal(class)),
             Some(_) | None => Ok(()),
         }
     }
 }
 
-pub(super) fn refused(class: StorageClass) -> StorageError {
+/// Returns the error that the class is in another directory than the accepted one.
+pub(super) fn refusal(class: StorageClass) -> StorageError {
     let reason = "is in another directory than before and has not been compared with the database since; it may not be mounted";
     StorageError::Refused { class: class.as_str(), reason: reason.to_owned() }
 }

@@ -213,7 +213,7 @@ impl Disk {
         }
     }
 
-    /// Returns true if the directory is another one than when the marker of a class was last read.
+    /// Returns true if the path names another directory than when the marker of a class was last read.
     pub(super) fn is_replaced(&self, class: StorageClass) -> Result<bool, StorageError> {
         self.compared.is_replaced(&self.root, class)
     }
@@ -248,7 +248,7 @@ impl Disk {
     ) -> Result<(), StorageError> {
         let (folder, path) = (self.root.join(MarkerKey::DIRECTORY), self.root.join(key.path()));
         if self.is_replaced(key.0)? {
-            return Err(compared::refused(key.0));
+            return Err(compared::refusal(key.0));
         }
         create_directory(&folder)?;
         sync_directory(&self.root)?;

@@ -68,8 +68,8 @@ impl Key {
         format!("{}/{:02x}/{digest}", self.directory(), digest.0[0])
     }
 
-    /// Returns the media type (RFC 6838) that the object is stored with, if the backend supports it. The one sent to
-    /// clients depends on the file name in the URL, which storage does not know.
+    /// Returns the media type (RFC 6838) that the object is stored with, if the backend supports it. The media type
+    /// sent to clients depends on the file name in the URL, which storage does not know.
     #[must_use]
     pub fn media_type(&self) -> &'static str {
         match self {

@@ -7,11 +7,11 @@ use crate::model::identity::Identity;
 /// The marker of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marker {
-    /// There is none.
+    /// The class has no marker.
     None,
-    /// It names the database that owns the objects.
+    /// The marker names the database that owns the objects.
     Readable(MarkerContent),
-    /// It names no database.
+    /// The marker names no database.
     Unreadable,
 }
 

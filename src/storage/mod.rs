@@ -378,8 +378,8 @@ impl Storage {
         Ok(removed)
     }
 
-    /// Returns the classes on each file system that is over [`space::FULL`] percent full, as of the last check of
-    /// [`space::watch`].
+    /// Returns the classes on each file system that is over [`space::FULL_PERCENT`] percent full, as of the last check
+    /// of [`space::watch`].
     #[must_use]
     pub fn full_file_systems(&self) -> Vec<Vec<StorageClass>> {
         self.0.full_file_systems.lock().clone()

@@ -1,5 +1,5 @@
-//! Markers of the servers that use a class: an object for each server, by which others find out whether their storage is
-//! the same. They are in a directory of their own, which no listing of objects contains.
+//! Markers of the servers that use a class: an object for each server, by which the other servers detect whether they
+//! use the same storage. Markers are in a separate directory, which no listing of objects contains.
 
 use super::{Backend, Storage, StorageError, blocking};
 use crate::model::identity::Identity;

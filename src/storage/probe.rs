@@ -80,7 +80,7 @@ pub fn virtual_file_system(location: &Path) -> Option<&'static str> {
         TRACEFS_MAGIC => Some("tracefs"),
         SECURITYFS_MAGIC => Some("securityfs"),
         BPF_FS_MAGIC => Some("bpf"),
-        // Device nodes are on a tmpfs. Other ones, such as /dev/shm, are mounts of their own.
+        // The file system of /dev is a tmpfs. Others, such as that of /dev/shm, have another device number.
         TMPFS_MAGIC => {
             let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
             let devices = device(Path::new("/dev")).filter(|number| Some(*number) != device(Path::new("/")));
@@ -91,14 +91,14 @@ pub fn virtual_file_system(location: &Path) -> Option<&'static str> {
 }
 
 /// Prepares a directory and probes it. A directory without space for a probe object is opened nevertheless, because
-/// its objects can be read; the second value describes it then. Blocking.
+/// its objects can be read; in this case the second value describes the problem. Blocking.
 pub(super) fn open(
     location: &DirectoryLocation,
     classes: &[StorageClass],
 ) -> Result<(Disk, Option<UnusableLocation>), UnusableLocation> {
     check_file_system(location, classes)?;
     let disk = match Disk::open(&location.location) {
-        // Only its directory of spools could not be created: the first store operation does so.
+        // Only the directory of spools could not be created: the first store operation creates it.
         Err(StorageError::Full(_)) if location.location.is_dir() => Ok(Disk::new(&location.location)),
         result => result,
     };
@@ -224,7 +224,7 @@ fn remedy(location: &Path, error: &StorageError) -> String {
     }
 }
 
-/// Returns the ancestor of a path that is not a directory.
+/// Returns the path, or its ancestor, that exists and is not a directory.
 fn first_file(location: &Path) -> Option<PathBuf> {
     location.ancestors().find(|at| at.metadata().is_ok_and(|metadata| !metadata.is_dir())).map(Path::to_owned)
 }

@@ -23,7 +23,7 @@ const SCAN_PAUSE_FACTOR: u32 = 20;
 /// Timeout of the scan of a directory.
 const SCAN_TIMEOUT: Duration = Duration::from_secs(300);
 /// Percentage of used space above which a file system causes a warning.
-pub const FULL: u128 = 90;
+pub const FULL_PERCENT: u128 = 90;
 
 /// A directory, and the classes stored there.
 type StorageDirectory = (PathBuf, Vec<StorageClass>);
@@ -114,22 +114,22 @@ fn check_file_systems(
     }
     for (path, size, free) in newly_full {
         tracing::warn!(
-            "the file system of {} is over {FULL} % full: {} MB free of {} MB; free some space, or move its storage \
-             classes",
+            "the file system of {} is over {FULL_PERCENT} % full: {} MB free of {} MB; free some space, or move its \
+             storage classes",
             path.display(),
             free >> 20,
             size >> 20
         );
     }
     for _ in previously_full.keys().filter(|device| devices.contains(*device) && !full.contains_key(device)) {
-        tracing::info!("a file system of the storage is no longer over {FULL} % full");
+        tracing::info!("a file system of the storage is no longer over {FULL_PERCENT} % full");
     }
     full
 }
 
-/// Returns true if over [`FULL`] percent of the space are used; space that is reserved for root counts as used.
+/// Returns true if over [`FULL_PERCENT`] percent of the space are used; space that is reserved for root counts as used.
 fn is_full(size: u64, free: u64) -> bool {
-    u128::from(size.saturating_sub(free)) * 100 > u128::from(size) * FULL
+    u128::from(size.saturating_sub(free)) * 100 > u128::from(size) * FULL_PERCENT
 }
 
 fn scan_directories(directories: &[StorageDirectory], stop: &AtomicBool) {

@@ -1,5 +1,5 @@
-//! Moves removed objects to the trash and damaged ones to the damaged area of their class, restores and deletes them;
-//! the markers of classes.
+//! Moves removed objects to the trash and damaged objects to the damaged area of their class, restores and deletes
+//! them; reads and writes the markers of classes.
 
 use super::{Area, Backend, Key, Marker, MarkerContent, MarkerKey, Storage, StorageError, blocking};
 use crate::model::storage_class::StorageClass;
@@ -71,8 +71,8 @@ impl Storage {
         Ok(is_moved)
     }
 
-    /// Restores an object from the trash; returns false if it is not there, or if the live area already
-    /// has it.
+    /// Restores an object from the trash; returns false if the trash does not have it, or if the live area already has
+    /// it.
     pub async fn restore(&self, key: &Key) -> Result<bool, StorageError> {
         let key = *key;
         let is_restored = match self.backend(key.class()) {

@@ -39,7 +39,7 @@ pub struct Download<'a> {
 /// The counts that are not written yet.
 #[derive(Default)]
 pub(super) struct Tally {
-    /// Counts by the other columns, encoded as one byte string for a lookup without allocation.
+    /// Counts by key: the other columns of the row, encoded as one byte string for a lookup without allocation.
     shards: [Mutex<HashMap<Box<[u8]>, i64>>; SHARDS],
     /// Number of counters in all shards.
     len: AtomicUsize,

@@ -126,8 +126,9 @@ impl Credentials {
         })
     }
 
-    /// Returns the region: as configured, else of the environment, of the profile, else `us-east-1` for a server that
-    /// is not Amazon's, and for Amazon's the region of the instance.
+    /// Returns the region: the configured one, else that of the environment, else that of the profile. Without these it
+    /// is `us-east-1` if an endpoint is configured, which is a server other than Amazon's, else the region of the
+    /// instance.
     pub(super) async fn region(&self) -> Option<String> {
         if let Some(region) = &self.location.region {
             return Some(region.clone());

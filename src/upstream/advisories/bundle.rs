@@ -1,4 +1,4 @@
-//! Reads advisories from a bundle: JSON lines per ecosystem, named by the head of the folder `vulns`.
+//! Reads advisories from a bundle: a file of JSON lines per ecosystem, which the head of the folder `vulns` lists.
 
 use super::{FeedRefresh, refusal};
 use crate::advisory::{Batch, Ecosystem};

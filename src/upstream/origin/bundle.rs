@@ -103,7 +103,7 @@ fn read_text(text: UnpackedText<'_>) -> Result<Vec<u8>, FormatError> {
 /// A head with valid digest and chain, joined with the heads of its bases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedHead {
-    /// The newest head with the segments of all heads, oldest first; a missing base is still named.
+    /// The newest head with the segments of all heads, oldest first. Its `base` is the missing base, if there is one.
     pub head: Head,
     /// The missing base; `None` if the segments are complete.
     pub missing: Option<IncrementalBase>,

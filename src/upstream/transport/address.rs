@@ -19,7 +19,7 @@ impl Address {
     /// Parses an address without a query and a fragment.
     ///
     /// # Errors
-    /// It is not a URL, or has another scheme; the message does not contain user and password.
+    /// The text is not a URL, or has another scheme; the message does not contain user and password.
     pub fn parse(text: &str) -> Result<Address, UpstreamError> {
         let refusal = |reason: &str| UpstreamError::Refused {
             url: redact(text),

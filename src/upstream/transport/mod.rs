@@ -115,8 +115,8 @@ impl Transport {
         }
     }
 
-    /// Opens a file; with `resume`, at that offset if the file still has those validators (`Range` with `If-Range` over
-    /// HTTP). No retry.
+    /// Opens a file. `resume` is the length and the validators of a part that was read before: the stream begins after
+    /// this part if the file still has the validators (`Range` with `If-Range` over HTTP), otherwise at 0. No retry.
     pub(super) async fn open(
         &self,
         path: &str,

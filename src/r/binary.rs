@@ -197,7 +197,7 @@ pub fn read_info(
 pub struct ZipPackage {
     /// The package.
     pub archive: PackageArchive,
-    /// Its platform.
+    /// The package's platform.
     pub info: BinaryInfo,
     zip: Zip,
     /// The package's `MD5` file.

@@ -10,7 +10,7 @@ use super::packages::IndexRecord;
 use super::platform::Platform;
 use crate::model::digest::{Md5, Sha256};
 
-/// Fields that are not copied: they locate the file on the other server, or are written anew for this one.
+/// Fields that are not copied: they locate the file on the other server, or are written anew for this server.
 const OMITTED: [&[u8]; 8] =
     [b"File", b"DownloadURL", b"Path", b"RVersion", b"SHA256", b"SHA256sum", b"Filesize", b"Repository"];
 
@@ -26,9 +26,9 @@ pub enum RecordFilter {
 /// A binary in the index of another server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexedBinary {
-    /// The package.
+    /// Name of the package.
     pub package: String,
-    /// Its version.
+    /// Version of the package.
     pub version: String,
     /// The location of the file.
     pub location: FileLocation,

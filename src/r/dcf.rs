@@ -16,9 +16,9 @@ pub enum DcfError {
     /// A line that is neither `Tag: value` nor a continuation.
     #[error("line {line}: '{text}' is not a 'Tag: value' line; begin continuation lines with a blank")]
     NoTag {
-        /// The line.
+        /// Number of the line.
         line: usize,
-        /// Its beginning.
+        /// Beginning of the line.
         text: String,
     },
     /// A continuation line with nothing to continue.

@@ -1,11 +1,11 @@
-//! Decodes a DESCRIPTION to UTF-8 by its `Encoding` field; without one as UTF-8 when the bytes are valid, else as
-//! latin1. Undecodable bytes become U+FFFD: metadata must never make a package unservable.
+//! Decodes a DESCRIPTION to UTF-8 by its `Encoding` field; without that field as UTF-8 if the bytes are valid,
+//! otherwise as latin1. Undecodable bytes become U+FFFD: metadata must never make a package unservable.
 
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use std::borrow::Cow;
 
-/// The encoding of an `Encoding` value, in R's spelling (`UTF-8`, `latin1`, `latin2`) or the web's; `None` when it is
-/// unknown.
+/// Returns the encoding of an `Encoding` value, in R's spelling (`UTF-8`, `latin1`, `latin2`) or the web's; `None` if
+/// the value is unknown.
 #[must_use]
 pub fn by_name(label: &str) -> Option<&'static Encoding> {
     let label = label.trim();
@@ -19,8 +19,8 @@ pub fn by_name(label: &str) -> Option<&'static Encoding> {
     }
 }
 
-/// Decodes with the declared encoding, even if the bytes happen to be valid UTF-8, as R does. With an unknown name,
-/// decodes as without a declaration.
+/// Decodes with the declared encoding, even if the bytes happen to be valid UTF-8, as R does. If the name of the
+/// encoding is unknown, decodes as without a declaration.
 #[must_use]
 pub fn decode<'a>(bytes: &'a [u8], declared: Option<&str>) -> Cow<'a, str> {
     match declared.and_then(by_name) {

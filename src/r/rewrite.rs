@@ -45,8 +45,8 @@ pub enum RewriteError {
     BadValue(String),
 }
 
-/// Returns DESCRIPTION with `Repository: value`: replaces the field's lines (of several, those of the last, which R
-/// reads), or adds a line at the end of the record. Every other byte is unchanged, line ends included.
+/// Returns DESCRIPTION with `Repository: value`: replaces the lines of the last `Repository` field, which R reads, or
+/// adds a line at the end of the record if there is no such field. Every other byte is unchanged, line ends included.
 ///
 /// # Errors
 /// [`RewriteError::BadValue`], and [`ArchiveError::Dcf`] when the bytes are not text.

@@ -18,11 +18,11 @@ pub enum UserAgent {
 /// The properties of an R client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RClient {
-    /// Its version.
+    /// Version of R.
     pub r: RVersion,
-    /// Its operating system.
+    /// Operating system of the client.
     pub system: ClientSystem,
-    /// Its architecture; `None` when unsupported or absent.
+    /// Architecture of the client; `None` if it is unsupported or not given.
     pub arch: Option<Arch>,
 }
 

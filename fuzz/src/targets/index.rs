@@ -70,7 +70,7 @@ pub fn history(data: &[u8]) {
     let Ok(events) = history::events::Events::read(data) else { return };
     for record in dcf::records(data).map_while(Result::ok) {
         if let Some(package) = record.get("Package") {
-            let _ = events.of(&String::from_utf8_lossy(&package.fold())).len();
+            let _ = events.get(&String::from_utf8_lossy(&package.fold())).len();
         }
     }
 }

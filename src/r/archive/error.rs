@@ -90,9 +90,9 @@ pub enum ArchiveError {
     /// A link that leaves the package's folder, or may.
     #[error("the link '{path}' to '{target}' leaves the package's folder; replace it by a copy of the file")]
     LinkOutside {
-        /// The link.
+        /// Path of the link.
         path: String,
-        /// Its target.
+        /// Target of the link.
         target: String,
     },
     /// A member below a symbolic link.
@@ -101,9 +101,9 @@ pub enum ArchiveError {
     /// A device, FIFO, sparse file, or a member of an unknown type.
     #[error("'{path}' is neither file, folder nor link (tar type '{kind}'); remove it and build again")]
     Special {
-        /// The member.
+        /// Path of the member.
         path: String,
-        /// Its type flag, escaped.
+        /// Type flag of the member, escaped.
         kind: String,
     },
     /// More than one top-level folder.
@@ -131,9 +131,9 @@ pub enum ArchiveError {
     /// A member larger than allowed, such as DESCRIPTION.
     #[error("'{path}' has {size} bytes, more than the {limit} allowed")]
     DescriptionTooLarge {
-        /// The member.
+        /// Path of the member.
         path: String,
-        /// Its size in bytes.
+        /// Size of the member in bytes.
         size: u64,
         /// The limit in bytes.
         limit: u64,

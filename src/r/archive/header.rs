@@ -31,8 +31,8 @@ impl Header {
 
     /// The name; the prefix applies only in POSIX headers, because GNU tar stores times there.
     pub(in crate::r) fn name(&self) -> Vec<u8> {
-        let name = until_zero(&self.0[..100]);
-        let prefix = until_zero(&self.0[345..500]);
+        let name = trim_at_zero(&self.0[..100]);
+        let prefix = trim_at_zero(&self.0[345..500]);
         if &self.0[257..263] != b"ustar\0" || prefix.is_empty() {
             return name.to_vec();
         }
@@ -40,7 +40,7 @@ impl Header {
     }
 
     pub(in crate::r) fn link(&self) -> Vec<u8> {
-        until_zero(&self.0[157..257]).to_vec()
+        trim_at_zero(&self.0[157..257]).to_vec()
     }
 
     pub(in crate::r) fn kind(&self) -> u8 {
@@ -60,7 +60,8 @@ impl Header {
     }
 }
 
-fn until_zero(field: &[u8]) -> &[u8] {
+/// Returns the bytes before the first NUL.
+fn trim_at_zero(field: &[u8]) -> &[u8] {
     &field[..field.iter().position(|&b| b == 0).unwrap_or(field.len())]
 }
 
@@ -71,7 +72,7 @@ fn number(field: &[u8]) -> Option<u64> {
         let first = u64::from(field[0] & 0x7f);
         return field[1..].iter().try_fold(first, |n, &b| n.checked_mul(256)?.checked_add(u64::from(b)));
     }
-    let digits = until_zero(field).trim_ascii();
+    let digits = trim_at_zero(field).trim_ascii();
     let digit = |n: u64, &b: &u8| match b {
         b'0'..=b'7' => n.checked_mul(8)?.checked_add(u64::from(b - b'0')),
         _ => None,

@@ -22,7 +22,7 @@ pub enum MemberKind {
 pub struct Member {
     /// The unchanged name.
     pub name: Vec<u8>,
-    /// Its type.
+    /// The type of the member.
     pub kind: MemberKind,
     /// The size of the contents in bytes.
     pub size: u64,

@@ -35,7 +35,7 @@ pub struct VersionRow {
 /// Why a file is not a `config.yaml` of Bioconductor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadConfig {
-    /// It is an HTML page.
+    /// The file is an HTML page.
     #[error("is an HTML page, not a config.yaml")]
     Html,
     /// A required line is missing or malformed.

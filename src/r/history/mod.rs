@@ -58,7 +58,7 @@ impl ListingState {
 pub struct Transition<'a> {
     /// The file, a row of one of the tables.
     pub file: &'a MetaRow<String>,
-    /// Its state from this day on.
+    /// The file's state from the day of the change on.
     pub state: ListingState,
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Timeline<'a> {
 enum TimelineEvent<'a> {
     /// The package is no longer listed.
     Removed,
-    /// Its newest file is listed again.
+    /// The newest file of the package is listed again.
     Restored,
     /// A file was published, and is the listed one.
     Published(&'a Row),
@@ -101,8 +101,8 @@ impl<'a> Timeline<'a> {
         !matches!(self.entries.last(), None | Some((_, TimelineEvent::Removed)))
     }
 
-    /// Handles a package that is not listed at the end: it left the index on the day of its last entry, if a removal is
-    /// known for that day, else on an unknown later day, for which the next day counts.
+    /// Handles a package that is not listed at the end. If a removal is known for the day of the last entry, the
+    /// package left the index on that day, otherwise on an unknown later day, for which the next day counts.
     fn finish_unlisted(&mut self, until: Day) {
         let Some((last, _)) = self.entries.last().copied().filter(|_| self.is_listed()) else { return };
         let left_same_day =
@@ -115,8 +115,8 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    /// Handles a package that is listed at the end: if the day of its return is unknown, it counts as never having
-    /// left.
+    /// Handles a package that is listed at the end: if the day of its return is unknown, the package counts as never
+    /// removed.
     fn finish_listed(&mut self) {
         while let Some((_, TimelineEvent::Removed)) = self.entries.last() {
             self.entries.pop();

@@ -154,7 +154,7 @@ fn a_listed_package_without_a_return_event_was_never_removed() {
         transitions(&archive, &current, &Events::default(), 1, 20),
         ["3: +a_1.0", "6: -a_1.0 +a_1.1", "7: -a_1.1 *a_1.0"]
     );
-    // Published again on the day the history ends: that was the return.
+    // Published again on the day on which the history ends: on that day the package returned to the index.
     let last_day = [row("a", "2.0", 11, 20, 0)];
     assert_eq!(transitions(&current, &last_day, &removal, 1, 20), ["3: +a_1.0", "8: xa_1.0"]);
     assert_eq!(transitions(&current, &last_day, &Events::default(), 1, 20), ["3: +a_1.0"]);
@@ -289,7 +289,7 @@ proptest! {
         let (since, until) = (since.min(length - 1), length - before.min(length - 1));
         let notes: String = mirror.notes.iter().map(|(package, note)| format!("Package: {package}\nX-CRAN-History:{note}\n\n")).collect();
         let events = Events::read(notes.as_bytes()).expect("a text");
-        // The files listed at the end of the requested days; those published later are in the archive.
+        // Files listed at the end of the requested days; files published later are in the archive.
         let listed_at_end = &mirror.days[(until - 1) as usize].0;
         let rows: Vec<MetaRow<String>> = mirror.archive.iter().chain(mirror.listed.values()).cloned().collect();
         let current: Vec<_> = rows.iter().filter(|row| listed_at_end.contains(&(row.file.clone(), row.size))).cloned().collect();

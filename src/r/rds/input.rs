@@ -116,7 +116,8 @@ impl<'a> Input<'a> {
         Ok(i32::from_be_bytes(bytes.try_into().expect("four bytes were taken")))
     }
 
-    pub(super) fn at_end(&mut self) -> Result<bool, RdsError> {
+    /// Returns true if no byte is left.
+    pub(super) fn is_at_end(&mut self) -> Result<bool, RdsError> {
         Ok(self.start == self.end && !self.fill()?)
     }
 }

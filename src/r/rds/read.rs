@@ -87,7 +87,7 @@ impl<'a> Decoder<'a> {
 
     /// Requires the end of the stream, where the decompressor verifies its checksums.
     pub(super) fn finish(mut self) -> Result<(), RdsError> {
-        if self.input.at_end()? { Ok(()) } else { Err(self.input.malformed("bytes after the object")) }
+        if self.input.is_at_end()? { Ok(()) } else { Err(self.input.malformed("bytes after the object")) }
     }
 
     pub(super) fn flags(&mut self) -> Result<Flags, RdsError> {

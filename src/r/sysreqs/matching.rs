@@ -39,7 +39,7 @@ pub struct MatchedRule<'a> {
 }
 
 impl Rules {
-    /// Compiles the patterns. Those that are not valid for this regex engine are skipped and listed in
+    /// Compiles the patterns. Patterns that are not valid for this regex engine are skipped and listed in
     /// [`Rules::invalid_patterns`].
     ///
     /// # Errors
@@ -155,7 +155,7 @@ impl Rules {
 
 /// Compiles patterns, each with its rule.
 ///
-/// SECURITY: this engine takes time linear in the text for any pattern; both are untrusted.
+/// SECURITY: patterns and texts are untrusted; this engine takes time linear in the text for any pattern.
 fn compile(patterns: &[(usize, &str)]) -> Result<RegexSet, String> {
     if let Some((_, long)) = patterns.iter().find(|(_, pattern)| pattern.len() > MAX_PATTERN_LEN) {
         return Err(format!("a pattern of {} bytes is too long", long.len()));

@@ -19,7 +19,7 @@ use crate::upstream::Mirror;
 use crate::upstream::origin::binary_indexes::{Index, lists};
 use crate::upstream::origin::bundle::Bundle;
 
-/// Returns the requested platforms, each with the indexes that it may have on a mirror.
+/// Returns the requested platforms, each with the indexes that a mirror may have for it.
 pub(super) fn selected_platforms(
     args: &Binaries,
     platforms: &Platforms,
@@ -38,8 +38,8 @@ pub(super) fn selected_platforms(
     }
     if args.r_versions.is_empty() || args.distributions.is_empty() {
         return usage(
-            "--include-binaries needs --r-versions (4.5,4.4) and --distributions (noble,rhel9,windows,macos): all of them \
-             would be terabytes"
+            "--include-binaries needs --r-versions (4.5,4.4) and --distributions (noble,rhel9,windows,macos): the binaries \
+             for all platforms would be terabytes"
                 .to_owned(),
         );
     }
@@ -64,9 +64,13 @@ pub(super) fn selected_platforms(
         }
     }
     if selected.is_empty() {
-        return usage("none of --distributions has any of --architectures".to_owned());
+        return usage(
+            "no distribution of --distributions is available for any architecture of --architectures"
+                .to_owned(),
+        );
     }
-    // The configured minor versions of R are those for clients; the requested ones may be others.
+    // The default configuration has the minor versions of R for which a server serves binaries; other ones may be
+    // requested here.
     let requested = Platforms { r_versions: args.r_versions.clone(), ..platforms.clone() };
     let styles = [BinaryStyle::Mirror, BinaryStyle::Linux { distribution: None, arch: None, r: None }];
     let urls = styles.map(|style| BinaryUrl { base: String::new(), style });
@@ -80,7 +84,7 @@ pub(super) fn selected_platforms(
     Ok(with_indexes.collect())
 }
 
-/// Returns the platforms of a distribution, one per architecture.
+/// Returns the platforms of a distribution for a minor version of R, one per architecture.
 fn platforms_of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Platform>, OfflineError> {
     let for_archs = |target: Target, archs: &[Arch]| {
         archs.iter().map(|arch| Platform { r, target: target.clone(), arch: *arch }).collect()
@@ -140,7 +144,7 @@ pub(super) async fn get(
                     None => read_inventory(reader, product, indexes).await?,
                 };
                 if let Some(names) = &setup.request.subset {
-                    inventory.files.retain(|row| names.contains(&row.name));
+                    inventory.files.retain(|file| names.contains(&file.name));
                 }
                 Ok(inventory)
             })
@@ -171,28 +175,29 @@ async fn read_inventory(
             let path = format!("{}/{index_file}", index.folder);
             let Some(bytes) = reader.get(&path).await? else { continue };
             let address = format!("{}/{path}", mirror.address());
-            let read = read(mirror, index_file, &bytes, index);
-            let read = read.map_err(|reason| OfflineError::Refused(format!("{address}: {reason}")))?;
-            return Ok(Inventory { validators: reader.validators(), ..read });
+            let inventory = read_index(mirror, index_file, &bytes, index)
+                .map_err(|reason| OfflineError::Refused(format!("{address}: {reason}")))?;
+            return Ok(Inventory { validators: reader.validators(), ..inventory });
         }
     }
     let folders: Vec<&str> = indexes.iter().map(|index| index.folder.as_str()).collect();
     Err(OfflineError::Refused(format!(
         "{} has no {product} (looked for PACKAGES in {}); give a mirror that has it, another rstudio-pm or a bundle with \
-         --base-url, or leave it out",
+         --base-url, or omit this platform",
         mirror.address(),
         folders.join(", ")
     )))
 }
 
-fn read(mirror: &Mirror, index_file: &str, bytes: &[u8], list: &Index) -> Result<Inventory, String> {
+/// Reads the inventory from one index.
+fn read_index(mirror: &Mirror, index_file: &str, bytes: &[u8], index: &Index) -> Result<Inventory, String> {
     let mut warnings = Vec::new();
     let text = index::text(index_file, bytes)?;
     let records = index::records(&text, &mut warnings)?;
-    let mut rows: Vec<UpstreamFile> = Vec::with_capacity(records.len());
+    let mut files: Vec<UpstreamFile> = Vec::with_capacity(records.len());
     let base = format!("{}/", mirror.address());
     for record in &records {
-        let binary = match indexed_binary(record, &list.platform, list.record_filter) {
+        let binary = match indexed_binary(record, &index.platform, index.record_filter) {
             Ok(Some(binary)) => binary,
             Ok(None) => continue,
             Err(reason) => {
@@ -201,7 +206,7 @@ fn read(mirror: &Mirror, index_file: &str, bytes: &[u8], list: &Index) -> Result
             }
         };
         let path = match &binary.location {
-            FileLocation::NextToIndex(file) => format!("{}/{file}", list.folder),
+            FileLocation::NextToIndex(file) => format!("{}/{file}", index.folder),
             FileLocation::Url(url) => match url.strip_prefix(&base) {
                 Some(path) => path.to_owned(),
                 None => {
@@ -211,11 +216,11 @@ fn read(mirror: &Mirror, index_file: &str, bytes: &[u8], list: &Index) -> Result
                 }
             },
         };
-        rows.push(UpstreamFile {
+        files.push(UpstreamFile {
             folder: None,
             name: binary.package,
             version: binary.version,
-            ext: list.platform.extension().to_owned(),
+            ext: index.platform.extension().to_owned(),
             paths: vec![path],
             size: binary.size,
             published: None,
@@ -226,12 +231,12 @@ fn read(mirror: &Mirror, index_file: &str, bytes: &[u8], list: &Index) -> Result
             record: None,
         });
     }
-    // Of several versions the first is listed, as clients read the index.
+    // If a package has several versions, clients use the first one in the index.
     let mut names = std::collections::HashSet::new();
-    rows.retain(|row| names.insert(row.name.clone()));
+    files.retain(|file| names.insert(file.name.clone()));
     warnings.truncate(5);
     Ok(Inventory {
-        files: rows,
+        files,
         events: Vec::new(),
         is_complete: false,
         has_dates: true,

@@ -20,14 +20,14 @@ use crate::r::bioconductor::config::Config;
 use crate::r::bioconductor::{BadName, Component, Version};
 use crate::upstream::origin::bundle::Bundle;
 
-/// The mirror's map of versions.
+/// The mirror's file with the versions of Bioconductor.
 const CONFIG: &str = "config.yaml";
 
 /// The origin of versions: a mirror or a bundle.
 struct VersionOrigin<'a> {
     setup: &'a Setup,
     reader: MetadataReader<'a>,
-    /// Set if it is a bundle.
+    /// The bundle; `None` for a mirror.
     bundle: Option<Bundle>,
     config: Config,
     /// The text of `config`.
@@ -181,7 +181,7 @@ impl<'a> VersionOrigin<'a> {
         Ok(VersionOrigin { setup, reader, bundle: None, config, text })
     }
 
-    async fn has(&self, version: Version) -> Result<bool, OfflineError> {
+    async fn has_version(&self, version: Version) -> Result<bool, OfflineError> {
         if self.bundle.is_some() {
             let product = Product::Bioconductor(version.to_string());
             return Ok(self.reader.get(&product.head_path()).await?.is_some());
@@ -195,21 +195,21 @@ impl<'a> VersionOrigin<'a> {
         Ok(false)
     }
 
-    /// Returns the versions of the mirror, newest first.
+    /// Returns the versions that the origin has, newest first.
     async fn available(&self) -> Result<Vec<Version>, OfflineError> {
         let mut available = Vec::new();
         for row in self.config.newest_first() {
-            if self.has(row.version).await? {
+            if self.has_version(row.version).await? {
                 available.push(row.version);
             }
         }
         Ok(available)
     }
 
-    /// Returns the requested versions; all versions of the mirror if none is requested.
-    async fn versions(&self, filter: &[String]) -> Result<Vec<Version>, OfflineError> {
+    /// Returns the requested versions; all versions of the origin if none is requested.
+    async fn versions(&self, requested: &[String]) -> Result<Vec<Version>, OfflineError> {
         let mut versions = Vec::new();
-        for text in filter {
+        for text in requested {
             let name = text.parse().map_err(|e: BadName| OfflineError::Usage(format!("--versions: {e}")))?;
             let version = self.config.version(name);
             if !versions.contains(&version) {
@@ -217,7 +217,7 @@ impl<'a> VersionOrigin<'a> {
             }
         }
         let address = self.setup.mirror.address();
-        if filter.is_empty() {
+        if requested.is_empty() {
             let available = self.available().await?;
             return match available.is_empty() {
                 false => Ok(available),
@@ -227,7 +227,7 @@ impl<'a> VersionOrigin<'a> {
             };
         }
         for version in &versions {
-            if !self.has(*version).await? {
+            if !self.has_version(*version).await? {
                 let available: Vec<String> =
                     self.available().await?.iter().map(ToString::to_string).collect();
                 return Err(OfflineError::Usage(format!(

@@ -1,5 +1,5 @@
-//! Buffer of a file during its download: in memory while all files together stay within a budget, otherwise on disk, so
-//! that neither large nor many files exceed the budget.
+//! Buffer of a file during its download: in memory while all buffers together stay within a budget, otherwise on disk.
+//! So neither large files nor many files exceed the budget.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
@@ -34,7 +34,8 @@ impl Budget {
         Arc::new(Budget(AtomicUsize::new(bytes)))
     }
 
-    /// Reserves bytes without waiting; on false the caller writes its buffer to disk and releases its bytes.
+    /// Reserves bytes without waiting. Returns false if too few are unused: then the caller writes its buffer to disk
+    /// and releases its own bytes.
     fn reserve(&self, bytes: usize) -> bool {
         let (order, subtract) = (Ordering::Relaxed, |free: usize| free.checked_sub(bytes));
         self.0.fetch_update(order, order, subtract).is_ok()
@@ -50,6 +51,7 @@ impl Budget {
 struct MemoryBuffer {
     budget: Arc<Budget>,
     bytes: Vec<u8>,
+    /// Size of the share of the budget, in bytes.
     reserved: usize,
 }
 
@@ -58,13 +60,14 @@ impl MemoryBuffer {
         MemoryBuffer { budget, bytes: Vec::new(), reserved: 0 }
     }
 
-    /// Reserves memory for `more` bytes, up to `limit` in total; false if the budget does not suffice.
+    /// Reserves memory for `more` bytes; returns false if the buffer would exceed `limit` bytes or the budget does not
+    /// suffice.
     fn reserve(&mut self, more: usize, limit: usize) -> bool {
         let needed = self.bytes.len().saturating_add(more);
         if needed <= self.reserved {
             return true;
         }
-        // Doubles the share, so that a file of unknown size is not copied for each of its pieces.
+        // Doubles the share, so that not every piece of a file of unknown size causes a reallocation.
         let share = needed.max(2 * self.reserved).min(limit);
         if needed > limit || !self.budget.reserve(share - self.reserved) {
             return false;
@@ -88,18 +91,20 @@ impl Drop for MemoryBuffer {
 
 /// A file during its download.
 pub(super) struct FileBuffer {
-    /// Directory of the file on disk.
+    /// Directory for the temporary file.
     dir: PathBuf,
     memory: MemoryBuffer,
     /// Number of bytes in memory at which they are written to disk.
     limit: usize,
     disk: Option<DiskBuffer>,
+    /// The error of a write to disk.
     error: Option<io::Error>,
 }
 
 /// The part of a file that is on disk.
 struct DiskBuffer {
     file: NamedTempFile,
+    /// Number of written bytes.
     size: u64,
     digests: Digests,
 }
@@ -120,17 +125,17 @@ impl Digests {
 }
 
 impl FileBuffer {
-    /// Creates an empty buffer; `dir` is the directory of the file if it is written to disk.
+    /// Creates an empty buffer; `dir` is the directory for the temporary file if one is needed.
     pub(super) fn new(dir: PathBuf, budget: Arc<Budget>) -> FileBuffer {
         FileBuffer { dir, memory: MemoryBuffer::empty(budget), limit: MAX_IN_MEMORY, disk: None, error: None }
     }
 
-    /// Returns a write error and the directory: the destination failed, not the mirror.
+    /// Returns the write error and the directory if the download failed because of the destination, not of the mirror.
     pub(super) fn take_error(&mut self) -> Option<(io::Error, PathBuf)> {
         Some((self.error.take()?, self.dir.clone()))
     }
 
-    /// Writes the bytes in memory, then `more`, to disk.
+    /// Writes the bytes in memory, and after them `more`, to disk.
     fn write(&mut self, more: &[u8]) -> io::Result<()> {
         let mut buffer = match self.disk.take() {
             Some(buffer) => buffer,
@@ -154,7 +159,7 @@ impl FileBuffer {
     /// Completes the file after its last piece.
     ///
     /// # Errors
-    /// The rest cannot be written.
+    /// The bytes in memory cannot be written to disk.
     pub(super) fn finish(mut self) -> io::Result<CompleteFile> {
         if self.disk.is_some() && !self.memory.bytes.is_empty() {
             self.write(&[])?;
@@ -212,7 +217,7 @@ impl ByteSink for FileBuffer {
             Err(e) => Err(io::Error::other(e)),
         };
         result.map_err(|e| {
-            // Ends the download; the caller gets the error itself from `take_error`.
+            // This error ends the download; the caller gets the write error from `take_error`.
             let refused =
                 UpstreamError::Refused { url: self.dir.display().to_string(), reason: e.to_string() };
             self.error = Some(e);
@@ -221,7 +226,7 @@ impl ByteSink for FileBuffer {
     }
 }
 
-/// A completely downloaded file with its digests.
+/// A completely downloaded file and its digests.
 pub(super) struct CompleteFile {
     pub(super) sha256: Sha256,
     pub(super) md5: Md5,
@@ -229,6 +234,7 @@ pub(super) struct CompleteFile {
     backing: Backing,
 }
 
+/// The place of the file's bytes.
 enum Backing {
     Memory(MemoryBuffer),
     Disk(NamedTempFile),
@@ -267,7 +273,8 @@ impl CompleteFile {
         }
     }
 
-    /// Converts to a temporary file in a folder of the same file system, which is created if missing.
+    /// Converts to a temporary file on the file system of `dir`, to be renamed to its final path there; creates `dir`
+    /// if it is missing.
     pub(super) fn into_file(self, dir: &Path) -> io::Result<NamedTempFile> {
         match self.backing {
             Backing::Disk(file) => std::fs::create_dir_all(dir).map(|()| file),

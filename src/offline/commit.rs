@@ -1,5 +1,5 @@
-//! Writes fetched files to segments and a head: events by day, and the resulting list of packages. The head is written
-//! last; until then readers see the previous state.
+//! Writes the records of fetched files to segments: events by day, and the resulting list of packages. Then writes a
+//! head, which names the segments; until then readers see the previous state.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -25,7 +25,7 @@ const MAX_EARLIER_HEADS: usize = 30;
 /// Fields of the new head besides its segments.
 pub(super) struct HeadFields {
     pub(super) subset: Option<Vec<String>>,
-    /// Start of an incremental bundle; ignored if there is a previous head.
+    /// First day of an incremental bundle; ignored if there is a previous head.
     pub(super) from: Option<Day>,
     pub(super) upstream: ProductOrigin,
     pub(super) now: Timestamp,
@@ -62,14 +62,14 @@ impl Commit<'_> {
         self.previous.map_or(today, |head| today.max(head.snapshot))
     }
 
-    /// Returns the day of a record. Published snapshots never change: an event that is detected late is dated to the
-    /// last one.
+    /// Returns the day under which a record is written. Published snapshots never change: an event that is detected
+    /// late is dated to the day of the last snapshot.
     fn effective_day(&self, day: Day) -> Day {
         let earliest = self.previous.map_or(day, |head| head.snapshot);
         day.max(earliest).min(self.today())
     }
 
-    /// Writes segments and head; returns `None` if nothing changed.
+    /// Writes segments and head. Returns `None`, without writing anything, if nothing changed.
     pub(super) fn write(
         &self,
         mut state: ProductState,
@@ -94,10 +94,10 @@ impl Commit<'_> {
             writer.push(record, journal)?;
         }
         let listing = self.is_incremental().then(|| incremental_listing(inventory, &state));
-        let unchanged = self.previous.is_some_and(|head| {
+        let is_unchanged = self.previous.is_some_and(|head| {
             head.packages == state.listed_count() && head.subset == self.fields.subset && listing.is_none()
         });
-        if writer.is_empty() && unchanged {
+        if writer.is_empty() && is_unchanged {
             return Ok(None);
         }
         let snapshot = match listing {
@@ -129,7 +129,7 @@ impl Commit<'_> {
         }
     }
 
-    /// Returns all events by day; within a day publications are first, by their times.
+    /// Returns all records, sorted by day; within a day publications are first, by their times.
     fn ordered_records(&self, inventory: &Inventory, plan: &Plan, journal: &Journal) -> Vec<PlannedRecord> {
         let mut order: Vec<(RecordOrder, PlannedRecord)> = Vec::new();
         for (release, span) in &journal.entries {
@@ -143,20 +143,21 @@ impl Commit<'_> {
             order.push((key, PlannedRecord::Journaled(*span)));
         }
         let names: HashSet<(&str, &str)> = inventory.files.iter().map(UpstreamFile::key).collect();
-        for record in inventory.events.iter().chain(&plan.indexed).chain(&plan.removed) {
+        for record in inventory.events.iter().chain(&plan.index_updates).chain(&plan.removals) {
             let (rank, day, name) = match record {
                 Record::Archive(event) | Record::Restore(event) => (1, event.day, &event.name),
                 Record::Remove(event) => (2, event.day, &event.name),
-                Record::Index(indexed) => (3, indexed.day, &indexed.name),
+                Record::Index(update) => (3, update.day, &update.name),
                 Record::Release(_) | Record::Snapshot(_) | Record::Unknown => continue,
             };
-            let is_declared = match record {
+            // Archivals and restores of packages without any file at upstream are skipped.
+            let is_relevant = match record {
                 Record::Archive(event) | Record::Restore(event) => {
                     names.contains(&(event.folder.as_deref().unwrap_or_default(), event.name.as_str()))
                 }
                 _ => true,
             };
-            if is_declared {
+            if is_relevant {
                 let key = (self.effective_day(day), rank, None, name.clone(), String::new());
                 order.push((key, PlannedRecord::Ready(self.with_effective_day(record.clone()))));
             }
@@ -175,7 +176,8 @@ impl Commit<'_> {
         record
     }
 
-    /// Returns the record of a release on its day; a release older than the listed one is archived from the start.
+    /// Returns the record of a release with its effective day; a release older than the listed one is archived from the
+    /// start.
     fn release_record(&self, mut release: ReleaseRecord, state: &ProductState) -> Record {
         release.day = self.effective_day(release.day);
         let package = state.package(release.folder.as_deref().unwrap_or_default(), &release.name);
@@ -185,12 +187,12 @@ impl Commit<'_> {
         Record::Release(Box::new(release))
     }
 
-    /// Returns the records that make the list equal to upstream's. If a file could not be fetched, the previously
-    /// listed release stays listed.
+    /// Returns the records after which the list of packages equals upstream's. If a file could not be fetched, the
+    /// previously listed release stays listed.
     fn corrections(&self, inventory: &Inventory, state: &ProductState) -> Vec<Record> {
         let day = self.today();
         let listed: HashMap<(&str, &str), &UpstreamFile> =
-            inventory.files.iter().filter(|row| row.is_listed).map(|row| (row.key(), row)).collect();
+            inventory.files.iter().filter(|file| file.is_listed).map(|file| (file.key(), file)).collect();
         let event = |folder: &str, name: &str, release: Option<&state::Release>| PackageEvent {
             folder: Some(folder.to_owned()).filter(|folder| !folder.is_empty()),
             name: name.to_owned(),
@@ -199,14 +201,14 @@ impl Commit<'_> {
             day,
         };
         let mut records = Vec::new();
-        for ((folder, name), row) in &listed {
+        for ((folder, name), file) in &listed {
             let current = state.package(folder, name).and_then(state::PackageState::listed_release);
             let is_other = |release: &&state::Release| {
                 current.is_none_or(|current| {
                     current.object != release.object || current.version != release.version
                 })
             };
-            if let Some(release) = plan::release(row, state, true).filter(is_other) {
+            if let Some(release) = plan::release(file, state, true).filter(is_other) {
                 records.push((*folder, *name, Record::Restore(event(folder, name, Some(release)))));
             }
         }
@@ -260,7 +262,8 @@ impl Commit<'_> {
         }
         self.destination.put(&head.dated_path(self.product), &bytes)?;
         self.destination.put(&self.product.head_path(), &bytes)?;
-        // Removed after the new head is written: until then the previous one names them. A copied bundle may lack them.
+        // Surplus earlier heads are removed after the new head is written: until then the previous head names them. A
+        // copied bundle may lack them.
         for earlier_head in self.previous.iter().flat_map(|previous_head| &previous_head.earlier) {
             if head.earlier.iter().all(|other| other.path != earlier_head.path) {
                 let path = self.destination.path(&self.product.path(&earlier_head.path));
@@ -275,12 +278,12 @@ impl Commit<'_> {
         Ok(())
     }
 
-    /// Returns the earlier heads to keep: an incremental bundle needs the head of the bundle that it is copied over.
+    /// Returns the earlier heads to keep: an incremental bundle needs the head of the bundle over which it is copied.
     fn earlier_heads(&self) -> Vec<EarlierHead> {
         let Some(previous) = self.previous else { return Vec::new() };
         let mut earlier = previous.earlier.clone();
         if previous.snapshot < self.today() {
-            // Digests of the files on disk: the head in memory is joined with its bases.
+            // The digests are computed from the files on disk: the head in memory is joined with its bases.
             for is_incremental in [false, true] {
                 let file = self.product.dated_head_path(previous.snapshot, is_incremental);
                 if let Ok(bytes) = std::fs::read(self.destination.path(&file)) {
@@ -294,17 +297,18 @@ impl Commit<'_> {
     }
 }
 
-/// Returns the list of upstream, restricted to releases that the incremental bundle or its base has.
+/// Returns upstream's list of packages, restricted to releases that the incremental bundle or its base has.
 fn incremental_listing(inventory: &Inventory, state: &ProductState) -> Vec<String> {
-    let listed = inventory.files.iter().filter(|row| row.is_listed);
-    // A file newer than the base that could not be fetched is in neither: the previously listed release stays.
+    let listed = inventory.files.iter().filter(|file| file.is_listed);
+    // A file that is newer than the base and could not be fetched is neither in the incremental bundle nor in its base:
+    // then the previously listed release stays listed.
     let mut lines: Vec<String> = listed
-        .map(|row| {
-            let (folder, name) = row.key();
+        .map(|file| {
+            let (folder, name) = file.key();
             let listed_release = state.package(folder, name).and_then(state::PackageState::listed_release);
-            match (plan::release(row, state, true), listed_release) {
+            match (plan::release(file, state, true), listed_release) {
                 (None, Some(listed_release)) => state::listing_line(folder, name, &listed_release.version),
-                _ => state::listing_line(folder, name, &row.version),
+                _ => state::listing_line(folder, name, &file.version),
             }
         })
         .collect();
@@ -318,10 +322,10 @@ fn is_new(record: &Record, state: &ProductState) -> bool {
         |folder: &Option<String>, name: &str| state.package(folder.as_deref().unwrap_or_default(), name);
     match record {
         Record::Release(release) => !package(&release.folder, &release.name).is_some_and(|package| {
-            let same = |known: &state::Release| {
+            let is_same = |known: &state::Release| {
                 known.object.sha256 == release.obj.sha256 && known.version == release.version
             };
-            package.releases.iter().any(same)
+            package.releases.iter().any(is_same)
         }),
         Record::Archive(event) => {
             package(&event.folder, &event.name).is_some_and(|package| package.listed_index.is_some())
@@ -332,12 +336,9 @@ fn is_new(record: &Record, state: &ProductState) -> bool {
             listed != version && package.releases.iter().any(|known| Some(known.version.as_str()) == version)
         }),
         Record::Remove(event) => package(&event.folder, &event.name).is_some(),
-        Record::Index(indexed) => package(&indexed.folder, &indexed.name).is_some_and(|package| {
-            let digest = Some(seal::digest(indexed.index.as_bytes()));
-            package
-                .releases
-                .iter()
-                .any(|known| known.object.sha256 == indexed.sha256 && known.index != digest)
+        Record::Index(update) => package(&update.folder, &update.name).is_some_and(|package| {
+            let digest = Some(seal::digest(update.index.as_bytes()));
+            package.releases.iter().any(|known| known.object.sha256 == update.sha256 && known.index != digest)
         }),
         Record::Snapshot(_) | Record::Unknown => true,
     }
@@ -346,16 +347,23 @@ fn is_new(record: &Record, state: &ProductState) -> bool {
 /// Writer of segments.
 struct Writer<'a> {
     commit: &'a Commit<'a>,
+    /// Written segments.
     segments: Vec<SegmentRef>,
     open: Option<OpenSegment>,
 }
 
+/// The segment to which records are appended.
 struct OpenSegment {
     lines: LinesWriter,
+    /// Day of the first record.
     from: Day,
+    /// Latest day of a record.
     to: Day,
+    /// Number of releases.
     objects: u64,
+    /// Size of the releases' files together, in bytes.
     objects_size: u64,
+    /// Digests of the releases' READMEs.
     readmes: HashSet<crate::model::digest::Sha256>,
 }
 
@@ -368,12 +376,13 @@ impl<'a> Writer<'a> {
         self.segments.is_empty() && self.open.is_none()
     }
 
+    /// Returns the last segment of the product, which an earlier run may have written.
     fn last(&self) -> Option<&SegmentRef> {
         self.segments.last().or_else(|| self.commit.previous.and_then(|head| head.segments.last()))
     }
 
-    /// Returns seconds since the epoch, or the last serial plus one if that is greater: later incremental bundles have greater
-    /// serials.
+    /// Returns the serial of the next segment: seconds since the epoch, or the last serial plus one if that is greater.
+    /// So later incremental bundles have greater serials.
     fn serial(&self) -> u64 {
         let now = u64::try_from(self.commit.fields.now.seconds()).unwrap_or_default();
         self.last().map_or(now, |last| now.max(last.serial + 1))
@@ -382,7 +391,7 @@ impl<'a> Writer<'a> {
     fn push(&mut self, record: Record, journal: &mut Journal) -> Result<(), OfflineError> {
         let day = match &record {
             Record::Release(release) => release.day,
-            Record::Index(indexed) => indexed.day,
+            Record::Index(update) => update.day,
             Record::Archive(event) | Record::Restore(event) | Record::Remove(event) => event.day,
             Record::Snapshot(snapshot) => snapshot.day,
             Record::Unknown => return Ok(()),
@@ -446,7 +455,7 @@ impl<'a> Writer<'a> {
 mod tests {
     use super::*;
 
-    /// Commits a segment with that number, on that day.
+    /// Commits a segment on day `number`, with a serial derived from the number.
     fn commit(destination: &Destination, number: i64) -> Head {
         let product = Product::Cran;
         let head = std::fs::read(destination.path(&product.head_path())).ok();
@@ -499,7 +508,7 @@ mod tests {
         let heads: Vec<Head> = (0..days).map(|day| commit(&destination, day)).collect();
         let files = || crate::offline::destination::names(&destination.path("v3/1/heads")).unwrap();
         assert_eq!(files().len(), MAX_EARLIER_HEADS + 1);
-        // As after a run that was killed after writing the head, or in a copy without it.
+        // This happens if a run is killed after it has written the head, or if a copy lacks the file.
         let oldest = heads[0].dated_path(&Product::Cran);
         std::fs::remove_file(destination.path(&oldest)).unwrap();
         let newest = commit(&destination, days);

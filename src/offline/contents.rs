@@ -10,7 +10,9 @@ use crate::r::name::SourceFileName;
 /// Contents of a package file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Contents {
+    /// Fields of the DESCRIPTION.
     pub(super) fields: Option<Fields>,
+    /// Whether the package must be compiled; `None` if that is unknown.
     pub(super) compiled: Option<bool>,
     /// File name and text of the README.
     pub(super) readme: Option<(String, String)>,
@@ -18,9 +20,9 @@ pub(super) struct Contents {
     pub(super) error: Option<String>,
 }
 
-/// Reads the archive of a source package; `reopen` opens it, for each of two attempts. Old archives have many irregularities: if strict reading
-/// fails, only the DESCRIPTION is read; if that fails too, the file is accepted without contents. An archive whose checksum
-/// matches the mirror's is read only up to the needed files.
+/// Reads the archive of a source package; `reopen` opens the archive, for each of two attempts. Old archives have many
+/// irregularities: if strict reading fails, only the DESCRIPTION is read; if that fails too, the file is accepted
+/// without contents. An archive whose checksum matches the mirror's is read only up to the needed files.
 pub(super) fn read<R: Read>(
     reopen: impl Fn() -> std::io::Result<R>,
     file: &str,

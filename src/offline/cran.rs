@@ -25,7 +25,7 @@ use crate::upstream::origin::bundle::{Bundle, BundleError};
 pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, OfflineError> {
     let platforms = binaries::selected_platforms(&args.binaries, &defaults()?.platforms)?;
     let mut setup = setup(args.common, &args.base_url, Some(&args.packages), output)?;
-    setup.mirror.directory().map_or(Ok(()), is_directory)?;
+    setup.mirror.directory().map_or(Ok(()), require_directory)?;
     let source = setup.mirror.as_bundle();
     let source = source.has(&Product::Cran).await?.then_some(source);
     let requested_packages = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
@@ -60,7 +60,8 @@ pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, Off
     Ok(report_result(output, status, rules))
 }
 
-/// Prints the last line of a `get` and returns its exit status: rules without an explicit URL may be outdated.
+/// Prints the last line of a `get` and returns the exit status. Outdated rules for system requirements make the
+/// download incomplete only if their URL was given explicitly.
 pub(super) fn report_result(output: Output, packages: ExitStatus, rules: Rules) -> ExitStatus {
     match (packages, rules) {
         (ExitStatus::Complete, Rules::Current) => {
@@ -102,8 +103,11 @@ pub(super) async fn write_shared(
 pub(super) enum Rules {
     /// Current, or not requested.
     Current,
-    /// Could not be read; `is_named` if their URL was given explicitly.
-    Unreachable { is_named: bool },
+    /// Could not be read.
+    Unreachable {
+        /// Whether `--requirements-url` was given.
+        is_named: bool,
+    },
 }
 
 /// Reader of CRAN's packages, from a mirror or a bundle.
@@ -157,17 +161,17 @@ impl CranReader<'_> {
 
 /// Returns the packages requested now and by earlier runs for this bundle; `None` for all packages.
 pub(super) async fn selected_packages(
-    own: &Bundle,
+    destination_bundle: &Bundle,
     product: &Product,
     requested_packages: Option<BTreeSet<String>>,
     output: Output,
 ) -> Result<Option<BTreeSet<String>>, OfflineError> {
-    let head = match own.head_or_incremental(product).await {
+    let head = match destination_bundle.head_or_incremental(product).await {
         Ok(verified) => verified.head,
         Err(BundleError::Absent { .. }) => return Ok(requested_packages),
         Err(error) => return Err(error.into()),
     };
-    let address = own.address();
+    let address = destination_bundle.address();
     match (requested_packages, head.subset) {
         (None, None) => Ok(None),
         (Some(_), None) => Err(OfflineError::Usage(format!(
@@ -195,7 +199,7 @@ fn not_a_mirror(mirror: &Mirror) -> OfflineError {
     ))
 }
 
-fn is_directory(root: &Path) -> Result<(), OfflineError> {
+fn require_directory(root: &Path) -> Result<(), OfflineError> {
     if root.is_dir() {
         return Ok(());
     }
@@ -209,12 +213,13 @@ pub(super) fn read_package_list(file: &Path) -> Result<BTreeSet<String>, Offline
     subset::names(&text).map_err(usage)
 }
 
-/// Reports directories of older schemas; only an administrator removes them.
+/// Reports directories of older schemas, which only an administrator removes.
 pub(super) fn report_old_schemas(destination: &Destination, output: Output) -> Result<(), OfflineError> {
     for (parent, schema) in [("", layout::CRAN_SCHEMA), ("bioc", layout::BIOCONDUCTOR_SCHEMA)] {
         for name in destination::names(&destination.path(parent))? {
-            let old = name.strip_prefix('v').and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n < schema);
-            if old {
+            let is_old =
+                name.strip_prefix('v').and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n < schema);
+            if is_old {
                 let path = destination.path(parent).join(&name);
                 output.info(&format!("{} is of an older schema and can be removed", path.display()));
             }

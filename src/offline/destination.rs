@@ -36,7 +36,7 @@ impl Destination {
         Destination::open(root)
     }
 
-    /// Opens a directory for reading only, which may be missing.
+    /// Opens the directory for reading only; the directory may be missing.
     pub(super) fn open_read_only(root: &Path) -> Result<Destination, OfflineError> {
         let absolute = std::path::absolute(root)
             .map_err(|e| OfflineError::destination("find the directory", root, e))?;
@@ -45,7 +45,7 @@ impl Destination {
 
     /// Opens the directory, which must exist.
     pub(super) fn open(root: &Path) -> Result<Destination, OfflineError> {
-        // Absolute, so that it can be converted to a URL.
+        // The path is absolute, so that it can be converted to a URL.
         let root =
             root.canonicalize().map_err(|e| OfflineError::destination("find the directory", root, e))?;
         if root.is_dir() {
@@ -62,15 +62,15 @@ impl Destination {
         self.root.join(relative)
     }
 
-    /// Returns its URL as a mirror.
+    /// Returns the `file:` URL of the directory.
     pub(super) fn url(&self) -> Result<String, OfflineError> {
         let url = url::Url::from_file_path(&self.root);
         let error = || OfflineError::Refused(format!("{} cannot be written as a URL", self.root.display()));
         url.map(String::from).map_err(|()| error())
     }
 
-    /// Locks a folder for this process and removes the temporary files in it. If another writer holds the lock, it
-    /// waits with `wait`, otherwise fails.
+    /// Locks a folder for this process and removes the temporary files in the folder. If another writer holds the lock,
+    /// the call waits if `wait` is true and otherwise fails.
     pub(super) fn lock(&self, folder: &str, wait: bool) -> Result<Lock, OfflineError> {
         let dir = self.folder(folder)?;
         let path = dir.join(LOCK);
@@ -109,7 +109,7 @@ impl Destination {
         Ok(path)
     }
 
-    /// Creates a temporary file in an existing folder; removed if it is dropped before [`persist`].
+    /// Creates a temporary file in an existing folder; the file is removed if it is dropped before [`persist`].
     pub(super) fn temp_file(dir: &Path) -> io::Result<NamedTempFile> {
         let readable = fs::Permissions::from_mode(0o644);
         Builder::new().prefix(TEMP_PREFIX).permissions(readable).tempfile_in(dir)
@@ -141,8 +141,8 @@ impl Destination {
         nix::unistd::syncfs(&dir).map_err(|e| failed(e.into()))
     }
 
-    /// Returns the files in the fan-out folders below `objects` by name, with their sizes in bytes. Removes temporary
-    /// files of killed writers; the caller holds the lock.
+    /// Returns the files in the two-character folders below `objects` by name, with their sizes in bytes. Removes
+    /// temporary files of killed writers; the caller holds the lock.
     pub(super) fn objects(&self, objects: &str) -> Result<HashMap<String, u64>, OfflineError> {
         let root = self.path(objects);
         let folders: Vec<PathBuf> =
@@ -173,7 +173,7 @@ fn file_sizes(dir: &Path) -> Result<Vec<(String, u64)>, OfflineError> {
     for entry in entries(dir)? {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with(TEMP_PREFIX) {
-            // If it cannot be removed, the next run tries again.
+            // If the file cannot be removed, the next run tries again.
             let _ = fs::remove_file(entry.path());
         } else if let Ok(metadata) = entry.metadata()
             && metadata.is_file()
@@ -208,7 +208,7 @@ pub(super) fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.persist(path).map_err(|e| e.error).map(drop)
 }
 
-/// Sets the modification time of a file to its publication; failure is harmless.
+/// Sets the modification time of a file to the time of its publication; a failure is harmless.
 pub(super) fn set_published_time(file: &File, published: Option<Timestamp>) {
     let seconds = published.and_then(|at| u64::try_from(at.seconds()).ok());
     if let Some(at) =

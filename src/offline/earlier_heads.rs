@@ -14,7 +14,7 @@ impl Run<'_> {
         restore(self.destination, &self.product)
     }
 
-    /// Reports heads that no mirror has, as `validate` does.
+    /// Reports missing heads, as `validate` does: no mirror has them.
     pub(super) fn report_missing_heads(&self, missing: &[String], status: ExitStatus) -> ExitStatus {
         for file in missing {
             self.request
@@ -25,12 +25,13 @@ impl Run<'_> {
     }
 }
 
-/// Writes the copy of the newest head again if it is missing, and returns the earlier heads that the newest one names and
-/// that are missing.
+/// Writes the copy of the newest head again if the copy is missing, and returns the missing ones of the earlier heads
+/// that the newest head names.
 pub(super) fn restore(destination: &Destination, product: &Product) -> Result<Vec<String>, OfflineError> {
     let path = destination.path(&product.head_path());
     let bytes = std::fs::read(&path).map_err(|e| OfflineError::destination("read", &path, e))?;
-    // The file itself: joined with its bases, an incremental bundle looks complete. A damaged one is reported elsewhere.
+    // Reads the file itself: a head that is joined with its bases looks complete. A damaged head is reported when the
+    // bundle is opened.
     let Ok(head) = Head::read(&bytes, product) else { return Ok(Vec::new()) };
     let copy = head.dated_path(product);
     if !destination.path(&copy).exists() {

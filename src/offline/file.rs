@@ -1,4 +1,4 @@
-//! Download of one file: fetched from the mirror, verified, inspected, and stored under its digest.
+//! Download of one file: the file is fetched from the mirror, verified, inspected, and stored under its digest.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -24,9 +24,9 @@ use crate::upstream::{Mirror, UpstreamError};
 /// The reason why a file could not be fetched.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The mirror failed: this file is skipped.
+    /// The mirror failed: only this file is skipped.
     Mirror(UpstreamError),
-    /// The destination failed: the command ends.
+    /// A file of the destination could not be written: the command ends.
     Destination(io::Error, PathBuf),
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Failure {
 pub(super) struct FetchedFile {
     pub(super) object: Object,
     pub(super) contents: Contents,
-    /// Whether it did not exist before.
+    /// Whether the destination did not have the file before.
     is_new: bool,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct FileTarget<'a> {
     destination: &'a Destination,
     product: &'a Product,
     budget: Arc<Budget>,
-    /// Limits concurrent inspections of files: more than the processors can handle only take memory.
+    /// Limits concurrent inspections of files: more inspections than the processors can handle only take memory.
     inspections: Arc<Semaphore>,
 }
 
@@ -54,7 +54,7 @@ impl<'a> FileTarget<'a> {
         FileTarget { destination, product, budget: Budget::new(BUDGET), inspections }
     }
 
-    /// Fetches a file; a second time if it cannot be read and has no checksum.
+    /// Fetches a file; fetches a second time if the file cannot be read and has no checksum.
     pub(super) async fn fetch(
         &self,
         mirror: &Mirror,
@@ -64,7 +64,7 @@ impl<'a> FileTarget<'a> {
         if first.contents.error.is_none() || planned.file.is_verifiable() {
             return Ok(first);
         }
-        // It may have been damaged in transit.
+        // The first copy may have been damaged in transit.
         let Ok(second) = self.fetch_once(mirror, planned).await else { return Ok(first) };
         if second.object.sha256 != first.object.sha256 && first.is_new {
             let path =
@@ -76,14 +76,14 @@ impl<'a> FileTarget<'a> {
 
     /// Fetches a file from the first of its paths that has it.
     async fn fetch_once(&self, mirror: &Mirror, planned: &PlannedFetch) -> Result<FetchedFile, Failure> {
-        let row = &planned.file;
+        let file = &planned.file;
         let mut last_error = None;
-        for path in &row.paths {
+        for path in &file.paths {
             let mut body =
                 FileBuffer::new(self.destination.path(&self.product.objects_dir()), self.budget.clone());
-            match mirror.download(path, row.size, &mut body).await {
+            match mirror.download(path, file.size, &mut body).await {
                 Ok(_) => match self.process(body, planned, path, mirror).await {
-                    // Index and file may be from different moments: the file may be at the next path.
+                    // The index may be older than the file at this path: the listed file may be at the next path.
                     Err(Failure::Mirror(error)) => last_error = Some(error),
                     result => return result,
                 },
@@ -102,10 +102,11 @@ impl<'a> FileTarget<'a> {
                 },
             }
         }
-        let no_path = || UpstreamError::Missing(row.paths.join(" or "));
+        let no_path = || UpstreamError::Missing(file.paths.join(" or "));
         Err(Failure::Mirror(last_error.unwrap_or_else(no_path)))
     }
 
+    /// As [`process_blocking`], on another thread.
     async fn process(
         &self,
         body: FileBuffer,
@@ -137,13 +138,13 @@ fn process_blocking(
 ) -> Result<FetchedFile, Failure> {
     let download =
         body.finish().map_err(|e| Failure::Destination(e, destination.path(&product.objects_dir())))?;
-    let row = &planned.file;
+    let file = &planned.file;
     let object =
-        Object { sha256: download.sha256, size: download.size, md5: download.md5, ext: row.ext.clone() };
+        Object { sha256: download.sha256, size: download.size, md5: download.md5, ext: file.ext.clone() };
     if let Some(reason) = mismatch(&object, planned) {
         return Err(Failure::Mirror(UpstreamError::Refused { url, reason }));
     }
-    let reads_contents = row.record.is_none() && planned.expected.is_none();
+    let reads_contents = file.record.is_none() && planned.expected.is_none();
     let contents = match product {
         Product::Binaries(tag) if reads_contents => {
             check_binary(&download, tag, planned)
@@ -151,7 +152,7 @@ fn process_blocking(
             Contents::default()
         }
         Product::Cran | Product::Bioconductor(_) if reads_contents => {
-            let extent = if row.md5.is_some() || row.sha256.is_some() {
+            let extent = if file.md5.is_some() || file.sha256.is_some() {
                 ReadExtent::Metadata
             } else {
                 ReadExtent::Whole
@@ -180,18 +181,19 @@ fn file_name(planned: &PlannedFetch) -> String {
     format!("{}_{}.{}", planned.file.name, planned.file.version, planned.file.ext)
 }
 
+/// Compares a downloaded file with the size and the checksums that are known; returns the difference as a message.
 fn mismatch(object: &Object, planned: &PlannedFetch) -> Option<String> {
-    let row = &planned.file;
-    if let Some(size) = row.size.filter(|size| *size != object.size) {
+    let file = &planned.file;
+    if let Some(size) = file.size.filter(|size| *size != object.size) {
         return Some(format!("has {} bytes instead of the {size} that the mirror declares", object.size));
     }
-    if let Some(sha256) = planned.expected.or(row.sha256).filter(|sha256| *sha256 != object.sha256) {
+    if let Some(sha256) = planned.expected.or(file.sha256).filter(|sha256| *sha256 != object.sha256) {
         return Some(format!(
             "its sha256 is {} and not {sha256}: the file was changed on the mirror or in transit",
             object.sha256
         ));
     }
-    let md5 = row.md5.filter(|md5| *md5 != object.md5)?;
+    let md5 = file.md5.filter(|md5| *md5 != object.md5)?;
     Some(format!(
         "its MD5 is {} and not the {md5} of the index: the mirror is being updated, or the file is damaged",
         object.md5
@@ -200,7 +202,7 @@ fn mismatch(object: &Object, planned: &PlannedFetch) -> Option<String> {
 
 /// Stores a file; returns false if it already existed.
 fn store(download: CompleteFile, path: &Path, object: &Object, planned: &PlannedFetch) -> io::Result<bool> {
-    // The same bytes may exist for another package.
+    // Another package may have the same bytes.
     if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == object.size)
         && planned.expected.is_none()
         && has_digest(path, object.sha256)

@@ -1,4 +1,4 @@
-//! Lists every file below folders of a bundle with its kind.
+//! Lists all files in folders of a bundle and their subfolders, each with its kind.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -16,7 +16,7 @@ pub(super) enum FileKind {
     Link,
     /// A pipe, a socket or a device.
     Other,
-    /// The owner of the bundle may not read it.
+    /// A file that the owner of the bundle may not read.
     Unreadable {
         /// User id of the owner of the bundle.
         owner: u32,
@@ -25,7 +25,7 @@ pub(super) enum FileKind {
 
 /// Result of a walk.
 pub(super) struct WalkResult {
-    /// By path relative to the bundle.
+    /// Files by path relative to the bundle's directory.
     pub(super) files: BTreeMap<String, FileKind>,
     /// Folders that cannot be read, with the reason.
     pub(super) unreadable_folders: Vec<(String, String)>,
@@ -56,6 +56,7 @@ pub(super) fn walk(destination: &Destination, folders: &[String]) -> Result<Walk
     Ok(walked)
 }
 
+/// Lists one folder: adds its files to `result` and its subfolders to `pending`.
 fn list(
     dir: &Path,
     folder: &str,
@@ -84,15 +85,16 @@ fn kind(metadata: &Metadata, root: &Metadata) -> FileKind {
     if !metadata.is_file() {
         return FileKind::Other;
     }
-    if readable(metadata.mode(), (metadata.uid(), metadata.gid()), (root.uid(), root.gid())) {
+    if is_readable(metadata.mode(), (metadata.uid(), metadata.gid()), (root.uid(), root.gid())) {
         FileKind::File
     } else {
         FileKind::Unreadable { owner: root.uid() }
     }
 }
 
-/// Returns true if the owner of a directory may read a file, by its mode. Only the directory's own group is considered.
-fn readable(mode: u32, file: (u32, u32), reader: (u32, u32)) -> bool {
+/// Returns true if the owner of a directory may read a file with this mode. `file` and `reader` are the user id and the
+/// group id of the file and of the directory; other groups of the owner are not considered.
+fn is_readable(mode: u32, file: (u32, u32), reader: (u32, u32)) -> bool {
     let bit = match (file.0 == reader.0, file.1 == reader.1) {
         (true, _) => 0o400,
         (false, true) => 0o040,
@@ -108,9 +110,9 @@ mod tests {
     #[test]
     fn the_owner_of_the_directory_must_be_able_to_read() {
         let (service, other) = ((990, 990), (1000, 1000));
-        assert!(readable(0o600, service, service) && !readable(0o600, other, service));
-        assert!(readable(0o644, other, service) && readable(0o640, (1000, 990), service));
-        assert!(!readable(0o044, service, service) && readable(0o000, other, (0, 0)));
+        assert!(is_readable(0o600, service, service) && !is_readable(0o600, other, service));
+        assert!(is_readable(0o644, other, service) && is_readable(0o640, (1000, 990), service));
+        assert!(!is_readable(0o044, service, service) && is_readable(0o000, other, (0, 0)));
     }
 
     #[test]

@@ -3,13 +3,13 @@
 /// The problem of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Problem {
-    /// Its contents have changed.
+    /// The contents of the file have changed.
     Damaged,
-    /// It does not exist.
+    /// The file does not exist.
     Missing,
-    /// The account that owns the bundle cannot read it.
+    /// The account that owns the bundle cannot read the file.
     Unreadable,
-    /// Nothing refers to it.
+    /// Nothing in the bundle refers to the file.
     Extra,
 }
 
@@ -27,7 +27,7 @@ impl Problem {
 /// A file with a problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Finding {
-    /// Relative to the bundle.
+    /// Path relative to the bundle's directory.
     pub(super) file: String,
     pub(super) problem: Problem,
     /// Details and the remedy.

@@ -1,4 +1,4 @@
-//! Reads the files of another bundle with their records unchanged.
+//! Reads the inventory of another bundle; the records of its files are copied unchanged.
 
 use std::collections::HashMap;
 
@@ -11,13 +11,14 @@ use crate::bundle::{Product, ProductState, Record, ReleaseRecord};
 use crate::model::digest::Sha256;
 use crate::upstream::origin::bundle::Bundle;
 
-/// Reads all files that a bundle has of a product.
+/// Reads the inventory of all files that a bundle has of a product.
 pub(super) async fn read_inventory(
     bundle: &Bundle,
     product: &Product,
     reader: &MetadataReader<'_>,
 ) -> Result<Inventory, OfflineError> {
-    // Read first: if the head is replaced in between, the next run detects the change.
+    // The reader gets the head first, for its validators: if the head is replaced before the bundle is read, the next
+    // run detects the change.
     reader.get(&product.head_path()).await?;
     let verified = bundle.head(product).await?;
     let (mut releases, mut events): (HashMap<_, Box<ReleaseRecord>>, _) = (HashMap::new(), Vec::new());
@@ -27,10 +28,10 @@ pub(super) async fn read_inventory(
                 (release.folder.clone(), release.name.clone(), release.version.clone(), release.obj.sha256);
             releases.entry(key).or_insert(release);
         }
-        Record::Index(indexed) => {
-            let key = (indexed.folder, indexed.name, indexed.version, indexed.sha256);
+        Record::Index(update) => {
+            let key = (update.folder, update.name, update.version, update.sha256);
             if let Some(release) = releases.get_mut(&key) {
-                release.index = Some(indexed.index);
+                release.index = Some(update.index);
             }
         }
         Record::Archive(_) | Record::Restore(_) => events.push(record),
@@ -39,9 +40,9 @@ pub(super) async fn read_inventory(
     let state = state.await?;
     let mut releases: Vec<_> = releases.into_iter().collect();
     releases.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    let rows = releases.into_iter().filter_map(|(_, release)| row(*release, &state, product));
+    let files = releases.into_iter().filter_map(|(_, release)| upstream_file(*release, &state, product));
     Ok(Inventory {
-        files: rows.collect(),
+        files: files.collect(),
         events,
         is_complete: true,
         has_dates: true,
@@ -52,14 +53,14 @@ pub(super) async fn read_inventory(
     })
 }
 
-/// Returns the entry of a release, unless it has been removed.
-fn row(release: ReleaseRecord, state: &ProductState, product: &Product) -> Option<UpstreamFile> {
+/// Returns the file of a release, unless the release has been removed.
+fn upstream_file(release: ReleaseRecord, state: &ProductState, product: &Product) -> Option<UpstreamFile> {
     let folder = release.folder.as_deref().unwrap_or_default();
     let package = state.package(folder, &release.name)?;
-    let same = |known: &crate::bundle::state::Release| {
+    let is_same = |known: &crate::bundle::state::Release| {
         known.version == release.version && known.object.sha256 == release.obj.sha256
     };
-    if !package.releases.iter().any(same) {
+    if !package.releases.iter().any(is_same) {
         return None;
     }
     Some(UpstreamFile {
@@ -72,7 +73,7 @@ fn row(release: ReleaseRecord, state: &ProductState, product: &Product) -> Optio
         published: release.published,
         md5: Some(release.obj.md5),
         sha256: Some(release.obj.sha256),
-        is_listed: package.listed_release().is_some_and(same),
+        is_listed: package.listed_release().is_some_and(is_same),
         index: release.index.clone(),
         record: Some(Box::new(release)),
     })

@@ -1,5 +1,5 @@
-//! Files that could not be fetched, and archives that may have been damaged in transit: stored beside a head, for the
-//! next run and for `validate`, and copied with the directory.
+//! Files that could not be fetched, and archives that may have been damaged in transit. Their list is stored beside a
+//! head, for the next run and for `validate`, and is copied with the directory.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub(super) struct IncompleteFiles {
 struct UnreadableArchive {
     /// SHA-256 of the fetched bytes.
     sha256: String,
-    /// A later run fetched the same bytes, so the file on the mirror is like that.
+    /// Whether a later run fetched the same bytes: then the file on the mirror is damaged, not the transfer.
     confirmed: bool,
 }
 
@@ -55,7 +55,7 @@ impl IncompleteFiles {
         }
     }
 
-    /// Returns true if an archive must be fetched again.
+    /// Returns true if an archive must be fetched again, to find out whether it was damaged in transit.
     pub(super) fn needs_confirmation(&self, path: &str) -> bool {
         self.unreadable.get(path).is_some_and(|archive| !archive.confirmed)
     }
@@ -65,7 +65,7 @@ impl IncompleteFiles {
         self.unreadable.values().any(|archive| !archive.confirmed)
     }
 
-    /// Returns true if the next run need not fetch any of these files.
+    /// Returns true if the next run needs to fetch none of these files.
     pub(super) fn is_resolved(&self) -> bool {
         self.missing.is_empty() && !self.has_unconfirmed()
     }
@@ -75,7 +75,7 @@ impl IncompleteFiles {
         self.unreadable.len()
     }
 
-    /// Records a fetched archive; returns false if an earlier run fetched the same bytes and recorded them.
+    /// Records a fetched archive; returns false if an earlier run fetched the same unreadable bytes.
     pub(super) fn record_archive(&mut self, path: &str, sha256: Sha256, is_readable: bool) -> bool {
         let sha256 = sha256.to_string();
         if let Some(entry) = self.unreadable.get_mut(path).filter(|entry| entry.sha256 == sha256) {

@@ -1,4 +1,4 @@
-//! Inventory of the files of an upstream, the same for a mirror and for another bundle.
+//! Inventory of the files of an upstream, which is a mirror or another bundle.
 
 use super::metadata::FileValidators;
 use crate::bundle::{Record, ReleaseRecord};
@@ -14,17 +14,17 @@ pub(super) struct UpstreamFile {
     pub(super) version: String,
     /// The file extension, without the dot.
     pub(super) ext: String,
-    /// Possible paths, the likeliest first: a mirror moves files while they are fetched.
+    /// Possible paths, the likeliest first: the mirror may move the file before it is fetched.
     pub(super) paths: Vec<String>,
     pub(super) size: Option<u64>,
     pub(super) published: Option<Timestamp>,
     pub(super) md5: Option<Md5>,
     pub(super) sha256: Option<Sha256>,
-    /// Whether it is in the index.
+    /// Whether the index lists the file as the package's current version.
     pub(super) is_listed: bool,
-    /// Its record in the index.
+    /// The file's record in the index.
     pub(super) index: Option<String>,
-    /// Its record in another bundle, which makes reading the file unnecessary.
+    /// The file's record in another bundle; with a record the contents need not be read.
     pub(super) record: Option<Box<ReleaseRecord>>,
 }
 
@@ -39,7 +39,7 @@ impl UpstreamFile {
         self.paths.first().map_or("", String::as_str)
     }
 
-    /// Returns true if a checksum can verify its bytes.
+    /// Returns true if a checksum of the file's bytes is known.
     pub(super) fn is_verifiable(&self) -> bool {
         self.sha256.is_some() || self.md5.is_some() || self.record.is_some()
     }
@@ -51,13 +51,13 @@ pub(super) struct Inventory {
     pub(super) files: Vec<UpstreamFile>,
     /// Events of earlier days besides publications: archivals and restores.
     pub(super) events: Vec<Record>,
-    /// Whether a file that is not in `files` has been removed; otherwise that is unknown.
+    /// Whether `files` are all files of upstream: then a known file that is not among them has been removed.
     pub(super) is_complete: bool,
     /// Whether times of publication are known.
     pub(super) has_dates: bool,
-    /// Digests of the metadata files; unchanged if nothing changed.
+    /// Digests of the metadata files, to detect a change.
     pub(super) fingerprint: Vec<Sha256>,
-    /// The serial of a bundle.
+    /// The serial of the bundle; `None` for a mirror.
     pub(super) serial: Option<u64>,
     /// Validators of all metadata files; `None` if one of them has none.
     pub(super) validators: Option<Vec<FileValidators>>,

@@ -1,4 +1,4 @@
-//! Journal of downloaded releases that are not yet in a segment, one line each, so that a killed run can be resumed.
+//! Journal of downloaded releases that are not yet in a segment, one per line, so that a killed run can be resumed.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -19,11 +19,11 @@ pub(super) const FILES: [&str; 2] = [".releases.ndjson", ".readmes.ndjson"];
 pub(super) struct Journal {
     releases: Lines,
     readmes: Lines,
-    /// Digests of its READMEs.
+    /// Digests of the READMEs in the journal.
     known_readmes: HashSet<Sha256>,
     /// Start of the download that an earlier run did not finish, if the file system records it.
     pub(super) started: Option<SystemTime>,
-    /// Every release in it, without its long fields.
+    /// Every release in the journal, without the fields of its DESCRIPTION.
     pub(super) entries: Vec<(ReleaseRecord, LineSpan)>,
 }
 
@@ -34,9 +34,11 @@ pub(super) struct LineSpan {
     length: usize,
 }
 
+/// A file to which lines are appended.
 struct Lines {
     path: PathBuf,
     file: File,
+    /// Size of the complete lines, in bytes.
     end: u64,
 }
 
@@ -52,14 +54,16 @@ impl Lines {
         move |e| OfflineError::destination(operation, &path, e)
     }
 
-    /// Reads line by line up to the first invalid one, where a writer was killed, and truncates the file there.
-    fn load(&mut self, mut line: impl FnMut(&[u8], LineSpan) -> bool) -> Result<(), OfflineError> {
+    /// Passes each line to `accept` up to the first one that is incomplete or not accepted, where a writer was killed,
+    /// and truncates the file there.
+    fn load(&mut self, mut accept: impl FnMut(&[u8], LineSpan) -> bool) -> Result<(), OfflineError> {
         let mut reader = BufReader::new(&self.file);
         let (mut text, mut end) = (Vec::new(), 0);
         loop {
             text.clear();
             let length = reader.read_until(b'\n', &mut text).map_err(self.io_error("read"))?;
-            if length == 0 || text.last() != Some(&b'\n') || !line(&text, LineSpan { offset: end, length }) {
+            if length == 0 || text.last() != Some(&b'\n') || !accept(&text, LineSpan { offset: end, length })
+            {
                 break;
             }
             end += length as u64;
@@ -100,7 +104,7 @@ impl Journal {
         Ok(state)
     }
 
-    /// Opens the journal of a product with the entries of an earlier run.
+    /// Opens the journal of a product and reads the entries of an earlier run.
     pub(super) fn open(destination: &Destination, product: &Product) -> Result<Journal, OfflineError> {
         let folder = destination.folder(&product.root())?;
         let created =
@@ -117,7 +121,7 @@ impl Journal {
         })?;
         releases.load(|text, span| match Record::read(text) {
             Ok(Record::Release(release)) if release.check().is_ok() => {
-                // Its README was written first; without it the file is fetched again.
+                // The README of a release is written before the release; if it is missing, the file is fetched again.
                 if release.readme.as_ref().is_none_or(|readme| known_readmes.contains(&readme.sha256)) {
                     entries.push((without_description(*release), span));
                 }
@@ -134,10 +138,10 @@ impl Journal {
         release: ReleaseRecord,
         readme: Option<&str>,
     ) -> Result<(), OfflineError> {
-        if let (Some(named), Some(text)) = (&release.readme, readme)
-            && self.known_readmes.insert(named.sha256)
+        if let (Some(reference), Some(text)) = (&release.readme, readme)
+            && self.known_readmes.insert(reference.sha256)
         {
-            self.readmes.push(&line(&ReadmeText { sha256: named.sha256, text: text.to_owned() }))?;
+            self.readmes.push(&line(&ReadmeText { sha256: reference.sha256, text: text.to_owned() }))?;
         }
         let record = Record::Release(Box::new(release));
         let span = self.releases.push(&line(&record))?;
@@ -155,7 +159,7 @@ impl Journal {
         lines.file.read_exact(&mut text).map_err(lines.io_error("read"))?;
         match Record::read(&text) {
             Ok(Record::Release(release)) => Ok(*release),
-            _ => Err(lines.io_error("read")(io::Error::other("it was changed while it was read"))),
+            _ => Err(lines.io_error("read")(io::Error::other("another program has changed the file"))),
         }
     }
 

@@ -1,5 +1,5 @@
-//! State of the last successful run: if nothing changed since, the next run ends without reading anything. Used by the
-//! downloader alone; a bundle is complete without it.
+//! State of the last successful run: if nothing has changed since then, the next run ends without downloading anything.
+//! Only the downloader uses this file; a bundle is complete without it.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub(super) const FILE: &str = ".seen.json";
 /// A successful run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LastRun {
-    /// Version of the program: another one may read more from the same files.
+    /// Version of the program: another version may read more from the same files.
     program: String,
     /// The request and its upstream.
     #[serde(rename = "asked")]
@@ -35,7 +35,8 @@ pub(super) struct LastRun {
 }
 
 impl LastRun {
-    /// Describes the current state. `head` are the bytes of the head, `objects` the package files by name with sizes.
+    /// Describes the current state: `head` are the bytes of the head, `objects` the package files by name with their
+    /// sizes, `files` the validators of the upstream's files.
     pub(super) fn current(
         request_key: &str,
         head: &[u8],
@@ -56,7 +57,7 @@ impl LastRun {
         seal::open(&std::fs::read(path(destination, folder)).ok()?).ok()
     }
 
-    /// Reads the state of shared data, if it was requested in the same way and all of it is intact.
+    /// Reads the state of shared data; `None` unless the last run made the same request and all files are intact.
     pub(super) fn read_shared(
         destination: &Destination,
         shared: SharedFolder,
@@ -72,7 +73,7 @@ impl LastRun {
         (is_same && head.files.values().all(is_intact)).then_some(last_run)
     }
 
-    /// Records that shared data equals upstream's, if upstream supports revalidation.
+    /// Records that the shared data equals upstream's; does nothing without validators.
     pub(super) fn save_shared(
         destination: &Destination,
         shared: SharedFolder,

@@ -1,4 +1,5 @@
-//! Removes files of killed runs that no head names: segments, READMEs, package files that upstream has replaced since.
+//! Removes files of killed runs that no head names: segments, READMEs, and package files that upstream has replaced
+//! since then.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
@@ -12,16 +13,17 @@ use crate::bundle::{Product, ProductState, layout};
 use crate::model::digest::Sha256;
 use crate::upstream::origin::bundle::VerifiedHead;
 
-/// Files that may be removed after the next head is written. Files older than the unfinished download are kept: they
-/// may be part of a copy.
+/// Filter of the files to remove after the next head is written. Files older than the unfinished download are kept:
+/// they may be from a bundle that was copied into the directory in part.
 pub(super) struct Leftovers {
+    /// Start of the unfinished download.
     started: SystemTime,
     /// Package files of the previous head.
     previous_files: HashSet<Sha256>,
 }
 
 impl Leftovers {
-    /// Creates the filter for downloads that began at a time, into a bundle with this state.
+    /// Creates the filter for a download that began at `started`, into a bundle with the state `previous`.
     pub(super) fn since(started: SystemTime, previous: &ProductState) -> Leftovers {
         let previous_files = previous.releases().map(|(_, release)| release.object.sha256).collect();
         Leftovers { started, previous_files }
@@ -66,7 +68,7 @@ impl Leftovers {
     fn remove_file(&self, path: &Path) -> Result<(), OfflineError> {
         let failed = |e| OfflineError::destination("remove", path, e);
         let metadata = path.symlink_metadata().map_err(failed)?;
-        // The time of the inode's change: the time of modification is that of the publication.
+        // Uses the time of the inode's change: the modification time of a package file is the time of its publication.
         let (seconds, nanos) = (u64::try_from(metadata.ctime()), u32::try_from(metadata.ctime_nsec()));
         let (Ok(seconds), Ok(nanos)) = (seconds, nanos) else { return Ok(()) };
         let change_time = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);

@@ -1,4 +1,4 @@
-//! Metadata files of a mirror, fetched once and revalidated by ETag/Last-Modified.
+//! Metadata files of a mirror, which are fetched once and then revalidated by ETag or Last-Modified.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ const MAX_SIZE: u64 = 64 << 20;
 /// Validators of a file on a mirror.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileValidators {
-    /// Path of the file, or another name for it.
+    /// Path of the file, or another name that identifies the file.
     pub(super) name: String,
     /// Whether the file existed.
     #[serde(rename = "there")]
@@ -27,7 +27,8 @@ pub(super) struct FileValidators {
 }
 
 impl FileValidators {
-    /// Returns `None` for a file without validators, which cannot be revalidated.
+    /// Describes a file; `validators` is `None` for a missing file. Returns `None` for a file without any validator,
+    /// which cannot be revalidated.
     pub(super) fn new(name: &str, validators: Option<&Validators>) -> Option<FileValidators> {
         let name = name.to_owned();
         match validators {
@@ -66,7 +67,7 @@ pub(super) async fn are_current(mirror: &Mirror, files: &[FileValidators]) -> Re
 /// Reader of a mirror's metadata files.
 pub(super) struct MetadataReader<'a> {
     mirror: &'a Mirror,
-    /// `None` for a missing file.
+    /// Files by path; `None` for a missing file.
     files: Mutex<BTreeMap<String, Option<(Bytes, Validators)>>>,
 }
 
@@ -94,7 +95,7 @@ impl<'a> MetadataReader<'a> {
         Ok(bytes)
     }
 
-    /// Returns the validators of every file that was read; `None` if one of them has none.
+    /// Returns the validators of every file that was read; `None` if one of the files has no validator.
     pub(super) fn validators(&self) -> Option<Vec<FileValidators>> {
         let files = self.files.lock();
         let validators =

@@ -24,24 +24,28 @@ const MAX_READS: usize = 3;
 /// The files that may hold an index, in order of preference.
 pub(super) const INDEX_FILES: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
 
-/// The day up to which history is known, and today.
+/// The day up to which the history of archivals and restores is known, and today.
 pub(super) type HistorySpan = (Option<Day>, Day);
 
 /// A tree of source packages on a mirror.
 pub(super) struct Tree<'a> {
     pub(super) reader: &'a MetadataReader<'a>,
-    /// The folder of `src/contrib`, with a trailing slash; empty for the mirror's root.
+    /// The folder that contains `src/contrib`, with a trailing slash; empty for the mirror's root.
     pub(super) prefix: String,
-    /// The folder of its releases.
+    /// The folder of the tree's releases, as in a `ReleaseRecord`; `None` for CRAN's.
     pub(super) folder: Option<String>,
 }
 
 /// Metadata files of a tree at one moment.
 struct TreeFiles {
+    /// File name of the index.
     index_file: &'static str,
     index: Bytes,
+    /// `Meta/current.rds`.
     current: Option<Bytes>,
+    /// `Meta/archive.rds`.
     archive: Option<Bytes>,
+    /// `PACKAGES.in`.
     notes: Option<Bytes>,
 }
 
@@ -55,7 +59,8 @@ impl Tree<'_> {
         let Some(files) = self.files().await? else { return Ok(None) };
         let address = format!("{}/{}", self.reader.mirror().address(), self.path(files.index_file));
         let (folder, prefix) = (self.folder.clone(), self.prefix.clone());
-        let work = tokio::task::spawn_blocking(move || read(&files, folder.as_deref(), &prefix, span));
+        let work =
+            tokio::task::spawn_blocking(move || inventory_of(&files, folder.as_deref(), &prefix, span));
         let read = work.await.unwrap_or_else(|e| Err(e.to_string()));
         let read =
             read.map(|inventory| Some(Inventory { validators: self.reader.validators(), ..inventory }));
@@ -66,13 +71,13 @@ impl Tree<'_> {
         })
     }
 
-    /// Reads the metadata files. CRAN writes the index most of a minute after the tables, so it is fetched again after
-    /// them.
+    /// Reads the metadata files. CRAN writes the index almost a minute after the tables, so the index is fetched again
+    /// after the tables.
     async fn files(&self) -> Result<Option<TreeFiles>, OfflineError> {
         let Some((index_file, mut index)) = self.index().await? else { return Ok(None) };
         let mut reads = 1;
         loop {
-            // Only the usual tree of CRAN has notes.
+            // Only the tree of CRAN has notes.
             let (current, archive, notes) =
                 tokio::try_join!(self.get("Meta/current.rds"), self.get("Meta/archive.rds"), async {
                     match self.folder {
@@ -113,6 +118,7 @@ pub(super) fn index_text(index_file: &str, bytes: &[u8]) -> Result<Vec<u8>, Stri
 
 type Rows = Vec<MetaRow<String>>;
 
+/// Reads a table of `Meta/`; `None` if the table is missing or, after a warning, unreadable.
 fn table(
     name: &str,
     bytes: Option<&Bytes>,
@@ -128,35 +134,37 @@ fn table(
     }
 }
 
-fn read(
-    files: &TreeFiles,
+/// Reads the inventory from the metadata files. Fails if the index is invalid or lists no package.
+fn inventory_of(
+    tree_files: &TreeFiles,
     folder: Option<&str>,
     prefix: &str,
     span: HistorySpan,
 ) -> Result<Inventory, String> {
     let mut warnings = Vec::new();
-    let text = index_text(files.index_file, &files.index)?;
+    let text = index_text(tree_files.index_file, &tree_files.index)?;
     let records = index::records(&text, &mut warnings)?;
     // The small repositories of Bioconductor may be empty.
     if records.is_empty() && folder.is_none_or(|folder| folder == "bioc") {
         return Err("the index lists no package".to_owned());
     }
     let current =
-        table("current", files.current.as_ref(), |b| read_current_meta(b, Limits::META), &mut warnings);
+        table("current", tree_files.current.as_ref(), |b| read_current_meta(b, Limits::META), &mut warnings);
     let archive =
-        table("archive", files.archive.as_ref(), |b| read_archive_meta(b, Limits::META), &mut warnings);
-    let mut rows = listed_files(&records, current.as_deref().unwrap_or_default(), folder, prefix);
-    add_archived(archive.as_deref().unwrap_or_default(), folder, prefix, &mut rows);
+        table("archive", tree_files.archive.as_ref(), |b| read_archive_meta(b, Limits::META), &mut warnings);
+    let mut files = listed_files(&records, current.as_deref().unwrap_or_default(), folder, prefix);
+    add_archived(archive.as_deref().unwrap_or_default(), folder, prefix, &mut files);
     let events = match (&current, &archive, folder) {
         (Some(current), Some(archive), None) => {
-            let notes = files.notes.as_ref().and_then(|notes| Events::read(notes).ok()).unwrap_or_default();
+            let notes =
+                tree_files.notes.as_ref().and_then(|notes| Events::read(notes).ok()).unwrap_or_default();
             history(current, archive, &notes, span)
         }
         _ => Vec::new(),
     };
-    let metadata = [Some(&files.index), files.current.as_ref(), files.archive.as_ref()];
+    let metadata = [Some(&tree_files.index), tree_files.current.as_ref(), tree_files.archive.as_ref()];
     Ok(Inventory {
-        files: rows,
+        files,
         events,
         is_complete: archive.is_some(),
         has_dates: current.is_some(),
@@ -167,86 +175,92 @@ fn read(
     })
 }
 
-/// Returns the rows of an index; of a package with several versions the highest is listed.
+/// Returns the files of an index; of a package with several versions only the highest counts as listed.
 fn listed_files(
     records: &[IndexRecord<'_>],
     current: &[MetaRow<String>],
     folder: Option<&str>,
     prefix: &str,
 ) -> Vec<UpstreamFile> {
-    let facts: HashMap<&str, &MetaRow<String>> = current.iter().map(|row| (row.file.as_str(), row)).collect();
-    let mut rows: Vec<UpstreamFile> = Vec::with_capacity(records.len());
-    let mut indexes: HashMap<(Option<&str>, &str), usize> = HashMap::new();
+    let meta_rows: HashMap<&str, &MetaRow<String>> =
+        current.iter().map(|row| (row.file.as_str(), row)).collect();
+    let mut files: Vec<UpstreamFile> = Vec::with_capacity(records.len());
+    // Position of each package's listed file.
+    let mut positions: HashMap<(Option<&str>, &str), usize> = HashMap::new();
     for record in records {
-        let usual = format!("{}_{}.tar.gz", record.package, record.version);
-        let file = record.file.unwrap_or(&usual);
-        let Some(ext) = PackageFile::parse(file).map(|file| file.extension) else { continue };
-        let facts = facts.get(file).filter(|_| record.path.is_none());
+        let default_name = format!("{}_{}.tar.gz", record.package, record.version);
+        let file_name = record.file.unwrap_or(&default_name);
+        let Some(ext) = PackageFile::parse(file_name).map(|name| name.extension) else { continue };
+        let meta_row = meta_rows.get(file_name).filter(|_| record.path.is_none());
         let subfolder = record.path.map(|path| format!("{path}/")).unwrap_or_default();
-        let mut paths = vec![format!("{prefix}src/contrib/{subfolder}{file}")];
+        let mut paths = vec![format!("{prefix}src/contrib/{subfolder}{file_name}")];
         if record.path.is_none() {
-            paths.push(format!("{prefix}src/contrib/Archive/{}/{file}", record.package));
+            paths.push(format!("{prefix}src/contrib/Archive/{}/{file_name}", record.package));
         }
-        let mut row = UpstreamFile {
+        let mut file = UpstreamFile {
             folder: folder.or(record.path).map(str::to_owned),
             name: record.package.to_owned(),
             version: record.version.to_owned(),
             ext: ext.to_owned(),
             paths,
-            size: record.size.or(facts.map(|facts| facts.size)),
-            published: facts.map(|facts| facts.mtime),
+            size: record.size.or(meta_row.map(|row| row.size)),
+            published: meta_row.map(|row| row.mtime),
             md5: record.md5,
             sha256: record.sha256,
             is_listed: true,
             index: Some(String::from_utf8_lossy(record.stanza).into_owned()),
             record: None,
         };
-        match indexes.get(&(record.path, record.package)) {
+        match positions.get(&(record.path, record.package)) {
             None => {
-                indexes.insert((record.path, record.package), rows.len());
+                positions.insert((record.path, record.package), files.len());
             }
             Some(position) => {
-                let listed_row = &mut rows[*position];
-                if version::compare(&row.version, &listed_row.version).is_gt() {
-                    listed_row.is_listed = false;
-                    indexes.insert((record.path, record.package), rows.len());
+                let listed_file = &mut files[*position];
+                if version::compare(&file.version, &listed_file.version).is_gt() {
+                    listed_file.is_listed = false;
+                    positions.insert((record.path, record.package), files.len());
                 } else {
-                    row.is_listed = false;
+                    file.is_listed = false;
                 }
             }
         }
-        rows.push(row);
+        files.push(file);
     }
-    rows
+    files
 }
 
 /// Size in bytes and time of publication in seconds.
 type SizeAndTime = (Option<u64>, Option<i64>);
 
+/// Adds the files of the archive, except those that are still in the index too.
 fn add_archived(
     archive: &[MetaRow<String>],
     folder: Option<&str>,
     prefix: &str,
-    rows: &mut Vec<UpstreamFile>,
+    files: &mut Vec<UpstreamFile>,
 ) {
     let mut listed: HashMap<(String, String), Vec<SizeAndTime>> = HashMap::new();
-    for listed_file in rows.iter().filter(|row| row.folder.as_deref() == folder) {
-        let facts = (listed_file.size, listed_file.published.map(|at| at.seconds()));
-        listed.entry((listed_file.name.clone(), listed_file.version.clone())).or_default().push(facts);
+    for listed_file in files.iter().filter(|file| file.folder.as_deref() == folder) {
+        let size_and_time = (listed_file.size, listed_file.published.map(|at| at.seconds()));
+        listed
+            .entry((listed_file.name.clone(), listed_file.version.clone()))
+            .or_default()
+            .push(size_and_time);
     }
     for row in archive {
         let Some(file) = PackageFile::parse(&row.file) else { continue };
         let key = (row.package.clone(), file.version.to_owned());
-        let facts = (Some(row.size), Some(row.mtime.seconds()));
-        // The mirror was read between copying and deleting: one file is in two places.
-        if listed.get(&key).is_some_and(|listed| listed.contains(&facts)) {
+        let size_and_time = (Some(row.size), Some(row.mtime.seconds()));
+        // The mirror has copied the file to the archive and not yet deleted it from `src/contrib`.
+        if listed.get(&key).is_some_and(|listed| listed.contains(&size_and_time)) {
             continue;
         }
         let mut paths = vec![format!("{prefix}src/contrib/Archive/{}/{}", row.package, row.file)];
         if !listed.contains_key(&key) {
             paths.push(format!("{prefix}src/contrib/{}", row.file));
         }
-        rows.push(UpstreamFile {
+        files.push(UpstreamFile {
             folder: folder.map(str::to_owned),
             name: key.0,
             version: key.1,
@@ -263,21 +277,21 @@ fn add_archived(
     }
 }
 
-/// Returns archivals and restores after `since`; publications follow from the files themselves.
+/// Returns archivals and restores after `since`; publications are known from the files.
 fn history(current: &Rows, archive: &Rows, notes: &Events, (since, today): HistorySpan) -> Vec<Record> {
     let first_day = current.iter().chain(archive).map(|row| row.mtime.day()).min();
     let Some(first_day) = first_day else { return Vec::new() };
-    let evidence = MirrorTables { archive, current, events: notes };
+    let tables = MirrorTables { archive, current, events: notes };
     let since = since.unwrap_or(first_day);
     let mut events = Vec::new();
-    for day_changes in reconstruct(&evidence, since, today.end().day())
+    for day_changes in reconstruct(&tables, since, today.end().day())
         .days
         .iter()
         .filter(|day_changes| day_changes.day > since)
     {
         for change in &day_changes.changes {
             let package = change.file.package.as_str();
-            let stays = || {
+            let is_still_listed = || {
                 day_changes
                     .changes
                     .iter()
@@ -291,7 +305,7 @@ fn history(current: &Rows, archive: &Rows, notes: &Events, (since, today): Histo
                 day: day_changes.day,
             };
             match change.state {
-                ListingState::Archived if !stays() => events.push(Record::Archive(event(None))),
+                ListingState::Archived if !is_still_listed() => events.push(Record::Archive(event(None))),
                 ListingState::Restored => {
                     let version = PackageFile::parse(&change.file.file).map(|file| file.version);
                     events.push(Record::Restore(event(version)));

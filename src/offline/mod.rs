@@ -1,4 +1,4 @@
-//! `rspm-offline-downloader`: fills a bundle from a mirror, another server or another bundle, and checks it.
+//! `rspm-offline-downloader`: fills a bundle from a mirror, another server or another bundle, and checks bundles.
 
 pub mod args;
 mod binaries;
@@ -84,7 +84,8 @@ fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| OfflineError::Refused(format!("could not start the runtime: {e}")))?;
-    // Runs on the threads that read the connections: a separate thread would be woken for each piece of each file.
+    // The command runs on the threads that read the connections: a separate thread would be woken for each piece of
+    // each file.
     let command = runtime.spawn(async move {
         match cli.command {
             Command::Get(Get::Cran(args)) => cran::get(args, output).await,

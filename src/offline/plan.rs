@@ -1,4 +1,4 @@
-//! Computes the files to fetch from the upstream's files, the known releases and the existing files. Pure.
+//! Plans the fetches by comparing the files of upstream with the known releases and the existing files. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,16 +9,17 @@ use crate::bundle::{ProductState, Record, seal};
 use crate::model::digest::Sha256;
 use crate::model::time::Day;
 
-/// If more known files than this have another time and the same size, the mirror was copied and times are ignored.
+/// If more known files than this have another time and the same size, the whole mirror was copied without its times:
+/// then times are not compared.
 const MAX_TIME_CHANGES: usize = 500;
-/// A loss of fewer packages than this is accepted.
+/// If fewer packages than this are missing from the index, the index is accepted.
 const MIN_LOSS: usize = 10;
 
-/// The destination before anything is fetched.
+/// Contents of the destination before anything is fetched.
 pub(super) struct ExistingFiles<'a> {
-    /// Releases of the segments.
+    /// Releases in the segments.
     pub(super) state: &'a ProductState,
-    /// Releases of the journal: their files exist, but no segment names them yet.
+    /// Releases in the journal: their files exist, but no segment names them yet.
     pub(super) pending: &'a ProductState,
     /// Object files by name, with their sizes.
     pub(super) objects: &'a HashMap<String, u64>,
@@ -39,44 +40,44 @@ pub(super) struct PlannedFetch {
 pub(super) struct Plan {
     pub(super) fetches: Vec<PlannedFetch>,
     /// New index records of existing releases.
-    pub(super) indexed: Vec<Record>,
-    /// Removed releases.
-    pub(super) removed: Vec<Record>,
+    pub(super) index_updates: Vec<Record>,
+    /// Records of releases that upstream has removed.
+    pub(super) removals: Vec<Record>,
     /// Number of releases that already exist.
     pub(super) existing: usize,
 }
 
 impl Plan {
-    /// Returns the bytes to fetch, as far as sizes are known.
+    /// Returns the number of bytes to fetch, without the files of unknown size.
     pub(super) fn size(&self) -> u64 {
         self.fetches.iter().filter_map(|fetch| fetch.file.size).sum()
     }
 }
 
-/// Returns the known release of a row. `ignores_times`: see [`MAX_TIME_CHANGES`].
+/// Returns the known release of a file. `ignores_times`: see [`MAX_TIME_CHANGES`].
 pub(super) fn release<'a>(
-    row: &UpstreamFile,
+    file: &UpstreamFile,
     state: &'a ProductState,
     ignores_times: bool,
 ) -> Option<&'a Release> {
-    let (folder, name) = row.key();
+    let (folder, name) = file.key();
     let releases = &state.package(folder, name)?.releases;
     releases.iter().rev().find(|known| {
         let object = &known.object;
-        let has_size = row.size.is_none_or(|size| size == object.size);
-        known.version == row.version
-            && object.ext == row.ext
+        let has_size = file.size.is_none_or(|size| size == object.size);
+        known.version == file.version
+            && object.ext == file.ext
             && has_size
-            && match (row.sha256, row.md5) {
+            && match (file.sha256, file.md5) {
                 (Some(sha256), _) => sha256 == object.sha256,
                 (None, Some(md5)) => md5 == object.md5,
-                (None, None) => ignores_times || has_same_time(row, known),
+                (None, None) => ignores_times || has_same_time(file, known),
             }
     })
 }
 
-fn has_same_time(row: &UpstreamFile, known: &Release) -> bool {
-    match (row.published, known.published) {
+fn has_same_time(file: &UpstreamFile, known: &Release) -> bool {
+    match (file.published, known.published) {
         (Some(now), Some(then)) => now.seconds() == then.seconds(),
         _ => true,
     }
@@ -84,38 +85,38 @@ fn has_same_time(row: &UpstreamFile, known: &Release) -> bool {
 
 /// Compares upstream with the destination. `today` is the day of the run.
 pub(super) fn plan(inventory: &Inventory, existing: &ExistingFiles<'_>, today: Day) -> Plan {
-    let has_other_time = |row: &&UpstreamFile| {
-        release(row, existing.state, false).is_none() && release(row, existing.state, true).is_some()
+    let has_other_time = |file: &&UpstreamFile| {
+        release(file, existing.state, false).is_none() && release(file, existing.state, true).is_some()
     };
     let ignores_times = inventory.files.iter().filter(has_other_time).count() > MAX_TIME_CHANGES;
     let mut plan = Plan::default();
-    let mut declared_objects: HashSet<(&str, &str, Sha256)> = HashSet::new();
-    for row in &inventory.files {
-        let release = release(row, existing.state, ignores_times)
-            .or_else(|| release(row, existing.pending, ignores_times));
+    let mut upstream_objects: HashSet<(&str, &str, Sha256)> = HashSet::new();
+    for file in &inventory.files {
+        let release = release(file, existing.state, ignores_times)
+            .or_else(|| release(file, existing.pending, ignores_times));
         let Some(release) = release else {
-            if is_on_or_after(row.published.map(|at| at.day()), existing.from) {
-                plan.fetches.push(PlannedFetch { file: row.clone(), expected: None });
+            if is_on_or_after(file.published.map(|at| at.day()), existing.from) {
+                plan.fetches.push(PlannedFetch { file: file.clone(), expected: None });
             }
             continue;
         };
-        let (folder, name) = row.key();
-        declared_objects.insert((folder, name, release.object.sha256));
-        let file = format!("{}.{}", release.object.sha256, release.object.ext);
-        let exists = existing.objects.get(&file) == Some(&release.object.size);
+        let (folder, name) = file.key();
+        upstream_objects.insert((folder, name, release.object.sha256));
+        let object_name = format!("{}.{}", release.object.sha256, release.object.ext);
+        let exists = existing.objects.get(&object_name) == Some(&release.object.size);
         if !exists && is_on_or_after(Some(release.day), existing.from) {
             let expected = Some(release.object.sha256);
-            plan.fetches.push(PlannedFetch { file: row.clone(), expected });
+            plan.fetches.push(PlannedFetch { file: file.clone(), expected });
         } else {
             plan.existing += 1;
         }
         if let Some(index) =
-            row.index.as_ref().filter(|index| release.index != Some(seal::digest(index.as_bytes())))
+            file.index.as_ref().filter(|index| release.index != Some(seal::digest(index.as_bytes())))
         {
-            plan.indexed.push(Record::Index(IndexUpdate {
-                folder: row.folder.clone(),
-                name: row.name.clone(),
-                version: row.version.clone(),
+            plan.index_updates.push(Record::Index(IndexUpdate {
+                folder: file.folder.clone(),
+                name: file.name.clone(),
+                version: file.version.clone(),
                 sha256: release.object.sha256,
                 day: today,
                 index: index.clone(),
@@ -123,11 +124,12 @@ pub(super) fn plan(inventory: &Inventory, existing: &ExistingFiles<'_>, today: D
         }
     }
     if inventory.is_complete {
-        plan.removed = removals(inventory, existing.state, &declared_objects, today);
+        plan.removals = removals(inventory, existing.state, &upstream_objects, today);
     }
     plan
 }
 
+/// Returns true if `day` is on or after `from`, or one of them is unknown.
 fn is_on_or_after(day: Option<Day>, from: Option<Day>) -> bool {
     match (day, from) {
         (Some(day), Some(from)) => day >= from,
@@ -135,18 +137,18 @@ fn is_on_or_after(day: Option<Day>, from: Option<Day>) -> bool {
     }
 }
 
-/// Returns releases of declared packages that upstream no longer has at any path. A file that cannot be distinguished
-/// from another one of its version does not count as removed.
+/// Returns the removals of releases that upstream no longer has at any path. While upstream has any file of a version,
+/// no release of that version counts as removed: without checksums, files cannot always be distinguished.
 fn removals(
     inventory: &Inventory,
     state: &ProductState,
-    present: &HashSet<(&str, &str, Sha256)>,
+    upstream_objects: &HashSet<(&str, &str, Sha256)>,
     today: Day,
 ) -> Vec<Record> {
     let versions: HashSet<(&str, &str, &str)> =
-        inventory.files.iter().map(|row| (row.key().0, row.key().1, row.version.as_str())).collect();
+        inventory.files.iter().map(|file| (file.key().0, file.key().1, file.version.as_str())).collect();
     let removed = state.releases().filter(|((folder, name), release)| {
-        !present.contains(&(folder.as_str(), name.as_str(), release.object.sha256))
+        !upstream_objects.contains(&(folder.as_str(), name.as_str(), release.object.sha256))
             && !versions.contains(&(folder.as_str(), name.as_str(), release.version.as_str()))
     });
     removed
@@ -162,10 +164,10 @@ fn removals(
         .collect()
 }
 
-/// Refuses an index that has lost a fifth of the listed packages, as an incomplete mirror has.
+/// Refuses an index without a fifth or more of the previously listed packages, as an incomplete mirror has.
 pub(super) fn check_loss(inventory: &Inventory, state: &ProductState) -> Result<(), String> {
     let now: HashSet<(&str, &str)> =
-        inventory.files.iter().filter(|row| row.is_listed).map(UpstreamFile::key).collect();
+        inventory.files.iter().filter(|file| file.is_listed).map(UpstreamFile::key).collect();
     let before = state.packages().filter(|(_, package)| package.listed_index.is_some());
     let (mut total, mut lost, mut example) = (0_usize, 0_usize, None);
     for ((folder, name), _) in before {
@@ -179,8 +181,8 @@ pub(super) fn check_loss(inventory: &Inventory, state: &ProductState) -> Result<
         return Ok(());
     }
     Err(format!(
-        "{lost} of {total} packages are no longer in the index ({} for one), which is what an incomplete mirror looks like; \
-         nothing was changed. Try again later; if it is right, run the command with --accept-loss",
+        "{lost} of {total} packages are no longer in the index (for example {}), as if the mirror were incomplete; nothing \
+         was changed. Try again later. If the packages were really removed, run the command with --accept-loss",
         example.unwrap_or_default()
     ))
 }
@@ -257,12 +259,12 @@ mod tests {
         let state = state(&[(&old, 1)]);
         let all = planned(vec![old.clone(), new.clone()], &state, &objects(&[(1, 10)]), None);
         assert_eq!(all.fetches, [PlannedFetch { file: new.clone(), expected: None }]);
-        assert_eq!((all.existing, all.removed.len()), (1, 0));
+        assert_eq!((all.existing, all.removals.len()), (1, 0));
         let lost = planned(vec![old.clone(), new], &state, &objects(&[(1, 9)]), None);
         assert_eq!(lost.fetches.len(), 2);
-        assert_eq!(lost.fetches[0].expected, Some(Sha256([1; 32])), "a file that was cut is fetched again");
+        assert_eq!(lost.fetches[0].expected, Some(Sha256([1; 32])), "a truncated file is fetched again");
         let plan = planned(vec![row("b2", "1", 1, 0)], &state, &objects(&[]), None);
-        assert!(matches!(&plan.removed[..], [Record::Remove(event)] if event.name == "a1"));
+        assert!(matches!(&plan.removals[..], [Record::Remove(event)] if event.name == "a1"));
     }
 
     #[test]
@@ -278,8 +280,8 @@ mod tests {
             assert_eq!((plan.fetches.len(), plan.existing), (1, 1));
         }
         // The index has a checksum of the bytes, so the time does not matter.
-        let moved = UpstreamFile { md5: Some(Md5([1; 16])), ..row("a1", "1.0", 10, 99) };
-        assert_eq!(planned(vec![moved], &state, &objects(&[(1, 10)]), None).fetches, []);
+        let touched = UpstreamFile { md5: Some(Md5([1; 16])), ..row("a1", "1.0", 10, 99) };
+        assert_eq!(planned(vec![touched], &state, &objects(&[(1, 10)]), None).fetches, []);
     }
 
     #[test]
@@ -303,18 +305,18 @@ mod tests {
         let from = Some("1970-01-02");
         let plan = planned(vec![old.clone(), new.clone()], &ProductState::default(), &objects(&[]), from);
         assert_eq!(plan.fetches, [PlannedFetch { file: new, expected: None }]);
-        let moved = planned(vec![old.clone()], &state(&[(&old, 1)]), &objects(&[]), from);
-        assert_eq!((moved.fetches.len(), moved.existing), (0, 1), "its file was moved to the server");
+        let taken = planned(vec![old.clone()], &state(&[(&old, 1)]), &objects(&[]), from);
+        assert_eq!((taken.fetches.len(), taken.existing), (0, 1), "the file of 1.0 was taken to the server");
     }
 
     #[test]
     fn a_new_index_record_of_a_known_release_is_recorded() {
         let known = UpstreamFile { index: Some("Package: a1".to_owned()), ..row("a1", "1.0", 10, 0) };
         let state = state(&[(&known, 1)]);
-        assert_eq!(planned(vec![known.clone()], &state, &objects(&[(1, 10)]), None).indexed, []);
+        assert_eq!(planned(vec![known.clone()], &state, &objects(&[(1, 10)]), None).index_updates, []);
         let other = UpstreamFile { index: Some("Package: a1\nLicense: X".to_owned()), ..known };
         let plan = planned(vec![other], &state, &objects(&[(1, 10)]), None);
-        assert!(matches!(&plan.indexed[..], [Record::Index(index)] if index.sha256 == Sha256([1; 32])));
+        assert!(matches!(&plan.index_updates[..], [Record::Index(index)] if index.sha256 == Sha256([1; 32])));
     }
 
     #[test]

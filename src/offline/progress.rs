@@ -14,7 +14,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) enum Output {
     /// Standard error is a terminal.
     Terminal,
-    /// It is a file or a pipe.
+    /// Standard error is a file or a pipe.
     Log,
     /// Only warnings and errors are printed.
     Quiet,
@@ -51,16 +51,21 @@ pub(super) fn print_line(text: &str) {
 pub(super) struct Progress {
     output: Output,
     bar: ProgressBar,
+    /// Number of files to fetch.
     files: u64,
+    /// Known size of the files to fetch, in bytes.
     size: u64,
+    /// Number of finished files.
     done: AtomicU64,
+    /// Size of the finished files, in bytes.
     bytes: AtomicU64,
     started: Instant,
+    /// Time of the last line in a log.
     last_line: parking_lot::Mutex<Instant>,
 }
 
 impl Progress {
-    /// Starts the progress of `files` with `size` bytes in total.
+    /// Starts the progress of `files` files with `size` bytes in total.
     pub(super) fn new(output: Output, files: u64, size: u64) -> Progress {
         let bar = match output {
             Output::Terminal => ProgressBar::new(size),
@@ -87,8 +92,8 @@ impl Progress {
         }
     }
 
-    /// Counts a finished file.
-    pub(super) fn file(&self, bytes: u64) {
+    /// Counts a finished file and prints a line if one is due.
+    pub(super) fn add_file(&self, bytes: u64) {
         if let Some(line) = self.count(bytes, Instant::now()) {
             print_line(&line);
         }

@@ -7,7 +7,7 @@ use super::workers::processors;
 use crate::bundle::{Product, ProductState, Record, SegmentRef};
 use crate::upstream::origin::bundle::{Bundle, BundleError, VerifiedHead};
 
-/// Reads the segments of a head and returns the resulting state; `visit` is called with each record after it was applied.
+/// Reads the segments of a head and returns the resulting state; `visit` gets each record after the record was applied.
 ///
 /// # Errors
 /// A segment is missing or damaged, or records contradict each other.
@@ -23,8 +23,8 @@ pub(super) async fn replay(
     while let Some((segment, records)) = read.next().await {
         let is_last = segments.last() == Some(segment);
         for record in records? {
-            // Comparing the list of packages takes long. Only that of the last segment is compared: it includes the changes
-            // of all earlier segments.
+            // To apply a snapshot record, the whole list of packages is compared, which takes long. Snapshot records of
+            // earlier segments are skipped: the list of the last segment includes all earlier changes.
             let is_skipped =
                 matches!(&record, Record::Snapshot(snapshot) if snapshot.listing.is_none() && !is_last);
             if !is_skipped {

@@ -1,4 +1,4 @@
-//! Downloads one product: read upstream, plan, fetch, read upstream again, commit.
+//! Downloads one product: reads upstream, plans, fetches, reads upstream again, commits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -28,8 +28,8 @@ use crate::upstream::{Mirror, UpstreamError};
 
 /// Number of consecutive files without a response after which the mirror counts as unavailable.
 const MAX_UNAVAILABLE: usize = 20;
-/// Maximum number of rounds of fetching: after each but the last, upstream is read again. Changes during the last round
-/// are left to the next run.
+/// Maximum number of rounds of fetching: after each round but the last, upstream is read again. Changes of upstream
+/// during the last round are left to the next run.
 const MAX_ROUNDS: usize = 3;
 /// Bytes between background syncs to disk, so that the sync before the commit is short.
 const SYNC_BYTES: u64 = 128 << 20;
@@ -55,8 +55,9 @@ pub(super) struct Run<'a> {
     pub(super) destination: &'a Destination,
     pub(super) product: Product,
     pub(super) mirror: &'a Mirror,
-    /// Set if the mirror is a bundle.
+    /// The mirror as a bundle, if it is one.
     pub(super) origin_bundle: Option<Bundle>,
+    /// The destination as a bundle.
     pub(super) destination_bundle: Bundle,
     pub(super) request: &'a Request,
 }
@@ -68,7 +69,7 @@ struct CurrentBundle {
 }
 
 impl Run<'_> {
-    /// Runs the download. `read_inventory` reads upstream; its argument is the day up to which history is known, and today.
+    /// Runs the download. `read_inventory` reads upstream.
     pub(super) async fn run<F, Fut>(&self, read_inventory: F) -> Result<ExitStatus, OfflineError>
     where
         F: Fn(HistorySpan) -> Fut,
@@ -120,7 +121,8 @@ impl Run<'_> {
         plan.fetches.extend(unconfirmed_files(&inventory, &incomplete, &plan));
         let (mut failures, mut round) = (Vec::new(), 1);
         while !plan.fetches.is_empty() {
-            // Every file of the committed inventory was requested: the next run revalidates that inventory.
+            // Every file of an inventory that is committed must have been requested: the next run only revalidates the
+            // inventory.
             failures = self.fetch(&plan, &mut journal, &mut incomplete).await?;
             if round == MAX_ROUNDS {
                 break;
@@ -136,8 +138,8 @@ impl Run<'_> {
         }
         let missing = failures.iter().map(|(path, error)| (path.clone(), error.to_string()));
         let missing: BTreeMap<String, String> = missing.collect();
-        // Saved before the head is written: a killed run must not leave a head without the list of its missing files. Until
-        // then the missing files of the previous head stay in the list.
+        // The list is saved before the head is written: a killed run must not leave a head without the list of its
+        // missing files. Until the head is written, the missing files of the previous head stay in the list.
         incomplete.missing.extend(missing.clone());
         incomplete.save(self.destination, &self.product)?;
         self.commit(current, &inventory, &plan, &mut journal)?;
@@ -248,18 +250,19 @@ impl Run<'_> {
         let target = &FileTarget::new(self.destination, &self.product);
         let mut fetches = self.fetches(target, plan);
         let (mut failures, mut unavailable) = (Vec::new(), 0_usize);
-        let (mut unsynced_bytes, mut syncing) = (0, None);
+        let (mut unsynced_bytes, mut sync_task) = (0, None);
         while let Some((planned, fetched)) = fetches.next().await {
             match fetched {
                 Ok(fetched) => {
                     unavailable = 0;
-                    progress.file(fetched.object.size);
+                    progress.add_file(fetched.object.size);
                     unsynced_bytes += fetched.object.size;
-                    if unsynced_bytes >= SYNC_BYTES && syncing.as_ref().is_none_or(JoinHandle::is_finished) {
+                    if unsynced_bytes >= SYNC_BYTES && sync_task.as_ref().is_none_or(JoinHandle::is_finished)
+                    {
                         unsynced_bytes = 0;
                         let destination = self.destination.clone();
                         let sync = tokio::task::spawn_blocking(move || destination.sync());
-                        await_sync(syncing.replace(sync)).await?;
+                        await_sync(sync_task.replace(sync)).await?;
                     }
                     self.record(planned, fetched, &readmes, journal, incomplete)?;
                 }
@@ -277,7 +280,7 @@ impl Run<'_> {
                         )));
                     }
                     match planned.file.path() {
-                        // The existing file is kept.
+                        // The archive was fetched again only because it is unreadable; the existing file is kept.
                         path if incomplete.needs_confirmation(path) => {
                             self.request.output.warn(&error.to_string())
                         }
@@ -286,7 +289,7 @@ impl Run<'_> {
                 }
             }
         }
-        await_sync(syncing).await?;
+        await_sync(sync_task).await?;
         progress.finish();
         Ok(failures)
     }
@@ -301,6 +304,7 @@ impl Run<'_> {
         stream::iter(&plan.fetches).map(fetch).buffer_unordered(self.request.concurrency)
     }
 
+    /// Appends a fetched file to the journal, and to the incomplete files if it is unreadable.
     fn record(
         &self,
         planned: &PlannedFetch,
@@ -312,10 +316,10 @@ impl Run<'_> {
         if planned.expected.is_some() {
             return Ok(());
         }
-        let (row, FetchedFile { object, contents, .. }) = (&planned.file, fetched);
+        let (file, FetchedFile { object, contents, .. }) = (&planned.file, fetched);
         if let Some(error) = &contents.error {
-            let name = row.path();
-            let consequence = if row.is_verifiable() || incomplete.needs_confirmation(name) {
+            let name = file.path();
+            let consequence = if file.is_verifiable() || incomplete.needs_confirmation(name) {
                 ""
             } else {
                 "; the next run fetches it again"
@@ -324,26 +328,27 @@ impl Run<'_> {
                 "{name} is stored, although it cannot be read as a package: {error}{consequence}"
             ));
         }
-        if !row.is_verifiable()
-            && !incomplete.record_archive(row.path(), object.sha256, contents.error.is_none())
+        if !file.is_verifiable()
+            && !incomplete.record_archive(file.path(), object.sha256, contents.error.is_none())
         {
             return Ok(());
         }
         if contents.error.is_some() {
-            // Saved before the journal names the file: after a killed run the next one fetches the file again.
+            // The list is saved before the journal names the file, so that the next run fetches the file again even if
+            // this run is killed.
             incomplete.save(self.destination, &self.product)?;
         }
-        let release = match &row.record {
-            Some(release) => ReleaseRecord { index: row.index.clone(), ..(**release).clone() },
+        let release = match &file.record {
+            Some(release) => ReleaseRecord { index: file.index.clone(), ..(**release).clone() },
             None => ReleaseRecord {
-                folder: row.folder.clone(),
-                name: row.name.clone(),
-                version: row.version.clone(),
-                day: row.published.unwrap_or(self.request.now).day(),
-                published: row.published,
-                archived: !row.is_listed && row.published.is_none(),
+                folder: file.folder.clone(),
+                name: file.name.clone(),
+                version: file.version.clone(),
+                day: file.published.unwrap_or(self.request.now).day(),
+                published: file.published,
+                archived: !file.is_listed && file.published.is_none(),
                 obj: object,
-                index: row.index.clone(),
+                index: file.index.clone(),
                 desc: contents.fields,
                 compiled: contents.compiled,
                 readme: contents
@@ -352,9 +357,9 @@ impl Run<'_> {
                     .map(|(name, text)| Readme { name: name.clone(), sha256: seal::digest(text.as_bytes()) }),
             },
         };
-        let copied =
+        let bundle_readme =
             release.readme.as_ref().and_then(|readme| readmes.get(&readme.sha256)).map(String::as_str);
-        let readme = contents.readme.as_ref().map(|(_, text)| text.as_str()).or(copied);
+        let readme = contents.readme.as_ref().map(|(_, text)| text.as_str()).or(bundle_readme);
         journal
             .append(ReleaseRecord { readme: release.readme.filter(|_| readme.is_some()), ..release }, readme)
     }
@@ -409,25 +414,25 @@ impl Run<'_> {
     }
 }
 
-/// Returns unreadable files of an earlier run to fetch again, unless they are in the plan.
+/// Returns the unreadable archives of an earlier run that must be fetched again and are not in the plan.
 fn unconfirmed_files(inventory: &Inventory, incomplete: &IncompleteFiles, plan: &Plan) -> Vec<PlannedFetch> {
     if !incomplete.has_unconfirmed() {
         return Vec::new();
     }
-    let rows = inventory
+    let unconfirmed = inventory
         .files
         .iter()
-        .filter(|row| incomplete.needs_confirmation(row.path()) && !row.is_verifiable());
+        .filter(|file| incomplete.needs_confirmation(file.path()) && !file.is_verifiable());
     let missing_from_plan =
-        rows.filter(|row| plan.fetches.iter().all(|planned| planned.file.path() != row.path()));
-    missing_from_plan.map(|row| PlannedFetch { file: row.clone(), expected: None }).collect()
+        unconfirmed.filter(|file| plan.fetches.iter().all(|planned| planned.file.path() != file.path()));
+    missing_from_plan.map(|file| PlannedFetch { file: file.clone(), expected: None }).collect()
 }
 
-/// Awaits the background sync; its error is reported only once, so it must not be dropped.
-async fn await_sync(syncing: Option<JoinHandle<Result<(), OfflineError>>>) -> Result<(), OfflineError> {
-    match syncing {
+/// Awaits the background sync. The kernel reports a write error only once, so the result must not be dropped.
+async fn await_sync(sync_task: Option<JoinHandle<Result<(), OfflineError>>>) -> Result<(), OfflineError> {
+    match sync_task {
         None => Ok(()),
-        Some(syncing) => syncing.await.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string()))),
+        Some(sync_task) => sync_task.await.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string()))),
     }
 }
 

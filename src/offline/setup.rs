@@ -1,4 +1,4 @@
-//! What every command of the downloader opens first: the HTTP client, the mirror, the destination.
+//! Opens the HTTP client, the mirror and the destination for a command of the downloader.
 
 use std::sync::Arc;
 
@@ -39,6 +39,7 @@ pub(super) struct Setup {
     pub(super) request: Request,
 }
 
+/// Opens mirror and destination, and converts the flags to a request.
 pub(super) fn setup(
     common: Common,
     base_url: &str,

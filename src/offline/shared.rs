@@ -1,5 +1,5 @@
-//! Data shared by `get cran` and `get bioconductor`: the rules for system requirements and the platforms. Both may run
-//! at the same time: each folder has its own lock, and the same data yields the same file.
+//! Data shared by `get cran` and `get bioconductor`: the rules for system requirements and the platforms. Both commands
+//! may run at the same time: each folder has its own lock, and the same data yields the same file.
 
 use std::collections::BTreeMap;
 
@@ -20,9 +20,9 @@ use crate::upstream::rule_base::RuleBaseRefresh;
 use crate::upstream::{Upstream, UpstreamError};
 
 /// Compression level of zstd.
-const LEVEL: i32 = 12;
+const ZSTD_LEVEL: i32 = 12;
 
-/// Writes the documents of a folder, unless they already exist.
+/// Writes the documents of a folder, given by name as bytes and file extension, unless all of them already exist.
 pub(super) fn write_documents(
     destination: &Destination,
     shared: SharedFolder,
@@ -34,7 +34,7 @@ pub(super) fn write_documents(
     let mut files = BTreeMap::new();
     let mut bytes = Vec::new();
     for (name, (raw, extension)) in documents {
-        let packed = zstd::bulk::compress(&raw, LEVEL).map_err(failed)?;
+        let packed = zstd::bulk::compress(&raw, ZSTD_LEVEL).map_err(failed)?;
         let sha256 = seal::digest(&packed);
         let path = layout::immutable_path("", &name, sha256, extension);
         let size = packed.len() as u64;
@@ -63,7 +63,7 @@ pub(super) fn write_documents(
         .collect();
     destination.put(&path, &seal::seal(&SharedHead::new(shared, now, files)))?;
     for path in obsolete_files {
-        // A file that cannot be removed is harmless.
+        // An obsolete file that cannot be removed is harmless.
         let _ = std::fs::remove_file(destination.path(&format!("{folder}/{path}")));
     }
     Ok(())
@@ -140,8 +140,8 @@ pub(super) async fn requirements(
 ) -> Result<bool, OfflineError> {
     let (read, request_key) = match source {
         RulesSource::None => return Ok(true),
-        RulesSource::Url(url) => (by_url(destination, upstream, url).await, without_userinfo(url)),
-        RulesSource::Bundle(bundle) => (by_bundle(bundle).await, bundle.address()),
+        RulesSource::Url(url) => (read_from_url(destination, upstream, url).await, without_userinfo(url)),
+        RulesSource::Bundle(bundle) => (read_from_bundle(bundle).await, bundle.address()),
     };
     match read {
         Ok(Some((base, validators))) => {
@@ -168,6 +168,7 @@ pub(super) async fn requirements(
 
 /// The source of the rules.
 pub(super) enum RulesSource {
+    /// No rules are requested.
     None,
     Url(String),
     Bundle(Bundle),
@@ -177,7 +178,7 @@ pub(super) enum RulesSource {
 type RulesRead = Result<Option<(RuleBase, Option<FileValidators>)>, OfflineError>;
 
 /// Reads rules from a URL; `None` if they are unchanged since the last run.
-async fn by_url(destination: &Destination, upstream: &Upstream, url: &str) -> RulesRead {
+async fn read_from_url(destination: &Destination, upstream: &Upstream, url: &str) -> RulesRead {
     let request_key = without_userinfo(url);
     let last_run = LastRun::read_shared(destination, SharedFolder::Requirements, &request_key);
     let last_validators =
@@ -190,8 +191,8 @@ async fn by_url(destination: &Destination, upstream: &Upstream, url: &str) -> Ru
     }
 }
 
-/// Reads rules from a bundle; `None` if it was made without rules.
-async fn by_bundle(bundle: &Bundle) -> RulesRead {
+/// Reads rules from a bundle; `None` if the bundle has no rules.
+async fn read_from_bundle(bundle: &Bundle) -> RulesRead {
     let Some(head) = bundle.shared_head(SharedFolder::Requirements).await? else { return Ok(None) };
     let Some(packed) = head.files.get("rules") else { return Ok(None) };
     let text = bundle.shared_file(SharedFolder::Requirements, packed).await?;

@@ -1,4 +1,4 @@
-//! Subsets: named packages with their dependencies. Pure.
+//! Subsets: the packages of `--file-in` with their dependencies. Pure.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,7 +12,7 @@ use crate::r::name;
 const INSTALL_KINDS: [DependencyKind; 3] =
     [DependencyKind::Depends, DependencyKind::Imports, DependencyKind::LinkingTo];
 
-/// Parses a list of packages, one per line; of `package==version` and the like only the name is used; `#` begins a
+/// Parses a list of packages, one per line; only the name is used of `package==version` and the like; `#` begins a
 /// comment.
 ///
 /// # Errors
@@ -49,9 +49,9 @@ pub(super) fn closure(
     inventory: &Inventory,
 ) -> (BTreeSet<String>, Vec<String>) {
     let mut index_records: HashMap<&str, Vec<&str>> = HashMap::new();
-    for row in &inventory.files {
-        // Only the dependencies of the listed release count.
-        index_records.entry(&row.name).or_default().extend(row.index.as_deref().filter(|_| row.is_listed));
+    for file in &inventory.files {
+        // Only the dependencies of the listed release are needed.
+        index_records.entry(&file.name).or_default().extend(file.index.as_deref().filter(|_| file.is_listed));
     }
     let (mut packages, mut unknown) = (BTreeSet::new(), Vec::new());
     let mut pending: Vec<String> = requested.iter().cloned().collect();
@@ -79,9 +79,9 @@ pub(super) fn closure(
     (packages, unknown)
 }
 
-/// Drops the files and events of all other packages.
+/// Drops the files and events of all packages that are not in `names`.
 pub(super) fn restrict(inventory: &mut Inventory, names: &BTreeSet<String>) {
-    inventory.files.retain(|row| names.contains(&row.name));
+    inventory.files.retain(|file| names.contains(&file.name));
     inventory.events.retain(|record| match record {
         Record::Archive(event) | Record::Restore(event) | Record::Remove(event) => {
             names.contains(&event.name)

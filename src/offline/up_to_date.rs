@@ -1,4 +1,4 @@
-//! Detects that neither upstream nor the destination changed since the last run, so that nothing is to be done.
+//! Detects that neither upstream nor the destination has changed since the last run, so that nothing needs to be done.
 
 use super::destination::Destination;
 use super::error::OfflineError;
@@ -11,8 +11,8 @@ use crate::bundle::{Product, SegmentRef};
 use crate::upstream::origin::bundle::VerifiedHead;
 
 impl Run<'_> {
-    /// Checks both concurrently: upstream is revalidated; at the destination every segment is compared with its digest
-    /// and every package file with its size.
+    /// Checks upstream and the destination concurrently: upstream is revalidated; at the destination every segment is
+    /// compared with its digest, and the package files with their recorded names and sizes.
     pub(super) async fn is_up_to_date(&self, verified: &VerifiedHead) -> Result<bool, OfflineError> {
         let root = self.product.root();
         let Some(last_run) = LastRun::read(self.destination, &root) else { return Ok(false) };
@@ -32,7 +32,7 @@ impl Run<'_> {
         Ok(local.unwrap_or(Ok(false))? && remote?)
     }
 
-    /// Records for the next run that this one succeeded, if upstream supports revalidation.
+    /// Records for the next run that this run succeeded; does nothing without validators.
     pub(super) fn save_last_run(&self, files: Option<Vec<FileValidators>>) -> Result<(), OfflineError> {
         let Some(files) = files else { return Ok(()) };
         current_run(self.destination, &self.product, &self.request_key(), files)?

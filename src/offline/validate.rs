@@ -36,7 +36,7 @@ impl Report {
     }
 }
 
-/// Returns true if a product has files: a folder with only a lock is from a download that found nothing on its mirror.
+/// Returns true if a product has files: a folder with only a lock is from a download that found nothing on the mirror.
 pub(super) fn is_started(destination: &Destination, product: &Product) -> Result<bool, OfflineError> {
     Ok(destination::names(&destination.path(&product.root()))?.iter().any(|name| name != LOCK))
 }
@@ -44,14 +44,16 @@ pub(super) fn is_started(destination: &Destination, product: &Product) -> Result
 /// A running check.
 pub(super) struct Check<'a> {
     pub(super) destination: &'a Destination,
+    /// The destination as a bundle.
     pub(super) bundle: Bundle,
+    /// Whether every package file is read and unreferenced files are reported.
     pub(super) packages: bool,
     pub(super) report: Report,
     /// Every file that belongs to the bundle.
     referenced: BTreeSet<String>,
     /// Package files by path.
     objects: BTreeMap<String, ExpectedFile>,
-    /// Whether metadata is damaged or missing: it may refer to files that appear unreferenced.
+    /// Whether metadata is damaged or missing: then files that seem unreferenced may be referenced by that metadata.
     lacks_metadata: bool,
 }
 
@@ -178,7 +180,7 @@ impl<'a> Check<'a> {
             }
             present.insert(file);
         }
-        // Reads the file itself: joined with its bases, an incremental bundle looks complete.
+        // Reads the file itself: a head that is joined with its bases looks complete.
         let newest_bytes = std::fs::read(self.destination.path(&product.head_path())).unwrap_or_default();
         let newest = Head::read(&newest_bytes, product)
             .map_or_else(|_| product.head_path(), |head| head.dated_path(product));
@@ -198,6 +200,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    /// Checks the segments and the READMEs of a product; returns the state of all readable segments.
     async fn segments(&mut self, product: &Product, verified: &VerifiedHead) -> ProductState {
         let mut state = ProductState::default();
         let mut is_intact = true;
@@ -235,7 +238,7 @@ impl<'a> Check<'a> {
         state
     }
 
-    /// Checks the map of versions of Bioconductor.
+    /// Checks the file with the versions of Bioconductor.
     pub(super) async fn bioconductor(&mut self) {
         let file = layout::BIOCONDUCTOR_CONFIG;
         self.referenced.insert(file.to_owned());
@@ -273,7 +276,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Walks these folders: reads every package file and reports unreferenced files.
+    /// Walks these folders and reports files with a problem; with `packages`, also reads every package file and reports
+    /// unreferenced files.
     pub(super) fn files(&mut self, folders: &[String]) -> Result<(), OfflineError> {
         let WalkResult { files, unreadable_folders } = walk(self.destination, folders)?;
         for (file, text) in unreadable_folders {
@@ -337,8 +341,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Returns true for an intact file of an earlier version of shared data, left when a newer bundle is copied over an
-    /// older one. The file name contains the digest.
+    /// Returns true for an intact file of an earlier version of the shared data. Such files remain when a newer bundle
+    /// is copied over an older one. The file name contains the digest.
     fn is_replaced(&self, path: &str) -> bool {
         let digest = path.split_once('/').and_then(|(folder, name)| {
             SharedFolder::ALL.into_iter().find(|shared| shared.folder() == folder)?;

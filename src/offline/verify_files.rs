@@ -14,7 +14,7 @@ use crate::model::digest::Sha256;
 /// Expected size and digest of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ExpectedFile {
-    /// The release, for messages.
+    /// Name of the release, for messages.
     pub(super) label: String,
     pub(super) size: u64,
     pub(super) sha256: Sha256,

@@ -97,11 +97,11 @@ type Documents = BTreeMap<String, (Vec<u8>, &'static str)>;
 /// Reads the advisories of another bundle; documents that the destination already has are not fetched again.
 async fn read_bundle(
     source: &Bundle,
-    own: &Bundle,
+    destination_bundle: &Bundle,
     head: SharedHead,
     names: &[String],
 ) -> Result<Documents, OfflineError> {
-    let own_files = own
+    let existing_files = destination_bundle
         .shared_head(SharedFolder::Advisories)
         .await
         .ok()
@@ -110,11 +110,11 @@ async fn read_bundle(
         .unwrap_or_default();
     let mut documents = BTreeMap::new();
     for (name, packed) in head.files.into_iter().filter(|(name, _)| names.contains(name)) {
-        let own_file = match own_files.get(&name).filter(|own_file| own_file.sha256 == packed.sha256) {
-            Some(own_file) => own.shared_file(SharedFolder::Advisories, own_file).await.ok(),
+        let existing_text = match existing_files.get(&name).filter(|file| file.sha256 == packed.sha256) {
+            Some(file) => destination_bundle.shared_file(SharedFolder::Advisories, file).await.ok(),
             None => None,
         };
-        let text = match own_file {
+        let text = match existing_text {
             Some(text) => text,
             None => source.shared_file(SharedFolder::Advisories, &packed).await?,
         };
@@ -135,8 +135,8 @@ fn folder_of_url(url: &str) -> &str {
     }
 }
 
-/// Reads the advisories of all feeds of a URL, with validators; `None` if all are unchanged since the last run. From a
-/// changed OSV database, only new advisories are fetched.
+/// Reads the advisories of all feeds of a URL, with validators; `None` if all feeds are unchanged since the last run.
+/// If an OSV database has changed, only its new advisories are fetched.
 async fn read_feeds(
     setup: &Setup,
     url: &str,

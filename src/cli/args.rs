@@ -84,7 +84,7 @@ pub enum Command {
     Unsubscribe(Unsubscribe),
     /// Set the complete order of a repository's sources; if several have a package, the first one serves it
     Reorder(Reorder),
-    /// Add package files to a local source; `add binary` adds binaries of them
+    /// Add source packages to a local source; `add binary` adds binaries of packages that it has
     Add(Add),
     /// Remove packages from a local source; older snapshots still serve them
     #[command(subcommand)]
@@ -99,7 +99,7 @@ pub enum Command {
     /// Make, verify, test and restore backups
     #[command(subcommand)]
     Backup(super::backup::BackupCommand),
-    /// Compare the stored objects, or the database, with what is recorded of them
+    /// Verify the stored objects against the database, or the consistency of the database
     Scrub(super::scrub::ScrubArgs),
     /// Repair data that the server cannot repair by itself
     #[command(subcommand)]
@@ -123,7 +123,7 @@ pub enum Command {
     Config(Config),
     /// Check the configuration without starting the server
     CheckConfig,
-    /// Encrypt a value for the configuration with the server's key; reads it from the terminal or standard input
+    /// Encrypt a value for the configuration with the server's key; reads the value from the terminal or standard input
     Encrypt(super::encrypt::Encrypt),
     /// Accept the license commands of Posit Package Manager; no license is needed
     License(super::license::License),
@@ -219,7 +219,7 @@ pub enum Cluster {
 /// Flags of `cluster nodes`.
 #[derive(Debug, Args)]
 pub struct ClusterNodes {
-    /// Exit with 1 if a server has not been seen for half a minute
+    /// Exit with 1 if a server has had no heartbeat for half a minute
     #[arg(long)]
     pub strict: bool,
 }
@@ -272,7 +272,7 @@ pub struct Hup {
 /// Flags of `config log`.
 #[derive(Debug, Args)]
 pub struct ConfigLog {
-    /// Lowest severity that is logged; any case
+    /// Lowest severity that is logged; case-insensitive
     #[arg(long, value_parser = SuggestedValues(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]))]
     pub level: String,
 }
@@ -322,7 +322,7 @@ pub struct EditSource {
     /// The source
     #[arg(long)]
     pub name: String,
-    /// Its new name
+    /// New name of the source
     #[arg(long)]
     pub new_name: String,
 }
@@ -335,10 +335,10 @@ pub struct EditRepo {
     /// The repository
     #[arg(long)]
     pub name: String,
-    /// Its new name
+    /// New name of the repository
     #[arg(long)]
     pub new_name: Option<String>,
-    /// Its new description
+    /// New description of the repository
     #[arg(long, conflicts_with = "clear_description")]
     pub description: Option<String>,
     /// Remove the description
@@ -437,8 +437,8 @@ pub struct Subscribe {
     /// The source to subscribe to (appended; in a Bioconductor repository placed before Bioconductor itself)
     #[arg(long)]
     pub source: String,
-    /// Version of Bioconductor: the version that an R repository serves, or the only version for which a Bioconductor
-    /// repository serves the source
+    /// R repository: serve this version of Bioconductor; Bioconductor repository: serve the source only for this
+    /// version
     #[arg(long)]
     pub version: Option<String>,
     /// Succeed when the repository is already subscribed
@@ -466,7 +466,7 @@ pub struct Reorder {
     /// The repository
     #[arg(long)]
     pub repo: String,
-    /// All its sources in the new order, comma separated or repeated
+    /// All sources of the repository in the new order, comma separated or repeated
     #[arg(long, value_delimiter = ',', required = true)]
     pub sources: Vec<String>,
 }
@@ -545,7 +545,7 @@ pub struct RemoveBinary {
     /// The package
     #[arg(long)]
     pub name: String,
-    /// Its version
+    /// The version of the package
     #[arg(long)]
     pub version: String,
     /// The platform as `rspm list binaries` shows it: 4.5-noble, 4.5-noble-arm64, 4.5-win
@@ -580,7 +580,8 @@ pub enum Logs {
 /// Flags of `sync`.
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// Data to sync: packages of CRAN or Bioconductor, rules for system requirements (sysreqs), security advisories (vulns)
+    /// Data to sync: packages of CRAN or Bioconductor, rules for system requirements (sysreqs), security advisories
+    /// (vulns)
     #[arg(long = "type", default_value = "CRAN", value_name = "TYPE", value_parser = SuggestedValues(&["CRAN", "Bioconductor", "sysreqs", "vulns"]))]
     pub kind: String,
     /// A version of Bioconductor, or release or devel (default: every version of the mirror)

@@ -27,7 +27,7 @@ pub struct Backfill {
     /// Print what would be done and do nothing
     #[arg(long, conflicts_with = "stop")]
     pub dry_run: bool,
-    /// Stop the running back-fill; its progress is stored, and the same command resumes it
+    /// Stop the running back-fill; its progress is stored, and the command without --stop resumes it
     #[arg(long)]
     pub stop: bool,
     /// Wait and progress flags.

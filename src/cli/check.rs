@@ -18,8 +18,8 @@ pub fn run(config: &Option<PathBuf>, format: Format) -> Result<ExitCode, CliErro
     if format == Format::Json {
         command.args(["--output-format", "json"]);
     }
-    for (own_names, is_selected) in CREDENTIALS {
-        if !own_names.iter().any(|name| std::env::var_os(name).is_some()) {
+    for (callers_names, is_selected) in CREDENTIALS {
+        if !callers_names.iter().any(|name| std::env::var_os(name).is_some()) {
             let server = server_variables(config.as_deref(), *is_selected).into_iter();
             command.envs(server.filter(|(name, _)| std::env::var_os(name).is_none()));
         }
@@ -30,7 +30,8 @@ pub fn run(config: &Option<PathBuf>, format: Format) -> Result<ExitCode, CliErro
 /// A predicate on the name of a variable.
 type NamePredicate = fn(&[u8]) -> bool;
 
-/// Variables with which the caller chooses its own credentials, and those that are otherwise taken from the server.
+/// Each row has the variables with which the caller chooses its own credentials, and the predicate of the variables
+/// that are taken from the running server if the caller has set none of them.
 const CREDENTIALS: &[(&[&str], NamePredicate)] = &[
     (&["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"], |name| name.starts_with(b"AWS_")),
     (&[KEY_VARIABLE, CREDENTIALS_VARIABLE], is_key),

@@ -118,7 +118,7 @@ impl Client {
             BodyExt::boxed(StreamBody::new(frames))
         };
         match self.call(Method::POST, &path, body(opened)).await {
-            // The upload may be repeated: an unused one is dropped by the server.
+            // The upload may be repeated: the server drops uploads that are not used.
             Err(CliError::Interrupted { .. }) => {
                 let reopened = tokio::fs::File::open(file).await.map_err(local_error)?;
                 self.call(Method::POST, &path, body(reopened)).await
@@ -222,19 +222,19 @@ fn empty() -> Body {
 }
 
 /// Returns the socket path from the configuration `file` or the default one; the default path when neither exists.
-pub(super) fn socket_path(file: Option<&Path>, reading: ParseMode) -> Result<PathBuf, CliError> {
-    Ok(server_config(file, reading)?.server.sock_file_dir.join("rstudio-pm.sock"))
+pub(super) fn socket_path(file: Option<&Path>, parse_mode: ParseMode) -> Result<PathBuf, CliError> {
+    Ok(server_config(file, parse_mode)?.server.sock_file_dir.join("rstudio-pm.sock"))
 }
 
 /// Returns the configuration of the server from `file` or the default one; the defaults when neither exists.
-pub(super) fn server_config(file: Option<&Path>, reading: ParseMode) -> Result<Arc<Config>, CliError> {
+pub(super) fn server_config(file: Option<&Path>, parse_mode: ParseMode) -> Result<Arc<Config>, CliError> {
     let path = file.unwrap_or(Path::new(config::DEFAULT_FILE));
     let name = path.display().to_string();
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     if file.is_none() && !path.exists() {
         return Ok(Arc::new(config::salvage(&name, b"").0));
     }
-    match (config::load_encrypted(path, env), reading) {
+    match (config::load_encrypted(path, env), parse_mode) {
         (Ok(loaded), _) => Ok(loaded.config),
         (Err(error), ParseMode::Strict) => Err(CliError::Config(error.to_string())),
         (Err(error), ParseMode::Lenient) => {

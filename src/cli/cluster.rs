@@ -69,11 +69,11 @@ fn time(rfc3339: &str) -> String {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct ModeChange {
     name: String,
-    /// Its current mode.
+    /// Current mode of the server.
     mode: String,
-    /// Whether it has the requested mode; true also for a server that is gone and was to go offline.
+    /// Whether the server has the requested mode; true also for a server that is gone and was to go offline.
     done: bool,
-    /// The reason if it has not.
+    /// The reason, if the server does not have the requested mode.
     message: String,
 }
 

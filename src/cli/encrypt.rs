@@ -25,7 +25,7 @@ pub struct Encrypt {
     /// Command for the key; without one, a value is encrypted.
     #[command(subcommand)]
     pub command: Option<KeyCommand>,
-    /// The value; other users can see it in the list of processes, so leave it out to be asked for it
+    /// The value, which other users can see in the list of processes; without it, the command asks for the value
     #[arg(value_name = "VALUE")]
     pub value: Option<String>,
 }
@@ -33,7 +33,7 @@ pub struct Encrypt {
 /// `rspm encrypt …`
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Create a new key file (for another path or another server)
+    /// Create a key file at a path other than the default, or for another server
     Generate(Generate),
     /// Replace the server's key while the server is stopped
     Rotate(Rotate),
@@ -103,7 +103,8 @@ fn encrypt(config: Option<&Path>, output: &Output, value: Option<String>) -> Res
     output.print(&encrypted, || encrypted.join("\n"))
 }
 
-/// Finds the key of the server: its environment and credentials are those of the caller or of the running server.
+/// Finds the key of the server. The caller's variables for the key have precedence; if there are none, those of the
+/// running server are used.
 fn find_key(config: Option<&Path>) -> Result<Option<EncryptionKey>, CliError> {
     let text = |text: std::ffi::OsString| text.into_string().ok();
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
@@ -113,7 +114,7 @@ fn find_key(config: Option<&Path>) -> Result<Option<EncryptionKey>, CliError> {
         env.extend(server.filter_map(|(name, value)| Some((text(name)?, text(value)?))));
     }
     let path = key_path(config, &env)?;
-    KeyEnvironment::of(&env).find(&path).map_err(|error| CliError::refused(error.to_string()))
+    KeyEnvironment::from_variables(&env).find(&path).map_err(|error| CliError::refused(error.to_string()))
 }
 
 fn key_path(config: Option<&Path>, env: &[(String, String)]) -> Result<PathBuf, CliError> {
@@ -131,7 +132,7 @@ fn key_path(config: Option<&Path>, env: &[(String, String)]) -> Result<PathBuf, 
     }
 }
 
-/// Creates the key, if nothing is encrypted with another one. The daemon can compare it with the database.
+/// Creates the key through the daemon, which refuses if values of the configuration or the database have another key.
 fn create_key(config: Option<&Path>) -> Result<(), CliError> {
     let mut command = program_command("rstudio-pm", config);
     let status = command.arg("--create-key").status();

@@ -22,9 +22,9 @@ pub enum CliError {
     /// The caller may not connect to the socket.
     #[error("user {user} may not connect to the server: {} belongs to group {group}\n{}", .path.display(), access_advice(group, user))]
     NoAccess {
-        /// The socket.
+        /// Path of the socket.
         path: PathBuf,
-        /// Its group.
+        /// Group of the socket.
         group: String,
         /// The user who runs the command.
         user: String,

@@ -34,8 +34,8 @@ pub(super) fn start_error(command: &Command, source: std::io::Error) -> CliError
     CliError::Local { operation: format!("running {}", Path::new(command.get_program()).display()), source }
 }
 
-/// Returns the environment variables, selected by name, of the server that runs with this configuration; its unit may
-/// set them. None if no server runs or the caller may not read its environment.
+/// Returns the environment variables, selected by name, of the server that runs with this configuration: its unit may
+/// have set them. Empty if no server runs or the caller may not read its environment.
 pub(super) fn server_variables(
     config: Option<&Path>,
     is_selected: fn(&[u8]) -> bool,

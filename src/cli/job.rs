@@ -26,8 +26,8 @@ pub struct JobFlags {
     pub quiet: bool,
 }
 
-/// Follows a started job until it ends and prints its result; with `--no-wait` only prints the job's id. `job_name`
-/// is as in `sync of cran`.
+/// Follows a started job until it ends and prints its result; with `--no-wait` only prints the job's id. `job_name` is
+/// a noun without an article: `sync of cran`.
 ///
 /// # Errors
 /// The job fails, or the server stops responding.

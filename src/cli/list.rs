@@ -175,7 +175,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
     let source: Source =
         client.get(&format!("/sources/{}", segment(&args.source.unwrap_or_default()))).await?;
     output.print(&source, || {
-        // The sources that a migration creates have the epoch as their time of creation.
+        // The sources that a migration of the schema creates have the epoch as their time of creation.
         let is_built_in = source.created.starts_with("1970-01-01");
         let last_transaction = source.last_transaction.as_ref().map_or_else(
             || "none yet".to_owned(),

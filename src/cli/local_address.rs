@@ -6,17 +6,17 @@ use url::{Host, Url};
 
 use crate::config::{Config, Listen};
 
-/// Returns whether an address is that of the server with this configuration: `Server.Address`, or a name of this machine
-/// with the port of a listener.
+/// Returns true if an address is that of the server with this configuration: `Server.Address`, or a name of this
+/// machine with the port of a listener.
 pub(super) fn is_local(address: &str, config: &Config, host_name: &str) -> bool {
     let full = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
     let Ok(url) = Url::parse(&full) else { return false };
     if !matches!(url.scheme(), "http" | "https") {
         return false;
     }
-    let same =
+    let is_same =
         |other: &str| Url::parse(other).is_ok_and(|other| without_slash(&other) == without_slash(&url));
-    if config.server.address.as_deref().is_some_and(same) {
+    if config.server.address.as_deref().is_some_and(is_same) {
         return true;
     }
     let listeners = [&config.http.listen, &config.https.listen, &config.http_redirect.listen];

@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
 fn finish(outcome: Result<ExitCode, CliError>) -> ExitCode {
     match outcome {
         Ok(code) => code,
-        // The reader of our output has closed the pipe (`rspm list | head`), which is no error.
+        // The reader of the output has closed the pipe (`rspm list | head`), which is no error.
         Err(CliError::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let mut stderr = anstream::stderr().lock();
@@ -95,10 +95,10 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::CheckConfig => return check::run(&cli.config, cli.output_format),
         Command::Encrypt(args) => return encrypt::run(cli.config.as_deref(), &output, args),
         Command::License(_) => return license::run(),
-        Command::Backup(ref what)
-            if let Some(done) = backup::run_locally(cli.config.as_deref(), cli.output_format, what) =>
+        Command::Backup(ref command)
+            if let Some(result) = backup::run_locally(cli.config.as_deref(), cli.output_format, command) =>
         {
-            return done;
+            return result;
         }
         Command::Migrate(args) => return migrate::run(cli.config.as_deref(), cli.output_format, &args),
         Command::Completion { shell } => {
@@ -133,7 +133,8 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Commands that control the server must work with an invalid configuration too: the server reports its errors.
+/// Returns how strictly a command reads the configuration. Commands that control the server must also work with an
+/// invalid configuration: the server reports its errors.
 fn parse_mode(command: &Command) -> ParseMode {
     match command {
         Command::Status

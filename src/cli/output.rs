@@ -55,8 +55,8 @@ const MAX_WIDTH: u16 = 100;
 /// Minimum width in characters that the widest column must keep for it to be the only one that is wrapped.
 const MIN_WIDEST: usize = 20;
 
-/// Formats an aligned table without borders, with a bold header on a terminal. If it is too wide, the cells of its
-/// widest column are wrapped.
+/// Formats an aligned table without borders, with a bold header on a terminal. If the table is too wide, the cells of
+/// its widest column are wrapped.
 #[must_use]
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = comfy_table::Table::new();

@@ -61,7 +61,7 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
     })
 }
 
-/// Reads the paths of a list, one on each line; relative paths start at the working directory, as those of `--path`.
+/// Reads a list of paths, one on each line; relative paths start at the working directory, like the paths of `--path`.
 fn read_file_list(list: &Path) -> Result<Vec<PathBuf>, CliError> {
     let text = std::fs::read_to_string(list)
         .map_err(|source| CliError::Local { operation: format!("reading {}", list.display()), source })?;

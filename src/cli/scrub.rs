@@ -1,4 +1,5 @@
-//! `rspm scrub`: compares stored objects and the database with what is recorded of them, and follows until it ends.
+//! `rspm scrub`: starts a scrub of the stored objects or of the database, follows it until it ends, and prints the
+//! findings.
 
 use std::str::FromStr;
 
@@ -63,8 +64,9 @@ pub struct ScrubArgs {
 /// One of several equal parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subset {
+    /// From 1 to `total`.
     number: u16,
-    of: u16,
+    total: u16,
 }
 
 impl FromStr for Subset {
@@ -73,7 +75,9 @@ impl FromStr for Subset {
     fn from_str(text: &str) -> Result<Subset, String> {
         let parts = text.split_once('/').and_then(|(n, t)| Some((n.parse().ok()?, t.parse().ok()?)));
         match parts {
-            Some((number, of)) if number >= 1 && number <= of && of <= 256 => Ok(Subset { number, of }),
+            Some((number, total)) if number >= 1 && number <= total && total <= 256 => {
+                Ok(Subset { number, total })
+            }
             _ => Err("give n/t with n from 1 to t, and t up to 256: 3/8".to_owned()),
         }
     }
@@ -96,7 +100,7 @@ pub async fn run(client: &Client, output: &Output, args: ScrubArgs) -> Result<()
     let body = StartScrub {
         level,
         classes: args.class,
-        part: args.subset.map(|Subset { number, of }| ScrubPart { number, of }),
+        part: args.subset.map(|Subset { number, total }| ScrubPart { number, of: total }),
         max_seconds: args.max_duration,
         rate: args.rate,
         repair: args.repair,
@@ -117,10 +121,10 @@ pub async fn run(client: &Client, output: &Output, args: ScrubArgs) -> Result<()
 fn describe(scrub: &Scrub) -> String {
     let mut text = scrub.message.clone();
     if scrub.continued {
-        text += "\nIt continued an interrupted scrub; what that one read was not read again.";
+        text += "\nThis scrub continued an interrupted one, whose objects were not read again.";
     }
     if !scrub.complete {
-        text += "\nThe time was over before everything was read; the next scrub continues from there.";
+        text += "\nThe maximum duration ended before everything was read; the next scrub reads the rest.";
     }
     if scrub.unknown > 0 {
         text += &format!("\nObjects without a row, which the sweep removes: {}", scrub.unknown);
@@ -163,8 +167,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts() {
-        assert_eq!("3/8".parse(), Ok(Subset { number: 3, of: 8 }));
+    fn a_subset_has_a_number_from_1_to_the_total() {
+        assert_eq!("3/8".parse(), Ok(Subset { number: 3, total: 8 }));
         for bad in ["", "3", "0/8", "9/8", "1/257", "a/b", "1/2/3", "-1/8"] {
             assert!(bad.parse::<Subset>().is_err(), "{bad}");
         }

@@ -1,9 +1,9 @@
 //! Parsers of times and sizes with a unit, as values of flags.
 
-/// Parses a duration; returns seconds.
+/// Parses a duration of at most 24 hours; returns seconds.
 ///
 /// # Errors
-/// The syntax of the value.
+/// What to write instead.
 pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let syntax_error = || "give seconds, or a number with s, m or h: 90s, 5m, 1h".to_owned();
     let (digits, unit) = match text.char_indices().last() {
@@ -13,25 +13,25 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
         Some(_) | None => (text, 1),
     };
     let number: u64 = digits.parse().map_err(|_| syntax_error())?;
-    number.checked_mul(unit).filter(|seconds| *seconds <= 86_400).ok_or_else(|| "at most 24h".to_owned())
+    number.checked_mul(unit).filter(|seconds| *seconds <= 86_400).ok_or_else(|| "give at most 24h".to_owned())
 }
 
-/// Parses a number of bytes.
+/// Parses a number of bytes, above 0.
 ///
 /// # Errors
-/// The syntax of the value.
+/// What to write instead.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
-    let bad = || "give bytes, or a number with kB, MB or GB: 100MB".to_owned();
+    let syntax_error = || "give bytes, or a number with kB, MB or GB: 100MB".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "" | "B" => 1,
         "kB" | "KB" | "k" | "K" => 1_000,
         "MB" | "M" => 1_000_000,
         "GB" | "G" => 1_000_000_000,
-        _ => return Err(bad()),
+        _ => return Err(syntax_error()),
     };
-    let number: u64 = digits.parse().map_err(|_| bad())?;
-    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(bad)
+    let number: u64 = digits.parse().map_err(|_| syntax_error())?;
+    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(syntax_error)
 }
 
 #[cfg(test)]
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes() {
+    fn sizes_have_decimal_units() {
         for (text, expected) in
             [("1", 1), ("500kB", 500_000), ("100MB", 100_000_000), ("2G", 2_000_000_000), ("7B", 7)]
         {

@@ -21,7 +21,8 @@ pub enum UrlPurpose {
     Web,
 }
 
-/// Checks a URL and returns it without a trailing slash. Errors are clauses that follow the value, and contain no secret.
+/// Checks a URL and returns it without a trailing slash. Errors are clauses that follow the value, and contain no
+/// secret.
 pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
     let schemes: &[&str] = match purpose {
         UrlPurpose::Server | UrlPurpose::S3 | UrlPurpose::Web => &["http", "https"],

@@ -11,8 +11,8 @@ pub struct BinaryUrl {
     pub style: BinaryStyle,
 }
 
-/// The kind of a binary server. A part that is `None` was written as `{distribution}`, `{arch}` or `{r}` and means all
-/// of them.
+/// The kind of a binary server. A field that is `None` was written as a placeholder (`{distribution}`, `{arch}`, `{r}`)
+/// and stands for every value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BinaryStyle {
     /// A CRAN mirror: `bin/windows/contrib/{r}` and `bin/macosx/{folder}/contrib/{r}` below it.
@@ -78,7 +78,7 @@ fn parse_negotiated(base: &str, rest: &str) -> Option<BinaryUrl> {
     Some(BinaryUrl { base: base.to_owned(), style })
 }
 
-/// Parses one part: the placeholder, or a valid value.
+/// Parses one part of a URL: `Some(None)` for the placeholder, `None` for an invalid value.
 fn part(text: &str, placeholder: &str, is_valid: impl Fn(&str) -> bool) -> Option<Option<String>> {
     if text == placeholder {
         return Some(None);

@@ -37,8 +37,8 @@ impl Check {
 /// Converts the result of [`super::load`] to checks: syntax and value types, unknown names, and, if there are any,
 /// properties without effect ([`Verdict::Info`]).
 ///
-/// Findings about [`NoticeCategory::Path`] and [`NoticeCategory::Settings`] belong to the checks of the machine, which read them from
-/// [`ConfigError::errors`].
+/// Findings about [`NoticeCategory::Path`] and [`NoticeCategory::Settings`] belong to the checks of the machine, which
+/// read them from [`ConfigError::errors`].
 #[must_use]
 pub fn checks(loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let (errors, warnings): (&[Notice], &[Notice]) = match loaded {

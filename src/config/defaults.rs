@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::lookup::plain_default;
 use super::rows::SECTIONS;
-use super::table::{Effect, Section, SubName};
+use super::table::{Effect, Section, Subsection};
 use crate::model::storage_class::StorageClass;
 
 /// Returns the whole file. Prose begins with `; `, a property with `;` alone, so that a program can uncomment it.
@@ -17,9 +17,11 @@ pub fn text() -> String {
     for section in SECTIONS {
         let classes = StorageClass::ALL.map(StorageClass::as_str);
         match section.sub {
-            SubName::Never | SubName::ClassOrNone => write_section(&mut out, section, None),
-            SubName::Class => classes.iter().for_each(|class| write_section(&mut out, section, Some(class))),
-            SubName::Free => write_section(&mut out, section, Some("name")),
+            Subsection::Never | Subsection::ClassOrNone => write_section(&mut out, section, None),
+            Subsection::Class => {
+                classes.iter().for_each(|class| write_section(&mut out, section, Some(class)))
+            }
+            Subsection::Free => write_section(&mut out, section, Some("name")),
         }
     }
     out

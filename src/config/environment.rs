@@ -1,9 +1,9 @@
-//! Environment variables that override the file: `PACKAGEMANAGER_<SECTION>[_<SUB-NAME>]_<PROPERTY>`.
+//! Environment variables that override the file: `PACKAGEMANAGER_<SECTION>[_<SUBSECTION>]_<PROPERTY>`.
 
 use super::lookup;
 use super::merged::{Settings, Value, unknown_property, unknown_section};
 use super::problem::{Notice, NoticeCategory, Origin};
-use super::table::{Kind, Property, Section, SubName};
+use super::table::{Kind, Property, Section, Subsection};
 
 const PREFIX: &str = "PACKAGEMANAGER_";
 
@@ -11,7 +11,7 @@ const PREFIX: &str = "PACKAGEMANAGER_";
 const RESERVED: [&str; 5] = ["ENCRYPTION_KEY", "ADDRESS", "TOKEN", "SSO_TOKEN_FILE", "IDENTITY_TOKEN_FILE"];
 
 /// Applies the environment. A variable replaces all values of its property; the values of a multi property are
-/// separated by commas. Returns unknown variables.
+/// separated by commas. Returns a notice about each unknown variable.
 pub(super) fn apply(settings: &mut Settings, env: impl IntoIterator<Item = (String, String)>) -> Vec<Notice> {
     let mut unknown = Vec::new();
     let mut variables: Vec<(String, String)> = env.into_iter().collect();
@@ -47,7 +47,8 @@ pub(super) fn apply(settings: &mut Settings, env: impl IntoIterator<Item = (Stri
     unknown
 }
 
-/// Returns a sub-name as spelled in a variable: upper case, with `_` for all characters but letters and digits.
+/// Returns a subsection name as spelled in a variable: upper case, with `_` for all characters but letters and
+/// digits.
 fn variable_spelling(sub: &str) -> String {
     sub.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
@@ -69,16 +70,16 @@ fn resolve(settings: &Settings, rest: &str) -> Result<PropertyPath, String> {
         None => (None, rest),
     };
     let sub = match (section.sub, sub) {
-        (SubName::Free, Some(sub)) => {
+        (Subsection::Free, Some(sub)) => {
             let spelling = sub.to_ascii_uppercase();
             let configured_name = settings
-                .sub_names(section)
+                .subsections(section)
                 .find(|name| variable_spelling(name) == spelling)
                 .map(str::to_owned);
             Some(configured_name.unwrap_or_else(|| sub.to_ascii_lowercase()))
         }
-        (SubName::Never | SubName::Class | SubName::ClassOrNone, _) | (SubName::Free, None) => {
-            section.sub_name(sub)?
+        (Subsection::Never | Subsection::Class | Subsection::ClassOrNone, _) | (Subsection::Free, None) => {
+            section.subsection(sub)?
         }
     };
     let property = section.property(property).ok_or_else(|| unknown_property(section, property))?;
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn sub_names_are_between_section_and_property() {
+    fn subsection_names_are_between_section_and_property() {
         let (settings, unknown) = apply_to(
             "[IdentityFederation \"my-k8s.x\"]\n",
             &[
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_matches_a_sub_name_of_the_file() {
+    fn a_variable_matches_a_subsection_of_the_file() {
         let (settings, _) = apply_to(
             "[IdentityFederation \"my-k8s.x\"]\nIssuer = https://i\n",
             &[("PACKAGEMANAGER_IDENTITYFEDERATION_MY_K8S_X_AUDIENCE", "a")],

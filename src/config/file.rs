@@ -29,7 +29,7 @@ pub const RESTART_COMMAND: &str = "systemctl daemon-reload && systemctl restart 
 /// A file cannot be read, or the errors of [`parse`].
 pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, ConfigError> {
     let (text, env) = read_inputs(path, env)?;
-    let key_environment = KeyEnvironment::of(&env);
+    let key_environment = KeyEnvironment::from_variables(&env);
     let MergedSettings { mut settings, mut errors, mut warnings } =
         MergedSettings::read(&path.display().to_string(), &text, env);
     let key_path = Reader::new(&settings).value("Server", "EncryptionKeyPath", value::path);
@@ -69,7 +69,7 @@ pub fn load_encrypted(
 /// Names and values of environment variables.
 type Variables = Vec<(String, String)>;
 
-/// The text of the file, and the environment with the values of files that it names.
+/// The text of the configuration file, and the environment with the contents of the files that its variables name.
 fn read_inputs(
     path: &Path,
     env: impl IntoIterator<Item = (String, String)>,

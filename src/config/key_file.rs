@@ -64,23 +64,23 @@ impl fmt::Display for EncryptionKey {
     }
 }
 
-/// A key that cannot be used. No text contains a part of it.
+/// A key that cannot be used. No error text contains a part of the key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// The file cannot be read.
     #[error("the encryption key {key_source} cannot be read: {source}{}", remedy(key_source, source))]
     Unreadable {
-        /// Its source.
+        /// Where the key was found.
         key_source: KeySource,
         /// The system's error.
         source: io::Error,
     },
-    /// It is not a key.
+    /// The text is not a key.
     #[error(
         "{key_source} is not an encryption key: {source}; restore it from a backup or copy it from another server"
     )]
     Invalid {
-        /// Its source.
+        /// Where the key was found.
         key_source: KeySource,
         /// The reason.
         source: KeyError,
@@ -99,7 +99,7 @@ fn remedy(key_source: &KeySource, error: &io::Error) -> String {
 }
 
 impl KeyFileError {
-    /// Converts it to an error of the configuration; `path_origin` is that of `Server.EncryptionKeyPath`.
+    /// Converts the error to one of the configuration; `path_origin` is the origin of `Server.EncryptionKeyPath`.
     pub(super) fn notice(&self, path_origin: Origin) -> Notice {
         let (KeyFileError::Unreadable { key_source, .. } | KeyFileError::Invalid { key_source, .. }) = self;
         let variable = |name: &str| (Origin::Environment(name.to_owned()), None);
@@ -126,9 +126,9 @@ pub struct KeyEnvironment {
 }
 
 impl KeyEnvironment {
-    /// Takes these parts from an environment.
+    /// Takes the parts from environment variables.
     #[must_use]
-    pub fn of(env: &[(String, String)]) -> KeyEnvironment {
+    pub fn from_variables(env: &[(String, String)]) -> KeyEnvironment {
         let variable = |name: &str| {
             let mut values = env.iter().filter(|(variable, value)| variable == name && !value.is_empty());
             values.next().map(|(_, value)| value.clone())
@@ -139,11 +139,11 @@ impl KeyEnvironment {
         }
     }
 
-    /// Returns the key of the environment, otherwise the credential, otherwise the file at `path`; `None` if there is
-    /// none of them.
+    /// Returns the key in the environment, otherwise in the credential, otherwise in the file at `path`; `None` if none
+    /// of the three exists.
     ///
     /// # Errors
-    /// The first of them that exists cannot be used.
+    /// The first of the three that exists cannot be used.
     pub fn find(&self, path: &Path) -> Result<Option<EncryptionKey>, KeyFileError> {
         let parse = |text: &[u8], key_source: KeySource| match Key::parse(text) {
             Ok(key) => Ok(Some(EncryptionKey { key, source: key_source })),
@@ -157,7 +157,7 @@ impl KeyEnvironment {
             let (KeySource::Credential(path) | KeySource::File(path)) = &key_source else { continue };
             match read_text(path) {
                 Ok(text) => return parse(&text, key_source),
-                // A directory above it that is missing, or is a file, is reported by another check.
+                // A directory above the file that is missing, or is a file, is reported by another check.
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
                 Err(source) => return Err(KeyFileError::Unreadable { key_source, source }),
             }
@@ -176,7 +176,7 @@ fn read_text(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 /// Reads the key in a file; `None` if there is no such file.
 ///
 /// # Errors
-/// It cannot be read, or is not a key.
+/// The file cannot be read, or is not a key.
 pub fn read(path: &Path) -> Result<Option<EncryptionKey>, KeyFileError> {
     KeyEnvironment { key: None, credentials: None }.find(path)
 }
@@ -270,7 +270,7 @@ mod tests {
 
     fn env(variables: &[(&str, &str)]) -> KeyEnvironment {
         let owned: Vec<_> = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        KeyEnvironment::of(&owned)
+        KeyEnvironment::from_variables(&owned)
     }
 
     fn key(byte: u8) -> Key {

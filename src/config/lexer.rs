@@ -24,9 +24,9 @@ pub(super) enum Item {
 /// A syntax error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SyntaxError {
-    /// Its position.
+    /// Position of the error.
     pub(super) at: Position,
-    /// The property of the current entry, if any.
+    /// The property of the entry with the error, if it is in an entry.
     pub(super) property: Option<String>,
     /// What is wrong, and what would be right.
     pub(super) message: String,
@@ -91,6 +91,7 @@ fn one_based(from_zero: usize) -> u32 {
 
 struct Lexer<'a> {
     chars: std::iter::Peekable<std::str::Chars<'a>>,
+    /// Position of the next character.
     at: Position,
     items: Vec<Item>,
     errors: Vec<SyntaxError>,
@@ -144,7 +145,7 @@ impl Lexer<'_> {
         self.skip_blanks();
         let mut sub = None;
         if self.peek() == Some('"') {
-            sub = Some(self.sub_name()?);
+            sub = Some(self.subsection()?);
             self.skip_blanks();
         }
         match self.peek() {
@@ -156,14 +157,17 @@ impl Lexer<'_> {
                 if c == '.' {
                     self.bump();
                 }
-                Err((self.at, format!("a sub-name must be quoted; write `[{name} \"{}\"]`", self.name())))
+                Err((
+                    self.at,
+                    format!("a subsection name must be quoted; write `[{name} \"{}\"]`", self.name()),
+                ))
             }
             _ => Err((self.at, format!("`]` is missing after `[{name}`"))),
         }
     }
 
-    /// Lexes a quoted sub-name as git does: a backslash makes the next character literal.
-    fn sub_name(&mut self) -> Result<String, (Position, String)> {
+    /// Lexes a quoted subsection name as git does: a backslash makes the next character literal.
+    fn subsection(&mut self) -> Result<String, (Position, String)> {
         let quote_at = self.at;
         self.bump();
         let mut sub = String::new();
@@ -395,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn sub_names_are_quoted_and_may_hold_escapes() {
+    fn subsection_names_are_quoted_and_may_contain_escapes() {
         let (items, errors) = lex(br#"[ FileStorage "ca\"c\\he" ]"#);
         assert_eq!(errors, []);
         let sub = Some("ca\"c\\he".to_owned());
@@ -446,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unquoted_sub_name_is_an_error_with_the_remedy() {
+    fn an_unquoted_subsection_name_is_an_error_with_the_remedy() {
         assert!(only_error("[FileStorage cache]\n").ends_with("write `[FileStorage \"cache\"]`"));
         assert!(only_error("[FileStorage.cache]\n").ends_with("write `[FileStorage \"cache\"]`"));
     }

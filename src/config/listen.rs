@@ -21,7 +21,7 @@ pub struct Https {
     pub certificate: Option<PathBuf>,
     /// PEM private key.
     pub key: Option<PathBuf>,
-    /// Sends `Strict-Transport-Security` with 30 days.
+    /// Whether `Strict-Transport-Security` is sent, with a maximum age of 30 days.
     pub permanent: bool,
     /// Oldest protocol version accepted.
     pub minimum_tls: MinimumTls,

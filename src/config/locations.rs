@@ -3,12 +3,12 @@
 use super::address::{self, UrlPurpose};
 use super::problem::NoticeCategory;
 use super::reader::Reader;
-use super::storage::{ClassLocation, DirectoryLocation, S3Location};
+use super::storage::{CLASS_COUNT, ClassLocation, DirectoryLocation, S3Location};
 use super::value;
 use crate::model::storage_class::StorageClass;
 
 /// Returns the location of every class, in the order of [`StorageClass::ALL`].
-pub(super) fn read(reader: &mut Reader<'_>) -> [ClassLocation; 9] {
+pub(super) fn read(reader: &mut Reader<'_>) -> [ClassLocation; CLASS_COUNT] {
     let on_s3 = StorageClass::ALL.map(|class| is_on_s3(reader, class));
     report_missing_bucket(reader, on_s3);
     report_unused(reader, on_s3);
@@ -45,9 +45,9 @@ fn is_on_s3(reader: &Reader<'_>, class: StorageClass) -> bool {
     reader.value("Storage", property(class), |text| value::choice(text, &["file", "s3"])) == "s3"
 }
 
-/// Returns the sub-names whose settings a class uses, in order of precedence: its own, then `packages` for files of
-/// mirrors.
-fn setting_names(class: StorageClass) -> &'static [&'static str] {
+/// Returns the names of the subsections whose settings a class uses, in order of precedence: its own, then `packages`
+/// for files of mirrors.
+fn subsections(class: StorageClass) -> &'static [&'static str] {
     match class {
         StorageClass::Cache => &["cache"],
         StorageClass::Launcher => &["launcher"],
@@ -63,7 +63,7 @@ fn setting_names(class: StorageClass) -> &'static [&'static str] {
 
 fn location(reader: &Reader<'_>, class: StorageClass) -> std::path::PathBuf {
     let configured =
-        setting_names(class).iter().find_map(|sub| reader.settings.get("FileStorage", Some(sub), "Location"));
+        subsections(class).iter().find_map(|sub| reader.settings.get("FileStorage", Some(sub), "Location"));
     let configured =
         configured.and_then(|setting| setting.values.last()).and_then(|value| value::path(&value.text).ok());
     configured.unwrap_or_else(|| reader.value("Server", "DataDir", value::path).join(class.as_str()))
@@ -85,7 +85,7 @@ fn s3(reader: &Reader<'_>, sections: &[&str]) -> S3Location {
     let switch = |name: &str| text(name).and_then(|text| value::boolean(&text).ok());
     let disable_ssl = switch("DisableSSL").unwrap_or(false);
     let endpoint = text("Endpoint").and_then(|text| address::url(&text, UrlPurpose::S3).ok());
-    let with_scheme = |endpoint: String| match endpoint.contains("://") {
+    let add_scheme = |endpoint: String| match endpoint.contains("://") {
         true => endpoint,
         false => format!("{}://{endpoint}", if disable_ssl { "http" } else { "https" }),
     };
@@ -95,7 +95,7 @@ fn s3(reader: &Reader<'_>, sections: &[&str]) -> S3Location {
         profile: text("Profile"),
         region: text("Region"),
         enable_shared_config: switch("EnableSharedConfig").unwrap_or(false),
-        endpoint: endpoint.map(with_scheme),
+        endpoint: endpoint.map(add_scheme),
         disable_ssl,
         path_style: switch("PathStyle").or_else(|| switch("S3ForcePathStyle")).unwrap_or(false),
         key_id: text("KeyID"),
@@ -103,7 +103,7 @@ fn s3(reader: &Reader<'_>, sections: &[&str]) -> S3Location {
     }
 }
 
-fn report_missing_bucket(reader: &mut Reader<'_>, on_s3: [bool; 9]) {
+fn report_missing_bucket(reader: &mut Reader<'_>, on_s3: [bool; CLASS_COUNT]) {
     let classes: Vec<&str> = StorageClass::ALL
         .into_iter()
         .filter(|&class| on_s3[class as usize] && s3_text(reader, setting_names(class), "Bucket").is_none())
@@ -116,14 +116,14 @@ fn report_missing_bucket(reader: &mut Reader<'_>, on_s3: [bool; 9]) {
 }
 
 /// Warns of locations that are configured but not used.
-fn report_unused(reader: &mut Reader<'_>, on_s3: [bool; 9]) {
+fn report_unused(reader: &mut Reader<'_>, on_s3: [bool; CLASS_COUNT]) {
     for class in StorageClass::ALL {
         let sub = class.as_str();
         // The location of `packages` may be used by a class that falls back to it.
         let is_used = |s3: bool| {
             StorageClass::ALL
                 .into_iter()
-                .any(|user| on_s3[user as usize] == s3 && setting_names(user).contains(&sub))
+                .any(|other| on_s3[other as usize] == s3 && subsections(other).contains(&sub))
         };
         let has_directory = reader.settings.get("FileStorage", Some(sub), "Location").is_some();
         if has_directory && !is_used(false) {

@@ -49,7 +49,7 @@ impl Logging {
 }
 
 impl LogLevel {
-    /// Parses `trace`, `debug`, `info`, `warn` or `error` in any case.
+    /// Parses `trace`, `debug`, `info`, `warn` or `error`, ignoring case.
     ///
     /// # Errors
     /// Any other word; the message lists the known ones.

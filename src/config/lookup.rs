@@ -3,7 +3,7 @@
 use super::rows::SECTIONS;
 use super::table::{Property, Section};
 
-/// Returns the section of that name, in any case.
+/// Returns the section of that name, ignoring case.
 #[must_use]
 pub(super) fn section(name: &str) -> Option<&'static Section> {
     SECTIONS.iter().find(|section| section.name.eq_ignore_ascii_case(name))
@@ -15,7 +15,7 @@ pub(super) fn section_of(property: &str) -> Option<&'static str> {
     sections.next().filter(|_| sections.next().is_none()).map(|section| section.name)
 }
 
-/// Resolves the reference in a default.
+/// Resolves the reference at the beginning of a default, `{Section.Property}` or `{TMPDIR}`, if there is one.
 pub(super) fn expand(default: &str, lookup: &dyn Fn(&str, &str) -> String) -> String {
     let Some((reference, rest)) = default.strip_prefix('{').and_then(|text| text.split_once('}')) else {
         return default.to_owned();
@@ -26,7 +26,7 @@ pub(super) fn expand(default: &str, lookup: &dyn Fn(&str, &str) -> String) -> St
     }
 }
 
-/// Returns the default of a property when no other property is set, with `class` filled in.
+/// Returns the default of a property when no other property is set; `class` replaces `{class}`.
 #[must_use]
 pub(super) fn plain_default(property: &Property, class: &str) -> String {
     let lookup = |section_name: &str, name: &str| match section(section_name)
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_in_any_case_and_the_nearest_is_suggested() {
+    fn names_are_case_insensitive_and_the_nearest_is_suggested() {
         assert_eq!(section("hTtPs").map(|section| section.name), Some("HTTPS"));
         let server = section("Server").expect("known");
         assert!(server.property("datadir").is_some());

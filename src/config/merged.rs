@@ -6,7 +6,7 @@ use super::parsed_file::{Heading, ParsedFile};
 use super::problem::{Notice, NoticeCategory, Origin, Position};
 use super::rows::SECTIONS;
 use super::spelling::{did_you_mean, nearest};
-use super::table::{Property, Section, SubName};
+use super::table::{Property, Section, Subsection};
 
 /// One value and its origin.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,26 +22,26 @@ pub struct Value {
 /// Whether a value is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueForm {
-    /// It was written as plain text.
+    /// The value is plain text.
     Plain,
-    /// It is encrypted, and was not decrypted.
+    /// The value is encrypted and was not decrypted.
     Encrypted,
-    /// It was decrypted with the current key.
+    /// The value was decrypted with the current key.
     Decrypted,
-    /// It was decrypted with the key before the last rotation.
+    /// The value was decrypted with the key before the last rotation.
     DecryptedWithOld,
 }
 
 /// A property with its values.
 #[derive(Clone)]
 pub struct Setting {
-    /// Its section.
+    /// The section of the property.
     pub section: &'static Section,
-    /// The section's sub-name.
+    /// The section's subsection name.
     pub sub: Option<String>,
-    /// Its row.
+    /// The property's row in the table.
     pub property: &'static Property,
-    /// One value; several for a multi property; never none.
+    /// One value, or several for a multi property; never empty.
     pub values: Vec<Value>,
 }
 
@@ -80,7 +80,7 @@ pub struct Settings {
 pub struct EffectiveProperty {
     /// `[FileStorage "cache"]`.
     pub section: String,
-    /// Its name.
+    /// The name of the property.
     pub property: &'static str,
     /// Safe to print: secrets are `***`, URLs lack user and password; empty if unset.
     pub value: String,
@@ -98,7 +98,8 @@ impl Settings {
     /// Returns the setting of a property, if it is set. Names are spelled as in the table.
     #[must_use]
     pub fn get(&self, section: &str, sub: Option<&str>, property: &str) -> Option<&Setting> {
-        // The embedded platform table has hundreds of settings of one section: the most selective name is compared first.
+        // The embedded platform table has hundreds of settings of one section, so the most selective name is compared
+        // first.
         self.settings.iter().find(|setting| {
             setting.property.name == property
                 && setting.sub.as_deref() == sub
@@ -128,13 +129,14 @@ impl Settings {
         })
     }
 
-    /// Returns every property with its effective value: the settings, and the defaults of sections without sub-names.
+    /// Returns every property with its effective value: the settings, and the defaults of sections without a
+    /// subsection name.
     #[must_use]
     pub fn effective_properties(&self) -> Vec<EffectiveProperty> {
         let mut rows = Vec::new();
         for section in SECTIONS {
             let mut subs: Vec<Option<&str>> = Vec::new();
-            if matches!(section.sub, SubName::Never | SubName::ClassOrNone) {
+            if matches!(section.sub, Subsection::Never | Subsection::ClassOrNone) {
                 subs.push(None);
             }
             for setting in self.settings.iter().filter(|setting| std::ptr::eq(setting.section, section)) {
@@ -242,8 +244,8 @@ impl Settings {
         });
     }
 
-    /// Iterates over the sub-names of a section that have settings.
-    pub(super) fn sub_names<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a str> {
+    /// Iterates over the names of a section's subsections that have settings.
+    pub(super) fn subsections<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a str> {
         let is_of_section = move |setting: &&Setting| std::ptr::eq(setting.section, section);
         self.settings.iter().filter(is_of_section).filter_map(|setting| setting.sub.as_deref())
     }
@@ -266,7 +268,7 @@ pub(super) fn merge(parsed: &ParsedFile) -> (Settings, Vec<Notice>) {
             unknown.push(notice(heading.at, None, unknown_section(&heading.name)));
             continue;
         };
-        let sub = match section.sub_name(heading.sub.as_deref()) {
+        let sub = match section.subsection(heading.sub.as_deref()) {
             Ok(sub) => sub,
             Err(message) => {
                 unknown.push(notice(heading.at, None, message));
@@ -367,13 +369,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_sub_name_is_reported_with_the_remedy() {
+    fn a_wrong_subsection_name_is_reported_with_the_remedy() {
         let (_, unknown) =
             merge_text("[Server \"x\"]\n[FileStorage]\n[FileStorage \"pakages\"]\n[IdentityFederation]\n");
         assert_eq!(
             unknown,
             [
-                "f:1:1: [Server \"x\"]: takes no sub-name; write `[Server]`",
+                "f:1:1: [Server \"x\"]: takes no subsection name; write `[Server]`",
                 "f:2:1: [FileStorage]: needs a storage class; write `[FileStorage \"packages\"]`",
                 "f:3:1: [FileStorage \"pakages\"]: unknown storage class \"pakages\"; did you mean `packages`?",
                 "f:4:1: [IdentityFederation]: needs a name; write `[IdentityFederation \"name\"]`",

@@ -35,8 +35,8 @@ impl StorageAlerts {
 }
 
 impl Metrics {
-    /// Reads the section. A port that another listener uses is an error if it is set, and disables metrics if it is the
-    /// default.
+    /// Reads the section. A port that another listener uses is an error if `Metrics.Listen` is set, and disables
+    /// metrics if the port is the default.
     pub(super) fn read(
         reader: &mut Reader<'_>,
         http: &Http,

@@ -42,7 +42,7 @@ impl fmt::Display for Origin {
 pub enum NoticeCategory {
     /// The file does not consist of sections and `Name = value` lines, or a value is not of its type.
     Syntax,
-    /// Unknown section, sub-name or property.
+    /// Unknown section, subsection name or property.
     Name,
     /// A path that is invalid regardless of the contents of the disk.
     Path,
@@ -54,14 +54,15 @@ pub enum NoticeCategory {
 
 /// One finding: an error in [`ConfigError::Invalid`], otherwise a warning of [`super::Loaded`].
 ///
-/// It is displayed as one line: position, section, property, offending value (secrets as `***`), reason and remedy.
+/// A notice is displayed as one line: position, section, property, offending value (secrets as `***`), reason and
+/// remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The check it belongs to.
+    /// The check to which the notice belongs.
     pub category: NoticeCategory,
     /// The position of the value, or of the name if that is wrong.
     pub origin: Origin,
-    /// As written: `[S3Storage "cache"]`.
+    /// The section header as written: `[S3Storage "cache"]`.
     pub section: Option<String>,
     /// The property's name.
     pub property: Option<String>,

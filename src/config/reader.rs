@@ -28,7 +28,7 @@ impl<'a> Reader<'a> {
             let property = setting.property;
             for value in setting.values.iter().filter(|value| value.form != ValueForm::Encrypted) {
                 let result = if value.text.is_empty() {
-                    may_be_empty(property)
+                    check_empty(property)
                 } else {
                     property.kind.check(&value.text)
                 };
@@ -174,7 +174,7 @@ fn row(section: &str, name: &str) -> &'static Property {
 }
 
 /// Accepts an empty value, which means unset, only for properties that can be unset.
-fn may_be_empty(property: &Property) -> Result<(), String> {
+fn check_empty(property: &Property) -> Result<(), String> {
     let default = lookup::plain_default(property, "<class>");
     let can_be_empty = matches!(property.kind, Kind::Listen | Kind::Text | Kind::Network);
     if default.is_empty() || can_be_empty {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::address::UrlPurpose;
 use super::rows::SECTIONS;
-use super::table::{Effect, Kind, Property, SubName};
+use super::table::{Effect, Kind, Property, Subsection};
 
 /// Returns the reference in Markdown: the sections, then the list of reloadable properties.
 #[must_use]
@@ -13,10 +13,10 @@ pub fn text() -> String {
     let mut reloadable = Vec::new();
     for section in SECTIONS {
         let sub = match section.sub {
-            SubName::Never => "",
-            SubName::Class => " \"class\"",
-            SubName::ClassOrNone => " [\"class\"]",
-            SubName::Free => " \"name\"",
+            Subsection::Never => "",
+            Subsection::Class => " \"class\"",
+            Subsection::ClassOrNone => " [\"class\"]",
+            Subsection::Free => " \"name\"",
         };
         let _ = write!(out, "### `[{}{sub}]`\n\n{}\n\n", section.name, section.sentence);
         out.push_str(

@@ -15,7 +15,8 @@ pub struct Reload {
     pub loaded: Loaded,
     /// Properties that change now.
     pub applied: Vec<Change>,
-    /// Properties that are no longer set: they keep their value (`from`) until a restart, which makes it `to`.
+    /// Properties that are no longer set: they keep their old value (`from`) until a restart, after which they have the
+    /// default (`to`).
     pub ignored: Vec<Change>,
     /// Properties that changed in the file and need a restart.
     pub restart: Vec<Change>,
@@ -75,7 +76,7 @@ pub fn reload(running: &Loaded, file: &Loaded) -> Result<Reload, ConfigError> {
     Ok(Reload { loaded, applied, ignored, restart })
 }
 
-/// Returns true if a property has an effect; one without needs no restart either.
+/// Returns true if a property has an effect; a change of any other property needs no restart.
 fn has_effect(property: &Property) -> bool {
     matches!(property.effect, Effect::Since(_))
 }
@@ -150,7 +151,7 @@ mod tests {
         );
         assert!(first.applied.is_empty() && first.restart.is_empty());
         assert_eq!(first.loaded.config.cran.url, "https://a");
-        // It is reported again at the next reload, because it still needs a restart.
+        // The change is reported again at the next reload, because it still needs a restart.
         let again = reload(&first.loaded, &loaded("")).expect("valid");
         assert_eq!(again.ignored, first.ignored);
     }

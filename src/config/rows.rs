@@ -4,8 +4,8 @@
 
 use super::address::UrlPurpose;
 use super::table::Kind::*;
-use super::table::SubName::{Class, ClassOrNone, Free, Never};
-use super::table::{Effect, Kind, Property, Section, SubName};
+use super::table::Subsection::{Class, ClassOrNone, Free, Never};
+use super::table::{Effect, Kind, Property, Section, Subsection};
 
 const FIRST_VERSION: Effect = Effect::Since("0.1.0");
 const BACKEND: Kind = Choice(&["file", "s3"]);
@@ -40,7 +40,7 @@ impl Property {
 }
 
 /// Returns a section.
-const fn s(name: Str, sub: SubName, sentence: Str, properties: &'static [Property]) -> Section {
+const fn s(name: Str, sub: Subsection, sentence: Str, properties: &'static [Property]) -> Section {
     Section { name, sub, sentence, properties }
 }
 

@@ -13,7 +13,8 @@ use std::time::Duration;
 /// `[Server]`.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Public base URL, no trailing slash; empty path or a prefix (`https://host/rspm`). `None`: from the request.
+    /// Public base URL, no trailing slash; empty path or a prefix (`https://host/rspm`). `None`: derived from each
+    /// request.
     pub address: Option<String>,
     /// Reverse proxies whose forwarding headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
@@ -25,7 +26,7 @@ pub struct Server {
     pub temp_dir: PathBuf,
     /// HTTP access log.
     pub access_log: PathBuf,
-    /// Its format.
+    /// Format of the access log.
     pub access_log_format: AccessLogFormat,
     /// Package service log; `None` is off.
     pub service_log: Option<PathBuf>,
@@ -39,7 +40,7 @@ pub struct Server {
     pub package_rewrite_compression_level: u32,
     /// Write buffer for local packages in bytes, default 32 KB.
     pub package_rewrite_buffer_size: usize,
-    /// False (the default) sends `X-Content-Type-Options: nosniff`.
+    /// Whether clients may guess content types; if false (the default), `X-Content-Type-Options: nosniff` is sent.
     pub content_type_sniffing: bool,
     /// Time at the beginning of a stop in which health checks fail.
     pub drain_delay: Duration,

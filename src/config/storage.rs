@@ -45,6 +45,9 @@ pub struct S3Location {
     pub skip_validation: bool,
 }
 
+/// Number of storage classes.
+pub(super) const CLASS_COUNT: usize = StorageClass::ALL.len();
+
 /// The locations of all classes.
 #[derive(Clone, Debug)]
 pub struct StorageConfig {

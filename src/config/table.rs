@@ -1,7 +1,7 @@
 //! The types of the table of sections and properties. Its rows are in [`super::rows`], the lookup by name is in
 //! [`super::lookup`].
 //!
-//! It defines the defaults, `rstudio-pm.gcfg.defaults`, the reference page, the list of reloadable properties
+//! The table defines the defaults, `rstudio-pm.gcfg.defaults`, the reference page, the list of reloadable properties
 //! and the check for unknown names.
 
 use super::address::{self, UrlPurpose};
@@ -16,18 +16,18 @@ use crate::model::storage_class::StorageClass;
 pub struct Section {
     /// As documented; matched case-insensitively.
     pub name: &'static str,
-    /// Whether it takes a quoted sub-name.
-    pub sub: SubName,
-    /// Its description.
+    /// Whether its header has a subsection name.
+    pub sub: Subsection,
+    /// Description of the section.
     pub sentence: &'static str,
-    /// Its properties.
+    /// Properties of the section.
     pub properties: &'static [Property],
 }
 
-/// The quoted part of a section header.
+/// The kind of subsection name (the quoted part of a section header) that a section takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubName {
-    /// No sub-name.
+pub enum Subsection {
+    /// No subsection name.
     Never,
     /// A storage class.
     Class,
@@ -47,27 +47,27 @@ pub struct Property {
     /// The default as written in a file; empty if unset. It may begin with `{Section.Property}`, `{TMPDIR}` or contain
     /// `{class}`; several values of a multi property are separated by `, `.
     pub default: &'static str,
-    /// Whether repeating it adds a value instead of replacing the previous one.
+    /// Whether a repeated property adds a value instead of replacing the previous one.
     pub is_multi: bool,
-    /// Whether a reload applies it.
+    /// Whether a reload applies a changed value.
     pub is_reloadable: bool,
-    /// Whether it has an effect.
+    /// Whether the property has an effect.
     pub effect: Effect,
-    /// Its description in one sentence.
+    /// Description of the property in one sentence.
     pub sentence: &'static str,
 }
 
 /// Whether a property has an effect in this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It has an effect since that version.
+    /// The property has an effect since this version of the server.
     Since(&'static str),
-    /// It is parsed and checked, but not supported in this version.
+    /// The property is parsed and checked, but not supported in this version.
     NotYet,
-    /// It is accepted for compatibility with older versions and will never have an effect.
+    /// The property is accepted for compatibility with older versions and will never have an effect.
     Obsolete,
-    /// It restricts access, which this version does not support: a configuration that turns it on is refused, so that
-    /// nothing is public that its administrator considers private.
+    /// The property restricts access, which this version does not support. A configuration that turns the property on
+    /// is refused, so that nothing is public that the administrator considers private.
     Refused,
 }
 
@@ -100,7 +100,7 @@ pub enum Kind {
     Network,
     /// A URL.
     Url(UrlPurpose),
-    /// One of these words, in any case.
+    /// One of these words, ignoring case.
     Choice(&'static [&'static str]),
     /// `STDOUT`, `STDERR` or an absolute path.
     LogDestination,
@@ -169,14 +169,14 @@ impl Property {
 }
 
 impl Section {
-    /// Returns the property of that name, in any case.
+    /// Returns the property of that name, ignoring case.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<&'static Property> {
         self.properties.iter().find(|property| property.name.eq_ignore_ascii_case(name))
     }
 
-    /// Returns the sub-name in its canonical spelling, or the reason why it is invalid.
-    pub(super) fn sub_name(&self, sub: Option<&str>) -> Result<Option<String>, String> {
+    /// Returns the subsection name in its canonical spelling, or the reason why it is invalid.
+    pub(super) fn subsection(&self, sub: Option<&str>) -> Result<Option<String>, String> {
         let class = |name: &str| {
             let classes = StorageClass::ALL.map(StorageClass::as_str);
             match classes.iter().find(|class| class.eq_ignore_ascii_case(name)) {
@@ -190,14 +190,14 @@ impl Section {
             }
         };
         match (self.sub, sub) {
-            (SubName::Never | SubName::ClassOrNone, None) => Ok(None),
-            (SubName::Never, Some(_)) => Err(format!("takes no sub-name; write `[{}]`", self.name)),
-            (SubName::Class, None) => {
+            (Subsection::Never | Subsection::ClassOrNone, None) => Ok(None),
+            (Subsection::Never, Some(_)) => Err(format!("takes no subsection name; write `[{}]`", self.name)),
+            (Subsection::Class, None) => {
                 Err(format!("needs a storage class; write `[{} \"packages\"]`", self.name))
             }
-            (SubName::Class | SubName::ClassOrNone, Some(name)) => class(name),
-            (SubName::Free, None) => Err(format!("needs a name; write `[{} \"name\"]`", self.name)),
-            (SubName::Free, Some(name)) => Ok(Some(name.to_owned())),
+            (Subsection::Class | Subsection::ClassOrNone, Some(name)) => class(name),
+            (Subsection::Free, None) => Err(format!("needs a name; write `[{} \"name\"]`", self.name)),
+            (Subsection::Free, Some(name)) => Ok(Some(name.to_owned())),
         }
     }
 }

@@ -493,7 +493,7 @@ mod tests {
                 .flat_map(|section| section.properties.iter().map(move |property| (section, property)))
                 .collect();
             let (section, property) = pick.get(&rows);
-            let sub = if section.sub == crate::config::table::SubName::Never { "" } else { " \"cran\"" };
+            let sub = if section.sub == crate::config::table::Subsection::Never { "" } else { " \"cran\"" };
             let text = format!("[{}{sub}]\n{} = \"{value}\"\n", section.name, property.name);
             match parse("f", text.as_bytes(), []) {
                 Ok(_) | Err(ConfigError::Invalid { .. }) => {}

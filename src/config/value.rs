@@ -40,7 +40,7 @@ pub enum LogDestination {
     File(PathBuf),
 }
 
-/// Parses git's words for true and false, in any case.
+/// Parses git's words for true and false, ignoring case.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
@@ -161,7 +161,7 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     Ok(resolved)
 }
 
-/// Parses `STDOUT`, `STDERR` (in any case) or an absolute path.
+/// Parses `STDOUT`, `STDERR` (ignoring case) or an absolute path.
 pub(super) fn log_destination(text: &str) -> Result<LogDestination, String> {
     match text.to_ascii_uppercase().as_str() {
         "STDOUT" => Ok(LogDestination::Stdout),
@@ -234,7 +234,7 @@ pub(super) fn cron(text: &str) -> Result<String, String> {
     Ok(normalized)
 }
 
-/// Parses one of `words`, in any case; returns the word as listed.
+/// Parses one of `words`, ignoring case; returns the word as listed.
 pub(super) fn choice(text: &str, words: &'static [&'static str]) -> Result<&'static str, String> {
     let choice = words.iter().copied().find(|word| word.eq_ignore_ascii_case(text));
     choice.ok_or_else(|| {

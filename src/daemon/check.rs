@@ -398,7 +398,7 @@ fn is_acceptable_skew(error: &DbError) -> bool {
 }
 
 /// Checks the storage classes at the `included` locations: adds what prevents a start to `findings`, and full locations
-/// to `info_findings`. Errors of classes below `unusable_dir` are left out: that directory has its own finding.
+/// to `info_findings`. Errors of classes below `unusable_dir` are omitted: that directory has its own finding.
 fn storage(
     loaded: &Loaded,
     included: impl Fn(&ClassLocation) -> bool,

@@ -18,7 +18,7 @@ pub(super) struct CheckedServer<'a> {
 
 impl<'a> CheckedServer<'a> {
     pub(super) fn new(file: &'a Path, loaded: &'a Loaded) -> CheckedServer<'a> {
-        let user = ServiceUser::of(file);
+        let user = ServiceUser::find(file);
         let sandbox_error = user.enter_sandbox(&loaded.config);
         let created_by_root = user.created_by_root(file, &loaded.config);
         CheckedServer { file, loaded, user, sandbox_error, created_by_root }

@@ -47,8 +47,8 @@ pub(super) struct ListenAddresses {
 }
 
 impl ListenAddresses {
-    /// The addresses in a configuration.
-    pub(super) fn of(config: &Config) -> ListenAddresses {
+    /// Returns the addresses in a configuration.
+    pub(super) fn from_config(config: &Config) -> ListenAddresses {
         ListenAddresses {
             http: config.http.listen.clone(),
             https: config.https.listen.clone(),

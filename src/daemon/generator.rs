@@ -16,10 +16,10 @@ use crate::config::{self, Config, DEFAULT_FILE};
 /// Maximum number of bytes read of a drop-in.
 const MAX_DROP_IN: u64 = 1 << 16;
 
-/// The program `rstudio-pm-generator`: systemd calls it with three directories and it uses the first.
+/// The program `rstudio-pm-generator`. systemd calls the program with three directories, of which the first is used.
 ///
-/// With `--check DIRECTORY` it writes nothing: it prints the names of the socket units of the configuration, and
-/// fails if the content of the directory differs from what it would write.
+/// With `--check DIRECTORY` the program writes nothing: it prints the names of the configuration's socket units, and
+/// fails if the directory does not contain the files that the program would write.
 #[must_use]
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);

@@ -96,7 +96,7 @@ impl Supervisor {
             }
             is_idle
         };
-        // Three references to the app are no requests: `app`, `self.running` and, at first, that of the switch.
+        // Three references to the app are no requests: `app`, `self.running` and, at first, the switch's reference.
         report(&app, 3);
         let jobs = self.context.jobs.clone();
         let halt_time = Instant::now() + grace_period;

@@ -1,8 +1,8 @@
 //! This process as a server of a cluster: its host name, its address, and the id of the process before it.
 //!
-//! `<SockFileDir>/rstudio-pm.node` has the id of the process that started last: when a process starts, that of its
-//! predecessor. Only one process at a time owns the admin socket in that directory, so the predecessor has ended, and
-//! its leases need not expire first.
+//! `<SockFileDir>/rstudio-pm.node` contains the id of the process that started last, so a starting process finds the id
+//! of its predecessor there. Only one process at a time owns the admin socket in that directory, so the predecessor has
+//! ended, and its leases need not expire first.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;

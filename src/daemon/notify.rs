@@ -37,7 +37,7 @@ pub(super) struct Notifier {
 }
 
 impl Notifier {
-    /// Starts the thread if `NOTIFY_SOCKET` is set. `is_main`: this is the service's main process.
+    /// Starts the thread if `NOTIFY_SOCKET` is set. `is_main` is true if this process is the service's main process.
     pub(super) fn start(is_main: bool) -> Notifier {
         let is_main = Arc::new(AtomicBool::new(is_main));
         if std::env::var_os("NOTIFY_SOCKET").is_none() {

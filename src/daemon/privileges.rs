@@ -151,7 +151,7 @@ pub(super) fn plan(requested: Option<&str>, gcfg: &Path) -> Result<Plan, Privile
     // systemd changes the user itself (User=).
     let by_systemd = std::env::var_os("NOTIFY_SOCKET").is_some();
     let owner = match requested {
-        // With --user the gcfg may be missing here: that is reported when it is loaded.
+        // With --user the gcfg may be missing here: a missing gcfg is reported when it is loaded.
         Some(_) => None,
         None if by_systemd => None,
         None => Some(Account::owner(gcfg)?),

@@ -63,7 +63,7 @@ pub(super) async fn run(setup: Setup<'_>, logs: &Logs) -> Result<(), StartError>
     let probe_addresses = ProbeAddresses { admin: sockets.admin_address(), plain: sockets.plain_addresses() };
     let mut process = Process::new(file, &config, is_socket_activated, sockets, received, limits, logs)?;
     let control = process.control.clone();
-    let mut stop = pin!(signals.until_stop(&control));
+    let mut stop = pin!(signals.run_until_stop(&control));
     let mut successor = None;
     let boot_result = process.boot(loaded, is_socket_activated, &mut stop).await;
     if boot_result.is_err() {
@@ -112,7 +112,7 @@ impl Process {
     ) -> Result<Process, StartError> {
         // In a hand-over systemd accepts messages of the old process only, until this one is the main process.
         let notifier = Notifier::start(received.is_none());
-        let handover = Handover::of(&sockets).map_err(StartError::HandOver)?;
+        let handover = Handover::from_sockets(&sockets).map_err(StartError::HandOver)?;
         // The predecessor of a hand-over still runs.
         let previous_id = if received.is_none() { node::previous_id(config) } else { None };
         let shared_stores = received.as_mut().map(|received| SharedStores { lock: received.lock.take() });
@@ -156,7 +156,7 @@ impl Process {
             tls,
             notifier: notifier.clone(),
             jobs: Jobs::default(),
-            addresses: ListenAddresses::of(config),
+            addresses: ListenAddresses::from_config(config),
             handover,
             listeners: Listeners::new(services.clone(), &mut sockets, is_socket_activated),
             predecessor: predecessor.clone(),

@@ -21,7 +21,7 @@ const DEFAULT_DIRECTORIES: [&str; 2] = ["/var/lib/rstudio-pm", "/var/log/rstudio
 
 /// Prints the commands for the configuration in `file`, or for the valid part of it.
 pub(super) fn print(file: &Path) {
-    let (variables, errors) = ServiceUnit::of(file).map(|unit| unit.variables()).unwrap_or_default();
+    let (variables, errors) = ServiceUnit::find(file).map(|unit| unit.variables()).unwrap_or_default();
     for error in &errors {
         println!("  # variables of the service are not known, and may name other places: {error}");
     }

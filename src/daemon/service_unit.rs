@@ -15,7 +15,8 @@ pub(super) struct ServiceUnit {
     pub(super) user: String,
     /// `Group=`; empty for that of the user.
     pub(super) group: String,
-    /// Whether `/home`, `/root` and `/run/user` are empty for the service, except for bound paths (`ProtectHome=tmpfs`).
+    /// Whether `/home`, `/root` and `/run/user` are empty for the service, except for bound paths
+    /// (`ProtectHome=tmpfs`).
     pub(super) hides_homes: bool,
     /// Whether the service has its own `/tmp` and `/var/tmp` (`PrivateTmp=`).
     pub(super) has_private_tmp: bool,
@@ -29,7 +30,7 @@ pub(super) struct ServiceUnit {
 
 impl ServiceUnit {
     /// Returns the unit if systemd runs, and has one that starts the server with this configuration file.
-    pub(super) fn of(gcfg: &Path) -> Option<ServiceUnit> {
+    pub(super) fn find(gcfg: &Path) -> Option<ServiceUnit> {
         ServiceUnit::loaded().filter(|unit| unit.uses(gcfg))
     }
 

@@ -20,14 +20,14 @@ pub(super) struct ServiceUser {
 }
 
 impl ServiceUser {
-    /// The user of the unit that runs the server with this configuration, or else the owner of the configuration. Only
-    /// root can take the rights of another user.
-    pub(super) fn of(gcfg: &Path) -> ServiceUser {
+    /// Returns the user of the unit that runs the server with this configuration, otherwise the owner of the
+    /// configuration. Only root can take the rights of another user.
+    pub(super) fn find(gcfg: &Path) -> ServiceUser {
         if !geteuid().is_root() {
             return ServiceUser { account: None, unit: None };
         }
-        let unit = ServiceUnit::of(gcfg);
-        let of_unit = unit.as_ref().and_then(|unit| {
+        let unit = ServiceUnit::find(gcfg);
+        let unit_account = unit.as_ref().and_then(|unit| {
             let name = if unit.user.is_empty() { "root" } else { &unit.user };
             let mut account = Account::by_name(name).ok()?;
             if let Ok(Some(group)) = Group::from_name(&unit.group) {
@@ -35,7 +35,7 @@ impl ServiceUser {
             }
             Some(account)
         });
-        let account = of_unit.or_else(|| Account::owner(gcfg).ok());
+        let account = unit_account.or_else(|| Account::owner(gcfg).ok());
         ServiceUser { account: account.filter(|account| !account.uid.is_root()), unit }
     }
 

@@ -32,9 +32,9 @@ impl Signals {
         signals
     }
 
-    /// Returns when the process shall stop. Handles the other signals until then, and afterwards USR1 and a second stop
-    /// signal.
-    pub(super) async fn until_stop(self, control: &Control) {
+    /// Handles signals and returns at the first request to stop. After that, USR1 and another stop signal are still
+    /// handled, the latter by an immediate exit.
+    pub(super) async fn run_until_stop(self, control: &Control) {
         let Signals { mut term, mut int, mut hup, mut usr1, mut usr2 } = self;
         let reload_signal = Arc::new(Notify::new());
         let reloads = tokio::spawn(reload(control.clone(), Arc::clone(&reload_signal)));

@@ -101,7 +101,7 @@ impl ListenerKind {
 pub struct MissingListener {
     /// The kind of listener.
     pub kind: ListenerKind,
-    /// Its address.
+    /// The address of the listener.
     pub listen: Listen,
     /// The error.
     pub error: SocketError,
@@ -191,7 +191,7 @@ pub(super) fn bind_all(
     passed: Option<PassedSockets>,
 ) -> Result<BoundSockets, SocketError> {
     let own_admin = passed.as_ref().is_some_and(|passed| passed.own_admin);
-    let mut inherited = passed.map_or_else(InheritedSockets::take, InheritedSockets::of);
+    let mut inherited = passed.map_or_else(InheritedSockets::take, InheritedSockets::from_passed);
     let started_by_systemd = inherited.has_sockets();
     let mut warnings = std::mem::take(&mut inherited.warnings);
     let (mut missing, mut is_outdated) = (Vec::new(), false);
@@ -354,7 +354,8 @@ impl InheritedSockets {
         self.admin.is_some() || tcp.iter().any(|sockets| !sockets.is_empty())
     }
 
-    fn of(passed: PassedSockets) -> InheritedSockets {
+    /// Sorts the sockets that the old server passed by their names.
+    fn from_passed(passed: PassedSockets) -> InheritedSockets {
         let mut inherited = InheritedSockets::default();
         for (name, fd) in passed.sockets {
             match name.as_str() {

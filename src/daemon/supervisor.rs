@@ -263,7 +263,7 @@ impl Supervisor {
         let loaded = configuration::load(&self.context.file).map_err(|e| (e.into(), None))?;
         self.serve(loaded.clone()).await.map_err(|error| (error, Some(loaded.clone())))?;
         let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
-        if ListenAddresses::of(&loaded.config) != self.context.addresses {
+        if ListenAddresses::from_config(&loaded.config) != self.context.addresses {
             warnings.push(
                 "the listening addresses changed; they need: systemctl daemon-reload && systemctl restart \
                  rstudio-pm"

@@ -15,7 +15,8 @@ pub const LENGTH: usize = 512;
 /// Maximum length in bytes of a text for [`Key::parse`]: twice that of a key in hexadecimal.
 pub const MAX_TEXT: usize = 4 * LENGTH;
 
-/// Each byte of the text form is combined with this pattern by XOR. It hides nothing, but the format requires it.
+/// Each byte of the text form is combined with this pattern by XOR. The pattern hides nothing, but the format requires
+/// it.
 const PATTERN: [u8; 10] = [223, 99, 111, 160, 122, 212, 223, 105, 37, 190];
 
 /// A key. Its memory is overwritten when it is dropped; `Debug` prints the fingerprint.
@@ -42,7 +43,7 @@ impl Key {
     /// Parses the text of a key file. White space is ignored.
     ///
     /// # Errors
-    /// It is not a key.
+    /// The text is not a key.
     pub fn parse(text: &[u8]) -> Result<Key, KeyError> {
         let digits = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace());
         let text: Zeroizing<Vec<u8>> = Zeroizing::new(digits.collect());
@@ -54,7 +55,7 @@ impl Key {
         Ok(Key(bytes))
     }
 
-    /// Returns the text of a key file: hexadecimal digits without a line feed, which Posit's products do not accept.
+    /// Returns the text of a key file: hexadecimal digits. Posit's products do not accept a line feed after them.
     #[must_use]
     pub fn text(&self) -> Zeroizing<String> {
         let mut bytes = self.0.clone();

@@ -15,7 +15,7 @@ pub const NONCE_LENGTH: usize = 24;
 /// authentication and one byte.
 const MIN_LENGTH: usize = (NONCE_LENGTH + 16 + 1_usize).div_ceil(3) * 4;
 
-/// First byte of values of secretbox with a version; most have none.
+/// First byte of a secretbox value with a version byte; most values of secretbox have none.
 const SECRETBOX_VERSION: u8 = 1;
 /// First byte of values of AES-256-GCM.
 const AES_VERSION: u8 = 2;
@@ -37,7 +37,7 @@ pub fn decrypt(key: &Key, value: &str) -> Option<Zeroizing<String>> {
         AES_VERSION => open_aes(key, &bytes[1..]),
         _ => None,
     };
-    // The first byte of a nonce may be that of a version.
+    // In a value without a version byte, the first byte of the nonce may equal one.
     let decrypted = versioned.or_else(|| open_secretbox(key, &bytes))?;
     String::from_utf8(decrypted).map(Zeroizing::new).map_err(|error| error.into_bytes().zeroize()).ok()
 }
@@ -57,8 +57,8 @@ fn open_aes(key: &Key, bytes: &[u8]) -> Option<Vec<u8>> {
     Some(sealed)
 }
 
-/// Returns true for a text of the form of [`encrypt`], intact or not. A long random password can have this form, but
-/// words and hexadecimal digits have not: letters of both cases and other characters must occur.
+/// Returns true for a text in the form that [`encrypt`] returns, intact or not. A long random password can have this
+/// form, but words and hexadecimal digits do not: letters of both cases and other characters must occur.
 #[must_use]
 pub fn looks_encrypted(text: &str) -> bool {
     let digits = text.trim_end_matches('=');

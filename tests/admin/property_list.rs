@@ -2,7 +2,7 @@
 
 use rstudio_pm::config;
 use rstudio_pm::config::rows::SECTIONS;
-use rstudio_pm::config::table::{Effect, Kind, Property, SubName};
+use rstudio_pm::config::table::{Effect, Kind, Property, Subsection};
 
 use super::{
     property_bioconductor as bioconductor, property_cran as cran, property_database as database,
@@ -141,7 +141,7 @@ fn every_property_with_effect_has_its_own_test() {
 }
 
 /// A value of the type of a property.
-fn good(kind: Kind) -> &'static str {
+fn valid_value(kind: Kind) -> &'static str {
     match kind {
         Kind::Boolean => "true",
         Kind::Integer(..) | Kind::Decimal => "3",
@@ -165,8 +165,8 @@ fn every_property_without_effect_says_so_at_start_and_in_the_check() {
     let mut expected = Vec::new();
     for section in SECTIONS {
         let sub = match section.sub {
-            SubName::Never | SubName::ClassOrNone => "",
-            SubName::Class | SubName::Free => " \"packages\"",
+            Subsection::Never | Subsection::ClassOrNone => "",
+            Subsection::Class | Subsection::Free => " \"packages\"",
         };
         gcfg.push_str(&format!("[{}{sub}]\n", section.name));
         for property in section.properties {
@@ -175,7 +175,7 @@ fn every_property_without_effect_says_so_at_start_and_in_the_check() {
                 Effect::NotYet => "is not supported in this version",
                 Effect::Obsolete => "no longer has an effect; remove it",
             };
-            gcfg.push_str(&format!("{} = {}\n", property.name, good(property.kind)));
+            gcfg.push_str(&format!("{} = {}\n", property.name, valid_value(property.kind)));
             expected.push(format!("[{}{sub}] {}: {words}", section.name, property.name));
         }
     }
@@ -199,9 +199,9 @@ fn every_property_without_effect_says_so_at_start_and_in_the_check() {
 }
 
 /// Every property that would restrict access, with its section as it is written.
-fn restricting() -> Vec<(String, &'static Property)> {
+fn restricting_properties() -> Vec<(String, &'static Property)> {
     let all = SECTIONS.iter().flat_map(|section| {
-        let sub = if section.sub == SubName::Free { " \"x\"" } else { "" };
+        let sub = if section.sub == Subsection::Free { " \"x\"" } else { "" };
         section.properties.iter().map(move |property| (format!("[{}{sub}]", section.name), property))
     });
     all.filter(|(_, property)| property.effect == Effect::Refused).collect()
@@ -209,10 +209,10 @@ fn restricting() -> Vec<(String, &'static Property)> {
 
 #[test]
 fn a_setting_that_would_restrict_access_is_refused_when_it_is_switched_on() {
-    let all = restricting();
+    let all = restricting_properties();
     assert!(all.len() >= 9, "{}", all.len());
     for (section, property) in all {
-        let text = format!("{section}\n{} = {}\n", property.name, good(property.kind));
+        let text = format!("{section}\n{} = {}\n", property.name, valid_value(property.kind));
         let error = config::parse("f", text.as_bytes(), []).expect_err(&text).to_string();
         assert!(
             error.starts_with(&format!("f:2:{}: {section} {} = ", property.name.len() + 4, property.name)),

@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use rstudio_pm::config::rows::SECTIONS;
-use rstudio_pm::config::table::{Effect, Property, Section, SubName};
+use rstudio_pm::config::table::{Effect, Property, Section, Subsection};
 use rstudio_pm::{cli, config, daemon, db, http, offline};
 
 /// Compares a file of the checkout with its expected content; with UPDATE_DOCS=1 writes it instead.
@@ -360,10 +360,10 @@ fn man_page_of_migrate() {
 
 fn section(page: &mut String, section: &Section) {
     let sub = match section.sub {
-        SubName::Never => "",
-        SubName::Class => " \"class\"",
-        SubName::ClassOrNone => " [\"class\"]",
-        SubName::Free => " \"name\"",
+        Subsection::Never => "",
+        Subsection::Class => " \"class\"",
+        Subsection::ClassOrNone => " [\"class\"]",
+        Subsection::Free => " \"name\"",
     };
     let _ = write!(page, ".SS [{}{}]\n{}\n", section.name, roff(sub), marked(section.sentence));
     section.properties.iter().for_each(|property| row(page, property));

@@ -32,9 +32,9 @@ pub struct Distribution {
     pub architectures: Vec<String>,
     /// Whether there are rules for system requirements.
     pub has_system_requirements: bool,
-    /// Hidden from listings, but served.
+    /// Whether listings omit the distribution; its binaries are served nevertheless.
     pub is_hidden: bool,
-    /// The R version it is meant for, `4.4` or `4.4.2`.
+    /// The R version of its binaries, `4.4` or `4.4.2`.
     pub r_version: Option<String>,
     /// Whether binaries are served only to clients with that R version.
     pub is_r_version_forced: bool,

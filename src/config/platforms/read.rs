@@ -68,7 +68,8 @@ fn section(name: &str) -> &'static Section {
     lookup::section(name).expect("the sections of platforms are in the table")
 }
 
-/// Returns the sub-names of a section, those of the embedded table first; sections without a value are skipped.
+/// Returns the names of a section's subsections, the subsections of the embedded table first; subsections without a
+/// value are skipped.
 fn names(reader: &Reader<'_>, name: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for settings in [&*EMBEDDED, reader.settings] {
@@ -85,7 +86,8 @@ fn names(reader: &Reader<'_>, name: &str) -> Vec<String> {
     names
 }
 
-/// Returns the first property that the file sets for a sub-name, as the position of errors about the name itself.
+/// Returns the first property that the file sets in a subsection: errors about the subsection's name have the position
+/// of that property.
 fn any_property(reader: &Reader<'_>, name: &str, sub: &str) -> &'static str {
     let is_set = |property: &&Property| reader.is_non_empty(name, Some(sub), property.name);
     section(name)

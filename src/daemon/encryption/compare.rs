@@ -53,8 +53,8 @@ pub enum KeyMismatch {
     Db(#[from] DbError),
 }
 
-/// Compares the configured key with the one that the database records, or records it there if it is the first. Returns
-/// the configuration with the key in use: if this completes an interrupted rotation, that is the new key.
+/// Compares the configured key with the key that the database records; the first configured key is recorded there.
+/// Returns the configuration with the key in use, which is the new key if this call completes an interrupted rotation.
 ///
 /// # Errors
 /// The configured key is not the recorded one, or there is none and values are encrypted.

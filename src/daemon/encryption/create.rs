@@ -18,8 +18,8 @@ pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
     let path = &config.server.encryption_key_path;
     let display_path = path.display().to_string();
     let variables: Vec<_> = configuration::variables().collect();
-    ServiceUser::of(file).run(|| {
-        if key_file::KeyEnvironment::of(&variables).find(path)?.is_some() {
+    ServiceUser::find(file).run(|| {
+        if key_file::KeyEnvironment::from_variables(&variables).find(path)?.is_some() {
             return Ok(());
         }
         let encrypted = loaded.settings.encrypted().filter(|(_, form)| *form == ValueForm::Encrypted);
@@ -33,7 +33,8 @@ pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
                     return Err(KeyCommandError::Recorded { recorded, path: display_path });
                 }
             }
-            // The value to be encrypted may be the password of the database. The server compares the key when it starts.
+            // The value to be encrypted may be the password of the database. The server compares the key when it
+            // starts.
             Err(error) => note(&format!("Warning: could not compare the new key with the database: {error}")),
         }
         write(config, path)

@@ -25,7 +25,7 @@ pub(super) fn run(file: &Path, new: &Path, key_lost: bool) -> Result<(), KeyComm
     let new = key_file::read(new)?
         .ok_or_else(not_found)
         .map_err(KeyCommandError::file(new.display().to_string()))?;
-    ServiceUser::of(file).run(|| {
+    ServiceUser::find(file).run(|| {
         let loaded = configuration::load(file)?;
         if UnixStream::connect(sockets::admin_path(&loaded.config)).is_ok() {
             return Err(KeyCommandError::Running);

@@ -112,7 +112,7 @@ impl PredecessorChannel {
     }
 
     /// Reports that this process accepts connections; returns when systemd knows the new main process, with the syncs
-    /// to restart. If the old server has exited, this process owns everything.
+    /// to restart. If the old server has exited, nothing is left to take over from it.
     pub(in crate::daemon) async fn report_ready(mut self) -> Vec<SyncRestart> {
         let mut restarts = Vec::new();
         // If sending fails, receiving ends, too.
@@ -150,8 +150,9 @@ impl PredecessorChannel {
 enum Stage {
     /// The old server is still the main process.
     Serving,
-    /// It completes its requests.
+    /// The old server completes its requests.
     Finishing,
+    /// The old server has exited.
     Exited,
 }
 

@@ -29,7 +29,7 @@ pub enum TakeOver {
 
 const ARGUMENT: &str = "--take-over";
 
-/// Environment variables that are not passed on: they describe the descriptors of this process, and name its ID.
+/// Environment variables that the new server does not inherit: they contain the descriptors and the ID of this process.
 const NOT_INHERITED: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 
 /// The path of a program, where a package manager may have replaced the file, and its arguments.

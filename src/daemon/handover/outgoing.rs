@@ -40,7 +40,7 @@ impl Handover {
     ///
     /// # Errors
     /// No file descriptor is left.
-    pub(in crate::daemon) fn of(sockets: &Sockets) -> std::io::Result<Handover> {
+    pub(in crate::daemon) fn from_sockets(sockets: &Sockets) -> std::io::Result<Handover> {
         let mut named_sockets = Vec::new();
         for (name, listeners) in [
             ("http", &sockets.http),
@@ -176,7 +176,7 @@ impl ReadySuccessor {
     /// Permits the new server to serve and to become the main process. Not cancel-safe.
     ///
     /// # Errors
-    /// The new server failed and was killed; this one is still the main process.
+    /// The new server failed and was killed; this process is still the main process.
     pub(in crate::daemon) async fn commit(
         mut self,
         notifier: &Notifier,

@@ -43,7 +43,7 @@ pub(super) enum Message {
     },
     /// From the new server: it has started.
     Begun {
-        /// Its process ID.
+        /// Process ID of the new server.
         pid: u32,
     },
     /// From the new server: it cannot serve.

@@ -2,6 +2,7 @@
 //! packages are read when they are added.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use sha2::Digest;
@@ -96,7 +97,6 @@ async fn store(repositories: &Repositories, unread: UnreadArchive) -> Result<(),
             Some(blob::Blob { sha256, class, size, created_at: (state.clock)() })
         }
     };
-    let has_requirements = system_requirements.is_some();
     let row = ReleaseDescription { release: unread.release, description, system_requirements };
     state
         .db
@@ -107,9 +107,8 @@ async fn store(repositories: &Repositories, unread: UnreadArchive) -> Result<(),
             detail::put_from_archive(c, &row, blob_row.as_ref().map(|blob| blob.sha256))
         })
         .await?;
-    if has_requirements {
-        state.detail_updates.fetch_add(1, std::sync::atomic::Ordering::Release);
-    }
+    // Also for a package without requirements: that it has none is known now.
+    state.detail_updates.fetch_add(1, Ordering::Release);
     Ok(())
 }
 

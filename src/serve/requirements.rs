@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::archive_details::UnreadArchive;
@@ -73,10 +72,6 @@ async fn read_stored_archives(
                 None => false,
             };
         }
-    }
-    if has_new_details {
-        // The count must increase even for packages without requirements: that they have none is known now.
-        repositories.state.detail_updates.fetch_add(1, Ordering::Release);
     }
     Ok(has_new_details)
 }

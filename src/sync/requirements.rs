@@ -109,13 +109,13 @@ async fn refresh_rules(
     let current_digest = loaded_digest(state).await?;
     let old_count = state.rules.get().as_ref().map_or(0, |rules| rules.len());
     // A lost document is fetched and stored again, even if its rules are in memory.
-    let row = match row {
+    let stored_row = match rules_row {
         Some(row) if state.storage.size(&Key::Rules(row.sha256)).await?.is_some() => Some(row),
         Some(_) | None => None,
     };
-    let stored_digest = row.as_ref().map(|row| row.sha256);
+    let stored_digest = stored_row.as_ref().map(|row| row.sha256);
     let current_row =
-        row.filter(|row| Some(row.sha256) == current_digest && row.etag.as_ref() == Some(&address));
+        stored_row.filter(|row| Some(row.sha256) == current_digest && row.etag.as_ref() == Some(&address));
     let last_validators = current_row
         .as_ref()
         .and(validators_row)
@@ -140,7 +140,7 @@ async fn refresh_rules(
         if Some(sha256) != stored_digest {
             state.storage.put(&Key::Rules(sha256), document).await?;
         }
-        store_rows(state, row, validators_row).await?;
+        store_rows(state, rules_row, validators_row).await?;
         return Ok(RulesUpdate::Unchanged(old_count));
     }
     let rules = compile(base).await?;

@@ -261,7 +261,7 @@ impl SyncContext<'_> {
         let result =
             tokio::task::spawn_blocking(move || parse_and_plan(&existing, files, plan_view, &acceptance))
                 .await;
-        let plan = match result.map_err(|_| SyncError::Stopping)? {
+        let plan = match task_result(result)? {
             Ok(mut plan) => {
                 if let Some(view) = &view {
                     bundle_digests::set_in_plan(&mut plan, view);

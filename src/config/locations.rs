@@ -14,7 +14,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> [ClassLocation; CLASS_COUNT] {
     report_unused(reader, on_s3);
     StorageClass::ALL.map(|class| {
         if on_s3[class as usize] {
-            ClassLocation::S3(s3(reader, setting_names(class)))
+            ClassLocation::S3(s3(reader, subsections(class)))
         } else {
             ClassLocation::File(DirectoryLocation { location: location(reader, class) })
         }
@@ -106,7 +106,7 @@ fn s3(reader: &Reader<'_>, sections: &[&str]) -> S3Location {
 fn report_missing_bucket(reader: &mut Reader<'_>, on_s3: [bool; CLASS_COUNT]) {
     let classes: Vec<&str> = StorageClass::ALL
         .into_iter()
-        .filter(|&class| on_s3[class as usize] && s3_text(reader, setting_names(class), "Bucket").is_none())
+        .filter(|&class| on_s3[class as usize] && s3_text(reader, subsections(class), "Bucket").is_none())
         .map(StorageClass::as_str)
         .collect();
     if !classes.is_empty() {

@@ -192,10 +192,10 @@ fn service_sockets(units: &[Unit]) -> String {
 fn paths(config: &Config) -> Paths {
     let mut paths = Paths::default();
     let server = &config.server;
-    paths.write(&server.data_dir);
-    paths.write(&config.sqlite.dir);
+    paths.add_writable(&server.data_dir);
+    paths.add_writable(&config.sqlite.dir);
     let backups = config.server.backup_paths.iter().filter_map(BackupPlace::directory);
-    backups.for_each(|path| paths.write(path));
+    backups.for_each(|path| paths.add_writable(path));
     for class in StorageClass::ALL {
         match config.storage.location(class) {
             ClassLocation::File(storage) => paths.add_writable(&storage.location),

@@ -100,6 +100,9 @@ fn restored_from_a_bucket(from: &str, to: &str, on_s3: bool) {
     assert_eq!(json(&server, "backup verify --full")["undamaged"], true);
 }
 
+/// A path, what is done to the file, and a part of the error.
+type Damage<'a> = (String, &'a dyn Fn(&str), &'a str);
+
 #[test]
 fn of_classes_on_a_disk() {
     restored_from_a_bucket("sqlite", "postgres", false);
@@ -125,7 +128,7 @@ fn a_changed_backup_is_found_and_not_restored() {
     let with_suffix =
         |suffix: &str| files(&backups, "").into_iter().find(|path| path.ends_with(suffix)).expect("a file");
     let blob = files(&backups, "blobs/").remove(0);
-    let damages: [(String, &dyn Fn(&str), &str); 6] = [
+    let damages: [Damage<'_>; 6] = [
         (with_suffix(".dump"), &flip, "SHA-256"),
         (with_suffix(".objects"), &flip, "SHA-256"),
         (blob.clone(), &flip, "SHA-256"),

@@ -18,7 +18,7 @@ pub struct Backfill {
     /// The source
     #[arg(long, default_value = "cran", value_name = "NAME")]
     pub source: String,
-    /// The oldest day of the history, YYYY-MM-DD
+    /// The oldest day of the history, YYYY-MM-DD; required without --stop
     #[arg(long, value_name = "DATE", required_unless_present = "stop", conflicts_with = "stop")]
     pub since: Option<Day>,
     /// Maximum number of requests per second to the mirror, over four connections

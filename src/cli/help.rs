@@ -28,6 +28,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
             "logs",
             "cluster",
             "storage",
+            "scrub",
             "backup",
             "repair",
         ],

@@ -77,11 +77,12 @@ fn row(command: &Command, arg: &clap::Arg) -> String {
         format!("{help}; values: `{}`", choices.join("`, `"))
     };
     let default = match arg.get_default_values() {
-        _ if !takes_value => required_group(command, arg).unwrap_or_default(),
-        [first, ..] if !first.is_empty() => format!("`{}`", first.to_string_lossy()),
-        _ if arg.is_required_set() => "required".to_owned(),
-        _ => required_group(command, arg).unwrap_or_default(),
+        [first, ..] if takes_value && !first.is_empty() => Some(format!("`{}`", first.to_string_lossy())),
+        _ if takes_value && arg.is_required_set() => Some("required".to_owned()),
+        _ => None,
     };
+    let default: Vec<String> = default.into_iter().chain(required_group(command, arg)).collect();
+    let default = default.join("; ");
     format!("| {short}`{flag}{value}` | {help} | {default} |\n")
 }
 

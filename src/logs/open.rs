@@ -19,11 +19,11 @@ pub struct SinkError {
 }
 
 fn remedy(path: &Path, error: &io::Error) -> String {
-    let folder = path.parent().unwrap_or(Path::new("/")).display();
+    let (folder, user) = (path.parent().unwrap_or(Path::new("/")).display(), nix::unistd::geteuid());
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             format!(
-                "; its directory must exist and be writable for this user: install -d -m 0750 -o USER {folder}"
+                "; its directory must exist and be writable for this user: install -d -m 0750 -o {user} {folder}"
             )
         }
         io::ErrorKind::PermissionDenied => {

@@ -66,7 +66,7 @@ fn an_address_of_another_machine_is_refused() {
     assert_refused(&server, SETTINGS, "192.0.2.1:4242", text);
 }
 
-/// A server with HTTPS and these files.
+/// Prepares a server with HTTPS and these texts as its certificate and key; an empty text stands for a missing file.
 fn tls(certificate: &str, key: &str) -> Server {
     let server = Builder::default().gcfg(HTTPS).prepare();
     for (name, text) in [("server.crt", certificate), ("server.key", key)] {

@@ -24,8 +24,8 @@ fn run(command: &mut Command) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// A program on `PATH` that answers `systemctl show` for a unit that runs the server with its configuration and has these
-/// further properties.
+/// Creates a `systemctl` whose `show` describes a unit that runs `server` and has these further properties. Returns a
+/// `PATH` that begins with its folder.
 fn systemctl(server: &Server, properties: &str) -> String {
     let programs = server.dir().join("programs");
     std::fs::create_dir_all(&programs).expect("a directory");
@@ -269,14 +269,14 @@ fn a_mirror_in_the_home_of_root_is_checked_as_the_sandbox_shows_it() {
     assert!(text.contains(&format!("{} is a mirror of CRAN", mirror.display())), "{text}");
     let (code, text) = checked("User=nobody\nProtectHome=no\nPrivateTmp=no");
     assert!(code == Some(1) && text.contains("cannot be read by the user"), "{text}");
-    // What the user may not read in the mirror itself is still found.
+    // A mirror whose own mode denies access to the user is still reported.
     std::fs::set_permissions(&mirror, PermissionsExt::from_mode(0o700)).expect("our own file");
     let (code, text) = checked("User=nobody\nProtectHome=tmpfs\nPrivateTmp=no");
     assert!(code == Some(1) && text.contains("cannot be read by the user"), "{text}");
 }
 
 #[test]
-fn the_commands_for_a_purge_name_places_of_the_unit_of_a_stopped_service() {
+fn the_removal_commands_name_the_paths_in_the_environment_of_a_stopped_unit() {
     let server = Builder::default().gcfg("[Server]\nDataDir = /mnt/pm").prepare();
     let file = server.dir().join("variables");
     std::fs::write(&file, "# of the service\nPACKAGEMANAGER_FILESTORAGE_METRICS_LOCATION=\"/mnt/m m\"\n")

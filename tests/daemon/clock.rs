@@ -18,7 +18,7 @@ fn path_with_timedatectl(folder: &Path, synchronized: &str) -> String {
     format!("{}:{}", folder.display(), std::env::var("PATH").expect("set"))
 }
 
-/// A server with one package in a local source, stopped for some days.
+/// A stopped server with one package in a local source, whose database has no entry newer than `days` days.
 fn after_an_outage(days: i64, path: &str) -> Server {
     let mut server = Builder::default().env("PATH", path).start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
@@ -30,8 +30,8 @@ fn after_an_outage(days: i64, path: &str) -> Server {
     for (table, column) in
         [("clock", "at"), ("tx", "at"), ("tx", "started_at"), ("step", "at"), ("repo_step", "at")]
     {
-        let moved = database.execute(&format!("UPDATE {table} SET {column} = {column} - {pause}"), []);
-        assert!(moved.expect("an update") > 0, "{table}");
+        let updated = database.execute(&format!("UPDATE {table} SET {column} = {column} - {pause}"), []);
+        assert!(updated.expect("an update") > 0, "{table}");
     }
     drop(database);
     server

@@ -1,5 +1,5 @@
 //! Every path of the daemon with a wrong owner, mode, type and link: refused, fixed or reported with a warning as the
-//! table requires, by the real daemon running as an ordinary user.
+//! table `RULES` requires, by the real daemon running as an ordinary user.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
@@ -22,7 +22,7 @@ const GCFG: &str = "[Server]\nAccessLog = {dir}/logs/access.log\n[Logging]\nSyst
 /// The user nobody.
 const OTHER_USER: u32 = 65_534;
 
-/// The reaction to a wrong path that the table promises.
+/// The reaction of the daemon to a wrong path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reaction {
     NoStart,
@@ -42,7 +42,7 @@ fn service_user() -> User {
     User::from_name("postgres").ok().flatten().expect("the user postgres: run tests/setup")
 }
 
-fn own(path: &Path) {
+fn give_to_service_user(path: &Path) {
     let user = service_user();
     lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root can change the owner");
 }
@@ -58,7 +58,7 @@ fn make(path: &Path, row: &PathRule) {
         FileType::File => fs::write(path, "").expect("a file"),
         FileType::Socket => drop(UnixListener::bind(path).expect("a socket")),
     }
-    own(path);
+    give_to_service_user(path);
     fs::set_permissions(path, Permissions::from_mode(row.mode)).expect("our own file");
 }
 
@@ -78,7 +78,7 @@ fn server_and_path(row: &PathRule) -> (Server, PathBuf) {
             chosen = Some(paths[0].clone());
         }
     }
-    own(server.dir());
+    give_to_service_user(server.dir());
     (server, chosen.expect("one of the rows"))
 }
 
@@ -157,12 +157,12 @@ fn every_path_of_another_type() {
         FileType::Directory => {
             fs::remove_dir_all(path).expect("removed");
             fs::write(path, "").expect("a file");
-            own(path);
+            give_to_service_user(path);
         }
         FileType::File | FileType::Socket => {
             fs::remove_file(path).expect("removed");
             fs::create_dir(path).expect("a directory");
-            own(path);
+            give_to_service_user(path);
         }
     };
     // The configuration file and the key, which is read with it, have their own errors.
@@ -191,7 +191,7 @@ fn every_path_that_is_a_link_of_another_user() {
 
 #[test]
 fn a_link_of_the_same_user_or_of_root_is_followed() {
-    for what in [
+    for kind in [
         PathKind::DataDir,
         PathKind::SqliteDir,
         PathKind::Storage,
@@ -199,14 +199,14 @@ fn a_link_of_the_same_user_or_of_root_is_followed() {
         PathKind::Certificate,
         PathKind::Key,
     ] {
-        let row = RULES.iter().find(|row| row.kind == what).expect("a row");
+        let row = RULES.iter().find(|row| row.kind == kind).expect("a row");
         for of_root in [true, false] {
             let (mut server, path) = server_and_path(row);
             let real = path.with_extension("real");
             fs::rename(&path, &real).expect("moved");
             symlink(&real, &path).expect("a link");
             if !of_root {
-                own(&path);
+                give_to_service_user(&path);
             }
             server.launch();
             assert_eq!(server.get("/__ping__").status, 200);
@@ -256,20 +256,21 @@ fn check_config_reports_what_a_start_would_refuse() {
     let row = RULES.iter().find(|row| row.kind == PathKind::SqliteDir).expect("a row");
     let (server, path) = server_and_path(row);
     lchown(&path, Some(OTHER_USER), None).expect("root can change the owner");
-    // As root it checks for the owner of the configuration file, the user of the daemon.
+    // Run by root, the check applies to the owner of the configuration file, which is the user of the daemon.
     let (code, text) = server.check_config();
     let words = format!("SQLite.Dir '{}' belongs to user nobody, not to postgres", path.display());
     assert!(code == 1 && text.contains(&words), "{text}");
-    own(&path);
+    give_to_service_user(&path);
     let (code, text) = server.check_config();
     assert_eq!(code, 0, "{text}");
-    // With a file of root it cannot know the user of the daemon.
+    // If root owns the configuration file, the check cannot know the user of the daemon.
     lchown(server.config_file(), Some(0), Some(0)).expect("our own file");
     let (code, text) = server.check_config();
     assert_eq!(code, 0, "{text}");
 }
 
-/// Starts the daemon with a read-only directory, as in a sandbox.
+/// Starts the daemon with a read-only directory, as in a sandbox; returns its exit code (-1: a signal) and its standard
+/// error.
 fn read_only(gcfg: &str, directory: &str) -> (i32, String) {
     service_user();
     let server = Builder::default().gcfg(gcfg).prepare();

@@ -3,7 +3,8 @@
 
 use crate::support::server::Builder;
 
-/// Starts the server with descriptor 3 from `redirection` under that name; returns its log line about it.
+/// Starts the server with descriptor 3 opened by `redirection` and passed as the socket `name`; returns the log line
+/// about this socket.
 fn log_line_for(redirection: &str, name: &str) -> String {
     let script = format!("exec 3{redirection}; LISTEN_PID=$$ exec \"$0\" \"$@\"");
     let server = Builder::default()

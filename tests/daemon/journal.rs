@@ -71,7 +71,7 @@ fn run(server: &Server) -> (Vec<String>, Vec<String>) {
 
 #[test]
 fn text_lines_have_a_priority_and_no_time_and_the_file_has_the_same_lines() {
-    // STDERR as well: it is the same journal.
+    // STDOUT and STDERR are the same journal stream: each line must be written once.
     let server = prepare("SystemLog = STDOUT\nSystemLog = STDERR\n[Sever]\n[Logging]");
     let (journal, file) = run(&server);
     assert!(journal.iter().any(|line| line.starts_with("<6>INFO rstudio-pm ")), "{journal:#?}");
@@ -80,7 +80,7 @@ fn text_lines_have_a_priority_and_no_time_and_the_file_has_the_same_lines() {
         "{journal:#?}"
     );
     let mut in_journal: Vec<&str> = journal.iter().map(|line| &line[3..]).collect();
-    // `2026/11/20 07:54:01 `
+    // The first 20 characters are the time: `2026/11/20 07:54:01 `.
     let mut in_file: Vec<&str> = file.iter().map(|line| &line[20..]).collect();
     // Lines that two threads write at the same time may differ in order.
     in_journal.sort_unstable();

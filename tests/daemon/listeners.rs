@@ -15,7 +15,7 @@ use crate::support::server::{Builder, Server};
 
 /// Starts the server with these sockets as its inherited descriptors 3 and 4.
 fn inherit(server: &Server, names: &str, first: &TcpListener, second: &TcpListener) -> Child {
-    let give =
+    let to_stdio =
         |socket: &TcpListener| Stdio::from(OwnedFd::from(socket.try_clone().expect("a second handle")));
     let script = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=$$ exec \"$0\" --config \"$1\"";
     Command::new("sh")
@@ -24,8 +24,8 @@ fn inherit(server: &Server, names: &str, first: &TcpListener, second: &TcpListen
         .env("LISTEN_FDS", "2")
         .env("LISTEN_FDNAMES", names)
         .env("NOTIFY_SOCKET", server.dir().join("notify"))
-        .stdin(give(first))
-        .stdout(give(second))
+        .stdin(to_stdio(first))
+        .stdout(to_stdio(second))
         .stderr(Stdio::from(std::fs::File::create(server.dir().join("stderr.log")).expect("created")))
         .spawn()
         .expect("sh runs")
@@ -41,7 +41,7 @@ fn port() -> (TcpListener, String) {
     (socket, address)
 }
 
-fn pings(address: &str) -> u16 {
+fn ping_status(address: &str) -> u16 {
     http::get(&format!("http://{address}/__ping__")).status
 }
 
@@ -59,14 +59,14 @@ fn without_a_listener_the_server_cannot_serve_until_the_port_is_free() {
     assert!(server.refused("list").contains(&cause));
     drop(taken);
     wait_for_message(&notify, "STATUS=Online");
-    assert_eq!(pings(&address), 200);
+    assert_eq!(ping_status(&address), 200);
     assert!(!server.rspm_stdout("status").contains("Could not initialize"));
     // A successor gets the socket that was opened after the start.
     kill(Pid::from_raw(i32::try_from(child.id()).expect("a process id")), Signal::SIGUSR2).expect("it runs");
     let main = wait_for_message(&notify, "MAINPID=");
     let main = main.lines().find_map(|line| line.strip_prefix("MAINPID=")).expect("a number");
     assert_eq!(child.wait().expect("our own child").code(), Some(0));
-    assert_eq!(pings(&address), 200);
+    assert_eq!(ping_status(&address), 200);
     kill(Pid::from_raw(main.parse().expect("a number")), Signal::SIGTERM).expect("it runs");
     wait_for_message(&notify, "STOPPING=1");
 }
@@ -83,7 +83,7 @@ fn a_listener_that_fails_beside_another_is_reported_and_opened_later() {
         "Could not initialize the Metrics listener: listen tcp {address}: bind: address already in use"
     );
     assert!(ready.contains("STATUS=Online") && ready.contains(&cause), "{ready}");
-    assert_eq!(pings(&public), 200);
+    assert_eq!(ping_status(&public), 200);
     drop(taken);
     until("the metrics are served", || {
         std::net::TcpStream::connect(&address).is_ok()
@@ -106,7 +106,7 @@ fn an_inherited_socket_that_the_configuration_does_not_name_is_closed_if_another
         };
         let ready = wait_for_message(&notify, "READY=1");
         assert!(!ready.contains("differ from the configuration"), "{ready}");
-        assert_eq!(pings(&after), 200);
+        assert_eq!(ping_status(&after), 200);
         let log = log(&server);
         let is_warning = |line: &&str| line.contains(&format!("systemd listens on {before} for "));
         let line = log.lines().find(is_warning).unwrap_or_else(|| panic!("{log}"));
@@ -125,7 +125,7 @@ fn a_socket_that_the_configuration_does_not_name_serves_if_there_is_no_other() {
     let notify = notify_socket(&server);
     let mut child = inherit(&server, "http:metrics", &old, &metrics);
     assert!(wait_for_message(&notify, "READY=1").contains("differ from the configuration"));
-    assert_eq!(pings(&before), 200);
+    assert_eq!(ping_status(&before), 200);
     terminate(&child);
     assert_eq!(child.wait().expect("our own child").code(), Some(0));
 }

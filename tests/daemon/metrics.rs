@@ -63,19 +63,22 @@ fn answers_are_counted_with_their_duration_and_size() {
         let series = format!("ppm_http_requests_total{{method=\"{method}\",status=\"{status}\"}}");
         server.series(&series).expect("the series exists from the start")
     };
-    let answered = || server.series("ppm_http_response_bytes_total").expect("bytes");
-    let timed =
+    let response_bytes = || server.series("ppm_http_response_bytes_total").expect("bytes");
+    let timed_requests =
         || server.series("ppm_http_request_duration_seconds_count{method=\"GET\"}").expect("a histogram");
-    assert_eq!((count("GET", "2xx"), count("GET", "4xx"), answered(), timed()), (0.0, 0.0, 0.0, 0.0));
+    assert_eq!(
+        (count("GET", "2xx"), count("GET", "4xx"), response_bytes(), timed_requests()),
+        (0.0, 0.0, 0.0, 0.0)
+    );
     let mut bytes = 0;
     for path in ["/__ping__", "/", "/nothing/latest/x"] {
         bytes += server.get(path).body.len();
     }
     http::request("HEAD", &server.url("/__ping__"), &[], b"");
     http::request("PUT", &server.url("/__ping__"), &[], b"");
-    until("all are counted", || count("other", "4xx") >= 1.0 && timed() >= 3.0);
+    until("all are counted", || count("other", "4xx") >= 1.0 && timed_requests() >= 3.0);
     assert_eq!((count("GET", "2xx"), count("GET", "4xx"), count("HEAD", "2xx")), (2.0, 1.0, 1.0));
-    assert!(answered() >= bytes as f64, "{} of {bytes}", answered());
+    assert!(response_bytes() >= bytes as f64, "{} of {bytes}", response_bytes());
     assert!(server.series("ppm_http_requests_in_flight").expect("a gauge") >= 1.0, "this request");
     assert!(server.series("ppm_http_connections").expect("a gauge") >= 1.0);
 }

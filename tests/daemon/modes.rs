@@ -54,7 +54,7 @@ fn offline_closes_the_stores_and_answers_503_until_online() {
     let json = server.get("/__api__/repos").json();
     assert!(json["code"].is_number() && json["payload"].is_null(), "{json}");
     assert_eq!(json["error"], "the server is offline");
-    // These commands of the admin socket still work.
+    // The admin socket still answers: `list` and `hup` with the way out, the other commands as usual.
     assert!(server.refused("list").contains("rspm online"));
     assert!(server.rspm_stdout("status").starts_with("Offline: every request gets 503"));
     let nodes = server.json("cluster nodes");
@@ -234,7 +234,7 @@ fn a_long_sync_is_interrupted_and_resumed_when_online() {
 }
 
 #[test]
-fn a_sync_interrupted_in_vain_is_resumed_at_once() {
+fn a_sync_interrupted_by_a_refused_offline_request_is_resumed_at_once() {
     let mirror = slow_mirror(Duration::from_secs(3));
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
     // A running upload prevents offline mode.

@@ -7,7 +7,7 @@ use crate::support::tarball::Tarball;
 
 const PACKAGE: &str = "/team/latest/src/contrib/alpha_1.0.tar.gz";
 
-/// Objects of class `packages` in service.
+/// The number of objects of class `packages` that are not in the trash.
 fn objects(server: &Server) -> usize {
     let root = server.dir().join("data/packages/packages");
     let folders = std::fs::read_dir(root).into_iter().flatten().flatten();
@@ -25,7 +25,7 @@ fn alerts(server: &Server) -> Vec<String> {
     let all = server.get("/__api__/alerts").json();
     let list = all.as_array().cloned().unwrap_or_default();
     let types = list.iter().filter_map(|alert| Some(alert["type"].as_str()?.to_owned()));
-    // Not those of the machine's own file systems.
+    // Alerts of type `storage` are about the file systems of this machine.
     types.filter(|kind| kind != "storage").collect()
 }
 
@@ -75,7 +75,8 @@ fn a_start_with_an_empty_database_removes_nothing_and_is_reported_everywhere() {
     );
     assert!(alerts(&server).is_empty());
 
-    // The other database on purpose: objects that it does not name can be restored.
+    // The administrator makes the other database the owner: objects without a row in it go to the trash and can be
+    // restored.
     server.stop();
     std::fs::rename(&database, &away).expect("moved away");
     std::fs::rename(server.dir().join("empty"), &database).expect("moved");
@@ -115,7 +116,7 @@ fn unmounted_storage_is_reported_everywhere_and_stores_nothing() {
     let file = server.dir().join("gamma_1.0.tar.gz");
     std::fs::write(&file, Tarball::new("gamma", "1.0").bytes()).expect("written");
     let add = format!("add --source=team --path={}", file.display());
-    // Also right after the start.
+    // Refused even right after the start.
     let refusal = server.rspm(&add);
     assert!(refusal.code != 0 && refusal.err.contains("rspm storage adopt --class=packages"), "{refusal:?}");
     server.wait_for_log("it may not be mounted");

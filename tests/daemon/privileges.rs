@@ -95,7 +95,7 @@ fn root_binds_a_privileged_port_and_switches_to_the_owner_of_the_gcfg() {
         assert_eq!((metadata.uid(), metadata.gid()), (user.uid.as_raw(), user.gid.as_raw()), "{path:?}");
     }
     assert!(!server.log_lines().iter().any(|line| line.contains("as root")), "{:?}", server.log_lines());
-    // It reloads its configuration and stops as that user.
+    // The server can reload its configuration and stop as that user.
     let reloaded = server.admin("POST", "/reload", &serde_json::Value::Null);
     assert!(reloaded.status < 300, "{} {}", reloaded.status, reloaded.text());
     assert_eq!(server.stop().code(), Some(0));

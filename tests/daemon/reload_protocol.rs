@@ -178,7 +178,7 @@ fn a_second_sigterm_ends_the_server_at_once() {
     server.wait_for_log("stopping: 1 request in progress");
     std::thread::sleep(Duration::from_millis(800));
     server.signal(Signal::SIGTERM);
-    // A stop that waits for the upload is longer than this wait, and its code is 0.
+    // A stop that waited for the upload would exceed the timeout of `wait`, and would exit with code 0.
     assert_eq!(server.wait().code(), Some(1));
 }
 

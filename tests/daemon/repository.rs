@@ -158,7 +158,7 @@ fn the_public_api_lists_repositories_sources_packages_and_transactions() {
     let back = &alpha["links"][0];
     assert_eq!((&back["name"], &back["reverse"], &back["type"]), (&"beta".into(), &true.into(), &0.into()));
     assert_eq!((&back["version"], &back["operator"]), (&"1.0".into(), &2.into()));
-    // The next answer includes what a later state adds.
+    // The next answer includes the links of a package added later.
     server.add("team", &Tarball::new("gamma", "1.0").field("Suggests: alpha"));
     let links = server.get("/__api__/repos/team/packages/alpha").json()["links"].clone();
     let names: Vec<_> = links.as_array().expect("an array").iter().map(|link| &link["name"]).collect();

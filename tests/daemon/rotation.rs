@@ -26,6 +26,7 @@ pub(super) struct ManagedServer {
     child: Option<Child>,
 }
 
+/// The log folder in the package's configuration of logrotate.
 const FOLDER: &str = "/var/log/rstudio/rstudio-pm";
 
 fn write(path: &Path, text: &str, mode: u32) {
@@ -126,7 +127,7 @@ impl ManagedServer {
         std::fs::read_to_string(self.server.dir().join("errors")).unwrap_or_default()
     }
 
-    /// Forces a rotation of all logs; the server has left the old files when it returns.
+    /// The command that rotates all logs; when it ends, the server no longer writes to the old files.
     pub(super) fn rotate(&self) -> Command {
         let dir = self.server.dir();
         let mut command = Command::new("logrotate");
@@ -218,7 +219,7 @@ fn reopening_prints_the_files_and_waits_for_other_processes_that_write_to_the_ol
     assert_eq!(output, format!("Reopened:\n  {}\n  {}\n", files[0], files[1]));
     assert_eq!(managed.server.json("logs reopen"), serde_json::json!({ "files": files }));
 
-    // A process that still finishes requests.
+    // The lock of a process that still finishes requests.
     let other = File::options().append(true).open(&log).expect("it exists");
     other.lock_shared().expect("a lock");
     std::fs::rename(&log, &old).expect("renamed");

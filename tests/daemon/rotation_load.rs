@@ -22,9 +22,9 @@ struct Load {
     next: AtomicU64,
     stop: AtomicBool,
     /// One request at a time: a connection that is closed after an answer has no other pending requests.
-    careful: AtomicBool,
+    one_at_a_time: AtomicBool,
     /// Number of clients in this mode.
-    careful_clients: AtomicUsize,
+    one_at_a_time_clients: AtomicUsize,
     /// Requests to the admin API that were answered.
     admin: AtomicU64,
 }
@@ -34,16 +34,16 @@ fn client(address: &str, load: &Load) -> Vec<u64> {
     let mut stream = http::connect(address);
     let mut answered = Vec::new();
     let (mut buffer, mut request) = (vec![0; 64 << 10], Vec::new());
-    let mut was_careful = false;
+    let mut was_one_at_a_time = false;
     while !load.stop.load(Ordering::Acquire) {
-        let careful = load.careful.load(Ordering::Acquire);
-        if careful != std::mem::replace(&mut was_careful, careful) {
-            let count = if careful { usize::wrapping_add } else { usize::wrapping_sub };
-            load.careful_clients
+        let one_at_a_time = load.one_at_a_time.load(Ordering::Acquire);
+        if one_at_a_time != std::mem::replace(&mut was_one_at_a_time, one_at_a_time) {
+            let count = if one_at_a_time { usize::wrapping_add } else { usize::wrapping_sub };
+            load.one_at_a_time_clients
                 .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| Some(count(n, 1)))
                 .expect("always a number");
         }
-        let size = if careful { 1 } else { DEPTH };
+        let size = if one_at_a_time { 1 } else { DEPTH };
         let first = load.next.fetch_add(size as u64, Ordering::AcqRel);
         let mut waiting: VecDeque<u64> = (first..first + size as u64).collect();
         request.clear();
@@ -61,7 +61,7 @@ fn client(address: &str, load: &Load) -> Vec<u64> {
                 let answer = &buffer[done..done + at];
                 assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(answer));
                 answered.push(waiting.pop_front().expect("an answer for each request"));
-                let closes = careful && String::from_utf8_lossy(answer).contains("connection: close");
+                let closes = one_at_a_time && String::from_utf8_lossy(answer).contains("connection: close");
                 done += at;
                 if closes {
                     stream = http::connect(address);
@@ -131,9 +131,9 @@ fn fifty_rotations_under_load_lose_and_duplicate_no_line() {
         let during_stop = turn == ROTATIONS / 3;
         let during_start = turn == 2 * ROTATIONS / 3;
         if during_stop || during_start {
-            load.careful.store(true, Ordering::Release);
+            load.one_at_a_time.store(true, Ordering::Release);
             until("every client sends one request at a time", || {
-                load.careful_clients.load(Ordering::Acquire) == CLIENTS
+                load.one_at_a_time_clients.load(Ordering::Acquire) == CLIENTS
             });
             managed.terminate();
         }
@@ -150,7 +150,7 @@ fn fifty_rotations_under_load_lose_and_duplicate_no_line() {
         rotation.join().expect("a rotation");
         if during_stop || during_start {
             assert_eq!(http::get(&format!("http://{address}/__ping__")).status, 200);
-            load.careful.store(false, Ordering::Release);
+            load.one_at_a_time.store(false, Ordering::Release);
         }
     }
     let elapsed = start.elapsed();

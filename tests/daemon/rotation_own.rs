@@ -40,14 +40,14 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The root of a machine without logrotate.
-fn bare() -> tempfile::TempDir {
+/// An empty folder, also the root of a machine without logrotate.
+fn empty_folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
 /// The root of a machine whose logrotate rotates these files.
 fn with_logrotate(pattern: &str) -> tempfile::TempDir {
-    let root = bare();
+    let root = empty_folder();
     for (name, text) in [
         ("usr/sbin/logrotate", ""),
         ("usr/sbin/cron", ""),
@@ -71,7 +71,7 @@ fn night(root: &Path, files: &[LogFile], day: i64, reopen: &dyn Fn() -> Result<(
 #[test]
 fn twenty_five_nights_under_load_lose_and_duplicate_no_line() {
     const NIGHTS: i64 = 25;
-    let (dir, root) = (bare(), bare());
+    let (dir, root) = (empty_folder(), empty_folder());
     let (server, access) = (dir.path().join("server.log"), dir.path().join("access.log"));
     let log = AccessLog::open(&access, AccessLogFormat::Common).expect("opens");
     let sink = Sink::open(&server, OnFull::Wait).expect("opens");
@@ -148,7 +148,7 @@ fn twenty_five_nights_under_load_lose_and_duplicate_no_line() {
 
 #[test]
 fn thirty_rotated_files_are_kept_and_an_empty_log_is_not_rotated() {
-    let (dir, root) = (bare(), bare());
+    let (dir, root) = (empty_folder(), empty_folder());
     let path = dir.path().join("a.log");
     let files = [LogFile { path: path.clone(), scheme: Scheme::AllButNewest }];
     for day in 0..33 {
@@ -164,7 +164,7 @@ fn thirty_rotated_files_are_kept_and_an_empty_log_is_not_rotated() {
 
 #[test]
 fn files_of_logrotate_and_unusual_files_are_not_rotated() {
-    let dir = bare();
+    let dir = empty_folder();
     let file = |name: &str| {
         let path = dir.path().join(name);
         std::fs::write(&path, "a line\n").expect("written");
@@ -186,7 +186,7 @@ fn files_of_logrotate_and_unusual_files_are_not_rotated() {
 
 #[test]
 fn the_target_of_a_link_is_rotated() {
-    let (dir, root) = (bare(), bare());
+    let (dir, root) = (empty_folder(), empty_folder());
     let (real, link) = (dir.path().join("real.log"), dir.path().join("link.log"));
     std::fs::write(&real, "a line\n").expect("written");
     std::os::unix::fs::symlink(&real, &link).expect("a link");
@@ -196,7 +196,7 @@ fn the_target_of_a_link_is_rotated() {
 
 #[test]
 fn a_file_that_is_still_written_to_is_not_compressed() {
-    let (dir, root) = (bare(), bare());
+    let (dir, root) = (empty_folder(), empty_folder());
     let path = dir.path().join("a.log");
     std::fs::write(&path, "a line\n").expect("written");
     let files = [LogFile { path: path.clone(), scheme: Scheme::All }];
@@ -248,7 +248,7 @@ fn no_rotation_is_tried_where_no_file_can_be_created() {
     std::fs::write(&path, "a line\n").expect("written");
     let mounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&disk).status().expect("mount runs");
     assert!(mounted.success());
-    let root = bare();
+    let root = empty_folder();
     night(root.path(), &[LogFile { path, scheme: Scheme::All }], 0, &|| panic!("nothing may be renamed"));
     assert_eq!(names(&disk), ["a.log"]);
 }

@@ -28,7 +28,8 @@ fn object(server: &Server, class: &str, address: &str) -> PathBuf {
     server.dir().join(format!("data/{class}/{class}/{}/{sum}", &sum[..2]))
 }
 
-fn owned(server: &Server) -> bool {
+/// True if the database owns every storage class.
+fn owns_all_classes(server: &Server) -> bool {
     let listed = server.json("storage list");
     listed["classes"].as_array().expect("a list").iter().all(|class| class["owner"] == "own")
 }
@@ -42,13 +43,13 @@ fn server() -> Server {
     server.sync().expect("a good mirror");
     server.repository("r", "cran");
     server.local_repository("team", &[Tarball::new("alpha", "1.0").with("README.md", "# alpha\n")]);
-    until("the storage is claimed", || owned(&server));
+    until("the storage is claimed", || owns_all_classes(&server));
     until("the package is stored", || {
         server.get(MIRRORED);
         object(&server, "cran", MIRRORED).exists()
     });
     // The row is written after the object.
-    until("its row is written", || scrub(&server, "--quick").0["objects"] == 3);
+    until("the row of the package is written", || scrub(&server, "--quick").0["objects"] == 3);
     server
 }
 
@@ -183,7 +184,7 @@ fn a_killed_scrub_continues_and_downloads_are_answered_beside_it() {
     let packages: Vec<Tarball> =
         (0..30).map(|n| Tarball::new(&format!("alpha{n}"), "1.0").with("noise", &noise())).collect();
     server.local_repository("team", &packages);
-    until("the storage is claimed", || owned(&server));
+    until("the storage is claimed", || owns_all_classes(&server));
     let address = "/team/latest/src/contrib/alpha7_1.0.tar.gz";
     let package = server.get(address).body;
     for _ in 0..3 {
@@ -203,7 +204,7 @@ fn a_killed_scrub_continues_and_downloads_are_answered_beside_it() {
         }
         server.kill();
         server.launch();
-        until("the storage is claimed", || owned(&server));
+        until("the storage is claimed", || owns_all_classes(&server));
     }
     let (rest, code) = scrub(&server, "");
     assert_eq!((&rest["continued"], &rest["bad"], code), (&Value::from(true), &Value::from(0), 0), "{rest}");
@@ -227,7 +228,7 @@ fn a_class_that_is_not_mounted_is_reported_and_not_its_objects() {
         assert!(left.is_empty(), "{left:?}");
         std::fs::remove_dir(&mounted).expect("removed");
         std::fs::rename(&away, &mounted).expect("mounted");
-        until("the storage is claimed", || owned(&server));
+        until("the storage is claimed", || owns_all_classes(&server));
         assert_eq!(scrub(&server, "").1, 0);
         std::fs::rename(&mounted, &away).expect("unmounted");
         std::fs::create_dir(&mounted).expect("a mount point");

@@ -20,7 +20,7 @@ fn a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none() {
     clients.extend(one_per_protocol(&slow, true, Duration::from_millis(300)));
     let load = Load::start(manager.target(), clients);
     let long = package(&manager, "long", 10_000_000).at(1_000_000);
-    let part = |what: &str, began: Instant, before: u64| {
+    let print_phase = |what: &str, began: Instant, before: u64| {
         println!(
             "{ROUNDS} {what} in {:.1} s, {} requests, {}",
             began.elapsed().as_secs_f64(),
@@ -33,14 +33,14 @@ fn a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none() {
     for _ in 0..ROUNDS {
         manager.restart();
     }
-    part("restarts", began, before);
+    print_phase("restarts", began, before);
 
     let (began, before) = (Instant::now(), load.response_count());
     for _ in 0..ROUNDS {
         manager.reload();
         std::thread::sleep(Duration::from_millis(50));
     }
-    part("reloads", began, before);
+    print_phase("reloads", began, before);
 
     let (began, before) = (Instant::now(), load.response_count());
     let downloads = Load::start(manager.target(), one_per_protocol(&long, false, Duration::ZERO));
@@ -48,7 +48,7 @@ fn a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none() {
         manager.upgrade().expect("an upgrade");
         std::thread::sleep(Duration::from_millis(50));
     }
-    part("upgrades", began, before);
+    print_phase("upgrades", began, before);
     let downloads = downloads.finish();
     println!("downloads of 10 s during them: {}", downloads.line());
 

@@ -9,12 +9,13 @@ use crate::support::tarball::Tarball;
 
 const FILE: &str = "/team/latest/src/contrib/alpha_1.0.tar.gz";
 
-fn team(server: &Server) {
+/// Creates the local repository `team` with the packages `alpha` and `beta`.
+fn create_team(server: &Server) {
     server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
 }
 
 /// The number of downloads of a package in the database.
-fn counted(server: &Server, package: &str) -> i64 {
+fn download_count(server: &Server, package: &str) -> i64 {
     let detail = server.get(&format!("/__api__/repos/team/packages/{package}")).json();
     detail["downloads"]["count"].as_i64().expect("a number")
 }
@@ -26,7 +27,7 @@ fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> u16 {
 #[test]
 fn only_requests_from_the_first_byte_of_a_file_count_as_downloads() {
     let server = Server::start();
-    team(&server);
+    create_team(&server);
     let tag =
         server.get("/team/latest/src/contrib/beta_1.0.tar.gz").header("etag").expect("an ETag").to_owned();
     for (headers, status) in [
@@ -50,8 +51,8 @@ fn only_requests_from_the_first_byte_of_a_file_count_as_downloads() {
     assert_eq!(get(&server, "/team/latest/src/contrib/Archive/alpha/alpha_1.0.tar.gz", &[]), 200);
     // Written after all of these.
     assert_eq!(get(&server, "/team/latest/src/contrib/beta_1.0.tar.gz", &[]), 200);
-    until("all are written", || counted(&server, "beta") == 2);
-    assert_eq!(counted(&server, "alpha"), 5);
+    until("all are written", || download_count(&server, "beta") == 2);
+    assert_eq!(download_count(&server, "alpha"), 5);
     let rows = server.get("/__api__/metrics/packages?_sourceType=r&_days=7").json();
     let row = serde_json::json!({ "name": "alpha", "source_type": "r", "source": "team", "count": 5 });
     assert_eq!((&rows[0], rows.as_array().map(Vec::len)), (&row, Some(2)), "{rows}");
@@ -76,21 +77,21 @@ fn only_requests_from_the_first_byte_of_a_file_count_as_downloads() {
 #[test]
 fn a_stop_writes_all_counts_and_a_crash_loses_those_since_the_last_write() {
     let mut server = Server::start();
-    team(&server);
+    create_team(&server);
     assert_eq!(get(&server, FILE, &[]), 200);
     server.restart();
-    until("the database is open", || counted(&server, "alpha") == 1);
+    until("the database is open", || download_count(&server, "alpha") == 1);
     // A write may follow the last download before the kill: repeated until one is lost.
     let mut written = 1;
     let is_lost = (0..10).any(|_| {
         assert_eq!(get(&server, FILE, &[]), 200);
-        until("it is written", || counted(&server, "alpha") == written + 1);
+        until("it is written", || download_count(&server, "alpha") == written + 1);
         assert_eq!(get(&server, FILE, &[]), 200);
         server.kill();
         server.launch();
-        until("the database is open", || counted(&server, "alpha") > 0);
+        until("the database is open", || download_count(&server, "alpha") > 0);
         let before = written + 1;
-        written = counted(&server, "alpha");
+        written = download_count(&server, "alpha");
         assert!(
             (before..=before + 1).contains(&written),
             "{before} before the last download, {written} after"
@@ -102,7 +103,7 @@ fn a_stop_writes_all_counts_and_a_crash_loses_those_since_the_last_write() {
     assert_eq!(get(&server, FILE, &[]), 200);
     server.rspm_stdout("offline");
     server.rspm_stdout("online");
-    until("the database is open", || counted(&server, "alpha") == written + 1);
+    until("the database is open", || download_count(&server, "alpha") == written + 1);
 }
 
 #[test]
@@ -110,15 +111,15 @@ fn two_servers_on_one_database_add_their_counts() {
     let shared = tempfile::tempdir().expect("a directory");
     let gcfg = format!("{}[Server]\nDataDir = {}\n", db::settings(Engine::Postgres), shared.path().display());
     let (one, other) = (Builder::default().gcfg(&gcfg).start(), Builder::default().gcfg(&gcfg).start());
-    team(&one);
+    create_team(&one);
     until("the other has it", || other.get(FILE).status == 200);
-    until("that is written", || counted(&other, "alpha") > 0);
-    let before = counted(&one, "alpha");
+    until("that is written", || download_count(&other, "alpha") > 0);
+    let before = download_count(&one, "alpha");
     for _ in 0..3 {
         assert_eq!((get(&one, FILE, &[]), get(&other, FILE, &[])), (200, 200));
     }
-    until("both have written", || counted(&one, "alpha") == before + 6);
-    assert_eq!(counted(&other, "alpha"), before + 6);
+    until("both have written", || download_count(&one, "alpha") == before + 6);
+    assert_eq!(download_count(&other, "alpha"), before + 6);
 }
 
 #[test]
@@ -128,10 +129,10 @@ fn an_unavailable_database_causes_one_log_line_and_fails_no_download() {
     std::fs::create_dir_all(server.dir().join("data/db")).expect("created");
     std::fs::write(&file, "no database".repeat(100)).expect("written");
     server.launch();
-    team(&server);
+    create_team(&server);
     assert_eq!(get(&server, FILE, &[]), 200);
     server.wait_for_log("could not write usage data; packages are served");
-    assert_eq!((counted(&server, "alpha"), get(&server, FILE, &[])), (0, 200));
+    assert_eq!((download_count(&server, "alpha"), get(&server, FILE, &[])), (0, 200));
     assert_eq!(server.get("/__api__/metrics/packages").status, 503);
     until("a row waits", || server.series("ppm_usage_rows_waiting") >= Some(1.0));
     let lines =
@@ -139,19 +140,19 @@ fn an_unavailable_database_causes_one_log_line_and_fails_no_download() {
     assert_eq!(lines(), 1, "several attempts cause one line");
     std::fs::remove_file(&file).expect("removed");
     server.wait_for_log("writing usage data again");
-    until("nothing is lost", || counted(&server, "alpha") == 2);
+    until("nothing is lost", || download_count(&server, "alpha") == 2);
     assert_eq!(lines(), 1);
 }
 
 #[test]
 fn a_postgresql_that_ends_sessions_loses_no_download() {
     let server = Builder::default().gcfg(&db::settings(Engine::Postgres)).start();
-    team(&server);
+    create_team(&server);
     assert_eq!(get(&server, FILE, &[]), 200);
-    until("it is written", || counted(&server, "alpha") == 1);
+    until("it is written", || download_count(&server, "alpha") == 1);
     postgres::server().sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%usage_%' AND pid <> pg_backend_pid()",
     );
     assert_eq!(get(&server, FILE, &[]), 200);
-    until("the second download is written once", || counted(&server, "alpha") == 2);
+    until("the second download is written once", || download_count(&server, "alpha") == 2);
 }

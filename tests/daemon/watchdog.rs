@@ -9,7 +9,7 @@ use crate::support::manager::Manager;
 const PING: &str = "WATCHDOG=1";
 
 #[test]
-fn it_is_notified_online_offline_and_without_the_admin_socket_and_not_by_a_stopped_process() {
+fn the_watchdog_is_notified_online_offline_and_without_the_admin_socket_and_not_by_a_stopped_process() {
     let mut manager = Manager::new("");
     manager.env("WATCHDOG_USEC", "200000");
     manager.env("WATCHDOG_PID", "PID");
@@ -43,7 +43,7 @@ fn it_is_notified_online_offline_and_without_the_admin_socket_and_not_by_a_stopp
 }
 
 #[test]
-fn it_is_notified_while_the_server_cannot_serve() {
+fn the_watchdog_is_notified_while_the_server_cannot_serve() {
     let manager = Manager::new("[SQLite]\nDir = {dir}/db");
     std::fs::write(manager.server.dir().join("db"), "not a directory").expect("written");
     let mut manager = manager;

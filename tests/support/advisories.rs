@@ -42,7 +42,7 @@ pub(crate) fn lines(records: &[Value]) -> String {
     records.iter().map(|record| format!("{record}\n")).collect()
 }
 
-/// An archive of a repository, with files that are no advisories.
+/// A compressed archive of a repository with these records and with files that are no advisories.
 pub(crate) fn archive(records: &[Value]) -> Vec<u8> {
     let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut tar = tar::Builder::new(gz);
@@ -59,14 +59,14 @@ pub(crate) fn archive(records: &[Value]) -> Vec<u8> {
     tar.into_inner().expect("a tar").finish().expect("a gzip")
 }
 
-/// `all.zip` as it is published.
+/// The `all.zip` of these records, as the OSV database publishes it.
 pub(crate) fn all_zip(records: &[Value]) -> Vec<u8> {
     let members: Vec<_> =
         records.iter().map(|record| (format!("{}.json", id(record)), record.to_string())).collect();
     zip::streamed(&members)
 }
 
-/// `modified_id.csv`.
+/// The `modified_id.csv` of these records: time of modification and id of each.
 pub(crate) fn listing(records: &[Value]) -> String {
     let row = |record: &Value| format!("{},{}\n", record["modified"].as_str().expect("a time"), id(record));
     records.iter().map(row).collect()

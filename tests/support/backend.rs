@@ -50,7 +50,7 @@ pub(crate) fn actor() -> Actor {
 }
 
 impl Backend {
-    /// Opens one on SQLite and disk, at noon of 2024-03-01.
+    /// Opens a backend on SQLite and disk, at noon of 2024-03-01.
     pub(crate) async fn new() -> Backend {
         Backend::with_stores(Stores::default()).await
     }
@@ -109,7 +109,7 @@ impl Backend {
         Backend { fetches, repositories, uploads, upkeep, state, stores, now, folder }
     }
 
-    /// The same stores with other limits for fetches, and nothing in memory.
+    /// Replaces the limits of fetches, on the same stores; all caches are empty.
     pub(crate) fn with_limits(self, limits: FetchLimits) -> Backend {
         let Backend { state, stores, now, folder, .. } = self;
         Backend::from_state(state, limits, stores, folder, now)
@@ -150,12 +150,12 @@ impl Backend {
         Backend::open(self.stores.clone(), self.folder.clone(), self.now.clone()).await
     }
 
-    /// The configuration of its stores.
+    /// The configuration of the stores.
     pub(crate) fn stores(&self) -> &Stores {
         &self.stores
     }
 
-    /// The folder of all its files.
+    /// The folder of all files of the backend.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

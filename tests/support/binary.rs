@@ -49,9 +49,9 @@ impl Example {
                 *bytes = format!("{text}Built: {built}\n").into_bytes();
             }
         }
-        let within =
+        let to_file =
             |(path, bytes): &(&str, Vec<u8>)| (format!("{}/libs/{path}", self.package), bytes.clone());
-        files.extend(libraries.iter().map(within));
+        files.extend(libraries.iter().map(to_file));
         files
     }
 }
@@ -134,7 +134,7 @@ fn install(source: &Path, library: &Path, folder: &Path) {
         .current_dir(folder));
 }
 
-/// Compresses the same archive differently, so that its bytes differ.
+/// Writes the archive `binary` to `to` with another padding and compression, so that its bytes differ.
 pub(crate) fn repack(binary: &Path, to: &Path) {
     let file = fs::File::open(binary).expect("built");
     let mut tar = Vec::new();
@@ -145,7 +145,7 @@ pub(crate) fn repack(binary: &Path, to: &Path) {
     fs::write(to, gz.finish().expect("memory")).expect("written");
 }
 
-/// The minor version of the installed R.
+/// The major and minor version of the installed R, such as `4.5`.
 pub(crate) fn r_version() -> String {
     static VERSION: OnceLock<String> = OnceLock::new();
     let code = "cat(R.version$major, sub('[.].*', '', R.version$minor), sep = '.')";

@@ -18,7 +18,7 @@ use super::sync_backend::SyncBackend;
 use super::tarball::Tarball;
 use super::upstream::Upstream;
 
-/// The first day of a [`SyncBackend`]'s clock: 2025-10-09.
+/// The first day of a [`SyncBackend`]'s clock, in days since the epoch: 2025-10-09.
 pub(crate) const BEGIN: i64 = 20_370;
 /// Seconds from the start of that clock to late in the evening.
 pub(crate) const EVENING: i64 = 14 * 3600;
@@ -36,7 +36,7 @@ pub(crate) struct Release {
     pub(crate) package: String,
     pub(crate) version: String,
     pub(crate) bytes: Vec<u8>,
-    /// Day of publication, at noon.
+    /// Day of publication (at noon), in days since [`BEGIN`].
     pub(crate) day: i64,
 }
 

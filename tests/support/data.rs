@@ -53,7 +53,8 @@ pub(crate) fn cran() -> Cran {
     }
 }
 
-fn of<'a>(files: &'a [String], package: &str) -> impl Iterator<Item = &'a str> {
+/// The files of a package among `files`.
+fn files_of<'a>(files: &'a [String], package: &str) -> impl Iterator<Item = &'a str> {
     let prefix = format!("{package}_");
     files.iter().map(String::as_str).filter(move |file| file.starts_with(&prefix))
 }
@@ -71,7 +72,7 @@ impl Cran {
 
     /// The source file of a listed package.
     pub(crate) fn file(&self, package: &str) -> &str {
-        of(&self.listed, package).next().unwrap_or_else(|| panic!("{package} is not in cran-mirror/"))
+        files_of(&self.listed, package).next().unwrap_or_else(|| panic!("{package} is not in cran-mirror/"))
     }
 
     /// The listed version of a package.
@@ -82,15 +83,15 @@ impl Cran {
 
     /// The files of a package in the archive; at least one.
     pub(crate) fn archived_files(&self, package: &str) -> Vec<&str> {
-        let older: Vec<&str> = of(&self.archived, package).collect();
+        let older: Vec<&str> = files_of(&self.archived, package).collect();
         assert!(!older.is_empty(), "cran-mirror/ has no archived release of {package}");
         older
     }
 
     /// Binaries for Windows whose source is listed or archived.
     pub(crate) fn binaries_with_source(&self) -> Vec<&str> {
-        let has_source = |build: &&str| {
-            let source = build.replace(".zip", ".tar.gz");
+        let has_source = |binary_file: &&str| {
+            let source = binary_file.replace(".zip", ".tar.gz");
             self.listed.contains(&source) || self.archived.contains(&source)
         };
         self.binaries.iter().map(String::as_str).filter(has_source).collect()
@@ -98,7 +99,7 @@ impl Cran {
 
     /// The binary for Windows of a package.
     pub(crate) fn binary(&self, package: &str) -> &str {
-        of(&self.binaries, package)
+        files_of(&self.binaries, package)
             .next()
             .unwrap_or_else(|| panic!("cran-mirror/ has no binary of {package}"))
     }

@@ -1,4 +1,4 @@
-//! The folder of test data. Tests and benchmarks include this file (`#[path]`), so it depends on nothing of either.
+//! The folder of test data. Tests and benchmarks include this file (`#[path]`), so it uses no other module of theirs.
 
 use std::path::PathBuf;
 

@@ -54,7 +54,7 @@ impl TestDb {
         TestDb { config, db, engine, dir, runtime: runtime.expect("a runtime") }
     }
 
-    /// Closes it and opens it again, as after a restart.
+    /// Closes the database and opens it again, as after a restart.
     pub(crate) fn reopen(&mut self) {
         self.db.close();
         self.db = Db::open(&self.config).unwrap_or_else(|e| panic!("{e}"));

@@ -12,7 +12,8 @@ use rstudio_pm::upstream::origin::bundle::{Bundle, VerifiedHead};
 use super::mirror_dir::{MirrorDir, file_url};
 use super::process::{ProcessOutput, run_to_end};
 
-/// A command, without system requirements unless their address is given: the default one is on the internet.
+/// A command of the downloader. `get` omits the rules of system requirements unless `args` have their address: the
+/// default address is on the internet.
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rspm-offline-downloader"));
     command.args(args);
@@ -43,18 +44,18 @@ pub(crate) fn must_get_cran(from: &str, to: &Path, more: &[&str]) -> String {
 
 /// Writes a mirror below a directory with these releases: package, version, day of publication.
 pub(crate) fn create_mirror(dir: &Path, releases: &[(&str, &str, &str)]) -> MirrorDir {
-    let mut shelf = MirrorDir::new(dir.join("mirror"));
+    let mut mirror = MirrorDir::new(dir.join("mirror"));
     for (package, version, day) in releases {
-        shelf.simple(package, version, day);
+        mirror.simple(package, version, day);
     }
-    shelf.write();
-    shelf
+    mirror.write();
+    mirror
 }
 
 /// Creates a bundle of a whole mirror below a directory.
-pub(crate) fn bundle(dir: &Path, shelf: &MirrorDir) -> PathBuf {
+pub(crate) fn bundle(dir: &Path, mirror: &MirrorDir) -> PathBuf {
     let to = dir.join("bundle");
-    must_get_cran(&shelf.url(), &to, &[]);
+    must_get_cran(&mirror.url(), &to, &[]);
     to
 }
 
@@ -136,7 +137,7 @@ pub(crate) fn copy_over(from: &Path, to: &Path) {
     assert!(status.success());
 }
 
-/// Paths of package files.
+/// The paths of the package files of a bundle.
 pub(crate) fn objects(root: &Path) -> Vec<String> {
     tree(root).into_keys().filter(|path| path.contains("/obj/")).collect()
 }

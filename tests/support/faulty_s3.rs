@@ -127,9 +127,11 @@ impl FaultyProxy {
 }
 
 async fn answer(mut client: TcpStream, status: u16, code: &str, head: bool) -> std::io::Result<()> {
-    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as told</Message></Error>");
+    let body = format!(
+        "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>set by the test</Message></Error>"
+    );
     let text = format!(
-        "HTTP/1.1 {status} Told\r\nContent-Type: application/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+        "HTTP/1.1 {status} Fault\r\nContent-Type: application/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
         body.len(),
         if head { "" } else { &body }
     );

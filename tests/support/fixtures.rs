@@ -69,7 +69,7 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Dates all files three hours back, which is old for a sweep.
+/// Sets the modification time of all files to three hours ago, so that a sweep does not skip them as new.
 pub(crate) fn make_old(folder: &Path) {
     let old = SystemTime::now() - Duration::from_secs(3 * 3600);
     for entry in std::fs::read_dir(folder).expect("a folder").flatten() {

@@ -1,7 +1,7 @@
 //! A mirror of the size of CRAN, with the same bytes in every run: 23,000 listed packages, 137,000 archived releases.
 //!
 //! Names, versions and dependencies are those of a real index if one is given, otherwise generated. Tests and
-//! benchmarks include this file (`#[path]`), so it depends on nothing of either.
+//! benchmarks include this file (`#[path]`), so it uses no other module of theirs.
 
 use std::collections::BTreeSet;
 use std::fs;

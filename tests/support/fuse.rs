@@ -54,7 +54,7 @@ fn serve(mut device: File) {
             17 => (0, numbers(&[9, 0, 9, 0, 9, 0, 9, 0, 9, 0, 4096, 255, 4096, 0, 0, 0, 0, 0, 0, 0])),
             // INIT: version 7.31, writes of 64 KB.
             26 => (0, numbers(&[7, 31, 65_536, 0, 0x0009_000c, 65_536, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0])),
-            // Not known.
+            // Other requests: ENOSYS.
             _ => (-38_i32, Vec::new()),
         };
         let length = 16 + u32::try_from(body.len()).expect("short");

@@ -15,7 +15,7 @@ pub(crate) struct Haproxy {
 }
 
 impl Haproxy {
-    /// Starts one with the health check of the documentation and these servers, `127.0.0.1:PORT`. It checks every 200 ms.
+    /// Starts HAProxy in front of these servers (`127.0.0.1:PORT`), with the documented health check every 200 ms.
     pub(crate) fn start(servers: &[String]) -> Haproxy {
         let dir = tempfile::tempdir().expect("a directory");
         let port = free_port();

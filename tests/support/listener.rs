@@ -12,11 +12,11 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, gets
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     closed: Arc<AtomicBool>,
-    accepting: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Listener {
-    /// Opens one. Errors of `serve` are ignored.
+    /// Opens a listener on a free port. Errors of `serve` are ignored.
     pub(crate) fn open<S>(serve: S) -> Listener
     where
         S: Fn(&TcpStream) -> std::io::Result<()> + Clone + Send + 'static,
@@ -24,27 +24,27 @@ impl Listener {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
         let closed = Arc::new(AtomicBool::new(false));
-        let shut = Arc::clone(&closed);
-        let accepting = std::thread::spawn(move || {
+        let is_closed = Arc::clone(&closed);
+        let thread = std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                if shut.load(Ordering::SeqCst) {
+                if is_closed.load(Ordering::SeqCst) {
                     return;
                 }
                 let serve = serve.clone();
                 std::thread::spawn(move || drop(serve(&stream)));
             }
         });
-        Listener { address, closed, accepting: Mutex::new(Some(accepting)) }
+        Listener { address, closed, thread: Mutex::new(Some(thread)) }
     }
 
     /// Closes the listener: later connections are refused.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        let accepting = self.accepting.lock().expect("no panic holds it").take();
-        if let Some(accepting) = accepting {
+        let thread = self.thread.lock().expect("no panic holds it").take();
+        if let Some(thread) = thread {
             // Wakes the thread, which closes the listener at its end.
             let _ = TcpStream::connect(self.address);
-            accepting.join().expect("no panic");
+            thread.join().expect("no panic");
         }
     }
 }

@@ -22,8 +22,8 @@ pub(crate) struct MirrorFile {
     pub(crate) length: bool,
     /// Whether `Range` is supported.
     pub(crate) ranges: bool,
-    /// Offset at which sending pauses; the connection stays open.
-    pub(crate) open: usize,
+    /// Offset at which sending pauses until it is raised; the connection stays open.
+    pub(crate) pause_at: usize,
     /// Offsets at which the next answers are cut off, one for each answer.
     pub(crate) cuts: VecDeque<usize>,
     /// Whether requests stay unanswered on an open connection.
@@ -42,7 +42,7 @@ pub(crate) struct Request {
 
 #[derive(Default)]
 struct Shared {
-    pages: Mutex<HashMap<String, MirrorFile>>,
+    files: Mutex<HashMap<String, MirrorFile>>,
     changed: Condvar,
     requests: Mutex<Vec<Request>>,
     sending: AtomicUsize,
@@ -111,8 +111,8 @@ impl Mirror {
     pub(crate) fn start() -> Mirror {
         let shared = Arc::new(Shared::default());
         let serving = shared.clone();
-        let door = Listener::open(move |stream| serve(stream, &serving));
-        Mirror { shared, listener: door }
+        let listener = Listener::open(move |stream| serve(stream, &serving));
+        Mirror { shared, listener }
     }
 
     /// Starts a mirror with these packages and all metadata of CRAN.
@@ -162,31 +162,31 @@ impl Mirror {
     /// Adds a file, which is sent normally.
     pub(crate) fn put(&self, path: &str, bytes: impl Into<Vec<u8>>) {
         let bytes = Arc::new(bytes.into());
-        let page = MirrorFile {
+        let file = MirrorFile {
             bytes,
             length: true,
             ranges: true,
-            open: usize::MAX,
+            pause_at: usize::MAX,
             cuts: VecDeque::new(),
             mute: false,
             status: None,
         };
-        self.shared.pages.lock().unwrap().insert(path.to_owned(), page);
+        self.shared.files.lock().unwrap().insert(path.to_owned(), file);
     }
 
     /// Changes how a file is sent, also to current readers.
     pub(crate) fn set(&self, path: &str, change: impl FnOnce(&mut MirrorFile)) {
-        change(self.shared.pages.lock().unwrap().get_mut(path).expect("it is there"));
+        change(self.shared.files.lock().unwrap().get_mut(path).expect("it is there"));
         self.shared.changed.notify_all();
     }
 
     pub(crate) fn remove(&self, path: &str) {
-        self.shared.pages.lock().unwrap().remove(path).expect("it is there");
+        self.shared.files.lock().unwrap().remove(path).expect("it is there");
     }
 
     /// The requests for a path, in order.
     pub(crate) fn requests(&self, path: &str) -> Vec<Request> {
-        self.shared.requests.lock().unwrap().iter().filter(|asked| asked.path == path).cloned().collect()
+        self.shared.requests.lock().unwrap().iter().filter(|request| request.path == path).cloned().collect()
     }
 
     /// The number of requests that are being answered.
@@ -240,64 +240,64 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     shared.requests.lock().unwrap().push(request);
     shared.sending.fetch_add(1, Ordering::SeqCst);
     let _sending = Sending(&shared.sending);
-    let (page, cut) = {
-        let mut pages = shared.pages.lock().unwrap();
-        let cut = pages.get_mut(&path).and_then(|page| page.cuts.pop_front());
-        (pages.get(&path).cloned(), cut)
+    let (file, cut) = {
+        let mut files = shared.files.lock().unwrap();
+        let cut = files.get_mut(&path).and_then(|file| file.cuts.pop_front());
+        (files.get(&path).cloned(), cut)
     };
     let mut out = stream;
-    let Some(page) = page else {
+    let Some(file) = file else {
         out.write_all(b"HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")?;
         return stream.shutdown(Shutdown::Write);
     };
-    if page.mute {
+    if file.mute {
         while !is_closed(stream)? && !shared.stop.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(5));
         }
         return Ok(());
     }
-    if let Some((status, header)) = page.status {
+    if let Some((status, header)) = file.status {
         let head =
             format!("HTTP/1.1 {status} No\r\nConnection: close\r\n{header}\r\nContent-Length: 2\r\n\r\nno");
         out.write_all(head.as_bytes())?;
         return stream.shutdown(Shutdown::Write);
     }
-    let size = page.bytes.len();
-    let etag = format!("\"{}\"", &hex::encode(sha2::Sha256::digest(&*page.bytes))[..16]);
+    let size = file.bytes.len();
+    let etag = format!("\"{}\"", &hex::encode(sha2::Sha256::digest(&*file.bytes))[..16]);
     if of("if-none-match").as_ref() == Some(&etag) {
         out.write_all(format!("HTTP/1.1 304 Same\r\nConnection: close\r\nETag: {etag}\r\n\r\n").as_bytes())?;
         return stream.shutdown(Shutdown::Write);
     }
     let range = of("range").and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
     let from =
-        range.filter(|from| page.ranges && *from < size && of("if-range").is_none_or(|known| known == etag));
+        range.filter(|from| file.ranges && *from < size && of("if-range").is_none_or(|known| known == etag));
     let mut head = match from {
         Some(from) => format!("HTTP/1.1 206 Part\r\nContent-Range: bytes {from}-{}/{size}\r\n", size - 1),
         None => "HTTP/1.1 200 OK\r\n".to_owned(),
     };
     let mut at = from.unwrap_or(0);
-    if page.length {
+    if file.length {
         head.push_str(&format!("Content-Length: {}\r\n", size - at));
     }
     head.push_str(&format!("ETag: {etag}\r\nConnection: close\r\n\r\n"));
     out.write_all(head.as_bytes())?;
     let end = cut.unwrap_or(size).min(size);
     while at < end {
-        let open = {
-            let pages = shared.pages.lock().unwrap();
-            let open = pages.get(&path).map_or(usize::MAX, |page| page.open);
-            if open <= at && !shared.stop.load(Ordering::SeqCst) {
-                drop(shared.changed.wait_timeout(pages, Duration::from_millis(5)).unwrap());
+        let pause_at = {
+            let files = shared.files.lock().unwrap();
+            let pause_at = files.get(&path).map_or(usize::MAX, |file| file.pause_at);
+            if pause_at <= at && !shared.stop.load(Ordering::SeqCst) {
+                drop(shared.changed.wait_timeout(files, Duration::from_millis(5)).unwrap());
             }
-            open
+            pause_at
         };
-        if open <= at {
+        if pause_at <= at {
             if is_closed(stream)? || shared.stop.load(Ordering::SeqCst) {
                 return Ok(());
             }
             continue;
         }
-        let piece = &page.bytes[at..end.min(open).min(at + (64 << 10))];
+        let piece = &file.bytes[at..end.min(pause_at).min(at + (64 << 10))];
         out.write_all(piece)?;
         at += piece.len();
     }

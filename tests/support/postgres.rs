@@ -1,8 +1,8 @@
 //! A real PostgreSQL server, shared by every test process of this target directory.
 //!
 //! The first test that needs it starts it; a watchdog process stops it and removes its files when no test process
-//! has held its `users` lock for half a minute. It listens on a Unix socket and, with and without TLS, on a loopback
-//! port.
+//! has held its `users` lock for half a minute. The server listens on a Unix socket and, with and without TLS, on a
+//! loopback port.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -23,11 +23,12 @@ pub(crate) struct Server {
     pub(crate) authority: PathBuf,
     /// Certificate of another authority.
     pub(crate) other_authority: PathBuf,
-    _using: File,
+    /// Shared lock of the `users` file: the watchdog does not stop the server while a process holds one.
+    _users_lock: File,
 }
 
-/// Roles: `postgres` (superuser, no password), `pm` (password `s3cret:@`, with or without TLS), `tlsonly` (no
-/// password, TLS only).
+/// The password of the role `pm`, which may connect with or without TLS. Other roles: `postgres` (superuser, no
+/// password), `tlsonly` (no password, TLS only).
 pub(crate) const PASSWORD: &str = "s3cret:@";
 
 static SERVER: OnceLock<Server> = OnceLock::new();
@@ -99,13 +100,14 @@ fn as_owner(program: &str) -> Command {
     command
 }
 
+/// User and group of PostgreSQL's processes and files; `None` unless this process runs as root.
 fn owner() -> Option<(u32, u32)> {
     let user =
         ["postgres", "nobody"].iter().find_map(|name| nix::unistd::User::from_name(name).ok().flatten())?;
     nix::unistd::geteuid().is_root().then_some((user.uid.as_raw(), user.gid.as_raw()))
 }
 
-fn own(path: &Path) {
+fn give_to_owner(path: &Path) {
     if let Some((user, group)) = owner() {
         chown(path, Some(user), Some(group)).expect("root may give files away");
     }
@@ -116,10 +118,10 @@ fn start() -> Server {
     let target = fs::metadata(env!("CARGO_TARGET_TMPDIR")).expect("the target directory");
     let home = PathBuf::from(format!("/tmp/rspm-test-pg-{:x}-{:x}", target.dev(), target.ino()));
     fs::create_dir_all(&home).expect("/tmp can be written");
-    own(&home);
-    let using = File::create(home.with_extension("users")).expect("/tmp can be written");
+    give_to_owner(&home);
+    let users_lock = File::create(home.with_extension("users")).expect("/tmp can be written");
     // Waits while the watchdog stops a server.
-    using.lock_shared().expect("a lock");
+    users_lock.lock_shared().expect("a lock");
     let starting = File::create(home.with_extension("start")).expect("/tmp can be written");
     starting.lock().expect("a lock");
     let port = fs::read_to_string(home.join("ready")).ok().and_then(|text| text.trim().parse().ok());
@@ -130,8 +132,8 @@ fn start() -> Server {
         _ => launch(&home),
     };
     drop(starting);
-    let (authority, stranger) = (home.join("authority.crt"), home.join("stranger.crt"));
-    Server { socket: home, port, authority, other_authority: stranger, _using: using }
+    let (authority, other_authority) = (home.join("authority.crt"), home.join("stranger.crt"));
+    Server { socket: home, port, authority, other_authority, _users_lock: users_lock }
 }
 
 #[allow(clippy::zombie_processes, reason = "it intentionally outlives this process")]
@@ -167,13 +169,11 @@ fn launch(home: &Path) -> u16 {
         .stderr(log)
         .spawn()
         .expect("postgres is installed with initdb");
-    answers(home, port, &mut server);
+    wait_until_ready(home, port, &mut server);
     watch(home, server.id());
-    let (authority, stranger) = (home.join("authority.crt"), home.join("stranger.crt"));
-    let using = File::open(home.join("log")).expect("just made");
-    let ready = Server { socket: home.to_owned(), port, authority, other_authority: stranger, _using: using };
-    ready.sql(&format!("CREATE ROLE pm LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE tlsonly LOGIN SUPERUSER"));
-    ready.sql("CREATE DATABASE pm OWNER pm");
+    let roles = format!("CREATE ROLE pm LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE tlsonly LOGIN SUPERUSER");
+    run(home, port, &roles);
+    run(home, port, "CREATE DATABASE pm OWNER pm");
     fs::write(home.join("ready"), port.to_string()).expect("the home can be written");
     port
 }
@@ -194,12 +194,12 @@ fn init(home: &Path) -> PathBuf {
 }
 
 /// Waits until a new server accepts sessions; its log is `home/log`.
-fn answers(home: &Path, port: u16, server: &mut Child) {
+fn wait_until_ready(home: &Path, port: u16, server: &mut Child) {
     let start = Instant::now();
     let ready = || {
-        let mut ask = as_owner("pg_isready");
-        ask.arg("-q").arg("-h").arg(home).args(["-p", &port.to_string()]);
-        ask.current_dir("/").status().expect("pg_isready is installed with initdb").success()
+        let mut command = as_owner("pg_isready");
+        command.arg("-q").arg("-h").arg(home).args(["-p", &port.to_string()]);
+        command.current_dir("/").status().expect("pg_isready is installed with initdb").success()
     };
     while !ready() {
         let log = || fs::read_to_string(home.join("log")).unwrap_or_default();
@@ -230,7 +230,7 @@ impl DedicatedServer {
 
     fn new(standby: bool) -> DedicatedServer {
         let home = tempfile::tempdir().expect("a directory");
-        own(home.path());
+        give_to_owner(home.path());
         let data = init(home.path());
         if standby {
             fs::write(data.join("standby.signal"), "").expect("the data directory can be written");
@@ -244,7 +244,7 @@ impl DedicatedServer {
     /// Starts a standby that receives the changes of this server.
     pub(crate) fn streaming_standby(&self) -> DedicatedServer {
         let home = tempfile::tempdir().expect("a directory");
-        own(home.path());
+        give_to_owner(home.path());
         let copied = as_owner("pg_basebackup")
             .args([
                 "-h",
@@ -305,7 +305,7 @@ impl DedicatedServer {
         value(self.home.path(), self.port, sql)
     }
 
-    /// The URL of its database.
+    /// The URL of the database.
     pub(crate) fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
@@ -323,7 +323,7 @@ impl DedicatedServer {
         );
     }
 
-    /// Starts it, also after [`DedicatedServer::stop`].
+    /// Starts the server, also after [`DedicatedServer::stop`].
     pub(crate) fn launch(&mut self) {
         let home = self.home.path();
         let log = File::create(home.join("log")).expect("the home can be written");
@@ -340,11 +340,11 @@ impl DedicatedServer {
         let errors = log.try_clone().expect("a file");
         let command = detached(command.current_dir("/").stdin(Stdio::null())).stdout(log).stderr(errors);
         let mut process = command.spawn().expect("postgres is installed with initdb");
-        answers(home, self.port, &mut process);
+        wait_until_ready(home, self.port, &mut process);
         self.process = Some(process);
     }
 
-    /// Stops it and terminates its sessions.
+    /// Stops the server and terminates its sessions.
     pub(crate) fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             let pid = nix::unistd::Pid::from_raw(process.id().cast_signed());
@@ -403,6 +403,6 @@ fn certificates(home: &Path, data: &Path) {
     let file = data.join("server.key");
     fs::write(&file, key.serialize_pem()).expect("the data directory can be written");
     fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("our file");
-    own(&file);
-    own(&data.join("server.crt"));
+    give_to_owner(&file);
+    give_to_owner(&data.join("server.crt"));
 }

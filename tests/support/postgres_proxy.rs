@@ -31,14 +31,14 @@ impl PostgresProxy {
         let next = Arc::<Mutex<Option<Cut>>>::default();
         let drops_notifications = Arc::<AtomicBool>::default();
         let port = Arc::new(AtomicU16::new(port));
-        let (armed, dropping, current) =
+        let (pending_cut, dropping, current) =
             (Arc::clone(&next), Arc::clone(&drops_notifications), Arc::clone(&port));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (armed, dropping) = (Arc::clone(&armed), Arc::clone(&dropping));
+                let (pending_cut, dropping) = (Arc::clone(&pending_cut), Arc::clone(&dropping));
                 let port = current.load(Ordering::SeqCst);
                 // A connection may end with an error.
-                std::thread::spawn(move || drop(forward(client, port, &armed, &dropping)));
+                std::thread::spawn(move || drop(forward(client, port, &pending_cut, &dropping)));
             }
         });
         PostgresProxy { address, next, drops_notifications, port }
@@ -59,7 +59,7 @@ impl PostgresProxy {
         self.drops_notifications.store(true, Ordering::SeqCst);
     }
 
-    /// Whether that COMMIT has been sent.
+    /// Whether the connection has been closed since the last call of [`PostgresProxy::cut`].
     pub(crate) fn was_cut(&self) -> bool {
         self.next.lock().unwrap().is_none()
     }
@@ -68,7 +68,7 @@ impl PostgresProxy {
 fn forward(
     mut client: TcpStream,
     port: u16,
-    armed: &Mutex<Option<Cut>>,
+    pending_cut: &Mutex<Option<Cut>>,
     drops_notifications: &Arc<AtomicBool>,
 ) -> std::io::Result<()> {
     let mut server = TcpStream::connect(("127.0.0.1", port))?;
@@ -76,7 +76,7 @@ fn forward(
     let (mut answers, mut back, quiet) = (server.try_clone()?, client.try_clone()?, Arc::clone(&mute));
     let drops_notifications = Arc::clone(drops_notifications);
     std::thread::spawn(move || {
-        // A message of the server has a type and a length, which counts itself.
+        // A message of the server begins with its type and its length, which includes the four bytes of the length.
         let mut head = [0; 5];
         while answers.read_exact(&mut head).is_ok() {
             let mut message = head.to_vec();
@@ -100,7 +100,8 @@ fn forward(
         client.read_exact(&mut length)?;
         let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];
         client.read_exact(&mut body)?;
-        let cut = if letter == b'Q' && body == b"COMMIT\0" { armed.lock().unwrap().take() } else { None };
+        let cut =
+            if letter == b'Q' && body == b"COMMIT\0" { pending_cut.lock().unwrap().take() } else { None };
         match cut {
             Some(Cut::Unsent) => return server.shutdown(Shutdown::Both),
             Some(Cut::Unanswered) => mute.store(true, Ordering::SeqCst),

@@ -108,7 +108,7 @@ fn serve<S: Read + Write>(stream: S, behavior: &Behavior, heads: &Mutex<Vec<Stri
     };
     let answer = match behavior {
         Behavior::Answer(status, body) => format!(
-            "HTTP/1.1 {status} Told\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            "HTTP/1.1 {status} Test\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         )
         .into_bytes(),

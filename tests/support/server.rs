@@ -24,7 +24,7 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// Starts it by another program that executes it, such as `unshare --net`.
+    /// Starts the server through another program that executes it, such as `unshare --net`.
     pub(crate) fn through(mut self, program: &[&str]) -> Builder {
         self.through = program.iter().map(|word| (*word).to_owned()).collect();
         self
@@ -75,6 +75,7 @@ impl Builder {
 
 #[derive(Default)]
 struct Log {
+    /// The lines of standard error, and whether it has ended.
     lines: Mutex<(Vec<String>, bool)>,
     more: Condvar,
 }
@@ -91,7 +92,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one with the default configuration: SQLite, disk, plain HTTP.
+    /// Starts a server with the default configuration: SQLite, disk, plain HTTP.
     pub(crate) fn start() -> Server {
         Builder::default().start()
     }
@@ -188,7 +189,7 @@ impl Server {
         http::get(&self.url(path))
     }
 
-    /// The alerts of the API, without those of the machine's own file systems.
+    /// The alerts of type `job`: others may be about the file systems of this machine.
     pub(crate) fn job_alerts(&self) -> serde_json::Value {
         let mut alerts = self.get("/__api__/alerts").json();
         alerts.as_array_mut().expect("a list").retain(|alert| alert["type"] == "job");
@@ -330,7 +331,7 @@ pub(crate) fn add(admin: &Path, source: &str, package: &Tarball) {
     };
     let mut added = add();
     if added.status == 404 && added.text().contains("there is no upload") {
-        // A server that was then replaced received the upload.
+        // The process that received the upload was replaced before the second request.
         added = add();
     }
     assert_eq!(added.status, 200, "{}", added.text());

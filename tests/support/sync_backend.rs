@@ -66,7 +66,7 @@ pub(crate) async fn reached(job: &Job, phases: &[&str], phase: &str, done: u64) 
     };
     let mut state = job.state.clone();
     let reached = tokio::time::timeout(Duration::from_secs(60), state.wait_for(is_reached)).await;
-    // An error is the end of the job's runtime.
+    // The inner error means that the job ended with its runtime, as after a restart.
     let _ = reached.unwrap_or_else(|_| panic!("the job does not reach '{phase}': {:?}", *job.state.borrow()));
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct SyncBackend {
 }
 
 impl SyncBackend {
-    /// Opens one on a new database; the clock starts at 2025-10-09 and advances only a microsecond per reading.
+    /// Opens a backend on a new database; the clock starts at 2025-10-09 and advances only a microsecond per reading.
     pub(crate) async fn new(engine: Engine, mirror: &str) -> SyncBackend {
         let dir = tempfile::tempdir().expect("a folder");
         let place = dir.path().to_owned();

@@ -76,8 +76,8 @@ impl Upstream {
     pub(crate) fn empty() -> Upstream {
         let shared = Arc::new(Shared::default());
         let serving = shared.clone();
-        let door = Listener::open(move |stream| serve(stream, &serving));
-        Upstream { shared, listener: door }
+        let listener = Listener::open(move |stream| serve(stream, &serving));
+        Upstream { shared, listener }
     }
 
     fn add_all(&self, root: &Path, folder: &Path) {
@@ -91,7 +91,7 @@ impl Upstream {
         }
     }
 
-    /// Its address.
+    /// The URL of the mirror.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.listener.address)
     }
@@ -164,9 +164,9 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     }
     let (status, head, body, declared) = answer(&headers, fault, file);
     {
-        let mut under_way = shared.pending.lock().unwrap();
-        let this = under_way.iter().position(|other| *other == path).expect("it was added");
-        under_way.swap_remove(this);
+        let mut pending = shared.pending.lock().unwrap();
+        let this = pending.iter().position(|other| *other == path).expect("it was added");
+        pending.swap_remove(this);
     }
     if !is_open {
         return Ok(());

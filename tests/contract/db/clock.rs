@@ -88,8 +88,8 @@ fn a_clock_behind_the_newest_transaction_may_not_publish(db: &mut TestDb) {
     let answer = db.try_write(move |c| clock::publish(c, &publish_of(&[], early)));
     assert!(matches!(answer, Err(DbError::Skew(Skew::Behind { .. }))), "{answer:?}");
     assert_eq!(db.read(|c| clock::get(c)), before);
-    let minutes = Timestamp(NEW_YEAR.0 - skew::TOLERANCE);
-    assert!(db.try_write(move |c| clock::publish(c, &publish_of(&[], minutes))).is_ok());
+    let tolerated = Timestamp(NEW_YEAR.0 - skew::TOLERANCE);
+    assert!(db.try_write(move |c| clock::publish(c, &publish_of(&[], tolerated))).is_ok());
 }
 
 fn a_clock_over_a_month_ahead_may_neither_publish_nor_close_a_day(db: &mut TestDb) {
@@ -141,8 +141,8 @@ fn an_unnecessary_repair_and_a_dry_run_change_nothing(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
     let before = db.read(|c| clock::get(c));
     assert_eq!(db.write(|c| clock_repair::repair(c, NEW_YEAR, false)), None);
-    let trial = db.write(|c| clock_repair::repair(c, later(-9), true)).expect("a transaction is ahead");
-    assert_eq!(trial.transactions.len(), 1);
+    let dry_run = db.write(|c| clock_repair::repair(c, later(-9), true)).expect("a transaction is ahead");
+    assert_eq!(dry_run.transactions.len(), 1);
     assert!(db.write(|c| clock_repair::repair(c, later(99), true)).is_some());
     assert_eq!(db.read(|c| clock::get(c)), before);
     assert_eq!(db.read(|c| tx::list(c, SourceId::CRAN, 1))[0].at, NEW_YEAR);

@@ -64,8 +64,8 @@ fn an_import_killed_between_chunks_leaves_no_trace_after_it_is_abandoned(db: &mu
 
     db.reopen();
     assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before, "before the import is abandoned");
-    let left = |db: &TestDb, sql| db.read(move |c| c.query(sql, &[]))[0].int(0).expect("a number");
-    assert!(left(db, "SELECT count(*) FROM life") > 200, "chunks are durable");
+    let count = |db: &TestDb, sql| db.read(move |c| c.query(sql, &[]))[0].int(0).expect("a number");
+    assert!(count(db, "SELECT count(*) FROM life") > 200, "chunks are durable");
     db.write(|c| tree::abandon(c, CRAN));
     while db.write(|c| release::sweep(c, SourceId::CRAN, 1000)) > 0 {}
     for sql in [
@@ -74,7 +74,7 @@ fn an_import_killed_between_chunks_leaves_no_trace_after_it_is_abandoned(db: &mu
         "SELECT count(*) FROM file",
         "SELECT count(*) FROM record",
     ] {
-        assert_eq!(left(db, sql), 1, "{sql}");
+        assert_eq!(count(db, sql), 1, "{sql}");
     }
     let published = db.write(|c| {
         tree::begin(c, CRAN, 2)?;

@@ -1,4 +1,4 @@
-//! The examination of a database: silent about a consistent one, and one sentence for each rule that rows violate.
+//! The examination of a database: no problem if it is consistent, and one sentence for each rule that rows violate.
 
 use rstudio_pm::db::examine::{self, Examination};
 use rstudio_pm::db::{Conn, DbError};
@@ -33,7 +33,7 @@ type Change = fn(&mut dyn Conn) -> Result<u64, DbError>;
 fn rows_that_violate_a_rule_are_named(db: &mut TestDb) {
     fill(db);
     assert_eq!(examine(db).problems, [""; 0]);
-    // Each is undone by the second statement.
+    // The first statement violates the rule, the second one undoes the violation.
     let cases: [(Change, Change, &str); 9] = [
         (
             |c| c.execute("UPDATE clock SET tx = tx + 1", &[]),
@@ -108,7 +108,7 @@ fn the_checks_of_the_database_are_noted(db: &mut TestDb) {
     match db.engine {
         Engine::Sqlite => assert!(notes.contains("integrity_check"), "{notes}"),
         Engine::Postgres => {
-            // The extension stays in the database that all tests share.
+            // Another test may have created the extension in the shared database: the notes name it in either case.
             assert!(notes.contains("amcheck"), "{notes}");
             crate::support::postgres::server().sql("CREATE EXTENSION IF NOT EXISTS amcheck SCHEMA public");
             let examination = examine(db);

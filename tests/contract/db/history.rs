@@ -18,7 +18,7 @@ both! {
     an_existing_release_is_refused
     a_release_may_have_several_files
     names_have_one_order_and_are_found_by_a_part
-    a_second_record_has_a_path
+    a_second_record_of_a_package_has_a_path
     facts_that_are_recorded_later_do_not_change_an_index
     history_can_be_prepended_without_changing_later_answers
 }
@@ -193,7 +193,7 @@ fn names_have_one_order_and_are_found_by_a_part(db: &mut TestDb) {
     assert_eq!(listed.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["ABC", "abc"]);
 }
 
-fn a_second_record_has_a_path(db: &mut TestDb) {
+fn a_second_record_of_a_package_has_a_path(db: &mut TestDb) {
     db.write(|c| {
         let nested = |path: &str, version| Change::Introduce {
             release: release("Matrix", version),
@@ -231,8 +231,8 @@ fn facts_that_are_recorded_later_do_not_change_an_index(db: &mut TestDb) {
         (file.sha256, file.size, file.file_state),
         (Some(digest), Some(1000), file::FileState::Stored)
     );
-    let same = db.read(move |c| file::by_sha256(c, digest));
-    assert_eq!(same.iter().map(|f| f.file).collect::<Vec<_>>(), [known.first_file]);
+    let rows = db.read(move |c| file::by_sha256(c, digest));
+    assert_eq!(rows.iter().map(|f| f.file).collect::<Vec<_>>(), [known.first_file]);
 }
 
 fn history_can_be_prepended_without_changing_later_answers(db: &mut TestDb) {
@@ -244,9 +244,9 @@ fn history_can_be_prepended_without_changing_later_answers(db: &mut TestDb) {
             change(c, CRAN, NEW_YEAR, &all)
         });
     }
-    let later =
+    let answers_of_steps =
         |db: &TestDb| (1..=3).map(|seq| db.read(move |c| answers(c, CRAN, Seq(seq)))).collect::<Vec<_>>();
-    let before = later(db);
+    let before = answers_of_steps(db);
     // Earlier steps 0 and -1, with releases that ended before step 1 and one that existed since step 0.
     db.write(|c| {
         let new = [introduce("a", "0.9", LifeState::Listed), introduce("gone", "1", LifeState::Listed)];
@@ -266,7 +266,7 @@ fn history_can_be_prepended_without_changing_later_answers(db: &mut TestDb) {
         }
         c.execute("UPDATE tree SET first = -1 WHERE id = $1", &[CRAN.into()])
     });
-    assert_eq!(later(db), before);
+    assert_eq!(answers_of_steps(db), before);
     assert_eq!(listed_names(db, -1), ["a 0.9", "gone 1"]);
     assert_eq!(listed_names(db, 0), ["a 1.0", "gone 1"]);
     assert_eq!(listed_names(db, -2), [""; 0]);

@@ -10,7 +10,7 @@ both! {
     a_hold_lasts_ten_minutes_unless_it_is_renewed
 }
 
-/// With PostgreSQL its own clock counts.
+/// PostgreSQL uses its own clock for holds, so `now` is the real time.
 fn a_hold_lasts_ten_minutes_unless_it_is_renewed(db: &mut TestDb) {
     let (one, other) = (Identity([1; 16]), Identity([2; 16]));
     let now = Timestamp(jiff::Timestamp::now().as_microsecond());

@@ -54,14 +54,14 @@ fn chunk(from: usize, releases: usize, packages: usize) -> Vec<Change> {
     (from..releases.min(from + CHUNK)).map(change).collect()
 }
 
-/// Imports while packages are added; returns the duration of the import and the longest wait of an add.
+/// Imports, and adds packages meanwhile if `adds` is true; returns the duration of the import and of the longest add.
 fn import_beside_adds(db: &TestDb, releases: usize, packages: usize, adds: bool) -> (Duration, Duration) {
     let local: TreeId = db.write(|c| {
         let id = source::create(c, &"team".parse().expect("a name"), SourceKind::Local, NEW_YEAR)?;
         tree::create(c, id, "src/contrib", tree::Role::Source, tree::Axis::Step)
     });
     let done = AtomicBool::new(!adds);
-    let importing = async {
+    let import = async {
         let start = Instant::now();
         let pending = db.db.write(|c| tree::begin(c, CRAN, 1)).await.expect("no other job");
         for from in (0..releases).step_by(CHUNK) {
@@ -74,7 +74,7 @@ fn import_beside_adds(db: &TestDb, releases: usize, packages: usize, adds: bool)
         done.store(true, Ordering::Relaxed);
         start.elapsed()
     };
-    let adding = async {
+    let add_repeatedly = async {
         let mut waits = Vec::new();
         while !done.load(Ordering::Relaxed) {
             let (start, name) = (Instant::now(), format!("mine{}", waits.len()));
@@ -89,8 +89,9 @@ fn import_beside_adds(db: &TestDb, releases: usize, packages: usize, adds: bool)
         waits.sort();
         waits
     };
-    let (took, waits) = db.block(async { tokio::join!(importing, adding) });
-    let at = |part: usize| waits.get(waits.len() * part / 100).or(waits.last()).copied().unwrap_or_default();
+    let (took, waits) = db.block(async { tokio::join!(import, add_repeatedly) });
+    let at =
+        |percent: usize| waits.get(waits.len() * percent / 100).or(waits.last()).copied().unwrap_or_default();
     println!(
         "{:?}: {releases} releases in {took:?}; {} adds, median {:?}, 99 % {:?}, longest {:?}; peak memory {}",
         db.engine,
@@ -98,13 +99,14 @@ fn import_beside_adds(db: &TestDb, releases: usize, packages: usize, adds: bool)
         at(50),
         at(99),
         at(100),
-        peak(),
+        resource_usage(),
     );
     (took, waits.last().copied().unwrap_or_default())
 }
 
+/// Prints the durations of queries on a full database.
 fn listing(db: &TestDb) {
-    println!("{:?}: before five listings {}", db.engine, peak());
+    println!("{:?}: before five listings {}", db.engine, resource_usage());
     for round in 0..5 {
         let start = Instant::now();
         let (rows, inside) = db.read(|c| {
@@ -118,7 +120,7 @@ fn listing(db: &TestDb) {
             start.elapsed()
         );
     }
-    println!("{:?}: after five listings {}", db.engine, peak());
+    println!("{:?}: after five listings {}", db.engine, resource_usage());
     let start = Instant::now();
     let rows = db.read(|c| {
         let mut rows = 0;
@@ -129,13 +131,23 @@ fn listing(db: &TestDb) {
         })?;
         Ok(rows)
     });
-    println!("{:?}: current {rows} rows in {:?}; peak memory {}", db.engine, start.elapsed(), peak());
+    println!(
+        "{:?}: current {rows} rows in {:?}; peak memory {}",
+        db.engine,
+        start.elapsed(),
+        resource_usage()
+    );
     let start = Instant::now();
     let rows = db.read(|c| {
         let head = tree::get(c, CRAN)?.and_then(|t| t.head).expect("it was published");
         Ok(life::archived_files(c, CRAN, head)?.len())
     });
-    println!("{:?}: archived {rows} rows in {:?}; peak memory {}", db.engine, start.elapsed(), peak());
+    println!(
+        "{:?}: archived {rows} rows in {:?}; peak memory {}",
+        db.engine,
+        start.elapsed(),
+        resource_usage()
+    );
     let start = Instant::now();
     for n in 0..100 {
         let file = db.read(move |c| {
@@ -159,7 +171,7 @@ fn listing(db: &TestDb) {
 }
 
 /// Peak memory and processor time; the latter does not depend on the load of the machine.
-fn peak() -> String {
+fn resource_usage() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let memory = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("unknown").trim();
     let usage =

@@ -25,6 +25,7 @@ fn check(url: &str) -> Result<String, DbError> {
     Db::check(&config(url))
 }
 
+/// The error of `Db::check`; `Db::open` must fail with the same variant.
 fn failure(url: &str) -> DbError {
     let (error, same) = (check(url).expect_err("it fails"), Db::open(&config(url)).err().expect("it fails"));
     assert_eq!(std::mem::discriminant(&error), std::mem::discriminant(&same), "{error:?} {same:?}");
@@ -160,14 +161,14 @@ fn encrypted(url: &str) -> Result<bool, DbError> {
 #[test]
 fn each_sslmode_does_what_libpq_does() {
     let server = server();
-    let (authority, stranger) = (server.authority.display(), server.other_authority.display());
+    let (authority, other_authority) = (server.authority.display(), server.other_authority.display());
     let schema = server.schema();
     let schema = schema.split_once("search_path=").expect("a schema").1;
     let url = |user: &str, host: &str, tls: &str| {
         format!("postgres://{user}@{host}:{}/postgres?search_path={schema}&{tls}", server.port)
     };
     let with_authority = |mode: &str| format!("sslmode={mode}&sslrootcert={authority}");
-    let unknown = |mode: &str| format!("sslmode={mode}&sslrootcert={stranger}");
+    let with_other_authority = |mode: &str| format!("sslmode={mode}&sslrootcert={other_authority}");
     for (user, host, tls, expected) in [
         ("postgres", "127.0.0.1", "sslmode=prefer".to_owned(), Some(true)),
         ("postgres", "127.0.0.1", "sslmode=disable".into(), Some(false)),
@@ -178,11 +179,11 @@ fn each_sslmode_does_what_libpq_does() {
         ("postgres", "localhost", with_authority("verify-full"), Some(true)),
         ("postgres", "127.0.0.1", with_authority("verify-full"), None),
         ("postgres", "127.0.0.1", with_authority("verify-ca"), Some(true)),
-        ("postgres", "localhost", unknown("verify-full"), None),
-        ("postgres", "localhost", unknown("verify-ca"), None),
+        ("postgres", "localhost", with_other_authority("verify-full"), None),
+        ("postgres", "localhost", with_other_authority("verify-ca"), None),
         ("postgres", "127.0.0.1", with_authority("require"), Some(true)),
-        ("postgres", "127.0.0.1", unknown("require"), None),
-        ("postgres", "127.0.0.1", unknown("prefer"), Some(true)),
+        ("postgres", "127.0.0.1", with_other_authority("require"), None),
+        ("postgres", "127.0.0.1", with_other_authority("prefer"), Some(true)),
         ("postgres", "localhost", "sslmode=verify-full".into(), None),
     ] {
         match (encrypted(&url(user, host, &tls)), expected) {
@@ -214,7 +215,8 @@ fn required_tls_is_an_error_on_a_server_without_tls() {
 const END_OTHERS: &str = "SELECT CAST(count(pg_terminate_backend(pid)) AS BIGINT) FROM pg_stat_activity \
     WHERE application_name = $1 AND pid <> pg_backend_pid()";
 
-fn named(name: &str) -> TestDb {
+/// A database whose writing session has this application name.
+fn with_application_name(name: &str) -> TestDb {
     let test_db = TestDb::new(Engine::Postgres);
     test_db.write({
         let name = name.to_owned();
@@ -228,7 +230,7 @@ fn named(name: &str) -> TestDb {
 #[test]
 fn a_terminated_session_is_replaced() {
     let name = format!("ended-{}", std::process::id());
-    let db = named(&name);
+    let db = with_application_name(&name);
     let result = db.read(move |c| c.query(END_OTHERS, &[name.as_str().into()]));
     assert_eq!(result[0].int(0).expect("a number"), 1);
     db.write(|c| clock::bump_catalog(c));
@@ -237,7 +239,7 @@ fn a_terminated_session_is_replaced() {
 
 #[test]
 fn a_session_lost_inside_a_write_commits_nothing() {
-    let db = named("unused");
+    let db = with_application_name("unused");
     let other = Arc::new(db.db.clone());
     let answer = db.try_write(move |c| {
         clock::bump_catalog(c)?;

@@ -53,7 +53,7 @@ fn usage_data_has_the_same_tables_and_columns_on_both_databases_and_a_prefix() {
     );
     for (table, columns) in &sqlite {
         let mut postgres_columns = postgres[table].clone();
-        // A key of two columns is NOT NULL on both; SQLite reports NOT NULL for INTEGER keys too.
+        // Only the order of the columns may differ.
         postgres_columns.sort();
         let mut columns = columns.clone();
         columns.sort();
@@ -95,7 +95,7 @@ fn migrations_are_numbered_from_one_and_each_is_a_pair() {
     }
 }
 
-fn newer(db: &TestDb, expand_only: i64) {
+fn record_newer_migration(db: &TestDb, expand_only: i64) {
     const NEWER: &str = "INSERT INTO migration (number, name, at, expand_only, version) \
         VALUES (900, 'future', 0, CAST($1 AS BIGINT), '9.8.7')";
     db.write(move |c| c.execute(NEWER, &[expand_only.into()]));
@@ -103,7 +103,7 @@ fn newer(db: &TestDb, expand_only: i64) {
 }
 
 fn a_schema_from_a_newer_program_is_refused(db: &mut TestDb) {
-    newer(db, 0);
+    record_newer_migration(db, 0);
     for answer in [Db::open(&db.config).map(|_| String::new()), Db::check(&db.config)] {
         let error = answer.expect_err("too new");
         assert!(matches!(error, DbError::TooNew { found: 900, .. }), "{error:?}");
@@ -112,7 +112,7 @@ fn a_schema_from_a_newer_program_is_refused(db: &mut TestDb) {
 }
 
 fn a_newer_schema_that_only_adds_is_accepted(db: &mut TestDb) {
-    newer(db, 1);
+    record_newer_migration(db, 1);
     db.reopen();
     db.read(|c| rstudio_pm::db::clock::get(c));
 }

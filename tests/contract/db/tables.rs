@@ -123,7 +123,7 @@ fn an_error_rolls_everything_back(db: &mut TestDb) {
     });
     assert!(matches!(answer, Err(DbError::NoRepo(_))));
     assert!(db.read(|c| repo::list(c)).is_empty());
-    // Also after the database itself refused a statement in the middle.
+    // Also if the database itself refuses a statement in the middle of the write.
     let answer = db.try_write(|c| {
         repo::create(c, &new_repo("prod"), NEW_YEAR)?;
         repo::create(c, &new_repo("prod"), NEW_YEAR)

@@ -63,7 +63,7 @@ async fn a_wrong_size_in_the_header_is_an_error_before_the_first_byte() {
     let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
     let other = Entry::new("big", "1.0", 900 * KB);
     fixture.mirror.put(&entry.listed(), other.bytes.clone());
-    fixture.mirror.set(&entry.listed(), |page| page.open = 0);
+    fixture.mirror.set(&entry.listed(), |page| page.pause_at = 0);
     let error = fixture.get(&entry).await.expect_err("another file");
     assert!(is_refused(&error) && error.to_string().contains("bytes"), "{error}");
     assert_eq!(fixture.mirror.requests(&entry.archived()).len(), 1);
@@ -90,8 +90,8 @@ async fn an_archived_release_is_verified_by_its_content() {
     let entry = Entry::new("pkg", "1.0", 300 * KB);
     let cut = Entry::new("pkg", "1.1", 300 * KB);
     let crc = Entry::new("pkg", "1.2", 300 * KB);
-    let alien = Entry { version: "1.3".to_owned(), ..Entry::new("pkg", "1.9", 20 * KB) };
-    let stranger = Entry { package: "pkg".to_owned(), ..Entry::new("other", "1.4", 20 * KB) };
+    let other_version = Entry { version: "1.3".to_owned(), ..Entry::new("pkg", "1.9", 20 * KB) };
+    let other_package = Entry { package: "pkg".to_owned(), ..Entry::new("other", "1.4", 20 * KB) };
     let page = Entry {
         bytes: b"<!DOCTYPE html><html>Sign in</html>".to_vec(),
         version: "1.5".to_owned(),
@@ -104,7 +104,7 @@ async fn an_archived_release_is_verified_by_its_content() {
     let position = damaged.len() - 6;
     damaged[position] ^= 1;
     let crc = Entry { bytes: damaged, ..crc };
-    let wrong = [&cut, &crc, &alien, &stranger, &page, &empty];
+    let wrong = [&cut, &crc, &other_version, &other_package, &page, &empty];
     let archived: Vec<Entry> = [&entry].into_iter().chain(wrong).cloned().collect();
     let fixture = Fixture::new(Mirror::of(&[now], &archived)).await;
     assert!(fixture.get(&entry).await.expect("the archive's") == entry.bytes);
@@ -148,7 +148,7 @@ async fn the_same_bytes_of_two_sources_are_one_object() {
     let ours =
         serve::file::locate(&backend.repositories, &point, "alpha", "1.0", &file, false).await.unwrap();
     let (bytes, _) = read(serve::file::open(&backend.repositories, &ours, None).await.unwrap()).await;
-    // The mirror has the rewritten bytes.
+    // The mirror gets the bytes that the server serves, whose DESCRIPTION differs from the uploaded one.
     let theirs = Entry { package: "alpha".to_owned(), version: "1.0".to_owned(), bytes };
     fixture.mirror.publish(&[stub, theirs.clone()], &[]);
     fixture.sync().await;
@@ -199,7 +199,7 @@ async fn a_stored_package_with_a_flipped_bit_is_fetched_again_and_never_served()
 async fn in_a_class_without_ownership_packages_are_passed_through_until_it_is_owned() {
     let (entry, huge) = (Entry::new("alpha", "1.0", 300 * KB), Entry::new("huge", "1.0", 1500 * KB));
     let mirror = Mirror::of(&[entry.clone(), huge.clone()], &[]);
-    let fixture = Fixture::on(mirror, FetchLimits { memory: 1 << 20, ..short_limits() }, "").await;
+    let fixture = Fixture::with_limits(mirror, FetchLimits { memory: 1 << 20, ..short_limits() }, "").await;
     let storage = &fixture.backend.state.storage;
     for ownership in [Ownership::Missing, Ownership::Foreign(Identity([1; 16]))] {
         storage.set_ownership(StorageClass::Cran, ownership);

@@ -19,7 +19,7 @@ async fn on_a_full_disk_packages_are_passed_through_and_not_stored() {
     let mirror = Mirror::of(&[big.clone(), small.clone(), huge.clone()], &[old.clone(), cut.clone()]);
     let gcfg = format!("[FileStorage \"cran\"]\nLocation = {}\n", full.display());
     let limits = FetchLimits { memory: 2 << 20, ..short_limits() };
-    let fixture = Fixture::on(mirror, limits, &gcfg).await;
+    let fixture = Fixture::with_limits(mirror, limits, &gcfg).await;
 
     let (one, two) = tokio::join!(fixture.get(&big), fixture.get(&big));
     assert!(one.expect("passed through") == big.bytes && two.expect("to both") == big.bytes);
@@ -66,9 +66,10 @@ async fn a_file_of_unknown_size_must_leave_as_much_free_space_as_it_takes() {
     }
     mirror.bare_index(&[endless.clone(), fits.clone()]);
     let gcfg = format!("[FileStorage \"cran\"]\nLocation = {}\n", disk.display());
-    // In pieces, so that the free space is checked before the end.
-    mirror.set(&endless.listed(), |page| page.open = 600 * KB);
-    let fixture = Fixture::on(mirror, FetchLimits { memory: 1 << 10, ..short_limits() }, &gcfg).await;
+    // The body comes in two parts, so that the free space is checked before its end.
+    mirror.set(&endless.listed(), |page| page.pause_at = 600 * KB);
+    let fixture =
+        Fixture::with_limits(mirror, FetchLimits { memory: 1 << 10, ..short_limits() }, &gcfg).await;
     let (bytes, error) = read(fixture.open(&endless, None).await.expect("it begins")).await;
     let error = error.expect("there is no room").to_string();
     assert!(error.contains("the index does not declare its size") && bytes.len() < 600 * KB, "{error}");
@@ -86,7 +87,8 @@ async fn a_file_with_a_size_only_in_the_response_is_refused_before_its_first_byt
     }
     mirror.bare_index(&[large.clone(), fits.clone()]);
     let gcfg = format!("[FileStorage \"cran\"]\nLocation = {}\n", disk.display());
-    let fixture = Fixture::on(mirror, FetchLimits { memory: 1 << 10, ..short_limits() }, &gcfg).await;
+    let fixture =
+        Fixture::with_limits(mirror, FetchLimits { memory: 1 << 10, ..short_limits() }, &gcfg).await;
     let error = match fixture.open(&large, None).await {
         Ok(open) => {
             let (bytes, error) = read(open).await;
@@ -113,7 +115,8 @@ async fn for_s3_a_file_is_spooled_on_disk_and_put_once() {
         location.endpoint.as_deref().unwrap()
     );
     let (big, small) = (Entry::new("big", "1.0", 2000 * KB), Entry::new("small", "1.0", 10 * KB));
-    let fixture = Fixture::on(Mirror::of(&[big.clone(), small.clone()], &[]), short_limits(), &gcfg).await;
+    let fixture =
+        Fixture::with_limits(Mirror::of(&[big.clone(), small.clone()], &[]), short_limits(), &gcfg).await;
     for entry in [&big, &small] {
         let (one, two) = tokio::join!(fixture.get(entry), fixture.get(entry));
         assert!(one.expect("the file") == entry.bytes && two.expect("the file") == entry.bytes);

@@ -10,16 +10,16 @@ use crate::support::http::{self, Answer};
 use crate::support::mirror::{Entry, Mirror};
 use crate::support::server::{Builder, Server};
 
-/// The program with a repository `all` of this mirror, synced.
-fn serving(mirror: &Mirror, gcfg: &str) -> Server {
+/// Starts a server with a repository `all` of this mirror, and syncs it.
+fn start_synced(mirror: &Mirror, gcfg: &str) -> Server {
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url())).start();
     sync(&server);
-    created(server.admin("POST", "/repos", &json!({"name": "all"})));
-    created(server.admin("POST", "/repos/all/sources", &json!({"source": "cran"})));
+    assert_success(server.admin("POST", "/repos", &json!({"name": "all"})));
+    assert_success(server.admin("POST", "/repos/all/sources", &json!({"source": "cran"})));
     server
 }
 
-fn created(answer: Answer) {
+fn assert_success(answer: Answer) {
     assert!((200..300).contains(&answer.status), "{} {}", answer.status, answer.text());
 }
 
@@ -56,7 +56,8 @@ fn damaged(entry: &Entry) -> Vec<u8> {
     bytes
 }
 
-fn stored(server: &Server, entry: &Entry) -> bool {
+/// Waits up to 5 s until the file is in storage; false if it is not stored in that time.
+fn wait_until_stored(server: &Server, entry: &Entry) -> bool {
     server.get("/__ping__");
     let before = Instant::now();
     // The file is stored shortly after its last byte is sent.
@@ -74,13 +75,13 @@ fn stored(server: &Server, entry: &Entry) -> bool {
 fn fifty_http_clients_cause_one_upstream_request() {
     let entry = Entry::new("big", "1.0", 400 * KB);
     let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
-    let server = serving(&mirror, "");
-    mirror.set(&entry.listed(), |page| page.open = 0);
+    let server = start_synced(&mirror, "");
+    mirror.set(&entry.listed(), |page| page.pause_at = 0);
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..50).map(|_| scope.spawn(|| fetch(&server, &entry))).collect();
         mirror.wait_sending(1);
         std::thread::sleep(Duration::from_millis(200));
-        mirror.set(&entry.listed(), |page| page.open = usize::MAX);
+        mirror.set(&entry.listed(), |page| page.pause_at = usize::MAX);
         for client in clients {
             let answer = client.join().unwrap().expect("an answer");
             assert_eq!((answer.status, answer.body.len()), (200, entry.bytes.len()));
@@ -90,14 +91,14 @@ fn fifty_http_clients_cause_one_upstream_request() {
         }
     });
     assert_eq!(mirror.requests(&entry.listed()).len(), 1);
-    assert!(stored(&server, &entry));
+    assert!(wait_until_stored(&server, &entry));
 }
 
 #[test]
 fn a_damaged_file_is_a_502_if_small_and_a_closed_connection_if_large() {
     let (small, big) = (Entry::new("small", "1.0", 20 * KB), Entry::new("big", "1.0", 500 * KB));
     let mirror = Mirror::of(&[small.clone(), big.clone()], &[]);
-    let server = serving(&mirror, "");
+    let server = start_synced(&mirror, "");
     mirror.put(&small.listed(), damaged(&small));
     mirror.put(&big.listed(), damaged(&big));
     let answer = fetch(&server, &small).expect("an answer");
@@ -111,12 +112,12 @@ fn a_damaged_file_is_a_502_if_small_and_a_closed_connection_if_large() {
     );
     let error = fetch(&server, &big).expect_err("the body is incomplete");
     assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "{error}");
-    assert!(!stored_now(&server), "nothing was stored");
+    assert!(!has_stored_packages(&server), "nothing was stored");
     assert_eq!(server.get("/__ping__").status, 200);
 }
 
 /// Whether any package is in storage.
-fn stored_now(server: &Server) -> bool {
+fn has_stored_packages(server: &Server) -> bool {
     super::walk(server.dir()).iter().any(|path| path.to_string_lossy().contains("/cran/cran/"))
 }
 
@@ -137,7 +138,7 @@ async fn over_http2_a_damaged_file_resets_the_stream() {
     let server = tokio::task::spawn_blocking({
         let gcfg = gcfg.clone();
         move || {
-            let server = serving(&mirror, &gcfg);
+            let server = start_synced(&mirror, &gcfg);
             mirror.put(&big.listed(), damaged(&big));
             (server, mirror, big)
         }
@@ -186,7 +187,7 @@ fn wait_for_etag(url: &str, tag: &str) -> Answer {
 fn the_etag_is_the_md5_of_the_index_until_the_sha256_is_known_and_stays_valid() {
     let entry = Entry::new("big", "1.0", 300 * KB);
     let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
-    let server = serving(&mirror, "");
+    let server = start_synced(&mirror, "");
     let url = server.url(&path(&entry));
     let head = http::request("HEAD", &url, &[], b"");
     let declared = quoted(hex::encode(md5::Md5::digest(&entry.bytes)));
@@ -196,7 +197,7 @@ fn the_etag_is_the_md5_of_the_index_until_the_sha256_is_known_and_stays_valid() 
     assert_eq!((unchanged.status, unchanged.header("etag")), (304, Some(&*declared)));
     assert_eq!(mirror.requests(&entry.listed()).len(), 0, "neither request fetches the file");
     let first = http::get(&url);
-    assert!(first.body == entry.bytes && stored(&server, &entry));
+    assert!(first.body == entry.bytes && wait_until_stored(&server, &entry));
     assert_eq!(first.header("etag"), Some(&*declared));
     let digest = quoted(hex::encode(sha2::Sha256::digest(&entry.bytes)));
     let after = wait_for_etag(&url, &digest);
@@ -212,7 +213,7 @@ fn the_etag_is_the_md5_of_the_index_until_the_sha256_is_known_and_stays_valid() 
 fn a_file_without_a_declared_digest_gets_its_etag_with_the_first_fetch() {
     let old = Entry::new("old", "0.9", 20 * KB);
     let mirror = Mirror::of(&[Entry::new("old", "1.0", 20 * KB)], std::slice::from_ref(&old));
-    let server = serving(&mirror, "");
+    let server = start_synced(&mirror, "");
     let url = server.url(&format!("/all/latest/src/contrib/Archive/old/{}", old.file()));
     let head = http::request("HEAD", &url, &[("If-None-Match", "\"x\"")], b"");
     assert_eq!((head.status, head.header("etag")), (200, None));
@@ -225,7 +226,7 @@ fn a_file_without_a_declared_digest_gets_its_etag_with_the_first_fetch() {
 fn a_changed_mirror_is_synced_automatically() {
     let old = Entry::new("moving", "1.0", 20 * KB);
     let mirror = Mirror::of(std::slice::from_ref(&old), &[]);
-    let server = serving(&mirror, "");
+    let server = start_synced(&mirror, "");
     let last_sync = || {
         let cran = server.admin("GET", "/sources/cran", &serde_json::Value::Null).json();
         cran["last_transaction"]["id"].as_i64().expect("a number")
@@ -253,9 +254,9 @@ fn a_changed_mirror_is_synced_automatically() {
 fn without_its_mirror_a_server_serves_stored_files_and_answers_503_for_others() {
     let (fetched, other) = (Entry::new("had", "1.0", 200 * KB), Entry::new("other", "1.0", 20 * KB));
     let mirror = Mirror::of(&[fetched.clone(), other.clone()], &[]);
-    let mut server = serving(&mirror, "");
+    let mut server = start_synced(&mirror, "");
     assert_eq!(fetch(&server, &fetched).expect("an answer").status, 200);
-    assert!(stored(&server, &fetched));
+    assert!(wait_until_stored(&server, &fetched));
     mirror.stop();
     server.restart();
     let answer = fetch(&server, &fetched).expect("an answer");
@@ -269,8 +270,8 @@ fn without_its_mirror_a_server_serves_stored_files_and_answers_503_for_others() 
 fn a_stop_during_a_fetch_is_quick_and_leaves_no_files() {
     let entry = Entry::new("big", "1.0", 9 << 20);
     let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
-    let mut server = serving(&mirror, "");
-    mirror.set(&entry.listed(), |page| page.open = 1 << 20);
+    let mut server = start_synced(&mirror, "");
+    mirror.set(&entry.listed(), |page| page.pause_at = 1 << 20);
     // A client that disconnects: the fetch continues without clients for a while.
     let mut stream = http::connect(server.host());
     std::io::Write::write_all(
@@ -290,7 +291,7 @@ fn a_stop_during_a_fetch_is_quick_and_leaves_no_files() {
         all.into_iter().filter(|path| path.to_string_lossy().contains("spool-")).collect::<Vec<_>>()
     };
     assert_eq!(spools(), Vec::<std::path::PathBuf>::new());
-    mirror.set(&entry.listed(), |page| page.open = usize::MAX);
+    mirror.set(&entry.listed(), |page| page.pause_at = usize::MAX);
     assert!(fetch(&server, &entry).expect("an answer").body == entry.bytes);
 }
 
@@ -300,7 +301,7 @@ fn head_answers_like_get_if_the_mirror_is_known_to_be_unreachable() {
     let stored = Entry::new("stored", "1.0", 20_000);
     let listed: Vec<Entry> = files.iter().chain([&stored]).cloned().collect();
     let mirror = Mirror::of(&listed, &[]);
-    let server = serving(&mirror, "");
+    let server = start_synced(&mirror, "");
     assert_eq!(fetch(&server, &stored).expect("an answer").status, 200);
     let head = |entry: &Entry| http::request("HEAD", &server.url(&path(entry)), &[], b"");
     assert_eq!(head(&files[5]).status, 200);

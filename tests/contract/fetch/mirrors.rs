@@ -125,11 +125,11 @@ async fn a_mirror_that_accepts_and_sends_nothing_times_out() {
     let slow = Entry::new("slow", "1.0", 400 * KB);
     let mirror = Mirror::of(&[mute.clone(), stuck.clone(), slow.clone()], &[]);
     mirror.set(&mute.listed(), |page| page.mute = true);
-    mirror.set(&stuck.listed(), |page| page.open = 0);
-    mirror.set(&slow.listed(), |page| page.open = 200 * KB);
+    mirror.set(&stuck.listed(), |page| page.pause_at = 0);
+    mirror.set(&slow.listed(), |page| page.pause_at = 200 * KB);
     let limits = FetchLimits { max_inactivity: Duration::from_millis(400), ..short_limits() };
-    let fixture = Fixture::on(mirror, limits, "").await;
-    // The default limits of one request are longer than that.
+    let fixture = Fixture::with_limits(mirror, limits, "").await;
+    // The default limits of one request are longer than `max_inactivity`.
     let all = async {
         for entry in [&mute, &stuck] {
             let error = fixture.get(entry).await.expect_err("nothing comes");
@@ -142,7 +142,7 @@ async fn a_mirror_that_accepts_and_sends_nothing_times_out() {
     };
     tokio::time::timeout(Duration::from_secs(20), all).await.expect("long before a request times out");
     for entry in [&mute, &stuck, &slow] {
-        fixture.mirror.set(&entry.listed(), |page| (page.mute, page.open) = (false, usize::MAX));
+        fixture.mirror.set(&entry.listed(), |page| (page.mute, page.pause_at) = (false, usize::MAX));
         assert!(fixture.get(entry).await.expect("the mirror works again") == entry.bytes);
     }
 }
@@ -157,7 +157,7 @@ async fn a_file_without_a_size_is_bounded_and_one_with_a_size_is_not() {
     mirror.bare_index(&[endless.clone(), sized.clone()]);
     mirror.set(&endless.listed(), |page| page.length = false);
     let limits = FetchLimits { max_unsized: 500 << 10, ..short_limits() };
-    let fixture = Fixture::on(mirror, limits, "").await;
+    let fixture = Fixture::with_limits(mirror, limits, "").await;
     let (bytes, error) = read(fixture.open(&endless, None).await.expect("it begins")).await;
     let error = error.expect("it is too long").to_string();
     assert!(error.contains("longer than 512000 bytes") && bytes.len() < 500 << 10, "{error}");
@@ -186,14 +186,14 @@ async fn a_late_size_that_is_below_the_received_bytes_is_an_error() {
     let mirror = Mirror::start();
     mirror.put(&odd.listed(), odd.bytes.clone());
     mirror.bare_index(std::slice::from_ref(&odd));
-    mirror.set(&odd.listed(), |page| (page.length, page.open) = (false, 300 * KB));
+    mirror.set(&odd.listed(), |page| (page.length, page.pause_at) = (false, 300 * KB));
     let fixture = Fixture::new(mirror).await;
     let open = fixture.open(&odd, None).await.expect("open");
     let (url, short) = (odd.listed(), odd.bytes[..100 * KB].to_vec());
     let before = fixture.mirror.requests(&url).len();
-    // The page changes after the connection of the client is closed.
+    // The file of the mirror changes after the connection of the client is closed.
     drop(open);
-    fixture.sending(0).await;
+    fixture.wait_for_sending(0).await;
     fixture.mirror.put(&url, short);
     let (bytes, error) = match fixture.open(&odd, None).await {
         Ok(open) => read(open).await,

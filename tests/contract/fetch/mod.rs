@@ -45,10 +45,10 @@ fn short_limits() -> FetchLimits {
 
 impl Fixture {
     async fn new(mirror: Mirror) -> Fixture {
-        Fixture::on(mirror, short_limits(), "").await
+        Fixture::with_limits(mirror, short_limits(), "").await
     }
 
-    async fn on(mirror: Mirror, limits: FetchLimits, gcfg: &str) -> Fixture {
+    async fn with_limits(mirror: Mirror, limits: FetchLimits, gcfg: &str) -> Fixture {
         let gcfg = format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url());
         let backend = Backend::with_stores(Stores { gcfg }).await;
         backend.create_repository("all", &["cran"]).await;
@@ -111,7 +111,7 @@ impl Fixture {
     }
 
     /// Waits until the mirror is sending exactly `wanted` responses.
-    async fn sending(&self, wanted: usize) {
+    async fn wait_for_sending(&self, wanted: usize) {
         let start = Instant::now();
         while self.mirror.sending() != wanted {
             assert!(start.elapsed() < Duration::from_secs(20), "{} not {wanted}", self.mirror.sending());

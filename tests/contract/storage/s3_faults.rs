@@ -188,23 +188,23 @@ mod tests {
         for _ in 0..BODIES {
             blobs.push(fixture.storage.get(&cran(digest), None).await.unwrap());
         }
-        let most = 256 + 32;
+        let limit = 256 + 32;
         let mut open = fixture.connections();
         for _ in 0..500 {
-            if open <= most {
+            if open <= limit {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
             open = fixture.connections();
         }
-        assert!((16..=most).contains(&open), "{open} connections for {BODIES} bodies");
+        assert!((16..=limit).contains(&open), "{open} connections for {BODIES} bodies");
         // The last bodies have no connection; two of them are interrupted while they are read.
         let last = blobs.split_off(BODIES - 4);
         fixture.proxy.next(2, Fault::Cut(1_000), get);
         for blob in last {
             assert!(read(blob).await.unwrap() == content);
         }
-        assert!(fixture.connections() <= most);
+        assert!(fixture.connections() <= limit);
     }
 
     pub(super) async fn a_put_with_a_lost_answer_is_stored(fixture: Fixture) {

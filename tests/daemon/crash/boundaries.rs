@@ -19,8 +19,8 @@ use crate::support::fixtures::until;
 
 /// More boundaries than any of the operations has.
 const MANY: usize = 80;
-/// A server without output for this time may be stopped: two threads at a boundary stop it twice, and the second stop
-/// can follow `SIGCONT`.
+/// If strace reports nothing for this time, the server gets another `SIGCONT`: two threads at a boundary stop the server
+/// twice, and the second stop can follow the first `SIGCONT`.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// A server under `strace`.
@@ -57,7 +57,7 @@ impl Traced {
             let line = match self.lines.recv_timeout(SILENCE) {
                 Ok(line) => line,
                 Err(RecvTimeoutError::Timeout) => {
-                    // The process exists until this function, or the end of the work, kills it.
+                    // The server exists until it is killed below, or by `at_every_boundary` after the work.
                     kill(self.server, Signal::SIGCONT).expect("the process exists");
                     continue;
                 }
@@ -85,7 +85,8 @@ enum End {
     WorkOver,
 }
 
-/// Runs `work` with a kill at its first boundary, then again with a kill at the second, until it completes.
+/// Runs `work` with a kill at its first boundary, then again with a kill at the second, until a run completes. Returns
+/// the number of boundaries.
 fn at_every_boundary(mut test: CrashTest, work: impl Fn(&CrashTest) -> bool + Sync) -> usize {
     for number in 1..MANY {
         let mut traced = Traced::attach(test.server.pid());
@@ -97,8 +98,8 @@ fn at_every_boundary(mut test: CrashTest, work: impl Fn(&CrashTest) -> bool + Sy
             let killer = scope.spawn(|| traced.kill_at(number, &end));
             let done = work(&test);
             finished.store(done, Ordering::SeqCst);
-            // Later calls do not belong to the work. If asked to detach, strace waits for each thread in turn, possibly
-            // for one that waits for another. After a kill of the server it ends by itself.
+            // Calls after the work are not counted, so strace is killed: on SIGINT it would wait for each thread in turn,
+            // possibly for one that waits for another. After a kill of the server strace ends by itself.
             if *end.lock().unwrap().get_or_insert(End::WorkOver) == End::WorkOver {
                 kill(strace, Signal::SIGKILL).expect("our own child");
             }

@@ -143,8 +143,9 @@ impl CrashTest {
         // No file is ever missing: a superseded one is in the archive before it is removed from the list.
         let (listed, archived): (Vec<_>, Vec<_>) =
             ledger.entries.iter().partition(|((package, version), _)| state.get(package) == Some(version));
-        let own = |of: Vec<(&Release, &Entry)>| of.into_iter().map(|(_, e)| e.clone()).collect::<Vec<_>>();
-        let (listed, archived) = (own(listed), own(archived));
+        let to_entries =
+            |of: Vec<(&Release, &Entry)>| of.into_iter().map(|(_, e)| e.clone()).collect::<Vec<_>>();
+        let (listed, archived) = (to_entries(listed), to_entries(archived));
         if let Some(last) = ledger.states.last() {
             for entry in archived.iter().filter(|entry| last.get(&entry.package) == Some(&entry.version)) {
                 self.mirror.put(&entry.archived(), entry.bytes.clone());
@@ -233,7 +234,8 @@ impl CrashTest {
         Ok(file(&release))
     }
 
-    /// Checks everything that must hold after a start; `all` includes every file.
+    /// Checks what must hold after a start. `all` checks every acknowledged package and every stored object, otherwise
+    /// only the packages acknowledged since the last audit.
     fn audit(&self, all: bool) {
         // A start rewrites the markers of the storage classes, each through a temporary file.
         let until = Instant::now() + Duration::from_secs(10);
@@ -255,12 +257,12 @@ impl CrashTest {
         // A sync is complete: exactly one state of the mirror, and none older than the acknowledged one.
         let count: usize =
             version("counter").and_then(|v| v.strip_prefix("0.")?.parse().ok()).expect("a state");
-        let ours: BTreeMap<String, String> = index
+        let listed_cran: BTreeMap<String, String> = index
             .iter()
             .filter(|(name, _)| of_cran(name))
             .map(|(name, (version, _))| (name.clone(), version.clone()))
             .collect();
-        assert_eq!(ours, ledger.states[count], "not a state of the mirror");
+        assert_eq!(listed_cran, ledger.states[count], "not a state of the mirror");
         assert!(count >= ledger.synced, "state {count} is older than {}", ledger.synced);
         ledger.synced = count;
 
@@ -307,7 +309,7 @@ impl CrashTest {
                 let answer = get(&format!("Archive/{package}/{name}"));
                 assert_eq!(answer.status, 200, "{name} is in Meta/archive.rds: {}", answer.text());
             }
-            for release in &ours {
+            for release in &listed_cran {
                 let release = (release.0.clone(), release.1.clone());
                 let answer = get(&file(&release));
                 assert!(answer.status == 200 && answer.body == ledger.entries[&release].bytes, "{release:?}");
@@ -340,7 +342,7 @@ fn records(text: &str) -> BTreeMap<String, (String, Option<String>)> {
     parsed.collect()
 }
 
-/// Unfinished files that no process writes any more.
+/// The temporary files below `dir`, recognized by their names.
 fn leftovers(dir: &Path) -> Vec<PathBuf> {
     let unfinished = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -363,7 +365,7 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// True for what a client sees of a server that was killed.
+/// True for an error that a client gets when the server is killed.
 fn is_cut(error: &Error) -> bool {
     use std::io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof,

@@ -67,7 +67,7 @@ fn run_and_kill(test: &mut CrashTest, done: usize, delay: Duration, choice: usiz
         let until_killed = |work: &dyn Fn(usize) -> std::io::Result<usize>| {
             for round in 0.. {
                 match work(round) {
-                    Ok(done) => count.fetch_add(done, Ordering::SeqCst),
+                    Ok(completed) => count.fetch_add(completed, Ordering::SeqCst),
                     Err(error) if is_cut(&error) => return,
                     Err(error) => panic!("{error:?}"),
                 };

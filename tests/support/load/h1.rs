@@ -58,7 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         matches!(futures_util::poll!(read), std::task::Poll::Ready(Ok(0)))
     }
 
-    /// Sends one request and reads its answer. A connection closed without an announcement is an error too.
+    /// Sends one request and reads its answer. A close that was not announced by `Connection: close` is an error too.
     pub(super) async fn send(&mut self, client: &Client, tally: &Tally) -> Result<Response, String> {
         let close = if client.keep_alive { "" } else { "Connection: close\r\n" };
         let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n{close}\r\n", client.file.path);
@@ -77,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let mut fields = head.lines().filter_map(|line| line.split_once(':'));
             fields.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
         };
-        let announced = field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let announces_close = field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let length = field("content-length").and_then(|value| value.parse::<u64>().ok());
         let length = length.ok_or_else(|| format!("an answer without a length: {head}"))?;
         let mut reader = BodyReader::new(client.file.rate, tally);
@@ -92,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let bytes = std::mem::replace(&mut self.ahead, rest);
             reader.take(&bytes).await;
         }
-        Ok(reader.done(first_byte, announced))
+        Ok(reader.done(first_byte, announces_close))
     }
 
     async fn head(&mut self) -> Result<(String, Instant), String> {

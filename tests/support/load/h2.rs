@@ -1,4 +1,4 @@
-//! An HTTP/2 client on hyper's, used without retries: a sent request is answered, or an error.
+//! An HTTP/2 client based on hyper's, without retries: a request that was sent and not answered is an error.
 
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ impl Connection {
     /// Sends one request and reads its answer; `None` if the server sent GOAWAY without an error before the request.
     pub(super) async fn send(&mut self, client: &Client, tally: &Tally) -> Result<Option<Response>, String> {
         if self.sender.ready().await.is_err() {
-            return self.ended().await.map(|()| None);
+            return self.wait_for_end().await.map(|()| None);
         }
         let uri = format!("https://localhost{}", client.file.path);
         let request = http::Request::get(uri).body(Empty::new()).expect("a request");
@@ -37,7 +37,7 @@ impl Connection {
             // hyper returns the request: it was not sent.
             Err(mut error) if error.message().is_some() => {
                 let _ = error.take_message();
-                return self.ended().await.map(|()| None);
+                return self.wait_for_end().await.map(|()| None);
             }
             Err(error) => return Err(format!("no answer: {}", chain(error.error()))),
         };
@@ -75,7 +75,8 @@ impl Connection {
         }
     }
 
-    async fn ended(&mut self) -> Result<(), String> {
+    /// Waits for the end of the connection; an end without GOAWAY is an error.
+    async fn wait_for_end(&mut self) -> Result<(), String> {
         match tokio::time::timeout(super::TIMEOUT, &mut self.connection).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(error))) => Err(format!("the connection ended without GOAWAY: {}", chain(&error))),

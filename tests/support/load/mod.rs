@@ -77,7 +77,7 @@ pub(crate) struct LoadReport {
     pub(crate) failures: Vec<String>,
     /// The longest times to the first byte of a small answer, including the time to connect; longest first.
     pub(crate) stalls: Vec<Duration>,
-    pub(crate) took: Duration,
+    pub(crate) elapsed: Duration,
 }
 
 impl LoadReport {
@@ -95,7 +95,7 @@ impl LoadReport {
             "{} requests, {} MB in {:.1} s, {} failed, {} idle connections ended; longest waits for a small answer {stalls:?} ms",
             self.requests,
             self.bytes / 1_000_000,
-            self.took.as_secs_f64(),
+            self.elapsed.as_secs_f64(),
             self.failures.len(),
             self.idle_closed,
         )
@@ -129,7 +129,7 @@ struct Response {
     bytes: u64,
     sha256: String,
     /// Whether the server announced the end of the connection.
-    announced: bool,
+    announces_close: bool,
 }
 
 impl Load {
@@ -192,7 +192,7 @@ impl Load {
             idle_closed: self.tally.idle_closed.load(Ordering::Acquire),
             failures: std::mem::take(&mut *self.tally.failures.lock().expect("no panic holds it")),
             stalls,
-            took: self.began.elapsed(),
+            elapsed: self.began.elapsed(),
         }
     }
 }
@@ -205,8 +205,8 @@ enum Connection {
 }
 
 impl Connection {
-    async fn open(target: &Target, speech: Protocol) -> Result<Connection, String> {
-        Ok(match speech {
+    async fn open(target: &Target, protocol: Protocol) -> Result<Connection, String> {
+        Ok(match protocol {
             Protocol::Plain => Connection::Plain(h1::Connection::new(h1::connect(&target.http).await?)),
             Protocol::Tls => {
                 Connection::Tls(Box::new(h1::Connection::new(h1::encrypt(target, b"http/1.1").await?)))
@@ -217,7 +217,7 @@ impl Connection {
         })
     }
 
-    /// Whether its end was detected before a request was sent.
+    /// Whether the server has closed the idle connection. False for HTTP/2, where [`Connection::send`] reports it.
     async fn is_closed(&mut self) -> bool {
         match self {
             Connection::Plain(connection) => connection.is_closed().await,
@@ -262,7 +262,7 @@ async fn run(number: usize, target: Target, client: Client, tally: Arc<Tally>) {
                 Ok(mut open) => match open.send(&client, &tally).await {
                     Ok(None) => {}
                     Ok(Some(response)) => {
-                        if client.keep_alive && !response.announced {
+                        if client.keep_alive && !response.announces_close {
                             connection = Some(open);
                         } else if let Connection::Http2(connection) = open {
                             match connection.close().await {
@@ -285,8 +285,9 @@ async fn run(number: usize, target: Target, client: Client, tally: Arc<Tally>) {
                 if client.file.small {
                     tally.stall(response.first_byte.saturating_duration_since(since));
                 }
-                let (is, should) = (&response.sha256, &client.file.sha256);
-                (is != should).then(|| format!("another body: {} bytes, sha256 {is}", response.bytes))
+                let (actual, expected) = (&response.sha256, &client.file.sha256);
+                (actual != expected)
+                    .then(|| format!("another body: {} bytes, sha256 {actual}", response.bytes))
             }
             Err(error) => Some(error),
         };
@@ -302,6 +303,7 @@ async fn run(number: usize, target: Target, client: Client, tally: Arc<Tally>) {
     }
 }
 
+/// Counts a current download with a rate until it is dropped.
 struct Slow<'a>(&'a Tally);
 
 impl<'a> Slow<'a> {
@@ -368,28 +370,31 @@ impl<'a> BodyReader<'a> {
         }
     }
 
-    fn done(self, first_byte: Instant, announced: bool) -> Response {
-        Response { first_byte, bytes: self.bytes, sha256: hex::encode(self.hash.finalize()), announced }
+    fn done(self, first_byte: Instant, announces_close: bool) -> Response {
+        Response { first_byte, bytes: self.bytes, sha256: hex::encode(self.hash.finalize()), announces_close }
     }
 }
 
 /// Timeout of each step of a request: longer than any permitted wait, shorter than the timeout of a test.
 const TIMEOUT: Duration = Duration::from_secs(45);
 
-async fn with_timeout<T>(what: &str, doing: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    match tokio::time::timeout(TIMEOUT, doing).await {
-        Ok(done) => done,
+async fn with_timeout<T>(
+    what: &str,
+    operation: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    match tokio::time::timeout(TIMEOUT, operation).await {
+        Ok(result) => result,
         Err(_) => Err(format!("{what}: nothing for {} s", TIMEOUT.as_secs())),
     }
 }
 
-/// Clients with each protocol, with persistent and new connections, for each of `wanted`.
-pub(crate) fn mix(wanted: &[ExpectedFile], pause: Duration) -> Vec<Client> {
+/// Clients with each protocol, with persistent and new connections, for each of `files`.
+pub(crate) fn mix(files: &[ExpectedFile], pause: Duration) -> Vec<Client> {
     let mut clients = Vec::new();
-    for speech in [Protocol::Plain, Protocol::Tls, Protocol::Http2] {
+    for protocol in [Protocol::Plain, Protocol::Tls, Protocol::Http2] {
         for keep_alive in [true, false] {
-            for wanted in wanted {
-                clients.push(Client { protocol: speech, keep_alive, file: wanted.clone(), pause });
+            for file in files {
+                clients.push(Client { protocol, keep_alive, file: file.clone(), pause });
             }
         }
     }

@@ -29,9 +29,14 @@ async fn a_bundle_of_a_real_mirror_has_all_its_packages() {
         (listed, listed, listed + archived)
     );
     assert_eq!(std::fs::read(dir.path().join("v3/version.txt")).unwrap(), b"3\n");
-    let vers: Vec<_> =
-        records.iter().filter_map(|r| if let Record::Release(ver) = r { Some(ver) } else { None }).collect();
-    let r6 = vers.iter().find(|ver| ver.name == "R6" && ver.version == cran.version("R6")).expect("R6");
+    let releases: Vec<_> = records
+        .iter()
+        .filter_map(|r| if let Record::Release(release) = r { Some(release) } else { None })
+        .collect();
+    let r6 = releases
+        .iter()
+        .find(|release| release.name == "R6" && release.version == cran.version("R6"))
+        .expect("R6");
     assert_eq!(r6.day.to_string(), "2025-02-15");
     let desc = r6.desc.as_ref().expect("a DESCRIPTION");
     assert_eq!((desc.get("Package"), desc.get("Encoding")), (Some("R6"), Some("UTF-8")));
@@ -52,7 +57,7 @@ async fn a_bundle_of_a_real_mirror_has_all_its_packages() {
     let expected = r6.readme.as_ref().expect("a README");
     assert!(readmes.iter().any(|readme| readme.sha256 == expected.sha256 && readme.text.contains("R6")));
     // Releases are in the order of their days.
-    assert!(vers.windows(2).all(|pair| pair[0].day <= pair[1].day));
+    assert!(releases.windows(2).all(|pair| pair[0].day <= pair[1].day));
 }
 
 #[tokio::test]
@@ -110,7 +115,7 @@ async fn days_of_events_are_those_of_file_times_and_packages_in() {
     let events: Vec<String> = records
         .iter()
         .map(|record| match record {
-            Record::Release(ver) => format!("{} {} {}", ver.day, ver.name, ver.version),
+            Record::Release(release) => format!("{} {} {}", release.day, release.name, release.version),
             Record::Archive(event) => format!("{} -{}", event.day, event.name),
             Record::Snapshot(_) => "end".to_owned(),
             other => format!("{other:?}"),

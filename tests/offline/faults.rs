@@ -1,4 +1,4 @@
-//! Invalid input: it changes nothing, and the error names it and the remedy.
+//! Invalid input changes nothing, and the error names the input and the remedy.
 
 use std::fs;
 
@@ -261,8 +261,8 @@ fn a_damaged_destination_is_reported() {
     assert!(result.err.contains(&segment) && result.err.contains("copy it again"), "{}", result.err);
 }
 
-/// Adds two versions of a package, one of them archived: the index has no checksum of an archived version.
-fn odd(mirror: &mut MirrorDir) {
+/// Adds two versions of the package `odd`, one of them archived: the index has no checksum of an archived version.
+fn publish_odd(mirror: &mut MirrorDir) {
     let mut odd = Tarball::new("odd", "1.0");
     odd.fields = "Encoding: latin1\n".to_owned();
     mirror.publish(&odd, "2020-01-01");
@@ -274,7 +274,7 @@ fn odd(mirror: &mut MirrorDir) {
 async fn a_file_that_is_not_a_package_is_stored_and_reported() {
     let dir = tempfile::tempdir().unwrap();
     let mut mirror = write_mirror(dir.path());
-    odd(&mut mirror);
+    publish_odd(&mut mirror);
     // An archived file has no checksum: it has the right size and is damaged inside.
     let path = mirror.root.join("src/contrib/Archive/odd/odd_1.0.tar.gz");
     let mut bytes = fs::read(&path).unwrap();
@@ -293,7 +293,7 @@ async fn a_file_that_is_not_a_package_is_stored_and_reported() {
 async fn an_archive_that_was_damaged_in_transfer_is_fetched_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut mirror = write_mirror(dir.path());
-    odd(&mut mirror);
+    publish_odd(&mut mirror);
     let path = "src/contrib/Archive/odd/odd_1.0.tar.gz";
     let upstream = Upstream::of(&mirror.root);
     let intact = upstream.bytes(path);
@@ -324,7 +324,7 @@ async fn an_archive_that_was_damaged_in_transfer_is_fetched_again() {
 fn an_archive_that_is_damaged_on_the_mirror_is_fetched_by_one_more_run() {
     let dir = tempfile::tempdir().unwrap();
     let mut mirror = write_mirror(dir.path());
-    odd(&mut mirror);
+    publish_odd(&mut mirror);
     let path = "src/contrib/Archive/odd/odd_1.0.tar.gz";
     let upstream = Upstream::of(&mirror.root);
     let mut damaged = upstream.bytes(path);

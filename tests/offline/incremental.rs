@@ -10,6 +10,7 @@ use crate::support::downloader::{
 use crate::support::mirror_dir::MirrorDir;
 use crate::support::upstream::{Fault, Upstream};
 
+/// The downloader's record of the index files of the mirror at the last complete run.
 const STATE: &str = "v3/1/.seen.json";
 
 /// A complete bundle of a mirror with archived packages.
@@ -96,7 +97,7 @@ async fn changes_of_the_mirror_are_detected() {
     }
     assert!(!must_get_cran(&upstream.url(), &to, &[]).contains("nothing is new"));
     assert_eq!(read(&to, &Product::Cran).await.2.listing(), mirror.listing());
-    // A new table is a change: it declares more.
+    // A new file of the index is a change and is read.
     upstream.put("src/contrib/PACKAGES.gz", b"<html>".to_vec());
     let result = get_cran(&upstream.url(), &to, &[]);
     assert!(result.code == Some(1) && result.err.contains("PACKAGES.gz"), "{}", result.err);

@@ -9,7 +9,7 @@ use crate::support::process::run_to_end;
 use crate::support::upstream::{Fault, Upstream};
 
 /// A mirror of forty packages that delays each of them.
-fn slow(dir: &std::path::Path) -> Upstream {
+fn slow_mirror(dir: &std::path::Path) -> Upstream {
     let mut mirror = MirrorDir::new(dir.join("mirror"));
     for n in 0..40 {
         mirror.simple(&format!("package{n}"), "1.0", "2020-01-01");
@@ -47,7 +47,7 @@ fn plain(text: &str) -> String {
 #[test]
 fn a_terminal_shows_files_rate_and_time_left_in_one_line_that_is_cleared_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
-    let (upstream, to) = (slow(dir.path()), dir.path().join("bundle"));
+    let (upstream, to) = (slow_mirror(dir.path()), dir.path().join("bundle"));
     let (url, path) = (upstream.url(), to.to_str().unwrap().to_owned());
     let args = ["get", "cran", "--base-url", &url, "--destination", &path, "--concurrency", "4"];
     let output = output_on_a_terminal(&command(&args));
@@ -74,7 +74,7 @@ fn a_terminal_shows_files_rate_and_time_left_in_one_line_that_is_cleared_at_the_
 #[test]
 fn a_log_has_messages_and_no_progress_bar() {
     let dir = tempfile::tempdir().unwrap();
-    let (upstream, to) = (slow(dir.path()), dir.path().join("bundle"));
+    let (upstream, to) = (slow_mirror(dir.path()), dir.path().join("bundle"));
     let output = must_get_cran(&upstream.url(), &to, &["--concurrency", "40"]);
     assert!(!output.contains(['\r', '\u{1b}']) && !output.contains(" % "), "{output:?}");
     assert!(output.contains("40 of 40 files, ") && output.lines().count() == 4, "{output}");

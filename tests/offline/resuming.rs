@@ -84,18 +84,18 @@ async fn a_download_killed_at_twenty_moments_has_the_same_result_and_repeats_few
     assert!(repeated <= 20 * PARALLEL, "{repeated} repeated requests");
 }
 
-/// System calls that change files; `strace` kills the process at the k-th of them in a thread.
+/// System calls that change files; `strace` numbers them in each thread and kills the process at a given number.
 const CHANGES: &str =
     "write,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,ftruncate,fsync,fdatasync,syncfs,fchmod";
 
-/// Runs a command with a kill at that call; false if it ended before.
+/// Runs a command that is killed at the call with this number; false if the command ended before.
 fn kill_at(call: usize, args: &[&str]) -> bool {
     let status = run_to(call, args);
     assert!(status.success() || status.signal() == Some(9), "{status}");
     !status.success()
 }
 
-/// Runs a command with a kill at that call.
+/// Runs a command that is killed at the call with this number; returns its exit status.
 fn run_to(call: usize, args: &[&str]) -> std::process::ExitStatus {
     let plain = command(args);
     let inject = format!("inject={CHANGES}:signal=KILL:when={call}");

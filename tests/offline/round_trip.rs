@@ -91,7 +91,7 @@ fn index(server: &Server, snapshot: &str) -> Vec<u8> {
     answer.body
 }
 
-/// Runs R with its own library; returns the output of `say`.
+/// Runs R with its own library; returns the names and values that the code prints by `say`.
 fn r(code: &str, args: &[&str]) -> BTreeMap<String, String> {
     let prelude = "options(warn = 1); args <- commandArgs(TRUE); lib <- Sys.getenv('R_LIBS_USER')\n\
         say <- function(what, ...) cat(what, '\\t', paste(..., collapse = ' '), '\\n', sep = '')\n\
@@ -123,7 +123,7 @@ fn a_copied_bundle_serves_r_without_network() {
     build(&cran, &[COMPILED, PLAIN]);
     download(&cran, &bioc, &bundle);
 
-    // As a tar archive to another machine.
+    // The bundle is copied as a tar archive, as to another machine.
     let archive = dir.path().join("data.tar");
     let copied = dir.path().join("carried");
     fs::create_dir(&copied).unwrap();

@@ -10,7 +10,7 @@ use crate::support::downloader::{copy_over, must_get_cran, objects, read, tree};
 use crate::support::fixtures::until;
 use crate::support::mirror_dir::MirrorDir;
 use crate::support::server::{Builder, Server};
-use crate::support::sync_backend::SyncBackend as Syncing;
+use crate::support::sync_backend::SyncBackend;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::Upstream;
 use crate::support::{data, mirror_dir};
@@ -329,7 +329,7 @@ async fn binaries_copied_into_a_bundle_are_listed_by_the_next_scheduled_sync() {
     let mirror = mirror_dir::file_url(&data::path("cran-mirror").canonicalize().unwrap());
     let bundle = dir.path().join("data");
     must_get_cran(&mirror, &bundle, &[]);
-    let server = Syncing::new(crate::support::db::Engine::Sqlite, &mirror_dir::file_url(&bundle)).await;
+    let server = SyncBackend::new(crate::support::db::Engine::Sqlite, &mirror_dir::file_url(&bundle)).await;
     let message = server.sync().await.expect("a bundle");
     assert!(!message.contains("binaries were synced"), "{message}");
     let flags = ["--include-binaries", "--r-versions", "4.5", "--distributions", "windows"];

@@ -34,7 +34,7 @@ fn a_bundle_behind_a_static_web_server_is_served_with_the_content_of_the_mirror(
     let message = remote.sync().expect("a bundle");
     assert!(message.contains(&cran.added_message()) && message.contains("binaries were synced"), "{message}");
     from_mirror.sync().expect("a mirror");
-    let same = |remote: &Server, file: &str| {
+    let assert_same = |remote: &Server, file: &str| {
         let path = format!("/prod/latest/src/contrib/{file}");
         let (of_bundle, of_mirror) = (remote.get(&path), from_mirror.get(&path));
         assert_eq!(
@@ -45,15 +45,15 @@ fn a_bundle_behind_a_static_web_server_is_served_with_the_content_of_the_mirror(
         );
     };
     for file in ["PACKAGES", "Meta/archive.rds", "Meta/current.rds", cran.file("R6")] {
-        same(&remote, file);
+        assert_same(&remote, file);
     }
     until("the fetched file is stored", || stored_files(&remote, "cran") == 1);
     assert!(remote.sync().expect("a bundle").contains("up to date"));
     // After a restart files are found by their digests before the bundle is read, and no segment is read.
     remote.restart();
     let before = segment_reads(&web, &bundle);
-    same(&remote, &format!("Archive/R6/{}", cran.archived_files("R6")[0]));
-    same(&remote, cran.file("rlang"));
+    assert_same(&remote, &format!("Archive/R6/{}", cran.archived_files("R6")[0]));
+    assert_same(&remote, cran.file("rlang"));
     let path = format!("bin/windows/contrib/4.5/{}", cran.binary("glue"));
     let binary = remote.get(&format!("/prod/latest/{path}"));
     let original = data::path("cran-mirror").join(path);

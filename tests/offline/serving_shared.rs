@@ -58,8 +58,8 @@ async fn the_repositories_of_a_version_share_one_read() {
     // The segments cannot be read again.
     let segments = segments(&bundle.join("bioc/v4/3.20"));
     assert!(!segments.is_empty());
-    let moved = |path: &Path| path.with_extension("aside");
-    segments.iter().for_each(|path| fs::rename(path, moved(path)).unwrap());
+    let aside_path = |path: &Path| path.with_extension("aside");
+    segments.iter().for_each(|path| fs::rename(path, aside_path(path)).unwrap());
     let (text, _) = fetch(&annotation, "src/contrib/PACKAGES", None).await.unwrap().expect("a body");
     assert!(text.contains("Package: annotates") && !text.contains("Package: Biobase"), "{text}");
     assert!(fetch(&annotation, "src/contrib/Meta/archive.rds", None).await.is_ok());
@@ -67,7 +67,7 @@ async fn the_repositories_of_a_version_share_one_read() {
     drop((software, annotation));
     let error = fetch(&of("bioc"), "src/contrib/PACKAGES", None).await.expect_err("no segment");
     assert!(error.contains("bioc/v4/3.20/log/") && error.contains("is missing"), "{error}");
-    segments.iter().for_each(|path| fs::rename(moved(path), path).unwrap());
+    segments.iter().for_each(|path| fs::rename(aside_path(path), path).unwrap());
     assert!(fetch(&of("bioc"), "src/contrib/PACKAGES", None).await.is_ok(), "a failure is not cached");
 }
 
@@ -90,7 +90,7 @@ async fn a_replaced_head_is_read_by_the_next_request() {
         source.simple("alpha", version, &day.to_string());
         source.write();
         must_get_cran(&source.url(), &bundle, &[]);
-        // By the mirror that read the previous head, and by another one of the same client.
+        // The request is made by the mirror that read the previous head, and by another mirror of the same client.
         for mirror in [&mirror, &upstream.mirror(&file_url(&bundle)).unwrap()] {
             let (text, second) = fetch_index(mirror, Some(first.clone())).await.expect("a body");
             assert!(text.contains(&format!("Version: {version}")) && second != first, "{text}");

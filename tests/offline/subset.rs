@@ -1,4 +1,4 @@
-//! Named packages and their dependencies.
+//! Subsets (`--file-in`): named packages and their dependencies.
 
 use rstudio_pm::bundle::Product;
 

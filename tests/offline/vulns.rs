@@ -129,8 +129,8 @@ async fn only_changed_advisories_are_fetched_again() {
     records[1] = with_modified(records[1].clone(), "2025-01-01T00:00:00Z");
     records.push(record("RSEC-3", "CRAN", "gamma", "2.0"));
     publish(&records);
-    let (_, mut some) = get();
-    some.sort();
+    let (_, mut third) = get();
+    third.sort();
     let mut expected = below_osv(&[
         ("vulns/head.json", 404),
         ("CRAN/modified_id.csv", 200),
@@ -138,7 +138,7 @@ async fn only_changed_advisories_are_fetched_again() {
         ("CRAN/RSEC-3.json", 200),
     ]);
     expected.sort();
-    assert_eq!(some, expected);
+    assert_eq!(third, expected);
     assert_eq!(ids(&to, "cran").await, ["RSEC-1", "RSEC-2", "RSEC-3"]);
     assert_eq!(get().1, unchanged);
     // A damaged file is fetched again as a whole.

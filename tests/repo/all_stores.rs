@@ -64,20 +64,20 @@ pub(super) async fn stores(engine: db::Engine, objects: ObjectStore) -> Stores {
     Stores { gcfg: lines.await.expect("no panic") }
 }
 
-async fn forms(backend: &Backend, snapshot: &str) -> Vec<RenderedDocument> {
-    let mut forms = Vec::new();
+async fn documents(backend: &Backend, snapshot: &str) -> Vec<RenderedDocument> {
+    let mut documents = Vec::new();
     for document in [
         RDocument::Packages(IndexFormat::Text),
         RDocument::Packages(IndexFormat::Gz),
         RDocument::Packages(IndexFormat::Rds),
         RDocument::ArchiveRds,
     ] {
-        forms.push(index(backend, "all", snapshot, document).await);
+        documents.push(index(backend, "all", snapshot, document).await);
     }
-    forms
+    documents
 }
 
-/// The bytes a client gets for a package's file.
+/// The bytes that a client gets for the file of a package; `None` if the repository does not serve it.
 pub(super) async fn fetched(
     backend: &Backend,
     snapshot: &str,
@@ -141,7 +141,7 @@ async fn scenario(stores: Stores) {
             .expect("a point")
             .open
     );
-    let before = forms(&backend, "2024-03-01").await;
+    let before = documents(&backend, "2024-03-01").await;
     for number in 0..9 {
         backend.add("team", "internalpkg", &format!("2.{number}")).await;
     }
@@ -151,7 +151,7 @@ async fn scenario(stores: Stores) {
     assert_eq!(removed.len(), 12);
     assert_eq!(listing(&backend, "all", "latest").await, "internalpkg 99.0, zoo 1.0");
     backend = backend.restart().await;
-    for (before, after) in before.iter().zip(forms(&backend, "2024-03-01").await) {
+    for (before, after) in before.iter().zip(documents(&backend, "2024-03-01").await) {
         assert_eq!((before.content, &before.bytes), (after.content, &after.bytes));
     }
     assert!(fetched(&backend, "2024-03-01", "internalpkg", "1.1").await.is_some());

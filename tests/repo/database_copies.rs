@@ -12,7 +12,7 @@ use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::{SweepOptions, SweepResult};
 
 use super::all_stores::{ObjectStore, fetched, stores};
-use super::ownership::{count, serves_everything, sweep_now, with_packages};
+use super::ownership::{assert_all_served, count, sweep_now, with_packages};
 use crate::support::backend::{Backend, Stores};
 use crate::support::db::Engine;
 use crate::support::s3;
@@ -48,7 +48,8 @@ async fn add(backend: &Backend, versions: std::ops::Range<u32>) {
     }
 }
 
-async fn refused(backend: &Backend) -> bool {
+/// True if an upload is refused because the server may not write to the class.
+async fn is_upload_refused(backend: &Backend) -> bool {
     let added = backend.upload(&Tarball::new("gamma", "1.0")).await;
     let is_refused = matches!(&added, Err(RepoError::Storage(StorageError::Refused { .. })));
     if let Err(error) = added {
@@ -83,7 +84,7 @@ async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store:
         warnings.iter().any(|w| w.kind == "storage-owner" && w.message.contains("rspm storage adopt")),
         "{warnings:?}"
     );
-    // The first one detects it, continues, and removes nothing either.
+    // The first server detects the copy, continues to serve and to store, and removes nothing either.
     upkeep::ownership::claim(&backend.upkeep).await;
     assert_eq!(ownership(&backend), Ownership::Contested);
     let (content, digest) = bytes(50, 1);
@@ -96,7 +97,7 @@ async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store:
     add(&backend, 9..10).await;
     assert_eq!(count(&backend).await, stored + 2);
 
-    // After the first one adopts the class, the copy detects that it does not own the class.
+    // After the first server adopts the class, the copy detects that it does not own the class.
     assert_eq!(
         upkeep::ownership::adopt(&backend.upkeep, &StorageClass::ALL).await.expect("adopted").len(),
         9
@@ -108,11 +109,11 @@ async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store:
         SweepResult::default()
     );
     assert!(matches!(ownership(&other), Ownership::Foreign(_)), "{:?}", ownership(&other));
-    assert!(refused(&other).await);
+    assert!(is_upload_refused(&other).await);
     assert!(fetched(&other, "latest", "alpha", "1.0").await.is_some(), "reads continue");
     upkeep::ownership::claim(&backend.upkeep).await;
     assert!(all_own(&backend));
-    serves_everything(&backend).await;
+    assert_all_served(&backend).await;
 }
 
 async fn a_copy_that_was_used_first_is_detected_too(store: ObjectStore) {
@@ -128,10 +129,10 @@ async fn a_copy_that_was_used_first_is_detected_too(store: ObjectStore) {
     assert_eq!(ownership(&backend), Ownership::Contested);
     upkeep::ownership::claim(&other.upkeep).await;
     assert_eq!(ownership(&other), Ownership::Contested);
-    // Either of them may be kept.
+    // Either database may become the owner.
     upkeep::ownership::adopt(&other.upkeep, &StorageClass::ALL).await.expect("adopted");
     upkeep::ownership::claim(&backend.upkeep).await;
-    assert!(matches!(ownership(&backend), Ownership::Foreign(_)) && refused(&backend).await);
+    assert!(matches!(ownership(&backend), Ownership::Foreign(_)) && is_upload_refused(&backend).await);
     upkeep::ownership::claim(&other.upkeep).await;
     assert!(all_own(&other));
 }
@@ -140,7 +141,7 @@ async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
     let backend = with_packages(Engine::Sqlite, store).await;
     upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     let (original, packages) = (backend.stores().clone(), backend.folder().join("data/packages"));
-    let away = |from: &'static str, to: &'static str| {
+    let move_folder = |from: &'static str, to: &'static str| {
         move |folder: &Path| {
             if store == ObjectStore::Disk {
                 std::fs::create_dir_all(folder.join("away")).expect("a folder");
@@ -148,7 +149,7 @@ async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
             }
         }
     };
-    let mut backend = backend.restart_after(away("data/packages", "away/packages")).await;
+    let mut backend = backend.restart_after(move_folder("data/packages", "away/packages")).await;
     if store == ObjectStore::S3 {
         let gcfg = original.gcfg.replace("Prefix = ", "Prefix = elsewhere/");
         assert_ne!(gcfg, original.gcfg);
@@ -157,7 +158,7 @@ async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
     upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     assert_eq!(ownership(&backend), Ownership::Missing);
     assert_eq!(backend.state.storage.marker(CLASS).await.expect("an answer"), Marker::None);
-    assert!(refused(&backend).await);
+    assert!(is_upload_refused(&backend).await);
     let warnings = backend.state.storage.condition().warnings();
     assert!(warnings.iter().any(|w| w.name.contains("packages") && w.message.contains("mounted")));
 
@@ -166,13 +167,13 @@ async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
         std::fs::remove_dir_all(&packages).expect("the mount point is empty");
     }
     let backend = backend
-        .restart_after(away("away/packages", "data/packages"))
+        .restart_after(move_folder("away/packages", "data/packages"))
         .await
         .restart_with_stores(original)
         .await;
     upkeep::ownership::claim(&backend.upkeep).await;
     assert!(all_own(&backend));
-    serves_everything(&backend).await;
+    assert_all_served(&backend).await;
     add(&backend, 0..1).await;
     assert_eq!(backend.state.storage.condition().warnings(), []);
 }
@@ -219,7 +220,7 @@ async fn a_lost_class_is_adopted_and_its_lost_objects_are_reported() {
     upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     let warnings = backend.state.storage.condition().warnings();
     assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-lost"]);
-    assert!(!refused(&backend).await);
+    assert!(!is_upload_refused(&backend).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -257,7 +258,7 @@ async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_adopti
             assert_eq!(either.state.storage.condition().warnings(), []);
         }
     }
-    serves_everything(&copied).await;
+    assert_all_served(&copied).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -304,7 +305,7 @@ async fn directories_restored_together_and_older_storage_alone_need_no_adoption(
         SweepResult::default()
     );
     assert_eq!(ownership(&backend), Ownership::Contested);
-    assert!(!refused(&backend).await);
+    assert!(!is_upload_refused(&backend).await);
     upkeep::ownership::adopt(&backend.upkeep, &StorageClass::ALL).await.expect("adopted");
     assert_eq!(
         upkeep::sweep::sweep(&backend.upkeep, &SweepOptions { age: Duration::ZERO, ..sweep_now() })
@@ -356,7 +357,7 @@ async fn servers_of_one_database_that_start_and_clean_up_concurrently_agree() {
             upkeep::sweep::sweep(&other.upkeep, &options)
         );
         for result in [one, two] {
-            // They have the same name, so each may take the lease of the other.
+            // The servers have the same name, so each may take the lease of the other.
             let lost = matches!(&result, Err(RepoError::Db(DbError::Refused(_))));
             assert!(lost || matches!(result, Ok(_) | Err(RepoError::Conflict(_))), "{result:?}");
         }

@@ -153,8 +153,11 @@ async fn a_source_and_a_repository_can_be_renamed() {
     let repo = catalog.repo("every").expect("the repository");
     assert!(repo.hidden && repo.description == "All of it" && catalog.repo("all").is_none());
     assert_eq!(listing(&backend, "every", "latest").await, "alpha 1.0");
-    let long = RepoEdit { description: Some("a\nb".to_owned()), ..RepoEdit::default() };
-    assert!(matches!(edit::repo::edit(&backend.state, "every", long).await, Err(RepoError::Invalid(_))));
+    let multi_line = RepoEdit { description: Some("a\nb".to_owned()), ..RepoEdit::default() };
+    assert!(matches!(
+        edit::repo::edit(&backend.state, "every", multi_line).await,
+        Err(RepoError::Invalid(_))
+    ));
     edit::repo::delete(&backend.state, "every").await.expect("deleted");
     assert!(backend.state.catalog.get().repo("every").is_none());
 }

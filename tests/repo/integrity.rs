@@ -20,7 +20,7 @@ use crate::support::db::Engine;
 use crate::support::tarball::Tarball;
 
 /// A local package that is served, and its object.
-async fn stored() -> (Backend, PathBuf) {
+async fn with_local_package() -> (Backend, PathBuf) {
     let backend = Backend::new().await;
     upkeep::ownership::claim(&backend.upkeep).await;
     backend.create_local_source("team").await;
@@ -45,14 +45,15 @@ async fn open(backend: &Backend) -> Result<OpenFile, RepoError> {
     serve::file::open(&backend.repositories, &located, None).await
 }
 
-async fn damaged(backend: &Backend) -> usize {
+/// The number of objects that were moved aside as damaged.
+async fn damaged_count(backend: &Backend) -> usize {
     let listed = backend.state.storage.list_in(Area::Damaged, StorageClass::Packages, None, 10).await;
     listed.expect("a listing").len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_local_package_is_not_served_and_is_moved_aside() {
-    let (backend, object) = stored().await;
+    let (backend, object) = with_local_package().await;
     flip(&object);
     let backend = backend.restart().await;
     upkeep::ownership::claim(&backend.upkeep).await;
@@ -61,7 +62,7 @@ async fn a_damaged_local_package_is_not_served_and_is_moved_aside() {
         assert!(matches!(refusal, Some(RepoError::Damaged { .. })), "{refusal:?}");
     }
     assert!(!object.exists());
-    assert_eq!(damaged(&backend).await, 1);
+    assert_eq!(damaged_count(&backend).await, 1);
     // The damage is still known after a restart.
     let backend = backend.restart().await;
     upkeep::ownership::claim(&backend.upkeep).await;
@@ -76,7 +77,7 @@ async fn a_damaged_local_package_is_not_served_and_is_moved_aside() {
     assert_eq!(backend.state.storage.condition().warnings(), []);
 }
 
-/// As HEAD does.
+/// Checks the file of the package, as a HEAD request does.
 async fn check(backend: &Backend) -> Result<(), RepoError> {
     let point = point(backend, "all", "latest").await;
     let located =
@@ -114,7 +115,7 @@ async fn a_package_whose_size_changes_while_the_server_runs_is_moved_aside() {
             assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{size} {refused:?}");
         }
         assert!(!object.exists());
-        assert_eq!(damaged(&backend).await, 1);
+        assert_eq!(damaged_count(&backend).await, 1);
         let warnings = backend.state.storage.condition().warnings();
         assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-damage"]);
         let second_add = backend.try_add("team", std::slice::from_ref(&large), OnExisting::Replace).await;
@@ -123,7 +124,7 @@ async fn a_package_whose_size_changes_while_the_server_runs_is_moved_aside() {
     }
 }
 
-/// A lost object whose directory is a file, so that it cannot be stored again until the file is removed.
+/// Each object is lost, and its directory is a file, so that it cannot be stored again until the file is removed.
 async fn a_replaced_package_is_reported_only_once_it_is_stored(engine: Engine) {
     let backend = Backend::with_stores(stores(engine, ObjectStore::Disk).await).await;
     upkeep::ownership::claim(&backend.upkeep).await;
@@ -158,7 +159,7 @@ async fn a_replaced_package_is_reported_only_once_it_is_stored_on_postgres() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_intact_file_that_replaces_a_damaged_one_is_served() {
-    let (backend, object) = stored().await;
+    let (backend, object) = with_local_package().await;
     let backup = std::fs::read(&object).expect("a backup");
     flip(&object);
     let backend = backend.restart().await;
@@ -180,7 +181,7 @@ async fn an_intact_file_that_replaces_a_damaged_one_is_served() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_scrub_finds_damage_of_verified_objects() {
-    let (backend, object) = stored().await;
+    let (backend, object) = with_local_package().await;
     assert!(open(&backend).await.is_ok());
     let result = scrub::run(&backend, ScrubOptions::full()).await;
     assert_eq!((result.objects, result.bad), (1, 0));
@@ -202,7 +203,7 @@ async fn the_scrub_finds_damage_of_verified_objects() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_index_of_a_closed_day_is_rendered_again() {
-    let (backend, _) = stored().await;
+    let (backend, _) = with_local_package().await;
     backend.advance_to_noon("2024-03-02");
     let documents = [RDocument::Packages(IndexFormat::Gz), RDocument::Packages(IndexFormat::Rds)];
     let mut intact = Vec::new();

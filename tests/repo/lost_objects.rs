@@ -13,7 +13,7 @@ use rstudio_pm::upkeep::scrub::{Fault, RepairOutcome, ScrubOptions};
 use rstudio_pm::upkeep::sweep::SweepOptions;
 
 use super::all_stores::ObjectStore;
-use super::ownership::{count, in_area, serves_everything, sweep_now, with_packages};
+use super::ownership::{assert_all_served, count, in_area, sweep_now, with_packages};
 use super::sweep::objects;
 use super::{point, scrub};
 use crate::support::backend::Backend;
@@ -50,7 +50,7 @@ async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_re
 
     backend.state.storage.put(lost, content).await.expect("stored");
     assert!(kinds(&backend).is_empty());
-    serves_everything(&backend).await;
+    assert_all_served(&backend).await;
 
     // The scrub detects it as well.
     backend.state.storage.delete(lost).await.expect("removed");

@@ -82,9 +82,9 @@ async fn serve(backend: &Backend) -> String {
 
 /// A package whose index record has about 900 kB.
 fn large(name: &str) -> Tarball {
-    let names = (0..75_000).fold(String::new(), |mut all, n| {
-        write!(all, "pkg{n:07}, ").expect("writing to a String does not fail");
-        all
+    let names = (0..75_000).fold(String::new(), |mut text, n| {
+        write!(text, "pkg{n:07}, ").expect("writing to a String does not fail");
+        text
     });
     Tarball::new(name, "1.0").field(&format!("Suggests: {}", names.trim_end_matches(", ")))
 }
@@ -102,17 +102,17 @@ async fn after_they_are_sent_indexes_of_many_repositories_stay_within_the_budget
         backend.create_repository(&format!("repo{number}"), &[&own, "large"]).await;
     }
     let base = serve(&backend).await;
-    let mut all = 0;
+    let mut total = 0;
     for number in 0..REPOSITORIES {
         let url = format!("{base}/repo{number}/latest/src/contrib/PACKAGES");
         let answer = tokio::task::spawn_blocking(move || http::get(&url)).await.expect("no panic");
         assert_eq!(answer.status, 200);
-        let form =
+        let document =
             index(&backend, &format!("repo{number}"), "latest", RDocument::Packages(IndexFormat::Text)).await;
-        assert!(form.bytes == answer.body);
-        all += form.bytes.len();
+        assert!(document.bytes == answer.body);
+        total += document.bytes.len();
     }
-    assert!(all > BUDGET * 5 / 4, "{all} bytes do not exceed the budget");
+    assert!(total > BUDGET * 5 / 4, "{total} bytes do not exceed the budget");
     // The last answer may still be in transmission.
     let mut tries = 0;
     while serve::index::document_bytes(&backend.repositories) > BUDGET && tries < 500 {
@@ -120,6 +120,6 @@ async fn after_they_are_sent_indexes_of_many_repositories_stay_within_the_budget
         tries += 1;
     }
     let cached_bytes = serve::index::document_bytes(&backend.repositories);
-    assert!(cached_bytes <= BUDGET, "{cached_bytes} of {all} bytes are in memory");
+    assert!(cached_bytes <= BUDGET, "{cached_bytes} of {total} bytes are in memory");
     assert!(cached_bytes > 0, "nothing is in the cache: the test measures nothing");
 }

@@ -26,8 +26,8 @@ use crate::support::backend::Backend;
 
 /// The packages a snapshot lists, with their versions.
 async fn listed(backend: &Backend, repo: &str, snapshot: &str) -> BTreeMap<String, String> {
-    let form = index(backend, repo, snapshot, RDocument::Packages(IndexFormat::Text)).await;
-    let text = String::from_utf8(form.bytes.to_vec()).expect("text");
+    let document = index(backend, repo, snapshot, RDocument::Packages(IndexFormat::Text)).await;
+    let text = String::from_utf8(document.bytes.to_vec()).expect("text");
     let field = |record: &str, tag: &str| {
         let line = record.lines().find_map(|line| line.strip_prefix(tag)).unwrap_or_default();
         line.trim_start_matches(": ").to_owned()
@@ -36,7 +36,7 @@ async fn listed(backend: &Backend, repo: &str, snapshot: &str) -> BTreeMap<Strin
     records.map(|record| (field(record, "Package"), field(record, "Version"))).collect()
 }
 
-/// The same as one line: `name version, …`.
+/// The packages of [`listed`] as one line: `name version, …`.
 async fn listing(backend: &Backend, repo: &str, snapshot: &str) -> String {
     let listed = listed(backend, repo, snapshot).await;
     listed.into_iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ")
@@ -57,8 +57,8 @@ async fn index(backend: &Backend, repo: &str, snapshot: &str, document: RDocumen
 /// The names in `Meta/archive.rds`, as `package/file`, sorted.
 async fn archived(backend: &Backend, repo: &str, snapshot: &str) -> Vec<String> {
     use rstudio_pm::r::rds::{Limits, archive_meta::read_archive_meta};
-    let form = index(backend, repo, snapshot, RDocument::ArchiveRds).await;
-    let rows = read_archive_meta(form.bytes.as_ref(), Limits::META).expect("a table");
+    let document = index(backend, repo, snapshot, RDocument::ArchiveRds).await;
+    let rows = read_archive_meta(document.bytes.as_ref(), Limits::META).expect("a table");
     let mut names: Vec<String> =
         rows.into_iter().map(|row| format!("{}/{}", row.package, row.file)).collect();
     names.sort();

@@ -92,16 +92,18 @@ pub(super) async fn with_packages(engine: Engine, store: ObjectStore) -> Backend
     backend
 }
 
+/// The keys of the objects in an area of a class.
 pub(super) async fn in_area(backend: &Backend, area: Area, class: StorageClass) -> Vec<Key> {
     let objects = backend.state.storage.list_in(area, class, None, 10_000).await.expect("a listing");
     objects.into_iter().map(|object| object.key).collect()
 }
 
+/// The number of objects of class `packages` in use.
 pub(super) async fn count(backend: &Backend) -> usize {
     in_area(backend, Area::Live, StorageClass::Packages).await.len()
 }
 
-pub(super) async fn serves_everything(backend: &Backend) {
+pub(super) async fn assert_all_served(backend: &Backend) {
     for number in 0..5 {
         let version = format!("1.{number}");
         assert!(fetched(backend, "latest", "alpha", &version).await.is_some_and(|bytes| !bytes.is_empty()));
@@ -132,7 +134,7 @@ async fn a_sweep_of_another_database_removes_nothing(engine: Engine, store: Obje
     let backend = backend.restart_with_stores(own.clone()).await;
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 0);
     assert_eq!(backend.state.storage.condition().warnings(), []);
-    serves_everything(&backend).await;
+    assert_all_served(&backend).await;
 
     // After an adoption, objects that the new owner does not name are moved to the trash; the first owner removes
     // nothing.
@@ -152,14 +154,14 @@ async fn a_sweep_of_another_database_removes_nothing(engine: Engine, store: Obje
         upkeep::sweep::trash::restore(&backend.upkeep, StorageClass::Packages).await.expect("restored"),
         stored as u64
     );
-    serves_everything(&backend).await;
+    assert_all_served(&backend).await;
 }
 
 async fn storage_without_markers_belongs_to_the_database_that_names_its_objects(
     engine: Engine,
     store: ObjectStore,
 ) {
-    // These are stored before the storage is claimed.
+    // The packages are stored before the storage is claimed.
     let backend = Backend::with_stores(stores(engine, store).await).await;
     backend.create_local_source("team").await;
     backend.create_repository("all", &["team"]).await;
@@ -175,7 +177,7 @@ async fn storage_without_markers_belongs_to_the_database_that_names_its_objects(
     let backend = backend.restart_with_stores(own).await;
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 0);
     assert!(backend.state.storage.is_own(StorageClass::Packages));
-    serves_everything(&backend).await;
+    assert_all_served(&backend).await;
 }
 
 async fn a_sweep_of_a_large_share_waits_for_a_confirmation(engine: Engine, store: ObjectStore) {
@@ -217,7 +219,7 @@ async fn a_sweep_of_a_large_share_waits_for_a_confirmation(engine: Engine, store
     backend.advance_to_noon("2024-03-03");
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 1);
     assert_eq!(backend.state.storage.condition().warnings(), []);
-    serves_everything(&backend).await;
+    assert_all_served(&backend).await;
 }
 
 async fn a_removed_object_is_restored_on_demand_and_deleted_after_the_grace_period(
@@ -235,7 +237,7 @@ async fn a_removed_object_is_restored_on_demand_and_deleted_after_the_grace_peri
         assert_eq!(storage.size(key).await.expect("an answer"), None);
     }
     // A request for an object of a row restores it.
-    serves_everything(&backend).await;
+    assert_all_served(&backend).await;
     let restored = count(&backend).await;
     assert_eq!(restored, 5, "the archives were requested");
     // The same bytes can be stored again in the meantime.
@@ -275,7 +277,7 @@ async fn at_start_only_objects_that_can_be_fetched_again_are_removed() {
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 2);
 }
 
-/// Rows of blobs that nothing refers to, written three hours ago.
+/// Inserts rows of blobs that nothing refers to, with a creation time three hours ago.
 async fn old_rows(backend: &Backend, rows: Vec<(Sha256, &'static str)>) {
     let old = rstudio_pm::model::time::Timestamp((backend.state.clock)().0 - 3 * 3_600_000_000);
     let written = backend.state.db.write(move |c| {
@@ -337,7 +339,7 @@ async fn a_clean_up_on_another_server_leaves_the_bytes_of_an_upload() {
 async fn two_servers_never_clean_up_concurrently() {
     let backend = Backend::with_stores(stores(Engine::Postgres, ObjectStore::Disk).await).await;
     let now = (backend.state.clock)();
-    // Compared with the clock of the database, which is that of this machine.
+    // The database compares `until` with its own clock, which is that of this machine.
     let until = rstudio_pm::model::time::Timestamp(i64::MAX);
     let claimed = backend.state.db.write(move |c| db::lease::claim(c, "sweep", "another", now, until)).await;
     let fence = claimed.expect("a database").expect("free");

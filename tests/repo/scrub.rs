@@ -31,7 +31,7 @@ pub(super) async fn run(backend: &Backend, options: ScrubOptions) -> Arc<ScrubRe
     scrub::result(&backend.upkeep, started.job().id).expect("a result")
 }
 
-/// What a result is about: fault, outcome and package of each finding.
+/// Fault, outcome and package of each finding of a result.
 pub(super) fn found(result: &ScrubResult) -> Vec<(Fault, RepairOutcome, String)> {
     let package = |finding: &scrub::Finding| {
         finding.origin.as_ref().map(|origin| origin.package.clone()).unwrap_or_default()
@@ -70,7 +70,8 @@ fn stored(backend: &Backend, directory: &str) -> Vec<PathBuf> {
     all.into_iter().filter(|path| path.ancestors().any(|at| at.ends_with(directory))).collect()
 }
 
-async fn aside(backend: &Backend, class: StorageClass) -> usize {
+/// The number of objects of a class that were moved aside as damaged.
+async fn damaged_count(backend: &Backend, class: StorageClass) -> usize {
     backend.state.storage.list_in(Area::Damaged, class, None, 100).await.expect("a listing").len()
 }
 
@@ -89,11 +90,11 @@ async fn a_damaged_readme_is_extracted_again_and_a_damaged_package_is_lost() {
     assert_eq!((reported.bad, reported.repaired), (1, 0));
     assert!(matches!(found(&reported)[..], [(Fault::Damaged, RepairOutcome::Obtainable, _)]), "{reported:?}");
     assert!(!readmes[0].exists());
-    assert_eq!(aside(&backend, PACKAGES).await, 1);
+    assert_eq!(damaged_count(&backend, PACKAGES).await, 1);
     let repaired = run(&backend, ScrubOptions { repair: true, ..ScrubOptions::full() }).await;
     assert_eq!((repaired.bad, repaired.repaired), (0, 1), "{repaired:?}");
     assert_eq!(std::fs::read(&readmes[0]).expect("stored again"), intact);
-    assert_eq!(aside(&backend, PACKAGES).await, 1, "the damaged object stays for its grace period");
+    assert_eq!(damaged_count(&backend, PACKAGES).await, 1, "the damaged object stays for its grace period");
 
     let archives = stored(&backend, "packages/packages");
     let kept = std::fs::read(&archives[1]).expect("stored");
@@ -154,7 +155,7 @@ async fn the_quick_level_finds_other_sizes_missing_and_unknown_objects() {
     faults.sort_unstable();
     assert_eq!((faults, result.unknown), (vec!["damaged", "missing"], 1), "{result:?}");
     assert!(!archives[1].exists(), "moved aside");
-    assert_eq!(aside(&backend, PACKAGES).await, 1);
+    assert_eq!(damaged_count(&backend, PACKAGES).await, 1);
     // The full level finds the rest.
     assert_eq!(run(&backend, ScrubOptions::full()).await.bad, 3);
 }
@@ -181,7 +182,7 @@ async fn an_interrupted_scrub_continues_and_the_next_one_reads_everything() {
         let backend = with_readmes(stores(engine, ObjectStore::Disk).await, 12).await;
         let total: u64 = objects(&backend.folder().join("data/packages")).len() as u64;
         assert_eq!(total, 24);
-        // Some seconds for all of it.
+        // At this rate the scrub takes about six seconds.
         let size: u64 = objects(&backend.folder().join("data/packages"))
             .iter()
             .map(|object| object.metadata().expect("stored").len())
@@ -239,18 +240,18 @@ async fn parts_and_classes_divide_the_objects() {
 async fn everything_is_read_in_eight_weeks_of_nights() {
     let backend = with_readmes(crate::support::backend::Stores::default(), 10).await;
     let mut today = day("2024-03-01");
-    let (mut read, mut most) = (0, 0);
+    let (mut read, mut max_per_night) = (0, 0);
     for _ in 0..56 {
         today = rstudio_pm::model::time::Timestamp(today.end().0).day();
         backend.advance_to_noon(&today.to_string());
         let night = run(&backend, ScrubOptions::nightly()).await;
         assert!(night.is_complete && night.bad == 0);
         read += night.objects;
-        most = most.max(night.objects);
+        max_per_night = max_per_night.max(night.objects);
     }
     // The last night begins again.
     assert!(read >= 20, "{read}");
-    assert!(most < 10, "{most} objects in one night");
+    assert!(max_per_night < 10, "{max_per_night} objects in one night");
     let ranges = backend.state.db.read(db::scrub::ranges).await.expect("rows");
     assert!(ranges.iter().all(|range| range.read_at.is_some() && range.position.is_none()));
     assert_eq!(ranges.iter().map(|range| range.objects).sum::<i64>(), 20);
@@ -271,7 +272,7 @@ async fn objects_in_a_bucket_are_read_and_moved_aside() {
     assert_eq!(run(&backend, ScrubOptions::full()).await.objects, 6);
     let listed = backend.state.storage.list(PACKAGES, None, 100).await.expect("a listing");
     let archive = listed.iter().find(|object| matches!(object.key, Key::Package(..))).expect("one").key;
-    // An empty object in its place.
+    // An empty object replaces the archive.
     let path = format!("/{bucket}/{}/{}", prefix.trim_matches('/'), archive.path());
     let status = tokio::task::spawn_blocking(move || s3::request("PUT", &path).0).await.expect("no panic");
     assert_eq!(status, 200);
@@ -279,7 +280,7 @@ async fn objects_in_a_bucket_are_read_and_moved_aside() {
     let result = run(&backend, quick).await;
     assert_eq!((result.objects, result.bad), (6, 1), "{result:?}");
     assert!(matches!(found(&result)[..], [(Fault::Damaged, RepairOutcome::Lost, _)]));
-    assert_eq!(aside(&backend, PACKAGES).await, 1);
+    assert_eq!(damaged_count(&backend, PACKAGES).await, 1);
     assert_eq!(backend.state.storage.size(&archive).await.expect("an answer"), None);
     let number = found(&result)[0].2.trim_start_matches("alpha").parse().expect("a number");
     backend.try_add("team", &[package(number)], OnExisting::Replace).await.expect("added");

@@ -27,15 +27,15 @@ const DOCUMENTS: [RDocument; 5] = [
     RDocument::CurrentRds,
 ];
 
-async fn forms(backend: &Backend, snapshot: &str) -> Vec<RenderedDocument> {
-    let mut forms = Vec::new();
+async fn documents(backend: &Backend, snapshot: &str) -> Vec<RenderedDocument> {
+    let mut documents = Vec::new();
     for document in DOCUMENTS {
-        forms.push(index(backend, "all", snapshot, document).await);
+        documents.push(index(backend, "all", snapshot, document).await);
     }
-    forms
+    documents
 }
 
-fn same(a: &[RenderedDocument], b: &[RenderedDocument]) {
+fn assert_same(a: &[RenderedDocument], b: &[RenderedDocument]) {
     for ((a, b), document) in a.iter().zip(b).zip(DOCUMENTS) {
         assert_eq!((a.content, &a.bytes, a.modified), (b.content, &b.bytes, b.modified), "{document:?}");
     }
@@ -47,7 +47,7 @@ async fn a_closed_snapshot_is_the_same_after_ten_transactions_and_a_restart() {
     backend.add("team", "alpha", "1.0").await;
     backend.add("team", "alpha", "1.1").await;
     backend.advance_to_noon("2024-03-02");
-    let before = forms(&backend, "2024-03-01").await;
+    let before = documents(&backend, "2024-03-01").await;
     assert_eq!(listing(&backend, "all", "2024-03-01").await, "alpha 1.1");
     for number in 0..9 {
         backend.add("team", "alpha", &format!("2.{number}")).await;
@@ -55,19 +55,19 @@ async fn a_closed_snapshot_is_the_same_after_ten_transactions_and_a_restart() {
     edit::remove::remove(&backend.state, "team", "alpha", RemoveScope::All, "", &actor())
         .await
         .expect("removed");
-    same(&before, &forms(&backend, "2024-03-01").await);
+    assert_same(&before, &documents(&backend, "2024-03-01").await);
     backend = backend.restart().await;
     let closed = point(&backend, "all", "2024-03-01").await;
-    for (document, form) in DOCUMENTS.iter().zip(&before) {
+    for (document, rendered) in DOCUMENTS.iter().zip(&before) {
         let content = serve::index::content_digest(
             &backend.repositories,
             &DocumentRequest::new(closed.clone(), document.clone()),
         )
         .await
         .expect("no error");
-        assert_eq!(content, Some(form.content), "a 304 needs no rendering: {document:?}");
+        assert_eq!(content, Some(rendered.content), "a 304 needs no rendering: {document:?}");
     }
-    same(&before, &forms(&backend, "2024-03-01").await);
+    assert_same(&before, &documents(&backend, "2024-03-01").await);
     assert_eq!(listing(&backend, "all", "latest").await, "");
 }
 
@@ -76,7 +76,7 @@ async fn a_closed_snapshot_is_read_back_and_not_rendered_again() {
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
     backend.advance_to_noon("2024-03-02");
-    let before = forms(&backend, "2024-03-01").await;
+    let before = documents(&backend, "2024-03-01").await;
     let closed = point(&backend, "all", "2024-03-01").await;
     let backend = backend.restart().await;
     // The stored index is served, even if the rows would render another one.
@@ -87,7 +87,7 @@ async fn a_closed_snapshot_is_read_back_and_not_rendered_again() {
         .write(move |c| c.execute("DELETE FROM life WHERE tree_id = $1", &[tree.into()]))
         .await
         .expect("deleted");
-    same(&before, &forms(&backend, "2024-03-01").await);
+    assert_same(&before, &documents(&backend, "2024-03-01").await);
 }
 
 #[tokio::test]
@@ -95,11 +95,11 @@ async fn rendering_again_after_a_loss_of_storage_gives_the_same_content() {
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
     backend.advance_to_noon("2024-03-02");
-    let before = forms(&backend, "2024-03-01").await;
+    let before = documents(&backend, "2024-03-01").await;
     let indexes = backend.folder().join("data/persistent");
     let backend = backend.restart().await;
     std::fs::remove_dir_all(&indexes).expect("the folder of closed indexes");
-    same(&before, &forms(&backend, "2024-03-01").await);
+    assert_same(&before, &documents(&backend, "2024-03-01").await);
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn closed_dates_do_not_change_when_a_source_is_subscribed_later() {
     backend.add("team", "alpha", "1.0").await;
     backend.add("other", "beta", "1.0").await;
     backend.advance_to_noon("2024-03-10");
-    let before = forms(&backend, "2024-03-05").await;
+    let before = documents(&backend, "2024-03-05").await;
     edit::subscription::subscribe(
         &backend.state,
         "all",
@@ -185,7 +185,7 @@ async fn closed_dates_do_not_change_when_a_source_is_subscribed_later() {
     .expect("subscribed");
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.0, beta 1.0");
     assert_eq!(listing(&backend, "all", "2024-03-10").await, "alpha 1.0, beta 1.0");
-    same(&before, &forms(&backend, "2024-03-05").await);
+    assert_same(&before, &documents(&backend, "2024-03-05").await);
 }
 
 #[tokio::test]
@@ -196,18 +196,18 @@ async fn a_new_repository_serves_the_days_before_its_creation() {
     backend.advance_to_noon("2024-03-03");
     backend.add("team", "alpha", "2.0").await;
     backend.advance_to_noon("2024-04-01");
-    backend.create_repository("late", &["team"]).await;
-    assert_eq!(listing(&backend, "late", "2024-03-01").await, "alpha 1.0");
-    assert_eq!(listing(&backend, "late", "2024-03-03").await, "alpha 2.0");
-    assert!(point(&backend, "late", "2024-03-01").await.open, "another source may be subscribed today");
+    backend.create_repository("newer", &["team"]).await;
+    assert_eq!(listing(&backend, "newer", "2024-03-01").await, "alpha 1.0");
+    assert_eq!(listing(&backend, "newer", "2024-03-03").await, "alpha 2.0");
+    assert!(point(&backend, "newer", "2024-03-01").await.open, "another source may be subscribed today");
     backend.advance_to_noon("2024-04-02");
-    assert!(!point(&backend, "late", "2024-03-01").await.open);
-    let early = serve::point::resolve(&backend.repositories, "late", Snapshot::Date(day("2024-02-01")))
+    assert!(!point(&backend, "newer", "2024-03-01").await.open);
+    let early = serve::point::resolve(&backend.repositories, "newer", Snapshot::Date(day("2024-02-01")))
         .await
         .expect_err("too early");
     assert!(matches!(early, RepoError::Unresolved(_)));
     assert!(early.to_string().contains("its history starts at 2024-03-01"), "{early}");
-    let days = serve::info::repository_days(&backend.state, "late").expect("days");
+    let days = serve::info::repository_days(&backend.state, "newer").expect("days");
     let days: Vec<String> = days.iter().map(ToString::to_string).collect();
     assert_eq!(days, ["2024-04-01", "2024-03-03", "2024-03-01"]);
 }
@@ -250,9 +250,9 @@ async fn concurrent_requests_share_one_rendering() {
     let latest = point(&backend, "all", "latest").await;
     let request = DocumentRequest::new(latest, RDocument::Packages(IndexFormat::Rds));
     let requests: Vec<_> = (0..16).map(|_| serve::index::document(&backend.repositories, &request)).collect();
-    let forms: Vec<_> =
-        futures_util::future::join_all(requests).await.into_iter().map(|f| f.expect("a form")).collect();
-    assert!(forms.iter().all(|form| form.bytes.as_ptr() == forms[0].bytes.as_ptr()));
+    let documents: Vec<_> =
+        futures_util::future::join_all(requests).await.into_iter().map(|f| f.expect("a document")).collect();
+    assert!(documents.iter().all(|rendered| rendered.bytes.as_ptr() == documents[0].bytes.as_ptr()));
 }
 
 #[tokio::test]
@@ -300,7 +300,7 @@ async fn prepended_steps_change_no_later_answer() {
     backend.advance_to_noon("2024-03-02");
     backend.add("team", "alpha", "1.1").await;
     backend.advance_to_noon("2024-03-03");
-    let before = [forms(&backend, "2024-03-01").await, forms(&backend, "2024-03-02").await];
+    let before = [documents(&backend, "2024-03-01").await, documents(&backend, "2024-03-02").await];
     let closed = point(&backend, "all", "2024-03-01").await.trees[0];
 
     // A back-fill: step 0, a year earlier, lists version 1.0.
@@ -328,9 +328,9 @@ async fn prepended_steps_change_no_later_answer() {
     written.await.expect("a back-fill");
     backend.state.catalog.refresh(&backend.state.db).await.expect("refreshed");
 
-    let answers = async |backend: &Backend| {
-        same(&before[0], &forms(backend, "2024-03-01").await);
-        same(&before[1], &forms(backend, "2024-03-02").await);
+    let assert_unchanged = async |backend: &Backend| {
+        assert_same(&before[0], &documents(backend, "2024-03-01").await);
+        assert_same(&before[1], &documents(backend, "2024-03-02").await);
         assert_eq!(listing(backend, "all", "2023-06-01").await, "alpha 1.0");
         assert!(
             serve::point::resolve(&backend.repositories, "all", Snapshot::Date(day("2023-02-28")))
@@ -338,8 +338,8 @@ async fn prepended_steps_change_no_later_answer() {
                 .is_err()
         );
     };
-    answers(&backend).await;
-    answers(&backend.restart().await).await;
+    assert_unchanged(&backend).await;
+    assert_unchanged(&backend.restart().await).await;
 }
 
 #[tokio::test]
@@ -347,14 +347,14 @@ async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_close
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
     backend.advance_to_noon("2024-03-02");
-    let closed = forms(&backend, "2024-03-01").await;
+    let closed = documents(&backend, "2024-03-01").await;
     // An administrator confirms a clock that is wrong, and publishes.
     backend.advance_to_noon("2025-04-06");
     let refusal = backend.try_add("team", &[Tarball::new("alpha", "2.0")], OnExisting::Fail).await;
     assert!(refusal.expect_err("over a month").to_string().contains("over a month after the last publish"));
-    let wrong =
+    let wrong_day =
         upkeep::clock::repair(&backend.state, day("2024-03-02"), false).await.expect_err("another day");
-    assert!(wrong.to_string().contains("set the clock right first"), "{wrong}");
+    assert!(wrong_day.to_string().contains("set the clock right first"), "{wrong_day}");
     upkeep::clock::repair(&backend.state, day("2025-04-06"), false)
         .await
         .expect("no error")
@@ -368,8 +368,8 @@ async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_close
     assert!(matches!(future, Err(RepoError::Unresolved(_))), "{future:?}");
     let refusal = backend.try_add("team", &[Tarball::new("alpha", "3.0")], OnExisting::Fail).await;
     assert!(refusal.expect_err("the clock row is ahead").to_string().contains("rspm repair clock"));
-    let trial = upkeep::clock::repair(&backend.state, day("2024-03-02"), true).await.expect("no error");
-    assert_eq!(trial.expect("something to do").transactions.len(), 1);
+    let dry_run = upkeep::clock::repair(&backend.state, day("2024-03-02"), true).await.expect("no error");
+    assert_eq!(dry_run.expect("something to do").transactions.len(), 1);
     let repaired = upkeep::clock::repair(&backend.state, day("2024-03-02"), false).await.expect("no error");
     assert_eq!(repaired.expect("something to do").transactions.len(), 1);
     assert_eq!(
@@ -381,8 +381,8 @@ async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_close
     backend.advance_to_noon("2024-03-03");
     backend.add("team", "alpha", "4.0").await;
     assert_eq!(listing(&backend, "all", "2024-03-02").await, "alpha 3.0");
-    same(&closed, &forms(&backend, "2024-03-01").await);
+    assert_same(&closed, &documents(&backend, "2024-03-01").await);
     let backend = backend.restart().await;
     assert_eq!(listing(&backend, "all", "2024-03-02").await, "alpha 3.0");
-    same(&closed, &forms(&backend, "2024-03-01").await);
+    assert_same(&closed, &documents(&backend, "2024-03-01").await);
 }

@@ -39,7 +39,7 @@ pub(super) fn make_old(files: &[PathBuf]) {
 }
 
 /// Checks that the sweep removes the older of two documents; returns the backend after a restart.
-async fn after_sweep_of_replaced(backend: Backend) -> Backend {
+async fn sweep_replaced(backend: Backend) -> Backend {
     let persistent = backend.folder().join("data/persistent");
     let all = objects(&persistent);
     assert_eq!(all.len(), 2);
@@ -53,7 +53,7 @@ async fn after_sweep_of_replaced(backend: Backend) -> Backend {
 }
 
 /// Waits for `count` objects: an upload is answered before it is in storage.
-async fn stored(packages: &Path, count: usize) -> Vec<PathBuf> {
+async fn wait_for_objects(packages: &Path, count: usize) -> Vec<PathBuf> {
     for _ in 0..1000 {
         let objects_now = objects(packages);
         if objects_now.len() == count {
@@ -75,7 +75,7 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     let required = objects(&packages);
     assert_eq!(required.len(), 2, "the archive and its README");
     backend.upload(&Tarball::new("beta", "1.0")).await.expect("an upload");
-    let all = stored(&packages, 3).await;
+    let all = wait_for_objects(&packages, 3).await;
     make_old(&all);
 
     upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
@@ -84,7 +84,7 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     let backend = backend.restart().await;
     let new = Tarball::new("gamma", "1.0").with("README.md", "# gamma\n");
     backend.upload(&new).await.expect("an upload");
-    stored(&packages, 5).await;
+    wait_for_objects(&packages, 5).await;
     let backend = backend.restart().await;
     let result = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
     assert_eq!(result.objects, 1, "forgotten with the restart, and old");
@@ -126,7 +126,7 @@ async fn replaced_rules_are_removed_and_those_in_force_stay() {
         let result = Sync::new(backend.state.clone()).start_requirements("test").job().wait_end().await;
         assert!(result.expect("rules").contains("are in force now"));
     }
-    let backend = after_sweep_of_replaced(backend).await;
+    let backend = sweep_replaced(backend).await;
     Sync::new(backend.state.clone()).load_rules().await;
     assert_eq!(backend.state.rules.get().as_ref().map(|rules| rules.len()), Some(2));
 }
@@ -141,7 +141,7 @@ async fn replaced_advisories_are_removed_and_those_in_force_stay() {
         let result = Sync::new(backend.state.clone()).start_advisories("test").job().wait_end().await;
         assert!(result.expect("advisories").contains("are in force now"));
     }
-    let backend = after_sweep_of_replaced(backend).await;
+    let backend = sweep_replaced(backend).await;
     Sync::new(backend.state.clone()).load_advisories().await;
     assert_eq!(backend.state.advisories.get().as_ref().map(|index| index.len()), Some(2));
 }
@@ -149,13 +149,13 @@ async fn replaced_advisories_are_removed_and_those_in_force_stay() {
 #[tokio::test]
 async fn the_allowance_of_a_day_is_recorded_before_the_first_object_is_removed() {
     let backend = Backend::new().await;
-    // The rows of the classes have the counts.
+    // Creates the rows of the classes, in which the removals of a day are recorded.
     upkeep::ownership::claim(&backend.upkeep).await;
     let packages = backend.folder().join("data/packages");
     for version in ["1.0", "2.0", "3.0"] {
         backend.upload(&Tarball::new("alpha", version)).await.expect("an upload");
     }
-    make_old(&stored(&packages, 3).await);
+    make_old(&wait_for_objects(&packages, 3).await);
     // The restart forgets the uploads.
     let backend = backend.restart().await;
     upkeep::ownership::claim(&backend.upkeep).await;

@@ -43,7 +43,7 @@ fn r_version_and_processor_are_read_from_the_archive() {
 }
 
 /// The content of a binary, made without R.
-fn made(package: &str, built: &str) -> Tarball {
+fn binary_tarball(package: &str, built: &str) -> Tarball {
     Tarball::new(package, "1.0").field(&format!("Built: {built}")).with("Meta/package.rds", "no rds")
 }
 
@@ -87,13 +87,14 @@ fn an_archive_that_is_no_binary_for_the_distribution_is_refused_with_the_remedy(
     let line = add(&greeting.binary, "bookworm").replace("team", "empty");
     assert_refused(&line, "the source 'empty' has no greeting 1.0.0; add its source package first");
 
-    let mut arm = made("alpha", "R 4.5.0; aarch64-unknown-linux-gnu; 2026-01-01 00:00:00 UTC; unix");
+    let mut arm =
+        binary_tarball("alpha", "R 4.5.0; aarch64-unknown-linux-gnu; 2026-01-01 00:00:00 UTC; unix");
     arm.files.push(("libs/alpha.so".to_owned(), elf(62)));
     assert_refused(
         &add(&file(&server, &arm), "noble"),
         "the library 'alpha/libs/alpha.so' is built for Linux on x86_64",
     );
-    let mut wrong = made("beta", &format!("R 4.5.0; {GNU}; 2026-01-01 00:00:00 UTC; unix"));
+    let mut wrong = binary_tarball("beta", &format!("R 4.5.0; {GNU}; 2026-01-01 00:00:00 UTC; unix"));
     wrong.files.push(("libs/beta.so".to_owned(), elf(183)));
     assert_refused(
         &add(&file(&server, &wrong), "noble"),
@@ -106,7 +107,7 @@ fn an_archive_that_is_no_binary_for_the_distribution_is_refused_with_the_remedy(
         (&format!("R 4.5.0; {GNU}; ; unix"), "is not an RDS file"),
     ] {
         let expected = if expected == "is not an RDS file" { "not an RDS file" } else { expected };
-        assert_refused(&add(&file(&server, &made("gamma", built)), "noble"), expected);
+        assert_refused(&add(&file(&server, &binary_tarball("gamma", built)), "noble"), expected);
     }
     let mut bare = Tarball::new("delta", "1.0").field(&format!("Built: R 4.5.0; {GNU}; ; unix"));
     assert_refused(&add(&file(&server, &bare), "noble"), "there is no 'delta/Meta/package.rds'");
@@ -116,7 +117,7 @@ fn an_archive_that_is_no_binary_for_the_distribution_is_refused_with_the_remedy(
     let mut tar = Vec::new();
     let archive = Tarball::new("epsilon", "1.0").field(&format!("Built: R 4.5.0; {GNU}; ; unix")).bytes();
     flate2::read::GzDecoder::new(archive.as_slice()).read_to_end(&mut tar).expect("gzip");
-    // The checksum of the first header.
+    // Changes the checksum of the first header.
     tar[148] ^= 1;
     let mut encoder = rstudio_pm::r::packages::gzip(Vec::new());
     encoder.write_all(&tar).expect("a Vec takes it");

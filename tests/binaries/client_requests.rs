@@ -21,7 +21,7 @@ enum Expected {
     /// The status document, with a check of the fields that the client reads.
     Status(fn(&serde_json::Value) -> bool),
     /// An existing file: the client sends HEAD.
-    There,
+    Exists,
 }
 
 struct Request {
@@ -37,7 +37,9 @@ struct Request {
     expected: Expected,
 }
 
+/// The packages of the repository.
 const ALL: &[&str] = &["greeting", "ledger", "tally"];
+/// The packages that have a binary.
 const BUILT: &[&str] = &["greeting", "tally"];
 
 const RENV: &str = "renv 1.2.4";
@@ -150,7 +152,7 @@ const REQUESTS: &[Request] = &[
         method: "HEAD",
         path: "/prod/__linux__/noble/latest/src/contrib/PACKAGES",
         agent: RENV_AGENT,
-        expected: Expected::There,
+        expected: Expected::Exists,
     },
     // install(type = "source") removes `__linux__` from the address.
     get(RENV, "R/ppm.R:33", RENV_AGENT, "/prod/latest/src/contrib/tally_0.2.1.tar.gz", Expected::Source),
@@ -205,7 +207,7 @@ const REQUESTS: &[Request] = &[
         method: "HEAD",
         path: "/prod/latest/bin/windows/contrib/{r}/PACKAGES.rds",
         agent: PAK_AGENT,
-        expected: Expected::There,
+        expected: Expected::Exists,
     },
     get(
         RV,
@@ -382,8 +384,8 @@ const REQUESTS: &[Request] = &[
 ];
 
 /// The packages that uvr takes for binaries, by R's minor version, the platform without its vendor, and the family of
-/// the system. It takes a package without a platform, that is without compiled code, for a source until it has fetched
-/// the file.
+/// the system. uvr takes a package without a platform, that is without compiled code, for a source until it has
+/// fetched the file.
 fn binaries_for_uvr(index: &str) -> Vec<&str> {
     let of = |record: &'_ str| {
         let value = |tag: &str| record.lines().find_map(|line| line.strip_prefix(tag)).map(str::to_owned);
@@ -454,7 +456,7 @@ fn every_recorded_request_gets_what_its_client_expects() {
             // The binary format of RDS, version 2 or 3, which R's readRDS detects.
             Expected::Rds => assert!(gunzipped(&answer.body).starts_with(b"X\n"), "{request}"),
             Expected::Status(reads) => assert!(reads(&answer.json()), "{request}: {}", answer.text()),
-            Expected::There => assert!(answer.body.is_empty(), "{request}"),
+            Expected::Exists => assert!(answer.body.is_empty(), "{request}"),
         }
     }
 }

@@ -100,12 +100,12 @@ fn mirror(examples: &[Example; 3]) -> Upstream {
         let wrong = tree == INTEL_46;
         let cpu = machine(if wrong { ARM } else { platform });
         let compiled = tgz(tally, r, platform, Some(cpu));
-        let pure = tgz(greeting, r, "", None);
+        let without_code = tgz(greeting, r, "", None);
         let mut index = record(tally, r, platform, &compiled);
         web.put(&format!("{tree}/tally_0.2.1.tgz"), compiled);
         if tree != INTEL_45 {
-            index.push_str(&record(greeting, r, "", &pure));
-            web.put(&format!("{tree}/greeting_1.0.0.tgz"), pure);
+            index.push_str(&record(greeting, r, "", &without_code));
+            web.put(&format!("{tree}/greeting_1.0.0.tgz"), without_code);
         }
         // A version without a source package.
         index.push_str(&record(tally, r, platform, b"x").replace("0.2.1", "0.3.0"));
@@ -270,7 +270,7 @@ fn requests_of_macos_are_explained_and_code_for_another_processor_is_never_serve
 }
 
 /// Reads both `Repository` fields of an archive with R.
-const STAMPS: &str = r#"
+const REPOSITORY_FIELDS: &str = r#"
 file <- commandArgs(TRUE)[[1]]
 untar(file, exdir = "out")
 at <- normalizePath(file.path("out", list.files("out")))
@@ -279,7 +279,7 @@ cat(basename(at), read.dcf(file.path(at, "DESCRIPTION"), "Repository"),
 "#;
 
 #[test]
-fn an_archive_for_macos_is_added_stamped_and_served_for_its_processor_alone() {
+fn an_archive_for_macos_is_added_rewritten_and_served_for_its_processor_alone() {
     let server = Server::start();
     let [_, tally, _] = server.team_with_examples();
     let write = |bytes: Vec<u8>| -> PathBuf {
@@ -302,7 +302,7 @@ fn an_archive_for_macos_is_added_stamped_and_served_for_its_processor_alone() {
         assert_eq!((answer.status, answer.header("x-package-binary-tag")), (200, Some(tag)), "{tree}");
         let path = server.dir().join("served.tgz");
         std::fs::write(&path, &answer.body).expect("written");
-        assert_eq!(rscript::run(STAMPS, &[path]), "tally RSPM RSPM", "{tree}");
+        assert_eq!(rscript::run(REPOSITORY_FIELDS, &[path]), "tally RSPM RSPM", "{tree}");
         bodies.push(answer.body);
     }
     assert!(bodies[0] != bodies[1]);

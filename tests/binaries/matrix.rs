@@ -132,7 +132,7 @@ fn the_explicit_tree_has_a_full_index_with_binaries() {
     let server = server();
     let r = binary::r_version();
     for snapshot in snapshots(&server) {
-        for (arch, tallys) in [
+        for (arch, expected) in [
             ("x86_64", format!("binary {r}-noble")),
             ("aarch64", "source".into()),
             ("arm64", "source".into()),
@@ -140,7 +140,10 @@ fn the_explicit_tree_has_a_full_index_with_binaries() {
             let base = format!("/prod/{snapshot}/bin/linux/noble-{arch}/{r}/src/contrib");
             let index = get(&server, &format!("{base}/PACKAGES"), Some("libcurl/8.5.0"));
             assert_eq!(names(&index), ["greeting", "ledger", "tally"]);
-            assert_eq!(kind(&get(&server, &format!("{base}/tally_0.2.1.tar.gz"), Some("libcurl/8"))), tallys);
+            assert_eq!(
+                kind(&get(&server, &format!("{base}/tally_0.2.1.tar.gz"), Some("libcurl/8"))),
+                expected
+            );
             let greeting = get(&server, &format!("{base}/greeting_1.0.0.tar.gz"), None);
             assert!(kind(&greeting).starts_with(&format!("binary {r}-noble")));
             assert_eq!(greeting.header("vary"), None);

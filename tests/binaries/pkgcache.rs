@@ -77,7 +77,7 @@ fn index(server: &Server, contrib: &str) -> Vec<Record> {
 }
 
 /// Asserts that every file is where the rule expects it, and that it is a binary if the record has a platform.
-fn follow(server: &Server, contrib: &str, read_as: &str) -> Vec<Record> {
+fn assert_served_by_rule(server: &Server, contrib: &str, read_as: &str) -> Vec<Record> {
     let records = index(server, contrib);
     for record in &records {
         let target = format!("{contrib}/{}", record.target(read_as));
@@ -95,7 +95,7 @@ fn with_platform(records: &[Record]) -> Vec<&str> {
 }
 
 /// A second server that fetches its binaries from the first by `BinaryURL`.
-fn mirroring(first: &Server, r: &str, sources: &[std::path::PathBuf]) -> Server {
+fn start_mirror(first: &Server, r: &str, sources: &[std::path::PathBuf]) -> Server {
     let url = first.url(&format!("/prod/latest/bin/linux/noble-x86_64/{r}"));
     let server = Builder::default().gcfg(&format!("[CRAN]\nBinaryURL = {url}")).env("NO_PROXY", "*").start();
     let contrib = server.dir().join("no-mirror/src/contrib");
@@ -121,21 +121,24 @@ fn pkgcache_finds_every_file_of_every_index() {
     add(&first, &[greeting, tally], "noble");
     add(&first, &[greeting], "macos");
     let r = binary::r_version();
-    let second = mirroring(&first, &r, &examples.clone().map(|example| example.source));
+    let second = start_mirror(&first, &r, &examples.clone().map(|example| example.source));
     for server in [&first, &second] {
         for contrib in ["src/contrib", "__linux__"] {
             let contrib = match contrib {
                 "__linux__" => "/prod/__linux__/noble/latest/src/contrib".to_owned(),
                 plain => format!("/prod/latest/{plain}"),
             };
-            assert!(with_platform(&follow(server, &contrib, "source")).is_empty(), "{contrib}");
+            assert!(
+                with_platform(&assert_served_by_rule(server, &contrib, "source")).is_empty(),
+                "{contrib}"
+            );
         }
         let explicit = format!("/prod/latest/bin/linux/noble-x86_64/{r}/src/contrib");
-        let records = follow(server, &explicit, "source");
+        let records = assert_served_by_rule(server, &explicit, "source");
         assert_eq!(records.len(), 3);
         assert_eq!(with_platform(&records), ["tally"], "the compiled package");
         let other = format!("/prod/latest/bin/linux/noble-arm64/{r}/src/contrib");
-        assert!(with_platform(&follow(server, &other, "source")).is_empty());
+        assert!(with_platform(&assert_served_by_rule(server, &other, "source")).is_empty());
         // The list has the packages with a binary: pkgcache uses its file names in the folder of `src/contrib`.
         let listed = index(server, &format!("/prod/latest/bin/linux/{r}-noble/contrib/{r}"));
         assert_eq!(with_platform(&listed), ["tally"]);
@@ -146,8 +149,11 @@ fn pkgcache_finds_every_file_of_every_index() {
     }
     let status = first.get("/__api__/status").json();
     let folder = status["macos_urls"][&r]["arm64"].as_str().expect("known").to_owned();
-    let records =
-        follow(&first, &format!("/prod/latest/bin/macosx/{folder}/contrib/{r}"), "aarch64-apple-darwin20");
+    let records = assert_served_by_rule(
+        &first,
+        &format!("/prod/latest/bin/macosx/{folder}/contrib/{r}"),
+        "aarch64-apple-darwin20",
+    );
     assert_eq!(records.len(), 1);
 }
 

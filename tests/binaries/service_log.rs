@@ -368,7 +368,7 @@ fn damage_of_a_large_binary_is_detected_before_a_byte_is_sent() {
 #[test]
 fn a_binary_whose_record_cannot_be_read_is_logged_and_the_source_served() {
     let logged = plumber();
-    // So that the source is in the cache.
+    // This request puts the source into the cache.
     logged.served("source", PLUMBER, None);
     let database =
         rusqlite::Connection::open(logged.server.dir().join("data/db/rstudio-pm.db")).expect("ours");

@@ -436,7 +436,7 @@ fn a_real_index_of_another_server_is_accepted() {
 }
 
 /// A server with a mirror of the examples that requests binaries from a second one by negotiation, and that second one.
-fn negotiating(snapshot: &str) -> (Server, Server) {
+fn start_negotiating(snapshot: &str) -> (Server, Server) {
     let second = Server::start();
     let [greeting, tally, ledger] = second.team_with_examples();
     add(&second, &[&greeting, &tally], "noble");
@@ -457,7 +457,7 @@ fn negotiating(snapshot: &str) -> (Server, Server) {
 
 #[test]
 fn binaries_of_a_negotiating_server_are_requested_one_by_one_and_listed_by_the_next_sync() {
-    let (server, mut second) = negotiating("latest");
+    let (server, mut second) = start_negotiating("latest");
     assert!(!synced(&server).contains("binaries were synced"), "there is no index of them");
     let r = binary::r_version();
     let agent = |arch: &str| format!("R ({r}.9 {arch}-pc-linux-gnu {arch} linux-gnu)");

@@ -1,4 +1,4 @@
-//! Binaries for Windows: zip files are added, changed and served.
+//! Binaries for Windows: zip files are added, rewritten and served.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::support::rscript;
 use crate::support::server::Server;
 use crate::support::zip::zip;
 
-/// A package in the form of Windows: another system in `Built`, a file of checksums, and these libraries.
+/// A binary for Windows: another system in `Built`, a file of checksums, and these libraries.
 fn for_windows(server: &Server, example: &Example, platform: &str, libraries: &[(&str, Vec<u8>)]) -> PathBuf {
     let r = binary::r_version();
     let built = format!("R {r}.2; {platform}; 2026-01-01 00:00:00 UTC; windows");
@@ -19,8 +19,8 @@ fn for_windows(server: &Server, example: &Example, platform: &str, libraries: &[
     let sums: String = files
         .iter()
         .map(|(path, bytes)| {
-            let inside = path.split_once('/').expect("a folder").1;
-            format!("{} *{inside}\n", hex::encode(md5::Md5::digest(bytes)))
+            let inner_path = path.split_once('/').expect("a folder").1;
+            format!("{} *{inner_path}\n", hex::encode(md5::Md5::digest(bytes)))
         })
         .collect();
     files.push((format!("{}/MD5", example.package), sums.into_bytes()));
@@ -53,16 +53,16 @@ cat(package, read.dcf(file.path(at, "DESCRIPTION"), "Repository"),
 "#;
 
 #[test]
-fn a_zip_file_is_stamped_and_served_with_valid_checksums() {
+fn the_repository_field_of_a_zip_file_is_rewritten_with_valid_checksums() {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
     let r = binary::r_version();
-    let pure = for_windows(&server, &greeting, "", &[]);
+    let without_code = for_windows(&server, &greeting, "", &[]);
     let compiled = for_windows(&server, &tally, "x86_64-w64-mingw32", &[("x64/tally.dll", dll(0x8664))]);
     let line =
         |file: &PathBuf| format!("add binary --source=team --distribution=windows --path={}", file.display());
     assert_eq!(
-        server.rspm_stdout(&line(&pure)),
+        server.rspm_stdout(&line(&without_code)),
         format!("Added greeting with version 1.0.0 for windows and R {r} for any architecture\n")
     );
     assert_eq!(
@@ -95,10 +95,10 @@ fn zip_files_that_are_no_binary_for_windows_are_refused() {
         let error = server.refused(&line);
         assert!(error.contains(expected), "{error}\n{expected}");
     };
-    let pure = for_windows(&server, &greeting, "", &[]);
-    assert_refused(&pure, "noble", "is built for Windows, and noble is not");
+    let without_code = for_windows(&server, &greeting, "", &[]);
+    assert_refused(&without_code, "noble", "is built for Windows, and noble is not");
     let other = server.dir().join("other_1.0.0.zip");
-    std::fs::copy(&pure, &other).expect("copied");
+    std::fs::copy(&without_code, &other).expect("copied");
     assert_refused(
         &other,
         "windows",

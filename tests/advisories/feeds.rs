@@ -69,7 +69,7 @@ async fn only_changed_records_of_the_osv_database_are_fetched() {
         (1, 2, 0)
     );
 
-    // One changed, one new, one removed: two are fetched.
+    // One record is changed, one is new, one is removed: two are fetched.
     records[6] = with_modified(record("RSEC-7", "CRAN", "p7", "9.9"), "2025-01-01T00:00:00.123456Z");
     records.push(record("RSEC-301", "CRAN", "new", "2.0"));
     records.remove(0);
@@ -86,7 +86,7 @@ async fn only_changed_records_of_the_osv_database_are_fetched() {
         (1, 1, 0)
     );
 
-    // Many changed: the whole file is fetched, and each record that is newer than that file.
+    // Many records are changed: the whole file is fetched, and each record that is newer than that file.
     let mut records: Vec<Value> =
         records.into_iter().map(|r| with_modified(r, "2025-02-01T00:00:00Z")).collect();
     mirror.put("osv/CRAN/all.zip", all_zip(&records));

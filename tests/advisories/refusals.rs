@@ -46,7 +46,7 @@ async fn ambiguous_zip_files_are_refused() {
         count += 1;
     }
     assert!(count > 30, "{count}");
-    // They are refused although they contain an advisory.
+    // These files are refused although they contain an advisory.
     let valid_zip = all_zip(&[record("RSEC-1", "CRAN", "a", "1.0")]);
     for (what, bytes) in [
         ("bytes before", [b"x", &valid_zip[..]].concat()),

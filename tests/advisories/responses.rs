@@ -49,7 +49,7 @@ fn lines(answer: &Answer) -> Vec<Value> {
 }
 
 #[test]
-fn package_details_lists_and_archived_versions_have_them() {
+fn package_details_lists_and_archived_versions_have_vulnerabilities() {
     let (_mirror, server) = server();
     let detail = |name: &str| server.get(&format!("/__api__/repos/prod/packages/{name}")).json();
     assert_eq!(detail("png")["vulns"], json!([]), "advisories are not synced yet");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rstudio_pm::model::digest::Sha256;
 use sha2::Digest;
 
-use super::{add, curl, examples, expected_output, fewer_forms, path_list, r, repository};
+use super::{add, curl, examples, expected_output, path_list, proxy_with_fewer_formats, r, repository};
 use crate::support::nginx::Nginx;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -71,11 +71,12 @@ mod postgres_and_s3 {
     origins!(Postgres, S3);
 }
 
-/// A listed package of the mirror that curl fetches and R does not install, and an archived one.
+/// A listed package of the mirror that curl fetches and R does not install.
 const FETCHED: &str = "praise";
+/// An archived package of the mirror.
 const ARCHIVED: &str = "crayon";
 
-/// The files of these packages.
+/// The files of [`FETCHED`] and [`ARCHIVED`].
 fn fetched_files() -> [String; 2] {
     let cran = data::cran();
     [cran.file(FETCHED).to_owned(), format!("Archive/{ARCHIVED}/{}", cran.archived_files(ARCHIVED)[0])]
@@ -150,7 +151,7 @@ fn check(database: Database, files: Files, origin: Origin) {
 
 fn check_r(server: &Server, origin: Origin) {
     let repository = server.url("/prod/latest");
-    let fewer = fewer_forms(&repository);
+    let fewer = proxy_with_fewer_formats(&repository);
     let cran = data::cran();
     let [itertools, iterators] =
         ["itertools", "iterators"].map(|name| format!("{name}_{}", cran.version(name)));

@@ -139,7 +139,7 @@ impl Mirror {
         mirror
     }
 
-    /// Lists a package; `more` are lines of its record. The file is written to the folder of a `Path:` there.
+    /// Lists a package; `more` are lines of its record. If `more` has a `Path:`, the file is written to that folder.
     fn list(&self, tarball: &Tarball, more: &str) {
         let below = more.lines().find_map(|line| line.strip_prefix("Path: ")).unwrap_or_default();
         let folder = self.0.path().join("src/contrib").join(below);
@@ -160,8 +160,8 @@ impl Mirror {
     }
 }
 
-/// A proxy of a repository: `/gz` has no matrix, `/plain` has only the text form.
-fn fewer_forms(repository: &str) -> Nginx {
+/// A proxy of a repository: `/gz` has no `PACKAGES.rds`, `/plain` has only `PACKAGES`.
+fn proxy_with_fewer_formats(repository: &str) -> Nginx {
     Nginx::start(&format!(
         "location ~ ^/gz/.*PACKAGES\\.rds$ {{ return 404; }}
          location ~ ^/plain/.*PACKAGES\\.(rds|gz)$ {{ return 404; }}

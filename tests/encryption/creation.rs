@@ -1,4 +1,4 @@
-//! The first `rspm encrypt` creates the key, unless something is encrypted with another one.
+//! The first `rspm encrypt` creates the key, unless the configuration or the database uses another key.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;

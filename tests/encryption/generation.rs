@@ -49,7 +49,7 @@ fn a_value_on_standard_input_is_in_no_list_of_processes() {
     let mut child = command.arg("encrypt").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().expect("piped");
     input.write_all(b"unmistakable-secret").unwrap();
-    // It waits for the end of its input.
+    // The command waits for the end of its input.
     let list = Command::new("ps").args(["axeww", "-o", "pid,args"]).output().expect("ps runs");
     let list = String::from_utf8_lossy(&list.stdout).into_owned();
     assert!(list.lines().any(|line| line.trim_start().starts_with(&format!("{} ", child.id()))), "{list}");

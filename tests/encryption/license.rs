@@ -15,7 +15,7 @@ fn assert_sentence(line: &str, ran: &RspmOutput) {
 
 #[test]
 fn every_license_command_with_any_flags_prints_one_sentence() {
-    // The program of that name, as installed beside rspm.
+    // The program `license-manager`, as installed beside rspm.
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("license-manager");
     std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("units/license-manager"), &program).unwrap();

@@ -10,7 +10,7 @@ use crate::support::manager::Manager;
 use crate::support::postgres::{self, PASSWORD};
 use crate::support::server::{Builder, Server};
 
-/// What `rspm status` prints about the key.
+/// Place and fingerprint of the key in `rspm status`; `None` without a key.
 fn status(server: &Server) -> Option<String> {
     let text = server.rspm_stdout("status");
     text.lines().find_map(|line| line.strip_prefix("Encryption key: ")).map(str::to_owned)
@@ -21,7 +21,7 @@ fn text_of(path: &Path) -> String {
 }
 
 #[test]
-fn the_environment_wins_over_a_credential_and_that_over_the_file() {
+fn the_environment_precedes_a_credential_and_a_credential_precedes_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let (credential, other) = (dir.path().join("rstudio-pm.key"), dir.path().join("other"));
     let (in_credential, in_variable) = (write_key(&credential), write_key(&other));
@@ -114,7 +114,7 @@ fn a_key_that_appears_is_used_after_a_reload() {
     );
     let key = fingerprint(&key_path(&server));
     assert_eq!(status(&server), Some(format!("{} ({key})", key_path(&server).display())));
-    // Another one is refused, and nothing changes.
+    // Another key is refused, and nothing changes.
     write_key(&key_path(&server));
     let refusal = server.hup_refused("[CRAN]\nURL = http://127.0.0.1:9/");
     assert!(refusal.contains("cannot be decrypted with the encryption key"), "{refusal}");

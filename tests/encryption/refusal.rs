@@ -24,7 +24,7 @@ fn another_key_is_refused(engine: Engine) {
     assert!(output.contains(&expected), "{output}");
     let (result, findings) = server.check_result("Encryption key");
     assert!(result == "fail" && findings.len() == 1 && findings[0].starts_with(&expected), "{findings:?}");
-    // Without a key it starts, because nothing in the database is encrypted.
+    // Without a key the server starts, because nothing in the database is encrypted.
     std::fs::remove_file(&path).unwrap();
     server.launch();
     let warned = format!(

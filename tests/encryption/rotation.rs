@@ -23,11 +23,12 @@ fn prepared(engine: Engine) -> (Server, String) {
     (server, value)
 }
 
+/// The file of the next key.
 fn next(server: &Server) -> PathBuf {
     server.dir().join("next")
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", path.display()))
 }
 
@@ -36,7 +37,7 @@ fn rotate(server: &Server, more: &[&str]) -> ProcessOutput {
     run_to_end(command.args(["encrypt", "rotate", "--new-key"]).arg(next(server)).args(more))
 }
 
-fn logged(server: &Server, text: &str) -> bool {
+fn has_logged(server: &Server, text: &str) -> bool {
     server.log_lines().iter().any(|line| line.contains(text))
 }
 
@@ -54,12 +55,12 @@ fn a_rotation_stores_the_old_key_for_the_configuration_and_lists_the_values_to_w
         "{}",
         ran.out
     );
-    assert_eq!((fingerprint(&path), fingerprint(&beside(&path, ".old"))), (new, old));
-    assert!(!beside(&path, ".new").exists());
+    assert_eq!((fingerprint(&path), fingerprint(&with_suffix(&path, ".old"))), (new, old));
+    assert!(!with_suffix(&path, ".new").exists());
 
     server.launch();
     assert!(
-        logged(&server, &format!("{place}: is encrypted with the previous key")),
+        has_logged(&server, &format!("{place}: is encrypted with the previous key")),
         "{:#?}",
         server.log_lines()
     );
@@ -75,10 +76,10 @@ fn a_rotation_stores_the_old_key_for_the_configuration_and_lists_the_values_to_w
 
     replace(&server, &value, &encrypt(&server, "s3cret"));
     server.launch();
-    assert!(!logged(&server, "previous key"), "{:#?}", server.log_lines());
+    assert!(!has_logged(&server, "previous key"), "{:#?}", server.log_lines());
     let (_, findings) = server.check_result("Encryption key");
     let hint =
-        format!("no value needs the previous key; remove it: rm '{}'", beside(&path, ".old").display());
+        format!("no value needs the previous key; remove it: rm '{}'", with_suffix(&path, ".old").display());
     assert_eq!(findings[1], hint);
     server.stop();
     assert_eq!(rotate(&server, &[]).code, Some(0));
@@ -99,7 +100,7 @@ fn nothing_is_rotated_while_a_server_runs_and_without_another_key() {
     let refusal = rotate(&server, &[]);
     assert!(refusal.err.contains("is not an encryption key"), "{}", refusal.err);
     assert_eq!(fingerprint(&path), old);
-    assert!(!beside(&path, ".old").exists() && !beside(&path, ".new").exists());
+    assert!(!with_suffix(&path, ".old").exists() && !with_suffix(&path, ".new").exists());
     let without = Builder::default().prepare();
     write_key(&next(&without));
     let refusal = rotate(&without, &[]);
@@ -180,7 +181,7 @@ fn keys_and_databases_that_root_writes_belong_to_the_user_of_the_server() {
     }
     encrypt(&server, "s3cret");
     write_key(&next(&server));
-    // It creates the database.
+    // The rotation creates the database.
     let ran = rotate(&server, &[]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let mut owners_of_files = Vec::new();
@@ -196,7 +197,7 @@ fn keys_and_databases_that_root_writes_belong_to_the_user_of_the_server() {
     assert_eq!(server.get("/__ping__").status, 200);
 }
 
-/// Runs a rotation that `strace` kills at the call of that number; false if it ended before.
+/// Runs a rotation that `strace` kills at the call with this number; false if the rotation ended before.
 fn kill_at(server: &Server, calls: &str, number: usize) -> bool {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
@@ -222,10 +223,10 @@ fn a_kill_at_any_call_leaves_one_of_the_keys(engine: Engine, calls: &[&str]) {
             let current = fingerprint(&path);
             assert!([old, new].contains(&current), "{current} after {call} {number}");
             assert_eq!(reported, format!("{} ({current})", path.display()));
-            completed_by_start += usize::from(logged(&server, "completed an interrupted rotation"));
+            completed_by_start += usize::from(has_logged(&server, "completed an interrupted rotation"));
             server.stop();
             if current == new {
-                assert!(!beside(&path, ".new").exists());
+                assert!(!with_suffix(&path, ".new").exists());
                 // For the next kill: the value of the configuration is that of the current key, and there is another key.
                 let value = encrypt(&server, "s3cret");
                 let gcfg = std::fs::read_to_string(server.config_file()).unwrap();

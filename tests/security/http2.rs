@@ -25,6 +25,7 @@ pub(super) const HTTPS: &str =
     "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
 /// Streams of a connection: the maximum that the server allows.
 pub(super) const STREAMS: usize = 128;
+/// Timeout of a wait for an event.
 const LONG: Duration = Duration::from_secs(60);
 
 pub(super) async fn connect(address: &str, certificate: CertificateDer<'static>) -> TlsStream<TcpStream> {
@@ -77,12 +78,14 @@ fn large() -> Tarball {
     Tarball::new("large", "1.0").with("data/noise.txt", &text)
 }
 
+/// Resident memory of the server, in bytes.
 pub(super) fn memory(server: &Server) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
 }
 
+/// The number of open files of the server.
 fn files(server: &Server) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count()
 }
@@ -146,7 +149,7 @@ fn streams_that_are_never_read_take_little_memory_and_few_files() {
 
 #[test]
 fn answers_of_the_api_that_are_never_read_are_refused_beyond_a_budget() {
-    const MOST: usize = 64 << 20;
+    const BUDGET: usize = 64 << 20;
     let mut server = Builder::default().gcfg(HTTPS).prepare();
     let pair = Pair::new();
     pair.write(server.dir());
@@ -160,7 +163,7 @@ fn answers_of_the_api_that_are_never_read_are_refused_beyond_a_budget() {
     let path = "/__api__/repos/team/packages";
     let size = server.get(path).body.len();
     let streams = STREAMS;
-    assert!(size * streams > 2 * MOST, "{size} bytes");
+    assert!(size * streams > 2 * BUDGET, "{size} bytes");
     let address = server.urls()[1].strip_prefix("https://").unwrap().to_owned();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
@@ -176,18 +179,18 @@ fn answers_of_the_api_that_are_never_read_are_refused_beyond_a_budget() {
         let refused_count = answers().filter(|answer| answer.status() == 503).count();
         assert_eq!(served + refused_count, streams);
         // Memory is reserved for each response in preparation, so the last ones may be refused early.
-        assert!((MOST / 2 / size..=MOST / size).contains(&served), "{served} of {size} bytes each");
+        assert!((BUDGET / 2 / size..=BUDGET / size).contains(&served), "{served} of {size} bytes each");
         assert_eq!(server.get("/__ping__").status, 200);
         let (mut sender, _change) = client(connect(&address, pair.der()).await, 0).await;
         let mut more = Vec::new();
-        while more.len() < MOST / size {
+        while more.len() < BUDGET / size {
             let answer = request(&mut sender, path).await.unwrap();
             if answer.status() == 503 {
                 break;
             }
             more.push(answer);
         }
-        assert!(served + more.len() <= MOST / size, "{served} and {} of {size} bytes each", more.len());
+        assert!(served + more.len() <= BUDGET / size, "{served} and {} of {size} bytes each", more.len());
         assert_eq!(server.get(path).status, 503);
         drop(more);
         drop(connections);
@@ -235,7 +238,7 @@ fn chunks_of_a_filter_that_are_not_read_count_against_the_budget() {
         for answer in answers {
             let mut body = answer.unwrap().into_body();
             let mut bytes = 0;
-            // Up to the window of the stream, or until the server resets it.
+            // Reads up to the window of the stream, or until the server resets the stream.
             loop {
                 peak = peak.max(memory(&server));
                 match tokio::time::timeout(Duration::from_secs(60), body.data()).await {
@@ -344,7 +347,7 @@ fn a_socket_that_is_never_read_takes_little_memory_with_any_window() {
     });
 }
 
-fn run_tls(limits: Limits) -> (super::slow::Running, CertificateDer<'static>) {
+fn run_tls(limits: Limits) -> (super::slow::RunningServer, CertificateDer<'static>) {
     let dir = tempfile::tempdir().unwrap();
     let pair = Pair::new();
     pair.write(dir.path());
@@ -363,7 +366,7 @@ fn a_stream_that_is_not_read_is_reset_and_its_connection_stays_open() {
         let reset = tokio::time::timeout(LONG, async {
             loop {
                 match unread.data().await {
-                    // Received, without an update of the window.
+                    // The bytes are received, and the window is not updated.
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return error,
                     None => panic!("the answer is endless"),
@@ -389,7 +392,7 @@ fn a_stream_that_is_read_slowly_continues_beside_one_that_is_not_read() {
         let (mut unread_bytes, mut paused) = (0, Duration::ZERO);
         let unread_is_reset = async {
             while let Some(Ok(piece)) = unread.data().await {
-                // Received, without an update of the window.
+                // The bytes are received, and the window is not updated.
                 unread_bytes += piece.len();
             }
         };
@@ -439,6 +442,7 @@ fn goaway_codes(mut bytes: &[u8]) -> Vec<u32> {
 fn frames_without_content_end_the_connection() {
     let (running, certificate) = run_tls(limits());
     let address = running.address.to_string();
+    // Frames WINDOW_UPDATE, PRIORITY, PING and SETTINGS, and frames of an unknown type.
     for (kind, stream, payload) in [
         (8, 0, &[0, 0, 0, 1][..]),
         (2, 1, &[0, 0, 0, 0, 16]),
@@ -470,6 +474,7 @@ fn frames_without_content_end_the_connection() {
             flood.abort();
             bytes
         });
+        // 11 is ENHANCE_YOUR_CALM.
         assert!(goaway_codes(&received).contains(&11), "kind {kind}: {:?}", goaway_codes(&received));
     }
     let (mut sender, _change) =

@@ -57,13 +57,13 @@ pub(super) fn limits() -> Limits {
 const LONG: Duration = Duration::from_secs(60);
 
 /// A server on a port of its own, in a runtime that lives as long as the value.
-pub(super) struct Running {
+pub(super) struct RunningServer {
     pub(super) address: SocketAddr,
     server: HttpServer,
     pub(super) runtime: tokio::runtime::Runtime,
 }
 
-pub(super) fn run(limits: Limits, tls: Option<&Tls>) -> Running {
+pub(super) fn run(limits: Limits, tls: Option<&Tls>) -> RunningServer {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let config = rstudio_pm::config::parse("f", b"", []).expect("the defaults are valid").config;
@@ -71,10 +71,10 @@ pub(super) fn run(limits: Limits, tls: Option<&Tls>) -> Running {
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
     let address = listener.local_addr().expect("bound");
     runtime.spawn(server.clone().serve_tcp(listener, tls.cloned(), Simple));
-    Running { address, server, runtime }
+    RunningServer { address, server, runtime }
 }
 
-impl Running {
+impl RunningServer {
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("connected");
         stream.set_read_timeout(Some(LONG)).expect("a time-out");
@@ -176,7 +176,7 @@ fn a_half_open_tls_handshake_and_plain_http_at_the_tls_port_are_disconnected() {
 }
 
 /// Connections with an unfinished answer that is not read.
-fn busy_connections(running: &Running, count: usize) -> Vec<TcpStream> {
+fn busy_connections(running: &RunningServer, count: usize) -> Vec<TcpStream> {
     let streams = (0..count).map(|_| {
         let mut stream = running.connect();
         stream.write_all(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");

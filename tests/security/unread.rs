@@ -16,6 +16,7 @@ const CONNECTIONS: usize = 4;
 /// The growth that is accepted: the limits of whole objects and of chunks, and 50 MB for streams and allocator.
 const GROWTH: usize = (64 + 48 + 50) << 20;
 
+/// A server with a synchronized mirror of `cran`, the key pair of its certificate, and its HTTPS address.
 fn start(cran: &str) -> (Server, Pair, String) {
     let mut server = Builder::default().gcfg(&format!("{HTTPS}\n[CRAN]\nURL = {cran}")).prepare();
     let pair = Pair::new();
@@ -64,7 +65,7 @@ fn small_files_of_a_bundle_that_are_never_read_take_little_memory() {
                 connections.len()
             );
         }
-        // They are still served whole.
+        // The files are still served whole.
         assert!(server.get(&path(1)).body.len() > 900 << 10);
     });
 }
@@ -73,8 +74,8 @@ fn small_files_of_a_bundle_that_are_never_read_take_little_memory() {
 fn a_file_that_is_being_fetched_and_never_read_takes_little_memory() {
     let entry = Entry::new("large", "1.0", 8 << 20);
     let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
-    // The mirror pauses before the end, so the file stays a fetch.
-    mirror.set(&entry.listed(), |file| file.open = 7 << 20);
+    // The mirror pauses before the end, so the fetch does not end.
+    mirror.set(&entry.listed(), |file| file.pause_at = 7 << 20);
     let (server, pair, address) = start(&mirror.url());
     let path = format!("/prod/latest/{}", entry.listed());
     let before = memory(&server);

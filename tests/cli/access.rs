@@ -29,7 +29,7 @@ fn a_socket_left_by_a_killed_server_has_its_own_message() {
 }
 
 #[test]
-fn another_user_gets_the_group_to_join() {
+fn the_message_to_another_user_names_the_group_to_join() {
     assert!(nix::unistd::geteuid().is_root(), "run the tests as root: they change users");
     let group = nix::unistd::Group::from_name("daemon")
         .expect("the group database")

@@ -30,6 +30,7 @@ fn start() -> (Upstream, Server) {
     (web, server)
 }
 
+/// Status and text of `PACKAGES` in the snapshot of a day or with a number.
 fn index(server: &Server, day: &str) -> (u16, String) {
     let answer = server.get(&format!("/prod/{day}/src/contrib/PACKAGES"));
     (answer.status, answer.text())
@@ -73,7 +74,7 @@ fn back_filled_snapshots_are_served_to_all_clients() {
         cran().archive.into_iter().find(|release| release.file() == "alpha_1.0.tar.gz").expect("it exists");
     assert_eq!((file.status, file.body == old.bytes), (200, true));
     assert_eq!(server.get("/prod/2025-10-11/src/contrib/Archive/alpha/alpha_1.0.tar.gz").status, 200);
-    assert_eq!(server.get("/prod/2025-10-10/src/contrib/alpha_1.1.tar.gz").status, 404, "not yet");
+    assert_eq!(server.get("/prod/2025-10-10/src/contrib/alpha_1.1.tar.gz").status, 404, "not published yet");
     assert_eq!(index(&server, "2025-10-08").0, 404);
 
     let dates = server.get("/__api__/repos/prod/transaction-dates").json();
@@ -137,6 +138,7 @@ fn wait_for_snapshots(server: &Server) {
     }
 }
 
+/// The file that the mirror delays.
 const SLOW: &str = "src/contrib/Archive/alpha/alpha_1.0.tar.gz";
 
 #[test]
@@ -148,12 +150,12 @@ fn a_back_fill_resumes_after_a_kill_and_after_offline() {
     let second_job = server.json("backfill --since=2025-10-01 --no-wait");
     assert_eq!((&second_job["id"], &second_job["attached"]), (&job["id"], &true.into()));
     assert!(server.rspm_stdout("status").contains("backfill:cran"), "{}", server.rspm_stdout("status"));
-    // Neither a sync nor going offline waits for it.
+    // Neither `rspm sync` nor `rspm offline` waits for the back-fill.
     let synced = server.rspm_stdout("sync");
     assert!(synced.contains("nothing changed"), "{synced}");
     until("the slow archive is read", || web.pending().iter().any(|path| path == SLOW));
     web.take_requests();
-    // Half of the timeout, more than the delay of the mirror, is for jobs that restart from the beginning.
+    // Jobs that restart from the beginning may use half of the timeout, which is longer than the delay of the mirror.
     server.rspm_stdout("offline --timeout=200s");
     assert!(
         web.take_requests().iter().all(|request| request.path != SLOW),

@@ -15,8 +15,8 @@ fn refusal(name: &str, bytes: &[u8]) -> String {
     let message = server.refused(&format!("add --source=team --path={}", path.display()));
     let start = format!("{}: '{name}' is refused: ", path.display());
     assert_eq!(server.json("list packages --source=team")["total"], 0);
-    let left: Vec<_> = std::fs::read_dir(server.dir().join("tmp")).expect("a folder").collect();
-    assert!(left.is_empty(), "{left:?}");
+    let left_files: Vec<_> = std::fs::read_dir(server.dir().join("tmp")).expect("a folder").collect();
+    assert!(left_files.is_empty(), "{left_files:?}");
     message.strip_prefix(&start).unwrap_or_else(|| panic!("{message}")).to_owned()
 }
 
@@ -32,6 +32,7 @@ fn archive(more: impl FnOnce(&mut tar::Builder<flate2::write::GzEncoder<Vec<u8>>
     tar.into_inner().and_then(flate2::write::GzEncoder::finish).expect("an archive")
 }
 
+/// A package whose member `data` is a link or a device.
 fn link(kind: tar::EntryType, target: &str) -> Vec<u8> {
     archive(|tar| {
         let mut header = tar::Header::new_ustar();
@@ -39,7 +40,7 @@ fn link(kind: tar::EntryType, target: &str) -> Vec<u8> {
         header.set_size(0);
         header.set_mode(0o777);
         header.set_path("alpha/data").expect("a path");
-        // Set as bytes: the library would refuse some of these itself.
+        // The target is set as bytes, because the library refuses some targets itself.
         header.as_mut_bytes()[157..157 + target.len()].copy_from_slice(target.as_bytes());
         header.set_cksum();
         tar.append(&header, std::io::empty()).expect("a member");

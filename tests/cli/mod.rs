@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 
-/// Writes package files into the server's directory.
+/// Writes package files into the server's directory and returns their paths.
 fn files(server: &Server, tarballs: &[Tarball]) -> Vec<PathBuf> {
     let path = |tarball: &Tarball| {
         let path = server.dir().join(tarball.file());
@@ -33,7 +33,7 @@ fn path_flag(files: &[PathBuf]) -> String {
     format!("--path={}", files.join(","))
 }
 
-/// Adds packages, which must succeed.
+/// Adds packages; the command must succeed.
 fn add(server: &Server, source: &str, tarballs: &[Tarball]) {
     let files = files(server, tarballs);
     server.rspm_stdout(&format!("add --source={source} {}", path_flag(&files)));
@@ -50,7 +50,7 @@ fn team() -> Server {
 
 /// The text with every time (`2026-10-05 12:00:00 UTC` or RFC 3339) as `<time>`, and every day as `<day>`.
 fn timeless(text: &str) -> String {
-    let digits = |text: &str, shape: &str| {
+    let has_shape = |text: &str, shape: &str| {
         text.len() >= shape.len()
             && text
                 .bytes()
@@ -59,13 +59,13 @@ fn timeless(text: &str) -> String {
     };
     let (mut out, mut rest) = (String::new(), text);
     while let Some(first) = rest.chars().next() {
-        let length = if digits(rest, "0000-00-00 00:00:00 UTC") {
+        let length = if has_shape(rest, "0000-00-00 00:00:00 UTC") {
             out.push_str("<time>");
             23
-        } else if digits(rest, "0000-00-00T00:00:00") {
+        } else if has_shape(rest, "0000-00-00T00:00:00") {
             out.push_str("<time>");
             rest.find('Z').map_or(19, |at| at + 1)
-        } else if digits(rest, "0000-00-00") {
+        } else if has_shape(rest, "0000-00-00") {
             out.push_str("<day>");
             10
         } else {

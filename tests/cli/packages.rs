@@ -4,6 +4,7 @@ use super::{add, files, path_flag, team};
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 
+/// Names and versions of the packages in `prod`.
 fn list(server: &Server) -> Vec<String> {
     let page = server.json("list packages --repo=prod");
     let rows = page["packages"].as_array().expect("rows").iter();
@@ -51,7 +52,7 @@ fn a_missing_file_and_a_folder_are_named() {
 }
 
 #[test]
-fn replaced_bytes_are_in_the_next_answer_and_the_old_ones_in_the_older_snapshot() {
+fn new_bytes_are_in_the_next_answer_and_the_old_bytes_in_the_older_snapshot() {
     let server = team();
     add(&server, "team", &[Tarball::new("alpha", "1.0")]);
     let before = server.json("info --source=team")["last_transaction"]["id"].as_i64().expect("a number");

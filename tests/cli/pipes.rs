@@ -37,7 +37,7 @@ fn every_command_is_quiet_on_a_closed_pipe() {
     fixtures::create_mirror(&server.dir().join("no-mirror"));
     let paths = files(&server, &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
     let add = format!("add --source=team {}", path_flag(&paths));
-    // In an order in which each command finds its objects.
+    // The order is such that each command finds its objects.
     let lines = [
         add.as_str(),
         "add binary --source=team --path=/nowhere.tar.gz --distribution=noble",

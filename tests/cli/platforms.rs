@@ -5,14 +5,15 @@ use serde_json::json;
 use crate::support::fixtures;
 use crate::support::server::{Builder, Server};
 
-const OWN: &str = "[Distribution \"fedora42\"]\nDisplay = Fedora 42\nSystem = fedora\nRelease = 42\nArchitecture = arm64\n\
+/// Changes to the table of platforms.
+const CONFIG: &str = "[Distribution \"fedora42\"]\nDisplay = Fedora 42\nSystem = fedora\nRelease = 42\nArchitecture = arm64\n\
                    [Distribution \"ours\"]\nAlias = rhel9\n[Distribution \"jammy\"]\nRVersion = 4.4\nForceRVersion = yes\n\
                    [Distribution \"noble\"]\nHidden = yes\n[Platforms]\nRVersion = 4.6\nRVersion = 4.5\n\
                    [MacOS \"4.7\"]\nArm64 = sonoma-arm64\n";
 
 #[test]
 fn distributions_are_listed_as_text_and_json() {
-    let server = Builder::default().gcfg(OWN).start();
+    let server = Builder::default().gcfg(CONFIG).start();
     let output = server.rspm_stdout("list distributions");
     let line = |name: &str| -> String {
         let line = output.lines().find(|line| line.split_whitespace().next() == Some(name));
@@ -38,7 +39,7 @@ fn distributions_are_listed_as_text_and_json() {
 
 #[test]
 fn the_status_answer_has_a_full_row_for_each_distribution() {
-    let server = Builder::default().gcfg(OWN).start();
+    let server = Builder::default().gcfg(CONFIG).start();
     let status = server.get("/__api__/status").json();
     let rows = status["distros"].as_array().expect("rows");
     let row = |name: &str| rows.iter().find(|row| row["name"] == name).cloned();

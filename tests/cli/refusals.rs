@@ -5,7 +5,7 @@ use crate::support::rspm::bare;
 use crate::support::tarball::Tarball;
 
 #[test]
-fn unknown_names_are_reported_with_the_nearest_one() {
+fn unknown_names_are_reported_with_the_nearest_name() {
     let server = team();
     add(&server, "team", &[Tarball::new("alpha", "1.0"), Tarball::new("alpha", "1.1")]);
     let file = path_flag(&files(&server, &[Tarball::new("beta", "1.0")]));
@@ -88,10 +88,10 @@ fn a_source_in_use_and_a_built_in_source_are_not_changed() {
 #[test]
 fn names_types_and_orders_are_checked() {
     let server = team();
-    let bad =
+    let rule =
         "cannot be a name: use 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit";
-    assert_eq!(server.refused("create repo --name=__api__"), format!("'__api__' {bad}"));
-    assert_eq!(server.refused("create source --name=a~b"), format!("'a b' {bad}"));
+    assert_eq!(server.refused("create repo --name=__api__"), format!("'__api__' {rule}"));
+    assert_eq!(server.refused("create source --name=a~b"), format!("'a b' {rule}"));
     assert_eq!(
         server.refused("create source --name=x --type=git"),
         "this version cannot create sources of type git; it supports local, and the built-in cran and bioconductor \

@@ -41,14 +41,14 @@ fn answer(mut stream: UnixStream, code: i64, requests: &Mutex<Vec<String>>) -> s
         let package = json!({ "file": "alpha_1.0.tar.gz", "name": "alpha", "version": "1.0", "sha256": "0".repeat(64),
             "size": 1, "outcome": "added", "id": 1, "distribution": "noble", "r_version": "4.5", "arch": "any" });
         let is_upload = path.contains("/uploads");
-        let adds = {
+        let additions = {
             let mut requests = requests.lock().expect("not poisoned");
             requests.push(path);
             requests.iter().filter(|path| !path.contains("/uploads")).count()
         };
         let (status, body) = match is_upload {
             true => ("201 Created", package),
-            false if adds == 1 => {
+            false if additions == 1 => {
                 ("404 Not Found", json!({ "code": code, "error": "changed text", "payload": null }))
             }
             false => ("200 OK", json!({ "transaction": 2, "packages": [package], "binaries": [package] })),
@@ -62,7 +62,7 @@ fn answer(mut stream: UnixStream, code: i64, requests: &Mutex<Vec<String>>) -> s
     }
 }
 
-/// Runs `rspm` against that server; returns its standard error, and the paths of its requests.
+/// Runs `rspm` with a server of [`answer`]; returns its standard error, and the paths of its requests.
 fn run(args: &[&str], code: i64) -> (String, Vec<String>) {
     let dir = tempfile::tempdir().expect("a directory");
     let package = Tarball::new("alpha", "1.0");
@@ -71,11 +71,11 @@ fn run(args: &[&str], code: i64) -> (String, Vec<String>) {
     std::fs::write(&config, format!("[Server]\nSockFileDir = {}\n", dir.path().display())).expect("written");
     let listener = UnixListener::bind(dir.path().join("rstudio-pm.sock")).expect("a socket");
     let requests = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&requests);
+    let recorded_requests = Arc::clone(&requests);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let log = Arc::clone(&log);
-            std::thread::spawn(move || answer(stream, code, &log));
+            let recorded_requests = Arc::clone(&recorded_requests);
+            std::thread::spawn(move || answer(stream, code, &recorded_requests));
         }
     });
     let mut command = Command::new(env!("CARGO_BIN_EXE_rspm"));

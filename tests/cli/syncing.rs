@@ -11,7 +11,7 @@ use crate::support::server::{Builder, Server};
 #[test]
 fn a_second_sync_follows_the_first() {
     let mirror = crate::support::data::path("cran-mirror");
-    // Slow enough that the two overlap.
+    // The mirror is so slow that the two syncs overlap.
     let web = Nginx::start(&format!("root {}; limit_rate 4k; sendfile off;", mirror.display()));
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", web.url())).start();
     let first = server.json("sync --no-wait");
@@ -49,7 +49,7 @@ fn status_shows_each_schedule_with_its_last_success_and_its_next_run() {
         "cran 30 4 * * * never <time>",
         "bioconductor 0 2 * * * never none",
         "sysreqs 0 1 * * * never <time>",
-        // Its own schedule never occurs.
+        // 30 February never occurs.
         "vulns 0 0 30 2 * never none",
     ];
     assert_eq!(rows(&server)[..5], before);
@@ -62,7 +62,7 @@ fn status_shows_each_schedule_with_its_last_success_and_its_next_run() {
     assert_eq!((&schedules[0]["name"], &schedules[0]["cron"]), (&"cran".into(), &"30 4 * * *".into()));
     assert!(schedules[0]["next"].as_str().is_some_and(|next| next.ends_with("T04:30:00Z")), "{schedules}");
     server.rspm_stdout("offline");
-    assert!(!server.rspm_stdout("status").contains("Schedule"), "nothing runs while it is offline");
+    assert!(!server.rspm_stdout("status").contains("Schedule"), "nothing runs while the server is offline");
 }
 
 #[test]
@@ -74,8 +74,9 @@ fn a_sync_of_bioconductor_has_a_line_for_each_version() {
     let lines: Vec<&str> = message.lines().collect();
     assert!(lines.len() >= 2, "{message}");
     for version in ["3.20", "3.16"] {
-        let of = |line: &&&str| line.starts_with(&format!("Bioconductor {version} was synced (transaction "));
-        assert_eq!(lines.iter().filter(of).count(), 1, "{message}");
+        let is_line_of_version =
+            |line: &&&str| line.starts_with(&format!("Bioconductor {version} was synced (transaction "));
+        assert_eq!(lines.iter().filter(is_line_of_version).count(), 1, "{message}");
         server.wait_for_log(&format!("Bioconductor {version} was synced"));
     }
 }

@@ -68,8 +68,11 @@ fn the_server_of_another_machine_is_refused_by_flag_and_by_environment() {
         assert_eq!((output.code, output.out.as_str()), (2, ""), "{}", output.err);
         assert!(output.err.contains("connects only to the local server"), "{}", output.err);
     }
-    let check = server.rspm_command("completion bash").env("PACKAGEMANAGER_ADDRESS", "x").output();
-    assert!(check.expect("rspm runs").status.success(), "a command that needs no server ignores it");
+    let completion = server.rspm_command("completion bash").env("PACKAGEMANAGER_ADDRESS", "x").output();
+    assert!(
+        completion.expect("rspm runs").status.success(),
+        "a command that needs no server ignores the variable"
+    );
 }
 
 #[test]

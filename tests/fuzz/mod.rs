@@ -51,24 +51,24 @@ fn every_folder_of_the_corpus_has_a_fuzz_target_and_all_are_small() {
 }
 
 /// The packages of a `Cargo.lock`: name, version and the names of the dependencies.
-fn locked(file: &str) -> Vec<(String, String, BTreeSet<String>)> {
+fn locked_packages(file: &str) -> Vec<(String, String, BTreeSet<String>)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let value = |entry: &str, name: &str| {
         let found = entry.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
         found.unwrap_or_default().trim_matches('"').to_owned()
     };
-    let needs = |entry: &str| {
+    let dependency_names = |entry: &str| {
         let lines = entry.lines().filter_map(|line| line.strip_prefix(" \"")?.strip_suffix("\","));
         lines.filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect()
     };
     let entries = text.split("[[package]]").skip(1);
-    entries.map(|entry| (value(entry, "name"), value(entry, "version"), needs(entry))).collect()
+    entries.map(|entry| (value(entry, "name"), value(entry, "version"), dependency_names(entry))).collect()
 }
 
 #[test]
 fn the_fuzzing_program_uses_the_same_versions() {
-    let (ours, fuzzing) = (locked("Cargo.lock"), locked("fuzz/Cargo.lock"));
+    let (ours, fuzzing) = (locked_packages("Cargo.lock"), locked_packages("fuzz/Cargo.lock"));
     let known: BTreeSet<_> = ours.iter().map(|(name, version, _)| (name, version)).collect();
     let additional =
         fuzzing.iter().map(|(name, version, _)| (name, version)).filter(|one| !known.contains(one));

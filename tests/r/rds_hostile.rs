@@ -1,5 +1,5 @@
-//! Hostile streams: truncated, with false lengths, deeply nested, with code. None may panic or take more memory than
-//! allowed.
+//! Hostile streams: truncated, with false lengths, deeply nested, with code. The reader never panics and
+//! takes no more memory than the limits allow.
 
 use proptest::prelude::*;
 use rstudio_pm::model::time::{SECOND, Timestamp};
@@ -11,8 +11,11 @@ use rstudio_pm::r::rds::read::read;
 use rstudio_pm::r::rds::{Limits, RdsError};
 use std::io::Write;
 
+/// The header of a stream of version 2.
 const V2: &[u8] = b"X\n\0\0\0\x02\0\x04\x05\0\0\x02\x03\0";
+/// The header of a stream of version 3.
 const V3: &[u8] = b"X\n\0\0\0\x03\0\x04\x05\0\0\x03\x05\0\0\0\0\x05UTF-8";
+/// The item `NULL`.
 const NULL: u32 = 0xfe;
 const SMALL: Limits = Limits { stream: 1 << 20, memory: 1 << 20 };
 
@@ -145,7 +148,7 @@ fn impossible_lengths_are_refused_before_memory_is_allocated() {
         }
         let result = read(&stream(&[code, i32::MAX as u32])[..], SMALL);
         assert!(matches!(result, Err(RdsError::TooLong(_))), "{code}: {result:?}");
-        // Allowed by both limits, but missing: only the received bytes are held.
+        // Both limits allow the length, but the elements are missing: only the received bytes are held.
         let large_limits = Limits { stream: 1 << 40, memory: 1 << 40 };
         let result = read(&stream(&[code, i32::MAX as u32, 0])[..], large_limits);
         assert!(result.is_err(), "{code}: {result:?}");
@@ -215,7 +218,7 @@ fn decompression_bombs_are_refused_at_the_limits() {
         let tight = Limits { stream: 16 << 20, memory: 1 << 20 };
         assert!(matches!(read(&packed[..], tight), Err(RdsError::TooLarge(_))));
     }
-    // Many small items: four bytes in the stream, over fifty in memory.
+    // Each of many small items has four bytes in the stream and over fifty in memory.
     let nulls = [&[19, 250_000][..], &vec![NULL; 250_000]].concat();
     let tight = Limits { stream: 16 << 20, memory: 4 << 20 };
     assert!(matches!(read(&stream(&nulls)[..], tight), Err(RdsError::TooLarge(_))));
@@ -225,7 +228,7 @@ fn decompression_bombs_are_refused_at_the_limits() {
 }
 
 /// An ALTREP item of package `base`: info, state words, no attributes.
-fn compact(class: &str, state: &[u8]) -> Vec<u8> {
+fn altrep_item(class: &str, state: &[u8]) -> Vec<u8> {
     let mut bytes = V3.to_vec();
     bytes.extend(238u32.to_be_bytes());
     for name in [class, "base"] {
@@ -246,13 +249,13 @@ fn reals(values: &[f64]) -> Vec<u8> {
 
 #[test]
 fn compact_forms_are_expanded_within_the_limits() {
-    let descending = read(&compact("compact_intseq", &reals(&[3.0, 5.0, -1.0]))[..], SMALL).expect("5:3");
+    let descending = read(&altrep_item("compact_intseq", &reals(&[3.0, 5.0, -1.0]))[..], SMALL).expect("5:3");
     assert_eq!(descending.data, Data::Integer(vec![5, 4, 3]));
     let real_sequence =
-        read(&compact("compact_realseq", &reals(&[2.0, 0.5, 1.0]))[..], SMALL).expect("0.5, 1.5");
+        read(&altrep_item("compact_realseq", &reals(&[2.0, 0.5, 1.0]))[..], SMALL).expect("0.5, 1.5");
     assert_eq!(real_sequence.data, Data::Real(vec![0.5, 1.5]));
     for class in ["compact_intseq", "compact_realseq"] {
-        let bomb = compact(class, &reals(&[2_147_483_647.0, 1.0, 1.0]));
+        let bomb = altrep_item(class, &reals(&[2_147_483_647.0, 1.0, 1.0]));
         assert!(matches!(read(&bomb[..], Limits::INDEX), Err(RdsError::TooLarge(_))));
         for state in [
             &[f64::NAN, 1.0, 1.0][..],
@@ -263,16 +266,16 @@ fn compact_forms_are_expanded_within_the_limits() {
             &[2.0, 1.0],
             &[],
         ] {
-            assert!(read(&compact(class, &reals(state))[..], SMALL).is_err(), "{state:?}");
+            assert!(read(&altrep_item(class, &reals(state))[..], SMALL).is_err(), "{state:?}");
         }
     }
-    assert!(read(&compact("compact_intseq", &reals(&[2.0, 2_147_483_647.0, 1.0]))[..], SMALL).is_err());
+    assert!(read(&altrep_item("compact_intseq", &reals(&[2.0, 2_147_483_647.0, 1.0]))[..], SMALL).is_err());
     for class in
         ["mmap_integer", "mmap_real", "wrap_nothing", "", "deferred_string", "wrap_list", "wrap_string"]
     {
-        assert!(read(&compact(class, &reals(&[1.0, 1.0, 1.0]))[..], SMALL).is_err(), "{class}");
+        assert!(read(&altrep_item(class, &reals(&[1.0, 1.0, 1.0]))[..], SMALL).is_err(), "{class}");
     }
-    let foreign = compact("compact_intseq", &reals(&[2.0, 1.0, 1.0]));
+    let foreign = altrep_item("compact_intseq", &reals(&[2.0, 1.0, 1.0]));
     let at = foreign.windows(4).position(|w| w == b"base").expect("the package");
     let foreign = [&foreign[..at], b"evil", &foreign[at + 4..]].concat();
     assert!(read(&foreign[..], SMALL).is_err());
@@ -284,7 +287,7 @@ fn a_wrapper_is_read_as_its_content() {
     let pairlist_state = [&2u32.to_be_bytes()[..], &text(&[Some("a"), None]), &metadata].concat();
     let list_state = [&[0, 0, 0, 19, 0, 0, 0, 2][..], &text(&[Some("a"), None]), &metadata].concat();
     for state in [pairlist_state, list_state] {
-        let result = read(&compact("wrap_string", &state)[..], SMALL).expect("a wrapper");
+        let result = read(&altrep_item("wrap_string", &state)[..], SMALL).expect("a wrapper");
         assert_eq!(result.text().expect("strings").iter().collect::<Vec<_>>(), [Some("a"), None]);
     }
 }
@@ -319,6 +322,7 @@ fn matrix_stream(
 ) -> Vec<u8> {
     let mut bytes = V2.to_vec();
     let mut vector = text(cells);
+    // The vector has attributes.
     vector[2] = 2;
     bytes.extend(vector);
     bytes.extend([0x402u32, 1, 9, 3].iter().flat_map(|w| w.to_be_bytes()));

@@ -8,6 +8,7 @@ use rstudio_pm::r::rds::archive_meta::{
 use rstudio_pm::r::rds::{Limits, RdsError};
 use std::fs::{self, File};
 
+/// Name, size and time of each row.
 fn lines(rows: &[MetaRow<String>], prefixed: bool) -> String {
     let name =
         |r: &MetaRow<String>| if prefixed { format!("{}/{}", r.package, r.file) } else { r.file.clone() };
@@ -19,8 +20,9 @@ fn real_tables_are_read_as_r_reads_them() {
     let archive = data::path("cran-mirror/src/contrib/Meta/archive.rds");
     let current = data::path("cran-mirror/src/contrib/Meta/current.rds");
     let ours = read_archive_meta(File::open(&archive).expect("readable"), Limits::META).expect("archive");
-    let now = read_current_meta(File::open(&current).expect("readable"), Limits::META).expect("current");
-    assert_eq!((now.len(), ours.len()), data::cran().counts());
+    let current_rows =
+        read_current_meta(File::open(&current).expect("readable"), Limits::META).expect("current");
+    assert_eq!((current_rows.len(), ours.len()), data::cran().counts());
     let output = rscript::run(
         r#"show <- function(d) cat(sprintf("%s %.0f %.0f\n", rownames(d), d$size, floor(as.numeric(d$mtime))), sep = "")
         args <- commandArgs(TRUE)
@@ -28,7 +30,7 @@ fn real_tables_are_read_as_r_reads_them() {
         show(readRDS(args[2]))"#,
         &[archive, current],
     );
-    assert_eq!(output, lines(&ours, true) + &lines(&now, false));
+    assert_eq!(output, lines(&ours, true) + &lines(&current_rows, false));
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn every_real_table_is_read_as_r_reads_it() {
 }
 
 #[test]
-fn of_two_columns_of_one_name_the_one_with_values_is_used() {
+fn of_two_columns_with_the_same_name_the_one_with_values_is_used() {
     let file = File::open(data::path("cran-db-2018/packages.rds")).expect("readable");
     let table = read_package_table(file, Limits::META).expect("read");
     let sums = (0..table.len()).filter_map(|r| table.get(r, "MD5sum")).filter(|md5| md5.len() == 32).count();
@@ -112,7 +112,8 @@ fn a_record_written_as_text_is_read_back_by_r() {
     assert_eq!(output, "4000 0");
 }
 
-/// R writes one object in every version and container, and forms only version 3 has.
+/// An R script that writes one object in every version and container, objects in forms that only version 3 has, and
+/// code.
 const FORMS: &str = r#"
 x <- matrix(c("a", NA, "Jörg", ""), 2, dimnames = list(c("p", "q"), c("Package", "V")))
 for (v in 2:3) for (z in c("none", "gzip", "bzip2", "xz"))

@@ -83,7 +83,7 @@ fn as_many_texts_of_the_sample_have_requirements_as_another_program_counts() {
     let mut ours: Vec<usize> =
         systems.iter().map(|(name, release)| with_requirements(name, release)).collect();
     ours.push(texts.iter().filter(|text| rules.matching_rules(text).count() == 0).count());
-    // The counts of another program on the same data.
+    // The counts of `sysreqs.py` on the same data.
     let output = std::process::Command::new("python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/r/sysreqs.py"))
         .arg(data::path("sysreqs"))
@@ -101,10 +101,13 @@ fn as_many_texts_of_the_sample_have_requirements_as_another_program_counts() {
 fn well_known_packages_have_their_known_requirements() {
     let rules = Rules::new(base()).unwrap();
     let requirements = |text: &str, distribution: &str, release: &str| {
-        let needs = rules.requirements(text, &rules.resolve_system(&OsRelease::new(distribution, release)));
-        let needs: Vec<String> =
-            needs.iter().map(|need| format!("{}: {}", need.rule, need.packages.join(" "))).collect();
-        needs.join("; ")
+        let requirements =
+            rules.requirements(text, &rules.resolve_system(&OsRelease::new(distribution, release)));
+        let requirements: Vec<String> = requirements
+            .iter()
+            .map(|requirement| format!("{}: {}", requirement.rule, requirement.packages.join(" ")))
+            .collect();
+        requirements.join("; ")
     };
     assert_eq!(requirements("libxml2 (>= 2.9.0)", "ubuntu", "24.04"), "libxml2: libxml2-dev");
     let sf = "GDAL (>= 2.0.1), GEOS (>= 3.4.0),\nPROJ (>= 4.8.0), sqlite3";

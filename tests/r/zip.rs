@@ -13,12 +13,13 @@ fn read_plain(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     read(bytes, ZipFormat::Plain)
 }
 
-fn read(bytes: &[u8], dialect: ZipFormat) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
+fn read(bytes: &[u8], format: ZipFormat) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     let mut file = Cursor::new(bytes);
-    let zip = Zip::open(&mut file, dialect, Limits::default())?;
+    let zip = Zip::open(&mut file, format, Limits::default())?;
     zip.members.iter().map(|member| Ok((member.name.clone(), member.read(&mut file, 1 << 20)?))).collect()
 }
 
+/// Names and contents of the files of a folder.
 fn folder(name: &str) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(data::path("hostile-zip").join(name)).expect("the folder");
     let files = entries.flatten().map(|entry| entry.path());
@@ -79,7 +80,7 @@ fn damage_is_detected_and_never_causes_a_panic() {
 }
 
 #[test]
-fn streamed_files_are_read_only_in_the_streamed_dialect() {
+fn streamed_files_are_read_only_in_the_streamed_format() {
     let members = ["a.json", "b/", "b/c.json"].map(|name| (name.to_owned(), format!("{{\"{name}\": 1}}")));
     let members: Vec<(String, Vec<u8>)> = members
         .into_iter()
@@ -88,7 +89,7 @@ fn streamed_files_are_read_only_in_the_streamed_dialect() {
     let bytes = streamed(&members);
     assert_eq!(read(&bytes, ZipFormat::Streamed).expect("valid"), members);
     assert!(read_plain(&bytes).is_err(), "packages are not streamed");
-    assert_eq!(read(&zip(&members), ZipFormat::Streamed).expect("plain ones too"), members);
+    assert_eq!(read(&zip(&members), ZipFormat::Streamed).expect("plain files too"), members);
     let many: Vec<(String, &[u8])> = (0..66_000).map(|n| (format!("{n}.json"), &b"{}"[..])).collect();
     let bytes = streamed(&many);
     assert_eq!(read(&bytes, ZipFormat::Streamed).expect("a zip64 end").len(), 66_000);

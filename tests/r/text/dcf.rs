@@ -4,7 +4,7 @@ use crate::support::{data, rscript};
 use rstudio_pm::r::dcf;
 use std::fmt::Write;
 
-/// One line per field, in the order of the columns of R's matrix; `error` for a text that R refuses.
+/// An R script that prints one line per field, in the order of the columns of R's matrix; `error` for a text that R refuses.
 const READ: &str = r#"
 args <- commandArgs(TRUE)
 for (file in args) {
@@ -17,6 +17,7 @@ for (file in args) {
 }
 "#;
 
+/// The output of [`READ`] with our reader.
 fn ours(text: &[u8]) -> String {
     let mut lines = String::new();
     for (n, record) in dcf::records(text).enumerate() {

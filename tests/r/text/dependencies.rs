@@ -7,7 +7,7 @@ use rstudio_pm::r::{dependency, version};
 fn every_real_dependency_item_is_split_as_r_splits_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (fields, items) = (folder.path().join("fields"), folder.path().join("items"));
-    // R's splitter requires a blank between operator and version; missing ones are added.
+    // R's splitter requires a blank between operator and version; missing blanks are added.
     let script = r#"
         args <- commandArgs(TRUE)
         kinds <- c("Depends", "Imports", "LinkingTo", "Suggests", "Enhances")
@@ -49,7 +49,7 @@ fn every_real_dependency_item_is_split_as_r_splits_it() {
     assert!(items.lines().count() > 10_000, "{}", items.lines().count());
     assert!(refused_items.len() < 10, "R refuses {refused_items:?}");
 
-    // The fields consist of these items: none is lost or added.
+    // The fields consist of these items: no item is lost or added.
     let fields = std::fs::read_to_string(fields).expect("the fields");
     for field in fields.lines() {
         let commas = field.split(',').filter(|item| !item.trim().is_empty()).count();

@@ -7,6 +7,7 @@ use rstudio_pm::r::description::Description;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+/// An R script that prints the fields of each file of a folder.
 const SCRIPT: &str = r#"
     flat <- function(x) gsub("\n", "\\n", gsub("\\", "\\\\", x, fixed = TRUE), fixed = TRUE)
     for (file in sort(list.files(commandArgs(TRUE), full.names = TRUE), method = "radix")) {
@@ -25,7 +26,7 @@ fn every_real_description_is_read_as_r_reads_it() {
         let identity = archive::read_identity(&bytes[..], None, Limits::default()).expect("a release");
         all.insert(file_name(&path), identity.description_raw);
     }
-    // The real ones are UTF-8 or ASCII; these have older encodings.
+    // The real packages are UTF-8 or ASCII; the following have older encodings.
     let latin =
         b"Package: old\nVersion: 0.1\nAuthor: Fran\xe7ois,\n    M\xfcller\nEncoding: latin1\n".to_vec();
     all.insert("old_latin1".to_owned(), latin);

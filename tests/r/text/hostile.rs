@@ -1,6 +1,6 @@
 //! Malicious and malformed archives: each is refused with the error of its fault, and none causes a panic.
 
-use super::tar::{Tar, description, gz, header, source, sum};
+use super::tar::{Tar, description, gz, header, set_checksum, source};
 use crate::support::data;
 use rstudio_pm::r::archive::{ArchiveError, Limits, Members, PackageArchive, read, read_identity};
 use rstudio_pm::r::name::SourceFileName;
@@ -10,6 +10,7 @@ fn check(bytes: &[u8]) -> Result<PackageArchive, ArchiveError> {
     read(bytes, None, Limits::default())
 }
 
+/// A valid package, to which the tests add members.
 fn base() -> Tar {
     Tar::default().folder("a1").file("a1/DESCRIPTION", description("a1", "1.0").as_bytes())
 }
@@ -102,7 +103,7 @@ fn paths_outside_the_directory_are_refused() {
     refused!(base().member(b'L', b"l", b"", b"/x\0").file("a1/y", b"").gz(), ArchiveError::AbsolutePath(_));
     let mut prefixed = header(b'0', b"x", b"", 0);
     prefixed[345..347].copy_from_slice(b"..");
-    sum(&mut prefixed);
+    set_checksum(&mut prefixed);
     refused!(base().raw(prefixed, b"").gz(), ArchiveError::ParentPath(_));
 }
 
@@ -212,9 +213,9 @@ fn damaged_archives_are_refused_with_the_fault() {
     let tar = base().end();
     let (first, second) = tar.split_at(700);
     assert!(check(&[gz(first), gz(second)].concat()).is_ok(), "several gzip members are one stream");
-    let mut sum = header(b'0', b"a1/x", b"", 0);
-    sum[0] ^= 1;
-    refused!(base().raw(sum, b"").gz(), ArchiveError::Tar { .. });
+    let mut wrong_sum = header(b'0', b"a1/x", b"", 0);
+    wrong_sum[0] ^= 1;
+    refused!(base().raw(wrong_sum, b"").gz(), ArchiveError::Tar { .. });
     refused!(gz(&base().file("a1/x", &[7; 3000]).end()[..4000]), ArchiveError::Truncated);
     refused!(base().member(b'5', b"a1/d/", b"", b"contents").gz(), ArchiveError::Tar { .. });
     assert!(check(&gz(&base().0)).is_ok(), "old archives have no end mark");
@@ -224,11 +225,11 @@ fn damaged_archives_are_refused_with_the_fault() {
 fn headers_with_false_sizes_are_refused() {
     let mut negative = header(b'0', b"a1/x", b"", 0);
     negative[124..136].fill(0xff);
-    sum(&mut negative);
+    set_checksum(&mut negative);
     refused!(base().raw(negative, b"").gz(), ArchiveError::Tar { .. });
     let mut huge = header(b'0', b"a1/x", b"", 0);
     huge[124..136].copy_from_slice(&[0x80, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
-    sum(&mut huge);
+    set_checksum(&mut huge);
     refused!(base().raw(huge, b"").gz(), ArchiveError::TooLarge { .. });
     refused!(base().raw(header(b'0', b"a1/x", b"", 1 << 30), b"").gz(), ArchiveError::Truncated);
     refused!(base().raw(header(b'x', b"p", b"", 1 << 30), b"").gz(), ArchiveError::LongName { .. });
@@ -318,11 +319,11 @@ fn a_tar_with_any_header_byte_changed_never_panics() {
         let mut tar = valid_tar.clone();
         if tar.0[at] != 0 || at % 3 == 0 {
             tar.0[at] ^= [0x01, 0x80, 0xff][at % 3];
-            // The checksum is corrected, so that the change reaches the code after its check.
+            // The checksum is corrected, so that the change reaches the code after the check of the checksum.
             let start = at / 512 * 512;
             let mut block: [u8; 512] = tar.0[start..start + 512].try_into().expect("a block");
             if block[257..262] == *b"ustar" {
-                sum(&mut block);
+                set_checksum(&mut block);
                 tar.0[start..start + 512].copy_from_slice(&block);
             }
             accepted += usize::from(check(&tar.gz()).is_ok());

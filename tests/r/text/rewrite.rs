@@ -102,7 +102,7 @@ fn the_tar_of_a_package_that_already_has_the_value_does_not_change() {
     let list = format!("{} *R/x.R\n{digest} *DESCRIPTION\n", "0".repeat(32));
     let mut odd = header(b'0', b"a1/odd", b"", 3);
     odd[500..512].copy_from_slice(b"not padding!");
-    super::tar::sum(&mut odd);
+    super::tar::set_checksum(&mut odd);
     let tar = Tar::default()
         .member(b'x', b"p", b"", b"11 path=a1\n")
         .member(b'5', b"ignored/", b"", b"")
@@ -125,9 +125,9 @@ fn checksums_may_precede_description() {
     let list = format!("{digest} *DESCRIPTION\n{other} *inst/x/DESCRIPTION\n{other}  NAMESPACE\n");
     let bytes = Tar::default().file("a1/MD5", list.as_bytes()).file("a1/DESCRIPTION", text.as_bytes()).gz();
     let all = members(&rewritten(&bytes, Options::default()));
-    let fresh = hex::encode(<md5::Md5 as md5::Digest>::digest(&all[1].1));
-    assert_ne!(fresh, digest);
-    assert_eq!(all[0].1, list.replace(&digest, &fresh).into_bytes());
+    let new_digest = hex::encode(<md5::Md5 as md5::Digest>::digest(&all[1].1));
+    assert_ne!(new_digest, digest);
+    assert_eq!(all[0].1, list.replace(&digest, &new_digest).into_bytes());
 }
 
 #[test]

@@ -31,13 +31,13 @@ impl Tar {
         self
     }
 
-    /// With the end mark, not compressed.
+    /// The archive with the end mark, not compressed.
     pub(crate) fn end(mut self) -> Vec<u8> {
         self.0.extend_from_slice(&[0; 1024]);
         self.0
     }
 
-    /// With the end mark, as gzip.
+    /// The archive with the end mark, as gzip.
     pub(crate) fn gz(self) -> Vec<u8> {
         gz(&self.end())
     }
@@ -56,12 +56,12 @@ pub(crate) fn header(kind: u8, name: &[u8], link: &[u8], size: u64) -> [u8; 512]
     put(156, &[kind]);
     put(157, &link[..link.len().min(100)]);
     put(257, b"ustar\x0000");
-    sum(&mut block);
+    set_checksum(&mut block);
     block
 }
 
 /// Sets the checksum of a header.
-pub(crate) fn sum(block: &mut [u8; 512]) {
+pub(crate) fn set_checksum(block: &mut [u8; 512]) {
     block[148..156].fill(b' ');
     let sum: u32 = block.iter().map(|&b| u32::from(b)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());

@@ -8,7 +8,8 @@ use crate::support::server::{Builder, Server};
 const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
 const PATHS: &str = "File paths and storage";
 
-/// Prepares a server whose classes `packages`, `cran`, `bioconductor` and `pypi` are on S3, with the credentials in a file.
+/// Prepares a server whose classes `packages`, `cran`, `bioconductor` and `pypi` are on S3, with the credentials in a
+/// file.
 fn on_s3(bucket: &str, endpoint: &str) -> Server {
     let gcfg = format!(
         "[Storage]\nPackages = s3\n[S3Storage]\nBucket = {bucket}\nRegion = us-east-1\nEndpoint = http://{endpoint}\n\

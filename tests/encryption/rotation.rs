@@ -208,7 +208,8 @@ fn kill_at(server: &Server, calls: &str, number: usize) -> bool {
     ran.code != Some(0)
 }
 
-/// After a kill at any of these calls the server starts with one of the two keys, and a repetition completes the rotation.
+/// After a kill at any of these calls the server starts with one of the two keys, and a repetition completes the
+/// rotation.
 fn a_kill_at_any_call_leaves_one_of_the_keys(engine: Engine, calls: &[&str]) {
     let (mut server, _) = prepared(engine);
     let path = key_path(&server);
@@ -227,7 +228,8 @@ fn a_kill_at_any_call_leaves_one_of_the_keys(engine: Engine, calls: &[&str]) {
             server.stop();
             if current == new {
                 assert!(!with_suffix(&path, ".new").exists());
-                // For the next kill: the value of the configuration is that of the current key, and there is another key.
+                // The next kill needs a value in the configuration that is encrypted with the current key, and another
+                // key.
                 let value = encrypt(&server, "s3cret");
                 let gcfg = std::fs::read_to_string(server.config_file()).unwrap();
                 let line =

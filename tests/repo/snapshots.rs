@@ -348,7 +348,7 @@ async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_close
     backend.add("team", "alpha", "1.0").await;
     backend.advance_to_noon("2024-03-02");
     let closed = documents(&backend, "2024-03-01").await;
-    // An administrator confirms a clock that is wrong, and publishes.
+    // An administrator confirms a wrong clock and publishes.
     backend.advance_to_noon("2025-04-06");
     let refusal = backend.try_add("team", &[Tarball::new("alpha", "2.0")], OnExisting::Fail).await;
     assert!(refusal.expect_err("over a month").to_string().contains("over a month after the last publish"));

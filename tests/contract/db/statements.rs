@@ -42,8 +42,8 @@ fn is_sql(text: &str) -> bool {
     verbs.iter().any(|verb| text.starts_with(verb))
 }
 
-/// The reason why a statement, or the last part of one that a macro assembles, does not mean the same on both databases;
-/// `None` if it does.
+/// The reason why a statement, or the last part of one that a macro assembles, does not mean the same on both
+/// databases; `None` if it does.
 fn complaint(sql: &str) -> Option<String> {
     let complete = !["WHERE ", "AND ", "ORDER BY "].iter().any(|verb| sql.starts_with(verb));
     let mut highest = if complete { Some(0) } else { None };

@@ -19,8 +19,8 @@ use crate::support::fixtures::until;
 
 /// More boundaries than any of the operations has.
 const MANY: usize = 80;
-/// If strace reports nothing for this time, the server gets another `SIGCONT`: two threads at a boundary stop the server
-/// twice, and the second stop can follow the first `SIGCONT`.
+/// If strace reports nothing for this time, the server gets another `SIGCONT`: two threads at a boundary stop the
+/// server twice, and the second stop can follow the first `SIGCONT`.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// A server under `strace`.
@@ -98,8 +98,8 @@ fn at_every_boundary(mut test: CrashTest, work: impl Fn(&CrashTest) -> bool + Sy
             let killer = scope.spawn(|| traced.kill_at(number, &end));
             let done = work(&test);
             finished.store(done, Ordering::SeqCst);
-            // Calls after the work are not counted, so strace is killed: on SIGINT it would wait for each thread in turn,
-            // possibly for one that waits for another. After a kill of the server strace ends by itself.
+            // Calls after the work are not counted, so strace is killed: on SIGINT it would wait for each thread in
+            // turn, possibly for one that waits for another. After a kill of the server strace ends by itself.
             if *end.lock().unwrap().get_or_insert(End::WorkOver) == End::WorkOver {
                 kill(strace, Signal::SIGKILL).expect("our own child");
             }

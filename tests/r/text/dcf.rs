@@ -4,7 +4,8 @@ use crate::support::{data, rscript};
 use rstudio_pm::r::dcf;
 use std::fmt::Write;
 
-/// An R script that prints one line per field, in the order of the columns of R's matrix; `error` for a text that R refuses.
+/// An R script that prints one line per field, in the order of the columns of R's matrix; `error` for a text that R
+/// refuses.
 const READ: &str = r#"
 args <- commandArgs(TRUE)
 for (file in args) {

@@ -5,7 +5,10 @@ use std::collections::HashSet;
 
 /// Checks a member's name and returns it without `./`, doubled and trailing slashes; empty for the root itself.
 /// Backslashes also count as separators, as they do for R on Windows.
-pub(in crate::r) fn validate_path(name: &[u8]) -> Result<String, ArchiveError> {
+///
+/// # Errors
+/// Names that are not UTF-8, absolute or contain `..`.
+pub fn validate_path(name: &[u8]) -> Result<String, ArchiveError> {
     let excerpt = || String::from_utf8_lossy(name).escape_debug().take(200).collect::<String>();
     let Ok(text) = std::str::from_utf8(name) else { return Err(ArchiveError::NotUtf8(excerpt())) };
     if text.is_empty() || text.contains('\0') {
@@ -28,7 +31,10 @@ fn is_absolute(text: &str) -> bool {
 
 /// Checks a symbolic link: `..` is allowed only at the beginning, and must not lead above the package's folder. With
 /// [`LinkCheck::check`] (no member below a link) this also holds for chains of links.
-pub(in crate::r) fn check_symlink(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
+///
+/// # Errors
+/// [`ArchiveError::LinkOutside`].
+pub fn check_symlink(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
     let outside = || link_outside(path, target);
     let text = std::str::from_utf8(target).map_err(|_| outside())?;
     if text.is_empty() || text.contains('\0') || is_absolute(text) {
@@ -49,7 +55,10 @@ pub(in crate::r) fn check_symlink(path: &str, target: &[u8]) -> Result<(), Archi
 }
 
 /// Checks a hard link: its target is a path in the archive, below the same top-level folder.
-pub(in crate::r) fn check_hard_link(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
+///
+/// # Errors
+/// [`ArchiveError::LinkOutside`].
+pub fn check_hard_link(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
     let target_path = validate_path(target).map_err(|_| link_outside(path, target))?;
     let top = |p: &str| p.split('/').next().map(str::to_owned);
     if target_path.contains('/') && top(&target_path) == top(path) {
@@ -66,7 +75,7 @@ fn link_outside(path: &str, target: &[u8]) -> ArchiveError {
 
 /// The folders and links of an archive, to detect members that would be written through a link.
 #[derive(Default)]
-pub(in crate::r) struct LinkCheck {
+pub struct LinkCheck {
     folders: HashSet<String>,
     links: HashSet<String>,
     bytes: usize,
@@ -77,7 +86,7 @@ const MAX_NAME_BYTES: usize = 16 << 20;
 
 impl LinkCheck {
     /// Adds a member; returns false when the names exceed the limit.
-    pub(in crate::r) fn add(&mut self, path: &str, is_link: bool) -> bool {
+    pub fn add(&mut self, path: &str, is_link: bool) -> bool {
         if is_link && self.links.insert(path.to_owned()) {
             self.bytes += path.len();
         }
@@ -94,7 +103,10 @@ impl LinkCheck {
     }
 
     /// Checks, after the last member, that no folder with members is a link, whichever of the two came first.
-    pub(in crate::r) fn check(&self) -> Result<(), ArchiveError> {
+    ///
+    /// # Errors
+    /// [`ArchiveError::ThroughLink`].
+    pub fn check(&self) -> Result<(), ArchiveError> {
         match self.links.iter().find(|link| self.folders.contains(*link)) {
             Some(link) => Err(ArchiveError::ThroughLink(link.clone())),
             None => Ok(()),

@@ -3,7 +3,7 @@
 mod decode;
 mod error;
 mod header;
-pub(in crate::r) mod links;
+pub mod links;
 mod members;
 pub(in crate::r) mod read;
 

@@ -43,8 +43,12 @@ pub(super) fn find(
         });
     }
     match format {
-        ZipFormat::Streamed if (count, size, start) == (u16::MAX, u32::MAX, u32::MAX) => zip64_end(file, at),
-        ZipFormat::Streamed | ZipFormat::Plain => Err(format_error(at, "zip64 is not supported")),
+        ZipFormat::Streamed | ZipFormat::Wheel if (count, size, start) == (u16::MAX, u32::MAX, u32::MAX) => {
+            zip64_end(file, at)
+        }
+        ZipFormat::Streamed | ZipFormat::Wheel | ZipFormat::Plain => {
+            Err(format_error(at, "zip64 is not supported"))
+        }
     }
 }
 

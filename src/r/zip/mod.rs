@@ -43,6 +43,8 @@ pub enum ZipFormat {
     /// As `Plain`, or written as a stream: checksum and sizes are in a data descriptor (with signature) after the
     /// contents, and a zip64 end record is used where there are too many members for the plain one.
     Streamed,
+    /// As `Streamed`; names of members may differ in case only, because wheels are not unpacked on Windows alone.
+    Wheel,
 }
 
 /// A member of a zip file.
@@ -117,7 +119,11 @@ impl Zip {
                 return Err(ArchiveError::TooLarge { limit: limits.inflated });
             }
             // On Windows, names that differ in case only are one file.
-            if !names.insert(member.name.to_lowercase()) {
+            let name = match format {
+                ZipFormat::Plain | ZipFormat::Streamed => member.name.to_lowercase(),
+                ZipFormat::Wheel => member.name.clone(),
+            };
+            if !names.insert(name) {
                 return Err(format_error(offset, "two members have the same name"));
             }
             zip.members.push(member);
@@ -217,7 +223,7 @@ fn read_central(
     let (flags, method, disk) = (u16_at(record, 8), u16_at(record, 10), u16_at(record, 34));
     let streamed_flag = match format {
         ZipFormat::Plain => 0,
-        ZipFormat::Streamed => STREAMED,
+        ZipFormat::Streamed | ZipFormat::Wheel => STREAMED,
     };
     if flags & !(1 << 11 | 0b110 | streamed_flag) != 0 {
         return Err(format_error(

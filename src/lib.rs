@@ -12,7 +12,7 @@
 //!
 //! | band | rooms | may use |
 //! |---|---|---|
-//! | words (pure) | `model` `r` `bundle` `advisory` `api` `encryption` `config` | `r`, `api`, `encryption` → `model`; `bundle`, `advisory` → `model`, `r`; `config` → `model`, `encryption` |
+//! | words (pure) | `model` `r` `python` `bundle` `advisory` `api` `encryption` `config` | `r`, `api`, `encryption` → `model`; `bundle`, `python` → `model`, `r`; `advisory` → also `python`; `config` → `model`, `encryption` |
 //! | stores | `metrics` `db` `storage` `logs` | `model`, `config`; all of them → `metrics` |
 //! | work | `upstream` `backup` `state` `catalog` `jobs` `control` `cluster` `publish` `fetch` `serve` `edit` `sync` `upkeep` `usage` | lower bands; `control` uses none; `cluster` → `jobs`, `control`; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `sync` → `publish` and those of `state`; `serve` → also `fetch`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `usage` → `state`, `jobs`; `backup` → `serve` |
 //! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `encryption`, `model`; `offline` neither `db` nor `state` |
@@ -32,6 +32,8 @@ pub mod config;
 pub mod encryption;
 /// The basic types: names, digests, times, sources, repositories, snapshots.
 pub mod model;
+/// Python's formats: names, versions, file names, metadata, requirements, the simple API, wheels and source archives.
+pub mod python;
 /// R's formats: DCF, DESCRIPTION, versions, `PACKAGES`, RDS, source archives, repository layout.
 pub mod r;
 

@@ -16,4 +16,4 @@ pub use index::{AdvisoryFeed, FeedState, Finding, Index, PackageAdvisories};
 pub use range::{Event, EventKind, Range};
 pub use record::{Advisory, Affected, BadAdvisory, Package, Severity, is_id, parse_time};
 pub use score::base_score;
-pub use version::{Ecosystem, normalize_pypi_name};
+pub use version::Ecosystem;

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::str::FromStr;
 
-use crate::r;
+use crate::{python, r};
 
 /// An ecosystem of packages, as named in advisories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,7 +48,7 @@ impl Ecosystem {
     pub(super) fn lookup_name(self, name: &str) -> String {
         match self {
             Ecosystem::Cran | Ecosystem::Bioconductor => name.to_owned(),
-            Ecosystem::Pypi => normalize_pypi_name(name),
+            Ecosystem::Pypi => python::name::normalize(name),
         }
     }
 }
@@ -63,41 +63,20 @@ impl FromStr for Ecosystem {
     }
 }
 
-/// Normalizes the name of a Python project: lower case, every run of `-`, `_`, `.` becomes one `-` (PEP 503).
-#[must_use]
-pub fn normalize_pypi_name(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for c in name.chars() {
-        if matches!(c, '-' | '_' | '.') {
-            if !out.ends_with('-') {
-                out.push('-');
-            }
-        } else {
-            out.extend(c.to_lowercase());
-        }
-    }
-    out
-}
-
 /// A version with the order of its ecosystem.
 #[derive(Clone, Debug)]
 pub(super) enum Version {
     /// A version of CRAN or Bioconductor; versions that R does not accept are also ordered.
     R(Box<str>),
-    /// PEP 440.
-    Python(pep440_rs::Version),
-    /// A Python version that does not conform to PEP 440.
-    Legacy(Box<str>),
+    /// A version of PyPI.
+    Python(python::version::Version),
 }
 
 impl Version {
     pub(super) fn new(ecosystem: Ecosystem, text: &str) -> Version {
         match ecosystem {
             Ecosystem::Cran | Ecosystem::Bioconductor => Version::R(text.into()),
-            Ecosystem::Pypi => match text.parse() {
-                Ok(version) => Version::Python(version),
-                Err(_) => Version::Legacy(text.into()),
-            },
+            Ecosystem::Pypi => Version::Python(python::version::Version::lenient(text)),
         }
     }
 
@@ -111,23 +90,18 @@ impl Version {
                         && r::version::compare(a, b).is_eq())
             }
             (Version::Python(a), Version::Python(b)) => a == b,
-            (Version::Legacy(a), Version::Legacy(b)) => a == b,
-            (Version::R(_) | Version::Python(_) | Version::Legacy(_), _) => false,
+            (Version::R(_) | Version::Python(_), _) => false,
         }
     }
 
-    /// Compares in the order of the ecosystem. Versions that do not conform to PEP 440 precede all others, as in
-    /// setuptools before PEP 440.
+    /// Compares in the order of the ecosystem.
     pub(super) fn compare(&self, other: &Version) -> Ordering {
         match (self, other) {
             (Version::R(a), Version::R(b)) => r::version::compare(a, b),
             (Version::Python(a), Version::Python(b)) => a.cmp(b),
-            (Version::Legacy(a), Version::Legacy(b)) => a.cmp(b),
-            (Version::Python(_), _) => Ordering::Greater,
-            (_, Version::Python(_)) => Ordering::Less,
             // Versions of two ecosystems are never compared.
-            (Version::R(_), Version::Legacy(_)) => Ordering::Less,
-            (Version::Legacy(_), Version::R(_)) => Ordering::Greater,
+            (Version::R(_), Version::Python(_)) => Ordering::Less,
+            (Version::Python(_), Version::R(_)) => Ordering::Greater,
         }
     }
 }

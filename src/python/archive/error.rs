@@ -1,0 +1,98 @@
+//! The reasons for which a wheel or a source distribution is refused, with the remedy in each message.
+
+use crate::python::license::BadLicense;
+use crate::python::metadata::BadMetadata;
+use crate::python::version::BadVersion;
+use crate::python::wheel_name::BadWheelName;
+use crate::r::archive::ArchiveError;
+
+/// Why a package is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// A malformed zip or tar file, or a limit.
+    #[error("{}", container_text(.0))]
+    Container(#[source] ArchiveError),
+    /// The content is not what the extension says.
+    #[error("'{file}' is not {expected}; copy or download the file again")]
+    OtherFormat {
+        /// The file name.
+        file: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Not the file name of a wheel.
+    #[error(transparent)]
+    WheelName(#[from] BadWheelName),
+    /// Not the file name of a source distribution.
+    #[error("'{0}' is not the file name of a source distribution; it has the form name-1.0.tar.gz")]
+    SdistName(String),
+    /// The metadata is not usable.
+    #[error(transparent)]
+    Metadata(#[from] BadMetadata),
+    /// The version is not one of PEP 440.
+    #[error(transparent)]
+    Version(#[from] BadVersion),
+    /// The licence expression is malformed.
+    #[error("the metadata has the field License-Expression: {0}")]
+    License(#[from] BadLicense),
+    /// A member whose path leaves the archive or is ambiguous.
+    #[error("the member '{0}' has a path that is not allowed; build the package again")]
+    Path(String),
+    /// A required member is missing.
+    #[error("'{0}' is missing in the archive; build the package again with a current build tool")]
+    Missing(String),
+    /// No or more than one folder with metadata.
+    #[error("a wheel has exactly one folder named …-{{version}}.dist-info at its top, this one has {0}")]
+    DistInfo(usize),
+    /// The folder with metadata, or the top folder, is that of another package or version.
+    #[error("the folder '{folder}' is not that of '{file}'; rename the file, or build the package again")]
+    OtherFolder {
+        /// The folder.
+        folder: String,
+        /// The file name.
+        file: String,
+    },
+    /// More than one folder at the top of a source distribution.
+    #[error("'{0}' is outside the top folder; a source distribution is exactly one folder")]
+    SecondFolder(String),
+    /// The metadata has another name than the file.
+    #[error(
+        "the metadata has Name '{metadata}', but the file is named '{file}'; rename the file, or build the package again"
+    )]
+    OtherName {
+        /// From the metadata.
+        metadata: String,
+        /// The file name.
+        file: String,
+    },
+    /// The metadata has another version than the file.
+    #[error(
+        "the metadata has Version '{metadata}', but the file is named '{file}'; rename the file, or build the package again"
+    )]
+    OtherVersion {
+        /// From the metadata.
+        metadata: String,
+        /// The file name.
+        file: String,
+    },
+    /// `Wheel-Version` is missing or not 1.x.
+    #[error("the file WHEEL has Wheel-Version '{0}'; versions 1.x are supported")]
+    WheelVersion(String),
+    /// RECORD is not a table of paths, digests and sizes.
+    #[error("line {0} of RECORD is malformed; build the package again")]
+    Record(usize),
+    /// The name of an entry point.
+    #[error("entry_points.txt has the name '{0}'; use letters, digits, '.', '_' and '-' only")]
+    EntryPoint(String),
+}
+
+impl From<ArchiveError> for PackageError {
+    fn from(error: ArchiveError) -> PackageError {
+        PackageError::Container(error)
+    }
+}
+
+/// The message without R's commands: the reader of archives is that of R packages.
+fn container_text(error: &ArchiveError) -> String {
+    error.to_string().replace(" with R CMD INSTALL --build", "").replace(" with R CMD build", "")
+}

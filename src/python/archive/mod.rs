@@ -1,0 +1,58 @@
+//! Wheels and source distributions: read without unpacking, with bounded memory. `read` checks everything that an upload
+//! is checked for, `read_metadata` reads only what a client needs of a file that is already published.
+
+mod error;
+mod record;
+pub mod sdist;
+pub mod wheel;
+
+pub use error::PackageError;
+
+use super::metadata::{MAX_METADATA, Metadata};
+use crate::r::archive::Limits;
+
+/// The limits of wheels: 16 GiB and 400,000 members, 50 times the compressed size.
+pub const WHEEL_LIMITS: Limits =
+    Limits { inflated: 16 << 30, ratio: 50, members: 400_000, description: MAX_METADATA };
+
+/// The limits of source distributions, which may contain data that compresses well.
+pub const SDIST_LIMITS: Limits = Limits { ratio: 250, ..WHEEL_LIMITS };
+
+/// What was read from an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageArchive {
+    /// The metadata.
+    pub metadata: Metadata,
+    /// The unchanged bytes of METADATA or PKG-INFO.
+    pub metadata_raw: Vec<u8>,
+    /// Defects that installers tolerate, at most [`MAX_NOTICES`].
+    pub notices: Vec<String>,
+}
+
+/// Largest number of notices.
+pub const MAX_NOTICES: usize = 20;
+
+/// Adds a notice if there are not too many.
+fn notice(notices: &mut Vec<String>, text: impl FnOnce() -> String) {
+    if notices.len() < MAX_NOTICES {
+        notices.push(text());
+    }
+}
+
+/// Whether metadata and file name declare the same project and version.
+fn check_identity(
+    metadata: &Metadata,
+    distribution: &str,
+    version: &str,
+    file: &str,
+) -> Result<(), PackageError> {
+    use super::name::normalize;
+    use super::version::Version;
+    if normalize(&metadata.name) != normalize(distribution) {
+        return Err(PackageError::OtherName { metadata: metadata.name.clone(), file: file.to_owned() });
+    }
+    if Version::lenient(&metadata.version) != Version::lenient(version) {
+        return Err(PackageError::OtherVersion { metadata: metadata.version.clone(), file: file.to_owned() });
+    }
+    Ok(())
+}

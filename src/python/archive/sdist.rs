@@ -1,0 +1,172 @@
+//! Source distributions (PyPA: source distribution format, PEP 625): tar archives and, of older projects, zip files.
+
+use std::io::{Read, Seek, SeekFrom};
+
+use super::wheel::check_path;
+use super::{PackageArchive, PackageError, check_identity, notice};
+use crate::python::file_name::{FileName, SdistName};
+use crate::python::license::LicenseExpression;
+use crate::python::metadata::Metadata;
+use crate::python::name::normalize;
+use crate::python::version::Version;
+use crate::r::archive::links::{self, LinkCheck};
+use crate::r::archive::{ArchiveError, Limits, MemberKind, Members};
+use crate::r::zip::{Zip, ZipFormat};
+
+/// Reads `{folder}/PKG-INFO`, without checks of the other members. `file` is the file name.
+///
+/// # Errors
+/// [`PackageError`].
+pub fn read_metadata(
+    source: &mut (impl Read + Seek),
+    file: &FileName,
+    limits: Limits,
+) -> Result<(Metadata, Vec<u8>), PackageError> {
+    let raw = match container(source, file)? {
+        Container::Zip => {
+            let zip = Zip::open(source, ZipFormat::Wheel, limits)?;
+            let mut members = zip.members.iter();
+            let found = members.find(|member| folder_of(&member.name, "PKG-INFO").is_some());
+            found.map(|member| member.read(source, limits.description)).transpose()?
+        }
+        Container::Tar => {
+            let mut members = Members::new(source, limits)?;
+            let mut found = None;
+            while let Some(member) = members.advance()? {
+                if member.kind == MemberKind::File && member.directly_in("PKG-INFO").is_some() {
+                    found = Some(members.contents(&member, limits.description)?);
+                    break;
+                }
+            }
+            found
+        }
+    };
+    let raw = raw.ok_or_else(|| PackageError::Missing("PKG-INFO".to_owned()))?;
+    Ok((Metadata::parse(&raw)?, raw))
+}
+
+/// Reads and checks a whole source distribution of a project and version that the metadata must have.
+///
+/// # Errors
+/// [`PackageError`], one variant for each reason.
+pub fn read(
+    source: &mut (impl Read + Seek),
+    file: &FileName,
+    limits: Limits,
+) -> Result<PackageArchive, PackageError> {
+    let name = SdistName::parse(file).ok_or_else(|| PackageError::SdistName(file.to_string()))?;
+    let (folder, raw) = match container(source, file)? {
+        Container::Zip => read_zip(source, limits)?,
+        Container::Tar => read_tar(source, limits)?,
+    };
+    let raw = raw.ok_or_else(|| PackageError::Missing(format!("{folder}/PKG-INFO")))?;
+    let metadata = Metadata::parse(&raw)?;
+    check_identity(&metadata, name.distribution, name.version, file.as_str())?;
+    let is_own_folder = folder.rsplit_once('-').is_some_and(|(distribution, version)| {
+        normalize(distribution) == normalize(name.distribution)
+            && Version::lenient(version) == Version::lenient(name.version)
+    });
+    if !is_own_folder {
+        return Err(PackageError::OtherFolder { folder, file: file.to_string() });
+    }
+    if let Some(text) = &metadata.license_expression {
+        text.parse::<LicenseExpression>()?;
+    }
+    let mut notices = Vec::new();
+    if !name.is_normal() {
+        notice(&mut notices, || format!("the file name '{file}' is not in normal form"));
+    }
+    if file.extension() != ".tar.gz" {
+        notice(&mut notices, || format!("'{file}' is not a .tar.gz file; PyPI does not accept it"));
+    }
+    if metadata.metadata_version < (2, 2) {
+        notice(&mut notices, || {
+            "the metadata does not state which of its fields wheels share (version 2.2)".to_owned()
+        });
+    }
+    Ok(PackageArchive { metadata, metadata_raw: raw, notices })
+}
+
+enum Container {
+    Zip,
+    Tar,
+}
+
+/// The kind of archive, by extension; the content must be of that kind.
+fn container(source: &mut (impl Read + Seek), file: &FileName) -> Result<Container, PackageError> {
+    let mut head = [0; 2];
+    source.seek(SeekFrom::Start(0)).map_err(ArchiveError::Io)?;
+    let is_zip = source.read_exact(&mut head).is_ok() && head == *b"PK";
+    source.seek(SeekFrom::Start(0)).map_err(ArchiveError::Io)?;
+    let expected = match (file.extension().eq_ignore_ascii_case(".zip"), is_zip) {
+        (true, true) => return Ok(Container::Zip),
+        (false, false) if file.extension() != ".tar.Z" => return Ok(Container::Tar),
+        (true, false) => "a zip file",
+        (false, true) => "a compressed tar archive",
+        (false, false) => "in a supported format; .tar.Z is not read",
+    };
+    Err(PackageError::OtherFormat { file: file.to_string(), expected })
+}
+
+/// The folder when the path is `{folder}/{name}`.
+fn folder_of<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+    path.strip_suffix(name)?.strip_suffix('/').filter(|folder| !folder.is_empty() && !folder.contains('/'))
+}
+
+/// Checks that all members are in one folder.
+fn check_folder(folder: &mut Option<String>, path: &str, is_folder: bool) -> Result<(), PackageError> {
+    let (top, rest) = path.split_once('/').unwrap_or((path, ""));
+    let is_first = folder.get_or_insert_with(|| top.to_owned()) == top;
+    if is_first && (is_folder || !rest.is_empty()) {
+        return Ok(());
+    }
+    Err(PackageError::SecondFolder(path.chars().take(200).collect()))
+}
+
+fn read_zip(
+    source: &mut (impl Read + Seek),
+    limits: Limits,
+) -> Result<(String, Option<Vec<u8>>), PackageError> {
+    let zip = Zip::open(source, ZipFormat::Wheel, limits)?;
+    let (mut folder, mut raw) = (None, None);
+    for member in &zip.members {
+        check_path(&member.name)?;
+        check_folder(&mut folder, member.name.trim_end_matches('/'), member.is_folder())?;
+        if folder_of(&member.name, "PKG-INFO").is_some() {
+            raw = Some(member.read(source, limits.description)?);
+        } else {
+            member.contents(source, |_| Ok(()))?;
+        }
+    }
+    Ok((folder.ok_or(ArchiveError::Empty)?, raw))
+}
+
+fn read_tar(source: impl Read, limits: Limits) -> Result<(String, Option<Vec<u8>>), PackageError> {
+    let mut members = Members::new(source, limits)?;
+    let (mut folder, mut raw) = (None, None);
+    let mut link_check = LinkCheck::default();
+    while let Some(member) = members.advance()? {
+        let path = member.path()?;
+        if path.is_empty() && member.kind == MemberKind::Folder {
+            continue;
+        }
+        check_folder(&mut folder, &path, member.kind == MemberKind::Folder)?;
+        match &member.kind {
+            MemberKind::File | MemberKind::Folder => {}
+            MemberKind::Symlink(target) => links::check_symlink(&path, target)?,
+            MemberKind::HardLink(target) => links::check_hard_link(&path, target)?,
+        }
+        if !link_check.add(&path, matches!(member.kind, MemberKind::Symlink(_))) {
+            return Err(ArchiveError::TooManyMembers { limit: limits.members }.into());
+        }
+        if member.kind == MemberKind::File && folder_of(&path, "PKG-INFO").is_some() {
+            if raw.is_some() {
+                return Err(PackageError::Path(path));
+            }
+            raw = Some(members.contents(&member, limits.description)?);
+        }
+    }
+    members.finish()?;
+    link_check.check()?;
+    Ok((folder.ok_or(ArchiveError::Empty)?, raw))
+}

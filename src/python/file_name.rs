@@ -1,0 +1,292 @@
+//! File names of distributions: their kind by extension, and the version that a file of a project has.
+
+use super::name::{self, NormalName};
+use super::version::Version;
+use super::wheel_name::WheelName;
+
+/// The kind of a distribution file. Installers use wheels and sdists only; the others are old files that are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FileKind {
+    /// `.whl`
+    Wheel,
+    /// `.tar.gz`, `.zip` and others.
+    Sdist,
+    /// `.egg`
+    Egg,
+    /// `.exe`: an installer for Windows.
+    WindowsInstaller,
+    /// `.msi`
+    Msi,
+    /// `.rpm`
+    Rpm,
+    /// `.deb`
+    Deb,
+    /// `.dmg`
+    Dmg,
+}
+
+/// Extensions with their kinds; longer ones first.
+const EXTENSIONS: [(&str, FileKind); 15] = [
+    (".tar.bz2", FileKind::Sdist),
+    (".tar.gz", FileKind::Sdist),
+    (".tar.xz", FileKind::Sdist),
+    (".tar.Z", FileKind::Sdist),
+    (".tgz", FileKind::Sdist),
+    (".tbz", FileKind::Sdist),
+    (".tar", FileKind::Sdist),
+    (".zip", FileKind::Sdist),
+    (".whl", FileKind::Wheel),
+    (".egg", FileKind::Egg),
+    (".exe", FileKind::WindowsInstaller),
+    (".msi", FileKind::Msi),
+    (".rpm", FileKind::Rpm),
+    (".deb", FileKind::Deb),
+    (".dmg", FileKind::Dmg),
+];
+
+/// A name of a distribution file: one path segment of at most 255 bytes with a known extension.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileName {
+    text: Box<str>,
+    kind: FileKind,
+    stem_len: usize,
+}
+
+/// Why a text is not the name of a distribution file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadFileName {
+    /// Not one path segment.
+    #[error("'{0}' is not a file name: it is empty, too long, hidden, or has a slash or a control character")]
+    Segment(String),
+    /// Another extension.
+    #[error("'{0}' is not a file of a Python package; wheels end in .whl, source distributions in .tar.gz")]
+    Extension(String),
+}
+
+impl FileKind {
+    /// The word in uploads and in PyPI's JSON API.
+    #[must_use]
+    pub fn package_type(self) -> &'static str {
+        match self {
+            FileKind::Wheel => "bdist_wheel",
+            FileKind::Sdist => "sdist",
+            FileKind::Egg => "bdist_egg",
+            FileKind::WindowsInstaller => "bdist_wininst",
+            FileKind::Msi => "bdist_msi",
+            FileKind::Rpm => "bdist_rpm",
+            FileKind::Deb => "bdist_deb",
+            FileKind::Dmg => "bdist_dmg",
+        }
+    }
+}
+
+impl FileName {
+    /// Parses a file name.
+    ///
+    /// # Errors
+    /// [`BadFileName`].
+    pub fn parse(text: &str) -> Result<FileName, BadFileName> {
+        let excerpt = || text.escape_debug().take(120).collect::<String>();
+        let is_segment = (1..=255).contains(&text.len())
+            && !text.starts_with(['.', '-'])
+            && !text.contains(|c: char| c.is_control() || matches!(c, '/' | '\\'));
+        if !is_segment {
+            return Err(BadFileName::Segment(excerpt()));
+        }
+        let ends_with = |extension: &str| {
+            text.len() > extension.len()
+                && text.as_bytes()[text.len() - extension.len()..].eq_ignore_ascii_case(extension.as_bytes())
+        };
+        let known = EXTENSIONS.into_iter().find(|(extension, _)| ends_with(extension));
+        let (extension, kind) = known.ok_or_else(|| BadFileName::Extension(excerpt()))?;
+        Ok(FileName { text: text.into(), kind, stem_len: text.len() - extension.len() })
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> FileKind {
+        self.kind
+    }
+
+    /// The name without its extension.
+    #[must_use]
+    pub fn stem(&self) -> &str {
+        &self.text[..self.stem_len]
+    }
+
+    /// The extension, with its dot.
+    #[must_use]
+    pub fn extension(&self) -> &str {
+        &self.text[self.stem_len..]
+    }
+
+    /// The version of a file of `project`. `versions` are those of its page, if it lists them: the one that equals the
+    /// text in the name is returned. `None` if the name is not that of a file of the project, or of none of the
+    /// versions.
+    #[must_use]
+    pub fn version(&self, project: &NormalName, versions: Option<&[String]>) -> Option<String> {
+        if self.kind == FileKind::Wheel {
+            let wheel = WheelName::parse(&self.text).ok()?;
+            let version = Version::lenient(wheel.version);
+            let listed = versions.and_then(|versions| listed(wheel.version, &version, versions));
+            let is_own = name::normalize(wheel.distribution) == project.as_str();
+            return is_own.then(|| listed.unwrap_or_else(|| wheel.version.to_owned()));
+        }
+        let candidates = self.stem().match_indices('-').filter_map(|(at, _)| {
+            let (name, rest) = self.stem().split_at(at);
+            project.matches(name).then(|| self.without_platform(&rest[1..]))
+        });
+        for text in candidates.filter(|text| !text.is_empty()) {
+            match versions {
+                None => return Some(text.to_owned()),
+                Some(versions) => {
+                    if let Some(found) = listed(text, &Version::lenient(text), versions) {
+                        return Some(found);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Removes what follows the version in names of old kinds: `-py2.7`, `.win32`, `-1.noarch`.
+    fn without_platform<'a>(&self, rest: &'a str) -> &'a str {
+        const PLATFORMS: [&str; 4] = [".win", ".linux-", ".macosx-", ".cygwin-"];
+        let before = |text: &'a str, mark: &str| text.find(mark).map_or(text, |at| &text[..at]);
+        match self.kind {
+            FileKind::Wheel | FileKind::Sdist => rest,
+            FileKind::Rpm | FileKind::Deb => {
+                let package = rest.rsplit_once('.').map_or(rest, |(package, _)| package);
+                package.rsplit_once('-').map_or(package, |(version, _)| version)
+            }
+            FileKind::Egg | FileKind::WindowsInstaller | FileKind::Msi | FileKind::Dmg => {
+                let rest = before(before(rest, "-py2"), "-py3");
+                PLATFORMS.iter().fold(rest, |text, mark| before(text, mark))
+            }
+        }
+    }
+}
+
+/// The version of the list that equals the text, or else its value.
+fn listed(text: &str, version: &Version, versions: &[String]) -> Option<String> {
+    let same_text = versions.iter().find(|one| *one == text);
+    let same = same_text.or_else(|| versions.iter().find(|one| Version::lenient(one) == *version));
+    same.cloned()
+}
+
+impl std::fmt::Display for FileName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The parts of the file name of a source distribution: `{name}-{version}.tar.gz`, split at the last `-` (PEP 625).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SdistName<'a> {
+    /// The project, in any spelling.
+    pub distribution: &'a str,
+    /// The version as written.
+    pub version: &'a str,
+}
+
+impl<'a> SdistName<'a> {
+    /// Splits a file name. `None` if it is not of this form.
+    #[must_use]
+    pub fn parse(file: &'a FileName) -> Option<SdistName<'a>> {
+        if file.kind != FileKind::Sdist {
+            return None;
+        }
+        let (distribution, version) = file.stem().rsplit_once('-')?;
+        let is_valid = name::is_valid(distribution) && Version::lenient(version).is_valid();
+        is_valid.then_some(SdistName { distribution, version })
+    }
+
+    /// Whether name and version are in normal form, as PyPI requires of new source distributions.
+    #[must_use]
+    pub fn is_normal(&self) -> bool {
+        name::normalize(self.distribution).replace('-', "_") == self.distribution
+            && Version::lenient(self.version).normalized() == self.version
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn version(file: &str, project: &str, versions: Option<&[&str]>) -> Option<String> {
+        let versions = versions.map(|all| all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>());
+        let file = FileName::parse(file).expect(file);
+        file.version(&project.parse().expect(project), versions.as_deref())
+    }
+
+    #[test]
+    fn the_version_is_what_follows_the_name_in_any_spelling() {
+        for (file, project, expected) in [
+            ("odd-1.0.tar.gz", "odd", "1.0"),
+            ("Odd.Name-1.0rc1.zip", "odd-name", "1.0rc1"),
+            ("odd-name-2.0-beta.tar.bz2", "odd-name", "2.0-beta"),
+            ("odd_name-3-py2.py3-none-any.whl", "odd-name", "3"),
+            ("odd-2004b.2-py2.3.egg", "odd", "2004b.2"),
+            ("odd-3.0.1.win32-py2.3.exe", "odd", "3.0.1"),
+            ("odd-0.9.win-amd64-py2.6.exe", "odd", "0.9"),
+            ("odd-1.1-py2.7-macosx-10.6-intel.egg", "odd", "1.1"),
+            ("odd-0.6c11-1.src.rpm", "odd", "0.6c11"),
+            ("odd-1.0.msi", "odd", "1.0"),
+            ("odd-1.0.TAR.GZ", "odd", "1.0"),
+        ] {
+            assert_eq!(version(file, project, None).as_deref(), Some(expected), "{file}");
+        }
+    }
+
+    #[test]
+    fn listed_versions_decide() {
+        assert_eq!(version("odd-1.0-2.tar.gz", "odd", Some(&["1.0.post2"])).as_deref(), Some("1.0.post2"));
+        assert_eq!(version("odd-1.00.tar.gz", "odd", Some(&["1.0", "1.00"])).as_deref(), Some("1.00"));
+        assert_eq!(version("odd-1.00.tar.gz", "odd", Some(&["2", "1.0"])).as_deref(), Some("1.0"));
+        assert_eq!(version("odd-2004d.tar.gz", "odd", Some(&["2004d"])).as_deref(), Some("2004d"));
+        assert_eq!(version("odd-3.0.tar.gz", "odd", Some(&["1.0"])), None);
+        assert_eq!(version("even-1.0.tar.gz", "odd", None), None);
+        assert_eq!(version("even-1.0-py3-none-any.whl", "odd", None), None);
+        assert_eq!(version("odd.tar.gz", "odd", None), None);
+        assert_eq!(version("odd-1.0-py3-none.whl", "odd", None), None);
+    }
+
+    #[test]
+    fn names_are_one_segment_with_a_known_extension() {
+        for bad in ["", "a/b-1.tar.gz", "a\\b.whl", ".whl", ".tar.gz", "a\n.whl", "-a.whl", "a\0.zip"] {
+            assert!(matches!(FileName::parse(bad), Err(BadFileName::Segment(_))), "{bad:?}");
+        }
+        for bad in ["a", "a-1.0", "a-1.whl.metadata", "a-1.tar.gz.asc", "a-1.tar.lz", "index.html"] {
+            assert!(matches!(FileName::parse(bad), Err(BadFileName::Extension(_))), "{bad:?}");
+        }
+        assert!(FileName::parse(&format!("{}.whl", "a".repeat(252))).is_err());
+        let file = FileName::parse("Odd-1.0.tar.gz").expect("an sdist");
+        assert_eq!(
+            (file.stem(), file.extension(), file.kind().package_type()),
+            ("Odd-1.0", ".tar.gz", "sdist")
+        );
+        let sdist = SdistName::parse(&file).expect("an sdist");
+        assert_eq!((sdist.distribution, sdist.version, sdist.is_normal()), ("Odd", "1.0", false));
+        assert_eq!(SdistName::parse(&FileName::parse("a-1-x.zip").expect("a zip file")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_version_of_a_written_name_is_found(
+            name in "[a-z]([a-z0-9._-]{0,8}[a-z0-9])?", version in "[0-9]\\.[0-9]{1,3}(rc1|\\.post2)?",
+        ) {
+            let project: NormalName = name.parse().unwrap();
+            for file in [format!("{name}-{version}.tar.gz"), format!("{}-{version}.zip", project.file_form())] {
+                let parsed = FileName::parse(&file).unwrap();
+                prop_assert_eq!(parsed.version(&project, Some(&["7".to_owned(), version.clone()])), Some(version.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Paths of a Python repository below a snapshot, parsed and rendered in one place.
+
+use std::fmt;
+
+use super::file_name::FileName;
+use super::name::NormalName;
+use crate::model::digest::Sha256;
+
+/// The parsed form of a path under the snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PythonPath {
+    /// `simple/`: the names of all projects.
+    Root,
+    /// `simple/{project}/`: the page of a project.
+    Project(NormalName),
+    /// `simple`, or the page of a project without the last slash or in another spelling: redirected to this path.
+    Redirect(Box<PythonPath>),
+    /// `packages/{id}/{file}`, or a file beside it.
+    File {
+        /// The identity of the bytes.
+        id: FileId,
+        /// The file name of the distribution.
+        file: FileName,
+        /// Which of the files.
+        part: FilePart,
+    },
+}
+
+/// The identity of a distribution's bytes in an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileId {
+    /// Their digest.
+    Sha256(Sha256),
+    /// The number of the row of a file whose digest is not known yet.
+    Row(u64),
+}
+
+/// A distribution, and the files beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FilePart {
+    /// The distribution.
+    Distribution,
+    /// `.metadata`: METADATA of the wheel (PEP 658).
+    Metadata,
+    /// `.asc`: a signature.
+    Signature,
+    /// `.provenance`: the provenance object (PEP 740).
+    Provenance,
+}
+
+/// Why a path is not a path of a Python repository.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadPath {
+    /// A segment that is not the name of a project.
+    #[error(transparent)]
+    Name(#[from] super::name::BadName),
+    /// A segment that is not a file name.
+    #[error(transparent)]
+    File(#[from] super::file_name::BadFileName),
+    /// A segment that is not a digest.
+    #[error("'{0}' is not a file of this repository; addresses of files are on the page of their project")]
+    Id(String),
+    /// Anything else.
+    #[error(
+        "'{0}' is not a path of a Python repository; expected simple/, simple/{{project}}/ or packages/…/{{file}}"
+    )]
+    Unknown(String),
+}
+
+impl FilePart {
+    /// Every part.
+    pub const ALL: [FilePart; 4] =
+        [FilePart::Distribution, FilePart::Metadata, FilePart::Signature, FilePart::Provenance];
+
+    /// What is appended to the file name.
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
+        match self {
+            FilePart::Distribution => "",
+            FilePart::Metadata => ".metadata",
+            FilePart::Signature => ".asc",
+            FilePart::Provenance => ".provenance",
+        }
+    }
+}
+
+/// Parses a decoded path, without a slash before it.
+///
+/// # Errors
+/// [`BadPath`].
+pub fn parse(path: &str) -> Result<PythonPath, BadPath> {
+    let segments: Vec<&str> = path.splitn(5, '/').collect();
+    let redirect = |path| PythonPath::Redirect(Box::new(path));
+    match segments[..] {
+        ["simple"] => Ok(redirect(PythonPath::Root)),
+        ["simple", ""] => Ok(PythonPath::Root),
+        ["simple", name] => Ok(redirect(PythonPath::Project(name.parse()?))),
+        ["simple", name, ""] => {
+            let project: NormalName = name.parse()?;
+            let is_normal = project.as_str() == name;
+            let path = PythonPath::Project(project);
+            Ok(if is_normal { path } else { redirect(path) })
+        }
+        ["packages", id, file] => {
+            let parts = FilePart::ALL.into_iter().filter(|part| *part != FilePart::Distribution);
+            let beside = parts.filter_map(|part| Some((file.strip_suffix(part.suffix())?, part))).next();
+            let (file, part) = beside.unwrap_or((file, FilePart::Distribution));
+            let id = parse_id(id).ok_or_else(|| BadPath::Id(id.chars().take(80).collect()))?;
+            Ok(PythonPath::File { id, file: FileName::parse(file)?, part })
+        }
+        _ => Err(BadPath::Unknown(path.chars().take(120).collect())),
+    }
+}
+
+/// A digest in lower case, or a number without leading zeros: every file has one address.
+fn parse_id(text: &str) -> Option<FileId> {
+    let id = match text.len() {
+        64 => FileId::Sha256(text.parse().ok()?),
+        1..=19 if text.bytes().all(|b| b.is_ascii_digit()) => FileId::Row(text.parse().ok()?),
+        _ => return None,
+    };
+    (id.to_string() == text).then_some(id)
+}
+
+/// The address of a distribution relative to the page of its project: the same in every repository and snapshot, and
+/// below every prefix. Characters other than letters, digits and `-._~!` are encoded.
+#[must_use]
+pub fn link(id: FileId, file: &FileName) -> String {
+    const UNENCODED: percent_encoding::AsciiSet =
+        percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'!');
+    let file = percent_encoding::utf8_percent_encode(file.as_str(), &UNENCODED);
+    format!("../../packages/{id}/{file}")
+}
+
+impl fmt::Display for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FileId::Sha256(digest) => digest.fmt(f),
+            FileId::Row(row) => row.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for PythonPath {
+    /// Writes the decoded path; of a redirect its target.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PythonPath::Root => f.write_str("simple/"),
+            PythonPath::Project(name) => write!(f, "simple/{name}/"),
+            PythonPath::Redirect(target) => target.fmt(f),
+            PythonPath::File { id, file, part } => write!(f, "packages/{id}/{file}{}", part.suffix()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn paths_are_parsed_and_rendered() {
+        let hex = "0a".repeat(32);
+        for path in [
+            "simple/".to_owned(),
+            "simple/odd-name/".to_owned(),
+            format!("packages/{hex}/odd-1.0+x-py3-none-any.whl"),
+            format!("packages/{hex}/odd-1.0-py3-none-any.whl.metadata"),
+            format!("packages/{hex}/odd-1.0.tar.gz.asc"),
+            "packages/17/odd-1.0.tar.gz.provenance".to_owned(),
+        ] {
+            let parsed = parse(&path).expect(&path);
+            assert!(!matches!(parsed, PythonPath::Redirect(_)), "{path}");
+            assert_eq!(parsed.to_string(), path);
+        }
+        for (path, target) in [
+            ("simple", "simple/"),
+            ("simple/odd", "simple/odd/"),
+            ("simple/Odd.Name/", "simple/odd-name/"),
+            ("simple/Odd__Name", "simple/odd-name/"),
+        ] {
+            let PythonPath::Redirect(parsed) = parse(path).expect(path) else { panic!("{path}") };
+            assert_eq!(parsed.to_string(), target);
+        }
+    }
+
+    #[test]
+    fn other_paths_are_refused() {
+        let hex = "0A".repeat(32);
+        for bad in [
+            "",
+            "simple//",
+            "simple/a/b",
+            "simple/-/",
+            "simple/a/b/c/d/e",
+            "packages/",
+            "packages/x/a-1.whl",
+            "packages/1/a.txt",
+            "packages/01/a-1.whl",
+            "packages/1/a-1.whl.metadata.asc",
+            "packages/1/.metadata",
+            "packages/99999999999999999999/a-1.whl",
+            "simples/",
+            &format!("packages/{hex}/a-1.whl"),
+            "src/contrib",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn links_are_relative_and_encoded() {
+        let file = FileName::parse("odd-1!1.0+x y.tar.gz").expect("a file");
+        assert_eq!(link(FileId::Row(7), &file), "../../packages/7/odd-1!1.0%2Bx%20y.tar.gz");
+    }
+
+    proptest! {
+        #[test]
+        fn parsed_paths_are_rendered_unchanged(path in "(simple|packages|/|a|A|-|1|\\.whl|\\.metadata|é|0){0,8}") {
+            if let Ok(parsed) = parse(&path) {
+                let is_redirect = matches!(parsed, PythonPath::Redirect(_));
+                prop_assert_eq!(parsed.to_string() == path, !is_redirect);
+                prop_assert!(parse(&parsed.to_string()).is_ok_and(|again| !matches!(again, PythonPath::Redirect(_))));
+            }
+        }
+    }
+}

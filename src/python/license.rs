@@ -1,0 +1,164 @@
+//! Licence expressions: SPDX, with identifiers in any case (PEP 639). Identifiers and exceptions are those of the crate
+//! `spdx`; the grammar is own code because the crate accepts identifiers in their exact case only.
+
+use std::fmt;
+use std::str::FromStr;
+
+use spdx::identifiers::{EXCEPTIONS, LICENSES};
+
+/// Longest expression in bytes, and deepest nesting of parentheses.
+const MAX_EXPRESSION: usize = 4096;
+const MAX_DEPTH: u32 = 64;
+
+/// A valid expression in canonical form: identifiers as in the SPDX list, operators in upper case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LicenseExpression {
+    text: Box<str>,
+    ids: Vec<Box<str>>,
+}
+
+/// A text that is not a licence expression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadLicense {
+    /// A word that is no identifier.
+    #[error("'{0}' is not a licence identifier of SPDX; see spdx.org/licenses, or use LicenseRef-Name")]
+    Identifier(String),
+    /// Not the grammar of expressions.
+    #[error("'{0}' is not a licence expression; write for example MIT OR Apache-2.0")]
+    Form(String),
+}
+
+impl LicenseExpression {
+    /// The licences that occur in it, without exceptions and `+`, in canonical form.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.iter().map(|id| &**id)
+    }
+}
+
+impl fmt::Display for LicenseExpression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for LicenseExpression {
+    type Err = BadLicense;
+
+    fn from_str(text: &str) -> Result<LicenseExpression, BadLicense> {
+        let form = || BadLicense::Form(text.chars().take(120).collect());
+        if text.len() > MAX_EXPRESSION {
+            return Err(form());
+        }
+        let spaced = text.replace('(', " ( ").replace(')', " ) ");
+        let mut words = spaced.split_whitespace().peekable();
+        let mut out = LicenseExpression { text: "".into(), ids: Vec::new() };
+        let mut written = String::with_capacity(text.len());
+        let mut depth = 0_u32;
+        loop {
+            // A licence, after any number of opening parentheses.
+            let mut word = words.next().ok_or_else(form)?;
+            while word == "(" {
+                written.push('(');
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(form());
+                }
+                word = words.next().ok_or_else(form)?;
+            }
+            let license = canonical_license(word)?;
+            out.ids.push(license.trim_end_matches('+').into());
+            written.push_str(&license);
+            if words.next_if(|word| word.eq_ignore_ascii_case("with")).is_some() {
+                let word = words.next().ok_or_else(form)?;
+                written.push_str(" WITH ");
+                written.push_str(canonical_exception(word)?);
+            }
+            while words.next_if_eq(&")").is_some() {
+                depth = depth.checked_sub(1).ok_or_else(form)?;
+                written.push(')');
+            }
+            match words.next() {
+                None if depth == 0 => break,
+                Some(word) if word.eq_ignore_ascii_case("and") => written.push_str(" AND "),
+                Some(word) if word.eq_ignore_ascii_case("or") => written.push_str(" OR "),
+                None | Some(_) => return Err(form()),
+            }
+        }
+        out.text = written.into();
+        Ok(out)
+    }
+}
+
+fn canonical_license(word: &str) -> Result<String, BadLicense> {
+    let unknown = || BadLicense::Identifier(word.chars().take(80).collect());
+    let reference = word.split_once('-').filter(|(prefix, _)| prefix.eq_ignore_ascii_case("LicenseRef"));
+    if let Some((_, reference)) = reference {
+        let is_valid = !reference.is_empty()
+            && reference.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
+        return if is_valid { Ok(format!("LicenseRef-{reference}")) } else { Err(unknown()) };
+    }
+    let (id, plus) = word.strip_suffix('+').map_or((word, ""), |id| (id, "+"));
+    // Deprecated identifiers may end in `+` themselves.
+    // The list of the crate has two words that are no licences.
+    let is_license = |name: &str| !matches!(name, "NOASSERTION" | "NONE");
+    let find = |id: &str| {
+        LICENSES.iter().find(|license| license.name.eq_ignore_ascii_case(id) && is_license(license.name))
+    };
+    let exact = find(word).map(|license| license.name.to_owned());
+    exact.or_else(|| find(id).map(|license| format!("{}{plus}", license.name))).ok_or_else(unknown)
+}
+
+fn canonical_exception(word: &str) -> Result<&'static str, BadLicense> {
+    let found = EXCEPTIONS.iter().find(|exception| exception.name.eq_ignore_ascii_case(word));
+    found
+        .map(|exception| exception.name)
+        .ok_or_else(|| BadLicense::Identifier(word.chars().take(80).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn canonical(text: &str) -> Result<String, BadLicense> {
+        text.parse::<LicenseExpression>().map(|expression| expression.to_string())
+    }
+
+    #[test]
+    fn expressions_are_made_canonical() {
+        for (text, expected) in [
+            ("mit", "MIT"),
+            ("mit or APACHE-2.0 with llvm-exception", "MIT OR Apache-2.0 WITH LLVM-exception"),
+            ("( mit AND (Bsd-3-Clause or isc) )", "(MIT AND (BSD-3-Clause OR ISC))"),
+            ("LICENSEREF-My.Own-1", "LicenseRef-My.Own-1"),
+            ("gpl-2.0-or-later", "GPL-2.0-or-later"),
+            ("Apache-2.0+", "Apache-2.0+"),
+        ] {
+            assert_eq!(canonical(text).as_deref(), Ok(expected), "{text}");
+        }
+        let expression: LicenseExpression = "MIT AND (ISC OR Apache-2.0+)".parse().expect("valid");
+        assert_eq!(expression.ids().collect::<Vec<_>>(), ["MIT", "ISC", "Apache-2.0"]);
+    }
+
+    #[test]
+    fn other_texts_are_refused_with_the_reason() {
+        for text in ["", "MIT MIT", "MIT License", "MIT OR", "(MIT", "MIT)", "MIT WITH", &"(".repeat(100)] {
+            assert!(matches!(canonical(text), Err(BadLicense::Form(_))), "{text}");
+        }
+        for text in
+            ["BSD", "MIT WITH MIT", "LicenseRef-", "LicenseRef-a_b", "OR", "()", "MIT/ISC", "NOASSERTION"]
+        {
+            assert!(matches!(canonical(text), Err(BadLicense::Identifier(_))), "{text}");
+        }
+        assert!(canonical(&"MIT OR ".repeat(2000)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_expressions_are_read_back(text in "(mit|isc|\\(|\\)| |or|and|with|zlib|[a-z]){0,12}") {
+            if let Ok(once) = canonical(&text) {
+                prop_assert_eq!(canonical(&once), Ok(once));
+            }
+        }
+    }
+}

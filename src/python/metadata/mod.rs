@@ -1,0 +1,310 @@
+//! Core metadata of a distribution: METADATA of a wheel, PKG-INFO of a source distribution (PyPA: core metadata, versions
+//! 1.0 to 2.6; later minor versions are read as 2.6).
+
+pub mod header;
+
+use super::license::LicenseExpression;
+use super::name::NormalName;
+use super::version::Version;
+use header::Headers;
+
+/// Largest size of a metadata file in bytes; those on PyPI have at most 1 MB of description.
+pub const MAX_METADATA: u64 = 4 << 20;
+
+/// The metadata of one distribution. Texts are as written, without white space around them; fields with the value
+/// `UNKNOWN`, which old tools wrote, are missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// `Metadata-Version`: major and minor.
+    pub metadata_version: (u32, u32),
+    /// `Name`, as written.
+    pub name: String,
+    /// `Version`, as written.
+    pub version: String,
+    /// `Dynamic`: fields that may differ in wheels built from this source distribution.
+    pub dynamic: Vec<String>,
+    /// `Platform`.
+    pub platforms: Vec<String>,
+    /// `Supported-Platform`.
+    pub supported_platforms: Vec<String>,
+    /// `Summary`.
+    pub summary: Option<String>,
+    /// `Description`, or the body.
+    pub description: Option<String>,
+    /// `Description-Content-Type`.
+    pub description_content_type: Option<String>,
+    /// `Keywords`.
+    pub keywords: Option<String>,
+    /// `Author`.
+    pub author: Option<String>,
+    /// `Author-email`.
+    pub author_email: Option<String>,
+    /// `Maintainer`.
+    pub maintainer: Option<String>,
+    /// `Maintainer-email`.
+    pub maintainer_email: Option<String>,
+    /// `License`: free text before 2.4.
+    pub license: Option<String>,
+    /// `License-Expression`: SPDX.
+    pub license_expression: Option<String>,
+    /// `License-File`.
+    pub license_files: Vec<String>,
+    /// `Classifier`.
+    pub classifiers: Vec<String>,
+    /// `Requires-Dist`: requirements as written, which may be invalid.
+    pub requires_dist: Vec<String>,
+    /// `Requires-Python`.
+    pub requires_python: Option<String>,
+    /// `Requires-External`.
+    pub requires_external: Vec<String>,
+    /// `Provides-Extra`.
+    pub provides_extra: Vec<String>,
+    /// `Provides-Dist`.
+    pub provides_dist: Vec<String>,
+    /// `Obsoletes-Dist`.
+    pub obsoletes_dist: Vec<String>,
+    /// `Project-URL`: label and address.
+    pub project_urls: Vec<(String, String)>,
+    /// `Home-page`.
+    pub home_page: Option<String>,
+    /// `Download-URL`.
+    pub download_url: Option<String>,
+    /// `Import-Name`.
+    pub import_names: Vec<String>,
+    /// `Import-Namespace`.
+    pub import_namespaces: Vec<String>,
+    /// Every other field, with the name as written.
+    pub other: Vec<(String, String)>,
+}
+
+/// Why bytes are not the metadata of a distribution.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadMetadata {
+    /// More than [`MAX_METADATA`].
+    #[error("the metadata has {0} bytes, more than the {MAX_METADATA} allowed; shorten the description")]
+    TooLarge(u64),
+    /// A required field is missing.
+    #[error("the metadata has no field '{0}'; build the package again with a current build tool")]
+    Missing(&'static str),
+    /// A field that identifies the distribution occurs twice.
+    #[error("the metadata has the field '{0}' more than once; build the package again")]
+    Repeated(&'static str),
+    /// Not a version number.
+    #[error("the metadata has Metadata-Version '{0}', which is not a number such as 2.4")]
+    Format(String),
+    /// A major version that is not supported.
+    #[error("the metadata has Metadata-Version {0}; versions 1.x and 2.x are supported")]
+    Major(String),
+    /// Not the name of a project.
+    #[error("the metadata has the field Name: {0}")]
+    Name(#[from] super::name::BadName),
+    /// A version that is too long or has other characters than versions and old versions have.
+    #[error("the metadata has Version '{0}', which is not a version")]
+    Version(String),
+}
+
+impl Metadata {
+    /// Parses the bytes of METADATA or PKG-INFO.
+    ///
+    /// # Errors
+    /// [`BadMetadata`]. Only the identifying fields are checked; others may have any value.
+    pub fn parse(bytes: &[u8]) -> Result<Metadata, BadMetadata> {
+        if bytes.len() as u64 > MAX_METADATA {
+            return Err(BadMetadata::TooLarge(bytes.len() as u64));
+        }
+        let headers = Headers::parse(bytes);
+        let format = only(&headers, "Metadata-Version")?;
+        let metadata_version = parse_format(format)?;
+        if !matches!(metadata_version.0, 1 | 2) {
+            return Err(BadMetadata::Major(format.chars().take(20).collect()));
+        }
+        let (name, version) = (only(&headers, "Name")?, only(&headers, "Version")?);
+        name.parse::<NormalName>()?;
+        let is_version_byte =
+            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+' | b'!');
+        let is_version = !version.is_empty() && version.len() <= 255 && version.bytes().all(is_version_byte);
+        if !is_version && !Version::lenient(version).is_valid() {
+            return Err(BadMetadata::Version(version.chars().take(80).collect()));
+        }
+        let mut metadata = Metadata {
+            metadata_version,
+            name: name.to_owned(),
+            version: version.to_owned(),
+            ..Metadata::default()
+        };
+        for field in headers.fields {
+            metadata.add(&field.name, field.value);
+        }
+        if metadata.description.is_none() && !headers.body.trim().is_empty() {
+            metadata.description = Some(headers.body);
+        }
+        Ok(metadata)
+    }
+
+    /// Adds a field; of a field that occurs once, the first.
+    fn add(&mut self, name: &str, value: String) {
+        let lower = name.to_ascii_lowercase();
+        let list = match &*lower {
+            "dynamic" => &mut self.dynamic,
+            "platform" => &mut self.platforms,
+            "supported-platform" => &mut self.supported_platforms,
+            "license-file" => &mut self.license_files,
+            "classifier" => &mut self.classifiers,
+            "requires-dist" => &mut self.requires_dist,
+            "requires-external" => &mut self.requires_external,
+            "provides-extra" => &mut self.provides_extra,
+            "provides-dist" => &mut self.provides_dist,
+            "obsoletes-dist" => &mut self.obsoletes_dist,
+            "import-name" => &mut self.import_names,
+            "import-namespace" => &mut self.import_namespaces,
+            "project-url" => {
+                let (label, url) = value.split_once(',').unwrap_or((&value, ""));
+                return self.project_urls.push((label.trim().to_owned(), url.trim().to_owned()));
+            }
+            _ => return self.add_single(&lower, name, value),
+        };
+        if is_known(&value) {
+            list.push(value);
+        }
+    }
+
+    fn add_single(&mut self, lower: &str, name: &str, value: String) {
+        let single = match lower {
+            "metadata-version" | "name" | "version" => return,
+            "summary" => &mut self.summary,
+            "description" => &mut self.description,
+            "description-content-type" => &mut self.description_content_type,
+            "keywords" => &mut self.keywords,
+            "author" => &mut self.author,
+            "author-email" => &mut self.author_email,
+            "maintainer" => &mut self.maintainer,
+            "maintainer-email" => &mut self.maintainer_email,
+            "license" => &mut self.license,
+            "license-expression" => &mut self.license_expression,
+            "requires-python" => &mut self.requires_python,
+            "home-page" => &mut self.home_page,
+            "download-url" => &mut self.download_url,
+            _ => return self.other.push((name.to_owned(), value)),
+        };
+        if single.is_none() && is_known(&value) {
+            *single = Some(value);
+        }
+    }
+
+    /// The project.
+    ///
+    /// # Errors
+    /// Only for metadata that was not parsed.
+    pub fn project(&self) -> Result<NormalName, super::name::BadName> {
+        self.name.parse()
+    }
+
+    /// Whether a field of a source distribution has the same value in every wheel built from it: since 2.2, unless it is
+    /// named in `Dynamic`.
+    #[must_use]
+    pub fn is_static(&self, field: &str) -> bool {
+        self.metadata_version >= (2, 2) && !self.dynamic.iter().any(|name| name.eq_ignore_ascii_case(field))
+    }
+
+    /// The licence for rules and display: the canonical expression, else the licences of the classifiers, else the first
+    /// line of `License`.
+    #[must_use]
+    pub fn license_summary(&self) -> Option<String> {
+        const PREFIX: &str = "License :: ";
+        if let Some(text) = &self.license_expression {
+            let canonical = text.parse::<LicenseExpression>().map(|expression| expression.to_string());
+            return Some(canonical.unwrap_or_else(|_| text.clone()));
+        }
+        let names = self.classifiers.iter().filter_map(|classifier| classifier.strip_prefix(PREFIX));
+        let names: Vec<&str> = names
+            .filter_map(|path| path.rsplit(" :: ").next())
+            .filter(|name| *name != "OSI Approved")
+            .collect();
+        if !names.is_empty() {
+            return Some(names.join(", "));
+        }
+        self.license.as_ref()?.lines().next().map(|line| line.trim().chars().take(200).collect())
+    }
+}
+
+fn is_known(value: &str) -> bool {
+    !value.is_empty() && value != "UNKNOWN"
+}
+
+/// The value of a field that must occur exactly once.
+fn only<'a>(headers: &'a Headers, name: &'static str) -> Result<&'a str, BadMetadata> {
+    let mut values = headers.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+    let first = values.next().filter(|field| !field.value.is_empty()).ok_or(BadMetadata::Missing(name))?;
+    if values.next().is_some() {
+        return Err(BadMetadata::Repeated(name));
+    }
+    Ok(&first.value)
+}
+
+fn parse_format(text: &str) -> Result<(u32, u32), BadMetadata> {
+    let number = |part: &str| {
+        let is_number = (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        if is_number { part.parse().ok() } else { None }
+    };
+    let parsed = text.split_once('.').and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+    parsed.ok_or_else(|| BadMetadata::Format(text.chars().take(20).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "Metadata-Version: 2.4\nName: Odd_Name\nVersion: 1.0\nSummary: a package\n\
+        License-Expression: mit or apache-2.0\nLicense-File: LICENSE\nRequires-Python: >=3.9\n\
+        Requires-Dist: even>=1; extra == \"x\"\nRequires-Dist: other\nProvides-Extra: x\n\
+        Project-URL: Source, https://example.org/a,b\nClassifier: Topic :: X\nHome-page: UNKNOWN\nX-New: y\n\n# Odd\n";
+
+    #[test]
+    fn every_field_is_read() {
+        let metadata = Metadata::parse(TEXT.as_bytes()).expect("metadata");
+        assert_eq!(
+            (metadata.metadata_version, &*metadata.name, &*metadata.version),
+            ((2, 4), "Odd_Name", "1.0")
+        );
+        assert_eq!(metadata.project().map(|name| name.to_string()), Ok("odd-name".to_owned()));
+        assert_eq!(metadata.requires_dist, ["even>=1; extra == \"x\"", "other"]);
+        assert_eq!(metadata.project_urls, [("Source".to_owned(), "https://example.org/a,b".to_owned())]);
+        assert_eq!(
+            (metadata.home_page.as_deref(), metadata.requires_python.as_deref()),
+            (None, Some(">=3.9"))
+        );
+        assert_eq!(metadata.description.as_deref(), Some("# Odd\n"));
+        assert_eq!(metadata.other, [("X-New".to_owned(), "y".to_owned())]);
+        assert_eq!(metadata.license_summary().as_deref(), Some("MIT OR Apache-2.0"));
+        assert!(metadata.is_static("Requires-Dist"));
+    }
+
+    #[test]
+    fn old_and_later_metadata_is_read() {
+        let old = "Metadata-Version: 1.1\nName: odd\nVersion: 2004d\nLicense: BSD\n  and more\nDescription: a\n        b\n";
+        let metadata = Metadata::parse(old.as_bytes()).expect("metadata");
+        assert_eq!(metadata.description.as_deref(), Some("a\nb"));
+        assert_eq!(metadata.license_summary().as_deref(), Some("BSD"));
+        assert!(!metadata.is_static("Requires-Dist"));
+        let classified = "Metadata-Version: 2.9\nName: odd\nVersion: 1\nDynamic: requires-dist\nLicense: x\n\
+            Classifier: License :: OSI Approved :: MIT License\nClassifier: License :: OSI Approved\n";
+        let metadata = Metadata::parse(classified.as_bytes()).expect("a later minor version");
+        assert_eq!(metadata.license_summary().as_deref(), Some("MIT License"));
+        assert!(!metadata.is_static("Requires-Dist") && metadata.is_static("Name"));
+    }
+
+    #[test]
+    fn metadata_that_identifies_nothing_is_refused() {
+        let error = |text: &str| Metadata::parse(text.as_bytes()).expect_err(text);
+        assert_eq!(error(""), BadMetadata::Missing("Metadata-Version"));
+        assert_eq!(error("Metadata-Version: 2.1\nVersion: 1\n"), BadMetadata::Missing("Name"));
+        assert_eq!(error("Metadata-Version: 2.1\nName: a\n\nVersion: 1\n"), BadMetadata::Missing("Version"));
+        assert_eq!(error(&format!("Version: 2\n{TEXT}")), BadMetadata::Repeated("Version"));
+        assert_eq!(error("Metadata-Version: 3.0\nName: a\n"), BadMetadata::Major("3.0".into()));
+        assert_eq!(error("Metadata-Version: new\nName: a\n"), BadMetadata::Format("new".into()));
+        assert!(matches!(error("Metadata-Version: 2.1\nName: ../a\nVersion: 1\n"), BadMetadata::Name(_)));
+        assert!(matches!(error("Metadata-Version: 2.1\nName: a\nVersion: 1/2\n"), BadMetadata::Version(_)));
+        let long = vec![b'x'; MAX_METADATA as usize + 1];
+        assert_eq!(Metadata::parse(&long), Err(BadMetadata::TooLarge(MAX_METADATA + 1)));
+    }
+}

@@ -1,0 +1,20 @@
+//! Formats of Python packages: names, versions, file names, tags, metadata, requirements, licence expressions, the simple
+//! repository API, archives and repository paths (specifications of the PyPA). No I/O beyond the `Read` and `Write`
+//! passed in.
+
+pub mod accept;
+pub mod archive;
+pub mod file_name;
+pub mod layout;
+pub mod license;
+pub mod marker;
+pub mod metadata;
+pub mod name;
+pub mod requirement;
+pub mod requirements_file;
+pub mod simple;
+pub mod specifier;
+pub mod tag;
+pub mod target;
+pub mod version;
+pub mod wheel_name;

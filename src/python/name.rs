@@ -1,0 +1,128 @@
+//! Names of projects and extras, and their normal form (PyPA: name normalization, PEP 503).
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Maximum length of a name in bytes: that of a directory name.
+const MAX_NAME: usize = 255;
+
+/// The normal form of a valid name: lower case, each run of `-`, `_`, `.` replaced by one `-`. Two spellings with the
+/// same normal form are one project.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NormalName(Box<str>);
+
+/// A text that is not the name of a project.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{0}' is not the name of a Python project: use ASCII letters, digits, '.', '_' and '-', beginning and ending \
+     with a letter or a digit"
+)]
+pub struct BadName(String);
+
+impl NormalName {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The form in file names: `_` in place of `-` (PEP 427, 625).
+    #[must_use]
+    pub fn file_form(&self) -> String {
+        self.0.replace('-', "_")
+    }
+
+    /// Whether the text is a spelling of this name.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        is_valid(text) && normalize(text) == *self.0
+    }
+}
+
+/// Whether the text is a valid name: `^([A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9])\Z`, ignoring case.
+#[must_use]
+pub fn is_valid(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_alphanumeric = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    bytes.len() <= MAX_NAME
+        && is_alphanumeric(bytes.first())
+        && is_alphanumeric(bytes.last())
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// Normalizes any text; only the result for a valid name is a [`NormalName`].
+#[must_use]
+pub fn normalize(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        if matches!(c, '-' | '_' | '.') {
+            if !out.ends_with('-') {
+                out.push('-');
+            }
+        } else {
+            out.extend(c.to_lowercase());
+        }
+    }
+    out
+}
+
+impl FromStr for NormalName {
+    type Err = BadName;
+
+    /// Accepts every spelling.
+    fn from_str(text: &str) -> Result<NormalName, BadName> {
+        if !is_valid(text) {
+            return Err(BadName(text.chars().take(120).collect()));
+        }
+        Ok(NormalName(normalize(text).into()))
+    }
+}
+
+impl fmt::Display for NormalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn spellings_of_one_name_have_one_normal_form() {
+        for (text, normal) in [
+            ("friendly-bard", "friendly-bard"),
+            ("Friendly-Bard", "friendly-bard"),
+            ("FrIeNdLy-._.-bArD", "friendly-bard"),
+            ("zope.interface", "zope-interface"),
+            ("a", "a"),
+            ("0", "0"),
+            ("a--b", "a-b"),
+        ] {
+            assert_eq!(text.parse::<NormalName>().map(|name| name.to_string()), Ok(normal.to_owned()));
+        }
+        assert_eq!("a.b-c".parse::<NormalName>().map(|name| name.file_form()), Ok("a_b_c".to_owned()));
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        let long = "a".repeat(256);
+        for bad in
+            ["", "-a", "a-", "_", "a b", "a\n", "пакет", "a/b", "..", "a\0", "\u{212A}elvin", long.as_str()]
+        {
+            assert!(bad.parse::<NormalName>().is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn normalizing_is_idempotent(text in "\\PC{0,20}", name in "[A-Za-z0-9]([A-Za-z0-9._-]{0,12}[A-Za-z0-9])?") {
+            let once = normalize(&text);
+            prop_assert_eq!(normalize(&once), once);
+            let normal: NormalName = name.parse().unwrap();
+            prop_assert_eq!(normal.as_str().parse::<NormalName>(), Ok(normal.clone()));
+            prop_assert!(normal.matches(&name) && normal.matches(&normal.file_form()));
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Requirements: `name[extra] >=1,<2 ; marker` or `name @ url ; marker` (PyPA: dependency specifiers, PEP 508).
+//!
+//! The crate `pep508_rs` is not used: it keeps every marker that it parses in memory until the process ends, and its
+//! development continues in an internal crate of uv.
+
+use std::fmt;
+
+use super::marker::{BadMarker, Marker};
+use super::name::{BadName, NormalName};
+use super::specifier::{BadSpecifier, Specifiers};
+
+/// Longest requirement in bytes.
+const MAX_REQUIREMENT: usize = 64 << 10;
+
+/// A requirement. Its text is never written again from the parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requirement {
+    /// The project.
+    pub name: NormalName,
+    /// The extras, in normal form, sorted.
+    pub extras: Vec<NormalName>,
+    /// The allowed versions, or an address.
+    pub constraint: Constraint,
+    /// The marker.
+    pub marker: Option<Marker>,
+}
+
+/// What a requirement demands of the project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Constraint {
+    /// Versions; without a clause all of them.
+    Versions(Specifiers),
+    /// `@ url`: this file or checkout.
+    Url(String),
+}
+
+/// Why a text is not a requirement.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequirement {
+    /// Too long.
+    #[error("a requirement has {0} bytes, more than the {MAX_REQUIREMENT} allowed")]
+    TooLong(usize),
+    /// It does not begin with a name.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// Malformed extras.
+    #[error("'{0}': extras are written in brackets, separated by commas, such as name[extra1,extra2]")]
+    Extras(String),
+    /// Malformed specifiers.
+    #[error(transparent)]
+    Specifier(#[from] BadSpecifier),
+    /// No address after `@`.
+    #[error("'{0}': an address must follow '@'")]
+    Url(String),
+    /// A malformed marker.
+    #[error(transparent)]
+    Marker(#[from] BadMarker),
+}
+
+impl Requirement {
+    /// Parses a requirement, without comments or options.
+    ///
+    /// # Errors
+    /// [`BadRequirement`].
+    pub fn parse(text: &str) -> Result<Requirement, BadRequirement> {
+        if text.len() > MAX_REQUIREMENT {
+            return Err(BadRequirement::TooLong(text.len()));
+        }
+        let excerpt = || text.chars().take(120).collect::<String>();
+        let text_trimmed = text.trim();
+        let is_name_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let end = text_trimmed.bytes().position(|b| !is_name_byte(b)).unwrap_or(text_trimmed.len());
+        let (name, rest) = text_trimmed.split_at(end);
+        let name: NormalName = name.parse()?;
+        let mut rest = rest.trim_start();
+        let mut extras = Vec::new();
+        if let Some(inner) = rest.strip_prefix('[') {
+            let bad_extras = || BadRequirement::Extras(excerpt());
+            let (list, after) = inner.split_once(']').ok_or_else(bad_extras)?;
+            if !list.trim().is_empty() {
+                let parsed = list.split(',').map(|extra| extra.trim().parse::<NormalName>());
+                extras = parsed.collect::<Result<_, _>>().map_err(|_| bad_extras())?;
+                extras.sort();
+                extras.dedup();
+            }
+            rest = after.trim_start();
+        }
+        if let Some(after) = rest.strip_prefix('@') {
+            let after = after.trim_start();
+            // A `;` without a blank before it is a part of the address.
+            let end = after.find([' ', '\t']).unwrap_or(after.len());
+            let (url, rest) = after.split_at(end);
+            if url.is_empty() {
+                return Err(BadRequirement::Url(excerpt()));
+            }
+            let marker = match rest.trim_start() {
+                "" => None,
+                rest => Some(rest.strip_prefix(';').ok_or_else(|| BadRequirement::Url(excerpt()))?),
+            };
+            let marker = marker.map(Marker::parse).transpose()?;
+            return Ok(Requirement { name, extras, constraint: Constraint::Url(url.to_owned()), marker });
+        }
+        let (specifiers, marker) = match rest.split_once(';') {
+            Some((specifiers, marker)) => (specifiers, Some(Marker::parse(marker)?)),
+            None => (rest, None),
+        };
+        let constraint = Constraint::Versions(specifiers.parse()?);
+        Ok(Requirement { name, extras, constraint, marker })
+    }
+
+    /// Whether it may apply in some environment when these extras, in normal form, are requested.
+    #[must_use]
+    pub fn may_apply(&self, extras: &[String]) -> bool {
+        self.marker.as_ref().is_none_or(|marker| marker.may_apply(extras))
+    }
+}
+
+impl fmt::Display for Constraint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Constraint::Versions(specifiers) => specifiers.fmt(f),
+            Constraint::Url(url) => write!(f, "@ {url}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Requirement {
+        Requirement::parse(text).expect(text)
+    }
+
+    #[test]
+    fn all_forms_are_read() {
+        let plain = parse("Odd.Name");
+        assert_eq!((plain.name.as_str(), plain.marker.is_none()), ("odd-name", true));
+        assert!(matches!(&plain.constraint, Constraint::Versions(all) if all.is_empty()));
+        let full = parse("odd [B_x, a] >=1.0, <2 ; python_version < '3.9' and extra == 'x'");
+        assert_eq!(full.extras.iter().map(NormalName::as_str).collect::<Vec<_>>(), ["a", "b-x"]);
+        assert_eq!(full.constraint.to_string(), ">=1.0, <2");
+        assert!(full.may_apply(&["x".to_owned()]) && !full.may_apply(&[]));
+        for old in ["odd (>=1.0)", "odd(>=1.0,<2);os_name=='nt'", "odd[]>=1"] {
+            assert!(matches!(parse(old).constraint, Constraint::Versions(_)), "{old}");
+        }
+        let url = parse("odd[x] @ https://example.org/odd-1.0.tar.gz;x=1#sha256=00 ; os_name == 'posix'");
+        assert_eq!(url.constraint.to_string(), "@ https://example.org/odd-1.0.tar.gz;x=1#sha256=00");
+        assert!(url.marker.is_some());
+    }
+
+    #[test]
+    fn other_texts_are_refused_with_the_reason() {
+        let error = |text: &str| Requirement::parse(text).expect_err(text);
+        assert!(matches!(error(""), BadRequirement::Name(_)));
+        assert!(matches!(error("-e ."), BadRequirement::Name(_)));
+        assert!(matches!(error("odd[a"), BadRequirement::Extras(_)));
+        assert!(matches!(error("odd[a,]"), BadRequirement::Extras(_)));
+        assert!(matches!(error("odd @ "), BadRequirement::Url(_)));
+        assert!(matches!(error("odd @ x y"), BadRequirement::Url(_)));
+        assert!(matches!(error("odd even"), BadRequirement::Specifier(_)));
+        assert!(matches!(error("odd 1.0"), BadRequirement::Specifier(_)));
+        assert!(matches!(error("odd>=1; python"), BadRequirement::Marker(_)));
+        assert!(matches!(error(&"a".repeat(1 << 17)), BadRequirement::TooLong(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_read_back(
+            name in "[a-z]([a-z0-9_]{0,6}[a-z0-9])?", extra in proptest::option::of("[a-z]{1,4}"),
+            version in proptest::option::of("(>=|==|~=)[0-9]\\.[0-9]"), blank in " ?",
+        ) {
+            let bracket = extra.as_ref().map(|extra| format!("[{extra}]")).unwrap_or_default();
+            let text = format!("{name}{blank}{bracket}{blank}{}", version.clone().unwrap_or_default());
+            let parsed = Requirement::parse(&text).unwrap();
+            prop_assert!(parsed.name.matches(&name));
+            prop_assert_eq!(parsed.extras.len(), usize::from(extra.is_some()));
+            prop_assert_eq!(parsed.constraint.to_string(), version.unwrap_or_default());
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,60}") {
+            let _ = Requirement::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Requirements files of pip: requirements with digests, comments, continued lines, and references to other files. Options
+//! that would change where packages come from are refused by line number.
+
+use super::requirement::{BadRequirement, Constraint, Requirement};
+use crate::model::digest::Sha256;
+
+/// Largest file in bytes.
+const MAX_FILE: usize = 16 << 20;
+
+/// The content of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequirementsFile {
+    /// The entries in their order.
+    pub entries: Vec<Entry>,
+    /// Options without a meaning for a repository, with their lines.
+    pub ignored: Vec<(usize, String)>,
+}
+
+/// An entry, with the number of its first line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A requirement of a project by name.
+    Requirement {
+        /// The line.
+        line: usize,
+        /// The text without options.
+        text: String,
+        /// The requirement.
+        requirement: Requirement,
+        /// `--hash=sha256:…`; empty for any file.
+        sha256: Vec<Sha256>,
+    },
+    /// `-r file` or `-c file`, relative to this file.
+    File {
+        /// The line.
+        line: usize,
+        /// The path as written.
+        path: String,
+    },
+}
+
+/// Why a file is refused, with the line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequirements {
+    /// Too large.
+    #[error("the file has {0} bytes, more than the {MAX_FILE} allowed")]
+    TooLarge(usize),
+    /// Not UTF-8.
+    #[error("the file is not UTF-8 text; save it as UTF-8")]
+    NotUtf8,
+    /// Not a requirement.
+    #[error("line {line}: {error}")]
+    Requirement {
+        /// The line.
+        line: usize,
+        /// The reason.
+        #[source]
+        error: BadRequirement,
+    },
+    /// A package at an address.
+    #[error("line {line}: '{text}' names an address; write the name of a package, with a version if needed")]
+    Url {
+        /// The line.
+        line: usize,
+        /// The text.
+        text: String,
+    },
+    /// An option that a repository cannot obey.
+    #[error("line {line}: the option '{option}' is not supported here; remove it")]
+    Option {
+        /// The line.
+        line: usize,
+        /// The option.
+        option: String,
+    },
+    /// A malformed digest.
+    #[error("line {line}: '{text}' is not a digest; write --hash=sha256: and 64 hexadecimal digits")]
+    Hash {
+        /// The line.
+        line: usize,
+        /// The text.
+        text: String,
+    },
+}
+
+/// Options that a repository ignores.
+const IGNORED: [&str; 7] = [
+    "--require-hashes",
+    "--pre",
+    "--prefer-binary",
+    "--no-binary",
+    "--only-binary",
+    "--use-feature",
+    "--config-settings",
+];
+
+/// Parses the bytes of a requirements file.
+///
+/// # Errors
+/// [`BadRequirements`]; the first one.
+pub fn parse(bytes: &[u8]) -> Result<RequirementsFile, BadRequirements> {
+    if bytes.len() > MAX_FILE {
+        return Err(BadRequirements::TooLarge(bytes.len()));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| BadRequirements::NotUtf8)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut file = RequirementsFile::default();
+    for (line, text) in logical_lines(text) {
+        let text = without_comment(&text).trim();
+        if text.is_empty() {
+            continue;
+        }
+        if text.starts_with('-') {
+            option(line, text, &mut file)?;
+        } else {
+            file.entries.push(requirement(line, text, &mut file.ignored)?);
+        }
+    }
+    Ok(file)
+}
+
+/// Joins lines that end in a backslash; a comment line ends the joined one.
+fn logical_lines(text: &str) -> Vec<(usize, String)> {
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    let mut is_continued = false;
+    for (number, line) in text.lines().enumerate() {
+        let is_comment = line.trim_start().starts_with('#');
+        let (line, continues) = match line.strip_suffix('\\').filter(|_| !is_comment) {
+            Some(line) => (line, true),
+            None => (line, false),
+        };
+        match lines.last_mut().filter(|_| is_continued) {
+            Some((_, joined)) if is_comment => joined.push(' '),
+            Some((_, joined)) => joined.push_str(line),
+            None => lines.push((number + 1, line.to_owned())),
+        }
+        is_continued = continues;
+    }
+    lines
+}
+
+/// Removes a comment: `#` at the beginning or after white space.
+fn without_comment(text: &str) -> &str {
+    let mut marks = text.match_indices('#').map(|(at, _)| at);
+    let is_comment = |at: &usize| text[..*at].chars().next_back().is_none_or(char::is_whitespace);
+    marks.find(is_comment).map_or(text, |at| &text[..at])
+}
+
+fn option(line: usize, text: &str, file: &mut RequirementsFile) -> Result<(), BadRequirements> {
+    let (name, value) = split_option(text);
+    match name {
+        "-r" | "--requirement" | "-c" | "--constraint" if !value.is_empty() => {
+            file.entries.push(Entry::File { line, path: value.to_owned() });
+        }
+        name if IGNORED.contains(&name) => file.ignored.push((line, name.to_owned())),
+        name => return Err(BadRequirements::Option { line, option: name.chars().take(80).collect() }),
+    }
+    Ok(())
+}
+
+/// Splits `--name value`, `--name=value` and `-rvalue`.
+fn split_option(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(text.len());
+    let end =
+        if text.starts_with("--") { end } else { end.min(text.chars().take(2).map(char::len_utf8).sum()) };
+    let (name, value) = text.split_at(end);
+    (name, value.trim_start().strip_prefix('=').unwrap_or(value).trim())
+}
+
+fn requirement(
+    line: usize,
+    text: &str,
+    ignored: &mut Vec<(usize, String)>,
+) -> Result<Entry, BadRequirements> {
+    let (text, options) = match text.find(" --").or_else(|| text.find("\t--")) {
+        Some(at) => (text[..at].trim(), text[at..].trim()),
+        None => (text, ""),
+    };
+    let mut sha256 = Vec::new();
+    for option in options.split_whitespace() {
+        // `--hash value` has its digest in the next word.
+        let hash = option.strip_prefix("--hash").map(|rest| rest.strip_prefix('=').unwrap_or(rest));
+        match hash.or_else(|| (!option.starts_with('-')).then_some(option)) {
+            Some("") => {}
+            Some(hash) => sha256.push(digest(line, hash)?),
+            None => {
+                let (name, _) = split_option(option);
+                if !IGNORED.contains(&name) {
+                    return Err(BadRequirements::Option { line, option: name.chars().take(80).collect() });
+                }
+                ignored.push((line, name.to_owned()));
+            }
+        }
+    }
+    let excerpt = || text.chars().take(120).collect::<String>();
+    let is_address = text.contains("://") && !text.contains('@') || text.starts_with(['.', '/']);
+    if is_address {
+        return Err(BadRequirements::Url { line, text: excerpt() });
+    }
+    let requirement =
+        Requirement::parse(text).map_err(|error| BadRequirements::Requirement { line, error })?;
+    if matches!(requirement.constraint, Constraint::Url(_)) {
+        return Err(BadRequirements::Url { line, text: excerpt() });
+    }
+    Ok(Entry::Requirement { line, text: text.to_owned(), requirement, sha256 })
+}
+
+/// A digest of `--hash`. Other algorithms are refused: pages do not have them for every file.
+fn digest(line: usize, text: &str) -> Result<Sha256, BadRequirements> {
+    let hex = text.strip_prefix("sha256:").unwrap_or_default();
+    hex.parse().map_err(|_| BadRequirements::Hash { line, text: text.chars().take(100).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn requirements_comments_and_continued_lines_are_read() {
+        let text = format!(
+            "\u{feff}# a comment \\\nodd==1.0 \\\n    --hash=sha256:{0} \\\n  --hash sha256:{1} \\\n  # last\n\n\
+             even[x]>=2  # why\r\n-r other.txt\n-cthird.txt\n--pre\nlast ; os_name == 'a#b'\n",
+            "0a".repeat(32),
+            "1B".repeat(32)
+        );
+        let file = parse(text.as_bytes()).expect("valid");
+        let Entry::Requirement { line: 2, text, sha256, .. } = &file.entries[0] else { panic!("{file:?}") };
+        assert_eq!((&**text, sha256.len()), ("odd==1.0", 2));
+        let Entry::Requirement { line: 7, text, requirement, .. } = &file.entries[1] else {
+            panic!("{file:?}")
+        };
+        assert_eq!((&**text, requirement.extras.len()), ("even[x]>=2", 1));
+        let file_entry = |line, path: &str| Entry::File { line, path: path.to_owned() };
+        assert_eq!(file.entries[2..4], [file_entry(8, "other.txt"), file_entry(9, "third.txt")]);
+        assert_eq!(file.ignored, [(10, "--pre".to_owned())]);
+        assert_eq!(file.entries.len(), 5);
+    }
+
+    #[test]
+    fn everything_else_is_refused_by_line() {
+        for (text, reason) in [
+            ("a\n-e .\n", "line 2: the option '-e' is not supported here; remove it"),
+            (
+                "--index-url https://example.org/simple",
+                "line 1: the option '--index-url' is not supported here",
+            ),
+            ("a --global-option=x", "line 1: the option '--global-option' is not supported"),
+            ("a @ https://example.org/a.whl", "line 1: 'a @ https://example.org/a.whl' names an address"),
+            ("https://example.org/a.whl", "line 1: 'https://example.org/a.whl' names an address"),
+            ("./a", "line 1: './a' names an address"),
+            ("a b", "line 1: 'b' is not a version specifier"),
+            ("a --hash=md5:00", "line 1: 'md5:00' is not a digest"),
+            ("a --hash=sha256:00", "line 1: 'sha256:00' is not a digest"),
+            ("-r", "line 1: the option '-r' is not supported here"),
+        ] {
+            let error = parse(text.as_bytes()).expect_err(text).to_string();
+            assert!(error.starts_with(reason), "{text}: {error}");
+        }
+        assert_eq!(parse(b"\xff"), Err(BadRequirements::NotUtf8));
+        assert_eq!(parse(&vec![b' '; MAX_FILE + 1]), Err(BadRequirements::TooLarge(MAX_FILE + 1)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "(a|==|1|-r|--hash=|sha256:|#| |\\\\|\\n|é|\\PC){0,30}") {
+            let _ = parse(text.as_bytes());
+        }
+    }
+}

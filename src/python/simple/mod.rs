@@ -1,0 +1,14 @@
+//! The simple repository API (PyPA: simple repository API; PEP 503, 592, 629, 658, 691, 700, 714, 740, 792): pages as
+//! values, read and written as JSON and HTML.
+
+mod html;
+mod json;
+mod markup;
+pub mod page;
+mod raw;
+pub mod read;
+pub mod root;
+pub mod write;
+
+#[cfg(test)]
+mod tests;

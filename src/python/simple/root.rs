@@ -1,0 +1,302 @@
+//! The root of an index: the names of all projects, read and written one by one. PyPI's has 900,000 of them.
+
+use std::fmt;
+use std::io::{self, BufWriter, Read, Write};
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::json::Value;
+use super::markup::{Token, Tokens, escape};
+use super::page::API_VERSION;
+use super::read::{BadPage, check_api_version, check_format};
+use crate::python::accept::SimpleFormat;
+use crate::python::name::NormalName;
+
+/// Largest root in bytes; PyPI's has 45 MB.
+pub const MAX_ROOT: u64 = 512 << 20;
+
+/// A project of the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootEntry {
+    /// The normal form.
+    pub name: NormalName,
+    /// The name as the owner writes it.
+    pub display: String,
+    /// The serial of its last change.
+    pub last_serial: Option<u64>,
+}
+
+/// The rest of a root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Root {
+    /// The serial of the newest change of all.
+    pub last_serial: Option<u64>,
+    /// The number of projects.
+    pub count: u64,
+    /// The number of names that are not valid, and the first of them.
+    pub left_out: u64,
+    /// The first of the names that are not valid.
+    pub first_left_out: Option<String>,
+    has_projects: bool,
+}
+
+/// Reads a root as JSON from a stream; `each` is called for every project in the order of the document.
+///
+/// # Errors
+/// [`BadPage`]; projects may have been passed to `each` before it was found.
+pub fn read_json(source: impl Read, each: impl FnMut(RootEntry)) -> Result<Root, BadPage> {
+    // serde_json reads single bytes.
+    let source = io::BufReader::with_capacity(64 << 10, source.take(MAX_ROOT));
+    let mut deserializer = serde_json::Deserializer::from_reader(source);
+    let mut reader = Reader { each, root: Root::default(), api_version: None };
+    DocumentSeed(&mut reader).deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    check_api_version(reader.api_version.as_deref())?;
+    if !reader.root.has_projects {
+        return Err(serde_json::Error::missing_field("projects").into());
+    }
+    Ok(reader.root)
+}
+
+/// Reads a root as HTML: the text of every anchor with an address is a name.
+///
+/// # Errors
+/// [`BadPage`], also for a document without any name.
+pub fn read_html(body: &[u8], each: impl FnMut(RootEntry)) -> Result<Root, BadPage> {
+    check_format(SimpleFormat::TextHtml, body)?;
+    let text = String::from_utf8_lossy(body);
+    let mut reader = Reader { each, root: Root::default(), api_version: None };
+    let mut tokens = Tokens::new(&text);
+    while let Some(token) = tokens.next() {
+        match token {
+            Token::Start(tag) if tag.is("a") && tag.attribute("href").is_some() => {
+                let name = tokens.text_until("a");
+                reader.add(name, None);
+            }
+            Token::Start(tag) if tag.is("meta") => {
+                if tag.attribute("name").as_deref() == Some("pypi:repository-version") {
+                    reader.api_version = tag.attribute("content");
+                }
+            }
+            Token::Comment(text) => {
+                let serial =
+                    text.trim().strip_prefix("SERIAL ").and_then(|serial| serial.trim().parse().ok());
+                reader.root.last_serial = serial.or(reader.root.last_serial);
+            }
+            Token::Start(_) | Token::End(_) | Token::Text(_) => {}
+        }
+    }
+    check_api_version(reader.api_version.as_deref())?;
+    if reader.root.count == 0 && reader.api_version.is_none() {
+        return Err(BadPage::NotAnIndex);
+    }
+    Ok(reader.root)
+}
+
+struct Reader<F> {
+    each: F,
+    root: Root,
+    api_version: Option<String>,
+}
+
+impl<F: FnMut(RootEntry)> Reader<F> {
+    fn add(&mut self, display: String, last_serial: Option<u64>) {
+        match display.parse() {
+            Ok(name) => {
+                self.root.count += 1;
+                (self.each)(RootEntry { name, display, last_serial });
+            }
+            Err(_) => {
+                self.root.left_out += 1;
+                self.root.first_left_out.get_or_insert_with(|| display.chars().take(120).collect());
+            }
+        }
+    }
+}
+
+struct DocumentSeed<'r, F>(&'r mut Reader<F>);
+
+impl<'de, F: FnMut(RootEntry)> DeserializeSeed<'de> for DocumentSeed<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, F: FnMut(RootEntry)> Visitor<'de> for DocumentSeed<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the root of a simple index")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            match &*key {
+                "projects" => {
+                    self.0.root.has_projects = true;
+                    map.next_value_seed(ProjectsSeed(self.0))?;
+                }
+                "meta" => {
+                    let meta: Value = map.next_value()?;
+                    self.0.api_version = meta.get("api-version");
+                    self.0.root.last_serial = meta.get("_last-serial").and_then(|text| text.parse().ok());
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct ProjectsSeed<'r, F>(&'r mut Reader<F>);
+
+impl<'de, F: FnMut(RootEntry)> DeserializeSeed<'de> for ProjectsSeed<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, F: FnMut(RootEntry)> Visitor<'de> for ProjectsSeed<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of projects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut projects: A) -> Result<(), A::Error> {
+        while let Some(project) = projects.next_element::<Value>()? {
+            let Some(name) = project.get("name") else {
+                return Err(A::Error::custom("a project has no name"));
+            };
+            self.0.add(name, project.get("_last-serial").and_then(|text| text.parse().ok()));
+        }
+        Ok(())
+    }
+}
+
+/// Writes a root as JSON; each project is its name as displayed, and its serial.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_json<'a>(
+    out: impl Write,
+    last_serial: Option<u64>,
+    projects: impl IntoIterator<Item = (&'a str, Option<u64>)>,
+) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
+    let serial = |serial: Option<u64>| serial.map(|n| format!("\"_last-serial\":{n},")).unwrap_or_default();
+    write!(out, "{{\"meta\":{{{}\"api-version\":\"{API_VERSION}\"}},\"projects\":[", serial(last_serial))?;
+    for (number, (name, last_serial)) in projects.into_iter().enumerate() {
+        let comma = if number > 0 { "," } else { "" };
+        write!(out, "{comma}{{{}\"name\":", serial(last_serial))?;
+        serde_json::to_writer(&mut out, name)?;
+        out.write_all(b"}")?;
+    }
+    out.write_all(b"]}\n")?;
+    out.flush()
+}
+
+/// Writes a root as HTML. Links are relative to it.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_html<'a>(
+    out: impl Write,
+    last_serial: Option<u64>,
+    projects: impl IntoIterator<Item = (&'a NormalName, &'a str)>,
+) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
+    write!(
+        out,
+        "<!DOCTYPE html>\n<html>\n  <head>\n    <meta name=\"pypi:repository-version\" content=\"{API_VERSION}\">\n    \
+         <title>Simple index</title>\n  </head>\n  <body>\n"
+    )?;
+    let mut display = String::new();
+    for (name, text) in projects {
+        display.clear();
+        escape(text, &mut display);
+        writeln!(out, "    <a href=\"{name}/\">{display}</a>")?;
+    }
+    out.write_all(b"  </body>\n</html>\n")?;
+    if let Some(serial) = last_serial {
+        writeln!(out, "<!--SERIAL {serial}-->")?;
+    }
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entries(
+        read: impl FnOnce(&mut Vec<RootEntry>) -> Result<Root, BadPage>,
+    ) -> (Vec<RootEntry>, Result<Root, String>) {
+        let mut entries = Vec::new();
+        let root = read(&mut entries).map_err(|error| error.to_string());
+        (entries, root)
+    }
+
+    #[test]
+    fn names_that_are_not_valid_are_counted_and_left_out() {
+        let text =
+            br#"{"projects":[{"name":"Odd.Name","_last-serial":7},{"name":"\u043f"},{"name":"x","new":[{}]}],
+            "meta":{"api-version":"1.9","_last-serial":"9"},"later":{"a":[1]}}"#;
+        let (entries, root) = entries(|all| read_json(&text[..], |entry| all.push(entry)));
+        let root = root.expect("a root");
+        assert_eq!((root.count, root.left_out, root.last_serial), (2, 1, Some(9)));
+        assert_eq!(root.first_left_out.as_deref(), Some("\u{43f}"));
+        assert_eq!((entries[0].name.as_str(), &*entries[0].display), ("odd-name", "Odd.Name"));
+        assert_eq!((entries[0].last_serial, entries[1].last_serial), (Some(7), None));
+    }
+
+    #[test]
+    fn other_documents_are_refused() {
+        for text in [
+            "",
+            "[]",
+            "{}",
+            "{\"projects\":null}",
+            "{\"projects\":[null]}",
+            "{\"projects\":[{}]}",
+            "<html>",
+            "{\"projects\":[]} x",
+            "{\"meta\":{\"api-version\":\"2.0\"},\"projects\":[]}",
+            "{\"projects\":[",
+        ] {
+            assert!(read_json(text.as_bytes(), |_| ()).is_err(), "{text}");
+        }
+        for text in ["", "<html>sign in</html>", "{\"projects\":[]}"] {
+            assert!(read_html(text.as_bytes(), |_| ()).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_root_is_read_back(
+            names in proptest::collection::vec(("[A-Za-z]([A-Za-z0-9._-]{0,6}[a-z])?", proptest::option::of(0_u64..99)), 0..8),
+            serial in proptest::option::of(any::<u64>()),
+        ) {
+            let mut json = Vec::new();
+            write_json(&mut json, serial, names.iter().map(|(name, serial)| (&**name, *serial))).unwrap();
+            let (found, root) = entries(|all| read_json(&json[..], |entry| all.push(entry)));
+            prop_assert_eq!(root.unwrap().last_serial, serial);
+            let read: Vec<_> = found.iter().map(|entry| (entry.display.clone(), entry.last_serial)).collect();
+            prop_assert_eq!(&read, &names);
+            let mut html = Vec::new();
+            let normal: Vec<NormalName> = names.iter().map(|(name, _)| name.parse().unwrap()).collect();
+            let displays = names.iter().map(|(name, _)| &**name);
+            write_html(&mut html, serial, normal.iter().zip(displays)).unwrap();
+            let (html_found, root) = entries(|all| read_html(&html, |entry| all.push(entry)));
+            prop_assert_eq!(root.unwrap().last_serial, serial);
+            let names_of = |all: &[RootEntry]| all.iter().map(|entry| entry.display.clone()).collect::<Vec<_>>();
+            prop_assert_eq!(names_of(&html_found), names_of(&found));
+        }
+    }
+}

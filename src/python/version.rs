@@ -1,0 +1,192 @@
+//! Versions (PEP 440), and the texts on PyPI that are none: the text is the identity, the order is by value.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+/// Longest text that is read as a version, in bytes.
+const MAX_VERSION: usize = 255;
+
+/// A version as written. Comparing (and `==`) is by value: `1.0` equals `1.0.0` and `v1`; compare [`Version::as_str`]
+/// where the text counts. Texts that are no versions (`2004d`) precede all versions, ordered by text.
+#[derive(Clone, Debug)]
+pub struct Version {
+    text: Box<str>,
+    value: Option<pep440_rs::Version>,
+}
+
+/// A text that is not a version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a version of a Python package (PEP 440); write for example 1.0, 2.1rc1 or 1.0.post2")]
+pub struct BadVersion(String);
+
+impl Version {
+    /// Accepts any text, without the white space around it.
+    #[must_use]
+    pub fn lenient(text: &str) -> Version {
+        let text = text.trim();
+        let value = if text.len() <= MAX_VERSION { text.parse().ok() } else { None };
+        Version { text: text.into(), value }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is a version.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.value.is_some()
+    }
+
+    /// The value; `None` for a text that is no version.
+    #[must_use]
+    pub(super) fn value(&self) -> Option<&pep440_rs::Version> {
+        self.value.as_ref()
+    }
+
+    /// The normalized text: `v1.0-Alpha.1` is `1.0a1`. A text that is no version is unchanged.
+    #[must_use]
+    pub fn normalized(&self) -> String {
+        self.value.as_ref().map_or_else(|| self.text.to_string(), ToString::to_string)
+    }
+
+    /// Whether it is an alpha, beta, release candidate or development release, or no version.
+    #[must_use]
+    pub fn is_pre_release(&self) -> bool {
+        self.value.as_ref().is_none_or(pep440_rs::Version::any_prerelease)
+    }
+
+    /// Whether it has a local part: `1.0+cu121`.
+    #[must_use]
+    pub fn has_local(&self) -> bool {
+        self.value.as_ref().is_some_and(pep440_rs::Version::is_local)
+    }
+}
+
+impl FromStr for Version {
+    type Err = BadVersion;
+
+    fn from_str(text: &str) -> Result<Version, BadVersion> {
+        let version = Version::lenient(text);
+        if version.is_valid() { Ok(version) } else { Err(BadVersion(text.chars().take(120).collect())) }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Ord for Version {
+    fn cmp(&self, other: &Version) -> Ordering {
+        match (&self.value, &other.value) {
+            (Some(a), Some(b)) => a.cmp(b),
+            (None, None) => self.text.cmp(&other.text),
+            (a, b) => a.is_some().cmp(&b.is_some()),
+        }
+    }
+}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Version) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Version) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Version {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn versions_are_ordered_as_in_the_specification() {
+        let ordered = [
+            "2004d",
+            "2005k",
+            "1.0.dev456",
+            "1.0a1",
+            "1.0a2.dev456",
+            "1.0a12.dev456",
+            "1.0a12",
+            "1.0b1.dev456",
+            "1.0b2",
+            "1.0b2.post345.dev456",
+            "1.0b2.post345",
+            "1.0rc1.dev456",
+            "1.0rc1",
+            "1.0",
+            "1.0+abc.5",
+            "1.0+abc.7",
+            "1.0+5",
+            "1.0.post456.dev34",
+            "1.0.post456",
+            "1.0.15",
+            "1.1.dev1",
+            "1!0.1",
+        ];
+        for pair in ordered.windows(2) {
+            assert!(Version::lenient(pair[0]) < Version::lenient(pair[1]), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_version_are_equal_and_have_one_normal_form() {
+        for (text, normal) in [
+            ("v1.0", "1.0"),
+            (" 1.0-Alpha.1 ", "1.0a1"),
+            ("1.0c1", "1.0rc1"),
+            ("1.0-preview_3", "1.0rc3"),
+            ("1.0-7", "1.0.post7"),
+            ("1.0r", "1.0.post0"),
+            ("2015.04.28", "2015.4.28"),
+            ("1.0+Ubuntu-1_x", "1.0+ubuntu.1.x"),
+            ("2007c", "2007rc0"),
+            ("2009r", "2009.post0"),
+            ("0!1", "1"),
+        ] {
+            let version = text.parse::<Version>().expect(text);
+            assert_eq!(version.normalized(), normal, "{text}");
+            assert_eq!(version, Version::lenient(normal), "{text}");
+        }
+        assert_eq!(Version::lenient("1.0"), Version::lenient("1.0.0"));
+        assert_eq!(Version::lenient("1.0 ").as_str(), "1.0");
+    }
+
+    #[test]
+    fn other_texts_are_no_versions() {
+        let long = format!("1.{}", "0".repeat(300));
+        for bad in
+            ["", "2004d", "1.0.dev-r1", "1..0", "1.0+", "1.0+a..b", "french toast", "1.0\u{660}", &long]
+        {
+            assert!(bad.parse::<Version>().is_err(), "{bad:?}");
+        }
+        assert!(Version::lenient("2004d").is_pre_release() && Version::lenient("1rc1").is_pre_release());
+        assert!(!Version::lenient("1.0.post1").is_pre_release() && Version::lenient("1+x").has_local());
+    }
+
+    proptest! {
+        #[test]
+        fn order_is_total(
+            a in "[0-9a-dr.+!-]{0,7}", b in "[0-9]\\.[0-9](a|rc|\\.post|\\.dev)?[0-9]?", c in "\\PC{0,5}",
+        ) {
+            let [a, b, c] = [a, b, c].map(|text| Version::lenient(&text));
+            prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+            let mut three = [&a, &b, &c];
+            three.sort();
+            prop_assert!(three[0] <= three[2]);
+            prop_assert_eq!(Version::lenient(&a.normalized()), a);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! File names of wheels: `{name}-{version}(-{build})?-{python}-{abi}-{platform}.whl` (PEP 427).
+
+use super::name;
+use super::tag::WheelTags;
+use super::version::Version;
+
+/// The parts of a wheel's file name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WheelName<'a> {
+    /// The project, in any spelling; with `_` for `-`.
+    pub distribution: &'a str,
+    /// The version as written; may not be valid, see [`Version::is_valid`].
+    pub version: &'a str,
+    /// The build tag.
+    pub build: Option<Build<'a>>,
+    /// The compatibility tags.
+    pub tags: WheelTags,
+}
+
+/// A build tag: begins with a digit; a tie-breaker between wheels of one version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Build<'a> {
+    /// The digits at its beginning.
+    pub number: u64,
+    /// The rest.
+    pub rest: &'a str,
+}
+
+/// Why a text is not the file name of a wheel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadWheelName {
+    /// Not five or six parts.
+    #[error("'{0}' is not the file name of a wheel; it has the form name-1.0-py3-none-any.whl")]
+    Form(String),
+    /// The first part is not the name of a project.
+    #[error("'{0}': the part before the first '-' is not the name of a project")]
+    Distribution(String),
+    /// The second part cannot be a version.
+    #[error("'{0}': the part after the first '-' is not a version")]
+    Version(String),
+    /// The build tag does not begin with a digit.
+    #[error("'{0}': the build tag, between version and interpreter, must begin with a digit")]
+    Build(String),
+    /// A tag has other characters than letters, digits and `_`.
+    #[error("'{0}': the tags for interpreter, ABI and platform have letters, digits, '_' and '.' only")]
+    Tags(String),
+}
+
+impl<'a> WheelName<'a> {
+    /// Parses a file name.
+    ///
+    /// # Errors
+    /// [`BadWheelName`].
+    pub fn parse(file: &'a str) -> Result<WheelName<'a>, BadWheelName> {
+        let excerpt = || file.chars().take(200).collect::<String>();
+        let form = || BadWheelName::Form(excerpt());
+        let stem = file.strip_suffix(".whl").filter(|_| file.len() <= 255).ok_or_else(form)?;
+        let parts: Vec<&str> = stem.split('-').collect();
+        let (distribution, version, build, [python, abi, platform]) = match parts[..] {
+            [name, version, python, abi, platform] => (name, version, None, [python, abi, platform]),
+            [name, version, build, python, abi, platform] => {
+                (name, version, Some(build), [python, abi, platform])
+            }
+            _ => return Err(form()),
+        };
+        if !name::is_valid(distribution) {
+            return Err(BadWheelName::Distribution(excerpt()));
+        }
+        // Old tools wrote `_` for the `-` of a version.
+        let is_version_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'!');
+        if version.is_empty() || !version.bytes().all(is_version_byte) {
+            return Err(BadWheelName::Version(excerpt()));
+        }
+        let build = build.map(|tag| Build::parse(tag).ok_or_else(|| BadWheelName::Build(excerpt())));
+        Ok(WheelName {
+            distribution,
+            version,
+            build: build.transpose()?,
+            tags: WheelTags::new(python, abi, platform).ok_or_else(|| BadWheelName::Tags(excerpt()))?,
+        })
+    }
+
+    /// The version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        Version::lenient(self.version)
+    }
+
+    /// Whether name and version are in normal form, as PyPI requires of new wheels.
+    #[must_use]
+    pub fn is_normal(&self) -> bool {
+        name::normalize(self.distribution).replace('-', "_") == self.distribution
+            && self.version().normalized() == self.version
+    }
+}
+
+impl<'a> Build<'a> {
+    fn parse(tag: &'a str) -> Option<Build<'a>> {
+        let digits = tag.bytes().take_while(u8::is_ascii_digit).count();
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_');
+        let (number, rest) = tag.split_at(digits);
+        let number = number.parse().ok()?;
+        rest.bytes().all(is_allowed).then_some(Build { number, rest })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_are_split_into_parts() {
+        let plain = WheelName::parse("Odd_Name-3.1-py2.py3-none-any.whl").expect("a wheel");
+        assert_eq!((plain.distribution, plain.version, &plain.build), ("Odd_Name", "3.1", &None));
+        assert_eq!(plain.tags.to_string(), "py2.py3-none-any");
+        let file = "odd-3.1+cu121-12b_x-cp36-abi3-manylinux_2_12_x86_64.manylinux2010_x86_64.whl";
+        let built = WheelName::parse(file).expect("a wheel");
+        assert_eq!(built.build, Some(Build { number: 12, rest: "b_x" }));
+        assert!(built.version().has_local() && built.is_normal() && !plain.is_normal());
+        assert!(Build::parse("2a") > Build::parse("2") && Build::parse("10") > Build::parse("9z"));
+    }
+
+    #[test]
+    fn other_names_are_refused_with_the_reason() {
+        let error = |file: &str| WheelName::parse(file).expect_err(file);
+        for file in ["a-1-py3-none.whl", "a-1-1-1-py3-none-any.whl", "a.whl", "a-1-py3-none-any.zip", ".whl"]
+        {
+            assert!(matches!(error(file), BadWheelName::Form(_)), "{file}");
+        }
+        assert!(matches!(error("_a-1-py3-none-any.whl"), BadWheelName::Distribution(_)));
+        assert!(matches!(error("a/b-1-py3-none-any.whl"), BadWheelName::Distribution(_)));
+        assert!(matches!(error("a-1/2-py3-none-any.whl"), BadWheelName::Version(_)));
+        assert!(matches!(error("a--py3-none-any.whl"), BadWheelName::Version(_)));
+        assert!(matches!(error("a-1-x1-py3-none-any.whl"), BadWheelName::Build(_)));
+        assert!(matches!(error("a-1-99999999999999999999-py3-none-any.whl"), BadWheelName::Build(_)));
+        assert!(matches!(error("a-1-py3--any.whl"), BadWheelName::Tags(_)));
+        assert!(matches!(error("a-1-py3-none-any\n.whl"), BadWheelName::Tags(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_read_back(
+            name in "[a-z][a-z0-9_]{0,8}[a-z0-9]", version in "[0-9]\\.[0-9]{1,3}(rc1|\\+x)?",
+            build in proptest::option::of("[0-9]{1,3}[a-z]?"), platform in "[a-z]{1,3}_[0-9]_[a-z]{2}(\\.[a-z]{3})?",
+        ) {
+            let middle = build.as_ref().map(|build| format!("{build}-")).unwrap_or_default();
+            let file = format!("{name}-{version}-{middle}py3-none-{platform}.whl");
+            let parsed = WheelName::parse(&file).unwrap();
+            prop_assert_eq!((parsed.distribution, parsed.version), (&*name, &*version));
+            prop_assert_eq!(parsed.build.is_some(), build.is_some());
+            prop_assert_eq!(parsed.tags.platform(), &*platform);
+        }
+    }
+}

@@ -16,6 +16,7 @@ mod encryption;
 mod fuzz;
 mod offline;
 mod packaging;
+mod python;
 mod r;
 mod repo;
 mod security;

@@ -8,6 +8,7 @@ mod config;
 mod dump;
 mod encryption;
 mod index;
+mod python;
 mod rds;
 mod text;
 mod web;
@@ -42,6 +43,12 @@ pub const TARGETS: &[Target] = &[
     Target { name: "history", run: index::history },
     Target { name: "layout", run: text::layout },
     Target { name: "packages", run: index::packages },
+    Target { name: "python_archive", run: python::archive },
+    Target { name: "python_metadata", run: python::metadata },
+    Target { name: "python_page_html", run: python::page_html },
+    Target { name: "python_page_json", run: python::page_json },
+    Target { name: "python_requirements", run: python::requirements },
+    Target { name: "python_text", run: python::text },
     Target { name: "rds_description", run: rds::description },
     Target { name: "rds_item", run: rds::item },
     Target { name: "rds_meta", run: rds::meta },

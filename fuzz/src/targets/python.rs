@@ -1,0 +1,147 @@
+//! Targets for Python packages: names, metadata, requirements, pages of the simple API, wheels and source distributions.
+
+use std::io::Cursor;
+
+use rstudio_pm::python::accept::{self, SimpleFormat};
+use rstudio_pm::python::archive::{sdist, wheel};
+use rstudio_pm::python::file_name::FileName;
+use rstudio_pm::python::license::LicenseExpression;
+use rstudio_pm::python::metadata::Metadata;
+use rstudio_pm::python::name::{self, NormalName};
+use rstudio_pm::python::requirement::Requirement;
+use rstudio_pm::python::simple::{read, root, write};
+use rstudio_pm::python::specifier::Specifiers;
+use rstudio_pm::python::target::{Platform, PythonMinor, Target};
+use rstudio_pm::python::version::Version;
+use rstudio_pm::python::wheel_name::WheelName;
+use rstudio_pm::python::{layout, requirements_file};
+use rstudio_pm::r::archive::Limits;
+
+/// Small limits that are reached quickly.
+const LIMITS: Limits = Limits { inflated: 4 << 20, ratio: 50, members: 1000, description: 64 << 10 };
+
+/// A wheel, or a source distribution. What `read_metadata` returns is what `read` returns.
+pub fn archive(data: &[u8]) {
+    let (form, rest) = super::choice(data);
+    let mut source = Cursor::new(rest);
+    let (brief, whole) = match form % 3 {
+        0 => {
+            const FILE: &str = "odd-1.0-py3-none-any.whl";
+            (wheel::read_metadata(&mut source, FILE, LIMITS), wheel::read(&mut source, FILE, LIMITS))
+        }
+        form => {
+            let file = if form == 1 { "odd-1.0.zip" } else { "odd-1.0.tar.gz" };
+            let file = FileName::parse(file).expect("a file name");
+            (sdist::read_metadata(&mut source, &file, LIMITS), sdist::read(&mut source, &file, LIMITS))
+        }
+    };
+    if let Ok(whole) = whole {
+        let (metadata, raw) = brief.expect("less is read");
+        assert_eq!((metadata, raw), (whole.metadata, whole.metadata_raw));
+    }
+}
+
+/// Metadata: the identity of parsed metadata is valid.
+pub fn metadata(data: &[u8]) {
+    let Ok(metadata) = Metadata::parse(data) else { return };
+    assert!(name::is_valid(&metadata.name) && !metadata.version.is_empty());
+    let _ = (metadata.license_summary(), metadata.is_static("Requires-Dist"));
+    for text in metadata.requires_dist.iter().take(100) {
+        let _ = Requirement::parse(text).map(|requirement| requirement.may_apply(&[]));
+    }
+}
+
+/// A project page in HTML.
+pub fn page_html(data: &[u8]) {
+    check_page(SimpleFormat::TextHtml, data);
+    let _ = root::read_html(data, |_| ());
+}
+
+/// A project page, or a root, in JSON.
+pub fn page_json(data: &[u8]) {
+    check_page(SimpleFormat::Json, data);
+    let mut entries = Vec::new();
+    if let Ok(found) = root::read_json(data, |entry| entries.push(entry)) {
+        assert_eq!(found.count, entries.len() as u64);
+        let mut bytes = Vec::new();
+        let projects = entries.iter().map(|entry| (&*entry.display, entry.last_serial));
+        root::write_json(&mut bytes, found.last_serial, projects).expect("writing to a Vec succeeds");
+        let mut again = Vec::new();
+        root::read_json(&bytes[..], |entry| again.push(entry)).expect("a written root is valid");
+        assert_eq!(again, entries);
+    }
+}
+
+/// A page that was read is written in both formats, and read back with the same files.
+fn check_page(format: SimpleFormat, data: &[u8]) {
+    let url = url::Url::parse("https://index.example.org/simple/odd/").expect("an address");
+    let project: NormalName = "odd".parse().expect("a name");
+    let Ok(read) = read::read(format, data, &url, &project) else { return };
+    let page = read.page;
+    let json = write::json(&page).expect("every page can be written");
+    let reread = read::read(SimpleFormat::Json, &json, &url, &project).expect("a written page is valid").page;
+    assert_eq!(reread.files, page.offered_files());
+    let reread = read::read(SimpleFormat::Html, write::html(&page).as_bytes(), &url, &project);
+    let reread = reread.expect("a written page is valid").page;
+    assert_eq!(reread.files.len(), page.offered_files().len());
+    for (a, b) in reread.files.iter().zip(page.offered_files()) {
+        assert_eq!(
+            (&a.name, &a.url, &a.yanked, a.core_metadata),
+            (&b.name, &b.url, &b.yanked, b.core_metadata)
+        );
+    }
+}
+
+/// A requirements file, and the lines of it as requirements, versions, specifiers and licences.
+pub fn requirements(data: &[u8]) {
+    let _ = requirements_file::parse(data);
+    let text = String::from_utf8_lossy(data);
+    let lines: Vec<&str> = text.lines().take(8).collect();
+    for line in &lines {
+        let _ = Requirement::parse(line);
+        if let Ok(license) = line.parse::<LicenseExpression>() {
+            let again = license.to_string().parse::<LicenseExpression>();
+            assert_eq!(again.map(|license| license.to_string()), Ok(license.to_string()));
+        }
+        let Some(specifiers) = Specifiers::lenient(line) else { continue };
+        for version in &lines {
+            let version = Version::lenient(version);
+            let is_contained = specifiers.contains(&version);
+            assert!(is_contained || !specifiers.is_empty());
+        }
+    }
+}
+
+/// Short texts: names of projects and files, versions, paths, media types.
+pub fn text(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let normal = name::normalize(&text);
+    assert_eq!(name::normalize(&normal), normal);
+    let version = Version::lenient(&text);
+    // Longer texts are no versions.
+    if version.normalized().len() <= 255 {
+        assert_eq!(Version::lenient(&version.normalized()), version);
+    }
+    let _ = accept::negotiate(Some(&text), Some(&text));
+    if let Ok(path) = layout::parse(&text)
+        && !matches!(path, layout::PythonPath::Redirect(_))
+    {
+        assert_eq!(path.to_string(), text);
+    }
+    if let Ok(file) = FileName::parse(&text) {
+        let project = text.split('-').next().unwrap_or_default().parse::<NormalName>();
+        if let Ok(project) = project
+            && let Some(version) = file.version(&project, None)
+        {
+            assert_eq!(file.version(&project, Some(std::slice::from_ref(&version))), Some(version));
+        }
+    }
+    if let Ok(wheel) = WheelName::parse(&text) {
+        let target = Target {
+            python: PythonMinor { major: 3, minor: 11 },
+            platform: "manylinux_2_17_x86_64".parse::<Platform>().expect("a platform"),
+        };
+        let _ = (target.accepts(&wheel.tags), wheel.is_normal());
+        assert!(FileName::parse(&text).is_ok());
+    }
+}

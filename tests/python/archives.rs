@@ -1,0 +1,185 @@
+//! Every wheel and source distribution of the mirror is read, and hostile zip files are refused.
+
+use std::fs::File;
+use std::io::Cursor;
+
+use rstudio_pm::python::archive::{PackageError, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
+use rstudio_pm::python::file_name::{FileKind, FileName};
+use rstudio_pm::python::metadata::Metadata;
+use rstudio_pm::python::requirement::Requirement;
+use sha2::Digest;
+
+use crate::support::data;
+use crate::support::zip::{streamed, zip};
+
+/// The lines of `held.ndjson`: one for each file that the mirror has.
+fn stored_files() -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(data::path("pypi-mirror/held.ndjson")).unwrap();
+    let lines: Vec<_> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.len() > 3, "{}", lines.len());
+    lines
+}
+
+#[test]
+fn every_archive_has_the_metadata_that_the_mirror_declares() {
+    for line in stored_files() {
+        let text = |key: &str| line[key].as_str().unwrap_or_default();
+        let name = FileName::parse(text("filename")).unwrap();
+        let mut file = File::open(data::path("pypi-mirror/web").join(text("path"))).unwrap();
+        let is_wheel = name.kind() == FileKind::Wheel;
+        let (metadata, raw) = match is_wheel {
+            true => wheel::read_metadata(&mut file, name.as_str(), WHEEL_LIMITS),
+            false => sdist::read_metadata(&mut file, &name, SDIST_LIMITS),
+        }
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (major, minor) = metadata.metadata_version;
+        assert_eq!((&*metadata.name, &*metadata.version), (text("name"), text("version")), "{name}");
+        assert_eq!(format!("{major}.{minor}"), text("metadata_version"), "{name}");
+        if is_wheel {
+            assert_eq!(hex::encode(sha2::Sha256::digest(&raw)), text("core_metadata_sha256"), "{name}");
+        }
+        let whole = match is_wheel {
+            true => wheel::read(&mut file, name.as_str(), WHEEL_LIMITS),
+            false => sdist::read(&mut file, &name, SDIST_LIMITS),
+        };
+        let whole = whole.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!((whole.metadata, whole.metadata_raw), (metadata.clone(), raw), "{name}");
+        for requirement in &metadata.requires_dist {
+            assert!(Requirement::parse(requirement).is_ok(), "{name}: {requirement}");
+        }
+    }
+}
+
+#[test]
+fn hostile_zip_files_are_no_wheels() {
+    for folder in ["reject", "accept"] {
+        for file in data::files(&data::path("hostile-zip").join(folder), "") {
+            let bytes = std::fs::read(data::path("hostile-zip").join(folder).join(&file)).unwrap();
+            let result = wheel::read(&mut Cursor::new(bytes), "wheel-1.0-py3-none-any.whl", WHEEL_LIMITS);
+            match (folder, result) {
+                ("reject", Err(_)) | (_, Err(PackageError::DistInfo(0) | PackageError::Container(_))) => {}
+                (_, other) => panic!("{file}: {other:?}"),
+            }
+        }
+    }
+}
+
+const FILE: &str = "odd-1.0-py3-none-any.whl";
+const TEXT: &str = "Metadata-Version: 2.4\nName: Odd\nVersion: 1\nLicense-File: LICENSE\n";
+
+/// A wheel of these members, and what makes it complete.
+fn members(changes: &[(&str, Option<&str>)]) -> Vec<(String, String)> {
+    let mut members: Vec<(String, String)> = [
+        ("odd/__init__.py", ""),
+        ("Odd-1.0.dist-info/METADATA", TEXT),
+        ("Odd-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n"),
+        ("Odd-1.0.dist-info/licenses/LICENSE", "free"),
+        ("Odd-1.0.dist-info/RECORD", "Odd-1.0.dist-info/RECORD,,\n"),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.to_owned()))
+    .into();
+    for (name, text) in changes {
+        members.retain(|(member, _)| member != name);
+        members.extend(text.map(|text| ((*name).to_owned(), text.to_owned())));
+    }
+    members
+}
+
+fn read_wheel(changes: &[(&str, Option<&str>)]) -> Result<Metadata, String> {
+    let members = members(changes);
+    let plain = wheel::read(&mut Cursor::new(zip(&members)), FILE, WHEEL_LIMITS);
+    let written_as_stream = wheel::read(&mut Cursor::new(streamed(&members)), FILE, WHEEL_LIMITS);
+    let plain = plain.map_err(|error| error.to_string());
+    assert_eq!(plain, written_as_stream.map_err(|error| error.to_string()));
+    // RECORD lists nothing but itself.
+    plain.map(|wheel| {
+        assert_eq!(wheel.notices[0], "RECORD does not list 'odd/__init__.py'");
+        wheel.metadata
+    })
+}
+
+#[test]
+fn a_wheel_must_be_complete_and_its_own() {
+    assert_eq!(read_wheel(&[]).map(|metadata| metadata.name), Ok("Odd".to_owned()));
+    // Names that differ in case are two files.
+    assert!(read_wheel(&[("odd/A.py", Some("")), ("odd/a.py", Some(""))]).is_ok());
+    for (name, text, reason) in [
+        ("Odd-1.0.dist-info/METADATA", None, "'Odd-1.0.dist-info/METADATA' is missing"),
+        ("Odd-1.0.dist-info/WHEEL", None, "'Odd-1.0.dist-info/WHEEL' is missing"),
+        ("Odd-1.0.dist-info/RECORD", None, "'Odd-1.0.dist-info/RECORD' is missing"),
+        ("Odd-1.0.dist-info/licenses/LICENSE", None, "'Odd-1.0.dist-info/licenses/LICENSE' is missing"),
+        ("Odd-1.0.dist-info/WHEEL", Some("Wheel-Version: 2.0\n"), "the file WHEEL has Wheel-Version '2.0'"),
+        ("Odd-1.0.dist-info/RECORD", Some("x"), "line 1 of RECORD is malformed"),
+        (
+            "Odd-1.0.dist-info/entry_points.txt",
+            Some("[console_scripts]\n../x=a:b\n"),
+            "entry_points.txt has the name",
+        ),
+        ("other-2.0.dist-info/METADATA", Some(TEXT), "a wheel has exactly one folder named"),
+        ("../x", Some(""), "the member '../x' has a path that is not allowed"),
+        ("a\\b", Some(""), "the member 'a\\\\b' has a path that is not allowed"),
+        (
+            "Odd-1.0.dist-info/METADATA",
+            Some("Metadata-Version: 2.1\nName: even\nVersion: 1\n"),
+            "the metadata has Name 'even'",
+        ),
+        (
+            "Odd-1.0.dist-info/METADATA",
+            Some("Metadata-Version: 2.1\nName: odd\nVersion: 2\n"),
+            "the metadata has Version '2'",
+        ),
+        (
+            "Odd-1.0.dist-info/METADATA",
+            Some("Metadata-Version: 2.4\nName: odd\nVersion: 1\nLicense-Expression: free\n"),
+            "the metadata has the field License-Expression: 'free' is not a licence identifier",
+        ),
+    ] {
+        let refused = read_wheel(&[(name, text)]);
+        assert!(refused.as_ref().is_err_and(|error| error.starts_with(reason)), "{reason}: {refused:?}");
+    }
+    let mut other = Cursor::new(zip(&members(&[])));
+    let refused = wheel::read(&mut other, "even-1.0-py3-none-any.whl", WHEEL_LIMITS);
+    assert!(matches!(refused, Err(PackageError::OtherFolder { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_source_distribution_is_one_folder_with_metadata() {
+    let read = |members: &[(&str, &str)], file: &str| {
+        let members: Vec<_> = members.iter().map(|(name, text)| ((*name).to_owned(), *text)).collect();
+        let file = FileName::parse(file).unwrap();
+        let read = sdist::read(&mut Cursor::new(zip(&members)), &file, SDIST_LIMITS);
+        read.map(|sdist| sdist.notices).map_err(|error| error.to_string())
+    };
+    let good = [("odd-1.0/", ""), ("odd-1.0/PKG-INFO", TEXT), ("odd-1.0/a/PKG-INFO", "x")];
+    let notices = read(&good, "odd-1.0.zip").unwrap();
+    assert_eq!(notices, ["'odd-1.0.zip' is not a .tar.gz file; PyPI does not accept it"]);
+    for (members, file, reason) in [
+        (&good[..], "odd-1.0.tar.gz", "'odd-1.0.tar.gz' is not a compressed tar archive"),
+        (&good, "odd.zip", "'odd.zip' is not the file name of a source distribution"),
+        (&good, "even-1.0.zip", "the metadata has Name 'Odd', but the file is named 'even-1.0.zip'"),
+        (&[("odd-1.0/x", "")], "odd-1.0.zip", "'odd-1.0/PKG-INFO' is missing"),
+        (
+            &[("odd-1.0/PKG-INFO", TEXT), ("other/x", "")],
+            "odd-1.0.zip",
+            "'other/x' is outside the top folder",
+        ),
+        (&[("odd-1.0/PKG-INFO", TEXT), ("x", "")], "odd-1.0.zip", "'x' is outside the top folder"),
+        (&[("x/PKG-INFO", TEXT)], "odd-1.0.zip", "the folder 'x' is not that of 'odd-1.0.zip'"),
+        (&[("odd-1.0/../x", "")], "odd-1.0.zip", "the member 'odd-1.0/../x' has a path that is not allowed"),
+    ] {
+        let refused = read(members, file);
+        assert!(refused.as_ref().is_err_and(|error| error.starts_with(reason)), "{reason}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_truncated_wheel_is_refused_at_every_byte() {
+    let whole = zip(&members(&[]));
+    assert!(wheel::read(&mut Cursor::new(&whole[..]), FILE, WHEEL_LIMITS).is_ok());
+    for length in 0..whole.len() {
+        assert!(
+            wheel::read(&mut Cursor::new(&whole[..length]), FILE, WHEEL_LIMITS).is_err(),
+            "cut at {length}"
+        );
+    }
+}

@@ -1,0 +1,4 @@
+//! Formats of Python packages: every page and file of a mirror.
+
+mod archives;
+mod pages;

@@ -1,0 +1,107 @@
+//! Every page of the mirror is read in both formats, and written and read back without a difference.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use rstudio_pm::python::accept::SimpleFormat;
+use rstudio_pm::python::name::NormalName;
+use rstudio_pm::python::simple::page::{PageFile, ProjectPage, ProjectStatus};
+use rstudio_pm::python::simple::read::{ReadPage, read};
+use rstudio_pm::python::simple::{root, write};
+use rstudio_pm::python::specifier::Specifiers;
+use url::Url;
+
+use crate::support::data;
+
+fn simple() -> PathBuf {
+    data::path("pypi-mirror/web/simple")
+}
+
+fn projects() -> Vec<NormalName> {
+    let folders = data::files(&simple(), "").into_iter().filter(|name| simple().join(name).is_dir());
+    let projects: Vec<NormalName> = folders.map(|name| name.parse().unwrap()).collect();
+    assert!(projects.len() > 2, "{projects:?}");
+    projects
+}
+
+fn read_page(project: &NormalName, format: SimpleFormat) -> ReadPage {
+    let file = if format == SimpleFormat::Json { "index.v1_json" } else { "index.html" };
+    let body = std::fs::read(simple().join(project.as_str()).join(file)).unwrap();
+    read_body(project, format, &body)
+}
+
+fn read_body(project: &NormalName, format: SimpleFormat, body: &[u8]) -> ReadPage {
+    let url = Url::parse(&format!("https://index.example.org/simple/{project}/")).unwrap();
+    read(format, body, &url, project).unwrap_or_else(|error| panic!("{project}: {error}"))
+}
+
+/// What both formats of the mirror have.
+fn common(file: &PageFile) -> (String, String, Option<String>, Option<String>, Option<i64>) {
+    let yanked = file.yanked.as_ref().map(|yank| yank.reason.clone());
+    let facts = (file.requires_python.clone(), yanked, file.upload_time.map(|time| time.0));
+    assert!(file.sha256().is_some() && facts.2.is_some(), "{file:?}");
+    (file.url.clone(), file.hashes["sha256"].clone(), facts.0, facts.1, facts.2)
+}
+
+#[test]
+fn both_formats_of_every_page_list_the_same_files() {
+    for project in projects() {
+        let json = read_page(&project, SimpleFormat::Json);
+        if json.page.status == ProjectStatus::Quarantined {
+            assert!(json.page.files.is_empty(), "{project}");
+            continue;
+        }
+        let html = read_page(&project, SimpleFormat::TextHtml);
+        assert!(json.left_out.is_empty() && html.left_out.is_empty(), "{project}");
+        let of = |page: &ProjectPage| page.files.iter().map(common).collect::<Vec<_>>();
+        assert_eq!(of(&json.page), of(&html.page), "{project}");
+        assert!(!json.page.files.is_empty(), "{project}");
+    }
+}
+
+#[test]
+fn written_pages_are_read_back() {
+    for project in projects() {
+        let page = read_page(&project, SimpleFormat::Json).page;
+        let json = write::json(&page).unwrap();
+        assert_eq!(read_body(&project, SimpleFormat::Json, &json).page, page);
+        let html = read_body(&project, SimpleFormat::Html, write::html(&page).as_bytes()).page;
+        let without_json_facts = |file: &PageFile| PageFile { size: None, upload_time: None, ..file.clone() };
+        assert_eq!(html.files, page.files.iter().map(without_json_facts).collect::<Vec<_>>(), "{project}");
+        assert_eq!((html.status, html.last_serial), (page.status, page.last_serial));
+    }
+}
+
+#[test]
+fn every_file_has_a_version_of_the_page() {
+    let mut count = 0;
+    for project in projects() {
+        let page = read_page(&project, SimpleFormat::Json).page;
+        let versions = page.versions.expect("the mirror lists versions");
+        for file in &page.files {
+            let version = file.name.version(&project, Some(&versions));
+            let version = version.unwrap_or_else(|| panic!("{}: none of {versions:?}", file.name));
+            assert!(versions.contains(&version), "{}: {version}", file.name);
+            let text = file.requires_python.as_deref().unwrap_or_default();
+            assert!(Specifiers::lenient(text).is_some(), "{}: {text}", file.name);
+            count += 1;
+        }
+    }
+    assert!(count >= 10, "{count}");
+}
+
+#[test]
+fn the_root_names_every_project_that_is_not_quarantined() {
+    let mut json = BTreeSet::new();
+    let file = std::fs::File::open(simple().join("index.v1_json")).unwrap();
+    let found = root::read_json(file, |entry| assert!(json.insert(entry.name))).unwrap();
+    assert_eq!((found.count as usize, found.left_out), (json.len(), 0));
+    let mut html = BTreeSet::new();
+    let body = std::fs::read(simple().join("index.html")).unwrap();
+    root::read_html(&body, |entry| assert!(html.insert(entry.name))).unwrap();
+    assert_eq!(json, html);
+    let active = |project: &NormalName| {
+        read_page(project, SimpleFormat::Json).page.status != ProjectStatus::Quarantined
+    };
+    assert_eq!(json, projects().into_iter().filter(active).collect());
+}

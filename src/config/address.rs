@@ -55,7 +55,16 @@ pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
     if !schemes.contains(&scheme.to_ascii_lowercase().as_str()) {
         return Err(scheme_error());
     }
-    let parsed = Url::parse(&absolute).map_err(|error| format!("is not a URL: {error}"))?;
+    let parsed = match purpose {
+        // It may name several hosts, each with a port.
+        UrlPurpose::Postgres => return postgres(scheme, rest).map(|()| text.to_owned()),
+        UrlPurpose::Proxy
+        | UrlPurpose::Server
+        | UrlPurpose::Mirror
+        | UrlPurpose::Binaries
+        | UrlPurpose::S3
+        | UrlPurpose::Web => parse(&absolute)?,
+    };
     if scheme.eq_ignore_ascii_case("file") {
         if !rest.starts_with('/') {
             return Err(
@@ -69,11 +78,8 @@ pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
         let trimmed = absolute.trim_end_matches('/');
         return Ok(if trimmed.len() < "file:///".len() { "file:///".to_owned() } else { trimmed.to_owned() });
     }
-    if parsed.host_str().is_none_or(str::is_empty) && purpose != UrlPurpose::Postgres {
+    if parsed.host_str().is_none_or(str::is_empty) {
         return Err("must name a host".to_owned());
-    }
-    if purpose == UrlPurpose::Postgres {
-        return Ok(text.to_owned());
     }
     if parsed.fragment().is_some() || (parsed.query().is_some() && purpose != UrlPurpose::Web) {
         return Err("must not contain ? or #".to_owned());
@@ -97,6 +103,20 @@ pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
         | UrlPurpose::Web => {}
     }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn parse(text: &str) -> Result<Url, String> {
+    Url::parse(text).map_err(|error| format!("is not a URL: {error}"))
+}
+
+/// Checks the URL of a database for each of its hosts.
+fn postgres(scheme: &str, rest: &str) -> Result<(), String> {
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (credentials, hosts) =
+        authority.rfind('@').map_or(("", authority), |end| authority.split_at(end + 1));
+    // The host may be in the query.
+    let hosts = if hosts.is_empty() && !tail.is_empty() { "localhost" } else { hosts };
+    hosts.split(',').try_for_each(|host| parse(&format!("{scheme}://{credentials}{host}{tail}")).map(drop))
 }
 
 /// Returns a URL that is safe to print: user and password are replaced by `***`.
@@ -164,6 +184,10 @@ mod tests {
     fn databases_and_s3_servers_have_their_own_rules() {
         assert!(url("postgres://u:p@h/db?sslmode=disable&search_path=x", UrlPurpose::Postgres).is_ok());
         assert!(url("postgres:///db?host=/run/postgresql", UrlPurpose::Postgres).is_ok());
+        assert!(url("postgres://u:p@h1,h2:5433/db", UrlPurpose::Postgres).is_ok());
+        assert!(url("postgres://u:p,w@[::1]:5432,h2:5433/db", UrlPurpose::Postgres).is_ok());
+        assert!(url("postgres://u@/db?host=h1,h2&port=5432,5433", UrlPurpose::Postgres).is_ok());
+        assert!(url("postgres://u:p@h1,h2:port/db", UrlPurpose::Postgres).is_err());
         assert!(url("mysql://h/db", UrlPurpose::Postgres).is_err());
         assert_eq!(url("http://127.0.0.1:9000/", UrlPurpose::S3), Ok("http://127.0.0.1:9000".to_owned()));
         assert_eq!(url("minio:9000", UrlPurpose::S3), Ok("minio:9000".to_owned()));

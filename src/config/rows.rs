@@ -123,7 +123,7 @@ s("SQLite", Never, "Used with `Database.Provider = sqlite`.", &[
 ]),
 s("Postgres", Never, "Used with `Database.Provider = postgres`.", &[
     p("URL", Url(UrlPurpose::Postgres), "",
-      "`postgres://user[:password]@host[:port]/database[?sslmode=…&search_path=…]`; special characters are URL-encoded."),
+      "`postgres://user[:password]@host[:port]/database[?sslmode=…&search_path=…]`; special characters are URL-encoded. Of several hosts, `host1:port1,host2:port2`, the one that accepts writes is used."),
     p("Password", Secret, "",
       "The password, if the URL has none. It may be encrypted with `rspm encrypt`, as may the URL."),
     p("UsageDataURL", Url(UrlPurpose::Postgres), "",

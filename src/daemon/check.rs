@@ -47,7 +47,7 @@ pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) ->
 }
 
 /// Runs the six checks, in order. Optional checks are inserted: the properties without effect after the second, the
-/// directories of packages after the third, the encryption key after the fifth.
+/// directories of packages after the third, the clock and the encryption key after the fifth.
 fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let mut results = checks(loaded);
     match loaded {

@@ -13,6 +13,22 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// Timeout of `timedatectl` in seconds, in its environment variable.
 const TIMEOUT_SECONDS: &str = "5";
 
+/// Difference of clocks from which the servers of a cluster are to be synchronized, in microseconds.
+const TOLERANCE: i64 = 2 * SECOND;
+
+/// Compares the clock with that of PostgreSQL; `None` with SQLite, or if the database does not answer, which has a check of
+/// its own.
+pub(super) fn check(config: &Config) -> Option<Check> {
+    let ahead = clock_difference::measure(config).ok()??;
+    let side = if ahead > 0 { "ahead of" } else { "behind" };
+    let tenths = ahead.unsigned_abs() / (SECOND.unsigned_abs() / 10);
+    let mut finding = format!("{}.{} s {side} the database", tenths / 10, tenths % 10);
+    if ahead.abs() >= TOLERANCE {
+        finding.push_str("; synchronize the clocks of both machines (NTP)");
+    }
+    Some(Check { title: "Clock", verdict: Verdict::Info, findings: vec![finding] })
+}
+
 /// Whether an NTP daemon synchronizes the system clock, as the kernel reports through systemd-timedated; false if
 /// unknown. Runs `timedatectl`, because `ProtectClock=` denies `adjtimex(2)` to the service. Blocks.
 pub(super) fn is_synchronized() -> bool {

@@ -29,15 +29,13 @@ pub enum DbError {
     },
     /// The server cannot be reached.
     #[error(
-        "cannot reach PostgreSQL at {host}, port {port}, for database '{database}'; check {property}, the server and the firewall: {source}"
+        "cannot reach PostgreSQL at {servers}, for database '{database}'; check {property}, the server and the firewall: {source}"
     )]
     Unreachable {
         /// The property that names the server.
         property: &'static str,
-        /// Host name, address or socket directory.
-        host: String,
-        /// TCP port.
-        port: u16,
+        /// Host and port of each server.
+        servers: String,
         /// Database name.
         database: String,
         /// The driver's error.
@@ -54,15 +52,13 @@ pub enum DbError {
     },
     /// The server refuses the user or the password.
     #[error(
-        "PostgreSQL at {host}, port {port}, refused user '{user}'; check the user and password of {property} or Postgres.Password, and pg_hba.conf: {source}"
+        "PostgreSQL at {servers}, refused user '{user}'; check the user and password of {property} or Postgres.Password, and pg_hba.conf: {source}"
     )]
     Authentication {
         /// The property that names the user.
         property: &'static str,
-        /// Host name, address or socket directory.
-        host: String,
-        /// TCP port.
-        port: u16,
+        /// Host and port of each server.
+        servers: String,
         /// The user.
         user: String,
         /// The driver's error.
@@ -71,10 +67,12 @@ pub enum DbError {
     },
     /// The server has no such database.
     #[error(
-        "PostgreSQL at {host}, port {port}, has no database '{database}'; create it first: createdb -h {host} -p {port} {database}"
+        "PostgreSQL at {servers}, has no database '{database}'; create it first: createdb -h {host} -p {port} {database}"
     )]
     DatabaseMissing {
-        /// Host name, address or socket directory.
+        /// Host and port of each server.
+        servers: String,
+        /// Host name of the first, address or socket directory.
         host: String,
         /// TCP port.
         port: u16,
@@ -82,16 +80,20 @@ pub enum DbError {
         database: String,
     },
     /// TLS is required and not available.
-    #[error("no TLS connection to PostgreSQL at {host}, port {port} (sslmode={mode}): {reason}")]
+    #[error("no TLS connection to PostgreSQL at {servers} (sslmode={mode}): {reason}")]
     Tls {
-        /// Host name or address.
-        host: String,
-        /// TCP port.
-        port: u16,
+        /// Host and port of each server.
+        servers: String,
         /// The `sslmode` of the connection.
         mode: &'static str,
         /// The reason.
         reason: String,
+    },
+    /// A pooler carries the connection, and the whole session is needed.
+    #[error("{property} is the address of a connection pooler; this needs the address of PostgreSQL itself")]
+    Pooler {
+        /// The property that names the pooler.
+        property: &'static str,
     },
     /// `search_path` names no schema in which tables can be created.
     #[error(

@@ -1,8 +1,8 @@
 //! The connection of a server to the others on its PostgreSQL database: notifications, heartbeats and leases.
 //!
 //! It is separate from the connections of transactions, so that it never waits for them, and it stays open while the
-//! server is offline. A canary, a notification to itself, shows whether notifications arrive: some connection poolers drop
-//! them.
+//! server is offline. A canary, a notification to itself, shows whether notifications arrive. With a connection pooler it
+//! does not listen: a pooler in transaction mode may deliver the canary and nothing else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -208,15 +208,22 @@ impl LinkThread {
     fn serve(&mut self, connected: &mut bool) -> Result<(), DbError> {
         let (sender, mut notifications) = unbounded_channel();
         let mut connection = PgConn::open(&self.target, Some(sender))?;
-        let channels = connection.listen()?;
+        let channels = if connection.is_pooled() { None } else { Some(connection.listen()?) };
         *connected = true;
         // Changes before LISTEN were not notified.
         self.signals.catalog.notify_one();
         self.signals.nodes.notify_one();
         let mut canary = Canary { sent: None, next: Instant::now() };
         let mut poll = Instant::now() + POLL_INTERVAL;
+        if channels.is_none() {
+            self.report_lost_notifications();
+            poll = Instant::now() + SHORT_POLL_INTERVAL;
+        }
         loop {
-            let due = canary.sent.as_ref().map_or(canary.next, |(_, deadline)| *deadline).min(poll);
+            let due = match channels {
+                Some(_) => canary.sent.as_ref().map_or(canary.next, |(_, deadline)| *deadline).min(poll),
+                None => poll,
+            };
             let (closing, work) = (&self.closing, &mut self.work);
             let event = connection.wait(async {
                 tokio::select! {
@@ -231,7 +238,9 @@ impl LinkThread {
                 Event::Closing => return Ok(()),
                 Event::Notification(None) => return Err(connection_lost()),
                 Event::Notification(Some(notification)) => {
-                    if let Some(payload) = channels.payload(&notification) {
+                    if let Some(payload) =
+                        channels.as_ref().and_then(|channels| channels.payload(&notification))
+                    {
                         self.receive(payload, &mut canary);
                     }
                 }
@@ -242,7 +251,9 @@ impl LinkThread {
                     }
                 }
                 Event::Due => {
-                    self.check(&mut canary, &mut connection)?;
+                    if channels.is_some() {
+                        self.check(&mut canary, &mut connection)?;
+                    }
                     if Instant::now() >= poll {
                         self.signals.catalog.notify_one();
                         let lacks_notifications = self.signals.notifications_lost.load(Ordering::Relaxed);
@@ -275,14 +286,8 @@ impl LinkThread {
     /// Sends a canary when one is due, and records if the last one has not arrived in time.
     fn check(&self, canary: &mut Canary, connection: &mut PgConn) -> Result<(), DbError> {
         let now = Instant::now();
-        if canary.sent.take_if(|(_, deadline)| *deadline <= now).is_some()
-            && !self.signals.notifications_lost.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!(
-                "notifications of PostgreSQL do not arrive: other servers are polled every {} s; if the connection passes \
-                 a pooler, set Postgres.ListenURL to the address of the database itself",
-                SHORT_POLL_INTERVAL.as_secs()
-            );
+        if canary.sent.take_if(|(_, deadline)| *deadline <= now).is_some() {
+            self.report_lost_notifications();
         }
         if canary.sent.is_none() && canary.next <= now {
             let payload = format!("canary {:016x}", rand::random::<u64>());
@@ -290,6 +295,17 @@ impl LinkThread {
             *canary = Canary { sent: Some((payload, now + CANARY_TIMEOUT)), next: now + CANARY_INTERVAL };
         }
         Ok(())
+    }
+
+    /// Records that notifications do not arrive, and warns once.
+    fn report_lost_notifications(&self) {
+        if !self.signals.notifications_lost.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "notifications of PostgreSQL do not arrive: other servers are polled every {} s; if the connection passes \
+                 a pooler, set Postgres.ListenURL to the address of the database itself",
+                SHORT_POLL_INTERVAL.as_secs()
+            );
+        }
     }
 }
 

@@ -45,6 +45,7 @@ pub mod restored;
 pub mod schema;
 pub mod scrub;
 mod server_lock;
+mod servers;
 pub mod skew;
 pub mod source;
 mod sqlite;
@@ -213,16 +214,18 @@ impl Db {
                 let database = format!("PostgreSQL database {}", session.target.database_name());
                 let target = Arc::clone(&session.target);
                 let connection = session.connection()?;
-                let usable = match schema {
-                    Schema::Core => {
-                        usable(connection, &target, Timestamp(jiff::Timestamp::now().as_microsecond()))
-                    }
-                    Schema::Usage => pgerror::writable(connection, &target),
-                };
-                let state = state(connection, schema)?;
-                let published = last_publish(connection, schema, state.level)?;
-                let line = state_line(&database, state.level);
-                Ok(Inspection { line, state, published, refusal: usable.err() })
+                connection.outside(|connection| {
+                    let usable = match schema {
+                        Schema::Core => {
+                            usable(connection, &target, Timestamp(jiff::Timestamp::now().as_microsecond()))
+                        }
+                        Schema::Usage => pgerror::writable(connection, &target),
+                    };
+                    let state = state(connection, schema)?;
+                    let published = last_publish(connection, schema, state.level)?;
+                    let line = state_line(&database, state.level);
+                    Ok(Inspection { line, state, published, refusal: usable.err() })
+                })
             }
         }
     }

@@ -30,7 +30,7 @@ fn amcheck(c: &mut PgConn, examination: &mut Examination) -> Result<(), DbError>
         FROM pg_class c LEFT JOIN pg_am a ON a.oid = c.relam \
         WHERE c.relnamespace = CAST(current_schema() AS regnamespace) \
         AND (c.relkind = 'r' OR c.relkind = 'i' AND a.amname = 'btree') ORDER BY c.relname";
-    let Some(mut row) = c.query(SCHEMA, &[])?.into_iter().next() else {
+    let Some(mut row) = c.outside(|c| c.query(SCHEMA, &[]))?.into_iter().next() else {
         let note = "the extension amcheck is not installed, so tables and indexes were not compared: CREATE \
                     EXTENSION amcheck";
         examination.notes.push(note.to_owned());
@@ -38,7 +38,7 @@ fn amcheck(c: &mut PgConn, examination: &mut Examination) -> Result<(), DbError>
     };
     let schema = row.text(0)?;
     let mut relations = Vec::new();
-    for mut row in c.query(RELATIONS, &[])? {
+    for mut row in c.outside(|c| c.query(RELATIONS, &[]))? {
         relations.push(Relation { oid: row.int(0)?, name: row.text(1)?, is_index: row.int(2)? == 1 });
     }
     for Relation { oid, name, is_index } in &relations {

@@ -9,7 +9,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Notification, Statement};
 
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
-use super::pgconnect::{self, NotificationSender};
+use super::pgconnect::{self, NotificationSender, SessionKind};
 use super::pgerror::{map, writable};
 use super::schema::Schema;
 use super::target::Target;
@@ -26,6 +26,9 @@ pub(super) struct PgConn {
     client: Client,
     runtime: tokio::runtime::Runtime,
     statements: HashMap<String, Statement>,
+    /// With a pooler, the statements that each transaction begins with. Prepared statements then end with a transaction:
+    /// another session may have one of the same name.
+    pooled_settings: Option<String>,
     target: Arc<Target>,
 }
 
@@ -56,8 +59,54 @@ impl PgConn {
         target: &Arc<Target>,
         notifications: Option<NotificationSender>,
     ) -> Result<PgConn, DbError> {
-        let (runtime, client) = pgconnect::connect(target, notifications)?;
-        Ok(PgConn { client, runtime, statements: HashMap::new(), target: Arc::clone(target) })
+        let (runtime, client, kind) = pgconnect::connect(target, notifications)?;
+        let pooled_settings = match kind {
+            SessionKind::Own => None,
+            SessionKind::Pooled => Some(pgconnect::transaction_settings(target)),
+        };
+        let statements = HashMap::new();
+        Ok(PgConn { client, runtime, statements, pooled_settings, target: Arc::clone(target) })
+    }
+
+    /// Whether a pooler carries the connection, so that notifications do not arrive.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.pooled_settings.is_some()
+    }
+
+    /// Runs queries outside of the caller's transactions; with a pooler in one of their own.
+    pub(super) fn outside<T>(
+        &mut self,
+        f: impl FnOnce(&mut PgConn) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        if !self.is_pooled() {
+            return f(self);
+        }
+        self.begin(TransactionKind::Read)?;
+        let result = f(self);
+        self.rollback();
+        result
+    }
+
+    /// Begins a transaction with one message to the server.
+    fn begin_with(&mut self, begin: &str, more: &str) -> Result<(), DbError> {
+        let batch = match &self.pooled_settings {
+            None => format!("{begin}{more}"),
+            Some(settings) => format!("{begin}; {settings}{more}"),
+        };
+        self.execute_batch(&batch)
+    }
+
+    /// Commits.
+    pub(super) fn commit(&mut self) -> Result<(), DbError> {
+        self.end_statements();
+        self.execute_batch("COMMIT")
+    }
+
+    /// With a pooler, closes the prepared statements within the transaction in which they exist.
+    fn end_statements(&mut self) {
+        if self.is_pooled() {
+            self.statements.clear();
+        }
     }
 
     /// The runtime that drives the connection, the connection, and the parameters that errors name.
@@ -96,9 +145,9 @@ impl PgConn {
         &mut self,
         f: impl Fn(&mut dyn Conn) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
-        self.execute_batch("BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'")?;
+        self.begin_with("BEGIN", "; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'")?;
         match f(self) {
-            Ok(result) => self.execute_batch("COMMIT").map(|()| result),
+            Ok(result) => self.commit().map(|()| result),
             Err(error) => {
                 // If this fails, the connection is closed.
                 self.rollback();
@@ -123,6 +172,7 @@ impl PgConn {
 
     /// Rolls back. Returns false if the transaction may still be open; the connection must be dropped then.
     pub(super) fn rollback(&mut self) -> bool {
+        self.end_statements();
         self.execute_batch("ROLLBACK").is_ok()
     }
 
@@ -135,10 +185,10 @@ impl PgConn {
         const ID: &str = "SELECT txid_current()";
         match kind {
             TransactionKind::Read => {
-                self.execute_batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").map(|()| 0)
+                self.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "").map(|()| 0)
             }
             TransactionKind::Write | TransactionKind::Bulk => {
-                self.execute_batch("BEGIN")?;
+                self.begin_with("BEGIN", "")?;
                 let rows = self.query(if kind == TransactionKind::Write { LOCK } else { ID }, &[])?;
                 rows.first().map_or(Ok(0), |row| row.int(0))
             }
@@ -148,7 +198,7 @@ impl PgConn {
     pub(super) fn migrate(&mut self, schema: Schema, mode: MigrationMode) -> Result<(), DbError> {
         self.begin(TransactionKind::Write)?;
         match migrate::run(self, schema, mode) {
-            Ok(()) => self.execute_batch("COMMIT"),
+            Ok(()) => self.commit(),
             Err(error) => {
                 // If this fails, the caller drops the session, and the transaction with it.
                 self.rollback();

@@ -1,67 +1,133 @@
-//! Opens a connection to PostgreSQL: the attempts of each `sslmode`, the first statements of a session.
+//! Opens a connection to PostgreSQL: the servers of the URL, the attempts of each `sslmode`, the first statements of a
+//! session, and whether a pooler carries it.
 
 use std::future::poll_fn;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Notification, config};
+use tokio_postgres::{
+    AsyncMessage, Client, Config, Connection, NoTls, Notification, SimpleQueryMessage, config,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::pgerror::{connect_error, map, unreachable_error};
-use super::target::{SslMode, Target};
+use super::target::{ServerLock, SslMode, Target};
 use super::{DbError, server_lock, tls};
+
+/// Settings of every session. A server that hangs inside a transaction must not block the others permanently.
+const SETTINGS: [(&str, &str); 2] = [("idle_in_transaction_session_timeout", "60s"), ("lock_timeout", "60s")];
+/// The value of the last one as PostgreSQL shows it.
+const SHOWN_LOCK_TIMEOUT: &str = "1min";
+
+/// What carries a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SessionKind {
+    /// A session of PostgreSQL.
+    Own,
+    /// A pooler, which may carry each transaction over another session: settings, statements and LISTEN of a session do
+    /// not outlast a transaction.
+    Pooled,
+}
 
 /// Connects, and returns the client with the runtime that drives it. Must not run on an async thread.
 pub(super) fn connect(
     target: &Target,
     notifications: Option<NotificationSender>,
-) -> Result<(tokio::runtime::Runtime, Client), DbError> {
+) -> Result<(tokio::runtime::Runtime, Client, SessionKind), DbError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|e| DbError::Driver { database: target.database_name(), source: e.into() })?;
-    let client = runtime.block_on(open(target, notifications))?;
-    Ok((runtime, client))
+    let (client, kind) = runtime.block_on(open(target, notifications))?;
+    Ok((runtime, client, kind))
 }
 
 /// Sends the notifications of a session to their receiver.
 pub(super) type NotificationSender = mpsc::UnboundedSender<Notification>;
 
-/// Connects on the current runtime; `notifications` receives the notifications of the session.
-async fn open(target: &Target, notifications: Option<NotificationSender>) -> Result<Client, DbError> {
-    let client = if target.is_local_socket() {
-        connect_once(target, config::SslMode::Disable, &notifications).await?
-    } else {
-        match target.ssl_mode {
-            SslMode::Disable => connect_once(target, config::SslMode::Disable, &notifications).await?,
-            SslMode::Allow => match connect_once(target, config::SslMode::Disable, &notifications).await {
-                // If pg_hba.conf admits only connections with TLS, the login is refused.
-                Err(DbError::Authentication { .. }) => {
-                    connect_once(target, config::SslMode::Require, &notifications).await?
-                }
-                other => other?,
-            },
-            SslMode::Prefer => match connect_once(target, config::SslMode::Prefer, &notifications).await {
-                Err(DbError::Tls { .. } | DbError::Authentication { .. }) => {
-                    connect_once(target, config::SslMode::Disable, &notifications).await?
-                }
-                other => other?,
-            },
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
-                connect_once(target, config::SslMode::Require, &notifications).await?
+/// Connects on the current runtime; `notifications` receives the notifications of the session. Of several servers, the one
+/// that accepted the last connection is tried first.
+async fn open(
+    target: &Target,
+    notifications: Option<NotificationSender>,
+) -> Result<(Client, SessionKind), DbError> {
+    let first = target.last.load(Ordering::Relaxed);
+    let order = (first..target.configs.len()).chain(0..first);
+    let mut refusal = None;
+    for index in order {
+        match connect_to(target, &target.configs[index], &notifications).await {
+            Ok((client, kind)) => {
+                target.last.store(index, Ordering::Relaxed);
+                prepare(target, &client, kind).await?;
+                return Ok((client, kind));
             }
+            Err(error) => refusal = Some(error),
         }
-    };
-    prepare(target, &client).await?;
-    Ok(client)
+    }
+    Err(refusal.unwrap_or(DbError::Closed))
+}
+
+/// Connects to one server. The settings of the session are options of the connection, which poolers refuse (PgBouncer) or
+/// drop: that shows them.
+async fn connect_to(
+    target: &Target,
+    server: &Config,
+    notifications: &Option<NotificationSender>,
+) -> Result<(Client, SessionKind), DbError> {
+    let own = SETTINGS.map(|(name, value)| format!("-c {name}={value}")).join(" ");
+    let mut config = server.clone();
+    config.options(server.get_options().map_or(own.clone(), |options| format!("{options} {own}")));
+    match connect_with_tls(target, &config, notifications).await {
+        Ok(client) => {
+            let rows = client.simple_query("SHOW lock_timeout").await.map_err(|e| map(target, e))?;
+            let is_own = rows.iter().any(|message| match message {
+                SimpleQueryMessage::Row(row) => row.get(0) == Some(SHOWN_LOCK_TIMEOUT),
+                _ => false,
+            });
+            Ok((client, if is_own { SessionKind::Own } else { SessionKind::Pooled }))
+        }
+        Err(DbError::Driver { .. }) => {
+            Ok((connect_with_tls(target, server, notifications).await?, SessionKind::Pooled))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the attempts of the `sslmode`.
+async fn connect_with_tls(
+    target: &Target,
+    server: &Config,
+    notifications: &Option<NotificationSender>,
+) -> Result<Client, DbError> {
+    let connect = |mode| connect_once(target, server, mode, notifications);
+    if target.is_local_socket() {
+        return connect(config::SslMode::Disable).await;
+    }
+    match target.ssl_mode {
+        SslMode::Disable => connect(config::SslMode::Disable).await,
+        SslMode::Allow => match connect(config::SslMode::Disable).await {
+            // If pg_hba.conf admits only connections with TLS, the login is refused.
+            Err(DbError::Authentication { .. }) => connect(config::SslMode::Require).await,
+            other => other,
+        },
+        SslMode::Prefer => match connect(config::SslMode::Prefer).await {
+            Err(DbError::Tls { .. } | DbError::Authentication { .. }) => {
+                connect(config::SslMode::Disable).await
+            }
+            other => other,
+        },
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => connect(config::SslMode::Require).await,
+    }
 }
 
 async fn connect_once(
     target: &Target,
+    server: &Config,
     mode: config::SslMode,
     notifications: &Option<NotificationSender>,
 ) -> Result<Client, DbError> {
-    let mut config = target.config.clone();
+    let mut config = server.clone();
     config.ssl_mode(mode);
     let timeout = config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(30));
     // The driver's own timeout covers the TCP connection, not a server that then does not answer.
@@ -96,18 +162,42 @@ where
     }
 }
 
-/// Sets the session's parameters and checks that `search_path` names a schema for tables.
-async fn prepare(target: &Target, client: &Client) -> Result<(), DbError> {
-    // A node that hangs inside a transaction must not block the others permanently.
-    client
-        .batch_execute("SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '60s'")
-        .await
-        .map_err(|e| map(target, e))?;
+/// Returns the statements that give a transaction the settings and the schema, for sessions of a pooler.
+pub(super) fn transaction_settings(target: &Target) -> String {
+    let mut statements: Vec<String> =
+        SETTINGS.map(|(name, value)| format!("SET LOCAL {name} = '{value}'")).to_vec();
     if let Some(path) = &target.search_path {
-        const SET: &str = "SELECT set_config('search_path', $1, false)";
+        statements.push(format!("SELECT set_config('search_path', '{}', true)", path.replace('\'', "''")));
+    }
+    statements.join("; ")
+}
+
+/// Selects the schema, checks that `search_path` names one for tables, and takes the lock.
+async fn prepare(target: &Target, client: &Client, kind: SessionKind) -> Result<(), DbError> {
+    let run = async |sql: &str| client.batch_execute(sql).await.map_err(|e| map(target, e));
+    match kind {
+        SessionKind::Own => {
+            if let Some(path) = &target.search_path {
+                const SET: &str = "SELECT set_config('search_path', $1, false)";
+                client.query(SET, &[path]).await.map_err(|e| map(target, e))?;
+            }
+            take_schema(target, client).await
+        }
+        SessionKind::Pooled if target.lock == ServerLock::Exclusive => {
+            Err(DbError::Pooler { property: target.property })
+        }
+        SessionKind::Pooled => {
+            run(&format!("BEGIN; {}", transaction_settings(target))).await?;
+            take_schema(target, client).await?;
+            run("COMMIT").await
+        }
+    }
+}
+
+async fn take_schema(target: &Target, client: &Client) -> Result<(), DbError> {
+    if let Some(path) = &target.search_path {
         const SCHEMA: &str =
             "SELECT CASE WHEN has_schema_privilege(current_schema(), 'CREATE') THEN 1 ELSE 0 END";
-        client.query(SET, &[path]).await.map_err(|e| map(target, e))?;
         let rows = client.query(SCHEMA, &[]).await.map_err(|e| map(target, e))?;
         if rows.first().and_then(|row| row.try_get::<_, i32>(0).ok()) != Some(1) {
             let (path, user) = (path.clone(), target.user.clone());

@@ -78,15 +78,16 @@ pub(super) fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
 
 /// Classifies an error of connecting.
 pub(super) fn connect_error(target: &Target, error: tokio_postgres::Error) -> DbError {
-    let (host, port, property) = (target.host.clone(), target.port, target.property);
+    let (servers, property) = (target.server_names(), target.property);
     if let Some(db) = error.as_db_error() {
         return match db.code() {
             code if code.code().starts_with("28") => {
                 let user = target.user.clone();
-                DbError::Authentication { property, host, port, user, source: PgError::boxed(error) }
+                DbError::Authentication { property, servers, user, source: PgError::boxed(error) }
             }
             code if *code == SqlState::INVALID_CATALOG_NAME => {
-                DbError::DatabaseMissing { host, port, database: target.database.clone() }
+                let (host, port) = target.servers.first().cloned().unwrap_or_default();
+                DbError::DatabaseMissing { servers, host, port, database: target.database.clone() }
             }
             code if code.code().starts_with("57") || *code == SqlState::TOO_MANY_CONNECTIONS => {
                 unreachable_error(target, PgError::boxed(error))
@@ -97,11 +98,11 @@ pub(super) fn connect_error(target: &Target, error: tokio_postgres::Error) -> Db
     // The driver distinguishes these errors only by text: its own message has the kind, that of its source the details.
     let reason = error.source().map(ToString::to_string).unwrap_or_default();
     if error.to_string().contains("TLS") {
-        return DbError::Tls { host, port, mode: target.ssl_mode.as_str(), reason };
+        return DbError::Tls { servers, mode: target.ssl_mode.as_str(), reason };
     }
     if reason.contains("password") || error.to_string().contains("authentication") {
         let user = target.user.clone();
-        return DbError::Authentication { property, host, port, user, source: PgError::boxed(error) };
+        return DbError::Authentication { property, servers, user, source: PgError::boxed(error) };
     }
     unreachable_error(target, PgError::boxed(error))
 }
@@ -110,8 +111,7 @@ pub(super) fn connect_error(target: &Target, error: tokio_postgres::Error) -> Db
 pub(super) fn unreachable_error(target: &Target, source: super::error::Source) -> DbError {
     DbError::Unreachable {
         property: target.property,
-        host: target.host.clone(),
-        port: target.port,
+        servers: target.server_names(),
         database: target.database.clone(),
         source,
     }

@@ -39,7 +39,7 @@ impl Postgres {
         let target = Arc::clone(&first.target);
         let shared_target = Arc::clone(&target);
         let connection = first.connection()?;
-        writable(connection, &target)?;
+        connection.outside(|connection| writable(connection, &target))?;
         connection.migrate(schema, mode)?;
         drop(first);
         let database = target.database_name();
@@ -140,7 +140,7 @@ impl PgSession {
                 return if is_retryable { Ok(None) } else { Err(error) };
             }
         }
-        match c.execute_batch("COMMIT") {
+        match c.commit() {
             Ok(()) => Ok(Some(())),
             Err(DbError::Lost(_)) if kind == TransactionKind::Read => Ok(None),
             Err(DbError::Lost(lost)) => self.commit_outcome(id, lost),
@@ -154,7 +154,7 @@ impl PgSession {
         const STATUS: &str = "SELECT txid_status(CAST($1 AS BIGINT))";
         for _ in 0..50 {
             let status = match self.connection() {
-                Ok(c) => c.query(STATUS, &[id.into()]),
+                Ok(c) => c.outside(|c| c.query(STATUS, &[id.into()])),
                 Err(error) => Err(error),
             };
             match status.map(|mut rows| rows.pop().map(|mut row| row.opt_text(0))) {

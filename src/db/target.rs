@@ -1,13 +1,16 @@
-//! Parses `Postgres.URL`: address, user, database, TLS mode and schema. Never prints a password.
+//! Parses `Postgres.URL`: addresses, user, database, TLS mode and schema. Never prints a password.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
-use tokio_postgres::config::Host;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, LoadBalanceHosts, TargetSessionAttrs};
 
-use super::DbError;
 use super::schema::Schema;
+use super::{DbError, servers};
 use crate::config::{Postgres, Secret};
 
 /// libpq's `sslmode`.
@@ -55,16 +58,18 @@ pub(super) enum ServerLock {
     None,
 }
 
-/// The server and the parameters of connections.
+/// The servers and the parameters of connections.
 #[derive(Clone)]
 pub(super) struct Target {
-    /// The driver's configuration, without TLS and schema.
-    pub(super) config: tokio_postgres::Config,
+    /// The driver's configuration for each server that the URL names, without TLS and schema.
+    pub(super) configs: Vec<Config>,
+    /// The index of the server that accepted the last connection. The others are tried after it.
+    pub(super) last: Arc<AtomicUsize>,
     pub(super) ssl_mode: SslMode,
     pub(super) ssl_root: Option<PathBuf>,
     pub(super) search_path: Option<String>,
-    pub(super) host: String,
-    pub(super) port: u16,
+    /// Host name, address or socket directory, and port, of each server.
+    pub(super) servers: Vec<(String, u16)>,
     pub(super) user: String,
     pub(super) database: String,
     /// The property that holds the URL, for errors.
@@ -125,61 +130,68 @@ impl Target {
         }
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let (mut ssl_mode, mut ssl_root, mut search_path) = (SslMode::Prefer, None, None);
-        let mut rest = Vec::new();
+        let (mut hosts, mut rest) = (Vec::new(), Vec::new());
+        let mut is_any_session = true;
         for pair in query.split('&').filter(|p| !p.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
+            let (key, encoded) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_decode_str(encoded).decode_utf8_lossy().into_owned();
             match key {
                 "sslmode" => ssl_mode = parse_mode(&value).map_err(invalid)?,
                 "sslrootcert" if value != "system" => ssl_root = Some(PathBuf::from(value)),
                 "sslrootcert" => ssl_root = None,
                 "search_path" => search_path = Some(value).filter(|v| !v.trim().is_empty()),
-                _ => rest.push(pair),
+                // The driver has one host in each parameter of a URL.
+                "host" => {
+                    hosts.extend(value.split(',').map(|host| format!("host={}", servers::encode(host))))
+                }
+                "port" | "hostaddr" => hosts.push(pair.to_owned()),
+                "target_session_attrs" => is_any_session = parse_session(&value).map_err(invalid)?,
+                _ => rest.push(pair.to_owned()),
             }
         }
-        let driver_url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-        let mut config: tokio_postgres::Config = driver_url.parse().map_err(|e: tokio_postgres::Error| {
-            // The driver's message names the invalid parameter, never its value.
-            let reason = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
-            invalid(format!(
-                "cannot be read: {reason}; URL-encode special characters of the user and the password"
-            ))
-        })?;
+        let parse = |base: &str, query: &[String]| {
+            let url = if query.is_empty() { base.to_owned() } else { format!("{base}?{}", query.join("&")) };
+            url.parse().map_err(|e: tokio_postgres::Error| {
+                // The driver's message names the invalid parameter, never its value.
+                let reason = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
+                invalid(format!(
+                    "cannot be read: {reason}; URL-encode special characters of the user and the password"
+                ))
+            })
+        };
+        let all: Config = parse(base, &[&rest[..], &hosts[..]].concat())?;
+        let mut config: Config = parse(&servers::without_hosts(base), &rest)?;
         if config.get_password().is_none()
             && let Some(password) = password
         {
             config.password(&password.0);
         }
-        let (host, is_name) = match config.get_hosts().first() {
-            Some(Host::Tcp(name)) => (name.clone(), true),
-            Some(Host::Unix(path)) => (path.display().to_string(), false),
-            None => return Err(invalid("names no host".into())),
-        };
-        // SECURITY: a password with an unescaped '@' or ':' ends up in the host, so the host is not printed.
-        if is_name && host.contains(['@', ':', '/', '#']) && host.parse::<std::net::Ipv6Addr>().is_err() {
-            return Err(invalid(
-                "names no valid host; URL-encode special characters of the user and the password".into(),
-            ));
-        }
-        let port = config.get_ports().first().copied().unwrap_or(5432);
-        let user = config.get_user().unwrap_or_default().to_owned();
-        if user.is_empty() {
-            return Err(invalid("names no user".into()));
-        }
-        let database = config.get_dbname().unwrap_or(&user).to_owned();
         config
             .connect_timeout(timeout)
             .tcp_user_timeout(Duration::from_secs(30))
             .keepalives_idle(Duration::from_secs(30));
         config.application_name("rstudio-pm");
+        if !is_any_session || all.get_hosts().len() > 1 {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        let user = config.get_user().unwrap_or_default().to_owned();
+        let database = config.get_dbname().unwrap_or(&user).to_owned();
+        let (servers, configs) = servers::split(&all, &config).map_err(invalid)?;
+        if user.is_empty() {
+            return Err(invalid("names no user".into()));
+        }
+        let first = match all.get_load_balance_hosts() {
+            LoadBalanceHosts::Random => rand::random_range(0..configs.len()),
+            _ => 0,
+        };
         let lock = ServerLock::Shared;
         Ok(Target {
-            config,
+            configs,
+            last: Arc::new(AtomicUsize::new(first)),
             ssl_mode,
             ssl_root,
             search_path,
-            host,
-            port,
+            servers,
             user,
             database,
             property,
@@ -190,12 +202,31 @@ impl Target {
 
     /// Returns true for a Unix socket, which never uses TLS.
     pub(super) fn is_local_socket(&self) -> bool {
-        matches!(self.config.get_hosts().first(), Some(Host::Unix(_)))
+        let first = self.configs.first().and_then(|config| config.get_hosts().first());
+        matches!(first, Some(Host::Unix(_)))
     }
 
-    /// Returns database, host and port, for errors and logs.
+    /// Returns host and port of each server: `db1, port 5432, or db2, port 5432`.
+    pub(super) fn server_names(&self) -> String {
+        let names: Vec<String> =
+            self.servers.iter().map(|(host, port)| format!("{host}, port {port}")).collect();
+        names.join(", or ")
+    }
+
+    /// Returns database, hosts and ports, for errors and logs.
     pub(super) fn database_name(&self) -> String {
-        format!("'{}' at {}, port {}", self.database, self.host, self.port)
+        format!("'{}' at {}", self.database, self.server_names())
+    }
+}
+
+/// Returns whether a value of `target_session_attrs` allows any server; one that excludes the primary server is an error.
+fn parse_session(word: &str) -> Result<bool, String> {
+    match word {
+        "any" => Ok(true),
+        "read-write" | "primary" => Ok(false),
+        _ => {
+            Err("target_session_attrs must be read-write, primary or any: standbys cannot be used".to_owned())
+        }
     }
 }
 
@@ -229,7 +260,7 @@ mod tests {
     fn usage_data_has_its_own_url_if_set_and_either_password() {
         let usage = |settings: &Postgres| {
             let t = Target::parse(settings, Schema::Usage, Duration::from_secs(1)).expect("a URL");
-            let password = t.config.get_password().map(|p| String::from_utf8_lossy(p).into_owned());
+            let password = t.configs[0].get_password().map(|p| String::from_utf8_lossy(p).into_owned());
             (t.database, t.search_path, password, t.property)
         };
         let mut settings = postgres("postgres://pm@db.example/pm?search_path=a", Some("core"));
@@ -249,17 +280,18 @@ mod tests {
     fn every_part_of_the_url_is_read() {
         let url = "postgres://pm:s%40cret@db.example:6543/rstudio_pm?sslmode=verify-full&search_path=pm&sslrootcert=/ca.crt";
         let t = parse(url, Some("other")).expect("a URL");
-        assert_eq!((t.host.as_str(), t.port, t.user.as_str()), ("db.example", 6543, "pm"));
+        assert_eq!((t.server_names().as_str(), t.user.as_str()), ("db.example, port 6543", "pm"));
         assert_eq!((t.database.as_str(), t.search_path.as_deref()), ("rstudio_pm", Some("pm")));
         assert_eq!((t.ssl_mode, t.ssl_root), (SslMode::VerifyFull, Some("/ca.crt".into())));
-        assert_eq!(t.config.get_password(), Some(&b"s@cret"[..]));
+        assert_eq!(t.configs[0].get_password(), Some(&b"s@cret"[..]));
+        assert_eq!(t.configs[0].get_target_session_attrs(), TargetSessionAttrs::Any);
     }
 
     #[test]
     fn the_password_property_is_used_if_the_url_has_none() {
         let t = parse("postgresql://pm@db.example/x", Some("word")).expect("a URL");
         assert_eq!(
-            (t.config.get_password(), t.port, t.ssl_mode),
+            (t.configs[0].get_password(), t.servers[0].1, t.ssl_mode),
             (Some(&b"word"[..]), 5432, SslMode::Prefer)
         );
     }
@@ -268,7 +300,42 @@ mod tests {
     fn a_socket_directory_is_a_host() {
         for url in ["postgres://pm@%2Frun%2Fpg/x", "postgres://pm@/x?host=/run/pg"] {
             let t = parse(url, None).expect(url);
-            assert!(t.is_local_socket() && t.host == "/run/pg", "{url}: {}", t.host);
+            assert!(t.is_local_socket() && t.servers[0].0 == "/run/pg", "{url}: {:?}", t.servers);
+        }
+    }
+
+    #[test]
+    fn several_hosts_are_servers_of_which_one_accepts_writes() {
+        for url in [
+            "postgres://pm:p%2Cw@db1,db2:6543/x",
+            "postgres://pm:p%2Cw@db1,db2:6543/x?target_session_attrs=read-write",
+            "postgres://pm:p%2Cw@db1:5432,db2:6543/x?target_session_attrs=any",
+            "postgres://pm:p%2Cw@/x?host=db1,db2&port=5432,6543&target_session_attrs=primary",
+            "postgres://pm:p%2Cw@/x?host=db1%2Cdb2&port=5432,6543",
+        ] {
+            let t = parse(url, None).expect(url);
+            assert_eq!(t.database_name(), "'x' at db1, port 5432, or db2, port 6543", "{url}");
+            for (config, host) in t.configs.iter().zip(["db1", "db2"]) {
+                assert_eq!(config.get_hosts(), [Host::Tcp(host.to_owned())], "{url}");
+                assert_eq!(config.get_ports().len(), 1, "{url}");
+                assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite, "{url}");
+                assert_eq!((config.get_user(), config.get_dbname()), (Some("pm"), Some("x")));
+                assert_eq!(config.get_password(), Some(&b"p,w"[..]));
+            }
+        }
+        let one_port = parse("postgres://pm@/x?host=db1,db2&port=6543", None).expect("one port for both");
+        assert_eq!(one_port.server_names(), "db1, port 6543, or db2, port 6543");
+        let addresses = parse("postgres://pm@a,b/x?hostaddr=10.0.0.1,10.0.0.2", None).expect("addresses");
+        assert_eq!(addresses.configs[1].get_hostaddrs(), [std::net::IpAddr::from([10, 0, 0, 2])]);
+        for (url, part) in [
+            ("postgres://pm@a,b,c/x?hostaddr=10.0.0.1,10.0.0.2", "3 hosts, 3 ports and 2 addresses"),
+            ("postgres://pm@/x?host=a,b,c&port=1,2", "3 hosts, 2 ports"),
+            ("postgres://pm@a,/x", "names no valid host"),
+            ("postgres://pm@a,%2Frun%2Fpg/x", "names sockets and hosts"),
+            ("postgres://pm@a,b/x?target_session_attrs=standby", "standbys cannot be used"),
+        ] {
+            let error = parse(url, None).map(|t| t.server_names()).expect_err(url).to_string();
+            assert!(error.contains(part), "{url}: {error}");
         }
     }
 
@@ -287,7 +354,7 @@ mod tests {
         ] {
             let text = match parse(url, None) {
                 Err(error) => format!("{error} {error:?}"),
-                Ok(t) => format!("{} {:?}", t.database_name(), t.config),
+                Ok(t) => format!("{} {:?}", t.database_name(), t.configs),
             };
             assert!(!text.contains("hunter") && !text.contains("hun/ter"), "{url}: {text}");
         }

@@ -36,8 +36,7 @@ pub(super) fn client(target: &Target) -> Result<ClientConfig, DbError> {
         (SslMode::Disable | SslMode::Allow | SslMode::Prefer | SslMode::Require, _) => Verification::Nothing,
     };
     let tls_error = |reason: String| DbError::Tls {
-        host: target.host.clone(),
-        port: target.port,
+        servers: target.server_names(),
         mode: target.ssl_mode.as_str(),
         reason,
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Shared, modes, within};
+use super::{Shared, leaders, modes, within};
 use crate::support::fixtures::until;
 use crate::support::postgres::DedicatedServer;
 use crate::support::postgres_proxy::PostgresProxy;
@@ -68,4 +68,43 @@ fn servers_notice_a_standby_that_lacks_transactions_and_read_everything_again() 
     let third = shared.start("pm3");
     assert_eq!(third.get(INDEX).text(), one.get(INDEX).text());
     assert_eq!(one.series("ppm_database_rewinds_total"), Some(1.0), "once");
+}
+
+#[test]
+fn servers_follow_a_promoted_standby_that_their_urls_name() {
+    let mut primary = DedicatedServer::start();
+    let standby = primary.streaming_standby();
+    // The standby is the first one: it refuses writes until it is promoted.
+    let hosts = format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}", standby.port, primary.port);
+    let shared = Shared::on(&format!("{hosts}/postgres?target_session_attrs=read-write"));
+    let urls = format!(
+        "[Postgres]\nUsageDataURL = \"{hosts}/postgres\"\nListenURL = \"postgres://postgres@/postgres?\
+         host=127.0.0.1,127.0.0.1&port={},{}&target_session_attrs=primary\"\n",
+        standby.port, primary.port
+    );
+    let (one, two) = (shared.start("pm1"), shared.builder("pm2").gcfg(&urls).start());
+    until("both are online", || modes(&one) == "pm1 online, pm2 online");
+    one.local_repository("r", &[Tarball::new("before", "1.0")]);
+    until("the other has it", || lists(&two, "before"));
+    standby.wait_for(&primary);
+
+    primary.stop();
+    // The standby accepts no writes yet.
+    assert_ne!(one.rspm("create source --name=during").code, 0);
+    standby.promote();
+    within(Duration::from_secs(60), "both beat again", || {
+        modes(&one) == "pm1 online, pm2 online" && modes(&two) == "pm1 online, pm2 online"
+    });
+    for (publisher, package) in [(&one, "after1"), (&two, "after2")] {
+        publisher.add("r", &Tarball::new(package, "1.0"));
+        for server in [&one, &two] {
+            within(Duration::from_secs(20), "the package is notified", || lists(server, package));
+        }
+    }
+    assert_eq!(leaders(&one).len(), 1);
+    assert_eq!(one.get(INDEX).header("etag"), two.get(INDEX).header("etag"));
+    assert!([&one, &two].iter().all(|server| server.series("ppm_database_rewinds_total") != Some(1.0)));
+    // A server that starts now finds the new primary, too.
+    let third = shared.start("pm3");
+    assert!(lists(&third, "after2"));
 }

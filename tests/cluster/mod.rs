@@ -6,8 +6,10 @@ mod leases;
 mod modes;
 mod nodes;
 mod notifications;
+mod pooler;
 mod publishing;
 mod storage;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

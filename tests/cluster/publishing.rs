@@ -1,4 +1,4 @@
-//! Publishes at several servers: each is visible on all of them within a second, with equal answers.
+//! Publishes at several servers: each is visible on all of them soon, with equal answers.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,20 @@ use crate::support::tarball::Tarball;
 const INDEX: &str = "/r/latest/src/contrib/PACKAGES";
 const PUBLISHES: usize = 100;
 
-/// Waits until a server lists a package; returns the time that took, at most a second.
+/// Less than the interval of polls, so that a publish is visible in time only if it is notified.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Waits until a server lists a package; returns the time that took.
 fn wait_for(server: &Server, package: &str, since: Instant) -> Duration {
     let line = format!("Package: {package}\n");
     while !server.get(INDEX).text().contains(&line) {
-        assert!(since.elapsed() < Duration::from_secs(1), "{package} is not visible after a second");
+        assert!(since.elapsed() < LIMIT, "{package} is not visible after {LIMIT:?}");
     }
     since.elapsed()
 }
 
 #[test]
-fn a_hundred_publishes_at_three_servers_are_visible_on_all_within_a_second() {
+fn a_hundred_publishes_at_three_servers_are_visible_on_all_before_the_next_poll() {
     let shared = Shared::new();
     let servers = ["pm1", "pm2", "pm3"].map(|name| shared.start(name));
     until("all are online", || modes(&servers[0]) == "pm1 online, pm2 online, pm3 online");

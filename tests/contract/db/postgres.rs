@@ -39,7 +39,10 @@ fn password() -> String {
 #[test]
 fn a_port_without_a_server_is_reported_as_unreachable() {
     let error = failure("postgres://pm:hunter2@127.0.0.1:1/library");
-    assert!(matches!(error, DbError::Unreachable { port: 1, .. }), "{error:?}");
+    assert!(
+        matches!(&error, DbError::Unreachable { servers, .. } if servers.ends_with(", port 1")),
+        "{error:?}"
+    );
     let text = error.to_string();
     assert!(text.contains("127.0.0.1") && text.contains("port 1") && text.contains("library"), "{text}");
     assert!(!text.contains("hunter2"));

@@ -18,8 +18,9 @@ use tokio::sync::{Notify, watch};
 use crate::control::{Control, Mode};
 use crate::db::lease::Fence;
 use crate::db::link::Link;
-use crate::db::migrate::MIGRATIONS;
+use crate::db::migrate::migrations;
 use crate::db::node::{Beat, ModeRequest};
+use crate::db::schema::Schema;
 use crate::db::{Db, DbError, identity, lease, node};
 use crate::model::identity::Identity;
 use crate::model::time::{Clock, Timestamp};
@@ -271,7 +272,7 @@ impl Cluster {
             name: self.0.name.clone(),
             address: self.0.address.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            schema: MIGRATIONS.last().map_or(0, |migration| migration.number),
+            schema: migrations(Schema::Core).last().map_or(0, |migration| migration.number),
             mode: mode.word().to_owned(),
             message,
             config: database.configuration,

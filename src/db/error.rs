@@ -117,7 +117,7 @@ pub enum DbError {
     },
     /// A newer version of the program has migrated this database.
     #[error(
-        "the database {database} was made by version {made_by} (schema {found}; this version supports {supported}); restore a backup or upgrade rstudio-pm"
+        "the database {database} was made by version {made_by} (schema {found}; this version supports {supported}, and cannot work with migration {migration}); restore a backup or upgrade rstudio-pm"
     )]
     TooNew {
         /// The file, or the server and database.
@@ -128,6 +128,8 @@ pub enum DbError {
         found: i64,
         /// The newest migration of this program.
         supported: i64,
+        /// Number and name of the first migration that this program cannot work with.
+        migration: String,
     },
     /// Servers use a PostgreSQL database that is to be copied.
     #[error(
@@ -188,6 +190,20 @@ pub enum DbError {
         database: String,
         /// Its encoding.
         encoding: String,
+    },
+    /// Servers that use the database could not work with the result of the migration.
+    #[error(
+        "{database} needs migration {number} ({name}), with which the running servers {servers} cannot work; nothing was changed; stop them, or set them offline until they are upgraded: rspm cluster offline --nodes={servers}"
+    )]
+    OthersOnline {
+        /// The database.
+        database: String,
+        /// The migration's number.
+        number: i64,
+        /// The migration's name.
+        name: &'static str,
+        /// The names of the servers, separated by commas.
+        servers: String,
     },
     /// A running program could not work with the result of the migration.
     #[error(

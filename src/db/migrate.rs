@@ -1,11 +1,13 @@
 //! Schema migrations: numbered scripts in pairs, one for each database, each run once under a lock.
 
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::schema::Schema;
-use super::{Conn, DbError};
+use super::{Conn, DbError, node};
 
 /// A schema migration.
+#[derive(Clone, Copy)]
 pub struct Migration {
     /// Its number, from 1.
     pub number: i64,
@@ -102,11 +104,20 @@ pub const USAGE: &[Migration] = &[Migration {
     postgres: include_str!("migrations/usage/0001_downloads.postgres.sql"),
 }];
 
+/// [`MIGRATIONS`] and those that [`extend`] added.
+static EXTENDED: OnceLock<Vec<Migration>> = OnceLock::new();
+
+/// Makes this program one of a later version, with further migrations of the database of packages. Tests of upgrades use
+/// such a program. Only the first call has an effect; it must precede the first use of a database.
+pub fn extend(further: &[Migration]) {
+    EXTENDED.get_or_init(|| [MIGRATIONS, further].concat());
+}
+
 /// Returns the migrations of a schema, in order.
 #[must_use]
 pub fn migrations(schema: Schema) -> &'static [Migration] {
     match schema {
-        Schema::Core => MIGRATIONS,
+        Schema::Core => EXTENDED.get().map_or(MIGRATIONS, Vec::as_slice),
         Schema::Usage => USAGE,
     }
 }
@@ -137,12 +148,12 @@ pub(super) fn level(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, Db
     for mut row in c.query(table.select, &[])? {
         newest = row.int(0)?;
         if newest > supported && row.int(1)? == 0 {
-            too_new = Some(row.text(2)?);
+            too_new = Some((row.text(2)?, format!("{newest} ({})", row.text(3)?)));
         }
     }
     match too_new {
-        Some(made_by) => {
-            Err(DbError::TooNew { database: c.database_name(), made_by, found: newest, supported })
+        Some((made_by, migration)) => {
+            Err(DbError::TooNew { database: c.database_name(), made_by, found: newest, supported, migration })
         }
         None => Ok(newest),
     }
@@ -169,10 +180,22 @@ fn not_online(migrations: &[Migration], level: i64, mode: MigrationMode) -> Opti
 }
 
 /// Runs the missing migrations. The caller commits.
+///
+/// # Errors
+/// [`DbError::NotOnline`] and [`DbError::OthersOnline`] if other servers could not work with the result; nothing is changed.
 pub(super) fn run(c: &mut dyn MigrationConn, schema: Schema, mode: MigrationMode) -> Result<(), DbError> {
     let (level, table) = (level(c, schema)?, schema.migration_table());
     if let Some((number, name)) = not_online(migrations(schema), level, mode) {
         return Err(DbError::NotOnline { database: c.database_name(), number, name });
+    }
+    if let Some((number, name)) = not_online(migrations(schema), level, MigrationMode::Online)
+        && c.has_table("node")?
+    {
+        let servers = node::serving(c)?;
+        if !servers.is_empty() {
+            let servers = servers.join(",");
+            return Err(DbError::OthersOnline { database: c.database_name(), number, name, servers });
+        }
     }
     if level == 0 {
         c.script(table.create)?;

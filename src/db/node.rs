@@ -110,6 +110,15 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<NodeRow>, DbError> {
     c.query(LIST, &[])?.into_iter().map(decode).collect()
 }
 
+/// Returns the names of the servers that use the database now. With SQLite there are no others.
+pub fn serving(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
+    const SERVING: &str = "SELECT DISTINCT name FROM node WHERE beat_at > CAST($1 AS BIGINT) \
+        AND mode IN ('starting', 'online', 'draining') ORDER BY name";
+    let Some(now) = c.host_time()? else { return Ok(Vec::new()) };
+    let rows = c.query(SERVING, &[Timestamp(now.0.saturating_sub(GONE_AFTER)).into()])?;
+    rows.into_iter().map(|mut row| row.text(0)).collect()
+}
+
 /// Records the mode that an administrator requests for a server; false if it has no row.
 pub fn set_request(c: &mut dyn Conn, id: Identity, request: &ModeRequest) -> Result<bool, DbError> {
     const REQUEST: &str = "UPDATE node SET requested_mode = $1, requested_by = $2, requested_at = CAST($3 AS BIGINT), \

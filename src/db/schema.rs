@@ -54,7 +54,7 @@ impl Schema {
                 name: "migration",
                 create: "CREATE TABLE migration (number BIGINT PRIMARY KEY, name TEXT NOT NULL, at BIGINT NOT NULL, \
                          expand_only BIGINT NOT NULL, version TEXT NOT NULL)",
-                select: "SELECT number, expand_only, version FROM migration ORDER BY number",
+                select: "SELECT number, expand_only, version, name FROM migration ORDER BY number",
                 insert: "INSERT INTO migration (number, name, at, expand_only, version) \
                        VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)",
             },
@@ -62,7 +62,7 @@ impl Schema {
                 name: "usage_migration",
                 create: "CREATE TABLE usage_migration (number BIGINT PRIMARY KEY, name TEXT NOT NULL, at BIGINT NOT NULL, \
                          expand_only BIGINT NOT NULL, version TEXT NOT NULL)",
-                select: "SELECT number, expand_only, version FROM usage_migration ORDER BY number",
+                select: "SELECT number, expand_only, version, name FROM usage_migration ORDER BY number",
                 insert: "INSERT INTO usage_migration (number, name, at, expand_only, version) \
                        VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)",
             },

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
-use super::{Shared, modes, within};
+use super::{Shared, leaders, modes, within};
 use crate::support::fixtures::{free_port, until};
 use crate::support::haproxy::Haproxy;
 use crate::support::load::{Client, ExpectedFile, Load, Protocol, Target, packages};
 use crate::support::nginx::Nginx;
-use crate::support::server::Server;
+use crate::support::postgres::DedicatedServer;
+use crate::support::server::{Program, Server};
 
 const ONLINE: &str = "pm1 online, pm2 online, pm3 online";
 
@@ -97,4 +98,59 @@ fn a_server_behind_nginx_is_replaced_by_the_next_one_for_a_request() {
     let report = load.finish();
     println!("{}", report.line());
     report.assert_none_failed();
+}
+
+/// Replaces the program of each server in turn, as the documentation says.
+fn upgrade(servers: &mut [Server; 3], program: Program) {
+    for number in 0..servers.len() {
+        let other = (number + 1) % 3;
+        let name = format!("pm{}", number + 1);
+        let output = servers[other].rspm_stdout(&format!("cluster offline --nodes={name}"));
+        assert_eq!(output, format!("{name}: offline\n"));
+        servers[number].stop();
+        servers[number].install(program);
+        servers[number].launch();
+        within(Duration::from_secs(60), "all are online again", || modes(&servers[other]) == ONLINE);
+        // The balancer needs two checks to use it again.
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn a_rolling_upgrade_to_a_further_migration_and_back_fails_no_request() {
+    let mut primary = DedicatedServer::start();
+    let standby = primary.streaming_standby();
+    let (first, second) = (primary.port, standby.port);
+    let shared = Shared::on(&format!("postgres://postgres@127.0.0.1:{first},127.0.0.1:{second}/postgres"));
+    let (mut servers, files) = start(&shared);
+    let schema = |primary: &DedicatedServer| {
+        primary.value("SELECT CAST(max(number) AS TEXT) FROM migration").parse::<i64>().expect("a number")
+    };
+    let before = schema(&primary);
+    let balancer = Haproxy::start(&hosts(&servers));
+    let load = load(&balancer.host(), &files);
+    upgrade(&mut servers, Program::Next);
+    assert_eq!(schema(&primary), before + 1);
+    packages::package(&servers[0].admin_socket(), servers[0].host(), "upgraded", 500);
+    upgrade(&mut servers, Program::This);
+    let report = load.finish();
+    println!("{}", report.line());
+    report.assert_none_failed();
+    assert!(report.requests > 500, "{}", report.line());
+    assert_eq!(schema(&primary), before + 1, "the earlier version works with it");
+
+    // The primary server is lost, with the schema of the later version.
+    standby.wait_for(&primary);
+    primary.stop();
+    standby.promote();
+    within(Duration::from_secs(60), "all follow", || {
+        servers.iter().all(|server| modes(server) == ONLINE && leaders(server).len() == 1)
+    });
+    packages::package(&servers[1].admin_socket(), servers[1].host(), "promoted", 500);
+    for server in &servers {
+        within(Duration::from_secs(10), "all serve all packages", || {
+            files.iter().all(|file| server.get(&file.path).status == 200)
+                && server.get("/load/latest/src/contrib/PACKAGES").text().contains("Package: promoted\n")
+        });
+    }
 }

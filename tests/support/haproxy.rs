@@ -23,9 +23,10 @@ impl Haproxy {
             servers.iter().enumerate().map(|(n, host)| format!("    server pm{n} {host} check\n")).collect();
         let text = format!(
             "global\n    maxconn 2000\n\
-             defaults\n    mode http\n    timeout connect 5s\n    timeout client 5m\n    timeout server 5m\n\
+             defaults\n    mode http\n    timeout connect 5s\n    timeout client 5m\n    timeout server 5m\n    timeout check 10s\n\
              frontend all\n    bind 127.0.0.1:{port}\n    default_backend packages\n\
-             backend packages\n    balance roundrobin\n    option httpchk GET /__ping__\n    http-check expect status 200\n    \
+             backend packages\n    balance roundrobin\n    option redispatch 1\n    \
+             retry-on conn-failure empty-response 503\n    http-request disable-l7-retry unless METH_GET\n    option httpchk GET /__ping__\n    http-check expect status 200\n    \
              default-server inter 200ms fall 1 rise 2\n{lines}"
         );
         let file = dir.path().join("haproxy.cfg");

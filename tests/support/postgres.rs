@@ -301,7 +301,7 @@ impl DedicatedServer {
     }
 
     /// The text in the first column of the first row of a query.
-    fn value(&self, sql: &str) -> String {
+    pub(crate) fn value(&self, sql: &str) -> String {
         value(self.home.path(), self.port, sql)
     }
 

@@ -50,7 +50,7 @@ pub(crate) fn run_to_end(command: &mut Command) -> ProcessOutput {
 impl Server {
     /// Starts the server, which must fail with exit code 1; returns its standard error.
     pub(crate) fn start_refused(&self) -> String {
-        let output = run_to_end(&mut self.command(env!("CARGO_BIN_EXE_rstudio-pm")));
+        let output = run_to_end(&mut self.command(&self.program().path()));
         assert_eq!(output.code, Some(1), "{}\n{}", output.out, output.err);
         output.err
     }

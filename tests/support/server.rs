@@ -14,9 +14,35 @@ use super::tarball::Tarball;
 /// Timeout for a start or a stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The version of `rstudio-pm` that is started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// This one.
+    #[default]
+    This,
+    /// A later one with a further migration, `tests/programs/next_version.rs`.
+    Next,
+}
+
+impl Program {
+    /// The path of the executable file.
+    pub(crate) fn path(self) -> String {
+        let this = env!("CARGO_BIN_EXE_rstudio-pm");
+        match self {
+            Program::This => this.to_owned(),
+            Program::Next => {
+                let path = Path::new(this).with_file_name("examples/next-version");
+                assert!(path.exists(), "{} is missing: cargo build --example next-version", path.display());
+                path.display().to_string()
+            }
+        }
+    }
+}
+
 /// Configuration of a server.
 #[derive(Default)]
 pub(crate) struct Builder {
+    program: Program,
     gcfg: String,
     environment: Vec<(String, String)>,
     through: Vec<String>,
@@ -27,6 +53,12 @@ impl Builder {
     /// Starts the server through another program that executes it, such as `unshare --net`.
     pub(crate) fn through(mut self, program: &[&str]) -> Builder {
         self.through = program.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Starts this version of the program.
+    pub(crate) fn program(mut self, program: Program) -> Builder {
+        self.program = program;
         self
     }
 
@@ -61,8 +93,9 @@ impl Builder {
         fs::create_dir(dir.path().join("tmp")).expect("a directory for TempDir");
         let gcfg = base + &self.gcfg.replace("{dir}", &root);
         fs::write(dir.path().join("rstudio-pm.gcfg"), gcfg).expect("the configuration is written");
-        let Builder { gcfg: _, environment, through, arguments } = self;
-        Server { dir, environment, through, arguments, process: None, log: Arc::default(), urls: Vec::new() }
+        let Builder { program, gcfg: _, environment, through, arguments } = self;
+        let (log, urls) = (Arc::default(), Vec::new());
+        Server { dir, program, environment, through, arguments, process: None, log, urls }
     }
 
     /// Starts the server and waits until it is ready.
@@ -83,6 +116,7 @@ struct Log {
 /// A running or stopped server and its directory.
 pub(crate) struct Server {
     dir: tempfile::TempDir,
+    program: Program,
     environment: Vec<(String, String)>,
     through: Vec<String>,
     arguments: Vec<String>,
@@ -99,7 +133,7 @@ impl Server {
 
     /// Starts the server, also after [`Server::stop`], and waits for `is ready`.
     pub(crate) fn launch(&mut self) {
-        let mut command = self.command(env!("CARGO_BIN_EXE_rstudio-pm"));
+        let mut command = self.command(&self.program.path());
         if let [program, words @ ..] = &*self.through {
             let inner = std::mem::replace(&mut command, Command::new(program));
             command.args(words).arg(inner.get_program()).args(inner.get_args());
@@ -301,6 +335,16 @@ impl Server {
         let mut child = self.process.take().expect("running");
         child.kill().expect("it runs");
         child.wait().expect("our own child");
+    }
+
+    /// The version of the program.
+    pub(crate) fn program(&self) -> Program {
+        self.program
+    }
+
+    /// Replaces the program, from the next start on.
+    pub(crate) fn install(&mut self, program: Program) {
+        self.program = program;
     }
 
     /// Stops the server and starts it again in the same directory, on another port.

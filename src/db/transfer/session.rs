@@ -168,7 +168,8 @@ pub(super) fn require_newest(c: &mut dyn MigrationConn, schema: Schema) -> Resul
         found if found < supported => Err(DbError::OldSchema { database, found, supported }),
         // An older program accepts a newer level that only adds tables or columns, but it would not copy them.
         found if found > supported => {
-            Err(DbError::TooNew { database, made_by: "a newer one".to_owned(), found, supported })
+            let (made_by, migration) = ("a newer one".to_owned(), found.to_string());
+            Err(DbError::TooNew { database, made_by, found, supported, migration })
         }
         found => Ok(found),
     }

@@ -1,0 +1,27 @@
+//! `rstudio-pm` of a later version, for tests of upgrades: with one further migration, or with two, `FURTHER_MIGRATIONS=2`, of
+//! which the second is one that earlier versions cannot work with.
+
+use rstudio_pm::db::migrate::{self, MIGRATIONS, Migration};
+
+fn main() -> std::process::ExitCode {
+    let number = MIGRATIONS.last().map_or(0, |migration| migration.number);
+    let expansion = Migration {
+        number: number + 1,
+        name: "expansion",
+        expand_only: true,
+        sqlite: "ALTER TABLE package ADD COLUMN further TEXT; CREATE TABLE further (id INTEGER PRIMARY KEY)",
+        postgres: "ALTER TABLE package ADD COLUMN further TEXT; CREATE TABLE further (id BIGINT PRIMARY KEY)",
+    };
+    let contraction = Migration {
+        number: number + 2,
+        name: "contraction",
+        expand_only: false,
+        sqlite: "DROP TABLE further",
+        postgres: "DROP TABLE further",
+    };
+    match std::env::var("FURTHER_MIGRATIONS").as_deref() {
+        Ok("2") => migrate::extend(&[expansion, contraction]),
+        _ => migrate::extend(&[expansion]),
+    }
+    rstudio_pm::daemon::main()
+}

@@ -46,8 +46,8 @@ pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) ->
     if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Runs the six checks, in order. Optional checks are inserted: the properties without effect after the second, the
-/// directories of packages after the third, the clock and the encryption key after the fifth.
+/// The six checks, in order. Optional ones follow: the properties without effect after the second, the directories of
+/// packages after the third, the clock and the encryption key after the fifth.
 fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let mut results = checks(loaded);
     match loaded {
@@ -61,6 +61,7 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
             let database_check =
                 database(&server).map(|findings| Check::from_findings(DATABASE_TITLE, findings));
             results.push(database_check.unwrap_or_else(|error| refused(DATABASE_TITLE, error)));
+            results.extend(server.user.run(|| clock::check(&loaded.config)).ok().flatten());
             results.extend(encryption::check::run(loaded));
         }
         Err(error) => {

@@ -1,10 +1,13 @@
 //! Accepts a clock that is over a month ahead of the last publish (a long outage, or a wrong clock) if it is
-//! synchronized by NTP.
+//! synchronized by NTP, and compares it with that of the database's host.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::{Check, Config, Verdict};
+use crate::db::clock_difference;
+use crate::model::time::SECOND;
 use crate::state::State;
 use crate::upkeep;
 
@@ -29,8 +32,8 @@ pub(super) fn check(config: &Config) -> Option<Check> {
     Some(Check { title: "Clock", verdict: Verdict::Info, findings: vec![finding] })
 }
 
-/// Whether an NTP daemon synchronizes the system clock, as the kernel reports through systemd-timedated; false if
-/// unknown. Runs `timedatectl`, because `ProtectClock=` denies `adjtimex(2)` to the service. Blocks.
+/// Whether the system clock is synchronized by an NTP daemon, as the kernel reports through systemd-timedated. False
+/// if unknown. Runs `timedatectl`, because `ProtectClock=` denies `adjtimex(2)` to the service.
 pub(super) fn is_synchronized() -> bool {
     let mut command = Command::new("timedatectl");
     command.args(["show", "--property=NTPSynchronized", "--value"]);

@@ -11,6 +11,7 @@ pub mod bioconductor;
 pub mod blob;
 mod checkpoint;
 pub mod clock;
+pub mod clock_difference;
 pub mod clock_repair;
 pub mod conn;
 pub mod detail;

@@ -1,15 +1,20 @@
 //! Leases of jobs: a server that died loses them within a minute, and one that was suspended cannot write afterwards.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use rstudio_pm::db::DbError;
 use rstudio_pm::jobs::lease::{ClaimError, Lease};
 use rstudio_pm::model::identity::Identity;
 
-use super::Shared;
+use super::{Shared, leaders, modes, within};
 use crate::support::db::{Engine, TestDb};
 use crate::support::fixtures::{create_mirror, until};
+use crate::support::postgres::DedicatedServer;
+use crate::support::postgres_proxy::{Cut, PostgresProxy};
+use crate::support::rspm::RspmOutput;
 use crate::support::server::Server;
 use crate::support::upstream::{Fault, Upstream};
 
@@ -105,4 +110,59 @@ fn a_suspended_job_cannot_write_after_another_server_took_over() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
+}
+
+#[test]
+fn the_publish_of_a_suspended_server_is_refused_after_another_server_took_over() {
+    const PACKAGES: usize = 12_000;
+    let database = DedicatedServer::start();
+    // Suspended between two transactions: one that is open would keep the lease locked until PostgreSQL ends it.
+    let proxy = PostgresProxy::to(database.port);
+    let mirror = Upstream::empty();
+    let index: String =
+        (0..PACKAGES).map(|n| format!("Package: p{n}\nVersion: 1.0\nLicense: MIT\n\n")).collect();
+    mirror.put(INDEX, index);
+    let shared = Shared::on(&database.url());
+    let cran = format!("[CRAN]\nURL = {}\n", mirror.url());
+    let through = format!(
+        "[Postgres]\nURL = \"postgres://postgres@{}/postgres?sslmode=disable\"\nListenURL = \"{}\"\n",
+        proxy.address,
+        database.url()
+    );
+    let one = shared.builder("pm1").gcfg(&cran).gcfg(&through).start();
+    let two = shared.builder("pm2").gcfg(&cran).start();
+    until("both are online", || modes(&two) == "pm1 online, pm2 online");
+    let count = |query: &str| -> usize {
+        database.value(&format!("SELECT CAST(count(*) AS TEXT) FROM {query}")).parse().expect("a number")
+    };
+
+    let mut command = one.rspm_command("sync");
+    let sync = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rspm runs");
+    until("a part of the packages is written", || count("life") > 0);
+    proxy.cut(Cut::Withheld);
+    until("a transaction is committed, which the server does not know yet", || proxy.was_cut());
+    until("no transaction is open", || {
+        count(
+            "pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        ) == 0
+    });
+    one.signal(Signal::SIGSTOP);
+    proxy.release();
+    assert!(count("life") < PACKAGES, "suspended in the middle");
+    assert_eq!(count("tx"), 0, "nothing is published");
+
+    let took = sync_when_free(&two);
+    assert!(took > Duration::from_secs(20), "it was held before: {took:?}");
+    within(Duration::from_secs(60), "another server leads", || leaders(&two) == ["pm2"]);
+    one.signal(Signal::SIGCONT);
+    let output = RspmOutput::from(sync.wait_with_output().expect("it ends"));
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.err.contains("another server took over"), "{output:?}");
+    // All of the other's publish, and nothing of the suspended one.
+    assert_eq!((count("life"), transactions(&two)), (PACKAGES, 1));
+    assert_eq!(transactions(&one), 1);
+    within(Duration::from_secs(30), "both beat", || modes(&two) == "pm1 online, pm2 online");
+    assert_eq!(leaders(&one), ["pm2"]);
+    one.sync().expect("it can sync again");
+    assert_eq!((count("life"), transactions(&two)), (PACKAGES, 1));
 }

@@ -1,17 +1,20 @@
-//! A proxy to a PostgreSQL server that closes the connection, once, at a COMMIT, or drops notifications.
+//! A proxy to a PostgreSQL server that closes the connection, once, at a COMMIT, or withholds its answer, or drops
+//! notifications.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Where the connection of the next COMMIT is closed.
+/// What happens at the next COMMIT: where its connection is closed, or its answer is withheld.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
     /// Before the server receives it.
     Unsent,
     /// After the server has carried it out, and before its answer.
     Unanswered,
+    /// Nothing is closed: the answer and all that follow on the connection are withheld until [`PostgresProxy::release`].
+    Withheld,
 }
 
 /// The proxy; it runs until the test process ends.
@@ -20,6 +23,7 @@ pub(crate) struct PostgresProxy {
     pub(crate) address: SocketAddr,
     next: Arc<Mutex<Option<Cut>>>,
     drops_notifications: Arc<AtomicBool>,
+    released: Arc<AtomicBool>,
     port: Arc<AtomicU16>,
 }
 
@@ -30,23 +34,28 @@ impl PostgresProxy {
         let address = listener.local_addr().expect("its number");
         let next = Arc::<Mutex<Option<Cut>>>::default();
         let drops_notifications = Arc::<AtomicBool>::default();
-        let port = Arc::new(AtomicU16::new(port));
-        let (pending_cut, dropping, current) =
-            (Arc::clone(&next), Arc::clone(&drops_notifications), Arc::clone(&port));
+        let (port, released) = (Arc::new(AtomicU16::new(port)), Arc::<AtomicBool>::default());
+        let (armed, dropping, current, open) =
+            (Arc::clone(&next), Arc::clone(&drops_notifications), Arc::clone(&port), Arc::clone(&released));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (pending_cut, dropping) = (Arc::clone(&pending_cut), Arc::clone(&dropping));
+                let (armed, dropping, open) = (Arc::clone(&armed), Arc::clone(&dropping), Arc::clone(&open));
                 let port = current.load(Ordering::SeqCst);
                 // A connection may end with an error.
-                std::thread::spawn(move || drop(forward(client, port, &pending_cut, &dropping)));
+                std::thread::spawn(move || drop(forward(client, port, &armed, &dropping, &open)));
             }
         });
-        PostgresProxy { address, next, drops_notifications, port }
+        PostgresProxy { address, next, drops_notifications, released, port }
     }
 
     /// Closes the connection at the next COMMIT.
     pub(crate) fn cut(&self, cut: Cut) {
         *self.next.lock().unwrap() = Some(cut);
+    }
+
+    /// Sends the answers that were withheld.
+    pub(crate) fn release(&self) {
+        self.released.store(true, Ordering::SeqCst);
     }
 
     /// Connects to the server at another port from now on.
@@ -70,11 +79,14 @@ fn forward(
     port: u16,
     pending_cut: &Mutex<Option<Cut>>,
     drops_notifications: &Arc<AtomicBool>,
+    released: &Arc<AtomicBool>,
 ) -> std::io::Result<()> {
     let mut server = TcpStream::connect(("127.0.0.1", port))?;
     let mute = Arc::new(AtomicBool::new(false));
     let (mut answers, mut back, quiet) = (server.try_clone()?, client.try_clone()?, Arc::clone(&mute));
     let drops_notifications = Arc::clone(drops_notifications);
+    let withheld = Arc::new(AtomicBool::new(false));
+    let (is_withheld, is_released) = (Arc::clone(&withheld), Arc::clone(released));
     std::thread::spawn(move || {
         // A message of the server begins with its type and its length, which includes the four bytes of the length.
         let mut head = [0; 5];
@@ -86,6 +98,9 @@ fn forward(
             }
             if head[0] == b'A' && drops_notifications.load(Ordering::SeqCst) {
                 continue;
+            }
+            while is_withheld.load(Ordering::SeqCst) && !is_released.load(Ordering::SeqCst) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
             }
             if back.write_all(&message).is_err() {
                 break;
@@ -105,6 +120,7 @@ fn forward(
         match cut {
             Some(Cut::Unsent) => return server.shutdown(Shutdown::Both),
             Some(Cut::Unanswered) => mute.store(true, Ordering::SeqCst),
+            Some(Cut::Withheld) => withheld.store(true, Ordering::SeqCst),
             None => {}
         }
         let head = if letter == 0 { Vec::new() } else { vec![letter] };

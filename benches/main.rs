@@ -11,6 +11,7 @@ mod answers;
 mod attacks;
 mod backing_up;
 mod bundle;
+mod clustering;
 mod cpu;
 mod folder;
 mod importing;
@@ -31,6 +32,10 @@ mod tls;
 #[allow(dead_code, reason = "the tests use more of it")]
 mod postgres;
 
+#[path = "../tests/support/postgres_proxy.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod postgres_proxy;
+
 use report::Report;
 
 /// The allocator of the daemon, for measurements in this process.
@@ -42,7 +47,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 14] = [
+const GROUPS: [Group; 15] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -52,6 +57,7 @@ const GROUPS: [Group; 14] = [
     ("migrate", migrating::run),
     ("backup", backing_up::run),
     ("scrub", scrubbing::run),
+    ("cluster", clustering::run),
     ("folder", folder::run),
     ("adding", adding::run),
     ("starting", starting::run),

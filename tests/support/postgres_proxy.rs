@@ -35,14 +35,15 @@ impl PostgresProxy {
         let next = Arc::<Mutex<Option<Cut>>>::default();
         let drops_notifications = Arc::<AtomicBool>::default();
         let (port, released) = (Arc::new(AtomicU16::new(port)), Arc::<AtomicBool>::default());
-        let (armed, dropping, current, open) =
+        let (pending_cut, dropping, current, open) =
             (Arc::clone(&next), Arc::clone(&drops_notifications), Arc::clone(&port), Arc::clone(&released));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (armed, dropping, open) = (Arc::clone(&armed), Arc::clone(&dropping), Arc::clone(&open));
+                let (pending_cut, dropping, open) =
+                    (Arc::clone(&pending_cut), Arc::clone(&dropping), Arc::clone(&open));
                 let port = current.load(Ordering::SeqCst);
                 // A connection may end with an error.
-                std::thread::spawn(move || drop(forward(client, port, &armed, &dropping, &open)));
+                std::thread::spawn(move || drop(forward(client, port, &pending_cut, &dropping, &open)));
             }
         });
         PostgresProxy { address, next, drops_notifications, released, port }

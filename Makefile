@@ -102,6 +102,7 @@ endef
 install:
 	install -d -m 755 $(DESTDIR)/opt/rstudio-pm/bin $(DESTDIR)/opt/rstudio-pm/lib $(DESTDIR)/usr/bin
 	install -m 755 $(BIN)/rstudio-pm $(BIN)/rspm $(BIN)/migrate units/license-manager $(DESTDIR)/opt/rstudio-pm/bin/
+	install -m 755 $(BIN)/rstudio-pm-builder $(DESTDIR)/opt/rstudio-pm/lib/
 	echo $(VERSION)-$(RELEASE) > $(DESTDIR)/opt/rstudio-pm/VERSION
 	chmod 644 $(DESTDIR)/opt/rstudio-pm/VERSION
 	install -m 644 etc/schema $(DESTDIR)/opt/rstudio-pm/lib/schema
@@ -114,7 +115,7 @@ install:
 	install -m 644 logrotate/rstudio-pm $(DESTDIR)/etc/logrotate.d/
 	install -d -m 755 $(DESTDIR)/usr/lib/systemd/system $(DESTDIR)/usr/lib/systemd/system-generators
 	install -m 644 units/rstudio-pm.service units/rstudio-pm-*@.socket units/rstudio-pm-backup* \
-	    $(DESTDIR)/usr/lib/systemd/system/
+	    units/rstudio-pm-fetch* units/rstudio-pm-build* $(DESTDIR)/usr/lib/systemd/system/
 	install -m 755 $(BIN)/rstudio-pm-generator $(DESTDIR)/usr/lib/systemd/system-generators/
 	install -d -m 755 $(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)/usr/lib/tmpfiles.d
 	install -m 644 units/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/rstudio-pm.conf
@@ -179,11 +180,12 @@ soak:
 # Build options of tested packages: faster to build than released ones.
 TESTED := CARGO_PROFILE_DIST_LTO=false CARGO_PROFILE_DIST_CODEGEN_UNITS=16
 
-## make package-test  install, run, upgrade and remove the packages, and follow the runbooks, on booted systems (as root, on Debian or Ubuntu)
+## make package-test  install, run, upgrade and remove the packages, follow the runbooks, and test the sandboxes of builders, on booted systems (as root, on Debian or Ubuntu)
 package-test:
 	@$(TESTED) $(MAKE) --no-print-directory deb rpm downloader
 	@tests/packaging/run
 	@tests/packaging/runbooks
+	@tests/packaging/builders
 
 # Part of `make test` where systems can be booted. In CI it is mandatory and fails if they cannot.
 packages:

@@ -13,7 +13,7 @@
 //! | band | rooms | may use |
 //! |---|---|---|
 //! | words (pure) | `model` `r` `python` `bundle` `advisory` `api` `encryption` `config` | `r`, `api`, `encryption` → `model`; `bundle`, `python` → `model`, `r`; `advisory` → also `python`; `config` → `model`, `encryption` |
-//! | stores | `metrics` `db` `storage` `logs` | `model`, `config`; all of them → `metrics` |
+//! | stores | `metrics` `db` `storage` `logs` `builder` | `model`, `config`; `db`, `storage`, `logs` → `metrics`; `builder` uses none |
 //! | work | `upstream` `backup` `state` `catalog` `jobs` `control` `cluster` `publish` `fetch` `serve` `edit` `sync` `upkeep` `usage` | lower bands; `control` uses none; `cluster` → `jobs`, `control`; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `sync` → `publish` and those of `state`; `serve` → also `fetch`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `usage` → `state`, `jobs`; `backup` → `serve` |
 //! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `encryption`, `model`; `offline` neither `db` nor `state` |
 //!
@@ -38,6 +38,8 @@ pub mod python;
 pub mod r;
 
 // ── stores: rooms with backends ──
+/// Builders of git repositories in sandboxes: the protocol, its client, and the program that runs inside.
+pub mod builder;
 /// SQLite and PostgreSQL behind one SQL text.
 pub mod db;
 /// Log files, their formats and their rotation.

@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &["model"]),
     ("advisory", &["model", "r", "python"]),
     ("metrics", &["model"]),
+    ("builder", &[]),
     ("db", &["model", "config", "metrics"]),
     ("storage", &["model", "config", "metrics"]),
     ("logs", &["model", "config", "metrics"]),

@@ -7,6 +7,7 @@ mod advisories;
 mod api;
 mod backup;
 mod binaries;
+mod builder;
 mod cli;
 mod clients;
 mod cluster;

@@ -72,3 +72,32 @@ fn the_backup_units_run_commands_of_rspm() {
     }
     assert_eq!(count, 4);
 }
+
+/// The builders: names in units and program agree, and nothing starts them unless an administrator enables the sockets.
+#[test]
+fn the_sockets_of_builders_are_those_of_the_program_and_start_nothing() {
+    let paths = rstudio_pm::builder::sandbox::Paths::default();
+    let limits = rstudio_pm::builder::message::Limits::default();
+    for (name, socket) in [("fetch", &paths.fetch_socket), ("build", &paths.build_socket)] {
+        let unit = file(&format!("units/rstudio-pm-{name}.socket"));
+        assert_eq!(Path::new(value(&unit, "ListenSequentialPacket")), socket);
+        assert_eq!(value(&unit, "Accept"), "yes");
+        let service = file(&format!("units/rstudio-pm-{name}@.service"));
+        assert_eq!(value(&service, "ExecStart"), format!("{} {name}", paths.builder.display()));
+        assert!(value(&service, "User").ends_with("-%i"), "a uid for each instance");
+        assert!(!service.contains("[Install]"));
+        assert_eq!(value(&service, "LimitFSIZE"), format!("{}G", limits.file_size >> 30));
+    }
+    let build = file("units/rstudio-pm-build@.service");
+    assert_eq!(value(&build, "PrivateNetwork"), "yes");
+    let minutes: u64 = value(&build, "RuntimeMaxSec").strip_suffix("min").unwrap().parse().unwrap();
+    assert!(limits.seconds < minutes * 60, "the program reports the time limit before systemd ends it");
+    for script in ["debian/postinst", "rpm/rstudio-pm.spec"] {
+        let enabled = file(script).lines().any(|line| line.contains(" enable ") && line.contains("-build"));
+        assert!(!enabled, "{script}");
+    }
+    // A stop of the server must not stop the sockets of builders, nor must they be taken for outdated listeners.
+    for script in ["units/open-sockets", "units/close-sockets"] {
+        assert!(!file(script).contains("'rstudio-pm-*.socket'"), "{script}");
+    }
+}

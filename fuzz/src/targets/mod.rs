@@ -3,6 +3,7 @@
 
 mod advisory;
 mod archive;
+mod builder;
 mod bundle;
 mod config;
 mod dump;
@@ -30,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "archive", run: archive::package },
     Target { name: "archive_decoder", run: archive::decoder },
     Target { name: "bioconductor_config", run: config::bioconductor },
+    Target { name: "builder_message", run: builder::message },
     Target { name: "bundle_head", run: bundle::head },
     Target { name: "bundle_segment", run: bundle::segment },
     Target { name: "conditional", run: web::conditional },
@@ -40,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "encrypted_value", run: encryption::value },
     Target { name: "encryption_key", run: encryption::key },
     Target { name: "gcfg", run: config::gcfg },
+    Target { name: "git_url", run: builder::git_url },
     Target { name: "history", run: index::history },
     Target { name: "layout", run: text::layout },
     Target { name: "packages", run: index::packages },

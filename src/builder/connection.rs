@@ -1,0 +1,157 @@
+//! The server's side: a connection to a builder, for one job.
+
+use std::fs::File;
+use std::io::{ErrorKind, Result, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, socketpair};
+
+use super::channel;
+use super::message::{Credential, Event, Job, Limits, Purpose, Request, VERSION};
+
+/// Time for a builder to end after the connection is closed.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A builder reports the end of its time limit within this time.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why a job has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The connection was closed before the job started: the number of builders is limited.
+    #[error("the builder closed the connection before the job started: too many builders are running")]
+    Busy,
+    /// The builder did not accept the job.
+    #[error("the builder refused the job: {0}")]
+    Refused(String),
+    /// The builder ended without a report.
+    #[error(
+        "the build was ended from outside (memory, time limit or restart); see journalctl -u 'rstudio-pm-build@*' -u \
+         'rstudio-pm-fetch@*'"
+    )]
+    Ended,
+    /// The request is invalid.
+    #[error(transparent)]
+    Message(#[from] super::message::MessageError),
+    /// The connection failed.
+    #[error("could not communicate with the builder: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A connection to a builder. Dropping it ends the job.
+#[derive(Debug)]
+pub struct Connection {
+    // First in the order of dropping: a builder ends when its connection is closed.
+    socket: Option<OwnedFd>,
+    child: Option<Child>,
+    // The directory of a builder without a file system of its own.
+    _workspace: Option<tempfile::TempDir>,
+    started: bool,
+    deadline: Instant,
+}
+
+impl Connection {
+    /// Connects to the socket of a unit; systemd starts a builder.
+    ///
+    /// # Errors
+    /// The socket does not exist or does not accept this user.
+    pub fn open(path: &Path) -> Result<Connection> {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        connect(&socket, &SocketAddrUnix::new(path)?)?;
+        Ok(Connection::new(socket, None, None))
+    }
+
+    /// Starts a builder as a child, with the connection as its standard input.
+    ///
+    /// # Errors
+    /// The program cannot be run.
+    pub(super) fn spawn(command: &mut Command, workspace: Option<tempfile::TempDir>) -> Result<Connection> {
+        let (socket, remote) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let child = command.stdin(Stdio::from(remote)).stdout(Stdio::null()).spawn()?;
+        // The command owns a copy of the builder's end, which must not keep the connection open.
+        command.stdin(Stdio::null());
+        Ok(Connection::new(socket, Some(child), workspace))
+    }
+
+    fn new(socket: OwnedFd, child: Option<Child>, workspace: Option<tempfile::TempDir>) -> Connection {
+        let deadline = Instant::now() + REPORT_TIMEOUT;
+        Connection { socket: Some(socket), child, _workspace: workspace, started: false, deadline }
+    }
+
+    /// Sends the request. Events follow.
+    ///
+    /// # Errors
+    /// The request is invalid, or the builder is gone.
+    pub fn start(
+        &mut self,
+        job: Job,
+        limits: Limits,
+        descriptors: &[(Purpose, BorrowedFd<'_>)],
+    ) -> std::result::Result<(), JobError> {
+        self.deadline = Instant::now() + Duration::from_secs(limits.seconds) + REPORT_TIMEOUT;
+        let (purposes, descriptors): (Vec<_>, Vec<_>) = descriptors.iter().copied().unzip();
+        let request = Request { v: VERSION, descriptors: purposes, limits, job };
+        let packet = request.encode()?;
+        Request::decode(&packet)?;
+        match channel::send(self.socket(), &packet, &descriptors) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(JobError::Busy),
+            other => Ok(other?),
+        }
+    }
+
+    /// Waits for the next event of the started job; the last one is [`Event::Ended`].
+    ///
+    /// # Errors
+    /// The job was refused, or the builder has ended without a report.
+    pub fn next_event(&mut self) -> std::result::Result<Event, JobError> {
+        loop {
+            let Some(packet) = channel::receive(self.socket(), self.deadline)? else {
+                return Err(if self.started { JobError::Ended } else { JobError::Busy });
+            };
+            match Event::decode(&packet.bytes)? {
+                Event::Unknown => {}
+                Event::Refused { reason } => return Err(JobError::Refused(reason)),
+                event => {
+                    self.started = true;
+                    return Ok(event);
+                }
+            }
+        }
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_ref().expect("taken only when dropped").as_fd()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.socket = None;
+        let Some(child) = &mut self.child else { return };
+        let until = Instant::now() + EXIT_TIMEOUT;
+        while Instant::now() < until {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// Returns a sealed memory file with a credential; nobody can change it any more.
+///
+/// # Errors
+/// The kernel has no memory.
+pub fn credential_file(credential: &Credential) -> Result<OwnedFd> {
+    let descriptor = memfd_create("credential", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut file = File::from(descriptor);
+    file.write_all(&serde_json::to_vec(credential)?)?;
+    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(file.into())
+}

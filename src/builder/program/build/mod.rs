@@ -1,0 +1,58 @@
+//! The role `build`: runs code of the repository, without a network and without credentials.
+
+mod find_r;
+mod package_file;
+mod sources;
+
+use std::path::Path;
+
+use self::find_r::R;
+use super::job::{Job, Stop, io_failure};
+use super::{Descriptors, result_file, take};
+use crate::builder::message::{BuildRPackage, Cause, DetectR, Event, Failure, Purpose, Report, VERSION};
+
+/// Reports the version of R.
+pub(super) fn detect_r(job: &Job, detect: &DetectR) -> Result<Report, Stop> {
+    start(job, &find_r::find(job, detect.r.as_deref().map(Path::new))?)?;
+    Ok(Report::default())
+}
+
+/// Builds a source package with `R CMD build`.
+pub(super) fn build_r_package(
+    job: &Job,
+    build: &BuildRPackage,
+    mut descriptors: Descriptors,
+) -> Result<Report, Stop> {
+    let source = take(&mut descriptors, Purpose::Source).map_err(io_failure("could not open the sources"))?;
+    let out = result_file(&mut descriptors, job)?;
+    let r = find_r::find(job, build.r.as_deref().map(Path::new))?;
+    start(job, &r)?;
+    job.phase("sources")?;
+    let package = job.workspace.sources().join("package");
+    sources::unpack(source.into(), &package, &job.limits)?;
+    if !package.join("DESCRIPTION").is_file() {
+        let reason = "the directory has no file DESCRIPTION: it is not an R package";
+        return Err(Failure::new(Cause::Content, reason).into());
+    }
+    job.phase("R CMD build")?;
+    let mut command = r.command(job);
+    command.args(["CMD", "build", "--no-manual"]);
+    if !build.vignettes {
+        command.arg("--no-build-vignettes");
+    }
+    if let Some(library) = &build.library {
+        command.env("R_LIBS_SITE", library);
+    }
+    job.run("R CMD build", command.arg(&package).current_dir(job.workspace.result()))?;
+    // R does not notice that the package it wrote is incomplete.
+    if job.workspace.is_full() {
+        return Err(Failure::new(Cause::Size, "the disk space of the sandbox was exhausted").into());
+    }
+    let (file, out) = package_file::copy(&job.workspace.result(), out)?;
+    let (size, sha256) = out.finish();
+    Ok(Report { file: Some(file), size, sha256: Some(sha256), ..Report::default() })
+}
+
+fn start(job: &Job, r: &R) -> Result<(), Stop> {
+    job.send(&Event::Started { v: VERSION, program: format!("R {}", r.version) })
+}

@@ -1,0 +1,119 @@
+//! Restrictions that the builder imposes on itself and its commands, in addition to those of the sandbox: Landlock,
+//! resource limits, no new privileges. Without a sandbox they are the only ones.
+
+use std::io::{Error, Result};
+use std::path::PathBuf;
+
+use landlock::{
+    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
+    path_beneath_rules,
+};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getpid, getrlimit, set_child_subreaper, set_dumpable_behavior,
+    setrlimit,
+};
+use rustix::thread::set_no_new_privs;
+
+use super::workspace::Workspace;
+use crate::builder::message::Limits;
+
+/// The newest version of Landlock whose restrictions are used; older kernels enforce those that they know.
+const LANDLOCK: ABI = ABI::V6;
+
+/// What commands may read. Of `/etc` only what programs and libraries need: no configuration of services.
+const READABLE: &[&str] = &[
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/opt/R",
+    "/proc",
+    "/dev",
+    "/sys/devices/system/cpu",
+    "/etc/alternatives",
+    "/etc/R",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/ld.so.preload",
+    "/etc/localtime",
+    "/etc/timezone",
+    "/etc/locale.alias",
+    "/etc/locale.conf",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/nsswitch.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/resolv.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/ssl",
+    "/etc/pki",
+    "/etc/ca-certificates",
+    "/etc/ca-certificates.conf",
+    "/etc/crypto-policies",
+    "/etc/ssh/ssh_known_hosts",
+    "/etc/fonts",
+    "/etc/papersize",
+    "/etc/texmf",
+    "/etc/java",
+    "/etc/mime.types",
+    "/etc/magic",
+    "/etc/os-release",
+    "/etc/debian_version",
+    "/etc/redhat-release",
+    "/etc/terminfo",
+    "/etc/perl",
+    "/etc/inputrc",
+    "/run/systemd/resolve",
+    "/run/systemd/userdb",
+    "/run/nscd",
+];
+
+/// What commands may write besides the workspace.
+const WRITABLE: &[&str] =
+    &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/random", "/dev/urandom", "/dev/shm"];
+
+/// Applies all restrictions. There must be one thread.
+pub(super) fn confine(workspace: &Workspace, readable: &[PathBuf], limits: &Limits) -> Result<()> {
+    set_no_new_privs(true)?;
+    // No process of the same user may read the memory and the descriptors of the builder.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    set_child_subreaper(Some(getpid()))?;
+    lower(Resource::Core, 0)?;
+    lower(Resource::Fsize, limits.file_size)?;
+    lower(Resource::Nofile, 4096)?;
+    if let Some(bytes) = limits.memory {
+        lower(Resource::Data, bytes)?;
+    }
+    if let Some(processes) = limits.processes {
+        lower(Resource::Nproc, processes)?;
+    }
+    landlock(workspace, readable).map_err(|error| Error::other(format!("Landlock: {error}")))
+}
+
+/// Lowers a limit; one that is lower already stays.
+fn lower(resource: Resource, value: u64) -> Result<()> {
+    let current = getrlimit(resource);
+    let value = current.maximum.map_or(value, |maximum| maximum.min(value));
+    Ok(setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
+}
+
+/// A kernel without Landlock enforces nothing, which is no error: the sandbox has the same restrictions.
+fn landlock(workspace: &Workspace, readable: &[PathBuf]) -> std::result::Result<(), landlock::RulesetError> {
+    let read = READABLE.iter().map(PathBuf::from).chain(readable.iter().cloned());
+    let write = WRITABLE.iter().map(PathBuf::from).chain([workspace.root().to_owned()]);
+    Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(LANDLOCK))?
+        .scope(Scope::from_all(LANDLOCK))?
+        .create()?
+        .add_rules(path_beneath_rules(read, AccessFs::from_read(LANDLOCK)))?
+        .add_rules(path_beneath_rules(write, AccessFs::from_all(LANDLOCK)))?
+        .restrict_self()?;
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! Ends all processes that commands left behind: the builder is the reaper of its descendants, so that those that
+//! detached themselves become its children.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+
+/// Time limit. A unit or a process namespace ends what is left.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Kills the children of this process until it has none. No command may be running.
+pub(super) fn end_all() {
+    let until = Instant::now() + TIMEOUT;
+    while Instant::now() < until {
+        for pid in children() {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+            // There are no children, and no one can become a child.
+            Err(_) => return,
+        }
+    }
+}
+
+fn children() -> Vec<Pid> {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
+    let lists =
+        threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| {
+            list.split(' ').filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect::<Vec<_>>()
+        })
+        .collect()
+}

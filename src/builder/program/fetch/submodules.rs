@@ -1,0 +1,101 @@
+//! Submodules, level by level: only of the server of the repository and of configured hosts, never local ones.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::git::Git;
+use crate::builder::message::{Cause, Failure, FetchCommit};
+use crate::builder::program::job::{Job, Stop};
+use crate::builder::url::{GitUrl, Scheme};
+
+/// Maximum number of submodules of all levels.
+const MAX_SUBMODULES: usize = 200;
+
+/// Fetches the submodules of as many levels as requested.
+pub(super) fn fetch(job: &Job, git: &Git<'_>, fetch: &FetchCommit) -> Result<(), Stop> {
+    let mut repositories = vec![job.workspace.sources()];
+    let mut count = 0;
+    for level in 1..=fetch.submodules {
+        let mut next = Vec::new();
+        for repository in repositories {
+            // A link could name a file outside of the tree.
+            let modules = fs::symlink_metadata(repository.join(".gitmodules"));
+            if !modules.is_ok_and(|metadata| metadata.is_file()) {
+                continue;
+            }
+            job.phase(&format!("submodules of level {level}"))?;
+            let directory = repository.to_string_lossy().into_owned();
+            git.run(&["-C", &directory, "submodule", "--quiet", "init"])?;
+            for url in urls(git, &directory)? {
+                check(&url, &git.url, &fetch.submodule_hosts)?;
+            }
+            let mut command = git.command(&[
+                "-C",
+                &directory,
+                "submodule",
+                "--quiet",
+                "update",
+                "--checkout",
+                "--force",
+                "--depth=1",
+            ]);
+            git.run_remote(command.env("GIT_ALLOW_PROTOCOL", "https:http:ssh"))?;
+            next.extend(links(git, &directory)?.into_iter().map(|path| repository.join(path)));
+            count += next.len();
+            if count > MAX_SUBMODULES {
+                let reason = format!("the repository has more than {MAX_SUBMODULES} submodules");
+                return Err(Failure::new(Cause::Size, reason).into());
+            }
+        }
+        repositories = next;
+    }
+    Ok(())
+}
+
+/// The URLs of the initialized submodules, relative ones resolved.
+fn urls(git: &Git<'_>, directory: &str) -> Result<Vec<String>, Stop> {
+    let listed = git.output(&["-C", directory, "config", "--local", "--null", "--list"])?;
+    let entries = listed.split('\0').filter_map(|entry| entry.split_once('\n'));
+    let urls = entries.filter(|(key, _)| key.starts_with("submodule.") && key.ends_with(".url"));
+    Ok(urls.map(|(_, url)| url.to_owned()).collect())
+}
+
+fn check(url: &str, parent: &GitUrl, hosts: &[String]) -> Result<(), Stop> {
+    let refused = |reason: String| {
+        Failure::new(Cause::Content, format!("the submodule {}: {reason}", url.escape_debug()))
+    };
+    let parsed = GitUrl::parse(url).map_err(|error| refused(error.to_string()))?;
+    if parsed.scheme == Scheme::File {
+        return Err(refused("submodules of local repositories are not supported".to_owned()).into());
+    }
+    if parsed.host != parent.host && !hosts.iter().any(|host| host.eq_ignore_ascii_case(&parsed.host)) {
+        let reason =
+            format!("the host {} is not that of the repository; see Git.SubmoduleHosts", parsed.host);
+        return Err(refused(reason).into());
+    }
+    Ok(())
+}
+
+/// The paths of submodules in the index.
+fn links(git: &Git<'_>, directory: &str) -> Result<Vec<PathBuf>, Stop> {
+    let listed = git.output(&["-C", directory, "ls-files", "--stage", "-z"])?;
+    let links = listed.split('\0').filter_map(|entry| entry.strip_prefix("160000 ")?.split_once('\t'));
+    Ok(links.map(|(_, path)| PathBuf::from(path)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_and_configured_hosts_are_allowed() {
+        let parent = GitUrl::parse("https://git.example.org/a").unwrap();
+        let hosts = ["other.example.org".to_owned()];
+        for url in ["https://git.example.org/b", "git@git.example.org:b", "https://OTHER.example.org/b"] {
+            assert!(check(url, &parent, &hosts).is_ok(), "{url}");
+        }
+        for url in ["https://third.example.org/b", "file:///srv/b", "../b", "ext::sh -c x", "--x", "-x:y"] {
+            assert!(check(url, &parent, &hosts).is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Writes a checked out tree as a tar file: regular files, directories, and symbolic links that stay inside.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+
+use tar::{Builder, EntryType, Header};
+
+use crate::builder::message::{Cause, Failure};
+use crate::builder::program::job::{Stop, io_failure};
+use crate::builder::program::out::Out;
+
+/// Maximum depth of directories.
+const MAX_DEPTH: usize = 100;
+/// Maximum length of a path in bytes.
+const MAX_PATH: usize = 4096;
+/// First line of a Git LFS pointer.
+const LFS: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+
+/// A tree as it is written.
+struct TreeWriter {
+    tar: Builder<Out>,
+    root: PathBuf,
+    mtime: u64,
+    files_left: u64,
+    lfs_pointers: u64,
+}
+
+/// Writes the tree at `root` with this modification time; returns the file and the number of Git LFS pointers.
+pub(super) fn write(root: &Path, out: Out, mtime: u64, max_files: u64) -> Result<(Out, u64), Stop> {
+    let tar = Builder::new(out);
+    let mut tree = TreeWriter { tar, root: root.to_owned(), mtime, files_left: max_files, lfs_pointers: 0 };
+    tree.directory(Path::new(""), 0, max_files)?;
+    let out = tree.tar.into_inner().map_err(io_failure("could not write the tree"))?;
+    Ok((out, tree.lfs_pointers))
+}
+
+impl TreeWriter {
+    fn directory(&mut self, path: &Path, depth: usize, max_files: u64) -> Result<(), Stop> {
+        let read_error = || io_failure(format!("could not read {}", path.display()));
+        if depth > MAX_DEPTH || path.as_os_str().len() > MAX_PATH {
+            return Err(content(Cause::Size, format!("the path {} is too long", path.display())));
+        }
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.root.join(path)).map_err(read_error())? {
+            names.push(entry.map_err(read_error())?.file_name());
+        }
+        names.sort();
+        // The repository itself, and those of submodules.
+        for name in names.iter().filter(|name| !name.eq_ignore_ascii_case(".git")) {
+            let path = path.join(name);
+            let metadata = fs::symlink_metadata(self.root.join(&path)).map_err(read_error())?;
+            if self.files_left == 0 {
+                return Err(content(Cause::Size, format!("the tree has more than {max_files} files")));
+            }
+            self.files_left -= 1;
+            let kind = metadata.file_type();
+            if kind.is_dir() {
+                self.entry(&path, EntryType::Directory, 0o755, 0, &[][..])?;
+                self.directory(&path, depth + 1, max_files)?;
+            } else if kind.is_symlink() {
+                self.link(&path)?;
+            } else if kind.is_file() {
+                let mode = if metadata.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
+                self.file(&path, mode, metadata.len())?;
+            } else {
+                let reason = format!("{} is neither a file nor a directory nor a link", path.display());
+                return Err(content(Cause::Content, reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, mode: u32, size: u64) -> Result<(), Stop> {
+        let read_error = || io_failure(format!("could not read {}", path.display()));
+        let mut file = File::open(self.root.join(path)).map_err(read_error())?;
+        let mut start = Vec::new();
+        (&mut file).take(LFS.len() as u64).read_to_end(&mut start).map_err(read_error())?;
+        if start == LFS && size < 1024 {
+            self.lfs_pointers += 1;
+        }
+        self.entry(path, EntryType::Regular, mode, size, start.as_slice().chain(file))
+    }
+
+    fn entry(
+        &mut self,
+        path: &Path,
+        kind: EntryType,
+        mode: u32,
+        size: u64,
+        data: impl Read,
+    ) -> Result<(), Stop> {
+        let mut header = header(kind, mode, size, self.mtime);
+        self.tar.append_data(&mut header, path, data.take(size)).map_err(write_error(path))
+    }
+
+    fn link(&mut self, path: &Path) -> Result<(), Stop> {
+        let target = fs::read_link(self.root.join(path)).map_err(io_failure(path.display()))?;
+        if !stays_inside(path, &target) {
+            let reason = format!(
+                "the symbolic link {} points outside of the directory that is built: {}",
+                path.display(),
+                target.display()
+            );
+            return Err(content(Cause::Content, reason));
+        }
+        let mut header = header(EntryType::Symlink, 0o777, 0, self.mtime);
+        self.tar.append_link(&mut header, path, &target).map_err(write_error(path))
+    }
+}
+
+fn header(kind: EntryType, mode: u32, size: u64, mtime: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_mtime(mtime);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> Stop {
+    let path = path.display().to_string();
+    move |error| match error.kind() {
+        ErrorKind::FileTooLarge => content(Cause::Size, error.to_string()),
+        _ => io_failure(format!("could not write {path}"))(error),
+    }
+}
+
+fn content(cause: Cause, reason: String) -> Stop {
+    Failure::new(cause, reason).into()
+}
+
+/// Whether a link at the relative path `at` has a target inside the tree, without reading it.
+pub(in crate::builder::program) fn stays_inside(at: &Path, target: &Path) -> bool {
+    if target.as_os_str().as_bytes().contains(&0) || target.as_os_str().is_empty() {
+        return false;
+    }
+    let mut depth = at.components().count().saturating_sub(1);
+    for component in target.components() {
+        match component {
+            Component::Normal(name) if !name.eq_ignore_ascii_case(".git") => depth += 1,
+            Component::CurDir => {}
+            Component::ParentDir if depth > 0 => depth -= 1,
+            _ => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn tree(make: impl FnOnce(&Path)) -> Result<Vec<String>, String> {
+        let root = tempfile::tempdir().unwrap();
+        make(root.path());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        match write(root.path(), Out::new(file.reopen().unwrap(), 100_000), 1, 20) {
+            Err(Stop::Failed(failure)) => Err(failure.reason),
+            Err(other) => panic!("{other:?}"),
+            Ok((_, pointers)) => {
+                let mut archive = tar::Archive::new(file.reopen().unwrap());
+                let entries = archive.entries().unwrap().map(|entry| {
+                    let entry = entry.unwrap();
+                    let mode = entry.header().mode().unwrap();
+                    format!("{mode:o} {}", entry.path().unwrap().display())
+                });
+                Ok(entries.chain([format!("{pointers} pointers")]).collect())
+            }
+        }
+    }
+
+    #[test]
+    fn files_directories_and_inner_links_are_written_in_order() {
+        let found = tree(|root| {
+            fs::create_dir_all(root.join("b/.git")).unwrap();
+            fs::write(root.join("b/.git/config"), "secret").unwrap();
+            fs::write(root.join("b/x"), "x").unwrap();
+            fs::write(root.join("a"), [LFS, b"oid sha256:0\n"].concat()).unwrap();
+            fs::set_permissions(root.join("b/x"), fs::Permissions::from_mode(0o700)).unwrap();
+            symlink("../a", root.join("b/y")).unwrap();
+        });
+        assert_eq!(found.unwrap(), ["644 a", "755 b", "755 b/x", "777 b/y", "1 pointers"]);
+    }
+
+    #[test]
+    fn links_that_leave_the_tree_are_refused() {
+        for target in ["/etc/passwd", "../../etc/passwd", "../..", "c/../../../x", "../.git/config", ".GIT/x"]
+        {
+            let error = tree(|root| {
+                fs::create_dir(root.join("b")).unwrap();
+                symlink(target, root.join("b/l")).unwrap();
+            });
+            assert!(error.unwrap_err().contains("b/l points outside"), "{target}");
+        }
+        assert!(stays_inside(Path::new("b/c/l"), Path::new("../../a/./b")));
+    }
+
+    #[test]
+    fn sizes_are_limited() {
+        let many = tree(|root| (0..21).for_each(|n| fs::write(root.join(n.to_string()), "").unwrap()));
+        assert_eq!(many.unwrap_err(), "the tree has more than 20 files");
+        let large = tree(|root| fs::write(root.join("a"), vec![0; 200_000]).unwrap());
+        assert!(large.unwrap_err().contains("larger than 100000 bytes"));
+        let fifo = tree(|root| {
+            let made = std::process::Command::new("mkfifo").arg(root.join("a")).status();
+            assert!(made.unwrap().success());
+        });
+        assert!(fifo.unwrap_err().contains("neither a file"));
+    }
+}

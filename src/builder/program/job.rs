@@ -1,0 +1,210 @@
+//! A running job: its connection, log and deadline, and the commands that it runs.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use super::descendants;
+use super::memory::OomKills;
+use super::workspace::Workspace;
+use crate::builder::channel;
+use crate::builder::message::{Cause, Event, Failure, Limits};
+
+/// Why a job ends early.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It failed, which is reported.
+    Failed(Failure),
+    /// The server closed the connection.
+    Disconnected,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        Stop::Failed(failure)
+    }
+}
+
+/// Returns the error of an operation of the builder itself.
+pub(super) fn io_failure(operation: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Stop {
+    move |error| {
+        let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::FileTooLarge);
+        let cause = if full { Cause::Size } else { Cause::Builder };
+        Failure::new(cause, format!("{operation}: {error}")).into()
+    }
+}
+
+/// A running job.
+pub(super) struct Job {
+    pub(super) limits: Limits,
+    pub(super) workspace: Workspace,
+    connection: OwnedFd,
+    log: File,
+    deadline: Instant,
+}
+
+impl Job {
+    pub(super) fn new(
+        connection: OwnedFd,
+        log: File,
+        limits: Limits,
+        workspace: Workspace,
+        deadline: Instant,
+    ) -> Job {
+        Job { limits, workspace, connection, log, deadline }
+    }
+
+    /// Sends an event. An error means that the connection is closed.
+    pub(super) fn send(&self, event: &Event) -> Result<(), Stop> {
+        let packet = event.encode().map_err(|error| Failure::new(Cause::Builder, error.to_string()))?;
+        channel::send(&self.connection, &packet, &[]).map_err(|_| Stop::Disconnected)
+    }
+
+    /// Announces a part of the job, in an event and in the log.
+    pub(super) fn phase(&self, name: &str) -> Result<(), Stop> {
+        self.write_log(&format!("== {name}"));
+        self.send(&Event::Phase { name: name.to_owned() })
+    }
+
+    /// Writes a line to the log. A log that nobody reads is no error.
+    pub(super) fn write_log(&self, line: &str) {
+        let _ = (&self.log).write_all(format!("{line}\n").as_bytes());
+    }
+
+    /// Runs a command with its output in the log; any exit code other than 0 is a failure.
+    pub(super) fn run(&self, name: &str, command: &mut Command) -> Result<(), Stop> {
+        let oom_kills = OomKills::now();
+        let status = self.exit_status(name, command)?;
+        self.check(name, status, oom_kills)
+    }
+
+    /// Runs a command with its output in the log, and returns how it ended.
+    pub(super) fn exit_status(&self, name: &str, command: &mut Command) -> Result<ExitStatus, Stop> {
+        let output = || self.log.try_clone().map_err(io_failure("could not pass on the log"));
+        let child = spawn(name, command.stdout(output()?).stderr(output()?))?;
+        self.wait(child)
+    }
+
+    /// Runs a command and returns its standard output, at most `limit` bytes of it.
+    pub(super) fn output(&self, name: &str, command: &mut Command, limit: u64) -> Result<Vec<u8>, Stop> {
+        let mut bytes = Vec::new();
+        self.read(name, command, |from| from.take(limit + 1).read_to_end(&mut bytes).map(|_| ()))?;
+        if bytes.len() as u64 > limit {
+            return Err(Failure::new(Cause::Size, format!("{name} wrote more than {limit} bytes")).into());
+        }
+        Ok(bytes)
+    }
+
+    /// Runs a command and passes each line of its standard output to the function.
+    pub(super) fn lines(
+        &self,
+        name: &str,
+        command: &mut Command,
+        mut each: impl FnMut(&[u8]) -> std::io::Result<()> + Send,
+    ) -> Result<(), Stop> {
+        self.read(name, command, |from| {
+            let mut from = BufReader::new(from);
+            let mut line = Vec::new();
+            while (&mut from).take(MAX_LINE).read_until(b'\n', &mut line)? > 0 {
+                each(line.strip_suffix(b"\n").unwrap_or(&line))?;
+                line.clear();
+            }
+            Ok(())
+        })
+    }
+
+    fn read(
+        &self,
+        name: &str,
+        command: &mut Command,
+        read: impl FnOnce(&mut dyn Read) -> std::io::Result<()> + Send,
+    ) -> Result<(), Stop> {
+        let log = self.log.try_clone().map_err(io_failure("could not pass on the log"))?;
+        let oom_kills = OomKills::now();
+        let mut child = spawn(name, command.stdout(Stdio::piped()).stderr(log))?;
+        let mut stdout = child.stdout.take().expect("piped");
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(move || {
+                let result = read(&mut stdout);
+                // A command that writes more than is read must not block.
+                std::io::copy(&mut stdout, &mut std::io::sink()).and(result)
+            });
+            let status = self.wait(child);
+            let read = reader.join().unwrap_or_else(|_| Err(std::io::Error::other("the reader panicked")));
+            self.check(name, status?, oom_kills)?;
+            read.map_err(io_failure(format!("could not read the output of {name}")))
+        })
+    }
+
+    /// Waits for a command, and ends all processes that it leaves behind.
+    fn wait(&self, mut child: Child) -> Result<ExitStatus, Stop> {
+        let pid = Pid::from_child(&child);
+        let ended = (|| {
+            let process = pidfd_open(pid, PidfdFlags::empty())?;
+            let mut watched = [
+                PollFd::new(&self.connection, PollFlags::IN),
+                PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN),
+            ];
+            channel::wait(&mut watched, self.deadline)?;
+            // Anything on the connection is its end: the server sends nothing after the request.
+            Ok::<_, std::io::Error>(watched[0].revents().is_empty())
+        })();
+        if !matches!(ended, Ok(true)) {
+            let _ = kill_process_group(pid, Signal::KILL);
+            let _ = child.kill();
+        }
+        let status = child.wait();
+        descendants::end_all();
+        match ended {
+            Ok(true) => status.map_err(io_failure("could not wait for a command")),
+            Ok(false) => Err(Stop::Disconnected),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                let reason = format!("the time limit of {} seconds was reached", self.limits.seconds);
+                Err(Failure::new(Cause::Time, reason).into())
+            }
+            Err(error) => Err(io_failure("could not wait for a command")(error)),
+        }
+    }
+
+    /// Returns the failure of a command that did not succeed, with the limit that it reached if that is known.
+    fn check(&self, name: &str, status: ExitStatus, oom_kills: OomKills) -> Result<(), Stop> {
+        if status.success() {
+            return Ok(());
+        }
+        let (cause, reason) = if oom_kills.increased() {
+            (
+                Cause::Memory,
+                "the memory of the sandbox was exhausted and the kernel ended a process".to_owned(),
+            )
+        } else if status.signal() == Some(Signal::XFSZ.as_raw()) {
+            (Cause::Size, format!("a file reached the limit of {} bytes", self.limits.file_size))
+        } else if self.workspace.is_full() {
+            (Cause::Size, "the disk space of the sandbox was exhausted".to_owned())
+        } else {
+            (Cause::Command, "see the log".to_owned())
+        };
+        let ended = match (status.code(), status.signal()) {
+            (Some(code), _) => format!("failed with exit code {code}"),
+            (None, Some(signal)) => format!("was ended by signal {signal}"),
+            (None, None) => "failed".to_owned(),
+        };
+        Err(Failure::new(cause, format!("{name} {ended}: {reason}")).into())
+    }
+}
+
+/// Maximum length of a line passed to the function of [`Job::lines`]; longer ones are passed in pieces.
+const MAX_LINE: u64 = 64 << 10;
+
+/// Starts a command in a process group of its own, with no standard input.
+fn spawn(name: &str, command: &mut Command) -> Result<Child, Stop> {
+    command.stdin(Stdio::null()).process_group(0).spawn().map_err(|error| {
+        let reason = format!("could not run {name} ({}): {error}", command.get_program().display());
+        Failure::new(Cause::Builder, reason).into()
+    })
+}

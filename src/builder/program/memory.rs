@@ -1,0 +1,35 @@
+//! Processes that the kernel ended because the memory of the control group was exhausted, and the peak of memory.
+
+use std::path::Path;
+
+use nix::sys::resource::{UsageWho, getrusage};
+
+/// The number of ended processes at a time; unknown without version 2 of control groups.
+#[derive(Clone, Copy)]
+pub(super) struct OomKills(Option<u64>);
+
+impl OomKills {
+    /// Reads the number.
+    pub(super) fn now() -> OomKills {
+        OomKills(read())
+    }
+
+    /// Whether it has increased.
+    pub(super) fn increased(self) -> bool {
+        matches!((self.0, read()), (Some(before), Some(after)) if after > before)
+    }
+}
+
+fn read() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let events = Path::new("/sys/fs/cgroup").join(path).join("memory.events");
+    let events = std::fs::read_to_string(events).ok()?;
+    events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok()
+}
+
+/// Peak memory of the largest ended command in bytes.
+pub(super) fn peak() -> u64 {
+    let kilobytes = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| usage.max_rss());
+    u64::try_from(kilobytes).unwrap_or(0) * 1024
+}

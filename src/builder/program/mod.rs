@@ -1,0 +1,138 @@
+//! The program `rstudio-pm-builder`, which runs one job inside a sandbox: `fetch` runs git, `build` runs code of the
+//! repository. Standard input is the connection to the server.
+
+mod build;
+mod confinement;
+mod descendants;
+mod fetch;
+mod job;
+mod memory;
+mod out;
+mod workspace;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::net::SocketType;
+use rustix::net::sockopt::socket_type;
+
+use self::job::{Job, Stop, io_failure};
+use self::workspace::Workspace;
+use super::channel;
+use super::message::{self, Cause, Event, Failure, Purpose, Report, Request};
+
+/// The directory of the units for the job, a file system in memory.
+const DEFAULT_WORKSPACE: &str = "/build";
+/// Time limit for the request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The descriptors of a request.
+type Descriptors = BTreeMap<Purpose, OwnedFd>;
+
+/// The program `rstudio-pm-builder`.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let role = arguments.next().unwrap_or_default();
+    let workspace = arguments.next().unwrap_or_else(|| DEFAULT_WORKSPACE.to_owned());
+    match role.as_str() {
+        "credential" => fetch::credential::main(&workspace),
+        "fetch" | "build" => match serve(&role, Path::new(&workspace)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("rstudio-pm-builder {role}: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        _ => {
+            eprintln!(
+                "The package server runs this program in its sandboxes: rstudio-pm-builder fetch|build [DIRECTORY], \
+                 with a socket as standard input."
+            );
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Receives a request and runs its job.
+fn serve(role: &str, directory: &Path) -> std::io::Result<()> {
+    let connection = fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
+    if socket_type(&connection).ok() != Some(SocketType::SEQPACKET) {
+        return Err(std::io::Error::other("standard input is not a connection to the package server"));
+    }
+    let Some(packet) = channel::receive(&connection, Instant::now() + REQUEST_TIMEOUT)? else {
+        return Ok(());
+    };
+    let start = Instant::now();
+    let refuse = |reason: String| {
+        let event = Event::Refused { reason: Failure::new(Cause::Builder, reason).reason };
+        channel::send(&connection, &event.encode().map_err(std::io::Error::other)?, &[])
+    };
+    let request = match Request::decode(&packet.bytes) {
+        Ok(request) if request.descriptors.len() == packet.descriptors.len() => request,
+        Ok(_) => return refuse("the number of descriptors is not that of the request".to_owned()),
+        Err(error) => return refuse(error.to_string()),
+    };
+    if request.job.role().argument() != role {
+        return refuse(format!("this is a builder of the kind '{role}', which does not run such jobs"));
+    }
+    let mut descriptors: Descriptors = request.descriptors.iter().copied().zip(packet.descriptors).collect();
+    let log = take(&mut descriptors, Purpose::Log)?;
+    let workspace = match Workspace::create(directory) {
+        Ok(workspace) => workspace,
+        Err(error) => return refuse(format!("{}: {error}", directory.display())),
+    };
+    // Found before the restrictions.
+    let program = std::env::current_exe()?;
+    if let Err(error) = confinement::confine(&workspace, &readable(&request.job, &program), &request.limits) {
+        return refuse(format!("could not restrict the builder: {error}"));
+    }
+    let deadline = start + Duration::from_secs(request.limits.seconds.min(86_400));
+    let job = Job::new(connection, log.into(), request.limits, workspace, deadline);
+    let result = match &request.job {
+        message::Job::ListReferences(list) => fetch::list_references(&job, list, &program, descriptors),
+        message::Job::FetchCommit(fetch) => fetch::fetch_commit(&job, fetch, &program, descriptors),
+        message::Job::BuildRPackage(build) => build::build_r_package(&job, build, descriptors),
+        message::Job::DetectR(detect) => build::detect_r(&job, detect),
+    };
+    let ended = match result {
+        Ok(ended) => ended,
+        Err(Stop::Failed(failure)) => Report { failure: Some(failure), ..Report::default() },
+        Err(Stop::Disconnected) => return Ok(()),
+    };
+    let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let ended = Report { max_rss: memory::peak(), milliseconds, ..ended };
+    // An error means that the server closed the connection.
+    let _ = job.send(&Event::Ended(ended));
+    Ok(())
+}
+
+/// What a job must be able to read in addition to its workspace and the system's programs.
+fn readable(job: &message::Job, program: &Path) -> Vec<PathBuf> {
+    let paths: Vec<PathBuf> = match job {
+        message::Job::ListReferences(job) => job.remote.local_paths.iter().map(PathBuf::from).collect(),
+        message::Job::FetchCommit(job) => job.remote.local_paths.iter().map(PathBuf::from).collect(),
+        message::Job::BuildRPackage(job) => job.r.iter().chain(&job.library).map(PathBuf::from).collect(),
+        message::Job::DetectR(job) => job.r.iter().map(PathBuf::from).collect(),
+    };
+    paths.into_iter().chain([program.to_owned()]).collect()
+}
+
+/// Takes a descriptor that the checked request has.
+fn take(descriptors: &mut Descriptors, purpose: Purpose) -> std::io::Result<OwnedFd> {
+    descriptors
+        .remove(&purpose)
+        .ok_or_else(|| std::io::Error::other(format!("the descriptor for {purpose:?} is missing")))
+}
+
+/// The file for the result, with its limit: that of the request, and that of the sandbox for any file.
+fn result_file(descriptors: &mut Descriptors, job: &Job) -> Result<out::Out, Stop> {
+    let file: File = take(descriptors, Purpose::Out).map_err(io_failure("could not open the result"))?.into();
+    let fsize = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    Ok(out::Out::new(file, job.limits.result.min(fsize.unwrap_or(u64::MAX))))
+}

@@ -1,0 +1,44 @@
+//! Writes the result of a job into the server's file, with its size limit and digest.
+
+use std::fs::File;
+use std::io::{Error, ErrorKind, Result, Write};
+
+use sha2::{Digest, Sha256};
+
+/// The server's file.
+pub(super) struct Out {
+    file: File,
+    digest: Sha256,
+    size: u64,
+    limit: u64,
+}
+
+impl Out {
+    /// A result of at most `limit` bytes.
+    pub(super) fn new(file: File, limit: u64) -> Out {
+        Out { file, digest: Sha256::new(), size: 0, limit }
+    }
+
+    /// Size and digest of what was written.
+    pub(super) fn finish(self) -> (u64, String) {
+        (self.size, hex::encode(self.digest.finalize()))
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        // Checked before: at the limit of the process the kernel would end the builder.
+        if self.size + bytes.len() as u64 > self.limit {
+            let reason = format!("the result is larger than {} bytes", self.limit);
+            return Err(Error::new(ErrorKind::FileTooLarge, reason));
+        }
+        let count = self.file.write(bytes)?;
+        self.digest.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.file.flush()
+    }
+}

@@ -1,0 +1,230 @@
+//! Which sandbox runs the builders: the units of systemd, bubblewrap, or none if the administrator allows that.
+
+use std::fmt;
+use std::io::{Read, Result, Seek};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use tar::{Builder, Header};
+
+use super::bubblewrap;
+use super::connection::{Connection, JobError};
+use super::message::{BuildRPackage, Event, Job, Limits, Purpose, Role};
+
+/// What the administrator chose: the value of `Git.Sandbox`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// The first that works.
+    #[default]
+    Auto,
+    /// Only the units of systemd.
+    Systemd,
+    /// Only bubblewrap.
+    Bubblewrap,
+    /// No sandbox.
+    None,
+}
+
+/// Paths of sockets and programs.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// The socket of `rstudio-pm-fetch.socket`.
+    pub fetch_socket: PathBuf,
+    /// The socket of `rstudio-pm-build.socket`.
+    pub build_socket: PathBuf,
+    /// The program `rstudio-pm-builder`.
+    pub builder: PathBuf,
+    /// The program `bwrap`.
+    pub bubblewrap: PathBuf,
+    /// The directory for workspaces of builds without a sandbox.
+    pub workspaces: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Paths {
+        Paths {
+            fetch_socket: PathBuf::from("/run/rstudio-pm-fetch.sock"),
+            build_socket: PathBuf::from("/run/rstudio-pm-build.sock"),
+            builder: PathBuf::from("/opt/rstudio-pm/lib/rstudio-pm-builder"),
+            bubblewrap: PathBuf::from("/usr/bin/bwrap"),
+            workspaces: std::env::temp_dir(),
+        }
+    }
+}
+
+/// The kind of a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Units of systemd: a user, a mount namespace, a network namespace and a control group for each job.
+    Systemd,
+    /// User namespaces: all of these except the control group.
+    Bubblewrap,
+    /// The user of the server, restricted only by Landlock and resource limits.
+    None,
+}
+
+/// A sandbox that works.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    /// Its kind.
+    pub kind: Kind,
+    /// The version of R that was detected in it.
+    pub r_version: String,
+    paths: Paths,
+}
+
+/// Why there is no sandbox: each kind that was tried, with its error.
+#[derive(Debug)]
+pub struct NoSandbox {
+    /// The attempts.
+    pub attempts: Vec<(Kind, JobError)>,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Systemd => "systemd",
+            Kind::Bubblewrap => "bubblewrap",
+            Kind::None => "no sandbox",
+        })
+    }
+}
+
+impl fmt::Display for NoSandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unable to use R on this system. Building Git packages for R will be disabled.")?;
+        for (kind, error) in &self.attempts {
+            write!(f, " {kind}: {error}.")?;
+        }
+        write!(
+            f,
+            " Enable the sockets with `systemctl enable --now rstudio-pm-fetch.socket rstudio-pm-build.socket`, or \
+             install bubblewrap where systemd does not run and user namespaces are permitted, or set \
+             Git.AllowUnsandboxedGitBuilds = true to build with the rights of the server."
+        )
+    }
+}
+
+impl std::error::Error for NoSandbox {}
+
+/// Returns the first sandbox that builds a package of three lines; `allow_unsandboxed` permits none at all.
+///
+/// # Errors
+/// None does.
+pub fn detect(
+    choice: Choice,
+    allow_unsandboxed: bool,
+    r: Option<&str>,
+    paths: &Paths,
+) -> std::result::Result<Sandbox, NoSandbox> {
+    let kinds = match choice {
+        Choice::Auto => vec![Kind::Systemd, Kind::Bubblewrap, Kind::None],
+        Choice::Systemd => vec![Kind::Systemd],
+        Choice::Bubblewrap => vec![Kind::Bubblewrap],
+        Choice::None => vec![Kind::None],
+    };
+    let mut attempts = Vec::new();
+    for kind in kinds.into_iter().filter(|kind| *kind != Kind::None || allow_unsandboxed) {
+        let mut sandbox = Sandbox { kind, r_version: String::new(), paths: paths.clone() };
+        match sandbox.build_test_package(r) {
+            Ok(version) => {
+                sandbox.r_version = version;
+                return Ok(sandbox);
+            }
+            Err(error) => attempts.push((kind, error)),
+        }
+    }
+    Err(NoSandbox { attempts })
+}
+
+impl Sandbox {
+    /// Starts a builder. Local repositories in `readable` are visible to the role `fetch`; other directories that a
+    /// build needs, such as a library, to the role `build`.
+    ///
+    /// # Errors
+    /// The builder cannot be started.
+    pub fn start(&self, role: Role, readable: &[PathBuf]) -> Result<Connection> {
+        match self.kind {
+            Kind::Systemd => Connection::open(match role {
+                Role::Fetch => &self.paths.fetch_socket,
+                Role::Build => &self.paths.build_socket,
+            }),
+            Kind::Bubblewrap => {
+                let mut command =
+                    bubblewrap::command(&self.paths.bubblewrap, &self.paths.builder, role, readable);
+                Connection::spawn(&mut command, None)
+            }
+            Kind::None => {
+                let workspace =
+                    tempfile::Builder::new().prefix("build.").tempdir_in(&self.paths.workspaces)?;
+                let mut command = Command::new(&self.paths.builder);
+                command.arg(role.argument()).arg(workspace.path()).env_clear().stderr(Stdio::inherit());
+                Connection::spawn(&mut command, Some(workspace))
+            }
+        }
+    }
+
+    /// The limits of a job of this kind: units have limits of their own, and users of their own.
+    #[must_use]
+    pub fn limits(&self, limits: Limits) -> Limits {
+        match self.kind {
+            Kind::Systemd => limits,
+            Kind::Bubblewrap => Limits {
+                memory: limits.memory.or(Some(4 << 30)),
+                processes: limits.processes.or(Some(512)),
+                ..limits
+            },
+            // The number of processes would be that of the server's user.
+            Kind::None => Limits { memory: limits.memory.or(Some(4 << 30)), processes: None, ..limits },
+        }
+    }
+
+    /// Builds a package of three lines; returns the version of R.
+    fn build_test_package(&self, r: Option<&str>) -> std::result::Result<String, JobError> {
+        let mut source = Builder::new(tempfile::tempfile()?);
+        let description = "Package: probe\nVersion: 1.0\nTitle: T\n";
+        let mut header = Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(description.len() as u64);
+        source.append_data(&mut header, "DESCRIPTION", description.as_bytes())?;
+        let mut source = source.into_inner()?;
+        source.rewind()?;
+        let out = tempfile::tempfile()?;
+        let (log, log_end) = std::io::pipe()?;
+        let readable: Vec<_> = r.iter().map(PathBuf::from).collect();
+        let mut connection = self.start(Role::Build, &readable)?;
+        let job = Job::BuildRPackage(BuildRPackage { r: r.map(str::to_owned), ..BuildRPackage::default() });
+        let limits = self.limits(Limits { seconds: 120, ..Limits::default() });
+        let descriptors =
+            [(Purpose::Log, log_end.as_fd()), (Purpose::Out, out.as_fd()), (Purpose::Source, source.as_fd())];
+        connection.start(job, limits, &descriptors)?;
+        drop(log_end);
+        let log = std::thread::spawn(move || tail(log));
+        let mut version = String::new();
+        let failure = loop {
+            match connection.next_event()? {
+                Event::Started { program, .. } => version = program,
+                Event::Ended(ended) => break ended.failure,
+                Event::Phase { .. } | Event::Refused { .. } | Event::Unknown => {}
+            }
+        };
+        drop(connection);
+        match failure {
+            None => Ok(version.strip_prefix("R ").unwrap_or(&version).to_owned()),
+            Some(failure) => {
+                let log = log.join().unwrap_or_default();
+                Err(JobError::Refused(format!("{failure}; the log ends with: {log}")))
+            }
+        }
+    }
+}
+
+/// The last words of a log.
+fn tail(mut log: impl Read) -> String {
+    let mut bytes = Vec::new();
+    let _ = log.by_ref().take(64 << 10).read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<_> = text.lines().rev().take(3).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
+}

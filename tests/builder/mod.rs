@@ -1,0 +1,10 @@
+//! Builders: the program in its sandboxes, with the real git and R.
+
+mod attempts;
+mod booted;
+mod bubblewrap;
+mod hostile;
+mod job;
+mod local;
+mod refusals;
+mod repository;

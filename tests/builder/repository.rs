@@ -1,0 +1,66 @@
+//! Repositories of git for tests, made with the real program.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A repository with a working tree.
+pub(super) struct Repository {
+    directory: tempfile::TempDir,
+}
+
+impl Repository {
+    pub(super) fn new() -> Repository {
+        let repository = Repository { directory: tempfile::tempdir_in("/tmp").unwrap() };
+        fs::set_permissions(repository.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        repository.git(&["init", "--quiet", "--initial-branch=main"]);
+        repository
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("file://{}", self.path().display())
+    }
+
+    /// Writes a file.
+    pub(super) fn write(&self, path: &str, content: &str) -> PathBuf {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Writes a small R package into a directory.
+    pub(super) fn package(&self, directory: &str, version: &str) {
+        let description = format!(
+            "Package: tested\nVersion: {version}\nTitle: T\nDescription: D.\nLicense: MIT\nAuthor: A\nMaintainer: A \
+             <a@example.org>\n"
+        );
+        self.write(&format!("{directory}DESCRIPTION"), &description);
+        self.write(&format!("{directory}NAMESPACE"), "export(f)\n");
+        self.write(&format!("{directory}R/f.R"), "f <- function() 1\n");
+    }
+
+    /// Commits everything; returns the commit.
+    pub(super) fn commit(&self) -> String {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message=x"]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    pub(super) fn git(&self, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .args(["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "protocol.file.allow=always"])
+            .args(arguments)
+            .current_dir(self.path())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+}

@@ -41,7 +41,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("edit", &["model", "config", "r", "db", "storage", "catalog", "state", "publish", "fetch", "serve"]),
-    ("upkeep", &["model", "config", "db", "storage", "catalog", "jobs", "state", "fetch", "serve", "edit"]),
+    (
+        "upkeep",
+        &["model", "config", "db", "storage", "catalog", "jobs", "state", "fetch", "serve", "edit", "backup"],
+    ),
     (
         "sync",
         &[

@@ -46,6 +46,9 @@ pub struct StartScrub {
     /// Store bad objects again.
     #[serde(default)]
     pub repair: bool,
+    /// A folder of backups with the bytes of bad objects, an absolute path or `s3://bucket/prefix`; requires `repair`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// A bad object, or a problem of the database.

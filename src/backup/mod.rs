@@ -22,6 +22,7 @@ pub mod part;
 pub mod prune;
 pub mod restore;
 mod snapshot;
+pub mod stored_again;
 mod text;
 pub mod trial_restore;
 mod unfinished_file;

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::error::BackupError;
-use super::folder::{Folder, blob_path};
+use super::folder::Folder;
 use super::import::fill;
 use super::manifest::Manifest;
 use super::migrate::Progress;
 use super::objects::StoredObject;
-use super::part::Part;
+use super::stored_again::store;
 use super::verify::{Depth, OnStep, Verification, verify};
 use crate::config::{ClassLocation, Config, Provider};
 use crate::db::restored::begin_history;
@@ -248,12 +248,7 @@ fn store_file(
     if runtime.block_on(storage.size(key))? == Some(*size) && is_intact(storage, object, runtime)? {
         return Ok(false);
     }
-    let mut spool = runtime.block_on(storage.spool(key.class()))?;
-    let part = Part { sha256: *key.digest(), size: *size };
-    folder.read_verified(&blob_path(key.digest()), &part, &mut |chunk| {
-        spool.write_all(chunk).map_err(|error| StorageError::io("write", spool.path(), error).into())
-    })?;
-    runtime.block_on(storage.replace(spool, key))?;
+    store(storage, folder, object, runtime)?;
     Ok(true)
 }
 

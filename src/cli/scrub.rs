@@ -7,6 +7,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use hyper::Method;
 
+use super::backup::place;
 use super::client::Client;
 use super::error::CliError;
 use super::job::{self, JobFlags};
@@ -53,6 +54,9 @@ pub struct ScrubArgs {
     /// Store bad objects again: packages from their mirror, READMEs from their packages
     #[arg(long)]
     pub repair: bool,
+    /// Store them from a backup, if it has them: a directory or s3://bucket/prefix that Server.BackupPaths allows
+    #[arg(long, requires = "repair", value_name = "PLACE")]
+    pub from: Option<String>,
     /// Examine the database instead of the stored objects
     #[arg(long, conflicts_with_all = ["class", "quick", "subset", "max_duration", "rate", "repair"])]
     pub database: bool,
@@ -104,6 +108,7 @@ pub async fn run(client: &Client, output: &Output, args: ScrubArgs) -> Result<()
         max_seconds: args.max_duration,
         rate: args.rate,
         repair: args.repair,
+        from: args.from.as_deref().map(place).transpose()?,
     };
     let job: Job = client.send(Method::POST, "/scrub", &body).await?;
     let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "scrub").await? else {

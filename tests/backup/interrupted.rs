@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::machines::{blank, database, folder};
 use super::servers::{PATHS, answers};
+use crate::support::kills;
 use crate::support::rspm::RspmOutput;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-/// Points at which a program is killed; `RSPM_TEST_KILLS` sets another number.
+/// Points at which a program is killed.
 fn points() -> u32 {
-    std::env::var("RSPM_TEST_KILLS").map_or(6, |text| text.parse().expect("a number"))
+    kills::points(6)
 }
 
 fn server(provider: &str) -> Server {

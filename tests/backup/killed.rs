@@ -7,11 +7,10 @@ use rstudio_pm::config::Provider;
 use rstudio_pm::db::schema::Schema;
 
 use super::installation::{Installation, other};
-
-/// Points at which the program is killed.
-const POINTS: u32 = 8;
+use crate::support::kills::points;
 
 fn killed_at_every_point(first: Provider) {
+    let points = points(8);
     let installation = Installation::filled(first, 2_000);
     let before = installation.dry_run(first).tables;
     let start = Instant::now();
@@ -19,13 +18,13 @@ fn killed_at_every_point(first: Provider) {
     let mut duration = start.elapsed();
     installation.clear(other(first));
     let (mut point, mut completed) = (0, 0);
-    while point < POINTS {
+    while point < points {
         let mut command = installation.command(&[]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-        std::thread::sleep(duration * point / POINTS + Duration::from_millis(2));
+        std::thread::sleep(duration * point / points + Duration::from_millis(2));
         child.kill().expect("it is our child");
         child.wait().expect("it ended");
-        assert_eq!(installation.dry_run(first).tables, before, "the source after {point}/{POINTS}");
+        assert_eq!(installation.dry_run(first).tables, before, "the source after {point}/{points}");
         match installation.existing_objects(other(first)) {
             // Usage data is committed first; the next run keeps it.
             [None, _] => point += 1,
@@ -35,7 +34,7 @@ fn killed_at_every_point(first: Provider) {
                 installation.clear(other(first));
                 duration = duration * 3 / 4;
                 completed += 1;
-                assert!(completed < 50, "it is never killed at {point}/{POINTS}");
+                assert!(completed < 50 + points, "it is never killed at {point}/{points}");
             }
         }
     }

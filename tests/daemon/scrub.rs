@@ -1,12 +1,14 @@
 //! `rspm scrub` on a running server: bytes flipped in each kind of file, interruptions, and downloads beside it.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::support::fixtures::until;
+use crate::support::kills::points;
 use crate::support::mirror_dir::MirrorDir;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
@@ -212,6 +214,38 @@ fn a_killed_scrub_continues_and_downloads_are_answered_beside_it() {
     let (whole, _) = scrub(&server, "");
     assert_eq!((&whole["continued"], &whole["objects"]), (&Value::from(false), &Value::from(30)), "{whole}");
     assert!(server.get(address).body == package);
+}
+
+/// Killed at any point, it loses nothing, and the next one repairs what it had found.
+#[test]
+fn a_repairing_scrub_is_killed_at_any_point() {
+    let mut server = server();
+    let mirrored = object(&server, "cran", MIRRORED);
+    let (intact, local) = (std::fs::read(&mirrored).expect("stored"), server.get(LOCAL).body);
+    let start = Instant::now();
+    flip(&mirrored);
+    assert_eq!(scrub(&server, "--repair").1, 0);
+    let duration = start.elapsed();
+    let points = points(4);
+    for point in 0..points {
+        flip(&mirrored);
+        let mut command = server.rspm_command("scrub --repair --quiet");
+        let mut command = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        std::thread::sleep(duration * point / points);
+        server.kill();
+        command.wait().expect("it ended");
+        server.launch();
+        until("the storage is claimed", || owned(&server));
+        // All is read: the interrupted one may have ended behind the damaged object.
+        let (result, code) = scrub(&server, "--repair");
+        assert_eq!(code, 0, "{point}: {result}");
+        if !mirrored.exists() || std::fs::read(&mirrored).expect("readable") != intact {
+            assert_eq!(scrub(&server, "--repair").1, 0, "{point}");
+        }
+        assert!(std::fs::read(&mirrored).expect("stored again") == intact, "{point}");
+        assert!(server.get(LOCAL).body == local && server.get(MIRRORED).body == intact, "{point}");
+    }
+    assert_eq!(scrub(&server, "--database").1, 0);
 }
 
 #[test]

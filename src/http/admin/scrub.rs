@@ -8,6 +8,7 @@ use super::call::{AdminResult, Call, ok};
 use super::job::wire;
 use super::storage::parse_classes;
 use crate::api::scrub::{Scrub, ScrubFinding, ScrubLevel, StartScrub};
+use crate::config::BackupPlace;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::jobs::Started;
@@ -33,6 +34,14 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
             return Err(Failure::bad_request(text));
         }
     };
+    let from = body
+        .from
+        .map(|from| from.parse::<BackupPlace>().map_err(|reason| format!("{from}: {reason}")))
+        .transpose();
+    let from = from.map_err(Failure::bad_request)?;
+    if from.is_some() && !body.repair {
+        return Err(Failure::bad_request("a backup is only used for a repair".to_owned()));
+    }
     let options = ScrubOptions {
         level: match body.level {
             ScrubLevel::Quick => scrub::ScrubLevel::Quick,
@@ -44,6 +53,7 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
         max_duration: body.max_seconds.map(Duration::from_secs),
         rate: body.rate.unwrap_or(u64::MAX),
         repair: body.repair,
+        from,
         ..ScrubOptions::full()
     };
     let job = match scrub::start(&app.upkeep, options) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::inspector::{Inspector, reader};
 use super::ranges::{self, Range, Ranges};
 use super::{ScrubExtent, ScrubLevel, ScrubOptions, ScrubResult, interrupted};
+use crate::backup::stored_again::BackupFiles;
 use crate::db::scrub::{self, ReferencedObject, ScrubRange};
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
@@ -26,6 +27,7 @@ const RECORD_AFTER: Duration = Duration::from_secs(2);
 pub(super) async fn run(
     upkeep: &Upkeep,
     options: &ScrubOptions,
+    backup: Option<BackupFiles>,
     lease: &Lease,
     reporter: &Reporter,
 ) -> Result<ScrubResult, RepoError> {
@@ -43,7 +45,7 @@ pub(super) async fn run(
         state,
         lease,
         reporter,
-        inspector: Inspector { upkeep, repair: options.repair, sample: options.sample },
+        inspector: Inspector { upkeep, repair: options.repair, backup, sample: options.sample },
         reader: reader(options.rate)?,
         deadline: options.max_duration.map(|duration| Instant::now() + duration),
         result,

@@ -2,6 +2,7 @@
 
 use super::finding::{Fault, Finding, RepairOutcome};
 use super::repair;
+use crate::backup::stored_again::BackupFiles;
 use crate::fetch::integrity::IntegrityCheck;
 use crate::serve::{RepoError, stored_again};
 use crate::storage::{BackgroundReader, Key, ObjectRead, StorageError};
@@ -13,6 +14,8 @@ pub(super) struct Inspector<'a> {
     pub(super) upkeep: &'a Upkeep,
     /// Whether bad objects are stored again.
     pub(super) repair: bool,
+    /// Where they are looked for first.
+    pub(super) backup: Option<BackupFiles>,
     /// As [`super::ScrubOptions::sample`].
     pub(super) sample: u32,
 }
@@ -85,7 +88,7 @@ impl Inspector<'_> {
         // The origin is read first: a file that no mirror has any more loses its state.
         let finding = Finding::of_object(state, key, fault, detail, RepairOutcome::Obtainable).await?;
         let (outcome, failure) = match self.repair {
-            true => repair::repair(&self.upkeep.repositories, &key).await?,
+            true => repair::repair(self.upkeep, self.backup.as_ref(), &key).await?,
             false => (repair::expected_outcome(state, &key).await?, None),
         };
         let detail = match failure {

@@ -16,6 +16,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::{Upkeep, lease};
+use crate::backup::stored_again::BackupFiles;
+use crate::config::BackupPlace;
 use crate::jobs::{AfterHalt, Reporter, Started};
 use crate::model::count::count_of;
 use crate::model::storage_class::StorageClass;
@@ -80,6 +82,8 @@ pub struct ScrubOptions {
     pub rate: u64,
     /// Whether bad objects are stored again.
     pub repair: bool,
+    /// A folder of backups that has their bytes, before the other sources.
+    pub from: Option<BackupPlace>,
     /// The DESCRIPTION of one in this many packages is compared with its rows; 0 for none.
     pub sample: u32,
 }
@@ -95,6 +99,7 @@ impl ScrubOptions {
             max_duration: None,
             rate: u64::MAX,
             repair: false,
+            from: None,
             sample: 100,
         }
     }
@@ -243,11 +248,18 @@ async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Re
     if options.level == ScrubLevel::Database {
         return examine_database(upkeep, reporter).await;
     }
+    let backup = match &options.from {
+        Some(place) => {
+            let files = BackupFiles::open(&upkeep.state, place).await;
+            Some(files.map_err(|error| RepoError::Conflict(error.to_string()))?)
+        }
+        None => None,
+    };
     let lease = lease::claim(&upkeep.state, "scrub", "is scrubbing storage").await?;
     let result = if options.level == ScrubLevel::Quick {
-        quick::run(upkeep, options, &lease, reporter).await
+        quick::run(upkeep, options, backup, &lease, reporter).await
     } else {
-        full::run(upkeep, options, &lease, reporter).await
+        full::run(upkeep, options, backup, &lease, reporter).await
     };
     lease.release().await;
     result

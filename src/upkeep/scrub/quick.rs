@@ -6,6 +6,7 @@ use super::full::not_owned;
 use super::inspector::Inspector;
 use super::ranges::{self, Range};
 use super::{ScrubLevel, ScrubOptions, ScrubResult, interrupted};
+use crate::backup::stored_again::BackupFiles;
 use crate::db::scrub::ReferencedObject;
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
@@ -25,6 +26,7 @@ const RANGES: usize = 64;
 pub(super) async fn run(
     upkeep: &Upkeep,
     options: &ScrubOptions,
+    backup: Option<BackupFiles>,
     lease: &Lease,
     reporter: &Reporter,
 ) -> Result<ScrubResult, RepoError> {
@@ -33,7 +35,7 @@ pub(super) async fn run(
         ranges::classes(options).partition(|class| state.storage.is_own(*class));
     let extent = options.extent;
     let ranges = state.db.read(move |c| ranges::all(c, &owned, extent)).await?;
-    let inspector = Inspector { upkeep, repair: options.repair, sample: 0 };
+    let inspector = Inspector { upkeep, repair: options.repair, backup, sample: 0 };
     let mut result = ScrubResult::new(ScrubLevel::Quick);
     result.notes.extend(other.iter().map(|class| not_owned(*class)));
     let total = ranges.len() as u64;

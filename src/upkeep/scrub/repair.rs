@@ -1,10 +1,13 @@
-//! Stores a bad object again: a package from its mirror, a README from the archive of its package.
+//! Stores a bad object again, from what has its bytes: a backup, its mirror, or the archive of its package.
 
 use super::finding::RepairOutcome;
+use crate::backup::error::BackupError;
+use crate::backup::stored_again::BackupFiles;
+use crate::serve::RepoError;
 use crate::serve::stored_again::{self, NotStoredAgain};
-use crate::serve::{RepoError, Repositories};
 use crate::state::State;
 use crate::storage::Key;
+use crate::upkeep::Upkeep;
 use crate::upkeep::references::has_no_mirror;
 
 /// The outcome for an object of a kind that a scrub never stores again; `None` for the other kinds.
@@ -22,27 +25,50 @@ fn without_repair(key: &Key) -> Option<RepairOutcome> {
 /// # Errors
 /// Database and storage errors.
 pub(super) async fn repair(
-    repositories: &Repositories,
+    upkeep: &Upkeep,
+    backup: Option<&BackupFiles>,
     key: &Key,
 ) -> Result<(RepairOutcome, Option<String>), RepoError> {
+    let from_backup = match backup {
+        Some(files) => restore(upkeep, files, *key).await,
+        None => Ok(false),
+    };
+    let failure = match from_backup {
+        Ok(true) => return Ok((RepairOutcome::Repaired, None)),
+        Ok(false) => None,
+        Err(error) => Some(format!("the backup: {error}")),
+    };
     if let Some(outcome) = without_repair(key) {
-        return Ok((outcome, None));
+        return Ok((outcome, failure));
     }
-    // The only source of a package is its mirror.
+    let repositories = &upkeep.repositories;
     let stored = match key {
         Key::Readme(sha256) => stored_again::readme(repositories, *sha256).await,
         key => stored_again::package(repositories, *key.digest()).await,
     };
+    let and = |reason: String| {
+        Some([failure.clone(), Some(reason)].into_iter().flatten().collect::<Vec<_>>().join("; "))
+    };
     match stored {
         Ok(()) => Ok((RepairOutcome::Repaired, None)),
-        Err(NotStoredAgain::NoSource) => Ok((RepairOutcome::Lost, None)),
-        Err(NotStoredAgain::Gone(reason)) => Ok((RepairOutcome::Lost, Some(reason))),
-        Err(NotStoredAgain::Failed(reason)) => Ok((RepairOutcome::Obtainable, Some(reason))),
+        Err(NotStoredAgain::NoSource) => Ok((RepairOutcome::Lost, failure)),
+        Err(NotStoredAgain::Gone(reason)) => Ok((RepairOutcome::Lost, and(reason))),
+        Err(NotStoredAgain::Failed(reason)) => Ok((RepairOutcome::Obtainable, and(reason))),
         Err(NotStoredAgain::Repo(error)) => Err(error),
     }
 }
 
-/// The outcome for an object that is missing or was moved aside, if it is not stored again.
+/// Stores an object from a backup; returns false if that does not have it.
+async fn restore(upkeep: &Upkeep, files: &BackupFiles, key: Key) -> Result<bool, BackupError> {
+    let _guard = upkeep.fetches.blob_lock.read().await;
+    let is_stored = files.store(&upkeep.state, key).await?;
+    if is_stored {
+        upkeep.fetches.integrity.remove(&key);
+    }
+    Ok(is_stored)
+}
+
+/// What can be done about an object that is not in service, without doing it.
 ///
 /// # Errors
 /// Database errors.

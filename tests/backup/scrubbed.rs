@@ -1,0 +1,135 @@
+//! Backups and scrubs of the same server: objects that are stored again from a backup, and objects that are moved aside
+//! while or before a backup is made.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::machines::{folder, repositories};
+use super::servers::PATHS;
+use crate::support::fixtures::until;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+const BACKUP_PATHS: &str = "[Server]\nBackupPaths = {dir}/backups\nBackupPaths = {dir}/second\n";
+
+fn server() -> Server {
+    let server = Builder::default().gcfg(BACKUP_PATHS).start();
+    repositories(&server);
+    until("the storage is claimed", || {
+        let listed = server.json("storage list");
+        listed["classes"].as_array().expect("a list").iter().all(|class| class["owner"] == "own")
+    });
+    server
+}
+
+/// The objects of a storage directory, in the order of their digests.
+fn objects(server: &Server, directory: &str) -> Vec<PathBuf> {
+    let list = |path: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(path).expect("a directory").map(|entry| entry.expect("readable").path()).collect()
+    };
+    let directories = list(&server.dir().join("data").join(directory));
+    let mut objects: Vec<PathBuf> = directories.iter().flat_map(|directory| list(directory)).collect();
+    objects.sort();
+    objects
+}
+
+fn flip(path: &Path) {
+    let mut bytes = std::fs::read(path).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).expect("written");
+}
+
+/// The result of a scrub and its exit code.
+fn scrub(server: &Server, flags: &str) -> (Value, i32) {
+    let ran = server.rspm(&format!("scrub {flags} -o json"));
+    (serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {ran:?}")), ran.code)
+}
+
+#[test]
+fn a_scrub_stores_objects_of_a_backup_again() {
+    let server = server();
+    server.rspm_stdout("backup create");
+    let before = server.get(PATHS[4]).body;
+    let from = format!("--repair --from={}", folder(&server).display());
+    let package = objects(&server, "packages/packages").remove(0);
+    let readme = objects(&server, "packages/readmes").remove(0);
+    let bytes = std::fs::read(&package).expect("readable");
+    for flags in ["", "--quick "] {
+        std::fs::write(&package, "short").expect("written");
+        std::fs::remove_file(&readme).expect("removed");
+        let (result, code) = scrub(&server, &format!("{flags}{from}"));
+        assert_eq!((&result["repaired"], &result["bad"], code), (&2.into(), &0.into(), 0), "{result}");
+        assert!(std::fs::read(&package).expect("stored again") == bytes && readme.exists());
+    }
+    assert!(server.get(PATHS[4]).body == before);
+
+    // The file of the backup is damaged, too.
+    let name = package.file_name().expect("a digest").to_str().expect("digits").to_owned();
+    let blob = folder(&server).join(format!("blobs/{}/{}/{name}", &name[..2], &name[2..4]));
+    flip(&blob);
+    flip(&package);
+    let (result, code) = scrub(&server, &from);
+    assert_eq!((&result["bad"], code), (&1.into(), 1), "{result}");
+    let detail = result["findings"][0]["detail"].as_str().expect("a detail");
+    assert!(detail.contains("the backup: ") && detail.contains("has the SHA-256"), "{detail}");
+    assert!(!package.exists(), "it was moved aside");
+    flip(&blob);
+    assert_eq!(scrub(&server, &from).1, 0);
+    assert!(std::fs::read(&package).expect("stored again") == bytes);
+
+    let refusal = server.rspm(&format!("scrub --repair --from={}/third", server.dir().display()));
+    assert!(refusal.code == 1 && refusal.err.contains("Server.BackupPaths allows"), "{refusal:?}");
+    assert_eq!(server.rspm("scrub --from=/backups").code, 2, "nothing would be repaired");
+}
+
+#[test]
+fn an_object_that_was_moved_aside_is_missing_unless_an_earlier_backup_has_it() {
+    let server = server();
+    server.rspm_stdout("backup create");
+    let package = objects(&server, "packages/packages").remove(0);
+    flip(&package);
+    assert_eq!(scrub(&server, "").1, 1);
+    let second = format!("backup create --to {}/second", server.dir().display());
+    let incomplete = server.rspm(&second);
+    assert!(
+        incomplete.code == 1 && incomplete.err.contains("was moved to the damaged area"),
+        "{incomplete:?}"
+    );
+    let list = server.json(&format!("backup list --from {}/second", server.dir().display()));
+    assert_eq!(list[0]["missing"], 1, "{list}");
+    let complete = server.rspm_stdout("backup create");
+    assert!(complete.contains("of which 0 were copied"), "{complete}");
+    assert_eq!(server.json("backup verify --full")["undamaged"], true);
+    assert_eq!(scrub(&server, &format!("--repair --from={}", folder(&server).display())).1, 0);
+    server.rspm_stdout(&second);
+}
+
+#[test]
+fn an_object_that_is_repaired_while_a_backup_is_made_is_in_it() {
+    let server = server();
+    let mut state = 1_u32;
+    for number in 0..16 {
+        // Bytes that do not compress.
+        let noise: String = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b' ' + (state >> 26) as u8)
+        })
+        .take(150_000)
+        .collect();
+        server.add("prod", &Tarball::new(&format!("p{number}"), "1.0").with("data/noise", &noise));
+    }
+    server.rspm_stdout("backup create");
+    let started =
+        server.json(&format!("backup create --rate=300kB --no-wait --to {}/second", server.dir().display()));
+    let last = objects(&server, "packages/packages").pop().expect("an object");
+    flip(&last);
+    let (result, code) = scrub(&server, &format!("--repair --from={}", folder(&server).display()));
+    assert_eq!((&result["repaired"], code), (&1.into(), 0), "{result}");
+    let job = || server.admin("GET", &format!("/jobs/{}", started["id"]), &Value::Null).json();
+    assert_eq!(job()["status"], "running", "the scrub was faster than the backup");
+    until("the backup has ended", || job()["status"] != "running");
+    let verified = server.json(&format!("backup verify --full --from {}/second", server.dir().display()));
+    assert_eq!((&verified["undamaged"], &verified["missing"]), (&true.into(), &Value::Array(vec![])));
+}

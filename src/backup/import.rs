@@ -11,6 +11,7 @@ use super::manifest::{Manifest, Probe};
 use super::migrate::{MigrateError, OnProgress, Progress, compare_tables, restore};
 use super::snapshot::{probe_entries, render, table_entry};
 use crate::config::Config;
+use crate::db::migrate::newest_migration;
 use crate::db::schema::Schema;
 use crate::db::transfer::destination::Destination;
 
@@ -41,7 +42,23 @@ fn open(folder: &Folder, manifest: &Manifest) -> Result<Dump, BackupError> {
     reader.map_err(|source: DumpError| BackupError::DumpFile { path: folder.place_of(&path), source })
 }
 
-/// Fills the blank database of a configuration. The caller commits it.
+/// Refuses a backup with a schema of a newer program.
+pub(super) fn check_schema(manifest: &Manifest) -> Result<(), BackupError> {
+    for (name, level) in &manifest.levels {
+        let schema = [Schema::Core, Schema::Usage].into_iter().find(|schema| schema.as_str() == name);
+        let known = schema.map_or(0, newest_migration);
+        if *level > known {
+            return Err(BackupError::Refused(format!(
+                "the backup {} has schema {level} of {name}, and this version reads up to {known}; install version {} \
+                 of rstudio-pm or a newer one",
+                manifest.created, manifest.version
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Fills the blank database of a configuration. A schema of an older program is migrated. The caller commits it.
 pub(super) fn fill(
     config: &Config,
     folder: &Folder,
@@ -50,12 +67,13 @@ pub(super) fn fill(
 ) -> Result<Destination, BackupError> {
     let dump = open(folder, manifest)?;
     let key = dump.head().key;
-    let schemas: Vec<Schema> = dump.head().levels.iter().map(|(schema, _)| *schema).collect();
-    let mut destination = Destination::create(config, config.database.provider, &schemas)?;
+    let levels = dump.head().levels.clone();
+    let mut destination = Destination::create(config, config.database.provider, &levels)?;
     let tables = restore(Ok(dump), &mut destination)?;
     progress(Progress::Indexing);
     destination.finish_tables()?;
     compare_tables(&mut destination, key, &tables, progress)?;
+    destination.migrate()?;
     progress(Progress::Rendering);
     let probes = probe_entries(&render(destination.conn()?)?);
     compare_probes(&manifest.probes, &probes)?;

@@ -117,8 +117,7 @@ pub fn migrate(
     let usage_was_there = has_same_usage(config, &mut source, to, key)?;
     let mut head = Head { key, levels: source.schema_versions().to_vec() };
     head.levels.retain(|(schema, _)| !(usage_was_there && *schema == Schema::Usage));
-    let schemas: Vec<Schema> = head.levels.iter().map(|(schema, _)| *schema).collect();
-    let mut destination = Destination::create(config, to, &schemas)?;
+    let mut destination = Destination::create(config, to, &head.levels)?;
     let summaries = copy(&mut source, &mut destination, &head, progress)?;
     progress(Progress::Indexing);
     destination.finish_tables()?;
@@ -199,7 +198,7 @@ pub fn dump<W: Write>(
     let mut sink =
         DumpSink { writer: DumpWriter::create(output, head)?, rows: 0, output_error: None, progress };
     let mut summaries = Vec::new();
-    for table in head.levels.iter().flat_map(|(schema, _)| tables::of(*schema)) {
+    for table in head.levels.iter().flat_map(|(schema, level)| tables::at(*schema, *level)) {
         sink.writer.begin_table(table)?;
         sink.rows = 0;
         if let Err(error) = source.read(table, &mut sink) {

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use super::error::BackupError;
 use super::folder::Folder;
-use super::import::fill;
+use super::import::{check_schema, fill};
 use super::manifest::Manifest;
 use super::migrate::Progress;
 use super::objects::StoredObject;
@@ -68,6 +68,7 @@ pub fn restore(
     step: OnStep<'_>,
 ) -> Result<RestoreResult, BackupError> {
     let start = Instant::now();
+    check_schema(manifest)?;
     check_key(config, manifest)?;
     if !manifest.missing.is_empty() && !options.allow_missing {
         return Err(BackupError::Refused(format!(

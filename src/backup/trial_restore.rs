@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom;
 
 use super::error::BackupError;
 use super::folder::Folder;
-use super::import::fill;
+use super::import::{check_schema, fill};
 use super::manifest::Manifest;
 use super::migrate::OnProgress;
 use super::{objects, verify};
@@ -40,6 +40,7 @@ pub fn trial_restore(
     progress: OnProgress<'_>,
 ) -> Result<TrialResult, BackupError> {
     let start = Instant::now();
+    check_schema(manifest)?;
     let directory = tempfile::Builder::new().prefix("rstudio-pm-backup-").tempdir_in(temporary);
     let directory = directory.map_err(BackupError::io("create a directory in", temporary))?;
     let mut config = config.clone();

@@ -122,6 +122,12 @@ pub fn migrations(schema: Schema) -> &'static [Migration] {
     }
 }
 
+/// Returns the number of the newest migration of a schema.
+#[must_use]
+pub fn newest_migration(schema: Schema) -> i64 {
+    migrations(schema).last().map_or(0, |migration| migration.number)
+}
+
 /// A connection for migrations, inside a transaction that holds the lock.
 pub(super) trait MigrationConn: Conn {
     /// Runs the statements of a script.
@@ -143,7 +149,7 @@ pub(super) fn level(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, Db
     if !c.has_table(table.name)? {
         return Ok(0);
     }
-    let supported = migrations(schema).last().map_or(0, |m| m.number);
+    let supported = newest_migration(schema);
     let (mut newest, mut too_new) = (0, None);
     for mut row in c.query(table.select, &[])? {
         newest = row.int(0)?;
@@ -184,6 +190,16 @@ fn not_online(migrations: &[Migration], level: i64, mode: MigrationMode) -> Opti
 /// # Errors
 /// [`DbError::NotOnline`] and [`DbError::OthersOnline`] if other servers could not work with the result; nothing is changed.
 pub(super) fn run(c: &mut dyn MigrationConn, schema: Schema, mode: MigrationMode) -> Result<(), DbError> {
+    run_until(c, schema, mode, i64::MAX)
+}
+
+/// Runs the missing migrations up to the one with the number `last`. The caller commits.
+pub(super) fn run_until(
+    c: &mut dyn MigrationConn,
+    schema: Schema,
+    mode: MigrationMode,
+    last: i64,
+) -> Result<(), DbError> {
     let (level, table) = (level(c, schema)?, schema.migration_table());
     if let Some((number, name)) = not_online(migrations(schema), level, mode) {
         return Err(DbError::NotOnline { database: c.database_name(), number, name });
@@ -200,7 +216,7 @@ pub(super) fn run(c: &mut dyn MigrationConn, schema: Schema, mode: MigrationMode
     if level == 0 {
         c.script(table.create)?;
     }
-    for migration in migrations(schema).iter().filter(|m| m.number > level) {
+    for migration in migrations(schema).iter().filter(|m| m.number > level && m.number <= last) {
         c.script(c.pick(migration))?;
         let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(unix_time.as_micros()).unwrap_or(i64::MAX);

@@ -11,6 +11,7 @@ mod machines;
 mod refusals;
 mod round_trip;
 mod sample;
+mod schemas;
 mod scrubbed;
 mod servers;
 mod tables;

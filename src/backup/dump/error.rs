@@ -19,6 +19,16 @@ pub enum DumpError {
         /// The format of this program.
         known: u16,
     },
+    /// A schema of a newer program.
+    #[error("the dump has schema {found} of {schema}; this version of rstudio-pm reads up to {known}")]
+    Schema {
+        /// The schema.
+        schema: &'static str,
+        /// Its newest migration in the dump.
+        found: i64,
+        /// The newest migration of this program.
+        known: i64,
+    },
     /// A frame that is not allowed here, or whose content is invalid.
     #[error("the dump is damaged: {0}")]
     Damaged(String),

@@ -7,6 +7,7 @@ use sha2::Digest;
 use super::error::DumpError;
 use super::{FORMAT, Head, MAGIC, MAX_FRAME, MAX_WINDOW, SCHEMAS, TableSummary, Tag};
 use crate::backup::digest::{DigestKey, RowDigest, RowHasher};
+use crate::db::migrate::newest_migration;
 use crate::db::schema::Schema;
 use crate::db::transfer::row::RowBlock;
 use crate::db::transfer::tables::{self, Table};
@@ -79,7 +80,8 @@ impl<R: Read> DumpReader<R> {
             return Err(DumpError::damaged("the head is missing"));
         }
         let head = parse_head(&mut Content(&content))?;
-        let expected: Vec<_> = head.levels.iter().flat_map(|(schema, _)| tables::of(*schema)).collect();
+        let expected: Vec<_> =
+            head.levels.iter().flat_map(|(schema, level)| tables::at(*schema, *level)).collect();
         Ok(DumpReader {
             input,
             head,
@@ -224,7 +226,12 @@ fn parse_head(content: &mut Content<'_>) -> Result<Head, DumpError> {
         if levels.iter().any(|(known, _)| *known == schema) {
             return Err(DumpError::damaged("a schema is repeated"));
         }
-        levels.push((schema, i64::from_be_bytes(content.array()?)));
+        let level = i64::from_be_bytes(content.array()?);
+        let known = newest_migration(schema);
+        if level > known {
+            return Err(DumpError::Schema { schema: schema.as_str(), found: level, known });
+        }
+        levels.push((schema, level));
     }
     content.end()?;
     Ok(Head { key, levels })

@@ -25,26 +25,33 @@ pub struct Destination {
     /// Statements that create indexes and constraints.
     create_statements: Vec<(Schema, String)>,
     files: SqliteFiles,
+    /// The schemas, each with its newest migration.
+    levels: Vec<(Schema, i64)>,
     _lock: Option<std::fs::File>,
 }
 
 impl Destination {
-    /// Creates the tables of `schemas` in the database of a provider.
+    /// Creates the tables of schemas, each up to a migration, in the database of a provider.
     ///
     /// # Errors
     /// [`DbError::Occupied`] if it has some already, [`DbError::Encoding`]; those of [`super::source::Source::open`].
-    pub fn create(config: &Config, provider: Provider, schemas: &[Schema]) -> Result<Destination, DbError> {
+    pub fn create(
+        config: &Config,
+        provider: Provider,
+        levels: &[(Schema, i64)],
+    ) -> Result<Destination, DbError> {
         let mut destination = Destination {
             sessions: Sessions::new(),
             current: None,
             create_statements: Vec::new(),
             files: SqliteFiles::default(),
+            levels: levels.to_vec(),
             _lock: None,
         };
         if provider == Provider::Sqlite {
             destination._lock = Some(sqlite_dir::lock(&config.sqlite.dir, None)?);
         }
-        for &schema in schemas {
+        for &(schema, level) in levels {
             if schema == Schema::Usage && is_shared(config, provider) {
                 destination.sessions.share(schema);
             } else {
@@ -54,21 +61,21 @@ impl Destination {
                 };
                 destination.sessions.add(schema, session);
             }
-            destination.create_tables(schema)?;
+            destination.create_tables(schema, level)?;
         }
         Ok(destination)
     }
 
-    fn create_tables(&mut self, schema: Schema) -> Result<(), DbError> {
+    fn create_tables(&mut self, schema: Schema, level: i64) -> Result<(), DbError> {
         let session = self.sessions.get(schema)?;
         if let Some(found) = occupancy::find(session.conn(), schema)? {
             return Err(DbError::Occupied { database: session.conn().database_name(), found });
         }
-        migrate::run(session.conn(), schema, MigrationMode::Exclusive)?;
+        migrate::run_until(session.conn(), schema, MigrationMode::Exclusive, level)?;
         let create_statements = indexes::drop_all(session, schema)?;
         self.create_statements.extend(create_statements.into_iter().map(|statement| (schema, statement)));
         // Removes the rows that the migrations have inserted.
-        let names: Vec<&str> = tables::of(schema).map(|table| table.name).collect();
+        let names: Vec<&str> = tables::at(schema, level).map(|table| table.name).collect();
         let clear = match session {
             Session::Sqlite(_) => names.iter().rev().map(|name| format!("DELETE FROM {name};")).collect(),
             Session::Postgres(_) => format!("TRUNCATE {}", names.join(", ")),
@@ -122,14 +129,25 @@ impl Destination {
         for (schema, statement) in std::mem::take(&mut self.create_statements) {
             self.sessions.get(schema)?.conn().script(&statement)?;
         }
-        for schema in self.sessions.schemas().collect::<Vec<_>>() {
+        for (schema, level) in self.levels.clone() {
             let session = self.sessions.get(schema)?;
             if let Session::Sqlite(session) = session {
                 sqlite_file::check_foreign_keys(session)?;
             }
             let analyze: String =
-                tables::of(schema).map(|table| format!("ANALYZE {};", table.name)).collect();
+                tables::at(schema, level).map(|table| format!("ANALYZE {};", table.name)).collect();
             session.conn().script(&analyze)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the migrations that its schemas lack.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn migrate(&mut self) -> Result<(), DbError> {
+        for (schema, _) in self.levels.clone() {
+            migrate::run(self.sessions.get(schema)?.conn(), schema, MigrationMode::Exclusive)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::reading::RowSink;
 use super::tables::Table;
 use super::{postgres_rows, sqlite_rows};
 use crate::config::{Config, Provider};
-use crate::db::migrate::{self, MigrationConn, migrations};
+use crate::db::migrate::{self, MigrationConn, newest_migration};
 use crate::db::pgconn::PgConn;
 use crate::db::schema::Schema;
 use crate::db::sqlite::{self, SqliteConn};
@@ -162,7 +162,7 @@ impl Sessions {
 /// # Errors
 /// [`DbError::OldSchema`], [`DbError::TooNew`].
 pub(super) fn require_newest(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, DbError> {
-    let supported = migrations(schema).last().map_or(0, |migration| migration.number);
+    let supported = newest_migration(schema);
     let (found, database) = (migrate::level(c, schema)?, c.database_name());
     match found {
         found if found < supported => Err(DbError::OldSchema { database, found, supported }),

@@ -14,6 +14,8 @@ pub struct Table {
     pub columns: &'static [Column],
     /// Number of columns of the primary key.
     pub key: usize,
+    /// The migration that created it, or an earlier one than any dump has.
+    pub since: i64,
 }
 
 /// A column.
@@ -48,12 +50,15 @@ impl ColumnKind {
     }
 }
 
+/// The oldest migration of [`Schema::Core`] of which there are backups.
+pub const FIRST_DUMPED: i64 = 9;
+
 const fn core(name: &'static str, key: usize, columns: &'static [Column]) -> Table {
-    Table { schema: Schema::Core, name, columns, key }
+    Table { schema: Schema::Core, name, columns, key, since: FIRST_DUMPED }
 }
 
 const fn usage(name: &'static str, key: usize, columns: &'static [Column]) -> Table {
-    Table { schema: Schema::Usage, name, columns, key }
+    Table { schema: Schema::Usage, name, columns, key, since: 1 }
 }
 
 const fn int(name: &'static str) -> Column {
@@ -130,7 +135,7 @@ pub const TABLES: &[Table] = &[
     core("backup", 1, &[text("place"), int("made_at")]),
     core("scrub", 2, &[
         text("directory"), int("prefix"), text("position"), int("read_at"), int("objects"), int("bad"),
-    ]),
+    ]).since(10),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),
@@ -146,7 +151,16 @@ pub fn of(schema: Schema) -> impl DoubleEndedIterator<Item = &'static Table> + C
     TABLES.iter().filter(move |table| table.schema == schema)
 }
 
+/// Returns the tables of a schema whose newest migration is `level`, in order.
+pub fn at(schema: Schema, level: i64) -> impl DoubleEndedIterator<Item = &'static Table> + Clone {
+    of(schema).filter(move |table| table.since <= level)
+}
+
 impl Table {
+    const fn since(self, migration: i64) -> Table {
+        Table { since: migration, ..self }
+    }
+
     /// The names of the columns, separated by commas.
     #[must_use]
     pub fn column_list(&self) -> String {

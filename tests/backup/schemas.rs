@@ -1,0 +1,134 @@
+//! Backups with an older schema, which is migrated, and with a newer one, which is refused.
+
+use rstudio_pm::backup::dump::TableSummary;
+use rstudio_pm::backup::dump::reader::{DumpReader, Item};
+use rstudio_pm::backup::dump::writer::DumpWriter;
+use rstudio_pm::backup::manifest::{Manifest, TableEntry};
+use rstudio_pm::backup::part::Part;
+use rstudio_pm::db::migrate::newest_migration;
+use rstudio_pm::db::schema::Schema;
+use rstudio_pm::db::transfer::row::{Field, Fields, RowBlock};
+use rstudio_pm::db::transfer::tables::{FIRST_DUMPED, at};
+use rstudio_pm::model::digest::Sha256;
+use sha2::Digest;
+
+use super::machines::{back_up, blank, folder, manifests, server};
+use super::servers::answers;
+use crate::support::server::Server;
+
+/// The rows of the table of migrations up to a number.
+fn until(block: &RowBlock, level: i64) -> RowBlock {
+    let (mut fields, mut kept) = (Fields::new(&block.bytes), RowBlock { rows: 0, bytes: Vec::new() });
+    for _ in 0..block.rows {
+        let row: [Field<'_>; 5] = std::array::from_fn(|_| fields.read().expect("a value"));
+        if matches!(row[0], Field::Int(number) if number <= level) {
+            row.into_iter().for_each(|field| kept.push(field));
+            kept.rows += 1;
+        }
+    }
+    kept
+}
+
+/// A dump as a program with this newest migration writes it.
+fn dump_of_level(dump: &[u8], level: i64) -> (Vec<u8>, Vec<TableSummary>) {
+    let mut reader = DumpReader::open(dump).expect("a dump");
+    let mut head = reader.head().clone();
+    let core = head.levels.iter_mut().find(|(schema, _)| *schema == Schema::Core).expect("packages");
+    core.1 = level;
+    let mut writer = DumpWriter::create(Vec::new(), &head).expect("a Vec takes every write");
+    let (mut summaries, mut included, mut name) = (Vec::new(), false, "");
+    while let Some(item) = reader.next_item().expect("a dump") {
+        match item {
+            Item::Table(table) => {
+                included =
+                    table.schema != Schema::Core || at(Schema::Core, level).any(|known| known == table);
+                name = table.name;
+                if included {
+                    writer.begin_table(table).expect("a Vec takes every write");
+                }
+            }
+            Item::Rows(block) if included && name == "migration" => {
+                writer.rows(&until(block, level)).expect("a Vec takes every write");
+            }
+            Item::Rows(block) if included => writer.rows(block).expect("a Vec takes every write"),
+            Item::EndOfTable(_) if included => {
+                summaries.push(writer.end_table().expect("a Vec takes every write"));
+            }
+            Item::Rows(_) | Item::EndOfTable(_) => {}
+        }
+    }
+    (writer.finish().expect("a Vec takes every write"), summaries)
+}
+
+/// Replaces the backup of a server by one with this newest migration.
+fn rewrite(server: &Server, level: i64) {
+    let folder = folder(server);
+    let mut manifest: Manifest =
+        serde_json::from_value(manifests(server)[0]["manifest"].clone()).expect("a manifest");
+    let dump = std::fs::read(folder.join(format!("db/{}.dump", manifest.dump.sha256))).expect("readable");
+    let (dump, summaries) = dump_of_level(&dump, level);
+    manifest.dump = Part { sha256: Sha256(sha2::Sha256::digest(&dump).into()), size: dump.len() as u64 };
+    manifest.tables = summaries
+        .iter()
+        .map(|TableSummary { table, digest, .. }| TableEntry {
+            table: format!("{}.{}", table.schema.as_str(), table.name),
+            rows: digest.rows,
+            digest: digest.to_string(),
+        })
+        .collect();
+    manifest.levels.iter_mut().filter(|(name, _)| name == "core").for_each(|(_, known)| *known = level);
+    std::fs::write(folder.join(format!("db/{}.dump", manifest.dump.sha256)), dump).expect("written");
+    let sealed = serde_json::json!({ "manifest": manifest, "sha256": manifest.sha256().to_string() });
+    std::fs::write(folder.join("manifests").join(manifest.name()), sealed.to_string()).expect("written");
+}
+
+#[test]
+fn an_older_schema_is_restored_and_migrated() {
+    let server = server("sqlite");
+    let before = answers(&server);
+    back_up(&server);
+    for level in FIRST_DUMPED..newest_migration(Schema::Core) {
+        rewrite(&server, level);
+        let from = format!("--from {}", folder(&server).display());
+        assert_eq!(server.json(&format!("backup verify --full {from}"))["undamaged"], true);
+        assert_eq!(server.json(&format!("backup test {from}"))["files"], 4);
+        for provider in ["sqlite", "postgres"] {
+            let mut other = blank(provider);
+            let restored = other.json(&format!("backup restore {from}"));
+            assert_eq!(restored["copied"], 4, "{level}, {provider}: {restored}");
+            other.launch();
+            assert_eq!(answers(&other), before, "{level}, {provider}");
+            assert_eq!(other.rspm("scrub --database").code, 0, "{level}, {provider}");
+            // Only a database with the newest schema is backed up.
+            back_up(&other);
+            let levels = manifests(&other)[0]["manifest"]["levels"].clone();
+            assert_eq!(levels[0][1], newest_migration(Schema::Core), "{levels}");
+        }
+        std::fs::remove_dir_all(folder(&server)).expect("removed");
+        back_up(&server);
+    }
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let server = server("sqlite");
+    back_up(&server);
+    rewrite(&server, newest_migration(Schema::Core) + 1);
+    let from = format!("--from {}", folder(&server).display());
+    for command in ["verify", "test"] {
+        let refused = server.rspm(&format!("backup {command} {from}"));
+        let text = refused.out + &refused.err;
+        assert!(refused.code == 1 && text.contains("reads up to"), "{command}: {text}");
+    }
+    for provider in ["sqlite", "postgres"] {
+        let other = blank(provider);
+        let refused = other.rspm(&format!("backup restore {from}"));
+        assert_eq!(refused.code, 1, "{}", refused.out);
+        assert!(
+            refused.err.contains("install version ") && refused.err.contains(" or a newer one"),
+            "{}",
+            refused.err
+        );
+        assert!(!other.dir().join("data/db/rstudio-pm.db").exists());
+    }
+}

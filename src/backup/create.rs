@@ -1,13 +1,13 @@
 //! Makes a backup while the server works: a hold, the database from one snapshot, the files that its rows refer to, and
 //! last the manifest.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
 use sha2::Digest;
 use tokio::runtime::Handle;
 
+use super::configuration;
 use super::copy::{self, CopyResult};
 use super::error::BackupError;
 use super::folder::{Folder, FolderLock, list_path, manifest_path};
@@ -17,7 +17,7 @@ use super::migrate::Progress;
 use super::part::Part;
 use super::snapshot::{self, Snapshot};
 use super::{destination, objects};
-use crate::config::BackupPlace;
+use crate::config::{BackupPlace, Config};
 use crate::db;
 use crate::jobs::{Reporter, Started};
 use crate::metrics;
@@ -126,8 +126,9 @@ async fn write(
                 .to_owned(),
         ));
     }
+    let config = state.config.load_full();
     let finish_task = tokio::task::spawn_blocking(move || {
-        let manifest = finish(&folder, &lock, &snapshot, &copied, with_cache, created)?;
+        let manifest = finish(&config, &folder, &lock, &snapshot, &copied, with_cache, created)?;
         drop(lock);
         Ok::<_, BackupError>((manifest, copied))
     });
@@ -141,6 +142,7 @@ fn task_result<T>(result: Result<Result<T, BackupError>, tokio::task::JoinError>
 
 /// Writes the list of files and the manifest.
 fn finish(
+    config: &Config,
     folder: &Folder,
     lock: &FolderLock,
     snapshot: &Snapshot,
@@ -150,7 +152,8 @@ fn finish(
 ) -> Result<Manifest, BackupError> {
     let list = objects::format(&copied.objects);
     let list_part = Part { sha256: Sha256(sha2::Sha256::digest(&list).into()), size: list.len() as u64 };
-    write_file(folder, list.as_bytes(), &list_path(list_part.sha256), true)?;
+    folder.write(list.as_bytes(), &list_path(list_part.sha256), true)?;
+    let configuration = configuration::copy(folder, config)?;
     let previous = previous(folder)?;
     let manifest = Manifest {
         format: FORMAT,
@@ -170,10 +173,11 @@ fn finish(
         with_cache,
         missing: copied.missing.clone(),
         probes: snapshot.probe_entries(),
+        configuration,
         previous,
     };
     lock.check()?;
-    write_file(folder, &manifest.to_file(), &manifest_path(&manifest.name()), false)?;
+    folder.write(&manifest.to_file(), &manifest_path(&manifest.name()), false)?;
     Ok(manifest)
 }
 
@@ -186,10 +190,4 @@ fn previous(folder: &Folder) -> Result<Option<Previous>, BackupError> {
         }
     }
     Ok(None)
-}
-
-fn write_file(folder: &Folder, bytes: &[u8], path: &str, replaces: bool) -> Result<(), BackupError> {
-    let mut file = folder.unfinished()?;
-    file.write_all(bytes).map_err(BackupError::io("write", &folder.place_of(path)))?;
-    folder.install(file, path, replaces)
 }

@@ -1,10 +1,10 @@
 //! The folder of backups, in a directory or a bucket: its layout, and access to its files.
 //!
 //! `manifests/<time>.json` is a backup, `db/<digest>.dump` its rows, `db/<digest>.objects` the list of its files, and
-//! `blobs/<two digits>/<two digits>/<digest>` a file.
+//! `blobs/<two digits>/<two digits>/<digest>` a file, and `config/<digest>.gcfg` the configuration file.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::Digest;
@@ -24,6 +24,8 @@ const MANIFESTS: &str = "manifests";
 pub(super) const DATABASES: &str = "db";
 /// The directory of files.
 pub(super) const BLOBS: &str = "blobs";
+/// The directory of configuration files.
+pub(super) const CONFIGURATIONS: &str = "config";
 /// Largest manifest that is read, in bytes.
 const MAX_MANIFEST_SIZE: u64 = 16 << 20;
 
@@ -72,6 +74,11 @@ pub(super) fn blob_path(sha256: &Sha256) -> String {
     format!("{BLOBS}/{first:02x}/{second:02x}/{sha256}")
 }
 
+/// The path of a configuration file.
+pub(super) fn configuration_path(sha256: Sha256) -> String {
+    format!("{CONFIGURATIONS}/{sha256}.gcfg")
+}
+
 /// The path of a manifest.
 pub(super) fn manifest_path(name: &str) -> String {
     format!("{MANIFESTS}/{name}")
@@ -89,7 +96,7 @@ impl Folder {
         runtime: &Handle,
     ) -> Result<(Folder, FolderLock), BackupError> {
         if let BackupPlace::Directory(root) = place {
-            Directory::create(root, &[MANIFESTS, DATABASES, BLOBS])?;
+            Directory::create(root, &[MANIFESTS, DATABASES, BLOBS, CONFIGURATIONS])?;
         }
         let folder = Folder::open(place, config, runtime)?;
         let lock = folder.lock()?;
@@ -206,6 +213,13 @@ impl Folder {
                 Err(self.damaged(path, "was not written for this folder"))
             }
         }
+    }
+
+    /// Writes a file with this content. An existing one is replaced only if `replaces` is set.
+    pub(super) fn write(&self, bytes: &[u8], path: &str, replaces: bool) -> Result<(), BackupError> {
+        let mut file = self.unfinished()?;
+        file.write_all(bytes).map_err(BackupError::io("write", &self.place_of(path)))?;
+        self.install(file, path, replaces)
     }
 
     /// The size of a file; `None` if it is missing.

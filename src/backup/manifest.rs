@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
+use super::configuration::ConfigurationFile;
 use super::error::BackupError;
 use super::folder::{Folder, manifest_path};
 use super::part::Part;
@@ -87,6 +88,9 @@ pub struct Manifest {
     pub missing: Vec<String>,
     /// Documents that a restored server must serve with the same content.
     pub probes: Vec<Probe>,
+    /// The configuration file of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<ConfigurationFile>,
     /// The backup before it.
     pub previous: Option<Previous>,
 }

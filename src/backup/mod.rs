@@ -3,6 +3,7 @@
 
 mod bucket;
 mod bucket_lock;
+pub mod configuration;
 mod copy;
 pub mod create;
 mod destination;

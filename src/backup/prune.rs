@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use jiff::civil::DateTime;
 
+use super::configuration::ConfigurationFile;
 use super::error::BackupError;
 use super::folder::{self, Folder, FolderLock};
 use super::manifest::Manifest;
@@ -77,11 +78,12 @@ pub fn prune(
         result.kept.push(manifest.name());
         referenced.insert(folder::dump_path(manifest.dump.sha256));
         referenced.insert(folder::list_path(manifest.objects.sha256));
+        referenced.extend(manifest.configuration.iter().map(ConfigurationFile::copy));
         let objects = objects::read(folder, manifest)?;
         referenced.extend(objects.iter().map(|object| folder::blob_path(object.key.digest())));
     }
     let mut unreferenced = Vec::new();
-    for directory in [folder::DATABASES, folder::BLOBS] {
+    for directory in [folder::DATABASES, folder::BLOBS, folder::CONFIGURATIONS] {
         unreferenced.extend(folder.list(directory)?);
     }
     unreferenced.retain(|(path, _)| !referenced.contains(path));

@@ -111,6 +111,11 @@ pub fn verify(folder: &Folder, manifest: &Manifest, depth: Depth, step: OnStep<'
         Ok(tables) => verification.tables = tables,
         Err(error) => verification.add_problem(&error),
     }
+    if let Some(file) = &manifest.configuration
+        && let Err(error) = folder.read_verified(&file.copy(), &file.part, &mut |_| Ok(()))
+    {
+        verification.add_problem(&error);
+    }
     match objects::read(folder, manifest) {
         Ok(objects) => verification.objects = objects,
         Err(error) => verification.add_problem(&error),

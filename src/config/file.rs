@@ -51,7 +51,9 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
             None
         }
     };
-    from_settings(settings, errors, warnings, key.map(Arc::new))
+    let mut loaded = from_settings(settings, errors, warnings, key.map(Arc::new))?;
+    Arc::make_mut(&mut loaded.config).file = std::path::absolute(path).ok();
+    Ok(loaded)
 }
 
 /// Like [`load`], without the encryption key: encrypted values stay encrypted. For programs that use none of them.

@@ -43,6 +43,7 @@ pub mod validate;
 mod value;
 pub mod vulnerabilities;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use address::without_userinfo;
@@ -119,6 +120,8 @@ pub struct Config {
     pub logging: Logging,
     /// `[Proxy]`.
     pub proxy: Proxy,
+    /// The file that it was read from; `None` if it was parsed from a text.
+    pub file: Option<PathBuf>,
     /// The encryption key, if there is one.
     pub encryption_key: Option<Arc<EncryptionKey>>,
 }

@@ -114,6 +114,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
         storage_alerts: StorageAlerts::read(reader),
         logging: Logging::read(reader),
         proxy: Proxy::read(reader),
+        file: None,
         encryption_key: None,
     }
 }

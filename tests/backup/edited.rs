@@ -50,7 +50,8 @@ fn written(server: &Server) -> Vec<String> {
 
 type Damage = fn(&Server);
 
-const DAMAGES: [(&str, Damage, &str); 12] = [
+const DAMAGES: [(&str, Damage, &str); 13] = [
+    ("configuration", |s| flip(&files(s, "config")[0]), "SHA-256"),
     (
         "dump",
         |s| flip(&files(s, "db").into_iter().find(|f| f.extension().unwrap() == "dump").unwrap()),

@@ -69,6 +69,12 @@ fn restored_elsewhere(from: &str, to: &str) {
     // Three packages and a README, and stored indexes.
     assert!(count.as_u64() >= Some(4), "{manifest}");
     assert!(said.contains(&format!("transaction {transaction}, ")), "{said}");
+    let copy = folder(&server).join(format!(
+        "config/{}.gcfg",
+        manifest["configuration"]["part"]["sha256"].as_str().expect("a digest")
+    ));
+    assert_eq!(manifest["configuration"]["path"], server.config_file().display().to_string());
+    assert!(std::fs::read(copy).expect("a copy") == std::fs::read(server.config_file()).expect("readable"));
     // What is published after the backup is not in it.
     server.add("prod", &Tarball::new("later", "1.0"));
     let mut other = blank(to);

@@ -34,6 +34,13 @@ fn rows(manifest: &Manifest) -> u64 {
     manifest.tables.iter().map(|table| table.rows).sum()
 }
 
+fn configuration(manifest: &Manifest) -> Value {
+    manifest
+        .configuration
+        .as_ref()
+        .map_or(Value::Null, |file| json!({ "path": file.path, "copy": file.copy() }))
+}
+
 /// The backups of a folder.
 pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
     let (mut text, mut entries, mut is_success) = (String::new(), Vec::new(), true);
@@ -66,6 +73,7 @@ pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
                     "bytes": bytes,
                     "version": manifest.version,
                     "missing": manifest.missing.len(),
+                    "configuration": configuration(&manifest),
                 }));
             }
             Err(error) => {
@@ -101,6 +109,9 @@ pub(super) fn verify(
     for missing in manifest.missing.iter().take(20) {
         let _ = writeln!(text, "Missing since the backup was made: {missing}");
     }
+    if let Some(file) = &manifest.configuration {
+        let _ = writeln!(text, "The configuration {} is in {}.", file.path, file.copy());
+    }
     let result = if is_success { "is undamaged" } else { "is damaged" };
     let _ = writeln!(
         text,
@@ -117,6 +128,7 @@ pub(super) fn verify(
         "undamaged": is_success,
         "problems": problems,
         "missing": manifest.missing,
+        "configuration": configuration(manifest),
         "rows": rows(manifest),
         "files": verification.files(),
         "read": verification.read,

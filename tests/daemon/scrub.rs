@@ -235,7 +235,7 @@ fn a_repairing_scrub_is_killed_at_any_point() {
         server.kill();
         command.wait().expect("it ended");
         server.launch();
-        until("the storage is claimed", || owned(&server));
+        until("the storage is claimed", || owns_all_classes(&server));
         // All is read: the interrupted one may have ended behind the damaged object.
         let (result, code) = scrub(&server, "--repair");
         assert_eq!(code, 0, "{point}: {result}");

@@ -67,7 +67,7 @@ fn values_of_other_types_count_as_missing() {
         r#","size":-1,"upload-time":"2024-01-02T03:04:05","yanked":false,"hashes":{"sha256":"00"},"core-metadata":false"#,
         r#","core-metadata":false,"dist-info-metadata":true"#,
     ] {
-        assert_eq!(with_keys(keys).page.files, [plain.clone()], "{keys}");
+        assert_eq!(with_keys(keys).page.files, std::slice::from_ref(&plain), "{keys}");
     }
     let metadata = |keys| with_keys(keys).page.files.remove(0).core_metadata;
     assert_eq!(metadata(r#","core-metadata":null,"dist-info-metadata":true"#), MetadataFile::Unverified);

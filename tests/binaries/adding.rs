@@ -7,6 +7,7 @@ use sha2::Digest;
 
 use super::get;
 use crate::support::binary;
+use crate::support::fixtures::until;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
@@ -202,7 +203,8 @@ fn a_damaged_source_package_of_the_same_size_is_repaired_by_adding_it_again() {
     assert_eq!(server.get(path).status, 503, "a damaged file is not served");
     let error = server.refused(&format!("add --source=team --path={}", greeting.source.display()));
     assert!(error.contains("is in the source 'team' already"), "{error}");
-    assert!(server.get(path).body == original, "at the next request");
+    // A refused command does not wait until the upload is stored.
+    until("the stored file is replaced", || server.get(path).body == original);
     assert!(std::fs::read(object).expect("stored") == original);
 }
 

@@ -12,6 +12,7 @@ use super::migrate::{MigrateError, OnProgress, Progress, compare_tables, restore
 use super::snapshot::{probe_entries, render, table_entry};
 use crate::config::Config;
 use crate::db::migrate::newest_migration;
+use crate::db::restored::remove_servers;
 use crate::db::schema::Schema;
 use crate::db::transfer::destination::Destination;
 
@@ -73,6 +74,8 @@ pub(super) fn fill(
     progress(Progress::Indexing);
     destination.finish_tables()?;
     compare_tables(&mut destination, key, &tables, progress)?;
+    // The servers of the backup do not use this database: a migration need not wait for them.
+    remove_servers(destination.conn()?)?;
     destination.migrate()?;
     progress(Progress::Rendering);
     let probes = probe_entries(&render(destination.conn()?)?);

@@ -351,7 +351,12 @@ pub(super) fn map(path: &Path, error: rusqlite::Error) -> DbError {
     use ErrorCode as Code;
     let path = path.to_owned();
     let database = path.display().to_string();
+    // The file of shared memory could not be enlarged.
+    let is_shared_memory_full = error
+        .sqlite_error()
+        .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
     match error.sqlite_error_code() {
+        _ if is_shared_memory_full => DbError::Full { database, source: error.into() },
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => DbError::Locked { path },
         Some(Code::DiskFull) => DbError::Full { database, source: error.into() },
         Some(Code::NotADatabase | Code::DatabaseCorrupt) => {

@@ -52,6 +52,20 @@ fn a_server_on_a_full_disk_starts_and_serves_stored_packages() {
     assert!(alerts(&server).iter().all(|text| !text.contains("no space left")));
 }
 
+#[test]
+fn a_start_without_space_for_the_database_names_the_cause() {
+    let Some(disk) = rerun::with_mount("-t tmpfs -o size=16m") else { return };
+    let gcfg = format!("[SQLite]\nDir = {}", disk.join("db").display());
+    let mut server = Builder::default().gcfg(&gcfg).start();
+    server.stop();
+    std::fs::write(disk.join("filler"), vec![0; 17 << 20]).expect_err("the disk is full");
+    let output = server.start_refused();
+    assert!(output.contains("no space left for the database") && output.contains("rstudio-pm.db"), "{output}");
+    std::fs::remove_file(disk.join("filler")).expect("removed");
+    server.launch();
+    assert_eq!(server.get("/__ping__").status, 200);
+}
+
 fn alerts(server: &Server) -> Vec<String> {
     let all = server.get("/__api__/alerts").json();
     let list = all.as_array().cloned().unwrap_or_default();

@@ -184,7 +184,7 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
     let next = ["sudo systemctl start rstudio-pm", "rspm storage list"];
     let _ = writeln!(
         text,
-        "Next: {}, then: {}; where it shows a class as contested: rspm storage adopt",
+        "Next: {}, then: {}; where it shows a class as contested or missing: rspm storage adopt",
         next[0], next[1]
     );
     let json = json!({

@@ -352,9 +352,8 @@ pub(super) fn map(path: &Path, error: rusqlite::Error) -> DbError {
     let path = path.to_owned();
     let database = path.display().to_string();
     // The file of shared memory could not be enlarged.
-    let is_shared_memory_full = error
-        .sqlite_error()
-        .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
+    let is_shared_memory_full =
+        error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
     match error.sqlite_error_code() {
         _ if is_shared_memory_full => DbError::Full { database, source: error.into() },
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => DbError::Locked { path },

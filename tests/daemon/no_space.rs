@@ -60,7 +60,10 @@ fn a_start_without_space_for_the_database_names_the_cause() {
     server.stop();
     std::fs::write(disk.join("filler"), vec![0; 17 << 20]).expect_err("the disk is full");
     let output = server.start_refused();
-    assert!(output.contains("no space left for the database") && output.contains("rstudio-pm.db"), "{output}");
+    assert!(
+        output.contains("no space left for the database") && output.contains("rstudio-pm.db"),
+        "{output}"
+    );
     std::fs::remove_file(disk.join("filler")).expect("removed");
     server.launch();
     assert_eq!(server.get("/__ping__").status, 200);

@@ -1,7 +1,7 @@
 //! The first two checks of `check-config`, as data: syntax, and unknown names.
 
 use super::Loaded;
-use super::problem::{ConfigError, Notice, NoticeCategory};
+use super::problem::{ConfigError, Problem, ProblemCategory};
 
 /// One check and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +37,11 @@ impl Check {
 /// Converts the result of [`super::load`] to checks: syntax and value types, unknown names, and, if there are any,
 /// properties without effect ([`Verdict::Info`]).
 ///
-/// Findings about [`NoticeCategory::Path`] and [`NoticeCategory::Settings`] belong to the checks of the machine, which
+/// Problems of [`ProblemCategory::Path`] and [`ProblemCategory::Settings`] belong to the checks of the machine, which
 /// read them from [`ConfigError::errors`].
 #[must_use]
 pub fn checks(loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
-    let (errors, warnings): (&[Notice], &[Notice]) = match loaded {
+    let (errors, warnings): (&[Problem], &[Problem]) = match loaded {
         Ok(loaded) => (&[], &loaded.warnings),
         Err(ConfigError::Invalid { errors, warnings }) => (errors, warnings),
         Err(error @ ConfigError::Unreadable { .. }) => {
@@ -51,14 +51,14 @@ pub fn checks(loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
             ];
         }
     };
-    let lines = |notices: &[Notice], category| -> Vec<String> {
-        notices.iter().filter(|notice| notice.category == category).map(Notice::to_string).collect()
+    let lines = |problems: &[Problem], category| -> Vec<String> {
+        problems.iter().filter(|problem| problem.category == category).map(Problem::to_string).collect()
     };
     let mut checks = vec![
-        Check::from_findings(SYNTAX, lines(errors, NoticeCategory::Syntax)),
-        Check::from_findings(NAMES, lines(warnings, NoticeCategory::Name)),
+        Check::from_findings(SYNTAX, lines(errors, ProblemCategory::Syntax)),
+        Check::from_findings(NAMES, lines(warnings, ProblemCategory::Name)),
     ];
-    let without_effect = lines(warnings, NoticeCategory::Effect);
+    let without_effect = lines(warnings, ProblemCategory::Effect);
     if !without_effect.is_empty() {
         checks.push(Check {
             title: "Properties without effect",

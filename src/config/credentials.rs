@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Error, Read};
 
 use super::environment;
-use super::problem::{Notice, NoticeCategory, Origin};
+use super::problem::{Origin, Problem, ProblemCategory};
 
 const SUFFIX: &str = "_FILE";
 /// Read limit in bytes, more than any password or URL has.
@@ -12,7 +12,7 @@ const MAX_LENGTH: u64 = 64 << 10;
 
 /// Replaces variables that name a file by the contents of the file, without the line feed at its end. Only passwords
 /// and URLs, which may contain one, can be read from a file. Errors name the variable and the file.
-pub(super) fn read(env: impl IntoIterator<Item = (String, String)>) -> (Vec<(String, String)>, Vec<Notice>) {
+pub(super) fn read(env: impl IntoIterator<Item = (String, String)>) -> (Vec<(String, String)>, Vec<Problem>) {
     let (mut variables, mut errors) = (Vec::new(), Vec::new());
     for (variable, value) in env {
         let stem =
@@ -23,8 +23,8 @@ pub(super) fn read(env: impl IntoIterator<Item = (String, String)>) -> (Vec<(Str
         };
         match contents(&value) {
             Ok(text) => variables.push((stem.to_owned(), text)),
-            Err(error) => errors.push(Notice {
-                category: NoticeCategory::Path,
+            Err(error) => errors.push(Problem {
+                category: ProblemCategory::Path,
                 origin: Origin::Environment(variable.clone()),
                 section: None,
                 property: Some(property.name.to_owned()),
@@ -50,7 +50,7 @@ mod tests {
     fn read_variables(variables: &[(&str, &str)]) -> (Vec<(String, String)>, Vec<String>) {
         let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let (env, errors) = read(owned);
-        (env, errors.iter().map(Notice::to_string).collect())
+        (env, errors.iter().map(Problem::to_string).collect())
     }
 
     #[test]

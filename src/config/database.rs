@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::{self, UrlPurpose};
-use super::problem::NoticeCategory;
+use super::problem::ProblemCategory;
 use super::reader::Reader;
 use super::server::Secret;
 use super::value;
@@ -75,7 +75,7 @@ impl Postgres {
     pub(super) fn read(reader: &mut Reader<'_>, provider: Provider) -> Postgres {
         if provider == Provider::Postgres && !reader.is_non_empty("Postgres", None, "URL") {
             let message = "must be set with Database.Provider = postgres: postgres://user@host/database";
-            reader.error(NoticeCategory::Settings, "Postgres", None, "URL", message);
+            reader.error(ProblemCategory::Settings, "Postgres", None, "URL", message);
         }
         let url = |name| {
             reader.optional("Postgres", name, |text| address::url(text, UrlPurpose::Postgres)).map(Secret)

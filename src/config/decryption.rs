@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::key_file::EncryptionKey;
 use super::merged::{Settings, ValueForm, heading};
-use super::problem::{Notice, NoticeCategory};
+use super::problem::{Problem, ProblemCategory};
 use super::table::Effect;
 use crate::encryption::value::{decrypt, looks_encrypted};
 
@@ -29,12 +29,12 @@ pub(super) fn mark_encrypted(settings: &mut Settings) {
 
 /// Replaces encrypted values by what they encrypt. Returns an error for each value that looks encrypted and cannot be
 /// decrypted, and a warning for each value that is encrypted with the old key.
-pub(super) fn decrypt_values(settings: &mut Settings, keys: &Keys<'_>) -> (Vec<Notice>, Vec<Notice>) {
+pub(super) fn decrypt_values(settings: &mut Settings, keys: &Keys<'_>) -> (Vec<Problem>, Vec<Problem>) {
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     for setting in settings.iter_mut().filter(|setting| setting.property.kind.may_be_encrypted()) {
         for value in &mut setting.values {
-            let notice = |message| Notice {
-                category: NoticeCategory::Settings,
+            let problem = |message| Problem {
+                category: ProblemCategory::Settings,
                 origin: value.origin.clone(),
                 section: Some(heading(setting.section.name, setting.sub.as_deref())),
                 property: Some(setting.property.name.to_owned()),
@@ -45,13 +45,13 @@ pub(super) fn decrypt_values(settings: &mut Settings, keys: &Keys<'_>) -> (Vec<N
             if let Some(text) = decrypt_with(keys.current) {
                 (value.text, value.form) = (text.to_string(), ValueForm::Decrypted);
             } else if let Some((key, text)) = keys.old.zip(decrypt_with(keys.old)) {
-                warnings.push(notice(format!(
+                warnings.push(problem(format!(
                     "is encrypted with the previous key, {key}; write it anew with the output of: rspm encrypt"
                 )));
                 (value.text, value.form) = (text.to_string(), ValueForm::DecryptedWithOld);
             } else if looks_encrypted(&value.text) {
                 if matches!(setting.property.effect, Effect::Since(_)) {
-                    errors.push(notice(decryption_error(keys)));
+                    errors.push(problem(decryption_error(keys)));
                 }
                 value.form = ValueForm::Encrypted;
             }
@@ -103,7 +103,7 @@ mod tests {
         let (current, old) = (keys.0.map(key), keys.1.map(key));
         let keys = Keys { current: current.as_ref(), old: old.as_ref(), path: Path::new("/k") };
         let (errors, warnings) = decrypt_values(&mut settings, &keys);
-        let lines = |notices: Vec<Notice>| notices.iter().map(Notice::to_string).collect();
+        let lines = |problems: Vec<Problem>| problems.iter().map(Problem::to_string).collect();
         let values = settings.iter().flat_map(|s| s.values.iter().map(|v| (v.text.clone(), v.form)));
         (values.collect(), lines(errors), lines(warnings))
     }

@@ -49,11 +49,11 @@ fn write_section(out: &mut String, section: &Section, sub: Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{NoticeCategory, parse};
+    use crate::config::{ProblemCategory, parse};
 
     fn config(text: &str) -> String {
         let loaded = parse("rstudio-pm.gcfg.defaults", text.as_bytes(), []).expect("valid");
-        let unexpected = loaded.warnings.iter().find(|warning| warning.category != NoticeCategory::Effect);
+        let unexpected = loaded.warnings.iter().find(|warning| warning.category != ProblemCategory::Effect);
         assert_eq!(unexpected, None);
         format!("{:#?}", loaded.config)
     }

@@ -2,7 +2,7 @@
 
 use super::lookup;
 use super::merged::{Settings, Value, unknown_property, unknown_section};
-use super::problem::{Notice, NoticeCategory, Origin};
+use super::problem::{Origin, Problem, ProblemCategory};
 use super::table::{Kind, Property, Section, Subsection};
 
 const PREFIX: &str = "PACKAGEMANAGER_";
@@ -11,8 +11,11 @@ const PREFIX: &str = "PACKAGEMANAGER_";
 const RESERVED: [&str; 5] = ["ENCRYPTION_KEY", "ADDRESS", "TOKEN", "SSO_TOKEN_FILE", "IDENTITY_TOKEN_FILE"];
 
 /// Applies the environment. A variable replaces all values of its property; the values of a multi property are
-/// separated by commas. Returns a notice about each unknown variable.
-pub(super) fn apply(settings: &mut Settings, env: impl IntoIterator<Item = (String, String)>) -> Vec<Notice> {
+/// separated by commas. Returns a problem for each unknown variable.
+pub(super) fn apply(
+    settings: &mut Settings,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Vec<Problem> {
     let mut unknown = Vec::new();
     let mut variables: Vec<(String, String)> = env.into_iter().collect();
     variables.sort();
@@ -34,8 +37,8 @@ pub(super) fn apply(settings: &mut Settings, env: impl IntoIterator<Item = (Stri
                     settings.add(section, sub.clone(), property, value);
                 }
             }
-            Err(message) => unknown.push(Notice {
-                category: NoticeCategory::Name,
+            Err(message) => unknown.push(Problem {
+                category: ProblemCategory::Name,
                 origin: Origin::Environment(variable.clone()),
                 section: None,
                 property: None,
@@ -96,7 +99,7 @@ mod tests {
         let (mut settings, _) = merge(&ParsedFile::read("f", text.as_bytes()));
         let env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let unknown = apply(&mut settings, env);
-        (settings, unknown.iter().map(Notice::to_string).collect())
+        (settings, unknown.iter().map(Problem::to_string).collect())
     }
 
     #[test]

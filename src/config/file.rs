@@ -46,7 +46,7 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
         Err(error) => {
             let setting =
                 settings.get("Server", None, "EncryptionKeyPath").and_then(|setting| setting.values.last());
-            errors.push(error.notice(setting.map_or(Origin::Default, |value| value.origin.clone())));
+            errors.push(error.problem(setting.map_or(Origin::Default, |value| value.origin.clone())));
             decryption::mark_encrypted(&mut settings);
             None
         }

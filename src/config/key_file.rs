@@ -10,7 +10,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use zeroize::Zeroizing;
 
-use super::problem::{Notice, NoticeCategory, Origin, permission_remedy};
+use super::problem::{Origin, Problem, ProblemCategory, permission_remedy};
 use crate::encryption::key::{Key, KeyError, LENGTH, MAX_TEXT};
 use crate::encryption::value::{self, NONCE_LENGTH};
 
@@ -100,7 +100,7 @@ fn remedy(key_source: &KeySource, error: &io::Error) -> String {
 
 impl KeyFileError {
     /// Converts the error to one of the configuration; `path_origin` is the origin of `Server.EncryptionKeyPath`.
-    pub(super) fn notice(&self, path_origin: Origin) -> Notice {
+    pub(super) fn problem(&self, path_origin: Origin) -> Problem {
         let (KeyFileError::Unreadable { key_source, .. } | KeyFileError::Invalid { key_source, .. }) = self;
         let variable = |name: &str| (Origin::Environment(name.to_owned()), None);
         let (origin, property) = match key_source {
@@ -108,8 +108,8 @@ impl KeyFileError {
             KeySource::Credential(_) => variable(CREDENTIALS_VARIABLE),
             KeySource::File(_) => (path_origin, Some("EncryptionKeyPath".to_owned())),
         };
-        Notice {
-            category: NoticeCategory::Path,
+        Problem {
+            category: ProblemCategory::Path,
             origin,
             section: property.as_ref().map(|_| "[Server]".to_owned()),
             property,
@@ -305,14 +305,14 @@ mod tests {
         assert!(error.starts_with(&format!("{} is not an encryption key: ", path.display())), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
         let error = env(&[(KEY_VARIABLE, "hunter2")]).find(&path).expect_err("no key");
-        let notice = error.notice(Origin::Default).to_string();
+        let problem = error.problem(Origin::Default).to_string();
         assert!(
-            notice.starts_with(
+            problem.starts_with(
                 "environment PACKAGEMANAGER_ENCRYPTION_KEY: PACKAGEMANAGER_ENCRYPTION_KEY is not"
             ),
-            "{notice}"
+            "{problem}"
         );
-        assert!(!notice.contains("hunter2"), "{notice}");
+        assert!(!problem.contains("hunter2"), "{problem}");
         let error = read(dir.path()).expect_err("a directory").to_string();
         assert!(
             error.starts_with(&format!("the encryption key {} cannot be read", dir.path().display())),

@@ -1,6 +1,6 @@
 //! `[HTTP]`, `[HTTPS]` and `[HTTPRedirect]`.
 
-use super::problem::NoticeCategory;
+use super::problem::ProblemCategory;
 use super::reader::Reader;
 use super::value::{self, Listen};
 use std::path::PathBuf;
@@ -63,7 +63,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
         for name in ["Certificate", "Key"] {
             if !reader.is_non_empty("HTTPS", None, name) {
                 reader.error(
-                    NoticeCategory::Settings,
+                    ProblemCategory::Settings,
                     "HTTPS",
                     None,
                     name,
@@ -75,16 +75,16 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
         if !reader.is_non_empty("HTTP", None, "Listen") && http.listen.is_none() {
             let message =
                 "is empty, and HTTPS.Listen is not set; set at least one of HTTP.Listen and HTTPS.Listen";
-            reader.error(NoticeCategory::Settings, "HTTP", None, "Listen", message);
+            reader.error(ProblemCategory::Settings, "HTTP", None, "Listen", message);
         }
         if reader.is_non_empty("HTTPRedirect", None, "Listen") {
             let message = "needs HTTPS.Listen, the address to redirect to";
-            reader.error(NoticeCategory::Settings, "HTTPRedirect", None, "Listen", message);
+            reader.error(ProblemCategory::Settings, "HTTPRedirect", None, "Listen", message);
         }
         for name in ["Certificate", "Key", "Permanent"] {
             if reader.is_non_empty("HTTPS", None, name) {
                 reader.warning(
-                    NoticeCategory::Effect,
+                    ProblemCategory::Effect,
                     "HTTPS",
                     None,
                     name,
@@ -107,7 +107,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
     }
     for (name, message) in conflicts {
         reader.error(
-            NoticeCategory::Settings,
+            ProblemCategory::Settings,
             name,
             None,
             "Listen",
@@ -125,7 +125,7 @@ fn minimum_tls(reader: &mut Reader<'_>) -> MinimumTls {
         "1.2" => MinimumTls::Tls12,
         old => {
             let message = format!("TLS {old} is not supported; the oldest version accepted is 1.2");
-            reader.warning(NoticeCategory::Effect, "HTTPS", None, "MinimumTLS", &message);
+            reader.warning(ProblemCategory::Effect, "HTTPS", None, "MinimumTLS", &message);
             MinimumTls::Tls12
         }
     }

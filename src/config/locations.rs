@@ -1,7 +1,7 @@
 //! Resolves `[Storage]`, `[FileStorage "class"]` and `[S3Storage …]` to one location per class.
 
 use super::address::{self, UrlPurpose};
-use super::problem::NoticeCategory;
+use super::problem::ProblemCategory;
 use super::reader::Reader;
 use super::storage::{CLASS_COUNT, ClassLocation, DirectoryLocation, S3Location};
 use super::value;
@@ -111,7 +111,7 @@ fn report_missing_bucket(reader: &mut Reader<'_>, on_s3: [bool; CLASS_COUNT]) {
         .collect();
     if !classes.is_empty() {
         let message = format!("must be set: the storage of {} is s3", classes.join(", "));
-        reader.error(NoticeCategory::Settings, "S3Storage", None, "Bucket", &message);
+        reader.error(ProblemCategory::Settings, "S3Storage", None, "Bucket", &message);
     }
 }
 
@@ -128,7 +128,7 @@ fn report_unused(reader: &mut Reader<'_>, on_s3: [bool; CLASS_COUNT]) {
         let has_directory = reader.settings.get("FileStorage", Some(sub), "Location").is_some();
         if has_directory && !is_used(false) {
             let message = format!("has no effect: Storage.{} is s3", property(class));
-            reader.warning(NoticeCategory::Effect, "FileStorage", Some(sub), "Location", &message);
+            reader.warning(ProblemCategory::Effect, "FileStorage", Some(sub), "Location", &message);
         }
         let s3 = reader
             .settings
@@ -136,7 +136,7 @@ fn report_unused(reader: &mut Reader<'_>, on_s3: [bool; CLASS_COUNT]) {
             .find(|setting| setting.section.name == "S3Storage" && setting.sub.as_deref() == Some(sub));
         if let Some(name) = s3.map(|setting| setting.property.name).filter(|_| !is_used(true)) {
             let message = format!("has no effect: Storage.{} is file", property(class));
-            reader.warning(NoticeCategory::Effect, "S3Storage", Some(sub), name, &message);
+            reader.warning(ProblemCategory::Effect, "S3Storage", Some(sub), name, &message);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::lookup;
 use super::parsed_file::{Heading, ParsedFile};
-use super::problem::{Notice, NoticeCategory, Origin, Position};
+use super::problem::{Origin, Position, Problem, ProblemCategory};
 use super::rows::SECTIONS;
 use super::spelling::{did_you_mean, nearest};
 use super::table::{Property, Section, Subsection};
@@ -252,12 +252,12 @@ impl Settings {
 }
 
 /// Merges the sections of a file. Names that are not in the table are dropped and reported.
-pub(super) fn merge(parsed: &ParsedFile) -> (Settings, Vec<Notice>) {
+pub(super) fn merge(parsed: &ParsedFile) -> (Settings, Vec<Problem>) {
     let mut settings = Settings::default();
     let mut unknown = Vec::new();
     for (heading, entries) in &parsed.sections {
-        let notice = |at, property: Option<&str>, message| Notice {
-            category: NoticeCategory::Name,
+        let problem = |at, property: Option<&str>, message| Problem {
+            category: ProblemCategory::Name,
             origin: Origin::File(parsed.file.clone(), at),
             section: Some(heading.to_string()),
             property: property.map(str::to_owned),
@@ -265,13 +265,13 @@ pub(super) fn merge(parsed: &ParsedFile) -> (Settings, Vec<Notice>) {
             message,
         };
         let Some(section) = lookup::section(&heading.name) else {
-            unknown.push(notice(heading.at, None, unknown_section(&heading.name)));
+            unknown.push(problem(heading.at, None, unknown_section(&heading.name)));
             continue;
         };
         let sub = match section.subsection(heading.sub.as_deref()) {
             Ok(sub) => sub,
             Err(message) => {
-                unknown.push(notice(heading.at, None, message));
+                unknown.push(problem(heading.at, None, message));
                 continue;
             }
         };
@@ -282,7 +282,7 @@ pub(super) fn merge(parsed: &ParsedFile) -> (Settings, Vec<Notice>) {
                     settings.add(section, sub.clone(), property, Value::plain(entry.value.clone(), origin));
                 }
                 None => {
-                    unknown.push(notice(entry.at, Some(&entry.name), unknown_property(section, &entry.name)))
+                    unknown.push(problem(entry.at, Some(&entry.name), unknown_property(section, &entry.name)))
                 }
             }
         }
@@ -315,7 +315,7 @@ mod tests {
 
     fn merge_text(text: &str) -> (Settings, Vec<String>) {
         let (settings, unknown) = merge(&ParsedFile::read("f", text.as_bytes()));
-        (settings, unknown.iter().map(Notice::to_string).collect())
+        (settings, unknown.iter().map(Problem::to_string).collect())
     }
 
     fn values<'a>(settings: &'a Settings, section: &str, sub: Option<&str>, property: &str) -> Vec<&'a str> {

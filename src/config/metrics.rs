@@ -1,7 +1,7 @@
 //! `[Metrics]`, `[StorageAudit]` and `[StorageAlerts]`.
 
 use super::listen::{Http, HttpRedirect, Https};
-use super::problem::NoticeCategory;
+use super::problem::ProblemCategory;
 use super::reader::Reader;
 use super::value;
 use super::value::Listen;
@@ -55,12 +55,12 @@ impl Metrics {
         if reader.is_non_empty("Metrics", None, "Listen") {
             let message =
                 format!("{other}.Listen and Metrics.Listen using same value; give each its own port");
-            reader.error(NoticeCategory::Settings, "Metrics", None, "Listen", &message);
+            reader.error(ProblemCategory::Settings, "Metrics", None, "Listen", &message);
         } else {
             let message = format!(
                 "{other}.Listen has the default port of Metrics.Listen, so no metrics are served; give it another port"
             );
-            reader.warning(NoticeCategory::Effect, "Metrics", None, "Listen", &message);
+            reader.warning(ProblemCategory::Effect, "Metrics", None, "Listen", &message);
         }
         Metrics { listen: None }
     }

@@ -60,7 +60,7 @@ pub use logging::{LogFormat, LogLevel, Logging};
 pub use merged::{EffectiveProperty, Settings, ValueForm};
 pub use metrics::{Metrics, StorageAlerts, StorageAudit};
 pub use platforms::Platforms;
-pub use problem::{ConfigError, Notice, NoticeCategory, Origin, Position};
+pub use problem::{ConfigError, Origin, Position, Problem, ProblemCategory};
 pub use proxy::Proxy;
 pub use reload::{Change, Reload, reload};
 pub use requirements::Requirements;
@@ -78,7 +78,7 @@ pub struct Loaded {
     /// The settings with their origins.
     pub settings: Settings,
     /// Unknown names, properties without effect, values that are treated as others; logged at start.
-    pub warnings: Vec<Notice>,
+    pub warnings: Vec<Problem>,
 }
 
 /// A valid configuration: every property present, defaults filled in.

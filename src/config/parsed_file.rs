@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::lexer::{self, Item};
-use super::problem::{Notice, NoticeCategory, Origin, Position};
+use super::problem::{Origin, Position, Problem, ProblemCategory};
 
 /// `[Name "sub"]` as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(super) struct Entry {
 pub(super) struct ParsedFile {
     pub(super) file: Arc<str>,
     pub(super) sections: Vec<(Heading, Vec<Entry>)>,
-    pub(super) errors: Vec<Notice>,
+    pub(super) errors: Vec<Problem>,
 }
 
 impl ParsedFile {
@@ -44,8 +44,8 @@ impl ParsedFile {
     pub(super) fn read(file: &str, text: &[u8]) -> ParsedFile {
         let file: Arc<str> = file.into();
         let (items, syntax_errors) = lexer::lex(text);
-        let notice = |at, section, property, message| Notice {
-            category: NoticeCategory::Syntax,
+        let problem = |at, section, property, message| Problem {
+            category: ProblemCategory::Syntax,
             origin: Origin::File(Arc::clone(&file), at),
             section,
             property,
@@ -65,12 +65,12 @@ impl ParsedFile {
             }
             heading
         };
-        let mut errors: Vec<Notice> = syntax_errors
+        let mut errors: Vec<Problem> = syntax_errors
             .into_iter()
             .map(|error| {
                 // Only an error inside an entry belongs to the section above it.
                 let section = error.property.as_ref().and_then(|_| heading_at(error.at, &items));
-                notice(error.at, section, error.property, error.message)
+                problem(error.at, section, error.property, error.message)
             })
             .collect();
         let mut sections: Vec<(Heading, Vec<Entry>)> = Vec::new();
@@ -91,7 +91,7 @@ impl ParsedFile {
                             None => "is outside of any section; put a header such as `[Server]` above it"
                                 .to_owned(),
                         };
-                        errors.push(notice(at, None, Some(name), message));
+                        errors.push(problem(at, None, Some(name), message));
                     }
                 },
             }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn messages(text: &str) -> Vec<String> {
-        ParsedFile::read("f.gcfg", text.as_bytes()).errors.iter().map(Notice::to_string).collect()
+        ParsedFile::read("f.gcfg", text.as_bytes()).errors.iter().map(Problem::to_string).collect()
     }
 
     #[test]

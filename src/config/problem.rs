@@ -1,4 +1,4 @@
-//! Errors and warnings of a configuration, each with its position, property and remedy.
+//! Problems of a configuration: errors and warnings, each with its position, property and remedy.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -37,9 +37,9 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The check of `check-config` that a finding belongs to.
+/// The part of `check-config` that reports a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoticeCategory {
+pub enum ProblemCategory {
     /// The file does not consist of sections and `Name = value` lines, or a value is not of its type.
     Syntax,
     /// Unknown section, subsection name or property.
@@ -52,15 +52,15 @@ pub enum NoticeCategory {
     Effect,
 }
 
-/// One finding: an error in [`ConfigError::Invalid`], otherwise a warning of [`super::Loaded`].
+/// A problem: an error in [`ConfigError::Invalid`], otherwise a warning of [`super::Loaded`].
 ///
-/// A notice is displayed as one line: position, section, property, offending value (secrets as `***`), reason and
+/// It is displayed as one line: position, section, property, offending value (secrets as `***`), reason and
 /// remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// The check to which the notice belongs.
-    pub category: NoticeCategory,
-    /// The position of the value, or of the name if that is wrong.
+pub struct Problem {
+    /// The part of `check-config` that reports it.
+    pub category: ProblemCategory,
+    /// The origin of the value, or of the name if that is wrong.
     pub origin: Origin,
     /// The section header as written: `[S3Storage "cache"]`.
     pub section: Option<String>,
@@ -68,14 +68,14 @@ pub struct Notice {
     pub property: Option<String>,
     /// The offending value, safe to print.
     pub value: Option<String>,
-    /// The problem and its remedy.
+    /// The reason and the remedy.
     pub message: String,
 }
 
 /// Maximum length of an offending value in messages, in characters.
 const MAX_PRINTED: usize = 120;
 
-impl fmt::Display for Notice {
+impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.origin != Origin::Default {
             write!(f, "{}: ", self.origin)?;
@@ -112,16 +112,16 @@ pub enum ConfigError {
     #[error("{}", lines(errors))]
     Invalid {
         /// The errors; at least one.
-        errors: Vec<Notice>,
+        errors: Vec<Problem>,
         /// The warnings.
-        warnings: Vec<Notice>,
+        warnings: Vec<Problem>,
     },
 }
 
 impl ConfigError {
     /// Returns the errors in the text; empty if the file could not be read.
     #[must_use]
-    pub fn errors(&self) -> &[Notice] {
+    pub fn errors(&self) -> &[Problem] {
         match self {
             ConfigError::Unreadable { .. } => &[],
             ConfigError::Invalid { errors, .. } => errors,
@@ -158,6 +158,6 @@ pub(super) fn permission_remedy(path: &Path) -> String {
     }
 }
 
-fn lines(errors: &[Notice]) -> String {
-    errors.iter().map(Notice::to_string).collect::<Vec<_>>().join("\n")
+fn lines(errors: &[Problem]) -> String {
+    errors.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -2,7 +2,7 @@
 
 use super::lookup;
 use super::merged::{Settings, ValueForm, heading};
-use super::problem::{Notice, NoticeCategory, Origin};
+use super::problem::{Origin, Problem, ProblemCategory};
 use super::table::{Effect, Kind, Property};
 
 /// The reason to refuse a property that restricts access.
@@ -12,8 +12,8 @@ const NO_ACCESS_CONTROL: &str = "this version has no access control and would se
 /// Reader of typed values that collects errors and warnings.
 pub(super) struct Reader<'a> {
     pub(super) settings: &'a Settings,
-    pub(super) errors: Vec<Notice>,
-    pub(super) warnings: Vec<Notice>,
+    pub(super) errors: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
@@ -33,10 +33,10 @@ impl<'a> Reader<'a> {
                     property.kind.check(&value.text)
                 };
                 let category = match (property.kind, value.text.is_empty()) {
-                    (Kind::Path, false) => NoticeCategory::Path,
-                    _ => NoticeCategory::Syntax,
+                    (Kind::Path, false) => ProblemCategory::Path,
+                    _ => ProblemCategory::Syntax,
                 };
-                let mut notice = Notice {
+                let mut problem = Problem {
                     category,
                     origin: value.origin.clone(),
                     section: Some(heading(setting.section.name, setting.sub.as_deref())),
@@ -47,13 +47,13 @@ impl<'a> Reader<'a> {
                 match result {
                     Ok(()) => {}
                     Err(message) if !matches!(property.effect, Effect::Since(_)) => {
-                        notice.message = message;
-                        notice.category = NoticeCategory::Effect;
-                        self.warnings.push(notice.clone());
+                        problem.message = message;
+                        problem.category = ProblemCategory::Effect;
+                        self.warnings.push(problem.clone());
                     }
                     Err(message) => {
-                        notice.message = message;
-                        self.errors.push(notice.clone());
+                        problem.message = message;
+                        self.errors.push(problem.clone());
                     }
                 }
             }
@@ -62,20 +62,20 @@ impl<'a> Reader<'a> {
                 Effect::Since(_) => continue,
                 Effect::Refused if is_on => {
                     let (section, sub) = (setting.section.name, setting.sub.as_deref());
-                    self.error(NoticeCategory::Settings, section, sub, property.name, NO_ACCESS_CONTROL);
+                    self.error(ProblemCategory::Settings, section, sub, property.name, NO_ACCESS_CONTROL);
                     continue;
                 }
                 Effect::NotYet | Effect::Refused => "is not supported in this version",
                 Effect::Obsolete => "no longer has an effect; remove it",
             };
-            let notice = self.notice(
-                NoticeCategory::Effect,
+            let problem = self.problem(
+                ProblemCategory::Effect,
                 setting.section.name,
                 setting.sub.as_deref(),
                 property.name,
                 message,
             );
-            self.warnings.push(Notice { value: None, ..notice });
+            self.warnings.push(Problem { value: None, ..problem });
         }
     }
 
@@ -125,38 +125,38 @@ impl<'a> Reader<'a> {
 
     pub(super) fn error(
         &mut self,
-        category: NoticeCategory,
+        category: ProblemCategory,
         section: &str,
         sub: Option<&str>,
         name: &str,
         message: &str,
     ) {
-        let notice = self.notice(category, section, sub, name, message);
-        self.errors.push(notice);
+        let problem = self.problem(category, section, sub, name, message);
+        self.errors.push(problem);
     }
 
     pub(super) fn warning(
         &mut self,
-        category: NoticeCategory,
+        category: ProblemCategory,
         section: &str,
         sub: Option<&str>,
         name: &str,
         message: &str,
     ) {
-        let notice = self.notice(category, section, sub, name, message);
-        self.warnings.push(notice);
+        let problem = self.problem(category, section, sub, name, message);
+        self.warnings.push(problem);
     }
 
-    fn notice(
+    fn problem(
         &self,
-        category: NoticeCategory,
+        category: ProblemCategory,
         section: &str,
         sub: Option<&str>,
         name: &str,
         message: &str,
-    ) -> Notice {
+    ) -> Problem {
         let last = self.settings.get(section, sub, name).and_then(|setting| setting.values.last());
-        Notice {
+        Problem {
             category,
             origin: last.map_or(Origin::Default, |value| value.origin.clone()),
             section: Some(heading(section, sub)),

@@ -2,7 +2,7 @@
 
 use super::address::{self, UrlPurpose};
 use super::backup_place::BackupPlace;
-use super::problem::NoticeCategory;
+use super::problem::ProblemCategory;
 use super::reader::Reader;
 use super::rows::MAX_BUFFER;
 use super::value;
@@ -116,7 +116,7 @@ impl Server {
                 server.temp_dir.display(),
                 server.data_dir.display()
             );
-            reader.error(NoticeCategory::Path, "Server", None, "TempDir", &message);
+            reader.error(ProblemCategory::Path, "Server", None, "TempDir", &message);
         }
         server
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::key_file::EncryptionKey;
 use super::merged::{Settings, merge};
 use super::parsed_file::ParsedFile;
-use super::problem::{ConfigError, Notice};
+use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::{
     Bioconductor, Config, Cran, Database, Loaded, Logging, Metrics, Platforms, Postgres, Proxy, Requirements,
@@ -31,8 +31,8 @@ pub fn parse(
 /// The settings of a file and the environment, before their values are decrypted and checked.
 pub(super) struct MergedSettings {
     pub(super) settings: Settings,
-    pub(super) errors: Vec<Notice>,
-    pub(super) warnings: Vec<Notice>,
+    pub(super) errors: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
 }
 
 impl MergedSettings {
@@ -51,8 +51,8 @@ impl MergedSettings {
 /// Builds a [`Config`]: checks the settings one by one and against each other.
 pub(super) fn from_settings(
     settings: Settings,
-    mut errors: Vec<Notice>,
-    mut warnings: Vec<Notice>,
+    mut errors: Vec<Problem>,
+    mut warnings: Vec<Problem>,
     key: Option<Arc<EncryptionKey>>,
 ) -> Result<Loaded, ConfigError> {
     let mut reader = Reader::new(&settings);
@@ -75,7 +75,7 @@ pub(super) fn from_settings(
 /// Returns the valid part of a text: an invalid property has its default, and an invalid listener is unset. For callers
 /// that must work with an invalid file; never for serving.
 #[must_use]
-pub fn salvage(name: &str, text: &[u8]) -> (Config, Vec<Notice>) {
+pub fn salvage(name: &str, text: &[u8]) -> (Config, Vec<Problem>) {
     let parsed = ParsedFile::read(name, text);
     let (settings, _) = merge(&parsed);
     let mut reader = Reader::new(&settings);
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::config::{
         AccessLogFormat, ClassLocation, Listen, LogDestination, LogFormat, LogLevel, MinimumTls,
-        NoticeCategory, Provider, S3Location,
+        ProblemCategory, Provider, S3Location,
     };
     use crate::model::storage_class::StorageClass;
     use proptest::prelude::*;
@@ -405,7 +405,7 @@ mod tests {
         assert_eq!((errors.len(), warnings.len()), (1, 1));
         assert_eq!(
             (errors[0].category, warnings[0].category),
-            (NoticeCategory::Syntax, NoticeCategory::Name)
+            (ProblemCategory::Syntax, ProblemCategory::Name)
         );
     }
 

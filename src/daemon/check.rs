@@ -17,7 +17,7 @@ use super::pid_file::user_name;
 use super::privileges::PrivilegeError;
 use super::{bind, clock, encryption, files, owners, report, sockets, stores};
 use crate::config::{
-    Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, NoticeCategory, Provider,
+    Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, ProblemCategory, Provider,
     RESTART_COMMAND, Verdict, checks,
 };
 use crate::db::{Db, DbError};
@@ -74,8 +74,8 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
                     .collect::<Vec<_>>()
             };
             for (title, findings) in [
-                (PATHS_TITLE, findings_of(NoticeCategory::Path)),
-                (SETTINGS_TITLE, findings_of(NoticeCategory::Settings)),
+                (PATHS_TITLE, findings_of(ProblemCategory::Path)),
+                (SETTINGS_TITLE, findings_of(ProblemCategory::Settings)),
             ] {
                 results.push(if findings.is_empty() {
                     not_checked(title)
@@ -393,7 +393,7 @@ fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
 /// Whether the error is a clock difference that the server would accept.
 fn is_acceptable_skew(error: &DbError) -> bool {
     match error {
-        DbError::Skew(skew) => skew.may_be_an_outage() && clock::is_synchronized(),
+        DbError::Skew(skew) => skew.may_have_been_off() && clock::is_synchronized(),
         _ => false,
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn is_synchronized() -> bool {
 
 /// Accepts the clock if it is ahead and synchronized. Logs errors.
 pub(super) async fn accept_if_synchronized(state: &State) {
-    if !upkeep::clock::has_outage_skew(state)
+    if !upkeep::clock::may_have_been_off(state)
         || !tokio::task::spawn_blocking(is_synchronized).await.unwrap_or(false)
     {
         return;

@@ -7,8 +7,8 @@ pub const TOLERANCE: i64 = 300 * SECOND;
 /// Maximum lead of a machine's clock over the clock row, in microseconds. A running server closes each day, which moves
 /// the row.
 pub const LONGEST_PAUSE: i64 = 31 * 86_400 * SECOND;
-/// Maximum pause, in microseconds, that is treated as an outage without confirmation by an administrator: beyond it,
-/// even a synchronized clock may follow a wrong time server.
+/// Maximum time, in microseconds, for which the machine or its server may have been off without confirmation by an
+/// administrator: beyond it, even a synchronized clock may follow a wrong time server.
 pub const LONGEST_OUTAGE: i64 = 366 * 86_400 * SECOND;
 
 /// A difference between a machine's clock and the clock row that is too large to publish.
@@ -42,7 +42,7 @@ pub enum Skew {
 impl Skew {
     /// Returns true if the machine, or its server, may have been off since the last publish.
     #[must_use]
-    pub fn may_be_an_outage(&self) -> bool {
+    pub fn may_have_been_off(&self) -> bool {
         match self {
             Skew::Ahead { now, row } => now.0.saturating_sub(row.0) <= LONGEST_OUTAGE,
             Skew::Behind { .. } => false,
@@ -89,8 +89,8 @@ mod tests {
     fn outages_may_last_a_year_and_the_command_has_the_day() {
         let row = Timestamp(1_795_132_800 * SECOND);
         let after = |pause: i64| between(row, Timestamp(row.0 + pause)).expect("too large");
-        assert!(after(LONGEST_PAUSE + 1).may_be_an_outage() && after(LONGEST_OUTAGE).may_be_an_outage());
-        assert!(!after(LONGEST_OUTAGE + 1).may_be_an_outage() && !after(-TOLERANCE - 1).may_be_an_outage());
+        assert!(after(LONGEST_PAUSE + 1).may_have_been_off() && after(LONGEST_OUTAGE).may_have_been_off());
+        assert!(!after(LONGEST_OUTAGE + 1).may_have_been_off() && !after(-TOLERANCE - 1).may_have_been_off());
         assert_eq!(after(LONGEST_PAUSE + SECOND).command(), "rspm repair clock --today=2026-12-21");
     }
 }

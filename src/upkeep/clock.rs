@@ -1,4 +1,5 @@
-//! Repairs transaction times that disagree with the machine's clock, on request of an administrator or after an outage.
+//! Repairs transaction times that disagree with the machine's clock, on request of an administrator or after the
+//! machine was off for a long time.
 
 use crate::db::clock_repair::{self, Repair};
 use crate::model::time::{Day, Timestamp};
@@ -9,7 +10,7 @@ use crate::state::State;
 /// the day that the administrator states: if the clock shows another day, nothing is changed.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] when the clock shows another day.
+/// [`RepoError::Invalid`] when the clock shows another day; database errors.
 pub async fn repair(state: &State, today: Day, dry_run: bool) -> Result<Option<Repair>, RepoError> {
     let now = (state.clock)();
     if now.day() != today {
@@ -21,7 +22,7 @@ pub async fn repair(state: &State, today: Day, dry_run: bool) -> Result<Option<R
     if let Some(repair) = repair.as_ref().filter(|_| !dry_run) {
         tracing::warn!(
             transactions = repair.transactions.len(),
-            row = %repair.row,
+            clock_row = %repair.row,
             "repaired the times of transactions: {}",
             repair.skew
         );
@@ -29,19 +30,20 @@ pub async fn repair(state: &State, today: Day, dry_run: bool) -> Result<Option<R
     Ok(repair)
 }
 
-/// Whether publishing is blocked because this machine's clock is ahead, by an amount that an outage may explain.
+/// Whether publishing is blocked because this machine's clock is ahead, which is correct if the
+/// machine, or its server, was off since the last publish.
 #[must_use]
-pub fn has_outage_skew(state: &State) -> bool {
-    state.catalog.get().skew((state.clock)()).is_some_and(|skew| skew.may_be_an_outage())
+pub fn may_have_been_off(state: &State) -> bool {
+    state.catalog.get().skew((state.clock)()).is_some_and(|skew| skew.may_have_been_off())
 }
 
-/// Accepts this machine's clock after an outage, once the caller has verified it by other means; returns `None` when
-/// nothing is to be done.
+/// Accepts this machine's clock after the machine was off, once the caller has verified the clock by other means;
+/// returns `None` when nothing is to be done.
 ///
 /// # Errors
 /// Database errors.
 pub async fn accept(state: &State) -> Result<Option<Repair>, RepoError> {
-    if !has_outage_skew(state) {
+    if !may_have_been_off(state) {
         return Ok(None);
     }
     apply(state, (state.clock)(), false).await

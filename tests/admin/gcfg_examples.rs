@@ -1,6 +1,6 @@
 //! Existing configurations of administrators are read without errors and without unknown names.
 
-use rstudio_pm::config::{ClassLocation, Loaded, NoticeCategory, parse};
+use rstudio_pm::config::{ClassLocation, Loaded, ProblemCategory, parse};
 use rstudio_pm::model::storage_class::StorageClass;
 
 /// Parses `text`; fails on an error or an unknown name.
@@ -8,7 +8,7 @@ fn parse_clean(text: &str) -> Loaded {
     let loaded =
         parse("rstudio-pm.gcfg", text.as_bytes(), []).unwrap_or_else(|error| panic!("{text}\n{error}"));
     assert_eq!(
-        loaded.warnings.iter().find(|warning| warning.category == NoticeCategory::Name),
+        loaded.warnings.iter().find(|warning| warning.category == ProblemCategory::Name),
         None,
         "{text}"
     );

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gix_config::parse::{EventRef, Events};
 use gix_config::value::normalize;
 use proptest::prelude::*;
-use rstudio_pm::config::{ConfigError, Loaded, NoticeCategory};
+use rstudio_pm::config::{ConfigError, Loaded, ProblemCategory};
 
 /// Values by section, subsection name and property; names that are case-insensitive are in lower case.
 type Values = BTreeMap<(String, Option<String>, String), Vec<String>>;
@@ -54,7 +54,7 @@ fn reference_values(text: &str) -> Option<Values> {
 /// Whether all names are known. If a comment ends with a backslash, the next line, which was generated as the rest
 /// of a value, is a property of its own with an unknown name.
 fn knows_all_names(text: &str) -> bool {
-    let unknown = |loaded: Loaded| loaded.warnings.iter().any(|w| w.category == NoticeCategory::Name);
+    let unknown = |loaded: Loaded| loaded.warnings.iter().any(|w| w.category == ProblemCategory::Name);
     !rstudio_pm::config::parse("f", text.as_bytes(), []).is_ok_and(unknown)
 }
 
@@ -72,7 +72,7 @@ fn parsed_values(text: &str) -> Option<Values> {
             Some(values)
         }
         Err(ConfigError::Invalid { errors, .. }) => {
-            assert!(errors.iter().all(|error| error.category == NoticeCategory::Syntax), "{errors:?}");
+            assert!(errors.iter().all(|error| error.category == ProblemCategory::Syntax), "{errors:?}");
             None
         }
         Err(ConfigError::Unreadable { .. }) => panic!("no file was opened"),

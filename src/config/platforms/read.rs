@@ -6,7 +6,7 @@ use super::{Distribution, MacFolders, Os, Platforms};
 use crate::config::lookup;
 use crate::config::merged::{Settings, merge};
 use crate::config::parsed_file::ParsedFile;
-use crate::config::problem::NoticeCategory;
+use crate::config::problem::ProblemCategory;
 use crate::config::reader::Reader;
 use crate::config::spelling::{did_you_mean, nearest};
 use crate::config::table::{Property, Section};
@@ -104,17 +104,17 @@ fn distribution(reader: &mut Reader<'_>, name: &str) -> Distribution {
         let message = format!(
             "is set for an invalid name: use 1 to {MAX_NAME_LENGTH} letters, digits and `_` (clients split URLs at `-`)"
         );
-        reader.error(NoticeCategory::Settings, DISTRIBUTION, Some(name), property, &message);
+        reader.error(ProblemCategory::Settings, DISTRIBUTION, Some(name), property, &message);
     }
     let alias = text(reader, DISTRIBUTION, name, "Alias");
     let r_version = text(reader, DISTRIBUTION, name, "RVersion");
     if let Some(problem) = r_version.as_deref().and_then(|text| r_version_problem(text, true)) {
-        reader.error(NoticeCategory::Syntax, DISTRIBUTION, Some(name), "RVersion", problem);
+        reader.error(ProblemCategory::Syntax, DISTRIBUTION, Some(name), "RVersion", problem);
     }
     let is_forced = flag(reader, name, "ForceRVersion");
     if is_forced && r_version.is_none() && alias.is_none() {
         let message = "needs the R version that is forced; add `RVersion = 4.5`";
-        reader.error(NoticeCategory::Settings, DISTRIBUTION, Some(name), "ForceRVersion", message);
+        reader.error(ProblemCategory::Settings, DISTRIBUTION, Some(name), "ForceRVersion", message);
     }
     let os = match text(reader, DISTRIBUTION, name, "OS") {
         Some(word) if word.eq_ignore_ascii_case("windows") => Os::Windows,
@@ -156,7 +156,13 @@ fn resolve_aliases(reader: &mut Reader<'_>, distributions: &mut [Distribution]) 
             let hint =
                 suggestion.map_or_else(|| "`rspm list distributions` lists all".to_owned(), did_you_mean);
             let message = format!("is not a Linux distribution of its own; {hint}");
-            reader.error(NoticeCategory::Settings, DISTRIBUTION, Some(&distribution.name), "Alias", &message);
+            reader.error(
+                ProblemCategory::Settings,
+                DISTRIBUTION,
+                Some(&distribution.name),
+                "Alias",
+                &message,
+            );
             continue;
         };
         for property in ["OS", "Architecture", "RVersion", "ForceRVersion"] {
@@ -165,7 +171,7 @@ fn resolve_aliases(reader: &mut Reader<'_>, distributions: &mut [Distribution]) 
                     "cannot be combined with `Alias`: {alias} determines it; set it there, or remove `Alias`"
                 );
                 reader.error(
-                    NoticeCategory::Settings,
+                    ProblemCategory::Settings,
                     DISTRIBUTION,
                     Some(&distribution.name),
                     property,
@@ -182,7 +188,7 @@ fn resolve_aliases(reader: &mut Reader<'_>, distributions: &mut [Distribution]) 
 fn r_versions(reader: &mut Reader<'_>) -> Vec<String> {
     let versions = texts(reader, "Platforms", None, "RVersion");
     if let Some(problem) = versions.iter().find_map(|text| r_version_problem(text, false)) {
-        reader.error(NoticeCategory::Syntax, "Platforms", None, "RVersion", problem);
+        reader.error(ProblemCategory::Syntax, "Platforms", None, "RVersion", problem);
     }
     versions
 }
@@ -206,14 +212,14 @@ fn folders(reader: &mut Reader<'_>, name: &str) -> MacFolders {
     if name != "default" && r_version_problem(name, false).is_some() {
         let property = any_property(reader, MACOS, name);
         let message = "is not set for a minor version of R; write `[MacOS \"4.5\"]` or `[MacOS \"default\"]`";
-        reader.error(NoticeCategory::Settings, MACOS, Some(name), property, message);
+        reader.error(ProblemCategory::Settings, MACOS, Some(name), property, message);
     }
     let mut folder = |property: &str| {
         let text = text(reader, MACOS, name, property)?;
         let is_plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         if !is_plain || text.starts_with('.') || text.len() > MAX_NAME_LENGTH {
             let message = "is not a plain folder name; write it as big-sur-arm64";
-            reader.error(NoticeCategory::Settings, MACOS, Some(name), property, message);
+            reader.error(ProblemCategory::Settings, MACOS, Some(name), property, message);
         }
         // R's type `mac.binary` has no folder between `macosx` and `contrib`.
         Some(if text == "contrib" { String::new() } else { text })

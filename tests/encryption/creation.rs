@@ -71,10 +71,8 @@ fn no_key_is_created_beside_a_database_with_another(engine: Engine) {
     std::fs::rename(&path, server.dir().join("elsewhere")).unwrap();
     let ran = encrypt_lines(&server, "s3cret");
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
-    let expected = format!(
-        "the database was written with the encryption key {first}, and there is no key {}",
-        path.display()
-    );
+    let expected =
+        format!("the database belongs to the encryption key {first}, and there is no key {}", path.display());
     assert!(ran.err.contains(&expected), "{}", ran.err);
     assert!(!path.exists());
 }

@@ -16,10 +16,8 @@ fn another_key_is_refused(engine: Engine) {
     let aside = path.with_extension("aside");
     std::fs::rename(&path, &aside).unwrap();
     let second = write_key(&path);
-    let expected = format!(
-        "the encryption key {} ({second}) is not the one this database was written with ({first})",
-        path.display()
-    );
+    let expected =
+        format!("the encryption key {} ({second}) is not the key of this database ({first})", path.display());
     let output = server.start_refused();
     assert!(output.contains(&expected), "{output}");
     let (result, findings) = server.check_result("Encryption key");
@@ -27,10 +25,8 @@ fn another_key_is_refused(engine: Engine) {
     // Without a key the server starts, because nothing in the database is encrypted.
     std::fs::remove_file(&path).unwrap();
     server.launch();
-    let warned = format!(
-        "there is no encryption key {}, and the database was written with the key {first}",
-        path.display()
-    );
+    let warned =
+        format!("there is no encryption key {}, and the database belongs to the key {first}", path.display());
     assert!(server.log_lines().iter().any(|line| line.contains(&warned)), "{:#?}", server.log_lines());
     server.stop();
     std::fs::rename(&aside, &path).unwrap();
@@ -64,7 +60,7 @@ fn a_second_server_of_a_cluster_with_its_own_key_is_refused() {
     let lines = format!("[Server]\nEncryptionKeyPath = {}\n", second_path.display());
     let mut second = shared.builder("pm2").gcfg(&lines).prepare();
     let output = second.start_refused();
-    let expected = format!("({other}) is not the one this database was written with ({key})");
+    let expected = format!("({other}) is not the key of this database ({key})");
     assert!(output.contains(&expected), "{output}");
     std::fs::copy(&first_path, &second_path).unwrap();
     second.launch();

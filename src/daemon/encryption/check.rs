@@ -14,7 +14,7 @@ pub(in crate::daemon) fn run(loaded: &Loaded) -> Option<Check> {
     findings.push(match (&config.encryption_key, recorded) {
         (None, None) => return None,
         (None, Some(recorded)) => format!(
-            "there is no encryption key {}, and the database was written with the key {recorded}; copy it from another \
+            "there is no encryption key {}, and the database belongs to the key {recorded}; copy it from another \
              server or restore it from a backup",
             path.display()
         ),

@@ -12,7 +12,7 @@ use crate::model::fingerprint::Fingerprint;
 pub enum KeyMismatch {
     /// The key of the server is another one.
     #[error(
-        "the encryption key {key} is not the one this database was written with ({recorded}); restore that key from a \
+        "the encryption key {key} is not the key of this database ({recorded}); restore that key from a \
          backup or copy it from another server, or, if it is lost, replace it: rspm encrypt rotate --key-lost --new-key=FILE"
     )]
     Other {
@@ -123,7 +123,7 @@ async fn check_missing_key(db: &Db, recorded: Fingerprint, path: &Path) -> Resul
     match db.read(|c| encryption_key::count(c, encryption_key::COLUMNS)).await? {
         0 => {
             tracing::warn!(
-                "there is no encryption key {}, and the database was written with the key {recorded}; copy it from another \
+                "there is no encryption key {}, and the database belongs to the key {recorded}; copy it from another \
                  server or restore it from a backup",
                 path.display()
             );

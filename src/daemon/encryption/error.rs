@@ -26,7 +26,7 @@ pub(in crate::daemon) enum KeyCommandError {
     Mismatch(#[from] KeyMismatch),
     /// The database has another key, which is not on this machine.
     #[error(
-        "no key was created: the database was written with the encryption key {recorded}, and there is no key {path}; copy that \
+        "no key was created: the database belongs to the encryption key {recorded}, and there is no key {path}; copy that \
          key from another server or a backup, or, if it is lost, replace it: rspm encrypt rotate --key-lost --new-key=FILE"
     )]
     Recorded {

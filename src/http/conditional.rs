@@ -91,7 +91,7 @@ pub fn extent(headers: &HeaderMap, current: Validators<'_>, size: u64) -> Extent
         let holds = if condition.starts_with(b"\"") || condition.starts_with(b"W/") {
             current.matches_any(|own| same_strong(condition, own))
         } else {
-            // A date is a strong validator only if it is equal (13.1.5).
+            // The dates must be equal (13.1.5).
             current.modified.is_some() && date(headers, &IF_RANGE) == current.modified
         };
         if !holds {
@@ -111,11 +111,11 @@ fn parse_range(text: &str, size: u64) -> Extent {
     let Some((first, last)) = spec.trim().split_once('-') else { return whole };
     match (number(first), number(last)) {
         (Some(first), Some(last)) if first > last => whole,
-        (Some(first), last) if last.is_some() || spec.trim().ends_with('-') => {
+        (Some(first), end) if end.is_some() || last.is_empty() => {
             if first >= size {
                 return Extent::Unsatisfiable;
             }
-            let end = last.map_or(size, |last| last.saturating_add(1).min(size));
+            let end = end.map_or(size, |last| last.saturating_add(1).min(size));
             Extent::Part(first..end)
         }
         (None, Some(suffix)) if first.is_empty() => {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_former_tag_still_matches_and_a_missing_tag_matches_only_the_star() {
+    fn a_previous_tag_still_matches_and_a_missing_tag_matches_only_an_asterisk() {
         use Precondition::{Failed, NotModified, Proceed};
         let renamed = Validators { etag: Some(b"\"new\""), previous_etag: Some(STRONG), modified: None };
         let untagged = Validators { etag: None, previous_etag: None, modified: Some(THEN) };
@@ -265,8 +265,8 @@ mod tests {
             (&[("if-match", "*")], Proceed, Proceed),
             (&[("if-modified-since", THEN_TEXT)], Proceed, NotModified),
         ];
-        for (fields, with_former, without) in cases {
-            assert_eq!(precondition(&headers(fields), renamed), *with_former, "{fields:?}");
+        for (fields, with_previous, without) in cases {
+            assert_eq!(precondition(&headers(fields), renamed), *with_previous, "{fields:?}");
             assert_eq!(precondition(&headers(fields), untagged), *without, "{fields:?}");
         }
         let resumed = headers(&[("range", "bytes=0-0"), ("if-range", "\"abc\"")]);
@@ -294,6 +294,9 @@ mod tests {
             ("bytes=-", Whole),
             ("bytes=a-b", Whole),
             ("bytes=1-b", Whole),
+            ("bytes=1--", Whole),
+            ("bytes=1-junk-", Whole),
+            ("bytes=5-7-", Whole),
             ("bytes=+1-2", Whole),
             ("lines=1-2", Whole),
             ("junk", Whole),

@@ -31,6 +31,20 @@ pub struct StoredValidators {
     pub fetched_at: Timestamp,
 }
 
+impl StoredValidators {
+    /// Creates the row that records a successful sync from a mirror. Its address is stored as `etag`.
+    #[must_use]
+    pub fn success(mirror_address: String, fetched_at: Timestamp) -> StoredValidators {
+        StoredValidators { etag: Some(mirror_address), modified: None, sha256: Sha256([0; 32]), fetched_at }
+    }
+
+    /// Returns the address of the mirror in a row that [`StoredValidators::success`] created.
+    #[must_use]
+    pub fn mirror_address(&self) -> Option<&str> {
+        self.etag.as_deref()
+    }
+}
+
 /// Returns the row of a key: a URL, which must not contain userinfo, or one of the other keys.
 pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<StoredValidators>, DbError> {
     const GET: &str = "SELECT etag, modified, sha256, fetched_at FROM upstream WHERE url = $1";

@@ -17,7 +17,6 @@ use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
 use crate::model::change::Counts;
 use crate::model::count::count_of;
-use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};
 use crate::model::time::{SECOND, Timestamp};
 use crate::publish::edit::apply_edit;
@@ -86,14 +85,9 @@ pub(super) async fn run(
         summary.record(version, result)?;
     }
     let message = summary.message(requested)?;
-    let row = success_row(address, started_at);
+    let row = StoredValidators::success(address, started_at);
     state.db.write(move |c| upstream::put(c, &Task::Bioconductor.success_key(), &row)).await?;
     Ok(message)
-}
-
-/// Returns the row that records a successful sync of all versions.
-fn success_row(address: String, started_at: Timestamp) -> StoredValidators {
-    StoredValidators { etag: Some(address), modified: None, sha256: Sha256([0; 32]), fetched_at: started_at }
 }
 
 /// Returns whether a version was read from this mirror long after its last update: it will not change.
@@ -108,7 +102,9 @@ async fn is_settled(
     let row = state.db.read(move |c| upstream::get(c, &key(software))).await?;
     let part_address = r::part_url(address, software);
     let settled_at = last_update.end().0.saturating_add(SETTLING_TIME);
-    Ok(row.is_some_and(|row| row.etag.as_ref() == Some(&part_address) && row.fetched_at.0 >= settled_at))
+    Ok(row.is_some_and(|row| {
+        row.mirror_address() == Some(part_address.as_str()) && row.fetched_at.0 >= settled_at
+    }))
 }
 
 /// Reads `config.yaml` and stores it if it changed.
@@ -158,8 +154,8 @@ fn versions_to_sync(
     }
 }
 
-/// The repositories of a version, each with the result of reading its index files.
-struct VersionDeclaration(Vec<(PackageList, ListCheck)>);
+/// The lists of packages of a version, each with the result of reading its index files.
+struct VersionLists(Vec<(PackageList, ListCheck)>);
 
 /// The sync of one version.
 struct VersionSync<'a> {
@@ -172,15 +168,15 @@ impl VersionSync<'_> {
     async fn sync(&self) -> Result<VersionOutcome, SyncError> {
         let started_at = (self.context.state.clock)();
         self.recover().await?;
-        match self.read_declaration(started_at).await? {
-            Some(declaration) => self.publish(declaration, started_at).await,
+        match self.read_lists(started_at).await? {
+            Some(lists) => self.publish(lists, started_at).await,
             None => Ok(VersionOutcome::Absent),
         }
     }
 
-    /// Reads the declaration of the version; `None` if the mirror does not have it.
-    async fn read_declaration(&self, started_at: Timestamp) -> Result<Option<VersionDeclaration>, SyncError> {
-        let mut declarations = Vec::new();
+    /// Reads the lists of packages of the version; `None` if the mirror does not have it.
+    async fn read_lists(&self, started_at: Timestamp) -> Result<Option<VersionLists>, SyncError> {
+        let mut lists = Vec::new();
         for component in Component::ALL.into_iter().filter(|component| component.is_in(self.version)) {
             let part = Part::single(self.version, component);
             self.context.report.progress(format!("reading Bioconductor {part}"), 0, None);
@@ -193,23 +189,19 @@ impl VersionSync<'_> {
                     None => Ok(None),
                 };
             }
-            declarations.push((list, check));
+            lists.push((list, check));
         }
-        Ok(Some(VersionDeclaration(declarations)))
+        Ok(Some(VersionLists(lists)))
     }
 
-    /// Publishes the declaration of the version as one transaction, or leaves the version unchanged.
-    async fn publish(
-        &self,
-        declaration: VersionDeclaration,
-        started_at: Timestamp,
-    ) -> Result<VersionOutcome, SyncError> {
+    /// Publishes the changes of the version as one transaction, or leaves the version unchanged.
+    async fn publish(&self, lists: VersionLists, started_at: Timestamp) -> Result<VersionOutcome, SyncError> {
         // Everything was read, and nothing is written yet.
         let mut transaction = self.context.transaction(SOURCE, started_at);
         transaction.publish.comment = format!("Bioconductor {}", self.version);
         let mut updates = ValidatorUpdates::new();
         let result = async {
-            for (list, check) in declaration.0 {
+            for (list, check) in lists.0 {
                 match check {
                     ListCheck::Absent => {
                         if let Some(step) = self.plan_absent(&list, started_at).await? {
@@ -220,9 +212,9 @@ impl VersionSync<'_> {
                     ListCheck::Unchanged(validators) => updates.extend(validators),
                     ListCheck::Changed(files) => {
                         let step = self.context.plan(&list, *files, started_at).await?;
-                        let is_step = step.is_step();
+                        let must_publish = step.must_publish();
                         updates.extend(step.validators);
-                        if is_step {
+                        if must_publish {
                             transaction.write(list.tree, step.plan).await?;
                         }
                     }
@@ -246,7 +238,7 @@ impl VersionSync<'_> {
     /// Removes the pending rows of a sync that was killed.
     async fn recover(&self) -> Result<(), SyncError> {
         let db = &self.context.state.db;
-        let trees = db.read(pending).await?;
+        let trees = db.read(pending_trees).await?;
         Ok(abandon(db, self.context.lease, Rows::Releases(SOURCE), &trees).await?)
     }
 
@@ -299,7 +291,7 @@ impl VersionSync<'_> {
 }
 
 /// Returns the trees of Bioconductor with pending rows.
-pub(super) fn pending(c: &mut dyn Conn) -> Result<Vec<TreeId>, DbError> {
+pub(super) fn pending_trees(c: &mut dyn Conn) -> Result<Vec<TreeId>, DbError> {
     let trees = tree::of_source(c, SOURCE)?;
     Ok(trees.into_iter().filter(|tree| tree.pending.is_some()).map(|tree| tree.id).collect())
 }
@@ -380,8 +372,8 @@ impl RunSummary {
                  packages/{version}/bioc/src/contrib/PACKAGES; use another mirror or another version"
             ));
         }
-        let is_nothing_synced = self.synced.is_empty() && self.unchanged == 0;
-        if requested.is_none() && is_nothing_synced && self.failed.is_empty() {
+        let has_no_result = self.synced.is_empty() && self.unchanged == 0;
+        if requested.is_none() && has_no_result && self.failed.is_empty() {
             self.failed.push(format!(
                 "{address} has none of the versions that its config.yaml names: looked for \
                  packages/{{version}}/bioc/src/contrib/PACKAGES"
@@ -397,15 +389,39 @@ impl RunSummary {
                 lines.push(format!("Bioconductor {version} is up to date; nothing changed"));
             }
             (true, count, None) => {
-                lines.push(format!("{count} versions of Bioconductor are up to date; nothing changed"))
+                let (one, more) =
+                    ("version of Bioconductor is up to date", "versions of Bioconductor are up to date");
+                lines.push(format!("{}; nothing changed", count_of(count, one, more)));
             }
             (false, 0, _) => {}
-            (false, count, _) => lines.push(format!("{count} versions are up to date")),
+            (false, count, _) => {
+                lines.push(count_of(count, "version is up to date", "versions are up to date"))
+            }
         }
         if !self.absent.is_empty() {
             let absent: Vec<String> = self.absent.iter().map(ToString::to_string).collect();
             lines.push(format!("not on this mirror: {}", absent.join(", ")));
         }
         Ok(lines.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(unchanged: usize, synced: &[&str]) -> String {
+        let mut summary = RunSummary::new("https://bioconductor.example.org".to_owned());
+        summary.unchanged = unchanged;
+        summary.synced = synced.iter().map(ToString::to_string).collect();
+        summary.message(None).expect("no failure")
+    }
+
+    #[test]
+    fn the_message_agrees_with_the_number_of_versions() {
+        assert_eq!(summary(1, &[]), "1 version of Bioconductor is up to date; nothing changed");
+        assert_eq!(summary(2, &[]), "2 versions of Bioconductor are up to date; nothing changed");
+        assert_eq!(summary(1, &["3.20 was synced"]), "3.20 was synced\n1 version is up to date");
+        assert_eq!(summary(3, &["3.20 was synced"]), "3.20 was synced\n3 versions are up to date");
     }
 }

@@ -137,7 +137,7 @@ impl Sync {
         let state = &self.state;
         let (tree, lists) =
             state.db.read(|c| Ok((tree::built_in(c, SourceId::CRAN)?, binaries::pending(c)?))).await?;
-        let bioconductor = state.db.read(bioconductor::pending).await?;
+        let bioconductor = state.db.read(bioconductor::pending_trees).await?;
         let rows = Rows::Releases(SourceId::BIOCONDUCTOR);
         self.roll_back("sync:bioconductor", &[(rows, &bioconductor)]).await?;
         let source_tree = tree.pending.map(|_| tree.id);

@@ -101,12 +101,7 @@ impl PackageList {
 
     /// Returns the row that records a successful sync from this mirror.
     pub(super) fn success_row(&self, started_at: Timestamp) -> (String, Option<StoredValidators>) {
-        let row = StoredValidators {
-            etag: Some(self.mirror.address()),
-            modified: None,
-            sha256: Sha256([0; 32]),
-            fetched_at: started_at,
-        };
+        let row = StoredValidators::success(self.mirror.address(), started_at);
         (self.key.clone(), Some(row))
     }
 
@@ -134,8 +129,8 @@ pub(super) struct PlannedStep {
 }
 
 impl PlannedStep {
-    /// Returns whether there is a step to publish.
-    pub(super) fn is_step(&self) -> bool {
+    /// Returns whether a step must be published.
+    pub(super) fn must_publish(&self) -> bool {
         self.is_new || !self.plan.changes.is_empty()
     }
 }
@@ -314,7 +309,7 @@ impl SyncContext<'_> {
             let refused_digest = upstream::get(c, &refused_key)?.map(|row| row.sha256);
             let mut files = HashMap::new();
             // Validators of another mirror do not apply: after a change of `CRAN.URL` all files are read again.
-            if last.and_then(|row| row.etag).as_ref() == Some(&address) {
+            if last.is_some_and(|row| row.mirror_address() == Some(address.as_str())) {
                 for (path, url) in &urls {
                     if let Some(row) = upstream::get(c, url)? {
                         files.insert(*path, row);

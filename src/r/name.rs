@@ -42,15 +42,16 @@ pub fn is_package(name: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadFileName {
     /// Not `{package}_{version}` with a known extension.
-    #[error("'{0}' is not a source package's file name; it has the form name_1.0.tar.gz")]
+    #[error("'{0}' is not a source package's file name; expected the form name_1.0.tar.gz")]
     Form(String),
     /// The part before `_` is not a package name.
     #[error(
-        "'{0}': the part before '_' is not a package name (letters, digits and dots, beginning with a letter)"
+        "'{0}': the part before '_' is not a package name (2 to 255 ASCII letters, digits and dots, beginning with a \
+         letter and not ending with a dot)"
     )]
     Package(String),
     /// The part after `_` cannot be a version.
-    #[error("'{0}': the part after '_' is not a version")]
+    #[error("'{0}': the part after '_' is not a version, such as 1.0 or 1.0-2")]
     Version(String),
 }
 
@@ -181,6 +182,12 @@ mod tests {
         ];
         for (name, error) in cases {
             assert_eq!(SourceFileName::parse(name), Err(error));
+        }
+        let rule = BadFileName::Package("p_1.0.tar.gz".into()).to_string();
+        for part in
+            ["2 to 255 ASCII letters, digits and dots", "beginning with a letter", "not ending with a dot"]
+        {
+            assert!(rule.contains(part), "{rule}");
         }
     }
 

@@ -145,7 +145,9 @@ pub enum ArchiveError {
     #[error("DESCRIPTION has no '{0}' field")]
     NoField(&'static str),
     /// A package name R does not allow.
-    #[error("DESCRIPTION: '{0}' is not a package name (letters, digits and dots, beginning with a letter)")]
+    #[error(
+        "DESCRIPTION: '{0}' is not a package name (2 to 255 ASCII letters, digits and dots, beginning with a letter and not ending with a dot)"
+    )]
     BadPackage(String),
     /// A version R does not allow.
     #[error("DESCRIPTION: '{0}' is not a version; write two or more numbers such as 1.0 or 0.9-2")]

@@ -11,7 +11,7 @@ use super::error::BackupError;
 use crate::config::{Config, S3Location};
 use crate::storage::{Bucket, ListedFile, StorageError};
 
-/// Files that are removed at the same time.
+/// Number of concurrent removals.
 const PARALLEL_REMOVALS: usize = 8;
 
 /// A bucket with backups, or the part of it below a prefix.
@@ -78,7 +78,7 @@ impl BucketFolder {
     }
 }
 
-/// Reads a response on a thread.
+/// Reads a response on a blocking thread.
 struct BodyReader {
     runtime: Handle,
     stream: BoxStream<'static, Result<Bytes, StorageError>>,

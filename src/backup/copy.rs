@@ -117,7 +117,7 @@ impl Copier<'_> {
             }
             Err(BackupError::Storage(StorageError::NotFound(_))) => {
                 let reason = match self.storage.is_damaged(&key) {
-                    true => "is damaged, and was moved to the damaged area",
+                    true => "is damaged, and was moved to the directory 'damaged'",
                     false => "is not in storage",
                 };
                 Ok(Some(format!("{key}: {reason}")))
@@ -144,8 +144,8 @@ impl Copier<'_> {
 
     /// Reads an object into a file without a name.
     fn read_object(&self, key: &Key) -> Result<(UnfinishedFile, u64), BackupError> {
-        let mut file = self.folder.unfinished()?;
-        let place = self.folder.place_of("");
+        let mut file = self.folder.create_unfinished()?;
+        let place = self.folder.location("");
         let write = |chunk: &[u8]| {
             check_halt(self.reporter)?;
             self.pace.iter().for_each(|pace| pace.wait_blocking(chunk.len() as u64));

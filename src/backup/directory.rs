@@ -38,7 +38,7 @@ impl Directory {
     /// Opens a directory.
     ///
     /// # Errors
-    /// It is none.
+    /// `root` is not a directory.
     pub(super) fn open(root: &Path) -> Result<Directory, BackupError> {
         let metadata = root.metadata().map_err(BackupError::io("open", root))?;
         if !metadata.is_dir() {
@@ -47,7 +47,7 @@ impl Directory {
         Ok(Directory { root: root.to_owned(), owner: metadata.uid() })
     }
 
-    /// Its path.
+    /// The path of the directory.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
@@ -129,7 +129,7 @@ impl Directory {
         for entry in entries {
             let entry = entry.map_err(BackupError::io("list", &directory))?;
             let metadata = entry.path().symlink_metadata().map_err(BackupError::io("read", &entry.path()))?;
-            // A name that is not UTF-8 is none of a backup.
+            // Backups contain only ASCII names; other files are skipped.
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
             match metadata.is_dir() {
                 true => self.list_into(&format!("{path}/{name}"), files)?,
@@ -153,8 +153,8 @@ impl Directory {
         if paths.is_empty() { Ok(()) } else { self.sync() }
     }
 
-    /// A file that gets its name when it is complete.
-    pub(super) fn unfinished(&self) -> Result<NamedTempFile, BackupError> {
+    /// Creates a file that gets its name when it is complete.
+    pub(super) fn create_unfinished(&self) -> Result<NamedTempFile, BackupError> {
         let directory = self.root.join(UNFINISHED);
         NamedTempFile::new_in(&directory).map_err(BackupError::io("create a file in", &directory))
     }
@@ -181,9 +181,9 @@ impl Directory {
 
     /// The size of a file; `None` if it is missing.
     ///
-    /// SECURITY: a link would be followed to any file of the machine, and a file of another user could be changed after
-    /// it was verified.
-    pub(super) fn size(&self, path: &Path) -> Result<Option<u64>, BackupError> {
+    /// SECURITY: refuses links and files of other users: a link could lead to any file of the machine, and another user
+    /// could change his file after it was verified.
+    pub(super) fn checked_size(&self, path: &Path) -> Result<Option<u64>, BackupError> {
         let relative =
             path.strip_prefix(&self.root).map_err(|_| BackupError::damaged(path, "is not in the folder"))?;
         let (mut current, mut last_metadata) = (self.root.clone(), None);
@@ -226,7 +226,7 @@ impl Directory {
 
     /// Opens a file and returns it with its size.
     pub(super) fn open_file(&self, path: &Path) -> Result<(File, u64), BackupError> {
-        if self.size(path)?.is_none() {
+        if self.checked_size(path)?.is_none() {
             return Err(BackupError::damaged(path, "is missing"));
         }
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;

@@ -22,7 +22,7 @@ use crate::model::digest::Sha256;
 const MANIFESTS: &str = "manifests";
 /// The directory of dumps and lists.
 pub(super) const DATABASES: &str = "db";
-/// The directory of files.
+/// The directory of blobs.
 pub(super) const BLOBS: &str = "blobs";
 /// The directory of configuration files.
 pub(super) const CONFIGURATIONS: &str = "config";
@@ -63,12 +63,12 @@ pub(super) fn dump_path(sha256: Sha256) -> String {
     format!("{DATABASES}/{sha256}.dump")
 }
 
-/// The path of a list of files.
+/// The path of a list of blobs.
 pub(super) fn list_path(sha256: Sha256) -> String {
     format!("{DATABASES}/{sha256}.objects")
 }
 
-/// The path of a file.
+/// The path of a blob.
 pub(super) fn blob_path(sha256: &Sha256) -> String {
     let [first, second, ..] = sha256.0;
     format!("{BLOBS}/{first:02x}/{second:02x}/{sha256}")
@@ -85,8 +85,8 @@ pub(super) fn manifest_path(name: &str) -> String {
 }
 
 impl Folder {
-    /// Opens a folder to write backups, creating it and its directories if missing. Blocks, outside the async threads of
-    /// `runtime`.
+    /// Opens a folder to write backups, creating it and its directories if missing. Blocks; must not be called on an
+    /// async thread of `runtime`.
     ///
     /// # Errors
     /// It cannot be written.
@@ -106,10 +106,11 @@ impl Folder {
         Ok((folder, lock))
     }
 
-    /// Opens a folder with backups. Blocks, as the other methods, outside the async threads of `runtime`.
+    /// Opens a folder with backups. Blocks, like the other methods; they must not be called on an async thread of
+    /// `runtime`.
     ///
     /// # Errors
-    /// It is no directory; the connection properties of the bucket are invalid.
+    /// The path is not a directory; the connection properties of the bucket are invalid.
     pub fn open(place: &BackupPlace, config: &Config, runtime: &Handle) -> Result<Folder, BackupError> {
         match place {
             BackupPlace::Directory(root) => Directory::open(root).map(Folder::Directory),
@@ -119,9 +120,9 @@ impl Folder {
         }
     }
 
-    /// The place of a file, for messages; that of the folder for an empty path.
+    /// The location of a file, for messages; that of the folder for an empty path.
     #[must_use]
-    pub fn place_of(&self, path: &str) -> PathBuf {
+    pub fn location(&self, path: &str) -> PathBuf {
         match self {
             Folder::Directory(directory) if path.is_empty() => directory.root().to_owned(),
             Folder::Directory(directory) => directory.root().join(path),
@@ -129,9 +130,9 @@ impl Folder {
         }
     }
 
-    /// A file that is not what was written.
+    /// The error for a file whose content differs from what the backup wrote.
     pub(super) fn damaged(&self, path: &str, reason: impl Into<String>) -> BackupError {
-        BackupError::damaged(&self.place_of(path), reason)
+        BackupError::damaged(&self.location(path), reason)
     }
 
     /// Takes the lock that excludes all other programs, to write or remove files.
@@ -184,10 +185,10 @@ impl Folder {
         }
     }
 
-    /// A file that gets its name when it is complete.
-    pub(super) fn unfinished(&self) -> Result<UnfinishedFile, BackupError> {
+    /// Creates a file that gets its name when it is complete.
+    pub(super) fn create_unfinished(&self) -> Result<UnfinishedFile, BackupError> {
         match self {
-            Folder::Directory(directory) => directory.unfinished().map(UnfinishedFile::Directory),
+            Folder::Directory(directory) => directory.create_unfinished().map(UnfinishedFile::Directory),
             Folder::Bucket(bucket) => bucket.temporary_file().map(UnfinishedFile::Bucket),
         }
     }
@@ -225,17 +226,17 @@ impl Folder {
     /// The size of a file; `None` if it is missing.
     pub(super) fn size(&self, path: &str) -> Result<Option<u64>, BackupError> {
         match self {
-            Folder::Directory(directory) => directory.size(&directory.root().join(path)),
+            Folder::Directory(directory) => directory.checked_size(&directory.root().join(path)),
             Folder::Bucket(bucket) => bucket.size(path),
         }
     }
 
-    /// The sizes of all files of backups.
+    /// The sizes of all blobs.
     pub(super) fn blob_sizes(&self) -> Result<BlobSizes<'_>, BackupError> {
         match self {
-            Folder::Directory(_) => Ok(BlobSizes::LookedUp(self)),
-            // One request lists a thousand files.
-            Folder::Bucket(_) => Ok(BlobSizes::Listed(self.list(BLOBS)?.into_iter().collect())),
+            Folder::Directory(_) => Ok(BlobSizes::OnDemand(self)),
+            // One request lists a thousand blobs.
+            Folder::Bucket(_) => Ok(BlobSizes::Listing(self.list(BLOBS)?.into_iter().collect())),
         }
     }
 
@@ -265,24 +266,24 @@ impl Folder {
         if size > MAX_MANIFEST_SIZE {
             return Err(self.damaged(&path, format!("has {size} bytes, more than any manifest")));
         }
-        let (mut bytes, place) = (Vec::new(), self.place_of(&path));
+        let (mut bytes, place) = (Vec::new(), self.location(&path));
         file.take(MAX_MANIFEST_SIZE).read_to_end(&mut bytes).map_err(BackupError::io("read", &place))?;
         Ok(bytes)
     }
 
-    /// Reads a file, passes its bytes to `each`, and checks its size and digest.
+    /// Reads a file, passes its bytes to `consume`, and checks its size and digest.
     pub(super) fn read_verified(
         &self,
         path: &str,
         part: &Part,
-        each: &mut dyn FnMut(&[u8]) -> Result<(), BackupError>,
+        consume: &mut dyn FnMut(&[u8]) -> Result<(), BackupError>,
     ) -> Result<(), BackupError> {
         let (mut file, size) = self.open_file(path)?;
         if size != part.size {
             return Err(self.damaged(path, format!("has {size} bytes instead of {}", part.size)));
         }
         let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 256 << 10]);
-        let place = self.place_of(path);
+        let place = self.location(path);
         loop {
             let length = match file.read(&mut buffer) {
                 Ok(0) => break,
@@ -290,11 +291,14 @@ impl Folder {
                 read => read.map_err(BackupError::io("read", &place))?,
             };
             hasher.update(&buffer[..length]);
-            each(&buffer[..length])?;
+            consume(&buffer[..length])?;
         }
         let sha256 = Sha256(hasher.finalize().into());
         if sha256 != part.sha256 {
-            return Err(BackupError::damaged(&place, format!("has the SHA-256 {sha256}")));
+            return Err(BackupError::damaged(
+                &place,
+                format!("has the SHA-256 {sha256} instead of {}", part.sha256),
+            ));
         }
         Ok(())
     }
@@ -302,24 +306,24 @@ impl Folder {
 
 impl std::fmt::Display for Folder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        Path::new(&self.place_of("")).display().fmt(f)
+        Path::new(&self.location("")).display().fmt(f)
     }
 }
 
-/// The sizes of files of backups.
+/// The sizes of blobs.
 pub(super) enum BlobSizes<'a> {
-    /// Looked up one by one.
-    LookedUp(&'a Folder),
-    /// From a listing.
-    Listed(HashMap<String, u64>),
+    /// Each size is read when it is requested.
+    OnDemand(&'a Folder),
+    /// All sizes, from one listing.
+    Listing(HashMap<String, u64>),
 }
 
 impl BlobSizes<'_> {
-    /// The size of a file; `None` if it is missing.
+    /// The size of a blob; `None` if it is missing.
     pub(super) fn get(&self, path: &str) -> Result<Option<u64>, BackupError> {
         match self {
-            BlobSizes::LookedUp(folder) => folder.size(path),
-            BlobSizes::Listed(sizes) => Ok(sizes.get(path).copied()),
+            BlobSizes::OnDemand(folder) => folder.size(path),
+            BlobSizes::Listing(sizes) => Ok(sizes.get(path).copied()),
         }
     }
 }

@@ -22,7 +22,7 @@ type Dump = DumpReader<zstd::Decoder<'static, BufReader<BufReader<Box<dyn Read +
 pub(super) fn read_dump(folder: &Folder, manifest: &Manifest) -> Result<Vec<TableSummary>, BackupError> {
     let path = dump_path(manifest.dump.sha256);
     folder.read_verified(&path, &manifest.dump, &mut |_| Ok(()))?;
-    let failed = |source| BackupError::DumpFile { path: folder.place_of(&path), source };
+    let failed = |source| BackupError::DumpFile { path: folder.location(&path), source };
     let mut dump = open(folder, manifest)?;
     let mut tables = Vec::new();
     while let Some(item) = dump.next_item().map_err(failed)? {
@@ -40,7 +40,7 @@ fn open(folder: &Folder, manifest: &Manifest) -> Result<Dump, BackupError> {
     let path = dump_path(manifest.dump.sha256);
     let (file, _) = folder.open_file(&path)?;
     let reader = DumpReader::open(BufReader::with_capacity(1 << 20, file));
-    reader.map_err(|source: DumpError| BackupError::DumpFile { path: folder.place_of(&path), source })
+    reader.map_err(|source: DumpError| BackupError::DumpFile { path: folder.location(&path), source })
 }
 
 /// Refuses a backup with a schema of a newer program.

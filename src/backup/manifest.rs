@@ -151,7 +151,7 @@ impl Manifest {
             format: u32,
             version: String,
         }
-        let (bytes, path) = (folder.read_manifest(name)?, folder.place_of(&manifest_path(name)));
+        let (bytes, path) = (folder.read_manifest(name)?, folder.location(&manifest_path(name)));
         let invalid =
             |error: serde_json::Error| BackupError::damaged(&path, format!("is no manifest: {error}"));
         let Format { manifest: FormatNumber { format, version } } =

@@ -78,11 +78,11 @@ pub(super) fn take(
     let mut source = Source::open_shared(config)?;
     let levels = source.schema_versions().to_vec();
     let key = DigestKey::of(source.conn()?)?;
-    let file = folder.unfinished()?;
+    let file = folder.create_unfinished()?;
     let mut output = HashingWriter::new(io::BufWriter::with_capacity(1 << 20, file));
     let tables = dump(&mut source, &mut output, &Head { key, levels: levels.clone() }, progress)?;
     let (writer, part) = output.finish();
-    let place = folder.place_of("");
+    let place = folder.location("");
     let file =
         writer.into_inner().map_err(|error| BackupError::io("write to", &place)(error.into_error()))?;
     folder.install(file, &dump_path(part.sha256), true)?;

@@ -1,8 +1,8 @@
-//! Integrity check of stored packages: the size at each open, the digest at the first open in a process and whenever
-//! the size differs.
+//! Digest check of stored objects, at the first open in a process; `serve::file` also compares the size at each open,
+//! and repeats the digest check if it differs.
 //!
-//! A damaged object is moved to the damaged area and never served. A mirrored file is fetched again; instead of a
-//! damaged binary the source package is served. The digest check reads the file once.
+//! A damaged object is moved to the directory `damaged` of its class and never served. A mirrored file is fetched
+//! again; instead of a damaged binary the source package is served. The digest check reads the file once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ const RECHECK_AFTER: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub enum IntegrityCheck {
     /// The object has the digest in its name.
-    Sound,
+    Intact,
     /// The object has another digest.
     Damaged(Arc<DamagedObject>),
 }
@@ -41,7 +41,7 @@ pub struct DamagedObject {
 /// The error of an integrity check.
 #[derive(Debug, thiserror::Error)]
 pub enum IntegrityError {
-    /// The object has another digest than its name, or was moved to the damaged area because of that.
+    /// The object has another digest than its name, or was moved to the directory `damaged` because of that.
     #[error("{0}")]
     Damaged(String),
     /// The object could not be read.
@@ -78,17 +78,23 @@ impl IntegrityChecks {
             // Concurrent callers wait for the same read.
             None => match self.results.get_or_insert_async(key, self.verify(key)).await {
                 Err(StorageError::NotFound(_)) if self.storage.is_damaged(key) => {
-                    let reason =
-                        format!("the object {} is damaged and was moved to the damaged area", key.path());
+                    let reason = format!(
+                        "the object {} is damaged and was moved to the directory 'damaged'",
+                        key.path()
+                    );
                     return Err(IntegrityError::Damaged(reason));
                 }
                 result => result?,
             },
         };
         match check {
-            IntegrityCheck::Sound => Ok(()),
+            IntegrityCheck::Intact => Ok(()),
             IntegrityCheck::Damaged(damage) => {
-                let reason = format!("the object {} has the SHA-256 {}", key.path(), damage.sha256);
+                let reason = format!(
+                    "the object {} has the SHA-256 {} instead of that in its name",
+                    key.path(),
+                    damage.sha256
+                );
                 Err(IntegrityError::Damaged(reason))
             }
         }
@@ -100,8 +106,8 @@ impl IntegrityChecks {
     }
 
     /// Reads a small object that can be generated again, and checks its digest; `None` if it is missing or
-    /// damaged; a damaged object is moved to the damaged area.
-    pub async fn read_sound(&self, key: &Key) -> Result<Option<Bytes>, StorageError> {
+    /// damaged; a damaged object is moved to the directory `damaged`.
+    pub async fn read_verified(&self, key: &Key) -> Result<Option<Bytes>, StorageError> {
         match self.storage.read(key).await {
             Ok(bytes) => {
                 let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
@@ -123,26 +129,28 @@ impl IntegrityChecks {
         self.compare(key, digest.sha256).await
     }
 
-    /// Compares the digest of an object's bytes with its name, and moves the object to the damaged area if it differs.
+    /// Compares the digest of an object's bytes with its name, and moves the object to the directory `damaged` if it
+    /// differs.
     pub async fn compare(&self, key: &Key, sha256: Sha256) -> Result<IntegrityCheck, StorageError> {
         if sha256 == *key.digest() {
-            return Ok(IntegrityCheck::Sound);
+            return Ok(IntegrityCheck::Intact);
         }
         self.move_damaged(key, sha256).await?;
         Ok(IntegrityCheck::Damaged(Arc::new(DamagedObject { sha256, checked_at: Instant::now() })))
     }
 
-    /// Moves a damaged object to the damaged area. Objects of another database are not moved, and not served either.
+    /// Moves a damaged object to the directory `damaged`. Objects of another database are not moved, and not served
+    /// either.
     async fn move_damaged(&self, key: &Key, sha256: Sha256) -> Result<(), StorageError> {
         let is_moved = self.storage.is_own(key.class()) && self.storage.move_to_damaged(key).await?;
-        tracing::error!(object = %key, %sha256, aside = is_moved, "a stored object is damaged: its bytes have another digest");
+        tracing::error!(object = %key, %sha256, moved_to_damaged = is_moved, "a stored object is damaged: its bytes have another digest");
         Ok(())
     }
 
-    /// Moves an object that the disk cannot read to the damaged area.
+    /// Moves an object that the disk cannot read to the directory `damaged`.
     pub async fn move_unreadable(&self, key: &Key, reason: &str) -> Result<(), StorageError> {
         let is_moved = self.storage.is_own(key.class()) && self.storage.move_to_damaged(key).await?;
-        tracing::error!(object = %key, reason, aside = is_moved, "a stored object cannot be read");
+        tracing::error!(object = %key, reason, moved_to_damaged = is_moved, "a stored object cannot be read");
         Ok(())
     }
 

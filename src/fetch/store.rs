@@ -109,7 +109,7 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
         fetches.integrity.remove(&key);
     } else {
         // The bytes were verified while they were fetched.
-        fetches.integrity.insert(key, IntegrityCheck::Sound);
+        fetches.integrity.insert(key, IntegrityCheck::Intact);
     }
     task.complete(Delivery::Stored(key));
     let size = i64::try_from(received.size).unwrap_or(i64::MAX);

@@ -191,7 +191,7 @@ async fn check_stored(
     }
     match read_stored(repositories, located, key, Some(0..1)).await {
         Err(missing @ RepoError::Storage(StorageError::NotFound(_))) => {
-            // An object in the damaged area is reported as damaged.
+            // An object in the directory `damaged` is reported as damaged.
             check_integrity(repositories, located, key).await?;
             Err(missing)
         }
@@ -200,7 +200,7 @@ async fn check_stored(
 }
 
 /// Opens a stored file. If its size is not the recorded one, [`check_integrity`] reads it completely and moves it to
-/// the damaged area if it is damaged.
+/// the directory `damaged` if it is damaged.
 async fn read_stored(
     repositories: &Repositories,
     located: &LocatedFile,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use quick_cache::sync::Cache as Weighted;
+use quick_cache::sync::Cache as WeightedCache;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::Semaphore;
 
@@ -33,7 +33,7 @@ pub(super) struct Cache {
     memory: Arc<Semaphore>,
 }
 
-type DocumentCache = Weighted<String, Arc<CachedDocument>, ByBytes>;
+type DocumentCache = WeightedCache<String, Arc<CachedDocument>, ByteWeighter>;
 
 /// Size of the cache of current documents; with the dated ones and the package databases 48 MiB in total.
 const CURRENT_BYTES: u64 = 24 << 20;
@@ -41,7 +41,7 @@ const DATED_BYTES: u64 = 8 << 20;
 const DATABASE_BYTES: u64 = 16 << 20;
 /// Maximum size of all documents in memory, in bytes: those of the cache, and 128 MiB of documents that are still sent
 /// after the cache evicted them. Without a limit, a client that requests many dates and reads no response keeps all
-/// their indexes in memory.
+/// their documents in memory.
 const MAX_MEMORY: usize = 176 << 20;
 /// A document is only read or rendered while this many bytes are free.
 const MIN_FREE_BYTES: usize = 1 << 20;
@@ -49,9 +49,9 @@ const MIN_FREE_BYTES: usize = 1 << 20;
 const RETRY_AFTER: u64 = 5;
 
 #[derive(Clone)]
-struct ByBytes;
+struct ByteWeighter;
 
-impl Weighter<String, Arc<CachedDocument>> for ByBytes {
+impl Weighter<String, Arc<CachedDocument>> for ByteWeighter {
     fn weight(&self, key: &String, cached: &Arc<CachedDocument>) -> u64 {
         (key.len() + cached.encoded.bytes.len()) as u64 + 200
     }
@@ -78,7 +78,12 @@ impl Cache {
             let options =
                 OptionsBuilder::new().shards(1).weight_capacity(bytes).estimated_items_capacity(256).build();
             let options = options.expect("both capacities are given");
-            Weighted::with_options(options, ByBytes, DefaultHashBuilder::default(), Default::default())
+            WeightedCache::with_options(
+                options,
+                ByteWeighter,
+                DefaultHashBuilder::default(),
+                Default::default(),
+            )
         };
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         Cache {
@@ -100,8 +105,8 @@ impl Cache {
     /// Counts the bytes of a document until the last clone of them is dropped.
     fn reserve_memory(&self, encoded: EncodedDocument) -> Result<EncodedDocument, RepoError> {
         let EncodedDocument { content, bytes } = encoded;
-        let kilobytes = u32::try_from(bytes.len() >> 10).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.memory).try_acquire_many_owned(kilobytes);
+        let kibibytes = u32::try_from(bytes.len() >> 10).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.memory).try_acquire_many_owned(kibibytes);
         let permit = permit.map_err(|_| RepoError::Busy { retry_after: RETRY_AFTER })?;
         Ok(EncodedDocument { content, bytes: guarded(bytes, permit) })
     }
@@ -141,9 +146,9 @@ pub async fn document(
     if let Some(constant) = constant(&request.document) {
         return Ok(request.rendered(&constant));
     }
-    let is_final =
+    let needs_no_storing =
         |cached: &Arc<CachedDocument>| request.point.open || cached.is_stored.load(Ordering::Relaxed);
-    if let Some(cached) = cache_of(repositories, request).get(&request.key).filter(is_final) {
+    if let Some(cached) = cache_of(repositories, request).get(&request.key).filter(needs_no_storing) {
         return Ok(request.rendered(&cached.encoded));
     }
     // In a separate task: a client that disconnects must not cancel a rendering that others wait for.
@@ -188,7 +193,8 @@ async fn read_or_render(
     if let Some(stored) = request.stored_equivalent() {
         let gz = document_boxed(repositories, stored).await?;
         let compressed = EncodedDocument { content: gz.content, bytes: gz.bytes };
-        let encoded = repositories.indexes.reserve_memory(blocking(move || gunzip(&compressed)).await?)?;
+        let encoded =
+            repositories.indexes.reserve_memory(run_blocking(move || gunzip(&compressed)).await?)?;
         return Ok(Arc::new(CachedDocument { encoded, is_stored: AtomicBool::new(!point.open) }));
     }
     if let Some(encoded) = stored_document(repositories, key).await? {
@@ -226,7 +232,7 @@ async fn render_document(
             let (trees, request) = (point.trees.clone(), document.clone());
             let rows = repositories.state.db.read(move |c| render::rows(c, &trees, &request)).await?;
             let document = document.clone();
-            blocking(move || render::encode(&document, &rows)).await
+            run_blocking(move || render::encode(&document, &rows)).await
         }
     }
 }
@@ -247,9 +253,12 @@ async fn stored_document(
     let Some(row) = repositories.state.db.read(move |c| db::rendered::get(c, &request)).await? else {
         return Ok(None);
     };
-    let bytes = repositories.fetches.integrity.read_sound(&Key::Index(row.sha256)).await?;
+    let bytes = repositories.fetches.integrity.read_verified(&Key::Index(row.sha256)).await?;
     if bytes.is_none() {
-        tracing::warn!(key, "a stored index is missing or damaged in class persistent; rendering it again");
+        tracing::warn!(
+            key,
+            "a stored document is missing or damaged in class persistent; rendering it again"
+        );
     }
     Ok(bytes.map(|bytes| EncodedDocument { content: row.content, bytes }))
 }
@@ -264,7 +273,7 @@ async fn store_document(
     use sha2::Digest;
     let sha256 = Sha256(sha2::Sha256::digest(&encoded.bytes).into());
     if let Err(error) = repositories.state.storage.put(&Key::Index(sha256), encoded.bytes.clone()).await {
-        tracing::warn!(key, %error, "could not store the index of a closed snapshot");
+        tracing::warn!(key, %error, "could not store the document of a closed snapshot");
         return Ok(CachedDocument { encoded, is_stored: AtomicBool::new(false) });
     }
     let row = RenderedRow {
@@ -296,13 +305,13 @@ fn cache_of<'a>(repositories: &'a Repositories, request: &DocumentRequest) -> &'
     if is_current { &repositories.indexes.current } else { &repositories.indexes.dated }
 }
 
-async fn blocking<F>(work: F) -> Result<EncodedDocument, RepoError>
+async fn run_blocking<F>(work: F) -> Result<EncodedDocument, RepoError>
 where
     F: FnOnce() -> std::io::Result<EncodedDocument> + Send + 'static,
 {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(encoded)) => Ok(encoded),
-        Ok(Err(error)) => Err(StorageError::Other(format!("could not render an index: {error}")).into()),
+        Ok(Err(error)) => Err(StorageError::Other(format!("could not render a document: {error}")).into()),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
     }

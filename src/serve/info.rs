@@ -146,7 +146,7 @@ async fn stored_readme(repositories: &Repositories, sha256: Sha256) -> Result<Op
     if repositories.state.storage.size(&key).await?.is_none_or(|size| size > README_LIMIT) {
         return Ok(None);
     }
-    Ok(repositories.fetches.integrity.read_sound(&key).await?.map(|text| text.to_vec()))
+    Ok(repositories.fetches.integrity.read_verified(&key).await?.map(|text| text.to_vec()))
 }
 
 /// Returns a source and a summary of its current content.

@@ -82,7 +82,7 @@ pub struct Condition {
     /// By class; a missing entry means [`Ownership::Unchecked`].
     pub(super) ownerships: BTreeMap<StorageClass, Ownership>,
     pub(super) pending_sweeps: BTreeMap<StorageClass, PendingSweep>,
-    /// Objects that were moved to the damaged area and have not been stored again.
+    /// Objects that were moved to the directory `damaged` and have not been stored again.
     pub(super) damaged: BTreeSet<Key>,
     /// Objects that rows refer to and that are neither in storage nor on a mirror.
     pub(super) lost: BTreeSet<Key>,
@@ -159,7 +159,7 @@ impl Condition {
         self.without_space.remove(&key.class());
     }
 
-    /// Records that a damaged object was moved to the damaged area.
+    /// Records that a damaged object was moved to the directory `damaged`.
     pub(super) fn record_damaged(&mut self, key: &Key) {
         self.changes.record(key);
         self.damaged.insert(*key);

@@ -1,5 +1,5 @@
-//! Moves removed objects to the trash and damaged objects to the damaged area of their class, restores and deletes
-//! them; reads and writes the markers of classes.
+//! Moves removed objects to the trash and damaged objects to the directory `damaged` of their class, restores and
+//! deletes them; reads and writes the markers of classes.
 
 use super::{Area, Backend, Key, Marker, MarkerContent, MarkerKey, Storage, StorageError, blocking};
 use crate::model::storage_class::StorageClass;
@@ -51,8 +51,8 @@ impl Storage {
         self.move_to(key, Area::Trash).await
     }
 
-    /// Moves an object whose bytes do not have its digest to the damaged area, which is never served; returns false if
-    /// it does not exist.
+    /// Moves an object whose bytes do not have its digest to the directory `damaged`, which is never served; returns
+    /// false if the object does not exist.
     pub async fn move_to_damaged(&self, key: &Key) -> Result<bool, StorageError> {
         let is_moved = self.move_to(key, Area::Damaged).await?;
         if is_moved {

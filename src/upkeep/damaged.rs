@@ -1,4 +1,4 @@
-//! Finds the damaged objects that were moved to the damaged area and have not been stored again.
+//! Finds the damaged objects that were moved to the directory `damaged` and have not been stored again.
 
 use std::collections::BTreeSet;
 

@@ -10,7 +10,7 @@ use crate::storage::Key;
 pub(super) enum MissingObject {
     /// Not missing: it is in storage now, no row needs it, or it is being uploaded again.
     No,
-    /// The object is damaged and was moved to the damaged area.
+    /// The object is damaged and was moved to the directory `damaged`.
     Damaged,
     /// A mirror has the object.
     OnMirror,

@@ -10,7 +10,7 @@ pub enum DumpError {
     Io(#[from] std::io::Error),
     /// Another kind of file.
     #[error("this is no dump of rstudio-pm")]
-    NoDump,
+    NotADump,
     /// A format of another version.
     #[error("the dump has format {found}; this version of rstudio-pm reads format {known}")]
     Format {

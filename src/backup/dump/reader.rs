@@ -52,12 +52,12 @@ impl<R: Read> DumpReader<zstd::Decoder<'static, BufReader<R>>> {
     pub fn open(mut input: R) -> Result<DumpReader<zstd::Decoder<'static, BufReader<R>>>, DumpError> {
         let mut header = [0; MAGIC.len() + 2];
         input.read_exact(&mut header).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => DumpError::NoDump,
+            std::io::ErrorKind::UnexpectedEof => DumpError::NotADump,
             _ => DumpError::Io(error),
         })?;
-        let Some((magic, format)) = header.split_last_chunk() else { return Err(DumpError::NoDump) };
+        let Some((magic, format)) = header.split_last_chunk() else { return Err(DumpError::NotADump) };
         if magic != MAGIC {
-            return Err(DumpError::NoDump);
+            return Err(DumpError::NotADump);
         }
         match u16::from_be_bytes(*format) {
             FORMAT => {}

@@ -62,7 +62,7 @@ impl Inspector<'_> {
         let (fault, detail) = match second_read.into_iter().next() {
             Some(ObjectRead::Digest(actual)) => {
                 let check = integrity.compare(&key, actual.sha256).await?;
-                if matches!(check, IntegrityCheck::Sound) {
+                if matches!(check, IntegrityCheck::Intact) {
                     return Ok(None);
                 }
                 integrity.insert(key, check);

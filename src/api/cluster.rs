@@ -34,8 +34,9 @@ pub struct ClusterNode {
     pub differences: Vec<String>,
     /// The last mode that an administrator requested.
     pub requested: Option<RequestedMode>,
-    /// [`RequestedMode::at`] of the last request that the server carried out or failed to carry out.
-    pub answered: Option<String>,
+    /// The id ([`RequestedMode::at`]) of the last request that the server completed, or failed to complete.
+    #[serde(rename = "answered")]
+    pub completed_request: Option<String>,
 }
 
 /// A mode that an administrator requested for a server.
@@ -58,7 +59,8 @@ pub struct ChangeNodes {
     pub timeout: u64,
 }
 
-/// Response to [`ChangeNodes`], which the servers carry out afterwards: `answered` in `GET /nodes` is then [`Self::at`].
+/// Response to [`ChangeNodes`]. The servers complete the request afterwards; a server's `answered` in `GET /nodes` is
+/// then [`Self::at`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordedRequest {
     /// Identifies the request.

@@ -170,7 +170,7 @@ fn mode_change(
             let message = format!("last seen {}", format_time(&node.last_seen));
             change("gone", requested_mode == "offline", &message)
         }
-        Some(node) if node.answered.as_deref() == Some(requested_at) => {
+        Some(node) if node.completed_request.as_deref() == Some(requested_at) => {
             change(&node.mode, node.mode == requested_mode, &node.message)
         }
         Some(node) if is_past_deadline => {
@@ -193,7 +193,7 @@ fn line(change: &ModeChange) -> String {
 mod tests {
     use super::*;
 
-    fn node(mode: &str, answered: Option<&str>) -> ClusterNode {
+    fn node(mode: &str, completed_request: Option<&str>) -> ClusterNode {
         ClusterNode {
             id: "1".to_owned(),
             name: "pm1".to_owned(),
@@ -209,7 +209,7 @@ mod tests {
             message: String::new(),
             differences: vec!["has another configuration: CRAN.URL".to_owned()],
             requested: None,
-            answered: answered.map(str::to_owned),
+            completed_request: completed_request.map(str::to_owned),
         }
     }
 

@@ -88,7 +88,7 @@ enum Provider {
 struct Answer {
     /// The request that is or was carried out.
     received: Option<Timestamp>,
-    /// The last request that was carried out, or failed.
+    /// The last request that was completed, or failed.
     answered: Option<Timestamp>,
     /// Why the last request failed, and when.
     failure: Option<(String, Instant)>,

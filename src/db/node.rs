@@ -31,7 +31,7 @@ pub struct Beat {
     pub config: String,
     /// Storage classes that have its marker, separated by spaces.
     pub classes: String,
-    /// [`ModeRequest::at`] of the last request that it carried out or failed to carry out.
+    /// [`ModeRequest::at`] of the last request that the server completed, or failed to complete.
     pub answered_at: Option<Timestamp>,
     /// The time of its clock.
     pub clock: Timestamp,

@@ -164,7 +164,7 @@ impl From<RepoError> for Failure {
             RepoError::Storage(StorageError::Refused { .. }) => Failure::unavailable(error.to_string(), 300),
             RepoError::Storage(_) => Failure::unavailable("the storage is unavailable", 5),
             RepoError::Damaged { .. } => Failure::unavailable(
-                "the stored copy of this file is damaged, and no mirror has it; the administrator finds it in the server log",
+                "the stored copy of this file is damaged, and no mirror has it; the server log has the details",
                 300,
             ),
         };

@@ -6,11 +6,13 @@ use utoipa::ToSchema;
 /// A current problem. Details are in the server's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Alert {
-    /// `job`, `storage`, `storage-owner`, `storage-sweep`, `storage-lost`, `storage-damage`, `clock`,
-    /// `system-requirements`.
+    /// `job` (failed), `database` (read-only), `storage` (a class is unavailable or full), `storage-owner` (a class
+    /// belongs to another database), `storage-sweep` (a sweep awaits confirmation), `storage-lost` (objects are missing),
+    /// `storage-damage` (objects are damaged), `clock` (nothing can be published), `system-requirements` (rules have
+    /// patterns that this version does not support).
     #[serde(rename = "type")]
     pub kind: String,
-    /// The affected object: `sync:cran`.
+    /// The subject, such as a job: `sync:cran`.
     pub name: String,
     /// The problem as a sentence.
     pub message: String,

@@ -68,6 +68,6 @@ fn wire(node: ListedNode) -> ClusterNode {
         message: row.beat.message,
         differences,
         requested,
-        answered: row.beat.answered_at.map(|at| at.to_string()),
+        completed_request: row.beat.answered_at.map(|at| at.to_string()),
     }
 }

@@ -39,8 +39,8 @@ enum TimelineEvent<'a> {
 }
 
 impl<'a> PackageFiles<'a> {
-    /// Returns the distinct files in the order of publication. A file name in both tables is one file that was being
-    /// moved if size and time are equal; otherwise the version was published twice, as two files.
+    /// Returns the distinct files in the order of publication. A file name in both `archive.rds` and `current.rds` is one
+    /// file that was being moved if size and time are equal; otherwise the version was published twice, as two files.
     fn sorted_files(&self) -> Vec<&'a Row> {
         let mut distinct = HashSet::new();
         let mut rows: Vec<&'a Row> = self.current.iter().chain(&self.archived).copied().collect();
@@ -54,6 +54,7 @@ impl<'a> PackageFiles<'a> {
         rows
     }
 
+    /// Returns the events before `until`.
     pub(super) fn timeline(&self, events: &[Event], until: Day) -> Timeline<'a> {
         let rows: Vec<&'a Row> =
             self.sorted_files().into_iter().filter(|row| row.mtime.day() < until).collect();
@@ -102,11 +103,11 @@ impl<'a> Timeline<'a> {
     }
 
     /// Handles a package that is not listed at the end. If a removal is known for the day of the last entry, the
-    /// package left the index on that day, otherwise on an unknown later day, for which the next day counts.
+    /// package left the index on that day, otherwise on an unknown later day; the next day is assumed.
     fn finish_unlisted(&mut self, until: Day) {
         let Some((last, _)) = self.entries.last().copied().filter(|_| self.is_listed()) else { return };
         let left_same_day =
-            self.entries.iter().any(|(day, m)| *day == last && matches!(m, TimelineEvent::Removed));
+            self.entries.iter().any(|(day, event)| *day == last && matches!(event, TimelineEvent::Removed));
         self.is_undated = !left_same_day;
         let day = if left_same_day { last } else { last.end().day() };
         if day < until {
@@ -115,7 +116,7 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    /// Handles a package that is listed at the end: if the day of its return is unknown, the package counts as never
+    /// Handles a package that is listed at the end: if the day of its return is unknown, the package is taken as never
     /// removed.
     fn finish_listed(&mut self) {
         while let Some((_, TimelineEvent::Removed)) = self.entries.last() {
@@ -124,7 +125,7 @@ impl<'a> Timeline<'a> {
     }
 
     /// Handles a package whose listed file at the end is not the last published file. The latter was withdrawn on an
-    /// unknown day; the day after its publication counts.
+    /// unknown day; the day after its publication is assumed.
     fn finish_relisted(&mut self, listed: &'a Row, last: &'a Row, until: Day) {
         if listed.mtime.day() >= until || std::ptr::eq(listed, last) {
             return;
@@ -144,9 +145,9 @@ impl<'a> Timeline<'a> {
             .map(|(day, _)| *day)
     }
 
-    /// Reports the whole state on `since`, and the changes on each later day.
+    /// Reports the whole state at the end of `since`, and the changes on each later day.
     pub(super) fn report(&self, since: Day, mut emit: impl FnMut(Day, Transition<'a>)) {
-        let mut state = State { listed: None, newest: None, files: Vec::new() };
+        let mut state = PackageState { listed: None, newest: None, files: Vec::new() };
         let mut entries = self.entries.as_slice();
         let early_count = entries.partition_point(|(day, _)| *day <= since);
         let (earlier, rest) = entries.split_at(early_count);
@@ -167,7 +168,7 @@ impl<'a> Timeline<'a> {
 }
 
 /// The state of a package at a moment.
-struct State<'a> {
+struct PackageState<'a> {
     listed: Option<&'a Row>,
     /// The file that is listed when the package returns.
     newest: Option<&'a Row>,
@@ -175,7 +176,7 @@ struct State<'a> {
     files: Vec<&'a Row>,
 }
 
-impl<'a> State<'a> {
+impl<'a> PackageState<'a> {
     fn apply(&mut self, event: TimelineEvent<'a>) {
         match event {
             TimelineEvent::Removed => self.listed = None,

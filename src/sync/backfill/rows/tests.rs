@@ -9,12 +9,12 @@ fn row(package: &str, version: &str, day: i64) -> MetaRow<String> {
 }
 
 fn day<'a>(number: i64, changes: &[(&'a MetaRow<String>, ListingState)]) -> HistoryDay<'a> {
-    let changes = changes.iter().map(|(file, what)| Transition { file, state: *what }).collect();
+    let changes = changes.iter().map(|(file, state)| Transition { file, state: *state }).collect();
     HistoryDay { day: Timestamp(number * 86_400 * SECOND).day(), changes }
 }
 
-fn new_record(stanza: Option<&str>) -> FileRecord {
-    FileRecord {
+fn new_file(stanza: Option<&str>) -> FileState {
+    FileState {
         release: None,
         variant: None,
         stanza: stanza.map(|text| text.as_bytes().to_vec()),
@@ -23,7 +23,7 @@ fn new_record(stanza: Option<&str>) -> FileRecord {
     }
 }
 
-/// `listed -3..-1`
+/// Returns the lives of a release as text: `listed -3..-1`.
 fn lives(history: &ReleaseHistory) -> Vec<String> {
     let name = |state| if state == LifeState::Listed { "listed" } else { "archived" };
     history.lives.iter().map(|life| format!("{} {}..{}", name(life.state), life.from, life.to)).collect()
@@ -41,7 +41,7 @@ fn lives_end_at_the_next_one_and_the_last_at_the_first_step() {
         ],
         ..History::default()
     };
-    let rows = assemble(&history, Seq(1), |_| new_record(Some("Package: x")));
+    let rows = assemble(&history, Seq(1), |_| new_file(Some("Package: x")));
     let lives: Vec<Vec<String>> = rows.releases.iter().map(lives).collect();
     assert_eq!(lives[0], ["listed -3..-2", "archived -2..1"]);
     assert_eq!(lives[1], ["listed -3..-1", "archived -1..0", "listed 0..1"]);
@@ -62,12 +62,12 @@ fn lives_end_at_the_next_one_and_the_last_at_the_first_step() {
 fn steps_continue_below_existing_earlier_steps() {
     let old = row("a", "1.0", 1);
     let history = History { days: vec![day(1, &[(&old, ListingState::Listed)])], ..History::default() };
-    let rows = assemble(&history, Seq(-40), |_| new_record(Some("Package: a")));
+    let rows = assemble(&history, Seq(-40), |_| new_file(Some("Package: a")));
     assert_eq!(lives(&rows.releases[0]), ["listed -41..-40"]);
 }
 
 #[test]
-fn a_release_without_a_record_is_in_the_archive_and_in_no_index() {
+fn a_release_without_a_stanza_is_in_the_archive_and_in_no_index() {
     let (old, new) = (row("a", "1.0", 1), row("a", "1.1", 2));
     let history = History {
         days: vec![
@@ -77,7 +77,7 @@ fn a_release_without_a_record_is_in_the_archive_and_in_no_index() {
         ],
         ..History::default()
     };
-    let rows = assemble(&history, Seq(1), |row| new_record((row.file == new.file).then_some("Package: a")));
+    let rows = assemble(&history, Seq(1), |row| new_file((row.file == new.file).then_some("Package: a")));
     assert_eq!(lives(&rows.releases[0]), ["archived -2..1"]);
     assert_eq!(lives(&rows.releases[1]), ["listed -1..0", "archived 0..1"]);
     assert_eq!(rows.unlisted_files, ["a_1.0.tar.gz"]);
@@ -88,12 +88,13 @@ fn a_release_without_a_record_is_in_the_archive_and_in_no_index() {
 fn known_releases_keep_their_record_or_get_one() {
     let file = row("a", "1.0", 1);
     let history = History { days: vec![day(1, &[(&file, ListingState::Listed)])], ..History::default() };
-    let known = |variant, stanza: Option<&str>| {
+    let known = |record_number, stanza: Option<&str>| {
         let release = Some((PackageId(3), ReleaseId(7)));
-        let rows = assemble(&history, Seq(1), |_| FileRecord { release, variant, ..new_record(stanza) });
+        let rows =
+            assemble(&history, Seq(1), |_| FileState { release, variant: record_number, ..new_file(stanza) });
         match &rows.releases[0].release {
-            PastRelease::Known { variant, record, .. } => {
-                (*variant, record.is_some(), lives(&rows.releases[0]).remove(0))
+            PastRelease::Known { variant: record_number, record, .. } => {
+                (*record_number, record.is_some(), lives(&rows.releases[0]).remove(0))
             }
             PastRelease::New(release) => panic!("{release:?} is known"),
         }
@@ -102,7 +103,7 @@ fn known_releases_keep_their_record_or_get_one() {
     assert_eq!(
         known(Some(-2), Some("Package: a")),
         (-2, false, "listed 0..1".to_owned()),
-        "what was published stays"
+        "a published record is not replaced"
     );
     assert_eq!(known(None, Some("Package: a")), (BACKFILL_VARIANT, true, "listed 0..1".to_owned()));
     assert_eq!(known(None, None), (0, false, "archived 0..1".to_owned()));

@@ -22,8 +22,8 @@ const LARGE_ROUNDS: u32 = 10;
 /// Requests: description, path, and target for the median. `{first}` and `{second}` are the most required packages.
 const REQUESTS: &[(&str, &str, &str)] = &[
     ("status", "/__api__/status", "< 5 ms"),
-    ("the package with the most links", "/__api__/repos/bench/packages/{first}", "< 5 ms"),
-    ("one package with many links", "/__api__/repos/bench/packages/{second}", ""),
+    ("the package with the most reverse dependencies", "/__api__/repos/bench/packages/{first}", "< 5 ms"),
+    ("a package with many reverse dependencies", "/__api__/repos/bench/packages/{second}", ""),
     (
         "search, 20 rows",
         "/__api__/repos/bench/packages?name_search=plot&exact_first=true&_limit=20",
@@ -81,7 +81,7 @@ pub(crate) fn run(report: &mut Report) {
                 timed_get(path)
             }
         };
-        let (first, size) = timed_request(&path);
+        let (first_time, size) = timed_request(&path);
         let (mut ours, mut pings) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             ours.push(timed_request(&path).0);
@@ -89,7 +89,7 @@ pub(crate) fn run(report: &mut Report) {
         }
         let (ours, pings) = (median(ours), median(pings));
         report.row(
-            format!("API: {name} ({} kB; first {first:.1} ms)", size / 1000),
+            format!("API: {name} ({} kB; first {first_time:.1} ms)", size / 1000),
             format!("{ours:.2} ms"),
             format!("ping {pings:.2} ms"),
             format!("{:.1}", ours / pings),
@@ -141,8 +141,8 @@ fn index(root: &Path) -> String {
     index
 }
 
-/// Writes a package database to the mirror: every package with about two kilobytes of text, every fifth with system
-/// requirements of the real sample.
+/// Writes a package database to the mirror: every package with about two kilobytes of text, every fifth with a
+/// text of `sysreqs/test/sysreqs.json` as its system requirements.
 fn write_database(root: &Path) {
     let index = index(root);
     let sample = fs::read(data().join("sysreqs/test/sysreqs.json")).expect("the sample");

@@ -284,11 +284,11 @@ fn serving(report: &mut Report) {
             rounds.push(rates);
         }
         let median_of = |value: &dyn Fn(&[f64; 3]) -> f64| median(rounds.iter().map(value).collect());
-        for (position, yardstick) in [(1, "stored"), (2, "nginx")] {
+        for (position, reference) in [(1, "stored"), (2, "nginx")] {
             report.row(
                 format!("{size_label} tarball from a bundle, {connections} connections"),
                 format!("{:.0}/s", median_of(&|rates| rates[0])),
-                format!("{yardstick} {:.0}/s", median_of(&|rates| rates[position])),
+                format!("{reference} {:.0}/s", median_of(&|rates| rates[position])),
                 format!("{:.2}", median_of(&|rates| rates[0] / rates[position])),
                 "≥ 0.9",
             );

@@ -68,7 +68,7 @@ fn measure(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
         for _ in 0..ROUNDS {
             // New `Repositories` have empty caches.
             let repositories = repositories(&state);
-            let (ours, _) = cpu::of(|| {
+            let (ours, _) = cpu::seconds_of(|| {
                 runtime
                     .block_on(serve::index::document(
                         &repositories,
@@ -77,12 +77,13 @@ fn measure(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
                     .expect("an index")
             });
             let tree = point.trees[0];
-            let (query, _) = cpu::of(|| {
+            let (query, _) = cpu::seconds_of(|| {
                 runtime
                     .block_on(state.db.read(move |c| db::life::listed(c, tree.tree, tree.seq)))
                     .expect("rows")
             });
-            let theirs = cpu::of_command(Command::new("libdeflate-gzip").args(["-6", "-c"]).arg(&raw));
+            let theirs =
+                cpu::seconds_of_command(Command::new("libdeflate-gzip").args(["-6", "-c"]).arg(&raw));
             ratios.push((ours - query) / theirs);
             our_times.push(ours);
             their_times.push(theirs);

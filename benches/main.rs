@@ -1,6 +1,6 @@
 //! The performance targets: `make bench` prints ratios measured in one run rather than absolute times.
 //!
-//! Every figure is relative to a yardstick measured interleaved with it, so that a busy machine slows down both.
+//! Every figure is relative to a reference measured interleaved with it, so that a busy machine slows down both.
 //! `make bench ARGS="serving index"` runs only these groups. Absolute values are printed for orientation.
 
 #![allow(clippy::unwrap_used, reason = "a panic ends the benchmark with its location")]

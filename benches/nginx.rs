@@ -1,4 +1,4 @@
-//! The yardstick for serving: nginx with the committed configuration, and wrk as the client for both servers.
+//! The reference for serving: nginx with the committed configuration, and wrk as the client for both servers.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -21,7 +21,7 @@ impl Nginx {
     }
 
     /// Starts nginx with a further port for HTTP/2 over TLS, with the `server.crt` and `server.key` in a directory.
-    pub(crate) fn encrypted(certificate_dir: &Path) -> Nginx {
+    pub(crate) fn with_tls(certificate_dir: &Path) -> Nginx {
         let (port, certificate_dir) = (free_port(), certificate_dir.display());
         // Session tickets like our server, and no session cache.
         let lines = format!(

@@ -4,7 +4,7 @@
 struct Row {
     name: String,
     ours: String,
-    yardstick: String,
+    reference: String,
     ratio: String,
     target: &'static str,
 }
@@ -24,29 +24,29 @@ impl Report {
         &mut self,
         name: impl Into<String>,
         ours: impl Into<String>,
-        yardstick: impl Into<String>,
+        reference: impl Into<String>,
         ratio: impl Into<String>,
         target: &'static str,
     ) {
         let row = Row {
             name: name.into(),
             ours: ours.into(),
-            yardstick: yardstick.into(),
+            reference: reference.into(),
             ratio: ratio.into(),
             target,
         };
         eprintln!(
             "  {}: {} against {} → {} (target {})",
-            row.name, row.ours, row.yardstick, row.ratio, row.target
+            row.name, row.ours, row.reference, row.ratio, row.target
         );
         self.rows.push(row);
     }
 
     /// Prints the table in Markdown.
     pub(crate) fn print(&self) {
-        println!("\n| measurement | rstudio-pm | yardstick | ratio | target |\n|---|---|---|---|---|");
+        println!("\n| measurement | rstudio-pm | reference | ratio | target |\n|---|---|---|---|---|");
         for r in &self.rows {
-            println!("| {} | {} | {} | {} | {} |", r.name, r.ours, r.yardstick, r.ratio, r.target);
+            println!("| {} | {} | {} | {} | {} |", r.name, r.ours, r.reference, r.ratio, r.target);
         }
     }
 }

@@ -16,9 +16,9 @@ const ROUNDS: usize = 9;
 pub(crate) fn run(report: &mut Report) {
     let mirror = Mirror::write();
     let rules = data().join("sysreqs").canonicalize().expect("the rules");
-    let more =
+    let gcfg =
         format!("[CRAN]\nURL = {}\n[SystemRequirements]\nURL = file://{}", mirror.url(), rules.display());
-    let server = Server::start(&more);
+    let server = Server::start(&gcfg);
     server.rspm(&["sync", "--quiet"]);
     server.rspm(&["sync", "--type=sysreqs", "--quiet"]);
     server.rspm(&["create", "repo", "--name=bench"]);
@@ -28,7 +28,7 @@ pub(crate) fn run(report: &mut Report) {
     let (mut ready, mut first_responses, mut nginx_times, mut ratios) = (vec![], vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        let server = Server::on(Arc::clone(&folder), &more);
+        let server = Server::on(Arc::clone(&folder), &gcfg);
         request(&server);
         first_responses.push(start.elapsed().as_secs_f64());
         ready.push(server.ready.as_secs_f64());

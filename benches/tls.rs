@@ -32,7 +32,7 @@ const LOADS: [(&str, &str, &str); 3] = [
 
 pub(crate) fn run(report: &mut Report) {
     let folder = Arc::new(tempfile::tempdir().expect("a folder"));
-    certificate(folder.path());
+    write_certificate(folder.path());
     let (port, root) = (free_port(), folder.path().display());
     let https = format!(
         "[HTTPS]\nListen = 127.0.0.1:{port}\nCertificate = {root}/server.crt\nKey = {root}/server.key\n[CRAN]\nURL = {}",
@@ -40,7 +40,7 @@ pub(crate) fn run(report: &mut Report) {
     );
     let server = Server::on(Arc::clone(&folder), &https);
     server.create_repository(&[("kb64", 64 << 10), ("mb3", 3 << 20)]);
-    let nginx = Nginx::encrypted(folder.path());
+    let nginx = Nginx::with_tls(folder.path());
     let (ours, theirs) = (format!("127.0.0.1:{port}"), nginx.tls());
     for (number, (label, path, target)) in LOADS.into_iter().enumerate() {
         let copy = server.path().join("copy");
@@ -88,7 +88,7 @@ fn compare(
 }
 
 /// Writes `server.crt` and `server.key` for ECDSA with P-256.
-pub(crate) fn certificate(folder: &Path) {
+pub(crate) fn write_certificate(folder: &Path) {
     let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
     std::fs::write(folder.join("server.crt"), signed.cert.pem()).expect("written");
     std::fs::write(folder.join("server.key"), signed.signing_key.serialize_pem()).expect("written");

@@ -43,47 +43,47 @@ pub(super) fn default_applies_to_every_class_that_is_not_set() {
 }
 
 #[test]
-pub(super) fn cache_moves_that_class() {
+pub(super) fn storage_cache_applies_to_class_cache() {
     assert_moves("Cache", &["cache"]);
 }
 
 #[test]
-pub(super) fn launcher_moves_that_class() {
+pub(super) fn storage_launcher_applies_to_class_launcher() {
     assert_moves("Launcher", &["launcher"]);
 }
 
 #[test]
-pub(super) fn metrics_moves_that_class() {
+pub(super) fn storage_metrics_applies_to_class_metrics() {
     assert_moves("Metrics", &["metrics"]);
 }
 
 #[test]
-pub(super) fn packages_moves_that_class_and_the_classes_that_default_to_it() {
+pub(super) fn storage_packages_applies_to_class_packages_and_those_that_default_to_it() {
     assert_moves("Packages", &["packages", "cran", "bioconductor", "pypi"]);
 }
 
 #[test]
-pub(super) fn binaries_moves_that_class() {
+pub(super) fn storage_binaries_applies_to_class_binaries() {
     assert_moves("Binaries", &["binaries"]);
 }
 
 #[test]
-pub(super) fn cran_moves_that_class() {
+pub(super) fn storage_cran_applies_to_class_cran() {
     assert_moves("CRAN", &["cran"]);
 }
 
 #[test]
-pub(super) fn bioconductor_moves_that_class() {
+pub(super) fn storage_bioconductor_applies_to_class_bioconductor() {
     assert_moves("Bioconductor", &["bioconductor"]);
 }
 
 #[test]
-pub(super) fn pypi_moves_that_class() {
+pub(super) fn storage_pypi_applies_to_class_pypi() {
     assert_moves("PyPI", &["pypi"]);
 }
 
 #[test]
-pub(super) fn persistent_moves_that_class() {
+pub(super) fn storage_persistent_applies_to_class_persistent() {
     assert_moves("Persistent", &["persistent"]);
 }
 

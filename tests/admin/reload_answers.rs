@@ -26,7 +26,7 @@ fn a_source_package_becomes_a_binary_after_a_reload_that_adds_its_binary_server(
     let upstream = Upstream::empty();
     let remote = "__linux__/noble/latest/src/contrib/good_1.0.tar.gz?r_version=4.5&arch=x86_64";
     upstream.put(remote, binary_server::binary("good", "1.0").bytes());
-    upstream.always(remote, Fault::Also("X-Package-Type: binary\r\nX-Package-Binary-Tag: 4.5-noble"));
+    upstream.always(remote, Fault::ExtraHeader("X-Package-Type: binary\r\nX-Package-Binary-Tag: 4.5-noble"));
     let url = format!("{}/__linux__/noble/latest", upstream.url());
     server.hup_applies(&format!("[CRAN]\nBinaryURL = {url}"), &[&format!("CRAN.BinaryURL is '{url}' now")]);
     let after = ask(&server, path);

@@ -7,7 +7,7 @@ use crate::support::http::{self, Answer};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-/// A server with the real rules and a few packages.
+/// A server with the rules of the test data and a few packages.
 fn server() -> Server {
     let rules = data::path("sysreqs");
     let rules = rules.canonicalize().expect("it exists");
@@ -165,7 +165,7 @@ fn systems_have_the_names_that_clients_send() {
     same("distribution=Ubuntu&release=jammy", JAMMY);
     same("distribution=debian&release=12.7", "distribution=debian&release=12");
     same("distribution=sles&release=15.6", "distribution=sle&release=15.6");
-    // Every row with `sysReqs`.
+    // Of all rows, exactly those with `sysReqs` are supported.
     for row in server.get("/__api__/status").json()["distros"].as_array().expect("rows") {
         let (distribution, release) =
             (row["distribution"].as_str().unwrap(), row["release"].as_str().unwrap());

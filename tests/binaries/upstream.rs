@@ -281,7 +281,7 @@ fn an_unavailable_binary_server_affects_its_binaries_alone() {
         "{message}"
     );
     assert_eq!(kind(&ask(&server, "alpha")), SOURCE);
-    upstream.always(&index, Fault::Plain);
+    upstream.always(&index, Fault::NoValidators);
     let message = server.sync().expect("a good mirror");
     assert!(message.starts_with("cran is up to date; no package changed; binaries were synced"), "{message}");
     assert_eq!(kind(&ask(&server, "alpha")), BINARY);
@@ -517,7 +517,7 @@ fn a_wrong_or_missing_answer_of_a_negotiating_server_affects_the_binary_alone() 
     upstream.put(&path("liar"), Tarball::new("liar", "1.0").bytes());
     upstream.put(&path("silent"), binary_server::binary("silent", "1.0").bytes());
     for name in ["good", "liar"] {
-        upstream.always(&path(name), Fault::Also(headers));
+        upstream.always(&path(name), Fault::ExtraHeader(headers));
     }
     upstream.always(&path("away"), Fault::Status(503, ""));
     let names = ["good", "liar", "silent", "away", "none"];

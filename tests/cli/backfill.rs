@@ -166,7 +166,7 @@ fn a_back_fill_resumes_after_a_kill_and_after_offline() {
         web.take_requests().iter().any(|request| request.path == "src/contrib/Meta/archive.rds")
     });
     server.kill();
-    web.always(SLOW, Fault::Also("X: y"));
+    web.always(SLOW, Fault::ExtraHeader("X: y"));
     server.launch();
     wait_for_snapshots(&server);
     // The snapshots are visible shortly before the job ends.
@@ -188,7 +188,7 @@ fn a_stopped_back_fill_resumes_when_it_is_requested_again() {
     server.restart();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(server.json("status")["jobs"].as_array().map(Vec::len).unwrap_or_default(), 0);
-    web.always(SLOW, Fault::Also("X: y"));
+    web.always(SLOW, Fault::ExtraHeader("X: y"));
     server.rspm_stdout("backfill --since=2025-10-01");
     wait_for_snapshots(&server);
 }

@@ -1,7 +1,7 @@
 //! Refused commands, with the message that names the remedy.
 
 use super::{add, files, path_flag, team};
-use crate::support::rspm::bare;
+use crate::support::rspm::rspm_without_server;
 use crate::support::tarball::Tarball;
 
 #[test]
@@ -130,7 +130,7 @@ fn wrong_usage_is_exit_code_2_with_the_usage() {
         "list packages --repo=prod --count=0",
         "list -o yaml",
     ] {
-        let output = bare(line);
+        let output = rspm_without_server(line);
         assert_eq!((output.code, output.out.as_str()), (2, ""), "rspm {line}: {}", output.err);
         assert!(
             output.err.contains("Usage:") || output.err.contains("try '--help'"),

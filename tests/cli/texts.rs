@@ -267,11 +267,11 @@ fn check_config_prints_the_output_of_the_daemon() {
 #[test]
 fn completions_help_and_version_need_no_server() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let output = crate::support::rspm::bare(&format!("completion {shell}"));
+        let output = crate::support::rspm::rspm_without_server(&format!("completion {shell}"));
         assert!(output.code == 0 && output.out.contains("rspm"), "{shell}");
     }
-    let help = crate::support::rspm::bare("--help");
+    let help = crate::support::rspm::rspm_without_server("--help");
     assert!(help.code == 0 && help.out.contains("Exit codes: 0 done"), "{}", help.out);
-    let version = crate::support::rspm::bare("--version");
+    let version = crate::support::rspm::rspm_without_server("--version");
     assert_eq!(version.out, format!("rspm {}\n", env!("CARGO_PKG_VERSION")));
 }

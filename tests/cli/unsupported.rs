@@ -1,11 +1,11 @@
-//! Scripts written for the original: commands and flags that are missing, and flags that are accepted.
+//! Scripts written for Posit Package Manager: commands and flags that are missing, and flags that are accepted.
 
 use super::team;
-use crate::support::rspm::{RspmOutput, bare};
+use crate::support::rspm::{RspmOutput, rspm_without_server};
 use crate::support::server::Builder;
 
 #[test]
-fn missing_commands_of_the_original_name_the_alternative_and_the_page_to_read() {
+fn unsupported_commands_name_an_alternative_and_a_page() {
     let build = "build them with R CMD build";
     for (line, words, page) in [
         ("update --source=subset --snapshot=2024-04-17 --commit", "a date in the URL", "repositories.md"),
@@ -44,7 +44,7 @@ fn missing_commands_of_the_original_name_the_alternative_and_the_page_to_read() 
         ("edit repo --name=r --authenticated=false", "no access control", "configuration.md"),
         ("-o json -c /nowhere.gcfg list tokens", "no tokens", "configuration.md"),
     ] {
-        let output = bare(line);
+        let output = rspm_without_server(line);
         assert_eq!((output.code, output.out.as_str()), (2, ""), "rspm {line}: {}", output.err);
         assert!(output.err.starts_with("rspm ") && output.err.contains(words), "rspm {line}: {}", output.err);
         assert!(output.err.ends_with(&format!("{page}\n")), "rspm {line}: {}", output.err);

@@ -295,8 +295,8 @@ fn running_syncs_start_again_in_the_new_program() {
         let jobs = manager.server.call("GET", "/jobs", &serde_json::Value::Null).to_string();
         jobs.contains("sync:cran") && jobs.matches("reading the index").count() == 2
     });
-    mirror.always("packages/3.20/bioc/src/contrib/PACKAGES.gz", Fault::Also("X: y"));
-    mirror.always("src/contrib/PACKAGES", Fault::Also("X: y"));
+    mirror.always("packages/3.20/bioc/src/contrib/PACKAGES.gz", Fault::ExtraHeader("X: y"));
+    mirror.always("src/contrib/PACKAGES", Fault::ExtraHeader("X: y"));
     manager.upgrade().expect("an upgrade");
     let output = manager.server.rspm_stdout("sync --type=bioconductor --version=release --quiet");
     assert!(output.contains("Bioconductor 3.20"), "{output}");

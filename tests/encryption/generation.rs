@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::{encrypt_lines, fingerprint, key_path};
 use crate::support::fixtures::until;
-use crate::support::rspm::bare;
+use crate::support::rspm::rspm_without_server;
 use crate::support::server::Builder;
 
 #[test]
@@ -103,14 +103,14 @@ fn a_key_for_another_server_is_generated_and_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("new.key");
     let line = format!("encrypt generate --file-out={}", file.display());
-    let ran = bare(&line);
+    let ran = rspm_without_server(&line);
     assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.err);
     let first = fingerprint(&file);
     assert!(ran.err.contains(&first.to_string()), "{}", ran.err);
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
-    let second_output = bare(&line);
+    let second_output = rspm_without_server(&line);
     assert!(second_output.code == 1 && second_output.err.contains("File exists"), "{}", second_output.err);
     assert_eq!(fingerprint(&file), first);
-    let without = bare("encrypt generate");
+    let without = rspm_without_server("encrypt generate");
     assert!(without.code == 2 && without.err.contains("--file-out"), "{}", without.err);
 }

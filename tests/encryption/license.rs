@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::rspm::{RspmOutput, bare};
+use crate::support::rspm::{RspmOutput, rspm_without_server};
 
 const SENTENCE: &str =
     "No license is needed: this server is free software, and all of its features are enabled.\n";
@@ -33,9 +33,9 @@ fn every_license_command_with_any_flags_prints_one_sentence() {
         "--help",
         "--version",
     ] {
-        assert_sentence(line, &bare(&format!("license {line}")));
+        assert_sentence(line, &rspm_without_server(&format!("license {line}")));
         let ran = Command::new(&program).args(line.split_whitespace()).output().expect("sh runs");
         assert_sentence(line, &ran.into());
     }
-    assert_sentence("", &bare("-c /nowhere.gcfg license activate x --force"));
+    assert_sentence("", &rspm_without_server("-c /nowhere.gcfg license activate x --force"));
 }

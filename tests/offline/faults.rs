@@ -113,7 +113,7 @@ async fn the_new_state_of_a_mirror_that_changes_during_the_download_is_fetched()
     let upstream = Upstream::of(&mirror.root);
     // While this file is downloaded, alpha 1.1 moves to the archive and 1.2 replaces it.
     let first = "src/contrib/package0_1.0.tar.gz";
-    upstream.always(first, Fault::Held);
+    upstream.always(first, Fault::HeldBack);
     let (url, to) = (upstream.url(), dir.path().join("bundle"));
     let running = {
         let to = to.clone();
@@ -141,7 +141,7 @@ async fn a_mirror_that_changes_with_every_round_of_the_download_loses_no_file() 
     let upstream = Upstream::of(&mirror.root);
     let hold = |version: &str| {
         let path = format!("src/contrib/alpha_{version}.tar.gz");
-        upstream.always(&path, Fault::Held);
+        upstream.always(&path, Fault::HeldBack);
         path
     };
     let mut newest = hold("1.1");

@@ -122,7 +122,7 @@ fn a_mirror_without_validators_is_read_again() {
     let (mirror, ..) = bundle(dir.path());
     let upstream = Upstream::of(&mirror.root);
     for path in tree(&mirror.root).into_keys() {
-        upstream.always(&path, Fault::Plain);
+        upstream.always(&path, Fault::NoValidators);
     }
     let to = dir.path().join("plain");
     must_get_cran(&upstream.url(), &to, &[]);

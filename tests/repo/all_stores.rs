@@ -14,7 +14,7 @@ use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::SweepOptions;
 
 use super::{archived, index, listing, point};
-use crate::support::backend::{Backend, Stores, actor, day};
+use crate::support::backend::{Backend, StoresConfig, actor, day};
 use crate::support::tarball::Tarball;
 use crate::support::{db, s3};
 
@@ -45,7 +45,7 @@ scenarios! {
     on_postgres_and_s3: Postgres, S3;
 }
 
-pub(super) async fn stores(engine: db::Engine, objects: ObjectStore) -> Stores {
+pub(super) async fn stores(engine: db::Engine, objects: ObjectStore) -> StoresConfig {
     let lines = tokio::task::spawn_blocking(move || {
         let mut gcfg = db::settings(engine);
         if objects == ObjectStore::S3 {
@@ -61,7 +61,7 @@ pub(super) async fn stores(engine: db::Engine, objects: ObjectStore) -> Stores {
         }
         gcfg
     });
-    Stores { gcfg: lines.await.expect("no panic") }
+    StoresConfig { gcfg: lines.await.expect("no panic") }
 }
 
 async fn documents(backend: &Backend, snapshot: &str) -> Vec<RenderedDocument> {
@@ -102,7 +102,7 @@ pub(super) async fn fetched(
     })
 }
 
-async fn scenario(stores: Stores) {
+async fn scenario(stores: StoresConfig) {
     let mut backend = Backend::with_stores(stores).await;
     backend.create_local_source("team").await;
     backend.create_local_source("outside").await;

@@ -13,7 +13,7 @@ use rstudio_pm::upkeep::sweep::{SweepOptions, SweepResult};
 
 use super::all_stores::{ObjectStore, fetched, stores};
 use super::ownership::{assert_all_served, count, sweep_now, with_packages};
-use crate::support::backend::{Backend, Stores};
+use crate::support::backend::{Backend, StoresConfig};
 use crate::support::db::Engine;
 use crate::support::s3;
 use crate::support::storage::bytes;
@@ -37,9 +37,9 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// The storage of `backend` with the copy of its database.
-fn with_database_copy(backend: &Backend) -> Stores {
+fn with_database_copy(backend: &Backend) -> StoresConfig {
     let (gcfg, folder) = (&backend.stores().gcfg, backend.folder().display());
-    Stores { gcfg: format!("[SQLite]\nDir = {folder}/copy\n{gcfg}") }
+    StoresConfig { gcfg: format!("[SQLite]\nDir = {folder}/copy\n{gcfg}") }
 }
 
 async fn add(backend: &Backend, versions: std::ops::Range<u32>) {
@@ -153,7 +153,7 @@ async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
     if store == ObjectStore::S3 {
         let gcfg = original.gcfg.replace("Prefix = ", "Prefix = elsewhere/");
         assert_ne!(gcfg, original.gcfg);
-        backend = backend.restart_with_stores(Stores { gcfg }).await;
+        backend = backend.restart_with_stores(StoresConfig { gcfg }).await;
     }
     upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     assert_eq!(ownership(&backend), Ownership::Missing);
@@ -232,7 +232,7 @@ async fn a_new_location_for_a_class_without_rows_is_considered_new() {
         backend.stores().gcfg,
         backend.folder().display()
     );
-    let backend = backend.restart_with_stores(Stores { gcfg }).await;
+    let backend = backend.restart_with_stores(StoresConfig { gcfg }).await;
     upkeep::ownership::claim(&backend.upkeep).await;
     assert!(backend.folder().join("elsewhere/owner/cran").exists());
     assert!(all_own(&backend));

@@ -14,7 +14,7 @@ use rstudio_pm::upkeep::sweep::{SweepOptions, SweepResult};
 
 use super::all_stores::{ObjectStore, fetched, stores};
 use super::sweep::{make_old, objects};
-use crate::support::backend::{Backend, Stores, actor};
+use crate::support::backend::{Backend, StoresConfig, actor};
 use crate::support::db::Engine;
 use crate::support::storage::bytes;
 use crate::support::tarball::Tarball;
@@ -68,7 +68,7 @@ pub(super) fn sweep_now() -> SweepOptions {
 }
 
 /// The same storage with a new database.
-async fn other_database(backend: &Backend, engine: Engine) -> Stores {
+async fn other_database(backend: &Backend, engine: Engine) -> StoresConfig {
     let gcfg = backend.stores().gcfg.clone();
     let other = tokio::task::spawn_blocking(move || databases::settings(engine)).await.expect("no panic");
     let storage = gcfg.find("[Storage]").map_or("", |at| &gcfg[at..]);
@@ -76,7 +76,7 @@ async fn other_database(backend: &Backend, engine: Engine) -> Stores {
         Engine::Sqlite => format!("[SQLite]\nDir = {}/other-db\n", backend.folder().display()),
         Engine::Postgres => String::new(),
     };
-    Stores { gcfg: format!("{other}{location}{storage}") }
+    StoresConfig { gcfg: format!("{other}{location}{storage}") }
 }
 
 pub(super) async fn with_packages(engine: Engine, store: ObjectStore) -> Backend {

@@ -40,7 +40,7 @@ pub(super) fn found(result: &ScrubResult) -> Vec<(Fault, RepairOutcome, String)>
 }
 
 /// A local source `team` with packages that have READMEs, in the repository `all`.
-async fn with_readmes(stores: crate::support::backend::Stores, count: usize) -> Backend {
+async fn with_readmes(stores: crate::support::backend::StoresConfig, count: usize) -> Backend {
     let backend = Backend::with_stores(stores).await;
     upkeep::ownership::claim(&backend.upkeep).await;
     backend.create_local_source("team").await;
@@ -77,7 +77,7 @@ async fn damaged_count(backend: &Backend, class: StorageClass) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_readme_is_extracted_again_and_a_damaged_package_is_lost() {
-    let backend = with_readmes(crate::support::backend::Stores::default(), 3).await;
+    let backend = with_readmes(crate::support::backend::StoresConfig::default(), 3).await;
     let nothing = run(&backend, ScrubOptions { sample: 1, ..ScrubOptions::full() }).await;
     assert_eq!((nothing.objects, nothing.bad, nothing.repaired), (6, 0, 0), "{nothing:?}");
     assert!(nothing.is_complete && !nothing.is_continued && nothing.bytes > 0);
@@ -119,7 +119,7 @@ async fn a_damaged_readme_is_extracted_again_and_a_damaged_package_is_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_index_of_a_closed_day_is_moved_aside_and_generated_again() {
-    let backend = with_readmes(crate::support::backend::Stores::default(), 1).await;
+    let backend = with_readmes(crate::support::backend::StoresConfig::default(), 1).await;
     backend.advance_to_noon("2024-03-02");
     let document = RDocument::Packages(IndexFormat::Gz);
     let intact = index(&backend, "all", "2024-03-01", document.clone()).await.bytes;
@@ -138,7 +138,7 @@ async fn a_damaged_index_of_a_closed_day_is_moved_aside_and_generated_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_quick_level_finds_other_sizes_missing_and_unknown_objects() {
-    let backend = with_readmes(crate::support::backend::Stores::default(), 4).await;
+    let backend = with_readmes(crate::support::backend::StoresConfig::default(), 4).await;
     let quick = || ScrubOptions { level: ScrubLevel::Quick, ..ScrubOptions::full() };
     let result = run(&backend, quick()).await;
     assert_eq!((result.objects, result.bad, result.unknown), (8, 0, 0));
@@ -162,7 +162,7 @@ async fn the_quick_level_finds_other_sizes_missing_and_unknown_objects() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn facts_that_contradict_the_archive_are_found() {
-    let backend = with_readmes(crate::support::backend::Stores::default(), 2).await;
+    let backend = with_readmes(crate::support::backend::StoresConfig::default(), 2).await;
     let all = || ScrubOptions { sample: 1, ..ScrubOptions::full() };
     assert_eq!(run(&backend, all()).await.bad, 0);
     let change = |c: &mut dyn db::Conn| {
@@ -211,7 +211,7 @@ async fn an_interrupted_scrub_continues_and_the_next_one_reads_everything() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scrub_whose_time_is_over_continues() {
-    let backend = with_readmes(crate::support::backend::Stores::default(), 6).await;
+    let backend = with_readmes(crate::support::backend::StoresConfig::default(), 6).await;
     let limited =
         |duration| ScrubOptions { rate: 1000, max_duration: Some(duration), ..ScrubOptions::full() };
     let first = run(&backend, limited(Duration::from_millis(500))).await;
@@ -223,7 +223,7 @@ async fn a_scrub_whose_time_is_over_continues() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parts_and_classes_divide_the_objects() {
-    let backend = with_readmes(crate::support::backend::Stores::default(), 8).await;
+    let backend = with_readmes(crate::support::backend::StoresConfig::default(), 8).await;
     let mut objects = 0;
     for number in 1..=4 {
         let part = ScrubOptions { extent: ScrubExtent::Part { number, of: 4 }, ..ScrubOptions::full() };
@@ -238,7 +238,7 @@ async fn parts_and_classes_divide_the_objects() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_read_in_eight_weeks_of_nights() {
-    let backend = with_readmes(crate::support::backend::Stores::default(), 10).await;
+    let backend = with_readmes(crate::support::backend::StoresConfig::default(), 10).await;
     let mut today = day("2024-03-01");
     let (mut read, mut max_per_night) = (0, 0);
     for _ in 0..56 {

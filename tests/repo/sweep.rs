@@ -10,7 +10,7 @@ use rstudio_pm::upkeep::sweep::SweepOptions;
 
 use super::listing;
 use crate::support::advisories;
-use crate::support::backend::{Backend, Stores, actor};
+use crate::support::backend::{Backend, StoresConfig, actor};
 use crate::support::rules;
 use crate::support::tarball::Tarball;
 
@@ -120,7 +120,7 @@ async fn the_object_of_a_removed_package_stays_for_older_snapshots() {
 async fn replaced_rules_are_removed_and_those_in_force_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let gcfg = format!("[SystemRequirements]\nURL = file://{}", folder.path().display());
-    let backend = Backend::with_stores(Stores { gcfg }).await;
+    let backend = Backend::with_stores(StoresConfig { gcfg }).await;
     for names in [&["zlib"][..], &["zlib", "gmp"][..]] {
         rules::folder(folder.path(), names);
         let result = Sync::new(backend.state.clone()).start_requirements("test").job().wait_end().await;
@@ -135,7 +135,7 @@ async fn replaced_rules_are_removed_and_those_in_force_stay() {
 async fn replaced_advisories_are_removed_and_those_in_force_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let gcfg = format!("[Vulnerabilities]\nURL = file://{}", folder.path().display());
-    let backend = Backend::with_stores(Stores { gcfg }).await;
+    let backend = Backend::with_stores(StoresConfig { gcfg }).await;
     for id in ["RSEC-1", "RSEC-2"] {
         advisories::folder(folder.path(), &[advisories::record(id, "CRAN", "a", "1.0")]);
         let result = Sync::new(backend.state.clone()).start_advisories("test").job().wait_end().await;

@@ -24,7 +24,7 @@ use super::tarball::Tarball;
 
 /// Configuration of the database and the storage.
 #[derive(Clone, Default)]
-pub(crate) struct Stores {
+pub(crate) struct StoresConfig {
     /// Lines of gcfg in addition to the default, SQLite and disk.
     pub(crate) gcfg: String,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Backend {
     pub(crate) repositories: Arc<Repositories>,
     pub(crate) uploads: Arc<Uploads>,
     pub(crate) upkeep: Arc<Upkeep>,
-    stores: Stores,
+    stores: StoresConfig,
     now: Arc<AtomicI64>,
     folder: Arc<tempfile::TempDir>,
 }
@@ -52,16 +52,16 @@ pub(crate) fn actor() -> Actor {
 impl Backend {
     /// Opens a backend on SQLite and disk, at noon of 2024-03-01.
     pub(crate) async fn new() -> Backend {
-        Backend::with_stores(Stores::default()).await
+        Backend::with_stores(StoresConfig::default()).await
     }
 
-    pub(crate) async fn with_stores(stores: Stores) -> Backend {
+    pub(crate) async fn with_stores(stores: StoresConfig) -> Backend {
         let noon = day("2024-03-01").start().0 + 12 * 3600 * SECOND;
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         Backend::open(stores, folder, Arc::new(AtomicI64::new(noon))).await
     }
 
-    async fn open(stores: Stores, folder: Arc<tempfile::TempDir>, now: Arc<AtomicI64>) -> Backend {
+    async fn open(stores: StoresConfig, folder: Arc<tempfile::TempDir>, now: Arc<AtomicI64>) -> Backend {
         install_tls_provider();
         let root = folder.path();
         let text = format!(
@@ -71,16 +71,16 @@ impl Backend {
         );
         std::fs::create_dir_all(root.join("tmp")).expect("a folder");
         let config = config::parse("test.gcfg", text.as_bytes(), []).expect("a configuration").config;
-        let opening = config.clone();
-        let db = tokio::task::spawn_blocking(move || Db::open(&opening))
+        let db_config = config.clone();
+        let db = tokio::task::spawn_blocking(move || Db::open(&db_config))
             .await
             .expect("no panic")
             .expect("a database");
         let storage = Storage::open(&config.storage).await.expect("a storage");
         let upstream = Upstream::new(&config.proxy).expect("a client");
         let catalog = CatalogHandle::open(&db).await.expect("a catalog");
-        let time = now.clone();
-        let clock: Clock = Arc::new(move || Timestamp(time.load(Ordering::SeqCst)));
+        let shared_now = now.clone();
+        let clock: Clock = Arc::new(move || Timestamp(shared_now.load(Ordering::SeqCst)));
         let state = Arc::new(State::new(Handles {
             config,
             db,
@@ -94,11 +94,11 @@ impl Backend {
         Backend::from_state(state, FetchLimits::default(), stores, folder, now)
     }
 
-    /// On an open state.
+    /// Creates a backend on an open state.
     fn from_state(
         state: Arc<State>,
         limits: FetchLimits,
-        stores: Stores,
+        stores: StoresConfig,
         folder: Arc<tempfile::TempDir>,
         now: Arc<AtomicI64>,
     ) -> Backend {
@@ -115,7 +115,7 @@ impl Backend {
         Backend::from_state(state, limits, stores, folder, now)
     }
 
-    /// Closes everything and opens it again on the same stores, at the same time.
+    /// Closes everything and opens it again on the same stores, with the clock unchanged.
     pub(crate) async fn restart(self) -> Backend {
         let Backend { fetches, repositories, uploads, upkeep, state, stores, now, folder } = self;
         let db = state.db.clone();
@@ -135,12 +135,12 @@ impl Backend {
     }
 
     /// Opens a second server in the same folder, with other stores.
-    pub(crate) async fn open_second_with_stores(&self, stores: Stores) -> Backend {
+    pub(crate) async fn open_second_with_stores(&self, stores: StoresConfig) -> Backend {
         Backend::open(stores, self.folder.clone(), self.now.clone()).await
     }
 
     /// [`Backend::restart`] with other stores in the same folder.
-    pub(crate) async fn restart_with_stores(mut self, stores: Stores) -> Backend {
+    pub(crate) async fn restart_with_stores(mut self, stores: StoresConfig) -> Backend {
         self.stores = stores;
         self.restart().await
     }
@@ -151,7 +151,7 @@ impl Backend {
     }
 
     /// The configuration of the stores.
-    pub(crate) fn stores(&self) -> &Stores {
+    pub(crate) fn stores(&self) -> &StoresConfig {
         &self.stores
     }
 

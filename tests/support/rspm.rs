@@ -29,7 +29,7 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// `rspm` without a server's configuration.
-pub(crate) fn bare(line: &str) -> RspmOutput {
+pub(crate) fn rspm_without_server(line: &str) -> RspmOutput {
     Command::new(env!("CARGO_BIN_EXE_rspm")).args(words(line)).output().expect("rspm runs").into()
 }
 

@@ -27,13 +27,13 @@ pub(crate) enum Fault {
     /// A delay before the answer.
     Slow(Duration),
     /// No answer until [`Upstream::release`] of the path, or the client disconnects.
-    Held,
+    HeldBack,
     /// A redirect to this path (`/x`) or URL.
     Redirect(String),
     /// No `ETag`, no `Last-Modified`, no ranges.
-    Plain,
+    NoValidators,
     /// A correct answer with an additional header line.
-    Also(&'static str),
+    ExtraHeader(&'static str),
     /// 206 with the right bytes and a wrong `Content-Range`.
     WrongRange,
 }
@@ -126,7 +126,7 @@ impl Upstream {
         std::mem::take(&mut *self.shared.requests.lock().unwrap())
     }
 
-    /// Answers a path that was [`Fault::Held`], now and later.
+    /// Answers a path that was [`Fault::HeldBack`], now and later.
     pub(crate) fn release(&self, path: &str) {
         self.shared.always.lock().unwrap().remove(path);
     }
@@ -156,9 +156,9 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     };
     let file = shared.files.lock().unwrap().get(&path).cloned();
     shared.pending.lock().unwrap().push(path.clone());
-    let is_held = || matches!(shared.always.lock().unwrap().get(&path), Some(Fault::Held));
+    let is_held = || matches!(shared.always.lock().unwrap().get(&path), Some(Fault::HeldBack));
     let mut is_open = true;
-    while matches!(fault, Some(Fault::Held)) && is_open && is_held() {
+    while matches!(fault, Some(Fault::HeldBack)) && is_open && is_held() {
         std::thread::sleep(Duration::from_millis(5));
         is_open = !is_closed(stream)?;
     }
@@ -198,7 +198,7 @@ fn answer(
     fault: Option<Fault>,
     file: Option<Vec<u8>>,
 ) -> (u16, String, Vec<u8>, usize) {
-    let mut plain = false;
+    let mut has_no_validators = false;
     let mut wrong_range = false;
     match &fault {
         Some(Fault::Html) => {
@@ -212,25 +212,32 @@ fn answer(
         }
         Some(Fault::Redirect(to)) => return (302, format!("Location: {to}\r\n"), Vec::new(), 0),
         Some(Fault::Slow(time)) => std::thread::sleep(*time),
-        Some(Fault::Plain) => plain = true,
+        Some(Fault::NoValidators) => has_no_validators = true,
         Some(Fault::WrongRange) => wrong_range = true,
-        Some(Fault::Truncate(_) | Fault::CutAfter(_) | Fault::Longer(_) | Fault::Also(_) | Fault::Held)
+        Some(
+            Fault::Truncate(_)
+            | Fault::CutAfter(_)
+            | Fault::Longer(_)
+            | Fault::ExtraHeader(_)
+            | Fault::HeldBack,
+        )
         | None => {}
     }
     let Some(mut body) = file else { return (404, String::new(), b"no such file".to_vec(), 12) };
     let etag = format!("\"{}\"", &hex::encode(sha2::Sha256::digest(&body))[..16]);
-    let mut head = if plain { String::new() } else { format!("ETag: {etag}\r\n") };
-    if let Some(Fault::Also(more)) = &fault {
+    let mut head = if has_no_validators { String::new() } else { format!("ETag: {etag}\r\n") };
+    if let Some(Fault::ExtraHeader(more)) = &fault {
         head.push_str(&format!("{more}\r\n"));
     }
-    if !plain && headers.get("if-none-match") == Some(&etag) {
+    if !has_no_validators && headers.get("if-none-match") == Some(&etag) {
         return (304, head, Vec::new(), 0);
     }
     let range = headers.get("range").and_then(|r| {
         let (from, to) = r.strip_prefix("bytes=")?.split_once('-')?;
         Some((from.parse::<usize>().ok()?, to.parse::<usize>().unwrap_or(usize::MAX)))
     });
-    let range = range.filter(|_| !plain && headers.get("if-range").is_none_or(|known| *known == etag));
+    let range =
+        range.filter(|_| !has_no_validators && headers.get("if-range").is_none_or(|known| *known == etag));
     let mut status = 200;
     if let Some((from, to)) = range {
         if from >= body.len() {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rstudio_pm::db::{backfill as backfill_rows, file, tx};
 use rstudio_pm::model::ids::SourceId;
 
-use super::on_both;
+use super::on_both_databases;
 use crate::support::cran_history::{CranHistory, DAY, EVENING, backfill, backfill_request, day, state};
 use crate::support::db::Engine;
 use crate::support::downloader::must_get_cran;
@@ -75,7 +75,7 @@ async fn assert_history_of_cran(server: &SyncBackend) {
     );
 }
 
-on_both! {
+on_both_databases! {
     async fn each_day_of_a_mirror_over_http_is_back_filled(engine) {
         let web = Upstream::empty();
         cran().serve(&web);
@@ -107,7 +107,7 @@ on_both! {
     async fn only_the_first_bytes_are_read_from_a_mirror_without_ranges(engine) {
         let (web, cran) = (Upstream::empty(), cran());
         cran.serve(&web);
-        cran.archive.iter().for_each(|release| web.always(&release.archived(), Fault::Plain));
+        cran.archive.iter().for_each(|release| web.always(&release.archived(), Fault::NoValidators));
         let server = synced_server(engine, &web.url()).await;
         backfill(&server, day(0)).await.expect("a good mirror");
         assert_history_of_cran(&server).await;
@@ -196,7 +196,7 @@ on_both! {
         assert!(message.contains("429") && message.contains("its progress is stored"), "{message}");
         assert_eq!(state(&server, day(9)).await, None, "a partial back-fill is invisible");
         let stored: Vec<String> = stored_descriptions(&server).await;
-        web.always(path, Fault::Also("X: y"));
+        web.always(path, Fault::ExtraHeader("X: y"));
         web.take_requests();
         let server = server.restart(&web.url()).await;
         // It resumes by itself.
@@ -251,7 +251,7 @@ on_both! {
         assert!(server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_none(), "it does not resume by itself");
         let message = server.sync.stop_backfill().await.unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(message, "No back-fill of cran is under way.");
-        web.always(path, Fault::Also("X: y"));
+        web.always(path, Fault::ExtraHeader("X: y"));
         web.take_requests();
         backfill(&server, day(0)).await.expect("a good mirror");
         let archives = web.take_requests().into_iter().filter(|request| request.path.contains("/Archive/")).count();
@@ -291,7 +291,7 @@ on_both! {
         cran.publish(1, &large_package.description_last());
         cran.publish(5, &package("late", "1.1"));
         cran.serve(&web);
-        cran.archive.iter().for_each(|release| web.always(&release.archived(), Fault::Plain));
+        cran.archive.iter().for_each(|release| web.always(&release.archived(), Fault::NoValidators));
         let server = synced_server(engine, &web.url()).await;
         web.take_requests();
         backfill(&server, day(0)).await.expect("a good mirror");

@@ -7,7 +7,7 @@ use rstudio_pm::db::{backfill as backfill_rows, backfill_write, import, life, tr
 use rstudio_pm::model::change::{LifeState, NewRelease};
 use rstudio_pm::model::ids::{Seq, SourceId};
 
-use super::on_both;
+use super::on_both_databases;
 use crate::support::cran_history::{CranHistory, DAY, EVENING, backfill, backfill_request, day, state};
 use crate::support::db::Engine;
 use crate::support::sync_backend::{SyncBackend, reached, until};
@@ -122,7 +122,7 @@ async fn a_back_fill_killed_at_twenty_points_resumes_to_equal_bytes() {
     assert!(midway >= 3, "{midway} of {invisible} were killed while reading");
 }
 
-on_both! {
+on_both_databases! {
     async fn rows_of_a_killed_back_fill_are_removed(engine) {
         let folder = tempfile::tempdir().expect("a folder");
         let mut cran = CranHistory::default();
@@ -195,7 +195,7 @@ async fn a_halted_back_fill_ends_without_the_pending_response_and_resumes() {
     assert!(result.expect_err("halted").contains("resumes when the server is online again"));
     server.state.jobs.halt(false);
     assert!(server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_some());
-    web.always(&slow, Fault::Also("X: y"));
+    web.always(&slow, Fault::ExtraHeader("X: y"));
     web.take_requests();
     backfill(&server, day(0)).await.expect("a good mirror");
     let archives =

@@ -7,7 +7,7 @@ use rstudio_pm::db::life;
 use rstudio_pm::model::ids::SourceId;
 use sha2::Digest as _;
 
-use super::{INDEX, gz, on_both};
+use super::{INDEX, gz, on_both_databases};
 use crate::support::cran_history::{CranHistory, DAY, EVENING, backfill, day, state};
 use crate::support::db::Engine;
 use crate::support::sync_backend::SyncBackend;
@@ -48,7 +48,7 @@ async fn md5_at(server: &SyncBackend, number: i64, file: &str) -> Option<String>
     stored_file.map(|stored_file| stored_file.md5.map_or_else(String::new, |md5| md5.to_string()))
 }
 
-on_both! {
+on_both_databases! {
     async fn an_earlier_day_has_the_plain_record_and_days_since_the_first_sync_have_both(engine) {
         let (cran, web, second) = mirror();
         let server = SyncBackend::new(engine, &web.url()).await;

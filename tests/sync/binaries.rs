@@ -9,7 +9,7 @@ use rstudio_pm::model::change::Counts;
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
 
-use super::{INDEX, gz, index, on_both, small_mirror};
+use super::{INDEX, gz, index, on_both_databases, small_mirror};
 use crate::support::binary_server::TREE;
 use crate::support::db::Engine;
 use crate::support::sync_backend::SyncBackend;
@@ -54,7 +54,7 @@ async fn listed(server: &SyncBackend) -> Vec<(String, String)> {
         .collect()
 }
 
-on_both! {
+on_both_databases! {
     async fn thousands_of_binaries_are_one_transaction_and_an_unchanged_list_is_none(engine) {
         let (server, mirror, upstream) = server_with_binaries(engine, 4_500, 4_200).await;
         let message = server.sync().await.expect("a good mirror");

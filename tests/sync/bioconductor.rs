@@ -14,7 +14,7 @@ use rstudio_pm::r::bioconductor::Part;
 use rstudio_pm::serve::{self, Repositories};
 use rstudio_pm::sync::task::Task;
 
-use super::{gz, index, on_both};
+use super::{gz, index, on_both_databases};
 use crate::support::data;
 use crate::support::db::Engine;
 use crate::support::sync_backend::{SyncBackend, until};
@@ -73,7 +73,7 @@ async fn count(server: &SyncBackend, label: &str) -> usize {
     listed(server, label).await.map_or(0, |names| names.len())
 }
 
-on_both! {
+on_both_databases! {
     async fn each_version_is_one_transaction_and_has_all_its_repositories(engine) {
         let server = SyncBackend::new(engine, &format!("file://{}", data::path("bioc-mirror").display())).await;
         let message = sync(&server, None).await.expect("a good mirror");
@@ -138,7 +138,7 @@ on_both! {
             let genome = listed(&server, "3.20/data/annotation").await;
             assert_eq!(genome, Some(vec!["genome_1.0".to_owned()]), "{words}");
         }
-        mirror.always(&annotation, Fault::Also("X-Mended: yes"));
+        mirror.always(&annotation, Fault::ExtraHeader("X-Mended: yes"));
         let message = sync(&server, Some("3.20")).await.expect("the mirror is repaired");
         assert!(message.contains("Bioconductor 3.20 was synced"), "{message}");
         assert_eq!(count(&server, "3.20/bioc").await, more);
@@ -338,7 +338,7 @@ async fn two_servers_on_one_database_sync_in_turn_and_share_the_result() {
     let mirror = mirror();
     let one = SyncBackend::new(Engine::Postgres, &mirror.url()).await;
     let two = one.open_second(&mirror.url()).await;
-    mirror.always(&index_path("3.20/workflows"), Fault::Held);
+    mirror.always(&index_path("3.20/workflows"), Fault::HeldBack);
     let first =
         one.sync.start_by(SourceKind::Bioconductor, None, "test").expect("Bioconductor can be synced");
     until("3.20 is read", async || mirror.pending().contains(&index_path("3.20/workflows"))).await;
@@ -357,7 +357,7 @@ async fn two_servers_on_one_database_sync_in_turn_and_share_the_result() {
 async fn a_halted_sync_resumes_with_the_remaining_versions() {
     let mirror = mirror();
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    mirror.always(&index_path("3.19/bioc"), Fault::Held);
+    mirror.always(&index_path("3.19/bioc"), Fault::HeldBack);
     let started =
         server.sync.start_by(SourceKind::Bioconductor, None, "somebody").expect("Bioconductor can be synced");
     until("3.19 is read", async || mirror.pending().contains(&index_path("3.19/bioc"))).await;

@@ -5,7 +5,7 @@ use rstudio_pm::model::change::{Change, LifeState, NewFile, NewRelease};
 use rstudio_pm::model::ids::SourceId;
 use rstudio_pm::model::source::SourceKind;
 
-use super::{INDEX, gz, index, on_both, small_mirror};
+use super::{INDEX, gz, index, on_both_databases, small_mirror};
 use crate::support::db::Engine;
 use crate::support::sync_backend::{SyncBackend, reached, until};
 
@@ -42,7 +42,7 @@ async fn partial_import(server: &SyncBackend, packages: usize) {
     write.await.unwrap_or_else(|e| panic!("{e} {e:?}"));
 }
 
-on_both! {
+on_both_databases! {
     async fn a_sync_that_was_killed_between_two_chunks_is_undone_and_repeated(engine) {
         let mirror = small_mirror(50);
         let server = SyncBackend::new(engine, &mirror.url()).await;

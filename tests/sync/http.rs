@@ -80,7 +80,7 @@ async fn an_invalid_resumption_begins_again() {
     for resume in [(300_000, validators.clone()), (100_000, Validators::default()), (100_000, weak)] {
         assert_eq!(mirror.open(FILE, Some(resume)).await.expect("the file exists").offset, 0);
     }
-    upstream.fail(FILE, [Fault::Plain]);
+    upstream.fail(FILE, [Fault::NoValidators]);
     assert_eq!(mirror.open(FILE, Some((100_000, validators))).await.expect("the file exists").offset, 0);
 }
 

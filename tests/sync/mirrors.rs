@@ -5,7 +5,7 @@ use rstudio_pm::model::ids::SourceId;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::sync::task::Task;
 
-use super::{ARCHIVE, CURRENT, INDEX, gz, index, on_both, small_mirror};
+use super::{ARCHIVE, CURRENT, INDEX, gz, index, on_both_databases, small_mirror};
 use crate::support::data;
 use crate::support::db::Engine;
 use crate::support::full_mirror::{self, Size};
@@ -23,7 +23,7 @@ fn sorted_by_name(files: &[String]) -> Vec<String> {
     sorted
 }
 
-on_both! {
+on_both_databases! {
     async fn the_first_sync_of_a_real_mirror_lists_everything_and_the_second_makes_no_transaction(engine) {
         let server = SyncBackend::new(engine, &real_mirror()).await;
         let message = server.sync().await.expect("a good mirror");
@@ -157,9 +157,9 @@ async fn a_repository_without_meta_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_validators_is_not_published_twice() {
+async fn an_unchanged_index_without_validators_publishes_nothing() {
     let mirror = small_mirror(3);
-    mirror.always(INDEX, Fault::Plain);
+    mirror.always(INDEX, Fault::NoValidators);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     server.sync().await.expect("a good mirror");
     let message = server.sync().await.expect("a good mirror");
@@ -170,7 +170,7 @@ async fn a_server_without_validators_is_not_published_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_changes_while_meta_is_read_is_read_again() {
     let mirror = Upstream::of(&data::path("cran-mirror"));
-    mirror.always(ARCHIVE, Fault::Held);
+    mirror.always(ARCHIVE, Fault::HeldBack);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     let started = server.sync.start(SourceKind::Cran).expect("cran is synced");
     // The index was served; it changes while `Meta/` is read.
@@ -201,7 +201,7 @@ async fn another_mirror_is_read_completely_and_replaces_the_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_concurrent_syncs_are_one() {
+async fn two_concurrent_syncs_share_one_job() {
     let mirror = small_mirror(3);
     mirror.fail(INDEX, [Fault::Slow(std::time::Duration::from_millis(200))]);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
@@ -213,7 +213,7 @@ async fn two_concurrent_syncs_are_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_on_one_database_do_not_sync_at_the_same_time() {
     let mirror = small_mirror(3);
-    mirror.always(INDEX, Fault::Held);
+    mirror.always(INDEX, Fault::HeldBack);
     let one = SyncBackend::new(Engine::Postgres, &mirror.url()).await;
     let two = one.open_second(&mirror.url()).await;
     let first = one.sync.start(SourceKind::Cran).expect("cran is synced");
@@ -262,12 +262,12 @@ async fn a_clock_over_a_month_ahead_is_accepted_when_the_mirror_has_the_same_tim
     server.sync().await.expect("a good mirror");
     mirror.put(INDEX, gz(index(4)));
     server.advance_clock(40 * 86_400);
-    mirror.always(INDEX, Fault::Also("Date: Thu, 09 Oct 2025 08:53:20 GMT"));
+    mirror.always(INDEX, Fault::ExtraHeader("Date: Thu, 09 Oct 2025 08:53:20 GMT"));
     let error = server.sync().await.expect_err("the mirror has another time");
     assert!(error.contains("over a month after the last publish"), "{error}");
     assert!(error.contains("rspm repair clock"), "{error}");
     assert_eq!(server.transactions().await, 1);
-    mirror.always(INDEX, Fault::Also("Date: Tue, 18 Nov 2025 08:53:20 GMT"));
+    mirror.always(INDEX, Fault::ExtraHeader("Date: Tue, 18 Nov 2025 08:53:20 GMT"));
     server.sync().await.expect("both have the same time");
     assert_eq!(server.transactions().await, 2);
 }

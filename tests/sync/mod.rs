@@ -16,7 +16,7 @@ mod plan_properties;
 mod refusals;
 
 /// Runs the same test on both databases.
-macro_rules! on_both {
+macro_rules! on_both_databases {
     ($($(#[doc = $doc:literal])* async fn $name:ident($engine:ident) $body:block)*) => {$(
         mod $name {
             use super::*;
@@ -32,7 +32,7 @@ macro_rules! on_both {
         }
     )*};
 }
-use on_both;
+use on_both_databases;
 
 /// Compresses the text of an index, for `src/contrib/PACKAGES.gz`.
 fn gz(text: impl AsRef<[u8]>) -> Vec<u8> {

@@ -19,7 +19,7 @@ use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;
 use rstudio_pm::upstream::UpstreamError;
 
-use crate::support::backend::{Backend, Stores};
+use crate::support::backend::{Backend, StoresConfig};
 use crate::support::mirror::{Entry, Mirror};
 
 const KB: usize = 1 << 10;
@@ -50,7 +50,7 @@ impl Fixture {
 
     async fn with_limits(mirror: Mirror, limits: FetchLimits, gcfg: &str) -> Fixture {
         let gcfg = format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url());
-        let backend = Backend::with_stores(Stores { gcfg }).await;
+        let backend = Backend::with_stores(StoresConfig { gcfg }).await;
         backend.create_repository("all", &["cran"]).await;
         let backend = backend.with_limits(limits);
         let stale = Arc::new(AtomicUsize::new(0));

@@ -11,7 +11,7 @@ use super::error::CliError;
 /// Arguments of `license`.
 #[derive(Debug, Args)]
 pub struct License {
-    /// Any command of the original's license-manager, with any flags
+    /// Any command of the license-manager of Posit Package Manager, with any flags
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }

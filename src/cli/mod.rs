@@ -1,4 +1,5 @@
-//! The `rspm` command line, a thin client of the admin API: one file per noun, commands and flags of the original.
+//! The `rspm` command line, a thin client of the admin API: one file per noun, commands and flags of
+//! Posit Package Manager.
 
 pub mod args;
 pub mod backfill;

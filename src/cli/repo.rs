@@ -9,7 +9,7 @@ use super::list::version_suffix;
 use super::output::Output;
 use crate::api::repo::{self, Repo};
 
-/// Formats the line that the original prints for a repository.
+/// Formats the line that Posit Package Manager prints for a repository.
 #[must_use]
 pub fn describe(repo: &Repo) -> String {
     let description =
@@ -18,7 +18,7 @@ pub fn describe(repo: &Repo) -> String {
     format!("Repository: {}{description} - {}{hidden}\n", repo.name, repo.kind)
 }
 
-/// Formats the lines that the original prints after a change of subscriptions.
+/// Formats the lines that Posit Package Manager prints after a change of subscriptions.
 #[must_use]
 pub fn describe_sources(repo: &Repo) -> String {
     let list: String = repo

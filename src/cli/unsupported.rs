@@ -1,4 +1,5 @@
-//! Commands and flags of the original that this version lacks, each with a replacement and a documentation page.
+//! Commands and flags of Posit Package Manager that this version lacks, each with a replacement and a documentation
+//! page.
 
 use crate::model::documentation::Page;
 

@@ -1,4 +1,4 @@
-//! License commands of scripts that were written for the original succeed.
+//! License commands of scripts that were written for Posit Package Manager succeed.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;

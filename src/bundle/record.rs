@@ -203,7 +203,7 @@ pub(super) fn check_names(folder: Option<&str>, package: &str, version: Option<&
     if !name::is_package(package) {
         return Err(format!("'{}' is not a package name", excerpt(package)));
     }
-    if let Some(version) = version.filter(|version| !name::is_archived_version(version)) {
+    if let Some(version) = version.filter(|version| !name::is_archive_file_version(version)) {
         return Err(format!("'{}' is not a version", excerpt(version)));
     }
     match folder {

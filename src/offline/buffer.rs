@@ -303,17 +303,17 @@ mod tests {
         (0_u32..).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).take(size).collect()
     }
 
-    async fn receive(body: &mut FileBuffer, bytes: &[u8], is_size_known: bool) {
-        body.begin(is_size_known.then_some(bytes.len() as u64));
+    async fn receive(buffer: &mut FileBuffer, bytes: &[u8], is_size_known: bool) {
+        buffer.begin(is_size_known.then_some(bytes.len() as u64));
         for piece in bytes.chunks(100_000) {
-            body.take(Bytes::copy_from_slice(piece)).await.expect("a disk");
+            buffer.take(Bytes::copy_from_slice(piece)).await.expect("a disk");
         }
     }
 
     #[tokio::test]
     async fn a_file_in_memory_and_on_disk_has_the_same_content() {
         let dir = tempfile::tempdir().unwrap();
-        for (size, budget, is_size_known, is_written) in [
+        for (size, budget, is_size_known, is_on_disk) in [
             (0, BUDGET, true, false),
             (300_000, BUDGET, true, false),
             (300_000, BUDGET, false, false),
@@ -324,14 +324,14 @@ mod tests {
             (300_000, 0, false, true),
         ] {
             let (budget, all) = (Budget::new(budget), bytes(size));
-            let mut body = FileBuffer::new(dir.path().join("obj"), budget.clone());
+            let mut buffer = FileBuffer::new(dir.path().join("obj"), budget.clone());
             // Bytes from before the restart of the file are dropped.
-            receive(&mut body, &all[..size / 2], is_size_known).await;
-            receive(&mut body, &all, is_size_known).await;
-            let file = body.finish().unwrap();
+            receive(&mut buffer, &all[..size / 2], is_size_known).await;
+            receive(&mut buffer, &all, is_size_known).await;
+            let file = buffer.finish().unwrap();
             assert_eq!((file.size, file.sha256), (size as u64, seal::digest(&all)), "{size}");
             assert_eq!(file.md5, Md5(Md5Hasher::digest(&all).into()));
-            assert_eq!(matches!(file.backing, Backing::Disk(_)), is_written, "{size} {is_size_known}");
+            assert_eq!(matches!(file.backing, Backing::Disk(_)), is_on_disk, "{size} {is_size_known}");
             let mut read = Vec::new();
             file.open().unwrap().read_to_end(&mut read).unwrap();
             let file = file.into_file(&dir.path().join("obj/ab")).unwrap();
@@ -343,17 +343,17 @@ mod tests {
     async fn all_files_together_stay_within_the_budget_and_return_it() {
         let dir = tempfile::tempdir().unwrap();
         let (budget, all) = (Budget::new(1 << 20), bytes(400_000));
-        let mut bodies = Vec::new();
+        let mut buffers = Vec::new();
         for _ in 0..5 {
-            let mut body = FileBuffer::new(dir.path().to_owned(), budget.clone());
-            receive(&mut body, &all, true).await;
-            bodies.push(body);
+            let mut buffer = FileBuffer::new(dir.path().to_owned(), budget.clone());
+            receive(&mut buffer, &all, true).await;
+            buffers.push(buffer);
         }
-        let reserved: Vec<usize> = bodies.iter().map(|body| body.memory.reserved).collect();
+        let reserved: Vec<usize> = buffers.iter().map(|buffer| buffer.memory.reserved).collect();
         assert_eq!(reserved[..2], [400_000, 400_000]);
         assert!(reserved.iter().sum::<usize>() <= 1 << 20, "{reserved:?}");
-        for body in bodies {
-            assert_eq!(body.finish().unwrap().sha256, seal::digest(&all));
+        for buffer in buffers {
+            assert_eq!(buffer.finish().unwrap().sha256, seal::digest(&all));
         }
         assert_eq!(budget.0.load(Ordering::Relaxed), 1 << 20);
     }

@@ -105,7 +105,7 @@ impl<'a> SourceFileName<'a> {
         Err(BadFileName::Version(excerpt(name)))
     }
 
-    /// As [`SourceFileName::parse`], but also accepts the versions of old archives: see [`is_archived_version`].
+    /// As [`SourceFileName::parse`], but also accepts the versions of old archives: see [`is_archive_file_version`].
     ///
     /// # Errors
     /// [`BadFileName`].
@@ -119,7 +119,7 @@ impl<'a> SourceFileName<'a> {
         if !is_package(package) {
             return Err(BadFileName::Package(excerpt(name)));
         }
-        if !is_archived_version(version) {
+        if !is_archive_file_version(version) {
             return Err(BadFileName::Version(excerpt(name)));
         }
         Ok(SourceFileName { package, version, extension })
@@ -129,7 +129,7 @@ impl<'a> SourceFileName<'a> {
 /// Whether a text can be the version in a file name: versions R allows, and those of old archives (at most 128 ASCII
 /// letters, digits, `.`, `-`, `_`, `+`, beginning with a letter or digit).
 #[must_use]
-pub fn is_archived_version(text: &str) -> bool {
+pub fn is_archive_file_version(text: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+');
     text.len() <= 128
         && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())

@@ -198,7 +198,7 @@ fn index_record<'a>(record: &dcf::Record<'a>, number: usize) -> Result<IndexReco
     let missing = |field| IndexError::Missing { record: number, field };
     Ok(IndexRecord {
         package: valid_line("Package", name::is_package)?.ok_or_else(|| missing("Package"))?,
-        version: valid_line("Version", name::is_archived_version)?.ok_or_else(|| missing("Version"))?,
+        version: valid_line("Version", name::is_archive_file_version)?.ok_or_else(|| missing("Version"))?,
         path: valid_line("Path", is_clean_path)?,
         file: valid_line("File", |file| is_clean_path(file) && !file.contains('/'))?,
         md5: line("MD5sum").ok().flatten().and_then(|text| text.parse().ok()),

@@ -24,7 +24,7 @@ pub(super) fn store_validators(c: &mut dyn Conn, updates: &ValidatorUpdates) -> 
 
 /// A sync transaction: trees that are written one by one and published together.
 pub(super) struct SyncTransaction<'a> {
-    pub(super) transaction: Transaction<'a>,
+    pub(super) inner: Transaction<'a>,
     pub(super) source: SourceId,
     pub(super) publish: Publish,
 }
@@ -32,14 +32,14 @@ pub(super) struct SyncTransaction<'a> {
 impl SyncTransaction<'_> {
     /// Claims a tree and writes the plan of its next step. On an error the caller must roll back.
     pub(super) async fn write(&mut self, tree: TreeId, plan: Plan) -> Result<(), SyncError> {
-        let (_, pending) = self.transaction.claim(self.publish.started_at, move |_| Ok(tree)).await?;
+        let (_, pending) = self.inner.claim(self.publish.started_at, move |_| Ok(tree)).await?;
         let publish = &mut self.publish;
         publish.counts += plan.counts;
         publish.published_from = [publish.published_from, plan.published_from].into_iter().flatten().min();
         publish.published_to = publish.published_to.max(plan.published_to);
         let target = ImportTarget { tree, pending, origin: self.source };
         let apply = move |c: &mut dyn Conn, chunk: &[_]| import::apply(c, &target, chunk).map(drop);
-        Ok(self.transaction.write("writing releases", plan.changes, CHUNK, apply).await?)
+        Ok(self.inner.write("writing releases", plan.changes, CHUNK, apply).await?)
     }
 
     /// Publishes the written rows as one transaction together with the validators of the mirror, so that a crash
@@ -51,6 +51,6 @@ impl SyncTransaction<'_> {
     ) -> Result<(TxId, Counts), SyncError> {
         let publish = Publish { now, ..self.publish };
         let counts = publish.counts;
-        Ok((self.transaction.publish(publish, move |c| store_validators(c, &validators)).await?, counts))
+        Ok((self.inner.publish(publish, move |c| store_validators(c, &validators)).await?, counts))
     }
 }

@@ -224,10 +224,10 @@ impl VersionSync<'_> {
         };
         let result: Result<(), SyncError> = result.await;
         if let Err(error) = result {
-            transaction.transaction.roll_back().await;
+            transaction.inner.roll_back().await;
             return Err(error);
         }
-        if transaction.transaction.is_empty() {
+        if transaction.inner.is_empty() {
             self.context.store_validators(updates).await?;
             return Ok(VersionOutcome::Unchanged);
         }

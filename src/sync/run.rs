@@ -167,7 +167,7 @@ impl SyncContext<'_> {
         }
         let mut transaction = self.transaction(list.source, started_at);
         if let Err(error) = transaction.write(list.tree, step.plan).await {
-            transaction.transaction.roll_back().await;
+            transaction.inner.roll_back().await;
             return Err(error);
         }
         let (tx, counts) = transaction.publish(step.validators, (state.clock)()).await?;
@@ -183,7 +183,7 @@ impl SyncContext<'_> {
         };
         let rows = Rows::Releases(source);
         let transaction = Transaction::new(self.state, self.lease, self.report, rows);
-        SyncTransaction { transaction, source, publish }
+        SyncTransaction { inner: transaction, source, publish }
     }
 
     /// Revalidates the files of a list. Until something is written, every await point is a safe point to halt.

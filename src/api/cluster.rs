@@ -20,7 +20,7 @@ pub struct ClusterNode {
     pub mode: String,
     /// Whether it runs the schedules.
     pub leader: bool,
-    /// Whether it answers this request.
+    /// Whether it is the server that answers this request.
     pub own: bool,
     /// When it started (RFC 3339), like the other times by the clock of the database.
     pub started: String,
@@ -30,7 +30,8 @@ pub struct ClusterNode {
     pub since: String,
     /// What it waits for, or why it cannot serve or did not change its mode.
     pub message: String,
-    /// Differences from the server that answers; each completes a sentence that begins with the server's name.
+    /// Differences from the server that answers. The name of the server followed by a difference is a sentence: `pm2` and
+    /// `has another configuration: CRAN.URL`.
     pub differences: Vec<String>,
     /// The last mode that an administrator requested.
     pub requested: Option<RequestedMode>,

@@ -111,21 +111,21 @@ pub(crate) fn run(report: &mut Report) {
     server.stop();
 }
 
-/// Measures the processor time of the largest `filter/packages` request.
+/// Measures the CPU time of the largest `filter/packages` request.
 fn large_filter(report: &mut Report, server: &Server, root: &Path) {
     let index = index(root);
     let names = index.lines().filter_map(|line| line.strip_prefix("Package: "));
     let body = serde_json::json!({ "names": names.take(NAMES).collect::<Vec<_>>() }).to_string();
     let path = "/__api__/repos/bench/filter/packages";
     post(server, path, &body);
-    let (start, before, mut size) = (Instant::now(), server.processor_time(), 0);
+    let (start, before, mut size) = (Instant::now(), server.cpu_time(), 0);
     for _ in 0..LARGE_ROUNDS {
         size = post(server, path, &body);
     }
     let per_request = |seconds: f64| format!("{:.0} ms", 1e3 * seconds / f64::from(LARGE_ROUNDS));
-    let (wall, processor) = (start.elapsed().as_secs_f64(), server.processor_time() - before);
+    let (wall, processor) = (start.elapsed().as_secs_f64(), server.cpu_time() - before);
     report.row(
-        format!("API: filter of {NAMES} names ({} kB), processor time", size / 1000),
+        format!("API: filter of {NAMES} names ({} kB), CPU time", size / 1000),
         per_request(processor),
         format!("elapsed time {}", per_request(wall)),
         "—",

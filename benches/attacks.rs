@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 use super::nginx::free_port;
 use super::report::Report;
 use super::server::{Server, package};
-use super::tls::{certificate, roots};
+use super::tls::{roots, write_certificate};
 
 const CONNECTIONS: usize = 64;
 const STREAMS: usize = 128;
@@ -27,7 +27,7 @@ const PATH: &str = "/bench/latest/src/contrib/mb2_1.0.0.tar.gz";
 
 pub(crate) fn run(report: &mut Report) {
     let folder = Arc::new(tempfile::tempdir().expect("a folder"));
-    certificate(folder.path());
+    write_certificate(folder.path());
     let (port, root) = (free_port(), folder.path().display());
     let https = format!(
         "[HTTPS]\nListen = 127.0.0.1:{port}\nCertificate = {root}/server.crt\nKey = {root}/server.key"

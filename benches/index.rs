@@ -49,7 +49,7 @@ fn measure(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
     // `Fetches` spawns a task.
     let _runtime_guard = runtime.enter();
     let state = runtime.block_on(open(folder.path(), gcfg, mirror));
-    for (form, document, plain) in [
+    for (form, document, uncompressed) in [
         ("gz", RDocument::Packages(IndexFormat::Gz), RDocument::Packages(IndexFormat::Text)),
         ("rds", RDocument::Packages(IndexFormat::Rds), RDocument::Packages(IndexFormat::Rds)),
     ] {
@@ -59,7 +59,7 @@ fn measure(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
         let decoded = runtime
             .block_on(serve::index::document(
                 &repositories(&state),
-                &DocumentRequest::new(point.clone(), plain.clone()),
+                &DocumentRequest::new(point.clone(), uncompressed.clone()),
             ))
             .expect("an index");
         let raw = folder.path().join("raw");

@@ -103,8 +103,8 @@ impl Server {
         line.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).expect("a number") / 1024.0
     }
 
-    /// The processor time of all threads in seconds.
-    pub(crate) fn processor_time(&self) -> f64 {
+    /// The CPU time of all threads in seconds.
+    pub(crate) fn cpu_time(&self) -> f64 {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("it runs");
         let fields = text.rsplit_once(") ").expect("a name in parentheses").1;
         let mut ticks = fields.split(' ').skip(11).map(|n| n.parse::<f64>().expect("a number"));

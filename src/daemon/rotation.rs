@@ -6,7 +6,7 @@ use jiff::Zoned;
 
 use super::logging::Logs;
 use crate::control::LogControl as _;
-use crate::logs::rotation::{Rotation, due};
+use crate::logs::rotation::{Rotation, schedule};
 
 /// Checks the files at once, at each midnight, after each change of the configuration, and at least hourly, because
 /// the clock may be set. Runs until it is dropped.
@@ -23,7 +23,7 @@ pub(super) async fn run(logs: Logs) {
             Err(error) => return tracing::error!("log rotation stopped: {error}"),
         };
         tokio::select! {
-            () = tokio::time::sleep(due::pause(&Zoned::now())) => {}
+            () = tokio::time::sleep(schedule::time_until_check(&Zoned::now())) => {}
             () = logs.wait_change() => {}
         }
     }

@@ -1,12 +1,12 @@
 //! Rotates the log files that logrotate does not rotate: daily, keeping 30 files, named like logrotate's (`.2.gz`).
 
 mod disk;
-pub mod due;
 pub mod glob;
 pub mod logrotate;
 pub mod owner;
 pub mod plan;
 pub mod probe;
+pub mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -119,7 +119,7 @@ impl Rotation {
             *self.start_times.entry(real.to_owned()).or_insert(modified)
         });
         let since_rotation = self.rotated_at.get(real).map(Instant::elapsed);
-        let rotate = metadata.len() > 0 && due::is_due(start, now, since_rotation);
+        let rotate = metadata.len() > 0 && schedule::is_due(start, now, since_rotation);
         let plan = plan::plan(name, &names, scheme, MAX_ROTATED, rotate);
         Ok(RotationTask { folder: folder.to_owned(), real: real.to_owned(), plan })
     }

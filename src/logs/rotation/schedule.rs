@@ -5,15 +5,15 @@ use std::time::Duration;
 use jiff::{Timestamp, ToSpan, Zoned};
 
 /// Maximum interval between checks, because the clock may be set.
-const MAX_PAUSE: Duration = Duration::from_secs(3600);
+const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 /// Minimum interval between rotations of a file, however the clock is set.
-const MIN_INTERVAL: Duration = Duration::from_secs(12 * 3600);
+const MIN_ROTATION_INTERVAL: Duration = Duration::from_secs(12 * 3600);
 
 /// Whether a file is to be rotated: its first line is from an earlier day. `since_rotation` is the time since this
 /// process last rotated it, by the monotonic clock.
 #[must_use]
 pub fn is_due(start: Timestamp, now: &Zoned, since_rotation: Option<Duration>) -> bool {
-    if since_rotation.is_some_and(|interval| interval < MIN_INTERVAL) {
+    if since_rotation.is_some_and(|interval| interval < MIN_ROTATION_INTERVAL) {
         return false;
     }
     let midnight = now.start_of_day().map_or(now.timestamp(), |midnight| midnight.timestamp());
@@ -22,12 +22,12 @@ pub fn is_due(start: Timestamp, now: &Zoned, since_rotation: Option<Duration>) -
     start < midnight || is_in_future
 }
 
-/// Time until the next check.
+/// Returns the time until the next check.
 #[must_use]
-pub fn pause(now: &Zoned) -> Duration {
+pub fn time_until_check(now: &Zoned) -> Duration {
     let next = now.date().tomorrow().and_then(|date| date.to_zoned(now.time_zone().clone()));
-    let remaining = next.map_or(MAX_PAUSE, |next| now.duration_until(&next).unsigned_abs());
-    remaining.clamp(Duration::from_secs(1), MAX_PAUSE)
+    let remaining = next.map_or(MAX_CHECK_INTERVAL, |next| now.duration_until(&next).unsigned_abs());
+    remaining.clamp(Duration::from_secs(1), MAX_CHECK_INTERVAL)
 }
 
 #[cfg(test)]
@@ -73,9 +73,9 @@ mod tests {
 
     #[test]
     fn the_wait_ends_at_midnight_or_after_an_hour() {
-        assert_eq!(pause(&at("2026-11-20T10:00:00")), HOUR);
-        assert_eq!(pause(&at("2026-11-20T23:30:00")), HOUR / 2);
-        assert_eq!(pause(&at("2026-11-20T23:59:59.9")), Duration::from_secs(1));
-        assert_eq!(pause(&Zoned::new(Timestamp::MAX, jiff::tz::TimeZone::UTC)), HOUR);
+        assert_eq!(time_until_check(&at("2026-11-20T10:00:00")), HOUR);
+        assert_eq!(time_until_check(&at("2026-11-20T23:30:00")), HOUR / 2);
+        assert_eq!(time_until_check(&at("2026-11-20T23:59:59.9")), Duration::from_secs(1));
+        assert_eq!(time_until_check(&Zoned::new(Timestamp::MAX, jiff::tz::TimeZone::UTC)), HOUR);
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn run(report: &mut Report) {
     let https = format!(
         "[HTTPS]\nListen = 127.0.0.1:{port}\nCertificate = {root}/server.crt\nKey = {root}/server.key"
     );
-    let server = Server::on(Arc::clone(&folder), &https);
+    let server = Server::start_in(Arc::clone(&folder), &https);
     server.rspm(&["create", "source", "--name=files"]);
     let path = package(server.path(), "mb2", 2 << 20);
     server.rspm(&["add", "--source=files", &format!("--path={}", path.display())]);

@@ -1,4 +1,4 @@
-//! Backups of a working server with all of CRAN and large packages of its own, against `cp` of the same files.
+//! Backups of a running server with all of CRAN and large packages of its own, against `cp` of the same files.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,12 +11,13 @@ use super::report::{Report, median};
 use super::server::Server;
 
 const ROUNDS: usize = 3;
-/// Packages of a local source.
+/// Number of packages of a local source.
 const PACKAGES: usize = 30;
-/// Incompressible bytes of each.
+/// Size of each package, in incompressible bytes.
 const SIZE: usize = 10 << 20;
-/// Time between two changes of a writer, and their number.
+/// Time between two changes.
 const WRITE_INTERVAL: Duration = Duration::from_millis(20);
+/// Number of changes in a measurement.
 const WRITES: u32 = 500;
 
 pub(crate) fn run(report: &mut Report) {
@@ -66,7 +67,7 @@ pub(crate) fn run(report: &mut Report) {
     server.stop();
 }
 
-/// The 99th percentile of the times of changes with and without a loop of backups beside them, in turn.
+/// The 99th percentile of the times of changes with and without concurrent backups, measured alternately.
 fn beside_writes(server: &Server, report: &mut Report) {
     let to = server.path().join("backups").display().to_string();
     let create = || drop(server.rspm(&["backup", "create", "--quiet", "--to", &to]));

@@ -1,4 +1,4 @@
-//! The first sync of a full mirror, a sync without changes, and their memory.
+//! The first sync of a full mirror, a sync without changes, and the memory of the server.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,7 +63,7 @@ fn at_rest(report: &mut Report, server: Server, mirror: &Mirror) {
     server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
     let folder = server.folder();
     server.stop();
-    let server = Server::on(Arc::clone(&folder), &format!("[CRAN]\nURL = {}", mirror.url()));
+    let server = Server::start_in(Arc::clone(&folder), &format!("[CRAN]\nURL = {}", mirror.url()));
     for form in ["gz", "rds"] {
         let url = server.url(&format!("/bench/latest/src/contrib/PACKAGES.{form}"));
         super::nginx::fetch(&url, &folder.path().join("copy"));

@@ -30,11 +30,11 @@ pub(crate) fn run(report: &mut Report) {
         let gcfg = |provider: &str, dir: &Path| {
             let file = root.join(format!("{provider}{round}.gcfg"));
             let base = std::fs::read_to_string(root.join("rstudio-pm.gcfg")).expect("the server's");
-            let more = format!(
+            let gcfg_lines = format!(
                 "[Database]\nProvider = {provider}\n[SQLite]\nDir = {}\n[Postgres]\nURL = \"{url}\"\n",
                 dir.display()
             );
-            std::fs::write(&file, base + &more).expect("written");
+            std::fs::write(&file, base + &gcfg_lines).expect("written");
             file
         };
         let result = migrate(&gcfg("sqlite", &root.join("data/db")));

@@ -1,4 +1,4 @@
-//! A scrub of stored packages against `sha256sum` of the same files, and what requests notice of it.
+//! A scrub of stored packages against `sha256sum` of the same files, and its effect on the response times of requests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use super::report::{Report, median};
 use super::server::{Server, package};
 
-/// Sizes and numbers of packages.
+/// Size of packages in bytes, and their number.
 const PACKAGES: [(usize, usize); 2] = [(1_000_000, 150), (100_000, 600)];
 const ROUNDS: usize = 7;
-/// Size and number of the packages that let a scrub run for seconds beside requests.
+/// Size in bytes and number of further packages, so that a scrub takes seconds.
 const LARGE: (usize, usize) = (100_000_000, 30);
-/// Requests per second, and the duration of a measurement.
+/// Requests per second.
 const RATE: u32 = 500;
+/// Duration of a measurement.
 const SECONDS: u32 = 8;
 
 pub(crate) fn run(report: &mut Report) {
@@ -31,7 +32,7 @@ pub(crate) fn run(report: &mut Report) {
     while server.rspm(&["storage", "list", "-o", "json"]).matches("\"own\"").count() < 9 {
         std::thread::sleep(Duration::from_millis(100));
     }
-    for (what, is_cold) in [("in the page cache", false), ("on disk", true)] {
+    for (location, is_cold) in [("in the page cache", false), ("on disk", true)] {
         let (mut ours, mut theirs, mut quick) = (vec![], vec![], vec![]);
         for _ in 0..ROUNDS {
             if is_cold {
@@ -46,7 +47,7 @@ pub(crate) fn run(report: &mut Report) {
         }
         let (ours, theirs) = (median(ours), median(theirs));
         report.row(
-            format!("scrub {megabytes:.0} MB {what}"),
+            format!("scrub {megabytes:.0} MB {location}"),
             format!("{:.0} MB/s", megabytes / ours),
             format!("sha256sum {:.0} MB/s", megabytes / theirs),
             format!("{:.2}", theirs / ours),
@@ -64,7 +65,7 @@ pub(crate) fn run(report: &mut Report) {
         }
     }
     add(&server, LARGE.0, LARGE.1);
-    beside(&server, report);
+    measure_requests(&server, report);
 }
 
 /// Adds packages of a size; returns their total size in MB.
@@ -85,9 +86,9 @@ fn add(server: &Server, size: usize, number: usize) -> f64 {
 }
 
 fn seconds(work: impl FnOnce()) -> f64 {
-    let began = Instant::now();
+    let start = Instant::now();
     work();
-    began.elapsed().as_secs_f64()
+    start.elapsed().as_secs_f64()
 }
 
 /// Runs a shell command in the directory of the stored packages.
@@ -111,8 +112,8 @@ fn drop_from_cache(server: &Server) {
     );
 }
 
-/// The 99th percentile of response times with and without a scrub, in turn.
-fn beside(server: &Server, report: &mut Report) {
+/// The 99th percentile of response times with and without a concurrent scrub, measured alternately.
+fn measure_requests(server: &Server, report: &mut Report) {
     let (mut alone, mut together) = (vec![], vec![]);
     for _ in 0..3 {
         alone.push(p99(server));
@@ -143,17 +144,17 @@ fn p99(server: &Server) -> f64 {
     let host = url.trim_start_matches("http://");
     let mut connection = BufReader::new(TcpStream::connect(host).expect("the server"));
     connection.get_ref().set_nodelay(true).expect("a socket");
-    let (mut times, began) = (vec![], Instant::now());
+    let (mut times, start) = (vec![], Instant::now());
     for number in 0..RATE * SECONDS {
-        let due = began + Duration::from_secs(1) * number / RATE;
+        let due = start + Duration::from_secs(1) * number / RATE;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let name = format!("p100000x{}", number % 50);
-        let began = Instant::now();
+        let start = Instant::now();
         let request =
             format!("GET /bench/latest/src/contrib/{name}_1.0.0.tar.gz HTTP/1.1\r\nHost: {host}\r\n\r\n");
         connection.get_mut().write_all(request.as_bytes()).expect("sent");
         read_response(&mut connection);
-        times.push(began.elapsed().as_secs_f64());
+        times.push(start.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
     times[times.len() * 99 / 100]

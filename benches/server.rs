@@ -19,18 +19,18 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts the server in a new directory with additional lines of configuration.
-    pub(crate) fn start(more: &str) -> Server {
-        Server::on(std::sync::Arc::new(tempfile::tempdir().expect("a folder")), more)
+    pub(crate) fn start(gcfg_lines: &str) -> Server {
+        Server::start_in(std::sync::Arc::new(tempfile::tempdir().expect("a folder")), gcfg_lines)
     }
 
     /// Starts the server in a directory that may contain data.
-    pub(crate) fn on(folder: std::sync::Arc<tempfile::TempDir>, more: &str) -> Server {
+    pub(crate) fn start_in(folder: std::sync::Arc<tempfile::TempDir>, gcfg_lines: &str) -> Server {
         let root = folder.path().display();
         let port = free_port();
         fs::create_dir_all(folder.path().join("tmp")).expect("a folder");
         let gcfg = format!(
             "[Server]\nDataDir = {root}/data\nTempDir = {root}/tmp\nSockFileDir = {root}/run\nAccessLog = {root}/access.log\n\
-             [HTTP]\nListen = 127.0.0.1:{port}\n[Metrics]\nListen = 127.0.0.1:0\n[Logging]\nSystemLog = {root}/server.log\n{more}\n"
+             [HTTP]\nListen = 127.0.0.1:{port}\n[Metrics]\nListen = 127.0.0.1:0\n[Logging]\nSystemLog = {root}/server.log\n{gcfg_lines}\n"
         );
         fs::write(folder.path().join("rstudio-pm.gcfg"), gcfg).expect("written");
         let notify = folder.path().join("notify");

@@ -13,7 +13,7 @@ use super::mirror::Mirror;
 use super::nginx::free_port;
 use super::report::{Report, median};
 use super::server::{Server, package};
-use super::tls::certificate;
+use super::tls::write_certificate;
 
 /// Pause of each client between two requests.
 const PAUSE: Duration = Duration::from_millis(40);
@@ -42,9 +42,9 @@ pub(crate) fn run(report: &mut Report) {
     let length = Duration::from_secs(minutes * 60);
     let mirror = Mirror::write();
     let folder = Arc::new(tempfile::tempdir().expect("a folder"));
-    certificate(folder.path());
+    write_certificate(folder.path());
     let (port, root) = (free_port(), folder.path().display());
-    let server = Server::on(
+    let server = Server::start_in(
         Arc::clone(&folder),
         &format!(
             "[HTTPS]\nListen = 127.0.0.1:{port}\nCertificate = {root}/server.crt\nKey = {root}/server.key\n[CRAN]\nURL = {}",

@@ -28,7 +28,7 @@ pub(crate) fn run(report: &mut Report) {
     let (mut ready, mut first_responses, mut nginx_times, mut ratios) = (vec![], vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        let server = Server::on(Arc::clone(&folder), &gcfg);
+        let server = Server::start_in(Arc::clone(&folder), &gcfg);
         request(&server);
         first_responses.push(start.elapsed().as_secs_f64());
         ready.push(server.ready.as_secs_f64());

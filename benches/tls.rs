@@ -38,7 +38,7 @@ pub(crate) fn run(report: &mut Report) {
         "[HTTPS]\nListen = 127.0.0.1:{port}\nCertificate = {root}/server.crt\nKey = {root}/server.key\n[CRAN]\nURL = {}",
         small_mirror()
     );
-    let server = Server::on(Arc::clone(&folder), &https);
+    let server = Server::start_in(Arc::clone(&folder), &https);
     server.create_repository(&[("kb64", 64 << 10), ("mb3", 3 << 20)]);
     let nginx = Nginx::with_tls(folder.path());
     let (ours, theirs) = (format!("127.0.0.1:{port}"), nginx.tls());

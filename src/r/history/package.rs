@@ -116,7 +116,7 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    /// Handles a package that is listed at the end: if the day of its return is unknown, the package is taken as never
+    /// Handles a package that is listed at the end: if the day of its return is unknown, the package is treated as never
     /// removed.
     fn finish_listed(&mut self) {
         while let Some((_, TimelineEvent::Removed)) = self.entries.last() {

@@ -11,9 +11,9 @@ use crate::r::history::{History, Transition};
 use crate::r::layout::PackageFile;
 use crate::r::rds::archive_meta::MetaRow;
 
-/// The state of a file in the database.
+/// The identity of a file in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FileState {
+pub(super) struct FileIdentity {
     /// The release, if it is known.
     pub(super) release: Option<(PackageId, ReleaseId)>,
     /// The number of its listed record, if it has one.
@@ -26,7 +26,7 @@ pub(super) struct FileState {
     pub(super) revision: i64,
 }
 
-impl FileState {
+impl FileIdentity {
     fn can_be_listed(&self) -> bool {
         self.variant.is_some() || self.stanza.is_some()
     }
@@ -46,7 +46,7 @@ pub(super) struct BackfillRows {
 /// A release whose lives are being computed.
 struct ReleaseTimeline<'a> {
     file: &'a MetaRow<String>,
-    identity: FileState,
+    identity: FileIdentity,
     /// The steps at which its state changes.
     changes: Vec<(Seq, LifeState)>,
     is_unlisted: bool,
@@ -56,7 +56,7 @@ struct ReleaseTimeline<'a> {
 pub(super) fn assemble(
     history: &History<'_>,
     first: Seq,
-    mut identify: impl FnMut(&MetaRow<String>) -> FileState,
+    mut identify: impl FnMut(&MetaRow<String>) -> FileIdentity,
 ) -> BackfillRows {
     let lowest_step = first.0 - i64::try_from(history.days.len()).unwrap_or(i64::MAX);
     let mut timelines: Vec<ReleaseTimeline<'_>> = Vec::new();
@@ -130,7 +130,7 @@ impl ReleaseTimeline<'_> {
             to,
         });
         let lives = lives.collect();
-        let FileState { release, variant, stanza, locator, revision } = self.identity;
+        let FileIdentity { release, variant, stanza, locator, revision } = self.identity;
         let release = match release {
             Some((package, release)) => {
                 let record = stanza.filter(|_| variant.is_none());

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::fetch_descriptions::PendingArchive;
 use super::files::{self, Files, SourceState, key};
-use super::rows::{BackfillRows, FileIdentity, assemble};
+use super::rows::{BackfillRows, ReleaseIdentity, assemble};
 use super::tables::Tables;
 use crate::db::backfill::{Archive, DescriptionResult};
 use crate::model::change::LifeState;
@@ -183,7 +183,7 @@ impl<'a> FileIdentifier<'a> {
         }
     }
 
-    fn identify(&mut self, row: &MetaRow<String>) -> FileIdentity {
+    fn identify(&mut self, row: &MetaRow<String>) -> ReleaseIdentity {
         let key = key(row);
         let origin = self.files.origins.get(&key);
         let release =
@@ -199,7 +199,7 @@ impl<'a> FileIdentifier<'a> {
             false => row.file.clone(),
         };
         let revision = if release.is_some() { 0 } else { self.revision(row) };
-        FileIdentity {
+        ReleaseIdentity {
             release: release.map(|release| (release.package, release.release)),
             variant,
             stanza,

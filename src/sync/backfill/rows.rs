@@ -11,9 +11,9 @@ use crate::r::history::{History, Transition};
 use crate::r::layout::PackageFile;
 use crate::r::rds::archive_meta::MetaRow;
 
-/// The identity of a file in the database.
+/// The release of a file in the database, and what is needed to create it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FileIdentity {
+pub(super) struct ReleaseIdentity {
     /// The release, if it is known.
     pub(super) release: Option<(PackageId, ReleaseId)>,
     /// The number of its listed record, if it has one.
@@ -26,7 +26,7 @@ pub(super) struct FileIdentity {
     pub(super) revision: i64,
 }
 
-impl FileIdentity {
+impl ReleaseIdentity {
     fn can_be_listed(&self) -> bool {
         self.variant.is_some() || self.stanza.is_some()
     }
@@ -46,7 +46,7 @@ pub(super) struct BackfillRows {
 /// A release whose lives are being computed.
 struct ReleaseTimeline<'a> {
     file: &'a MetaRow<String>,
-    identity: FileIdentity,
+    identity: ReleaseIdentity,
     /// The steps at which its state changes.
     changes: Vec<(Seq, LifeState)>,
     is_unlisted: bool,
@@ -56,7 +56,7 @@ struct ReleaseTimeline<'a> {
 pub(super) fn assemble(
     history: &History<'_>,
     first: Seq,
-    mut identify: impl FnMut(&MetaRow<String>) -> FileIdentity,
+    mut identify: impl FnMut(&MetaRow<String>) -> ReleaseIdentity,
 ) -> BackfillRows {
     let lowest_step = first.0 - i64::try_from(history.days.len()).unwrap_or(i64::MAX);
     let mut timelines: Vec<ReleaseTimeline<'_>> = Vec::new();
@@ -130,7 +130,7 @@ impl ReleaseTimeline<'_> {
             to,
         });
         let lives = lives.collect();
-        let FileIdentity { release, variant, stanza, locator, revision } = self.identity;
+        let ReleaseIdentity { release, variant, stanza, locator, revision } = self.identity;
         let release = match release {
             Some((package, release)) => {
                 let record = stanza.filter(|_| variant.is_none());

@@ -13,8 +13,8 @@ fn day<'a>(number: i64, changes: &[(&'a MetaRow<String>, ListingState)]) -> Hist
     HistoryDay { day: Timestamp(number * 86_400 * SECOND).day(), changes }
 }
 
-fn new_file(stanza: Option<&str>) -> FileIdentity {
-    FileIdentity {
+fn new_file(stanza: Option<&str>) -> ReleaseIdentity {
+    ReleaseIdentity {
         release: None,
         variant: None,
         stanza: stanza.map(|text| text.as_bytes().to_vec()),
@@ -90,7 +90,7 @@ fn known_releases_keep_their_record_or_get_one() {
     let history = History { days: vec![day(1, &[(&file, ListingState::Listed)])], ..History::default() };
     let known = |record_number, stanza: Option<&str>| {
         let release = Some((PackageId(3), ReleaseId(7)));
-        let rows = assemble(&history, Seq(1), |_| FileIdentity {
+        let rows = assemble(&history, Seq(1), |_| ReleaseIdentity {
             release,
             variant: record_number,
             ..new_file(stanza)

@@ -58,7 +58,7 @@ pub(super) fn copy(
             failed.push(object);
         }
     }
-    // A scrub may have moved them aside and stored them again meanwhile.
+    // A scrub may have moved them to the directory `damaged` and stored them again meanwhile.
     for object in failed {
         let reason = copier.copy(object)?;
         copier.result.missing.extend(reason);

@@ -45,7 +45,7 @@ async fn open(backend: &Backend) -> Result<OpenFile, RepoError> {
     serve::file::open(&backend.repositories, &located, None).await
 }
 
-/// The number of objects that were moved aside as damaged.
+/// The number of objects that were moved to the directory `damaged`.
 async fn damaged_count(backend: &Backend) -> usize {
     let listed = backend.state.storage.list_in(Area::Damaged, StorageClass::Packages, None, 10).await;
     listed.expect("a listing").len()
@@ -166,7 +166,7 @@ async fn an_intact_file_that_replaces_a_damaged_one_is_served() {
     upkeep::ownership::claim(&backend.upkeep).await;
     let refusal = open(&backend).await.err();
     assert!(matches!(refusal, Some(RepoError::Damaged { .. })), "{refusal:?}");
-    // A copy that is damaged as well is moved aside again.
+    // A copy that is damaged as well is moved to the directory `damaged` again.
     std::fs::write(&object, &backup).expect("copied");
     flip(&object);
     let backend = backend.restart().await;

@@ -70,7 +70,7 @@ fn stored(backend: &Backend, directory: &str) -> Vec<PathBuf> {
     all.into_iter().filter(|path| path.ancestors().any(|at| at.ends_with(directory))).collect()
 }
 
-/// The number of objects of a class that were moved aside as damaged.
+/// The number of objects of a class that were moved to the directory `damaged`.
 async fn damaged_count(backend: &Backend, class: StorageClass) -> usize {
     backend.state.storage.list_in(Area::Damaged, class, None, 100).await.expect("a listing").len()
 }

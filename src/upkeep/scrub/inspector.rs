@@ -1,4 +1,5 @@
-//! Inspects an object that may be bad: reads it again, moves it aside, and stores it again or reports it.
+//! Inspects an object that may be bad: reads it again, moves it to the directory `damaged`, and stores
+//! it again or reports it.
 
 use super::finding::{Fault, Finding, RepairOutcome};
 use super::repair;
@@ -41,7 +42,9 @@ impl Inspector<'_> {
         }
         let (fault, detail) = match missing::examine(self.upkeep, &key).await? {
             MissingObject::No => return Ok(None),
-            MissingObject::Damaged => (Fault::Damaged, "it was moved aside, and was not stored again"),
+            MissingObject::Damaged => {
+                (Fault::Damaged, "it was moved to the directory 'damaged', and was not stored again")
+            }
             MissingObject::OnMirror => (Fault::Missing, "it is not in storage"),
             MissingObject::Lost => {
                 if matches!(key, Key::Package(..) | Key::Readme(_)) {

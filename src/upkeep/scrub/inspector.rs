@@ -1,5 +1,5 @@
-//! Inspects an object that may be bad: reads it again, moves it to the directory `damaged`, and stores
-//! it again or reports it.
+//! Inspects an object that may be bad: reads it again, moves it to the directory `damaged`, and stores it
+//! again or reports it.
 
 use super::finding::{Fault, Finding, RepairOutcome};
 use super::repair;
@@ -57,7 +57,7 @@ impl Inspector<'_> {
     }
 
     /// Examines an object that was not listed, has another size or digest, or cannot be read: reads it again and moves it
-    /// aside. Nothing is stored meanwhile, so that an object that replaces it is not moved.
+    /// to the directory `damaged`. Nothing is stored meanwhile, so that an object that replaces it is not moved.
     pub(super) async fn inspect_again(&self, key: Key) -> Result<Option<Finding>, RepoError> {
         let (state, integrity) = (&self.upkeep.state, &self.upkeep.fetches.integrity);
         let guard = self.upkeep.fetches.blob_lock.write().await;

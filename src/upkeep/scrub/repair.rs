@@ -20,7 +20,8 @@ fn without_repair(key: &Key) -> Option<RepairOutcome> {
     }
 }
 
-/// Stores an object again that is missing or was moved to the directory `damaged`. Returns the outcome and, if that failed, the reason.
+/// Stores an object again that is missing or was moved to the directory `damaged`. Returns the outcome and, if that
+/// failed, the reason.
 ///
 /// # Errors
 /// Database and storage errors.

@@ -218,8 +218,8 @@ impl Folder {
 
     /// Writes a file with this content. An existing one is replaced only if `replaces` is set.
     pub(super) fn write(&self, bytes: &[u8], path: &str, replaces: bool) -> Result<(), BackupError> {
-        let mut file = self.unfinished()?;
-        file.write_all(bytes).map_err(BackupError::io("write", &self.place_of(path)))?;
+        let mut file = self.create_unfinished()?;
+        file.write_all(bytes).map_err(BackupError::io("write", &self.location(path)))?;
         self.install(file, path, replaces)
     }
 

@@ -250,7 +250,7 @@ fn kill_at_any(engine: Engine, calls: &[&str], first: usize, step: usize) -> (us
 #[test]
 fn a_kill_at_any_new_name_leaves_one_of_the_keys_with_sqlite() {
     let (kills, completed) = kill_at_any(Engine::Sqlite, &["rename", "renameat2", "link"], 1, 1);
-    assert!(kills >= 2 && completed >= 1, "{kills} kills, {completed} completed rotations");
+    assert!(kills >= 1 && completed >= 1, "{kills} kills, {completed} completed rotations");
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub fn dump(data: &[u8]) {
         block.bytes.extend_from_slice(row);
         block.rows += 1;
     }
-    let head = Head { key: DigestKey([1; 32]), levels: vec![(Schema::Core, 1), (Schema::Usage, 2)] };
+    let head = Head { key: DigestKey([1; 32]), levels: vec![(Schema::Core, 1), (Schema::Usage, 1)] };
     let mut writer = DumpWriter::frames(Vec::new(), &head).expect("writing to a Vec succeeds");
     for table in tables::TABLES {
         writer.begin_table(table).expect("writing to a Vec succeeds");

@@ -7,6 +7,7 @@ use rstudio_pm::backup::dump::Head;
 use rstudio_pm::backup::dump::error::DumpError;
 use rstudio_pm::backup::dump::reader::{DumpReader, Item};
 use rstudio_pm::backup::dump::writer::DumpWriter;
+use rstudio_pm::db::migrate::newest_migration;
 use rstudio_pm::db::schema::Schema;
 use rstudio_pm::db::transfer::row::{Fields, RowBlock};
 use rstudio_pm::db::transfer::tables;
@@ -24,7 +25,8 @@ pub fn dump(data: &[u8]) {
         block.bytes.extend_from_slice(row);
         block.rows += 1;
     }
-    let head = Head { key: DigestKey([1; 32]), levels: vec![(Schema::Core, 1), (Schema::Usage, 1)] };
+    let levels = [Schema::Core, Schema::Usage].map(|schema| (schema, newest_migration(schema)));
+    let head = Head { key: DigestKey([1; 32]), levels: levels.into() };
     let mut writer = DumpWriter::frames(Vec::new(), &head).expect("writing to a Vec succeeds");
     for table in tables::TABLES {
         writer.begin_table(table).expect("writing to a Vec succeeds");

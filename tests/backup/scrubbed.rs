@@ -94,7 +94,7 @@ fn an_object_that_was_moved_aside_is_missing_unless_an_earlier_backup_has_it() {
     let second = format!("backup create --to {}/second", server.dir().display());
     let incomplete = server.rspm(&second);
     assert!(
-        incomplete.code == 1 && incomplete.err.contains("was moved to the damaged area"),
+        incomplete.code == 1 && incomplete.err.contains("was moved to the directory 'damaged'"),
         "{incomplete:?}"
     );
     let list = server.json(&format!("backup list --from {}/second", server.dir().display()));

@@ -23,7 +23,8 @@ pub(crate) fn fake_type(folder: &Path, below: &Path, magic: u32) -> PathBuf {
     library
 }
 
-/// Builds a library to preload that makes statvfs(3) report 5 % free space for every path below `below`.
+/// Builds a library to preload that makes statvfs(3) report 5 % free space for every path below `below`, and 50 % for every
+/// other path, however full the disk of the tests is.
 pub(crate) fn nearly_full(folder: &Path, below: &Path) -> PathBuf {
     let (source, library) = (folder.join("statvfs.c"), folder.join("statvfs.so"));
     let text = format!(
@@ -31,7 +32,7 @@ pub(crate) fn nearly_full(folder: &Path, below: &Path) -> PathBuf {
          static int fake(const char *name, const char *path, struct statvfs *out) {{\n\
          int (*real)(const char *, struct statvfs *) = dlsym(RTLD_NEXT, name);\n\
          int result = real(path, out);\n\
-         if (result == 0 && strncmp(path, \"{0}\", strlen(\"{0}\")) == 0) out->f_bavail = out->f_blocks / 20;\n\
+         if (result == 0) out->f_bavail = out->f_blocks / (strncmp(path, \"{0}\", strlen(\"{0}\")) == 0 ? 20 : 2);\n\
          return result;\n}}\n\
          int statvfs(const char *path, struct statvfs *out) {{ return fake(\"statvfs\", path, out); }}\n\
          int statvfs64(const char *path, struct statvfs64 *out) {{\n\

@@ -19,7 +19,7 @@ use super::snapshot::{self, Snapshot};
 use super::{destination, objects};
 use crate::config::{BackupPlace, Config};
 use crate::db;
-use crate::jobs::{Reporter, Started};
+use crate::jobs::{AfterHalt, Reporter, Started};
 use crate::metrics;
 use crate::model::digest::Sha256;
 use crate::model::fingerprint::Fingerprint;
@@ -38,15 +38,15 @@ pub struct CreateOptions {
     pub rate: Option<u64>,
 }
 
-/// Starts a backup, or attaches to the running one of the same folder.
+/// Starts a backup, or attaches to the running one of the same folder with the same options.
 ///
 /// # Errors
 /// The folder cannot be used for backups.
 pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<Started, BackupError> {
     let place = destination::choose(&state.config.load(), options.to.as_ref())?;
     let (job_state, options) = (Arc::clone(state), options.clone());
-    let key = format!("backup:{place}");
-    Ok(state.jobs.start(&key, (state.clock)(), move |reporter| async move {
+    let (key, text) = (format!("backup:{place}"), format!("{options:?}"));
+    Ok(state.jobs.start_with(AfterHalt::Restarts, &key, &text, (state.clock)(), move |reporter| async move {
         let result = make(&job_state, place, &options, &reporter).await;
         if let Err(error) = &result {
             tracing::error!(%error, "the backup failed");

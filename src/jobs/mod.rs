@@ -126,8 +126,10 @@ async fn wait_set(flag: &watch::Receiver<bool>) {
 pub enum Started {
     /// This call started the job.
     New(Job),
-    /// A job with the same key is already running.
+    /// A job with the same key and the same options is already running.
     Attached(Job),
+    /// A job with the same key and other options is running; nothing was started.
+    Conflicting(Job),
 }
 
 impl Started {
@@ -135,7 +137,7 @@ impl Started {
     #[must_use]
     pub fn job(&self) -> &Job {
         match self {
-            Started::New(job) | Started::Attached(job) => job,
+            Started::New(job) | Started::Attached(job) | Started::Conflicting(job) => job,
         }
     }
 }
@@ -157,6 +159,8 @@ struct Inner {
 
 struct Entry {
     job: Job,
+    /// The options, in any form that is equal for equal options.
+    options: String,
     ended_at: Option<Instant>,
     stop: watch::Sender<bool>,
     after_halt: AfterHalt,
@@ -179,11 +183,19 @@ impl Jobs {
         F: FnOnce(Reporter) -> Fut,
         Fut: Future<Output = Result<String, String>> + Send + 'static,
     {
-        self.start_with(AfterHalt::Restarts, key, now, work)
+        self.start_with(AfterHalt::Restarts, key, "", now, work)
     }
 
-    /// Like [`Jobs::start`], and defines what the job does after a halt.
-    pub fn start_with<F, Fut>(&self, after_halt: AfterHalt, key: &str, now: Timestamp, work: F) -> Started
+    /// Like [`Jobs::start`], and defines what the job does after a halt. A running job with the same key is attached to
+    /// only if its options are equal, in the form that the caller chooses.
+    pub fn start_with<F, Fut>(
+        &self,
+        after_halt: AfterHalt,
+        key: &str,
+        options: &str,
+        now: Timestamp,
+        work: F,
+    ) -> Started
     where
         F: FnOnce(Reporter) -> Fut,
         Fut: Future<Output = Result<String, String>> + Send + 'static,
@@ -191,7 +203,8 @@ impl Jobs {
         let mut inner = self.inner.lock();
         inner.remove_old(Instant::now());
         if let Some(entry) = inner.running.get(key).and_then(|id| inner.jobs.get(id)) {
-            return Started::Attached(entry.job.clone());
+            let job = entry.job.clone();
+            return if entry.options == options { Started::Attached(job) } else { Started::Conflicting(job) };
         }
         inner.last_id += 1;
         let id = inner.last_id;
@@ -201,7 +214,8 @@ impl Jobs {
         let job = Job { id, key: key.to_owned(), started_at: now, state };
         inner.running.insert(job.key.clone(), id);
         let (stop, stopped) = watch::channel(false);
-        inner.jobs.insert(id, Entry { job: job.clone(), ended_at: None, stop, after_halt });
+        let options = options.to_owned();
+        inner.jobs.insert(id, Entry { job: job.clone(), options, ended_at: None, stop, after_halt });
         drop(inner);
         let guard = EndGuard { jobs: self.clone(), id, sender: sender.clone(), outcome: None };
         let work = work(Reporter { state: sender, halt: self.halt.subscribe(), stop: stopped });
@@ -342,6 +356,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_job_with_other_options_is_not_attached_to() {
+        let jobs = Jobs::default();
+        let start = |options: &str| {
+            jobs.start_with(AfterHalt::Restarts, "scrub", options, Timestamp(1), |report| async move {
+                report.wait_halted().await;
+                Ok(String::new())
+            })
+        };
+        assert!(matches!(start("quick"), Started::New(_)));
+        assert!(matches!(start("quick"), Started::Attached(job) if job.id == 1));
+        assert!(matches!(start("full"), Started::Conflicting(job) if job.id == 1));
+        assert_eq!(jobs.running().len(), 1);
+    }
+
+    #[tokio::test]
     async fn jobs_can_be_cancelled_and_awaited() {
         let jobs = Jobs::default();
         jobs.wait_idle().await;
@@ -367,7 +396,7 @@ mod tests {
             Err(format!("{} {}", report.is_halted(), report.is_stopped()))
         };
         let one = jobs.start("one", Timestamp(1), work);
-        let other = jobs.start_with(AfterHalt::Resumes, "other", Timestamp(1), work);
+        let other = jobs.start_with(AfterHalt::Resumes, "other", "", Timestamp(1), work);
         assert!(jobs.has_restarting());
         assert_eq!(jobs.stop("one").map(|job| job.id), Some(one.job().id));
         assert_eq!(one.job().wait_end().await, Err("true true".to_owned()));

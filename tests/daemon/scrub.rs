@@ -270,6 +270,22 @@ fn a_class_that_is_not_mounted_is_reported_and_not_its_objects() {
 }
 
 #[test]
+fn a_scrub_with_other_options_is_refused_while_one_runs() {
+    let server = server();
+    // One byte per second: it runs until the server stops.
+    let running = server.json("scrub --rate=1 --no-wait");
+    let joined = server.json("scrub --rate=1 --no-wait");
+    assert_eq!((&joined["id"], &joined["attached"]), (&running["id"], &Value::from(true)));
+    for flags in ["--quick", "--repair", "--class=cran"] {
+        let refused = server.rspm(&format!("scrub {flags}"));
+        assert_eq!(refused.code, 1, "{flags}: {refused:?}");
+        let job = format!("job {} (scrub) runs with other options since ", running["id"]);
+        assert!(refused.err.contains(&job) && refused.err.contains("repeat the command"), "{refused:?}");
+    }
+    assert_eq!(scrub(&server, "--database").1, 0, "it reads no objects");
+}
+
+#[test]
 fn wrong_usage_has_its_own_exit_code() {
     let server = Server::start();
     for flags in

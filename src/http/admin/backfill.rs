@@ -1,14 +1,10 @@
 //! Back-fill of older history: start and stop.
 
-use http::StatusCode;
-
 use super::call::{AdminResult, Call, ok};
-use super::job::wire;
+use super::job::start_response;
 use crate::api::backfill::{StartBackfill, StoppedBackfill};
 use crate::http::app::App;
 use crate::http::error::Failure;
-use crate::http::response;
-use crate::jobs::Started;
 use crate::model::source::SourceKind;
 use crate::model::time::{BadDay, Day};
 use crate::serve::RepoError;
@@ -41,11 +37,7 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
         dry_run: body.dry_run,
         actor: actor.0,
     };
-    let job = match app.sync.backfill(&request).await.map_err(failure)? {
-        Started::New(job) => wire(&job, false),
-        Started::Attached(job) => wire(&job, true),
-    };
-    Ok(response::json(StatusCode::ACCEPTED, &job))
+    start_response(&app.sync.backfill(&request).await.map_err(failure)?)
 }
 
 /// `DELETE /backfill/{source}`.

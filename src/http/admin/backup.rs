@@ -1,14 +1,10 @@
 //! Starts backups.
 
-use http::StatusCode;
-
 use super::call::{AdminResult, Call};
-use super::job::wire;
+use super::job::start_response;
 use crate::api::backup::StartBackup;
 use crate::backup::create::{CreateOptions, start};
 use crate::http::error::Failure;
-use crate::http::response;
-use crate::jobs::Started;
 
 /// `POST /backups`.
 pub(super) async fn create(call: Call<'_>) -> AdminResult {
@@ -17,9 +13,5 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let to = to.map(|to| to.parse().map_err(|reason| Failure::bad_request(format!("{to}: {reason}"))));
     let options = CreateOptions { to: to.transpose()?, with_cache, rate };
     let started = start(&app.state, &options).map_err(|error| Failure::bad_request(error.to_string()))?;
-    let job = match &started {
-        Started::New(job) => wire(job, false),
-        Started::Attached(job) => wire(job, true),
-    };
-    Ok(response::json(StatusCode::ACCEPTED, &job))
+    start_response(&started)
 }

@@ -3,6 +3,7 @@
 use http::{Response, StatusCode};
 
 use super::call::{AdminResult, Call, ok};
+use crate::api::error::Code;
 use crate::api::job::{Job, JobStatus, StartSync};
 use crate::http::body::Body;
 use crate::http::error::Failure;
@@ -31,6 +32,22 @@ pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
     }
 }
 
+/// The response to a request that starts a job.
+pub(super) fn start_response(started: &Started) -> AdminResult {
+    let job = match started {
+        Started::New(job) => wire(job, false),
+        Started::Attached(job) => wire(job, true),
+        Started::Conflicting(job) => {
+            let text = format!(
+                "job {} ({}) runs with other options since {}; repeat the command when it has ended",
+                job.id, job.key, job.started_at
+            );
+            return Err(Failure::new(StatusCode::CONFLICT, Code::Conflict, text));
+        }
+    };
+    Ok(response::json(StatusCode::ACCEPTED, &job))
+}
+
 /// `POST /sync`.
 pub(super) async fn sync(call: Call<'_>) -> AdminResult {
     let app = call.app;
@@ -50,11 +67,7 @@ pub(super) async fn sync(call: Call<'_>) -> AdminResult {
             app.sync.start_by(kind, version, "rspm sync").map_err(|e| Failure::bad_request(e.to_string()))?
         }
     };
-    let job = match &started {
-        Started::New(job) => wire(job, false),
-        Started::Attached(job) => wire(job, true),
-    };
-    Ok(response::json(StatusCode::ACCEPTED, &job))
+    start_response(&started)
 }
 
 /// `GET /jobs`.

@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
-
 use super::call::{AdminResult, Call, ok};
-use super::job::wire;
+use super::job::start_response;
 use super::storage::parse_classes;
 use crate::api::scrub::{Scrub, ScrubFinding, ScrubLevel, StartScrub};
 use crate::config::BackupPlace;
 use crate::http::error::Failure;
-use crate::http::response;
-use crate::jobs::Started;
 use crate::upkeep::scrub::{self, Finding, ScrubExtent, ScrubOptions};
 
 /// The maximum number of parts: the objects are divided by the first byte of their digests.
@@ -56,11 +52,7 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
         from,
         ..ScrubOptions::full()
     };
-    let job = match scrub::start(&app.upkeep, options) {
-        Started::New(job) => wire(&job, false),
-        Started::Attached(job) => wire(&job, true),
-    };
-    Ok(response::json(StatusCode::ACCEPTED, &job))
+    start_response(&scrub::start(&app.upkeep, options))
 }
 
 /// `GET /scrub/{job}`.

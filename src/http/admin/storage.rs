@@ -3,17 +3,13 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use http::StatusCode;
-
 use super::call::{AdminResult, Call, ok};
-use super::job::wire;
+use super::job::start_response;
 use crate::api::storage::{
     AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage, WaitingSweep,
 };
 use crate::db;
 use crate::http::error::Failure;
-use crate::http::response;
-use crate::jobs::Started;
 use crate::model::storage_class::StorageClass;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
@@ -98,7 +94,7 @@ pub(super) async fn sweep(call: Call<'_>) -> AdminResult {
         }
         Ok(text)
     });
-    job_response(&started)
+    start_response(&started)
 }
 
 /// `POST /storage/restore`.
@@ -117,15 +113,7 @@ pub(super) async fn restore(call: Call<'_>) -> AdminResult {
         }
         Ok(format!("{count} objects were restored from the trash."))
     });
-    job_response(&started)
-}
-
-fn job_response(started: &Started) -> AdminResult {
-    let job = match started {
-        Started::New(job) => wire(job, false),
-        Started::Attached(job) => wire(job, true),
-    };
-    Ok(response::json(StatusCode::ACCEPTED, &job))
+    start_response(&started)
 }
 
 /// Parses the names of storage classes; an empty list means all classes.

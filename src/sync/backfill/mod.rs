@@ -119,7 +119,7 @@ impl Sync {
         let sync = self.clone();
         let now = (self.state.clock)();
         let key = if dry_run { format!("{JOB_KEY}:dry") } else { JOB_KEY.to_owned() };
-        self.state.jobs.start_with(AfterHalt::Resumes, &key, now, |report| async move {
+        self.state.jobs.start_with(AfterHalt::Resumes, &key, "", now, |report| async move {
             let state = &sync.state;
             let run = BackfillRun { state, source_lock: sync.source_lock(Task::Cran), request: &pending, report: &report, dry_run };
             let result = run.run().await;

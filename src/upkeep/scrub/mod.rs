@@ -206,7 +206,7 @@ pub(super) type Results = Mutex<Vec<EndedScrub>>;
 /// Number of results that are kept.
 const MAX_RESULTS: usize = 8;
 
-/// Starts a scrub as a job, unless one of its kind is running.
+/// Starts a scrub as a job, unless one of its kind is running; attaches to one with the same options.
 pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Started {
     let key = match options.level {
         ScrubLevel::Database => "scrub:database",
@@ -214,8 +214,8 @@ pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Started {
     };
     let (this, job) = (Arc::clone(upkeep), Arc::new(OnceLock::new()));
     let number = Arc::clone(&job);
-    let now = (upkeep.state.clock)();
-    let started = upkeep.state.jobs.start_with(AfterHalt::Resumes, key, now, |reporter| async move {
+    let (now, text) = ((upkeep.state.clock)(), format!("{options:?}"));
+    let started = upkeep.state.jobs.start_with(AfterHalt::Resumes, key, &text, now, |reporter| async move {
         let result = run(&this, &options, &reporter).await.map_err(|error| error.to_string())?;
         let summary = result.summary();
         let (bad, repaired) = (result.bad, result.repaired);

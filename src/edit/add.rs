@@ -1,6 +1,7 @@
 //! Adds uploaded source packages to a local source, in one transaction.
 
 use super::plan::{IncomingRelease, plan_changes};
+use super::python;
 use super::uploads::StagedUpload;
 use super::uploads::Uploads;
 use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish};
@@ -12,7 +13,8 @@ use crate::db::{self, Conn, DbError};
 use crate::model::change::{Counts, NewFile, NewRelease};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, ReleaseId, Seq, TreeId, TxId};
-use crate::model::source::Supply;
+use crate::model::language::Language;
+use crate::model::source::{SourceKind, Supply};
 use crate::model::time::Timestamp;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::serve::{RepoError, find};
@@ -34,12 +36,24 @@ pub async fn add(
 ) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError> {
     let now = (uploads.state.clock)();
     let source = find::source(&uploads.state.catalog.get(), source)?.clone();
+    if source.kind.language() == Language::Python {
+        return python::add::add(uploads, source, ids, existing, actor).await;
+    }
     let tree = local_tree(&uploads.state.catalog.get(), &source)?;
     let staged = uploads.get(ids, now)?;
     if let Some(staged) = staged.iter().find(|staged| staged.binary_target.is_some()) {
         return Err(RepoError::Invalid(format!(
             "'{}' is a binary package; add it with rspm add binary",
             staged.upload.file
+        )));
+    }
+    if let Some(staged) = staged.iter().find(|staged| staged.python.is_some()) {
+        return Err(RepoError::Invalid(format!(
+            "'{}' is a Python package; the source '{}' is of type {}, add it to one of type {}",
+            staged.upload.file,
+            source.name,
+            source.kind,
+            SourceKind::LocalPython
         )));
     }
     let transaction = AddTransaction { source, tree, existing, publish: publish(TxKind::Add, now, actor) };
@@ -272,11 +286,14 @@ fn new_release(staged: &StagedUpload, revision: i64, now: Timestamp) -> Box<NewR
     })
 }
 
-/// Inserts the rows of the stored objects: the archive, and its README, which is stored in a directory of its own.
+/// Inserts the rows of the stored objects: the archive, its README, which is stored in a directory of its own, and
+/// METADATA of a wheel.
 pub(super) fn insert_blobs(c: &mut dyn Conn, staged: &StagedUpload, now: Timestamp) -> Result<(), DbError> {
     let archive = (Key::Package(staged.class(), staged.upload.sha256), staged.upload.size);
     let readme = staged.readme.map(|(sha256, size)| (Key::Readme(sha256), size));
-    for (key, size) in [Some(archive), readme].into_iter().flatten() {
+    let metadata = staged.python.as_ref().and_then(|python| python.metadata);
+    let metadata = metadata.map(|(sha256, size)| (Key::Package(staged.class(), sha256), size));
+    for (key, size) in [Some(archive), readme, metadata].into_iter().flatten() {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let class = key.directory().to_owned();
         db::blob::insert(c, &db::blob::Blob { sha256: *key.digest(), class, size, created_at: now })?;

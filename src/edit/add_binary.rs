@@ -11,6 +11,7 @@ use crate::db::tx::Publish;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{PackageId, ReleaseId, TreeId, TxId};
+use crate::model::language::Language;
 use crate::publish::edit::{ClaimedTrees, apply_edit};
 use crate::r::platform::{Arch, Platform};
 use crate::serve::binary_rows::target;
@@ -48,6 +49,12 @@ pub async fn add(
     let catalog = uploads.state.catalog.get();
     let source = find::source(&catalog, source)?.clone();
     let source_tree = local_tree(&catalog, &source)?;
+    if source.kind.language() != Language::R {
+        return Err(RepoError::Invalid(format!(
+            "the source '{}' is of type {}; its wheels are added with: rspm add --source={} --path=…",
+            source.name, source.kind, source.name
+        )));
+    }
     let platforms = uploads.state.config.load().platforms.clone();
     let distribution = find::distribution(&platforms, distribution)?.clone();
     let mut binaries = Vec::with_capacity(ids.len());

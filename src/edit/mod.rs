@@ -8,6 +8,7 @@ pub mod add_binary;
 mod durability;
 mod plan;
 mod prepare;
+pub mod python;
 pub mod remove;
 pub mod remove_binary;
 pub mod repo;

@@ -2,6 +2,7 @@
 
 use super::add::local_tree;
 use super::plan::plan_changes;
+use super::python;
 use super::{Actor, EditResult, RemoveScope};
 use crate::db::life::CurrentLife;
 use crate::db::tx::Publish;
@@ -9,6 +10,7 @@ use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};
+use crate::model::language::Language;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::serve::{RepoError, find};
 use crate::state::State;
@@ -30,6 +32,9 @@ pub async fn remove(
     let catalog = state.catalog.get();
     let source = find::source(&catalog, source)?.clone();
     let tree = local_tree(&catalog, &source)?;
+    if source.kind.language() == Language::Python {
+        return python::remove::remove(state, source, package, scope, comment, actor).await;
+    }
     let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
     let publish = Publish { comment: comment.to_owned(), ..publish };
     let (package, name) = (package.to_owned(), source.name.to_string());

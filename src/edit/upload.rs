@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::durability::PendingWrite;
 use super::prepare::{PreparedPackage, prepare};
+use super::python;
 use super::upload_body::{self, UploadBody, UploadKind};
 use super::uploads::{DigestReservation, Upload, Uploads};
 use crate::config::{Provider, Server};
@@ -33,6 +34,9 @@ pub async fn receive(
     kind: UploadKind,
 ) -> Result<Upload, RepoError> {
     let file = file.rsplit(['/', '\\']).next().unwrap_or(file).to_owned();
+    if kind == UploadKind::Python {
+        return python::receive::receive(uploads, file, body).await;
+    }
     let body = UploadBody::receive(&uploads.state, &file, body, kind.class()).await?;
     let received_at = (uploads.state.clock)();
     uploads.state.storage.may_store(kind.class()).await?;
@@ -122,19 +126,24 @@ async fn reserve_blobs(
     class: StorageClass,
     package: &PreparedPackage,
 ) -> Result<(), RepoError> {
+    let archive = (Key::Package(class, package.upload.sha256), package.upload.size);
+    let readme = package.readme.as_ref().map(|(sha256, text)| (Key::Readme(*sha256), text.len() as u64));
+    reserve_objects(state, &[Some(archive), readme].into_iter().flatten().collect::<Vec<_>>()).await
+}
+
+/// Reserves the blobs of objects, with their sizes, in the database.
+pub(super) async fn reserve_objects(state: &State, objects: &[(Key, u64)]) -> Result<(), RepoError> {
     match state.config.load().database.provider {
         Provider::Sqlite => return Ok(()),
         Provider::Postgres => {}
     }
-    let archive = (Key::Package(class, package.upload.sha256), package.upload.size);
-    let readme = package.readme.as_ref().map(|(sha256, text)| (Key::Readme(*sha256), text.len() as u64));
     let created_at = (state.clock)();
-    let blobs: Vec<Blob> = std::iter::once(archive)
-        .chain(readme)
+    let blobs: Vec<Blob> = objects
+        .iter()
         .map(|(key, size)| Blob {
             sha256: *key.digest(),
             class: key.directory().to_owned(),
-            size: i64::try_from(size).unwrap_or(i64::MAX),
+            size: i64::try_from(*size).unwrap_or(i64::MAX),
             created_at,
         })
         .collect();

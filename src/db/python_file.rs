@@ -107,9 +107,9 @@ pub fn last_change(
     seq: Seq,
     package: PackageId,
 ) -> Result<Option<Seq>, DbError> {
-    const FIND: &str = "SELECT max(CASE WHEN to_seq <= $2 THEN to_seq ELSE from_seq END) FROM life \
-        WHERE tree_id = $1 AND state = 0 AND package_id = $3 AND from_seq <= $2";
-    let rows = c.query(FIND, &[tree.into(), seq.into(), package.into()])?;
+    const FIND: &str = "SELECT max(CASE WHEN to_seq <= $1 THEN to_seq ELSE from_seq END) FROM life \
+        WHERE tree_id = $2 AND state = 0 AND package_id = $3 AND from_seq <= $1";
+    let rows = c.query(FIND, &[seq.into(), tree.into(), package.into()])?;
     Ok(rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().map(Seq))
 }
 
@@ -168,13 +168,13 @@ pub fn find(
 ) -> Result<Option<FoundFile>, DbError> {
     const FIND: &str = "SELECT p.name, f.facts, r.package_id, r.id, r.version, g.build, r.published_at, g.id, g.name, \
         g.size, g.sha256, g.state, b.class FROM file f JOIN release r ON r.id = f.release_id \
-        JOIN package p ON p.id = r.package_id JOIN file g ON g.release_id = f.release_id AND g.role = $4 \
+        JOIN package p ON p.id = r.package_id JOIN file g ON g.release_id = f.release_id AND g.role = $1 \
         AND g.platform = '' AND g.build = f.build AND g.name = f.name LEFT JOIN blob b ON b.sha256 = g.sha256 AND g.state = 1 \
         WHERE f.sha256 = $2 AND f.role = 'python' AND f.name = $3 AND EXISTS (SELECT 1 FROM life l JOIN tree t \
-        ON t.id = l.tree_id WHERE l.release_id = f.release_id AND l.file_id = f.id AND l.tree_id = $1 \
+        ON t.id = l.tree_id WHERE l.release_id = f.release_id AND l.file_id = f.id AND l.tree_id = $4 \
         AND l.from_seq <= t.head) ORDER BY f.id LIMIT 1";
     let role = if metadata { METADATA } else { DISTRIBUTION };
-    let rows = c.query(FIND, &[tree.into(), sha256.to_string().into(), name.into(), role.into()])?;
+    let rows = c.query(FIND, &[role.into(), sha256.to_string().into(), name.into(), tree.into()])?;
     let decode = |mut row: Row| {
         Ok(FoundFile {
             project: row.text(0)?,

@@ -140,7 +140,7 @@ pub async fn package_count(repositories: &Repositories, point: &Point) -> Result
 
 async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<Names>, RepoError> {
     let read = async {
-        let (trees, language) = (point.trees.clone(), language(repositories, point));
+        let (trees, language) = (point.trees.clone(), python::language(&repositories.state, point));
         let names = repositories.state.db.read(move |c| match language {
             Language::R => names(c, &trees),
             Language::Python => python_names(c, &trees),
@@ -202,13 +202,6 @@ fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>, DbErro
 fn python_names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>, DbError> {
     let names = python::names::names(c, trees)?;
     Ok(names.into_iter().map(|(name, tree)| OwnedName { name, tree }).collect())
-}
-
-/// The language of the packages of a point.
-fn language(repositories: &Repositories, point: &Point) -> Language {
-    let catalog = repositories.state.catalog.get();
-    let source = point.trees.first().and_then(|tree| catalog.source_by_id(tree.source));
-    source.map_or(Language::R, |source| source.kind.language())
 }
 
 fn rows(c: &mut dyn Conn, trees: &[PointTree], names: &[OwnedName]) -> Result<Vec<PackageRow>, DbError> {

@@ -1,7 +1,6 @@
 //! Adds uploaded source packages to a local source, in one transaction.
 
 use super::plan::{IncomingRelease, plan_changes};
-use super::python;
 use super::uploads::StagedUpload;
 use super::uploads::Uploads;
 use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish};
@@ -36,9 +35,7 @@ pub async fn add(
 ) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError> {
     let now = (uploads.state.clock)();
     let source = find::source(&uploads.state.catalog.get(), source)?.clone();
-    if source.kind.language() == Language::Python {
-        return python::add::add(uploads, source, ids, existing, actor).await;
-    }
+    require_language(&source, Language::R)?;
     let tree = local_tree(&uploads.state.catalog.get(), &source)?;
     let staged = uploads.get(ids, now)?;
     if let Some(staged) = staged.iter().find(|staged| staged.binary_target.is_some()) {
@@ -89,6 +86,22 @@ pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, R
     let tree = catalog.source_package_trees(source.id).next();
     tree.map(|tree| tree.id)
         .ok_or_else(|| RepoError::Invalid(format!("the source '{}' has no package list", source.name)))
+}
+
+/// Checks that a source has packages of a language.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a source of another type.
+pub(super) fn require_language(source: &Source, language: Language) -> Result<(), RepoError> {
+    if source.kind.language() == language {
+        return Ok(());
+    }
+    let language = match language {
+        Language::R => "R",
+        Language::Python => "Python",
+    };
+    let (name, kind) = (&source.name, source.kind);
+    Err(RepoError::Invalid(format!("the source '{name}' is of type {kind} and has no {language} packages")))
 }
 
 /// The transaction (`None` when nothing changed), and the result for each upload.

@@ -1,6 +1,6 @@
 //! Adds uploaded binaries to a local source, in one transaction.
 
-use super::add::{insert_blobs, local_tree};
+use super::add::{insert_blobs, local_tree, require_language};
 use super::uploads::Uploads;
 use super::uploads::{BinaryTarget, StagedUpload};
 use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish};
@@ -49,12 +49,7 @@ pub async fn add(
     let catalog = uploads.state.catalog.get();
     let source = find::source(&catalog, source)?.clone();
     let source_tree = local_tree(&catalog, &source)?;
-    if source.kind.language() != Language::R {
-        return Err(RepoError::Invalid(format!(
-            "the source '{}' is of type {}; its wheels are added with: rspm add --source={} --path=…",
-            source.name, source.kind, source.name
-        )));
-    }
+    require_language(&source, Language::R)?;
     let platforms = uploads.state.config.load().platforms.clone();
     let distribution = find::distribution(&platforms, distribution)?.clone();
     let mut binaries = Vec::with_capacity(ids.len());

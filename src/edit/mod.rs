@@ -6,6 +6,7 @@
 pub mod add;
 pub mod add_binary;
 mod durability;
+pub mod package;
 mod plan;
 mod prepare;
 pub mod python;

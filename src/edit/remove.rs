@@ -1,8 +1,7 @@
 //! Removes releases from a local source; older snapshots still serve them.
 
-use super::add::local_tree;
+use super::add::{local_tree, require_language};
 use super::plan::plan_changes;
-use super::python;
 use super::{Actor, EditResult, RemoveScope};
 use crate::db::life::CurrentLife;
 use crate::db::tx::Publish;
@@ -31,10 +30,8 @@ pub async fn remove(
     let now = (state.clock)();
     let catalog = state.catalog.get();
     let source = find::source(&catalog, source)?.clone();
+    require_language(&source, Language::R)?;
     let tree = local_tree(&catalog, &source)?;
-    if source.kind.language() == Language::Python {
-        return python::remove::remove(state, source, package, scope, comment, actor).await;
-    }
     let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
     let publish = Publish { comment: comment.to_owned(), ..publish };
     let (package, name) = (package.to_owned(), source.name.to_string());

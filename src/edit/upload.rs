@@ -9,7 +9,6 @@ use tokio::sync::oneshot;
 
 use super::durability::PendingWrite;
 use super::prepare::{PreparedPackage, prepare};
-use super::python;
 use super::upload_body::{self, UploadBody, UploadKind};
 use super::uploads::{DigestReservation, Upload, Uploads};
 use crate::config::{Provider, Server};
@@ -22,7 +21,7 @@ use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Key, Spool, StorageError};
 
-/// Receives a package archive from a stream of bytes: validates, rewrites and stores it. It becomes part of a source
+/// Receives an archive of an R package from a stream of bytes: validates, rewrites and stores it. It becomes part of a source
 /// with [`add`](super::add::add) or [`add_binary`](super::add_binary::add).
 ///
 /// # Errors
@@ -34,9 +33,6 @@ pub async fn receive(
     kind: UploadKind,
 ) -> Result<Upload, RepoError> {
     let file = file.rsplit(['/', '\\']).next().unwrap_or(file).to_owned();
-    if kind == UploadKind::Python {
-        return python::receive::receive(uploads, file, body).await;
-    }
     let body = UploadBody::receive(&uploads.state, &file, body, kind.class()).await?;
     let received_at = (uploads.state.clock)();
     uploads.state.storage.may_store(kind.class()).await?;

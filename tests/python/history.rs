@@ -27,8 +27,8 @@ const PROJECT: &str = "one";
 
 async fn add(backend: &Backend, name: &str, bytes: Vec<u8>) {
     let body = futures_util::stream::iter([Ok(bytes.into())]).boxed();
-    let upload = edit::upload::receive(&backend.uploads, name, body, UploadKind::Python).await.unwrap();
-    edit::add::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.unwrap();
+    let upload = edit::package::receive(&backend.uploads, name, body, UploadKind::Python).await.unwrap();
+    edit::package::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.unwrap();
 }
 
 async fn yank(backend: &Backend, file: &str, reason: Option<&str>) {
@@ -38,7 +38,7 @@ async fn yank(backend: &Backend, file: &str, reason: Option<&str>) {
 
 async fn remove(backend: &Backend, file: &str) {
     let scope = RemoveScope::Version(file.to_owned());
-    edit::remove::remove(&backend.state, "team", PROJECT, scope, "", &actor()).await.unwrap();
+    edit::package::remove(&backend.state, "team", PROJECT, scope, "", &actor()).await.unwrap();
 }
 
 /// The page in a format, and its bytes; `None` if there is none.

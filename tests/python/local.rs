@@ -326,6 +326,6 @@ fn files_that_are_no_packages_are_refused() {
     add(&server, "team", &package);
     let refusal = server.refused("yank --source=team --name=one@2.0");
     assert_eq!(refusal, "the source 'team' has no one 2.0; it has 1.0");
-    let refusal = server.refused("explain --repo=py --name=one");
+    let refusal = server.refused("explain py one");
     assert!(refusal.contains("Python"), "{refusal}");
 }

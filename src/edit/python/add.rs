@@ -3,35 +3,39 @@
 use std::collections::BTreeMap;
 
 use super::selection::{self, EditedSource};
-use crate::catalog::Source;
 use crate::db::python_file::{self, ListedFile};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{Conn, DbError};
-use crate::edit::add::{insert_blobs, local_tree};
+use crate::edit::add::{insert_blobs, local_tree, require_language};
 use crate::edit::uploads::{StagedPython, StagedUpload};
 use crate::edit::{Actor, AddStatus, EditResult, OnExisting, Upload, Uploads, publish};
 use crate::model::change::Counts;
 use crate::model::digest::Sha256;
 use crate::model::file_change::{FileChange, NewPythonFile};
 use crate::model::ids::{PackageId, Seq, TxId};
+use crate::model::language::Language;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::python::version::Version;
-use crate::serve::RepoError;
+use crate::serve::{RepoError, find};
 
 /// Adds uploads to a source. A file that is there with the same bytes is left unchanged, and stays yanked; other bytes
 /// under a name that was used before need [`OnExisting::Replace`]: lock files of clients contain their digests.
 ///
 /// # Errors
-/// [`RepoError::Conflict`] for such a file; then nothing is added.
-pub(in crate::edit) async fn add(
+/// [`RepoError::Conflict`] for such a file, [`RepoError::Invalid`] for a source or an upload of another language. Then
+/// nothing is added.
+pub async fn add(
     uploads: &Uploads,
-    source: Source,
+    source: &str,
     ids: &[u64],
     existing: OnExisting,
     actor: &Actor,
 ) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError> {
     let now = (uploads.state.clock)();
-    let tree = local_tree(&uploads.state.catalog.get(), &source)?;
+    let catalog = uploads.state.catalog.get();
+    let source = find::source(&catalog, source)?;
+    require_language(source, Language::Python)?;
+    let tree = local_tree(&catalog, source)?;
     let staged = uploads.get(ids, now)?;
     if let Some(other) = staged.iter().find(|staged| staged.python.is_none()) {
         return Err(RepoError::Invalid(format!(

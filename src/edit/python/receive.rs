@@ -19,15 +19,19 @@ use crate::python::version::Version;
 use crate::serve::RepoError;
 use crate::storage::{Key, Spool};
 
-/// As [`receive`](crate::edit::upload::receive), for a file of a Python package.
-pub(in crate::edit) async fn receive(
+/// Receives a file of a Python package from a stream of bytes: validates and stores it.
+///
+/// # Errors
+/// [`RepoError::Invalid`] when it is not a valid package, with the reason.
+pub async fn receive(
     uploads: &Arc<Uploads>,
-    file: String,
+    file: &str,
     body: BoxStream<'static, Result<Bytes, io::Error>>,
 ) -> Result<Upload, RepoError> {
     let (state, class) = (&uploads.state, UploadKind::Python.class());
-    let name = FileName::parse(&file).map_err(|error| invalid_package(&file, &error))?;
-    let body = UploadBody::receive(state, &file, body, class).await?;
+    let file = file.rsplit(['/', '\\']).next().unwrap_or(file);
+    let name = FileName::parse(file).map_err(|error| invalid_package(file, &error))?;
+    let body = UploadBody::receive(state, file, body, class).await?;
     let received_at = (state.clock)();
     state.storage.may_store(class).await?;
     let state_of_task = Arc::clone(state);

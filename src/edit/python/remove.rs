@@ -1,30 +1,34 @@
 //! Removes files from a local source of Python packages; older snapshots still list them.
 
 use super::selection::{self, EditedSource, Selection};
-use crate::catalog::Source;
 use crate::db::tx::{Publish, TxKind};
-use crate::edit::add::local_tree;
+use crate::edit::add::{local_tree, require_language};
 use crate::edit::{Actor, RemoveScope, publish};
 use crate::model::change::Counts;
 use crate::model::file_change::FileChange;
+use crate::model::language::Language;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::python::name::NormalName;
-use crate::serve::RepoError;
+use crate::serve::{RepoError, find};
 use crate::state::State;
 
 /// Removes files of a project, and returns the removed versions, or the name of the removed file.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] when the source has none of them; the error names the existing ones.
-pub(in crate::edit) async fn remove(
+/// [`RepoError::NotFound`] when the source has none of them; the error names the existing ones. [`RepoError::Invalid`] for
+/// a source of another language.
+pub async fn remove(
     state: &State,
-    source: Source,
+    source: &str,
     project: &str,
     scope: RemoveScope,
     comment: &str,
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
-    let tree = local_tree(&state.catalog.get(), &source)?;
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, source)?;
+    require_language(source, Language::Python)?;
+    let tree = local_tree(&catalog, source)?;
     let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
     let project: NormalName = parse_project(project)?;
     let selection = Selection::from(scope);

@@ -62,7 +62,7 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (AddPackages, _) = call.json().await?;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
-    let (tx, added) = edit::add::add(&app.uploads, name, &body.uploads, existing, &actor).await?;
+    let (tx, added) = edit::package::add(&app.uploads, name, &body.uploads, existing, &actor).await?;
     let packages = added.into_iter().map(|(upload, status)| AddedPackage {
         file: upload.file,
         name: upload.package,
@@ -98,7 +98,7 @@ pub(super) async fn remove(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (RemovePackage, _) = call.json().await?;
     let scope = scope(&body.scope);
-    let versions = edit::remove::remove(&app.state, name, &body.name, scope, &body.comment, &actor).await?;
+    let versions = edit::package::remove(&app.state, name, &body.name, scope, &body.comment, &actor).await?;
     ok(&RemovedPackage { name: body.name, versions })
 }
 

@@ -24,7 +24,7 @@ pub(super) async fn receive(call: Call<'_>) -> AdminResult {
         Some("python") => UploadKind::Python,
         Some(_) => return Err(Failure::bad_request("the parameter type must be source, binary or python")),
     };
-    let upload = edit::upload::receive(&call.app.uploads, file, body, kind).await?;
+    let upload = edit::package::receive(&call.app.uploads, file, body, kind).await?;
     Ok(response::json(
         StatusCode::CREATED,
         &Upload {

@@ -329,3 +329,38 @@ fn files_that_are_no_packages_are_refused() {
     let refusal = server.refused("explain py one");
     assert!(refusal.contains("Python"), "{refusal}");
 }
+
+#[test]
+fn a_crash_during_an_addition_adds_all_files_or_none() {
+    let mut server = Server::start();
+    repository(&server);
+    for round in 0..5 {
+        let package = Package::new("one", &format!("1.{round}"));
+        let wheel = write(&server, &package.wheel_name(), &package.wheel());
+        let sdist = write(&server, &package.sdist_name(), &package.sdist());
+        let line = format!("add --source=team --path={},{}", wheel.display(), sdist.display());
+        let mut command = server.rspm_command(&line);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut child = command.spawn().expect("rspm runs");
+        // The crash may precede the addition or follow it: each moment must leave a consistent state.
+        std::thread::sleep(std::time::Duration::from_millis(rand::random_range(0..40)));
+        server.kill();
+        server.launch();
+        child.wait().expect("rspm ends");
+        let of_version = |server: &Server| {
+            let names = files(server, "latest", "one").into_iter().map(|(name, _)| name);
+            names.filter(|name| name.starts_with(&format!("one-1.{round}"))).count()
+        };
+        let count = of_version(&server);
+        assert!(count == 0 || count == 2, "{count} of two files");
+        server.rspm_stdout(&line);
+        assert_eq!(of_version(&server), 2);
+    }
+    let page = json(&server, "/py/latest/simple/one/");
+    for file in page["files"].as_array().expect("files") {
+        let path = file["url"].as_str().expect("a link").replace("../../", "/py/latest/");
+        let answer = server.get(&path);
+        let sha256 = hex::encode(sha2::Sha256::digest(&answer.body));
+        assert_eq!((answer.status, file["hashes"]["sha256"].as_str()), (200, Some(&*sha256)), "{path}");
+    }
+}

@@ -60,7 +60,10 @@ pub(super) async fn answer(
         PythonPath::File { .. } => None,
     };
     let key = match format {
-        Some(format) => format!("{} {}", address.raw, format.media_type()),
+        // A raw path has no space. A key with a + would not be cached.
+        Some(SimpleFormat::Json) => format!("{} json", address.raw),
+        Some(SimpleFormat::Html) => format!("{} v1 html", address.raw),
+        Some(SimpleFormat::TextHtml) => format!("{} html", address.raw),
         None => address.raw.to_owned(),
     };
     let entry = match app.resolve_cache.get(&app.state, received_at, &key, None) {

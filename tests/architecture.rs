@@ -36,11 +36,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
-            "model", "config", "r", "advisory", "bundle", "db", "storage", "upstream", "catalog", "state",
-            "fetch",
+            "model", "config", "r", "python", "advisory", "bundle", "db", "storage", "upstream", "catalog",
+            "state", "fetch",
         ],
     ),
-    ("edit", &["model", "config", "r", "db", "storage", "catalog", "state", "publish", "fetch", "serve"]),
+    (
+        "edit",
+        &["model", "config", "r", "python", "db", "storage", "catalog", "state", "publish", "fetch", "serve"],
+    ),
     (
         "upkeep",
         &["model", "config", "db", "storage", "catalog", "jobs", "state", "fetch", "serve", "edit", "backup"],
@@ -57,9 +60,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "http",
         &[
-            "model", "config", "r", "advisory", "api", "metrics", "db", "storage", "logs", "upstream",
-            "catalog", "jobs", "control", "cluster", "state", "fetch", "serve", "edit", "sync", "upkeep",
-            "usage", "backup",
+            "model", "config", "r", "python", "advisory", "api", "metrics", "db", "storage", "logs",
+            "upstream", "catalog", "jobs", "control", "cluster", "state", "fetch", "serve", "edit", "sync",
+            "upkeep", "usage", "backup",
         ],
     ),
     (

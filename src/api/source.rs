@@ -120,7 +120,7 @@ pub struct AddedPackages {
 pub struct RemovePackage {
     /// The package.
     pub name: String,
-    /// `all`, `current` or a version.
+    /// `all`, `current` or a version; of a Python package also a file name.
     pub scope: String,
     /// Comment of the transaction.
     #[serde(default)]
@@ -132,6 +132,28 @@ pub struct RemovePackage {
 pub struct RemovedPackage {
     /// The package.
     pub name: String,
-    /// The removed versions; older snapshots still serve them.
+    /// The removed versions, or the removed file; older snapshots still serve them.
     pub versions: Vec<String>,
+}
+
+/// `POST /sources/{name}/packages/yank`: marks files of a Python package as yanked, or removes the mark.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct YankFiles {
+    /// The package.
+    pub name: String,
+    /// `all`, `current`, a version or a file name.
+    pub scope: String,
+    /// Why they are yanked, which may be empty; absent to remove the mark.
+    pub reason: Option<String>,
+}
+
+/// Response to [`YankFiles`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct YankedFiles {
+    /// The transaction; absent if nothing changed.
+    pub transaction: Option<i64>,
+    /// The package.
+    pub name: String,
+    /// The names of the files.
+    pub files: Vec<String>,
 }

@@ -10,12 +10,15 @@ pub struct Upload {
     pub id: u64,
     /// The file name of the request.
     pub file: String,
-    /// Package, from its DESCRIPTION.
+    /// Package, from its DESCRIPTION or METADATA.
     pub name: String,
-    /// Version, from its DESCRIPTION.
+    /// Version, from its DESCRIPTION or METADATA.
     pub version: String,
     /// SHA-256 of the bytes to be served.
     pub sha256: String,
     /// Size of the bytes to be served.
     pub size: u64,
+    /// Defects that were accepted, as sentences.
+    #[serde(default)]
+    pub notices: Vec<String>,
 }

@@ -89,6 +89,10 @@ pub enum Command {
     /// Remove packages from a local source; older snapshots still serve them
     #[command(subcommand)]
     Remove(Remove),
+    /// Mark files of a Python package as yanked: installers use them only for an exact version
+    Yank(Yank),
+    /// Remove the mark of yanked files
+    Unyank(Unyank),
     /// Synchronize a source with its mirror
     Sync(Sync),
     /// Import from the mirror the history that precedes a source's first sync
@@ -556,10 +560,36 @@ pub struct RemoveBinary {
     pub comment: String,
 }
 
+/// Flags of `yank`.
+#[derive(Debug, Args)]
+pub struct Yank {
+    /// The package and its files: name@1.2.3, name@all, name@current or the name of a file: name@name-1.2.3.tar.gz
+    #[arg(long, value_name = "NAME@SCOPE")]
+    pub name: String,
+    /// The local source of Python packages
+    #[arg(long)]
+    pub source: String,
+    /// The reason, which installers show
+    #[arg(long, default_value = "")]
+    pub reason: String,
+}
+
+/// Flags of `unyank`.
+#[derive(Debug, Args)]
+pub struct Unyank {
+    /// The package and its files, as for yank
+    #[arg(long, value_name = "NAME@SCOPE")]
+    pub name: String,
+    /// The local source of Python packages
+    #[arg(long)]
+    pub source: String,
+}
+
 /// Flags of `remove package`.
 #[derive(Debug, Args)]
 pub struct RemovePackage {
-    /// The package and its versions: name@all, name@current or name@1.2.3
+    /// The package and its versions: name@all, name@current or name@1.2.3; of a Python package also a file:
+    /// name@name-1.2.3.tar.gz
     #[arg(long, value_name = "NAME@SCOPE")]
     pub name: String,
     /// The local source

@@ -173,6 +173,8 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Reorder(args) => repo::reorder(client, output, args).await,
         Command::Add(args) => package::add(client, output, args).await,
         Command::Remove(Remove::Package(args)) => package::remove(client, output, args).await,
+        Command::Yank(args) => package::yank(client, output, args).await,
+        Command::Unyank(args) => package::unyank(client, output, args).await,
         Command::Remove(Remove::Binary(args)) => package::remove_binary(client, output, args).await,
         Command::Sync(args) => sync::run(client, output, args).await,
         Command::Backfill(args) => backfill::run(client, output, args).await,

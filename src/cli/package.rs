@@ -4,19 +4,31 @@ use std::path::{Path, PathBuf};
 
 use hyper::Method;
 
-use super::args::{Add, AddBinary, AddKind, RemoveBinary, RemovePackage};
+use super::args::{Add, AddBinary, AddKind, RemoveBinary, RemovePackage, Unyank, Yank};
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::Output;
 use crate::api::binary::{self, AddedBinaries, RemovedBinary};
 use crate::api::error::Code;
-use crate::api::source::{self, AddOutcome, AddedPackages, RemovedPackage};
+use crate::api::source::{self, AddOutcome, AddedPackages, RemovedPackage, YankedFiles};
+use crate::model::language::Language;
+use crate::model::source::SourceKind;
 
 async fn add_uploaded_packages(client: &Client, args: &Add, source: &str) -> Result<AddedPackages, CliError> {
-    let uploads = upload_all(client, &args.path, "source").await?;
+    let uploads = upload_all(client, &args.path, upload_kind(client, source).await?).await?;
     let body =
         source::AddPackages { uploads, replace: args.replace, succeed_on_existing: args.succeed_on_existing };
     client.send(Method::POST, &format!("/sources/{}/packages", segment(source)), &body).await
+}
+
+/// The kind of the packages of a source, as the server names it.
+async fn upload_kind(client: &Client, source: &str) -> Result<&'static str, CliError> {
+    let source: source::Source = client.get(&format!("/sources/{}", segment(source))).await?;
+    let language = source.kind.parse::<SourceKind>().map_or(Language::R, SourceKind::language);
+    Ok(match language {
+        Language::R => "source",
+        Language::Python => "python",
+    })
 }
 
 /// `rspm add`: uploads and checks every file first, then adds all of them to the source in one transaction, or none.
@@ -83,6 +95,9 @@ async fn upload_all(client: &Client, paths: &[PathBuf], kind: &str) -> Result<Ve
             }
             other => other,
         })?;
+        for notice in &upload.notices {
+            eprintln!("{}: {notice}", path.display());
+        }
         uploads.push(upload.id);
     }
     Ok(uploads)
@@ -129,18 +144,59 @@ async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Re
     })
 }
 
+/// Splits `name@scope`.
+fn name_and_scope<'a>(text: &'a str, verb: &str) -> Result<(&'a str, &'a str), CliError> {
+    text.split_once('@').filter(|(name, scope)| !name.is_empty() && !scope.is_empty()).ok_or_else(|| {
+        CliError::refused(format!(
+            "'{0}' does not say what to {verb}: use {0}@current, {0}@all or {0}@<version>",
+            text.trim_end_matches('@')
+        ))
+    })
+}
+
+/// `rspm yank`.
+///
+/// # Errors
+/// The name has no scope, or the server refuses.
+pub async fn yank(client: &Client, output: &Output, args: Yank) -> Result<(), CliError> {
+    let (name, scope) = name_and_scope(&args.name, "yank")?;
+    set_yank(client, output, &args.source, (name, scope), Some(args.reason)).await
+}
+
+/// `rspm unyank`.
+///
+/// # Errors
+/// The name has no scope, or the server refuses.
+pub async fn unyank(client: &Client, output: &Output, args: Unyank) -> Result<(), CliError> {
+    let (name, scope) = name_and_scope(&args.name, "unyank")?;
+    set_yank(client, output, &args.source, (name, scope), None).await
+}
+
+async fn set_yank(
+    client: &Client,
+    output: &Output,
+    source: &str,
+    (name, scope): (&str, &str),
+    reason: Option<String>,
+) -> Result<(), CliError> {
+    let done = if reason.is_some() { "Yanked" } else { "Unyanked" };
+    let body = source::YankFiles { name: name.to_owned(), scope: scope.to_owned(), reason };
+    let path = format!("/sources/{}/packages/yank", segment(source));
+    let yanked: YankedFiles = client.send(Method::POST, &path, &body).await?;
+    output.print(&yanked, || match yanked.transaction {
+        Some(_) => yanked.files.iter().map(|file| format!("{done} {file} in source '{source}'.\n")).collect(),
+        None => {
+            format!("Nothing changed: the files of {name} {scope} in source '{source}' are as requested.\n")
+        }
+    })
+}
+
 /// `rspm remove package`.
 ///
 /// # Errors
 /// The name has no scope, or the server refuses.
 pub async fn remove(client: &Client, output: &Output, args: RemovePackage) -> Result<(), CliError> {
-    let Some((name, scope)) = args.name.split_once('@').filter(|(n, s)| !n.is_empty() && !s.is_empty())
-    else {
-        return Err(CliError::refused(format!(
-            "'{0}' does not say what to remove: use {0}@current, {0}@all or {0}@<version>",
-            args.name.trim_end_matches('@')
-        )));
-    };
+    let (name, scope) = name_and_scope(&args.name, "remove")?;
     let body = source::RemovePackage {
         name: name.to_owned(),
         scope: scope.to_owned(),

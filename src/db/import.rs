@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::file::FileState;
 use super::{Conn, DbError, Value, ids, package};
-use crate::model::change::{Change, LifeState, NewFile, NewRelease};
+use crate::model::change::{Change, LifeKey, LifeState, NewFile, NewRelease};
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 
 /// The tree and step that changes are written to.
@@ -29,7 +29,8 @@ pub struct NewReleaseIds {
     pub first_file: FileId,
 }
 
-const RELEASE: [&str; 6] = ["id", "origin_id", "package_id", "version", "revision", "published_at"];
+pub(super) const RELEASE: [&str; 6] =
+    ["id", "origin_id", "package_id", "version", "revision", "published_at"];
 pub(super) const RECORD: [&str; 3] = ["release_id", "variant", "stanza"];
 const DETAIL: [&str; 3] = ["release_id", "description", "readme_sha256"];
 pub(super) const FILE: [&str; 11] =
@@ -65,7 +66,11 @@ pub fn apply(
         .collect();
     let releases: Vec<&NewRelease> = new.iter().map(|(release, ..)| *release).collect();
     let new_ids = insert_releases(c, target, &releases)?;
-    end_lives(c, target, changes)?;
+    let ended = changes.iter().filter_map(|change| match change {
+        Change::EndLife(key) => Some(key),
+        Change::Introduce { .. } | Change::BeginLife { .. } | Change::Record { .. } => None,
+    });
+    end_lives(c, target, &ended.collect::<Vec<_>>())?;
     write_records(c, changes)?;
     let mut lives = Vec::with_capacity(changes.len());
     for (ids, (_, state, path)) in new_ids.iter().zip(&new) {
@@ -200,27 +205,28 @@ fn write_records(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
     Ok(())
 }
 
-fn end_lives(c: &mut dyn Conn, target: &ImportTarget, changes: &[Change]) -> Result<(), DbError> {
+/// Ends lives at the pending step.
+///
+/// # Errors
+/// [`DbError::Conflict`] if one of them is not open.
+pub(super) fn end_lives(c: &mut dyn Conn, target: &ImportTarget, keys: &[&LifeKey]) -> Result<(), DbError> {
     // Only an open life is ended, so that a plan made from outdated rows cannot rewrite a published step.
     const END: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = $3 \
         AND package_id = $4 AND path = $5 AND from_seq = $6 AND release_id = $7 AND file_id = $8 AND to_seq = $9";
-    let rows: Vec<Vec<Value>> = changes
-        .iter()
-        .filter_map(|change| match change {
-            Change::EndLife(key) => Some(vec![
-                target.pending.into(),
-                target.tree.into(),
-                key.state.as_i64().into(),
-                key.package.into(),
-                key.path.as_str().into(),
-                key.from_seq.into(),
-                key.release.into(),
-                key.file.into(),
-                Seq::OPEN.into(),
-            ]),
-            Change::Introduce { .. } | Change::BeginLife { .. } | Change::Record { .. } => None,
-        })
-        .collect();
+    let row = |key: &&LifeKey| -> Vec<Value> {
+        vec![
+            target.pending.into(),
+            target.tree.into(),
+            key.state.as_i64().into(),
+            key.package.into(),
+            key.path.as_str().into(),
+            key.from_seq.into(),
+            key.release.into(),
+            key.file.into(),
+            Seq::OPEN.into(),
+        ]
+    };
+    let rows: Vec<Vec<Value>> = keys.iter().map(row).collect();
     if rows.is_empty() {
         return Ok(());
     }

@@ -66,7 +66,31 @@ const RULES: &[Rule] = &[
             JOIN life a ON a.tree_id = t.id AND a.state = 0 JOIN life b \
             ON b.tree_id = a.tree_id AND b.state = 0 AND b.package_id = a.package_id AND b.path = a.path \
             AND b.from_seq >= a.from_seq AND b.from_seq < a.to_seq AND b.release_id <> a.release_id \
-            AND b.to_seq > b.from_seq WHERE t.role = 'source' LIMIT $1",
+            AND b.to_seq > b.from_seq JOIN source s ON s.id = t.source_id AND s.language = 'r' \
+            WHERE t.role = 'source' LIMIT $1",
+    },
+    Rule {
+        violation: "two files with one name are listed at the same time",
+        columns: &["tree", "file", "and file", "from"],
+        sql: "SELECT a.tree_id, a.file_id, b.file_id, b.from_seq FROM tree t \
+            JOIN source s ON s.id = t.source_id AND s.language = 'python' \
+            JOIN life a ON a.tree_id = t.id AND a.state = 0 JOIN file x ON x.id = a.file_id JOIN life b \
+            ON b.tree_id = a.tree_id AND b.state = 0 AND b.package_id = a.package_id AND b.path = a.path \
+            AND b.from_seq >= a.from_seq AND b.from_seq < a.to_seq AND b.file_id <> a.file_id \
+            JOIN file y ON y.id = b.file_id AND y.name = x.name LIMIT $1",
+    },
+    Rule {
+        violation: "a life of a Python package has no file",
+        columns: &["tree", "release", "file"],
+        sql: "SELECT l.tree_id, l.release_id, l.file_id FROM life l JOIN tree t ON t.id = l.tree_id \
+            JOIN source s ON s.id = t.source_id AND s.language = 'python' WHERE NOT EXISTS \
+            (SELECT 1 FROM file f WHERE f.id = l.file_id AND f.release_id = l.release_id AND f.role = 'python') LIMIT $1",
+    },
+    Rule {
+        violation: "metadata has no file",
+        columns: &["metadata", "name"],
+        sql: "SELECT m.id, m.name FROM file m WHERE m.role = 'metadata' AND NOT EXISTS (SELECT 1 FROM file f \
+            WHERE f.release_id = m.release_id AND f.role = 'python' AND f.build = m.build AND f.name = m.name) LIMIT $1",
     },
     Rule {
         violation: "a life has no release",

@@ -39,6 +39,8 @@ mod pgconnect;
 mod pgerror;
 mod pgwire;
 mod postgres;
+pub mod python_file;
+pub mod python_write;
 pub mod release;
 pub mod rendered;
 pub mod repo;

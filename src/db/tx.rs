@@ -68,6 +68,8 @@ pub enum TxKind {
     Add,
     /// Packages were removed or archived by an administrator.
     Remove,
+    /// Files were yanked by an administrator, or the yank was undone.
+    Yank,
     /// A repository's list of sources changed.
     Subscribe,
     /// A day before the first sync was filled in.
@@ -75,7 +77,8 @@ pub enum TxKind {
 }
 
 impl TxKind {
-    const ALL: [TxKind; 5] = [TxKind::Sync, TxKind::Add, TxKind::Remove, TxKind::Subscribe, TxKind::Backfill];
+    const ALL: [TxKind; 6] =
+        [TxKind::Sync, TxKind::Add, TxKind::Remove, TxKind::Yank, TxKind::Subscribe, TxKind::Backfill];
 
     /// Returns the word stored in the table.
     #[must_use]
@@ -84,6 +87,7 @@ impl TxKind {
             TxKind::Sync => "sync",
             TxKind::Add => "add",
             TxKind::Remove => "remove",
+            TxKind::Yank => "yank",
             TxKind::Subscribe => "subscribe",
             TxKind::Backfill => "backfill",
         }

@@ -12,7 +12,8 @@ use crate::db::{self, Conn, DbError};
 use crate::model::change::{Counts, NewFile, NewRelease};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, ReleaseId, Seq, TreeId, TxId};
-use crate::model::source::Supply;
+use crate::model::language::Language;
+use crate::model::source::{SourceKind, Supply};
 use crate::model::time::Timestamp;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::serve::{RepoError, find};
@@ -34,12 +35,22 @@ pub async fn add(
 ) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError> {
     let now = (uploads.state.clock)();
     let source = find::source(&uploads.state.catalog.get(), source)?.clone();
+    require_language(&source, Language::R)?;
     let tree = local_tree(&uploads.state.catalog.get(), &source)?;
     let staged = uploads.get(ids, now)?;
     if let Some(staged) = staged.iter().find(|staged| staged.binary_target.is_some()) {
         return Err(RepoError::Invalid(format!(
             "'{}' is a binary package; add it with rspm add binary",
             staged.upload.file
+        )));
+    }
+    if let Some(staged) = staged.iter().find(|staged| staged.python.is_some()) {
+        return Err(RepoError::Invalid(format!(
+            "'{}' is a Python package; the source '{}' is of type {}, add it to one of type {}",
+            staged.upload.file,
+            source.name,
+            source.kind,
+            SourceKind::LocalPython
         )));
     }
     let transaction = AddTransaction { source, tree, existing, publish: publish(TxKind::Add, now, actor) };
@@ -75,6 +86,22 @@ pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, R
     let tree = catalog.source_package_trees(source.id).next();
     tree.map(|tree| tree.id)
         .ok_or_else(|| RepoError::Invalid(format!("the source '{}' has no package list", source.name)))
+}
+
+/// Checks that a source has packages of a language.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a source of another type.
+pub(super) fn require_language(source: &Source, language: Language) -> Result<(), RepoError> {
+    if source.kind.language() == language {
+        return Ok(());
+    }
+    let language = match language {
+        Language::R => "R",
+        Language::Python => "Python",
+    };
+    let (name, kind) = (&source.name, source.kind);
+    Err(RepoError::Invalid(format!("the source '{name}' is of type {kind} and has no {language} packages")))
 }
 
 /// The transaction (`None` when nothing changed), and the result for each upload.
@@ -272,11 +299,14 @@ fn new_release(staged: &StagedUpload, revision: i64, now: Timestamp) -> Box<NewR
     })
 }
 
-/// Inserts the rows of the stored objects: the archive, and its README, which is stored in a directory of its own.
+/// Inserts the rows of the stored objects: the archive, its README, which is stored in a directory of its own, and
+/// METADATA of a wheel.
 pub(super) fn insert_blobs(c: &mut dyn Conn, staged: &StagedUpload, now: Timestamp) -> Result<(), DbError> {
     let archive = (Key::Package(staged.class(), staged.upload.sha256), staged.upload.size);
     let readme = staged.readme.map(|(sha256, size)| (Key::Readme(sha256), size));
-    for (key, size) in [Some(archive), readme].into_iter().flatten() {
+    let metadata = staged.python.as_ref().and_then(|python| python.metadata);
+    let metadata = metadata.map(|(sha256, size)| (Key::Package(staged.class(), sha256), size));
+    for (key, size) in [Some(archive), readme, metadata].into_iter().flatten() {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let class = key.directory().to_owned();
         db::blob::insert(c, &db::blob::Blob { sha256: *key.digest(), class, size, created_at: now })?;

@@ -1,6 +1,6 @@
 //! Adds uploaded binaries to a local source, in one transaction.
 
-use super::add::{insert_blobs, local_tree};
+use super::add::{insert_blobs, local_tree, require_language};
 use super::uploads::Uploads;
 use super::uploads::{BinaryTarget, StagedUpload};
 use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish};
@@ -11,6 +11,7 @@ use crate::db::tx::Publish;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{PackageId, ReleaseId, TreeId, TxId};
+use crate::model::language::Language;
 use crate::publish::edit::{ClaimedTrees, apply_edit};
 use crate::r::platform::{Arch, Platform};
 use crate::serve::binary_rows::target;
@@ -48,6 +49,7 @@ pub async fn add(
     let catalog = uploads.state.catalog.get();
     let source = find::source(&catalog, source)?.clone();
     let source_tree = local_tree(&catalog, &source)?;
+    require_language(&source, Language::R)?;
     let platforms = uploads.state.config.load().platforms.clone();
     let distribution = find::distribution(&platforms, distribution)?.clone();
     let mut binaries = Vec::with_capacity(ids.len());

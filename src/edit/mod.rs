@@ -6,8 +6,10 @@
 pub mod add;
 pub mod add_binary;
 mod durability;
+pub mod package;
 mod plan;
 mod prepare;
+pub mod python;
 pub mod remove;
 pub mod remove_binary;
 pub mod repo;

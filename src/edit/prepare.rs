@@ -44,7 +44,17 @@ impl PreparedPackage {
     ) -> StagedUpload {
         let PreparedPackage { upload, stanza, description, md5, binary_target, readme } = self;
         let readme = readme.map(|(sha256, text)| (sha256, text.len() as u64));
-        StagedUpload { upload, stanza, description, md5, binary_target, readme, pending_writes, received_at }
+        StagedUpload {
+            upload,
+            stanza,
+            description,
+            md5,
+            binary_target,
+            readme,
+            python: None,
+            pending_writes,
+            received_at,
+        }
     }
 }
 
@@ -64,7 +74,7 @@ pub(super) fn prepare(
     let name = SourceFileName::parse(file).ok();
     let package_archive = archive::read(body.open(options.buffer)?, name, options.limits).map_err(refusal)?;
     let info = match kind {
-        UploadKind::Source => {
+        UploadKind::Source | UploadKind::Python => {
             package_archive.require_source().map_err(refusal)?;
             None
         }
@@ -125,13 +135,13 @@ fn rewrite_error(file: &str, kind: UploadKind, out_path: &Path, error: RewriteEr
 
 fn refuse_archive(file: &str, kind: UploadKind, error: ArchiveError) -> RepoError {
     match kind {
-        UploadKind::Source => invalid_package(file, &error),
+        UploadKind::Source | UploadKind::Python => invalid_package(file, &error),
         UploadKind::Binary => invalid_package(file, &BinaryError::from(error)),
     }
 }
 
 /// The error for a file that is not a valid package, with its chain of causes.
-fn invalid_package(file: &str, error: &dyn std::error::Error) -> RepoError {
+pub(super) fn invalid_package(file: &str, error: &dyn std::error::Error) -> RepoError {
     let mut message = format!("'{}' is refused: {error}", file.chars().take(200).collect::<String>());
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -183,6 +193,7 @@ impl HashingSpool {
                 original: body.sha256(),
                 sha256,
                 size,
+                notices: Vec::new(),
             },
             stanza,
             description: output.description,

@@ -1,6 +1,6 @@
 //! Removes releases from a local source; older snapshots still serve them.
 
-use super::add::local_tree;
+use super::add::{local_tree, require_language};
 use super::plan::plan_changes;
 use super::{Actor, EditResult, RemoveScope};
 use crate::db::life::CurrentLife;
@@ -9,6 +9,7 @@ use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};
+use crate::model::language::Language;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::serve::{RepoError, find};
 use crate::state::State;
@@ -29,6 +30,7 @@ pub async fn remove(
     let now = (state.clock)();
     let catalog = state.catalog.get();
     let source = find::source(&catalog, source)?.clone();
+    require_language(&source, Language::R)?;
     let tree = local_tree(&catalog, &source)?;
     let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
     let publish = Publish { comment: comment.to_owned(), ..publish };

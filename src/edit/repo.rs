@@ -14,7 +14,7 @@ use crate::state::State;
 /// Creates a repository without subscriptions; a Bioconductor repository subscribes to the Bioconductor source.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for a kind this version cannot serve, [`RepoError::Conflict`] when the name is taken.
+/// [`RepoError::Invalid`] for a bad description, [`RepoError::Conflict`] when the name is taken.
 pub async fn create(
     state: &State,
     name: &Name,
@@ -23,7 +23,6 @@ pub async fn create(
     existing: OnExisting,
     actor: &Actor,
 ) -> Result<(), RepoError> {
-    check_kind(kind)?;
     if let Some(repo) = state.catalog.get().repo(name.as_str()) {
         return match existing {
             OnExisting::Succeed if repo.kind == kind => Ok(()),
@@ -71,15 +70,6 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
         db::clock::bump_catalog(c)
     });
     Ok(deletion.await?)
-}
-
-fn check_kind(kind: RepoKind) -> Result<(), RepoError> {
-    match kind {
-        RepoKind::R | RepoKind::Bioconductor => Ok(()),
-        RepoKind::Python => Err(RepoError::Invalid(format!(
-            "this version cannot serve repositories of type {kind}; it supports r and bioconductor"
-        ))),
-    }
 }
 
 /// Checks and trims a description: one line that a listing can show.

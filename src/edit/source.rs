@@ -4,16 +4,22 @@ use super::{EditResult, OnExisting, exists_already, name_conflict};
 use crate::db;
 use crate::db::tree::{Axis, Role};
 use crate::model::documentation::Page;
+use crate::model::language::Language;
 use crate::model::name::Name;
 use crate::model::source::{SourceKind, Supply};
 use crate::publish::edit::apply_edit;
 use crate::serve::{RepoError, find};
 use crate::state::State;
 
-/// The label of a source's list of source packages.
-const LABEL: &str = "src/contrib";
+/// The label of the list of packages of a source: the directory in a repository of its language.
+fn label(kind: SourceKind) -> &'static str {
+    match kind.language() {
+        Language::R => "src/contrib",
+        Language::Python => "simple",
+    }
+}
 
-/// Creates a source. Only `local` sources can be created; `cran`, `bioconductor` and `pypi` are built in.
+/// Creates a source. Sources of type `local` and `local-python` can be created; `cran`, `bioconductor` and `pypi` are built in.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a kind that cannot be created, [`RepoError::Conflict`] when the name is taken.
@@ -35,7 +41,7 @@ pub async fn create(
     let (new, now) = (name.clone(), (state.clock)());
     let creation = apply_edit(state, move |c| {
         let source = db::source::create(c, &new, kind, now)?;
-        db::tree::create(c, source, LABEL, Role::Source, Axis::Step)?;
+        db::tree::create(c, source, label(kind), Role::Source, Axis::Step)?;
         db::clock::bump_catalog(c)
     });
     creation.await.map_err(|error| name_conflict(error, "source", name))
@@ -103,8 +109,8 @@ fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
             "the source of type {kind} is built in: there is one, named '{kind}'; subscribe a repository to it"
         ))),
         Supply::Unsupported { .. } => Err(RepoError::Invalid(format!(
-            "this version cannot create sources of type {kind}; it supports local, and the built-in cran and \
-             bioconductor ({} lists what is missing)",
+            "this version cannot create sources of type {kind}; it supports local, local-python, and the built-in \
+             cran and bioconductor ({} lists what is missing)",
             Page::COMPATIBILITY
         ))),
     }

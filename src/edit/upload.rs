@@ -21,7 +21,7 @@ use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Key, Spool, StorageError};
 
-/// Receives a package archive from a stream of bytes: validates, rewrites and stores it. It becomes part of a source
+/// Receives an archive of an R package from a stream of bytes: validates, rewrites and stores it. It becomes part of a source
 /// with [`add`](super::add::add) or [`add_binary`](super::add_binary::add).
 ///
 /// # Errors
@@ -122,19 +122,24 @@ async fn reserve_blobs(
     class: StorageClass,
     package: &PreparedPackage,
 ) -> Result<(), RepoError> {
+    let archive = (Key::Package(class, package.upload.sha256), package.upload.size);
+    let readme = package.readme.as_ref().map(|(sha256, text)| (Key::Readme(*sha256), text.len() as u64));
+    reserve_objects(state, &[Some(archive), readme].into_iter().flatten().collect::<Vec<_>>()).await
+}
+
+/// Reserves the blobs of objects, with their sizes, in the database.
+pub(super) async fn reserve_objects(state: &State, objects: &[(Key, u64)]) -> Result<(), RepoError> {
     match state.config.load().database.provider {
         Provider::Sqlite => return Ok(()),
         Provider::Postgres => {}
     }
-    let archive = (Key::Package(class, package.upload.sha256), package.upload.size);
-    let readme = package.readme.as_ref().map(|(sha256, text)| (Key::Readme(*sha256), text.len() as u64));
     let created_at = (state.clock)();
-    let blobs: Vec<Blob> = std::iter::once(archive)
-        .chain(readme)
+    let blobs: Vec<Blob> = objects
+        .iter()
         .map(|(key, size)| Blob {
             sha256: *key.digest(),
             class: key.directory().to_owned(),
-            size: i64::try_from(size).unwrap_or(i64::MAX),
+            size: i64::try_from(*size).unwrap_or(i64::MAX),
             created_at,
         })
         .collect();

@@ -24,12 +24,14 @@ pub enum UploadKind {
     Source,
     /// An installed package, for Linux, macOS or Windows.
     Binary,
+    /// A wheel or a source distribution of a Python package.
+    Python,
 }
 
 impl UploadKind {
     pub(super) fn class(self) -> StorageClass {
         match self {
-            UploadKind::Source => StorageClass::Packages,
+            UploadKind::Source | UploadKind::Python => StorageClass::Packages,
             UploadKind::Binary => StorageClass::Binaries,
         }
     }
@@ -101,6 +103,19 @@ impl UploadBody {
             UploadBody::Spooled(SpooledUpload { spool, .. }) => {
                 let result = File::open(spool.path());
                 Ok(Box::new(result.map_err(|error| StorageError::io("read", spool.path(), error))?))
+            }
+        }
+    }
+
+    /// The bytes as a spool, to be stored unchanged. Blocks.
+    pub(super) fn into_spool(self, state: &State, class: StorageClass) -> Result<Spool, StorageError> {
+        match self {
+            UploadBody::Spooled(SpooledUpload { spool, .. }) => Ok(spool),
+            UploadBody::Small(bytes) => {
+                let mut spool = state.storage.spool_blocking(class)?;
+                let result = spool.write_all(&bytes);
+                result.map_err(|error| StorageError::io("write", spool.path(), error))?;
+                Ok(spool)
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::fetch::Fetches;
 use crate::model::digest::{Md5, Sha256};
 use crate::model::storage_class::StorageClass;
 use crate::model::time::{SECOND, Timestamp};
+use crate::python::facts::FileFacts;
 use crate::r::binary::TargetSystem;
 use crate::r::platform::Arch;
 use crate::r::version::RMinor;
@@ -34,6 +35,8 @@ pub struct Upload {
     pub sha256: Sha256,
     /// Size of the stored bytes.
     pub size: u64,
+    /// Defects that were accepted, as sentences.
+    pub notices: Vec<String>,
 }
 
 /// An upload with everything that is written to the database when it is added.
@@ -50,9 +53,20 @@ pub(super) struct StagedUpload {
     pub binary_target: Option<BinaryTarget>,
     /// SHA-256 and size in bytes of the README.
     pub readme: Option<(Sha256, u64)>,
+    /// What is written of a Python package; `None` for an R package, of which the fields above are written.
+    pub python: Option<StagedPython>,
     /// Objects that may not be durable yet; to be awaited before a row refers to them.
     pub pending_writes: Vec<PendingWrite>,
     pub received_at: Timestamp,
+}
+
+/// A wheel or a source distribution.
+#[derive(Clone, Debug)]
+pub(super) struct StagedPython {
+    /// The facts in its metadata.
+    pub facts: FileFacts,
+    /// Digest and size in bytes of METADATA of a wheel.
+    pub metadata: Option<(Sha256, u64)>,
 }
 
 /// The platform a binary was built for.
@@ -144,7 +158,9 @@ impl Uploads {
     pub fn needs(&self, sha256: &Sha256) -> bool {
         let registry = self.registry.lock();
         let uses = |upload: &StagedUpload| {
-            upload.upload.sha256 == *sha256 || upload.readme.is_some_and(|(readme, _)| readme == *sha256)
+            let metadata = upload.python.as_ref().and_then(|python| python.metadata);
+            upload.upload.sha256 == *sha256
+                || [upload.readme, metadata].into_iter().flatten().any(|(other, _)| other == *sha256)
         };
         registry.reserved_digests.contains(sha256) || registry.by_id.values().any(uses)
     }

@@ -20,7 +20,7 @@ use super::response::{self, ErrorFormat};
 use super::route::repo_path::RepoPath;
 use super::route::{self, Route};
 use super::target::Query;
-use super::{pages, public};
+use super::{pages, public, python};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::PartName;
@@ -85,11 +85,20 @@ pub(super) async fn read(
         }
         Route::RepositoryPage { repo, snapshot } => pages::repository_page(app, &repo, snapshot, head).await,
         Route::Versions { repo, snapshot } => bioconductor::versions(app, &repo, snapshot, parts).await,
+        Route::Repository { repo, snapshot, path: RepoPath::Python(python_path) } => {
+            let address =
+                python::Address { repo: &repo, snapshot, path: &python_path, raw: path, permission };
+            python::answer(app, &address, query, parts, received_at).await
+        }
         Route::Repository { repo, snapshot, path: rest } => {
             let (linux, part, r_path) = match &rest {
                 RepoPath::R { linux, path } => (linux.as_deref(), None, path),
                 RepoPath::Bioconductor { linux, part, path } => (linux.as_deref(), Some(*part), path),
+                RepoPath::Python(_) => return response::failure(&Failure::no_such_address(), format),
             };
+            if let Err(failure) = python::refuse_r_path(app, &repo) {
+                return response::failure(&failure, format);
+            }
             // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
             let validity = Validity::of(&app.state, received_at);
             let address = Address { repo: &repo, snapshot, part, r_path, path, validity, permission };

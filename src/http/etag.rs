@@ -4,6 +4,7 @@ use http::header::HeaderValue;
 
 use super::response::header_value;
 use crate::model::digest::Sha256;
+use crate::python::accept::SimpleFormat;
 use crate::serve::located::LocatedFile;
 
 /// The `ETag` of generated content, by the digest of its decoded form; weak for a compressed form, whose bytes may
@@ -12,6 +13,16 @@ use crate::serve::located::LocatedFile;
 pub(super) fn of_content(content: Sha256, compressed: bool) -> HeaderValue {
     let weak = if compressed { "W/" } else { "" };
     header_value(format!("{weak}\"{}\"", hex::encode(&content.0[..16])))
+}
+
+/// The `ETag` of a page of the simple API. Both types of HTML have the same bytes, but are different representations.
+#[must_use]
+pub(super) fn of_page(content: Sha256, format: SimpleFormat) -> HeaderValue {
+    let suffix = match format {
+        SimpleFormat::Json | SimpleFormat::TextHtml => "",
+        SimpleFormat::Html => "-v1",
+    };
+    header_value(format!("\"{}{suffix}\"", hex::encode(&content.0[..16])))
 }
 
 /// The `ETag` of a package file, and the previous one, which was sent before the file was fetched.

@@ -30,6 +30,7 @@ pub mod peer;
 mod permission;
 mod platforms;
 pub mod public;
+mod python;
 mod r;
 pub mod read_body;
 pub mod redirect;

@@ -66,21 +66,26 @@ pub(super) async fn repository_page(
         catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
     let base = base_url::base_url(&app.site.load(), head);
     let url = escape(&format!("{base}/{}/{snapshot}", repo.name));
-    let r_code = match repo.kind {
-        RepoKind::R | RepoKind::Python => {
+    let (heading, code) = match repo.kind {
+        RepoKind::Python => {
+            ("With pip, uv and other installers", format!("pip config set global.index-url {url}/simple/"))
+        }
+        RepoKind::R => {
             let name = repo.name.as_str();
             let name = if name.contains('-') { format!("`{name}`") } else { name.to_owned() };
-            format!("options(repos = c({name} = \"{url}\"))")
+            ("In R", format!("options(repos = c({name} = \"{url}\"))"))
         }
         RepoKind::Bioconductor => {
-            format!("options(BioC_mirror = \"{url}\", BIOCONDUCTOR_CONFIG_FILE = \"{url}/config.yaml\")")
+            let code =
+                format!("options(BioC_mirror = \"{url}\", BIOCONDUCTOR_CONFIG_FILE = \"{url}/config.yaml\")");
+            ("In R", code)
         }
     };
     let state = match point.modified {
         Some(at) => format!("<p>This state was published at {at}.</p>"),
         None => String::new(),
     };
-    let text = format!("<p>{}</p><p>In R:</p><pre>{r_code}</pre>{state}", escape(&repo.description),);
+    let text = format!("<p>{}</p><p>{heading}:</p><pre>{code}</pre>{state}", escape(&repo.description),);
     Ok(response::page(html_page(repo.name.as_str(), &text)))
 }
 

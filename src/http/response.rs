@@ -62,6 +62,8 @@ pub enum Vary {
     Nothing,
     /// `User-Agent`.
     UserAgent,
+    /// `Accept`.
+    Accept,
 }
 
 /// The kind of a representation.
@@ -83,6 +85,10 @@ pub enum RepresentationKind {
 /// Headers of a package file.
 #[derive(Clone, Debug)]
 pub struct PackageHeaders {
+    /// `Content-Type`.
+    pub media_type: HeaderValue,
+    /// `X-Package-Type`, of R packages.
+    pub package_type: Option<HeaderValue>,
     /// `Content-Disposition`.
     pub disposition: HeaderValue,
     /// `X-Package-Binary-Tag`: the platform of a binary; `None` for a source package.
@@ -128,6 +134,7 @@ impl Representation {
         match self.vary {
             Vary::Nothing => {}
             Vary::UserAgent => drop(headers.insert(header::VARY, HeaderValue::from_static("User-Agent"))),
+            Vary::Accept => drop(headers.insert(header::VARY, HeaderValue::from_static("Accept"))),
         }
     }
 
@@ -138,12 +145,13 @@ impl Representation {
                 headers.insert(header::CONTENT_TYPE, media.clone());
                 *ranges
             }
-            RepresentationKind::Package(PackageHeaders { disposition, binary_tag: tag, .. }) => {
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("binary/octet-stream"));
-                headers.insert(header::CONTENT_DISPOSITION, disposition.clone());
-                let kind = if tag.is_some() { "binary" } else { "source" };
-                headers.insert(X_PACKAGE_TYPE, HeaderValue::from_static(kind));
-                if let Some(tag) = tag {
+            RepresentationKind::Package(package) => {
+                headers.insert(header::CONTENT_TYPE, package.media_type.clone());
+                headers.insert(header::CONTENT_DISPOSITION, package.disposition.clone());
+                if let Some(kind) = &package.package_type {
+                    headers.insert(X_PACKAGE_TYPE, kind.clone());
+                }
+                if let Some(tag) = &package.binary_tag {
                     headers.insert(X_PACKAGE_BINARY_TAG, tag.clone());
                 }
                 true

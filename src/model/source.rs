@@ -92,7 +92,7 @@ impl SourceKind {
             SourceKind::Git => ("git", "Git", R, Packages, UNSUPPORTED),
             SourceKind::Pypi => ("pypi", "PyPI", Python, Pypi, UNSUPPORTED_BUILT_IN),
             SourceKind::CuratedPypi => ("curated-pypi", "Curated PyPI", Python, Pypi, UNSUPPORTED),
-            SourceKind::LocalPython => ("local-python", "Local Python", Python, Packages, UNSUPPORTED),
+            SourceKind::LocalPython => ("local-python", "Local Python", Python, Packages, Supply::Uploads),
             SourceKind::GitPython => ("git-python", "Git Python", Python, Packages, UNSUPPORTED),
         };
         Properties { name, label, language, storage_class, supply }

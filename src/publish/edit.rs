@@ -5,8 +5,9 @@ use crate::db::import::{self, ImportTarget};
 use crate::db::repo::NewRepoStep;
 use crate::db::repo::Subscription;
 use crate::db::tx::Publish;
-use crate::db::{Conn, DbError, tree};
+use crate::db::{Conn, DbError, python_write, tree};
 use crate::model::change::{Change, Counts};
+use crate::model::file_change::FileChange;
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use crate::state::State;
 
@@ -68,26 +69,47 @@ impl ClaimedTrees {
     }
 }
 
+/// A kind of change of a tree.
+pub trait TreeChange: Sized {
+    /// Writes changes of a pending step; at most 2,000 in one call.
+    ///
+    /// # Errors
+    /// Database errors.
+    fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[Self]) -> Result<(), DbError>;
+}
+
+impl TreeChange for Change {
+    fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[Change]) -> Result<(), DbError> {
+        import::apply(c, target, changes).map(drop)
+    }
+}
+
+impl TreeChange for FileChange {
+    fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[FileChange]) -> Result<(), DbError> {
+        python_write::apply(c, target, changes)
+    }
+}
+
 /// The changes of one edit, and its result.
-pub struct EditPlan<T> {
+pub struct EditPlan<T, C = Change> {
     /// The changes of the tree; if there are none, nothing is published.
-    pub changes: Vec<Change>,
+    pub changes: Vec<C>,
     /// Numbers of changed packages.
     pub counts: Counts,
     /// The result of the edit.
     pub result: T,
 }
 
-/// Claims a tree of releases of `source`, writes the changes that `plan` returns for the pending step, and publishes
+/// Claims a tree of `source`, writes the changes that `plan` returns for the pending step, and publishes
 /// them. A refusal of `plan` changes nothing. The transaction is `None` when nothing changed.
 ///
 /// # Errors
 /// Database errors.
-pub fn publish_step<T, E>(
+pub fn publish_step<T, E, C: TreeChange>(
     c: &mut dyn Conn,
     (source, tree): (SourceId, TreeId),
     publish: &Publish,
-    plan: impl FnOnce(&mut dyn Conn, Seq) -> Result<Result<EditPlan<T>, E>, DbError>,
+    plan: impl FnOnce(&mut dyn Conn, Seq) -> Result<Result<EditPlan<T, C>, E>, DbError>,
 ) -> Result<Result<(Option<TxId>, T), E>, DbError> {
     let mut trees = ClaimedTrees::default();
     let pending = trees.claim(c, tree)?;
@@ -100,7 +122,7 @@ pub fn publish_step<T, E>(
     };
     let target = ImportTarget { tree, pending, origin: source };
     for chunk in changes.chunks(CHUNK) {
-        import::apply(c, &target, chunk)?;
+        C::apply(c, &target, chunk)?;
     }
     let publish = Publish { source: Some(source), counts, ..publish.clone() };
     Ok(Ok((trees.publish(c, &publish)?, result)))

@@ -1,15 +1,19 @@
 //! Digests of a sample of the generated documents: equal for two databases that serve clients the same content.
 
+use super::document::Document;
+use super::python::{self, document::PythonDocument};
 use super::r::document::RDocument;
 use super::r::render;
 use crate::catalog::{self, Catalog, Repository};
 use crate::db::{Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::ids::RepoId;
+use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
+use crate::python::accept::SimpleFormat;
 use crate::r::bioconductor::Part;
 use crate::r::layout::IndexFormat;
 
@@ -30,17 +34,36 @@ pub struct DocumentDigest {
 pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbError> {
     let catalog = catalog::read(c)?;
     let points = points(&catalog, count);
-    let tables = points
-        .first()
-        .into_iter()
-        .flat_map(|point| [RDocument::ArchiveRds, RDocument::CurrentRds].map(|document| (point, document)));
-    let documents = tables.chain(points.iter().map(|point| (point, RDocument::Packages(IndexFormat::Text))));
+    let language = |point: &Point| {
+        let source = point.trees.first().and_then(|tree| catalog.source_by_id(tree.source));
+        source.map_or(Language::R, |source| source.kind.language())
+    };
+    let first = points.iter().find(|(_, point)| language(point) == Language::R);
+    let tables = first.into_iter().flat_map(|point| {
+        [RDocument::ArchiveRds, RDocument::CurrentRds].map(|document| (point, Document::R(document)))
+    });
+    let documents = tables.chain(points.iter().map(|point| {
+        let document = match language(&point.1) {
+            Language::R => Document::R(RDocument::Packages(IndexFormat::Text)),
+            Language::Python => Document::Python(PythonDocument::Root(SimpleFormat::Json)),
+        };
+        (point, document)
+    }));
     documents
         .take(count)
         .map(|((label, point), document)| {
-            let rows = render::rows(c, &point.trees, &document)?;
-            let encoded = render::encode(&document, &rows).map_err(DbError::refuse)?;
-            Ok(DocumentDigest { name: format!("{label} {}", document.name()), content: encoded.content })
+            let (name, encoded) = match &document {
+                Document::R(document) => {
+                    let rows = render::rows(c, &point.trees, document)?;
+                    (document.name(), render::encode(document, &rows))
+                }
+                Document::Python(document) => {
+                    let rows = python::render::rows(c, &point.trees, document)?;
+                    (document.name(), python::render::encode(document, rows))
+                }
+            };
+            let content = encoded.map_err(DbError::refuse)?.content;
+            Ok(DocumentDigest { name: format!("{label} {name}"), content })
         })
         .collect()
 }
@@ -71,9 +94,8 @@ fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
 
 fn resolve(catalog: &Catalog, repo: &Repository, snapshot: Snapshot) -> Option<Point> {
     let part = match repo.kind {
-        RepoKind::R => None,
+        RepoKind::R | RepoKind::Python => None,
         RepoKind::Bioconductor => catalog.default_bioconductor_version().map(Part::whole),
-        RepoKind::Python => return None,
     };
     let now = catalog.clock_at.unwrap_or(Timestamp(0));
     catalog::resolve::resolve(catalog, repo, part, snapshot, now).ok().filter(|point| !point.trees.is_empty())

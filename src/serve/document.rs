@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::encoding::EncodedDocument;
+use super::python::{self, document::PythonDocument};
 use super::r::document::{self, RDocument};
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId};
@@ -25,6 +26,8 @@ pub struct RenderedDocument {
 pub enum Document {
     /// A document of an R repository, also of Bioconductor.
     R(RDocument),
+    /// A document of a Python repository.
+    Python(PythonDocument),
 }
 
 /// A request for a document of a point, with its cache key.
@@ -33,6 +36,12 @@ pub struct DocumentRequest {
     pub(super) point: Point,
     pub(super) document: Document,
     pub(super) key: String,
+}
+
+impl From<PythonDocument> for Document {
+    fn from(document: PythonDocument) -> Document {
+        Document::Python(document)
+    }
 }
 
 impl From<RDocument> for Document {
@@ -47,6 +56,7 @@ impl Document {
     pub fn further_trees(&self) -> &[(SourceId, TreeId, Seq)] {
         match self {
             Document::R(document) => document.binary_lists(),
+            Document::Python(_) => &[],
         }
     }
 
@@ -55,12 +65,14 @@ impl Document {
     pub fn has_details(&self) -> bool {
         match self {
             Document::R(document) => matches!(document, RDocument::PackageDatabase { .. }),
+            Document::Python(_) => false,
         }
     }
 
     fn stored_equivalent(&self) -> Option<Document> {
         match self {
             Document::R(document) => document.stored_equivalent().map(Document::R),
+            Document::Python(_) => None,
         }
     }
 }
@@ -107,6 +119,7 @@ fn key(point: &Point, document: &Document) -> String {
     use std::fmt::Write;
     let (renderer, name) = match document {
         Document::R(document) => (document::RENDERER, document.name()),
+        Document::Python(document) => (python::document::RENDERER, document.name()),
     };
     let mut key = format!("{renderer}/{name}/");
     for tree in &point.trees {
@@ -114,6 +127,7 @@ fn key(point: &Point, document: &Document) -> String {
     }
     match document {
         Document::R(document) => document.write_key(&mut key),
+        Document::Python(document) => document.write_key(&mut key),
     }
     key
 }

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::document::{Document, DocumentRequest, RenderedDocument};
 use super::encoding::{ENCODER, EncodedDocument, gunzip};
+use super::python;
 use super::r::render;
 use super::{RepoError, Repositories};
 use crate::db::{self, rendered::RenderedRow};
@@ -234,6 +235,12 @@ async fn render_document(
             let document = document.clone();
             run_blocking(move || render::encode(&document, &rows)).await
         }
+        Document::Python(document) => {
+            let (trees, request) = (point.trees.clone(), document.clone());
+            let rows = repositories.state.db.read(move |c| python::render::rows(c, &trees, &request)).await?;
+            let document = document.clone();
+            run_blocking(move || python::render::encode(&document, rows)).await
+        }
     }
 }
 
@@ -241,6 +248,7 @@ async fn render_document(
 fn constant(document: &Document) -> Option<EncodedDocument> {
     match document {
         Document::R(document) => render::constant(document),
+        Document::Python(_) => None,
     }
 }
 
@@ -299,9 +307,14 @@ fn cache_of<'a>(repositories: &'a Repositories, request: &DocumentRequest) -> &'
         return &repositories.indexes.databases;
     }
     let catalog = repositories.state.catalog.get();
-    let is_current = point.trees.iter().all(|tree| {
-        catalog.tree(tree.tree).and_then(|tree| tree.steps.last()).is_some_and(|step| step.seq == tree.seq)
-    });
+    // The point of the page of a Python project has the last change of the project, not of its source.
+    let is_current = point.open && matches!(document, Document::Python(_))
+        || point.trees.iter().all(|tree| {
+            catalog
+                .tree(tree.tree)
+                .and_then(|tree| tree.steps.last())
+                .is_some_and(|step| step.seq == tree.seq)
+        });
     if is_current { &repositories.indexes.current } else { &repositories.indexes.dated }
 }
 

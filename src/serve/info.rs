@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::archive_details::UnreadArchive;
 use super::readmes::README_LIMIT;
-use super::{RepoError, Repositories, archive_details, find, listing, owner, point, readmes, upstream};
+use super::{
+    RepoError, Repositories, archive_details, find, listing, owner, point, python, readmes, upstream,
+};
 use crate::catalog::resolve::today;
 use crate::catalog::{Catalog, Repository, Source};
 use crate::db::file::FileState;
@@ -82,6 +84,7 @@ pub async fn package(
     name: &str,
     version: Option<&str>,
 ) -> Result<PackageDetail, RepoError> {
+    python::require_r(&repositories.state, point)?;
     let mut facts = read_detail(&repositories.state, point, name, version).await?;
     if let Some(unread) = facts.as_ref().and_then(|facts| facts.unread)
         && archive_details::read_once(repositories, unread).await
@@ -131,6 +134,7 @@ pub async fn packages(
     point: &Point,
     requested: Vec<(String, Option<String>)>,
 ) -> Result<Vec<Option<PackageDetail>>, RepoError> {
+    python::require_r(state, point)?;
     let trees = point.trees.clone();
     let query = state.db.read(move |c| {
         let detail_of = |(name, version): &(String, Option<String>)| {

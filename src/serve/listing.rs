@@ -6,12 +6,14 @@ use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{RepoError, Repositories};
+use super::{RepoError, Repositories, python};
 use crate::db::life::ListedName;
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{PackageId, SourceId, TreeId};
+use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::model::time::Timestamp;
+use crate::python::version::Version;
 use crate::r::version;
 
 /// A query for packages of a point.
@@ -93,7 +95,11 @@ pub struct PackageRow {
 }
 
 /// Every name listed at a point, each from the first tree that lists it, by lower-case name.
-pub(super) struct Names(Vec<OwnedName>);
+pub(super) struct Names {
+    names: Vec<OwnedName>,
+    /// The language of all trees of the point.
+    language: Language,
+}
 
 /// A listed name and the tree that owns it.
 #[derive(Clone)]
@@ -129,13 +135,17 @@ pub async fn packages(
 /// # Errors
 /// Database errors.
 pub async fn package_count(repositories: &Repositories, point: &Point) -> Result<usize, RepoError> {
-    Ok(cached_names(repositories, point).await?.0.len())
+    Ok(cached_names(repositories, point).await?.names.len())
 }
 
 async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<Names>, RepoError> {
     let read = async {
-        let trees = point.trees.clone();
-        Ok::<_, RepoError>(Arc::new(Names(repositories.state.db.read(move |c| names(c, &trees)).await?)))
+        let (trees, language) = (point.trees.clone(), python::language(&repositories.state, point));
+        let names = repositories.state.db.read(move |c| match language {
+            Language::R => names(c, &trees),
+            Language::Python => python_names(c, &trees),
+        });
+        Ok::<_, RepoError>(Arc::new(Names { names: names.await?, language }))
     };
     repositories.name_lists.get_or_insert_async(&point.trees, read).await
 }
@@ -147,12 +157,12 @@ impl Names {
         let is_match = |owned: &&OwnedName| {
             owned.name.fold.contains(&part) && query.name.as_ref().is_none_or(|name| *name == owned.name.name)
         };
-        let mut matches: Vec<&OwnedName> = self.0.iter().filter(is_match).collect();
+        let mut matches: Vec<&OwnedName> = self.names.iter().filter(is_match).collect();
         match (query.sort, query.descending) {
             (SortBy::Name, false) => {}
             (SortBy::Name, true) => matches.reverse(),
-            (by, false) => matches.sort_by(|a, b| by.compare(a, b, trees)),
-            (by, true) => matches.sort_by(|a, b| by.compare(b, a, trees)),
+            (by, false) => matches.sort_by(|a, b| by.compare(a, b, trees, self.language)),
+            (by, true) => matches.sort_by(|a, b| by.compare(b, a, trees, self.language)),
         }
         if query.exact_first {
             matches.sort_by_key(|owned| owned.name.fold != part);
@@ -163,11 +173,14 @@ impl Names {
 }
 
 impl SortBy {
-    fn compare(self, a: &OwnedName, b: &OwnedName, trees: &[PointTree]) -> Ordering {
+    fn compare(self, a: &OwnedName, b: &OwnedName, trees: &[PointTree], language: Language) -> Ordering {
         let index = |owned: &OwnedName| trees.iter().position(|tree| *tree == owned.tree);
         match self {
             SortBy::Name => (&a.name.fold, &a.name.name).cmp(&(&b.name.fold, &b.name.name)),
-            SortBy::Version => version::compare(&a.name.version, &b.name.version),
+            SortBy::Version => match language {
+                Language::R => version::compare(&a.name.version, &b.name.version),
+                Language::Python => Version::lenient(&a.name.version).cmp(&Version::lenient(&b.name.version)),
+            },
             SortBy::Published => a.name.published_at.cmp(&b.name.published_at),
             SortBy::Source => index(a).cmp(&index(b)),
         }
@@ -182,8 +195,13 @@ fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>, DbErro
         let new = names.into_iter().filter(|name| trees.len() == 1 || distinct.insert(name.name.clone()));
         owned.extend(new.map(|name| OwnedName { name, tree: *tree }));
     }
-    owned.sort_by(|a, b| SortBy::Name.compare(a, b, trees));
+    owned.sort_by(|a, b| SortBy::Name.compare(a, b, trees, Language::R));
     Ok(owned)
+}
+
+fn python_names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>, DbError> {
+    let names = python::names::names(c, trees)?;
+    Ok(names.into_iter().map(|(name, tree)| OwnedName { name, tree }).collect())
 }
 
 fn rows(c: &mut dyn Conn, trees: &[PointTree], names: &[OwnedName]) -> Result<Vec<PackageRow>, DbError> {
@@ -233,12 +251,13 @@ mod tests {
     }
 
     fn page_text(query: &PackageQuery) -> (usize, String) {
-        let names = Names(vec![
+        let names = vec![
             owned("abc", "1.10", Some(3), 2),
             owned("Shiny", "1.9", None, 1),
             owned("shinyBS", "0.1", Some(1), 2),
             owned("xshiny", "2.0", Some(2), 1),
-        ]);
+        ];
+        let names = Names { names, language: Language::R };
         let (total, page) = names.page(query, &[tree(2), tree(1)]);
         (total, page.iter().map(|owned| owned.name.name.as_str()).collect::<Vec<_>>().join(" "))
     }

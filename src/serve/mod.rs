@@ -21,6 +21,7 @@ pub mod located;
 pub mod negotiate;
 mod owner;
 pub mod point;
+pub mod python;
 pub mod r;
 mod readmes;
 pub mod remote_binaries;

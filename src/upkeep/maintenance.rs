@@ -83,7 +83,8 @@ async fn render_indexes(upkeep: &Upkeep, repo: &str, snapshot: Snapshot) -> Resu
     Ok(())
 }
 
-/// False for Bioconductor: each version has its own indexes, and most are never requested.
+/// False for Bioconductor, where each version has its own indexes, and for Python, where each project has its own page:
+/// most are never requested.
 fn has_one_index(repo: &&Repository) -> bool {
-    repo.kind != RepoKind::Bioconductor
+    repo.kind == RepoKind::R
 }

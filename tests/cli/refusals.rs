@@ -94,17 +94,13 @@ fn names_types_and_orders_are_checked() {
     assert_eq!(server.refused("create source --name=a~b"), format!("'a b' {rule}"));
     assert_eq!(
         server.refused("create source --name=x --type=git"),
-        "this version cannot create sources of type git; it supports local, and the built-in cran and bioconductor \
+        "this version cannot create sources of type git; it supports local, local-python, and the built-in cran and bioconductor \
          (/usr/share/doc/rstudio-pm/compatibility.md lists what is missing)"
     );
     let python = server.refused("create source --name=x --type=pypi");
     assert!(python.starts_with("this version cannot create sources of type pypi; "), "{python}");
     let unknown = server.refused("create source --name=x --type=locl");
     assert!(unknown.starts_with("'locl' is not a source type; known types are cran, "), "{unknown}");
-    assert_eq!(
-        server.refused("create repo --name=x --type=python"),
-        "this version cannot serve repositories of type python; it supports r and bioconductor"
-    );
     assert_eq!(
         server.refused("sync --type=pypi"),
         "this version cannot sync sources of type pypi; it supports cran and bioconductor"

@@ -112,6 +112,7 @@ fn staged(package: &str, version: &str, seed: u64) -> StagedUpload {
         original: sha256,
         sha256,
         size: 1000,
+        notices: Vec::new(),
     };
     let stanza = format!("Package: {package}\nVersion: {version}\n").into_bytes();
     let (description, md5, received_at) = (stanza.clone(), Md5([0; 16]), Timestamp(0));
@@ -122,6 +123,7 @@ fn staged(package: &str, version: &str, seed: u64) -> StagedUpload {
         md5,
         binary_target: None,
         readme: None,
+        python: None,
         pending_writes: Vec::new(),
         received_at,
     }

@@ -130,6 +130,7 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
         DataRoute::SourcePackages(name) => package::of_source(call, name).await,
         DataRoute::AddPackages(name) => package::add(call, name).await,
         DataRoute::RemovePackage(name) => package::remove(call, name).await,
+        DataRoute::YankFiles(name) => package::yank(call, name).await,
         DataRoute::SourceBinaries(name) => binary::list(call, name).await,
         DataRoute::AddBinaries(name) => binary::add(call, name).await,
         DataRoute::RemoveBinary(name) => binary::remove(call, name).await,

@@ -47,6 +47,13 @@ const TABLE: &[Row] = &[
     ),
     (
         HttpMethod::Post,
+        "/sources/{name}/packages/yank",
+        "Mark files of a Python package as yanked, or remove the mark",
+        Some("YankFiles"),
+        Some("YankedFiles"),
+    ),
+    (
+        HttpMethod::Post,
         "/sources/{name}/binaries",
         "Add uploads as binaries of releases of a local source, in one transaction",
         Some("AddBinaries"),
@@ -321,6 +328,8 @@ pub fn document() -> OpenApi {
         .with::<source::AddPackages>()
         .with::<source::AddedPackages>()
         .with::<source::RemovePackage>()
+        .with::<source::YankFiles>()
+        .with::<source::YankedFiles>()
         .with::<source::RemovedPackage>()
         .with::<upload::Upload>();
     openapi::document(info, ADMIN_PREFIX, rows(), schemas.build())

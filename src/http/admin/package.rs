@@ -3,7 +3,8 @@
 use super::call::{AdminResult, Call, ok, version};
 use crate::api::package::{Package, Packages};
 use crate::api::source::{
-    AddOutcome, AddPackages, AddedPackage, AddedPackages, RemovePackage, RemovedPackage,
+    AddOutcome, AddPackages, AddedPackage, AddedPackages, RemovePackage, RemovedPackage, YankFiles,
+    YankedFiles,
 };
 use crate::edit::{self, AddStatus, OnExisting, RemoveScope};
 use crate::http::error::Failure;
@@ -61,7 +62,7 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (AddPackages, _) = call.json().await?;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
-    let (tx, added) = edit::add::add(&app.uploads, name, &body.uploads, existing, &actor).await?;
+    let (tx, added) = edit::package::add(&app.uploads, name, &body.uploads, existing, &actor).await?;
     let packages = added.into_iter().map(|(upload, status)| AddedPackage {
         file: upload.file,
         name: upload.package,
@@ -96,11 +97,28 @@ pub(super) fn outcome(status: AddStatus) -> AddOutcome {
 pub(super) async fn remove(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (RemovePackage, _) = call.json().await?;
-    let scope = match body.scope.as_str() {
+    let scope = scope(&body.scope);
+    let versions = edit::package::remove(&app.state, name, &body.name, scope, &body.comment, &actor).await?;
+    ok(&RemovedPackage { name: body.name, versions })
+}
+
+fn scope(text: &str) -> RemoveScope {
+    match text {
         "all" => RemoveScope::All,
         "current" => RemoveScope::Current,
         version => RemoveScope::Version(version.to_owned()),
-    };
-    let versions = edit::remove::remove(&app.state, name, &body.name, scope, &body.comment, &actor).await?;
-    ok(&RemovedPackage { name: body.name, versions })
+    }
+}
+
+/// `POST /sources/{name}/packages/yank`.
+pub(super) async fn yank(call: Call<'_>, name: &str) -> AdminResult {
+    let app = call.app;
+    let (body, actor): (YankFiles, _) = call.json().await?;
+    let (scope, reason) = (scope(&body.scope), body.reason.as_deref());
+    let yanked = edit::python::yank::set(&app.state, name, &body.name, scope, reason, &actor).await?;
+    ok(&YankedFiles {
+        transaction: yanked.transaction.map(|id| id.0),
+        name: yanked.project,
+        files: yanked.files,
+    })
 }

@@ -21,9 +21,10 @@ pub(super) async fn receive(call: Call<'_>) -> AdminResult {
     let kind = match call.query.get("type") {
         None | Some("source") => UploadKind::Source,
         Some("binary") => UploadKind::Binary,
-        Some(_) => return Err(Failure::bad_request("the parameter type must be source or binary")),
+        Some("python") => UploadKind::Python,
+        Some(_) => return Err(Failure::bad_request("the parameter type must be source, binary or python")),
     };
-    let upload = edit::upload::receive(&call.app.uploads, file, body, kind).await?;
+    let upload = edit::package::receive(&call.app.uploads, file, body, kind).await?;
     Ok(response::json(
         StatusCode::CREATED,
         &Upload {
@@ -33,6 +34,7 @@ pub(super) async fn receive(call: Call<'_>) -> AdminResult {
             version: upload.version,
             sha256: upload.sha256.to_string(),
             size: upload.size,
+            notices: upload.notices,
         },
     ))
 }

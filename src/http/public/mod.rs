@@ -223,6 +223,7 @@ fn wire_transaction(source: SourceId, tx: &Tx) -> Transaction {
         TxKind::Sync => "Sync",
         TxKind::Add => "Add",
         TxKind::Remove => "Remove",
+        TxKind::Yank => "Yank",
         TxKind::Subscribe => "Subscribe",
         TxKind::Backfill => "Backfill",
     };

@@ -120,7 +120,7 @@ async fn answer_file(
     }
     let record = |outcome: Completion<'_>, body_follows| {
         // A HEAD is not a download.
-        if parts.method != Method::GET {
+        if parts.method != Method::GET || !resolved.is_download {
             return None;
         }
         let LocatedFile { package, version, archived, .. } = &served.located;

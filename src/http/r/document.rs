@@ -9,6 +9,7 @@ use crate::http::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use crate::model::digest::Sha256;
 use crate::model::point::Point;
+use crate::python::accept::SimpleFormat;
 use crate::r::layout::IndexFormat;
 use crate::serve::document::{Document, DocumentRequest};
 
@@ -22,7 +23,7 @@ pub struct ResolvedDocument {
 
 impl ResolvedDocument {
     /// A document of a point.
-    pub(super) fn new(catalog: &Catalog, point: Point, document: Document) -> ResolvedDocument {
+    pub(in crate::http) fn new(catalog: &Catalog, point: Point, document: Document) -> ResolvedDocument {
         // A new list of binaries changes the index of the same packages.
         let further_trees = document.further_trees().iter();
         let changes = further_trees.filter_map(|(_, tree, _)| Some(catalog.tree(*tree)?.steps.last()?.at));
@@ -54,22 +55,32 @@ impl ResolvedDocument {
 
 fn representation(resolved: &ResolvedDocument, content: Sha256) -> Representation {
     let ResolvedDocument { document, modified, .. } = resolved;
-    let (media, compressed) = match document.document() {
-        Document::R(document) => match document.format() {
-            IndexFormat::Text => ("text/plain; charset=utf-8", false),
-            IndexFormat::Gz => ("application/gzip", true),
-            IndexFormat::Rds => ("application/octet-stream", true),
-        },
+    let (etag, vary, media_type, accept_ranges) = match document.document() {
+        Document::R(document) => {
+            let (media, compressed) = match document.format() {
+                IndexFormat::Text => ("text/plain; charset=utf-8", false),
+                IndexFormat::Gz => ("application/gzip", true),
+                IndexFormat::Rds => ("application/octet-stream", true),
+            };
+            (etag::of_content(content, compressed), Vary::Nothing, media, !compressed)
+        }
+        Document::Python(document) => {
+            let media = match document.format() {
+                SimpleFormat::TextHtml => "text/html; charset=utf-8",
+                format => format.media_type(),
+            };
+            (etag::of_page(content, document.format()), Vary::Accept, media, true)
+        }
     };
     Representation {
-        etag: Some(etag::of_content(content, compressed)),
+        etag: Some(etag),
         previous_etag: None,
         modified: response::last_modified(*modified),
-        vary: Vary::Nothing,
+        vary,
         kind: RepresentationKind::Document {
-            media_type: HeaderValue::from_static(media),
+            media_type: HeaderValue::from_static(media_type),
             open: document.point().open,
-            accept_ranges: !compressed,
+            accept_ranges,
         },
     }
 }

@@ -29,6 +29,7 @@ pub(super) async fn source_or_binary(
         fallback: None,
         missing_binary,
         is_cacheable,
+        is_download: true,
     };
     let Some(selector) = selector else { return without_binary(source, None, is_cacheable) };
     match serve::binaries::find(&app.repositories, &source, selector).await {
@@ -61,6 +62,7 @@ pub(super) fn binary(app: &App, located: LocatedFile, selector: &BinarySelector)
         platform: Some(selector.platform.clone()),
         fallback: None,
         missing_binary: None,
+        is_download: true,
     }
 }
 

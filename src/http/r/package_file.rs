@@ -6,6 +6,7 @@ use crate::catalog::Catalog;
 use crate::http::etag;
 use crate::http::response::{self, PackageHeaders, Representation, RepresentationKind, Vary, header_value};
 use crate::logs::ServiceError;
+use crate::model::time::Timestamp;
 use crate::r::platform::Platform;
 use crate::serve::located::LocatedFile;
 
@@ -20,6 +21,8 @@ pub struct ResolvedFile {
     pub(super) missing_binary: Option<MissingBinary>,
     /// Whether resolving again would give the same result.
     pub(super) is_cacheable: bool,
+    /// Whether a request is a download of the package, which is counted.
+    pub(super) is_download: bool,
 }
 
 /// A file and its headers.
@@ -37,6 +40,38 @@ pub(super) struct MissingBinary {
 }
 
 impl ResolvedFile {
+    /// A distribution of a Python package, or METADATA of one, at an address with the digest of the distribution.
+    pub(in crate::http) fn of_python(located: LocatedFile, metadata: bool) -> ResolvedFile {
+        let (media_type, disposition) = match metadata {
+            true => ("text/plain; charset=utf-8", "inline".to_owned()),
+            false => ("application/octet-stream", attachment(&located.name)),
+        };
+        let (etag, previous_etag) = etag::of_file(&located);
+        let modified = located.modified.map(Timestamp::seconds);
+        let representation = Representation {
+            etag,
+            previous_etag,
+            modified: response::last_modified(modified),
+            vary: Vary::Nothing,
+            kind: RepresentationKind::Package(PackageHeaders {
+                media_type: HeaderValue::from_static(media_type),
+                package_type: None,
+                disposition: header_value(disposition),
+                binary_tag: None,
+                permanent_address: None,
+                immutable: true,
+            }),
+        };
+        ResolvedFile {
+            file: FileWithHeaders { located, modified, representation },
+            platform: None,
+            fallback: None,
+            missing_binary: None,
+            is_cacheable: true,
+            is_download: !metadata,
+        }
+    }
+
     /// Sets the request header by which responses at this address differ (`Vary`).
     pub(super) fn with_vary(mut self, vary: Vary) -> ResolvedFile {
         for file in std::iter::once(&mut self.file).chain(&mut self.fallback) {
@@ -76,6 +111,11 @@ impl ResolvedFile {
     }
 }
 
+/// `Content-Disposition` of a download. A quotation mark in a name would end it.
+fn attachment(name: &str) -> String {
+    format!("attachment; filename=\"{}\"", name.replace(['"', '\\'], "_"))
+}
+
 impl FileWithHeaders {
     /// The headers of a source package, or of a binary for a platform.
     pub(super) fn new(
@@ -84,7 +124,7 @@ impl FileWithHeaders {
         platform: Option<&Platform>,
     ) -> FileWithHeaders {
         let (etag, previous_etag) = etag::of_file(&located);
-        let disposition: HeaderValue = header_value(format!("attachment; filename=\"{}\"", located.name));
+        let disposition: HeaderValue = header_value(attachment(&located.name));
         // The same version with other bytes is a new revision.
         let modified = located.modified.map(|at| catalog.modified(at).saturating_add(located.revision()));
         let representation = Representation {
@@ -93,6 +133,11 @@ impl FileWithHeaders {
             modified: response::last_modified(modified),
             vary: Vary::Nothing,
             kind: RepresentationKind::Package(PackageHeaders {
+                media_type: HeaderValue::from_static("binary/octet-stream"),
+                package_type: Some(HeaderValue::from_static(match platform {
+                    Some(_) => "binary",
+                    None => "source",
+                })),
                 disposition,
                 binary_tag: platform.map(|platform| header_value(platform.to_string())),
                 permanent_address: None,

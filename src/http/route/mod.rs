@@ -8,7 +8,7 @@ mod table;
 use admin::AdminRoute;
 use http::Method;
 use public::PublicRoute;
-use repo_path::{PACKAGES, RepoPath};
+use repo_path::{PACKAGES, RepoPath, SIMPLE};
 
 use super::error::Failure;
 use super::permission::Permission;
@@ -129,6 +129,12 @@ pub fn parse(
         }
         [repo, CONFIG_FILE] => versions(repo, "latest")?,
         [repo, snapshot, CONFIG_FILE] => versions(repo, snapshot)?,
+        [_, SIMPLE] | [_, SIMPLE, ..] => {
+            return Err(Failure::not_found(
+                "the address of a Python repository has a snapshot: /{repository}/latest/simple/, or a date in place of \
+                 latest",
+            ));
+        }
         [repo, PACKAGES, ..] => repository(repo, None, "latest", &names[1..])?,
         [repo, snapshot, rest @ ..] => repository(repo, None, snapshot, rest)?,
         [] => return Err(Failure::no_such_address()),
@@ -173,6 +179,11 @@ mod tests {
         let (repo, snapshot) = (repo.to_owned(), snapshot.parse().expect("a snapshot"));
         let path = layout::parse(path).expect("a path");
         Route::Repository { repo, snapshot, path: RepoPath::R { linux: linux.map(str::to_owned), path } }
+    }
+
+    fn python(repo: &str, snapshot: &str, path: &str) -> Route {
+        let path = RepoPath::Python(crate::python::layout::parse(path).expect("a path"));
+        Route::Repository { repo: repo.to_owned(), snapshot: snapshot.parse().expect("a snapshot"), path }
     }
 
     fn page(repo: &str, snapshot: &str) -> Route {
@@ -232,6 +243,7 @@ mod tests {
     #[test]
     fn every_address_has_one_route() {
         let s = str::to_owned;
+        let file = format!("/py/5/packages/{}/a-1.0-py3-none-any.whl.metadata", "0a".repeat(32));
         let table = [
             ("/", Route::Home),
             ("/__ping__", Route::Ping),
@@ -248,6 +260,9 @@ mod tests {
             ("/cran/2022-08-01+Y3JhbiwyOjQ1/", page("cran", "2022-08-01")),
             ("/cran/2022-08-01%2BY3JhbiwyOjQ1", page("cran", "2022-08-01")),
             ("/cran/5", page("cran", "5")),
+            ("/py/latest/simple/", python("py", "latest", "simple/")),
+            ("/py/2026-11-20/simple/Odd.Name", python("py", "2026-11-20", "simple/Odd.Name")),
+            (file.as_str(), python("py", "5", file.strip_prefix("/py/5/").expect("the prefix"))),
         ];
         for (path, expected) in table {
             assert_eq!(route(path), Ok(expected), "{path}");
@@ -277,6 +292,10 @@ mod tests {
             "/cran/__linux__/noble",
             "/cran/__linux__/noble/newest/src/contrib/PACKAGES",
             "/cran/__other__/noble/latest/src/contrib/PACKAGES",
+            "/py/simple",
+            "/py/simple/odd/",
+            "/py/latest/simple/-/",
+            "/py/__linux__/noble/latest/simple/",
             "/__docs__/",
         ] {
             assert_eq!(route(path), Err(404), "{path}");

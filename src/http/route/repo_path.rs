@@ -1,11 +1,15 @@
 //! The rest of an address in a repository, after the snapshot: one variant for each layout of repositories. Pure.
 
 use crate::http::error::Failure;
+use crate::python::{self, layout::PythonPath};
 use crate::r::bioconductor::{self, Component, PartName};
 use crate::r::layout::{self, RPath};
 
 /// The directory of all Bioconductor versions.
 pub(super) const PACKAGES: &str = "packages";
+
+/// The directory of the pages of Python projects.
+pub(super) const SIMPLE: &str = "simple";
 
 /// The parsed rest of an address in a repository. Its first segments alone determine the layout; whether
 /// the repository has that layout is checked when the address is resolved.
@@ -28,12 +32,25 @@ pub enum RepoPath {
         /// The path below it.
         path: RPath,
     },
+    /// A path in a repository of Python packages.
+    Python(PythonPath),
 }
 
 impl RepoPath {
     /// Parses the segments after the snapshot; `linux` is the one after `__linux__`. `None` for a directory that is
     /// opened in a browser: that of the snapshot, or of a part of Bioconductor.
     pub(super) fn parse(linux: Option<&str>, rest: &[&str]) -> Result<Option<RepoPath>, Failure> {
+        if is_python(rest) {
+            if linux.is_some() {
+                return Err(Failure::not_found(
+                    "addresses with __linux__ are for R packages; those of Python packages are \
+                     /{repository}/{snapshot}/simple/",
+                ));
+            }
+            let path = python::layout::parse(&rest.join("/"));
+            let path = path.map_err(|error| Failure::not_found(error.to_string()))?;
+            return Ok(Some(RepoPath::Python(path)));
+        }
         let (part, rest) = match rest {
             [PACKAGES, below @ ..] => {
                 let (part, rest) = bioconductor::split_path(below).ok_or_else(unknown_part)?;
@@ -50,6 +67,16 @@ impl RepoPath {
             None => RepoPath::R { linux, path },
             Some(part) => RepoPath::Bioconductor { linux, part, path },
         }))
+    }
+}
+
+/// Whether the first segments are those of a Python repository: `simple`, or `packages` and a digest, where Bioconductor
+/// has a version.
+fn is_python(rest: &[&str]) -> bool {
+    match rest {
+        [SIMPLE, ..] => true,
+        [PACKAGES, id, _] => id.len() == 64,
+        _ => false,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::serve::Repositories;
 use crate::serve::file;
 use crate::serve::located::LocatedFile;
 use crate::serve::point;
-use crate::serve::{RepoError, find, owner};
+use crate::serve::{RepoError, find, owner, python};
 use crate::state::State;
 
 /// The maximum number of archived versions that are named.
@@ -48,6 +48,7 @@ pub(super) async fn explain_release(
     let ExplainRequest { repo, package, version, snapshot, .. } = request;
     let part = request.bioconductor.map(Part::whole);
     let point = point::resolve_part(repositories, repo, part, *snapshot).await?;
+    python::require_r(&repositories.state, &point)?;
     let catalog = repositories.state.catalog.get();
     let repository = find::repo(&catalog, repo)?;
     decisions.push(sentences::snapshot(*snapshot, &point));

@@ -1,0 +1,202 @@
+//! Files of Python packages. A release has several files, each of which has lives of its own; METADATA of a wheel is a
+//! file of role `metadata` with the name of the wheel.
+
+use super::file::FileState;
+use super::life::ReleaseFile;
+use super::{Conn, DbError, Row};
+use crate::model::change::{LifeKey, LifeState};
+use crate::model::digest::Sha256;
+use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
+
+/// The role of a distribution.
+pub(super) const DISTRIBUTION: &str = "python";
+/// The role of METADATA of a wheel.
+pub(super) const METADATA: &str = "metadata";
+
+/// A file that is listed at a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedFile {
+    /// The key of its life.
+    pub key: LifeKey,
+    /// The normal name of the project.
+    pub project: String,
+    /// The version.
+    pub version: String,
+    /// How often the file was replaced by other bytes before.
+    pub revision: i64,
+    /// The file name.
+    pub name: String,
+    /// Size in bytes.
+    pub size: i64,
+    /// Digest of its bytes.
+    pub sha256: Sha256,
+    /// Facts for the page of the project, as JSON.
+    pub facts: Vec<u8>,
+    /// Why it is yanked; `None` if it is not.
+    pub yanked: Option<String>,
+    /// Digest of METADATA, of a wheel.
+    pub metadata: Option<Sha256>,
+}
+
+macro_rules! listed {
+    ($rest:literal) => {
+        concat!(
+            "SELECT l.package_id, l.release_id, l.file_id, l.from_seq, l.mark, l.note, p.name, r.version, f.build, f.name, \
+             f.size, f.sha256, f.facts, m.sha256 FROM life l JOIN package p ON p.id = l.package_id \
+             JOIN release r ON r.id = l.release_id JOIN file f ON f.id = l.file_id AND f.role = 'python' \
+             LEFT JOIN file m ON m.release_id = f.release_id AND m.role = 'metadata' AND m.platform = '' \
+             AND m.build = f.build AND m.name = f.name \
+             WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 ",
+            $rest
+        )
+    };
+}
+
+fn decode(mut row: Row) -> Result<ListedFile, DbError> {
+    let is_yanked = row.int(4)? != 0;
+    let reason = row.opt_text(5)?.unwrap_or_default();
+    Ok(ListedFile {
+        key: LifeKey {
+            state: LifeState::Listed,
+            package: PackageId(row.int(0)?),
+            path: String::new(),
+            release: ReleaseId(row.int(1)?),
+            file: FileId(row.int(2)?),
+            from_seq: row.int(3)?,
+        },
+        yanked: is_yanked.then_some(reason),
+        project: row.text(6)?,
+        version: row.text(7)?,
+        revision: row.int(8)?,
+        name: row.text(9)?,
+        size: row.int(10)?,
+        sha256: row.parsed(11, "a digest")?,
+        facts: row.opt_bytes(12)?.unwrap_or_default(),
+        metadata: row.opt_parsed(13, "a digest")?,
+    })
+}
+
+/// Returns the files of a project that a tree lists at a step, in unspecified order.
+pub fn of_project(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    package: PackageId,
+) -> Result<Vec<ListedFile>, DbError> {
+    const FIND: &str = listed!("AND l.package_id = $3");
+    c.query(FIND, &[tree.into(), seq.into(), package.into()])?.into_iter().map(decode).collect()
+}
+
+/// Returns all files that a tree lists at a step, in unspecified order.
+pub fn all(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedFile>, DbError> {
+    c.query(listed!(""), &[tree.into(), seq.into()])?.into_iter().map(decode).collect()
+}
+
+/// Returns the names of the projects that a tree listed at a step or before, and whether it still lists them.
+pub fn projects(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<(String, bool)>, DbError> {
+    const FIND: &str = "SELECT p.name, max(l.to_seq) FROM life l JOIN package p ON p.id = l.package_id \
+        WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 GROUP BY p.name";
+    let rows = c.query(FIND, &[tree.into(), seq.into()])?;
+    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.int(1)? > seq.0))).collect()
+}
+
+/// Returns the newest step up to `seq` that changed a project in a tree; `None` if the tree never listed it until then.
+pub fn last_change(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    package: PackageId,
+) -> Result<Option<Seq>, DbError> {
+    const FIND: &str = "SELECT max(CASE WHEN to_seq <= $1 THEN to_seq ELSE from_seq END) FROM life \
+        WHERE tree_id = $2 AND state = 0 AND package_id = $3 AND from_seq <= $1";
+    let rows = c.query(FIND, &[seq.into(), tree.into(), package.into()])?;
+    Ok(rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().map(Seq))
+}
+
+/// The bytes of a file that a source ever had under a name, with the revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownFile {
+    /// Its release.
+    pub release: ReleaseId,
+    /// The file.
+    pub file: FileId,
+    /// How often the name had other bytes before.
+    pub revision: i64,
+    /// Digest of its bytes.
+    pub sha256: Sha256,
+}
+
+/// Returns every file of a project that a source ever had under this name, the newest revision first.
+pub fn by_name(
+    c: &mut dyn Conn,
+    origin: SourceId,
+    package: PackageId,
+    name: &str,
+) -> Result<Vec<KnownFile>, DbError> {
+    const FIND: &str = "SELECT f.release_id, f.id, f.build, f.sha256 FROM release r JOIN file f ON f.release_id = r.id \
+        AND f.role = 'python' WHERE r.package_id = $1 AND r.origin_id = $2 AND f.name = $3 ORDER BY f.build DESC";
+    let rows = c.query(FIND, &[package.into(), origin.into(), name.into()])?;
+    let decode = |mut row: Row| {
+        Ok(KnownFile {
+            release: ReleaseId(row.int(0)?),
+            file: FileId(row.int(1)?),
+            revision: row.int(2)?,
+            sha256: row.parsed(3, "a digest")?,
+        })
+    };
+    rows.into_iter().map(decode).collect()
+}
+
+/// A stored file, or METADATA of it, found by the digest of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundFile {
+    /// The normal name of the project.
+    pub project: String,
+    /// The facts of the file, as JSON.
+    pub facts: Vec<u8>,
+    /// The row of the file or of METADATA.
+    pub row: ReleaseFile,
+}
+
+/// Returns the file with this digest and name that a tree lists or listed before; with `metadata`, METADATA of it.
+pub fn find(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    sha256: Sha256,
+    name: &str,
+    metadata: bool,
+) -> Result<Option<FoundFile>, DbError> {
+    const FIND: &str = "SELECT p.name, f.facts, r.package_id, r.id, r.version, g.build, r.published_at, g.id, g.name, \
+        g.size, g.sha256, g.state, b.class FROM file f JOIN release r ON r.id = f.release_id \
+        JOIN package p ON p.id = r.package_id JOIN file g ON g.release_id = f.release_id AND g.role = $1 \
+        AND g.platform = '' AND g.build = f.build AND g.name = f.name LEFT JOIN blob b ON b.sha256 = g.sha256 AND g.state = 1 \
+        WHERE f.sha256 = $2 AND f.role = 'python' AND f.name = $3 AND EXISTS (SELECT 1 FROM life l JOIN tree t \
+        ON t.id = l.tree_id WHERE l.release_id = f.release_id AND l.file_id = f.id AND l.tree_id = $4 \
+        AND l.from_seq <= t.head) ORDER BY f.id LIMIT 1";
+    let role = if metadata { METADATA } else { DISTRIBUTION };
+    let rows = c.query(FIND, &[role.into(), sha256.to_string().into(), name.into(), tree.into()])?;
+    let decode = |mut row: Row| {
+        Ok(FoundFile {
+            project: row.text(0)?,
+            facts: row.opt_bytes(1)?.unwrap_or_default(),
+            row: ReleaseFile {
+                state: LifeState::Listed,
+                path: String::new(),
+                package: PackageId(row.int(2)?),
+                release: ReleaseId(row.int(3)?),
+                version: row.text(4)?,
+                revision: row.int(5)?,
+                published_at: row.opt_time(6)?,
+                file: FileId(row.int(7)?),
+                name: row.text(8)?,
+                locator: String::new(),
+                size: row.opt_int(9)?,
+                md5: None,
+                sha256: row.opt_parsed(10, "a digest")?,
+                file_state: FileState::from_i64(11, row.int(11)?)?,
+                class: row.opt_text(12)?,
+            },
+        })
+    };
+    rows.into_iter().next().map(decode).transpose()
+}

@@ -1,0 +1,70 @@
+//! Packages of a source of any language: receives, adds and removes them in the way of their language.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use super::uploads::{Upload, Uploads};
+use super::{Actor, AddStatus, OnExisting, RemoveScope, UploadKind, add, python, remove, upload};
+use crate::model::ids::TxId;
+use crate::model::language::Language;
+use crate::serve::{RepoError, find};
+use crate::state::State;
+
+fn language(state: &State, source: &str) -> Result<Language, RepoError> {
+    Ok(find::source(&state.catalog.get(), source)?.kind.language())
+}
+
+/// Receives a package from a stream of bytes: validates and stores it.
+///
+/// # Errors
+/// [`RepoError::Invalid`] when it is not a valid package of this kind, with the reason.
+pub async fn receive(
+    uploads: &Arc<Uploads>,
+    file: &str,
+    body: BoxStream<'static, Result<Bytes, io::Error>>,
+    kind: UploadKind,
+) -> Result<Upload, RepoError> {
+    match kind {
+        UploadKind::Source | UploadKind::Binary => upload::receive(uploads, file, body, kind).await,
+        UploadKind::Python => python::receive::receive(uploads, file, body).await,
+    }
+}
+
+/// Adds uploads to a local source in one transaction, visible when this returns.
+///
+/// # Errors
+/// Those of [`add::add`] and [`python::add::add`].
+pub async fn add(
+    uploads: &Uploads,
+    source: &str,
+    ids: &[u64],
+    existing: OnExisting,
+    actor: &Actor,
+) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError> {
+    match language(&uploads.state, source)? {
+        Language::R => add::add(uploads, source, ids, existing, actor).await,
+        Language::Python => python::add::add(uploads, source, ids, existing, actor).await,
+    }
+}
+
+/// Removes releases or files of a package from a local source; older snapshots still serve them. Returns what was
+/// removed.
+///
+/// # Errors
+/// Those of [`remove::remove`] and [`python::remove::remove`].
+pub async fn remove(
+    state: &State,
+    source: &str,
+    package: &str,
+    scope: RemoveScope,
+    comment: &str,
+    actor: &Actor,
+) -> Result<Vec<String>, RepoError> {
+    match language(state, source)? {
+        Language::R => remove::remove(state, source, package, scope, comment, actor).await,
+        Language::Python => python::remove::remove(state, source, package, scope, comment, actor).await,
+    }
+}

@@ -1,0 +1,206 @@
+//! Adds uploaded files to a local source of Python packages, in one transaction.
+
+use std::collections::BTreeMap;
+
+use super::selection::{self, EditedSource};
+use crate::db::python_file::{self, ListedFile};
+use crate::db::tx::{Publish, TxKind};
+use crate::db::{Conn, DbError};
+use crate::edit::add::{insert_blobs, local_tree, require_language};
+use crate::edit::uploads::{StagedPython, StagedUpload};
+use crate::edit::{Actor, AddStatus, EditResult, OnExisting, Upload, Uploads, publish};
+use crate::model::change::Counts;
+use crate::model::digest::Sha256;
+use crate::model::file_change::{FileChange, NewPythonFile};
+use crate::model::ids::{PackageId, Seq, TxId};
+use crate::model::language::Language;
+use crate::publish::edit::{EditPlan, apply_edit, publish_step};
+use crate::python::version::Version;
+use crate::serve::{RepoError, find};
+
+/// Adds uploads to a source. A file that is there with the same bytes is left unchanged, and stays yanked; other bytes
+/// under a name that was used before need [`OnExisting::Replace`]: lock files of clients contain their digests.
+///
+/// # Errors
+/// [`RepoError::Conflict`] for such a file, [`RepoError::Invalid`] for a source or an upload of another language. Then
+/// nothing is added.
+pub async fn add(
+    uploads: &Uploads,
+    source: &str,
+    ids: &[u64],
+    existing: OnExisting,
+    actor: &Actor,
+) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError> {
+    let now = (uploads.state.clock)();
+    let catalog = uploads.state.catalog.get();
+    let source = find::source(&catalog, source)?;
+    require_language(source, Language::Python)?;
+    let tree = local_tree(&catalog, source)?;
+    let staged = uploads.get(ids, now)?;
+    if let Some(other) = staged.iter().find(|staged| staged.python.is_none()) {
+        return Err(RepoError::Invalid(format!(
+            "'{}' is an R package; the source '{}' is of type {}",
+            other.upload.file, source.name, source.kind
+        )));
+    }
+    let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
+    let transaction = AddTransaction { source, existing, publish: publish(TxKind::Add, now, actor) };
+    let input = staged.clone();
+    let (tx, outcomes) = apply_edit(&uploads.state, move |c| transaction.write(c, &input)).await??;
+    uploads.remove(ids);
+    Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
+}
+
+struct AddTransaction {
+    source: EditedSource,
+    existing: OnExisting,
+    publish: Publish,
+}
+
+/// The state of a project during the planning.
+struct Project {
+    id: Option<PackageId>,
+    files: Vec<ListedFile>,
+    /// Digests of the files that are being added, by name.
+    added: BTreeMap<String, Sha256>,
+}
+
+impl AddTransaction {
+    fn write(
+        &self,
+        c: &mut dyn Conn,
+        staged: &[StagedUpload],
+    ) -> Result<EditResult<(Option<TxId>, Vec<AddStatus>)>, DbError> {
+        let tree = (self.source.source, self.source.tree);
+        publish_step(c, tree, &self.publish, |c, pending| self.plan(c, pending, staged))
+    }
+
+    fn plan(
+        &self,
+        c: &mut dyn Conn,
+        pending: Seq,
+        staged: &[StagedUpload],
+    ) -> Result<EditResult<EditPlan<Vec<AddStatus>, FileChange>>, DbError> {
+        let mut projects: BTreeMap<&str, Project> = BTreeMap::new();
+        let (mut changes, mut outcomes) = (Vec::new(), Vec::with_capacity(staged.len()));
+        for upload in staged {
+            let name = upload.upload.package.as_str();
+            if !projects.contains_key(name) {
+                let (id, files) = selection::read(c, &self.source, pending, name)?;
+                projects.insert(name, Project { id, files, added: BTreeMap::new() });
+            }
+            let Some((project, python)) = projects.get_mut(name).zip(upload.python.as_ref()) else {
+                continue;
+            };
+            match self.plan_file(c, project, upload, python)? {
+                Err(refusal) => return Ok(Err(refusal)),
+                Ok((status, planned)) => {
+                    outcomes.push(status);
+                    if status != AddStatus::Existing {
+                        project.added.insert(upload.upload.file.clone(), upload.upload.sha256);
+                        insert_blobs(c, upload, self.publish.now)?;
+                    }
+                    changes.extend(planned);
+                }
+            }
+        }
+        let mut counts = Counts::default();
+        for project in projects.values().filter(|project| !project.added.is_empty()) {
+            if project.files.is_empty() {
+                counts.added += 1;
+            } else {
+                counts.updated += 1;
+            }
+        }
+        Ok(Ok(EditPlan { changes, counts, result: outcomes }))
+    }
+
+    fn plan_file(
+        &self,
+        c: &mut dyn Conn,
+        project: &Project,
+        staged: &StagedUpload,
+        python: &StagedPython,
+    ) -> Result<EditResult<(AddStatus, Vec<FileChange>)>, DbError> {
+        let Upload { file, sha256, version, .. } = &staged.upload;
+        match project.added.get(file) {
+            Some(other) if other == sha256 => return Ok(Ok((AddStatus::Existing, Vec::new()))),
+            Some(_) => {
+                return Ok(Err(RepoError::Conflict(format!(
+                    "two of the files are named '{file}' and have different bytes; add one of them"
+                ))));
+            }
+            None => {}
+        }
+        let listed = project.files.iter().find(|listed| listed.name == *file);
+        if let Some(listed) = listed
+            && (listed.sha256 == *sha256 || self.existing == OnExisting::Succeed)
+        {
+            return Ok(Ok((AddStatus::Existing, Vec::new())));
+        }
+        let known = match project.id {
+            Some(id) => python_file::by_name(c, self.source.source, id, file)?,
+            None => Vec::new(),
+        };
+        let same = known.iter().find(|known| known.sha256 == *sha256);
+        if let Some(other) = known.first().filter(|_| same.is_none() && self.existing != OnExisting::Replace)
+        {
+            return Ok(Err(self.refuse(
+                file,
+                listed.map_or(other.sha256, |listed| listed.sha256),
+                listed.is_some(),
+            )));
+        }
+        let yanked = match listed {
+            Some(listed) => listed.yanked.clone(),
+            None => yank_of_version(&project.files, version),
+        };
+        let mut changes: Vec<FileChange> =
+            listed.map(|listed| FileChange::EndLife(listed.key.clone())).into_iter().collect();
+        changes.push(match same.zip(project.id) {
+            Some((same, package)) => {
+                FileChange::BeginLife { package, release: same.release, file: same.file, yanked }
+            }
+            None => FileChange::Introduce {
+                file: Box::new(NewPythonFile {
+                    project: staged.upload.package.clone(),
+                    version: version.clone(),
+                    revision: known.first().map_or(0, |newest| newest.revision + 1),
+                    name: file.clone(),
+                    size: i64::try_from(staged.upload.size).unwrap_or(i64::MAX),
+                    sha256: *sha256,
+                    facts: python.facts.clone().uploaded_at(self.publish.now).write(),
+                    metadata: python
+                        .metadata
+                        .map(|(sha256, size)| (sha256, i64::try_from(size).unwrap_or(i64::MAX))),
+                }),
+                yanked,
+            },
+        });
+        let status = if listed.is_some() { AddStatus::Replaced } else { AddStatus::New };
+        Ok(Ok((status, changes)))
+    }
+
+    fn refuse(&self, file: &str, sha256: Sha256, is_listed: bool) -> RepoError {
+        let source = &self.source.name;
+        RepoError::Conflict(if is_listed {
+            format!(
+                "'{file}' is in the source '{source}' already, with other bytes (SHA-256 {sha256}); build a new version, \
+                 use --replace to replace it with this file, or --succeed-on-existing to leave it"
+            )
+        } else {
+            format!(
+                "the source '{source}' had a file '{file}' with other bytes (SHA-256 {sha256}), which lock files may \
+                 contain; build a new version, or use --replace to add this file"
+            )
+        })
+    }
+}
+
+/// A file of a version whose files are all yanked is yanked for the same reason.
+fn yank_of_version(files: &[ListedFile], version: &str) -> Option<String> {
+    let version = Version::lenient(version);
+    let mut of_version = files.iter().filter(|file| Version::lenient(&file.version) == version).peekable();
+    let reason = of_version.peek()?.yanked.clone()?;
+    of_version.all(|file| file.yanked.is_some()).then_some(reason)
+}

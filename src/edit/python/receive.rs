@@ -1,0 +1,124 @@
+//! Receives a wheel or a source distribution: checks it, and stores its bytes unchanged.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use sha2::Digest;
+
+use crate::edit::prepare::invalid_package;
+use crate::edit::upload::reserve_objects;
+use crate::edit::upload_body::{self, UploadBody, UploadKind};
+use crate::edit::uploads::{StagedPython, StagedUpload, Upload, Uploads};
+use crate::model::digest::{Md5, Sha256};
+use crate::python::archive::{PackageArchive, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
+use crate::python::facts::FileFacts;
+use crate::python::file_name::{FileKind, FileName};
+use crate::python::version::Version;
+use crate::serve::RepoError;
+use crate::storage::{Key, Spool};
+
+/// Receives a file of a Python package from a stream of bytes: validates and stores it.
+///
+/// # Errors
+/// [`RepoError::Invalid`] when it is not a valid package, with the reason.
+pub async fn receive(
+    uploads: &Arc<Uploads>,
+    file: &str,
+    body: BoxStream<'static, Result<Bytes, io::Error>>,
+) -> Result<Upload, RepoError> {
+    let (state, class) = (&uploads.state, UploadKind::Python.class());
+    let file = file.rsplit(['/', '\\']).next().unwrap_or(file);
+    let name = FileName::parse(file).map_err(|error| invalid_package(file, &error))?;
+    let body = UploadBody::receive(state, file, body, class).await?;
+    let received_at = (state.clock)();
+    state.storage.may_store(class).await?;
+    let state_of_task = Arc::clone(state);
+    let check = tokio::task::spawn_blocking(move || -> Result<_, RepoError> {
+        let (staged, metadata) = check(&name, &body)?;
+        Ok((staged, metadata, body.into_spool(&state_of_task, class)?))
+    });
+    let (staged, metadata, spool): (StagedUpload, Option<Bytes>, Spool) = match check.await {
+        Ok(result) => result?,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => return Err(upload_body::shutting_down().into()),
+    };
+    let key = Key::Package(class, staged.upload.sha256);
+    let metadata_object = staged.python.as_ref().and_then(|python| python.metadata);
+    let metadata_object = metadata_object.map(|(sha256, size)| (Key::Package(class, sha256), size));
+    let objects: Vec<(Key, u64)> =
+        [Some((key, staged.upload.size)), metadata_object].into_iter().flatten().collect();
+    // Protects the objects from the sweep until the upload itself does.
+    let _reservation = uploads.reserve(objects.iter().map(|(key, _)| *key.digest()).collect());
+    reserve_objects(state, &objects).await?;
+    // Replaced even if it exists: an upload repairs a stored object that has its size but other bytes.
+    state.storage.replace(spool, &key).await?;
+    uploads.fetches.integrity.remove(&key);
+    if let (Some((key, _)), Some(bytes)) = (metadata_object, metadata) {
+        let mut spool = state.storage.spool(class).await?;
+        spool = tokio::task::spawn_blocking(move || -> Result<Spool, RepoError> {
+            let result = spool.write_all(&bytes);
+            result.map_err(|error| crate::storage::StorageError::io("write", spool.path(), error))?;
+            Ok(spool)
+        })
+        .await
+        .map_err(|_| upload_body::shutting_down())??;
+        state.storage.replace(spool, &key).await?;
+        uploads.fetches.integrity.remove(&key);
+    }
+    Ok(uploads.insert(StagedUpload { received_at, ..staged }))
+}
+
+/// Checks a file; returns METADATA of a wheel too. Blocks.
+fn check(name: &FileName, body: &UploadBody) -> Result<(StagedUpload, Option<Bytes>), RepoError> {
+    let file = name.as_str();
+    let mut source = body.open_seekable()?;
+    let size = source.seek(io::SeekFrom::End(0));
+    let size = size.and_then(|size| source.seek(io::SeekFrom::Start(0)).map(|_| size));
+    let size = size.map_err(|error| invalid_package(file, &error))?;
+    let archive = match name.kind() {
+        FileKind::Wheel => wheel::read(&mut source, file, WHEEL_LIMITS),
+        FileKind::Sdist => sdist::read(&mut source, name, SDIST_LIMITS),
+        FileKind::Egg
+        | FileKind::WindowsInstaller
+        | FileKind::Msi
+        | FileKind::Rpm
+        | FileKind::Deb
+        | FileKind::Dmg => {
+            return Err(RepoError::Invalid(format!(
+                "'{file}' is refused: installers use wheels (.whl) and source distributions (.tar.gz) only"
+            )));
+        }
+    };
+    let PackageArchive { metadata, metadata_raw, notices } =
+        archive.map_err(|error| invalid_package(file, &error))?;
+    let project = metadata.project().map_err(|error| invalid_package(file, &error))?;
+    let version: Version = metadata.version.parse().map_err(|error| invalid_package(file, &error))?;
+    let sha256 = body.sha256();
+    // Clients trust METADATA of a wheel only: that of a source distribution may differ from what is built.
+    let metadata_raw = (name.kind() == FileKind::Wheel).then(|| Bytes::from(metadata_raw));
+    let metadata_object =
+        metadata_raw.as_ref().map(|bytes| (Sha256(sha2::Sha256::digest(bytes).into()), bytes.len() as u64));
+    let staged = StagedUpload {
+        upload: Upload {
+            id: 0,
+            file: file.to_owned(),
+            package: project.to_string(),
+            version: version.normalized(),
+            original: sha256,
+            sha256,
+            size,
+            notices,
+        },
+        stanza: Vec::new(),
+        description: Vec::new(),
+        md5: Md5([0; 16]),
+        binary_target: None,
+        readme: None,
+        python: Some(StagedPython { facts: FileFacts::of_metadata(&metadata), metadata: metadata_object }),
+        pending_writes: Vec::new(),
+        received_at: crate::model::time::Timestamp(0),
+    };
+    Ok((staged, metadata_raw))
+}

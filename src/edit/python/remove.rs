@@ -1,0 +1,64 @@
+//! Removes files from a local source of Python packages; older snapshots still list them.
+
+use super::selection::{self, EditedSource, Selection};
+use crate::db::tx::{Publish, TxKind};
+use crate::edit::add::{local_tree, require_language};
+use crate::edit::{Actor, RemoveScope, publish};
+use crate::model::change::Counts;
+use crate::model::file_change::FileChange;
+use crate::model::language::Language;
+use crate::publish::edit::{EditPlan, apply_edit, publish_step};
+use crate::python::name::NormalName;
+use crate::serve::{RepoError, find};
+use crate::state::State;
+
+/// Removes files of a project, and returns the removed versions, or the name of the removed file.
+///
+/// # Errors
+/// [`RepoError::NotFound`] when the source has none of them; the error names the existing ones. [`RepoError::Invalid`] for
+/// a source of another language.
+pub async fn remove(
+    state: &State,
+    source: &str,
+    project: &str,
+    scope: RemoveScope,
+    comment: &str,
+    actor: &Actor,
+) -> Result<Vec<String>, RepoError> {
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, source)?;
+    require_language(source, Language::Python)?;
+    let tree = local_tree(&catalog, source)?;
+    let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
+    let project: NormalName = parse_project(project)?;
+    let selection = Selection::from(scope);
+    let publish = Publish { comment: comment.to_owned(), ..publish(TxKind::Remove, (state.clock)(), actor) };
+    let removal = apply_edit(state, move |c| {
+        publish_step(c, (source.source, source.tree), &publish, |c, pending| {
+            let selected = selection::select(c, &source, pending, &project, &selection)?;
+            Ok(selected.map(|(selected, count)| {
+                let mut removed: Vec<String> = match &selection {
+                    Selection::File(name) => vec![name.clone()],
+                    Selection::All | Selection::Current | Selection::Version(_) => {
+                        selected.iter().map(|file| file.version.clone()).collect()
+                    }
+                };
+                removed.dedup();
+                let counts = if selected.len() == count {
+                    Counts { removed: 1, ..Counts::default() }
+                } else {
+                    Counts { updated: 1, ..Counts::default() }
+                };
+                let changes = selected.into_iter().map(|file| FileChange::EndLife(file.key)).collect();
+                EditPlan { changes, counts, result: removed }
+            }))
+        })
+    });
+    let (_, removed) = removal.await??;
+    Ok(removed)
+}
+
+/// The project that a command names, in any spelling.
+pub(super) fn parse_project(name: &str) -> Result<NormalName, RepoError> {
+    name.parse::<NormalName>().map_err(|error| RepoError::Invalid(error.to_string()))
+}

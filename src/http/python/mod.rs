@@ -1,0 +1,155 @@
+//! Responses at the addresses of a Python repository: pages of the simple API, files and redirects.
+
+use http::header::ACCEPT;
+use http::request::Parts;
+use http::{Response, StatusCode};
+
+use super::app::App;
+use super::body::Body;
+use super::error::Failure;
+use super::permission::Permission;
+use super::r::answer;
+use super::r::document::ResolvedDocument;
+use super::r::package_file::ResolvedFile;
+use super::r::platform_request::PlatformRequest;
+use super::resolve_cache::{Entry, Resource, Validity};
+use super::response::{self, header_value};
+use super::target::Query;
+use crate::model::repository::RepoKind;
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
+use crate::python::accept::{self, SimpleFormat};
+use crate::python::layout::{FileId, FilePart, PythonPath};
+use crate::python::name::NormalName;
+use crate::serve;
+use crate::serve::python::document::PythonDocument;
+
+/// A parsed address inside a Python repository.
+pub(super) struct Address<'a> {
+    pub(super) repo: &'a str,
+    pub(super) snapshot: Snapshot,
+    pub(super) path: &'a PythonPath,
+    /// The whole raw path.
+    pub(super) raw: &'a str,
+    pub(super) permission: Permission,
+}
+
+/// Answers a GET or HEAD.
+///
+/// # Errors
+/// 404 for what does not exist, also for a repository of another language.
+pub(super) async fn answer(
+    app: &App,
+    address: &Address<'_>,
+    query: &Query,
+    parts: &Parts,
+    received_at: Timestamp,
+) -> Result<Response<Body>, Failure> {
+    let kind = serve::find::repo(&app.state.catalog.get(), address.repo)?.kind;
+    if kind != RepoKind::Python {
+        return Err(Failure::not_found(format!(
+            "the repository '{}' is of type {}; those of type {} have simple/",
+            address.repo,
+            kind.label(),
+            RepoKind::Python.label()
+        )));
+    }
+    let format = match address.path {
+        PythonPath::Redirect(target) => return Ok(redirect(address, target, parts)),
+        PythonPath::Root | PythonPath::Project(_) => Some(format(query, parts)),
+        PythonPath::File { .. } => None,
+    };
+    let key = match format {
+        // A raw path has no space. A key with a + would not be cached.
+        Some(SimpleFormat::Json) => format!("{} json", address.raw),
+        Some(SimpleFormat::Html) => format!("{} v1 html", address.raw),
+        Some(SimpleFormat::TextHtml) => format!("{} html", address.raw),
+        None => address.raw.to_owned(),
+    };
+    let entry = match app.resolve_cache.get(&app.state, received_at, &key, None) {
+        Some(entry) => entry,
+        None => {
+            // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
+            let validity = Validity::of(&app.state, received_at);
+            let resource = resolve(app, address, format.unwrap_or(SimpleFormat::TextHtml)).await?;
+            app.resolve_cache.insert(&key, Entry { validity, permission: address.permission, resource })
+        }
+    };
+    Ok(answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, received_at).await)
+}
+
+/// Refuses a path of an R repository in a Python repository.
+///
+/// # Errors
+/// 404 that names the addresses of Python packages.
+pub(super) fn refuse_r_path(app: &App, repo: &str) -> Result<(), Failure> {
+    let catalog = app.state.catalog.get();
+    match catalog.repo(repo) {
+        Some(repo) if repo.kind == RepoKind::Python => Err(Failure::not_found(format!(
+            "the repository '{0}' is of type {1}; its packages are at /{0}/latest/simple/",
+            repo.name,
+            repo.kind.label()
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The format that the client gets.
+fn format(query: &Query, parts: &Parts) -> SimpleFormat {
+    let values = parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accept = values.collect::<Vec<_>>().join(",");
+    // In a query, an unencoded + is a space.
+    let format = query.get("format").map(|format| format.replace(' ', "+"));
+    accept::negotiate(Some(&accept), format.as_deref())
+}
+
+/// A relative redirect, as a proxy may have removed a prefix of the path: 308 to the address with a slash at its end, 301
+/// to the normal form of a name.
+fn redirect(address: &Address<'_>, target: &PythonPath, parts: &Parts) -> Response<Body> {
+    let last = address.raw.rsplit('/').next().unwrap_or_default();
+    let name = match target {
+        PythonPath::Project(name) => name.as_str(),
+        PythonPath::Root | PythonPath::Redirect(_) | PythonPath::File { .. } => "simple",
+    };
+    let (prefix, status) = match last {
+        "" => ("../", StatusCode::MOVED_PERMANENTLY),
+        last if last == name => ("", StatusCode::PERMANENT_REDIRECT),
+        _ => ("", StatusCode::MOVED_PERMANENTLY),
+    };
+    let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    response::redirect(status, header_value(format!("{prefix}{name}/{query}")))
+}
+
+async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Result<Resource, Failure> {
+    let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;
+    let document = |point, document: PythonDocument| {
+        let catalog = app.state.catalog.get();
+        Resource::Document(Box::new(ResolvedDocument::new(&catalog, point, document.into())))
+    };
+    Ok(match address.path {
+        PythonPath::Root => document(point, PythonDocument::Root(format)),
+        PythonPath::Project(project) => {
+            let point = serve::python::file::locate_project(&app.repositories, &point, project).await?;
+            let project: NormalName = project.clone();
+            document(point, PythonDocument::Project(project, format))
+        }
+        PythonPath::File { id: FileId::Sha256(sha256), file, part } => {
+            let metadata = match part {
+                FilePart::Distribution => false,
+                FilePart::Metadata => true,
+                FilePart::Signature | FilePart::Provenance => {
+                    return Err(Failure::not_found(format!(
+                        "this repository has no {} of '{file}'",
+                        part.suffix()
+                    )));
+                }
+            };
+            let located =
+                serve::python::file::locate(&app.repositories, &point, *sha256, file, metadata).await?;
+            Resource::File(Box::new(ResolvedFile::of_python(located, metadata)))
+        }
+        PythonPath::File { id: FileId::Row(_), .. } | PythonPath::Redirect(_) => {
+            return Err(Failure::no_such_address());
+        }
+    })
+}

@@ -1,0 +1,51 @@
+//! Changes of a tree whose lives list files: a version of a Python package has several.
+
+use super::change::LifeKey;
+use super::digest::Sha256;
+use super::ids::{FileId, PackageId, ReleaseId};
+
+/// A file that a tree never listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPythonFile {
+    /// The normal name of the project.
+    pub project: String,
+    /// The normalized version.
+    pub version: String,
+    /// 0 for the first bytes under this file name, one more for each replacement by other bytes.
+    pub revision: i64,
+    /// The file name.
+    pub name: String,
+    /// Size in bytes.
+    pub size: i64,
+    /// Digest of the bytes, which are in storage.
+    pub sha256: Sha256,
+    /// Facts that the page of the project states, as JSON.
+    pub facts: Vec<u8>,
+    /// Digest and size of METADATA of a wheel, which is in storage.
+    pub metadata: Option<(Sha256, i64)>,
+}
+
+/// One change of such a tree at its next step. The reason of a yank may be empty; `None` is a file that is not yanked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileChange {
+    /// A new file is listed.
+    Introduce {
+        /// The file.
+        file: Box<NewPythonFile>,
+        /// Why it is yanked.
+        yanked: Option<String>,
+    },
+    /// A known file is listed.
+    BeginLife {
+        /// Its project.
+        package: PackageId,
+        /// Its version.
+        release: ReleaseId,
+        /// The file.
+        file: FileId,
+        /// Why it is yanked.
+        yanked: Option<String>,
+    },
+    /// A file is no longer listed, or not in this way.
+    EndLife(LifeKey),
+}

@@ -1,0 +1,77 @@
+//! Facts about a published file that its page states and that its name does not tell, as stored JSON.
+
+use serde::{Deserialize, Serialize};
+
+use super::metadata::Metadata;
+use crate::model::time::Timestamp;
+
+/// Longest stored summary in characters; PyPI accepts 512.
+const MAX_SUMMARY: usize = 512;
+
+/// The facts. Keys are short: each file has a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFacts {
+    /// The time of the upload in microseconds since the epoch.
+    #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
+    upload_time: Option<i64>,
+    /// `Requires-Python`.
+    #[serde(rename = "rp", skip_serializing_if = "Option::is_none")]
+    pub requires_python: Option<String>,
+    /// `Summary`.
+    #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+}
+
+impl FileFacts {
+    /// The facts in the metadata of a file.
+    #[must_use]
+    pub fn of_metadata(metadata: &Metadata) -> FileFacts {
+        let one_line = |text: &String| {
+            text.chars().take(MAX_SUMMARY).map(|c| if c.is_control() { ' ' } else { c }).collect()
+        };
+        FileFacts {
+            upload_time: None,
+            requires_python: metadata.requires_python.clone(),
+            summary: metadata.summary.as_ref().map(one_line),
+        }
+    }
+
+    /// Sets the time of the upload.
+    #[must_use]
+    pub fn uploaded_at(self, time: Timestamp) -> FileFacts {
+        FileFacts { upload_time: Some(time.0), ..self }
+    }
+
+    /// The time of the upload.
+    #[must_use]
+    pub fn upload_time(&self) -> Option<Timestamp> {
+        self.upload_time.map(Timestamp)
+    }
+
+    /// Reads stored facts; those that cannot be read are unknown.
+    #[must_use]
+    pub fn read(json: &[u8]) -> FileFacts {
+        serde_json::from_slice(json).unwrap_or_default()
+    }
+
+    /// The form that is stored.
+    #[must_use]
+    pub fn write(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_facts_are_read_back() {
+        let facts = FileFacts { requires_python: Some(">=3.9".to_owned()), ..FileFacts::default() };
+        let facts = facts.uploaded_at(Timestamp(7));
+        assert_eq!(facts.write(), br#"{"u":7,"rp":">=3.9"}"#);
+        assert_eq!(FileFacts::read(&facts.write()), facts);
+        assert_eq!(FileFacts::read(br#"{"u":7,"later":[1]}"#).upload_time(), Some(Timestamp(7)));
+        assert_eq!(FileFacts::read(b"{"), FileFacts::default());
+    }
+}

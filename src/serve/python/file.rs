@@ -1,0 +1,91 @@
+//! Finds pages and files of a Python repository.
+
+use super::owner::{self, OwnedProject};
+use crate::db;
+use crate::model::digest::Sha256;
+use crate::model::ids::Seq;
+use crate::model::point::{Point, PointTree};
+use crate::python::facts::FileFacts;
+use crate::python::file_name::FileName;
+use crate::python::name::NormalName;
+use crate::serve::located::LocatedFile;
+use crate::serve::{RepoError, Repositories};
+
+/// Finds the owner of a project. The returned point is reduced to the tree that owns it, at its last change: it is equal
+/// on all days between two changes.
+///
+/// # Errors
+/// [`RepoError::NotFound`]; database errors.
+pub async fn locate_project(
+    repositories: &Repositories,
+    point: &Point,
+    project: &NormalName,
+) -> Result<Point, RepoError> {
+    let (trees, name) = (point.trees.clone(), project.clone());
+    let query = repositories.state.db.read(move |c| {
+        let Some(owned) = owner::owner(c, &trees, &name)? else { return Ok(None) };
+        let OwnedProject { package, tree } = owned;
+        let files = db::python_file::of_project(c, tree.tree, tree.seq, package)?;
+        Ok(Some((tree, !files.is_empty())))
+    });
+    let Some((tree, has_files)) = query.await? else {
+        return Err(RepoError::NotFound(format!("there is no project '{project}' in this snapshot")));
+    };
+    if !has_files {
+        let catalog = repositories.state.catalog.get();
+        let source = catalog.source_by_id(tree.source).map(|source| source.name.to_string());
+        return Err(RepoError::NotFound(format!(
+            "all files of the project '{project}' were removed from the source '{}', to which the name belongs in this \
+             repository; other sources do not provide it",
+            source.unwrap_or_default()
+        )));
+    }
+    Ok(Point { trees: vec![tree], ..point.clone() })
+}
+
+/// Finds a file by its digest and name, or METADATA of a wheel. A file that was removed or yanked is still found: lock
+/// files refer to it. Only the owner of the project is searched.
+///
+/// # Errors
+/// [`RepoError::NotFound`]; database errors.
+pub async fn locate(
+    repositories: &Repositories,
+    point: &Point,
+    sha256: Sha256,
+    file: &FileName,
+    metadata: bool,
+) -> Result<LocatedFile, RepoError> {
+    let (trees, name) = (point.trees.clone(), file.as_str().to_owned());
+    let query = repositories.state.db.read(move |c| {
+        for tree in &trees {
+            let Some(found) = db::python_file::find(c, tree.tree, sha256, &name, metadata)? else { continue };
+            let Ok(project) = found.project.parse::<NormalName>() else { continue };
+            let owner = match owner::owner(c, &trees, &project)? {
+                Some(owner) => Some(owner),
+                None => owner::owner(c, &at_head(&trees), &project)?,
+            };
+            if owner.is_some_and(|owner| owner.tree.tree == tree.tree) {
+                return Ok(Some((*tree, found)));
+            }
+        }
+        Ok(None)
+    });
+    let Some((tree, found)) = query.await? else {
+        let part = if metadata { "no metadata of the file" } else { "no file" };
+        return Err(RepoError::NotFound(format!(
+            "there is {part} '{file}' with this digest in this repository; the page of its project lists its addresses"
+        )));
+    };
+    let upload_time = FileFacts::read(&found.facts).upload_time();
+    let mut located = LocatedFile::new(&found.project, tree, found.row);
+    located.modified = upload_time;
+    if metadata {
+        located.name.push_str(".metadata");
+    }
+    Ok(located)
+}
+
+/// The newest state of the trees: a file that was published after the point has the owner that its project got then.
+fn at_head(trees: &[PointTree]) -> Vec<PointTree> {
+    trees.iter().map(|tree| PointTree { seq: Seq(Seq::OPEN.0 - 1), ..*tree }).collect()
+}

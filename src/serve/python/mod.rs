@@ -1,0 +1,34 @@
+//! Python repositories: owners of names, pages of the simple API, and files.
+
+pub mod document;
+pub mod file;
+pub mod names;
+pub mod owner;
+pub(super) mod render;
+
+use super::RepoError;
+use crate::model::language::Language;
+use crate::model::point::Point;
+use crate::state::State;
+
+/// The language of the packages of a point.
+pub(super) fn language(state: &State, point: &Point) -> Language {
+    let catalog = state.catalog.get();
+    let source = point.trees.first().and_then(|tree| catalog.source_by_id(tree.source));
+    source.map_or(Language::R, |source| source.kind.language())
+}
+
+/// Refuses what is known of R packages only.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a point of Python packages.
+pub(super) fn require_r(state: &State, point: &Point) -> Result<(), RepoError> {
+    match language(state, point) {
+        Language::R => Ok(()),
+        Language::Python => Err(RepoError::Invalid(
+            "this is known of R packages only; the files of a Python package and their metadata are on its page, \
+             /{repository}/{snapshot}/simple/{project}/"
+                .to_owned(),
+        )),
+    }
+}

@@ -1,0 +1,160 @@
+//! Days and transactions of a local source after random edits and restarts, compared with a model.
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt;
+use rstudio_pm::db::invariants;
+use rstudio_pm::edit::{self, OnExisting, RemoveScope, UploadKind};
+use rstudio_pm::model::repository::RepoKind;
+use rstudio_pm::model::snapshot::Snapshot;
+use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::python::accept::SimpleFormat;
+use rstudio_pm::python::name::NormalName;
+use rstudio_pm::python::simple::read;
+use rstudio_pm::serve;
+use rstudio_pm::serve::document::DocumentRequest;
+use rstudio_pm::serve::python::document::PythonDocument;
+use rstudio_pm::upkeep::sweep::{self, SweepOptions};
+
+use super::package::Package;
+use crate::support::backend::{Backend, StoresConfig, actor};
+use crate::support::db;
+
+/// Names of files with the reason of their yank.
+type Files = BTreeMap<String, Option<String>>;
+
+const PROJECT: &str = "one";
+
+async fn add(backend: &Backend, name: &str, bytes: Vec<u8>) {
+    let body = futures_util::stream::iter([Ok(bytes.into())]).boxed();
+    let upload = edit::package::receive(&backend.uploads, name, body, UploadKind::Python).await.unwrap();
+    edit::package::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.unwrap();
+}
+
+async fn yank(backend: &Backend, file: &str, reason: Option<&str>) {
+    let scope = RemoveScope::Version(file.to_owned());
+    edit::python::yank::set(&backend.state, "team", PROJECT, scope, reason, &actor()).await.unwrap();
+}
+
+async fn remove(backend: &Backend, file: &str) {
+    let scope = RemoveScope::Version(file.to_owned());
+    edit::package::remove(&backend.state, "team", PROJECT, scope, "", &actor()).await.unwrap();
+}
+
+/// The page in a format, and its bytes; `None` if there is none.
+async fn page(backend: &Backend, snapshot: &str, format: SimpleFormat) -> Option<(Files, Vec<u8>)> {
+    let snapshot: Snapshot = snapshot.parse().unwrap();
+    let point = serve::point::resolve(&backend.repositories, "py", snapshot).await.unwrap();
+    let project: NormalName = PROJECT.parse().unwrap();
+    let owned = serve::python::file::locate_project(&backend.repositories, &point, &project).await;
+    let request = DocumentRequest::new(owned.ok()?, PythonDocument::Project(project.clone(), format));
+    let document = serve::index::document(&backend.repositories, &request).await.unwrap();
+    let url = "http://h/simple/one/".parse().unwrap();
+    let page = read::read(format, &document.bytes, &url, &project).unwrap().page;
+    let until = point.trees.iter().map(|tree| tree.seq).max();
+    assert!(until.is_some());
+    let files =
+        page.files.into_iter().map(|file| (file.name.to_string(), file.yanked.map(|yank| yank.reason)));
+    Some((files.collect(), document.bytes.to_vec()))
+}
+
+async fn scenario(engine: db::Engine) {
+    let gcfg = tokio::task::spawn_blocking(move || db::settings(engine)).await.unwrap();
+    let mut backend = Backend::with_stores(StoresConfig { gcfg }).await;
+    let name = |text: &str| text.parse().unwrap();
+    let kind = SourceKind::LocalPython;
+    edit::source::create(&backend.state, &name("team"), kind, OnExisting::Fail).await.unwrap();
+    let kind = RepoKind::Python;
+    edit::repo::create(&backend.state, &name("py"), kind, "", OnExisting::Fail, &actor()).await.unwrap();
+    edit::subscription::subscribe(&backend.state, "py", "team", None, OnExisting::Fail, &actor())
+        .await
+        .unwrap();
+
+    let mut random: u32 = rand::random();
+    println!("seed {random}");
+    let mut next = |limit: u32| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 16) % limit
+    };
+    let mut model = Files::new();
+    let mut days: Vec<(String, Files)> = Vec::new();
+    for day in 2..22 {
+        for _ in 0..next(4) {
+            let package = Package::new(PROJECT, &format!("1.{}", next(4)));
+            let (file, bytes) = match next(2) {
+                0 => (package.wheel_name(), package.wheel()),
+                _ => (package.sdist_name(), package.sdist()),
+            };
+            match (next(4), model.contains_key(&file)) {
+                (0 | 1, false) => {
+                    let of_version = |name: &&String| name.starts_with(&format!("one-{}", package.version));
+                    let siblings: Vec<&Option<String>> =
+                        model.iter().filter(|(name, _)| of_version(name)).map(|(_, yank)| yank).collect();
+                    // A file of a version that is yanked as a whole is yanked: for the reason of its first file.
+                    let yank = siblings.first().filter(|_| siblings.iter().all(|yank| yank.is_some()));
+                    let yank = yank.copied().cloned().flatten();
+                    add(&backend, &file, bytes).await;
+                    model.insert(file, yank);
+                }
+                (0, true) => {
+                    add(&backend, &file, bytes).await;
+                }
+                (1, true) => {
+                    yank(&backend, &file, Some("bad")).await;
+                    model.insert(file, Some("bad".to_owned()));
+                }
+                (2, true) => {
+                    yank(&backend, &file, None).await;
+                    model.insert(file, None);
+                }
+                (_, true) => {
+                    remove(&backend, &file).await;
+                    model.remove(&file);
+                }
+                (_, false) => {}
+            }
+        }
+        days.push((format!("2024-03-{:02}", day - 1), model.clone()));
+        if next(5) == 0 {
+            backend = backend.restart().await;
+        }
+        backend.advance_to_noon(&format!("2024-03-{day:02}"));
+    }
+    let mut pages: Vec<Option<Vec<u8>>> = Vec::new();
+    for round in 0..2 {
+        for (number, (day, expected)) in days.iter().enumerate() {
+            let json = page(&backend, day, SimpleFormat::Json).await;
+            let html = page(&backend, day, SimpleFormat::Html).await;
+            let empty = Files::new();
+            assert_eq!(json.as_ref().map_or(&empty, |page| &page.0), expected, "{day}");
+            assert_eq!(html.as_ref().map_or(&empty, |page| &page.0), expected, "{day}");
+            let bytes = json.map(|page| page.1);
+            if round == 0 {
+                pages.push(bytes);
+            } else {
+                assert_eq!(pages[number], bytes, "a past day never changes: {day}");
+            }
+        }
+        // Later edits, a sweep and a restart change no past day.
+        for file in model.clone().into_keys() {
+            remove(&backend, &file).await;
+        }
+        add(&backend, "one-9.0.tar.gz", Package::new(PROJECT, "9.0").sdist()).await;
+        model = Files::from([("one-9.0.tar.gz".to_owned(), None)]);
+        backend.advance_to_noon(&format!("2024-04-{:02}", 10 + round));
+        sweep::sweep(&backend.upkeep, SweepOptions::default()).await.unwrap();
+        backend = backend.restart().await;
+    }
+    let found = backend.state.db.read(invariants::violations).await.unwrap();
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_day_has_the_files_and_yanks_of_that_day_on_sqlite() {
+    scenario(db::Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_day_has_the_files_and_yanks_of_that_day_on_postgres() {
+    scenario(db::Engine::Postgres).await;
+}

@@ -1,0 +1,366 @@
+//! Local sources of Python packages: pages, files, history and refusals, on both databases.
+
+use sha2::Digest;
+
+use super::package::{Package, add, repository, transaction, write};
+use crate::support::http::{self, Answer};
+use crate::support::postgres;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+const JSON: &str = "application/vnd.pypi.simple.v1+json";
+
+/// Servers with a local source and a repository, one for each database.
+pub(super) fn servers() -> [Server; 2] {
+    let url = postgres::server().schema();
+    let gcfg = format!("[Database]\nProvider = postgres\n[Postgres]\nURL = \"{url}\"\n");
+    let servers = [Server::start(), Builder::default().gcfg(&gcfg).start()];
+    servers.iter().for_each(repository);
+    servers
+}
+
+fn json(server: &Server, path: &str) -> serde_json::Value {
+    let answer = http::request("GET", &server.url(path), &[("Accept", JSON)], b"");
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some(JSON)),
+        "{path}: {}",
+        answer.text()
+    );
+    answer.json()
+}
+
+/// The names of the files of a page, with their yanks; empty if there is no page.
+fn files(server: &Server, snapshot: &str, project: &str) -> Vec<(String, serde_json::Value)> {
+    let path = format!("/py/{snapshot}/simple/{project}/");
+    if server.get(&path).status == 404 {
+        return Vec::new();
+    }
+    let page = json(server, &path);
+    let files = page["files"].as_array().expect("files").iter();
+    files.map(|file| (file["filename"].as_str().unwrap().to_owned(), file["yanked"].clone())).collect()
+}
+
+fn head(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
+    http::request("HEAD", &server.url(path), headers, b"")
+}
+
+#[test]
+fn pages_and_files_are_served_with_their_headers() {
+    for server in servers() {
+        let package = Package::new("Odd.Name", "1.0").requires("other>=1; python_version > '3'");
+        let wheel = write(&server, &package.wheel_name(), &package.wheel());
+        let sdist = write(&server, &package.sdist_name(), &package.sdist());
+        let added =
+            server.rspm_stdout(&format!("add --source=team --path={},{}", wheel.display(), sdist.display()));
+        assert_eq!(
+            added,
+            format!("Added package '{}'.\nAdded package '{}'.\n", wheel.display(), sdist.display())
+        );
+
+        let root = json(&server, "/py/latest/simple/");
+        assert_eq!(root["projects"], serde_json::json!([{"name": "odd-name"}]));
+        let page = json(&server, "/py/latest/simple/odd-name/");
+        assert_eq!(
+            (page["name"].as_str(), &page["versions"]),
+            (Some("odd-name"), &serde_json::json!(["1.0"]))
+        );
+        let files = page["files"].as_array().unwrap();
+        assert_eq!(files[0]["filename"], "odd_name-1.0-py3-none-any.whl");
+        assert_eq!(files[1]["filename"], "odd_name-1.0.tar.gz");
+        assert_eq!((&files[0]["requires-python"], &files[1]["core-metadata"]), (&">=3.7".into(), &().into()));
+
+        let sha256 = hex::encode(sha2::Sha256::digest(package.wheel()));
+        let path = format!("/py/latest/packages/{sha256}/odd_name-1.0-py3-none-any.whl");
+        assert_eq!(files[0]["url"], path.replace("/py/latest/", "../../"));
+        let file = server.get(&path);
+        assert!(file.status == 200 && file.body == package.wheel());
+        let etag = format!("\"{sha256}\"");
+        for (name, value) in [
+            ("etag", &*etag),
+            ("content-type", "application/octet-stream"),
+            ("accept-ranges", "bytes"),
+            ("cache-control", "max-age=31536000, immutable"),
+        ] {
+            assert_eq!(file.header(name), Some(value), "{name}");
+        }
+        assert_eq!((file.header("content-encoding"), file.header("x-package-type")), (None, None));
+        let size = package.wheel().len();
+        let same = head(&server, &path, &[]);
+        assert_eq!((same.status, same.header("content-length")), (200, Some(&*size.to_string())));
+        let range = http::request("GET", &server.url(&path), &[("Range", "bytes=-10")], b"");
+        assert_eq!((range.status, &range.body[..]), (206, &package.wheel()[size - 10..]));
+        let range = http::request("GET", &server.url(&path), &[("Range", "bytes=99999999-")], b"");
+        assert_eq!((range.status, range.header("content-range")), (416, Some(&*format!("bytes */{size}"))));
+        let resumed = [("Range", "bytes=3-"), ("If-Range", &*etag)];
+        assert_eq!(http::request("GET", &server.url(&path), &resumed, b"").body, package.wheel()[3..]);
+        let unchanged = http::request("GET", &server.url(&path), &[("If-None-Match", &*etag)], b"");
+        assert_eq!((unchanged.status, unchanged.body.len()), (304, 0));
+
+        let metadata = server.get(&format!("{path}.metadata"));
+        assert_eq!((metadata.status, metadata.text()), (200, package.metadata()));
+        assert_eq!(metadata.header("content-type"), Some("text/plain; charset=utf-8"));
+        let declared = hex::encode(sha2::Sha256::digest(package.metadata()));
+        assert_eq!(files[0]["core-metadata"]["sha256"], declared.as_str());
+        for (path, reason) in [
+            (format!("{path}.asc"), "this repository has no .asc of 'odd_name-1.0-py3-none-any.whl'"),
+            (path.replace("odd_name", "odd-name"), "there is no file 'odd-name-1.0-py3-none-any.whl'"),
+            (path.replace(&sha256, &"0".repeat(64)), "there is no file"),
+            ("/py/latest/simple/other/".to_owned(), "there is no project 'other' in this snapshot"),
+            ("/py/latest/simple/-x/".to_owned(), "'-x' is not the name of a Python project"),
+            ("/py/simple/odd-name/".to_owned(), "the address of a Python repository has a snapshot"),
+            ("/py/latest/src/contrib/PACKAGES".to_owned(), "the repository 'py' is of type Python"),
+        ] {
+            let answer = server.get(&path);
+            assert!(answer.status == 404 && answer.text().starts_with(reason), "{path}: {}", answer.text());
+        }
+    }
+}
+
+#[test]
+fn the_format_of_a_page_is_negotiated() {
+    let server = Server::start();
+    repository(&server);
+    add(&server, "team", &Package::new("one", "1.0"));
+    let mut etags = std::collections::BTreeSet::new();
+    for path in ["/py/latest/simple/", "/py/latest/simple/one/"] {
+        for (accept, kind) in [
+            (JSON, JSON),
+            ("application/vnd.pypi.simple.latest+html", "application/vnd.pypi.simple.v1+html"),
+            ("*/*", "text/html; charset=utf-8"),
+            ("application/vnd.pypi.simple.v1+json, */*;q=0.1", JSON),
+        ] {
+            let answer = http::request("GET", &server.url(path), &[("Accept", accept)], b"");
+            assert_eq!(answer.header("content-type"), Some(kind), "{accept}");
+            assert_eq!((answer.status, answer.header("vary")), (200, Some("Accept")));
+            assert_eq!(answer.header("cache-control"), Some("no-cache"));
+            let etag = answer.header("etag").unwrap().to_owned();
+            let conditional = [("Accept", accept), ("If-None-Match", &*etag)];
+            let unchanged = http::request("GET", &server.url(path), &conditional, b"");
+            assert_eq!(
+                (unchanged.status, unchanged.header("vary")),
+                (304, Some("Accept")),
+                "{path} {accept}"
+            );
+            let same = head(&server, path, &[("Accept", accept)]);
+            assert_eq!(same.header("content-length"), Some(&*answer.body.len().to_string()));
+            etags.insert((path, etag));
+        }
+        let answer = server.get(&format!("{path}?format={JSON}"));
+        assert_eq!(answer.header("content-type"), Some(JSON));
+    }
+    assert_eq!(etags.len(), 6, "one for each page and type: {etags:?}");
+    for (path, status, location) in [
+        ("/py/latest/simple", 308, "simple/"),
+        ("/py/latest/simple/one", 308, "one/"),
+        ("/py/latest/simple/ONE", 301, "one/"),
+        ("/py/latest/simple/One/?x=1", 301, "../one/?x=1"),
+    ] {
+        let answer = server.get(path);
+        assert_eq!((answer.status, answer.header("location")), (status, Some(location)), "{path}");
+    }
+}
+
+#[test]
+fn every_transaction_keeps_its_pages() {
+    for mut server in servers() {
+        let state = |server: &Server| (transaction(server, "team"), files(server, "latest", "one"));
+        let mut history = Vec::new();
+        for version in ["1.0", "1.1"] {
+            add(&server, "team", &Package::new("one", version));
+            history.push(state(&server));
+        }
+        for line in [
+            "yank --source=team --name=One@1.1.0 --reason=it~<breaks>",
+            "yank --source=team --name=one@one-1.0-py3-none-any.whl",
+            "unyank --source=team --name=one@1.1",
+            "remove package --source=team --name=one@1.0",
+            "remove package --source=team --name=one@all",
+        ] {
+            server.rspm_stdout(line);
+            history.push(state(&server));
+        }
+        let (old, new) = ("one-1.0-py3-none-any.whl", "one-1.1-py3-none-any.whl");
+        let expected: [&[(&str, serde_json::Value)]; 7] = [
+            &[(old, false.into())],
+            &[(old, false.into()), (new, false.into())],
+            &[(old, false.into()), (new, "it <breaks>".into())],
+            &[(old, true.into()), (new, "it <breaks>".into())],
+            &[(old, true.into()), (new, false.into())],
+            &[(new, false.into())],
+            &[],
+        ];
+        server.restart();
+        for ((number, seen), expected) in history.iter().zip(expected) {
+            let expected: Vec<_> =
+                expected.iter().map(|(name, yank)| ((*name).to_owned(), yank.clone())).collect();
+            assert_eq!(*seen, expected, "at the time of {number}");
+            assert_eq!(files(&server, &number.to_string(), "one"), expected, "later, at {number}");
+        }
+        let sha256 = hex::encode(sha2::Sha256::digest(Package::new("one", "1.0").wheel()));
+        let file = server.get(&format!("/py/latest/packages/{sha256}/{old}"));
+        assert_eq!(file.status, 200, "lock files outlive a removal");
+        let gone = server.get("/py/latest/simple/one/").text();
+        assert!(
+            gone.starts_with("all files of the project 'one' were removed from the source 'team'"),
+            "{gone}"
+        );
+        assert_eq!(json(&server, "/py/latest/simple/")["projects"], serde_json::json!([]));
+    }
+}
+
+#[test]
+fn a_name_is_added_again_with_the_same_bytes_only() {
+    for server in servers() {
+        let package = Package::new("one", "1.0");
+        add(&server, "team", &package);
+        server.rspm_stdout("yank --source=team --name=one@1.0 --reason=bad");
+        let before = transaction(&server, "team");
+        add(&server, "team", &package);
+        assert_eq!(transaction(&server, "team"), before, "nothing changed");
+        assert_eq!(files(&server, "latest", "one"), [(package.wheel_name(), "bad".into())], "still yanked");
+        let sdist = write(&server, &package.sdist_name(), &package.sdist());
+        server.rspm_stdout(&format!("add --source=team --path={}", sdist.display()));
+        assert_eq!(
+            files(&server, "latest", "one")[1],
+            (package.sdist_name(), "bad".into()),
+            "as its version"
+        );
+
+        let other = package.clone().code("other = 1\n");
+        let path = write(&server, &other.wheel_name(), &other.wheel());
+        let line = format!("add --source=team --path={}", path.display());
+        let refusal = server.refused(&line);
+        assert!(refusal.contains("is in the source 'team' already, with other bytes"), "{refusal}");
+        server.rspm_stdout(&format!("{line} --succeed-on-existing"));
+        let sha256 = |package: &Package| hex::encode(sha2::Sha256::digest(package.wheel()));
+        let listed = |server: &Server, snapshot: &str| {
+            json(server, &format!("/py/{snapshot}/simple/one/"))["files"][0]["hashes"]["sha256"].clone()
+        };
+        assert_eq!(listed(&server, "latest"), sha256(&package));
+        server.rspm_stdout(&format!("{line} --replace"));
+        assert_eq!(listed(&server, "latest"), sha256(&other));
+        assert_eq!(listed(&server, &before.to_string()), sha256(&package));
+        for package in [&package, &other] {
+            let path = format!("/py/latest/packages/{}/{}", sha256(package), package.wheel_name());
+            assert!(server.get(&path).body == package.wheel(), "both are served");
+        }
+        server.rspm_stdout("remove package --source=team --name=one@all");
+        let third = package.clone().code("third = 1\n");
+        let path = write(&server, &third.wheel_name(), &third.wheel());
+        let refusal = server.refused(&format!("add --source=team --path={}", path.display()));
+        assert!(refusal.contains("had a file 'one-1.0-py3-none-any.whl' with other bytes"), "{refusal}");
+        add(&server, "team", &package);
+        assert_eq!(listed(&server, "latest"), sha256(&package), "the first bytes again");
+    }
+}
+
+#[test]
+fn the_first_source_of_a_name_owns_pages_files_and_metadata() {
+    let server = Server::start();
+    repository(&server);
+    server.rspm_stdout("create source --name=second --type=local-python");
+    server.rspm_stdout("subscribe --repo=py --source=second");
+    let (private, public) =
+        (Package::new("Same.Name", "1.0"), Package::new("same-name", "9.0").code("public = 1\n"));
+    add(&server, "second", &public);
+    let before = transaction(&server, "second").to_string();
+    let path = |package: &Package, suffix: &str| {
+        let sha256 = hex::encode(sha2::Sha256::digest(package.wheel()));
+        format!("packages/{sha256}/{}{suffix}", package.wheel_name())
+    };
+    let status = |snapshot: &str, path: &str| server.get(&format!("/py/{snapshot}/{path}")).status;
+    assert_eq!(status("latest", &path(&public, "")), 200);
+    add(&server, "team", &private);
+    assert_eq!(files(&server, "latest", "same-name"), [(private.wheel_name(), false.into())]);
+    assert_eq!(files(&server, &before, "same-name"), [(public.wheel_name(), false.into())]);
+    for suffix in ["", ".metadata"] {
+        assert_eq!(status("latest", &path(&private, suffix)), 200);
+        assert_eq!(status("latest", &path(&public, suffix)), 404, "of the second source");
+        assert_eq!(status(&before, &path(&public, suffix)), 200);
+    }
+    let listed = server.json("list packages --repo=py");
+    assert_eq!((listed["total"].as_i64(), &listed["packages"][0]["version"]), (Some(1), &"1.0".into()));
+    server.rspm_stdout("remove package --source=team --name=same-name@all");
+    assert_eq!(status("latest", "simple/same-name/"), 404, "the name stays private");
+    server.rspm_stdout("reorder --repo=py --sources=second,team");
+    assert_eq!(files(&server, "latest", "same-name"), [(public.wheel_name(), false.into())]);
+}
+
+#[test]
+fn files_that_are_no_packages_are_refused() {
+    let server = Server::start();
+    repository(&server);
+    server.rspm_stdout("create source --name=r --type=local");
+    let package = Package::new("one", "1.0");
+    let r_package = Tarball::new("alpha", "1.0");
+    for (file, bytes, reason) in [
+        ("two-1.0-py3-none-any.whl", package.wheel(), "'two-1.0-py3-none-any.whl' is refused"),
+        ("one-1.1-py3-none-any.whl", package.wheel(), "'one-1.1-py3-none-any.whl' is refused"),
+        ("one-1.0-py3-none-any.whl", package.sdist(), "'one-1.0-py3-none-any.whl' is refused"),
+        ("one-1.0.tar.gz", b"<html>".to_vec(), "'one-1.0.tar.gz' is refused"),
+        ("one-1.0.txt", b"text".to_vec(), "'one-1.0.txt' is refused"),
+        ("one-1.0-py2.7.egg", package.wheel(), "'one-1.0-py2.7.egg' is refused: installers use wheels"),
+        ("alpha_1.0.tar.gz", r_package.bytes(), "'alpha_1.0.tar.gz' is refused"),
+    ] {
+        let path = write(&server, file, &bytes);
+        let refusal = server.refused(&format!("add --source=team --path={}", path.display()));
+        assert!(refusal.starts_with(&format!("{}: {reason}", path.display())), "{file}: {refusal}");
+    }
+    assert!(server.json("info --source=team")["last_transaction"].is_null());
+    let path = write(&server, &package.wheel_name(), &package.wheel());
+    let refusal = server.refused(&format!("add --source=r --path={}", path.display()));
+    assert!(refusal.contains("is refused"), "{refusal}");
+    let refusal = server.refused("subscribe --repo=py --source=r");
+    assert!(refusal.contains("'r'"), "{refusal}");
+    for (line, reason) in [
+        ("yank --source=team --name=one", "'one' does not say what to yank"),
+        ("yank --source=team --name=one@1.0", "the source 'team' has no package 'one'"),
+        ("yank --source=r --name=one@1.0", "only files of Python packages can be yanked"),
+        ("yank --source=team --name=-@1.0", "'-' is not the name of a Python project"),
+        ("remove package --source=team --name=one@all", "the source 'team' has no package 'one'"),
+    ] {
+        let refusal = server.refused(line);
+        assert!(refusal.starts_with(reason), "{line}: {refusal}");
+    }
+    add(&server, "team", &package);
+    let refusal = server.refused("yank --source=team --name=one@2.0");
+    assert_eq!(refusal, "the source 'team' has no one 2.0; it has 1.0");
+    let refusal = server.refused("explain py one");
+    assert!(refusal.contains("Python"), "{refusal}");
+}
+
+#[test]
+fn a_crash_during_an_addition_adds_all_files_or_none() {
+    let mut server = Server::start();
+    repository(&server);
+    for round in 0..5 {
+        let package = Package::new("one", &format!("1.{round}"));
+        let wheel = write(&server, &package.wheel_name(), &package.wheel());
+        let sdist = write(&server, &package.sdist_name(), &package.sdist());
+        let line = format!("add --source=team --path={},{}", wheel.display(), sdist.display());
+        let mut command = server.rspm_command(&line);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut child = command.spawn().expect("rspm runs");
+        // The crash may precede the addition or follow it: each moment must leave a consistent state.
+        std::thread::sleep(std::time::Duration::from_millis(rand::random_range(0..40)));
+        server.kill();
+        server.launch();
+        child.wait().expect("rspm ends");
+        let of_version = |server: &Server| {
+            let names = files(server, "latest", "one").into_iter().map(|(name, _)| name);
+            names.filter(|name| name.starts_with(&format!("one-1.{round}"))).count()
+        };
+        let count = of_version(&server);
+        assert!(count == 0 || count == 2, "{count} of two files");
+        server.rspm_stdout(&line);
+        assert_eq!(of_version(&server), 2);
+    }
+    let page = json(&server, "/py/latest/simple/one/");
+    for file in page["files"].as_array().expect("files") {
+        let path = file["url"].as_str().expect("a link").replace("../../", "/py/latest/");
+        let answer = server.get(&path);
+        let sha256 = hex::encode(sha2::Sha256::digest(&answer.body));
+        assert_eq!((answer.status, file["hashes"]["sha256"].as_str()), (200, Some(&*sha256)), "{path}");
+    }
+}

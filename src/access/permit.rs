@@ -183,42 +183,69 @@ mod tests {
             ("write 7", Actor::Token(&write)),
             ("write all", Actor::Token(&write_all)),
         ];
-        let private =
-            |id, repository| SourceObject { id: SourceId(id), open: false, repositories: vec![RepoId(repository)] };
+        let private = |id, repository| SourceObject {
+            id: SourceId(id),
+            open: false,
+            repositories: vec![RepoId(repository)],
+        };
         let (seven, eight) = (private(7, 1), private(8, 2));
         let open = SourceObject { id: SourceId(9), open: true, repositories: vec![RepoId(1)] };
         let table = [
             (
                 Object::Server,
-                ["yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl", "yyyyyygl"],
+                [
+                    "yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl",
+                    "yyyyyygl",
+                ],
             ),
             (
                 Object::Repository { id: RepoId(1), authenticated: true },
-                ["yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yyysssgl", "yyysssgl", "yrrssygl", "yrryyygl"],
+                [
+                    "yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yyysssgl", "yyysssgl", "yrrssygl",
+                    "yrryyygl",
+                ],
             ),
             (
                 Object::Repository { id: RepoId(2), authenticated: true },
-                ["yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yrrsssgl", "yyysssgl", "yrrssygl", "yrryyygl"],
+                [
+                    "yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yrrsssgl", "yyysssgl", "yrrssygl",
+                    "yrryyygl",
+                ],
             ),
             (
                 Object::Repository { id: RepoId(2), authenticated: false },
-                ["yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl", "yyyyyygl"],
+                [
+                    "yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl",
+                    "yyyyyygl",
+                ],
             ),
             (
                 Object::Source(&seven),
-                ["yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yyysssgl", "yyysssgl", "yyyysygl", "yyyyyygl"],
+                [
+                    "yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yyysssgl", "yyysssgl", "yyyysygl",
+                    "yyyyyygl",
+                ],
             ),
             (
                 Object::Source(&eight),
-                ["yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yrrsssgl", "yyysssgl", "yrrssygl", "yyyyyygl"],
+                [
+                    "yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yrrsssgl", "yyysssgl", "yrrssygl",
+                    "yyyyyygl",
+                ],
             ),
             (
                 Object::Source(&open),
-                ["yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl", "yyyyyygl"],
+                [
+                    "yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl",
+                    "yyyyyygl",
+                ],
             ),
             (
                 Object::UnknownSource,
-                ["yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl", "yyyyyygl"],
+                [
+                    "yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl",
+                    "yyyyyygl",
+                ],
             ),
         ];
         for (object, expected) in table {

@@ -71,7 +71,9 @@ impl fmt::Display for ScopeKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadScope {
     /// A scope of Posit Package Manager for something that this version lacks.
-    #[error("this version has nothing that the scope {0} would permit; it has repos:read, sources:write and global:admin")]
+    #[error(
+        "this version has nothing that the scope {0} would permit; it has repos:read, sources:write and global:admin"
+    )]
     Unsupported(String),
     /// Any other text.
     #[error("'{0}' is not a scope; the scopes are repos:read, sources:write and global:admin")]

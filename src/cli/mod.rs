@@ -41,7 +41,9 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Cli, Cluster, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair, Revoke};
+use args::{
+    Cli, Cluster, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair, Revoke,
+};
 use backup::BackupCommand;
 use client::{Client, ParseMode, server_config};
 use error::CliError;
@@ -140,7 +142,11 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
 
 /// The client of a server on the network: with `PACKAGEMANAGER_TOKEN`; without it, `None` if the address is that of this
 /// machine's server, which is reached over its socket.
-fn remote(address: &str, config: Option<&Path>, skips_verification: bool) -> Result<Option<Client>, CliError> {
+fn remote(
+    address: &str,
+    config: Option<&Path>,
+    skips_verification: bool,
+) -> Result<Option<Client>, CliError> {
     let token = std::env::var("PACKAGEMANAGER_TOKEN").unwrap_or_default();
     let token = Zeroizing::new(token.trim().to_owned());
     if token.is_empty() {

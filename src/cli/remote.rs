@@ -30,7 +30,11 @@ impl Remote {
     ///
     /// # Errors
     /// The address is not a URL, or there is no token.
-    pub(super) fn new(address: &str, token: Zeroizing<String>, verifies_tls: bool) -> Result<Remote, CliError> {
+    pub(super) fn new(
+        address: &str,
+        token: Zeroizing<String>,
+        verifies_tls: bool,
+    ) -> Result<Remote, CliError> {
         let full = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
         let is_usable = url::Url::parse(&full).is_ok_and(|url| {
             matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none()
@@ -39,7 +43,9 @@ impl Remote {
             return Err(CliError::BadAddress(address.to_owned()));
         }
         if reqwest::header::HeaderValue::from_str(&token).is_err() {
-            return Err(CliError::refused("PACKAGEMANAGER_TOKEN is not a token: it has characters that no token has"));
+            return Err(CliError::refused(
+                "PACKAGEMANAGER_TOKEN is not a token: it has characters that no token has",
+            ));
         }
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             // An error means that another thread installed it.

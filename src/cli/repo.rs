@@ -56,7 +56,12 @@ pub async fn create(client: &Client, output: &Output, args: CreateRepo) -> Resul
 /// The server refuses.
 pub async fn edit(client: &Client, output: &Output, args: EditRepo) -> Result<(), CliError> {
     let description = if args.clear_description { Some(String::new()) } else { args.description };
-    let body = repo::EditRepo { new_name: args.new_name, description, hidden: args.hide, authenticated: args.authenticated };
+    let body = repo::EditRepo {
+        new_name: args.new_name,
+        description,
+        hidden: args.hide,
+        authenticated: args.authenticated,
+    };
     let repo: Repo = client.send(Method::PATCH, &path(&args.name), &body).await?;
     output.print(&repo, || describe(&repo))
 }

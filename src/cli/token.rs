@@ -20,7 +20,8 @@ const NOTE: &str = "Generated an access token. Be sure to record this token imme
 /// The server refuses.
 pub async fn create(client: &Client, output: &Output, args: CreateToken) -> Result<(), CliError> {
     let scopes = scopes(&args)?;
-    let is_endless_admin = args.expires.0.is_none() && scopes.iter().any(|scope| scope.scope == "global:admin");
+    let is_endless_admin =
+        args.expires.0.is_none() && scopes.iter().any(|scope| scope.scope == "global:admin");
     let expires_in = args.expires.0.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
     let body = token::CreateToken { scopes, description: args.description, user: args.user, expires_in };
     let created: CreatedToken = client.send(Method::POST, "/tokens", &body).await?;
@@ -58,8 +59,10 @@ fn scopes(args: &CreateToken) -> Result<Vec<Scope>, CliError> {
 /// The server refuses.
 pub async fn list(client: &Client, output: &Output, args: ListTokens) -> Result<(), CliError> {
     let filters = [("expired", args.expired), ("revoked", args.revoked)];
-    let query: Vec<String> =
-        filters.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?.is_yes()))).collect();
+    let query: Vec<String> = filters
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?.is_yes())))
+        .collect();
     let tokens: Vec<Token> = client.get(&format!("/tokens?{}", query.join("&"))).await?;
     output.print(&tokens, || {
         let rows: Vec<Vec<String>> = tokens
@@ -157,7 +160,11 @@ pub(super) fn lifetime(text: &str) -> Result<Lifetime, String> {
         _ => return Err(syntax_error()),
     };
     let number: u64 = text[..at].parse().map_err(|_| syntax_error())?;
-    number.checked_mul(unit).filter(|seconds| *seconds > 0).map(|seconds| Lifetime(Some(seconds))).ok_or_else(syntax_error)
+    number
+        .checked_mul(unit)
+        .filter(|seconds| *seconds > 0)
+        .map(|seconds| Lifetime(Some(seconds)))
+        .ok_or_else(syntax_error)
 }
 
 /// The lifetime of a token in seconds; `None` without an end.
@@ -171,12 +178,18 @@ mod tests {
     #[test]
     fn a_lifetime_is_a_number_with_a_unit_or_never() {
         let seconds = |text: &str| lifetime(text).map(|lifetime| lifetime.0);
-        for (text, expected) in
-            [("never", None), ("1s", Some(1)), ("5m", Some(300)), ("2h", Some(7_200)), ("90d", Some(7_776_000))]
-        {
+        for (text, expected) in [
+            ("never", None),
+            ("1s", Some(1)),
+            ("5m", Some(300)),
+            ("2h", Some(7_200)),
+            ("90d", Some(7_776_000)),
+        ] {
             assert_eq!(seconds(text), Ok(expected), "{text}");
         }
-        for bad in ["", "0s", "5", "5w", "-1d", "d", "1.5h", "99999999999999999999d", "18446744073709551615d", "5é"] {
+        for bad in
+            ["", "0s", "5", "5w", "-1d", "d", "1.5h", "99999999999999999999d", "18446744073709551615d", "5é"]
+        {
             assert!(seconds(bad).is_err(), "{bad}");
         }
     }

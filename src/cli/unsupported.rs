@@ -29,7 +29,8 @@ const BLOCKING: &str =
 const LICENSES: &str =
     "there are no license rules in this version; POST /__api__/filter/packages selects packages by license";
 const METADATA: &str = "packages have no custom metadata in this version";
-const LOGIN: &str = "there is no login in this version; set PACKAGEMANAGER_TOKEN to a token of rspm create token";
+const LOGIN: &str =
+    "there is no login in this version; set PACKAGEMANAGER_TOKEN to a token of rspm create token";
 const AREAS: &str = "debug logging cannot be limited to single areas in this version; for all areas: rspm config log --level=DEBUG";
 const EVICT: &str = "stored files cannot be evicted by hand in this version; the server removes unreferenced files \
                      every night";

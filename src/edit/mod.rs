@@ -77,6 +77,14 @@ pub struct NewRepo {
     pub authenticated: bool,
 }
 
+impl NewRepo {
+    /// A repository that everyone may read.
+    #[must_use]
+    pub fn open(name: &Name, kind: RepoKind, description: &str) -> NewRepo {
+        NewRepo { name: name.clone(), kind, description: description.to_owned(), authenticated: false }
+    }
+}
+
 /// Changes to a repository; `None` leaves a field unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct RepoEdit {

@@ -53,7 +53,12 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit) -> Result<(), RepoE
     let repo = find::repo(&state.catalog.get(), name)?.clone();
     let description = edit.description.as_deref().map(validate_description).transpose()?;
     let new_name = edit.name.clone().unwrap_or_else(|| repo.name.clone());
-    let edit = db::repo::Edit { name: edit.name, description, hidden: edit.hidden, authenticated: edit.authenticated };
+    let edit = db::repo::Edit {
+        name: edit.name,
+        description,
+        hidden: edit.hidden,
+        authenticated: edit.authenticated,
+    };
     let update = apply_edit(state, move |c| {
         db::repo::edit(c, repo.id, &edit)?;
         db::clock::bump_catalog(c)

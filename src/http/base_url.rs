@@ -101,7 +101,13 @@ mod tests {
         let peer = Peer::Tcp { address: address.parse().expect("an address"), tls };
         base_url(
             &SiteSettings::new(&config),
-            &RequestHead { peer, parts: &parts, path: "/cran/latest/", received_at: Timestamp(0), principal: &Principal::Anonymous },
+            &RequestHead {
+                peer,
+                parts: &parts,
+                path: "/cran/latest/",
+                received_at: Timestamp(0),
+                principal: &Principal::Anonymous,
+            },
         )
     }
 

@@ -51,11 +51,12 @@ async fn cached(
     platform: &PlatformRequest<'_>,
     head: &RequestHead<'_>,
 ) -> Response<Body> {
-    let RequestHead { parts, received_at, principal, .. } = *head;
-    if entry.access.authenticated
-        && let Err(failure) = principal.require_repository(&app.state.catalog.get(), entry.access)
-    {
-        return response::failure(&failure, ErrorFormat::Text);
+    let RequestHead { parts, path, received_at, principal, .. } = *head;
+    if entry.access.authenticated {
+        let requested = path.split('/').nth(1).unwrap_or_default();
+        if let Err(failure) = principal.require_repository(entry.access, requested) {
+            return response::failure(&failure, ErrorFormat::Text);
+        }
     }
     let mut response = answer::answer(app, &entry.resource, platform, parts, received_at).await;
     if entry.access.authenticated {

@@ -17,11 +17,7 @@ use crate::serve;
 
 /// `/`: the list of repositories.
 #[must_use]
-pub(super) fn index_page(
-    catalog: &Catalog,
-    principal: &Principal,
-    address: Option<&str>,
-) -> Response<Body> {
+pub(super) fn index_page(catalog: &Catalog, principal: &Principal, address: Option<&str>) -> Response<Body> {
     let base = address.unwrap_or_default();
     let mut items = String::new();
     for repo in catalog.repos.iter().filter(|repo| !repo.hidden && principal.may_read(repo)) {

@@ -71,7 +71,7 @@ impl Principal {
             }
             Target::Repository(name) => match catalog.repo_by_name_or_id(name) {
                 Some(repo) => {
-                    self.check(action, repository(repo), repo.name.as_str())?;
+                    self.check(action, repository(repo), name)?;
                     Ok(repo.authenticated)
                 }
                 None => self.check(action, Object::UnknownRepository, "").map(|()| false),
@@ -81,7 +81,7 @@ impl Principal {
                 match catalog.source(name).or_else(number) {
                     Some(source) => {
                         let object = source_object(catalog, source);
-                        self.check(action, Object::Source(&object), source.name.as_str())?;
+                        self.check(action, Object::Source(&object), name)?;
                         Ok(!object.open)
                     }
                     None => self.check(action, Object::UnknownSource, "").map(|()| false),
@@ -90,21 +90,18 @@ impl Principal {
         }
     }
 
-    /// Checks that the client may read a repository that was resolved before.
+    /// Checks that the client may read a repository that was resolved before; `requested` is its name or number in the
+    /// request.
     ///
     /// # Errors
     /// 401, 403.
     pub(super) fn require_repository(
         &self,
-        catalog: &Catalog,
-        entry: RepositoryAccess,
+        access: RepositoryAccess,
+        requested: &str,
     ) -> Result<(), Failure> {
-        let RepositoryAccess { id, authenticated } = entry;
-        let object = Object::Repository { id, authenticated };
-        access::permit(self.actor(), Action::Read, object).map_err(|refusal| {
-            let name = catalog.repo_by_id(id).map_or("", |repo| repo.name.as_str());
-            failure(refusal, Action::Read, object, name)
-        })
+        let RepositoryAccess { id, authenticated } = access;
+        self.check(Action::Read, Object::Repository { id, authenticated }, requested)
     }
 
     /// Whether the client may read a repository.
@@ -124,8 +121,7 @@ impl Principal {
     }
 
     fn check(&self, action: Action, object: Object<'_>, name: &str) -> Result<(), Failure> {
-        access::permit(self.actor(), action, object)
-            .map_err(|refusal| failure(refusal, action, object, name))
+        access::permit(self.actor(), action, object).map_err(|refusal| failure(refusal, action, object, name))
     }
 }
 
@@ -152,7 +148,7 @@ fn source_object(catalog: &Catalog, source: &Source) -> SourceObject {
     }
 }
 
-/// The response to a refusal; `name` is that of the object, which a client without a token knows already.
+/// The response to a refusal. SECURITY: `name` is what the client has sent: a name or a number.
 fn failure(refusal: Refusal, action: Action, object: Object<'_>, name: &str) -> Failure {
     match refusal {
         Refusal::Unauthenticated => match object {

@@ -329,7 +329,8 @@ fn set_challenge(response: &mut Response<Body>, status: StatusCode, challenge: &
 /// to another client (RFC 9111, 3.5 and 4.1).
 pub(in crate::http) fn restrict_to_client(response: &mut Response<Body>) {
     let headers = response.headers_mut();
-    let directives = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or("no-cache");
+    let directives =
+        headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or("no-cache");
     // `must-revalidate` would permit shared caches to store the response.
     let others = directives.split(',').map(str::trim).filter(|directive| {
         !["must-revalidate", "public", "private"].contains(directive) && !directive.starts_with("s-maxage")

@@ -58,8 +58,7 @@ impl Service for PublicService {
                     admin::answer_on_network(&self.0, app, request, body).await
                 }
                 Ok(principal) => {
-                    let head =
-                        RequestHead { peer, parts: &parts, path, received_at, principal: &principal };
+                    let head = RequestHead { peer, parts: &parts, path, received_at, principal: &principal };
                     let mut response = dispatch::network(&app, &head, body).await;
                     response.body_mut().set_owner(app);
                     response

@@ -56,9 +56,8 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
             Some(serve::info::source(&app.repositories, name).await?.source.id)
         }
     };
-    let is_selected = |repo: &&Repository| {
-        source.is_none_or(|id| repo.subscribes_to(id)) && call.principal.may_read(repo)
-    };
+    let is_selected =
+        |repo: &&Repository| source.is_none_or(|id| repo.subscribes_to(id)) && call.principal.may_read(repo);
     let repos: Vec<Repo> =
         catalog.repos.iter().filter(is_selected).map(|repo| wire(app, &catalog, repo)).collect();
     ok(&repos)
@@ -93,7 +92,12 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
     let (body, _): (EditRepo, _) = call.json().await?;
     let new = body.new_name.as_deref().map(name).transpose()?;
     let current_name = new.as_ref().map_or_else(|| old.to_owned(), ToString::to_string);
-    let edit = RepoEdit { name: new, description: body.description, hidden: body.hidden, authenticated: body.authenticated };
+    let edit = RepoEdit {
+        name: new,
+        description: body.description,
+        hidden: body.hidden,
+        authenticated: body.authenticated,
+    };
     edit::repo::edit(&app.state, old, edit).await?;
     ok(&show(app, &current_name)?)
 }

@@ -119,7 +119,9 @@ fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
     match at.filter(|_| seconds > 0) {
         // The year 9999: later times cannot be written.
         Some(at) if at < 253_402_300_800 * SECOND => Ok(Timestamp(at)),
-        Some(_) | None => Err(Failure::bad_request("a token expires after at least one second, before the year 10000")),
+        Some(_) | None => {
+            Err(Failure::bad_request("a token expires after at least one second, before the year 10000"))
+        }
     }
 }
 

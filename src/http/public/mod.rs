@@ -156,9 +156,7 @@ pub async fn answer(
         }
         PublicRoute::MetricsPackages => ok(&usage::packages(app, query, head.principal).await?),
         PublicRoute::DescriptionSysreqs(repo) => ok(&sysreqs::of_description(app, repo, query, &body).await?),
-        PublicRoute::FilterRepo(repo) => {
-            filter::answer(app, Some(repo), json(&body)?, body, head).await?
-        }
+        PublicRoute::FilterRepo(repo) => filter::answer(app, Some(repo), json(&body)?, body, head).await?,
         PublicRoute::Filter => filter::answer(app, None, json(&body)?, body, head).await?,
         PublicRoute::Url => ok(&url::answer(app, &json(&body)?, head).await?),
     })

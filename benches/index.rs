@@ -145,9 +145,14 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
     let ended = progress.wait_for(|s| !matches!(s, JobState::Running(_))).await.expect("an end").clone();
     assert!(matches!(ended, JobState::Done(_)), "{ended:?}");
     let actor = Actor("bench".to_owned());
-    edit::repo::create(&state, &"bench".parse().expect("a name"), RepoKind::R, "", OnExisting::Fail, &actor)
-        .await
-        .expect("a repository");
+    edit::repo::create(
+        &state,
+        edit::NewRepo::open(&"bench".parse().expect("a name"), RepoKind::R, ""),
+        OnExisting::Fail,
+        &actor,
+    )
+    .await
+    .expect("a repository");
     edit::subscription::subscribe(&state, "bench", "cran", None, OnExisting::Fail, &actor)
         .await
         .expect("a subscription");

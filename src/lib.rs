@@ -20,6 +20,8 @@
 //! `tests/architecture.rs` contains the same table as data and fails on any other edge.
 
 // ── words: pure; no I/O, no async, no clock ──
+/// Who may do what: scopes of tokens, and the decision about an actor, an action and an object.
+pub mod access;
 /// Advisories about packages: records, version ranges, scores.
 pub mod advisory;
 /// Wire types of the admin and public JSON API, one file per noun.
@@ -50,6 +52,8 @@ pub mod metrics;
 pub mod storage;
 
 // ── work ──
+/// Tokens: their text, the credentials of a request, the tokens in memory, and their creation.
+pub mod auth;
 /// Backups, their verification and restore, dumps of the database, and its migration to another provider.
 pub mod backup;
 /// The data that resolving needs, in memory, replaced after each publish.

@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bundle", &["model", "r"]),
     ("api", &["model"]),
     ("advisory", &["model", "r", "python"]),
+    ("access", &["model"]),
     ("metrics", &["model"]),
     ("builder", &[]),
     ("db", &["model", "config", "metrics"]),
@@ -32,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("publish", &["model", "db", "catalog", "jobs", "state"]),
+    ("auth", &["model", "access", "db", "catalog", "state", "publish"]),
     ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
     (
         "serve",
@@ -60,9 +62,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "http",
         &[
-            "model", "config", "r", "python", "advisory", "api", "metrics", "db", "storage", "logs",
-            "upstream", "catalog", "jobs", "control", "cluster", "state", "fetch", "serve", "edit", "sync",
-            "upkeep", "usage", "backup",
+            "model", "config", "r", "python", "advisory", "access", "api", "metrics", "db", "storage", "logs",
+            "upstream", "catalog", "jobs", "control", "cluster", "state", "auth", "fetch", "serve", "edit",
+            "sync", "upkeep", "usage", "backup",
         ],
     ),
     (
@@ -84,6 +86,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "control",
             "cluster",
             "state",
+            "auth",
             "fetch",
             "serve",
             "edit",

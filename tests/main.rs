@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test with its location")]
 
+mod access;
 mod admin;
 mod advisories;
 mod api;

@@ -18,7 +18,11 @@ pub mod repo;
 pub mod scrub;
 pub mod source;
 pub mod storage;
+pub mod token;
 pub mod upload;
 
 /// Path prefix of the admin API: version 1.
 pub const ADMIN_PREFIX: &str = "/__api__/admin/v1";
+/// The header with the state of the database (`clock.catalog`): in the response to a request on the network, the state
+/// that the response is based on; in a request, the state that the response must be based on at least.
+pub const CATALOG_HEADER: &str = "x-catalog";

@@ -17,6 +17,9 @@ pub struct Repo {
     pub description: String,
     /// Whether it is hidden from public lists.
     pub hidden: bool,
+    /// Whether reading requires a token.
+    #[serde(default)]
+    pub authenticated: bool,
     /// Creation time, RFC 3339.
     pub created: String,
     /// Subscriptions, in order of precedence.
@@ -48,6 +51,9 @@ pub struct CreateRepo {
     /// Free text.
     #[serde(default)]
     pub description: String,
+    /// Whether reading requires a token; absent for the default of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authenticated: Option<bool>,
     /// Count an existing repository of that name and type as success.
     #[serde(default)]
     pub succeed_on_existing: bool,
@@ -66,6 +72,9 @@ pub struct EditRepo {
     pub description: Option<String>,
     /// Hide it from public lists.
     pub hidden: Option<bool>,
+    /// Whether reading requires a token.
+    #[serde(default)]
+    pub authenticated: Option<bool>,
 }
 
 /// `POST /repos/{name}/sources`.

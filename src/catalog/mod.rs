@@ -185,6 +185,15 @@ impl Catalog {
         self.repo(text).or_else(|| self.repo_by_id(RepoId(text.parse().ok()?)))
     }
 
+    /// Returns true if an authenticated repository subscribes to the source, or did.
+    #[must_use]
+    pub fn is_private(&self, source: SourceId) -> bool {
+        let has_listed = |repo: &Repository| {
+            repo.steps.iter().any(|step| step.list.iter().any(|entry| entry.source == source))
+        };
+        self.repos.iter().any(|repo| repo.authenticated && has_listed(repo))
+    }
+
     /// Returns the tree with that id.
     #[must_use]
     pub fn tree(&self, id: TreeId) -> Option<&Tree> {

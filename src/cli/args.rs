@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::job::JobFlags;
 use super::output::Format;
 use super::suggested_values::SuggestedValues;
+use super::token::{Lifetime, lifetime};
 use super::units::seconds;
 
 /// Manage sources, repositories and packages of a running server.
@@ -32,7 +33,8 @@ pub struct Cli {
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub output_format: Format,
 
-    /// Address of the server; it must be that of this machine's server, which is reached over its socket
+    /// Address of the server; with PACKAGEMANAGER_TOKEN of any server, otherwise that of this machine's server, which is
+    /// reached over its socket
     #[arg(
         short,
         long,
@@ -43,7 +45,7 @@ pub struct Cli {
     )]
     pub address: Option<String>,
 
-    /// No effect: the connection is a local socket
+    /// Do not verify the certificate of a server on the network
     #[arg(long, global = true)]
     pub insecure_ssl_skip_verify: bool,
 
@@ -59,7 +61,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Create a source or a repository
+    /// Create a source, a repository or a token
     #[command(subcommand)]
     Create(Create),
     /// Change a source or a repository
@@ -74,6 +76,11 @@ pub enum Command {
         #[command(subcommand)]
         list: Option<List>,
     },
+    /// Revoke a token
+    #[command(subcommand)]
+    Revoke(Revoke),
+    /// Check that the server responds, and show the user and scopes of the token
+    Verify,
     /// Show one source or repository
     Info(Info),
     /// Explain which file a client gets for a package, and why
@@ -155,6 +162,15 @@ pub enum Create {
     Source(CreateSource),
     /// Create a repository
     Repo(CreateRepo),
+    /// Create an access token, which is shown once
+    Token(CreateToken),
+}
+
+/// `rspm revoke …`
+#[derive(Debug, Subcommand)]
+pub enum Revoke {
+    /// Revoke an access token, on all servers of the database
+    Token(RevokeToken),
 }
 
 /// `rspm edit …`
@@ -182,6 +198,8 @@ pub enum List {
     Repos(ListRepos),
     /// List sources
     Sources(ListSources),
+    /// List access tokens
+    Tokens(ListTokens),
     /// List the packages of a source or a repository
     Packages(ListPackages),
     /// List the binaries of a package
@@ -315,6 +333,9 @@ pub struct CreateRepo {
     /// Type of the repository
     #[arg(long = "type", default_value = "r", value_name = "TYPE", value_parser = SuggestedValues(&["r", "bioconductor"]))]
     pub kind: String,
+    /// Require a token for reading; the default is Authentication.NewReposAuthByDefault
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub authenticated: Option<bool>,
     /// Succeed when the repository exists with the same type
     #[arg(long)]
     pub succeed_on_existing: bool,
@@ -334,7 +355,7 @@ pub struct EditSource {
 /// Flags of `edit repo`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
-    .args(["new_name", "description", "clear_description", "hide"]))]
+    .args(["new_name", "description", "clear_description", "hide", "authenticated"]))]
 pub struct EditRepo {
     /// The repository
     #[arg(long)]
@@ -351,6 +372,75 @@ pub struct EditRepo {
     /// Hide the repository from public listings; --hide=false shows it again
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub hide: Option<bool>,
+    /// Require a token for reading; --authenticated=false opens the repository to everyone
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub authenticated: Option<bool>,
+}
+
+/// Flags of `create token`.
+#[derive(Debug, Args)]
+pub struct CreateToken {
+    /// What the token permits: repos:read, sources:write or global:admin; comma separated or repeated
+    #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE", value_parser = SuggestedValues(&["repos:read", "sources:write", "global:admin"]))]
+    pub scope: Vec<String>,
+    /// Sources of the scope sources:write, comma separated; '*' for all
+    #[arg(long, value_delimiter = ',', value_name = "SOURCES")]
+    pub sources: Vec<String>,
+    /// Repositories of the scope repos:read, comma separated; '*' for all
+    #[arg(long, value_delimiter = ',', value_name = "REPOS")]
+    pub repos: Vec<String>,
+    /// Purpose of the token, at most 500 characters
+    #[arg(long)]
+    pub description: String,
+    /// The person or service that uses it: an e-mail address or a name
+    #[arg(long, default_value = "")]
+    pub user: String,
+    /// Lifetime: a number with s, m, h or d, or never
+    #[arg(long, default_value = "never", value_parser = lifetime)]
+    pub expires: Lifetime,
+    /// Print the token alone, without notes on standard error
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Flags of `list tokens`.
+#[derive(Debug, Args)]
+pub struct ListTokens {
+    /// Only expired tokens (yes) or only others (no)
+    #[arg(long, value_enum)]
+    pub expired: Option<YesNo>,
+    /// Only revoked tokens (yes) or only others (no)
+    #[arg(long, value_enum)]
+    pub revoked: Option<YesNo>,
+}
+
+/// The value of a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum YesNo {
+    /// Only those.
+    Yes,
+    /// Only others.
+    No,
+}
+
+impl YesNo {
+    /// True for `yes`.
+    #[must_use]
+    pub fn is_yes(self) -> bool {
+        self == YesNo::Yes
+    }
+}
+
+/// Flags of `revoke token`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("named").required(true).args(["guid", "token"]))]
+pub struct RevokeToken {
+    /// Its GUID, see rspm list tokens
+    #[arg(long)]
+    pub guid: Option<String>,
+    /// The token itself; - reads it from standard input
+    #[arg(long)]
+    pub token: Option<String>,
 }
 
 /// Flags of `list repos`.
@@ -694,6 +784,15 @@ mod tests {
             "rspm -v list",
             "rspm list repos --verbose --insecure-ssl-skip-verify",
             "rspm list --address=https://packages.example.org",
+            "rspm create repo --name=prod --authenticated",
+            "rspm edit repo --name=prod --authenticated=false",
+            "rspm create token --scope=repos:read --repos=prod,team --description=x --expires=90d -q",
+            "rspm create token --scope=sources:write --sources=* --description=x --user=ci@example.org",
+            "rspm create token --scope=global:admin --description=x --expires=never --quiet",
+            "rspm list tokens --expired=no --revoked=yes",
+            "rspm revoke token --guid=x",
+            "rspm revoke token --token=-",
+            "rspm verify",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err().map(|e| e.to_string()));
         }
@@ -720,6 +819,12 @@ mod tests {
             "rspm scrub --subset=1/8 --max-duration=1h",
             "rspm scrub --rate=fast",
             "rspm scrub --class=metrics",
+            "rspm create token --scope=global:admin",
+            "rspm create token --description=x",
+            "rspm create token --scope=global:admin --description=x --expires=soon",
+            "rspm list tokens --expired=maybe",
+            "rspm revoke token",
+            "rspm revoke token --guid=x --token=y",
             "rspm offline --timeout=soon",
             "rspm cluster offline",
             "rspm cluster online --timeout=60",

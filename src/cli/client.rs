@@ -1,4 +1,5 @@
-//! HTTP client of the admin API over the server's unix socket, with one JSON value in each direction.
+//! HTTP client of the admin API, with one JSON value in each direction: over the server's unix socket, or over the network
+//! with a token.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,10 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 use tokio_util::io::ReaderStream;
+use zeroize::Zeroizing;
 
 use super::error::CliError;
+use super::remote::Remote;
 use crate::api::{ADMIN_PREFIX, error::Error, upload::Upload};
 use crate::config::{self, Config};
 
@@ -29,7 +32,19 @@ const MAX_CONNECTIONS: usize = 3;
 
 /// A connection to the admin API.
 pub struct Client {
-    socket: PathBuf,
+    transport: Transport,
+}
+
+enum Transport {
+    /// The socket of the server of this machine.
+    Socket(Socket),
+    /// A server on the network.
+    Network(Remote),
+}
+
+/// A connection to the socket.
+struct Socket {
+    path: PathBuf,
     sender: Mutex<SendRequest<Body>>,
 }
 
@@ -62,12 +77,46 @@ impl Client {
     /// # Errors
     /// The server is no longer reachable.
     pub async fn reconnect(&self) -> Result<Client, CliError> {
-        Client::open(self.socket.clone()).await
+        match &self.transport {
+            Transport::Socket(socket) => Client::open(socket.path.clone()).await,
+            Transport::Network(remote) => Ok(Client { transport: Transport::Network(remote.again()) }),
+        }
     }
 
-    async fn open(socket: PathBuf) -> Result<Client, CliError> {
-        let sender = connect(&socket).await?;
-        Ok(Client { socket, sender: Mutex::new(sender) })
+    async fn open(path: PathBuf) -> Result<Client, CliError> {
+        let sender = Mutex::new(connect(&path).await?);
+        Ok(Client { transport: Transport::Socket(Socket { path, sender }) })
+    }
+
+    /// A client of a server on the network; connects with the first request.
+    ///
+    /// # Errors
+    /// The address is not that of a server.
+    pub fn of_address(
+        address: &str,
+        token: Zeroizing<String>,
+        verifies_tls: bool,
+    ) -> Result<Client, CliError> {
+        Ok(Client { transport: Transport::Network(Remote::new(address, token, verifies_tls)?) })
+    }
+
+    /// The socket or the address of the server.
+    #[must_use]
+    pub fn server(&self) -> String {
+        match &self.transport {
+            Transport::Socket(socket) => socket.path.display().to_string(),
+            Transport::Network(remote) => remote.address().to_owned(),
+        }
+    }
+
+    /// The error of a server that gives no usable response.
+    fn no_answer(&self, reason: String) -> CliError {
+        match &self.transport {
+            Transport::Socket(socket) => CliError::NoAnswer { path: socket.path.clone(), reason },
+            Transport::Network(remote) => {
+                CliError::Unreachable { address: remote.address().to_owned(), reason }
+            }
+        }
     }
 
     /// Sends a `GET` request.
@@ -88,8 +137,7 @@ impl Client {
         path: &str,
         body: &B,
     ) -> Result<T, CliError> {
-        let json = serde_json::to_vec(body)
-            .map_err(|e| CliError::NoAnswer { path: self.socket.clone(), reason: e.to_string() })?;
+        let json = serde_json::to_vec(body).map_err(|e| self.no_answer(e.to_string()))?;
         self.call(method, path, Full::new(json.into()).map_err(|e| match e {}).boxed()).await
     }
 
@@ -128,7 +176,31 @@ impl Client {
     }
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T, CliError> {
-        let no_answer = |reason: String| CliError::NoAnswer { path: self.socket.clone(), reason };
+        let target = format!("{method} {ADMIN_PREFIX}{path}");
+        let (status, body) = match &self.transport {
+            Transport::Socket(socket) => socket.call(method, path, body).await?,
+            Transport::Network(remote) => remote.call(method, path, reqwest::Body::wrap(body)).await?,
+        };
+        tracing::debug!("{target}: {status}");
+        if status.is_success() {
+            let json: &[u8] = if body.is_empty() { b"null" } else { &body };
+            return serde_json::from_slice(json).map_err(|e| {
+                self.no_answer(format!(
+                    "its response is not one that this rspm ({}) understands: {e}",
+                    env!("CARGO_PKG_VERSION")
+                ))
+            });
+        }
+        match serde_json::from_slice::<Error>(&body) {
+            Ok(error) => Err(CliError::Refused { code: Some(error.code), reason: error.error }),
+            Err(_) => Err(CliError::refused(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
+        }
+    }
+}
+
+impl Socket {
+    async fn call(&self, method: Method, path: &str, body: Body) -> Result<(StatusCode, Bytes), CliError> {
+        let no_answer = |reason: String| CliError::NoAnswer { path: self.path.clone(), reason };
         let request = |body| {
             Request::builder()
                 .method(method.clone())
@@ -138,18 +210,17 @@ impl Client {
                 .body(body)
                 .map_err(|e| no_answer(e.to_string()))
         };
-        let target = format!("{method} {ADMIN_PREFIX}{path}");
         let mut next_request = request(body)?;
         let mut sender = self.sender.lock().await;
         let mut connections = 1;
-        let (status, body) = loop {
+        loop {
             let (unsent, error) = match exchange(&mut sender, next_request).await {
-                Ok(answer) => break answer,
+                Ok(answer) => return Ok(answer),
                 Err(TransportError::Unsent(unsent, error)) => (*unsent, error),
                 Err(TransportError::Lost(error)) if method == Method::GET => (request(empty())?, error),
                 Err(TransportError::Lost(error)) => {
                     let reason = error.to_string();
-                    return Err(CliError::Interrupted { path: self.socket.clone(), reason });
+                    return Err(CliError::Interrupted { path: self.path.clone(), reason });
                 }
             };
             if connections == MAX_CONNECTIONS {
@@ -158,22 +229,8 @@ impl Client {
             connections += 1;
             // A server that is replaced by a new process closes its connections after a response; the new process
             // accepts the next one.
-            *sender = connect(&self.socket).await?;
+            *sender = connect(&self.path).await?;
             next_request = unsent;
-        };
-        tracing::debug!("{target}: {status}");
-        if status.is_success() {
-            let json: &[u8] = if body.is_empty() { b"null" } else { &body };
-            return serde_json::from_slice(json).map_err(|e| {
-                no_answer(format!(
-                    "its response is not one that this rspm ({}) understands: {e}",
-                    env!("CARGO_PKG_VERSION")
-                ))
-            });
-        }
-        match serde_json::from_slice::<Error>(&body) {
-            Ok(error) => Err(CliError::Refused { code: Some(error.code), reason: error.error }),
-            Err(_) => Err(CliError::refused(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
         }
     }
 }

@@ -40,13 +40,24 @@ pub enum CliError {
         /// The reason.
         reason: String,
     },
-    /// The caller named the server of another machine.
+    /// The caller named the server of another machine, but has no token.
     #[error(
-        "--address {0} is not the address of this machine's server, and this version connects only to the local server, \
-         over its socket; run rspm there, without --address and PACKAGEMANAGER_ADDRESS\nSee {page}",
-        page = Page::COMPATIBILITY
+        "--address {0} is not the address of this machine's server, and other servers require a token: set \
+         PACKAGEMANAGER_TOKEN\nTo create a token, on the server: rspm create token\nSee {page}",
+        page = Page::ACCESS
     )]
-    Remote(String),
+    NoToken(String),
+    /// The address is not that of a server.
+    #[error("'{0}' is not the address of a server: write a URL, such as https://packages.example.org")]
+    BadAddress(String),
+    /// The server of another machine does not respond.
+    #[error("the server {address} cannot be reached: {reason}")]
+    Unreachable {
+        /// Its address.
+        address: String,
+        /// The reason.
+        reason: String,
+    },
     /// The connection broke between a request that changes something and its response.
     #[error(
         "the connection to {} broke before the response: {reason}\nThe command may have been carried out: check with \
@@ -54,7 +65,7 @@ pub enum CliError {
         .path.display()
     )]
     Interrupted {
-        /// The socket.
+        /// The socket or the address.
         path: PathBuf,
         /// The error of the connection.
         reason: String,
@@ -103,10 +114,11 @@ impl CliError {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            CliError::NoSocket(_) | CliError::NoAccess { .. } | CliError::NoAnswer { .. } => {
-                ExitCode::from(3)
-            }
-            CliError::Remote(_) => ExitCode::from(2),
+            CliError::NoSocket(_)
+            | CliError::NoAccess { .. }
+            | CliError::NoAnswer { .. }
+            | CliError::Unreachable { .. } => ExitCode::from(3),
+            CliError::NoToken(_) | CliError::BadAddress(_) => ExitCode::from(2),
             CliError::Config(_)
             | CliError::Interrupted { .. }
             | CliError::Refused { .. }

@@ -8,7 +8,7 @@ use clap::{Command, CommandFactory};
 use super::args::Cli;
 
 /// Groups and their commands. Commands without a group are listed in the last one.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     ("Packages", &["add", "remove", "sync", "backfill", "explain"]),
     (
         "Sources and repositories",
@@ -33,6 +33,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
             "repair",
         ],
     ),
+    ("Access", &["verify", "revoke"]),
     ("Other", &["license", "completion", "help"]),
 ];
 

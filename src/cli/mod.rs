@@ -22,6 +22,7 @@ pub mod migrate;
 pub mod output;
 pub mod package;
 pub mod reference;
+mod remote;
 pub mod repair;
 pub mod repo;
 pub mod scrub;
@@ -29,21 +30,26 @@ pub mod source;
 pub mod storage;
 mod suggested_values;
 pub mod sync;
+pub mod token;
 mod units;
 mod unsupported;
 
 use std::io::{IsTerminal, Write, stderr, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Cli, Cluster, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
+use args::{
+    Cli, Cluster, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair, Revoke,
+};
 use backup::BackupCommand;
 use client::{Client, ParseMode, server_config};
 use error::CliError;
 use local_address::is_local;
 use output::Output;
+use zeroize::Zeroizing;
 
 /// Runs one command and returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 server not reachable.
 #[must_use]
@@ -111,13 +117,10 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         }
         command => command,
     };
-    if let Some(address) = cli.address {
-        let config = server_config(cli.config.as_deref(), ParseMode::Lenient)?;
-        let host_name = nix::unistd::gethostname().unwrap_or_default();
-        if !is_local(&address, &config, &host_name.to_string_lossy()) {
-            return Err(CliError::Remote(address));
-        }
-    }
+    let remote = match cli.address.filter(|address| !address.trim().is_empty()) {
+        None => None,
+        Some(address) => remote(&address, cli.config.as_deref(), cli.insecure_ssl_skip_verify)?,
+    };
     if cli.verbose {
         let filter = tracing_subscriber::EnvFilter::new("rstudio_pm::cli=debug");
         let log = tracing_subscriber::fmt().with_env_filter(filter).without_time().with_target(false);
@@ -128,10 +131,40 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         .build()
         .map_err(|e| CliError::Local { operation: "starting the runtime".to_owned(), source: e })?;
     runtime.block_on(async {
-        let client = Client::connect(cli.config.as_deref(), parse_mode(&command)).await?;
+        let client = match remote {
+            Some(client) => client,
+            None => Client::connect(cli.config.as_deref(), parse_mode(&command)).await?,
+        };
         dispatch(&client, &output, command).await
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The client of a server on the network: with `PACKAGEMANAGER_TOKEN`; without it, `None` if the address is that of this
+/// machine's server, which is reached over its socket.
+fn remote(
+    address: &str,
+    config: Option<&Path>,
+    skips_verification: bool,
+) -> Result<Option<Client>, CliError> {
+    let token = std::env::var("PACKAGEMANAGER_TOKEN").unwrap_or_default();
+    let token = Zeroizing::new(token.trim().to_owned());
+    if token.is_empty() {
+        let config = server_config(config, ParseMode::Lenient)?;
+        let host_name = nix::unistd::gethostname().unwrap_or_default();
+        return match is_local(address, &config, &host_name.to_string_lossy()) {
+            true => Ok(None),
+            false => Err(CliError::NoToken(address.to_owned())),
+        };
+    }
+    if skips_verification {
+        // A failed write to stderr cannot be reported.
+        let _ = writeln!(
+            anstream::stderr(),
+            "Warning: the certificate of the server is not verified; anyone on the way can read the token."
+        );
+    }
+    Client::of_address(address, token, !skips_verification).map(Some)
 }
 
 /// Returns how strictly a command reads the configuration. Commands that control the server must also work with an
@@ -139,6 +172,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
 fn parse_mode(command: &Command) -> ParseMode {
     match command {
         Command::Status
+        | Command::Verify
         | Command::Offline(_)
         | Command::Online
         | Command::Hup(_)
@@ -157,6 +191,10 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Edit(Edit::Repo(args)) => repo::edit(client, output, args).await,
         Command::Delete(Delete::Source(args)) => source::delete(client, output, args).await,
         Command::Delete(Delete::Repo(args)) => repo::delete(client, output, args).await,
+        Command::Create(Create::Token(args)) => token::create(client, output, args).await,
+        Command::List { list: Some(List::Tokens(args)) } => token::list(client, output, args).await,
+        Command::Revoke(Revoke::Token(args)) => token::revoke(client, output, args).await,
+        Command::Verify => token::verify(client, output).await,
         Command::List { list: None } => list::overview(client, output).await,
         Command::List { list: Some(List::Repos(args)) } => list::repos(client, output, args).await,
         Command::List { list: Some(List::Sources(args)) } => list::sources(client, output, args).await,

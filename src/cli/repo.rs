@@ -15,7 +15,8 @@ pub fn describe(repo: &Repo) -> String {
     let description =
         if repo.description.is_empty() { String::new() } else { format!(" - {}", repo.description) };
     let hidden = if repo.hidden { " - hidden" } else { "" };
-    format!("Repository: {}{description} - {}{hidden}\n", repo.name, repo.kind)
+    let authenticated = if repo.authenticated { " - authenticated" } else { "" };
+    format!("Repository: {}{description} - {}{hidden}{authenticated}\n", repo.name, repo.kind)
 }
 
 /// Formats the lines that Posit Package Manager prints after a change of subscriptions.
@@ -42,6 +43,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateRepo) -> Resul
         name: args.name,
         kind: args.kind,
         description: args.description,
+        authenticated: args.authenticated,
         succeed_on_existing: args.succeed_on_existing,
     };
     let repo: Repo = client.send(Method::POST, "/repos", &body).await?;
@@ -54,7 +56,12 @@ pub async fn create(client: &Client, output: &Output, args: CreateRepo) -> Resul
 /// The server refuses.
 pub async fn edit(client: &Client, output: &Output, args: EditRepo) -> Result<(), CliError> {
     let description = if args.clear_description { Some(String::new()) } else { args.description };
-    let body = repo::EditRepo { new_name: args.new_name, description, hidden: args.hide };
+    let body = repo::EditRepo {
+        new_name: args.new_name,
+        description,
+        hidden: args.hide,
+        authenticated: args.authenticated,
+    };
     let repo: Repo = client.send(Method::PATCH, &path(&args.name), &body).await?;
     output.print(&repo, || describe(&repo))
 }

@@ -29,10 +29,8 @@ const BLOCKING: &str =
 const LICENSES: &str =
     "there are no license rules in this version; POST /__api__/filter/packages selects packages by license";
 const METADATA: &str = "packages have no custom metadata in this version";
-const TOKENS: &str = "there are no tokens and logins in this version; rspm connects to the local server, as \
-                      root or as a member of the server's group";
-const VERIFY: &str =
-    "there are no tokens to verify in this version; to check that the server responds: rspm status";
+const LOGIN: &str =
+    "there is no login in this version; set PACKAGEMANAGER_TOKEN to a token of rspm create token";
 const AREAS: &str = "debug logging cannot be limited to single areas in this version; for all areas: rspm config log --level=DEBUG";
 const EVICT: &str = "stored files cannot be evicted by hand in this version; the server removes unreferenced files \
                      every night";
@@ -43,8 +41,6 @@ const BIOCONDUCTOR: &str = "the source bioconductor holds all versions of Biocon
                             you subscribe or sync: --version";
 const LOCAL_ONLY: &str = "rspm add takes package files, --path or --file-in; it does not select packages of CRAN in this \
                           version";
-const ACCESS: &str =
-    "there is no access control in this version, and every repository is public; leave the flag out";
 
 const fn command(words: &'static [&'static str], sentence: &'static str, page: Page) -> Unsupported {
     Unsupported { words, flag: "", sentence, page }
@@ -75,8 +71,6 @@ pub(super) static TABLE: &[Unsupported] = &[
     flag(&["add"], "transaction-id", LOCAL_ONLY, Page::REPOSITORIES),
     command(&["clear"], CLEAR, Page::REPOSITORIES),
     command(&["url"], FIXED_URL, Page::REPOSITORIES),
-    flag(&["create", "repo"], "authenticated", ACCESS, Page::CONFIGURATION),
-    flag(&["edit", "repo"], "authenticated", ACCESS, Page::CONFIGURATION),
     command(&["create", "git-builder"], GIT, Page::REPOSITORIES),
     command(&["edit", "git-builder"], GIT, Page::REPOSITORIES),
     command(&["delete", "git-builder"], GIT, Page::REPOSITORIES),
@@ -103,12 +97,8 @@ pub(super) static TABLE: &[Unsupported] = &[
     command(&["create", "bulk-metadata"], METADATA, Page::COMPATIBILITY),
     command(&["list", "metadata"], METADATA, Page::COMPATIBILITY),
     command(&["delete", "metadata"], METADATA, Page::COMPATIBILITY),
-    command(&["create", "token"], TOKENS, Page::CONFIGURATION),
-    command(&["list", "tokens"], TOKENS, Page::CONFIGURATION),
-    command(&["revoke"], TOKENS, Page::CONFIGURATION),
-    command(&["login"], TOKENS, Page::CONFIGURATION),
-    command(&["bootstrap"], TOKENS, Page::CONFIGURATION),
-    command(&["verify"], VERIFY, Page::CONFIGURATION),
+    command(&["login"], LOGIN, Page::ACCESS),
+    command(&["bootstrap"], LOGIN, Page::ACCESS),
     command(&["config", "debug"], AREAS, Page::LOGGING),
     command(&["evict"], EVICT, Page::OPERATIONS),
     command(&["schedule"], SCHEDULE, Page::CONFIGURATION),
@@ -187,14 +177,14 @@ mod tests {
         };
         let is = |text: &str| Some(text.to_owned());
         assert_eq!(row("evict --type=sweep"), is("rspm evict"));
-        assert_eq!(row("-c /x/rstudio-pm.gcfg list -o json tokens"), is("rspm list tokens"));
+        assert_eq!(row("-c /x/rstudio-pm.gcfg list -o json metadata"), is("rspm list metadata"));
         assert_eq!(row("help config debug"), is("rspm config debug"));
         assert_eq!(
             row("create source --name x --type=curated-cran --snapshot 2024-04-17"),
             is("rspm create source --snapshot")
         );
         assert_eq!(row("create source --name=snapshot"), None);
-        assert_eq!(row("edit repo --name=x --authenticated=true"), is("rspm edit repo --authenticated"));
+        assert_eq!(row("sync --type=x --source=y"), is("rspm sync --source"));
         assert_eq!(row("frobnicate"), None);
     }
 }

@@ -6,6 +6,7 @@
 //! [`key_file`]; uses only `model` and `encryption`.
 
 pub mod address;
+pub mod authentication;
 pub mod backup_place;
 pub mod binaries;
 pub mod bioconductor;
@@ -47,6 +48,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use address::without_userinfo;
+pub use authentication::Authentication;
 pub use backup_place::BackupPlace;
 pub use binaries::{BinaryStyle, BinaryUrl};
 pub use bioconductor::Bioconductor;
@@ -116,6 +118,8 @@ pub struct Config {
     pub storage_audit: StorageAudit,
     /// `[StorageAlerts]`.
     pub storage_alerts: StorageAlerts,
+    /// `[Authentication]`.
+    pub authentication: Authentication,
     /// `[Logging]`.
     pub logging: Logging,
     /// `[Proxy]`.

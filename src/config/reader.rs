@@ -6,8 +6,8 @@ use super::problem::{Origin, Problem, ProblemCategory};
 use super::table::{Effect, Kind, Property};
 
 /// The reason to refuse a property that restricts access.
-const NO_ACCESS_CONTROL: &str = "this version has no access control and would serve everyone the packages that this setting protects; \
-     remove the line if everyone who reaches the server may read all its packages";
+const NO_RESTRICTION: &str = "this version lacks this restriction and would serve everyone what the setting protects; remove the line, \
+     and protect single repositories: rspm edit repo --authenticated";
 
 /// Reader of typed values that collects errors and warnings.
 pub(super) struct Reader<'a> {
@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
                 Effect::Since(_) => continue,
                 Effect::Refused if is_on => {
                     let (section, sub) = (setting.section.name, setting.sub.as_deref());
-                    self.error(ProblemCategory::Settings, section, sub, property.name, NO_ACCESS_CONTROL);
+                    self.error(ProblemCategory::Settings, section, sub, property.name, NO_RESTRICTION);
                     continue;
                 }
                 Effect::NotYet | Effect::Refused => "is not supported in this version",

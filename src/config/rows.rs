@@ -302,10 +302,10 @@ s("Debug", Never, "Debug logging of single areas in the server log.", &[
       "Areas such as `git`, `router`, `sync`.").multi().reloadable().not_yet(),
 ]),
 s("Authentication", Never, "Sessions and tokens.", &[
-    p("APITokenAuth", Boolean, "false",
-      "Whether administration and uploads from other machines with a token are allowed.").not_yet(),
+    p("APITokenAuth", Boolean, "true",
+      "Whether administration and uploads from other machines with a token are allowed.").reloadable(),
     p("NewReposAuthByDefault", Boolean, "false",
-      "Whether new repositories require authentication.").refused(),
+      "Whether new repositories require a token, unless they are created with `--authenticated=false`.").reloadable(),
     p("RequireAuthForUI", Boolean, "false",
       "Whether the web pages require authentication.").refused(),
     p("DeviceAuthType", Text, "",

@@ -37,6 +37,7 @@ impl RunningApp {
     pub(super) fn run(&mut self) {
         let (upkeep, comparison_upkeep) = (self.app.upkeep.clone(), self.app.upkeep.clone());
         let state = Arc::clone(&self.app.state);
+        let tokens = self.app.tokens.clone();
         let predecessor = self.predecessor.clone();
         let config = state.config.load();
         if config.storage_audit.is_enabled {
@@ -52,6 +53,7 @@ impl RunningApp {
             tokio::spawn(rewind::watch(self.control.clone(), state.catalog.rewinds())),
             tokio::spawn(async move { upkeep::ownership::run_comparisons(&comparison_upkeep).await }),
             tokio::spawn(async move { upkeep::ownership::run(&upkeep).await }),
+            tokio::spawn(async move { tokens.follow().await }),
             tokio::spawn(async move {
                 predecessor.follow_catalog(&state.catalog, &state.db).await;
                 state.catalog.follow(&state.db).await;

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::clock;
 use super::encryption::compare;
 use super::error::StartError;
+use crate::auth::Tokens;
 use crate::catalog::CatalogHandle;
 use crate::cluster;
 use crate::config::{Config, Loaded};
@@ -99,6 +100,7 @@ async fn build_app(
     tokio::spawn(sync.load_rules());
     tokio::spawn(sync.report_directories());
     tokio::spawn(sync.load_advisories());
+    let tokens = Tokens::open(&state.db, &state.catalog).await?;
     let fetches = Fetches::new(Arc::clone(&state));
     let repositories = Repositories::new(Arc::clone(&fetches), Arc::clone(&state));
     let uploads = Uploads::new(Arc::clone(&fetches), Arc::clone(&state));
@@ -115,6 +117,7 @@ async fn build_app(
     });
     let usage = Usage::start(&state);
     Ok(Arc::new(App {
+        tokens,
         fetches,
         repositories,
         uploads,

@@ -141,7 +141,7 @@ macro_rules! from_id {
         }
     )*};
 }
-from_id!(SourceId TreeId RepoId PackageId ReleaseId FileId TxId Seq);
+from_id!(SourceId TreeId RepoId PackageId ReleaseId FileId TokenId TxId Seq);
 
 impl Row {
     fn shape(&self, column: usize, expected: &'static str) -> DbError {

@@ -17,6 +17,8 @@ pub enum Sequence {
     Release,
     /// `file.id`.
     File,
+    /// `token.id`.
+    Token,
 }
 
 impl Sequence {
@@ -28,6 +30,7 @@ impl Sequence {
             Sequence::Package => "package",
             Sequence::Release => "release",
             Sequence::File => "file",
+            Sequence::Token => "token",
         }
     }
 }

@@ -59,6 +59,7 @@ pub mod stored_file;
 pub mod sweep;
 pub mod target;
 mod tls;
+pub mod token;
 pub mod transfer;
 pub mod tree;
 pub mod tx;

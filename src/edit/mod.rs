@@ -25,6 +25,7 @@ pub use uploads::{Upload, Uploads};
 use crate::db::DbError;
 use crate::db::tx::{Publish, TxKind};
 use crate::model::name::Name;
+use crate::model::repository::RepoKind;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
 
@@ -65,6 +66,27 @@ pub enum RemoveScope {
     Version(String),
 }
 
+/// A new repository.
+#[derive(Clone, Debug)]
+pub struct NewRepo {
+    /// Its name.
+    pub name: Name,
+    /// Its kind.
+    pub kind: RepoKind,
+    /// Free text.
+    pub description: String,
+    /// Whether it is for authenticated clients only.
+    pub authenticated: bool,
+}
+
+impl NewRepo {
+    /// A repository that everyone may read.
+    #[must_use]
+    pub fn open(name: &Name, kind: RepoKind, description: &str) -> NewRepo {
+        NewRepo { name: name.clone(), kind, description: description.to_owned(), authenticated: false }
+    }
+}
+
 /// Changes to a repository; `None` leaves a field unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct RepoEdit {
@@ -74,6 +96,8 @@ pub struct RepoEdit {
     pub description: Option<String>,
     /// Whether it is hidden from public listings.
     pub hidden: Option<bool>,
+    /// Whether it is for authenticated clients only.
+    pub authenticated: Option<bool>,
 }
 
 /// The result of a write that may be refused; a refused write changes nothing.

@@ -1,11 +1,10 @@
 //! Creates, changes and deletes repositories.
 
-use super::{Actor, OnExisting, RepoEdit, exists_already, name_conflict, publish};
+use super::{Actor, NewRepo, OnExisting, RepoEdit, exists_already, name_conflict, publish};
 use crate::db;
 use crate::db::repo::Subscription;
 use crate::db::tx::TxKind;
 use crate::model::ids::SourceId;
-use crate::model::name::Name;
 use crate::model::repository::RepoKind;
 use crate::publish::edit::{apply_edit, publish_subscriptions};
 use crate::serve::{RepoError, find};
@@ -17,23 +16,22 @@ use crate::state::State;
 /// [`RepoError::Invalid`] for a bad description, [`RepoError::Conflict`] when the name is taken.
 pub async fn create(
     state: &State,
-    name: &Name,
-    kind: RepoKind,
-    description: &str,
+    new: NewRepo,
     existing: OnExisting,
     actor: &Actor,
 ) -> Result<(), RepoError> {
+    let NewRepo { name, kind, description, authenticated } = new;
     if let Some(repo) = state.catalog.get().repo(name.as_str()) {
         return match existing {
-            OnExisting::Succeed if repo.kind == kind => Ok(()),
+            // SECURITY: an open repository in place of an authenticated one is no success.
+            OnExisting::Succeed if repo.kind == kind && repo.authenticated == authenticated => Ok(()),
             OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
                 Err(exists_already("repository", name.as_str()))
             }
         };
     }
-    let description = validate_description(description)?;
-    let new =
-        db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated: false };
+    let description = validate_description(&description)?;
+    let new = db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated };
     let now = (state.clock)();
     let initial_publish = publish(TxKind::Subscribe, now, actor);
     let creation = apply_edit(state, move |c| {
@@ -46,7 +44,7 @@ pub async fn create(
             }
         }
     });
-    creation.await.map_err(|error| name_conflict(error, "repository", name))
+    creation.await.map_err(|error| name_conflict(error, "repository", &name))
 }
 
 /// Changes a repository's name, description or visibility.
@@ -54,7 +52,12 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit) -> Result<(), RepoE
     let repo = find::repo(&state.catalog.get(), name)?.clone();
     let description = edit.description.as_deref().map(validate_description).transpose()?;
     let new_name = edit.name.clone().unwrap_or_else(|| repo.name.clone());
-    let edit = db::repo::Edit { name: edit.name, description, hidden: edit.hidden, authenticated: None };
+    let edit = db::repo::Edit {
+        name: edit.name,
+        description,
+        hidden: edit.hidden,
+        authenticated: edit.authenticated,
+    };
     let update = apply_edit(state, move |c| {
         db::repo::edit(c, repo.id, &edit)?;
         db::clock::bump_catalog(c)

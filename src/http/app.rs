@@ -10,6 +10,7 @@ use super::limits::Limits;
 use super::peer::{Client, Peer};
 use super::resolve_cache::ResolveCache;
 use super::site::SiteSettings;
+use crate::auth::Tokens;
 use crate::edit::Uploads;
 use crate::fetch::Fetches;
 use crate::serve::Repositories;
@@ -22,6 +23,8 @@ use crate::usage::Usage;
 pub struct App {
     /// Handles of the database, the storage and other shared state.
     pub state: Arc<State>,
+    /// The valid tokens.
+    pub tokens: Tokens,
     /// Running fetches of package files.
     pub fetches: Arc<Fetches>,
     /// The read side of repositories.

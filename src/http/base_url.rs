@@ -6,6 +6,7 @@ use http::request::Parts;
 use http::uri::{Authority, Scheme, Uri};
 
 use super::peer::Peer;
+use super::permission::Principal;
 use super::site::SiteSettings;
 use crate::model::time::Timestamp;
 
@@ -15,7 +16,7 @@ const ORIGINAL_URL_HEADER: &str = "x-rspm-request";
 /// A request without its body.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
-    /// The client.
+    /// The other end of the connection.
     pub peer: Peer,
     /// Method, target and fields.
     pub parts: &'a Parts,
@@ -23,6 +24,8 @@ pub struct RequestHead<'a> {
     pub path: &'a str,
     /// When the request arrived.
     pub received_at: Timestamp,
+    /// The client.
+    pub principal: &'a Principal,
 }
 
 /// Scheme, authority and path prefix, without a trailing slash.
@@ -98,7 +101,13 @@ mod tests {
         let peer = Peer::Tcp { address: address.parse().expect("an address"), tls };
         base_url(
             &SiteSettings::new(&config),
-            &RequestHead { peer, parts: &parts, path: "/cran/latest/", received_at: Timestamp(0) },
+            &RequestHead {
+                peer,
+                parts: &parts,
+                path: "/cran/latest/",
+                received_at: Timestamp(0),
+                principal: &Principal::Anonymous,
+            },
         )
     }
 

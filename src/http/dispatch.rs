@@ -11,7 +11,7 @@ use super::body::Body;
 use super::download_log::{self, Completion, PackagePath, PackageRequest, RequestedBinary};
 use super::error::Failure;
 use super::peer::Peer;
-use super::permission::{Permission, Principal};
+use super::permission::RepositoryAccess;
 use super::r::platform_request::{self, PlatformRequest};
 use super::r::{answer, bioconductor, choose_platform, resolve};
 use super::request_body::Incoming;
@@ -29,42 +29,42 @@ use crate::r::layout::RPath;
 /// Handles a request from the network.
 pub(super) async fn network(app: &App, head: &RequestHead<'_>, body: Incoming) -> Response<Body> {
     let RequestHead { parts, path, received_at, .. } = *head;
-    let principal = Principal::Anonymous;
     let query = parts.uri.query();
     if let Some(entry) = app.resolve_cache.get(&app.state, received_at, path, query) {
-        return match principal.require(entry.permission) {
-            Ok(()) => {
-                answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, received_at).await
-            }
-            Err(failure) => response::failure(&failure, ErrorFormat::Text),
-        };
+        return cached(app, &entry, &PlatformRequest::NoBinaries, head).await;
     }
     let agent = platform_request::user_agent(parts);
     if let Some(negotiated) = app.resolve_cache.get_negotiated(&app.state, received_at, path, query, agent) {
-        return match principal.require(negotiated.entry.permission) {
-            Ok(()) => {
-                answer::answer(
-                    app,
-                    &negotiated.entry.resource,
-                    &negotiated.platform_request(),
-                    parts,
-                    received_at,
-                )
-                .await
-            }
-            Err(failure) => response::failure(&failure, ErrorFormat::Text),
-        };
+        return cached(app, &negotiated.entry, &negotiated.platform_request(), head).await;
     }
     match route::parse(&parts.method, path, query, app.limits.target_bytes) {
         Err(failure) => response::failure(&failure, ErrorFormat::of_path(path)),
-        Ok((route, query)) => match principal.require(route.permission()) {
-            Err(failure) => response::failure(&failure, route.error_format()),
-            Ok(()) => read(app, route, &query, head, body).await,
-        },
+        Ok((route, query)) => read(app, route, &query, head, body).await,
     }
 }
 
-/// Handles a route outside the admin API, for a client that has the permission.
+/// Answers from a cached entry, once the client has the permission to read its repository.
+async fn cached(
+    app: &App,
+    entry: &Entry,
+    platform: &PlatformRequest<'_>,
+    head: &RequestHead<'_>,
+) -> Response<Body> {
+    let RequestHead { parts, path, received_at, principal, .. } = *head;
+    if entry.access.authenticated {
+        let requested = path.split('/').nth(1).unwrap_or_default();
+        if let Err(failure) = principal.require_repository(entry.access, requested) {
+            return response::failure(&failure, ErrorFormat::Text);
+        }
+    }
+    let mut response = answer::answer(app, &entry.resource, platform, parts, received_at).await;
+    if entry.access.authenticated {
+        response::restrict_to_client(&mut response);
+    }
+    response
+}
+
+/// Handles a route outside the admin API, once the client has the permission that it requires.
 pub(super) async fn read(
     app: &App,
     route: Route,
@@ -73,12 +73,16 @@ pub(super) async fn read(
     body: Incoming,
 ) -> Response<Body> {
     let RequestHead { parts, path, received_at, .. } = *head;
-    let (permission, format) = (route.permission(), route.error_format());
+    let format = route.error_format();
+    let is_restricted = match head.principal.require(&app.state.catalog.get(), route.access()) {
+        Ok(is_restricted) => is_restricted,
+        Err(failure) => return response::failure(&failure, format),
+    };
     let result = match route {
         Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
         Route::Home => {
             let site = app.site.load_full();
-            Ok(pages::index_page(&app.state.catalog.get(), site.address.as_deref()))
+            Ok(pages::index_page(&app.state.catalog.get(), head.principal, site.address.as_deref()))
         }
         Route::Latest { repo, trailing_slash: slash } => {
             pages::redirect_to_latest(&app.state.catalog.get(), &repo, slash)
@@ -86,8 +90,7 @@ pub(super) async fn read(
         Route::RepositoryPage { repo, snapshot } => pages::repository_page(app, &repo, snapshot, head).await,
         Route::Versions { repo, snapshot } => bioconductor::versions(app, &repo, snapshot, parts).await,
         Route::Repository { repo, snapshot, path: RepoPath::Python(python_path) } => {
-            let address =
-                python::Address { repo: &repo, snapshot, path: &python_path, raw: path, permission };
+            let address = python::Address { repo: &repo, snapshot, path: &python_path, raw: path };
             python::answer(app, &address, query, parts, received_at).await
         }
         Route::Repository { repo, snapshot, path: rest } => {
@@ -101,7 +104,7 @@ pub(super) async fn read(
             }
             // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
             let validity = Validity::of(&app.state, received_at);
-            let address = Address { repo: &repo, snapshot, part, r_path, path, validity, permission };
+            let address = Address { repo: &repo, snapshot, part, r_path, path, validity };
             match choose_platform::choose(app, linux, r_path, parts, query) {
                 Err(failure) => {
                     let binary = linux.map(|distro| platform_request::unknown_distribution(distro, parts));
@@ -129,7 +132,11 @@ pub(super) async fn read(
         },
         Route::Admin(_) => Err(Failure::no_such_address()),
     };
-    result.unwrap_or_else(|failure| response::failure(&failure, format))
+    let mut response = result.unwrap_or_else(|failure| response::failure(&failure, format));
+    if is_restricted {
+        response::restrict_to_client(&mut response);
+    }
+    response
 }
 
 /// Makes a response within the memory budget of responses.
@@ -152,7 +159,6 @@ struct Address<'a> {
     path: &'a str,
     /// What the resolution depends on, determined before it.
     validity: Validity,
-    permission: Permission,
 }
 
 /// Returns a document or a file of a repository.
@@ -163,7 +169,7 @@ async fn repository(
     parts: &Parts,
     received_at: Timestamp,
 ) -> Result<Response<Body>, Failure> {
-    let Address { repo, snapshot, part, r_path, path, validity, permission } = *address;
+    let Address { repo, snapshot, part, r_path, path, validity } = *address;
     // `network` has looked up the entries that depend on the address alone, before it parsed the address.
     let (key, cached) = match platform.cache_key() {
         None => (Cow::Borrowed(path), None),
@@ -178,7 +184,7 @@ async fn repository(
         None => {
             let part = part.map(|part| bioconductor::resolve_part(app, repo, part, snapshot)).transpose()?;
             let resource = resolve::resolve(app, repo, part, snapshot, r_path, platform).await?;
-            app.resolve_cache.insert(&key, Entry { validity, permission, resource })
+            app.resolve_cache.insert(&key, Entry { validity, access: RepositoryAccess::of(app, repo), resource })
         }
     };
     app.resolve_cache.insert_negotiated(

@@ -21,6 +21,8 @@ pub struct Failure {
     pub retry_after: Option<u64>,
     /// `Allow` of a 405.
     pub allow: Option<Box<str>>,
+    /// The realm of the challenge of a 401, or the missing scope of a 403.
+    pub challenge: Option<Box<str>>,
     /// What an administrator can do; disclosed on the admin socket only.
     pub hint: Option<String>,
     /// Detail for the logs, where that is more than the phrase.
@@ -39,6 +41,7 @@ impl Failure {
             phrase: phrase.into(),
             retry_after: None,
             allow: None,
+            challenge: None,
             payload: None,
             detail: None,
             hint: None,
@@ -64,6 +67,24 @@ impl Failure {
     #[must_use]
     pub fn bad_request(phrase: impl Into<String>) -> Failure {
         Failure::new(StatusCode::BAD_REQUEST, Code::Invalid, phrase)
+    }
+
+    /// 401 with a challenge for this realm.
+    #[must_use]
+    pub fn unauthorized(phrase: impl Into<String>, realm: &str) -> Failure {
+        Failure {
+            challenge: Some(realm.into()),
+            ..Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, phrase)
+        }
+    }
+
+    /// 403 for a token that lacks this scope.
+    #[must_use]
+    pub fn forbidden(phrase: impl Into<String>, scope: &str) -> Failure {
+        Failure {
+            challenge: Some(scope.into()),
+            ..Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, phrase)
+        }
     }
 
     /// 404.

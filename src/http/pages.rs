@@ -8,6 +8,7 @@ use super::app::App;
 use super::base_url::{self, RequestHead};
 use super::body::Body;
 use super::error::Failure;
+use super::permission::Principal;
 use super::response;
 use crate::catalog::Catalog;
 use crate::model::repository::RepoKind;
@@ -16,10 +17,10 @@ use crate::serve;
 
 /// `/`: the list of repositories.
 #[must_use]
-pub(super) fn index_page(catalog: &Catalog, address: Option<&str>) -> Response<Body> {
+pub(super) fn index_page(catalog: &Catalog, principal: &Principal, address: Option<&str>) -> Response<Body> {
     let base = address.unwrap_or_default();
     let mut items = String::new();
-    for repo in catalog.repos.iter().filter(|repo| !repo.hidden) {
+    for repo in catalog.repos.iter().filter(|repo| !repo.hidden && principal.may_read(repo)) {
         let (name, description) = (escape(repo.name.as_str()), escape(&repo.description));
         let _ =
             write!(items, "<li><a href=\"{}/{name}/latest/\">{name}</a> {description}</li>", escape(base));

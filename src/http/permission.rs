@@ -1,49 +1,205 @@
-//! The permission that a route requires, and which clients have it.
+//! The client of a request, and what it may do: the objects of [`access`](crate::access) for the names of a request.
 
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::app::App;
 use super::error::Failure;
+use super::route::access::{Access, Target};
+use crate::access::{self, Action, Actor, Object, Refusal, ScopeKind, SourceObject};
+use crate::auth::{self, BadCredential, Credential, Token};
+use crate::catalog::{Catalog, Repository, Source};
+use crate::model::ids::{RepoId, SourceId};
+use crate::model::time::Timestamp;
 
-/// What a client needs to get a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permission {
-    /// Reading of repositories and of the public API: open to everyone.
-    PublicRead,
-    /// The admin API.
-    Admin,
-}
+/// The realm of a challenge that is not about one repository.
+pub(super) const REALM: &str = "rstudio-pm";
 
 /// The client of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Principal {
-    /// Any client on the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// A client on the network without a token.
     Anonymous,
+    /// A client on the network with a valid token.
+    Token(Arc<Token>),
     /// A client of the admin socket, to which only administrators have access.
     Administrator,
 }
 
 impl Principal {
-    /// Checks the permission for a response, new or cached.
+    /// The client of a request from the network.
     ///
     /// # Errors
-    /// 404: as if there were nothing at the address.
-    pub(super) fn require(self, permission: Permission) -> Result<(), Failure> {
-        match (self, permission) {
-            (Principal::Anonymous | Principal::Administrator, Permission::PublicRead)
-            | (Principal::Administrator, Permission::Admin) => Ok(()),
-            (Principal::Anonymous, Permission::Admin) => Err(Failure::no_such_address()),
+    /// 400 for several `Authorization` fields, 401 for a token that is not valid. Unknown, expired and revoked tokens get
+    /// the same response.
+    pub(super) async fn of_request(
+        app: &App,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Principal, Failure> {
+        let token = match auth::credential(headers) {
+            Ok(Credential::None) => return Ok(Principal::Anonymous),
+            Ok(Credential::Unusable) => None,
+            Ok(Credential::Token(digest)) => app.tokens.find(&digest, now).await,
+            Err(BadCredential) => {
+                return Err(Failure::bad_request("the request has more than one Authorization field"));
+            }
+        };
+        token.map(Principal::Token).ok_or_else(|| {
+            Failure::unauthorized("the token or password is not valid; it may be expired or revoked", REALM)
+        })
+    }
+
+    fn actor(&self) -> Actor<'_> {
+        match self {
+            Principal::Anonymous => Actor::Anonymous,
+            Principal::Token(token) => Actor::Token(&token.grant),
+            Principal::Administrator => Actor::Socket,
+        }
+    }
+
+    /// Checks that the client may do what a route does. Returns whether the response is only for clients with a token.
+    ///
+    /// # Errors
+    /// 401, 403.
+    pub(super) fn require(&self, catalog: &Catalog, access: Access<'_>) -> Result<bool, Failure> {
+        let Access { action, target } = access;
+        match target {
+            Target::Server => {
+                self.check(action, Object::Server, "")?;
+                Ok(*self != Principal::Anonymous)
+            }
+            Target::Repository(name) => match catalog.repo_by_name_or_id(name) {
+                Some(repo) => {
+                    self.check(action, repository(repo), name)?;
+                    Ok(repo.authenticated)
+                }
+                None => self.check(action, Object::UnknownRepository, "").map(|()| false),
+            },
+            Target::Source(name) => {
+                let number = || catalog.source_by_id(SourceId(name.parse().ok()?));
+                match catalog.source(name).or_else(number) {
+                    Some(source) => {
+                        let object = source_object(catalog, source);
+                        self.check(action, Object::Source(&object), name)?;
+                        Ok(!object.open)
+                    }
+                    None => self.check(action, Object::UnknownSource, "").map(|()| false),
+                }
+            }
+        }
+    }
+
+    /// Checks that the client may read a repository that was resolved before; `requested` is its name or number in the
+    /// request.
+    ///
+    /// # Errors
+    /// 401, 403.
+    pub(super) fn require_repository(
+        &self,
+        access: RepositoryAccess,
+        requested: &str,
+    ) -> Result<(), Failure> {
+        let RepositoryAccess { id, authenticated } = access;
+        self.check(Action::Read, Object::Repository { id, authenticated }, requested)
+    }
+
+    /// Whether the client may read a repository.
+    pub(super) fn may_read(&self, repo: &Repository) -> bool {
+        access::permit(self.actor(), Action::Read, repository(repo)).is_ok()
+    }
+
+    /// Whether the client may read the packages of a source.
+    pub(super) fn may_read_source(&self, catalog: &Catalog, source: &Source) -> bool {
+        let object = source_object(catalog, source);
+        access::permit(self.actor(), Action::Read, Object::Source(&object)).is_ok()
+    }
+
+    /// Whether hidden repositories are listed for the client.
+    pub(super) fn is_administrator(&self) -> bool {
+        access::permit(self.actor(), Action::Administer, Object::Server).is_ok()
+    }
+
+    fn check(&self, action: Action, object: Object<'_>, name: &str) -> Result<(), Failure> {
+        access::permit(self.actor(), action, object).map_err(|refusal| failure(refusal, action, object, name))
+    }
+}
+
+/// What decides who may read a resolved address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepositoryAccess {
+    /// The repository.
+    pub id: RepoId,
+    /// Whether it is for authenticated clients only.
+    pub authenticated: bool,
+}
+
+impl RepositoryAccess {
+    /// That of the repository with this name or number.
+    pub(super) fn of(app: &App, repo: &str) -> RepositoryAccess {
+        let catalog = app.state.catalog.get();
+        match catalog.repo_by_name_or_id(repo) {
+            Some(repo) => RepositoryAccess { id: repo.id, authenticated: repo.authenticated },
+            // Deleted in the meantime: an entry with this value is outdated already.
+            None => RepositoryAccess { id: RepoId(0), authenticated: true },
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn repository(repo: &Repository) -> Object<'static> {
+    Object::Repository { id: repo.id, authenticated: repo.authenticated }
+}
 
-    #[test]
-    fn the_admin_api_does_not_exist_for_clients_on_the_network() {
-        for client in [Principal::Anonymous, Principal::Administrator] {
-            assert_eq!(client.require(Permission::PublicRead), Ok(()));
+/// Where the packages of a source can be read.
+fn source_object(catalog: &Catalog, source: &Source) -> SourceObject {
+    let subscribers = || catalog.repos.iter().filter(|repo| repo.subscribes_to(source.id));
+    SourceObject {
+        id: source.id,
+        open: subscribers().any(|repo| !repo.authenticated) || !catalog.is_private(source.id),
+        repositories: subscribers().filter(|repo| repo.authenticated).map(|repo| repo.id).collect(),
+    }
+}
+
+/// The response to a refusal. SECURITY: `name` is what the client has sent: a name or a number.
+fn failure(refusal: Refusal, action: Action, object: Object<'_>, name: &str) -> Failure {
+    match refusal {
+        Refusal::Unauthenticated => match object {
+            Object::Repository { .. } if action == Action::Read => {
+                Failure::unauthorized(format!("the repository '{name}' requires a token"), name)
+            }
+            Object::Source(_) if action == Action::Read => {
+                Failure::unauthorized("this source requires a token", REALM)
+            }
+            // SECURITY: the same for objects that do not exist.
+            Object::Server
+            | Object::Repository { .. }
+            | Object::Source(_)
+            | Object::UnknownRepository
+            | Object::UnknownSource => Failure::unauthorized(
+                "the admin API requires a token; create one on the server: rspm create token",
+                REALM,
+            ),
+        },
+        Refusal::MissingScope(scope) => {
+            let (noun, flag) = match object {
+                Object::Repository { .. } => ("the repository", "--repos"),
+                Object::Source(_) if scope == ScopeKind::SourcesWrite => ("the source", "--sources"),
+                Object::Source(_) => ("a repository with the source", "--repos"),
+                Object::Server | Object::UnknownRepository | Object::UnknownSource => ("", ""),
+            };
+            let object = match (scope, noun) {
+                (ScopeKind::GlobalAdmin, _) | (_, "") if action == Action::CreateSource => {
+                    " for all sources (--sources='*')".to_owned()
+                }
+                (ScopeKind::GlobalAdmin, _) | (_, "") => String::new(),
+                (_, noun) => format!(" for {noun} '{name}' ({flag})"),
+            };
+            Failure::forbidden(format!("the token lacks the scope {scope}{object}"), scope.as_str())
         }
-        assert_eq!(Principal::Administrator.require(Permission::Admin), Ok(()));
-        assert_eq!(Principal::Anonymous.require(Permission::Admin), Err(Failure::no_such_address()));
+        Refusal::SocketOnly => Failure::forbidden(
+            "this is possible only on the server's machine, as root or as a member of its group",
+            ScopeKind::GlobalAdmin.as_str(),
+        ),
     }
 }

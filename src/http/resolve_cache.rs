@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use quick_cache::sync::Cache;
 
-use super::permission::Permission;
+use super::permission::RepositoryAccess;
 use super::r::document::ResolvedDocument;
 use super::r::package_file::ResolvedFile;
 use super::r::platform_request::PlatformRequest;
@@ -49,8 +49,8 @@ impl Validity {
 pub struct Entry {
     /// What the resolution depends on.
     pub validity: Validity,
-    /// The permission that a response requires.
-    pub permission: Permission,
+    /// Who may read it. Part of the catalog, so it is current while the entry is valid.
+    pub access: RepositoryAccess,
     /// The resource.
     pub resource: Resource,
 }

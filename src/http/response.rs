@@ -317,6 +317,37 @@ impl ErrorFormat {
     }
 }
 
+/// Sets `WWW-Authenticate`: of a 401 for both schemes (RFC 9110, 15.5.2 requires it), of a 403 with the missing scope (RFC
+/// 6750, 3.1). Such a response is not for other clients.
+fn set_challenge(response: &mut Response<Body>, status: StatusCode, challenge: &str) {
+    let headers = response.headers_mut();
+    if status == StatusCode::UNAUTHORIZED {
+        // Names of repositories contain no quotes.
+        let basic = format!("Basic realm=\"{challenge}\", charset=\"UTF-8\"");
+        headers.append(header::WWW_AUTHENTICATE, header_value(basic));
+        headers.append(header::WWW_AUTHENTICATE, header_value(format!("Bearer realm=\"{challenge}\"")));
+    } else {
+        let bearer = format!("Bearer error=\"insufficient_scope\", scope=\"{challenge}\"");
+        headers.insert(header::WWW_AUTHENTICATE, header_value(bearer));
+    }
+    restrict_to_client(response);
+}
+
+/// Marks a response that only clients with a token get: shared caches must not store it, and must not reuse a response
+/// to another client (RFC 9111, 3.5 and 4.1).
+pub(in crate::http) fn restrict_to_client(response: &mut Response<Body>) {
+    let headers = response.headers_mut();
+    let directives =
+        headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or("no-cache");
+    // `must-revalidate` would permit shared caches to store the response.
+    let others = directives.split(',').map(str::trim).filter(|directive| {
+        !["must-revalidate", "public", "private"].contains(directive) && !directive.starts_with("s-maxage")
+    });
+    let text = std::iter::once("private").chain(others).collect::<Vec<_>>().join(", ");
+    headers.insert(header::CACHE_CONTROL, header_value(text));
+    headers.append(header::VARY, HeaderValue::from_static("Authorization"));
+}
+
 /// The response for a failure.
 #[must_use]
 pub fn failure(failure: &Failure, format: ErrorFormat) -> Response<Body> {
@@ -343,10 +374,8 @@ pub fn failure(failure: &Failure, format: ErrorFormat) -> Response<Body> {
     if let Some(seconds) = failure.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if failure.status == StatusCode::UNAUTHORIZED {
-        // RFC 9110, 15.5.2 requires it.
-        let challenge = HeaderValue::from_static("Bearer realm=\"rstudio-pm\"");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    if let Some(challenge) = &failure.challenge {
+        set_challenge(&mut response, failure.status, challenge);
     }
     if let Some(methods) = &failure.allow {
         response.headers_mut().insert(header::ALLOW, header_value(methods.to_string()));

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use http::request::Parts;
 use http::{Request, Response};
 
-use super::admin::{self, AdminRequest};
+use super::admin::{self, AdminHead, AdminRequest};
+use super::app::App;
 use super::base_url::RequestHead;
 use super::body::Body;
 use super::error::Failure;
@@ -17,13 +19,14 @@ use super::response::{self, ErrorFormat};
 use super::route::{self, Route};
 use super::switch::{self, Switch};
 use super::{dispatch, host_header};
+use crate::model::time::Timestamp;
 
 /// The path of health checks.
 const PING: &str = "/__ping__";
 /// `Retry-After` of a stopping server, in seconds.
 const STOPPING: u64 = 5;
 
-/// The service on the network: everything but the admin API.
+/// The service on the network. It serves the admin API to clients with a token.
 #[derive(Clone)]
 pub struct PublicService(pub Switch);
 
@@ -44,15 +47,25 @@ impl Service for PublicService {
                 &Failure::unavailable("the server is stopping", STOPPING),
                 ErrorFormat::Text,
             ),
-            Ok(Some(app)) => {
-                let mut response =
-                    dispatch::network(&app, &RequestHead { peer, parts: &parts, path, received_at }, body)
-                        .await;
-                response.body_mut().set_owner(app);
-                response
-            }
+            Ok(Some(app)) => match client(&app, &parts, path, received_at).await {
+                Err(failure) => {
+                    let mut response = response::failure(&failure, ErrorFormat::of_path(path));
+                    response.body_mut().set_owner(app);
+                    response
+                }
+                Ok(principal) if admin::is_admin_path(path) => {
+                    let request = AdminHead { peer, parts: &parts, path, principal };
+                    admin::answer_on_network(&self.0, app, request, body).await
+                }
+                Ok(principal) => {
+                    let head = RequestHead { peer, parts: &parts, path, received_at, principal: &principal };
+                    let mut response = dispatch::network(&app, &head, body).await;
+                    response.body_mut().set_owner(app);
+                    response
+                }
+            },
             Ok(None) => response::failure(
-                &switch::unavailable(&context.control.mode(), Principal::Anonymous),
+                &switch::unavailable(&context.control.mode(), &Principal::Anonymous),
                 ErrorFormat::of_path(path),
             ),
         };
@@ -69,6 +82,14 @@ impl Service for PublicService {
     }
 }
 
+/// The client of a request from the network. Health checks need none.
+async fn client(app: &App, parts: &Parts, path: &str, now: Timestamp) -> Result<Principal, Failure> {
+    match path {
+        PING => Ok(Principal::Anonymous),
+        _ => Principal::of_request(app, &parts.headers, now).await,
+    }
+}
+
 impl Service for AdminService {
     async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
         let context = self.0.context();
@@ -78,19 +99,29 @@ impl Service for AdminService {
         let mut response = match route::parse(request.method(), &path, request.uri().query(), limit) {
             Err(failure) => response::failure(&failure, ErrorFormat::of_path(&path)),
             Ok((Route::Admin(route), query)) => {
-                let request = AdminRequest { peer, request, path, route, query };
+                let is_confidential = true;
+                let request = AdminRequest {
+                    peer,
+                    request,
+                    path,
+                    route,
+                    query,
+                    principal: Principal::Administrator,
+                    is_confidential,
+                };
                 admin::answer(&self.0, request).await
             }
             Ok((route, query)) => match self.0.app() {
                 Some(app) => {
                     let (parts, body) = request.into_parts();
-                    let head = RequestHead { peer, parts: &parts, path: &path, received_at };
+                    let principal = &Principal::Administrator;
+                    let head = RequestHead { peer, parts: &parts, path: &path, received_at, principal };
                     let mut response = dispatch::read(&app, route, &query, &head, body).await;
                     response.body_mut().set_owner(app);
                     response
                 }
                 None => response::failure(
-                    &switch::unavailable(&context.control.mode(), Principal::Administrator),
+                    &switch::unavailable(&context.control.mode(), &Principal::Administrator),
                     ErrorFormat::of_path(&path),
                 ),
             },

@@ -81,18 +81,18 @@ impl Switch {
 }
 
 /// The 503 failure of a mode.
-pub(super) fn unavailable(mode: &Mode, principal: Principal) -> Failure {
+pub(super) fn unavailable(mode: &Mode, principal: &Principal) -> Failure {
     match mode {
         Mode::Offline => {
             let hint = match principal {
-                Principal::Anonymous => "",
+                Principal::Anonymous | Principal::Token(_) => "",
                 Principal::Administrator => "; to serve again, run: rspm online",
             };
             Failure::unavailable(format!("the server is offline{hint}"), OFFLINE)
         }
         Mode::Broken(reason) => match principal {
             // SECURITY: paths, hosts and other details of an error are not disclosed on the network.
-            Principal::Anonymous => {
+            Principal::Anonymous | Principal::Token(_) => {
                 Failure::unavailable(format!("the server cannot serve: {}", reason.phrase), BROKEN)
             }
             Principal::Administrator => {
@@ -119,11 +119,11 @@ mod tests {
         };
         let mode = Mode::Broken(reason);
         let (anonymous, administrator) =
-            (unavailable(&mode, Principal::Anonymous), unavailable(&mode, Principal::Administrator));
+            (unavailable(&mode, &Principal::Anonymous), unavailable(&mode, &Principal::Administrator));
         assert!(anonymous.phrase.contains("Postgres.URL") && !anonymous.phrase.contains("internal"));
         assert!(administrator.phrase.contains("db.internal"));
         for mode in [mode, Mode::Starting("opening the database"), Mode::Offline] {
-            let failure = unavailable(&mode, Principal::Anonymous);
+            let failure = unavailable(&mode, &Principal::Anonymous);
             assert_eq!(failure.status, http::StatusCode::SERVICE_UNAVAILABLE);
             assert!(failure.retry_after.is_some());
         }

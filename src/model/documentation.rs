@@ -23,6 +23,7 @@ macro_rules! pages {
 }
 
 pages! {
+    ACCESS = "admin/access.md",
     AIR_GAPPED = "admin/air-gapped.md",
     API = "api/README.md",
     BIOCONDUCTOR = "admin/bioconductor.md",

@@ -39,6 +39,10 @@ id!(
     FileId
 );
 id!(
+    /// An access token.
+    TokenId
+);
+id!(
     /// A transaction; ids grow in order of publication. To select a state, compare instants, not ids.
     TxId
 );

@@ -7,8 +7,9 @@ use crate::config::platforms::{Distribution, Os, Platforms};
 /// The repository of that name or number.
 pub fn repo<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Repository, RepoError> {
     catalog.repo_by_name_or_id(name).ok_or_else(|| {
-        // Hidden repositories are not disclosed to clients that guess names.
-        let names = catalog.repos.iter().filter(|repo| !repo.hidden).map(|repo| repo.name.as_str());
+        // SECURITY: hidden and authenticated repositories are not disclosed to clients that guess names.
+        let is_open = |repo: &&Repository| !repo.hidden && !repo.authenticated;
+        let names = catalog.repos.iter().filter(is_open).map(|repo| repo.name.as_str());
         unknown("repository", name, names, "rspm list repos shows all")
     })
 }
@@ -16,7 +17,9 @@ pub fn repo<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Repository, Repo
 /// The source of that name.
 pub fn source<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Source, RepoError> {
     catalog.source(name).ok_or_else(|| {
-        let names = catalog.sources.iter().map(|source| source.name.as_str());
+        // SECURITY: as for repositories.
+        let is_open = |source: &&Source| !catalog.is_private(source.id);
+        let names = catalog.sources.iter().filter(is_open).map(|source| source.name.as_str());
         unknown("source", name, names, "rspm list sources shows all")
     })
 }

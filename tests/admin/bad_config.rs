@@ -83,9 +83,9 @@ fn a_wrong_boolean_is_refused() {
 
 #[test]
 fn a_setting_that_would_make_repositories_private_is_refused_at_start_and_by_the_check() {
-    let gcfg = "[Authentication]\nNewReposAuthByDefault = true";
-    let setting = r#"[Authentication] NewReposAuthByDefault = "true""#;
-    assert_refused_at(SETTINGS, gcfg, "true", setting, "this version has no access control");
+    let gcfg = "[Authentication]\nRequireAuthForUI = true";
+    let setting = r#"[Authentication] RequireAuthForUI = "true""#;
+    assert_refused_at(SETTINGS, gcfg, "true", setting, "this version lacks this restriction");
 }
 
 #[test]

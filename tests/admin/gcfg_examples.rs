@@ -127,5 +127,5 @@ fn logins_of_an_identity_provider_are_read_and_refused() {
     let error = parse("rstudio-pm.gcfg", text.as_bytes(), []).expect_err("logins are not supported");
     let lines: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 4, "{lines:#?}");
-    assert!(lines.iter().all(|line| line.contains("this version has no access control")), "{lines:#?}");
+    assert!(lines.iter().all(|line| line.contains("this version lacks this restriction")), "{lines:#?}");
 }

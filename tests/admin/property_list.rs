@@ -218,7 +218,7 @@ fn a_setting_that_would_restrict_access_is_refused_when_it_is_switched_on() {
             error.starts_with(&format!("f:2:{}: {section} {} = ", property.name.len() + 4, property.name)),
             "{error}"
         );
-        assert!(error.contains("this version has no access control"), "{error}");
+        assert!(error.contains("this version lacks this restriction"), "{error}");
         for off in ["", if property.kind == Kind::Boolean { "off" } else { "" }] {
             let text = format!("{section}\n{} = {off}\n", property.name);
             let loaded = config::parse("f", text.as_bytes(), []);

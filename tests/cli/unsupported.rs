@@ -26,12 +26,8 @@ fn unsupported_commands_name_an_alternative_and_a_page() {
         ("list license-types --current", "filter/packages", "README.md"),
         ("create metadata --key=a --value=b", "no custom metadata", "compatibility.md"),
         ("delete metadata --id=2", "no custom metadata", "compatibility.md"),
-        ("create token --scope=repos:read", "no tokens", "configuration.md"),
-        ("list tokens", "no tokens", "configuration.md"),
-        ("revoke token --guid=x", "no tokens", "configuration.md"),
-        ("login sso", "no tokens", "configuration.md"),
-        ("verify", "rspm status", "configuration.md"),
-        ("bootstrap keys -q", "no tokens", "configuration.md"),
+        ("login sso", "PACKAGEMANAGER_TOKEN", "access.md"),
+        ("bootstrap keys -q", "PACKAGEMANAGER_TOKEN", "access.md"),
         ("config debug logger activate git", "rspm config log --level=DEBUG", "logging.md"),
         ("evict --type=sweep", "every night", "operations.md"),
         (
@@ -40,9 +36,7 @@ fn unsupported_commands_name_an_alternative_and_a_page() {
             "repositories.md",
         ),
         ("add --source=subset --packages=ggplot2", "it does not select packages", "repositories.md"),
-        ("create repo --name=r --authenticated", "no access control", "configuration.md"),
-        ("edit repo --name=r --authenticated=false", "no access control", "configuration.md"),
-        ("-o json -c /nowhere.gcfg list tokens", "no tokens", "configuration.md"),
+        ("-o json -c /nowhere.gcfg list metadata", "no custom metadata", "compatibility.md"),
     ] {
         let output = rspm_without_server(line);
         assert_eq!((output.code, output.out.as_str()), (2, ""), "rspm {line}: {}", output.err);
@@ -58,7 +52,7 @@ fn unsupported_commands_name_an_alternative_and_a_page() {
 }
 
 #[test]
-fn the_server_of_another_machine_is_refused_by_flag_and_by_environment() {
+fn the_server_of_another_machine_requires_a_token_by_flag_and_by_environment() {
     let server = team();
     let flag = server.rspm("list --address=https://packages.example.org");
     let mut command = server.rspm_command("list");
@@ -66,7 +60,7 @@ fn the_server_of_another_machine_is_refused_by_flag_and_by_environment() {
         command.env("PACKAGEMANAGER_ADDRESS", "https://packages.example.org").output().expect("rspm runs");
     for output in [flag, variable.into()] {
         assert_eq!((output.code, output.out.as_str()), (2, ""), "{}", output.err);
-        assert!(output.err.contains("connects only to the local server"), "{}", output.err);
+        assert!(output.err.contains("PACKAGEMANAGER_TOKEN"), "{}", output.err);
     }
     let completion = server.rspm_command("completion bash").env("PACKAGEMANAGER_ADDRESS", "x").output();
     assert!(

@@ -92,7 +92,7 @@ fn nothing_is_served_while_a_setting_requires_unsupported_access_control() {
     let manager = Manager::new("");
     edit(&manager.server, |text| format!("{text}\n[Authentication]\nRequireAuthForUI = true\n"));
     let phrase = "the server cannot serve: its configuration file cannot be used";
-    let broken = Broken::start(manager, phrase, "this version has no access control");
+    let broken = Broken::start(manager, phrase, "this version lacks this restriction");
     edit(&broken.manager.server, |text| text.replace("RequireAuthForUI = true", "RequireAuthForUI = false"));
     let before = broken.manager.notification_count();
     broken.manager.signal(Signal::SIGHUP);

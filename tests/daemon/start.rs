@@ -147,13 +147,19 @@ fn every_answer_has_the_common_headers() {
 }
 
 #[test]
-fn the_admin_api_is_on_the_admin_socket_only() {
+fn the_admin_api_requires_a_token_on_the_network_and_may_be_switched_off_there() {
     let server = Server::start();
     let response = server.get("/__api__/admin/v1/repos");
-    assert_eq!(response.status, 404);
-    assert_eq!(response.json()["code"], 4);
+    assert_eq!(response.status, 401);
+    assert_eq!(response.json()["code"], 9);
     let over_tcp = http::request("POST", &server.url("/__api__/admin/v1/repos"), &[], b"{}");
-    assert_eq!(over_tcp.status, 404);
+    assert_eq!(over_tcp.status, 401);
+    let other_spelling = server.get("//__api__/admin/v1/repos");
+    assert!([401, 404].contains(&other_spelling.status), "{}", other_spelling.status);
+    let closed = Builder::default().gcfg("[Authentication]\nAPITokenAuth = false").start();
+    let response = closed.get("/__api__/admin/v1/repos");
+    assert_eq!((response.status, &response.json()["code"]), (404, &serde_json::json!(4)));
+    assert_eq!(http::request("POST", &closed.url("/__api__/admin/v1/repos"), &[], b"{}").status, 404);
     let ping = http::admin(&server.admin_socket(), "GET", "/__ping__", b"");
     assert_eq!(ping.status, 200, "the admin socket also serves the public paths");
 }

@@ -391,7 +391,9 @@ fn row(page: &mut String, property: &Property) {
         Effect::Since(_) => "\n",
         Effect::NotYet => " It has no effect yet.\n",
         Effect::Obsolete => " It has no effect.\n",
-        Effect::Refused => " If turned on, the server refuses to serve: there is no access control yet.\n",
+        Effect::Refused => {
+            " If turned on, the server refuses to serve: this version lacks the restriction.\n"
+        }
     });
 }
 

@@ -45,12 +45,22 @@ async fn an_existing_name_is_refused_or_left_as_requested() {
     edit::source::create(&backend.state, &name("team"), SourceKind::Local, OnExisting::Succeed)
         .await
         .expect("unchanged");
-    let second_result =
-        edit::repo::create(&backend.state, &name("all"), RepoKind::R, "", OnExisting::Fail, &actor()).await;
+    let second_result = edit::repo::create(
+        &backend.state,
+        edit::NewRepo::open(&name("all"), RepoKind::R, ""),
+        OnExisting::Fail,
+        &actor(),
+    )
+    .await;
     assert!(matches!(second_result, Err(RepoError::Conflict(_))));
-    edit::repo::create(&backend.state, &name("all"), RepoKind::R, "", OnExisting::Succeed, &actor())
-        .await
-        .expect("unchanged");
+    edit::repo::create(
+        &backend.state,
+        edit::NewRepo::open(&name("all"), RepoKind::R, ""),
+        OnExisting::Succeed,
+        &actor(),
+    )
+    .await
+    .expect("unchanged");
     let second_result =
         edit::subscription::subscribe(&backend.state, "all", "team", None, OnExisting::Fail, &actor()).await;
     assert!(matches!(second_result, Err(RepoError::Conflict(_))));
@@ -138,8 +148,12 @@ async fn a_source_and_a_repository_can_be_renamed() {
     let name_conflict =
         edit::source::rename(&backend.state, "crew", &name("other")).await.expect_err("taken");
     assert!(matches!(name_conflict, RepoError::Conflict(_)), "{name_conflict}");
-    let edit =
-        RepoEdit { name: Some(name("every")), description: Some("All of it".to_owned()), hidden: Some(true) };
+    let edit = RepoEdit {
+        name: Some(name("every")),
+        description: Some("All of it".to_owned()),
+        hidden: Some(true),
+        ..RepoEdit::default()
+    };
     edit::repo::edit(&backend.state, "all", edit).await.expect("edited");
     let catalog = backend.state.catalog.get();
     let repo = catalog.repo("every").expect("the repository");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use rstudio_pm::auth::Tokens;
 use rstudio_pm::cluster::Cluster;
 use rstudio_pm::control::{Control, LogControl, Mode};
 use rstudio_pm::edit::OnExisting;
@@ -59,7 +60,9 @@ async fn serve(backend: &Backend) -> String {
         clock: state.clock.clone(),
         remark: ArcSwapOption::empty(),
     });
+    let tokens = Tokens::open(&state.db, &state.catalog).await.expect("the database");
     let app = App {
+        tokens,
         fetches: backend.fetches.clone(),
         repositories: backend.repositories.clone(),
         uploads: backend.uploads.clone(),

@@ -183,7 +183,7 @@ impl Backend {
     pub(crate) async fn create_repository(&self, name: &str, sources: &[&str]) {
         let kind = rstudio_pm::model::repository::RepoKind::R;
         let parsed = name.parse().expect("a name");
-        edit::repo::create(&self.state, &parsed, kind, "", OnExisting::Fail, &actor())
+        edit::repo::create(&self.state, edit::NewRepo::open(&parsed, kind, ""), OnExisting::Fail, &actor())
             .await
             .expect("a repository");
         for source in sources {

@@ -312,9 +312,14 @@ async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() 
     let repositories = Repositories::new(fetches, server.state.clone());
     let name = "bioc".parse().expect("a name");
     let actor = Actor("test".to_owned());
-    edit::repo::create(&server.state, &name, RepoKind::Bioconductor, "", OnExisting::Fail, &actor)
-        .await
-        .expect("the repository is created");
+    edit::repo::create(
+        &server.state,
+        edit::NewRepo::open(&name, RepoKind::Bioconductor, ""),
+        OnExisting::Fail,
+        &actor,
+    )
+    .await
+    .expect("the repository is created");
     mirror.put(&index_path("3.20/bioc"), gz(index(PACKAGES + 1)));
     let task = start_schedule(&server);
     until("the missed sync has run", async || count(&server, "3.20/bioc").await != PACKAGES).await;

@@ -136,6 +136,11 @@ pub const TABLES: &[Table] = &[
     core("scrub", 2, &[
         text("directory"), int("prefix"), text("position"), int("read_at"), int("objects"), int("bad"),
     ]).since(10),
+    core("token", 1, &[
+        int("id"), text("guid"), text("digest"), text("excerpt"), text("user_name"), text("description"), text("created_by"),
+        int("created_at"), int("expires_at"), int("revoked_at"), int("revision"),
+    ]).since(13),
+    core("token_scope", 3, &[int("token_id"), text("scope"), int("object")]).since(13),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

@@ -10,6 +10,7 @@ use crate::edit::{Actor, OnExisting};
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::error::Failure;
+use crate::http::permission::Principal;
 use crate::http::request_body::Incoming;
 use crate::http::target::Query;
 use crate::http::{read_body, response};
@@ -25,6 +26,9 @@ pub(super) struct Call<'a> {
     pub(super) query: &'a Query,
     pub(super) actor: Actor,
     pub(super) body: Incoming,
+    pub(super) principal: &'a Principal,
+    /// Whether nobody on the way can read the response.
+    pub(super) is_confidential: bool,
 }
 
 pub(super) type AdminResult = Result<Response<Body>, Failure>;

@@ -1,4 +1,5 @@
-//! `/__api__/admin/v1/…`: the admin API, on the admin socket only. One file per noun.
+//! `/__api__/admin/v1/…`: the admin API, on the admin socket, and on the network for clients with a token. One file per
+//! noun.
 //!
 //! `route::admin` is the table of the addresses.
 
@@ -18,9 +19,12 @@ mod repair;
 mod repo;
 mod scrub;
 mod source;
+mod state_of_client;
 mod storage;
+mod token;
 mod upload;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use call::{AdminResult, Call, ok};
@@ -28,6 +32,8 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 
+use super::app::App;
+use super::base_url::{self, RequestHead};
 use super::body::Body;
 use super::error::Failure;
 use super::peer::Peer;
@@ -35,8 +41,10 @@ use super::permission::Principal;
 use super::platforms;
 use super::response::{self, ErrorFormat};
 use super::route::admin::{AdminRoute, DataRoute};
+use super::route::{self, Route};
 use super::switch::{self, Switch};
 use super::target::{self, Query};
+use crate::api::ADMIN_PREFIX;
 use crate::edit::Actor;
 use crate::http::request_body::Incoming;
 
@@ -51,6 +59,68 @@ pub(super) struct AdminRequest {
     pub(super) path: String,
     pub(super) route: AdminRoute,
     pub(super) query: Query,
+    pub(super) principal: Principal,
+    /// Whether nobody on the way can read the response.
+    pub(super) is_confidential: bool,
+}
+
+/// The head of a request to the admin API from the network.
+pub(super) struct AdminHead<'a> {
+    pub(super) peer: Peer,
+    pub(super) parts: &'a Parts,
+    pub(super) path: &'a str,
+    pub(super) principal: Principal,
+}
+
+/// Whether a path belongs to the admin API. Other spellings of such a path have no route on the network.
+pub(super) fn is_admin_path(path: &str) -> bool {
+    path.strip_prefix(ADMIN_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Handles an admin request from the network, unless `Authentication.APITokenAuth` is off. `app` is not held during a
+/// control request, because a change of the mode waits until it is released.
+pub(super) async fn answer_on_network(
+    switch: &Switch,
+    app: Arc<App>,
+    head: AdminHead<'_>,
+    body: Incoming,
+) -> Response<Body> {
+    let AdminHead { peer, parts, path, principal } = head;
+    let refused = |failure: Failure| response::failure(&failure, ErrorFormat::Json);
+    if !app.state.config.load().authentication.api_token_auth {
+        return refused(Failure::no_such_address());
+    }
+    let (route, query) =
+        match route::parse(&parts.method, path, parts.uri.query(), switch.context().limits.target_bytes) {
+            Ok((Route::Admin(route), query)) => (route, query),
+            Ok(_) => return refused(Failure::no_such_address()),
+            Err(failure) => return refused(failure),
+        };
+    if let Err(failure) = principal.require(&app.state.catalog.get(), route.access()) {
+        return refused(failure);
+    }
+    let received_at = (switch.context().clock)();
+    let head = RequestHead { peer, parts, path, received_at, principal: &principal };
+    let is_confidential = match peer {
+        Peer::Unix { .. } => true,
+        Peer::Tcp { address, tls } => {
+            let is_https = base_url::base_url(&app.site.load(), &head).starts_with("https://");
+            tls || is_https || address.ip().to_canonical().is_loopback()
+        }
+    };
+    if let Err(failure) = state_of_client::wait(&app, &parts.headers).await {
+        return refused(failure);
+    }
+    drop(app);
+    let request = Request::from_parts(parts.clone(), body);
+    let path = path.to_owned();
+    let mut response =
+        answer(switch, AdminRequest { peer, request, path, route, query, principal, is_confidential }).await;
+    response::restrict_to_client(&mut response);
+    if let Some(app) = switch.app() {
+        state_of_client::set(&app, &mut response);
+    }
+    response
 }
 
 impl AdminRequest {
@@ -84,9 +154,13 @@ fn failure_response(failure: Failure) -> Response<Body> {
 
 async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     let writes = request.writes();
-    let AdminRequest { peer, request, path, route, query } = request;
+    let AdminRequest { peer, request, path, route, query, principal, is_confidential } = request;
     let (Parts { method, .. }, body) = request.into_parts();
-    let actor = Actor(if writes { user_of(peer).await } else { String::new() });
+    let actor = Actor(match &principal {
+        Principal::Token(token) => format!("{} (token {})", token.user, token.guid),
+        Principal::Anonymous | Principal::Administrator if writes => user_of(peer).await,
+        Principal::Anonymous | Principal::Administrator => String::new(),
+    });
     let actor_name = actor.0.clone();
     let response = match route {
         // A control request does not hold the app: going offline waits until every request has released the app.
@@ -99,7 +173,10 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
         AdminRoute::Data(route) => match switch.app() {
             Some(app) => {
                 let result = match route {
-                    Ok(route) => dispatch(&route, Call { app: &app, query: &query, actor, body }).await,
+                    Ok(route) => {
+                        let (app, query, principal) = (&app, &query, &principal);
+                        dispatch(&route, Call { app, query, actor, body, principal, is_confidential }).await
+                    }
                     Err(failure) => Err(failure),
                 };
                 let mut response = result.unwrap_or_else(failure_response);
@@ -108,7 +185,7 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
             }
             None => failure_response(switch::unavailable(
                 &switch.context().control.mode(),
-                Principal::Administrator,
+                &Principal::Administrator,
             )),
         },
     };
@@ -160,6 +237,10 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
         DataRoute::Jobs => Ok(job::running(&call)),
         DataRoute::Job(id) => job::get(&call, id),
         DataRoute::Distributions => ok(&platforms::list(&call.app.state.config.load().platforms)),
+        DataRoute::CreateToken => token::create(call).await,
+        DataRoute::Tokens => token::list(call).await,
+        DataRoute::RevokeToken => token::revoke(call).await,
+        DataRoute::Verify => token::verify(&call),
         DataRoute::OpenApi => Ok(response::json(StatusCode::OK, &openapi::document())),
     }
 }

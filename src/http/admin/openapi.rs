@@ -5,7 +5,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
     ADMIN_PREFIX, backfill, backup, binary, bioconductor, cluster, control, distribution, error, explain,
-    job, log, package, repair, repo, scrub, source, storage, upload,
+    job, log, package, repair, repo, scrub, source, storage, token, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -256,6 +256,28 @@ const TABLE: &[Row] = &[
         None,
         Some("Scrub"),
     ),
+    (
+        HttpMethod::Get,
+        "/tokens",
+        "List access tokens; the parameters expired and revoked select by true or false",
+        None,
+        Some("[Token]"),
+    ),
+    (
+        HttpMethod::Post,
+        "/tokens",
+        "Create an access token, which the response shows once",
+        Some("CreateToken"),
+        Some("CreatedToken"),
+    ),
+    (HttpMethod::Post, "/tokens/revoke", "Revoke an access token", Some("RevokeToken"), None),
+    (
+        HttpMethod::Get,
+        "/verify",
+        "Show the version of the server and the scopes of the client",
+        None,
+        Some("Verification"),
+    ),
     (HttpMethod::Get, "/jobs", "List running jobs", None, Some("[Job]")),
     (HttpMethod::Get, "/jobs/{id}", "Show a job, up to an hour after its end", None, Some("Job")),
 ];
@@ -281,7 +303,8 @@ pub fn document() -> OpenApi {
         .title("rstudio-pm admin API")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "Served on the unix socket <Server.SockFileDir>/rstudio-pm.sock, which is accessible to its group.",
+            "Served on the unix socket <Server.SockFileDir>/rstudio-pm.sock, which is accessible to its group, and on the \
+             network to clients with a token.",
         ))
         .build();
     let schemas = Schemas::default()
@@ -331,6 +354,12 @@ pub fn document() -> OpenApi {
         .with::<source::YankFiles>()
         .with::<source::YankedFiles>()
         .with::<source::RemovedPackage>()
+        .with::<token::Scope>()
+        .with::<token::CreateToken>()
+        .with::<token::CreatedToken>()
+        .with::<token::Token>()
+        .with::<token::RevokeToken>()
+        .with::<token::Verification>()
         .with::<upload::Upload>();
     openapi::document(info, ADMIN_PREFIX, rows(), schemas.build())
 }

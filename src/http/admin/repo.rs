@@ -5,10 +5,11 @@ use http::StatusCode;
 use super::call::{AdminResult, Call, name, ok, on_existing, version};
 use crate::api::repo::{CreateRepo, EditRepo, Reorder, Repo, Subscribe, Subscription};
 use crate::catalog::{self, Catalog, Repository};
-use crate::edit::{self, RepoEdit};
+use crate::edit::{self, NewRepo, RepoEdit};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
+use crate::http::route::access::inspect_source;
 use crate::model::repository::UnknownRepoKind;
 use crate::serve;
 
@@ -27,6 +28,7 @@ fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
         kind: repo.kind.label().to_owned(),
         description: repo.description.clone(),
         hidden: repo.hidden,
+        authenticated: repo.authenticated,
         created: repo.created_at.to_string(),
         sources: repo.subscriptions().iter().filter_map(subscription).collect(),
         url: format!("{}/{}/latest", app.site.load().address.as_deref().unwrap_or_default(), repo.name),
@@ -49,9 +51,13 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let catalog = app.state.catalog.get();
     let source = match call.query.get("source") {
         None => None,
-        Some(name) => Some(serve::info::source(&app.repositories, name).await?.source.id),
+        Some(name) => {
+            call.principal.require(&catalog, inspect_source(name))?;
+            Some(serve::info::source(&app.repositories, name).await?.source.id)
+        }
     };
-    let is_selected = |repo: &&Repository| source.is_none_or(|id| repo.subscribes_to(id));
+    let is_selected =
+        |repo: &&Repository| source.is_none_or(|id| repo.subscribes_to(id)) && call.principal.may_read(repo);
     let repos: Vec<Repo> =
         catalog.repos.iter().filter(is_selected).map(|repo| wire(app, &catalog, repo)).collect();
     ok(&repos)
@@ -64,7 +70,14 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let name = name(&body.name)?;
     let kind = body.kind.parse().map_err(|e: UnknownRepoKind| Failure::bad_request(e.to_string()))?;
     let existing = on_existing(body.succeed_on_existing);
-    edit::repo::create(&app.state, &name, kind, &body.description, existing, &actor).await?;
+    let default = || app.state.config.load().authentication.new_repos_auth_by_default;
+    let new = NewRepo {
+        name: name.clone(),
+        kind,
+        description: body.description,
+        authenticated: body.authenticated.unwrap_or_else(default),
+    };
+    edit::repo::create(&app.state, new, existing, &actor).await?;
     Ok(response::json(StatusCode::CREATED, &show(app, name.as_str())?))
 }
 
@@ -79,7 +92,12 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
     let (body, _): (EditRepo, _) = call.json().await?;
     let new = body.new_name.as_deref().map(name).transpose()?;
     let current_name = new.as_ref().map_or_else(|| old.to_owned(), ToString::to_string);
-    let edit = RepoEdit { name: new, description: body.description, hidden: body.hidden };
+    let edit = RepoEdit {
+        name: new,
+        description: body.description,
+        hidden: body.hidden,
+        authenticated: body.authenticated,
+    };
     edit::repo::edit(&app.state, old, edit).await?;
     ok(&show(app, &current_name)?)
 }

@@ -4,10 +4,12 @@ use http::StatusCode;
 
 use super::call::{AdminResult, Call, name, ok, on_existing};
 use crate::api::source::{CreateSource, EditSource, Source, Transaction};
+use crate::catalog;
 use crate::edit;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
+use crate::http::route::access::inspect_repository;
 use crate::model::source::{SourceKind, UnknownSourceKind};
 use crate::serve;
 use crate::serve::info::SourceInfo;
@@ -44,11 +46,15 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let kind_filter = call.query.get("type").map(kind).transpose()?;
     let repo = call.query.get("repo");
     if let Some(repo) = repo {
+        call.principal.require(&call.app.state.catalog.get(), inspect_repository(repo))?;
         super::repo::check_exists(call.app, repo)?;
     }
     let catalog = call.app.state.catalog.get();
     let mut sources = Vec::new();
-    for source in catalog.sources.iter().filter(|s| kind_filter.is_none_or(|kind| kind == s.kind)) {
+    let is_selected = |source: &&catalog::Source| {
+        kind_filter.is_none_or(|kind| kind == source.kind) && call.principal.may_read_source(&catalog, source)
+    };
+    for source in catalog.sources.iter().filter(is_selected) {
         let info = serve::info::source(&call.app.repositories, source.name.as_str()).await?;
         if repo.is_none_or(|repo| info.repos.iter().any(|name| name == repo)) {
             sources.push(wire(info));

@@ -17,11 +17,13 @@ use super::vulnerabilities;
 use crate::api::error::Code;
 use crate::api::public::filter::{Dependencies, Details, Filter, FilterError, Filtered};
 use crate::http::app::App;
+use crate::http::base_url::RequestHead;
 use crate::http::body::{Body, BodyError};
 use crate::http::budget::{Reservation, ResponseBudget};
 use crate::http::error::Failure;
-use crate::http::peer::{Client, Peer};
+use crate::http::peer::Client;
 use crate::http::response;
+use crate::http::route::access::read_repository;
 use crate::model::point::Point;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::r::dependency::DependencyKind;
@@ -70,7 +72,7 @@ pub(super) async fn answer(
     repo: Option<&str>,
     mut filter: Filter,
     body: Bytes,
-    peer: Peer,
+    head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
     let repo = repo.or(filter.repo.as_deref());
     let repo =
@@ -83,7 +85,9 @@ pub(super) async fn answer(
     let snapshot = filter.snapshot.as_deref().filter(|text| !text.is_empty()).unwrap_or("latest");
     let snapshot: Snapshot =
         snapshot.parse().map_err(|error: BadSnapshot| Failure::not_found(error.to_string()))?;
-    let name = repository(&app.state.catalog.get(), repo)?.name.clone();
+    let catalog = app.state.catalog.get();
+    head.principal.require(&catalog, read_repository(repo))?;
+    let name = repository(&catalog, repo)?.name.clone();
     let point = serve::point::resolve(&app.repositories, name.as_str(), snapshot).await?;
     let advisories =
         if filter.vulns { Some(Arc::new(serve::vulnerabilities::current(&app.state).await)) } else { None };
@@ -96,7 +100,7 @@ pub(super) async fn answer(
         vulnerabilities: advisories,
         specifications: names.into_iter(),
         response_budget: app.response_budget.clone(),
-        client: app.client(peer),
+        client: app.client(head.peer),
     };
     // The first chunk is produced before the head is sent, so that most errors still become an error response.
     if rows.specifications.len() <= CHUNK {

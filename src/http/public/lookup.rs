@@ -3,6 +3,7 @@
 use crate::catalog::{self, Catalog, Repository};
 use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
+use crate::http::permission::Principal;
 use crate::http::target::Query;
 use crate::model::ids::SourceId;
 use crate::model::point::Point;
@@ -45,6 +46,18 @@ pub(super) fn bioconductor_version(query: &Query) -> Result<Option<Version>, Fai
 /// Finds a repository by number or name; hidden ones too.
 pub(super) fn repository<'a>(catalog: &'a Catalog, requested: &str) -> Result<&'a Repository, Failure> {
     let repo = catalog.repo_by_name_or_id(requested);
+    repo.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", truncate(requested))))
+}
+
+/// As [`repository`]; a hidden one only by its name, because the response has the name.
+pub(super) fn named_repository<'a>(
+    catalog: &'a Catalog,
+    requested: &str,
+    principal: &Principal,
+) -> Result<&'a Repository, Failure> {
+    let is_disclosed =
+        |repo: &&Repository| !repo.hidden || repo.name.as_str() == requested || principal.is_administrator();
+    let repo = repository(catalog, requested).ok().filter(is_disclosed);
     repo.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", truncate(requested))))
 }
 

@@ -16,16 +16,16 @@ mod vulnerabilities;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
 use http::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-use lookup::{bioconductor_version, newest_point, repository, source};
+use lookup::{bioconductor_version, named_repository, newest_point, repository, source};
 
 use super::app::App;
 use super::base_url::{self, RequestHead};
 use super::body::Body;
 use super::error::Failure;
+use super::permission::Principal;
 use super::platforms;
 use super::r::bioconductor;
 use super::read_body;
@@ -33,7 +33,6 @@ use super::response;
 use super::route::public::PublicRoute;
 use super::target::Query;
 use super::wire_binary;
-use crate::api::error::Code;
 use crate::api::public::repo::{Repo, TransactionDate};
 use crate::api::public::source::{Source, Transaction};
 use crate::api::public::status::Status;
@@ -72,17 +71,19 @@ pub async fn answer(
             ok(&Status {
                 metrics_enabled: app.usage.is_on(),
                 bioc_versions: bioconductor::rows(&catalog),
-                ..Status::new(cran_repo(&catalog), platforms)
+                ..Status::new(cran_repo(&catalog, head.principal), platforms)
             })
         }
         PublicRoute::Repos => {
             let kind = query.get("type");
             let is_visible = |repo: &&Repository| {
-                !repo.hidden && kind.is_none_or(|kind| repo.kind.label().eq_ignore_ascii_case(kind))
+                !repo.hidden
+                    && head.principal.may_read(repo)
+                    && kind.is_none_or(|kind| repo.kind.label().eq_ignore_ascii_case(kind))
             };
             ok(&catalog.repos.iter().filter(is_visible).map(wire_repo).collect::<Vec<_>>())
         }
-        PublicRoute::Repo(name) => ok(&wire_repo(repository(&catalog, name)?)),
+        PublicRoute::Repo(name) => ok(&wire_repo(named_repository(&catalog, name, head.principal)?)),
         PublicRoute::RepoSources(name) => {
             let subscribed = repository(&catalog, name)?.sources();
             let sources = subscribed.iter().filter_map(|id| catalog.source_by_id(*id));
@@ -98,7 +99,11 @@ pub async fn answer(
             let first = first.ok_or_else(|| Failure::not_found("this repository has no snapshot yet"))?;
             ok(&wire_date(repo, first.to_string(), first))
         }
-        PublicRoute::Sources => ok(&catalog.sources.iter().map(wire_source).collect::<Vec<_>>()),
+        PublicRoute::Sources => {
+            let readable =
+                catalog.sources.iter().filter(|source| head.principal.may_read_source(&catalog, source));
+            ok(&readable.map(wire_source).collect::<Vec<_>>())
+        }
         PublicRoute::Source(name) => ok(&wire_source(source(&catalog, name)?)),
         PublicRoute::Packages(name) => {
             let point = newest_point(app, &catalog, name, query).await?;
@@ -137,17 +142,8 @@ pub async fn answer(
             ok(&packages::releases(app, &point, package).await?)
         }
         PublicRoute::Alerts => ok(&alerts::current(app).await?),
-        PublicRoute::VerifyAuth => match head.parts.headers.contains_key(AUTHORIZATION) {
-            // Reading needs no token, and no token can be valid.
-            true => {
-                return Err(Failure::new(
-                    StatusCode::UNAUTHORIZED,
-                    Code::Unauthorized,
-                    "token authentication is not supported",
-                ));
-            }
-            false => ok(&serde_json::json!({})),
-        },
+        // A token that is not valid has been refused already.
+        PublicRoute::VerifyAuth => ok(&serde_json::json!({})),
         PublicRoute::Swagger => swagger::page(),
         PublicRoute::OpenApi => ok(&openapi::document_with_base(base_url::base_url(&app.site.load(), head))),
         PublicRoute::SourceTransactions(name) => {
@@ -158,12 +154,10 @@ pub async fn answer(
             let rows = rows.iter().skip(limit * (page - 1));
             ok(&rows.map(|tx| wire_transaction(source, tx)).collect::<Vec<_>>())
         }
-        PublicRoute::MetricsPackages => ok(&usage::packages(app, query).await?),
+        PublicRoute::MetricsPackages => ok(&usage::packages(app, query, head.principal).await?),
         PublicRoute::DescriptionSysreqs(repo) => ok(&sysreqs::of_description(app, repo, query, &body).await?),
-        PublicRoute::FilterRepo(repo) => {
-            filter::answer(app, Some(repo), json(&body)?, body, head.peer).await?
-        }
-        PublicRoute::Filter => filter::answer(app, None, json(&body)?, body, head.peer).await?,
+        PublicRoute::FilterRepo(repo) => filter::answer(app, Some(repo), json(&body)?, body, head).await?,
+        PublicRoute::Filter => filter::answer(app, None, json(&body)?, body, head).await?,
         PublicRoute::Url => ok(&url::answer(app, &json(&body)?, head).await?),
     })
 }
@@ -203,7 +197,7 @@ fn wire_repo(repo: &Repository) -> Repo {
         created: repo.created_at.to_string(),
         description: repo.description.clone(),
         kind: repo.kind.label().to_owned(),
-        auth: false,
+        auth: repo.authenticated,
         hidden: repo.hidden,
     }
 }
@@ -247,8 +241,9 @@ fn wire_transaction(source: SourceId, tx: &Tx) -> Transaction {
 }
 
 /// The repository that clients may use as CRAN: the first listed R repository that subscribes to the source `cran`.
-fn cran_repo(catalog: &Catalog) -> Option<String> {
-    let mut repos = catalog.repos.iter().filter(|repo| !repo.hidden && repo.kind == RepoKind::R);
+fn cran_repo(catalog: &Catalog, principal: &Principal) -> Option<String> {
+    let is_listed = |repo: &&Repository| !repo.hidden && principal.may_read(repo);
+    let mut repos = catalog.repos.iter().filter(is_listed).filter(|repo| repo.kind == RepoKind::R);
     repos.find(|repo| repo.subscribes_to(SourceId::CRAN)).map(|repo| repo.name.to_string())
 }
 

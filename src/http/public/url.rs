@@ -1,10 +1,11 @@
 //! `POST /url`: the snapshot at a given time.
 
-use super::lookup::repository;
+use super::lookup::named_repository;
 use crate::api::public::url::{Snapshot as WireSnapshot, SnapshotQuery};
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
+use crate::http::route::access::read_repository;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
 use crate::serve;
@@ -18,7 +19,9 @@ pub(super) async fn answer(
     let day = day(&query.snapshot).ok_or_else(|| {
         Failure::bad_request("\"snapshot\" must be a time in UTC, such as 2022-01-04T00:00:00Z")
     })?;
-    let name = repository(&app.state.catalog.get(), &query.repo)?.name.clone();
+    let catalog = app.state.catalog.get();
+    head.principal.require(&catalog, read_repository(&query.repo))?;
+    let name = named_repository(&catalog, &query.repo, head.principal)?.name.clone();
     // Fails if there is none: scripts go back day by day until one exists.
     serve::point::resolve(&app.repositories, name.as_str(), Snapshot::Date(day)).await?;
     let base = base_url::base_url(&app.site.load(), head);

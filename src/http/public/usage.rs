@@ -1,8 +1,11 @@
 //! Download counts of the public API.
 
+use std::collections::HashSet;
+
 use crate::api::public::usage::PackageDownloads;
 use crate::http::app::App;
 use crate::http::error::Failure;
+use crate::http::permission::Principal;
 use crate::http::target::Query;
 use crate::model::language::Language;
 use crate::usage::UsageError;
@@ -17,7 +20,11 @@ const DEFAULT_DAYS: usize = 7;
 const MAX_DAYS: usize = 366;
 
 /// Packages by their downloads, most first: `_sourceType`, `_days`, `_limit`, `_page`.
-pub(super) async fn packages(app: &App, query: &Query) -> Result<Vec<PackageDownloads>, Failure> {
+pub(super) async fn packages(
+    app: &App,
+    query: &Query,
+    principal: &Principal,
+) -> Result<Vec<PackageDownloads>, Failure> {
     let language = match query.get("_sourceType") {
         None | Some("") => None,
         Some(text) => Some(language(text)?),
@@ -26,7 +33,18 @@ pub(super) async fn packages(app: &App, query: &Query) -> Result<Vec<PackageDown
     let limit = query.number("_limit", MAX_ROWS)?.unwrap_or(MAX_ROWS);
     let page = query.number("_page", MAX_PAGE)?.unwrap_or(1).max(1);
     let counts = app.usage.packages(i64::try_from(days).unwrap_or(1)).await?;
-    let rows = counts.iter().filter(|row| language.is_none_or(|language| row.language == language.as_str()));
+    let catalog = app.state.catalog.get();
+    let readable: HashSet<&str> = catalog
+        .sources
+        .iter()
+        .filter(|source| principal.may_read_source(&catalog, source))
+        .map(|source| source.name.as_str())
+        .collect();
+    // SECURITY: a deleted or renamed source may have been private, so its packages are listed for administrators only.
+    let is_listed = |source: &str| principal.is_administrator() || readable.contains(source);
+    let rows = counts.iter().filter(|row| {
+        language.is_none_or(|language| row.language == language.as_str()) && is_listed(&row.source)
+    });
     let rows = rows.skip(limit * (page - 1)).take(limit).map(|row| PackageDownloads {
         name: row.package.clone(),
         source_type: row.language.clone(),

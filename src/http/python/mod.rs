@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 use super::app::App;
 use super::body::Body;
 use super::error::Failure;
-use super::permission::Permission;
+use super::permission::RepositoryAccess;
 use super::r::answer;
 use super::r::document::ResolvedDocument;
 use super::r::package_file::ResolvedFile;
@@ -31,7 +31,6 @@ pub(super) struct Address<'a> {
     pub(super) path: &'a PythonPath,
     /// The whole raw path.
     pub(super) raw: &'a str,
-    pub(super) permission: Permission,
 }
 
 /// Answers a GET or HEAD.
@@ -72,7 +71,7 @@ pub(super) async fn answer(
             // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
             let validity = Validity::of(&app.state, received_at);
             let resource = resolve(app, address, format.unwrap_or(SimpleFormat::TextHtml)).await?;
-            app.resolve_cache.insert(&key, Entry { validity, permission: address.permission, resource })
+            app.resolve_cache.insert(&key, Entry { validity, access: RepositoryAccess::of(app, address.repo), resource })
         }
     };
     Ok(answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, received_at).await)

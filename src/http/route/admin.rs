@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use super::table::{self, routes};
 use crate::http::error::Failure;
 
-/// The route of a request to the admin API, or its failure: only administrators learn whether an address exists.
+/// The route of a request to the admin API, or its failure: only clients with a token learn whether an address exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminRoute {
     /// About the server process; served in every mode.
@@ -70,6 +70,10 @@ routes! {
         GET ["jobs"] => Jobs,
         GET ["jobs", id] => Job(id),
         GET ["distributions"] => Distributions,
+        GET ["tokens"] => Tokens,
+        POST ["tokens"] => CreateToken,
+        POST ["tokens", "revoke"] => RevokeToken,
+        GET ["verify"] => Verify,
         GET ["openapi.json"] => OpenApi,
     }
 }
@@ -147,6 +151,10 @@ mod tests {
             ("GET", "jobs", DataRoute::Jobs),
             ("GET", "jobs/x", DataRoute::Job(s())),
             ("GET", "distributions", DataRoute::Distributions),
+            ("GET", "tokens", DataRoute::Tokens),
+            ("POST", "tokens", DataRoute::CreateToken),
+            ("POST", "tokens/revoke", DataRoute::RevokeToken),
+            ("GET", "verify", DataRoute::Verify),
             ("GET", "openapi.json", DataRoute::OpenApi),
         ];
         for (method, path, expected) in control {

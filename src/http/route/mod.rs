@@ -1,5 +1,6 @@
 //! The route table: maps method, path and query to a [`Route`]. Pure.
 
+pub mod access;
 pub mod admin;
 pub mod public;
 pub mod repo_path;
@@ -11,7 +12,6 @@ use public::PublicRoute;
 use repo_path::{PACKAGES, RepoPath, SIMPLE};
 
 use super::error::Failure;
-use super::permission::Permission;
 use super::response::ErrorFormat;
 use super::target::{Query, segments};
 use crate::model::snapshot::{BadSnapshot, Snapshot};
@@ -61,21 +61,6 @@ pub enum Route {
 }
 
 impl Route {
-    /// The permission that a response requires.
-    #[must_use]
-    pub fn permission(&self) -> Permission {
-        match self {
-            Route::Home
-            | Route::Ping
-            | Route::Latest { .. }
-            | Route::RepositoryPage { .. }
-            | Route::Repository { .. }
-            | Route::Versions { .. }
-            | Route::Public(_) => Permission::PublicRead,
-            Route::Admin(_) => Permission::Admin,
-        }
-    }
-
     /// The format of an error response.
     #[must_use]
     pub fn error_format(&self) -> ErrorFormat {
@@ -319,20 +304,33 @@ mod tests {
     }
 
     #[test]
-    fn only_the_admin_api_needs_a_permission() {
-        for (path, permission, format) in [
-            ("/", Permission::PublicRead, ErrorFormat::Text),
-            ("/__ping__", Permission::PublicRead, ErrorFormat::Text),
-            ("/cran", Permission::PublicRead, ErrorFormat::Text),
-            ("/cran/latest/src/contrib/PACKAGES", Permission::PublicRead, ErrorFormat::Text),
-            ("/bioc/config.yaml", Permission::PublicRead, ErrorFormat::Text),
-            ("/__api__/repos", Permission::PublicRead, ErrorFormat::Json),
-            ("/__api__/admin/v1/status", Permission::Admin, ErrorFormat::Json),
-            ("/__api__/admin/v1/repos/x", Permission::Admin, ErrorFormat::Json),
-            ("//__api__/admin/v1/nothing", Permission::Admin, ErrorFormat::Json),
+    fn every_route_names_its_action_and_object() {
+        use super::access::Target;
+        use crate::access::Action;
+        for (path, action, target, format) in [
+            ("/", Action::ReadPublic, Target::Server, ErrorFormat::Text),
+            ("/__ping__", Action::ReadPublic, Target::Server, ErrorFormat::Text),
+            ("/cran", Action::Read, Target::Repository("cran"), ErrorFormat::Text),
+            ("/cr%61n/5/", Action::Read, Target::Repository("cran"), ErrorFormat::Text),
+            (
+                "/cran/latest/src/contrib/PACKAGES",
+                Action::Read,
+                Target::Repository("cran"),
+                ErrorFormat::Text,
+            ),
+            ("/bioc/config.yaml", Action::Read, Target::Repository("bioc"), ErrorFormat::Text),
+            ("/__api__/repos", Action::ReadPublic, Target::Server, ErrorFormat::Json),
+            ("/__api__/repos/7/packages", Action::Read, Target::Repository("7"), ErrorFormat::Json),
+            ("/__api__/sources/7/packages", Action::Read, Target::Source("7"), ErrorFormat::Json),
+            ("/__api__/admin/v1/status", Action::Administer, Target::Server, ErrorFormat::Json),
+            ("/__api__/admin/v1/repos/x", Action::Inspect, Target::Repository("x"), ErrorFormat::Json),
+            ("/__api__/admin/v1/sources/x", Action::Inspect, Target::Source("x"), ErrorFormat::Json),
+            ("//__api__/admin/v1/nothing", Action::Inspect, Target::Server, ErrorFormat::Json),
         ] {
             let route = route(path).expect(path);
-            assert_eq!((route.permission(), route.error_format()), (permission, format), "{path}");
+            let access = route.access();
+            assert_eq!((access.action, access.target), (action, target), "{path}");
+            assert_eq!(route.error_format(), format, "{path}");
         }
     }
 }

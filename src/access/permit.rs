@@ -1,0 +1,257 @@
+//! The decision about an actor, an action and an object.
+
+use super::scope::{Grant, ScopeKind};
+use crate::model::ids::{RepoId, SourceId};
+
+/// Who makes a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Actor<'a> {
+    /// A client without a token.
+    Anonymous,
+    /// A client with a valid token.
+    Token(&'a Grant),
+    /// A client of the admin socket, to which only administrators of the machine have access.
+    Socket,
+}
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Reads what is open to everyone, or selects from several objects those that the actor may read.
+    ReadPublic,
+    /// Reads packages and properties of a repository or a source.
+    Read,
+    /// Reads through the admin API: as [`Action::Read`], but never without a token.
+    Inspect,
+    /// Adds packages to a source, removes some, renames or deletes the source.
+    WriteSource,
+    /// Creates a source.
+    CreateSource,
+    /// Uploads a file, which a later request adds to a source.
+    Upload,
+    /// Changes repositories, tokens, jobs, storage and settings of the running server.
+    Administer,
+    /// Starts and stops serving, and reopens log files: only on the machine itself.
+    ControlProcess,
+}
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object<'a> {
+    /// The server, or several objects.
+    Server,
+    /// A repository.
+    Repository {
+        /// Its id.
+        id: RepoId,
+        /// Whether it is for authenticated clients only.
+        authenticated: bool,
+    },
+    /// A source.
+    Source(&'a SourceObject),
+    /// A repository that does not exist.
+    UnknownRepository,
+    /// A source that does not exist.
+    UnknownSource,
+}
+
+/// A source, and where its packages can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceObject {
+    /// Its id.
+    pub id: SourceId,
+    /// Whether everyone may read its packages: an open repository subscribes to it, or no authenticated one ever did.
+    pub open: bool,
+    /// The authenticated repositories that subscribe to it.
+    pub repositories: Vec<RepoId>,
+}
+
+/// Why an action is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The actor has no token.
+    Unauthenticated,
+    /// The token lacks a scope.
+    MissingScope(ScopeKind),
+    /// The action is possible only on the server's machine.
+    SocketOnly,
+}
+
+/// Decides whether `actor` may do `action` with `object`.
+///
+/// # Errors
+/// The reason of a refusal.
+pub fn permit(actor: Actor<'_>, action: Action, object: Object<'_>) -> Result<(), Refusal> {
+    let grant = match actor {
+        Actor::Socket => return Ok(()),
+        Actor::Anonymous => {
+            let is_open = match (action, object) {
+                (Action::ReadPublic, _) => true,
+                (Action::Read, Object::Repository { authenticated, .. }) => !authenticated,
+                (Action::Read, Object::Source(source)) => source.open,
+                (Action::Read, Object::Server | Object::UnknownRepository | Object::UnknownSource) => true,
+                (
+                    Action::Inspect
+                    | Action::WriteSource
+                    | Action::CreateSource
+                    | Action::Upload
+                    | Action::Administer
+                    | Action::ControlProcess,
+                    _,
+                ) => false,
+            };
+            return if is_open { Ok(()) } else { Err(Refusal::Unauthenticated) };
+        }
+        Actor::Token(grant) => grant,
+    };
+    let (is_permitted, scope) = match action {
+        Action::ReadPublic => (true, ScopeKind::ReposRead),
+        Action::Read | Action::Inspect => match object {
+            Object::Server | Object::UnknownRepository | Object::UnknownSource => {
+                (true, ScopeKind::ReposRead)
+            }
+            Object::Repository { id, authenticated } => {
+                (!authenticated || grant.reads(id), ScopeKind::ReposRead)
+            }
+            Object::Source(source) => {
+                let reads = source.repositories.iter().any(|repository| grant.reads(*repository));
+                (source.open || reads || grant.writes(Some(source.id)), ScopeKind::ReposRead)
+            }
+        },
+        Action::WriteSource => {
+            let source = match object {
+                Object::Source(source) => Some(source.id),
+                Object::Server
+                | Object::Repository { .. }
+                | Object::UnknownRepository
+                | Object::UnknownSource => None,
+            };
+            (grant.writes(source), ScopeKind::SourcesWrite)
+        }
+        Action::CreateSource => (grant.writes(None), ScopeKind::SourcesWrite),
+        Action::Upload => (grant.writes_any(), ScopeKind::SourcesWrite),
+        Action::Administer => (grant.is_admin(), ScopeKind::GlobalAdmin),
+        Action::ControlProcess => return Err(Refusal::SocketOnly),
+    };
+    if is_permitted { Ok(()) } else { Err(Refusal::MissingScope(scope)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scope::{Scope, Selection};
+    use super::*;
+
+    const ACTIONS: [Action; 8] = [
+        Action::ReadPublic,
+        Action::Read,
+        Action::Inspect,
+        Action::WriteSource,
+        Action::CreateSource,
+        Action::Upload,
+        Action::Administer,
+        Action::ControlProcess,
+    ];
+
+    /// The answers for all actions: `y` permitted, `a` unauthenticated, `r`, `s`, `g` the missing scope, `l` socket only.
+    fn answers(actor: Actor<'_>, object: Object<'_>) -> String {
+        let answer = |action| match permit(actor, action, object) {
+            Ok(()) => 'y',
+            Err(Refusal::Unauthenticated) => 'a',
+            Err(Refusal::MissingScope(ScopeKind::ReposRead)) => 'r',
+            Err(Refusal::MissingScope(ScopeKind::SourcesWrite)) => 's',
+            Err(Refusal::MissingScope(ScopeKind::GlobalAdmin)) => 'g',
+            Err(Refusal::SocketOnly) => 'l',
+        };
+        ACTIONS.into_iter().map(answer).collect()
+    }
+
+    #[test]
+    fn every_actor_action_and_object_has_one_answer() {
+        let grant = |scope| Grant::new(vec![scope]);
+        let (one, all) = (Selection::Only(vec![RepoId(1)]), Selection::All);
+        let (read, read_all) = (grant(Scope::ReposRead(one)), grant(Scope::ReposRead(all)));
+        let write = grant(Scope::SourcesWrite(Selection::Only(vec![SourceId(7)])));
+        let write_all = grant(Scope::SourcesWrite(Selection::All));
+        let (admin, nothing) = (grant(Scope::GlobalAdmin), Grant::default());
+        let actors = [
+            ("anonymous", Actor::Anonymous),
+            ("socket", Actor::Socket),
+            ("admin", Actor::Token(&admin)),
+            ("nothing", Actor::Token(&nothing)),
+            ("read 1", Actor::Token(&read)),
+            ("read all", Actor::Token(&read_all)),
+            ("write 7", Actor::Token(&write)),
+            ("write all", Actor::Token(&write_all)),
+        ];
+        let private = |id, repository| SourceObject {
+            id: SourceId(id),
+            open: false,
+            repositories: vec![RepoId(repository)],
+        };
+        let (seven, eight) = (private(7, 1), private(8, 2));
+        let open = SourceObject { id: SourceId(9), open: true, repositories: vec![RepoId(1)] };
+        let table = [
+            (
+                Object::Server,
+                [
+                    "yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl",
+                    "yyyyyygl",
+                ],
+            ),
+            (
+                Object::Repository { id: RepoId(1), authenticated: true },
+                [
+                    "yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yyysssgl", "yyysssgl", "yrrssygl",
+                    "yrryyygl",
+                ],
+            ),
+            (
+                Object::Repository { id: RepoId(2), authenticated: true },
+                [
+                    "yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yrrsssgl", "yyysssgl", "yrrssygl",
+                    "yrryyygl",
+                ],
+            ),
+            (
+                Object::Repository { id: RepoId(2), authenticated: false },
+                [
+                    "yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl",
+                    "yyyyyygl",
+                ],
+            ),
+            (
+                Object::Source(&seven),
+                [
+                    "yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yyysssgl", "yyysssgl", "yyyysygl",
+                    "yyyyyygl",
+                ],
+            ),
+            (
+                Object::Source(&eight),
+                [
+                    "yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yrrsssgl", "yyysssgl", "yrrssygl",
+                    "yyyyyygl",
+                ],
+            ),
+            (
+                Object::Source(&open),
+                [
+                    "yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl",
+                    "yyyyyygl",
+                ],
+            ),
+            (
+                Object::UnknownSource,
+                [
+                    "yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl",
+                    "yyyyyygl",
+                ],
+            ),
+        ];
+        for (object, expected) in table {
+            for ((name, actor), expected) in actors.iter().zip(expected) {
+                assert_eq!(answers(*actor, object), expected, "{name}: {object:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Scopes of tokens. They refer to repositories and sources by id: a renamed source keeps its tokens, and a new source
+//! with an old name does not inherit them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::model::ids::{RepoId, SourceId};
+
+/// The objects of a scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection<T> {
+    /// All, including later ones.
+    All,
+    /// Only these.
+    Only(Vec<T>),
+}
+
+impl<T: PartialEq> Selection<T> {
+    fn contains(&self, object: &T) -> bool {
+        match self {
+            Selection::All => true,
+            Selection::Only(objects) => objects.contains(object),
+        }
+    }
+}
+
+/// A permission of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Reading of authenticated repositories.
+    ReposRead(Selection<RepoId>),
+    /// Changes of sources and their packages.
+    SourcesWrite(Selection<SourceId>),
+    /// Everything.
+    GlobalAdmin,
+}
+
+/// The word of a scope, without its objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScopeKind {
+    /// `repos:read`.
+    ReposRead,
+    /// `sources:write`.
+    SourcesWrite,
+    /// `global:admin`.
+    GlobalAdmin,
+}
+
+impl ScopeKind {
+    /// All scopes.
+    pub const ALL: [ScopeKind; 3] = [ScopeKind::ReposRead, ScopeKind::SourcesWrite, ScopeKind::GlobalAdmin];
+
+    /// The word in commands and in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ScopeKind::ReposRead => "repos:read",
+            ScopeKind::SourcesWrite => "sources:write",
+            ScopeKind::GlobalAdmin => "global:admin",
+        }
+    }
+}
+
+impl fmt::Display for ScopeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that is not a scope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadScope {
+    /// A scope of Posit Package Manager for something that this version lacks.
+    #[error(
+        "this version has nothing that the scope {0} would permit; it has repos:read, sources:write and global:admin"
+    )]
+    Unsupported(String),
+    /// Any other text.
+    #[error("'{0}' is not a scope; the scopes are repos:read, sources:write and global:admin")]
+    Unknown(String),
+}
+
+impl FromStr for ScopeKind {
+    type Err = BadScope;
+
+    fn from_str(text: &str) -> Result<ScopeKind, BadScope> {
+        let excerpt = || text.chars().take(80).collect();
+        match text {
+            "blocklist:read" | "blocklist:admin" | "metadata:admin" => Err(BadScope::Unsupported(excerpt())),
+            _ => ScopeKind::ALL
+                .into_iter()
+                .find(|kind| kind.as_str() == text)
+                .ok_or_else(|| BadScope::Unknown(excerpt())),
+        }
+    }
+}
+
+/// The scopes of a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    scopes: Box<[Scope]>,
+}
+
+impl Grant {
+    /// A grant of these scopes.
+    #[must_use]
+    pub fn new(scopes: Vec<Scope>) -> Grant {
+        Grant { scopes: scopes.into() }
+    }
+
+    /// The scopes.
+    #[must_use]
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
+    pub(super) fn is_admin(&self) -> bool {
+        self.scopes.contains(&Scope::GlobalAdmin)
+    }
+
+    pub(super) fn reads(&self, repository: RepoId) -> bool {
+        let reads = |scope: &Scope| match scope {
+            Scope::ReposRead(repositories) => repositories.contains(&repository),
+            Scope::GlobalAdmin => true,
+            Scope::SourcesWrite(_) => false,
+        };
+        self.scopes.iter().any(reads)
+    }
+
+    /// Whether it permits changes of this source; `None` stands for a source that does not exist.
+    pub(super) fn writes(&self, source: Option<SourceId>) -> bool {
+        let writes = |scope: &Scope| match (scope, source) {
+            (Scope::SourcesWrite(sources), Some(source)) => sources.contains(&source),
+            (Scope::SourcesWrite(sources), None) => *sources == Selection::All,
+            (Scope::GlobalAdmin, _) => true,
+            (Scope::ReposRead(_), _) => false,
+        };
+        self.scopes.iter().any(writes)
+    }
+
+    /// Whether it permits changes of any source.
+    pub(super) fn writes_any(&self) -> bool {
+        self.scopes.iter().any(|scope| matches!(scope, Scope::SourcesWrite(_) | Scope::GlobalAdmin))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_is_read_back_from_its_word() {
+        for kind in ScopeKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+        for bad in ["", "repos", "REPOS:READ", "repos:read:*", "global:admin "] {
+            assert_eq!(bad.parse::<ScopeKind>(), Err(BadScope::Unknown(bad.to_owned())), "{bad}");
+        }
+        let error = "metadata:admin".parse::<ScopeKind>().expect_err("unsupported").to_string();
+        assert!(error.contains("metadata:admin") && error.contains("repos:read"), "{error}");
+    }
+
+    #[test]
+    fn an_empty_selection_contains_nothing() {
+        let grant = Grant::new(vec![
+            Scope::ReposRead(Selection::Only(vec![])),
+            Scope::SourcesWrite(Selection::Only(vec![])),
+        ]);
+        assert!(!grant.reads(RepoId(1)) && !grant.writes(Some(SourceId(1))) && !grant.writes(None));
+    }
+}

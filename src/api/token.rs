@@ -1,0 +1,111 @@
+//! Access tokens on the admin API.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A scope and its objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Scope {
+    /// `repos:read`, `sources:write` or `global:admin`.
+    pub scope: String,
+    /// Names of repositories or sources, `*` for all; empty for a scope without objects. A deleted object is shown by its
+    /// number.
+    #[serde(default)]
+    pub objects: Vec<String>,
+}
+
+/// `POST /tokens`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CreateToken {
+    /// Its scopes, at least one.
+    pub scopes: Vec<Scope>,
+    /// Its purpose, at most 500 characters.
+    pub description: String,
+    /// The person or service that uses it.
+    #[serde(default)]
+    pub user: String,
+    /// Seconds until it expires; absent if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<i64>,
+}
+
+/// Response to `POST /tokens`. The token cannot be read again.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CreatedToken {
+    /// The identity of the token, for `revoke`.
+    pub guid: String,
+    /// The token.
+    pub token: String,
+    /// Its scopes.
+    pub scopes: Vec<Scope>,
+    /// Time from which it is not valid, RFC 3339; absent without an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+}
+
+// SECURITY: without the token.
+impl std::fmt::Debug for CreatedToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CreatedToken").field("guid", &self.guid).finish_non_exhaustive()
+    }
+}
+
+/// A token in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Token {
+    /// Its identity.
+    pub guid: String,
+    /// The first and last characters of the token.
+    pub excerpt: String,
+    /// The person or service that uses it; may be empty.
+    pub user: String,
+    /// Its purpose.
+    pub description: String,
+    /// Its scopes.
+    pub scopes: Vec<Scope>,
+    /// Who created it.
+    pub created_by: String,
+    /// Creation time, RFC 3339.
+    pub created: String,
+    /// Time from which it is not valid; absent without an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// Whether that time has passed.
+    pub expired: bool,
+    /// Time of the revocation; absent if it is not revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<String>,
+}
+
+/// `POST /tokens/revoke`: one of the two.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RevokeToken {
+    /// The identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guid: Option<String>,
+    /// The token itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+// SECURITY: without the token.
+impl std::fmt::Debug for RevokeToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RevokeToken").field("guid", &self.guid).finish_non_exhaustive()
+    }
+}
+
+/// Response to `GET /verify`: the server, and the client of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Verification {
+    /// Version of the server.
+    pub version: String,
+    /// The user of the token; absent on the admin socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The scopes of the token; on the admin socket empty, because everything is permitted there.
+    pub scopes: Vec<Scope>,
+    /// Time from which the token is not valid; absent without an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+}

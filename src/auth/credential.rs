@@ -1,0 +1,133 @@
+//! The credentials of a request, from its `Authorization` fields. Pure.
+
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
+use http::header::{AUTHORIZATION, HeaderMap};
+
+use super::secret;
+use crate::model::digest::Sha256;
+
+/// Maximum length of the field, in bytes: far more than a token needs.
+const MAX_BYTES: usize = 16 << 10;
+
+/// What a request presents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// Nothing, or a user name without a password.
+    None,
+    /// The digest of a text with the form of a token.
+    Token(Sha256),
+    /// A password or a token that cannot be one of this server.
+    Unusable,
+}
+
+/// A request with more than one `Authorization` field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadCredential;
+
+/// Reads the credentials of a request. A token may be a Bearer token, a Basic password with any user name, or, because R
+/// takes a URL only, a Basic user name with an empty password.
+///
+/// # Errors
+/// There is more than one field, so that two readers could disagree about the client.
+pub fn credential(headers: &HeaderMap) -> Result<Credential, BadCredential> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let field = match (fields.next(), fields.next()) {
+        (None, _) => return Ok(Credential::None),
+        (Some(field), None) => field,
+        (Some(_), Some(_)) => return Err(BadCredential),
+    };
+    Ok(field.to_str().ok().filter(|text| text.len() <= MAX_BYTES).map_or(Credential::Unusable, of_field))
+}
+
+fn of_field(text: &str) -> Credential {
+    let Some((scheme, value)) = text.trim().split_once(' ') else { return Credential::Unusable };
+    let value = value.trim();
+    if scheme.eq_ignore_ascii_case("Bearer") {
+        return of_secret(value);
+    }
+    if !scheme.eq_ignore_ascii_case("Basic") {
+        return Credential::Unusable;
+    }
+    let decoded = BASE64_STANDARD.decode(value).or_else(|_| BASE64_STANDARD_NO_PAD.decode(value));
+    let Some(pair) = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
+        return Credential::Unusable;
+    };
+    match pair.split_once(':') {
+        None => Credential::Unusable,
+        Some((user, "")) if secret::is_well_formed(user) => of_secret(user),
+        Some((_, "")) => Credential::None,
+        Some((_, password)) => of_secret(password),
+    }
+}
+
+fn of_secret(text: &str) -> Credential {
+    if secret::is_well_formed(text) { Credential::Token(secret::digest(text)) } else { Credential::Unusable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Secret;
+
+    fn read(fields: &[&[u8]]) -> Result<Credential, BadCredential> {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(AUTHORIZATION, http::HeaderValue::from_bytes(field).expect("a value"));
+        }
+        credential(&headers)
+    }
+
+    fn basic(pair: &[u8]) -> Vec<u8> {
+        format!("Basic {}", BASE64_STANDARD.encode(pair)).into_bytes()
+    }
+
+    #[test]
+    fn a_token_is_read_from_every_place_in_which_clients_send_it() {
+        let secret = Secret::generate().expect("random");
+        let (text, token) = (secret.expose(), Ok(Credential::Token(secret.digest())));
+        for field in [
+            format!("Bearer {text}").into_bytes(),
+            format!("bearer   {text} ").into_bytes(),
+            basic(format!("__token__:{text}").as_bytes()),
+            basic(format!("alice:{text}").as_bytes()),
+            basic(format!(":{text}").as_bytes()),
+            basic(format!("{text}:").as_bytes()),
+            format!("BASIC {}", BASE64_STANDARD_NO_PAD.encode(format!("a:{text}"))).into_bytes(),
+        ] {
+            assert_eq!(read(&[&field]), token, "{}", String::from_utf8_lossy(&field).replace(text, "TOKEN"));
+        }
+        assert_eq!(read(&[]), Ok(Credential::None));
+        assert_eq!(read(&[&basic(b"__token__:")]), Ok(Credential::None));
+        assert_eq!(read(&[&basic(b":")]), Ok(Credential::None));
+    }
+
+    #[test]
+    fn anything_else_is_unusable() {
+        let secret = Secret::generate().expect("random");
+        let bearer = format!("Bearer {}", secret.expose());
+        let long = format!("Bearer {}", "a".repeat(1 << 20));
+        for field in [
+            &b""[..],
+            b"Bearer",
+            b"Bearer ",
+            b"Basic",
+            b"Basic !!!",
+            b"Negotiate abc",
+            b"Bearer \xff\xfe",
+            &bearer.as_bytes()[..bearer.len() - 1],
+            format!("{bearer},Bearer x").as_bytes(),
+            format!("{bearer}\tx").as_bytes(),
+            long.as_bytes(),
+            &basic(secret.expose().as_bytes()),
+            &basic(b"a:\xff\xfe"),
+            &basic(b"a:b:c"),
+            &basic(format!("a:{}\0", secret.expose()).as_bytes()),
+            &basic(format!("a:b:{}", secret.expose()).as_bytes()),
+        ] {
+            assert_eq!(read(&[field]), Ok(Credential::Unusable), "{}", String::from_utf8_lossy(field).len());
+        }
+        assert_eq!(read(&[bearer.as_bytes(), bearer.as_bytes()]), Err(BadCredential));
+        assert_eq!(read(&[bearer.as_bytes(), b""]), Err(BadCredential));
+    }
+}

@@ -1,0 +1,11 @@
+//! Tokens: their text, the credentials of a request, the tokens of the database in memory, and their creation.
+
+mod credential;
+mod issue;
+mod secret;
+mod tokens;
+
+pub use credential::{BadCredential, Credential, credential};
+pub use issue::{NewToken, create, find, list, revoke};
+pub use secret::Secret;
+pub use tokens::{Token, Tokens};

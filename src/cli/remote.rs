@@ -1,0 +1,145 @@
+//! HTTP client of the admin API of a server on another machine, with a token.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::{Method, StatusCode};
+use reqwest::header::{HeaderMap, HeaderName};
+use zeroize::Zeroizing;
+
+use super::error::CliError;
+use crate::api::{ADMIN_PREFIX, CATALOG_HEADER};
+
+/// Timeout of a connection attempt.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A server on another machine.
+pub(super) struct Remote {
+    client: reqwest::Client,
+    address: String,
+    token: Zeroizing<String>,
+    /// The newest state of the database that a response named: the next request, which a balancer may give to another
+    /// server, sees it too.
+    catalog: AtomicI64,
+}
+
+impl Remote {
+    /// A client of the server at an address; connects with the first request.
+    ///
+    /// # Errors
+    /// The address is not a URL, or there is no token.
+    pub(super) fn new(
+        address: &str,
+        token: Zeroizing<String>,
+        verifies_tls: bool,
+    ) -> Result<Remote, CliError> {
+        let full = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+        let is_usable = url::Url::parse(&full).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none()
+        });
+        if !is_usable {
+            return Err(CliError::BadAddress(address.to_owned()));
+        }
+        if reqwest::header::HeaderValue::from_str(&token).is_err() {
+            return Err(CliError::refused(
+                "PACKAGEMANAGER_TOKEN is not a token: it has characters that no token has",
+            ));
+        }
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // An error means that another thread installed it.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("rspm/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                // SECURITY: a redirect would send the token to another server.
+                .redirect(reqwest::redirect::Policy::none())
+                .tls_danger_accept_invalid_certs(!verifies_tls)
+        };
+        let client = builder().build().map_err(|error| CliError::Unreachable {
+            address: address.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let address = full.trim_end_matches('/').to_owned();
+        Ok(Remote { client, address, token, catalog: AtomicI64::new(0) })
+    }
+
+    /// The address of the server.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A second client of the same server.
+    pub(super) fn again(&self) -> Remote {
+        Remote {
+            client: self.client.clone(),
+            address: self.address.clone(),
+            token: self.token.clone(),
+            catalog: AtomicI64::new(self.catalog.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Sends a request and reads the response.
+    ///
+    /// # Errors
+    /// There is no response.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: reqwest::Body,
+    ) -> Result<(StatusCode, Bytes), CliError> {
+        let mut request = self
+            .client
+            .request(method.clone(), format!("{}{ADMIN_PREFIX}{path}", self.address))
+            .bearer_auth(self.token.as_str())
+            .body(body);
+        let catalog = self.catalog.load(Ordering::Relaxed);
+        if catalog > 0 {
+            request = request.header(CATALOG_HEADER, catalog);
+        }
+        let response = request.send().await.map_err(|error| self.failure(&method, &error))?;
+        self.note(response.headers());
+        let status = response.status();
+        if status.is_redirection() {
+            let target = response.headers().get("location").and_then(|value| value.to_str().ok());
+            return Err(CliError::Unreachable {
+                address: self.address.clone(),
+                reason: format!("it redirects to {}; give that address", target.unwrap_or("another address")),
+            });
+        }
+        let body = response.bytes().await.map_err(|error| self.failure(&method, &error))?;
+        Ok((status, body))
+    }
+
+    /// Stores the state of the database that a response names.
+    fn note(&self, headers: &HeaderMap) {
+        let value = headers.get(HeaderName::from_static(CATALOG_HEADER));
+        if let Some(catalog) = value.and_then(|value| value.to_str().ok()?.parse().ok()) {
+            self.catalog.fetch_max(catalog, Ordering::Relaxed);
+        }
+    }
+
+    fn failure(&self, method: &Method, error: &reqwest::Error) -> CliError {
+        let mut reason = String::new();
+        let mut source: Option<&dyn std::error::Error> = std::error::Error::source(error);
+        while let Some(error) = source {
+            if !reason.is_empty() {
+                reason.push_str(": ");
+            }
+            reason.push_str(&error.to_string());
+            source = error.source();
+        }
+        if reason.is_empty() {
+            reason = "no response".to_owned();
+        }
+        if error.is_connect() || *method == Method::GET {
+            CliError::Unreachable { address: self.address.clone(), reason }
+        } else {
+            CliError::Interrupted { path: PathBuf::from(&self.address), reason }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! `rspm create|list|revoke token` and `rspm verify`.
+
+use std::io::{IsTerminal, Read, Write, stderr, stdin};
+
+use hyper::Method;
+
+use super::args::{CreateToken, ListTokens, RevokeToken};
+use super::client::Client;
+use super::error::CliError;
+use super::output::{Output, format_time, table};
+use crate::api::token::{self, CreatedToken, Scope, Token, Verification};
+
+/// The note of Posit Package Manager after the creation of a token.
+const NOTE: &str = "Generated an access token. Be sure to record this token immediately since you will not be able to \
+                    retrieve it later.";
+
+/// `rspm create token`: prints the token on standard output, and notes on standard error.
+///
+/// # Errors
+/// The server refuses.
+pub async fn create(client: &Client, output: &Output, args: CreateToken) -> Result<(), CliError> {
+    let scopes = scopes(&args)?;
+    let is_endless_admin =
+        args.expires.0.is_none() && scopes.iter().any(|scope| scope.scope == "global:admin");
+    let expires_in = args.expires.0.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
+    let body = token::CreateToken { scopes, description: args.description, user: args.user, expires_in };
+    let created: CreatedToken = client.send(Method::POST, "/tokens", &body).await?;
+    if !args.quiet {
+        let mut stderr = anstream::stderr().lock();
+        // The token is valid even if the note cannot be written.
+        let _ = writeln!(stderr, "{NOTE}");
+        if is_endless_admin {
+            let _ = writeln!(
+                stderr,
+                "Whoever has it can change everything, without an end; --expires limits its lifetime."
+            );
+        }
+    }
+    output.print(&created, || created.token.clone())
+}
+
+/// The scopes of the flags, with the objects of each.
+fn scopes(args: &CreateToken) -> Result<Vec<Scope>, CliError> {
+    let objects = [("repos:read", "--repos", &args.repos), ("sources:write", "--sources", &args.sources)];
+    for (scope, flag, names) in objects {
+        if !names.is_empty() && !args.scope.iter().any(|word| word == scope) {
+            return Err(CliError::refused(format!("{flag} belongs to the scope {scope}: --scope={scope}")));
+        }
+    }
+    let names = |scope: &str| objects.iter().find(|(word, ..)| *word == scope).map(|(.., names)| *names);
+    let with_objects =
+        |scope: &String| Scope { scope: scope.clone(), objects: names(scope).cloned().unwrap_or_default() };
+    Ok(args.scope.iter().map(with_objects).collect())
+}
+
+/// `rspm list tokens`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn list(client: &Client, output: &Output, args: ListTokens) -> Result<(), CliError> {
+    let filters = [("expired", args.expired), ("revoked", args.revoked)];
+    let query: Vec<String> = filters
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?.is_yes())))
+        .collect();
+    let tokens: Vec<Token> = client.get(&format!("/tokens?{}", query.join("&"))).await?;
+    output.print(&tokens, || {
+        let rows: Vec<Vec<String>> = tokens
+            .iter()
+            .map(|token| {
+                let state = match (&token.revoked, &token.expires) {
+                    (Some(at), _) => format!("revoked {}", format_time(at)),
+                    (None, Some(at)) if token.expired => format!("expired {}", format_time(at)),
+                    (None, Some(at)) => format!("until {}", format_time(at)),
+                    (None, None) => "valid".to_owned(),
+                };
+                let scopes = describe_scopes(&token.scopes);
+                let user = if token.user.is_empty() { "-" } else { &token.user };
+                vec![token.guid.clone(), user.to_owned(), scopes, state, token.description.clone()]
+            })
+            .collect();
+        table(&["GUID", "User", "Scopes", "State", "Description"], &rows)
+    })
+}
+
+fn describe_scopes(scopes: &[Scope]) -> String {
+    let describe = |scope: &Scope| match scope.objects.as_slice() {
+        [] => scope.scope.clone(),
+        objects => format!("{}:{}", scope.scope, objects.join(",")),
+    };
+    scopes.iter().map(describe).collect::<Vec<_>>().join(" ")
+}
+
+/// `rspm revoke token`.
+///
+/// # Errors
+/// There is no such token, or the server refuses.
+pub async fn revoke(client: &Client, output: &Output, args: RevokeToken) -> Result<(), CliError> {
+    let body = token::RevokeToken { guid: args.guid, token: args.token.map(read_token).transpose()? };
+    let answer: serde_json::Value = client.send(Method::POST, "/tokens/revoke", &body).await?;
+    output.print(&answer, || {
+        let guid = answer["revoked"].as_str().unwrap_or_default();
+        format!("Revoked token {guid}. Every server refuses it within a second (30 seconds behind a pooler).")
+    })
+}
+
+/// A token of the command line, or of standard input in place of `-`: arguments are visible to other users.
+fn read_token(text: String) -> Result<String, CliError> {
+    if text != "-" {
+        return Ok(text);
+    }
+    if stdin().is_terminal() {
+        // A failed prompt does not prevent the input.
+        let _ = write!(stderr(), "Token: ");
+    }
+    let mut line = String::new();
+    stdin()
+        .take(1 << 16)
+        .read_to_string(&mut line)
+        .map_err(|source| CliError::Local { operation: "reading the token".to_owned(), source })?;
+    Ok(line.trim().to_owned())
+}
+
+/// `rspm verify`: that the server responds, and the scopes of the token.
+///
+/// # Errors
+/// The server does not respond, or refuses the token.
+pub async fn verify(client: &Client, output: &Output) -> Result<(), CliError> {
+    let verification: Verification = client.get("/verify").await?;
+    output.print(&verification, || {
+        let mut text = format!("Server: {} (version {})\n", client.server(), verification.version);
+        match &verification.user {
+            None => text.push_str("Access: everything, as an administrator of this machine\n"),
+            Some(user) => {
+                let user = if user.is_empty() { "-" } else { user };
+                let expires = verification.expires.as_deref().map_or_else(|| "never".to_owned(), format_time);
+                let scopes = describe_scopes(&verification.scopes);
+                text.push_str(&format!("User: {user}\nScopes: {scopes}\nExpires: {expires}\n"));
+            }
+        }
+        text
+    })
+}
+
+/// Parses the value of `--expires`.
+///
+/// # Errors
+/// What to write instead.
+pub(super) fn lifetime(text: &str) -> Result<Lifetime, String> {
+    let syntax_error = || "give a number with s, m, h or d, or never: 12h, 90d".to_owned();
+    if text == "never" {
+        return Ok(Lifetime(None));
+    }
+    let (at, unit) = text.char_indices().last().ok_or_else(syntax_error)?;
+    let unit = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(syntax_error()),
+    };
+    let number: u64 = text[..at].parse().map_err(|_| syntax_error())?;
+    number
+        .checked_mul(unit)
+        .filter(|seconds| *seconds > 0)
+        .map(|seconds| Lifetime(Some(seconds)))
+        .ok_or_else(syntax_error)
+}
+
+/// The lifetime of a token in seconds; `None` without an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime(pub Option<u64>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_is_a_number_with_a_unit_or_never() {
+        let seconds = |text: &str| lifetime(text).map(|lifetime| lifetime.0);
+        for (text, expected) in [
+            ("never", None),
+            ("1s", Some(1)),
+            ("5m", Some(300)),
+            ("2h", Some(7_200)),
+            ("90d", Some(7_776_000)),
+        ] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for bad in
+            ["", "0s", "5", "5w", "-1d", "d", "1.5h", "99999999999999999999d", "18446744073709551615d", "5é"]
+        {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! `[Authentication]`.
+
+use super::reader::Reader;
+use super::value;
+
+/// `[Authentication]`.
+#[derive(Clone, Debug)]
+pub struct Authentication {
+    /// Whether the admin API is served on the network to clients with a token.
+    pub api_token_auth: bool,
+    /// Whether a new repository requires a token unless its creator says otherwise.
+    pub new_repos_auth_by_default: bool,
+}
+
+impl Authentication {
+    pub(super) fn read(reader: &Reader<'_>) -> Authentication {
+        Authentication {
+            api_token_auth: reader.value("Authentication", "APITokenAuth", value::boolean),
+            new_repos_auth_by_default: reader.value(
+                "Authentication",
+                "NewReposAuthByDefault",
+                value::boolean,
+            ),
+        }
+    }
+}

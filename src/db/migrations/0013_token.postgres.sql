@@ -1,0 +1,17 @@
+-- Access tokens: their digests, never the tokens. `revision` is the value of `clock.catalog` at the last change, so that a
+-- server reads only what changed. `token_scope.object` is the id of a repository or source, 0 for all, and for scopes
+-- without objects. Expand-only.
+CREATE TABLE token (
+    id BIGINT PRIMARY KEY, guid TEXT COLLATE "C" NOT NULL UNIQUE, digest TEXT COLLATE "C" NOT NULL UNIQUE,
+    excerpt TEXT COLLATE "C" NOT NULL, user_name TEXT COLLATE "C" NOT NULL, description TEXT COLLATE "C" NOT NULL,
+    created_by TEXT COLLATE "C" NOT NULL, created_at BIGINT NOT NULL, expires_at BIGINT, revoked_at BIGINT,
+    revision BIGINT NOT NULL
+);
+CREATE INDEX token_revision ON token (revision);
+
+CREATE TABLE token_scope (
+    token_id BIGINT NOT NULL REFERENCES token (id), scope TEXT COLLATE "C" NOT NULL, object BIGINT NOT NULL,
+    PRIMARY KEY (token_id, scope, object)
+);
+
+INSERT INTO sequence (name, next) VALUES ('token', 1);

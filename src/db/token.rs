@@ -1,0 +1,156 @@
+//! Access tokens: their digests, scopes and lifetimes. The tokens themselves are stored nowhere.
+
+use super::{Conn, DbError, Row, Value, clock, ids};
+use crate::model::digest::Sha256;
+use crate::model::identity::Identity;
+use crate::model::ids::TokenId;
+use crate::model::time::Timestamp;
+
+/// A token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Row id.
+    pub id: TokenId,
+    /// The identity that lists show and `revoke` takes.
+    pub guid: Identity,
+    /// The digest of the whole token.
+    pub digest: Sha256,
+    /// The first and last characters of the token, for people who compare.
+    pub excerpt: String,
+    /// The person or service that uses it.
+    pub user: String,
+    /// Its purpose.
+    pub description: String,
+    /// The administrator who created it.
+    pub created_by: String,
+    /// Its creation.
+    pub created_at: Timestamp,
+    /// It is valid before this time; `None` without an end.
+    pub expires_at: Option<Timestamp>,
+    /// It is not valid since this time.
+    pub revoked_at: Option<Timestamp>,
+    /// Its scopes.
+    pub scopes: Vec<ScopeRow>,
+}
+
+/// One scope, for one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeRow {
+    /// The word of the scope.
+    pub scope: String,
+    /// The id of a repository or source; 0 for all, and for a scope without objects.
+    pub object: i64,
+}
+
+/// A token to create.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// As in [`Token`].
+    pub guid: Identity,
+    /// As in [`Token`].
+    pub digest: Sha256,
+    /// As in [`Token`].
+    pub excerpt: String,
+    /// As in [`Token`].
+    pub user: String,
+    /// As in [`Token`].
+    pub description: String,
+    /// As in [`Token`].
+    pub created_by: String,
+    /// As in [`Token`].
+    pub expires_at: Option<Timestamp>,
+    /// As in [`Token`].
+    pub scopes: Vec<ScopeRow>,
+}
+
+/// Creates a token and makes every server read it.
+///
+/// # Errors
+/// [`DbError::Conflict`] if the digest or the guid exists, otherwise those of the database.
+pub fn create(c: &mut dyn Conn, new: &NewToken, now: Timestamp) -> Result<(), DbError> {
+    const CREATE: &str = "INSERT INTO token (id, guid, digest, excerpt, user_name, description, created_by, created_at, \
+        expires_at, revoked_at, revision) VALUES (CAST($1 AS BIGINT), $2, $3, $4, $5, $6, $7, CAST($8 AS BIGINT), \
+        CAST($9 AS BIGINT), NULL, CAST($10 AS BIGINT))";
+    const SCOPE: &str = "INSERT INTO token_scope (token_id, scope, object) VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT))";
+    let revision = next_revision(c)?;
+    let id = TokenId(ids::reserve(c, ids::Sequence::Token, 1)?);
+    let params: [Value; 10] = [
+        id.into(),
+        new.guid.to_string().into(),
+        new.digest.to_string().into(),
+        new.excerpt.as_str().into(),
+        new.user.as_str().into(),
+        new.description.as_str().into(),
+        new.created_by.as_str().into(),
+        now.into(),
+        new.expires_at.into(),
+        revision.into(),
+    ];
+    c.execute(CREATE, &params)?;
+    for ScopeRow { scope, object } in &new.scopes {
+        c.execute(SCOPE, &[id.into(), scope.as_str().into(), (*object).into()])?;
+    }
+    Ok(())
+}
+
+/// Revokes a token and makes every server read the change; a token that is revoked already keeps its time.
+///
+/// # Errors
+/// Those of the database.
+pub fn revoke(c: &mut dyn Conn, id: TokenId, now: Timestamp) -> Result<(), DbError> {
+    const REVOKE: &str = "UPDATE token SET revoked_at = CAST($1 AS BIGINT), revision = CAST($2 AS BIGINT) \
+        WHERE id = $3 AND revoked_at IS NULL";
+    let revision = next_revision(c)?;
+    c.execute(REVOKE, &[now.into(), revision.into(), id.into()]).map(drop)
+}
+
+/// Takes the next value of `clock.catalog`. The row of the clock stays locked until the commit, so the order of revisions
+/// is the order of commits.
+fn next_revision(c: &mut dyn Conn) -> Result<i64, DbError> {
+    clock::bump_catalog(c)?;
+    Ok(clock::get(c)?.catalog)
+}
+
+/// Returns the tokens that changed after a revision, by id, and the newest revision. Call it in a read, whose statements
+/// share one snapshot.
+///
+/// # Errors
+/// Those of the database.
+pub fn changed_since(c: &mut dyn Conn, revision: i64) -> Result<(Vec<Token>, i64), DbError> {
+    const TOKENS: &str = "SELECT id, guid, digest, excerpt, user_name, description, created_by, created_at, expires_at, \
+        revoked_at, revision FROM token WHERE revision > CAST($1 AS BIGINT) ORDER BY id";
+    const SCOPES: &str = "SELECT s.token_id, s.scope, s.object FROM token_scope s JOIN token t ON t.id = s.token_id \
+        WHERE t.revision > CAST($1 AS BIGINT) ORDER BY s.token_id, s.scope, s.object";
+    let (mut tokens, mut newest) = (Vec::new(), revision);
+    for row in c.query(TOKENS, &[revision.into()])? {
+        newest = newest.max(row.int(10)?);
+        tokens.push(decode(row)?);
+    }
+    let mut index = 0;
+    for mut row in c.query(SCOPES, &[revision.into()])? {
+        let id = TokenId(row.int(0)?);
+        while tokens.get(index).is_some_and(|token| token.id < id) {
+            index += 1;
+        }
+        if let Some(token) = tokens.get_mut(index).filter(|token| token.id == id) {
+            token.scopes.push(ScopeRow { scope: row.text(1)?, object: row.int(2)? });
+        }
+    }
+    Ok((tokens, newest))
+}
+
+fn decode(mut row: Row) -> Result<Token, DbError> {
+    Ok(Token {
+        id: TokenId(row.int(0)?),
+        guid: row.parsed(1, "the identity of a token")?,
+        digest: row.parsed(2, "a SHA-256")?,
+        excerpt: row.text(3)?,
+        user: row.text(4)?,
+        description: row.text(5)?,
+        created_by: row.text(6)?,
+        created_at: row.time(7)?,
+        expires_at: row.opt_time(8)?,
+        revoked_at: row.opt_time(9)?,
+        scopes: Vec::new(),
+    })
+}

@@ -1,0 +1,217 @@
+//! Access tokens: create, list, revoke, verify.
+
+use http::StatusCode;
+
+use super::call::{AdminResult, Call, ok};
+use crate::access::{BadScope, Grant, Scope, ScopeKind, Selection};
+use crate::api::token::{
+    CreateToken, CreatedToken, RevokeToken, Scope as WireScope, Token as WireToken, Verification,
+};
+use crate::auth::{self, NewToken};
+use crate::catalog::Catalog;
+use crate::http::error::{Failure, truncate};
+use crate::http::permission::Principal;
+use crate::http::response;
+use crate::model::time::{SECOND, Timestamp};
+use crate::serve;
+
+/// Maximum length of a description, in characters.
+const MAX_DESCRIPTION: usize = 500;
+/// Maximum length of a user, in characters.
+const MAX_USER: usize = 200;
+/// All objects of a scope.
+const ALL: &str = "*";
+
+/// `POST /tokens`.
+pub(super) async fn create(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    if !call.is_confidential {
+        return Err(Failure::bad_request(
+            "the new token would cross the network in clear: use https, or create it on the server's machine",
+        ));
+    }
+    let (body, actor): (CreateToken, _) = call.json().await?;
+    let catalog = app.state.catalog.get();
+    let grant = grant(&catalog, &body.scopes)?;
+    let description = text(&body.description, "description", MAX_DESCRIPTION)?;
+    if description.is_empty() {
+        return Err(Failure::bad_request("a token needs a description of its purpose: --description"));
+    }
+    let user = text(&body.user, "user", MAX_USER)?;
+    let now = (app.state.clock)();
+    let expires_at = body.expires_in.map(|seconds| expiry(now, seconds)).transpose()?;
+    let new = NewToken { user, description, created_by: actor.0, grant: grant.clone(), expires_at };
+    let (secret, guid) = auth::create(&app.state, &app.tokens, new).await?;
+    let created = CreatedToken {
+        guid: guid.to_string(),
+        token: secret.expose().to_owned(),
+        scopes: wire_grant(&catalog, &grant),
+        expires: expires_at.map(|at| at.to_string()),
+    };
+    Ok(response::json(StatusCode::CREATED, &created))
+}
+
+/// `GET /tokens?expired=&revoked=`: `true` or `false` selects, otherwise both.
+pub(super) async fn list(call: Call<'_>) -> AdminResult {
+    let selected = |name: &str| match call.query.get(name) {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(Failure::bad_request(format!("the parameter {name} must be true or false"))),
+    };
+    let (expired, revoked) = (selected("expired")?, selected("revoked")?);
+    let (catalog, now) = (call.app.state.catalog.get(), (call.app.state.clock)());
+    let tokens = auth::list(&call.app.state).await?;
+    let tokens = tokens.into_iter().map(|(row, grant)| WireToken {
+        guid: row.guid.to_string(),
+        excerpt: row.excerpt,
+        user: row.user,
+        description: row.description,
+        scopes: wire_grant(&catalog, &grant),
+        created_by: row.created_by,
+        created: row.created_at.to_string(),
+        expires: row.expires_at.map(|at| at.to_string()),
+        expired: row.expires_at.is_some_and(|at| at <= now),
+        revoked: row.revoked_at.map(|at| at.to_string()),
+    });
+    let is_selected = |token: &WireToken| {
+        expired.is_none_or(|expired| expired == token.expired)
+            && revoked.is_none_or(|revoked| revoked == token.revoked.is_some())
+    };
+    ok(&tokens.filter(is_selected).collect::<Vec<_>>())
+}
+
+/// `POST /tokens/revoke`.
+pub(super) async fn revoke(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (body, _): (RevokeToken, _) = call.json().await?;
+    let name = match (&body.guid, &body.token) {
+        (Some(name), None) | (None, Some(name)) => name.trim(),
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(Failure::bad_request("name the token to revoke by its guid or by itself"));
+        }
+    };
+    let Some(row) = auth::find(&app.state, name).await? else {
+        // SECURITY: a mistyped token is not repeated.
+        return Err(Failure::not_found("there is no such token; rspm list tokens shows all"));
+    };
+    auth::revoke(&app.state, &app.tokens, row.id).await?;
+    ok(&serde_json::json!({ "revoked": row.guid.to_string() }))
+}
+
+/// `GET /verify`.
+pub(super) fn verify(call: &Call<'_>) -> AdminResult {
+    let catalog = call.app.state.catalog.get();
+    let token = match call.principal {
+        Principal::Token(token) => Some(token),
+        Principal::Anonymous | Principal::Administrator => None,
+    };
+    ok(&Verification {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        user: token.map(|token| token.user.to_string()),
+        scopes: token.map(|token| wire_grant(&catalog, &token.grant)).unwrap_or_default(),
+        expires: token.and_then(|token| token.expires_at).map(|at| at.to_string()),
+    })
+}
+
+fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
+    let at = seconds.checked_mul(SECOND).and_then(|micros| now.0.checked_add(micros));
+    match at.filter(|_| seconds > 0) {
+        // The year 9999: later times cannot be written.
+        Some(at) if at < 253_402_300_800 * SECOND => Ok(Timestamp(at)),
+        Some(_) | None => {
+            Err(Failure::bad_request("a token expires after at least one second, before the year 10000"))
+        }
+    }
+}
+
+/// Checks and trims a text that lists show: one line.
+fn text(text: &str, noun: &str, limit: usize) -> Result<String, Failure> {
+    let text = text.trim();
+    if text.chars().count() > limit || text.chars().any(char::is_control) {
+        return Err(Failure::bad_request(format!(
+            "the {noun} of a token is one line of at most {limit} characters, without control characters"
+        )));
+    }
+    Ok(text.to_owned())
+}
+
+/// The grant of named objects.
+fn grant(catalog: &Catalog, scopes: &[WireScope]) -> Result<Grant, Failure> {
+    if scopes.is_empty() {
+        return Err(Failure::bad_request("a token needs a scope: --scope"));
+    }
+    let mut granted: Vec<Scope> = Vec::new();
+    for WireScope { scope, objects } in scopes {
+        let kind: ScopeKind =
+            scope.parse().map_err(|error: BadScope| Failure::bad_request(error.to_string()))?;
+        granted.push(match kind {
+            ScopeKind::ReposRead => Scope::ReposRead(selection(objects, "--repos", |name| {
+                Ok(serve::find::repo(catalog, name)?.id)
+            })?),
+            ScopeKind::SourcesWrite => Scope::SourcesWrite(selection(objects, "--sources", |name| {
+                Ok(serve::find::source(catalog, name)?.id)
+            })?),
+            ScopeKind::GlobalAdmin if objects.is_empty() => Scope::GlobalAdmin,
+            ScopeKind::GlobalAdmin => {
+                return Err(Failure::bad_request("the scope global:admin has no repositories or sources"));
+            }
+        });
+    }
+    Ok(Grant::new(granted))
+}
+
+fn selection<T: PartialEq>(
+    names: &[String],
+    flag: &str,
+    find: impl Fn(&str) -> Result<T, Failure>,
+) -> Result<Selection<T>, Failure> {
+    if names.iter().any(|name| name == ALL) {
+        return Ok(Selection::All);
+    }
+    if names.is_empty() {
+        return Err(Failure::bad_request(format!(
+            "the scope needs its objects: {flag} with names separated by commas, or '*' for all"
+        )));
+    }
+    let mut ids = Vec::new();
+    for name in names {
+        let id = find(name).map_err(|failure| Failure {
+            phrase: format!("{flag}={}: {}", truncate(name), failure.phrase),
+            ..failure
+        })?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(Selection::Only(ids))
+}
+
+fn wire_grant(catalog: &Catalog, grant: &Grant) -> Vec<WireScope> {
+    let wire = |kind: ScopeKind, objects| WireScope { scope: kind.as_str().to_owned(), objects };
+    let scopes = grant.scopes().iter().map(|scope| match scope {
+        Scope::ReposRead(selection) => wire(
+            ScopeKind::ReposRead,
+            names(selection, |id| match catalog.repo_by_id(*id) {
+                Some(repo) => repo.name.to_string(),
+                None => format!("#{id} (deleted)"),
+            }),
+        ),
+        Scope::SourcesWrite(selection) => wire(
+            ScopeKind::SourcesWrite,
+            names(selection, |id| match catalog.source_by_id(*id) {
+                Some(source) => source.name.to_string(),
+                None => format!("#{id} (deleted)"),
+            }),
+        ),
+        Scope::GlobalAdmin => wire(ScopeKind::GlobalAdmin, Vec::new()),
+    });
+    scopes.collect()
+}
+
+fn names<T>(selection: &Selection<T>, name: impl Fn(&T) -> String) -> Vec<String> {
+    match selection {
+        Selection::All => vec![ALL.to_owned()],
+        Selection::Only(ids) => ids.iter().map(name).collect(),
+    }
+}

@@ -1,0 +1,182 @@
+//! What each route does, and with which object: decides who may use it. The matches are exhaustive, so that a new route
+//! does not compile without its row. Pure.
+
+use super::Route;
+use super::admin::{AdminRoute, ControlRoute, DataRoute};
+use super::public::PublicRoute;
+use crate::access::Action;
+
+/// What a request does, and with which object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access<'a> {
+    /// What it does.
+    pub action: Action,
+    /// The object that the address names.
+    pub target: Target<'a>,
+}
+
+/// The object that an address names. An object that the body names is checked by the handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// None, or several.
+    Server,
+    /// A repository, by name or number; may not exist.
+    Repository(&'a str),
+    /// A source, by name or number; may not exist.
+    Source(&'a str),
+}
+
+const fn server(action: Action) -> Access<'static> {
+    Access { action, target: Target::Server }
+}
+
+/// Reads a repository.
+#[must_use]
+pub const fn read_repository(name: &str) -> Access<'_> {
+    Access { action: Action::Read, target: Target::Repository(name) }
+}
+
+/// Shows a repository on the admin API.
+#[must_use]
+pub const fn inspect_repository(name: &str) -> Access<'_> {
+    Access { action: Action::Inspect, target: Target::Repository(name) }
+}
+
+/// Shows a source on the admin API.
+#[must_use]
+pub const fn inspect_source(name: &str) -> Access<'_> {
+    source(Action::Inspect, name)
+}
+
+const fn source(action: Action, name: &str) -> Access<'_> {
+    Access { action, target: Target::Source(name) }
+}
+
+impl Route {
+    /// What the route does, and with which object.
+    #[must_use]
+    pub fn access(&self) -> Access<'_> {
+        match self {
+            Route::Home | Route::Ping => server(Action::ReadPublic),
+            Route::Latest { repo, .. }
+            | Route::RepositoryPage { repo, .. }
+            | Route::Repository { repo, .. }
+            | Route::Versions { repo, .. } => read_repository(repo),
+            Route::Public(route) => route.access(),
+            Route::Admin(route) => route.access(),
+        }
+    }
+}
+
+impl PublicRoute {
+    fn access(&self) -> Access<'_> {
+        match self {
+            // These list what the client may read, or are the same for everyone.
+            PublicRoute::Status
+            | PublicRoute::Repos
+            | PublicRoute::Sources
+            | PublicRoute::MetricsPackages
+            | PublicRoute::Alerts
+            | PublicRoute::VerifyAuth
+            | PublicRoute::Swagger
+            | PublicRoute::OpenApi
+            // The body names the repository.
+            | PublicRoute::Filter
+            | PublicRoute::Url => server(Action::ReadPublic),
+            PublicRoute::Repo(repo)
+            | PublicRoute::RepoSources(repo)
+            | PublicRoute::Packages(repo)
+            | PublicRoute::Package(repo, _)
+            | PublicRoute::PackageBinaries(repo, _)
+            | PublicRoute::BuildLog(repo, _)
+            | PublicRoute::PackageSysreqs(repo, _)
+            | PublicRoute::Sysreqs(repo)
+            | PublicRoute::DescriptionSysreqs(repo)
+            | PublicRoute::FilterRepo(repo)
+            | PublicRoute::TransactionDates(repo)
+            | PublicRoute::FirstTransaction(repo) => read_repository(repo),
+            PublicRoute::Source(name)
+            | PublicRoute::SourceTransactions(name)
+            | PublicRoute::SourcePackages(name)
+            | PublicRoute::SourceReleases(name, _) => source(Action::Read, name),
+        }
+    }
+}
+
+impl AdminRoute {
+    /// What the route does, and with which object.
+    #[must_use]
+    pub fn access(&self) -> Access<'_> {
+        match self {
+            AdminRoute::Control(Ok(route)) => route.access(),
+            AdminRoute::Data(Ok(route)) => route.access(),
+            AdminRoute::Control(Err(_)) | AdminRoute::Data(Err(_)) => server(Action::Inspect),
+        }
+    }
+}
+
+impl ControlRoute {
+    fn access(&self) -> Access<'_> {
+        match self {
+            ControlRoute::Status | ControlRoute::Reload | ControlRoute::LogLevel => {
+                server(Action::Administer)
+            }
+            ControlRoute::Nodes
+            | ControlRoute::NodesOnline
+            | ControlRoute::NodesOffline
+            | ControlRoute::Online
+            | ControlRoute::Offline
+            | ControlRoute::ReopenLogs => server(Action::ControlProcess),
+        }
+    }
+}
+
+impl DataRoute {
+    fn access(&self) -> Access<'_> {
+        match self {
+            // These list what the client may read, or are the same for everyone.
+            DataRoute::Sources
+            | DataRoute::Repos
+            | DataRoute::BioconductorVersions
+            | DataRoute::Distributions
+            | DataRoute::Verify
+            | DataRoute::OpenApi => server(Action::Inspect),
+            DataRoute::CreateSource => server(Action::CreateSource),
+            DataRoute::Upload => server(Action::Upload),
+            DataRoute::Source(name) | DataRoute::SourcePackages(name) | DataRoute::SourceBinaries(name) => {
+                inspect_source(name)
+            }
+            DataRoute::EditSource(name)
+            | DataRoute::DeleteSource(name)
+            | DataRoute::AddPackages(name)
+            | DataRoute::RemovePackage(name)
+            | DataRoute::AddBinaries(name)
+            | DataRoute::RemoveBinary(name) => source(Action::WriteSource, name),
+            DataRoute::Repo(name) | DataRoute::RepoPackages(name) | DataRoute::Explain(name) => {
+                inspect_repository(name)
+            }
+            DataRoute::CreateRepo
+            | DataRoute::EditRepo(_)
+            | DataRoute::DeleteRepo(_)
+            | DataRoute::Subscribe(_)
+            | DataRoute::ReorderSources(_)
+            | DataRoute::Unsubscribe(_, _)
+            | DataRoute::CreateToken
+            | DataRoute::Tokens
+            | DataRoute::RevokeToken
+            | DataRoute::RepairClock
+            | DataRoute::StartSync
+            | DataRoute::StartBackup
+            | DataRoute::StartBackfill
+            | DataRoute::StopBackfill(_)
+            | DataRoute::Storage
+            | DataRoute::AdoptStorage
+            | DataRoute::SweepStorage
+            | DataRoute::RestoreStorage
+            | DataRoute::StartScrub
+            | DataRoute::Scrub(_)
+            | DataRoute::Jobs
+            | DataRoute::Job(_) => server(Action::Administer),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Every documented address, requested by every kind of client.
+
+use std::collections::BTreeSet;
+
+use super::{bearer, private_repository, send, token};
+use crate::support::fixtures::until;
+use crate::support::http;
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+/// Who may use an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// Everyone, whatever the credentials.
+    Health,
+    /// Everyone, but with no wrong credentials.
+    Open,
+    /// Readers of the repository.
+    ReadRepository,
+    /// Readers of a repository with the source, and its publishers.
+    ReadSource,
+    /// Every client with a token.
+    AnyToken,
+    /// Publishers of the source.
+    WriteSource,
+    /// Publishers of any source.
+    Upload,
+    /// Administrators.
+    Administer,
+    /// Administrators of the machine.
+    Machine,
+}
+
+/// The kinds of clients, and the statuses of their requests by rule: `y` neither 401 nor 403, `a` 401, `f` 403.
+const ROLES: [&str; 10] = [
+    "anonymous",
+    "wrong",
+    "expired",
+    "revoked",
+    "read of another repository",
+    "read",
+    "write of another source",
+    "write",
+    "admin",
+    "socket",
+];
+
+fn expected(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Health => "yyyyyyyyyy",
+        Rule::Open => "yaaayyyyyy",
+        Rule::ReadRepository => "aaaafyffyy",
+        Rule::ReadSource => "aaaafyfyyy",
+        Rule::AnyToken => "aaaayyyyyy",
+        Rule::WriteSource => "aaaafffyyy",
+        Rule::Upload => "aaaaffyyyy",
+        Rule::Administer => "aaaaffffyy",
+        Rule::Machine => "aaaafffffy",
+    }
+}
+
+use Rule::{Administer, AnyToken, Health, Machine, Open, ReadRepository, ReadSource, Upload, WriteSource};
+
+/// The rule of each address. `private` and `alpha` stand for the authenticated repository, its source and its package.
+const ADDRESSES: &[(&str, &str, Rule)] = &[
+    // Outside the APIs.
+    ("GET", "/", Open),
+    ("GET", "/__ping__", Health),
+    ("GET", "/private", ReadRepository),
+    ("GET", "/private/", ReadRepository),
+    ("GET", "/private/latest", ReadRepository),
+    ("GET", "/private/latest/", ReadRepository),
+    ("GET", "/private/config.yaml", ReadRepository),
+    ("GET", "/private/2026-01-01/config.yaml", ReadRepository),
+    ("GET", "/private/latest/src/contrib/PACKAGES", ReadRepository),
+    ("GET", "/private/latest/src/contrib/PACKAGES.gz", ReadRepository),
+    ("HEAD", "/private/latest/src/contrib/PACKAGES.rds", ReadRepository),
+    ("GET", "/private/latest/src/contrib/alpha_1.0.tar.gz", ReadRepository),
+    ("GET", "/private/latest/src/contrib/Archive/alpha/alpha_0.9.tar.gz", ReadRepository),
+    ("GET", "/private/latest/src/contrib/Meta/archive.rds", ReadRepository),
+    ("GET", "/private/latest/bin/windows/contrib/4.4/PACKAGES", ReadRepository),
+    ("GET", "/private/__linux__/noble/latest/src/contrib/PACKAGES", ReadRepository),
+    ("GET", "/private/__linux__/noble/latest/src/contrib/alpha_1.0.tar.gz", ReadRepository),
+    ("GET", "/private/packages/3.20/bioc/src/contrib/PACKAGES", ReadRepository),
+    ("GET", "/private/5/src/contrib/PACKAGES", ReadRepository),
+    // The public API.
+    ("GET", "/__api__/status", Open),
+    ("GET", "/__api__/repos", Open),
+    ("GET", "/__api__/repos/{repo}", ReadRepository),
+    ("GET", "/__api__/repos/{repo}/sources", ReadRepository),
+    ("GET", "/__api__/repos/{repo}/packages", ReadRepository),
+    ("GET", "/__api__/repos/{repo}/packages/{name}", ReadRepository),
+    ("GET", "/__api__/repos/{repo}/packages/{name}/builds", ReadRepository),
+    ("GET", "/__api__/repos/{repo}/packages/{name}/binaries/logs", ReadRepository),
+    ("GET", "/__api__/repos/{repo}/packages/{name}/sysreqs", ReadRepository),
+    ("GET", "/__api__/repos/{repo}/sysreqs", ReadRepository),
+    ("POST", "/__api__/repos/{repo}/sysreqs", ReadRepository),
+    ("POST", "/__api__/repos/{repo}/filter/packages", ReadRepository),
+    ("POST", "/__api__/filter/packages", ReadRepository),
+    ("GET", "/__api__/repos/{repo}/transaction-dates", ReadRepository),
+    ("GET", "/__api__/repos/{repo}/first-transaction", ReadRepository),
+    ("GET", "/__api__/sources", Open),
+    ("GET", "/__api__/sources/{source}", ReadSource),
+    ("GET", "/__api__/sources/{source}/transactions", ReadSource),
+    ("GET", "/__api__/sources/{source}/packages", ReadSource),
+    ("GET", "/__api__/sources/{source}/packages/{name}/releases", ReadSource),
+    ("GET", "/__api__/metrics/packages", Open),
+    ("POST", "/__api__/url", ReadRepository),
+    ("GET", "/__api__/alerts", Open),
+    ("GET", "/__api__/verify-auth", Open),
+    ("GET", "/__api__/swagger/", Open),
+    ("GET", "/__api__/swagger/doc.json", Open),
+    // The admin API: this server.
+    ("GET", "/__api__/admin/v1/status", Administer),
+    ("GET", "/__api__/admin/v1/nodes", Machine),
+    ("POST", "/__api__/admin/v1/nodes/online", Machine),
+    ("POST", "/__api__/admin/v1/nodes/offline", Machine),
+    ("POST", "/__api__/admin/v1/online", Machine),
+    ("POST", "/__api__/admin/v1/offline", Machine),
+    ("POST", "/__api__/admin/v1/reload", Administer),
+    ("PUT", "/__api__/admin/v1/log/level", Administer),
+    ("POST", "/__api__/admin/v1/log/reopen", Machine),
+    // The admin API: data.
+    ("GET", "/__api__/admin/v1/sources", AnyToken),
+    ("POST", "/__api__/admin/v1/sources", Administer),
+    ("GET", "/__api__/admin/v1/sources/{name}", ReadSource),
+    ("PATCH", "/__api__/admin/v1/sources/{name}", WriteSource),
+    ("DELETE", "/__api__/admin/v1/sources/{name}", WriteSource),
+    ("GET", "/__api__/admin/v1/sources/{name}/packages", ReadSource),
+    ("POST", "/__api__/admin/v1/sources/{name}/packages", WriteSource),
+    ("POST", "/__api__/admin/v1/sources/{name}/packages/remove", WriteSource),
+    ("GET", "/__api__/admin/v1/sources/{name}/binaries", ReadSource),
+    ("POST", "/__api__/admin/v1/sources/{name}/binaries", WriteSource),
+    ("POST", "/__api__/admin/v1/sources/{name}/binaries/remove", WriteSource),
+    ("GET", "/__api__/admin/v1/repos", AnyToken),
+    ("POST", "/__api__/admin/v1/repos", Administer),
+    ("GET", "/__api__/admin/v1/repos/{name}", ReadRepository),
+    ("PATCH", "/__api__/admin/v1/repos/{name}", Administer),
+    ("DELETE", "/__api__/admin/v1/repos/{name}", Administer),
+    ("GET", "/__api__/admin/v1/repos/{name}/packages", ReadRepository),
+    ("GET", "/__api__/admin/v1/repos/{name}/explain", ReadRepository),
+    ("POST", "/__api__/admin/v1/repos/{name}/sources", Administer),
+    ("PUT", "/__api__/admin/v1/repos/{name}/sources", Administer),
+    ("DELETE", "/__api__/admin/v1/repos/{name}/sources/{source}", Administer),
+    ("POST", "/__api__/admin/v1/uploads", Upload),
+    ("POST", "/__api__/admin/v1/repair/clock", Administer),
+    ("POST", "/__api__/admin/v1/sync", Administer),
+    ("POST", "/__api__/admin/v1/backups", Administer),
+    ("POST", "/__api__/admin/v1/backfill", Administer),
+    ("DELETE", "/__api__/admin/v1/backfill/{source}", Administer),
+    ("GET", "/__api__/admin/v1/bioconductor/versions", AnyToken),
+    ("GET", "/__api__/admin/v1/storage", Administer),
+    ("POST", "/__api__/admin/v1/storage/adopt", Administer),
+    ("POST", "/__api__/admin/v1/storage/sweep", Administer),
+    ("POST", "/__api__/admin/v1/storage/restore", Administer),
+    ("POST", "/__api__/admin/v1/scrub", Administer),
+    ("GET", "/__api__/admin/v1/scrub/{job}", Administer),
+    ("GET", "/__api__/admin/v1/jobs", Administer),
+    ("GET", "/__api__/admin/v1/jobs/{id}", Administer),
+    ("GET", "/__api__/admin/v1/distributions", AnyToken),
+    ("GET", "/__api__/admin/v1/tokens", Administer),
+    ("POST", "/__api__/admin/v1/tokens", Administer),
+    ("POST", "/__api__/admin/v1/tokens/revoke", Administer),
+    ("GET", "/__api__/admin/v1/verify", AnyToken),
+    ("GET", "/__api__/admin/v1/openapi.json", AnyToken),
+];
+
+/// A path that a client requests. What could delete something names an object that does not exist, where the rule does not
+/// depend on the object; `DELETE` of the source is refused because a repository subscribes to it.
+fn path_of(method: &str, address: &str) -> String {
+    let is_admin = address.starts_with("/__api__/admin/");
+    let deletes_repository = method == "DELETE" && address.contains("/repos/");
+    let object = if deletes_repository { "nothing" } else { "private" };
+    address
+        .replace("{repo}", object)
+        .replace("{source}", object)
+        .replace("{name}", if is_admin { object } else { "alpha" })
+        .replace("{job}", "1")
+        .replace("{id}", "1")
+}
+
+/// A body: it names the repository where the address does not, and is invalid for every change.
+fn body_of(address: &str) -> &'static str {
+    match address {
+        "/__api__/filter/packages" => r#"{"repo": "private", "names": []}"#,
+        "/__api__/url" => r#"{"repo": "private", "snapshot": "2026-01-01"}"#,
+        _ => "{",
+    }
+}
+
+/// Method and path of each operation of the documents that the server gives.
+fn documented(server: &Server) -> BTreeSet<(String, String)> {
+    let admin = http::admin(&server.admin_socket(), "GET", "/__api__/admin/v1/openapi.json", b"").json();
+    let public = server.get("/__api__/swagger/doc.json").json();
+    let mut operations = BTreeSet::new();
+    for (prefix, document) in [("", admin), ("", public)] {
+        for (path, item) in document["paths"].as_object().expect("paths") {
+            for method in item.as_object().expect("operations").keys() {
+                let path =
+                    if path.starts_with("/__api__/") { path.clone() } else { format!("/__api__{path}") };
+                operations.insert((method.to_uppercase(), format!("{prefix}{path}")));
+            }
+        }
+    }
+    operations
+}
+
+#[test]
+fn every_documented_address_has_a_row() {
+    let server = Server::start();
+    let documented = documented(&server);
+    assert!(documented.len() > 50, "{}", documented.len());
+    let rows: BTreeSet<(String, String)> =
+        ADDRESSES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let missing: Vec<_> = documented.difference(&rows).collect();
+    assert!(
+        missing.is_empty(),
+        "addresses without a row in tests/access/matrix.rs: {missing:#?}\nAdd a row to ADDRESSES with the rule that \
+         src/http/route/access.rs declares for the route: Open for Action::ReadPublic, ReadRepository or ReadSource for \
+         Action::Read and Action::Inspect with a repository or a source, AnyToken for Action::Inspect without one, \
+         WriteSource, Upload, Administer, or Machine for Action::ControlProcess; a new action needs a new rule. If the \
+         body names the repository, give one in body_of."
+    );
+    let extra: Vec<_> = rows
+        .difference(&documented)
+        .filter(|(_, path)| path.starts_with("/__api__/") && !path.ends_with("/openapi.json"))
+        .filter(|(_, path)| !path.contains("/swagger"))
+        .collect();
+    assert!(extra.is_empty(), "rows of addresses that do not exist: {extra:#?}");
+}
+
+#[test]
+fn every_client_gets_what_it_may_at_every_address() {
+    let server = Server::start();
+    server.local_repository("open", &[Tarball::new("beta", "1.0")]);
+    private_repository(&server, "private", "alpha");
+    private_repository(&server, "other", "gamma");
+    let revoked = token(&server, "--scope=global:admin");
+    server.rspm_stdout(&format!("revoke token --token={revoked}"));
+    let expired = token(&server, "--scope=global:admin --expires=1s");
+    until("it expires", || super::get(&server, "/", Some(&bearer(&expired))).status == 401);
+    let tokens = [
+        None,
+        Some("rspm_000000000000000000000000000000000000".to_owned()),
+        Some(expired),
+        Some(revoked),
+        Some(token(&server, "--scope=repos:read --repos=other")),
+        Some(token(&server, "--scope=repos:read --repos=private")),
+        Some(token(&server, "--scope=sources:write --sources=other")),
+        Some(token(&server, "--scope=sources:write --sources=private")),
+        Some(token(&server, "--scope=global:admin")),
+    ];
+    let authorizations = tokens.map(|token| token.map(|token| bearer(&token)));
+    let mut wrong = Vec::new();
+    for (method, address, rule) in ADDRESSES {
+        let (path, body) = (path_of(method, address), body_of(address));
+        let mut statuses: Vec<u16> = authorizations
+            .iter()
+            .map(|authorization| send(&server, method, &path, authorization.as_deref(), body).status)
+            .collect();
+        statuses.push(http::admin(&server.admin_socket(), method, &path, body.as_bytes()).status);
+        for ((role, expected), status) in ROLES.iter().zip(expected(*rule).chars()).zip(statuses) {
+            let actual = match status {
+                401 => 'a',
+                403 => 'f',
+                // 5xx would hide what the permission is.
+                200..=499 => 'y',
+                _ => '?',
+            };
+            if actual != expected {
+                wrong.push(format!("{method} {path} ({rule:?}), {role}: {status}, expected {expected}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(server.json("list repos").as_array().map(Vec::len), Some(3), "nothing was changed");
+}

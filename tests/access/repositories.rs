@@ -1,0 +1,218 @@
+//! Authenticated repositories: who may read them, the headers of responses, and that nothing else names them.
+
+use super::{basic, bearer, get, private_repository, send, token};
+use crate::support::http;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+const INDEX: &str = "/secretrepo/latest/src/contrib/PACKAGES";
+const FILE: &str = "/secretrepo/latest/src/contrib/secretpkg_1.0.tar.gz";
+
+fn start() -> Server {
+    let server = Server::start();
+    server.local_repository("open", &[Tarball::new("alpha", "1.0")]);
+    private_repository(&server, "secretrepo", "secretpkg");
+    server
+}
+
+#[test]
+fn a_repository_is_served_with_a_token_and_refused_without_also_from_the_caches() {
+    let server = start();
+    let reader = token(&server, "--scope=repos:read --repos=secretrepo");
+    let other = token(&server, "--scope=repos:read --repos=open");
+    for path in [INDEX, FILE] {
+        // The second round is answered from the cache of addresses.
+        for round in 0..3 {
+            let anonymous = get(&server, path, None);
+            assert_eq!(anonymous.status, 401, "{path} {round}");
+            assert_eq!(
+                anonymous.header("www-authenticate"),
+                Some(r#"Basic realm="secretrepo", charset="UTF-8""#)
+            );
+            let refused = get(&server, path, Some(&bearer(&other)));
+            assert_eq!(refused.status, 403, "{path} {round}");
+            assert_eq!(
+                refused.header("www-authenticate"),
+                Some(r#"Bearer error="insufficient_scope", scope="repos:read""#)
+            );
+            assert!(
+                refused.text().contains("repos:read for the repository 'secretrepo'"),
+                "{}",
+                refused.text()
+            );
+            for authorization in [
+                bearer(&reader),
+                basic("__token__", &reader),
+                basic("alice@example.org", &reader),
+                basic(&reader, ""),
+            ] {
+                let answer = get(&server, path, Some(&authorization));
+                assert_eq!(answer.status, 200, "{path} {round}");
+                assert_restricted(&answer);
+            }
+            assert_eq!(get(&server, path, Some(&basic("__token__", ""))).status, 401, "a user alone");
+        }
+        // A condition is evaluated only for a client that may read.
+        let etag = get(&server, path, Some(&bearer(&reader))).header("etag").expect("known").to_owned();
+        let conditional = |authorization: &[(&str, &str)]| {
+            let headers = [&[("If-None-Match", &*etag)], authorization].concat();
+            http::request("GET", &server.url(path), &headers, b"")
+        };
+        assert_eq!(conditional(&[]).status, 401, "{path}");
+        assert_eq!(conditional(&[("Authorization", &bearer(&other))]).status, 403, "{path}");
+        let unchanged = conditional(&[("Authorization", &bearer(&reader))]);
+        assert_eq!(unchanged.status, 304, "{path}");
+        assert_restricted(&unchanged);
+    }
+    assert_eq!(send(&server, "HEAD", FILE, None, "").status, 401);
+    assert_eq!(get(&server, "/secretrepo/latest/src/contrib/nothing_1.0.tar.gz", None).status, 401);
+    assert_eq!(get(&server, "/open/latest/src/contrib/PACKAGES", None).status, 200);
+    assert_eq!(get(&server, "/open/latest/src/contrib/PACKAGES", None).header("vary"), None);
+}
+
+fn assert_restricted(answer: &http::Answer) {
+    let cache = answer.header("cache-control").expect("set");
+    assert!(cache.starts_with("private, "), "{cache}");
+    assert!(!cache.contains("public") && !cache.contains("must-revalidate"), "{cache}");
+    assert_eq!(answer.header("vary"), Some("Authorization"));
+}
+
+#[test]
+fn authentication_is_switched_on_and_off_and_applies_to_cached_addresses() {
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    let index = "/team/latest/src/contrib/PACKAGES";
+    assert_eq!(get(&server, index, None).status, 200);
+    assert_eq!(
+        server.rspm_stdout("edit repo --name=team --authenticated"),
+        "Repository: team - R - authenticated\n"
+    );
+    assert_eq!(get(&server, index, None).status, 401);
+    assert_eq!(server.json("list repos")[0]["authenticated"], true);
+    server.rspm_stdout("edit repo --name=team --new-name=crew");
+    assert_eq!(get(&server, "/crew/latest/src/contrib/PACKAGES", None).status, 401);
+    assert_eq!(server.rspm_stdout("edit repo --name=crew --authenticated=false"), "Repository: crew - R\n");
+    let answer = get(&server, "/crew/latest/src/contrib/PACKAGES", None);
+    assert_eq!((answer.status, answer.header("vary")), (200, None));
+}
+
+#[test]
+fn new_repositories_are_authenticated_if_the_configuration_says_so() {
+    let server = Builder::default().gcfg("[Authentication]\nNewReposAuthByDefault = true").start();
+    assert_eq!(server.json("create repo --name=a")["authenticated"], true);
+    assert_eq!(server.json("create repo --name=b --authenticated=false")["authenticated"], false);
+    assert_eq!(server.json("create repo --name=a --succeed-on-existing")["authenticated"], true);
+    let refused = server.refused("create repo --name=b --authenticated --succeed-on-existing");
+    assert!(refused.contains("exists already"), "an open repository is no success: {refused}");
+    assert_eq!(get(&server, "/a/latest/src/contrib/PACKAGES", None).status, 401);
+    assert_eq!(get(&server, "/b", None).status, 302);
+}
+
+/// Every address that lists or searches, with anything that a client could send, names neither the repository, nor its
+/// source, nor its package.
+#[test]
+fn private_names_are_in_no_response_to_others() {
+    let server = start();
+    server.rspm_stdout("create repo --name=hiddenrepo");
+    server.rspm_stdout("edit repo --name=hiddenrepo --hide");
+    let reader = token(&server, "--scope=repos:read --repos=secretrepo");
+    let other = token(&server, "--scope=repos:read --repos=open");
+    let writer = token(&server, "--scope=sources:write --sources=open");
+    // A download of the private package, so that it is counted.
+    assert_eq!(get(&server, FILE, Some(&bearer(&reader))).status, 200);
+    let paths = [
+        "/",
+        "/__ping__",
+        "/__api__/status",
+        "/__api__/repos",
+        "/__api__/repos?type=R",
+        "/__api__/sources",
+        "/__api__/alerts",
+        "/__api__/metrics/packages",
+        "/__api__/swagger/doc.json",
+        "/__api__/repos/1",
+        "/__api__/repos/2",
+        "/__api__/repos/3",
+        "/__api__/repos/2/packages",
+        "/2/latest/src/contrib/PACKAGES",
+        "/__api__/repos/2/packages/secretpkg",
+        "/__api__/sources/5",
+        "/__api__/sources/5/packages",
+        "/__api__/sources/5/transactions",
+        "/__api__/sources/5/packages/secretpkg/releases",
+        "/secretrep/latest/src/contrib/PACKAGES",
+        "/hiddenrep/latest/src/contrib/PACKAGES",
+        "/secretrepoo",
+        "/open/latest/src/contrib/PACKAGES",
+        "/open/latest/src/contrib/secretpkg_1.0.tar.gz",
+        "/open/latest/",
+        "/__api__/repos/open/packages/secretpkg",
+        "/__api__/repos/open/sources",
+        "/__api__/repos/open/packages",
+        "/__api__/admin/v1/repos",
+        "/__api__/admin/v1/sources",
+        "/__api__/admin/v1/sources/secretrep",
+        "/__api__/admin/v1/repos/secretrep",
+        "/__api__/admin/v1/repos/open/explain?package=secretpkg",
+    ];
+    let assert_silent = |what: &str, text: &str, requested: &str| {
+        for name in ["secretrepo", "secretpkg", "for secretrepo", "hiddenrepo"] {
+            // An error may repeat what the client sent.
+            if !requested.contains(name) {
+                assert!(!text.contains(name), "{what} names {name}: {text}");
+            }
+        }
+    };
+    for path in paths {
+        for authorization in [None, Some(bearer(&other)), Some(bearer(&writer))] {
+            let answer = get(&server, path, authorization.as_deref());
+            let text = format!("{:?} {}", answer.headers, answer.text());
+            assert_silent(&format!("{path} ({})", answer.status), &text, path);
+            if path.contains("/repos/2") || path.contains("/sources/5") {
+                assert!([401, 403].contains(&answer.status), "{path}: {}", answer.status);
+            }
+        }
+    }
+    for (path, body) in [
+        ("/__api__/filter/packages", r#"{"repo": "open", "names": ["alpha", "secretpkg"]}"#),
+        ("/__api__/repos/open/filter/packages", r#"{"names": ["alpha", "secretpkg"], "vulns": true}"#),
+        ("/__api__/url", r#"{"repo": "3", "snapshot": "2099-01-01"}"#),
+    ] {
+        let answer = send(&server, "POST", path, Some(&bearer(&other)), body);
+        assert_silent(path, &answer.text(), body);
+    }
+    for body in [r#"{"repo": "secretrepo", "names": []}"#, r#"{"repo": "2", "names": ["secretpkg"]}"#] {
+        assert_eq!(send(&server, "POST", "/__api__/filter/packages", None, body).status, 401);
+        let refused = send(&server, "POST", "/__api__/filter/packages", Some(&bearer(&other)), body);
+        assert_eq!(refused.status, 403);
+    }
+    assert_silent("metrics", &server.metrics().text(), "");
+    // With the scope, all of it is there.
+    let list = get(&server, "/__api__/repos", Some(&bearer(&reader))).json();
+    let names: Vec<&str> =
+        list.as_array().expect("a list").iter().map(|r| r["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["open", "secretrepo"]);
+    assert_eq!(list[1]["auth"], true);
+    assert!(get(&server, "/", Some(&bearer(&reader))).text().contains("secretrepo"));
+    let sources = get(&server, "/__api__/sources", Some(&bearer(&reader))).text();
+    assert!(sources.contains("secretrepo"), "{sources}");
+    let filter = r#"{"repo": "secretrepo", "names": ["secretpkg"]}"#;
+    let filtered = send(&server, "POST", "/__api__/filter/packages", Some(&basic("x", &reader)), filter);
+    assert_eq!((filtered.status, filtered.text().contains("secretpkg")), (200, true));
+}
+
+#[test]
+fn a_source_of_an_open_and_an_authenticated_repository_is_open() {
+    let server = start();
+    assert_eq!(get(&server, "/__api__/sources/secretrepo", None).status, 401);
+    server.rspm_stdout("subscribe --repo=open --source=secretrepo");
+    assert_eq!(get(&server, "/__api__/sources/secretrepo/packages", None).status, 200);
+    server.rspm_stdout("unsubscribe --repo=open --source=secretrepo");
+    assert_eq!(get(&server, "/__api__/sources/secretrepo/packages", None).status, 401);
+    server.rspm_stdout("unsubscribe --repo=secretrepo --source=secretrepo");
+    assert_eq!(
+        get(&server, "/__api__/sources/secretrepo/packages", None).status,
+        401,
+        "snapshots of the authenticated repository still have it"
+    );
+}

@@ -1,0 +1,50 @@
+//! Two servers of a PostgreSQL database: tokens of one are valid and revoked on the other.
+
+use super::{bearer, get, private_repository, token};
+use crate::cluster::Shared;
+use crate::support::fixtures::until;
+use crate::support::http;
+
+const INDEX: &str = "/team/latest/src/contrib/PACKAGES";
+
+#[test]
+fn a_token_is_valid_and_revoked_on_every_server() {
+    let shared = Shared::new();
+    let (one, two) = (shared.start("pm1"), shared.start("pm2"));
+    private_repository(&one, "team", "alpha");
+    let reader = bearer(&token(&one, "--scope=repos:read --repos=team"));
+    until("the other server has the repository", || get(&two, INDEX, None).status == 401);
+    // The other server reads the database before it refuses a token that it does not know.
+    until("the token is valid there", || get(&two, INDEX, Some(&reader)).status == 200);
+    for _ in 0..3 {
+        assert_eq!(get(&two, INDEX, Some(&reader)).status, 200, "cached now");
+    }
+    two.rspm_stdout(&format!("revoke token --token={}", &reader["Bearer ".len()..]));
+    assert_eq!(get(&two, INDEX, Some(&reader)).status, 401);
+    until("revoked on the first", || get(&one, INDEX, Some(&reader)).status == 401);
+}
+
+#[test]
+fn a_request_waits_until_its_server_has_the_state_that_the_client_has_seen() {
+    let shared = Shared::new();
+    let (one, two) = (shared.start("pm1"), shared.start("pm2"));
+    let admin = bearer(&token(&one, "--scope=global:admin"));
+    until("the token is valid on both", || get(&two, "/__api__/admin/v1/verify", Some(&admin)).status == 200);
+    let post = |path: &str, body: &str| {
+        http::request("POST", &one.url(path), &[("Authorization", &admin)], body.as_bytes())
+    };
+    for round in 0..10 {
+        let created = post("/__api__/admin/v1/repos", &format!(r#"{{"name": "r{round}"}}"#));
+        assert_eq!(created.status, 201, "{}", created.text());
+        let state = created.header("x-catalog").expect("the state of the write").to_owned();
+        let headers = [("Authorization", &*admin), ("X-Catalog", &*state)];
+        let path = format!("/__api__/admin/v1/repos/r{round}");
+        let seen = http::request("GET", &two.url(&path), &headers, b"");
+        assert_eq!(seen.status, 200, "round {round}: {}", seen.text());
+    }
+    let never = [("Authorization", &*admin), ("X-Catalog", "999999999999")];
+    let late = http::request("GET", &two.url("/__api__/admin/v1/repos"), &never, b"");
+    assert_eq!((late.status, late.header("retry-after")), (503, Some("2")));
+    let odd = [("Authorization", &*admin), ("X-Catalog", "-1e9")];
+    assert_eq!(http::request("GET", &two.url("/__api__/admin/v1/repos"), &odd, b"").status, 200);
+}

@@ -16,11 +16,9 @@ use super::manifest::{FORMAT, Manifest, Previous};
 use super::migrate::Progress;
 use super::part::Part;
 use super::snapshot::{self, Snapshot};
-use super::{destination, objects};
+use super::{destination, objects, results};
 use crate::config::{BackupPlace, Config};
-use crate::db;
 use crate::jobs::{Reporter, Started};
-use crate::metrics;
 use crate::model::digest::Sha256;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::time::Timestamp;
@@ -47,11 +45,18 @@ pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<Started, Bac
     let (job_state, options) = (Arc::clone(state), options.clone());
     let key = format!("backup:{place}");
     Ok(state.jobs.start(&key, (state.clock)(), move |reporter| async move {
-        let result = make(&job_state, place, &options, &reporter).await;
+        let folder = place.to_string();
+        let created = (job_state.clock)();
+        let result = make(&job_state, place, &options, &reporter, created).await;
+        let result = result.map_err(|error| error.to_string());
         if let Err(error) = &result {
             tracing::error!(%error, "the backup failed");
         }
-        result.map_err(|error| error.to_string())
+        let failure = result.as_ref().err().cloned();
+        if let Err(error) = results::record_backup(&job_state, &folder, created, failure).await {
+            tracing::warn!(%error, "the result of the backup was not recorded");
+        }
+        result
     }))
 }
 
@@ -60,8 +65,9 @@ async fn make(
     place: BackupPlace,
     options: &CreateOptions,
     reporter: &Reporter,
+    created: Timestamp,
 ) -> Result<String, BackupError> {
-    let (start_time, created) = (Instant::now(), (state.clock)());
+    let start_time = Instant::now();
     let hold = RenewedHold::take(state).await?;
     let result = write(state, place.clone(), options, reporter, &hold, created).await;
     hold.release().await;
@@ -75,9 +81,6 @@ async fn make(
             manifest.missing.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
         )));
     }
-    let folder = place.clone();
-    state.db.write(move |c| db::backup::record(c, &folder, created)).await?;
-    metrics::set_last_backup(created);
     let rows: u64 = manifest.tables.iter().map(|table| table.rows).sum();
     tracing::info!(place, rows, files = manifest.object_count, new = copied.new_count, "made a backup");
     let mut text = format!(

@@ -91,10 +91,7 @@ impl Directory {
     ) -> Result<DirectoryLock, BackupError> {
         match result {
             Ok(()) => Ok(DirectoryLock(Some(file))),
-            Err(TryLockError::WouldBlock) => Err(BackupError::Refused(format!(
-                "{} is in use: a backup is made, restored or pruned at this moment; try again when that is done",
-                self.root.display()
-            ))),
+            Err(TryLockError::WouldBlock) => Err(BackupError::InUse(self.root.clone())),
             // File systems without locks are accepted.
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
                 Ok(DirectoryLock(None))

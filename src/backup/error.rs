@@ -49,6 +49,11 @@ pub enum BackupError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Another program uses the folder.
+    #[error(
+        "{0} is in use: a backup is made, tested, restored or pruned at this moment; try again when that is done"
+    )]
+    InUse(PathBuf),
     /// The request cannot be carried out; nothing was changed.
     #[error("{0}")]
     Refused(String),

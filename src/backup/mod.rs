@@ -22,6 +22,7 @@ mod objects;
 pub mod part;
 pub mod prune;
 pub mod restore;
+pub mod results;
 mod snapshot;
 pub mod stored_again;
 mod text;

@@ -93,6 +93,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0010_scrub.sqlite.sql"),
         postgres: include_str!("migrations/0010_scrub.postgres.sql"),
     },
+    Migration {
+        number: 12,
+        name: "backup_result",
+        expand_only: true,
+        sqlite: include_str!("migrations/0012_backup_result.sqlite.sql"),
+        postgres: include_str!("migrations/0012_backup_result.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -1,6 +1,7 @@
 //! The commands of `rspm backup` that need no running server.
 
 mod report;
+mod test_result;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -68,7 +69,13 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     let runtime = runtime.map_err(Failure::Runtime)?;
     let folder = Folder::open(&place, config, runtime.handle())?;
     let spinner = Spinner::new(!json);
-    let report = execute_command(config, &folder, command, runtime.handle(), &spinner)?;
+    let is_test = matches!(command, LocalCommand::Test { .. });
+    let result = execute_command(config, &folder, command, runtime.handle(), &spinner);
+    if is_test && !matches!(result, Err(Failure::Backup(BackupError::InUse(_)))) {
+        let error = result.as_ref().err().map(ToString::to_string);
+        test_result::send(config, &place, error, runtime.handle());
+    }
+    let report = result?;
     spinner.clear();
     let text = if json { format!("{:#}\n", report.json) } else { report.text };
     local_command::print(&text).map_err(Failure::Output)?;

@@ -136,6 +136,9 @@ pub const TABLES: &[Table] = &[
     core("scrub", 2, &[
         text("directory"), int("prefix"), text("position"), int("read_at"), int("objects"), int("bad"),
     ]).since(10),
+    core("backup_result", 2, &[
+        text("place"), text("command"), int("at"), text("error"), int("succeeded_at"),
+    ]).since(12),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

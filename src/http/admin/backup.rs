@@ -1,14 +1,16 @@
-//! Starts backups.
+//! Starts backups, and records the results of their tests.
 
 use http::StatusCode;
 
-use super::call::{AdminResult, Call};
+use super::call::{AdminResult, Call, ok};
 use super::job::wire;
-use crate::api::backup::StartBackup;
+use crate::api::backup::{RecordBackupTest, RecordedBackupTest, StartBackup};
 use crate::backup::create::{CreateOptions, start};
+use crate::backup::results;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::jobs::Started;
+use crate::serve::RepoError;
 
 /// `POST /backups`.
 pub(super) async fn create(call: Call<'_>) -> AdminResult {
@@ -22,4 +24,12 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
         Started::Attached(job) => wire(job, true),
     };
     Ok(response::json(StatusCode::ACCEPTED, &job))
+}
+
+/// `POST /backups/tests`.
+pub(super) async fn record_test(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (RecordBackupTest { place, error }, _) = call.json().await?;
+    let recorded = results::record_test(&app.state, &place, error).await.map_err(RepoError::from)?;
+    ok(&RecordedBackupTest { recorded })
 }

@@ -148,7 +148,8 @@ impl Copier<'_> {
         let place = self.folder.location("");
         let write = |chunk: &[u8]| {
             check_halt(self.reporter)?;
-            self.pace.iter().for_each(|pace| pace.wait_blocking(chunk.len() as u64));
+            let pace = self.pace.iter();
+            pace.for_each(|pace| pace.wait_while(chunk.len() as u64, || !self.reporter.is_halted()));
             file.write_all(chunk).map_err(BackupError::io("write to", &place))
         };
         let content = self.runtime.block_on(self.storage.get(key, None))?.content;

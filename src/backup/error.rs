@@ -49,11 +49,9 @@ pub enum BackupError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Another program uses the folder.
-    #[error(
-        "{0} is in use: a backup is made, tested, restored or pruned at this moment; try again when that is done"
-    )]
-    InUse(PathBuf),
+    /// Another program uses the folder; the sentence says how.
+    #[error("{0}")]
+    InUse(String),
     /// The request cannot be carried out; nothing was changed.
     #[error("{0}")]
     Refused(String),

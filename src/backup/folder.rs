@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use sha2::Digest;
 use tokio::runtime::Handle;
@@ -58,6 +59,29 @@ impl FolderLock {
     }
 }
 
+/// Interval of attempts to take a lock.
+const LOCK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Repeats an attempt while another program uses the folder, for `timeout` or until `is_halted`.
+///
+/// # Errors
+/// The last error of the attempt.
+pub fn within<T>(
+    timeout: Duration,
+    is_halted: impl Fn() -> bool,
+    attempt: impl Fn() -> Result<T, BackupError>,
+) -> Result<T, BackupError> {
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Err(BackupError::InUse(_)) if start.elapsed() < timeout && !is_halted() => {
+                std::thread::sleep(LOCK_INTERVAL);
+            }
+            result => return result,
+        }
+    }
+}
+
 /// The path of a dump.
 pub(super) fn dump_path(sha256: Sha256) -> String {
     format!("{DATABASES}/{sha256}.dump")
@@ -99,7 +123,10 @@ impl Folder {
             Directory::create(root, &[MANIFESTS, DATABASES, BLOBS, CONFIGURATIONS])?;
         }
         let folder = Folder::open(place, config, runtime)?;
-        let lock = folder.lock()?;
+        let lock = match &folder {
+            Folder::Directory(directory) => directory.lock_to_add().map(FolderLock::Directory)?,
+            Folder::Bucket(bucket) => FolderLock::Bucket(Some(BucketLock::to_add(bucket)?)),
+        };
         if let Folder::Directory(directory) = &folder {
             directory.remove_unfinished()?;
         }
@@ -135,7 +162,7 @@ impl Folder {
         BackupError::damaged(&self.location(path), reason)
     }
 
-    /// Takes the lock that excludes all other programs, to write or remove files.
+    /// Takes the lock that excludes all other programs, to remove files.
     ///
     /// # Errors
     /// Another program has a lock.
@@ -148,11 +175,11 @@ impl Folder {
         }
     }
 
-    /// Takes the lock that readers share; it excludes programs that write or remove files. Has no effect on a folder that
-    /// this program may not write to.
+    /// Takes the lock that readers share; it excludes programs that remove files. Has no effect on a folder that this
+    /// program may not write to.
     ///
     /// # Errors
-    /// Another program writes or removes files.
+    /// Another program removes files.
     pub fn lock_shared(&self) -> Result<FolderLock, BackupError> {
         match self {
             Folder::Directory(directory) => directory.lock_shared().map(FolderLock::Directory),

@@ -2,14 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
+use tokio::runtime::Handle;
 
 use super::configuration::ConfigurationFile;
 use super::error::BackupError;
 use super::folder::{Folder, manifest_path};
 use super::part::Part;
 use super::text;
+use crate::config::{BackupPlace, Config};
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, SECOND, Timestamp};
+
+/// Tolerated difference of clocks, in microseconds.
+const CLOCK_TOLERANCE: i64 = 3600 * SECOND;
 
 /// The number of the format.
 pub const FORMAT: u32 = 1;
@@ -176,16 +181,58 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Reads the newest manifest, or the newest at or before `at`.
+    /// Whether it was made with a clock that was ahead, or this machine's clock `now` is behind.
+    pub(super) fn is_in_future(&self, now: Timestamp) -> bool {
+        self.created.0.saturating_sub(now.0) > CLOCK_TOLERANCE
+    }
+
+    /// Returns the newest backup of a place that can be read; `None` if there is none. Writes nothing. Blocks.
     ///
     /// # Errors
-    /// There is none, or it is damaged.
-    pub fn find(folder: &Folder, at: Option<&BackupTime>) -> Result<Manifest, BackupError> {
+    /// The folder cannot be read.
+    pub(super) fn newest(
+        place: &BackupPlace,
+        config: &Config,
+        runtime: &Handle,
+    ) -> Result<Option<Manifest>, BackupError> {
+        if place.directory().is_some_and(|root| !root.exists()) {
+            return Ok(None);
+        }
+        let folder = Folder::open(place, config, runtime)?;
+        let names = folder.manifests()?;
+        Ok(names.iter().rev().find_map(|name| Manifest::read(&folder, name).ok()))
+    }
+
+    /// Reads the newest manifest, or the newest at or before `at`; `now` is the time of this machine's clock.
+    ///
+    /// # Errors
+    /// There is none, or it is damaged. Without `at`: it is later than the clock, or the folder has backups of several
+    /// databases.
+    pub fn find(folder: &Folder, at: Option<&BackupTime>, now: Timestamp) -> Result<Manifest, BackupError> {
         let names = folder.manifests()?;
         let Some(at) = at else {
-            let newest =
+            let name =
                 names.last().ok_or_else(|| BackupError::Refused(format!("{folder} contains no backup")))?;
-            return Manifest::read(folder, newest);
+            let newest = Manifest::read(folder, name)?;
+            if newest.is_in_future(now) {
+                return Err(BackupError::Refused(format!(
+                    "the newest backup is of {}, and the clock of this machine shows {now}: set the clock if it is wrong; if \
+                     it was wrong when the backup was made, choose another one with --at, see rspm backup list, and \
+                     remove {}",
+                    newest.created,
+                    folder.location(&manifest_path(name)).display()
+                )));
+            }
+            let is_other = |manifest: &Manifest| manifest.database != newest.database;
+            let mut others = names.iter().rev().filter_map(|name| Manifest::read(folder, name).ok());
+            if let Some(other) = others.find(is_other) {
+                return Err(BackupError::Refused(format!(
+                    "{folder} contains backups of several databases, the newest of them of {} and {}: choose one with --at; \
+                     rspm backup list -o json shows which database each is of",
+                    newest.created, other.created
+                )));
+            }
+            return Ok(newest);
         };
         for name in names.iter().rev() {
             let manifest = Manifest::read(folder, name)?;

@@ -24,6 +24,7 @@ pub mod prune;
 pub mod restore;
 pub mod results;
 mod snapshot;
+mod storage_markers;
 pub mod stored_again;
 mod text;
 pub mod trial_restore;

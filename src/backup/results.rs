@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::db::backup::{self, BackupResult, RecordedCommand};
-use crate::db::{Db, DbError};
+use crate::db::backup::{self, BackupResult, CommandResult, RecordedCommand};
+use crate::db::{Conn, Db, DbError};
 use crate::metrics;
 use crate::model::time::{SECOND, Timestamp};
 use crate::state::State;
@@ -27,7 +27,7 @@ pub enum BackupProblem {
     Old(RecordedCommand, String, Timestamp),
 }
 
-/// Records the result of a backup.
+/// Records the result of a backup: the number of files that storage did not have, or why the backup failed.
 ///
 /// # Errors
 /// The database cannot be written.
@@ -35,34 +35,38 @@ pub(super) async fn record_backup(
     state: &State,
     place: &str,
     at: Timestamp,
-    error: Option<String>,
+    result: Result<u64, String>,
 ) -> Result<(), DbError> {
-    let (place, error) = (place.to_owned(), error.map(|error| shortened(&error)));
-    let write = move |c: &mut dyn crate::db::Conn| {
-        backup::record(c, &place, RecordedCommand::Create, at, error.as_deref())
-    };
-    state.db.write(write).await?;
+    let (place, result) = (place.to_owned(), command_result(result));
+    state.db.write(move |c| backup::record(c, &place, RecordedCommand::Create, at, &result)).await?;
     show(&state.db).await
 }
 
-/// Records the result of a test that a program made without the server. Returns false if the folder is none of this
-/// server's: then nothing is recorded.
+/// Records the result of a test that a program made without the server. Returns false if this server made no backup in
+/// the folder: then nothing is recorded.
 ///
 /// # Errors
 /// The database cannot be written.
 pub async fn record_test(state: &State, place: &str, error: Option<String>) -> Result<bool, DbError> {
     let (place, at) = (place.to_owned(), (state.clock)());
-    let error = error.map(|error| shortened(&error));
-    let write = move |c: &mut dyn crate::db::Conn| {
-        let is_own = backup::has_place(c, &place)?;
+    let result = command_result(error.map_or(Ok(0), Err));
+    let write = move |c: &mut dyn Conn| {
+        let is_own = backup::last_success(c, &place)?.is_some();
         if is_own {
-            backup::record(c, &place, RecordedCommand::Test, at, error.as_deref())?;
+            backup::record(c, &place, RecordedCommand::Test, at, &result)?;
         }
         Ok(is_own)
     };
     let is_own = state.db.write(write).await?;
     show(&state.db).await?;
     Ok(is_own)
+}
+
+fn command_result(result: Result<u64, String>) -> CommandResult {
+    match result {
+        Ok(missing) => CommandResult::Success(missing),
+        Err(error) => CommandResult::Failure(shortened(&error)),
+    }
 }
 
 /// Sets the metrics to the recorded results.
@@ -137,6 +141,7 @@ mod tests {
             at: Timestamp(at * DAY),
             error: (succeeded_at != Some(at)).then(|| "the disk is full".to_owned()),
             succeeded_at: succeeded_at.map(|day| Timestamp(day * DAY)),
+            missing: 0,
         }
     }
 

@@ -37,9 +37,10 @@ pub async fn status(client: &Client, output: &Output) -> Result<(), CliError> {
 /// A line for the last backup, and the last test of a backup, of each folder.
 fn backups(node: &Node) -> String {
     let line = |last: &LastBackupResult| {
-        let LastBackupResult { place, command, at, error, last_success } = last;
+        let LastBackupResult { place, command, at, error, last_success, missing } = last;
         let name = if command == "test" { "Last test of a backup" } else { "Last backup" };
         let result = match (error, last_success) {
+            (None, _) if *missing > 0 => format!("; missing files: {missing}"),
             (None, _) => String::new(),
             (Some(_), Some(success)) => format!(", failed; the last success was {}", format_time(success)),
             (Some(_), None) => ", failed".to_owned(),

@@ -62,7 +62,11 @@ pub async fn run_night(upkeep: &Arc<Upkeep>) {
         }
     }
     sweep_storage(upkeep, &SweepOptions::default()).await;
-    if let Err(error) = scrub::start(upkeep, ScrubOptions::nightly()).job().wait_end().await {
+    let error = match scrub::start(upkeep, ScrubOptions::nightly()) {
+        Ok(started) => started.job().wait_end().await.err(),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(error) = error {
         tracing::warn!(error, "could not scrub storage");
     }
 }

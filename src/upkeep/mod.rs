@@ -27,6 +27,7 @@ pub struct Upkeep {
     uploads: Arc<Uploads>,
     /// The results of the last scrubs of this process.
     scrub_results: scrub::Results,
+    last_scrub_options: scrub::LastOptions,
     /// Held while objects are moved to the trash or restored.
     trash_lock: tokio::sync::Mutex<()>,
     /// Held while storage markers are compared or written.
@@ -44,6 +45,7 @@ impl Upkeep {
     ) -> Arc<Upkeep> {
         Arc::new(Upkeep {
             scrub_results: scrub::Results::default(),
+            last_scrub_options: scrub::LastOptions::default(),
             trash_lock: tokio::sync::Mutex::default(),
             marker_lock: tokio::sync::Mutex::default(),
             fetches,

@@ -26,7 +26,7 @@ const PACKAGES: StorageClass = StorageClass::Packages;
 
 /// Runs a scrub and returns its result.
 pub(super) async fn run(backend: &Backend, options: ScrubOptions) -> Arc<ScrubResult> {
-    let started = scrub::start(&backend.upkeep, options);
+    let started = scrub::start(&backend.upkeep, options).expect("none is running");
     started.job().wait_end().await.expect("a scrub");
     scrub::result(&backend.upkeep, started.job().id).expect("a result")
 }
@@ -188,7 +188,7 @@ async fn an_interrupted_scrub_continues_and_the_next_one_reads_everything() {
             .map(|object| object.metadata().expect("stored").len())
             .sum();
         let slow = ScrubOptions { rate: size / 6, ..ScrubOptions::full() };
-        let started = scrub::start(&backend.upkeep, slow);
+        let started = scrub::start(&backend.upkeep, slow).expect("none is running");
         let state = backend.state.clone();
         until("the progress is recorded", async || {
             let ranges = state.db.read(db::scrub::ranges).await.expect("rows");

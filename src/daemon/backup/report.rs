@@ -72,6 +72,7 @@ pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
                     "files": manifest.object_count,
                     "bytes": bytes,
                     "version": manifest.version,
+                    "database": manifest.database,
                     "missing": manifest.missing.len(),
                     "configuration": configuration(&manifest),
                 }));

@@ -137,7 +137,7 @@ pub const TABLES: &[Table] = &[
         text("directory"), int("prefix"), text("position"), int("read_at"), int("objects"), int("bad"),
     ]).since(10),
     core("backup_result", 2, &[
-        text("place"), text("command"), int("at"), text("error"), int("succeeded_at"),
+        text("place"), text("command"), int("at"), text("error"), int("succeeded_at"), int("missing"),
     ]).since(12),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[

@@ -1,5 +1,7 @@
 //! Starts backups, and records the results of their tests.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::call::{AdminResult, Call, ok};
@@ -12,12 +14,19 @@ use crate::http::response;
 use crate::jobs::Started;
 use crate::serve::RepoError;
 
+/// The longest wait for a folder, in seconds.
+const MAX_LOCK_TIMEOUT: u64 = 24 * 3600;
+
 /// `POST /backups`.
 pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let app = call.app;
-    let (StartBackup { to, with_cache, rate }, _) = call.json().await?;
+    let (StartBackup { to, with_cache, rate, allow_missing, init, lock_timeout }, _) = call.json().await?;
     let to = to.map(|to| to.parse().map_err(|reason| Failure::bad_request(format!("{to}: {reason}"))));
-    let options = CreateOptions { to: to.transpose()?, with_cache, rate };
+    let lock_timeout = Duration::from_secs(lock_timeout.min(MAX_LOCK_TIMEOUT));
+    let options = CreateOptions { to: to.transpose()?, with_cache, rate, allow_missing, init, lock_timeout };
+    if rate == Some(0) {
+        return Err(Failure::bad_request("rate: give at least 1 byte per second, or omit it for no limit"));
+    }
     let started = start(&app.state, &options).map_err(|error| Failure::bad_request(error.to_string()))?;
     let job = match &started {
         Started::New(job) => wire(job, false),

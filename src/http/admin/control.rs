@@ -158,6 +158,7 @@ fn last_result(result: BackupResult) -> LastBackupResult {
         at: result.at.to_string(),
         error: result.error,
         last_success: result.succeeded_at.map(|at| at.to_string()),
+        missing: result.missing,
     }
 }
 

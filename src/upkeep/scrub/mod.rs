@@ -10,6 +10,7 @@ mod repair;
 
 pub use finding::{Fault, Finding, RepairOutcome};
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -206,8 +207,14 @@ pub(super) type Results = Mutex<Vec<EndedScrub>>;
 /// Number of results that are kept.
 const MAX_RESULTS: usize = 8;
 
-/// Starts a scrub as a job, unless one of its kind is running.
-pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Started {
+/// The options of the last scrub of each kind, by the key of its job.
+pub(super) type LastOptions = Mutex<BTreeMap<&'static str, ScrubOptions>>;
+
+/// Starts a scrub as a job, or attaches to a running one with the same options.
+///
+/// # Errors
+/// [`RepoError::Conflict`] while a scrub with other options is running.
+pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Result<Started, RepoError> {
     let key = match options.level {
         ScrubLevel::Database => "scrub:database",
         ScrubLevel::Quick | ScrubLevel::Full => "scrub",
@@ -215,6 +222,8 @@ pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Started {
     let (this, job) = (Arc::clone(upkeep), Arc::new(OnceLock::new()));
     let number = Arc::clone(&job);
     let now = (upkeep.state.clock)();
+    let mut last_options = upkeep.last_scrub_options.lock();
+    let requested_options = options.clone();
     let started = upkeep.state.jobs.start_with(AfterHalt::Resumes, key, now, |reporter| async move {
         let result = run(&this, &options, &reporter).await.map_err(|error| error.to_string())?;
         let summary = result.summary();
@@ -230,11 +239,22 @@ pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Started {
         results.push(EndedScrub { job: number, result: Arc::new(result) });
         Ok(summary)
     });
-    if let Started::New(new) = &started {
-        // The job itself does not know its number.
-        let _ = job.set(new.id);
+    match &started {
+        Started::New(new) => {
+            // The job itself does not know its number.
+            let _ = job.set(new.id);
+            last_options.insert(key, requested_options);
+        }
+        Started::Attached(running) if last_options.get(key) != Some(&requested_options) => {
+            return Err(RepoError::Conflict(format!(
+                "a scrub with other options is running (job {}), such as that of the night; repeat the command when it has \
+                 ended: rspm status",
+                running.id
+            )));
+        }
+        Started::Attached(_) => {}
     }
-    started
+    Ok(started)
 }
 
 /// Returns the result of a scrub by its job.

@@ -16,6 +16,10 @@ use crate::model::time::{Day, SECOND, Timestamp};
 /// Tolerated difference of clocks, in microseconds.
 const CLOCK_TOLERANCE: i64 = 3600 * SECOND;
 
+/// What to do about a damaged manifest.
+const OTHER_BACKUP: &str =
+    "choose another backup with --at, see rspm backup list; and move the damaged manifest away";
+
 /// The number of the format.
 pub const FORMAT: u32 = 1;
 
@@ -113,17 +117,7 @@ impl Manifest {
     /// The name of its file.
     #[must_use]
     pub fn name(&self) -> String {
-        let at = self.created.civil();
-        format!(
-            "{:04}{:02}{:02}T{:02}{:02}{:02}.{:06}Z.json",
-            at.year(),
-            at.month(),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second(),
-            self.created.0.rem_euclid(SECOND)
-        )
+        name_at(self.created)
     }
 
     /// Its digest, which the next backup states.
@@ -213,7 +207,7 @@ impl Manifest {
         let Some(at) = at else {
             let name =
                 names.last().ok_or_else(|| BackupError::Refused(format!("{folder} contains no backup")))?;
-            let newest = Manifest::read(folder, name)?;
+            let newest = Manifest::read(folder, name).map_err(|error| error.with_way_out(OTHER_BACKUP))?;
             if newest.is_in_future(now) {
                 return Err(BackupError::Refused(format!(
                     "the newest backup is of {}, and the clock of this machine shows {now}: set the clock if it is wrong; if \
@@ -234,15 +228,28 @@ impl Manifest {
             }
             return Ok(newest);
         };
-        for name in names.iter().rev() {
-            let manifest = Manifest::read(folder, name)?;
-            if manifest.created <= at.0 {
-                return Ok(manifest);
-            }
+        let last = name_at(at.0);
+        if let Some(name) = names.iter().rev().find(|name| **name <= last) {
+            return Manifest::read(folder, name).map_err(|error| error.with_way_out(OTHER_BACKUP));
         }
         let text = format!("{folder} contains no backup of that time; see: rspm backup list");
         Err(BackupError::Refused(text))
     }
+}
+
+/// The name of the manifest of a backup of this time. Names are in the order of their times.
+fn name_at(created: Timestamp) -> String {
+    let at = created.civil();
+    format!(
+        "{:04}{:02}{:02}T{:02}{:02}{:02}.{:06}Z.json",
+        at.year(),
+        at.month(),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second(),
+        created.0.rem_euclid(SECOND)
+    )
 }
 
 /// The end of the time that `--at` states: an instant, or a day.

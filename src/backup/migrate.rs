@@ -10,7 +10,7 @@ use super::dump::writer::DumpWriter;
 use super::dump::{Head, TableSummary};
 use crate::config::{Config, Provider};
 use crate::db::schema::Schema;
-use crate::db::transfer::destination::Destination;
+use crate::db::transfer::destination::{Destination, ExistingFiles};
 use crate::db::transfer::reading::RowSink;
 use crate::db::transfer::row::RowBlock;
 use crate::db::transfer::source::Source;
@@ -127,7 +127,7 @@ pub fn migrate(
     let usage_was_there = has_same_usage(config, &mut source, to, key)?;
     let mut head = Head { key, levels: source.schema_versions().to_vec() };
     head.levels.retain(|(schema, _)| !(usage_was_there && *schema == Schema::Usage));
-    let mut destination = Destination::create(config, to, &head.levels)?;
+    let mut destination = Destination::create(config, to, &head.levels, ExistingFiles::Refused)?;
     let summaries = copy(&mut source, &mut destination, &head, progress)?;
     progress(Progress::Indexing);
     destination.finish_tables()?;

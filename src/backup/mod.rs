@@ -6,7 +6,7 @@ mod bucket_lock;
 pub mod configuration;
 mod copy;
 pub mod create;
-mod destination;
+pub mod destination;
 pub mod digest;
 mod directory;
 pub mod dry_run;

@@ -62,19 +62,28 @@ fn retained_of_all(manifests: &[Manifest], retention: Retention, now: Timestamp)
     let databases: BTreeSet<&str> = manifests.iter().map(|manifest| manifest.database.as_str()).collect();
     let mut kept: BTreeSet<usize> = future.into_iter().collect();
     for database in databases {
-        let is_of_database = |index: &&usize| manifests[**index].database == database;
-        let indexes: Vec<usize> = past.iter().filter(is_of_database).copied().collect();
-        let times: Vec<DateTime> = indexes.iter().map(|index| manifests[*index].created.civil()).collect();
-        kept.extend(retained(&times, retention).into_iter().map(|position| indexes[position]));
+        // An incomplete backup does not displace a complete one.
+        for only_complete in [false, true] {
+            let is_counted = |index: &&usize| {
+                let manifest = &manifests[**index];
+                manifest.database == database && (!only_complete || manifest.missing.is_empty())
+            };
+            let indexes: Vec<usize> = past.iter().filter(is_counted).copied().collect();
+            let times: Vec<DateTime> =
+                indexes.iter().map(|index| manifests[*index].created.civil()).collect();
+            kept.extend(retained(&times, retention).into_iter().map(|position| indexes[position]));
+        }
     }
     kept
 }
 
-/// Removes all backups that are not kept. The backups of each database are counted apart, and those that are later than the
+/// Removes all backups that are not kept. The backups of each database are counted apart, so are complete
+/// ones, and those that are later than the
 /// clock `now` are kept and not counted: one made with a wrong clock would be the newest for long.
 ///
 /// # Errors
-/// A manifest or a list of files is damaged, or a backup that is kept lacks files: nothing was removed then.
+/// There is no backup, a manifest or a list of files is damaged, or a backup that is kept lacks files: nothing was removed
+/// then.
 pub fn prune(
     folder: &Folder,
     lock: &FolderLock,
@@ -82,8 +91,13 @@ pub fn prune(
     now: Timestamp,
     dry_run: bool,
 ) -> Result<PruneResult, BackupError> {
-    let read = |name: &String| Manifest::read(folder, name);
+    let way_out = "nothing was removed; move the damaged manifest away and repeat the command";
+    let read = |name: &String| Manifest::read(folder, name).map_err(|error| error.with_way_out(way_out));
     let manifests = folder.manifests()?.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    if manifests.is_empty() {
+        let text = format!("{folder} contains no backup; nothing was removed: is its disk mounted?");
+        return Err(BackupError::Refused(text));
+    }
     let retained = retained_of_all(&manifests, retention, now);
     let mut result = PruneResult::default();
     let mut referenced: HashSet<String> = HashSet::new();
@@ -109,7 +123,7 @@ pub fn prune(
             folder.damaged(path, "is missing, and a backup that is kept needs it; see rspm backup verify")
         );
     }
-    unreferenced.retain(|(path, _)| !referenced.contains(path));
+    unreferenced.retain(|(path, _)| !referenced.contains(path) && folder::is_part_path(path));
     result.files = unreferenced.len() as u64;
     result.bytes = unreferenced.iter().map(|(_, size)| size).sum();
     if dry_run {

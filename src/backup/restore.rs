@@ -21,8 +21,9 @@ use super::verify::{Depth, OnStep, Verification, verify};
 use crate::config::{ClassLocation, Config, Provider};
 use crate::db::restored::begin_history;
 use crate::db::schema::Schema;
+use crate::db::transfer::destination::ExistingFiles;
 use crate::db::transfer::occupancy;
-use crate::db::{self, DbError, sqlite_dir};
+use crate::db::{self, DbError};
 use crate::model::identity::Identity;
 use crate::model::storage_class::StorageClass;
 use crate::storage::{Marker, Storage, StorageError};
@@ -92,18 +93,15 @@ pub fn restore(
     let storage = runtime.block_on(Storage::open_read_only(&config.storage))?;
     let absent_objects = absent_objects(&storage, &verification, runtime)?;
     check_space(config, &verification, &absent_objects)?;
-    let previous_database = match config.database.provider {
-        Provider::Sqlite if options.force => sqlite_dir::move_aside(&config.sqlite.dir)?,
-        Provider::Sqlite | Provider::Postgres => None,
-    };
+    let existing = if options.force { ExistingFiles::Replaced } else { ExistingFiles::Refused };
     let storage = runtime.block_on(Storage::open(&config.storage))?;
     let progress = |progress: Progress| step(&progress.to_string());
-    let mut destination = fill(config, folder, manifest, &progress)?;
+    let mut destination = fill(config, folder, manifest, existing, &progress)?;
     begin_history(destination.conn()?, Identity(rand::random()))?;
     let (copied, copied_bytes) = store_files(&storage, folder, &verification.objects, runtime, step)?;
     let empty_classes = empty_classes(&storage, runtime)?;
     let markers = storage_markers::prepare(destination.conn()?, &storage, &empty_classes)?;
-    destination.commit()?;
+    let previous_database = destination.commit()?;
     storage_markers::write(&storage, markers, runtime)?;
     Ok(RestoreResult {
         rows: verification.tables.iter().map(|table| table.digest.rows).sum(),

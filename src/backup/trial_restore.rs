@@ -13,6 +13,7 @@ use super::manifest::Manifest;
 use super::migrate::OnProgress;
 use super::{objects, verify};
 use crate::config::{Config, Provider};
+use crate::db::transfer::destination::ExistingFiles;
 
 /// Number of files that are read.
 const SAMPLE_SIZE: usize = 50;
@@ -46,7 +47,7 @@ pub fn trial_restore(
     let mut config = config.clone();
     config.database.provider = Provider::Sqlite;
     config.sqlite.dir = directory.path().join("db");
-    fill(&config, folder, manifest, progress)?.commit()?;
+    fill(&config, folder, manifest, ExistingFiles::Refused, progress)?.commit()?;
     let all_objects = objects::read(folder, manifest)?;
     let sample: Vec<_> = all_objects.sample(&mut rand::rng(), SAMPLE_SIZE).collect();
     for object in &sample {

@@ -10,7 +10,7 @@ use super::args::ClusterNodes;
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_time, table};
-use crate::api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest};
+use crate::api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest, RequestedMode};
 
 /// Interval of polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -116,7 +116,7 @@ pub async fn change_mode(
     let servers: Vec<ClusterNode> = client.get("/nodes").await?;
     let names: BTreeSet<String> = match names.iter().any(|name| name == "*") {
         true => servers.iter().filter(|node| !is_gone(node)).map(|node| node.name.clone()).collect(),
-        false => names.into_iter().collect(),
+        false => names.iter().map(|name| name.trim().to_owned()).collect(),
     };
     let is_own = |name: &String| servers.iter().any(|node| node.own && node.name == *name);
     let (own, others): (Vec<String>, Vec<String>) = names.into_iter().partition(is_own);
@@ -197,12 +197,29 @@ fn mode_change(
         Some(node) if node.completed_request.as_deref() == Some(requested_at) => {
             change(&node.mode, node.mode == requested_mode, &node.message)
         }
+        Some(node) if replacement(node, requested_at).is_some() => {
+            // Without the guard's value there is no replacement.
+            let request = replacement(node, requested_at)?;
+            let is_answered = node.completed_request.as_deref() == Some(&*request.at);
+            match node.mode == requested_mode || request.mode != requested_mode || is_answered {
+                true => {
+                    let message = format!("replaced by the request of {} for {}", request.by, request.mode);
+                    change(&node.mode, node.mode == requested_mode, &message)
+                }
+                false => None,
+            }
+        }
         Some(node) if is_past_deadline => {
             change(&node.mode, false, "it has not reported the end of the change")
         }
         None if is_past_deadline => change("unknown", false, "it is not in the list of servers any more"),
         Some(_) | None => None,
     }
+}
+
+/// The later request that replaced the one of this time.
+fn replacement<'a>(node: &'a ClusterNode, requested_at: &str) -> Option<&'a RequestedMode> {
+    node.requested.as_ref().filter(|request| request.at != requested_at)
 }
 
 fn line(change: &ModeChange) -> String {
@@ -250,6 +267,19 @@ mod tests {
         assert_eq!(done(node("offline", Some("now"))), Some(true));
         assert_eq!(done(node("online", Some("now"))), Some(false));
         assert_eq!(done(node("gone", None)), Some(true));
+        let replaced = |mode: &str, requested: &str, completed: Option<&str>| {
+            let (mode_text, by, at) = (requested.to_owned(), "alice".to_owned(), "later".to_owned());
+            let request = Some(RequestedMode { mode: mode_text, by, at });
+            end(Some(&ClusterNode { requested: request, ..node(mode, completed) }), false)
+        };
+        let changed = replaced("draining", "online", None).expect("another mode was requested");
+        assert!(
+            !changed.done && changed.message == "replaced by the request of alice for online",
+            "{changed:?}"
+        );
+        assert_eq!(replaced("draining", "offline", None), None, "the same mode was requested");
+        assert!(replaced("offline", "offline", None).is_some_and(|changed| changed.done));
+        assert!(replaced("online", "offline", Some("later")).is_some_and(|changed| !changed.done));
         assert_eq!(end(None, false), None);
         assert!(end(None, true).is_some_and(|changed| !changed.done));
         assert!(end(Some(&node("online", None)), true).is_some_and(|changed| !changed.done));

@@ -103,6 +103,11 @@ pub fn beat(c: &mut dyn Conn, beat: &Beat, now: Timestamp) -> Result<Option<Mode
     c.query(BEAT, &params)?.first_mut().map_or(Ok(None), |row| request(row, 0))
 }
 
+/// Whether a server has a row.
+pub fn exists(c: &mut dyn Conn, id: Identity) -> Result<bool, DbError> {
+    Ok(!c.query("SELECT id FROM node WHERE id = $1", &[id.to_string().into()])?.is_empty())
+}
+
 /// Returns all rows in the order of the first heartbeats.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<NodeRow>, DbError> {
     const LIST: &str = "SELECT id, name, address, version, schema, started_at, beat_at, clock_ahead, mode, mode_at, \

@@ -189,6 +189,9 @@ async fn an_interrupted_scrub_continues_and_the_next_one_reads_everything() {
             .sum();
         let slow = ScrubOptions { rate: size / 6, ..ScrubOptions::full() };
         let started = scrub::start(&backend.upkeep, slow).expect("none is running");
+        let other = scrub::start(&backend.upkeep, ScrubOptions { repair: true, ..ScrubOptions::full() });
+        let refusal = other.err().expect("with other options").to_string();
+        assert!(refusal.contains("a scrub with other options is running"), "{refusal}");
         let state = backend.state.clone();
         until("the progress is recorded", async || {
             let ranges = state.db.read(db::scrub::ranges).await.expect("rows");

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use super::local_command::{self, RunningServerError, Spinner};
 use super::{configuration, privileges};
 use crate::api::backup::{LocalBackup, LocalCommand};
+use crate::backup::destination::refuse_data;
 use crate::backup::error::BackupError;
 use crate::backup::folder::{Folder, within};
 use crate::backup::manifest::{BackupTime, Manifest};
@@ -23,7 +24,10 @@ use crate::backup::trial_restore::trial_restore;
 use crate::backup::verify::{Depth, verify, verify_chain};
 use crate::config::{Config, ConfigError};
 use crate::model::time::Timestamp;
-use report::Report;
+use report::{Outcome, Report};
+
+/// The exit code if files of a backup are missing because they were missing in storage, as that of `rspm backup create`.
+const INCOMPLETE: u8 = 4;
 
 /// An error of a command.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +71,9 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
         Some(folder) => folder.parse().map_err(|reason| Failure::Folder { folder, reason })?,
         None => config.server.backup_paths.first().cloned().ok_or(Failure::NoFolder)?,
     };
+    if matches!(command, LocalCommand::Prune { .. }) {
+        refuse_data(config, &place)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(Failure::Runtime)?;
     let folder = Folder::open(&place, config, runtime.handle())?;
@@ -81,7 +88,11 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     spinner.clear();
     let text = if json { format!("{:#}\n", report.json) } else { report.text };
     local_command::print(&text).map_err(Failure::Output)?;
-    Ok(if report.is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match report.outcome {
+        Outcome::Success => ExitCode::SUCCESS,
+        Outcome::Failure => ExitCode::FAILURE,
+        Outcome::Incomplete => ExitCode::from(INCOMPLETE),
+    })
 }
 
 fn execute_command(

@@ -267,3 +267,20 @@ fn an_incomplete_backup_is_made_on_request_and_does_not_displace_a_complete_one(
     let missing: Vec<_> = list.as_array().expect("a list").iter().map(|row| row["missing"].clone()).collect();
     assert_eq!(missing, [0, 1]);
 }
+
+#[test]
+fn an_object_that_cannot_be_read_is_listed_and_the_others_are_in_the_backup() {
+    let mut server = server("sqlite");
+    let packages = server.dir().join("data/packages/packages");
+    let prefix = packages.join(&names(&packages)[0]);
+    let object = prefix.join(&names(&prefix)[0]);
+    std::fs::remove_file(&object).expect("removed");
+    // Opening it is an error of the system.
+    symlink(&object, &object).expect("a link");
+    server.restart();
+    let failed = server.rspm(&of(&server, "create"));
+    assert!(failed.code == 1 && failed.err.contains("is incomplete: 1 files"), "{failed:?}");
+    assert!(failed.err.contains("cannot read '"), "{failed:?}");
+    let list = server.json(&of(&server, "list"));
+    assert_eq!((&list[0]["missing"], list[0]["files"].as_u64() >= Some(3)), (&1.into(), true), "{list}");
+}

@@ -242,3 +242,25 @@ fn a_restore_makes_the_database_the_owner_of_empty_storage() {
     });
     assert_eq!(file(&other, "second").body, file(&server, "second").body);
 }
+
+#[test]
+fn a_restore_that_fails_leaves_the_previous_database_in_place() {
+    let mut server = server("sqlite");
+    back_up(&server);
+    server.add("prod", &Tarball::new("later", "1.0"));
+    let before = server.get("/prod/latest/src/contrib/PACKAGES").body;
+    server.stop();
+    // The new file cannot be created.
+    let obstacle = server.dir().join("data/db/migrating-rstudio-pm.db");
+    std::fs::create_dir(&obstacle).expect("created");
+    let restore = format!("backup restore --force --from {}", folder(&server).display());
+    let error = server.refused(&restore);
+    assert!(error.contains("migrating-rstudio-pm.db"), "{error}");
+    server.launch();
+    assert!(server.get("/prod/latest/src/contrib/PACKAGES").body == before);
+    server.stop();
+    std::fs::remove_dir(&obstacle).expect("removed");
+    server.rspm_stdout(&restore);
+    server.launch();
+    assert_eq!(server.get("/prod/latest/src/contrib/later_1.0.tar.gz").status, 404);
+}

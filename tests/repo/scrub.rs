@@ -307,3 +307,25 @@ async fn an_examination_of_the_database_reports_what_is_wrong_with_it() {
         assert!(finding.fault == Fault::Database && finding.detail.contains("the newest transaction"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_cannot_be_moved_aside_does_not_end_the_scrub() {
+    let backend = with_readmes(crate::support::backend::StoresConfig::default(), 4).await;
+    let packages = stored(&backend, "packages/packages");
+    flip(&packages[0]);
+    flip(&packages[2]);
+    // The directory for damaged objects cannot be created.
+    let damaged = backend.folder().join("data/packages/damaged");
+    let _ = std::fs::remove_dir_all(&damaged);
+    std::fs::write(&damaged, "a file").expect("written");
+    let result = run(&backend, ScrubOptions::full()).await;
+    assert_eq!((result.bad, result.objects, result.is_complete), (2, 8, true), "{result:?}");
+    assert!(
+        result.findings.iter().all(|finding| finding.detail.contains("it was not moved aside")),
+        "{result:?}"
+    );
+    std::fs::remove_file(&damaged).expect("removed");
+    let again = run(&backend, ScrubOptions::full()).await;
+    assert_eq!(again.bad, 2, "{again:?}");
+    assert_eq!(damaged_count(&backend, PACKAGES).await, 2);
+}

@@ -209,9 +209,11 @@ fn mode_change(
                 false => None,
             }
         }
-        Some(node) if is_past_deadline => {
-            change(&node.mode, false, "it has not reported the end of the change")
-        }
+        Some(node) if is_past_deadline => change(
+            &node.mode,
+            false,
+            "it has not reported the end of the change, and the request stays; to take it back, request the other mode",
+        ),
         None if is_past_deadline => change("unknown", false, "it is not in the list of servers any more"),
         Some(_) | None => None,
     }

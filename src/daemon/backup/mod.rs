@@ -61,7 +61,14 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     let LocalBackup { folder, json, lock_timeout, command } = serde_json::from_str(request)?;
     let lock_timeout = Duration::from_secs(lock_timeout);
     umask(Mode::from_bits_truncate(0o077));
-    let loaded = configuration::load(gcfg)?;
+    let loaded = match command {
+        // Without the secrets of the configuration: the key may be known only to the service.
+        LocalCommand::List
+        | LocalCommand::Verify { .. }
+        | LocalCommand::Test { .. }
+        | LocalCommand::Prune { .. } => configuration::load_encrypted(gcfg)?,
+        LocalCommand::Restore { .. } => configuration::load(gcfg)?,
+    };
     let config = &*loaded.config;
     let plan = privileges::plan_for_data(gcfg, config)?;
     for warning in privileges::execute(plan, gcfg, config)? {

@@ -60,10 +60,19 @@ fn configuration(manifest: &Manifest) -> Value {
         .map_or(Value::Null, |file| json!({ "path": file.path, "copy": file.copy() }))
 }
 
+/// A text of a manifest without control characters: somebody else may have written it.
+fn escaped(text: &str) -> String {
+    let character = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(character).collect()
+}
+
 /// Adds the files that were missing in storage when the backup was made.
 fn add_missing(text: &mut String, manifest: &Manifest) {
     for missing in manifest.missing.iter().take(20) {
-        let _ = writeln!(text, "Missing since the backup was made: {missing}");
+        let _ = writeln!(text, "Missing since the backup was made: {}", escaped(missing));
     }
     if manifest.missing.len() > 20 {
         let _ = writeln!(text, "and {} more", manifest.missing.len() - 20);
@@ -91,7 +100,7 @@ pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
                     rows(&manifest),
                     manifest.object_count,
                     megabytes(bytes),
-                    manifest.version,
+                    escaped(&manifest.version),
                 );
                 entries.push(json!({
                     "time": manifest.created.to_string(),
@@ -139,7 +148,7 @@ pub(super) fn verify(
     }
     add_missing(&mut text, manifest);
     if let Some(file) = &manifest.configuration {
-        let _ = writeln!(text, "The configuration {} is in {}.", file.path, file.copy());
+        let _ = writeln!(text, "The configuration {} is in {}.", escaped(&file.path), file.copy());
     }
     let result = if is_success { "is undamaged" } else { "is damaged" };
     let _ = writeln!(
@@ -213,6 +222,10 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
         manifest.transaction, manifest.published
     );
     add_missing(&mut text, manifest);
+    if nix::unistd::geteuid().is_root() {
+        text += "The restored files belong to root, as Server.DataDir does. If the server has another user, make it the owner \
+                 of Server.DataDir and of everything in it: chown -R\n";
+    }
     let next = ["sudo systemctl start rstudio-pm", "rspm storage list"];
     let _ = writeln!(
         text,

@@ -15,6 +15,50 @@ pub struct StartBackup {
     /// Average rate of the copying in bytes per second; not limited if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u64>,
+    /// Whether the backup succeeds although storage lacks files, which its manifest lists.
+    #[serde(default)]
+    pub allow_missing: bool,
+    /// Whether the folder may be without backups although some were made in it.
+    #[serde(default)]
+    pub init: bool,
+    /// Seconds to wait for another program that uses the folder.
+    #[serde(default)]
+    pub lock_timeout: u64,
+}
+
+/// `POST /backups/tests`: the result of a test, which a program without the server made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecordBackupTest {
+    /// The folder, an absolute path without links, or `s3://bucket/prefix`.
+    pub place: String,
+    /// Why the test failed; absent if it succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Response to `POST /backups/tests`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecordedBackupTest {
+    /// Whether it was recorded; false if this server has made no backup in the folder.
+    pub recorded: bool,
+}
+
+/// The last result of `rspm backup create` or `rspm backup test` in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LastBackupResult {
+    /// The folder.
+    pub place: String,
+    /// `create` or `test`.
+    pub command: String,
+    /// When the backup began, or the test ended (RFC 3339).
+    pub at: String,
+    /// Why it failed; absent if it succeeded.
+    pub error: Option<String>,
+    /// The same of the last one that succeeded; absent if none did.
+    pub last_success: Option<String>,
+    /// Number of files of the last backup that storage did not have.
+    #[serde(default)]
+    pub missing: u64,
 }
 
 /// A command that needs no running server, as `rspm backup` passes it to `rstudio-pm`.
@@ -24,6 +68,8 @@ pub struct LocalBackup {
     pub folder: Option<String>,
     /// Whether the result is printed as JSON.
     pub json: bool,
+    /// Seconds to wait for another program that uses the folder.
+    pub lock_timeout: u64,
     /// The command.
     pub command: LocalCommand,
 }

@@ -20,6 +20,9 @@ pub struct ClusterNode {
     pub mode: String,
     /// Whether it runs the schedules.
     pub leader: bool,
+    /// Whether the list has only this server because the database does not answer.
+    #[serde(default)]
+    pub lacks_others: bool,
     /// Whether it is the server that answers this request.
     pub own: bool,
     /// When it started (RFC 3339), like the other times by the clock of the database.

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::backup::LastBackupResult;
+
 /// The mode of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -45,6 +47,9 @@ pub struct Node {
     /// server does not serve.
     #[serde(default)]
     pub encryption_key: Option<String>,
+    /// The last backup, and the last test of a backup, of each folder.
+    #[serde(default)]
+    pub backups: Vec<LastBackupResult>,
     /// Scheduled tasks; empty while the server does not serve or the database does not answer.
     #[serde(default)]
     pub schedules: Vec<Schedule>,

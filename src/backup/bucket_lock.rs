@@ -16,6 +16,8 @@ use crate::storage::{Bucket, ListedFile, StorageError};
 
 const LOCKS: &str = "locks";
 const EXCLUSIVE: &str = "exclusive-";
+/// Of a program that adds files.
+const WRITER: &str = "writer-";
 const SHARED: &str = "shared-";
 /// Interval of renewals.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
@@ -38,6 +40,14 @@ impl BucketLock {
     pub(super) fn exclusive(folder: &BucketFolder) -> Result<BucketLock, BackupError> {
         let lock = BucketLock::write(folder, EXCLUSIVE)?;
         let expired = lock.compare(folder, &["", EXCLUSIVE])?;
+        folder.remove(&expired)?;
+        Ok(lock)
+    }
+
+    /// Takes the lock of a program that adds files; it excludes programs that add or remove files.
+    pub(super) fn to_add(folder: &BucketFolder) -> Result<BucketLock, BackupError> {
+        let lock = BucketLock::write(folder, WRITER)?;
+        let expired = lock.compare(folder, &[EXCLUSIVE, WRITER])?;
         folder.remove(&expired)?;
         Ok(lock)
     }
@@ -87,9 +97,10 @@ impl BucketLock {
             |lock: &&ListedFile| kinds.iter().any(|kind| lock.path.starts_with(&format!("{LOCKS}/{kind}")));
         match valid.iter().find(excludes) {
             None => Ok(expired.into_iter().map(|lock| lock.path).collect()),
-            Some(lock) => Err(BackupError::Refused(format!(
-                "{} is in use: a backup is made, restored or pruned at this moment, or was interrupted in the last ten \
-                 minutes; try again later, or, if no such program runs, remove {}",
+            Some(lock) => Err(BackupError::InUse(format!(
+                "{} is in use: backups in it are made, read or pruned at this moment, or a program that did so was \
+                 interrupted in the last ten minutes; try again later, or wait with --lock-timeout=1h; or, if no such \
+                 program runs, remove {}",
                 folder.address(""),
                 folder.address(&lock.path)
             ))),

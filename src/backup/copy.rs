@@ -101,7 +101,8 @@ impl Copier<'_> {
             self.result.objects.push(StoredObject { key, size });
             return Ok(None);
         }
-        match self.read_object(&key) {
+        let file = self.folder.create_unfinished()?;
+        match self.read_object(&key, file) {
             Ok((file, size)) => {
                 self.new_files.add(file, blob_path(&object.sha256), size)?;
                 self.copied.insert(object.sha256, size);
@@ -110,11 +111,11 @@ impl Copier<'_> {
                 self.result.new_bytes += size;
                 Ok(None)
             }
-            Err(BackupError::Storage(StorageError::NotFound(_)) | BackupError::Damaged { .. })
-                if object.is_replaceable =>
-            {
-                Ok(None)
-            }
+            // Errors of the folder are of another kind.
+            Err(
+                BackupError::Storage(StorageError::NotFound(_) | StorageError::Io { .. })
+                | BackupError::Damaged { .. },
+            ) if object.is_replaceable => Ok(None),
             Err(BackupError::Storage(StorageError::NotFound(_))) => {
                 let reason = match self.storage.is_damaged(&key) {
                     true => "is damaged, and was moved to the directory 'damaged'",
@@ -123,6 +124,7 @@ impl Copier<'_> {
                 Ok(Some(format!("{key}: {reason}")))
             }
             Err(BackupError::Damaged { reason, .. }) => Ok(Some(format!("{key}: {reason}"))),
+            Err(BackupError::Storage(error @ StorageError::Io { .. })) => Ok(Some(format!("{key}: {error}"))),
             Err(error) => Err(error),
         }
     }
@@ -143,12 +145,12 @@ impl Copier<'_> {
     }
 
     /// Reads an object into a file without a name.
-    fn read_object(&self, key: &Key) -> Result<(UnfinishedFile, u64), BackupError> {
-        let mut file = self.folder.create_unfinished()?;
+    fn read_object(&self, key: &Key, mut file: UnfinishedFile) -> Result<(UnfinishedFile, u64), BackupError> {
         let place = self.folder.location("");
         let write = |chunk: &[u8]| {
             check_halt(self.reporter)?;
-            self.pace.iter().for_each(|pace| pace.wait_blocking(chunk.len() as u64));
+            let pace = self.pace.iter();
+            pace.for_each(|pace| pace.wait_while(chunk.len() as u64, || !self.reporter.is_halted()));
             file.write_all(chunk).map_err(BackupError::io("write to", &place))
         };
         let content = self.runtime.block_on(self.storage.get(key, None))?.content;

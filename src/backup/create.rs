@@ -2,7 +2,7 @@
 //! last the manifest.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::Digest;
 use tokio::runtime::Handle;
@@ -10,17 +10,16 @@ use tokio::runtime::Handle;
 use super::configuration;
 use super::copy::{self, CopyResult};
 use super::error::BackupError;
-use super::folder::{Folder, FolderLock, list_path, manifest_path};
+use super::folder::{Folder, FolderLock, list_path, manifest_path, within};
 use super::hold_renewal::RenewedHold;
 use super::manifest::{FORMAT, Manifest, Previous};
 use super::migrate::Progress;
 use super::part::Part;
 use super::snapshot::{self, Snapshot};
-use super::{destination, objects};
+use super::{destination, objects, results};
 use crate::config::{BackupPlace, Config};
 use crate::db;
 use crate::jobs::{AfterHalt, Reporter, Started};
-use crate::metrics;
 use crate::model::digest::Sha256;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::time::Timestamp;
@@ -36,9 +35,15 @@ pub struct CreateOptions {
     pub with_cache: bool,
     /// Average rate of the copying, in bytes per second.
     pub rate: Option<u64>,
+    /// Whether the backup succeeds although storage lacks files, which its manifest lists.
+    pub allow_missing: bool,
+    /// Whether the folder may be without backups although some were made in it.
+    pub init: bool,
+    /// How long to wait for another program that uses the folder.
+    pub lock_timeout: Duration,
 }
 
-/// Starts a backup, or attaches to the running one of the same folder with the same options.
+/// Starts a backup, or attaches to a running one of the same folder with the same options.
 ///
 /// # Errors
 /// The folder cannot be used for backups.
@@ -47,39 +52,53 @@ pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<Started, Bac
     let (job_state, options) = (Arc::clone(state), options.clone());
     let (key, text) = (format!("backup:{place}"), format!("{options:?}"));
     Ok(state.jobs.start_with(AfterHalt::Restarts, &key, &text, (state.clock)(), move |reporter| async move {
-        let result = make(&job_state, place, &options, &reporter).await;
+        let (folder, created) = (place.to_string(), (job_state.clock)());
+        let result = make(&job_state, place, &options, &reporter, created).await;
         if let Err(error) = &result {
             tracing::error!(%error, "the backup failed");
         }
-        result.map_err(|error| error.to_string())
+        let recorded = match &result {
+            Ok((_, missing)) => Ok(*missing),
+            Err(error) => Err(error.to_string()),
+        };
+        if !matches!(result, Err(BackupError::InUse(_)))
+            && let Err(error) = results::record_backup(&job_state, &folder, created, recorded).await
+        {
+            tracing::warn!(%error, "the result of the backup was not recorded");
+        }
+        result.map(|(text, _)| text).map_err(|error| error.to_string())
     }))
 }
 
+/// Makes a backup. Returns the result as text, and the number of files that storage did not have.
 async fn make(
     state: &Arc<State>,
     place: BackupPlace,
     options: &CreateOptions,
     reporter: &Reporter,
-) -> Result<String, BackupError> {
-    let (start_time, created) = (Instant::now(), (state.clock)());
+    created: Timestamp,
+) -> Result<(String, u64), BackupError> {
+    let start_time = Instant::now();
+    let opened = open(state, &place, options, reporter, created).await?;
     let hold = RenewedHold::take(state).await?;
-    let result = write(state, place.clone(), options, reporter, &hold, created).await;
+    let result = write(state, opened, options, reporter, &hold, created).await;
     hold.release().await;
     let (manifest, copied) = result?;
-    let place = place.to_string();
-    if !manifest.missing.is_empty() {
-        return Err(BackupError::Refused(format!(
-            "the backup {} in {place} is incomplete: {} files are missing or damaged in storage:\n{}",
+    let missing = manifest.missing.len() as u64;
+    let mut incomplete = String::new();
+    if missing > 0 {
+        incomplete = format!(
+            "the backup {} in {place} is incomplete: {missing} files are missing or damaged in storage:\n{}",
             manifest.created,
-            manifest.missing.len(),
             manifest.missing.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
-        )));
+        );
+        if !options.allow_missing {
+            return Err(BackupError::Refused(incomplete));
+        }
+        tracing::warn!("{incomplete}");
     }
-    let folder = place.clone();
-    state.db.write(move |c| db::backup::record(c, &folder, created)).await?;
-    metrics::set_last_backup(created);
     let rows: u64 = manifest.tables.iter().map(|table| table.rows).sum();
-    tracing::info!(place, rows, files = manifest.object_count, new = copied.new_count, "made a backup");
+    tracing::info!(%place, rows, files = manifest.object_count, new = copied.new_count, "made a backup");
     let mut text = format!(
         "Backup {} in {place}: transaction {}, {rows} rows, {} files ({} MB), of which {} were copied ({} MB). {:.1} s",
         manifest.created,
@@ -90,17 +109,66 @@ async fn make(
         copied.new_bytes / 1_000_000,
         start_time.elapsed().as_secs_f64(),
     );
+    if missing > 0 {
+        text += &format!("\nWarning: {incomplete}");
+    }
     if manifest.encryption_key.is_some() {
         let key = state.config.load().server.encryption_key_path.display().to_string();
         text += &format!("\nThe encryption key is not in the backup: keep {key} in another place.");
     }
-    Ok(text)
+    Ok((text, missing))
+}
+
+/// Opens the folder and takes its lock. Before anything is written, checks that the folder has the backups that were made
+/// in it, and none of another database.
+async fn open(
+    state: &Arc<State>,
+    place: &BackupPlace,
+    options: &CreateOptions,
+    reporter: &Reporter,
+    created: Timestamp,
+) -> Result<(Folder, FolderLock), BackupError> {
+    let name = place.to_string();
+    let (identity, last_success) = state
+        .db
+        .read(move |c| Ok((db::identity::get(c)?.to_string(), db::backup::last_success(c, &name)?)))
+        .await?;
+    let last_success = last_success.filter(|_| !options.init);
+    let (config, place, reporter) = (state.config.load_full(), place.clone(), reporter.clone());
+    let lock_timeout = options.lock_timeout;
+    let task = tokio::task::spawn_blocking(move || {
+        let runtime = Handle::current();
+        let newest = Manifest::newest(&place, &config, &runtime)?;
+        if let (None, Some(at)) = (&newest, last_success) {
+            return Err(BackupError::Refused(format!(
+                "{place} contains no backup, and this server made one there at {at}: is the disk of the backups mounted? To \
+                 begin anew: rspm backup create --init"
+            )));
+        }
+        if let Some(future) = newest.as_ref().filter(|newest| newest.is_in_future(created)) {
+            tracing::warn!(
+                "{place} contains a backup of {}, which is later than the clock; it stays the newest until then: remove its \
+                 manifest if the clock was wrong",
+                future.created
+            );
+        }
+        if let Some(newest) = newest.filter(|newest| newest.database != identity) {
+            return Err(BackupError::Refused(format!(
+                "{place} contains backups of another database, the newest of {}: choose another folder with --to or \
+                 Server.BackupPaths",
+                newest.created
+            )));
+        }
+        reporter.progress("waiting for another program that uses the folder", 0, None);
+        within(lock_timeout, || reporter.is_halted(), || Folder::create(&place, &config, &runtime))
+    });
+    task_result(task.await)
 }
 
 /// Writes all parts of the backup.
 async fn write(
     state: &Arc<State>,
-    place: BackupPlace,
+    (folder, lock): (Folder, FolderLock),
     options: &CreateOptions,
     reporter: &Reporter,
     hold: &RenewedHold,
@@ -109,7 +177,6 @@ async fn write(
     let (config, storage, job_reporter) = (state.config.load_full(), state.storage.clone(), reporter.clone());
     let (with_cache, pace) = (options.with_cache, options.rate.map(Pace::new));
     let copy_task = tokio::task::spawn_blocking(move || {
-        let (folder, lock) = Folder::create(&place, &config, &Handle::current())?;
         let on_progress = |step: Progress| {
             if let Progress::Copying { table, rows } = step {
                 job_reporter.progress(format!("copying {table}"), rows, None);
@@ -122,7 +189,8 @@ async fn write(
     let (folder, lock, snapshot, copied) = task_result(copy_task.await)?;
     if !hold.is_held().await? {
         return Err(BackupError::Refused(
-            "the database did not answer for ten minutes, so files may have been removed meanwhile; back up again"
+            "files may have been removed while they were copied, because the database did not answer for ten minutes, or \
+             its clock was changed by more than ten minutes; back up again"
                 .to_owned(),
         ));
     }

@@ -32,8 +32,21 @@ pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result
             }
         }));
     }
+    refuse_data(config, &resolved)?;
+    Ok(resolved)
+}
+
+/// Refuses a place that is among the server's own data.
+///
+/// # Errors
+/// It is, or it cannot be read.
+pub fn refuse_data(config: &Config, place: &BackupPlace) -> Result<(), BackupError> {
+    let resolved = match place {
+        BackupPlace::Directory(path) => BackupPlace::Directory(resolve(path)?),
+        BackupPlace::Bucket { .. } => place.clone(),
+    };
     match data_at(config, &resolved) {
-        None => Ok(resolved),
+        None => Ok(()),
         Some(data) => Err(BackupError::Refused(format!(
             "backups cannot be in {place}: the server has its data in {data}"
         ))),

@@ -13,7 +13,10 @@ use tempfile::NamedTempFile;
 use super::error::BackupError;
 
 const UNFINISHED: &str = "tmp";
+/// The lock of programs that use the files: shared, and exclusive for those that remove files.
 const LOCK: &str = "lock";
+/// The lock of programs that add files.
+const WRITER_LOCK: &str = "writer";
 
 /// A directory with backups.
 pub struct Directory {
@@ -23,7 +26,7 @@ pub struct Directory {
 }
 
 /// The right to use a directory until it is dropped.
-pub struct DirectoryLock(#[allow(dead_code, reason = "held, not read")] Option<File>);
+pub struct DirectoryLock(Vec<File>);
 
 impl Directory {
     /// Creates a directory and those in it (mode 0700) if missing.
@@ -52,12 +55,29 @@ impl Directory {
         &self.root
     }
 
-    /// Takes the lock that excludes all other programs, to write or remove files.
+    /// Takes the lock that excludes all other programs, to remove files.
     ///
     /// # Errors
     /// Another program has a lock.
     pub(super) fn lock(&self) -> Result<DirectoryLock, BackupError> {
-        let path = self.root.join(LOCK);
+        let (file, path) = self.open_lock(LOCK)?;
+        self.lock_result(file.try_lock(), file, &path)
+    }
+
+    /// Takes the lock of a program that adds files; it excludes programs that add or remove files.
+    ///
+    /// # Errors
+    /// Another program adds or removes files.
+    pub(super) fn lock_to_add(&self) -> Result<DirectoryLock, BackupError> {
+        let (file, path) = self.open_lock(LOCK)?;
+        let mut lock = self.lock_result(file.try_lock_shared(), file, &path)?;
+        let (file, path) = self.open_lock(WRITER_LOCK)?;
+        lock.0.extend(self.lock_result(file.try_lock(), file, &path)?.0);
+        Ok(lock)
+    }
+
+    fn open_lock(&self, name: &str) -> Result<(File, PathBuf), BackupError> {
+        let path = self.root.join(name);
         let result = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -65,21 +85,20 @@ impl Directory {
             .mode(0o600)
             .custom_flags(OFlag::O_NOFOLLOW.bits())
             .open(&path);
-        let file = result.map_err(BackupError::io("open", &path))?;
-        self.lock_result(file.try_lock(), file, &path)
+        Ok((result.map_err(BackupError::io("open", &path))?, path))
     }
 
-    /// Takes the lock that readers share; it excludes programs that write or remove files. Has no effect on a folder that
-    /// cannot be locked, such as one on a read-only file system.
+    /// Takes the lock that readers share; it excludes programs that remove files. Has no effect on a folder that cannot be
+    /// locked, such as one on a read-only file system.
     ///
     /// # Errors
-    /// Another program writes or removes files.
+    /// Another program removes files.
     pub(super) fn lock_shared(&self) -> Result<DirectoryLock, BackupError> {
         let path = self.root.join(LOCK);
         let result = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
         match result {
             Ok(file) => self.lock_result(file.try_lock_shared(), file, &path),
-            Err(_) => Ok(DirectoryLock(None)),
+            Err(_) => Ok(DirectoryLock(Vec::new())),
         }
     }
 
@@ -90,14 +109,15 @@ impl Directory {
         path: &Path,
     ) -> Result<DirectoryLock, BackupError> {
         match result {
-            Ok(()) => Ok(DirectoryLock(Some(file))),
-            Err(TryLockError::WouldBlock) => Err(BackupError::Refused(format!(
-                "{} is in use: a backup is made, restored or pruned at this moment; try again when that is done",
+            Ok(()) => Ok(DirectoryLock(vec![file])),
+            Err(TryLockError::WouldBlock) => Err(BackupError::InUse(format!(
+                "{} is in use: backups in it are made, read or pruned at this moment; try again when that is done, or wait \
+                 with --lock-timeout=1h",
                 self.root.display()
             ))),
             // File systems without locks are accepted.
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                Ok(DirectoryLock(None))
+                Ok(DirectoryLock(Vec::new()))
             }
             Err(TryLockError::Error(error)) => Err(BackupError::io("lock", path)(error)),
         }
@@ -108,14 +128,20 @@ impl Directory {
         let directory = self.root.join(UNFINISHED);
         for entry in std::fs::read_dir(&directory).map_err(BackupError::io("list", &directory))? {
             let path = entry.map_err(BackupError::io("list", &directory))?.path();
-            std::fs::remove_file(&path).map_err(BackupError::io("remove", &path))?;
+            // A backup creates no directories here.
+            if !path.symlink_metadata().map_err(BackupError::io("read", &path))?.is_dir() {
+                std::fs::remove_file(&path).map_err(BackupError::io("remove", &path))?;
+            }
         }
         Ok(())
     }
 
     /// All files below a directory with their sizes. Links are not followed.
+    ///
+    /// SECURITY: refuses a directory that is a link: files behind it would be removed by pruning.
     pub(super) fn list(&self, path: &str) -> Result<Vec<(String, u64)>, BackupError> {
         let mut files = Vec::new();
+        require_directory(&self.root.join(path))?;
         self.list_into(path, &mut files)?;
         Ok(files)
     }
@@ -244,8 +270,23 @@ impl Directory {
 fn create_directory(path: &Path) -> Result<(), BackupError> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => sync_directory(path.parent().unwrap_or(path)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => require_directory(path),
         Err(error) => Err(BackupError::io("create the directory", path)(error)),
+    }
+}
+
+/// Refuses a link, or anything else that is no directory. A missing directory is accepted.
+fn require_directory(path: &Path) -> Result<(), BackupError> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(BackupError::io("read", path)(error)),
+        Ok(metadata) if metadata.is_symlink() => Err(BackupError::damaged(
+            path,
+            "is a symbolic link; a folder of backups has its files on one file system: remove the link, or move the whole \
+             folder",
+        )),
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(BackupError::damaged(path, "is not a directory")),
     }
 }
 

@@ -32,7 +32,7 @@ pub enum BackupError {
         source: DumpError,
     },
     /// A file of the folder.
-    #[error("could not {action} {}: {source}", path.display())]
+    #[error("could not {action} {}: {source}{}", path.display(), way_out(source))]
     Io {
         /// The operation, as a verb.
         action: &'static str,
@@ -49,9 +49,32 @@ pub enum BackupError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Another program uses the folder; the sentence says how.
+    #[error("{0}")]
+    InUse(String),
     /// The request cannot be carried out; nothing was changed.
     #[error("{0}")]
     Refused(String),
+}
+
+/// What to do about an error of the system.
+fn way_out(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            let uid = nix::unistd::geteuid();
+            let user = nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name);
+            let user = user.unwrap_or_else(|| uid.to_string());
+            format!(
+                "; user {user} needs the directory: install -d -m 0700 -o {user}, or chown -R {user} for an existing one"
+            )
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; if the file system is writable, it is not for the unit: name the directory in \
+            Server.BackupPaths, then systemctl daemon-reload && systemctl restart rstudio-pm"
+                .to_owned()
+        }
+        _ => String::new(),
+    }
 }
 
 impl BackupError {
@@ -65,6 +88,16 @@ impl BackupError {
         match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(BackupError::Refused("the server stops".to_owned())),
+        }
+    }
+
+    /// Adds what to do to the error of a damaged file.
+    pub(super) fn with_way_out(self, text: &str) -> BackupError {
+        match self {
+            BackupError::Damaged { path, reason } => {
+                BackupError::Damaged { path, reason: format!("{reason}; {text}") }
+            }
+            error => error,
         }
     }
 

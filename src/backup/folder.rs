@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use sha2::Digest;
 use tokio::runtime::Handle;
@@ -58,6 +59,29 @@ impl FolderLock {
     }
 }
 
+/// Interval of attempts to take a lock.
+const LOCK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Repeats an attempt while another program uses the folder, for `timeout` or until `is_halted`.
+///
+/// # Errors
+/// The last error of the attempt.
+pub fn within<T>(
+    timeout: Duration,
+    is_halted: impl Fn() -> bool,
+    attempt: impl Fn() -> Result<T, BackupError>,
+) -> Result<T, BackupError> {
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Err(BackupError::InUse(_)) if start.elapsed() < timeout && !is_halted() => {
+                std::thread::sleep(LOCK_INTERVAL);
+            }
+            result => return result,
+        }
+    }
+}
+
 /// The path of a dump.
 pub(super) fn dump_path(sha256: Sha256) -> String {
     format!("{DATABASES}/{sha256}.dump")
@@ -84,6 +108,28 @@ pub(super) fn manifest_path(name: &str) -> String {
     format!("{MANIFESTS}/{name}")
 }
 
+/// Whether a name is that of a manifest: `20261122T063809.482036Z.json`.
+fn is_manifest_name(name: &str) -> bool {
+    const FORM: &[u8] = b"00000000T000000.000000Z.json";
+    name.len() == FORM.len()
+        && name.bytes().zip(FORM).all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            form => byte == *form,
+        })
+}
+
+/// Whether a path has the form of a dump, a list, a blob or a configuration file: no other file is removed.
+pub(super) fn is_part_path(path: &str) -> bool {
+    let digest = |name: &str| name.parse::<Sha256>().ok();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let (stem, _) = name.split_once('.').unwrap_or((name, ""));
+    digest(stem).is_some_and(|sha256| {
+        [dump_path(sha256), list_path(sha256), blob_path(&sha256), configuration_path(sha256)]
+            .iter()
+            .any(|part| part == path)
+    })
+}
+
 impl Folder {
     /// Opens a folder to write backups, creating it and its directories if missing. Blocks; must not be called on an
     /// async thread of `runtime`.
@@ -99,7 +145,10 @@ impl Folder {
             Directory::create(root, &[MANIFESTS, DATABASES, BLOBS, CONFIGURATIONS])?;
         }
         let folder = Folder::open(place, config, runtime)?;
-        let lock = folder.lock()?;
+        let lock = match &folder {
+            Folder::Directory(directory) => directory.lock_to_add().map(FolderLock::Directory)?,
+            Folder::Bucket(bucket) => FolderLock::Bucket(Some(BucketLock::to_add(bucket)?)),
+        };
         if let Folder::Directory(directory) = &folder {
             directory.remove_unfinished()?;
         }
@@ -135,7 +184,7 @@ impl Folder {
         BackupError::damaged(&self.location(path), reason)
     }
 
-    /// Takes the lock that excludes all other programs, to write or remove files.
+    /// Takes the lock that excludes all other programs, to remove files.
     ///
     /// # Errors
     /// Another program has a lock.
@@ -148,11 +197,11 @@ impl Folder {
         }
     }
 
-    /// Takes the lock that readers share; it excludes programs that write or remove files. Has no effect on a folder that
-    /// this program may not write to.
+    /// Takes the lock that readers share; it excludes programs that remove files. Has no effect on a folder that this
+    /// program may not write to.
     ///
     /// # Errors
-    /// Another program writes or removes files.
+    /// Another program removes files.
     pub fn lock_shared(&self) -> Result<FolderLock, BackupError> {
         match self {
             Folder::Directory(directory) => directory.lock_shared().map(FolderLock::Directory),
@@ -168,8 +217,10 @@ impl Folder {
         let prefix = format!("{MANIFESTS}/");
         let files = self.list(MANIFESTS)?.into_iter();
         let names = files.filter_map(|(path, _)| path.strip_prefix(&prefix).map(str::to_owned));
-        let mut names: Vec<String> =
-            names.filter(|name| name.ends_with(".json") && !name.contains('/')).collect();
+        let (mut names, other): (Vec<String>, Vec<String>) = names.partition(|name| is_manifest_name(name));
+        for name in other {
+            tracing::warn!("{}: is no manifest, by its name", self.location(&manifest_path(&name)).display());
+        }
         names.sort_unstable();
         Ok(names)
     }
@@ -324,6 +375,37 @@ impl BlobSizes<'_> {
         match self {
             BlobSizes::OnDemand(folder) => folder.size(path),
             BlobSizes::Listing(sizes) => Ok(sizes.get(path).copied()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manifests_have_times_as_names() {
+        assert!(is_manifest_name("20261122T063809.482036Z.json"));
+        for name in ["zzz.json", "20261122T063809.482036Z.json~", "2026112xT063809.482036Z.json", ""] {
+            assert!(!is_manifest_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_names_of_the_layout_are_parts() {
+        let sha256 = Sha256([0xab; 32]);
+        for path in [dump_path(sha256), list_path(sha256), blob_path(&sha256), configuration_path(sha256)] {
+            assert!(is_part_path(&path), "{path}");
+        }
+        for path in [
+            "db/rstudio-pm.db",
+            "db/usage.db-wal",
+            "",
+            "blobs",
+            &format!("blobs/00/ab/{sha256}"),
+            &format!("db/{sha256}"),
+        ] {
+            assert!(!is_part_path(path), "{path}");
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::db::migrate::newest_migration;
 use crate::db::restored::remove_servers;
 use crate::db::schema::Schema;
-use crate::db::transfer::destination::Destination;
+use crate::db::transfer::destination::{Destination, ExistingFiles};
 
 type Dump = DumpReader<zstd::Decoder<'static, BufReader<BufReader<Box<dyn Read + Send>>>>>;
 
@@ -64,12 +64,13 @@ pub(super) fn fill(
     config: &Config,
     folder: &Folder,
     manifest: &Manifest,
+    existing: ExistingFiles,
     progress: OnProgress<'_>,
 ) -> Result<Destination, BackupError> {
     let dump = open(folder, manifest)?;
     let key = dump.head().key;
     let levels = dump.head().levels.clone();
-    let mut destination = Destination::create(config, config.database.provider, &levels)?;
+    let mut destination = Destination::create(config, config.database.provider, &levels, existing)?;
     let tables = restore(Ok(dump), &mut destination)?;
     progress(Progress::Indexing);
     destination.finish_tables()?;

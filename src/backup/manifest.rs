@@ -2,14 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
+use tokio::runtime::Handle;
 
 use super::configuration::ConfigurationFile;
 use super::error::BackupError;
 use super::folder::{Folder, manifest_path};
 use super::part::Part;
 use super::text;
+use crate::config::{BackupPlace, Config};
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, SECOND, Timestamp};
+
+/// Tolerated difference of clocks, in microseconds.
+const CLOCK_TOLERANCE: i64 = 3600 * SECOND;
+
+/// What to do about a damaged manifest.
+const OTHER_BACKUP: &str =
+    "choose another backup with --at, see rspm backup list; and move the damaged manifest away";
 
 /// The number of the format.
 pub const FORMAT: u32 = 1;
@@ -108,17 +117,7 @@ impl Manifest {
     /// The name of its file.
     #[must_use]
     pub fn name(&self) -> String {
-        let at = self.created.civil();
-        format!(
-            "{:04}{:02}{:02}T{:02}{:02}{:02}.{:06}Z.json",
-            at.year(),
-            at.month(),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second(),
-            self.created.0.rem_euclid(SECOND)
-        )
+        name_at(self.created)
     }
 
     /// Its digest, which the next backup states.
@@ -176,26 +175,81 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Reads the newest manifest, or the newest at or before `at`.
+    /// Whether it was made with a clock that was ahead, or this machine's clock `now` is behind.
+    pub(super) fn is_in_future(&self, now: Timestamp) -> bool {
+        self.created.0.saturating_sub(now.0) > CLOCK_TOLERANCE
+    }
+
+    /// Returns the newest backup of a place that can be read; `None` if there is none. Writes nothing. Blocks.
     ///
     /// # Errors
-    /// There is none, or it is damaged.
-    pub fn find(folder: &Folder, at: Option<&BackupTime>) -> Result<Manifest, BackupError> {
+    /// The folder cannot be read.
+    pub(super) fn newest(
+        place: &BackupPlace,
+        config: &Config,
+        runtime: &Handle,
+    ) -> Result<Option<Manifest>, BackupError> {
+        if place.directory().is_some_and(|root| !root.exists()) {
+            return Ok(None);
+        }
+        let folder = Folder::open(place, config, runtime)?;
+        let names = folder.manifests()?;
+        Ok(names.iter().rev().find_map(|name| Manifest::read(&folder, name).ok()))
+    }
+
+    /// Reads the newest manifest, or the newest at or before `at`; `now` is the time of this machine's clock.
+    ///
+    /// # Errors
+    /// There is none, or it is damaged. Without `at`: it is later than the clock, or the folder has backups of several
+    /// databases.
+    pub fn find(folder: &Folder, at: Option<&BackupTime>, now: Timestamp) -> Result<Manifest, BackupError> {
         let names = folder.manifests()?;
         let Some(at) = at else {
-            let newest =
+            let name =
                 names.last().ok_or_else(|| BackupError::Refused(format!("{folder} contains no backup")))?;
-            return Manifest::read(folder, newest);
-        };
-        for name in names.iter().rev() {
-            let manifest = Manifest::read(folder, name)?;
-            if manifest.created <= at.0 {
-                return Ok(manifest);
+            let newest = Manifest::read(folder, name).map_err(|error| error.with_way_out(OTHER_BACKUP))?;
+            if newest.is_in_future(now) {
+                return Err(BackupError::Refused(format!(
+                    "the newest backup is of {}, and the clock of this machine shows {now}: set the clock if it is wrong; if \
+                     it was wrong when the backup was made, choose another one with --at, see rspm backup list, and \
+                     remove {}",
+                    newest.created,
+                    folder.location(&manifest_path(name)).display()
+                )));
             }
+            let is_other = |manifest: &Manifest| manifest.database != newest.database;
+            let mut others = names.iter().rev().filter_map(|name| Manifest::read(folder, name).ok());
+            if let Some(other) = others.find(is_other) {
+                return Err(BackupError::Refused(format!(
+                    "{folder} contains backups of several databases, the newest of them of {} and {}: choose one with --at; \
+                     rspm backup list -o json shows which database each is of",
+                    newest.created, other.created
+                )));
+            }
+            return Ok(newest);
+        };
+        let last = name_at(at.0);
+        if let Some(name) = names.iter().rev().find(|name| **name <= last) {
+            return Manifest::read(folder, name).map_err(|error| error.with_way_out(OTHER_BACKUP));
         }
         let text = format!("{folder} contains no backup of that time; see: rspm backup list");
         Err(BackupError::Refused(text))
     }
+}
+
+/// The name of the manifest of a backup of this time. Names are in the order of their times.
+fn name_at(created: Timestamp) -> String {
+    let at = created.civil();
+    format!(
+        "{:04}{:02}{:02}T{:02}{:02}{:02}.{:06}Z.json",
+        at.year(),
+        at.month(),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second(),
+        created.0.rem_euclid(SECOND)
+    )
 }
 
 /// The end of the time that `--at` states: an instant, or a day.

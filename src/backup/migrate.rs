@@ -9,14 +9,14 @@ use super::dump::reader::{DumpReader, Item};
 use super::dump::writer::DumpWriter;
 use super::dump::{Head, TableSummary};
 use crate::config::{Config, Provider};
-use crate::db::DbError;
 use crate::db::schema::Schema;
-use crate::db::transfer::destination::Destination;
+use crate::db::transfer::destination::{Destination, ExistingFiles};
 use crate::db::transfer::reading::RowSink;
 use crate::db::transfer::row::RowBlock;
 use crate::db::transfer::source::Source;
 use crate::db::transfer::tables::Table;
 use crate::db::transfer::{occupancy, tables};
+use crate::db::{DbError, node};
 use crate::serve::digests::{self, DocumentDigest};
 
 /// Documents that are rendered from both databases.
@@ -31,6 +31,11 @@ pub enum MigrateError {
     /// The dump in the pipe is damaged.
     #[error(transparent)]
     Dump(#[from] DumpError),
+    /// A server had a heartbeat in the last half minute.
+    #[error(
+        "a server uses the database: {0}; stop it: systemctl stop rstudio-pm. If it was killed, wait for half a minute"
+    )]
+    Serving(String),
     /// The pipe between the two threads failed.
     #[error("could not copy the rows: {0}")]
     Io(#[from] io::Error),
@@ -113,11 +118,16 @@ pub fn migrate(
 ) -> Result<MigrationResult, MigrateError> {
     let start = Instant::now();
     let mut source = Source::open(config, from, to)?;
+    // A server without a connection at this moment has no lock.
+    let servers = node::serving(source.conn()?)?;
+    if !servers.is_empty() {
+        return Err(MigrateError::Serving(servers.join(", ")));
+    }
     let key = DigestKey::of(source.conn()?)?;
     let usage_was_there = has_same_usage(config, &mut source, to, key)?;
     let mut head = Head { key, levels: source.schema_versions().to_vec() };
     head.levels.retain(|(schema, _)| !(usage_was_there && *schema == Schema::Usage));
-    let mut destination = Destination::create(config, to, &head.levels)?;
+    let mut destination = Destination::create(config, to, &head.levels, ExistingFiles::Refused)?;
     let summaries = copy(&mut source, &mut destination, &head, progress)?;
     progress(Progress::Indexing);
     destination.finish_tables()?;

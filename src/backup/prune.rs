@@ -9,6 +9,7 @@ use super::error::BackupError;
 use super::folder::{self, Folder, FolderLock};
 use super::manifest::Manifest;
 use super::objects;
+use crate::model::time::Timestamp;
 
 /// Which backups are kept: the newest of each of the last days, weeks and months that have one; and the newest of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,20 +55,50 @@ fn retained(times: &[DateTime], retention: Retention) -> BTreeSet<usize> {
     retained
 }
 
-/// Removes all backups that are not kept.
+/// Returns the indexes of the manifests that are kept.
+fn retained_of_all(manifests: &[Manifest], retention: Retention, now: Timestamp) -> BTreeSet<usize> {
+    let (future, past): (Vec<usize>, Vec<usize>) =
+        (0..manifests.len()).partition(|index| manifests[*index].is_in_future(now));
+    let databases: BTreeSet<&str> = manifests.iter().map(|manifest| manifest.database.as_str()).collect();
+    let mut kept: BTreeSet<usize> = future.into_iter().collect();
+    for database in databases {
+        // An incomplete backup does not displace a complete one.
+        for only_complete in [false, true] {
+            let is_counted = |index: &&usize| {
+                let manifest = &manifests[**index];
+                manifest.database == database && (!only_complete || manifest.missing.is_empty())
+            };
+            let indexes: Vec<usize> = past.iter().filter(is_counted).copied().collect();
+            let times: Vec<DateTime> =
+                indexes.iter().map(|index| manifests[*index].created.civil()).collect();
+            kept.extend(retained(&times, retention).into_iter().map(|position| indexes[position]));
+        }
+    }
+    kept
+}
+
+/// Removes all backups that are not kept. The backups of each database are counted apart, so are complete
+/// ones, and those that are later than the
+/// clock `now` are kept and not counted: one made with a wrong clock would be the newest for long.
 ///
 /// # Errors
-/// A manifest or a list of files is damaged: nothing was removed then.
+/// There is no backup, a manifest or a list of files is damaged, or a backup that is kept lacks files: nothing was removed
+/// then.
 pub fn prune(
     folder: &Folder,
     lock: &FolderLock,
     retention: Retention,
+    now: Timestamp,
     dry_run: bool,
 ) -> Result<PruneResult, BackupError> {
-    let read = |name: &String| Manifest::read(folder, name);
+    let way_out = "nothing was removed; move the damaged manifest away and repeat the command";
+    let read = |name: &String| Manifest::read(folder, name).map_err(|error| error.with_way_out(way_out));
     let manifests = folder.manifests()?.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let times: Vec<DateTime> = manifests.iter().map(|manifest| manifest.created.civil()).collect();
-    let retained = retained(&times, retention);
+    if manifests.is_empty() {
+        let text = format!("{folder} contains no backup; nothing was removed: is its disk mounted?");
+        return Err(BackupError::Refused(text));
+    }
+    let retained = retained_of_all(&manifests, retention, now);
     let mut result = PruneResult::default();
     let mut referenced: HashSet<String> = HashSet::new();
     for (index, manifest) in manifests.iter().enumerate() {
@@ -86,7 +117,13 @@ pub fn prune(
     for directory in [folder::DATABASES, folder::BLOBS, folder::CONFIGURATIONS] {
         unreferenced.extend(folder.list(directory)?);
     }
-    unreferenced.retain(|(path, _)| !referenced.contains(path));
+    let existing: HashSet<&String> = unreferenced.iter().map(|(path, _)| path).collect();
+    if let Some(path) = referenced.iter().find(|path| !existing.contains(path)) {
+        return Err(
+            folder.damaged(path, "is missing, and a backup that is kept needs it; see rspm backup verify")
+        );
+    }
+    unreferenced.retain(|(path, _)| !referenced.contains(path) && folder::is_part_path(path));
     result.files = unreferenced.len() as u64;
     result.bytes = unreferenced.iter().map(|(_, size)| size).sum();
     if dry_run {

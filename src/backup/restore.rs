@@ -15,15 +15,18 @@ use super::import::{check_schema, fill};
 use super::manifest::Manifest;
 use super::migrate::Progress;
 use super::objects::StoredObject;
+use super::storage_markers;
 use super::stored_again::store;
 use super::verify::{Depth, OnStep, Verification, verify};
 use crate::config::{ClassLocation, Config, Provider};
 use crate::db::restored::begin_history;
 use crate::db::schema::Schema;
+use crate::db::transfer::destination::ExistingFiles;
 use crate::db::transfer::occupancy;
-use crate::db::{self, sqlite_dir};
+use crate::db::{self, DbError};
 use crate::model::identity::Identity;
-use crate::storage::{Storage, StorageError};
+use crate::model::storage_class::StorageClass;
+use crate::storage::{Marker, Storage, StorageError};
 
 /// Threads that copy files.
 const THREADS: usize = 4;
@@ -90,16 +93,16 @@ pub fn restore(
     let storage = runtime.block_on(Storage::open_read_only(&config.storage))?;
     let absent_objects = absent_objects(&storage, &verification, runtime)?;
     check_space(config, &verification, &absent_objects)?;
-    let previous_database = match config.database.provider {
-        Provider::Sqlite if options.force => sqlite_dir::move_aside(&config.sqlite.dir)?,
-        Provider::Sqlite | Provider::Postgres => None,
-    };
+    let existing = if options.force { ExistingFiles::Replaced } else { ExistingFiles::Refused };
     let storage = runtime.block_on(Storage::open(&config.storage))?;
     let progress = |progress: Progress| step(&progress.to_string());
-    let mut destination = fill(config, folder, manifest, &progress)?;
+    let mut destination = fill(config, folder, manifest, existing, &progress)?;
     begin_history(destination.conn()?, Identity(rand::random()))?;
     let (copied, copied_bytes) = store_files(&storage, folder, &verification.objects, runtime, step)?;
-    destination.commit()?;
+    let empty_classes = empty_classes(&storage, runtime)?;
+    let markers = storage_markers::prepare(destination.conn()?, &storage, &empty_classes)?;
+    let previous_database = destination.commit()?;
+    storage_markers::write(&storage, markers, runtime)?;
     Ok(RestoreResult {
         rows: verification.tables.iter().map(|table| table.digest.rows).sum(),
         copied,
@@ -128,18 +131,40 @@ fn check_key(config: &Config, manifest: &Manifest) -> Result<(), BackupError> {
 
 fn check_occupancy(config: &Config, options: &RestoreOptions) -> Result<(), BackupError> {
     let provider = config.database.provider;
+    if provider == Provider::Sqlite && options.force {
+        // Its files are moved aside, whatever they are.
+        return Ok(());
+    }
     let mut existing_objects = Vec::new();
     for schema in [Schema::Core, Schema::Usage] {
-        existing_objects.extend(occupancy(config, provider, schema)?);
+        match occupancy(config, provider, schema) {
+            Err(DbError::NotADatabase { path, .. }) => {
+                existing_objects.push(format!("{} is damaged or no database", path.display()));
+            }
+            found => existing_objects.extend(found?),
+        }
     }
     let Some(contents) = existing_objects.first() else { return Ok(()) };
     let place = db::transfer::source::place(config, provider);
-    let way_out = match (provider, options.force) {
-        (Provider::Sqlite, true) => return Ok(()),
-        (Provider::Sqlite, false) => "restore with --force, which moves its files aside",
-        (Provider::Postgres, _) => "remove its tables, or set Postgres.URL to a blank database or schema",
+    let way_out = match provider {
+        Provider::Sqlite => "restore with --force, which moves its files aside",
+        Provider::Postgres => "remove its tables, or set Postgres.URL to a blank database or schema",
     };
     Err(BackupError::Refused(format!("the database is not blank: {place}: {contents}; {way_out}")))
+}
+
+/// The storage classes without objects and without an owner. The restored database becomes their owner, so that files of
+/// mirrors can be stored in them.
+fn empty_classes(storage: &Storage, runtime: &Handle) -> Result<Vec<StorageClass>, BackupError> {
+    let mut classes = Vec::new();
+    for class in StorageClass::ALL {
+        if runtime.block_on(storage.marker(class))? == Marker::None
+            && runtime.block_on(storage.list(class, None, 1))?.is_empty()
+        {
+            classes.push(class);
+        }
+    }
+    Ok(classes)
 }
 
 /// The files that storage does not have.

@@ -241,7 +241,7 @@ pub enum Cluster {
 /// Flags of `cluster nodes`.
 #[derive(Debug, Args)]
 pub struct ClusterNodes {
-    /// Exit with 1 if a server has had no heartbeat for half a minute
+    /// Exit with 1 if a server is gone or not online, if versions differ, or if the database does not answer
     #[arg(long)]
     pub strict: bool,
 }

@@ -11,8 +11,9 @@ use super::error::CliError;
 use super::installed::{exec, program_command};
 use super::job::{self, JobFlags};
 use super::output::{Format, Output};
-use super::units::bytes;
+use super::units::{bytes, seconds};
 use crate::api::backup::{LocalBackup, LocalCommand, StartBackup};
+use crate::api::control::Node;
 use crate::api::job::Job;
 use crate::config::BackupPlace;
 
@@ -46,17 +47,29 @@ pub struct CreateBackup {
     /// Average rate of copying files per second: bytes, or 500kB, 50MB, 1GB (default: not limited)
     #[arg(long, value_parser = bytes, value_name = "BYTES")]
     pub rate: Option<u64>,
+    /// Succeed although files are missing in storage: the manifest lists them, and the exit code is 4
+    #[arg(long)]
+    pub allow_missing: bool,
+    /// Begin anew in a folder that lacks the backups that were made in it; not needed for a new folder
+    #[arg(long)]
+    pub init: bool,
+    /// Wait for another program that uses the folder: seconds, or 90s, 5m, 1h
+    #[arg(long, default_value = "0s", value_parser = seconds, value_name = "TIME")]
+    pub lock_timeout: u64,
     /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
 }
 
-/// The flag `--from`.
+/// The folder with the backups.
 #[derive(Debug, Args)]
 pub struct SourceFolder {
     /// The folder with the backups, a directory or s3://bucket/prefix (default: the first of Server.BackupPaths)
     #[arg(long, value_name = "PLACE")]
     pub from: Option<String>,
+    /// Wait for another program that uses the folder: seconds, or 90s, 5m, 1h
+    #[arg(long, default_value = "0s", value_parser = seconds, value_name = "TIME")]
+    pub lock_timeout: u64,
 }
 
 /// The flags that choose a backup.
@@ -133,15 +146,32 @@ fn subset(text: &str) -> Result<(u32, u32), String> {
 /// The server refuses, or the backup fails.
 pub async fn create(client: &Client, output: &Output, args: CreateBackup) -> Result<(), CliError> {
     let to = args.to.as_deref().map(place).transpose()?;
-    let body = StartBackup { to, with_cache: args.with_cache, rate: args.rate };
+    let CreateBackup { with_cache, rate, allow_missing, init, lock_timeout, .. } = args;
+    let body = StartBackup { to, with_cache, rate, allow_missing, init, lock_timeout };
     let job: Job = client.send(Method::POST, "/backups", &body).await?;
-    job::follow_or_print(client, output, job, &args.job_flags, "backup").await
+    let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "backup").await? else {
+        return Ok(());
+    };
+    output.print(&job, || job.message.clone())?;
+    if !allow_missing {
+        return Ok(());
+    }
+    let node: Node = client.get("/status").await?;
+    let place = job.key.trim_start_matches("backup:").trim_end_matches(" with cache");
+    let mut created = node.backups.iter().filter(|last| last.command == "create" && last.place == place);
+    match created.next().map_or(0, |last| last.missing) {
+        0 => Ok(()),
+        missing => Err(CliError::Incomplete(format!("files that are missing in the backup: {missing}"))),
+    }
 }
 
 /// The address of a bucket, or the absolute path of a directory.
 pub(super) fn place(text: &str) -> Result<String, CliError> {
     if BackupPlace::is_address(text) {
         return Ok(text.to_owned());
+    }
+    if text.is_empty() {
+        return Err(CliError::refused("the folder is empty: give a directory or s3://bucket/prefix"));
     }
     let failed = |source| CliError::Local { operation: format!("finding {text}"), source };
     Ok(std::path::absolute(text).map_err(failed)?.display().to_string())
@@ -181,8 +211,9 @@ pub(super) fn run_locally(
         ),
     };
     let exec_program = || {
+        let lock_timeout = folder.lock_timeout;
         let folder = folder.from.as_deref().map(place).transpose()?;
-        let request = LocalBackup { folder, json: format == Format::Json, command };
+        let request = LocalBackup { folder, json: format == Format::Json, lock_timeout, command };
         let request = serde_json::to_string(&request).map_err(|error| CliError::Local {
             operation: "describing the command".to_owned(),
             source: error.into(),

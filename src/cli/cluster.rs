@@ -10,7 +10,7 @@ use super::args::ClusterNodes;
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_time, table};
-use crate::api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest};
+use crate::api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest, RequestedMode};
 
 /// Interval of polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -20,15 +20,39 @@ const REPORT_TIME: Duration = Duration::from_secs(10);
 /// `rspm cluster nodes`.
 ///
 /// # Errors
-/// The server does not answer; with `--strict`, a server is gone.
+/// The server does not answer; with `--strict`, an upgrade may not begin.
 pub async fn nodes(client: &Client, output: &Output, args: ClusterNodes) -> Result<(), CliError> {
     let nodes: Vec<ClusterNode> = client.get("/nodes").await?;
     output.print(&nodes, || describe(&nodes))?;
-    let gone: Vec<&str> = nodes.iter().filter(|node| is_gone(node)).map(|node| node.name.as_str()).collect();
-    match args.strict && !gone.is_empty() {
-        true => Err(CliError::refused(format!("gone: {}", gone.join(", ")))),
+    let problems = problems(&nodes);
+    match args.strict && !problems.is_empty() {
+        true => Err(CliError::refused(problems.join("; "))),
         false => Ok(()),
     }
+}
+
+/// What `--strict` refuses: servers that are unknown, gone or not online, and several versions.
+fn problems(nodes: &[ClusterNode]) -> Vec<String> {
+    let mut problems = Vec::new();
+    if nodes.iter().any(|node| node.lacks_others) {
+        problems.push("the other servers are unknown, because the database does not answer".to_owned());
+    }
+    let names = |selected: &dyn Fn(&ClusterNode) -> bool| {
+        let names: Vec<&str> =
+            nodes.iter().filter(|node| selected(node)).map(|node| node.name.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    problems.extend(names(&is_gone).map(|names| format!("gone: {names}")));
+    let is_not_online = |node: &ClusterNode| !is_gone(node) && node.mode != "online";
+    problems.extend(names(&is_not_online).map(|names| format!("not online: {names}")));
+    let running = nodes.iter().filter(|node| !is_gone(node));
+    let versions: BTreeSet<(&str, i64)> = running.map(|node| (node.version.as_str(), node.schema)).collect();
+    if versions.len() > 1 {
+        let versions: Vec<String> =
+            versions.iter().map(|(version, schema)| format!("{version} (schema {schema})")).collect();
+        problems.push(format!("several versions: {}", versions.join(", ")));
+    }
+    problems
 }
 
 fn is_gone(node: &ClusterNode) -> bool {
@@ -92,7 +116,7 @@ pub async fn change_mode(
     let servers: Vec<ClusterNode> = client.get("/nodes").await?;
     let names: BTreeSet<String> = match names.iter().any(|name| name == "*") {
         true => servers.iter().filter(|node| !is_gone(node)).map(|node| node.name.clone()).collect(),
-        false => names.into_iter().collect(),
+        false => names.iter().map(|name| name.trim().to_owned()).collect(),
     };
     let is_own = |name: &String| servers.iter().any(|node| node.own && node.name == *name);
     let (own, others): (Vec<String>, Vec<String>) = names.into_iter().partition(is_own);
@@ -173,12 +197,31 @@ fn mode_change(
         Some(node) if node.completed_request.as_deref() == Some(requested_at) => {
             change(&node.mode, node.mode == requested_mode, &node.message)
         }
-        Some(node) if is_past_deadline => {
-            change(&node.mode, false, "it has not reported the end of the change")
+        Some(node) if replacement(node, requested_at).is_some() => {
+            // Without the guard's value there is no replacement.
+            let request = replacement(node, requested_at)?;
+            let is_answered = node.completed_request.as_deref() == Some(&*request.at);
+            match node.mode == requested_mode || request.mode != requested_mode || is_answered {
+                true => {
+                    let message = format!("replaced by the request of {} for {}", request.by, request.mode);
+                    change(&node.mode, node.mode == requested_mode, &message)
+                }
+                false => None,
+            }
         }
+        Some(node) if is_past_deadline => change(
+            &node.mode,
+            false,
+            "it has not reported the end of the change, and the request stays; to take it back, request the other mode",
+        ),
         None if is_past_deadline => change("unknown", false, "it is not in the list of servers any more"),
         Some(_) | None => None,
     }
+}
+
+/// The later request that replaced the one of this time.
+fn replacement<'a>(node: &'a ClusterNode, requested_at: &str) -> Option<&'a RequestedMode> {
+    node.requested.as_ref().filter(|request| request.at != requested_at)
 }
 
 fn line(change: &ModeChange) -> String {
@@ -202,6 +245,7 @@ mod tests {
             schema: 7,
             mode: mode.to_owned(),
             leader: true,
+            lacks_others: false,
             own: false,
             started: "2026-11-20T00:00:00Z".to_owned(),
             last_seen: "2026-11-20T10:00:00Z".to_owned(),
@@ -225,9 +269,36 @@ mod tests {
         assert_eq!(done(node("offline", Some("now"))), Some(true));
         assert_eq!(done(node("online", Some("now"))), Some(false));
         assert_eq!(done(node("gone", None)), Some(true));
+        let replaced = |mode: &str, requested: &str, completed: Option<&str>| {
+            let (mode_text, by, at) = (requested.to_owned(), "alice".to_owned(), "later".to_owned());
+            let request = Some(RequestedMode { mode: mode_text, by, at });
+            end(Some(&ClusterNode { requested: request, ..node(mode, completed) }), false)
+        };
+        let changed = replaced("draining", "online", None).expect("another mode was requested");
+        assert!(
+            !changed.done && changed.message == "replaced by the request of alice for online",
+            "{changed:?}"
+        );
+        assert_eq!(replaced("draining", "offline", None), None, "the same mode was requested");
+        assert!(replaced("offline", "offline", None).is_some_and(|changed| changed.done));
+        assert!(replaced("online", "offline", Some("later")).is_some_and(|changed| !changed.done));
         assert_eq!(end(None, false), None);
         assert!(end(None, true).is_some_and(|changed| !changed.done));
         assert!(end(Some(&node("online", None)), true).is_some_and(|changed| !changed.done));
+    }
+
+    #[test]
+    fn strict_refuses_servers_that_are_unknown_gone_or_not_online_and_several_versions() {
+        assert_eq!(problems(&[node("online", None), node("online", None)]), [""; 0]);
+        assert_eq!(problems(&[node("online", None), node("gone", None)]), ["gone: pm1"]);
+        assert_eq!(problems(&[node("offline", None), node("draining", None)]), ["not online: pm1, pm1"]);
+        let newer = ClusterNode { version: "0.2.0".to_owned(), ..node("online", None) };
+        let versions = "several versions: 0.1.0 (schema 7), 0.2.0 (schema 7)";
+        assert_eq!(problems(&[node("online", None), newer.clone()]), [versions]);
+        let gone = ClusterNode { mode: "gone".to_owned(), ..newer };
+        assert_eq!(problems(&[node("online", None), gone]), ["gone: pm1"], "its version does not matter");
+        let alone = ClusterNode { lacks_others: true, ..node("online", None) };
+        assert_eq!(problems(&[alone]).len(), 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::args::{ConfigLog, Offline};
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_time, table};
+use crate::api::backup::LastBackupResult;
 use crate::api::control::{Change, GoOffline, LogLevel, Node, Reload, Schedule};
 use crate::config::RESTART_COMMAND;
 
@@ -26,10 +27,27 @@ pub async fn status(client: &Client, output: &Output) -> Result<(), CliError> {
             node.encryption_key.iter().map(|key| format!("Encryption key: {key}\n")).collect::<String>();
         let Node { message, version, pid, name, .. } = &node;
         format!(
-            "{message}\nVersion: {version} (process {pid} on {name})\n{key}{jobs}{}{warnings}",
+            "{message}\nVersion: {version} (process {pid} on {name})\n{key}{}{jobs}{}{warnings}",
+            backups(&node),
             schedules(&node)
         )
     })
+}
+
+/// A line for the last backup, and the last test of a backup, of each folder.
+fn backups(node: &Node) -> String {
+    let line = |last: &LastBackupResult| {
+        let LastBackupResult { place, command, at, error, last_success, missing } = last;
+        let name = if command == "test" { "Last test of a backup" } else { "Last backup" };
+        let result = match (error, last_success) {
+            (None, _) if *missing > 0 => format!("; missing files: {missing}"),
+            (None, _) => String::new(),
+            (Some(_), Some(success)) => format!(", failed; the last success was {}", format_time(success)),
+            (Some(_), None) => ", failed".to_owned(),
+        };
+        format!("{name}: {} in {place}{result}\n", format_time(at))
+    };
+    node.backups.iter().map(line).collect()
 }
 
 fn schedules(node: &Node) -> String {

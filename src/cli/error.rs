@@ -78,6 +78,9 @@ pub enum CliError {
         /// The message.
         reason: String,
     },
+    /// The command was carried out in part, as a flag allowed.
+    #[error("{0}")]
+    Incomplete(String),
     /// A local operation failed, usually on a file of the caller.
     #[error("{operation}: {source}")]
     Local {
@@ -110,7 +113,7 @@ impl CliError {
         matches!(self, CliError::Refused { code: Some(actual), .. } if *actual == code as u16)
     }
 
-    /// Returns 3 when the server is not reachable, 2 for wrong usage, otherwise 1.
+    /// Returns 3 when the server is not reachable, 2 for wrong usage, 4 for an incomplete result, otherwise 1.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
@@ -119,6 +122,7 @@ impl CliError {
             | CliError::NoAnswer { .. }
             | CliError::Unreachable { .. } => ExitCode::from(3),
             CliError::NoToken(_) | CliError::BadAddress(_) => ExitCode::from(2),
+            CliError::Incomplete(_) => ExitCode::from(4),
             CliError::Config(_)
             | CliError::Interrupted { .. }
             | CliError::Refused { .. }

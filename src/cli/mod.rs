@@ -83,7 +83,8 @@ fn finish(outcome: Result<ExitCode, CliError>) -> ExitCode {
 
 /// Prints the error of a command line, or the requested help or version.
 fn print_clap_error(error: &clap::Error) -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let row = match error.kind() {
         ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument => unsupported::find(&args),
         _ => None,

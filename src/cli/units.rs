@@ -31,7 +31,10 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         _ => return Err(syntax_error()),
     };
     let number: u64 = digits.parse().map_err(|_| syntax_error())?;
-    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(syntax_error)
+    if number == 0 {
+        return Err("give at least 1 byte; without the flag there is no limit".to_owned());
+    }
+    number.checked_mul(unit).ok_or_else(syntax_error)
 }
 
 #[cfg(test)]

@@ -60,6 +60,8 @@ pub(super) async fn write_now(cluster: &Cluster) -> Result<(), DbError> {
 /// What a heartbeat read.
 struct HeartbeatResult {
     request: Option<ModeRequest>,
+    /// Whether there was no row of this server.
+    is_new: bool,
     fence: Option<Fence>,
     /// Other servers with this host name.
     same_name_count: usize,
@@ -105,6 +107,14 @@ async fn beat_shared(cluster: &Cluster, link: &Link) -> Result<(), DbError> {
             cluster.0.name
         );
     }
+    let had_row = cluster.0.has_row.swap(true, Ordering::Relaxed);
+    if let (true, true, Some(storage)) = (result.is_new, had_row, cluster.storage()) {
+        tracing::warn!(
+            "another server took this one for gone, and removed its row and node markers; they are written again"
+        );
+        let id = cluster.0.id;
+        tokio::spawn(async move { markers::write(&storage, id).await });
+    }
     if let (false, Some(storage)) = (result.removed.is_empty(), cluster.storage()) {
         tokio::spawn(async move {
             for node in result.removed {
@@ -125,6 +135,7 @@ fn write(
     may_lead: bool,
 ) -> Result<HeartbeatResult, DbError> {
     let now = lease::now(c)?;
+    let is_new = !node::exists(c, beat.id)?;
     let request = node::beat(c, beat, now)?;
     let removed = node::remove_gone(c, beat.id, &beat.name, now)?;
     let others = node::list(c)?;
@@ -141,7 +152,7 @@ fn write(
         (true, Some(fence)) if lease::renew(c, LEADER, fence, until)? => Some(fence),
         (true, _) => lease::claim(c, LEADER, &beat.id.to_string(), now, until)?,
     };
-    Ok(HeartbeatResult { request, fence, same_name_count, removed })
+    Ok(HeartbeatResult { request, is_new, fence, same_name_count, removed })
 }
 
 fn set_leader(cluster: &Cluster, is_leader: bool) {

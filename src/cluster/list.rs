@@ -26,6 +26,8 @@ pub struct ListedNode {
     pub is_own: bool,
     /// Whether it runs the schedules.
     pub is_leader: bool,
+    /// Whether the list has only this server because the database does not answer.
+    pub lacks_others: bool,
     /// What differs from this server, and its clock from the database's; each completes the sentence `pm2 …`.
     pub differences: Vec<String>,
 }
@@ -52,12 +54,13 @@ pub async fn list(cluster: &Cluster) -> Vec<ListedNode> {
         }
     };
     let mut row = own_row(cluster);
+    let lacks_others = cause.is_some();
     if let Some(cause) = cause {
         let note = format!("the other servers are unknown: {cause}");
         row.beat.message =
             if row.beat.message.is_empty() { note } else { format!("{}; {note}", row.beat.message) };
     }
-    vec![own(row)]
+    vec![ListedNode { lacks_others, ..own(row) }]
 }
 
 fn own_row(cluster: &Cluster) -> NodeRow {
@@ -74,6 +77,7 @@ fn own(row: NodeRow) -> ListedNode {
         is_gone: false,
         is_own: true,
         is_leader: false,
+        lacks_others: false,
         differences: Vec::new(),
     }
 }
@@ -87,6 +91,7 @@ fn assemble(cluster: &Cluster, rows: Vec<NodeRow>, leader: Option<&str>, now: Ti
             is_gone: row.is_gone(now),
             is_own: row.beat.id == cluster.0.id,
             is_leader: leader == Some(&*row.beat.id.to_string()),
+            lacks_others: false,
             differences: own.as_ref().map_or_else(Vec::new, |own| differences(own, &row, now)),
             row,
         })

@@ -15,6 +15,21 @@ pub(super) const SHARED_CLASSES: [StorageClass; 7] = [
     StorageClass::Metrics,
 ];
 
+/// Writes the markers of a server; returns the names of the classes that have them, separated by spaces.
+pub(super) async fn write(storage: &Storage, node: Identity) -> String {
+    let mut marked_classes = Vec::new();
+    for class in SHARED_CLASSES {
+        match storage.write_node_marker(NodeMarker { class, node }).await {
+            Ok(()) => marked_classes.push(class.as_str()),
+            // Not in the list of the row, so other servers do not look for this marker.
+            Err(error) => {
+                tracing::warn!(class = class.as_str(), %error, "could not write the marker of this server")
+            }
+        }
+    }
+    marked_classes.join(" ")
+}
+
 /// Removes the markers of a server. Errors are ignored: a marker without a row has no effect.
 pub(super) async fn remove(storage: &Storage, node: Identity) {
     for class in SHARED_CLASSES {

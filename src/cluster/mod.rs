@@ -52,6 +52,8 @@ struct Inner {
     answer: Mutex<Answer>,
     leader: watch::Sender<bool>,
     leadership: Mutex<Leadership>,
+    /// Whether this process has written its row.
+    has_row: AtomicBool,
     /// Whether the heartbeat runs, so that the other servers list this process.
     is_registered: AtomicBool,
     /// Other servers with this host name, at the last heartbeat.
@@ -126,6 +128,7 @@ impl Cluster {
             answer: Mutex::default(),
             leader: watch::Sender::new(false),
             leadership: Mutex::default(),
+            has_row: AtomicBool::new(false),
             is_registered: AtomicBool::new(false),
             same_name_count: AtomicUsize::new(0),
             changed: Notify::new(),
@@ -192,7 +195,7 @@ impl Cluster {
     /// within half a minute.
     pub async fn leave(&self) {
         let id = self.0.id;
-        storage::leave(self).await;
+        let storage = self.take_storage();
         let database = std::mem::take(&mut *self.0.database.lock());
         self.0.leader.send_replace(false);
         let Provider::Postgres(link) = database.provider else { return };
@@ -205,7 +208,12 @@ impl Cluster {
             .await
         };
         match tokio::time::timeout(LEAVE_TIMEOUT, removal).await {
-            Ok(Ok(())) => {}
+            // The markers stay as long as the row: other servers would take this one for one with other storage.
+            Ok(Ok(())) => {
+                if let Some(storage) = storage {
+                    markers::remove(&storage, id).await;
+                }
+            }
             Ok(Err(error)) => tracing::warn!(%error, "could not remove this server from the list of servers"),
             Err(_) => tracing::warn!("could not remove this server from the list of servers in time"),
         }

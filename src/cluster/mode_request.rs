@@ -133,7 +133,10 @@ pub(super) fn carry_out(cluster: &Cluster, request: ModeRequest) {
         let failure =
             cluster.0.control.run(command).await.err().map(|error| (error.to_string(), Instant::now()));
         let mut answer = cluster.0.answer.lock();
-        *answer = Answer { received: answer.received, answered: Some(at), failure };
+        // A later request may have ended before.
+        if answer.answered < Some(at) {
+            *answer = Answer { received: answer.received, answered: Some(at), failure };
+        }
         drop(answer);
         cluster.0.changed.notify_one();
     });

@@ -5,13 +5,20 @@ use std::time::Duration;
 
 use super::markers::{self, SHARED_CLASSES};
 use super::{Cluster, heartbeat};
+use crate::db::link::Link;
 use crate::db::{DbError, lease, node};
 use crate::model::identity::Identity;
 use crate::model::storage_class::StorageClass;
+use crate::model::time::SECOND;
 use crate::storage::{NodeMarker, Storage};
 
 /// Pauses before a missing marker is looked for again: file systems on a network cache directories.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// A server whose last heartbeat is younger has not ended, in microseconds.
+const MAX_BEAT_AGE: i64 = 12 * SECOND;
+/// Pause before the row of a server that lacks heartbeats is read again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why the storage was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -45,17 +52,7 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
     if let Some(predecessor) = cluster.0.predecessor {
         markers::remove(storage, predecessor).await;
     }
-    let mut marked_classes = Vec::new();
-    for class in SHARED_CLASSES {
-        match storage.write_node_marker(NodeMarker { class, node: cluster.0.id }).await {
-            Ok(()) => marked_classes.push(class.as_str()),
-            // Not in the list of the row, so other servers do not look for this marker.
-            Err(error) => {
-                tracing::warn!(class = class.as_str(), %error, "could not write the marker of this server")
-            }
-        }
-    }
-    cluster.set_storage(storage.clone(), marked_classes.join(" "));
+    cluster.set_storage(storage.clone(), markers::write(storage, cluster.0.id).await);
     // Of two servers that start at the same time, the later one sees the row of the other.
     heartbeat::write_now(cluster).await?;
     let own_id = cluster.0.id;
@@ -86,7 +83,9 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
             .filter_map(|name| SHARED_CLASSES.into_iter().find(|class| class.as_str() == name));
         let classes: Vec<StorageClass> = classes.collect();
         let missing = missing(storage, other.beat.id, classes.clone()).await;
-        if let Some(first) = missing.first() {
+        if let Some(first) = missing.first()
+            && still_serves(&link, other.beat.id).await?
+        {
             let names: Vec<&str> = missing.iter().map(|class| class.as_str()).collect();
             let location = storage.location_name(*first);
             markers::remove(storage, own_id).await;
@@ -99,6 +98,24 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
         }
     }
     Ok(())
+}
+
+/// Whether a server still serves. One that lacks heartbeats has perhaps ended, and removed its markers but not its row: waits
+/// until it has another heartbeat or is gone.
+async fn still_serves(link: &Link, id: Identity) -> Result<bool, DbError> {
+    loop {
+        let age = link.run(move |c| {
+            let now = lease::now(c)?;
+            let mut rows = node::list(c)?.into_iter();
+            let row = rows.find(|row| row.beat.id == id && !row.is_gone(now) && row.beat.mode != "offline");
+            Ok(row.map(|row| now.0.saturating_sub(row.beat_at.0)))
+        });
+        match age.await? {
+            None => return Ok(false),
+            Some(age) if age < MAX_BEAT_AGE => return Ok(true),
+            Some(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
 }
 
 /// The classes in which the marker of another server is not visible. A class that cannot be read is left out: other checks

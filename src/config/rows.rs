@@ -67,7 +67,7 @@ s("Server", Never, "Directories, logs and public address of the server.", &[
     p("SockFileDir", Path, "/var/run/rstudio-pm",
       "Directory of the administration socket `rstudio-pm.sock`."),
     p("DrainDelay", Duration, "0s",
-      "Time at the beginning of a stop in which `/__ping__` answers 503 and everything else is answered, so that a load balancer notices the stop: twice the interval of its checks; 0 for none.").reloadable(),
+      "Time at the beginning of a stop, and of `rspm offline`, in which `/__ping__` answers 503 and everything else is answered, so that a load balancer notices it: twice the interval of its checks; 0 for none.").reloadable(),
     p("PackageRewriteCompressionLevel", Integer(1, 9), "6",
       "gzip level for storing packages of local sources; lower is faster and larger.").reloadable(),
     p("PackageRewriteBufferSize", Size(1, MAX_BUFFER), "32KB",

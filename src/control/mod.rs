@@ -141,12 +141,12 @@ impl Control {
         self.0.stop.notified().await;
     }
 
-    /// Makes health checks fail from now on: the process stops.
-    pub fn set_stopping(&self) {
-        self.0.stopping.store(true, Ordering::Relaxed);
+    /// Makes health checks fail from now on, because the server stops or goes offline; `false` revokes that.
+    pub fn set_stopping(&self, is_stopping: bool) {
+        self.0.stopping.store(is_stopping, Ordering::Relaxed);
     }
 
-    /// Whether health checks fail because the process stops.
+    /// Whether health checks fail because the server stops or goes offline.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.0.stopping.load(Ordering::Relaxed)

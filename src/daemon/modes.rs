@@ -19,7 +19,8 @@ const OFFLINE: &str = "The server is offline. Bring it back with: rspm online";
 
 impl Supervisor {
     /// Drains requests and jobs, closes the stores, and responds with 503 from then on. Jobs have half of the time to
-    /// end by themselves, then they are halted at a safe point.
+    /// end by themselves, then they are halted at a safe point. For `Server.DrainDelay`, at most half of the time, only
+    /// health checks fail.
     ///
     /// # Errors
     /// `timeout` expired or the client disconnected before the drain was complete: then the server continues to serve.
@@ -44,9 +45,18 @@ impl Supervisor {
         running.pause();
         let app = Arc::clone(&running.app);
         self.running = Some(running);
+        let delay = app.state.config.load().server.drain_delay.min(timeout / 2);
+        if !delay.is_zero() {
+            tracing::info!(
+                "going offline: /__ping__ is 503 for {} s before requests are refused",
+                delay.as_secs_f64()
+            );
+        }
+        control.set_stopping(!delay.is_zero());
         let deadline = Instant::now() + timeout;
         let is_over = || Instant::now() >= deadline || is_disconnected();
-        let idle_app = self.drain(app, timeout / 2, is_over).await;
+        let idle_app = self.drain(app, timeout / 2, delay, is_over).await;
+        control.set_stopping(false);
         let work = control.work();
         control.set_work(ActiveWork::default());
         match idle_app {
@@ -80,11 +90,13 @@ impl Supervisor {
         }
     }
 
-    /// Waits until requests and jobs have ended and returns the app; `None` if `is_over` becomes true first.
+    /// Waits until requests and jobs have ended and returns the app; `None` if `is_over` becomes true first. New requests
+    /// are served for `delay` at least.
     async fn drain(
         &mut self,
         app: Arc<App>,
         grace_period: Duration,
+        delay: Duration,
         is_over: impl Fn() -> bool,
     ) -> Option<Arc<App>> {
         let switch = self.context.switch.clone();
@@ -99,7 +111,7 @@ impl Supervisor {
         // Three references to the app are no requests: `app`, `self.running` and, at first, the switch's reference.
         report(&app, 3);
         let jobs = self.context.jobs.clone();
-        let halt_time = Instant::now() + grace_period;
+        let (halt_time, refusal_time) = (Instant::now() + grace_period, Instant::now() + delay);
         // Requests are served while jobs end.
         while Instant::now() < halt_time && !is_over() && jobs.has_restarting() {
             report(&app, 3);
@@ -110,6 +122,13 @@ impl Supervisor {
         }
         jobs.halt(true);
         while !jobs.running().is_empty() {
+            report(&app, 3);
+            if is_over() {
+                return None;
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        while Instant::now() < refusal_time {
             report(&app, 3);
             if is_over() {
                 return None;

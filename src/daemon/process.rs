@@ -299,7 +299,7 @@ impl Process {
                 let delay =
                     app.as_ref().map_or(Duration::ZERO, |app| app.state.config.load().server.drain_delay);
                 if !delay.is_zero() {
-                    control.set_stopping();
+                    control.set_stopping(true);
                     tracing::info!(
                         "stopping: /__ping__ is 503 for {} s before requests are finished",
                         delay.as_secs_f64()

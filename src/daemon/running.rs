@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use super::handover::incoming::Predecessor;
 use super::leader_tasks::LeaderTasks;
 use super::{clock, rewind};
+use crate::backup::results;
 use crate::control::Control;
 use crate::http::{App, ServerContext};
 use crate::storage::space;
@@ -38,6 +39,7 @@ impl RunningApp {
         let (upkeep, comparison_upkeep) = (self.app.upkeep.clone(), self.app.upkeep.clone());
         let state = Arc::clone(&self.app.state);
         let tokens = self.app.tokens.clone();
+        let backups_db = state.db.clone();
         let predecessor = self.predecessor.clone();
         let config = state.config.load();
         if config.storage_audit.is_enabled {
@@ -50,6 +52,7 @@ impl RunningApp {
         self.tasks.extend([
             tokio::spawn(leader_tasks.run(self.leadership.clone())),
             tokio::spawn(clock::watch(Arc::clone(&state))),
+            tokio::spawn(async move { results::follow(&backups_db).await }),
             tokio::spawn(rewind::watch(self.control.clone(), state.catalog.rewinds())),
             tokio::spawn(async move { upkeep::ownership::run_comparisons(&comparison_upkeep).await }),
             tokio::spawn(async move { upkeep::ownership::run(&upkeep).await }),

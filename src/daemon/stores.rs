@@ -8,10 +8,11 @@ use super::clock;
 use super::encryption::compare;
 use super::error::StartError;
 use crate::auth::Tokens;
+use crate::backup::results;
 use crate::catalog::CatalogHandle;
 use crate::cluster;
 use crate::config::{Config, Loaded};
-use crate::db::{Db, backup};
+use crate::db::Db;
 use crate::edit::Uploads;
 use crate::fetch::Fetches;
 use crate::http::budget::ResponseBudget;
@@ -19,7 +20,6 @@ use crate::http::download_log::DownloadRecorder;
 use crate::http::resolve_cache::ResolveCache;
 use crate::http::{App, ServerContext};
 use crate::jobs::Jobs;
-use crate::metrics;
 use crate::model::time::{Clock, Timestamp};
 use crate::serve::Repositories;
 use crate::state::{Handles, State};
@@ -80,9 +80,7 @@ async fn build_app(
     cluster::storage::join(&context.cluster, &storage).await?;
     storage.require_comparison();
     let upstream = Upstream::new(&config.proxy)?;
-    if let Some((_, at)) = db.read(backup::newest).await? {
-        metrics::set_last_backup(at);
-    }
+    results::show(&db).await?;
     let catalog = CatalogHandle::open(&db).await?;
     let state = Arc::new(State::new(Handles {
         config: Arc::clone(config),

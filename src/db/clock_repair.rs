@@ -62,7 +62,7 @@ fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
     STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[at.into(), id.into()]).map(drop))
 }
 
-/// Resets rows with a time in the future: leases (of over a day, which no node takes), times of the last success, which
+/// Resets rows with a time in the future: leases and holds (of over a day, which no node takes), times of the last success, which
 /// would delay schedules, and times of stored objects, which would delay their removal.
 fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > CAST($1 AS BIGINT)";
@@ -72,6 +72,7 @@ fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const BLOBS: &str =
         "UPDATE blob SET created_at = CAST($1 AS BIGINT) WHERE created_at > CAST($1 AS BIGINT)";
     c.execute(LEASES, &[tomorrow.into()])?;
+    c.execute("DELETE FROM hold WHERE until > CAST($1 AS BIGINT)", &[tomorrow.into()])?;
     c.execute(FETCHED, &[now.into()])?;
     c.execute(BLOBS, &[now.into()]).map(drop)
 }

@@ -1,11 +1,21 @@
 //! Leases: which node does a job. The fence rises with every claim, so a stalled node detects that its lease is lost.
 
 use super::{Conn, DbError};
-use crate::model::time::Timestamp;
+use crate::model::time::{SECOND, Timestamp};
 
 /// The fencing token of a claimed lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence(pub i64);
+
+/// The end of a lease is at most this far ahead, in microseconds, unless the clock was set back after it was claimed: then
+/// its time says nothing, and it counts as expired. Twice the longest term, so that a clock that is set back a little, and
+/// the next renewal, change nothing.
+pub const MAX_AHEAD: i64 = 150 * SECOND;
+
+/// Returns the latest end that a lease can have.
+fn latest(now: Timestamp) -> Timestamp {
+    Timestamp(now.0.saturating_add(MAX_AHEAD))
+}
 
 /// Returns the time of the database's clock, with which all servers compare leases. It is read before the statement that
 /// uses it: a server that is stopped in between compares with an earlier time, which never makes a lease expire early.
@@ -23,9 +33,10 @@ pub fn claim(
 ) -> Result<Option<Fence>, DbError> {
     const CLAIM: &str = "INSERT INTO lease (name, holder, fence, until) VALUES ($1, $2, 1, CAST($3 AS BIGINT)) \
         ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, fence = lease.fence + 1, \
-        until = excluded.until WHERE lease.until <= CAST($4 AS BIGINT) OR lease.holder = excluded.holder \
-        RETURNING fence";
-    let rows = c.query(CLAIM, &[name.into(), holder.into(), until.into(), now.into()])?;
+        until = excluded.until WHERE lease.until <= CAST($4 AS BIGINT) OR lease.until > CAST($5 AS BIGINT) \
+        OR lease.holder = excluded.holder RETURNING fence";
+    let params = [name.into(), holder.into(), until.into(), now.into(), latest(now).into()];
+    let rows = c.query(CLAIM, &params)?;
     rows.first().map(|row| row.int(0).map(Fence)).transpose()
 }
 
@@ -44,8 +55,9 @@ pub fn holds(c: &mut dyn Conn, name: &str, fence: Fence) -> Result<bool, DbError
 
 /// Returns the holder of a lease that has not expired.
 pub fn holder(c: &mut dyn Conn, name: &str, now: Timestamp) -> Result<Option<String>, DbError> {
-    const HOLDER: &str = "SELECT holder FROM lease WHERE name = $1 AND until > CAST($2 AS BIGINT)";
-    let rows = c.query(HOLDER, &[name.into(), now.into()])?;
+    const HOLDER: &str = "SELECT holder FROM lease WHERE name = $1 AND until > CAST($2 AS BIGINT) \
+        AND until <= CAST($3 AS BIGINT)";
+    let rows = c.query(HOLDER, &[name.into(), now.into(), latest(now).into()])?;
     rows.into_iter().next().map(|mut row| row.text(0)).transpose()
 }
 

@@ -94,6 +94,13 @@ pub const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("migrations/0010_scrub.postgres.sql"),
     },
     Migration {
+        number: 12,
+        name: "backup_result",
+        expand_only: true,
+        sqlite: include_str!("migrations/0012_backup_result.sqlite.sql"),
+        postgres: include_str!("migrations/0012_backup_result.postgres.sql"),
+    },
+    Migration {
         number: 13,
         name: "token",
         expand_only: true,

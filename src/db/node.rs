@@ -68,10 +68,11 @@ pub struct NodeRow {
 }
 
 impl NodeRow {
-    /// Whether its last heartbeat is too old.
+    /// Whether its last heartbeat is too old. One that is as far in the future was written before the clock of the database
+    /// was set back.
     #[must_use]
     pub fn is_gone(&self, now: Timestamp) -> bool {
-        now.0.saturating_sub(self.beat_at.0) > GONE_AFTER
+        now.0.saturating_sub(self.beat_at.0).saturating_abs() > GONE_AFTER
     }
 }
 
@@ -102,6 +103,11 @@ pub fn beat(c: &mut dyn Conn, beat: &Beat, now: Timestamp) -> Result<Option<Mode
     c.query(BEAT, &params)?.first_mut().map_or(Ok(None), |row| request(row, 0))
 }
 
+/// Whether a server has a row.
+pub fn exists(c: &mut dyn Conn, id: Identity) -> Result<bool, DbError> {
+    Ok(!c.query("SELECT id FROM node WHERE id = $1", &[id.to_string().into()])?.is_empty())
+}
+
 /// Returns all rows in the order of the first heartbeats.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<NodeRow>, DbError> {
     const LIST: &str = "SELECT id, name, address, version, schema, started_at, beat_at, clock_ahead, mode, mode_at, \
@@ -113,9 +119,10 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<NodeRow>, DbError> {
 /// Returns the names of the servers that use the database now. With SQLite there are no others.
 pub fn serving(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
     const SERVING: &str = "SELECT DISTINCT name FROM node WHERE beat_at > CAST($1 AS BIGINT) \
-        AND mode IN ('starting', 'online', 'draining') ORDER BY name";
+        AND beat_at < CAST($2 AS BIGINT) AND mode IN ('starting', 'online', 'draining') ORDER BY name";
     let Some(now) = c.host_time()? else { return Ok(Vec::new()) };
-    let rows = c.query(SERVING, &[Timestamp(now.0.saturating_sub(GONE_AFTER)).into()])?;
+    let at = |difference: i64| Timestamp(now.0.saturating_add(difference)).into();
+    let rows = c.query(SERVING, &[at(-GONE_AFTER), at(GONE_AFTER)])?;
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }
 
@@ -142,11 +149,13 @@ pub fn remove_gone(
     name: &str,
     now: Timestamp,
 ) -> Result<Vec<Identity>, DbError> {
-    const REMOVE: &str = "DELETE FROM node WHERE id <> $1 AND (beat_at < CAST($2 AS BIGINT) OR (name = $3 \
-        AND beat_at < CAST($4 AS BIGINT))) RETURNING id";
-    let before = |age: i64| Timestamp(now.0.saturating_sub(age)).into();
-    let rows =
-        c.query(REMOVE, &[id.to_string().into(), before(REMOVED_AFTER), name.into(), before(GONE_AFTER)])?;
+    const REMOVE: &str = "DELETE FROM node WHERE id <> $1 AND (beat_at < CAST($2 AS BIGINT) \
+        OR beat_at > CAST($3 AS BIGINT) OR (name = $4 AND (beat_at < CAST($5 AS BIGINT) \
+        OR beat_at > CAST($6 AS BIGINT)))) RETURNING id";
+    let at = |difference: i64| Timestamp(now.0.saturating_add(difference)).into();
+    let (removed, gone) = (REMOVED_AFTER, GONE_AFTER);
+    let params = [id.to_string().into(), at(-removed), at(removed), name.into(), at(-gone), at(gone)];
+    let rows = c.query(REMOVE, &params)?;
     rows.into_iter().map(|mut row| row.parsed(0, "the id of a server")).collect()
 }
 

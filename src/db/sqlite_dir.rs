@@ -73,13 +73,11 @@ pub(super) fn io_error(dir: &Path, error: io::Error) -> DbError {
 }
 
 /// Moves the files of the databases into a new sub-directory `replaced-…` and returns its path; `None` if there are no
-/// files.
+/// files. The caller holds the lock of the directory, so that no server starts meanwhile.
 ///
 /// # Errors
-/// [`DbError::Locked`] while a server uses the files; the directory cannot be created, or a file cannot be moved.
-pub fn move_aside(dir: &Path) -> Result<Option<PathBuf>, DbError> {
-    // Held until the files are moved, so that no server starts meanwhile.
-    let _lock = lock(dir, None)?;
+/// The directory cannot be created, or a file cannot be moved.
+pub(super) fn move_aside(dir: &Path) -> Result<Option<PathBuf>, DbError> {
     let aside = dir.join(format!("replaced-{}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
     let files = FILES.into_iter().filter(|name| *name != LOCK && dir.join(name).exists());
     let files: Vec<&str> = files.collect();

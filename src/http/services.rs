@@ -44,7 +44,7 @@ impl Service for PublicService {
         let mut response = match host_check.map(|()| self.0.app()) {
             Err(failure) => response::failure(&failure, ErrorFormat::of_path(path)),
             Ok(_) if path == PING && context.control.is_stopping() => response::failure(
-                &Failure::unavailable("the server is stopping", STOPPING),
+                &Failure::unavailable("the server is stopping or going offline", STOPPING),
                 ErrorFormat::Text,
             ),
             Ok(Some(app)) => match client(&app, &parts, path, received_at).await {

@@ -46,6 +46,8 @@ struct Metrics {
     sync_failures: IntCounterVec,
     sync_success: IntGaugeVec,
     backup_success: IntGauge,
+    backup_test_success: IntGauge,
+    backup_result: IntGaugeVec,
     sync_duration: GaugeVec,
     upstream_requests: [IntCounter; STATUSES.len() + 1],
     upstream_bytes: IntCounter,
@@ -187,6 +189,15 @@ impl Metrics {
             backup_success: registrar.gauge(
                 "ppm_backup_last_success_timestamp_seconds",
                 "Time of the last completed backup since the Unix epoch, in seconds; 0 before the first.",
+            ),
+            backup_test_success: registrar.gauge(
+                "ppm_backup_test_last_success_timestamp_seconds",
+                "Time of the last successful test of a backup since the Unix epoch, in seconds; 0 before the first.",
+            ),
+            backup_result: registrar.gauges(
+                "ppm_backup_last_result",
+                "1 if the last backup, or the last test of a backup, succeeded, and 0 if it failed.",
+                &["command"],
             ),
             sync_duration: registrar.float_gauges(
                 "ppm_sync_last_duration_seconds",
@@ -374,6 +385,16 @@ pub fn sync_registered(source: &str, last: Option<Timestamp>) {
 /// Records the time of the last completed backup.
 pub fn set_last_backup(at: Timestamp) {
     METRICS.backup_success.set(at.seconds());
+}
+
+/// Records the time of the last successful test of a backup.
+pub fn set_last_backup_test(at: Timestamp) {
+    METRICS.backup_test_success.set(at.seconds());
+}
+
+/// Records whether the last `create` or `test` of a backup succeeded.
+pub fn set_backup_result(command: &str, success: bool) {
+    METRICS.backup_result.with_label_values(&[command]).set(i64::from(success));
 }
 
 fn set_last_success(source: &str, at: Timestamp) {

@@ -40,7 +40,7 @@ pub enum ObjectRead {
     Digest(ObjectDigest),
     /// It does not exist.
     Missing,
-    /// The disk cannot read it; the reason.
+    /// The disk cannot read it, or this server may not; the reason.
     Unreadable(String),
 }
 
@@ -145,7 +145,9 @@ fn on_disk(
             Ok(Some(digest)) => ObjectRead::Digest(digest),
             Ok(None) => break,
             Err(StorageError::NotFound(_)) => ObjectRead::Missing,
-            Err(StorageError::Io { source, .. }) if is_damage(&source) => {
+            Err(StorageError::Io { source, .. })
+                if is_damage(&source) || source.kind() == io::ErrorKind::PermissionDenied =>
+            {
                 ObjectRead::Unreadable(source.to_string())
             }
             Err(error) => return Err(error),

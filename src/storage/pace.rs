@@ -47,8 +47,13 @@ impl Pace {
 
     /// Waits on a thread after `bytes` were read.
     pub fn wait_blocking(&self, bytes: u64) {
+        self.wait_while(bytes, || true);
+    }
+
+    /// Waits on a thread after `bytes` were read, as long as `goes_on` returns true.
+    pub fn wait_while(&self, bytes: u64, goes_on: impl Fn() -> bool) {
         let mut left = self.pause(bytes);
-        while !left.is_zero() && !self.is_stopped() {
+        while !left.is_zero() && !self.is_stopped() && goes_on() {
             let part = left.min(MAX_SLEEP);
             std::thread::sleep(part);
             left -= part;
@@ -77,5 +82,14 @@ mod tests {
         assert!(first > Duration::from_millis(400) && first <= Duration::from_millis(500), "{first:?}");
         let both = pace.pause(500);
         assert!(both > Duration::from_millis(900) && both <= Duration::from_secs(1), "{both:?}");
+    }
+
+    #[test]
+    fn a_long_wait_ends_soon_after_a_halt() {
+        let pace = Pace::new(1);
+        let asked = std::cell::Cell::new(0);
+        // Three days otherwise.
+        pace.wait_while(256 << 10, || asked.replace(asked.get() + 1) < 2);
+        assert_eq!(asked.get(), 3);
     }
 }

@@ -9,6 +9,7 @@ use super::sweep::SweepOptions;
 use super::{Upkeep, sweep};
 use crate::catalog::Repository;
 use crate::catalog::resolve::Unresolved;
+use crate::jobs::Started;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{SECOND, Timestamp};
@@ -62,7 +63,11 @@ pub async fn run_night(upkeep: &Arc<Upkeep>) {
         }
     }
     sweep_storage(upkeep, &SweepOptions::default()).await;
-    if let Err(error) = scrub::start(upkeep, ScrubOptions::nightly()).job().wait_end().await {
+    let error = match scrub::start(upkeep, ScrubOptions::nightly()) {
+        Started::New(job) | Started::Attached(job) => job.wait_end().await.err(),
+        Started::Conflicting(job) => Some(format!("job {} scrubs with other options", job.id)),
+    };
+    if let Some(error) = error {
         tracing::warn!(error, "could not scrub storage");
     }
 }

@@ -284,6 +284,22 @@ pub(super) fn drain_delay_fails_health_checks_at_the_beginning_of_a_stop() {
 }
 
 #[test]
+fn drain_delay_fails_health_checks_before_the_server_goes_offline() {
+    let server = Builder::default().gcfg("[Server]\nDrainDelay = 10s").start();
+    std::thread::scope(|scope| {
+        let offline = scope.spawn(|| server.rspm("offline --timeout=60s"));
+        until("health checks fail", || server.get("/__ping__").text().contains("going offline"));
+        for _ in 0..5 {
+            assert_eq!(server.get("/__api__/repos").status, 200);
+        }
+        assert_eq!(offline.join().expect("it ends").code, 0);
+    });
+    assert_eq!(server.get("/__api__/repos").status, 503);
+    server.rspm_stdout("online");
+    assert_eq!(server.get("/__ping__").status, 200);
+}
+
+#[test]
 pub(super) fn backup_paths_are_the_only_folders_for_backups() {
     let server =
         Builder::default().gcfg("[Server]\nBackupPaths = {dir}/first\nBackupPaths = {dir}/second").start();

@@ -188,3 +188,79 @@ fn pruned_backups_leave_what_others_need() {
     assert_eq!(server.json(&format!("backup list {from}")).as_array().map(Vec::len), Some(1));
     assert_eq!(server.json(&format!("backup verify --full {from}"))["undamaged"], true);
 }
+
+#[test]
+fn a_damaged_database_file_is_replaced_by_force() {
+    let mut server = server("sqlite");
+    let before = answers(&server);
+    back_up(&server);
+    server.stop();
+    let file = server.dir().join("data/db/rstudio-pm.db");
+    for content in
+        [b"not a database at all, but a text that is longer than its header".repeat(200), vec![0; 8192]]
+    {
+        std::fs::write(&file, &content).expect("written");
+        let from = format!("--from {}", folder(&server).display());
+        let error = server.refused(&format!("backup restore {from}"));
+        assert!(error.contains("restore with --force"), "{error}");
+        let restored = server.json(&format!("backup restore --force {from}"));
+        let aside = std::path::PathBuf::from(restored["aside"].as_str().expect("a directory"));
+        assert!(std::fs::read(aside.join("rstudio-pm.db")).expect("kept") == content);
+        // The next directory has another time in its name.
+        std::fs::rename(&aside, server.dir().join(format!("aside-{}", content.len()))).expect("moved");
+    }
+    server.launch();
+    assert_eq!(answers(&server), before);
+}
+
+#[test]
+fn a_restore_makes_the_database_the_owner_of_empty_storage() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut mirror = crate::support::mirror_dir::MirrorDir::new(directory.path().join("mirror"));
+    for package in ["first", "second", "third"] {
+        mirror.simple(package, "1.0", "2024-02-01");
+    }
+    mirror.write();
+    let gcfg = format!("[CRAN]\nURL = {}\nSyncSchedule = 0 0 30 2 *\n", mirror.url());
+    let server = Builder::default().gcfg(&gcfg).start();
+    server.rspm_stdout("sync --type=cran --quiet");
+    server.rspm_stdout("create repo --name=mirrored");
+    server.rspm_stdout("subscribe --repo=mirrored --source=cran");
+    let file = |server: &Server, package: &str| {
+        server.get(&format!("/mirrored/latest/src/contrib/{package}_1.0.tar.gz"))
+    };
+    for package in ["first", "second", "third"] {
+        assert_eq!(file(&server, package).status, 200);
+    }
+    back_up(&server);
+    let mut other = Builder::default().gcfg(&gcfg).prepare();
+    other.rspm_stdout(&format!("backup restore --from {}", folder(&server).display()));
+    other.launch();
+    crate::support::fixtures::until("the storage is compared", || {
+        let listed = other.json("storage list");
+        listed["classes"].as_array().expect("a list").iter().all(|class| class["owner"] == "own")
+    });
+    assert_eq!(file(&other, "second").body, file(&server, "second").body);
+}
+
+#[test]
+fn a_restore_that_fails_leaves_the_previous_database_in_place() {
+    let mut server = server("sqlite");
+    back_up(&server);
+    server.add("prod", &Tarball::new("later", "1.0"));
+    let before = server.get("/prod/latest/src/contrib/PACKAGES").body;
+    server.stop();
+    // The new file cannot be created.
+    let obstacle = server.dir().join("data/db/migrating-rstudio-pm.db");
+    std::fs::create_dir(&obstacle).expect("created");
+    let restore = format!("backup restore --force --from {}", folder(&server).display());
+    let error = server.refused(&restore);
+    assert!(error.contains("migrating-rstudio-pm.db"), "{error}");
+    server.launch();
+    assert!(server.get("/prod/latest/src/contrib/PACKAGES").body == before);
+    server.stop();
+    std::fs::remove_dir(&obstacle).expect("removed");
+    server.rspm_stdout(&restore);
+    server.launch();
+    assert_eq!(server.get("/prod/latest/src/contrib/later_1.0.tar.gz").status, 404);
+}

@@ -3,12 +3,14 @@
 mod bucket;
 mod dump;
 mod edited;
+mod folders;
 mod holds;
 mod installation;
 mod interrupted;
 mod killed;
 mod machines;
 mod refusals;
+mod results;
 mod round_trip;
 mod sample;
 mod schemas;

@@ -173,6 +173,26 @@ fn a_migration_and_a_server_exclude_each_other() {
 }
 
 #[test]
+fn a_server_whose_connection_is_interrupted_is_noticed_by_its_heartbeat() {
+    let installation = Installation::filled(Provider::Postgres, 10);
+    let beat = |age: i64| {
+        let now = jiff::Timestamp::now().as_microsecond();
+        installation.write(Schema::Core, move |c| {
+            const BEAT: &str = "INSERT INTO node (id, name, address, version, schema, started_at, beat_at, clock_ahead, \
+                mode, mode_at, message, config, classes) VALUES ('00', 'pm7', '', '', 1, 0, CAST($1 AS BIGINT), 0, \
+                'online', 0, '', '', '') ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at";
+            c.execute(BEAT, &[(now - age * 1_000_000).into()]).map(drop)
+        });
+    };
+    beat(-5);
+    let error = installation.refused(&[]);
+    assert!(error.contains("a server uses the database: pm7"), "{error}");
+    assert_eq!(installation.existing_objects(Provider::Sqlite), [None, None]);
+    beat(600);
+    installation.json(&[]);
+}
+
+#[test]
 fn wrong_usage_is_refused_with_code_2() {
     let installation = Installation::new(Provider::Sqlite);
     for arguments in [&["--to", "mysql"][..], &["--output-format=xml"], &["extra"]] {

@@ -5,7 +5,7 @@ use rstudio_pm::backup::dump::reader::{DumpReader, Item};
 use rstudio_pm::backup::dump::writer::DumpWriter;
 use rstudio_pm::backup::manifest::{Manifest, TableEntry};
 use rstudio_pm::backup::part::Part;
-use rstudio_pm::db::migrate::newest_migration;
+use rstudio_pm::db::migrate::{MIGRATIONS, newest_migration};
 use rstudio_pm::db::schema::Schema;
 use rstudio_pm::db::transfer::row::{Field, Fields, RowBlock};
 use rstudio_pm::db::transfer::tables::{FIRST_DUMPED, at};
@@ -88,7 +88,9 @@ fn an_older_schema_is_restored_and_migrated() {
     let before = answers(&server);
     back_up(&server);
     let count = manifests(&server)[0]["manifest"]["object_count"].clone();
-    for level in FIRST_DUMPED..newest_migration(Schema::Core) {
+    let newest = newest_migration(Schema::Core);
+    let earlier = MIGRATIONS.iter().map(|migration| migration.number);
+    for level in earlier.filter(|level| (FIRST_DUMPED..newest).contains(level)) {
         rewrite(&server, level);
         let from = format!("--from {}", folder(&server).display());
         assert_eq!(server.json(&format!("backup verify --full {from}"))["undamaged"], true);

@@ -132,3 +132,32 @@ fn an_object_that_is_repaired_while_a_backup_is_made_is_in_it() {
     let verified = server.json(&format!("backup verify --full --from {}/second", server.dir().display()));
     assert_eq!((&verified["undamaged"], &verified["missing"]), (&true.into(), &Value::Array(vec![])));
 }
+
+#[test]
+fn files_that_were_lost_with_their_directories_are_stored_again_from_a_backup() {
+    let mut server = server();
+    let before: Vec<Vec<u8>> = PATHS.iter().map(|path| server.get(path).body).collect();
+    server.rspm_stdout("backup create");
+    server.stop();
+    for class in ["packages", "persistent", "cran", "binaries", "metrics"] {
+        let directory = server.dir().join("data").join(class);
+        if directory.exists() {
+            std::fs::remove_dir_all(directory).expect("removed");
+        }
+    }
+    server.launch();
+    until("the loss is known", || {
+        let listed = server.json("storage list");
+        listed["classes"].as_array().expect("a list").iter().any(|class| class["owner"] == "missing")
+    });
+    assert_eq!(server.get(PATHS[4]).status, 503);
+    server.rspm_stdout("storage adopt");
+    let (result, code) = scrub(&server, &format!("--quick --repair --from={}", folder(&server).display()));
+    assert_eq!((&result["bad"], code), (&0.into(), 0), "{result}");
+    assert!(result["repaired"].as_u64() >= Some(4), "{result}");
+    for (path, body) in PATHS.iter().zip(&before) {
+        assert!(server.get(path).body == *body, "{path}");
+    }
+    let (result, _) = scrub(&server, "");
+    assert_eq!((&result["bad"], &result["repaired"]), (&0.into(), &0.into()), "{result}");
+}

@@ -64,6 +64,21 @@ fn a_server_that_was_killed_is_gone_and_its_successor_takes_its_place_at_once() 
 }
 
 #[test]
+fn a_strict_list_needs_the_database() {
+    let mut database = postgres::DedicatedServer::start();
+    let shared = Shared::on(&database.url());
+    let one = shared.start("pm1");
+    until("it is listed", || modes(&one) == "pm1 online");
+    assert_eq!(one.rspm("cluster nodes --strict").code, 0);
+    database.stop();
+    until("the list is incomplete", || {
+        one.rspm("cluster nodes").out.contains("the other servers are unknown")
+    });
+    let strict = one.rspm("cluster nodes --strict");
+    assert!(strict.code == 1 && strict.err.contains("the database does not answer"), "{strict:?}");
+}
+
+#[test]
 fn two_servers_with_one_host_name_have_two_names_and_one_leader() {
     let shared = Shared::new();
     let (one, two) = (shared.start("twin"), shared.start("twin"));

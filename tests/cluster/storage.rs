@@ -66,3 +66,35 @@ fn markers_of_servers_are_no_objects_and_go_with_the_servers() {
     two.stop();
     assert_eq!(markers(&shared.data(), "cran"), 1);
 }
+
+#[test]
+fn a_server_that_was_taken_for_gone_writes_its_markers_again() {
+    let shared = Shared::new();
+    let (one, two) = (shared.start("pm1"), shared.start("pm2"));
+    until("both are online", || modes(&one) == "pm1 online, pm2 online");
+    let row = super::nodes(&one).into_iter().find(|row| row["name"] == "pm1").expect("listed");
+    let id = row["id"].as_str().expect("an id");
+    // As the other server does, after this one was suspended.
+    let (_, schema) = shared.url.rsplit_once('=').expect("the schema");
+    crate::support::postgres::server().sql(&format!("DELETE FROM {schema}.node WHERE id = '{id}'"));
+    for class in ["packages", "cran", "binaries", "bioconductor", "pypi", "persistent", "metrics"] {
+        for path in walk(&shared.data().join(class).join("nodes")) {
+            if path.file_name().is_some_and(|name| name.to_string_lossy().contains(id)) {
+                std::fs::remove_file(path).expect("removed");
+            }
+        }
+    }
+    until("the row and the markers are there again", || {
+        modes(&two) == "pm1 online, pm2 online" && markers(&shared.data(), "packages") == 2
+    });
+    assert!(one.log_lines().iter().any(|line| line.contains("took this one for gone")));
+    let three = shared.start("pm3");
+    until("a third server starts", || modes(&three) == "pm1 online, pm2 online, pm3 online");
+}
+
+/// All files below a directory.
+fn walk(directory: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    let paths = entries.map(|entry| entry.expect("readable").path());
+    paths.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}

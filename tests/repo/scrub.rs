@@ -189,6 +189,8 @@ async fn an_interrupted_scrub_continues_and_the_next_one_reads_everything() {
             .sum();
         let slow = ScrubOptions { rate: size / 6, ..ScrubOptions::full() };
         let started = scrub::start(&backend.upkeep, slow);
+        let other = scrub::start(&backend.upkeep, ScrubOptions { repair: true, ..ScrubOptions::full() });
+        assert!(matches!(other, Started::Conflicting(running) if running.id == started.job().id));
         let state = backend.state.clone();
         until("the progress is recorded", async || {
             let ranges = state.db.read(db::scrub::ranges).await.expect("rows");
@@ -303,4 +305,26 @@ async fn an_examination_of_the_database_reports_what_is_wrong_with_it() {
         let [finding] = &result.findings[..] else { panic!("{result:?}") };
         assert!(finding.fault == Fault::Database && finding.detail.contains("the newest transaction"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_cannot_be_moved_aside_does_not_end_the_scrub() {
+    let backend = with_readmes(crate::support::backend::StoresConfig::default(), 4).await;
+    let packages = stored(&backend, "packages/packages");
+    flip(&packages[0]);
+    flip(&packages[2]);
+    // The directory for damaged objects cannot be created.
+    let damaged = backend.folder().join("data/packages/damaged");
+    let _ = std::fs::remove_dir_all(&damaged);
+    std::fs::write(&damaged, "a file").expect("written");
+    let result = run(&backend, ScrubOptions::full()).await;
+    assert_eq!((result.bad, result.objects, result.is_complete), (2, 8, true), "{result:?}");
+    assert!(
+        result.findings.iter().all(|finding| finding.detail.contains("it was not moved aside")),
+        "{result:?}"
+    );
+    std::fs::remove_file(&damaged).expect("removed");
+    let again = run(&backend, ScrubOptions::full()).await;
+    assert_eq!(again.bad, 2, "{again:?}");
+    assert_eq!(damaged_count(&backend, PACKAGES).await, 2);
 }

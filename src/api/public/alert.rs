@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 pub struct Alert {
     /// `job` (failed), `database` (read-only), `storage` (a class is unavailable or full), `storage-owner` (a class
     /// belongs to another database), `storage-sweep` (a sweep awaits confirmation), `storage-lost` (objects are missing),
-    /// `storage-damage` (objects are damaged), `clock` (nothing can be published), `system-requirements` (rules have
+    /// `storage-damage` (objects are damaged), `backup` (the last backup or its test failed or is old), `clock` (nothing can be published), `system-requirements` (rules have
     /// patterns that this version does not support).
     #[serde(rename = "type")]
     pub kind: String,

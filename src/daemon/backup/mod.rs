@@ -1,10 +1,11 @@
 //! The commands of `rspm backup` that need no running server.
 
 mod report;
+mod test_result;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::stat::{Mode, umask};
 use tokio::runtime::Handle;
@@ -12,8 +13,9 @@ use tokio::runtime::Handle;
 use super::local_command::{self, RunningServerError, Spinner};
 use super::{configuration, privileges};
 use crate::api::backup::{LocalBackup, LocalCommand};
+use crate::backup::destination::refuse_data;
 use crate::backup::error::BackupError;
-use crate::backup::folder::Folder;
+use crate::backup::folder::{Folder, within};
 use crate::backup::manifest::{BackupTime, Manifest};
 use crate::backup::migrate::Progress;
 use crate::backup::prune::{Retention, prune};
@@ -21,7 +23,11 @@ use crate::backup::restore::{RestoreOptions, restore};
 use crate::backup::trial_restore::trial_restore;
 use crate::backup::verify::{Depth, verify, verify_chain};
 use crate::config::{Config, ConfigError};
-use report::Report;
+use crate::model::time::Timestamp;
+use report::{Outcome, Report};
+
+/// The exit code if files of a backup are missing because they were missing in storage, as that of `rspm backup create`.
+const INCOMPLETE: u8 = 4;
 
 /// An error of a command.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +58,17 @@ pub(super) fn run(gcfg: &Path, request: &str) -> ExitCode {
 }
 
 fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
-    let LocalBackup { folder, json, command } = serde_json::from_str(request)?;
+    let LocalBackup { folder, json, lock_timeout, command } = serde_json::from_str(request)?;
+    let lock_timeout = Duration::from_secs(lock_timeout);
     umask(Mode::from_bits_truncate(0o077));
-    let loaded = configuration::load(gcfg)?;
+    let loaded = match command {
+        // Without the secrets of the configuration: the key may be known only to the service.
+        LocalCommand::List
+        | LocalCommand::Verify { .. }
+        | LocalCommand::Test { .. }
+        | LocalCommand::Prune { .. } => configuration::load_encrypted(gcfg)?,
+        LocalCommand::Restore { .. } => configuration::load(gcfg)?,
+    };
     let config = &*loaded.config;
     let plan = privileges::plan_for_data(gcfg, config)?;
     for warning in privileges::execute(plan, gcfg, config)? {
@@ -64,33 +78,48 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
         Some(folder) => folder.parse().map_err(|reason| Failure::Folder { folder, reason })?,
         None => config.server.backup_paths.first().cloned().ok_or(Failure::NoFolder)?,
     };
+    if matches!(command, LocalCommand::Prune { .. }) {
+        refuse_data(config, &place)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(Failure::Runtime)?;
     let folder = Folder::open(&place, config, runtime.handle())?;
     let spinner = Spinner::new(!json);
-    let report = execute_command(config, &folder, command, runtime.handle(), &spinner)?;
+    let is_test = matches!(command, LocalCommand::Test { .. });
+    let result = execute_command(config, &folder, command, lock_timeout, runtime.handle(), &spinner);
+    if is_test && !matches!(result, Err(Failure::Backup(BackupError::InUse(_)))) {
+        let error = result.as_ref().err().map(ToString::to_string);
+        test_result::send(config, &place, error, runtime.handle());
+    }
+    let report = result?;
     spinner.clear();
     let text = if json { format!("{:#}\n", report.json) } else { report.text };
     local_command::print(&text).map_err(Failure::Output)?;
-    Ok(if report.is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match report.outcome {
+        Outcome::Success => ExitCode::SUCCESS,
+        Outcome::Failure => ExitCode::FAILURE,
+        Outcome::Incomplete => ExitCode::from(INCOMPLETE),
+    })
 }
 
 fn execute_command(
     config: &Config,
     folder: &Folder,
     command: LocalCommand,
+    lock_timeout: Duration,
     runtime: &Handle,
     spinner: &Spinner,
 ) -> Result<Report, Failure> {
+    let now = Timestamp(jiff::Timestamp::now().as_microsecond());
     let find = |at: Option<String>| -> Result<Manifest, BackupError> {
         let at = at.map(|text| text.parse::<BackupTime>()).transpose()?;
-        Manifest::find(folder, at.as_ref())
+        Manifest::find(folder, at.as_ref(), now)
     };
     let step = |text: &str| spinner.show(text);
     match command {
         LocalCommand::List => Ok(report::list(folder)?),
         LocalCommand::Verify { at, subset, full } => {
-            let _lock = folder.lock_shared()?;
+            let _lock = within(lock_timeout, || false, || folder.lock_shared())?;
             let start = Instant::now();
             let depth = match subset {
                 Some((number, count)) => Depth::Subset { number, count },
@@ -103,7 +132,7 @@ fn execute_command(
             Ok(report::verify(&manifest, chain, &verification, start.elapsed()))
         }
         LocalCommand::Test { at } => {
-            let _lock = folder.lock_shared()?;
+            let _lock = within(lock_timeout, || false, || folder.lock_shared())?;
             let manifest = find(at)?;
             let progress = |progress: Progress| spinner.show(progress);
             let result = trial_restore(config, folder, &manifest, &config.server.temp_dir, &progress)?;
@@ -111,15 +140,15 @@ fn execute_command(
         }
         LocalCommand::Restore { at, allow_missing, force } => {
             local_command::refuse_running(config)?;
-            let _lock = folder.lock_shared()?;
+            let _lock = within(lock_timeout, || false, || folder.lock_shared())?;
             let manifest = find(at)?;
             let options = RestoreOptions { allow_missing, force };
             let result = restore(config, folder, &manifest, &options, runtime, &step)?;
             Ok(report::restore(&manifest, &result))
         }
         LocalCommand::Prune { daily, weekly, monthly, dry_run } => {
-            let lock = folder.lock()?;
-            let result = prune(folder, &lock, Retention { daily, weekly, monthly }, dry_run)?;
+            let lock = within(lock_timeout, || false, || folder.lock())?;
+            let result = prune(folder, &lock, Retention { daily, weekly, monthly }, now, dry_run)?;
             Ok(report::prune(&result, dry_run))
         }
     }

@@ -17,8 +17,27 @@ use crate::backup::verify::Verification;
 pub(super) struct Report {
     pub(super) text: String,
     pub(super) json: Value,
-    /// Whether the program exits with code 0.
-    pub(super) is_success: bool,
+    pub(super) outcome: Outcome,
+}
+
+/// How the program exits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Success,
+    /// Something is damaged.
+    Failure,
+    /// Nothing is damaged, and files of the backup were missing in storage when it was made.
+    Incomplete,
+}
+
+impl Outcome {
+    fn new(is_success: bool, manifest: &Manifest) -> Outcome {
+        match (is_success, manifest.missing.is_empty()) {
+            (false, _) => Outcome::Failure,
+            (true, true) => Outcome::Success,
+            (true, false) => Outcome::Incomplete,
+        }
+    }
 }
 
 /// Formats a size in megabytes.
@@ -39,6 +58,25 @@ fn configuration(manifest: &Manifest) -> Value {
         .configuration
         .as_ref()
         .map_or(Value::Null, |file| json!({ "path": file.path, "copy": file.copy() }))
+}
+
+/// A text of a manifest without control characters: somebody else may have written it.
+fn escaped(text: &str) -> String {
+    let character = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(character).collect()
+}
+
+/// Adds the files that were missing in storage when the backup was made.
+fn add_missing(text: &mut String, manifest: &Manifest) {
+    for missing in manifest.missing.iter().take(20) {
+        let _ = writeln!(text, "Missing since the backup was made: {}", escaped(missing));
+    }
+    if manifest.missing.len() > 20 {
+        let _ = writeln!(text, "and {} more", manifest.missing.len() - 20);
+    }
 }
 
 /// The backups of a folder.
@@ -62,7 +100,7 @@ pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
                     rows(&manifest),
                     manifest.object_count,
                     megabytes(bytes),
-                    manifest.version,
+                    escaped(&manifest.version),
                 );
                 entries.push(json!({
                     "time": manifest.created.to_string(),
@@ -72,6 +110,7 @@ pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
                     "files": manifest.object_count,
                     "bytes": bytes,
                     "version": manifest.version,
+                    "database": manifest.database,
                     "missing": manifest.missing.len(),
                     "configuration": configuration(&manifest),
                 }));
@@ -86,7 +125,8 @@ pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
     if entries.is_empty() {
         text = format!("{folder} contains no backup.\n");
     }
-    Ok(Report { text, json: Value::Array(entries), is_success })
+    let outcome = if is_success { Outcome::Success } else { Outcome::Failure };
+    Ok(Report { text, json: Value::Array(entries), outcome })
 }
 
 /// The result of verifying a backup, and the damaged manifests of its folder.
@@ -106,11 +146,9 @@ pub(super) fn verify(
     if unlisted > 0 {
         let _ = writeln!(text, "{unlisted} further files are damaged.");
     }
-    for missing in manifest.missing.iter().take(20) {
-        let _ = writeln!(text, "Missing since the backup was made: {missing}");
-    }
+    add_missing(&mut text, manifest);
     if let Some(file) = &manifest.configuration {
-        let _ = writeln!(text, "The configuration {} is in {}.", file.path, file.copy());
+        let _ = writeln!(text, "The configuration {} is in {}.", escaped(&file.path), file.copy());
     }
     let result = if is_success { "is undamaged" } else { "is damaged" };
     let _ = writeln!(
@@ -135,12 +173,12 @@ pub(super) fn verify(
         "read_bytes": verification.read_bytes,
         "seconds": seconds(elapsed),
     });
-    Report { text, json, is_success }
+    Report { text, json, outcome: Outcome::new(is_success, manifest) }
 }
 
 /// The result of a test.
 pub(super) fn test(manifest: &Manifest, result: &TrialResult) -> Report {
-    let text = format!(
+    let mut text = format!(
         "The backup {} was restored into a temporary directory: {} rows; {} documents are equal to those of the server, \
          and {} files have their digests. Restored in {:.1} s\n",
         manifest.created,
@@ -149,14 +187,16 @@ pub(super) fn test(manifest: &Manifest, result: &TrialResult) -> Report {
         result.files,
         result.elapsed.as_secs_f64()
     );
+    add_missing(&mut text, manifest);
     let json = json!({
         "time": manifest.created.to_string(),
         "rows": rows(manifest),
         "documents": result.documents,
         "files": result.files,
+        "missing": manifest.missing,
         "seconds": seconds(result.elapsed),
     });
-    Report { text, json, is_success: true }
+    Report { text, json, outcome: Outcome::new(true, manifest) }
 }
 
 /// The result of a restore, and what it changes for clients.
@@ -181,6 +221,11 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
          their numbers are given again, and the days show the state of that transaction until something is published.",
         manifest.transaction, manifest.published
     );
+    add_missing(&mut text, manifest);
+    if nix::unistd::geteuid().is_root() {
+        text += "The restored files belong to root, as Server.DataDir does. If the server has another user, make it the owner \
+                 of Server.DataDir and of everything in it: chown -R\n";
+    }
     let next = ["sudo systemctl start rstudio-pm", "rspm storage list"];
     let _ = writeln!(
         text,
@@ -196,11 +241,12 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
         "copied_bytes": result.copied_bytes,
         "present": result.present,
         "documents": result.documents,
+        "missing": manifest.missing,
         "aside": result.previous_database,
         "seconds": seconds(result.elapsed),
         "next": next,
     });
-    Report { text, json, is_success: true }
+    Report { text, json, outcome: Outcome::Success }
 }
 
 /// The result of pruning.
@@ -215,5 +261,5 @@ pub(super) fn prune(result: &PruneResult, dry_run: bool) -> Report {
     );
     let json =
         json!({ "removed": removed, "kept": kept, "files": files, "bytes": bytes, "dry_run": dry_run });
-    Report { text, json, is_success: true }
+    Report { text, json, outcome: Outcome::Success }
 }

@@ -30,6 +30,15 @@ pub struct Destination {
     _lock: Option<std::fs::File>,
 }
 
+/// What happens to existing files of SQLite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExistingFiles {
+    /// They are refused.
+    Refused,
+    /// They are moved to a sub-directory at the end.
+    Replaced,
+}
+
 impl Destination {
     /// Creates the tables of schemas, each up to a migration, in the database of a provider.
     ///
@@ -39,6 +48,7 @@ impl Destination {
         config: &Config,
         provider: Provider,
         levels: &[(Schema, i64)],
+        existing: ExistingFiles,
     ) -> Result<Destination, DbError> {
         let mut destination = Destination {
             sessions: Sessions::new(),
@@ -56,7 +66,7 @@ impl Destination {
                 destination.sessions.share(schema);
             } else {
                 let session = match provider {
-                    Provider::Sqlite => destination.files.create(config, schema)?,
+                    Provider::Sqlite => destination.files.create(config, schema, existing)?,
                     Provider::Postgres => begin(config, schema)?,
                 };
                 destination.sessions.add(schema, session);
@@ -168,13 +178,14 @@ impl Destination {
         Ok(self.sessions.get(Schema::Core)?.conn())
     }
 
-    /// Makes everything durable and visible. The database of packages comes last: an interruption before it leaves at
+    /// Makes everything durable and visible; returns where the replaced files of SQLite are. The database of packages comes last: an interruption before it leaves at
     /// most the usage data.
     ///
     /// # Errors
     /// Those of the database; [`DbError::UnknownOutcome`] if the connection was lost meanwhile.
-    pub fn commit(self) -> Result<(), DbError> {
-        let Destination { sessions, files, .. } = self;
+    pub fn commit(self) -> Result<Option<PathBuf>, DbError> {
+        // The lock is held until the files have their names.
+        let Destination { sessions, files, _lock, .. } = self;
         for mut session in sessions.into_sessions().into_iter().rev() {
             session.conn().script("COMMIT").map_err(|error| match error {
                 DbError::Lost(source) => DbError::UnknownOutcome(source),
@@ -210,12 +221,21 @@ fn begin(config: &Config, schema: Schema) -> Result<Session, DbError> {
 struct SqliteFiles {
     /// Temporary and final path.
     files: Vec<(PathBuf, PathBuf)>,
+    /// The directory whose files are replaced.
+    replaced: Option<PathBuf>,
 }
 
 impl SqliteFiles {
-    fn create(&mut self, config: &Config, schema: Schema) -> Result<Session, DbError> {
+    fn create(
+        &mut self,
+        config: &Config,
+        schema: Schema,
+        existing: ExistingFiles,
+    ) -> Result<Session, DbError> {
         let (dir, wait) = (&config.sqlite.dir, config.database.connection_timeout);
-        if let Some(found) = occupancy::of_file(&dir.join(schema.file()), schema, wait)? {
+        if existing == ExistingFiles::Replaced {
+            self.replaced = Some(dir.clone());
+        } else if let Some(found) = occupancy::of_file(&dir.join(schema.file()), schema, wait)? {
             return Err(DbError::Occupied { database: dir.join(schema.file()).display().to_string(), found });
         }
         let temporary = sqlite_file::temporary(dir, schema);
@@ -223,17 +243,18 @@ impl SqliteFiles {
         sqlite_file::create(&temporary, wait).map(Session::Sqlite)
     }
 
-    fn rename(mut self) -> Result<(), DbError> {
+    fn rename(mut self) -> Result<Option<PathBuf>, DbError> {
         for (temporary, _) in &self.files {
             sqlite_file::sync(temporary)?;
         }
+        let aside = self.replaced.as_deref().map_or(Ok(None), sqlite_dir::move_aside)?;
         while let Some((temporary, path)) = self.files.pop() {
             if let Err(error) = sqlite_file::rename(&temporary, &path) {
                 self.files.push((temporary, path));
                 return Err(error);
             }
         }
-        Ok(())
+        Ok(aside)
     }
 }
 

@@ -136,6 +136,9 @@ pub const TABLES: &[Table] = &[
     core("scrub", 2, &[
         text("directory"), int("prefix"), text("position"), int("read_at"), int("objects"), int("bad"),
     ]).since(10),
+    core("backup_result", 2, &[
+        text("place"), text("command"), int("at"), text("error"), int("succeeded_at"), int("missing"),
+    ]).since(12),
     core("token", 1, &[
         int("id"), text("guid"), text("digest"), text("excerpt"), text("user_name"), text("description"), text("created_by"),
         int("created_at"), int("expires_at"), int("revoked_at"), int("revision"),

@@ -1,17 +1,36 @@
-//! Starts backups.
+//! Starts backups, and records the results of their tests.
 
-use super::call::{AdminResult, Call};
+use std::time::Duration;
+
+use super::call::{AdminResult, Call, ok};
 use super::job::start_response;
-use crate::api::backup::StartBackup;
+use crate::api::backup::{RecordBackupTest, RecordedBackupTest, StartBackup};
 use crate::backup::create::{CreateOptions, start};
+use crate::backup::results;
 use crate::http::error::Failure;
+use crate::serve::RepoError;
+
+/// The longest wait for a folder, in seconds.
+const MAX_LOCK_TIMEOUT: u64 = 24 * 3600;
 
 /// `POST /backups`.
 pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let app = call.app;
-    let (StartBackup { to, with_cache, rate }, _) = call.json().await?;
+    let (StartBackup { to, with_cache, rate, allow_missing, init, lock_timeout }, _) = call.json().await?;
     let to = to.map(|to| to.parse().map_err(|reason| Failure::bad_request(format!("{to}: {reason}"))));
-    let options = CreateOptions { to: to.transpose()?, with_cache, rate };
+    let lock_timeout = Duration::from_secs(lock_timeout.min(MAX_LOCK_TIMEOUT));
+    let options = CreateOptions { to: to.transpose()?, with_cache, rate, allow_missing, init, lock_timeout };
+    if rate == Some(0) {
+        return Err(Failure::bad_request("rate: give at least 1 byte per second, or omit it for no limit"));
+    }
     let started = start(&app.state, &options).map_err(|error| Failure::bad_request(error.to_string()))?;
     start_response(&started)
+}
+
+/// `POST /backups/tests`.
+pub(super) async fn record_test(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (RecordBackupTest { place, error }, _) = call.json().await?;
+    let recorded = results::record_test(&app.state, &place, error).await.map_err(RepoError::from)?;
+    ok(&RecordedBackupTest { recorded })
 }

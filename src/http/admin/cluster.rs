@@ -47,7 +47,7 @@ fn failure(error: &ModeRequestError) -> Failure {
 }
 
 fn wire(node: ListedNode) -> ClusterNode {
-    let ListedNode { name, row, is_gone, is_own, is_leader, differences } = node;
+    let ListedNode { name, row, is_gone, is_own, is_leader, lacks_others, differences } = node;
     let requested = row.request.map(|request| RequestedMode {
         mode: request.mode,
         by: request.by,
@@ -61,6 +61,7 @@ fn wire(node: ListedNode) -> ClusterNode {
         schema: row.beat.schema,
         mode: if is_gone { "gone".to_owned() } else { row.beat.mode },
         leader: is_leader,
+        lacks_others,
         own: is_own,
         started: row.started_at.to_string(),
         last_seen: row.beat_at.to_string(),

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use super::call::{AdminResult, json, ok};
 use super::{cluster, log};
+use crate::api::backup::LastBackupResult;
 use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule};
+use crate::backup::results::{self, BackupProblem};
 use crate::config;
 use crate::control::{self, Command, CommandError, CommandResult};
 use crate::db;
+use crate::db::backup::{BackupResult, RecordedCommand};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::request_body::Incoming;
@@ -15,15 +18,11 @@ use crate::http::route::admin::ControlRoute;
 use crate::http::summary;
 use crate::http::switch::Switch;
 use crate::jobs::schedule::ScheduleStatus;
-use crate::model::time::SECOND;
 
 /// Maximum timeout of `offline`.
 const MAX_OFFLINE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Timeout of database queries: the status must be served without the database too.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Age from which the last backup is reported as old, in microseconds.
-const OLD_BACKUP: i64 = 8 * 86_400 * SECOND;
 
 /// The warning of a server that gets no notifications.
 const NO_NOTIFICATIONS: &str = "notifications of PostgreSQL do not arrive, and other servers are polled every two seconds; if \
@@ -99,6 +98,10 @@ async fn node(switch: &Switch) -> Node {
     let control = &switch.context().control;
     let mode = control.mode();
     let work = control.work();
+    let backups = match switch.app() {
+        Some(app) => backup_results(&app).await,
+        None => Vec::new(),
+    };
     let (jobs, warnings) = match switch.app() {
         Some(app) => {
             let warnings =
@@ -106,7 +109,8 @@ async fn node(switch: &Switch) -> Node {
             let lacks_notifications = app.state.db.link().is_some_and(|link| link.lacks_notifications());
             let warning = lacks_notifications.then(|| NO_NOTIFICATIONS.to_owned());
             let jobs = app.state.jobs.running().into_iter().map(|job| job.key).collect();
-            (jobs, warnings.chain(warning).chain(backup_warning(&app).await).collect())
+            let problems = results::problems(&backups, (app.state.clock)());
+            (jobs, warnings.chain(warning).chain(problems.into_iter().map(backup_warning)).collect())
         }
         None => (work.jobs, Vec::new()),
     };
@@ -133,6 +137,7 @@ async fn node(switch: &Switch) -> Node {
             let config = app.state.config.load();
             config.encryption_key.as_ref().map(ToString::to_string)
         }),
+        backups: backups.into_iter().map(last_result).collect(),
         schedules: match switch.app() {
             Some(app) => schedules(&app).await,
             None => Vec::new(),
@@ -140,14 +145,48 @@ async fn node(switch: &Switch) -> Node {
     }
 }
 
-/// The warning that the last backup is old, if backups were ever made.
-async fn backup_warning(app: &App) -> Option<String> {
-    let read = tokio::time::timeout(DATABASE_TIMEOUT, app.state.db.read(db::backup::newest)).await;
-    let (place, at) = read.ok()?.ok()??;
-    let now = (app.state.clock)();
-    (now.0.saturating_sub(at.0) > OLD_BACKUP).then(|| {
-        format!("the last backup, in {place}, is of {at}; make a new one: rspm backup create --to {place}")
-    })
+/// The last results of backups; none if the database does not answer.
+async fn backup_results(app: &App) -> Vec<BackupResult> {
+    let read = tokio::time::timeout(DATABASE_TIMEOUT, app.state.db.read(db::backup::results)).await;
+    read.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+fn last_result(result: BackupResult) -> LastBackupResult {
+    LastBackupResult {
+        place: result.place,
+        command: result.command.as_str().to_owned(),
+        at: result.at.to_string(),
+        error: result.error,
+        last_success: result.succeeded_at.map(|at| at.to_string()),
+        missing: result.missing,
+    }
+}
+
+/// The warning about backups that failed, or that are not made any more.
+fn backup_warning(problem: BackupProblem) -> String {
+    match problem {
+        BackupProblem::Failed(BackupResult { place, command, at, error, .. }) => {
+            let error = error.unwrap_or_default();
+            match command {
+                RecordedCommand::Create => format!("the backup of {at} in {place} failed: {error}"),
+                RecordedCommand::Test => {
+                    format!(
+                        "the test of a backup in {place} at {at} failed: {error}; make a new backup and test it"
+                    )
+                }
+            }
+        }
+        BackupProblem::Old(RecordedCommand::Create, place, at) => {
+            format!(
+                "the last backup, in {place}, is of {at}; make a new one: rspm backup create --to {place}"
+            )
+        }
+        BackupProblem::Old(RecordedCommand::Test, place, at) => {
+            format!(
+                "the last test of a backup, in {place}, was at {at}; test the newest: rspm backup test --from {place}"
+            )
+        }
+    }
 }
 
 async fn schedules(app: &App) -> Vec<Schedule> {

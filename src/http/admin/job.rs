@@ -39,7 +39,7 @@ pub(super) fn start_response(started: &Started) -> AdminResult {
         Started::Attached(job) => wire(job, true),
         Started::Conflicting(job) => {
             let text = format!(
-                "job {} ({}) runs with other options since {}; repeat the command when it has ended",
+                "job {} ({}) runs with other options since {}; repeat the command when it has ended: rspm status",
                 job.id, job.key, job.started_at
             );
             return Err(Failure::new(StatusCode::CONFLICT, Code::Conflict, text));

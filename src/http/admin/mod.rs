@@ -225,6 +225,7 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
         DataRoute::RepairClock => repair::clock(call).await,
         DataRoute::StartSync => job::sync(call).await,
         DataRoute::StartBackup => backup::create(call).await,
+        DataRoute::RecordBackupTest => backup::record_test(call).await,
         DataRoute::StartBackfill => backfill::start(call).await,
         DataRoute::StopBackfill(source) => backfill::stop(call, source).await,
         DataRoute::BioconductorVersions => bioconductor::versions(call).await,

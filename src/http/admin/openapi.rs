@@ -131,6 +131,13 @@ const TABLE: &[Row] = &[
     ),
     (
         HttpMethod::Post,
+        "/backups/tests",
+        "Record the result of a test of a backup",
+        Some("RecordBackupTest"),
+        Some("RecordedBackupTest"),
+    ),
+    (
+        HttpMethod::Post,
         "/backfill",
         "Start the back-fill of a source's history before its first sync, or attach to it",
         Some("StartBackfill"),
@@ -312,6 +319,9 @@ pub fn document() -> OpenApi {
         .with::<backfill::StartBackfill>()
         .with::<backfill::StoppedBackfill>()
         .with::<backup::StartBackup>()
+        .with::<backup::RecordBackupTest>()
+        .with::<backup::RecordedBackupTest>()
+        .with::<backup::LastBackupResult>()
         .with::<repair::RepairClock>()
         .with::<repair::RepairedClock>()
         .with::<binary::AddBinaries>()

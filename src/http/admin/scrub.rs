@@ -38,6 +38,9 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
     if from.is_some() && !body.repair {
         return Err(Failure::bad_request("a backup is only used for a repair".to_owned()));
     }
+    if body.rate == Some(0) {
+        return Err(Failure::bad_request("rate: give at least 1 byte per second, or omit it for no limit"));
+    }
     let options = ScrubOptions {
         level: match body.level {
             ScrubLevel::Quick => scrub::ScrubLevel::Quick,

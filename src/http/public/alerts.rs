@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::api::public::alert::Alert;
+use crate::backup::results::{self, BackupProblem};
+use crate::db::backup::RecordedCommand;
 use crate::db::{self, DbError};
 use crate::http::app::App;
 use crate::http::error::Failure;
@@ -33,6 +35,8 @@ pub(super) async fn current(app: &App) -> Result<Vec<Alert>, Failure> {
         since: None,
     }));
     let now = (app.state.clock)();
+    let backups = app.state.db.read(db::backup::results).await.map_err(RepoError::from)?;
+    alerts.extend(results::problems(&backups, now).into_iter().map(backup_alert));
     alerts.extend(database_alert(app.state.db.usable(now).await)?);
     alerts.extend(app.state.catalog.get().skew(now).map(|skew| Alert {
         kind: "clock".to_owned(),
@@ -76,6 +80,34 @@ fn database_alert(usable: Result<(), DbError>) -> Result<Option<Alert>, Failure>
     }
 }
 
+/// The alert of a backup that failed, or is not made any more.
+///
+/// SECURITY: the folder and the reason are shown by `rspm status` only.
+fn backup_alert(problem: BackupProblem) -> Alert {
+    let (name, message, since) = match problem {
+        BackupProblem::Failed(result) => {
+            let message = match result.command {
+                RecordedCommand::Create => "the last backup failed; see rspm status",
+                RecordedCommand::Test => "the last test of a backup failed; see rspm status",
+            };
+            (result.command.as_str(), message, result.at)
+        }
+        BackupProblem::Old(command, _, at) => {
+            let message = match command {
+                RecordedCommand::Create => "no backup was made for more than a week; see rspm status",
+                RecordedCommand::Test => "no backup was tested for more than two weeks; see rspm status",
+            };
+            (command.as_str(), message, at)
+        }
+    };
+    Alert {
+        kind: "backup".to_owned(),
+        name: name.to_owned(),
+        message: message.to_owned(),
+        since: Some(since.to_string()),
+    }
+}
+
 /// The alert of a file system that is too full, named by its storage classes.
 fn full_alert(classes: &[StorageClass]) -> Alert {
     let names = classes.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(", ");
@@ -88,11 +120,11 @@ fn full_alert(classes: &[StorageClass]) -> Alert {
 }
 
 /// Alerts of jobs that failed and have not succeeded since, by name: syncs from the recorded failures, other jobs from
-/// the job registry.
+/// the job registry, except backups, which have alerts of their own.
 fn failures(jobs: &[Job], recorded: Vec<(String, Timestamp)>) -> Vec<Alert> {
     let mut newest: HashMap<&str, &Job> = HashMap::new();
     for job in jobs {
-        let is_recorded = job.key.starts_with("sync:");
+        let is_recorded = job.key.starts_with("sync:") || job.key.starts_with("backup:");
         if !is_recorded && !matches!(*job.state.borrow(), JobState::Running(_)) {
             newest.insert(&job.key, job);
         }
@@ -126,6 +158,7 @@ mod tests {
         run("other", Err("gone".to_owned())).await;
         run("other", Ok("fine".to_owned())).await;
         run("sync:pypi", Err("another server does it".to_owned())).await;
+        run("backup:/srv/backups", Err("no space".to_owned())).await;
         let alerts = failures(&jobs.list(), Vec::new());
         assert_eq!(alerts.iter().map(|alert| alert.name.as_str()).collect::<Vec<_>>(), ["backfill:cran"]);
         assert!(!alerts[0].message.contains("secret"), "{alerts:?}");

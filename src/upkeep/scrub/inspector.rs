@@ -64,15 +64,28 @@ impl Inspector<'_> {
         let second_read = state.storage.digests(&[key], &reader(u64::MAX)?).await?;
         let (fault, detail) = match second_read.into_iter().next() {
             Some(ObjectRead::Digest(actual)) => {
-                let check = integrity.compare(&key, actual.sha256).await?;
+                let detail = format!("its {} bytes have the SHA-256 {}", actual.size, actual.sha256);
+                let check = match integrity.compare(&key, actual.sha256).await {
+                    Err(error @ StorageError::Io { .. }) => {
+                        drop(guard);
+                        return self.report_unmoved(key, Fault::Damaged, &detail, &error).await.map(Some);
+                    }
+                    check => check?,
+                };
                 if matches!(check, IntegrityCheck::Intact) {
                     return Ok(None);
                 }
                 integrity.insert(key, check);
-                (Fault::Damaged, format!("its {} bytes have the SHA-256 {}", actual.size, actual.sha256))
+                (Fault::Damaged, detail)
             }
             Some(ObjectRead::Unreadable(reason)) => {
-                integrity.move_unreadable(&key, &reason).await?;
+                match integrity.move_unreadable(&key, &reason).await {
+                    Err(error @ StorageError::Io { .. }) => {
+                        drop(guard);
+                        return self.report_unmoved(key, Fault::Unreadable, &reason, &error).await.map(Some);
+                    }
+                    moved => moved?,
+                }
                 integrity.remove(&key);
                 (Fault::Unreadable, reason)
             }
@@ -84,6 +97,22 @@ impl Inspector<'_> {
         // A repair stores the object, which requires the lock.
         drop(guard);
         self.report(key, fault, detail).await.map(Some)
+    }
+
+    /// Reports an object that could not be moved to the directory `damaged`, because it belongs to another user or the file
+    /// system is read-only. A repair may still replace it.
+    async fn report_unmoved(
+        &self,
+        key: Key,
+        fault: Fault,
+        detail: &str,
+        error: &StorageError,
+    ) -> Result<Finding, RepoError> {
+        let detail = format!(
+            "{detail}; it was not moved aside: {error}; if it belongs to another user: chown -R rstudio-pm the location of \
+             its class"
+        );
+        self.report(key, fault, detail).await
     }
 
     async fn report(&self, key: Key, fault: Fault, detail: String) -> Result<Finding, RepoError> {

@@ -162,9 +162,11 @@ fn a_repair_ends_future_leases_and_resets_future_sync_times(db: &mut TestDb) {
     let stored =
         blob::Blob { sha256: Sha256([1; 32]), class: "packages".to_owned(), size: 1, created_at: later(400) };
     db.write(move |c| blob::insert(c, &stored));
-    assert_eq!(db.write(move |c| lease::claim(c, "sync:cran", "another", NEW_YEAR, later(1))), None);
+    assert!(db.read(|c| lease::holder(c, "sync:cran", later(400))).is_some());
+    db.write(move |c| c.execute("INSERT INTO hold (id, until) VALUES ('00', $1)", &[until.into()]).map(drop));
     db.write(|c| clock_repair::repair(c, NEW_YEAR, false));
-    assert!(db.write(move |c| lease::claim(c, "sync:cran", "another", NEW_YEAR, later(1))).is_some());
+    assert_eq!(db.read(|c| lease::holder(c, "sync:cran", later(400))), None);
+    assert!(db.read(|c| c.query("SELECT id FROM hold", &[])).is_empty());
     let row = db.read(|c| upstream::get(c, "sync:1")).expect("a row");
     assert_eq!(row.fetched_at, NEW_YEAR, "the next scheduled sync is due soon");
     let blob = db.read(|c| blob::get(c, Sha256([1; 32]))).expect("a row");

@@ -8,6 +8,7 @@ use crate::support::db::TestDb;
 
 both! {
     a_hold_lasts_ten_minutes_unless_it_is_renewed
+    a_hold_in_the_future_has_expired
 }
 
 /// PostgreSQL uses its own clock for holds, so `now` is the real time.
@@ -27,4 +28,23 @@ fn a_hold_lasts_ten_minutes_unless_it_is_renewed(db: &mut TestDb) {
     db.write(move |c| c.execute("UPDATE hold SET until = 1", &[]).map(drop));
     assert_eq!(held_until(db, now), None);
     assert!(!db.write(move |c| hold::renew(c, other, now)), "expired");
+}
+
+fn a_hold_in_the_future_has_expired(db: &mut TestDb) {
+    let (one, other) = (Identity([1; 16]), Identity([2; 16]));
+    let now = Timestamp(jiff::Timestamp::now().as_microsecond());
+    let held_until = |db: &TestDb| db.read(move |c| hold::held_until(c, now));
+    let set = |db: &TestDb, minutes: i64| {
+        let until = Timestamp(now.0 + minutes * 60 * SECOND);
+        db.write(move |c| c.execute("UPDATE hold SET until = CAST($1 AS BIGINT)", &[until.into()]).map(drop));
+    };
+    db.write(move |c| hold::take(c, one, now));
+    set(db, 15);
+    assert!(held_until(db).is_some(), "the clock was set back by a little");
+    assert!(db.write(move |c| hold::renew(c, one, now)));
+    set(db, 60);
+    assert_eq!(held_until(db), None);
+    assert!(!db.write(move |c| hold::renew(c, one, now)), "objects may have been removed");
+    db.write(move |c| hold::take(c, other, now));
+    assert_eq!(db.read(|c| c.query("SELECT id FROM hold", &[])).len(), 1, "expired holds are removed");
 }

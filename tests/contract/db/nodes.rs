@@ -49,6 +49,7 @@ fn a_heartbeat_creates_the_row_and_renews_it(db: &mut TestDb) {
     assert_eq!(one.beat, Beat { clock: at(3), ..beat(1, "pm1", "online") });
     assert_eq!((one.clock_ahead, two.clock_ahead), (-7 * SECOND, -8 * SECOND));
     assert!(!one.is_gone(at(40)) && one.is_gone(at(41)));
+    assert!(!one.is_gone(at(-20)) && one.is_gone(at(-21)), "the clock was set back");
     db.write(|c| node::remove(c, Identity([1; 16])));
     assert_eq!(rows(db).len(), 1);
 }
@@ -81,7 +82,11 @@ fn servers_that_are_gone_are_removed_after_a_day_or_when_they_are_replaced(db: &
     assert_eq!(removed(20), [Identity([4; 16])]);
     assert_eq!(removed(60), [Identity([1; 16])], "replaced");
     assert_eq!(removed(3600), [], "pm2 is gone, and still listed");
-    assert_eq!(removed(86_402), [Identity([2; 16])], "never the own row");
+    db.write(move |c| node::beat(c, &beat(5, "pm1", "online"), at(7200)));
+    db.write(move |c| node::beat(c, &beat(6, "pm6", "online"), at(7200)));
+    assert_eq!(removed(3600), [Identity([5; 16])], "replaced before the clock was set back");
+    assert_eq!(removed(-86_402), [Identity([2; 16]), Identity([6; 16])], "more than a day in the future");
+    assert_eq!(removed(86_402), [], "never the own row");
 }
 
 fn the_leases_of_a_server_that_ended_are_free(db: &mut TestDb) {

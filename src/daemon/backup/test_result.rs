@@ -1,0 +1,69 @@
+//! Sends the result of a test of a backup to the running server, which records it.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tokio::runtime::Handle;
+
+use crate::api::ADMIN_PREFIX;
+use crate::api::backup::{RecordBackupTest, RecordedBackupTest};
+use crate::config::{BackupPlace, Config};
+use crate::daemon::sockets;
+
+/// The longest wait for the server.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Sends the result, and writes a note to standard error if the server did not record it. Without a server, and for a
+/// folder that is none of the server's, nothing is recorded.
+pub(super) fn send(config: &Config, place: &BackupPlace, error: Option<String>, runtime: &Handle) {
+    let socket = match sockets::answering_server(config) {
+        Ok(Some(socket)) => socket,
+        Ok(None) => return,
+        Err((path, error)) => return note(&format!("{}: {error}", path.display())),
+    };
+    // The server has the path without links.
+    let place = match place.directory().and_then(|path| path.canonicalize().ok()) {
+        Some(path) => path.display().to_string(),
+        None => place.to_string(),
+    };
+    let request = RecordBackupTest { place, error };
+    let exchange = async {
+        let stream = UnixStream::connect(&socket).await.map_err(|error| error.to_string())?;
+        exchange(stream, &request).await
+    };
+    match runtime.block_on(async { tokio::time::timeout(TIMEOUT, exchange).await }) {
+        Ok(Ok(RecordedBackupTest { .. })) => {}
+        Ok(Err(reason)) => note(&reason),
+        Err(_) => note(&format!("no answer in {} s", TIMEOUT.as_secs())),
+    }
+}
+
+fn note(reason: &str) {
+    eprintln!("Note: the server did not record the result of the test, which rspm status shows: {reason}");
+}
+
+async fn exchange(stream: UnixStream, request: &RecordBackupTest) -> Result<RecordedBackupTest, String> {
+    let body = serde_json::to_vec(request).map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
+    // The connection ends with the sender.
+    tokio::spawn(async move { connection.await.ok() });
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(format!("{ADMIN_PREFIX}/backups/tests"))
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .body(Full::new(bytes::Bytes::from(body)))
+        .map_err(|error| error.to_string())?;
+    let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+    if !status.is_success() {
+        return Err(format!("{status}: {}", String::from_utf8_lossy(&body)));
+    }
+    serde_json::from_slice(&body).map_err(|error| error.to_string())
+}

@@ -17,6 +17,12 @@ pub enum Sequence {
     Release,
     /// `file.id`.
     File,
+    /// `git_credential.id`.
+    GitCredential,
+    /// `git_builder.id`.
+    GitBuilder,
+    /// `git_build.id`.
+    GitBuild,
 }
 
 impl Sequence {
@@ -28,6 +34,9 @@ impl Sequence {
             Sequence::Package => "package",
             Sequence::Release => "release",
             Sequence::File => "file",
+            Sequence::GitCredential => "git_credential",
+            Sequence::GitBuilder => "git_builder",
+            Sequence::GitBuild => "git_build",
         }
     }
 }

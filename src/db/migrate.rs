@@ -93,6 +93,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0010_scrub.sqlite.sql"),
         postgres: include_str!("migrations/0010_scrub.postgres.sql"),
     },
+    Migration {
+        number: 14,
+        name: "git",
+        expand_only: true,
+        sqlite: include_str!("migrations/0014_git.sqlite.sql"),
+        postgres: include_str!("migrations/0014_git.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -136,6 +136,20 @@ pub const TABLES: &[Table] = &[
     core("scrub", 2, &[
         text("directory"), int("prefix"), text("position"), int("read_at"), int("objects"), int("bad"),
     ]).since(10),
+    core("git_credential", 1, &[
+        int("id"), text("kind"), text("name"), text("host"), text("username"), text("secret"), text("fingerprint"),
+        text("known_hosts"), int("created_at"),
+    ]).since(14),
+    core("git_builder", 1, &[
+        int("id"), int("source_id"), text("name"), text("url"), text("branch"), text("build_trigger"), text("sub_dir"),
+        int("clone_depth"), int("submodules"), int("credential_id"), text("webhook_secret"), int("created_at"),
+        int("deleted_at"), int("polled_at"), int("due_at"), int("failures"), text("head"), text("error"),
+    ]).since(14),
+    core("git_build", 1, &[
+        int("id"), int("builder_id"), text("tag"), text("commit_sha"), text("state"), int("attempt"), int("replaces"),
+        text("actor"), int("queued_at"), int("due_at"), int("started_at"), int("ended_at"), text("claim"),
+        int("claim_until"), int("tx_id"), text("version"), text("reason"), text("log_sha256"), int("log_size"),
+    ]).since(14),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

@@ -52,6 +52,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "jobs", "state", "publish",
         ],
     ),
+    (
+        "build",
+        &[
+            "model",
+            "encryption",
+            "config",
+            "r",
+            "builder",
+            "db",
+            "storage",
+            "catalog",
+            "jobs",
+            "state",
+            "publish",
+            "serve",
+            "edit",
+        ],
+    ),
     ("usage", &["model", "config", "metrics", "db", "storage", "jobs", "state"]),
     ("backup", &["model", "config", "metrics", "db", "storage", "jobs", "state", "serve"]),
     (
@@ -59,7 +77,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "model", "config", "r", "advisory", "api", "metrics", "db", "storage", "logs", "upstream",
             "catalog", "jobs", "control", "cluster", "state", "fetch", "serve", "edit", "sync", "upkeep",
-            "usage", "backup",
+            "usage", "backup", "build",
         ],
     ),
     (
@@ -88,6 +106,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upkeep",
             "usage",
             "backup",
+            "build",
             "http",
         ],
     ),

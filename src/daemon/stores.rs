@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::clock;
 use super::encryption::compare;
 use super::error::StartError;
+use crate::build::Builds;
 use crate::catalog::CatalogHandle;
 use crate::cluster;
 use crate::config::{Config, Loaded};
@@ -115,6 +116,7 @@ async fn build_app(
     });
     let usage = Usage::start(&state);
     Ok(Arc::new(App {
+        builds: Builds::new(Arc::clone(&uploads), Arc::clone(&state)),
         fetches,
         repositories,
         uploads,

@@ -13,7 +13,7 @@ use crate::state::State;
 /// The label of a source's list of source packages.
 const LABEL: &str = "src/contrib";
 
-/// Creates a source. Only `local` sources can be created; `cran`, `bioconductor` and `pypi` are built in.
+/// Creates a source. Only `local` and `git` sources can be created; `cran`, `bioconductor` and `pypi` are built in.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a kind that cannot be created, [`RepoError::Conflict`] when the name is taken.
@@ -98,12 +98,12 @@ fn still_subscribed(source: &str, repos: &[String]) -> EditResult<()> {
 
 fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
     match kind.supply() {
-        Supply::Uploads => Ok(()),
+        Supply::Uploads | Supply::Builds => Ok(()),
         Supply::Mirror => Err(RepoError::Invalid(format!(
             "the source of type {kind} is built in: there is one, named '{kind}'; subscribe a repository to it"
         ))),
         Supply::Unsupported { .. } => Err(RepoError::Invalid(format!(
-            "this version cannot create sources of type {kind}; it supports local, and the built-in cran and \
+            "this version cannot create sources of type {kind}; it supports local, git, and the built-in cran and \
              bioconductor ({} lists what is missing)",
             Page::COMPATIBILITY
         ))),

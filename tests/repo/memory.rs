@@ -60,6 +60,7 @@ async fn serve(backend: &Backend) -> String {
         remark: ArcSwapOption::empty(),
     });
     let app = App {
+        builds: rstudio_pm::build::Builds::new(backend.uploads.clone(), Arc::clone(&state)),
         fetches: backend.fetches.clone(),
         repositories: backend.repositories.clone(),
         uploads: backend.uploads.clone(),

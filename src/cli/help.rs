@@ -8,12 +8,13 @@ use clap::{Command, CommandFactory};
 use super::args::Cli;
 
 /// Groups and their commands. Commands without a group are listed in the last one.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     ("Packages", &["add", "remove", "sync", "backfill", "explain"]),
     (
         "Sources and repositories",
         &["create", "edit", "delete", "list", "info", "subscribe", "unsubscribe", "reorder"],
     ),
+    ("Builders of git repositories", &["import", "run", "rerun", "logs"]),
     (
         "Server",
         &[
@@ -25,7 +26,6 @@ const GROUPS: [(&str, &[&str]); 4] = [
             "encrypt",
             "migrate",
             "config",
-            "logs",
             "cluster",
             "storage",
             "scrub",

@@ -7,6 +7,8 @@ use super::error::Failure;
 pub enum Permission {
     /// Reading of repositories and of the public API: open to everyone.
     PublicRead,
+    /// A signature with the secret of the addressed object, which the handler verifies.
+    Signature,
     /// The admin API.
     Admin,
 }
@@ -27,7 +29,10 @@ impl Principal {
     /// 404: as if there were nothing at the address.
     pub(super) fn require(self, permission: Permission) -> Result<(), Failure> {
         match (self, permission) {
-            (Principal::Anonymous | Principal::Administrator, Permission::PublicRead)
+            (
+                Principal::Anonymous | Principal::Administrator,
+                Permission::PublicRead | Permission::Signature,
+            )
             | (Principal::Administrator, Permission::Admin) => Ok(()),
             (Principal::Anonymous, Permission::Admin) => Err(Failure::no_such_address()),
         }
@@ -42,6 +47,7 @@ mod tests {
     fn the_admin_api_does_not_exist_for_clients_on_the_network() {
         for client in [Principal::Anonymous, Principal::Administrator] {
             assert_eq!(client.require(Permission::PublicRead), Ok(()));
+            assert_eq!(client.require(Permission::Signature), Ok(()));
         }
         assert_eq!(Principal::Administrator.require(Permission::Admin), Ok(()));
         assert_eq!(Principal::Anonymous.require(Permission::Admin), Err(Failure::no_such_address()));

@@ -12,6 +12,7 @@ mod sysreqs;
 mod url;
 mod usage;
 mod vulnerabilities;
+mod webhook;
 
 use std::time::Duration;
 
@@ -164,6 +165,9 @@ pub async fn answer(
             filter::answer(app, Some(repo), json(&body)?, body, head.peer).await?
         }
         PublicRoute::Filter => filter::answer(app, None, json(&body)?, body, head.peer).await?,
+        PublicRoute::GitWebhook(builder) => {
+            webhook::receive(app, builder, &head.parts.headers, &body).await?
+        }
         PublicRoute::Url => ok(&url::answer(app, &json(&body)?, head).await?),
     })
 }

@@ -65,6 +65,7 @@ impl Route {
     #[must_use]
     pub fn permission(&self) -> Permission {
         match self {
+            Route::Public(PublicRoute::GitWebhook(_)) => Permission::Signature,
             Route::Home
             | Route::Ping
             | Route::Latest { .. }

@@ -15,6 +15,7 @@ mod contract;
 mod daemon;
 mod encryption;
 mod fuzz;
+mod git;
 mod offline;
 mod packaging;
 mod python;

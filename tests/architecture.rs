@@ -57,6 +57,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "jobs", "state", "publish",
         ],
     ),
+    (
+        "build",
+        &[
+            "model",
+            "encryption",
+            "config",
+            "r",
+            "builder",
+            "db",
+            "storage",
+            "catalog",
+            "jobs",
+            "state",
+            "publish",
+            "serve",
+            "edit",
+        ],
+    ),
     ("usage", &["model", "config", "metrics", "db", "storage", "jobs", "state"]),
     ("backup", &["model", "config", "metrics", "db", "storage", "jobs", "state", "serve"]),
     (
@@ -64,7 +82,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "model", "config", "r", "python", "advisory", "access", "api", "metrics", "db", "storage", "logs",
             "upstream", "catalog", "jobs", "control", "cluster", "state", "auth", "fetch", "serve", "edit",
-            "sync", "upkeep", "usage", "backup",
+            "sync", "upkeep", "usage", "backup", "build",
         ],
     ),
     (
@@ -94,6 +112,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upkeep",
             "usage",
             "backup",
+            "build",
             "http",
         ],
     ),

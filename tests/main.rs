@@ -16,6 +16,7 @@ mod contract;
 mod daemon;
 mod encryption;
 mod fuzz;
+mod git;
 mod offline;
 mod packaging;
 mod python;

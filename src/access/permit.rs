@@ -19,6 +19,8 @@ pub enum Actor<'a> {
 pub enum Action {
     /// Reads what is open to everyone, or selects from several objects those that the actor may read.
     ReadPublic,
+    /// Sends an event, whose signature the handler verifies.
+    Notify,
     /// Reads packages and properties of a repository or a source.
     Read,
     /// Reads through the admin API: as [`Action::Read`], but never without a token.
@@ -86,7 +88,7 @@ pub fn permit(actor: Actor<'_>, action: Action, object: Object<'_>) -> Result<()
         Actor::Socket => return Ok(()),
         Actor::Anonymous => {
             let is_open = match (action, object) {
-                (Action::ReadPublic, _) => true,
+                (Action::ReadPublic | Action::Notify, _) => true,
                 (Action::Read, Object::Repository { authenticated, .. }) => !authenticated,
                 (Action::Read, Object::Source(source)) => source.open,
                 (Action::Read, Object::Server | Object::UnknownRepository | Object::UnknownSource) => true,
@@ -105,7 +107,7 @@ pub fn permit(actor: Actor<'_>, action: Action, object: Object<'_>) -> Result<()
         Actor::Token(grant) => grant,
     };
     let (is_permitted, scope) = match action {
-        Action::ReadPublic => (true, ScopeKind::ReposRead),
+        Action::ReadPublic | Action::Notify => (true, ScopeKind::ReposRead),
         Action::Read | Action::Inspect => match object {
             Object::Server | Object::UnknownRepository | Object::UnknownSource => {
                 (true, ScopeKind::ReposRead)
@@ -141,7 +143,8 @@ mod tests {
     use super::super::scope::{Scope, Selection};
     use super::*;
 
-    const ACTIONS: [Action; 8] = [
+    const ACTIONS: [Action; 9] = [
+        Action::Notify,
         Action::ReadPublic,
         Action::Read,
         Action::Inspect,
@@ -194,57 +197,57 @@ mod tests {
             (
                 Object::Server,
                 [
-                    "yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl",
-                    "yyyyyygl",
+                    "yyyaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyyysssgl", "yyyysssgl", "yyyysssgl", "yyyyssygl",
+                    "yyyyyyygl",
                 ],
             ),
             (
                 Object::Repository { id: RepoId(1), authenticated: true },
                 [
-                    "yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yyysssgl", "yyysssgl", "yrrssygl",
-                    "yrryyygl",
+                    "yyaaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyrrsssgl", "yyyysssgl", "yyyysssgl", "yyrrssygl",
+                    "yyrryyygl",
                 ],
             ),
             (
                 Object::Repository { id: RepoId(2), authenticated: true },
                 [
-                    "yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yrrsssgl", "yyysssgl", "yrrssygl",
-                    "yrryyygl",
+                    "yyaaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyrrsssgl", "yyrrsssgl", "yyyysssgl", "yyrrssygl",
+                    "yyrryyygl",
                 ],
             ),
             (
                 Object::Repository { id: RepoId(2), authenticated: false },
                 [
-                    "yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl",
-                    "yyyyyygl",
+                    "yyyaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyyysssgl", "yyyysssgl", "yyyysssgl", "yyyyssygl",
+                    "yyyyyyygl",
                 ],
             ),
             (
                 Object::Source(&seven),
                 [
-                    "yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yyysssgl", "yyysssgl", "yyyysygl",
-                    "yyyyyygl",
+                    "yyaaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyrrsssgl", "yyyysssgl", "yyyysssgl", "yyyyysygl",
+                    "yyyyyyygl",
                 ],
             ),
             (
                 Object::Source(&eight),
                 [
-                    "yaaaaaaa", "yyyyyyyy", "yyyyyyyl", "yrrsssgl", "yrrsssgl", "yyysssgl", "yrrssygl",
-                    "yyyyyygl",
+                    "yyaaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyrrsssgl", "yyrrsssgl", "yyyysssgl", "yyrrssygl",
+                    "yyyyyyygl",
                 ],
             ),
             (
                 Object::Source(&open),
                 [
-                    "yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl",
-                    "yyyyyygl",
+                    "yyyaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyyysssgl", "yyyysssgl", "yyyysssgl", "yyyyssygl",
+                    "yyyyyyygl",
                 ],
             ),
             (
                 Object::UnknownSource,
                 [
-                    "yyaaaaaa", "yyyyyyyy", "yyyyyyyl", "yyysssgl", "yyysssgl", "yyysssgl", "yyyssygl",
-                    "yyyyyygl",
+                    "yyyaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyyysssgl", "yyyysssgl", "yyyysssgl", "yyyyssygl",
+                    "yyyyyyygl",
                 ],
             ),
         ];

@@ -9,6 +9,7 @@ pub mod control;
 pub mod distribution;
 pub mod error;
 pub mod explain;
+pub mod git;
 pub mod job;
 pub mod log;
 pub mod package;

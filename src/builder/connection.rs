@@ -8,7 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, socketpair};
+use rustix::net::{
+    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, shutdown, socket_with,
+    socketpair,
+};
 
 use super::channel;
 use super::message::{Credential, Event, Job, Limits, Purpose, Request, VERSION};
@@ -123,14 +126,37 @@ impl Connection {
         }
     }
 
+    /// Returns a handle that ends the job from another thread.
+    ///
+    /// # Errors
+    /// No file descriptor is left.
+    pub fn interrupter(&self) -> Result<Interrupter> {
+        Ok(Interrupter(self.socket().try_clone_to_owned()?))
+    }
+
     fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_ref().expect("taken only when dropped").as_fd()
     }
 }
 
+/// Ends the job of a [`Connection`].
+#[derive(Debug)]
+pub struct Interrupter(OwnedFd);
+
+impl Interrupter {
+    /// Ends the job: the builder ends, and [`Connection::next_event`] returns [`JobError::Ended`].
+    pub fn interrupt(&self) {
+        // An error means that the builder is gone.
+        let _ = shutdown(&self.0, Shutdown::Both);
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.socket = None;
+        // An interrupter may hold the socket open.
+        if let Some(socket) = self.socket.take() {
+            let _ = shutdown(&socket, Shutdown::Both);
+        }
         let Some(child) = &mut self.child else { return };
         let until = Instant::now() + EXIT_TIMEOUT;
         while Instant::now() < until {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::git_args;
 use super::job::JobFlags;
 use super::output::Format;
 use super::suggested_values::SuggestedValues;
@@ -61,13 +62,13 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Create a source, a repository or a token
+    /// Create a source, a repository, a token or a builder
     #[command(subcommand)]
     Create(Create),
-    /// Change a source or a repository
+    /// Change a source, a repository, a builder or a credential
     #[command(subcommand)]
     Edit(Edit),
-    /// Delete a source or a repository
+    /// Delete a source, a repository, a builder or a credential
     #[command(subcommand)]
     Delete(Delete),
     /// List repositories, sources or packages (default: all repositories and sources)
@@ -115,9 +116,17 @@ pub enum Command {
     /// Repair data that the server cannot repair by itself
     #[command(subcommand)]
     Repair(Repair),
-    /// Manage the server's log files
+    /// Import credentials for git repositories
     #[command(subcommand)]
-    Logs(Logs),
+    Import(git_args::Import),
+    /// Poll the repository of a builder now
+    #[command(subcommand)]
+    Run(git_args::Run),
+    /// Build a tag or a commit of a builder again
+    #[command(subcommand)]
+    Rerun(git_args::Rerun),
+    /// Print the log of a build; `logs reopen` reopens the server's log files
+    Logs(git_args::Logs),
     /// Show the server's mode, jobs and schedules
     Status,
     /// Drain and stop serving (503) until `rspm online` or a restart
@@ -164,6 +173,8 @@ pub enum Create {
     Repo(CreateRepo),
     /// Create an access token, which is shown once
     Token(CreateToken),
+    /// Create a builder, which builds a package of a source from a git repository
+    GitBuilder(git_args::CreateGitBuilder),
 }
 
 /// `rspm revoke …`
@@ -180,6 +191,10 @@ pub enum Edit {
     Source(EditSource),
     /// Change a repository's name, description or visibility
     Repo(EditRepo),
+    /// Change a builder
+    GitBuilder(git_args::EditGitBuilder),
+    /// Change a credential for git repositories over HTTPS
+    HttpsCredential(git_args::EditHttpsCredential),
 }
 
 /// `rspm delete …`
@@ -189,6 +204,10 @@ pub enum Delete {
     Source(NameArg),
     /// Delete a repository
     Repo(NameArg),
+    /// Delete a builder; its packages and logs remain
+    GitBuilder(git_args::DeleteGitBuilder),
+    /// Delete a credential for git repositories
+    GitCredential(git_args::DeleteGitCredential),
 }
 
 /// `rspm list …`
@@ -206,6 +225,12 @@ pub enum List {
     Binaries(ListBinaries),
     /// List the distributions that binaries can be served for
     Distributions,
+    /// List builders of git repositories
+    GitBuilders(git_args::ListGitBuilders),
+    /// List builds of git repositories, the newest first
+    GitBuilds(git_args::ListGitBuilds),
+    /// List credentials for git repositories
+    GitCredentials,
     /// List versions of Bioconductor
     #[command(subcommand)]
     Bioconductor(ListBioconductor),
@@ -314,7 +339,7 @@ pub struct CreateSource {
     #[arg(long)]
     pub name: String,
     /// Type of the source; the sources cran and bioconductor always exist
-    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local"]))]
+    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local", "git"]))]
     pub kind: String,
     /// Succeed when the source exists with the same type
     #[arg(long)]
@@ -458,7 +483,7 @@ pub struct ListSources {
     #[arg(long)]
     pub repo: Option<String>,
     /// Only sources of this type
-    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "local"]))]
+    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "local", "git"]))]
     pub kind: Option<String>,
 }
 
@@ -688,13 +713,6 @@ pub struct RemovePackage {
     /// The reason, stored with the transaction
     #[arg(long, default_value = "")]
     pub comment: String,
-}
-
-/// `rspm logs …`
-#[derive(Debug, Subcommand)]
-pub enum Logs {
-    /// Reopen the log files after a rotation; returns when the old files are no longer written to
-    Reopen,
 }
 
 /// Flags of `sync`.

@@ -14,6 +14,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         "Sources and repositories",
         &["create", "edit", "delete", "list", "info", "subscribe", "unsubscribe", "reorder"],
     ),
+    ("Builders of git repositories", &["import", "run", "rerun", "logs"]),
     (
         "Server",
         &[
@@ -25,7 +26,6 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "encrypt",
             "migrate",
             "config",
-            "logs",
             "cluster",
             "storage",
             "scrub",

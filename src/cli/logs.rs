@@ -1,25 +1,43 @@
-//! `rspm logs`: the server's log files.
+//! `rspm logs`: the logs of builds, and the server's log files.
+
+use std::fs::File;
 
 use hyper::Method;
 
-use super::args::Logs;
 use super::client::Client;
 use super::error::CliError;
+use super::git::print_log;
+use super::git_args::{Logs, LogsCommand};
 use super::output::Output;
+use crate::api::git::GitBuild;
 use crate::api::log::ReopenResult;
 
 /// `rspm logs …`.
 ///
 /// # Errors
 /// The server refuses, or a file cannot be opened.
-pub async fn run(client: &Client, output: &Output, command: Logs) -> Result<(), CliError> {
-    match command {
-        Logs::Reopen => {
-            let reopened: ReopenResult = client.send(Method::POST, "/log/reopen", &()).await?;
-            output.print(&reopened, || match reopened.files.as_slice() {
-                [] => "The server has no log files.".to_owned(),
-                files => format!("Reopened:\n  {}", files.join("\n  ")),
-            })
+pub async fn run(client: &Client, output: &Output, args: Logs) -> Result<(), CliError> {
+    if let Some(LogsCommand::Reopen) = args.command {
+        let reopened: ReopenResult = client.send(Method::POST, "/log/reopen", &()).await?;
+        return output.print(&reopened, || match reopened.files.as_slice() {
+            [] => "The server has no log files.".to_owned(),
+            files => format!("Reopened:\n  {}", files.join("\n  ")),
+        });
+    }
+    let path = match (args.build_id, args.transaction_id) {
+        (Some(id), _) => format!("/git-builds/{id}"),
+        (None, id) => format!("/transactions/{}/git-build", id.unwrap_or_default()),
+    };
+    let build: GitBuild = client.get(&path).await?;
+    match args.file_out {
+        Some(file) => {
+            let create = File::create(&file);
+            let mut out = create.map_err(|source| CliError::Local {
+                operation: format!("creating {}", file.display()),
+                source,
+            })?;
+            print_log(client, build.id, args.follow, &mut out).await
         }
+        None => print_log(client, build.id, args.follow, &mut std::io::stdout()).await,
     }
 }

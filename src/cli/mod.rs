@@ -11,6 +11,9 @@ pub mod control;
 pub mod encrypt;
 pub mod error;
 pub mod explain;
+pub mod git;
+pub mod git_args;
+pub mod git_credential;
 pub mod help;
 mod installed;
 mod job;
@@ -47,6 +50,7 @@ use args::{
 use backup::BackupCommand;
 use client::{Client, ParseMode, server_config};
 use error::CliError;
+use git_args::{Import, Rerun, Run};
 use local_address::is_local;
 use output::Output;
 use zeroize::Zeroizing;
@@ -188,6 +192,19 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
     match command {
         Command::Create(Create::Source(args)) => source::create(client, output, args).await,
         Command::Create(Create::Repo(args)) => repo::create(client, output, args).await,
+        Command::Create(Create::GitBuilder(args)) => git::create(client, output, args).await,
+        Command::Edit(Edit::GitBuilder(args)) => git::edit(client, output, args).await,
+        Command::Edit(Edit::HttpsCredential(args)) => git_credential::edit(client, output, args).await,
+        Command::Delete(Delete::GitBuilder(args)) => git::delete(client, output, args).await,
+        Command::Delete(Delete::GitCredential(args)) => git_credential::delete(client, output, args).await,
+        Command::List { list: Some(List::GitBuilders(args)) } => {
+            git::list_builders(client, output, args).await
+        }
+        Command::List { list: Some(List::GitBuilds(args)) } => git::list_builds(client, output, args).await,
+        Command::List { list: Some(List::GitCredentials) } => git_credential::list(client, output).await,
+        Command::Import(Import::HttpsCredential(args)) => git_credential::import(client, output, args).await,
+        Command::Run(Run::GitBuilder(args)) => git::run(client, output, args).await,
+        Command::Rerun(Rerun::GitBuilder(args)) => git::rerun(client, output, args).await,
         Command::Edit(Edit::Source(args)) => source::edit(client, output, args).await,
         Command::Edit(Edit::Repo(args)) => repo::edit(client, output, args).await,
         Command::Delete(Delete::Source(args)) => source::delete(client, output, args).await,

@@ -22,8 +22,8 @@ const CLEAR: &str =
     "synced packages cannot be cleared in this version; unsubscribe the repositories from the source";
 const FIXED_URL: &str = "fixed URLs cannot be created in this version; write a date or a transaction id in place of \
                          latest in the URL of a repository";
-const GIT: &str =
-    "packages are not built from git in this version; build them with R CMD build, then: rspm add";
+const SSH: &str = "repositories are not fetched over SSH in this version; use an https URL, with a token that rspm import \
+                   https-credential stores";
 const BLOCKING: &str =
     "packages cannot be blocked in this version; known vulnerabilities are shown with each package";
 const LICENSES: &str =
@@ -71,21 +71,10 @@ pub(super) static TABLE: &[Unsupported] = &[
     flag(&["add"], "transaction-id", LOCAL_ONLY, Page::REPOSITORIES),
     command(&["clear"], CLEAR, Page::REPOSITORIES),
     command(&["url"], FIXED_URL, Page::REPOSITORIES),
-    command(&["create", "git-builder"], GIT, Page::REPOSITORIES),
-    command(&["edit", "git-builder"], GIT, Page::REPOSITORIES),
-    command(&["delete", "git-builder"], GIT, Page::REPOSITORIES),
-    command(&["run"], GIT, Page::REPOSITORIES),
-    command(&["rerun"], GIT, Page::REPOSITORIES),
-    command(&["list", "git-builders"], GIT, Page::REPOSITORIES),
-    command(&["list", "git-builds"], GIT, Page::REPOSITORIES),
-    command(&["list", "git-credentials"], GIT, Page::REPOSITORIES),
-    command(&["import"], GIT, Page::REPOSITORIES),
-    command(&["create", "ssh-key"], GIT, Page::REPOSITORIES),
-    command(&["edit", "ssh-key"], GIT, Page::REPOSITORIES),
-    command(&["edit", "https-credential"], GIT, Page::REPOSITORIES),
-    command(&["delete", "git-credential"], GIT, Page::REPOSITORIES),
-    command(&["delete", "ssh-key"], GIT, Page::REPOSITORIES),
-    flag(&["logs"], "transaction-id", GIT, Page::REPOSITORIES),
+    command(&["import", "ssh-key"], SSH, Page::GIT),
+    command(&["create", "ssh-key"], SSH, Page::GIT),
+    command(&["edit", "ssh-key"], SSH, Page::GIT),
+    command(&["delete", "ssh-key"], SSH, Page::GIT),
     command(&["create", "blocklist-rule"], BLOCKING, Page::VULNERABILITIES),
     command(&["create", "bulk-blocklist-rules"], BLOCKING, Page::VULNERABILITIES),
     command(&["edit", "blocklist-rule"], BLOCKING, Page::VULNERABILITIES),

@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn properties_without_effect_are_reported() {
-        assert_eq!(verdicts("[Git]\nPollInterval = 5m\n")[2], (Verdict::Info, 1));
+        assert_eq!(verdicts("[Repos]\nCRAN = cran\n")[2], (Verdict::Info, 1));
     }
 
     #[test]

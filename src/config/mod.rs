@@ -19,6 +19,7 @@ pub mod defaults;
 mod environment;
 mod example;
 pub mod file;
+pub mod git;
 pub mod key_file;
 mod lexer;
 pub mod listen;
@@ -56,6 +57,7 @@ pub use check::{Check, Verdict, checks};
 pub use cran::Cran;
 pub use database::{Database, Postgres, Provider, Sqlite};
 pub use file::{DEFAULT_FILE, RESTART_COMMAND, load, load_encrypted, read};
+pub use git::{Git, SandboxChoice};
 pub use key_file::{EncryptionKey, KeySource};
 pub use listen::{Http, HttpRedirect, Https, MinimumTls};
 pub use logging::{LogFormat, LogLevel, Logging};
@@ -112,6 +114,8 @@ pub struct Config {
     pub requirements: Requirements,
     /// `[Vulnerabilities]`.
     pub vulnerabilities: Vulnerabilities,
+    /// `[Git]`.
+    pub git: Git,
     /// `[Metrics]`.
     pub metrics: Metrics,
     /// `[StorageAudit]`.

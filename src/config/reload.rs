@@ -172,8 +172,8 @@ mod tests {
 
     #[test]
     fn properties_without_effect_need_no_restart() {
-        assert!(reload_texts("", "[Git]\nPollInterval = 1m\n").is_empty());
-        assert!(reload_texts("[Git]\nPollInterval = 1m\n", "").is_empty());
+        assert!(reload_texts("", "[Repos]\nCRAN = cran\n").is_empty());
+        assert!(reload_texts("[Repos]\nCRAN = cran\n", "").is_empty());
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod tests {
         "[HTTPS]\nPermanent = yes\n",
         "[FileStorage \"cache\"]\nLocation = /c\n",
         "[S3Storage]\nBucket = b\n",
-        "[Git]\nPollInterval = 1m\n",
+        "[Repos]\nCRAN = cran\n",
     ];
 
     fn files() -> impl Strategy<Value = String> {

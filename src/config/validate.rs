@@ -8,7 +8,7 @@ use super::parsed_file::ParsedFile;
 use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::{
-    Authentication, Bioconductor, Config, Cran, Database, Loaded, Logging, Metrics, Platforms, Postgres,
+    Authentication, Bioconductor, Config, Cran, Database, Git, Loaded, Logging, Metrics, Platforms, Postgres,
     Proxy, Requirements, Server, Sqlite, StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities,
     decryption, environment, listen, locations,
 };
@@ -108,6 +108,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
         vulnerabilities: Vulnerabilities::read(reader, &cran.url),
         cran,
         bioconductor: Bioconductor::read(reader),
+        git: Git::read(reader),
         platforms: Arc::new(Platforms::read(reader)),
         metrics,
         storage_audit: StorageAudit::read(reader),
@@ -388,10 +389,10 @@ mod tests {
 
     #[test]
     fn a_wrong_value_without_effect_only_warns() {
-        let lines = warnings_of("[Git]\nBuildRetries = many\n");
+        let lines = warnings_of("[Authentication]\nLifetime = many\n");
         assert_eq!(lines.len(), 2, "{lines:?}");
-        assert!(lines[0].contains("[Git] BuildRetries = \"many\": is not a whole number"));
-        assert!(lines[1].ends_with("[Git] BuildRetries: is not supported in this version"));
+        assert!(lines[0].contains("[Authentication] Lifetime = \"many\": is not a duration"));
+        assert!(lines[1].ends_with("[Authentication] Lifetime: is not supported in this version"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::handover::incoming::Predecessor;
+use crate::build::{self, Builds};
 use crate::http::App;
 use crate::sync::Sync;
 use crate::sync::task::Task;
@@ -17,14 +18,21 @@ pub(super) struct LeaderTasks {
     sync: Sync,
     upkeep: Arc<Upkeep>,
     usage: Usage,
+    builds: Arc<Builds>,
     predecessor: Predecessor,
 }
 
 impl LeaderTasks {
     /// The tasks of an app.
     pub(super) fn new(app: &App, predecessor: Predecessor) -> LeaderTasks {
-        let App { sync, upkeep, usage, .. } = app;
-        LeaderTasks { sync: sync.clone(), upkeep: Arc::clone(upkeep), usage: usage.clone(), predecessor }
+        let App { sync, upkeep, usage, builds, .. } = app;
+        LeaderTasks {
+            sync: sync.clone(),
+            upkeep: Arc::clone(upkeep),
+            usage: usage.clone(),
+            builds: Arc::clone(builds),
+            predecessor,
+        }
     }
 
     /// Runs the tasks while this server is the leader, until the future is dropped. A new leader also runs what was
@@ -53,6 +61,8 @@ impl LeaderTasks {
         tasks.spawn(async move { sync.run_backfills().await });
         let usage = self.usage.clone();
         tasks.spawn(async move { usage.run_schedule().await });
+        let builds = Arc::clone(&self.builds);
+        tasks.spawn(async move { build::schedule::run(&builds).await });
         let (upkeep, predecessor) = (Arc::clone(&self.upkeep), self.predecessor.clone());
         tasks.spawn(async move {
             // The old server may still add references to files that are unreferenced now.

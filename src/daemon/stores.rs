@@ -9,6 +9,7 @@ use super::encryption::compare;
 use super::error::StartError;
 use crate::auth::Tokens;
 use crate::backup::results;
+use crate::build::Builds;
 use crate::catalog::CatalogHandle;
 use crate::cluster;
 use crate::config::{Config, Loaded};
@@ -116,6 +117,7 @@ async fn build_app(
     let usage = Usage::start(&state);
     Ok(Arc::new(App {
         tokens,
+        builds: Builds::new(Arc::clone(&uploads), Arc::clone(&state)),
         fetches,
         repositories,
         uploads,

@@ -44,7 +44,9 @@ pub fn of_packages(
         UNION SELECT 'sysreqs', sha256, CAST(NULL AS BIGINT), CAST(1 AS BIGINT) FROM upstream \
         WHERE url = 'sysreqs:rules' \
         UNION SELECT 'vulns', sha256, CAST(NULL AS BIGINT), CAST(1 AS BIGINT) FROM upstream \
-        WHERE SUBSTR(url, 1, 6) = 'vulns:' ORDER BY 1, 2";
+        WHERE SUBSTR(url, 1, 6) = 'vulns:' \
+        UNION SELECT 'build-logs', log_sha256, log_size, CAST(0 AS BIGINT) FROM git_build \
+        WHERE log_sha256 IS NOT NULL ORDER BY 1, 2";
     c.each(BLOBS, &[], &mut |row| {
         let object = decode(row)?;
         if cached || !object.is_replaceable { each(object) } else { Ok(()) }

@@ -13,7 +13,16 @@ pub struct EncryptedColumn {
 
 /// All columns with encrypted values. A transaction that writes such a value must compare the fingerprint in the
 /// database ([`get`]) with that of the key it used, because another process may have replaced the key.
-pub const COLUMNS: &[EncryptedColumn] = &[];
+pub const COLUMNS: &[EncryptedColumn] = &[
+    EncryptedColumn {
+        select: "SELECT id, secret FROM git_credential WHERE secret IS NOT NULL",
+        update: "UPDATE git_credential SET secret = $1 WHERE id = $2",
+    },
+    EncryptedColumn {
+        select: "SELECT id, webhook_secret FROM git_builder WHERE webhook_secret IS NOT NULL",
+        update: "UPDATE git_builder SET webhook_secret = $1 WHERE id = $2",
+    },
+];
 
 /// Returns the fingerprint of the key of this database, if it has one.
 pub fn get(c: &mut dyn Conn) -> Result<Option<Fingerprint>, DbError> {

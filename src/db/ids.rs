@@ -19,6 +19,12 @@ pub enum Sequence {
     File,
     /// `token.id`.
     Token,
+    /// `git_credential.id`.
+    GitCredential,
+    /// `git_builder.id`.
+    GitBuilder,
+    /// `git_build.id`.
+    GitBuild,
 }
 
 impl Sequence {
@@ -31,6 +37,9 @@ impl Sequence {
             Sequence::Release => "release",
             Sequence::File => "file",
             Sequence::Token => "token",
+            Sequence::GitCredential => "git_credential",
+            Sequence::GitBuilder => "git_builder",
+            Sequence::GitBuild => "git_build",
         }
     }
 }

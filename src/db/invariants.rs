@@ -117,6 +117,25 @@ const RULES: &[Rule] = &[
             AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.sha256 = f.sha256) LIMIT $1",
     },
     Rule {
+        violation: "a builder has no source, or a credential that does not exist",
+        columns: &["builder", "source"],
+        sql: "SELECT id, source_id FROM git_builder b WHERE NOT EXISTS (SELECT 1 FROM source s WHERE s.id = b.source_id) \
+            OR b.credential_id IS NOT NULL \
+            AND NOT EXISTS (SELECT 1 FROM git_credential c WHERE c.id = b.credential_id) LIMIT $1",
+    },
+    Rule {
+        violation: "a build has no builder, or a transaction that does not exist",
+        columns: &["build", "builder"],
+        sql: "SELECT id, builder_id FROM git_build b \
+            WHERE NOT EXISTS (SELECT 1 FROM git_builder g WHERE g.id = b.builder_id) \
+            OR b.tx_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tx t WHERE t.id = b.tx_id) LIMIT $1",
+    },
+    Rule {
+        violation: "a published build has no transaction",
+        columns: &["build", "builder"],
+        sql: "SELECT id, builder_id FROM git_build WHERE state = 'published' AND tx_id IS NULL LIMIT $1",
+    },
+    Rule {
         violation: "a README has no object",
         columns: &["release", "SHA-256"],
         sql: "SELECT release_id, readme_sha256 FROM detail d WHERE d.readme_sha256 IS NOT NULL \

@@ -94,18 +94,25 @@ pub const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("migrations/0010_scrub.postgres.sql"),
     },
     Migration {
-        number: 12,
+        number: 11,
         name: "backup_result",
         expand_only: true,
-        sqlite: include_str!("migrations/0012_backup_result.sqlite.sql"),
-        postgres: include_str!("migrations/0012_backup_result.postgres.sql"),
+        sqlite: include_str!("migrations/0011_backup_result.sqlite.sql"),
+        postgres: include_str!("migrations/0011_backup_result.postgres.sql"),
+    },
+    Migration {
+        number: 12,
+        name: "token",
+        expand_only: true,
+        sqlite: include_str!("migrations/0012_token.sqlite.sql"),
+        postgres: include_str!("migrations/0012_token.postgres.sql"),
     },
     Migration {
         number: 13,
-        name: "token",
+        name: "git",
         expand_only: true,
-        sqlite: include_str!("migrations/0013_token.sqlite.sql"),
-        postgres: include_str!("migrations/0013_token.postgres.sql"),
+        sqlite: include_str!("migrations/0013_git.sqlite.sql"),
+        postgres: include_str!("migrations/0013_git.postgres.sql"),
     },
 ];
 

@@ -36,6 +36,13 @@ pub async fn add(
     let now = (uploads.state.clock)();
     let source = find::source(&uploads.state.catalog.get(), source)?.clone();
     require_language(&source, Language::R)?;
+    if source.kind.supply() == Supply::Builds {
+        return Err(RepoError::Invalid(format!(
+            "the packages of '{}' are built from git; add a builder with rspm create git-builder, or the package to a \
+             local source",
+            source.name
+        )));
+    }
     let tree = local_tree(&uploads.state.catalog.get(), &source)?;
     let staged = uploads.get(ids, now)?;
     if let Some(staged) = staged.iter().find(|staged| staged.binary_target.is_some()) {
@@ -65,13 +72,54 @@ pub async fn add(
     Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
 }
 
-/// Returns the tree of a source that an administrator may change.
+/// Adds the result of a build to a source built from git, and calls `finish` in the same write, with the transaction and
+/// whether the version existed; an error of `finish` undoes everything. As of [`add`], an error leaves nothing behind.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for a source that is not local.
+/// As [`add`]; the upload must be of the package `expected`.
+pub async fn add_built<F>(
+    uploads: &Uploads,
+    (source, expected): (&str, &str),
+    upload: &Upload,
+    existing: OnExisting,
+    (actor, comment): (&Actor, String),
+    finish: F,
+) -> Result<Option<TxId>, RepoError>
+where
+    F: Fn(&mut dyn Conn, Option<TxId>, AddStatus) -> Result<(), DbError> + Send + 'static,
+{
+    let now = (uploads.state.clock)();
+    let source = find::source(&uploads.state.catalog.get(), source)?.clone();
+    let tree = local_tree(&uploads.state.catalog.get(), &source)?;
+    if upload.package != expected {
+        return Err(RepoError::Invalid(format!(
+            "the repository contains the package '{}', and this builder builds '{expected}'",
+            upload.package
+        )));
+    }
+    let staged = uploads.get(&[upload.id], now)?;
+    let publish = Publish { comment, ..publish(TxKind::Add, now, actor) };
+    let transaction = AddTransaction { source, tree, existing, publish };
+    let result = apply_edit(&uploads.state, move |c| match transaction.write(c, &staged)? {
+        Ok((tx, outcomes)) => {
+            finish(c, tx, outcomes.first().copied().unwrap_or(AddStatus::Existing))?;
+            Ok(Ok(tx))
+        }
+        Err(refusal) => Ok(Err(refusal)),
+    });
+    let result = result.await;
+    uploads.remove(&[upload.id]);
+    result?
+}
+
+/// Returns the tree of a source that an administrator may change: from which packages are removed, and to which binaries
+/// are added.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a source that is neither local nor built from git.
 pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, RepoError> {
     let problem = match source.kind.supply() {
-        Supply::Uploads => None,
+        Supply::Uploads | Supply::Builds => None,
         Supply::Mirror | Supply::Unsupported { is_built_in: true } => {
             Some(format!("is built in and filled by rspm sync --type={}", source.kind))
         }

@@ -11,6 +11,7 @@ use super::peer::{Client, Peer};
 use super::resolve_cache::ResolveCache;
 use super::site::SiteSettings;
 use crate::auth::Tokens;
+use crate::build::Builds;
 use crate::edit::Uploads;
 use crate::fetch::Fetches;
 use crate::serve::Repositories;
@@ -31,6 +32,8 @@ pub struct App {
     pub repositories: Arc<Repositories>,
     /// Uploads that are not added yet.
     pub uploads: Arc<Uploads>,
+    /// Builders of git repositories.
+    pub builds: Arc<Builds>,
     /// Sweep, ownership of storage and nightly work.
     pub upkeep: Arc<Upkeep>,
     /// Syncs and their schedule.

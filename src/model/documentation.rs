@@ -29,6 +29,7 @@ pages! {
     BIOCONDUCTOR = "admin/bioconductor.md",
     COMPATIBILITY = "compatibility.md",
     CONFIGURATION = "admin/configuration.md",
+    GIT = "admin/git.md",
     LOGGING = "logging.md",
     OPERATIONS = "admin/operations.md",
     REPOSITORIES = "admin/repositories.md",

@@ -56,6 +56,8 @@ pub enum Supply {
     Mirror,
     /// As uploads of administrators.
     Uploads,
+    /// From builds of git repositories.
+    Builds,
     /// In a way that this version does not support.
     Unsupported {
         /// Whether a source of this kind exists in every database.
@@ -89,7 +91,7 @@ impl SourceKind {
             SourceKind::CuratedCran => ("curated-cran", "Curated CRAN", R, Cran, UNSUPPORTED),
             SourceKind::Bioconductor => ("bioconductor", "Bioconductor", R, Bioconductor, Supply::Mirror),
             SourceKind::Local => ("local", "Local", R, Packages, Supply::Uploads),
-            SourceKind::Git => ("git", "Git", R, Packages, UNSUPPORTED),
+            SourceKind::Git => ("git", "Git", R, Packages, Supply::Builds),
             SourceKind::Pypi => ("pypi", "PyPI", Python, Pypi, UNSUPPORTED_BUILT_IN),
             SourceKind::CuratedPypi => ("curated-pypi", "Curated PyPI", Python, Pypi, UNSUPPORTED),
             SourceKind::LocalPython => ("local-python", "Local Python", Python, Packages, Supply::Uploads),

@@ -19,6 +19,8 @@ pub enum Key {
     Advisories(Sha256),
     /// The aggregated downloads of a past day (class `metrics`).
     Usage(Sha256),
+    /// The log of a build (class `launcher`).
+    BuildLog(Sha256),
 }
 
 impl Key {
@@ -30,6 +32,7 @@ impl Key {
             Key::Readme(_) => StorageClass::Packages,
             Key::Index(_) | Key::Rules(_) | Key::Advisories(_) => StorageClass::Persistent,
             Key::Usage(_) => StorageClass::Metrics,
+            Key::BuildLog(_) => StorageClass::Launcher,
         }
     }
 
@@ -42,7 +45,8 @@ impl Key {
             | Key::Index(digest)
             | Key::Rules(digest)
             | Key::Advisories(digest)
-            | Key::Usage(digest) => digest,
+            | Key::Usage(digest)
+            | Key::BuildLog(digest) => digest,
         }
     }
 
@@ -57,6 +61,7 @@ impl Key {
             Key::Rules(_) => "sysreqs",
             Key::Advisories(_) => "vulns",
             Key::Usage(_) => "usage",
+            Key::BuildLog(_) => "build-logs",
         }
     }
 
@@ -76,7 +81,7 @@ impl Key {
             Key::Package(..) | Key::Index(_) | Key::Usage(_) | Key::Advisories(_) => {
                 "application/octet-stream"
             }
-            Key::Readme(_) => "text/plain; charset=utf-8",
+            Key::Readme(_) | Key::BuildLog(_) => "text/plain; charset=utf-8",
             Key::Rules(_) => "application/json",
         }
     }
@@ -89,8 +94,8 @@ impl Key {
             StorageClass::Packages => vec![Key::Readme(first)],
             StorageClass::Persistent => vec![Key::Index(first), Key::Rules(first), Key::Advisories(first)],
             StorageClass::Metrics => vec![Key::Usage(first)],
+            StorageClass::Launcher => vec![Key::BuildLog(first)],
             StorageClass::Cache
-            | StorageClass::Launcher
             | StorageClass::Binaries
             | StorageClass::Cran
             | StorageClass::Bioconductor
@@ -116,6 +121,7 @@ impl Key {
             Key::Rules(_) => Key::Rules(digest),
             Key::Advisories(_) => Key::Advisories(digest),
             Key::Usage(_) => Key::Usage(digest),
+            Key::BuildLog(_) => Key::BuildLog(digest),
         }
     }
 }
@@ -196,7 +202,7 @@ mod tests {
                 assert!(distinct.insert(key.directory()), "{key}");
             }
         }
-        assert_eq!(distinct.len(), 14);
+        assert_eq!(distinct.len(), 15);
         let others = [
             Some(MarkerKey::DIRECTORY),
             Some(NodeMarker::DIRECTORY),

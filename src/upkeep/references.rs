@@ -7,7 +7,8 @@ use crate::state::State;
 use crate::storage::Key;
 
 /// All swept classes. `usage` sweeps its own data.
-pub(super) const SWEPT_CLASSES: [StorageClass; 6] = [
+pub(super) const SWEPT_CLASSES: [StorageClass; 7] = [
+    StorageClass::Launcher,
     StorageClass::Packages,
     StorageClass::Binaries,
     StorageClass::Cran,
@@ -29,6 +30,7 @@ pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db:
         Key::Advisories(sha256) => {
             Ok(db::upstream::advisories(c)?.iter().any(|(_, row)| row.sha256 == *sha256))
         }
+        Key::BuildLog(sha256) => db::git_build::has_log(c, *sha256),
         // The rows of usage data are in another database; `usage` sweeps its own objects.
         Key::Usage(_) => Ok(true),
     }
@@ -38,7 +40,9 @@ pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db:
 pub(super) fn is_needed(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
     match key {
         Key::Package(..) | Key::Readme(_) => Ok(db::blob::references(c, *key.digest())? > 0),
-        Key::Index(_) | Key::Rules(_) | Key::Advisories(_) | Key::Usage(_) => is_referenced(c, key),
+        Key::Index(_) | Key::Rules(_) | Key::Advisories(_) | Key::Usage(_) | Key::BuildLog(_) => {
+            is_referenced(c, key)
+        }
     }
 }
 

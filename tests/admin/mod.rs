@@ -7,6 +7,7 @@ mod property_bioconductor;
 mod property_cran;
 mod property_database;
 mod property_environment;
+mod property_git;
 mod property_list;
 mod property_listen;
 mod property_logging;

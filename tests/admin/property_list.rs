@@ -6,7 +6,7 @@ use rstudio_pm::config::table::{Effect, Kind, Property, Subsection};
 
 use super::{
     property_bioconductor as bioconductor, property_cran as cran, property_database as database,
-    property_listen as listen, property_logging as logging, property_metrics as metrics,
+    property_git as git, property_listen as listen, property_logging as logging, property_metrics as metrics,
     property_proxy as proxy, property_s3 as s3, property_server as server, property_storage as storage,
     property_sysreqs as sysreqs, property_usage as usage, property_vulnerabilities as vulnerabilities,
 };
@@ -59,6 +59,7 @@ const TESTED: &[(&str, &str, fn())] = &[
         usage::usage_data_enabled_decides_whether_downloads_are_counted_and_a_database_is_opened),
     ("Server", "UsageDataSchedule", usage::usage_data_schedule_runs_an_aggregation_that_was_missed_while_the_server_was_down),
     ("Server", "UsageDataRetention", usage::usage_data_retention_is_the_number_of_days_that_are_stored),
+    ("Server", "RVersion", git::r_version_is_the_installation_that_builds),
     ("HTTP", "Listen", listen::http_listen_is_the_address_that_answers),
     ("HTTPS", "Listen", listen::https_listen_is_the_address_with_tls),
     ("HTTPS", "Certificate", listen::certificate_is_presented_to_clients),

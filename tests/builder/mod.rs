@@ -7,4 +7,4 @@ mod hostile;
 mod job;
 mod local;
 mod refusals;
-mod repository;
+pub(crate) mod repository;

@@ -6,28 +6,28 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A repository with a working tree.
-pub(super) struct Repository {
+pub(crate) struct Repository {
     directory: tempfile::TempDir,
 }
 
 impl Repository {
-    pub(super) fn new() -> Repository {
+    pub(crate) fn new() -> Repository {
         let repository = Repository { directory: tempfile::tempdir_in("/tmp").unwrap() };
         fs::set_permissions(repository.path(), PermissionsExt::from_mode(0o755)).unwrap();
         repository.git(&["init", "--quiet", "--initial-branch=main"]);
         repository
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("file://{}", self.path().display())
     }
 
     /// Writes a file.
-    pub(super) fn write(&self, path: &str, content: &str) -> PathBuf {
+    pub(crate) fn write(&self, path: &str, content: &str) -> PathBuf {
         let path = self.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
@@ -35,7 +35,7 @@ impl Repository {
     }
 
     /// Writes a small R package into a directory.
-    pub(super) fn package(&self, directory: &str, version: &str) {
+    pub(crate) fn package(&self, directory: &str, version: &str) {
         let description = format!(
             "Package: tested\nVersion: {version}\nTitle: T\nDescription: D.\nLicense: MIT\nAuthor: A\nMaintainer: A \
              <a@example.org>\n"
@@ -46,13 +46,13 @@ impl Repository {
     }
 
     /// Commits everything; returns the commit.
-    pub(super) fn commit(&self) -> String {
+    pub(crate) fn commit(&self) -> String {
         self.git(&["add", "--all"]);
         self.git(&["commit", "--quiet", "--allow-empty", "--message=x"]);
         self.git(&["rev-parse", "HEAD"])
     }
 
-    pub(super) fn git(&self, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let output = Command::new("git")
             .args(["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "protocol.file.allow=always"])
             .args(arguments)

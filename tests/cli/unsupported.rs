@@ -6,21 +6,13 @@ use crate::support::server::Builder;
 
 #[test]
 fn unsupported_commands_name_an_alternative_and_a_page() {
-    let build = "build them with R CMD build";
+    let ssh = "not fetched over SSH";
     for (line, words, page) in [
         ("update --source=subset --snapshot=2024-04-17 --commit", "a date in the URL", "repositories.md"),
         ("clear --type=cran --confirm", "cannot be cleared", "repositories.md"),
         ("url create --repo=prod --lock", "write a date or a transaction id", "repositories.md"),
-        ("create git-builder --source=x --url=https://h/r.git", build, "repositories.md"),
-        ("edit git-builder --name=x", build, "repositories.md"),
-        ("run git-builder --name=x", build, "repositories.md"),
-        ("rerun --tag=v1", build, "repositories.md"),
-        ("list git-builders", build, "repositories.md"),
-        ("list git-builds --source=x", build, "repositories.md"),
-        ("logs --transaction-id=6677", build, "repositories.md"),
-        ("import ssh-key --name=k --path=/k", build, "repositories.md"),
-        ("import https-credential --name=k", build, "repositories.md"),
-        ("delete git-credential --name=k --type=ssh", build, "repositories.md"),
+        ("import ssh-key --name=k --path=/k", ssh, "git.md"),
+        ("delete ssh-key --name=k", ssh, "git.md"),
         ("create blocklist-rule --vulns", "cannot be blocked", "vulnerabilities.md"),
         ("test blocklist-rules --repo=prod", "cannot be blocked", "vulnerabilities.md"),
         ("list license-types --current", "filter/packages", "README.md"),

@@ -63,6 +63,7 @@ async fn serve(backend: &Backend) -> String {
     let tokens = Tokens::open(&state.db, &state.catalog).await.expect("the database");
     let app = App {
         tokens,
+        builds: rstudio_pm::build::Builds::new(backend.uploads.clone(), Arc::clone(&state)),
         fetches: backend.fetches.clone(),
         repositories: backend.repositories.clone(),
         uploads: backend.uploads.clone(),

@@ -138,12 +138,26 @@ pub const TABLES: &[Table] = &[
     ]).since(10),
     core("backup_result", 2, &[
         text("place"), text("command"), int("at"), text("error"), int("succeeded_at"), int("missing"),
-    ]).since(12),
+    ]).since(11),
     core("token", 1, &[
         int("id"), text("guid"), text("digest"), text("excerpt"), text("user_name"), text("description"), text("created_by"),
         int("created_at"), int("expires_at"), int("revoked_at"), int("revision"),
+    ]).since(12),
+    core("token_scope", 3, &[int("token_id"), text("scope"), int("object")]).since(12),
+    core("git_credential", 1, &[
+        int("id"), text("kind"), text("name"), text("host"), text("username"), text("secret"), text("fingerprint"),
+        text("known_hosts"), int("created_at"),
     ]).since(13),
-    core("token_scope", 3, &[int("token_id"), text("scope"), int("object")]).since(13),
+    core("git_builder", 1, &[
+        int("id"), int("source_id"), text("name"), text("url"), text("branch"), text("build_trigger"), text("sub_dir"),
+        int("clone_depth"), int("submodules"), int("credential_id"), text("webhook_secret"), int("created_at"),
+        int("deleted_at"), int("polled_at"), int("due_at"), int("failures"), text("head"), text("error"),
+    ]).since(13),
+    core("git_build", 1, &[
+        int("id"), int("builder_id"), text("tag"), text("commit_sha"), text("state"), int("attempt"), int("replaces"),
+        text("actor"), int("queued_at"), int("due_at"), int("started_at"), int("ended_at"), text("claim"),
+        int("claim_until"), int("tx_id"), text("version"), text("reason"), text("log_sha256"), int("log_size"),
+    ]).since(13),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

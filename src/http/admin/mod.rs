@@ -11,6 +11,7 @@ mod call;
 mod cluster;
 mod control;
 mod explain;
+mod git;
 mod job;
 mod log;
 pub mod openapi;
@@ -221,6 +222,20 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
         DataRoute::Subscribe(name) => repo::subscribe(call, name).await,
         DataRoute::ReorderSources(name) => repo::reorder(call, name).await,
         DataRoute::Unsubscribe(name, source) => repo::unsubscribe(call, name, source).await,
+        DataRoute::GitBuilders => git::builders(call).await,
+        DataRoute::CreateGitBuilder(source) => git::create(call, source).await,
+        DataRoute::EditGitBuilder(source, name) => git::edit(call, source, name).await,
+        DataRoute::DeleteGitBuilder(source, name) => git::delete(call, source, name).await,
+        DataRoute::PollGitBuilder(source, name) => git::poll(call, source, name).await,
+        DataRoute::RerunGitBuilder(source, name) => git::rerun(call, source, name).await,
+        DataRoute::GitBuilds => git::builds(call).await,
+        DataRoute::GitBuild(id) => git::build(call, id).await,
+        DataRoute::GitBuildLog(id) => git::build_log(call, id).await,
+        DataRoute::TransactionGitBuild(id) => git::build_of_transaction(call, id).await,
+        DataRoute::GitCredentials => git::credentials(call).await,
+        DataRoute::ImportGitCredential => git::import_credential(call).await,
+        DataRoute::EditGitCredential(kind, name) => git::edit_credential(call, kind, name).await,
+        DataRoute::DeleteGitCredential(kind, name) => git::delete_credential(call, kind, name).await,
         DataRoute::Upload => upload::receive(call).await,
         DataRoute::RepairClock => repair::clock(call).await,
         DataRoute::StartSync => job::sync(call).await,

@@ -5,7 +5,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
     ADMIN_PREFIX, backfill, backup, binary, bioconductor, cluster, control, distribution, error, explain,
-    job, log, package, repair, repo, scrub, source, storage, token, upload,
+    git, job, log, package, repair, repo, scrub, source, storage, token, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -100,6 +100,92 @@ const TABLE: &[Row] = &[
         "Unsubscribe from a source; with the parameter version, for that version of Bioconductor only",
         None,
         Some("Repo"),
+    ),
+    (
+        HttpMethod::Get,
+        "/git-builders",
+        "List builders of git repositories; filtered by the parameter source",
+        None,
+        Some("[GitBuilder]"),
+    ),
+    (
+        HttpMethod::Post,
+        "/sources/{name}/git-builders",
+        "Create a builder, and put its first builds in the queue",
+        Some("CreateGitBuilder"),
+        Some("GitPoll"),
+    ),
+    (
+        HttpMethod::Patch,
+        "/sources/{name}/git-builders/{builder}",
+        "Change a builder",
+        Some("EditGitBuilder"),
+        Some("GitBuilder"),
+    ),
+    (
+        HttpMethod::Delete,
+        "/sources/{name}/git-builders/{builder}",
+        "Delete a builder; its packages and logs remain",
+        None,
+        None,
+    ),
+    (
+        HttpMethod::Post,
+        "/sources/{name}/git-builders/{builder}/poll",
+        "Poll the repository of a builder now",
+        None,
+        Some("GitPoll"),
+    ),
+    (
+        HttpMethod::Post,
+        "/sources/{name}/git-builders/{builder}/rerun",
+        "Put a tag or a commit in the queue again",
+        Some("RerunGitBuilder"),
+        Some("GitBuild"),
+    ),
+    (
+        HttpMethod::Get,
+        "/git-builds",
+        "List builds, the newest first; parameters source, name, count, page",
+        None,
+        Some("[GitBuild]"),
+    ),
+    (HttpMethod::Get, "/git-builds/{id}", "Show a build", None, Some("GitBuild")),
+    (
+        HttpMethod::Get,
+        "/git-builds/{id}/log",
+        "A part of the log of a build; parameter offset",
+        None,
+        Some("GitBuildLog"),
+    ),
+    (
+        HttpMethod::Get,
+        "/transactions/{id}/git-build",
+        "Show the build whose result is a transaction",
+        None,
+        Some("GitBuild"),
+    ),
+    (HttpMethod::Get, "/git-credentials", "List credentials for git servers", None, Some("[GitCredential]")),
+    (
+        HttpMethod::Post,
+        "/git-credentials",
+        "Import a credential",
+        Some("ImportGitCredential"),
+        Some("GitCredential"),
+    ),
+    (
+        HttpMethod::Patch,
+        "/git-credentials/{kind}/{name}",
+        "Change a credential",
+        Some("ImportGitCredential"),
+        Some("GitCredential"),
+    ),
+    (
+        HttpMethod::Delete,
+        "/git-credentials/{kind}/{name}",
+        "Delete a credential that no builder uses",
+        None,
+        None,
     ),
     (
         HttpMethod::Post,
@@ -341,6 +427,15 @@ pub fn document() -> OpenApi {
         .with::<log::ReopenResult>()
         .with::<distribution::Distribution>()
         .with::<explain::Explanation>()
+        .with::<git::CreateGitBuilder>()
+        .with::<git::EditGitBuilder>()
+        .with::<git::GitBuilder>()
+        .with::<git::GitPoll>()
+        .with::<git::RerunGitBuilder>()
+        .with::<git::GitBuild>()
+        .with::<git::GitBuildLog>()
+        .with::<git::ImportGitCredential>()
+        .with::<git::GitCredential>()
         .with::<job::StartSync>()
         .with::<job::Job>()
         .with::<package::Packages>()

@@ -12,6 +12,7 @@ mod sysreqs;
 mod url;
 mod usage;
 mod vulnerabilities;
+mod webhook;
 
 use std::time::Duration;
 
@@ -158,6 +159,9 @@ pub async fn answer(
         PublicRoute::DescriptionSysreqs(repo) => ok(&sysreqs::of_description(app, repo, query, &body).await?),
         PublicRoute::FilterRepo(repo) => filter::answer(app, Some(repo), json(&body)?, body, head).await?,
         PublicRoute::Filter => filter::answer(app, None, json(&body)?, body, head).await?,
+        PublicRoute::GitWebhook(builder) => {
+            webhook::receive(app, builder, &head.parts.headers, &body).await?
+        }
         PublicRoute::Url => ok(&url::answer(app, &json(&body)?, head).await?),
     })
 }

@@ -167,6 +167,14 @@ fn rows() -> Vec<Row> {
             DOWNLOADS,
             "[PackageDownloads]",
         ),
+        Row {
+            method: HttpMethod::Post,
+            path: "/git-builders/{id}/poll",
+            summary: "Poll the repository of a builder: a webhook of a git server, signed with the builder's secret",
+            query: &[],
+            body: Some((JSON, "")),
+            response: None,
+        },
         post("/url", "The snapshot at a given time", &[], (JSON, "SnapshotQuery"), (JSON, "Snapshot")),
     ]
 }

@@ -83,6 +83,7 @@ impl PublicRoute {
             // The body names the repository.
             | PublicRoute::Filter
             | PublicRoute::Url => server(Action::ReadPublic),
+            PublicRoute::GitWebhook(_) => server(Action::Notify),
             PublicRoute::Repo(repo)
             | PublicRoute::RepoSources(repo)
             | PublicRoute::Packages(repo)
@@ -150,8 +151,11 @@ impl DataRoute {
             | DataRoute::DeleteSource(name)
             | DataRoute::AddPackages(name)
             | DataRoute::RemovePackage(name)
+            | DataRoute::YankFiles(name)
             | DataRoute::AddBinaries(name)
-            | DataRoute::RemoveBinary(name) => source(Action::WriteSource, name),
+            | DataRoute::RemoveBinary(name)
+            | DataRoute::PollGitBuilder(name, _)
+            | DataRoute::RerunGitBuilder(name, _) => source(Action::WriteSource, name),
             DataRoute::Repo(name) | DataRoute::RepoPackages(name) | DataRoute::Explain(name) => {
                 inspect_repository(name)
             }
@@ -167,6 +171,19 @@ impl DataRoute {
             | DataRoute::RepairClock
             | DataRoute::StartSync
             | DataRoute::StartBackup
+            | DataRoute::RecordBackupTest
+            | DataRoute::GitBuilders
+            | DataRoute::CreateGitBuilder(_)
+            | DataRoute::EditGitBuilder(_, _)
+            | DataRoute::DeleteGitBuilder(_, _)
+            | DataRoute::GitBuilds
+            | DataRoute::GitBuild(_)
+            | DataRoute::GitBuildLog(_)
+            | DataRoute::TransactionGitBuild(_)
+            | DataRoute::GitCredentials
+            | DataRoute::ImportGitCredential
+            | DataRoute::EditGitCredential(_, _)
+            | DataRoute::DeleteGitCredential(_, _)
             | DataRoute::StartBackfill
             | DataRoute::StopBackfill(_)
             | DataRoute::Storage

@@ -96,7 +96,7 @@ impl Finding {
         let origin = state.db.read(move |c| match key {
             Key::Package(_, sha256) => stored_file::origin(c, sha256),
             Key::Readme(sha256) => stored_file::origin_of_readme(c, sha256),
-            Key::Index(_) | Key::Rules(_) | Key::Advisories(_) | Key::Usage(_) => Ok(None),
+            Key::Index(_) | Key::Rules(_) | Key::Advisories(_) | Key::Usage(_) | Key::BuildLog(_) => Ok(None),
         });
         Ok(Finding { key: Some(key), fault, detail, outcome, origin: origin.await? })
     }

@@ -45,7 +45,7 @@ pub(super) fn all(
     let used = db::blob::directories(c)?;
     let has_rows = |key: &Key| match key {
         Key::Package(..) | Key::Readme(_) => used.iter().any(|directory| directory == key.directory()),
-        Key::Index(_) | Key::Rules(_) | Key::Advisories(_) => true,
+        Key::Index(_) | Key::Rules(_) | Key::Advisories(_) | Key::BuildLog(_) => true,
         Key::Usage(_) => false,
     };
     let directories: Vec<Key> =
@@ -140,6 +140,7 @@ pub(super) fn objects(
             db::upstream::get(c, db::upstream::RULES)?.map(|rules| rules.sha256).into_iter().collect()
         }
         Key::Advisories(_) => db::upstream::advisories(c)?.iter().map(|(_, row)| row.sha256).collect(),
+        Key::BuildLog(_) => db::git_build::logs(c)?,
         Key::Usage(_) => Vec::new(),
     };
     let mut found: Vec<Sha256> = documents

@@ -14,6 +14,8 @@ use crate::upkeep::references::has_no_mirror;
 fn without_repair(key: &Key) -> Option<RepairOutcome> {
     match key {
         Key::Package(..) | Key::Readme(_) => None,
+        // A log is not needed for anything else; only a backup has its bytes.
+        Key::BuildLog(_) => Some(RepairOutcome::Lost),
         Key::Index(_) | Key::Usage(_) => Some(RepairOutcome::Generated),
         // Rules and advisories are fetched again by the next sync of their kind that finds a change, or by `rspm sync`.
         Key::Rules(_) | Key::Advisories(_) => Some(RepairOutcome::Obtainable),

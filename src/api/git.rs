@@ -1,0 +1,210 @@
+//! Builders of git repositories, builds and credentials.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `POST /sources/{name}/git-builders`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CreateGitBuilder {
+    /// The package; if absent, that of the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// URL of the repository.
+    pub url: String,
+    /// The branch; empty for the default branch.
+    #[serde(default)]
+    pub branch: String,
+    /// `commits` or `tags`.
+    #[serde(default = "commits")]
+    pub build_trigger: String,
+    /// Relative path of the package.
+    #[serde(default)]
+    pub sub_dir: String,
+    /// Number of commits to fetch; 0 for the full history.
+    #[serde(default = "one")]
+    pub clone_depth: u32,
+    /// Levels of submodules to fetch.
+    #[serde(default)]
+    pub recurse_submodules: u32,
+    /// Name of a credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+    /// Secret of webhooks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<String>,
+}
+
+fn commits() -> String {
+    "commits".to_owned()
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// `PATCH /sources/{name}/git-builders/{builder}`: absent values stay as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EditGitBuilder {
+    /// URL of the repository, with the same scheme.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// Relative path of the package; empty for the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_dir: Option<String>,
+    /// Number of commits to fetch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone_depth: Option<u32>,
+    /// Levels of submodules to fetch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recurse_submodules: Option<u32>,
+    /// Name of a credential; empty for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+    /// Secret of webhooks; empty for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<String>,
+}
+
+/// A builder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GitBuilder {
+    /// Its id, which the address of webhooks contains.
+    pub id: i64,
+    /// The package that it builds.
+    pub name: String,
+    /// The source that it publishes in.
+    pub source: String,
+    /// URL of the repository.
+    pub url: String,
+    /// The branch; empty for the default branch.
+    pub branch: String,
+    /// `commits` or `tags`.
+    pub build_trigger: String,
+    /// Relative path of the package.
+    pub sub_dir: String,
+    /// Number of commits that are fetched; 0 for the full history.
+    pub clone_depth: u32,
+    /// Levels of submodules that are fetched.
+    pub recurse_submodules: u32,
+    /// Name of its credential.
+    pub credential: Option<String>,
+    /// Whether it accepts webhooks.
+    pub webhook: bool,
+    /// The last poll that succeeded, RFC 3339.
+    pub polled: Option<String>,
+    /// Why the last poll failed; empty if it succeeded.
+    pub error: String,
+    /// Its newest build.
+    pub last_build: Option<GitBuild>,
+}
+
+/// A builder and the builds that a request put in the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GitPoll {
+    /// The builder.
+    pub builder: GitBuilder,
+    /// For people: what is new, or that nothing is.
+    pub message: String,
+    /// Ids of the builds in the queue.
+    pub builds: Vec<i64>,
+}
+
+/// `POST /sources/{name}/git-builders/{builder}/rerun`: without a tag and a commit, the newest build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RerunGitBuilder {
+    /// A tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// A commit, or at least seven of its digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Replace the same version.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// A build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GitBuild {
+    /// Its id.
+    pub id: i64,
+    /// Its builder.
+    pub builder: String,
+    /// The tag; empty for a commit of the branch.
+    pub tag: String,
+    /// The commit.
+    pub commit: String,
+    /// `queued`, `fetching`, `building`, `published`, `failed`, `skipped` or `moved`.
+    pub state: String,
+    /// Whether the state does not change any more.
+    pub ended: bool,
+    /// Number of attempts that began.
+    pub attempt: i64,
+    /// The transaction with its result, which also names its log.
+    pub transaction: Option<i64>,
+    /// The published version; empty before.
+    pub version: String,
+    /// Why it failed, or a remark.
+    pub reason: String,
+    /// Who requested it.
+    pub actor: String,
+    /// When the last attempt began, RFC 3339.
+    pub started_at: Option<String>,
+    /// When it ended, RFC 3339.
+    pub ended_at: Option<String>,
+}
+
+/// A part of the log of a build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GitBuildLog {
+    /// The text from the offset of the request.
+    pub text: String,
+    /// The offset of the next part.
+    pub next: u64,
+    /// Whether the build has ended and nothing follows.
+    pub end: bool,
+}
+
+/// `POST /git-credentials` and `PATCH /git-credentials/{type}/{name}`; the latter leaves absent values as they are.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ImportGitCredential {
+    /// `https`.
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// User name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Password or token, plain or encrypted with the server's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// The only host that it is used for; empty for that of each builder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Count an existing credential of that name as success.
+    #[serde(default)]
+    pub succeed_on_existing: bool,
+}
+
+/// A credential, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GitCredential {
+    /// `https` or `ssh`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// User name.
+    pub username: String,
+    /// The only host that it is used for; empty for that of each builder.
+    pub host: String,
+    /// When it was imported, RFC 3339.
+    pub created: String,
+    /// Builders that use it.
+    pub builders: Vec<String>,
+}

@@ -1,0 +1,303 @@
+//! Creates, changes, deletes and lists builders.
+
+use std::sync::Arc;
+
+use super::credential::{self, check_key, encrypt, encryption_key};
+use super::failure::BuildFailure;
+use super::log::BuildLog;
+use super::poll::{self, PollResult, References};
+use super::{Builds, description, fetch};
+use crate::db::git_build::{self, GitBuild};
+use crate::db::git_builder::{self, GitBuilder, Trigger};
+use crate::db::{DbError, git_credential};
+use crate::model::ids::SourceId;
+use crate::model::source::{SourceKind, Supply};
+use crate::serve::{RepoError, find};
+
+/// A builder to create.
+pub struct NewBuilder {
+    /// The name of the source.
+    pub source: String,
+    /// The package; `None` for that in the repository.
+    pub name: Option<String>,
+    /// URL of the repository.
+    pub url: String,
+    /// The branch; empty for the default branch.
+    pub branch: String,
+    /// What it builds.
+    pub trigger: Trigger,
+    /// Relative path of the package.
+    pub sub_dir: String,
+    /// Number of commits to fetch; 0 for all.
+    pub clone_depth: u32,
+    /// Levels of submodules to fetch.
+    pub submodules: u32,
+    /// Name of a credential.
+    pub credential: Option<String>,
+    /// Secret of webhooks.
+    pub webhook_secret: Option<String>,
+}
+
+/// Changes of a builder; `None` leaves a value as it is.
+#[derive(Default)]
+pub struct BuilderEdit {
+    /// URL of the repository.
+    pub url: Option<String>,
+    /// The branch.
+    pub branch: Option<String>,
+    /// Relative path of the package; empty for the root.
+    pub sub_dir: Option<String>,
+    /// Number of commits to fetch.
+    pub clone_depth: Option<u32>,
+    /// Levels of submodules to fetch.
+    pub submodules: Option<u32>,
+    /// Name of a credential; empty for none.
+    pub credential: Option<String>,
+    /// Secret of webhooks; empty for none.
+    pub webhook_secret: Option<String>,
+}
+
+/// A builder with what is shown of it.
+pub struct BuilderInfo {
+    /// The builder.
+    pub builder: GitBuilder,
+    /// Name of its source.
+    pub source: String,
+    /// Name of its credential.
+    pub credential: Option<String>,
+    /// Its newest build.
+    pub newest: Option<GitBuild>,
+}
+
+/// Returns a source that is built from git.
+pub(super) fn source(builds: &Builds, name: &str) -> Result<(SourceId, String), RepoError> {
+    let catalog = builds.state.catalog.get();
+    let source = find::source(&catalog, name)?;
+    match source.kind.supply() {
+        Supply::Builds => Ok((source.id, source.name.to_string())),
+        _ => Err(RepoError::Invalid(format!(
+            "the source '{}' is of type {}; builders need one of type {}: rspm create source --type=git",
+            source.name,
+            source.kind,
+            SourceKind::Git
+        ))),
+    }
+}
+
+/// Returns the builder of a package.
+///
+/// # Errors
+/// [`RepoError::NotFound`].
+pub async fn get(builds: &Builds, source_name: &str, name: &str) -> Result<GitBuilder, RepoError> {
+    let (id, source_name) = source(builds, source_name)?;
+    let lookup = name.to_owned();
+    let found = builds.state.db.read(move |c| git_builder::by_name(c, id, &lookup)).await?;
+    found.ok_or_else(|| {
+        let name: String = name.chars().take(128).collect();
+        RepoError::NotFound(format!(
+            "the source '{source_name}' has no builder '{name}'; rspm list git-builders --source={source_name} shows all"
+        ))
+    })
+}
+
+/// Creates a builder: lists the references of its repository, reads the name of the package, and puts the first builds in
+/// the queue.
+///
+/// # Errors
+/// [`RepoError::Invalid`] with the reason, [`RepoError::Conflict`] if the source has a builder for the package.
+pub async fn create(
+    builds: &Builds,
+    new: NewBuilder,
+    actor: &str,
+) -> Result<(GitBuilder, PollResult), RepoError> {
+    let (source, source_name) = source(builds, &new.source)?;
+    let url = fetch::url(builds, &new.url)?;
+    let credential = match &new.credential {
+        Some(name) => Some(credential::find(builds, &url, name).await?),
+        None => None,
+    };
+    let now = (builds.state.clock)();
+    let webhook_secret = match &new.webhook_secret {
+        Some(secret) => {
+            let key = encryption_key(builds)?;
+            Some(encrypt(&key, secret)?)
+        }
+        None => None,
+    };
+    let mut builder = GitBuilder {
+        id: 0,
+        source,
+        name: new.name.clone().unwrap_or_default(),
+        url: new.url,
+        branch: new.branch,
+        trigger: new.trigger,
+        sub_dir: directory(&new.sub_dir),
+        clone_depth: new.clone_depth,
+        submodules: new.submodules,
+        credential,
+        webhook_secret,
+        created_at: now,
+        polled_at: None,
+        due_at: now,
+        failures: 0,
+        head: String::new(),
+        error: String::new(),
+    };
+    let references = poll::references(builds, &builder).await?;
+    let name = package_name(builds, &builder, &references).await?;
+    if let Some(expected) = new.name.filter(|expected| *expected != name) {
+        return Err(RepoError::Invalid(format!(
+            "--name: the repository contains the package '{name}', not '{expected}'; leave the flag out"
+        )));
+    }
+    builder.name.clone_from(&name);
+    builder.head = references.head.clone().unwrap_or_default();
+    let (due_at, row, actor) = (poll::next_poll(builds, &builder), builder, actor.to_owned());
+    let first_tags = builds.state.config.load().git.first_tags;
+    let key = row.webhook_secret.as_ref().map(|_| encryption_key(builds)).transpose()?;
+    let written = builds.state.db.write(move |c| {
+        if let Some(key) = &key {
+            check_key(c, key)?;
+        }
+        let id = git_builder::insert(c, &row)?;
+        let builder = GitBuilder { id, ..row.clone() };
+        let result = poll::record(c, &builder, &references, (first_tags, &actor), now)?;
+        git_builder::polled(c, id, &builder.head, now, due_at)?;
+        Ok((builder, result))
+    });
+    let created = written.await.map_err(|error| match error {
+        DbError::Conflict(_) => RepoError::Conflict(format!(
+            "the source '{source_name}' has a builder for the package '{name}' already; change it with rspm edit \
+             git-builder, or delete it"
+        )),
+        error => error.into(),
+    })?;
+    builds.wake.notify_one();
+    Ok(created)
+}
+
+/// Fetches a commit and reads the name of its package.
+async fn package_name(
+    builds: &Builds,
+    builder: &GitBuilder,
+    references: &References,
+) -> Result<String, BuildFailure> {
+    let newest_tag = references.tags.last().filter(|_| builder.trigger == Trigger::Tags);
+    let (reference, commit) = match (newest_tag, &references.head) {
+        (Some((tag, commit)), _) => (format!("refs/tags/{tag}"), commit),
+        (None, Some(commit)) => (fetch::branch_reference(builder), commit),
+        (None, None) => {
+            return Err(BuildFailure::Final("the repository has neither a tag nor a commit".to_owned()));
+        }
+    };
+    let log = Arc::new(BuildLog::new());
+    let fetched = fetch::commit(builds, builder, (reference, commit), &log, std::future::pending()).await;
+    let mut tree = fetched.map_err(|failure| failure.with_log(&log.last_lines(3)))?;
+    let read = tokio::task::spawn_blocking(move || description::package(&mut tree)).await;
+    read.map_err(|error| BuildFailure::MayPass(error.to_string()))?
+}
+
+/// A sub-directory without slashes at its ends.
+fn directory(text: &str) -> String {
+    text.trim_start_matches("./").trim_matches('/').to_owned()
+}
+
+/// Changes a builder, and polls it soon.
+///
+/// # Errors
+/// As [`create`].
+pub async fn edit(
+    builds: &Builds,
+    source: &str,
+    name: &str,
+    edit: BuilderEdit,
+) -> Result<GitBuilder, RepoError> {
+    let mut builder = get(builds, source, name).await?;
+    if let Some(text) = edit.url {
+        let (old, new) = (fetch::url(builds, &builder.url), fetch::url(builds, &text)?);
+        if old.is_ok_and(|old| old.scheme != new.scheme) {
+            return Err(RepoError::Invalid(
+                "--new-url: the scheme must stay the same; delete the builder and create another one"
+                    .to_owned(),
+            ));
+        }
+        builder.url = text;
+    }
+    let url = fetch::url(builds, &builder.url)?;
+    match edit.credential.as_deref() {
+        Some("") => builder.credential = None,
+        Some(name) => builder.credential = Some(credential::find(builds, &url, name).await?),
+        None => {}
+    }
+    if let Some(id) = builder.credential {
+        let found = builds.state.db.read(move |c| git_credential::get(c, id)).await?;
+        found.map_or(Ok(()), |found| credential::check_host(&found, &url))?;
+    }
+    builder.branch = edit.branch.unwrap_or(builder.branch);
+    builder.sub_dir = edit.sub_dir.map_or(builder.sub_dir, |path| directory(&path));
+    builder.clone_depth = edit.clone_depth.unwrap_or(builder.clone_depth);
+    builder.submodules = edit.submodules.unwrap_or(builder.submodules);
+    let mut key = None;
+    if let Some(secret) = edit.webhook_secret {
+        builder.webhook_secret = None;
+        if !secret.is_empty() {
+            let current = encryption_key(builds)?;
+            builder.webhook_secret = Some(encrypt(&current, &secret)?);
+            key = Some(current);
+        }
+    }
+    builder.due_at = (builds.state.clock)();
+    let row = builder.clone();
+    builds
+        .state
+        .db
+        .write(move |c| {
+            if let Some(key) = &key {
+                check_key(c, key)?;
+            }
+            git_builder::update(c, &row)
+        })
+        .await?;
+    builds.wake.notify_one();
+    Ok(builder)
+}
+
+/// Deletes a builder. Its packages stay in the source, and its logs remain.
+///
+/// # Errors
+/// [`RepoError::NotFound`].
+pub async fn delete(builds: &Builds, source: &str, name: &str) -> Result<(), RepoError> {
+    let builder = get(builds, source, name).await?;
+    let now = (builds.state.clock)();
+    builds.state.db.write(move |c| git_builder::delete(c, builder.id, now)).await?;
+    Ok(())
+}
+
+/// Lists the builders of a source, or of all.
+///
+/// # Errors
+/// [`RepoError::Unknown`] for an unknown source.
+pub async fn list(builds: &Builds, source_name: Option<&str>) -> Result<Vec<BuilderInfo>, RepoError> {
+    let only = source_name.map(|name| source(builds, name)).transpose()?.map(|(id, _)| id);
+    let catalog = builds.state.catalog.get();
+    let rows = builds.state.db.read(move |c| {
+        let mut rows = Vec::new();
+        for builder in git_builder::list(c)? {
+            if only.is_none_or(|id| id == builder.source) {
+                let newest = git_build::newest(c, builder.id)?;
+                let credential = match builder.credential {
+                    Some(id) => git_credential::get(c, id)?.map(|credential| credential.name),
+                    None => None,
+                };
+                rows.push((builder, credential, newest));
+            }
+        }
+        Ok(rows)
+    });
+    let rows = rows.await?.into_iter().filter_map(|(builder, credential, newest)| {
+        // A builder of a deleted source is not shown.
+        let source = catalog.source_by_id(builder.source)?.name.to_string();
+        Some(BuilderInfo { builder, source, credential, newest })
+    });
+    Ok(rows.collect())
+}

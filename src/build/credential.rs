@@ -1,0 +1,292 @@
+//! Credentials for git servers: import, list, delete. Secrets are encrypted with the server's key; a job gets them by
+//! descriptor.
+
+use std::os::fd::OwnedFd;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
+
+use super::Builds;
+use super::failure::BuildFailure;
+use crate::builder::connection::credential_file;
+use crate::builder::message::Credential;
+use crate::builder::url::{GitUrl, Scheme};
+use crate::config::{EncryptionKey, key_file};
+use crate::db::git_builder::{self, GitBuilder};
+use crate::db::git_credential::{self, CredentialKind, GitCredential};
+use crate::db::{Conn, DbError};
+use crate::encryption::value;
+use crate::model::name::Name;
+use crate::serve::RepoError;
+
+/// A credential to import. Fields that are absent keep their value when one is changed.
+#[derive(Default)]
+pub struct NewCredential {
+    /// User name, for HTTPS.
+    pub username: Option<String>,
+    /// The password, plain or encrypted with the server's key.
+    pub secret: Option<Zeroizing<String>>,
+    /// The only host that it is used for.
+    pub host: Option<String>,
+}
+
+/// What a job gets to log in to a git server.
+#[derive(Default)]
+pub(super) struct Secrets {
+    /// A sealed file with user name and password.
+    pub(super) file: Option<OwnedFd>,
+    /// What must not appear in a log.
+    pub(super) hidden: Vec<String>,
+}
+
+/// Why neither SSH keys nor SSH URLs are accepted.
+pub(super) const NO_SSH: &str = "repositories are not fetched over SSH in this version; use an https URL, with a token that \
+    rspm import https-credential stores";
+
+/// The error with which a write is undone when another process has replaced the key.
+#[derive(Debug, thiserror::Error)]
+#[error("the encryption key of the database was replaced; restart the server")]
+struct KeyReplaced;
+
+/// Returns the server's key.
+pub(super) fn encryption_key(builds: &Builds) -> Result<std::sync::Arc<EncryptionKey>, RepoError> {
+    let config = builds.state.config.load();
+    config.encryption_key.clone().ok_or_else(|| {
+        RepoError::Conflict(format!(
+            "the server has no encryption key {}, and secrets are stored encrypted only; create one with rspm encrypt, \
+             and restart the server",
+            config.server.encryption_key_path.display()
+        ))
+    })
+}
+
+/// Encrypts a secret. The transaction that writes it calls [`check_key`].
+pub(super) fn encrypt(key: &EncryptionKey, secret: &str) -> Result<String, RepoError> {
+    key_file::encrypt(&key.key, secret)
+        .map_err(|error| RepoError::Invalid(format!("could not encrypt the secret: {error}")))
+}
+
+/// Decrypts a secret of the database.
+pub(super) fn decrypt(key: &EncryptionKey, secret: &str) -> Option<Zeroizing<String>> {
+    value::decrypt(&key.key, secret)
+}
+
+/// Refuses to write a value that is encrypted with another key than those of the database.
+pub(super) fn check_key(c: &mut dyn Conn, key: &EncryptionKey) -> Result<(), DbError> {
+    if git_credential::is_current_key(c, key.key.fingerprint())? {
+        Ok(())
+    } else {
+        Err(DbError::refuse(KeyReplaced))
+    }
+}
+
+/// Imports a credential, or changes the one that exists with `is_edit`. Returns it, and whether it existed.
+///
+/// # Errors
+/// [`RepoError::Conflict`] if there is one of that name and `succeed_on_existing` is false; [`RepoError::Invalid`] for an
+/// SSH key, and for a value that git cannot send.
+pub async fn import(
+    builds: &Builds,
+    kind: CredentialKind,
+    name: &str,
+    new: NewCredential,
+    (is_edit, succeed_on_existing): (bool, bool),
+) -> Result<(GitCredential, bool), RepoError> {
+    if kind == CredentialKind::Ssh {
+        return Err(RepoError::Invalid(NO_SSH.to_owned()));
+    }
+    let name: Name =
+        name.parse().map_err(|error: crate::model::name::BadName| RepoError::Invalid(error.to_string()))?;
+    let lookup = name.to_string();
+    let existing = builds.state.db.read(move |c| git_credential::by_name(c, kind, &lookup)).await?;
+    let existing = match (existing, is_edit) {
+        (Some(existing), true) => Some(existing),
+        (None, true) => return Err(unknown(kind, name.as_str())),
+        (Some(existing), false) if succeed_on_existing => return Ok((existing, true)),
+        (Some(_), false) => {
+            return Err(RepoError::Conflict(format!(
+                "the {} credential '{name}' exists already; choose another name, change it with rspm edit, or use \
+                 --succeed-on-existing",
+                kind.as_str()
+            )));
+        }
+        (None, false) => None,
+    };
+    let key = encryption_key(builds)?;
+    let mut credential = existing.clone().unwrap_or_else(|| GitCredential {
+        id: 0,
+        kind,
+        name: name.to_string(),
+        host: String::new(),
+        username: String::new(),
+        secret: None,
+        fingerprint: String::new(),
+        known_hosts: String::new(),
+        created_at: (builds.state.clock)(),
+    });
+    change(&mut credential, new, &key)?;
+    let row = credential.clone();
+    let id = builds
+        .state
+        .db
+        .write(move |c| {
+            check_key(c, &key)?;
+            if row.id == 0 {
+                git_credential::insert(c, &row)
+            } else {
+                git_credential::update(c, &row).map(|()| row.id)
+            }
+        })
+        .await?;
+    Ok((GitCredential { id, ..credential }, existing.is_some()))
+}
+
+fn change(credential: &mut GitCredential, new: NewCredential, key: &EncryptionKey) -> Result<(), RepoError> {
+    let invalid = |text: &str| RepoError::Invalid(text.to_owned());
+    if let Some(username) = new.username {
+        if username.is_empty() || username.chars().any(char::is_control) {
+            return Err(invalid("--username: the user name is empty or has control characters"));
+        }
+        credential.username = username;
+    }
+    if let Some(host) = new.host {
+        let is_host = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+        if !host.chars().all(is_host) {
+            return Err(invalid("--host: write the name of a host, without a scheme and a path"));
+        }
+        credential.host = host.to_ascii_lowercase();
+    }
+    if let Some(secret) = new.secret {
+        // The output of `rspm encrypt` is accepted.
+        let plain = decrypt(key, &secret).unwrap_or(secret);
+        if plain.is_empty() || plain.chars().any(char::is_control) {
+            return Err(invalid("the password is empty or has control characters"));
+        }
+        credential.secret = Some(encrypt(key, &plain)?);
+    }
+    Ok(())
+}
+
+/// Returns all credentials with the names of the builders that use them.
+///
+/// # Errors
+/// Database errors.
+pub async fn list(builds: &Builds) -> Result<Vec<(GitCredential, Vec<String>)>, RepoError> {
+    let listed = builds.state.db.read(|c| {
+        let credentials = git_credential::list(c)?;
+        credentials
+            .into_iter()
+            .map(|credential| Ok((credential.clone(), git_builder::using_credential(c, credential.id)?)))
+            .collect()
+    });
+    Ok(listed.await?)
+}
+
+/// Deletes a credential.
+///
+/// # Errors
+/// [`RepoError::Conflict`] while a builder uses it.
+pub async fn delete(builds: &Builds, kind: CredentialKind, name: &str) -> Result<(), RepoError> {
+    let lookup = name.to_owned();
+    let deletion = builds.state.db.write(move |c| {
+        let Some(credential) = git_credential::by_name(c, kind, &lookup)? else {
+            return Ok(Err(unknown(kind, &lookup)));
+        };
+        let users = git_builder::using_credential(c, credential.id)?;
+        if !users.is_empty() {
+            return Ok(Err(RepoError::Conflict(format!(
+                "the credential '{lookup}' is used by the builders '{}'; first: rspm edit git-builder \
+                 --remove-credential",
+                users.join("', '")
+            ))));
+        }
+        git_credential::delete(c, credential.id)?;
+        Ok(Ok(()))
+    });
+    deletion.await?
+}
+
+fn unknown(kind: CredentialKind, name: &str) -> RepoError {
+    let name: String = name.chars().take(128).collect();
+    RepoError::NotFound(format!(
+        "there is no {} credential '{name}'; rspm list git-credentials shows all",
+        kind.as_str()
+    ))
+}
+
+/// Finds the credential of a builder by its name: one for SSH or one for HTTPS, as its URL requires.
+pub(super) async fn find(builds: &Builds, url: &GitUrl, name: &str) -> Result<i64, RepoError> {
+    let kind = match url.scheme {
+        Scheme::Ssh => CredentialKind::Ssh,
+        Scheme::Https | Scheme::Http => CredentialKind::Https,
+        Scheme::File => {
+            return Err(RepoError::Invalid(
+                "--credential: a local repository needs no credential".to_owned(),
+            ));
+        }
+    };
+    let lookup = name.to_owned();
+    let found = builds.state.db.read(move |c| git_credential::by_name(c, kind, &lookup)).await?;
+    let credential = found.ok_or_else(|| unknown(kind, name))?;
+    check_host(&credential, url)?;
+    Ok(credential.id)
+}
+
+/// Checks that the credential may be sent to the host of the URL.
+pub(super) fn check_host(credential: &GitCredential, url: &GitUrl) -> Result<(), RepoError> {
+    let is_kind = match credential.kind {
+        CredentialKind::Ssh => url.scheme == Scheme::Ssh,
+        CredentialKind::Https => matches!(url.scheme, Scheme::Https | Scheme::Http),
+    };
+    if !is_kind {
+        return Err(RepoError::Invalid(format!(
+            "the credential '{}' is for {}, which this URL does not use",
+            credential.name,
+            credential.kind.as_str()
+        )));
+    }
+    if credential.host.is_empty() || credential.host == url.host || credential.host == url.authority() {
+        return Ok(());
+    }
+    Err(RepoError::Invalid(format!(
+        "the credential '{}' is for the host {}, and the URL names {}",
+        credential.name,
+        credential.host,
+        url.authority()
+    )))
+}
+
+/// Reads the credential of a builder for one job.
+pub(super) async fn secrets(
+    builds: &Builds,
+    builder: &GitBuilder,
+    url: &GitUrl,
+) -> Result<Secrets, BuildFailure> {
+    let Some(id) = builder.credential else { return Ok(Secrets::default()) };
+    let found = builds.state.db.read(move |c| git_credential::get(c, id)).await.map_err(RepoError::from)?;
+    let credential =
+        found.ok_or_else(|| BuildFailure::Final("the credential of the builder was deleted".to_owned()))?;
+    check_host(&credential, url)?;
+    let key = encryption_key(builds)?;
+    let lost = || {
+        BuildFailure::Final(format!(
+            "the credential '{}' cannot be decrypted, because the encryption key was lost; import it again: rspm edit",
+            credential.name
+        ))
+    };
+    let secret = credential.secret.as_deref().and_then(|secret| decrypt(&key, secret)).ok_or_else(lost)?;
+    let file = credential_file(&Credential {
+        protocol: if url.scheme == Scheme::Http { "http" } else { "https" }.to_owned(),
+        host: url.authority(),
+        username: credential.username.clone(),
+        password: secret.to_string(),
+    })?;
+    let hidden = vec![
+        secret.to_string(),
+        STANDARD.encode(format!("{}:{}", credential.username, *secret)),
+        utf8_percent_encode(&secret, NON_ALPHANUMERIC).to_string(),
+    ];
+    Ok(Secrets { file: Some(file), hidden })
+}

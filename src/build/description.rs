@@ -1,0 +1,32 @@
+//! The name of the package in a fetched tree.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+
+use super::failure::BuildFailure;
+use crate::r::description::Description;
+
+/// Maximum length of a DESCRIPTION in bytes.
+const MAX_LENGTH: u64 = 1 << 20;
+
+/// Reads the name of the package from DESCRIPTION in a tar file. Blocks.
+pub(super) fn package(tree: &mut File) -> Result<String, BuildFailure> {
+    tree.rewind()?;
+    let mut archive = tar::Archive::new(tree);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if entry.path_bytes().as_ref() == b"DESCRIPTION" && entry.header().entry_type().is_file() {
+            let mut bytes = Vec::new();
+            entry.by_ref().take(MAX_LENGTH).read_to_end(&mut bytes)?;
+            let invalid = |reason: String| BuildFailure::Final(format!("DESCRIPTION is invalid: {reason}"));
+            let description = Description::from_bytes(&bytes).map_err(|error| invalid(error.to_string()))?;
+            let name = description.package().filter(|name| crate::r::name::is_package(name));
+            return name
+                .map(str::to_owned)
+                .ok_or_else(|| invalid("the field Package is not the name of a package".to_owned()));
+        }
+    }
+    Err(BuildFailure::Final(
+        "the directory has no file DESCRIPTION: it is not an R package; see --sub-dir".to_owned(),
+    ))
+}

@@ -1,0 +1,72 @@
+//! Detects the sandbox of builds, with the messages of Posit Package Manager in the log.
+
+use std::path::{Path, PathBuf};
+
+use super::Builds;
+use super::failure::BuildFailure;
+use crate::builder::sandbox::{Choice, Paths, Sandbox, detect};
+use crate::config::{Config, SandboxChoice};
+
+/// The program of the builder beside this program, as in a build directory; `None` if it is installed.
+pub(super) fn program() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let beside = program.parent()?.join("rstudio-pm-builder");
+    (!Paths::default().builder.is_file() && beside.is_file()).then_some(beside)
+}
+
+impl Builds {
+    /// Returns the sandbox. A failure is not remembered: an administrator may have removed its cause.
+    ///
+    /// # Errors
+    /// No sandbox works, with the reasons.
+    pub(super) async fn sandbox(&self) -> Result<Sandbox, BuildFailure> {
+        let mut found = self.sandbox.lock().await;
+        if let Some(sandbox) = &*found {
+            return Ok(sandbox.clone());
+        }
+        let config = self.state.config.load_full();
+        let program = self.program.clone();
+        tracing::info!("Attempting to detect R version in a user namespace sandbox.");
+        let detection = tokio::task::spawn_blocking(move || detected(&config, program)).await;
+        let sandbox = match detection {
+            Ok(Ok(sandbox)) => sandbox,
+            Ok(Err(reason)) => {
+                tracing::warn!(
+                    "Warning: Unable to use R on this system. Building Git packages for R will be disabled. {reason}"
+                );
+                return Err(BuildFailure::MayPass(reason));
+            }
+            Err(error) => return Err(BuildFailure::MayPass(error.to_string())),
+        };
+        let config = self.state.config.load();
+        let place = config.git.r.as_deref().map(Path::display).map(|path| format!(" at {path}"));
+        tracing::info!(
+            sandbox = ?sandbox.kind,
+            "Detected R version {}{}",
+            sandbox.r_version,
+            place.unwrap_or_default()
+        );
+        if sandbox.kind == crate::builder::sandbox::Kind::None {
+            tracing::warn!(
+                "packages are built from git with the rights of the server: Git.AllowUnsandboxedGitBuilds"
+            );
+        }
+        *found = Some(sandbox.clone());
+        Ok(sandbox)
+    }
+}
+
+fn detected(config: &Config, program: Option<PathBuf>) -> Result<Sandbox, String> {
+    let choice = match config.git.sandbox {
+        SandboxChoice::Auto => Choice::Auto,
+        SandboxChoice::Systemd => Choice::Systemd,
+        SandboxChoice::Bubblewrap => Choice::Bubblewrap,
+        SandboxChoice::None => Choice::None,
+    };
+    let mut paths = Paths { workspaces: config.server.temp_dir.clone(), ..Paths::default() };
+    if let Some(program) = program {
+        paths.builder = program;
+    }
+    let r = config.git.r.as_deref().and_then(Path::to_str);
+    detect(choice, config.git.allow_unsandboxed, r, &paths).map_err(|error| error.to_string())
+}

@@ -1,0 +1,79 @@
+//! Why something could not be fetched or built.
+
+use crate::builder::connection::JobError;
+use crate::builder::message::Failure;
+use crate::serve::RepoError;
+
+/// A failure of a job, and what to do about it.
+#[derive(Debug)]
+pub(super) enum BuildFailure {
+    /// The same would fail again.
+    Final(String),
+    /// Another attempt may succeed.
+    MayPass(String),
+    /// The server stops, or another server has the build: nothing is recorded.
+    Interrupted,
+}
+
+impl BuildFailure {
+    /// The reason, one sentence.
+    pub(super) fn reason(self) -> String {
+        match self {
+            BuildFailure::Final(reason) | BuildFailure::MayPass(reason) => reason,
+            BuildFailure::Interrupted => "the server is stopping".to_owned(),
+        }
+    }
+
+    /// The same failure with the last words of a log.
+    pub(super) fn with_log(self, log: &str) -> BuildFailure {
+        let add = |reason: String| match reason.strip_suffix(": see the log") {
+            Some(reason) if !log.is_empty() => format!("{reason}: {log}"),
+            _ => reason,
+        };
+        match self {
+            BuildFailure::Final(reason) => BuildFailure::Final(add(reason)),
+            BuildFailure::MayPass(reason) => BuildFailure::MayPass(add(reason)),
+            BuildFailure::Interrupted => BuildFailure::Interrupted,
+        }
+    }
+}
+
+impl From<Failure> for BuildFailure {
+    fn from(failure: Failure) -> BuildFailure {
+        if failure.cause.may_pass() {
+            BuildFailure::MayPass(failure.reason)
+        } else {
+            BuildFailure::Final(failure.reason)
+        }
+    }
+}
+
+impl From<JobError> for BuildFailure {
+    fn from(error: JobError) -> BuildFailure {
+        match error {
+            JobError::Refused(_) | JobError::Message(_) => BuildFailure::Final(error.to_string()),
+            JobError::Busy | JobError::Ended | JobError::Io(_) => BuildFailure::MayPass(error.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for BuildFailure {
+    fn from(error: std::io::Error) -> BuildFailure {
+        BuildFailure::MayPass(error.to_string())
+    }
+}
+
+impl From<RepoError> for BuildFailure {
+    fn from(error: RepoError) -> BuildFailure {
+        match error {
+            RepoError::Db(_) | RepoError::Storage(_) => BuildFailure::MayPass(error.to_string()),
+            error => BuildFailure::Final(error.to_string()),
+        }
+    }
+}
+
+impl From<BuildFailure> for RepoError {
+    fn from(failure: BuildFailure) -> RepoError {
+        RepoError::Invalid(failure.reason())
+    }
+}

@@ -1,0 +1,153 @@
+//! Runs one job in a sandbox, with its log, until it ends or is interrupted.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::failure::BuildFailure;
+use super::log::BuildLog;
+use crate::builder::connection::{Connection, Interrupter};
+use crate::builder::message::{Event, Job, Limits, Purpose, Report};
+use crate::builder::sandbox::Sandbox;
+
+/// Time for the rest of the log after the end of a job.
+const LOG_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause before another connection while all builders of the sandbox are busy, and the number of attempts.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+const BUSY_ATTEMPTS: u32 = 240;
+
+/// A job and its descriptors.
+pub(super) struct Request {
+    pub(super) job: Job,
+    /// Directories that the sandbox makes readable.
+    pub(super) readable: Vec<PathBuf>,
+    /// The package's directory as a tar file.
+    pub(super) source: Option<File>,
+    /// A sealed file with a credential.
+    pub(super) credential: Option<OwnedFd>,
+    pub(super) timeout: Duration,
+    /// Directory for the result.
+    pub(super) temp_dir: PathBuf,
+}
+
+/// Runs a job; returns its report and its result. `interrupted` ends it early.
+pub(super) async fn run(
+    sandbox: &Sandbox,
+    request: Request,
+    log: &Arc<BuildLog>,
+    interrupted: impl Future<Output = ()>,
+) -> Result<(Report, File), BuildFailure> {
+    let (sender, mut interrupters) = tokio::sync::mpsc::unbounded_channel();
+    let (sandbox, log) = (sandbox.clone(), Arc::clone(log));
+    // Bubblewrap ends with the thread that started it.
+    let mut work = tokio::task::spawn_blocking(move || run_blocking(&sandbox, request, &log, &sender));
+    let panicked = |error: tokio::task::JoinError| BuildFailure::MayPass(error.to_string());
+    tokio::pin!(interrupted);
+    let mut interrupter = None;
+    loop {
+        tokio::select! {
+            result = &mut work => return result.map_err(panicked)?,
+            Some(new) = interrupters.recv() => interrupter = Some(new),
+            () = &mut interrupted => break,
+        }
+    }
+    // While the sandbox is busy there may be further connections.
+    loop {
+        interrupter.iter().for_each(Interrupter::interrupt);
+        tokio::select! {
+            _ = &mut work => return Err(BuildFailure::Interrupted),
+            Some(new) = interrupters.recv() => interrupter = Some(new),
+        }
+    }
+}
+
+fn run_blocking(
+    sandbox: &Sandbox,
+    mut request: Request,
+    log: &Arc<BuildLog>,
+    interrupters: &tokio::sync::mpsc::UnboundedSender<Interrupter>,
+) -> Result<(Report, File), BuildFailure> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let mut out = tempfile::tempfile_in(&request.temp_dir)?;
+        match attempt_job(sandbox, &mut request, &out, log, interrupters) {
+            Err(Attempt::Busy) if attempt < BUSY_ATTEMPTS => std::thread::sleep(BUSY_PAUSE),
+            Err(Attempt::Busy) => {
+                return Err(BuildFailure::MayPass("all builders of the sandbox are busy".to_owned()));
+            }
+            Err(Attempt::Failed(failure)) => return Err(failure),
+            Ok(report) => {
+                out.rewind()?;
+                return match report.failure {
+                    Some(failure) => Err(failure.into()),
+                    None => Ok((report, out)),
+                };
+            }
+        }
+    }
+}
+
+enum Attempt {
+    Busy,
+    Failed(BuildFailure),
+}
+
+impl From<std::io::Error> for Attempt {
+    fn from(error: std::io::Error) -> Attempt {
+        Attempt::Failed(error.into())
+    }
+}
+
+fn attempt_job(
+    sandbox: &Sandbox,
+    request: &mut Request,
+    out: &File,
+    log: &Arc<BuildLog>,
+    interrupters: &tokio::sync::mpsc::UnboundedSender<Interrupter>,
+) -> Result<Report, Attempt> {
+    if let Some(source) = &mut request.source {
+        source.rewind()?;
+    }
+    let (mut log_end, write_end) = std::io::pipe()?;
+    let mut connection: Connection = sandbox.start(request.job.role(), &request.readable)?;
+    // The receiver exists until the job has ended.
+    let _ = interrupters.send(connection.interrupter()?);
+    let limits = sandbox.limits(Limits { seconds: request.timeout.as_secs().max(1), ..Limits::default() });
+    let mut descriptors = vec![(Purpose::Log, write_end.as_fd()), (Purpose::Out, out.as_fd())];
+    descriptors.extend(request.source.iter().map(|file| (Purpose::Source, file.as_fd())));
+    descriptors.extend(request.credential.iter().map(|fd| (Purpose::Credential, fd.as_fd())));
+    let busy = |error| match error {
+        crate::builder::connection::JobError::Busy => Attempt::Busy,
+        error => Attempt::Failed(error.into()),
+    };
+    connection.start(request.job.clone(), limits, &descriptors).map_err(busy)?;
+    drop(descriptors);
+    drop(write_end);
+    let (done, log_ended) = mpsc::channel::<()>();
+    let reader = Arc::clone(log);
+    std::thread::Builder::new().name("build log".to_owned()).spawn(move || {
+        let mut buffer = vec![0; 32 << 10];
+        while let Ok(length @ 1..) = log_end.read(&mut buffer) {
+            reader.write(&buffer[..length]);
+        }
+        drop(done);
+    })?;
+    let result = loop {
+        match connection.next_event() {
+            Ok(Event::Started { program, .. }) => log.line(&format!("== {program}")),
+            Ok(Event::Ended(report)) => break Ok(report),
+            Ok(Event::Phase { .. } | Event::Refused { .. } | Event::Unknown) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    drop(connection);
+    // The rest of the log. A process that outlives its sandbox may hold the pipe open.
+    let _ = log_ended.recv_timeout(LOG_TIMEOUT);
+    log.flush();
+    result.map_err(busy)
+}

@@ -1,0 +1,273 @@
+//! The log of a build: in memory while it runs, an object of the class `launcher` afterwards.
+//!
+//! The first megabyte and the last nine are kept. Control characters are removed, and secrets replaced by `***`.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use sha2::Digest;
+
+use super::Builds;
+use crate::db::git_build::{self, GitBuild};
+use crate::db::git_builder;
+use crate::model::digest::Sha256;
+use crate::model::ids::TxId;
+use crate::serve::RepoError;
+use crate::storage::Key;
+
+/// Number of bytes that are kept of the beginning.
+const HEAD: usize = 1 << 20;
+/// Number of bytes that are kept of the end.
+const TAIL: usize = 9 << 20;
+/// A longer line is divided.
+const MAX_LINE: usize = 64 << 10;
+/// Maximum number of bytes returned at a time.
+const PAGE: usize = 256 << 10;
+/// Messages of R's tar that say nothing about the package.
+const NOISE: &str = "value replaced by that for user 'nobody'";
+
+/// The log of a running build.
+pub struct BuildLog {
+    text: Mutex<Text>,
+    secrets: Mutex<Vec<String>>,
+}
+
+#[derive(Default)]
+struct Text {
+    /// The beginning of a line.
+    partial: Vec<u8>,
+    head: String,
+    tail: VecDeque<u8>,
+    /// Number of bytes between both.
+    dropped: u64,
+}
+
+/// A part of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPage {
+    /// The text.
+    pub text: String,
+    /// The offset of the next part.
+    pub next: u64,
+    /// Whether the build has ended and nothing follows.
+    pub is_end: bool,
+}
+
+impl BuildLog {
+    pub(super) fn new() -> BuildLog {
+        BuildLog { text: Mutex::default(), secrets: Mutex::default() }
+    }
+
+    /// Replaces these texts in what is written from now on.
+    pub(super) fn hide(&self, secrets: Vec<String>) {
+        self.secrets.lock().extend(secrets.into_iter().filter(|secret| !secret.is_empty()));
+    }
+
+    /// Appends bytes of a command's output.
+    pub(super) fn write(&self, bytes: &[u8]) {
+        let mut text = self.text.lock();
+        text.partial.extend_from_slice(bytes);
+        let mut rest = std::mem::take(&mut text.partial);
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n').map(|at| at + 1) {
+            let line: Vec<u8> = rest.drain(..end).collect();
+            text.append(&self.clean(&line));
+        }
+        if rest.len() > MAX_LINE {
+            text.append(&self.clean(&rest));
+            rest.clear();
+        }
+        text.partial = rest;
+    }
+
+    /// Appends a line of the server.
+    pub(super) fn line(&self, line: &str) {
+        self.flush();
+        self.write(format!("{line}\n").as_bytes());
+    }
+
+    /// Ends an unfinished line.
+    pub(super) fn flush(&self) {
+        let mut text = self.text.lock();
+        let rest = std::mem::take(&mut text.partial);
+        if !rest.is_empty() {
+            let line = self.clean(&rest) + "\n";
+            text.append(&line);
+        }
+    }
+
+    fn clean(&self, line: &[u8]) -> String {
+        let text = String::from_utf8_lossy(line);
+        let mut text: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+        if text.contains(NOISE) {
+            return String::new();
+        }
+        for secret in &*self.secrets.lock() {
+            text = text.replace(secret.as_str(), "***");
+        }
+        text
+    }
+
+    /// The whole text.
+    pub(super) fn text(&self) -> String {
+        let text = self.text.lock();
+        let tail: Vec<u8> = text.tail.iter().copied().collect();
+        let tail = String::from_utf8_lossy(&tail);
+        match text.dropped {
+            0 => format!("{}{tail}", text.head),
+            dropped => format!("{}\n… {dropped} bytes are left out …\n{tail}", text.head),
+        }
+    }
+
+    /// The last lines, joined, for messages.
+    pub(super) fn last_lines(&self, count: usize) -> String {
+        last_lines(&self.text(), count, " / ")
+    }
+
+    /// The part from an offset.
+    fn page(&self, offset: u64) -> (String, u64) {
+        let text = self.text.lock();
+        let head = text.head.len() as u64;
+        let bytes: Vec<u8> = if offset < head {
+            let from = usize::try_from(offset).unwrap_or(usize::MAX);
+            text.head.as_bytes().iter().skip(from).take(PAGE).copied().collect()
+        } else {
+            let from = offset.max(head + text.dropped) - head - text.dropped;
+            text.tail.iter().skip(usize::try_from(from).unwrap_or(usize::MAX)).take(PAGE).copied().collect()
+        };
+        let offset = if offset < head { offset } else { offset.max(head + text.dropped) };
+        let bytes = whole_characters(&bytes);
+        (String::from_utf8_lossy(bytes).into_owned(), offset + bytes.len() as u64)
+    }
+}
+
+impl Text {
+    fn append(&mut self, text: &str) {
+        let in_head = self.tail.is_empty() && self.dropped == 0 && self.head.len() + text.len() <= HEAD;
+        if in_head {
+            self.head.push_str(text);
+            return;
+        }
+        self.tail.extend(text.as_bytes());
+        let surplus = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..surplus);
+        self.dropped += surplus as u64;
+    }
+}
+
+/// The bytes without an incomplete character at their end.
+fn whole_characters(bytes: &[u8]) -> &[u8] {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => &bytes[..error.valid_up_to()],
+        _ => bytes,
+    }
+}
+
+/// The last lines of a text.
+#[must_use]
+pub fn last_lines(text: &str, count: usize, separator: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].join(separator)
+}
+
+/// Stores the log of a build.
+pub(super) async fn store(builds: &Builds, build: i64, log: &BuildLog) -> Result<(), RepoError> {
+    log.flush();
+    let text = log.text();
+    let sha256 = Sha256(sha2::Sha256::digest(text.as_bytes()).into());
+    let size = i64::try_from(text.len()).unwrap_or(i64::MAX);
+    builds.state.storage.put(&Key::BuildLog(sha256), Bytes::from(text)).await?;
+    Ok(builds.state.db.write(move |c| git_build::set_log(c, build, sha256, size)).await?)
+}
+
+/// Returns the build with that number, or that transaction.
+///
+/// # Errors
+/// [`RepoError::NotFound`].
+pub async fn find(builds: &Builds, build: Option<i64>, tx: Option<i64>) -> Result<GitBuild, RepoError> {
+    let found = builds.state.db.read(move |c| match (build, tx) {
+        (Some(id), _) => git_build::get(c, id),
+        (None, Some(tx)) => git_build::by_tx(c, TxId(tx)),
+        (None, None) => Ok(None),
+    });
+    let name = match (build, tx) {
+        (Some(id), _) => format!("there is no build {id}"),
+        (None, tx) => format!("the transaction {} is not that of a build", tx.unwrap_or_default()),
+    };
+    found.await?.ok_or_else(|| RepoError::NotFound(format!("{name}; rspm list git-builds shows all")))
+}
+
+/// Returns the name of the builder of a build.
+///
+/// # Errors
+/// Database errors.
+pub async fn builder_name(builds: &Builds, build: &GitBuild) -> Result<String, RepoError> {
+    let id = build.builder;
+    Ok(builds.state.db.read(move |c| git_builder::name_of(c, id)).await?)
+}
+
+/// Returns a part of the log of a build.
+///
+/// # Errors
+/// Database and storage errors.
+pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogPage, RepoError> {
+    let running = builds.running.lock().get(&build.id).cloned();
+    if let Some(log) = running {
+        let (text, next) = log.page(offset);
+        return Ok(LogPage { text, next, is_end: false });
+    }
+    let Some(sha256) = build.log else {
+        return Ok(LogPage { text: String::new(), next: offset, is_end: build.state.is_final() });
+    };
+    let bytes = builds.state.storage.read(&Key::BuildLog(sha256)).await?;
+    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let to = from.saturating_add(PAGE).min(bytes.len());
+    let text = whole_characters(&bytes[from..to]);
+    let to = from + text.len();
+    let text = String::from_utf8_lossy(text).into_owned();
+    // An earlier attempt has the log of a build that waits for another one.
+    Ok(LogPage { text, next: to as u64, is_end: to == bytes.len() && build.state.is_final() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_and_control_characters_are_not_kept_even_if_divided() {
+        let log = BuildLog::new();
+        log.hide(vec!["s3cret".to_owned()]);
+        log.write(b"fatal: s3c");
+        log.write(b"ret\x07 is wrong\r\nnext");
+        log.line("== end");
+        assert_eq!(log.text(), "fatal: *** is wrong\nnext\n== end\n");
+        assert_eq!(log.page(0), (log.text(), 32));
+        assert_eq!(log.page(25), ("== end\n".to_owned(), 32));
+        assert_eq!(log.page(32), (String::new(), 32));
+        assert_eq!(log.last_lines(2), "next / == end");
+    }
+
+    #[test]
+    fn of_a_long_log_the_beginning_and_the_end_are_kept() {
+        let log = BuildLog::new();
+        let line = format!("{}\n", "x".repeat(999));
+        for _ in 0..20_000 {
+            log.write(line.as_bytes());
+        }
+        log.line("end");
+        let text = log.text();
+        assert!(text.len() < HEAD + TAIL + 100 && text.ends_with("\nend\n"), "{}", text.len());
+        assert!(text.contains("bytes are left out"));
+        let (mut offset, mut read) = (0, 0);
+        loop {
+            let (part, next) = log.page(offset);
+            if part.is_empty() {
+                break;
+            }
+            read += part.len();
+            assert!(next > offset);
+            offset = next;
+        }
+        assert!(read > TAIL && offset == 20_000_004, "{read} {offset}");
+    }
+}

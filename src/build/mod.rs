@@ -1,0 +1,60 @@
+//! Builders of git repositories: polls, the queue of builds, credentials, logs, webhooks.
+//!
+//! A poll lists references of a remote repository and puts new commits and tags in the queue, which is a table. The
+//! leader claims builds and runs them: a sandbox fetches the commit, another one builds the package, and the result is
+//! added to the source like an upload.
+
+pub mod builder;
+pub mod credential;
+mod description;
+mod detection;
+mod failure;
+mod fetch;
+mod job;
+pub mod log;
+pub mod poll;
+pub mod queue;
+mod run;
+pub mod schedule;
+pub mod webhook;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use self::log::BuildLog;
+use crate::builder::sandbox::Sandbox;
+use crate::edit::Uploads;
+use crate::state::State;
+
+/// The builders and builds of this server; shared in an `Arc`.
+pub struct Builds {
+    state: Arc<State>,
+    uploads: Arc<Uploads>,
+    /// The detected sandbox.
+    sandbox: tokio::sync::Mutex<Option<Sandbox>>,
+    /// The logs of running builds, by their numbers.
+    running: Mutex<HashMap<i64, Arc<BuildLog>>>,
+    /// Wakes the schedule.
+    wake: Notify,
+    /// The program of the builder, if it is not where the package installs it.
+    program: Option<PathBuf>,
+}
+
+impl Builds {
+    /// Creates the handle. Nothing is built before [`schedule::run`].
+    #[must_use]
+    pub fn new(uploads: Arc<Uploads>, state: Arc<State>) -> Arc<Builds> {
+        Arc::new(Builds {
+            state,
+            uploads,
+            sandbox: tokio::sync::Mutex::default(),
+            running: Mutex::default(),
+            wake: Notify::new(),
+            program: detection::program(),
+        })
+    }
+}

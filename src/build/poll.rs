@@ -1,0 +1,243 @@
+//! Polls: lists the references of a remote repository, in one request, and puts what is new in the queue.
+
+use std::collections::BTreeMap;
+
+use super::failure::BuildFailure;
+use super::{Builds, fetch};
+use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
+use crate::db::git_builder::{self, GitBuilder, Trigger};
+use crate::db::{Conn, DbError};
+use crate::model::time::{SECOND, Timestamp};
+use crate::r::version;
+use crate::serve::RepoError;
+
+/// Maximum time between polls that fail, in microseconds.
+const MAX_BACK_OFF: i64 = 3600 * SECOND;
+/// Number of digits of a commit in messages.
+const SHORT: usize = 7;
+
+/// What a poll found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PollResult {
+    /// Numbers of the builds that it put in the queue.
+    pub queued: Vec<i64>,
+    /// For people: what is new, or that nothing is.
+    pub message: String,
+}
+
+/// References of a remote repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct References {
+    /// The commit of the branch.
+    pub(super) head: Option<String>,
+    /// Tags and the commits that they name, the lowest version first.
+    pub(super) tags: Vec<(String, String)>,
+}
+
+impl References {
+    /// Reads the list of git: an annotated tag has a second line, with the commit.
+    pub(super) fn new(listed: Vec<(String, String)>) -> References {
+        let (mut head, mut tags) = (None, BTreeMap::new());
+        for (object, name) in listed {
+            match name.strip_prefix("refs/tags/") {
+                Some(tag) => {
+                    let (tag, is_peeled) = match tag.strip_suffix("^{}") {
+                        Some(tag) => (tag, true),
+                        None => (tag, false),
+                    };
+                    if is_peeled || !tags.contains_key(tag) {
+                        tags.insert(tag.to_owned(), object);
+                    }
+                }
+                None => head = Some(object),
+            }
+        }
+        let mut tags: Vec<(String, String)> = tags.into_iter().collect();
+        let number = |tag: &str| tag.trim_start_matches(|c: char| !c.is_ascii_digit()).to_owned();
+        tags.sort_by(|(a, _), (b, _)| version::compare(&number(a), &number(b)).then_with(|| a.cmp(b)));
+        References { head, tags }
+    }
+}
+
+/// Lists the references of a builder.
+pub(super) async fn references(builds: &Builds, builder: &GitBuilder) -> Result<References, BuildFailure> {
+    let references = References::new(fetch::references(builds, builder).await?);
+    if references.head.is_none() && builder.trigger == Trigger::Commits {
+        return Err(BuildFailure::MayPass(match builder.branch.as_str() {
+            "" => "the repository has no commit".to_owned(),
+            branch => format!("the repository has no branch '{branch}'"),
+        }));
+    }
+    Ok(references)
+}
+
+/// Polls the remote repository of a builder, and puts what is new in the queue.
+///
+/// # Errors
+/// The repository cannot be reached; the reason is also recorded, and the next poll is later.
+pub async fn poll(builds: &Builds, builder: &GitBuilder, actor: &str) -> Result<PollResult, RepoError> {
+    match references(builds, builder).await {
+        Ok(references) => {
+            let (builder, actor) = (builder.clone(), actor.to_owned());
+            let (now, due_at) = ((builds.state.clock)(), next_poll(builds, &builder));
+            let first_tags = builds.state.config.load().git.first_tags;
+            let write = builds.state.db.write(move |c| {
+                let result = record(c, &builder, &references, (first_tags, &actor), now)?;
+                git_builder::polled(
+                    c,
+                    builder.id,
+                    references.head.as_deref().unwrap_or_default(),
+                    now,
+                    due_at,
+                )?;
+                Ok(result)
+            });
+            let result = write.await?;
+            builds.wake.notify_one();
+            Ok(result)
+        }
+        Err(failure) => {
+            let reason = failure.reason();
+            let interval = interval(builds);
+            let exponent = u32::try_from(builder.failures.clamp(0, 20)).unwrap_or(20);
+            let pause = interval.saturating_mul(1 << exponent).min(MAX_BACK_OFF.max(interval));
+            let due_at = Timestamp((builds.state.clock)().0.saturating_add(pause));
+            let (id, text) = (builder.id, reason.clone());
+            builds.state.db.write(move |c| git_builder::poll_failed(c, id, &text, due_at)).await?;
+            tracing::warn!(builder = builder.name, reason, "could not poll a git repository");
+            Err(RepoError::Invalid(format!("could not poll the repository of '{}': {reason}", builder.name)))
+        }
+    }
+}
+
+fn interval(builds: &Builds) -> i64 {
+    i64::try_from(builds.state.config.load().git.poll_interval.as_micros()).unwrap_or(MAX_BACK_OFF)
+}
+
+/// The time of the next poll. The first interval of a builder is longer by a part that depends on its number, so that the
+/// polls of many builders are spread.
+pub(super) fn next_poll(builds: &Builds, builder: &GitBuilder) -> Timestamp {
+    let interval = interval(builds);
+    let share = builder.id.wrapping_mul(0x9e37_79b1).rem_euclid(1000);
+    let spread = if builder.polled_at.is_none() { interval / 1000 * share } else { 0 };
+    Timestamp((builds.state.clock)().0.saturating_add(interval).saturating_add(spread))
+}
+
+/// Puts what is new in the queue.
+pub(super) fn record(
+    c: &mut dyn Conn,
+    builder: &GitBuilder,
+    references: &References,
+    (first_tags, actor): (usize, &str),
+    now: Timestamp,
+) -> Result<PollResult, DbError> {
+    match builder.trigger {
+        Trigger::Commits => {
+            let commit = references.head.as_deref().unwrap_or_default();
+            let earlier = git_build::of_commit(c, builder.id, "", commit)?;
+            // A commit that was skipped for a newer one may become the newest again.
+            if let Some(build) = earlier.iter().find(|build| build.state != BuildState::Skipped) {
+                return Ok(PollResult { queued: Vec::new(), message: nothing_new(builder, build) });
+            }
+            git_build::supersede(c, builder.id, now)?;
+            let id = git_build::insert(c, &queued(builder, "", commit, actor), now)?;
+            Ok(PollResult { queued: vec![id], message: format!("New commit {}", short(commit)) })
+        }
+        Trigger::Tags => record_tags(c, builder, references, (first_tags, actor), now),
+    }
+}
+
+fn record_tags(
+    c: &mut dyn Conn,
+    builder: &GitBuilder,
+    references: &References,
+    (first_tags, actor): (usize, &str),
+    now: Timestamp,
+) -> Result<PollResult, DbError> {
+    let known = git_build::of_builder(c, builder.id)?;
+    let is_first = builder.polled_at.is_none() && known.is_empty();
+    let skipped = if is_first { references.tags.len().saturating_sub(first_tags) } else { 0 };
+    let (mut queued_ids, mut names, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, (tag, commit)) in references.tags.iter().enumerate() {
+        let of_tag = || known.iter().filter(|build| build.tag == *tag);
+        if of_tag().any(|build| build.commit == *commit) {
+            continue;
+        }
+        let new = queued(builder, tag, commit, actor);
+        if let Some(earlier) = of_tag().next() {
+            let reason = format!(
+                "the tag was moved: it was built from {}; to build it again: rspm rerun git-builder --tag={tag} --replace",
+                short(&earlier.commit)
+            );
+            tracing::warn!(builder = builder.name, tag, commit, "a tag was moved; it is not built again");
+            git_build::insert(c, &NewBuild { state: BuildState::Moved, reason: &reason, ..new }, now)?;
+            moved.push(tag.as_str());
+        } else if index < skipped {
+            let reason = "older than the first tags of the builder (Git.FirstTags)";
+            git_build::insert(c, &NewBuild { state: BuildState::Skipped, reason, ..new }, now)?;
+        } else {
+            queued_ids.push(git_build::insert(c, &new, now)?);
+            names.push(tag.as_str());
+        }
+    }
+    let message = match names.as_slice() {
+        [] if !moved.is_empty() => format!("Moved tags, which are not built again: {}", moved.join(", ")),
+        [] => format!("Nothing new: {} tags, all known.", references.tags.len()),
+        [tag] => format!("New tag {tag}"),
+        tags => format!("New tags {}", tags.join(", ")),
+    };
+    Ok(PollResult { queued: queued_ids, message })
+}
+
+/// A build to be put in the queue.
+pub(super) fn queued<'a>(
+    builder: &GitBuilder,
+    tag: &'a str,
+    commit: &'a str,
+    actor: &'a str,
+) -> NewBuild<'a> {
+    NewBuild {
+        builder: builder.id,
+        tag,
+        commit,
+        state: BuildState::Queued,
+        reason: "",
+        replaces: false,
+        actor,
+    }
+}
+
+fn nothing_new(builder: &GitBuilder, build: &GitBuild) -> String {
+    let branch = if builder.branch.is_empty() { "the default branch" } else { builder.branch.as_str() };
+    let state = match (build.state, build.ended_at) {
+        (BuildState::Published, Some(at)) => format!("built {} as {}", at.day(), build.version),
+        (BuildState::Failed, Some(at)) => format!("failed {}; rspm rerun git-builder tries again", at.day()),
+        (state, _) => state.as_str().to_owned(),
+    };
+    format!("Nothing new: {branch} is at {}, {state}.", short(&build.commit))
+}
+
+/// The first digits of a commit.
+#[must_use]
+pub fn short(commit: &str) -> &str {
+    commit.get(..SHORT).unwrap_or(commit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn annotated_tags_name_commits_and_tags_are_in_the_order_of_versions() {
+        let pair = |object: &str, name: &str| (object.to_owned(), name.to_owned());
+        let references = References::new(vec![
+            pair("aa", "HEAD"),
+            pair("b1", "refs/tags/v1.10"),
+            pair("b2", "refs/tags/v1.9"),
+            pair("c2", "refs/tags/v1.9^{}"),
+            pair("d1", "refs/tags/0.1"),
+        ]);
+        assert_eq!(references.head.as_deref(), Some("aa"));
+        assert_eq!(references.tags, [pair("0.1", "d1"), pair("v1.9", "c2"), pair("v1.10", "b1")]);
+    }
+}

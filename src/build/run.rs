@@ -1,0 +1,283 @@
+//! One attempt of a build: fetch, build, publish, and the record of how it ended.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::io::ReaderStream;
+
+use super::failure::BuildFailure;
+use super::job::{self, Request};
+use super::log::BuildLog;
+use super::{Builds, fetch, log, poll};
+use crate::builder::message::{BuildRPackage, Job};
+use crate::db::clock;
+use crate::db::git_build::{self, BuildState, Ended, GitBuild};
+use crate::db::git_builder::{self, GitBuilder};
+use crate::db::tx::{Publish, TxKind};
+use crate::db::{Conn, DbError};
+use crate::edit::add::add_built;
+use crate::edit::{Actor, AddStatus, OnExisting, UploadKind, upload};
+use crate::jobs::Reporter;
+use crate::model::ids::TxId;
+use crate::model::time::{SECOND, Timestamp};
+use crate::publish::edit::apply_edit;
+use crate::serve::RepoError;
+
+/// Interval between renewals of a claim: a third of its duration.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
+/// Time before the second attempt, in microseconds; doubled before each further one.
+const RETRY_PAUSE: i64 = 20 * SECOND;
+
+/// The error with which a publish is undone when another server has the build.
+#[derive(Debug, thiserror::Error)]
+#[error("another server has taken over the build")]
+struct ClaimLost;
+
+/// A running attempt.
+struct Attempt<'a> {
+    builds: &'a Arc<Builds>,
+    build: GitBuild,
+    builder: GitBuilder,
+    source: String,
+    holder: String,
+    log: Arc<BuildLog>,
+    state: Mutex<BuildState>,
+    interrupted: Notify,
+}
+
+/// Runs a claimed build to the end of its attempt; returns a message for people.
+pub(super) async fn run(
+    builds: &Arc<Builds>,
+    build: GitBuild,
+    reporter: &Reporter,
+) -> Result<String, String> {
+    let id = build.builder;
+    let found = builds.state.db.read(move |c| git_builder::get(c, id)).await;
+    let builder = found.map_err(|error| error.to_string())?;
+    let catalog = builds.state.catalog.get();
+    let holder = builds.state.node.to_string();
+    let source = builder.as_ref().and_then(|builder| catalog.source_by_id(builder.source));
+    let (Some(source), Some(builder)) = (source.map(|source| source.name.to_string()), builder) else {
+        let ended = Ended {
+            state: BuildState::Skipped,
+            tx: None,
+            version: "",
+            reason: "the builder was deleted",
+            due_at: Timestamp(0),
+        };
+        let (id, now) = (build.id, (builds.state.clock)());
+        let end = builds.state.db.write(move |c| git_build::end(c, id, &holder, &ended, now));
+        return end.await.map(|_| "skipped".to_owned()).map_err(|error| error.to_string());
+    };
+    let log = Arc::new(BuildLog::new());
+    builds.running.lock().insert(build.id, Arc::clone(&log));
+    let attempt = Attempt {
+        builds,
+        builder,
+        source,
+        holder,
+        log,
+        state: Mutex::new(BuildState::Fetching),
+        interrupted: Notify::new(),
+        build,
+    };
+    let result = tokio::select! {
+        result = attempt.run(reporter) => result,
+        // Renewals end only when the claim is lost, and then interrupt the attempt.
+        never = attempt.renew() => match never {},
+    };
+    // Readers of the log find it in storage, or here.
+    if result.is_ok()
+        && let Err(error) = log::store(builds, attempt.build.id, &attempt.log).await
+    {
+        tracing::error!(build = attempt.build.id, %error, "the log of a build was not stored");
+    }
+    builds.running.lock().remove(&attempt.build.id);
+    builds.wake.notify_one();
+    result
+}
+
+impl Attempt<'_> {
+    /// Renews the claim until it is lost.
+    async fn renew(&self) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep(RENEWAL_INTERVAL).await;
+            let (id, holder, state) = (self.build.id, self.holder.clone(), *self.state.lock());
+            let now = (self.builds.state.clock)();
+            let renewal = self.builds.state.db.write(move |c| git_build::renew(c, id, &holder, state, now));
+            // If the database does not answer, the claim is lost only when another server takes the build.
+            if let Ok(false) = renewal.await {
+                self.interrupted.notify_one();
+            }
+        }
+    }
+
+    async fn run(&self, reporter: &Reporter) -> Result<String, String> {
+        let (build, log) = (&self.build, &self.log);
+        let what = if build.tag.is_empty() { String::new() } else { format!("tag {}, ", build.tag) };
+        log.line(&format!(
+            "== {}: {what}commit {}, attempt {}",
+            self.builder.name, build.commit, build.attempt
+        ));
+        let result = self.build(reporter).await;
+        let failure = match result {
+            Ok(message) => {
+                log.line(&format!("== {message}"));
+                return Ok(message);
+            }
+            Err(failure) => failure,
+        };
+        let retries = self.builds.state.config.load().git.build_retries;
+        let (reason, is_last) = match failure {
+            BuildFailure::Interrupted => {
+                let (id, holder) = (build.id, self.holder.clone());
+                let write = self.builds.state.db.write(move |c| git_build::give_back(c, id, &holder));
+                return Err(write.await.map_or_else(
+                    |error| error.to_string(),
+                    |()| "interrupted; the build is in the queue again".to_owned(),
+                ));
+            }
+            BuildFailure::MayPass(reason) => (reason, build.attempt >= retries),
+            BuildFailure::Final(reason) => (reason, true),
+        };
+        log.line(&format!("== Failed: {reason}"));
+        self.failed(&reason, is_last).await
+    }
+
+    /// Records a failure: the last one in a transaction without changes, whose number names the log.
+    async fn failed(&self, reason: &str, is_last: bool) -> Result<String, String> {
+        let now = (self.builds.state.clock)();
+        let (id, holder, reason) = (self.build.id, self.holder.clone(), reason.to_owned());
+        let exponent = u32::try_from(self.build.attempt.clamp(1, 10) - 1).unwrap_or(0);
+        let due_at = Timestamp(now.0.saturating_add(RETRY_PAUSE << exponent));
+        let publish = Publish {
+            source: Some(self.builder.source),
+            comment: format!("{} was not built: {reason}", self.builder.name),
+            ..Publish::new(TxKind::Add, now, now, &self.build.actor)
+        };
+        let text = reason.clone();
+        let recorded = apply_edit(&self.builds.state, move |c| {
+            let tx = if is_last { Some(clock::publish(c, &publish)?.tx) } else { None };
+            let state = if is_last { BuildState::Failed } else { BuildState::Queued };
+            end(c, id, &holder, &Ended { state, tx, version: "", reason: &text, due_at }, now)
+        });
+        recorded.await.map_err(|error| error.to_string())?;
+        tracing::warn!(builder = self.builder.name, build = id, reason, "a build from git failed");
+        if !is_last {
+            self.log.line("== Another attempt follows.");
+        }
+        Ok(format!("failed: {reason}"))
+    }
+
+    /// Fetches, builds and publishes.
+    async fn build(&self, reporter: &Reporter) -> Result<String, BuildFailure> {
+        let (build, builder, log) = (&self.build, &self.builder, &self.log);
+        let reference = match build.tag.as_str() {
+            "" => fetch::branch_reference(builder),
+            tag => format!("refs/tags/{tag}"),
+        };
+        let interrupted = || async {
+            tokio::select! {
+                () = reporter.wait_halted() => {}
+                () = self.interrupted.notified() => {}
+            }
+        };
+        reporter.progress("git fetch", 0, None);
+        let commit = (reference, build.commit.as_str());
+        let tree = fetch::commit(self.builds, builder, commit, log, interrupted()).await?;
+        self.set_state(BuildState::Building).await?;
+        reporter.progress("R CMD build", 0, None);
+        let config = self.builds.state.config.load_full();
+        let text = |path: &PathBuf| path.to_str().map(str::to_owned);
+        let job = Job::BuildRPackage(BuildRPackage {
+            r: config.git.r.as_ref().and_then(text),
+            library: config.git.r_library.as_ref().and_then(text),
+            vignettes: false,
+        });
+        let request = Request {
+            job,
+            readable: config.git.r.iter().chain(&config.git.r_library).cloned().collect(),
+            source: Some(tree),
+            credential: None,
+            timeout: config.git.build_timeout,
+            temp_dir: config.server.temp_dir.clone(),
+        };
+        let sandbox = self.builds.sandbox().await?;
+        let (report, package) = job::run(&sandbox, request, log, interrupted()).await?;
+        reporter.progress("publishing", 0, None);
+        let file = report.file.unwrap_or_default();
+        let body = ReaderStream::with_capacity(tokio::fs::File::from_std(package), 256 << 10).boxed();
+        let upload = upload::receive(&self.builds.uploads, &file, body, UploadKind::Source).await?;
+        let version = upload.version.clone();
+        let existing =
+            if build.tag.is_empty() || build.replaces { OnExisting::Replace } else { OnExisting::Fail };
+        let what = if build.tag.is_empty() { String::new() } else { format!("tag {}, ", build.tag) };
+        let comment = format!("built from git: {what}commit {}", build.commit);
+        let remark = Arc::new(Mutex::new(String::new()));
+        let finish = {
+            let (id, holder, version) = (build.id, self.holder.clone(), version.clone());
+            let (now, source, remark) = ((self.builds.state.clock)(), builder.source, Arc::clone(&remark));
+            let actor = build.actor.clone();
+            move |c: &mut dyn Conn, tx: Option<TxId>, status: AddStatus| {
+                let unchanged = match status {
+                    AddStatus::New => String::new(),
+                    AddStatus::Replaced | AddStatus::Existing => format!("version unchanged ({version})"),
+                };
+                let tx = match tx {
+                    Some(tx) => tx,
+                    None => {
+                        let publish = Publish::new(TxKind::Add, now, now, &actor);
+                        clock::publish(c, &Publish { source: Some(source), ..publish })?.tx
+                    }
+                };
+                remark.lock().clone_from(&unchanged);
+                let state = BuildState::Published;
+                let ended = Ended { state, tx: Some(tx), version: &version, reason: &unchanged, due_at: now };
+                end(c, id, &holder, &ended, now)
+            }
+        };
+        let actor = Actor(build.actor.clone());
+        let added = add_built(
+            &self.builds.uploads,
+            (&self.source, &builder.name),
+            &upload,
+            existing,
+            (&actor, comment),
+            finish,
+        )
+        .await;
+        match added {
+            Ok(_) => {}
+            Err(RepoError::Conflict(_)) => {
+                return Err(BuildFailure::Final(format!(
+                    "{} {version} is in the source already, built from another commit; raise the version, or replace it: rspm \
+                     rerun git-builder --source={} --name={} --tag={} --replace",
+                    builder.name, self.source, builder.name, build.tag
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let remark = remark.lock().clone();
+        let remark = if remark.is_empty() { remark } else { format!("; {remark}") };
+        Ok(format!("Published {} {version} from {}{remark}", builder.name, poll::short(&build.commit)))
+    }
+
+    async fn set_state(&self, state: BuildState) -> Result<(), BuildFailure> {
+        *self.state.lock() = state;
+        let (id, holder, now) = (self.build.id, self.holder.clone(), (self.builds.state.clock)());
+        let renewal = self.builds.state.db.write(move |c| git_build::renew(c, id, &holder, state, now));
+        match renewal.await.map_err(RepoError::from)? {
+            true => Ok(()),
+            false => Err(BuildFailure::Interrupted),
+        }
+    }
+}
+
+/// Ends the attempt, or undoes the whole transaction if another server has the build.
+fn end(c: &mut dyn Conn, id: i64, holder: &str, ended: &Ended<'_>, now: Timestamp) -> Result<(), DbError> {
+    if git_build::end(c, id, holder, ended, now)? { Ok(()) } else { Err(DbError::refuse(ClaimLost)) }
+}

@@ -1,0 +1,117 @@
+//! The schedule of the leader: polls what is due, and starts builds of the queue.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::{Builds, poll, run};
+use crate::builder::url::GitUrl;
+use crate::db::git_builder::GitBuilder;
+use crate::db::{DbError, git_build, git_builder};
+use crate::jobs::AfterHalt;
+use crate::model::time::Timestamp;
+
+/// Maximum time between two looks at the tables: another server may have added a builder.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// The same while there are builds in the queue.
+const QUEUE_PAUSE: Duration = Duration::from_secs(2);
+/// Number of simultaneous polls, at most one of each host.
+const POLLS: usize = 4;
+/// Prefix of the keys of jobs.
+const KEY: &str = "git-build:";
+
+/// Polls and builds until the future is dropped. Only the leader may run it.
+pub async fn run(builds: &Arc<Builds>) {
+    let mut polls = JoinSet::new();
+    let mut polled: HashSet<i64> = HashSet::new();
+    loop {
+        let pause = match turn(builds, &mut polls, &mut polled).await {
+            Ok(pause) => pause,
+            Err(error) => {
+                tracing::warn!(%error, "the schedule of builds from git cannot read the database");
+                MAX_PAUSE
+            }
+        };
+        tokio::select! {
+            () = builds.wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+            Some(done) = polls.join_next() => {
+                // A poll that panicked is repeated when it is due again.
+                match done {
+                    Ok(id) => drop(polled.remove(&id)),
+                    Err(_) => polled.clear(),
+                }
+            }
+        }
+    }
+}
+
+/// Starts what can be started now; returns the time until the next look.
+async fn turn(
+    builds: &Arc<Builds>,
+    polls: &mut JoinSet<i64>,
+    polled: &mut HashSet<i64>,
+) -> Result<Duration, DbError> {
+    let now = (builds.state.clock)();
+    let (due, next, open) = builds
+        .state
+        .db
+        .read(move |c| Ok((git_builder::due(c, now, 100)?, git_builder::next_due(c)?, git_build::open(c)?)))
+        .await?;
+    let mut hosts = HashSet::new();
+    for builder in due {
+        let is_new = hosts.insert(host(&builder)) && !polled.contains(&builder.id);
+        if is_new && polled.len() < POLLS {
+            polled.insert(builder.id);
+            let builds = Arc::clone(builds);
+            polls.spawn(async move {
+                // Logged and recorded there.
+                let _ = poll::poll(&builds, &builder, "schedule").await;
+                builder.id
+            });
+        }
+    }
+    if open > 0 {
+        start_builds(builds, now).await?;
+        return Ok(QUEUE_PAUSE);
+    }
+    let until_next = next.map_or(MAX_PAUSE, |next| {
+        Duration::from_micros(u64::try_from(next.0.saturating_sub(now.0)).unwrap_or(0))
+    });
+    Ok(until_next.clamp(Duration::from_millis(500), MAX_PAUSE))
+}
+
+fn host(builder: &GitBuilder) -> String {
+    GitUrl::parse(&builder.url).map_or_else(
+        |_| builder.url.clone(),
+        |url| match url.host.as_str() {
+            "" => url.path,
+            host => host.to_owned(),
+        },
+    )
+}
+
+/// Claims and starts builds while there is room.
+async fn start_builds(builds: &Arc<Builds>, now: Timestamp) -> Result<(), DbError> {
+    let config = builds.state.config.load_full();
+    let (retries, holder) = (config.git.build_retries, builds.state.node.to_string());
+    loop {
+        let running = builds.state.jobs.running().iter().filter(|job| job.key.starts_with(KEY)).count();
+        if running >= config.git.build_concurrency {
+            return Ok(());
+        }
+        let holder = holder.clone();
+        let claim = builds.state.db.write(move |c| {
+            git_build::release_expired(c, now, retries)?;
+            git_build::claim(c, &holder, now)
+        });
+        let Some(build) = claim.await? else { return Ok(()) };
+        let key = format!("{KEY}{}", build.id);
+        let task = Arc::clone(builds);
+        builds.state.jobs.start_with(AfterHalt::Resumes, &key, now, |reporter| async move {
+            run::run(&task, build, &reporter).await
+        });
+    }
+}

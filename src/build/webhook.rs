@@ -1,0 +1,95 @@
+//! Webhooks: a signed request of a git server that triggers a poll. Its body is not read for anything else.
+
+use std::sync::Arc;
+
+use ring::hmac;
+
+use super::credential::{decrypt, encryption_key};
+use super::{Builds, poll};
+use crate::db::git_builder;
+use crate::serve::RepoError;
+
+/// Headers of a request that may authenticate it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Signatures<'a> {
+    /// `X-Hub-Signature-256` of GitHub, Bitbucket (as `X-Hub-Signature`) and Gitea: `sha256=` and an HMAC.
+    pub hub: Option<&'a str>,
+    /// `X-Gitea-Signature` of Gitea and Forgejo: an HMAC.
+    pub gitea: Option<&'a str>,
+    /// `X-Gitlab-Token` of GitLab: the secret itself.
+    pub gitlab: Option<&'a str>,
+}
+
+impl Signatures<'_> {
+    /// Whether one of them is that of the body. Takes the same time for every wrong one.
+    fn verify(&self, secret: &str, body: &[u8]) -> bool {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let is_signed =
+            |digits: &str| hex::decode(digits).is_ok_and(|tag| hmac::verify(&key, body, &tag).is_ok());
+        // Equal if their digests with a secret key are.
+        let is_secret = |token: &str| {
+            let tag = hmac::sign(&key, secret.as_bytes());
+            hmac::verify(&key, token.as_bytes(), tag.as_ref()).is_ok()
+        };
+        self.hub.and_then(|text| text.strip_prefix("sha256=")).is_some_and(is_signed)
+            || self.gitea.is_some_and(is_signed)
+            || self.gitlab.is_some_and(is_secret)
+    }
+}
+
+/// Starts a poll of the builder with this number, if the request is signed with its secret. Returns false otherwise; an
+/// unknown builder and one without a secret cannot be distinguished from a wrong signature.
+///
+/// # Errors
+/// Database errors.
+pub async fn receive(
+    builds: &Arc<Builds>,
+    builder: i64,
+    signatures: Signatures<'_>,
+    body: &[u8],
+) -> Result<bool, RepoError> {
+    let found = builds.state.db.read(move |c| git_builder::get(c, builder)).await?;
+    let Some(builder) = found else { return Ok(false) };
+    let secret = match (&builder.webhook_secret, encryption_key(builds)) {
+        (Some(encrypted), Ok(key)) => decrypt(&key, encrypted),
+        _ => None,
+    };
+    if !secret.is_some_and(|secret| signatures.verify(&secret, body)) {
+        return Ok(false);
+    }
+    let builds = Arc::clone(builds);
+    tokio::spawn(async move {
+        // Logged and recorded there.
+        let _ = poll::poll(&builds, &builder, "webhook").await;
+    });
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_signatures_with_the_secret_are_accepted() {
+        let (secret, body) = ("It's a Secret to Everybody", b"Hello, World!");
+        // The example of GitHub's documentation.
+        let digits = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+        let (hub, wrong) = (format!("sha256={digits}"), format!("sha256={}", digits.replace('7', "8")));
+        let none = Signatures::default();
+        assert!(Signatures { hub: Some(&hub), ..none }.verify(secret, body));
+        assert!(Signatures { gitea: Some(digits), ..none }.verify(secret, body));
+        assert!(Signatures { gitlab: Some(secret), ..none }.verify(secret, body));
+        for bad in [
+            none,
+            Signatures { hub: Some(&wrong), ..none },
+            Signatures { hub: Some(digits), ..none },
+            Signatures { hub: Some("sha256="), ..none },
+            Signatures { gitea: Some("zz"), ..none },
+            Signatures { gitlab: Some("It's a secret to everybody"), ..none },
+            Signatures { gitlab: Some(""), ..none },
+        ] {
+            assert!(!bad.verify(secret, body), "{bad:?}");
+        }
+        assert!(!Signatures { hub: Some(&hub), ..none }.verify(secret, b"Hello, World"));
+    }
+}

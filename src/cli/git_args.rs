@@ -1,0 +1,273 @@
+//! The flags of the commands for builders of git repositories, named as in Posit Package Manager.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::suggested_values::SuggestedValues;
+
+/// `rspm import …`
+#[derive(Debug, Subcommand)]
+pub enum Import {
+    /// Import a user name and a password or token for git repositories over HTTPS
+    HttpsCredential(ImportHttpsCredential),
+}
+
+/// `rspm run …`
+#[derive(Debug, Subcommand)]
+pub enum Run {
+    /// Poll the repository of a builder now, and build what is new
+    GitBuilder(RunGitBuilder),
+}
+
+/// `rspm rerun …`
+#[derive(Debug, Subcommand)]
+pub enum Rerun {
+    /// Build a tag or a commit again
+    GitBuilder(RerunGitBuilder),
+}
+
+/// Whether a command waits for builds.
+#[derive(Debug, Args)]
+pub struct WaitFlags {
+    /// Print the log until the builds end (the default); interrupting the command does not stop them
+    #[arg(long, overrides_with = "no_wait")]
+    pub wait: bool,
+    /// Return at once
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// Flags of `create git-builder`.
+#[derive(Debug, Args)]
+pub struct CreateGitBuilder {
+    /// The source, of type git
+    #[arg(long)]
+    pub source: String,
+    /// URL of the repository: https://…, http://…, or file:///… below Git.LocalPaths
+    #[arg(long)]
+    pub url: String,
+    /// The branch (default: the default branch of the repository)
+    #[arg(long, default_value = "")]
+    pub branch: String,
+    /// What is built: the newest commit of the branch, or all tags
+    #[arg(long, default_value = "commits", value_name = "TRIGGER", value_parser = SuggestedValues(&["commits", "tags"]))]
+    pub build_trigger: String,
+    /// Directory of the package in the repository
+    #[arg(long, default_value = "", value_name = "DIR")]
+    pub sub_dir: String,
+    /// Number of commits to fetch; 0 for the full history
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub clone_depth: u32,
+    /// Levels of submodules to fetch
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=16))]
+    pub recurse_submodules: u32,
+    /// Name of a credential
+    #[arg(long, value_name = "NAME")]
+    pub credential: Option<String>,
+    /// The package (default: the name in DESCRIPTION)
+    #[arg(long)]
+    pub name: Option<String>,
+    /// File with a secret; webhooks that are signed with it trigger a poll
+    #[arg(long, value_name = "FILE")]
+    pub webhook_secret_path: Option<PathBuf>,
+    /// Waiting.
+    #[command(flatten)]
+    pub wait_flags: WaitFlags,
+}
+
+/// Flags of `edit git-builder`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args([
+    "new_url", "new_branch", "new_credential", "new_sub_dir", "remove_credential", "remove_sub_dir",
+    "recurse_submodules", "clone_depth", "webhook_secret_path", "remove_webhook_secret",
+]))]
+pub struct EditGitBuilder {
+    /// The package of the builder
+    #[arg(long)]
+    pub name: String,
+    /// The source
+    #[arg(long)]
+    pub source: String,
+    /// New URL of the repository, with the same scheme
+    #[arg(long, value_name = "URL")]
+    pub new_url: Option<String>,
+    /// New branch
+    #[arg(long, value_name = "BRANCH")]
+    pub new_branch: Option<String>,
+    /// Name of another credential
+    #[arg(long, value_name = "NAME", conflicts_with = "remove_credential")]
+    pub new_credential: Option<String>,
+    /// New directory of the package in the repository
+    #[arg(long, value_name = "DIR", conflicts_with = "remove_sub_dir")]
+    pub new_sub_dir: Option<String>,
+    /// Use no credential
+    #[arg(long)]
+    pub remove_credential: bool,
+    /// The package is at the root of the repository
+    #[arg(long)]
+    pub remove_sub_dir: bool,
+    /// Levels of submodules to fetch
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=16))]
+    pub recurse_submodules: Option<u32>,
+    /// Number of commits to fetch; 0 for the full history
+    #[arg(long, value_name = "N")]
+    pub clone_depth: Option<u32>,
+    /// File with a secret; webhooks that are signed with it trigger a poll
+    #[arg(long, value_name = "FILE", conflicts_with = "remove_webhook_secret")]
+    pub webhook_secret_path: Option<PathBuf>,
+    /// Accept no webhooks
+    #[arg(long)]
+    pub remove_webhook_secret: bool,
+}
+
+/// Flags of `delete git-builder`.
+#[derive(Debug, Args)]
+pub struct DeleteGitBuilder {
+    /// The package of the builder
+    #[arg(long)]
+    pub name: String,
+    /// The source
+    #[arg(long)]
+    pub source: String,
+}
+
+/// Flags of `run git-builder`.
+#[derive(Debug, Args)]
+pub struct RunGitBuilder {
+    /// The package of the builder
+    #[arg(long)]
+    pub name: String,
+    /// The source
+    #[arg(long)]
+    pub source: String,
+    /// Waiting.
+    #[command(flatten)]
+    pub wait_flags: WaitFlags,
+}
+
+/// Flags of `rerun git-builder`.
+#[derive(Debug, Args)]
+pub struct RerunGitBuilder {
+    /// The package of the builder
+    #[arg(long)]
+    pub name: String,
+    /// The source
+    #[arg(long)]
+    pub source: String,
+    /// The tag (default: the newest build)
+    #[arg(long, conflicts_with = "commit_sha")]
+    pub tag: Option<String>,
+    /// The commit, or at least seven of its digits
+    #[arg(long, value_name = "COMMIT")]
+    pub commit_sha: Option<String>,
+    /// Build it even if it was published, and replace the version; its checksum changes
+    #[arg(long)]
+    pub replace: bool,
+    /// Waiting.
+    #[command(flatten)]
+    pub wait_flags: WaitFlags,
+}
+
+/// Flags of `list git-builders`.
+#[derive(Debug, Args)]
+pub struct ListGitBuilders {
+    /// Only builders of this source
+    #[arg(long)]
+    pub source: Option<String>,
+}
+
+/// Flags of `list git-builds`.
+#[derive(Debug, Args)]
+pub struct ListGitBuilds {
+    /// Only builds of this source
+    #[arg(long)]
+    pub source: Option<String>,
+    /// Only builds of this package
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Number of builds per page
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    pub count: i64,
+    /// Page number, from 1
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..))]
+    pub page: i64,
+}
+
+/// Flags of `import https-credential`.
+#[derive(Debug, Args)]
+pub struct ImportHttpsCredential {
+    /// Name of the credential
+    #[arg(long)]
+    pub name: String,
+    /// User name
+    #[arg(long)]
+    pub username: String,
+    /// Password or token, plain or encrypted with rspm encrypt; other users can see a plain one in the list of processes;
+    /// without the flag, the command asks for it, or reads it from standard input
+    #[arg(long, hide_env_values = true)]
+    pub password: Option<String>,
+    /// Use it for this host only, such as git.example.com or git.example.com:8443
+    #[arg(long)]
+    pub host: Option<String>,
+    /// Succeed when a credential of this name exists, and leave it unchanged
+    #[arg(long)]
+    pub succeed_on_existing: bool,
+}
+
+/// Flags of `edit https-credential`.
+#[derive(Debug, Args)]
+pub struct EditHttpsCredential {
+    /// Name of the credential
+    #[arg(long)]
+    pub name: String,
+    /// New user name
+    #[arg(long)]
+    pub username: Option<String>,
+    /// New password or token; without a value, the command asks for it, or reads it from standard input
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub password: Option<String>,
+    /// Use it for this host only; empty for any
+    #[arg(long)]
+    pub host: Option<String>,
+}
+
+/// Flags of `delete git-credential`.
+#[derive(Debug, Args)]
+pub struct DeleteGitCredential {
+    /// Name of the credential
+    #[arg(long)]
+    pub name: String,
+    /// Type of the credential
+    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["ssh", "https"]))]
+    pub kind: String,
+}
+
+/// Flags of `logs`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(group = clap::ArgGroup::new("build").required(true).args(["transaction_id", "build_id"]))]
+pub struct Logs {
+    /// Command for the log files of the server.
+    #[command(subcommand)]
+    pub command: Option<LogsCommand>,
+    /// The transaction of a build; `rspm list git-builds` shows it
+    #[arg(long, value_name = "ID")]
+    pub transaction_id: Option<u64>,
+    /// A build, which may be running; `rspm list git-builds` shows it
+    #[arg(long, value_name = "ID")]
+    pub build_id: Option<u64>,
+    /// File for the log (default: standard output)
+    #[arg(long, value_name = "FILE")]
+    pub file_out: Option<PathBuf>,
+    /// Print further lines until the build ends
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// `rspm logs …`
+#[derive(Debug, Subcommand)]
+pub enum LogsCommand {
+    /// Reopen the log files after a rotation; returns when the old files are no longer written to
+    Reopen,
+}

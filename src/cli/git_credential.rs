@@ -1,0 +1,105 @@
+//! `rspm import|edit https-credential`, `rspm list git-credentials`, `rspm delete git-credential`.
+
+use std::io::{IsTerminal, Read, stdin};
+
+use hyper::Method;
+
+use super::client::{Client, segment};
+use super::error::CliError;
+use super::git_args::{DeleteGitCredential, EditHttpsCredential, ImportHttpsCredential};
+use super::output::{Output, format_time, table};
+use crate::api::git::{GitCredential, ImportGitCredential};
+
+/// Maximum length of a password on standard input, in bytes.
+const MAX_INPUT: u64 = 64 << 10;
+
+/// `rspm import https-credential`.
+///
+/// # Errors
+/// The password cannot be read, or the server refuses.
+pub async fn import(client: &Client, output: &Output, args: ImportHttpsCredential) -> Result<(), CliError> {
+    let body = ImportGitCredential {
+        kind: "https".to_owned(),
+        name: args.name,
+        username: Some(args.username),
+        password: Some(password(args.password)?),
+        host: args.host,
+        succeed_on_existing: args.succeed_on_existing,
+    };
+    let credential: GitCredential = client.send(Method::POST, "/git-credentials", &body).await?;
+    output.print(&credential, || format!("Imported HTTPS credential '{}'.", credential.name))
+}
+
+/// `rspm edit https-credential`.
+///
+/// # Errors
+/// As [`import`].
+pub async fn edit(client: &Client, output: &Output, args: EditHttpsCredential) -> Result<(), CliError> {
+    let new = match args.password {
+        None => None,
+        Some(text) if text.is_empty() => Some(password(None)?),
+        Some(text) => Some(text),
+    };
+    let body = ImportGitCredential {
+        username: args.username,
+        password: new,
+        host: args.host,
+        ..ImportGitCredential::default()
+    };
+    let path = format!("/git-credentials/https/{}", segment(&args.name));
+    let credential: GitCredential = client.send(Method::PATCH, &path, &body).await?;
+    output.print(&credential, || format!("Changed HTTPS credential '{}'.", credential.name))
+}
+
+/// The password of the flag, typed into the terminal, or from standard input.
+fn password(flag: Option<String>) -> Result<String, CliError> {
+    let local = |source| CliError::Local { operation: "reading the password".to_owned(), source };
+    let text = match flag {
+        Some(text) => text,
+        None if stdin().is_terminal() => rpassword::prompt_password("Password or token: ").map_err(local)?,
+        None => {
+            let mut text = String::new();
+            stdin().take(MAX_INPUT).read_to_string(&mut text).map_err(local)?;
+            text.trim_end_matches(['\r', '\n']).to_owned()
+        }
+    };
+    if text.is_empty() { Err(CliError::refused("the password is empty")) } else { Ok(text) }
+}
+
+/// `rspm list git-credentials`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
+    let credentials: Vec<GitCredential> = client.get("/git-credentials").await?;
+    output.print(&credentials, || {
+        if credentials.is_empty() {
+            return "There is no credential. Import one: rspm import https-credential".to_owned();
+        }
+        let row = |c: &GitCredential| {
+            let builders = c.builders.join(", ");
+            vec![
+                c.name.clone(),
+                c.kind.clone(),
+                c.username.clone(),
+                c.host.clone(),
+                format_time(&c.created),
+                builders,
+            ]
+        };
+        let rows: Vec<Vec<String>> = credentials.iter().map(row).collect();
+        table(&["Name", "Type", "User name", "Host", "Imported", "Used by"], &rows)
+    })
+}
+
+/// `rspm delete git-credential`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn delete(client: &Client, output: &Output, args: DeleteGitCredential) -> Result<(), CliError> {
+    let path = format!("/git-credentials/{}/{}", segment(&args.kind), segment(&args.name));
+    let _: serde_json::Value = client.delete(&path).await?;
+    output.print(&serde_json::json!({ "deleted": args.name }), || {
+        format!("Deleted credential '{}'.", args.name)
+    })
+}

@@ -1,0 +1,95 @@
+//! `[Git]`, and `Server.RVersion`, which only builds use.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::problem::ProblemCategory;
+use super::reader::Reader;
+use super::value;
+
+/// `[Git]`.
+#[derive(Clone, Debug)]
+pub struct Git {
+    /// Interval between polls of each remote repository, default 5 minutes.
+    pub poll_interval: Duration,
+    /// Maximum number of attempts for a build whose failure may pass, default 3.
+    pub build_retries: i64,
+    /// Whether builds may run with the rights of the server.
+    pub allow_unsandboxed: bool,
+    /// Sandbox of builds.
+    pub sandbox: SandboxChoice,
+    /// Maximum number of simultaneous builds, default 2.
+    pub build_concurrency: usize,
+    /// Maximum duration of a build, default 30 minutes.
+    pub build_timeout: Duration,
+    /// Number of existing tags that a new builder builds, default 10.
+    pub first_tags: usize,
+    /// Directories below which local repositories are allowed.
+    pub local_paths: Vec<String>,
+    /// Hosts from which submodules may be fetched, besides that of the repository.
+    pub submodule_hosts: Vec<String>,
+    /// Library of packages that builds can use.
+    pub r_library: Option<PathBuf>,
+    /// `Server.RVersion`: directory of the R installation; `None`: detected.
+    pub r: Option<PathBuf>,
+}
+
+/// `Git.Sandbox`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SandboxChoice {
+    /// The first that works.
+    Auto,
+    /// The units of systemd.
+    Systemd,
+    /// Bubblewrap.
+    Bubblewrap,
+    /// None.
+    None,
+}
+
+impl Git {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Git {
+        let count = |name| {
+            let number = reader.value("Git", name, |text| value::integer(text, 0, i64::MAX));
+            usize::try_from(number).unwrap_or(usize::MAX)
+        };
+        let text = |text: &str| Ok(text.to_owned());
+        let paths = reader.values("Git", "LocalPaths", value::path).into_iter();
+        let mut r: Vec<PathBuf> = reader.values("Server", "RVersion", value::path);
+        let git = Git {
+            poll_interval: reader.value("Git", "PollInterval", value::duration).max(Duration::from_secs(1)),
+            build_retries: reader
+                .value("Git", "BuildRetries", |text| value::integer(text, 0, i64::MAX))
+                .max(1),
+            allow_unsandboxed: reader.value("Git", "AllowUnsandboxedGitBuilds", value::boolean),
+            sandbox: reader.value("Git", "Sandbox", |text| {
+                value::choice(text, &["auto", "systemd", "bubblewrap", "none"]).map(|word| match word {
+                    "systemd" => SandboxChoice::Systemd,
+                    "bubblewrap" => SandboxChoice::Bubblewrap,
+                    "none" => SandboxChoice::None,
+                    _ => SandboxChoice::Auto,
+                })
+            }),
+            build_concurrency: count("BuildConcurrency").clamp(1, 64),
+            build_timeout: reader.value("Git", "BuildTimeout", value::duration).max(Duration::from_secs(1)),
+            first_tags: count("FirstTags"),
+            local_paths: paths.filter_map(|path| path.into_os_string().into_string().ok()).collect(),
+            submodule_hosts: reader
+                .values("Git", "SubmoduleHosts", text)
+                .into_iter()
+                .filter(non_empty)
+                .collect(),
+            r_library: reader.optional("Git", "RLibrary", value::path),
+            r: (!r.is_empty()).then(|| r.remove(0)),
+        };
+        if !r.is_empty() {
+            let message = "names more than one installation of R; builds use the first";
+            reader.warning(ProblemCategory::Effect, "Server", None, "RVersion", message);
+        }
+        git
+    }
+}
+
+fn non_empty(text: &String) -> bool {
+    !text.is_empty()
+}

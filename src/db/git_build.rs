@@ -1,0 +1,347 @@
+//! Builds of commits and tags: a queue, and the record of what was built.
+//!
+//! A server claims a build for a limited time and renews the claim while it builds. Times of claims are those of the
+//! database's host.
+
+use super::ids::{self, Sequence};
+use super::{Conn, DbError, Row, Value};
+use crate::model::digest::Sha256;
+use crate::model::ids::TxId;
+use crate::model::time::{SECOND, Timestamp};
+
+/// Duration of a claim without renewal, in microseconds.
+pub const TERM: i64 = 30 * SECOND;
+
+/// The state of a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildState {
+    /// Waits for its turn.
+    Queued,
+    /// git fetches the commit.
+    Fetching,
+    /// R builds the package.
+    Building,
+    /// The package is published.
+    Published,
+    /// It failed, and is not tried again.
+    Failed,
+    /// It was not built: superseded by a newer commit, or one of the older tags of a new builder.
+    Skipped,
+    /// The tag names another commit than when it was built; not built.
+    Moved,
+}
+
+impl BuildState {
+    const ALL: [BuildState; 7] = [
+        BuildState::Queued,
+        BuildState::Fetching,
+        BuildState::Building,
+        BuildState::Published,
+        BuildState::Failed,
+        BuildState::Skipped,
+        BuildState::Moved,
+    ];
+
+    /// Returns the word stored in the table.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BuildState::Queued => "queued",
+            BuildState::Fetching => "fetching",
+            BuildState::Building => "building",
+            BuildState::Published => "published",
+            BuildState::Failed => "failed",
+            BuildState::Skipped => "skipped",
+            BuildState::Moved => "moved",
+        }
+    }
+
+    /// Whether it does not change any more.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        !matches!(self, BuildState::Queued | BuildState::Fetching | BuildState::Building)
+    }
+}
+
+/// A build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitBuild {
+    /// Its id.
+    pub id: i64,
+    /// Its builder.
+    pub builder: i64,
+    /// The tag; empty for a commit of the branch.
+    pub tag: String,
+    /// The commit.
+    pub commit: String,
+    /// Its state.
+    pub state: BuildState,
+    /// Number of attempts that began.
+    pub attempt: i64,
+    /// Whether its package replaces the same version.
+    pub replaces: bool,
+    /// Who requested it: `schedule`, `webhook`, a user.
+    pub actor: String,
+    /// When it was put in the queue.
+    pub queued_at: Timestamp,
+    /// When the last attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The transaction with its result.
+    pub tx: Option<TxId>,
+    /// The published version; empty before.
+    pub version: String,
+    /// Why it failed, or a remark; one sentence.
+    pub reason: String,
+    /// The stored log.
+    pub log: Option<Sha256>,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, builder_id, tag, commit_sha, state, attempt, replaces, actor, queued_at, started_at, ended_at, \
+             tx_id, version, reason, log_sha256 FROM git_build ",
+            $rest
+        )
+    };
+}
+
+fn decode(mut row: Row) -> Result<GitBuild, DbError> {
+    let word = row.text(4)?;
+    let state = BuildState::ALL.into_iter().find(|state| state.as_str() == word);
+    Ok(GitBuild {
+        id: row.int(0)?,
+        builder: row.int(1)?,
+        tag: row.text(2)?,
+        commit: row.text(3)?,
+        state: state.ok_or(DbError::Shape { column: 4, found: "another word", expected: "a state" })?,
+        attempt: row.int(5)?,
+        replaces: row.int(6)? != 0,
+        actor: row.text(7)?,
+        queued_at: row.time(8)?,
+        started_at: row.opt_time(9)?,
+        ended_at: row.opt_time(10)?,
+        tx: row.opt_int(11)?.map(TxId),
+        version: row.text(12)?,
+        reason: row.text(13)?,
+        log: row.opt_text(14)?.and_then(|digits| digits.parse().ok()),
+    })
+}
+
+/// A build that is put in the queue, or recorded as skipped or moved.
+#[derive(Clone, Debug)]
+pub struct NewBuild<'a> {
+    /// Its builder.
+    pub builder: i64,
+    /// The tag; empty for a commit of the branch.
+    pub tag: &'a str,
+    /// The commit.
+    pub commit: &'a str,
+    /// Its state.
+    pub state: BuildState,
+    /// Why it is not built.
+    pub reason: &'a str,
+    /// Whether its package replaces the same version.
+    pub replaces: bool,
+    /// Who requested it.
+    pub actor: &'a str,
+}
+
+/// Inserts a build; returns its id.
+pub fn insert(c: &mut dyn Conn, build: &NewBuild<'_>, now: Timestamp) -> Result<i64, DbError> {
+    const INSERT: &str = "INSERT INTO git_build (id, builder_id, tag, commit_sha, state, attempt, replaces, actor, \
+        queued_at, due_at, ended_at, claim, claim_until, version, reason, log_size) VALUES (CAST($1 AS BIGINT), \
+        CAST($2 AS BIGINT), $3, $4, $5, 0, CAST($6 AS BIGINT), $7, CAST($8 AS BIGINT), 0, CAST($9 AS BIGINT), '', 0, \
+        '', $10, 0)";
+    let id = ids::reserve(c, Sequence::GitBuild, 1)?;
+    let params = [
+        id.into(),
+        build.builder.into(),
+        build.tag.into(),
+        build.commit.into(),
+        build.state.as_str().into(),
+        build.replaces.into(),
+        build.actor.into(),
+        now.into(),
+        build.state.is_final().then_some(now).into(),
+        build.reason.into(),
+    ];
+    c.execute(INSERT, &params)?;
+    Ok(id)
+}
+
+/// Returns the build with that id.
+pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<GitBuild>, DbError> {
+    c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// Returns the build whose result is that transaction.
+pub fn by_tx(c: &mut dyn Conn, tx: TxId) -> Result<Option<GitBuild>, DbError> {
+    c.query(select!("WHERE tx_id = $1"), &[tx.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// Returns all builds of a builder, the newest first.
+pub fn of_builder(c: &mut dyn Conn, builder: i64) -> Result<Vec<GitBuild>, DbError> {
+    let rows = c.query(select!("WHERE builder_id = $1 ORDER BY id DESC"), &[builder.into()])?;
+    rows.into_iter().map(decode).collect()
+}
+
+/// Returns the newest build of a builder.
+pub fn newest(c: &mut dyn Conn, builder: i64) -> Result<Option<GitBuild>, DbError> {
+    let rows = c.query(select!("WHERE builder_id = $1 ORDER BY id DESC LIMIT 1"), &[builder.into()])?;
+    rows.into_iter().next().map(decode).transpose()
+}
+
+/// Returns the builds of a commit or of a tag, the newest first.
+pub fn of_commit(c: &mut dyn Conn, builder: i64, tag: &str, commit: &str) -> Result<Vec<GitBuild>, DbError> {
+    let rows = c.query(
+        select!("WHERE builder_id = $1 AND tag = $2 AND commit_sha = $3 ORDER BY id DESC"),
+        &[builder.into(), tag.into(), commit.into()],
+    )?;
+    rows.into_iter().map(decode).collect()
+}
+
+/// Returns a page of the builds of all given builders, the newest first.
+pub fn page(
+    c: &mut dyn Conn,
+    builders: &[i64],
+    limit: usize,
+    offset: usize,
+) -> Result<Vec<GitBuild>, DbError> {
+    let mut builds = Vec::new();
+    for builder in builders {
+        builds.extend(of_builder(c, *builder)?);
+    }
+    builds.sort_by_key(|build| std::cmp::Reverse(build.id));
+    Ok(builds.into_iter().skip(offset).take(limit).collect())
+}
+
+/// Ends the queued builds of earlier commits of a branch: only the newest commit is built.
+pub fn supersede(c: &mut dyn Conn, builder: i64, now: Timestamp) -> Result<(), DbError> {
+    const SKIP: &str = "UPDATE git_build SET state = 'skipped', ended_at = CAST($1 AS BIGINT), \
+        reason = 'the branch has a newer commit' WHERE builder_id = CAST($2 AS BIGINT) AND tag = '' AND state = 'queued'";
+    c.execute(SKIP, &[now.into(), builder.into()]).map(drop)
+}
+
+/// The time of the database's host; with SQLite, which has no other host, `clock`.
+fn now(c: &mut dyn Conn, clock: Timestamp) -> Result<Timestamp, DbError> {
+    Ok(c.host_time()?.unwrap_or(clock))
+}
+
+/// Returns builds to the queue whose server ended during an attempt, and fails those that had `retries` attempts.
+pub fn release_expired(c: &mut dyn Conn, clock: Timestamp, retries: i64) -> Result<(), DbError> {
+    const FAIL: &str = "UPDATE git_build SET state = 'failed', ended_at = CAST($1 AS BIGINT), claim = '', \
+        reason = 'the server ended during the build' WHERE state IN ('fetching', 'building') \
+        AND claim_until < CAST($1 AS BIGINT) AND attempt >= CAST($2 AS BIGINT)";
+    const REQUEUE: &str = "UPDATE git_build SET state = 'queued', claim = '', reason = 'the server ended during the build' \
+        WHERE state IN ('fetching', 'building') AND claim_until < CAST($1 AS BIGINT)";
+    let now = now(c, clock)?;
+    c.execute(FAIL, &[now.into(), retries.into()])?;
+    c.execute(REQUEUE, &[now.into()]).map(drop)
+}
+
+/// Claims the next build: of the builders without a running build, of the one that built least recently. The claim is
+/// that of `holder`.
+pub fn claim(c: &mut dyn Conn, holder: &str, clock: Timestamp) -> Result<Option<GitBuild>, DbError> {
+    const NEXT: &str = "SELECT b.id FROM git_build b WHERE b.state = 'queued' AND b.due_at <= CAST($1 AS BIGINT) \
+        AND NOT EXISTS (SELECT 1 FROM git_build r WHERE r.builder_id = b.builder_id AND r.state IN ('fetching', 'building')) \
+        ORDER BY coalesce((SELECT max(s.started_at) FROM git_build s WHERE s.builder_id = b.builder_id), 0), b.id LIMIT 1";
+    const CLAIM: &str = "UPDATE git_build SET state = 'fetching', attempt = attempt + 1, started_at = CAST($1 AS BIGINT), \
+        reason = '', claim = $2, claim_until = CAST($3 AS BIGINT) WHERE id = CAST($4 AS BIGINT) AND state = 'queued'";
+    let now = now(c, clock)?;
+    let rows = c.query(NEXT, &[now.into()])?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let id = row.int(0)?;
+    let params = [now.into(), holder.into(), Timestamp(now.0 + TERM).into(), id.into()];
+    if c.execute(CLAIM, &params)? == 0 {
+        return Ok(None);
+    }
+    get(c, id)
+}
+
+/// Renews a claim, and records the state. Returns false if another server has it, or the build was ended.
+pub fn renew(
+    c: &mut dyn Conn,
+    id: i64,
+    holder: &str,
+    state: BuildState,
+    clock: Timestamp,
+) -> Result<bool, DbError> {
+    const RENEW: &str = "UPDATE git_build SET state = $1, claim_until = CAST($2 AS BIGINT) WHERE id = CAST($3 AS BIGINT) \
+        AND claim = $4 AND state IN ('fetching', 'building')";
+    let until = Timestamp(now(c, clock)?.0 + TERM);
+    Ok(c.execute(RENEW, &[state.as_str().into(), until.into(), id.into(), holder.into()])? == 1)
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug)]
+pub struct Ended<'a> {
+    /// The new state; `Queued` for another attempt.
+    pub state: BuildState,
+    /// The transaction.
+    pub tx: Option<TxId>,
+    /// The published version.
+    pub version: &'a str,
+    /// Why it failed, or a remark.
+    pub reason: &'a str,
+    /// The earliest time of another attempt.
+    pub due_at: Timestamp,
+}
+
+/// Ends an attempt. Returns false if the claim is that of another server: then nothing may be published.
+pub fn end(
+    c: &mut dyn Conn,
+    id: i64,
+    holder: &str,
+    ended: &Ended<'_>,
+    clock: Timestamp,
+) -> Result<bool, DbError> {
+    const END: &str = "UPDATE git_build SET state = $1, ended_at = CAST($2 AS BIGINT), tx_id = CAST($3 AS BIGINT), \
+        version = $4, reason = $5, due_at = CAST($6 AS BIGINT), claim = '' WHERE id = CAST($7 AS BIGINT) AND claim = $8 \
+        AND state IN ('fetching', 'building')";
+    let params = [
+        ended.state.as_str().into(),
+        ended.state.is_final().then_some(clock).into(),
+        ended.tx.into(),
+        ended.version.into(),
+        ended.reason.into(),
+        ended.due_at.into(),
+        id.into(),
+        holder.into(),
+    ];
+    Ok(c.execute(END, &params)? == 1)
+}
+
+/// Records an interrupted attempt as one that did not begin.
+pub fn give_back(c: &mut dyn Conn, id: i64, holder: &str) -> Result<(), DbError> {
+    const GIVE: &str = "UPDATE git_build SET state = 'queued', attempt = attempt - 1, claim = '' WHERE id = $1 AND claim = $2";
+    c.execute(GIVE, &[id.into(), holder.into()]).map(drop)
+}
+
+/// Records the stored log of a build.
+pub fn set_log(c: &mut dyn Conn, id: i64, log: Sha256, size: i64) -> Result<(), DbError> {
+    const SET: &str =
+        "UPDATE git_build SET log_sha256 = $1, log_size = CAST($2 AS BIGINT) WHERE id = CAST($3 AS BIGINT)";
+    c.execute(SET, &[Value::opt_text(Some(log)), size.into(), id.into()]).map(drop)
+}
+
+/// Whether a build has this log.
+pub fn has_log(c: &mut dyn Conn, log: Sha256) -> Result<bool, DbError> {
+    let rows = c.query("SELECT 1 FROM git_build WHERE log_sha256 = $1 LIMIT 1", &[log.to_string().into()])?;
+    Ok(!rows.is_empty())
+}
+
+/// Returns the digests of all logs.
+pub fn logs(c: &mut dyn Conn) -> Result<Vec<Sha256>, DbError> {
+    let rows = c.query("SELECT DISTINCT log_sha256 FROM git_build WHERE log_sha256 IS NOT NULL", &[])?;
+    rows.into_iter().map(|mut row| row.parsed(0, "a digest")).collect()
+}
+
+/// Returns the number of builds that have not ended.
+pub fn open(c: &mut dyn Conn) -> Result<i64, DbError> {
+    let rows =
+        c.query("SELECT count(*) FROM git_build WHERE state IN ('queued', 'fetching', 'building')", &[])?;
+    rows.first().map_or(Ok(0), |row| row.int(0))
+}

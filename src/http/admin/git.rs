@@ -1,0 +1,228 @@
+//! Builders of git repositories, builds, logs and credentials.
+
+use http::StatusCode;
+use zeroize::Zeroizing;
+
+use super::call::{AdminResult, Call, ok};
+use crate::api::git;
+use crate::build::builder::{self, BuilderEdit, BuilderInfo, NewBuilder};
+use crate::build::credential::{self, NewCredential};
+use crate::build::queue::{self, Revision};
+use crate::build::{log, poll};
+use crate::db::git_build::GitBuild;
+use crate::db::git_builder::{GitBuilder, Trigger};
+use crate::db::git_credential::{CredentialKind, GitCredential};
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::http::response;
+
+/// Maximum page size.
+const MAX_PAGE_SIZE: usize = 10_000;
+
+fn wire_build(build: &GitBuild, builder: &str) -> git::GitBuild {
+    git::GitBuild {
+        id: build.id,
+        builder: builder.to_owned(),
+        tag: build.tag.clone(),
+        commit: build.commit.clone(),
+        state: build.state.as_str().to_owned(),
+        ended: build.state.is_final(),
+        attempt: build.attempt,
+        transaction: build.tx.map(|tx| tx.0),
+        version: build.version.clone(),
+        reason: build.reason.clone(),
+        actor: build.actor.clone(),
+        started_at: build.started_at.map(|at| at.to_string()),
+        ended_at: build.ended_at.map(|at| at.to_string()),
+    }
+}
+
+fn wire(info: BuilderInfo) -> git::GitBuilder {
+    let BuilderInfo { builder, source, credential, newest } = info;
+    git::GitBuilder {
+        id: builder.id,
+        last_build: newest.map(|build| wire_build(&build, &builder.name)),
+        name: builder.name,
+        source,
+        url: builder.url,
+        branch: builder.branch,
+        build_trigger: builder.trigger.as_str().to_owned(),
+        sub_dir: builder.sub_dir,
+        clone_depth: builder.clone_depth,
+        recurse_submodules: builder.submodules,
+        credential,
+        webhook: builder.webhook_secret.is_some(),
+        polled: builder.polled_at.map(|at| at.to_string()),
+        error: builder.error,
+    }
+}
+
+async fn show(app: &App, source: &str, builder: &GitBuilder) -> Result<git::GitBuilder, Failure> {
+    let all = builder::list(&app.builds, Some(source)).await?;
+    let found = all.into_iter().find(|info| info.builder.id == builder.id);
+    found.map(wire).ok_or_else(|| Failure::not_found("the builder was deleted"))
+}
+
+/// `GET /git-builders?source=`.
+pub(super) async fn builders(call: Call<'_>) -> AdminResult {
+    let infos = builder::list(&call.app.builds, call.query.get("source")).await?;
+    ok(&infos.into_iter().map(wire).collect::<Vec<_>>())
+}
+
+/// `POST /sources/{name}/git-builders`.
+pub(super) async fn create(call: Call<'_>, source: &str) -> AdminResult {
+    let app = call.app;
+    let (body, actor): (git::CreateGitBuilder, _) = call.json().await?;
+    let trigger = Trigger::parse(&body.build_trigger)
+        .ok_or_else(|| Failure::bad_request("--build-trigger: write commits or tags"))?;
+    let new = NewBuilder {
+        source: source.to_owned(),
+        name: body.name,
+        url: body.url,
+        branch: body.branch,
+        trigger,
+        sub_dir: body.sub_dir,
+        clone_depth: body.clone_depth,
+        submodules: body.recurse_submodules,
+        credential: body.credential,
+        webhook_secret: body.webhook_secret,
+    };
+    let (builder, result) = builder::create(&app.builds, new, &actor.0).await?;
+    let builder = show(app, source, &builder).await?;
+    let poll = git::GitPoll { builder, message: result.message, builds: result.queued };
+    Ok(response::json(StatusCode::CREATED, &poll))
+}
+
+/// `PATCH /sources/{name}/git-builders/{builder}`.
+pub(super) async fn edit(call: Call<'_>, source: &str, name: &str) -> AdminResult {
+    let app = call.app;
+    let (body, _): (git::EditGitBuilder, _) = call.json().await?;
+    let edit = BuilderEdit {
+        url: body.url,
+        branch: body.branch,
+        sub_dir: body.sub_dir,
+        clone_depth: body.clone_depth,
+        submodules: body.recurse_submodules,
+        credential: body.credential,
+        webhook_secret: body.webhook_secret,
+    };
+    let builder = builder::edit(&app.builds, source, name, edit).await?;
+    ok(&show(app, source, &builder).await?)
+}
+
+/// `DELETE /sources/{name}/git-builders/{builder}`.
+pub(super) async fn delete(call: Call<'_>, source: &str, name: &str) -> AdminResult {
+    builder::delete(&call.app.builds, source, name).await?;
+    ok(&serde_json::json!({ "deleted": name }))
+}
+
+/// `POST /sources/{name}/git-builders/{builder}/poll`.
+pub(super) async fn poll(call: Call<'_>, source: &str, name: &str) -> AdminResult {
+    let app = call.app;
+    let builder = builder::get(&app.builds, source, name).await?;
+    let result = poll::poll(&app.builds, &builder, &call.actor.0).await?;
+    let builder = show(app, source, &builder).await?;
+    ok(&git::GitPoll { builder, message: result.message, builds: result.queued })
+}
+
+/// `POST /sources/{name}/git-builders/{builder}/rerun`.
+pub(super) async fn rerun(call: Call<'_>, source: &str, name: &str) -> AdminResult {
+    let app = call.app;
+    let (body, actor): (git::RerunGitBuilder, _) = call.json().await?;
+    let revision = match (body.tag, body.commit) {
+        (Some(_), Some(_)) => return Err(Failure::bad_request("choose one of tag and commit")),
+        (Some(tag), None) => Revision::Tag(tag),
+        (None, Some(commit)) => Revision::Commit(commit),
+        (None, None) => Revision::Newest,
+    };
+    let build = queue::rerun(&app.builds, (source, name), revision, body.replace, &actor.0).await?;
+    ok(&wire_build(&build, name))
+}
+
+/// `GET /git-builds?source=&name=&count=&page=`.
+pub(super) async fn builds(call: Call<'_>) -> AdminResult {
+    let query = call.query;
+    let count = query.number("count", MAX_PAGE_SIZE)?.unwrap_or(100).max(1);
+    let page = query.number("page", usize::MAX)?.unwrap_or(1).max(1);
+    let (source, name) = (query.get("source"), query.get("name"));
+    let rows = queue::list(&call.app.builds, source, name, (count, page)).await?;
+    ok(&rows.iter().map(|row| wire_build(&row.build, &row.builder)).collect::<Vec<_>>())
+}
+
+fn number(text: &str) -> Result<i64, Failure> {
+    text.parse().map_err(|_| Failure::bad_request("a build and a transaction have a number"))
+}
+
+/// `GET /git-builds/{id}`.
+pub(super) async fn build(call: Call<'_>, id: &str) -> AdminResult {
+    let build = log::find(&call.app.builds, Some(number(id)?), None).await?;
+    ok(&wire_build(&build, &log::builder_name(&call.app.builds, &build).await?))
+}
+
+/// `GET /transactions/{id}/git-build`.
+pub(super) async fn build_of_transaction(call: Call<'_>, id: &str) -> AdminResult {
+    let build = log::find(&call.app.builds, None, Some(number(id)?)).await?;
+    ok(&wire_build(&build, &log::builder_name(&call.app.builds, &build).await?))
+}
+
+/// `GET /git-builds/{id}/log?offset=`.
+pub(super) async fn build_log(call: Call<'_>, id: &str) -> AdminResult {
+    let offset = call.query.number("offset", usize::MAX)?.unwrap_or(0) as u64;
+    let build = log::find(&call.app.builds, Some(number(id)?), None).await?;
+    let page = log::page(&call.app.builds, &build, offset).await?;
+    ok(&git::GitBuildLog { text: page.text, next: page.next, end: page.is_end })
+}
+
+fn wire_credential(credential: &GitCredential, builders: Vec<String>) -> git::GitCredential {
+    git::GitCredential {
+        kind: credential.kind.as_str().to_owned(),
+        name: credential.name.clone(),
+        username: credential.username.clone(),
+        host: credential.host.clone(),
+        created: credential.created_at.to_string(),
+        builders,
+    }
+}
+
+fn kind(text: &str) -> Result<CredentialKind, Failure> {
+    CredentialKind::parse(text)
+        .ok_or_else(|| Failure::bad_request("the type of a credential is ssh or https"))
+}
+
+/// `GET /git-credentials`.
+pub(super) async fn credentials(call: Call<'_>) -> AdminResult {
+    let rows = credential::list(&call.app.builds).await?;
+    let rows = rows.into_iter().map(|(credential, builders)| wire_credential(&credential, builders));
+    ok(&rows.collect::<Vec<_>>())
+}
+
+/// `POST /git-credentials`.
+pub(super) async fn import_credential(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (body, _): (git::ImportGitCredential, _) = call.json().await?;
+    if body.username.is_none() || body.password.is_none() {
+        return Err(Failure::bad_request("a credential needs username and password"));
+    }
+    let (kind, name, succeed) = (kind(&body.kind)?, body.name.clone(), body.succeed_on_existing);
+    let (row, _) = credential::import(&app.builds, kind, &name, new(body), (false, succeed)).await?;
+    Ok(response::json(StatusCode::CREATED, &wire_credential(&row, Vec::new())))
+}
+
+/// `PATCH /git-credentials/{type}/{name}`.
+pub(super) async fn edit_credential(call: Call<'_>, type_word: &str, name: &str) -> AdminResult {
+    let app = call.app;
+    let kind = kind(type_word)?;
+    let (body, _): (git::ImportGitCredential, _) = call.json().await?;
+    let (row, _) = credential::import(&app.builds, kind, name, new(body), (true, false)).await?;
+    ok(&wire_credential(&row, Vec::new()))
+}
+
+fn new(body: git::ImportGitCredential) -> NewCredential {
+    NewCredential { username: body.username, secret: body.password.map(Zeroizing::new), host: body.host }
+}
+
+/// `DELETE /git-credentials/{type}/{name}`.
+pub(super) async fn delete_credential(call: Call<'_>, type_word: &str, name: &str) -> AdminResult {
+    credential::delete(&call.app.builds, kind(type_word)?, name).await?;
+    ok(&serde_json::json!({ "deleted": name }))
+}

@@ -1,0 +1,110 @@
+//! A repository behind a password, and webhooks.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use ring::hmac;
+
+use super::git_server::GitServer;
+use super::{builds, installed, listed, repository, server, wait_for};
+use crate::support::server::Server;
+
+const PASSWORD: &str = "correct-horse-8d1f";
+const SECRET: &str = "webhook-secret-77c2";
+
+/// `rspm` with the text on standard input.
+fn rspm_with_input(server: &Server, line: &str, input: &str) {
+    let mut child = server.rspm_command(line).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    assert!(child.wait_with_output().unwrap().status.success(), "rspm {line}");
+}
+
+/// The status of a webhook with these headers.
+fn webhook(server: &Server, builder: i64, headers: &[(&str, &str)], body: &str) -> u16 {
+    let path = format!("/__api__/git-builders/{builder}/poll");
+    let host = server.host();
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    let mut request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    headers.iter().for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
+    stream.write_all(format!("{request}\r\n{body}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    answer.split(' ').nth(1).expect("a status").parse().unwrap()
+}
+
+/// Whether a file below the directory contains the text.
+fn is_anywhere(directory: &std::path::Path, text: &str) -> bool {
+    std::fs::read_dir(directory).unwrap().flatten().any(|entry| {
+        let path = entry.path();
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => is_anywhere(&path, text),
+            kind if kind.is_file() => {
+                std::fs::read(&path).unwrap().windows(text.len()).any(|bytes| bytes == text.as_bytes())
+            }
+            _ => false,
+        }
+    })
+}
+
+#[test]
+fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll() {
+    let server = server("PollInterval = 1h");
+    let repository = repository("1.0");
+    let git = GitServer::start(repository.path().parent().unwrap().to_owned(), "ci", PASSWORD);
+    let name = repository.path().file_name().unwrap().to_str().unwrap();
+    let url = git.url(&format!("{name}/.git"));
+    rspm_with_input(&server, "import https-credential --name=ci --username=ci", &format!("{PASSWORD}\n"));
+    server.rspm_stdout("import https-credential --name=wrong --username=ci --password=wrong-password");
+    let secret = server.dir().join("secret");
+    std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
+
+    let line = format!("create git-builder --source=dev --url={url}");
+    for credential in ["", " --credential=wrong"] {
+        let refused = server.rspm(&format!("{line}{credential}"));
+        assert!(refused.code == 1 && refused.err.contains("git ls-remote"), "{credential}: {}", refused.err);
+        assert!(!refused.err.contains("wrong-password"), "{}", refused.err);
+    }
+    let line = format!("{line} --credential=ci --webhook-secret-path={}", secret.display());
+    let created = server.rspm(&line);
+    assert_eq!(created.code, 0, "{}", created.err);
+    assert_eq!(installed(&server), "1.0");
+    std::fs::remove_file(secret).unwrap();
+
+    repository.package("", "1.1");
+    repository.commit();
+    let id = server.json("list git-builders")[0]["id"].as_i64().unwrap();
+    let body = r#"{"ref":"refs/heads/main","repository":{"url":"https://evil.example"}}"#;
+    let requests = git.requests.lock().unwrap().len();
+    for headers in [
+        vec![],
+        vec![("X-Gitlab-Token", "wrong")],
+        vec![("X-Hub-Signature-256", "sha256=00")],
+        vec![("X-Gitea-Signature", "00")],
+    ] {
+        assert_eq!(webhook(&server, id, &headers, body), 404, "{headers:?}");
+    }
+    assert_eq!(webhook(&server, id + 1, &[("X-Gitlab-Token", SECRET)], body), 404);
+    assert_eq!(git.requests.lock().unwrap().len(), requests, "nothing was polled");
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+    let signature = format!("sha256={}", hex::encode(hmac::sign(&key, body.as_bytes())));
+    assert_eq!(webhook(&server, id, &[("X-Hub-Signature-256", &signature)], body), 202);
+    wait_for("the commit of the webhook is published", || listed(&server).filter(|version| version == "1.1"));
+    assert_eq!(builds(&server)[0]["actor"], "webhook");
+    let before = git.requests.lock().unwrap().len();
+    server.rspm_stdout("run git-builder --source=dev --name=tested");
+    // The first request learns that a password is needed, the third one lists the references.
+    assert!(git.requests.lock().unwrap().len() - before <= 3, "a poll without news is small");
+
+    let listed = server.rspm_stdout("list git-credentials");
+    assert!(listed.contains("ci") && listed.contains("tested"), "{listed}");
+    let used = server.rspm("delete git-credential --type=https --name=ci");
+    assert!(used.code == 1 && used.err.contains("--remove-credential"), "{}", used.err);
+    server.rspm_stdout("delete git-credential --type=https --name=wrong");
+    for secret in [PASSWORD, SECRET, "wrong-password"] {
+        assert!(!server.log_lines().iter().any(|line| line.contains(secret)), "{secret} is in the log");
+        assert!(!is_anywhere(server.dir(), secret), "{secret} is in a file");
+    }
+}

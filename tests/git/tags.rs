@@ -1,0 +1,57 @@
+//! Tags: which ones are built, and what happens to one that is moved.
+
+use super::{builds, listed, repository, server, wait_for_build};
+
+#[test]
+fn new_tags_are_built_and_moved_ones_are_not() {
+    let server = server("PollInterval = 1h\nFirstTags = 1");
+    let repository = repository("1.0");
+    repository.git(&["tag", "v1.0"]);
+    repository.package("", "1.1");
+    let second = repository.commit();
+    repository.git(&["tag", "--annotate", "v1.1", "--message=x"]);
+    repository.package("", "2.0");
+    let third = repository.commit();
+
+    let url = repository.url();
+    server.rspm_stdout(&format!("create git-builder --source=dev --url={url} --build-trigger=tags"));
+    assert_eq!(listed(&server).as_deref(), Some("1.1"), "not the branch");
+    assert_eq!(wait_for_build(&server, "tag", "v1.1", "published")["commit"], second);
+    let skipped = wait_for_build(&server, "tag", "v1.0", "skipped");
+    assert!(skipped["reason"].as_str().unwrap().contains("Git.FirstTags"), "{skipped}");
+    let rerun = server.rspm("rerun git-builder --source=dev --name=tested --tag=v1.0");
+    assert_eq!(rerun.code, 0, "{}", rerun.err);
+    assert_eq!(listed(&server).as_deref(), Some("1.1"), "the higher version stays");
+
+    repository.git(&["tag", "v2.0"]);
+    let run = server.rspm_stdout("run git-builder --source=dev --name=tested");
+    assert!(run.starts_with("New tag v2.0\n"), "{run}");
+    assert_eq!(listed(&server).as_deref(), Some("2.0"));
+    let bytes = server.get("/dev/latest/src/contrib/tested_2.0.tar.gz").body;
+
+    repository.write("R/f.R", "f <- function() 1 # poisoned\n");
+    let moved = repository.commit();
+    repository.git(&["tag", "--force", "v2.0"]);
+    for message in ["Moved tags, which are not built again: v2.0\n", "Nothing new: 3 tags, all known.\n"] {
+        assert_eq!(server.rspm_stdout("run git-builder --source=dev --name=tested"), message);
+    }
+    let build = wait_for_build(&server, "tag", "v2.0", "moved");
+    assert_eq!(build["commit"], moved);
+    assert!(build["reason"].as_str().unwrap().contains(&third[..7]), "{build}");
+    assert_eq!(builds(&server).iter().filter(|build| build["state"] == "moved").count(), 1);
+    assert_eq!(server.get("/dev/latest/src/contrib/tested_2.0.tar.gz").body, bytes);
+
+    // The same version under another tag does not replace the published bytes.
+    repository.git(&["tag", "v2.0-again"]);
+    let run = server.rspm("run git-builder --source=dev --name=tested");
+    assert_eq!(run.code, 1, "{}", run.out);
+    assert!(
+        run.err.contains("tested 2.0 is in the source already, built from another commit"),
+        "{}",
+        run.err
+    );
+    assert_eq!(server.get("/dev/latest/src/contrib/tested_2.0.tar.gz").body, bytes);
+    let replaced = server.rspm("rerun git-builder --source=dev --name=tested --tag=v2.0 --replace");
+    assert_eq!(replaced.code, 0, "{}", replaced.err);
+    assert_ne!(server.get("/dev/latest/src/contrib/tested_2.0.tar.gz").body, bytes);
+}

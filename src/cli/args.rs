@@ -84,7 +84,8 @@ pub enum Command {
     Unsubscribe(Unsubscribe),
     /// Set the complete order of a repository's sources; if several have a package, the first one serves it
     Reorder(Reorder),
-    /// Add source packages to a local source; `add binary` adds binaries of packages that it has
+    /// Add source packages, or files of Python packages, to a local source; `add binary` adds binaries of packages that
+    /// it has
     Add(Add),
     /// Remove packages from a local source; older snapshots still serve them
     #[command(subcommand)]
@@ -296,7 +297,7 @@ pub struct CreateSource {
     #[arg(long)]
     pub name: String,
     /// Type of the source; the sources cran and bioconductor always exist
-    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local"]))]
+    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local", "local-python"]))]
     pub kind: String,
     /// Succeed when the source exists with the same type
     #[arg(long)]
@@ -313,7 +314,7 @@ pub struct CreateRepo {
     #[arg(long, default_value = "")]
     pub description: String,
     /// Type of the repository
-    #[arg(long = "type", default_value = "r", value_name = "TYPE", value_parser = SuggestedValues(&["r", "bioconductor"]))]
+    #[arg(long = "type", default_value = "r", value_name = "TYPE", value_parser = SuggestedValues(&["r", "bioconductor", "python"]))]
     pub kind: String,
     /// Succeed when the repository exists with the same type
     #[arg(long)]
@@ -368,7 +369,7 @@ pub struct ListSources {
     #[arg(long)]
     pub repo: Option<String>,
     /// Only sources of this type
-    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "local"]))]
+    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "local", "local-python"]))]
     pub kind: Option<String>,
 }
 

@@ -92,7 +92,8 @@ pub enum Command {
     Unsubscribe(Unsubscribe),
     /// Set the complete order of a repository's sources; if several have a package, the first one serves it
     Reorder(Reorder),
-    /// Add source packages to a local source; `add binary` adds binaries of packages that it has
+    /// Add source packages, or files of Python packages, to a local source; `add binary` adds binaries of packages that
+    /// it has
     Add(Add),
     /// Remove packages from a local source; older snapshots still serve them
     #[command(subcommand)]
@@ -339,7 +340,7 @@ pub struct CreateSource {
     #[arg(long)]
     pub name: String,
     /// Type of the source; the sources cran and bioconductor always exist
-    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local", "git"]))]
+    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local", "local-python", "git"]))]
     pub kind: String,
     /// Succeed when the source exists with the same type
     #[arg(long)]
@@ -356,7 +357,7 @@ pub struct CreateRepo {
     #[arg(long, default_value = "")]
     pub description: String,
     /// Type of the repository
-    #[arg(long = "type", default_value = "r", value_name = "TYPE", value_parser = SuggestedValues(&["r", "bioconductor"]))]
+    #[arg(long = "type", default_value = "r", value_name = "TYPE", value_parser = SuggestedValues(&["r", "bioconductor", "python"]))]
     pub kind: String,
     /// Require a token for reading; the default is Authentication.NewReposAuthByDefault
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
@@ -483,7 +484,7 @@ pub struct ListSources {
     #[arg(long)]
     pub repo: Option<String>,
     /// Only sources of this type
-    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "local", "git"]))]
+    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "local", "local-python", "git"]))]
     pub kind: Option<String>,
 }
 

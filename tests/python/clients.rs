@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use sha2::Digest;
+
 use super::package::{Package, add, repository, transaction, write};
 use crate::support::server::Server;
 
@@ -95,7 +97,6 @@ fn pip_installs(client: &str) {
     assert_eq!(version(&pinned, "odd_lib").as_deref(), Some("1.2"));
     assert!(text(&pinned.1).contains("broken"), "pip shows the reason: {}", text(&pinned.1));
 
-    use sha2::Digest;
     let hash = hex::encode(sha2::Sha256::digest(Package::new("Odd.Lib", "1.0").wheel()));
     for (file, hash, is_installed) in [("good.txt", hash, true), ("bad.txt", "0".repeat(64), false)] {
         let line = format!("odd-lib==1.0 --hash=sha256:{hash}\n");

@@ -114,7 +114,7 @@ pub fn parse(
         }
         [repo, CONFIG_FILE] => versions(repo, "latest")?,
         [repo, snapshot, CONFIG_FILE] => versions(repo, snapshot)?,
-        [_, SIMPLE] | [_, SIMPLE, ..] => {
+        [_, SIMPLE, ..] => {
             return Err(Failure::not_found(
                 "the address of a Python repository has a snapshot: /{repository}/latest/simple/, or a date in place of \
                  latest",

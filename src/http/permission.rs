@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use super::app::App;
 use super::error::Failure;
-use super::route::access::{Access, Target};
+use super::route::access::{Access, RepositoryAccess, Target};
 use crate::access::{self, Action, Actor, Object, Refusal, ScopeKind, SourceObject};
 use crate::auth::{self, BadCredential, Credential, Token};
 use crate::catalog::{Catalog, Repository, Source};
@@ -109,6 +109,11 @@ impl Principal {
         access::permit(self.actor(), Action::Read, repository(repo)).is_ok()
     }
 
+    /// Whether lists name a repository to the client: it is not hidden, or the client is an administrator.
+    pub(super) fn may_list(&self, repo: &Repository) -> bool {
+        self.may_read(repo) && (!repo.hidden || self.is_administrator())
+    }
+
     /// Whether the client may read the packages of a source.
     pub(super) fn may_read_source(&self, catalog: &Catalog, source: &Source) -> bool {
         let object = source_object(catalog, source);
@@ -123,15 +128,6 @@ impl Principal {
     fn check(&self, action: Action, object: Object<'_>, name: &str) -> Result<(), Failure> {
         access::permit(self.actor(), action, object).map_err(|refusal| failure(refusal, action, object, name))
     }
-}
-
-/// What decides who may read a resolved address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RepositoryAccess {
-    /// The repository.
-    pub id: crate::model::ids::RepoId,
-    /// Whether it is for authenticated clients only.
-    pub authenticated: bool,
 }
 
 fn repository(repo: &Repository) -> Object<'static> {

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::git_args;
 use super::job::JobFlags;
 use super::output::Format;
 use super::suggested_values::SuggestedValues;
-use super::token::{Lifetime, lifetime};
+use super::token::{CreateToken, ListTokens, Revoke};
 use super::units::seconds;
 
 /// Manage sources, repositories and packages of a running server.
@@ -176,13 +176,6 @@ pub enum Create {
     Token(CreateToken),
     /// Create a builder, which builds a package of a source from a git repository
     GitBuilder(git_args::CreateGitBuilder),
-}
-
-/// `rspm revoke …`
-#[derive(Debug, Subcommand)]
-pub enum Revoke {
-    /// Revoke an access token, on all servers of the database
-    Token(RevokeToken),
 }
 
 /// `rspm edit …`
@@ -401,72 +394,6 @@ pub struct EditRepo {
     /// Require a token for reading; --authenticated=false opens the repository to everyone
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub authenticated: Option<bool>,
-}
-
-/// Flags of `create token`.
-#[derive(Debug, Args)]
-pub struct CreateToken {
-    /// What the token permits: repos:read, sources:write or global:admin; comma separated or repeated
-    #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE", value_parser = SuggestedValues(&["repos:read", "sources:write", "global:admin"]))]
-    pub scope: Vec<String>,
-    /// Sources of the scope sources:write, comma separated; '*' for all
-    #[arg(long, value_delimiter = ',', value_name = "SOURCES")]
-    pub sources: Vec<String>,
-    /// Repositories of the scope repos:read, comma separated; '*' for all
-    #[arg(long, value_delimiter = ',', value_name = "REPOS")]
-    pub repos: Vec<String>,
-    /// Purpose of the token, at most 500 characters
-    #[arg(long)]
-    pub description: String,
-    /// The person or service that uses it: an e-mail address or a name
-    #[arg(long, default_value = "")]
-    pub user: String,
-    /// Lifetime: a number with s, m, h or d, or never
-    #[arg(long, default_value = "never", value_parser = lifetime)]
-    pub expires: Lifetime,
-    /// Print the token alone, without notes on standard error
-    #[arg(short, long)]
-    pub quiet: bool,
-}
-
-/// Flags of `list tokens`.
-#[derive(Debug, Args)]
-pub struct ListTokens {
-    /// Only expired tokens (yes) or only others (no)
-    #[arg(long, value_enum)]
-    pub expired: Option<YesNo>,
-    /// Only revoked tokens (yes) or only others (no)
-    #[arg(long, value_enum)]
-    pub revoked: Option<YesNo>,
-}
-
-/// The value of a filter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum YesNo {
-    /// Only those.
-    Yes,
-    /// Only others.
-    No,
-}
-
-impl YesNo {
-    /// True for `yes`.
-    #[must_use]
-    pub fn is_yes(self) -> bool {
-        self == YesNo::Yes
-    }
-}
-
-/// Flags of `revoke token`.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("named").required(true).args(["guid", "token"]))]
-pub struct RevokeToken {
-    /// Its GUID, see rspm list tokens
-    #[arg(long)]
-    pub guid: Option<String>,
-    /// The token itself; - reads it from standard input
-    #[arg(long)]
-    pub token: Option<String>,
 }
 
 /// Flags of `list repos`.

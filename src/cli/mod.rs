@@ -44,15 +44,14 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{
-    Cli, Cluster, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair, Revoke,
-};
+use args::{Cli, Cluster, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
 use backup::BackupCommand;
 use client::{Client, ParseMode, server_config};
 use error::CliError;
 use git_args::{Import, Rerun, Run};
 use local_address::is_local;
 use output::Output;
+use token::Revoke;
 use zeroize::Zeroizing;
 
 /// Runs one command and returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 server not reachable.

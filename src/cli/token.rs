@@ -2,13 +2,87 @@
 
 use std::io::{IsTerminal, Read, Write, stderr, stdin};
 
+use clap::{Args, Subcommand, ValueEnum};
 use hyper::Method;
 
-use super::args::{CreateToken, ListTokens, RevokeToken};
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_time, table};
+use super::suggested_values::SuggestedValues;
 use crate::api::token::{self, CreatedToken, Scope, Token, Verification};
+
+/// `rspm revoke …`
+#[derive(Debug, Subcommand)]
+pub enum Revoke {
+    /// Revoke an access token, on all servers of the database
+    Token(RevokeToken),
+}
+
+/// Flags of `create token`.
+#[derive(Debug, Args)]
+pub struct CreateToken {
+    /// What the token permits: repos:read, sources:write or global:admin; comma separated or repeated
+    #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE", value_parser = SuggestedValues(&["repos:read", "sources:write", "global:admin"]))]
+    pub scope: Vec<String>,
+    /// Sources of the scope sources:write, comma separated; '*' for all
+    #[arg(long, value_delimiter = ',', value_name = "SOURCES")]
+    pub sources: Vec<String>,
+    /// Repositories of the scope repos:read, comma separated; '*' for all
+    #[arg(long, value_delimiter = ',', value_name = "REPOS")]
+    pub repos: Vec<String>,
+    /// Purpose of the token, at most 500 characters
+    #[arg(long)]
+    pub description: String,
+    /// The person or service that uses it: an e-mail address or a name
+    #[arg(long, default_value = "")]
+    pub user: String,
+    /// Lifetime: a number with s, m, h or d, or never
+    #[arg(long, default_value = "never", value_parser = lifetime)]
+    pub expires: Lifetime,
+    /// Print the token alone, without notes on standard error
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Flags of `list tokens`.
+#[derive(Debug, Args)]
+pub struct ListTokens {
+    /// Only expired tokens (yes) or only others (no)
+    #[arg(long, value_enum)]
+    pub expired: Option<YesNo>,
+    /// Only revoked tokens (yes) or only others (no)
+    #[arg(long, value_enum)]
+    pub revoked: Option<YesNo>,
+}
+
+/// The value of a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum YesNo {
+    /// Only those.
+    Yes,
+    /// Only others.
+    No,
+}
+
+impl YesNo {
+    /// True for `yes`.
+    #[must_use]
+    pub fn is_yes(self) -> bool {
+        self == YesNo::Yes
+    }
+}
+
+/// Flags of `revoke token`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("named").required(true).args(["guid", "token"]))]
+pub struct RevokeToken {
+    /// Its GUID, see rspm list tokens
+    #[arg(long)]
+    pub guid: Option<String>,
+    /// The token itself; - reads it from standard input
+    #[arg(long)]
+    pub token: Option<String>,
+}
 
 /// The note of Posit Package Manager after the creation of a token.
 const NOTE: &str = "Generated an access token. Be sure to record this token immediately since you will not be able to \

@@ -11,12 +11,13 @@ use super::body::Body;
 use super::download_log::{self, Completion, PackagePath, PackageRequest, RequestedBinary};
 use super::error::Failure;
 use super::peer::Peer;
-use super::permission::RepositoryAccess;
+use super::permission::repository_access;
 use super::r::platform_request::{self, PlatformRequest};
 use super::r::{answer, bioconductor, choose_platform, resolve};
 use super::request_body::Incoming;
 use super::resolve_cache::{Entry, Validity};
 use super::response::{self, ErrorFormat};
+use super::route::access::{self, RepositoryAccess};
 use super::route::repo_path::RepoPath;
 use super::route::{self, Route};
 use super::target::Query;
@@ -74,7 +75,7 @@ pub(super) async fn read(
 ) -> Response<Body> {
     let RequestHead { parts, path, received_at, .. } = *head;
     let format = route.error_format();
-    let is_restricted = match head.principal.require(&app.state.catalog.get(), route.access()) {
+    let is_restricted = match head.principal.require(&app.state.catalog.get(), access::of(&route)) {
         Ok(is_restricted) => is_restricted,
         Err(failure) => return response::failure(&failure, format),
     };
@@ -184,7 +185,7 @@ async fn repository(
         None => {
             let part = part.map(|part| bioconductor::resolve_part(app, repo, part, snapshot)).transpose()?;
             let resource = resolve::resolve(app, repo, part, snapshot, r_path, platform).await?;
-            app.resolve_cache.insert(&key, Entry { validity, access: RepositoryAccess::of(app, repo), resource })
+            app.resolve_cache.insert(&key, Entry { validity, access: repository_access(app, repo), resource })
         }
     };
     app.resolve_cache.insert_negotiated(

@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use super::app::App;
 use super::error::Failure;
-use super::route::access::{Access, Target};
+use super::route::access::{Access, RepositoryAccess, Target};
 use crate::access::{self, Action, Actor, Object, Refusal, ScopeKind, SourceObject};
 use crate::auth::{self, BadCredential, Credential, Token};
 use crate::catalog::{Catalog, Repository, Source};
@@ -110,6 +110,11 @@ impl Principal {
         access::permit(self.actor(), Action::Read, repository(repo)).is_ok()
     }
 
+    /// Whether lists name a repository to the client: it is not hidden, or the client is an administrator.
+    pub(super) fn may_list(&self, repo: &Repository) -> bool {
+        self.may_read(repo) && (!repo.hidden || self.is_administrator())
+    }
+
     /// Whether the client may read the packages of a source.
     pub(super) fn may_read_source(&self, catalog: &Catalog, source: &Source) -> bool {
         let object = source_object(catalog, source);
@@ -126,24 +131,13 @@ impl Principal {
     }
 }
 
-/// What decides who may read a resolved address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RepositoryAccess {
-    /// The repository.
-    pub id: RepoId,
-    /// Whether it is for authenticated clients only.
-    pub authenticated: bool,
-}
-
-impl RepositoryAccess {
-    /// That of the repository with this name or number.
-    pub(super) fn of(app: &App, repo: &str) -> RepositoryAccess {
-        let catalog = app.state.catalog.get();
-        match catalog.repo_by_name_or_id(repo) {
-            Some(repo) => RepositoryAccess { id: repo.id, authenticated: repo.authenticated },
-            // Deleted in the meantime: an entry with this value is outdated already.
-            None => RepositoryAccess { id: RepoId(0), authenticated: true },
-        }
+/// Who may read the repository with this name or number.
+pub(super) fn repository_access(app: &App, repo: &str) -> RepositoryAccess {
+    let catalog = app.state.catalog.get();
+    match catalog.repo_by_name_or_id(repo) {
+        Some(repo) => RepositoryAccess { id: repo.id, authenticated: repo.authenticated },
+        // Deleted in the meantime: an entry with this value is outdated already.
+        None => RepositoryAccess { id: RepoId(0), authenticated: true },
     }
 }
 

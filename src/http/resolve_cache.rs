@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering;
 
 use quick_cache::sync::Cache;
 
-use super::permission::RepositoryAccess;
 use super::r::document::ResolvedDocument;
 use super::r::package_file::ResolvedFile;
 use super::r::platform_request::PlatformRequest;
 use super::response::Vary;
+use super::route::access::RepositoryAccess;
 use crate::model::time::{SECOND, Timestamp};
 use crate::serve::negotiate::PlatformChoice;
 use crate::state::State;

@@ -95,7 +95,7 @@ fn a_token_survives_a_restart() {
 fn what_is_no_token_is_refused_with_the_way_out() {
     let server = Server::start();
     for (flags, words) in [
-        ("--scope=repos:write --repos=* --description=x", "the scopes are repos:read"),
+        ("--scope=repos:write --description=x", "the scopes are repos:read"),
         (
             "--scope=blocklist:admin --description=x",
             "this version has nothing that the scope blocklist:admin",

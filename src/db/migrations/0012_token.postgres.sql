@@ -14,4 +14,4 @@ CREATE TABLE token_scope (
     PRIMARY KEY (token_id, scope, object)
 );
 
-INSERT INTO sequence (name, next) VALUES ('token', 1);
+INSERT INTO sequence (name, next) VALUES ('token', 1) ON CONFLICT (name) DO NOTHING;

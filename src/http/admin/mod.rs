@@ -42,7 +42,7 @@ use super::permission::Principal;
 use super::platforms;
 use super::response::{self, ErrorFormat};
 use super::route::admin::{AdminRoute, DataRoute};
-use super::route::{self, Route};
+use super::route::{self, Route, access};
 use super::switch::{self, Switch};
 use super::target::{self, Query};
 use crate::api::ADMIN_PREFIX;
@@ -97,7 +97,7 @@ pub(super) async fn answer_on_network(
             Ok(_) => return refused(Failure::no_such_address()),
             Err(failure) => return refused(failure),
         };
-    if let Err(failure) = principal.require(&app.state.catalog.get(), route.access()) {
+    if let Err(failure) = principal.require(&app.state.catalog.get(), access::of_admin(&route)) {
         return refused(failure);
     }
     let received_at = (switch.context().clock)();

@@ -57,7 +57,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
         }
     };
     let is_selected =
-        |repo: &&Repository| source.is_none_or(|id| repo.subscribes_to(id)) && call.principal.may_read(repo);
+        |repo: &&Repository| source.is_none_or(|id| repo.subscribes_to(id)) && call.principal.may_list(repo);
     let repos: Vec<Repo> =
         catalog.repos.iter().filter(is_selected).map(|repo| wire(app, &catalog, repo)).collect();
     ok(&repos)

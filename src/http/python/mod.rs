@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 use super::app::App;
 use super::body::Body;
 use super::error::Failure;
-use super::permission::RepositoryAccess;
+use super::permission::repository_access;
 use super::r::answer;
 use super::r::document::ResolvedDocument;
 use super::r::package_file::ResolvedFile;
@@ -71,7 +71,7 @@ pub(super) async fn answer(
             // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
             let validity = Validity::of(&app.state, received_at);
             let resource = resolve(app, address, format.unwrap_or(SimpleFormat::TextHtml)).await?;
-            app.resolve_cache.insert(&key, Entry { validity, access: RepositoryAccess::of(app, address.repo), resource })
+            app.resolve_cache.insert(&key, Entry { validity, access: repository_access(app, address.repo), resource })
         }
     };
     Ok(answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, received_at).await)

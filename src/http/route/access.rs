@@ -5,6 +5,7 @@ use super::Route;
 use super::admin::{AdminRoute, ControlRoute, DataRoute};
 use super::public::PublicRoute;
 use crate::access::Action;
+use crate::model::ids::RepoId;
 
 /// What a request does, and with which object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,15 @@ pub struct Access<'a> {
     pub action: Action,
     /// The object that the address names.
     pub target: Target<'a>,
+}
+
+/// What decides who may read a resolved address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepositoryAccess {
+    /// The repository.
+    pub id: RepoId,
+    /// Whether it is for authenticated clients only.
+    pub authenticated: bool,
 }
 
 /// The object that an address names. An object that the body names is checked by the handler.
@@ -52,25 +62,22 @@ const fn source(action: Action, name: &str) -> Access<'_> {
     Access { action, target: Target::Source(name) }
 }
 
-impl Route {
-    /// What the route does, and with which object.
-    #[must_use]
-    pub fn access(&self) -> Access<'_> {
-        match self {
-            Route::Home | Route::Ping => server(Action::ReadPublic),
-            Route::Latest { repo, .. }
-            | Route::RepositoryPage { repo, .. }
-            | Route::Repository { repo, .. }
-            | Route::Versions { repo, .. } => read_repository(repo),
-            Route::Public(route) => route.access(),
-            Route::Admin(route) => route.access(),
-        }
+/// What the route does, and with which object.
+#[must_use]
+pub fn of(route: &Route) -> Access<'_> {
+    match route {
+        Route::Home | Route::Ping => server(Action::ReadPublic),
+        Route::Latest { repo, .. }
+        | Route::RepositoryPage { repo, .. }
+        | Route::Repository { repo, .. }
+        | Route::Versions { repo, .. } => read_repository(repo),
+        Route::Public(route) => of_public(route),
+        Route::Admin(route) => of_admin(route),
     }
 }
 
-impl PublicRoute {
-    fn access(&self) -> Access<'_> {
-        match self {
+fn of_public(route: &PublicRoute) -> Access<'_> {
+    match route {
             // These list what the client may read, or are the same for everyone.
             PublicRoute::Status
             | PublicRoute::Repos
@@ -100,100 +107,91 @@ impl PublicRoute {
             | PublicRoute::SourceTransactions(name)
             | PublicRoute::SourcePackages(name)
             | PublicRoute::SourceReleases(name, _) => source(Action::Read, name),
-        }
     }
 }
 
-impl AdminRoute {
-    /// What the route does, and with which object.
-    #[must_use]
-    pub fn access(&self) -> Access<'_> {
-        match self {
-            AdminRoute::Control(Ok(route)) => route.access(),
-            AdminRoute::Data(Ok(route)) => route.access(),
-            AdminRoute::Control(Err(_)) | AdminRoute::Data(Err(_)) => server(Action::Inspect),
-        }
+/// What the route does, and with which object.
+#[must_use]
+pub fn of_admin(route: &AdminRoute) -> Access<'_> {
+    match route {
+        AdminRoute::Control(Ok(route)) => of_control(route),
+        AdminRoute::Data(Ok(route)) => of_data(route),
+        AdminRoute::Control(Err(_)) | AdminRoute::Data(Err(_)) => server(Action::Inspect),
     }
 }
 
-impl ControlRoute {
-    fn access(&self) -> Access<'_> {
-        match self {
-            ControlRoute::Status | ControlRoute::Reload | ControlRoute::LogLevel => {
-                server(Action::Administer)
-            }
-            ControlRoute::Nodes
-            | ControlRoute::NodesOnline
-            | ControlRoute::NodesOffline
-            | ControlRoute::Online
-            | ControlRoute::Offline
-            | ControlRoute::ReopenLogs => server(Action::ControlProcess),
-        }
+fn of_control(route: &ControlRoute) -> Access<'_> {
+    match route {
+        ControlRoute::Status | ControlRoute::Reload | ControlRoute::LogLevel => server(Action::Administer),
+        ControlRoute::Nodes
+        | ControlRoute::NodesOnline
+        | ControlRoute::NodesOffline
+        | ControlRoute::Online
+        | ControlRoute::Offline
+        | ControlRoute::ReopenLogs => server(Action::ControlProcess),
     }
 }
 
-impl DataRoute {
-    fn access(&self) -> Access<'_> {
-        match self {
-            // These list what the client may read, or are the same for everyone.
-            DataRoute::Sources
-            | DataRoute::Repos
-            | DataRoute::BioconductorVersions
-            | DataRoute::Distributions
-            | DataRoute::Verify
-            | DataRoute::OpenApi => server(Action::Inspect),
-            DataRoute::CreateSource => server(Action::CreateSource),
-            DataRoute::Upload => server(Action::Upload),
-            DataRoute::Source(name) | DataRoute::SourcePackages(name) | DataRoute::SourceBinaries(name) => {
-                inspect_source(name)
-            }
-            DataRoute::EditSource(name)
-            | DataRoute::DeleteSource(name)
-            | DataRoute::AddPackages(name)
-            | DataRoute::RemovePackage(name)
-            | DataRoute::YankFiles(name)
-            | DataRoute::AddBinaries(name)
-            | DataRoute::RemoveBinary(name)
-            | DataRoute::PollGitBuilder(name, _)
-            | DataRoute::RerunGitBuilder(name, _) => source(Action::WriteSource, name),
-            DataRoute::Repo(name) | DataRoute::RepoPackages(name) | DataRoute::Explain(name) => {
-                inspect_repository(name)
-            }
-            DataRoute::CreateRepo
-            | DataRoute::EditRepo(_)
-            | DataRoute::DeleteRepo(_)
-            | DataRoute::Subscribe(_)
-            | DataRoute::ReorderSources(_)
-            | DataRoute::Unsubscribe(_, _)
-            | DataRoute::CreateToken
-            | DataRoute::Tokens
-            | DataRoute::RevokeToken
-            | DataRoute::RepairClock
-            | DataRoute::StartSync
-            | DataRoute::StartBackup
-            | DataRoute::RecordBackupTest
-            | DataRoute::GitBuilders
-            | DataRoute::CreateGitBuilder(_)
-            | DataRoute::EditGitBuilder(_, _)
-            | DataRoute::DeleteGitBuilder(_, _)
-            | DataRoute::GitBuilds
-            | DataRoute::GitBuild(_)
-            | DataRoute::GitBuildLog(_)
-            | DataRoute::TransactionGitBuild(_)
-            | DataRoute::GitCredentials
-            | DataRoute::ImportGitCredential
-            | DataRoute::EditGitCredential(_, _)
-            | DataRoute::DeleteGitCredential(_, _)
-            | DataRoute::StartBackfill
-            | DataRoute::StopBackfill(_)
-            | DataRoute::Storage
-            | DataRoute::AdoptStorage
-            | DataRoute::SweepStorage
-            | DataRoute::RestoreStorage
-            | DataRoute::StartScrub
-            | DataRoute::Scrub(_)
-            | DataRoute::Jobs
-            | DataRoute::Job(_) => server(Action::Administer),
+fn of_data(route: &DataRoute) -> Access<'_> {
+    match route {
+        // These list what the client may read, or are the same for everyone.
+        DataRoute::Sources
+        | DataRoute::Repos
+        | DataRoute::BioconductorVersions
+        | DataRoute::Distributions
+        | DataRoute::Verify
+        | DataRoute::OpenApi => server(Action::Inspect),
+        DataRoute::CreateSource => server(Action::CreateSource),
+        DataRoute::Upload => server(Action::Upload),
+        DataRoute::Source(name) | DataRoute::SourcePackages(name) | DataRoute::SourceBinaries(name) => {
+            inspect_source(name)
         }
+        DataRoute::EditSource(name)
+        | DataRoute::DeleteSource(name)
+        | DataRoute::AddPackages(name)
+        | DataRoute::RemovePackage(name)
+        | DataRoute::YankFiles(name)
+        | DataRoute::AddBinaries(name)
+        | DataRoute::RemoveBinary(name)
+        | DataRoute::PollGitBuilder(name, _)
+        | DataRoute::RerunGitBuilder(name, _) => source(Action::WriteSource, name),
+        DataRoute::Repo(name) | DataRoute::RepoPackages(name) | DataRoute::Explain(name) => {
+            inspect_repository(name)
+        }
+        DataRoute::CreateRepo
+        | DataRoute::EditRepo(_)
+        | DataRoute::DeleteRepo(_)
+        | DataRoute::Subscribe(_)
+        | DataRoute::ReorderSources(_)
+        | DataRoute::Unsubscribe(_, _)
+        | DataRoute::CreateToken
+        | DataRoute::Tokens
+        | DataRoute::RevokeToken
+        | DataRoute::RepairClock
+        | DataRoute::StartSync
+        | DataRoute::StartBackup
+        | DataRoute::RecordBackupTest
+        | DataRoute::GitBuilders
+        | DataRoute::CreateGitBuilder(_)
+        | DataRoute::EditGitBuilder(_, _)
+        | DataRoute::DeleteGitBuilder(_, _)
+        | DataRoute::GitBuilds
+        | DataRoute::GitBuild(_)
+        | DataRoute::GitBuildLog(_)
+        | DataRoute::TransactionGitBuild(_)
+        | DataRoute::GitCredentials
+        | DataRoute::ImportGitCredential
+        | DataRoute::EditGitCredential(_, _)
+        | DataRoute::DeleteGitCredential(_, _)
+        | DataRoute::StartBackfill
+        | DataRoute::StopBackfill(_)
+        | DataRoute::Storage
+        | DataRoute::AdoptStorage
+        | DataRoute::SweepStorage
+        | DataRoute::RestoreStorage
+        | DataRoute::StartScrub
+        | DataRoute::Scrub(_)
+        | DataRoute::Jobs
+        | DataRoute::Job(_) => server(Action::Administer),
     }
 }

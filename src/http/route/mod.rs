@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn every_route_names_its_action_and_object() {
-        use super::access::Target;
+        use super::access::{self, Target};
         use crate::access::Action;
         for (path, action, target, format) in [
             ("/", Action::ReadPublic, Target::Server, ErrorFormat::Text),
@@ -328,7 +328,7 @@ mod tests {
             ("//__api__/admin/v1/nothing", Action::Inspect, Target::Server, ErrorFormat::Json),
         ] {
             let route = route(path).expect(path);
-            let access = route.access();
+            let access = access::of(&route);
             assert_eq!((access.action, access.target), (action, target), "{path}");
             assert_eq!(route.error_format(), format, "{path}");
         }

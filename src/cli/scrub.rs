@@ -13,6 +13,7 @@ use super::error::CliError;
 use super::job::{self, JobFlags};
 use super::output::{Output, format_time, table};
 use super::units::{bytes, seconds};
+use crate::api::error::Code;
 use crate::api::job::Job;
 use crate::api::scrub::{Scrub, ScrubFinding, ScrubLevel, ScrubPart, StartScrub};
 use crate::model::storage_class::StorageClass;
@@ -114,8 +115,19 @@ pub async fn run(client: &Client, output: &Output, args: ScrubArgs) -> Result<()
     let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "scrub").await? else {
         return Ok(());
     };
-    let scrub: Scrub = client.get(&format!("/scrub/{}", job.id)).await?;
+    let scrub: Scrub = match client.get(&format!("/scrub/{}", job.id)).await {
+        Err(error) if error.has_code(Code::NotFound) => {
+            return Err(CliError::refused(
+                "the server was upgraded or restarted before it sent the result of the scrub, which is in its log; run the \
+                 command again",
+            ));
+        }
+        scrub => scrub?,
+    };
     output.print(&scrub, || describe(&scrub))?;
+    if scrub.objects == 0 && !scrub.notes.is_empty() && level != ScrubLevel::Database {
+        return Err(CliError::refused("nothing was compared, because of the storage; see rspm storage list"));
+    }
     match scrub.bad {
         0 => Ok(()),
         1 => Err(CliError::refused("1 object or row is bad and was not repaired")),

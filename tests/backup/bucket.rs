@@ -220,7 +220,12 @@ fn only_configured_buckets_are_written_to_and_one_program_at_a_time() {
     server.rspm_stdout("backup create");
     s3::put(&lock.replace("exclusive", "shared"), b"");
     assert_eq!(rspm(&server, "backup verify").code, Some(0), "readers share the lock");
+    server.rspm_stdout("backup create");
+    assert!(rspm(&server, "backup prune --keep-daily 1").err.contains("is in use"));
+    let writer = lock.replace("exclusive", "writer");
+    s3::put(&writer, b"");
     assert!(rspm(&server, "backup create").err.contains("is in use"));
+    assert_eq!(rspm(&server, "backup verify").code, Some(0), "a program that adds files excludes no readers");
 
     let data = s3::builder().gcfg(&format!(
         "[Storage]\nDefault = s3\n{}[Server]\nBackupPaths = s3://{}\n",

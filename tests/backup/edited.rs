@@ -129,7 +129,11 @@ fn a_manifest_that_was_replaced_is_found_by_the_next_one() {
     forged.created = manifests[0]["manifest"]["created"].as_str().expect("a time").parse().expect("a time");
     let sealed = serde_json::json!({ "manifest": forged, "sha256": forged.sha256().to_string() });
     std::fs::write(&paths[0], sealed.to_string()).expect("written");
-    let verified = server.rspm(&format!("backup verify --from {}", folder(&server).display()));
+    let verify = format!("backup verify --from {}", folder(&server).display());
+    let refused = server.refused(&verify);
+    assert!(refused.contains("of several databases"), "{refused}");
+    let newest = manifests[1]["manifest"]["created"].as_str().expect("a time");
+    let verified = server.rspm(&format!("{verify} --at {newest}"));
     assert_eq!(verified.code, 1, "{}", verified.out);
     assert!(verified.out.contains("states another digest of it"), "{}", verified.out);
 }

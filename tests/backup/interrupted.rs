@@ -34,7 +34,8 @@ fn start(mut command: Command) -> std::process::Child {
 fn a_killed_server_leaves_whole_backups(provider: &str) {
     let mut server = server(provider);
     let before = answers(&server);
-    let create = format!("backup create --quiet --to {}", folder(&server).display());
+    // The folder is removed in each round.
+    let create = format!("backup create --init --quiet --to {}", folder(&server).display());
     let start_time = Instant::now();
     server.rspm_stdout(&create);
     let duration = start_time.elapsed();

@@ -108,7 +108,7 @@ fn an_older_schema_is_restored_and_migrated() {
             assert_eq!(levels[0][1], newest_migration(Schema::Core), "{levels}");
         }
         std::fs::remove_dir_all(folder(&server)).expect("removed");
-        back_up(&server);
+        server.rspm_stdout(&format!("backup create --init --to {}", folder(&server).display()));
     }
 }
 

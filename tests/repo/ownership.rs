@@ -340,7 +340,7 @@ async fn two_servers_never_clean_up_concurrently() {
     let backend = Backend::with_stores(stores(Engine::Postgres, ObjectStore::Disk).await).await;
     let now = (backend.state.clock)();
     // The database compares `until` with its own clock, which is that of this machine.
-    let until = rstudio_pm::model::time::Timestamp(now.0 + 60 * rstudio_pm::model::time::SECOND);
+    let until = rstudio_pm::model::time::Timestamp(jiff::Timestamp::now().as_microsecond() + 60_000_000);
     let claimed = backend.state.db.write(move |c| db::lease::claim(c, "sweep", "another", now, until)).await;
     let fence = claimed.expect("a database").expect("free");
     let refusal = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await;

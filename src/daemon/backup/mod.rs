@@ -24,7 +24,7 @@ use crate::backup::trial_restore::trial_restore;
 use crate::backup::verify::{Depth, verify, verify_chain};
 use crate::config::{Config, ConfigError};
 use crate::model::time::Timestamp;
-use report::{Outcome, Report};
+use report::{Report, Verdict};
 
 /// The exit code if files of a backup are missing because they were missing in storage, as that of `rspm backup create`.
 const INCOMPLETE: u8 = 4;
@@ -95,10 +95,10 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     spinner.clear();
     let text = if json { format!("{:#}\n", report.json) } else { report.text };
     local_command::print(&text).map_err(Failure::Output)?;
-    Ok(match report.outcome {
-        Outcome::Success => ExitCode::SUCCESS,
-        Outcome::Failure => ExitCode::FAILURE,
-        Outcome::Incomplete => ExitCode::from(INCOMPLETE),
+    Ok(match report.verdict {
+        Verdict::Success => ExitCode::SUCCESS,
+        Verdict::Failure => ExitCode::FAILURE,
+        Verdict::Incomplete => ExitCode::from(INCOMPLETE),
     })
 }
 

@@ -17,12 +17,12 @@ use crate::backup::verify::Verification;
 pub(super) struct Report {
     pub(super) text: String,
     pub(super) json: Value,
-    pub(super) outcome: Outcome,
+    pub(super) verdict: Verdict,
 }
 
 /// How the program exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Verdict {
     Success,
     /// Something is damaged.
     Failure,
@@ -30,12 +30,12 @@ pub(super) enum Outcome {
     Incomplete,
 }
 
-impl Outcome {
-    fn new(is_success: bool, manifest: &Manifest) -> Outcome {
+impl Verdict {
+    fn new(is_success: bool, manifest: &Manifest) -> Verdict {
         match (is_success, manifest.missing.is_empty()) {
-            (false, _) => Outcome::Failure,
-            (true, true) => Outcome::Success,
-            (true, false) => Outcome::Incomplete,
+            (false, _) => Verdict::Failure,
+            (true, true) => Verdict::Success,
+            (true, false) => Verdict::Incomplete,
         }
     }
 }
@@ -125,8 +125,8 @@ pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
     if entries.is_empty() {
         text = format!("{folder} contains no backup.\n");
     }
-    let outcome = if is_success { Outcome::Success } else { Outcome::Failure };
-    Ok(Report { text, json: Value::Array(entries), outcome })
+    let verdict = if is_success { Verdict::Success } else { Verdict::Failure };
+    Ok(Report { text, json: Value::Array(entries), verdict })
 }
 
 /// The result of verifying a backup, and the damaged manifests of its folder.
@@ -173,7 +173,7 @@ pub(super) fn verify(
         "read_bytes": verification.read_bytes,
         "seconds": seconds(elapsed),
     });
-    Report { text, json, outcome: Outcome::new(is_success, manifest) }
+    Report { text, json, verdict: Verdict::new(is_success, manifest) }
 }
 
 /// The result of a test.
@@ -196,7 +196,7 @@ pub(super) fn test(manifest: &Manifest, result: &TrialResult) -> Report {
         "missing": manifest.missing,
         "seconds": seconds(result.elapsed),
     });
-    Report { text, json, outcome: Outcome::new(true, manifest) }
+    Report { text, json, verdict: Verdict::new(true, manifest) }
 }
 
 /// The result of a restore, and what it changes for clients.
@@ -246,7 +246,7 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
         "seconds": seconds(result.elapsed),
         "next": next,
     });
-    Report { text, json, outcome: Outcome::Success }
+    Report { text, json, verdict: Verdict::Success }
 }
 
 /// The result of pruning.
@@ -261,5 +261,5 @@ pub(super) fn prune(result: &PruneResult, dry_run: bool) -> Report {
     );
     let json =
         json!({ "removed": removed, "kept": kept, "files": files, "bytes": bytes, "dry_run": dry_run });
-    Report { text, json, outcome: Outcome::Success }
+    Report { text, json, verdict: Verdict::Success }
 }

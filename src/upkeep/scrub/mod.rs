@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Upkeep, lease};
+use super::{Upkeep, lease, ownership};
 use crate::backup::stored_again::BackupFiles;
 use crate::config::BackupPlace;
 use crate::jobs::{AfterHalt, Reporter, Started};
 use crate::model::count::count_of;
 use crate::model::storage_class::StorageClass;
 use crate::serve::RepoError;
+use crate::storage::Ownership;
 
 /// The maximum number of findings in a result; more are only counted.
 const MAX_FINDINGS: usize = 10_000;
@@ -255,6 +256,11 @@ async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Re
         }
         None => None,
     };
+    let condition = upkeep.state.storage.condition();
+    if StorageClass::ALL.into_iter().any(|class| condition.ownership(class) == Ownership::Unchecked) {
+        // The server has just started.
+        ownership::claim(upkeep).await;
+    }
     let lease = lease::claim(&upkeep.state, "scrub", "is scrubbing storage").await?;
     let result = if options.level == ScrubLevel::Quick {
         quick::run(upkeep, options, backup, &lease, reporter).await

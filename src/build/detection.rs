@@ -31,9 +31,8 @@ impl Builds {
         let sandbox = match detection {
             Ok(Ok(sandbox)) => sandbox,
             Ok(Err(reason)) => {
-                tracing::warn!(
-                    "Warning: Unable to use R on this system. Building Git packages for R will be disabled. {reason}"
-                );
+                // It begins with the sentence of Posit Package Manager.
+                tracing::warn!("Warning: {reason}");
                 return Err(BuildFailure::MayPass(reason));
             }
             Err(error) => return Err(BuildFailure::MayPass(error.to_string())),

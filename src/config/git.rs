@@ -77,7 +77,7 @@ impl Git {
             submodule_hosts: reader
                 .values("Git", "SubmoduleHosts", text)
                 .into_iter()
-                .filter(non_empty)
+                .filter(|host: &String| !host.is_empty())
                 .collect(),
             r_library: reader.optional("Git", "RLibrary", value::path),
             r: (!r.is_empty()).then(|| r.remove(0)),
@@ -88,8 +88,4 @@ impl Git {
         }
         git
     }
-}
-
-fn non_empty(text: &String) -> bool {
-    !text.is_empty()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::incomplete_files::IncompleteFiles;
 use super::inventory::{Inventory, UpstreamFile};
 use crate::bundle::record::{IndexUpdate, PackageEvent};
 use crate::bundle::state::Release;
@@ -186,6 +187,24 @@ pub(super) fn check_loss(inventory: &Inventory, state: &ProductState) -> Result<
          was changed. Try again later. If the packages were really removed, run the command with --accept-loss",
         example.unwrap_or_default()
     ))
+}
+
+/// Returns the unreadable archives of an earlier run that must be fetched again and are not in the plan.
+pub(super) fn unconfirmed_files(
+    inventory: &Inventory,
+    incomplete_files: &IncompleteFiles,
+    plan: &Plan,
+) -> Vec<PlannedFetch> {
+    if !incomplete_files.has_unconfirmed_archive() {
+        return Vec::new();
+    }
+    let unconfirmed_archives = inventory
+        .files
+        .iter()
+        .filter(|file| incomplete_files.needs_confirmation(file.path()) && !file.is_verifiable());
+    let is_planned = |file: &UpstreamFile| plan.fetches.iter().any(|fetch| fetch.file.path() == file.path());
+    let unplanned_archives = unconfirmed_archives.filter(|file| !is_planned(file));
+    unplanned_archives.map(|file| PlannedFetch { file: file.clone(), expected_sha256: None }).collect()
 }
 
 #[cfg(test)]

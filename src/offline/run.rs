@@ -13,7 +13,7 @@ use super::destination::{Destination, Lock};
 use super::error::{ExitStatus, OfflineError};
 use super::file::{Failure, FetchedFile, FileTarget};
 use super::incomplete_files::IncompleteFiles;
-use super::inventory::{Inventory, UpstreamFile};
+use super::inventory::Inventory;
 use super::journal::Journal;
 use super::leftovers::Leftovers;
 use super::mirror::HistorySpan;
@@ -102,10 +102,8 @@ impl Run<'_> {
         inventory.warnings.iter().for_each(|warning| output.warn(warning));
         self.check_inventory(&inventory, &current_bundle)?;
         if request.is_dry_run {
-            print_plan(
-                output,
-                &self.plan(&inventory, &current_bundle.state, &ProductState::default(), &objects)?,
-            );
+            let plan = self.plan(&inventory, &current_bundle.state, &ProductState::default(), &objects)?;
+            print_plan(output, &plan);
             return Ok(ExitStatus::Complete);
         }
         if lock.is_none() {
@@ -124,7 +122,7 @@ impl Run<'_> {
         let leftovers =
             journal.start_time.map(|start_time| Leftovers::new(start_time, &current_bundle.state));
         let mut plan = self.plan(&inventory, &current_bundle.state, &journal.state()?, &objects)?;
-        plan.fetches.extend(unconfirmed_files(&inventory, &incomplete_files, &plan));
+        plan.fetches.extend(plan::unconfirmed_files(&inventory, &incomplete_files, &plan));
         let (mut failures, mut round) = (Vec::new(), 1);
         while !plan.fetches.is_empty() {
             // Every file of an inventory that is committed must have been requested: the next run only revalidates the
@@ -428,24 +426,6 @@ impl Run<'_> {
         ));
         ExitStatus::Incomplete
     }
-}
-
-/// Returns the unreadable archives of an earlier run that must be fetched again and are not in the plan.
-fn unconfirmed_files(
-    inventory: &Inventory,
-    incomplete_files: &IncompleteFiles,
-    plan: &Plan,
-) -> Vec<PlannedFetch> {
-    if !incomplete_files.has_unconfirmed_archive() {
-        return Vec::new();
-    }
-    let unconfirmed_archives = inventory
-        .files
-        .iter()
-        .filter(|file| incomplete_files.needs_confirmation(file.path()) && !file.is_verifiable());
-    let is_planned = |file: &UpstreamFile| plan.fetches.iter().any(|fetch| fetch.file.path() == file.path());
-    let unplanned_archives = unconfirmed_archives.filter(|file| !is_planned(file));
-    unplanned_archives.map(|file| PlannedFetch { file: file.clone(), expected_sha256: None }).collect()
 }
 
 /// Awaits the background sync. The kernel reports a write error only once, so the result must not be dropped.

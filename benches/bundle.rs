@@ -137,7 +137,7 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
             let (packages, state) = (state.listed_count(), state.digest());
             lines.push(&Record::Snapshot(SnapshotRecord { day: last, packages, state, listing: None }));
         }
-        let records = lines.records();
+        let records = lines.record_count();
         let put = |lines: LinesWriter, subfolder: &str| {
             let (bytes, packed) = lines.pack(subfolder, serial).expect("memory");
             let path = root.join(Product::Cran.path(&packed.path));

@@ -57,7 +57,7 @@ pub struct SkippedFile {
     pub reason: String,
 }
 
-/// The reason for which none of the files is used.
+/// The reason for which all files are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBatch {
     /// There is no advisory in the files.
@@ -226,6 +226,7 @@ impl Batch {
     }
 }
 
+/// Decodes a file. The error is a clause after a colon.
 fn text(bytes: &[u8]) -> Result<&str, String> {
     if bytes.len() as u64 > MAX_FILE_SIZE {
         return Err(format!("it has more than {MAX_FILE_SIZE} bytes"));
@@ -234,7 +235,7 @@ fn text(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
 }
 
-/// Rewrites JSON to one line; strings have no line breaks in JSON.
+/// Rewrites JSON to one line; strings have no line breaks in JSON. The error is a clause after a colon.
 fn one_line(text: &str) -> Result<String, String> {
     if !text.trim().contains(['\n', '\r']) {
         return Ok(text.trim().to_owned());
@@ -290,10 +291,10 @@ mod tests {
         let lines: Vec<&str> = document.lines().collect();
         assert_eq!((lines.len(), lines[2]), (3, line.as_str()));
         assert!(lines[0].contains(r#""extra":{"x":"1.10"}"#), "{document}");
-        let mut again = Batch::default();
-        again.add_lines("document", document.as_bytes());
-        assert_eq!(again.document(), document.as_bytes());
-        assert_eq!(again.lines(Some(Ecosystem::Pypi)).collect::<Vec<_>>(), [lines[0]]);
+        let mut copy = Batch::default();
+        copy.add_lines("document", document.as_bytes());
+        assert_eq!(copy.document(), document.as_bytes());
+        assert_eq!(copy.lines(Some(Ecosystem::Pypi)).collect::<Vec<_>>(), [lines[0]]);
     }
 
     #[test]

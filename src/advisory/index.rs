@@ -1,4 +1,4 @@
-//! The advisories in force by package: finds those that affect a version, and merges duplicates.
+//! The advisories by package: finds those in force that affect a version, and merges duplicates.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -147,7 +147,7 @@ impl Index {
 
     /// The number of packages of an ecosystem with advisories.
     #[must_use]
-    pub fn packages(&self, ecosystem: Ecosystem) -> usize {
+    pub fn package_count(&self, ecosystem: Ecosystem) -> usize {
         self.packages[ecosystem as usize].len()
     }
 
@@ -159,7 +159,7 @@ impl Index {
 
     /// The advisories about a package; `None` for most packages.
     #[must_use]
-    pub fn of(&self, ecosystem: Ecosystem, name: &str) -> Option<PackageAdvisories<'_>> {
+    pub fn package(&self, ecosystem: Ecosystem, name: &str) -> Option<PackageAdvisories<'_>> {
         let entries = self.packages[ecosystem as usize].get(&*ecosystem.lookup_name(name))?;
         Some(PackageAdvisories { index: self, ecosystem, entries })
     }
@@ -177,7 +177,7 @@ impl AffectedEntry {
     }
 
     fn contains(&self, version: &Version) -> bool {
-        self.versions.iter().any(|listed| listed.is_same(version))
+        self.versions.iter().any(|listed_version| listed_version.is_same(version))
             || self.prepared_ranges.iter().any(|range| range.contains(version))
     }
 }
@@ -185,7 +185,7 @@ impl AffectedEntry {
 impl<'a> PackageAdvisories<'a> {
     /// The vulnerabilities of a version that are in force at `now`; newest first.
     #[must_use]
-    pub fn affecting(&self, version: &str, now: Timestamp) -> Vec<Finding<'a>> {
+    pub fn vulnerabilities(&self, version: &str, now: Timestamp) -> Vec<Finding<'a>> {
         let version = Version::new(self.ecosystem, version);
         let index = self.index;
         let in_force = |entry: &&AffectedEntry| {
@@ -209,7 +209,7 @@ impl<'a> PackageAdvisories<'a> {
     fn finding(&self, mut hits: Vec<&'a AffectedEntry>) -> Finding<'a> {
         let advisory = |hit: &AffectedEntry| &self.index.advisories[hit.advisory];
         hits.sort_by_key(|hit| (id_rank(self.ecosystem, &advisory(hit).id), advisory(hit).id.clone()));
-        let first = advisory(hits[0]);
+        let main_advisory = advisory(hits[0]);
         let mut aliases: Vec<&str> = Vec::new();
         let mut severity: Vec<&Severity> = Vec::new();
         for hit in &hits {
@@ -224,16 +224,18 @@ impl<'a> PackageAdvisories<'a> {
         }
         aliases.sort_unstable();
         aliases.dedup();
-        aliases.retain(|alias| **alias != *first.id);
-        let first_hits = hits.iter().filter(|hit| hit.advisory == hits[0].advisory);
+        aliases.retain(|alias| **alias != *main_advisory.id);
+        let main_hits = hits.iter().filter(|hit| hit.advisory == hits[0].advisory);
         Finding {
-            id: &first.id,
+            id: &main_advisory.id,
             aliases,
             summary: hits.iter().find_map(|hit| advisory(hit).headline.as_deref()),
-            published: first.published.or_else(|| hits.iter().find_map(|hit| advisory(hit).published)),
-            modified: first.modified,
+            published: main_advisory
+                .published
+                .or_else(|| hits.iter().find_map(|hit| advisory(hit).published)),
+            modified: main_advisory.modified,
             severity,
-            ranges: first_hits.flat_map(|hit| &hit.ranges).collect(),
+            ranges: main_hits.flat_map(|hit| &hit.ranges).collect(),
         }
     }
 }
@@ -263,15 +265,17 @@ mod tests {
     }
 
     fn ids<'a>(index: &'a Index, ecosystem: Ecosystem, name: &str, version: &str) -> Vec<&'a str> {
-        let findings =
-            index.of(ecosystem, name).map(|package| package.affecting(version, NOW)).unwrap_or_default();
+        let findings = index
+            .package(ecosystem, name)
+            .map(|package| package.vulnerabilities(version, NOW))
+            .unwrap_or_default();
         findings.iter().map(|finding| finding.id).collect()
     }
 
-    fn advisory(id: &str, ecosystem: &str, name: &str, more: Value) -> Value {
+    fn advisory(id: &str, ecosystem: &str, name: &str, fields: Value) -> Value {
         let mut record = json!({ "id": id, "published": "2024-01-01T00:00:00Z", "affected":
             [{ "package": { "ecosystem": ecosystem, "name": name }, "versions": ["1.0"] }] });
-        record.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+        record.as_object_mut().expect("a map").extend(fields.as_object().expect("a map").clone());
         record
     }
 
@@ -318,7 +322,7 @@ mod tests {
                 json!({ "aliases": ["CVE-2"], "published": "2025-01-01T00:00:00Z" }),
             ),
         ]);
-        let findings = index.of(Ecosystem::Pypi, "a").expect("known").affecting("1.0", NOW);
+        let findings = index.package(Ecosystem::Pypi, "a").expect("known").vulnerabilities("1.0", NOW);
         assert_eq!(findings.iter().map(|f| f.id).collect::<Vec<_>>(), ["PYSEC-2", "PYSEC-1"], "newest first");
         assert_eq!(findings[1].aliases, ["CVE-1", "GHSA-1"]);
         assert_eq!(findings[1].summary, Some("From GHSA"));
@@ -371,8 +375,8 @@ mod tests {
                     { "type": "GIT", "repo": "x", "events": [{ "introduced": "0" }] },
                     { "type": "ECOSYSTEM", "events": [{ "introduced": text(&from) }, { "fixed": text(&to) }] }] }] });
             let index = index(&[record]);
-            let ranged = if from <= to { (from..to).contains(&v) } else { v >= from };
-            let expected = listed.contains(&v) || ranged;
+            let is_in_range = if from <= to { (from..to).contains(&v) } else { v >= from };
+            let expected = listed.contains(&v) || is_in_range;
             prop_assert_eq!(!ids(&index, Ecosystem::Cran, "a", &text(&v)).is_empty(), expected);
         }
     }

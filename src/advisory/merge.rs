@@ -11,16 +11,17 @@ pub(super) fn group_by_shared_name<'a, N: IntoIterator<Item = &'a str>>(
     let mut group_of: HashMap<&str, usize> = HashMap::new();
     for (index, names) in items.into_iter().enumerate() {
         let names: Vec<&str> = names.into_iter().collect();
-        let mut existing: Vec<usize> = names.iter().filter_map(|name| group_of.get(name).copied()).collect();
-        existing.sort_unstable();
-        existing.dedup();
-        let target = existing.first().copied().unwrap_or_else(|| {
+        let mut existing_groups: Vec<usize> =
+            names.iter().filter_map(|name| group_of.get(name).copied()).collect();
+        existing_groups.sort_unstable();
+        existing_groups.dedup();
+        let target = existing_groups.first().copied().unwrap_or_else(|| {
             groups.push(Vec::new());
             groups.len() - 1
         });
         groups[target].push(index);
         // An item with names of several groups unites them.
-        for other in existing.into_iter().skip(1) {
+        for other in existing_groups.into_iter().skip(1) {
             let members = std::mem::take(&mut groups[other]);
             groups[target].extend(members);
             group_of.values_mut().filter(|group| **group == other).for_each(|group| *group = target);

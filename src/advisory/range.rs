@@ -47,32 +47,32 @@ pub(super) struct PreparedRange {
 enum Bound {
     /// Before all versions.
     Start,
-    At(Version),
+    Version(Version),
     /// After all versions.
     End,
 }
 
 impl Bound {
-    fn of(ecosystem: Ecosystem, event: &Event) -> Bound {
+    fn new(ecosystem: Ecosystem, event: &Event) -> Bound {
         match (event.kind, &*event.version) {
             (EventKind::Introduced, "0") => Bound::Start,
             (EventKind::Limit, "*") => Bound::End,
-            (_, text) => Bound::At(Version::new(ecosystem, text)),
+            (_, text) => Bound::Version(Version::new(ecosystem, text)),
         }
     }
 
-    /// Compares this with a version.
+    /// Compares the bound with a version.
     fn compare_version(&self, version: &Version) -> std::cmp::Ordering {
         match self {
             Bound::Start => std::cmp::Ordering::Less,
-            Bound::At(at) => at.compare(version),
+            Bound::Version(bound) => bound.compare(version),
             Bound::End => std::cmp::Ordering::Greater,
         }
     }
 
     fn compare_bound(&self, other: &Bound) -> std::cmp::Ordering {
         match (self, other) {
-            (Bound::At(a), Bound::At(b)) => a.compare(b),
+            (Bound::Version(a), Bound::Version(b)) => a.compare(b),
             (Bound::Start, Bound::Start) | (Bound::End, Bound::End) => std::cmp::Ordering::Equal,
             (Bound::Start, _) | (_, Bound::End) => std::cmp::Ordering::Less,
             (_, Bound::Start) | (Bound::End, _) => std::cmp::Ordering::Greater,
@@ -86,7 +86,7 @@ impl PreparedRange {
         if !matches!(&*range.kind, "ECOSYSTEM" | "SEMVER") {
             return None;
         }
-        let bound = |event: &Event| (Bound::of(ecosystem, event), event.kind);
+        let bound = |event: &Event| (Bound::new(ecosystem, event), event.kind);
         let (limits, mut events): (Vec<_>, Vec<_>) =
             range.events.iter().map(bound).partition(|(_, kind)| *kind == EventKind::Limit);
         events.sort_by(|(a, a_kind), (b, b_kind)| a.compare_bound(b).then(a_kind.cmp(b_kind)));
@@ -102,17 +102,17 @@ impl PreparedRange {
         {
             return false;
         }
-        let mut affected = false;
+        let mut is_affected = false;
         for (bound, kind) in &self.events {
             let order = bound.compare_version(version);
             match kind {
-                EventKind::Introduced if order.is_le() => affected = true,
-                EventKind::Fixed if order.is_le() => affected = false,
-                EventKind::LastAffected if order.is_lt() => affected = false,
+                EventKind::Introduced if order.is_le() => is_affected = true,
+                EventKind::Fixed if order.is_le() => is_affected = false,
+                EventKind::LastAffected if order.is_lt() => is_affected = false,
                 EventKind::Introduced | EventKind::Fixed | EventKind::LastAffected | EventKind::Limit => {}
             }
         }
-        affected
+        is_affected
     }
 }
 
@@ -132,15 +132,15 @@ mod tests {
 
     use EventKind::{Fixed, Introduced, LastAffected, Limit};
 
-    fn assert_contains(ecosystem: Ecosystem, range: &Range, inside: &[&str], outside: &[&str]) {
-        inside.iter().for_each(|v| assert!(contains(ecosystem, range, v), "{v} in {range:?}"));
-        outside.iter().for_each(|v| assert!(!contains(ecosystem, range, v), "{v} not in {range:?}"));
+    fn assert_contains(ecosystem: Ecosystem, range: &Range, members: &[&str], others: &[&str]) {
+        members.iter().for_each(|v| assert!(contains(ecosystem, range, v), "{v} in {range:?}"));
+        others.iter().for_each(|v| assert!(!contains(ecosystem, range, v), "{v} not in {range:?}"));
     }
 
     #[test]
     fn a_range_begins_where_it_was_introduced_and_ends_before_its_fix() {
-        let check = |events: &[_], inside: &[&str], outside: &[&str]| {
-            assert_contains(Ecosystem::Cran, &range(events), inside, outside)
+        let check = |events: &[_], members: &[&str], others: &[&str]| {
+            assert_contains(Ecosystem::Cran, &range(events), members, others)
         };
         check(
             &[(Introduced, "0.1-3"), (Fixed, "0.1-9")],
@@ -175,8 +175,8 @@ mod tests {
 
     #[test]
     fn versions_of_python_have_their_own_order() {
-        let check = |events: &[_], inside: &[&str], outside: &[&str]| {
-            assert_contains(Ecosystem::Pypi, &range(events), inside, outside)
+        let check = |events: &[_], members: &[&str], others: &[&str]| {
+            assert_contains(Ecosystem::Pypi, &range(events), members, others)
         };
         check(
             &[(Introduced, "5.1"), (Fixed, "5.3.1")],
@@ -201,17 +201,17 @@ mod tests {
         if !limits.is_empty() && limits.iter().all(|limit| v >= *limit) {
             return false;
         }
-        let mut affected = false;
-        for at in 0..=v {
-            let has = |kind| events.contains(&(kind, at));
-            if has(Introduced) {
-                affected = true;
+        let mut is_affected = false;
+        for version in 0..=v {
+            let has_event = |kind| events.contains(&(kind, version));
+            if has_event(Introduced) {
+                is_affected = true;
             }
-            if (has(LastAffected) && v > at) || has(Fixed) {
-                affected = false;
+            if (has_event(LastAffected) && v > version) || has_event(Fixed) {
+                is_affected = false;
             }
         }
-        affected
+        is_affected
     }
 
     fn event() -> impl Strategy<Value = (EventKind, u8)> {

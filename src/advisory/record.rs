@@ -124,14 +124,14 @@ impl Affected {
 /// Whether a text is valid as an id and in a URL path.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
-    !text.is_empty() && text.len() <= MAX_ID_LEN && text.bytes().all(is_plain) && !text.starts_with('.')
+    let is_id_char = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    !text.is_empty() && text.len() <= MAX_ID_LEN && text.bytes().all(is_id_char) && !text.starts_with('.')
 }
 
 /// The first sentence in one line, truncated to 200 characters; `None` if there is no text.
 fn first_sentence(details: &str) -> Option<String> {
     let text = details.split_whitespace().collect::<Vec<_>>().join(" ");
-    let end = text.find(". ").map_or(text.len(), |at| at + 1);
+    let end = text.find(". ").map_or(text.len(), |full_stop| full_stop + 1);
     let sentence: String = text[..end].chars().take(200).collect();
     let is_truncated = sentence.len() < end;
     (!sentence.is_empty()).then(|| if is_truncated { format!("{}…", sentence.trim_end()) } else { sentence })
@@ -146,8 +146,8 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>,
 /// Parses a time of RFC 3339.
 #[must_use]
 pub fn parse_time(text: &str) -> Option<Timestamp> {
-    let parsed: jiff::Timestamp = text.trim().parse().ok()?;
-    Some(Timestamp(parsed.as_microsecond()))
+    let time: jiff::Timestamp = text.trim().parse().ok()?;
+    Some(Timestamp(time.as_microsecond()))
 }
 
 /// Deserializes a list; `null` becomes an empty one.
@@ -179,7 +179,7 @@ impl<'de> Deserialize<'de> for Range {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Range, D::Error> {
         let raw = RawRange::deserialize(deserializer)?;
         let event = |kind, version: Option<String>| Some(Event { kind, version: version?.into() });
-        let split = |raw: RawEvent| {
+        let single_events = |raw: RawEvent| {
             [
                 event(EventKind::Introduced, raw.introduced),
                 event(EventKind::Fixed, raw.fixed),
@@ -187,7 +187,7 @@ impl<'de> Deserialize<'de> for Range {
                 event(EventKind::Limit, raw.limit),
             ]
         };
-        let events = raw.events.into_iter().flat_map(split).flatten().collect();
+        let events = raw.events.into_iter().flat_map(single_events).flatten().collect();
         Ok(Range { kind: raw.kind.into(), events })
     }
 }

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_equal_by_value_where_they_are_versions() {
+    fn valid_versions_are_equal_by_value_and_others_by_text() {
         let is_same = |ecosystem, a, b| Version::new(ecosystem, a).is_same(&Version::new(ecosystem, b));
         for (a, b) in [("0.1-8", "0.1.8"), ("1.2", "01.2"), ("1", "1")] {
             assert!(is_same(Ecosystem::Cran, a, b), "{a} {b}");

@@ -22,38 +22,38 @@ enum Collection {
 /// The text is not YAML, or has features that no advisory has: aliases, keys that are not text, duplicate keys, several
 /// documents, too many values.
 pub(super) fn read(text: &str) -> Result<Value, String> {
-    let mut open: Vec<Collection> = Vec::new();
+    let mut open_collections: Vec<Collection> = Vec::new();
     let mut root = None;
     let mut nodes = 0_usize;
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| error.to_string())?;
-        let fail = |what: &str| Err(format!("{what} at line {}", span.start.line()));
+        let fail = |problem: &str| Err(format!("{problem} at line {}", span.start.line()));
         let value = match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => continue,
             Event::DocumentStart(_) if root.is_some() => return fail("second document"),
             Event::DocumentStart(_) => continue,
             Event::Alias(_) => return fail("aliases are not supported"),
             Event::SequenceStart(..) => {
-                open.push(Collection::List(Vec::new()));
+                open_collections.push(Collection::List(Vec::new()));
                 None
             }
             Event::MappingStart(..) => {
-                open.push(Collection::Map(Map::new(), None));
+                open_collections.push(Collection::Map(Map::new(), None));
                 None
             }
             Event::Scalar(text, style, ..) => Some(scalar(&text, style)),
-            Event::SequenceEnd | Event::MappingEnd => match open.pop() {
+            Event::SequenceEnd | Event::MappingEnd => match open_collections.pop() {
                 Some(Collection::List(list)) => Some(Value::Array(list)),
                 Some(Collection::Map(map, _)) => Some(Value::Object(map)),
                 None => return fail("unexpected end of a list or map"),
             },
         };
         nodes += 1;
-        if open.len() > MAX_DEPTH || nodes > MAX_NODES {
+        if open_collections.len() > MAX_DEPTH || nodes > MAX_NODES {
             return fail("too many values");
         }
         let Some(value) = value else { continue };
-        match open.last_mut() {
+        match open_collections.last_mut() {
             None => root = Some(value),
             Some(Collection::List(list)) => list.push(value),
             Some(Collection::Map(map, key)) => match (key.take(), value) {
@@ -101,8 +101,8 @@ mod tests {
 
     #[test]
     fn syntax_that_advisories_never_use_is_refused() {
-        let deep = format!("a: {}{}", "[".repeat(60), "]".repeat(60));
-        let wide = format!("a: [{}]", "x,".repeat(MAX_NODES));
+        let nested_lists = format!("a: {}{}", "[".repeat(60), "]".repeat(60));
+        let long_list = format!("a: [{}]", "x,".repeat(MAX_NODES));
         for bad in [
             "",
             "a: 1\na: 2\n",
@@ -115,11 +115,11 @@ mod tests {
             "a: 1\n b: 2\n",
             "\t- x: [",
             "null: 1\n",
-            &deep,
-            &wide,
+            &nested_lists,
+            &long_list,
         ] {
-            let short: String = bad.chars().take(40).collect();
-            assert!(read(bad).is_err(), "{short:?} {:?}", read(bad));
+            let excerpt: String = bad.chars().take(40).collect();
+            assert!(read(bad).is_err(), "{excerpt:?} {:?}", read(bad));
         }
     }
 

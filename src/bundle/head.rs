@@ -39,7 +39,7 @@ pub struct Head {
     /// The requested packages, if the bundle has only these and their dependencies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subset: Option<Vec<String>>,
-    /// Set for an incremental bundle: the rest is in an earlier bundle.
+    /// The bundle that an incremental bundle is relative to; `None` for a complete bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<IncrementalBase>,
     /// The origin of the product.
@@ -120,7 +120,7 @@ pub struct CompressedFile {
     /// The digest of the file.
     #[serde(with = "as_text")]
     pub sha256: Sha256,
-    /// The decompressed size in bytes.
+    /// The unpacked size in bytes.
     pub raw_size: u64,
 }
 
@@ -130,28 +130,31 @@ impl Head {
     /// # Errors
     /// The head is damaged, of another product, or of a newer format.
     pub fn read(bytes: &[u8], product: &Product) -> Result<Head, FormatError> {
-        /// The members that are read first: in a later schema the rest may differ.
+        /// The members that are read first: in a later schema the others may differ.
         #[derive(Deserialize)]
-        struct Kind {
+        struct FormatMembers {
             format: String,
             product: String,
             schema: u32,
             min_reader: u32,
         }
-        let kind: Kind = seal::open(bytes)?;
-        if kind.product != product.to_string() {
+        let declared_format: FormatMembers = seal::open(bytes)?;
+        if declared_format.product != product.to_string() {
             return Err(FormatError::damaged(format!(
                 "it is the head of {}, not of {product}",
-                kind.product
+                declared_format.product
             )));
         }
-        if kind.format != FORMAT || kind.schema != product.schema() || kind.min_reader > READER_LEVEL {
+        if declared_format.format != FORMAT
+            || declared_format.schema != product.schema()
+            || declared_format.min_reader > READER_LEVEL
+        {
             return Err(FormatError::Newer(format!(
                 "it is of format {}, schema {}, for readers of level {} or later; this program reads {FORMAT}, schema {} \
                  and level {READER_LEVEL}: install a newer one",
-                kind.format,
-                kind.schema,
-                kind.min_reader,
+                declared_format.format,
+                declared_format.schema,
+                declared_format.min_reader,
                 product.schema()
             )));
         }
@@ -174,43 +177,40 @@ impl Head {
         Sha256(hasher.finalize().into())
     }
 
-    /// The path of its dated copy: see [`Product::dated_head_path`].
+    /// The path of the head's dated copy: see [`Product::dated_head_path`].
     #[must_use]
     pub fn dated_path(&self, product: &Product) -> String {
         product.dated_head_path(self.snapshot, self.base.is_some())
     }
 
     fn check(&self) -> Result<(), FormatError> {
-        let inconsistent =
-            |what: &str| Err(FormatError::damaged(format!("its segments are inconsistent: {what}")));
+        let fail =
+            |problem: &str| Err(FormatError::damaged(format!("its segments are inconsistent: {problem}")));
         if self.segments.len() > MAX_SEGMENTS {
-            return inconsistent("there are too many");
+            return fail("there are too many");
         }
         if Head::chain_of(&self.segments) != self.chain {
-            return inconsistent("their digests do not match the chain");
+            return fail("their digests do not match the chain");
         }
         if self.segments.last().is_none_or(|last| last.serial != self.serial) {
-            return inconsistent("the last one does not have the serial of the head");
+            return fail("the last one does not have the serial of the head");
         }
         for pair in self.segments.windows(2) {
-            let [before, after] = pair else { continue };
+            let [previous, next] = pair else { continue };
             // The first segment of an incremental bundle has no `prev`.
-            if after.prev.is_some_and(|prev| prev != before.file.sha256) {
-                return inconsistent(&format!(
-                    "segment {} does not follow segment {}",
-                    after.serial, before.serial
-                ));
+            if next.prev.is_some_and(|prev| prev != previous.file.sha256) {
+                return fail(&format!("segment {} does not follow segment {}", next.serial, previous.serial));
             }
-            if after.serial <= before.serial {
-                return inconsistent("their serials do not increase");
+            if next.serial <= previous.serial {
+                return fail("their serials do not increase");
             }
         }
         let files =
             self.segments.iter().flat_map(|segment| std::iter::once(&segment.file).chain(&segment.readmes));
-        let earlier = self.earlier.iter().map(|earlier| &earlier.path);
-        for path in files.map(|file| &file.path).chain(earlier) {
+        let earlier_heads = self.earlier.iter().map(|head| &head.path);
+        for path in files.map(|file| &file.path).chain(earlier_heads) {
             if !layout::is_safe_path(path) {
-                return inconsistent(&format!("'{}' is not a path of a bundle", path.escape_debug()));
+                return fail(&format!("'{}' is not a path of a bundle", path.escape_debug()));
             }
         }
         Ok(())
@@ -273,31 +273,31 @@ pub(crate) mod tests {
         );
         assert!(message(&head(vec![segment(2, None), segment(2, None)])).contains("do not increase"));
         assert!(message(&head(Vec::new())).contains("serial of the head"));
-        let mut other = head(vec![segment(1, None)]);
-        other.chain = Sha256([0; 32]);
-        assert!(message(&other).contains("the chain"));
-        let mut outside = head(vec![segment(1, None)]);
-        outside.segments[0].file.path = "../../etc/passwd".to_owned();
-        assert!(message(&outside).contains("not a path of a bundle"));
+        let mut head_with_bad_chain = head(vec![segment(1, None)]);
+        head_with_bad_chain.chain = Sha256([0; 32]);
+        assert!(message(&head_with_bad_chain).contains("the chain"));
+        let mut head_with_bad_path = head(vec![segment(1, None)]);
+        head_with_bad_path.segments[0].file.path = "../../etc/passwd".to_owned();
+        assert!(message(&head_with_bad_path).contains("not a path of a bundle"));
     }
 
     #[test]
-    fn a_later_format_is_reported() {
+    fn a_newer_format_is_reported() {
         for change in [
             |h: &mut Head| h.schema = 4,
             |h: &mut Head| h.min_reader = 2,
             |h: &mut Head| h.format = "x/9".into(),
         ] {
-            let mut later = head(vec![segment(1, None)]);
-            change(&mut later);
-            let error = Head::read(&later.bytes(), &Product::Cran).expect_err("newer");
+            let mut newer_head = head(vec![segment(1, None)]);
+            change(&mut newer_head);
+            let error = Head::read(&newer_head.bytes(), &Product::Cran).expect_err("newer");
             assert!(
                 matches!(&error, FormatError::Newer(text) if text.contains("install a newer one")),
                 "{error}"
             );
         }
-        let other =
+        let result =
             Head::read(&head(vec![segment(1, None)]).bytes(), &Product::Bioconductor("3.20".to_owned()));
-        assert!(other.expect_err("another").to_string().contains("head of cran"));
+        assert!(result.expect_err("another product").to_string().contains("head of cran"));
     }
 }

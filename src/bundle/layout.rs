@@ -136,21 +136,21 @@ pub fn immutable_path(folder: &str, stem: impl fmt::Display, sha256: Sha256, ext
     if folder.is_empty() { name } else { format!("{folder}/{name}") }
 }
 
-/// Whether a path in a head is safe: below the directory of the head, of plain characters.
+/// Whether a path in a head is safe: below the directory of the head, of lower-case letters, digits, `.`, `-` and `_`.
 #[must_use]
 pub fn is_safe_path(path: &str) -> bool {
-    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
     path.len() <= 200
         && path
             .split('/')
-            .all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_plain))
+            .all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_allowed))
 }
 
 /// Whether a text is a version of Bioconductor: two numbers with a dot between them.
 #[must_use]
 pub fn is_bioconductor_version(text: &str) -> bool {
-    let number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
-    text.split_once('.').is_some_and(|(major, minor)| number(major) && number(minor))
+    let is_number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    text.split_once('.').is_some_and(|(major, minor)| is_number(major) && is_number(minor))
 }
 
 #[cfg(test)]

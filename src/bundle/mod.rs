@@ -27,7 +27,7 @@ pub enum FormatError {
 }
 
 impl FormatError {
-    pub(crate) fn damaged(what: impl Into<String>) -> FormatError {
-        FormatError::Damaged(what.into())
+    pub(crate) fn damaged(problem: impl Into<String>) -> FormatError {
+        FormatError::Damaged(problem.into())
     }
 }

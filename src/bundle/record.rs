@@ -213,11 +213,11 @@ pub(super) fn check_names(folder: Option<&str>, package: &str, version: Option<&
 }
 
 fn is_folder(folder: &str) -> bool {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     folder.len() <= 200
         && folder
             .split('/')
-            .all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_plain))
+            .all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_allowed))
 }
 
 /// The fields of a DESCRIPTION, in order.
@@ -284,9 +284,9 @@ mod tests {
     fn records_of_later_formats_are_ignored() {
         let record = Record::read(br#"{"t":"signed","by":["x"]}"#).expect("any record");
         assert_eq!(record, Record::Unknown);
-        let with_unknown_member =
+        let record =
             Record::read(br#"{"t":"archive","name":"x1","day":"2026-01-02","why":"old"}"#).expect("a record");
-        assert!(matches!(with_unknown_member, Record::Archive(event) if event.name == "x1"));
+        assert!(matches!(record, Record::Archive(event) if event.name == "x1"));
         for bad in
             [&br#"{"name":"x1","day":"2026-01-02"}"#[..], br#"{"t":"ver","name":"x1"}"#, br#"{"t":"ver","#]
         {

@@ -1,4 +1,4 @@
-//! A JSON object with its own digest: the last member, `sha256`, covers every byte before its comma.
+//! Sealed documents: JSON objects with their own digest. The last member, `sha256`, covers every byte before its comma.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,23 +38,24 @@ pub fn seal<T: Serialize>(value: &T) -> Vec<u8> {
 /// The bytes are truncated, changed, or not a sealed document.
 pub fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
     let (body, tail) = bytes.split_at(bytes.len().saturating_sub(TAIL_LEN));
-    let declared = tail
+    let declared_digest = tail
         .strip_prefix(DIGEST_PREFIX)
         .and_then(|rest| rest.strip_suffix(DIGEST_SUFFIX))
         .and_then(|hex| std::str::from_utf8(hex).ok()?.parse::<Sha256>().ok());
-    let Some(declared) = declared else {
+    let Some(declared_digest) = declared_digest else {
         return Err(FormatError::damaged(
-            "it is cut short, or not a file of a bundle (it does not end with its own sha256)",
+            "it is truncated, or not a file of a bundle (it does not end with its own sha256)",
         ));
     };
     // The second check rejects upper-case digits, which would be another form of the same digest.
-    if digest(body) != declared || tail != digest_member(declared) {
+    if digest(body) != declared_digest || tail != digest_member(declared_digest) {
         return Err(FormatError::damaged("it was changed: its sha256 does not match its bytes"));
     }
     serde_json::from_slice(bytes)
         .map_err(|e| FormatError::damaged(format!("it does not have the expected form: {e}")))
 }
 
+/// The last bytes of a sealed document.
 fn digest_member(sha256: Sha256) -> Vec<u8> {
     [DIGEST_PREFIX, sha256.to_string().as_bytes(), DIGEST_SUFFIX].concat()
 }
@@ -67,16 +68,16 @@ mod tests {
     #[test]
     fn any_flipped_bit_and_any_truncation_is_detected() {
         let value = BTreeMap::from([("a", "b"), ("c", "dé")]);
-        let sealed = seal(&value);
-        let read: BTreeMap<String, String> = open(&sealed).expect("as written");
-        assert_eq!((read["a"].as_str(), read["c"].as_str()), ("b", "dé"));
-        for at in 0..sealed.len() {
+        let document = seal(&value);
+        let copy: BTreeMap<String, String> = open(&document).expect("a sealed document");
+        assert_eq!((copy["a"].as_str(), copy["c"].as_str()), ("b", "dé"));
+        for position in 0..document.len() {
             for bit in 0..8 {
-                let mut bytes = sealed.clone();
-                bytes[at] ^= 1 << bit;
-                assert!(open::<BTreeMap<String, String>>(&bytes).is_err(), "bit {bit} of byte {at}");
+                let mut bytes = document.clone();
+                bytes[position] ^= 1 << bit;
+                assert!(open::<BTreeMap<String, String>>(&bytes).is_err(), "bit {bit} of byte {position}");
             }
-            assert!(open::<BTreeMap<String, String>>(&sealed[..at]).is_err(), "cut at {at}");
+            assert!(open::<BTreeMap<String, String>>(&document[..position]).is_err(), "{position} bytes");
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::model::digest::Sha256;
 /// for no gain.
 const COMPRESSION_LEVEL: i32 = 8;
 /// Largest unpacked size of a segment or a file of READMEs in bytes.
-pub const MAX_UNPACKED: u64 = 1 << 30;
+pub const MAX_UNPACKED_SIZE: u64 = 1 << 30;
 /// Size of the buffer for unpacking in bytes.
 const BUFFER_SIZE: usize = 64 << 10;
 
@@ -77,7 +77,7 @@ impl LinesWriter {
 
     /// The number of records.
     #[must_use]
-    pub fn records(&self) -> u64 {
+    pub fn record_count(&self) -> u64 {
         self.records
     }
 
@@ -118,7 +118,7 @@ pub fn unpack_reader<'a>(
     if seal::digest(bytes) != entry.sha256 {
         return Err(FormatError::damaged("it was changed: its sha256 is not the one in the head"));
     }
-    if entry.raw_size > MAX_UNPACKED {
+    if entry.raw_size > MAX_UNPACKED_SIZE {
         return Err(FormatError::damaged(format!(
             "its unpacked size of {} bytes is too large",
             entry.raw_size
@@ -312,15 +312,20 @@ mod tests {
         let mut lines = LinesWriter::segment(&Product::Cran, 7, None);
         lines.push(&event());
         let (bytes, entry) = lines.pack("log", 7).expect("memory");
-        let text = unpack(&bytes, &entry).expect("whole");
+        let text = unpack(&bytes, &entry).expect("an intact file");
         assert_eq!(records(&text[..], &Product::Cran, 7), Ok(vec![event()]));
         assert!(records(&text[..], &Product::Cran, 8).is_err());
-        let mut changed = bytes.clone();
-        changed[bytes.len() / 2] ^= 4;
-        assert!(unpack(&changed, &entry).expect_err("changed").to_string().contains("sha256"));
+        let mut changed_bytes = bytes.clone();
+        changed_bytes[bytes.len() / 2] ^= 4;
+        assert!(unpack(&changed_bytes, &entry).expect_err("changed").to_string().contains("sha256"));
         assert!(unpack(&bytes[1..], &entry).expect_err("cut").to_string().contains("bytes instead of"));
-        let bomb = CompressedFile { raw_size: 5, ..entry };
-        assert!(unpack(&bytes, &bomb).expect_err("longer").to_string().contains("bytes instead of 5"));
+        let entry_with_small_size = CompressedFile { raw_size: 5, ..entry };
+        assert!(
+            unpack(&bytes, &entry_with_small_size)
+                .expect_err("longer")
+                .to_string()
+                .contains("bytes instead of 5")
+        );
     }
 
     #[test]
@@ -328,12 +333,12 @@ mod tests {
         let mut lines = LinesWriter::segment(&Product::Cran, 7, None);
         lines.push(&event());
         let (bytes, entry) = lines.pack("log", 7).expect("memory");
-        let text = unpack(&bytes, &entry).expect("whole");
+        let text = unpack(&bytes, &entry).expect("an intact file");
         let line_ends: Vec<usize> =
-            text.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
-        for at in &line_ends[..line_ends.len() - 1] {
+            text.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(index, _)| index + 1).collect();
+        for line_end in &line_ends[..line_ends.len() - 1] {
             assert!(
-                records(&text[..*at], &Product::Cran, 7)
+                records(&text[..*line_end], &Product::Cran, 7)
                     .expect_err("cut")
                     .to_string()
                     .contains("is truncated")
@@ -347,10 +352,10 @@ mod tests {
         let mut lines = LinesWriter::readmes();
         lines.push(&readme);
         let (bytes, entry) = lines.pack("doc", 7).expect("memory");
-        assert_eq!(readmes(&unpack(&bytes, &entry).expect("whole")[..]), Ok(vec![readme.clone()]));
+        assert_eq!(readmes(&unpack(&bytes, &entry).expect("an intact file")[..]), Ok(vec![readme.clone()]));
         let mut lines = LinesWriter::readmes();
         lines.push(&ReadmeText { text: "# b2\n".to_owned(), ..readme });
         let (bytes, entry) = lines.pack("doc", 7).expect("memory");
-        assert!(readmes(&unpack(&bytes, &entry).expect("whole")[..]).is_err());
+        assert!(readmes(&unpack(&bytes, &entry).expect("an intact file")[..]).is_err());
     }
 }

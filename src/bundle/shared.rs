@@ -56,13 +56,13 @@ impl SharedHead {
     /// Creates a head of these files.
     #[must_use]
     pub fn new(
-        kind: SharedFolder,
+        folder: SharedFolder,
         created: Timestamp,
         files: BTreeMap<String, CompressedFile>,
     ) -> SharedHead {
         SharedHead {
             format: head::FORMAT.to_owned(),
-            product: kind.folder().to_owned(),
+            product: folder.folder().to_owned(),
             min_reader: 1,
             created,
             files,
@@ -73,13 +73,13 @@ impl SharedHead {
     ///
     /// # Errors
     /// The head is damaged, of another folder, or of a newer format.
-    pub fn read(bytes: &[u8], kind: SharedFolder) -> Result<SharedHead, FormatError> {
+    pub fn read(bytes: &[u8], folder: SharedFolder) -> Result<SharedHead, FormatError> {
         let shared_head: SharedHead = seal::open(bytes)?;
-        if shared_head.product != kind.folder() {
+        if shared_head.product != folder.folder() {
             return Err(FormatError::damaged(format!(
                 "it is the head of {}, not of {}",
                 shared_head.product,
-                kind.folder()
+                folder.folder()
             )));
         }
         if shared_head.format != head::FORMAT || shared_head.min_reader > head::READER_LEVEL {

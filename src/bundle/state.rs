@@ -16,7 +16,7 @@ pub struct ProductState {
     /// A hash map, because lookups (for every record and index row) are frequent, and sorted iteration is rare.
     packages: HashMap<Key, PackageState>,
     /// Listed releases without a record, as in an incremental bundle whose base is missing or a different one.
-    missing: Vec<String>,
+    missing_releases: Vec<String>,
     day: Option<Day>,
 }
 
@@ -29,7 +29,7 @@ pub struct PackageState {
     pub listed_index: Option<usize>,
 }
 
-/// The part of a [`ReleaseRecord`] in memory.
+/// The part of a [`ReleaseRecord`] that is kept in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// The version.
@@ -68,16 +68,16 @@ fn key(folder: Option<&str>, name: &str) -> Key {
 impl ProductState {
     /// The packages, ordered by folder and name; packages without releases are left out.
     pub fn packages(&self) -> impl Iterator<Item = (&Key, &PackageState)> {
-        let mut sorted: Vec<_> = self.packages.iter().collect();
-        sorted.sort_unstable_by_key(|(key, _)| *key);
-        sorted.into_iter()
+        let mut packages: Vec<_> = self.packages.iter().collect();
+        packages.sort_unstable_by_key(|(key, _)| *key);
+        packages.into_iter()
     }
 
     /// As [`ProductState::packages`], by value, so that each package is freed before the next one.
     pub fn into_packages(self) -> impl Iterator<Item = (Key, PackageState)> {
-        let mut sorted: Vec<_> = self.packages.into_iter().collect();
-        sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        sorted.into_iter()
+        let mut packages: Vec<_> = self.packages.into_iter().collect();
+        packages.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        packages.into_iter()
     }
 
     /// The package with this name in a folder.
@@ -94,16 +94,17 @@ impl ProductState {
     /// The number of listed packages, including those without a record.
     #[must_use]
     pub fn listed_count(&self) -> usize {
-        self.packages.values().filter(|package| package.listed_index.is_some()).count() + self.missing.len()
+        self.packages.values().filter(|package| package.listed_index.is_some()).count()
+            + self.missing_releases.len()
     }
 
     /// The lines of the listing, sorted by bytes.
     #[must_use]
     pub fn listing(&self) -> Vec<String> {
-        let listed = self.packages.iter().filter_map(|((folder, name), package)| {
+        let recorded_lines = self.packages.iter().filter_map(|((folder, name), package)| {
             Some(listing_line(folder, name, &package.listed_release()?.version))
         });
-        let mut lines: Vec<String> = listed.chain(self.missing.iter().cloned()).collect();
+        let mut lines: Vec<String> = recorded_lines.chain(self.missing_releases.iter().cloned()).collect();
         lines.sort_unstable();
         lines
     }
@@ -116,8 +117,8 @@ impl ProductState {
 
     /// Listed releases without a record.
     #[must_use]
-    pub fn missing(&self) -> &[String] {
-        &self.missing
+    pub fn missing_releases(&self) -> &[String] {
+        &self.missing_releases
     }
 
     /// The day of the last record.
@@ -145,7 +146,7 @@ impl ProductState {
             }
             Record::Archive(event) => {
                 check_names(event.folder.as_deref(), &event.name, None)?;
-                self.clear_missing(event.folder.as_deref(), &event.name);
+                self.remove_missing_release(event.folder.as_deref(), &event.name);
                 if let Some(package) = self.packages.get_mut(&key(event.folder.as_deref(), &event.name)) {
                     package.listed_index = None;
                 }
@@ -163,7 +164,7 @@ impl ProductState {
                     return Err(format!("{} is restored, but was never recorded", event.name.escape_debug()));
                 };
                 package.listed_index = Some(index);
-                self.clear_missing(event.folder.as_deref(), &event.name);
+                self.remove_missing_release(event.folder.as_deref(), &event.name);
                 self.day = self.day.max(Some(event.day));
             }
             Record::Remove(event) => {
@@ -182,14 +183,14 @@ impl ProductState {
     }
 
     /// Removes a package from the listed releases without a record.
-    fn clear_missing(&mut self, folder: Option<&str>, name: &str) {
+    fn remove_missing_release(&mut self, folder: Option<&str>, name: &str) {
         let prefix = listing_line(folder.unwrap_or_default(), name, "");
-        self.missing.retain(|line| !line.starts_with(&prefix));
+        self.missing_releases.retain(|line| !line.starts_with(&prefix));
     }
 
     fn add_release(&mut self, record: &ReleaseRecord) {
         if !record.archived {
-            self.clear_missing(record.folder.as_deref(), &record.name);
+            self.remove_missing_release(record.folder.as_deref(), &record.name);
         }
         let package = self.packages.entry(key(record.folder.as_deref(), &record.name)).or_default();
         let release = Release {
@@ -218,10 +219,10 @@ impl ProductState {
             version.is_none_or(|version| version == release.version)
                 && sha256.is_none_or(|sha256| sha256 == release.object.sha256)
         };
-        let listed = package.listed_release().filter(|listed| !is_removed(listed)).cloned();
+        let listed_release = package.listed_release().filter(|release| !is_removed(release)).cloned();
         package.releases.retain(|release| !is_removed(release));
         package.listed_index =
-            listed.and_then(|listed| package.releases.iter().position(|release| *release == listed));
+            listed_release.and_then(|listed| package.releases.iter().position(|release| *release == listed));
         if package.releases.is_empty() {
             self.packages.remove(key);
         }
@@ -249,27 +250,28 @@ impl ProductState {
 
     /// Sets the listing to exactly these lines.
     fn set_listing(&mut self, listing: &[String]) {
-        let mut listed: BTreeMap<Key, Vec<&str>> = BTreeMap::new();
+        let mut versions_by_package: BTreeMap<Key, Vec<&str>> = BTreeMap::new();
         for line in listing {
             let (path, version) = line.rsplit_once(' ').unwrap_or((line, ""));
             let (folder, name) = path.rsplit_once(':').unwrap_or(("", path));
-            listed.entry((folder.to_owned(), name.to_owned())).or_default().push(version);
+            versions_by_package.entry((folder.to_owned(), name.to_owned())).or_default().push(version);
         }
-        self.missing.clear();
+        self.missing_releases.clear();
         for (key, package) in &mut self.packages {
-            let versions = listed.remove(key).unwrap_or_default();
+            let versions = versions_by_package.remove(key).unwrap_or_default();
             package.listed_index = versions
                 .first()
                 .and_then(|version| package.releases.iter().rposition(|release| release.version == *version));
             if package.listed_index.is_none() {
-                self.missing.extend(versions.iter().map(|version| listing_line(&key.0, &key.1, version)));
+                self.missing_releases
+                    .extend(versions.iter().map(|version| listing_line(&key.0, &key.1, version)));
             }
         }
-        let unknown = listed
+        let releases_of_unknown_packages = versions_by_package
             .iter()
             .flat_map(|(key, versions)| versions.iter().map(|v| listing_line(&key.0, &key.1, v)));
-        self.missing.extend(unknown);
-        self.missing.sort_unstable();
+        self.missing_releases.extend(releases_of_unknown_packages);
+        self.missing_releases.sort_unstable();
     }
 }
 
@@ -323,7 +325,7 @@ mod tests {
 
     fn state_after(records: &[Record]) -> ProductState {
         let mut state = ProductState::default();
-        records.iter().for_each(|record| state.apply(record).expect("fits"));
+        records.iter().for_each(|record| state.apply(record).expect("a consistent record"));
         state
     }
 
@@ -332,11 +334,11 @@ mod tests {
         let mut state =
             state_after(&[release("a1", "1.0", "2020-01-01", 1), release("a1", "1.1", "2020-02-01", 2)]);
         assert_eq!(state.listing(), ["a1 1.1"]);
-        state.apply(&Record::Archive(event("a1", None, "2020-03-01"))).expect("fits");
+        state.apply(&Record::Archive(event("a1", None, "2020-03-01"))).expect("a consistent record");
         assert_eq!((state.listing().len(), state.releases().count()), (0, 2));
-        state.apply(&Record::Restore(event("a1", Some("1.0"), "2020-04-01"))).expect("fits");
+        state.apply(&Record::Restore(event("a1", Some("1.0"), "2020-04-01"))).expect("a consistent record");
         assert_eq!((state.listing(), state.day()), (vec!["a1 1.0".to_owned()], Some(day("2020-04-01"))));
-        state.apply(&Record::Remove(event("a1", Some("1.1"), "2020-05-01"))).expect("fits");
+        state.apply(&Record::Remove(event("a1", Some("1.1"), "2020-05-01"))).expect("a consistent record");
         assert_eq!((state.listing(), state.releases().count()), (vec!["a1 1.0".to_owned()], 1));
         assert!(state.apply(&Record::Restore(event("zz", None, "2020-05-01"))).is_err());
     }
@@ -348,11 +350,11 @@ mod tests {
             release("a1", "1.0", "2020-02-01", 9),
             release("b2", "1", "2020-02-01", 3),
         ];
-        let once = state_after(&records);
-        let mut twice = once.clone();
-        records.iter().for_each(|record| twice.apply(record).expect("fits"));
-        assert_eq!(once, twice);
-        assert_eq!(once.releases().count(), 3, "a revision is a release of its own");
+        let state = state_after(&records);
+        let mut repeated_state = state.clone();
+        records.iter().for_each(|record| repeated_state.apply(record).expect("a consistent record"));
+        assert_eq!(state, repeated_state);
+        assert_eq!(state.releases().count(), 3, "a revision is a release of its own");
     }
 
     #[test]
@@ -378,12 +380,12 @@ mod tests {
             state: listing_digest(&listing),
             listing: Some(listing.clone()),
         });
-        let mut incremental = state_after(&[release("b2", "2.0", "2026-01-01", 2), snapshot.clone()]);
-        assert_eq!(incremental.missing(), ["a1 1.0", "x/y:c3 3"]);
-        assert_eq!((incremental.listing(), incremental.listed_count()), (listing, 3));
-        incremental.apply(&release("a1", "1.0", "2020-01-01", 1)).expect("fits");
-        incremental.apply(&snapshot).expect("fits");
-        assert_eq!(incremental.missing(), ["x/y:c3 3"]);
+        let mut state = state_after(&[release("b2", "2.0", "2026-01-01", 2), snapshot.clone()]);
+        assert_eq!(state.missing_releases(), ["a1 1.0", "x/y:c3 3"]);
+        assert_eq!((state.listing(), state.listed_count()), (listing, 3));
+        state.apply(&release("a1", "1.0", "2020-01-01", 1)).expect("a consistent record");
+        state.apply(&snapshot).expect("a consistent record");
+        assert_eq!(state.missing_releases(), ["x/y:c3 3"]);
         let state = state_after(&[
             release("d4", "1", "2020-01-01", 1),
             release("b2", "2.0", "2026-01-01", 2),

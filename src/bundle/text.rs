@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// A value parsed from the borrowed text without an allocation: a record has a handful of them, a bundle millions.
+/// A value parsed from the borrowed text without an allocation: a record has several of them, a bundle millions.
 struct TextValue<T>(T);
 
 impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for TextValue<T> {

@@ -101,13 +101,15 @@ pub enum Change {
         package: PackageId,
         /// The release.
         release: ReleaseId,
-        /// The number of the index record to show: 0 is the first source record of the release, see [`Change::Record`].
+        /// The number of the index record in the index: 0 is the first source record of the release, see
+        /// [`Change::Record`].
         variant: i64,
         /// As in [`LifeKey::path`].
         path: String,
     },
     /// A known release gets another index record: upstream may edit a record without changing the file, and a release
-    /// that was only in `Archive/` has no record before it is listed. A [`Change::BeginLife`] that shows it accompanies it.
+    /// that was only in `Archive/` has no record before it is listed. The same step has a [`Change::BeginLife`] with the
+    /// number of the new record.
     Record {
         /// The release.
         release: ReleaseId,

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fingerprint_is_displayed_in_short_and_read_back_from_all_digits() {
+    fn a_fingerprint_is_displayed_abbreviated_and_parsed_from_all_digits() {
         let fingerprint = Fingerprint(Sha256([0xab; 32]));
         assert_eq!(fingerprint.to_string(), "abababab…");
         assert_eq!(fingerprint.digits().parse(), Ok(fingerprint));

@@ -27,16 +27,16 @@ impl FromStr for Snapshot {
 
     /// Parses a percent-decoded path segment.
     fn from_str(text: &str) -> Result<Snapshot, BadSnapshot> {
-        let invalid = || BadSnapshot(text.chars().take(60).collect());
+        let error = || BadSnapshot(text.chars().take(60).collect());
         if text == "latest" {
             return Ok(Snapshot::Latest);
         }
         if !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit()) {
-            return text.parse().map(|id| Snapshot::Transaction(TxId(id))).map_err(|_| invalid());
+            return text.parse().map(|id| Snapshot::Transaction(TxId(id))).map_err(|_| error());
         }
         // Until about 2022 Posit Package Manager issued `date+base64`; many Dockerfiles still contain such URLs.
         let date = text.split_once('+').map_or(text, |(date, _)| date);
-        date.parse().map(Snapshot::Date).map_err(|_| invalid())
+        date.parse().map(Snapshot::Date).map_err(|_| error())
     }
 }
 

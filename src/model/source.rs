@@ -46,6 +46,7 @@ struct Properties {
     language: Language,
     /// The storage class of its packages, except for binaries.
     storage_class: StorageClass,
+    /// How packages get into the source.
     supply: Supply,
 }
 

@@ -42,9 +42,9 @@ impl Timestamp {
     /// Returns the calendar time in UTC. Instants outside jiff's range are clamped to it.
     #[must_use]
     pub fn civil(self) -> jiff::civil::DateTime {
-        let clamped =
+        let microseconds =
             self.0.clamp(jiff::Timestamp::MIN.as_microsecond(), jiff::Timestamp::MAX.as_microsecond());
-        jiff::Timestamp::from_microsecond(clamped)
+        jiff::Timestamp::from_microsecond(microseconds)
             .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
             .to_zoned(jiff::tz::TimeZone::UTC)
             .datetime()
@@ -81,8 +81,8 @@ impl FromStr for Timestamp {
     type Err = BadTimestamp;
 
     fn from_str(text: &str) -> Result<Timestamp, BadTimestamp> {
-        let parsed = text.parse::<jiff::Timestamp>();
-        parsed
+        let instant = text.parse::<jiff::Timestamp>();
+        instant
             .map(|t| Timestamp(t.as_microsecond()))
             .map_err(|_| BadTimestamp(text.chars().take(40).collect()))
     }
@@ -116,18 +116,18 @@ impl FromStr for Day {
     type Err = BadDay;
 
     fn from_str(text: &str) -> Result<Day, BadDay> {
-        let invalid = || BadDay(text.chars().take(40).collect());
+        let error = || BadDay(text.chars().take(40).collect());
         let bytes = text.as_bytes();
-        let has_form = bytes.len() == 10
+        let is_well_formed = bytes.len() == 10
             && bytes.iter().enumerate().all(
                 |(i, b)| {
                     if i == 4 || i == 7 { *b == b'-' } else { b.is_ascii_digit() }
                 },
             );
-        if !has_form {
-            return Err(invalid());
+        if !is_well_formed {
+            return Err(error());
         }
-        text.parse().map(Day).map_err(|_| invalid())
+        text.parse().map(Day).map_err(|_| error())
     }
 }
 
@@ -159,8 +159,9 @@ mod tests {
 
     #[test]
     fn an_instant_is_read_back_from_its_text() {
-        for at in [Timestamp(0), Timestamp(1_763_658_000 * SECOND), Timestamp(-1), Timestamp(1_500_000)] {
-            assert_eq!(at.to_string().parse(), Ok(at));
+        for instant in [Timestamp(0), Timestamp(1_763_658_000 * SECOND), Timestamp(-1), Timestamp(1_500_000)]
+        {
+            assert_eq!(instant.to_string().parse(), Ok(instant));
         }
         assert!("yesterday".parse::<Timestamp>().is_err() && "2026-11-20".parse::<Timestamp>().is_err());
     }

@@ -87,7 +87,7 @@ pub enum Validate {
 
 /// Flags of every `get`.
 #[derive(Debug, Args)]
-pub struct Common {
+pub struct CommonFlags {
     /// Target directory (created if missing)
     #[arg(long, value_name = "DIR")]
     pub destination: PathBuf,
@@ -111,7 +111,7 @@ pub struct Common {
 
 /// Flags of `get cran` and `get bioconductor`.
 #[derive(Debug, Args)]
-pub struct Packages {
+pub struct PackageFlags {
     /// Only files published on this day or later: an incremental bundle, to be copied over a bundle that reaches that day
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
     pub starting_snapshot: Option<Day>,
@@ -135,7 +135,7 @@ pub struct Packages {
 pub struct GetCran {
     #[command(flatten)]
     #[allow(missing_docs, reason = "the type is documented")]
-    pub common: Common,
+    pub common: CommonFlags,
 
     /// Source of the download: a CRAN mirror, another rstudio-pm (http://host:4242/cran/latest), or a bundle
     #[arg(long, value_name = "URL", default_value = "https://cloud.r-project.org")]
@@ -143,16 +143,16 @@ pub struct GetCran {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "the type is documented")]
-    pub packages: Packages,
+    pub packages: PackageFlags,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "the type is documented")]
-    pub binaries: Binaries,
+    pub binaries: BinaryFlags,
 }
 
 /// Flags that select binaries.
 #[derive(Debug, Args)]
-pub struct Binaries {
+pub struct BinaryFlags {
     /// Download binaries for the given versions of R and distributions, too
     #[arg(long)]
     pub include_binaries: bool,
@@ -175,7 +175,7 @@ pub struct Binaries {
 pub struct GetBioconductor {
     #[command(flatten)]
     #[allow(missing_docs, reason = "the type is documented")]
-    pub common: Common,
+    pub common: CommonFlags,
 
     /// Source of the download: a Bioconductor mirror or a bundle
     #[arg(long, value_name = "URL", default_value = "https://bioconductor.org")]
@@ -187,7 +187,7 @@ pub struct GetBioconductor {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "the type is documented")]
-    pub packages: Packages,
+    pub packages: PackageFlags,
 }
 
 /// `get vulns`
@@ -195,7 +195,7 @@ pub struct GetBioconductor {
 pub struct GetVulns {
     #[command(flatten)]
     #[allow(missing_docs, reason = "the type is documented")]
-    pub common: Common,
+    pub common: CommonFlags,
 
     /// Source of the download: a URL as for Vulnerabilities.URL, or a bundle (default: the public data)
     #[arg(long, value_name = "URL")]
@@ -207,10 +207,10 @@ pub struct GetVulns {
 }
 
 fn ecosystem(text: &str) -> Result<Ecosystem, String> {
-    let is_named = |ecosystem: &Ecosystem| ecosystem.as_str().eq_ignore_ascii_case(text);
+    let has_name = |ecosystem: &Ecosystem| ecosystem.as_str().eq_ignore_ascii_case(text);
     Ecosystem::ALL
         .into_iter()
-        .find(is_named)
+        .find(has_name)
         .ok_or_else(|| "must be one of cran, bioconductor, pypi".to_owned())
 }
 

@@ -1,8 +1,8 @@
 //! `get cran --include-binaries`: the binaries of each platform are a separate product.
 
-use super::args::Binaries;
+use super::args::BinaryFlags;
+use super::bundle_inventory;
 use super::error::{ExitStatus, OfflineError};
-use super::from_bundle;
 use super::inventory::{Inventory, UpstreamFile};
 use super::metadata::MetadataReader;
 use super::mirror::INDEX_FILES;
@@ -21,10 +21,10 @@ use crate::upstream::origin::bundle::Bundle;
 
 /// Returns the requested platforms, each with the indexes that a mirror may have for it.
 pub(super) fn selected_platforms(
-    args: &Binaries,
+    args: &BinaryFlags,
     platforms: &Platforms,
 ) -> Result<Vec<(Platform, Vec<Index>)>, OfflineError> {
-    let usage = |text: String| Err(OfflineError::Usage(text));
+    let usage_error = |text: String| Err(OfflineError::Usage(text));
     if !args.include_binaries {
         let flags = [
             ("--r-versions", &args.r_versions),
@@ -32,12 +32,12 @@ pub(super) fn selected_platforms(
             ("--architectures", &args.architectures),
         ];
         return match flags.iter().find(|(_, values)| !values.is_empty()) {
-            Some((name, _)) => usage(format!("{name} selects binaries: give --include-binaries too")),
+            Some((name, _)) => usage_error(format!("{name} selects binaries: give --include-binaries too")),
             None => Ok(Vec::new()),
         };
     }
     if args.r_versions.is_empty() || args.distributions.is_empty() {
-        return usage(
+        return usage_error(
             "--include-binaries needs --r-versions (4.5,4.4) and --distributions (noble,rhel9,windows,macos): the binaries \
              for all platforms would be terabytes"
                 .to_owned(),
@@ -49,48 +49,48 @@ pub(super) fn selected_platforms(
         })
     });
     let archs: Vec<Arch> = archs.collect::<Result<_, _>>()?;
-    let mut selected = Vec::new();
+    let mut selection = Vec::new();
     for text in &args.r_versions {
         let Some(r) = RMinor::parse(text) else {
-            return usage(format!("--r-versions: '{text}' is not a minor version of R: write 4.5"));
+            return usage_error(format!("--r-versions: '{text}' is not a minor version of R: write 4.5"));
         };
         for name in &args.distributions {
             for platform in platforms_of(name, r, platforms)? {
                 let is_selected = archs.is_empty() || archs.contains(&platform.arch);
-                if is_selected && !selected.contains(&platform) {
-                    selected.push(platform);
+                if is_selected && !selection.contains(&platform) {
+                    selection.push(platform);
                 }
             }
         }
     }
-    if selected.is_empty() {
-        return usage(
+    if selection.is_empty() {
+        return usage_error(
             "no distribution of --distributions is available for any architecture of --architectures"
                 .to_owned(),
         );
     }
-    // The default configuration has the minor versions of R for which a server serves binaries; other ones may be
-    // requested here.
-    let requested = Platforms { r_versions: args.r_versions.clone(), ..platforms.clone() };
+    // The default configuration has the minor versions of R for which a server serves binaries; other versions may
+    // be requested here.
+    let requested_platforms = Platforms { r_versions: args.r_versions.clone(), ..platforms.clone() };
     let styles = [BinaryStyle::Mirror, BinaryStyle::Linux { distribution: None, arch: None, r: None }];
     let urls = styles.map(|style| BinaryUrl { base: String::new(), style });
-    let (lists, _) = lists(&urls, &requested);
+    let (lists, _) = lists(&urls, &requested_platforms);
     let indexes: Vec<Index> = lists.into_iter().flat_map(|list| list.indexes).collect();
-    let with_indexes = selected.into_iter().map(|platform| {
+    let platforms_and_indexes = selection.into_iter().map(|platform| {
         let platform_indexes: Vec<Index> =
             indexes.iter().filter(|index| index.platform == platform).cloned().collect();
         (platform, platform_indexes)
     });
-    Ok(with_indexes.collect())
+    Ok(platforms_and_indexes.collect())
 }
 
 /// Returns the platforms of a distribution for a minor version of R, one per architecture.
 fn platforms_of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Platform>, OfflineError> {
-    let for_archs = |target: Target, archs: &[Arch]| {
+    let platforms_with_archs = |target: Target, archs: &[Arch]| {
         archs.iter().map(|arch| Platform { r, target: target.clone(), arch: *arch }).collect()
     };
     if name.eq_ignore_ascii_case("windows") {
-        return Ok(for_archs(Target::Windows, &[Arch::X86_64]));
+        return Ok(platforms_with_archs(Target::Windows, &[Arch::X86_64]));
     }
     if name.eq_ignore_ascii_case("macos") {
         let folders = platforms.macos_folders(&r.to_string());
@@ -100,7 +100,7 @@ fn platforms_of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Plat
             (Arch::Arm64, Some(folders)) => folders.arm64.is_some(),
         };
         let archs: Vec<Arch> = Arch::ALL.into_iter().filter(is_available).collect();
-        return Ok(for_archs(Target::MacOs, &archs));
+        return Ok(platforms_with_archs(Target::MacOs, &archs));
     }
     let Some(distribution) = platforms.linux(name) else {
         let names = platforms
@@ -114,7 +114,7 @@ fn platforms_of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Plat
         )));
     };
     let archs: Vec<Arch> = distribution.architectures.iter().filter_map(|text| Arch::parse(text)).collect();
-    Ok(for_archs(Target::Linux(distribution.name.clone()), &archs))
+    Ok(platforms_with_archs(Target::Linux(distribution.name.clone()), &archs))
 }
 
 /// Downloads the binaries for the given platforms.
@@ -125,7 +125,7 @@ pub(super) async fn get(
 ) -> Result<ExitStatus, OfflineError> {
     let mut status = ExitStatus::Complete;
     // The publication time of binaries is unknown: all of them are fetched, for an incremental bundle too.
-    let request = Request { from: None, ..setup.request.clone() };
+    let request = Request { first_day: None, ..setup.request.clone() };
     for (platform, indexes) in platforms {
         let product = Product::Binaries(platform.to_string());
         let run = Run {
@@ -140,7 +140,7 @@ pub(super) async fn get(
         let result = run
             .run(|_| async move {
                 let mut inventory = match bundle {
-                    Some(bundle) => from_bundle::read_inventory(bundle, product, reader).await?,
+                    Some(bundle) => bundle_inventory::read_inventory(bundle, product, reader).await?,
                     None => read_inventory(reader, product, indexes).await?,
                 };
                 if let Some(names) = &setup.request.subset {
@@ -151,10 +151,10 @@ pub(super) async fn get(
             .await;
         match result {
             Ok(ExitStatus::Complete) => {}
-            Ok(incomplete) => status = incomplete,
+            Ok(other_status) => status = other_status,
             // The other platforms are not affected.
             Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_) | OfflineError::Bundle(_))) => {
-                setup.request.output.warn(&format!("binaries for {product}: {error}"));
+                setup.request.output.warn(&format!("could not download {product}: {error}"));
                 status = ExitStatus::Incomplete;
             }
             Err(error) => return Err(error),
@@ -206,7 +206,7 @@ fn read_index(mirror: &Mirror, index_file: &str, bytes: &[u8], index: &Index) ->
             }
         };
         let path = match &binary.location {
-            FileLocation::NextToIndex(file) => format!("{}/{file}", index.folder),
+            FileLocation::IndexDirectory(file) => format!("{}/{file}", index.folder),
             FileLocation::Url(url) => match url.strip_prefix(&base) {
                 Some(path) => path.to_owned(),
                 None => {

@@ -12,8 +12,8 @@ use super::mirror::{HistorySpan, INDEX_FILES, Tree};
 use super::progress::Output;
 use super::run::Run;
 use super::setup::{Setup, client, setup};
-use super::validate::{Check, Report, is_started};
-use super::{from_bundle, subset};
+use super::validate::{Check, Report, has_files};
+use super::{bundle_inventory, subset};
 use crate::bundle::shared::{BioconductorConfig, SharedFolder};
 use crate::bundle::{Product, layout, seal};
 use crate::r::bioconductor::config::Config;
@@ -31,7 +31,7 @@ struct VersionOrigin<'a> {
     bundle: Option<Bundle>,
     config: Config,
     /// The text of `config`.
-    text: String,
+    config_text: String,
 }
 
 /// `get bioconductor`.
@@ -40,15 +40,15 @@ pub(super) async fn get(args: GetBioconductor, output: Output) -> Result<ExitSta
     let requested_packages = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
     let origin = VersionOrigin::open(&setup).await?;
     let versions = origin.versions(&args.versions).await?;
-    let (text, bundle) = (origin.text.clone(), origin.bundle.clone());
+    let (config_text, bundle) = (origin.config_text.clone(), origin.bundle.clone());
     let mut status = ExitStatus::Complete;
     for version in versions {
         match get_version(&mut setup, bundle.as_ref(), version, requested_packages.as_ref()).await {
             Ok(ExitStatus::Complete) => {}
-            Ok(incomplete) => status = incomplete,
+            Ok(other_status) => status = other_status,
             // The other versions are not affected.
             Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_))) => {
-                output.warn(&format!("Bioconductor {version}: {error}"));
+                output.warn(&format!("could not download Bioconductor {version}: {error}"));
                 status = ExitStatus::Incomplete;
             }
             Err(error) => return Err(error),
@@ -57,7 +57,7 @@ pub(super) async fn get(args: GetBioconductor, output: Output) -> Result<ExitSta
     if setup.request.is_dry_run {
         return Ok(status);
     }
-    let config = seal::seal(&BioconductorConfig { config_yaml: text });
+    let config = seal::seal(&BioconductorConfig { config_yaml: config_text });
     {
         let _lock = setup.destination.lock("bioc/v4", true)?;
         setup.destination.put_if_changed(layout::BIOCONDUCTOR_CONFIG, &config)?;
@@ -87,12 +87,12 @@ async fn get_version(
         None => None,
         Some(names) => {
             let inventory = read_inventory(reader, bundle, version, (None, setup.request.now.day())).await?;
-            let (names, unknown) = subset::closure(&names, &inventory);
-            if !unknown.is_empty() {
-                setup
-                    .request
-                    .output
-                    .info(&format!("Not in Bioconductor {version} (try get cran): {}", unknown.join(", ")));
+            let (names, unknown_names) = subset::add_dependencies(&names, &inventory);
+            if !unknown_names.is_empty() {
+                setup.request.output.info(&format!(
+                    "Not in Bioconductor {version} (try get cran): {}",
+                    unknown_names.join(", ")
+                ));
             }
             Some(names)
         }
@@ -126,7 +126,7 @@ async fn read_inventory(
     span: HistorySpan,
 ) -> Result<Inventory, OfflineError> {
     if let Some(bundle) = bundle {
-        return from_bundle::read_inventory(bundle, &Product::Bioconductor(version.to_string()), reader)
+        return bundle_inventory::read_inventory(bundle, &Product::Bioconductor(version.to_string()), reader)
             .await;
     }
     let mut inventory = Inventory { has_dates: true, ..Inventory::default() };
@@ -158,14 +158,15 @@ impl<'a> VersionOrigin<'a> {
     async fn open(setup: &'a Setup) -> Result<VersionOrigin<'a>, OfflineError> {
         let bundle = setup.mirror.as_bundle();
         let reader = MetadataReader::new(&setup.mirror);
-        if let Some(stored) = bundle.bioconductor().await? {
-            let config = parse_config(setup, layout::BIOCONDUCTOR_CONFIG, stored.config_yaml.as_bytes())?;
+        if let Some(bundle_config) = bundle.bioconductor().await? {
+            let config =
+                parse_config(setup, layout::BIOCONDUCTOR_CONFIG, bundle_config.config_yaml.as_bytes())?;
             return Ok(VersionOrigin {
                 setup,
                 reader,
                 bundle: Some(bundle),
                 config,
-                text: stored.config_yaml,
+                config_text: bundle_config.config_yaml,
             });
         }
         let Some(bytes) = reader.get(CONFIG).await? else {
@@ -177,8 +178,8 @@ impl<'a> VersionOrigin<'a> {
             )));
         };
         let config = parse_config(setup, CONFIG, &bytes)?;
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        Ok(VersionOrigin { setup, reader, bundle: None, config, text })
+        let config_text = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(VersionOrigin { setup, reader, bundle: None, config, config_text })
     }
 
     async fn has_version(&self, version: Version) -> Result<bool, OfflineError> {
@@ -196,14 +197,14 @@ impl<'a> VersionOrigin<'a> {
     }
 
     /// Returns the versions that the origin has, newest first.
-    async fn available(&self) -> Result<Vec<Version>, OfflineError> {
-        let mut available = Vec::new();
+    async fn available_versions(&self) -> Result<Vec<Version>, OfflineError> {
+        let mut versions = Vec::new();
         for row in self.config.newest_first() {
             if self.has_version(row.version).await? {
-                available.push(row.version);
+                versions.push(row.version);
             }
         }
-        Ok(available)
+        Ok(versions)
     }
 
     /// Returns the requested versions; all versions of the origin if none is requested.
@@ -218,9 +219,9 @@ impl<'a> VersionOrigin<'a> {
         }
         let address = self.setup.mirror.address();
         if requested.is_empty() {
-            let available = self.available().await?;
-            return match available.is_empty() {
-                false => Ok(available),
+            let available_versions = self.available_versions().await?;
+            return match available_versions.is_empty() {
+                false => Ok(available_versions),
                 true => Err(OfflineError::Refused(format!(
                     "{address} has none of the Bioconductor versions in its config.yaml; give another mirror with --base-url"
                 ))),
@@ -228,11 +229,11 @@ impl<'a> VersionOrigin<'a> {
         }
         for version in &versions {
             if !self.has_version(*version).await? {
-                let available: Vec<String> =
-                    self.available().await?.iter().map(ToString::to_string).collect();
+                let available_versions: Vec<String> =
+                    self.available_versions().await?.iter().map(ToString::to_string).collect();
                 return Err(OfflineError::Usage(format!(
                     "--versions: {address} has no Bioconductor {version}; it has {}",
-                    available.join(", ")
+                    available_versions.join(", ")
                 )));
             }
         }
@@ -254,13 +255,13 @@ pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
     let bundle = client(None)?.bundle(&destination.url()?)?;
     let mut check = Check::new(&destination, bundle, args.packages);
-    check.bioconductor().await;
+    check.check_bioconductor().await;
     let mut has_version = false;
     for version in destination::names(&destination.path("bioc/v4"))? {
         let product = Product::Bioconductor(version.clone());
-        if layout::is_bioconductor_version(&version) && is_started(&destination, &product)? {
+        if layout::is_bioconductor_version(&version) && has_files(&destination, &product)? {
             has_version = true;
-            check.product(&product).await?;
+            check.check_product(&product).await?;
         }
     }
     if !has_version {
@@ -274,6 +275,6 @@ pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
         check.check_shared(shared).await;
         folders.push(shared.folder().to_owned());
     }
-    check.files(&folders)?;
+    check.check_files(&folders)?;
     Ok(check.report)
 }

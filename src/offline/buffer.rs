@@ -37,7 +37,7 @@ impl Budget {
     /// Reserves bytes without waiting. Returns false if too few are unused: then the caller writes its buffer to disk
     /// and releases its own bytes.
     fn reserve(&self, bytes: usize) -> bool {
-        let (order, subtract) = (Ordering::Relaxed, |free: usize| free.checked_sub(bytes));
+        let (order, subtract) = (Ordering::Relaxed, |unused: usize| unused.checked_sub(bytes));
         self.0.fetch_update(order, order, subtract).is_ok()
     }
 
@@ -52,34 +52,34 @@ struct MemoryBuffer {
     budget: Arc<Budget>,
     bytes: Vec<u8>,
     /// Size of the share of the budget, in bytes.
-    reserved: usize,
+    share: usize,
 }
 
 impl MemoryBuffer {
-    fn empty(budget: Arc<Budget>) -> MemoryBuffer {
-        MemoryBuffer { budget, bytes: Vec::new(), reserved: 0 }
+    fn new(budget: Arc<Budget>) -> MemoryBuffer {
+        MemoryBuffer { budget, bytes: Vec::new(), share: 0 }
     }
 
-    /// Reserves memory for `more` bytes; returns false if the buffer would exceed `limit` bytes or the budget does not
-    /// suffice.
-    fn reserve(&mut self, more: usize, limit: usize) -> bool {
-        let needed = self.bytes.len().saturating_add(more);
-        if needed <= self.reserved {
+    /// Reserves memory for `additional` bytes; returns false if the buffer would exceed `limit` bytes or the budget does
+    /// not suffice.
+    fn reserve(&mut self, additional: usize, limit: usize) -> bool {
+        let required_len = self.bytes.len().saturating_add(additional);
+        if required_len <= self.share {
             return true;
         }
         // Doubles the share, so that not every piece of a file of unknown size causes a reallocation.
-        let share = needed.max(2 * self.reserved).min(limit);
-        if needed > limit || !self.budget.reserve(share - self.reserved) {
+        let share = required_len.max(2 * self.share).min(limit);
+        if required_len > limit || !self.budget.reserve(share - self.share) {
             return false;
         }
-        self.reserved = share;
+        self.share = share;
         self.bytes.reserve_exact(share - self.bytes.len());
         true
     }
 
     fn clear(&mut self) {
         self.bytes = Vec::new();
-        self.budget.release(std::mem::take(&mut self.reserved));
+        self.budget.release(std::mem::take(&mut self.share));
     }
 }
 
@@ -127,7 +127,7 @@ impl Digests {
 impl FileBuffer {
     /// Creates an empty buffer; `dir` is the directory for the temporary file if one is needed.
     pub(super) fn new(dir: PathBuf, budget: Arc<Budget>) -> FileBuffer {
-        FileBuffer { dir, memory: MemoryBuffer::empty(budget), limit: MAX_IN_MEMORY, disk: None, error: None }
+        FileBuffer { dir, memory: MemoryBuffer::new(budget), limit: MAX_IN_MEMORY, disk: None, error: None }
     }
 
     /// Returns the write error and the directory if the download failed because of the destination, not of the mirror.
@@ -135,8 +135,8 @@ impl FileBuffer {
         Some((self.error.take()?, self.dir.clone()))
     }
 
-    /// Writes the bytes in memory, and after them `more`, to disk.
-    fn write(&mut self, more: &[u8]) -> io::Result<()> {
+    /// Writes the bytes in memory, and after them `piece`, to disk.
+    fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         let mut buffer = match self.disk.take() {
             Some(buffer) => buffer,
             None => DiskBuffer {
@@ -145,7 +145,7 @@ impl FileBuffer {
                 digests: Digests::default(),
             },
         };
-        for bytes in [&self.memory.bytes, more] {
+        for bytes in [&self.memory.bytes, piece] {
             buffer.file.write_all(bytes)?;
             buffer.digests.update(bytes);
             buffer.size += bytes.len() as u64;
@@ -197,19 +197,19 @@ impl ByteSink for FileBuffer {
             self.memory.bytes.extend_from_slice(&piece);
             return Ok(());
         }
-        let empty = MemoryBuffer::empty(self.memory.budget.clone());
+        let empty_buffer = MemoryBuffer::new(self.memory.budget.clone());
         let mut buffer = FileBuffer {
             dir: self.dir.clone(),
-            memory: std::mem::replace(&mut self.memory, empty),
+            memory: std::mem::replace(&mut self.memory, empty_buffer),
             limit: WRITE_SIZE,
             disk: self.disk.take(),
             error: None,
         };
-        let work = tokio::task::spawn_blocking(move || {
+        let task = tokio::task::spawn_blocking(move || {
             let result = buffer.write(&piece);
             (buffer, result)
         });
-        let result = match work.await {
+        let result = match task.await {
             Ok((buffer, result)) => {
                 *self = FileBuffer { error: None, ..buffer };
                 result
@@ -218,10 +218,10 @@ impl ByteSink for FileBuffer {
         };
         result.map_err(|e| {
             // This error ends the download; the caller gets the write error from `take_error`.
-            let refused =
+            let upstream_error =
                 UpstreamError::Refused { url: self.dir.display().to_string(), reason: e.to_string() };
             self.error = Some(e);
-            refused
+            upstream_error
         })
     }
 }
@@ -323,37 +323,37 @@ mod tests {
             (300_000, 150_000, true, true),
             (300_000, 0, false, true),
         ] {
-            let (budget, all) = (Budget::new(budget), bytes(size));
+            let (budget, content) = (Budget::new(budget), bytes(size));
             let mut buffer = FileBuffer::new(dir.path().join("obj"), budget.clone());
             // Bytes from before the restart of the file are dropped.
-            receive(&mut buffer, &all[..size / 2], is_size_known).await;
-            receive(&mut buffer, &all, is_size_known).await;
+            receive(&mut buffer, &content[..size / 2], is_size_known).await;
+            receive(&mut buffer, &content, is_size_known).await;
             let file = buffer.finish().unwrap();
-            assert_eq!((file.size, file.sha256), (size as u64, seal::digest(&all)), "{size}");
-            assert_eq!(file.md5, Md5(Md5Hasher::digest(&all).into()));
+            assert_eq!((file.size, file.sha256), (size as u64, seal::digest(&content)), "{size}");
+            assert_eq!(file.md5, Md5(Md5Hasher::digest(&content).into()));
             assert_eq!(matches!(file.backing, Backing::Disk(_)), is_on_disk, "{size} {is_size_known}");
-            let mut read = Vec::new();
-            file.open().unwrap().read_to_end(&mut read).unwrap();
+            let mut copy = Vec::new();
+            file.open().unwrap().read_to_end(&mut copy).unwrap();
             let file = file.into_file(&dir.path().join("obj/ab")).unwrap();
-            assert!(read == all && std::fs::read(file.path()).unwrap() == all, "{size}");
+            assert!(copy == content && std::fs::read(file.path()).unwrap() == content, "{size}");
         }
     }
 
     #[tokio::test]
     async fn all_files_together_stay_within_the_budget_and_return_it() {
         let dir = tempfile::tempdir().unwrap();
-        let (budget, all) = (Budget::new(1 << 20), bytes(400_000));
+        let (budget, content) = (Budget::new(1 << 20), bytes(400_000));
         let mut buffers = Vec::new();
         for _ in 0..5 {
             let mut buffer = FileBuffer::new(dir.path().to_owned(), budget.clone());
-            receive(&mut buffer, &all, true).await;
+            receive(&mut buffer, &content, true).await;
             buffers.push(buffer);
         }
-        let reserved: Vec<usize> = buffers.iter().map(|buffer| buffer.memory.reserved).collect();
-        assert_eq!(reserved[..2], [400_000, 400_000]);
-        assert!(reserved.iter().sum::<usize>() <= 1 << 20, "{reserved:?}");
+        let shares: Vec<usize> = buffers.iter().map(|buffer| buffer.memory.share).collect();
+        assert_eq!(shares[..2], [400_000, 400_000]);
+        assert!(shares.iter().sum::<usize>() <= 1 << 20, "{shares:?}");
         for buffer in buffers {
-            assert_eq!(buffer.finish().unwrap().sha256, seal::digest(&all));
+            assert_eq!(buffer.finish().unwrap().sha256, seal::digest(&content));
         }
         assert_eq!(budget.0.load(Ordering::Relaxed), 1 << 20);
     }

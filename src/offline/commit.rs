@@ -26,7 +26,7 @@ const MAX_EARLIER_HEADS: usize = 30;
 pub(super) struct HeadFields {
     pub(super) subset: Option<Vec<String>>,
     /// First day of an incremental bundle; ignored if there is a previous head.
-    pub(super) from: Option<Day>,
+    pub(super) first_day: Option<Day>,
     pub(super) upstream: ProductOrigin,
     pub(super) now: Timestamp,
 }
@@ -42,8 +42,7 @@ pub(super) struct CommitResult {
 pub(super) struct Commit<'a> {
     pub(super) destination: &'a Destination,
     pub(super) product: &'a Product,
-    /// The previous head.
-    pub(super) previous: Option<&'a Head>,
+    pub(super) previous_head: Option<&'a Head>,
     pub(super) fields: HeadFields,
 }
 
@@ -52,20 +51,21 @@ type RecordOrder = (Day, u8, Option<Timestamp>, String, String);
 
 /// A record to write.
 enum PlannedRecord {
-    Journaled(LineSpan),
-    Ready(Record),
+    /// A release in the journal.
+    Release(LineSpan),
+    Other(Record),
 }
 
 impl Commit<'_> {
     fn today(&self) -> Day {
         let today = self.fields.now.day();
-        self.previous.map_or(today, |head| today.max(head.snapshot))
+        self.previous_head.map_or(today, |head| today.max(head.snapshot))
     }
 
     /// Returns the day under which a record is written. Published snapshots never change: an event that is detected
     /// late is dated to the day of the last snapshot.
     fn effective_day(&self, day: Day) -> Day {
-        let earliest = self.previous.map_or(day, |head| head.snapshot);
+        let earliest = self.previous_head.map_or(day, |head| head.snapshot);
         day.max(earliest).min(self.today())
     }
 
@@ -77,24 +77,24 @@ impl Commit<'_> {
         plan: &Plan,
         journal: &mut Journal,
     ) -> Result<Option<CommitResult>, OfflineError> {
-        let damaged = |reason: String| OfflineError::Refused(format!("{}: {reason}", self.product));
+        let damaged_error = |reason: String| OfflineError::Refused(format!("{}: {reason}", self.product));
         let mut writer = Writer::new(self);
-        for planned in self.ordered_records(inventory, plan, journal) {
-            let record = match planned {
-                PlannedRecord::Ready(record) => record,
-                PlannedRecord::Journaled(span) => self.release_record(journal.read(span)?, &state),
+        for planned_record in self.ordered_records(inventory, plan, journal) {
+            let record = match planned_record {
+                PlannedRecord::Other(record) => record,
+                PlannedRecord::Release(span) => self.release_record(journal.read(span)?, &state),
             };
             if is_new(&record, &state) {
-                state.apply(&record).map_err(damaged)?;
+                state.apply(&record).map_err(damaged_error)?;
                 writer.push(record, journal)?;
             }
         }
         for record in self.corrections(inventory, &state) {
-            state.apply(&record).map_err(damaged)?;
+            state.apply(&record).map_err(damaged_error)?;
             writer.push(record, journal)?;
         }
         let listing = self.is_incremental().then(|| incremental_listing(inventory, &state));
-        let is_unchanged = self.previous.is_some_and(|head| {
+        let is_unchanged = self.previous_head.is_some_and(|head| {
             head.packages == state.listed_count() && head.subset == self.fields.subset && listing.is_none()
         });
         if writer.is_empty() && is_unchanged {
@@ -123,9 +123,9 @@ impl Commit<'_> {
     }
 
     fn is_incremental(&self) -> bool {
-        match self.previous {
+        match self.previous_head {
             Some(head) => head.base.is_some(),
-            None => self.fields.from.is_some(),
+            None => self.fields.first_day.is_some(),
         }
     }
 
@@ -140,7 +140,7 @@ impl Commit<'_> {
                 release.name.clone(),
                 release.version.clone(),
             );
-            order.push((key, PlannedRecord::Journaled(*span)));
+            order.push((key, PlannedRecord::Release(*span)));
         }
         let names: HashSet<(&str, &str)> = inventory.files.iter().map(UpstreamFile::key).collect();
         for record in inventory.events.iter().chain(&plan.index_updates).chain(&plan.removals) {
@@ -159,11 +159,11 @@ impl Commit<'_> {
             };
             if is_relevant {
                 let key = (self.effective_day(day), rank, None, name.clone(), String::new());
-                order.push((key, PlannedRecord::Ready(self.with_effective_day(record.clone()))));
+                order.push((key, PlannedRecord::Other(self.with_effective_day(record.clone()))));
             }
         }
         order.sort_by(|(a, _), (b, _)| a.cmp(b));
-        order.into_iter().map(|(_, planned)| planned).collect()
+        order.into_iter().map(|(_, planned_record)| planned_record).collect()
     }
 
     fn with_effective_day(&self, mut record: Record) -> Record {
@@ -181,9 +181,9 @@ impl Commit<'_> {
     fn release_record(&self, mut release: ReleaseRecord, state: &ProductState) -> Record {
         release.day = self.effective_day(release.day);
         let package = state.package(release.folder.as_deref().unwrap_or_default(), &release.name);
-        let listed = package.and_then(state::PackageState::listed_release);
-        release.archived |=
-            listed.is_some_and(|listed| release.published.is_some() && listed.published > release.published);
+        let listed_release = package.and_then(state::PackageState::listed_release);
+        release.archived |= listed_release
+            .is_some_and(|listed| release.published.is_some() && listed.published > release.published);
         Record::Release(Box::new(release))
     }
 
@@ -191,7 +191,7 @@ impl Commit<'_> {
     /// previously listed release stays listed.
     fn corrections(&self, inventory: &Inventory, state: &ProductState) -> Vec<Record> {
         let day = self.today();
-        let listed: HashMap<(&str, &str), &UpstreamFile> =
+        let listed_files: HashMap<(&str, &str), &UpstreamFile> =
             inventory.files.iter().filter(|file| file.is_listed).map(|file| (file.key(), file)).collect();
         let event = |folder: &str, name: &str, release: Option<&state::Release>| PackageEvent {
             folder: Some(folder.to_owned()).filter(|folder| !folder.is_empty()),
@@ -201,10 +201,10 @@ impl Commit<'_> {
             day,
         };
         let mut records = Vec::new();
-        for ((folder, name), file) in &listed {
-            let current = state.package(folder, name).and_then(state::PackageState::listed_release);
+        for ((folder, name), file) in &listed_files {
+            let current_release = state.package(folder, name).and_then(state::PackageState::listed_release);
             let is_other = |release: &&state::Release| {
-                current.is_none_or(|current| {
+                current_release.is_none_or(|current| {
                     current.object != release.object || current.version != release.version
                 })
             };
@@ -215,24 +215,26 @@ impl Commit<'_> {
         records.sort_unstable_by_key(|(folder, name, _)| (*folder, *name));
         let mut records: Vec<Record> = records.into_iter().map(|(_, _, record)| record).collect();
         for ((folder, name), package) in state.packages() {
-            if package.listed_index.is_some() && !listed.contains_key(&(folder.as_str(), name.as_str())) {
+            if package.listed_index.is_some() && !listed_files.contains_key(&(folder.as_str(), name.as_str()))
+            {
                 records.push(Record::Archive(event(folder, name, None)));
             }
         }
         records
     }
 
-    fn head(&self, new: Vec<SegmentRef>, packages: usize) -> Head {
+    /// Returns the new head: the segments of the previous head and the new ones.
+    fn head(&self, new_segments: Vec<SegmentRef>, packages: usize) -> Head {
         let segments: Vec<SegmentRef> = self
-            .previous
+            .previous_head
             .map(|head| head.segments.clone())
             .unwrap_or_default()
             .into_iter()
-            .chain(new)
+            .chain(new_segments)
             .collect();
-        let base = match self.previous {
+        let base = match self.previous_head {
             Some(head) => head.base.clone(),
-            None => self.fields.from.map(|snapshot| IncrementalBase { snapshot }),
+            None => self.fields.first_day.map(|snapshot| IncrementalBase { snapshot }),
         };
         Head {
             format: head::FORMAT.to_owned(),
@@ -264,7 +266,7 @@ impl Commit<'_> {
         self.destination.put(&self.product.head_path(), &bytes)?;
         // Surplus earlier heads are removed after the new head is written: until then the previous head names them. A
         // copied bundle may lack them.
-        for earlier_head in self.previous.iter().flat_map(|previous_head| &previous_head.earlier) {
+        for earlier_head in self.previous_head.iter().flat_map(|previous_head| &previous_head.earlier) {
             if head.earlier.iter().all(|other| other.path != earlier_head.path) {
                 let path = self.destination.path(&self.product.path(&earlier_head.path));
                 match std::fs::remove_file(&path) {
@@ -280,29 +282,29 @@ impl Commit<'_> {
 
     /// Returns the earlier heads to keep: an incremental bundle needs the head of the bundle over which it is copied.
     fn earlier_heads(&self) -> Vec<EarlierHead> {
-        let Some(previous) = self.previous else { return Vec::new() };
-        let mut earlier = previous.earlier.clone();
-        if previous.snapshot < self.today() {
+        let Some(previous_head) = self.previous_head else { return Vec::new() };
+        let mut earlier_heads = previous_head.earlier.clone();
+        if previous_head.snapshot < self.today() {
             // The digests are computed from the files on disk: the head in memory is joined with its bases.
             for is_incremental in [false, true] {
-                let file = self.product.dated_head_path(previous.snapshot, is_incremental);
+                let file = self.product.dated_head_path(previous_head.snapshot, is_incremental);
                 if let Ok(bytes) = std::fs::read(self.destination.path(&file)) {
                     let path = file.strip_prefix(&self.product.path("")).unwrap_or(&file).to_owned();
-                    earlier.push(EarlierHead { path, sha256: seal::digest(&bytes) });
+                    earlier_heads.push(EarlierHead { path, sha256: seal::digest(&bytes) });
                 }
             }
         }
-        let surplus = earlier.len().saturating_sub(MAX_EARLIER_HEADS);
-        earlier.split_off(surplus)
+        let surplus = earlier_heads.len().saturating_sub(MAX_EARLIER_HEADS);
+        earlier_heads.split_off(surplus)
     }
 }
 
 /// Returns upstream's list of packages, restricted to releases that the incremental bundle or its base has.
 fn incremental_listing(inventory: &Inventory, state: &ProductState) -> Vec<String> {
-    let listed = inventory.files.iter().filter(|file| file.is_listed);
+    let listed_files = inventory.files.iter().filter(|file| file.is_listed);
     // A file that is newer than the base and could not be fetched is neither in the incremental bundle nor in its base:
     // then the previously listed release stays listed.
-    let mut lines: Vec<String> = listed
+    let mut lines: Vec<String> = listed_files
         .map(|file| {
             let (folder, name) = file.key();
             let listed_release = state.package(folder, name).and_then(state::PackageState::listed_release);
@@ -322,8 +324,8 @@ fn is_new(record: &Record, state: &ProductState) -> bool {
         |folder: &Option<String>, name: &str| state.package(folder.as_deref().unwrap_or_default(), name);
     match record {
         Record::Release(release) => !package(&release.folder, &release.name).is_some_and(|package| {
-            let is_same = |known: &state::Release| {
-                known.object.sha256 == release.obj.sha256 && known.version == release.version
+            let is_same = |other: &state::Release| {
+                other.object.sha256 == release.obj.sha256 && other.version == release.version
             };
             package.releases.iter().any(is_same)
         }),
@@ -332,13 +334,16 @@ fn is_new(record: &Record, state: &ProductState) -> bool {
         }
         Record::Restore(event) => package(&event.folder, &event.name).is_some_and(|package| {
             let version = event.version.as_deref();
-            let listed = package.listed_release().map(|listed| listed.version.as_str());
-            listed != version && package.releases.iter().any(|known| Some(known.version.as_str()) == version)
+            let listed_version = package.listed_release().map(|release| release.version.as_str());
+            listed_version != version
+                && package.releases.iter().any(|release| Some(release.version.as_str()) == version)
         }),
         Record::Remove(event) => package(&event.folder, &event.name).is_some(),
         Record::Index(update) => package(&update.folder, &update.name).is_some_and(|package| {
             let digest = Some(seal::digest(update.index.as_bytes()));
-            package.releases.iter().any(|known| known.object.sha256 == update.sha256 && known.index != digest)
+            let is_changed =
+                |release: &state::Release| release.object.sha256 == update.sha256 && release.index != digest;
+            package.releases.iter().any(is_changed)
         }),
         Record::Snapshot(_) | Record::Unknown => true,
     }
@@ -349,16 +354,16 @@ struct Writer<'a> {
     commit: &'a Commit<'a>,
     /// Written segments.
     segments: Vec<SegmentRef>,
-    open: Option<OpenSegment>,
+    open_segment: Option<OpenSegment>,
 }
 
 /// The segment to which records are appended.
 struct OpenSegment {
     lines: LinesWriter,
     /// Day of the first record.
-    from: Day,
+    first_day: Day,
     /// Latest day of a record.
-    to: Day,
+    last_day: Day,
     /// Number of releases.
     objects: u64,
     /// Size of the releases' files together, in bytes.
@@ -369,23 +374,23 @@ struct OpenSegment {
 
 impl<'a> Writer<'a> {
     fn new(commit: &'a Commit<'a>) -> Writer<'a> {
-        Writer { commit, segments: Vec::new(), open: None }
+        Writer { commit, segments: Vec::new(), open_segment: None }
     }
 
     fn is_empty(&self) -> bool {
-        self.segments.is_empty() && self.open.is_none()
+        self.segments.is_empty() && self.open_segment.is_none()
     }
 
     /// Returns the last segment of the product, which an earlier run may have written.
-    fn last(&self) -> Option<&SegmentRef> {
-        self.segments.last().or_else(|| self.commit.previous.and_then(|head| head.segments.last()))
+    fn last_segment(&self) -> Option<&SegmentRef> {
+        self.segments.last().or_else(|| self.commit.previous_head.and_then(|head| head.segments.last()))
     }
 
     /// Returns the serial of the next segment: seconds since the epoch, or the last serial plus one if that is greater.
     /// So later incremental bundles have greater serials.
     fn serial(&self) -> u64 {
         let now = u64::try_from(self.commit.fields.now.seconds()).unwrap_or_default();
-        self.last().map_or(now, |last| now.max(last.serial + 1))
+        self.last_segment().map_or(now, |last| now.max(last.serial + 1))
     }
 
     fn push(&mut self, record: Record, journal: &mut Journal) -> Result<(), OfflineError> {
@@ -396,54 +401,56 @@ impl<'a> Writer<'a> {
             Record::Snapshot(snapshot) => snapshot.day,
             Record::Unknown => return Ok(()),
         };
-        if self.open.as_ref().is_some_and(|open| open.lines.records() >= FULL_SEGMENT && open.to < day) {
+        let is_full =
+            |segment: &OpenSegment| segment.lines.record_count() >= FULL_SEGMENT && segment.last_day < day;
+        if self.open_segment.as_ref().is_some_and(is_full) {
             self.close(journal)?;
         }
-        let (serial, prev) = (self.serial(), self.last().map(|last| last.file.sha256));
-        let open = self.open.get_or_insert_with(|| OpenSegment {
+        let (serial, prev) = (self.serial(), self.last_segment().map(|last| last.file.sha256));
+        let segment = self.open_segment.get_or_insert_with(|| OpenSegment {
             lines: LinesWriter::segment(self.commit.product, serial, prev),
-            from: day,
-            to: day,
+            first_day: day,
+            last_day: day,
             objects: 0,
             objects_size: 0,
             readmes: HashSet::new(),
         });
         if let Record::Release(release) = &record {
-            open.objects += 1;
-            open.objects_size += release.obj.size;
-            open.readmes.extend(release.readme.as_ref().map(|readme| readme.sha256));
+            segment.objects += 1;
+            segment.objects_size += release.obj.size;
+            segment.readmes.extend(release.readme.as_ref().map(|readme| readme.sha256));
         }
-        open.to = open.to.max(day);
-        open.lines.push(&record);
+        segment.last_day = segment.last_day.max(day);
+        segment.lines.push(&record);
         Ok(())
     }
 
     fn close(&mut self, journal: &mut Journal) -> Result<(), OfflineError> {
-        let Some(open) = self.open.take() else { return Ok(()) };
-        let (serial, prev) = (self.serial(), self.last().map(|last| last.file.sha256));
+        let Some(segment) = self.open_segment.take() else { return Ok(()) };
+        let (serial, prev) = (self.serial(), self.last_segment().map(|last| last.file.sha256));
         let product = self.commit.product;
         let root = self.commit.destination.path(&product.root());
-        let failed = |e| OfflineError::destination("write a segment in", &root, e);
-        let mut texts = LinesWriter::readmes();
-        journal.each_readme(&open.readmes, |readme| texts.push(&readme))?;
-        let readmes = if texts.records() > 0 {
-            let (bytes, packed) = texts.pack(layout::READMES, serial).map_err(failed)?;
-            self.commit.destination.put(&product.path(&packed.path), &bytes)?;
-            Some(packed)
+        let to_error = |e| OfflineError::destination("write a segment in", &root, e);
+        let mut readme_lines = LinesWriter::readmes();
+        journal.for_each_readme(&segment.readmes, |readme| readme_lines.push(&readme))?;
+        let readmes = if readme_lines.record_count() > 0 {
+            let (bytes, file) = readme_lines.pack(layout::READMES, serial).map_err(to_error)?;
+            self.commit.destination.put(&product.path(&file.path), &bytes)?;
+            Some(file)
         } else {
             None
         };
-        let records = open.lines.records();
-        let (bytes, file) = open.lines.pack(layout::SEGMENTS, serial).map_err(failed)?;
+        let records = segment.lines.record_count();
+        let (bytes, file) = segment.lines.pack(layout::SEGMENTS, serial).map_err(to_error)?;
         self.commit.destination.put(&product.path(&file.path), &bytes)?;
         self.segments.push(SegmentRef {
             serial,
-            from: open.from,
-            to: open.to,
+            from: segment.first_day,
+            to: segment.last_day,
             file,
             records,
-            objects: open.objects,
-            objects_size: open.objects_size,
+            objects: segment.objects,
+            objects_size: segment.objects_size,
             prev,
             readmes,
         });
@@ -459,11 +466,11 @@ mod tests {
     fn commit(destination: &Destination, number: i64) -> Head {
         let product = Product::Cran;
         let head = std::fs::read(destination.path(&product.head_path())).ok();
-        let previous = head.map(|bytes| Head::read(&bytes, &product).unwrap());
+        let previous_head = head.map(|bytes| Head::read(&bytes, &product).unwrap());
         let now = Timestamp(1_600_000_000_000_000 + number * 86_400_000_000);
         let upstream = ProductOrigin { address: "https://cran.example".to_owned(), serial: None };
-        let fields = HeadFields { subset: None, from: None, upstream, now };
-        let commit = Commit { destination, product: &product, previous: previous.as_ref(), fields };
+        let fields = HeadFields { subset: None, first_day: None, upstream, now };
+        let commit = Commit { destination, product: &product, previous_head: previous_head.as_ref(), fields };
         let segments = vec![SegmentRef {
             serial: u64::try_from(number).unwrap() + 1,
             from: now.day(),
@@ -501,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn earlier_heads_are_removed_after_the_new_one_is_there_even_if_one_is_gone() {
+    fn earlier_heads_are_removed_after_the_new_one_is_written_even_if_one_is_missing() {
         let dir = tempfile::tempdir().unwrap();
         let destination = Destination::create(dir.path()).unwrap();
         let days = i64::try_from(MAX_EARLIER_HEADS).unwrap() + 1;
@@ -509,13 +516,13 @@ mod tests {
         let files = || crate::offline::destination::names(&destination.path("v3/1/heads")).unwrap();
         assert_eq!(files().len(), MAX_EARLIER_HEADS + 1);
         // This happens if a run is killed after it has written the head, or if a copy lacks the file.
-        let oldest = heads[0].dated_path(&Product::Cran);
-        std::fs::remove_file(destination.path(&oldest)).unwrap();
-        let newest = commit(&destination, days);
-        assert_eq!(newest.earlier.len(), MAX_EARLIER_HEADS);
+        let oldest_path = heads[0].dated_path(&Product::Cran);
+        std::fs::remove_file(destination.path(&oldest_path)).unwrap();
+        let newest_head = commit(&destination, days);
+        assert_eq!(newest_head.earlier.len(), MAX_EARLIER_HEADS);
         assert_eq!(files().len(), MAX_EARLIER_HEADS + 1);
-        let before = std::fs::read(destination.path(&Product::Cran.head_path())).unwrap();
-        assert_eq!(before, newest.bytes());
+        let head_bytes = std::fs::read(destination.path(&Product::Cran.head_path())).unwrap();
+        assert_eq!(head_bytes, newest_head.bytes());
         commit(&destination, days + 1);
         assert!(!destination.path(&heads[1].dated_path(&Product::Cran)).exists());
     }

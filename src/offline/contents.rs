@@ -13,7 +13,7 @@ pub(super) struct Contents {
     /// Fields of the DESCRIPTION.
     pub(super) fields: Option<Fields>,
     /// Whether the package must be compiled; `None` if that is unknown.
-    pub(super) compiled: Option<bool>,
+    pub(super) needs_compilation: Option<bool>,
     /// File name and text of the README.
     pub(super) readme: Option<(String, String)>,
     /// The reason why the archive could not be read.
@@ -30,27 +30,27 @@ pub(super) fn read<R: Read>(
 ) -> Contents {
     let name = SourceFileName::parse_archived(file).ok();
     let open = || reopen().map_err(|e| e.to_string());
-    let strict = open().and_then(|source| {
+    let strict_result = open().and_then(|source| {
         archive::read_up_to(extent, source, name, Limits::default()).map_err(|e| e.to_string())
     });
-    let reason = match strict {
+    let reason = match strict_result {
         Ok(package) => {
             let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
             return Contents {
                 fields: Some(fields(&package.description)),
-                compiled: Some(package.needs_compilation),
+                needs_compilation: Some(package.needs_compilation),
                 readme: package.readme.map(|(name, bytes)| (name, text(bytes))),
                 error: None,
             };
         }
         Err(reason) => reason,
     };
-    let lenient = open().and_then(|source| {
+    let lenient_result = open().and_then(|source| {
         archive::read_identity(source, name, Limits::default()).map_err(|e| e.to_string())
     });
-    match lenient {
+    match lenient_result {
         Ok(identity) => Contents {
-            compiled: identity.description.needs_compilation(),
+            needs_compilation: identity.description.needs_compilation(),
             fields: Some(fields(&identity.description)),
             ..Contents::default()
         },

@@ -13,8 +13,8 @@ use super::progress::Output;
 use super::run::Run;
 use super::setup::{Setup, client, defaults, setup};
 use super::shared::{self, RulesSource};
-use super::validate::{Check, Report, is_started};
-use super::{binaries, from_bundle, subset};
+use super::validate::{Check, Report, has_files};
+use super::{binaries, bundle_inventory, subset};
 use crate::bundle::shared::SharedFolder;
 use crate::bundle::{Product, layout};
 use crate::model::time::Timestamp;
@@ -26,55 +26,55 @@ pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, Off
     let platforms = binaries::selected_platforms(&args.binaries, &defaults()?.platforms)?;
     let mut setup = setup(args.common, &args.base_url, Some(&args.packages), output)?;
     setup.mirror.directory().map_or(Ok(()), require_directory)?;
-    let source = setup.mirror.as_bundle();
-    let source = source.has(&Product::Cran).await?.then_some(source);
+    let origin_bundle = setup.mirror.as_bundle();
+    let origin_bundle = origin_bundle.has(&Product::Cran).await?.then_some(origin_bundle);
     let requested_packages = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
-    let upstream = CranReader {
+    let cran_reader = CranReader {
         reader: MetadataReader::new(&setup.mirror),
-        bundle: source.as_ref(),
+        bundle: origin_bundle.as_ref(),
         product: Product::Cran,
     };
     let names = match selected_packages(&setup.destination_bundle, &Product::Cran, requested_packages, output)
         .await?
     {
         None => None,
-        Some(names) => Some(upstream.closure(&names, setup.request.now, output).await?),
+        Some(names) => Some(cran_reader.add_dependencies(&names, setup.request.now, output).await?),
     };
     setup.request.subset = names.as_ref().map(|names| names.iter().cloned().collect());
     let run = Run {
         destination: &setup.destination,
         product: Product::Cran,
         mirror: &setup.mirror,
-        origin_bundle: source.clone(),
+        origin_bundle: origin_bundle.clone(),
         destination_bundle: setup.destination_bundle.clone(),
         request: &setup.request,
     };
-    let packages = run.run(|span| upstream.read_inventory(span, names.as_ref())).await?;
-    let binaries = binaries::get(&setup, source.as_ref(), platforms).await?;
-    let status = if binaries == ExitStatus::Complete { packages } else { binaries };
+    let packages_status = run.run(|span| cran_reader.read_inventory(span, names.as_ref())).await?;
+    let binaries_status = binaries::get(&setup, origin_bundle.as_ref(), platforms).await?;
+    let status = if binaries_status == ExitStatus::Complete { packages_status } else { binaries_status };
     if setup.request.is_dry_run {
         return Ok(status);
     }
-    let rules = write_shared(&setup, source, args.packages.requirements_url.as_deref()).await?;
+    let rules = write_shared(&setup, origin_bundle, args.packages.requirements_url.as_deref()).await?;
     report_old_schemas(&setup.destination, output)?;
     Ok(report_result(output, status, rules))
 }
 
 /// Prints the last line of a `get` and returns the exit status. Outdated rules for system requirements make the
 /// download incomplete only if their URL was given explicitly.
-pub(super) fn report_result(output: Output, packages: ExitStatus, rules: Rules) -> ExitStatus {
-    match (packages, rules) {
-        (ExitStatus::Complete, Rules::Current) => {
+pub(super) fn report_result(output: Output, packages_status: ExitStatus, rules: RulesState) -> ExitStatus {
+    match (packages_status, rules) {
+        (ExitStatus::Complete, RulesState::Current) => {
             output.info("complete");
             ExitStatus::Complete
         }
-        (ExitStatus::Complete, Rules::Unreachable { is_named }) => {
+        (ExitStatus::Complete, RulesState::Unreachable { is_url_given }) => {
             output.warn("the packages are complete; the rules for system requirements were not updated");
-            if is_named { ExitStatus::Incomplete } else { ExitStatus::Complete }
+            if is_url_given { ExitStatus::Incomplete } else { ExitStatus::Complete }
         }
-        (incomplete @ (ExitStatus::Incomplete | ExitStatus::Damaged), _) => {
+        (status @ (ExitStatus::Incomplete | ExitStatus::Damaged), _) => {
             output.warn("not complete: some of the requested packages could not be downloaded");
-            incomplete
+            status
         }
     }
 }
@@ -82,31 +82,31 @@ pub(super) fn report_result(output: Output, packages: ExitStatus, rules: Rules) 
 /// Writes the data shared by CRAN and Bioconductor.
 pub(super) async fn write_shared(
     setup: &Setup,
-    source: Option<Bundle>,
+    origin_bundle: Option<Bundle>,
     url: Option<&str>,
-) -> Result<Rules, OfflineError> {
+) -> Result<RulesState, OfflineError> {
     let defaults = defaults()?;
     let (now, output) = (setup.request.now, setup.request.output);
     shared::distributions(&setup.destination, &defaults.platforms, now)?;
-    let rules = match (url, source) {
+    let rules = match (url, origin_bundle) {
         (Some("none"), _) => RulesSource::None,
         (Some(url), _) => RulesSource::Url(url.to_owned()),
         (None, Some(bundle)) => RulesSource::Bundle(bundle),
         (None, None) => RulesSource::Url(defaults.requirements.url.clone()),
     };
     let is_read = shared::requirements(&setup.destination, &setup.upstream, &rules, now, output).await?;
-    Ok(if is_read { Rules::Current } else { Rules::Unreachable { is_named: url.is_some() } })
+    Ok(if is_read { RulesState::Current } else { RulesState::Unreachable { is_url_given: url.is_some() } })
 }
 
 /// State of the rules for system requirements after a `get`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rules {
+pub(super) enum RulesState {
     /// Current, or not requested.
     Current,
     /// Could not be read.
     Unreachable {
         /// Whether `--requirements-url` was given.
-        is_named: bool,
+        is_url_given: bool,
     },
 }
 
@@ -124,7 +124,7 @@ impl CranReader<'_> {
         names: Option<&BTreeSet<String>>,
     ) -> Result<Inventory, OfflineError> {
         let mut inventory = match self.bundle {
-            Some(bundle) => from_bundle::read_inventory(bundle, &self.product, &self.reader).await?,
+            Some(bundle) => bundle_inventory::read_inventory(bundle, &self.product, &self.reader).await?,
             None => {
                 let tree = Tree { reader: &self.reader, prefix: String::new(), folder: None };
                 tree.read_inventory(span).await?.ok_or_else(|| not_a_mirror(self.reader.mirror()))?
@@ -136,18 +136,18 @@ impl CranReader<'_> {
         Ok(inventory)
     }
 
-    /// Returns packages with their dependencies.
-    async fn closure(
+    /// Returns the packages and their dependencies.
+    async fn add_dependencies(
         &self,
         names: &BTreeSet<String>,
         now: Timestamp,
         output: Output,
     ) -> Result<BTreeSet<String>, OfflineError> {
         let inventory = self.read_inventory((None, now.day()), None).await?;
-        let (packages, unknown) = subset::closure(names, &inventory);
-        if !unknown.is_empty() {
+        let (packages, unknown_names) = subset::add_dependencies(names, &inventory);
+        if !unknown_names.is_empty() {
             let address = self.reader.mirror().address();
-            output.warn(&format!("{address} does not have: {}", unknown.join(", ")));
+            output.warn(&format!("{address} does not have: {}", unknown_names.join(", ")));
         }
         if packages.is_empty() {
             return Err(OfflineError::Usage(format!(
@@ -167,7 +167,7 @@ pub(super) async fn selected_packages(
     output: Output,
 ) -> Result<Option<BTreeSet<String>>, OfflineError> {
     let head = match destination_bundle.head_or_incremental(product).await {
-        Ok(verified) => verified.head,
+        Ok(verified_head) => verified_head.head,
         Err(BundleError::Absent { .. }) => return Ok(requested_packages),
         Err(error) => return Err(error.into()),
     };
@@ -177,15 +177,15 @@ pub(super) async fn selected_packages(
         (Some(_), None) => Err(OfflineError::Usage(format!(
             "{address} already has all packages; a subset (--file-in) needs its own --destination"
         ))),
-        (None, Some(earlier)) => {
+        (None, Some(earlier_packages)) => {
             output.info(&format!(
                 "Continuing with the subset of {} packages in {address}; all packages need another --destination",
-                earlier.len()
+                earlier_packages.len()
             ));
-            Ok(Some(earlier.into_iter().collect()))
+            Ok(Some(earlier_packages.into_iter().collect()))
         }
-        (Some(mut requested_packages), Some(earlier)) => {
-            requested_packages.extend(earlier);
+        (Some(mut requested_packages), Some(earlier_packages)) => {
+            requested_packages.extend(earlier_packages);
             Ok(Some(requested_packages))
         }
     }
@@ -208,9 +208,9 @@ fn require_directory(root: &Path) -> Result<(), OfflineError> {
 
 /// Reads the package names in the file of `--file-in`.
 pub(super) fn read_package_list(file: &Path) -> Result<BTreeSet<String>, OfflineError> {
-    let usage = |reason: String| OfflineError::Usage(format!("--file-in {}: {reason}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|e| usage(e.to_string()))?;
-    subset::names(&text).map_err(usage)
+    let usage_error = |reason: String| OfflineError::Usage(format!("--file-in {}: {reason}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|e| usage_error(e.to_string()))?;
+    subset::names(&text).map_err(usage_error)
 }
 
 /// Reports directories of older schemas, which only an administrator removes.
@@ -233,12 +233,12 @@ pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
     let bundle = client(None)?.bundle(&destination.url()?)?;
     let mut check = Check::new(&destination, bundle, args.packages);
-    check.product(&Product::Cran).await?;
+    check.check_product(&Product::Cran).await?;
     let mut folders = vec!["v3".to_owned()];
     for tag in destination::names(&destination.path("bindex"))? {
         let product = Product::Binaries(tag);
-        if Product::parse(&product.to_string()).is_some() && is_started(&destination, &product)? {
-            check.product(&product).await?;
+        if Product::parse(&product.to_string()).is_some() && has_files(&destination, &product)? {
+            check.check_product(&product).await?;
         }
     }
     folders.extend(["bindex", "bin"].map(str::to_owned));
@@ -246,6 +246,6 @@ pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
         check.check_shared(shared).await;
         folders.push(shared.folder().to_owned());
     }
-    check.files(&folders)?;
+    check.check_files(&folders)?;
     Ok(check.report)
 }

@@ -38,9 +38,9 @@ impl Destination {
 
     /// Opens the directory for reading only; the directory may be missing.
     pub(super) fn open_read_only(root: &Path) -> Result<Destination, OfflineError> {
-        let absolute = std::path::absolute(root)
+        let absolute_path = std::path::absolute(root)
             .map_err(|e| OfflineError::destination("find the directory", root, e))?;
-        Ok(Destination { root: absolute.canonicalize().unwrap_or(absolute) })
+        Ok(Destination { root: absolute_path.canonicalize().unwrap_or(absolute_path) })
     }
 
     /// Opens the directory, which must exist.
@@ -74,8 +74,8 @@ impl Destination {
     pub(super) fn lock(&self, folder: &str, wait: bool) -> Result<Lock, OfflineError> {
         let dir = self.folder(folder)?;
         let path = dir.join(LOCK);
-        let failed = |e| OfflineError::destination("lock", &path, e);
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        let to_error = |e| OfflineError::destination("lock", &path, e);
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(to_error)?;
         let result = if wait { file.lock().map_err(TryLockError::Error) } else { file.try_lock() };
         match result {
             Ok(()) => {
@@ -88,7 +88,7 @@ impl Destination {
             ))),
             // Some network file systems and USB sticks do not support locks.
             Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(Lock { _file: None }),
-            Err(TryLockError::Error(e)) => Err(failed(e)),
+            Err(TryLockError::Error(e)) => Err(to_error(e)),
         }
     }
 
@@ -111,34 +111,34 @@ impl Destination {
 
     /// Creates a temporary file in an existing folder; the file is removed if it is dropped before [`persist`].
     pub(super) fn temp_file(dir: &Path) -> io::Result<NamedTempFile> {
-        let readable = fs::Permissions::from_mode(0o644);
-        Builder::new().prefix(TEMP_PREFIX).permissions(readable).tempfile_in(dir)
+        let permissions = fs::Permissions::from_mode(0o644);
+        Builder::new().prefix(TEMP_PREFIX).permissions(permissions).tempfile_in(dir)
     }
 
     /// Writes a file atomically and durably.
     pub(super) fn put(&self, relative: &str, bytes: &[u8]) -> Result<(), OfflineError> {
         let path = self.path(relative);
-        let failed = |e| OfflineError::destination("write", &path, e);
+        let to_error = |e| OfflineError::destination("write", &path, e);
         let dir = self.folder(folder_of(relative))?;
-        let mut file = Destination::temp_file(&dir).map_err(failed)?;
-        file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-        persist(file, &path).map_err(failed)?;
-        File::open(&dir).and_then(|dir| dir.sync_all()).map_err(failed)
+        let mut file = Destination::temp_file(&dir).map_err(to_error)?;
+        file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(to_error)?;
+        persist(file, &path).map_err(to_error)?;
+        File::open(&dir).and_then(|dir| dir.sync_all()).map_err(to_error)
     }
 
     /// As [`Destination::put`], unless the file already has these bytes.
     pub(super) fn put_if_changed(&self, relative: &str, bytes: &[u8]) -> Result<(), OfflineError> {
         match fs::read(self.path(relative)) {
-            Ok(current) if current == bytes => Ok(()),
+            Ok(current_bytes) if current_bytes == bytes => Ok(()),
             _ => self.put(relative, bytes),
         }
     }
 
     /// Syncs all written files to disk, before a head names them.
     pub(super) fn sync(&self) -> Result<(), OfflineError> {
-        let failed = |e| OfflineError::destination("write", &self.root, e);
-        let dir = File::open(&self.root).map_err(failed)?;
-        nix::unistd::syncfs(&dir).map_err(|e| failed(e.into()))
+        let to_error = |e| OfflineError::destination("write", &self.root, e);
+        let dir = File::open(&self.root).map_err(to_error)?;
+        nix::unistd::syncfs(&dir).map_err(|e| to_error(e.into()))
     }
 
     /// Returns the files in the two-character folders below `objects` by name, with their sizes in bytes. Removes
@@ -193,13 +193,13 @@ pub(super) fn names(dir: &Path) -> Result<Vec<String>, OfflineError> {
 }
 
 fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>, OfflineError> {
-    let failed = |e| OfflineError::destination("list", dir, e);
+    let to_error = |e| OfflineError::destination("list", dir, e);
     match fs::read_dir(dir) {
-        Ok(entries) => entries.collect::<io::Result<_>>().map_err(failed),
+        Ok(entries) => entries.collect::<io::Result<_>>().map_err(to_error),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(Vec::new())
         }
-        Err(e) => Err(failed(e)),
+        Err(e) => Err(to_error(e)),
     }
 }
 
@@ -210,11 +210,11 @@ pub(super) fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
 
 /// Sets the modification time of a file to the time of its publication; a failure is harmless.
 pub(super) fn set_published_time(file: &File, published: Option<Timestamp>) {
-    let seconds = published.and_then(|at| u64::try_from(at.seconds()).ok());
-    if let Some(at) =
+    let seconds = published.and_then(|time| u64::try_from(time.seconds()).ok());
+    if let Some(time) =
         seconds.and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)))
     {
-        let _ = file.set_modified(at);
+        let _ = file.set_modified(time);
     }
 }
 
@@ -239,11 +239,11 @@ mod tests {
     fn a_folder_has_one_writer() {
         let dir = tempfile::tempdir().unwrap();
         let destination = Destination::create(dir.path()).unwrap();
-        let first = destination.lock("v3", false).unwrap();
+        let lock = destination.lock("v3", false).unwrap();
         let message = destination.lock("v3", false).err().map(|e| e.to_string()).unwrap();
         assert!(message.contains("another rspm-offline-downloader"), "{message}");
         assert!(destination.lock("bioc/v4", false).is_ok());
-        drop(first);
+        drop(lock);
         assert!(destination.lock("v3", false).is_ok());
     }
 

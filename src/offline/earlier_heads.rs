@@ -1,4 +1,4 @@
-//! Finds heads that a bundle lacks because it was copied in part.
+//! Finds heads that a bundle lacks because it was copied incompletely.
 
 use super::destination::Destination;
 use super::error::{ExitStatus, OfflineError};
@@ -7,21 +7,21 @@ use crate::bundle::{Head, Product};
 
 impl Run<'_> {
     /// As [`restore`], unless there is no bundle yet or nothing may be written.
-    pub(super) fn restore_heads(&self, exists: bool) -> Result<Vec<String>, OfflineError> {
-        if !exists || self.request.is_dry_run {
+    pub(super) fn restore_heads(&self, has_bundle: bool) -> Result<Vec<String>, OfflineError> {
+        if !has_bundle || self.request.is_dry_run {
             return Ok(Vec::new());
         }
         restore(self.destination, &self.product)
     }
 
     /// Reports missing heads, as `validate` does: no mirror has them.
-    pub(super) fn report_missing_heads(&self, missing: &[String], status: ExitStatus) -> ExitStatus {
-        for file in missing {
+    pub(super) fn report_missing_heads(&self, missing_heads: &[String], status: ExitStatus) -> ExitStatus {
+        for file in missing_heads {
             self.request
                 .output
-                .warn(&format!("{file} is missing: the bundle was copied in part; copy it again"));
+                .warn(&format!("{file} is missing: the bundle was copied incompletely; copy it again"));
         }
-        if missing.is_empty() { status } else { ExitStatus::Incomplete }
+        if missing_heads.is_empty() { status } else { ExitStatus::Incomplete }
     }
 }
 
@@ -37,6 +37,6 @@ pub(super) fn restore(destination: &Destination, product: &Product) -> Result<Ve
     if !destination.path(&copy).exists() {
         destination.put(&copy, &bytes)?;
     }
-    let earlier = head.earlier.iter().map(|earlier| product.path(&earlier.path));
-    Ok(earlier.filter(|file| !destination.path(file).exists()).collect())
+    let earlier_heads = head.earlier.iter().map(|earlier_head| product.path(&earlier_head.path));
+    Ok(earlier_heads.filter(|file| !destination.path(file).exists()).collect())
 }

@@ -35,10 +35,10 @@ impl OfflineError {
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free space there, or copy the directory to a larger disk, and run the command again: it resumes"
+            "; free space there, or copy the directory to a larger disk, and run the command again: the download resumes"
         }
         io::ErrorKind::PermissionDenied => {
-            "; give the user who runs this command the directory, or choose another"
+            "; give the user who runs this command access to the directory, or choose another"
         }
         io::ErrorKind::ReadOnlyFilesystem => "; mount it for writing, or choose another --destination",
         _ => "",

@@ -55,39 +55,35 @@ impl<'a> FileTarget<'a> {
     }
 
     /// Fetches a file; fetches a second time if the file cannot be read and has no checksum.
-    pub(super) async fn fetch(
-        &self,
-        mirror: &Mirror,
-        planned: &PlannedFetch,
-    ) -> Result<FetchedFile, Failure> {
-        let first = self.fetch_once(mirror, planned).await?;
-        if first.contents.error.is_none() || planned.file.is_verifiable() {
-            return Ok(first);
+    pub(super) async fn fetch(&self, mirror: &Mirror, fetch: &PlannedFetch) -> Result<FetchedFile, Failure> {
+        let first_copy = self.fetch_once(mirror, fetch).await?;
+        if first_copy.contents.error.is_none() || fetch.file.is_verifiable() {
+            return Ok(first_copy);
         }
         // The first copy may have been damaged in transit.
-        let Ok(second) = self.fetch_once(mirror, planned).await else { return Ok(first) };
-        if second.object.sha256 != first.object.sha256 && first.is_new {
-            let path =
-                self.destination.path(&self.product.object_path(first.object.sha256, &first.object.ext));
+        let Ok(second_copy) = self.fetch_once(mirror, fetch).await else { return Ok(first_copy) };
+        let object = &first_copy.object;
+        if second_copy.object.sha256 != object.sha256 && first_copy.is_new {
+            let path = self.destination.path(&self.product.object_path(object.sha256, &object.ext));
             std::fs::remove_file(&path).map_err(|e| Failure::Destination(e, path))?;
         }
-        Ok(second)
+        Ok(second_copy)
     }
 
     /// Fetches a file from the first of its paths that has it.
-    async fn fetch_once(&self, mirror: &Mirror, planned: &PlannedFetch) -> Result<FetchedFile, Failure> {
-        let file = &planned.file;
+    async fn fetch_once(&self, mirror: &Mirror, fetch: &PlannedFetch) -> Result<FetchedFile, Failure> {
+        let file = &fetch.file;
         let mut last_error = None;
         for path in &file.paths {
-            let mut body =
+            let mut buffer =
                 FileBuffer::new(self.destination.path(&self.product.objects_dir()), self.budget.clone());
-            match mirror.download(path, file.size, &mut body).await {
-                Ok(_) => match self.process(body, planned, path, mirror).await {
+            match mirror.download(path, file.size, &mut buffer).await {
+                Ok(_) => match self.process(buffer, fetch, path, mirror).await {
                     // The index may be older than the file at this path: the listed file may be at the next path.
                     Err(Failure::Mirror(error)) => last_error = Some(error),
                     result => return result,
                 },
-                Err(error) => match body.take_error() {
+                Err(error) => match buffer.take_error() {
                     Some((error, dir)) => return Err(Failure::Destination(error, dir)),
                     None => {
                         let is_missing = matches!(error, UpstreamError::Missing(_));
@@ -102,52 +98,51 @@ impl<'a> FileTarget<'a> {
                 },
             }
         }
-        let no_path = || UpstreamError::Missing(file.paths.join(" or "));
-        Err(Failure::Mirror(last_error.unwrap_or_else(no_path)))
+        let missing_error = || UpstreamError::Missing(file.paths.join(" or "));
+        Err(Failure::Mirror(last_error.unwrap_or_else(missing_error)))
     }
 
     /// As [`process_blocking`], on another thread.
     async fn process(
         &self,
-        body: FileBuffer,
-        planned: &PlannedFetch,
+        buffer: FileBuffer,
+        fetch: &PlannedFetch,
         path: &str,
         mirror: &Mirror,
     ) -> Result<FetchedFile, Failure> {
-        let (destination, product, planned) =
-            (self.destination.clone(), self.product.clone(), planned.clone());
+        let (destination, product, fetch) = (self.destination.clone(), self.product.clone(), fetch.clone());
         let url = format!("{}/{path}", mirror.address());
         // The semaphore is never closed.
         let permit = self.inspections.clone().acquire_owned().await;
-        let work = tokio::task::spawn_blocking(move || {
-            let result = process_blocking(body, &destination, &product, &planned, url);
+        let task = tokio::task::spawn_blocking(move || {
+            let result = process_blocking(buffer, &destination, &product, &fetch, url);
             drop(permit);
             result
         });
-        work.await.unwrap_or_else(|e| Err(Failure::Destination(io::Error::other(e), PathBuf::new())))
+        task.await.unwrap_or_else(|e| Err(Failure::Destination(io::Error::other(e), PathBuf::new())))
     }
 }
 
 /// Verifies a downloaded file, inspects it, and stores it under its digest.
 fn process_blocking(
-    body: FileBuffer,
+    buffer: FileBuffer,
     destination: &Destination,
     product: &Product,
-    planned: &PlannedFetch,
+    fetch: &PlannedFetch,
     url: String,
 ) -> Result<FetchedFile, Failure> {
     let download =
-        body.finish().map_err(|e| Failure::Destination(e, destination.path(&product.objects_dir())))?;
-    let file = &planned.file;
+        buffer.finish().map_err(|e| Failure::Destination(e, destination.path(&product.objects_dir())))?;
+    let file = &fetch.file;
     let object =
         Object { sha256: download.sha256, size: download.size, md5: download.md5, ext: file.ext.clone() };
-    if let Some(reason) = mismatch(&object, planned) {
+    if let Some(reason) = mismatch(&object, fetch) {
         return Err(Failure::Mirror(UpstreamError::Refused { url, reason }));
     }
-    let reads_contents = file.record.is_none() && planned.expected.is_none();
+    let reads_contents = file.record.is_none() && fetch.expected_sha256.is_none();
     let contents = match product {
         Product::Binaries(tag) if reads_contents => {
-            check_binary(&download, tag, planned)
+            check_binary(&download, tag, fetch)
                 .map_err(|reason| Failure::Mirror(UpstreamError::Refused { url, reason }))?;
             Contents::default()
         }
@@ -157,37 +152,37 @@ fn process_blocking(
             } else {
                 ReadExtent::Whole
             };
-            contents::read(|| download.open(), &file_name(planned), extent)
+            contents::read(|| download.open(), &file_name(fetch), extent)
         }
         Product::Cran | Product::Bioconductor(_) | Product::Binaries(_) => Contents::default(),
     };
     let path = destination.path(&product.object_path(object.sha256, &object.ext));
-    let is_new = store(download, &path, &object, planned).map_err(|e| Failure::Destination(e, path))?;
+    let is_new = store(download, &path, &object, fetch).map_err(|e| Failure::Destination(e, path))?;
     Ok(FetchedFile { object, contents, is_new })
 }
 
 /// Checks that a file is a binary, to its last byte: indexes of binaries often have no checksum.
-fn check_binary(download: &CompleteFile, tag: &str, planned: &PlannedFetch) -> Result<(), String> {
-    let (file, Some(platform)) = (file_name(planned), Platform::parse(tag)) else {
+fn check_binary(download: &CompleteFile, tag: &str, fetch: &PlannedFetch) -> Result<(), String> {
+    let (file, Some(platform)) = (file_name(fetch), Platform::parse(tag)) else {
         return Err(format!("'{tag}' is not a platform"));
     };
     let name =
         PackageFile::parse(&file).ok_or_else(|| format!("'{file}' is not the name of a package file"))?;
-    let checked = binary::check_file(|| download.open(), name, &platform, Limits::default());
-    checked.map(drop).map_err(|e| e.to_string())
+    let result = binary::check_file(|| download.open(), name, &platform, Limits::default());
+    result.map(drop).map_err(|e| e.to_string())
 }
 
-fn file_name(planned: &PlannedFetch) -> String {
-    format!("{}_{}.{}", planned.file.name, planned.file.version, planned.file.ext)
+fn file_name(fetch: &PlannedFetch) -> String {
+    format!("{}_{}.{}", fetch.file.name, fetch.file.version, fetch.file.ext)
 }
 
 /// Compares a downloaded file with the size and the checksums that are known; returns the difference as a message.
-fn mismatch(object: &Object, planned: &PlannedFetch) -> Option<String> {
-    let file = &planned.file;
+fn mismatch(object: &Object, fetch: &PlannedFetch) -> Option<String> {
+    let file = &fetch.file;
     if let Some(size) = file.size.filter(|size| *size != object.size) {
         return Some(format!("has {} bytes instead of the {size} that the mirror declares", object.size));
     }
-    if let Some(sha256) = planned.expected.or(file.sha256).filter(|sha256| *sha256 != object.sha256) {
+    if let Some(sha256) = fetch.expected_sha256.or(file.sha256).filter(|sha256| *sha256 != object.sha256) {
         return Some(format!(
             "its sha256 is {} and not {sha256}: the file was changed on the mirror or in transit",
             object.sha256
@@ -201,16 +196,16 @@ fn mismatch(object: &Object, planned: &PlannedFetch) -> Option<String> {
 }
 
 /// Stores a file; returns false if it already existed.
-fn store(download: CompleteFile, path: &Path, object: &Object, planned: &PlannedFetch) -> io::Result<bool> {
+fn store(download: CompleteFile, path: &Path, object: &Object, fetch: &PlannedFetch) -> io::Result<bool> {
     // Another package may have the same bytes.
     if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == object.size)
-        && planned.expected.is_none()
+        && fetch.expected_sha256.is_none()
         && has_digest(path, object.sha256)
     {
         return Ok(false);
     }
     let file = download.into_file(path.parent().unwrap_or(path))?;
-    destination::set_published_time(file.as_file(), planned.file.published);
+    destination::set_published_time(file.as_file(), fetch.file.published);
     destination::persist(file, path)?;
     Ok(true)
 }

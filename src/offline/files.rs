@@ -37,32 +37,32 @@ pub(super) fn walk(destination: &Destination, folders: &[String]) -> Result<Walk
         .root()
         .metadata()
         .map_err(|e| OfflineError::destination("read", destination.root(), e))?;
-    let mut walked = WalkResult { files: BTreeMap::new(), unreadable_folders: Vec::new() };
-    let mut pending: Vec<String> = folders.iter().rev().cloned().collect();
-    while let Some(folder) = pending.pop() {
+    let mut result = WalkResult { files: BTreeMap::new(), unreadable_folders: Vec::new() };
+    let mut pending_folders: Vec<String> = folders.iter().rev().cloned().collect();
+    while let Some(folder) = pending_folders.pop() {
         let dir = destination.path(&folder);
         match dir.symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(metadata) => {
-                walked.files.insert(folder, kind(&metadata, &root));
+                result.files.insert(folder, kind(&metadata, &root));
                 continue;
             }
             Err(_) => continue,
         }
-        if let Err(reason) = list(&dir, &folder, &root, &mut walked, &mut pending) {
-            walked.unreadable_folders.push((folder, reason.to_string()));
+        if let Err(reason) = list(&dir, &folder, &root, &mut result, &mut pending_folders) {
+            result.unreadable_folders.push((folder, reason.to_string()));
         }
     }
-    Ok(walked)
+    Ok(result)
 }
 
-/// Lists one folder: adds its files to `result` and its subfolders to `pending`.
+/// Lists one folder: adds its files to `result` and its subfolders to `pending_folders`.
 fn list(
     dir: &Path,
     folder: &str,
     root: &Metadata,
     result: &mut WalkResult,
-    pending: &mut Vec<String>,
+    pending_folders: &mut Vec<String>,
 ) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
@@ -70,7 +70,7 @@ fn list(
         // Metadata of the entry itself: a link is not followed.
         let metadata = entry.metadata()?;
         if metadata.is_dir() {
-            pending.push(path);
+            pending_folders.push(path);
         } else {
             result.files.insert(path, kind(&metadata, root));
         }
@@ -121,9 +121,9 @@ mod tests {
         let destination = Destination::create(dir.path()).unwrap();
         destination.put("v3/1/obj/ab/x.tar.gz", b"1").unwrap();
         std::os::unix::fs::symlink("/etc", destination.path("v3/1/obj/cd")).unwrap();
-        let walked = walk(&destination, &["v3".to_owned(), "none".to_owned()]).unwrap();
+        let result = walk(&destination, &["v3".to_owned(), "none".to_owned()]).unwrap();
         let expected =
             [("v3/1/obj/ab/x.tar.gz".to_owned(), FileKind::File), ("v3/1/obj/cd".to_owned(), FileKind::Link)];
-        assert_eq!(walked.files, expected.into());
+        assert_eq!(result.files, expected.into());
     }
 }

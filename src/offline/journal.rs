@@ -22,7 +22,7 @@ pub(super) struct Journal {
     /// Digests of the READMEs in the journal.
     known_readmes: HashSet<Sha256>,
     /// Start of the download that an earlier run did not finish, if the file system records it.
-    pub(super) started: Option<SystemTime>,
+    pub(super) start_time: Option<SystemTime>,
     /// Every release in the journal, without the fields of its DESCRIPTION.
     pub(super) entries: Vec<(ReleaseRecord, LineSpan)>,
 }
@@ -39,14 +39,14 @@ struct Lines {
     path: PathBuf,
     file: File,
     /// Size of the complete lines, in bytes.
-    end: u64,
+    size: u64,
 }
 
 impl Lines {
     fn open(path: PathBuf) -> Result<Lines, OfflineError> {
-        let opened = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-        let file = opened.map_err(|e| OfflineError::destination("open", &path, e))?;
-        Ok(Lines { path, file, end: 0 })
+        let result = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+        let file = result.map_err(|e| OfflineError::destination("open", &path, e))?;
+        Ok(Lines { path, file, size: 0 })
     }
 
     fn io_error(&self, operation: &'static str) -> impl FnOnce(io::Error) -> OfflineError {
@@ -58,25 +58,25 @@ impl Lines {
     /// and truncates the file there.
     fn load(&mut self, mut accept: impl FnMut(&[u8], LineSpan) -> bool) -> Result<(), OfflineError> {
         let mut reader = BufReader::new(&self.file);
-        let (mut text, mut end) = (Vec::new(), 0);
+        let (mut text, mut size) = (Vec::new(), 0);
         loop {
             text.clear();
             let length = reader.read_until(b'\n', &mut text).map_err(self.io_error("read"))?;
-            if length == 0 || text.last() != Some(&b'\n') || !accept(&text, LineSpan { offset: end, length })
+            if length == 0 || text.last() != Some(&b'\n') || !accept(&text, LineSpan { offset: size, length })
             {
                 break;
             }
-            end += length as u64;
+            size += length as u64;
         }
-        self.end = end;
-        self.file.set_len(end).map_err(self.io_error("truncate"))
+        self.size = size;
+        self.file.set_len(size).map_err(self.io_error("truncate"))
     }
 
     fn push(&mut self, line: &[u8]) -> Result<LineSpan, OfflineError> {
-        let span = LineSpan { offset: self.end, length: line.len() };
-        self.file.seek(SeekFrom::Start(self.end)).map_err(self.io_error("write"))?;
+        let span = LineSpan { offset: self.size, length: line.len() };
+        self.file.seek(SeekFrom::Start(self.size)).map_err(self.io_error("write"))?;
         self.file.write_all(line).map_err(self.io_error("write"))?;
-        self.end += line.len() as u64;
+        self.size += line.len() as u64;
         Ok(span)
     }
 }
@@ -88,7 +88,7 @@ fn line<T: serde::Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Drops the fields that comparisons do not need; they are read again when the release is written to a segment.
-fn without_description(mut release: ReleaseRecord) -> ReleaseRecord {
+fn drop_description(mut release: ReleaseRecord) -> ReleaseRecord {
     release.desc = None;
     release
 }
@@ -107,15 +107,16 @@ impl Journal {
     /// Opens the journal of a product and reads the entries of an earlier run.
     pub(super) fn open(destination: &Destination, product: &Product) -> Result<Journal, OfflineError> {
         let folder = destination.folder(&product.root())?;
-        let created =
+        let creation_times =
             FILES.iter().filter_map(|name| folder.join(name).metadata().and_then(|m| m.created()).ok());
-        let started = created.min();
+        let start_time = creation_times.min();
         let [releases, readmes] = FILES.map(|name| Lines::open(folder.join(name)));
         let (mut releases, mut readmes) = (releases?, readmes?);
         let (mut entries, mut known_readmes) = (Vec::new(), HashSet::new());
         readmes.load(|text, _| {
-            let read: Option<ReadmeText> = serde_json::from_slice(text).ok();
-            read.filter(|readme| seal::digest(readme.text.as_bytes()) == readme.sha256)
+            let readme: Option<ReadmeText> = serde_json::from_slice(text).ok();
+            readme
+                .filter(|readme| seal::digest(readme.text.as_bytes()) == readme.sha256)
                 .map(|readme| known_readmes.insert(readme.sha256))
                 .is_some()
         })?;
@@ -123,13 +124,13 @@ impl Journal {
             Ok(Record::Release(release)) if release.check().is_ok() => {
                 // The README of a release is written before the release; if it is missing, the file is fetched again.
                 if release.readme.as_ref().is_none_or(|readme| known_readmes.contains(&readme.sha256)) {
-                    entries.push((without_description(*release), span));
+                    entries.push((drop_description(*release), span));
                 }
                 true
             }
             _ => false,
         })?;
-        Ok(Journal { releases, readmes, known_readmes, started, entries })
+        Ok(Journal { releases, readmes, known_readmes, start_time, entries })
     }
 
     /// Appends a release whose file is stored.
@@ -146,7 +147,7 @@ impl Journal {
         let record = Record::Release(Box::new(release));
         let span = self.releases.push(&line(&record))?;
         if let Record::Release(release) = record {
-            self.entries.push((without_description(*release), span));
+            self.entries.push((drop_description(*release), span));
         }
         Ok(())
     }
@@ -163,11 +164,11 @@ impl Journal {
         }
     }
 
-    /// Passes the READMEs with these digests to `take`, in the order of the journal.
-    pub(super) fn each_readme(
+    /// Passes the READMEs with these digests to `visit`, in the order of the journal.
+    pub(super) fn for_each_readme(
         &mut self,
         digests: &HashSet<Sha256>,
-        mut take: impl FnMut(ReadmeText),
+        mut visit: impl FnMut(ReadmeText),
     ) -> Result<(), OfflineError> {
         let lines = &mut self.readmes;
         lines.file.seek(SeekFrom::Start(0)).map_err(lines.io_error("read"))?;
@@ -176,7 +177,7 @@ impl Journal {
             if let Ok(readme) = serde_json::from_slice::<ReadmeText>(&text)
                 && digests.contains(&readme.sha256)
             {
-                take(readme);
+                visit(readme);
             }
         }
         Ok(())
@@ -224,14 +225,14 @@ mod tests {
         let path = destination.path("v3/1/.releases.ndjson");
         let bytes = fs::read(&path).unwrap();
         let ends: Vec<usize> =
-            bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
-        for cut in 0..=bytes.len() {
-            fs::write(&path, &bytes[..cut]).unwrap();
+            bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(index, _)| index + 1).collect();
+        for length in 0..=bytes.len() {
+            fs::write(&path, &bytes[..length]).unwrap();
             let mut journal = Journal::open(&destination, &Product::Cran).unwrap();
-            let complete = ends.iter().filter(|end| **end <= cut).count();
-            assert_eq!(journal.entries.len(), complete, "cut at {cut}");
-            if let Some((short, span)) = journal.entries.last().cloned() {
-                assert_eq!(journal.read(span).unwrap(), short);
+            let expected_count = ends.iter().filter(|end| **end <= length).count();
+            assert_eq!(journal.entries.len(), expected_count, "{length} bytes");
+            if let Some((release, span)) = journal.entries.last().cloned() {
+                assert_eq!(journal.read(span).unwrap(), release);
             }
         }
         fs::write(&path, &bytes).unwrap();
@@ -244,7 +245,7 @@ mod tests {
         let mut texts = Vec::new();
         let digests =
             journal.entries.iter().filter_map(|(release, _)| Some(release.readme.as_ref()?.sha256)).collect();
-        journal.each_readme(&digests, |readme| texts.push(readme.text)).unwrap();
+        journal.for_each_readme(&digests, |readme| texts.push(readme.text)).unwrap();
         assert_eq!(texts, ["1.0", "1.1"]);
         journal.remove().unwrap();
         assert!(!readmes.exists() && !path.exists());

@@ -37,7 +37,7 @@ pub(super) struct LastRun {
 impl LastRun {
     /// Describes the current state: `head` are the bytes of the head, `objects` the package files by name with their
     /// sizes, `files` the validators of the upstream's files.
-    pub(super) fn current(
+    pub(super) fn new(
         request_key: &str,
         head: &[u8],
         objects: Option<&HashMap<String, u64>>,
@@ -69,7 +69,7 @@ impl LastRun {
         let head = SharedHead::read(&bytes, shared).ok()?;
         let is_intact =
             |file: &CompressedFile| has_digest(&destination.path(folder).join(&file.path), file.sha256);
-        let is_same = last_run.matches(&LastRun::current(request_key, &bytes, None, Vec::new()));
+        let is_same = last_run.matches(&LastRun::new(request_key, &bytes, None, Vec::new()));
         (is_same && head.files.values().all(is_intact)).then_some(last_run)
     }
 
@@ -84,13 +84,13 @@ impl LastRun {
         let _lock = destination.lock(shared.folder(), true)?;
         let path = destination.path(shared.folder()).join(layout::HEAD);
         let head = std::fs::read(&path).map_err(|e| OfflineError::destination("read", &path, e))?;
-        LastRun::current(request_key, &head, None, files).save(destination, shared.folder())
+        LastRun::new(request_key, &head, None, files).save(destination, shared.folder())
     }
 
     /// Returns true if program, request, head and package files are the same.
     pub(super) fn matches(&self, current: &LastRun) -> bool {
-        let without_files = |last_run: &LastRun| LastRun { files: Vec::new(), ..last_run.clone() };
-        without_files(self) == without_files(current)
+        let clear_files = |last_run: &LastRun| LastRun { files: Vec::new(), ..last_run.clone() };
+        clear_files(self) == clear_files(current)
     }
 
     /// Writes the state for the next run.
@@ -105,10 +105,10 @@ fn path(destination: &Destination, folder: &str) -> PathBuf {
 
 /// Returns the digest of a list of files.
 fn objects_digest(objects: &HashMap<String, u64>) -> String {
-    let mut sorted: Vec<_> = objects.iter().collect();
-    sorted.sort_unstable();
+    let mut files: Vec<_> = objects.iter().collect();
+    files.sort_unstable();
     let mut lines = String::new();
-    for (name, size) in sorted {
+    for (name, size) in files {
         lines.extend([name, " ", size.to_string().as_str(), "\n"]);
     }
     seal::digest(lines.as_bytes()).to_string()
@@ -131,23 +131,23 @@ mod tests {
             ]
         };
         let objects = HashMap::from([("a.tar.gz".to_owned(), 1), ("b.tar.gz".to_owned(), 2)]);
-        let last_run = LastRun::current("all", b"head", Some(&objects), files());
+        let last_run = LastRun::new("all", b"head", Some(&objects), files());
         assert_eq!(LastRun::read(&destination, "v3/1"), None);
         last_run.save(&destination, "v3/1").unwrap();
-        let read = LastRun::read(&destination, "v3/1").unwrap();
-        assert_eq!(read, last_run);
-        assert!(read.matches(&LastRun::current("all", b"head", Some(&objects), Vec::new())));
-        let shorter = HashMap::from([("a.tar.gz".to_owned(), 1), ("b.tar.gz".to_owned(), 1)]);
-        let fewer = HashMap::from([("a.tar.gz".to_owned(), 1)]);
+        let copy = LastRun::read(&destination, "v3/1").unwrap();
+        assert_eq!(copy, last_run);
+        assert!(copy.matches(&LastRun::new("all", b"head", Some(&objects), Vec::new())));
+        let objects_with_other_size = HashMap::from([("a.tar.gz".to_owned(), 1), ("b.tar.gz".to_owned(), 1)]);
+        let one_object = HashMap::from([("a.tar.gz".to_owned(), 1)]);
         for other in [
-            LastRun::current("some", b"head", Some(&objects), files()),
-            LastRun::current("all", b"other", Some(&objects), files()),
-            LastRun::current("all", b"head", Some(&shorter), files()),
-            LastRun::current("all", b"head", Some(&fewer), files()),
-            LastRun::current("all", b"head", None, files()),
+            LastRun::new("some", b"head", Some(&objects), files()),
+            LastRun::new("all", b"other", Some(&objects), files()),
+            LastRun::new("all", b"head", Some(&objects_with_other_size), files()),
+            LastRun::new("all", b"head", Some(&one_object), files()),
+            LastRun::new("all", b"head", None, files()),
             LastRun { program: "0.0.0".to_owned(), ..last_run.clone() },
         ] {
-            assert!(!read.matches(&other), "{other:?}");
+            assert!(!copy.matches(&other), "{other:?}");
         }
         // A damaged file is treated as missing.
         std::fs::write(path(&destination, "v3/1"), "{}").unwrap();

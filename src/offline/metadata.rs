@@ -46,10 +46,10 @@ impl FileValidators {
 
     /// Returns true if the file is unchanged.
     async fn is_current(&self, mirror: &Mirror) -> Result<bool, UpstreamError> {
-        let previous = self.exists.then(|| self.validators());
+        let validators = self.exists.then(|| self.validators());
         // Only the absence of a missing file is checked.
         let limit = if self.exists { MAX_SIZE } else { 0 };
-        match mirror.fetch(FileRequest { path: &self.name, validators: previous, limit }).await {
+        match mirror.fetch(FileRequest { path: &self.name, validators, limit }).await {
             Ok(FileResponse::Unchanged) => Ok(self.exists),
             Err(UpstreamError::Missing(_)) => Ok(!self.exists),
             Ok(FileResponse::Body { .. }) | Err(UpstreamError::Refused { .. }) => Ok(false),
@@ -60,8 +60,8 @@ impl FileValidators {
 
 /// Returns true if all of these files are unchanged.
 pub(super) async fn are_current(mirror: &Mirror, files: &[FileValidators]) -> Result<bool, UpstreamError> {
-    let current = try_join_all(files.iter().map(|file| file.is_current(mirror))).await?;
-    Ok(!current.is_empty() && current.into_iter().all(|is_current| is_current))
+    let results = try_join_all(files.iter().map(|file| file.is_current(mirror))).await?;
+    Ok(!results.is_empty() && results.into_iter().all(|is_current| is_current))
 }
 
 /// Reader of a mirror's metadata files.
@@ -82,24 +82,25 @@ impl<'a> MetadataReader<'a> {
 
     /// Returns the current version of a file; `None` if it is missing.
     pub(super) async fn get(&self, path: &str) -> Result<Option<Bytes>, UpstreamError> {
-        let cached = self.files.lock().get(path).cloned().flatten();
-        let validators = cached.as_ref().map(|(_, validators)| validators.clone());
-        let read = match self.mirror.fetch(FileRequest { path, validators, limit: MAX_SIZE }).await {
+        let cached_file = self.files.lock().get(path).cloned().flatten();
+        let validators = cached_file.as_ref().map(|(_, validators)| validators.clone());
+        let file = match self.mirror.fetch(FileRequest { path, validators, limit: MAX_SIZE }).await {
             Ok(FileResponse::Body { bytes, validators }) => Some((bytes, validators)),
-            Ok(FileResponse::Unchanged) => cached,
+            Ok(FileResponse::Unchanged) => cached_file,
             Err(UpstreamError::Missing(_)) => None,
             Err(error) => return Err(error),
         };
-        let bytes = read.as_ref().map(|(bytes, _)| bytes.clone());
-        self.files.lock().insert(path.to_owned(), read);
+        let bytes = file.as_ref().map(|(bytes, _)| bytes.clone());
+        self.files.lock().insert(path.to_owned(), file);
         Ok(bytes)
     }
 
     /// Returns the validators of every file that was read; `None` if one of the files has no validator.
     pub(super) fn validators(&self) -> Option<Vec<FileValidators>> {
         let files = self.files.lock();
-        let validators =
-            files.iter().map(|(path, read)| FileValidators::new(path, read.as_ref().map(|(_, known)| known)));
-        validators.collect()
+        let file_validators = |(path, file): (&String, &Option<(Bytes, Validators)>)| {
+            FileValidators::new(path, file.as_ref().map(|(_, validators)| validators))
+        };
+        files.iter().map(file_validators).collect()
     }
 }

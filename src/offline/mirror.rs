@@ -42,9 +42,9 @@ struct TreeFiles {
     index_file: &'static str,
     index: Bytes,
     /// `Meta/current.rds`.
-    current: Option<Bytes>,
+    current_table: Option<Bytes>,
     /// `Meta/archive.rds`.
-    archive: Option<Bytes>,
+    archive_table: Option<Bytes>,
     /// `PACKAGES.in`.
     notes: Option<Bytes>,
 }
@@ -59,12 +59,12 @@ impl Tree<'_> {
         let Some(files) = self.files().await? else { return Ok(None) };
         let address = format!("{}/{}", self.reader.mirror().address(), self.path(files.index_file));
         let (folder, prefix) = (self.folder.clone(), self.prefix.clone());
-        let work =
-            tokio::task::spawn_blocking(move || inventory_of(&files, folder.as_deref(), &prefix, span));
-        let read = work.await.unwrap_or_else(|e| Err(e.to_string()));
-        let read =
-            read.map(|inventory| Some(Inventory { validators: self.reader.validators(), ..inventory }));
-        read.map_err(|reason| {
+        let task =
+            tokio::task::spawn_blocking(move || build_inventory(&files, folder.as_deref(), &prefix, span));
+        let result = task.await.unwrap_or_else(|e| Err(e.to_string()));
+        let result =
+            result.map(|inventory| Some(Inventory { validators: self.reader.validators(), ..inventory }));
+        result.map_err(|reason| {
             OfflineError::Refused(format!(
                 "{address}: {reason}; try again later, or give another mirror with --base-url"
             ))
@@ -78,19 +78,19 @@ impl Tree<'_> {
         let mut reads = 1;
         loop {
             // Only the tree of CRAN has notes.
-            let (current, archive, notes) =
+            let (current_table, archive_table, notes) =
                 tokio::try_join!(self.get("Meta/current.rds"), self.get("Meta/archive.rds"), async {
                     match self.folder {
                         None => self.get("PACKAGES.in").await,
                         Some(_) => Ok(None),
                     }
                 })?;
-            let later_index = match (&current, &archive) {
+            let later_index = match (&current_table, &archive_table) {
                 (None, None) => Some(index.clone()),
                 _ => self.get(index_file).await?,
             };
             if later_index.as_ref() == Some(&index) || reads == MAX_READS {
-                return Ok(Some(TreeFiles { index_file, index, current, archive, notes }));
+                return Ok(Some(TreeFiles { index_file, index, current_table, archive_table, notes }));
             }
             index = later_index.unwrap_or(index);
             reads += 1;
@@ -135,7 +135,7 @@ fn table(
 }
 
 /// Reads the inventory from the metadata files. Fails if the index is invalid or lists no package.
-fn inventory_of(
+fn build_inventory(
     tree_files: &TreeFiles,
     folder: Option<&str>,
     prefix: &str,
@@ -148,26 +148,35 @@ fn inventory_of(
     if records.is_empty() && folder.is_none_or(|folder| folder == "bioc") {
         return Err("the index lists no package".to_owned());
     }
-    let current =
-        table("current", tree_files.current.as_ref(), |b| read_current_meta(b, Limits::META), &mut warnings);
-    let archive =
-        table("archive", tree_files.archive.as_ref(), |b| read_archive_meta(b, Limits::META), &mut warnings);
-    let mut files = listed_files(&records, current.as_deref().unwrap_or_default(), folder, prefix);
-    add_archived(archive.as_deref().unwrap_or_default(), folder, prefix, &mut files);
-    let events = match (&current, &archive, folder) {
-        (Some(current), Some(archive), None) => {
+    let current_rows = table(
+        "current",
+        tree_files.current_table.as_ref(),
+        |b| read_current_meta(b, Limits::META),
+        &mut warnings,
+    );
+    let archive_rows = table(
+        "archive",
+        tree_files.archive_table.as_ref(),
+        |b| read_archive_meta(b, Limits::META),
+        &mut warnings,
+    );
+    let mut files = listed_files(&records, current_rows.as_deref().unwrap_or_default(), folder, prefix);
+    add_archived_files(archive_rows.as_deref().unwrap_or_default(), folder, prefix, &mut files);
+    let events = match (&current_rows, &archive_rows, folder) {
+        (Some(current_rows), Some(archive_rows), None) => {
             let notes =
                 tree_files.notes.as_ref().and_then(|notes| Events::read(notes).ok()).unwrap_or_default();
-            history(current, archive, &notes, span)
+            history(current_rows, archive_rows, &notes, span)
         }
         _ => Vec::new(),
     };
-    let metadata = [Some(&tree_files.index), tree_files.current.as_ref(), tree_files.archive.as_ref()];
+    let metadata =
+        [Some(&tree_files.index), tree_files.current_table.as_ref(), tree_files.archive_table.as_ref()];
     Ok(Inventory {
         files,
         events,
-        is_complete: archive.is_some(),
-        has_dates: current.is_some(),
+        is_complete: archive_rows.is_some(),
+        has_dates: current_rows.is_some(),
         fingerprint: metadata.into_iter().flatten().map(|bytes| seal::digest(bytes)).collect(),
         serial: None,
         validators: None,
@@ -234,16 +243,16 @@ fn listed_files(
 type SizeAndTime = (Option<u64>, Option<i64>);
 
 /// Adds the files of the archive, except those that are still in the index too.
-fn add_archived(
+fn add_archived_files(
     archive: &[MetaRow<String>],
     folder: Option<&str>,
     prefix: &str,
     files: &mut Vec<UpstreamFile>,
 ) {
-    let mut listed: HashMap<(String, String), Vec<SizeAndTime>> = HashMap::new();
+    let mut sizes_and_times: HashMap<(String, String), Vec<SizeAndTime>> = HashMap::new();
     for listed_file in files.iter().filter(|file| file.folder.as_deref() == folder) {
-        let size_and_time = (listed_file.size, listed_file.published.map(|at| at.seconds()));
-        listed
+        let size_and_time = (listed_file.size, listed_file.published.map(|time| time.seconds()));
+        sizes_and_times
             .entry((listed_file.name.clone(), listed_file.version.clone()))
             .or_default()
             .push(size_and_time);
@@ -253,11 +262,11 @@ fn add_archived(
         let key = (row.package.clone(), file.version.to_owned());
         let size_and_time = (Some(row.size), Some(row.mtime.seconds()));
         // The mirror has copied the file to the archive and not yet deleted it from `src/contrib`.
-        if listed.get(&key).is_some_and(|listed| listed.contains(&size_and_time)) {
+        if sizes_and_times.get(&key).is_some_and(|list| list.contains(&size_and_time)) {
             continue;
         }
         let mut paths = vec![format!("{prefix}src/contrib/Archive/{}/{}", row.package, row.file)];
-        if !listed.contains_key(&key) {
+        if !sizes_and_times.contains_key(&key) {
             paths.push(format!("{prefix}src/contrib/{}", row.file));
         }
         files.push(UpstreamFile {

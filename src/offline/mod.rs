@@ -4,6 +4,7 @@ pub mod args;
 mod binaries;
 mod bioconductor;
 mod buffer;
+mod bundle_inventory;
 mod commit;
 mod contents;
 mod cran;
@@ -13,8 +14,7 @@ mod error;
 mod file;
 mod files;
 mod finding;
-mod from_bundle;
-mod incomplete;
+mod incomplete_files;
 mod inventory;
 mod journal;
 mod last_run;
@@ -77,7 +77,7 @@ fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
         return match stdout.write_all(&script).and_then(|()| stdout.flush()) {
             // A reader that has closed the pipe (`| head`) is no error.
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(OfflineError::Refused(format!("writing the output: {error}")))
+                Err(OfflineError::Refused(format!("could not write the output: {error}")))
             }
             Ok(()) | Err(_) => Ok(ExitStatus::Complete),
         };
@@ -110,12 +110,12 @@ fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
     status
 }
 
-/// Prints findings on standard output, one per line, so that scripts can read them; the rest on standard error.
+/// Prints findings on standard output, one per line, so that scripts can read them; the summary on standard error.
 fn print(report: &Report, output: Output) -> Result<ExitStatus, OfflineError> {
     let mut out = anstream::stdout().lock();
     for finding in &report.findings {
         let result = writeln!(out, "{}\t{}\t{}", finding.problem.as_str(), finding.file, finding.text);
-        result.map_err(|e| OfflineError::Refused(format!("writing the output: {e}")))?;
+        result.map_err(|e| OfflineError::Refused(format!("could not write the output: {e}")))?;
     }
     report.summary.iter().for_each(|line| output.info(line));
     output.info(match report.exit_status() {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::incomplete_files::IncompleteFiles;
 use super::inventory::{Inventory, UpstreamFile};
 use crate::bundle::record::{IndexUpdate, PackageEvent};
 use crate::bundle::state::Release;
@@ -20,11 +21,11 @@ pub(super) struct ExistingFiles<'a> {
     /// Releases in the segments.
     pub(super) state: &'a ProductState,
     /// Releases in the journal: their files exist, but no segment names them yet.
-    pub(super) pending: &'a ProductState,
+    pub(super) journal_state: &'a ProductState,
     /// Object files by name, with their sizes.
     pub(super) objects: &'a HashMap<String, u64>,
     /// Files of releases before this day need not exist.
-    pub(super) from: Option<Day>,
+    pub(super) first_day: Option<Day>,
 }
 
 /// A file to fetch.
@@ -32,7 +33,7 @@ pub(super) struct ExistingFiles<'a> {
 pub(super) struct PlannedFetch {
     pub(super) file: UpstreamFile,
     /// The digest of a known file that is missing: the fetched file must match it.
-    pub(super) expected: Option<Sha256>,
+    pub(super) expected_sha256: Option<Sha256>,
 }
 
 /// The changes to make.
@@ -44,7 +45,7 @@ pub(super) struct Plan {
     /// Records of releases that upstream has removed.
     pub(super) removals: Vec<Record>,
     /// Number of releases that already exist.
-    pub(super) existing: usize,
+    pub(super) existing_count: usize,
 }
 
 impl Plan {
@@ -62,53 +63,54 @@ pub(super) fn release<'a>(
 ) -> Option<&'a Release> {
     let (folder, name) = file.key();
     let releases = &state.package(folder, name)?.releases;
-    releases.iter().rev().find(|known| {
-        let object = &known.object;
+    releases.iter().rev().find(|release| {
+        let object = &release.object;
         let has_size = file.size.is_none_or(|size| size == object.size);
-        known.version == file.version
+        release.version == file.version
             && object.ext == file.ext
             && has_size
             && match (file.sha256, file.md5) {
                 (Some(sha256), _) => sha256 == object.sha256,
                 (None, Some(md5)) => md5 == object.md5,
-                (None, None) => ignores_times || has_same_time(file, known),
+                (None, None) => ignores_times || has_same_time(file, release),
             }
     })
 }
 
-fn has_same_time(file: &UpstreamFile, known: &Release) -> bool {
-    match (file.published, known.published) {
-        (Some(now), Some(then)) => now.seconds() == then.seconds(),
+fn has_same_time(file: &UpstreamFile, release: &Release) -> bool {
+    match (file.published, release.published) {
+        (Some(file_time), Some(release_time)) => file_time.seconds() == release_time.seconds(),
         _ => true,
     }
 }
 
 /// Compares upstream with the destination. `today` is the day of the run.
-pub(super) fn plan(inventory: &Inventory, existing: &ExistingFiles<'_>, today: Day) -> Plan {
+pub(super) fn plan(inventory: &Inventory, existing_files: &ExistingFiles<'_>, today: Day) -> Plan {
     let has_other_time = |file: &&UpstreamFile| {
-        release(file, existing.state, false).is_none() && release(file, existing.state, true).is_some()
+        release(file, existing_files.state, false).is_none()
+            && release(file, existing_files.state, true).is_some()
     };
     let ignores_times = inventory.files.iter().filter(has_other_time).count() > MAX_TIME_CHANGES;
     let mut plan = Plan::default();
     let mut upstream_objects: HashSet<(&str, &str, Sha256)> = HashSet::new();
     for file in &inventory.files {
-        let release = release(file, existing.state, ignores_times)
-            .or_else(|| release(file, existing.pending, ignores_times));
+        let release = release(file, existing_files.state, ignores_times)
+            .or_else(|| release(file, existing_files.journal_state, ignores_times));
         let Some(release) = release else {
-            if is_on_or_after(file.published.map(|at| at.day()), existing.from) {
-                plan.fetches.push(PlannedFetch { file: file.clone(), expected: None });
+            if is_on_or_after(file.published.map(|time| time.day()), existing_files.first_day) {
+                plan.fetches.push(PlannedFetch { file: file.clone(), expected_sha256: None });
             }
             continue;
         };
         let (folder, name) = file.key();
         upstream_objects.insert((folder, name, release.object.sha256));
         let object_name = format!("{}.{}", release.object.sha256, release.object.ext);
-        let exists = existing.objects.get(&object_name) == Some(&release.object.size);
-        if !exists && is_on_or_after(Some(release.day), existing.from) {
-            let expected = Some(release.object.sha256);
-            plan.fetches.push(PlannedFetch { file: file.clone(), expected });
+        let is_present = existing_files.objects.get(&object_name) == Some(&release.object.size);
+        if !is_present && is_on_or_after(Some(release.day), existing_files.first_day) {
+            let expected_sha256 = Some(release.object.sha256);
+            plan.fetches.push(PlannedFetch { file: file.clone(), expected_sha256 });
         } else {
-            plan.existing += 1;
+            plan.existing_count += 1;
         }
         if let Some(index) =
             file.index.as_ref().filter(|index| release.index != Some(seal::digest(index.as_bytes())))
@@ -124,15 +126,15 @@ pub(super) fn plan(inventory: &Inventory, existing: &ExistingFiles<'_>, today: D
         }
     }
     if inventory.is_complete {
-        plan.removals = removals(inventory, existing.state, &upstream_objects, today);
+        plan.removals = removals(inventory, existing_files.state, &upstream_objects, today);
     }
     plan
 }
 
-/// Returns true if `day` is on or after `from`, or one of them is unknown.
-fn is_on_or_after(day: Option<Day>, from: Option<Day>) -> bool {
-    match (day, from) {
-        (Some(day), Some(from)) => day >= from,
+/// Returns true if `day` is on or after `first_day`, or one of them is unknown.
+fn is_on_or_after(day: Option<Day>, first_day: Option<Day>) -> bool {
+    match (day, first_day) {
+        (Some(day), Some(first_day)) => day >= first_day,
         _ => true,
     }
 }
@@ -147,11 +149,11 @@ fn removals(
 ) -> Vec<Record> {
     let versions: HashSet<(&str, &str, &str)> =
         inventory.files.iter().map(|file| (file.key().0, file.key().1, file.version.as_str())).collect();
-    let removed = state.releases().filter(|((folder, name), release)| {
+    let removed_releases = state.releases().filter(|((folder, name), release)| {
         !upstream_objects.contains(&(folder.as_str(), name.as_str(), release.object.sha256))
             && !versions.contains(&(folder.as_str(), name.as_str(), release.version.as_str()))
     });
-    removed
+    removed_releases
         .map(|((folder, name), release)| {
             Record::Remove(PackageEvent {
                 folder: Some(folder.clone()).filter(|folder| !folder.is_empty()),
@@ -166,25 +168,43 @@ fn removals(
 
 /// Refuses an index without a fifth or more of the previously listed packages, as an incomplete mirror has.
 pub(super) fn check_loss(inventory: &Inventory, state: &ProductState) -> Result<(), String> {
-    let now: HashSet<(&str, &str)> =
+    let listed_packages: HashSet<(&str, &str)> =
         inventory.files.iter().filter(|file| file.is_listed).map(UpstreamFile::key).collect();
-    let before = state.packages().filter(|(_, package)| package.listed_index.is_some());
-    let (mut total, mut lost, mut example) = (0_usize, 0_usize, None);
-    for ((folder, name), _) in before {
+    let previous_packages = state.packages().filter(|(_, package)| package.listed_index.is_some());
+    let (mut total, mut lost_count, mut example) = (0_usize, 0_usize, None);
+    for ((folder, name), _) in previous_packages {
         total += 1;
-        if !now.contains(&(folder.as_str(), name.as_str())) {
-            lost += 1;
+        if !listed_packages.contains(&(folder.as_str(), name.as_str())) {
+            lost_count += 1;
             example.get_or_insert(name.as_str());
         }
     }
-    if lost < MIN_LOSS || lost * 5 < total {
+    if lost_count < MIN_LOSS || lost_count * 5 < total {
         return Ok(());
     }
     Err(format!(
-        "{lost} of {total} packages are no longer in the index (for example {}), as if the mirror were incomplete; nothing \
+        "{lost_count} of {total} packages are no longer in the index (for example {}), as if the mirror were incomplete; nothing \
          was changed. Try again later. If the packages were really removed, run the command with --accept-loss",
         example.unwrap_or_default()
     ))
+}
+
+/// Returns the unreadable archives of an earlier run that must be fetched again and are not in the plan.
+pub(super) fn unconfirmed_files(
+    inventory: &Inventory,
+    incomplete_files: &IncompleteFiles,
+    plan: &Plan,
+) -> Vec<PlannedFetch> {
+    if !incomplete_files.has_unconfirmed_archive() {
+        return Vec::new();
+    }
+    let unconfirmed_archives = inventory
+        .files
+        .iter()
+        .filter(|file| incomplete_files.needs_confirmation(file.path()) && !file.is_verifiable());
+    let is_planned = |file: &UpstreamFile| plan.fetches.iter().any(|fetch| fetch.file.path() == file.path());
+    let unplanned_archives = unconfirmed_archives.filter(|file| !is_planned(file));
+    unplanned_archives.map(|file| PlannedFetch { file: file.clone(), expected_sha256: None }).collect()
 }
 
 #[cfg(test)]
@@ -232,7 +252,7 @@ mod tests {
                 compiled: None,
                 readme: None,
             };
-            state.apply(&Record::Release(Box::new(release))).expect("fits");
+            state.apply(&Record::Release(Box::new(release))).expect("a valid release");
         }
         state
     }
@@ -241,47 +261,52 @@ mod tests {
         bytes.iter().map(|(byte, size)| (format!("{}.tar.gz", Sha256([*byte; 32])), *size)).collect()
     }
 
-    fn planned(
+    fn make_plan(
         rows: Vec<UpstreamFile>,
         state: &ProductState,
         objects: &HashMap<String, u64>,
-        from: Option<&str>,
+        first_day: Option<&str>,
     ) -> Plan {
         let inventory = Inventory { files: rows, is_complete: true, ..Inventory::default() };
-        let from = from.map(|day| day.parse().expect("a day"));
-        let existing = ExistingFiles { state, pending: &ProductState::default(), objects, from };
-        plan(&inventory, &existing, "2026-11-20".parse().expect("a day"))
+        let first_day = first_day.map(|day| day.parse().expect("a day"));
+        let existing_files =
+            ExistingFiles { state, journal_state: &ProductState::default(), objects, first_day };
+        plan(&inventory, &existing_files, "2026-11-20".parse().expect("a day"))
     }
 
     #[test]
-    fn only_what_is_new_or_missing_is_fetched() {
+    fn only_new_and_missing_files_are_fetched() {
         let (old, new) = (row("a1", "1.0", 10, 0), row("a1", "1.1", 11, 86_400));
         let state = state(&[(&old, 1)]);
-        let all = planned(vec![old.clone(), new.clone()], &state, &objects(&[(1, 10)]), None);
-        assert_eq!(all.fetches, [PlannedFetch { file: new.clone(), expected: None }]);
-        assert_eq!((all.existing, all.removals.len()), (1, 0));
-        let lost = planned(vec![old.clone(), new], &state, &objects(&[(1, 9)]), None);
-        assert_eq!(lost.fetches.len(), 2);
-        assert_eq!(lost.fetches[0].expected, Some(Sha256([1; 32])), "a truncated file is fetched again");
-        let plan = planned(vec![row("b2", "1", 1, 0)], &state, &objects(&[]), None);
+        let plan = make_plan(vec![old.clone(), new.clone()], &state, &objects(&[(1, 10)]), None);
+        assert_eq!(plan.fetches, [PlannedFetch { file: new.clone(), expected_sha256: None }]);
+        assert_eq!((plan.existing_count, plan.removals.len()), (1, 0));
+        let plan = make_plan(vec![old.clone(), new], &state, &objects(&[(1, 9)]), None);
+        assert_eq!(plan.fetches.len(), 2);
+        assert_eq!(
+            plan.fetches[0].expected_sha256,
+            Some(Sha256([1; 32])),
+            "a truncated file is fetched again"
+        );
+        let plan = make_plan(vec![row("b2", "1", 1, 0)], &state, &objects(&[]), None);
         assert!(matches!(&plan.removals[..], [Record::Remove(event)] if event.name == "a1"));
     }
 
     #[test]
     fn other_bytes_of_a_version_are_a_release_of_their_own() {
-        let known = row("a1", "1.0", 10, 0);
-        let state = state(&[(&known, 1)]);
-        for other in [
+        let file = row("a1", "1.0", 10, 0);
+        let state = state(&[(&file, 1)]);
+        for other_file in [
             row("a1", "1.0", 12, 0),
             row("a1", "1.0", 10, 5),
-            UpstreamFile { md5: Some(Md5([9; 16])), ..known.clone() },
+            UpstreamFile { md5: Some(Md5([9; 16])), ..file.clone() },
         ] {
-            let plan = planned(vec![known.clone(), other], &state, &objects(&[(1, 10)]), None);
-            assert_eq!((plan.fetches.len(), plan.existing), (1, 1));
+            let plan = make_plan(vec![file.clone(), other_file], &state, &objects(&[(1, 10)]), None);
+            assert_eq!((plan.fetches.len(), plan.existing_count), (1, 1));
         }
         // The index has a checksum of the bytes, so the time does not matter.
-        let touched = UpstreamFile { md5: Some(Md5([1; 16])), ..row("a1", "1.0", 10, 99) };
-        assert_eq!(planned(vec![touched], &state, &objects(&[(1, 10)]), None).fetches, []);
+        let touched_file = UpstreamFile { md5: Some(Md5([1; 16])), ..row("a1", "1.0", 10, 99) };
+        assert_eq!(make_plan(vec![touched_file], &state, &objects(&[(1, 10)]), None).fetches, []);
     }
 
     #[test]
@@ -290,11 +315,11 @@ mod tests {
             (0..=MAX_TIME_CHANGES).map(|n| row(&format!("p{n}"), "1.0", 10, 0)).collect();
         let pairs: Vec<(&UpstreamFile, u8)> = rows.iter().map(|row| (row, 1)).collect();
         let state = state(&pairs);
-        let touched: Vec<UpstreamFile> =
+        let touched_files: Vec<UpstreamFile> =
             (0..=MAX_TIME_CHANGES).map(|n| row(&format!("p{n}"), "1.0", 10, 77)).collect();
-        assert_eq!(planned(touched.clone(), &state, &objects(&[(1, 10)]), None).fetches, []);
+        assert_eq!(make_plan(touched_files.clone(), &state, &objects(&[(1, 10)]), None).fetches, []);
         assert_eq!(
-            planned(touched[1..].to_vec(), &state, &objects(&[(1, 10)]), None).fetches.len(),
+            make_plan(touched_files[1..].to_vec(), &state, &objects(&[(1, 10)]), None).fetches.len(),
             MAX_TIME_CHANGES
         );
     }
@@ -302,20 +327,25 @@ mod tests {
     #[test]
     fn an_incremental_bundle_contains_the_releases_since_its_day() {
         let (old, new) = (row("a1", "1.0", 10, 0), row("a1", "1.1", 11, 86_400));
-        let from = Some("1970-01-02");
-        let plan = planned(vec![old.clone(), new.clone()], &ProductState::default(), &objects(&[]), from);
-        assert_eq!(plan.fetches, [PlannedFetch { file: new, expected: None }]);
-        let taken = planned(vec![old.clone()], &state(&[(&old, 1)]), &objects(&[]), from);
-        assert_eq!((taken.fetches.len(), taken.existing), (0, 1), "the file of 1.0 was taken to the server");
+        let first_day = Some("1970-01-02");
+        let plan =
+            make_plan(vec![old.clone(), new.clone()], &ProductState::default(), &objects(&[]), first_day);
+        assert_eq!(plan.fetches, [PlannedFetch { file: new, expected_sha256: None }]);
+        let plan = make_plan(vec![old.clone()], &state(&[(&old, 1)]), &objects(&[]), first_day);
+        assert_eq!(
+            (plan.fetches.len(), plan.existing_count),
+            (0, 1),
+            "the file of 1.0 was taken to the server"
+        );
     }
 
     #[test]
     fn a_new_index_record_of_a_known_release_is_recorded() {
-        let known = UpstreamFile { index: Some("Package: a1".to_owned()), ..row("a1", "1.0", 10, 0) };
-        let state = state(&[(&known, 1)]);
-        assert_eq!(planned(vec![known.clone()], &state, &objects(&[(1, 10)]), None).index_updates, []);
-        let other = UpstreamFile { index: Some("Package: a1\nLicense: X".to_owned()), ..known };
-        let plan = planned(vec![other], &state, &objects(&[(1, 10)]), None);
+        let file = UpstreamFile { index: Some("Package: a1".to_owned()), ..row("a1", "1.0", 10, 0) };
+        let state = state(&[(&file, 1)]);
+        assert_eq!(make_plan(vec![file.clone()], &state, &objects(&[(1, 10)]), None).index_updates, []);
+        let changed_file = UpstreamFile { index: Some("Package: a1\nLicense: X".to_owned()), ..file };
+        let plan = make_plan(vec![changed_file], &state, &objects(&[(1, 10)]), None);
         assert!(matches!(&plan.index_updates[..], [Record::Index(index)] if index.sha256 == Sha256([1; 32])));
     }
 

@@ -52,21 +52,21 @@ pub(super) struct Progress {
     output: Output,
     bar: ProgressBar,
     /// Number of files to fetch.
-    files: u64,
+    file_count: u64,
     /// Known size of the files to fetch, in bytes.
     size: u64,
     /// Number of finished files.
-    done: AtomicU64,
+    finished_count: AtomicU64,
     /// Size of the finished files, in bytes.
-    bytes: AtomicU64,
-    started: Instant,
+    finished_bytes: AtomicU64,
+    start: Instant,
     /// Time of the last line in a log.
     last_line: parking_lot::Mutex<Instant>,
 }
 
 impl Progress {
-    /// Starts the progress of `files` files with `size` bytes in total.
-    pub(super) fn new(output: Output, files: u64, size: u64) -> Progress {
+    /// Starts the progress of `file_count` files with `size` bytes in total.
+    pub(super) fn new(output: Output, file_count: u64, size: u64) -> Progress {
         let bar = match output {
             Output::Terminal => ProgressBar::new(size),
             Output::Log | Output::Quiet => ProgressBar::hidden(),
@@ -79,15 +79,14 @@ impl Progress {
             bar.set_style(style);
         }
         let now = Instant::now();
-        let (done, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         Progress {
             output,
             bar,
-            files,
+            file_count,
             size,
-            done,
-            bytes,
-            started: now,
+            finished_count: AtomicU64::new(0),
+            finished_bytes: AtomicU64::new(0),
+            start: now,
             last_line: parking_lot::Mutex::new(now),
         }
     }
@@ -101,44 +100,45 @@ impl Progress {
 
     /// Counts a file that is finished at `now`; returns a line for the log if one is due.
     fn count(&self, bytes: u64, now: Instant) -> Option<String> {
-        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        let total_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let count = self.finished_count.fetch_add(1, Ordering::Relaxed) + 1;
+        let total_bytes = self.finished_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         match self.output {
             Output::Terminal => {
                 // Files of unknown size make the total larger than planned.
                 self.bar.set_length(self.size.max(total_bytes));
                 self.bar.set_position(total_bytes);
-                let (done, files) = (HumanCount(done), HumanCount(self.files));
-                self.bar.set_message(format!("{done} of {files} files, "));
+                let (count, file_count) = (HumanCount(count), HumanCount(self.file_count));
+                self.bar.set_message(format!("{count} of {file_count} files, "));
                 None
             }
             Output::Log => {
-                let mut last = self.last_line.lock();
-                if now.saturating_duration_since(*last) < LOG_INTERVAL {
+                let mut last_line = self.last_line.lock();
+                if now.saturating_duration_since(*last_line) < LOG_INTERVAL {
                     return None;
                 }
-                *last = now;
-                Some(self.line(done, total_bytes, now))
+                *last_line = now;
+                Some(self.line(count, total_bytes, now))
             }
             Output::Quiet => None,
         }
     }
 
-    fn line(&self, done: u64, bytes: u64, now: Instant) -> String {
-        line(done, self.files, bytes, self.size, now.saturating_duration_since(self.started))
+    fn line(&self, count: u64, bytes: u64, now: Instant) -> String {
+        line(count, self.file_count, bytes, self.size, now.saturating_duration_since(self.start))
     }
 
     /// Ends the bar and prints a summary.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
-        let (done, bytes) = (self.done.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
-        if done > 0 {
-            self.output.info(&self.line(done, bytes, Instant::now()));
+        let count = self.finished_count.load(Ordering::Relaxed);
+        let bytes = self.finished_bytes.load(Ordering::Relaxed);
+        if count > 0 {
+            self.output.info(&self.line(count, bytes, Instant::now()));
         }
     }
 }
 
-fn line(done: u64, files: u64, bytes: u64, size: u64, elapsed: Duration) -> String {
+fn line(count: u64, file_count: u64, bytes: u64, size: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
     #[allow(
         clippy::cast_precision_loss,
@@ -147,14 +147,16 @@ fn line(done: u64, files: u64, bytes: u64, size: u64, elapsed: Duration) -> Stri
         reason = "an approximate rate to print"
     )]
     let rate = (bytes as f64 / seconds) as u64;
-    let remaining = match (size.saturating_sub(bytes), rate) {
+    let remaining_time = match (size.saturating_sub(bytes), rate) {
         (0, _) | (_, 0) => String::new(),
-        (rest, rate) => format!(", {} left", HumanDuration(Duration::from_secs(rest / rate))),
+        (remaining_bytes, rate) => {
+            format!(", {} left", HumanDuration(Duration::from_secs(remaining_bytes / rate)))
+        }
     };
     format!(
-        "{} of {} files, {}, {}/s{remaining}",
-        HumanCount(done),
-        HumanCount(files),
+        "{} of {} files, {}, {}/s{remaining_time}",
+        HumanCount(count),
+        HumanCount(file_count),
         HumanBytes(bytes),
         HumanBytes(rate)
     )
@@ -168,8 +170,8 @@ mod tests {
     fn a_log_gets_a_line_a_minute_and_the_others_none() {
         let lines = |output| {
             let progress = Progress::new(output, 10, 1000);
-            let at = |n: u64| progress.started + Duration::from_secs(20 * n);
-            (1..=10).filter_map(|n| progress.count(100, at(n))).collect::<Vec<_>>()
+            let instant = |n: u64| progress.start + Duration::from_secs(20 * n);
+            (1..=10).filter_map(|n| progress.count(100, instant(n))).collect::<Vec<_>>()
         };
         let log = lines(Output::Log);
         assert_eq!(log.len(), 3, "{log:?}");

@@ -14,13 +14,13 @@ use crate::upstream::origin::bundle::{Bundle, BundleError, VerifiedHead};
 pub(super) async fn replay(
     bundle: &Bundle,
     product: &Product,
-    verified: &VerifiedHead,
+    verified_head: &VerifiedHead,
     mut visit: impl FnMut(Record),
 ) -> Result<ProductState, OfflineError> {
-    let segments = verified.since(0);
-    let mut read = read(bundle, product, segments);
+    let segments = verified_head.since(0);
+    let mut stream = read_segments(bundle, product, segments);
     let mut state = ProductState::default();
-    while let Some((segment, records)) = read.next().await {
+    while let Some((segment, records)) = stream.next().await {
         let is_last = segments.last() == Some(segment);
         for record in records? {
             // To apply a snapshot record, the whole list of packages is compared, which takes long. Snapshot records of
@@ -40,11 +40,11 @@ pub(super) async fn replay(
 }
 
 /// Returns a stream of segments with their records, in order.
-fn read<'a>(
+fn read_segments<'a>(
     bundle: &'a Bundle,
     product: &'a Product,
     segments: &'a [SegmentRef],
 ) -> impl Stream<Item = (&'a SegmentRef, Result<Vec<Record>, BundleError>)> + Send + Unpin {
-    let read = move |segment| async move { (segment, bundle.segment(product, segment).await) };
-    stream::iter(segments).map(read).buffered(processors())
+    let read_segment = move |segment| async move { (segment, bundle.segment(product, segment).await) };
+    stream::iter(segments).map(read_segment).buffered(processors())
 }

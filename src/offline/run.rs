@@ -7,12 +7,12 @@ use futures_util::{Stream, StreamExt, stream};
 use indicatif::{HumanBytes, HumanCount};
 use tokio::task::JoinHandle;
 
+use super::bundle_inventory;
 use super::commit::{Commit, HeadFields};
 use super::destination::{Destination, Lock};
 use super::error::{ExitStatus, OfflineError};
 use super::file::{Failure, FetchedFile, FileTarget};
-use super::from_bundle;
-use super::incomplete::IncompleteFiles;
+use super::incomplete_files::IncompleteFiles;
 use super::inventory::Inventory;
 use super::journal::Journal;
 use super::leftovers::Leftovers;
@@ -27,14 +27,14 @@ use crate::upstream::origin::bundle::{Bundle, BundleError, VerifiedHead};
 use crate::upstream::{Mirror, UpstreamError};
 
 /// Number of consecutive files without a response after which the mirror counts as unavailable.
-const MAX_UNAVAILABLE: usize = 20;
+const MAX_UNAVAILABLE_FILES: usize = 20;
 /// Maximum number of rounds of fetching: after each round but the last, upstream is read again. Changes of upstream
 /// during the last round are left to the next run.
 const MAX_ROUNDS: usize = 3;
 /// Bytes between background syncs to disk, so that the sync before the commit is short.
 const SYNC_BYTES: u64 = 128 << 20;
 /// Maximum number of failures that are reported one by one.
-const MAX_REPORTED: usize = 20;
+const MAX_REPORTED_FAILURES: usize = 20;
 
 /// Options of a download.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub(super) struct Request {
     pub(super) concurrency: usize,
     pub(super) is_dry_run: bool,
     /// First day of an incremental bundle.
-    pub(super) from: Option<Day>,
+    pub(super) first_day: Option<Day>,
     pub(super) accept_loss: bool,
     /// Names of the packages of a subset with their dependencies; `None` for all packages.
     pub(super) subset: Option<Vec<String>>,
@@ -79,28 +79,31 @@ impl Run<'_> {
         // A new product is locked only after upstream has been read, so that a missing product leaves no folder.
         let is_new = !self.destination.path(&self.product.root()).exists();
         let mut lock = if request.is_dry_run || is_new { None } else { Some(self.lock()?) };
-        let verified = match self.destination_bundle.head_or_incremental(&self.product).await {
-            Ok(verified) => Some(verified),
+        let verified_head = match self.destination_bundle.head_or_incremental(&self.product).await {
+            Ok(verified_head) => Some(verified_head),
             Err(BundleError::Absent { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        let missing_heads = self.restore_heads(verified.is_some())?;
-        output.info(&self.announcement(verified.as_ref()));
-        let mut incomplete = IncompleteFiles::read(self.destination, &self.product);
-        if let Some(verified) = verified.as_ref().filter(|_| !request.is_dry_run && incomplete.is_resolved())
-            && self.is_up_to_date(verified).await?
+        let missing_heads = self.restore_heads(verified_head.is_some())?;
+        output.info(&self.announcement(verified_head.as_ref()));
+        let mut incomplete_files = IncompleteFiles::read(self.destination, &self.product);
+        if let Some(verified_head) =
+            verified_head.as_ref().filter(|_| !request.is_dry_run && incomplete_files.is_resolved())
+            && self.is_up_to_date(verified_head).await?
         {
-            output.info(&nothing_new(&self.product));
+            output.info(&unchanged_message(&self.product));
             return Ok(self.report_missing_heads(&missing_heads, ExitStatus::Complete));
         }
-        let span = (verified.as_ref().map(|verified| verified.head.snapshot), request.now.day());
-        let existing = async { if is_new { Ok(HashMap::new()) } else { self.objects().await } };
-        let (current, mut inventory, mut objects) =
-            tokio::try_join!(self.load_current(verified), read_inventory(span), existing)?;
+        let span =
+            (verified_head.as_ref().map(|verified_head| verified_head.head.snapshot), request.now.day());
+        let existing_objects = async { if is_new { Ok(HashMap::new()) } else { self.objects().await } };
+        let (current_bundle, mut inventory, mut objects) =
+            tokio::try_join!(self.load_current(verified_head), read_inventory(span), existing_objects)?;
         inventory.warnings.iter().for_each(|warning| output.warn(warning));
-        self.check_inventory(&inventory, &current)?;
+        self.check_inventory(&inventory, &current_bundle)?;
         if request.is_dry_run {
-            print_plan(output, &self.plan(&inventory, &current.state, &ProductState::default(), &objects)?);
+            let plan = self.plan(&inventory, &current_bundle.state, &ProductState::default(), &objects)?;
+            print_plan(output, &plan);
             return Ok(ExitStatus::Complete);
         }
         if lock.is_none() {
@@ -116,14 +119,15 @@ impl Run<'_> {
         }
         let _lock = lock;
         let mut journal = Journal::open(self.destination, &self.product)?;
-        let leftovers = journal.started.map(|start| Leftovers::since(start, &current.state));
-        let mut plan = self.plan(&inventory, &current.state, &journal.state()?, &objects)?;
-        plan.fetches.extend(unconfirmed_files(&inventory, &incomplete, &plan));
+        let leftovers =
+            journal.start_time.map(|start_time| Leftovers::new(start_time, &current_bundle.state));
+        let mut plan = self.plan(&inventory, &current_bundle.state, &journal.state()?, &objects)?;
+        plan.fetches.extend(plan::unconfirmed_files(&inventory, &incomplete_files, &plan));
         let (mut failures, mut round) = (Vec::new(), 1);
         while !plan.fetches.is_empty() {
             // Every file of an inventory that is committed must have been requested: the next run only revalidates the
             // inventory.
-            failures = self.fetch(&plan, &mut journal, &mut incomplete).await?;
+            failures = self.fetch(&plan, &mut journal, &mut incomplete_files).await?;
             if round == MAX_ROUNDS {
                 break;
             }
@@ -133,22 +137,22 @@ impl Run<'_> {
                 break;
             }
             (inventory, round) = (later_inventory, round + 1);
-            plan = self.plan(&inventory, &current.state, &journal.state()?, &self.objects().await?)?;
+            plan = self.plan(&inventory, &current_bundle.state, &journal.state()?, &self.objects().await?)?;
             failures.clear();
         }
-        let missing = failures.iter().map(|(path, error)| (path.clone(), error.to_string()));
-        let missing: BTreeMap<String, String> = missing.collect();
+        let missing_files: BTreeMap<String, String> =
+            failures.iter().map(|(path, error)| (path.clone(), error.to_string())).collect();
         // The list is saved before the head is written: a killed run must not leave a head without the list of its
         // missing files. Until the head is written, the missing files of the previous head stay in the list.
-        incomplete.missing.extend(missing.clone());
-        incomplete.save(self.destination, &self.product)?;
-        self.commit(current, &inventory, &plan, &mut journal)?;
+        incomplete_files.missing_files.extend(missing_files.clone());
+        incomplete_files.save(self.destination, &self.product)?;
+        self.commit(current_bundle, &inventory, &plan, &mut journal)?;
         if let Some(leftovers) = leftovers {
             let head = self.destination_bundle.head_or_incremental(&self.product).await?;
             leftovers.remove(self.destination, &self.product, &head, &journal)?;
         }
-        incomplete.missing = missing;
-        incomplete.save(self.destination, &self.product)?;
+        incomplete_files.missing_files = missing_files;
+        incomplete_files.save(self.destination, &self.product)?;
         journal.remove()?;
         if failures.is_empty() {
             self.save_last_run(inventory.validators)?;
@@ -166,26 +170,26 @@ impl Run<'_> {
         Ok(lock)
     }
 
-    async fn load_current(&self, verified: Option<VerifiedHead>) -> Result<CurrentBundle, OfflineError> {
-        let Some(verified) = verified else {
+    async fn load_current(&self, verified_head: Option<VerifiedHead>) -> Result<CurrentBundle, OfflineError> {
+        let Some(verified_head) = verified_head else {
             return Ok(CurrentBundle { head: None, state: ProductState::default() });
         };
-        let state = replay(&self.destination_bundle, &self.product, &verified, drop).await?;
-        Ok(CurrentBundle { head: Some(verified.head), state })
+        let state = replay(&self.destination_bundle, &self.product, &verified_head, drop).await?;
+        Ok(CurrentBundle { head: Some(verified_head.head), state })
     }
 
     /// Returns the existing package files with their sizes.
     async fn objects(&self) -> Result<HashMap<String, u64>, OfflineError> {
         let (destination, objects) = (self.destination.clone(), self.product.objects_dir());
-        let work = tokio::task::spawn_blocking(move || destination.objects(&objects)).await;
-        work.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string())))
+        let result = tokio::task::spawn_blocking(move || destination.objects(&objects)).await;
+        result.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string())))
     }
 
-    fn announcement(&self, verified: Option<&VerifiedHead>) -> String {
-        let kind = match (verified, self.request.from) {
+    fn announcement(&self, verified_head: Option<&VerifiedHead>) -> String {
+        let kind = match (verified_head, self.request.first_day) {
             (None, None) => "full download".to_owned(),
-            (None, Some(from)) => format!("incremental download from {from}"),
-            (Some(verified), _) => format!("incremental download after {}", verified.head.snapshot),
+            (None, Some(first_day)) => format!("incremental download from {first_day}"),
+            (Some(verified_head), _) => format!("incremental download after {}", verified_head.head.snapshot),
         };
         match &self.product {
             Product::Cran => format!("Performing {kind} of schema version v3"),
@@ -196,13 +200,17 @@ impl Run<'_> {
         }
     }
 
-    fn check_inventory(&self, inventory: &Inventory, current: &CurrentBundle) -> Result<(), OfflineError> {
+    fn check_inventory(
+        &self,
+        inventory: &Inventory,
+        current_bundle: &CurrentBundle,
+    ) -> Result<(), OfflineError> {
         if !self.request.accept_loss && self.request.subset.is_none() {
-            plan::check_loss(inventory, &current.state)
+            plan::check_loss(inventory, &current_bundle.state)
                 .map_err(|reason| OfflineError::Refused(format!("{}: {reason}", self.mirror.address())))?;
         }
         // With an existing head, new files are detected by comparison with it.
-        if self.request.from.is_some() && !inventory.has_dates && current.head.is_none() {
+        if self.request.first_day.is_some() && !inventory.has_dates && current_bundle.head.is_none() {
             return Err(OfflineError::Usage(format!(
                 "--starting-snapshot: {} has no publication times for files of {} (there is no Meta/current.rds); omit the \
                  flag, use a directory with the metadata of the last run, or give another mirror with --base-url",
@@ -217,19 +225,20 @@ impl Run<'_> {
         &self,
         inventory: &Inventory,
         state: &ProductState,
-        pending: &ProductState,
+        journal_state: &ProductState,
         objects: &HashMap<String, u64>,
     ) -> Result<Plan, OfflineError> {
-        let existing = ExistingFiles { state, pending, objects, from: self.request.from };
-        let plan = plan::plan(inventory, &existing, self.request.now.day());
-        let (size, free) = (plan.size(), self.destination.free_space());
-        match free.filter(|free| !self.request.is_dry_run && *free < size) {
+        let existing_files =
+            ExistingFiles { state, journal_state, objects, first_day: self.request.first_day };
+        let plan = plan::plan(inventory, &existing_files, self.request.now.day());
+        let (size, free_space) = (plan.size(), self.destination.free_space());
+        match free_space.filter(|free_space| !self.request.is_dry_run && *free_space < size) {
             None => Ok(plan),
-            Some(free) => Err(OfflineError::Refused(format!(
+            Some(free_space) => Err(OfflineError::Refused(format!(
                 "{} has {} of free space, but {} must be fetched: free space there or choose another --destination; \
                  existing files are kept",
                 self.destination.root().display(),
-                HumanBytes(free),
+                HumanBytes(free_space),
                 HumanBytes(size)
             ))),
         }
@@ -240,23 +249,25 @@ impl Run<'_> {
         &self,
         plan: &Plan,
         journal: &mut Journal,
-        incomplete: &mut IncompleteFiles,
+        incomplete_files: &mut IncompleteFiles,
     ) -> Result<Vec<(String, UpstreamError)>, OfflineError> {
         let progress = Progress::new(self.request.output, plan.fetches.len() as u64, plan.size());
         let readmes = match &self.origin_bundle {
-            Some(source) if !plan.fetches.is_empty() => from_bundle::readmes(source, &self.product).await?,
+            Some(bundle) if !plan.fetches.is_empty() => {
+                bundle_inventory::readmes(bundle, &self.product).await?
+            }
             _ => HashMap::new(),
         };
         let target = &FileTarget::new(self.destination, &self.product);
         let mut fetches = self.fetches(target, plan);
-        let (mut failures, mut unavailable) = (Vec::new(), 0_usize);
+        let (mut failures, mut unavailable_count) = (Vec::new(), 0_usize);
         let (mut unsynced_bytes, mut sync_task) = (0, None);
-        while let Some((planned, fetched)) = fetches.next().await {
-            match fetched {
-                Ok(fetched) => {
-                    unavailable = 0;
-                    progress.add_file(fetched.object.size);
-                    unsynced_bytes += fetched.object.size;
+        while let Some((fetch, result)) = fetches.next().await {
+            match result {
+                Ok(fetched_file) => {
+                    unavailable_count = 0;
+                    progress.add_file(fetched_file.object.size);
+                    unsynced_bytes += fetched_file.object.size;
                     if unsynced_bytes >= SYNC_BYTES && sync_task.as_ref().is_none_or(JoinHandle::is_finished)
                     {
                         unsynced_bytes = 0;
@@ -264,24 +275,24 @@ impl Run<'_> {
                         let sync = tokio::task::spawn_blocking(move || destination.sync());
                         await_sync(sync_task.replace(sync)).await?;
                     }
-                    self.record(planned, fetched, &readmes, journal, incomplete)?;
+                    self.record(fetch, fetched_file, &readmes, journal, incomplete_files)?;
                 }
                 Err(Failure::Destination(error, path)) => {
                     return Err(OfflineError::destination("write", &path, error));
                 }
                 Err(Failure::Mirror(error)) => {
-                    unavailable =
-                        if matches!(error, UpstreamError::Unavailable { .. }) { unavailable + 1 } else { 0 };
-                    if unavailable == MAX_UNAVAILABLE {
+                    let is_unavailable = matches!(error, UpstreamError::Unavailable { .. });
+                    unavailable_count = if is_unavailable { unavailable_count + 1 } else { 0 };
+                    if unavailable_count == MAX_UNAVAILABLE_FILES {
                         progress.finish();
                         return Err(OfflineError::Refused(format!(
                             "the mirror no longer responds ({error}); fetched files are kept: run the command again \
                              to resume"
                         )));
                     }
-                    match planned.file.path() {
+                    match fetch.file.path() {
                         // The archive was fetched again only because it is unreadable; the existing file is kept.
-                        path if incomplete.needs_confirmation(path) => {
+                        path if incomplete_files.needs_confirmation(path) => {
                             self.request.output.warn(&error.to_string())
                         }
                         path => failures.push((path.to_owned(), error)),
@@ -300,26 +311,26 @@ impl Run<'_> {
         target: &'a FileTarget<'a>,
         plan: &'a Plan,
     ) -> impl Stream<Item = (&'a PlannedFetch, Result<FetchedFile, Failure>)> + Send + Unpin {
-        let fetch = move |planned| async move { (planned, target.fetch(self.mirror, planned).await) };
-        stream::iter(&plan.fetches).map(fetch).buffer_unordered(self.request.concurrency)
+        let run_fetch = move |fetch| async move { (fetch, target.fetch(self.mirror, fetch).await) };
+        stream::iter(&plan.fetches).map(run_fetch).buffer_unordered(self.request.concurrency)
     }
 
     /// Appends a fetched file to the journal, and to the incomplete files if it is unreadable.
     fn record(
         &self,
-        planned: &PlannedFetch,
-        fetched: FetchedFile,
+        fetch: &PlannedFetch,
+        fetched_file: FetchedFile,
         readmes: &HashMap<Sha256, String>,
         journal: &mut Journal,
-        incomplete: &mut IncompleteFiles,
+        incomplete_files: &mut IncompleteFiles,
     ) -> Result<(), OfflineError> {
-        if planned.expected.is_some() {
+        if fetch.expected_sha256.is_some() {
             return Ok(());
         }
-        let (file, FetchedFile { object, contents, .. }) = (&planned.file, fetched);
+        let (file, FetchedFile { object, contents, .. }) = (&fetch.file, fetched_file);
         if let Some(error) = &contents.error {
             let name = file.path();
-            let consequence = if file.is_verifiable() || incomplete.needs_confirmation(name) {
+            let consequence = if file.is_verifiable() || incomplete_files.needs_confirmation(name) {
                 ""
             } else {
                 "; the next run fetches it again"
@@ -329,14 +340,14 @@ impl Run<'_> {
             ));
         }
         if !file.is_verifiable()
-            && !incomplete.record_archive(file.path(), object.sha256, contents.error.is_none())
+            && !incomplete_files.record_archive(file.path(), object.sha256, contents.error.is_none())
         {
             return Ok(());
         }
         if contents.error.is_some() {
             // The list is saved before the journal names the file, so that the next run fetches the file again even if
             // this run is killed.
-            incomplete.save(self.destination, &self.product)?;
+            incomplete_files.save(self.destination, &self.product)?;
         }
         let release = match &file.record {
             Some(release) => ReleaseRecord { index: file.index.clone(), ..(**release).clone() },
@@ -350,7 +361,7 @@ impl Run<'_> {
                 obj: object,
                 index: file.index.clone(),
                 desc: contents.fields,
-                compiled: contents.compiled,
+                compiled: contents.needs_compilation,
                 readme: contents
                     .readme
                     .as_ref()
@@ -366,25 +377,25 @@ impl Run<'_> {
 
     fn commit(
         &self,
-        current: CurrentBundle,
+        current_bundle: CurrentBundle,
         inventory: &Inventory,
         plan: &Plan,
         journal: &mut Journal,
     ) -> Result<(), OfflineError> {
         let fields = HeadFields {
             subset: self.request.subset.clone(),
-            from: self.request.from,
+            first_day: self.request.first_day,
             upstream: ProductOrigin { address: self.mirror.address(), serial: inventory.serial },
             now: self.request.now,
         };
         let commit = Commit {
             destination: self.destination,
             product: &self.product,
-            previous: current.head.as_ref(),
+            previous_head: current_bundle.head.as_ref(),
             fields,
         };
-        let message = match commit.write(current.state, inventory, plan, journal)? {
-            None => nothing_new(&self.product),
+        let message = match commit.write(current_bundle.state, inventory, plan, journal)? {
+            None => unchanged_message(&self.product),
             Some(result) => {
                 let packages = HumanCount(result.packages as u64);
                 format!("{}: snapshot {}, {packages} packages", self.product, result.snapshot)
@@ -400,9 +411,12 @@ impl Run<'_> {
         if failures.is_empty() {
             return ExitStatus::Complete;
         }
-        failures.iter().take(MAX_REPORTED).for_each(|(_, failure)| output.warn(&failure.to_string()));
-        if failures.len() > MAX_REPORTED {
-            output.warn(&format!("and {} more files", failures.len() - MAX_REPORTED));
+        failures
+            .iter()
+            .take(MAX_REPORTED_FAILURES)
+            .for_each(|(_, failure)| output.warn(&failure.to_string()));
+        if failures.len() > MAX_REPORTED_FAILURES {
+            output.warn(&format!("and {} more files", failures.len() - MAX_REPORTED_FAILURES));
         }
         output.warn(&format!(
             "{} files could not be fetched from {}; the versions listed before stay listed. Run the command again later, \
@@ -414,20 +428,6 @@ impl Run<'_> {
     }
 }
 
-/// Returns the unreadable archives of an earlier run that must be fetched again and are not in the plan.
-fn unconfirmed_files(inventory: &Inventory, incomplete: &IncompleteFiles, plan: &Plan) -> Vec<PlannedFetch> {
-    if !incomplete.has_unconfirmed() {
-        return Vec::new();
-    }
-    let unconfirmed = inventory
-        .files
-        .iter()
-        .filter(|file| incomplete.needs_confirmation(file.path()) && !file.is_verifiable());
-    let missing_from_plan =
-        unconfirmed.filter(|file| plan.fetches.iter().all(|planned| planned.file.path() != file.path()));
-    missing_from_plan.map(|file| PlannedFetch { file: file.clone(), expected: None }).collect()
-}
-
 /// Awaits the background sync. The kernel reports a write error only once, so the result must not be dropped.
 async fn await_sync(sync_task: Option<JoinHandle<Result<(), OfflineError>>>) -> Result<(), OfflineError> {
     match sync_task {
@@ -436,7 +436,7 @@ async fn await_sync(sync_task: Option<JoinHandle<Result<(), OfflineError>>>) -> 
     }
 }
 
-fn nothing_new(product: &Product) -> String {
+fn unchanged_message(product: &Product) -> String {
     format!("{product}: nothing is new")
 }
 
@@ -445,6 +445,6 @@ fn print_plan(output: Output, plan: &Plan) {
         "{} files, {}, would be fetched; {} already exist",
         HumanCount(plan.fetches.len() as u64),
         HumanBytes(plan.size()),
-        HumanCount(plan.existing as u64)
+        HumanCount(plan.existing_count as u64)
     ));
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::args::{Common, Packages};
+use super::args::{CommonFlags, PackageFlags};
 use super::destination::Destination;
 use super::error::OfflineError;
 use super::progress::Output;
@@ -26,8 +26,8 @@ pub(super) fn client(outbound_proxy: Option<String>) -> Result<Upstream, Offline
 
 /// Returns the default configuration, for the table of platforms and the URL of the rules.
 pub(super) fn defaults() -> Result<Arc<Config>, OfflineError> {
-    let parsed = crate::config::parse("", b"", []).map_err(|e| OfflineError::Refused(format!("{e:?}")))?;
-    Ok(parsed.config)
+    let result = crate::config::parse("", b"", []).map_err(|e| OfflineError::Refused(format!("{e:?}")))?;
+    Ok(result.config)
 }
 
 /// Mirror, destination and options of a command.
@@ -41,9 +41,9 @@ pub(super) struct Setup {
 
 /// Opens mirror and destination, and converts the flags to a request.
 pub(super) fn setup(
-    common: Common,
+    common: CommonFlags,
     base_url: &str,
-    packages: Option<&Packages>,
+    packages: Option<&PackageFlags>,
     output: Output,
 ) -> Result<Setup, OfflineError> {
     let upstream = client(common.outbound_proxy)?;
@@ -61,7 +61,7 @@ pub(super) fn setup(
     let request = Request {
         concurrency: common.concurrency.get(),
         is_dry_run: common.dryrun,
-        from: packages.and_then(|packages| packages.starting_snapshot),
+        first_day: packages.and_then(|packages| packages.starting_snapshot),
         accept_loss: packages.is_some_and(|packages| packages.accept_loss),
         subset: None,
         now: now(),

@@ -30,36 +30,36 @@ pub(super) fn write_documents(
     now: Timestamp,
 ) -> Result<(), OfflineError> {
     let folder = shared.folder();
-    let failed = |e| OfflineError::destination("write", &destination.path(folder), e);
+    let to_error = |e| OfflineError::destination("write", &destination.path(folder), e);
     let mut files = BTreeMap::new();
     let mut bytes = Vec::new();
-    for (name, (raw, extension)) in documents {
-        let packed = zstd::bulk::compress(&raw, ZSTD_LEVEL).map_err(failed)?;
-        let sha256 = seal::digest(&packed);
+    for (name, (document, extension)) in documents {
+        let compressed_document = zstd::bulk::compress(&document, ZSTD_LEVEL).map_err(to_error)?;
+        let sha256 = seal::digest(&compressed_document);
         let path = layout::immutable_path("", &name, sha256, extension);
-        let size = packed.len() as u64;
-        bytes.push((format!("{folder}/{path}"), packed));
-        files.insert(name, CompressedFile { path, size, sha256, raw_size: raw.len() as u64 });
+        let size = compressed_document.len() as u64;
+        bytes.push((format!("{folder}/{path}"), compressed_document));
+        files.insert(name, CompressedFile { path, size, sha256, raw_size: document.len() as u64 });
     }
     let _lock = destination.lock(folder, true)?;
     let path = format!("{folder}/{}", layout::HEAD);
-    let previous =
+    let previous_head =
         std::fs::read(destination.path(&path)).ok().and_then(|head| SharedHead::read(&head, shared).ok());
-    if previous.as_ref().is_some_and(|head| head.files == files)
-        && bytes
-            .iter()
-            .all(|(path, bytes)| std::fs::read(destination.path(path)).is_ok_and(|current| current == *bytes))
+    if previous_head.as_ref().is_some_and(|head| head.files == files)
+        && bytes.iter().all(|(path, bytes)| {
+            std::fs::read(destination.path(path)).is_ok_and(|current_bytes| current_bytes == *bytes)
+        })
     {
         return Ok(());
     }
     for (path, bytes) in &bytes {
         destination.put_if_changed(path, bytes)?;
     }
-    let obsolete_files: Vec<String> = previous
+    let obsolete_files: Vec<String> = previous_head
         .into_iter()
         .flat_map(|head| head.files.into_values())
         .map(|file| file.path)
-        .filter(|path| files.values().all(|new| new.path != *path))
+        .filter(|path| files.values().all(|file| file.path != *path))
         .collect();
     destination.put(&path, &seal::seal(&SharedHead::new(shared, now, files)))?;
     for path in obsolete_files {
@@ -138,12 +138,12 @@ pub(super) async fn requirements(
     now: Timestamp,
     output: Output,
 ) -> Result<bool, OfflineError> {
-    let (read, request_key) = match source {
+    let (result, request_key) = match source {
         RulesSource::None => return Ok(true),
         RulesSource::Url(url) => (read_from_url(destination, upstream, url).await, without_userinfo(url)),
         RulesSource::Bundle(bundle) => (read_from_bundle(bundle).await, bundle.address()),
     };
-    match read {
+    match result {
         Ok(Some((base, validators))) => {
             let documents = BTreeMap::from([("rules".to_owned(), (base.document(), "json.zst"))]);
             write_documents(destination, SharedFolder::Requirements, documents, now)?;
@@ -175,10 +175,10 @@ pub(super) enum RulesSource {
 }
 
 /// Rules with their validators; `None` if they are unchanged or there are none.
-type RulesRead = Result<Option<(RuleBase, Option<FileValidators>)>, OfflineError>;
+type RulesResult = Result<Option<(RuleBase, Option<FileValidators>)>, OfflineError>;
 
 /// Reads rules from a URL; `None` if they are unchanged since the last run.
-async fn read_from_url(destination: &Destination, upstream: &Upstream, url: &str) -> RulesRead {
+async fn read_from_url(destination: &Destination, upstream: &Upstream, url: &str) -> RulesResult {
     let request_key = without_userinfo(url);
     let last_run = LastRun::read_shared(destination, SharedFolder::Requirements, &request_key);
     let last_validators =
@@ -192,10 +192,10 @@ async fn read_from_url(destination: &Destination, upstream: &Upstream, url: &str
 }
 
 /// Reads rules from a bundle; `None` if the bundle has no rules.
-async fn read_from_bundle(bundle: &Bundle) -> RulesRead {
+async fn read_from_bundle(bundle: &Bundle) -> RulesResult {
     let Some(head) = bundle.shared_head(SharedFolder::Requirements).await? else { return Ok(None) };
-    let Some(packed) = head.files.get("rules") else { return Ok(None) };
-    let text = bundle.shared_file(SharedFolder::Requirements, packed).await?;
-    let refused = |reason: String| UpstreamError::Refused { url: bundle.address(), reason };
-    Ok(Some((RuleBase::from_document(&text).map_err(|e| refused(e.to_string()))?, None)))
+    let Some(file) = head.files.get("rules") else { return Ok(None) };
+    let text = bundle.shared_file(SharedFolder::Requirements, file).await?;
+    let to_error = |reason: String| UpstreamError::Refused { url: bundle.address(), reason };
+    Ok(Some((RuleBase::from_document(&text).map_err(|e| to_error(e.to_string()))?, None)))
 }

@@ -38,14 +38,15 @@ pub(super) fn names(text: &str) -> Result<BTreeSet<String>, String> {
         names.insert(package.to_owned());
     }
     if names.is_empty() {
-        return Err("it names no package".to_owned());
+        return Err("the file names no package".to_owned());
     }
     Ok(names)
 }
 
-/// Returns the packages with their dependencies that upstream has, and those that it lacks.
-pub(super) fn closure(
-    requested: &BTreeSet<String>,
+/// Returns the requested packages and their dependencies: first the packages that upstream has, second the names of
+/// those that it lacks.
+pub(super) fn add_dependencies(
+    requested_packages: &BTreeSet<String>,
     inventory: &Inventory,
 ) -> (BTreeSet<String>, Vec<String>) {
     let mut index_records: HashMap<&str, Vec<&str>> = HashMap::new();
@@ -53,11 +54,11 @@ pub(super) fn closure(
         // Only the dependencies of the listed release are needed.
         index_records.entry(&file.name).or_default().extend(file.index.as_deref().filter(|_| file.is_listed));
     }
-    let (mut packages, mut unknown) = (BTreeSet::new(), Vec::new());
-    let mut pending: Vec<String> = requested.iter().cloned().collect();
-    while let Some(package) = pending.pop() {
+    let (mut packages, mut unknown_names) = (BTreeSet::new(), Vec::new());
+    let mut queue: Vec<String> = requested_packages.iter().cloned().collect();
+    while let Some(package) = queue.pop() {
         let Some(records) = index_records.get(package.as_str()) else {
-            unknown.push(package);
+            unknown_names.push(package);
             continue;
         };
         if !packages.insert(package.clone()) {
@@ -67,16 +68,16 @@ pub(super) fn closure(
             let Ok(description) = Description::from_bytes(record.as_bytes()) else { continue };
             let dependencies = INSTALL_KINDS.into_iter().flat_map(|kind| description.dependencies(kind));
             let names: Vec<String> = dependencies.map(|dependency| dependency.name.to_owned()).collect();
-            pending.extend(
+            queue.extend(
                 names
                     .into_iter()
                     .filter(|name| name != "R" && !name::is_base(name) && !packages.contains(name)),
             );
         }
     }
-    unknown.sort();
-    unknown.dedup();
-    (packages, unknown)
+    unknown_names.sort();
+    unknown_names.dedup();
+    (packages, unknown_names)
 }
 
 /// Drops the files and events of all packages that are not in `names`.
@@ -130,11 +131,11 @@ mod tests {
             row("zz", ""),
         ];
         let mut inventory = Inventory { files: rows, ..Inventory::default() };
-        let requested = ["a1", "missing"].map(str::to_owned).into();
-        let (found, unknown) = closure(&requested, &inventory);
-        assert_eq!(found, ["a1", "b2", "c3", "d4"].map(str::to_owned).into());
-        assert_eq!(unknown, ["missing", "removed"]);
-        restrict(&mut inventory, &found);
+        let requested_packages = ["a1", "missing"].map(str::to_owned).into();
+        let (packages, unknown_names) = add_dependencies(&requested_packages, &inventory);
+        assert_eq!(packages, ["a1", "b2", "c3", "d4"].map(str::to_owned).into());
+        assert_eq!(unknown_names, ["missing", "removed"]);
+        restrict(&mut inventory, &packages);
         assert_eq!(inventory.files.len(), 4);
     }
 }

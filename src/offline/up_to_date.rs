@@ -13,23 +13,25 @@ use crate::upstream::origin::bundle::VerifiedHead;
 impl Run<'_> {
     /// Checks upstream and the destination concurrently: upstream is revalidated; at the destination every segment is
     /// compared with its digest, and the package files with their recorded names and sizes.
-    pub(super) async fn is_up_to_date(&self, verified: &VerifiedHead) -> Result<bool, OfflineError> {
+    pub(super) async fn is_up_to_date(&self, verified_head: &VerifiedHead) -> Result<bool, OfflineError> {
         let root = self.product.root();
         let Some(last_run) = LastRun::read(self.destination, &root) else { return Ok(false) };
         let has_journal = journal::FILES.iter().any(|file| self.destination.path(&root).join(file).exists());
-        if has_journal || verified.head.subset != self.request.subset {
+        if has_journal || verified_head.head.subset != self.request.subset {
             return Ok(false);
         }
         let (destination, product, request_key) =
             (self.destination.clone(), self.product.clone(), self.request_key());
-        let (segments, last) = (verified.head.segments.clone(), last_run.clone());
-        let local = tokio::task::spawn_blocking(move || {
-            let now = current_run(&destination, &product, &request_key, Vec::new())?;
-            Ok::<_, OfflineError>(last.matches(&now) && are_intact(&destination, &product, &segments))
+        let (segments, previous_run) = (verified_head.head.segments.clone(), last_run.clone());
+        let destination_check = tokio::task::spawn_blocking(move || {
+            let this_run = current_run(&destination, &product, &request_key, Vec::new())?;
+            Ok::<_, OfflineError>(
+                previous_run.matches(&this_run) && are_intact(&destination, &product, &segments),
+            )
         });
-        let remote = metadata::are_current(self.mirror, &last_run.files);
-        let (local, remote) = tokio::join!(local, remote);
-        Ok(local.unwrap_or(Ok(false))? && remote?)
+        let upstream_check = metadata::are_current(self.mirror, &last_run.files);
+        let (destination_result, upstream_result) = tokio::join!(destination_check, upstream_check);
+        Ok(destination_result.unwrap_or(Ok(false))? && upstream_result?)
     }
 
     /// Records for the next run that this run succeeded; does nothing without validators.
@@ -40,8 +42,9 @@ impl Run<'_> {
     }
 
     fn request_key(&self) -> String {
-        let from = self.request.from.map_or_else(|| "the beginning".to_owned(), |day| day.to_string());
-        format!("{} from {from} on", self.mirror.address())
+        let first_day =
+            self.request.first_day.map_or_else(|| "the beginning".to_owned(), |day| day.to_string());
+        format!("{} from {first_day} on", self.mirror.address())
     }
 }
 
@@ -53,7 +56,7 @@ fn current_run(
 ) -> Result<LastRun, OfflineError> {
     let path = destination.path(&product.head_path());
     let head = std::fs::read(&path).map_err(|e| OfflineError::destination("read", &path, e))?;
-    Ok(LastRun::current(request_key, &head, Some(&destination.objects(&product.objects_dir())?), files))
+    Ok(LastRun::new(request_key, &head, Some(&destination.objects(&product.objects_dir())?), files))
 }
 
 fn are_intact(destination: &Destination, product: &Product, segments: &[SegmentRef]) -> bool {

@@ -7,7 +7,7 @@ use super::error::{ExitStatus, OfflineError};
 use super::file::digest_of;
 use super::files::{FileKind, WalkResult, walk};
 use super::finding::{Finding, Problem};
-use super::incomplete::{self, IncompleteFiles};
+use super::incomplete_files::{self, IncompleteFiles};
 use super::verify_files::{ExpectedFile, verify};
 use super::{journal, last_run};
 use crate::bundle::shared::SharedFolder;
@@ -37,7 +37,7 @@ impl Report {
 }
 
 /// Returns true if a product has files: a folder with only a lock is from a download that found nothing on the mirror.
-pub(super) fn is_started(destination: &Destination, product: &Product) -> Result<bool, OfflineError> {
+pub(super) fn has_files(destination: &Destination, product: &Product) -> Result<bool, OfflineError> {
     Ok(destination::names(&destination.path(&product.root()))?.iter().any(|name| name != LOCK))
 }
 
@@ -47,35 +47,35 @@ pub(super) struct Check<'a> {
     /// The destination as a bundle.
     pub(super) bundle: Bundle,
     /// Whether every package file is read and unreferenced files are reported.
-    pub(super) packages: bool,
+    pub(super) reads_packages: bool,
     pub(super) report: Report,
     /// Every file that belongs to the bundle.
-    referenced: BTreeSet<String>,
+    referenced_files: BTreeSet<String>,
     /// Package files by path.
     objects: BTreeMap<String, ExpectedFile>,
     /// Whether metadata is damaged or missing: then files that seem unreferenced may be referenced by that metadata.
-    lacks_metadata: bool,
+    is_metadata_incomplete: bool,
 }
 
 impl<'a> Check<'a> {
-    pub(super) fn new(destination: &'a Destination, bundle: Bundle, packages: bool) -> Check<'a> {
+    pub(super) fn new(destination: &'a Destination, bundle: Bundle, reads_packages: bool) -> Check<'a> {
         Check {
             destination,
             bundle,
-            packages,
+            reads_packages,
             report: Report::default(),
-            referenced: BTreeSet::new(),
+            referenced_files: BTreeSet::new(),
             objects: BTreeMap::new(),
-            lacks_metadata: false,
+            is_metadata_incomplete: false,
         }
     }
 
     /// Checks a product's metadata and collects its package files.
-    pub(super) async fn product(&mut self, product: &Product) -> Result<(), OfflineError> {
+    pub(super) async fn check_product(&mut self, product: &Product) -> Result<(), OfflineError> {
         if let Some((marker, text)) = product.marker() {
-            self.referenced.insert(marker.to_owned());
+            self.referenced_files.insert(marker.to_owned());
             match std::fs::read(self.destination.path(marker)) {
-                Ok(current) if current == text.as_bytes() => {}
+                Ok(bytes) if bytes == text.as_bytes() => {}
                 Ok(_) => {
                     self.report.add(
                         marker,
@@ -86,16 +86,16 @@ impl<'a> Check<'a> {
                 Err(_) => self.report.add(marker, Problem::Missing, "copy it again"),
             }
         }
-        self.referenced.insert(product.head_path());
-        let verified = match self.bundle.head_or_incremental(product).await {
-            Ok(verified) => verified,
+        self.referenced_files.insert(product.head_path());
+        let verified_head = match self.bundle.head_or_incremental(product).await {
+            Ok(verified_head) => verified_head,
             Err(error) => {
                 self.report_error(&product.head_path(), &error);
                 return Ok(());
             }
         };
-        self.heads(product, &verified)?;
-        if let Some(base) = &verified.missing {
+        self.check_heads(product, &verified_head)?;
+        if let Some(base) = &verified_head.missing {
             self.report.add(
                 product.dated_head_path(base.snapshot, false),
                 Problem::Missing,
@@ -105,7 +105,7 @@ impl<'a> Check<'a> {
                 ),
             );
         }
-        let state = self.segments(product, &verified).await;
+        let state = self.check_segments(product, &verified_head).await;
         let releases = state.releases().count();
         for ((folder, name), release) in state.releases() {
             let path = product.object_path(release.object.sha256, &release.object.ext);
@@ -113,50 +113,51 @@ impl<'a> Check<'a> {
             let (size, sha256) = (release.object.size, release.object.sha256);
             self.objects.insert(path, ExpectedFile { label, size, sha256 });
         }
-        if verified.missing.is_none() {
-            for line in state.missing() {
+        if verified_head.missing.is_none() {
+            for line in state.missing_releases() {
                 let text = format!("{line} is listed, but no segment has it: the base is the wrong one");
                 self.report.add(product.head_path(), Problem::Missing, text);
             }
         }
-        let incomplete = IncompleteFiles::read(self.destination, product);
-        for (path, reason) in &incomplete.missing {
+        let incomplete_files = IncompleteFiles::read(self.destination, product);
+        for (path, reason) in &incomplete_files.missing_files {
             let text = format!("the mirror lists it, but it could not be fetched ({reason}); run get again");
             self.report.add(path, Problem::Missing, text);
         }
         let mut summary = format!(
             "{product}: snapshot {}, {} packages, {releases} releases",
-            verified.head.snapshot, verified.head.packages
+            verified_head.head.snapshot, verified_head.head.packages
         );
-        if !incomplete.missing.is_empty() {
-            summary += &format!("; {} files of the mirror are missing", incomplete.missing.len());
+        if !incomplete_files.missing_files.is_empty() {
+            summary += &format!("; {} files of the mirror are missing", incomplete_files.missing_files.len());
         }
-        if incomplete.unreadable_count() > 0 {
-            summary += &format!("; {} archives cannot be read as packages", incomplete.unreadable_count());
+        if incomplete_files.unreadable_count() > 0 {
+            summary +=
+                &format!("; {} archives cannot be read as packages", incomplete_files.unreadable_count());
         }
         self.report.summary.push(summary);
         Ok(())
     }
 
     /// Checks earlier heads: those that the newest head names must exist, and all must be unchanged.
-    fn heads(&mut self, product: &Product, verified: &VerifiedHead) -> Result<(), OfflineError> {
-        let listed: BTreeMap<String, _> = verified
+    fn check_heads(&mut self, product: &Product, verified_head: &VerifiedHead) -> Result<(), OfflineError> {
+        let named_heads: BTreeMap<String, _> = verified_head
             .head
             .earlier
             .iter()
-            .map(|earlier| (product.path(&earlier.path), earlier.sha256))
+            .map(|earlier_head| (product.path(&earlier_head.path), earlier_head.sha256))
             .collect();
         let folder = product.path(layout::HEADS);
-        let mut present = BTreeSet::new();
+        let mut existing_heads = BTreeSet::new();
         for name in destination::names(&self.destination.path(&folder))? {
             let file = format!("{folder}/{name}");
             if name.starts_with(TEMP_PREFIX) || !name.ends_with(".json") {
                 continue;
             }
-            self.referenced.insert(file.clone());
+            self.referenced_files.insert(file.clone());
             let bytes = std::fs::read(self.destination.path(&file)).unwrap_or_default();
             match Head::read(&bytes, product) {
-                Err(broken) => self.report.add(&file, Problem::Damaged, format!("{broken}; copy it again")),
+                Err(error) => self.report.add(&file, Problem::Damaged, format!("{error}; copy it again")),
                 Ok(head) if head.dated_path(product) != file => {
                     self.report.add(
                         &file,
@@ -164,12 +165,12 @@ impl<'a> Check<'a> {
                         format!("it is the head of {}; copy it again", head.snapshot),
                     );
                 }
-                Ok(head) if head.serial > verified.head.serial => {
+                Ok(head) if head.serial > verified_head.head.serial => {
                     let text =
                         format!("it is older than {file}: an older copy was written over it; copy it again");
                     self.report.add(product.head_path(), Problem::Damaged, text);
                 }
-                Ok(_) if listed.get(&file).is_some_and(|sha256| *sha256 != seal::digest(&bytes)) => {
+                Ok(_) if named_heads.get(&file).is_some_and(|sha256| *sha256 != seal::digest(&bytes)) => {
                     self.report.add(
                         &file,
                         Problem::Damaged,
@@ -178,36 +179,36 @@ impl<'a> Check<'a> {
                 }
                 Ok(_) => {}
             }
-            present.insert(file);
+            existing_heads.insert(file);
         }
         // Reads the file itself: a head that is joined with its bases looks complete.
         let newest_bytes = std::fs::read(self.destination.path(&product.head_path())).unwrap_or_default();
-        let newest = Head::read(&newest_bytes, product)
+        let newest_copy = Head::read(&newest_bytes, product)
             .map_or_else(|_| product.head_path(), |head| head.dated_path(product));
-        for file in listed
+        for file in named_heads
             .keys()
-            .chain([&newest])
-            .filter(|file| !present.contains(*file) && **file != product.head_path())
+            .chain([&newest_copy])
+            .filter(|file| !existing_heads.contains(*file) && **file != product.head_path())
         {
             self.report.add(file, Problem::Missing, "copy it again");
         }
-        if present.contains(&newest)
-            && std::fs::read(self.destination.path(&newest)).is_ok_and(|copy| copy != newest_bytes)
+        if existing_heads.contains(&newest_copy)
+            && std::fs::read(self.destination.path(&newest_copy)).is_ok_and(|copy| copy != newest_bytes)
         {
             let text = format!("it is not the same as {}; copy it again", product.head_path());
-            self.report.add(newest, Problem::Damaged, text);
+            self.report.add(newest_copy, Problem::Damaged, text);
         }
         Ok(())
     }
 
     /// Checks the segments and the READMEs of a product; returns the state of all readable segments.
-    async fn segments(&mut self, product: &Product, verified: &VerifiedHead) -> ProductState {
+    async fn check_segments(&mut self, product: &Product, verified_head: &VerifiedHead) -> ProductState {
         let mut state = ProductState::default();
         let mut is_intact = true;
-        for segment in verified.since(0) {
+        for segment in verified_head.since(0) {
             let path = product.path(&segment.file.path);
-            self.referenced.insert(path.clone());
-            self.referenced.extend(segment.readmes.as_ref().map(|readmes| product.path(&readmes.path)));
+            self.referenced_files.insert(path.clone());
+            self.referenced_files.extend(segment.readmes.as_ref().map(|readmes| product.path(&readmes.path)));
             if let Err(error) = self.bundle.readmes(product, segment).await {
                 let file =
                     segment.readmes.as_ref().map_or(path.clone(), |readmes| product.path(&readmes.path));
@@ -221,12 +222,13 @@ impl<'a> Check<'a> {
                 Ok(records) => {
                     for record in records {
                         if let Record::Release(release) = &record {
-                            self.referenced.insert(product.object_path(release.obj.sha256, &release.obj.ext));
+                            self.referenced_files
+                                .insert(product.object_path(release.obj.sha256, &release.obj.ext));
                         }
                         // After a missing segment, which is reported, records no longer apply.
                         if let Err(reason) = state.apply(&record)
                             && is_intact
-                            && verified.missing.is_none()
+                            && verified_head.missing.is_none()
                         {
                             self.report.add(&path, Problem::Damaged, reason);
                             is_intact = false;
@@ -239,9 +241,9 @@ impl<'a> Check<'a> {
     }
 
     /// Checks the file with the versions of Bioconductor.
-    pub(super) async fn bioconductor(&mut self) {
+    pub(super) async fn check_bioconductor(&mut self) {
         let file = layout::BIOCONDUCTOR_CONFIG;
-        self.referenced.insert(file.to_owned());
+        self.referenced_files.insert(file.to_owned());
         match self.bundle.bioconductor().await {
             Ok(Some(_)) => {}
             Ok(None) => self.report.add(file, Problem::Missing, "copy it again"),
@@ -260,43 +262,43 @@ impl<'a> Check<'a> {
                 }
             }
             Ok(Some(head)) => {
-                self.referenced.insert(file);
-                for packed in head.files.values() {
-                    let path = format!("{}/{}", shared.folder(), packed.path);
-                    if let Err(error) = self.bundle.shared_file(shared, packed).await {
+                self.referenced_files.insert(file);
+                for compressed_file in head.files.values() {
+                    let path = format!("{}/{}", shared.folder(), compressed_file.path);
+                    if let Err(error) = self.bundle.shared_file(shared, compressed_file).await {
                         self.report_error(&path, &error);
                     }
-                    self.referenced.insert(path);
+                    self.referenced_files.insert(path);
                 }
             }
             Err(error) => {
-                self.referenced.insert(file.clone());
+                self.referenced_files.insert(file.clone());
                 self.report_error(&file, &error);
             }
         }
     }
 
-    /// Walks these folders and reports files with a problem; with `packages`, also reads every package file and reports
-    /// unreferenced files.
-    pub(super) fn files(&mut self, folders: &[String]) -> Result<(), OfflineError> {
+    /// Walks these folders and reports files with a problem; with `reads_packages`, also reads every package file and
+    /// reports unreferenced files.
+    pub(super) fn check_files(&mut self, folders: &[String]) -> Result<(), OfflineError> {
         let WalkResult { files, unreadable_folders } = walk(self.destination, folders)?;
         for (file, text) in unreadable_folders {
             self.report.add(file, Problem::Unreadable, text);
         }
-        for (path, expected) in &self.objects {
-            if self.packages && !files.contains_key(path) {
-                let text = format!("the file of {}; copy it again, or run get again", expected.label);
+        for (path, expected_file) in &self.objects {
+            if self.reads_packages && !files.contains_key(path) {
+                let text = format!("the file of {}; copy it again, or run get again", expected_file.label);
                 self.report.add(path, Problem::Missing, text);
             }
         }
         for (path, kind) in &files {
             self.check_file(path, kind);
         }
-        if self.packages {
-            let present =
+        if self.reads_packages {
+            let existing_objects =
                 self.objects.iter().filter(|(path, _)| matches!(files.get(*path), Some(FileKind::File)));
-            let (checked, findings) = verify(self.destination, present.collect());
-            self.report.summary.push(checked);
+            let (summary, findings) = verify(self.destination, existing_objects.collect());
+            self.report.summary.push(summary);
             for (path, problem, text) in findings {
                 self.report.add(path, problem, text);
             }
@@ -308,22 +310,22 @@ impl<'a> Check<'a> {
 
     fn check_file(&mut self, path: &str, kind: &FileKind) {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let is_referenced = self.referenced.contains(path);
+        let is_referenced = self.referenced_files.contains(path);
         match kind {
-            FileKind::Link if is_referenced || self.packages => {
+            FileKind::Link if is_referenced || self.reads_packages => {
                 let text = "it is a link; copy the file itself (cp -L, rsync -L)";
                 self.report.add(path, Problem::Damaged, text);
             }
-            FileKind::Other if is_referenced || self.packages => {
+            FileKind::Other if is_referenced || self.reads_packages => {
                 self.report.add(path, Problem::Damaged, "it is not a regular file; copy it again");
             }
-            FileKind::Unreadable { owner } if is_referenced || self.packages => {
+            FileKind::Unreadable { owner } if is_referenced || self.reads_packages => {
                 let text = format!(
                     "the owner of the directory (uid {owner}) cannot read it; chown -R it to the account of the server"
                 );
                 self.report.add(path, Problem::Unreadable, text);
             }
-            _ if is_referenced || [LOCK, last_run::FILE, incomplete::FILE].contains(&name) => {}
+            _ if is_referenced || [LOCK, last_run::FILE, incomplete_files::FILE].contains(&name) => {}
             _ if journal::FILES.contains(&name) => {
                 self.report.add(
                     path,
@@ -331,8 +333,8 @@ impl<'a> Check<'a> {
                     "a download was not finished; run get again to resume it",
                 );
             }
-            _ if !self.packages || self.is_replaced(path) => {}
-            _ if self.lacks_metadata => self.report.add(
+            _ if !self.reads_packages || self.is_replaced(path) => {}
+            _ if self.is_metadata_incomplete => self.report.add(
                 path,
                 Problem::Extra,
                 "the readable metadata does not refer to it; keep it until the damaged or missing metadata is replaced",
@@ -356,7 +358,7 @@ impl<'a> Check<'a> {
     }
 
     fn report_error(&mut self, file: &str, error: &BundleError) {
-        self.lacks_metadata = true;
+        self.is_metadata_incomplete = true;
         let problem = match error {
             BundleError::Absent { .. } | BundleError::Missing { .. } | BundleError::NoBase { .. } => {
                 Problem::Missing

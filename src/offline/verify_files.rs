@@ -26,11 +26,11 @@ pub(super) fn verify(
     files: Vec<(&String, &ExpectedFile)>,
 ) -> (String, Vec<(String, Problem, String)>) {
     let start = Instant::now();
-    let findings = workers::parallel_map(&files, |(path, expected)| {
-        verify_file(destination, path, expected).map(|(problem, text)| ((*path).clone(), problem, text))
+    let findings = workers::parallel_map(&files, |(path, expected_file)| {
+        verify_file(destination, path, expected_file).map(|(problem, text)| ((*path).clone(), problem, text))
     });
     let findings = findings.into_iter().flatten().collect();
-    let bytes: u64 = files.iter().map(|(_, expected)| expected.size).sum();
+    let bytes: u64 = files.iter().map(|(_, expected_file)| expected_file.size).sum();
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -47,8 +47,12 @@ pub(super) fn verify(
     (summary, findings)
 }
 
-fn verify_file(destination: &Destination, path: &str, expected: &ExpectedFile) -> Option<(Problem, String)> {
-    let ExpectedFile { label, size, sha256 } = expected;
+fn verify_file(
+    destination: &Destination,
+    path: &str,
+    expected_file: &ExpectedFile,
+) -> Option<(Problem, String)> {
+    let ExpectedFile { label, size, sha256 } = expected_file;
     let remedy = "copy it again, or remove it and run get again";
     let file = destination.path(path);
     if let Ok(metadata) = file.metadata()

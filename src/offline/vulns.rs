@@ -26,29 +26,33 @@ pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, Of
     let setup = setup(args.common, folder_of_url(&url), None, output)?;
     let now = setup.request.now;
     output.info("Downloading advisories");
-    let source = setup.mirror.as_bundle();
+    let origin_bundle = setup.mirror.as_bundle();
     let names: Vec<String> = ecosystems.iter().map(|ecosystem| ecosystem.file_name()).collect();
     let request_key = format!("{} for {}", without_userinfo(&url), names.join(", "));
-    let read = match source.shared_head(SharedFolder::Advisories).await {
-        Ok(Some(head)) => Some((read_bundle(&source, &setup.destination_bundle, head, &names).await?, None)),
+    let result = match origin_bundle.shared_head(SharedFolder::Advisories).await {
+        Ok(Some(head)) => {
+            Some((read_bundle(&origin_bundle, &setup.destination_bundle, head, &names).await?, None))
+        }
         // An address without a bundle is one of the other sources that a server accepts.
-        absent => {
-            let last = LastRun::read_shared(&setup.destination, SharedFolder::Advisories, &request_key);
-            let read = read_feeds(&setup, &url, &ecosystems, last.as_ref()).await;
-            match (read, absent) {
-                (Err(error), Err(bundle)) => {
-                    return Err(OfflineError::Refused(format!("{error}; as a bundle: {bundle}")));
+        head_result => {
+            let last_run = LastRun::read_shared(&setup.destination, SharedFolder::Advisories, &request_key);
+            let feeds_result = read_feeds(&setup, &url, &ecosystems, last_run.as_ref()).await;
+            match (feeds_result, head_result) {
+                (Err(error), Err(bundle_error)) => {
+                    return Err(OfflineError::Refused(format!("{error}; as a bundle: {bundle_error}")));
                 }
-                (read, _) => read?,
+                (feeds_result, _) => feeds_result?,
             }
         }
     };
-    let Some((documents, files)) = read else {
+    let Some((documents, files)) = result else {
         output.info("advisories: nothing is new");
         return Ok(ExitStatus::Complete);
     };
-    let counts: Vec<String> =
-        documents.iter().map(|(name, (text, _))| format!("{name}: {} advisories", lines(text))).collect();
+    let counts: Vec<String> = documents
+        .iter()
+        .map(|(name, (text, _))| format!("{name}: {} advisories", line_count(text)))
+        .collect();
     if documents.values().all(|(text, _)| text.is_empty()) {
         return Err(OfflineError::Refused(format!(
             "{} has no advisory for any of the requested types; nothing was changed. Give another URL with --base-url",
@@ -76,18 +80,18 @@ pub(super) async fn check(args: CheckVulnsFlags) -> Result<Report, OfflineError>
     }
     let mut check = Check::new(&destination, bundle.clone(), true);
     check.check_shared(SharedFolder::Advisories).await;
-    check.files(&[folder.to_owned()])?;
+    check.check_files(&[folder.to_owned()])?;
     if let Ok(Some(head)) = bundle.shared_head(SharedFolder::Advisories).await {
-        for (name, packed) in &head.files {
-            if let Ok(text) = bundle.shared_file(SharedFolder::Advisories, packed).await {
-                check.report.summary.push(format!("{name}: {} advisories", lines(&text)));
+        for (name, file) in &head.files {
+            if let Ok(text) = bundle.shared_file(SharedFolder::Advisories, file).await {
+                check.report.summary.push(format!("{name}: {} advisories", line_count(&text)));
             }
         }
     }
     Ok(check.report)
 }
 
-fn lines(text: &[u8]) -> usize {
+fn line_count(text: &[u8]) -> usize {
     text.iter().filter(|b| **b == b'\n').count()
 }
 
@@ -96,7 +100,7 @@ type Documents = BTreeMap<String, (Vec<u8>, &'static str)>;
 
 /// Reads the advisories of another bundle; documents that the destination already has are not fetched again.
 async fn read_bundle(
-    source: &Bundle,
+    origin_bundle: &Bundle,
     destination_bundle: &Bundle,
     head: SharedHead,
     names: &[String],
@@ -109,14 +113,15 @@ async fn read_bundle(
         .map(|head| head.files)
         .unwrap_or_default();
     let mut documents = BTreeMap::new();
-    for (name, packed) in head.files.into_iter().filter(|(name, _)| names.contains(name)) {
-        let existing_text = match existing_files.get(&name).filter(|file| file.sha256 == packed.sha256) {
-            Some(file) => destination_bundle.shared_file(SharedFolder::Advisories, file).await.ok(),
+    for (name, file) in head.files.into_iter().filter(|(name, _)| names.contains(name)) {
+        let existing_file = existing_files.get(&name).filter(|existing| existing.sha256 == file.sha256);
+        let existing_text = match existing_file {
+            Some(existing) => destination_bundle.shared_file(SharedFolder::Advisories, existing).await.ok(),
             None => None,
         };
         let text = match existing_text {
             Some(text) => text,
-            None => source.shared_file(SharedFolder::Advisories, &packed).await?,
+            None => origin_bundle.shared_file(SharedFolder::Advisories, &file).await?,
         };
         documents.insert(name, (text, "ndjson.zst"));
     }
@@ -141,18 +146,20 @@ async fn read_feeds(
     setup: &Setup,
     url: &str,
     ecosystems: &[Ecosystem],
-    last: Option<&LastRun>,
+    last_run: Option<&LastRun>,
 ) -> Result<Option<(Documents, Option<Vec<FileValidators>>)>, OfflineError> {
     let output = setup.request.output;
     let feeds = Feed::of(url, ecosystems);
-    let last_file =
-        |feed: &Feed| last.and_then(|last_run| last_run.files.iter().find(|file| file.name == feed.name()));
-    let stored_batch =
-        || async { if last.is_some() { stored_advisories(&setup.destination_bundle).await } else { None } };
+    let last_file = |feed: &Feed| {
+        last_run.and_then(|last_run| last_run.files.iter().find(|file| file.name == feed.name()))
+    };
+    let stored_batch = || async {
+        if last_run.is_some() { stored_advisories(&setup.destination_bundle).await } else { None }
+    };
     let mut refreshes = Vec::new();
     for feed in &feeds {
-        let known_validators = last_file(feed).filter(|file| file.exists).map(FileValidators::validators);
-        refreshes.push(setup.upstream.advisories(feed, known_validators, stored_batch()).await?);
+        let last_validators = last_file(feed).filter(|file| file.exists).map(FileValidators::validators);
+        refreshes.push(setup.upstream.advisories(feed, last_validators, stored_batch()).await?);
     }
     let is_same = |(feed, refresh): (&Feed, &FeedRefresh)| match refresh {
         FeedRefresh::Unchanged => true,
@@ -162,15 +169,15 @@ async fn read_feeds(
     if feeds.iter().zip(&refreshes).all(is_same) {
         return Ok(None);
     }
-    let (mut merged, mut files) = (Batch::default(), Vec::new());
+    let (mut batch, mut files) = (Batch::default(), Vec::new());
     for (feed, mut refresh) in feeds.iter().zip(refreshes) {
         if matches!(refresh, FeedRefresh::Unchanged) {
             // The stored data is by ecosystem and not by feed, so the part of this feed is read again.
             refresh = setup.upstream.advisories(feed, None, stored_batch()).await?;
         }
         match refresh {
-            FeedRefresh::Read(batch, validators) => {
-                merged.merge(*batch);
+            FeedRefresh::Read(feed_batch, validators) => {
+                batch.merge(*feed_batch);
                 files.push(FileValidators::new(&feed.name(), Some(&validators)));
             }
             FeedRefresh::Unchanged => {}
@@ -180,15 +187,15 @@ async fn read_feeds(
             }
         }
     }
-    let (skipped_count, examples) = merged.skipped_files();
-    for skipped in examples.iter().take(5) {
-        output.warn(&format!("skipped {}: {}", skipped.file, skipped.reason));
+    let (skipped_count, examples) = batch.skipped_files();
+    for skipped_file in examples.iter().take(5) {
+        output.warn(&format!("skipped {}: {}", skipped_file.file, skipped_file.reason));
     }
     if skipped_count > 5 {
         output.warn(&format!("skipped {} more files", skipped_count - 5));
     }
     let document = |ecosystem: &Ecosystem| {
-        let text: String = merged.lines(Some(*ecosystem)).flat_map(|line| [line, "\n"]).collect();
+        let text: String = batch.lines(Some(*ecosystem)).flat_map(|line| [line, "\n"]).collect();
         (ecosystem.file_name(), (text.into_bytes(), "ndjson.zst"))
     };
     Ok(Some((ecosystems.iter().map(document).collect(), files.into_iter().collect())))
@@ -197,8 +204,8 @@ async fn read_feeds(
 /// Reads the advisories of the destination.
 async fn stored_advisories(destination_bundle: &Bundle) -> Option<Batch> {
     let mut batch = Batch::default();
-    for (name, packed) in destination_bundle.shared_head(SharedFolder::Advisories).await.ok()??.files {
-        let text = destination_bundle.shared_file(SharedFolder::Advisories, &packed).await.ok()?;
+    for (name, file) in destination_bundle.shared_head(SharedFolder::Advisories).await.ok()??.files {
+        let text = destination_bundle.shared_file(SharedFolder::Advisories, &file).await.ok()?;
         batch.add_lines(&name, &text);
     }
     batch.validate().ok()

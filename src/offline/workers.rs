@@ -37,11 +37,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_item_is_done_once() {
+    fn every_item_is_processed_once() {
         let items: Vec<usize> = (0..10_000).collect();
-        let mut done = parallel_map(&items, |item| item + 1);
-        done.sort_unstable();
-        assert_eq!(done, (1..=10_000).collect::<Vec<_>>());
+        let mut results = parallel_map(&items, |item| item + 1);
+        results.sort_unstable();
+        assert_eq!(results, (1..=10_000).collect::<Vec<_>>());
         assert_eq!(parallel_map(&[0; 0], |_| ()).len(), 0);
     }
 }

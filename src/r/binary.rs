@@ -93,7 +93,7 @@ pub enum BinaryError {
         path: String,
         /// The platform of the library.
         platform: String,
-        /// What `Built` says, as a predicate: `is built for '…'` or `has no compiled code`.
+        /// The statement of `Built` as a predicate: `is built for '…'` or `has no compiled code`.
         built: String,
     },
 }
@@ -149,7 +149,7 @@ enum LibraryPlatform {
     Supported(TargetSystem, Arch),
     /// A macOS universal binary, with code for several architectures.
     Universal,
-    /// Described for the error message.
+    /// With a description for the error message.
     Unsupported(&'static str),
 }
 
@@ -221,13 +221,17 @@ pub fn read_zip(
         if member.name.contains('\\') || path != member.name.trim_end_matches('/') {
             return Err(ArchiveError::BadName(member.name.chars().take(200).collect()).into());
         }
-        let (top, inner_path) = path.split_once('/').unwrap_or((&path, ""));
+        let (top_folder, inner_path) = path.split_once('/').unwrap_or((&path, ""));
         if inner_path.is_empty() && !member.is_folder() {
             return Err(ArchiveError::FileAtTop(path).into());
         }
-        let first = folder.get_or_insert_with(|| top.to_owned());
-        if first != top {
-            return Err(ArchiveError::TwoFolders { first: first.clone(), second: top.to_owned() }.into());
+        let package_folder = folder.get_or_insert_with(|| top_folder.to_owned());
+        if package_folder != top_folder {
+            return Err(ArchiveError::TwoFolders {
+                first: package_folder.clone(),
+                second: top_folder.to_owned(),
+            }
+            .into());
         }
         let target = match inner_path {
             "DESCRIPTION" => Some(&mut description_raw),
@@ -242,7 +246,7 @@ pub fn read_zip(
             Some(target) => *target = Some(member.read(file, limits.large_metadata())?),
             None => {
                 let mut head = Vec::new();
-                member.contents(file, |piece| {
+                member.for_each_piece(file, |piece| {
                     head.extend_from_slice(&piece[..piece.len().min(HEAD_LEN.saturating_sub(head.len()))]);
                     Ok(())
                 })?;
@@ -370,8 +374,8 @@ impl BuiltPlatform {
         let arch = match triplet {
             "" => None,
             triplet => {
-                let first = triplet.split('-').next().unwrap_or_default();
-                Some(Arch::parse(first).ok_or_else(|| BinaryError::BadArch(excerpt(triplet)))?)
+                let arch_name = triplet.split('-').next().unwrap_or_default();
+                Some(Arch::parse(arch_name).ok_or_else(|| BinaryError::BadArch(excerpt(triplet)))?)
             }
         };
         Ok(BuiltPlatform {
@@ -426,8 +430,9 @@ impl BuiltPlatform {
 
 /// Reads the platform from the first bytes of a library: ELF, Mach-O, or Portable Executable.
 fn library_platform(head: &[u8]) -> LibraryPlatform {
-    let u16_at = |at: usize| head.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-    let u32_at = |at: usize| head.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let u16_at = |offset: usize| head.get(offset..offset + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+    let u32_at =
+        |offset: usize| head.get(offset..offset + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     const UNSUPPORTED: &str = "an architecture that is not supported";
     match head {
         [0x7f, b'E', b'L', b'F', 2, 1, ..] => match u16_at(18) {
@@ -443,8 +448,10 @@ fn library_platform(head: &[u8]) -> LibraryPlatform {
         },
         [0xca, 0xfe, 0xba, 0xbe, ..] => LibraryPlatform::Universal,
         [b'M', b'Z', ..] => {
-            let header = u32_at(0x3c).and_then(|at| usize::try_from(at).ok()).filter(|at| *at < HEAD_LEN);
-            match header.filter(|at| head.get(*at..at + 4) == Some(b"PE\0\0")).and_then(|at| u16_at(at + 4)) {
+            let offset = u32_at(0x3c).and_then(|offset| usize::try_from(offset).ok());
+            let header_offset = offset
+                .filter(|offset| *offset < HEAD_LEN && head.get(*offset..offset + 4) == Some(b"PE\0\0"));
+            match header_offset.and_then(|offset| u16_at(offset + 4)) {
                 Some(0x8664) => LibraryPlatform::Supported(TargetSystem::Windows, Arch::X86_64),
                 Some(0xaa64) => LibraryPlatform::Supported(TargetSystem::Windows, Arch::Arm64),
                 Some(_) | None => LibraryPlatform::Unsupported(UNSUPPORTED),
@@ -482,8 +489,8 @@ mod tests {
         pe.extend(0x40_u32.to_le_bytes());
         pe.extend(b"PE\0\0\x64\x86");
         assert_eq!(library_platform(&pe), LibraryPlatform::Supported(TargetSystem::Windows, Arch::X86_64));
-        for hostile in [&b""[..], b"MZ", b"\x7fELF\x02\x01", b"MZ\xff\xff", &[0xcf, 0xfa, 0xed, 0xfe]] {
-            assert!(matches!(library_platform(hostile), LibraryPlatform::Unsupported(_)), "{hostile:?}");
+        for head in [&b""[..], b"MZ", b"\x7fELF\x02\x01", b"MZ\xff\xff", &[0xcf, 0xfa, 0xed, 0xfe]] {
+            assert!(matches!(library_platform(head), LibraryPlatform::Unsupported(_)), "{head:?}");
         }
     }
 }

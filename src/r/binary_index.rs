@@ -11,7 +11,7 @@ use super::platform::Platform;
 use crate::model::digest::{Md5, Sha256};
 
 /// Fields that are not copied: they locate the file on the other server, or are written anew for this server.
-const OMITTED: [&[u8]; 8] =
+const OMITTED_FIELDS: [&[u8]; 8] =
     [b"File", b"DownloadURL", b"Path", b"RVersion", b"SHA256", b"SHA256sum", b"Filesize", b"Repository"];
 
 /// Which records of an index are binaries.
@@ -46,7 +46,7 @@ pub struct IndexedBinary {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileLocation {
     /// In the directory of the index, under this name.
-    NextToIndex(String),
+    IndexDirectory(String),
     /// At this URL.
     Url(String),
 }
@@ -70,11 +70,12 @@ pub fn indexed_binary(
         result.map_err(|error| format!("{} {}: {error}", record.package, record.version))?;
     }
     let default_name = || format!("{}_{}.{}", record.package, record.version, platform.extension());
-    let next_to_index = || FileLocation::NextToIndex(record.file.map_or_else(default_name, str::to_owned));
+    let index_directory =
+        || FileLocation::IndexDirectory(record.file.map_or_else(default_name, str::to_owned));
     // A URL of another host is used only with a digest to verify the file against.
     let download_url =
-        description.non_empty("DownloadURL").filter(|url| record.sha256.is_some() && is_plain(url));
-    let mut stanza = copy_fields(record.stanza, &OMITTED);
+        description.non_empty("DownloadURL").filter(|url| record.sha256.is_some() && is_unambiguous_url(url));
+    let mut stanza = copy_fields(record.stanza, &OMITTED_FIELDS);
     if description.non_empty("Platform").is_none() {
         write_platform(&mut stanza, built.as_ref());
     }
@@ -82,7 +83,7 @@ pub fn indexed_binary(
     Ok(Some(IndexedBinary {
         package: record.package.to_owned(),
         version: record.version.to_owned(),
-        location: download_url.map_or_else(next_to_index, |url| FileLocation::Url(url.to_owned())),
+        location: download_url.map_or_else(index_directory, |url| FileLocation::Url(url.to_owned())),
         size: record.size,
         md5: record.md5,
         sha256: record.sha256,
@@ -100,14 +101,14 @@ pub fn discovered_stanza(
     platform: &Platform,
     (sha256, size): (Sha256, u64),
 ) -> Vec<u8> {
-    let omitted: Vec<&[u8]> =
-        OMITTED.iter().chain(&[&b"MD5sum"[..], b"Built", b"Platform"]).copied().collect();
-    let minimal = || format!("Package: {package}\nVersion: {version}\n").into_bytes();
-    let mut stanza = source.map_or_else(minimal, |source| copy_fields(source, &omitted));
-    // One line of a parsed DESCRIPTION: it cannot begin another field.
+    let omitted_fields: Vec<&[u8]> =
+        OMITTED_FIELDS.iter().chain(&[&b"MD5sum"[..], b"Built", b"Platform"]).copied().collect();
+    let minimal_stanza = || format!("Package: {package}\nVersion: {version}\n").into_bytes();
+    let mut stanza = source.map_or_else(minimal_stanza, |source| copy_fields(source, &omitted_fields));
+    // `built` is one line of a parsed DESCRIPTION: it cannot begin another field.
     dcf::write_field(&mut stanza, "Built", built).expect("writing to a Vec succeeds");
-    let parsed = Description::from_bytes(format!("Built: {built}").as_bytes()).ok();
-    write_platform(&mut stanza, parsed.and_then(|parsed| parsed.built()).as_ref());
+    let description = Description::from_bytes(format!("Built: {built}").as_bytes()).ok();
+    write_platform(&mut stanza, description.and_then(|description| description.built()).as_ref());
     write_file_fields(&mut stanza, platform, Some(sha256), Some(size));
     stanza
 }
@@ -120,9 +121,9 @@ pub fn discovered_stanza(
 pub fn with_file(stanza: &[u8], name: &str) -> Vec<u8> {
     let mut out = stanza.to_vec();
     let record = dcf::records(stanza).next().and_then(Result::ok);
-    let has =
+    let has_field =
         |tag: &[u8]| record.as_ref().is_some_and(|record| record.fields.iter().any(|field| field.tag == tag));
-    if has(b"Platform") && !has(b"File") {
+    if has_field(b"Platform") && !has_field(b"File") {
         if out.last() != Some(&b'\n') {
             out.push(b'\n');
         }
@@ -138,21 +139,21 @@ fn write_platform(stanza: &mut Vec<u8>, built: Option<&Built>) {
 }
 
 fn write_file_fields(stanza: &mut Vec<u8>, platform: &Platform, sha256: Option<Sha256>, size: Option<u64>) {
-    let mut line = |name: &str, value: Option<String>| {
+    let mut write_line = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             writeln!(stanza, "{name}: {value}").expect("writing to a Vec succeeds");
         }
     };
-    line("RVersion", Some(platform.r.to_string()));
-    line("SHA256", sha256.map(|digest| digest.to_string()));
-    line("Filesize", size.map(|size| size.to_string()));
+    write_line("RVersion", Some(platform.r.to_string()));
+    write_line("SHA256", sha256.map(|digest| digest.to_string()));
+    write_line("Filesize", size.map(|size| size.to_string()));
 }
 
-/// Copies the fields of a record unchanged, except those in `omitted`.
-fn copy_fields(stanza: &[u8], omitted: &[&[u8]]) -> Vec<u8> {
+/// Copies the fields of a record unchanged, except those in `omitted_fields`.
+fn copy_fields(stanza: &[u8], omitted_fields: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::with_capacity(stanza.len() + 120);
     for field in dcf::records(stanza).filter_map(Result::ok).take(1).flat_map(|record| record.fields) {
-        if !omitted.contains(&field.tag) {
+        if !omitted_fields.contains(&field.tag) {
             out.extend_from_slice(&stanza[field.start..field.end]);
             out.push(b'\n');
         }
@@ -160,14 +161,14 @@ fn copy_fields(stanza: &[u8], omitted: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// Whether a URL has no user, no query and nothing to be encoded.
-fn is_plain(url: &str) -> bool {
+/// Whether a URL has no user, no query, and no character that requires an encoding.
+fn is_unambiguous_url(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let is_plain_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/:%".contains(&b);
+    let is_allowed_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/:%".contains(&b);
     url.len() <= 1024
         && rest.is_some_and(|rest| {
             let file = rest.rsplit_once('/').map(|(_, file)| file).unwrap_or_default();
-            rest.bytes().all(is_plain_byte)
+            rest.bytes().all(is_allowed_byte)
                 && !file.is_empty()
                 && !rest.contains("//")
                 && !rest.contains("..")
@@ -192,7 +193,7 @@ mod tests {
             RecordFilter::All,
         );
         let binary = binary.expect("fits").expect("a binary");
-        assert_eq!(binary.location, FileLocation::NextToIndex("glue_1.8.0.zip".to_owned()));
+        assert_eq!(binary.location, FileLocation::IndexDirectory("glue_1.8.0.zip".to_owned()));
         let text = "Package: glue\nVersion: 1.8.0\nDepends: R (>= 3.6)\nArchs: x64\nRVersion: 4.5\n";
         assert_eq!(String::from_utf8_lossy(&binary.stanza), text);
     }
@@ -200,8 +201,8 @@ mod tests {
     #[test]
     fn without_built_a_record_of_a_full_index_is_a_source() {
         assert_eq!(read("Package: glue\nVersion: 1.8.0\n", "4.5-noble", RecordFilter::Built), Ok(None));
-        let second = "Package: a1\nVersion: 1.0\nPath: 4.6.0/Recommended\n";
-        assert_eq!(read(second, "4.5-win", RecordFilter::All), Ok(None));
+        let record_in_subdirectory = "Package: a1\nVersion: 1.0\nPath: 4.6.0/Recommended\n";
+        assert_eq!(read(record_in_subdirectory, "4.5-win", RecordFilter::All), Ok(None));
     }
 
     #[test]
@@ -225,7 +226,7 @@ mod tests {
                  unix\nPlatform: aarch64-unknown-linux-gnu\nRVersion: 4.5\nSHA256: {sha256}\nFilesize: 25094\n"
             )
         );
-        let expected = FileLocation::NextToIndex("askpass_1.2.1_b1.tar.gz".to_owned());
+        let expected = FileLocation::IndexDirectory("askpass_1.2.1_b1.tar.gz".to_owned());
         assert_eq!(arm(url, "").location, expected, "no digest to verify the file");
         for bad in
             ["file:///etc/passwd", "https://u:p@h/x", "https://h/x?y", "https://h/../x", "https://h/", "x"]
@@ -262,8 +263,12 @@ mod tests {
         assert_eq!(add_file(&format!("{platform}\n")), format!("{platform}\nFile: a1_1.0.tar.gz\n"));
         let record = format!("{platform}\nFile: own.tar.gz\n");
         assert_eq!(add_file(&record), record);
-        let pure = "Package: a1\nVersion: 1.0\nBuilt: R 4.5.0; ; 2026-01-01; unix\n";
-        assert_eq!(add_file(pure), pure, "treated as a source, whose name is correct");
+        let record_without_platform = "Package: a1\nVersion: 1.0\nBuilt: R 4.5.0; ; 2026-01-01; unix\n";
+        assert_eq!(
+            add_file(record_without_platform),
+            record_without_platform,
+            "treated as a source, whose name is correct"
+        );
     }
 
     #[test]

@@ -10,12 +10,12 @@ use crate::model::time::Day;
 /// that locate the file (`Path`, `File`) are left out.
 #[must_use]
 pub fn record(stanza: &[u8], description: Option<&[u8]>, published: Option<Day>) -> Vec<u8> {
-    const OMITTED: [&[u8]; 2] = [b"Path", b"File"];
+    const OMITTED_FIELDS: [&[u8]; 2] = [b"Path", b"File"];
     let index = dcf::records(stanza).next().and_then(Result::ok);
     let fields = index.into_iter().flat_map(|record| record.fields);
     let mut out = Vec::with_capacity(stanza.len() + description.map_or(0, <[u8]>::len) + 24);
-    let mut tags: Vec<&[u8]> = OMITTED.to_vec();
-    for field in fields.filter(|field| !OMITTED.contains(&field.tag)) {
+    let mut tags: Vec<&[u8]> = OMITTED_FIELDS.to_vec();
+    for field in fields.filter(|field| !OMITTED_FIELDS.contains(&field.tag)) {
         copy(&mut out, &stanza[field.start..field.end]);
         tags.push(field.tag);
     }

@@ -160,8 +160,8 @@ pub fn records(text: &[u8]) -> Records<'_> {
 /// # Errors
 /// Only [`DcfError::Zero`] and [`DcfError::TooManyFields`].
 pub fn description(text: &[u8]) -> Result<Record<'_>, DcfError> {
-    let empty = Record { raw: &text[..0], offset: 0, fields: Vec::new() };
-    Records::new(text, Mode::Lenient).next().unwrap_or(Ok(empty))
+    let empty_record = Record { raw: &text[..0], offset: 0, fields: Vec::new() };
+    Records::new(text, Mode::Lenient).next().unwrap_or(Ok(empty_record))
 }
 
 /// The iterator of [`records`].
@@ -305,13 +305,13 @@ pub fn write_field(out: &mut impl Write, tag: &str, value: &str) -> io::Result<(
     write!(out, "{tag}:")?;
     let mut column = tag.chars().count() + 1;
     let mut limit = LINE_WIDTH;
-    let mut after_sentence = false;
+    let mut is_after_sentence = false;
     let mut has_second_blank = false;
     for word in value.split([' ', '\t', '\n', '\r']) {
         if word.is_empty() {
             // R keeps the second blank after the end of a sentence, unless the line breaks there.
-            has_second_blank |= after_sentence;
-            after_sentence = false;
+            has_second_blank |= is_after_sentence;
+            is_after_sentence = false;
             continue;
         }
         let gap = 1 + usize::from(has_second_blank);
@@ -326,7 +326,7 @@ pub fn write_field(out: &mut impl Write, tag: &str, value: &str) -> io::Result<(
         }
         out.write_all(word.as_bytes())?;
         has_second_blank = false;
-        after_sentence = ends_sentence(word);
+        is_after_sentence = ends_sentence(word);
     }
     out.write_all(b"\n")
 }
@@ -342,9 +342,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn only_record(text: &[u8]) -> Record<'_> {
-        let mut parsed = records(text);
-        let record = parsed.next().expect("a record").expect("good DCF");
-        assert_eq!(parsed.next(), None);
+        let mut records = records(text);
+        let record = records.next().expect("a record").expect("good DCF");
+        assert_eq!(records.next(), None);
         record
     }
 
@@ -398,21 +398,21 @@ mod tests {
     #[test]
     fn lines_of_blanks_end_a_record_and_bytes_of_records_are_exact() {
         let text = b"\n \nA: 1\n  x\nX-Odd: \xff\n \t\n\nA: 2\r\nB: 3";
-        let parsed: Vec<_> = records(text).map(|r| r.expect("good DCF")).collect();
+        let records: Vec<_> = records(text).map(|r| r.expect("good DCF")).collect();
         assert_eq!(
-            parsed.iter().map(|r| r.raw).collect::<Vec<_>>(),
+            records.iter().map(|r| r.raw).collect::<Vec<_>>(),
             [&b"A: 1\n  x\nX-Odd: \xff"[..], b"A: 2\r\nB: 3"]
         );
-        assert_eq!(&text[parsed[1].offset..], parsed[1].raw);
-        assert_eq!(parsed[1].fields[1].line, 9);
+        assert_eq!(&text[records[1].offset..], records[1].raw);
+        assert_eq!(records[1].fields[1].line, 9);
     }
 
     #[test]
-    fn errors_name_the_line_and_end_the_text() {
+    fn errors_name_the_line_and_end_the_iteration() {
         let error = |text: &'static [u8]| {
-            let mut parsed = records(text);
-            let error = parsed.find_map(Result::err);
-            assert_eq!(parsed.next(), None);
+            let mut records = records(text);
+            let error = records.find_map(Result::err);
+            assert_eq!(records.next(), None);
             error.map(|e| e.to_string()).unwrap_or_default()
         };
         assert!(
@@ -463,8 +463,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(text in proptest::collection::vec(any::<u8>(), 0..200)) {
             for record in records(&text).flatten() {
                 prop_assert_eq!(&text[record.offset..record.offset + record.raw.len()], record.raw);
-                let again: Vec<_> = records(record.raw).collect();
-                prop_assert_eq!(again.len(), 1);
+                prop_assert_eq!(records(record.raw).count(), 1);
             }
             let _ = description(&text);
         }

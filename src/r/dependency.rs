@@ -168,10 +168,10 @@ fn parse_item(text: &str) -> Option<Dependency<'_>> {
 }
 
 fn parse_requirement(text: &str) -> Option<Requirement<'_>> {
-    let (inner, _) = text.split_once(')')?;
-    let inner = inner.trim();
-    let end = inner.find(|c: char| !matches!(c, '<' | '>' | '=' | '!'))?;
-    let operator = match &inner[..end] {
+    let (requirement, _) = text.split_once(')')?;
+    let requirement = requirement.trim();
+    let end = requirement.find(|c: char| !matches!(c, '<' | '>' | '=' | '!'))?;
+    let operator = match &requirement[..end] {
         "==" | "=" => Operator::Equal,
         ">" | ">>" => Operator::Greater,
         ">=" => Operator::GreaterEqual,
@@ -180,7 +180,7 @@ fn parse_requirement(text: &str) -> Option<Requirement<'_>> {
         "!=" => Operator::NotEqual,
         _ => return None,
     };
-    let version = inner[end..].trim();
+    let version = requirement[end..].trim();
     (!version.is_empty()).then_some(Requirement { operator, version })
 }
 

@@ -45,8 +45,9 @@ impl Description {
             .iter()
             .map(|field| {
                 let tag = String::from_utf8_lossy(field.tag).into_owned();
-                let keeps_white = dcf::KEEP_WHITE.contains(&tag.as_str());
-                let value = if keeps_white { field.value.keep_white() } else { field.value.fold() };
+                let has_significant_white_space = dcf::KEEP_WHITE.contains(&tag.as_str());
+                let value =
+                    if has_significant_white_space { field.value.keep_white() } else { field.value.fold() };
                 let value = encoding::decode(&value, encoding_name.as_deref()).into_owned();
                 (tag, value)
             })

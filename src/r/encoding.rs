@@ -1,5 +1,5 @@
 //! Decodes a DESCRIPTION to UTF-8 by its `Encoding` field; without that field as UTF-8 if the bytes are valid,
-//! otherwise as latin1. Undecodable bytes become U+FFFD: metadata must never make a package unservable.
+//! otherwise as latin1. Undecodable bytes become U+FFFD: they must not make a package unavailable.
 
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use std::borrow::Cow;
@@ -20,10 +20,10 @@ pub fn by_name(label: &str) -> Option<&'static Encoding> {
 }
 
 /// Decodes with the declared encoding, even if the bytes happen to be valid UTF-8, as R does. If the name of the
-/// encoding is unknown, decodes as without a declaration.
+/// encoding is unknown, decodes as if there were no `Encoding` field.
 #[must_use]
-pub fn decode<'a>(bytes: &'a [u8], declared: Option<&str>) -> Cow<'a, str> {
-    match declared.and_then(by_name) {
+pub fn decode<'a>(bytes: &'a [u8], encoding_name: Option<&str>) -> Cow<'a, str> {
+    match encoding_name.and_then(by_name) {
         Some(encoding) => encoding.decode_without_bom_handling(bytes).0,
         None => match std::str::from_utf8(bytes) {
             Ok(text) => Cow::Borrowed(text),

@@ -31,11 +31,11 @@ pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
 /// # Errors
 /// More than half of the records are invalid, or the text is not DCF.
 pub fn records<'a>(text: &'a [u8], warnings: &mut Vec<String>) -> Result<Vec<IndexRecord<'a>>, String> {
-    let mut valid = Vec::new();
+    let mut valid_records = Vec::new();
     let (mut invalid_count, mut first_error) = (0_usize, None);
     for record in packages::records(text) {
         match record {
-            Ok(record) => valid.push(record),
+            Ok(record) => valid_records.push(record),
             Err(error @ packages::IndexError::Dcf(_)) => return Err(error.to_string()),
             Err(error) => {
                 invalid_count += 1;
@@ -43,14 +43,14 @@ pub fn records<'a>(text: &'a [u8], warnings: &mut Vec<String>) -> Result<Vec<Ind
             }
         }
     }
-    if let Some(first) = first_error {
-        if invalid_count > valid.len() {
+    if let Some(error) = first_error {
+        if invalid_count > valid_records.len() {
             return Err(format!(
-                "{invalid_count} of {} records are invalid: {first}",
-                invalid_count + valid.len()
+                "{invalid_count} of {} records are invalid: {error}",
+                invalid_count + valid_records.len()
             ));
         }
-        warnings.push(format!("skipped {invalid_count} invalid records of the index: {first}"));
+        warnings.push(format!("skipped {invalid_count} invalid records of the index: {error}"));
     }
-    Ok(valid)
+    Ok(valid_records)
 }

@@ -18,7 +18,7 @@ pub enum BadPath {
     /// The path is too long, or a segment is not a plain name (empty, `..`, control characters).
     #[error("'{0}' is not a repository path: use plain names separated by single slashes")]
     Form(String),
-    /// Well formed, but with no meaning.
+    /// Well formed, but not a path of this layout.
     #[error(
         "'{0}' is not a repository path; expected one of: src/contrib, bin/windows/contrib/X.Y, \
          bin/macosx[/flavour]/contrib/X.Y, bin/linux/X.Y-{{distribution}}/contrib/X.Y, \
@@ -160,7 +160,7 @@ pub struct PackageFile<'a> {
 /// Parses a path under the snapshot, percent-decoded segment by segment and without a leading slash.
 ///
 /// # Errors
-/// `Form` for a malformed path, `Unknown` for a well-formed one without meaning.
+/// `Form` for a malformed path, `Unknown` for a well-formed one that is not part of this layout.
 pub fn parse(path: &str) -> Result<RPath, BadPath> {
     let excerpt = || path.chars().take(200).collect::<String>();
     let unknown = || BadPath::Unknown(excerpt());
@@ -194,7 +194,7 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
         }
         _ => return Err(unknown()),
     };
-    let parsed = match (tree, rest) {
+    let r_path = match (tree, rest) {
         (tree, [file]) => match IndexFormat::parse(file) {
             Some(format) => Some(RPath::Index { tree, format }),
             None => FileName::parse(file).map(|file| RPath::File { tree, file }),
@@ -211,14 +211,14 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
         },
         (Tree::Source | Tree::Windows { .. } | Tree::MacOs { .. }, _) => None,
     };
-    parsed.ok_or_else(unknown)
+    r_path.ok_or_else(unknown)
 }
 
 /// Parses the parts of a binary's own path, each in its canonical spelling only.
-fn parse_binary(platform: &str, sha256: &str, file: &str) -> Option<RPath> {
-    let parsed = Platform::parse(platform).filter(|parsed| parsed.to_string() == platform)?;
-    let digest: Sha256 = sha256.parse().ok().filter(|digest: &Sha256| digest.to_string() == sha256)?;
-    Some(RPath::Binary { platform: parsed, sha256: digest, file: FileName::parse(file)? })
+fn parse_binary(tag: &str, digits: &str, file: &str) -> Option<RPath> {
+    let platform = Platform::parse(tag).filter(|platform| platform.to_string() == tag)?;
+    let sha256: Sha256 = digits.parse().ok().filter(|sha256: &Sha256| sha256.to_string() == digits)?;
+    Some(RPath::Binary { platform, sha256, file: FileName::parse(file)? })
 }
 
 impl RPath {
@@ -347,7 +347,7 @@ impl FileName {
     /// Splits the name that `R CMD INSTALL --build` gives on Unix, `{package}_{version}_R_{platform}.tar.gz`, into the
     /// name without the platform, and the platform.
     #[must_use]
-    pub fn without_platform(&self) -> Option<(FileName, &str)> {
+    pub fn split_platform(&self) -> Option<(FileName, &str)> {
         let (name, platform) = self.as_str().strip_suffix(".tar.gz")?.rsplit_once("_R_")?;
         let file = FileName::parse(&format!("{name}.tar.gz"))?;
         (file.package_file().is_some() && platform.contains('-')).then_some((file, platform))
@@ -364,8 +364,8 @@ impl SubDir {
     /// Parses the value of a record's `Path` field.
     #[must_use]
     pub fn parse(text: &str) -> Option<SubDir> {
-        let first = text.split('/').next().unwrap_or_default();
-        let is_reserved = ["Archive", "archive", "Meta"].contains(&first);
+        let first_segment = text.split('/').next().unwrap_or_default();
+        let is_reserved = ["Archive", "archive", "Meta"].contains(&first_segment);
         let is_plain = text.len() <= MAX_PATH / 2 && text.split('/').all(Segment::is_valid);
         (is_plain && !is_reserved && text.split('/').count() <= 4).then(|| SubDir(text.to_owned()))
     }
@@ -470,14 +470,14 @@ mod tests {
 
     #[test]
     fn a_lower_case_archive_means_the_archive() {
-        let parsed = parse("src/contrib/archive/A3/A3_0.9.1.tar.gz").expect("accepted");
-        assert_eq!(parsed.path(), "src/contrib/Archive/A3/A3_0.9.1.tar.gz");
+        let path = parse("src/contrib/archive/A3/A3_0.9.1.tar.gz").expect("accepted");
+        assert_eq!(path.path(), "src/contrib/Archive/A3/A3_0.9.1.tar.gz");
     }
 
     #[test]
     fn malformed_paths_are_refused() {
-        let long = format!("src/contrib/{}", "a".repeat(256));
-        let deep = format!("src/contrib/{}a", "a/".repeat(600));
+        let path_with_long_segment = format!("src/contrib/{}", "a".repeat(256));
+        let long_path = format!("src/contrib/{}a", "a/".repeat(600));
         for path in [
             "",
             "/",
@@ -494,15 +494,15 @@ mod tests {
             "src/contrib/a b",
             "src/contrib/é_1.0.tar.gz",
             "src/contrib/\u{7f}",
-            &long,
-            &deep,
+            &path_with_long_segment,
+            &long_path,
         ] {
             assert!(matches!(parse(path), Err(BadPath::Form(_))), "{path:?}");
         }
     }
 
     #[test]
-    fn well_formed_paths_without_meaning_are_unknown() {
+    fn well_formed_paths_outside_the_layout_are_unknown() {
         for path in [
             "src",
             "src/contrib",
@@ -587,7 +587,7 @@ mod tests {
     fn a_file_named_as_r_builds_it_has_a_usual_name() {
         let split = |name: &str| {
             let file = FileName::parse(name).expect("a file");
-            file.without_platform().map(|(usual, platform)| (usual.to_string(), platform.to_owned()))
+            file.split_platform().map(|(name, platform)| (name.to_string(), platform.to_owned()))
         };
         assert_eq!(
             split("digest_0.6.37_R_x86_64-pc-linux-gnu.tar.gz"),
@@ -734,9 +734,9 @@ mod tests {
         #[test]
         fn any_text_is_refused_or_read_back_unchanged(text in "([a-zA-Z./_0-9\\\\%\u{0}\u{e9}]{0,40}|(src/contrib|bin/macosx)(/(Archive|Meta|contrib|PACKAGES|4.5|[a-z._0-9]{0,6})){0,5})") {
             if let Ok(path) = parse(&text) {
-                let again = path.path();
-                prop_assert!(again == text || again == text.replacen("archive/", "Archive/", 1));
-                prop_assert!(again.split('/').all(|s| !s.is_empty() && s != "." && s != ".."));
+                let rendered_path = path.path();
+                prop_assert!(rendered_path == text || rendered_path == text.replacen("archive/", "Archive/", 1));
+                prop_assert!(rendered_path.split('/').all(|s| !s.is_empty() && s != "." && s != ".."));
             }
         }
     }

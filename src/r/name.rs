@@ -161,8 +161,8 @@ mod tests {
     fn file_names_split_at_the_first_underscore() {
         let file = SourceFileName::parse("png_0.1-8.tar.gz").expect("a good name");
         assert_eq!((file.package, file.version, file.extension), ("png", "0.1-8", Extension::TarGz));
-        let old = SourceFileName::parse_archived("foo_0.9_2b.tgz").expect("an old name");
-        assert_eq!((old.package, old.version, old.extension), ("foo", "0.9_2b", Extension::Tgz));
+        let file = SourceFileName::parse_archived("foo_0.9_2b.tgz").expect("an old name");
+        assert_eq!((file.package, file.version, file.extension), ("foo", "0.9_2b", Extension::Tgz));
         for (extension, name) in [(Extension::TarBz2, "a1_1.0.tar.bz2"), (Extension::TarXz, "a1_1.0.tar.xz")]
         {
             assert_eq!(SourceFileName::parse(name).map(|f| f.extension), Ok(extension));

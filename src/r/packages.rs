@@ -34,8 +34,8 @@ pub const BINARY_FIELDS: &[&str] = SOURCE_FIELDS.split_at(14).0;
 /// of a package (`Path`) follow its first and equal versions keep their order.
 #[must_use]
 pub fn compare_names(a: &str, b: &str) -> Ordering {
-    let lower = |b: u8| b.to_ascii_lowercase();
-    a.bytes().map(lower).cmp(b.bytes().map(lower)).then_with(|| a.cmp(b))
+    let to_lower = |b: u8| b.to_ascii_lowercase();
+    a.bytes().map(to_lower).cmp(b.bytes().map(to_lower)).then_with(|| a.cmp(b))
 }
 
 /// Writes an index: the unchanged records in the given order, separated by one empty line.
@@ -101,7 +101,7 @@ pub enum IndexError {
     Dcf(#[from] dcf::DcfError),
     /// A record without `Package` or `Version`.
     #[error("record {record} of the PACKAGES index has no {field}")]
-    Missing {
+    MissingField {
         /// Counting from 1.
         record: usize,
         /// `Package` or `Version`.
@@ -109,7 +109,7 @@ pub enum IndexError {
     },
     /// A value that is not safe in a path or in the database.
     #[error("record {record} of the PACKAGES index: {field} '{value}' is not valid")]
-    Invalid {
+    InvalidValue {
         /// Counting from 1.
         record: usize,
         /// The field.
@@ -119,7 +119,7 @@ pub enum IndexError {
     },
 }
 
-/// Returns the text, at most `limit` bytes, of an index that is plain or gzip-compressed (detected by content).
+/// Returns the text, at most `limit` bytes, of an index that is uncompressed or gzip-compressed (detected by content).
 ///
 /// # Errors
 /// [`IndexError`], except those of records.
@@ -176,36 +176,37 @@ pub fn records(text: &[u8]) -> impl Iterator<Item = Result<IndexRecord<'_>, Inde
 }
 
 fn index_record<'a>(record: &dcf::Record<'a>, number: usize) -> Result<IndexRecord<'a>, IndexError> {
-    let invalid = |field: &'static str, value: &[u8]| {
+    let invalid_value = |field: &'static str, value: &[u8]| {
         let value = String::from_utf8_lossy(&value[..value.len().min(80)]).into_owned();
-        IndexError::Invalid { record: number, field, value }
+        IndexError::InvalidValue { record: number, field, value }
     };
-    let line = |field: &'static str| -> Result<Option<&'a str>, IndexError> {
+    let line_value = |field: &'static str| -> Result<Option<&'a str>, IndexError> {
         let Some(value) = record.get(field) else { return Ok(None) };
         match value.fold() {
             Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
                 Ok("" | "NA") => Ok(None),
                 Ok(text) => Ok(Some(text)),
-                Err(_) => Err(invalid(field, bytes)),
+                Err(_) => Err(invalid_value(field, bytes)),
             },
-            Cow::Owned(bytes) => Err(invalid(field, &bytes)),
+            Cow::Owned(bytes) => Err(invalid_value(field, &bytes)),
         }
     };
-    let valid_line = |field, is_valid: fn(&str) -> bool| match line(field)? {
-        Some(text) if !is_valid(text) => Err(invalid(field, text.as_bytes())),
+    let valid_value = |field, is_valid: fn(&str) -> bool| match line_value(field)? {
+        Some(text) if !is_valid(text) => Err(invalid_value(field, text.as_bytes())),
         value => Ok(value),
     };
-    let missing = |field| IndexError::Missing { record: number, field };
+    let missing_field = |field| IndexError::MissingField { record: number, field };
     Ok(IndexRecord {
-        package: valid_line("Package", name::is_package)?.ok_or_else(|| missing("Package"))?,
-        version: valid_line("Version", name::is_archive_file_version)?.ok_or_else(|| missing("Version"))?,
-        path: valid_line("Path", is_clean_path)?,
-        file: valid_line("File", |file| is_clean_path(file) && !file.contains('/'))?,
-        md5: line("MD5sum").ok().flatten().and_then(|text| text.parse().ok()),
+        package: valid_value("Package", name::is_package)?.ok_or_else(|| missing_field("Package"))?,
+        version: valid_value("Version", name::is_archive_file_version)?
+            .ok_or_else(|| missing_field("Version"))?,
+        path: valid_value("Path", is_clean_path)?,
+        file: valid_value("File", |file| is_clean_path(file) && !file.contains('/'))?,
+        md5: line_value("MD5sum").ok().flatten().and_then(|text| text.parse().ok()),
         sha256: ["SHA256", "SHA256sum"]
             .into_iter()
-            .find_map(|field| line(field).ok().flatten()?.parse().ok()),
-        size: line("Filesize").ok().flatten().and_then(|text| text.parse().ok()),
+            .find_map(|field| line_value(field).ok().flatten()?.parse().ok()),
+        size: line_value("Filesize").ok().flatten().and_then(|text| text.parse().ok()),
         stanza: record.raw,
     })
 }
@@ -260,17 +261,17 @@ mod tests {
         assert!(matches!(decode_text(b"\x89PNG\r\n\x1a\n\0\0", 1000), Err(IndexError::Binary)));
         assert!(matches!(decode_text(b"Package: a1\n", 5), Err(IndexError::TooLarge { limit: 5 })));
         assert!(matches!(decode_text(&gz(&[b'a'; 1 << 20]), 1000), Err(IndexError::TooLarge { .. })));
-        let complete = gz(b"Package: a1\nVersion: 1.0\n");
-        for cut in 2..complete.len() {
+        let bytes = gz(b"Package: a1\nVersion: 1.0\n");
+        for length in 2..bytes.len() {
             assert!(
-                matches!(decode_text(&complete[..cut], 1000), Err(IndexError::Truncated)),
-                "cut at {cut}"
+                matches!(decode_text(&bytes[..length], 1000), Err(IndexError::Truncated)),
+                "{length} bytes"
             );
         }
-        let mut damaged = complete.clone();
-        let crc = complete.len() - 8;
-        damaged[crc] ^= 1;
-        assert!(matches!(decode_text(&damaged, 1000), Err(IndexError::Gzip(_))));
+        let mut damaged_bytes = bytes.clone();
+        let crc_offset = bytes.len() - 8;
+        damaged_bytes[crc_offset] ^= 1;
+        assert!(matches!(decode_text(&damaged_bytes, 1000), Err(IndexError::Gzip(_))));
     }
 
     #[test]
@@ -280,17 +281,17 @@ mod tests {
             "Package: a1\nVersion: 1.0-1\nMD5sum: {md5}\nPath: 4.6.0/Recommended\nFile: x.tar.gz\nFilesize: 5\n\
              X-New: kept\n\nPackage: b2\nVersion: 0.9b\nMD5sum: zz\n"
         );
-        let parsed: Vec<_> = records(index.as_bytes()).map(|r| r.expect("a record")).collect();
+        let records: Vec<_> = records(index.as_bytes()).map(|r| r.expect("a record")).collect();
         assert_eq!(
-            (parsed[0].package, parsed[0].version, parsed[0].path),
+            (records[0].package, records[0].version, records[0].path),
             ("a1", "1.0-1", Some("4.6.0/Recommended"))
         );
         assert_eq!(
-            (parsed[0].file, parsed[0].size, parsed[0].md5),
+            (records[0].file, records[0].size, records[0].md5),
             (Some("x.tar.gz"), Some(5), md5.parse().ok())
         );
-        assert!(parsed[0].stanza.ends_with(b"X-New: kept"));
-        assert_eq!((parsed[1].version, parsed[1].md5), ("0.9b", None));
+        assert!(records[0].stanza.ends_with(b"X-New: kept"));
+        assert_eq!((records[1].version, records[1].md5), ("0.9b", None));
     }
 
     #[test]
@@ -309,10 +310,10 @@ mod tests {
         ];
         for (record, reason) in cases {
             let index = format!("{record}\n\nPackage: good\nVersion: 1.0\n");
-            let parsed: Vec<_> = records(index.as_bytes()).collect();
-            let error = parsed[0].as_ref().expect_err(record).to_string();
+            let records: Vec<_> = records(index.as_bytes()).collect();
+            let error = records[0].as_ref().expect_err(record).to_string();
             assert!(error.contains(reason) && error.contains("record 1"), "{error}");
-            assert_eq!(parsed[1].as_ref().map(|r| r.package).ok(), Some("good"));
+            assert_eq!(records[1].as_ref().map(|r| r.package).ok(), Some("good"));
         }
     }
 }

@@ -95,8 +95,8 @@ impl Platform {
             "win" => Target::Windows,
             "macos" => Target::MacOs,
             name => {
-                let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-                (!name.is_empty() && name.bytes().all(is_plain)).then(|| Target::Linux(name.to_owned()))?
+                let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+                (!name.is_empty() && name.bytes().all(is_allowed)).then(|| Target::Linux(name.to_owned()))?
             }
         };
         Some(Platform { r: RMinor::parse(r)?, target, arch })
@@ -162,12 +162,12 @@ mod tests {
         for bad in ["", "4.5", "4.5-", "noble", "4-noble", "4.5-no/ble", "4.5-noble-sparc", "4.5-a-b-arm64"] {
             assert_eq!(Platform::parse(bad), None, "{bad}");
         }
-        let arm = Platform::parse("4.5-noble-arm64").expect("a tag");
+        let platform = Platform::parse("4.5-noble-arm64").expect("a tag");
         assert_eq!(
-            (arm.database_form(Some(Arch::Arm64)), arm.database_form(None)),
+            (platform.database_form(Some(Arch::Arm64)), platform.database_form(None)),
             ("4.5-noble/arm64".into(), "4.5-noble/any".into())
         );
-        assert_eq!(Platform::parse_database_form("4.5-noble/arm64"), Some(arm));
+        assert_eq!(Platform::parse_database_form("4.5-noble/arm64"), Some(platform));
         assert_eq!(
             Platform::parse_database_form("4.5-win/any").map(|p| p.to_string()),
             Some("4.5-win".to_owned())

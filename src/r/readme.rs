@@ -8,7 +8,7 @@ pub const MAX_README: u64 = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
     /// `README`
-    Plain,
+    NoExtension,
     /// `README.txt`
     Text,
     /// `README.md`
@@ -26,7 +26,7 @@ pub fn rank(path: &str) -> Option<Rank> {
     match name.to_ascii_lowercase().as_str() {
         "readme.md" => Some(Rank::Markdown),
         "readme.txt" => Some(Rank::Text),
-        "readme" => Some(Rank::Plain),
+        "readme" => Some(Rank::NoExtension),
         _ => None,
     }
 }

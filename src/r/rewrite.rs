@@ -56,21 +56,21 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
         return Err(RewriteError::BadValue(value.chars().take(80).collect()));
     }
     let record = dcf::description(raw).map_err(ArchiveError::Dcf)?;
-    let (range, is_first) = match record.fields.iter().rev().find(|field| field.tag == b"Repository") {
+    let (range, is_at_beginning) = match record.fields.iter().rev().find(|field| field.tag == b"Repository") {
         Some(field) => (field.start..field.end, false),
         // In a text without fields it is appended at the end: lines after the new field would be part of its value.
         None if record.fields.is_empty() => (raw.len()..raw.len(), false),
         None => {
             let end = first_record_end(raw, record.offset);
             // A continuation line after a blank line continues the last field: a field added before that blank line
-            // would take it over, so the new field is added at the beginning.
+            // would include the continuation line, so the new field is added at the beginning.
             if is_continued(&raw[end..]) { (record.offset..record.offset, true) } else { (end..end, false) }
         }
     };
     let line_end: &[u8] = if raw.windows(2).any(|pair| pair == b"\r\n") { b"\r\n" } else { b"\n" };
     let mut out = Vec::with_capacity(raw.len() + value.len() + 16);
     out.extend_from_slice(&raw[..range.start]);
-    if range.is_empty() && range.start > 0 && !is_first {
+    if range.is_empty() && range.start > 0 && !is_at_beginning {
         out.extend_from_slice(line_end);
     }
     out.extend_from_slice(b"Repository: ");
@@ -80,7 +80,7 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
         out.extend_from_slice(line_end);
     }
     let rest = &raw[range.end..];
-    if rest.is_empty() || is_first {
+    if rest.is_empty() || is_at_beginning {
         out.extend_from_slice(line_end);
     }
     out.extend_from_slice(rest);
@@ -90,14 +90,14 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
 /// The offset of the end of the last line before the first blank one, without its line end.
 fn first_record_end(raw: &[u8], begin: usize) -> usize {
     let mut end = begin;
-    let mut at = begin;
-    while at < raw.len() {
-        let (line, rest) = dcf::split_line(&raw[at..]);
+    let mut line_start = begin;
+    while line_start < raw.len() {
+        let (line, rest) = dcf::split_line(&raw[line_start..]);
         if dcf::is_empty(line) && end > begin {
             break;
         }
-        end = at + line.len();
-        at = raw.len() - rest.len();
+        end = line_start + line.len();
+        line_start = raw.len() - rest.len();
     }
     end
 }
@@ -154,7 +154,7 @@ pub fn archive<W: Write>(
     let mut has_description = false;
     while let Some(mut member) = members.advance()? {
         let is_file = member.kind == MemberKind::File;
-        if is_file && member.directly_in("DESCRIPTION").is_some() {
+        if is_file && member.folder_of("DESCRIPTION").is_some() {
             if members.contents(&member, options.limits.description)? != package_archive.description_raw {
                 return Err(RewriteError::Changed);
             }
@@ -175,7 +175,7 @@ pub fn archive<W: Write>(
         write(&mut out, &member.extensions)?;
         write(&mut out, &member.header.0)?;
         // An implausibly large MD5 file is copied unchanged.
-        if is_file && member.directly_in("MD5").is_some() && member.size <= options.limits.large_metadata() {
+        if is_file && member.folder_of("MD5").is_some() && member.size <= options.limits.large_metadata() {
             let contents = members.contents(&member, member.size)?;
             let mut contents = replace_checksum(contents, "DESCRIPTION", &digest);
             if let Some(bytes) = package_rds {
@@ -192,7 +192,7 @@ pub fn archive<W: Write>(
         return Err(RewriteError::Changed);
     }
     write(&mut out, &[0; 512])?;
-    while let Some(bytes) = members.rest()? {
+    while let Some(bytes) = members.trailing_chunk()? {
         write(&mut out, bytes)?;
     }
     let encoder = out.into_inner().map_err(|e| RewriteError::Write(e.into_error()))?;
@@ -231,18 +231,18 @@ pub(in crate::r) const PACKAGE_RDS: &str = "Meta/package.rds";
 
 /// Replaces the checksum of a path in `MD5`. A line is 32 digits, a blank, a `*` or a blank, and the path.
 pub(in crate::r) fn replace_checksum(mut contents: Vec<u8>, path: &str, digest: &str) -> Vec<u8> {
-    let mut at = 0;
-    while at < contents.len() {
-        let (line, rest) = dcf::split_line(&contents[at..]);
-        let next = contents.len() - rest.len();
+    let mut line_start = 0;
+    while line_start < contents.len() {
+        let (line, rest) = dcf::split_line(&contents[line_start..]);
+        let next_line = contents.len() - rest.len();
         if line.len() == 34 + path.len()
             && line[32] == b' '
             && matches!(line[33], b'*' | b' ')
             && &line[34..] == path.as_bytes()
         {
-            contents[at..at + 32].copy_from_slice(digest.as_bytes());
+            contents[line_start..line_start + 32].copy_from_slice(digest.as_bytes());
         }
-        at = next;
+        line_start = next_line;
     }
     contents
 }
@@ -251,31 +251,31 @@ pub(in crate::r) fn replace_checksum(mut contents: Vec<u8>, path: &str, digest: 
 mod tests {
     use super::*;
 
-    fn with_repository(raw: &str) -> String {
+    fn set_repository(raw: &str) -> String {
         let out = description(raw.as_bytes(), "RSPM").expect("good DCF");
         String::from_utf8(out).expect("UTF-8")
     }
 
     #[test]
     fn the_field_is_replaced_in_place() {
-        assert_eq!(with_repository("A: 1\nRepository: CRAN\nB: 2\n"), "A: 1\nRepository: RSPM\nB: 2\n");
-        assert_eq!(with_repository("A: 1\nRepository:\n  CRAN\nB: 2\n"), "A: 1\nRepository: RSPM\nB: 2\n");
-        assert_eq!(with_repository("Repository: CRAN"), "Repository: RSPM\n");
-        assert_eq!(with_repository("Repository: RSPM\nB: 2\n"), "Repository: RSPM\nB: 2\n");
-        assert_eq!(with_repository("Repository: X\nRepository: Y\n"), "Repository: X\nRepository: RSPM\n");
+        assert_eq!(set_repository("A: 1\nRepository: CRAN\nB: 2\n"), "A: 1\nRepository: RSPM\nB: 2\n");
+        assert_eq!(set_repository("A: 1\nRepository:\n  CRAN\nB: 2\n"), "A: 1\nRepository: RSPM\nB: 2\n");
+        assert_eq!(set_repository("Repository: CRAN"), "Repository: RSPM\n");
+        assert_eq!(set_repository("Repository: RSPM\nB: 2\n"), "Repository: RSPM\nB: 2\n");
+        assert_eq!(set_repository("Repository: X\nRepository: Y\n"), "Repository: X\nRepository: RSPM\n");
     }
 
     #[test]
     fn the_field_is_added_at_the_end_of_the_record() {
-        assert_eq!(with_repository("A: 1\nB: 2\n"), "A: 1\nB: 2\nRepository: RSPM\n");
-        assert_eq!(with_repository("A: 1\nB: 2"), "A: 1\nB: 2\nRepository: RSPM\n");
-        assert_eq!(with_repository("A: 1\n\n\n"), "A: 1\nRepository: RSPM\n\n\n");
-        assert_eq!(with_repository("A: 1\n\nRepositoryX: 2\n"), "A: 1\nRepository: RSPM\n\nRepositoryX: 2\n");
+        assert_eq!(set_repository("A: 1\nB: 2\n"), "A: 1\nB: 2\nRepository: RSPM\n");
+        assert_eq!(set_repository("A: 1\nB: 2"), "A: 1\nB: 2\nRepository: RSPM\n");
+        assert_eq!(set_repository("A: 1\n\n\n"), "A: 1\nRepository: RSPM\n\n\n");
+        assert_eq!(set_repository("A: 1\n\nRepositoryX: 2\n"), "A: 1\nRepository: RSPM\n\nRepositoryX: 2\n");
     }
 
     #[test]
     fn the_field_is_first_if_the_last_one_continues_after_a_blank_line() {
-        let out = with_repository("A: 1\n\n  more\n");
+        let out = set_repository("A: 1\n\n  more\n");
         assert_eq!(out, "Repository: RSPM\nA: 1\n\n  more\n");
         let record = dcf::description(out.as_bytes()).expect("good DCF");
         assert_eq!(record.get("Repository").expect("the field").fold(), b"RSPM".as_slice());
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn line_ends_and_invalid_utf8_are_preserved() {
-        assert_eq!(with_repository("A: 1\r\nB: 2\r\n"), "A: 1\r\nB: 2\r\nRepository: RSPM\r\n");
+        assert_eq!(set_repository("A: 1\r\nB: 2\r\n"), "A: 1\r\nB: 2\r\nRepository: RSPM\r\n");
         let out = description(b"Author: Fran\xe7ois\nEncoding: latin1\n", "RSPM").expect("good DCF");
         assert_eq!(out, b"Author: Fran\xe7ois\nEncoding: latin1\nRepository: RSPM\n");
     }

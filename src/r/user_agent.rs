@@ -82,8 +82,8 @@ fn parse_number(digits: &[u8]) -> Option<u16> {
 /// Parses a header of arbitrary bytes in one pass.
 #[must_use]
 pub fn parse(header: &[u8]) -> UserAgent {
-    let decoded = unescape(header);
-    let header = decoded.as_deref().unwrap_or(header);
+    let unescaped_header = unescape(header);
+    let header = unescaped_header.as_deref().unwrap_or(header);
     let mut result = UserAgent::Unsupported;
     // A piece between two parentheses is both inside the first and before the second.
     let mut pieces = header.split_inclusive(|b| matches!(b, b'(' | b')')).peekable();
@@ -101,7 +101,10 @@ pub fn parse(header: &[u8]) -> UserAgent {
 
 /// Decodes a header that a client or proxy percent-encoded: `R%20(4.6.1%20x86_64-…`.
 fn unescape(header: &[u8]) -> Option<Vec<u8>> {
-    header.windows(3).any(|three| three == b"%20").then(|| percent_encoding::percent_decode(header).collect())
+    header
+        .windows(3)
+        .any(|window| window == b"%20")
+        .then(|| percent_encoding::percent_decode(header).collect())
 }
 
 fn words(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
@@ -237,11 +240,11 @@ mod tests {
     #[test]
     fn hostile_headers_are_read_in_linear_time() {
         let form = "R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)";
-        let after = format!("{}{form}", "x (1 2 3 4) ".repeat(5000));
-        assert!(matches!(parse(after.as_bytes()), UserAgent::R(_)), "at the end of 64 kB");
-        for hostile in ["(", "R (", "%20(", "R%20(4.5.1 ", "-", "R (a-a-a-a ", "\u{fffd}("] {
-            let long = hostile.repeat((64 << 10) / hostile.len());
-            let _ = parse(long.as_bytes());
+        let long_header = format!("{}{form}", "x (1 2 3 4) ".repeat(5000));
+        assert!(matches!(parse(long_header.as_bytes()), UserAgent::R(_)), "at the end of 64 kB");
+        for part in ["(", "R (", "%20(", "R%20(4.5.1 ", "-", "R (a-a-a-a ", "\u{fffd}("] {
+            let header = part.repeat((64 << 10) / part.len());
+            let _ = parse(header.as_bytes());
         }
         assert_eq!(parse(&[0xff; 65536]), UserAgent::Unsupported);
     }
@@ -258,8 +261,8 @@ mod tests {
         }
 
         #[test]
-        fn the_form_is_found_in_any_position(before in "[a-zA-Z0-9./; )]{0,40}", after in "[^%]{0,40}") {
-            let header = format!("{before} R (4.5.1 aarch64-pc-linux-gnu aarch64 linux-gnu){after}");
+        fn the_form_is_found_in_any_position(prefix in "[a-zA-Z0-9./; )]{0,40}", suffix in "[^%]{0,40}") {
+            let header = format!("{prefix} R (4.5.1 aarch64-pc-linux-gnu aarch64 linux-gnu){suffix}");
             prop_assert_eq!(parse(header.as_bytes()), r("4.5.1", ClientSystem::Linux, Some(Arch::Arm64)));
         }
     }

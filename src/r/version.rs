@@ -18,7 +18,7 @@ pub struct Version(Box<str>);
 pub struct BadVersion(String);
 
 impl Version {
-    /// Accepts any text: old archives have versions with letters, which must still be sorted.
+    /// Creates a version from any text: old archives have versions with letters, which must still be sorted.
     #[must_use]
     pub fn lenient(text: &str) -> Version {
         Version(text.into())
@@ -30,7 +30,7 @@ impl Version {
         &self.0
     }
 
-    /// Whether R accepts it as a package version: `([0-9]+[.-])+[0-9]+`.
+    /// Whether R accepts the text as a package version: `([0-9]+[.-])+[0-9]+`.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         is_package_version(&self.0)
@@ -139,9 +139,9 @@ impl RMinor {
     #[must_use]
     pub fn parse(text: &str) -> Option<RMinor> {
         let number = |part: &str| {
-            let is_plain = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+            let has_digits = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
             let is_canonical = part.len() == 1 || !part.starts_with('0');
-            if is_plain && is_canonical { part.parse().ok() } else { None }
+            if has_digits && is_canonical { part.parse().ok() } else { None }
         };
         let (major, minor) = text.split_once('.')?;
         Some(RMinor { major: number(major)?, minor: number(minor)? })
@@ -161,8 +161,8 @@ mod tests {
 
     #[test]
     fn versions_are_ordered_as_in_r() {
-        let ordered = ["0.9", "1", "1.0", "1.0.0", "1.0-1", "1.2", "1.9", "1.10", "1.10.0.9000", "2.0"];
-        for pair in ordered.windows(2) {
+        let versions = ["0.9", "1", "1.0", "1.0.0", "1.0-1", "1.2", "1.9", "1.10", "1.10.0.9000", "2.0"];
+        for pair in versions.windows(2) {
             assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
         }
         for (a, b) in [("1.0-1", "1.0.1"), ("01.2", "1.2"), ("1.00", "1.0")] {
@@ -199,9 +199,9 @@ mod tests {
         fn order_is_total(a in "[0-9a-c._-]{0,6}", b in "[0-9a-c._-]{0,6}", c in "[0-9a-cé._-]{0,6}") {
             prop_assert_eq!(compare(&a, &b), compare(&b, &a).reverse());
             prop_assert_eq!(compare(&a, &a), Ordering::Equal);
-            let mut three = [&a, &b, &c];
-            three.sort_by(|x, y| compare(x, y));
-            prop_assert!(compare(three[0], three[2]).is_le());
+            let mut versions = [&a, &b, &c];
+            versions.sort_by(|x, y| compare(x, y));
+            prop_assert!(compare(versions[0], versions[2]).is_le());
             if compare(&a, &b).is_eq() {
                 prop_assert_eq!(compare(&a, &c), compare(&b, &c));
             }

@@ -30,9 +30,9 @@ impl Vulnerabilities {
         let kind = self.catalog.source_by_id(source).map(|source| source.kind);
         let package_advisories = kind.and_then(ecosystem).zip(self.index.as_ref());
         let package_advisories =
-            package_advisories.and_then(|(ecosystem, index)| index.of(ecosystem, package));
+            package_advisories.and_then(|(ecosystem, index)| index.package(ecosystem, package));
         package_advisories
-            .map(|package_advisories| package_advisories.affecting(version, self.now))
+            .map(|package_advisories| package_advisories.vulnerabilities(version, self.now))
             .unwrap_or_default()
     }
 }

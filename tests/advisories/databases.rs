@@ -22,8 +22,10 @@ fn index(batch: &Batch) -> Index {
 }
 
 fn affected(index: &Index, ecosystem: Ecosystem, name: &str, version: &str) -> BTreeSet<String> {
-    let findings =
-        index.of(ecosystem, name).map(|package| package.affecting(version, NOW)).unwrap_or_default();
+    let findings = index
+        .package(ecosystem, name)
+        .map(|package| package.vulnerabilities(version, NOW))
+        .unwrap_or_default();
     let names = |f: &rstudio_pm::advisory::Finding<'_>| {
         std::iter::once(f.id.to_owned()).chain(f.aliases.iter().map(|a| (*a).to_owned())).collect::<Vec<_>>()
     };
@@ -35,9 +37,9 @@ fn check_listed_versions(batch: &Batch, index: &Index) -> usize {
     let mut count = 0;
     let mut cache = HashMap::new();
     for Advisory { id, affected: packages, withdrawn, .. } in batch.advisories() {
-        for one in packages {
-            let (Some(ecosystem), Some(package)) = (one.ecosystem(), &one.package) else { continue };
-            for version in &one.versions {
+        for row in packages {
+            let (Some(ecosystem), Some(package)) = (row.ecosystem(), &row.package) else { continue };
+            for version in &row.versions {
                 let ids = cache
                     .entry((ecosystem, package.name.clone(), version.clone()))
                     .or_insert_with(|| affected(index, ecosystem, &package.name, version));
@@ -56,20 +58,23 @@ async fn the_advisories_of_the_r_consortium() {
     assert_eq!((batch.len(), batch.skipped_files().0), (texts.len(), 0), "{:?}", batch.skipped_files());
     let index = index(&batch);
     let name = |text: &String| text.lines().find_map(|l| l.strip_prefix("    name: ")).map(str::to_owned);
-    assert_eq!(index.packages(Ecosystem::Cran), texts.iter().map(name).collect::<BTreeSet<_>>().len());
+    assert_eq!(index.package_count(Ecosystem::Cran), texts.iter().map(name).collect::<BTreeSet<_>>().len());
     assert!(check_listed_versions(&batch, &index) > 60);
-    let of = |name: &str, version: &str| {
+    let ids_of = |name: &str, version: &str| {
         affected(&index, Ecosystem::Cran, name, version).into_iter().collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(of("png", "0.1-8"), "RSEC-2026-1");
-    assert_eq!(of("png", "0.1.8"), "RSEC-2026-1", "0.1.8 equals 0.1-8");
-    assert_eq!((of("png", "0.1-2"), of("png", "0.1-9"), of("png", "0.1.9")), Default::default());
-    let readxl = (of("readxl", "1.0.0"), of("readxl", "1.2.0"));
+    assert_eq!(ids_of("png", "0.1-8"), "RSEC-2026-1");
+    assert_eq!(ids_of("png", "0.1.8"), "RSEC-2026-1", "0.1.8 equals 0.1-8");
+    assert_eq!((ids_of("png", "0.1-2"), ids_of("png", "0.1-9"), ids_of("png", "0.1.9")), Default::default());
+    let readxl = (ids_of("readxl", "1.0.0"), ids_of("readxl", "1.2.0"));
     assert_eq!(readxl, ("RSEC-2023-0 RSEC-2023-1".to_owned(), "RSEC-2023-1".to_owned()));
-    assert_eq!(of("readxl", "1.4.3"), "");
-    assert_eq!(of("igraph", "1.2.2"), "RSEC-2023-4");
-    assert_eq!((of("igraph", "1.2.2-2"), of("igraph", "1.2.2.1")), ("".to_owned(), "RSEC-2023-4".to_owned()));
-    assert_eq!(of("commonmark", "1.7"), "RSEC-2023-6 RSEC-2023-7 RSEC-2023-8");
+    assert_eq!(ids_of("readxl", "1.4.3"), "");
+    assert_eq!(ids_of("igraph", "1.2.2"), "RSEC-2023-4");
+    assert_eq!(
+        (ids_of("igraph", "1.2.2-2"), ids_of("igraph", "1.2.2.1")),
+        ("".to_owned(), "RSEC-2023-4".to_owned())
+    );
+    assert_eq!(ids_of("commonmark", "1.7"), "RSEC-2023-6 RSEC-2023-7 RSEC-2023-8");
 }
 
 #[tokio::test]
@@ -92,25 +97,25 @@ async fn the_advisories_of_the_python_packaging_authority() {
     assert_eq!((batch.len(), batch.skipped_files().0), (expected, 0), "{:?}", batch.skipped_files());
     assert!(expected > 2_600, "{expected}");
     let index = index(&batch);
-    assert!(index.packages(Ecosystem::Pypi) > 600, "{}", index.packages(Ecosystem::Pypi));
+    assert!(index.package_count(Ecosystem::Pypi) > 600, "{}", index.package_count(Ecosystem::Pypi));
     assert!(check_listed_versions(&batch, &index) > 50_000);
     // 2.10 is not a decimal number: it is higher than 2.9.
     let jinja = |version| affected(&index, Ecosystem::Pypi, "Jinja2", version);
     assert!(jinja("2.10").contains("CVE-2019-10906") && !jinja("2.10.1").contains("CVE-2019-10906"));
     assert!(jinja("2.9.5").contains("CVE-2019-10906"));
-    let mut valid = 0;
+    let mut score_count = 0;
     for severity in batch.advisories().flat_map(|advisory| &advisory.severity) {
         assert!(base_score(&severity.score).is_some(), "{severity:?}");
-        valid += 1;
+        score_count += 1;
     }
-    assert!(valid == scores && valid > 100, "{valid} of {scores}");
+    assert!(score_count == scores && score_count > 100, "{score_count} of {scores}");
 }
 
 #[tokio::test]
 async fn the_stored_document_of_a_database_is_complete() {
     let batch = database("advisories/pypi-advisories.tar.gz").await;
     let mut copy = Batch::default();
-    copy.add_lines("kept", &batch.document());
+    copy.add_lines("document", &batch.document());
     assert_eq!(copy.document(), batch.document());
     assert!(copy.advisories().eq(batch.advisories()));
 }

@@ -20,29 +20,29 @@ fn records(count: usize) -> Vec<Value> {
 
 async fn refresh(
     feed: &Feed,
-    known: Validators,
-    stored: Option<Batch>,
+    validators: Validators,
+    batch: Option<Batch>,
 ) -> Result<FeedRefresh, UpstreamError> {
-    upstream().advisories(feed, Some(known), std::future::ready(stored)).await
+    upstream().advisories(feed, Some(validators), std::future::ready(batch)).await
 }
 
 #[tokio::test]
 async fn files_of_every_form_are_read_once_and_then_revalidated() {
     let mirror = Mirror::start();
     let records = records(2);
-    let compressed = zstd::encode_all(lines(&records).as_bytes(), 3).expect("compressed");
+    let compressed_lines = zstd::encode_all(lines(&records).as_bytes(), 3).expect("compressed");
     for (file, bytes) in [
         ("main.tar.gz", archive(&records)),
         ("all.zip", all_zip(&records)),
-        ("cran-0a1b.ndjson.zst", compressed),
+        ("cran-0a1b.ndjson.zst", compressed_lines),
         ("cran.ndjson", lines(&records).into_bytes()),
     ] {
         mirror.put(file, bytes);
         let url = format!("{}/{file}", mirror.url());
         let (batch, validators) = fetch(&url).await.unwrap_or_else(|e| panic!("{file}: {e}"));
         assert_eq!((ids(&batch).as_str(), batch.skipped_files().0), ("RSEC-1 RSEC-2", 0), "{file}");
-        let refreshed = refresh(&feed(&url), validators, None).await;
-        assert!(matches!(refreshed, Ok(FeedRefresh::Unchanged)), "{file}: {refreshed:?}");
+        let refresh_result = refresh(&feed(&url), validators, None).await;
+        assert!(matches!(refresh_result, Ok(FeedRefresh::Unchanged)), "{file}: {refresh_result:?}");
     }
 }
 
@@ -52,13 +52,13 @@ async fn only_changed_records_of_the_osv_database_are_fetched() {
     let mut records = records(300);
     publish(&mirror, "CRAN", &records);
     let feed = Feed::of(&format!("{}/osv", mirror.url()), &[Ecosystem::Cran]).remove(0);
-    let Ok(FeedRefresh::Read(batch, known)) =
+    let Ok(FeedRefresh::Read(batch, validators)) =
         upstream().advisories(&feed, None, std::future::ready(None)).await
     else {
         panic!("no advisories");
     };
     assert_eq!(batch.len(), 300);
-    assert!(matches!(refresh(&feed, known.clone(), None).await, Ok(FeedRefresh::Unchanged)));
+    assert!(matches!(refresh(&feed, validators.clone(), None).await, Ok(FeedRefresh::Unchanged)));
     let requests = |path: &str| mirror.requests(path).len();
     assert_eq!(
         (
@@ -74,7 +74,7 @@ async fn only_changed_records_of_the_osv_database_are_fetched() {
     records.push(record("RSEC-301", "CRAN", "new", "2.0"));
     records.remove(0);
     publish_changes(&mirror, "CRAN", &records);
-    let Ok(FeedRefresh::Read(batch, known)) = refresh(&feed, known, Some(*batch)).await else {
+    let Ok(FeedRefresh::Read(batch, validators)) = refresh(&feed, validators, Some(*batch)).await else {
         panic!("no change")
     };
     assert_eq!(batch.len(), 300);
@@ -92,12 +92,12 @@ async fn only_changed_records_of_the_osv_database_are_fetched() {
     mirror.put("osv/CRAN/all.zip", all_zip(&records));
     records[0] = with_modified(records[0].clone(), "2025-02-02T00:00:00Z");
     publish_changes(&mirror, "CRAN", &records);
-    let Ok(FeedRefresh::Read(batch, _)) = refresh(&feed, known, Some(*batch)).await else {
+    let Ok(FeedRefresh::Read(batch, _)) = refresh(&feed, validators, Some(*batch)).await else {
         panic!("no change")
     };
     assert_eq!((batch.len(), requests("osv/CRAN/all.zip"), requests("osv/CRAN/RSEC-2.json")), (300, 2, 1));
     assert_eq!(
-        batch.modification_time("RSEC-2").map(|at| at.to_string()).as_deref(),
+        batch.modification_time("RSEC-2").map(|time| time.to_string()).as_deref(),
         Some("2025-02-02T00:00:00Z")
     );
 }
@@ -107,15 +107,15 @@ async fn a_copy_without_a_list_of_changes_is_read_completely_and_a_missing_folde
     let mirror = Mirror::start();
     mirror.put("osv/CRAN/all.zip", all_zip(&records(3)));
     let feeds = Feed::of(&format!("{}/osv", mirror.url()), &[Ecosystem::Cran, Ecosystem::Bioconductor]);
-    let Ok(FeedRefresh::Read(batch, known)) =
+    let Ok(FeedRefresh::Read(batch, validators)) =
         upstream().advisories(&feeds[0], None, std::future::ready(None)).await
     else {
         panic!("no advisories");
     };
     assert_eq!(batch.len(), 3);
-    assert!(matches!(refresh(&feeds[0], known, None).await, Ok(FeedRefresh::Unchanged)));
-    let refreshed = upstream().advisories(&feeds[1], None, std::future::ready(None)).await;
-    assert!(matches!(refreshed, Ok(FeedRefresh::Absent)), "{refreshed:?}");
+    assert!(matches!(refresh(&feeds[0], validators, None).await, Ok(FeedRefresh::Unchanged)));
+    let refresh_result = upstream().advisories(&feeds[1], None, std::future::ready(None)).await;
+    assert!(matches!(refresh_result, Ok(FeedRefresh::Absent)), "{refresh_result:?}");
 }
 
 #[tokio::test]
@@ -128,18 +128,18 @@ async fn a_folder_is_read_again_after_one_of_its_files_changed() {
     std::fs::write(dir.path().join("vulns/.git/A-1.json"), "{").expect("written");
     let yaml = "id: RSEC-4\naffected:\n- package: {name: p4, ecosystem: CRAN}\n  versions: [1.10]\n";
     std::fs::write(dir.path().join("vulns/x/RSEC-4.yaml"), yaml).expect("written");
-    let (batch, known) = fetch(&url).await.expect("a folder");
+    let (batch, validators) = fetch(&url).await.expect("a folder");
     assert_eq!(ids(&batch), "RSEC-1 RSEC-2 RSEC-3 RSEC-4");
     assert!(batch.document().windows(6).any(|text| text == b"\"1.10\""), "the text of the version");
-    assert!(matches!(refresh(&feed(&url), known.clone(), None).await, Ok(FeedRefresh::Unchanged)));
+    assert!(matches!(refresh(&feed(&url), validators.clone(), None).await, Ok(FeedRefresh::Unchanged)));
     std::fs::remove_file(dir.path().join("vulns/x/RSEC-1.json")).expect("removed");
-    let Ok(FeedRefresh::Read(batch, _)) = refresh(&feed(&url), known, None).await else {
+    let Ok(FeedRefresh::Read(batch, _)) = refresh(&feed(&url), validators, None).await else {
         panic!("no change")
     };
     assert_eq!(ids(&batch), "RSEC-2 RSEC-3 RSEC-4");
-    let refreshed =
+    let refresh_result =
         upstream().advisories(&feed(&format!("{url}/none")), None, std::future::ready(None)).await;
-    assert!(matches!(refreshed, Ok(FeedRefresh::Absent)));
+    assert!(matches!(refresh_result, Ok(FeedRefresh::Absent)));
 }
 
 #[tokio::test]
@@ -154,13 +154,13 @@ async fn a_folder_may_be_a_copy_of_the_osv_database() {
     }
     let url = format!("file://{}", dir.path().display());
     let feed = Feed::of(&url, &[Ecosystem::Cran, Ecosystem::Bioconductor]).remove(0);
-    let Ok(FeedRefresh::Read(batch, known)) =
+    let Ok(FeedRefresh::Read(batch, validators)) =
         upstream().advisories(&feed, None, std::future::ready(None)).await
     else {
         panic!("no advisories");
     };
     assert_eq!(ids(&batch), "RSEC-1 RSEC-2", "the other ecosystems are not requested");
-    assert!(matches!(refresh(&feed, known, None).await, Ok(FeedRefresh::Unchanged)));
+    assert!(matches!(refresh(&feed, validators, None).await, Ok(FeedRefresh::Unchanged)));
 }
 
 /// Files of a bundle's folder `vulns`, each with its path below the bundle.
@@ -200,26 +200,26 @@ async fn a_bundle_has_a_file_for_each_ecosystem_on_disk_and_over_http() {
     };
     for url in [format!("{}/data/vulns", mirror.url()), format!("file://{}/vulns", dir.path().display())] {
         put(&files);
-        let (batch, known) = fetch(&url).await.unwrap_or_else(|e| panic!("{url}: {e}"));
+        let (batch, validators) = fetch(&url).await.unwrap_or_else(|e| panic!("{url}: {e}"));
         assert_eq!(ids(&batch), "RSEC-1 RSEC-2", "{url}: those of Python are not requested");
         assert!(
-            matches!(refresh(&feed(&url), known.clone(), None).await, Ok(FeedRefresh::Unchanged)),
+            matches!(refresh(&feed(&url), validators.clone(), None).await, Ok(FeedRefresh::Unchanged)),
             "{url}"
         );
         // A file that does not match the head is refused, and the error names it.
-        let changed = bundle(&[("cran", &records(3))]);
-        let mut damaged = changed.clone();
-        damaged[0].1[20] ^= 1;
-        put(&damaged);
-        let error = refresh(&feed(&url), known.clone(), None).await.expect_err("damaged").to_string();
-        assert!(error.contains(&damaged[0].0), "{error}");
-        put(&changed);
-        let Ok(FeedRefresh::Read(batch, _)) = refresh(&feed(&url), known, None).await else {
+        let changed_files = bundle(&[("cran", &records(3))]);
+        let mut damaged_files = changed_files.clone();
+        damaged_files[0].1[20] ^= 1;
+        put(&damaged_files);
+        let error = refresh(&feed(&url), validators.clone(), None).await.expect_err("damaged").to_string();
+        assert!(error.contains(&damaged_files[0].0), "{error}");
+        put(&changed_files);
+        let Ok(FeedRefresh::Read(batch, _)) = refresh(&feed(&url), validators, None).await else {
             panic!("no change")
         };
         assert_eq!(ids(&batch), "RSEC-1 RSEC-2 RSEC-3", "{url}");
     }
     let feed = feed(&format!("{}/vulns", mirror.url()));
-    let refreshed = upstream().advisories(&feed, None, std::future::ready(None)).await;
-    assert!(matches!(refreshed, Ok(FeedRefresh::Absent)), "{refreshed:?}");
+    let refresh_result = upstream().advisories(&feed, None, std::future::ready(None)).await;
+    assert!(matches!(refresh_result, Ok(FeedRefresh::Absent)), "{refresh_result:?}");
 }

@@ -19,19 +19,19 @@ async fn assert_refused(mirror: &Mirror, file: &str, bytes: Vec<u8>, words: &str
 #[tokio::test]
 async fn files_of_other_content_are_refused() {
     let mirror = Mirror::start();
-    let one = [record("RSEC-1", "CRAN", "a", "1.0")];
+    let records = [record("RSEC-1", "CRAN", "a", "1.0")];
     let page = b"<!doctype html><title>Sign in</title>".to_vec();
     assert_refused(&mirror, "a.tar.gz", page.clone(), "not a package archive").await;
-    assert_refused(&mirror, "b.tar.gz", archive(&one)[..90].to_vec(), "cut short").await;
+    assert_refused(&mirror, "b.tar.gz", archive(&records)[..90].to_vec(), "cut short").await;
     assert_refused(&mirror, "c.tar.gz", Tarball::new("a", "1").bytes(), "no advisory about packages of CRAN")
         .await;
     assert_refused(&mirror, "a.zip", page.clone(), "zip file").await;
     assert_refused(&mirror, "b.zip", streamed(&[("README.md".to_owned(), "#")]), "no advisory").await;
     assert_refused(&mirror, "c.zip", all_zip(&[record("GHSA-1", "npm", "a", "1.0")]), "no advisory").await;
     assert_refused(&mirror, "a.ndjson", page, "1 of 1 advisories in it are malformed").await;
-    assert_refused(&mirror, "b.ndjson.zst", lines(&one).into_bytes(), "Unknown frame descriptor").await;
+    assert_refused(&mirror, "b.ndjson.zst", lines(&records).into_bytes(), "Unknown frame descriptor").await;
     assert_refused(&mirror, "c.ndjson", Vec::new(), "no advisory").await;
-    let truncated_lines = format!("{}{{\"id\":\"RSEC-2\"", lines(&one));
+    let truncated_lines = format!("{}{{\"id\":\"RSEC-2\"", lines(&records));
     assert_refused(&mirror, "d.ndjson", truncated_lines.into_bytes(), "d.ndjson, line 2: EOF").await;
 }
 
@@ -48,14 +48,14 @@ async fn ambiguous_zip_files_are_refused() {
     assert!(count > 30, "{count}");
     // These files are refused although they contain an advisory.
     let valid_zip = all_zip(&[record("RSEC-1", "CRAN", "a", "1.0")]);
-    for (what, bytes) in [
+    for (defect, bytes) in [
         ("bytes before", [b"x", &valid_zip[..]].concat()),
         ("bytes after", [&valid_zip[..], b"x"].concat()),
         ("another before", [&valid_zip[..], &valid_zip[..]].concat()),
     ] {
         mirror.put("all.zip", bytes);
-        let error = fetch(&format!("{}/all.zip", mirror.url())).await.expect_err(what).to_string();
-        assert!(error.contains("zip file") && !error.contains("R CMD"), "{what}: {error}");
+        let error = fetch(&format!("{}/all.zip", mirror.url())).await.expect_err(defect).to_string();
+        assert!(error.contains("zip file") && !error.contains("R CMD"), "{defect}: {error}");
     }
 }
 
@@ -77,13 +77,13 @@ async fn decompression_bombs_are_refused() {
 async fn links_out_of_a_folder_are_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     folder(&dir.path().join("outside"), &[record("RSEC-2", "CRAN", "a", "1.0")]);
-    let inside = dir.path().join("inside");
-    folder(&inside, &[record("RSEC-1", "CRAN", "a", "1.0")]);
-    std::os::unix::fs::symlink(dir.path().join("outside"), inside.join("link")).expect("a link");
-    let url = format!("file://{}", inside.display());
+    let folder_of_feed = dir.path().join("inside");
+    folder(&folder_of_feed, &[record("RSEC-1", "CRAN", "a", "1.0")]);
+    std::os::unix::fs::symlink(dir.path().join("outside"), folder_of_feed.join("link")).expect("a link");
+    let url = format!("file://{}", folder_of_feed.display());
     assert_eq!(fetch(&url).await.expect("a folder").0.len(), 1, "links to folders are not followed");
     let file = dir.path().join("outside/vulns/x/RSEC-2.json");
-    std::os::unix::fs::symlink(file, inside.join("RSEC-2.json")).expect("a link");
+    std::os::unix::fs::symlink(file, folder_of_feed.join("RSEC-2.json")).expect("a link");
     let error = fetch(&url).await.expect_err("a link to a file").to_string();
     assert!(error.contains("RSEC-2.json") && error.contains("leads out"), "{error}");
 }

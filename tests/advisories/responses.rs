@@ -60,9 +60,10 @@ fn package_details_lists_and_archived_versions_have_vulnerabilities() {
     let png = detail("png");
     let vuln = &png["vulns"][0];
     assert_eq!((ids(&png["vulns"]).as_str(), &vuln["aliases"]), ("RSEC-2026-1", &json!([])));
-    let real = published.iter().find(|text| text.starts_with("id: RSEC-2026-1\n")).expect("the advisory");
+    let advisory_text =
+        published.iter().find(|text| text.starts_with("id: RSEC-2026-1\n")).expect("the advisory");
     let field = |tag: &str| {
-        let line = real.lines().find_map(|line| line.strip_prefix(tag)).expect(tag);
+        let line = advisory_text.lines().find_map(|line| line.strip_prefix(tag)).expect(tag);
         json!(line.trim_matches('"'))
     };
     assert_eq!(vuln["summary"], field("summary: "), "{vuln}");
@@ -73,16 +74,20 @@ fn package_details_lists_and_archived_versions_have_vulnerabilities() {
 
     let readxl = detail("readxl");
     assert_eq!(readxl["vulns"], json!([]));
-    let of = |version: &str| {
+    let vulnerabilities_of = |version: &str| {
         let archived = readxl["archived"].as_array().expect("versions").clone();
         archived.into_iter().find(|row| row["version"] == version).expect(version)["vulns"].clone()
     };
-    assert_eq!((ids(&of("1.0.0")).as_str(), ids(&of("1.3.1")).as_str()), ("RSEC-2023-1 RSEC-2023-0", ""));
-    let mut fields: Vec<String> = of("1.0.0")[0].as_object().expect("a map").keys().cloned().collect();
+    assert_eq!(
+        (ids(&vulnerabilities_of("1.0.0")).as_str(), ids(&vulnerabilities_of("1.3.1")).as_str()),
+        ("RSEC-2023-1 RSEC-2023-0", "")
+    );
+    let mut fields: Vec<String> =
+        vulnerabilities_of("1.0.0")[0].as_object().expect("a map").keys().cloned().collect();
     fields.sort_unstable();
     assert_eq!(fields, ["id", "published", "summary"]);
-    let old = server.get("/__api__/repos/prod/packages/readxl?version=1.0.0").json();
-    assert_eq!(old["vulns"].as_array().map(Vec::len), Some(2));
+    let archived_detail = server.get("/__api__/repos/prod/packages/readxl?version=1.0.0").json();
+    assert_eq!(archived_detail["vulns"].as_array().map(Vec::len), Some(2));
 
     let list = server.get("/__api__/repos/prod/packages").json();
     let vulns: Vec<String> = list.as_array().expect("a list").iter().map(|row| ids(&row["vulns"])).collect();
@@ -118,19 +123,23 @@ fn all_packages_of_a_lockfile_are_checked_in_one_request() {
 #[test]
 fn older_snapshots_have_current_vulnerabilities_which_are_never_cached() {
     let (_mirror, server) = server();
-    let first =
+    let first_snapshot =
         server.get("/__api__/repos/prod/transaction-dates").json()[1]["alias"].as_str().unwrap().to_owned();
     let vulns = |snapshot: &str| {
         let body = json!({ "repo": "prod", "snapshot": snapshot, "names": ["png"], "vulns": true });
         lines(&post(&server, &body))[0].get("vulns").map(ids)
     };
-    assert_eq!(vulns(&first), None);
-    let before = server.get("/__api__/repos/prod/packages/png");
+    assert_eq!(vulns(&first_snapshot), None);
+    let answer_before = server.get("/__api__/repos/prod/packages/png");
     server.sync_of("vulns").expect("advisories");
-    assert_eq!(vulns(&first).as_deref(), Some("RSEC-2026-1"), "an older snapshot with current advisories");
-    let after = server.get("/__api__/repos/prod/packages/png");
-    assert_ne!(before.text(), after.text());
-    for answer in [before, after] {
+    assert_eq!(
+        vulns(&first_snapshot).as_deref(),
+        Some("RSEC-2026-1"),
+        "an older snapshot with current advisories"
+    );
+    let answer_after = server.get("/__api__/repos/prod/packages/png");
+    assert_ne!(answer_before.text(), answer_after.text());
+    for answer in [answer_before, answer_after] {
         assert!(answer.header("cache-control").is_some_and(|text| text.contains("no-store")), "{answer:?}");
         assert_eq!(answer.header("etag"), None, "the response has no validator");
     }
@@ -143,16 +152,16 @@ fn severities_have_scores_and_aliases_of_one_vulnerability_are_merged() {
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
     let v3 = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H";
     let v4 = "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N";
-    let mut original = record("RSEC-2024-1", "CRAN", "alpha", "2.0");
-    original["aliases"] = json!(["CVE-2024-1"]);
-    original["severity"] = json!([{ "type": "CVSS_V3", "score": v3 }]);
-    let mut copy = record("GHSA-aaaa-bbbb-cccc", "CRAN", "alpha", "3.0");
-    copy["aliases"] = json!(["CVE-2024-1"]);
-    copy["severity"] = json!([{ "type": "CVSS_V3", "score": v3 }, { "type": "CVSS_V4", "score": v4 }, { "type": "Ubuntu", "score": "medium" }]);
-    let mut withdrawn = record("RSEC-2024-2", "CRAN", "alpha", "2.0");
-    withdrawn["withdrawn"] = json!("2024-06-01T00:00:00Z");
-    let other = record("RSEC-2024-3", "Bioconductor", "alpha", "2.0");
-    folder(&server.dir().join("own"), &[original, copy, withdrawn, other]);
+    let mut first_advisory = record("RSEC-2024-1", "CRAN", "alpha", "2.0");
+    first_advisory["aliases"] = json!(["CVE-2024-1"]);
+    first_advisory["severity"] = json!([{ "type": "CVSS_V3", "score": v3 }]);
+    let mut second_advisory = record("GHSA-aaaa-bbbb-cccc", "CRAN", "alpha", "3.0");
+    second_advisory["aliases"] = json!(["CVE-2024-1"]);
+    second_advisory["severity"] = json!([{ "type": "CVSS_V3", "score": v3 }, { "type": "CVSS_V4", "score": v4 }, { "type": "Ubuntu", "score": "medium" }]);
+    let mut withdrawn_advisory = record("RSEC-2024-2", "CRAN", "alpha", "2.0");
+    withdrawn_advisory["withdrawn"] = json!("2024-06-01T00:00:00Z");
+    let other_advisory = record("RSEC-2024-3", "Bioconductor", "alpha", "2.0");
+    folder(&server.dir().join("own"), &[first_advisory, second_advisory, withdrawn_advisory, other_advisory]);
     server.sync().expect("a mirror");
     server.repository("prod", "cran");
     assert!(server.sync_of("vulns").expect("advisories").starts_with("4 advisories"));

@@ -42,16 +42,16 @@ fn an_invalid_file_changes_nothing_and_the_error_names_it() {
     assert_eq!(server.sync_of("vulns").expect("the same"), "the 1 advisories about packages are up to date");
     assert_eq!(mirror.requests("main.tar.gz").len(), 2);
     assert_eq!(vulnerabilities(&server), "RSEC-1");
-    for (what, bytes) in [
+    for (defect, bytes) in [
         ("a page", b"<!doctype html><title>Sign in</title>".to_vec()),
         ("nothing", Vec::new()),
         ("half of it", valid_archive[..valid_archive.len() / 2].to_vec()),
         ("an archive of nothing", archive(&[])),
     ] {
         mirror.put("main.tar.gz", bytes);
-        let error = server.sync_of("vulns").expect_err(what);
-        assert!(error.contains(&mirror.url()), "{what}: {error}");
-        assert_eq!(vulnerabilities(&server), "RSEC-1", "{what}");
+        let error = server.sync_of("vulns").expect_err(defect);
+        assert!(error.contains(&mirror.url()), "{defect}: {error}");
+        assert_eq!(vulnerabilities(&server), "RSEC-1", "{defect}");
     }
     let alerts = server.job_alerts();
     assert_eq!(alerts[0]["name"], "sync:vulns");
@@ -107,12 +107,12 @@ fn advisories_survive_a_restart_and_a_sweep() {
     server.sync_of("vulns").expect("a changed folder");
     std::fs::remove_dir_all(&path).expect("removed");
     // Two stored documents; the replaced one is removed.
-    let stored = server.dir().join("data/persistent/vulns");
-    assert_eq!(tree(&stored).len(), 2);
+    let folder_of_documents = server.dir().join("data/persistent/vulns");
+    assert_eq!(tree(&folder_of_documents).len(), 2);
     until("the storage is claimed", || server.dir().join("data/persistent/owner/persistent").exists());
-    make_old(&stored);
+    make_old(&folder_of_documents);
     server.rspm_stdout("storage sweep");
-    assert_eq!(tree(&stored).len(), 1);
+    assert_eq!(tree(&folder_of_documents).len(), 1);
     assert_eq!(vulnerabilities(&server), "RSEC-1");
     server.restart();
     assert_eq!(vulnerabilities(&server), "RSEC-1", "from storage");
@@ -186,7 +186,7 @@ fn repeated_failures_are_logged_once_and_a_different_one_is_logged_again() {
 }
 
 /// The files in the directories of this name below the server's data.
-fn stored(server: &Server, directory: &str) -> Vec<std::path::PathBuf> {
+fn stored_files(server: &Server, directory: &str) -> Vec<std::path::PathBuf> {
     let is_stored = |path: &std::path::Path| {
         path.is_file() && path.components().any(|part| part.as_os_str() == directory)
     };
@@ -199,12 +199,14 @@ fn a_lost_document_is_stored_again_although_the_upstream_has_not_changed() {
     let mirror = Mirror::start();
     mirror.put("main.tar.gz", archive(&[alpha("RSEC-1")]));
     mirror.put("rules.tar.gz", rules::archive(&["zlib"]));
-    let more = format!("URL = {0}/main.tar.gz\n[SystemRequirements]\nURL = {0}/rules.tar.gz\n", mirror.url());
-    let server = Builder::default().gcfg(&format!("[Vulnerabilities]\n{more}")).env("NO_PROXY", "*").start();
+    let properties =
+        format!("URL = {0}/main.tar.gz\n[SystemRequirements]\nURL = {0}/rules.tar.gz\n", mirror.url());
+    let server =
+        Builder::default().gcfg(&format!("[Vulnerabilities]\n{properties}")).env("NO_PROXY", "*").start();
     for kind in ["vulns", "sysreqs"] {
         server.sync_of(kind).expect("an archive");
         server.sync_of(kind).expect("the same");
-        let files = stored(&server, kind);
+        let files = stored_files(&server, kind);
         assert_eq!(files.len(), 1, "{kind}: {files:?}");
         let content = std::fs::read(&files[0]).expect("readable");
         std::fs::remove_file(&files[0]).expect("removed");

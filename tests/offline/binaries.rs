@@ -18,29 +18,29 @@ const WINDOWS: [&str; 5] = ["--include-binaries", "--r-versions", "4.5", "--dist
 #[tokio::test]
 async fn binaries_for_windows_are_a_separate_product() {
     let dir = tempfile::tempdir().unwrap();
-    let to = dir.path().join("bundle");
-    let output = must_get_cran(&mirror(), &to, &WINDOWS);
+    let destination = dir.path().join("bundle");
+    let output = must_get_cran(&mirror(), &destination, &WINDOWS);
     assert!(output.contains("Performing full download of binaries for 4.5-win"), "{output}");
-    assert_complete(&to);
+    assert_complete(&destination);
     let product = Product::Binaries("4.5-win".to_owned());
-    let (_, records, state) = read(&to, &product).await;
+    let (_, records, state) = read(&destination, &product).await;
     let binaries = data::cran().binaries;
     assert_eq!(state.listed_count(), binaries.len());
     let glue = state.package("", "glue").and_then(|package| package.listed_release()).expect("glue");
-    let path = to.join(product.object_path(glue.object.sha256, "zip"));
+    let path = destination.join(product.object_path(glue.object.sha256, "zip"));
     let original = data::path("cran-mirror/bin/windows/contrib/4.5").join(data::cran().binary("glue"));
     assert_eq!(fs::read(path).unwrap(), fs::read(original).unwrap());
     assert!(records.len() == binaries.len() + 1, "{}", records.len());
     // A copy of that bundle.
-    let second = dir.path().join("second");
-    must_get_cran(&file_url(&to), &second, &WINDOWS);
-    assert_complete(&second);
-    assert_eq!(read(&second, &product).await.2.listing(), state.listing());
+    let second_bundle = dir.path().join("second");
+    must_get_cran(&file_url(&destination), &second_bundle, &WINDOWS);
+    assert_complete(&second_bundle);
+    assert_eq!(read(&second_bundle, &product).await.2.listing(), state.listing());
     // A repeated run changes nothing, and neither does a run without the flag.
-    let before = tree(&to);
-    must_get_cran(&mirror(), &to, &WINDOWS);
-    must_get_cran(&mirror(), &to, &[]);
-    assert_eq!(tree(&to), before);
+    let tree_before = tree(&destination);
+    must_get_cran(&mirror(), &destination, &WINDOWS);
+    must_get_cran(&mirror(), &destination, &[]);
+    assert_eq!(tree(&destination), tree_before);
 }
 
 #[tokio::test]
@@ -68,13 +68,13 @@ async fn binaries_for_linux_are_fetched_by_the_index_of_their_mirror() {
     // A file that is not a binary is refused although the index lists it.
     let source = crate::support::tarball::Tarball::new("beta", "1.0").bytes();
     upstream.put(&format!("{folder}/beta_1.0.tar.gz"), source);
-    let to = dir.path().join("bundle");
+    let destination = dir.path().join("bundle");
     let flags = ["--include-binaries", "--r-versions=4.5", "--distributions=noble", "--architectures=x86_64"];
-    let result = get_cran(&upstream.url(), &to, &flags);
+    let result = get_cran(&upstream.url(), &destination, &flags);
     assert_eq!(result.code, Some(1), "{}", result.err);
     assert!(result.err.contains("beta_1.0.tar.gz"), "{}", result.err);
-    assert_missing(&to, &["beta_1.0.tar.gz"]);
-    let (_, _, state) = read(&to, &Product::Binaries("4.5-noble".to_owned())).await;
+    assert_missing(&destination, &["beta_1.0.tar.gz"]);
+    let (_, _, state) = read(&destination, &Product::Binaries("4.5-noble".to_owned())).await;
     assert_eq!(state.listing(), ["alpha 1.0"]);
 }
 
@@ -110,20 +110,20 @@ fn unknown_platforms_are_reported() {
 #[test]
 fn missing_binaries_leave_no_folder_and_old_folders_are_not_a_finding() {
     let dir = tempfile::tempdir().unwrap();
-    let to = dir.path().join("bundle");
+    let destination = dir.path().join("bundle");
     let flags = ["--include-binaries", "--r-versions=4.5", "--distributions=jammy,rhel9"];
-    let result = get_cran(&mirror(), &to, &flags);
+    let result = get_cran(&mirror(), &destination, &flags);
     assert_eq!(result.code, Some(1), "{}", result.err);
     assert!(result.err.trim_end().lines().last().unwrap().contains("not complete"), "{}", result.err);
-    assert!(!to.join("bindex").exists());
-    assert_complete(&to);
+    assert!(!destination.join("bindex").exists());
+    assert_complete(&destination);
     // Older versions of the program left the folder with its lock.
-    fs::create_dir_all(to.join("bindex/4.5-jammy")).unwrap();
-    fs::write(to.join("bindex/4.5-jammy/.lock"), "").unwrap();
-    assert_complete(&to);
+    fs::create_dir_all(destination.join("bindex/4.5-jammy")).unwrap();
+    fs::write(destination.join("bindex/4.5-jammy/.lock"), "").unwrap();
+    assert_complete(&destination);
     // An unfinished download is a finding.
-    fs::write(to.join("bindex/4.5-jammy/.releases.ndjson"), "").unwrap();
-    assert_eq!(crate::support::downloader::validate("cran", &to, &[]).0, 1);
+    fs::write(destination.join("bindex/4.5-jammy/.releases.ndjson"), "").unwrap();
+    assert_eq!(crate::support::downloader::validate("cran", &destination, &[]).0, 1);
 }
 
 #[test]
@@ -131,17 +131,17 @@ fn packages_are_complete_without_rules_unless_the_address_of_the_rules_is_given(
     let dir = tempfile::tempdir().unwrap();
     let mirror = crate::support::downloader::create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     let (url, nowhere) = (mirror.url(), file_url(&dir.path().join("nowhere")));
-    let get = |to: &str, more: &[&str]| {
-        let to = dir.path().join(to);
-        let args = ["get", "cran", "--base-url", &url, "--destination", to.to_str().unwrap()];
+    let get = |destination: &str, flags: &[&str]| {
+        let destination = dir.path().join(destination);
+        let args = ["get", "cran", "--base-url", &url, "--destination", destination.to_str().unwrap()];
         // Without `--requirements-url` the default is requested, which the proxy makes unreachable.
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rspm-offline-downloader"));
-        command.args(args).args(more).args(["--outbound-proxy", "http://127.0.0.1:9"]);
+        command.args(args).args(flags).args(["--outbound-proxy", "http://127.0.0.1:9"]);
         let result = crate::support::process::run_to_end(&mut command);
-        let last = result.err.trim_end().lines().last().unwrap_or_default().to_owned();
-        (result.code, last)
+        let last_line = result.err.trim_end().lines().last().unwrap_or_default().to_owned();
+        (result.code, last_line)
     };
-    for (to, more, code, word) in [
+    for (destination, flags, code, word) in [
         ("default", &[][..], 0, "rules for system requirements were not updated"),
         (
             "named",
@@ -151,8 +151,8 @@ fn packages_are_complete_without_rules_unless_the_address_of_the_rules_is_given(
         ),
         ("none", &["--requirements-url", "none"][..], 0, "complete"),
     ] {
-        let (status, last) = get(to, more);
-        assert!(status == Some(code) && last.contains(word), "{to}: {status:?} {last}");
-        assert_complete(&dir.path().join(to));
+        let (status, last_line) = get(destination, flags);
+        assert!(status == Some(code) && last_line.contains(word), "{destination}: {status:?} {last_line}");
+        assert_complete(&dir.path().join(destination));
     }
 }

@@ -12,8 +12,9 @@ use crate::support::mirror_dir::{MirrorDir, file_url};
 use crate::support::process::ProcessOutput;
 use crate::support::upstream::{Fault, Upstream};
 
-fn get(from: &str, to: &std::path::Path, more: &[&str]) -> ProcessOutput {
-    run(&[&["get", "bioconductor", "--base-url", from, "--destination", to.to_str().unwrap()], more].concat())
+fn get(url: &str, destination: &std::path::Path, flags: &[&str]) -> ProcessOutput {
+    run(&[&["get", "bioconductor", "--base-url", url, "--destination", destination.to_str().unwrap()], flags]
+        .concat())
 }
 
 fn mirror() -> String {
@@ -32,8 +33,8 @@ async fn each_version_of_a_mirror_is_a_separate_product() {
     for version in ["3.16", "3.20"] {
         let line = format!("Performing full download of schema version v4, Bioconductor {version}");
         assert!(result.err.contains(&line), "{}", result.err);
-        let (verified, _, state) = read(dir.path(), &product(version)).await;
-        assert!(state.listed_count() > 2 && verified.head.packages == state.listed_count());
+        let (verified_head, _, state) = read(dir.path(), &product(version)).await;
+        assert!(state.listed_count() > 2 && verified_head.head.packages == state.listed_count());
         assert!(state.package("bioc", "Biobase").is_some(), "{version}: {:?}", state.listing());
     }
     assert!(!dir.path().join("bioc/v4/3.21").exists(), "the version is not on the mirror");
@@ -42,10 +43,10 @@ async fn each_version_of_a_mirror_is_a_separate_product() {
     assert!(config.config_yaml.contains("release_version: \"3.20\""));
     assert_eq!(validate("bioconductor", dir.path(), &["--packages"]), (0, Vec::new()));
     // A repeated run changes nothing.
-    let before = tree(dir.path());
+    let tree_before = tree(dir.path());
     let result = get(&mirror(), dir.path(), &[]);
     assert!(result.code == Some(0) && result.err.contains("nothing is new"), "{}", result.err);
-    assert_eq!(tree(dir.path()), before);
+    assert_eq!(tree(dir.path()), tree_before);
 }
 
 #[tokio::test]
@@ -62,24 +63,24 @@ async fn versions_are_chosen_by_number_and_by_name() {
         ("devel", ["has no Bioconductor 3.21", "it has 3.20, 3.16"]),
         ("three", ["--versions: 'three'", "such as 3.20"]),
     ] {
-        let to = dir.path().join("other");
-        let result = get(&mirror(), &to, &["--versions", versions]);
+        let destination = dir.path().join("other");
+        let result = get(&mirror(), &destination, &["--versions", versions]);
         assert_eq!(result.code, Some(2), "{versions}: {}", result.err);
         assert!(words.iter().all(|word| result.err.contains(word)), "{versions}: {}", result.err);
-        assert!(!to.join("bioc/v4").exists());
+        assert!(!destination.join("bioc/v4").exists());
     }
 }
 
 #[test]
 fn a_mirror_without_any_version_is_refused() {
-    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    fs::copy(data::path("bioc-mirror/config.yaml"), from.path().join("config.yaml")).unwrap();
-    let result = get(&file_url(from.path()), to.path(), &[]);
+    let (mirror, destination) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::copy(data::path("bioc-mirror/config.yaml"), mirror.path().join("config.yaml")).unwrap();
+    let result = get(&file_url(mirror.path()), destination.path(), &[]);
     assert!(
         result.code == Some(1) && result.err.contains("has none of the Bioconductor versions"),
         "{result:?}"
     );
-    assert!(!to.path().join("bioc/v4").exists());
+    assert!(!destination.path().join("bioc/v4").exists());
 }
 
 #[tokio::test]
@@ -101,19 +102,20 @@ async fn a_version_that_fails_does_not_affect_the_others() {
 #[tokio::test]
 async fn a_bundle_of_bioconductor_can_be_copied_and_restricted() {
     let dir = tempfile::tempdir().unwrap();
-    let (first, second, third) =
+    let (first_bundle, second_bundle, third_bundle) =
         (dir.path().join("first"), dir.path().join("second"), dir.path().join("third"));
-    assert_eq!(get(&mirror(), &first, &[]).code, Some(0));
-    let result = get(&file_url(&first), &second, &["--versions", "3.20"]);
+    assert_eq!(get(&mirror(), &first_bundle, &[]).code, Some(0));
+    let result = get(&file_url(&first_bundle), &second_bundle, &["--versions", "3.20"]);
     assert_eq!(result.code, Some(0), "{}", result.err);
-    let (one, two) = (read(&first, &product("3.20")).await, read(&second, &product("3.20")).await);
-    assert_eq!((one.1, one.2.listing()), (two.1, two.2.listing()));
-    assert_eq!(validate("bioconductor", &second, &["--packages"]), (0, Vec::new()));
+    let (first_content, second_content) =
+        (read(&first_bundle, &product("3.20")).await, read(&second_bundle, &product("3.20")).await);
+    assert_eq!((first_content.1, first_content.2.listing()), (second_content.1, second_content.2.listing()));
+    assert_eq!(validate("bioconductor", &second_bundle, &["--packages"]), (0, Vec::new()));
     let list = dir.path().join("list");
     fs::write(&list, "Biobase\n").unwrap();
-    let result = get(&mirror(), &third, &["--versions", "3.20", "--file-in", list.to_str().unwrap()]);
+    let result = get(&mirror(), &third_bundle, &["--versions", "3.20", "--file-in", list.to_str().unwrap()]);
     assert_eq!(result.code, Some(0), "{}", result.err);
-    let (_, _, state) = read(&third, &product("3.20")).await;
+    let (_, _, state) = read(&third_bundle, &product("3.20")).await;
     let names: Vec<String> = state.packages().map(|((_, name), _)| name.clone()).collect();
     assert_eq!(names, ["BiocGenerics", "Biobase"].map(str::to_owned).into_iter().rev().collect::<Vec<_>>());
 }
@@ -128,14 +130,14 @@ fn cran_and_bioconductor_are_downloaded_to_one_destination_at_the_same_time() {
     cran_mirror.write();
     crate::support::rules::folder(&dir.path().join("rules"), &["libcurl", "geos"]);
     let rules = file_url(&dir.path().join("rules"));
-    let to = dir.path().join("bundle");
-    let path = to.to_str().unwrap();
+    let destination = dir.path().join("bundle");
+    let path = destination.to_str().unwrap();
     let (cran, bioc) = (cran_mirror.url(), mirror());
     for _ in 0..3 {
-        let both = [("cran", &cran), ("bioconductor", &bioc)].map(|(what, url)| {
+        let children = [("cran", &cran), ("bioconductor", &bioc)].map(|(name, url)| {
             command(&[
                 "get",
-                what,
+                name,
                 "--base-url",
                 url,
                 "--destination",
@@ -147,13 +149,13 @@ fn cran_and_bioconductor_are_downloaded_to_one_destination_at_the_same_time() {
             .spawn()
             .unwrap()
         });
-        for mut child in both {
+        for mut child in children {
             assert!(child.wait().unwrap().success());
         }
     }
-    assert_complete(&to);
-    assert_eq!(validate("bioconductor", &to, &["--packages"]), (0, Vec::new()));
-    let rules = fs::read_dir(to.join("sysreqs")).unwrap().count();
+    assert_complete(&destination);
+    assert_eq!(validate("bioconductor", &destination, &["--packages"]), (0, Vec::new()));
+    let rules = fs::read_dir(destination.join("sysreqs")).unwrap().count();
     assert_eq!(rules, 3, "a head, one file, a lock");
 }
 
@@ -163,16 +165,16 @@ fn replaced_rules_that_remain_in_a_copy_are_not_a_finding() {
     let mut cran_mirror = MirrorDir::new(dir.path().join("mirror"));
     cran_mirror.simple("alpha", "1.0", "2020-01-01");
     cran_mirror.write();
-    let (to, copy) = (dir.path().join("bundle"), dir.path().join("copy"));
+    let (destination, copy) = (dir.path().join("bundle"), dir.path().join("copy"));
     fs::create_dir(&copy).unwrap();
     for names in [&["libcurl"][..], &["libcurl", "geos"]] {
         crate::support::rules::folder(&dir.path().join("rules"), names);
         let rules = file_url(&dir.path().join("rules"));
-        assert_eq!(get_cran(&cran_mirror.url(), &to, &["--requirements-url", &rules]).code, Some(0));
-        copy_over(&to, &copy);
+        assert_eq!(get_cran(&cran_mirror.url(), &destination, &["--requirements-url", &rules]).code, Some(0));
+        copy_over(&destination, &copy);
     }
     let files = |root: &std::path::Path| fs::read_dir(root.join("sysreqs")).unwrap().count();
-    assert_eq!((files(&to), files(&copy)), (3, 4));
-    assert_complete(&to);
+    assert_eq!((files(&destination), files(&copy)), (3, 4));
+    assert_complete(&destination);
     assert_complete(&copy);
 }

@@ -23,44 +23,44 @@ fn write_mirror(dir: &std::path::Path) -> MirrorDir {
 async fn a_copy_of_a_bundle_is_equal_to_the_bundle() {
     let dir = tempfile::tempdir().unwrap();
     let mut mirror = write_mirror(dir.path());
-    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
-    must_get_cran(&mirror.url(), &first, &[]);
-    let web = Upstream::of(&first);
-    let output = must_get_cran(&web.url(), &second, &[]);
+    let (first_bundle, second_bundle) = (dir.path().join("first"), dir.path().join("second"));
+    must_get_cran(&mirror.url(), &first_bundle, &[]);
+    let web = Upstream::of(&first_bundle);
+    let output = must_get_cran(&web.url(), &second_bundle, &[]);
     assert!(output.contains("Performing full download of schema version v3"), "{output}");
-    assert_complete(&second);
-    assert_eq!(objects(&first), objects(&second));
-    let ((one, records, state), (two, copied_records, copied_state)) =
-        (read(&first, &Product::Cran).await, read(&second, &Product::Cran).await);
+    assert_complete(&second_bundle);
+    assert_eq!(objects(&first_bundle), objects(&second_bundle));
+    let ((first_head, records, state), (second_head, copied_records, copied_state)) =
+        (read(&first_bundle, &Product::Cran).await, read(&second_bundle, &Product::Cran).await);
     assert_eq!((copied_records, copied_state.listing()), (records, state.listing()));
-    assert_eq!(two.head.upstream.serial, Some(one.head.serial));
+    assert_eq!(second_head.head.upstream.serial, Some(first_head.head.serial));
     // READMEs are copied.
-    let bundle = crate::support::downloader::open_bundle(&second);
-    let readmes = bundle.readmes(&Product::Cran, &two.head.segments[0]).await.unwrap();
+    let bundle = crate::support::downloader::open_bundle(&second_bundle);
+    let readmes = bundle.readmes(&Product::Cran, &second_head.head.segments[0]).await.unwrap();
     assert_eq!(readmes.len(), 4);
     // Later runs fetch only new packages.
     mirror.simple("delta", "1.0", "2020-03-01");
     mirror.write();
-    must_get_cran(&mirror.url(), &first, &[]);
-    let web = Upstream::of(&first);
-    must_get_cran(&web.url(), &second, &[]);
+    must_get_cran(&mirror.url(), &first_bundle, &[]);
+    let web = Upstream::of(&first_bundle);
+    must_get_cran(&web.url(), &second_bundle, &[]);
     let packages = web.take_requests().iter().filter(|request| request.path.contains("/obj/")).count();
     assert_eq!(packages, 1);
-    assert_complete(&second);
-    assert_eq!(read(&second, &Product::Cran).await.2.listing(), mirror.listing());
+    assert_complete(&second_bundle);
+    assert_eq!(read(&second_bundle, &Product::Cran).await.2.listing(), mirror.listing());
 }
 
 #[tokio::test]
 async fn a_subset_can_be_downloaded_from_a_bundle() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = write_mirror(dir.path());
-    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
-    must_get_cran(&mirror.url(), &first, &[]);
+    let (first_bundle, second_bundle) = (dir.path().join("first"), dir.path().join("second"));
+    must_get_cran(&mirror.url(), &first_bundle, &[]);
     let list = dir.path().join("list");
     std::fs::write(&list, "alpha\n").unwrap();
-    must_get_cran(&file_url(&first), &second, &["--file-in", list.to_str().unwrap()]);
-    assert_complete(&second);
-    let (_, _, state) = read(&second, &Product::Cran).await;
+    must_get_cran(&file_url(&first_bundle), &second_bundle, &["--file-in", list.to_str().unwrap()]);
+    assert_complete(&second_bundle);
+    let (_, _, state) = read(&second_bundle, &Product::Cran).await;
     assert_eq!((state.listing(), state.releases().count()), (vec!["alpha 1.1".to_owned()], 2));
 }
 
@@ -68,31 +68,34 @@ async fn a_subset_can_be_downloaded_from_a_bundle() {
 fn an_incomplete_bundle_is_not_copied() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = write_mirror(dir.path());
-    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
-    must_get_cran(&mirror.url(), &first, &[]);
-    let log = first.join("v3/1/log");
+    let (first_bundle, second_bundle) = (dir.path().join("first"), dir.path().join("second"));
+    must_get_cran(&mirror.url(), &first_bundle, &[]);
+    let log = first_bundle.join("v3/1/log");
     let segment = std::fs::read_dir(&log).unwrap().next().unwrap().unwrap().path();
     let bytes = std::fs::read(&segment).unwrap();
     std::fs::write(&segment, &bytes[..bytes.len() - 1]).unwrap();
-    let result = get_cran(&file_url(&first), &second, &[]);
+    let result = get_cran(&file_url(&first_bundle), &second_bundle, &[]);
     assert_eq!(result.code, Some(1));
     assert!(result.err.contains(segment.file_name().unwrap().to_str().unwrap()), "{}", result.err);
     std::fs::remove_file(&segment).unwrap();
-    let result = get_cran(&file_url(&first), &second, &[]);
+    let result = get_cran(&file_url(&first_bundle), &second_bundle, &[]);
     assert!(result.code == Some(1) && result.err.contains("the copy is not complete yet"), "{}", result.err);
-    assert!(!second.join("v3/1/head.json").exists());
+    assert!(!second_bundle.join("v3/1/head.json").exists());
 }
 
 #[tokio::test]
 async fn a_bundle_can_be_read_over_http() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = write_mirror(dir.path());
-    let to = bundle(dir.path(), &mirror);
-    let web = Upstream::of(&to);
+    let destination = bundle(dir.path(), &mirror);
+    let web = Upstream::of(&destination);
     let bundle = open_bundle_at(&web.url());
     assert!(bundle.has(&Product::Cran).await.unwrap());
-    let verified = bundle.head(&Product::Cran).await.unwrap();
-    assert_eq!(verified, crate::support::downloader::open_bundle(&to).head(&Product::Cran).await.unwrap());
+    let verified_head = bundle.head(&Product::Cran).await.unwrap();
+    assert_eq!(
+        verified_head,
+        crate::support::downloader::open_bundle(&destination).head(&Product::Cran).await.unwrap()
+    );
     // A web server that answers every path with a page has no bundle.
     let pages = Upstream::empty();
     pages.always("v3/version.txt", crate::support::upstream::Fault::Html);

@@ -49,7 +49,7 @@ async fn a_difference_copied_over_its_base_is_a_complete_bundle() {
     assert_complete(&base);
     let (_, _, state) = read(&base, &Product::Cran).await;
     assert_eq!((state.listing(), state.releases().count()), (mirror.listing(), 5));
-    assert_eq!(state.missing().len(), 0);
+    assert_eq!(state.missing_releases().len(), 0);
 }
 
 #[tokio::test]
@@ -64,8 +64,8 @@ async fn a_server_that_applied_the_base_applies_only_the_difference() {
     let disk = dir.path().join("stick");
     must_get_cran(&mirror.url(), &disk, &["--starting-snapshot", &today]);
     copy_over(&disk, &base);
-    let (verified, _, _) = read(&base, &Product::Cran).await;
-    assert_eq!((verified.since(0).len(), verified.since(serial).len()), (2, 1));
+    let (verified_head, _, _) = read(&base, &Product::Cran).await;
+    assert_eq!((verified_head.since(0).len(), verified_head.since(serial).len()), (2, 1));
     // The merged bundle can be updated.
     mirror.simple("alpha", "1.2", &today);
     mirror.write();

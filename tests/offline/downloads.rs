@@ -21,12 +21,12 @@ async fn a_bundle_of_a_real_mirror_has_all_its_packages() {
     let output = must_get_cran(&url, dir.path(), &[]);
     assert!(output.contains("Performing full download of schema version v3"), "{output}");
     assert_complete(dir.path());
-    let (verified, records, state) = read(dir.path(), &Product::Cran).await;
+    let (verified_head, records, state) = read(dir.path(), &Product::Cran).await;
     let cran = data::cran();
-    let (listed, archived) = cran.counts();
+    let (listed_count, archived_count) = cran.counts();
     assert_eq!(
-        (verified.head.packages, state.listed_count(), state.releases().count()),
-        (listed, listed, listed + archived)
+        (verified_head.head.packages, state.listed_count(), state.releases().count()),
+        (listed_count, listed_count, listed_count + archived_count)
     );
     assert_eq!(std::fs::read(dir.path().join("v3/version.txt")).unwrap(), b"3\n");
     let releases: Vec<_> = records
@@ -51,7 +51,7 @@ async fn a_bundle_of_a_real_mirror_has_all_its_packages() {
     // Its README is in the bundle.
     let bundle = open_bundle(dir.path());
     let mut readmes = Vec::new();
-    for segment in verified.since(0) {
+    for segment in verified_head.since(0) {
         readmes.extend(bundle.readmes(&Product::Cran, segment).await.unwrap());
     }
     let expected = r6.readme.as_ref().expect("a README");
@@ -65,39 +65,39 @@ async fn a_second_run_fetches_only_new_files() {
     let dir = tempfile::tempdir().unwrap();
     let mut mirror =
         create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-02-01")]);
-    let to = path_with_spaces(dir.path());
+    let destination = path_with_spaces(dir.path());
     let upstream = Upstream::of(&mirror.root);
-    must_get_cran(&upstream.url(), &to, &[]);
-    assert_complete(&to);
+    must_get_cran(&upstream.url(), &destination, &[]);
+    assert_complete(&destination);
     upstream.take_requests();
-    let output = must_get_cran(&upstream.url(), &to, &[]);
+    let output = must_get_cran(&upstream.url(), &destination, &[]);
     assert!(
         output.contains("Performing incremental download after ") && output.contains("nothing is new"),
         "{output}"
     );
     assert!(upstream.take_requests().iter().all(|request| !request.path.ends_with(".tar.gz")));
-    let (first, before) = (read(&to, &Product::Cran).await.0, tree(&to));
+    let (first_head, tree_before) = (read(&destination, &Product::Cran).await.0, tree(&destination));
     mirror.simple("alpha", "1.1", "2020-03-01");
     mirror.archive("beta", "2020-03-02");
     mirror.write();
     let upstream = Upstream::of(&mirror.root);
-    must_get_cran(&upstream.url(), &to, &[]);
-    let fetched: Vec<String> = upstream
+    must_get_cran(&upstream.url(), &destination, &[]);
+    let fetched_paths: Vec<String> = upstream
         .take_requests()
         .into_iter()
         .map(|request| request.path)
         .filter(|path| path.ends_with(".tar.gz"))
         .collect();
-    assert_eq!(fetched, ["src/contrib/alpha_1.1.tar.gz"]);
-    assert_complete(&to);
-    let (second, _, state) = read(&to, &Product::Cran).await;
+    assert_eq!(fetched_paths, ["src/contrib/alpha_1.1.tar.gz"]);
+    assert_complete(&destination);
+    let (second_head, _, state) = read(&destination, &Product::Cran).await;
     assert_eq!(state.listing(), mirror.listing());
-    assert_eq!(second.since(first.head.serial).len(), 1);
+    assert_eq!(second_head.since(first_head.head.serial).len(), 1);
     // Existing files are not changed, except heads.
-    let after = tree(&to);
+    let tree_after = tree(&destination);
     let is_head = |path: &str| path.ends_with("head.json") || path.contains("/heads/");
-    for (path, bytes) in before.iter().filter(|(path, _)| !is_head(path) && !path.contains("/.")) {
-        assert_eq!(after.get(path), Some(bytes), "{path}");
+    for (path, bytes) in tree_before.iter().filter(|(path, _)| !is_head(path) && !path.contains("/.")) {
+        assert_eq!(tree_after.get(path), Some(bytes), "{path}");
     }
 }
 
@@ -110,8 +110,8 @@ async fn days_of_events_are_those_of_file_times_and_packages_in() {
     mirror.simple("beta", "1.0", "2020-02-01");
     mirror.archive("beta", "2020-02-20");
     mirror.write();
-    let to = bundle(dir.path(), &mirror);
-    let (_, records, _) = read(&to, &Product::Cran).await;
+    let destination = bundle(dir.path(), &mirror);
+    let (_, records, _) = read(&destination, &Product::Cran).await;
     let events: Vec<String> = records
         .iter()
         .map(|record| match record {
@@ -131,18 +131,18 @@ async fn a_version_published_twice_is_stored_twice() {
     use crate::support::tarball::Tarball;
     let dir = tempfile::tempdir().unwrap();
     let mut mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
-    let to = bundle(dir.path(), &mirror);
+    let destination = bundle(dir.path(), &mirror);
     mirror.publish(&Tarball::new("alpha", "1.0").with("README.md", "# other\n"), "2020-05-01");
     mirror.write();
-    must_get_cran(&mirror.url(), &to, &[]);
-    assert_complete(&to);
-    let (_, _, state) = read(&to, &Product::Cran).await;
+    must_get_cran(&mirror.url(), &destination, &[]);
+    assert_complete(&destination);
+    let (_, _, state) = read(&destination, &Product::Cran).await;
     assert_eq!(
-        (state.listing(), state.releases().count(), objects(&to).len()),
+        (state.listing(), state.releases().count(), objects(&destination).len()),
         (vec!["alpha 1.0".to_owned()], 2, 2)
     );
-    let listed = state.package("", "alpha").and_then(|package| package.listed_release()).expect("listed");
-    assert_eq!(listed.published.map(|at| at.day().to_string()), Some("2020-05-01".to_owned()));
+    let release = state.package("", "alpha").and_then(|package| package.listed_release()).expect("listed");
+    assert_eq!(release.published.map(|time| time.day().to_string()), Some("2020-05-01".to_owned()));
 }
 
 #[test]
@@ -150,17 +150,17 @@ fn a_dry_run_reports_and_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut mirror =
         create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("alpha", "1.1", "2020-01-02")]);
-    let to = dir.path().join("bundle");
-    let output = must_get_cran(&mirror.url(), &to, &["--dryrun"]);
+    let destination = dir.path().join("bundle");
+    let output = must_get_cran(&mirror.url(), &destination, &["--dryrun"]);
     assert!(output.contains("2 files, ") && output.contains("would be fetched; 0 already exist"), "{output}");
-    assert!(!to.exists());
-    must_get_cran(&mirror.url(), &to, &[]);
-    let before = tree(&to);
+    assert!(!destination.exists());
+    must_get_cran(&mirror.url(), &destination, &[]);
+    let tree_before = tree(&destination);
     mirror.simple("beta", "1.0", "2020-01-03");
     mirror.write();
-    let output = must_get_cran(&mirror.url(), &to, &["--dryrun"]);
+    let output = must_get_cran(&mirror.url(), &destination, &["--dryrun"]);
     assert!(output.contains("1 files, ") && output.contains("2 already exist"), "{output}");
-    assert_eq!(tree(&to), before);
+    assert_eq!(tree(&destination), tree_before);
 }
 
 #[test]
@@ -178,11 +178,11 @@ async fn rules_and_distributions_are_in_the_bundle() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     rules::folder(&dir.path().join("rules"), &["libcurl"]);
-    let to = dir.path().join("bundle");
+    let destination = dir.path().join("bundle");
     let rules_url = mirror_dir::file_url(&dir.path().join("rules"));
-    must_get_cran(&mirror.url(), &to, &["--requirements-url", &rules_url]);
-    assert_complete(&to);
-    let bundle = open_bundle(&to);
+    must_get_cran(&mirror.url(), &destination, &["--requirements-url", &rules_url]);
+    assert_complete(&destination);
+    let bundle = open_bundle(&destination);
     let head = bundle.shared_head(SharedFolder::Requirements).await.unwrap().expect("rules");
     let text = bundle.shared_file(SharedFolder::Requirements, &head.files["rules"]).await.unwrap();
     let base = rstudio_pm::r::sysreqs::RuleBase::from_document(&text).unwrap();
@@ -191,13 +191,13 @@ async fn rules_and_distributions_are_in_the_bundle() {
     let text = bundle.shared_file(SharedFolder::Distributions, &head.files["distros"]).await.unwrap();
     assert!(String::from_utf8(text).unwrap().contains("\"noble\""));
     // A repeated run changes nothing; rules that cannot be fetched are reported and do not change the bundle.
-    let before = tree(&to);
-    must_get_cran(&mirror.url(), &to, &["--requirements-url", &rules_url]);
-    assert_eq!(tree(&to), before);
-    let result = get_cran(&mirror.url(), &to, &["--requirements-url", "file:///nowhere/rules"]);
+    let tree_before = tree(&destination);
+    must_get_cran(&mirror.url(), &destination, &["--requirements-url", &rules_url]);
+    assert_eq!(tree(&destination), tree_before);
+    let result = get_cran(&mirror.url(), &destination, &["--requirements-url", "file:///nowhere/rules"]);
     assert_eq!(result.code, Some(1));
     assert!(result.err.contains("--requirements-url"), "{}", result.err);
-    assert_eq!(tree(&to), before);
+    assert_eq!(tree(&destination), tree_before);
 }
 
 #[tokio::test]
@@ -212,17 +212,17 @@ async fn the_error_of_a_missing_bundle_names_the_missing_file() {
 fn old_schemas_are_reported_and_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
-    let to = dir.path().join("bundle");
+    let destination = dir.path().join("bundle");
     for old in ["v2/old", "bioc/v3/old", "v9/new"] {
-        std::fs::create_dir_all(to.join(old).parent().unwrap()).unwrap();
-        std::fs::write(to.join(old), "x").unwrap();
+        std::fs::create_dir_all(destination.join(old).parent().unwrap()).unwrap();
+        std::fs::write(destination.join(old), "x").unwrap();
     }
-    let output = must_get_cran(&mirror.url(), &to, &[]);
+    let output = must_get_cran(&mirror.url(), &destination, &[]);
     assert!(output.contains("/v2 is of an older schema and can be removed"), "{output}");
     assert!(
         output.contains("/bioc/v3 is of an older schema and can be removed") && !output.contains("/v9 is"),
         "{output}"
     );
-    assert!(to.join("v2/old").exists() && to.join("bioc/v3/old").exists());
-    assert_complete(&to);
+    assert!(destination.join("v2/old").exists() && destination.join("bioc/v3/old").exists());
+    assert_complete(&destination);
 }

@@ -8,7 +8,7 @@ use md5::Digest;
 use crate::support::downloader::command;
 use crate::support::nginx::Nginx;
 
-const PARALLEL: usize = 200;
+const CONCURRENCY: usize = 200;
 const FILE_SIZE: usize = 8 << 20;
 /// In kB: 64 MiB of files, 1 MiB that each connection reads ahead, and 40 MiB of program.
 const MAX_MEMORY: u64 = (64 + 200 + 40) << 10;
@@ -23,34 +23,34 @@ fn two_hundred_parallel_downloads_of_eight_megabytes_take_little_memory() {
     let (file, md5) = (dir.path().join("file"), hex::encode(md5::Md5::digest(&bytes)));
     std::fs::write(&file, bytes).unwrap();
     let mut index = String::new();
-    for n in 0..PARALLEL {
+    for n in 0..CONCURRENCY {
         std::fs::hard_link(&file, contrib.join(format!("large{n}_1.0.tar.gz"))).unwrap();
         index.push_str(&format!("Package: large{n}\nVersion: 1.0\nMD5sum: {md5}\nFilesize: {FILE_SIZE}\n\n"));
     }
     std::fs::write(contrib.join("PACKAGES"), index).unwrap();
     let mirror = Nginx::files(&dir.path().join("mirror"));
-    let (url, to) = (mirror.url(), dir.path().join("bundle"));
-    let parallel = PARALLEL.to_string();
+    let (url, destination) = (mirror.url(), dir.path().join("bundle"));
+    let concurrency = CONCURRENCY.to_string();
     let args = [
         "get",
         "cran",
         "--base-url",
         &url,
         "--destination",
-        to.to_str().unwrap(),
+        destination.to_str().unwrap(),
         "-q",
         "--concurrency",
-        &parallel,
+        &concurrency,
     ];
     // The files are not packages; warnings are discarded.
     let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let mut peak = 0;
+    let mut peak_memory = 0;
     let status = loop {
         if let Ok(text) = std::fs::read_to_string(format!("/proc/{}/status", child.id())) {
             let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            peak = line
+            peak_memory = line
                 .and_then(|kb| kb.trim_end_matches("kB").trim().parse().ok())
-                .map_or(peak, |kb: u64| kb.max(peak));
+                .map_or(peak_memory, |kb: u64| kb.max(peak_memory));
         }
         if let Some(status) = child.try_wait().unwrap() {
             break status;
@@ -58,10 +58,10 @@ fn two_hundred_parallel_downloads_of_eight_megabytes_take_little_memory() {
         std::thread::sleep(Duration::from_millis(5));
     };
     assert!(status.success());
-    let objects = crate::support::downloader::objects(&to);
+    let objects = crate::support::downloader::objects(&destination);
     assert_eq!(
-        (objects.len(), std::fs::metadata(to.join(&objects[0])).unwrap().len()),
+        (objects.len(), std::fs::metadata(destination.join(&objects[0])).unwrap().len()),
         (1, FILE_SIZE as u64)
     );
-    assert!(peak > 0 && peak < MAX_MEMORY, "{peak} kB");
+    assert!(peak_memory > 0 && peak_memory < MAX_MEMORY, "{peak_memory} kB");
 }

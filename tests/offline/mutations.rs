@@ -15,7 +15,8 @@ use crate::support::{data, rules};
 struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    /// Returns the next number, which is less than `bound`.
+    fn number(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
@@ -35,11 +36,11 @@ const ALL: [Mutation; 6] =
     [Mutation::Flip, Mutation::Cut, Mutation::Delete, Mutation::Swap, Mutation::Extra, Mutation::Link];
 
 /// Restores the original files when it is dropped.
-struct Restore {
+struct RestoreGuard {
     originals: Vec<(PathBuf, Option<Vec<u8>>)>,
 }
 
-impl Drop for Restore {
+impl Drop for RestoreGuard {
     fn drop(&mut self) {
         for (path, bytes) in &self.originals {
             let _ = fs::remove_file(path);
@@ -51,24 +52,29 @@ impl Drop for Restore {
 }
 
 /// Applies the mutation to one of the files; returns the files that must be reported.
-fn mutate(root: &Path, files: &[String], mutation: Mutation, random: &mut Random) -> (Vec<String>, Restore) {
-    let name = files[random.below(files.len())].clone();
+fn mutate(
+    root: &Path,
+    files: &[String],
+    mutation: Mutation,
+    random: &mut Random,
+) -> (Vec<String>, RestoreGuard) {
+    let name = files[random.number(files.len())].clone();
     let path = root.join(&name);
     let bytes = fs::read(&path).unwrap();
-    let mut restore = Restore { originals: vec![(path.clone(), Some(bytes.clone()))] };
-    let mut affected = vec![name.clone()];
+    let mut restore = RestoreGuard { originals: vec![(path.clone(), Some(bytes.clone()))] };
+    let mut affected_paths = vec![name.clone()];
     match mutation {
         Mutation::Flip => {
-            let mut changed = bytes.clone();
-            let at = random.below(bytes.len());
-            changed[at] ^= 1 << random.below(8);
-            fs::write(&path, changed).unwrap();
+            let mut changed_bytes = bytes.clone();
+            let offset = random.number(bytes.len());
+            changed_bytes[offset] ^= 1 << random.number(8);
+            fs::write(&path, changed_bytes).unwrap();
         }
-        Mutation::Cut => fs::write(&path, &bytes[..random.below(bytes.len())]).unwrap(),
+        Mutation::Cut => fs::write(&path, &bytes[..random.number(bytes.len())]).unwrap(),
         Mutation::Delete => fs::remove_file(&path).unwrap(),
         Mutation::Swap => {
             let other = loop {
-                let other = &files[random.below(files.len())];
+                let other = &files[random.number(files.len())];
                 if fs::read(root.join(other)).unwrap() != bytes {
                     break other.clone();
                 }
@@ -77,22 +83,22 @@ fn mutate(root: &Path, files: &[String], mutation: Mutation, random: &mut Random
             fs::write(&path, &other_bytes).unwrap();
             fs::write(root.join(&other), &bytes).unwrap();
             restore.originals.push((root.join(&other), Some(other_bytes)));
-            affected.push(other);
+            affected_paths.push(other);
         }
         Mutation::Extra => {
-            let extra = format!("{}-{}", name, random.below(1000));
-            fs::write(root.join(&extra), &bytes).unwrap();
-            restore.originals = vec![(root.join(&extra), None)];
-            affected = vec![extra];
+            let extra_path = format!("{}-{}", name, random.number(1000));
+            fs::write(root.join(&extra_path), &bytes).unwrap();
+            restore.originals = vec![(root.join(&extra_path), None)];
+            affected_paths = vec![extra_path];
         }
         Mutation::Link => {
-            let elsewhere = root.parent().unwrap().join("elsewhere");
-            fs::write(&elsewhere, &bytes).unwrap();
+            let target = root.parent().unwrap().join("elsewhere");
+            fs::write(&target, &bytes).unwrap();
             fs::remove_file(&path).unwrap();
-            symlink(elsewhere, &path).unwrap();
+            symlink(target, &path).unwrap();
         }
     }
-    (affected, restore)
+    (affected_paths, restore)
 }
 
 #[test]
@@ -116,22 +122,28 @@ fn five_hundred_mutations_are_found_without_false_findings() {
     let files: Vec<String> = tree(&root).into_keys().filter(|path| !path.contains("/.")).collect();
     assert!(files.len() > 30, "{}", files.len());
     let mut random = Random(20_261_120);
-    let mut undetected = Vec::new();
+    let mut undetected_mutations = Vec::new();
     for number in 0..500 {
         let mutation = ALL[number % ALL.len()];
-        let (affected, restore) = mutate(&root, &files, mutation, &mut random);
+        let (affected_paths, restore) = mutate(&root, &files, mutation, &mut random);
         let (code, findings) = validate("cran", &root, &["--packages"]);
-        let reported: BTreeSet<&str> = findings.iter().map(|(_, file, _)| file.as_str()).collect();
-        let expected: BTreeSet<&str> = affected.iter().map(String::as_str).collect();
+        let reported_files: BTreeSet<&str> = findings.iter().map(|(_, file, _)| file.as_str()).collect();
+        let expected_files: BTreeSet<&str> = affected_paths.iter().map(String::as_str).collect();
         // With a missing head the files that it lists are reported; a segment or another head may be reported too.
-        let all_found = expected.iter().all(|file| reported.contains(file));
-        let is_object = expected.iter().all(|file| file.contains("/obj/"));
-        if code == 0 || !all_found || (is_object && reported != expected) {
-            undetected.push(format!("{number}: {mutation:?} {affected:?}: {code} {findings:?}"));
+        let are_all_reported = expected_files.iter().all(|file| reported_files.contains(file));
+        let is_object = expected_files.iter().all(|file| file.contains("/obj/"));
+        if code == 0 || !are_all_reported || (is_object && reported_files != expected_files) {
+            undetected_mutations
+                .push(format!("{number}: {mutation:?} {affected_paths:?}: {code} {findings:?}"));
         }
         drop(restore);
     }
-    assert!(undetected.is_empty(), "{} of 500:\n{}", undetected.len(), undetected.join("\n"));
+    assert!(
+        undetected_mutations.is_empty(),
+        "{} of 500:\n{}",
+        undetected_mutations.len(),
+        undetected_mutations.join("\n")
+    );
     assert_complete(&root);
 }
 
@@ -178,9 +190,9 @@ fn no_file_is_called_removable_while_metadata_is_damaged() {
     let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-02-01")]);
     let root = bundle(dir.path(), &mirror);
     fs::write(root.join("v3/stray"), "x").unwrap();
-    let removable = |expected| {
+    let removable = |expected_code| {
         let (code, findings) = validate("cran", &root, &["--packages"]);
-        assert_eq!(code, expected);
+        assert_eq!(code, expected_code);
         findings.into_iter().filter(|(.., text)| text.contains("can be removed")).count()
     };
     assert_eq!(removable(1), 1);

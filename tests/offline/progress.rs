@@ -25,9 +25,9 @@ fn slow_mirror(dir: &std::path::Path) -> Upstream {
 
 /// The output of a command on a terminal of 80 columns, which `script` provides.
 fn output_on_a_terminal(command: &Command) -> String {
-    let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().expect("UTF-8"));
+    let quote = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().expect("UTF-8"));
     let words: Vec<String> =
-        std::iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
+        std::iter::once(command.get_program()).chain(command.get_args()).map(quote).collect();
     let line = format!("stty cols 80 rows 24; exec {}", words.join(" "));
     let mut script = Command::new("script");
     script
@@ -40,42 +40,43 @@ fn output_on_a_terminal(command: &Command) -> String {
 }
 
 /// A text without escape sequences.
-fn plain(text: &str) -> String {
+fn strip_escapes(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }
 
 #[test]
 fn a_terminal_shows_files_rate_and_time_left_in_one_line_that_is_cleared_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
-    let (upstream, to) = (slow_mirror(dir.path()), dir.path().join("bundle"));
-    let (url, path) = (upstream.url(), to.to_str().unwrap().to_owned());
+    let (upstream, destination) = (slow_mirror(dir.path()), dir.path().join("bundle"));
+    let (url, path) = (upstream.url(), destination.to_str().unwrap().to_owned());
     let args = ["get", "cran", "--base-url", &url, "--destination", &path, "--concurrency", "4"];
     let output = output_on_a_terminal(&command(&args));
-    let lines: Vec<String> = output.split(['\r', '\n']).map(plain).collect();
-    let bar = |line: &&String| line.contains(" of 40 files, ") && line.contains(" left ");
-    let bars: Vec<&String> = lines.iter().filter(bar).collect();
+    let lines: Vec<String> = output.split(['\r', '\n']).map(strip_escapes).collect();
+    let is_bar = |line: &&String| line.contains(" of 40 files, ") && line.contains(" left ");
+    let bars: Vec<&String> = lines.iter().filter(is_bar).collect();
     assert!(bars.len() >= 3, "{output:?}");
     for line in &bars {
-        let complete = line.contains(" % ") && line.contains("/s, ") && line.contains('B');
-        assert!(complete && line.chars().count() <= 80, "{line:?}");
+        let is_complete = line.contains(" % ") && line.contains("/s, ") && line.contains('B');
+        assert!(is_complete && line.chars().count() <= 80, "{line:?}");
     }
     let files = |line: &str| line.split(" % ").nth(1)?.split(" of ").next()?.trim().parse::<u32>().ok();
     let counts: Vec<u32> = bars.iter().filter_map(|line| files(line)).collect();
     assert!(counts.len() == bars.len() && counts.is_sorted() && counts[0] < 40, "{counts:?}");
     // The line is cleared, and messages follow.
-    let last = output.rfind(" left ").expect("a bar");
-    let rest = &output[last..];
-    assert!(rest.contains("\u{1b}[2K") || rest.contains("\u{1b}[K"), "{rest:?}");
-    let ending: Vec<&String> = lines.iter().filter(|line| !line.trim().is_empty()).rev().take(3).collect();
-    assert!(ending[2].starts_with("40 of 40 files, ") && ending[2].ends_with("/s"), "{ending:?}");
-    assert!(ending[1].starts_with("cran: snapshot ") && ending[0] == "complete", "{ending:?}");
+    let last_bar = output.rfind(" left ").expect("a bar");
+    let tail = &output[last_bar..];
+    assert!(tail.contains("\u{1b}[2K") || tail.contains("\u{1b}[K"), "{tail:?}");
+    let last_lines: Vec<&String> =
+        lines.iter().filter(|line| !line.trim().is_empty()).rev().take(3).collect();
+    assert!(last_lines[2].starts_with("40 of 40 files, ") && last_lines[2].ends_with("/s"), "{last_lines:?}");
+    assert!(last_lines[1].starts_with("cran: snapshot ") && last_lines[0] == "complete", "{last_lines:?}");
 }
 
 #[test]
 fn a_log_has_messages_and_no_progress_bar() {
     let dir = tempfile::tempdir().unwrap();
-    let (upstream, to) = (slow_mirror(dir.path()), dir.path().join("bundle"));
-    let output = must_get_cran(&upstream.url(), &to, &["--concurrency", "40"]);
+    let (upstream, destination) = (slow_mirror(dir.path()), dir.path().join("bundle"));
+    let output = must_get_cran(&upstream.url(), &destination, &["--concurrency", "40"]);
     assert!(!output.contains(['\r', '\u{1b}']) && !output.contains(" % "), "{output:?}");
     assert!(output.contains("40 of 40 files, ") && output.lines().count() == 4, "{output}");
 }

@@ -17,14 +17,14 @@ fn write_mirror(dir: &std::path::Path) -> MirrorDir {
 }
 
 /// Runs `get cran` through a proxy, without the proxy variables of the environment.
-fn get(from: &str, to: &std::path::Path, proxy: &str, more: &[(&str, &str)]) -> ProcessOutput {
-    let to = to.to_str().unwrap();
+fn get(url: &str, destination: &std::path::Path, proxy: &str, variables: &[(&str, &str)]) -> ProcessOutput {
+    let destination = destination.to_str().unwrap();
     let mut command =
-        command(&["get", "cran", "--base-url", from, "--destination", to, "--outbound-proxy", proxy]);
+        command(&["get", "cran", "--base-url", url, "--destination", destination, "--outbound-proxy", proxy]);
     for name in ["NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"] {
         command.env_remove(name);
     }
-    run_to_end(command.envs(more.iter().copied()))
+    run_to_end(command.envs(variables.iter().copied()))
 }
 
 #[test]
@@ -32,22 +32,22 @@ fn a_mirror_over_http_is_requested_through_the_proxy() {
     let dir = tempfile::tempdir().unwrap();
     let upstream = Upstream::of(&write_mirror(dir.path()).root);
     let server: SocketAddr = upstream.url().trim_start_matches("http://").parse().unwrap();
-    let (proxy, to) = (RecordingServer::to(server), dir.path().join("bundle"));
+    let (proxy, destination) = (RecordingServer::to(server), dir.path().join("bundle"));
     // This host name does not resolve: only the proxy can reach it.
-    let from = "http://cran.example.invalid";
-    let result = get(from, &to, &format!("http://team:s3cret@{}", proxy.host()), &[]);
+    let url = "http://cran.example.invalid";
+    let result = get(url, &destination, &format!("http://team:s3cret@{}", proxy.host()), &[]);
     assert_eq!(result.code, Some(0), "{}", result.err);
-    assert_complete(&to);
+    assert_complete(&destination);
     let heads = proxy.heads();
     for path in ["PACKAGES", "alpha_1.1.tar.gz", "Archive/alpha/alpha_1.0.tar.gz"] {
-        let line = format!("GET {from}/src/contrib/{path} HTTP/1.1\r\n");
+        let line = format!("GET {url}/src/contrib/{path} HTTP/1.1\r\n");
         assert!(heads.iter().any(|head| head.starts_with(&line)), "{path}: {heads:?}");
     }
     let basic = "proxy-authorization: basic dgvhbtpzm2nyzxq="; // team:s3cret
     assert!(heads.iter().all(|head| head.to_ascii_lowercase().contains(basic)), "{heads:?}");
     // Host and port are sufficient; an unreachable proxy is reported without its password.
-    assert_eq!(get(from, &dir.path().join("other"), &proxy.host(), &[]).code, Some(0));
-    let result = get(from, &dir.path().join("third"), "http://team:s3cret@no-proxy.example.invalid:1", &[]);
+    assert_eq!(get(url, &dir.path().join("other"), &proxy.host(), &[]).code, Some(0));
+    let result = get(url, &dir.path().join("third"), "http://team:s3cret@no-proxy.example.invalid:1", &[]);
     assert!(result.code == Some(1) && !result.err.contains("s3cret"), "{}", result.err);
 }
 
@@ -62,8 +62,8 @@ fn tunnel(server: SocketAddr) -> (Listener, Arc<Mutex<Vec<String>>>) {
             client.read_exact(&mut byte)?;
             head.extend(byte);
         }
-        let first = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
-        requests.lock().unwrap().push(first);
+        let request_line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+        requests.lock().unwrap().push(request_line);
         let server = TcpStream::connect(server)?;
         client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
         std::thread::scope(|scope| {
@@ -86,16 +86,16 @@ fn a_mirror_over_https_is_requested_through_a_tunnel() {
     pair.write(dir.path());
     let mirror = RecordingServer::folder_over_tls(&root, pair.server_config());
     let (proxy, lines) = tunnel(mirror.address);
-    let (to, certificate) = (dir.path().join("bundle"), dir.path().join("server.crt"));
+    let (destination, certificate) = (dir.path().join("bundle"), dir.path().join("server.crt"));
     // Nothing listens on this port: only the proxy leads to the mirror.
     let result = get(
         "https://localhost:1",
-        &to,
+        &destination,
         &format!("http://{}", proxy.address),
         &[("SSL_CERT_FILE", certificate.to_str().unwrap())],
     );
     assert_eq!(result.code, Some(0), "{}", result.err);
-    assert_complete(&to);
+    assert_complete(&destination);
     let lines = lines.lock().unwrap();
     assert!(
         !lines.is_empty() && lines.iter().all(|line| line == "CONNECT localhost:1 HTTP/1.1"),

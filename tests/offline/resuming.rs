@@ -16,7 +16,7 @@ use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
 
 const PACKAGES: usize = 60;
-const PARALLEL: usize = 4;
+const CONCURRENCY: usize = 4;
 
 /// Adds the answered requests for package files since the last call.
 fn count_archives(upstream: &Upstream, requests: &mut HashMap<String, usize>) {
@@ -36,18 +36,18 @@ async fn a_download_killed_at_twenty_moments_has_the_same_result_and_repeats_few
         }
     }
     mirror.write();
-    let uninterrupted = dir.path().join("straight");
-    must_get_cran(&mirror.url(), &uninterrupted, &[]);
+    let uninterrupted_bundle = dir.path().join("straight");
+    must_get_cran(&mirror.url(), &uninterrupted_bundle, &[]);
     let upstream = Upstream::of(&mirror.root);
     let files: Vec<String> = crate::support::downloader::tree(&mirror.root)
         .into_keys()
         .filter(|path| path.ends_with(".tar.gz"))
         .collect();
     files.iter().for_each(|file| upstream.always(file, Fault::HeldBack));
-    let to = dir.path().join("killed");
-    let parallel = PARALLEL.to_string();
-    let (url, path) = (upstream.url(), to.to_str().unwrap().to_owned());
-    let args = ["get", "cran", "--base-url", &url, "--destination", &path, "--concurrency", &parallel];
+    let destination = dir.path().join("killed");
+    let concurrency = CONCURRENCY.to_string();
+    let (url, path) = (upstream.url(), destination.to_str().unwrap().to_owned());
+    let args = ["get", "cran", "--base-url", &url, "--destination", &path, "--concurrency", &concurrency];
     let mut requests: HashMap<String, usize> = HashMap::new();
     for kill in 0..20 {
         let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -69,19 +69,19 @@ async fn a_download_killed_at_twenty_moments_has_the_same_result_and_repeats_few
         assert!(child.try_wait().unwrap().is_none(), "the run ended before kill {kill}");
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(!to.join("v3/1/head.json").exists(), "a partial download has no head");
+        assert!(!destination.join("v3/1/head.json").exists(), "a partial download has no head");
     }
     files.iter().for_each(|file| upstream.release(file));
     assert!(command(&args).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
-    assert_complete(&to);
+    assert_complete(&destination);
     let ((_, expected, _), (_, records, _)) =
-        (read(&uninterrupted, &Product::Cran).await, read(&to, &Product::Cran).await);
+        (read(&uninterrupted_bundle, &Product::Cran).await, read(&destination, &Product::Cran).await);
     assert_eq!(records, expected);
-    assert_eq!(objects(&to), objects(&uninterrupted));
+    assert_eq!(objects(&destination), objects(&uninterrupted_bundle));
     count_archives(&upstream, &mut requests);
     assert_eq!(requests.len(), files.len());
-    let repeated: usize = requests.values().map(|times| times - 1).sum();
-    assert!(repeated <= 20 * PARALLEL, "{repeated} repeated requests");
+    let repeat_count: usize = requests.values().map(|times| times - 1).sum();
+    assert!(repeat_count <= 20 * CONCURRENCY, "{repeat_count} repeated requests");
 }
 
 /// System calls that change files; `strace` numbers them in each thread and kills the process at a given number.
@@ -97,13 +97,13 @@ fn kill_at(call: usize, args: &[&str]) -> bool {
 
 /// Runs a command that is killed at the call with this number; returns its exit status.
 fn run_to(call: usize, args: &[&str]) -> std::process::ExitStatus {
-    let plain = command(args);
+    let program = command(args);
     let inject = format!("inject={CHANGES}:signal=KILL:when={call}");
     let mut strace = Command::new("strace");
     strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={CHANGES}"), "-e", &inject]);
     strace
-        .arg(plain.get_program())
-        .args(plain.get_args())
+        .arg(program.get_program())
+        .args(program.get_args())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
@@ -116,40 +116,40 @@ fn one_complete_run_removes_everything_of_runs_that_were_killed_at_any_change() 
     let mut mirror =
         create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-01-01")]);
     let base = bundle(dir.path(), &mirror);
-    let changed = dir.path().join("changed");
+    let changed_mirror = dir.path().join("changed");
     mirror.simple("alpha", "2.0", "2020-03-01");
     mirror.simple("gamma", "1.0", "2020-03-01");
     mirror.write();
     copy_over(&mirror.root, {
-        std::fs::create_dir(&changed).unwrap();
-        &changed
+        std::fs::create_dir(&changed_mirror).unwrap();
+        &changed_mirror
     });
     // The mirror of a killed run has a file that the mirror of the next run does not have.
-    let mut odd = Tarball::new("gamma", "1.0");
-    odd.fields = "Title: Another\n".to_owned();
-    mirror.publish(&odd, "2020-03-02");
+    let mut tarball = Tarball::new("gamma", "1.0");
+    tarball.fields = "Title: Another\n".to_owned();
+    mirror.publish(&tarball, "2020-03-02");
     mirror.write();
-    let (before, after) = (file_url(&changed), mirror.url());
+    let (old_url, new_url) = (file_url(&changed_mirror), mirror.url());
     let mut kills = 0;
     for call in 1.. {
-        let to = dir.path().join(format!("killed{call}"));
+        let destination = dir.path().join(format!("killed{call}"));
         if call % 2 == 0 {
-            std::fs::create_dir(&to).unwrap();
-            copy_over(&base, &to);
+            std::fs::create_dir(&destination).unwrap();
+            copy_over(&base, &destination);
         }
-        let path = to.to_str().unwrap().to_owned();
+        let path = destination.to_str().unwrap().to_owned();
         let args = |url| ["get", "cran", "--base-url", url, "--destination", &path, "--quiet"];
-        let killed = kill_at(call, &args(&before));
+        let was_killed = kill_at(call, &args(&old_url));
         // A run that is killed early leaves nothing, so the second is killed later.
-        kill_at(call + call / 2, &args(&before));
-        must_get_cran(&after, &to, &[]);
-        let (code, findings) = validate("cran", &to, &["--packages"]);
+        kill_at(call + call / 2, &args(&old_url));
+        must_get_cran(&new_url, &destination, &[]);
+        let (code, findings) = validate("cran", &destination, &["--packages"]);
         assert_eq!((code, findings.len()), (0, 0), "killed at {call}: {findings:?}");
-        if !killed {
+        if !was_killed {
             break;
         }
         kills += 1;
-        std::fs::remove_dir_all(&to).unwrap();
+        std::fs::remove_dir_all(&destination).unwrap();
     }
     println!("killed at {kills} calls");
     assert!(kills > 10, "{kills}");
@@ -163,12 +163,12 @@ fn a_run_killed_at_any_change_leaves_no_valid_head_without_a_file_of_the_mirror(
     let url = file_url(&mirror.root);
     let mut heads = 0;
     for call in 1.. {
-        let to = dir.path().join(format!("killed{call}"));
-        let path = to.to_str().unwrap().to_owned();
+        let destination = dir.path().join(format!("killed{call}"));
+        let path = destination.to_str().unwrap().to_owned();
         let status = run_to(call, &["get", "cran", "--base-url", &url, "--destination", &path, "--quiet"]);
-        if to.join("v3/1/head.json").exists() {
+        if destination.join("v3/1/head.json").exists() {
             heads += 1;
-            let (code, findings) = validate("cran", &to, &[]);
+            let (code, findings) = validate("cran", &destination, &[]);
             let is_reported = findings.iter().any(|(_, file, _)| file.ends_with("beta_1.0.tar.gz"));
             assert!(code == 1 && is_reported, "killed at {call}: {code} {findings:?}");
         }
@@ -184,7 +184,7 @@ fn a_run_killed_at_any_change_leaves_no_valid_head_without_a_file_of_the_mirror(
 fn the_journal_of_an_unfinished_download_is_reported_and_resumed() {
     let dir = tempfile::tempdir().unwrap();
     let mut mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
-    let to = bundle(dir.path(), &mirror);
+    let destination = bundle(dir.path(), &mirror);
     for n in 0..30 {
         mirror.simple(&format!("package{n}"), "1.0", "2020-02-01");
     }
@@ -194,10 +194,10 @@ fn the_journal_of_an_unfinished_download_is_reported_and_resumed() {
         upstream
             .always(&format!("src/contrib/package{n}_1.0.tar.gz"), Fault::Slow(Duration::from_millis(100)));
     }
-    let (url, path) = (upstream.url(), to.to_str().unwrap().to_owned());
+    let (url, path) = (upstream.url(), destination.to_str().unwrap().to_owned());
     let args = ["get", "cran", "--base-url", &url, "--destination", &path, "--concurrency", "2"];
     let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let journal = to.join("v3/1/.releases.ndjson");
+    let journal = destination.join("v3/1/.releases.ndjson");
     while std::fs::metadata(&journal).map_or(0, |journal| journal.len()) == 0 {
         assert!(child.try_wait().unwrap().is_none(), "the run ended before it was killed");
         std::thread::sleep(Duration::from_millis(5));
@@ -205,15 +205,15 @@ fn the_journal_of_an_unfinished_download_is_reported_and_resumed() {
     child.kill().unwrap();
     child.wait().unwrap();
     for flags in [&["--packages"][..], &[]] {
-        let (code, findings) = validate("cran", &to, flags);
+        let (code, findings) = validate("cran", &destination, flags);
         assert_eq!(code, 1, "{flags:?}");
         let is_of_journal = |(_, file, text): &(String, String, String)| {
             file.ends_with(".releases.ndjson") && text.contains("run get again")
         };
         assert!(findings.iter().any(is_of_journal), "{flags:?}: {findings:?}");
     }
-    must_get_cran(&url, &to, &[]);
-    assert_complete(&to);
+    must_get_cran(&url, &destination, &[]);
+    assert_complete(&destination);
     assert!(!journal.exists());
 }
 
@@ -227,19 +227,19 @@ async fn an_archive_that_was_damaged_in_transfer_is_fetched_again_after_a_kill()
     }
     mirror.write();
     let upstream = Upstream::of(&mirror.root);
-    let archived = "src/contrib/Archive/odd/odd_1.0.tar.gz";
-    let intact = upstream.bytes(archived);
-    let mut damaged = intact.clone();
-    let middle = damaged.len() / 2;
-    damaged[middle..middle + 20].fill(0);
-    upstream.put(archived, damaged.clone());
+    let archived_file = "src/contrib/Archive/odd/odd_1.0.tar.gz";
+    let intact_bytes = upstream.bytes(archived_file);
+    let mut damaged_bytes = intact_bytes.clone();
+    let middle = damaged_bytes.len() / 2;
+    damaged_bytes[middle..middle + 20].fill(0);
+    upstream.put(archived_file, damaged_bytes.clone());
     upstream.fail("src/contrib/alpha_1.0.tar.gz", [Fault::Slow(Duration::from_secs(10))]);
-    let to = dir.path().join("bundle");
-    let (url, path) = (upstream.url(), to.to_str().unwrap().to_owned());
+    let destination = dir.path().join("bundle");
+    let (url, path) = (upstream.url(), destination.to_str().unwrap().to_owned());
     let args = ["get", "cran", "--base-url", &url, "--destination", &path];
     let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let digest = seal::digest(&damaged).to_string();
-    let journal = to.join("v3/1/.releases.ndjson");
+    let digest = seal::digest(&damaged_bytes).to_string();
+    let journal = destination.join("v3/1/.releases.ndjson");
     while !std::fs::read_to_string(&journal)
         .is_ok_and(|lines| lines.contains(&digest) && lines.ends_with('\n'))
     {
@@ -248,17 +248,20 @@ async fn an_archive_that_was_damaged_in_transfer_is_fetched_again_after_a_kill()
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    upstream.put(archived, intact.clone());
+    upstream.put(archived_file, intact_bytes.clone());
     upstream.take_requests();
-    must_get_cran(&url, &to, &[]);
-    assert!(upstream.take_requests().iter().any(|request| request.path == archived), "it is fetched again");
-    assert_complete(&to);
-    let (_, _, state) = read(&to, &Product::Cran).await;
+    must_get_cran(&url, &destination, &[]);
+    assert!(
+        upstream.take_requests().iter().any(|request| request.path == archived_file),
+        "it is fetched again"
+    );
+    assert_complete(&destination);
+    let (_, _, state) = read(&destination, &Product::Cran).await;
     let mut releases = state.package("", "odd").unwrap().releases.iter();
-    let first = releases.rfind(|release| release.version == "1.0").unwrap();
-    assert_eq!(first.object.sha256, seal::digest(&intact));
-    must_get_cran(&url, &to, &[]);
-    assert!(upstream.take_requests().iter().all(|request| request.path != archived), "it is intact");
+    let release = releases.rfind(|release| release.version == "1.0").unwrap();
+    assert_eq!(release.object.sha256, seal::digest(&intact_bytes));
+    must_get_cran(&url, &destination, &[]);
+    assert!(upstream.take_requests().iter().all(|request| request.path != archived_file), "it is intact");
 }
 
 #[test]
@@ -268,9 +271,9 @@ fn an_interrupted_file_is_resumed_where_it_ended() {
     let upstream = Upstream::of(&mirror.root);
     let path = "src/contrib/alpha_1.0.tar.gz";
     upstream.fail(path, [Fault::CutAfter(50), Fault::Status(503, "Retry-After: 0"), Fault::CutAfter(40)]);
-    let to = dir.path().join("bundle");
-    must_get_cran(&upstream.url(), &to, &[]);
-    assert_complete(&to);
+    let destination = dir.path().join("bundle");
+    must_get_cran(&upstream.url(), &destination, &[]);
+    assert_complete(&destination);
     let ranges: Vec<Option<String>> = upstream
         .take_requests()
         .iter()
@@ -285,10 +288,10 @@ fn an_interrupted_file_is_resumed_where_it_ended() {
 fn a_second_download_to_one_destination_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
-    let to = bundle(dir.path(), &mirror);
-    let lock = std::fs::File::open(to.join("v3/1/.lock")).unwrap();
+    let destination = bundle(dir.path(), &mirror);
+    let lock = std::fs::File::open(destination.join("v3/1/.lock")).unwrap();
     lock.lock().unwrap();
-    let result = crate::support::downloader::get_cran(&mirror.url(), &to, &[]);
+    let result = crate::support::downloader::get_cran(&mirror.url(), &destination, &[]);
     assert_eq!(result.code, Some(1));
     assert!(result.err.contains("another rspm-offline-downloader writes to"), "{}", result.err);
 }

@@ -13,14 +13,14 @@ use crate::support::tarball::Tarball;
 use crate::support::{binary, data, rerun, rscript};
 
 /// A compiled package without dependencies.
-const COMPILED: &str = "glue";
+const COMPILED_PACKAGE: &str = "glue";
 /// A package of R code only.
-const PLAIN: &str = "R6";
+const PLAIN_PACKAGE: &str = "R6";
 /// A package and a version that has a vulnerability.
-const VULNERABLE: (&str, &str) = ("commonmark", "1.7");
+const VULNERABLE_PACKAGE: (&str, &str) = ("commonmark", "1.7");
 
-fn copy(from: &str, to: &Path) {
-    let status = Command::new("cp").arg("-r").arg(data::path(from)).arg(to).status().expect("cp");
+fn copy(folder: &str, destination: &Path) {
+    let status = Command::new("cp").arg("-r").arg(data::path(folder)).arg(destination).status().expect("cp");
     assert!(status.success());
 }
 
@@ -54,34 +54,34 @@ fn build(mirror: &Path, packages: &[&str]) {
     let folder = mirror.join("bin/linux/bookworm-x86_64/4.2/src/contrib");
     fs::create_dir_all(&folder).unwrap();
     let mut index = String::new();
-    for (source, built) in sources.iter().zip(binary::build_binaries(&sources)) {
+    for (source, built_file) in sources.iter().zip(binary::build_binaries(&sources)) {
         let name = source.file_name().unwrap();
         let package = name.to_string_lossy().split_once('_').unwrap().0.to_owned();
         let description =
-            Command::new("tar").arg("-xzOf").arg(&built).arg(format!("{package}/DESCRIPTION")).output();
+            Command::new("tar").arg("-xzOf").arg(&built_file).arg(format!("{package}/DESCRIPTION")).output();
         let description = String::from_utf8(description.unwrap().stdout).unwrap();
         let fields = description.lines().filter(|line| {
             ["Package:", "Version:", "Depends:", "License:", "Built:"].iter().any(|tag| line.starts_with(tag))
         });
         index += &fields.map(|line| format!("{line}\n")).collect::<String>();
-        index += &format!("Filesize: {}\n\n", fs::metadata(&built).unwrap().len());
-        fs::copy(&built, folder.join(name)).unwrap();
+        index += &format!("Filesize: {}\n\n", fs::metadata(&built_file).unwrap().len());
+        fs::copy(&built_file, folder.join(name)).unwrap();
     }
     fs::write(folder.join("PACKAGES"), index).unwrap();
 }
 
-fn download(cran: &Path, bioc: &Path, to: &Path) {
+fn download(cran: &Path, bioc: &Path, destination: &Path) {
     let rules = file_url(&data::path("sysreqs").canonicalize().unwrap());
-    let more =
+    let flags =
         ["--requirements-url", &rules, "--include-binaries", "--r-versions=4.2", "--distributions=bookworm"];
-    must_get_cran(&file_url(cran), to, &[&more[..], &["--architectures=x86_64"]].concat());
-    let (bioc, to) = (file_url(bioc), to.to_str().unwrap());
+    must_get_cran(&file_url(cran), destination, &[&flags[..], &["--architectures=x86_64"]].concat());
+    let (bioc, destination) = (file_url(bioc), destination.to_str().unwrap());
     let advisories = file_url(&data::path("advisories/cran").canonicalize().unwrap());
-    for get in
+    for arguments in
         [&["bioconductor", "--base-url", &bioc, "--versions=3.16"][..], &["vulns", "--base-url", &advisories]]
     {
-        let result = run(&[&["get"], get, &["--destination", to]].concat());
-        assert_eq!(result.code, Some(0), "{get:?}: {}", result.err);
+        let result = run(&[&["get"], arguments, &["--destination", destination]].concat());
+        assert_eq!(result.code, Some(0), "{arguments:?}: {}", result.err);
     }
 }
 
@@ -105,7 +105,7 @@ fn r(code: &str, args: &[&str]) -> BTreeMap<String, String> {
         }\n";
     let out = rscript::run(&format!("{}{prelude}{code}", rscript::DOCUMENTED_AGENT), args);
     let pairs = out.lines().filter_map(|line| line.split_once('\t'));
-    pairs.map(|(what, value)| (what.to_owned(), value.to_owned())).collect()
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 #[test]
@@ -118,43 +118,46 @@ fn a_copied_bundle_serves_r_without_network() {
     let (cran, bioc, bundle) = (dir.path().join("cran"), dir.path().join("bioc"), dir.path().join("bundle"));
     copy("cran-mirror", &cran);
     bioconductor::mirror(&bioc, "4.4");
-    publish(&cran, &Tarball::new(VULNERABLE.0, VULNERABLE.1));
+    publish(&cran, &Tarball::new(VULNERABLE_PACKAGE.0, VULNERABLE_PACKAGE.1));
     publish(&cran, &Tarball::new("maps", "1.0").field("SystemRequirements: GEOS"));
-    build(&cran, &[COMPILED, PLAIN]);
+    build(&cran, &[COMPILED_PACKAGE, PLAIN_PACKAGE]);
     download(&cran, &bioc, &bundle);
 
     // The bundle is copied as a tar archive, as to another machine.
     let archive = dir.path().join("data.tar");
-    let copied = dir.path().join("carried");
-    fs::create_dir(&copied).unwrap();
-    let tar = |args: [&str; 2], at: &Path| {
+    let copied_bundle = dir.path().join("carried");
+    fs::create_dir(&copied_bundle).unwrap();
+    let tar = |args: [&str; 2], folder: &Path| {
         let mut command = Command::new("tar");
-        command.args(args).arg(&archive).arg("-C").arg(at).args((args[0] == "-c").then_some("."));
+        command.args(args).arg(&archive).arg("-C").arg(folder).args((args[0] == "-c").then_some("."));
         assert!(command.status().expect("tar").success());
     };
     tar(["-c", "-f"], &bundle);
-    tar(["-x", "-f"], &copied);
-    for what in ["cran", "bioconductor"] {
-        assert_eq!(validate(what, &copied, &["--packages"]), (0, Vec::new()), "{what}");
+    tar(["-x", "-f"], &copied_bundle);
+    for name in ["cran", "bioconductor"] {
+        assert_eq!(validate(name, &copied_bundle, &["--packages"]), (0, Vec::new()), "{name}");
     }
 
-    let url = file_url(&copied);
+    let url = file_url(&copied_bundle);
     let server = Builder::default()
         .gcfg(&format!(
             "[CRAN]\nURL = {url}\n[Bioconductor]\nURL = {url}\n[Server]\nServiceLog = {{dir}}/service.log"
         ))
         .start();
-    for what in ["cran", "bioconductor", "sysreqs", "vulns"] {
-        server.sync_of(what).unwrap_or_else(|error| panic!("{what}: {error}"));
+    for name in ["cran", "bioconductor", "sysreqs", "vulns"] {
+        server.sync_of(name).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     server.rspm_stdout("create repo --name=prod");
     server.rspm_stdout("subscribe --repo=prod --source=cran");
     server.rspm_stdout("create repo --name=bioc --type=bioconductor");
 
-    let installed =
+    let install_code =
         "options(repos = args[[1]]); say('binary', install(args[[2]])); say('plain', install(args[[3]]))
         say('source', install(args[[4]]))";
-    let results = r(installed, &[&server.url("/prod/__linux__/bookworm/latest"), COMPILED, PLAIN, "xtable"]);
+    let results = r(
+        install_code,
+        &[&server.url("/prod/__linux__/bookworm/latest"), COMPILED_PACKAGE, PLAIN_PACKAGE, "xtable"],
+    );
     assert_eq!(
         (results["binary"].as_str(), results["plain"].as_str(), results["source"].as_str()),
         ("binary", "binary", "source")
@@ -168,7 +171,7 @@ fn a_copied_bundle_serves_r_without_network() {
     let results = r(biocmanager, &[&server.url("/bioc/latest"), &server.url("/prod/latest")]);
     assert_eq!(results["bioconductor"], data::bioconductor_version("3.16", "BiocGenerics"));
 
-    let package = server.get(&format!("/__api__/repos/prod/packages/{}", VULNERABLE.0)).json();
+    let package = server.get(&format!("/__api__/repos/prod/packages/{}", VULNERABLE_PACKAGE.0)).json();
     assert!(package["vulns"][0]["id"].as_str().is_some_and(|id| id.starts_with("RSEC-")), "{package}");
     let requirements =
         server.get("/__api__/repos/prod/sysreqs?pkgname=maps&distribution=ubuntu&release=22.04").json();
@@ -181,15 +184,15 @@ fn a_copied_bundle_serves_r_without_network() {
     let transactions = server.get("/__api__/sources/cran/transactions").json();
     let ids = transactions.as_array().expect("a list").iter().filter_map(|row| row["id"].as_i64());
     let number = ids.max().unwrap_or_else(|| panic!("{transactions}")).to_string();
-    let before = index(&server, &number);
+    let index_before = index(&server, &number);
     publish(&cran, &Tarball::new("brandnew", "0.1"));
     download(&cran, &bioc, &bundle);
-    copy_over(&bundle, &copied);
+    copy_over(&bundle, &copied_bundle);
     server.sync_of("cran").expect("the new state");
     assert_eq!(
         r("options(repos = args[[1]]); say('new', install('brandnew'))", &[&server.url("/prod/latest")])["new"],
         "source"
     );
-    assert_eq!(index(&server, &number), before, "a snapshot never changes");
-    assert_ne!(index(&server, "latest"), before);
+    assert_eq!(index(&server, &number), index_before, "a snapshot never changes");
+    assert_ne!(index(&server, "latest"), index_before);
 }

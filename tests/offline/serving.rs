@@ -60,29 +60,29 @@ fn a_bundle_of_the_real_mirror_is_served_in_place_with_the_content_of_the_mirror
     let mirror = data::path("cran-mirror").canonicalize().unwrap();
     let bundle = dir.path().join("data");
     must_get_cran(&mirror_dir::file_url(&mirror), &bundle, &[]);
-    let (from_bundle, from_mirror) = (server(&bundle), server(&mirror));
-    from_bundle.wait_for_log(&format!(
+    let (bundle_server, mirror_server) = (server(&bundle), server(&mirror));
+    bundle_server.wait_for_log(&format!(
         "Configured to serve CRAN/Bioconductor data from a directory. Checking path '{}'.",
         bundle.display()
     ));
-    from_bundle.wait_for_log("The bundle has cran of ");
-    let before = tree(&bundle);
-    let message = from_bundle.sync().expect("a bundle");
+    bundle_server.wait_for_log("The bundle has cran of ");
+    let tree_before = tree(&bundle);
+    let message = bundle_server.sync().expect("a bundle");
     assert!(message.contains(&data::cran().added_message()), "{message}");
-    from_mirror.sync().expect("a mirror");
-    assert_eq!(index(&from_bundle, "latest"), index(&from_mirror, "latest"));
+    mirror_server.sync().expect("a mirror");
+    assert_eq!(index(&bundle_server, "latest"), index(&mirror_server, "latest"));
     let cran = data::cran();
-    let archived = format!("Archive/R6/{}", cran.archived_files("R6")[0]);
-    for file in [cran.file("R6"), &archived, "Meta/archive.rds", "Meta/current.rds"] {
+    let archived_file = format!("Archive/R6/{}", cran.archived_files("R6")[0]);
+    for file in [cran.file("R6"), &archived_file, "Meta/archive.rds", "Meta/current.rds"] {
         let path = format!("/prod/latest/src/contrib/{file}");
-        let (of_bundle, of_mirror) = (from_bundle.get(&path), from_mirror.get(&path));
-        assert_eq!((of_bundle.status, of_bundle.body == of_mirror.body), (200, true), "{file}");
+        let (bundle_answer, mirror_answer) = (bundle_server.get(&path), mirror_server.get(&path));
+        assert_eq!((bundle_answer.status, bundle_answer.body == mirror_answer.body), (200, true), "{file}");
     }
-    assert_eq!(stored_files(&from_bundle), [""; 0], "there is no second copy");
-    until("a mirror's file is stored", || !stored_files(&from_mirror).is_empty());
-    let message = from_bundle.sync().expect("a bundle");
+    assert_eq!(stored_files(&bundle_server), [""; 0], "there is no second copy");
+    until("a mirror's file is stored", || !stored_files(&mirror_server).is_empty());
+    let message = bundle_server.sync().expect("a bundle");
     assert!(message.contains("up to date"), "{message}");
-    assert!(tree(&bundle) == before, "a server writes nothing into a bundle");
+    assert!(tree(&bundle) == tree_before, "a server writes nothing into a bundle");
 }
 
 #[test]
@@ -93,10 +93,10 @@ fn ranges_and_conditional_requests_are_served_from_the_bundle() {
     server.sync().expect("a bundle");
     let url = server.url("/prod/latest/src/contrib/alpha_1.1.tar.gz");
     let request = |name, value| crate::support::http::request("GET", &url, &[(name, value)], b"");
-    let complete = request("Accept", "*/*");
-    let tag = complete.header("etag").expect("the bundle declares digests").to_owned();
+    let complete_answer = request("Accept", "*/*");
+    let tag = complete_answer.header("etag").expect("the bundle declares digests").to_owned();
     let part = request("Range", "bytes=5-14");
-    assert_eq!((part.status, part.body.as_slice()), (206, &complete.body[5..15]));
+    assert_eq!((part.status, part.body.as_slice()), (206, &complete_answer.body[5..15]));
     assert_eq!(request("If-None-Match", &tag).status, 304);
     assert_eq!(request("Range", "bytes=99999999-").status, 416);
 }
@@ -118,28 +118,31 @@ fn history_is_back_filled_from_the_bundle() {
         })
     };
     assert_eq!(days(&server), ["alpha 1.0", "alpha 1.0 beta 1.0", "alpha 1.1 beta 1.0"]);
-    let old = server.get("/prod/2020-01-15/src/contrib/alpha_1.0.tar.gz");
-    assert_eq!(old.status, 200);
+    let answer = server.get("/prod/2020-01-15/src/contrib/alpha_1.0.tar.gz");
+    assert_eq!(answer.status, 200);
     assert_eq!(stored_files(&server), [""; 0], "archived packages are served in place");
-    let before = index(&server, "2020-03-15");
+    let index_before = index(&server, "2020-03-15");
     // The mirror changes; a later download is copied over the bundle while the server runs.
     mirror.simple("gamma", "1.0", "2020-04-01");
     mirror.simple("alpha", "1.2", "2020-04-02");
     mirror.write();
-    let newer = dir.path().join("newer");
-    copy_to_new(&bundle, &newer);
-    must_get_cran(&mirror.url(), &newer, &[]);
-    copy_over(&newer, &bundle);
+    let newer_bundle = dir.path().join("newer");
+    copy_to_new(&bundle, &newer_bundle);
+    must_get_cran(&mirror.url(), &newer_bundle, &[]);
+    copy_over(&newer_bundle, &bundle);
     server.sync().expect("the new bundle");
-    let now = index(&server, "latest");
-    assert!(now.contains("Package: gamma") && now.contains("Version: 1.2"), "{now}");
-    assert_eq!(index(&server, "2020-03-15"), before);
+    let latest_index = index(&server, "latest");
+    assert!(
+        latest_index.contains("Package: gamma") && latest_index.contains("Version: 1.2"),
+        "{latest_index}"
+    );
+    assert_eq!(index(&server, "2020-03-15"), index_before);
     assert_eq!(server.get("/prod/latest/src/contrib/gamma_1.0.tar.gz").status, 200);
 }
 
-fn copy_to_new(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    copy_over(from, to);
+fn copy_to_new(origin: &Path, destination: &Path) {
+    std::fs::create_dir_all(destination).unwrap();
+    copy_over(origin, destination);
 }
 
 #[test]
@@ -148,18 +151,18 @@ fn a_partly_copied_bundle_changes_nothing_until_it_is_complete() {
     let (mut mirror, bundle) = mirror_and_bundle(dir.path());
     let server = server(&bundle);
     server.sync().expect("a bundle");
-    let before = index(&server, "latest");
-    let newer = dir.path().join("newer");
-    copy_to_new(&bundle, &newer);
+    let index_before = index(&server, "latest");
+    let newer_bundle = dir.path().join("newer");
+    copy_to_new(&bundle, &newer_bundle);
     mirror.simple("gamma", "1.0", "2020-04-01");
     mirror.write();
-    must_get_cran(&mirror.url(), &newer, &[]);
+    must_get_cran(&mirror.url(), &newer_bundle, &[]);
     // The head is copied before the segment that it lists.
-    std::fs::copy(newer.join("v3/1/head.json"), bundle.join("v3/1/head.json")).unwrap();
+    std::fs::copy(newer_bundle.join("v3/1/head.json"), bundle.join("v3/1/head.json")).unwrap();
     let message = server.sync().expect_err("the copy is incomplete");
     assert!(message.contains("v3/1/log/") && message.contains("the copy is not complete yet"), "{message}");
-    assert_eq!(index(&server, "latest"), before);
-    copy_over(&newer, &bundle);
+    assert_eq!(index(&server, "latest"), index_before);
+    copy_over(&newer_bundle, &bundle);
     server.sync().expect("the copy is complete");
     assert!(index(&server, "latest").contains("Package: gamma"));
 }
@@ -168,25 +171,26 @@ fn a_partly_copied_bundle_changes_nothing_until_it_is_complete() {
 async fn bytes_that_do_not_match_their_digest_are_never_served() {
     let dir = tempfile::tempdir().unwrap();
     let (_, bundle) = mirror_and_bundle(dir.path());
-    let (flipped, missing) = (object(&bundle, "alpha", "1.1").await, object(&bundle, "beta", "1.0").await);
-    let complete = std::fs::read(&flipped).unwrap();
+    let (changed_file, missing_file) =
+        (object(&bundle, "alpha", "1.1").await, object(&bundle, "beta", "1.0").await);
+    let content = std::fs::read(&changed_file).unwrap();
     let server = server(&bundle);
     server.sync().expect("a bundle");
     let path = "/prod/latest/src/contrib/alpha_1.1.tar.gz";
     assert_eq!(server.get(path).status, 200);
-    let mut bytes = complete.clone();
+    let mut bytes = content.clone();
     bytes[20] ^= 1;
-    std::fs::write(&flipped, &bytes).unwrap();
+    std::fs::write(&changed_file, &bytes).unwrap();
     let response = server.get(path);
     assert_eq!(response.status, 503, "it was compared before, and is a different file now");
     assert!(!response.body.windows(8).any(|window| window == &bytes[16..24]));
     server.wait_for_log("has the SHA-256");
-    std::fs::write(&flipped, &complete).unwrap();
-    assert!(server.get(path).body == complete, "it is served again without a restart");
-    std::fs::remove_file(&missing).unwrap();
-    let absent = server.get("/prod/latest/src/contrib/beta_1.0.tar.gz");
-    assert_eq!(absent.status, 404);
-    let message = absent.text();
+    std::fs::write(&changed_file, &content).unwrap();
+    assert!(server.get(path).body == content, "it is served again without a restart");
+    std::fs::remove_file(&missing_file).unwrap();
+    let answer = server.get("/prod/latest/src/contrib/beta_1.0.tar.gz");
+    assert_eq!(answer.status, 404);
+    let message = answer.text();
     assert!(
         message.contains("beta_1.0.tar.gz is not in the bundle") && !message.contains("obj/"),
         "{message}"
@@ -194,9 +198,9 @@ async fn bytes_that_do_not_match_their_digest_are_never_served() {
     server.wait_for_log("is not in the bundle that packages are served from");
     // A link that leads out of the bundle is not followed.
     let secret = dir.path().join("secret");
-    std::fs::write(&secret, &complete).unwrap();
-    std::fs::remove_file(&flipped).unwrap();
-    std::os::unix::fs::symlink(&secret, &flipped).unwrap();
+    std::fs::write(&secret, &content).unwrap();
+    std::fs::remove_file(&changed_file).unwrap();
+    std::os::unix::fs::symlink(&secret, &changed_file).unwrap();
     assert_ne!(server.get(path).status, 200);
     assert_eq!(objects(&bundle).len(), 2, "the server removes nothing");
 }
@@ -209,22 +213,22 @@ async fn a_file_that_is_often_requested_is_still_compared() {
     let server = server(&bundle);
     server.sync().expect("a bundle");
     let path = "/prod/latest/src/contrib/alpha_1.1.tar.gz";
-    let complete = std::fs::read(&file).unwrap();
-    let request_five_times = || (0..5).for_each(|_| assert!(server.get(path).body == complete));
+    let content = std::fs::read(&file).unwrap();
+    let request_five_times = || (0..5).for_each(|_| assert!(server.get(path).body == content));
     request_five_times();
     let part = crate::support::http::request("GET", &server.url(path), &[("Range", "bytes=5-14")], b"");
-    assert_eq!((part.status, part.body.as_slice()), (206, &complete[5..15]));
-    let mut flipped = complete.clone();
-    flipped[20] ^= 1;
-    std::fs::write(&file, &flipped).unwrap();
+    assert_eq!((part.status, part.body.as_slice()), (206, &content[5..15]));
+    let mut changed_bytes = content.clone();
+    changed_bytes[20] ^= 1;
+    std::fs::write(&file, &changed_bytes).unwrap();
     until("the changed file is detected", || {
         let answer = server.get(path);
-        assert!(answer.status == 503 || answer.body == complete, "{}", answer.status);
+        assert!(answer.status == 503 || answer.body == content, "{}", answer.status);
         answer.status == 503
     });
     std::fs::remove_file(&file).unwrap();
     until("the missing file is detected", || server.get(path).status == 404);
-    std::fs::write(&file, &complete).unwrap();
+    std::fs::write(&file, &content).unwrap();
     request_five_times();
 }
 
@@ -269,38 +273,38 @@ fn an_archived_package_whose_bytes_change_in_the_bundle_is_served_with_the_new_b
     };
     let upstream = Upstream::of(&write_mirror("mirror", "2020-01-01", "# one\n").root);
     let path = "src/contrib/Archive/alpha/alpha_1.0.tar.gz";
-    let intact = upstream.bytes(path);
-    let mut damaged = intact.clone();
-    damaged[intact.len() / 2] ^= 1;
-    upstream.put(path, damaged.clone());
+    let intact_bytes = upstream.bytes(path);
+    let mut damaged_bytes = intact_bytes.clone();
+    damaged_bytes[intact_bytes.len() / 2] ^= 1;
+    upstream.put(path, damaged_bytes.clone());
     let bundle = dir.path().join("bundle");
     must_get_cran(&upstream.url(), &bundle, &[]);
     let mut server = server(&bundle);
     server.sync().expect("a bundle");
     let address = format!("/prod/latest/{path}");
-    assert!(server.get(&address).body == damaged, "the index has no checksum of it");
+    assert!(server.get(&address).body == damaged_bytes, "the index has no checksum of it");
     // The mirror was repaired: the next run fetches the file again. Name, size and date are the same.
-    upstream.put(path, intact.clone());
+    upstream.put(path, intact_bytes.clone());
     must_get_cran(&upstream.url(), &bundle, &[]);
     server.sync().expect("the bundle of the repaired mirror");
-    assert!(server.get(&address).body == intact);
+    assert!(server.get(&address).body == intact_bytes);
     let message = server.sync().expect("the same bundle");
     assert!(message.contains("up to date"), "{message}");
     server.restart();
-    assert!(server.get(&address).body == intact);
+    assert!(server.get(&address).body == intact_bytes);
     // The same name with another size and date.
     for (path, bytes) in tree(&write_mirror("changed", "2020-01-05", "# one, and more of it\n").root) {
         upstream.put(&path, bytes);
     }
-    let changed = upstream.bytes(path);
-    assert_ne!(changed.len(), intact.len());
+    let changed_bytes = upstream.bytes(path);
+    assert_ne!(changed_bytes.len(), intact_bytes.len());
     must_get_cran(&upstream.url(), &bundle, &[]);
     server.sync().expect("the bundle of the changed mirror");
-    assert!(server.get(&address).body == changed);
+    assert!(server.get(&address).body == changed_bytes);
     let message = server.sync().expect("the same bundle");
     assert!(message.contains("up to date"), "{message}");
-    let current = server.get("/prod/latest/src/contrib/alpha_1.1.tar.gz");
-    assert_eq!((current.status, stored_files(&server)), (200, Vec::new()));
+    let answer = server.get("/prod/latest/src/contrib/alpha_1.1.tar.gz");
+    assert_eq!((answer.status, stored_files(&server)), (200, Vec::new()));
 }
 
 #[test]
@@ -313,10 +317,10 @@ fn a_bundle_configured_by_a_reload_is_used_at_once() {
     assert_eq!(server.get(path).status, 200);
     mirror.simple("gamma", "1.0", "2020-04-01");
     mirror.write();
-    let other = dir.path().join("other");
-    must_get_cran(&mirror.url(), &other, &[]);
+    let other_bundle = dir.path().join("other");
+    must_get_cran(&mirror.url(), &other_bundle, &[]);
     std::fs::rename(&bundle, dir.path().join("moved")).unwrap();
-    server.hup_applies(&format!("[CRAN]\nURL = {}", mirror_dir::file_url(&other)), &["CRAN.URL is"]);
+    server.hup_applies(&format!("[CRAN]\nURL = {}", mirror_dir::file_url(&other_bundle)), &["CRAN.URL is"]);
     assert_eq!(server.get(path).status, 200);
     server.sync().expect("the other bundle");
     assert_eq!(server.get("/prod/latest/src/contrib/gamma_1.0.tar.gz").status, 200);
@@ -349,8 +353,8 @@ async fn binaries_copied_into_a_bundle_are_listed_by_the_next_scheduled_sync() {
 fn data_of_another_schema_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(dir.path().join("v2/1")).unwrap();
-    let old = server(dir.path());
-    let message = old.sync().expect_err("too old");
+    let server = server(dir.path());
+    let message = server.sync().expect_err("too old");
     assert!(
         message.contains("schema v2")
             && message.contains("v3")

@@ -21,11 +21,19 @@ fn a_bundle_of_two_versions_is_served_with_the_content_of_the_mirror() {
     let dir = tempfile::tempdir().expect("a folder");
     let mirror = mirror_dir::file_url(&data::path("bioc-mirror").canonicalize().expect("the folder exists"));
     let bundle = dir.path().join("data");
-    let to = bundle.to_str().expect("UTF-8");
-    let result =
-        run(&["get", "bioconductor", "--base-url", &mirror, "--destination", to, "--versions", "3.16,3.20"]);
+    let destination = bundle.to_str().expect("UTF-8");
+    let result = run(&[
+        "get",
+        "bioconductor",
+        "--base-url",
+        &mirror,
+        "--destination",
+        destination,
+        "--versions",
+        "3.16,3.20",
+    ]);
     assert_eq!(result.code, Some(0), "{}\n{}", result.out, result.err);
-    let (from_bundle, from_mirror) = (server(&mirror_dir::file_url(&bundle)), server(&mirror));
+    let (bundle_server, mirror_server) = (server(&mirror_dir::file_url(&bundle)), server(&mirror));
     let get = |server: &Server, path: &str| {
         let answer = server.get(&format!("/bioc/{path}"));
         (answer.status, answer.body)
@@ -38,15 +46,15 @@ fn a_bundle_of_two_versions_is_served_with_the_content_of_the_mirror() {
         &data::bioconductor_file("3.16", "XVector"),
         &data::bioconductor_file("3.20", "Biobase"),
     ] {
-        let (of_bundle, of_mirror) = (get(&from_bundle, path), get(&from_mirror, path));
+        let (bundle_answer, mirror_answer) = (get(&bundle_server, path), get(&mirror_server, path));
         assert!(
-            of_bundle.0 == 200 && of_bundle == of_mirror,
+            bundle_answer.0 == 200 && bundle_answer == mirror_answer,
             "{path}: {} {}",
-            of_bundle.0,
-            String::from_utf8_lossy(&of_bundle.1).chars().take(500).collect::<String>()
+            bundle_answer.0,
+            String::from_utf8_lossy(&bundle_answer.1).chars().take(500).collect::<String>()
         );
     }
-    let message = from_bundle.sync_of("bioconductor").expect("a bundle");
+    let message = bundle_server.sync_of("bioconductor").expect("a bundle");
     assert!(message.starts_with("2 versions of Bioconductor are up to date"), "{message}");
 }
 
@@ -74,8 +82,8 @@ fn a_version_that_cannot_be_read_does_not_change_and_the_others_are_synced() {
     let (mirror, bundle) = (dir.path().join("mirror"), dir.path().join("data"));
     crate::clients::bioconductor::mirror(&mirror, "4.4");
     let download = || {
-        let (from, to) = (mirror_dir::file_url(&mirror), bundle.to_str().expect("UTF-8"));
-        let flags = ["--base-url", &from, "--destination", to, "--versions", "3.16,3.20"];
+        let (url, destination) = (mirror_dir::file_url(&mirror), bundle.to_str().expect("UTF-8"));
+        let flags = ["--base-url", &url, "--destination", destination, "--versions", "3.16,3.20"];
         let result = run(&[&["get", "bioconductor"], &flags[..]].concat());
         assert_eq!(result.code, Some(0), "{}\n{}", result.out, result.err);
     };
@@ -110,31 +118,33 @@ fn a_version_that_cannot_be_read_does_not_change_and_the_others_are_synced() {
         ),
         ("gone", |_, root| fs::remove_dir_all(root).unwrap(), "is not in the bundle any more"),
     ];
-    for (what, damage, words) in damages {
-        let (before, old) = (index("3.16"), segments(&bundle, "3.16"));
+    for (name, damage, words) in damages {
+        let (index_before, old_segments) = (index("3.16"), segments(&bundle, "3.16"));
         for version in ["3.16", "3.20"] {
-            publish(&mirror, version, what);
+            publish(&mirror, version, name);
         }
         download();
-        let newest =
-            segments(&bundle, "3.16").into_iter().find(|path| !old.contains(path)).expect("a new one");
+        let newest_segment = segments(&bundle, "3.16")
+            .into_iter()
+            .find(|path| !old_segments.contains(path))
+            .expect("a new one");
         let status = std::process::Command::new("cp").arg("-r").arg(&root).arg(&backup).status();
         assert!(status.expect("cp").success());
-        damage(&newest, &root);
-        let message = server.sync_of("bioconductor").expect_err(what);
+        damage(&newest_segment, &root);
+        let message = server.sync_of("bioconductor").expect_err(name);
         assert!(
             message.contains("Bioconductor 3.16 is unchanged") && message.contains(words),
-            "{what}: {message}"
+            "{name}: {message}"
         );
-        assert!(message.contains("Bioconductor 3.20 was synced"), "{what}: {message}");
-        assert_eq!(index("3.16"), before, "{what}");
-        assert!(index("3.20").contains(&format!("Package: {what}\n")), "{what}");
+        assert!(message.contains("Bioconductor 3.20 was synced"), "{name}: {message}");
+        assert_eq!(index("3.16"), index_before, "{name}");
+        assert!(index("3.20").contains(&format!("Package: {name}\n")), "{name}");
         let answer = server.get(&format!("/bioc/{}", data::bioconductor_file("3.20", "Biobase")));
         assert_eq!(answer.status, 200);
         // After another copy the version is synced.
         let _ = fs::remove_dir_all(&root);
         fs::rename(&backup, &root).unwrap();
-        server.sync_of("bioconductor").expect(what);
-        assert!(index("3.16").contains(&format!("Package: {what}\n")), "{what}");
+        server.sync_of("bioconductor").expect(name);
+        assert!(index("3.16").contains(&format!("Package: {name}\n")), "{name}");
     }
 }

@@ -30,35 +30,35 @@ fn a_bundle_behind_a_static_web_server_is_served_with_the_content_of_the_mirror(
     let bundle = dir.path().join("data");
     must_get_cran(&mirror, &bundle, &WINDOWS);
     let web = Nginx::files(&bundle);
-    let (mut remote, from_mirror) = (server(&web.url()), server(&mirror));
-    let message = remote.sync().expect("a bundle");
+    let (mut bundle_server, mirror_server) = (server(&web.url()), server(&mirror));
+    let message = bundle_server.sync().expect("a bundle");
     assert!(message.contains(&cran.added_message()) && message.contains("binaries were synced"), "{message}");
-    from_mirror.sync().expect("a mirror");
-    let assert_same = |remote: &Server, file: &str| {
+    mirror_server.sync().expect("a mirror");
+    let assert_same = |bundle_server: &Server, file: &str| {
         let path = format!("/prod/latest/src/contrib/{file}");
-        let (of_bundle, of_mirror) = (remote.get(&path), from_mirror.get(&path));
+        let (bundle_answer, mirror_answer) = (bundle_server.get(&path), mirror_server.get(&path));
         assert_eq!(
-            (of_bundle.status, of_bundle.body == of_mirror.body),
+            (bundle_answer.status, bundle_answer.body == mirror_answer.body),
             (200, true),
             "{file}: {}",
-            of_mirror.status
+            mirror_answer.status
         );
     };
     for file in ["PACKAGES", "Meta/archive.rds", "Meta/current.rds", cran.file("R6")] {
-        assert_same(&remote, file);
+        assert_same(&bundle_server, file);
     }
-    until("the fetched file is stored", || stored_files(&remote, "cran") == 1);
-    assert!(remote.sync().expect("a bundle").contains("up to date"));
+    until("the fetched file is stored", || stored_files(&bundle_server, "cran") == 1);
+    assert!(bundle_server.sync().expect("a bundle").contains("up to date"));
     // After a restart files are found by their digests before the bundle is read, and no segment is read.
-    remote.restart();
-    let before = segment_reads(&web, &bundle);
-    assert_same(&remote, &format!("Archive/R6/{}", cran.archived_files("R6")[0]));
-    assert_same(&remote, cran.file("rlang"));
+    bundle_server.restart();
+    let read_count = segment_reads(&web, &bundle);
+    assert_same(&bundle_server, &format!("Archive/R6/{}", cran.archived_files("R6")[0]));
+    assert_same(&bundle_server, cran.file("rlang"));
     let path = format!("bin/windows/contrib/4.5/{}", cran.binary("glue"));
-    let binary = remote.get(&format!("/prod/latest/{path}"));
+    let binary = bundle_server.get(&format!("/prod/latest/{path}"));
     let original = data::path("cran-mirror").join(path);
     assert_eq!((binary.status, binary.body == std::fs::read(original).unwrap()), (200, true));
-    assert_eq!(segment_reads(&web, &bundle), before);
+    assert_eq!(segment_reads(&web, &bundle), read_count);
 }
 
 /// The number of requests for segments.
@@ -81,8 +81,8 @@ fn history_and_new_packages_are_served_over_http() {
     let server = server(&web.url());
     server.sync().expect("a bundle");
     server.rspm_stdout("backfill --source=cran --since=2020-01-01");
-    let old = server.get("/prod/2020-01-15/src/contrib/PACKAGES").text();
-    assert!(old.contains("Version: 1.0") && !old.contains("beta"), "{old}");
+    let old_index = server.get("/prod/2020-01-15/src/contrib/PACKAGES").text();
+    assert!(old_index.contains("Version: 1.0") && !old_index.contains("beta"), "{old_index}");
     assert_eq!(server.get("/prod/2020-01-15/src/contrib/alpha_1.0.tar.gz").status, 200);
     mirror.simple("gamma", "1.0", "2020-04-01");
     mirror.write();
@@ -105,9 +105,17 @@ fn bioconductor_is_served_over_http() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = file_url(&data::path("bioc-mirror").canonicalize().unwrap());
     let bundle = dir.path().join("data");
-    let to = bundle.to_str().unwrap();
-    let result =
-        run(&["get", "bioconductor", "--base-url", &mirror, "--destination", to, "--versions", "3.16,3.20"]);
+    let destination = bundle.to_str().unwrap();
+    let result = run(&[
+        "get",
+        "bioconductor",
+        "--base-url",
+        &mirror,
+        "--destination",
+        destination,
+        "--versions",
+        "3.16,3.20",
+    ]);
     assert_eq!(result.code, Some(0), "{}", result.err);
     let web = Nginx::files(&bundle);
     let server = Builder::default().gcfg(&format!("[Bioconductor]\nURL = {}", web.url())).start();

@@ -30,12 +30,12 @@ fn markdown(text: &str) -> (Option<String>, Option<String>) {
 }
 
 /// The bundle's files of READMEs.
-fn packs(bundle: &Path) -> Vec<PathBuf> {
-    let is_pack = |path: &String| path.starts_with("v3/1/doc/");
-    let packs: Vec<PathBuf> =
-        tree(bundle).into_keys().filter(is_pack).map(|path| bundle.join(path)).collect();
-    assert!(!packs.is_empty(), "{:?}", tree(bundle).into_keys().collect::<Vec<_>>());
-    packs
+fn readme_files(bundle: &Path) -> Vec<PathBuf> {
+    let is_readme_file = |path: &String| path.starts_with("v3/1/doc/");
+    let readme_files: Vec<PathBuf> =
+        tree(bundle).into_keys().filter(is_readme_file).map(|path| bundle.join(path)).collect();
+    assert!(!readme_files.is_empty(), "{:?}", tree(bundle).into_keys().collect::<Vec<_>>());
+    readme_files
 }
 
 fn mirror_and_bundle(dir: &Path) -> (MirrorDir, PathBuf) {
@@ -75,12 +75,12 @@ fn a_damaged_file_of_readmes_logs_a_warning_and_packages_have_none() {
     let dir = tempfile::tempdir().unwrap();
     let (_, bundle) = mirror_and_bundle(dir.path());
     let server = server(&bundle);
-    let files = packs(&bundle);
+    let files = readme_files(&bundle);
     let originals: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
     for (file, bytes) in files.iter().zip(&originals) {
-        let mut flipped = bytes.clone();
-        flipped[bytes.len() / 2] ^= 1;
-        fs::write(file, flipped).unwrap();
+        let mut changed_bytes = bytes.clone();
+        changed_bytes[bytes.len() / 2] ^= 1;
+        fs::write(file, changed_bytes).unwrap();
     }
     assert_eq!(readme(&server, "beta"), (None, None));
     server.wait_for_log("could not read READMEs of the bundle; packages are listed without them");
@@ -109,9 +109,9 @@ fn packages_of_bioconductor_show_their_readmes() {
         let _ = fs::remove_file(contrib.join(other));
     }
     let bundle = dir.path().join("data");
-    let (from, to) = (file_url(&mirror), bundle.to_str().unwrap());
+    let (url, destination) = (file_url(&mirror), bundle.to_str().unwrap());
     let result =
-        run(&["get", "bioconductor", "--base-url", &from, "--destination", to, "--versions", "3.16"]);
+        run(&["get", "bioconductor", "--base-url", &url, "--destination", destination, "--versions", "3.16"]);
     assert_eq!(result.code, Some(0), "{}", result.err);
     let server = Builder::default().gcfg(&format!("[Bioconductor]\nURL = {}", file_url(&bundle))).start();
     server.rspm_stdout("create repo --name=prod --type=bioconductor");

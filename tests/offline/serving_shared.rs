@@ -17,9 +17,9 @@ fn client() -> Upstream {
 async fn fetch(
     mirror: &Mirror,
     path: &str,
-    known: Option<Validators>,
+    validators: Option<Validators>,
 ) -> Result<Option<(String, Validators)>, String> {
-    match mirror.fetch(FileRequest { path, validators: known, limit: 1 << 20 }).await {
+    match mirror.fetch(FileRequest { path, validators, limit: 1 << 20 }).await {
         Ok(FileResponse::Unchanged) => Ok(None),
         Ok(FileResponse::Body { bytes, validators }) => {
             Ok(Some((String::from_utf8_lossy(&bytes).into_owned(), validators)))
@@ -43,16 +43,16 @@ async fn the_repositories_of_a_version_share_one_read() {
     fs::write(contrib.join(package.file()), package.bytes()).unwrap();
     fs::write(contrib.join("PACKAGES"), "Package: annotates\nVersion: 1.0\nLicense: MIT\n").unwrap();
     fs::remove_file(contrib.join("PACKAGES.gz")).unwrap();
-    let from = file_url(&mirror);
-    let to = bundle.to_str().unwrap();
+    let url = file_url(&mirror);
+    let destination = bundle.to_str().unwrap();
     let result =
-        run(&["get", "bioconductor", "--base-url", &from, "--destination", to, "--versions", "3.20"]);
+        run(&["get", "bioconductor", "--base-url", &url, "--destination", destination, "--versions", "3.20"]);
     assert_eq!(result.code, Some(0), "{}", result.err);
     let upstream = client();
-    let of = |repository: &str| {
+    let open_mirror = |repository: &str| {
         upstream.mirror(&file_url(&bundle.join("packages/3.20").join(repository))).unwrap()
     };
-    let (software, annotation) = (of("bioc"), of("data/annotation"));
+    let (software, annotation) = (open_mirror("bioc"), open_mirror("data/annotation"));
     let (text, _) = fetch(&software, "src/contrib/PACKAGES", None).await.unwrap().expect("a body");
     assert!(text.contains("Package: Biobase"), "{text}");
     // The segments cannot be read again.
@@ -65,10 +65,13 @@ async fn the_repositories_of_a_version_share_one_read() {
     assert!(fetch(&annotation, "src/contrib/Meta/archive.rds", None).await.is_ok());
     // Unused content is released.
     drop((software, annotation));
-    let error = fetch(&of("bioc"), "src/contrib/PACKAGES", None).await.expect_err("no segment");
+    let error = fetch(&open_mirror("bioc"), "src/contrib/PACKAGES", None).await.expect_err("no segment");
     assert!(error.contains("bioc/v4/3.20/log/") && error.contains("is missing"), "{error}");
     segments.iter().for_each(|path| fs::rename(aside_path(path), path).unwrap());
-    assert!(fetch(&of("bioc"), "src/contrib/PACKAGES", None).await.is_ok(), "a failure is not cached");
+    assert!(
+        fetch(&open_mirror("bioc"), "src/contrib/PACKAGES", None).await.is_ok(),
+        "a failure is not cached"
+    );
 }
 
 #[tokio::test]
@@ -81,10 +84,12 @@ async fn a_replaced_head_is_read_by_the_next_request() {
     must_get_cran(&source.url(), &bundle, &[]);
     let upstream = client();
     let fetch_index =
-        async |mirror: &Mirror, known| fetch(mirror, "src/contrib/PACKAGES", known).await.unwrap();
+        async |mirror: &Mirror, validators| fetch(mirror, "src/contrib/PACKAGES", validators).await.unwrap();
     let mirror = upstream.mirror(&file_url(&bundle)).unwrap();
-    let (text, first) = fetch_index(&mirror, None).await.expect("a body");
-    assert!(text.contains("Version: 1.0") && fetch_index(&mirror, Some(first.clone())).await.is_none());
+    let (text, first_validators) = fetch_index(&mirror, None).await.expect("a body");
+    assert!(
+        text.contains("Version: 1.0") && fetch_index(&mirror, Some(first_validators.clone())).await.is_none()
+    );
     let day = downloader::read(&bundle, &rstudio_pm::bundle::Product::Cran).await.0.head.snapshot;
     for version in ["1.1", "1.2", "1.3"] {
         source.simple("alpha", version, &day.to_string());
@@ -92,11 +97,15 @@ async fn a_replaced_head_is_read_by_the_next_request() {
         must_get_cran(&source.url(), &bundle, &[]);
         // The request is made by the mirror that read the previous head, and by another mirror of the same client.
         for mirror in [&mirror, &upstream.mirror(&file_url(&bundle)).unwrap()] {
-            let (text, second) = fetch_index(mirror, Some(first.clone())).await.expect("a body");
-            assert!(text.contains(&format!("Version: {version}")) && second != first, "{text}");
+            let (text, new_validators) =
+                fetch_index(mirror, Some(first_validators.clone())).await.expect("a body");
+            assert!(
+                text.contains(&format!("Version: {version}")) && new_validators != first_validators,
+                "{text}"
+            );
         }
     }
     fs::remove_file(bundle.join("v3/1/head.json")).unwrap();
-    let error = fetch(&mirror, "src/contrib/PACKAGES", Some(first)).await.expect_err("no head");
+    let error = fetch(&mirror, "src/contrib/PACKAGES", Some(first_validators)).await.expect_err("no head");
     assert!(error.contains("has no cran") && error.contains("v3/1/head.json"), "{error}");
 }

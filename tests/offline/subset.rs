@@ -24,44 +24,44 @@ async fn a_subset_has_the_packages_and_their_dependencies_with_archived_releases
     let mut mirror = write_mirror(dir.path());
     let list = dir.path().join("packages.txt");
     std::fs::write(&list, "# ours\nalpha\nmissing\n").unwrap();
-    let to = dir.path().join("bundle");
+    let destination = dir.path().join("bundle");
     let file_in = ["--file-in", list.to_str().unwrap()];
-    let output = must_get_cran(&mirror.url(), &to, &file_in);
+    let output = must_get_cran(&mirror.url(), &destination, &file_in);
     assert!(output.contains("does not have: missing"), "{output}");
-    assert_complete(&to);
-    let (verified, _, state) = read(&to, &Product::Cran).await;
+    assert_complete(&destination);
+    let (verified_head, _, state) = read(&destination, &Product::Cran).await;
     assert_eq!(state.listing(), ["alpha 1.0", "beta 1.0", "gamma 1.0"]);
     assert_eq!(state.releases().count(), 4, "with the archived release of alpha");
-    assert_eq!(verified.head.subset, Some(["alpha", "beta", "gamma"].map(str::to_owned).into()));
+    assert_eq!(verified_head.head.subset, Some(["alpha", "beta", "gamma"].map(str::to_owned).into()));
     // Another list extends it; without a list it does not change.
     std::fs::write(&list, "zeta\n").unwrap();
-    must_get_cran(&mirror.url(), &to, &file_in);
+    must_get_cran(&mirror.url(), &destination, &file_in);
     assert_eq!(
-        read(&to, &Product::Cran).await.2.listing(),
+        read(&destination, &Product::Cran).await.2.listing(),
         ["alpha 1.0", "beta 1.0", "gamma 1.0", "zeta 1.0"]
     );
     mirror.publish(&Tarball::new("beta", "2.0").field("Imports: delta"), "2020-03-01");
     mirror.write();
-    let output = must_get_cran(&mirror.url(), &to, &[]);
+    let output = must_get_cran(&mirror.url(), &destination, &[]);
     assert!(output.contains("Continuing with the subset of 4 packages"), "{output}");
-    let listing = read(&to, &Product::Cran).await.2.listing();
+    let listing = read(&destination, &Product::Cran).await.2.listing();
     assert_eq!(listing, ["alpha 1.0", "beta 2.0", "delta 1.0", "gamma 1.0", "zeta 1.0"]);
-    assert_complete(&to);
+    assert_complete(&destination);
 }
 
 #[test]
 fn a_subset_needs_its_own_destination() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = write_mirror(dir.path());
-    let to = bundle(dir.path(), &mirror);
+    let destination = bundle(dir.path(), &mirror);
     let list = dir.path().join("packages.txt");
     for (text, reason) in [
         ("alpha\n", "a subset (--file-in) needs its own --destination"),
-        ("", "it names no package"),
+        ("", "the file names no package"),
         ("al pha\n", "line 1"),
     ] {
         std::fs::write(&list, text).unwrap();
-        let result = get_cran(&mirror.url(), &to, &["--file-in", list.to_str().unwrap()]);
+        let result = get_cran(&mirror.url(), &destination, &["--file-in", list.to_str().unwrap()]);
         assert_eq!(result.code, Some(2), "{}", result.err);
         assert!(result.err.contains(reason), "{}", result.err);
     }

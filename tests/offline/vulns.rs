@@ -9,8 +9,9 @@ use crate::support::mirror_dir::file_url;
 use crate::support::process::ProcessOutput;
 use crate::support::upstream::Upstream;
 
-fn get(from: &str, to: &std::path::Path, more: &[&str]) -> ProcessOutput {
-    run(&[&["get", "vulns", "--base-url", from, "--destination", to.to_str().unwrap()], more].concat())
+fn get(url: &str, destination: &std::path::Path, flags: &[&str]) -> ProcessOutput {
+    run(&[&["get", "vulns", "--base-url", url, "--destination", destination.to_str().unwrap()], flags]
+        .concat())
 }
 
 async fn ids(root: &std::path::Path, ecosystem: &str) -> Vec<String> {
@@ -26,64 +27,64 @@ async fn ids(root: &std::path::Path, ecosystem: &str) -> Vec<String> {
 #[tokio::test]
 async fn advisories_of_a_folder_are_one_file_per_ecosystem() {
     let dir = tempfile::tempdir().unwrap();
-    let from = file_url(&data::path("advisories/cran").canonicalize().unwrap());
-    let to = dir.path().join("bundle");
-    let result = get(&from, &to, &[]);
+    let url = file_url(&data::path("advisories/cran").canonicalize().unwrap());
+    let destination = dir.path().join("bundle");
+    let result = get(&url, &destination, &[]);
     assert_eq!(result.code, Some(0), "{}", result.err);
-    let stored_ids = ids(&to, "cran").await;
+    let stored_ids = ids(&destination, "cran").await;
     assert_eq!(stored_ids.len(), data::advisories().len(), "{stored_ids:?}");
     assert!(stored_ids.is_sorted() && stored_ids.iter().all(|id| id.starts_with("RSEC-")), "{stored_ids:?}");
     // They are the same after a repeated run and after a copy.
-    let before = tree(&to);
-    assert_eq!(get(&from, &to, &[]).code, Some(0));
-    assert_eq!(tree(&to), before);
+    let tree_before = tree(&destination);
+    assert_eq!(get(&url, &destination, &[]).code, Some(0));
+    assert_eq!(tree(&destination), tree_before);
     let copy = dir.path().join("copy");
-    assert_eq!(get(&file_url(&to), &copy, &["--types", "cran"]).code, Some(0));
+    assert_eq!(get(&file_url(&destination), &copy, &["--types", "cran"]).code, Some(0));
     assert_eq!(ids(&copy, "cran").await, stored_ids);
     // They are validated with the packages.
     let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
-    crate::support::downloader::must_get_cran(&mirror.url(), &to, &[]);
-    assert_complete(&to);
-    let file = tree(&to).into_keys().find(|path| path.starts_with("vulns/cran-")).unwrap();
-    std::fs::write(to.join(&file), "x").unwrap();
-    let (code, findings) = crate::support::downloader::validate("cran", &to, &[]);
+    crate::support::downloader::must_get_cran(&mirror.url(), &destination, &[]);
+    assert_complete(&destination);
+    let file = tree(&destination).into_keys().find(|path| path.starts_with("vulns/cran-")).unwrap();
+    std::fs::write(destination.join(&file), "x").unwrap();
+    let (code, findings) = crate::support::downloader::validate("cran", &destination, &[]);
     assert!(code == 3 && findings.iter().any(|(_, path, _)| *path == file), "{findings:?}");
 }
 
 #[test]
 fn advisories_are_validated_separately() {
     let dir = tempfile::tempdir().unwrap();
-    let from = file_url(&data::path("advisories/cran").canonicalize().unwrap());
-    let to = dir.path().join("bundle");
-    std::fs::create_dir(&to).unwrap();
-    let check = || run(&["validate", "vulns", "--destination", to.to_str().unwrap()]);
-    let missing = check();
-    assert!(missing.code == Some(1) && missing.err.contains("get vulns"), "{}", missing.err);
-    assert_eq!(get(&from, &to, &[]).code, Some(0));
-    let complete = check();
-    assert_eq!((complete.code, complete.out.as_str()), (Some(0), ""), "{}", complete.err);
-    let counted = format!("cran: {} advisories", data::advisories().len());
-    assert!(complete.err.contains(&counted) && complete.err.contains("complete"), "{}", complete.err);
-    let file = tree(&to).into_keys().find(|path| path.starts_with("vulns/cran-")).unwrap();
-    let mut bytes = std::fs::read(to.join(&file)).unwrap();
+    let url = file_url(&data::path("advisories/cran").canonicalize().unwrap());
+    let destination = dir.path().join("bundle");
+    std::fs::create_dir(&destination).unwrap();
+    let check = || run(&["validate", "vulns", "--destination", destination.to_str().unwrap()]);
+    let result = check();
+    assert!(result.code == Some(1) && result.err.contains("get vulns"), "{}", result.err);
+    assert_eq!(get(&url, &destination, &[]).code, Some(0));
+    let result = check();
+    assert_eq!((result.code, result.out.as_str()), (Some(0), ""), "{}", result.err);
+    let summary = format!("cran: {} advisories", data::advisories().len());
+    assert!(result.err.contains(&summary) && result.err.contains("complete"), "{}", result.err);
+    let file = tree(&destination).into_keys().find(|path| path.starts_with("vulns/cran-")).unwrap();
+    let mut bytes = std::fs::read(destination.join(&file)).unwrap();
     bytes[20] ^= 1;
-    std::fs::write(to.join(&file), bytes).unwrap();
-    let damaged = check();
-    assert!(damaged.code == Some(3) && damaged.out.contains(&file), "{}", damaged.out);
-    std::fs::remove_file(to.join("vulns/head.json")).unwrap();
+    std::fs::write(destination.join(&file), bytes).unwrap();
+    let result = check();
+    assert!(result.code == Some(3) && result.out.contains(&file), "{}", result.out);
+    std::fs::remove_file(destination.join("vulns/head.json")).unwrap();
     assert_eq!(check().code, Some(1));
 }
 
 #[test]
 fn invalid_addresses_and_types_are_reported_and_change_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let empty = dir.path().join("empty");
-    std::fs::create_dir(&empty).unwrap();
-    let to = dir.path().join("bundle");
-    let result = get(&file_url(&empty), &to, &[]);
+    let empty_dir = dir.path().join("empty");
+    std::fs::create_dir(&empty_dir).unwrap();
+    let destination = dir.path().join("bundle");
+    let result = get(&file_url(&empty_dir), &destination, &[]);
     assert_eq!(result.code, Some(1), "{}", result.err);
-    assert!(!to.join("vulns").exists());
-    let result = get("https://advisories.example", &to, &["--types", "npm"]);
+    assert!(!destination.join("vulns").exists());
+    let result = get("https://advisories.example", &destination, &["--types", "npm"]);
     assert!(result.code == Some(2) && result.err.contains("cran, bioconductor, pypi"), "{}", result.err);
 }
 
@@ -99,7 +100,7 @@ fn below_osv(rows: &[(&str, u16)]) -> Vec<(String, u16)> {
 #[tokio::test]
 async fn only_changed_advisories_are_fetched_again() {
     let dir = tempfile::tempdir().unwrap();
-    let (upstream, to) = (Upstream::empty(), dir.path().join("bundle"));
+    let (upstream, destination) = (Upstream::empty(), dir.path().join("bundle"));
     let publish = |records: &[serde_json::Value]| {
         upstream.put("osv/CRAN/modified_id.csv", listing(records));
         upstream.put("osv/CRAN/all.zip", all_zip(records));
@@ -111,7 +112,7 @@ async fn only_changed_advisories_are_fetched_again() {
     publish(&records);
     let url = format!("{}/osv", upstream.url());
     let get = || {
-        let result = get(&url, &to, &["--types", "cran"]);
+        let result = get(&url, &destination, &["--types", "cran"]);
         assert_eq!(result.code, Some(0), "{}", result.err);
         (result.err, requests(&upstream))
     };
@@ -120,11 +121,11 @@ async fn only_changed_advisories_are_fetched_again() {
         first,
         below_osv(&[("vulns/head.json", 404), ("CRAN/modified_id.csv", 200), ("CRAN/all.zip", 200)])
     );
-    let before = tree(&to);
-    let unchanged = below_osv(&[("vulns/head.json", 404), ("CRAN/modified_id.csv", 304)]);
+    let tree_before = tree(&destination);
+    let unchanged_requests = below_osv(&[("vulns/head.json", 404), ("CRAN/modified_id.csv", 304)]);
     let (output, second) = get();
     assert!(output.contains("nothing is new"), "{output}");
-    assert_eq!((second, tree(&to) == before), (unchanged.clone(), true));
+    assert_eq!((second, tree(&destination) == tree_before), (unchanged_requests.clone(), true));
     // Only changed and new records are fetched.
     records[1] = with_modified(records[1].clone(), "2025-01-01T00:00:00Z");
     records.push(record("RSEC-3", "CRAN", "gamma", "2.0"));
@@ -139,13 +140,13 @@ async fn only_changed_advisories_are_fetched_again() {
     ]);
     expected.sort();
     assert_eq!(third, expected);
-    assert_eq!(ids(&to, "cran").await, ["RSEC-1", "RSEC-2", "RSEC-3"]);
-    assert_eq!(get().1, unchanged);
+    assert_eq!(ids(&destination, "cran").await, ["RSEC-1", "RSEC-2", "RSEC-3"]);
+    assert_eq!(get().1, unchanged_requests);
     // A damaged file is fetched again as a whole.
-    let file = tree(&to).into_keys().find(|path| path.starts_with("vulns/cran-")).unwrap();
-    std::fs::write(to.join(&file), "x").unwrap();
+    let file = tree(&destination).into_keys().find(|path| path.starts_with("vulns/cran-")).unwrap();
+    std::fs::write(destination.join(&file), "x").unwrap();
     assert!(get().1.contains(&("osv/CRAN/all.zip".to_owned(), 200)));
-    assert_eq!(ids(&to, "cran").await.len(), 3);
+    assert_eq!(ids(&destination, "cran").await.len(), 3);
 }
 
 #[tokio::test]
@@ -164,8 +165,8 @@ async fn an_unchanged_file_or_bundle_of_advisories_is_fetched_once() {
     let (bundle, second) = (Upstream::of(&first), dir.path().join("second"));
     for expected in [true, false] {
         assert_eq!(get(&bundle.url(), &second, &["--types", "cran"]).code, Some(0));
-        let fetched = requests(&bundle).iter().any(|(path, _)| path.starts_with("vulns/cran-"));
-        assert_eq!(fetched, expected);
+        let is_fetched = requests(&bundle).iter().any(|(path, _)| path.starts_with("vulns/cran-"));
+        assert_eq!(is_fetched, expected);
     }
     assert_eq!(ids(&second, "cran").await, ["RSEC-1"]);
 }

@@ -17,7 +17,7 @@ const V2: &[u8] = b"X\n\0\0\0\x02\0\x04\x05\0\0\x02\x03\0";
 const V3: &[u8] = b"X\n\0\0\0\x03\0\x04\x05\0\0\x03\x05\0\0\0\0\x05UTF-8";
 /// The item `NULL`.
 const NULL: u32 = 0xfe;
-const SMALL: Limits = Limits { stream: 1 << 20, memory: 1 << 20 };
+const SMALL_LIMITS: Limits = Limits { stream: 1 << 20, memory: 1 << 20 };
 
 fn stream(words: &[u32]) -> Vec<u8> {
     let mut bytes = V2.to_vec();
@@ -58,54 +58,56 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_stream_cut_at_any_offset_is_reported_as_truncated() {
-    for whole in [matrix(), archive()] {
-        for cut in 0..whole.len() {
-            let result = read(&whole[..cut], SMALL);
-            let truncated = matches!(result, Err(RdsError::Truncated { .. }))
-                || cut == 1 && matches!(result, Err(RdsError::NotRds(_)));
-            assert!(truncated, "{cut}: {result:?}");
-            assert!(read_archive_meta(&whole[..cut], SMALL).is_err(), "{cut}");
+    for complete_stream in [matrix(), archive()] {
+        for length in 0..complete_stream.len() {
+            let result = read(&complete_stream[..length], SMALL_LIMITS);
+            let is_truncated = matches!(result, Err(RdsError::Truncated { .. }))
+                || length == 1 && matches!(result, Err(RdsError::NotRds(_)));
+            assert!(is_truncated, "{length}: {result:?}");
+            assert!(read_archive_meta(&complete_stream[..length], SMALL_LIMITS).is_err(), "{length}");
         }
-        let packed = gzip(&whole);
-        for cut in 0..packed.len() {
-            assert!(read(&packed[..cut], SMALL).is_err(), "{cut}");
+        let compressed_stream = gzip(&complete_stream);
+        for length in 0..compressed_stream.len() {
+            assert!(read(&compressed_stream[..length], SMALL_LIMITS).is_err(), "{length}");
         }
-        assert!(read(&packed[..], SMALL).is_ok());
+        assert!(read(&compressed_stream[..], SMALL_LIMITS).is_ok());
     }
 }
 
 #[test]
 fn bytes_after_the_object_are_refused() {
-    for whole in [matrix(), archive()] {
-        for packed in [[&whole[..], b"\0"].concat(), gzip(&[&whole[..], b"\0"].concat())] {
-            assert!(matches!(read(&packed[..], SMALL), Err(RdsError::Malformed { .. })));
-            assert!(read_archive_meta(&packed[..], SMALL).is_err());
+    for complete_stream in [matrix(), archive()] {
+        for compressed_stream in
+            [[&complete_stream[..], b"\0"].concat(), gzip(&[&complete_stream[..], b"\0"].concat())]
+        {
+            assert!(matches!(read(&compressed_stream[..], SMALL_LIMITS), Err(RdsError::Malformed { .. })));
+            assert!(read_archive_meta(&compressed_stream[..], SMALL_LIMITS).is_err());
         }
-        assert!(read(&[&gzip(&whole)[..], b"<html>"].concat()[..], SMALL).is_err());
+        assert!(read(&[&gzip(&complete_stream)[..], b"<html>"].concat()[..], SMALL_LIMITS).is_err());
     }
 }
 
 #[test]
 fn a_wrong_checksum_is_detected() {
-    let mut packed = gzip(&matrix());
-    let at = packed.len() - 6;
-    packed[at] ^= 1;
-    assert!(matches!(read(&packed[..], SMALL), Err(RdsError::Damaged { .. })));
+    let mut compressed_stream = gzip(&matrix());
+    let position = compressed_stream.len() - 6;
+    compressed_stream[position] ^= 1;
+    assert!(matches!(read(&compressed_stream[..], SMALL_LIMITS), Err(RdsError::Damaged { .. })));
 }
 
 #[test]
 fn data_in_another_format_is_reported_as_such() {
     for page in [&b"<!DOCTYPE html>"[..], b"PK\x03\x04", b"X", b"\x1f", b"Package: a"] {
-        assert!(matches!(read(page, SMALL), Err(RdsError::NotRds(_))), "{page:?}");
+        assert!(matches!(read(page, SMALL_LIMITS), Err(RdsError::NotRds(_))), "{page:?}");
     }
-    assert!(matches!(read(&b""[..], SMALL), Err(RdsError::Truncated { offset: 0 })));
+    assert!(matches!(read(&b""[..], SMALL_LIMITS), Err(RdsError::Truncated { offset: 0 })));
     for version in [0, 1, 4, -1i32] {
         let bytes = [b"X\n", &version.to_be_bytes()[..], &[0; 8], &[0, 0, 0, NULL as u8]].concat();
-        assert!(matches!(read(&bytes[..], SMALL), Err(RdsError::Version(v)) if v == version));
+        assert!(matches!(read(&bytes[..], SMALL_LIMITS), Err(RdsError::Version(v)) if v == version));
     }
     let huge_encoding_name =
         [b"X\n\0\0\0\x03\0\x04\x05\0\0\x03\x05\0", &[0x7f, 0xff, 0xff, 0xff][..]].concat();
-    assert!(matches!(read(&huge_encoding_name[..], SMALL), Err(RdsError::Malformed { .. })));
+    assert!(matches!(read(&huge_encoding_name[..], SMALL_LIMITS), Err(RdsError::Malformed { .. })));
 }
 
 #[test]
@@ -114,7 +116,7 @@ fn every_type_but_data_is_refused() {
     for code in 0..=255u8 {
         for flags in [0u32, 0x100, 0x200, 0x400, 0x700] {
             // The zeros that follow are the length of an empty vector.
-            let result = read(&stream(&[u32::from(code) | flags, 0])[..], SMALL);
+            let result = read(&stream(&[u32::from(code) | flags, 0])[..], SMALL_LIMITS);
             if flags & 0x200 == 0 && matches!(code, 10 | 13..=16 | 19 | 20 | 24) {
                 assert!(result.is_ok(), "{code}");
             } else if !DATA.contains(&code) {
@@ -132,10 +134,10 @@ fn every_type_but_data_is_refused() {
             .into_iter()
             .chain(251..=253)
     {
-        assert!(matches!(read(&stream(&[code])[..], SMALL), Err(RdsError::Refused { .. })), "{code}");
+        assert!(matches!(read(&stream(&[code])[..], SMALL_LIMITS), Err(RdsError::Refused { .. })), "{code}");
         let as_attribute = stream(&[0x20d, 0, 0x402, 1, 9, 1]);
         let as_attribute = [&as_attribute[..], b"a", &code.to_be_bytes(), &NULL.to_be_bytes()].concat();
-        assert!(matches!(read(&as_attribute[..], SMALL), Err(RdsError::Refused { .. })), "{code}");
+        assert!(matches!(read(&as_attribute[..], SMALL_LIMITS), Err(RdsError::Refused { .. })), "{code}");
     }
 }
 
@@ -143,10 +145,10 @@ fn every_type_but_data_is_refused() {
 fn impossible_lengths_are_refused_before_memory_is_allocated() {
     for code in [10u32, 13, 14, 15, 16, 19, 20, 24] {
         for length in [-2i32, i32::MIN, -1] {
-            let result = read(&stream(&[code, length.cast_unsigned(), 1, 1])[..], SMALL);
+            let result = read(&stream(&[code, length.cast_unsigned(), 1, 1])[..], SMALL_LIMITS);
             assert!(matches!(result, Err(RdsError::Malformed { .. })), "{code} {length}: {result:?}");
         }
-        let result = read(&stream(&[code, i32::MAX as u32])[..], SMALL);
+        let result = read(&stream(&[code, i32::MAX as u32])[..], SMALL_LIMITS);
         assert!(matches!(result, Err(RdsError::TooLong(_))), "{code}: {result:?}");
         // Both limits allow the length, but the elements are missing: only the received bytes are held.
         let large_limits = Limits { stream: 1 << 40, memory: 1 << 40 };
@@ -154,28 +156,31 @@ fn impossible_lengths_are_refused_before_memory_is_allocated() {
         assert!(result.is_err(), "{code}: {result:?}");
     }
     for length in [-2i32, i32::MIN, i32::MAX] {
-        assert!(read(&stream(&[16, 1, 9, length.cast_unsigned()])[..], SMALL).is_err());
-        assert!(read(&stream(&[1, 9, length.cast_unsigned()])[..], SMALL).is_err());
+        assert!(read(&stream(&[16, 1, 9, length.cast_unsigned()])[..], SMALL_LIMITS).is_err());
+        assert!(read(&stream(&[1, 9, length.cast_unsigned()])[..], SMALL_LIMITS).is_err());
     }
 }
 
 #[test]
 fn only_references_to_symbols_are_accepted() {
     let [a, b, c] = four_byte_string(b"abcd");
-    let packed_index = read(&stream(&[19, 2, 1, a, b, c, 0x1ff])[..], SMALL).expect("a symbol twice");
-    let symbol = Item::plain(Data::Symbol("abcd".into()));
+    let packed_index = read(&stream(&[19, 2, 1, a, b, c, 0x1ff])[..], SMALL_LIMITS).expect("a symbol twice");
+    let symbol = Item::new(Data::Symbol("abcd".into()));
     assert_eq!(packed_index.data, Data::List(vec![symbol.clone(), symbol.clone()]));
-    let separate_index =
-        read(&stream(&[19, 2, 1, a, b, c, 0xff, 1])[..], SMALL).expect("a reference with a separate index");
+    let separate_index = read(&stream(&[19, 2, 1, a, b, c, 0xff, 1])[..], SMALL_LIMITS)
+        .expect("a reference with a separate index");
     assert_eq!(separate_index.data, Data::List(vec![symbol.clone(), symbol]));
     for reference in
         [&[0xffu32, 0][..], &[0x2ff], &[0xff, 2], &[0xff, u32::MAX], &[0xff, 1 << 31], &[0xffff_ffff]]
     {
         let words = [&[19, 2, 1, a, b, c][..], reference].concat();
-        assert!(matches!(read(&stream(&words)[..], SMALL), Err(RdsError::Malformed { .. })), "{reference:?}");
+        assert!(
+            matches!(read(&stream(&words)[..], SMALL_LIMITS), Err(RdsError::Malformed { .. })),
+            "{reference:?}"
+        );
     }
-    assert!(read(&stream(&[1, 9, u32::MAX])[..], SMALL).is_err(), "a symbol called NA");
-    assert!(read(&stream(&[16, 1, 9, 1])[..], SMALL).is_err());
+    assert!(read(&stream(&[1, 9, u32::MAX])[..], SMALL_LIMITS).is_err(), "a symbol called NA");
+    assert!(read(&stream(&[16, 1, 9, 1])[..], SMALL_LIMITS).is_err());
 }
 
 #[test]
@@ -198,13 +203,13 @@ fn a_pairlist_of_a_million_nodes_is_read_in_a_loop() {
 fn nesting_has_a_limit() {
     let levels: [&[u32]; 5] = [&[19, 1], &[20, 1], &[2], &[0x20d, 0], &[238]];
     for level in levels {
-        let deep: Vec<u32> = level.iter().copied().cycle().take(level.len() * 100_000).collect();
-        let result = read(&stream(&deep)[..], Limits::INDEX);
+        let words: Vec<u32> = level.iter().copied().cycle().take(level.len() * 100_000).collect();
+        let result = read(&stream(&words)[..], Limits::INDEX);
         assert!(matches!(result, Err(RdsError::Malformed { .. })), "{level:?}: {result:?}");
     }
     let mut sixty_levels: Vec<u32> = [19, 1].repeat(60);
     sixty_levels.push(NULL);
-    assert!(read(&stream(&sixty_levels)[..], SMALL).is_ok());
+    assert!(read(&stream(&sixty_levels)[..], SMALL_LIMITS).is_ok());
 }
 
 #[test]
@@ -212,19 +217,19 @@ fn decompression_bombs_are_refused_at_the_limits() {
     let zeros = vec![0; 8 << 20];
     let bomb = [&stream(&[24, zeros.len() as u32])[..], &zeros].concat();
     let zstd = zstd::encode_all(&bomb[..], 3).expect("packed");
-    for packed in [gzip(&bomb), zstd] {
-        assert!(packed.len() < bomb.len() / 100);
-        assert!(matches!(read(&packed[..], SMALL), Err(RdsError::TooLong(_))));
-        let tight = Limits { stream: 16 << 20, memory: 1 << 20 };
-        assert!(matches!(read(&packed[..], tight), Err(RdsError::TooLarge(_))));
+    for compressed_stream in [gzip(&bomb), zstd] {
+        assert!(compressed_stream.len() < bomb.len() / 100);
+        assert!(matches!(read(&compressed_stream[..], SMALL_LIMITS), Err(RdsError::TooLong(_))));
+        let tight_limits = Limits { stream: 16 << 20, memory: 1 << 20 };
+        assert!(matches!(read(&compressed_stream[..], tight_limits), Err(RdsError::TooLarge(_))));
     }
     // Each of many small items has four bytes in the stream and over fifty in memory.
     let nulls = [&[19, 250_000][..], &vec![NULL; 250_000]].concat();
-    let tight = Limits { stream: 16 << 20, memory: 4 << 20 };
-    assert!(matches!(read(&stream(&nulls)[..], tight), Err(RdsError::TooLarge(_))));
+    let tight_limits = Limits { stream: 16 << 20, memory: 4 << 20 };
+    assert!(matches!(read(&stream(&nulls)[..], tight_limits), Err(RdsError::TooLarge(_))));
     // The length of a list that is larger than the rest of the stream.
     let long_list = stream(&[19, 200_000]);
-    assert!(matches!(read(&long_list[..], SMALL), Err(RdsError::Truncated { .. })));
+    assert!(matches!(read(&long_list[..], SMALL_LIMITS), Err(RdsError::Truncated { .. })));
 }
 
 /// An ALTREP item of package `base`: info, state words, no attributes.
@@ -249,10 +254,11 @@ fn reals(values: &[f64]) -> Vec<u8> {
 
 #[test]
 fn compact_forms_are_expanded_within_the_limits() {
-    let descending = read(&altrep_item("compact_intseq", &reals(&[3.0, 5.0, -1.0]))[..], SMALL).expect("5:3");
-    assert_eq!(descending.data, Data::Integer(vec![5, 4, 3]));
+    let descending_sequence =
+        read(&altrep_item("compact_intseq", &reals(&[3.0, 5.0, -1.0]))[..], SMALL_LIMITS).expect("5:3");
+    assert_eq!(descending_sequence.data, Data::Integer(vec![5, 4, 3]));
     let real_sequence =
-        read(&altrep_item("compact_realseq", &reals(&[2.0, 0.5, 1.0]))[..], SMALL).expect("0.5, 1.5");
+        read(&altrep_item("compact_realseq", &reals(&[2.0, 0.5, 1.0]))[..], SMALL_LIMITS).expect("0.5, 1.5");
     assert_eq!(real_sequence.data, Data::Real(vec![0.5, 1.5]));
     for class in ["compact_intseq", "compact_realseq"] {
         let bomb = altrep_item(class, &reals(&[2_147_483_647.0, 1.0, 1.0]));
@@ -266,19 +272,21 @@ fn compact_forms_are_expanded_within_the_limits() {
             &[2.0, 1.0],
             &[],
         ] {
-            assert!(read(&altrep_item(class, &reals(state))[..], SMALL).is_err(), "{state:?}");
+            assert!(read(&altrep_item(class, &reals(state))[..], SMALL_LIMITS).is_err(), "{state:?}");
         }
     }
-    assert!(read(&altrep_item("compact_intseq", &reals(&[2.0, 2_147_483_647.0, 1.0]))[..], SMALL).is_err());
+    assert!(
+        read(&altrep_item("compact_intseq", &reals(&[2.0, 2_147_483_647.0, 1.0]))[..], SMALL_LIMITS).is_err()
+    );
     for class in
         ["mmap_integer", "mmap_real", "wrap_nothing", "", "deferred_string", "wrap_list", "wrap_string"]
     {
-        assert!(read(&altrep_item(class, &reals(&[1.0, 1.0, 1.0]))[..], SMALL).is_err(), "{class}");
+        assert!(read(&altrep_item(class, &reals(&[1.0, 1.0, 1.0]))[..], SMALL_LIMITS).is_err(), "{class}");
     }
-    let foreign = altrep_item("compact_intseq", &reals(&[2.0, 1.0, 1.0]));
-    let at = foreign.windows(4).position(|w| w == b"base").expect("the package");
-    let foreign = [&foreign[..at], b"evil", &foreign[at + 4..]].concat();
-    assert!(read(&foreign[..], SMALL).is_err());
+    let foreign_item = altrep_item("compact_intseq", &reals(&[2.0, 1.0, 1.0]));
+    let position = foreign_item.windows(4).position(|w| w == b"base").expect("the package");
+    let foreign_item = [&foreign_item[..position], b"evil", &foreign_item[position + 4..]].concat();
+    assert!(read(&foreign_item[..], SMALL_LIMITS).is_err());
 }
 
 #[test]
@@ -287,7 +295,7 @@ fn a_wrapper_is_read_as_its_content() {
     let pairlist_state = [&2u32.to_be_bytes()[..], &text(&[Some("a"), None]), &metadata].concat();
     let list_state = [&[0, 0, 0, 19, 0, 0, 0, 2][..], &text(&[Some("a"), None]), &metadata].concat();
     for state in [pairlist_state, list_state] {
-        let result = read(&altrep_item("wrap_string", &state)[..], SMALL).expect("a wrapper");
+        let result = read(&altrep_item("wrap_string", &state)[..], SMALL_LIMITS).expect("a wrapper");
         assert_eq!(result.text().expect("strings").iter().collect::<Vec<_>>(), [Some("a"), None]);
     }
 }
@@ -298,7 +306,7 @@ fn one_record_with_many_invented_fields_does_not_inflate_the_matrix() {
     let records = [format!("Package: a\n{invented_fields}Path: sub\n"), "Package: b\nVersion: 1".to_owned()];
     let mut bytes = Vec::new();
     write_matrix(&mut bytes, &["Package", "Version"], &records).expect("written");
-    let packages = read_package_table(&bytes[..], SMALL).expect("read");
+    let packages = read_package_table(&bytes[..], SMALL_LIMITS).expect("read");
     assert_eq!(packages.fields().count(), 255, "256 with File, which no record has");
     assert_eq!((packages.get(0, "Path"), packages.get(1, "Version")), (Some("sub"), Some("1")));
 }
@@ -339,7 +347,7 @@ fn matrix_stream(
 }
 
 fn table(bytes: &[u8]) -> Result<PackageTable, RdsError> {
-    read_package_table(bytes, SMALL)
+    read_package_table(bytes, SMALL_LIMITS)
 }
 
 #[test]
@@ -421,24 +429,24 @@ proptest! {
         }).collect();
         let mut bytes = Vec::new();
         write_matrix(&mut bytes, &["Package", "Version"], &stanzas).expect("written");
-        let packages = read_package_table(&bytes[..], SMALL).expect("read");
+        let packages = read_package_table(&bytes[..], SMALL_LIMITS).expect("read");
         prop_assert_eq!(packages.len(), records.len());
         let mut stanzas_read_back = Vec::new();
-        for (at, (package, fields)) in records.iter().enumerate() {
-            prop_assert_eq!(packages.get(at, "Package"), Some(package.as_str()));
-            prop_assert_eq!(packages.record(at).count(), fields.len() + 1);
+        for (position, (package, fields)) in records.iter().enumerate() {
+            prop_assert_eq!(packages.get(position, "Package"), Some(package.as_str()));
+            prop_assert_eq!(packages.record(position).count(), fields.len() + 1);
             for (field, value) in fields {
-                prop_assert_eq!(packages.get(at, field), Some(value.as_str()));
+                prop_assert_eq!(packages.get(position, field), Some(value.as_str()));
             }
             let mut stanza = Vec::new();
-            packages.write_stanza(at, &mut stanza);
+            packages.write_stanza(position, &mut stanza);
             stanzas_read_back.push(stanza);
         }
         let mut fields: Vec<&str> = packages.fields().collect();
         if fields.is_empty() { fields = vec!["Package", "Version"]; }
-        let mut second = Vec::new();
-        write_matrix(&mut second, &fields, &stanzas_read_back).expect("written");
-        prop_assert_eq!(second, bytes);
+        let mut second_copy = Vec::new();
+        write_matrix(&mut second_copy, &fields, &stanzas_read_back).expect("written");
+        prop_assert_eq!(second_copy, bytes);
     }
 
     #[test]
@@ -450,29 +458,29 @@ proptest! {
         }).collect();
         let mut bytes = Vec::new();
         write_archive_meta(&mut bytes, &rows).expect("written");
-        prop_assert_eq!(read_archive_meta(&bytes[..], SMALL).expect("read"), rows);
+        prop_assert_eq!(read_archive_meta(&bytes[..], SMALL_LIMITS).expect("read"), rows);
     }
 
     #[test]
-    fn damaged_streams_never_panic(edits in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6), which in 0..2usize) {
-        let mut bytes = [matrix(), archive()][which].clone();
-        for (at, value) in &edits {
-            let at = at.index(bytes.len());
-            bytes[at] = *value;
+    fn damaged_streams_never_panic(edits in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6), stream_index in 0..2usize) {
+        let mut bytes = [matrix(), archive()][stream_index].clone();
+        for (position, value) in &edits {
+            let position = position.index(bytes.len());
+            bytes[position] = *value;
         }
-        let _ = read_package_table(&bytes[..], SMALL);
-        let _ = read_archive_meta(&bytes[..], SMALL);
-        let _ = read_current_meta(&bytes[..], SMALL);
-        let packed = gzip(&bytes);
-        let _ = read(&packed[..], SMALL);
+        let _ = read_package_table(&bytes[..], SMALL_LIMITS);
+        let _ = read_archive_meta(&bytes[..], SMALL_LIMITS);
+        let _ = read_current_meta(&bytes[..], SMALL_LIMITS);
+        let compressed_stream = gzip(&bytes);
+        let _ = read(&compressed_stream[..], SMALL_LIMITS);
     }
 
     #[test]
     fn random_words_never_panic(words in proptest::collection::vec(prop_oneof![0u32..26, 238u32..256, 0x200u32..0x220, 0x400u32..0x410, any::<u32>()], 0..60)) {
-        let _ = read(&stream(&words)[..], SMALL);
-        let _ = read_archive_meta(&stream(&words)[..], SMALL);
+        let _ = read(&stream(&words)[..], SMALL_LIMITS);
+        let _ = read_archive_meta(&stream(&words)[..], SMALL_LIMITS);
         let version3 = [V3, &stream(&words)[V2.len()..]].concat();
-        let _ = read(&version3[..], SMALL);
+        let _ = read(&version3[..], SMALL_LIMITS);
     }
 
     #[test]
@@ -480,6 +488,6 @@ proptest! {
         let records: Vec<Vec<u8>> = records.into_iter().map(|r| [&b"Package: a\n"[..], &r].concat()).collect();
         let mut bytes = Vec::new();
         write_matrix(&mut bytes, &["Package"], &records).expect("written");
-        read_package_table(&bytes[..], SMALL).expect("our own matrix is read");
+        read_package_table(&bytes[..], SMALL_LIMITS).expect("our own matrix is read");
     }
 }

@@ -15,12 +15,12 @@ const COMPARE: &str = r#"
 for (dir in commandArgs(TRUE)) {
     text <- read.dcf(file.path(dir, "text", "PACKAGES"))
     file <- file.path(dir, "rds", "PACKAGES.rds")
-    ours <- readRDS(file)
-    stopifnot(is.character(ours), is.matrix(ours), nrow(ours) == nrow(text))
-    if (nrow(ours)) {
+    own_matrix <- readRDS(file)
+    stopifnot(is.character(own_matrix), is.matrix(own_matrix), nrow(own_matrix) == nrow(text))
+    if (nrow(own_matrix)) {
         rownames(text) <- text[, "Package"]
-        stopifnot(identical(ours[, colnames(text), drop = FALSE], text))
-        stopifnot(all(is.na(ours[, setdiff(colnames(ours), colnames(text))])))
+        stopifnot(identical(own_matrix[, colnames(text), drop = FALSE], text))
+        stopifnot(all(is.na(own_matrix[, setdiff(colnames(own_matrix), colnames(text))])))
     }
     available <- function(kind) {
         url <- paste0("file://", file.path(dir, kind))
@@ -29,13 +29,13 @@ for (dir in commandArgs(TRUE)) {
         a
     }
     stopifnot(identical(available("rds"), available("text")))
-    theirs <- tempfile()
-    saveRDS(ours, theirs, version = 2, compress = FALSE)
-    a <- readBin(theirs, "raw", 1e9)
+    r_file <- tempfile()
+    saveRDS(own_matrix, r_file, version = 2, compress = FALSE)
+    a <- readBin(r_file, "raw", 1e9)
     b <- readBin(file, "raw", 1e9)
     b[7:10] <- a[7:10]
     stopifnot(identical(a, b))
-    cat(basename(dir), dim(ours), "\n")
+    cat(basename(dir), dim(own_matrix), "\n")
 }
 "#;
 
@@ -82,9 +82,9 @@ fn every_real_index_becomes_the_matrix_r_reads_from_its_text() {
     }
     let windows = data::path("cran-mirror/bin/windows/contrib/4.5/PACKAGES");
     add("windows", &fs::read(windows).expect("readable"), BINARY_FIELDS);
-    let full = fs::File::open(data::path("cran-index-full/PACKAGES.gz")).expect("readable");
+    let file = fs::File::open(data::path("cran-index-full/PACKAGES.gz")).expect("readable");
     let mut text = Vec::new();
-    flate2::read::MultiGzDecoder::new(full).read_to_end(&mut text).expect("valid gzip");
+    flate2::read::MultiGzDecoder::new(file).read_to_end(&mut text).expect("valid gzip");
     add("full", &text, &SOURCE_FIELDS);
     compare(&folders);
 }
@@ -100,25 +100,36 @@ fn unusual_records_become_the_matrix_of_read_dcf() {
         "Package: aa\nPath: 4.5.0/Recommended\nX-Odd field: 1\nAuthors@R: c(\"\\n\")\nPriority: base",
     ];
     let text = format!("{}\n", records.join("\n\n"));
-    let raw: Vec<Vec<u8>> = records.iter().map(|r| r.as_bytes().to_vec()).collect();
-    let crlf = text.replace('\n', "\r\n");
-    let crlf_raw: Vec<Vec<u8>> = records.iter().map(|r| r.replace('\n', "\r\n").into_bytes()).collect();
-    let lines: Vec<Vec<u8>> = records.iter().map(|r| format!("{r}\n").into_bytes()).collect();
-    let many: Vec<String> = (0..200).map(|n| format!("F{}: {n}", n * 7 % 200)).collect();
-    let wide = format!("Package: a\n{}\n\nPackage: b\n{}\n", many[..150].join("\n"), many[50..].join("\n"));
+    let record_bytes: Vec<Vec<u8>> = records.iter().map(|r| r.as_bytes().to_vec()).collect();
+    let crlf_text = text.replace('\n', "\r\n");
+    let crlf_record_bytes: Vec<Vec<u8>> =
+        records.iter().map(|r| r.replace('\n', "\r\n").into_bytes()).collect();
+    let record_lines: Vec<Vec<u8>> = records.iter().map(|r| format!("{r}\n").into_bytes()).collect();
+    let numbered_fields: Vec<String> = (0..200).map(|n| format!("F{}: {n}", n * 7 % 200)).collect();
+    let text_with_many_fields = format!(
+        "Package: a\n{}\n\nPackage: b\n{}\n",
+        numbered_fields[..150].join("\n"),
+        numbered_fields[50..].join("\n")
+    );
     compare(&[
-        folder(root.path(), "odd", text.as_bytes(), &SOURCE_FIELDS, &raw),
-        folder(root.path(), "crlf", crlf.as_bytes(), &SOURCE_FIELDS, &crlf_raw),
-        folder(root.path(), "ended", text.as_bytes(), BINARY_FIELDS, &lines),
-        folder(root.path(), "wide", wide.as_bytes(), &SOURCE_FIELDS, &stanzas(wide.as_bytes())),
+        folder(root.path(), "odd", text.as_bytes(), &SOURCE_FIELDS, &record_bytes),
+        folder(root.path(), "crlf", crlf_text.as_bytes(), &SOURCE_FIELDS, &crlf_record_bytes),
+        folder(root.path(), "ended", text.as_bytes(), BINARY_FIELDS, &record_lines),
+        folder(
+            root.path(),
+            "wide",
+            text_with_many_fields.as_bytes(),
+            &SOURCE_FIELDS,
+            &stanzas(text_with_many_fields.as_bytes()),
+        ),
     ]);
 }
 
 #[test]
 fn r_continues_with_the_next_repository_after_an_empty_index() {
     let root = tempfile::tempdir().expect("a temporary folder");
-    let none = folder(root.path(), "none", b"", &SOURCE_FIELDS, &[]);
-    let one = folder(
+    let empty_folder = folder(root.path(), "none", b"", &SOURCE_FIELDS, &[]);
+    let folder_with_package = folder(
         root.path(),
         "one",
         b"Package: a\nVersion: 1.0\n",
@@ -132,7 +143,7 @@ fn r_continues_with_the_next_repository_after_an_empty_index() {
         m <- readRDS(file.path(commandArgs(TRUE)[1], "rds", "PACKAGES.rds"))
         stopifnot(identical(dim(m), c(0L, 15L)), is.null(rownames(m)), colnames(m)[15] == "NeedsCompilation")
         cat(nrow(available.packages(url[1])), nrow(a), a[1, "Version"])"#,
-        &[none, one],
+        &[empty_folder, folder_with_package],
     );
     assert_eq!(output, "0 1 1.0");
 }

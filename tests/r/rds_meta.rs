@@ -1,4 +1,4 @@
-//! `Meta/archive.rds` and `Meta/current.rds`: R reads ours, and we read R's.
+//! `Meta/archive.rds` and `Meta/current.rds`: R reads our tables, and we read R's tables.
 
 use crate::support::{data, rscript};
 use rstudio_pm::model::time::{SECOND, Timestamp};
@@ -9,9 +9,9 @@ use rstudio_pm::r::rds::{Limits, RdsError};
 use std::fs::{self, File};
 
 /// Name, size and time of each row.
-fn lines(rows: &[MetaRow<String>], prefixed: bool) -> String {
+fn lines(rows: &[MetaRow<String>], is_archive: bool) -> String {
     let name =
-        |r: &MetaRow<String>| if prefixed { format!("{}/{}", r.package, r.file) } else { r.file.clone() };
+        |r: &MetaRow<String>| if is_archive { format!("{}/{}", r.package, r.file) } else { r.file.clone() };
     rows.iter().map(|r| format!("{} {} {}\n", name(r), r.size, r.mtime.seconds())).collect()
 }
 
@@ -19,10 +19,11 @@ fn lines(rows: &[MetaRow<String>], prefixed: bool) -> String {
 fn real_tables_are_read_as_r_reads_them() {
     let archive = data::path("cran-mirror/src/contrib/Meta/archive.rds");
     let current = data::path("cran-mirror/src/contrib/Meta/current.rds");
-    let ours = read_archive_meta(File::open(&archive).expect("readable"), Limits::META).expect("archive");
+    let archive_rows =
+        read_archive_meta(File::open(&archive).expect("readable"), Limits::META).expect("archive");
     let current_rows =
         read_current_meta(File::open(&current).expect("readable"), Limits::META).expect("current");
-    assert_eq!((current_rows.len(), ours.len()), data::cran().counts());
+    assert_eq!((current_rows.len(), archive_rows.len()), data::cran().counts());
     let output = rscript::run(
         r#"show <- function(d) cat(sprintf("%s %.0f %.0f\n", rownames(d), d$size, floor(as.numeric(d$mtime))), sep = "")
         args <- commandArgs(TRUE)
@@ -30,7 +31,7 @@ fn real_tables_are_read_as_r_reads_them() {
         show(readRDS(args[2]))"#,
         &[archive, current],
     );
-    assert_eq!(output, lines(&ours, true) + &lines(&current_rows, false));
+    assert_eq!(output, lines(&archive_rows, true) + &lines(&current_rows, false));
 }
 
 #[test]
@@ -86,8 +87,8 @@ fn our_tables_have_the_bytes_of_save_rds() {
         }
         same <- function(x, file) {
             stopifnot(identical(readRDS(file), x))
-            saveRDS(x, "theirs", version = 2, compress = FALSE)
-            a <- readBin("theirs", "raw", 1e6); b <- readBin(file, "raw", 1e6); b[7:10] <- a[7:10]
+            saveRDS(x, "r_file", version = 2, compress = FALSE)
+            a <- readBin("r_file", "raw", 1e6); b <- readBin(file, "raw", 1e6); b[7:10] <- a[7:10]
             stopifnot(identical(a, b)); cat("same\n")
         }
         f <- c("A3_0.9.1.tar.gz", "A3_0.9.2.tar.gz", "data.table_1.17-0.tar.gz")

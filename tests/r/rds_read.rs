@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 /// Every cell in column order, each ended by \001; \002 stands for NA. The first line holds the fields.
-fn dump(table: &PackageTable, to: &Path) {
+fn dump(table: &PackageTable, file: &Path) {
     let fields: Vec<&str> = table.fields().collect();
     let records: Vec<HashMap<&str, &str>> = (0..table.len()).map(|r| table.record(r).collect()).collect();
     let mut cells = String::new();
@@ -20,8 +20,8 @@ fn dump(table: &PackageTable, to: &Path) {
             cells.push('\u{1}');
         }
     }
-    fs::write(to, cells).expect("a file");
-    fs::write(to.with_extension("fields"), format!("{}\n", fields.join("\n"))).expect("a file");
+    fs::write(file, cells).expect("a file");
+    fs::write(file.with_extension("fields"), format!("{}\n", fields.join("\n"))).expect("a file");
 }
 
 /// Compares dumps with the files that were dumped.
@@ -65,9 +65,9 @@ fn every_real_table_is_read_as_r_reads_it() {
     ] {
         let path = data::path(path);
         let table = read_package_table(File::open(&path).expect("readable"), Limits::META).expect(name);
-        let to = root.path().join(name);
-        dump(&table, &to);
-        arguments.extend([path, to]);
+        let file = root.path().join(name);
+        dump(&table, &file);
+        arguments.extend([path, file]);
     }
     let output = rscript::run(COMPARE, &arguments);
     assert_eq!(output.lines().count(), 7, "{output}");
@@ -153,25 +153,25 @@ fn versions_containers_encodings_and_compact_forms_are_read_and_code_is_not() {
     let open = |name: &str| fs::read(root.path().join(name)).expect("R wrote it");
     let item = |name: &str| read(&open(name)[..], Limits::INDEX);
 
-    let plain = read(&open("matrix.2.none")[..], Limits::INDEX).expect("plain");
-    assert_eq!(strings(&plain), [Some("a"), None, Some("J\u{f6}rg"), Some("")]);
+    let matrix = read(&open("matrix.2.none")[..], Limits::INDEX).expect("plain");
+    assert_eq!(strings(&matrix), [Some("a"), None, Some("J\u{f6}rg"), Some("")]);
     for version in [2, 3] {
         for container in ["none", "gzip", "bzip2", "xz"] {
             let name = format!("matrix.{version}.{container}");
-            assert_eq!(item(&name).expect(&name), plain, "{name}");
+            assert_eq!(item(&name).expect(&name), matrix, "{name}");
         }
     }
     let zstd = zstd::encode_all(&open("matrix.3.none")[..], 3).expect("packed");
-    assert_eq!(read(&zstd[..], Limits::INDEX).expect("zstd"), plain);
-    let mut two = open("matrix.2.none");
-    let rest = two.split_off(40);
-    let members = [two, rest].map(|part| {
+    assert_eq!(read(&zstd[..], Limits::INDEX).expect("zstd"), matrix);
+    let mut first_part = open("matrix.2.none");
+    let second_part = first_part.split_off(40);
+    let members = [first_part, second_part].map(|part| {
         use std::io::Write;
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(&part).expect("packed");
         gz.finish().expect("packed")
     });
-    assert_eq!(read(&members.concat()[..], Limits::INDEX).expect("two members"), plain);
+    assert_eq!(read(&members.concat()[..], Limits::INDEX).expect("two members"), matrix);
 
     let Data::List(texts) = item("encodings").expect("encodings").data else { panic!("a list") };
     let texts: Vec<_> = texts.iter().flat_map(strings).collect();
@@ -211,8 +211,8 @@ fn versions_containers_encodings_and_compact_forms_are_read_and_code_is_not() {
     ] {
         assert!(matches!(item(name), Err(RdsError::Refused { .. })), "{name}: {:?}", item(name));
     }
-    let real = item("text.real");
-    assert!(matches!(real, Err(RdsError::Malformed { .. })), "only R can format doubles: {real:?}");
+    let result = item("text.real");
+    assert!(matches!(result, Err(RdsError::Malformed { .. })), "only R can format doubles: {result:?}");
 }
 
 #[test]

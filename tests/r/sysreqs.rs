@@ -55,7 +55,7 @@ fn rules_match_the_texts_in_which_r_finds_their_patterns() {
            for (x in p) for (i in which(grepl(x[2], t, ignore.case = TRUE, perl = TRUE))) cat(i - 1, x[1], "\n")"#,
         &[&patterns, &sample],
     );
-    let theirs: BTreeSet<(usize, &str)> = r_output
+    let r_matches: BTreeSet<(usize, &str)> = r_output
         .lines()
         .filter_map(|line| line.trim().split_once(' '))
         .map(|(index, rule)| (index.parse().unwrap(), rule))
@@ -64,25 +64,26 @@ fn rules_match_the_texts_in_which_r_finds_their_patterns() {
     let matches = |(index, text): (usize, &String)| {
         rules.matching_rules(text).map(|rule| (index, rule.to_owned())).collect::<Vec<_>>()
     };
-    let ours: Vec<(usize, String)> = texts.iter().enumerate().flat_map(matches).collect();
-    let ours: BTreeSet<(usize, &str)> = ours.iter().map(|(index, rule)| (*index, rule.as_str())).collect();
-    assert!(theirs.len() > 1300, "R found {} hits", theirs.len());
-    let differences: Vec<(usize, &str)> = theirs.symmetric_difference(&ours).copied().collect();
-    assert_eq!(differences, DIFFERENCES, "of {} hits", theirs.len());
+    let own_matches: Vec<(usize, String)> = texts.iter().enumerate().flat_map(matches).collect();
+    let own_matches: BTreeSet<(usize, &str)> =
+        own_matches.iter().map(|(index, rule)| (*index, rule.as_str())).collect();
+    assert!(r_matches.len() > 1300, "R found {} matches", r_matches.len());
+    let differences: Vec<(usize, &str)> = r_matches.symmetric_difference(&own_matches).copied().collect();
+    assert_eq!(differences, DIFFERENCES, "of {} matches", r_matches.len());
 }
 
 #[test]
 fn as_many_texts_of_the_sample_have_requirements_as_another_program_counts() {
     let (rules, texts) = (Rules::new(base()).unwrap(), texts());
-    let with_requirements = |distribution: &str, release: &str| {
+    let count_texts = |distribution: &str, release: &str| {
         let system = OsRelease::new(distribution, release);
         texts.iter().filter(|text| !rules.requirements(text, &system).is_empty()).count()
     };
     let systems =
         [("ubuntu", "22.04"), ("ubuntu", "24.04"), ("debian", "12"), ("opensuse", "15.6"), ("redhat", "9")];
-    let mut ours: Vec<usize> =
-        systems.iter().map(|(name, release)| with_requirements(name, release)).collect();
-    ours.push(texts.iter().filter(|text| rules.matching_rules(text).count() == 0).count());
+    let mut own_counts: Vec<usize> =
+        systems.iter().map(|(name, release)| count_texts(name, release)).collect();
+    own_counts.push(texts.iter().filter(|text| rules.matching_rules(text).count() == 0).count());
     // The counts of `sysreqs.py` on the same data.
     let output = std::process::Command::new("python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/r/sysreqs.py"))
@@ -92,9 +93,9 @@ fn as_many_texts_of_the_sample_have_requirements_as_another_program_counts() {
         .expect("python3 runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let output = String::from_utf8(output.stdout).expect("numbers");
-    let theirs: Vec<usize> = output.lines().map(|line| line.parse().expect("a number")).collect();
-    assert!(theirs.iter().all(|count| *count > 100), "{theirs:?}");
-    assert_eq!(ours, theirs);
+    let python_counts: Vec<usize> = output.lines().map(|line| line.parse().expect("a number")).collect();
+    assert!(python_counts.iter().all(|count| *count > 100), "{python_counts:?}");
+    assert_eq!(own_counts, python_counts);
 }
 
 #[test]
@@ -111,11 +112,11 @@ fn well_known_packages_have_their_known_requirements() {
     };
     assert_eq!(requirements("libxml2 (>= 2.9.0)", "ubuntu", "24.04"), "libxml2: libxml2-dev");
     let sf = "GDAL (>= 2.0.1), GEOS (>= 3.4.0),\nPROJ (>= 4.8.0), sqlite3";
-    let on_ubuntu = requirements(sf, "ubuntu", "22.04");
+    let packages = requirements(sf, "ubuntu", "22.04");
     for part in
         ["gdal: libgdal-dev gdal-bin", "geos: libgeos-dev", "proj: libproj-dev", "sqlite3: libsqlite3-dev"]
     {
-        assert!(on_ubuntu.contains(part), "{on_ubuntu}");
+        assert!(packages.contains(part), "{packages}");
     }
     assert!(requirements(sf, "centos", "8").contains("gdal: gdal-devel gdal sqlite-devel"));
     let java = rules.requirements("Java JDK 1.2 or higher", &OsRelease::new("ubuntu", "22.04"));

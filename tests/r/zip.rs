@@ -40,10 +40,10 @@ fn ambiguous_files_are_refused() {
 #[test]
 fn plain_files_are_read_and_wrong_sizes_and_zip64_are_refused() {
     for (name, bytes) in folder("accept") {
-        let read = read_plain(&bytes);
+        let result = read_plain(&bytes);
         // No package is larger than 4 GiB, and a size that differs from the contents is ambiguous.
         let is_refused = name.contains("zip64") || name == "short_usize.zip";
-        assert_eq!(read.is_err(), is_refused, "{name}: {read:?}");
+        assert_eq!(result.is_err(), is_refused, "{name}: {result:?}");
     }
 }
 
@@ -59,24 +59,24 @@ fn members_are_read_as_written() {
 
 #[test]
 fn damage_is_detected_and_never_causes_a_panic() {
-    let sound = zip(&[("a/b", "some text"), ("a/c", "more")].map(|(name, text)| (name.to_owned(), text)));
-    assert!(read_plain(&sound).is_ok());
-    for length in 0..sound.len() {
-        assert!(read_plain(&sound[..length]).is_err(), "cut at {length}");
+    let valid_zip = zip(&[("a/b", "some text"), ("a/c", "more")].map(|(name, text)| (name.to_owned(), text)));
+    assert!(read_plain(&valid_zip).is_ok());
+    for length in 0..valid_zip.len() {
+        assert!(read_plain(&valid_zip[..length]).is_err(), "cut at {length}");
     }
-    for at in 0..sound.len() {
-        for value in [0, 0xff, sound[at] ^ 1, sound[at].wrapping_add(1)] {
-            let mut other = sound.clone();
-            other[at] = value;
-            let _ = read_plain(&other);
+    for offset in 0..valid_zip.len() {
+        for value in [0, 0xff, valid_zip[offset] ^ 1, valid_zip[offset].wrapping_add(1)] {
+            let mut changed_zip = valid_zip.clone();
+            changed_zip[offset] = value;
+            let _ = read_plain(&changed_zip);
         }
     }
     let zip_with_duplicate = zip(&[("a/b", "1"), ("A/B", "2")].map(|(name, text)| (name.to_owned(), text)));
     assert!(read_plain(&zip_with_duplicate).is_err(), "one name on Windows");
-    let zero = zip(&[("a/b\0c".to_owned(), "1")]);
-    assert!(read_plain(&zero).is_err(), "a name with a zero byte");
-    assert!(read_plain(&[&b"x"[..], &sound].concat()).is_err(), "bytes before");
-    assert!(read_plain(&[&sound[..], b"x"].concat()).is_err(), "bytes after");
+    let zip_with_zero_byte = zip(&[("a/b\0c".to_owned(), "1")]);
+    assert!(read_plain(&zip_with_zero_byte).is_err(), "a name with a zero byte");
+    assert!(read_plain(&[&b"x"[..], &valid_zip].concat()).is_err(), "bytes before");
+    assert!(read_plain(&[&valid_zip[..], b"x"].concat()).is_err(), "bytes after");
 }
 
 #[test]
@@ -90,8 +90,8 @@ fn streamed_files_are_read_only_in_the_streamed_format() {
     assert_eq!(read(&bytes, ZipFormat::Streamed).expect("valid"), members);
     assert!(read_plain(&bytes).is_err(), "packages are not streamed");
     assert_eq!(read(&zip(&members), ZipFormat::Streamed).expect("plain files too"), members);
-    let many: Vec<(String, &[u8])> = (0..66_000).map(|n| (format!("{n}.json"), &b"{}"[..])).collect();
-    let bytes = streamed(&many);
+    let many_members: Vec<(String, &[u8])> = (0..66_000).map(|n| (format!("{n}.json"), &b"{}"[..])).collect();
+    let bytes = streamed(&many_members);
     assert_eq!(read(&bytes, ZipFormat::Streamed).expect("a zip64 end").len(), 66_000);
     assert!(read_plain(&bytes).is_err());
 }
@@ -101,20 +101,20 @@ fn ambiguous_streamed_files_are_refused() {
     for (name, bytes) in folder("reject") {
         assert!(read(&bytes, ZipFormat::Streamed).is_err(), "{name}");
     }
-    let sound = streamed(&[("a/b".to_owned(), "some text"), ("a/c".to_owned(), "more")]);
-    let expected = read(&sound, ZipFormat::Streamed).expect("valid");
-    for length in 0..sound.len() {
-        assert!(read(&sound[..length], ZipFormat::Streamed).is_err(), "cut at {length}");
+    let valid_zip = streamed(&[("a/b".to_owned(), "some text"), ("a/c".to_owned(), "more")]);
+    let expected = read(&valid_zip, ZipFormat::Streamed).expect("valid");
+    for length in 0..valid_zip.len() {
+        assert!(read(&valid_zip[..length], ZipFormat::Streamed).is_err(), "cut at {length}");
     }
-    for at in 0..sound.len() {
-        for value in [0, 0xff, sound[at] ^ 1, sound[at].wrapping_add(1)] {
-            let mut other = sound.clone();
-            other[at] = value;
+    for offset in 0..valid_zip.len() {
+        for value in [0, 0xff, valid_zip[offset] ^ 1, valid_zip[offset].wrapping_add(1)] {
+            let mut changed_zip = valid_zip.clone();
+            changed_zip[offset] = value;
             // Undetected changes are in names and times, which are stored only once.
-            if let Ok(found) = read(&other, ZipFormat::Streamed) {
+            if let Ok(members) = read(&changed_zip, ZipFormat::Streamed) {
                 let contents =
                     |members: &[(String, Vec<u8>)]| members.iter().map(|m| m.1.clone()).collect::<Vec<_>>();
-                assert_eq!(contents(&found), contents(&expected), "{value} at {at}");
+                assert_eq!(contents(&members), contents(&expected), "{value} at {offset}");
             }
         }
     }

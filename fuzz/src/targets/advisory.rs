@@ -44,9 +44,9 @@ fn check_batch(batch: Batch) {
     let index = Index::new(vec![AdvisoryFeed { name: "one".to_owned(), digest: Sha256([0; 32]), batch }]);
     assert_eq!(index.len(), count);
     for (ecosystem, name, version) in names {
-        let lookup = index.of(ecosystem, &name).expect("an advisory is about it");
+        let lookup = index.package(ecosystem, &name).expect("an advisory is about it");
         for version in [version.as_deref().unwrap_or("1.0"), "0", "1.2-3"] {
-            assert!(lookup.affecting(version, now).len() <= count);
+            assert!(lookup.vulnerabilities(version, now).len() <= count);
         }
     }
 }

@@ -33,7 +33,7 @@ pub fn read_metadata(
             let mut members = Members::new(source, limits)?;
             let mut found = None;
             while let Some(member) = members.advance()? {
-                if member.kind == MemberKind::File && member.directly_in("PKG-INFO").is_some() {
+                if member.kind == MemberKind::File && member.folder_of("PKG-INFO").is_some() {
                     found = Some(members.contents(&member, limits.description)?);
                     break;
                 }
@@ -135,7 +135,7 @@ fn read_zip(
         if folder_of(&member.name, "PKG-INFO").is_some() {
             raw = Some(member.read(source, limits.description)?);
         } else {
-            member.contents(source, |_| Ok(()))?;
+            member.for_each_piece(source, |_| Ok(()))?;
         }
     }
     Ok((folder.ok_or(ArchiveError::Empty)?, raw))

@@ -162,7 +162,7 @@ fn compare_record(
         ["RECORD", "RECORD.jws", "RECORD.p7s"].iter().map(|name| format!("{folder}/{name}")).collect();
     for member in zip.members.iter().filter(|member| !member.is_folder()) {
         let mut hasher = sha2::Sha256::new();
-        member.contents(source, |piece| {
+        member.for_each_piece(source, |piece| {
             hasher.update(piece);
             Ok(())
         })?;

@@ -36,7 +36,7 @@ pub struct Decoder<R: Read> {
     output_size: u64,
 }
 
-/// Detects the compression by content.
+/// Detects the compression by the first bytes and returns a decoder of the archive.
 ///
 /// # Errors
 /// [`ArchiveError::Zip`], [`ArchiveError::PlainTar`], [`ArchiveError::NotAnArchive`], [`ArchiveError::Io`].
@@ -46,7 +46,7 @@ pub fn decoder<R: Read>(mut source: R, limits: Limits) -> Result<Decoder<R>, Arc
     let compression = detect(&head)?;
     let source = CompressedSource {
         inner: BufReader::with_capacity(BUFFER_SIZE, Cursor::new(head).chain(source)),
-        consumed: 0,
+        consumed_bytes: 0,
         has_failed: false,
     };
     let stream = match compression {
@@ -102,7 +102,7 @@ impl<R: Read> Decoder<R> {
     /// Returns the next bytes, at most `max`; empty only at the end of an intact stream.
     ///
     /// # Errors
-    /// Damage, truncation, and the limits.
+    /// A damaged or truncated stream, or a limit that is exceeded.
     pub fn take(&mut self, max: usize) -> Result<&[u8], ArchiveError> {
         if self.position == self.buffered_len && max > 0 {
             self.refill()?;
@@ -134,7 +134,7 @@ impl<R: Read> Decoder<R> {
                     return Err(ArchiveError::Truncated);
                 }
                 Err(StreamError::Io(e)) => return Err(ArchiveError::Damaged(e)),
-                Err(StreamError::Trailing) => return Err(ArchiveError::TrailingBytes),
+                Err(StreamError::TrailingBytes) => return Err(ArchiveError::TrailingBytes),
             }
         };
         self.buffered_len = count;
@@ -142,8 +142,9 @@ impl<R: Read> Decoder<R> {
         if self.output_size > self.limits.inflated {
             return Err(ArchiveError::TooLarge { limit: self.limits.inflated });
         }
-        let consumed = self.stream.source().map_or(0, |s| s.consumed);
-        if self.output_size > RATIO_THRESHOLD && self.output_size / self.limits.ratio.max(1) > consumed {
+        let consumed_bytes = self.stream.source().map_or(0, |s| s.consumed_bytes);
+        if self.output_size > RATIO_THRESHOLD && self.output_size / self.limits.ratio.max(1) > consumed_bytes
+        {
             return Err(ArchiveError::Bomb { ratio: self.limits.ratio });
         }
         Ok(())
@@ -153,7 +154,7 @@ impl<R: Read> Decoder<R> {
 /// The compressed bytes: counts those consumed and records whether the underlying reader failed.
 struct CompressedSource<R> {
     inner: BufReader<Chain<Cursor<Vec<u8>>, R>>,
-    consumed: u64,
+    consumed_bytes: u64,
     has_failed: bool,
 }
 
@@ -179,14 +180,14 @@ impl<R: Read> BufRead for CompressedSource<R> {
     }
 
     fn consume(&mut self, n: usize) {
-        self.consumed += n as u64;
+        self.consumed_bytes += n as u64;
         self.inner.consume(n);
     }
 }
 
 enum StreamError {
     Io(io::Error),
-    Trailing,
+    TrailingBytes,
 }
 
 impl From<io::Error> for StreamError {
@@ -247,7 +248,7 @@ impl<R: Read> GzipMembers<R> {
                         let zeros = 1 + rest.iter().take_while(|&&b| b == 0).count();
                         source.consume(zeros);
                     }
-                    _ => return Err(StreamError::Trailing),
+                    _ => return Err(StreamError::TrailingBytes),
                 }
             };
             let GzipMembers::Member(member) = std::mem::replace(self, GzipMembers::Done(None)) else {

@@ -130,7 +130,7 @@ pub enum ArchiveError {
     DescriptionNotAFile(String),
     /// A member larger than allowed, such as DESCRIPTION.
     #[error("'{path}' has {size} bytes, more than the {limit} allowed")]
-    DescriptionTooLarge {
+    MemberTooLarge {
         /// Path of the member.
         path: String,
         /// Size of the member in bytes.

@@ -12,20 +12,21 @@ impl Header {
     /// signed sums of old tars.
     pub(in crate::r) fn new(block: [u8; BLOCK]) -> Option<Header> {
         let header = Header(block);
-        let declared = number(&header.0[148..156])?;
-        if declared == header.sum() {
+        let declared_sum = number(&header.0[148..156])?;
+        if declared_sum == header.sum() {
             return Some(header);
         }
-        let signed_byte = |(at, byte): (usize, &u8)| match at {
+        let signed_byte = |(index, byte): (usize, &u8)| match index {
             148..156 => 32,
             _ => i64::from(byte.cast_signed()),
         };
         let signed_sum: i64 = header.0.iter().enumerate().map(signed_byte).sum();
-        (i64::try_from(declared) == Ok(signed_sum)).then_some(header)
+        (i64::try_from(declared_sum) == Ok(signed_sum)).then_some(header)
     }
 
     fn sum(&self) -> u64 {
-        let byte = |(at, byte): (usize, &u8)| if (148..156).contains(&at) { 32 } else { u64::from(*byte) };
+        let byte =
+            |(index, byte): (usize, &u8)| if (148..156).contains(&index) { 32 } else { u64::from(*byte) };
         self.0.iter().enumerate().map(byte).sum()
     }
 
@@ -39,10 +40,11 @@ impl Header {
         [prefix, b"/", name].concat()
     }
 
-    pub(in crate::r) fn link(&self) -> Vec<u8> {
+    pub(in crate::r) fn link_target(&self) -> Vec<u8> {
         trim_at_zero(&self.0[157..257]).to_vec()
     }
 
+    /// The type flag.
     pub(in crate::r) fn kind(&self) -> u8 {
         self.0[156]
     }
@@ -69,15 +71,17 @@ fn trim_at_zero(field: &[u8]) -> &[u8] {
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
         // Negative numbers (0xff…) overflow, which is refused as well.
-        let first = u64::from(field[0] & 0x7f);
-        return field[1..].iter().try_fold(first, |n, &b| n.checked_mul(256)?.checked_add(u64::from(b)));
+        let leading_bits = u64::from(field[0] & 0x7f);
+        return field[1..]
+            .iter()
+            .try_fold(leading_bits, |n, &b| n.checked_mul(256)?.checked_add(u64::from(b)));
     }
     let digits = trim_at_zero(field).trim_ascii();
-    let digit = |n: u64, &b: &u8| match b {
+    let append_digit = |n: u64, &b: &u8| match b {
         b'0'..=b'7' => n.checked_mul(8)?.checked_add(u64::from(b - b'0')),
         _ => None,
     };
-    digits.iter().try_fold(0, digit)
+    digits.iter().try_fold(0, append_digit)
 }
 
 #[cfg(test)]
@@ -93,15 +97,15 @@ mod tests {
 
     #[test]
     fn checksums_are_verified_including_signed_ones_of_old_archives() {
-        let good = header(b"a1/\xe9");
-        assert!(Header::new(good.0).is_some());
-        let mut signed = good.clone();
+        let header = header(b"a1/\xe9");
+        assert!(Header::new(header.0).is_some());
+        let mut signed_header = header.clone();
         // 0xe9 as a signed byte is 256 less.
-        let sum = signed.sum() - 256;
-        signed.0[148..154].copy_from_slice(format!("{sum:06o}").as_bytes());
-        assert!(Header::new(signed.0).is_some());
-        signed.0[0] ^= 1;
-        assert!(Header::new(signed.0).is_none());
+        let sum = signed_header.sum() - 256;
+        signed_header.0[148..154].copy_from_slice(format!("{sum:06o}").as_bytes());
+        assert!(Header::new(signed_header.0).is_some());
+        signed_header.0[0] ^= 1;
+        assert!(Header::new(signed_header.0).is_none());
     }
 
     #[test]

@@ -35,10 +35,10 @@ fn is_absolute(text: &str) -> bool {
 /// # Errors
 /// [`ArchiveError::LinkOutside`].
 pub fn check_symlink(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
-    let outside = || link_outside(path, target);
-    let text = std::str::from_utf8(target).map_err(|_| outside())?;
+    let error = || link_outside_error(path, target);
+    let text = std::str::from_utf8(target).map_err(|_| error())?;
     if text.is_empty() || text.contains('\0') || is_absolute(text) {
-        return Err(outside());
+        return Err(error());
     }
     // The link `a1/x/link` is in a1/x: one `..` is inside the package, two are not.
     let mut depth = path.split('/').count().saturating_sub(2);
@@ -46,7 +46,7 @@ pub fn check_symlink(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
     for part in text.split(['/', '\\']) {
         match part {
             "" | "." => {}
-            ".." if has_descended || depth == 0 => return Err(outside()),
+            ".." if has_descended || depth == 0 => return Err(error()),
             ".." => depth -= 1,
             _ => has_descended = true,
         }
@@ -59,16 +59,16 @@ pub fn check_symlink(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
 /// # Errors
 /// [`ArchiveError::LinkOutside`].
 pub fn check_hard_link(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
-    let target_path = validate_path(target).map_err(|_| link_outside(path, target))?;
-    let top = |p: &str| p.split('/').next().map(str::to_owned);
-    if target_path.contains('/') && top(&target_path) == top(path) {
+    let target_path = validate_path(target).map_err(|_| link_outside_error(path, target))?;
+    let top_folder = |p: &str| p.split('/').next().map(str::to_owned);
+    if target_path.contains('/') && top_folder(&target_path) == top_folder(path) {
         Ok(())
     } else {
-        Err(link_outside(path, target))
+        Err(link_outside_error(path, target))
     }
 }
 
-fn link_outside(path: &str, target: &[u8]) -> ArchiveError {
+fn link_outside_error(path: &str, target: &[u8]) -> ArchiveError {
     let target = String::from_utf8_lossy(target).escape_debug().take(200).collect();
     ArchiveError::LinkOutside { path: path.chars().take(200).collect(), target }
 }
@@ -78,28 +78,29 @@ fn link_outside(path: &str, target: &[u8]) -> ArchiveError {
 pub struct LinkCheck {
     folders: HashSet<String>,
     links: HashSet<String>,
-    bytes: usize,
+    /// The total length of the names in bytes.
+    name_bytes: usize,
 }
 
-/// Largest total length of names in bytes; real packages need some ten kilobytes.
+/// Largest total length of names in bytes; real packages need about ten kilobytes.
 const MAX_NAME_BYTES: usize = 16 << 20;
 
 impl LinkCheck {
     /// Adds a member; returns false when the names exceed the limit.
     pub fn add(&mut self, path: &str, is_link: bool) -> bool {
         if is_link && self.links.insert(path.to_owned()) {
-            self.bytes += path.len();
+            self.name_bytes += path.len();
         }
-        let mut rest = path;
-        while let Some((parent, _)) = rest.rsplit_once('/') {
+        let mut child = path;
+        while let Some((parent, _)) = child.rsplit_once('/') {
             if self.folders.contains(parent) {
                 break;
             }
-            self.bytes += parent.len();
+            self.name_bytes += parent.len();
             self.folders.insert(parent.to_owned());
-            rest = parent;
+            child = parent;
         }
-        self.bytes <= MAX_NAME_BYTES
+        self.name_bytes <= MAX_NAME_BYTES
     }
 
     /// Checks, after the last member, that no folder with members is a link, whichever of the two came first.

@@ -43,9 +43,9 @@ impl Member {
         links::validate_path(&self.name)
     }
 
-    /// The folder when this is `{folder}/{file}`, without any other check.
+    /// The folder if the member's name is `{folder}/{file}`, without any other check.
     #[must_use]
-    pub fn directly_in(&self, file: &str) -> Option<&[u8]> {
+    pub fn folder_of(&self, file: &str) -> Option<&[u8]> {
         let name = self.name.strip_prefix(b"./").unwrap_or(&self.name);
         let folder = name.strip_suffix(file.as_bytes())?.strip_suffix(b"/")?;
         (!folder.is_empty() && !folder.contains(&b'/')).then_some(folder)
@@ -80,7 +80,7 @@ impl<R: Read> Members<R> {
     }
 
     /// Advances to the next member; skips unread contents of the previous one. `None` at the end of the archive:
-    /// [`Members::rest`] then returns the bytes that follow.
+    /// [`Members::trailing_chunk`] then returns the bytes that follow.
     ///
     /// # Errors
     /// A damaged archive, a member of a type that packages do not have, a limit.
@@ -126,21 +126,26 @@ impl<R: Read> Members<R> {
                 return Err(ArchiveError::TooManyMembers { limit: self.decoder.limits().members });
             }
             let has_extended_size = extended_header.size.is_some();
-            if extended_header.size.is_some_and(|other| other != size && other < 8 << 30) {
+            if extended_header
+                .size
+                .is_some_and(|extended_size| extended_size != size && extended_size < 8 << 30)
+            {
                 // Readers differ on which of the two sizes applies, so they would find different members.
                 return Err(error("two headers give different sizes"));
             }
             let size = extended_header.size.unwrap_or(size);
             let name = extended_header.path.unwrap_or_else(|| header.name());
-            let link = extended_header.link.unwrap_or_else(|| header.link());
+            let link_target = extended_header.link_target.unwrap_or_else(|| header.link_target());
             let kind = match header.kind() {
-                b'0' | 0 | b'7' if extended_header.is_sparse => return Err(special_member(&name, b'S')),
+                b'0' | 0 | b'7' if extended_header.is_sparse => {
+                    return Err(special_member_error(&name, b'S'));
+                }
                 b'0' | 0 if name.ends_with(b"/") => MemberKind::Folder,
                 b'0' | 0 | b'7' => MemberKind::File,
-                b'1' => MemberKind::HardLink(link),
-                b'2' => MemberKind::Symlink(link),
+                b'1' => MemberKind::HardLink(link_target),
+                b'2' => MemberKind::Symlink(link_target),
                 b'5' => MemberKind::Folder,
-                other => return Err(special_member(&name, other)),
+                other => return Err(special_member_error(&name, other)),
             };
             if kind != MemberKind::File && size > 0 {
                 // Readers differ on whether contents follow: bytes that one skips as data are a member to another.
@@ -175,11 +180,11 @@ impl<R: Read> Members<R> {
     /// Returns the whole contents of the current member, at most `limit` bytes.
     ///
     /// # Errors
-    /// [`ArchiveError::DescriptionTooLarge`] and those of [`Members::chunk`].
+    /// [`ArchiveError::MemberTooLarge`] and those of [`Members::chunk`].
     pub fn contents(&mut self, member: &Member, limit: u64) -> Result<Vec<u8>, ArchiveError> {
         if member.size > limit {
             let path = String::from_utf8_lossy(&member.name).chars().take(200).collect();
-            return Err(ArchiveError::DescriptionTooLarge { path, size: member.size, limit });
+            return Err(ArchiveError::MemberTooLarge { path, size: member.size, limit });
         }
         let mut contents = Vec::with_capacity(usize::try_from(member.size).unwrap_or(0).min(1 << 20));
         while let Some(bytes) = self.chunk()? {
@@ -206,12 +211,12 @@ impl<R: Read> Members<R> {
         Ok(padding)
     }
 
-    /// After the last member: returns the next of the bytes that follow the first block of the end mark and that
-    /// unpackers ignore; `None` at the end of an intact stream.
+    /// After the last member: returns the next bytes after the first block of the end mark, which unpackers ignore;
+    /// `None` at the end of an intact stream.
     ///
     /// # Errors
-    /// Damage and the limits.
-    pub fn rest(&mut self) -> Result<Option<&[u8]>, ArchiveError> {
+    /// A damaged stream, or a limit that is exceeded.
+    pub fn trailing_chunk(&mut self) -> Result<Option<&[u8]>, ArchiveError> {
         let bytes = self.decoder.take(usize::MAX)?;
         Ok((!bytes.is_empty()).then_some(bytes))
     }
@@ -219,7 +224,7 @@ impl<R: Read> Members<R> {
     /// Reads to the end, to verify the compressed stream's checksum; returns the inflated size in bytes.
     ///
     /// # Errors
-    /// Damage and the limits.
+    /// A damaged stream, or a limit that is exceeded.
     pub fn finish(&mut self) -> Result<u64, ArchiveError> {
         self.decoder.finish()?;
         Ok(self.decoder.output_size())
@@ -234,14 +239,14 @@ impl<R: Read> Members<R> {
     /// Returns the next block, or `None` when the stream ends exactly before it.
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>, ArchiveError> {
         let mut block = [0; BLOCK];
-        let mut filled = 0;
-        while filled < BLOCK {
-            let bytes = self.decoder.take(BLOCK - filled)?;
+        let mut len = 0;
+        while len < BLOCK {
+            let bytes = self.decoder.take(BLOCK - len)?;
             if bytes.is_empty() {
-                return if filled == 0 { Ok(None) } else { Err(ArchiveError::Truncated) };
+                return if len == 0 { Ok(None) } else { Err(ArchiveError::Truncated) };
             }
-            block[filled..filled + bytes.len()].copy_from_slice(bytes);
-            filled += bytes.len();
+            block[len..len + bytes.len()].copy_from_slice(bytes);
+            len += bytes.len();
         }
         self.offset += BLOCK as u64;
         Ok(Some(block))
@@ -255,7 +260,7 @@ impl<R: Read> Members<R> {
     }
 }
 
-fn special_member(name: &[u8], kind: u8) -> ArchiveError {
+fn special_member_error(name: &[u8], kind: u8) -> ArchiveError {
     ArchiveError::Special {
         path: String::from_utf8_lossy(name).chars().take(200).collect(),
         kind: kind.escape_ascii().to_string(),
@@ -266,26 +271,26 @@ fn special_member(name: &[u8], kind: u8) -> ArchiveError {
 #[derive(Default)]
 struct ExtendedHeader {
     path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
+    link_target: Option<Vec<u8>>,
     size: Option<u64>,
     is_sparse: bool,
 }
 
 impl ExtendedHeader {
     fn read(&mut self, kind: u8, data: &[u8]) -> Result<(), &'static str> {
-        let text = |data: &[u8]| data.strip_suffix(b"\0").unwrap_or(data).to_vec();
+        let trim_nul = |data: &[u8]| data.strip_suffix(b"\0").unwrap_or(data).to_vec();
         match kind {
-            b'L' => self.path = Some(text(data)),
-            b'K' => self.link = Some(text(data)),
-            b'x' => self.pax(data, false)?,
-            _ => self.pax(data, true)?,
+            b'L' => self.path = Some(trim_nul(data)),
+            b'K' => self.link_target = Some(trim_nul(data)),
+            b'x' => self.read_pax(data, false)?,
+            _ => self.read_pax(data, true)?,
         }
         Ok(())
     }
 
     /// Parses records `{length} {key}={value}\n` (POSIX pax). Global records must not set a name, link or size, which
     /// would apply to every member.
-    fn pax(&mut self, mut data: &[u8], is_global: bool) -> Result<(), &'static str> {
+    fn read_pax(&mut self, mut data: &[u8], is_global: bool) -> Result<(), &'static str> {
         const MALFORMED: &str = "an extended header is malformed";
         while !data.is_empty() {
             let blank = data.iter().take(20).position(|&b| b == b' ').ok_or(MALFORMED)?;
@@ -300,7 +305,7 @@ impl ExtendedHeader {
                     return Err("a global extended header sets a name, link or size");
                 }
                 b"path" => self.path = Some(value.to_vec()),
-                b"linkpath" => self.link = Some(value.to_vec()),
+                b"linkpath" => self.link_target = Some(value.to_vec()),
                 b"size" => {
                     let size = std::str::from_utf8(value).ok().and_then(|t| t.parse().ok());
                     self.size = Some(size.ok_or(MALFORMED)?);

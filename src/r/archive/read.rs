@@ -96,8 +96,8 @@ pub fn read_up_to(
         if path.is_empty() && member.kind == MemberKind::Folder {
             continue;
         }
-        let (top, inner_path) = path.split_once('/').unwrap_or((&path, ""));
-        check_folder(&mut folder, top, inner_path, &member)?;
+        let (top_folder, inner_path) = path.split_once('/').unwrap_or((&path, ""));
+        check_folder(&mut folder, top_folder, inner_path, &member)?;
         match &member.kind {
             MemberKind::File | MemberKind::Folder => {}
             MemberKind::Symlink(target) => links::check_symlink(&path, target)?,
@@ -185,7 +185,7 @@ impl ArchiveContent {
             return Err(ArchiveError::OtherFolder { package: package.to_owned(), folder });
         }
         if let Some(file) = file.filter(|file| file.package != package || file.version != version) {
-            return Err(other_file_name(package, version, file));
+            return Err(file_name_error(package, version, file));
         }
         Ok(PackageArchive {
             needs_compilation: description.needs_compilation().unwrap_or(self.has_src),
@@ -201,18 +201,18 @@ impl ArchiveContent {
 
 fn check_folder(
     folder: &mut Option<String>,
-    top: &str,
+    top_folder: &str,
     inner_path: &str,
     member: &Member,
 ) -> Result<(), ArchiveError> {
     if inner_path.is_empty() && member.kind != MemberKind::Folder {
-        return Err(ArchiveError::FileAtTop(top.to_owned()));
+        return Err(ArchiveError::FileAtTop(top_folder.to_owned()));
     }
     match folder {
-        None => *folder = Some(top.to_owned()),
-        Some(first) if first == top => {}
+        None => *folder = Some(top_folder.to_owned()),
+        Some(first) if first == top_folder => {}
         Some(first) => {
-            return Err(ArchiveError::TwoFolders { first: first.clone(), second: top.to_owned() });
+            return Err(ArchiveError::TwoFolders { first: first.clone(), second: top_folder.to_owned() });
         }
     }
     Ok(())
@@ -231,7 +231,7 @@ fn valid_names(description: &Description) -> Result<(&str, &str), ArchiveError> 
     Ok((package, version))
 }
 
-fn other_file_name(package: &str, version: &str, file: SourceFileName<'_>) -> ArchiveError {
+fn file_name_error(package: &str, version: &str, file: SourceFileName<'_>) -> ArchiveError {
     ArchiveError::OtherFileName {
         package: package.to_owned(),
         version: version.to_owned(),
@@ -273,7 +273,7 @@ pub fn read_identity(
     if let Some(file) = file {
         let is_same = file.package == name && version::compare(file.version, &version).is_eq();
         if !is_same {
-            return Err(other_file_name(&name, &version, file));
+            return Err(file_name_error(&name, &version, file));
         }
     }
     Ok(PackageIdentity { name, version, description, description_raw })
@@ -294,13 +294,13 @@ fn find_description<R: Read>(
 ) -> Result<(String, Vec<u8>), ArchiveError> {
     let mut folder = String::new();
     while let Some(member) = members.advance()? {
-        if let Some(folder) = member.directly_in("DESCRIPTION").filter(|_| member.kind == MemberKind::File) {
+        if let Some(folder) = member.folder_of("DESCRIPTION").filter(|_| member.kind == MemberKind::File) {
             let folder = String::from_utf8_lossy(folder).into_owned();
             return Ok((folder, members.contents(&member, limits.description)?));
         }
         if folder.is_empty() {
-            let top = member.name.split(|&b| b == b'/').next().unwrap_or_default();
-            folder = String::from_utf8_lossy(top).chars().take(120).collect();
+            let top_folder = member.name.split(|&b| b == b'/').next().unwrap_or_default();
+            folder = String::from_utf8_lossy(top_folder).chars().take(120).collect();
         }
     }
     // Reports damage later in the stream rather than a missing DESCRIPTION.

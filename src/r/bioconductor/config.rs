@@ -157,10 +157,13 @@ impl Config {
     #[must_use]
     pub fn as_of(&self, day: Day) -> Config {
         let is_released = |row: &&VersionRow| row.release_day.is_some_and(|release_day| release_day <= day);
-        let older = self.versions.iter().filter(|row| row.version < self.release);
-        let release = match self.get(self.release).filter(|row| row.release_day.is_none_or(|at| at <= day)) {
+        let older_rows = self.versions.iter().filter(|row| row.version < self.release);
+        let release = match self
+            .get(self.release)
+            .filter(|row| row.release_day.is_none_or(|release_day| release_day <= day))
+        {
             Some(row) => row.version,
-            None => older.rev().find(is_released).map_or(self.release, |row| row.version),
+            None => older_rows.rev().find(is_released).map_or(self.release, |row| row.version),
         };
         if release == self.release {
             return self.clone();
@@ -220,10 +223,10 @@ fn unquote(value: &str) -> &str {
 
 /// The keys and values of the indented lines after a header line at column 0.
 fn map_rows<'a>(lines: &'a [&'a str], header: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let start = lines.iter().position(|line| unquote(line) == header).map_or(lines.len(), |at| at + 1);
-    let indented =
+    let start = lines.iter().position(|line| unquote(line) == header).map_or(lines.len(), |index| index + 1);
+    let indented_lines =
         lines.iter().skip(start).take_while(|line| line.is_empty() || line.starts_with([' ', '\t']));
-    indented.filter_map(|line| line.split_once(": ")).map(|(key, value)| (unquote(key), unquote(value)))
+    indented_lines.filter_map(|line| line.split_once(": ")).map(|(key, value)| (unquote(key), unquote(value)))
 }
 
 /// Parses `10/30/2024`, with or without leading zeros.
@@ -251,7 +254,7 @@ mod tests {
     use super::*;
 
     /// Lines in the forms of the project's own file.
-    const REAL: &str = r#"## The site's own configuration.
+    const EXAMPLE: &str = r#"## The site's own configuration.
 output_dir: output
 release_version: "3.19"
 devel_version: "3.20"
@@ -289,7 +292,7 @@ mirrors:
 
     #[test]
     fn the_required_lines_are_read() {
-        let config = Config::parse(REAL.as_bytes()).expect("a config.yaml");
+        let config = Config::parse(EXAMPLE.as_bytes()).expect("a config.yaml");
         assert_eq!((config.release, config.devel), (version("3.19"), version("3.20")));
         let rows: Vec<String> =
             config.newest_first().map(|row| format!("{} {}", row.version, row.r)).collect();
@@ -313,7 +316,7 @@ mirrors:
 
     #[test]
     fn rendered_lines_have_the_form_that_clients_expect() {
-        let text = Config::parse(REAL.as_bytes()).expect("a config.yaml").render();
+        let text = Config::parse(EXAMPLE.as_bytes()).expect("a config.yaml").render();
         let lines: Vec<&str> = text.lines().collect();
         for line in [
             "release_version: \"3.19\"",
@@ -332,12 +335,12 @@ mirrors:
 
     #[test]
     fn a_day_before_a_release_has_the_release_of_that_day() {
-        let config = Config::parse(REAL.as_bytes()).expect("a config.yaml");
+        let config = Config::parse(EXAMPLE.as_bytes()).expect("a config.yaml");
         assert_eq!(config.as_of(date("2024-05-01")), config);
-        let before = config.as_of(date("2024-04-30"));
-        assert_eq!((before.release, before.devel), (version("3.18"), version("3.19")));
-        assert_eq!(before.get(version("3.20")), None, "not known on that day");
-        assert_eq!(before.get(version("3.19")).expect("it was devel").release_day, None);
+        let earlier_config = config.as_of(date("2024-04-30"));
+        assert_eq!((earlier_config.release, earlier_config.devel), (version("3.18"), version("3.19")));
+        assert_eq!(earlier_config.get(version("3.20")), None, "not known on that day");
+        assert_eq!(earlier_config.get(version("3.19")).expect("it was devel").release_day, None);
         assert_eq!(config.as_of(date("2023-10-20")).release, version("1.6"), "no later release has a date");
         assert_eq!(config.as_of(date("2000-01-01")), config, "no date is that early");
     }
@@ -349,10 +352,13 @@ mirrors:
         assert!(reason("\u{feff} <html>").contains("HTML"));
         assert!(reason("").contains("release_version"));
         assert!(
-            reason(&REAL.replace("devel_version: \"3.20\"", "devel_version: soon")).contains("devel_version")
+            reason(&EXAMPLE.replace("devel_version: \"3.20\"", "devel_version: soon"))
+                .contains("devel_version")
         );
-        assert!(reason(&REAL.replace("r_ver_for_bioc_ver", "r_versions")).contains("r_ver_for_bioc_ver"));
-        assert!(reason(&REAL.replace("devel_version: \"3.20\"", "devel_version: \"3.21\"")).contains("3.21"));
+        assert!(reason(&EXAMPLE.replace("r_ver_for_bioc_ver", "r_versions")).contains("r_ver_for_bioc_ver"));
+        assert!(
+            reason(&EXAMPLE.replace("devel_version: \"3.20\"", "devel_version: \"3.21\"")).contains("3.21")
+        );
     }
 
     proptest! {

@@ -119,12 +119,12 @@ impl Component {
     /// Whether a version has this repository.
     #[must_use]
     pub fn is_in(self, version: Version) -> bool {
-        let numbered = |major, minor| Version(RMinor { major, minor });
+        let version_of = |major, minor| Version(RMinor { major, minor });
         match self {
             Component::Software | Component::Annotation | Component::Experiment => true,
-            Component::Workflows => version >= numbered(3, 7),
-            Component::Books => version >= numbered(3, 12),
-            Component::Extra => version <= numbered(3, 5),
+            Component::Workflows => version >= version_of(3, 7),
+            Component::Books => version >= version_of(3, 12),
+            Component::Extra => version <= version_of(3, 5),
         }
     }
 }
@@ -192,7 +192,7 @@ pub fn part_url(root: &str, part: Part) -> String {
     format!("{root}/packages/{part}")
 }
 
-/// Splits the segments after `packages/` into the part and the rest.
+/// Splits the segments after `packages/` into the part and the remaining segments.
 #[must_use]
 pub fn split_path<'s, 'a>(segments: &'s [&'a str]) -> Option<(PartName, &'s [&'a str])> {
     let (version, rest) = segments.split_first()?;

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use crate::model::time::Day;
 use crate::r::dcf::{self, DcfError};
 
-/// A change of a package as a whole.
+/// The kind of an event: a change of a whole package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum IndexEvent {
+pub enum EventKind {
     /// The package left the index: archived, removed, renamed, replaced.
     Removed,
     /// The package returned to the index: unarchived, unorphaned, restored, reinstated.
@@ -19,8 +19,8 @@ pub enum IndexEvent {
 pub struct Event {
     /// The day at whose end the change is in effect.
     pub day: Day,
-    /// The change.
-    pub kind: IndexEvent,
+    /// The kind of the change.
+    pub kind: EventKind,
 }
 
 /// Largest number of events of a package; packages of CRAN have a dozen at most.
@@ -85,7 +85,7 @@ impl Events {
 /// The meaning of a verb.
 #[derive(Clone, Copy)]
 enum Verb {
-    Change(IndexEvent),
+    Change(EventKind),
     /// Orphaned: without a maintainer, but still listed.
     NoChange,
 }
@@ -95,10 +95,10 @@ fn parse_events(text: &str) -> Vec<Event> {
     let mut events = Vec::new();
     let mut verb = None;
     for word in text.split_whitespace() {
-        let trimmed = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        if let Some(parsed) = parse_verb(trimmed) {
-            verb = Some(parsed);
-        } else if let Ok(day) = trimmed.parse::<Day>() {
+        let token = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        if let Some(next_verb) = parse_verb(token) {
+            verb = Some(next_verb);
+        } else if let Ok(day) = token.parse::<Day>() {
             match verb.take() {
                 Some(Verb::Change(kind)) => events.push(Event { day, kind }),
                 Some(Verb::NoChange) | None => {}
@@ -114,9 +114,9 @@ fn parse_events(text: &str) -> Vec<Event> {
 fn parse_verb(word: &str) -> Option<Verb> {
     let is_one_of = |words: &[&str]| words.iter().any(|other| word.eq_ignore_ascii_case(other));
     if is_one_of(&["archived", "removed", "renamed", "replaced"]) {
-        Some(Verb::Change(IndexEvent::Removed))
+        Some(Verb::Change(EventKind::Removed))
     } else if is_one_of(&["unarchived", "unorphaned", "restored", "reinstated"]) {
-        Some(Verb::Change(IndexEvent::Restored))
+        Some(Verb::Change(EventKind::Restored))
     } else if is_one_of(&["orphaned"]) {
         Some(Verb::NoChange)
     } else {

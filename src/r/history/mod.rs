@@ -43,7 +43,7 @@ pub enum ListingState {
 }
 
 impl ListingState {
-    /// Whether the file is in the index from then on; else it is in the archive.
+    /// Whether a file in this state is in the index; else it is in the archive.
     #[must_use]
     pub fn is_listed(self) -> bool {
         match self {
@@ -78,7 +78,7 @@ pub struct History<'a> {
     pub days: Vec<HistoryDay<'a>>,
     /// Number of packages that left the index on an unknown day. Such a package counts as listed on the day of its last
     /// publication, and as archived from the next day on.
-    pub without_date: usize,
+    pub undated_count: usize,
     /// The day with the most publications and their number, if more than [`BULK_COPY_FILES`].
     pub bulk_copy: Option<(Day, usize)>,
 }
@@ -91,17 +91,17 @@ pub fn reconstruct<'a>(tables: &MirrorTables<'a>, since: Day, until: Day) -> His
     }
     let mut packages: BTreeMap<&str, PackageFiles<'a>> = BTreeMap::new();
     for row in tables.archive {
-        packages.entry(&row.package).or_default().archived.push(row);
+        packages.entry(&row.package).or_default().archive_rows.push(row);
     }
     for row in tables.current {
-        packages.entry(&row.package).or_default().current.push(row);
+        packages.entry(&row.package).or_default().current_rows.push(row);
     }
     let mut days: BTreeMap<Day, Vec<Transition<'a>>> = BTreeMap::new();
     let mut publications: BTreeMap<Day, usize> = BTreeMap::new();
-    let mut without_date = 0;
+    let mut undated_count = 0;
     for (name, files) in &packages {
         let timeline = files.timeline(tables.events.get(name), until);
-        without_date += usize::from(timeline.is_undated);
+        undated_count += usize::from(timeline.is_undated);
         timeline.report(since, |day, transition| days.entry(day).or_default().push(transition));
         for day in timeline.publication_days().filter(|day| *day > since) {
             *publications.entry(day).or_default() += 1;
@@ -112,7 +112,7 @@ pub fn reconstruct<'a>(tables: &MirrorTables<'a>, since: Day, until: Day) -> His
         .max_by_key(|(_, files)| *files)
         .filter(|(_, files)| *files > BULK_COPY_FILES);
     let days = days.into_iter().map(|(day, changes)| HistoryDay { day, changes }).collect();
-    History { days, without_date, bulk_copy }
+    History { days, undated_count, bulk_copy }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::events::{Event, IndexEvent};
+use super::events::{Event, EventKind};
 use super::{ListingState, Transition};
 use crate::model::time::Day;
 use crate::r::layout::PackageFile;
@@ -14,9 +14,9 @@ type Row = MetaRow<String>;
 /// The files of a package.
 #[derive(Default)]
 pub(super) struct PackageFiles<'a> {
-    pub(super) archived: Vec<&'a Row>,
+    pub(super) archive_rows: Vec<&'a Row>,
     /// One row if the package is listed at the end of the history.
-    pub(super) current: Vec<&'a Row>,
+    pub(super) current_rows: Vec<&'a Row>,
 }
 
 /// The events of a package in order.
@@ -42,9 +42,9 @@ impl<'a> PackageFiles<'a> {
     /// Returns the distinct files in the order of publication. A file name in both `archive.rds` and `current.rds` is one
     /// file that was being moved if size and time are equal; otherwise the version was published twice, as two files.
     fn sorted_files(&self) -> Vec<&'a Row> {
-        let mut distinct = HashSet::new();
-        let mut rows: Vec<&'a Row> = self.current.iter().chain(&self.archived).copied().collect();
-        rows.retain(|row| distinct.insert((row.file.as_str(), row.size, row.mtime.seconds())));
+        let mut keys = HashSet::new();
+        let mut rows: Vec<&'a Row> = self.current_rows.iter().chain(&self.archive_rows).copied().collect();
+        rows.retain(|row| keys.insert((row.file.as_str(), row.size, row.mtime.seconds())));
         rows.sort_by(|a, b| {
             a.mtime
                 .cmp(&b.mtime)
@@ -59,27 +59,27 @@ impl<'a> PackageFiles<'a> {
         let rows: Vec<&'a Row> =
             self.sorted_files().into_iter().filter(|row| row.mtime.day() < until).collect();
         let mut timeline = Timeline { entries: Vec::with_capacity(rows.len() + 1), is_undated: false };
-        let Some(last) = rows.last() else { return timeline };
+        let Some(last_file) = rows.last() else { return timeline };
         let first_day = rows[0].mtime.day();
         let is_on_last_day = |kind| events.iter().any(|event| event.day == until && event.kind == kind);
         // Events before the first file are ignored: earlier files may be lost, or have a later time.
-        let relevant = events.iter().filter(|event| event.day >= first_day && event.day < until);
-        timeline.entries.extend(relevant.map(|event| match event.kind {
-            IndexEvent::Removed => (event.day, TimelineEvent::Removed),
-            IndexEvent::Restored => (event.day, TimelineEvent::Restored),
+        let earlier_events = events.iter().filter(|event| event.day >= first_day && event.day < until);
+        timeline.entries.extend(earlier_events.map(|event| match event.kind {
+            EventKind::Removed => (event.day, TimelineEvent::Removed),
+            EventKind::Restored => (event.day, TimelineEvent::Restored),
         }));
         timeline.entries.extend(rows.iter().map(|row| (row.mtime.day(), TimelineEvent::Published(row))));
         // Stable sort: on one day a package left before it returned, and returned before a publication.
         timeline.entries.sort_by_key(|(day, event)| (*day, event.rank()));
-        match self.current.iter().max_by_key(|row| row.mtime) {
+        match self.current_rows.iter().max_by_key(|row| row.mtime) {
             // The package left the index on `until`, which is no longer part of the history.
-            None if is_on_last_day(IndexEvent::Removed) => {}
+            None if is_on_last_day(EventKind::Removed) => {}
             None => timeline.finish_unlisted(until),
-            Some(listed) => {
-                if listed.mtime.day() < until && !is_on_last_day(IndexEvent::Restored) {
+            Some(listed_file) => {
+                if listed_file.mtime.day() < until && !is_on_last_day(EventKind::Restored) {
                     timeline.finish_listed();
                 }
-                timeline.finish_relisted(listed, last, until);
+                timeline.finish_relisted(listed_file, last_file, until);
             }
         }
         timeline
@@ -105,11 +105,13 @@ impl<'a> Timeline<'a> {
     /// Handles a package that is not listed at the end. If a removal is known for the day of the last entry, the
     /// package left the index on that day, otherwise on an unknown later day; the next day is assumed.
     fn finish_unlisted(&mut self, until: Day) {
-        let Some((last, _)) = self.entries.last().copied().filter(|_| self.is_listed()) else { return };
-        let left_same_day =
-            self.entries.iter().any(|(day, event)| *day == last && matches!(event, TimelineEvent::Removed));
-        self.is_undated = !left_same_day;
-        let day = if left_same_day { last } else { last.end().day() };
+        let Some((last_day, _)) = self.entries.last().copied().filter(|_| self.is_listed()) else { return };
+        let is_removed_on_last_day = self
+            .entries
+            .iter()
+            .any(|(day, event)| *day == last_day && matches!(event, TimelineEvent::Removed));
+        self.is_undated = !is_removed_on_last_day;
+        let day = if is_removed_on_last_day { last_day } else { last_day.end().day() };
         if day < until {
             self.entries.push((day, TimelineEvent::Removed));
             self.entries.sort_by_key(|(day, _)| *day);
@@ -124,15 +126,15 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    /// Handles a package whose listed file at the end is not the last published file. The latter was withdrawn on an
-    /// unknown day; the day after its publication is assumed.
-    fn finish_relisted(&mut self, listed: &'a Row, last: &'a Row, until: Day) {
-        if listed.mtime.day() >= until || std::ptr::eq(listed, last) {
+    /// Handles a package whose listed file at the end is not the last published file. The last file was withdrawn on
+    /// an unknown day; the day after its publication is assumed.
+    fn finish_relisted(&mut self, listed_file: &'a Row, last_file: &'a Row, until: Day) {
+        if listed_file.mtime.day() >= until || std::ptr::eq(listed_file, last_file) {
             return;
         }
-        let day = last.mtime.day().end().day();
+        let day = last_file.mtime.day().end().day();
         if day < until {
-            self.entries.push((day, TimelineEvent::Relisted(listed)));
+            self.entries.push((day, TimelineEvent::Relisted(listed_file)));
             self.entries.sort_by_key(|(day, event)| (*day, event.rank()));
         }
     }
@@ -147,31 +149,31 @@ impl<'a> Timeline<'a> {
 
     /// Reports the whole state at the end of `since`, and the changes on each later day.
     pub(super) fn report(&self, since: Day, mut emit: impl FnMut(Day, Transition<'a>)) {
-        let mut state = PackageState { listed: None, newest: None, files: Vec::new() };
+        let mut state = PackageState { listed_file: None, newest_file: None, files: Vec::new() };
         let mut entries = self.entries.as_slice();
         let early_count = entries.partition_point(|(day, _)| *day <= since);
-        let (earlier, rest) = entries.split_at(early_count);
-        earlier.iter().for_each(|(_, event)| state.apply(*event));
+        let (earlier_entries, rest) = entries.split_at(early_count);
+        earlier_entries.iter().for_each(|(_, event)| state.apply(*event));
         for file in &state.files {
             let initial_state = state.initial_state(file);
             emit(since, Transition { file, state: initial_state });
         }
         entries = rest;
         while let Some((day, _)) = entries.first() {
-            let (today, rest) = entries.split_at(entries.partition_point(|(other, _)| other <= day));
+            let (day_entries, rest) = entries.split_at(entries.partition_point(|(other, _)| other <= day));
             entries = rest;
-            let (before, count) = (state.listed, state.files.len());
-            today.iter().for_each(|(_, event)| state.apply(*event));
-            state.report_changes(before, count, |transition| emit(*day, transition));
+            let (previous_file, count) = (state.listed_file, state.files.len());
+            day_entries.iter().for_each(|(_, event)| state.apply(*event));
+            state.report_changes(previous_file, count, |transition| emit(*day, transition));
         }
     }
 }
 
 /// The state of a package at a moment.
 struct PackageState<'a> {
-    listed: Option<&'a Row>,
+    listed_file: Option<&'a Row>,
     /// The file that is listed when the package returns.
-    newest: Option<&'a Row>,
+    newest_file: Option<&'a Row>,
     /// Every published file.
     files: Vec<&'a Row>,
 }
@@ -179,40 +181,49 @@ struct PackageState<'a> {
 impl<'a> PackageState<'a> {
     fn apply(&mut self, event: TimelineEvent<'a>) {
         match event {
-            TimelineEvent::Removed => self.listed = None,
-            TimelineEvent::Restored => self.listed = self.newest,
+            TimelineEvent::Removed => self.listed_file = None,
+            TimelineEvent::Restored => self.listed_file = self.newest_file,
             TimelineEvent::Published(row) => {
                 self.files.push(row);
-                (self.listed, self.newest) = (Some(row), Some(row));
+                (self.listed_file, self.newest_file) = (Some(row), Some(row));
             }
-            TimelineEvent::Relisted(row) => (self.listed, self.newest) = (Some(row), Some(row)),
+            TimelineEvent::Relisted(row) => (self.listed_file, self.newest_file) = (Some(row), Some(row)),
         }
     }
 
     fn is_listed(&self, file: &Row) -> bool {
-        self.listed.is_some_and(|listed| std::ptr::eq(listed, file))
+        self.listed_file.is_some_and(|listed| std::ptr::eq(listed, file))
     }
 
     /// The state of a file that is not listed.
     fn unlisted_state(&self, file: &Row) -> ListingState {
-        let is_newest = self.newest.is_some_and(|newest| std::ptr::eq(newest, file));
-        if is_newest && self.listed.is_none() { ListingState::Archived } else { ListingState::Superseded }
+        let is_newest = self.newest_file.is_some_and(|newest| std::ptr::eq(newest, file));
+        if is_newest && self.listed_file.is_none() {
+            ListingState::Archived
+        } else {
+            ListingState::Superseded
+        }
     }
 
     fn initial_state(&self, file: &Row) -> ListingState {
         if self.is_listed(file) { ListingState::Listed } else { self.unlisted_state(file) }
     }
 
-    /// Reports the changes since `before` was the listed file and `count` files were published.
-    fn report_changes(&self, before: Option<&'a Row>, count: usize, mut emit: impl FnMut(Transition<'a>)) {
-        if let Some(file) = before.filter(|file| !self.is_listed(file)) {
+    /// Reports the changes since `previous_file` was the listed file and `count` files were published.
+    fn report_changes(
+        &self,
+        previous_file: Option<&'a Row>,
+        count: usize,
+        mut emit: impl FnMut(Transition<'a>),
+    ) {
+        if let Some(file) = previous_file.filter(|file| !self.is_listed(file)) {
             emit(Transition { file, state: self.unlisted_state(file) });
         }
         for file in self.files.iter().skip(count).filter(|file| !self.is_listed(file)) {
             emit(Transition { file, state: self.unlisted_state(file) });
         }
-        if let Some(file) = self.listed
-            && !before.is_some_and(|before| std::ptr::eq(before, file))
+        if let Some(file) = self.listed_file
+            && !previous_file.is_some_and(|previous| std::ptr::eq(previous, file))
         {
             let is_new = self.files.iter().skip(count).any(|new| std::ptr::eq(*new, file));
             emit(Transition {

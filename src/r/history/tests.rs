@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::events::{Event, Events, IndexEvent};
+use super::events::{Event, EventKind, Events};
 use super::*;
 use crate::model::time::{SECOND, Timestamp};
 
@@ -26,10 +26,10 @@ fn row(package: &str, version: &str, size: u64, day: i64, hour: i64) -> MetaRow<
     }
 }
 
-fn events(list: &[(&str, i64, IndexEvent)]) -> Events {
+fn events(list: &[(&str, i64, EventKind)]) -> Events {
     let mut events = Events::default();
-    for (package, at, kind) in list {
-        events.add(package, Event { day: day(*at), kind: *kind });
+    for (package, number, kind) in list {
+        events.add(package, Event { day: day(*number), kind: *kind });
     }
     events
 }
@@ -67,37 +67,37 @@ fn transitions(
 fn a_file_is_listed_from_its_own_time_to_that_of_the_next() {
     let archive = [row("a", "1.0", 10, 3, 9), row("a", "1.2", 12, 9, 1), row("a", "1.1", 11, 9, 0)];
     let current = [row("a", "2.0", 20, 12, 5)];
-    let none = Events::default();
+    let no_events = Events::default();
     assert_eq!(
-        transitions(&archive, &current, &none, 1, 20),
+        transitions(&archive, &current, &no_events, 1, 20),
         ["3: +a_1.0", "9: -a_1.0 -a_1.1 +a_1.2", "12: -a_1.2 +a_2.0"]
     );
     assert_eq!(
-        transitions(&archive, &current, &none, 10, 20),
+        transitions(&archive, &current, &no_events, 10, 20),
         ["10: -a_1.0 -a_1.1 +a_1.2", "12: -a_1.2 +a_2.0"]
     );
-    assert_eq!(transitions(&archive, &current, &none, 4, 12), ["4: +a_1.0", "9: -a_1.0 -a_1.1 +a_1.2"]);
+    assert_eq!(transitions(&archive, &current, &no_events, 4, 12), ["4: +a_1.0", "9: -a_1.0 -a_1.1 +a_1.2"]);
 }
 
 #[test]
 fn files_are_ordered_by_time_and_not_by_version() {
     let archive = [row("a", "2.0", 20, 3, 0)];
     let current = [row("a", "1.9", 19, 5, 0)];
-    let none = Events::default();
-    assert_eq!(transitions(&archive, &current, &none, 1, 9), ["3: +a_2.0", "5: -a_2.0 +a_1.9"]);
+    let no_events = Events::default();
+    assert_eq!(transitions(&archive, &current, &no_events, 1, 9), ["3: +a_2.0", "5: -a_2.0 +a_1.9"]);
     // At equal times the version decides.
     let archive = [row("a", "1.10", 1, 3, 0), row("a", "1.9", 2, 3, 0)];
-    assert_eq!(transitions(&archive, &[row("a", "2", 1, 4, 0)], &none, 3, 9)[0], "3: -a_1.9 +a_1.10");
+    assert_eq!(transitions(&archive, &[row("a", "2", 1, 4, 0)], &no_events, 3, 9)[0], "3: -a_1.9 +a_1.10");
 }
 
 #[test]
 fn a_version_published_twice_is_two_files() {
     let archive = [row("lmeInfo", "0.3.2", 65124, 3, 0)];
     let current = [row("lmeInfo", "0.3.2", 65532, 7, 0)];
-    let none = Events::default();
-    let lines = transitions(&archive, &current, &none, 1, 9);
+    let no_events = Events::default();
+    let lines = transitions(&archive, &current, &no_events, 1, 9);
     assert_eq!(lines, ["3: +lmeInfo_0.3.2", "7: -lmeInfo_0.3.2 +lmeInfo_0.3.2"]);
-    let tables = MirrorTables { archive: &archive, current: &current, events: &none };
+    let tables = MirrorTables { archive: &archive, current: &current, events: &no_events };
     let sizes: Vec<u64> =
         reconstruct(&tables, day(1), day(9)).days[1].changes.iter().map(|t| t.file.size).collect();
     assert_eq!(sizes, [65124, 65532]);
@@ -105,19 +105,19 @@ fn a_version_published_twice_is_two_files() {
 
 #[test]
 fn a_file_in_both_tables_is_one_file() {
-    let both = [row("a", "1.0", 10, 3, 0)];
-    assert_eq!(transitions(&both, &both.clone(), &Events::default(), 1, 9), ["3: +a_1.0"]);
+    let rows = [row("a", "1.0", 10, 3, 0)];
+    assert_eq!(transitions(&rows, &rows.clone(), &Events::default(), 1, 9), ["3: +a_1.0"]);
 }
 
 #[test]
 fn a_removed_package_is_listed_until_that_day_and_a_returned_one_from_it() {
     let archive = [row("a", "1.0", 10, 3, 0), row("a", "1.1", 11, 5, 0)];
-    let removal = events(&[("a", 8, IndexEvent::Removed)]);
+    let removal = events(&[("a", 8, EventKind::Removed)]);
     assert_eq!(transitions(&archive, &[], &removal, 1, 20), ["3: +a_1.0", "5: -a_1.0 +a_1.1", "8: xa_1.1"]);
     let returns = events(&[
-        ("a", 8, IndexEvent::Removed),
-        ("a", 10, IndexEvent::Restored),
-        ("a", 15, IndexEvent::Removed),
+        ("a", 8, EventKind::Removed),
+        ("a", 10, EventKind::Restored),
+        ("a", 15, EventKind::Removed),
     ]);
     assert_eq!(
         transitions(&archive, &[], &returns, 6, 20),
@@ -127,26 +127,26 @@ fn a_removed_package_is_listed_until_that_day_and_a_returned_one_from_it() {
     let current = [row("a", "2.0", 20, 12, 0)];
     assert_eq!(transitions(&archive, &current, &removal, 6, 20)[1..], ["8: xa_1.1", "12: +a_2.0"]);
     // A new version was published on the day the package left.
-    let same_day = events(&[("a", 12, IndexEvent::Removed)]);
+    let same_day = events(&[("a", 12, EventKind::Removed)]);
     assert_eq!(transitions(&archive, &current, &same_day, 6, 20)[1..], ["12: -a_1.1 +a_2.0"]);
 }
 
 #[test]
 fn without_an_event_a_package_is_removed_the_day_after_its_last_file() {
     let archive = [row("a", "1.0", 10, 3, 0), row("b", "1.0", 10, 4, 0)];
-    let none = Events::default();
-    assert_eq!(transitions(&archive, &[], &none, 1, 20), ["3: +a_1.0", "4: xa_1.0 +b_1.0", "5: xb_1.0"]);
-    let tables = MirrorTables { archive: &archive, current: &[], events: &none };
-    assert_eq!(reconstruct(&tables, day(1), day(20)).without_date, 2);
+    let no_events = Events::default();
+    assert_eq!(transitions(&archive, &[], &no_events, 1, 20), ["3: +a_1.0", "4: xa_1.0 +b_1.0", "5: xb_1.0"]);
+    let tables = MirrorTables { archive: &archive, current: &[], events: &no_events };
+    assert_eq!(reconstruct(&tables, day(1), day(20)).undated_count, 2);
     // An event before the last file does not determine the end.
-    let early = events(&[("a", 3, IndexEvent::Removed), ("b", 2, IndexEvent::Removed)]);
-    assert_eq!(transitions(&archive, &[], &early, 1, 20), ["3: xa_1.0", "4: +b_1.0", "5: xb_1.0"]);
+    let early_events = events(&[("a", 3, EventKind::Removed), ("b", 2, EventKind::Removed)]);
+    assert_eq!(transitions(&archive, &[], &early_events, 1, 20), ["3: xa_1.0", "4: +b_1.0", "5: xb_1.0"]);
 }
 
 #[test]
 fn a_listed_package_without_a_return_event_was_never_removed() {
     let current = [row("a", "1.0", 10, 3, 0)];
-    let removal = events(&[("a", 8, IndexEvent::Removed)]);
+    let removal = events(&[("a", 8, EventKind::Removed)]);
     assert_eq!(transitions(&[], &current, &removal, 1, 20), ["3: +a_1.0"]);
     // A later file was withdrawn, and the one before it is listed again.
     let archive = [row("a", "1.1", 11, 6, 0)];
@@ -164,13 +164,13 @@ fn a_listed_package_without_a_return_event_was_never_removed() {
 fn events_on_the_last_day_determine_earlier_days() {
     let file = [row("a", "1.0", 10, 3, 0)];
     // Left on day 9, on which the mirror was read.
-    assert_eq!(transitions(&file, &[], &events(&[("a", 9, IndexEvent::Removed)]), 1, 9), ["3: +a_1.0"]);
+    assert_eq!(transitions(&file, &[], &events(&[("a", 9, EventKind::Removed)]), 1, 9), ["3: +a_1.0"]);
     // Left on day 5 and returned on day 9, by an event or a new file.
-    let returns = events(&[("a", 5, IndexEvent::Removed), ("a", 9, IndexEvent::Restored)]);
+    let returns = events(&[("a", 5, EventKind::Removed), ("a", 9, EventKind::Restored)]);
     assert_eq!(transitions(&[], &file, &returns, 1, 9), ["3: +a_1.0", "5: xa_1.0"]);
-    let new = [row("a", "2.0", 20, 9, 0)];
+    let new_file = [row("a", "2.0", 20, 9, 0)];
     assert_eq!(
-        transitions(&file, &new, &events(&[("a", 5, IndexEvent::Removed)]), 1, 9),
+        transitions(&file, &new_file, &events(&[("a", 5, EventKind::Removed)]), 1, 9),
         ["3: +a_1.0", "5: xa_1.0"]
     );
 }
@@ -178,8 +178,8 @@ fn events_on_the_last_day_determine_earlier_days() {
 #[test]
 fn a_bulk_copy_is_reported() {
     let archive: Vec<_> = (0..=BULK_COPY_FILES).map(|n| row(&format!("p{n}"), "1.0", 1, 7, 0)).collect();
-    let none = Events::default();
-    let tables = MirrorTables { archive: &[], current: &archive, events: &none };
+    let no_events = Events::default();
+    let tables = MirrorTables { archive: &[], current: &archive, events: &no_events };
     assert_eq!(reconstruct(&tables, day(1), day(9)).bulk_copy, Some((day(7), BULK_COPY_FILES + 1)));
     assert_eq!(reconstruct(&tables, day(7), day(9)).bulk_copy, None, "that is the state on the first day");
     assert_eq!(
@@ -225,12 +225,12 @@ impl SimulatedMirror {
                 self.listed.insert(package, row(package, &version, self.last_size, today, 12));
             }
             (Action::Republish, Some(old)) => {
-                let republished =
+                let republished_row =
                     MetaRow { size: self.last_size, mtime: row("a", "1", 0, today, 12).mtime, ..old.clone() };
                 // An archive has one file per name: the older one of equal name would be overwritten.
                 if !self.archive.iter().any(|row| row.file == old.file) {
                     self.archive.push(old);
-                    self.listed.insert(package, republished);
+                    self.listed.insert(package, republished_row);
                 }
             }
             (Action::Archive, Some(old)) if !self.archive.iter().any(|row| row.file == old.file) => {
@@ -278,7 +278,7 @@ proptest! {
     fn a_history_is_reconstructed_from_its_files(
         actions in prop::collection::vec(prop::collection::btree_map(prop::sample::select(&["a", "B", "c.d"][..]), action(), 0..3), 1..40),
         since in 0..40_i64,
-        before in 0..40_i64,
+        days_left_out in 0..40_i64,
     ) {
         let mut mirror = SimulatedMirror::default();
         for (today, today_actions) in (0..).zip(&actions) {
@@ -286,7 +286,7 @@ proptest! {
             mirror.end_of_day();
         }
         let length = mirror.days.len() as i64;
-        let (since, until) = (since.min(length - 1), length - before.min(length - 1));
+        let (since, until) = (since.min(length - 1), length - days_left_out.min(length - 1));
         let notes: String = mirror.notes.iter().map(|(package, note)| format!("Package: {package}\nX-CRAN-History:{note}\n\n")).collect();
         let events = Events::read(notes.as_bytes()).expect("a text");
         // Files listed at the end of the requested days; files published later are in the archive.
@@ -297,11 +297,11 @@ proptest! {
         let mut state: BTreeMap<(String, u64), bool> = BTreeMap::new();
         let mut changed_days = history.days.iter().peekable();
         for today in since..until {
-            if let Some(changes) = changed_days.next_if(|changed| changed.day == day(today)) {
+            if let Some(changes) = changed_days.next_if(|history_day| history_day.day == day(today)) {
                 for transition in &changes.changes {
                     let key = (transition.file.file.clone(), transition.file.size);
-                    let before = state.insert(key, transition.state.is_listed());
-                    prop_assert_ne!(before, Some(transition.state.is_listed()), "a change that changes nothing");
+                    let previous_state = state.insert(key, transition.state.is_listed());
+                    prop_assert_ne!(previous_state, Some(transition.state.is_listed()), "a change that changes nothing");
                 }
             }
             let keys_with = |listed: bool| state.iter().filter(|(_, is_listed)| **is_listed == listed).map(|(key, _)| key.clone()).collect::<Vec<_>>();
@@ -309,6 +309,6 @@ proptest! {
             prop_assert_eq!(&keys_with(false), &mirror.days[today as usize].1, "archived on day {}", today);
         }
         prop_assert_eq!(changed_days.next(), None);
-        prop_assert_eq!(history.without_date, 0);
+        prop_assert_eq!(history.undated_count, 0);
     }
 }

@@ -1,4 +1,4 @@
-//! Expands R's compact vector forms (ALTREP, version 3 only) that are plain data.
+//! Expands R's compact vector forms (ALTREP, version 3 only) that consist of data only.
 
 use super::item::{Data, Item, Pair, Strings};
 
@@ -59,17 +59,17 @@ impl CompactForm {
             CompactForm::IntegerSequence => {
                 let (n, start, step) = sequence(&state)?;
                 let is_integral = start.fract() == 0.0;
-                let last = start + step * (n.saturating_sub(1) as f64);
+                let last_value = start + step * (n.saturating_sub(1) as f64);
                 let fits_i32 = |x: f64| x > f64::from(i32::MIN) && x <= f64::from(i32::MAX);
-                if !is_integral || !fits_i32(start) || !fits_i32(last) {
+                if !is_integral || !fits_i32(start) || !fits_i32(last_value) {
                     return None;
                 }
                 let numbers = (0..n).map(|i| (start + step * i as f64) as i32).collect();
-                Some(Item::plain(Data::Integer(numbers)))
+                Some(Item::new(Data::Integer(numbers)))
             }
             CompactForm::RealSequence => {
                 let (n, start, step) = sequence(&state)?;
-                Some(Item::plain(Data::Real((0..n).map(|i| start + step * i as f64).collect())))
+                Some(Item::new(Data::Real((0..n).map(|i| start + step * i as f64).collect())))
             }
             CompactForm::DeferredString => {
                 // Doubles would need R's formatting with 15 significant digits; no index has them.
@@ -79,7 +79,7 @@ impl CompactForm {
                     let text = (*number != super::item::NA_INT).then(|| number.to_string());
                     strings.push(text.as_deref()).ok()?;
                 }
-                Some(Item::plain(Data::Text(strings)))
+                Some(Item::new(Data::Text(strings)))
             }
             CompactForm::Wrapper => match state.data {
                 Data::Pairs(nodes) if nodes.len() == 2 => nodes.into_iter().next().map(|node| node.value),

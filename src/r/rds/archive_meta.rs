@@ -116,7 +116,7 @@ pub fn read_archive_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<
     let flags = decoder.flags()?;
     if flags.code() != LIST_CODE {
         let Data::List(frames) = decoder.item_with_flags(flags, 0)?.data else {
-            return Err(shape(ARCHIVE_SHAPE, "not a list"));
+            return Err(shape_error(ARCHIVE_SHAPE, "not a list"));
         };
         for frame in &frames {
             read_rows(frame, ARCHIVE_SHAPE, parse_archived_name, &mut rows)?;
@@ -124,12 +124,12 @@ pub fn read_archive_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<
     } else {
         let packages = decoder.length(4)?;
         for _ in 0..packages {
-            let (mark, before) = (decoder.input.reserved(), rows.len());
+            let (reserved_memory, row_count) = (decoder.input.reserved_memory(), rows.len());
             let frame = decoder.item(1)?;
             read_rows(&frame, ARCHIVE_SHAPE, parse_archived_name, &mut rows)?;
             drop(frame);
-            decoder.input.release_to(mark);
-            decoder.input.reserve((rows.len() - before).saturating_mul(ROW_COST))?;
+            decoder.input.release_to(reserved_memory);
+            decoder.input.reserve((rows.len() - row_count).saturating_mul(ROW_COST))?;
         }
         if flags.has_attributes() {
             decoder.attributes(1)?;
@@ -156,7 +156,7 @@ const CURRENT_SHAPE: &str = "a table of files";
 /// Memory of a row in bytes, with its two strings.
 const ROW_COST: usize = size_of::<MetaRow<String>>() + 64;
 
-fn shape(expected: &'static str, found: &str) -> RdsError {
+fn shape_error(expected: &'static str, found: &str) -> RdsError {
     RdsError::Shape { expected, found: found.to_owned() }
 }
 
@@ -172,10 +172,10 @@ fn read_rows<'f>(
     rows: &mut Vec<MetaRow<String>>,
 ) -> Result<(), RdsError> {
     if !frame.has_class("data.frame") {
-        return Err(shape(expected, "an element that is not a data frame"));
+        return Err(shape_error(expected, "an element that is not a data frame"));
     }
-    let sizes = frame.element("size").ok_or_else(|| shape(expected, "no column 'size'"))?;
-    let times = frame.element("mtime").ok_or_else(|| shape(expected, "no column 'mtime'"))?;
+    let sizes = frame.element("size").ok_or_else(|| shape_error(expected, "no column 'size'"))?;
+    let times = frame.element("mtime").ok_or_else(|| shape_error(expected, "no column 'mtime'"))?;
     // A frame without rows has integers as row names.
     let Some(names) = frame.attribute("row.names").and_then(Item::text) else { return Ok(()) };
     for (row, name) in names.iter().enumerate() {

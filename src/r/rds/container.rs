@@ -18,7 +18,7 @@ pub enum RdsCompression {
     Zstd,
 }
 
-/// Memory limit of the xz decoder in bytes (xz -9 needs 64 MiB); a larger dictionary indicates a bomb.
+/// Memory limit of the xz decoder in bytes (xz -9 needs 64 MiB); a larger dictionary indicates a decompression bomb.
 const DECODER_MEMORY: u64 = 128 << 20;
 /// The binary logarithm of the largest zstd window: 64 MiB.
 const ZSTD_WINDOW_LOG: u32 = 26;
@@ -40,9 +40,9 @@ impl RdsCompression {
 
 /// Returns the decompressed stream of `file`. Its length is not limited here: the caller must count its bytes.
 pub(super) fn open<'a>(mut file: impl Read + 'a) -> Result<Box<dyn Read + 'a>, RdsError> {
-    let damaged = |source| RdsError::Damaged { offset: 0, source };
+    let damaged_error = |source| RdsError::Damaged { offset: 0, source };
     let mut magic = Vec::with_capacity(6);
-    file.by_ref().take(6).read_to_end(&mut magic).map_err(damaged)?;
+    file.by_ref().take(6).read_to_end(&mut magic).map_err(damaged_error)?;
     let compression = RdsCompression::detect(&magic);
     if magic.is_empty() {
         return Err(RdsError::Truncated { offset: 0 });
@@ -56,12 +56,12 @@ pub(super) fn open<'a>(mut file: impl Read + 'a) -> Result<Box<dyn Read + 'a>, R
         RdsCompression::Xz => {
             let stream =
                 liblzma::stream::Stream::new_stream_decoder(DECODER_MEMORY, liblzma::stream::CONCATENATED)
-                    .map_err(|e| damaged(e.into()))?;
+                    .map_err(|e| damaged_error(e.into()))?;
             Box::new(liblzma::read::XzDecoder::new_stream(input, stream))
         }
         RdsCompression::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::new(input).map_err(damaged)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(damaged)?;
+            let mut decoder = zstd::stream::read::Decoder::new(input).map_err(damaged_error)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(damaged_error)?;
             Box::new(decoder)
         }
     })

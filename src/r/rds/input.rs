@@ -16,43 +16,47 @@ pub(super) struct Input<'a> {
     offset: u64,
     limits: Limits,
     /// Memory of the current result in bytes.
-    reserved: u64,
+    reserved_memory: u64,
 }
 
 impl<'a> Input<'a> {
     pub(super) fn new(inner: Box<dyn Read + 'a>, limits: Limits) -> Input<'a> {
         let buffer = vec![0; BUFFER_SIZE].into_boxed_slice();
-        Input { inner, buffer, start: 0, end: 0, offset: 0, limits, reserved: 0 }
+        Input { inner, buffer, start: 0, end: 0, offset: 0, limits, reserved_memory: 0 }
     }
 
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    pub(super) fn malformed(&self, defect: &'static str) -> RdsError {
+    pub(super) fn format_error(&self, defect: &'static str) -> RdsError {
         RdsError::Malformed { defect, offset: self.offset }
     }
 
     /// Counts memory before it is allocated.
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), RdsError> {
-        self.reserved = self.reserved.saturating_add(bytes as u64);
-        if self.reserved > self.limits.memory { Err(RdsError::TooLarge(self.limits.memory)) } else { Ok(()) }
+        self.reserved_memory = self.reserved_memory.saturating_add(bytes as u64);
+        if self.reserved_memory > self.limits.memory {
+            Err(RdsError::TooLarge(self.limits.memory))
+        } else {
+            Ok(())
+        }
     }
 
     /// Memory counted so far; pass it to [`Input::release_to`] after dropping everything read since.
-    pub(super) fn reserved(&self) -> u64 {
-        self.reserved
+    pub(super) fn reserved_memory(&self) -> u64 {
+        self.reserved_memory
     }
 
-    /// Sets the counted memory back to an earlier value of [`Input::reserved`].
-    pub(super) fn release_to(&mut self, mark: u64) {
-        self.reserved = mark;
+    /// Sets the counted memory back to an earlier value of [`Input::reserved_memory`].
+    pub(super) fn release_to(&mut self, earlier_value: u64) {
+        self.reserved_memory = earlier_value;
     }
 
     /// Fails for a length beyond the limit of the stream, before anything is allocated.
     pub(super) fn check_len(&self, count: usize, item_size: u64) -> Result<(), RdsError> {
-        let needed = (count as u64).saturating_mul(item_size).saturating_add(self.offset);
-        if needed > self.limits.stream { Err(RdsError::TooLong(self.limits.stream)) } else { Ok(()) }
+        let required_len = (count as u64).saturating_mul(item_size).saturating_add(self.offset);
+        if required_len > self.limits.stream { Err(RdsError::TooLong(self.limits.stream)) } else { Ok(()) }
     }
 
     /// Reads more bytes into the buffer; returns `false` at the end of the stream.
@@ -96,21 +100,22 @@ impl<'a> Input<'a> {
     }
 
     /// Passes the next `n` bytes to `consume` in pieces of a multiple of `unit`, at most the size of the buffer.
-    pub(super) fn pieces(
+    pub(super) fn for_each_piece(
         &mut self,
         mut n: usize,
         unit: usize,
         mut consume: impl FnMut(&[u8]),
     ) -> Result<(), RdsError> {
-        let max_piece = BUFFER_SIZE / unit * unit;
+        let max_size = BUFFER_SIZE / unit * unit;
         while n > 0 {
-            let piece = n.min(max_piece);
-            consume(self.take(piece)?);
-            n -= piece;
+            let size = n.min(max_size);
+            consume(self.take(size)?);
+            n -= size;
         }
         Ok(())
     }
 
+    /// Reads a big-endian integer of four bytes.
     pub(super) fn int(&mut self) -> Result<i32, RdsError> {
         let bytes = self.take(4)?;
         Ok(i32::from_be_bytes(bytes.try_into().expect("four bytes were taken")))

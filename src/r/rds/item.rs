@@ -52,7 +52,7 @@ pub struct Pair {
 impl Item {
     /// A value without attributes.
     #[must_use]
-    pub fn plain(data: Data) -> Item {
+    pub fn new(data: Data) -> Item {
         Item { data, attributes: Vec::new() }
     }
 

@@ -4,7 +4,7 @@
 //! column, a second copies each row's values to their positions. Both passes are sequential, and the matrix is written
 //! into memory that is allocated once.
 
-use super::write::{ASCII, HAS_ATTRIBUTES, INTEGER, LIST, MISSING, STRING, TEXT, UTF8, Writer, r_string};
+use super::write::{ASCII, HAS_ATTRIBUTES, INTEGER, LIST, NA_STRING, STRING, TEXT, UTF8, Writer, r_string};
 use memchr::{memchr, memchr_iter};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,8 +17,8 @@ const OPTIONAL_FIELDS: [&[u8]; 2] = [b"File", b"Path"];
 const NEARBY_COLUMNS: usize = 8;
 /// Approximate number of fields in a record.
 const TYPICAL_FIELDS: usize = 12;
-/// Largest number of columns. Each column costs eight bytes in every row, so one record with many bogus fields could
-/// inflate the index.
+/// Largest number of columns. Each column costs eight bytes in every row, so one record with many nonstandard fields
+/// could multiply the size of the index.
 const MAX_COLUMNS: usize = 256;
 /// Size in bytes of the pieces that [`write_matrix`] writes, unless one column is larger.
 const PIECE_SIZE: usize = 8 << 20;
@@ -35,7 +35,7 @@ const PIECE_SIZE: usize = 8 << 20;
 /// `InvalidInput` when a record or the matrix exceeds R's limits.
 pub fn matrix<S: AsRef<[u8]>>(fields: &[&str], stanzas: &[S]) -> io::Result<Vec<u8>> {
     let matrix = Matrix::read(fields, stanzas)?;
-    let Frame { head, middle, tail } = matrix.frame()?;
+    let FixedParts { head, middle, tail } = matrix.fixed_parts()?;
     let (cells_size, names_size) = (matrix.size(&matrix.output_columns), matrix.names_size());
     let mut out = vec![0; head.len() + cells_size + middle.len() + names_size + tail.len()];
     let mut offset = 0;
@@ -58,17 +58,18 @@ pub fn matrix<S: AsRef<[u8]>>(fields: &[&str], stanzas: &[S]) -> io::Result<Vec<
 /// Those of `out`, and of [`matrix`].
 pub fn write_matrix<W: Write, S: AsRef<[u8]>>(mut out: W, fields: &[&str], stanzas: &[S]) -> io::Result<()> {
     let matrix = Matrix::read(fields, stanzas)?;
-    let Frame { head, middle, tail } = matrix.frame()?;
+    let FixedParts { head, middle, tail } = matrix.fixed_parts()?;
     out.write_all(&head)?;
     let mut piece = Vec::new();
     let mut rest = &matrix.output_columns[..];
     while !rest.is_empty() {
-        let further = (2..=rest.len()).take_while(|count| matrix.size(&rest[..*count]) <= PIECE_SIZE).count();
-        let (columns, remaining) = rest.split_at(1 + further);
+        let further_count =
+            (2..=rest.len()).take_while(|count| matrix.size(&rest[..*count]) <= PIECE_SIZE).count();
+        let (columns, later_columns) = rest.split_at(1 + further_count);
         piece.resize(matrix.size(columns), 0);
         matrix.fill(columns, &mut piece);
         out.write_all(&piece)?;
-        rest = remaining;
+        rest = later_columns;
     }
     out.write_all(&middle)?;
     piece.resize(matrix.names_size(), 0);
@@ -90,7 +91,7 @@ struct Matrix<'s> {
 }
 
 /// The bytes before the values, between the values and the row names, and after the row names.
-struct Frame {
+struct FixedParts {
     head: Vec<u8>,
     middle: Vec<u8>,
     tail: Vec<u8>,
@@ -149,8 +150,7 @@ impl<'s> Matrix<'s> {
         let is_requested = |column: &Column<'_>| fields.iter().any(|field| field.as_bytes() == column.name);
         let is_optional = |column: &Column<'_>| OPTIONAL_FIELDS.contains(&column.name);
         let list = &matrix.columns.list;
-        let is_output =
-            |at: &usize| is_requested(&list[*at]) || !is_optional(&list[*at]) || list[*at].is_used;
+        let is_output = |i: &usize| is_requested(&list[*i]) || !is_optional(&list[*i]) || list[*i].is_used;
         matrix.output_columns = (0..list.len()).filter(is_output).collect();
         Ok(matrix)
     }
@@ -176,7 +176,7 @@ impl<'s> Matrix<'s> {
             let column = &mut self.columns.list[field.column];
             column.bytes += length;
             column.is_used = true;
-            let number = |n: usize| {
+            let to_u32 = |n: usize| {
                 u32::try_from(n).map_err(|_| {
                     io::Error::new(
                         io::ErrorKind::InvalidInput,
@@ -184,7 +184,7 @@ impl<'s> Matrix<'s> {
                     )
                 })
             };
-            let (start, length) = (number(start)?, number(length)?);
+            let (start, length) = (to_u32(start)?, to_u32(length)?);
             let column = u16::try_from(field.column).expect("fewer than MAX_COLUMNS");
             self.cells.push(Cell { length, start, column, form });
         }
@@ -194,19 +194,20 @@ impl<'s> Matrix<'s> {
 
     /// Converts the end of [`Matrix::texts`] from `start` on to an R string; returns its offset, length and form.
     fn finish_text(&mut self, start: usize) -> (usize, usize, CellForm) {
-        let (length, converted) = match r_string(&self.texts[start..]) {
+        let (length, replacement) = match r_string(&self.texts[start..]) {
             Cow::Borrowed(value) => (value.len(), None),
             Cow::Owned(value) => (value.len(), Some(value)),
         };
-        self.texts.truncate(start + if converted.is_some() { 0 } else { length });
-        self.texts.extend(converted.into_iter().flatten());
+        self.texts.truncate(start + if replacement.is_some() { 0 } else { length });
+        self.texts.extend(replacement.into_iter().flatten());
         let form = if self.texts[start..].is_ascii() { CellForm::Ascii } else { CellForm::Utf8 };
         (start, length, form)
     }
 
     /// Size of these columns in bytes.
     fn size(&self, columns: &[usize]) -> usize {
-        columns.iter().map(|at| self.rows.len() * MISSING.len() + self.columns.list[*at].bytes).sum()
+        let column_size = |column: &Column<'_>| self.rows.len() * NA_STRING.len() + column.bytes;
+        columns.iter().map(|index| column_size(&self.columns.list[*index])).sum()
     }
 
     /// Size of the row names in bytes.
@@ -220,7 +221,7 @@ impl<'s> Matrix<'s> {
         }
     }
 
-    fn frame(&self) -> io::Result<Frame> {
+    fn fixed_parts(&self) -> io::Result<FixedParts> {
         let mut writer = Writer::new(Vec::new());
         writer.vector(TEXT | HAS_ATTRIBUTES, self.rows.len().saturating_mul(self.output_columns.len()))?;
         let head = writer.take_bytes();
@@ -237,18 +238,18 @@ impl<'s> Matrix<'s> {
         }
         let middle = writer.take_bytes();
         writer.vector(TEXT, self.output_columns.len())?;
-        self.output_columns.iter().try_for_each(|at| writer.string(self.columns.list[*at].name))?;
+        self.output_columns.iter().try_for_each(|index| writer.string(self.columns.list[*index].name))?;
         writer.null()?;
-        Ok(Frame { head, middle, tail: writer.take_bytes() })
+        Ok(FixedParts { head, middle, tail: writer.take_bytes() })
     }
 
     /// Writes columns consecutively into [`Matrix::size`] bytes.
     fn fill(&self, columns: &[usize], out: &mut [u8]) {
         let mut positions = vec![WritePosition::NONE; self.columns.list.len()];
-        let mut at = 0;
+        let mut offset = 0;
         for column in columns {
-            positions[*column] = WritePosition { offset: at, row: 0 };
-            at += self.size(&[*column]);
+            positions[*column] = WritePosition { offset, row: 0 };
+            offset += self.size(&[*column]);
         }
         let mut first_cell = 0;
         for (number, row) in self.rows.iter().enumerate() {
@@ -257,7 +258,7 @@ impl<'s> Matrix<'s> {
                 if position.offset == usize::MAX {
                     continue;
                 }
-                position.fill_missing(number, out);
+                position.fill_na(number, out);
                 let (flags, source) = match cell.form {
                     CellForm::Plain => (STRING | ASCII, row.stanza),
                     CellForm::Ascii => (STRING | ASCII, &self.texts[..]),
@@ -269,7 +270,7 @@ impl<'s> Matrix<'s> {
             first_cell = row.end;
         }
         for column in columns {
-            positions[*column].fill_missing(self.rows.len(), out);
+            positions[*column].fill_na(self.rows.len(), out);
         }
     }
 }
@@ -287,17 +288,17 @@ impl WritePosition {
     /// A column that is not written.
     const NONE: WritePosition = WritePosition { offset: usize::MAX, row: 0 };
 
-    fn fill_missing(&mut self, row: usize, out: &mut [u8]) {
-        let end = self.offset + (row - self.row) * MISSING.len();
+    fn fill_na(&mut self, row: usize, out: &mut [u8]) {
+        let end = self.offset + (row - self.row) * NA_STRING.len();
         out[self.offset..end]
-            .chunks_exact_mut(MISSING.len())
-            .for_each(|value| value.copy_from_slice(&MISSING));
+            .chunks_exact_mut(NA_STRING.len())
+            .for_each(|value| value.copy_from_slice(&NA_STRING));
         *self = WritePosition { offset: end, row };
     }
 
     fn put(&mut self, out: &mut [u8], flags: u32, value: &[u8]) {
         let (head, body) =
-            out[self.offset..self.offset + MISSING.len() + value.len()].split_at_mut(MISSING.len());
+            out[self.offset..self.offset + NA_STRING.len() + value.len()].split_at_mut(NA_STRING.len());
         head[..4].copy_from_slice(&flags.to_be_bytes());
         #[allow(clippy::cast_possible_truncation, reason = "a cell's length is a u32")]
         head[4..].copy_from_slice(&(value.len() as u32).to_be_bytes());
@@ -309,7 +310,7 @@ impl WritePosition {
 struct Column<'s> {
     name: &'s [u8],
     /// The last record with this field, counted from 1, and the field's index in that record.
-    last: (usize, usize),
+    last_occurrence: (usize, usize),
     /// The column of the field that followed this one in the last record.
     follower: usize,
     /// The size of the column's values in bytes, without their headers.
@@ -341,7 +342,7 @@ impl<'s> Columns<'s> {
 
     fn add(&mut self, name: &'s [u8]) -> usize {
         self.by_name.insert(name, self.list.len());
-        self.list.push(Column { name, last: (0, 0), follower: 0, bytes: 0, is_used: false });
+        self.list.push(Column { name, last_occurrence: (0, 0), follower: 0, bytes: 0, is_used: false });
         self.list.len() - 1
     }
 
@@ -352,23 +353,24 @@ impl<'s> Columns<'s> {
     }
 
     /// Returns the column of the field that begins a line, and the offset of its value; `None` when no field begins
-    /// there or the limit of columns is reached. First tries the field that followed `previous` in the last record, and
-    /// the columns after `previous`.
-    fn field(&mut self, line: &'s [u8], previous: usize) -> Option<(usize, usize)> {
-        let begins_line = |at: &usize| {
-            let name = self.list[*at].name;
+    /// there or the limit of columns is reached. First tries the field that followed that of `previous_column` in the
+    /// last record, and the columns after `previous_column`.
+    fn field(&mut self, line: &'s [u8], previous_column: usize) -> Option<(usize, usize)> {
+        let begins_line = |index: &usize| {
+            let name = self.list[*index].name;
             line.get(name.len()) == Some(&b':') && !name.is_empty() && line.starts_with(name)
         };
-        let next_columns = (previous + 1..self.list.len()).take(NEARBY_COLUMNS);
-        let likely = [self.list[previous].follower].into_iter().chain(next_columns).find(begins_line);
-        let (column, value_start) = match likely {
+        let next_columns = (previous_column + 1..self.list.len()).take(NEARBY_COLUMNS);
+        let known_column =
+            [self.list[previous_column].follower].into_iter().chain(next_columns).find(begins_line);
+        let (column, value_start) = match known_column {
             Some(column) => (column, self.list[column].name.len() + 1),
             None => {
                 let colon = memchr(b':', line).filter(|colon| *colon > 0)?;
                 (self.column(line[..colon].trim_ascii_end())?, colon + 1)
             }
         };
-        self.list[previous].follower = column;
+        self.list[previous_column].follower = column;
         Some((column, value_start))
     }
 }
@@ -388,38 +390,38 @@ impl RecordFields {
         self.fields.clear();
         self.is_ascii_text = stanza.is_ascii() && memchr(0, stanza).is_none();
         self.records += 1;
-        let mut at = 0;
+        let mut next_line = 0;
         // The column of the previous field, and the index of the field that a continuation line belongs to.
-        let (mut previous, mut last) = (0, None::<usize>);
+        let (mut previous_column, mut continued_field) = (0, None::<usize>);
         for end in memchr_iter(b'\n', stanza).chain([stanza.len()]) {
-            let (line, start) = (&stanza[at..end], at);
-            at = end + 1;
+            let (line, start) = (&stanza[next_line..end], next_line);
+            next_line = end + 1;
             if matches!(line.first(), Some(b' ' | b'\t')) {
-                if let Some(field) = last.and_then(|index| self.fields.get_mut(index)) {
+                if let Some(field) = continued_field.and_then(|index| self.fields.get_mut(index)) {
                     (field.end, field.has_one_line) = (end, false);
                 }
                 continue;
             }
-            last = None;
-            let Some((column, value_start)) = columns.field(line, previous) else { continue };
-            previous = column;
+            continued_field = None;
+            let Some((column, value_start)) = columns.field(line, previous_column) else { continue };
+            previous_column = column;
             let value = trim(&line[value_start..]);
             let blanks = line[value_start..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
             let start = start + value_start + blanks;
             let field = FieldBytes { column, start, end: start + value.len(), has_one_line: true };
-            last = Some(self.add_field(&mut columns.list[column].last, field));
+            continued_field = Some(self.add_field(&mut columns.list[column].last_occurrence, field));
         }
     }
 
     /// Adds a field, or replaces an earlier one of the same name; returns its index among the fields.
-    fn add_field(&mut self, last: &mut (usize, usize), field: FieldBytes) -> usize {
-        if last.0 == self.records {
-            self.fields[last.1] = field;
+    fn add_field(&mut self, last_occurrence: &mut (usize, usize), field: FieldBytes) -> usize {
+        if last_occurrence.0 == self.records {
+            self.fields[last_occurrence.1] = field;
         } else {
-            *last = (self.records, self.fields.len());
+            *last_occurrence = (self.records, self.fields.len());
             self.fields.push(field);
         }
-        last.1
+        last_occurrence.1
     }
 }
 
@@ -431,7 +433,8 @@ fn unfold(raw: &[u8], out: &mut Vec<u8>) {
         match trim(line) {
             b"." if number > 0 => empty_lines += 1,
             line => {
-                // Trailing empty lines do not count; a value that begins on the line after its tag has no first break.
+                // Trailing empty lines do not count; a value that begins on the line after its tag has no line break
+                // before its first line.
                 let breaks = empty_lines + usize::from(number > 0 && out.len() > start);
                 out.extend(std::iter::repeat_n(b'\n', breaks));
                 out.extend_from_slice(line);

@@ -15,40 +15,44 @@ const LIMITS: Limits = Limits { stream: 4 << 20, memory: 16 << 20 };
 /// Those of [`read`], and [`RdsError::Shape`] for any other object.
 pub fn set_repository(package_rds: &[u8], value: &str) -> Result<Vec<u8>, RdsError> {
     let mut item = read::read(package_rds, LIMITS)?;
-    let shape =
+    let shape_error =
         |found: &str| RdsError::Shape { expected: "the description of a package", found: found.to_owned() };
     let index = {
         let names = item.attribute("names").and_then(Item::text);
-        let names = names.ok_or_else(|| shape("a list without names"))?;
+        let names = names.ok_or_else(|| shape_error("a list without names"))?;
         names
             .iter()
             .position(|name| name == Some("DESCRIPTION"))
-            .ok_or_else(|| shape("no DESCRIPTION in it"))?
+            .ok_or_else(|| shape_error("a list without DESCRIPTION"))?
     };
-    let Data::List(elements) = &mut item.data else { return Err(shape("not a list")) };
-    let description = elements.get_mut(index).ok_or_else(|| shape("fewer elements than names"))?;
-    let mut fields = names(description).ok_or_else(|| shape("a DESCRIPTION without names"))?;
-    let mut values = texts(description).ok_or_else(|| shape("a DESCRIPTION that is not text"))?;
+    let Data::List(elements) = &mut item.data else { return Err(shape_error("not a list")) };
+    let description = elements.get_mut(index).ok_or_else(|| shape_error("fewer elements than names"))?;
+    let mut fields = names(description).ok_or_else(|| shape_error("a DESCRIPTION without names"))?;
+    let mut values = texts(description).ok_or_else(|| shape_error("a DESCRIPTION that is not text"))?;
     match fields.iter().position(|field| field.as_deref() == Some("Repository")) {
-        Some(at) if at < values.len() => values[at] = Some(value.to_owned()),
-        Some(_) => return Err(shape("fewer fields than names")),
+        Some(index) if index < values.len() => values[index] = Some(value.to_owned()),
+        Some(_) => return Err(shape_error("fewer fields than names")),
         None => {
             fields.push(Some("Repository".to_owned()));
             values.push(Some(value.to_owned()));
         }
     }
-    let too_long = |_| shape("a DESCRIPTION of gigabytes");
+    let too_long = |_| shape_error("a DESCRIPTION of gigabytes");
     description.data = Data::Text(strings(&values).map_err(too_long)?);
     for (name, attribute) in &mut description.attributes {
         if &**name == "names" {
             attribute.data = Data::Text(strings(&fields).map_err(too_long)?);
         }
     }
-    let damaged = |source| RdsError::Damaged { offset: 0, source };
-    let mut gz = crate::r::packages::gzip(Vec::new());
-    let mut writer = Writer::new(&mut gz);
-    writer.item(&item).and_then(|()| writer.finish()).and_then(|()| gz.flush()).map_err(damaged)?;
-    gz.finish().map_err(damaged)
+    let damaged_error = |source| RdsError::Damaged { offset: 0, source };
+    let mut encoder = crate::r::packages::gzip(Vec::new());
+    let mut writer = Writer::new(&mut encoder);
+    writer
+        .item(&item)
+        .and_then(|()| writer.finish())
+        .and_then(|()| encoder.flush())
+        .map_err(damaged_error)?;
+    encoder.finish().map_err(damaged_error)
 }
 
 fn names(item: &Item) -> Option<Vec<Option<String>>> {

@@ -5,7 +5,7 @@ use super::{Limits, RdsError, read};
 use std::collections::HashMap;
 use std::io::Read;
 
-const EXPECTED: &str = "a matrix or data frame of packages";
+const EXPECTED_OBJECT: &str = "a matrix or data frame of packages";
 
 /// A table of packages: one record per row, fields in the order of the columns.
 #[derive(Debug)]
@@ -44,8 +44,8 @@ pub fn read_package_table(file: impl Read, limits: Limits) -> Result<PackageTabl
     PackageTable::from_item(read::read(file, limits)?)
 }
 
-fn shape(found: impl Into<String>) -> RdsError {
-    RdsError::Shape { expected: EXPECTED, found: found.into() }
+fn shape_error(found: impl Into<String>) -> RdsError {
+    RdsError::Shape { expected: EXPECTED_OBJECT, found: found.into() }
 }
 
 impl PackageTable {
@@ -66,7 +66,7 @@ impl PackageTable {
                     fields_by_name.insert(name, (fields.len(), value_count));
                     fields.push((name.to_owned(), column));
                 }
-                Some(&(index, previous)) if value_count > previous => {
+                Some(&(index, previous_count)) if value_count > previous_count => {
                     fields_by_name.insert(name, (index, value_count));
                     fields[index].1 = column;
                 }
@@ -74,9 +74,9 @@ impl PackageTable {
             }
         }
         let package = fields.iter().find(|(name, _)| name == "Package").map(|(_, column)| *column);
-        let package = package.ok_or_else(|| shape("no column 'Package'"))?;
+        let package = package.ok_or_else(|| shape_error("no column 'Package'"))?;
         let has_name = |row: &u32| cells.get(*row as usize, package).is_some_and(|name| !name.is_empty());
-        let rows = u32::try_from(rows).map_err(|_| shape("too many rows"))?;
+        let rows = u32::try_from(rows).map_err(|_| shape_error("too many rows"))?;
         let rows = (0..rows).filter(has_name).collect();
         Ok(PackageTable { cells, fields, rows })
     }
@@ -134,47 +134,47 @@ impl PackageTable {
 
 fn matrix(mut item: Item) -> Result<(Cells, Strings, usize), RdsError> {
     let Data::Text(cells) = std::mem::take(&mut item.data) else {
-        return Err(shape("neither strings nor a data frame"));
+        return Err(shape_error("neither strings nor a data frame"));
     };
     let Some(Data::Integer(dim)) = item.attribute("dim").map(|dim| &dim.data) else {
-        return Err(shape("a vector without dimensions"));
+        return Err(shape_error("a vector without dimensions"));
     };
     let sizes: Option<Vec<usize>> = dim.iter().map(|n| usize::try_from(*n).ok()).collect();
     let Some(&[rows, columns]) = sizes.as_deref() else {
-        return Err(shape("a 'dim' that is not two non-negative integers"));
+        return Err(shape_error("a 'dim' that is not two non-negative integers"));
     };
     if rows.checked_mul(columns) != Some(cells.len()) {
-        return Err(shape(format!("{} values for {rows} rows and {columns} columns", cells.len())));
+        return Err(shape_error(format!("{} values for {rows} rows and {columns} columns", cells.len())));
     }
     let Some(Data::List(dimnames)) = item.attribute("dimnames").map(|names| &names.data) else {
-        return Err(shape("no names of columns"));
+        return Err(shape_error("no names of columns"));
     };
     let [row_names, column_names] = &dimnames[..] else {
-        return Err(shape("'dimnames' that is not a list of two"));
+        return Err(shape_error("'dimnames' that is not a list of two"));
     };
     match &row_names.data {
         Data::Null => {}
         Data::Text(names) if names.len() == rows => {}
-        _ => return Err(shape("row names that do not fit the rows")),
+        _ => return Err(shape_error("row names that do not fit the rows")),
     }
     match &column_names.data {
         Data::Text(names) if names.len() == columns => {
             Ok((Cells::Matrix { cells, rows }, names.clone(), rows))
         }
-        _ => Err(shape("column names that do not fit the columns")),
+        _ => Err(shape_error("column names that do not fit the columns")),
     }
 }
 
 fn frame(mut item: Item) -> Result<(Cells, Strings, usize), RdsError> {
     let Data::List(columns) = std::mem::take(&mut item.data) else {
-        return Err(shape("a data frame that is not a list"));
+        return Err(shape_error("a data frame that is not a list"));
     };
     let names = item.attribute("names").and_then(Item::text).filter(|names| names.len() == columns.len());
-    let names = names.ok_or_else(|| shape("column names that do not fit the columns"))?;
-    let mut texts = columns.iter().filter_map(Item::text).map(Strings::len);
-    let rows = texts.next().ok_or_else(|| shape("no column of text"))?;
-    if texts.any(|n| n != rows) {
-        return Err(shape("columns of different lengths"));
+    let names = names.ok_or_else(|| shape_error("column names that do not fit the columns"))?;
+    let mut lengths = columns.iter().filter_map(Item::text).map(Strings::len);
+    let rows = lengths.next().ok_or_else(|| shape_error("no column of text"))?;
+    if lengths.any(|n| n != rows) {
+        return Err(shape_error("columns of different lengths"));
     }
     Ok((Cells::Frame(columns), names.clone(), rows))
 }

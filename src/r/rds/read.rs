@@ -10,9 +10,9 @@ use std::sync::Arc;
 /// Largest nesting depth of lists; R's own tables need four.
 const MAX_DEPTH: u32 = 64;
 /// Largest number of elements that the compact forms of a file may expand to: they are not backed by bytes in the file.
-const MAX_EXPANDED: usize = 1 << 20;
+const MAX_EXPANDED_LEN: usize = 1 << 20;
 
-/// Largest number of symbols in a file; R's tables have under ten.
+/// Largest number of symbols in a file; R's tables have fewer than ten.
 const MAX_SYMBOLS: usize = 1 << 16;
 
 /// A reader of a stream.
@@ -21,9 +21,9 @@ pub(super) struct Decoder<'a> {
     /// The reference table. It holds symbols only: every other type that R enters in it is refused.
     symbols: Vec<Arc<str>>,
     /// The encoding of strings without an encoding flag, if the file declares one (version 3) other than ASCII.
-    native: Option<&'static Encoding>,
+    default_encoding: Option<&'static Encoding>,
     /// Number of elements that compact forms have expanded to so far.
-    expanded: usize,
+    expanded_len: usize,
 }
 
 /// The word before each item: its type and flags.
@@ -72,22 +72,22 @@ impl<'a> Decoder<'a> {
         }
         let version = input.int()?;
         input.take(8)?;
-        let native = match version {
+        let default_encoding = match version {
             2 => None,
             3 => {
                 let length = input.int()?;
                 let length = usize::try_from(length).ok().filter(|n| *n <= 64);
-                let length = length.ok_or_else(|| input.malformed("the name of the native encoding"))?;
+                let length = length.ok_or_else(|| input.format_error("the name of the native encoding"))?;
                 native_encoding(input.take(length)?)
             }
             other => return Err(RdsError::Version(other)),
         };
-        Ok(Decoder { input, symbols: Vec::new(), native, expanded: 0 })
+        Ok(Decoder { input, symbols: Vec::new(), default_encoding, expanded_len: 0 })
     }
 
     /// Requires the end of the stream, where the decompressor verifies its checksums.
     pub(super) fn finish(mut self) -> Result<(), RdsError> {
-        if self.input.is_at_end()? { Ok(()) } else { Err(self.input.malformed("bytes after the object")) }
+        if self.input.is_at_end()? { Ok(()) } else { Err(self.input.format_error("bytes after the object")) }
     }
 
     pub(super) fn flags(&mut self) -> Result<Flags, RdsError> {
@@ -103,14 +103,14 @@ impl<'a> Decoder<'a> {
     /// Reads an item whose flags were read.
     pub(super) fn item_with_flags(&mut self, flags: Flags, depth: u32) -> Result<Item, RdsError> {
         if depth > MAX_DEPTH {
-            return Err(self.input.malformed("lists nested too deep"));
+            return Err(self.input.format_error("lists nested too deep"));
         }
         let data = match flags.code() {
             NULL => return Ok(Item::default()),
-            SYMBOL | REFERENCE => return Ok(Item::plain(Data::Symbol(self.symbol(flags)?))),
-            PAIRLIST => return Ok(Item::plain(Data::Pairs(self.pairs(flags, depth)?))),
+            SYMBOL | REFERENCE => return Ok(Item::new(Data::Symbol(self.symbol(flags)?))),
+            PAIRLIST => return Ok(Item::new(Data::Pairs(self.pairs(flags, depth)?))),
             ALTREP => return self.altrep(depth),
-            STRING => return Err(self.input.malformed("a string outside a character vector")),
+            STRING => return Err(self.input.format_error("a string outside a character vector")),
             10 => Data::Logical(self.ints()?),
             13 => Data::Integer(self.ints()?),
             14 => Data::Real(self.reals(1)?),
@@ -128,7 +128,7 @@ impl<'a> Decoder<'a> {
     pub(super) fn length(&mut self, min_size: u64) -> Result<usize, RdsError> {
         let length = self.input.int()?;
         let length = usize::try_from(length)
-            .map_err(|_| self.input.malformed("a negative length, or more than 2^31-1 elements"))?;
+            .map_err(|_| self.input.format_error("a negative length, or more than 2^31-1 elements"))?;
         self.input.check_len(length, min_size)?;
         Ok(length)
     }
@@ -137,18 +137,19 @@ impl<'a> Decoder<'a> {
         let n = self.length(4)?;
         self.input.reserve(n.saturating_mul(4))?;
         let mut values = Vec::new();
-        self.input.pieces(n.saturating_mul(4), 4, |piece| {
+        self.input.for_each_piece(n.saturating_mul(4), 4, |piece| {
             let numbers = piece.chunks_exact(4);
             values.extend(numbers.map(|b| i32::from_be_bytes(b.try_into().expect("four bytes"))));
         })?;
         Ok(values)
     }
 
-    fn reals(&mut self, each: usize) -> Result<Vec<f64>, RdsError> {
-        let n = self.length(8 * each as u64)?.saturating_mul(8 * each);
+    /// Reads a vector whose elements have `count` numbers each.
+    fn reals(&mut self, count: usize) -> Result<Vec<f64>, RdsError> {
+        let n = self.length(8 * count as u64)?.saturating_mul(8 * count);
         self.input.reserve(n)?;
         let mut values = Vec::new();
-        self.input.pieces(n, 8, |piece| {
+        self.input.for_each_piece(n, 8, |piece| {
             let numbers = piece.chunks_exact(8);
             values.extend(numbers.map(|b| f64::from_be_bytes(b.try_into().expect("eight bytes"))));
         })?;
@@ -159,7 +160,7 @@ impl<'a> Decoder<'a> {
         let n = self.length(1)?;
         self.input.reserve(n)?;
         let mut values = Vec::new();
-        self.input.pieces(n, 1, |piece| values.extend_from_slice(piece))?;
+        self.input.for_each_piece(n, 1, |piece| values.extend_from_slice(piece))?;
         Ok(values)
     }
 
@@ -169,7 +170,9 @@ impl<'a> Decoder<'a> {
         for _ in 0..n {
             let flags = self.flags()?;
             if flags.code() != STRING {
-                return Err(self.input.malformed("a character vector with an element that is not a string"));
+                return Err(self
+                    .input
+                    .format_error("a character vector with an element that is not a string"));
             }
             self.string(flags, &mut values)?;
         }
@@ -178,7 +181,7 @@ impl<'a> Decoder<'a> {
 
     fn string(&mut self, flags: Flags, strings: &mut Strings) -> Result<(), RdsError> {
         if flags.has_attributes() {
-            return Err(self.input.malformed("a string with attributes"));
+            return Err(self.input.format_error("a string with attributes"));
         }
         let too_long = |_| RdsError::TooLarge(u64::from(u32::MAX / 2));
         let length = self.input.int()?;
@@ -186,25 +189,26 @@ impl<'a> Decoder<'a> {
             self.input.reserve(4)?;
             return strings.push(None).map_err(too_long);
         }
-        let n = usize::try_from(length).map_err(|_| self.input.malformed("a string of negative length"))?;
+        let n =
+            usize::try_from(length).map_err(|_| self.input.format_error("a string of negative length"))?;
         self.input.check_len(n, 1)?;
-        let long;
-        let native = self.native;
+        let long_string;
+        let default_encoding = self.default_encoding;
         let bytes = if n <= 32 << 10 {
             self.input.reserve(n + 4)?;
             self.input.take(n)?
         } else {
             // Twice: the bytes and their decoded form are in memory at once.
             self.input.reserve(n.saturating_mul(2))?;
-            let mut collected = Vec::new();
-            self.input.pieces(n, 1, |piece| collected.extend_from_slice(piece))?;
-            long = collected;
-            &long[..]
+            let mut buffer = Vec::new();
+            self.input.for_each_piece(n, 1, |piece| buffer.extend_from_slice(piece))?;
+            long_string = buffer;
+            &long_string[..]
         };
         if bytes.contains(&0) {
-            return Err(self.input.malformed("a string with a NUL character"));
+            return Err(self.input.format_error("a string with a NUL character"));
         }
-        let text = decode(bytes, flags, native);
+        let text = decode(bytes, flags, default_encoding);
         let growth = text.len().saturating_sub(n);
         strings.push(Some(&text)).map_err(too_long)?;
         self.input.reserve(growth)
@@ -224,15 +228,15 @@ impl<'a> Decoder<'a> {
     fn symbol(&mut self, flags: Flags) -> Result<Arc<str>, RdsError> {
         match flags.code() {
             SYMBOL => {
-                let string = self.flags()?;
+                let string_flags = self.flags()?;
                 let mut name = Strings::default();
-                if string.code() == STRING {
-                    self.string(string, &mut name)?;
+                if string_flags.code() == STRING {
+                    self.string(string_flags, &mut name)?;
                 }
-                let name = name.get(0).ok_or_else(|| self.input.malformed("a symbol without a name"))?;
+                let name = name.get(0).ok_or_else(|| self.input.format_error("a symbol without a name"))?;
                 let symbol: Arc<str> = Arc::from(name);
                 if self.symbols.len() >= MAX_SYMBOLS {
-                    return Err(self.input.malformed("too many symbols"));
+                    return Err(self.input.format_error("too many symbols"));
                 }
                 self.input.reserve(64)?;
                 self.symbols.push(Arc::clone(&symbol));
@@ -243,9 +247,9 @@ impl<'a> Decoder<'a> {
                 let index =
                     if packed_index == 0 { i64::from(self.input.int()?) } else { i64::from(packed_index) };
                 let symbol = usize::try_from(index - 1).ok().and_then(|i| self.symbols.get(i)).cloned();
-                symbol.ok_or_else(|| self.input.malformed("an invalid reference"))
+                symbol.ok_or_else(|| self.input.format_error("an invalid reference"))
             }
-            _ => Err(self.input.malformed("a tag that is not a symbol")),
+            _ => Err(self.input.format_error("a tag that is not a symbol")),
         }
     }
 
@@ -263,8 +267,8 @@ impl<'a> Decoder<'a> {
                 self.item(depth + 1)?;
             }
             let tag = if flags.has_tag() {
-                let tag = self.flags()?;
-                Some(self.symbol(tag)?)
+                let tag_flags = self.flags()?;
+                Some(self.symbol(tag_flags)?)
             } else {
                 None
             };
@@ -283,14 +287,14 @@ impl<'a> Decoder<'a> {
     }
 
     fn tagged_items(&self, item: Item) -> Result<Vec<(Arc<str>, Item)>, RdsError> {
-        let without_tag = || self.input.malformed("attributes that are not a tagged list");
+        let error = || self.input.format_error("attributes that are not a tagged list");
         match item.data {
             Data::Null => Ok(Vec::new()),
             Data::Pairs(nodes) => nodes
                 .into_iter()
-                .map(|node| node.tag.map(|tag| (tag, node.value)).ok_or_else(without_tag))
+                .map(|node| node.tag.map(|tag| (tag, node.value)).ok_or_else(error))
                 .collect(),
-            _ => Err(without_tag()),
+            _ => Err(error()),
         }
     }
 
@@ -299,21 +303,22 @@ impl<'a> Decoder<'a> {
         let state = self.item(depth + 1)?;
         let attributes = self.attributes(depth)?;
         let form = altrep::CompactForm::parse(&info)
-            .ok_or_else(|| self.input.malformed("an unknown compact form"))?;
+            .ok_or_else(|| self.input.format_error("an unknown compact form"))?;
         let expanded_len = form.expanded_len(&state);
-        self.expanded = self.expanded.saturating_add(expanded_len);
-        if self.expanded > MAX_EXPANDED {
-            return Err(RdsError::TooLarge(MAX_EXPANDED as u64));
+        self.expanded_len = self.expanded_len.saturating_add(expanded_len);
+        if self.expanded_len > MAX_EXPANDED_LEN {
+            return Err(RdsError::TooLarge(MAX_EXPANDED_LEN as u64));
         }
         self.input.reserve(expanded_len.saturating_mul(16))?;
-        let value = form.expand(state).ok_or_else(|| self.input.malformed("the state of a compact form"))?;
+        let value =
+            form.expand(state).ok_or_else(|| self.input.format_error("the state of a compact form"))?;
         let attributes_of_value = if attributes.is_empty() { value.attributes } else { attributes };
         Ok(Item { data: value.data, attributes: attributes_of_value })
     }
 }
 
 /// Decodes a string to UTF-8. Never fails: a wrong encoding flag must not make the whole index unreadable.
-fn decode<'b>(bytes: &'b [u8], flags: Flags, native: Option<&'static Encoding>) -> Cow<'b, str> {
+fn decode<'b>(bytes: &'b [u8], flags: Flags, default_encoding: Option<&'static Encoding>) -> Cow<'b, str> {
     const LATIN1: u32 = 0x4000;
     const UTF8: u32 = 0x8000;
     let encoding = if flags.0 & UTF8 != 0 {
@@ -321,7 +326,7 @@ fn decode<'b>(bytes: &'b [u8], flags: Flags, native: Option<&'static Encoding>) 
     } else if flags.0 & LATIN1 != 0 {
         Some(WINDOWS_1252)
     } else {
-        native
+        default_encoding
     };
     match (std::str::from_utf8(bytes), encoding) {
         (Ok(text), None) => Cow::Borrowed(text),
@@ -332,8 +337,8 @@ fn decode<'b>(bytes: &'b [u8], flags: Flags, native: Option<&'static Encoding>) 
 
 /// The encoding in a version 3 header; `None` for UTF-8, ASCII and unknown names, which [`decode`] handles.
 fn native_encoding(name: &[u8]) -> Option<&'static Encoding> {
-    let ascii = [&b"ANSI_X3.4-1968"[..], b"US-ASCII", b"ASCII", b"646"];
-    if ascii.iter().any(|a| a.eq_ignore_ascii_case(name)) {
+    let ascii_names = [&b"ANSI_X3.4-1968"[..], b"US-ASCII", b"ASCII", b"646"];
+    if ascii_names.iter().any(|a| a.eq_ignore_ascii_case(name)) {
         return None;
     }
     Encoding::for_label(name).filter(|e| *e != UTF_8 && e.is_ascii_compatible())

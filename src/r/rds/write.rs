@@ -1,4 +1,4 @@
-//! Writes items in format version 2, XDR, with plain vectors, which R 2.3 and later reads.
+//! Writes items in format version 2, XDR, without compact forms of vectors; R 2.3 and later reads it.
 
 use super::item::{Data, Item};
 use std::borrow::Cow;
@@ -23,7 +23,7 @@ pub(super) const STRING: u32 = 9;
 pub(super) const ASCII: u32 = 0x4_0000;
 pub(super) const UTF8: u32 = 0x8000;
 /// The string `NA`, a missing value. The header of any other string has the same length.
-pub(super) const MISSING: [u8; 8] = [0, 0, 0, STRING as u8, 0xff, 0xff, 0xff, 0xff];
+pub(super) const NA_STRING: [u8; 8] = [0, 0, 0, STRING as u8, 0xff, 0xff, 0xff, 0xff];
 
 /// The version of R that the header names as the writer: 4.5.0. It must never change: it is part of every ETag.
 const WRITER: u32 = 0x0004_0500;
@@ -104,8 +104,8 @@ impl<W: Write> Writer<W> {
         self.write_full_pieces()
     }
 
-    pub(super) fn missing(&mut self) -> io::Result<()> {
-        self.buffer.extend_from_slice(&MISSING);
+    pub(super) fn na_string(&mut self) -> io::Result<()> {
+        self.buffer.extend_from_slice(&NA_STRING);
         self.write_full_pieces()
     }
 
@@ -132,7 +132,7 @@ impl<W: Write> Writer<W> {
 
     fn symbol(&mut self, name: &str) -> io::Result<()> {
         if let Some(index) = self.symbols.iter().position(|s| **s == *name) {
-            let index = u32::try_from(index + 1).expect("a handful of symbols");
+            let index = u32::try_from(index + 1).expect("the number of symbols fits u32");
             return self.word(index << 8 | REFERENCE);
         }
         self.symbols.push(name.into());
@@ -178,7 +178,7 @@ impl<W: Write> Writer<W> {
                 for value in values.iter() {
                     match value {
                         Some(text) => self.string(text.as_bytes())?,
-                        None => self.missing()?,
+                        None => self.na_string()?,
                     }
                 }
             }

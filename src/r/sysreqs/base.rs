@@ -112,11 +112,13 @@ impl RuleBase {
     ) -> Result<RuleBase, BadRuleBase> {
         let mut base = RuleBase::default();
         for (path, bytes) in files {
-            let invalid = |error: serde_json::Error| BadRuleBase::new(path, error);
+            let invalid_file = |error: serde_json::Error| BadRuleBase::new(path, error);
             match parse_path(path) {
-                Some(BasePath::Systems) => base.systems = serde_json::from_slice(bytes).map_err(invalid)?,
+                Some(BasePath::Systems) => {
+                    base.systems = serde_json::from_slice(bytes).map_err(invalid_file)?
+                }
                 Some(BasePath::Rule(name)) => {
-                    let rule = serde_json::from_slice(bytes).map_err(invalid)?;
+                    let rule = serde_json::from_slice(bytes).map_err(invalid_file)?;
                     base.rules.insert(name.to_owned(), rule);
                 }
                 None => {}

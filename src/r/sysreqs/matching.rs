@@ -53,25 +53,25 @@ impl Rules {
             return Err(BadRuleBase::new("rules/", format!("there are more than {MAX_PATTERNS} patterns")));
         }
         let mut invalid_patterns = Vec::new();
-        let mut valid = patterns.clone();
-        let set = match compile(&valid) {
+        let mut valid_patterns = patterns.clone();
+        let set = match compile(&valid_patterns) {
             Ok(set) => set,
             // Compiles them one by one to find the invalid ones.
             Err(_) => {
-                valid.retain(|&(rule, pattern)| match compile(&[(rule, pattern)]) {
+                valid_patterns.retain(|&(rule, pattern)| match compile(&[(rule, pattern)]) {
                     Ok(_) => true,
                     Err(reason) => {
                         invalid_patterns.push(format!("rule {}: {reason}", names[rule]));
                         false
                     }
                 });
-                compile(&valid).map_err(|reason| BadRuleBase::new("rules/", reason))?
+                compile(&valid_patterns).map_err(|reason| BadRuleBase::new("rules/", reason))?
             }
         };
-        if valid.is_empty() {
+        if valid_patterns.is_empty() {
             return Err(BadRuleBase::new("rules/", "no pattern is valid"));
         }
-        let pattern_rules = valid.into_iter().map(|(rule, _)| rule).collect();
+        let pattern_rules = valid_patterns.into_iter().map(|(rule, _)| rule).collect();
         Ok(Rules { base, names, set, pattern_rules, invalid_patterns })
     }
 
@@ -109,7 +109,8 @@ impl Rules {
     pub fn requirements(&self, text: &str, system: &OsRelease) -> Vec<MatchedRule<'_>> {
         let matched_rule = |index: usize| {
             let name = self.names[index].as_str();
-            let block = self.base.rules.get(name)?.dependencies.iter().find(|block| is_for(block, system))?;
+            let block =
+                self.base.rules.get(name)?.dependencies.iter().find(|block| applies_to(block, system))?;
             Some(MatchedRule {
                 rule: name,
                 packages: &block.packages,
@@ -132,12 +133,12 @@ impl Rules {
         if rows().any(|version| *version == system.release) {
             return system.clone();
         }
-        let minor = |version: &&String| {
+        let minor_number = |version: &&String| {
             let rest = version.strip_prefix(system.release.as_str())?.strip_prefix('.')?;
             rest.parse::<u32>().ok()
         };
-        let newest = rows().filter_map(|version| minor(&version).map(|n| (n, version))).max();
-        match newest {
+        let newest_version = rows().filter_map(|version| minor_number(&version).map(|n| (n, version))).max();
+        match newest_version {
             Some((_, version)) => OsRelease::new(&system.distribution, version),
             None => system.clone(),
         }
@@ -146,9 +147,9 @@ impl Rules {
     /// The distinct indexes of the rules that match a text, in order.
     fn matching_indexes(&self, text: &str) -> Vec<usize> {
         let line = text.replace(['\n', '\r'], " ");
-        let matched = self.set.matches(line.as_bytes());
+        let matches = self.set.matches(line.as_bytes());
         let indexes: BTreeMap<usize, ()> =
-            matched.iter().map(|pattern| (self.pattern_rules[pattern], ())).collect();
+            matches.iter().map(|pattern| (self.pattern_rules[pattern], ())).collect();
         indexes.into_keys().collect()
     }
 }
@@ -157,8 +158,8 @@ impl Rules {
 ///
 /// SECURITY: patterns and texts are untrusted; this engine takes time linear in the text for any pattern.
 fn compile(patterns: &[(usize, &str)]) -> Result<RegexSet, String> {
-    if let Some((_, long)) = patterns.iter().find(|(_, pattern)| pattern.len() > MAX_PATTERN_LEN) {
-        return Err(format!("a pattern of {} bytes is too long", long.len()));
+    if let Some((_, pattern)) = patterns.iter().find(|(_, pattern)| pattern.len() > MAX_PATTERN_LEN) {
+        return Err(format!("a pattern of {} bytes is too long", pattern.len()));
     }
     // Letters and word boundaries are those of ASCII, as the authors of the rules assume.
     let set = RegexSetBuilder::new(patterns.iter().map(|(_, pattern)| pattern))
@@ -169,7 +170,7 @@ fn compile(patterns: &[(usize, &str)]) -> Result<RegexSet, String> {
     set.map_err(|error| error.to_string())
 }
 
-fn is_for(block: &Block, system: &OsRelease) -> bool {
+fn applies_to(block: &Block, system: &OsRelease) -> bool {
     block.constraints.iter().any(|constraint| matches_system(constraint, system))
 }
 
@@ -204,10 +205,9 @@ mod tests {
     }
 
     fn requirements_text(rules: &Rules, text: &str, distribution: &str, release: &str) -> String {
-        let needs = rules.requirements(text, &OsRelease::new(distribution, release));
-        let needs: Vec<String> =
-            needs.iter().map(|need| format!("{}: {}", need.rule, need.packages.join(" "))).collect();
-        needs.join("; ")
+        let requirements = rules.requirements(text, &OsRelease::new(distribution, release));
+        let line = |rule: &MatchedRule<'_>| format!("{}: {}", rule.rule, rule.packages.join(" "));
+        requirements.iter().map(line).collect::<Vec<String>>().join("; ")
     }
 
     #[test]

@@ -47,13 +47,14 @@ impl OsRelease {
             "debian" => candidates.push(candidate(distribution, major)),
             // `24.04.1` is listed as `24.04`.
             "ubuntu" => {
-                let short: Vec<&str> = release.splitn(3, '.').take(2).collect();
-                candidates.push(candidate(distribution, &short.join(".")));
+                let numbers: Vec<&str> = release.splitn(3, '.').take(2).collect();
+                candidates.push(candidate(distribution, &numbers.join(".")));
             }
             "opensuse" | "sle" => {
-                let rules = OsRelease::new(distribution, &release);
-                candidates
-                    .push(Candidate { table_entry: OsRelease::new(distribution, major), rules_entry: rules });
+                candidates.push(Candidate {
+                    table_entry: OsRelease::new(distribution, major),
+                    rules_entry: OsRelease::new(distribution, &release),
+                });
             }
             _ => {}
         }

@@ -22,13 +22,13 @@ pub fn copy(
     let too_long = || RewriteError::Archive(format_error(0, "its rewritten copy would be longer than 4 GiB"));
     for member in &zip.members {
         let start = u32::try_from(position).map_err(|_| too_long())?;
-        let mut central = member.central.clone();
-        central[42..46].copy_from_slice(&start.to_le_bytes());
+        let mut central_record = member.central_record.clone();
+        central_record[42..46].copy_from_slice(&start.to_le_bytes());
         match replacements.iter().find(|(name, _)| *name == member.name) {
             None => {
                 file.seek(SeekFrom::Start(member.start)).map_err(read_error)?;
-                let copied = io::copy(&mut file.take(member.end - member.start), out);
-                if copied.map_err(RewriteError::Write)? != member.end - member.start {
+                let result = io::copy(&mut file.take(member.end - member.start), out);
+                if result.map_err(RewriteError::Write)? != member.end - member.start {
                     return Err(RewriteError::Changed);
                 }
                 position += member.end - member.start;
@@ -39,25 +39,25 @@ pub fn copy(
                 let level = flate2::Compression::new(options.level.clamp(1, 9));
                 let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), level);
                 encoder.write_all(contents).map_err(RewriteError::Write)?;
-                let compressed = encoder.finish().map_err(RewriteError::Write)?;
+                let compressed_contents = encoder.finish().map_err(RewriteError::Write)?;
                 let size = |length: usize| u32::try_from(length).map_err(|_| too_long());
-                central[10..12].copy_from_slice(&8_u16.to_le_bytes());
-                central[16..20].copy_from_slice(&crc.sum().to_le_bytes());
-                central[20..24].copy_from_slice(&size(compressed.len())?.to_le_bytes());
-                central[24..28].copy_from_slice(&size(contents.len())?.to_le_bytes());
-                // The local record equals the beginning of the central one, without extra fields.
-                let mut local = Vec::with_capacity(30 + member.name.len());
-                local.extend_from_slice(&LOCAL);
-                local.extend_from_slice(&central[6..30]);
-                local.extend_from_slice(&[0, 0]);
-                local.extend_from_slice(&central[CENTRAL_LEN..CENTRAL_LEN + member.name.len()]);
-                out.write_all(&local)
-                    .and_then(|()| out.write_all(&compressed))
+                central_record[10..12].copy_from_slice(&8_u16.to_le_bytes());
+                central_record[16..20].copy_from_slice(&crc.sum().to_le_bytes());
+                central_record[20..24].copy_from_slice(&size(compressed_contents.len())?.to_le_bytes());
+                central_record[24..28].copy_from_slice(&size(contents.len())?.to_le_bytes());
+                // The local record equals the beginning of the central record, without extra fields.
+                let mut local_record = Vec::with_capacity(30 + member.name.len());
+                local_record.extend_from_slice(&LOCAL);
+                local_record.extend_from_slice(&central_record[6..30]);
+                local_record.extend_from_slice(&[0, 0]);
+                local_record.extend_from_slice(&central_record[CENTRAL_LEN..CENTRAL_LEN + member.name.len()]);
+                out.write_all(&local_record)
+                    .and_then(|()| out.write_all(&compressed_contents))
                     .map_err(RewriteError::Write)?;
-                position += (local.len() + compressed.len()) as u64;
+                position += (local_record.len() + compressed_contents.len()) as u64;
             }
         }
-        directory.extend_from_slice(&central);
+        directory.extend_from_slice(&central_record);
     }
     let start = u32::try_from(position).map_err(|_| too_long())?;
     let size = u32::try_from(directory.len()).map_err(|_| too_long())?;

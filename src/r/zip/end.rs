@@ -29,14 +29,14 @@ pub(super) fn find(
     length: u64,
     format: ZipFormat,
 ) -> Result<EndRecord, ArchiveError> {
-    let (at, end) = find_record(file, length)?;
+    let (offset, end) = find_record(file, length)?;
     if [u16_at(&end, 4), u16_at(&end, 6)] != [0, 0] || u16_at(&end, 8) != u16_at(&end, 10) {
-        return Err(format_error(at, "multi-disk archives are not supported"));
+        return Err(format_error(offset, "multi-disk archives are not supported"));
     }
     let (count, size, start) = (u16_at(&end, 10), u32_at(&end, 12), u32_at(&end, 16));
     if count != u16::MAX && size != u32::MAX && start != u32::MAX {
         return Ok(EndRecord {
-            directory_end: at,
+            directory_end: offset,
             count: u64::from(count),
             size: u64::from(size),
             start: u64::from(start),
@@ -44,23 +44,23 @@ pub(super) fn find(
     }
     match format {
         ZipFormat::Streamed | ZipFormat::Wheel if (count, size, start) == (u16::MAX, u32::MAX, u32::MAX) => {
-            zip64_end(file, at)
+            zip64_end(file, offset)
         }
         ZipFormat::Streamed | ZipFormat::Wheel | ZipFormat::Plain => {
-            Err(format_error(at, "zip64 is not supported"))
+            Err(format_error(offset, "zip64 is not supported"))
         }
     }
 }
 
 /// Reads the zip64 end record right before the end record, which then has only placeholders.
-fn zip64_end(file: &mut (impl Read + Seek), end_at: u64) -> Result<EndRecord, ArchiveError> {
-    let missing = || format_error(end_at, "its zip64 end record is missing");
-    let at = end_at.checked_sub(LOCATOR_LEN + END64_LEN).ok_or_else(missing)?;
-    let bytes = read_at(file, at, END64_LEN + LOCATOR_LEN)?;
+fn zip64_end(file: &mut (impl Read + Seek), end_offset: u64) -> Result<EndRecord, ArchiveError> {
+    let missing_error = || format_error(end_offset, "its zip64 end record is missing");
+    let offset = end_offset.checked_sub(LOCATOR_LEN + END64_LEN).ok_or_else(missing_error)?;
+    let bytes = read_at(file, offset, END64_LEN + LOCATOR_LEN)?;
     let (end, locator) = bytes.split_at(END64_LEN as usize);
     let is_located = locator[..4] == LOCATOR
         && u32_at(locator, 4) == 0
-        && u64_at(locator, 8) == at
+        && u64_at(locator, 8) == offset
         && u32_at(locator, 16) == 1;
     // The size field of the record does not count its first twelve bytes.
     let is_valid = end[..4] == END64
@@ -69,13 +69,18 @@ fn zip64_end(file: &mut (impl Read + Seek), end_at: u64) -> Result<EndRecord, Ar
         && u32_at(end, 20) == 0
         && u64_at(end, 24) == u64_at(end, 32);
     if !is_located || !is_valid {
-        return Err(missing());
+        return Err(missing_error());
     }
-    Ok(EndRecord { directory_end: at, count: u64_at(end, 32), size: u64_at(end, 40), start: u64_at(end, 48) })
+    Ok(EndRecord {
+        directory_end: offset,
+        count: u64_at(end, 32),
+        size: u64_at(end, 40),
+        start: u64_at(end, 48),
+    })
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+    u64::from(u32_at(bytes, offset)) | u64::from(u32_at(bytes, offset + 4)) << 32
 }
 
 /// Finds the end record and its offset. It is the last record with the signature, and its comment must end with the
@@ -84,26 +89,28 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 fn find_record(file: &mut (impl Read + Seek), length: u64) -> Result<(u64, Vec<u8>), ArchiveError> {
     let tail_len = length.min(END_LEN as u64 + u64::from(u16::MAX));
     let bytes = read_at(file, length - tail_len, tail_len)?;
-    let offset = |at: usize| length - tail_len + at as u64;
-    let comment_len = |at: usize| bytes.get(at..at + END_LEN).map(|record| usize::from(u16_at(record, 20)));
-    let ends_the_file =
-        |at: usize| comment_len(at).is_some_and(|comment_len| at + END_LEN + comment_len == bytes.len());
+    let file_offset = |index: usize| length - tail_len + index as u64;
+    let comment_len =
+        |index: usize| bytes.get(index..index + END_LEN).map(|record| usize::from(u16_at(record, 20)));
+    let ends_the_file = |index: usize| {
+        comment_len(index).is_some_and(|comment_len| index + END_LEN + comment_len == bytes.len())
+    };
     let signatures = bytes.windows(END.len()).enumerate().filter(|(_, window)| *window == END);
-    let candidates: Vec<usize> = signatures.map(|(at, _)| at).collect();
-    let Some((&at, earlier)) = candidates.split_last() else {
+    let candidates: Vec<usize> = signatures.map(|(index, _)| index).collect();
+    let Some((&last, earlier_candidates)) = candidates.split_last() else {
         return Err(format_error(length, "its end record is missing; copy or download the file again"));
     };
-    if earlier.iter().any(|at| ends_the_file(*at)) {
-        return Err(format_error(offset(at), "it has two end records"));
+    if earlier_candidates.iter().any(|index| ends_the_file(*index)) {
+        return Err(format_error(file_offset(last), "it has two end records"));
     }
-    let record = bytes.get(at..at + END_LEN).ok_or(ArchiveError::Truncated)?;
-    if !ends_the_file(at) {
+    let record = bytes.get(last..last + END_LEN).ok_or(ArchiveError::Truncated)?;
+    if !ends_the_file(last) {
         return Err(format_error(length, "other bytes follow its end record"));
     }
-    if !bytes[at + END_LEN..].is_ascii() {
-        return Err(format_error(offset(at), "its comment is not ASCII"));
+    if !bytes[last + END_LEN..].is_ascii() {
+        return Err(format_error(file_offset(last), "its comment is not ASCII"));
     }
-    Ok((offset(at), record.to_vec()))
+    Ok((file_offset(last), record.to_vec()))
 }
 
 #[cfg(test)]
@@ -118,29 +125,31 @@ mod tests {
 
     fn find_offset(bytes: Vec<u8>) -> Result<u64, String> {
         let length = bytes.len() as u64;
-        find_record(&mut Cursor::new(bytes), length).map(|(at, _)| at).map_err(|error| error.to_string())
+        find_record(&mut Cursor::new(bytes), length)
+            .map(|(offset, _)| offset)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_end_record_of_a_zip_file_in_the_package_is_no_second_one() {
-        let inner = [&b"PK inner"[..], &record(b"")].concat();
-        let before = [&inner[..], b"the central directory"].concat();
-        assert_eq!(find_offset([&before[..], &record(b"")].concat()), Ok(before.len() as u64));
-        assert_eq!(find_offset([&before[..], &record(b"a comment")].concat()), Ok(before.len() as u64));
+        let inner_zip = [&b"PK inner"[..], &record(b"")].concat();
+        let prefix = [&inner_zip[..], b"the central directory"].concat();
+        assert_eq!(find_offset([&prefix[..], &record(b"")].concat()), Ok(prefix.len() as u64));
+        assert_eq!(find_offset([&prefix[..], &record(b"a comment")].concat()), Ok(prefix.len() as u64));
     }
 
     #[test]
     fn a_second_record_in_the_comment_and_bytes_after_the_record_are_refused() {
-        let two = find_offset(record(&record(b"")));
-        assert!(two.as_ref().is_err_and(|error| error.contains("two end records")), "{two:?}");
+        let result = find_offset(record(&record(b"")));
+        assert!(result.as_ref().is_err_and(|error| error.contains("two end records")), "{result:?}");
         for (bytes, reason) in [
             ([&record(b"")[..], b"more"].concat(), "other bytes follow"),
             (record("é".as_bytes()), "its comment is not ASCII"),
         ] {
-            let refused = find_offset(bytes);
-            assert!(refused.as_ref().is_err_and(|error| error.contains(reason)), "{refused:?}");
+            let result = find_offset(bytes);
+            assert!(result.as_ref().is_err_and(|error| error.contains(reason)), "{result:?}");
         }
-        let cut = find_offset(record(b"")[..20].to_vec());
-        assert!(cut.is_err(), "{cut:?}");
+        let result = find_offset(record(b"")[..20].to_vec());
+        assert!(result.is_err(), "{result:?}");
     }
 }

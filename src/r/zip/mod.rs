@@ -24,7 +24,7 @@ const LOCAL_LEN: u64 = 30;
 const CENTRAL_LEN: usize = 46;
 const DESCRIPTOR_LEN: u64 = 16;
 /// The flag of a member whose checksum and sizes follow it in a data descriptor.
-const STREAMED: u16 = 1 << 3;
+const DATA_DESCRIPTOR_FLAG: u16 = 1 << 3;
 /// Largest size of the central directory in bytes; a package of ten thousand files needs about 1 MiB.
 const MAX_DIRECTORY: u64 = 64 << 20;
 
@@ -62,11 +62,11 @@ pub struct ZipMember {
     data_start: u64,
     end: u64,
     /// The member's record in the central directory, with the offset of the local record set to zero.
-    central: Vec<u8>,
+    central_record: Vec<u8>,
 }
 
 impl ZipMember {
-    /// Whether it is a folder.
+    /// Whether the member is a folder.
     #[must_use]
     pub fn is_folder(&self) -> bool {
         self.name.ends_with('/')
@@ -77,12 +77,12 @@ fn format_error(offset: u64, defect: &'static str) -> ArchiveError {
     ArchiveError::InvalidZip { offset, defect }
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+fn u16_at(bytes: &[u8], offset: usize) -> u16 {
+    u16::from_le_bytes([bytes[offset], bytes[offset + 1]])
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_le_bytes([bytes[offset], bytes[offset + 1], bytes[offset + 2], bytes[offset + 3]])
 }
 
 impl Zip {
@@ -106,16 +106,16 @@ impl Zip {
         let directory = read_at(file, start, size)?;
         // Allocates by the size of the directory, not by the untrusted count.
         let mut zip = Zip { members: Vec::with_capacity(directory.len().div_ceil(CENTRAL_LEN)) };
-        let (mut at, mut position, mut inflated) = (0, 0, 0_u64);
+        let (mut directory_position, mut position, mut inflated_size) = (0, 0, 0_u64);
         let mut names = HashSet::new();
         for _ in 0..count {
-            let offset = start + at as u64;
-            let (member, next) = read_central(&directory, at, offset, format)?;
-            at = next;
+            let offset = start + directory_position as u64;
+            let (member, next_position) = read_central(&directory, directory_position, offset, format)?;
+            directory_position = next_position;
             let member = read_local(file, member, position)?;
             position = member.end;
-            inflated = inflated.saturating_add(member.size);
-            if inflated > limits.inflated {
+            inflated_size = inflated_size.saturating_add(member.size);
+            if inflated_size > limits.inflated {
                 return Err(ArchiveError::TooLarge { limit: limits.inflated });
             }
             // On Windows, names that differ in case only are one file.
@@ -128,10 +128,10 @@ impl Zip {
             }
             zip.members.push(member);
         }
-        if at != directory.len() || position != start {
+        if directory_position != directory.len() || position != start {
             return Err(format_error(position, "other bytes are between its records"));
         }
-        if inflated > (64 << 20) && inflated / limits.ratio.max(1) > length {
+        if inflated_size > (64 << 20) && inflated_size / limits.ratio.max(1) > length {
             return Err(ArchiveError::Bomb { ratio: limits.ratio });
         }
         Ok(zip)
@@ -143,21 +143,19 @@ impl ZipMember {
     ///
     /// # Errors
     /// Damaged contents, or an error of `consume`.
-    pub fn contents(
+    pub fn for_each_piece(
         &self,
         file: &mut (impl Read + Seek),
         mut consume: impl FnMut(&[u8]) -> Result<(), ArchiveError>,
     ) -> Result<(), ArchiveError> {
         file.seek(SeekFrom::Start(self.data_start)).map_err(ArchiveError::Io)?;
-        let compressed = file.take(self.compressed_size);
-        let mut plain;
+        let mut stored_contents = file.take(self.compressed_size);
         let mut decoder;
         let source: &mut dyn Read = if self.is_deflated {
-            decoder = flate2::read::DeflateDecoder::new(compressed);
+            decoder = flate2::read::DeflateDecoder::new(stored_contents);
             &mut decoder
         } else {
-            plain = compressed;
-            &mut plain
+            &mut stored_contents
         };
         let mut crc = flate2::Crc::new();
         let mut remaining = self.size;
@@ -185,14 +183,14 @@ impl ZipMember {
     /// Returns the whole contents, at most `limit` bytes.
     ///
     /// # Errors
-    /// As [`ZipMember::contents`], and more than `limit` bytes.
+    /// As [`ZipMember::for_each_piece`], and more than `limit` bytes.
     pub fn read(&self, file: &mut (impl Read + Seek), limit: u64) -> Result<Vec<u8>, ArchiveError> {
         if self.size > limit {
             let path = self.name.chars().take(200).collect();
-            return Err(ArchiveError::DescriptionTooLarge { path, size: self.size, limit });
+            return Err(ArchiveError::MemberTooLarge { path, size: self.size, limit });
         }
         let mut bytes = Vec::new();
-        self.contents(file, |piece| {
+        self.for_each_piece(file, |piece| {
             bytes.extend_from_slice(piece);
             Ok(())
         })?;
@@ -200,32 +198,35 @@ impl ZipMember {
     }
 }
 
-fn read_at(file: &mut (impl Read + Seek), at: u64, length: u64) -> Result<Vec<u8>, ArchiveError> {
-    file.seek(SeekFrom::Start(at)).map_err(ArchiveError::Io)?;
+fn read_at(file: &mut (impl Read + Seek), offset: u64, length: u64) -> Result<Vec<u8>, ArchiveError> {
+    file.seek(SeekFrom::Start(offset)).map_err(ArchiveError::Io)?;
     let mut bytes = Vec::new();
     file.take(length).read_to_end(&mut bytes).map_err(ArchiveError::Io)?;
     if bytes.len() as u64 == length { Ok(bytes) } else { Err(ArchiveError::Truncated) }
 }
 
-/// Parses a record of the central directory; also returns the position of the next.
+/// Parses the record at `position` of the central directory; also returns the position of the next record. `offset` is
+/// the record's offset in the file, for errors.
 fn read_central(
     directory: &[u8],
-    at: usize,
+    position: usize,
     offset: u64,
     format: ZipFormat,
 ) -> Result<(ZipMember, usize), ArchiveError> {
-    let truncated = || format_error(offset, "the directory is cut short");
-    let record =
-        directory.get(at..).filter(|r| r.len() >= CENTRAL_LEN && r[..4] == CENTRAL).ok_or_else(truncated)?;
-    let [name, extra, comment] = [28, 30, 32].map(|at| usize::from(u16_at(record, at)));
-    let length = CENTRAL_LEN + name + extra + comment;
-    let record = record.get(..length).ok_or_else(truncated)?;
+    let truncated_error = || format_error(offset, "the directory is cut short");
+    let record = directory
+        .get(position..)
+        .filter(|r| r.len() >= CENTRAL_LEN && r[..4] == CENTRAL)
+        .ok_or_else(truncated_error)?;
+    let [name_len, extra_len, comment_len] = [28, 30, 32].map(|field| usize::from(u16_at(record, field)));
+    let length = CENTRAL_LEN + name_len + extra_len + comment_len;
+    let record = record.get(..length).ok_or_else(truncated_error)?;
     let (flags, method, disk) = (u16_at(record, 8), u16_at(record, 10), u16_at(record, 34));
-    let streamed_flag = match format {
+    let data_descriptor_flag = match format {
         ZipFormat::Plain => 0,
-        ZipFormat::Streamed | ZipFormat::Wheel => STREAMED,
+        ZipFormat::Streamed | ZipFormat::Wheel => DATA_DESCRIPTOR_FLAG,
     };
-    if flags & !(1 << 11 | 0b110 | streamed_flag) != 0 {
+    if flags & !(1 << 11 | 0b110 | data_descriptor_flag) != 0 {
         return Err(format_error(
             offset,
             "a member is encrypted, has a data descriptor, or has another unsupported flag",
@@ -234,13 +235,13 @@ fn read_central(
     if !matches!(method, 0 | 8) {
         return Err(format_error(offset, "a member has an unsupported compression method"));
     }
-    if comment != 0 || disk != 0 {
+    if comment_len != 0 || disk != 0 {
         return Err(format_error(offset, "a member has a comment or is on another disk"));
     }
-    check_extra_fields(&record[CENTRAL_LEN + name..CENTRAL_LEN + name + extra], offset)?;
+    check_extra_fields(&record[CENTRAL_LEN + name_len..CENTRAL_LEN + name_len + extra_len], offset)?;
     // On Unix the upper half of the attributes is the file mode.
     let is_link = record[5] == 3 && u32_at(record, 38) >> 16 & 0o170_000 == 0o120_000;
-    let bytes = &record[CENTRAL_LEN..CENTRAL_LEN + name];
+    let bytes = &record[CENTRAL_LEN..CENTRAL_LEN + name_len];
     let name = String::from_utf8(bytes.to_vec()).map_err(|_| {
         ArchiveError::NotUtf8(String::from_utf8_lossy(bytes).escape_debug().take(200).collect())
     })?;
@@ -258,8 +259,8 @@ fn read_central(
     if (method == 0 && compressed_size != size) || (name.ends_with('/') && size != 0) {
         return Err(format_error(offset, "the size of a member is wrong"));
     }
-    let mut central = record.to_vec();
-    central[42..46].fill(0);
+    let mut central_record = record.to_vec();
+    central_record[42..46].fill(0);
     let member = ZipMember {
         name,
         size,
@@ -269,9 +270,9 @@ fn read_central(
         start: u64::from(u32_at(record, 42)),
         data_start: 0,
         end: 0,
-        central,
+        central_record,
     };
-    Ok((member, at + length))
+    Ok((member, position + length))
 }
 
 /// Reads the local record of a member, which must begin at `position` and agree with the directory.
@@ -284,26 +285,27 @@ fn read_local(
         return Err(format_error(position, "other bytes are between its records"));
     }
     let head = read_at(file, position, LOCAL_LEN)?;
-    let (name, extra) = (u64::from(u16_at(&head, 26)), u64::from(u16_at(&head, 28)));
-    let rest = read_at(file, position + LOCAL_LEN, name + extra)?;
-    let central = &member.central;
-    let is_streamed = u16_at(central, 8) & STREAMED != 0;
+    let (name_len, extra_len) = (u64::from(u16_at(&head, 26)), u64::from(u16_at(&head, 28)));
+    let name_and_extra_fields = read_at(file, position + LOCAL_LEN, name_len + extra_len)?;
+    let central_record = &member.central_record;
+    let is_streamed = u16_at(central_record, 8) & DATA_DESCRIPTOR_FLAG != 0;
     // Flags, method, time and date are bytes 6 to 14 here, 8 to 16 in the directory; then checksum and both sizes.
-    let agrees = head[..4] == LOCAL
-        && head[6..14] == central[8..16]
-        && (head[14..26] == central[16..28] || (is_streamed && head[14..26].iter().all(|byte| *byte == 0)))
-        && rest.starts_with(member.name.as_bytes());
-    if !agrees || name != member.name.len() as u64 {
+    let is_consistent = head[..4] == LOCAL
+        && head[6..14] == central_record[8..16]
+        && (head[14..26] == central_record[16..28]
+            || (is_streamed && head[14..26].iter().all(|byte| *byte == 0)))
+        && name_and_extra_fields.starts_with(member.name.as_bytes());
+    if !is_consistent || name_len != member.name.len() as u64 {
         return Err(format_error(position, "a member's two records disagree"));
     }
-    check_extra_fields(&rest[member.name.len()..], position)?;
-    let data_start = position + LOCAL_LEN + name + extra;
+    check_extra_fields(&name_and_extra_fields[member.name.len()..], position)?;
+    let data_start = position + LOCAL_LEN + name_len + extra_len;
     let data_end = data_start + member.compressed_size;
     if !is_streamed {
         return Ok(ZipMember { data_start, end: data_end, ..member });
     }
     let descriptor = read_at(file, data_end, DESCRIPTOR_LEN)?;
-    if descriptor[..4] != DESCRIPTOR || descriptor[4..] != central[16..28] {
+    if descriptor[..4] != DESCRIPTOR || descriptor[4..] != central_record[16..28] {
         return Err(format_error(data_end, "a member's data descriptor disagrees with the directory"));
     }
     Ok(ZipMember { data_start, end: data_end + DESCRIPTOR_LEN, ..member })
@@ -312,12 +314,12 @@ fn read_local(
 /// Accepts only extra fields with times and user IDs, which are unambiguous; others may change the name or size.
 fn check_extra_fields(mut bytes: &[u8], offset: u64) -> Result<(), ArchiveError> {
     while !bytes.is_empty() {
-        let malformed = || format_error(offset, "an extra field is malformed");
-        let (head, rest) = bytes.split_at_checked(4).ok_or_else(malformed)?;
+        let malformed_error = || format_error(offset, "an extra field is malformed");
+        let (head, rest) = bytes.split_at_checked(4).ok_or_else(malformed_error)?;
         if !matches!(u16_at(head, 0), 0x5455 | 0x5855 | 0x7855 | 0x7875 | 0x000a) {
             return Err(format_error(offset, "a member has an extra field that is not a time"));
         }
-        bytes = rest.get(usize::from(u16_at(head, 2))..).ok_or_else(malformed)?;
+        bytes = rest.get(usize::from(u16_at(head, 2))..).ok_or_else(malformed_error)?;
     }
     Ok(())
 }

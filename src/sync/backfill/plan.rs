@@ -241,10 +241,10 @@ fn unlisted_files(
 fn warnings(history: &History<'_>, tables: &Tables, files: &Files) -> Vec<String> {
     let mut warnings = tables.warnings.clone();
     warnings.extend(files.warnings.iter().cloned());
-    if history.without_date > 0 {
+    if history.undated_count > 0 {
         warnings.push(format!(
             "the mirror does not record when {} packages left the index: they count as archived from the day after their last release",
-            history.without_date
+            history.undated_count
         ));
     }
     if let Some((day, files)) = history.bulk_copy {

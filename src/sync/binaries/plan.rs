@@ -90,7 +90,7 @@ fn offer(
         platform: platform.database_form(Some(platform.arch)),
         name: format!("{}_{}.{}", binary.package, binary.version, platform.extension()),
         locator: match binary.location {
-            FileLocation::NextToIndex(file) => format!("{folder}/{file}"),
+            FileLocation::IndexDirectory(file) => format!("{folder}/{file}"),
             FileLocation::Url(url) => url,
         },
         size: binary.size.and_then(|size| i64::try_from(size).ok()),
@@ -128,7 +128,7 @@ mod tests {
         IndexedBinary {
             package: package.to_owned(),
             version: version.to_owned(),
-            location: FileLocation::NextToIndex(format!("{package}_{version}.zip")),
+            location: FileLocation::IndexDirectory(format!("{package}_{version}.zip")),
             size: Some(7),
             md5: (md5 > 0).then_some(Md5([md5; 16])),
             sha256: None,

@@ -208,11 +208,11 @@ impl ProductBuilder {
 
     /// Returns the folders after all records.
     pub(super) fn into_folders(mut self) -> Result<Folders, String> {
-        if let [first, ..] = self.state.missing() {
+        if let [first, ..] = self.state.missing_releases() {
             return Err(format!(
                 "{} listed packages have no record, {first} among them: the bundle that this one continues is \
                  missing, or is a different one",
-                self.state.missing().len()
+                self.state.missing_releases().len()
             ));
         }
         let mut builders: HashMap<String, FolderBuilder> = HashMap::new();

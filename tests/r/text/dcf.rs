@@ -19,7 +19,7 @@ for (file in args) {
 "#;
 
 /// The output of [`READ`] with our reader.
-fn ours(text: &[u8]) -> String {
+fn own_output(text: &[u8]) -> String {
     let mut lines = String::new();
     for (n, record) in dcf::records(text).enumerate() {
         let Ok(record) = record else { return "error\n".to_owned() };
@@ -29,8 +29,8 @@ fn ours(text: &[u8]) -> String {
         for tag in tags {
             let tag = String::from_utf8_lossy(tag).into_owned();
             let value = record.get(&tag).expect("a tag of the record");
-            let keep = dcf::KEEP_WHITE.contains(&tag.as_str());
-            let value = if keep { value.keep_white() } else { value.fold() };
+            let has_significant_white_space = dcf::KEEP_WHITE.contains(&tag.as_str());
+            let value = if has_significant_white_space { value.keep_white() } else { value.fold() };
             let value = String::from_utf8_lossy(&value).replace('\\', "\\\\").replace('\n', "\\n");
             writeln!(lines, "{}|{tag}|{value}|", n + 1).expect("writing to a String does not fail");
         }
@@ -79,25 +79,25 @@ fn unusual_texts_are_read_as_r_reads_them() {
         let file = folder.path().join(format!("{n}.dcf"));
         std::fs::write(&file, text).expect("a file");
         files.push(file);
-        write!(expected, "{n}\n{}", ours(text)).expect("writing to a String does not fail");
+        write!(expected, "{n}\n{}", own_output(text)).expect("writing to a String does not fail");
     }
     let script = READ.replace(
         "for (file in args) {",
         "for (n in seq_along(args)) { file <- args[n]; cat(n - 1, \"\\n\", sep = \"\")",
     );
-    let real = rscript::run(&script, &files);
-    for (ours, real) in expected.lines().zip(real.lines()) {
-        assert_eq!(ours, real);
+    let r_output = rscript::run(&script, &files);
+    for (own_output, r_output) in expected.lines().zip(r_output.lines()) {
+        assert_eq!(own_output, r_output);
     }
-    assert_eq!(expected, real);
+    assert_eq!(expected, r_output);
 }
 
 #[test]
 fn a_full_size_index_is_read_as_r_reads_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("PACKAGES");
-    let packed = std::fs::read(data::path("cran-index-full/PACKAGES.gz")).expect("the index");
-    let text = rstudio_pm::r::packages::decode_text(&packed, 1 << 30).expect("an index");
+    let compressed_index = std::fs::read(data::path("cran-index-full/PACKAGES.gz")).expect("the index");
+    let text = rstudio_pm::r::packages::decode_text(&compressed_index, 1 << 30).expect("an index");
     std::fs::write(&file, &text).expect("a file");
     let script = r#"
         x <- read.dcf(commandArgs(TRUE))
@@ -106,17 +106,20 @@ fn a_full_size_index_is_read_as_r_reads_it() {
         for (i in seq_len(nrow(x))) { r <- x[i, ]; r <- r[!is.na(r)]; cat(paste0(i, "|", names(r), "|", r, "|\n"), sep = "") }
         cat("end\n")
     "#;
-    let real = rscript::run(script, &[&file]);
-    let ours = ours(&text);
-    assert!(real.lines().count() > 100_000);
-    assert_eq!(real.lines().zip(ours.lines()).find(|(real, ours)| real != ours), None);
-    assert_eq!(real.len(), ours.len());
+    let r_output = rscript::run(script, &[&file]);
+    let own_output = own_output(&text);
+    assert!(r_output.lines().count() > 100_000);
+    assert_eq!(
+        r_output.lines().zip(own_output.lines()).find(|(r_output, own_output)| r_output != own_output),
+        None
+    );
+    assert_eq!(r_output.len(), own_output.len());
 }
 
 #[test]
 fn long_fields_of_a_real_database_are_folded_as_r_folds_them() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (values, folded) = (folder.path().join("values"), folder.path().join("folded"));
+    let (values, folded_file) = (folder.path().join("values"), folder.path().join("folded"));
     let script = r#"
         args <- commandArgs(TRUE)
         db <- readRDS(args[1])
@@ -127,18 +130,21 @@ fn long_fields_of_a_real_database_are_folded_as_r_folds_them() {
         writeLines(gsub("\t", "\\t", gsub("\n", "\\n", gsub("\\", "\\\\", x, fixed = TRUE), fixed = TRUE), fixed = TRUE), args[2])
         write.dcf(list(Suggests = x), args[3])
     "#;
-    let args = [data::path("cran-db-2018/packages.rds"), values.clone(), folded.clone()];
+    let args = [data::path("cran-db-2018/packages.rds"), values.clone(), folded_file.clone()];
     rscript::run(script, &args);
-    let (mut ours, mut count) = (Vec::new(), 0);
+    let (mut own_output, mut count) = (Vec::new(), 0);
     for value in std::fs::read_to_string(values).expect("values").lines() {
         let value = value.replace("\\\\", "\0").replace("\\n", "\n").replace("\\t", "\t").replace('\0', "\\");
-        dcf::write_field(&mut ours, "Suggests", &value).expect("writing to a Vec does not fail");
+        dcf::write_field(&mut own_output, "Suggests", &value).expect("writing to a Vec does not fail");
         count += 1;
     }
-    let ours = String::from_utf8(ours).expect("ASCII");
-    let real = std::fs::read_to_string(folded).expect("R's text");
-    let real: Vec<&str> = real.lines().filter(|line| !line.is_empty()).collect();
+    let own_output = String::from_utf8(own_output).expect("ASCII");
+    let r_output = std::fs::read_to_string(folded_file).expect("R's text");
+    let r_output: Vec<&str> = r_output.lines().filter(|line| !line.is_empty()).collect();
     assert!(count > 2_500, "{count}");
-    assert_eq!(real.iter().zip(ours.lines()).find(|(real, ours)| **real != *ours), None);
-    assert_eq!(real.len(), ours.lines().count());
+    assert_eq!(
+        r_output.iter().zip(own_output.lines()).find(|(r_output, own_output)| **r_output != *own_output),
+        None
+    );
+    assert_eq!(r_output.len(), own_output.lines().count());
 }

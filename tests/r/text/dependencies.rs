@@ -32,19 +32,19 @@ fn every_real_dependency_item_is_split_as_r_splits_it() {
     let items = std::fs::read_to_string(items).expect("R's items");
     let mut refused_items = Vec::new();
     for line in items.lines() {
-        let (item, real) = line.split_once('|').expect("an item and its parts in R");
-        let real: Vec<&str> = real.split('|').collect();
-        let [name, operator, wanted] = real[..] else {
+        let (item, r_parts) = line.split_once('|').expect("an item and its parts in R");
+        let r_parts: Vec<&str> = r_parts.split('|').collect();
+        let [name, operator, r_version] = r_parts[..] else {
             refused_items.push(item);
             continue;
         };
-        let mut ours = dependency::parse_list(item);
-        let dependency = ours.next().unwrap_or_else(|| panic!("{item}: nothing"));
-        assert_eq!(ours.next(), None, "{item}");
+        let mut dependencies = dependency::parse_list(item);
+        let dependency = dependencies.next().unwrap_or_else(|| panic!("{item}: nothing"));
+        assert_eq!(dependencies.next(), None, "{item}");
         assert_eq!(dependency.name, name, "{item}");
         assert_eq!(dependency.requirement.map_or("", |r| r.operator.as_str()), operator, "{item}");
-        let required = dependency.requirement.map_or("", |r| r.version);
-        assert!(version::compare(required, wanted).is_eq(), "{item}: {required} is not {wanted}");
+        let own_version = dependency.requirement.map_or("", |r| r.version);
+        assert!(version::compare(own_version, r_version).is_eq(), "{item}: {own_version} is not {r_version}");
     }
     assert!(items.lines().count() > 10_000, "{}", items.lines().count());
     assert!(refused_items.len() < 10, "R refuses {refused_items:?}");

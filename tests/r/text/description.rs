@@ -20,29 +20,33 @@ const SCRIPT: &str = r#"
 #[test]
 fn every_real_description_is_read_as_r_reads_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut all = BTreeMap::new();
+    let mut descriptions = BTreeMap::new();
     for path in data::tarballs() {
         let bytes = std::fs::read(&path).expect("a tarball");
         let identity = archive::read_identity(&bytes[..], None, Limits::default()).expect("a release");
-        all.insert(file_name(&path), identity.description_raw);
+        descriptions.insert(file_name(&path), identity.description_raw);
     }
     // The real packages are UTF-8 or ASCII; the following have older encodings.
-    let latin =
+    let latin1_text =
         b"Package: old\nVersion: 0.1\nAuthor: Fran\xe7ois,\n    M\xfcller\nEncoding: latin1\n".to_vec();
-    all.insert("old_latin1".to_owned(), latin);
-    let latin = b"Package: old\nVersion: 0.1\nAuthor: Micha\xb3 \xa3\xf3d\xbc\nEncoding: latin2\n".to_vec();
-    all.insert("old_latin2".to_owned(), latin);
-    let mut ours = String::new();
-    for (name, raw) in &all {
+    descriptions.insert("old_latin1".to_owned(), latin1_text);
+    let latin2_text =
+        b"Package: old\nVersion: 0.1\nAuthor: Micha\xb3 \xa3\xf3d\xbc\nEncoding: latin2\n".to_vec();
+    descriptions.insert("old_latin2".to_owned(), latin2_text);
+    let mut own_lines = String::new();
+    for (name, raw) in &descriptions {
         std::fs::write(folder.path().join(name), raw).expect("a file");
         let description = Description::from_bytes(raw).expect("a description");
         let fields: BTreeMap<&str, &str> = description.fields().collect();
         for (tag, value) in fields {
             let value = value.replace('\\', "\\\\").replace('\n', "\\n");
-            writeln!(ours, "{name}|{tag}|{value}|").expect("writing to a String does not fail");
+            writeln!(own_lines, "{name}|{tag}|{value}|").expect("writing to a String does not fail");
         }
     }
-    let real = rscript::run(SCRIPT, &[folder.path()]);
-    assert_eq!(real.lines().zip(ours.lines()).find(|(real, ours)| real != ours), None);
-    assert_eq!(real.lines().count(), ours.lines().count());
+    let r_lines = rscript::run(SCRIPT, &[folder.path()]);
+    assert_eq!(
+        r_lines.lines().zip(own_lines.lines()).find(|(r_lines, own_lines)| r_lines != own_lines),
+        None
+    );
+    assert_eq!(r_lines.lines().count(), own_lines.lines().count());
 }

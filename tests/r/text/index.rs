@@ -40,11 +40,11 @@ fn records_of_real_packages_are_those_of_write_packages() {
         cat(n, "\n")
     "#;
     rscript::run(script, &[folder.path()]);
-    let real = std::fs::read(folder.path().join("PACKAGES")).expect("R's index");
-    let mut compared = 0;
-    for record in packages::records(&real) {
+    let r_index = std::fs::read(folder.path().join("PACKAGES")).expect("R's index");
+    let mut record_count = 0;
+    for record in packages::records(&r_index) {
         let record = record.expect("a record of R");
-        let (_, _, ours) = stanzas
+        let (_, _, own_stanza) = stanzas
             .iter()
             .find(|(package, version, _)| package == record.package && version == record.version)
             .unwrap_or_else(|| panic!("{} {} is missing", record.package, record.version));
@@ -53,11 +53,11 @@ fn records_of_real_packages_are_those_of_write_packages() {
             Some(String::from_utf8_lossy(record.get(tag)?.raw()).into_owned())
         };
         for tag in packages::SOURCE_FIELDS {
-            assert_eq!(field(record.stanza, tag), field(ours, tag), "{} {tag}", record.package);
+            assert_eq!(field(record.stanza, tag), field(own_stanza, tag), "{} {tag}", record.package);
         }
-        compared += 1;
+        record_count += 1;
     }
-    assert_eq!(compared, stanzas.len());
+    assert_eq!(record_count, stanzas.len());
 }
 
 #[test]
@@ -68,8 +68,8 @@ fn r_reads_our_index_as_its_own() {
     records.sort_by(|a, b| packages::compare_names(a.package, b.package));
     let mut out = packages::gzip(Vec::new());
     packages::render(&mut out, records.iter().map(|r| r.stanza)).expect("writing to a Vec does not fail");
-    let packed = out.finish().expect("writing to a Vec does not fail");
-    std::fs::write(folder.path().join("PACKAGES.gz"), &packed).expect("a file");
+    let compressed_index = out.finish().expect("writing to a Vec does not fail");
+    std::fs::write(folder.path().join("PACKAGES.gz"), &compressed_index).expect("a file");
     let script = r#"
         args <- commandArgs(TRUE)
         ours <- read.dcf(gzfile(file.path(args[1], "PACKAGES.gz")))
@@ -78,7 +78,7 @@ fn r_reads_our_index_as_its_own() {
         stopifnot(nrow(ours) == as.integer(args[3]), identical(ours, real), !is.unsorted(tolower(ours[, "Package"])))
         cat("identical\n")
     "#;
-    let listed = data::cran().listed.len().to_string();
-    let args = [folder.path().to_owned(), data::path("cran-mirror/src/contrib"), listed.into()];
+    let listed_count = data::cran().listed.len().to_string();
+    let args = [folder.path().to_owned(), data::path("cran-mirror/src/contrib"), listed_count.into()];
     assert_eq!(rscript::run(script, &args), "identical\n");
 }

@@ -10,20 +10,20 @@ fn read(bytes: &[u8]) -> PackageArchive {
     archive::read(bytes, None, Limits::default()).expect("a package")
 }
 
-fn rewritten(bytes: &[u8], options: Options) -> Vec<u8> {
+fn rewrite_package(bytes: &[u8], options: Options) -> Vec<u8> {
     rewrite::archive(bytes, &read(bytes), "RSPM", None, Vec::new(), options).expect("rewritten").1
 }
 
 /// Raw name and contents of every member.
 fn members(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let mut all = Vec::new();
+    let mut all_members = Vec::new();
     let mut members = Members::new(bytes, Limits::default()).expect("an archive");
     while let Some(member) = members.advance().expect("a member") {
         let contents = members.contents(&member, 1 << 30).expect("contents");
-        all.push((String::from_utf8_lossy(&member.name).into_owned(), contents));
+        all_members.push((String::from_utf8_lossy(&member.name).into_owned(), contents));
     }
     members.finish().expect("an intact stream");
-    all
+    all_members
 }
 
 #[test]
@@ -35,29 +35,29 @@ fn only_description_and_its_checksum_change_in_real_packages() {
         if bytes.len() > 1 << 20 {
             continue;
         }
-        let before = read(&bytes);
-        let new = rewritten(&bytes, options);
-        let after = read(&new);
-        assert_eq!(after.description.get("Repository"), Some("RSPM"), "{name}");
-        let differing: Vec<String> = members(&bytes)
+        let old_package = read(&bytes);
+        let new_bytes = rewrite_package(&bytes, options);
+        let new_package = read(&new_bytes);
+        assert_eq!(new_package.description.get("Repository"), Some("RSPM"), "{name}");
+        let changed_paths: Vec<String> = members(&bytes)
             .into_iter()
-            .zip(members(&new))
+            .zip(members(&new_bytes))
             .filter(|(a, b)| a != b)
             .map(|(a, b)| {
                 assert_eq!(a.0, b.0, "{name}");
                 a.0
             })
             .collect();
-        let folder = &before.folder;
-        let allowed = [format!("{folder}/DESCRIPTION"), format!("{folder}/MD5")];
-        assert!(differing.iter().all(|d| allowed.contains(d)), "{name}: {differing:?}");
-        assert_eq!(differing.len(), 2, "{name}: {differing:?}");
+        let folder = &old_package.folder;
+        let allowed_paths = [format!("{folder}/DESCRIPTION"), format!("{folder}/MD5")];
+        assert!(changed_paths.iter().all(|d| allowed_paths.contains(d)), "{name}: {changed_paths:?}");
+        assert_eq!(changed_paths.len(), 2, "{name}: {changed_paths:?}");
         // The fields differ only in Repository.
-        let others = |archive: &PackageArchive| -> Vec<(String, String)> {
+        let other_fields = |archive: &PackageArchive| -> Vec<(String, String)> {
             let fields = archive.description.fields().filter(|(tag, _)| *tag != "Repository");
             fields.map(|(tag, value)| (tag.to_owned(), value.to_owned())).collect()
         };
-        assert_eq!(others(&before), others(&after), "{name}");
+        assert_eq!(other_fields(&old_package), other_fields(&new_package), "{name}");
     }
 }
 
@@ -67,7 +67,7 @@ fn a_rewritten_package_installs_and_its_checksums_agree() {
     let bytes = std::fs::read(data::path("cran-mirror/src/contrib").join(data::cran().file("pkgconfig")))
         .expect("a tarball");
     let file = folder.path().join(data::cran().file("pkgconfig"));
-    std::fs::write(&file, rewritten(&bytes, Options::default())).expect("a file");
+    std::fs::write(&file, rewrite_package(&bytes, Options::default())).expect("a file");
     let script = r#"
         args <- commandArgs(TRUE)
         setwd(args[1])
@@ -87,12 +87,15 @@ fn a_rewritten_package_installs_and_its_checksums_agree() {
 fn the_result_depends_only_on_input_and_options() {
     let bytes = source("a1", "1.0", &[("R/x.R", &b"x <- 1\n".repeat(4000))]);
     let options = |level, buffer| Options { level, buffer, ..Options::default() };
-    let one = rewritten(&bytes, options(6, 32 << 10));
-    assert_eq!(one, rewritten(&bytes, options(6, 32 << 10)));
-    assert_eq!(&one[..8], b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "no time, no name");
-    let all: Vec<_> = (1..=9).map(|level| members(&rewritten(&bytes, options(level, 1)))).collect();
-    assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
-    assert!(rewritten(&bytes, options(9, 4096)).len() <= rewritten(&bytes, options(1, 4096)).len());
+    let rewritten_bytes = rewrite_package(&bytes, options(6, 32 << 10));
+    assert_eq!(rewritten_bytes, rewrite_package(&bytes, options(6, 32 << 10)));
+    assert_eq!(&rewritten_bytes[..8], b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "no time, no name");
+    let all_members: Vec<_> =
+        (1..=9).map(|level| members(&rewrite_package(&bytes, options(level, 1)))).collect();
+    assert!(all_members.windows(2).all(|pair| pair[0] == pair[1]));
+    assert!(
+        rewrite_package(&bytes, options(9, 4096)).len() <= rewrite_package(&bytes, options(1, 4096)).len()
+    );
 }
 
 #[test]
@@ -100,41 +103,44 @@ fn the_tar_of_a_package_that_already_has_the_value_does_not_change() {
     let text = format!("{}Repository: RSPM\n", description("a1", "1.0"));
     let digest = hex::encode(<md5::Md5 as md5::Digest>::digest(&text));
     let list = format!("{} *R/x.R\n{digest} *DESCRIPTION\n", "0".repeat(32));
-    let mut odd = header(b'0', b"a1/odd", b"", 3);
-    odd[500..512].copy_from_slice(b"not padding!");
-    super::tar::set_checksum(&mut odd);
+    let mut odd_header = header(b'0', b"a1/odd", b"", 3);
+    odd_header[500..512].copy_from_slice(b"not padding!");
+    super::tar::set_checksum(&mut odd_header);
     let tar = Tar::default()
         .member(b'x', b"p", b"", b"11 path=a1\n")
         .member(b'5', b"ignored/", b"", b"")
         .file("a1/MD5", list.as_bytes())
-        .raw(odd, b"abc")
+        .raw(odd_header, b"abc")
         .file("a1/DESCRIPTION", text.as_bytes())
         .end();
     let tar = [&tar[..], &[0; 5000]].concat();
-    let new = rewritten(&gz(&tar), Options::default());
-    let mut inflated = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&new[..]), &mut inflated).expect("gzip");
-    assert!(inflated == tar);
+    let new_bytes = rewrite_package(&gz(&tar), Options::default());
+    let mut inflated_tar = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&new_bytes[..]), &mut inflated_tar)
+        .expect("gzip");
+    assert!(inflated_tar == tar);
 }
 
 #[test]
 fn checksums_may_precede_description() {
     let text = description("a1", "1.0");
     let digest = hex::encode(<md5::Md5 as md5::Digest>::digest(&text));
-    let other = "0123456789abcdef".repeat(2);
-    let list = format!("{digest} *DESCRIPTION\n{other} *inst/x/DESCRIPTION\n{other}  NAMESPACE\n");
+    let other_digest = "0123456789abcdef".repeat(2);
+    let list =
+        format!("{digest} *DESCRIPTION\n{other_digest} *inst/x/DESCRIPTION\n{other_digest}  NAMESPACE\n");
     let bytes = Tar::default().file("a1/MD5", list.as_bytes()).file("a1/DESCRIPTION", text.as_bytes()).gz();
-    let all = members(&rewritten(&bytes, Options::default()));
-    let new_digest = hex::encode(<md5::Md5 as md5::Digest>::digest(&all[1].1));
+    let all_members = members(&rewrite_package(&bytes, Options::default()));
+    let new_digest = hex::encode(<md5::Md5 as md5::Digest>::digest(&all_members[1].1));
     assert_ne!(new_digest, digest);
-    assert_eq!(all[0].1, list.replace(&digest, &new_digest).into_bytes());
+    assert_eq!(all_members[0].1, list.replace(&digest, &new_digest).into_bytes());
 }
 
 #[test]
 fn a_file_other_than_the_checked_one_is_refused() {
-    let checked = read(&source("a1", "1.0", &[]));
-    let other = source("a1", "1.1", &[]);
-    let result = rewrite::archive(&other[..], &checked, "RSPM", None, Vec::new(), Options::default());
+    let checked_package = read(&source("a1", "1.0", &[]));
+    let other_package = source("a1", "1.1", &[]);
+    let result =
+        rewrite::archive(&other_package[..], &checked_package, "RSPM", None, Vec::new(), Options::default());
     assert!(matches!(result, Err(RewriteError::Changed)));
 }
 

@@ -46,7 +46,7 @@ impl Tar {
 /// A POSIX header with a correct checksum.
 pub(crate) fn header(kind: u8, name: &[u8], link: &[u8], size: u64) -> [u8; 512] {
     let mut block = [0; 512];
-    let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
+    let mut put = |offset: usize, bytes: &[u8]| block[offset..offset + bytes.len()].copy_from_slice(bytes);
     put(0, &name[..name.len().min(100)]);
     put(100, b"0000644\0");
     put(108, b"0000000\0");
@@ -82,15 +82,15 @@ pub(crate) fn description(package: &str, version: &str) -> String {
     )
 }
 
-/// A source package that can be installed: a pure-R function `hello` and more files.
-pub(crate) fn source(package: &str, version: &str, more: &[(&str, &[u8])]) -> Vec<u8> {
+/// A source package that can be installed: a pure-R function `hello` and `extra_files`.
+pub(crate) fn source(package: &str, version: &str, extra_files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = Tar::default()
         .folder(package)
         .file(&format!("{package}/DESCRIPTION"), description(package, version).as_bytes())
         .file(&format!("{package}/NAMESPACE"), b"export(hello)\n")
         .folder(&format!("{package}/R"))
         .file(&format!("{package}/R/hello.R"), b"hello <- function() \"hello\"\n");
-    for (path, contents) in more {
+    for (path, contents) in extra_files {
         tar = tar.file(&format!("{package}/{path}"), contents);
     }
     tar.gz()

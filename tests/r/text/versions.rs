@@ -16,27 +16,31 @@ fn every_real_version_is_ordered_as_r_orders_it() {
     "#;
     let sources = [data::path("cran-db-2018/packages.rds"), data::path("cran-index-full/PACKAGES.gz")];
     let text = rscript::run(script, &sources);
-    let mut all: Vec<&str> = text.lines().collect();
-    assert!(all.len() > 4_000, "{}", all.len());
-    assert!(all.iter().all(|v| version::is_package_version(v)));
-    all.sort_by(|a, b| version::compare(a, b));
+    let mut versions: Vec<&str> = text.lines().collect();
+    assert!(versions.len() > 4_000, "{}", versions.len());
+    assert!(versions.iter().all(|v| version::is_package_version(v)));
+    versions.sort_by(|a, b| version::compare(a, b));
 
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let sorted = folder.path().join("sorted");
-    std::fs::write(&sorted, all.join("\n") + "\n").expect("a file");
+    let sorted_file = folder.path().join("sorted");
+    std::fs::write(&sorted_file, versions.join("\n") + "\n").expect("a file");
     let script = r#"
         v <- readLines(commandArgs(TRUE))
         for (i in seq_len(length(v) - 1)) cat(c("<", "=", ">")[compareVersion(v[i], v[i + 1]) + 2], "\n", sep = "")
     "#;
-    let real = rscript::run(script, &[&sorted]);
-    let ours = all.windows(2).map(|pair| match version::compare(pair[0], pair[1]) {
+    let r_output = rscript::run(script, &[&sorted_file]);
+    let own_output = versions.windows(2).map(|pair| match version::compare(pair[0], pair[1]) {
         Ordering::Less => "<",
         Ordering::Equal => "=",
         Ordering::Greater => ">",
     });
-    let differs = real.lines().zip(ours).zip(all.windows(2)).find(|((real, ours), _)| real != ours);
-    assert_eq!(differs, None);
-    assert_eq!(real.lines().count(), all.len() - 1);
+    let difference = r_output
+        .lines()
+        .zip(own_output)
+        .zip(versions.windows(2))
+        .find(|((r_output, own_output), _)| r_output != own_output);
+    assert_eq!(difference, None);
+    assert_eq!(r_output.lines().count(), versions.len() - 1);
 }
 
 #[test]
@@ -50,8 +54,8 @@ fn validity_is_that_of_package_version() {
         ok <- grepl(sprintf("^%s$", .standard_regexps()$valid_package_version), readLines(commandArgs(TRUE)))
         cat(ok, sep = "\n")
     "#;
-    let real = rscript::run(script, &[&file]);
-    let ours: Vec<String> =
+    let r_output = rscript::run(script, &[&file]);
+    let own_output: Vec<String> =
         texts.iter().map(|t| version::is_package_version(t).to_string().to_uppercase()).collect();
-    assert_eq!(real.lines().collect::<Vec<_>>(), ours);
+    assert_eq!(r_output.lines().collect::<Vec<_>>(), own_output);
 }

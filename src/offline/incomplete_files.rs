@@ -17,11 +17,11 @@ pub(super) const FILE: &str = ".owed.json";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct IncompleteFiles {
     /// Files that could not be fetched, with the reason.
-    #[serde(default)]
-    pub(super) missing: BTreeMap<String, String>,
+    #[serde(default, rename = "missing")]
+    pub(super) missing_files: BTreeMap<String, String>,
     /// Archives that cannot be read as packages and have no checksum in the index.
-    #[serde(default)]
-    unreadable: BTreeMap<String, UnreadableArchive>,
+    #[serde(default, rename = "unreadable")]
+    unreadable_archives: BTreeMap<String, UnreadableArchive>,
 }
 
 /// An archive that cannot be read as a package.
@@ -57,34 +57,34 @@ impl IncompleteFiles {
 
     /// Returns true if an archive must be fetched again, to find out whether it was damaged in transit.
     pub(super) fn needs_confirmation(&self, path: &str) -> bool {
-        self.unreadable.get(path).is_some_and(|archive| !archive.confirmed)
+        self.unreadable_archives.get(path).is_some_and(|archive| !archive.confirmed)
     }
 
     /// Returns true if any archive must be fetched again.
-    pub(super) fn has_unconfirmed(&self) -> bool {
-        self.unreadable.values().any(|archive| !archive.confirmed)
+    pub(super) fn has_unconfirmed_archive(&self) -> bool {
+        self.unreadable_archives.values().any(|archive| !archive.confirmed)
     }
 
     /// Returns true if the next run needs to fetch none of these files.
     pub(super) fn is_resolved(&self) -> bool {
-        self.missing.is_empty() && !self.has_unconfirmed()
+        self.missing_files.is_empty() && !self.has_unconfirmed_archive()
     }
 
     /// Returns the number of archives that cannot be read as packages.
     pub(super) fn unreadable_count(&self) -> usize {
-        self.unreadable.len()
+        self.unreadable_archives.len()
     }
 
     /// Records a fetched archive; returns false if an earlier run fetched the same unreadable bytes.
     pub(super) fn record_archive(&mut self, path: &str, sha256: Sha256, is_readable: bool) -> bool {
         let sha256 = sha256.to_string();
-        if let Some(entry) = self.unreadable.get_mut(path).filter(|entry| entry.sha256 == sha256) {
+        if let Some(entry) = self.unreadable_archives.get_mut(path).filter(|entry| entry.sha256 == sha256) {
             entry.confirmed = true;
             return false;
         }
-        self.unreadable.remove(path);
+        self.unreadable_archives.remove(path);
         if !is_readable {
-            self.unreadable.insert(path.to_owned(), UnreadableArchive { sha256, confirmed: false });
+            self.unreadable_archives.insert(path.to_owned(), UnreadableArchive { sha256, confirmed: false });
         }
         true
     }

@@ -20,9 +20,9 @@ pub(super) async fn read_inventory(
     // The reader gets the head first, for its validators: if the head is replaced before the bundle is read, the next
     // run detects the change.
     reader.get(&product.head_path()).await?;
-    let verified = bundle.head(product).await?;
+    let verified_head = bundle.head(product).await?;
     let (mut releases, mut events): (HashMap<_, Box<ReleaseRecord>>, _) = (HashMap::new(), Vec::new());
-    let state = replay(bundle, product, &verified, |record| match record {
+    let state = replay(bundle, product, &verified_head, |record| match record {
         Record::Release(release) => {
             let key =
                 (release.folder.clone(), release.name.clone(), release.version.clone(), release.obj.sha256);
@@ -46,8 +46,8 @@ pub(super) async fn read_inventory(
         events,
         is_complete: true,
         has_dates: true,
-        fingerprint: vec![verified.head.chain],
-        serial: Some(verified.head.serial),
+        fingerprint: vec![verified_head.head.chain],
+        serial: Some(verified_head.head.serial),
         validators: reader.validators(),
         warnings: Vec::new(),
     })
@@ -57,8 +57,8 @@ pub(super) async fn read_inventory(
 fn upstream_file(release: ReleaseRecord, state: &ProductState, product: &Product) -> Option<UpstreamFile> {
     let folder = release.folder.as_deref().unwrap_or_default();
     let package = state.package(folder, &release.name)?;
-    let is_same = |known: &crate::bundle::state::Release| {
-        known.version == release.version && known.object.sha256 == release.obj.sha256
+    let is_same = |other: &crate::bundle::state::Release| {
+        other.version == release.version && other.object.sha256 == release.obj.sha256
     };
     if !package.releases.iter().any(is_same) {
         return None;
@@ -84,11 +84,11 @@ pub(super) async fn readmes(
     bundle: &Bundle,
     product: &Product,
 ) -> Result<HashMap<Sha256, String>, OfflineError> {
-    let verified = bundle.head(product).await?;
+    let verified_head = bundle.head(product).await?;
     let mut texts = HashMap::new();
-    for segment in verified.since(0) {
-        let read = bundle.readmes(product, segment).await?;
-        texts.extend(read.into_iter().map(|ReadmeText { sha256, text }| (sha256, text)));
+    for segment in verified_head.since(0) {
+        let readmes = bundle.readmes(product, segment).await?;
+        texts.extend(readmes.into_iter().map(|ReadmeText { sha256, text }| (sha256, text)));
     }
     Ok(texts)
 }

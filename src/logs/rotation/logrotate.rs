@@ -32,7 +32,7 @@ const TABOO: [&str; 16] = [
 /// Whether logrotate skips this name in an included directory.
 #[must_use]
 pub fn is_taboo(name: &str) -> bool {
-    TABOO.iter().any(|end| name.ends_with(end))
+    TABOO.iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// Directives that begin a script.
@@ -106,7 +106,7 @@ fn paths(text: &str) -> (Vec<String>, Option<&str>) {
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
         match (c, quote) {
-            (c, Some(open)) if c == open => quote = None,
+            (c, Some(quote_char)) if c == quote_char => quote = None,
             (c, Some(_)) => word.push(c),
             ('"' | '\'', None) => quote = Some(c),
             // The pattern keeps its backslashes, except before blanks and quotes.

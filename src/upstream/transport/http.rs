@@ -129,10 +129,10 @@ impl HttpTransport {
             return Ok(FileResponse::Unchanged);
         }
         let response = target.accept(response)?;
-        let too_large = || target.refusal(format!("exceeds the limit of {} bytes", file_request.limit));
+        let size_error = || target.refusal(format!("exceeds the limit of {} bytes", file_request.limit));
         let declared_size = response.content_length();
         if declared_size.is_some_and(|size| size > file_request.limit) {
-            return Err(too_large());
+            return Err(size_error());
         }
         let validators = validators(response.headers());
         // The declared length is not trusted with memory beyond a first part.
@@ -144,7 +144,7 @@ impl HttpTransport {
             metrics::upstream_bytes_read(chunk.len());
             activity.touch();
             if (bytes.len() + chunk.len()) as u64 > file_request.limit {
-                return Err(too_large());
+                return Err(size_error());
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -309,11 +309,11 @@ impl Target {
     /// SECURITY: reqwest's own text begins with the whole URL including userinfo, so it is removed first.
     fn request_error(&self, error: reqwest::Error) -> UpstreamError {
         let error = error.without_url();
-        let reason = chain(&error);
+        let reason = error_chain(&error);
         if is_certificate_error(&error) {
             return self.refusal(format!(
-                "{reason}; if the mirror's certificate is signed by a private authority, add that to the system's \
-                 (update-ca-certificates)"
+                "{reason}; if the mirror's certificate is signed by a private authority, add the authority to \
+                 those of the system (update-ca-certificates)"
             ));
         }
         if error.is_redirect() || error.is_builder() {
@@ -325,7 +325,7 @@ impl Target {
 }
 
 /// Returns an error with its causes, each text once.
-fn chain(error: &dyn Error) -> String {
+fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

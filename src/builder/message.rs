@@ -382,8 +382,8 @@ impl Request {
                 &[Purpose::Log]
             }
         };
-        if let Some(missing) = required_purposes.iter().find(|purpose| !self.descriptors.contains(purpose)) {
-            return Err(invalid("descriptors", format!("{missing:?} is missing")));
+        if let Some(purpose) = required_purposes.iter().find(|purpose| !self.descriptors.contains(purpose)) {
+            return Err(invalid("descriptors", format!("{purpose:?} is missing")));
         }
         Ok(())
     }

@@ -150,8 +150,8 @@ struct ListInForce<'a> {
 /// day of the first subscription: a repository created today serves the dates of 2020, and serves the same after a
 /// source is subscribed next year.
 fn list_at(repo: &Repository, end: Timestamp) -> Option<ListInForce<'_>> {
-    let first = repo.steps.iter().position(|step| !step.list.is_empty())?;
-    let steps = repo.steps.get(first..)?;
+    let first_index = repo.steps.iter().position(|step| !step.list.is_empty())?;
+    let steps = repo.steps.get(first_index..)?;
     let list_end = if steps.first()?.at < end { end } else { steps.first()?.at.day().end() };
     let index = steps.partition_point(|step| step.at < list_end);
     Some(ListInForce { step: steps.get(index.checked_sub(1)?)?, list_end })

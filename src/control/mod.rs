@@ -185,9 +185,9 @@ impl Control {
     /// Sets the mode; called by the supervisor only.
     pub fn set_mode(&self, mode: Mode) {
         self.0.mode.send_if_modified(|current| {
-            let changed = *current != mode;
+            let has_changed = *current != mode;
             *current = mode;
-            changed
+            has_changed
         });
     }
 
@@ -226,9 +226,9 @@ mod tests {
             let control = control.clone();
             async move { control.run(Command::Online).await }
         });
-        let pending = commands.recv().await.expect("a command");
-        assert_eq!(pending.command, Command::Online);
-        pending.answer(Ok(CommandResult::ModeChanged("online".to_owned())));
+        let pending_command = commands.recv().await.expect("a command");
+        assert_eq!(pending_command.command, Command::Online);
+        pending_command.answer(Ok(CommandResult::ModeChanged("online".to_owned())));
         assert_eq!(request.await.expect("no panic"), Ok(CommandResult::ModeChanged("online".to_owned())));
         let task = tokio::spawn({
             let control = control.clone();

@@ -27,8 +27,8 @@ pub fn read(subscriber: Subscriber, range: Range<u64>) -> BoxStream<'static, Res
         }
         match piece(&subscriber.fetch, &range).await {
             Ok(Some(bytes)) => {
-                let next = range.start + bytes.len() as u64..range.end;
-                Some((Ok(bytes), Some((subscriber, next))))
+                let rest_range = range.start + bytes.len() as u64..range.end;
+                Some((Ok(bytes), Some((subscriber, rest_range))))
             }
             Ok(None) => None,
             Err(error) => Some((Err(error), None)),

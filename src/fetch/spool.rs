@@ -64,12 +64,12 @@ pub(super) struct CompleteFile {
 impl Writer {
     /// Creates a writer to a new spool, or to none if nothing can be stored. Blocking.
     pub(super) fn new(spool: Result<Spool, NotStoredReason>, memory: u64) -> Result<Writer, FetchError> {
-        let open = |spool: &Spool| {
+        let open_spool = |spool: &Spool| {
             File::open(spool.path())
                 .map(Arc::new)
                 .map_err(|e| FetchError::Storage(format!("could not open {}: {e}", spool.path().display())))
         };
-        let file = spool.as_ref().ok().map(open).transpose()?;
+        let file = spool.as_ref().ok().map(open_spool).transpose()?;
         let (sha256, md5) = (Sha256Hasher::new(), Md5Hasher::new());
         Ok(Writer { spool, file, spooled_bytes: 0, sha256, md5, written_bytes: 0, memory })
     }

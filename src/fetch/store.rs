@@ -23,9 +23,9 @@ pub(super) async fn is_stored_already(task: &FetchTask) -> bool {
         return false;
     }
     let file = task.request.file;
-    let stored = task.fetches.state.db.read(move |c| db::file::stored_blob(c, file)).await;
+    let blob = task.fetches.state.db.read(move |c| db::file::stored_blob(c, file)).await;
     // A database error is reported when the row is written.
-    let Some((class, digest)) = stored.ok().flatten() else { return false };
+    let Some((class, digest)) = blob.ok().flatten() else { return false };
     let Some(class) = StorageClass::parse(&class) else { return false };
     task.complete(Delivery::Stored(Key::Package(class, digest)));
     true

@@ -169,13 +169,13 @@ impl FetchTask {
         let mut size = expected.size;
         let mut tries = 0;
         loop {
-            let written = last_writer.as_ref().map_or(0, Writer::written_bytes);
-            let resume = (written > 0).then(|| (written, validators.clone()));
+            let previous_bytes = last_writer.as_ref().map_or(0, Writer::written_bytes);
+            let resume = (previous_bytes > 0).then(|| (previous_bytes, validators.clone()));
             // Dropped at the end of this iteration: neither the connection nor the request permit of the host is in use
             // while nothing is read.
             let (mut response, permits) = match self.open(candidate, resume, max_inactivity).await {
                 Ok(response) => response,
-                Err(UpstreamError::Missing(file)) if written == 0 => {
+                Err(UpstreamError::Missing(file)) if previous_bytes == 0 => {
                     return Err(FetchError::Missing(format!("{file} is not on the mirror")));
                 }
                 Err(error) => {
@@ -185,17 +185,17 @@ impl FetchTask {
                 }
             };
             expected.check_size(response.size)?;
-            size = merge_size(path, size, response.size, written)?;
+            size = merge_size(path, size, response.size, previous_bytes)?;
             self.progress.send_modify(|p| p.size = size);
             validators = std::mem::take(&mut response.validators);
             let writer = match last_writer.take() {
                 Some(writer) => writer,
                 None => self.begin_spool().await?,
             };
-            let skip_bytes = written.checked_sub(response.offset).ok_or_else(|| {
+            let skip_bytes = previous_bytes.checked_sub(response.offset).ok_or_else(|| {
                 FetchError::Mismatch(format!("{path}: the mirror resumed at the wrong position"))
             })?;
-            let remaining = size.unwrap_or(self.fetches.limits.max_unsized).saturating_sub(written);
+            let remaining = size.unwrap_or(self.fetches.limits.max_unsized).saturating_sub(previous_bytes);
             let limits =
                 TransferLimits { remaining, max_inactivity, must_leave_space: expected.size.is_none() };
             let writer = match size {
@@ -212,12 +212,14 @@ impl FetchTask {
             let last_data = self.fetches.hosts.last_data(candidate.mirror.host());
             let (writer, end) = self.transfer(response.body, writer, skip_bytes, limits, &last_data).await?;
             drop(permits);
-            let received = writer.written_bytes();
-            if received > written {
+            let written_bytes = writer.written_bytes();
+            if written_bytes > previous_bytes {
                 tries = 0;
             }
             match end {
-                TransferEnd::Ended if size.is_none_or(|size| size == received) => return Ok(writer.finish()),
+                TransferEnd::Ended if size.is_none_or(|size| size == written_bytes) => {
+                    return Ok(writer.finish());
+                }
                 TransferEnd::TooLong => {
                     let reason = match size {
                         Some(size) => format!("{path} is longer than its {size} bytes"),
@@ -229,7 +231,7 @@ impl FetchTask {
                     return Err(FetchError::Mismatch(reason));
                 }
                 TransferEnd::NoSpace => {
-                    return Err(no_space_error(path, &format!("{received} bytes so far")));
+                    return Err(no_space_error(path, &format!("{written_bytes} bytes so far")));
                 }
                 TransferEnd::NoSubscriber => {
                     self.await_subscriber().await?;
@@ -404,11 +406,11 @@ impl FetchTask {
             if timeout(limits.unsubscribed_timeout, change).await.is_ok() {
                 continue;
             }
-            let (written, size) = {
+            let (written_bytes, size) = {
                 let progress = fetch.progress.borrow();
                 (progress.written_bytes, progress.size)
             };
-            if size.is_none_or(|size| size > limits.small_file_bytes && written < size / 2) {
+            if size.is_none_or(|size| size > limits.small_file_bytes && written_bytes < size / 2) {
                 return;
             }
         }

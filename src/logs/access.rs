@@ -96,8 +96,8 @@ impl AccessLog {
 
     /// Switches to a file and format. Each line goes to the old or to the new file; the old one is flushed and closed.
     pub fn switch(&self, settings: AccessLogSettings) {
-        let old = self.current.swap(Arc::new(settings.0));
-        old.sink.iter().for_each(Sink::flush);
+        let old_log = self.current.swap(Arc::new(settings.0));
+        old_log.sink.iter().for_each(Sink::flush);
     }
 
     /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is dropped and

@@ -181,9 +181,9 @@ impl ServiceLog {
 
     /// Switches to a file, or off. The old file is flushed and closed.
     pub fn switch(&self, next: Option<Sink>) {
-        let old = self.sink.swap(next.map(Arc::new));
-        if let Some(old) = old {
-            old.flush();
+        let old_sink = self.sink.swap(next.map(Arc::new));
+        if let Some(old_sink) = old_sink {
+            old_sink.flush();
         }
     }
 

@@ -229,9 +229,9 @@ fn run_writer(shared: &Shared, mut file: Appender<'_>) {
             failed_lines += file.finish();
         }
         let reopen_result = must_reopen.then(|| {
-            let new = open(&shared.path)?;
+            let new_file = open(&shared.path)?;
             failed_lines += file.finish();
-            Ok(file.replace_file(new))
+            Ok(file.replace_file(new_file))
         });
 
         state = shared.state.lock();
@@ -303,7 +303,7 @@ mod tests {
                 })
             })
             .collect();
-        let rotated: Vec<PathBuf> = (0..20)
+        let rotated_files: Vec<PathBuf> = (0..20)
             .map(|rotation| {
                 let to = dir.path().join(format!("a.log.{rotation}"));
                 std::fs::rename(&path, &to).expect("renamed");
@@ -315,14 +315,14 @@ mod tests {
             writer.join().expect("wrote");
         }
         sink.flush();
-        let mut next = [0; 4];
-        for line in rotated.iter().chain([&path]).flat_map(|path| lines(path)) {
+        let mut next_numbers = [0; 4];
+        for line in rotated_files.iter().chain([&path]).flat_map(|path| lines(path)) {
             let (writer, number) = line.split_once(' ').expect("two numbers");
             let writer: usize = writer.parse().expect("a number");
-            assert_eq!(number, next[writer].to_string(), "lines of one writer stay in order");
-            next[writer] += 1;
+            assert_eq!(number, next_numbers[writer].to_string(), "lines of one writer stay in order");
+            next_numbers[writer] += 1;
         }
-        assert_eq!(next, [EACH; 4]);
+        assert_eq!(next_numbers, [EACH; 4]);
         assert_eq!(std::fs::metadata(&path).expect("readable").permissions().mode() & 0o7777, 0o600);
         assert_eq!(sink.dropped_lines(), 0);
     }

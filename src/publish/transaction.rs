@@ -118,7 +118,7 @@ impl<'a> Transaction<'a> {
         F: Fn(&mut dyn Conn, &[T]) -> Result<(), DbError> + Clone + Send + 'static,
     {
         let total = changes.len();
-        let mut done = 0;
+        let mut done_count = 0;
         let mut changes = changes.into_iter();
         loop {
             let chunk: Arc<[T]> = changes.by_ref().take(size).collect();
@@ -130,8 +130,8 @@ impl<'a> Transaction<'a> {
             if self.report.is_halted() {
                 return Err(WriteError::Halted);
             }
-            self.report.progress(phase, done, Some(total as u64));
-            done += chunk.len() as u64;
+            self.report.progress(phase, done_count, Some(total as u64));
+            done_count += chunk.len() as u64;
             let apply = apply.clone();
             self.lease.bulk(&self.state.db, move |c| apply(c, &chunk)).await?;
         }

@@ -140,10 +140,10 @@ fn digest_files(
         if pace.is_stopped() {
             break;
         }
-        let read = disk.open_object(key).and_then(|(file, path)| {
+        let result = disk.open_object(key).and_then(|(file, path)| {
             hash_file(&file, buffer, pace).map_err(|e| StorageError::io("read", &path, e))
         });
-        results.push(match read {
+        results.push(match result {
             Ok(Some(digest)) => ObjectRead::Digest(digest),
             Ok(None) => break,
             Err(StorageError::NotFound(_)) => ObjectRead::Missing,

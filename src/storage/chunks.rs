@@ -282,7 +282,7 @@ pub(super) fn stream(
     unfold(Some(Reader { stream_file, remaining: range, next: None }), |reader| async {
         let mut reader = reader?;
         let chunk = match reader.next.take() {
-            Some(next) => next,
+            Some(chunk) => chunk,
             None => match reader.read_from_cache(chunk_size()) {
                 Some(chunk) if reader.remaining.is_empty() => return Some((Ok(chunk), None)),
                 Some(chunk) => return Some((Ok(chunk), Some(reader))),
@@ -353,8 +353,8 @@ mod tests {
             end - 1..end,
             0..CHUNK_SIZE * 2,
         ] {
-            let requested = range.start as u64..range.end as u64;
-            let chunks: Vec<Bytes> = open(&path, requested).try_collect().await.unwrap();
+            let byte_range = range.start as u64..range.end as u64;
+            let chunks: Vec<Bytes> = open(&path, byte_range).try_collect().await.unwrap();
             assert_eq!(chunks.concat(), bytes[range.clone()], "{range:?}");
         }
     }

@@ -66,9 +66,9 @@ impl ComparedDirectories {
     /// # Errors
     /// [`StorageError::Refused`] if it names another directory.
     pub(super) fn check(&self, root: &Path, class: StorageClass) -> Result<(), StorageError> {
-        let accepted = self.0.lock().get(&class).and_then(|entry| entry.accepted_directory);
-        match accepted {
-            Some(_) if id(root)? != accepted => Err(refusal(class)),
+        let accepted_directory = self.0.lock().get(&class).and_then(|entry| entry.accepted_directory);
+        match accepted_directory {
+            Some(_) if id(root)? != accepted_directory => Err(refusal(class)),
             Some(_) | None => Ok(()),
         }
     }

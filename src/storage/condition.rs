@@ -356,7 +356,7 @@ impl Storage {
     pub fn set_pending_sweep(&self, class: StorageClass, pending: Option<PendingSweep>) -> bool {
         let mut condition = self.0.condition.lock();
         let old_sweep = match pending {
-            Some(pending) => condition.pending_sweeps.insert(class, pending),
+            Some(sweep) => condition.pending_sweeps.insert(class, sweep),
             None => condition.pending_sweeps.remove(&class),
         };
         old_sweep != pending

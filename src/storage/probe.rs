@@ -105,7 +105,7 @@ pub(super) fn open(
     let disk = disk.map_err(|e| unusable_disk(location, classes, &e))?;
     match write_and_read(&location.location, classes[0]).map_err(|e| unusable_disk(location, classes, &e)) {
         Ok(()) => Ok((disk, None)),
-        Err(full) if full.is_full => Ok((disk, Some(full))),
+        Err(error) if error.is_full => Ok((disk, Some(error))),
         Err(unusable) => Err(unusable),
     }
 }

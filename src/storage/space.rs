@@ -53,13 +53,13 @@ pub async fn watch(storage: Storage, config: StorageConfig, scan: bool) {
         let probed_storage = storage.clone();
         let result = tokio::task::spawn_blocking(move || {
             probe_again(&probed_storage, &directories);
-            let full = check_file_systems(&directories, &old_full_file_systems);
+            let full_file_systems = check_file_systems(&directories, &old_full_file_systems);
             if scan && is_due {
                 let start = Instant::now();
                 scan_directories(&directories, &stopped);
-                return (full, Some(start.elapsed()));
+                return (full_file_systems, Some(start.elapsed()));
             }
-            (full, None)
+            (full_file_systems, None)
         });
         // A panic has been logged; the next check may succeed.
         if let Ok((new_full_file_systems, duration)) = result.await {
@@ -215,9 +215,9 @@ mod tests {
         let directories: Vec<StorageDirectory> =
             ["a", "b"].map(|name| dir.path().join(name)).into_iter().zip(classes).collect();
         directories.iter().for_each(|(path, _)| std::fs::create_dir(path).expect("made"));
-        let full = check_file_systems(&directories, &FullFileSystems::new());
-        assert!(full.len() <= 1, "both are on one: {full:?}");
-        assert!(full.values().all(|classes| classes.len() == 3), "{full:?}");
+        let full_file_systems = check_file_systems(&directories, &FullFileSystems::new());
+        assert!(full_file_systems.len() <= 1, "both are on one: {full_file_systems:?}");
+        assert!(full_file_systems.values().all(|classes| classes.len() == 3), "{full_file_systems:?}");
         let text = String::from_utf8(metrics::text()).expect("text");
         for (path, _) in &directories {
             for name in ["size", "free"] {

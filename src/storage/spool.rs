@@ -171,13 +171,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::create(dir.path(), StorageClass::Cran).unwrap();
         std::fs::write(dir.path().join("spool-0000000000000000-dead"), "half").unwrap();
-        let other = dir.path().join("spool-1111111111111111-live");
-        std::fs::write(&other, "half").unwrap();
-        let locked = File::open(&other).unwrap();
-        locked.lock().unwrap();
+        let other_spool = dir.path().join("spool-1111111111111111-live");
+        std::fs::write(&other_spool, "half").unwrap();
+        let spool_lock = File::open(&other_spool).unwrap();
+        spool_lock.lock().unwrap();
         std::fs::write(dir.path().join("notes.txt"), "not ours").unwrap();
         assert_eq!(remove_abandoned(dir.path()).unwrap(), 1);
-        assert!(spool.path().exists() && other.exists() && dir.path().join("notes.txt").exists());
+        assert!(spool.path().exists() && other_spool.exists() && dir.path().join("notes.txt").exists());
     }
 
     #[test]

@@ -211,8 +211,8 @@ async fn is_loaded(state: &State, rows: &Rows) -> bool {
     match state.advisories.wait().await {
         None => rows.is_empty(),
         Some(index) => {
-            let loaded = index.feeds().iter().map(|(name, feed)| (name, feed.digest));
-            rows.iter().map(|(name, row)| (name, row.sha256)).eq(loaded)
+            let feed_digests = index.feeds().iter().map(|(name, feed)| (name, feed.digest));
+            rows.iter().map(|(name, row)| (name, row.sha256)).eq(feed_digests)
         }
     }
 }
@@ -290,15 +290,15 @@ fn log_skipped(name: &str, batch: &Batch) {
 /// Deletes the rows of feeds that are no longer configured; the next sweep removes the documents.
 async fn delete_unused(state: &State, rows: &Rows) -> Result<(), SyncError> {
     let stored_rows = state.db.read(|c| upstream::advisories(c)).await?;
-    let unused: Vec<String> = stored_rows
+    let unused_urls: Vec<String> = stored_rows
         .into_iter()
         .filter(|(name, _)| !rows.contains_key(name))
         .map(|(name, _)| format!("{ADVISORIES}{name}"))
         .collect();
-    if unused.is_empty() {
+    if unused_urls.is_empty() {
         return Ok(());
     }
-    Ok(state.db.write(move |c| unused.iter().try_for_each(|url| upstream::delete(c, url))).await?)
+    Ok(state.db.write(move |c| unused_urls.iter().try_for_each(|url| upstream::delete(c, url))).await?)
 }
 
 #[cfg(test)]

@@ -121,8 +121,8 @@ impl<'a> PackageComparison<'a> {
 
     fn matches(&self, life: &DeclaredLife<'a>, release: &ExistingRelease) -> Match {
         let differ = |a: Option<i64>, b: Option<i64>| a.zip(b).is_some_and(|(a, b)| a != b);
-        if let (Some(declared), Some(stored)) = (life.md5, release.md5) {
-            return if declared == stored { Match::Same } else { Match::Other };
+        if let (Some(declared_md5), Some(stored_md5)) = (life.md5, release.md5) {
+            return if declared_md5 == stored_md5 { Match::Same } else { Match::Other };
         }
         // Equal digests do not decide: the digest of the known release may have been taken from the bundle by name and
         // size.

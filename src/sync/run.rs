@@ -206,7 +206,8 @@ impl SyncContext<'_> {
         Ok(match revalidation {
             Revalidation::Absent => ListCheck::Absent,
             Revalidation::Unchanged(validators) => {
-                let updates = validators.into_iter().map(|(path, new)| (list.url(path), Some(new)));
+                let updates =
+                    validators.into_iter().map(|(path, validator)| (list.url(path), Some(validator)));
                 ListCheck::Unchanged(updates.chain([list.success_row(started_at)]).collect())
             }
             Revalidation::Changed(files) => ListCheck::Changed(files),
@@ -290,14 +291,14 @@ impl SyncContext<'_> {
     /// to a dead process.
     async fn tree(&self, list: &PackageList) -> Result<tree::Tree, SyncError> {
         let (db, id) = (&self.state.db, list.tree);
-        let read = move |c: &mut dyn Conn| {
-            let missing = DbError::Shape { column: 0, found: "no row", expected: "a tree" };
-            tree::get(c, id)?.ok_or(missing)
+        let read_tree = move |c: &mut dyn Conn| {
+            let error = DbError::Shape { column: 0, found: "no row", expected: "a tree" };
+            tree::get(c, id)?.ok_or(error)
         };
-        let tree = db.read(read).await?;
+        let tree = db.read(read_tree).await?;
         if tree.pending.is_some() {
             abandon(db, self.lease, Rows::Releases(list.source), &[tree.id]).await?;
-            return Ok(db.read(read).await?);
+            return Ok(db.read(read_tree).await?);
         }
         Ok(tree)
     }

@@ -70,8 +70,8 @@ impl Sync {
         let (config, now) = (self.state.config.load_full(), (self.state.clock)());
         let mut schedules = Vec::with_capacity(Task::ALL.len());
         for task in Task::ALL {
-            let last = self.success_time(task).await?;
-            let status = ScheduleStatus::at(task.name(), task.schedule(&config), last, now);
+            let last_success = self.success_time(task).await?;
+            let status = ScheduleStatus::at(task.name(), task.schedule(&config), last_success, now);
             schedules.push(if self.is_idle(task) { ScheduleStatus { next: None, ..status } } else { status });
         }
         Ok(schedules)

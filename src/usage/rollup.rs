@@ -164,8 +164,9 @@ impl Inner {
         }
         let (total, unreferenced_objects) = self.unreferenced_objects(db).await?;
         let (objects, now) = (unreferenced_objects.len() as u64, (self.state.clock)());
-        let removed = self.state.db.read(move |c| sweep::recent_removals(c, CLASS.as_str(), now)).await?;
-        if objects > PendingSweep::daily_limit(total).saturating_sub(removed) && !is_confirmed {
+        let removal_count =
+            self.state.db.read(move |c| sweep::recent_removals(c, CLASS.as_str(), now)).await?;
+        if objects > PendingSweep::daily_limit(total).saturating_sub(removal_count) && !is_confirmed {
             if storage.set_pending_sweep(CLASS, Some(PendingSweep { objects, total })) {
                 tracing::warn!(
                     target: "usage",
@@ -207,8 +208,8 @@ impl Inner {
         let mut last_key: Option<Key> = None;
         loop {
             let page = self.state.storage.list(CLASS, last_key.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok((total, unreferenced_objects)) };
-            last_key = Some(last.key);
+            let Some(last_object) = page.last() else { return Ok((total, unreferenced_objects)) };
+            last_key = Some(last_object.key);
             total += page.len() as u64;
             for object in page.iter().filter(|object| object.modified < max_modified) {
                 let Key::Usage(sha256) = object.key else { continue };
@@ -227,8 +228,8 @@ impl Inner {
         let mut last_key: Option<Key> = None;
         loop {
             let page = self.state.storage.list_in(Area::Trash, CLASS, last_key.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            last_key = Some(last.key);
+            let Some(last_object) = page.last() else { return Ok(()) };
+            last_key = Some(last_object.key);
             for object in page.iter().filter(|object| grace.is_over(object.modified)) {
                 let Key::Usage(sha256) = object.key else { continue };
                 if !db.read(move |c| download::has_aggregate(c, sha256)).await?

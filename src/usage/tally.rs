@@ -203,8 +203,8 @@ mod tests {
     fn existing_counters_are_incremented_at_the_maximum_number() {
         let tally = Tally::default();
         let names: Vec<String> = (0..=MAX_COUNTERS).map(|n| n.to_string()).collect();
-        let counted = names.iter().filter(|name| count(&tally, &download(name, "1"))).count();
-        assert_eq!(counted, MAX_COUNTERS);
+        let success_count = names.iter().filter(|name| count(&tally, &download(name, "1"))).count();
+        assert_eq!(success_count, MAX_COUNTERS);
         assert!(count(&tally, &download("0", "1")) && !count(&tally, &download(&names[MAX_COUNTERS], "1")));
         assert_eq!(tally.take().iter().map(|n| n.count).sum::<i64>(), MAX_COUNTERS as i64 + 1);
         assert!(count(&tally, &download("x", "1")));
@@ -218,8 +218,8 @@ mod tests {
             let [source, package, version, platform] = &parts;
             let at = Timestamp(day * 86_400 * SECOND);
             let download = Download { at, source: SourceId(7), package, version, platform: Some(platform) };
-            let counted = tally.count(Language::Python, source, &download);
-            prop_assert!(counted);
+            let is_counted = tally.count(Language::Python, source, &download);
+            prop_assert!(is_counted);
             let expected = Count {
                 day,
                 language: "python".to_owned(),

@@ -57,15 +57,15 @@ pub fn parse(text: &str) -> LogrotateFile {
     for line in text.lines() {
         let mut rest = line.trim();
         while !rest.is_empty() && !rest.starts_with('#') {
-            let first = rest.split_whitespace().next().unwrap_or_default();
+            let word = rest.split_whitespace().next().unwrap_or_default();
             match position {
                 Position::Script { in_block } => {
-                    if first == "endscript" {
+                    if word == "endscript" {
                         position = if in_block { Position::Block } else { Position::TopLevel };
                     }
                     rest = "";
                 }
-                Position::Block | Position::TopLevel if SCRIPTS.contains(&first) => {
+                Position::Block | Position::TopLevel if SCRIPTS.contains(&word) => {
                     position = Position::Script { in_block: position == Position::Block };
                     rest = "";
                 }
@@ -76,7 +76,7 @@ pub fn parse(text: &str) -> LogrotateFile {
                     }
                     None => rest = "",
                 },
-                Position::TopLevel if first == "include" => {
+                Position::TopLevel if word == "include" => {
                     file.includes.extend(paths(rest["include".len()..].trim()).0);
                     rest = "";
                 }

@@ -120,13 +120,13 @@ pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, max_number: u32
             plan.renames.push(Step::Remove(name.clone()));
         }
     }
-    for plain in interrupted_slots.into_iter().filter(|slot| !slot.is_compressed) {
-        let old = replaced_name(&plain.name(log));
-        if slots.contains(&Slot { is_compressed: true, ..plain }) {
-            plan.renames.push(Step::Remove(old));
-        } else if !slots.contains(&plain) {
-            plan.renames.push(Step::Rename { from: old, to: plain.name(log) });
-            slots.push(plain);
+    for slot in interrupted_slots.into_iter().filter(|slot| !slot.is_compressed) {
+        let replaced_file = replaced_name(&slot.name(log));
+        if slots.contains(&Slot { is_compressed: true, ..slot }) {
+            plan.renames.push(Step::Remove(replaced_file));
+        } else if !slots.contains(&slot) {
+            plan.renames.push(Step::Rename { from: replaced_file, to: slot.name(log) });
+            slots.push(slot);
         }
     }
     slots.sort_unstable();
@@ -361,8 +361,8 @@ mod tests {
             prop_assert!(!folder.0.contains_key("a"));
             prop_assert!(before.starts_with(&after), "{:?} {:?}", before, after);
             // Two files of one number were not left by this server; a new file may cause the removal of the oldest.
-            let lost = before.len() - after.len();
-            prop_assert!(lost <= two_form_count + usize::from(has_log && is_full), "{:?}", folder);
+            let removed_count = before.len() - after.len();
+            prop_assert!(removed_count <= two_form_count + usize::from(has_log && is_full), "{:?}", folder);
             for name in folder.names() {
                 prop_assert!(!name.contains(".gz."), "{}", name);
             }

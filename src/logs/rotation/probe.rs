@@ -16,9 +16,9 @@ const MAX_DEPTH: usize = 8;
 #[must_use]
 pub fn probe(root: &Path) -> LogrotateState {
     let mut state = LogrotateState { runner: runner(root), ..LogrotateState::default() };
-    let mut visited = Vec::new();
-    read(&root.join("etc/logrotate.conf"), root, &mut state, &mut visited, 0);
-    read(&root.join("etc/logrotate.d"), root, &mut state, &mut visited, 0);
+    let mut visited_files = Vec::new();
+    read(&root.join("etc/logrotate.conf"), root, &mut state, &mut visited_files, 0);
+    read(&root.join("etc/logrotate.d"), root, &mut state, &mut visited_files, 0);
     state
 }
 

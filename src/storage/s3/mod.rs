@@ -326,13 +326,13 @@ fn refusal(error: &Error) -> Refusal {
 /// Formats an error and its causes in one line, without causes that the text already contains.
 pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
+    let mut source = error.source();
+    while let Some(cause) = source {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
             text = format!("{text}: {cause_text}");
         }
-        next = cause.source();
+        source = cause.source();
     }
     text
 }

@@ -179,13 +179,14 @@ fn stanza(beginning: &[u8], file: &str) -> Result<Result<Vec<u8>, String>, Archi
     let Some(name) = PackageFile::parse(file) else {
         return Ok(Err("is not named like a package".to_owned()));
     };
-    let declared = (description.package().unwrap_or_default(), description.version().unwrap_or_default());
-    if declared.0 != name.package || version::compare(declared.1, name.version).is_ne() {
+    let name_and_version =
+        (description.package().unwrap_or_default(), description.version().unwrap_or_default());
+    if name_and_version.0 != name.package || version::compare(name_and_version.1, name.version).is_ne() {
         let shorten = |text: &str| text.chars().take(80).collect::<String>();
         return Ok(Err(format!(
             "is {} {} according to its DESCRIPTION",
-            shorten(declared.0),
-            shorten(declared.1)
+            shorten(name_and_version.0),
+            shorten(name_and_version.1)
         )));
     }
     if !description.has_valid_version() {

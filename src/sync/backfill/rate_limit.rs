@@ -65,11 +65,11 @@ mod tests {
     #[tokio::test]
     async fn requests_are_sent_one_by_one_after_a_pause() {
         let (limit, now) = (RateLimit::new(Some(4)), Instant::now() + Duration::from_secs(10));
-        let mut last = now;
+        let mut send_time = now;
         for _ in 0..9 {
-            last = limit.reserve(now).await;
+            send_time = limit.reserve(now).await;
         }
-        assert_eq!(last - now, Duration::from_secs(2));
+        assert_eq!(send_time - now, Duration::from_secs(2));
         limit.pause_until(now + Duration::from_secs(30)).await;
         assert_eq!(limit.reserve(now).await - now, Duration::from_secs(30));
         limit.pause_until(now).await;

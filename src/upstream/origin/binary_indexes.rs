@@ -118,9 +118,11 @@ fn linux(
         let archs: Vec<Arch> = supported_archs
             .filter(|arch| requested_arch.is_none_or(|requested| requested == *arch))
             .collect();
-        if let (Some(requested), []) = (arch, archs.as_slice()) {
+        if let (Some(requested_arch), []) = (arch, archs.as_slice()) {
             let names = distribution.architectures.join(" and ");
-            return Err(format!("CRAN.BinaryURL requests {name} on {requested}, and {name} has {names}"));
+            return Err(format!(
+                "CRAN.BinaryURL requests {name} on {requested_arch}, and {name} has {names}"
+            ));
         }
         for index_arch in archs {
             // R-universe and Linux itself use aarch64.

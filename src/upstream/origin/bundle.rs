@@ -113,8 +113,8 @@ impl VerifiedHead {
     /// Returns the segments after `serial`, the last one a reader applied; all of them for 0.
     #[must_use]
     pub fn since(&self, serial: u64) -> &[SegmentRef] {
-        let first = self.head.segments.partition_point(|segment| segment.serial <= serial);
-        &self.head.segments[first..]
+        let first_index = self.head.segments.partition_point(|segment| segment.serial <= serial);
+        &self.head.segments[first_index..]
     }
 }
 

@@ -121,11 +121,11 @@ impl BundleCache {
         let slot =
             self.directories.get_or_insert_with(&key, || Ok::<_, BundleError>(ReadmeSlot::default()))?;
         let directory = {
-            let mut cached = slot.lock().await;
-            if !cached.is_current(&verified_head.head) {
-                *cached = Arc::new(cached.update(bundle, product, &verified_head).await?);
+            let mut cached_directory = slot.lock().await;
+            if !cached_directory.is_current(&verified_head.head) {
+                *cached_directory = Arc::new(cached_directory.update(bundle, product, &verified_head).await?);
             }
-            Arc::clone(&cached)
+            Arc::clone(&cached_directory)
         };
         directory.read(bundle, product, &verified_head.head, file).await
     }

@@ -72,10 +72,10 @@ impl FileStream {
         while position < end {
             let Some(chunk) = body.next().await else { break };
             let chunk = chunk?;
-            let first =
+            let chunk_start =
                 usize::try_from(offset.saturating_sub(position)).unwrap_or(usize::MAX).min(chunk.len());
-            let last = usize::try_from(end - position).unwrap_or(usize::MAX).min(chunk.len());
-            bytes.extend_from_slice(&chunk[first..last]);
+            let chunk_end = usize::try_from(end - position).unwrap_or(usize::MAX).min(chunk.len());
+            bytes.extend_from_slice(&chunk[chunk_start..chunk_end]);
             position += chunk.len() as u64;
         }
         // A body shorter than requested ends with the file. For any other, the declared size decides.

@@ -212,8 +212,8 @@ impl HttpTransport {
         length: u64,
     ) -> Result<FileStream, UpstreamError> {
         let target = self.target(path)?;
-        let last = offset.saturating_add(length).saturating_sub(1);
-        let request = self.get(&target)?.header(header::RANGE, format!("bytes={offset}-{last}"));
+        let last_byte = offset.saturating_add(length).saturating_sub(1);
+        let request = self.get(&target)?.header(header::RANGE, format!("bytes={offset}-{last_byte}"));
         let response = target.send(request).await?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {
@@ -327,21 +327,21 @@ impl Target {
 /// Returns an error with its causes, each text once.
 fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
+    let mut source = error.source();
+    while let Some(cause) = source {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
             text = format!("{text}: {cause_text}");
         }
-        next = cause.source();
+        source = cause.source();
     }
     text
 }
 
 /// Returns whether the mirror's certificate was rejected.
 fn is_certificate_error(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(cause) = next {
+    let mut source = Some(error);
+    while let Some(cause) = source {
         let tls = cause.downcast_ref::<rustls::Error>().or_else(|| {
             let io = cause.downcast_ref::<std::io::Error>()?;
             io.get_ref()?.downcast_ref::<rustls::Error>()
@@ -349,7 +349,7 @@ fn is_certificate_error(error: &(dyn Error + 'static)) -> bool {
         if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
             return true;
         }
-        next = cause.source();
+        source = cause.source();
     }
     false
 }

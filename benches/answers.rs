@@ -19,7 +19,7 @@ const NAMES: usize = 10_000;
 /// Number of largest requests.
 const LARGE_ROUNDS: u32 = 10;
 
-/// Requests: description, path, and target for the median. `{first}` and `{second}` are the most required packages.
+/// Requests: description, path, and target for the median time. `{first}` and `{second}` are the most required packages.
 const REQUESTS: &[(&str, &str, &str)] = &[
     ("status", "/__api__/status", "< 5 ms"),
     ("the package with the most reverse dependencies", "/__api__/repos/bench/packages/{first}", "< 5 ms"),
@@ -70,7 +70,7 @@ pub(crate) fn run(report: &mut Report) {
     let [first, second] = most_required(&index(&root));
     let path = |path: &str| path.replace("{first}", &first).replace("{second}", &second);
     let names = REQUESTS.iter().map(|(name, template, target)| (*name, path(template), *target));
-    let body = filter(&index(&root));
+    let body = filter_body(&index(&root));
     for (name, path, target) in names.chain([("filter of 100 names", "POST".to_owned(), "")]) {
         let timed_request = |path: &str| {
             if path == "POST" {
@@ -82,17 +82,17 @@ pub(crate) fn run(report: &mut Report) {
             }
         };
         let (first_time, size) = timed_request(&path);
-        let (mut ours, mut pings) = (Vec::new(), Vec::new());
+        let (mut times, mut ping_times) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            ours.push(timed_request(&path).0);
-            pings.push(timed_get("/__ping__").0);
+            times.push(timed_request(&path).0);
+            ping_times.push(timed_get("/__ping__").0);
         }
-        let (ours, pings) = (median(ours), median(pings));
+        let (time, ping_time) = (median(times), median(ping_times));
         report.row(
             format!("API: {name} ({} kB; first {first_time:.1} ms)", size / 1000),
-            format!("{ours:.2} ms"),
-            format!("ping {pings:.2} ms"),
-            format!("{:.1}", ours / pings),
+            format!("{time:.2} ms"),
+            format!("ping {ping_time:.2} ms"),
+            format!("{:.1}", time / ping_time),
             target,
         );
     }
@@ -118,16 +118,16 @@ fn large_filter(report: &mut Report, server: &Server, root: &Path) {
     let body = serde_json::json!({ "names": names.take(NAMES).collect::<Vec<_>>() }).to_string();
     let path = "/__api__/repos/bench/filter/packages";
     post(server, path, &body);
-    let (start, before, mut size) = (Instant::now(), server.cpu_time(), 0);
+    let (start, cpu_time_before, mut size) = (Instant::now(), server.cpu_time(), 0);
     for _ in 0..LARGE_ROUNDS {
         size = post(server, path, &body);
     }
     let per_request = |seconds: f64| format!("{:.0} ms", 1e3 * seconds / f64::from(LARGE_ROUNDS));
-    let (wall, processor) = (start.elapsed().as_secs_f64(), server.cpu_time() - before);
+    let (elapsed, cpu_time) = (start.elapsed().as_secs_f64(), server.cpu_time() - cpu_time_before);
     report.row(
         format!("API: filter of {NAMES} names ({} kB), CPU time", size / 1000),
-        per_request(processor),
-        format!("elapsed time {}", per_request(wall)),
+        per_request(cpu_time),
+        format!("elapsed time {}", per_request(elapsed)),
         "—",
         "≤ 200 ms",
     );
@@ -145,8 +145,8 @@ fn index(root: &Path) -> String {
 /// text of `sysreqs/test/sysreqs.json` as its system requirements.
 fn write_database(root: &Path) {
     let index = index(root);
-    let sample = fs::read(data().join("sysreqs/test/sysreqs.json")).expect("the sample");
-    let sample: Vec<serde_json::Value> = serde_json::from_slice(&sample).expect("JSON");
+    let json = fs::read(data().join("sysreqs/test/sysreqs.json")).expect("the sample");
+    let samples: Vec<serde_json::Value> = serde_json::from_slice(&json).expect("JSON");
     let text = "Words that describe what it does. ".repeat(40);
     let stanzas = index.split("\n\n").filter(|record| record.starts_with("Package: ")).enumerate();
     let stanzas: Vec<String> = stanzas
@@ -156,7 +156,7 @@ fn write_database(root: &Path) {
                 "Somebody [aut], ".repeat(20)
             );
             if position % 5 == 0 {
-                let requirements = sample[position / 5 % sample.len()]["SystemRequirements"].as_str().unwrap_or_default();
+                let requirements = samples[position / 5 % samples.len()]["SystemRequirements"].as_str().unwrap_or_default();
                 stanza.push_str(&format!("SystemRequirements: {}\n", requirements.replace('\n', " ")));
             }
             stanza
@@ -194,20 +194,23 @@ fn most_required(index: &str) -> [String; 2] {
     [counts[0].0.to_owned(), counts[1].0.to_owned()]
 }
 
-fn filter(index: &str) -> String {
+/// The body of a `filter/packages` request for 100 names.
+fn filter_body(index: &str) -> String {
     let names = index.lines().filter_map(|line| line.strip_prefix("Package: "));
     serde_json::json!({ "names": names.take(100).collect::<Vec<_>>() }).to_string()
 }
 
+/// Sends a GET request; returns the size of the response body in bytes.
 fn get(server: &Server, path: &str) -> usize {
     request(server, "GET", path, "")
 }
 
+/// Sends a POST request; returns the size of the response body in bytes.
 fn post(server: &Server, path: &str, body: &str) -> usize {
     request(server, "POST", path, body)
 }
 
-/// Sends a request over a new connection; returns the size of the response body.
+/// Sends a request over a new connection; returns the size of the response body in bytes.
 fn request(server: &Server, method: &str, path: &str, body: &str) -> usize {
     let url = server.url(path);
     let (host, target) = url.trim_start_matches("http://").split_once('/').expect("a path");

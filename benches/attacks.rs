@@ -21,7 +21,7 @@ use super::tls::{roots, write_certificate};
 
 const CONNECTIONS: usize = 64;
 const STREAMS: usize = 128;
-const FLOODS: usize = 8;
+const FLOOD_CONNECTIONS: usize = 8;
 const DURATION: Duration = Duration::from_secs(5);
 const PATH: &str = "/bench/latest/src/contrib/mb2_1.0.0.tar.gz";
 
@@ -56,7 +56,7 @@ pub(crate) fn run(report: &mut Report) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
 
-    let idle = server.memory("VmRSS");
+    let idle_memory = server.memory("VmRSS");
     let baseline = latency_of_others(&host, || std::thread::sleep(DURATION));
     let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
     let ratio = |time: Duration| format!("{:.1}", time.as_secs_f64() / baseline.as_secs_f64());
@@ -75,12 +75,12 @@ pub(crate) fn run(report: &mut Report) {
         });
         drop(connections);
         std::thread::sleep(DURATION);
-        let after = server.memory("VmRSS");
+        let memory_after = server.memory("VmRSS");
         report.row(
             format!("{CONNECTIONS} × {STREAMS} GETs of 2 MB, {name}: most memory"),
-            format!("{peak:.0} MB, {after:.0} MB after"),
-            format!("{idle:.0} MB at rest"),
-            format!("{:.1}", peak / idle),
+            format!("{peak:.0} MB, {memory_after:.0} MB after"),
+            format!("{idle_memory:.0} MB at rest"),
+            format!("{:.1}", peak / idle_memory),
             "≤ 150 MB",
         );
         report.row(
@@ -91,17 +91,19 @@ pub(crate) fn run(report: &mut Report) {
             "≤ 50 ms",
         );
     }
-    for (name, frame) in
-        [("WINDOW_UPDATE", window_update()), ("PRIORITY", priority()), ("unknown", unknown())]
-    {
-        let flood = latency_of_others(&host, || {
+    for (name, frame) in [
+        ("WINDOW_UPDATE", window_update_frame()),
+        ("PRIORITY", priority_frame()),
+        ("unknown", unknown_frame()),
+    ] {
+        let latency = latency_of_others(&host, || {
             runtime.block_on(async {
-                let floods = (0..FLOODS).map(|_| async { flood(connect, &frame).await });
+                let floods = (0..FLOOD_CONNECTIONS).map(|_| async { flood(connect, &frame).await });
                 futures_util::future::join_all(floods).await;
             });
         });
-        let name = format!("{FLOODS} connections flooding {name}: p99 of others");
-        report.row(name, ms(flood), format!("{} without", ms(baseline)), ratio(flood), "≤ 50 ms");
+        let name = format!("{FLOOD_CONNECTIONS} connections flooding {name}: p99 of others");
+        report.row(name, ms(latency), format!("{} without", ms(baseline)), ratio(latency), "≤ 50 ms");
     }
 }
 
@@ -143,7 +145,7 @@ enum Attack {
 struct PendingRequests {
     _sender: h2::client::SendRequest<Bytes>,
     _responses: Vec<http::Response<h2::RecvStream>>,
-    _pending: Vec<h2::client::ResponseFuture>,
+    _futures: Vec<h2::client::ResponseFuture>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -153,6 +155,7 @@ impl Drop for PendingRequests {
     }
 }
 
+/// Sends [`STREAMS`] requests on one connection.
 async fn send_requests(stream: TlsStream<tokio::net::TcpStream>, attack: Attack) -> PendingRequests {
     const LARGEST: u32 = (1 << 31) - 1;
     let mut builder = h2::client::Builder::new();
@@ -161,18 +164,18 @@ async fn send_requests(stream: TlsStream<tokio::net::TcpStream>, attack: Attack)
     let stream = BlockableStream { stream, is_blocked: attack == Attack::Unread };
     let (mut sender, connection) = builder.handshake(stream).await.expect("HTTP/2");
     let task = tokio::spawn(async move { drop(connection.await) });
-    let mut pending = Vec::new();
+    let mut futures = Vec::new();
     for _ in 0..STREAMS {
         let request = http::Request::get(format!("https://localhost{PATH}")).body(()).expect("a request");
-        pending.push(sender.send_request(request, true).expect("sent").0);
+        futures.push(sender.send_request(request, true).expect("sent").0);
     }
     let mut responses = Vec::new();
     if attack == Attack::NoWindow {
-        for response in pending.drain(..) {
+        for response in futures.drain(..) {
             responses.push(response.await.expect("a head"));
         }
     }
-    PendingRequests { _sender: sender, _responses: responses, _pending: pending, task }
+    PendingRequests { _sender: sender, _responses: responses, _futures: futures, task }
 }
 
 /// A stream whose read side can be blocked.
@@ -209,7 +212,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BlockableStream<S> {
     }
 }
 
-/// Sends a frame as often as the server accepts it; reconnects whenever the server closes the connection.
+/// Sends a frame for [`DURATION`] as often as the server accepts it; reconnects whenever the server closes the
+/// connection.
 async fn flood<F: Future<Output = TlsStream<tokio::net::TcpStream>>>(connect: impl Fn() -> F, frame: &[u8]) {
     let deadline = Instant::now() + DURATION;
     let frames = frame.repeat(1000);
@@ -228,14 +232,17 @@ async fn flood<F: Future<Output = TlsStream<tokio::net::TcpStream>>>(connect: im
     }
 }
 
-fn window_update() -> Vec<u8> {
+/// A frame WINDOW_UPDATE of the connection.
+fn window_update_frame() -> Vec<u8> {
     b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01".to_vec()
 }
 
-fn priority() -> Vec<u8> {
+/// A frame PRIORITY of stream 1.
+fn priority_frame() -> Vec<u8> {
     b"\0\0\x05\x02\0\0\0\0\x01\0\0\0\0\x10".to_vec()
 }
 
-fn unknown() -> Vec<u8> {
+/// A frame of an unknown type with 16 kB.
+fn unknown_frame() -> Vec<u8> {
     [&b"\0\x40\0\x63\0\0\0\0\0"[..], &[0; 16 << 10]].concat()
 }

@@ -31,12 +31,12 @@ const SECONDS: u32 = 2;
 const READMES: usize = 21;
 
 pub(crate) fn run(report: &mut Report) {
-    sync(report);
-    serving(report);
+    measure_syncs(report);
+    measure_requests(report);
 }
 
 /// Measures syncs. They need no package files, so the bundle has records only.
-fn sync(report: &mut Report) {
+fn measure_syncs(report: &mut Report) {
     let (mirror, folder) = (Mirror::write(), tempfile::tempdir().expect("a folder"));
     let start = Instant::now();
     let names = write(folder.path(), Path::new(mirror.url().trim_start_matches("file://")));
@@ -44,36 +44,37 @@ fn sync(report: &mut Report) {
     drop(mirror);
     let url = super::postgres::server().schema();
     let postgres = format!("[Database]\nProvider = postgres\n[Postgres]\nURL = {url}");
-    for (engine, more) in [("SQLite", ""), ("PostgreSQL", postgres.as_str())] {
-        let server = Server::start(&format!("[CRAN]\nURL = file://{}\n{more}", folder.path().display()));
-        let timed = |args: &[&str]| {
+    for (engine, gcfg_lines) in [("SQLite", ""), ("PostgreSQL", postgres.as_str())] {
+        let server =
+            Server::start(&format!("[CRAN]\nURL = file://{}\n{gcfg_lines}", folder.path().display()));
+        let timed_rspm = |args: &[&str]| {
             let start = Instant::now();
             server.rspm(args);
             start.elapsed().as_secs_f64()
         };
-        let (first, peak) = (timed(&["sync", "--quiet"]), server.memory("VmHWM"));
-        let second = timed(&["sync", "--quiet"]);
+        let (first_time, peak) = (timed_rspm(&["sync", "--quiet"]), server.memory("VmHWM"));
+        let second_time = timed_rspm(&["sync", "--quiet"]);
         let mut row =
             |name: String, value: String, target| report.row(name, value.clone(), "—", value, target);
         row(
             format!("first sync of a bundle of {RELEASES} releases ({PACKAGES} current), {engine}"),
-            format!("{first:.2} s"),
+            format!("{first_time:.2} s"),
             "< 10 s",
         );
         row(format!("memory during it, {engine}"), format!("{peak:.0} MB"), "≤ 200 MB");
         row(
             format!("sync of the bundle with nothing new, {engine}"),
-            format!("{:.0} ms", second * 1e3),
+            format!("{:.0} ms", second_time * 1e3),
             "< 1000 ms",
         );
         if engine == "SQLite" {
             server.rspm(&["create", "repo", "--name=bench"]);
             server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
-            let requested = names.iter().step_by(names.len() / READMES).take(READMES);
-            let mut times: Vec<f64> = requested.map(|name| readme(&server, name)).collect();
-            let first = times.remove(0);
+            let readme_names = names.iter().step_by(names.len() / READMES).take(READMES);
+            let mut times: Vec<f64> = readme_names.map(|name| readme_time(&server, name)).collect();
+            let first_readme_time = times.remove(0);
             row(
-                format!("a README from the bundle (the first one {first:.0} ms)"),
+                format!("a README from the bundle (the first one {first_readme_time:.0} ms)"),
                 format!("{:.0} ms", median(times)),
                 "",
             );
@@ -84,7 +85,7 @@ fn sync(report: &mut Report) {
 }
 
 /// The response time, in milliseconds, of the details of a package with a README.
-fn readme(server: &Server, name: &str) -> f64 {
+fn readme_time(server: &Server, name: &str) -> f64 {
     let url = server.url(&format!("/__api__/repos/bench/packages/{name}"));
     let start = Instant::now();
     let output = Command::new("curl").args(["--silent", "--fail", &url]).output().expect("curl is installed");
@@ -114,9 +115,9 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
     let mut rows: Vec<(MetaRow<String>, bool)> = archive.into_iter().map(|row| (row, false)).collect();
     rows.extend(current.into_iter().map(|row| (row, true)));
     rows.sort_by_key(|(row, _)| row.mtime);
-    let last: Day = rows.last().expect("releases").0.mtime.day();
+    let last_day: Day = rows.last().expect("releases").0.mtime.day();
     let (mut state, mut segments) = (ProductState::default(), Vec::<SegmentRef>::new());
-    let chunks = rows.len().div_ceil(SEGMENT_RELEASES);
+    let segment_count = rows.len().div_ceil(SEGMENT_RELEASES);
     for (number, rows) in rows.chunks(SEGMENT_RELEASES).enumerate() {
         let serial = number as u64 + 1;
         let prev = segments.last().map(|segment| segment.file.sha256);
@@ -133,22 +134,22 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
             lines.push(&record);
             readmes.push(&readme);
         }
-        if number + 1 == chunks {
+        if number + 1 == segment_count {
             let (packages, state) = (state.listed_count(), state.digest());
-            lines.push(&Record::Snapshot(SnapshotRecord { day: last, packages, state, listing: None }));
+            lines.push(&Record::Snapshot(SnapshotRecord { day: last_day, packages, state, listing: None }));
         }
         let records = lines.record_count();
         let put = |lines: LinesWriter, subfolder: &str| {
-            let (bytes, packed) = lines.pack(subfolder, serial).expect("memory");
-            let path = root.join(Product::Cran.path(&packed.path));
+            let (bytes, file) = lines.pack(subfolder, serial).expect("memory");
+            let path = root.join(Product::Cran.path(&file.path));
             fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
             fs::write(path, bytes).expect("written");
-            packed
+            file
         };
         segments.push(SegmentRef {
             serial,
             from: rows[0].0.mtime.day(),
-            to: last,
+            to: last_day,
             file: put(lines, "log"),
             records,
             objects: rows.len() as u64,
@@ -164,8 +165,8 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
         schema: Product::Cran.schema(),
         min_reader: 1,
         serial: segments.len() as u64,
-        snapshot: last,
-        created: Timestamp(last.end().0),
+        snapshot: last_day,
+        created: Timestamp(last_day.end().0),
         packages: PACKAGES,
         subset: None,
         base: None,
@@ -247,7 +248,8 @@ fn download_bundle(folder: &Path) -> (PathBuf, Vec<PathBuf>) {
     (bundle, files)
 }
 
-fn serving(report: &mut Report) {
+/// Measures requests of packages from a bundle, from storage and from nginx.
+fn measure_requests(report: &mut Report) {
     let folder = tempfile::tempdir().expect("a folder");
     let (bundle, files) = download_bundle(folder.path());
     let server = Server::start(&format!("[CRAN]\nURL = file://{}", bundle.display()));
@@ -266,14 +268,14 @@ fn serving(report: &mut Report) {
         [("kb100", "100 kB", 1), ("kb100", "100 kB", 64), ("mb20", "20 MB", 1), ("mb20", "20 MB", 8)]
     {
         let path = |repo: &str| server.url(&format!("/{repo}/latest/src/contrib/{file}_1.0.0.tar.gz"));
-        let (bundled, stored) = (path("bundled"), path("stored"));
-        fetch(&bundled, &copy);
+        let (bundle_url, stored_url) = (path("bundled"), path("stored"));
+        fetch(&bundle_url, &copy);
         let name = format!("{file}-{connections}");
         nginx.serve(&name, &fs::read(&copy).expect("just fetched"));
-        let theirs = nginx.url(&name);
-        fetch(&theirs, &copy);
-        fetch(&stored, &copy);
-        let urls = [&bundled, &stored, &theirs];
+        let nginx_url = nginx.url(&name);
+        fetch(&nginx_url, &copy);
+        fetch(&stored_url, &copy);
+        let urls = [&bundle_url, &stored_url, &nginx_url];
         let mut rounds = Vec::new();
         for round in 0..ROUNDS {
             let mut rates = [0.0; 3];

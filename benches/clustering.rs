@@ -1,5 +1,5 @@
-//! Time until a publish on one server is visible on another, with notifications and with polling, against a bare `NOTIFY`
-//! that another session of PostgreSQL receives.
+//! Time until a publish on one server is visible on another, with notifications and with polling, relative to
+//! a single `NOTIFY` that another session of PostgreSQL receives.
 
 use std::future::poll_fn;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,10 +15,10 @@ use super::report::Report;
 use super::server::{Server, package};
 
 const PUBLISHES: usize = 300;
-/// Publishes that are waited for with polling, which takes seconds each.
+/// Number of publishes that a server detects by polling, which takes seconds each.
 const POLLED_PUBLISHES: usize = 30;
-/// Time in which a server notices that notifications do not arrive.
-const NOTICE: Duration = Duration::from_secs(5);
+/// Time in which a server detects that notifications do not arrive, and begins to poll.
+const DETECTION_TIME: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(report: &mut Report) {
     let url = postgres::server().schema();
@@ -32,45 +32,45 @@ pub(crate) fn run(report: &mut Report) {
     };
     let proxy = PostgresProxy::to(postgres::server().port);
     proxy.drop_notifications();
-    let (publisher, notified) = (start(&url), start(&url));
-    let polling = start(&format!(
+    let (publisher, notified_server) = (start(&url), start(&url));
+    let polling_server = start(&format!(
         "postgres://postgres@{}/postgres?sslmode=disable&search_path={schema}",
         proxy.address
     ));
     publisher.rspm(&["create", "source", "--name=team"]);
     publisher.rspm(&["create", "repo", "--name=bench"]);
     publisher.rspm(&["subscribe", "--repo=bench", "--source=team"]);
-    std::thread::sleep(NOTICE);
+    std::thread::sleep(DETECTION_TIME);
     let mut admin = Admin::connect(&publisher);
     let mut listener = Listener::connect(address);
-    let (mut notifications, mut publishes, mut polled) = (vec![], vec![], vec![]);
-    let mut reader = Reader::connect(&notified);
+    let (mut notify_times, mut publish_times, mut polled_publish_times) = (vec![], vec![], vec![]);
+    let mut reader = Reader::connect(&notified_server);
     for number in 0..PUBLISHES {
-        notifications.push(listener.round_trip());
-        publishes.push(publish(&publisher, &mut admin, &mut reader, &format!("notified{number}")));
+        notify_times.push(listener.round_trip());
+        publish_times.push(publish(&publisher, &mut admin, &mut reader, &format!("notified{number}")));
     }
-    let mut reader = Reader::connect(&polling);
+    let mut reader = Reader::connect(&polling_server);
     for number in 0..POLLED_PUBLISHES {
-        polled.push(publish(&publisher, &mut admin, &mut reader, &format!("polled{number}")));
+        polled_publish_times.push(publish(&publisher, &mut admin, &mut reader, &format!("polled{number}")));
     }
-    let [(bare, bare_p99), (seen, seen_p99), (late, late_p99)] =
-        [notifications, publishes, polled].map(percentiles);
-    let yardstick = || format!("NOTIFY {:.2} / {:.2} ms", 1e3 * bare, 1e3 * bare_p99);
+    let [(notify, notify_p99), (publish, publish_p99), (polled_publish, polled_publish_p99)] =
+        [notify_times, publish_times, polled_publish_times].map(percentiles);
+    let reference = || format!("NOTIFY {:.2} / {:.2} ms", 1e3 * notify, 1e3 * notify_p99);
     report.row(
         format!("publish visible on another server, {PUBLISHES} publishes, p50 / p99"),
-        format!("{:.1} / {:.1} ms", 1e3 * seen, 1e3 * seen_p99),
-        yardstick(),
-        format!("{:.1}", seen / bare),
+        format!("{:.1} / {:.1} ms", 1e3 * publish, 1e3 * publish_p99),
+        reference(),
+        format!("{:.1}", publish / notify),
         "p99 ≤ 50 ms",
     );
     report.row(
         format!("the same without notifications, {POLLED_PUBLISHES} publishes"),
-        format!("{:.0} / {:.0} ms", 1e3 * late, 1e3 * late_p99),
-        yardstick(),
+        format!("{:.0} / {:.0} ms", 1e3 * polled_publish, 1e3 * polled_publish_p99),
+        reference(),
         "",
         "p99 ≤ 2.5 s",
     );
-    for server in [publisher, notified, polling] {
+    for server in [publisher, notified_server, polling_server] {
         server.stop();
     }
 }
@@ -108,7 +108,7 @@ impl Reader {
         Reader(BufReader::new(stream))
     }
 
-    /// The ETag of the index; `previous` if it has not changed.
+    /// Requests the ETag of the index, with `previous` as `If-None-Match` unless it is empty.
     fn tag(&mut self, previous: &str) -> String {
         let condition =
             if previous.is_empty() { String::new() } else { format!("If-None-Match: {previous}\r\n") };
@@ -136,22 +136,22 @@ impl Reader {
     }
 }
 
-/// Two sessions of PostgreSQL: one that notifies, and the notifications of the other.
+/// Two sessions of PostgreSQL: `client` sends notifications, the other one receives them.
 struct Listener {
     runtime: tokio::runtime::Runtime,
     client: Client,
     notifications: tokio::sync::mpsc::UnboundedReceiver<Notification>,
-    _listening: Client,
+    _receiver: Client,
 }
 
 impl Listener {
     fn connect(url: &str) -> Listener {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (sender, notifications) = tokio::sync::mpsc::unbounded_channel();
-        let (client, listening) = runtime.block_on(async {
+        let (client, receiver) = runtime.block_on(async {
             let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("it answers");
             tokio::spawn(connection);
-            let (listening, mut connection) = tokio_postgres::connect(url, NoTls).await.expect("it answers");
+            let (receiver, mut connection) = tokio_postgres::connect(url, NoTls).await.expect("it answers");
             tokio::spawn(async move {
                 while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
                     if let AsyncMessage::Notification(notification) = message {
@@ -159,10 +159,10 @@ impl Listener {
                     }
                 }
             });
-            listening.batch_execute("LISTEN bench").await.expect("it listens");
-            (client, listening)
+            receiver.batch_execute("LISTEN bench").await.expect("it listens");
+            (client, receiver)
         });
-        Listener { runtime, client, notifications, _listening: listening }
+        Listener { runtime, client, notifications, _receiver: receiver }
     }
 
     /// The seconds from a `NOTIFY` until it is received.

@@ -15,16 +15,16 @@ pub(crate) fn run(report: &mut Report) {
         let server = Server::start(&format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url()));
         let start = Instant::now();
         server.rspm(&["sync", "--quiet"]);
-        let first = start.elapsed();
+        let first_time = start.elapsed();
         let peak = server.memory("VmHWM");
         let start = Instant::now();
         let message = server.rspm(&["sync", "--quiet"]);
-        let second = start.elapsed();
+        let second_time = start.elapsed();
         report.row(
             format!("import of {RELEASES} releases ({PACKAGES} current), {engine}"),
-            format!("{:.2} s", first.as_secs_f64()),
+            format!("{:.2} s", first_time.as_secs_f64()),
             "—",
-            format!("{:.2} s", first.as_secs_f64()),
+            format!("{:.2} s", first_time.as_secs_f64()),
             target,
         );
         report.row(
@@ -36,21 +36,21 @@ pub(crate) fn run(report: &mut Report) {
         );
         report.row(
             format!("sync with nothing new, {engine} ({})", message.trim()),
-            format!("{} ms", second.as_millis()),
+            format!("{} ms", second_time.as_millis()),
             "—",
-            format!("{} ms", second.as_millis()),
+            format!("{} ms", second_time.as_millis()),
             "≤ 200 ms",
         );
         if engine == "SQLite" {
-            at_rest(report, server, &mirror);
+            measure_memory_at_rest(report, server, &mirror);
         }
     }
-    let empty = Server::start("");
+    let empty_server = Server::start("");
     std::thread::sleep(std::time::Duration::from_secs(1));
-    let (memory, own) = (empty.memory("VmRSS"), empty.memory("RssAnon"));
+    let (memory, anonymous) = (empty_server.memory("VmRSS"), empty_server.memory("RssAnon"));
     report.row(
         "memory at rest, empty",
-        format!("{memory:.1} MB, {own:.1} of them the process's own"),
+        format!("{memory:.1} MB, {anonymous:.1} of them the process's own"),
         "—",
         format!("{memory:.1} MB"),
         "≤ 14 MB",
@@ -58,14 +58,14 @@ pub(crate) fn run(report: &mut Report) {
 }
 
 /// Measures the memory of a restarted server with full CRAN that has served the index in both formats.
-fn at_rest(report: &mut Report, server: Server, mirror: &Mirror) {
+fn measure_memory_at_rest(report: &mut Report, server: Server, mirror: &Mirror) {
     server.rspm(&["create", "repo", "--name=bench"]);
     server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
     let folder = server.folder();
     server.stop();
     let server = Server::start_in(Arc::clone(&folder), &format!("[CRAN]\nURL = {}", mirror.url()));
-    for form in ["gz", "rds"] {
-        let url = server.url(&format!("/bench/latest/src/contrib/PACKAGES.{form}"));
+    for format in ["gz", "rds"] {
+        let url = server.url(&format!("/bench/latest/src/contrib/PACKAGES.{format}"));
         super::nginx::fetch(&url, &folder.path().join("copy"));
     }
     std::thread::sleep(std::time::Duration::from_secs(2));

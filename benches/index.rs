@@ -49,26 +49,27 @@ fn measure(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
     // `Fetches` spawns a task.
     let _runtime_guard = runtime.enter();
     let state = runtime.block_on(open(folder.path(), gcfg, mirror));
-    for (form, document, uncompressed) in [
+    for (format_name, document, uncompressed) in [
         ("gz", RDocument::Packages(IndexFormat::Gz), RDocument::Packages(IndexFormat::Text)),
         ("rds", RDocument::Packages(IndexFormat::Rds), RDocument::Packages(IndexFormat::Rds)),
     ] {
         let point = runtime
             .block_on(serve::point::resolve(&repositories(&state), "bench", Snapshot::Latest))
             .expect("a point");
-        let decoded = runtime
+        let index = runtime
             .block_on(serve::index::document(
                 &repositories(&state),
                 &DocumentRequest::new(point.clone(), uncompressed.clone()),
             ))
             .expect("an index");
-        let raw = folder.path().join("raw");
-        std::fs::write(&raw, inflate(&decoded.bytes)).expect("written");
-        let (mut ratios, mut our_times, mut their_times, mut queries) = (vec![], vec![], vec![], vec![]);
+        let file = folder.path().join("raw");
+        std::fs::write(&file, inflate(&index.bytes)).expect("written");
+        let (mut ratios, mut index_times, mut libdeflate_times, mut query_times) =
+            (vec![], vec![], vec![], vec![]);
         for _ in 0..ROUNDS {
             // New `Repositories` have empty caches.
             let repositories = repositories(&state);
-            let (ours, _) = cpu::seconds_of(|| {
+            let (index_time, _) = cpu::seconds_of(|| {
                 runtime
                     .block_on(serve::index::document(
                         &repositories,
@@ -77,28 +78,28 @@ fn measure(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
                     .expect("an index")
             });
             let tree = point.trees[0];
-            let (query, _) = cpu::seconds_of(|| {
+            let (query_time, _) = cpu::seconds_of(|| {
                 runtime
                     .block_on(state.db.read(move |c| db::life::listed(c, tree.tree, tree.seq)))
                     .expect("rows")
             });
-            let theirs =
-                cpu::seconds_of_command(Command::new("libdeflate-gzip").args(["-6", "-c"]).arg(&raw));
-            ratios.push((ours - query) / theirs);
-            our_times.push(ours);
-            their_times.push(theirs);
-            queries.push(query);
+            let libdeflate_time =
+                cpu::seconds_of_command(Command::new("libdeflate-gzip").args(["-6", "-c"]).arg(&file));
+            ratios.push((index_time - query_time) / libdeflate_time);
+            index_times.push(index_time);
+            libdeflate_times.push(libdeflate_time);
+            query_times.push(query_time);
         }
         report.row(
-            format!("cold {form} index of 23,000 packages, {engine}, CPU without the query"),
+            format!("cold {format_name} index of 23,000 packages, {engine}, CPU without the query"),
             format!(
                 "{:.0} ms + query {:.0} ms",
-                1e3 * (median(our_times) - median(queries.clone())),
-                1e3 * median(queries)
+                1e3 * (median(index_times) - median(query_times.clone())),
+                1e3 * median(query_times)
             ),
-            format!("libdeflate -6 {:.0} ms", 1e3 * median(their_times)),
+            format!("libdeflate -6 {:.0} ms", 1e3 * median(libdeflate_times)),
             format!("{:.2}", median(ratios)),
-            if form == "rds" { "≤ 1.2" } else { "≤ 1.35" },
+            if format_name == "rds" { "≤ 1.2" } else { "≤ 1.35" },
         );
     }
     let db = state.db.clone();
@@ -107,6 +108,7 @@ fn measure(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
     db.close();
 }
 
+/// Opens a server without HTTP, syncs the mirror and creates the repository `bench` of it.
 async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<State> {
     install_tls_provider();
     std::fs::create_dir_all(folder.join("tmp")).expect("a folder");
@@ -126,8 +128,8 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
     let upstream = Upstream::new(&config.proxy).expect("a client");
     let catalog = CatalogHandle::open(&db).await.expect("a catalog");
     let clock: Clock = Arc::new(|| {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-        Timestamp(since.as_micros() as i64)
+        let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        Timestamp(elapsed.as_micros() as i64)
     });
     let state = Arc::new(State::new(Handles {
         config,
@@ -142,8 +144,8 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
     let started = Sync::new(state.clone()).start(SourceKind::Cran).expect("a sync");
     let (Started::New(job) | Started::Attached(job)) = started;
     let mut progress = job.state.clone();
-    let ended = progress.wait_for(|s| !matches!(s, JobState::Running(_))).await.expect("an end").clone();
-    assert!(matches!(ended, JobState::Done(_)), "{ended:?}");
+    let job_state = progress.wait_for(|s| !matches!(s, JobState::Running(_))).await.expect("an end").clone();
+    assert!(matches!(job_state, JobState::Done(_)), "{job_state:?}");
     let actor = Actor("bench".to_owned());
     edit::repo::create(
         &state,
@@ -170,7 +172,7 @@ fn inflate(bytes: &[u8]) -> Vec<u8> {
     if !bytes.starts_with(b"\x1f\x8b") {
         return bytes.to_vec();
     }
-    let mut out = Vec::new();
-    flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut out).expect("our own gzip");
-    out
+    let mut decoded_bytes = Vec::new();
+    flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut decoded_bytes).expect("our own gzip");
+    decoded_bytes
 }

@@ -1,6 +1,6 @@
 //! The performance targets: `make bench` prints ratios measured in one run rather than absolute times.
 //!
-//! Every figure is relative to a reference measured interleaved with it, so that a busy machine slows down both.
+//! Every measurement is relative to a reference measured in turn with it, so that a busy machine slows down both.
 //! `make bench ARGS="serving index"` runs only these groups. Absolute values are printed for orientation.
 
 #![allow(clippy::unwrap_used, reason = "a panic ends the benchmark with its location")]
@@ -67,7 +67,8 @@ const GROUPS: [Group; 15] = [
 
 fn main() {
     // cargo passes --bench.
-    let selected: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let selected: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let mut report = Report::new();
     let is_selected = |name: &str| selected.iter().any(|group| group == name);
     for (name, run) in GROUPS.into_iter().chain([SOAK]) {

@@ -21,7 +21,7 @@ pub(crate) fn run(report: &mut Report) {
     let folder = server.folder();
     server.stop();
     let root = folder.path();
-    let (mut to_postgres, mut to_sqlite, mut pg_dump_times, mut sqlite_dump_times) =
+    let (mut to_postgres_times, mut to_sqlite_times, mut pg_dump_times, mut sqlite_dump_times) =
         (vec![], vec![], vec![], vec![]);
     let mut rows = 0;
     for round in 0..ROUNDS {
@@ -38,39 +38,40 @@ pub(crate) fn run(report: &mut Report) {
             file
         };
         let result = migrate(&gcfg("sqlite", &root.join("data/db")));
-        to_postgres.push(result["seconds"].as_f64().expect("a number"));
+        to_postgres_times.push(result["seconds"].as_f64().expect("a number"));
         rows =
             result["tables"].as_array().expect("a list").iter().filter_map(|row| row["rows"].as_u64()).sum();
         let (_, schema) = url.rsplit_once('=').expect("a schema");
         pg_dump_times.push(pg_dump(postgres, schema, round));
         let result = migrate(&gcfg("postgres", &copies));
-        to_sqlite.push(result["seconds"].as_f64().expect("a number"));
+        to_sqlite_times.push(result["seconds"].as_f64().expect("a number"));
         sqlite_dump_times
             .push(sqlite_dump(&root.join("data/db/rstudio-pm.db"), &root.join(format!("dump{round}.db"))));
         postgres.sql(&format!("DROP SCHEMA {schema} CASCADE"));
     }
-    for (name, ours, theirs, program) in [
-        ("SQLite to PostgreSQL", to_postgres, pg_dump_times, "pg_dump | psql"),
-        ("PostgreSQL to SQLite", to_sqlite, sqlite_dump_times, ".dump | sqlite3"),
+    for (name, times, program_times, program) in [
+        ("SQLite to PostgreSQL", to_postgres_times, pg_dump_times, "pg_dump | psql"),
+        ("PostgreSQL to SQLite", to_sqlite_times, sqlite_dump_times, ".dump | sqlite3"),
     ] {
-        let (ours, theirs) = (median(ours), median(theirs));
+        let (time, program_time) = (median(times), median(program_times));
         report.row(
             format!("migrate {RELEASES} releases with history ({rows} rows), {name}"),
-            format!("{ours:.2} s"),
-            format!("{program} {theirs:.2} s"),
-            format!("{:.2}", ours / theirs),
+            format!("{time:.2} s"),
+            format!("{program} {program_time:.2} s"),
+            format!("{:.2}", time / program_time),
             "≤ 10 s",
         );
         report.row(
             format!("rows per second, {name}"),
-            format!("{:.0}/s", rows as f64 / ours),
-            format!("{program} {:.0}/s", rows as f64 / theirs),
-            format!("{:.2}", theirs / ours),
+            format!("{:.0}/s", rows as f64 / time),
+            format!("{program} {:.0}/s", rows as f64 / program_time),
+            format!("{:.2}", program_time / time),
             "≥ 100,000/s",
         );
     }
 }
 
+/// Runs `migrate`; returns its JSON result.
 fn migrate(gcfg: &Path) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_migrate"))
         .args(["-o", "json", "--config"])
@@ -111,9 +112,10 @@ fn sqlite_dump(from: &Path, to: &Path) -> f64 {
     seconds
 }
 
+/// Runs two programs, the output of the first one as the input of the second one.
 fn pipe(from: &mut Command, to: &mut Command) {
     let mut writer = from.stdout(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("{from:?}: {e}"));
     let output = writer.stdout.take().expect("piped");
-    let loaded = to.stdin(output).stdout(Stdio::null()).status().unwrap_or_else(|e| panic!("{to:?}: {e}"));
-    assert!(loaded.success() && writer.wait().expect("our child").success(), "{from:?} | {to:?}");
+    let status = to.stdin(output).stdout(Stdio::null()).status().unwrap_or_else(|e| panic!("{to:?}: {e}"));
+    assert!(status.success() && writer.wait().expect("our child").success(), "{from:?} | {to:?}");
 }

@@ -1,4 +1,4 @@
-//! The cost of selecting a binary by the client's `User-Agent`: requests per second relative to a plain package of the
+//! The cost of selecting a binary by the client's `User-Agent`: requests per second relative to a source package of the
 //! same size from the same server, interleaved, the median of five rounds; with and without the service log.
 
 use std::path::{Path, PathBuf};
@@ -28,42 +28,42 @@ pub(crate) fn run(report: &mut Report) {
             "--distribution=bookworm",
             &format!("--path={}", binary.display()),
         ]);
-        let bytes = std::fs::metadata(&binary).expect("just built").len();
+        let size = std::fs::metadata(&binary).expect("just built").len();
         // The archive is about as large as the random bytes in it.
-        let plain = package(server.path(), "plain", usize::try_from(bytes).expect("small"));
-        server.rspm(&["add", "--source=team", &format!("--path={}", plain.display())]);
+        let package_path = package(server.path(), "plain", usize::try_from(size).expect("small"));
+        server.rspm(&["add", "--source=team", &format!("--path={}", package_path.display())]);
         server.rspm(&["create", "repo", "--name=bench"]);
         server.rspm(&["subscribe", "--repo=bench", "--source=team"]);
-        let plain = server.url("/bench/latest/src/contrib/plain_1.0.0.tar.gz");
+        let package_url = server.url("/bench/latest/src/contrib/plain_1.0.0.tar.gz");
         let name = source.file_name().expect("a file").to_string_lossy();
-        let negotiated = server.url(&format!("/bench/__linux__/bookworm/latest/src/contrib/{name}"));
-        fetch(&plain, &folder.path().join("copy"));
+        let binary_url = server.url(&format!("/bench/__linux__/bookworm/latest/src/contrib/{name}"));
+        fetch(&package_url, &folder.path().join("copy"));
         let agent = vec![format!("User-Agent: {}", agent())];
         let package_type = Command::new("curl")
             .args(["--silent", "--output", "/dev/null", "--write-out", "%header{x-package-type}", "--header"])
-            .args([&agent[0], &negotiated])
+            .args([&agent[0], &binary_url])
             .output();
-        assert_eq!(package_type.expect("curl is installed").stdout, b"binary", "{negotiated}");
+        assert_eq!(package_type.expect("curl is installed").stdout, b"binary", "{binary_url}");
         for connections in [1, 64] {
             let mut rounds = Vec::new();
             for round in 0..ROUNDS {
-                let negotiate = || wrk(&negotiated, connections, SECONDS, &agent);
-                let serve = || wrk(&plain, connections, SECONDS, &agent);
+                let measure_binary = || wrk(&binary_url, connections, SECONDS, &agent);
+                let measure_package = || wrk(&package_url, connections, SECONDS, &agent);
                 // The order alternates.
                 rounds.push(if round % 2 == 0 {
-                    let negotiated = negotiate();
-                    (negotiated, serve())
+                    let binary_rate = measure_binary();
+                    (binary_rate, measure_package())
                 } else {
-                    let served = serve();
-                    (negotiate(), served)
+                    let package_rate = measure_package();
+                    (measure_binary(), package_rate)
                 });
             }
-            let ratio = median(rounds.iter().map(|(a, b)| a / b).collect());
+            let ratio = median(rounds.iter().map(|(binary, package)| binary / package).collect());
             let median_of = |value: fn(&(f64, f64)) -> f64| median(rounds.iter().map(value).collect());
             report.row(
-                format!("binary by User-Agent ({bytes} bytes), {connections} connections{suffix}"),
+                format!("binary by User-Agent ({size} bytes), {connections} connections{suffix}"),
                 format!("{:.0}/s", median_of(|r| r.0)),
-                format!("plain package {:.0}/s", median_of(|r| r.1)),
+                format!("source package {:.0}/s", median_of(|r| r.1)),
                 format!("{ratio:.2}"),
                 "≥ 0.9",
             );

@@ -11,13 +11,13 @@ pub(crate) struct Nginx {
     folder: tempfile::TempDir,
     process: Child,
     port: u16,
-    tls: Option<u16>,
+    tls_port: Option<u16>,
 }
 
 impl Nginx {
     /// Starts nginx with an empty document root.
     pub(crate) fn start() -> Nginx {
-        Nginx::timed().0
+        Nginx::start_timed().0
     }
 
     /// Starts nginx with a further port for HTTP/2 over TLS, with the `server.crt` and `server.key` in a directory.
@@ -29,23 +29,23 @@ impl Nginx {
              ssl_certificate_key {certificate_dir}/server.key; ssl_protocols TLSv1.2 TLSv1.3;"
         );
         let mut nginx = Nginx::start_with(&lines).0;
-        nginx.tls = Some(port);
+        nginx.tls_port = Some(port);
         nginx
     }
 
     /// Starts nginx; also returns the time until a connection was accepted.
-    pub(crate) fn timed() -> (Nginx, Duration) {
+    pub(crate) fn start_timed() -> (Nginx, Duration) {
         Nginx::start_with("")
     }
 
-    fn start_with(tls: &str) -> (Nginx, Duration) {
+    fn start_with(tls_directives: &str) -> (Nginx, Duration) {
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir(folder.path().join("www")).expect("a folder");
         let port = free_port();
         let conf = include_str!("nginx.conf")
             .replace("{root}", &folder.path().display().to_string())
             .replace("{port}", &port.to_string())
-            .replace("{tls}", tls);
+            .replace("{tls}", tls_directives);
         let path = folder.path().join("nginx.conf");
         fs::write(&path, conf).expect("written");
         let start = Instant::now();
@@ -57,7 +57,7 @@ impl Nginx {
             std::thread::sleep(Duration::from_micros(200));
         }
         let start_time = start.elapsed();
-        (Nginx { folder, process, port, tls: None }, start_time)
+        (Nginx { folder, process, port, tls_port: None }, start_time)
     }
 
     /// Serves bytes under `/{name}`.
@@ -73,8 +73,8 @@ impl Nginx {
 
 impl Nginx {
     /// `127.0.0.1:PORT` of the TLS port.
-    pub(crate) fn tls(&self) -> String {
-        format!("127.0.0.1:{}", self.tls.expect("started with TLS"))
+    pub(crate) fn tls_host(&self) -> String {
+        format!("127.0.0.1:{}", self.tls_port.expect("started with TLS"))
     }
 }
 
@@ -86,7 +86,7 @@ impl Drop for Nginx {
     }
 }
 
-/// Returns a free port.
+/// Returns a loopback port without a listener.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port()
 }

@@ -1,9 +1,9 @@
 //! The table of results.
 
-/// A measured figure and its target.
+/// A measurement, its reference and its target, as texts with units.
 struct Row {
     name: String,
-    ours: String,
+    value: String,
     reference: String,
     ratio: String,
     target: &'static str,
@@ -19,25 +19,25 @@ impl Report {
         Report { rows: Vec::new() }
     }
 
-    /// Adds a ratio with its two values.
+    /// Adds a row, and prints it to standard error.
     pub(crate) fn row(
         &mut self,
         name: impl Into<String>,
-        ours: impl Into<String>,
+        value: impl Into<String>,
         reference: impl Into<String>,
         ratio: impl Into<String>,
         target: &'static str,
     ) {
         let row = Row {
             name: name.into(),
-            ours: ours.into(),
+            value: value.into(),
             reference: reference.into(),
             ratio: ratio.into(),
             target,
         };
         eprintln!(
             "  {}: {} against {} → {} (target {})",
-            row.name, row.ours, row.reference, row.ratio, row.target
+            row.name, row.value, row.reference, row.ratio, row.target
         );
         self.rows.push(row);
     }
@@ -46,12 +46,12 @@ impl Report {
     pub(crate) fn print(&self) {
         println!("\n| measurement | rstudio-pm | reference | ratio | target |\n|---|---|---|---|---|");
         for r in &self.rows {
-            println!("| {} | {} | {} | {} | {} |", r.name, r.ours, r.reference, r.ratio, r.target);
+            println!("| {} | {} | {} | {} | {} |", r.name, r.value, r.reference, r.ratio, r.target);
         }
     }
 }
 
-/// Returns the median.
+/// Returns the median; of an even number of values the greater of the two in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -25,39 +25,39 @@ pub(crate) fn run(report: &mut Report) {
     server.rspm(&["create", "repo", "--name=bench"]);
     server.rspm(&["subscribe", "--repo=bench", "--source=team"]);
     let mut megabytes = 0.0;
-    for (size, number) in PACKAGES {
-        megabytes += add(&server, size, number);
+    for (size, count) in PACKAGES {
+        megabytes += add(&server, size, count);
     }
     // Storage is compared with the database in the background.
     while server.rspm(&["storage", "list", "-o", "json"]).matches("\"own\"").count() < 9 {
         std::thread::sleep(Duration::from_millis(100));
     }
     for (location, is_cold) in [("in the page cache", false), ("on disk", true)] {
-        let (mut ours, mut theirs, mut quick) = (vec![], vec![], vec![]);
+        let (mut scrub_times, mut sha256sum_times, mut quick_times) = (vec![], vec![], vec![]);
         for _ in 0..ROUNDS {
             if is_cold {
                 drop_from_cache(&server);
             }
-            theirs.push(seconds(|| sha256sum(&server)));
+            sha256sum_times.push(seconds(|| sha256sum(&server)));
             if is_cold {
                 drop_from_cache(&server);
             }
-            ours.push(seconds(|| drop(server.rspm(&["scrub", "-o", "json"]))));
-            quick.push(seconds(|| drop(server.rspm(&["scrub", "--quick", "-o", "json"]))));
+            scrub_times.push(seconds(|| drop(server.rspm(&["scrub", "-o", "json"]))));
+            quick_times.push(seconds(|| drop(server.rspm(&["scrub", "--quick", "-o", "json"]))));
         }
-        let (ours, theirs) = (median(ours), median(theirs));
+        let (scrub_time, sha256sum_time) = (median(scrub_times), median(sha256sum_times));
         report.row(
             format!("scrub {megabytes:.0} MB {location}"),
-            format!("{:.0} MB/s", megabytes / ours),
-            format!("sha256sum {:.0} MB/s", megabytes / theirs),
-            format!("{:.2}", theirs / ours),
+            format!("{:.0} MB/s", megabytes / scrub_time),
+            format!("sha256sum {:.0} MB/s", megabytes / sha256sum_time),
+            format!("{:.2}", sha256sum_time / scrub_time),
             "≥ 0.8",
         );
         if !is_cold {
-            let objects: usize = PACKAGES.iter().map(|(_, number)| number).sum();
+            let objects: usize = PACKAGES.iter().map(|(_, count)| count).sum();
             report.row(
                 format!("scrub --quick of {objects} objects"),
-                format!("{:.2} s", median(quick)),
+                format!("{:.2} s", median(quick_times)),
                 "",
                 "",
                 "",
@@ -69,9 +69,9 @@ pub(crate) fn run(report: &mut Report) {
 }
 
 /// Adds packages of a size; returns their total size in MB.
-fn add(server: &Server, size: usize, number: usize) -> f64 {
+fn add(server: &Server, size: usize, count: usize) -> f64 {
     let mut megabytes = 0.0;
-    let numbers: Vec<_> = (0..number).collect();
+    let numbers: Vec<_> = (0..count).collect();
     for group in numbers.chunks(50.min(1_000_000_000 / size)) {
         let files: Vec<_> =
             group.iter().map(|n| package(server.path(), &format!("p{size}x{n}"), size + n)).collect();
@@ -85,6 +85,7 @@ fn add(server: &Server, size: usize, number: usize) -> f64 {
     megabytes
 }
 
+/// The duration of `work` in seconds.
 fn seconds(work: impl FnOnce()) -> f64 {
     let start = Instant::now();
     work();
@@ -105,6 +106,7 @@ fn sha256sum(server: &Server) {
     shell(server, "find . -type f -print0 | xargs -0 sha256sum");
 }
 
+/// Removes the stored packages from the page cache.
 fn drop_from_cache(server: &Server) {
     shell(
         server,
@@ -114,26 +116,26 @@ fn drop_from_cache(server: &Server) {
 
 /// The 99th percentile of response times with and without a concurrent scrub, measured alternately.
 fn measure_requests(server: &Server, report: &mut Report) {
-    let (mut alone, mut together) = (vec![], vec![]);
+    let (mut times_without, mut times_with) = (vec![], vec![]);
     for _ in 0..3 {
-        alone.push(p99(server));
-        let ended = AtomicBool::new(false);
+        times_without.push(p99(server));
+        let is_finished = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                while !ended.load(Ordering::Relaxed) {
+                while !is_finished.load(Ordering::Relaxed) {
                     server.rspm(&["scrub", "-o", "json"]);
                 }
             });
-            together.push(p99(server));
-            ended.store(true, Ordering::Relaxed);
+            times_with.push(p99(server));
+            is_finished.store(true, Ordering::Relaxed);
         });
     }
-    let (alone, together) = (median(alone), median(together));
+    let (time_without, time_with) = (median(times_without), median(times_with));
     report.row(
-        format!("{RATE} requests/s of a 100 kB package beside an unlimited scrub, p99"),
-        format!("{:.2} ms", 1e3 * together),
-        format!("without it {:.2} ms", 1e3 * alone),
-        format!("{:.2}", together / alone),
+        format!("{RATE} requests/s of a 100 kB package during an unlimited scrub, p99"),
+        format!("{:.2} ms", 1e3 * time_with),
+        format!("without it {:.2} ms", 1e3 * time_without),
+        format!("{:.2}", time_with / time_without),
         "≤ 1.2",
     );
 }
@@ -146,8 +148,8 @@ fn p99(server: &Server) -> f64 {
     connection.get_ref().set_nodelay(true).expect("a socket");
     let (mut times, start) = (vec![], Instant::now());
     for number in 0..RATE * SECONDS {
-        let due = start + Duration::from_secs(1) * number / RATE;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let deadline = start + Duration::from_secs(1) * number / RATE;
+        std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
         let name = format!("p100000x{}", number % 50);
         let start = Instant::now();
         let request =
@@ -160,6 +162,7 @@ fn p99(server: &Server) -> f64 {
     times[times.len() * 99 / 100]
 }
 
+/// Reads a response, which must be successful.
 fn read_response(connection: &mut BufReader<TcpStream>) {
     let (mut status, mut length) = (String::new(), 0);
     connection.read_line(&mut status).expect("an answer");

@@ -14,7 +14,7 @@ pub(crate) struct Server {
     process: Child,
     port: u16,
     /// The time from the start of the process to `READY=1`.
-    pub(crate) ready: Duration,
+    pub(crate) ready_time: Duration,
 }
 
 impl Server {
@@ -53,7 +53,7 @@ impl Server {
                 break;
             }
         }
-        Server { ready: start.elapsed(), folder, process, port }
+        Server { ready_time: start.elapsed(), folder, process, port }
     }
 
     /// The directory, for another process.

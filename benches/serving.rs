@@ -85,39 +85,39 @@ pub(crate) fn small_mirror() -> String {
 fn measure(report: &mut Report, server: &Server, nginx: &Nginx, loads: &[Load]) {
     for load in loads {
         let copy = server.path().join("copy");
-        let ours = server.url(load.path);
-        let our_tag = fetch(&ours, &copy);
+        let server_url = server.url(load.path);
+        let server_tag = fetch(&server_url, &copy);
         let bytes = std::fs::read(&copy).expect("just fetched");
         // nginx caches open files for a minute, so each load has its own file.
         let name: String = load.name.chars().filter(char::is_ascii_alphanumeric).collect();
         nginx.serve(&name, &bytes);
-        let theirs = nginx.url(&name);
-        let their_tag = fetch(&theirs, &copy);
+        let nginx_url = nginx.url(&name);
+        let nginx_tag = fetch(&nginx_url, &copy);
         let header =
             |tag: &str| if load.is_revalidation { vec![format!("If-None-Match: {tag}")] } else { Vec::new() };
-        let (our_header, their_header) = (header(&our_tag), header(&their_tag));
+        let (server_header, nginx_header) = (header(&server_tag), header(&nginx_tag));
         let mut rounds = Vec::new();
         for round in 0..ROUNDS {
-            let measure_server = || wrk(&ours, load.connections, SECONDS, &our_header);
-            let measure_nginx = || wrk(&theirs, load.connections, SECONDS, &their_header);
+            let measure_server = || wrk(&server_url, load.connections, SECONDS, &server_header);
+            let measure_nginx = || wrk(&nginx_url, load.connections, SECONDS, &nginx_header);
             // The order alternates.
-            let (ours, theirs) = if round % 2 == 0 {
-                let ours = measure_server();
-                (ours, measure_nginx())
+            let (server_rate, nginx_rate) = if round % 2 == 0 {
+                let server_rate = measure_server();
+                (server_rate, measure_nginx())
             } else {
-                let theirs = measure_nginx();
-                (measure_server(), theirs)
+                let nginx_rate = measure_nginx();
+                (measure_server(), nginx_rate)
             };
-            rounds.push((ours, theirs));
+            rounds.push((server_rate, nginx_rate));
         }
         // Sorted by ratio, so that the median round is in the middle.
         rounds.sort_by(|a: &(f64, f64), b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
-        let (ours, theirs) = rounds[ROUNDS / 2];
+        let (server_rate, nginx_rate) = rounds[ROUNDS / 2];
         report.row(
             format!("{} ({} bytes)", load.name, bytes.len()),
-            format!("{ours:.0}/s"),
-            format!("nginx {theirs:.0}/s"),
-            format!("{:.2}", ours / theirs),
+            format!("{server_rate:.0}/s"),
+            format!("nginx {nginx_rate:.0}/s"),
+            format!("{:.2}", server_rate / nginx_rate),
             load.target,
         );
     }

@@ -39,7 +39,7 @@ const PATHS: [&str; 12] = [
 
 pub(crate) fn run(report: &mut Report) {
     let minutes = std::env::var("SOAK_MINUTES").ok().and_then(|text| text.parse().ok()).unwrap_or(60_u64);
-    let length = Duration::from_secs(minutes * 60);
+    let duration = Duration::from_secs(minutes * 60);
     let mirror = Mirror::write();
     let folder = Arc::new(tempfile::tempdir().expect("a folder"));
     write_certificate(folder.path());
@@ -61,11 +61,11 @@ pub(crate) fn run(report: &mut Report) {
             scope.spawn(move || run_client(server, client, stop, requests));
         }
         let mut turn = 0;
-        while start.elapsed() < length {
+        while start.elapsed() < duration {
             administer(&server, folder.path(), port, turn);
             turn += 1;
-            let next = INTERVAL * turn;
-            std::thread::sleep(next.saturating_sub(start.elapsed()));
+            let deadline = INTERVAL * turn;
+            std::thread::sleep(deadline.saturating_sub(start.elapsed()));
             samples.push((start.elapsed(), server.memory("VmRSS")));
             if turn % 30 == 0 {
                 eprintln!("  {} min: {:.0} MB", start.elapsed().as_secs() / 60, samples[samples.len() - 1].1);
@@ -76,14 +76,14 @@ pub(crate) fn run(report: &mut Report) {
     let median_between = |from: Duration, to: Duration| {
         median(samples.iter().filter(|(at, _)| *at >= from && *at < to).map(|(_, mb)| *mb).collect())
     };
-    let first = median_between(Duration::ZERO, length / 6);
-    let last = median_between(length - length / 6, length + INTERVAL * 10);
+    let first_memory = median_between(Duration::ZERO, duration / 6);
+    let last_memory = median_between(duration - duration / 6, duration + INTERVAL * 10);
     let count = requests.load(Ordering::Relaxed);
     report.row(
         format!("{minutes} minutes of mixed load ({count} requests): memory in the last sixth"),
-        format!("{last:.0} MB"),
-        format!("first sixth {first:.0} MB, peak {:.0} MB", server.memory("VmHWM")),
-        format!("{:.2}", last / first),
+        format!("{last_memory:.0} MB"),
+        format!("first sixth {first_memory:.0} MB, peak {:.0} MB", server.memory("VmHWM")),
+        format!("{:.2}", last_memory / first_memory),
         "≤ 1.2",
     );
     server.stop();
@@ -98,8 +98,8 @@ fn run_client(server: &Server, client: usize, stop: &AtomicBool, requests: &Atom
     let mut bytes = vec![0; 64 << 10];
     while !stop.load(Ordering::Relaxed) {
         let path = PATHS[turn % PATHS.len()];
-        let sent = write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        if sent.is_err() || !read_response(&mut stream, &mut bytes) {
+        let result = write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        if result.is_err() || !read_response(&mut stream, &mut bytes) {
             stream = TcpStream::connect(host).expect("connected");
         } else {
             requests.fetch_add(1, Ordering::Relaxed);

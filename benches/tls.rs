@@ -41,27 +41,28 @@ pub(crate) fn run(report: &mut Report) {
     let server = Server::start_in(Arc::clone(&folder), &https);
     server.create_repository(&[("kb64", 64 << 10), ("mb3", 3 << 20)]);
     let nginx = Nginx::with_tls(folder.path());
-    let (ours, theirs) = (format!("127.0.0.1:{port}"), nginx.tls());
+    let (server_host, nginx_host) = (format!("127.0.0.1:{port}"), nginx.tls_host());
     for (number, (label, path, target)) in LOADS.into_iter().enumerate() {
         let copy = server.path().join("copy");
         fetch(&server.url(path), &copy);
         let bytes = std::fs::read(&copy).expect("just fetched");
         let name = format!("file{number}");
         nginx.serve(&name, &bytes);
-        let measure_server = || h2load(&format!("https://{ours}{path}"));
-        let measure_nginx = || h2load(&format!("https://{theirs}/{name}"));
+        let measure_server = || h2load(&format!("https://{server_host}{path}"));
+        let measure_nginx = || h2load(&format!("https://{nginx_host}/{name}"));
         let label = format!("HTTP/2 in TLS: {label} ({} bytes), 16 connections of 8 streams", bytes.len());
         compare(report, label, measure_server, measure_nginx, target);
     }
     nginx.serve("small", b"{}");
     let roots = roots(folder.path());
     for (name, is_resumed) in [("full", false), ("resumed", true)] {
-        let measure_server = || handshakes(&ours, "/__ping__", &roots, is_resumed);
-        let measure_nginx = || handshakes(&theirs, "/small", &roots, is_resumed);
+        let measure_server = || handshake_rate(&server_host, "/__ping__", &roots, is_resumed);
+        let measure_nginx = || handshake_rate(&nginx_host, "/small", &roots, is_resumed);
         compare(report, format!("TLS handshakes, {name}, 2 clients"), measure_server, measure_nginx, "≥ 0.9");
     }
 }
 
+/// Measures the server and nginx in turn, and adds a row with the median of the ratios.
 fn compare(
     report: &mut Report,
     name: String,
@@ -73,25 +74,31 @@ fn compare(
         .map(|round| {
             // The order alternates.
             if round % 2 == 0 {
-                let ours = measure_server();
-                (ours, measure_nginx())
+                let server_rate = measure_server();
+                (server_rate, measure_nginx())
             } else {
-                let theirs = measure_nginx();
-                (measure_server(), theirs)
+                let nginx_rate = measure_nginx();
+                (measure_server(), nginx_rate)
             }
         })
         .collect();
-    let ratio = median(rounds.iter().map(|(ours, theirs)| ours / theirs).collect());
+    let ratio = median(rounds.iter().map(|(server_rate, nginx_rate)| server_rate / nginx_rate).collect());
     let median_of = |value: fn(&(f64, f64)) -> f64| median(rounds.iter().map(value).collect());
-    let (ours, theirs) = (median_of(|r| r.0), median_of(|r| r.1));
-    report.row(name, format!("{ours:.0}/s"), format!("nginx {theirs:.0}/s"), format!("{ratio:.2}"), target);
+    let (server_rate, nginx_rate) = (median_of(|r| r.0), median_of(|r| r.1));
+    report.row(
+        name,
+        format!("{server_rate:.0}/s"),
+        format!("nginx {nginx_rate:.0}/s"),
+        format!("{ratio:.2}"),
+        target,
+    );
 }
 
 /// Writes `server.crt` and `server.key` for ECDSA with P-256.
 pub(crate) fn write_certificate(folder: &Path) {
-    let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
-    std::fs::write(folder.join("server.crt"), signed.cert.pem()).expect("written");
-    std::fs::write(folder.join("server.key"), signed.signing_key.serialize_pem()).expect("written");
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    std::fs::write(folder.join("server.crt"), pair.cert.pem()).expect("written");
+    std::fs::write(folder.join("server.key"), pair.signing_key.serialize_pem()).expect("written");
 }
 
 /// Measures requests per second with h2load; panics if a request fails.
@@ -108,6 +115,7 @@ fn h2load(url: &str) -> f64 {
         .unwrap_or_else(|| panic!("h2load printed no request rate:\n{text}"))
 }
 
+/// The certificate of [`write_certificate`] as the only trusted one.
 pub(crate) fn roots(folder: &Path) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let pem = std::fs::read(folder.join("server.crt")).expect("written");
@@ -116,17 +124,19 @@ pub(crate) fn roots(folder: &Path) -> RootCertStore {
 }
 
 /// Measures connections per second, each with a handshake and a small request, with two concurrent clients.
-fn handshakes(address: &str, path: &str, roots: &RootCertStore, is_resumed: bool) -> f64 {
+fn handshake_rate(address: &str, path: &str, roots: &RootCertStore, is_resumed: bool) -> f64 {
     let start = Instant::now();
     let counts = std::thread::scope(|scope| {
-        let clients: Vec<_> =
-            (0..2).map(|_| scope.spawn(|| client(address, path, roots.clone(), is_resumed))).collect();
+        let clients: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| connect_repeatedly(address, path, roots.clone(), is_resumed)))
+            .collect();
         clients.into_iter().map(|client| client.join().expect("no panic")).sum::<u32>()
     });
     f64::from(counts) / start.elapsed().as_secs_f64()
 }
 
-fn client(address: &str, path: &str, roots: RootCertStore, is_resumed: bool) -> u32 {
+/// Connects repeatedly for [`SECONDS`]; returns the number of connections.
+fn connect_repeatedly(address: &str, path: &str, roots: RootCertStore, is_resumed: bool) -> u32 {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")

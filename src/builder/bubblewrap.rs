@@ -6,10 +6,10 @@ use std::process::Command;
 use super::message::Role;
 
 /// Size of the workspace in bytes.
-const WORKSPACE: &str = "3221225472";
+const WORKSPACE_SIZE: &str = "3221225472";
 
-/// What both roles can see, if it exists. Of `/etc` only what programs need.
-const VISIBLE: &[&str] = &[
+/// Paths that both roles can read, if they exist; of `/etc` only those that programs need.
+const VISIBLE_PATHS: &[&str] = &[
     "/opt/R",
     "/etc/R",
     "/etc/alternatives",
@@ -23,8 +23,8 @@ const VISIBLE: &[&str] = &[
     "/etc/nsswitch.conf",
 ];
 
-/// What a builder with the network can see in addition.
-const VISIBLE_WITH_NETWORK: &[&str] = &[
+/// Paths that a builder with the network can read in addition.
+const NETWORK_PATHS: &[&str] = &[
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/host.conf",
@@ -38,8 +38,8 @@ const VISIBLE_WITH_NETWORK: &[&str] = &[
     "/run/systemd/resolve",
 ];
 
-/// The command.
-pub(super) fn command(bubblewrap: &Path, builder: &Path, role: Role, readable: &[PathBuf]) -> Command {
+/// Returns the command that runs the program `builder` in a role. It can also read the paths `readable_paths`.
+pub(super) fn command(bubblewrap: &Path, builder: &Path, role: Role, readable_paths: &[PathBuf]) -> Command {
     let mut command = Command::new(bubblewrap);
     command.env_clear().args(["--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]);
     // The builder is the first process of its namespace: all others end with it. It is never root, even if the server is.
@@ -59,14 +59,14 @@ pub(super) fn command(bubblewrap: &Path, builder: &Path, role: Role, readable: &
             Err(_) => command.args(["--ro-bind-try", &path, &path]),
         };
     }
-    let network = if role == Role::Fetch { VISIBLE_WITH_NETWORK } else { &[] };
-    for path in VISIBLE.iter().chain(network) {
+    let network_paths = if role == Role::Fetch { NETWORK_PATHS } else { &[] };
+    for path in VISIBLE_PATHS.iter().chain(network_paths) {
         command.args(["--ro-bind-try", path, path]);
     }
-    for path in readable.iter().map(PathBuf::as_path).chain([builder]) {
+    for path in readable_paths.iter().map(PathBuf::as_path).chain([builder]) {
         command.arg("--ro-bind").args([path, path]);
     }
-    command.args(["--proc", "/proc", "--dev", "/dev", "--size", WORKSPACE, "--tmpfs", "/build"]);
+    command.args(["--proc", "/proc", "--dev", "/dev", "--size", WORKSPACE_SIZE, "--tmpfs", "/build"]);
     command.args(["--chdir", "/build", "--"]).arg(builder).arg(role.argument());
     command
 }

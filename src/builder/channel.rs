@@ -21,7 +21,7 @@ pub(super) struct Packet {
 }
 
 /// Sends a packet. Blocks while the buffer of the socket is full.
-pub(super) fn send(to: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+pub(super) fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
     if descriptors.len() > MAX_DESCRIPTORS {
         return Err(Error::new(ErrorKind::InvalidInput, "too many descriptors"));
     }
@@ -31,7 +31,7 @@ pub(super) fn send(to: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) 
         ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
     }
     loop {
-        match sendmsg(&to, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
+        match sendmsg(&socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => return Ok(()),
@@ -43,14 +43,14 @@ pub(super) fn send(to: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) 
 ///
 /// # Errors
 /// No packet arrived until the deadline ([`ErrorKind::TimedOut`]), or one that is too long.
-pub(super) fn receive(from: impl AsFd, deadline: Instant) -> Result<Option<Packet>> {
-    wait(&mut [PollFd::new(&from, PollFlags::IN)], deadline)?;
+pub(super) fn receive(socket: impl AsFd, deadline: Instant) -> Result<Option<Packet>> {
+    wait(&mut [PollFd::new(&socket, PollFlags::IN)], deadline)?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = vec![0; MAX_PACKET];
-    let received = loop {
+    let message_info = loop {
         let buffer = &mut [IoSliceMut::new(&mut bytes)];
-        match recvmsg(&from, buffer, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(&socket, buffer, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
             // The peer closed the socket with unread packets.
             Err(Errno::CONNRESET) => return Ok(None),
@@ -63,11 +63,11 @@ pub(super) fn receive(from: impl AsFd, deadline: Instant) -> Result<Option<Packe
             descriptors.extend(rights);
         }
     }
-    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    if message_info.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
         return Err(Error::new(ErrorKind::InvalidData, "a packet or its list of descriptors is too long"));
     }
-    bytes.truncate(received.bytes);
-    Ok((received.bytes > 0).then_some(Packet { bytes, descriptors }))
+    bytes.truncate(message_info.bytes);
+    Ok((message_info.bytes > 0).then_some(Packet { bytes, descriptors }))
 }
 
 /// Waits until one of the descriptors is ready.
@@ -76,8 +76,8 @@ pub(super) fn receive(from: impl AsFd, deadline: Instant) -> Result<Option<Packe
 /// None is ready at the deadline ([`ErrorKind::TimedOut`]).
 pub(super) fn wait(descriptors: &mut [PollFd<'_>], deadline: Instant) -> Result<()> {
     loop {
-        let left = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(3600));
-        let timeout = Timespec::try_from(left).map_err(|_| ErrorKind::InvalidInput)?;
+        let remaining = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(3600));
+        let timeout = Timespec::try_from(remaining).map_err(|_| ErrorKind::InvalidInput)?;
         match poll(descriptors, Some(&timeout)) {
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -98,7 +98,8 @@ mod tests {
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
     }
 
-    fn soon() -> Instant {
+    /// Returns a deadline in 50 ms.
+    fn short_deadline() -> Instant {
         Instant::now() + Duration::from_millis(50)
     }
 
@@ -110,22 +111,25 @@ mod tests {
         std::io::Seek::rewind(&mut file).unwrap();
         send(&a, b"one", &[file.as_fd()]).unwrap();
         send(&a, b"two", &[]).unwrap();
-        let first = receive(&b, soon()).unwrap().unwrap();
+        let first = receive(&b, short_deadline()).unwrap().unwrap();
         assert_eq!((first.bytes.as_slice(), first.descriptors.len()), (&b"one"[..], 1));
         let mut text = String::new();
         std::fs::File::from(first.descriptors.into_iter().next().unwrap()).read_to_string(&mut text).unwrap();
         assert_eq!(text, "content");
-        assert_eq!(receive(&b, soon()).unwrap().unwrap().bytes, b"two");
-        assert_eq!(receive(&b, soon()).err().map(|error| error.kind()), Some(ErrorKind::TimedOut));
+        assert_eq!(receive(&b, short_deadline()).unwrap().unwrap().bytes, b"two");
+        assert_eq!(receive(&b, short_deadline()).err().map(|error| error.kind()), Some(ErrorKind::TimedOut));
         drop(a);
-        assert!(receive(&b, soon()).unwrap().is_none());
+        assert!(receive(&b, short_deadline()).unwrap().is_none());
     }
 
     #[test]
     fn a_packet_or_list_that_is_too_long_is_an_error() {
         let (a, b) = pair();
         send(&a, &[b'x'; MAX_PACKET + 1], &[]).unwrap();
-        assert_eq!(receive(&b, soon()).err().map(|error| error.kind()), Some(ErrorKind::InvalidData));
+        assert_eq!(
+            receive(&b, short_deadline()).err().map(|error| error.kind()),
+            Some(ErrorKind::InvalidData)
+        );
         assert!(send(&a, b"x", &[a.as_fd(); MAX_DESCRIPTORS + 1]).is_err());
     }
 }

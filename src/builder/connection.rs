@@ -52,7 +52,7 @@ pub struct Connection {
     child: Option<Child>,
     // The directory of a builder without a file system of its own.
     _workspace: Option<tempfile::TempDir>,
-    started: bool,
+    has_started: bool,
     deadline: Instant,
 }
 
@@ -72,9 +72,9 @@ impl Connection {
     /// # Errors
     /// The program cannot be run.
     pub(super) fn spawn(command: &mut Command, workspace: Option<tempfile::TempDir>) -> Result<Connection> {
-        let (socket, remote) =
+        let (socket, builder_end) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        let child = command.stdin(Stdio::from(remote)).stdout(Stdio::null()).spawn()?;
+        let child = command.stdin(Stdio::from(builder_end)).stdout(Stdio::null()).spawn()?;
         // The command owns a copy of the builder's end, which must not keep the connection open.
         command.stdin(Stdio::null());
         Ok(Connection::new(socket, Some(child), workspace))
@@ -82,7 +82,7 @@ impl Connection {
 
     fn new(socket: OwnedFd, child: Option<Child>, workspace: Option<tempfile::TempDir>) -> Connection {
         let deadline = Instant::now() + REPORT_TIMEOUT;
-        Connection { socket: Some(socket), child, _workspace: workspace, started: false, deadline }
+        Connection { socket: Some(socket), child, _workspace: workspace, has_started: false, deadline }
     }
 
     /// Sends the request. Events follow.
@@ -113,13 +113,13 @@ impl Connection {
     pub fn next_event(&mut self) -> std::result::Result<Event, JobError> {
         loop {
             let Some(packet) = channel::receive(self.socket(), self.deadline)? else {
-                return Err(if self.started { JobError::Ended } else { JobError::Busy });
+                return Err(if self.has_started { JobError::Ended } else { JobError::Busy });
             };
             match Event::decode(&packet.bytes)? {
                 Event::Unknown => {}
                 Event::Refused { reason } => return Err(JobError::Refused(reason)),
                 event => {
-                    self.started = true;
+                    self.has_started = true;
                     return Ok(event);
                 }
             }
@@ -158,8 +158,8 @@ impl Drop for Connection {
             let _ = shutdown(&socket, Shutdown::Both);
         }
         let Some(child) = &mut self.child else { return };
-        let until = Instant::now() + EXIT_TIMEOUT;
-        while Instant::now() < until {
+        let deadline = Instant::now() + EXIT_TIMEOUT;
+        while Instant::now() < deadline {
             if !matches!(child.try_wait(), Ok(None)) {
                 return;
             }

@@ -34,14 +34,15 @@ pub enum MessageError {
     },
 }
 
-/// What a descriptor of a request is for.
+/// The purpose of a descriptor of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
     /// The write end of a pipe: standard output and standard error of all commands.
     Log,
-    /// An empty file open for writing: the result.
-    Out,
+    /// An empty file open for writing: the result file.
+    #[serde(rename = "out")]
+    Result,
     /// A tar file open for reading: the package's directory.
     Source,
     /// A sealed memory file with a [`Credential`].
@@ -163,11 +164,11 @@ pub struct DetectR {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "kebab-case")]
 pub enum Job {
-    /// Writes `<object>\t<reference>` lines of matching references to `out`.
+    /// Writes `<object>\t<reference>` lines of matching references to the result file.
     ListReferences(ListReferences),
-    /// Writes the tree of a commit, or one directory of it, to `out` as a tar file.
+    /// Writes the tree of a commit, or one directory of it, to the result file as a tar file.
     FetchCommit(FetchCommit),
-    /// Writes a source package to `out`.
+    /// Writes a source package to the result file.
     BuildRPackage(BuildRPackage),
     /// Reports the version of R.
     DetectR(DetectR),
@@ -245,7 +246,7 @@ pub enum Cause {
 impl Cause {
     /// Whether the same job may succeed later.
     #[must_use]
-    pub fn may_pass(self) -> bool {
+    pub fn is_temporary(self) -> bool {
         matches!(self, Cause::Remote | Cause::Memory | Cause::Builder)
     }
 }
@@ -270,9 +271,9 @@ pub struct Report {
     pub commit: Option<String>,
     /// Name of the package file as written by the command. Only the content of the file decides.
     pub file: Option<String>,
-    /// Number of bytes written to `out`.
+    /// Number of bytes written to the result file.
     pub size: u64,
-    /// SHA-256 of these bytes. Not proved: the reader of `out` computes it again.
+    /// SHA-256 of these bytes. Not proved: the reader of the result file computes it again.
     pub sha256: Option<String>,
     /// Number of Git LFS pointers in the tree.
     pub lfs_pointers: u64,
@@ -343,12 +344,12 @@ impl Request {
         if self.descriptors.len() > MAX_DESCRIPTORS {
             return Err(invalid("descriptors", "more than 8"));
         }
-        for (at, purpose) in self.descriptors.iter().enumerate() {
-            if self.descriptors[..at].contains(purpose) {
+        for (index, purpose) in self.descriptors.iter().enumerate() {
+            if self.descriptors[..index].contains(purpose) {
                 return Err(invalid("descriptors", "one purpose appears twice"));
             }
         }
-        let needed: &[Purpose] = match &self.job {
+        let required_purposes: &[Purpose] = match &self.job {
             Job::ListReferences(job) => {
                 check_remote(&job.remote)?;
                 if job.patterns.is_empty() || job.patterns.len() > 16 {
@@ -357,7 +358,7 @@ impl Request {
                 for pattern in &job.patterns {
                     check_reference("patterns", pattern.strip_suffix("/*").unwrap_or(pattern))?;
                 }
-                &[Purpose::Log, Purpose::Out]
+                &[Purpose::Log, Purpose::Result]
             }
             Job::FetchCommit(job) => {
                 check_remote(&job.remote)?;
@@ -369,20 +370,20 @@ impl Request {
                 if job.submodules > 16 {
                     return Err(invalid("submodules", "more than 16 levels"));
                 }
-                &[Purpose::Log, Purpose::Out]
+                &[Purpose::Log, Purpose::Result]
             }
             Job::BuildRPackage(job) => {
                 check_absolute("r", job.r.as_deref())?;
                 check_absolute("library", job.library.as_deref())?;
-                &[Purpose::Log, Purpose::Out, Purpose::Source]
+                &[Purpose::Log, Purpose::Result, Purpose::Source]
             }
             Job::DetectR(job) => {
                 check_absolute("r", job.r.as_deref())?;
                 &[Purpose::Log]
             }
         };
-        if let Some(missing) = needed.iter().find(|purpose| !self.descriptors.contains(purpose)) {
-            return Err(invalid("descriptors", format!("{missing:?} is missing")));
+        if let Some(purpose) = required_purposes.iter().find(|purpose| !self.descriptors.contains(purpose)) {
+            return Err(invalid("descriptors", format!("{purpose:?} is missing")));
         }
         Ok(())
     }
@@ -443,9 +444,13 @@ fn check_remote(remote: &Remote) -> Result<(), MessageError> {
 
 /// The rules of `git check-ref-format` that matter for arguments and patterns.
 fn check_reference(field: &'static str, name: &str) -> Result<(), MessageError> {
-    let allowed = |c: char| !c.is_control() && !" ~^:?*[\\".contains(c);
-    let full = name == "HEAD" || name.starts_with("refs/");
-    if !full || name.len() > 1024 || !name.chars().all(allowed) || name.contains("..") || name.contains("@{")
+    let is_allowed = |c: char| !c.is_control() && !" ~^:?*[\\".contains(c);
+    let is_full_name = name == "HEAD" || name.starts_with("refs/");
+    if !is_full_name
+        || name.len() > 1024
+        || !name.chars().all(is_allowed)
+        || name.contains("..")
+        || name.contains("@{")
     {
         return Err(invalid(field, format!("'{}' is not the full name of a reference", name.escape_debug())));
     }
@@ -453,15 +458,15 @@ fn check_reference(field: &'static str, name: &str) -> Result<(), MessageError> 
 }
 
 fn check_commit(text: &str) -> Result<(), MessageError> {
-    let digits = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if digits && (text.len() == 40 || text.len() == 64) {
+    let is_hexadecimal = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if is_hexadecimal && (text.len() == 40 || text.len() == 64) {
         return Ok(());
     }
     Err(invalid("commit", "it must have 40 or 64 hexadecimal digits"))
 }
 
 fn check_directory(path: &str) -> Result<(), MessageError> {
-    let component = |name: &str| {
+    let is_valid_name = |name: &str| {
         !name.is_empty()
             && name != "."
             && name != ".."
@@ -469,7 +474,7 @@ fn check_directory(path: &str) -> Result<(), MessageError> {
             && !name.eq_ignore_ascii_case(".git")
             && !name.chars().any(|c| c.is_control() || "\\*?[]".contains(c))
     };
-    if path.is_empty() || (path.len() <= 4096 && path.split('/').all(component)) {
+    if path.is_empty() || (path.len() <= 4096 && path.split('/').all(is_valid_name)) {
         return Ok(());
     }
     Err(invalid("directory", format!("'{}' is not a relative path", path.escape_debug())))
@@ -504,7 +509,7 @@ mod tests {
             directory: "r/package".to_owned(),
         };
         change(&mut job);
-        let descriptors = vec![Purpose::Log, Purpose::Out, Purpose::Credential];
+        let descriptors = vec![Purpose::Log, Purpose::Result, Purpose::Credential];
         Request { v: VERSION, descriptors, limits: Limits::default(), job: Job::FetchCommit(job) }
     }
 
@@ -526,9 +531,9 @@ mod tests {
     fn events_of_a_newer_version_are_accepted() {
         let event = br#"{"event":"weather","sun":true}"#;
         assert_eq!(Event::decode(event).unwrap(), Event::Unknown);
-        let ended = br#"{"event":"ended","failure":{"cause":"moon","reason":"x"},"new":1}"#;
-        let Event::Ended(ended) = Event::decode(ended).unwrap() else { panic!("another event") };
-        assert_eq!(ended.failure.map(|failure| failure.cause), Some(Cause::Unknown));
+        let packet = br#"{"event":"ended","failure":{"cause":"moon","reason":"x"},"new":1}"#;
+        let Event::Ended(report) = Event::decode(packet).unwrap() else { panic!("another event") };
+        assert_eq!(report.failure.map(|failure| failure.cause), Some(Cause::Unknown));
     }
 
     #[test]
@@ -572,7 +577,8 @@ mod tests {
 
     #[test]
     fn the_descriptors_of_a_job_are_required_once() {
-        for descriptors in [vec![], vec![Purpose::Log], vec![Purpose::Log, Purpose::Out, Purpose::Out]] {
+        for descriptors in [vec![], vec![Purpose::Log], vec![Purpose::Log, Purpose::Result, Purpose::Result]]
+        {
             let request = Request { descriptors, ..fetch(|_| {}) };
             assert!(Request::decode(&request.encode().unwrap()).is_err());
         }

@@ -108,10 +108,11 @@ impl fmt::Display for NoSandbox {
 
 impl std::error::Error for NoSandbox {}
 
-/// Returns the first sandbox that builds a package of three lines; `allow_unsandboxed` permits none at all.
+/// Returns the first sandbox that builds a package of three lines; `allow_unsandboxed` permits
+/// [`Kind::None`]; `r` is the installation directory of R.
 ///
 /// # Errors
-/// None does.
+/// No permitted sandbox can build the package.
 pub fn detect(
     choice: Choice,
     allow_unsandboxed: bool,
@@ -139,12 +140,12 @@ pub fn detect(
 }
 
 impl Sandbox {
-    /// Starts a builder. Local repositories in `readable` are visible to the role `fetch`; other directories that a
+    /// Starts a builder. Local repositories in `readable_paths` are visible to the role `fetch`; other directories that a
     /// build needs, such as a library, to the role `build`.
     ///
     /// # Errors
     /// The builder cannot be started.
-    pub fn start(&self, role: Role, readable: &[PathBuf]) -> Result<Connection> {
+    pub fn start(&self, role: Role, readable_paths: &[PathBuf]) -> Result<Connection> {
         match self.kind {
             Kind::Systemd => Connection::open(match role {
                 Role::Fetch => &self.paths.fetch_socket,
@@ -152,7 +153,7 @@ impl Sandbox {
             }),
             Kind::Bubblewrap => {
                 let mut command =
-                    bubblewrap::command(&self.paths.bubblewrap, &self.paths.builder, role, readable);
+                    bubblewrap::command(&self.paths.bubblewrap, &self.paths.builder, role, readable_paths);
                 Connection::spawn(&mut command, None)
             }
             Kind::None => {
@@ -190,22 +191,25 @@ impl Sandbox {
         source.append_data(&mut header, "DESCRIPTION", description.as_bytes())?;
         let mut source = source.into_inner()?;
         source.rewind()?;
-        let out = tempfile::tempfile()?;
-        let (log, log_end) = std::io::pipe()?;
-        let readable: Vec<_> = r.iter().map(PathBuf::from).collect();
-        let mut connection = self.start(Role::Build, &readable)?;
+        let result = tempfile::tempfile()?;
+        let (log, log_writer) = std::io::pipe()?;
+        let readable_paths: Vec<_> = r.iter().map(PathBuf::from).collect();
+        let mut connection = self.start(Role::Build, &readable_paths)?;
         let job = Job::BuildRPackage(BuildRPackage { r: r.map(str::to_owned), ..BuildRPackage::default() });
         let limits = self.limits(Limits { seconds: 120, ..Limits::default() });
-        let descriptors =
-            [(Purpose::Log, log_end.as_fd()), (Purpose::Out, out.as_fd()), (Purpose::Source, source.as_fd())];
+        let descriptors = [
+            (Purpose::Log, log_writer.as_fd()),
+            (Purpose::Result, result.as_fd()),
+            (Purpose::Source, source.as_fd()),
+        ];
         connection.start(job, limits, &descriptors)?;
-        drop(log_end);
+        drop(log_writer);
         let log = std::thread::spawn(move || tail(log));
         let mut version = String::new();
         let failure = loop {
             match connection.next_event()? {
                 Event::Started { program, .. } => version = program,
-                Event::Ended(ended) => break ended.failure,
+                Event::Ended(report) => break report.failure,
                 Event::Phase { .. } | Event::Refused { .. } | Event::Unknown => {}
             }
         };
@@ -220,7 +224,7 @@ impl Sandbox {
     }
 }
 
-/// The last words of a log.
+/// Returns the last three lines of the first 64 kB of a log.
 fn tail(mut log: impl Read) -> String {
     let mut bytes = Vec::new();
     let _ = log.by_ref().take(64 << 10).read_to_end(&mut bytes);

@@ -34,14 +34,14 @@ pub struct GitUrl {
     pub path: String,
 }
 
-/// Maximum length in bytes.
+/// Maximum length of a URL in bytes.
 const MAX_URL: usize = 2048;
 
 impl GitUrl {
     /// Parses a URL.
     ///
     /// # Errors
-    /// It is not accepted.
+    /// The URL is not accepted.
     pub fn parse(text: &str) -> Result<GitUrl, UrlError> {
         if text.is_empty() || text.len() > MAX_URL {
             return Err(error("a URL must have 1 to 2048 characters"));
@@ -66,7 +66,7 @@ impl GitUrl {
             }
         };
         let (authority, path) = match rest.find('/') {
-            Some(at) => rest.split_at(at),
+            Some(index) => rest.split_at(index),
             None => (rest, ""),
         };
         if path.len() < 2 {
@@ -96,8 +96,8 @@ impl GitUrl {
         };
         let (host, port) = match host_port.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => {
-                let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-                let port = port.parse().ok().filter(|port| digits && *port != 0);
+                let has_digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+                let port = port.parse().ok().filter(|port| has_digits && *port != 0);
                 (host, Some(port.ok_or_else(|| error("the port of the URL is invalid"))?))
             }
             _ => (host_port, None),
@@ -109,10 +109,10 @@ impl GitUrl {
     /// Checks that a `file` URL is below one of the directories; others need no check.
     ///
     /// # Errors
-    /// It is not.
+    /// It is below none of them.
     pub fn check_local(&self, directories: &[String]) -> Result<(), UrlError> {
-        let below = |directory: &String| Path::new(&self.path).starts_with(directory);
-        if self.scheme != Scheme::File || directories.iter().any(below) {
+        let is_below = |directory: &String| Path::new(&self.path).starts_with(directory);
+        if self.scheme != Scheme::File || directories.iter().any(is_below) {
             return Ok(());
         }
         Err(error(format!("{} is not below one of the directories of Git.LocalPaths", self.path)))
@@ -128,7 +128,7 @@ impl GitUrl {
     }
 }
 
-/// `user@host:path`
+/// Parses `user@host:path`, the form of scp.
 fn scp_form(text: &str) -> Result<GitUrl, UrlError> {
     let Some((authority, path)) = text.split_once(':').filter(|(authority, _)| !authority.contains('/'))
     else {
@@ -152,22 +152,22 @@ fn check_user(user: &str) -> Result<(), UrlError> {
     if user.contains(':') {
         return Err(error("the URL contains a password; import it as a credential instead"));
     }
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-+".contains(c);
-    if user.is_empty() || user.starts_with('-') || !user.chars().all(allowed) {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-+".contains(c);
+    if user.is_empty() || user.starts_with('-') || !user.chars().all(is_allowed) {
         return Err(error("the user name of the URL is invalid"));
     }
     Ok(())
 }
 
 fn check_host(host: &str) -> Result<(), UrlError> {
-    let valid = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+    let is_valid = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
-            let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
-            host.starts_with(|c: char| c.is_ascii_alphanumeric()) && host.chars().all(allowed)
+            let is_allowed = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+            host.starts_with(|c: char| c.is_ascii_alphanumeric()) && host.chars().all(is_allowed)
         }
     };
-    if valid { Ok(()) } else { Err(error(format!("'{host}' is not the name of a host"))) }
+    if is_valid { Ok(()) } else { Err(error(format!("'{host}' is not the name of a host"))) }
 }
 
 fn error(reason: impl Into<String>) -> UrlError {

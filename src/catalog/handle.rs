@@ -31,9 +31,9 @@ pub struct CatalogHandle {
 #[derive(Default)]
 struct RefreshCoalescer {
     /// Number of calls so far.
-    calls: AtomicU64,
+    call_count: AtomicU64,
     /// The last call that is covered by a read that began after it.
-    covered: tokio::sync::Mutex<u64>,
+    last_covered_call: tokio::sync::Mutex<u64>,
 }
 
 impl CatalogHandle {
@@ -70,17 +70,17 @@ impl CatalogHandle {
     /// Reads the catalog again if `clock.catalog` changed, and swaps it. Called after every publish, before the
     /// response: changes committed before the call are in the catalog after it. Concurrent calls share one read.
     pub async fn refresh(&self, db: &Db) -> Result<(), DbError> {
-        let call = self.coalescer.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut covered = self.coalescer.covered.lock().await;
-        if *covered >= call {
+        let call = self.coalescer.call_count.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut last_covered_call = self.coalescer.last_covered_call.lock().await;
+        if *last_covered_call >= call {
             return Ok(());
         }
-        let last_call = self.coalescer.calls.load(Ordering::SeqCst);
+        let last_call = self.coalescer.call_count.load(Ordering::SeqCst);
         let previous = self.get();
-        if let Some(newer) = db.read(move |c| read_newer(c, &previous)).await? {
-            self.install(newer);
+        if let Some(catalog) = db.read(move |c| read_newer(c, &previous)).await? {
+            self.install(catalog);
         }
-        *covered = last_call;
+        *last_covered_call = last_call;
         Ok(())
     }
 
@@ -112,20 +112,20 @@ impl CatalogHandle {
         read_newer(c, &self.get())
     }
 
-    /// Installs `newer`, unless the current catalog is newer. A catalog that was read after a rewind is always
+    /// Installs `catalog`, unless the current catalog is newer. A catalog that was read after a rewind is always
     /// installed.
-    pub fn install(&self, newer: Catalog) {
-        if let Some(rewind) = newer.rewind.clone() {
-            let version = newer.version;
-            self.current.store(Arc::new(newer));
+    pub fn install(&self, catalog: Catalog) {
+        if let Some(rewind) = catalog.rewind.clone() {
+            let version = catalog.version;
+            self.current.store(Arc::new(catalog));
             self.versions.send_replace(version);
             self.rewinds.send_replace(Some(rewind));
             return;
         }
-        let (version, newer) = (newer.version, Arc::new(newer));
+        let (version, catalog) = (catalog.version, Arc::new(catalog));
         let previous = self
             .current
-            .rcu(|current| Arc::clone(if newer.version >= current.version { &newer } else { current }));
+            .rcu(|current| Arc::clone(if catalog.version >= current.version { &catalog } else { current }));
         if version >= previous.version {
             self.versions.send_replace(version);
         }
@@ -166,24 +166,25 @@ fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, D
         return Ok(None);
     }
     let rewind = if !is_same_history || is_rewound(c, previous, &clock)? {
-        let from = previous.transactions.last().map_or(TxId(0), |(id, _)| *id);
-        Some(Rewind { from, to: clock.tx })
+        let old_tx = previous.transactions.last().map_or(TxId(0), |(id, _)| *id);
+        Some(Rewind { old_tx, new_tx: clock.tx })
     } else {
         None
     };
     // The clock moves back in a repair, which also changes the times of known steps.
-    let empty = Catalog::default();
-    let previous = if rewind.is_some() || previous.clock_at > Some(clock.at) { &empty } else { previous };
-    let last = previous.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
+    let empty_catalog = Catalog::default();
+    let previous =
+        if rewind.is_some() || previous.clock_at > Some(clock.at) { &empty_catalog } else { previous };
+    let last_tx = previous.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
     let mut transactions = previous.transactions.clone();
-    transactions.extend(db::tx::instants(c, last)?);
+    transactions.extend(db::tx::instants(c, last_tx)?);
     Ok(Some(Catalog {
         version: clock.catalog,
         history_id: clock.history,
         rewind,
         clock_at: Some(clock.at),
         sources: sources(c)?,
-        trees: trees(c, previous, last)?,
+        trees: trees(c, previous, last_tx)?,
         repos: repos(c)?,
         modified_overrides: modified_overrides(&transactions),
         transactions,
@@ -209,8 +210,8 @@ fn sources(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
     Ok(rows.into_iter().filter_map(source).collect())
 }
 
-fn trees(c: &mut dyn Conn, previous: &Catalog, last: TxId) -> Result<Vec<Tree>, DbError> {
-    let mut new_steps = db::step::since(c, last)?.into_iter().peekable();
+fn trees(c: &mut dyn Conn, previous: &Catalog, last_tx: TxId) -> Result<Vec<Tree>, DbError> {
+    let mut new_steps = db::step::since(c, last_tx)?.into_iter().peekable();
     let mut trees = Vec::new();
     for row in db::tree::list(c)? {
         let mut steps = previous.tree(row.id).map(|tree| tree.steps.clone()).unwrap_or_default();
@@ -245,8 +246,8 @@ fn read_steps(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
 fn bioconductor(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Arc<Config>>, DbError> {
     let Some(text) = db::bioconductor::config(c)? else { return Ok(None) };
     let config = Config::parse(text.as_bytes()).ok();
-    let unchanged = previous.bioconductor.clone().filter(|previous| Some(&**previous) == config.as_ref());
-    Ok(unchanged.or_else(|| config.map(Arc::new)))
+    let known_config = previous.bioconductor.clone().filter(|previous| Some(&**previous) == config.as_ref());
+    Ok(known_config.or_else(|| config.map(Arc::new)))
 }
 
 fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {
@@ -295,7 +296,7 @@ mod tests {
             handle.install(Catalog { version, ..Catalog::default() });
             assert_eq!((handle.get().version, *changes.borrow()), (expected, expected), "after {version}");
         }
-        let rewind = Some(Rewind { from: TxId(9), to: TxId(8) });
+        let rewind = Some(Rewind { old_tx: TxId(9), new_tx: TxId(8) });
         handle.install(Catalog { version: 2, rewind: rewind.clone(), ..Catalog::default() });
         assert_eq!((handle.get().version, *changes.borrow()), (2, 2), "the database was reset");
         assert_eq!(*handle.rewinds().borrow(), rewind);

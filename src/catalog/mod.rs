@@ -50,10 +50,10 @@ pub struct Catalog {
 /// restored. The numbers of the lost transactions and steps may have been given to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewind {
-    /// The newest transaction before.
-    pub from: TxId,
-    /// The newest transaction now.
-    pub to: TxId,
+    /// The newest transaction before the reset.
+    pub old_tx: TxId,
+    /// The newest transaction after the reset.
+    pub new_tx: TxId,
 }
 
 /// The `tree.role` of lists of source packages.
@@ -121,7 +121,7 @@ pub struct Repository {
     pub steps: Vec<RepoStep>,
 }
 
-/// The complete subscription list from one moment on.
+/// The complete subscription list from one instant on.
 #[derive(Debug, Clone)]
 pub struct RepoStep {
     /// Its number.
@@ -162,8 +162,8 @@ impl Catalog {
     /// Returns the source with that id, if not deleted.
     #[must_use]
     pub fn source_by_id(&self, id: SourceId) -> Option<&Source> {
-        let at = self.sources.binary_search_by_key(&id, |source| source.id).ok()?;
-        self.sources.get(at)
+        let index = self.sources.binary_search_by_key(&id, |source| source.id).ok()?;
+        self.sources.get(index)
     }
 
     /// Returns the repository of that name.
@@ -175,8 +175,8 @@ impl Catalog {
     /// Returns the repository with that id.
     #[must_use]
     pub fn repo_by_id(&self, id: RepoId) -> Option<&Repository> {
-        let at = self.repos.binary_search_by_key(&id, |repo| repo.id).ok()?;
-        self.repos.get(at)
+        let index = self.repos.binary_search_by_key(&id, |repo| repo.id).ok()?;
+        self.repos.get(index)
     }
 
     /// Returns the repository that a path of the public API names: by name first, then by id.
@@ -197,8 +197,8 @@ impl Catalog {
     /// Returns the tree with that id.
     #[must_use]
     pub fn tree(&self, id: TreeId) -> Option<&Tree> {
-        let at = self.trees.binary_search_by_key(&id, |tree| tree.id).ok()?;
-        self.trees.get(at)
+        let index = self.trees.binary_search_by_key(&id, |tree| tree.id).ok()?;
+        self.trees.get(index)
     }
 
     /// Returns the lists of source packages of a source; a subscription covers these.
@@ -213,7 +213,7 @@ impl Catalog {
         subscription: Subscription,
         part: Option<Part>,
     ) -> impl Iterator<Item = &Tree> {
-        let requested = match (subscription.version, part) {
+        let requested_part = match (subscription.version, part) {
             (Some(version), None) => Some(Part::whole(version)),
             (_, part) => part,
         };
@@ -223,8 +223,8 @@ impl Catalog {
                 && (has_software || subscription.source == SourceId::BIOCONDUCTOR)
         });
         self.source_package_trees(subscription.source).filter(move |tree| {
-            let is_in_part = match (subscription.source == SourceId::BIOCONDUCTOR, requested) {
-                (true, Some(requested)) => tree.part().is_some_and(|part| requested.contains(part)),
+            let is_in_part = match (subscription.source == SourceId::BIOCONDUCTOR, requested_part) {
+                (true, Some(requested_part)) => tree.part().is_some_and(|part| requested_part.contains(part)),
                 (true, None) | (false, _) => true,
             };
             is_offered && is_in_part
@@ -234,9 +234,10 @@ impl Catalog {
     /// Returns the published versions of Bioconductor, newest first.
     #[must_use]
     pub fn bioconductor_versions(&self) -> Vec<Version> {
-        let published =
+        let published_trees =
             self.source_package_trees(SourceId::BIOCONDUCTOR).filter(|tree| !tree.steps.is_empty());
-        let mut versions: Vec<Version> = published.filter_map(Tree::part).map(|part| part.version).collect();
+        let mut versions: Vec<Version> =
+            published_trees.filter_map(Tree::part).map(|part| part.version).collect();
         versions.sort_unstable_by(|a, b| b.cmp(a));
         versions.dedup();
         versions
@@ -253,8 +254,8 @@ impl Catalog {
     /// Returns when a transaction was published; `None` if it does not exist.
     #[must_use]
     pub fn instant(&self, tx: TxId) -> Option<Timestamp> {
-        let at = self.transactions.binary_search_by_key(&tx, |(id, _)| *id).ok()?;
-        self.transactions.get(at).map(|(_, at)| *at)
+        let index = self.transactions.binary_search_by_key(&tx, |(id, _)| *id).ok()?;
+        self.transactions.get(index).map(|(_, at)| *at)
     }
 
     /// Returns why nothing can be published at `now`; `None` if publishing is possible.

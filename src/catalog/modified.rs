@@ -11,14 +11,14 @@ pub(super) fn modified_overrides(transactions: &[(TxId, Timestamp)]) -> BTreeMap
     let mut instants: Vec<Timestamp> = transactions.iter().map(|(_, at)| *at).collect();
     // Transactions of a back-fill have high ids and early instants.
     instants.sort();
-    let mut last = i64::MIN;
+    let mut last_second = i64::MIN;
     let mut overrides = BTreeMap::new();
     for at in instants {
-        let second = at.seconds().max(last.saturating_add(1));
+        let second = at.seconds().max(last_second.saturating_add(1));
         if second != at.seconds() {
             overrides.insert(at, second);
         }
-        last = second;
+        last_second = second;
     }
     overrides
 }
@@ -40,16 +40,16 @@ mod tests {
 
     #[test]
     fn every_state_has_a_distinct_second() {
-        let at = |tenths: i64| Timestamp(tenths * SECOND / 10);
+        let instant = |tenths: i64| Timestamp(tenths * SECOND / 10);
         let transactions: Vec<(TxId, Timestamp)> = [10, 12, 15, 19, 21, 70, 79, 3]
             .iter()
             .zip(1..)
-            .map(|(tenths, id)| (TxId(id), at(*tenths)))
+            .map(|(tenths, id)| (TxId(id), instant(*tenths)))
             .collect();
         let catalog = Catalog { modified_overrides: modified_overrides(&transactions), ..Catalog::default() };
-        let seconds = [3, 10, 12, 15, 19, 21, 70, 79].map(|tenths| catalog.modified(at(tenths)));
+        let seconds = [3, 10, 12, 15, 19, 21, 70, 79].map(|tenths| catalog.modified(instant(tenths)));
         assert_eq!(seconds, [0, 1, 2, 3, 4, 5, 7, 8]);
-        assert_eq!(catalog.modified(at(45)), 4, "not the instant of a transaction");
+        assert_eq!(catalog.modified(instant(45)), 4, "not the instant of a transaction");
         assert_eq!(catalog.modified_overrides.len(), 5);
     }
 }

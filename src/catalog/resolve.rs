@@ -70,28 +70,28 @@ pub fn resolve(
     snapshot: Snapshot,
     now: Timestamp,
 ) -> Result<Point, Unresolved> {
-    let end = end_of(catalog, snapshot, now)?;
+    let end = snapshot_end(catalog, snapshot, now)?;
     let is_now = match snapshot {
         Snapshot::Latest => true,
         Snapshot::Date(day) => day == today(catalog, now),
         Snapshot::Transaction(_) => false,
     };
     let Some(list) = list_at(repo, end) else {
-        return if is_now { Ok(empty(repo)) } else { Err(Unresolved::Empty) };
+        return if is_now { Ok(empty_point(repo)) } else { Err(Unresolved::Empty) };
     };
     let states = states(catalog, &list.step.list, part, end);
-    let Some(newest) = states.iter().map(|(_, step)| step.at).max() else {
+    let Some(newest_at) = states.iter().map(|(_, step)| step.at).max() else {
         let is_empty = is_now && part.is_none();
         return if is_empty {
-            Ok(empty(repo))
+            Ok(empty_point(repo))
         } else {
             Err(unresolved_reason(catalog, repo, part, snapshot, end))
         };
     };
     Ok(Point {
         repo: repo.id,
-        open: !catalog.is_closed(end) || !catalog.is_closed(list.until),
-        modified: Some(newest.max(list.step.at)),
+        open: !catalog.is_closed(end) || !catalog.is_closed(list.list_end),
+        modified: Some(newest_at.max(list.step.at)),
         trees: states.into_iter().map(|(tree, _)| tree).collect(),
     })
 }
@@ -103,12 +103,12 @@ pub fn subscriptions<'a>(
     snapshot: Snapshot,
     now: Timestamp,
 ) -> &'a [Subscription] {
-    let list = end_of(catalog, snapshot, now).ok().and_then(|end| list_at(repo, end));
+    let list = snapshot_end(catalog, snapshot, now).ok().and_then(|end| list_at(repo, end));
     list.map_or(&[], |list| &list.step.list)
 }
 
 /// The point of a repository for which nothing is published: an empty index, which clients read without a warning.
-fn empty(repo: &Repository) -> Point {
+fn empty_point(repo: &Repository) -> Point {
     Point { repo: repo.id, open: true, modified: None, trees: Vec::new() }
 }
 
@@ -120,7 +120,7 @@ pub fn today(catalog: &Catalog, now: Timestamp) -> Day {
     catalog.clock_at.filter(is_tolerated).map_or(now, |at| at.max(now)).day()
 }
 
-fn end_of(catalog: &Catalog, snapshot: Snapshot, now: Timestamp) -> Result<Timestamp, Unresolved> {
+fn snapshot_end(catalog: &Catalog, snapshot: Snapshot, now: Timestamp) -> Result<Timestamp, Unresolved> {
     match snapshot {
         Snapshot::Latest => Ok(NEWEST),
         Snapshot::Date(requested) => {
@@ -139,21 +139,22 @@ fn end_of(catalog: &Catalog, snapshot: Snapshot, now: Timestamp) -> Result<Times
     }
 }
 
-/// A subscription list, and the instant until which a publish may still replace it.
+/// The subscription list of a snapshot.
 struct ListInForce<'a> {
     step: &'a RepoStep,
-    until: Timestamp,
+    /// End of the time in which a publish may replace the list.
+    list_end: Timestamp,
 }
 
 /// Returns the list in force before `end`. Dates before the first subscription use the list in force at the end of the
 /// day of the first subscription: a repository created today serves the dates of 2020, and serves the same after a
 /// source is subscribed next year.
 fn list_at(repo: &Repository, end: Timestamp) -> Option<ListInForce<'_>> {
-    let first = repo.steps.iter().position(|step| !step.list.is_empty())?;
-    let steps = repo.steps.get(first..)?;
-    let until = if steps.first()?.at < end { end } else { steps.first()?.at.day().end() };
-    let index = steps.partition_point(|step| step.at < until);
-    Some(ListInForce { step: steps.get(index.checked_sub(1)?)?, until })
+    let first_index = repo.steps.iter().position(|step| !step.list.is_empty())?;
+    let steps = repo.steps.get(first_index..)?;
+    let list_end = if steps.first()?.at < end { end } else { steps.first()?.at.day().end() };
+    let index = steps.partition_point(|step| step.at < list_end);
+    Some(ListInForce { step: steps.get(index.checked_sub(1)?)?, list_end })
 }
 
 /// Returns the last state of each source's trees that was published before `end`.
@@ -167,8 +168,8 @@ fn states(
     for entry in list {
         for tree in catalog.subscribed_trees(*entry, part) {
             let index = tree.steps.partition_point(|step| step.at < end);
-            let last = index.checked_sub(1).and_then(|last| tree.steps.get(last));
-            if let Some(step) = last.or_else(|| final_state(catalog, tree, end)) {
+            let last_step = index.checked_sub(1).and_then(|last| tree.steps.get(last));
+            if let Some(step) = last_step.or_else(|| final_state(catalog, tree, end)) {
                 states.push((PointTree { source: entry.source, tree: tree.id, seq: step.seq }, *step));
             }
         }

@@ -1,15 +1,15 @@
-//! The outcome of a configuration reload, per changed property.
+//! The result of a configuration reload, per changed property.
 
 use crate::config::Change;
 
-/// The outcome of a reload.
+/// The result of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReloadResult {
-    /// Applied.
+    /// Properties whose new values were applied.
     pub applied: Vec<Change>,
-    /// Absent from the file now: the active value is kept.
+    /// Properties that the file no longer has; the active values are kept.
     pub ignored: Vec<Change>,
-    /// Not reloadable: applied by a restart, or by `rspm offline` and `rspm online`.
+    /// Properties that are not reloadable; a restart, or `rspm offline` and `rspm online`, applies them.
     pub restart: Vec<Change>,
     /// Warnings for the administrator.
     pub warnings: Vec<String>,

@@ -65,8 +65,8 @@ impl PendingCommand {
     }
 
     /// Sends the result to the caller, if it still waits.
-    pub fn answer(self, outcome: Result<CommandResult, CommandError>) {
-        let _ = self.reply.send(outcome);
+    pub fn answer(self, result: Result<CommandResult, CommandError>) {
+        let _ = self.reply.send(result);
     }
 }
 
@@ -96,7 +96,7 @@ struct Shared {
     mode: watch::Sender<Mode>,
     work: watch::Sender<ActiveWork>,
     stop: Notify,
-    stopping: AtomicBool,
+    is_stopping: AtomicBool,
     logs: Arc<dyn LogControl>,
 }
 
@@ -113,7 +113,7 @@ impl Control {
                 mode,
                 work,
                 stop: Notify::new(),
-                stopping: AtomicBool::new(false),
+                is_stopping: AtomicBool::new(false),
                 logs,
             })),
             receiver,
@@ -125,10 +125,10 @@ impl Control {
     /// # Errors
     /// The command was not executed.
     pub async fn run(&self, command: Command) -> Result<CommandResult, CommandError> {
-        let stopping = || CommandError("the server is stopping".to_owned());
+        let stopping_error = || CommandError("the server is stopping".to_owned());
         let (reply, answer) = oneshot::channel();
-        self.0.commands.send(PendingCommand { command, reply }).await.map_err(|_| stopping())?;
-        answer.await.unwrap_or_else(|_| Err(stopping()))
+        self.0.commands.send(PendingCommand { command, reply }).await.map_err(|_| stopping_error())?;
+        answer.await.unwrap_or_else(|_| Err(stopping_error()))
     }
 
     /// Stops the process, as SIGTERM does.
@@ -143,19 +143,19 @@ impl Control {
 
     /// Makes health checks fail from now on, because the server stops or goes offline; `false` revokes that.
     pub fn set_stopping(&self, is_stopping: bool) {
-        self.0.stopping.store(is_stopping, Ordering::Relaxed);
+        self.0.is_stopping.store(is_stopping, Ordering::Relaxed);
     }
 
     /// Whether health checks fail because the server stops or goes offline.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.0.stopping.load(Ordering::Relaxed)
+        self.0.is_stopping.load(Ordering::Relaxed)
     }
 
     /// See [`LogControl::reopen`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`LogControl::reopen`].
     pub async fn reopen_logs(&self) -> Result<Vec<PathBuf>, CommandError> {
         let logs = Arc::clone(&self.0.logs);
         let result = tokio::task::spawn_blocking(move || logs.reopen()).await;
@@ -165,7 +165,7 @@ impl Control {
     /// See [`LogControl::set_level`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`LogControl::set_level`].
     pub fn set_log_level(&self, level: &str) -> Result<String, CommandError> {
         self.0.logs.set_level(level).map_err(CommandError)
     }
@@ -185,9 +185,9 @@ impl Control {
     /// Sets the mode; called by the supervisor only.
     pub fn set_mode(&self, mode: Mode) {
         self.0.mode.send_if_modified(|current| {
-            let changed = *current != mode;
+            let has_changed = *current != mode;
             *current = mode;
-            changed
+            has_changed
         });
     }
 
@@ -226,9 +226,9 @@ mod tests {
             let control = control.clone();
             async move { control.run(Command::Online).await }
         });
-        let pending = commands.recv().await.expect("a command");
-        assert_eq!(pending.command, Command::Online);
-        pending.answer(Ok(CommandResult::ModeChanged("online".to_owned())));
+        let pending_command = commands.recv().await.expect("a command");
+        assert_eq!(pending_command.command, Command::Online);
+        pending_command.answer(Ok(CommandResult::ModeChanged("online".to_owned())));
         assert_eq!(request.await.expect("no panic"), Ok(CommandResult::ModeChanged("online".to_owned())));
         let task = tokio::spawn({
             let control = control.clone();

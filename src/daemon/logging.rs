@@ -73,7 +73,7 @@ impl Logs {
         }));
         Logs {
             server,
-            access: AccessLog::off(),
+            access: AccessLog::disabled(),
             service: ServiceLog::default(),
             predecessors: Predecessors::default(),
             changed: Arc::default(),

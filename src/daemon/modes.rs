@@ -231,7 +231,7 @@ impl Supervisor {
 /// The requests and jobs that use an app. `own_references` references to the app are not counted as requests.
 fn work(app: &Arc<App>, own_references: usize) -> ActiveWork {
     let mut jobs: Vec<String> = app.state.jobs.running().into_iter().map(|job| job.key).collect();
-    match app.fetches.in_progress() {
+    match app.fetches.count() {
         0 => {}
         1 => jobs.push("1 download from a mirror".to_owned()),
         n => jobs.push(format!("{n} downloads from mirrors")),

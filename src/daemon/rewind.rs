@@ -18,11 +18,11 @@ pub(super) async fn watch(control: Control, mut rewinds: watch::Receiver<Option<
         if rewinds.changed().await.is_err() {
             return;
         }
-        let Some(Rewind { from, to }) = rewinds.borrow_and_update().clone() else { continue };
+        let Some(Rewind { old_tx, new_tx }) = rewinds.borrow_and_update().clone() else { continue };
         metrics::database_rewound();
         tracing::error!(
-            "the database was reset from transaction {from} to {to} (fail-over or restore?); everything is read again; \
-             addresses of dates and transactions after {to} have another meaning now"
+            "the database was reset from transaction {old_tx} to {new_tx} (fail-over or restore?); everything is read again; \
+             addresses of dates and transactions after {new_tx} have another meaning now"
         );
         // In a task of its own, because the command ends this one.
         let control = control.clone();

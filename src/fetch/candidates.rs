@@ -15,13 +15,12 @@ pub struct MirrorPath {
 }
 
 /// The candidates of a source package on a CRAN-like mirror: the path of the index, the archive, the current packages.
-pub fn of_source(mirror: &Mirror, file: &ReleaseFile, package: &str) -> Vec<MirrorPath> {
+pub fn source_candidates(mirror: &Mirror, file: &ReleaseFile, package: &str) -> Vec<MirrorPath> {
     let mut paths = vec![format!("src/contrib/{}", file.locator)];
-    for other in
-        [format!("src/contrib/Archive/{package}/{}", file.name), format!("src/contrib/{}", file.name)]
+    for path in [format!("src/contrib/Archive/{package}/{}", file.name), format!("src/contrib/{}", file.name)]
     {
-        if !paths.contains(&other) {
-            paths.push(other);
+        if !paths.contains(&path) {
+            paths.push(path);
         }
     }
     paths.into_iter().map(|path| MirrorPath { mirror: mirror.clone(), path }).collect()
@@ -29,7 +28,7 @@ pub fn of_source(mirror: &Mirror, file: &ReleaseFile, package: &str) -> Vec<Mirr
 
 /// Adds the object of a bundle for a file of known digest: as the only candidate of a bundle, as the last one where the
 /// mirror may be a bundle.
-pub fn with_object(mut candidates: Vec<MirrorPath>, object: Option<MirrorPath>) -> Vec<MirrorPath> {
+pub fn add_object(mut candidates: Vec<MirrorPath>, object: Option<MirrorPath>) -> Vec<MirrorPath> {
     match object {
         Some(object) if object.mirror.is_bundle() => vec![object],
         object => {
@@ -43,7 +42,7 @@ pub fn with_object(mut candidates: Vec<MirrorPath>, object: Option<MirrorPath>) 
 ///
 /// # Errors
 /// [`UpstreamError::Refused`] when no server may have it, or an address cannot be used.
-pub fn of_binary(
+pub fn binary_candidates(
     urls: &[BinaryUrl],
     upstream: &Upstream,
     platform: &Platform,
@@ -71,20 +70,20 @@ pub fn of_binary(
 }
 
 fn may_have(style: &BinaryStyle, locator: &str) -> bool {
-    let linux = locator.strip_prefix("bin/linux/");
-    let negotiated = locator.strip_prefix("__linux__/");
+    let linux_path = locator.strip_prefix("bin/linux/");
+    let negotiated_path = locator.strip_prefix("__linux__/");
     let matches = |value: &Option<String>, text: &str| value.as_ref().is_none_or(|value| value == text);
     match style {
-        BinaryStyle::Mirror => linux.is_none() && negotiated.is_none(),
-        BinaryStyle::Linux { distribution, arch, r } => linux.is_some_and(|rest| {
+        BinaryStyle::Mirror => linux_path.is_none() && negotiated_path.is_none(),
+        BinaryStyle::Linux { distribution, arch, r } => linux_path.is_some_and(|rest| {
             let mut parts = rest.split('/');
-            let (name, of_r) = (parts.next().unwrap_or_default(), parts.next());
-            let (of_distribution, of_arch) = name.rsplit_once('-').unwrap_or((name, ""));
-            matches(distribution, of_distribution)
-                && matches(arch, of_arch)
-                && matches(r, of_r.unwrap_or_default())
+            let (name, r_part) = (parts.next().unwrap_or_default(), parts.next());
+            let (distribution_part, arch_part) = name.rsplit_once('-').unwrap_or((name, ""));
+            matches(distribution, distribution_part)
+                && matches(arch, arch_part)
+                && matches(r, r_part.unwrap_or_default())
         }),
-        BinaryStyle::Negotiated { distribution, snapshot } => negotiated.is_some_and(|rest| {
+        BinaryStyle::Negotiated { distribution, snapshot } => negotiated_path.is_some_and(|rest| {
             let mut parts = rest.split('/');
             matches(distribution, parts.next().unwrap_or_default()) && parts.next() == Some(snapshot.as_str())
         }),
@@ -110,7 +109,7 @@ mod tests {
         let platform = Platform::parse("4.5-noble").expect("a tag");
         let addresses = |locator: &str| {
             let candidates =
-                of_binary(&config.cran.binaries, &upstream, &platform, locator).expect("candidates");
+                binary_candidates(&config.cran.binaries, &upstream, &platform, locator).expect("candidates");
             candidates.iter().map(|p| format!("{}/{}", p.mirror.address(), p.path)).collect::<Vec<_>>()
         };
         let zip = "bin/windows/contrib/4.5/a_1.0.zip";
@@ -122,7 +121,8 @@ mod tests {
         let locator = "__linux__/noble/latest/src/contrib/a_1.0.tar.gz";
         assert_eq!(addresses(locator), [format!("http://p/{locator}")]);
         assert_eq!(addresses("http://h/x/a.tar.gz"), ["http://h/x/a.tar.gz"]);
-        let error = of_binary(&[], &upstream, &platform, zip).err().map(|e| e.to_string()).expect("an error");
+        let error =
+            binary_candidates(&[], &upstream, &platform, zip).err().map(|e| e.to_string()).expect("an error");
         assert!(error.contains("CRAN.BinaryURL"), "{error}");
     }
 }

@@ -46,27 +46,29 @@ impl FileUpdater {
     }
 
     async fn record(&self, facts: FetchedFacts, blob: Option<Blob>) {
-        let (notifier, done) = oneshot::channel();
+        let (notifier, notification) = oneshot::channel();
         if self.updates.send(FileUpdate { facts, blob, notifier }).await.is_ok() {
             // The task drops the sender only after it has written or logged.
-            let _ = done.await;
+            let _ = notification.await;
         }
     }
 }
 
+/// Writes groups of updates until the handle is dropped.
 async fn write(db: Db, mut receiver: mpsc::Receiver<FileUpdate>) {
-    while let Some(first) = receiver.recv().await {
+    while let Some(first_update) = receiver.recv().await {
         let deadline = Instant::now() + GROUP_WINDOW;
-        let mut group = vec![first];
+        let mut group = vec![first_update];
         while group.len() < MAX_GROUP {
             match timeout_at(deadline, receiver.recv()).await {
                 Ok(Some(update)) => group.push(update),
                 Ok(None) | Err(_) => break,
             }
         }
-        let (facts, rest): (Vec<FetchedFacts>, Vec<_>) =
+        let (facts, blobs_and_notifiers): (Vec<FetchedFacts>, Vec<_>) =
             group.into_iter().map(|update| (update.facts, (update.blob, update.notifier))).unzip();
-        let (blobs, notifiers): (Vec<Option<Blob>>, Vec<oneshot::Sender<()>>) = rest.into_iter().unzip();
+        let (blobs, notifiers): (Vec<Option<Blob>>, Vec<oneshot::Sender<()>>) =
+            blobs_and_notifiers.into_iter().unzip();
         let result: Result<(), DbError> = db
             .write(move |c| {
                 for blob in blobs.iter().flatten() {

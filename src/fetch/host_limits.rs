@@ -28,15 +28,15 @@ pub(super) struct HostLimits {
 struct Host {
     permits: Arc<Semaphore>,
     /// Files whose requests failed since the host last answered, the oldest first.
-    failing: Vec<FileId>,
-    open_until: Option<Instant>,
+    failing_files: Vec<FileId>,
+    breaker_end: Option<Instant>,
     last_data: LastData,
 }
 
 impl Host {
     fn new() -> Host {
         let permits = Arc::new(Semaphore::new(MAX_REQUESTS));
-        Host { permits, failing: Vec::new(), open_until: None, last_data: LastData::default() }
+        Host { permits, failing_files: Vec::new(), breaker_end: None, last_data: LastData::default() }
     }
 }
 
@@ -47,49 +47,49 @@ impl HostLimits {
     /// Waits for a request permit of `host`; fails while its breaker is open, also when it opens during the wait.
     pub(super) async fn admit(&self, host: &str) -> Result<OwnedSemaphorePermit, UpstreamError> {
         let permits = self.permits(host)?;
-        let permit = permits.acquire_owned().await.map_err(|_| breaker_open(host, OPEN_TIME))?;
+        let permit = permits.acquire_owned().await.map_err(|_| open_breaker_error(host, OPEN_TIME))?;
         self.permits(host)?;
         Ok(permit)
     }
 
     /// Returns the error of an open breaker of `host`.
     pub(super) fn breaker_error(&self, host: &str) -> Option<UpstreamError> {
-        let until = self.table.lock().get(host)?.open_until?;
-        until.checked_duration_since(Instant::now()).map(|remaining| breaker_open(host, remaining))
+        let until = self.table.lock().get(host)?.breaker_end?;
+        until.checked_duration_since(Instant::now()).map(|remaining| open_breaker_error(host, remaining))
     }
 
     fn permits(&self, host: &str) -> Result<Arc<Semaphore>, UpstreamError> {
         let mut table = self.table.lock();
         let entry = table.entry(host.to_owned()).or_insert_with(Host::new);
-        match entry.open_until.and_then(|until| until.checked_duration_since(Instant::now())) {
-            Some(remaining) => Err(breaker_open(host, remaining)),
+        match entry.breaker_end.and_then(|until| until.checked_duration_since(Instant::now())) {
+            Some(remaining) => Err(open_breaker_error(host, remaining)),
             None => Ok(entry.permits.clone()),
         }
     }
 
     /// Like [`HostLimits::admit`], with a timeout. Waiting does not count as inactivity while other fetches receive
-    /// data from the host: `since`, the time of this fetch's last data, is moved forward then. Returns `None` when no
+    /// data from the host: `fetch_last_data`, the time of this fetch's last data, is moved forward then. Returns `None` when no
     /// fetch has received anything for `max_inactivity`.
     pub(super) async fn admit_within(
         &self,
         host: &str,
-        since: &Mutex<tokio::time::Instant>,
+        fetch_last_data: &Mutex<tokio::time::Instant>,
         max_inactivity: Duration,
     ) -> Option<Result<OwnedSemaphorePermit, UpstreamError>> {
-        let (queued_at, initial) = (tokio::time::Instant::now(), *since.lock());
+        let (queued_at, first_data_at) = (tokio::time::Instant::now(), *fetch_last_data.lock());
         let last_data = self.last_data(host);
         let mut admission = std::pin::pin!(self.admit(host));
         loop {
-            let deadline = *since.lock() + max_inactivity;
+            let deadline = *fetch_last_data.lock() + max_inactivity;
             let result = timeout_at(deadline, admission.as_mut()).await;
             let last_data_at = last_data.lock().filter(|at| *at > queued_at);
             match (result, last_data_at) {
                 (Ok(admission), Some(_)) => {
-                    *since.lock() = initial + queued_at.elapsed();
+                    *fetch_last_data.lock() = first_data_at + queued_at.elapsed();
                     return Some(admission);
                 }
                 (Ok(admission), None) => return Some(admission),
-                (Err(_), Some(at)) if at + max_inactivity > deadline => *since.lock() = at,
+                (Err(_), Some(at)) if at + max_inactivity > deadline => *fetch_last_data.lock() = at,
                 (Err(_), _) => return None,
             }
         }
@@ -106,26 +106,26 @@ impl HostLimits {
         let Some(entry) = table.get_mut(host) else { return };
         match error {
             Some(UpstreamError::Unavailable { .. }) => {
-                if entry.failing.contains(&file) {
+                if entry.failing_files.contains(&file) {
                     return;
                 }
-                entry.failing.push(file);
-                if entry.failing.len() >= FAILURE_LIMIT {
-                    entry.open_until = Some(Instant::now() + OPEN_TIME);
+                entry.failing_files.push(file);
+                if entry.failing_files.len() >= FAILURE_LIMIT {
+                    entry.breaker_end = Some(Instant::now() + OPEN_TIME);
                     // One more failing file after the pause opens the breaker again.
-                    entry.failing.remove(0);
+                    entry.failing_files.remove(0);
                 }
             }
             Some(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) | None => {
-                entry.failing.clear();
-                entry.open_until = None;
+                entry.failing_files.clear();
+                entry.breaker_end = None;
                 *entry.last_data.lock() = Some(tokio::time::Instant::now());
             }
         }
     }
 }
 
-fn breaker_open(host: &str, remaining: Duration) -> UpstreamError {
+fn open_breaker_error(host: &str, remaining: Duration) -> UpstreamError {
     UpstreamError::Unavailable {
         url: host.to_owned(),
         reason: "the mirror failed several times in a row; requests to it are paused".to_owned(),
@@ -198,18 +198,18 @@ mod tests {
         assert!(hosts.admit_within("h", &Mutex::new(now()), MAX_INACTIVITY).await.is_none());
         // Other requests receive data all the time, and then one of them ends.
         let (last_data, waiting_hosts) = (hosts.last_data("h"), hosts.clone());
-        let waiting = tokio::spawn(async move {
-            let since = Mutex::new(now());
-            let admission = waiting_hosts.admit_within("h", &since, MAX_INACTIVITY).await;
-            (admission.is_some_and(|result| result.is_ok()), since.into_inner().elapsed())
+        let waiting_task = tokio::spawn(async move {
+            let fetch_last_data = Mutex::new(now());
+            let admission = waiting_hosts.admit_within("h", &fetch_last_data, MAX_INACTIVITY).await;
+            (admission.is_some_and(|result| result.is_ok()), fetch_last_data.into_inner().elapsed())
         });
         for _ in 0..30 {
             *last_data.lock() = Some(now());
             tokio::time::sleep(MAX_INACTIVITY / 10).await;
         }
-        assert!(!waiting.is_finished());
+        assert!(!waiting_task.is_finished());
         drop(permits);
-        let (is_admitted, inactivity) = waiting.await.expect("no panic");
+        let (is_admitted, inactivity) = waiting_task.await.expect("no panic");
         assert!(is_admitted && inactivity < MAX_INACTIVITY, "{inactivity:?}");
     }
 
@@ -220,14 +220,14 @@ mod tests {
         for _ in 0..MAX_REQUESTS {
             permits.push(hosts.admit("h").await.expect("below the limit"));
         }
-        let waiting = tokio::spawn({
+        let waiting_task = tokio::spawn({
             let hosts = hosts.clone();
             async move { hosts.admit("h").await.map(drop) }
         });
         tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
+        assert!(!waiting_task.is_finished());
         files().take(FAILURE_LIMIT).for_each(|file| hosts.record("h", file, Some(&unavailable())));
         drop(permits);
-        assert!(matches!(waiting.await.unwrap(), Err(UpstreamError::Unavailable { .. })));
+        assert!(matches!(waiting_task.await.unwrap(), Err(UpstreamError::Unavailable { .. })));
     }
 }

@@ -18,7 +18,7 @@ use crate::storage::{Key, Storage, StorageError};
 const CACHE_ENTRIES: usize = 200_000;
 
 /// Time before a damaged object is read again.
-const RECHECK_AFTER: Duration = Duration::from_secs(60);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The result of a digest check.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl IntegrityChecks {
     /// [`IntegrityError::Damaged`]; storage errors.
     pub async fn check(&self, key: &Key) -> Result<(), IntegrityError> {
         let check = match self.results.get(key) {
-            Some(IntegrityCheck::Damaged(damage)) if damage.checked_at.elapsed() > RECHECK_AFTER => {
+            Some(IntegrityCheck::Damaged(damage)) if damage.checked_at.elapsed() > RECHECK_INTERVAL => {
                 self.results.remove(key);
                 None
             }

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 /// The budget of memory of all fetches together; clones share it.
 #[derive(Clone, Default)]
 pub(super) struct OverflowBudget {
-    used: Arc<AtomicU64>,
+    used_bytes: Arc<AtomicU64>,
     is_disk_full_logged: Arc<AtomicBool>,
 }
 
@@ -47,9 +47,9 @@ impl Overflow {
     /// Appends a chunk; returns false when the budget of `limit` bytes is used up.
     pub(super) fn push(&self, chunk: Bytes, limit: u64) -> bool {
         let size = chunk.len() as u64;
-        let previous = self.budget.used.fetch_add(size, Ordering::SeqCst);
+        let previous = self.budget.used_bytes.fetch_add(size, Ordering::SeqCst);
         if previous + size > limit {
-            self.budget.used.fetch_sub(size, Ordering::SeqCst);
+            self.budget.used_bytes.fetch_sub(size, Ordering::SeqCst);
             return false;
         }
         self.chunks.lock().push(chunk);
@@ -60,26 +60,26 @@ impl Overflow {
     pub(super) fn clear(&self) {
         let chunks = std::mem::take(&mut *self.chunks.lock());
         let size: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        self.budget.used.fetch_sub(size, Ordering::SeqCst);
+        self.budget.used_bytes.fetch_sub(size, Ordering::SeqCst);
     }
 
-    /// Returns at most `length` bytes from offset `skip` on; empty only at the end.
-    pub(super) fn piece(&self, mut skip: u64, length: u64) -> Bytes {
+    /// Returns at most `length` bytes from `offset` on; empty only at the end.
+    pub(super) fn piece(&self, mut offset: u64, length: u64) -> Bytes {
         for chunk in self.chunks.lock().iter() {
             let size = chunk.len() as u64;
-            if skip < size {
-                let start = usize::try_from(skip).unwrap_or(0);
-                let end = usize::try_from((skip + length).min(size)).unwrap_or(chunk.len());
+            if offset < size {
+                let start = usize::try_from(offset).unwrap_or(0);
+                let end = usize::try_from((offset + length).min(size)).unwrap_or(chunk.len());
                 return chunk.slice(start..end);
             }
-            skip -= size;
+            offset -= size;
         }
         Bytes::new()
     }
 
     /// A reader of all chunks.
     pub(super) fn reader(&self) -> impl Read + Send + 'static {
-        Chunks(self.chunks.lock().clone().into_iter())
+        ChunkReader(self.chunks.lock().clone().into_iter())
     }
 }
 
@@ -89,9 +89,10 @@ impl Drop for Overflow {
     }
 }
 
-struct Chunks(std::vec::IntoIter<Bytes>);
+/// Reads chunks one after the other.
+struct ChunkReader(std::vec::IntoIter<Bytes>);
 
-impl Read for Chunks {
+impl Read for ChunkReader {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         while let Some(chunk) = self.0.as_mut_slice().first_mut() {
             if !chunk.is_empty() {

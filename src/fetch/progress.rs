@@ -7,9 +7,9 @@ use super::{Delivery, FetchError, UNRELEASED_END};
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// Bytes written to the spool or its overflow.
-    pub written: u64,
+    pub written_bytes: u64,
     /// Of those, the bytes in the spool; fewer only when the file cannot be stored.
-    pub(super) spooled: u64,
+    pub(super) spooled_bytes: u64,
     /// Size of the file, once upstream or the index has declared it.
     pub size: Option<u64>,
     /// Set when the fetch ends.
@@ -46,9 +46,9 @@ impl Progress {
     /// The number of bytes that may be sent to clients.
     pub(super) fn released_bytes(&self) -> u64 {
         match (self.is_verified, self.is_held_until_verified) {
-            (true, _) => self.written,
+            (true, _) => self.written_bytes,
             (false, true) => 0,
-            (false, false) => self.written.saturating_sub(UNRELEASED_END),
+            (false, false) => self.written_bytes.saturating_sub(UNRELEASED_END),
         }
     }
 
@@ -67,12 +67,13 @@ mod tests {
 
     #[test]
     fn the_end_is_not_released_until_it_is_verified() {
-        let mut progress = Progress { written: 100 << 10, ..Progress::default() };
+        let mut progress = Progress { written_bytes: 100 << 10, ..Progress::default() };
         assert_eq!(progress.released_bytes(), 36 << 10);
         progress.is_verified = true;
         assert_eq!(progress.released_bytes(), 100 << 10);
-        assert_eq!(Progress { written: 10, ..Progress::default() }.released_bytes(), 0);
-        let mut binary = Progress { written: 100 << 20, is_held_until_verified: true, ..Progress::default() };
+        assert_eq!(Progress { written_bytes: 10, ..Progress::default() }.released_bytes(), 0);
+        let mut binary =
+            Progress { written_bytes: 100 << 20, is_held_until_verified: true, ..Progress::default() };
         assert_eq!(binary.released_bytes(), 0);
         binary.is_verified = true;
         assert_eq!(binary.released_bytes(), 100 << 20);

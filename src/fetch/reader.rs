@@ -14,7 +14,7 @@ const NEAR_BYTES: u64 = 1 << 20;
 
 /// Whether a range from `start` on can be answered from this fetch without a long wait.
 pub fn is_near(fetch: &Fetch, start: u64) -> bool {
-    start <= fetch.progress.borrow().written + NEAR_BYTES
+    start <= fetch.progress.borrow().written_bytes + NEAR_BYTES
 }
 
 /// Streams the bytes of `range`, each piece as soon as it is released. An error ends the stream: the client must not
@@ -27,8 +27,8 @@ pub fn read(subscriber: Subscriber, range: Range<u64>) -> BoxStream<'static, Res
         }
         match piece(&subscriber.fetch, &range).await {
             Ok(Some(bytes)) => {
-                let next = range.start + bytes.len() as u64..range.end;
-                Some((Ok(bytes), Some((subscriber, next))))
+                let rest_range = range.start + bytes.len() as u64..range.end;
+                Some((Ok(bytes), Some((subscriber, rest_range))))
             }
             Ok(None) => None,
             Err(error) => Some((Err(error), None)),
@@ -53,16 +53,16 @@ async fn piece(fetch: &Arc<Fetch>, range: &Range<u64>) -> Result<Option<Bytes>, 
         };
     }
     let end = current.released_bytes().min(range.end).min(range.start + storage::chunk_size() as u64);
-    if range.start >= current.spooled {
-        return Ok(Some(fetch.overflow.piece(range.start - current.spooled, end - range.start)));
+    if range.start >= current.spooled_bytes {
+        return Ok(Some(fetch.overflow.piece(range.start - current.spooled_bytes, end - range.start)));
     }
-    let (start, end) = (range.start, end.min(current.spooled));
-    let missing = || FetchError::Storage("the spool of a fetch is missing".to_owned());
-    let file = fetch.spool.lock().clone().ok_or_else(missing)?;
+    let (start, end) = (range.start, end.min(current.spooled_bytes));
+    let missing_error = || FetchError::Storage("the spool of a fetch is missing".to_owned());
+    let file = fetch.spool.lock().clone().ok_or_else(missing_error)?;
     let request = ReadRequest::new(start..end);
     tokio::task::spawn_blocking(move || request.read(&file))
         .await
-        .map_err(|_| missing())?
+        .map_err(|_| missing_error())?
         .map(Some)
         .map_err(|e| FetchError::Storage(format!("could not read a spool: {e}")))
 }

@@ -115,9 +115,9 @@ impl Fetches {
         })
     }
 
-    /// The number of fetches in progress.
+    /// Returns the number of fetches in progress.
     #[must_use]
-    pub fn in_progress(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.table.lock().len()
     }
 
@@ -141,7 +141,7 @@ impl Fetches {
             return Ok(Subscriber::new(fetch.clone()));
         }
         // Checked under the table lock: a failure is recorded before its fetch leaves the table.
-        if let Some(error) = self.recent_failure(file).filter(|error| !is_retried(error)) {
+        if let Some(error) = self.recent_failure(file).filter(|error| !can_retry(error)) {
             return Err(error);
         }
         let request = new_request();
@@ -190,7 +190,7 @@ impl Fetches {
         if !is_local {
             let mut failures = self.failures.lock();
             if failures.len() % PURGE_EVERY == PURGE_EVERY - 1 {
-                failures.retain(|_, (since, _)| since.elapsed() < self.limits.failure_ttl);
+                failures.retain(|_, (failed_at, _)| failed_at.elapsed() < self.limits.failure_ttl);
             }
             failures.insert(file, (Instant::now(), failure.clone()));
         }
@@ -223,7 +223,7 @@ impl Fetches {
     fn recent_failure(&self, file: FileId) -> Option<FetchError> {
         let mut failures = self.failures.lock();
         match failures.get(&file) {
-            Some((since, error)) if since.elapsed() < self.limits.failure_ttl => Some(error.clone()),
+            Some((failed_at, error)) if failed_at.elapsed() < self.limits.failure_ttl => Some(error.clone()),
             Some(_) => {
                 failures.remove(&file);
                 None
@@ -234,6 +234,6 @@ impl Fetches {
 }
 
 /// Whether the next request for the file is sent to the mirror despite the failure.
-fn is_retried(failure: &FetchError) -> bool {
+fn can_retry(failure: &FetchError) -> bool {
     matches!(failure, FetchError::Upstream(UpstreamError::Unavailable { .. }))
 }

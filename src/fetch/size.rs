@@ -9,24 +9,25 @@ pub(super) fn no_space_error(path: &str, size: &str) -> FetchError {
     ))
 }
 
-/// Merges the known size of the file with the one that a response declares.
+/// Returns the size of the file: the known one, or the one that a response declares. It is an error if they differ, or
+/// if the declared size is too small or too large.
 pub(super) fn merge_size(
     path: &str,
-    expected: Option<u64>,
-    declared: Option<u64>,
-    written: u64,
+    expected_size: Option<u64>,
+    declared_size: Option<u64>,
+    written_bytes: u64,
 ) -> Result<Option<u64>, FetchError> {
-    let changed = |reason: String| Err(FetchError::Mismatch(format!("{path} on the mirror {reason}")));
-    match (expected, declared) {
-        (Some(expected), Some(declared)) if expected != declared => {
-            changed(format!("had {expected} bytes and has {declared} now"))
+    let mismatch = |reason: String| Err(FetchError::Mismatch(format!("{path} on the mirror {reason}")));
+    match (expected_size, declared_size) {
+        (Some(expected_size), Some(declared_size)) if expected_size != declared_size => {
+            mismatch(format!("had {expected_size} bytes and has {declared_size} now"))
         }
-        (None, Some(declared)) if declared < written => {
-            changed(format!("has {declared} bytes, but {written} were received already"))
+        (None, Some(declared_size)) if declared_size < written_bytes => {
+            mismatch(format!("has {declared_size} bytes, but {written_bytes} were received already"))
         }
-        (None, Some(declared)) if declared > MAX_DECLARED_SIZE => {
-            changed(format!("declares {declared} bytes, more than the limit of {MAX_DECLARED_SIZE}"))
+        (None, Some(declared_size)) if declared_size > MAX_DECLARED_SIZE => {
+            mismatch(format!("declares {declared_size} bytes, more than the limit of {MAX_DECLARED_SIZE}"))
         }
-        (expected, declared) => Ok(expected.or(declared)),
+        (expected_size, declared_size) => Ok(expected_size.or(declared_size)),
     }
 }

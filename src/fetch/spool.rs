@@ -16,19 +16,19 @@ use crate::storage::{Spool, StorageError};
 
 /// Why a fetched file is only sent to clients and not stored, with the remedy.
 #[derive(Clone, Debug)]
-pub(super) struct NotStored(String);
+pub(super) struct NotStoredReason(String);
 
-impl NotStored {
+impl NotStoredReason {
     /// The reason for an error: a full disk, or a storage class in which nothing may be stored.
-    pub(super) fn new(error: &StorageError) -> NotStored {
+    pub(super) fn new(error: &StorageError) -> NotStoredReason {
         match error {
-            StorageError::Full(_) => NotStored(format!("{error}; free space on the disk")),
-            error => NotStored(error.to_string()),
+            StorageError::Full(_) => NotStoredReason(format!("{error}; free space on the disk")),
+            error => NotStoredReason(error.to_string()),
         }
     }
 }
 
-impl fmt::Display for NotStored {
+impl fmt::Display for NotStoredReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -37,14 +37,14 @@ impl fmt::Display for NotStored {
 /// A spool being written.
 pub(super) struct Writer {
     /// The spool, or why nothing can be stored: further bytes are in memory.
-    spool: Result<Spool, NotStored>,
+    spool: Result<Spool, NotStoredReason>,
     /// The spool, opened for reading.
     file: Option<Arc<File>>,
     /// Bytes in the spool.
-    spooled: u64,
+    spooled_bytes: u64,
     sha256: Sha256Hasher,
     md5: Md5Hasher,
-    written: u64,
+    written_bytes: u64,
     /// Bytes that all fetches together may have in memory.
     memory: u64,
 }
@@ -52,26 +52,26 @@ pub(super) struct Writer {
 /// A completely received file.
 pub(super) struct CompleteFile {
     /// Its size and digests.
-    pub(super) received: ReceivedFile,
+    pub(super) received_file: ReceivedFile,
     /// The spool, or why the file cannot be stored.
-    pub(super) spool: Result<Spool, NotStored>,
-    /// The spool opened for reading, up to `spooled`; the rest is in the overflow of the fetch.
+    pub(super) spool: Result<Spool, NotStoredReason>,
+    /// The spool opened for reading, up to `spooled_bytes`; the rest is in the overflow of the fetch.
     pub(super) file: Option<Arc<File>>,
     /// Bytes in the spool.
-    pub(super) spooled: u64,
+    pub(super) spooled_bytes: u64,
 }
 
 impl Writer {
     /// Creates a writer to a new spool, or to none if nothing can be stored. Blocking.
-    pub(super) fn new(spool: Result<Spool, NotStored>, memory: u64) -> Result<Writer, FetchError> {
-        let open = |spool: &Spool| {
+    pub(super) fn new(spool: Result<Spool, NotStoredReason>, memory: u64) -> Result<Writer, FetchError> {
+        let open_spool = |spool: &Spool| {
             File::open(spool.path())
                 .map(Arc::new)
                 .map_err(|e| FetchError::Storage(format!("could not open {}: {e}", spool.path().display())))
         };
-        let file = spool.as_ref().ok().map(open).transpose()?;
+        let file = spool.as_ref().ok().map(open_spool).transpose()?;
         let (sha256, md5) = (Sha256Hasher::new(), Md5Hasher::new());
-        Ok(Writer { spool, file, spooled: 0, sha256, md5, written: 0, memory })
+        Ok(Writer { spool, file, spooled_bytes: 0, sha256, md5, written_bytes: 0, memory })
     }
 
     /// The spool, opened for reading.
@@ -80,8 +80,8 @@ impl Writer {
     }
 
     /// Bytes written so far.
-    pub(super) fn written(&self) -> u64 {
-        self.written
+    pub(super) fn written_bytes(&self) -> u64 {
+        self.written_bytes
     }
 
     /// Whether a file of `size` bytes, some of which are in the spool already, leaves free disk space for as many
@@ -89,7 +89,7 @@ impl Writer {
     pub(super) fn leaves_space(&self, size: u64) -> bool {
         let free = self.spool.as_ref().ok().and_then(Spool::available_bytes);
         size <= self.memory
-            || free.is_none_or(|free| size.saturating_mul(2).saturating_sub(self.spooled) <= free)
+            || free.is_none_or(|free| size.saturating_mul(2).saturating_sub(self.spooled_bytes) <= free)
     }
 
     /// Writes chunks and notifies the readers. Blocking.
@@ -103,16 +103,17 @@ impl Writer {
             self.sha256.update(chunk);
             self.md5.update(chunk);
             self.write_chunk(chunk, fetch)?;
-            self.written += chunk.len() as u64;
+            self.written_bytes += chunk.len() as u64;
         }
-        progress.send_modify(|p| (p.written, p.spooled) = (self.written, self.spooled));
+        progress
+            .send_modify(|p| (p.written_bytes, p.spooled_bytes) = (self.written_bytes, self.spooled_bytes));
         Ok(())
     }
 
     fn write_chunk(&mut self, chunk: &Bytes, fetch: &Fetch) -> Result<(), FetchError> {
         if let Ok(spool) = &mut self.spool {
             let Err(error) = spool.write_all(chunk) else {
-                self.spooled = spool.size();
+                self.spooled_bytes = spool.size();
                 return Ok(());
             };
             let error = StorageError::io("write", spool.path(), error);
@@ -122,7 +123,7 @@ impl Writer {
             fetch.overflow_budget.log_disk_full(&error.to_string());
             // The written bytes can still be read through `file`; dropping the spool removes its name, and the last
             // reader frees its disk space.
-            self.spool = Err(NotStored::new(&error));
+            self.spool = Err(NotStoredReason::new(&error));
         }
         match &self.spool {
             Err(reason) if !fetch.overflow.push(chunk.clone(), self.memory) => {
@@ -138,11 +139,11 @@ impl Writer {
 
     /// Completes the digests.
     pub(super) fn finish(self) -> CompleteFile {
-        let received = ReceivedFile {
-            size: self.written,
+        let received_file = ReceivedFile {
+            size: self.written_bytes,
             md5: Md5(self.md5.finalize().into()),
             sha256: Sha256(self.sha256.finalize().into()),
         };
-        CompleteFile { received, spool: self.spool, file: self.file, spooled: self.spooled }
+        CompleteFile { received_file, spool: self.spool, file: self.file, spooled_bytes: self.spooled_bytes }
     }
 }

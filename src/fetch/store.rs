@@ -23,34 +23,34 @@ pub(super) async fn is_stored_already(task: &FetchTask) -> bool {
         return false;
     }
     let file = task.request.file;
-    let stored = task.fetches.state.db.read(move |c| db::file::stored_blob(c, file)).await;
+    let blob = task.fetches.state.db.read(move |c| db::file::stored_blob(c, file)).await;
     // A database error is reported when the row is written.
-    let Some((class, digest)) = stored.ok().flatten() else { return false };
+    let Some((class, digest)) = blob.ok().flatten() else { return false };
     let Some(class) = StorageClass::parse(&class) else { return false };
     task.complete(Delivery::Stored(Key::Package(class, digest)));
     true
 }
 
 /// Verifies the file, releases its end, stores it and has its row written.
-pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<(), FetchError> {
-    let CompleteFile { received, spool, file, spooled } = complete;
+pub(super) async fn store(task: &FetchTask, complete_file: CompleteFile) -> Result<(), FetchError> {
+    let CompleteFile { received_file, spool, file, spooled_bytes } = complete_file;
     let mut built = None;
-    if !task.request.expected.check_digests(&received)? {
+    if !task.request.expected.check_digests(&received_file)? {
         let (expected, overflow) = (task.request.expected.clone(), task.fetch.overflow.reader());
-        let (size, not_stored) = (received.size, spool.as_ref().err().cloned());
+        let (size, not_stored) = (received_file.size, spool.as_ref().err().cloned());
         let check = blocking(move || match expected.form.clone() {
             PackageForm::Source => {
-                let reader = whole_file(&expected, file.as_deref(), spooled, overflow)?;
+                let reader = whole_file(&expected, file.as_deref(), spooled_bytes, overflow)?;
                 expected.check_archive(reader).map(|()| None)
             }
-            PackageForm::Binary(platform) => match file.as_deref().filter(|_| spooled == size) {
+            PackageForm::Binary(platform) => match file.as_deref().filter(|_| spooled_bytes == size) {
                 Some(file) => expected.check_binary(&platform, || buffered_reader(file)).map(Some),
                 None => {
                     // The binary is not stored. Its part in memory is bounded, and so is this copy.
                     let mut bytes = Vec::new();
-                    let reader = whole_file(&expected, file.as_deref(), spooled, overflow)?;
+                    let reader = whole_file(&expected, file.as_deref(), spooled_bytes, overflow)?;
                     let result = reader.take(MAX_BYTES_IN_MEMORY + 1).read_to_end(&mut bytes);
-                    result.map_err(|e| unreadable(&expected, &e))?;
+                    result.map_err(|e| spool_error(&expected, &e))?;
                     if bytes.len() as u64 > MAX_BYTES_IN_MEMORY {
                         let reason = not_stored.map(|reason| format!(": {reason}")).unwrap_or_default();
                         return Err(FetchError::Storage(format!(
@@ -66,14 +66,14 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
     }
     task.progress.send_modify(|p| {
         p.is_verified = true;
-        p.size = Some(received.size);
+        p.size = Some(received_file.size);
     });
     let Ok(spool) = spool else {
         task.complete(Delivery::SentOnly);
         return Ok(());
     };
     let fetches = &task.fetches;
-    let digest = received.sha256;
+    let digest = received_file.sha256;
     let _guard = fetches.blob_lock.read().await;
     let class = match fetches.state.db.read(move |c| db::blob::get(c, digest)).await {
         // One digest is one blob, whichever source provided it first.
@@ -86,7 +86,7 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
     };
     let key = Key::Package(class.unwrap_or(task.request.class), digest);
     let exists = class.is_some()
-        && matches!(fetches.state.storage.size(&key).await, Ok(Some(size)) if size == received.size);
+        && matches!(fetches.state.storage.size(&key).await, Ok(Some(size)) if size == received_file.size);
     let result = match (task.request.is_lost, exists) {
         // The existing object has the right size but is damaged.
         (true, true) => fetches.state.storage.replace(spool, &key).await,
@@ -112,7 +112,7 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
         fetches.integrity.insert(key, IntegrityCheck::Intact);
     }
     task.complete(Delivery::Stored(key));
-    let size = i64::try_from(received.size).unwrap_or(i64::MAX);
+    let size = i64::try_from(received_file.size).unwrap_or(i64::MAX);
     let blob = db::blob::Blob {
         sha256: digest,
         class: key.class().as_str().to_owned(),
@@ -141,14 +141,14 @@ fn buffered_reader(mut file: &File) -> io::Result<BufReader<&File>> {
 fn whole_file<'a>(
     expected: &ExpectedFile,
     spool: Option<&'a File>,
-    spooled: u64,
+    spooled_bytes: u64,
     overflow: impl Read + 'a,
 ) -> Result<Box<dyn Read + 'a>, FetchError> {
     let Some(file) = spool else { return Ok(Box::new(overflow)) };
-    let file = buffered_reader(file).map_err(|e| unreadable(expected, &e))?;
-    Ok(Box::new(file.take(spooled).chain(overflow)))
+    let file = buffered_reader(file).map_err(|e| spool_error(expected, &e))?;
+    Ok(Box::new(file.take(spooled_bytes).chain(overflow)))
 }
 
-fn unreadable(expected: &ExpectedFile, error: &io::Error) -> FetchError {
+fn spool_error(expected: &ExpectedFile, error: &io::Error) -> FetchError {
     FetchError::Storage(format!("could not read the spool of {} again: {error}", expected.name))
 }

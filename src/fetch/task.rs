@@ -17,7 +17,7 @@ use super::candidates::MirrorPath;
 use super::host_limits::LastData;
 use super::registry::FetchRequest;
 use super::size::{merge_size, no_space_error};
-use super::spool::{CompleteFile, NotStored, Writer};
+use super::spool::{CompleteFile, NotStoredReason, Writer};
 use super::{Delivery, Fetch, FetchError, FetchOutcome, Fetches, Progress, store};
 use crate::db::file::FileState;
 use crate::storage::StorageError;
@@ -112,22 +112,25 @@ impl FetchTask {
             FetchError::Missing(format!("{} is not on the mirror", self.request.expected.name));
         for (number, candidate) in self.request.candidates.iter().enumerate() {
             let result = match self.download(candidate, self.timeout_of(number)).await {
-                Ok(complete) => store::store(self, complete).await,
+                Ok(complete_file) => store::store(self, complete_file).await,
                 Err(error) => Err(error),
             };
             let Err(error) = result else { return Ok(()) };
             // The next candidate may have the right file, unless clients were sent bytes of this one. Mirrors in a
             // bucket answer 403 for a missing file.
-            let may_be_elsewhere = matches!(
+            let may_other_candidate_have_it = matches!(
                 error,
                 FetchError::Missing(_)
                     | FetchError::Mismatch(_)
                     | FetchError::Upstream(UpstreamError::Refused { .. })
             );
             // Another host may have the file.
-            let next = self.request.candidates.get(number + 1);
-            let is_other_host_next = next.is_some_and(|next| next.mirror.host() != candidate.mirror.host());
-            if !(may_be_elsewhere || is_other_host_next) || self.progress.borrow().released_bytes() > 0 {
+            let next_candidate = self.request.candidates.get(number + 1);
+            let is_other_host_next =
+                next_candidate.is_some_and(|next| next.mirror.host() != candidate.mirror.host());
+            if !(may_other_candidate_have_it || is_other_host_next)
+                || self.progress.borrow().released_bytes() > 0
+            {
                 return Err(error);
             }
             // A mismatch or a refusal is a more useful error than a missing file.
@@ -162,17 +165,17 @@ impl FetchTask {
         let expected = &self.request.expected;
         let path = candidate.path.as_str();
         let mut validators = Validators::default();
-        let mut previous: Option<Writer> = None;
+        let mut last_writer: Option<Writer> = None;
         let mut size = expected.size;
         let mut tries = 0;
         loop {
-            let written = previous.as_ref().map_or(0, Writer::written);
-            let resume = (written > 0).then(|| (written, validators.clone()));
+            let previous_bytes = last_writer.as_ref().map_or(0, Writer::written_bytes);
+            let resume = (previous_bytes > 0).then(|| (previous_bytes, validators.clone()));
             // Dropped at the end of this iteration: neither the connection nor the request permit of the host is in use
             // while nothing is read.
             let (mut response, permits) = match self.open(candidate, resume, max_inactivity).await {
                 Ok(response) => response,
-                Err(UpstreamError::Missing(file)) if written == 0 => {
+                Err(UpstreamError::Missing(file)) if previous_bytes == 0 => {
                     return Err(FetchError::Missing(format!("{file} is not on the mirror")));
                 }
                 Err(error) => {
@@ -182,17 +185,17 @@ impl FetchTask {
                 }
             };
             expected.check_size(response.size)?;
-            size = merge_size(path, size, response.size, written)?;
+            size = merge_size(path, size, response.size, previous_bytes)?;
             self.progress.send_modify(|p| p.size = size);
             validators = std::mem::take(&mut response.validators);
-            let writer = match previous.take() {
+            let writer = match last_writer.take() {
                 Some(writer) => writer,
                 None => self.begin_spool().await?,
             };
-            let skip = written.checked_sub(response.offset).ok_or_else(|| {
+            let skip_bytes = previous_bytes.checked_sub(response.offset).ok_or_else(|| {
                 FetchError::Mismatch(format!("{path}: the mirror resumed at the wrong position"))
             })?;
-            let remaining = size.unwrap_or(self.fetches.limits.max_unsized).saturating_sub(written);
+            let remaining = size.unwrap_or(self.fetches.limits.max_unsized).saturating_sub(previous_bytes);
             let limits =
                 TransferLimits { remaining, max_inactivity, must_leave_space: expected.size.is_none() };
             let writer = match size {
@@ -207,14 +210,16 @@ impl FetchTask {
                 _ => writer,
             };
             let last_data = self.fetches.hosts.last_data(candidate.mirror.host());
-            let (writer, end) = self.transfer(response.body, writer, skip, limits, &last_data).await?;
+            let (writer, end) = self.transfer(response.body, writer, skip_bytes, limits, &last_data).await?;
             drop(permits);
-            let received = writer.written();
-            if received > written {
+            let written_bytes = writer.written_bytes();
+            if written_bytes > previous_bytes {
                 tries = 0;
             }
             match end {
-                TransferEnd::Ended if size.is_none_or(|size| size == received) => return Ok(writer.finish()),
+                TransferEnd::Ended if size.is_none_or(|size| size == written_bytes) => {
+                    return Ok(writer.finish());
+                }
                 TransferEnd::TooLong => {
                     let reason = match size {
                         Some(size) => format!("{path} is longer than its {size} bytes"),
@@ -226,7 +231,7 @@ impl FetchTask {
                     return Err(FetchError::Mismatch(reason));
                 }
                 TransferEnd::NoSpace => {
-                    return Err(no_space_error(path, &format!("{received} bytes so far")));
+                    return Err(no_space_error(path, &format!("{written_bytes} bytes so far")));
                 }
                 TransferEnd::NoSubscriber => {
                     self.await_subscriber().await?;
@@ -244,7 +249,7 @@ impl FetchTask {
                     self.wait_before_retry(tries, error, max_inactivity).await?;
                 }
             }
-            previous = Some(writer);
+            last_writer = Some(writer);
         }
     }
 
@@ -301,10 +306,10 @@ impl FetchTask {
             Ok(spool) => Ok(spool),
             Err(error @ StorageError::Full(_)) => {
                 self.fetch.overflow_budget.log_disk_full(&error.to_string());
-                Err(NotStored::new(&error))
+                Err(NotStoredReason::new(&error))
             }
             // The reason is reported as an alert of the class.
-            Err(error @ StorageError::Refused { .. }) => Err(NotStored::new(&error)),
+            Err(error @ StorageError::Refused { .. }) => Err(NotStoredReason::new(&error)),
             Err(error) => return Err(FetchError::Storage(error.to_string())),
         };
         let memory = self.fetches.limits.memory;
@@ -314,18 +319,18 @@ impl FetchTask {
         Ok(writer)
     }
 
-    /// Writes the received bytes; the first `skip` bytes were written before. A thread is taken only while there are
+    /// Writes the received bytes; the first `skip_bytes` bytes were written before. A thread is taken only while there are
     /// bytes to write, so that slow mirrors do not occupy threads.
     async fn transfer(
         &self,
         mut body: BoxStream<'static, Result<Bytes, UpstreamError>>,
         mut writer: Writer,
-        mut skip: u64,
+        mut skip_bytes: u64,
         limits: TransferLimits,
         host_last_data: &LastData,
     ) -> Result<(Writer, TransferEnd), FetchError> {
         let TransferLimits { mut remaining, max_inactivity, must_leave_space } = limits;
-        let unused = self.until_unused();
+        let unused = self.wait_unused();
         tokio::pin!(unused);
         loop {
             let mut next = tokio::select! {
@@ -350,9 +355,9 @@ impl FetchTask {
                         break;
                     }
                 };
-                let skipped = skip.min(chunk.len() as u64);
-                skip -= skipped;
-                chunk.advance(usize::try_from(skipped).unwrap_or(0));
+                let skipped_bytes = skip_bytes.min(chunk.len() as u64);
+                skip_bytes -= skipped_bytes;
+                chunk.advance(usize::try_from(skipped_bytes).unwrap_or(0));
                 let Some(rest) = remaining.checked_sub(chunk.len() as u64) else {
                     end = Some(TransferEnd::TooLong);
                     break;
@@ -372,7 +377,7 @@ impl FetchTask {
                 let (fetch, progress) = (self.fetch.clone(), self.progress.clone());
                 let work = blocking(move || {
                     writer.write_chunks(&batch, &fetch, &progress)?;
-                    let has_space = !must_leave_space || writer.leaves_space(writer.written());
+                    let has_space = !must_leave_space || writer.leaves_space(writer.written_bytes());
                     Ok((writer, has_space))
                 });
                 let has_space;
@@ -388,7 +393,7 @@ impl FetchTask {
     }
 
     /// Completes when no client has waited for a while and the file is neither small nor more than half received.
-    async fn until_unused(&self) {
+    async fn wait_unused(&self) {
         let (fetch, limits) = (&self.fetch, &self.fetches.limits);
         loop {
             let change = fetch.subscribers_changed.notified();
@@ -401,11 +406,11 @@ impl FetchTask {
             if timeout(limits.unsubscribed_timeout, change).await.is_ok() {
                 continue;
             }
-            let (written, size) = {
+            let (written_bytes, size) = {
                 let progress = fetch.progress.borrow();
-                (progress.written, progress.size)
+                (progress.written_bytes, progress.size)
             };
-            if size.is_none_or(|size| size > limits.small_file_bytes && written < size / 2) {
+            if size.is_none_or(|size| size > limits.small_file_bytes && written_bytes < size / 2) {
                 return;
             }
         }

@@ -47,10 +47,10 @@ pub(super) struct ReceivedFile {
 
 impl ExpectedFile {
     /// Checks the size that upstream declares against the index, before any byte is received.
-    pub(super) fn check_size(&self, declared: Option<u64>) -> Result<(), FetchError> {
-        match (self.size, declared) {
-            (Some(size), Some(declared)) if size != declared => {
-                Err(self.mismatch(&format!("{declared} bytes, not {size}")))
+    pub(super) fn check_size(&self, declared_size: Option<u64>) -> Result<(), FetchError> {
+        match (self.size, declared_size) {
+            (Some(size), Some(declared_size)) if size != declared_size => {
+                Err(self.mismatch(&format!("{declared_size} bytes, not {size}")))
             }
             _ => Ok(()),
         }
@@ -128,17 +128,17 @@ mod tests {
             !binary.check_digests(&received_file()).expect("the same"),
             "its platform must be checked, too"
         );
-        let unproven = ExpectedFile { md5: None, ..expected_file() };
-        assert!(!unproven.check_digests(&received_file()).expect("nothing to compare"));
+        let file_without_md5 = ExpectedFile { md5: None, ..expected_file() };
+        assert!(!file_without_md5.check_digests(&received_file()).expect("nothing to compare"));
     }
 
     #[test]
     fn any_difference_is_an_error() {
-        for wrong in [
+        for other_file in [
             ReceivedFile { size: 4, ..received_file() },
             ReceivedFile { md5: Md5([9; 16]), ..received_file() },
         ] {
-            let error = expected_file().check_digests(&wrong).expect_err("it differs").to_string();
+            let error = expected_file().check_digests(&other_file).expect_err("it differs").to_string();
             assert!(error.contains("a_1.0.tar.gz"), "{error}");
         }
         let expected = ExpectedFile { sha256: Some(Sha256([7; 32])), ..expected_file() };

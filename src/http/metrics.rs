@@ -27,12 +27,12 @@ impl MetricsService {
         match (request.uri().path(), request.method()) {
             ("/metrics", &Method::GET | &Method::HEAD) => {
                 let drain = self.server.drain();
-                metrics::in_progress(drain.connections(), drain.requests());
+                metrics::set_requests_in_progress(drain.connections(), drain.requests());
                 if let Some(app) = self.switch.app() {
-                    metrics::fetches(app.fetches.in_progress());
-                    metrics::scrub_bad_objects(app.state.storage.bad_objects());
+                    metrics::set_fetches(app.fetches.count());
+                    metrics::scrub_bad_objects(app.state.storage.bad_object_count());
                 } else {
-                    metrics::fetches(0);
+                    metrics::set_fetches(0);
                 }
                 match tokio::task::spawn_blocking(metrics::text).await {
                     Ok(text) => response::text(metrics::MEDIA_TYPE, text),

@@ -1,6 +1,6 @@
 //! Leases that assign a job to one of the servers that share a PostgreSQL database. On SQLite they are no-ops.
 //!
-//! A lease is short and renewed by a task of its own, so that the job of a server that died is soon free. A server that
+//! A lease is short and renewed by a task of its own, so that another server can soon claim the job of a server that died. A server that
 //! was suspended for longer than its lease notices at its next write that the fence has changed.
 
 use std::time::Duration;
@@ -20,11 +20,11 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The right to do one job. Dropping this value releases the lease soon afterwards.
 pub struct Lease {
-    held: Option<HeldLease>,
+    database_lease: Option<DatabaseLease>,
 }
 
 /// A lease in the database.
-struct HeldLease {
+struct DatabaseLease {
     name: String,
     fence: Fence,
     link: Link,
@@ -59,25 +59,30 @@ impl Lease {
     /// # Errors
     /// [`ClaimError::HeldByOther`] while another server has it.
     pub async fn claim(db: &Db, node: Identity, name: &str) -> Result<Lease, ClaimError> {
-        let Some(link) = db.link() else { return Ok(Lease { held: None }) };
+        let Some(link) = db.link() else { return Ok(Lease { database_lease: None }) };
         let (key, holder) = (name.to_owned(), node.to_string());
-        let claimed = link.run(move |c| {
+        let claim = link.run(move |c| {
             let now = lease::now(c)?;
             lease::claim(c, &key, &holder, now, expiry(now))
         });
-        let fence = match claimed.await {
+        let fence = match claim.await {
             // The holder has locked the row, because it is writing.
             Err(DbError::RowLocked(_)) => None,
-            claimed => claimed?,
+            claim => claim?,
         };
         let fence = fence.ok_or_else(|| ClaimError::HeldByOther(name.to_owned()))?;
         let renewal = tokio::spawn(renew(link.clone(), name.to_owned(), fence));
-        Ok(Lease { held: Some(HeldLease { name: name.to_owned(), fence, link, renewal }) })
+        Ok(Lease { database_lease: Some(DatabaseLease { name: name.to_owned(), fence, link, renewal }) })
     }
 
     /// A guard for transactions.
     fn guard(&self) -> Guard {
-        Guard { fence: self.held.as_ref().map(|held| (held.name.clone(), held.fence)) }
+        Guard {
+            fence: self
+                .database_lease
+                .as_ref()
+                .map(|database_lease| (database_lease.name.clone(), database_lease.fence)),
+        }
     }
 
     /// Checks that the lease is still held, for work that does not write for a while.
@@ -85,9 +90,9 @@ impl Lease {
     /// # Errors
     /// [`LeaseLost`], or the database failed.
     pub async fn check(&self) -> Result<(), DbError> {
-        let Some(held) = &self.held else { return Ok(()) };
+        let Some(database_lease) = &self.database_lease else { return Ok(()) };
         let guard = self.guard();
-        held.link.run(move |c| guard.check(c)).await
+        database_lease.link.run(move |c| guard.check(c)).await
     }
 
     /// Runs [`Db::write`] under the lease.
@@ -99,7 +104,7 @@ impl Lease {
         T: Send + 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
-        db.write(self.guarded(f)).await
+        db.write(self.with_guard(f)).await
     }
 
     /// Runs [`Db::bulk`] under the lease.
@@ -111,10 +116,10 @@ impl Lease {
         T: Send + 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
-        db.bulk(self.guarded(f)).await
+        db.bulk(self.with_guard(f)).await
     }
 
-    fn guarded<T, F>(&self, f: F) -> impl Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static
+    fn with_guard<T, F>(&self, f: F) -> impl Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static
     where
         T: 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
@@ -128,27 +133,27 @@ impl Lease {
 
     /// Releases the lease.
     pub async fn release(mut self) {
-        if let Some(held) = self.held.take() {
-            held.release().await;
+        if let Some(database_lease) = self.database_lease.take() {
+            database_lease.release().await;
         }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            held.renewal.abort();
+        if let Some(database_lease) = self.database_lease.take() {
+            database_lease.renewal.abort();
             // Without a runtime the process ends, and the lease expires.
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(held.release());
+                runtime.spawn(database_lease.release());
             }
         }
     }
 }
 
-impl HeldLease {
+impl DatabaseLease {
     async fn release(self) {
-        let HeldLease { name, fence, link, renewal } = self;
+        let DatabaseLease { name, fence, link, renewal } = self;
         renewal.abort();
         let key = name.clone();
         if let Err(error) = link.run(move |c| lease::release(c, &key, fence)).await {
@@ -177,11 +182,11 @@ async fn renew(link: Link, name: String, fence: Fence) {
     loop {
         tokio::time::sleep(RENEWAL_INTERVAL).await;
         let key = name.clone();
-        let renewed = link.run(move |c| {
+        let renewal = link.run(move |c| {
             let expiry = expiry(lease::now(c)?);
             lease::renew(c, &key, fence, expiry)
         });
-        if let Ok(false) = renewed.await {
+        if let Ok(false) = renewal.await {
             return;
         }
     }

@@ -83,17 +83,17 @@ pub struct Reporter {
 impl Reporter {
     /// Reports progress. Has no effect after the end of the job.
     pub fn progress(&self, phase: impl Into<String>, done: u64, total: Option<u64>) {
-        let running = JobState::Running(Progress { phase: phase.into(), done, total });
+        let new_state = JobState::Running(Progress { phase: phase.into(), done, total });
         self.state.send_if_modified(|state| match state {
-            JobState::Running(_) if *state != running => {
-                *state = running;
+            JobState::Running(_) if *state != new_state => {
+                *state = new_state;
                 true
             }
             JobState::Running(_) | JobState::Done(_) | JobState::Failed(_) => false,
         });
     }
 
-    /// Whether the job shall end at the next safe point.
+    /// Whether the job must end at the next safe point.
     #[must_use]
     pub fn is_halted(&self) -> bool {
         *self.halt.borrow() || self.is_stopped()
@@ -105,7 +105,7 @@ impl Reporter {
         *self.stop.borrow()
     }
 
-    /// Returns when the job shall end at the next safe point.
+    /// Returns when the job must end at the next safe point.
     pub async fn wait_halted(&self) {
         tokio::select! {
             () = wait_set(&self.halt) => {}
@@ -116,7 +116,7 @@ impl Reporter {
 
 /// Returns when the flag is set.
 async fn wait_set(flag: &watch::Receiver<bool>) {
-    if flag.clone().wait_for(|set| *set).await.is_err() {
+    if flag.clone().wait_for(|is_set| *is_set).await.is_err() {
         // The registry is dropped: the flag can no longer change.
         std::future::pending::<()>().await;
     }
@@ -157,6 +157,7 @@ struct Inner {
     jobs: BTreeMap<u64, Entry>,
 }
 
+/// A job in the registry.
 struct Entry {
     job: Job,
     /// The options, in any form that is equal for equal options.
@@ -213,16 +214,16 @@ impl Jobs {
         let sender = Arc::new(sender);
         let job = Job { id, key: key.to_owned(), started_at: now, state };
         inner.running.insert(job.key.clone(), id);
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stop_receiver) = watch::channel(false);
         let options = options.to_owned();
         inner.jobs.insert(id, Entry { job: job.clone(), options, ended_at: None, stop, after_halt });
         drop(inner);
-        let guard = EndGuard { jobs: self.clone(), id, sender: sender.clone(), outcome: None };
-        let work = work(Reporter { state: sender, halt: self.halt.subscribe(), stop: stopped });
+        let guard = EndGuard { jobs: self.clone(), id, sender: sender.clone(), result: None };
+        let work = work(Reporter { state: sender, halt: self.halt.subscribe(), stop: stop_receiver });
         tokio::spawn(async move {
             // Moved as a whole: captured field by field, it would be dropped before the task starts.
             let mut guard = guard;
-            guard.outcome = Some(work.await);
+            guard.result = Some(work.await);
         });
         Started::New(job)
     }
@@ -289,8 +290,8 @@ impl Inner {
     fn remove_old(&mut self, now: Instant) {
         let is_recent = |ended_at| now.saturating_duration_since(ended_at) < RETENTION;
         self.jobs.retain(|_, entry| entry.ended_at.is_none_or(is_recent));
-        let ended = self.jobs.values().filter(|entry| entry.ended_at.is_some()).count();
-        let mut surplus = ended.saturating_sub(MAX_ENDED);
+        let ended_count = self.jobs.values().filter(|entry| entry.ended_at.is_some()).count();
+        let mut surplus = ended_count.saturating_sub(MAX_ENDED);
         self.jobs.retain(|_, entry| {
             let is_surplus = surplus > 0 && entry.ended_at.is_some();
             surplus -= usize::from(is_surplus);
@@ -305,7 +306,7 @@ struct EndGuard {
     jobs: Jobs,
     id: u64,
     sender: Arc<watch::Sender<JobState>>,
-    outcome: Option<Result<String, String>>,
+    result: Option<Result<String, String>>,
 }
 
 impl Drop for EndGuard {
@@ -317,7 +318,7 @@ impl Drop for EndGuard {
             inner.running.remove(&key);
         }
         // Under the lock: a client that sees the end may start the next job with the key.
-        self.sender.send_replace(match self.outcome.take() {
+        self.sender.send_replace(match self.result.take() {
             Some(Ok(text)) => JobState::Done(text),
             Some(Err(reason)) => JobState::Failed(reason),
             None => JobState::Failed(SERVER_STOPPED.to_owned()),

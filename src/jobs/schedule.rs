@@ -48,10 +48,10 @@ impl Schedule {
     }
 
     /// Whether a run was due between the last success and `now`, because the server was down or that run failed. False
-    /// if there was no success yet: a newly installed server must not contact mirrors unasked.
+    /// if there was no success yet: a newly installed server must not send requests to mirrors by itself.
     #[must_use]
-    pub fn is_missed(&self, last: Option<Timestamp>, now: Timestamp) -> bool {
-        last.and_then(|last| self.next(last)).is_some_and(|due| due <= now)
+    pub fn is_missed(&self, last_success: Option<Timestamp>, now: Timestamp) -> bool {
+        last_success.and_then(|last_success| self.next(last_success)).is_some_and(|due| due <= now)
     }
 }
 
@@ -104,11 +104,11 @@ mod tests {
     #[test]
     fn five_fields_in_utc() {
         let next = |text: &str, now: &str| schedule(text).next(at(now)).map(|t| t.to_string());
-        let is = |text: &str| Some(text.to_owned());
-        assert_eq!(next("0 0 * * *", "2026-03-01T00:00:00Z"), is("2026-03-02T00:00:00Z"));
-        assert_eq!(next("0 0 * * *", "2026-02-28T23:59:59.5Z"), is("2026-03-01T00:00:00Z"));
-        assert_eq!(next("*/15 6 * * MON", "2026-03-01T00:00:00Z"), is("2026-03-02T06:00:00Z"));
-        assert_eq!(next("0 12 29 2 *", "2026-01-01T00:00:00Z"), is("2028-02-29T12:00:00Z"));
+        let expected = |text: &str| Some(text.to_owned());
+        assert_eq!(next("0 0 * * *", "2026-03-01T00:00:00Z"), expected("2026-03-02T00:00:00Z"));
+        assert_eq!(next("0 0 * * *", "2026-02-28T23:59:59.5Z"), expected("2026-03-01T00:00:00Z"));
+        assert_eq!(next("*/15 6 * * MON", "2026-03-01T00:00:00Z"), expected("2026-03-02T06:00:00Z"));
+        assert_eq!(next("0 12 29 2 *", "2026-01-01T00:00:00Z"), expected("2028-02-29T12:00:00Z"));
     }
 
     #[test]
@@ -121,13 +121,13 @@ mod tests {
 
     #[test]
     fn a_run_that_was_due_while_the_server_was_down_is_missed() {
-        let nightly = schedule("0 0 * * *");
+        let schedule_of_midnight = schedule("0 0 * * *");
         let now = at("2026-03-02T09:00:00Z");
-        assert!(!nightly.is_missed(None, now));
-        assert!(nightly.is_missed(Some(at("2026-03-01T23:59:00Z")), now));
-        assert!(!nightly.is_missed(Some(at("2026-03-02T00:00:01Z")), now));
+        assert!(!schedule_of_midnight.is_missed(None, now));
+        assert!(schedule_of_midnight.is_missed(Some(at("2026-03-01T23:59:00Z")), now));
+        assert!(!schedule_of_midnight.is_missed(Some(at("2026-03-02T00:00:01Z")), now));
         // A clock that was set back must not sync in a loop.
-        assert!(!nightly.is_missed(Some(at("2026-03-05T00:00:00Z")), now));
+        assert!(!schedule_of_midnight.is_missed(Some(at("2026-03-05T00:00:00Z")), now));
     }
 
     #[tokio::test]

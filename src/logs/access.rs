@@ -71,16 +71,17 @@ impl AccessLog {
     /// # Errors
     /// The file cannot be opened for appending.
     pub fn open(path: &Path, format: AccessLogFormat) -> Result<AccessLog, SinkError> {
-        let access = AccessLog::off();
+        let access = AccessLog::disabled();
         access.switch(access.prepare(path, format)?);
         Ok(access)
     }
 
     /// An access log that writes nothing until [`AccessLog::switch`].
     #[must_use]
-    pub fn off() -> AccessLog {
-        let off = Destination { sink: None, format: AccessLogFormat::Combined, zone: TimeZone::UTC };
-        AccessLog { current: Arc::new(ArcSwap::from_pointee(off)) }
+    pub fn disabled() -> AccessLog {
+        let no_destination =
+            Destination { sink: None, format: AccessLogFormat::Combined, zone: TimeZone::UTC };
+        AccessLog { current: Arc::new(ArcSwap::from_pointee(no_destination)) }
     }
 
     /// Opens the file for [`AccessLog::switch`]; reuses the current one if the path is the same.
@@ -95,8 +96,8 @@ impl AccessLog {
 
     /// Switches to a file and format. Each line goes to the old or to the new file; the old one is flushed and closed.
     pub fn switch(&self, settings: AccessLogSettings) {
-        let old = self.current.swap(Arc::new(settings.0));
-        old.sink.iter().for_each(Sink::flush);
+        let old_log = self.current.swap(Arc::new(settings.0));
+        old_log.sink.iter().for_each(Sink::flush);
     }
 
     /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is dropped and
@@ -245,29 +246,29 @@ mod tests {
 
     #[test]
     fn a_missing_field_is_a_dash() {
-        let empty =
+        let empty_entry =
             AccessEntry { user: None, method: "", bytes: 0, referer: None, user_agent: Some(b""), ..entry() };
         assert_eq!(
-            line(&AccessEntry { status: 400, ..empty }, AccessLogFormat::Combined),
+            line(&AccessEntry { status: 400, ..empty_entry }, AccessLogFormat::Combined),
             "127.0.0.1 - - [10/Oct/2000:13:55:36 -0700] \"-\" 400 - \"-\" \"-\"\n"
         );
     }
 
     #[test]
     fn a_mapped_address_is_written_as_ipv4() {
-        let mapped = AccessEntry { remote: "::ffff:10.0.0.7".parse().expect("an address"), ..entry() };
-        assert!(line(&mapped, AccessLogFormat::Common).starts_with("10.0.0.7 - "));
+        let mapped_entry = AccessEntry { remote: "::ffff:10.0.0.7".parse().expect("an address"), ..entry() };
+        assert!(line(&mapped_entry, AccessLogFormat::Common).starts_with("10.0.0.7 - "));
     }
 
     #[test]
     fn quotes_control_characters_and_high_bytes_are_escaped() {
-        let hostile = AccessEntry {
+        let hostile_entry = AccessEntry {
             user: Some("a b"),
             target: "/x\" 200 1\n\r\t\\",
             user_agent: Some(b"\x1b[31m\x00\xc3\xa9\x7f"),
             ..entry()
         };
-        let line = line(&hostile, AccessLogFormat::Combined);
+        let line = line(&hostile_entry, AccessLogFormat::Combined);
         assert!(line.contains(" a\\x20b ["), "{line}");
         assert!(line.contains("GET /x\\\" 200 1\\n\\r\\t\\\\ HTTP"), "{line}");
         assert!(line.ends_with("\"\\x1b[31m\\x00\\xc3\\xa9\\x7f\"\n"), "{line}");
@@ -275,18 +276,18 @@ mod tests {
 
     #[test]
     fn an_over_long_field_is_truncated() {
-        let long = vec![b'a'; MAX_FIELD + 1];
-        let line = line(&AccessEntry { user_agent: Some(&long), ..entry() }, AccessLogFormat::Combined);
+        let agent = vec![b'a'; MAX_FIELD + 1];
+        let line = line(&AccessEntry { user_agent: Some(&agent), ..entry() }, AccessLogFormat::Combined);
         assert!(line.ends_with("aaa...\"\n") && line.len() < MAX_FIELD + 300);
     }
 
     #[test]
     fn an_access_log_that_is_off_does_nothing() {
-        let off = AccessLog::off();
-        off.log(&entry());
-        off.flush();
-        assert!(off.reopen().is_ok());
-        assert_eq!(off.dropped_lines(), 0);
+        let access = AccessLog::disabled();
+        access.log(&entry());
+        access.flush();
+        assert!(access.reopen().is_ok());
+        assert_eq!(access.dropped_lines(), 0);
     }
 
     #[test]
@@ -309,24 +310,24 @@ mod tests {
             let format = if turn % 2 == 0 { AccessLogFormat::Combined } else { AccessLogFormat::Common };
             access.switch(access.prepare(path, format).expect("opens"));
         }
-        let missing = access.prepare(Path::new("/dev/null/a.log"), AccessLogFormat::Common);
-        assert!(missing.is_err(), "and what cannot be opened changes nothing");
+        let result = access.prepare(Path::new("/dev/null/a.log"), AccessLogFormat::Common);
+        assert!(result.is_err(), "a file that cannot be opened changes nothing");
         writers.into_iter().for_each(|writer| writer.join().expect("wrote"));
         access.flush();
         drop(access);
-        let mut logged: Vec<String> = paths
+        let mut targets_in_files: Vec<String> = paths
             .iter()
             .flat_map(|path| {
-                let text = std::fs::read_to_string(path).expect("is there");
+                let text = std::fs::read_to_string(path).expect("readable");
                 let targets = text.lines().filter_map(|line| line.split(' ').nth(6)).map(str::to_owned);
                 targets.collect::<Vec<_>>()
             })
             .collect();
-        logged.sort();
+        targets_in_files.sort();
         let mut expected: Vec<String> =
             (0..3).flat_map(|writer| (0..EACH).map(move |number| format!("/{writer}?{number}"))).collect();
         expected.sort();
-        assert!(logged == expected, "{} of {} lines", logged.len(), expected.len());
+        assert!(targets_in_files == expected, "{} of {} lines", targets_in_files.len(), expected.len());
     }
 
     proptest! {

@@ -20,7 +20,7 @@ pub(super) struct Appender<'a, F = File> {
     /// Whether the last write failed.
     is_failing: bool,
     /// The total number of lost lines at the last report, and the time of that report.
-    reported: (u64, Option<Instant>),
+    last_report: (u64, Option<Instant>),
 }
 
 impl Appender<'_> {
@@ -33,7 +33,7 @@ impl Appender<'_> {
 
 impl<'a, F: Write> Appender<'a, F> {
     pub(super) fn new(path: &'a Path, file: F) -> Appender<'a, F> {
-        Appender { path, file, rest: Vec::new(), is_failing: false, reported: (0, None) }
+        Appender { path, file, rest: Vec::new(), is_failing: false, last_report: (0, None) }
     }
 
     /// Writes whole lines; returns how many are lost. Of consecutive failures only the first is logged.
@@ -55,7 +55,7 @@ impl<'a, F: Write> Appender<'a, F> {
         0
     }
 
-    fn record_failure(&mut self, error: &io::Error, lost: &[u8]) -> u64 {
+    fn record_failure(&mut self, error: &io::Error, lost_lines: &[u8]) -> u64 {
         if !std::mem::replace(&mut self.is_failing, true) {
             let path = self.path.display();
             tracing::error!(
@@ -63,7 +63,7 @@ impl<'a, F: Write> Appender<'a, F> {
                 "could not write to the log file {path}: {error}; lines are dropped until it works again"
             );
         }
-        lost.iter().map(|&byte| u64::from(byte == b'\n')).sum()
+        lost_lines.iter().map(|&byte| u64::from(byte == b'\n')).sum()
     }
 
     /// Tries to write the rest of a line before the file is closed. Returns how many lines are lost.
@@ -76,12 +76,12 @@ impl<'a, F: Write> Appender<'a, F> {
     /// lines lost since the start, including those that did not fit in the queue; `has_increased` is true if lines were
     /// lost since the last call.
     pub(super) fn report(&mut self, total: u64, has_increased: bool) {
-        let (reported_count, reported_at) = self.reported;
+        let (reported_count, reported_at) = self.last_report;
         let is_recent = reported_at.is_some_and(|reported_at| reported_at.elapsed() < REPORT_INTERVAL);
         if total == reported_count || self.is_failing || (has_increased && is_recent) {
             return;
         }
-        self.reported = (total, Some(Instant::now()));
+        self.last_report = (total, Some(Instant::now()));
         let (lines, path) = (total - reported_count, self.path.display());
         tracing::warn!(
             target: "logs",
@@ -153,7 +153,7 @@ mod tests {
             let text = String::from_utf8(appender.file.text).expect("text");
             let numbers: Vec<u64> = text
                 .lines()
-                .map(|line| line.strip_prefix("line ").expect("whole").parse().expect("a number"))
+                .map(|line| line.strip_prefix("line ").expect("a complete line").parse().expect("a number"))
                 .collect();
             prop_assert!(text.is_empty() || text.ends_with('\n'));
             prop_assert!(numbers.is_sorted_by(|a, b| a < b), "{:?}", numbers);

@@ -75,18 +75,18 @@ pub(super) fn redact_urls(text: String) -> String {
     }
     let mut out = String::with_capacity(text.len());
     let mut rest = text.as_str();
-    while let Some(at) = rest.find(MARK) {
-        let (before, after) = rest.split_at(at + MARK.len());
-        out.push_str(before);
+    while let Some(index) = rest.find(MARK) {
+        let (scheme, tail) = rest.split_at(index + MARK.len());
+        out.push_str(scheme);
         let ends_authority =
             |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>');
-        let authority = &after[..after.find(ends_authority).unwrap_or(after.len())];
+        let authority = &tail[..tail.find(ends_authority).unwrap_or(tail.len())];
         rest = match authority.rfind('@') {
             Some(end) => {
                 out.push_str("***");
-                &after[end..]
+                &tail[end..]
             }
-            None => after,
+            None => tail,
         };
     }
     out.push_str(rest);

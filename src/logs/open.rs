@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    fn refused(path: &Path) -> String {
+    fn open_error(path: &Path) -> String {
         open(path).expect_err("refused").to_string()
     }
 
@@ -134,28 +134,28 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
-        assert!(refused(&fifo).contains("it is a FIFO"), "{}", refused(&fifo));
+        assert!(open_error(&fifo).contains("it is a FIFO"), "{}", open_error(&fifo));
         let reader = OpenOptions::new().read(true).write(true).open(&fifo).expect("the pipe opens");
-        assert!(refused(&fifo).contains("it is a FIFO, and must be a file"), "{}", refused(&fifo));
+        assert!(open_error(&fifo).contains("it is a FIFO, and must be a file"), "{}", open_error(&fifo));
         drop(reader);
         let socket = dir.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
-        assert!(refused(&socket).contains("it is a FIFO or a socket"), "{}", refused(&socket));
-        assert!(refused(dir.path()).contains("Is a directory"), "{}", refused(dir.path()));
-        let nested = dir.path().join("no/a.log");
-        assert!(refused(&nested).contains("install -d -m 0750"), "{}", refused(&nested));
+        assert!(open_error(&socket).contains("it is a FIFO or a socket"), "{}", open_error(&socket));
+        assert!(open_error(dir.path()).contains("Is a directory"), "{}", open_error(dir.path()));
+        let nested_path = dir.path().join("no/a.log");
+        assert!(open_error(&nested_path).contains("install -d -m 0750"), "{}", open_error(&nested_path));
     }
 
     #[test]
     fn a_link_is_followed_if_its_owner_is_root_or_this_user() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
-        symlink(&real, &link).expect("a link");
+        let (target_path, link) = (dir.path().join("real"), dir.path().join("link"));
+        symlink(&target_path, &link).expect("a link");
         open(&link).expect("our own link");
-        assert_eq!(std::fs::metadata(&real).expect("made").permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::metadata(&target_path).expect("made").permissions().mode() & 0o777, 0o600);
         if nix::unistd::geteuid().is_root() {
             std::os::unix::fs::lchown(&link, Some(65534), None).expect("the owner is changed");
-            assert!(refused(&link).contains("that user 65534 made"), "{}", refused(&link));
+            assert!(open_error(&link).contains("that user 65534 made"), "{}", open_error(&link));
         }
     }
 
@@ -170,14 +170,14 @@ mod tests {
     fn a_replaced_file_is_unused_when_no_process_writes_to_it_any_more() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, rotated) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
-        let (own, other) = (open(&path).expect("opens"), open(&path).expect("opens"));
-        let second = open(&path).expect("opens");
-        assert!(ReplacedFile::new(second, &own).is_unused(), "nothing was renamed");
+        let (own_file, other_file) = (open(&path).expect("opens"), open(&path).expect("opens"));
+        let second_file = open(&path).expect("opens");
+        assert!(ReplacedFile::new(second_file, &own_file).is_unused(), "nothing was renamed");
         std::fs::rename(&path, rotated).expect("renamed");
-        let replaced = ReplacedFile::new(own, &open(&path).expect("opens"));
-        assert!(!replaced.is_unused());
+        let replaced_file = ReplacedFile::new(own_file, &open(&path).expect("opens"));
+        assert!(!replaced_file.is_unused());
         // The other process also reopens its log; each waits until the other does not write to the file any more.
-        let other_replaced = ReplacedFile::new(other, &open(&path).expect("opens"));
-        assert!(replaced.is_unused() && other_replaced.is_unused());
+        let other_replaced = ReplacedFile::new(other_file, &open(&path).expect("opens"));
+        assert!(replaced_file.is_unused() && other_replaced.is_unused());
     }
 }

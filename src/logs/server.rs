@@ -49,7 +49,7 @@ struct Outputs {
     destinations: Vec<Output>,
     /// Events logged before the configuration was read, to be written to the destinations that it names; `None`
     /// afterwards.
-    buffered: Option<Mutex<Vec<BufferedEvent>>>,
+    startup_events: Option<Mutex<Vec<BufferedEvent>>>,
 }
 
 enum Output {
@@ -65,7 +65,7 @@ struct BufferedEvent {
 }
 
 /// Maximum number of buffered events.
-const MAX_BUFFERED: usize = 1000;
+const MAX_STARTUP_EVENTS: usize = 1000;
 
 impl ServerLog {
     /// Installs the global log: text on standard error from INFO on, until [`ServerLog::configure`].
@@ -85,7 +85,7 @@ impl ServerLog {
             format: LogFormat::Text,
             zone: TimeZone::system(),
             destinations: vec![Output::Stream(Stream::of(StandardStream::Stderr))],
-            buffered: Some(Mutex::default()),
+            startup_events: Some(Mutex::default()),
         };
         let outputs = Arc::new(ArcSwap::from_pointee(outputs));
         let (filter, handle) = reload::Layer::new(targets(LogLevel::Info));
@@ -125,7 +125,7 @@ impl ServerLog {
             add_stream(&mut destinations, StandardStream::Stderr);
         }
         let zone = TimeZone::system();
-        let outputs = Outputs { format: logging.format, zone, destinations, buffered: None };
+        let outputs = Outputs { format: logging.format, zone, destinations, startup_events: None };
         (ServerLogSettings { outputs, level: logging.level }, errors)
     }
 
@@ -137,9 +137,10 @@ impl ServerLog {
         self.set_level(settings.level);
         let new_outputs: Vec<&Output> =
             new.destinations.iter().filter(|output| !old.contains(output)).collect();
-        let buffered = old.buffered.iter().flat_map(|buffered| std::mem::take(&mut *buffered.lock()));
+        let startup_events =
+            old.startup_events.iter().flat_map(|startup_events| std::mem::take(&mut *startup_events.lock()));
         for BufferedEvent { level, parts, micros } in
-            buffered.filter(|event| event.level <= filter(settings.level))
+            startup_events.filter(|event| event.level <= filter(settings.level))
         {
             let mut buffers = Buffers::default();
             new_outputs.iter().for_each(|output| new.write(output, &mut buffers, level, &parts, micros));
@@ -160,7 +161,7 @@ impl ServerLog {
     /// Whether events of this thread are visible on standard error (or in the journal).
     #[must_use]
     pub fn reaches_stderr(&self) -> bool {
-        LINES.with(|lines| lines.try_borrow().is_ok())
+        BUFFERS.with(|lines| lines.try_borrow().is_ok())
             && self.outputs.load().contains(&Output::Stream(Stream::of(StandardStream::Stderr)))
     }
 
@@ -192,8 +193,8 @@ impl ServerLog {
     }
 }
 
-fn add_stream(destinations: &mut Vec<Output>, which: StandardStream) {
-    let new = Output::Stream(Stream::of(which));
+fn add_stream(destinations: &mut Vec<Output>, kind: StandardStream) {
+    let new = Output::Stream(Stream::of(kind));
     // Standard output and error are often the same stream: write each line once.
     if !destinations.iter().any(|output| output.is_same(&new)) {
         destinations.push(new);
@@ -207,8 +208,9 @@ fn now() -> i64 {
 /// The line of one event, formatted at most once per kind of destination.
 #[derive(Default)]
 struct Buffers {
-    plain: Vec<u8>,
-    journal: Vec<u8>,
+    line: Vec<u8>,
+    /// The form for the journal.
+    journal_line: Vec<u8>,
 }
 
 impl Output {
@@ -235,7 +237,7 @@ impl Outputs {
 
     fn write(&self, output: &Output, buffers: &mut Buffers, level: Level, parts: &EventParts, micros: i64) {
         let is_journal = matches!(output, Output::Stream(stream) if stream.is_journal);
-        let line = if is_journal { &mut buffers.journal } else { &mut buffers.plain };
+        let line = if is_journal { &mut buffers.journal_line } else { &mut buffers.line };
         if line.is_empty() {
             if is_journal {
                 event::render_for_journal(line, self.format, level, parts);
@@ -272,7 +274,7 @@ struct LineLayer {
 
 thread_local! {
     /// The buffers of this thread, borrowed while an event is written.
-    static LINES: RefCell<Buffers> = RefCell::default();
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
 impl<S: Subscriber> Layer<S> for LineLayer {
@@ -282,8 +284,8 @@ impl<S: Subscriber> Layer<S> for LineLayer {
         let (level, micros) = (*event.metadata().level(), now());
         let outputs = self.outputs.load();
         let write = |buffers: &mut Buffers| {
-            buffers.plain.clear();
-            buffers.journal.clear();
+            buffers.line.clear();
+            buffers.journal_line.clear();
             for output in &outputs.destinations {
                 outputs.write(output, buffers, level, &parts, micros);
             }
@@ -295,11 +297,11 @@ impl<S: Subscriber> Layer<S> for LineLayer {
             }
         };
         // Events logged while writing to a destination find the buffers borrowed and are dropped.
-        LINES.with(|lines| lines.try_borrow_mut().map(|mut lines| write(&mut lines)).unwrap_or_default());
-        if let Some(buffered) = &outputs.buffered {
-            let mut buffered = buffered.lock();
-            if buffered.len() < MAX_BUFFERED {
-                buffered.push(BufferedEvent { level, parts, micros });
+        BUFFERS.with(|lines| lines.try_borrow_mut().map(|mut lines| write(&mut lines)).unwrap_or_default());
+        if let Some(startup_events) = &outputs.startup_events {
+            let mut startup_events = startup_events.lock();
+            if startup_events.len() < MAX_STARTUP_EVENTS {
+                startup_events.push(BufferedEvent { level, parts, micros });
             }
         }
     }
@@ -318,7 +320,7 @@ mod tests {
     }
 
     fn read(path: &Path) -> String {
-        std::fs::read_to_string(path).expect("is there")
+        std::fs::read_to_string(path).expect("readable")
     }
 
     #[test]

@@ -113,17 +113,18 @@ fn render(line: &mut Vec<u8>, entry: &ServiceEntry<'_>) {
         (false, false) => "source_current",
     };
     field(line, "type", kind.as_bytes());
-    let mut optional = |name, text: Option<&[u8]>| text.into_iter().for_each(|text| field(line, name, text));
-    optional("distro", binary.map(|b| b.distro.as_bytes()));
-    optional("r_version", binary.and_then(|b| b.r_version.as_deref()).map(str::as_bytes));
-    optional("match_type", binary.and_then(|b| b.match_type).map(str::as_bytes));
-    optional("error", entry.error.as_deref().map(redact).as_deref().map(str::as_bytes));
-    optional("failed_service", entry.failed_service.map(|error| error.as_str().as_bytes()));
-    optional("failed_match", binary.and_then(|b| b.failed_match).map(str::as_bytes));
-    optional("failed_ua", binary.and_then(|b| b.failed_ua).map(str::as_bytes));
-    optional("user_agent", binary.and_then(|b| b.user_agent.as_deref()));
+    let mut optional_field =
+        |name, text: Option<&[u8]>| text.into_iter().for_each(|text| field(line, name, text));
+    optional_field("distro", binary.map(|b| b.distro.as_bytes()));
+    optional_field("r_version", binary.and_then(|b| b.r_version.as_deref()).map(str::as_bytes));
+    optional_field("match_type", binary.and_then(|b| b.match_type).map(str::as_bytes));
+    optional_field("error", entry.error.as_deref().map(redact).as_deref().map(str::as_bytes));
+    optional_field("failed_service", entry.failed_service.map(|error| error.as_str().as_bytes()));
+    optional_field("failed_match", binary.and_then(|b| b.failed_match).map(str::as_bytes));
+    optional_field("failed_ua", binary.and_then(|b| b.failed_ua).map(str::as_bytes));
+    optional_field("user_agent", binary.and_then(|b| b.user_agent.as_deref()));
     let message = entry.failed.as_deref().map(redact);
-    optional("message", Some(message.as_deref().unwrap_or("ok").as_bytes()));
+    optional_field("message", Some(message.as_deref().unwrap_or("ok").as_bytes()));
     line.extend_from_slice(b"}\n");
 }
 
@@ -180,9 +181,9 @@ impl ServiceLog {
 
     /// Switches to a file, or off. The old file is flushed and closed.
     pub fn switch(&self, next: Option<Sink>) {
-        let old = self.sink.swap(next.map(Arc::new));
-        if let Some(old) = old {
-            old.flush();
+        let old_sink = self.sink.swap(next.map(Arc::new));
+        if let Some(old_sink) = old_sink {
+            old_sink.flush();
         }
     }
 
@@ -236,7 +237,7 @@ mod tests {
         }
     }
 
-    fn bionic(r_version: &str) -> BinaryDetails<'static> {
+    fn bionic_details(r_version: &str) -> BinaryDetails<'static> {
         let r_version = (!r_version.is_empty()).then(|| r_version.to_owned());
         BinaryDetails { distro: "bionic".into(), r_version, ..BinaryDetails::default() }
     }
@@ -248,7 +249,7 @@ mod tests {
     #[test]
     fn an_exact_match_is_logged_as_documented() {
         assert_eq!(
-            binary(1_563_907_491, BinaryDetails { match_type: Some("exact"), ..bionic("3.5.2") }),
+            binary(1_563_907_491, BinaryDetails { match_type: Some("exact"), ..bionic_details("3.5.2") }),
             "{\"time\":1563907491,\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\
              \"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.5.2\",\
              \"match_type\":\"exact\",\"message\":\"ok\"}\n"
@@ -258,7 +259,7 @@ mod tests {
     #[test]
     fn a_best_match_is_logged_as_documented() {
         assert_eq!(
-            binary(1_563_907_529, BinaryDetails { match_type: Some("best"), ..bionic("3.5.3") }),
+            binary(1_563_907_529, BinaryDetails { match_type: Some("best"), ..bionic_details("3.5.3") }),
             "{\"time\":1563907529,\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\
              \"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.5.3\",\
              \"match_type\":\"best\",\"message\":\"ok\"}\n"
@@ -270,7 +271,7 @@ mod tests {
         let error = "DownloadBinaryEtagRunner: file not found: https://rspm-sync.rstudio.com/bin/3.6-bionic/\
                      e3f8ab6d0bd9f83cb787b4f7472d60d98f247f64ea2c8a32aff68be6abbde5cf.tar.gz";
         let entry = ServiceEntry {
-            binary: Some(BinaryDetails { match_type: Some("best"), ..bionic("3.6.3") }),
+            binary: Some(BinaryDetails { match_type: Some("best"), ..bionic_details("3.6.3") }),
             error: Some(error.into()),
             failed_service: Some(ServiceError::Fetch),
             ..source(1_563_907_544)
@@ -288,7 +289,8 @@ mod tests {
 
     #[test]
     fn no_best_match_is_logged_as_documented() {
-        let details = BinaryDetails { failed_match: Some("match_error_no_best_match"), ..bionic("3.7.3") };
+        let details =
+            BinaryDetails { failed_match: Some("match_error_no_best_match"), ..bionic_details("3.7.3") };
         assert_eq!(
             binary(1_563_907_562, details),
             "{\"time\":1563907562,\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\
@@ -300,8 +302,11 @@ mod tests {
     #[test]
     fn a_header_without_r_is_logged_as_documented() {
         let agent: &[u8] = b"Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)";
-        let details =
-            BinaryDetails { failed_ua: Some("ua_error_no_r"), user_agent: Some(agent.into()), ..bionic("") };
+        let details = BinaryDetails {
+            failed_ua: Some("ua_error_no_r"),
+            user_agent: Some(agent.into()),
+            ..bionic_details("")
+        };
         assert_eq!(
             binary(1_563_907_598, details),
             "{\"time\":1563907598,\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\
@@ -316,7 +321,7 @@ mod tests {
             distro: "xenial".into(),
             failed_ua: Some("ua_error_unsupported_os"),
             user_agent: Some(b"python-requests/2.9.1".as_slice().into()),
-            ..bionic("")
+            ..bionic_details("")
         };
         assert_eq!(
             binary(1_564_757_046, details),
@@ -344,7 +349,7 @@ mod tests {
                 failed_match: Some("m"),
                 failed_ua: Some("u"),
                 user_agent: Some(b"a".as_slice().into()),
-                ..bionic("3.5.2")
+                ..bionic_details("3.5.2")
             }),
             error: Some("e".into()),
             failed_service: Some(ServiceError::Ash),
@@ -364,7 +369,7 @@ mod tests {
     #[test]
     fn a_header_and_its_copy_are_truncated() {
         let long = vec![b'x'; 64 << 10];
-        let details = BinaryDetails { user_agent: Some(long.as_slice().into()), ..bionic("") };
+        let details = BinaryDetails { user_agent: Some(long.as_slice().into()), ..bionic_details("") };
         let entry = ServiceEntry { binary: Some(details), ..source(0) };
         let text = line(&entry);
         assert!(text.contains(&format!("\"{}...\"", "x".repeat(MAX_FIELD))), "{text}");
@@ -388,13 +393,13 @@ mod tests {
         assert!(log.sink().is_none() && !log.is_on());
         log.log(&source(0));
         log.switch(log.prepare(Some(&path)).expect("opens"));
-        assert_eq!(std::fs::metadata(&path).expect("is there").permissions().mode() & 0o7777, 0o600);
+        assert_eq!(std::fs::metadata(&path).expect("readable").permissions().mode() & 0o7777, 0o600);
         assert!(log.prepare(Some(Path::new("/dev/null/s.log"))).is_err());
         assert!(log.is_on());
         log.log(&source(1));
         log.switch(None);
         log.log(&source(2));
-        assert_eq!(std::fs::read_to_string(&path).expect("is there"), line(&source(1)));
+        assert_eq!(std::fs::read_to_string(&path).expect("readable"), line(&source(1)));
     }
 
     proptest! {
@@ -407,7 +412,7 @@ mod tests {
             let details = BinaryDetails {
                 distro: text.clone().into(),
                 user_agent: Some(agent.clone().into()),
-                ..bionic("")
+                ..bionic_details("")
             };
             let line = line(&ServiceEntry { time, binary: Some(details), ..source(0) });
             let body = line.strip_suffix('\n').expect("ends with a line feed");

@@ -59,9 +59,9 @@ struct Shared {
     on_full: OnFull,
     state: Mutex<State>,
     /// Signals the thread that there is work.
-    work: Condvar,
+    work_signal: Condvar,
     /// Signals that there is space in the queue or that a request is done.
-    done: Condvar,
+    done_signal: Condvar,
     /// Serializes reopening.
     reopen_lock: Mutex<()>,
 }
@@ -69,16 +69,17 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     queue: Vec<u8>,
-    dropped: u64,
-    /// Number of requested flushes and reopenings, and how many are done.
-    requested: u64,
-    completed: u64,
+    dropped_lines: u64,
+    /// Number of flushes and reopenings that were requested.
+    requested_count: u64,
+    /// Number of these requests that are done.
+    completed_count: u64,
     /// Whether the thread is to reopen the file.
-    reopen: bool,
+    must_reopen: bool,
     /// The result of the last reopening, until the caller that requested it takes it.
-    reopened: Option<Result<ReplacedFile, SinkError>>,
+    reopen_result: Option<Result<ReplacedFile, SinkError>>,
     /// Whether the last [`Sink`] was dropped.
-    closed: bool,
+    is_closed: bool,
 }
 
 thread_local! {
@@ -100,8 +101,8 @@ impl Sink {
             path: path.to_owned(),
             on_full,
             state: Mutex::default(),
-            work: Condvar::new(),
-            done: Condvar::new(),
+            work_signal: Condvar::new(),
+            done_signal: Condvar::new(),
             reopen_lock: Mutex::new(()),
         });
         let writer = Arc::clone(&shared);
@@ -120,20 +121,21 @@ impl Sink {
         while !state.queue.is_empty() && state.queue.len() + line.len() > shared.on_full.capacity() {
             match shared.on_full {
                 OnFull::Drop => {
-                    state.dropped += 1;
+                    state.dropped_lines += 1;
                     crate::metrics::log_lines_dropped(1);
                     return;
                 }
                 OnFull::Wait if WRITER.get() => break,
-                OnFull::Wait => shared.done.wait(&mut state),
+                OnFull::Wait => shared.done_signal.wait(&mut state),
             }
         }
-        let before = state.queue.len();
+        let old_length = state.queue.len();
         state.queue.extend_from_slice(line);
-        let wake = before == 0 || (before < WAKE_THRESHOLD && state.queue.len() >= WAKE_THRESHOLD);
+        let must_wake =
+            old_length == 0 || (old_length < WAKE_THRESHOLD && state.queue.len() >= WAKE_THRESHOLD);
         drop(state);
-        if wake {
-            shared.work.notify_one();
+        if must_wake {
+            shared.work_signal.notify_one();
         }
     }
 
@@ -144,8 +146,8 @@ impl Sink {
     /// The path cannot be opened; the old file stays in use.
     pub fn reopen(&self) -> Result<ReplacedFile, SinkError> {
         let _guard = self.writer.shared.reopen_lock.lock();
-        let mut state = self.request(|state| state.reopen = true);
-        state.reopened.take().expect("the thread answers each request")
+        let mut state = self.request(|state| state.must_reopen = true);
+        state.reopen_result.take().expect("the thread answers each request")
     }
 
     /// Writes the queued lines. Returns when that is done, without syncing the disk.
@@ -153,16 +155,16 @@ impl Sink {
         drop(self.request(|_| {}));
     }
 
-    /// Changes the state with `change`, and waits until the thread has carried out what the state then requests.
+    /// Changes the state with `change`, and waits until the thread has done what the state then requests.
     fn request(&self, change: impl FnOnce(&mut State)) -> parking_lot::MutexGuard<'_, State> {
         let shared = &*self.writer.shared;
         let mut state = shared.state.lock();
         change(&mut state);
-        state.requested += 1;
-        let number = state.requested;
-        shared.work.notify_one();
-        while state.completed < number {
-            shared.done.wait(&mut state);
+        state.requested_count += 1;
+        let number = state.requested_count;
+        shared.work_signal.notify_one();
+        while state.completed_count < number {
+            shared.done_signal.wait(&mut state);
         }
         state
     }
@@ -170,7 +172,7 @@ impl Sink {
     /// Number of lines dropped since the start because the queue was full or a write failed.
     #[must_use]
     pub fn dropped_lines(&self) -> u64 {
-        self.writer.shared.state.lock().dropped
+        self.writer.shared.state.lock().dropped_lines
     }
 
     /// The file's path.
@@ -182,8 +184,8 @@ impl Sink {
 
 impl Drop for WriterThread {
     fn drop(&mut self) {
-        self.shared.state.lock().closed = true;
-        self.shared.work.notify_one();
+        self.shared.state.lock().is_closed = true;
+        self.shared.work_signal.notify_one();
         // The thread itself may drop the last handle, through an event that it logs.
         let current_thread = std::thread::current().id();
         if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != current_thread) {
@@ -196,57 +198,58 @@ impl Drop for WriterThread {
 /// Runs the thread until the last [`Sink`] is dropped and everything is written.
 fn run_writer(shared: &Shared, mut file: Appender<'_>) {
     WRITER.set(true);
-    let mut spare = Vec::new();
+    let mut buffer = Vec::new();
     let mut state = shared.state.lock();
     loop {
-        let urgent = |state: &State| state.closed || state.requested > state.completed;
-        while state.queue.is_empty() && !urgent(&state) {
-            shared.work.wait(&mut state);
+        let is_urgent = |state: &State| state.is_closed || state.requested_count > state.completed_count;
+        while state.queue.is_empty() && !is_urgent(&state) {
+            shared.work_signal.wait(&mut state);
         }
         if shared.on_full == OnFull::Drop {
-            let until = Instant::now() + MAX_DELAY;
-            while state.queue.len() < WAKE_THRESHOLD && !urgent(&state) {
-                if shared.work.wait_until(&mut state, until).timed_out() {
+            let deadline = Instant::now() + MAX_DELAY;
+            while state.queue.len() < WAKE_THRESHOLD && !is_urgent(&state) {
+                if shared.work_signal.wait_until(&mut state, deadline).timed_out() {
                     break;
                 }
             }
         }
-        let (requested, reopen, closed) = (state.requested, std::mem::take(&mut state.reopen), state.closed);
-        let dropped = state.dropped;
-        std::mem::swap(&mut state.queue, &mut spare);
+        let (requested_count, must_reopen, is_closed) =
+            (state.requested_count, std::mem::take(&mut state.must_reopen), state.is_closed);
+        let old_dropped_lines = state.dropped_lines;
+        std::mem::swap(&mut state.queue, &mut buffer);
         drop(state);
 
         // Callers that wait for space in the queue can continue before the lines are written.
-        shared.done.notify_all();
-        let mut failed_lines = file.append(&spare);
-        spare.clear();
+        shared.done_signal.notify_all();
+        let mut failed_lines = file.append(&buffer);
+        buffer.clear();
         // Releases the memory of a burst.
-        spare.shrink_to(WAKE_THRESHOLD);
-        if closed {
+        buffer.shrink_to(WAKE_THRESHOLD);
+        if is_closed {
             failed_lines += file.finish();
         }
-        let reopened = reopen.then(|| {
-            let new = open(&shared.path)?;
+        let reopen_result = must_reopen.then(|| {
+            let new_file = open(&shared.path)?;
             failed_lines += file.finish();
-            Ok(file.replace_file(new))
+            Ok(file.replace_file(new_file))
         });
 
         state = shared.state.lock();
-        state.dropped += failed_lines;
+        state.dropped_lines += failed_lines;
         crate::metrics::log_lines_dropped(failed_lines);
-        if reopened.is_some() {
-            state.reopened = reopened;
+        if reopen_result.is_some() {
+            state.reopen_result = reopen_result;
         }
-        if state.completed < requested {
-            state.completed = requested;
-            shared.done.notify_all();
+        if state.completed_count < requested_count {
+            state.completed_count = requested_count;
+            shared.done_signal.notify_all();
         }
-        let total = state.dropped;
-        if closed && state.queue.is_empty() {
+        let total = state.dropped_lines;
+        if is_closed && state.queue.is_empty() {
             return;
         }
         // Without the lock: the report is logged, possibly through this sink.
-        parking_lot::MutexGuard::unlocked(&mut state, || file.report(total, total > dropped));
+        parking_lot::MutexGuard::unlocked(&mut state, || file.report(total, total > old_dropped_lines));
     }
 }
 
@@ -256,7 +259,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn lines(path: &Path) -> Vec<String> {
-        std::fs::read_to_string(path).expect("is there").lines().map(str::to_owned).collect()
+        std::fs::read_to_string(path).expect("readable").lines().map(str::to_owned).collect()
     }
 
     #[test]
@@ -267,7 +270,7 @@ mod tests {
             Sink::open(&path, OnFull::Drop).expect("opens").write(line.as_bytes());
         }
         assert_eq!(lines(&path), ["one", "two"]);
-        assert_eq!(std::fs::metadata(&path).expect("is there").permissions().mode() & 0o7777, 0o600);
+        assert_eq!(std::fs::metadata(&path).expect("readable").permissions().mode() & 0o7777, 0o600);
     }
 
     #[test]
@@ -300,7 +303,7 @@ mod tests {
                 })
             })
             .collect();
-        let rotated: Vec<PathBuf> = (0..20)
+        let rotated_files: Vec<PathBuf> = (0..20)
             .map(|rotation| {
                 let to = dir.path().join(format!("a.log.{rotation}"));
                 std::fs::rename(&path, &to).expect("renamed");
@@ -312,15 +315,15 @@ mod tests {
             writer.join().expect("wrote");
         }
         sink.flush();
-        let mut next = [0; 4];
-        for line in rotated.iter().chain([&path]).flat_map(|path| lines(path)) {
+        let mut next_numbers = [0; 4];
+        for line in rotated_files.iter().chain([&path]).flat_map(|path| lines(path)) {
             let (writer, number) = line.split_once(' ').expect("two numbers");
             let writer: usize = writer.parse().expect("a number");
-            assert_eq!(number, next[writer].to_string(), "lines of one writer stay in order");
-            next[writer] += 1;
+            assert_eq!(number, next_numbers[writer].to_string(), "lines of one writer stay in order");
+            next_numbers[writer] += 1;
         }
-        assert_eq!(next, [EACH; 4]);
-        assert_eq!(std::fs::metadata(&path).expect("is there").permissions().mode() & 0o7777, 0o600);
+        assert_eq!(next_numbers, [EACH; 4]);
+        assert_eq!(std::fs::metadata(&path).expect("readable").permissions().mode() & 0o7777, 0o600);
         assert_eq!(sink.dropped_lines(), 0);
     }
 

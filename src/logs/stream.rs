@@ -15,7 +15,7 @@ pub(super) enum StandardStream {
 /// A standard stream as a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stream {
-    which: StandardStream,
+    kind: StandardStream,
     /// Device and inode of the file behind the stream, if known.
     identity: Option<(u64, u64)>,
     /// Whether it is the journal: lines have a priority prefix and no time.
@@ -24,23 +24,23 @@ pub(super) struct Stream {
 
 impl Stream {
     /// Inspects the stream.
-    pub(super) fn of(which: StandardStream) -> Stream {
-        let identity = match which {
+    pub(super) fn of(kind: StandardStream) -> Stream {
+        let identity = match kind {
             StandardStream::Stdout => identity(io::stdout().as_fd()),
             StandardStream::Stderr => identity(io::stderr().as_fd()),
         };
         let journal = std::env::var("JOURNAL_STREAM").ok().and_then(|text| journal_stream(&text));
-        Stream { which, identity, is_journal: identity.is_some() && identity == journal }
+        Stream { kind, identity, is_journal: identity.is_some() && identity == journal }
     }
 
     /// Returns true if both streams write to the same file.
     pub(super) fn is_same(&self, other: &Stream) -> bool {
-        self.which == other.which || (self.identity.is_some() && self.identity == other.identity)
+        self.kind == other.kind || (self.identity.is_some() && self.identity == other.identity)
     }
 
     /// Writes a line. Ignores errors: a closed terminal or pipe must not stop the server, and cannot be reported.
     pub(super) fn write(&self, line: &[u8]) {
-        let _ = match self.which {
+        let _ = match self.kind {
             StandardStream::Stdout => io::stdout().lock().write_all(line),
             StandardStream::Stderr => io::stderr().lock().write_all(line),
         };

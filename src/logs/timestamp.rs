@@ -38,13 +38,13 @@ struct CachedStamp {
 }
 
 thread_local! {
-    static CACHED: RefCell<Option<CachedStamp>> = const { RefCell::new(None) };
+    static CACHE: RefCell<Option<CachedStamp>> = const { RefCell::new(None) };
 }
 
 /// Appends the timestamp of `micros` since the epoch. A time outside of the calendar's range is `-`.
 pub(super) fn push(line: &mut Vec<u8>, micros: i64, format: TimestampFormat, zone: &TimeZone) {
     let second = micros.div_euclid(1_000_000);
-    CACHED.with_borrow_mut(|cached| {
+    CACHE.with_borrow_mut(|cached| {
         if let Some(cached) = cached
             .as_ref()
             .filter(|cached| cached.second == second && cached.format == format && cached.zone == *zone)

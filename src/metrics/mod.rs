@@ -26,7 +26,8 @@ const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "other"];
 /// Values of the label for the status class.
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Upper bounds of response times in seconds: served from memory, from the disk, from a mirror.
-const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0];
+const DURATION_BUCKETS: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0];
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
@@ -56,11 +57,11 @@ struct Metrics {
     storage_size: GaugeVec,
     storage_free: GaugeVec,
     storage_used: GaugeVec,
-    scrubbed: IntCounter,
+    scrubbed_bytes: IntCounter,
     scrub_bad_objects: IntGauge,
-    routed_binaries: IntCounterVec,
-    routed_distros: IntCounterVec,
-    routed_sources: IntCounterVec,
+    binary_requests_by_match: IntCounterVec,
+    binary_requests_by_distro: IntCounterVec,
+    source_fallbacks: IntCounterVec,
     usage_saved: IntCounter,
     usage_lost: IntCounter,
     usage_waiting: IntGauge,
@@ -69,8 +70,8 @@ struct Metrics {
 
 struct Process {
     cpu: Counter,
-    resident: IntGauge,
-    virtual_size: IntGauge,
+    resident_memory: IntGauge,
+    virtual_memory: IntGauge,
     threads: IntGauge,
     open_fds: IntGauge,
     max_fds: IntGauge,
@@ -133,7 +134,7 @@ impl Metrics {
             "Time from the head of a request to the last byte of its response, in seconds.",
         );
         let durations =
-            registrar.register(HistogramVec::new(durations.buckets(SECONDS.to_vec()), &["method"]));
+            registrar.register(HistogramVec::new(durations.buckets(DURATION_BUCKETS.to_vec()), &["method"]));
         let upstream = registrar.counters(
             "ppm_upstream_requests_total",
             "Requests to mirrors over HTTP, by status class; failed if there was no response.",
@@ -148,8 +149,8 @@ impl Metrics {
                     "process_cpu_seconds_total",
                     "User and system CPU time spent, in seconds.",
                 )),
-                resident: registrar.gauge("process_resident_memory_bytes", "Resident memory, in bytes."),
-                virtual_size: registrar.gauge("process_virtual_memory_bytes", "Virtual memory, in bytes."),
+                resident_memory: registrar.gauge("process_resident_memory_bytes", "Resident memory, in bytes."),
+                virtual_memory: registrar.gauge("process_virtual_memory_bytes", "Virtual memory, in bytes."),
                 threads: registrar.gauge("process_threads", "Threads."),
                 open_fds: registrar.gauge("process_open_fds", "Open file descriptors."),
                 max_fds: registrar.gauge("process_max_fds", "Maximum number of open file descriptors."),
@@ -234,7 +235,7 @@ impl Metrics {
                 "Size of the files in a storage directory, in bytes.",
                 path,
             ),
-            scrubbed: registrar.counter(
+            scrubbed_bytes: registrar.counter(
                 "ppm_scrubbed_bytes_total",
                 "Bytes of stored objects read to compare them with their digests.",
             ),
@@ -242,17 +243,17 @@ impl Metrics {
                 "ppm_scrub_bad_objects",
                 "Stored objects that are damaged, or lost and on no mirror, and were not stored again.",
             ),
-            routed_binaries: registrar.counters(
+            binary_requests_by_match: registrar.counters(
                 "ppm_binary_routing_binary",
                 "Requests for binaries that were answered with one, by how the version of R fits.",
                 &["match"],
             ),
-            routed_distros: registrar.counters(
+            binary_requests_by_distro: registrar.counters(
                 "ppm_binary_routing_distro",
                 "Requests for binaries, by distribution and by whether a binary or the source was sent.",
                 &["distro", "status"],
             ),
-            routed_sources: registrar.counters(
+            source_fallbacks: registrar.counters(
                 "ppm_binary_routing_fallback",
                 "Requests for binaries that were answered with the source, by reason.",
                 &["reason"],
@@ -271,7 +272,7 @@ impl Metrics {
             ),
             rewinds: registrar.counter(
                 "ppm_database_rewinds_total",
-                "How often the database was reset to an earlier transaction: a fail-over to a standby that lacked some, or a restore.",
+                "How often the database was reset to an earlier transaction: a fail-over to a standby that lacked transactions, or a restore.",
             ),
             registry,
         }
@@ -292,8 +293,8 @@ pub fn text() -> Vec<u8> {
     process.cpu.reset();
     process.cpu.inc_by(stats.cpu.as_secs_f64());
     for (gauge, value) in [
-        (&process.resident, stats.resident),
-        (&process.virtual_size, stats.virtual_size),
+        (&process.resident_memory, stats.resident_memory),
+        (&process.virtual_memory, stats.virtual_memory),
         (&process.threads, stats.threads),
         (&process.open_fds, stats.open_fds),
         (&process.max_fds, stats.max_fds),
@@ -330,7 +331,7 @@ pub fn request_completed(method: &Method, status: u16, bytes: u64, duration: Dur
 }
 
 /// Sets the numbers of open connections and of requests in progress.
-pub fn in_progress(connections: usize, requests: usize) {
+pub fn set_requests_in_progress(connections: usize, requests: usize) {
     METRICS.connections.set(to_gauge_value(connections as u64));
     METRICS.in_flight.set(to_gauge_value(requests as u64));
 }
@@ -412,25 +413,25 @@ pub fn upstream_bytes_read(bytes: usize) {
 }
 
 /// Sets the number of running fetches of package files.
-pub fn fetches(count: usize) {
+pub fn set_fetches(count: usize) {
     METRICS.fetches.set(to_gauge_value(count as u64));
 }
 
 /// Sets size and free space of the file system of a storage directory, in bytes.
-pub fn storage_space(path: &str, size: u64, free: u64) {
+pub fn set_storage_space(path: &str, size: u64, free: u64) {
     METRICS.storage_size.with_label_values(&[path]).set(bytes(size));
     METRICS.storage_free.with_label_values(&[path]).set(bytes(free));
 }
 
 /// Sets the size of the files in a storage directory, in bytes, and the duration of the scan.
-pub fn storage_used(path: &str, used: u64, duration: Duration) {
+pub fn set_storage_used(path: &str, used: u64, duration: Duration) {
     METRICS.storage_used.with_label_values(&[path]).set(bytes(used));
     METRICS.storage_time.with_label_values(&[path]).set(duration.as_secs_f64());
 }
 
 /// Counts bytes read by the scrub.
-pub fn scrubbed(bytes: u64) {
-    METRICS.scrubbed.inc_by(bytes);
+pub fn add_scrubbed_bytes(bytes: u64) {
+    METRICS.scrubbed_bytes.inc_by(bytes);
 }
 
 /// Sets the number of damaged and lost objects that were not stored again.
@@ -440,23 +441,23 @@ pub fn scrub_bad_objects(count: usize) {
 
 /// Counts a request for a binary that was answered with one; `fit` is how its version of R fits.
 pub fn binary_sent(distro: &str, fit: &str) {
-    METRICS.routed_binaries.with_label_values(&[fit]).inc();
-    METRICS.routed_distros.with_label_values(&[distro, "binary"]).inc();
+    METRICS.binary_requests_by_match.with_label_values(&[fit]).inc();
+    METRICS.binary_requests_by_distro.with_label_values(&[distro, "binary"]).inc();
 }
 
 /// Counts a request for a binary that was answered with the source package.
 pub fn source_sent_instead(distro: &str, reason: &str) {
-    METRICS.routed_sources.with_label_values(&[reason]).inc();
-    METRICS.routed_distros.with_label_values(&[distro, "source"]).inc();
+    METRICS.source_fallbacks.with_label_values(&[reason]).inc();
+    METRICS.binary_requests_by_distro.with_label_values(&[distro, "source"]).inc();
 }
 
 /// Counts downloads written to the usage data.
-pub fn usage_saved(downloads: u64) {
+pub fn add_saved_downloads(downloads: u64) {
     METRICS.usage_saved.inc_by(downloads);
 }
 
 /// Counts downloads that are missing from the usage data.
-pub fn usage_lost(downloads: u64) {
+pub fn add_lost_downloads(downloads: u64) {
     METRICS.usage_lost.inc_by(downloads);
 }
 
@@ -466,7 +467,7 @@ pub fn database_rewound() {
 }
 
 /// Sets the number of rows of usage data that wait to be written.
-pub fn usage_waiting(rows: usize) {
+pub fn set_waiting_usage_rows(rows: usize) {
     METRICS.usage_waiting.set(to_gauge_value(rows as u64));
 }
 
@@ -540,7 +541,7 @@ mod tests {
 
     #[test]
     fn special_characters_of_a_path_are_escaped() {
-        storage_space("/a \"b\"\\\n", 10, 5);
+        set_storage_space("/a \"b\"\\\n", 10, 5);
         assert_eq!(value(r#"ppm_storage_free{path="/a \"b\"\\\n"}"#), 5.0);
     }
 

@@ -12,9 +12,9 @@ pub(super) struct ProcessStats {
     /// User and system CPU time.
     pub(super) cpu: Duration,
     /// Resident memory in bytes.
-    pub(super) resident: u64,
+    pub(super) resident_memory: u64,
     /// Virtual memory in bytes.
-    pub(super) virtual_size: u64,
+    pub(super) virtual_memory: u64,
     /// Number of threads.
     pub(super) threads: u64,
     /// Number of open file descriptors.
@@ -33,8 +33,8 @@ pub(super) fn read() -> ProcessStats {
     ProcessStats {
         cpu: usage
             .map_or(Duration::ZERO, |usage| duration(usage.user_time()) + duration(usage.system_time())),
-        resident: number(&status, "VmRSS:") * 1024,
-        virtual_size: number(&status, "VmSize:") * 1024,
+        resident_memory: number(&status, "VmRSS:") * 1024,
+        virtual_memory: number(&status, "VmSize:") * 1024,
         threads: number(&status, "Threads:"),
         open_fds: open_fds as u64,
         max_fds: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
@@ -65,13 +65,13 @@ mod tests {
 
     #[test]
     fn an_open_file_is_counted_as_a_descriptor() {
-        // Other tests of this process open files, too; 200 outweigh them.
-        let before = read();
+        // Other tests of this process open files, too; 200 are more than theirs.
+        let old_stats = read();
         let files: Vec<_> = (0..200).map(|_| fs::File::open("/dev/null").expect("there")).collect();
-        let after = read();
+        let new_stats = read();
         assert!(
-            after.open_fds > before.open_fds + 100 && after.max_fds >= after.open_fds,
-            "{before:?} {after:?}"
+            new_stats.open_fds > old_stats.open_fds + 100 && new_stats.max_fds >= new_stats.open_fds,
+            "{old_stats:?} {new_stats:?}"
         );
         drop(files);
     }

@@ -95,7 +95,7 @@ impl<'a> Check<'a> {
             }
         };
         self.check_heads(product, &verified_head)?;
-        if let Some(base) = &verified_head.missing {
+        if let Some(base) = &verified_head.missing_base {
             self.report.add(
                 product.dated_head_path(base.snapshot, false),
                 Problem::Missing,
@@ -113,7 +113,7 @@ impl<'a> Check<'a> {
             let (size, sha256) = (release.object.size, release.object.sha256);
             self.objects.insert(path, ExpectedFile { label, size, sha256 });
         }
-        if verified_head.missing.is_none() {
+        if verified_head.missing_base.is_none() {
             for line in state.missing_releases() {
                 let text = format!("{line} is listed, but no segment has it: the base is the wrong one");
                 self.report.add(product.head_path(), Problem::Missing, text);
@@ -228,7 +228,7 @@ impl<'a> Check<'a> {
                         // After a missing segment, which is reported, records no longer apply.
                         if let Err(reason) = state.apply(&record)
                             && is_intact
-                            && verified_head.missing.is_none()
+                            && verified_head.missing_base.is_none()
                         {
                             self.report.add(&path, Problem::Damaged, reason);
                             is_intact = false;
@@ -363,7 +363,7 @@ impl<'a> Check<'a> {
             BundleError::Absent { .. } | BundleError::Missing { .. } | BundleError::NoBase { .. } => {
                 Problem::Missing
             }
-            BundleError::Broken { .. } | BundleError::Upstream(UpstreamError::Refused { .. }) => {
+            BundleError::Damaged { .. } | BundleError::Upstream(UpstreamError::Refused { .. }) => {
                 Problem::Damaged
             }
             BundleError::Upstream(UpstreamError::Missing(_)) => Problem::Missing,

@@ -31,9 +31,9 @@ where
         let result = edit(c)?;
         Ok((result, catalog.read_in_write(c)?))
     });
-    let (result, newer) = write.await?;
-    if let Some(newer) = newer {
-        state.catalog.install(newer);
+    let (result, new_catalog) = write.await?;
+    if let Some(new_catalog) = new_catalog {
+        state.catalog.install(new_catalog);
     }
     Ok(result)
 }

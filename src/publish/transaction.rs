@@ -16,7 +16,7 @@ use crate::state::State;
 pub const CHUNK: usize = 2_000;
 
 /// Number of changes from which a publish refreshes the planner statistics of the database (`ANALYZE`).
-const ANALYZE_FROM: usize = 10_000;
+const ANALYZE_THRESHOLD: usize = 10_000;
 
 /// Number of packages whose unpublished history is removed per write.
 const PACKAGES_PER_WRITE: i64 = 200;
@@ -84,17 +84,17 @@ impl<'a> Transaction<'a> {
         self.trees.is_empty()
     }
 
-    /// Claims the tree that `find` returns or creates; returns it with its pending step. `started_at` identifies the
+    /// Claims the tree that `find_tree` returns or creates; returns it with its pending step. `started_at` identifies the
     /// claimant.
     ///
     /// # Errors
     /// Database errors.
-    pub async fn claim<F>(&mut self, started_at: Timestamp, find: F) -> Result<(TreeId, Seq), DbError>
+    pub async fn claim<F>(&mut self, started_at: Timestamp, find_tree: F) -> Result<(TreeId, Seq), DbError>
     where
         F: Fn(&mut dyn Conn) -> Result<TreeId, DbError> + Send + 'static,
     {
         let claim = self.lease.write(&self.state.db, move |c| {
-            let tree = find(c)?;
+            let tree = find_tree(c)?;
             Ok((tree, tree::begin(c, tree, started_at.0)?))
         });
         let (tree, pending) = claim.await?;
@@ -118,7 +118,7 @@ impl<'a> Transaction<'a> {
         F: Fn(&mut dyn Conn, &[T]) -> Result<(), DbError> + Clone + Send + 'static,
     {
         let total = changes.len();
-        let mut done = 0;
+        let mut done_count = 0;
         let mut changes = changes.into_iter();
         loop {
             let chunk: Arc<[T]> = changes.by_ref().take(size).collect();
@@ -130,8 +130,8 @@ impl<'a> Transaction<'a> {
             if self.report.is_halted() {
                 return Err(WriteError::Halted);
             }
-            self.report.progress(phase, done, Some(total as u64));
-            done += chunk.len() as u64;
+            self.report.progress(phase, done_count, Some(total as u64));
+            done_count += chunk.len() as u64;
             let apply = apply.clone();
             self.lease.bulk(&self.state.db, move |c| apply(c, &chunk)).await?;
         }
@@ -187,7 +187,7 @@ impl<'a> Transaction<'a> {
         T: Send + 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
-        if self.changes >= ANALYZE_FROM {
+        if self.changes >= ANALYZE_THRESHOLD {
             self.state.db.analyze().await?;
         }
         self.report.progress("publishing", 1, Some(1));
@@ -237,9 +237,10 @@ pub async fn abandon(db: &Db, lease: &Lease, rows: Rows, trees: &[TreeId]) -> Re
 
 /// Removes the unpublished rows below the first step of a tree.
 async fn abandon_history(db: &Db, lease: &Lease, tree: TreeId) -> Result<(), DbError> {
-    let mut after = Some(PackageId(0));
-    while let Some(from) = after {
-        after = lease.bulk(db, move |c| backfill_write::abandon(c, tree, from, PACKAGES_PER_WRITE)).await?;
+    let mut next_package = Some(PackageId(0));
+    while let Some(from) = next_package {
+        next_package =
+            lease.bulk(db, move |c| backfill_write::abandon(c, tree, from, PACKAGES_PER_WRITE)).await?;
     }
     Ok(())
 }

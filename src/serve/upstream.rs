@@ -55,18 +55,19 @@ pub(super) fn candidates(
                 None => (&config.cran.url, config.cran.url.clone(), Product::Cran),
             };
             let mirror = upstream.mirror(&url).map_err(unavailable)?;
-            let paths = candidates::of_source(&mirror, &located.row, &located.package);
-            let paths = candidates::with_object(paths, object(root, &product));
+            let paths = candidates::source_candidates(&mirror, &located.row, &located.package);
+            let paths = candidates::add_object(paths, object(root, &product));
             (paths, source.kind.storage_class(), PackageForm::Source)
         }
         Some(platform) => {
             let locator = &located.row.locator;
-            let paths = candidates::of_binary(&upstream.binaries(&config.cran), &upstream, platform, locator);
+            let paths =
+                candidates::binary_candidates(&upstream.binaries(&config.cran), &upstream, platform, locator);
             let product = Product::Binaries(platform.to_string());
             let object =
                 config.cran.binaries.is_empty().then(|| object(&config.cran.url, &product)).flatten();
             let paths = match (paths, object) {
-                (Ok(paths), object) => candidates::with_object(paths, object),
+                (Ok(paths), object) => candidates::add_object(paths, object),
                 // It is not known yet whether the mirror is a bundle that contains binaries.
                 (Err(_), Some(object)) => vec![object],
                 (Err(error), None) => return Err(unavailable(error)),

@@ -33,6 +33,7 @@ const DROP_INTERVAL: u64 = 8 << 20;
 const LOWEST_PRIORITY: i32 = 19;
 /// Objects of a bucket that are read at the same time.
 const PARALLEL_READS: usize = 4;
+
 /// The result of reading an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObjectRead {
@@ -58,14 +59,14 @@ impl BackgroundReader {
     /// # Errors
     /// The thread cannot be started.
     pub fn start(rate: u64) -> io::Result<BackgroundReader> {
-        let (jobs, inbox) = std::sync::mpsc::channel::<Job>();
+        let (jobs, receiver) = std::sync::mpsc::channel::<Job>();
         std::thread::Builder::new().name("scrub".to_owned()).spawn(move || {
             // Without the permission, the thread reads with the normal priority.
             if let Err(error) = rustix::process::setpriority_process(None, LOWEST_PRIORITY) {
                 tracing::debug!(%error, "could not lower the priority of the thread that reads stored objects");
             }
             let mut buffer = vec![0; BUFFER_SIZE];
-            for job in inbox {
+            for job in receiver {
                 job(&mut buffer);
             }
         })?;
@@ -101,24 +102,24 @@ impl Storage {
         keys: &[Key],
         reader: &BackgroundReader,
     ) -> Result<Vec<ObjectRead>, StorageError> {
-        let Some(first) = keys.first() else { return Ok(Vec::new()) };
-        match self.backend(first.class()) {
+        let Some(first_key) = keys.first() else { return Ok(Vec::new()) };
+        match self.backend(first_key.class()) {
             Backend::Disk(disk) => {
                 let (disk, keys) = (Arc::clone(disk), keys.to_vec());
-                let read = reader.run(move |buffer, pace| on_disk(&disk, &keys, buffer, pace)).await;
-                let read = read.unwrap_or_else(|| {
+                let results = reader.run(move |buffer, pace| digest_files(&disk, &keys, buffer, pace)).await;
+                let results = results.unwrap_or_else(|| {
                     Err(StorageError::Other("the thread that reads stored objects has ended".to_owned()))
                 })?;
                 // If the class was unmounted, the comparison reports the class instead of each of its objects.
-                if read.contains(&ObjectRead::Missing) && self.is_replaced(first.class()).await {
+                if results.contains(&ObjectRead::Missing) && self.is_replaced(first_key.class()).await {
                     self.compare_again().await;
                 }
-                Ok(read)
+                Ok(results)
             }
             Backend::S3(s3) => {
                 let (s3, pace) = (Arc::clone(s3), Arc::clone(&reader.pace));
                 let reads = stream::iter(keys.to_vec())
-                    .map(move |key| in_bucket(Arc::clone(&s3), key, Arc::clone(&pace)));
+                    .map(move |key| digest_bucket_object(Arc::clone(&s3), key, Arc::clone(&pace)));
                 let results: Vec<_> = reads.buffered(PARALLEL_READS).try_collect().await?;
                 // The results end at the first object that a stop interrupted.
                 Ok(results.into_iter().map_while(|read| read).collect())
@@ -127,7 +128,8 @@ impl Storage {
     }
 }
 
-fn on_disk(
+/// Computes the digests of files, in order; fewer results than keys after a stop.
+fn digest_files(
     disk: &Disk,
     keys: &[Key],
     buffer: &mut [u8],
@@ -138,10 +140,10 @@ fn on_disk(
         if pace.is_stopped() {
             break;
         }
-        let read = disk.open_object(key).and_then(|(file, path)| {
+        let result = disk.open_object(key).and_then(|(file, path)| {
             hash_file(&file, buffer, pace).map_err(|e| StorageError::io("read", &path, e))
         });
-        results.push(match read {
+        results.push(match result {
             Ok(Some(digest)) => ObjectRead::Digest(digest),
             Ok(None) => break,
             Err(StorageError::NotFound(_)) => ObjectRead::Missing,
@@ -166,15 +168,15 @@ fn is_damage(error: &io::Error) -> bool {
 fn hash_file(mut file: &File, buffer: &mut [u8], pace: &Pace) -> io::Result<Option<ObjectDigest>> {
     let size = file.metadata()?.len();
     let was_cached = is_cached(file, size);
-    let advise = |from: u64, until: u64, advice| {
+    let advise = |start: u64, end: u64, advice| {
         let part = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         // Advice only: a file system may not support it.
-        let _ = posix_fadvise(file.as_fd(), part(from), part(until - from), advice);
+        let _ = posix_fadvise(file.as_fd(), part(start), part(end - start), advice);
     };
     if size > BUFFER_SIZE as u64 {
         advise(0, size, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
     }
-    let (mut hasher, mut read, mut dropped) = (sha2::Sha256::new(), 0, 0);
+    let (mut hasher, mut read_bytes, mut dropped_bytes) = (sha2::Sha256::new(), 0, 0);
     loop {
         let count = match file.read(buffer) {
             Ok(0) => break,
@@ -183,21 +185,21 @@ fn hash_file(mut file: &File, buffer: &mut [u8], pace: &Pace) -> io::Result<Opti
             Err(error) => return Err(error),
         };
         hasher.update(&buffer[..count]);
-        read += count as u64;
-        metrics::scrubbed(count as u64);
-        if !was_cached && read - dropped >= DROP_INTERVAL {
-            advise(dropped, read, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
-            dropped = read;
+        read_bytes += count as u64;
+        metrics::add_scrubbed_bytes(count as u64);
+        if !was_cached && read_bytes - dropped_bytes >= DROP_INTERVAL {
+            advise(dropped_bytes, read_bytes, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+            dropped_bytes = read_bytes;
         }
         pace.wait_blocking(count as u64);
-        if pace.is_stopped() && read < size {
+        if pace.is_stopped() && read_bytes < size {
             return Ok(None);
         }
     }
     if !was_cached {
-        advise(dropped, read, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        advise(dropped_bytes, read_bytes, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
     }
-    Ok(Some(ObjectDigest { sha256: Sha256(hasher.finalize().into()), size: read }))
+    Ok(Some(ObjectDigest { sha256: Sha256(hasher.finalize().into()), size: read_bytes }))
 }
 
 /// Whether the page cache has the first, the middle and the last byte of a file: a file that is requested often.
@@ -210,7 +212,11 @@ fn is_cached(file: &File, size: u64) -> bool {
 }
 
 /// Reads an object of a bucket; `None` if the reader was stopped.
-async fn in_bucket(s3: Arc<S3>, key: Key, pace: Arc<Pace>) -> Result<Option<ObjectRead>, StorageError> {
+async fn digest_bucket_object(
+    s3: Arc<S3>,
+    key: Key,
+    pace: Arc<Pace>,
+) -> Result<Option<ObjectRead>, StorageError> {
     if pace.is_stopped() {
         return Ok(None);
     }
@@ -220,17 +226,17 @@ async fn in_bucket(s3: Arc<S3>, key: Key, pace: Arc<Pace>) -> Result<Option<Obje
         Ok(BackendObject::Whole(bytes)) => Content::Memory(bytes),
         Ok(BackendObject::Part(blob)) => blob.content,
     };
-    let (paced, reader) = (Arc::clone(&pace), Arc::clone(&pace));
+    let (piece_pace, stop_pace) = (Arc::clone(&pace), Arc::clone(&pace));
     let pieces = content.into_stream().and_then(move |piece| {
-        let pace = Arc::clone(&paced);
+        let pace = Arc::clone(&piece_pace);
         async move {
-            metrics::scrubbed(piece.len() as u64);
+            metrics::add_scrubbed_bytes(piece.len() as u64);
             pace.wait(piece.len() as u64).await;
             Ok(piece)
         }
     });
-    let until_stopped = pieces.try_take_while(move |_| future::ready(Ok(!reader.is_stopped())));
-    let digest = Content::Stream(until_stopped.boxed()).digest(|_| Ok::<_, StorageError>(())).await?;
+    let pieces_until_stop = pieces.try_take_while(move |_| future::ready(Ok(!stop_pace.is_stopped())));
+    let digest = Content::Stream(pieces_until_stop.boxed()).digest(|_| Ok::<_, StorageError>(())).await?;
     Ok((!pace.is_stopped()).then_some(ObjectRead::Digest(digest)))
 }
 

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 /// Bytes of one chunk: large enough to amortize the switch to the blocking pool, small enough for the CPU's cache.
 pub(super) const CHUNK_SIZE: usize = 256 << 10;
 /// Maximum number of pooled buffers (4 MB); others are freed.
-const MAX_SPARE_BUFFERS: usize = 16;
+const MAX_POOLED_BUFFERS: usize = 16;
 /// Pairs of a limit and a chunk size, in bytes: a new chunk has the size of the first pair whose limit exceeds the
 /// total of the chunks in memory.
 const CHUNK_SIZES: [(usize, usize); 3] = [(16 << 20, CHUNK_SIZE), (32 << 20, 64 << 10), (48 << 20, 16 << 10)];
@@ -83,9 +83,9 @@ impl AsRef<[u8]> for Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         if self.buffer.len() == CHUNK_SIZE {
-            let mut spare = BUFFERS.lock();
-            if spare.len() < MAX_SPARE_BUFFERS {
-                spare.push(std::mem::take(&mut self.buffer));
+            let mut buffers = BUFFERS.lock();
+            if buffers.len() < MAX_POOLED_BUFFERS {
+                buffers.push(std::mem::take(&mut self.buffer));
             }
         }
     }
@@ -94,8 +94,8 @@ impl Drop for Chunk {
 /// Returns the size of the next chunk in bytes: the more unsent bytes there are, the smaller it is.
 #[must_use]
 pub fn chunk_size() -> usize {
-    let unsent = CHUNK_BYTES.get();
-    CHUNK_SIZES.iter().find(|(below, _)| unsent < *below).map_or(MIN_CHUNK_SIZE, |(_, size)| *size)
+    let unsent_bytes = CHUNK_BYTES.get();
+    CHUNK_SIZES.iter().find(|(limit, _)| unsent_bytes < *limit).map_or(MIN_CHUNK_SIZE, |(_, size)| *size)
 }
 
 /// Counts an object of `size` bytes that is to be read into memory; `None` if it must be read in chunks.
@@ -146,8 +146,8 @@ impl ReadRequest {
     }
 
     fn buffer(&self) -> Box<[u8]> {
-        let spare = if self.capacity == CHUNK_SIZE { BUFFERS.lock().pop() } else { None };
-        spare.unwrap_or_else(|| vec![0; self.capacity].into_boxed_slice())
+        let pooled_buffer = if self.capacity == CHUNK_SIZE { BUFFERS.lock().pop() } else { None };
+        pooled_buffer.unwrap_or_else(|| vec![0; self.capacity].into_boxed_slice())
     }
 
     /// Returns the bytes of a buffer that was read.
@@ -165,7 +165,7 @@ pub(super) fn open_body() -> Option<OpenBody> {
 }
 
 /// Counts bytes received from another server as a chunk that waits to be sent.
-pub(super) fn count(bytes: Bytes) -> Bytes {
+pub(super) fn count_chunk(bytes: Bytes) -> Bytes {
     let reservation = CHUNK_BYTES.add(bytes.len());
     guarded(bytes, reservation)
 }
@@ -180,10 +180,10 @@ pub fn read_to_memory(
     range: &Range<u64>,
     reservation: Reservation,
 ) -> Result<Bytes, StorageError> {
-    let failed = |e: io::Error| StorageError::io("read", path, e);
-    let length = usize::try_from(range.end - range.start).map_err(|e| failed(io::Error::other(e)))?;
+    let to_error = |e: io::Error| StorageError::io("read", path, e);
+    let length = usize::try_from(range.end - range.start).map_err(|e| to_error(io::Error::other(e)))?;
     let mut bytes = vec![0; length].into_boxed_slice();
-    file.read_exact_at(&mut bytes, range.start).map_err(failed)?;
+    file.read_exact_at(&mut bytes, range.start).map_err(to_error)?;
     Ok(guarded(bytes, reservation))
 }
 
@@ -203,11 +203,11 @@ pub fn content(file: File, path: &Path, range: Range<u64>) -> Result<Content, St
 }
 
 /// The file of a stream, open or not.
-struct Source {
+struct StreamFile {
     path: Box<Path>,
     /// Device and inode of the file that was opened first: the stream must not continue with another file.
     identity: (u64, u64),
-    open: OnceLock<OpenHandle>,
+    handle: OnceLock<OpenHandle>,
 }
 
 struct OpenHandle {
@@ -215,12 +215,15 @@ struct OpenHandle {
     _reservation: Reservation,
 }
 
-impl Source {
-    fn new(file: File, metadata: &Metadata, path: &Path) -> Source {
-        let source =
-            Source { path: path.into(), identity: (metadata.dev(), metadata.ino()), open: OnceLock::new() };
-        source.keep_open(file);
-        source
+impl StreamFile {
+    fn new(file: File, metadata: &Metadata, path: &Path) -> StreamFile {
+        let stream_file = StreamFile {
+            path: path.into(),
+            identity: (metadata.dev(), metadata.ino()),
+            handle: OnceLock::new(),
+        };
+        stream_file.keep_open(file);
+        stream_file
     }
 
     /// Keeps the file open; if too many files are open, returns it instead.
@@ -229,13 +232,13 @@ impl Source {
             return Some(file);
         }
         // A stream reads one chunk at a time, so there is no concurrent call.
-        let _ = self.open.set(OpenHandle { file, _reservation: OPEN_FILES.add(1) });
+        let _ = self.handle.set(OpenHandle { file, _reservation: OPEN_FILES.add(1) });
         None
     }
 
     /// Reads a chunk. Blocking.
     fn read(&self, request: ReadRequest) -> io::Result<Bytes> {
-        if let Some(file) = self.open.get() {
+        if let Some(file) = self.handle.get() {
             return request.read(&file.file);
         }
         let file = File::open(&self.path)?;
@@ -261,7 +264,7 @@ fn max_open_files() -> usize {
 
 /// The state of a stream: the remaining range, and the chunk that is being read.
 struct Reader {
-    source: Arc<Source>,
+    stream_file: Arc<StreamFile>,
     /// The range from the chunk after `next` to the end.
     remaining: Range<u64>,
     /// The next chunk, if it is being read ahead.
@@ -275,22 +278,22 @@ pub(super) fn stream(
     path: &Path,
     range: Range<u64>,
 ) -> BoxStream<'static, Result<Bytes, StorageError>> {
-    let source = Arc::new(Source::new(file, metadata, path));
-    unfold(Some(Reader { source, remaining: range, next: None }), |reader| async {
+    let stream_file = Arc::new(StreamFile::new(file, metadata, path));
+    unfold(Some(Reader { stream_file, remaining: range, next: None }), |reader| async {
         let mut reader = reader?;
         let chunk = match reader.next.take() {
-            Some(next) => next,
+            Some(chunk) => chunk,
             None => match reader.read_from_cache(chunk_size()) {
                 Some(chunk) if reader.remaining.is_empty() => return Some((Ok(chunk), None)),
                 Some(chunk) => return Some((Ok(chunk), Some(reader))),
                 None => reader.start_read(chunk_size()),
             },
         };
-        let failed = |e: io::Error| StorageError::io("read", &reader.source.path, e);
+        let to_error = |e: io::Error| StorageError::io("read", &reader.stream_file.path, e);
         let chunk = match chunk.await {
             Ok(Ok(chunk)) => chunk,
-            Ok(Err(e)) => return Some((Err(failed(e)), None)),
-            Err(e) => return Some((Err(failed(io::Error::other(e))), None)),
+            Ok(Err(e)) => return Some((Err(to_error(e)), None)),
+            Err(e) => return Some((Err(to_error(io::Error::other(e))), None)),
         };
         if reader.remaining.is_empty() {
             return Some((Ok(chunk), None));
@@ -307,7 +310,7 @@ pub(super) fn stream(
 impl Reader {
     /// Returns the next chunk if the page cache has it: no waiting, and no thread to wake up.
     fn read_from_cache(&mut self, size: usize) -> Option<Bytes> {
-        let file = &self.source.open.get()?.file;
+        let file = &self.stream_file.handle.get()?.file;
         let end = self.remaining.end.min(self.remaining.start.saturating_add(size as u64));
         let chunk = ReadRequest::new(self.remaining.start..end).read_cached(file)?;
         self.remaining.start = end;
@@ -319,8 +322,8 @@ impl Reader {
         let end = self.remaining.end.min(self.remaining.start.saturating_add(size as u64));
         let request = ReadRequest::new(self.remaining.start..end);
         self.remaining.start = end;
-        let source = Arc::clone(&self.source);
-        tokio::task::spawn_blocking(move || source.read(request))
+        let stream_file = Arc::clone(&self.stream_file);
+        tokio::task::spawn_blocking(move || stream_file.read(request))
     }
 }
 
@@ -350,8 +353,8 @@ mod tests {
             end - 1..end,
             0..CHUNK_SIZE * 2,
         ] {
-            let requested = range.start as u64..range.end as u64;
-            let chunks: Vec<Bytes> = open(&path, requested).try_collect().await.unwrap();
+            let byte_range = range.start as u64..range.end as u64;
+            let chunks: Vec<Bytes> = open(&path, byte_range).try_collect().await.unwrap();
             assert_eq!(chunks.concat(), bytes[range.clone()], "{range:?}");
         }
     }
@@ -377,8 +380,8 @@ mod tests {
         let mut streams: Vec<_> = (0..READERS).map(|_| open(&path, 0..CHUNK_SIZE as u64 * 8)).collect();
         let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         assert!(OPEN_FILES.get() <= MAX_OPEN_FILES && files() < MAX_OPEN_FILES + 500, "{} files", files());
-        let unread = CHUNK_BYTES.get();
-        assert!(unread < 8 << 20, "{unread} bytes were read before the first poll");
+        let read_bytes = CHUNK_BYTES.get();
+        assert!(read_bytes < 8 << 20, "{read_bytes} bytes were read before the first poll");
         let mut readers = Vec::new();
         for stream in &mut streams {
             readers.push(stream.next().await.unwrap().unwrap());
@@ -402,16 +405,16 @@ mod tests {
         let path = dir.path().join("object");
         std::fs::write(&path, vec![7; CHUNK_SIZE * 2]).unwrap();
         let metadata = path.metadata().unwrap();
-        let source = Source {
+        let stream_file = StreamFile {
             path: path.as_path().into(),
             identity: (metadata.dev(), metadata.ino()),
-            open: OnceLock::new(),
+            handle: OnceLock::new(),
         };
-        assert_eq!(source.read(ReadRequest::new(0..9)).unwrap().len(), 9);
+        assert_eq!(stream_file.read(ReadRequest::new(0..9)).unwrap().len(), 9);
         let other = dir.path().join("other");
         std::fs::write(&other, vec![8; CHUNK_SIZE * 2]).unwrap();
         std::fs::rename(&other, &path).unwrap();
-        let source = Source { open: OnceLock::new(), ..source };
-        assert!(source.read(ReadRequest::new(0..9)).is_err());
+        let stream_file = StreamFile { handle: OnceLock::new(), ..stream_file };
+        assert!(stream_file.read(ReadRequest::new(0..9)).is_err());
     }
 }

@@ -11,7 +11,7 @@ use crate::model::storage_class::StorageClass;
 impl Storage {
     /// Waits for a request to compare all classes with the database, because a directory was replaced.
     pub async fn wait_for_comparison_request(&self) {
-        self.0.comparison_requested.notified().await;
+        self.0.comparison_request.notified().await;
     }
 
     /// Ends the waits of store operations for a requested comparison.
@@ -21,9 +21,9 @@ impl Storage {
 
     /// Requests a comparison and waits for it, if this process compares its classes.
     pub(super) async fn compare_again(&self) {
-        if self.0.comparison_required.load(Ordering::Relaxed) {
+        if self.0.is_comparison_required.load(Ordering::Relaxed) {
             let mut comparison_count = self.0.comparison_count.subscribe();
-            self.0.comparison_requested.notify_one();
+            self.0.comparison_request.notify_one();
             // After a timeout, the caller refuses with the current reason.
             let _ = tokio::time::timeout(COMPARISON_TIMEOUT, comparison_count.changed()).await;
         }
@@ -45,7 +45,7 @@ impl Storage {
         result: Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         if let Err(StorageError::Refused { .. }) = &result {
-            self.0.comparison_requested.notify_one();
+            self.0.comparison_request.notify_one();
         }
         result
     }

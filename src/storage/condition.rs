@@ -83,12 +83,12 @@ pub struct Condition {
     pub(super) ownerships: BTreeMap<StorageClass, Ownership>,
     pub(super) pending_sweeps: BTreeMap<StorageClass, PendingSweep>,
     /// Objects that were moved to the directory `damaged` and have not been stored again.
-    pub(super) damaged: BTreeSet<Key>,
+    pub(super) damaged_objects: BTreeSet<Key>,
     /// Objects that rows refer to and that are neither in storage nor on a mirror.
-    pub(super) lost: BTreeSet<Key>,
+    pub(super) lost_objects: BTreeSet<Key>,
     /// Classes in directories in which the last probe object could not be written: the disk or the quota is full.
-    pub(super) without_space: BTreeSet<StorageClass>,
-    /// Changes of `damaged` and `lost` while scans run.
+    pub(super) full_classes: BTreeSet<StorageClass>,
+    /// Changes of `damaged_objects` and `lost_objects` while scans run.
     changes: RecentChanges,
 }
 
@@ -97,7 +97,7 @@ pub struct Condition {
 pub struct ConditionScan<'a> {
     storage: &'a Storage,
     /// The number of the last change before the scan.
-    since: u64,
+    last_change: u64,
 }
 
 impl ConditionScan<'_> {
@@ -108,17 +108,17 @@ impl ConditionScan<'_> {
         if condition.ownership(class) == Ownership::Missing {
             return false;
         }
-        let before = condition.lost.clone();
-        let Condition { changes, lost, .. } = &mut *condition;
-        changes.merge(self.since, lost, keys, |key| key.class() == class);
-        *lost != before
+        let old_objects = condition.lost_objects.clone();
+        let Condition { changes, lost_objects, .. } = &mut *condition;
+        changes.merge(self.last_change, lost_objects, keys, |key| key.class() == class);
+        *lost_objects != old_objects
     }
 
     /// Records the damaged objects that have not been stored again.
     pub fn set_damaged(self, keys: BTreeSet<Key>) {
         let mut condition = self.storage.0.condition.lock();
-        let Condition { changes, damaged, .. } = &mut *condition;
-        changes.merge(self.since, damaged, keys, |_| true);
+        let Condition { changes, damaged_objects, .. } = &mut *condition;
+        changes.merge(self.last_change, damaged_objects, keys, |_| true);
     }
 }
 
@@ -142,35 +142,35 @@ impl Condition {
     }
 
     /// Returns the damaged objects of a class that have not been stored again.
-    pub fn damaged(&self, class: StorageClass) -> impl Iterator<Item = &Key> {
-        self.damaged.iter().filter(move |key| key.class() == class)
+    pub fn damaged_objects(&self, class: StorageClass) -> impl Iterator<Item = &Key> {
+        self.damaged_objects.iter().filter(move |key| key.class() == class)
     }
 
     /// Returns the objects of a class that rows refer to and that are not in storage.
-    pub fn lost(&self, class: StorageClass) -> impl Iterator<Item = &Key> {
-        self.lost.iter().filter(move |key| key.class() == class)
+    pub fn lost_objects(&self, class: StorageClass) -> impl Iterator<Item = &Key> {
+        self.lost_objects.iter().filter(move |key| key.class() == class)
     }
 
     /// Records that an object was stored.
     pub(super) fn record_stored(&mut self, key: &Key) {
         self.changes.record(key);
-        self.damaged.remove(key);
-        self.lost.remove(key);
-        self.without_space.remove(&key.class());
+        self.damaged_objects.remove(key);
+        self.lost_objects.remove(key);
+        self.full_classes.remove(&key.class());
     }
 
     /// Records that a damaged object was moved to the directory `damaged`.
     pub(super) fn record_damaged(&mut self, key: &Key) {
         self.changes.record(key);
-        self.damaged.insert(*key);
+        self.damaged_objects.insert(*key);
     }
 
     /// Returns warnings for the administrator, with remedies. They are public, so they contain no paths or host names.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
-        let mut add_warning = |problem: &dyn Fn(&Ownership) -> bool, text: &str| {
-            let classes = StorageClass::ALL.into_iter().filter(|class| problem(&self.ownership(*class)));
+        let mut add_warning = |is_affected: &dyn Fn(&Ownership) -> bool, text: &str| {
+            let classes = StorageClass::ALL.into_iter().filter(|class| is_affected(&self.ownership(*class)));
             let classes: Vec<&str> = classes.map(StorageClass::as_str).collect();
             if !classes.is_empty() {
                 let names = classes.join(", ");
@@ -207,8 +207,8 @@ impl Condition {
             &|ownership| matches!(ownership, Ownership::Unknown(_)),
             "could not be compared with the database: nothing is swept there; the server's log says why",
         );
-        if !self.without_space.is_empty() {
-            let classes: Vec<&str> = self.without_space.iter().map(|class| class.as_str()).collect();
+        if !self.full_classes.is_empty() {
+            let classes: Vec<&str> = self.full_classes.iter().map(|class| class.as_str()).collect();
             let name = classes.join(", ");
             let message = format!(
                 "storage of {name} has no space left: nothing is stored there, existing objects are served; free some \
@@ -228,7 +228,7 @@ impl Condition {
             });
         }
         for class in StorageClass::ALL {
-            let count = self.lost(class).count();
+            let count = self.lost_objects(class).count();
             if count > 0 {
                 let class = class.as_str();
                 warnings.push(Warning {
@@ -241,7 +241,7 @@ impl Condition {
                     ),
                 });
             }
-            let count = self.damaged(class).count();
+            let count = self.damaged_objects(class).count();
             if count > 0 {
                 let class = class.as_str();
                 warnings.push(Warning {
@@ -285,24 +285,24 @@ impl Storage {
             self.accept(class);
         }
         let mut condition = self.0.condition.lock();
-        let before = condition.ownership(class);
-        if matches!(ownership, Ownership::Unknown(_)) && before.refusal().is_some() {
+        let old_ownership = condition.ownership(class);
+        if matches!(ownership, Ownership::Unknown(_)) && old_ownership.refusal().is_some() {
             return false;
         }
         if ownership == Ownership::Missing {
             // The class is reported instead of each of its objects.
-            condition.lost.retain(|key| key.class() != class);
+            condition.lost_objects.retain(|key| key.class() != class);
         }
         condition.ownerships.insert(class, ownership.clone());
         drop(condition);
-        self.0.comparison_done.notify_waiters();
-        before != ownership
+        self.0.comparison_end.notify_waiters();
+        old_ownership != ownership
     }
 
     /// Makes store operations wait until their class was compared with the database, at the start and whenever
     /// [`Storage::wait_for_comparison_request`] returns.
     pub fn require_comparison(&self) {
-        self.0.comparison_required.store(true, Ordering::Relaxed);
+        self.0.is_comparison_required.store(true, Ordering::Relaxed);
     }
 
     /// Checks that this server may store objects in a class. A class in which nothing may be stored is compared again if
@@ -312,10 +312,10 @@ impl Storage {
     /// [`StorageError::Refused`], with the reason and the remedy.
     pub async fn may_store(&self, class: StorageClass) -> Result<(), StorageError> {
         let ownership = || self.0.condition.lock().ownership(class);
-        if self.0.comparison_required.load(Ordering::Relaxed) {
+        if self.0.is_comparison_required.load(Ordering::Relaxed) {
             let comparison = async {
                 loop {
-                    let notification = self.0.comparison_done.notified();
+                    let notification = self.0.comparison_end.notified();
                     tokio::pin!(notification);
                     notification.as_mut().enable();
                     if ownership() != Ownership::Unchecked {
@@ -340,7 +340,7 @@ impl Storage {
         let refusal =
             |reason: &str| StorageError::Refused { class: class.as_str(), reason: reason.to_owned() };
         let ownership = self.0.condition.lock().ownership(class);
-        if self.0.comparison_required.load(Ordering::Relaxed) && ownership == Ownership::Unchecked {
+        if self.0.is_comparison_required.load(Ordering::Relaxed) && ownership == Ownership::Unchecked {
             return Err(refusal("has not been compared with the database yet"));
         }
         ownership.refusal().map_or(Ok(()), |reason| Err(refusal(reason)))
@@ -355,67 +355,67 @@ impl Storage {
     /// Records the sweep that awaits confirmation, if any; returns true if that changed.
     pub fn set_pending_sweep(&self, class: StorageClass, pending: Option<PendingSweep>) -> bool {
         let mut condition = self.0.condition.lock();
-        let before = match pending {
-            Some(pending) => condition.pending_sweeps.insert(class, pending),
+        let old_sweep = match pending {
+            Some(sweep) => condition.pending_sweeps.insert(class, sweep),
             None => condition.pending_sweeps.remove(&class),
         };
-        before != pending
+        old_sweep != pending
     }
 
     /// Returns true if the object is damaged and has not been stored again.
     #[must_use]
     pub fn is_damaged(&self, key: &Key) -> bool {
-        self.0.condition.lock().damaged.contains(key)
+        self.0.condition.lock().damaged_objects.contains(key)
     }
 
     /// Returns the number of damaged and lost objects that were not stored again.
     #[must_use]
-    pub fn bad_objects(&self) -> usize {
+    pub fn bad_object_count(&self) -> usize {
         let condition = self.0.condition.lock();
-        condition.damaged.len() + condition.lost.len()
+        condition.damaged_objects.len() + condition.lost_objects.len()
     }
 
     /// Begins a scan for damaged or lost objects.
     #[must_use]
     pub fn begin_scan(&self) -> ConditionScan<'_> {
-        ConditionScan { storage: self, since: self.0.condition.lock().changes.begin_scan() }
+        ConditionScan { storage: self, last_change: self.0.condition.lock().changes.begin_scan() }
     }
 
     /// Records a lost object: a row refers to it, and it is neither in storage nor on a mirror. Returns false if it was
     /// recorded before, if its whole class is missing, or if the object is damaged.
     pub fn add_lost(&self, key: &Key) -> bool {
         let mut condition = self.0.condition.lock();
-        if condition.damaged.contains(key) || condition.ownership(key.class()) == Ownership::Missing {
+        if condition.damaged_objects.contains(key) || condition.ownership(key.class()) == Ownership::Missing {
             return false;
         }
         condition.changes.record(key);
-        condition.lost.insert(*key)
+        condition.lost_objects.insert(*key)
     }
 
     /// Records that a lost object is in storage again.
     pub fn remove_lost(&self, key: &Key) {
         let mut condition = self.0.condition.lock();
-        if condition.lost.remove(key) {
+        if condition.lost_objects.remove(key) {
             condition.changes.record(key);
         }
     }
 
     /// Records whether the directory of classes has no space left.
-    pub(super) fn set_without_space(&self, classes: &[StorageClass], is_full: bool) {
+    pub(super) fn set_full(&self, classes: &[StorageClass], is_full: bool) {
         let mut condition = self.0.condition.lock();
         for class in classes {
             if is_full {
-                condition.without_space.insert(*class);
+                condition.full_classes.insert(*class);
             } else {
-                condition.without_space.remove(class);
+                condition.full_classes.remove(class);
             }
         }
     }
 
     /// Returns true if one of the classes has no space left.
-    pub(super) fn is_without_space(&self, classes: &[StorageClass]) -> bool {
+    pub(super) fn is_any_full(&self, classes: &[StorageClass]) -> bool {
         let condition = self.0.condition.lock();
-        classes.iter().any(|class| condition.without_space.contains(class))
+        classes.iter().any(|class| condition.full_classes.contains(class))
     }
 }
 
@@ -433,8 +433,8 @@ mod tests {
             condition.ownerships.insert(class, Ownership::Foreign(Identity([1; 16])));
         }
         condition.pending_sweeps.insert(StorageClass::Cran, PendingSweep { objects: 600, total: 1000 });
-        let lost = Key::Package(StorageClass::Cran, Sha256([1; 32]));
-        condition.damaged.insert(lost);
+        let damaged_key = Key::Package(StorageClass::Cran, Sha256([1; 32]));
+        condition.damaged_objects.insert(damaged_key);
         let warnings = condition.warnings();
         let names: Vec<(&str, &str)> = warnings.iter().map(|w| (w.kind, w.name.as_str())).collect();
         let expected =
@@ -444,7 +444,7 @@ mod tests {
         assert!(
             warnings[1].message.contains("600 of 1000") && warnings[1].message.contains("--confirm=cran")
         );
-        condition.record_stored(&lost);
+        condition.record_stored(&damaged_key);
         assert_eq!(condition.warnings().len(), 2);
     }
 
@@ -454,14 +454,14 @@ mod tests {
         let config = crate::config::Config::example(folder.path(), "").unwrap().config;
         let storage = Storage::open_read_only(&config.storage).await.unwrap();
         let class = StorageClass::Packages;
-        let lost = || BTreeSet::from([Key::Package(class, Sha256([1; 32]))]);
-        assert!(storage.begin_scan().set_lost(class, lost()));
+        let lost_keys = || BTreeSet::from([Key::Package(class, Sha256([1; 32]))]);
+        assert!(storage.begin_scan().set_lost(class, lost_keys()));
         storage.set_ownership(class, Ownership::Missing);
         let kinds = || storage.condition().warnings().iter().map(|w| w.kind).collect::<Vec<_>>();
         assert_eq!(kinds(), ["storage-owner"]);
-        assert!(!storage.begin_scan().set_lost(class, lost()));
+        assert!(!storage.begin_scan().set_lost(class, lost_keys()));
         assert_eq!(kinds(), ["storage-owner"]);
         storage.set_ownership(class, Ownership::Own);
-        assert!(storage.begin_scan().set_lost(class, lost()));
+        assert!(storage.begin_scan().set_lost(class, lost_keys()));
     }
 }

@@ -34,20 +34,20 @@ impl Content {
         }
     }
 
-    /// Reads all bytes, passes them to `each`, and returns their digest.
+    /// Reads all bytes, passes them to `inspect`, and returns their digest.
     ///
     /// # Errors
-    /// Those of the storage and of `each`.
+    /// Those of the storage and of `inspect`.
     pub async fn digest<E: From<StorageError>>(
         self,
-        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+        mut inspect: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<ObjectDigest, E> {
         let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
         let mut stream = self.into_stream();
         while let Some(chunk) = stream.try_next().await? {
             hasher.update(&chunk);
             size += chunk.len() as u64;
-            each(&chunk)?;
+            inspect(&chunk)?;
         }
         Ok(ObjectDigest { sha256: Sha256(hasher.finalize().into()), size })
     }

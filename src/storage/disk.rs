@@ -1,6 +1,6 @@
 //! Objects in a directory, written so that a power cut leaves either the whole object or none.
 
-use super::compared::{self, ComparedDirectories};
+use super::compared_directory::{self, ComparedDirectories};
 use super::{
     Area, BackendObject, Blob, IfExists, Key, ListExtent, ListedObject, MarkerKey, Spool, StorageError,
     chunks, clamp_range, memory_cache, spool,
@@ -25,21 +25,24 @@ pub(super) struct Disk {
     root: PathBuf,
     spool_directory: PathBuf,
     /// Directories, relative to `root`, whose entries in their parents are known to be durable.
-    durable: Mutex<HashSet<PathBuf>>,
-    compared: ComparedDirectories,
+    durable_directories: Mutex<HashSet<PathBuf>>,
+    compared_directories: ComparedDirectories,
 }
 
 impl Disk {
     /// Creates the directory (0700) with its missing parents, and its directory of spools.
     pub(super) fn open(root: &Path) -> Result<Disk, StorageError> {
-        let missing: Vec<&Path> = root.ancestors().take_while(|at| !at.is_dir()).collect();
-        if !missing.is_empty() {
+        let missing_directories: Vec<&Path> = root.ancestors().take_while(|path| !path.is_dir()).collect();
+        if !missing_directories.is_empty() {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(root)
                 .map_err(|e| StorageError::io("create the directory", root, e))?;
-            missing.iter().filter_map(|created| created.parent()).try_for_each(sync_directory)?;
+            missing_directories
+                .iter()
+                .filter_map(|directory| directory.parent())
+                .try_for_each(sync_directory)?;
         }
         let disk = Disk::new(root);
         spool::prepare(&disk.spool_directory)?;
@@ -51,8 +54,8 @@ impl Disk {
         Disk {
             root: root.to_owned(),
             spool_directory: root.join(SPOOL_DIRECTORY),
-            durable: Mutex::default(),
-            compared: ComparedDirectories::default(),
+            durable_directories: Mutex::default(),
+            compared_directories: ComparedDirectories::default(),
         }
     }
 
@@ -60,9 +63,9 @@ impl Disk {
     /// before the rename: an object could be stored in another directory only if the directory were replaced twice in
     /// between.
     pub(super) fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
-        self.compared.check(&self.root, class)?;
+        self.compared_directories.check(&self.root, class)?;
         let spool = self.unchecked_spool(class)?;
-        self.compared.check(&self.root, class)?;
+        self.compared_directories.check(&self.root, class)?;
         Ok(spool)
     }
 
@@ -84,7 +87,7 @@ impl Disk {
     /// Turns a spool into an object: fsync, rename, fsync of the directory. With [`IfExists::Keep`], an existing file of
     /// the same size is not replaced; one of another size cannot have this digest, so it is replaced.
     pub(super) fn commit(&self, spool: Spool, key: &Key, if_exists: IfExists) -> Result<(), StorageError> {
-        self.compared.check(&self.root, key.class())?;
+        self.compared_directories.check(&self.root, key.class())?;
         let kept_size = (if_exists == IfExists::Keep).then(|| spool.size());
         let file = spool.into_file();
         file.as_file().sync_all().map_err(|e| StorageError::io("write", file.path(), e))?;
@@ -92,8 +95,8 @@ impl Disk {
             None => Ok(()),
             // The directory was removed while the server was running: create it again, once.
             Some(file) => {
-                self.compared.check(&self.root, key.class())?;
-                self.durable.lock().clear();
+                self.compared_directories.check(&self.root, key.class())?;
+                self.durable_directories.lock().clear();
                 match self.install(file, kept_size, key)? {
                     None => Ok(()),
                     Some(_) => Err(StorageError::Other(format!(
@@ -208,14 +211,14 @@ impl Disk {
 
     /// Accepts the directory in which the marker of a class was last read.
     pub(super) fn accept(&self, class: StorageClass) {
-        if self.compared.accept(class) {
-            self.durable.lock().clear();
+        if self.compared_directories.accept(class) {
+            self.durable_directories.lock().clear();
         }
     }
 
     /// Returns true if the path names another directory than when the marker of a class was last read.
     pub(super) fn is_replaced(&self, class: StorageClass) -> Result<bool, StorageError> {
-        self.compared.is_replaced(&self.root, class)
+        self.compared_directories.is_replaced(&self.root, class)
     }
 
     /// Returns true if a missing class should be compared again: its directory was replaced, or has a marker now.
@@ -231,7 +234,7 @@ impl Disk {
     /// Returns the bytes of a class's marker; `None` if there is none.
     pub(super) fn read_marker(&self, key: MarkerKey) -> Result<Option<Vec<u8>>, StorageError> {
         let path = self.root.join(key.path());
-        self.compared.record_read(&self.root, key.0, || match std::fs::read(&path) {
+        self.compared_directories.record_read(&self.root, key.0, || match std::fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(StorageError::io("read", &path, e)),
@@ -248,7 +251,7 @@ impl Disk {
     ) -> Result<(), StorageError> {
         let (folder, path) = (self.root.join(MarkerKey::DIRECTORY), self.root.join(key.path()));
         if self.is_replaced(key.0)? {
-            return Err(compared::refusal(key.0));
+            return Err(compared_directory::refusal(key.0));
         }
         create_directory(&folder)?;
         sync_directory(&self.root)?;
@@ -305,22 +308,22 @@ impl Disk {
         limit: usize,
     ) -> Result<Vec<ListedObject>, StorageError> {
         let mut objects = Vec::new();
-        let first = from.digest().0[0];
-        let last = match extent {
+        let first_byte = from.digest().0[0];
+        let last_byte = match extent {
             ListExtent::Directory => u8::MAX,
-            ListExtent::FirstByte => first,
+            ListExtent::FirstByte => first_byte,
         };
-        for byte in first..=last {
+        for byte in first_byte..=last_byte {
             let directory = self.root.join(area.path(from.directory())).join(format!("{byte:02x}"));
-            let failed = |e| StorageError::io("list", &directory, e);
+            let to_error = |e| StorageError::io("list", &directory, e);
             let entries = match std::fs::read_dir(&directory) {
                 Ok(entries) => entries,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                Err(e) => return Err(failed(e)),
+                Err(e) => return Err(to_error(e)),
             };
             let names = entries.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<Vec<_>>>();
             let digests =
-                names.map_err(failed)?.into_iter().filter_map(|n| n.to_str()?.parse::<Sha256>().ok());
+                names.map_err(to_error)?.into_iter().filter_map(|n| n.to_str()?.parse::<Sha256>().ok());
             let mut keys: Vec<Key> = digests
                 .map(|digest| from.with_digest(digest))
                 .filter(|key| key.digest().0[0] == byte && (key > from || inclusive && key == from))
@@ -346,7 +349,7 @@ impl Disk {
         match self.create_object_directory(area, key) {
             // A parent directory was removed while the server was running.
             Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                self.durable.lock().clear();
+                self.durable_directories.lock().clear();
                 self.create_object_directory(area, key)
             }
             other => other,
@@ -358,12 +361,12 @@ impl Disk {
         let fanout_directory = kind_directory.join(format!("{:02x}", key.digest().0[0]));
         let directory = self.root.join(&fanout_directory);
         // Locked during the fsyncs: two writers of a new directory must both wait until it is durable.
-        let mut durable = self.durable.lock();
-        if durable.contains(&fanout_directory) {
+        let mut durable_directories = self.durable_directories.lock();
+        if durable_directories.contains(&fanout_directory) {
             return Ok(directory);
         }
         let parent = self.root.join(&kind_directory);
-        if !durable.contains(&kind_directory) {
+        if !durable_directories.contains(&kind_directory) {
             if let Some(folder) = area.directory() {
                 create_directory(&self.root.join(folder))?;
                 sync_directory(&self.root)?;
@@ -371,18 +374,18 @@ impl Disk {
             create_directory(&parent)?;
             sync_directory(parent.parent().unwrap_or(&self.root))?;
             // An earlier process may have created directories here and ended before its fsync: one fsync covers them all.
-            let failed = |e| StorageError::io("list", &parent, e);
-            let entries = std::fs::read_dir(&parent).map_err(failed)?.collect::<io::Result<Vec<_>>>();
+            let to_error = |e| StorageError::io("list", &parent, e);
+            let entries = std::fs::read_dir(&parent).map_err(to_error)?.collect::<io::Result<Vec<_>>>();
             sync_directory(&parent)?;
-            durable.extend(
-                entries.map_err(failed)?.into_iter().map(|entry| kind_directory.join(entry.file_name())),
+            durable_directories.extend(
+                entries.map_err(to_error)?.into_iter().map(|entry| kind_directory.join(entry.file_name())),
             );
-            durable.insert(kind_directory);
+            durable_directories.insert(kind_directory);
         }
-        if !durable.contains(&fanout_directory) {
+        if !durable_directories.contains(&fanout_directory) {
             create_directory(&directory)?;
             sync_directory(&parent)?;
-            durable.insert(fanout_directory);
+            durable_directories.insert(fanout_directory);
         }
         Ok(directory)
     }

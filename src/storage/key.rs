@@ -89,26 +89,28 @@ impl Key {
     /// Returns a key for each directory of a class, with the smallest digest, in the order of [`super::Storage::list`].
     #[must_use]
     pub fn directories(class: StorageClass) -> Vec<Key> {
-        let first = Sha256([0; 32]);
-        let extra = match class {
-            StorageClass::Packages => vec![Key::Readme(first)],
-            StorageClass::Persistent => vec![Key::Index(first), Key::Rules(first), Key::Advisories(first)],
-            StorageClass::Metrics => vec![Key::Usage(first)],
-            StorageClass::Launcher => vec![Key::BuildLog(first)],
+        let min_digest = Sha256([0; 32]);
+        let other_keys = match class {
+            StorageClass::Packages => vec![Key::Readme(min_digest)],
+            StorageClass::Persistent => {
+                vec![Key::Index(min_digest), Key::Rules(min_digest), Key::Advisories(min_digest)]
+            }
+            StorageClass::Metrics => vec![Key::Usage(min_digest)],
+            StorageClass::Launcher => vec![Key::BuildLog(min_digest)],
             StorageClass::Cache
             | StorageClass::Binaries
             | StorageClass::Cran
             | StorageClass::Bioconductor
             | StorageClass::Pypi => Vec::new(),
         };
-        [vec![Key::Package(class, first)], extra].concat()
+        [vec![Key::Package(class, min_digest)], other_keys].concat()
     }
 
     /// Returns the key of an object in the directory of this name; `None` if there is no such directory.
     #[must_use]
     pub fn in_directory(name: &str, digest: Sha256) -> Option<Key> {
-        let all = StorageClass::ALL.into_iter().flat_map(Key::directories);
-        all.into_iter().find(|key| key.directory() == name).map(|key| key.with_digest(digest))
+        let keys = StorageClass::ALL.into_iter().flat_map(Key::directories);
+        keys.into_iter().find(|key| key.directory() == name).map(|key| key.with_digest(digest))
     }
 
     /// Returns a key of the same kind with another digest.
@@ -195,20 +197,20 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_own_directory_and_class() {
-        let mut distinct = HashSet::new();
+        let mut directories = HashSet::new();
         for class in StorageClass::ALL {
             for key in Key::directories(class) {
                 assert_eq!(key.class(), class);
-                assert!(distinct.insert(key.directory()), "{key}");
+                assert!(directories.insert(key.directory()), "{key}");
             }
         }
-        assert_eq!(distinct.len(), 15);
-        let others = [
+        assert_eq!(directories.len(), 15);
+        let other_directories = [
             Some(MarkerKey::DIRECTORY),
             Some(NodeMarker::DIRECTORY),
             Area::Trash.directory(),
             Area::Damaged.directory(),
         ];
-        assert!(others.into_iter().flatten().all(|folder| distinct.insert(folder)));
+        assert!(other_directories.into_iter().flatten().all(|folder| directories.insert(folder)));
     }
 }

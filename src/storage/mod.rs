@@ -4,7 +4,7 @@ mod background;
 mod blocking_api;
 mod bucket;
 mod chunks;
-mod compared;
+mod compared_directory;
 mod comparison;
 pub mod condition;
 mod content;
@@ -67,11 +67,11 @@ struct Inner {
     full_file_systems: Mutex<Vec<Vec<StorageClass>>>,
     condition: Mutex<Condition>,
     /// Notified when a class was compared with the database.
-    comparison_done: Notify,
+    comparison_end: Notify,
     /// Whether store operations wait for the first comparison.
-    comparison_required: AtomicBool,
+    is_comparison_required: AtomicBool,
     /// Notified when all classes should be compared again.
-    comparison_requested: Notify,
+    comparison_request: Notify,
     /// Number of requested comparisons that ended.
     comparison_count: watch::Sender<u64>,
 }
@@ -149,23 +149,23 @@ impl Storage {
         let results =
             join_all(locations.iter().map(|(location, classes)| open(location, classes, config))).await;
         let mut backends: [Option<Backend>; StorageClass::ALL.len()] = Default::default();
-        let (mut failed, mut full) = (Vec::new(), Vec::new());
+        let (mut failures, mut full_locations) = (Vec::new(), Vec::new());
         for ((_, classes), result) in locations.iter().zip(results) {
             match result {
                 Ok((backend, unusable)) => {
                     classes.iter().for_each(|c| backends[*c as usize] = Some(backend.clone()));
-                    full.extend(unusable.map(|unusable| (classes, unusable)));
+                    full_locations.extend(unusable.map(|unusable| (classes, unusable)));
                 }
-                Err(unusable) => failed.push(unusable),
+                Err(unusable) => failures.push(unusable),
             }
         }
-        if !failed.is_empty() {
-            return Err(StorageError::Unusable(failed));
+        if !failures.is_empty() {
+            return Err(StorageError::Unusable(failures));
         }
         let storage = Storage::from_backends(backends.into_iter().flatten().collect());
-        for (classes, unusable) in full {
+        for (classes, unusable) in full_locations {
             tracing::warn!("{unusable}");
-            storage.set_without_space(classes, true);
+            storage.set_full(classes, true);
         }
         storage.remove_abandoned_spools().await?;
         Ok(storage)
@@ -194,21 +194,21 @@ impl Storage {
             cache: MemoryCache::default(),
             full_file_systems: Mutex::default(),
             condition: Mutex::default(),
-            comparison_done: Notify::new(),
-            comparison_required: AtomicBool::new(false),
-            comparison_requested: Notify::new(),
+            comparison_end: Notify::new(),
+            is_comparison_required: AtomicBool::new(false),
+            comparison_request: Notify::new(),
             comparison_count: watch::Sender::new(0),
         }))
     }
 
-    /// Returns the result of [`Storage::open`] for each class with an `included` location, in the order of
+    /// Returns the result of [`Storage::open`] for each class whose location `is_included`, in the order of
     /// [`StorageClass::ALL`], without creating a directory.
     pub async fn probe(
         config: &StorageConfig,
-        included: impl Fn(&ClassLocation) -> bool,
+        is_included: impl Fn(&ClassLocation) -> bool,
     ) -> Vec<(StorageClass, Result<(), StorageError>)> {
         let mut locations = probe::distinct_locations(config);
-        locations.retain(|(location, _)| included(location));
+        locations.retain(|(location, _)| is_included(location));
         let results =
             join_all(locations.iter().map(|(location, classes)| probe_location(location, classes, config)))
                 .await;
@@ -353,7 +353,7 @@ impl Storage {
                 let size = blocking(disk, move |disk| disk.size(&key)).await?;
                 if size.is_none() && self.is_replaced(key.class()).await {
                     // Without waiting: comparisons also query sizes.
-                    self.0.comparison_requested.notify_one();
+                    self.0.comparison_request.notify_one();
                 }
                 Ok(size)
             }
@@ -368,14 +368,14 @@ impl Storage {
 
     /// Deletes spools whose writer has ended and returns their number; spools being written stay.
     pub async fn remove_abandoned_spools(&self) -> Result<usize, StorageError> {
-        let mut removed = 0;
+        let mut removed_count = 0;
         for backend in &self.0.backends {
-            removed += match backend {
+            removed_count += match backend {
                 Backend::Disk(disk) => blocking(disk, |disk| disk.remove_abandoned_spools()).await?,
                 Backend::S3(s3) => blocking(s3, |s3| s3.remove_abandoned_spools()).await?,
             };
         }
-        Ok(removed)
+        Ok(removed_count)
     }
 
     /// Returns the classes on each file system that is over [`space::FULL_PERCENT`] percent full, as of the last check
@@ -445,7 +445,7 @@ async fn probe_location(
 fn slice(object: &Bytes, range: Option<&Range<u64>>, key: &Key) -> Result<Blob, StorageError> {
     let size = object.len() as u64;
     let Range { start, end } = clamp_range(range, size, key)?;
-    let index = |at: u64| usize::try_from(at).expect("within the bytes in memory");
+    let index = |offset: u64| usize::try_from(offset).expect("within the bytes in memory");
     Ok(Blob { size, content: Content::Memory(object.slice(index(start)..index(end))) })
 }
 

@@ -13,36 +13,36 @@ pub struct Pace {
     /// Bytes per second.
     rate: u64,
     /// When the next byte may be read.
-    due: Mutex<Instant>,
-    stopped: AtomicBool,
+    next_read_at: Mutex<Instant>,
+    is_stopped: AtomicBool,
 }
 
 impl Pace {
     /// A limit in bytes per second.
     #[must_use]
     pub fn new(rate: u64) -> Pace {
-        Pace { rate, due: Mutex::new(Instant::now()), stopped: AtomicBool::new(false) }
+        Pace { rate, next_read_at: Mutex::new(Instant::now()), is_stopped: AtomicBool::new(false) }
     }
 
     /// Ends all waits.
     pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        self.is_stopped.store(true, Ordering::Relaxed);
     }
 
     /// Whether it was stopped.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.is_stopped.load(Ordering::Relaxed)
     }
 
-    /// Returns how long to wait after `bytes` were read. A pause of the reader is not made up for.
+    /// Returns how long to wait after `bytes` were read. An unused part of the rate does not accumulate.
     fn pause(&self, bytes: u64) -> Duration {
         #[allow(clippy::cast_precision_loss, reason = "a time, not an exact number")]
-        let cost = Duration::from_secs_f64(bytes as f64 / self.rate.max(1) as f64);
+        let duration = Duration::from_secs_f64(bytes as f64 / self.rate.max(1) as f64);
         let now = Instant::now();
-        let mut due = self.due.lock();
-        *due = (*due).max(now) + cost;
-        *due - now
+        let mut next_read_at = self.next_read_at.lock();
+        *next_read_at = (*next_read_at).max(now) + duration;
+        *next_read_at - now
     }
 
     /// Waits on a thread after `bytes` were read.
@@ -50,23 +50,23 @@ impl Pace {
         self.wait_while(bytes, || true);
     }
 
-    /// Waits on a thread after `bytes` were read, as long as `goes_on` returns true.
-    pub fn wait_while(&self, bytes: u64, goes_on: impl Fn() -> bool) {
-        let mut left = self.pause(bytes);
-        while !left.is_zero() && !self.is_stopped() && goes_on() {
-            let part = left.min(MAX_SLEEP);
+    /// Waits on a thread after `bytes` were read, as long as `is_wanted` returns true.
+    pub fn wait_while(&self, bytes: u64, is_wanted: impl Fn() -> bool) {
+        let mut remaining = self.pause(bytes);
+        while !remaining.is_zero() && !self.is_stopped() && is_wanted() {
+            let part = remaining.min(MAX_SLEEP);
             std::thread::sleep(part);
-            left -= part;
+            remaining -= part;
         }
     }
 
     /// Waits after `bytes` were read.
     pub async fn wait(&self, bytes: u64) {
-        let mut left = self.pause(bytes);
-        while !left.is_zero() && !self.is_stopped() {
-            let part = left.min(MAX_SLEEP);
+        let mut remaining = self.pause(bytes);
+        while !remaining.is_zero() && !self.is_stopped() {
+            let part = remaining.min(MAX_SLEEP);
             tokio::time::sleep(part).await;
-            left -= part;
+            remaining -= part;
         }
     }
 }
@@ -76,8 +76,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_is_an_average_and_pauses_are_not_made_up_for() {
-        let pace = Pace { due: Mutex::new(Instant::now() - Duration::from_secs(60)), ..Pace::new(1000) };
+    fn the_rate_is_an_average_and_its_unused_part_does_not_accumulate() {
+        let pace =
+            Pace { next_read_at: Mutex::new(Instant::now() - Duration::from_secs(60)), ..Pace::new(1000) };
         let first = pace.pause(500);
         assert!(first > Duration::from_millis(400) && first <= Duration::from_millis(500), "{first:?}");
         let both = pace.pause(500);

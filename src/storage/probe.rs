@@ -70,8 +70,8 @@ fn check_file_system(location: &DirectoryLocation, classes: &[StorageClass]) -> 
 /// kernel shows its own data and devices there. Blocking.
 #[must_use]
 pub fn virtual_file_system(location: &Path) -> Option<&'static str> {
-    let at = location.ancestors().find(|at| at.exists())?;
-    match statfs(at).ok()?.filesystem_type() {
+    let directory = location.ancestors().find(|path| path.exists())?;
+    match statfs(directory).ok()?.filesystem_type() {
         PROC_SUPER_MAGIC => Some("proc"),
         SYSFS_MAGIC => Some("sysfs"),
         CGROUP_SUPER_MAGIC | CGROUP2_SUPER_MAGIC => Some("cgroup"),
@@ -84,7 +84,7 @@ pub fn virtual_file_system(location: &Path) -> Option<&'static str> {
         TMPFS_MAGIC => {
             let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
             let devices = device(Path::new("/dev")).filter(|number| Some(*number) != device(Path::new("/")));
-            (devices.is_some() && device(at) == devices).then_some("devtmpfs")
+            (devices.is_some() && device(directory) == devices).then_some("devtmpfs")
         }
         _ => None,
     }
@@ -105,7 +105,7 @@ pub(super) fn open(
     let disk = disk.map_err(|e| unusable_disk(location, classes, &e))?;
     match write_and_read(&location.location, classes[0]).map_err(|e| unusable_disk(location, classes, &e)) {
         Ok(()) => Ok((disk, None)),
-        Err(full) if full.is_full => Ok((disk, Some(full))),
+        Err(error) if error.is_full => Ok((disk, Some(error))),
         Err(unusable) => Err(unusable),
     }
 }
@@ -141,42 +141,42 @@ pub(super) fn unusable_spools(
 }
 
 fn write_and_read(location: &Path, class: StorageClass) -> Result<(), StorageError> {
-    let failed = |action| move |e| StorageError::io(action, location, e);
+    let to_error = |action| move |e| StorageError::io(action, location, e);
     let spools = location.join(SPOOL_DIRECTORY);
     let mut spool = Spool::create(&spools, class)?;
-    spool.write_all(CONTENT).map_err(failed("write to"))?;
+    spool.write_all(CONTENT).map_err(to_error("write to"))?;
     let path = location.join(format!(".probe-{:016x}", rand::random::<u64>()));
-    let persisted = spool.into_file().persist(&path);
-    persisted.map_err(|e| StorageError::io("create a file in", location, e.error))?;
-    let bytes = std::fs::read(&path).map_err(failed("read from"));
-    std::fs::remove_file(&path).map_err(failed("delete from"))?;
+    let result = spool.into_file().persist(&path);
+    result.map_err(|e| StorageError::io("create a file in", location, e.error))?;
+    let bytes = std::fs::read(&path).map_err(to_error("read from"));
+    std::fs::remove_file(&path).map_err(to_error("delete from"))?;
     match bytes? == CONTENT {
         true => Ok(()),
-        false => Err(failed("read from")(io::Error::other("the bytes read differ from those written"))),
+        false => Err(to_error("read from")(io::Error::other("the bytes read differ from those written"))),
     }
 }
 
 /// Checks that the directory, or its nearest existing ancestor, can be written, without leaving changes.
 fn check_writable(location: &Path) -> Result<(), StorageError> {
-    let mut at = location;
+    let mut directory = location;
     loop {
-        match at.metadata() {
+        match directory.metadata() {
             Ok(metadata) if metadata.is_dir() => break,
             Ok(_) => {
                 let cause = io::Error::from(io::ErrorKind::NotADirectory);
-                return Err(StorageError::io("create files in", at, cause));
+                return Err(StorageError::io("create files in", directory, cause));
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => match at.parent() {
-                Some(parent) => at = parent,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => match directory.parent() {
+                Some(parent) => directory = parent,
                 None => return Err(StorageError::io("find", location, e)),
             },
-            Err(e) => return Err(StorageError::io("enter", at, e)),
+            Err(e) => return Err(StorageError::io("enter", directory, e)),
         }
     }
     let flags = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
-    let access = nix::unistd::eaccess(at, flags);
-    access.map_err(|e| StorageError::io("create files in", at, io::Error::from(e)))?;
-    if at == location {
+    let access = nix::unistd::eaccess(directory, flags);
+    access.map_err(|e| StorageError::io("create files in", directory, io::Error::from(e)))?;
+    if directory == location {
         // Permissions are not sufficient: a full disk and some network mounts only fail on a write.
         let file = tempfile::Builder::new().prefix(".probe-").tempfile_in(location);
         let mut file = file.map_err(|e| StorageError::io("create a file in", location, e))?;
@@ -210,11 +210,11 @@ fn remedy(location: &Path, error: &StorageError) -> String {
         }
         _ if !location.exists() => format!("run: sudo install -d -o {user} -m 0700 {display}"),
         _ => {
-            let blocked = location
+            let blocked_parent = location
                 .ancestors()
                 .skip(1)
                 .find(|parent| nix::unistd::eaccess(*parent, AccessFlags::X_OK).is_err());
-            match blocked {
+            match blocked_parent {
                 Some(parent) => {
                     format!("let {user} search a parent directory: sudo chmod o+x {}", quote(parent))
                 }
@@ -226,7 +226,10 @@ fn remedy(location: &Path, error: &StorageError) -> String {
 
 /// Returns the path, or its ancestor, that exists and is not a directory.
 fn first_file(location: &Path) -> Option<PathBuf> {
-    location.ancestors().find(|at| at.metadata().is_ok_and(|metadata| !metadata.is_dir())).map(Path::to_owned)
+    location
+        .ancestors()
+        .find(|path| path.metadata().is_ok_and(|metadata| !metadata.is_dir()))
+        .map(Path::to_owned)
 }
 
 /// Quotes a path for a shell.
@@ -280,7 +283,7 @@ pub(super) fn unusable_s3(
     let S3Location { bucket, prefix, .. } = location;
     let problem = match error {
         StorageError::S3 { action, object, source } => {
-            format!("cannot {action} {object}: {}", super::s3::chain(source.as_ref()))
+            format!("cannot {action} {object}: {}", super::s3::error_chain(source.as_ref()))
         }
         other => other.to_string(),
     };
@@ -301,9 +304,9 @@ pub(super) fn unusable_s3(
              s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload on arn:aws:s3:::{bucket}/{key_prefix}*)"
         )
     } else {
-        let at = location.endpoint.as_deref().unwrap_or("Amazon S3");
+        let endpoint = location.endpoint.as_deref().unwrap_or("Amazon S3");
         format!(
-            "check that {at} can be reached from this host and that S3Storage.Bucket, Region and Endpoint are right"
+            "check that {endpoint} can be reached from this host and that S3Storage.Bucket, Region and Endpoint are right"
         )
     };
     unusable(classes, format!("s3://{bucket}/{prefix}"), problem, remedy)

@@ -11,7 +11,7 @@ pub(super) struct RecentChanges {
     /// Number of running scans.
     scans: usize,
     /// The number of the last change.
-    last: u64,
+    last_number: u64,
     /// The number of the last change of each object.
     changes: BTreeMap<Key, u64>,
 }
@@ -20,7 +20,7 @@ impl RecentChanges {
     /// Begins a scan; returns the number of the last change before it.
     pub(super) fn begin_scan(&mut self) -> u64 {
         self.scans += 1;
-        self.last
+        self.last_number
     }
 
     /// Ends a scan.
@@ -34,23 +34,23 @@ impl RecentChanges {
     /// Records that an object was stored, lost or damaged.
     pub(super) fn record(&mut self, key: &Key) {
         if self.scans > 0 {
-            self.last += 1;
-            self.changes.insert(*key, self.last);
+            self.last_number += 1;
+            self.changes.insert(*key, self.last_number);
         }
     }
 
-    /// Replaces those of `keys` that are in the scope of a scan by the keys that the scan found (`scanned`). Objects
-    /// that changed after the change `since`, with which the scan began, are left as they are.
+    /// Replaces those of `keys` that are in the scope of a scan by the keys that the scan found (`found_keys`). Objects
+    /// that changed after the last change before the scan (`scan_start`) are left as they are.
     pub(super) fn merge(
         &self,
-        since: u64,
+        scan_start: u64,
         keys: &mut BTreeSet<Key>,
-        scanned: BTreeSet<Key>,
-        in_scope: impl Fn(&Key) -> bool,
+        found_keys: BTreeSet<Key>,
+        is_in_scope: impl Fn(&Key) -> bool,
     ) {
-        let is_newer = |key: &Key| self.changes.get(key).is_some_and(|change| *change > since);
-        keys.retain(|key| !in_scope(key) || is_newer(key));
-        keys.extend(scanned.into_iter().filter(|key| !is_newer(key)));
+        let is_newer = |key: &Key| self.changes.get(key).is_some_and(|change| *change > scan_start);
+        keys.retain(|key| !is_in_scope(key) || is_newer(key));
+        keys.extend(found_keys.into_iter().filter(|key| !is_newer(key)));
     }
 }
 
@@ -66,17 +66,17 @@ mod tests {
             [1, 2, 3, 4].map(|n| Key::Package(StorageClass::Packages, Sha256([n; 32])));
         let mut changes = RecentChanges::default();
         changes.record(&found);
-        let since = changes.begin_scan();
-        let other = changes.begin_scan();
+        let scan_start = changes.begin_scan();
+        let other_scan_start = changes.begin_scan();
         let mut keys = BTreeSet::from([removed]);
         // Stored again after the scan looked for it, and lost after the scan found it.
         changes.record(&stored);
         keys.insert(lost);
         changes.record(&lost);
-        changes.merge(since, &mut keys, BTreeSet::from([stored, found]), |_| true);
+        changes.merge(scan_start, &mut keys, BTreeSet::from([stored, found]), |_| true);
         assert_eq!(keys, BTreeSet::from([lost, found]));
         changes.end_scan();
-        changes.merge(other, &mut keys, BTreeSet::new(), |_| true);
+        changes.merge(other_scan_start, &mut keys, BTreeSet::new(), |_| true);
         assert_eq!(keys, BTreeSet::from([lost]), "the other scan began before the changes too");
         changes.end_scan();
         assert_eq!(changes.changes.len(), 0);

@@ -43,28 +43,28 @@ pub async fn watch(storage: Storage, config: StorageConfig, scan: bool) {
         })
         .collect();
     let stop = StopGuard::default();
-    let mut full = FullFileSystems::new();
+    let mut full_file_systems = FullFileSystems::new();
     let mut last_scan: Option<(Instant, Duration)> = None;
     loop {
         let is_due = last_scan
             .is_none_or(|(at, duration)| at.elapsed() >= SCAN_INTERVAL.max(duration * SCAN_PAUSE_FACTOR));
-        let (directories, stopped, previously_full) =
-            (directories.clone(), Arc::clone(&stop.0), full.clone());
+        let (directories, stopped, old_full_file_systems) =
+            (directories.clone(), Arc::clone(&stop.0), full_file_systems.clone());
         let probed_storage = storage.clone();
         let result = tokio::task::spawn_blocking(move || {
             probe_again(&probed_storage, &directories);
-            let full = check_file_systems(&directories, &previously_full);
+            let full_file_systems = check_file_systems(&directories, &old_full_file_systems);
             if scan && is_due {
                 let start = Instant::now();
                 scan_directories(&directories, &stopped);
-                return (full, Some(start.elapsed()));
+                return (full_file_systems, Some(start.elapsed()));
             }
-            (full, None)
+            (full_file_systems, None)
         });
         // A panic has been logged; the next check may succeed.
-        if let Ok((now_full, duration)) = result.await {
-            *storage.0.full_file_systems.lock() = now_full.values().cloned().collect();
-            full = now_full;
+        if let Ok((new_full_file_systems, duration)) = result.await {
+            *storage.0.full_file_systems.lock() = new_full_file_systems.values().cloned().collect();
+            full_file_systems = new_full_file_systems;
             last_scan = duration.map(|duration| (Instant::now(), duration)).or(last_scan);
         }
         tokio::time::sleep(CHECK_INTERVAL).await;
@@ -74,9 +74,9 @@ pub async fn watch(storage: Storage, config: StorageConfig, scan: bool) {
 /// Probes the directories that had no space. Blocking.
 fn probe_again(storage: &Storage, directories: &[StorageDirectory]) {
     for (path, classes) in directories {
-        if storage.is_without_space(classes) && probe::has_space(path, classes[0]) {
-            tracing::info!("there is space again in {}", path.display());
-            storage.set_without_space(classes, false);
+        if storage.is_any_full(classes) && probe::has_space(path, classes[0]) {
+            tracing::info!("the storage directory {} has space again", path.display());
+            storage.set_full(classes, false);
         }
     }
 }
@@ -94,25 +94,25 @@ impl Drop for StopGuard {
 /// Updates the metrics, logs file systems that became full or are no longer full, and returns the full ones.
 fn check_file_systems(
     directories: &[StorageDirectory],
-    previously_full: &FullFileSystems,
+    old_full_file_systems: &FullFileSystems,
 ) -> FullFileSystems {
-    let mut newly_full = Vec::new();
+    let mut new_full_directories = Vec::new();
     let (mut full, mut devices) = (FullFileSystems::new(), HashSet::new());
     for (path, classes) in directories {
         let Ok(stat) = statvfs(path.as_path()) else { continue };
         let unit = stat.fragment_size();
         let (size, free) = (stat.blocks() * unit, stat.blocks_available() * unit);
-        metrics::storage_space(&path.to_string_lossy(), size, free);
+        metrics::set_storage_space(&path.to_string_lossy(), size, free);
         let Ok(device) = path.metadata().map(|metadata| metadata.dev()) else { continue };
         devices.insert(device);
         if is_full(size, free) {
-            if !full.contains_key(&device) && !previously_full.contains_key(&device) {
-                newly_full.push((path, size, free));
+            if !full.contains_key(&device) && !old_full_file_systems.contains_key(&device) {
+                new_full_directories.push((path, size, free));
             }
             full.entry(device).or_default().extend(classes);
         }
     }
-    for (path, size, free) in newly_full {
+    for (path, size, free) in new_full_directories {
         tracing::warn!(
             "the file system of {} is over {FULL_PERCENT} % full: {} MB free of {} MB; free some space, or move its \
              storage classes",
@@ -121,7 +121,9 @@ fn check_file_systems(
             size >> 20
         );
     }
-    for _ in previously_full.keys().filter(|device| devices.contains(*device) && !full.contains_key(device)) {
+    for _ in
+        old_full_file_systems.keys().filter(|device| devices.contains(*device) && !full.contains_key(device))
+    {
         tracing::info!("a file system of the storage is no longer over {FULL_PERCENT} % full");
     }
     full
@@ -136,7 +138,9 @@ fn scan_directories(directories: &[StorageDirectory], stop: &AtomicBool) {
     for (path, _) in directories {
         let start = Instant::now();
         match disk_usage(path, start + SCAN_TIMEOUT, stop) {
-            Some(used) => metrics::storage_used(&path.to_string_lossy(), used, start.elapsed()),
+            Some(used_bytes) => {
+                metrics::set_storage_used(&path.to_string_lossy(), used_bytes, start.elapsed())
+            }
             None if stop.load(Ordering::Relaxed) => return,
             None => tracing::warn!(
                 "disk usage scan of {} timed out after {} s; ppm_storage_used keeps its value",
@@ -211,9 +215,9 @@ mod tests {
         let directories: Vec<StorageDirectory> =
             ["a", "b"].map(|name| dir.path().join(name)).into_iter().zip(classes).collect();
         directories.iter().for_each(|(path, _)| std::fs::create_dir(path).expect("made"));
-        let full = check_file_systems(&directories, &FullFileSystems::new());
-        assert!(full.len() <= 1, "both are on one: {full:?}");
-        assert!(full.values().all(|classes| classes.len() == 3), "{full:?}");
+        let full_file_systems = check_file_systems(&directories, &FullFileSystems::new());
+        assert!(full_file_systems.len() <= 1, "both are on one: {full_file_systems:?}");
+        assert!(full_file_systems.values().all(|classes| classes.len() == 3), "{full_file_systems:?}");
         let text = String::from_utf8(metrics::text()).expect("text");
         for (path, _) in &directories {
             for name in ["size", "free"] {

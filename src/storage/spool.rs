@@ -68,17 +68,17 @@ impl Spool {
     /// Creates an empty file of mode 0600 in `dir`. This process locks it, so that no other process deletes it as
     /// abandoned.
     pub(super) fn create(dir: &Path, class: StorageClass) -> Result<Spool, StorageError> {
-        let failed = |e| StorageError::io("create a file in", dir, e);
+        let to_error = |e| StorageError::io("create a file in", dir, e);
         loop {
             let file = tempfile::Builder::new()
                 .prefix(PREFIX.as_str())
                 .permissions(std::fs::Permissions::from_mode(0o600))
                 .tempfile_in(dir)
-                .map_err(failed)?;
+                .map_err(to_error)?;
             // File systems without locks are accepted: sweeps then check the age.
             let is_locked_by_sweep = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
             // The sweep of another process may also have removed the file between creation and lock.
-            if !is_locked_by_sweep && file.as_file().metadata().map_err(failed)?.nlink() > 0 {
+            if !is_locked_by_sweep && file.as_file().metadata().map_err(to_error)?.nlink() > 0 {
                 return Ok(Spool { file, size: 0, class });
             }
         }
@@ -118,20 +118,20 @@ pub(super) fn prepare(dir: &Path) -> Result<(), StorageError> {
 
 /// Deletes the spools in `dir` whose writer has ended; returns their number.
 pub(super) fn remove_abandoned(dir: &Path) -> Result<usize, StorageError> {
-    let failed = |e| StorageError::io("list", dir, e);
-    let mut removed = 0;
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
+    let to_error = |e| StorageError::io("list", dir, e);
+    let mut removed_count = 0;
+    for entry in std::fs::read_dir(dir).map_err(to_error)? {
+        let entry = entry.map_err(to_error)?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         if name.starts_with("spool-")
             && !name.starts_with(PREFIX.as_str())
             && let Some(_lock) = lock_abandoned(&entry.path())
         {
-            removed += usize::from(std::fs::remove_file(entry.path()).is_ok());
+            removed_count += usize::from(std::fs::remove_file(entry.path()).is_ok());
         }
     }
-    Ok(removed)
+    Ok(removed_count)
 }
 
 /// Returns the locked file if its writer has ended. While it is locked, a process that has created the file and not yet
@@ -171,13 +171,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::create(dir.path(), StorageClass::Cran).unwrap();
         std::fs::write(dir.path().join("spool-0000000000000000-dead"), "half").unwrap();
-        let other = dir.path().join("spool-1111111111111111-live");
-        std::fs::write(&other, "half").unwrap();
-        let locked = File::open(&other).unwrap();
-        locked.lock().unwrap();
+        let other_spool = dir.path().join("spool-1111111111111111-live");
+        std::fs::write(&other_spool, "half").unwrap();
+        let spool_lock = File::open(&other_spool).unwrap();
+        spool_lock.lock().unwrap();
         std::fs::write(dir.path().join("notes.txt"), "not ours").unwrap();
         assert_eq!(remove_abandoned(dir.path()).unwrap(), 1);
-        assert!(spool.path().exists() && other.exists() && dir.path().join("notes.txt").exists());
+        assert!(spool.path().exists() && other_spool.exists() && dir.path().join("notes.txt").exists());
     }
 
     #[test]

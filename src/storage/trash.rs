@@ -13,7 +13,7 @@ pub const GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 #[derive(Clone, Debug)]
 pub struct GracePeriod {
     /// By the clock, the period is over for objects removed before this time.
-    before: Option<SystemTime>,
+    cutoff: Option<SystemTime>,
     /// Minimum number of days with a sweep since the removal.
     min_days: usize,
     /// Days, counted from the epoch, on which sweeps ran.
@@ -25,14 +25,14 @@ impl GracePeriod {
     #[must_use]
     pub fn new(period: Duration, days: Vec<i64>) -> GracePeriod {
         let min_days = usize::try_from(period.as_secs() / DAY).unwrap_or(usize::MAX);
-        GracePeriod { before: SystemTime::now().checked_sub(period), min_days, days }
+        GracePeriod { cutoff: SystemTime::now().checked_sub(period), min_days, days }
     }
 
     /// Returns true if the period is over for an object removed at `at`.
     #[must_use]
     pub fn is_over(&self, at: SystemTime) -> bool {
         let days = self.days.iter().filter(|day| **day > day_of(at)).count();
-        self.before.is_some_and(|before| at < before) && days >= self.min_days
+        self.cutoff.is_some_and(|cutoff| at < cutoff) && days >= self.min_days
     }
 }
 
@@ -41,8 +41,8 @@ const DAY: u64 = 86_400;
 /// Returns the day of a time, counted from the epoch; times before the epoch have day 0.
 #[must_use]
 pub fn day_of(at: SystemTime) -> i64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs() / DAY).unwrap_or(i64::MAX)
+    let elapsed = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_secs() / DAY).unwrap_or(i64::MAX)
 }
 
 impl Storage {
@@ -144,12 +144,16 @@ mod tests {
     #[test]
     fn a_grace_period_ends_by_the_clock_and_by_days_with_sweeps() {
         let now = SystemTime::now();
-        let (today, ago) = (day_of(now), |days: u64| now - Duration::from_secs(days * DAY + 1));
-        let nightly = GracePeriod::new(GRACE, (today - 20..=today).collect());
-        assert!(nightly.is_over(ago(7)) && !nightly.is_over(ago(6)) && !nightly.is_over(now));
+        let (today, days_ago) = (day_of(now), |days: u64| now - Duration::from_secs(days * DAY + 1));
+        let daily_sweeps = GracePeriod::new(GRACE, (today - 20..=today).collect());
+        assert!(
+            daily_sweeps.is_over(days_ago(7))
+                && !daily_sweeps.is_over(days_ago(6))
+                && !daily_sweeps.is_over(now)
+        );
         // The clock jumped by ten days: a sweep before it, and one after it.
-        let jumped = GracePeriod::new(GRACE, vec![today - 10, today]);
-        assert!(!jumped.is_over(ago(10)));
-        assert!(GracePeriod::new(Duration::ZERO, Vec::new()).is_over(ago(0)));
+        let sweeps_around_a_jump = GracePeriod::new(GRACE, vec![today - 10, today]);
+        assert!(!sweeps_around_a_jump.is_over(days_ago(10)));
+        assert!(GracePeriod::new(Duration::ZERO, Vec::new()).is_over(days_ago(0)));
     }
 }

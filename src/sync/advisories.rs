@@ -26,7 +26,7 @@ use crate::upstream::advisories::{Feed, FeedRefresh};
 
 const DOCUMENT: DocumentKind =
     DocumentKind { noun: "advisories about packages", counted_noun: "advisories", sync_type: "vulns" };
-/// Compression level of stored documents: at this one some hundred megabytes per second.
+/// zstd level of stored documents: a level that compresses some hundred megabytes per second.
 const COMPRESSION_LEVEL: i32 = 3;
 /// Size limit of a document, equal to that of a download; see [`crate::upstream::advisories`].
 const MAX_DOCUMENT: u64 = 1 << 30;
@@ -37,13 +37,13 @@ type Rows = BTreeMap<String, StoredValidators>;
 /// The result of refreshing one feed.
 enum FeedUpdate {
     Unchanged,
-    /// The folder does not exist.
+    /// The folder, or the file in it, does not exist.
     Absent,
     Read {
         /// Whether the advisories differ from the stored ones.
         is_replaced: bool,
         /// Number of advisories that could not be parsed.
-        skipped: usize,
+        skipped_count: usize,
     },
 }
 
@@ -80,7 +80,7 @@ async fn rows(state: &State) -> Result<Rows, SyncError> {
     Ok(rows.into_iter().filter(|(name, _)| names.contains(name)).collect())
 }
 
-/// Returns the feeds of each URL.
+/// Returns the configured URLs, without userinfo, each with its feeds.
 fn feeds(state: &State) -> Vec<(String, Vec<Feed>)> {
     let has_python = state.catalog.get().repos.iter().any(|repo| repo.kind.language() == Language::Python);
     let ecosystems: Vec<Ecosystem> =
@@ -129,23 +129,23 @@ async fn refresh_all(
         load(state).await;
     }
     let mut errors = Vec::new();
-    let (mut any_replaced, mut skipped_count) = (false, 0);
+    let (mut any_replaced, mut total_skipped_count) = (false, 0);
     for (url, feeds) in feeds(state) {
-        let (mut absent, feed_count) = (0, feeds.len());
+        let (mut absent_count, feed_count) = (0, feeds.len());
         for feed in feeds {
             report.progress(format!("reading the advisories of {}", feed.name()), 0, None);
             match refresh_feed(state, trigger, &feed, &mut rows, started_at).await {
                 Ok(FeedUpdate::Unchanged) => {}
-                Ok(FeedUpdate::Absent) => absent += 1,
-                Ok(FeedUpdate::Read { is_replaced, skipped }) => {
+                Ok(FeedUpdate::Absent) => absent_count += 1,
+                Ok(FeedUpdate::Read { is_replaced, skipped_count }) => {
                     any_replaced |= is_replaced;
-                    skipped_count += skipped;
+                    total_skipped_count += skipped_count;
                 }
                 Err(SyncError::Stopping) => return Err(SyncError::Stopping),
                 Err(error) => errors.push(error.to_string()),
             }
         }
-        if absent == feed_count && (is_configured || !url.starts_with("file:")) {
+        if absent_count == feed_count && (is_configured || !url.starts_with("file:")) {
             errors.push(format!(
                 "{url}: there are no advisories: no file CRAN/all.zip or of another known name"
             ));
@@ -167,9 +167,9 @@ async fn refresh_all(
         (count, true) => format!("{count} advisories about packages are in force now"),
         (count, false) => format!("the {count} advisories about packages are up to date"),
     };
-    Ok(match skipped_count {
+    Ok(match total_skipped_count {
         0 => message,
-        skipped_count => format!("{message}; {skipped_count} could not be read (see the log)"),
+        total_skipped_count => format!("{message}; {total_skipped_count} could not be read (see the log)"),
     })
 }
 
@@ -211,8 +211,8 @@ async fn is_loaded(state: &State, rows: &Rows) -> bool {
     match state.advisories.wait().await {
         None => rows.is_empty(),
         Some(index) => {
-            let loaded = index.feeds().iter().map(|(name, feed)| (name, feed.digest));
-            rows.iter().map(|(name, row)| (name, row.sha256)).eq(loaded)
+            let feed_digests = index.feeds().iter().map(|(name, feed)| (name, feed.digest));
+            rows.iter().map(|(name, row)| (name, row.sha256)).eq(feed_digests)
         }
     }
 }
@@ -253,7 +253,7 @@ async fn refresh_feed(
         trigger,
         &name,
     )?;
-    let skipped = batch.skipped_files().0;
+    let skipped_count = batch.skipped_files().0;
     let document = blocking(move || {
         zstd::encode_all(&batch.document()[..], COMPRESSION_LEVEL)
             .map(Bytes::from)
@@ -274,7 +274,7 @@ async fn refresh_feed(
     let (key, stored_row) = (format!("{ADVISORIES}{name}"), row.clone());
     state.db.write(move |c| upstream::put(c, &key, &stored_row)).await?;
     rows.insert(name, row);
-    Ok(FeedUpdate::Read { is_replaced: old_sha256 != Some(sha256), skipped })
+    Ok(FeedUpdate::Read { is_replaced: old_sha256 != Some(sha256), skipped_count })
 }
 
 fn log_skipped(name: &str, batch: &Batch) {
@@ -290,15 +290,15 @@ fn log_skipped(name: &str, batch: &Batch) {
 /// Deletes the rows of feeds that are no longer configured; the next sweep removes the documents.
 async fn delete_unused(state: &State, rows: &Rows) -> Result<(), SyncError> {
     let stored_rows = state.db.read(|c| upstream::advisories(c)).await?;
-    let unused: Vec<String> = stored_rows
+    let unused_urls: Vec<String> = stored_rows
         .into_iter()
         .filter(|(name, _)| !rows.contains_key(name))
         .map(|(name, _)| format!("{ADVISORIES}{name}"))
         .collect();
-    if unused.is_empty() {
+    if unused_urls.is_empty() {
         return Ok(());
     }
-    Ok(state.db.write(move |c| unused.iter().try_for_each(|url| upstream::delete(c, url))).await?)
+    Ok(state.db.write(move |c| unused_urls.iter().try_for_each(|url| upstream::delete(c, url))).await?)
 }
 
 #[cfg(test)]
@@ -307,7 +307,9 @@ mod tests {
 
     #[test]
     fn a_loss_of_most_advisories_must_be_accepted_by_an_administrator() {
-        let check = |now, before, trigger| DOCUMENT.check_loss(now, before, &trigger, "https://h/CRAN");
+        let check = |new_count, old_count, trigger| {
+            DOCUMENT.check_loss(new_count, old_count, &trigger, "https://h/CRAN")
+        };
         assert!(check(1, 0, SyncTrigger::Schedule).is_ok() && check(1, 2, SyncTrigger::Schedule).is_ok());
         let error = check(1, 3, SyncTrigger::Schedule).expect_err("two of three are missing").to_string();
         assert!(error.contains("https://h/CRAN") && error.contains("rspm sync --type=vulns"), "{error}");

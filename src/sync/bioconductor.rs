@@ -22,7 +22,7 @@ use crate::model::time::{SECOND, Timestamp};
 use crate::publish::edit::apply_edit;
 use crate::publish::transaction::{Rows, abandon};
 use crate::r::bioconductor::config::Config;
-use crate::r::bioconductor::{self as r, Component, Part, Version, VersionName};
+use crate::r::bioconductor::{Component, Part, Version, VersionName, part_url};
 use crate::state::State;
 use crate::upstream::{Mirror, Upstream};
 
@@ -65,11 +65,11 @@ pub(super) async fn run(
         config = fetch_config(state, &root, report) => config?,
         () = report.wait_halted() => return Err(SyncError::Halted),
     };
-    let requested = version.map(|name| config.version(name));
+    let requested_version = version.map(|name| config.version(name));
     let mut summary = RunSummary::new(address.clone());
-    for version in versions_to_sync(&config, requested, &address)? {
+    for version in versions_to_sync(&config, requested_version, &address)? {
         if *trigger == SyncTrigger::Schedule && is_settled(state, &config, &address, version).await? {
-            summary.unchanged += 1;
+            summary.unchanged_count += 1;
             continue;
         }
         let result = {
@@ -84,7 +84,7 @@ pub(super) async fn run(
         };
         summary.record(version, result)?;
     }
-    let message = summary.message(requested)?;
+    let message = summary.message(requested_version)?;
     let row = StoredValidators::success(address, started_at);
     state.db.write(move |c| upstream::put(c, &Task::Bioconductor.success_key(), &row)).await?;
     Ok(message)
@@ -100,7 +100,7 @@ async fn is_settled(
     let Some(last_update) = config.last_update(version) else { return Ok(false) };
     let software = Part::single(version, Component::Software);
     let row = state.db.read(move |c| upstream::get(c, &key(software))).await?;
-    let part_address = r::part_url(address, software);
+    let part_address = part_url(address, software);
     let settled_at = last_update.end().0.saturating_add(SETTLING_TIME);
     Ok(row.is_some_and(|row| {
         row.mirror_address() == Some(part_address.as_str()) && row.fetched_at.0 >= settled_at
@@ -313,7 +313,7 @@ fn vanished_index(list: &PackageList) -> SyncError {
 
 /// Returns the mirror whose `src/contrib` contains a part of Bioconductor.
 fn mirror(upstream: &Upstream, url: &str, part: Part) -> Result<Mirror, SyncError> {
-    Ok(upstream.mirror(&r::part_url(url, part))?)
+    Ok(upstream.mirror(&part_url(url, part))?)
 }
 
 fn command(version: Version) -> String {
@@ -324,15 +324,23 @@ fn command(version: Version) -> String {
 struct RunSummary {
     /// Address of the mirror.
     address: String,
-    synced: Vec<String>,
-    unchanged: usize,
-    absent: Vec<Version>,
-    failed: Vec<String>,
+    /// A message for each version that was published.
+    published: Vec<String>,
+    unchanged_count: usize,
+    absent_versions: Vec<Version>,
+    /// A message for each version that could not be synced.
+    failures: Vec<String>,
 }
 
 impl RunSummary {
     fn new(address: String) -> RunSummary {
-        RunSummary { address, synced: Vec::new(), unchanged: 0, absent: Vec::new(), failed: Vec::new() }
+        RunSummary {
+            address,
+            published: Vec::new(),
+            unchanged_count: 0,
+            absent_versions: Vec::new(),
+            failures: Vec::new(),
+        }
     }
 
     /// Records the result for a version; an error that concerns all versions ends the run.
@@ -342,9 +350,9 @@ impl RunSummary {
         result: Result<VersionOutcome, SyncError>,
     ) -> Result<(), SyncError> {
         match result {
-            Ok(VersionOutcome::Absent) => self.absent.push(version),
-            Ok(VersionOutcome::Unchanged) => self.unchanged += 1,
-            Ok(VersionOutcome::Published(tx, counts)) => self.synced.push(format!(
+            Ok(VersionOutcome::Absent) => self.absent_versions.push(version),
+            Ok(VersionOutcome::Unchanged) => self.unchanged_count += 1,
+            Ok(VersionOutcome::Published(tx, counts)) => self.published.push(format!(
                 "Bioconductor {version} was synced (transaction {tx}): {} added, {} updated, {} removed",
                 count_of(counts.added, "package", "packages"),
                 counts.updated,
@@ -352,7 +360,7 @@ impl RunSummary {
             )),
             Err(error @ (SyncError::Upstream(_) | SyncError::Refused(_))) => {
                 tracing::error!(target: "sync", source = "bioconductor", %version, %error, "could not sync the version; it is unchanged");
-                self.failed.push(format!(
+                self.failures.push(format!(
                     "Bioconductor {version} is unchanged: {error}; once {} is repaired, run: {}",
                     self.address,
                     command(version)
@@ -364,42 +372,42 @@ impl RunSummary {
     }
 
     /// Returns a line for each changed version, and one for the others.
-    fn message(mut self, requested: Option<Version>) -> Result<String, SyncError> {
+    fn message(mut self, requested_version: Option<Version>) -> Result<String, SyncError> {
         let address = &self.address;
-        if let (Some(version), false) = (requested, self.absent.is_empty()) {
-            self.failed.push(format!(
+        if let (Some(version), false) = (requested_version, self.absent_versions.is_empty()) {
+            self.failures.push(format!(
                 "Bioconductor {version} is in the config.yaml of {address}, which has no \
                  packages/{version}/bioc/src/contrib/PACKAGES; use another mirror or another version"
             ));
         }
-        let has_no_result = self.synced.is_empty() && self.unchanged == 0;
-        if requested.is_none() && has_no_result && self.failed.is_empty() {
-            self.failed.push(format!(
+        let has_no_result = self.published.is_empty() && self.unchanged_count == 0;
+        if requested_version.is_none() && has_no_result && self.failures.is_empty() {
+            self.failures.push(format!(
                 "{address} has none of the versions that its config.yaml names: looked for \
                  packages/{{version}}/bioc/src/contrib/PACKAGES"
             ));
         }
-        if !self.failed.is_empty() {
-            self.failed.append(&mut self.synced);
-            return Err(SyncError::Refused(self.failed.join("\n")));
+        if !self.failures.is_empty() {
+            self.failures.append(&mut self.published);
+            return Err(SyncError::Refused(self.failures.join("\n")));
         }
-        let mut lines = self.synced;
-        match (lines.is_empty(), self.unchanged, requested) {
+        let mut lines = self.published;
+        match (lines.is_empty(), self.unchanged_count, requested_version) {
             (true, _, Some(version)) => {
                 lines.push(format!("Bioconductor {version} is up to date; nothing changed"));
             }
             (true, count, None) => {
-                let (one, more) =
+                let (singular, plural) =
                     ("version of Bioconductor is up to date", "versions of Bioconductor are up to date");
-                lines.push(format!("{}; nothing changed", count_of(count, one, more)));
+                lines.push(format!("{}; nothing changed", count_of(count, singular, plural)));
             }
             (false, 0, _) => {}
             (false, count, _) => {
                 lines.push(count_of(count, "version is up to date", "versions are up to date"))
             }
         }
-        if !self.absent.is_empty() {
-            let absent: Vec<String> = self.absent.iter().map(ToString::to_string).collect();
+        if !self.absent_versions.is_empty() {
+            let absent: Vec<String> = self.absent_versions.iter().map(ToString::to_string).collect();
             lines.push(format!("not on this mirror: {}", absent.join(", ")));
         }
         Ok(lines.join("\n"))
@@ -412,8 +420,8 @@ mod tests {
 
     fn summary(unchanged: usize, synced: &[&str]) -> String {
         let mut summary = RunSummary::new("https://bioconductor.example.org".to_owned());
-        summary.unchanged = unchanged;
-        summary.synced = synced.iter().map(ToString::to_string).collect();
+        summary.unchanged_count = unchanged;
+        summary.published = synced.iter().map(ToString::to_string).collect();
         summary.message(None).expect("no failure")
     }
 

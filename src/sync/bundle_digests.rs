@@ -33,7 +33,7 @@ pub(super) async fn set_in_releases(
     view: &MirrorView,
 ) -> Result<usize, SyncError> {
     let files = db.read(move |c| file::without_digest(c, source)).await?;
-    let facts: Vec<FetchedFacts> = files.iter().filter_map(|file| find_digest(file, view)).collect();
+    let facts: Vec<FetchedFacts> = files.iter().filter_map(|file| find_facts(file, view)).collect();
     for chunk in facts.chunks(CHUNK) {
         let chunk: Arc<[FetchedFacts]> = chunk.into();
         lease.bulk(db, move |c| file::update(c, &chunk)).await?;
@@ -41,8 +41,9 @@ pub(super) async fn set_in_releases(
     Ok(facts.len())
 }
 
-/// Returns the object of a file: at one of its possible paths, with the expected size or MD5.
-fn find_digest(row: &FileWithoutDigest, view: &MirrorView) -> Option<FetchedFacts> {
+/// Returns the digest and size of a file, from the object at one of its possible paths that has the expected size or
+/// MD5.
+fn find_facts(row: &FileWithoutDigest, view: &MirrorView) -> Option<FetchedFacts> {
     let FileWithoutDigest { file, package, name, locator, size, md5, state } = row;
     let archive_path = format!("Archive/{package}/{name}");
     let fits = |object: &&Object| {

@@ -48,12 +48,12 @@ pub(super) async fn run(
 
 /// The result of a sync for the log and the CLI.
 fn summary(sources: &SyncSummary, binaries: &BinarySyncSummary) -> String {
-    let (mut message, delayed) = match sources {
-        SyncSummary::Unchanged { delayed } => {
+    let (mut message, delayed_count) = match sources {
+        SyncSummary::Unchanged { delayed_count } => {
             let subject = if binaries.tx.is_some() { "no package" } else { "nothing" };
-            (format!("cran is up to date; {subject} changed"), *delayed)
+            (format!("cran is up to date; {subject} changed"), *delayed_count)
         }
-        SyncSummary::Published { tx, counts, delayed } => (
+        SyncSummary::Published { tx, counts, delayed_count } => (
             format!(
                 "cran was synced (transaction {tx}): {} added, {} updated, {} removed, {} archived",
                 count_of(counts.added, "package", "packages"),
@@ -61,21 +61,21 @@ fn summary(sources: &SyncSummary, binaries: &BinarySyncSummary) -> String {
                 counts.removed,
                 count_of(counts.archived, "release", "releases"),
             ),
-            *delayed,
+            *delayed_count,
         ),
     };
-    if delayed > 0 {
+    if delayed_count > 0 {
         let (packages, verb) =
-            (count_of(delayed, "package", "packages"), if delayed == 1 { "has" } else { "have" });
+            (count_of(delayed_count, "package", "packages"), if delayed_count == 1 { "has" } else { "have" });
         message.push_str(&format!("; {packages} {verb} releases younger than CRAN.DelaySyncDuration"));
     }
     if let Some(tx) = binaries.tx {
-        message.push_str(&format!("; binaries were synced (transaction {tx}): {} new", binaries.new));
+        message.push_str(&format!("; binaries were synced (transaction {tx}): {} new", binaries.new_count));
     }
-    if binaries.unknown > 0 {
+    if binaries.unknown_count > 0 {
         message.push_str(&format!(
             "; not served, because cran does not list their version: {}",
-            count_of(binaries.unknown, "binary", "binaries")
+            count_of(binaries.unknown_count, "binary", "binaries")
         ));
     }
     for error in &binaries.errors {

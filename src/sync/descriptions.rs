@@ -47,8 +47,8 @@ pub(super) async fn update_cran(
     let no_update = DescriptionsUpdate::Packages(0);
     let tree = state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await?;
     let Some(head) = tree.head else { return Ok(no_update) };
-    let missing = state.db.read(move |c| detail::without_detail(c, tree.id, head)).await?;
-    if missing.is_empty() {
+    let releases = state.db.read(move |c| detail::without_detail(c, tree.id, head)).await?;
+    if releases.is_empty() {
         return Ok(no_update);
     }
     report.progress("reading the package database", 0, None);
@@ -66,7 +66,7 @@ pub(super) async fn update_cran(
                 state.db.read(move |c| detail::stored_without_detail(c, tree.id, head)).await?.len();
             return Ok(DescriptionsUpdate::NoDatabase {
                 address,
-                packages: missing.len().saturating_sub(stored_count),
+                packages: releases.len().saturating_sub(stored_count),
             });
         }
         Err(UpstreamError::Refused { url, reason }) => {
@@ -76,8 +76,8 @@ pub(super) async fn update_cran(
         Err(error) => return Err(error.into()),
     };
     // Takes seconds of CPU: not on an async thread.
-    let read = tokio::task::spawn_blocking(move || parse_descriptions(&bytes, &missing)).await;
-    let rows = match task_result(read)? {
+    let result = tokio::task::spawn_blocking(move || parse_descriptions(&bytes, &releases)).await;
+    let rows = match task_result(result)? {
         Ok(rows) => rows,
         Err(error) => {
             tracing::warn!(target: "sync", "could not read {}/{DATABASE}, continuing without it: {error}", mirror.address());
@@ -98,17 +98,17 @@ pub(super) async fn update_cran(
     }
 }
 
-/// Returns the records of the database for exactly the missing versions.
+/// Returns the descriptions of these releases, as far as the database has them.
 fn parse_descriptions(
     bytes: &Bytes,
-    missing: &[ReleaseWithoutDetail],
+    releases: &[ReleaseWithoutDetail],
 ) -> Result<Vec<detail::ReleaseDescription>, RdsError> {
     let table = read_package_table(&bytes[..], Limits::META)?;
-    let missing: HashMap<(&str, &str), &ReleaseWithoutDetail> =
-        missing.iter().map(|release| ((release.name.as_str(), release.version.as_str()), release)).collect();
+    let releases: HashMap<(&str, &str), &ReleaseWithoutDetail> =
+        releases.iter().map(|release| ((release.name.as_str(), release.version.as_str()), release)).collect();
     let description_of = |record: usize| {
         let key = (table.get(record, "Package")?, table.get(record, "Version")?);
-        let release = missing.get(&key)?;
+        let release = releases.get(&key)?;
         let system_requirements = table.get(record, "SystemRequirements").map(str::trim);
         Some(detail::ReleaseDescription {
             release: release.release,
@@ -127,7 +127,7 @@ fn fields(table: &PackageTable, record: usize) -> Vec<u8> {
         // The strings of the table are already decoded, so `Encoding` must not cause a second decoding.
         let is_plain = tag != "Encoding" && tag.bytes().all(|b| b.is_ascii_graphic() && b != b':');
         if !is_added && is_plain && !value.trim().is_empty() {
-            dcf::write_field(&mut text, tag, value.trim()).expect("a Vec takes every write");
+            dcf::write_field(&mut text, tag, value.trim()).expect("writing to a Vec cannot fail");
         }
     }
     text
@@ -140,7 +140,7 @@ mod tests {
     use crate::r::description::Description;
     use crate::r::rds::matrix::write_matrix;
 
-    fn missing(name: &str, version: &str, release: i64) -> ReleaseWithoutDetail {
+    fn release(name: &str, version: &str, release: i64) -> ReleaseWithoutDetail {
         ReleaseWithoutDetail {
             name: name.to_owned(),
             version: version.to_owned(),
@@ -157,9 +157,9 @@ mod tests {
         ];
         let tags = ["Package", "Version", "Title", "Encoding", "SystemRequirements", "Reverse depends"];
         let mut table = Vec::new();
-        write_matrix(&mut table, &tags, &stanzas).expect("a Vec takes it");
-        let missing = [missing("a", "1.0", 7), missing("b", "1.9", 8), missing("d", "1", 9)];
-        let descriptions = parse_descriptions(&Bytes::from(table), &missing).expect("a table");
+        write_matrix(&mut table, &tags, &stanzas).expect("writing to a Vec cannot fail");
+        let releases = [release("a", "1.0", 7), release("b", "1.9", 8), release("d", "1", 9)];
+        let descriptions = parse_descriptions(&Bytes::from(table), &releases).expect("a table");
         assert_eq!(descriptions.len(), 1);
         assert_eq!(
             (descriptions[0].release, descriptions[0].system_requirements.as_deref()),

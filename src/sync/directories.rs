@@ -137,9 +137,9 @@ fn to_timestamp(time: std::io::Result<SystemTime>) -> Timestamp {
     Timestamp(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// `3 days`.
-fn age(then: Timestamp, now: Timestamp) -> String {
-    match now.0.saturating_sub(then.0).div_euclid(86_400 * SECOND).max(0) {
+/// Returns the time between two instants in days: `3 days`.
+fn age(start: Timestamp, now: Timestamp) -> String {
+    match now.0.saturating_sub(start.0).div_euclid(86_400 * SECOND).max(0) {
         1 => "1 day".to_owned(),
         days => format!("{days} days"),
     }

@@ -31,7 +31,7 @@ pub enum SyncError {
     NotBackfillable(crate::model::source::SourceKind),
     /// Another server of the cluster runs this sync, or took it over.
     #[error("another server that uses this database is syncing {0}; its result will be visible here as well")]
-    Elsewhere(String),
+    HeldByOtherServer(String),
     /// The server goes offline.
     #[error(
         "the sync was halted because the server goes offline; it resumes when the server is online again"
@@ -63,7 +63,7 @@ impl From<WriteError> for SyncError {
 impl From<ClaimError> for SyncError {
     fn from(error: ClaimError) -> SyncError {
         match error {
-            ClaimError::HeldByOther(name) => SyncError::Elsewhere(name),
+            ClaimError::HeldByOther(name) => SyncError::HeldByOtherServer(name),
             ClaimError::Db(error) => SyncError::Db(error),
         }
     }

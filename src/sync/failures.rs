@@ -1,5 +1,5 @@
-//! Logs how syncs ended, and records in the database which failed and have not succeeded since: administrators see it
-//! hours later and after a restart.
+//! Logs how syncs ended, and records in the database which failed and have not succeeded since, so
+//! that administrators still see it hours later and after a restart.
 
 use std::time::Instant;
 
@@ -35,7 +35,7 @@ impl<'a> MeasuredSync<'a> {
             Err(SyncError::Halted) => return,
             Err(error) => {
                 metrics::sync_ended(self.source, None, self.start_instant.elapsed());
-                if matches!(error, SyncError::Elsewhere(_) | SyncError::Stopping) {
+                if matches!(error, SyncError::HeldByOtherServer(_) | SyncError::Stopping) {
                     return;
                 }
                 true

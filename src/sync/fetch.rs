@@ -119,8 +119,8 @@ impl Reader<'_> {
             });
             return Ok(Revalidation::Unchanged(updates.collect()));
         }
-        // Something changed, so all files are needed in a consistent state: the index is written most of a minute
-        // after `Meta/`.
+        // Something changed, so all files are needed in a consistent state: a mirror writes the index up to a
+        // minute after `Meta/`.
         for _ in 0..MAX_ROUNDS {
             let old_digest = index.sha256();
             let old_index = self.with_bytes(index).await?;
@@ -163,8 +163,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Fetches a table of `Meta/`. A repository may lack it; a table that is unavailable now may be available in a
-    /// minute, so that is an error.
+    /// Fetches a table of `Meta/`. A table that is missing or refused is left out; one that is unavailable is an error,
+    /// because it may be available in a minute.
     async fn meta(
         &self,
         path: &'static str,
@@ -221,9 +221,10 @@ pub(super) async fn request(
         etag: validators.etag.clone(),
         modified: validators.modified.clone(),
     };
-    let usable =
+    let usable_validators =
         known_validators.filter(|validators| validators.etag.is_some() || validators.modified.is_some());
-    let file_request = FileRequest { path, validators: usable.map(to_validators), limit: MAX_FILE_SIZE };
+    let file_request =
+        FileRequest { path, validators: usable_validators.map(to_validators), limit: MAX_FILE_SIZE };
     match (mirror.fetch(file_request).await, known_validators) {
         (Ok(FileResponse::Unchanged), Some(validators)) => Ok(MirrorReply::Unchanged(validators.clone())),
         (Ok(FileResponse::Unchanged), None) => Err(SyncError::Refused(format!(

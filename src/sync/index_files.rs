@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::existing::ExistingSource;
+use super::existing_source::ExistingSource;
 use super::fetch::{IndexFile, IndexFiles};
 use super::plan::{Loss, MirrorDeclaration, Plan, lost_archives, lost_packages, plan};
 use crate::model::digest::Sha256;
@@ -65,9 +65,9 @@ fn archive(file: Option<IndexFile>, warnings: &mut Vec<String>) -> Option<Rows> 
 pub(super) struct ShrunkIndex(pub(super) String);
 
 /// Returns the message about a declaration that lost too much; `command` is the one that syncs it.
-pub(super) fn shrunk_message(Loss { before, lost }: Loss, file: &str, command: &str) -> String {
+pub(super) fn shrunk_message(Loss { known_count, lost_count }: Loss, file: &str, command: &str) -> String {
     format!(
-        "{lost} of {before} packages are no longer in {file}, which is what an incomplete mirror looks like; \
+        "{lost_count} of {known_count} packages are no longer in {file}, which is what an incomplete mirror looks like; \
          nothing was changed. If the loss is correct, run `{command}` by hand: the loss is accepted if the \
          mirror still has the same files"
     )
@@ -75,7 +75,7 @@ pub(super) fn shrunk_message(Loss { before, lost }: Loss, file: &str, command: &
 
 /// Refuses a declaration that lost too much, unless it was confirmed.
 fn check_loss(
-    existing: &ExistingSource,
+    existing_source: &ExistingSource,
     declaration: &MirrorDeclaration<'_>,
     policy: ShrinkPolicy,
     command: &str,
@@ -84,12 +84,12 @@ fn check_loss(
         return Ok(());
     }
     let refuse = |loss: Loss, file: &str| Err(ShrunkIndex(shrunk_message(loss, file, command)));
-    let packages = lost_packages(existing, &declaration.listed);
-    // An empty index is refused also for a few packages: withdrawing all of them is unlikely.
-    if packages.is_suspicious() || (declaration.listed.is_empty() && packages.lost > 0) {
+    let packages = lost_packages(existing_source, &declaration.records);
+    // An empty index is refused even if it loses only a few packages: a maintainer rarely removes all of them.
+    if packages.is_suspicious() || (declaration.records.is_empty() && packages.lost_count > 0) {
         return refuse(packages, "the index");
     }
-    match declaration.archive.as_deref().map(|rows| lost_archives(existing, rows)) {
+    match declaration.archive.as_deref().map(|rows| lost_archives(existing_source, rows)) {
         Some(archives) if archives.is_suspicious() => refuse(archives, "Meta/archive.rds"),
         Some(_) | None => Ok(()),
     }
@@ -124,7 +124,7 @@ pub(super) fn digest(files: &IndexFiles) -> Sha256 {
 pub(super) struct Acceptance {
     pub(super) shrink_policy: ShrinkPolicy,
     /// Releases published after this time are delayed; `None` delays none.
-    pub(super) until: Option<Timestamp>,
+    pub(super) cutoff: Option<Timestamp>,
     pub(super) coverage: Coverage,
     /// The command that syncs the list.
     pub(super) command: String,
@@ -138,7 +138,7 @@ pub(super) enum PlanError {
 
 /// Parses a declaration and plans the changes; takes seconds of CPU.
 pub(super) fn parse_and_plan(
-    existing: &ExistingSource,
+    existing_source: &ExistingSource,
     files: IndexFiles,
     view: Option<Arc<MirrorView>>,
     acceptance: &Acceptance,
@@ -147,18 +147,18 @@ pub(super) fn parse_and_plan(
     let refusal = |reason: String| PlanError::Refused(format!("{}: {reason}", files.index.path));
     let text = index::text(files.index.path, &files.index.bytes).map_err(refusal)?;
     let declaration = MirrorDeclaration {
-        listed: index::records(&text, &mut warnings).map_err(refusal)?,
+        records: index::records(&text, &mut warnings).map_err(refusal)?,
         current: current(files.current, &mut warnings),
         archive: archive(files.archive, &mut warnings),
         view,
-        until: acceptance.until,
+        cutoff: acceptance.cutoff,
     };
-    if declaration.listed.is_empty() && acceptance.coverage == Coverage::Whole {
+    if declaration.records.is_empty() && acceptance.coverage == Coverage::Whole {
         return Err(refusal("the index lists no package".to_owned()));
     }
-    check_loss(existing, &declaration, acceptance.shrink_policy, &acceptance.command)
+    check_loss(existing_source, &declaration, acceptance.shrink_policy, &acceptance.command)
         .map_err(PlanError::Shrunk)?;
-    let mut plan = plan(existing, &declaration);
+    let mut plan = plan(existing_source, &declaration);
     warnings.append(&mut plan.warnings);
     plan.warnings = warnings;
     Ok(plan)

@@ -7,11 +7,11 @@ mod binaries;
 mod bioconductor;
 mod bundle_digests;
 mod cran;
-mod declared;
+mod declaration;
 mod descriptions;
 pub mod directories;
 pub mod error;
-pub mod existing;
+pub mod existing_source;
 mod failures;
 mod fetch;
 mod index_files;
@@ -49,7 +49,7 @@ use task::{SourceLock, SyncTrigger, Task, TaskState};
 pub struct Sync {
     state: Arc<State>,
     /// Halted syncs with their trigger, to be resumed.
-    halted: Arc<Mutex<Vec<HaltedSync>>>,
+    halted_syncs: Arc<Mutex<Vec<HaltedSync>>>,
     /// In the order of [`Task::ALL`].
     tasks: Arc<[TaskState; Task::ALL.len()]>,
 }
@@ -85,7 +85,7 @@ impl Sync {
     /// A `Sync` on the shared state.
     #[must_use]
     pub fn new(state: Arc<State>) -> Sync {
-        Sync { state, halted: Arc::default(), tasks: Arc::default() }
+        Sync { state, halted_syncs: Arc::default(), tasks: Arc::default() }
     }
 
     /// Starts (or attaches to) the sync of the built-in source of `kind` for an administrator.
@@ -135,14 +135,14 @@ impl Sync {
     /// Database errors.
     pub async fn recover(&self) -> Result<(), SyncError> {
         let state = &self.state;
-        let (tree, lists) =
+        let (tree, binary_trees) =
             state.db.read(|c| Ok((tree::built_in(c, SourceId::CRAN)?, binaries::pending(c)?))).await?;
         let bioconductor = state.db.read(bioconductor::pending_trees).await?;
         let rows = Rows::Releases(SourceId::BIOCONDUCTOR);
         self.roll_back("sync:bioconductor", &[(rows, &bioconductor)]).await?;
         let source_tree = tree.pending.map(|_| tree.id);
         let rows = Rows::Releases(SourceId::CRAN);
-        self.roll_back("sync:cran", &[(Rows::Binaries, &lists), (rows, source_tree.as_slice())]).await
+        self.roll_back("sync:cran", &[(Rows::Binaries, &binary_trees), (rows, source_tree.as_slice())]).await
     }
 
     /// Rolls back pending rows of trees, unless there are none or another server is writing now.
@@ -232,12 +232,12 @@ impl Sync {
     /// Takes the syncs that were halted since the last call.
     #[must_use]
     pub fn take_halted(&self) -> Vec<HaltedSync> {
-        std::mem::take(&mut self.halted.lock())
+        std::mem::take(&mut self.halted_syncs.lock())
     }
 
     /// Resumes a halted sync, possibly one of another `Sync`.
-    pub fn resume(&self, halted: HaltedSync) {
-        self.begin(halted.task, halted.version, halted.trigger);
+    pub fn resume(&self, sync: HaltedSync) {
+        self.begin(sync.task, sync.version, sync.trigger);
     }
 
     fn task_state(&self, task: Task) -> &TaskState {
@@ -292,7 +292,7 @@ impl Sync {
         };
         measurement.end(&result).await;
         if let (Err(SyncError::Halted), Some(kind)) = (&result, task.kind()) {
-            self.halted.lock().push(HaltedSync { task, kind, version, trigger });
+            self.halted_syncs.lock().push(HaltedSync { task, kind, version, trigger });
         }
         match task {
             Task::Advisories => advisories::log_end(state, &self.task_state(task).last_error, result),

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::declared::{DeclaredLife, PackageDeclaration};
-use super::existing::{ExistingPackage, ExistingRelease, OpenLife};
+use super::declaration::{DeclaredLife, PackageDeclaration};
+use super::existing_source::{ExistingPackage, ExistingRelease, OpenLife};
 use crate::model::change::{Change, Counts, LifeState, NewFile, NewRelease};
 use crate::model::time::Timestamp;
 use crate::r::dcf;
@@ -11,7 +11,7 @@ use crate::r::dcf;
 /// One package to compare.
 pub(super) struct PackageComparison<'a> {
     pub(super) declaration: PackageDeclaration<'a>,
-    pub(super) existing: &'a ExistingPackage,
+    pub(super) package: &'a ExistingPackage,
     /// Whether the mirror has a `Meta/archive.rds`.
     pub(super) has_archive: bool,
     /// Whether differing times are ignored.
@@ -23,7 +23,7 @@ pub(super) struct PackageComparison<'a> {
 pub(super) struct PackageCounts {
     pub(super) counts: Counts,
     /// Number of known versions with another time and the same size.
-    pub(super) other_times: usize,
+    pub(super) other_time_count: usize,
     /// Whether the index lists the package more than once.
     pub(super) has_duplicates: bool,
 }
@@ -44,18 +44,18 @@ impl<'a> PackageComparison<'a> {
         let (declared_lives, has_duplicates) = self.declaration.declared_lives();
         result.has_duplicates = has_duplicates;
 
-        let begin = changes.len();
-        let mut claims = ClaimedReleases::new(self.existing);
+        let first_change = changes.len();
+        let mut claims = ClaimedReleases::new(self.package);
         let mut revisions: BTreeMap<&str, i64> = BTreeMap::new();
         for life in declared_lives.iter().filter(|life| life.state == LifeState::Listed) {
-            self.match_release(life, &mut claims, &mut revisions, &mut result.other_times, changes);
+            self.match_release(life, &mut claims, &mut revisions, &mut result.other_time_count, changes);
         }
         for life in declared_lives.iter().filter(|life| life.state == LifeState::Archived) {
-            self.match_release(life, &mut claims, &mut revisions, &mut result.other_times, changes);
+            self.match_release(life, &mut claims, &mut revisions, &mut result.other_time_count, changes);
         }
         self.keep_superseded(&declared_lives, &mut claims, changes);
-        let ended_listings = self.end_other_lives(&claims, changes);
-        result.counts = self.count(&changes[begin..], ended_listings);
+        let ended_listing_count = self.end_other_lives(&claims, changes);
+        result.counts = self.count(&changes[first_change..], ended_listing_count);
         result
     }
 
@@ -65,12 +65,12 @@ impl<'a> PackageComparison<'a> {
         life: &DeclaredLife<'a>,
         claims: &mut ClaimedReleases,
         revisions: &mut BTreeMap<&'a str, i64>,
-        other_times: &mut usize,
+        other_time_count: &mut usize,
         changes: &mut Vec<Change>,
     ) {
-        let mut best: Option<(usize, (bool, bool, i64))> = None;
+        let mut best_match: Option<(usize, (bool, bool, i64))> = None;
         let mut has_other_time = false;
-        for (index, release) in self.existing.releases.iter().enumerate() {
+        for (index, release) in self.package.releases.iter().enumerate() {
             if claims.is_claimed[index] || &*release.version != life.version {
                 continue;
             }
@@ -79,17 +79,17 @@ impl<'a> PackageComparison<'a> {
                 Match::OtherTime => has_other_time = true,
                 Match::Same => {
                     let has_life = match life.state {
-                        LifeState::Listed => release.listed(life.path).is_some(),
+                        LifeState::Listed => release.listed_life(life.path).is_some(),
                         LifeState::Archived => release.archived_life().is_some(),
                     };
-                    let rank = (has_life, release.listed("").is_some(), release.revision);
-                    if best.is_none_or(|(_, other)| rank > other) {
-                        best = Some((index, rank));
+                    let rank = (has_life, release.listed_life("").is_some(), release.revision);
+                    if best_match.is_none_or(|(_, other)| rank > other) {
+                        best_match = Some((index, rank));
                     }
                 }
             }
         }
-        match best {
+        match best_match {
             Some((index, _)) => {
                 claims.is_claimed[index] = true;
                 self.begin_life(life, index, claims, changes);
@@ -99,7 +99,7 @@ impl<'a> PackageComparison<'a> {
                 changes.push(self.introduce(&life_without_stat, revisions));
             }
             None => {
-                *other_times += usize::from(has_other_time);
+                *other_time_count += usize::from(has_other_time);
                 changes.push(self.introduce(life, revisions));
             }
         }
@@ -110,7 +110,7 @@ impl<'a> PackageComparison<'a> {
     fn is_stale(&self, life: &DeclaredLife<'a>) -> bool {
         life.md5.is_some()
             && life.mtime.is_some()
-            && self.existing.releases.iter().any(|release| {
+            && self.package.releases.iter().any(|release| {
                 &*release.version == life.version
                     && release.md5.is_some()
                     && release.md5 != life.md5
@@ -121,8 +121,8 @@ impl<'a> PackageComparison<'a> {
 
     fn matches(&self, life: &DeclaredLife<'a>, release: &ExistingRelease) -> Match {
         let differ = |a: Option<i64>, b: Option<i64>| a.zip(b).is_some_and(|(a, b)| a != b);
-        if let (Some(declared), Some(stored)) = (life.md5, release.md5) {
-            return if declared == stored { Match::Same } else { Match::Other };
+        if let (Some(declared_md5), Some(stored_md5)) = (life.md5, release.md5) {
+            return if declared_md5 == stored_md5 { Match::Same } else { Match::Other };
         }
         // Equal digests do not decide: the digest of the known release may have been taken from the bundle by name and
         // size.
@@ -146,10 +146,10 @@ impl<'a> PackageComparison<'a> {
         claims: &mut ClaimedReleases,
         changes: &mut Vec<Change>,
     ) {
-        let release = &self.existing.releases[index];
+        let release = &self.package.releases[index];
         let begin = |variant| Change::BeginLife {
             state: life.state,
-            package: self.existing.id,
+            package: self.package.id,
             release: release.id,
             variant,
             path: life.path.to_owned(),
@@ -161,7 +161,7 @@ impl<'a> PackageComparison<'a> {
             }
             return;
         };
-        let record = release.listed(life.path).and_then(|life| life.stanza.as_deref());
+        let record = release.listed_life(life.path).and_then(|life| life.stanza.as_deref());
         if record.is_some_and(|record| same_record(record, stanza)) {
             claims.keep(index, LifeState::Listed, life.path);
             return;
@@ -173,12 +173,12 @@ impl<'a> PackageComparison<'a> {
     }
 
     fn introduce(&self, life: &DeclaredLife<'a>, revisions: &mut BTreeMap<&'a str, i64>) -> Change {
-        let next = revisions.entry(life.version).or_insert_with(|| {
-            let existing = self.existing.releases.iter().filter(|release| &*release.version == life.version);
-            existing.map(|release| release.revision + 1).max().unwrap_or(0)
+        let next_revision = revisions.entry(life.version).or_insert_with(|| {
+            let releases = self.package.releases.iter().filter(|release| &*release.version == life.version);
+            releases.map(|release| release.revision + 1).max().unwrap_or(0)
         });
-        let revision = *next;
-        *next += 1;
+        let revision = *next_revision;
+        *next_revision += 1;
         let release = NewRelease {
             package: self.declaration.name.to_owned(),
             version: life.version.to_owned(),
@@ -208,15 +208,15 @@ impl<'a> PackageComparison<'a> {
         claims: &mut ClaimedReleases,
         changes: &mut Vec<Change>,
     ) {
-        let listed = self.declaration.newest_listed();
+        let newest_version = self.declaration.newest_listed_version();
         let mut archived_versions: BTreeSet<&str> =
             lives.iter().filter(|life| life.state == LifeState::Archived).map(|life| life.version).collect();
         let mut indexes: Vec<usize> =
-            (0..self.existing.releases.len()).filter(|p| !claims.is_claimed[*p]).collect();
-        indexes.sort_by_key(|index| std::cmp::Reverse(self.existing.releases[*index].revision));
+            (0..self.package.releases.len()).filter(|index| !claims.is_claimed[*index]).collect();
+        indexes.sort_by_key(|index| std::cmp::Reverse(self.package.releases[*index].revision));
         for index in indexes {
-            let release = &self.existing.releases[index];
-            let is_replaced = listed.is_none_or(|listed| *listed == *release.version);
+            let release = &self.package.releases[index];
+            let is_replaced = newest_version.is_none_or(|newest| *newest == *release.version);
             if (self.has_archive && (is_replaced || !self.declaration.has_current(&release.version)))
                 || archived_versions.contains(&*release.version)
             {
@@ -225,11 +225,11 @@ impl<'a> PackageComparison<'a> {
             if release.archived_life().is_some() {
                 claims.keep(index, LifeState::Archived, "");
                 archived_versions.insert(&release.version);
-            } else if !is_replaced && release.listed("").is_some() {
+            } else if !is_replaced && release.listed_life("").is_some() {
                 archived_versions.insert(&release.version);
                 changes.push(Change::BeginLife {
                     state: LifeState::Archived,
-                    package: self.existing.id,
+                    package: self.package.id,
                     release: release.id,
                     variant: release.variant,
                     path: String::new(),
@@ -238,21 +238,21 @@ impl<'a> PackageComparison<'a> {
         }
     }
 
-    /// Ends every life that does not continue; returns the number of listed ones.
+    /// Ends every life that does not continue; returns the number of listed lives among them.
     fn end_other_lives(&self, claims: &ClaimedReleases, changes: &mut Vec<Change>) -> usize {
-        let mut listed = 0;
-        for (index, release) in self.existing.releases.iter().enumerate() {
+        let mut ended_listing_count = 0;
+        for (index, release) in self.package.releases.iter().enumerate() {
             for life in &release.lives {
                 if !claims.stays_open(index, life) {
-                    listed += usize::from(life.state == LifeState::Listed);
-                    changes.push(Change::EndLife(release.key(self.existing.id, life)));
+                    ended_listing_count += usize::from(life.state == LifeState::Listed);
+                    changes.push(Change::EndLife(release.key(self.package.id, life)));
                 }
             }
         }
-        listed
+        ended_listing_count
     }
 
-    fn count(&self, changes: &[Change], ended_listings: usize) -> Counts {
+    fn count(&self, changes: &[Change], ended_listing_count: usize) -> Counts {
         let begins_in = |change: &Change, expected: LifeState| match change {
             Change::Introduce { state, .. } | Change::BeginLife { state, .. } => *state == expected,
             Change::Record { .. } | Change::EndLife(_) => false,
@@ -260,18 +260,18 @@ impl<'a> PackageComparison<'a> {
         let has_new_listing = changes.iter().any(|change| begins_in(change, LifeState::Listed));
         let archived = changes.iter().filter(|change| match change {
             Change::BeginLife { state: LifeState::Archived, release, .. } => {
-                let existing = self.existing.releases.iter().find(|existing| existing.id == *release);
-                existing.is_some_and(|existing| existing.listed("").is_some())
+                let known_release = self.package.releases.iter().find(|known| known.id == *release);
+                known_release.is_some_and(|known| known.listed_life("").is_some())
             }
             Change::BeginLife { .. }
             | Change::Introduce { .. }
             | Change::Record { .. }
             | Change::EndLife(_) => false,
         });
-        let (was_listed, is_listed) = (self.existing.is_listed(), !self.declaration.listed.is_empty());
+        let (was_listed, is_listed) = (self.package.is_listed(), !self.declaration.records.is_empty());
         Counts {
             added: i64::from(!was_listed && is_listed),
-            updated: i64::from(was_listed && is_listed && (has_new_listing || ended_listings > 0)),
+            updated: i64::from(was_listed && is_listed && (has_new_listing || ended_listing_count > 0)),
             archived: i64::try_from(archived.count()).unwrap_or(i64::MAX),
             removed: i64::from(was_listed && !is_listed),
         }
@@ -285,8 +285,8 @@ struct ClaimedReleases {
 }
 
 impl ClaimedReleases {
-    fn new(existing: &ExistingPackage) -> ClaimedReleases {
-        ClaimedReleases { is_claimed: vec![false; existing.releases.len()], open_lives: Vec::new() }
+    fn new(package: &ExistingPackage) -> ClaimedReleases {
+        ClaimedReleases { is_claimed: vec![false; package.releases.len()], open_lives: Vec::new() }
     }
 
     /// Records that this life of the release at `index` stays open.
@@ -298,7 +298,7 @@ impl ClaimedReleases {
     fn stays_open(&self, index: usize, life: &OpenLife) -> bool {
         self.open_lives
             .iter()
-            .any(|(p, state, path)| *p == index && *state == life.state && **path == *life.path)
+            .any(|(release, state, path)| *release == index && *state == life.state && **path == *life.path)
     }
 }
 

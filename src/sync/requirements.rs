@@ -192,7 +192,7 @@ mod tests {
         let document = br#"{"systems":[{"os":"linux"}],"rules":{"a":{"patterns":["a"],"dependencies":[]}}}"#;
         let rules = Rules::new(RuleBase::from_document(document).expect("a base")).expect("rules");
         let check =
-            |before, trigger| DOCUMENT.check_loss(rules.len(), before, &trigger, "https://h/x.tar.gz");
+            |old_count, trigger| DOCUMENT.check_loss(rules.len(), old_count, &trigger, "https://h/x.tar.gz");
         assert!(check(0, SyncTrigger::Schedule).is_ok() && check(2, SyncTrigger::Schedule).is_ok());
         let error = check(3, SyncTrigger::Schedule).expect_err("two of three are missing").to_string();
         assert!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::apply::{self, SyncTransaction, ValidatorUpdates};
 use super::error::task_result;
-use super::existing::ExistingSource;
+use super::existing_source::ExistingSource;
 use super::fetch::{FILES, IndexFile, IndexFiles, Reader, Revalidation, no_index};
 use super::index_files::{
     Acceptance, Coverage, PlanError, ShrinkPolicy, ShrunkIndex, digest, parse_and_plan, versions,
@@ -35,7 +35,7 @@ pub(super) enum SyncSummary {
     /// No changes, nothing published.
     Unchanged {
         /// Number of packages with releases younger than the delay.
-        delayed: usize,
+        delayed_count: usize,
     },
     /// One transaction.
     Published {
@@ -44,7 +44,7 @@ pub(super) enum SyncSummary {
         /// Its changes.
         counts: Counts,
         /// Number of packages with releases younger than the delay.
-        delayed: usize,
+        delayed_count: usize,
     },
 }
 
@@ -155,15 +155,15 @@ impl SyncContext<'_> {
             ListCheck::Absent => return Err(no_index(&list.mirror)),
             ListCheck::Unchanged(updates) => {
                 self.store_validators(updates).await?;
-                return Ok(SyncSummary::Unchanged { delayed: 0 });
+                return Ok(SyncSummary::Unchanged { delayed_count: 0 });
             }
             ListCheck::Changed(files) => *files,
         };
         let step = self.plan(list, files, started_at).await?;
-        let delayed = step.plan.delayed;
+        let delayed_count = step.plan.delayed_count;
         if step.plan.changes.is_empty() {
             self.store_validators(step.validators).await?;
-            return Ok(SyncSummary::Unchanged { delayed });
+            return Ok(SyncSummary::Unchanged { delayed_count });
         }
         let mut transaction = self.transaction(list.source, started_at);
         if let Err(error) = transaction.write(list.tree, step.plan).await {
@@ -171,7 +171,7 @@ impl SyncContext<'_> {
             return Err(error);
         }
         let (tx, counts) = transaction.publish(step.validators, (state.clock)()).await?;
-        Ok(SyncSummary::Published { tx, counts, delayed })
+        Ok(SyncSummary::Published { tx, counts, delayed_count })
     }
 
     /// Returns an empty transaction.
@@ -206,7 +206,8 @@ impl SyncContext<'_> {
         Ok(match revalidation {
             Revalidation::Absent => ListCheck::Absent,
             Revalidation::Unchanged(validators) => {
-                let updates = validators.into_iter().map(|(path, new)| (list.url(path), Some(new)));
+                let updates =
+                    validators.into_iter().map(|(path, validator)| (list.url(path), Some(validator)));
                 ListCheck::Unchanged(updates.chain([list.success_row(started_at)]).collect())
             }
             Revalidation::Changed(files) => ListCheck::Changed(files),
@@ -237,7 +238,7 @@ impl SyncContext<'_> {
             }
         };
         let load = move |c: &mut dyn Conn| ExistingSource::load(c, source, &tree, index_versions.as_deref());
-        let existing = state.db.read(load).await?;
+        let existing_source = state.db.read(load).await?;
         let refused_digest = self.list_validators(list).await?.refused_digest;
         let digest = digest(&files);
         let is_confirmed =
@@ -247,15 +248,16 @@ impl SyncContext<'_> {
         let delay = i64::try_from(list.delay.as_micros()).unwrap_or(i64::MAX);
         let acceptance = Acceptance {
             shrink_policy: policy,
-            until: (delay > 0).then(|| Timestamp(started_at.0.saturating_sub(delay))),
+            cutoff: (delay > 0).then(|| Timestamp(started_at.0.saturating_sub(delay))),
             coverage: list.coverage,
             command: list.command.clone(),
         };
         // Takes seconds of CPU: not on an async thread.
         let plan_view = view.clone();
-        let result =
-            tokio::task::spawn_blocking(move || parse_and_plan(&existing, files, plan_view, &acceptance))
-                .await;
+        let result = tokio::task::spawn_blocking(move || {
+            parse_and_plan(&existing_source, files, plan_view, &acceptance)
+        })
+        .await;
         let plan = match task_result(result)? {
             Ok(mut plan) => {
                 if let Some(view) = &view {
@@ -274,8 +276,8 @@ impl SyncContext<'_> {
         for warning in &plan.warnings {
             tracing::warn!(target: "sync", source = list.name, "{warning}");
         }
-        if plan.delayed > 0 {
-            tracing::info!(target: "sync", source = list.name, packages = plan.delayed, "new releases are delayed by CRAN.DelaySyncDuration");
+        if plan.delayed_count > 0 {
+            tracing::info!(target: "sync", source = list.name, packages = plan.delayed_count, "new releases are delayed by CRAN.DelaySyncDuration");
             // Delayed releases become old enough without a change of the mirror, so the next sync must read all files.
             updates
                 .iter_mut()
@@ -289,14 +291,14 @@ impl SyncContext<'_> {
     /// to a dead process.
     async fn tree(&self, list: &PackageList) -> Result<tree::Tree, SyncError> {
         let (db, id) = (&self.state.db, list.tree);
-        let read = move |c: &mut dyn Conn| {
-            let missing = DbError::Shape { column: 0, found: "no row", expected: "a tree" };
-            tree::get(c, id)?.ok_or(missing)
+        let read_tree = move |c: &mut dyn Conn| {
+            let error = DbError::Shape { column: 0, found: "no row", expected: "a tree" };
+            tree::get(c, id)?.ok_or(error)
         };
-        let tree = db.read(read).await?;
+        let tree = db.read(read_tree).await?;
         if tree.pending.is_some() {
             abandon(db, self.lease, Rows::Releases(list.source), &[tree.id]).await?;
-            return Ok(db.read(read).await?);
+            return Ok(db.read(read_tree).await?);
         }
         Ok(tree)
     }
@@ -305,11 +307,11 @@ impl SyncContext<'_> {
         let (address, key, refused_key) = (list.mirror.address(), list.key.clone(), list.refused_key());
         let urls = FILES.map(|path| (path, list.url(path)));
         let validators = self.state.db.read(move |c| {
-            let last = upstream::get(c, &key)?;
+            let success_row = upstream::get(c, &key)?;
             let refused_digest = upstream::get(c, &refused_key)?.map(|row| row.sha256);
             let mut files = HashMap::new();
             // Validators of another mirror do not apply: after a change of `CRAN.URL` all files are read again.
-            if last.is_some_and(|row| row.mirror_address() == Some(address.as_str())) {
+            if success_row.is_some_and(|row| row.mirror_address() == Some(address.as_str())) {
                 for (path, url) in &urls {
                     if let Some(row) = upstream::get(c, url)? {
                         files.insert(*path, row);

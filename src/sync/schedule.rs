@@ -15,17 +15,17 @@ impl Sync {
     /// and a failed one is retried after an hour. While no repository offers Bioconductor, its mirror gets no request.
     pub async fn run_schedule(&self, task: Task) {
         let (state, source) = (&self.state, task.name());
-        let last = match self.is_idle(task) {
+        let last_success = match self.is_idle(task) {
             // While no repository offers the source, no run is missed.
             true => Ok(Some((state.clock)())),
             false => self.success_time(task).await,
         };
-        let last = last.unwrap_or_else(|error| {
-            tracing::warn!(target: "sync", source, %error, "cannot determine the last sync time");
+        let last_success = last_success.unwrap_or_else(|error| {
+            tracing::warn!(target: "sync", source, %error, "could not read the time of the last sync");
             None
         });
-        metrics::sync_registered(source, last);
-        let is_missed = |schedule: &Schedule| schedule.is_missed(last, (state.clock)());
+        metrics::sync_registered(source, last_success);
+        let is_missed = |schedule: &Schedule| schedule.is_missed(last_success, (state.clock)());
         let mut is_due = self.schedule(task).as_ref().is_some_and(is_missed);
         if is_due {
             tracing::info!(target: "sync", source, "a scheduled sync was missed; it runs now");
@@ -36,18 +36,18 @@ impl Sync {
                 let result = self.begin(task, None, SyncTrigger::Schedule).job().wait_end().await;
                 retry_at = result.is_err().then(|| Timestamp((state.clock)().0 + RETRY_DELAY));
             }
-            let next = [self.next(task), retry_at].into_iter().flatten().min();
-            let due = async {
-                match next {
-                    Some(next) => sleep_until(&state.clock, next).await,
+            let next_time = [self.next_run(task), retry_at].into_iter().flatten().min();
+            let wait = async {
+                match next_time {
+                    Some(next_time) => sleep_until(&state.clock, next_time).await,
                     None => std::future::pending().await,
                 }
             };
             is_due = tokio::select! {
-                () = due => true,
+                () = wait => true,
                 () = self.task_state(task).schedule_changed.notified() => {
-                    match self.next(task) {
-                        Some(next) => tracing::info!(target: "sync", source, "the next scheduled sync is at {next}"),
+                    match self.next_run(task) {
+                        Some(next_time) => tracing::info!(target: "sync", source, "the next scheduled sync is at {next_time}"),
                         None => tracing::info!(target: "sync", source, "no sync is scheduled any more"),
                     }
                     false
@@ -70,8 +70,8 @@ impl Sync {
         let (config, now) = (self.state.config.load_full(), (self.state.clock)());
         let mut schedules = Vec::with_capacity(Task::ALL.len());
         for task in Task::ALL {
-            let last = self.success_time(task).await?;
-            let status = ScheduleStatus::at(task.name(), task.schedule(&config), last, now);
+            let last_success = self.success_time(task).await?;
+            let status = ScheduleStatus::at(task.name(), task.schedule(&config), last_success, now);
             schedules.push(if self.is_idle(task) { ScheduleStatus { next: None, ..status } } else { status });
         }
         Ok(schedules)
@@ -89,7 +89,7 @@ impl Sync {
             .ok()
     }
 
-    fn next(&self, task: Task) -> Option<Timestamp> {
+    fn next_run(&self, task: Task) -> Option<Timestamp> {
         self.schedule(task).and_then(|schedule| schedule.next((self.state.clock)()))
     }
 }

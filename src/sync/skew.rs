@@ -18,11 +18,11 @@ const MAX_DIFFERENCE: i64 = 86_400 * SECOND;
 /// Refuses a sync that could not be published because of the clock. A clock that agrees with the mirror's is accepted.
 ///
 /// # Errors
-/// [`DbError::Skew`].
+/// [`DbError::Skew`] if the mirror does not confirm the clock; other database errors.
 pub(super) async fn check_clock(state: &State, mirror: &Mirror, path: &str) -> Result<(), SyncError> {
     let now = (state.clock)();
-    let row = state.db.read(db::clock::get).await?.at;
-    let Some(skew) = skew::between(row, now) else { return Ok(()) };
+    let last_publish = state.db.read(db::clock::get).await?.at;
+    let Some(skew) = skew::between(last_publish, now) else { return Ok(()) };
     let is_confirmed = match skew {
         Skew::Ahead { .. } => {
             mirror_time(mirror, path).await.is_some_and(|at| (at.0 - now.0).abs() <= MAX_DIFFERENCE)
@@ -35,7 +35,8 @@ pub(super) async fn check_clock(state: &State, mirror: &Mirror, path: &str) -> R
     apply_edit(state, move |c| clock_repair::repair(c, now, false)).await?;
     tracing::info!(
         target: "sync",
-        "the last publish or closed day is of {row}; the clock of {} agrees with this machine's ({now})",
+        "accepted the clock of this machine ({now}), which is far ahead of the last publish or closed day ({last_publish}): \
+         the clock of {} agrees with it",
         mirror.address()
     );
     Ok(())

@@ -44,13 +44,14 @@ enum Form {
 impl Form {
     fn of(file: &str) -> Option<Form> {
         let file = file.to_ascii_lowercase();
-        let ends = |endings: &[&str]| endings.iter().any(|ending| file.ends_with(ending));
-        if ends(&[".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst"]) {
+        let has_extension =
+            |extensions: &[&str]| extensions.iter().any(|extension| file.ends_with(extension));
+        if has_extension(&[".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst"]) {
             Some(Form::Archive)
-        } else if ends(&[".json.zst"]) {
+        } else if has_extension(&[".json.zst"]) {
             Some(Form::Compressed)
         } else {
-            ends(&[".json"]).then_some(Form::Document)
+            has_extension(&[".json"]).then_some(Form::Document)
         }
     }
 }
@@ -139,15 +140,17 @@ async fn read_bundle(
     known_validators: Option<Validators>,
 ) -> Result<RuleBaseRefresh, UpstreamError> {
     let refusal = |reason: String| refusal(bundle.transport(), reason);
-    let shared = SharedFolder::Requirements;
-    let check = bundle.check_shared(shared, ["rules"], known_validators.as_ref()).await;
+    let shared_folder = SharedFolder::Requirements;
+    let check = bundle.check_shared(shared_folder, ["rules"], known_validators.as_ref()).await;
     let (file, validators) = match check.map_err(|error| refusal(error.to_string()))? {
         SharedCheck::Unchanged => return Ok(RuleBaseRefresh::Unchanged),
         SharedCheck::Changed(mut files, validators) => (files.pop(), validators),
         SharedCheck::Absent => (None, Validators::default()),
     };
-    let file = file.ok_or_else(|| refusal(format!("the head of {} names no rules", shared.folder())))?;
-    let document = bundle.shared_file(shared, &file).await.map_err(|error| refusal(error.to_string()))?;
+    let file =
+        file.ok_or_else(|| refusal(format!("the head of {} names no rules", shared_folder.folder())))?;
+    let document =
+        bundle.shared_file(shared_folder, &file).await.map_err(|error| refusal(error.to_string()))?;
     let base = RuleBase::from_document(&document).map_err(|error| refusal(error.to_string()))?;
     Ok(RuleBaseRefresh::Read(Box::new(base), validators))
 }

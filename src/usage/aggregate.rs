@@ -10,10 +10,10 @@ const MAX_SIZE: usize = 64 << 20;
 /// Renders a day: lines of `language`, `source`, `package`, `count`, separated by tabs, in a Zstandard frame. Equal
 /// counts give equal bytes.
 pub(super) fn render(counts: &[PackageCount]) -> Vec<u8> {
-    let mut sorted: Vec<&PackageCount> = counts.iter().collect();
-    sorted.sort_unstable();
+    let mut sorted_counts: Vec<&PackageCount> = counts.iter().collect();
+    sorted_counts.sort_unstable();
     let mut text = String::new();
-    for PackageCount { language, source, package, count } in sorted {
+    for PackageCount { language, source, package, count } in sorted_counts {
         let _ = writeln!(text, "{language}\t{source}\t{package}\t{count}");
     }
     zstd::bulk::compress(text.as_bytes(), 3).unwrap_or_default()
@@ -22,14 +22,14 @@ pub(super) fn render(counts: &[PackageCount]) -> Vec<u8> {
 /// Parses the output of [`render`]; `None` if it is damaged.
 pub(super) fn parse(bytes: &[u8]) -> Option<Vec<PackageCount>> {
     let text = String::from_utf8(zstd::bulk::decompress(bytes, MAX_SIZE).ok()?).ok()?;
-    let line = |line: &str| {
+    let parse_line = |line: &str| {
         let mut parts = line.split('\t');
         let mut part = || parts.next().map(str::to_owned);
         let (language, source, package) = (part()?, part()?, part()?);
         let count = part()?.parse().ok()?;
         Some(PackageCount { language, source, package, count })
     };
-    text.lines().map(line).collect()
+    text.lines().map(parse_line).collect()
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_seen() {
+    fn damage_is_detected() {
         let bytes = render(&[package_count("a", 3)]);
         assert_eq!(parse(&bytes[..bytes.len() - 1]), None);
         assert_eq!(parse(b"r\tcran\ta\t3\n"), None);

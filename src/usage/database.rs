@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use crate::config::Config;
 use crate::db::{Db, DbError};
 
+/// The usage database, open or not.
 pub(super) struct UsageDb {
     config: Arc<Config>,
     state: Mutex<State>,
@@ -59,20 +60,21 @@ impl UsageDb {
         }
     }
 
-    /// Records the outcome of the last attempt to write.
-    pub(super) fn record_outcome(&self, succeeded: bool) {
-        self.state.lock().is_unavailable = !succeeded;
+    /// Records whether the last attempt to write succeeded.
+    pub(super) fn record_write(&self, is_success: bool) {
+        self.state.lock().is_unavailable = !is_success;
     }
 
-    /// The database, if it is open and the last attempt succeeded.
-    pub(super) fn available(&self) -> Option<Db> {
+    /// Returns the database if it is open and the last attempt to open or write it succeeded.
+    pub(super) fn available_db(&self) -> Option<Db> {
         let state = self.state.lock();
         state.db.clone().filter(|_| !state.is_unavailable)
     }
 
-    /// Like [`UsageDb::available`], but opens a database that was not opened yet, for queries before the first write.
+    /// Like [`UsageDb::available_db`], but opens a database that was not opened yet, for queries before the first write;
+    /// `None` after the timeout.
     pub(super) async fn open_within(&self, timeout: Duration) -> Option<Db> {
-        if let Some(db) = self.available() {
+        if let Some(db) = self.available_db() {
             return Some(db);
         }
         if self.state.lock().is_unavailable {

@@ -81,20 +81,20 @@ impl Usage {
         let Some(inner) = &self.0 else { return };
         let catalog = inner.state.catalog.get();
         // A source that was just deleted has no name any more.
-        let counted = catalog
+        let is_counted = catalog
             .source_by_id(download.source)
             .is_some_and(|source| inner.tally.count(source.kind.language(), source.name.as_str(), download));
-        if !counted {
-            metrics::usage_lost(1);
+        if !is_counted {
+            metrics::add_lost_downloads(1);
         }
     }
 
-    /// The total downloads of these packages, each from its source, without those of the last seconds, which are not
+    /// Returns the total downloads of these packages, each from its source, without those of the last seconds, which are not
     /// written yet. 0 if the database does not respond within the timeout.
     pub async fn totals(&self, packages: &[(SourceId, &str)]) -> Vec<i64> {
         let zeros = vec![0; packages.len()];
         let Some(inner) = &self.0 else { return zeros };
-        let Some(db) = inner.database.available() else { return zeros };
+        let Some(db) = inner.database.available_db() else { return zeros };
         let catalog = inner.state.catalog.get();
         let source_and_name = |(source, package): &(SourceId, &str)| match catalog.source_by_id(*source) {
             Some(source) => (source.kind.language().as_str(), source.name.to_string(), (*package).to_owned()),

@@ -37,12 +37,12 @@ impl Usage {
     /// The state of the schedule; `None` if downloads are not counted.
     pub async fn schedule(&self) -> Option<ScheduleStatus> {
         let inner = self.0.as_ref()?;
-        let last = inner.last_rollup().await.ok().flatten();
+        let last_rollup = inner.last_rollup().await.ok().flatten();
         let config = inner.state.config.load();
         Some(ScheduleStatus::at(
             "usage data",
             &config.server.usage_data_schedule,
-            last,
+            last_rollup,
             (inner.state.clock)(),
         ))
     }
@@ -59,32 +59,32 @@ impl Usage {
         };
         let clock = &inner.state.clock;
         tokio::time::sleep(START_DELAY).await;
-        let last = loop {
+        let last_rollup = loop {
             match inner.last_rollup().await {
-                Ok(last) => break last,
+                Ok(last_rollup) => break last_rollup,
                 Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
             }
         };
-        let mut due = schedule.is_missed(last, clock());
+        let mut is_due = schedule.is_missed(last_rollup, clock());
         loop {
-            if due && let Err(error) = inner.roll_up().await {
+            if is_due && let Err(error) = inner.roll_up().await {
                 tracing::warn!(target: "usage", %error, "could not aggregate usage data; retrying at the next scheduled time");
             }
             let Some(next) = schedule.next(clock()) else { return };
             sleep_until(clock, next).await;
-            due = true;
+            is_due = true;
         }
     }
 }
 
 impl Usage {
-    /// Removes unreferenced objects and returns their number, which is limited unless the administrator `confirmed` it.
+    /// Removes unreferenced objects and returns their number, which is limited unless the administrator `is_confirmed` it.
     ///
     /// # Errors
     /// The database or the storage failed.
-    pub async fn sweep(&self, confirmed: bool) -> Result<u64, UsageError> {
+    pub async fn sweep(&self, is_confirmed: bool) -> Result<u64, UsageError> {
         match &self.0 {
-            Some(inner) => inner.sweep(&inner.database.open().await?, confirmed).await,
+            Some(inner) => inner.sweep(&inner.database.open().await?, is_confirmed).await,
             None => Ok(0),
         }
     }
@@ -101,19 +101,19 @@ impl Inner {
         // Days beyond the retention are removed permanently, so the clock must be trusted.
         self.state.db.read(move |c| clock::check(c, start)).await?;
         let today = day_number(start);
-        let mut aggregated = 0;
+        let mut aggregated_count = 0;
         for day in db.read(move |c| download::not_aggregated(c, today)).await? {
-            aggregated += usize::from(self.aggregate_day(&db, day, start).await?);
+            aggregated_count += usize::from(self.aggregate_day(&db, day, start).await?);
         }
-        let removed = self.remove_old(&db, today).await?;
+        let removed_days = self.remove_old(&db, today).await?;
         self.sweep(&db, false).await?;
         db.bulk(move |c| {
             download::remove_writers(c, Timestamp(start.0 - WRITER_EXPIRY))?;
             download::record_done(c, TASK, start)
         })
         .await?;
-        if aggregated + removed > 0 {
-            tracing::info!(target: "usage", "usage data: {aggregated} days aggregated, {removed} removed");
+        if aggregated_count + removed_days > 0 {
+            tracing::info!(target: "usage", "usage data: {aggregated_count} days aggregated, {removed_days} removed");
         }
         Ok(())
     }
@@ -135,37 +135,38 @@ impl Inner {
             return Ok(0);
         }
         let days = i64::try_from(retention.as_secs().div_ceil(86_400)).unwrap_or(i64::MAX);
-        let first = today.saturating_sub(days);
-        let mut removed = 0;
-        while let Some(day) = db.read(move |c| download::oldest(c, first)).await? {
-            let stored = db
+        let first_day = today.saturating_sub(days);
+        let mut removed_count = 0;
+        while let Some(day) = db.read(move |c| download::oldest(c, first_day)).await? {
+            let aggregates = db
                 .bulk(move |c| {
-                    let stored = download::aggregates(c, day, day + 1)?;
+                    let aggregates = download::aggregates(c, day, day + 1)?;
                     download::remove_day(c, day)?;
-                    Ok(stored)
+                    Ok(aggregates)
                 })
                 .await?;
-            for Aggregate { sha256, .. } in stored {
+            for Aggregate { sha256, .. } in aggregates {
                 // An object that is not deleted here is removed by the sweep, if no row refers to it.
                 if !self.is_held().await? && !db.read(move |c| download::has_aggregate(c, sha256)).await? {
                     self.state.storage.delete(&Key::Usage(sha256)).await?;
                 }
             }
-            removed += 1;
+            removed_count += 1;
         }
-        Ok(removed)
+        Ok(removed_count)
     }
 
     /// Moves unreferenced objects to the trash: those of a day that was counted again, or of an interrupted run.
-    async fn sweep(&self, db: &Db, confirmed: bool) -> Result<u64, UsageError> {
+    async fn sweep(&self, db: &Db, is_confirmed: bool) -> Result<u64, UsageError> {
         let storage = &self.state.storage;
         if !storage.is_own(CLASS) || self.is_held().await? {
             return Ok(0);
         }
-        let (total, unreferenced) = self.unreferenced(db).await?;
-        let (objects, now) = (unreferenced.len() as u64, (self.state.clock)());
-        let removed = self.state.db.read(move |c| sweep::recent_removals(c, CLASS.as_str(), now)).await?;
-        if objects > PendingSweep::daily_limit(total).saturating_sub(removed) && !confirmed {
+        let (total, unreferenced_objects) = self.unreferenced_objects(db).await?;
+        let (objects, now) = (unreferenced_objects.len() as u64, (self.state.clock)());
+        let removal_count =
+            self.state.db.read(move |c| sweep::recent_removals(c, CLASS.as_str(), now)).await?;
+        if objects > PendingSweep::daily_limit(total).saturating_sub(removal_count) && !is_confirmed {
             if storage.set_pending_sweep(CLASS, Some(PendingSweep { objects, total })) {
                 tracing::warn!(
                     target: "usage",
@@ -181,11 +182,11 @@ impl Inner {
         storage.set_pending_sweep(CLASS, None);
         // Recorded before the first object is moved: otherwise, after a killed run, the next one could exceed the
         // limit.
-        if objects > 0 && !confirmed {
+        if objects > 0 && !is_confirmed {
             let count = i64::try_from(objects).unwrap_or(i64::MAX);
             self.state.db.write(move |c| sweep::record_removed(c, CLASS.as_str(), count, now)).await?;
         }
-        for key in unreferenced {
+        for key in unreferenced_objects {
             storage.move_to_trash(&key).await?;
         }
         self.empty_trash(db).await?;
@@ -199,19 +200,21 @@ impl Inner {
     }
 
     /// Returns the number of objects, and the unreferenced objects that are older than [`MIN_AGE`].
-    async fn unreferenced(&self, db: &Db) -> Result<(u64, Vec<Key>), UsageError> {
-        let (mut total, mut unreferenced) = (0, Vec::new());
-        let Some(before) = SystemTime::now().checked_sub(MIN_AGE) else { return Ok((total, unreferenced)) };
-        let mut after: Option<Key> = None;
+    async fn unreferenced_objects(&self, db: &Db) -> Result<(u64, Vec<Key>), UsageError> {
+        let (mut total, mut unreferenced_objects) = (0, Vec::new());
+        let Some(max_modified) = SystemTime::now().checked_sub(MIN_AGE) else {
+            return Ok((total, unreferenced_objects));
+        };
+        let mut last_key: Option<Key> = None;
         loop {
-            let page = self.state.storage.list(CLASS, after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok((total, unreferenced)) };
-            after = Some(last.key);
+            let page = self.state.storage.list(CLASS, last_key.as_ref(), PAGE).await?;
+            let Some(last_object) = page.last() else { return Ok((total, unreferenced_objects)) };
+            last_key = Some(last_object.key);
             total += page.len() as u64;
-            for object in page.iter().filter(|object| object.modified < before) {
+            for object in page.iter().filter(|object| object.modified < max_modified) {
                 let Key::Usage(sha256) = object.key else { continue };
                 if !db.read(move |c| download::has_aggregate(c, sha256)).await? {
-                    unreferenced.push(object.key);
+                    unreferenced_objects.push(object.key);
                 }
             }
         }
@@ -222,11 +225,11 @@ impl Inner {
         let today = day_of(SystemTime::now());
         self.state.db.write(move |c| sweep::record_day(c, today)).await?;
         let grace = GracePeriod::new(GRACE, self.state.db.read(sweep::days).await?);
-        let mut after: Option<Key> = None;
+        let mut last_key: Option<Key> = None;
         loop {
-            let page = self.state.storage.list_in(Area::Trash, CLASS, after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.key);
+            let page = self.state.storage.list_in(Area::Trash, CLASS, last_key.as_ref(), PAGE).await?;
+            let Some(last_object) = page.last() else { return Ok(()) };
+            last_key = Some(last_object.key);
             for object in page.iter().filter(|object| grace.is_over(object.modified)) {
                 let Key::Usage(sha256) = object.key else { continue };
                 if !db.read(move |c| download::has_aggregate(c, sha256)).await?

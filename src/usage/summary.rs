@@ -19,7 +19,7 @@ const MAX_CACHED: usize = 16;
 pub enum UsageError {
     /// `Server.UsageDataEnabled` is false.
     #[error("downloads are not counted (Server.UsageDataEnabled)")]
-    Off,
+    Disabled,
     /// The database is unavailable.
     #[error("usage data is temporarily unavailable")]
     Unavailable,
@@ -35,13 +35,13 @@ pub enum UsageError {
 pub(super) type Summaries = tokio::sync::Mutex<HashMap<i64, (Instant, Arc<[PackageCount]>)>>;
 
 impl Usage {
-    /// Downloads per package in the last `days` days including today, most downloaded first. The result is at most 30
+    /// Returns the downloads per package in the last `days` days including today, most downloaded first. The result is at most 30
     /// seconds old.
     ///
     /// # Errors
     /// Downloads are not counted, or the stores failed.
     pub async fn packages(&self, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
-        let inner = self.0.as_ref().ok_or(UsageError::Off)?;
+        let inner = self.0.as_ref().ok_or(UsageError::Disabled)?;
         let db = inner.database.open_within(QUERY_TIMEOUT).await.ok_or(UsageError::Unavailable)?;
         let mut summaries = inner.summaries.lock().await;
         if let Some((at, summary)) = summaries.get(&days)
@@ -60,12 +60,15 @@ impl Usage {
 
 impl Inner {
     async fn summary(&self, db: &Db, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
-        let until = day_number((self.state.clock)()) + 1;
-        let from = until.saturating_sub(days);
+        let end_day = day_number((self.state.clock)()) + 1;
+        let first_day = end_day.saturating_sub(days);
         // One consistent read: each day is in exactly one of the two results.
-        let (stored, rows) = db
+        let (aggregates, rows) = db
             .read(move |c| {
-                Ok((download::aggregates(c, from, until)?, download::of_days_not_aggregated(c, from, until)?))
+                Ok((
+                    download::aggregates(c, first_day, end_day)?,
+                    download::of_days_not_aggregated(c, first_day, end_day)?,
+                ))
             })
             .await?;
         let mut sums: HashMap<(String, String, String), i64> = HashMap::new();
@@ -75,7 +78,7 @@ impl Inner {
             }
         };
         add(rows);
-        for download::Aggregate { day, sha256, .. } in stored {
+        for download::Aggregate { day, sha256, .. } in aggregates {
             let object = self.state.storage.read(&Key::Usage(sha256)).await;
             match object.ok().as_deref().and_then(aggregate::parse) {
                 Some(counts) => add(counts),

@@ -123,8 +123,8 @@ fn decode_key(key: &[u8], count: i64) -> Option<Count> {
     let (day, mut rest) = key.split_first_chunk()?;
     let mut part = || {
         let (length, text) = rest.split_first_chunk()?;
-        let (text, after) = text.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-        rest = after;
+        let (text, remainder) = text.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        rest = remainder;
         std::str::from_utf8(text).ok().map(str::to_owned)
     };
     Some(Count {
@@ -164,18 +164,18 @@ mod tests {
         for (package, version) in [("a", "1"), ("a", "1"), ("a", "2"), ("b", "1")] {
             assert!(count(&tally, &download(package, version)));
         }
-        let binary = Download { platform: Some(&"4.5-noble"), ..download("a", "1") };
-        let later = Download { at: Timestamp(86_400 * SECOND * 4), ..download("a", "1") };
-        assert!(count(&tally, &binary) && count(&tally, &later));
+        let binary_download = Download { platform: Some(&"4.5-noble"), ..download("a", "1") };
+        let later_download = Download { at: Timestamp(86_400 * SECOND * 4), ..download("a", "1") };
+        assert!(count(&tally, &binary_download) && count(&tally, &later_download));
         assert_eq!(tally.len(), 5);
         let mut rows = tally.take();
         rows.sort();
-        let short: Vec<_> = rows
+        let fields: Vec<_> = rows
             .iter()
             .map(|n| (n.day, n.package.as_str(), n.version.as_str(), n.platform.as_str(), n.count))
             .collect();
         assert_eq!(
-            short,
+            fields,
             [
                 (3, "a", "1", "4.5-noble", 1),
                 (3, "a", "1", "source", 2),
@@ -203,8 +203,8 @@ mod tests {
     fn existing_counters_are_incremented_at_the_maximum_number() {
         let tally = Tally::default();
         let names: Vec<String> = (0..=MAX_COUNTERS).map(|n| n.to_string()).collect();
-        let counted = names.iter().filter(|name| count(&tally, &download(name, "1"))).count();
-        assert_eq!(counted, MAX_COUNTERS);
+        let success_count = names.iter().filter(|name| count(&tally, &download(name, "1"))).count();
+        assert_eq!(success_count, MAX_COUNTERS);
         assert!(count(&tally, &download("0", "1")) && !count(&tally, &download(&names[MAX_COUNTERS], "1")));
         assert_eq!(tally.take().iter().map(|n| n.count).sum::<i64>(), MAX_COUNTERS as i64 + 1);
         assert!(count(&tally, &download("x", "1")));
@@ -218,8 +218,8 @@ mod tests {
             let [source, package, version, platform] = &parts;
             let at = Timestamp(day * 86_400 * SECOND);
             let download = Download { at, source: SourceId(7), package, version, platform: Some(platform) };
-            let counted = tally.count(Language::Python, source, &download);
-            prop_assert!(counted);
+            let is_counted = tally.count(Language::Python, source, &download);
+            prop_assert!(is_counted);
             let expected = Count {
                 day,
                 language: "python".to_owned(),

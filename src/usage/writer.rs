@@ -16,10 +16,12 @@ const FIRST_DELAY: Duration = Duration::from_millis(250);
 /// Rows per transaction.
 const CHUNK: usize = 1000;
 
+/// The state of the task.
 pub(super) struct UsageWriter {
     inner: Arc<Inner>,
     /// Identifies this process in the database.
     writer_id: Arc<str>,
+    /// Number of the newest batch.
     last_batch: i64,
     /// Batches to write, in order. A batch keeps its number and its rows until it is known to be written.
     batches: VecDeque<(i64, Arc<[Count]>)>,
@@ -36,20 +38,20 @@ impl UsageWriter {
     pub(super) async fn run(mut self) {
         let mut pause = FIRST_DELAY;
         loop {
-            let stopped = tokio::select! {
+            let is_stopping = tokio::select! {
                 () = tokio::time::sleep(pause) => false,
                 () = self.inner.stop.notified() => true,
             };
             let is_empty = self.batches.is_empty() && self.inner.tally.len() == 0;
-            if !(stopped && is_empty) {
+            if !(is_stopping && is_empty) {
                 self.write().await;
             }
             pause = INTERVAL;
-            if stopped {
+            if is_stopping {
                 if !self.batches.is_empty() {
-                    let lost: i64 =
+                    let lost_count: i64 =
                         self.batches.iter().flat_map(|(_, rows)| rows.iter()).map(|n| n.count).sum();
-                    tracing::warn!(target: "usage", "could not write {lost} downloads; they are not counted");
+                    tracing::warn!(target: "usage", "could not write {lost_count} downloads; they are not counted");
                 }
                 return;
             }
@@ -60,14 +62,14 @@ impl UsageWriter {
     async fn write(&mut self) {
         match self.try_write().await {
             Ok(()) => {
-                self.inner.database.record_outcome(true);
+                self.inner.database.record_write(true);
                 if std::mem::take(&mut self.is_failing) {
                     tracing::info!(target: "usage", "writing usage data again");
                 }
             }
             Err(DbError::Closed) => {}
             Err(error) => {
-                self.inner.database.record_outcome(false);
+                self.inner.database.record_write(false);
                 // Logged once: a retry follows every few seconds.
                 if !std::mem::replace(&mut self.is_failing, true) {
                     tracing::warn!(
@@ -79,7 +81,7 @@ impl UsageWriter {
             }
         }
         let count: usize = self.batches.iter().map(|(_, rows)| rows.len()).sum();
-        metrics::usage_waiting(count + self.inner.tally.len());
+        metrics::set_waiting_usage_rows(count + self.inner.tally.len());
     }
 
     async fn try_write(&mut self) -> Result<(), DbError> {
@@ -97,7 +99,7 @@ impl UsageWriter {
             let count: i64 = rows.iter().map(|n| n.count).sum();
             // After an unknown outcome the batch is retried with the same number, so it is not counted twice.
             db.bulk(move |c| download::add(c, &writer_id, batch, now, &rows)).await?;
-            metrics::usage_saved(u64::try_from(count).unwrap_or(0));
+            metrics::add_saved_downloads(u64::try_from(count).unwrap_or(0));
             self.batches.pop_front();
         }
         Ok(())

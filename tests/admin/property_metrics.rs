@@ -49,7 +49,7 @@ pub(super) fn storage_alerts_uimessagetype_decides_whether_the_api_lists_full_fi
     let dir = tempfile::tempdir().expect("a directory");
     let full = dir.path().join("full");
     std::fs::create_dir(&full).expect("made");
-    let library = statfs::nearly_full(dir.path(), &full).display().to_string();
+    let library = statfs::build_full_disk_library(dir.path(), &full).display().to_string();
     let start = |more: &str| {
         let gcfg = format!("[FileStorage \"binaries\"]\nLocation = {}\n{more}", full.display());
         let server = Builder::default().gcfg(&gcfg).env("LD_PRELOAD", &library).start();

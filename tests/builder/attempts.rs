@@ -1,24 +1,24 @@
-//! What hostile code in a build attempts, and what stops it.
+//! The attempts of hostile code in a build, and what prevents each.
 
 use std::fmt::Write;
 
-/// Something that a `configure` script attempts: a shell command that exits with 0 only if the attempt succeeds.
+/// A shell command of a `configure` script, which exits with 0 only if the attempt succeeds.
 pub(super) struct Attempt {
     pub(super) name: String,
     pub(super) command: String,
-    /// What stops it; none for a control, which must succeed: the sandbox permits it, and the tools work.
-    pub(super) stopped_by: Option<&'static str>,
+    /// What prevents it; `None` for a control, which must succeed: it shows that the tools work in the sandbox.
+    pub(super) obstacle: Option<&'static str>,
 }
 
 /// What exists outside of the sandbox.
 pub(super) struct Targets {
     /// Files that contain secrets.
     pub(super) files: Vec<String>,
-    /// Sockets that something listens on: paths, or names that begin with `@`.
+    /// Sockets with a listener: paths, or names of abstract sockets that begin with `@`.
     pub(super) sockets: Vec<String>,
     /// Sockets of the kind `SOCK_SEQPACKET`.
     pub(super) packet_sockets: Vec<String>,
-    /// IPv4 addresses and ports that something listens on.
+    /// IPv4 addresses and ports with a listener.
     pub(super) addresses: Vec<(String, u16)>,
     /// An argument of a process of another user.
     pub(super) process: String,
@@ -26,24 +26,27 @@ pub(super) struct Targets {
     pub(super) other_build: Option<String>,
 }
 
-fn refused(name: impl Into<String>, command: impl Into<String>, stopped_by: &'static str) -> Attempt {
-    Attempt { name: name.into(), command: command.into(), stopped_by: Some(stopped_by) }
+/// An attempt that must fail.
+fn attack(name: impl Into<String>, command: impl Into<String>, obstacle: &'static str) -> Attempt {
+    Attempt { name: name.into(), command: command.into(), obstacle: Some(obstacle) }
 }
 
+/// A command that must succeed.
 fn control(name: &str, command: &str) -> Attempt {
-    Attempt { name: name.to_owned(), command: command.to_owned(), stopped_by: None }
+    Attempt { name: name.to_owned(), command: command.to_owned(), obstacle: None }
 }
 
-/// A Perl program; `die` and a failed `or` exit with an error.
+/// The command that runs a Perl program, in which `die` exits with an error.
 fn perl(program: &str) -> String {
     format!("exec perl -MSocket -e '{program}'")
 }
 
-/// A system call with a pointer to a buffer, `$p`.
+/// The command for a system call; in `arguments`, `$p` is a pointer to the buffer.
 fn system_call(number: u32, buffer: &str, arguments: &str) -> String {
     perl(&format!("my $p = {buffer}; syscall({number}, {arguments}) == -1 and die \"$!\\n\""))
 }
 
+/// The command that connects to a Unix socket of this kind.
 fn unix_socket(path: &str, kind: &str) -> String {
     let path = path.strip_prefix('@').map_or(path.to_owned(), |name| format!("\\0{name}"));
     perl(&format!(
@@ -77,40 +80,40 @@ pub(super) fn attempts(targets: &Targets) -> Vec<Attempt> {
         ),
     ];
     for path in &targets.files {
-        list.push(refused(format!("read {path}"), format!("cat {path}"), MOUNTS));
+        list.push(attack(format!("read {path}"), format!("cat {path}"), MOUNTS));
     }
     for path in ["/root", "/home/administrator", "/var/lib/rstudio-pm", "/var/log/rstudio"] {
-        list.push(refused(format!("list {path}"), format!("ls {path}/*"), MOUNTS));
+        list.push(attack(format!("list {path}"), format!("ls {path}/*"), MOUNTS));
     }
     list.extend([
-        refused("read /etc/shadow", "cat /etc/shadow", "the uid, Landlock"),
-        refused("read another file of /etc", "cat /etc/login.defs", "Landlock"),
-        refused("read the journal", "cat /var/log/journal/*/* /run/log/journal/*/*", MOUNTS),
-        refused("query the journal", "journalctl -n 1 --no-pager -q | grep .", MOUNTS),
-        refused("read the kernel log", "dmesg | grep .", "ProtectKernelLogs=, missing privileges"),
+        attack("read /etc/shadow", "cat /etc/shadow", "the uid, Landlock"),
+        attack("read another file of /etc", "cat /etc/login.defs", "Landlock"),
+        attack("read the journal", "cat /var/log/journal/*/* /run/log/journal/*/*", MOUNTS),
+        attack("query the journal", "journalctl -n 1 --no-pager -q | grep .", MOUNTS),
+        attack("read the kernel log", "dmesg | grep .", "ProtectKernelLogs=, missing privileges"),
     ]);
 
     let process = &targets.process;
     let builder = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | \
                    grep -q '^[^ ]*rstudio-pm-builder build' && B=$p; done; [ -n \"$B\" ] || exit 1";
     list.extend([
-        refused("find a process of another user", format!("grep -la '{process}' /proc/[0-9]*/cmdline"), OTHER_PROCESSES),
-        refused("read the environment of process 1", "cat /proc/1/environ | grep -a .", OTHER_PROCESSES),
-        refused("open the root of process 1", "cat /proc/1/root/etc/shadow", OTHER_PROCESSES),
-        refused("read the environment of the builder", format!("{builder}; cat $B/environ"), DUMPABLE),
-        refused("list the descriptors of the builder", format!("{builder}; ls $B/fd/"), DUMPABLE),
-        refused(
+        attack("find a process of another user", format!("grep -la '{process}' /proc/[0-9]*/cmdline"), OTHER_PROCESSES),
+        attack("read the environment of process 1", "cat /proc/1/environ | grep -a .", OTHER_PROCESSES),
+        attack("open the root of process 1", "cat /proc/1/root/etc/shadow", OTHER_PROCESSES),
+        attack("read the environment of the builder", format!("{builder}; cat $B/environ"), DUMPABLE),
+        attack("list the descriptors of the builder", format!("{builder}; ls $B/fd/"), DUMPABLE),
+        attack(
             "write to the descriptors of the builder",
             format!("{builder}; done=1; for f in 3 4 5 6 7 8 9; do (echo x > $B/fd/$f) && done=0; done; exit $done"),
             DUMPABLE,
         ),
-        refused("read the memory of the builder", format!("{builder}; head -c 1 $B/mem"), DUMPABLE),
-        refused(
+        attack("read the memory of the builder", format!("{builder}; head -c 1 $B/mem"), DUMPABLE),
+        attack(
             "trace the builder",
             format!("{builder}; P=${{B#/proc/}}; perl -e 'syscall(101, 16, $ARGV[0], 0, 0) == -1 and die \"$!\\n\"' $P"),
             "the builder is not dumpable, the system call filter",
         ),
-        refused(
+        attack(
             "see more processes than its own",
             "n=0; for p in /proc/[0-9]*; do [ -O $p ] || [ $p = /proc/1 ] || n=$((n+1)); done; [ $n -gt 2 ]",
             OTHER_PROCESSES,
@@ -118,28 +121,28 @@ pub(super) fn attempts(targets: &Targets) -> Vec<Attempt> {
     ]);
     if let Some(process) = &targets.other_build {
         list.extend([
-            refused("find a process of another build", format!("grep -la '{process}' /proc/[0-9]*/cmdline"), OTHER_PROCESSES),
-            refused(
+            attack("find a process of another build", format!("grep -la '{process}' /proc/[0-9]*/cmdline"), OTHER_PROCESSES),
+            attack(
                 "end a process of another build",
                 format!("for p in /proc/[0-9]*; do grep -qa '{process}' $p/cmdline && kill -9 ${{p#/proc/}} && exit 0; done; exit 1"),
                 OTHER_PROCESSES,
             ),
-            refused("read files of another build", "cat /build/canary /tmp/canary", MOUNTS),
+            attack("read files of another build", "cat /build/canary /tmp/canary", MOUNTS),
         ]);
     }
 
     for path in &targets.sockets {
-        let what = if path.starts_with('@') {
+        let obstacle = if path.starts_with('@') {
             "the network namespace: it has abstract names of its own"
         } else {
             MOUNTS
         };
-        list.push(refused(format!("connect to {path}"), unix_socket(path, "SOCK_STREAM"), what));
+        list.push(attack(format!("connect to {path}"), unix_socket(path, "SOCK_STREAM"), obstacle));
     }
     for path in &targets.packet_sockets {
-        list.push(refused(format!("connect to {path}"), unix_socket(path, "SOCK_SEQPACKET"), MOUNTS));
+        list.push(attack(format!("connect to {path}"), unix_socket(path, "SOCK_SEQPACKET"), MOUNTS));
     }
-    list.push(refused(
+    list.push(attack(
         "write to the journal",
         unix_socket("/run/systemd/journal/dev-log", "SOCK_DGRAM"),
         MOUNTS,
@@ -149,54 +152,54 @@ pub(super) fn attempts(targets: &Targets) -> Vec<Attempt> {
             "socket(S, PF_INET, SOCK_STREAM, 0); connect(S, pack_sockaddr_in({port}, inet_aton(\"{host}\"))) or die \
              \"$!\\n\""
         );
-        list.push(refused(format!("connect to {host}:{port}"), perl(&program), NETWORK));
+        list.push(attack(format!("connect to {host}:{port}"), perl(&program), NETWORK));
     }
     list.extend([
-        refused(
+        attack(
             "connect to a cloud's metadata",
             perl("socket(S, PF_INET, SOCK_STREAM, 0); connect(S, pack_sockaddr_in(80, inet_aton(\"169.254.169.254\"))) or die \"$!\\n\""),
             NETWORK,
         ),
-        refused(
+        attack(
             "send a DNS question",
             perl("socket(S, PF_INET, SOCK_DGRAM, 0); send(S, \"x\" x 20, 0, pack_sockaddr_in(53, inet_aton(\"192.0.2.1\"))) or die \"$!\\n\""),
             NETWORK,
         ),
-        refused(
+        attack(
             "broadcast",
             perl("socket(S, PF_INET, SOCK_DGRAM, 0); setsockopt(S, SOL_SOCKET, SO_BROADCAST, 1); send(S, \"x\", 0, pack_sockaddr_in(9, inet_aton(\"255.255.255.255\"))) or die \"$!\\n\""),
             NETWORK,
         ),
-        refused("resolve a name", "getent ahosts cran.r-project.org", NETWORK),
-        refused("open a raw socket", perl("socket(S, PF_INET, SOCK_RAW, 1) or die \"$!\\n\""), PRIVILEGES),
-        refused("open a packet socket", perl("socket(S, 17, SOCK_RAW, 768) or die \"$!\\n\""), FAMILIES),
-        refused("open a Bluetooth socket", perl("socket(S, 31, SOCK_RAW, 1) or die \"$!\\n\""), FAMILIES),
-        refused("become root", perl("$> = 0; $> == 0 or die \"uid $>\\n\""), PRIVILEGES),
-        refused("use su", "echo | su -c true root", PRIVILEGES),
-        refused("mount a file system", "mount -t tmpfs none \"$HOME\"", PRIVILEGES),
-        refused("mount /proc again", "mount -t proc proc /proc", PRIVILEGES),
-        refused("enter a namespace of process 1", "nsenter -t 1 -m true", PRIVILEGES),
-        refused("change the root directory", "/usr/sbin/chroot / true", PRIVILEGES),
-        refused("create a device", "mknod \"$HOME/d\" b 8 0", PRIVILEGES),
-        refused("open a disk", "head -c 1 /dev/vda || head -c 1 /dev/sda || head -c 1 /dev/nvme0n1", "PrivateDevices="),
-        refused("open physical memory", "head -c 1 /dev/mem || head -c 1 /dev/kmem", "PrivateDevices="),
-        refused("change the host name", "echo x > /proc/sys/kernel/hostname", READ_ONLY),
-        refused("set the clock", "date -s @0", PRIVILEGES),
-        refused("load a kernel module", system_call(313, "\"\\0\"", "0, $p, 0"), PRIVILEGES),
-        refused("create a BPF map", system_call(321, "pack(\"L16\", 2, 4, 4, 1)", "0, $p, 64"), PRIVILEGES),
-        refused("change what Ctrl-Alt-Del does", system_call(169, "0", "0xfee1dead, 672274793, 0x89abcdef, 0"), PRIVILEGES),
-        refused("raise its priority", "nice -n -5 sh -c '[ $(nice) -lt 0 ]'", PRIVILEGES),
-        refused("end process 1", "kill -9 1 && sleep 1 && [ ! -e /proc/self ]", PRIVILEGES),
-        refused("write to /etc", "echo x > /etc/canary", READ_ONLY),
-        refused("write to /usr", "echo x > /usr/canary", READ_ONLY),
-        refused("write to R's library", "echo x > /usr/lib/R/library/canary", READ_ONLY),
-        refused("write to /opt", "echo x > /opt/canary", READ_ONLY),
-        refused("write to /run", "echo x > /run/canary", READ_ONLY),
-        refused("write to /tmp", "echo x > /tmp/canary", "a read-only file system, or Landlock"),
-        refused("write to /var/tmp", "echo x > /var/tmp/canary", "a read-only file system, or Landlock"),
-        refused("write a scheduled task", "echo x > /var/spool/cron/crontabs/canary", MOUNTS),
-        refused("write to its control group", "echo 1 > /sys/fs/cgroup/cgroup.procs", READ_ONLY),
-        refused("write a core pattern", "echo x > /proc/sys/kernel/core_pattern", READ_ONLY),
+        attack("resolve a name", "getent ahosts cran.r-project.org", NETWORK),
+        attack("open a raw socket", perl("socket(S, PF_INET, SOCK_RAW, 1) or die \"$!\\n\""), PRIVILEGES),
+        attack("open a packet socket", perl("socket(S, 17, SOCK_RAW, 768) or die \"$!\\n\""), FAMILIES),
+        attack("open a Bluetooth socket", perl("socket(S, 31, SOCK_RAW, 1) or die \"$!\\n\""), FAMILIES),
+        attack("become root", perl("$> = 0; $> == 0 or die \"uid $>\\n\""), PRIVILEGES),
+        attack("use su", "echo | su -c true root", PRIVILEGES),
+        attack("mount a file system", "mount -t tmpfs none \"$HOME\"", PRIVILEGES),
+        attack("mount /proc again", "mount -t proc proc /proc", PRIVILEGES),
+        attack("enter a namespace of process 1", "nsenter -t 1 -m true", PRIVILEGES),
+        attack("change the root directory", "/usr/sbin/chroot / true", PRIVILEGES),
+        attack("create a device", "mknod \"$HOME/d\" b 8 0", PRIVILEGES),
+        attack("open a disk", "head -c 1 /dev/vda || head -c 1 /dev/sda || head -c 1 /dev/nvme0n1", "PrivateDevices="),
+        attack("open physical memory", "head -c 1 /dev/mem || head -c 1 /dev/kmem", "PrivateDevices="),
+        attack("change the host name", "echo x > /proc/sys/kernel/hostname", READ_ONLY),
+        attack("set the clock", "date -s @0", PRIVILEGES),
+        attack("load a kernel module", system_call(313, "\"\\0\"", "0, $p, 0"), PRIVILEGES),
+        attack("create a BPF map", system_call(321, "pack(\"L16\", 2, 4, 4, 1)", "0, $p, 64"), PRIVILEGES),
+        attack("change what Ctrl-Alt-Del does", system_call(169, "0", "0xfee1dead, 672274793, 0x89abcdef, 0"), PRIVILEGES),
+        attack("raise its priority", "nice -n -5 sh -c '[ $(nice) -lt 0 ]'", PRIVILEGES),
+        attack("end process 1", "kill -9 1 && sleep 1 && [ ! -e /proc/self ]", PRIVILEGES),
+        attack("write to /etc", "echo x > /etc/canary", READ_ONLY),
+        attack("write to /usr", "echo x > /usr/canary", READ_ONLY),
+        attack("write to R's library", "echo x > /usr/lib/R/library/canary", READ_ONLY),
+        attack("write to /opt", "echo x > /opt/canary", READ_ONLY),
+        attack("write to /run", "echo x > /run/canary", READ_ONLY),
+        attack("write to /tmp", "echo x > /tmp/canary", "a read-only file system, or Landlock"),
+        attack("write to /var/tmp", "echo x > /var/tmp/canary", "a read-only file system, or Landlock"),
+        attack("write a scheduled task", "echo x > /var/spool/cron/crontabs/canary", MOUNTS),
+        attack("write to its control group", "echo 1 > /sys/fs/cgroup/cgroup.procs", READ_ONLY),
+        attack("write a core pattern", "echo x > /proc/sys/kernel/core_pattern", READ_ONLY),
     ]);
     list
 }
@@ -212,24 +215,24 @@ pub(super) fn script(attempts: &[Attempt]) -> String {
     script
 }
 
-/// Compares the lines of `attempts.txt` with what is expected; prints the table.
+/// Prints each line of `attempts.txt` as a row of a table, and panics if a result is not the expected one.
 pub(super) fn check(attempts: &[Attempt], lines: &str) {
-    let mut wrong = Vec::new();
-    let mut found = vec![None; attempts.len()];
+    let mut mismatches = Vec::new();
+    let mut results = vec![None; attempts.len()];
     for line in lines.lines() {
         let (number, rest) = line.split_once(' ').unwrap();
         let (code, output) = rest.split_once(' ').unwrap();
-        found[number.parse::<usize>().unwrap()] = Some((code.to_owned(), output.to_owned()));
+        results[number.parse::<usize>().unwrap()] = Some((code.to_owned(), output.to_owned()));
     }
-    for (attempt, found) in attempts.iter().zip(found) {
-        let (code, output) = found.unwrap_or_else(|| panic!("{} was not attempted", attempt.name));
-        let expected = attempt.stopped_by.unwrap_or("permitted");
+    for (attempt, result) in attempts.iter().zip(results) {
+        let (code, output) = result.unwrap_or_else(|| panic!("{} was not attempted", attempt.name));
+        let expected = attempt.obstacle.unwrap_or("permitted");
         println!("{:45} | {:55} | exit {code}: {output}", attempt.name, expected);
-        if (code == "0") == attempt.stopped_by.is_some() {
-            wrong.push(format!("{}: exit {code}: {output}", attempt.name));
+        if (code == "0") == attempt.obstacle.is_some() {
+            mismatches.push(format!("{}: exit {code}: {output}", attempt.name));
         }
     }
-    let stopped = attempts.iter().filter(|attempt| attempt.stopped_by.is_some()).count();
-    println!("{stopped} attempts, {} controls", attempts.len() - stopped);
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    let attack_count = attempts.iter().filter(|attempt| attempt.obstacle.is_some()).count();
+    println!("{attack_count} attempts, {} controls", attempts.len() - attack_count);
+    assert!(mismatches.is_empty(), "{mismatches:#?}");
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::attempts::Targets;
 use super::hostile::all_attempts_fail;
-use super::job::{build, fetch, member, package, readable_file, references, run};
+use super::job::{build, fetch, list_references, member, package, readable_file, run};
 use rstudio_pm::builder::connection::{Connection, JobError, credential_file};
 use rstudio_pm::builder::message::{BuildRPackage, Cause, Credential, Event, Job, Limits, Purpose, Role};
 use rstudio_pm::builder::sandbox::{Choice, Kind, Paths, Sandbox, detect};
@@ -56,9 +56,9 @@ fn password_is_visible() -> bool {
 /// Processes of the system whose arguments contain a word: process id and uid.
 fn processes(word: &str) -> Vec<(u32, u32)> {
     let entries = std::fs::read_dir(system().join("proc")).unwrap().flatten();
-    let numbered =
+    let processes =
         entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())));
-    numbered
+    processes
         .filter(|(_, path)| {
             std::fs::read(path.join("cmdline"))
                 .is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(word))
@@ -67,22 +67,23 @@ fn processes(word: &str) -> Vec<(u32, u32)> {
         .collect()
 }
 
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(30);
+/// Waits until the condition is true; panics with its description after 30 s.
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
-        assert!(Instant::now() < until, "{what}");
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-/// A build of a package whose `cleanup` runs the script, after its start.
+/// Starts a build of a package whose `cleanup` is the script. Returns its connection, its log and its result file.
 fn start(sandbox: &Sandbox, script: &str) -> (Connection, [std::fs::File; 2]) {
     let source = readable_file(&package(&[("cleanup", 0o755, script)]));
     let files = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
     let mut connection = sandbox.start(Role::Build, &[]).unwrap();
     let descriptors = [
         (Purpose::Log, files[0].as_fd()),
-        (Purpose::Out, files[1].as_fd()),
+        (Purpose::Result, files[1].as_fd()),
         (Purpose::Source, source.as_fd()),
     ];
     connection.start(Job::BuildRPackage(BuildRPackage::default()), Limits::default(), &descriptors).unwrap();
@@ -91,20 +92,21 @@ fn start(sandbox: &Sandbox, script: &str) -> (Connection, [std::fs::File; 2]) {
     (connection, files)
 }
 
-fn is_built(sandbox: &Sandbox, tree: &[u8]) {
-    let built = build(sandbox, tree, Limits::default());
-    assert_eq!(built.success().file.as_deref(), Some("greeting_1.0.0.tar.gz"), "{}", built.log);
-    assert!(member(&built.out, "greeting/DESCRIPTION").contains("\nPackaged: "));
+/// Asserts that the tree of the package `greeting` can be built.
+fn assert_builds(sandbox: &Sandbox, tree: &[u8]) {
+    let outcome = build(sandbox, tree, Limits::default());
+    assert_eq!(outcome.success().file.as_deref(), Some("greeting_1.0.0.tar.gz"), "{}", outcome.log);
+    assert!(member(&outcome.content, "greeting/DESCRIPTION").contains("\nPackaged: "));
 }
 
 #[test]
 #[ignore = "needs a booted system"]
 fn a_local_repository_is_fetched_and_built() {
     let sandbox = sandbox();
-    let fetched =
+    let fetch_outcome =
         run(&sandbox, Job::FetchCommit(fetch("file:///srv/git/greeting")), Limits::default(), &[], &[]);
-    fetched.success();
-    is_built(&sandbox, &fetched.out);
+    fetch_outcome.success();
+    assert_builds(&sandbox, &fetch_outcome.content);
 }
 
 #[test]
@@ -113,17 +115,18 @@ fn a_repository_behind_a_password_is_fetched_and_built_and_the_password_is_nowhe
     let sandbox = sandbox();
     let url = format!("https://{SERVER}/greeting");
     let secret = credential(PASSWORD);
-    let further = [(Purpose::Credential, secret.as_fd())];
+    let descriptors = [(Purpose::Credential, secret.as_fd())];
     let remote = fetch(&url).remote;
-    let listed = run(&sandbox, references(remote, &["refs/heads/main"]), Limits::default(), &[], &further);
-    listed.success();
-    let commit = String::from_utf8_lossy(&listed.out).split('\t').next().unwrap().to_owned();
+    let list_outcome =
+        run(&sandbox, list_references(remote, &["refs/heads/main"]), Limits::default(), &[], &descriptors);
+    list_outcome.success();
+    let commit = String::from_utf8_lossy(&list_outcome.content).split('\t').next().unwrap().to_owned();
 
-    let ended = std::sync::atomic::AtomicBool::new(false);
+    let is_finished = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let seen = scope.spawn(|| {
+        let watcher = scope.spawn(|| {
             let mut rounds = 0;
-            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+            while !is_finished.load(std::sync::atomic::Ordering::Relaxed) {
                 assert!(!password_is_visible());
                 rounds += 1;
             }
@@ -131,12 +134,12 @@ fn a_repository_behind_a_password_is_fetched_and_built_and_the_password_is_nowhe
         });
         let mut job = fetch(&url);
         job.commit = Some(commit.clone());
-        let fetched = run(&sandbox, Job::FetchCommit(job), Limits::default(), &[], &further);
-        ended.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert_eq!(fetched.success().commit, Some(commit.clone()));
-        assert!(!fetched.log.contains(PASSWORD), "{}", fetched.log);
-        assert!(seen.join().unwrap() > 0);
-        is_built(&sandbox, &fetched.out);
+        let fetch_outcome = run(&sandbox, Job::FetchCommit(job), Limits::default(), &[], &descriptors);
+        is_finished.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(fetch_outcome.success().commit, Some(commit.clone()));
+        assert!(!fetch_outcome.log.contains(PASSWORD), "{}", fetch_outcome.log);
+        assert!(watcher.join().unwrap() > 0);
+        assert_builds(&sandbox, &fetch_outcome.content);
     });
 }
 
@@ -151,20 +154,29 @@ fn a_repository_is_fetched_over_ssh_with_a_key_that_stays_outside() {
         let mut job = fetch(url);
         job.remote.known_hosts = known_hosts.clone();
         let agent = connect();
-        let further = [(Purpose::Agent, agent.as_fd())];
-        let fetched = run(&sandbox, Job::FetchCommit(job.clone()), Limits::default(), &[], &further);
-        fetched.success();
-        is_built(&sandbox, &fetched.out);
+        let descriptors = [(Purpose::Agent, agent.as_fd())];
+        let fetch_outcome =
+            run(&sandbox, Job::FetchCommit(job.clone()), Limits::default(), &[], &descriptors);
+        fetch_outcome.success();
+        assert_builds(&sandbox, &fetch_outcome.content);
 
-        let without = run(&sandbox, Job::FetchCommit(job.clone()), Limits::default(), &[], &[]);
-        assert_eq!(without.failure().0, Cause::Remote);
-        assert!(without.log.contains("Permission denied (publickey"), "{}", without.log);
+        let outcome_without_agent = run(&sandbox, Job::FetchCommit(job.clone()), Limits::default(), &[], &[]);
+        assert_eq!(outcome_without_agent.failure().0, Cause::Remote);
+        assert!(
+            outcome_without_agent.log.contains("Permission denied (publickey"),
+            "{}",
+            outcome_without_agent.log
+        );
         job.remote.known_hosts = known_hosts.replace("AAAAI", "AAAAJ");
         let agent = connect();
-        let further = [(Purpose::Agent, agent.as_fd())];
-        let unknown = run(&sandbox, Job::FetchCommit(job), Limits::default(), &[], &further);
-        assert_eq!(unknown.failure().0, Cause::Remote);
-        assert!(unknown.log.contains("Host key verification failed"), "{}", unknown.log);
+        let descriptors = [(Purpose::Agent, agent.as_fd())];
+        let unknown_host_outcome = run(&sandbox, Job::FetchCommit(job), Limits::default(), &[], &descriptors);
+        assert_eq!(unknown_host_outcome.failure().0, Cause::Remote);
+        assert!(
+            unknown_host_outcome.log.contains("Host key verification failed"),
+            "{}",
+            unknown_host_outcome.log
+        );
     }
 }
 
@@ -175,10 +187,10 @@ fn one_directory_of_a_large_repository_is_fetched() {
     let secret = credential(PASSWORD);
     let mut job = fetch(&format!("https://{SERVER}/large"));
     job.directory = "r/greeting".to_owned();
-    let further = [(Purpose::Credential, secret.as_fd())];
-    let fetched = run(&sandbox, Job::FetchCommit(job), Limits::default(), &[], &further);
-    fetched.success();
-    is_built(&sandbox, &fetched.out);
+    let descriptors = [(Purpose::Credential, secret.as_fd())];
+    let fetch_outcome = run(&sandbox, Job::FetchCommit(job), Limits::default(), &[], &descriptors);
+    fetch_outcome.success();
+    assert_builds(&sandbox, &fetch_outcome.content);
 }
 
 #[test]
@@ -195,12 +207,13 @@ fn a_wrong_password_and_other_hosts_get_nothing() {
         ("file:///srv/git/none".to_owned(), None, "does not appear to be a git repository"),
     ] {
         let secret = password.map(credential);
-        let further: Vec<_> = secret.iter().map(|secret| (Purpose::Credential, secret.as_fd())).collect();
-        let fetched = run(&sandbox, Job::FetchCommit(fetch(&url)), Limits::default(), &[], &further);
-        let (cause, reason) = fetched.failure();
-        assert_eq!(cause, Cause::Remote, "{url}: {reason}\n{}", fetched.log);
-        assert!(fetched.log.contains(message), "{url}: {}", fetched.log);
-        assert!(!fetched.log.contains(PASSWORD), "{}", fetched.log);
+        let descriptors: Vec<_> = secret.iter().map(|secret| (Purpose::Credential, secret.as_fd())).collect();
+        let fetch_outcome =
+            run(&sandbox, Job::FetchCommit(fetch(&url)), Limits::default(), &[], &descriptors);
+        let (cause, reason) = fetch_outcome.failure();
+        assert_eq!(cause, Cause::Remote, "{url}: {reason}\n{}", fetch_outcome.log);
+        assert!(fetch_outcome.log.contains(message), "{url}: {}", fetch_outcome.log);
+        assert!(!fetch_outcome.log.contains(PASSWORD), "{}", fetch_outcome.log);
     }
 }
 
@@ -244,12 +257,12 @@ fn hostile_code_reaches_nothing() {
         assert!(root.join(&path[1..]).exists(), "{path} does not exist: the attempt would prove nothing");
     }
     assert!(!processes("86405").is_empty(), "the process of another user does not run");
-    let (other, _files) = start(&sandbox, "#!/bin/sh\necho x > /build/canary\nsleep 86406\n");
-    eventually("the other build runs", || !processes("86406").is_empty());
+    let (other_build, _files) = start(&sandbox, "#!/bin/sh\necho x > /build/canary\nsleep 86406\n");
+    wait_until("the other build runs", || !processes("86406").is_empty());
     all_attempts_fail(&sandbox, &targets);
     assert!(!processes("86406").is_empty(), "the other build still runs");
-    drop(other);
-    eventually("the other build has ended", || processes("86406").is_empty());
+    drop(other_build);
+    wait_until("the other build has ended", || processes("86406").is_empty());
 }
 
 #[test]
@@ -257,21 +270,23 @@ fn hostile_code_reaches_nothing() {
 fn each_build_has_its_own_user_and_their_number_is_limited() {
     let sandbox = sandbox();
     let script = "#!/bin/sh\nsetsid sleep 86407 &\nsleep 86407\n";
-    let first = start(&sandbox, script);
-    let second = start(&sandbox, script);
+    let first_build = start(&sandbox, script);
+    let second_build = start(&sandbox, script);
     let users = || {
         let mut users: Vec<_> = processes("86407").into_iter().map(|(_, uid)| uid).collect();
         users.sort_unstable();
         users.dedup();
         users
     };
-    eventually("two users run builds", || users().len() == 2);
+    wait_until("two users run builds", || users().len() == 2);
     assert!(users().iter().all(|uid| (61184..=65519).contains(uid)), "{:?}", users());
-    let third = build(&sandbox, &package(&[]), Limits::default());
-    assert!(matches!(third.ended, Err(JobError::Busy)), "{third:?}");
-    drop((first, second));
-    eventually("all processes of the builds have ended", || processes("86407").is_empty());
-    eventually("builders are free again", || build(&sandbox, &package(&[]), Limits::default()).ended.is_ok());
+    let third_outcome = build(&sandbox, &package(&[]), Limits::default());
+    assert!(matches!(third_outcome.result, Err(JobError::Busy)), "{third_outcome:?}");
+    drop((first_build, second_build));
+    wait_until("all processes of the builds have ended", || processes("86407").is_empty());
+    wait_until("builders are free again", || {
+        build(&sandbox, &package(&[]), Limits::default()).result.is_ok()
+    });
 }
 
 #[test]
@@ -279,33 +294,34 @@ fn each_build_has_its_own_user_and_their_number_is_limited() {
 fn limits_end_a_build_and_nothing_else() {
     let sandbox = sandbox();
     let limits = Limits { seconds: 180, ..Limits::default() };
-    let failed = |script: &str, limits: Limits| {
-        let failed = build(&sandbox, &package(&[("cleanup", 0o755, script)]), limits);
-        let (cause, reason) = failed.failure();
+    let failure_cause = |script: &str, limits: Limits| {
+        let outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), limits);
+        let (cause, reason) = outcome.failure();
         println!("{reason}");
         cause
     };
     // The workspace is full, then R cannot write either.
-    let cause = failed("#!/bin/sh\nfor n in 1 2 3 4 5; do head -c 1G /dev/zero > $HOME/$n; done\n", limits);
+    let cause =
+        failure_cause("#!/bin/sh\nfor n in 1 2 3 4 5; do head -c 1G /dev/zero > $HOME/$n; done\n", limits);
     assert_eq!(cause, Cause::Size);
     // A fork bomb ends with its shell, which cannot start more processes, or with the time limit.
     let script = "#!/bin/sh\nf() { f | f & sleep 1; f; }; f; sleep 86408\n";
-    let bomb = build(&sandbox, &package(&[("cleanup", 0o755, script)]), Limits { seconds: 20, ..limits });
-    assert!(bomb.ended.is_ok(), "{bomb:?}");
-    eventually("no process of the fork bomb is left", || processes("cleanup").is_empty());
+    let outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), Limits { seconds: 20, ..limits });
+    assert!(outcome.result.is_ok(), "{outcome:?}");
+    wait_until("no process of the fork bomb is left", || processes("cleanup").is_empty());
     // Memory: the process gets none beyond its limit.
     let script =
         "#!/bin/sh\nperl -e '$x = \"x\" x 5e9; print length $x' > memory 2>&1\necho exit $? >> memory\n";
-    let built = build(&sandbox, &package(&[("cleanup", 0o755, script)]), limits);
-    assert!(member(&built.out, "tested/memory").contains("Out of memory"), "{:?}", built.ended);
+    let outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), limits);
+    assert!(member(&outcome.content, "tested/memory").contains("Out of memory"), "{:?}", outcome.result);
     // The builder itself is killed: it runs as the same user.
     let script = "#!/bin/sh\nfor p in $(cat /proc/*/stat | cut -d ' ' -f 4); do kill -9 $p; done; kill -9 -1; sleep 60\n";
-    let built = build(&sandbox, &package(&[("cleanup", 0o755, script)]), limits);
-    match &built.ended {
+    let outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), limits);
+    match &outcome.result {
         Err(JobError::Ended) => {}
-        Ok(ended) => assert!(ended.failure.is_some(), "{ended:?}"),
+        Ok(report) => assert!(report.failure.is_some(), "{report:?}"),
         other => panic!("{other:?}"),
     }
-    eventually("builders are free again", || build(&sandbox, &package(&[]), limits).ended.is_ok());
+    wait_until("builders are free again", || build(&sandbox, &package(&[]), limits).result.is_ok());
     assert!(Path::new(&system()).join("run/rstudio-pm-build.sock").exists());
 }

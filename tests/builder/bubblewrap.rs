@@ -21,12 +21,12 @@ fn sandbox() -> (tempfile::TempDir, Sandbox) {
     std::fs::set_permissions(directory.path(), mode()).unwrap();
     let (program, script) = (directory.path().join("rstudio-pm-builder"), directory.path().join("bwrap"));
     std::fs::copy(builder(), &program).unwrap();
-    let switch = if rustix::process::getuid().is_root() {
+    let user_command = if rustix::process::getuid().is_root() {
         "/usr/bin/setpriv --reuid=65534 --regid=65534 --clear-groups "
     } else {
         ""
     };
-    std::fs::write(&script, format!("#!/bin/sh\nexec {switch}/usr/bin/bwrap \"$@\"\n")).unwrap();
+    std::fs::write(&script, format!("#!/bin/sh\nexec {user_command}/usr/bin/bwrap \"$@\"\n")).unwrap();
     std::fs::set_permissions(&script, mode()).unwrap();
     let paths = Paths { builder: program, bubblewrap: script, ..Paths::default() };
     let sandbox = detect(Choice::Bubblewrap, false, None, &paths).unwrap_or_else(|error| panic!("{error}"));
@@ -41,14 +41,14 @@ fn a_local_repository_is_fetched_and_built() {
     repository.package("", "1.0");
     let commit = repository.commit();
     let readable = [repository.path().to_owned()];
-    let fetched =
+    let fetch_outcome =
         run(&sandbox, Job::FetchCommit(fetch(&repository.url())), Limits::default(), &readable, &[]);
-    assert_eq!(fetched.success().commit, Some(commit));
-    let built = build(&sandbox, &fetched.out, Limits::default());
-    assert_eq!(built.success().file.as_deref(), Some("tested_1.0.tar.gz"));
+    assert_eq!(fetch_outcome.success().commit, Some(commit));
+    let build_outcome = build(&sandbox, &fetch_outcome.content, Limits::default());
+    assert_eq!(build_outcome.success().file.as_deref(), Some("tested_1.0.tar.gz"));
     // A repository that was not passed is not visible.
-    let hidden = run(&sandbox, Job::FetchCommit(fetch(&repository.url())), Limits::default(), &[], &[]);
-    assert!(hidden.failure().0.may_pass(), "{:?}", hidden.failure());
+    let outcome = run(&sandbox, Job::FetchCommit(fetch(&repository.url())), Limits::default(), &[], &[]);
+    assert!(outcome.failure().0.is_temporary(), "{:?}", outcome.failure());
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn hostile_code_reaches_nothing() {
     std::fs::write(directory.path().join("secret"), "5e0f1c").unwrap();
     let _socket = UnixListener::bind(path("socket")).unwrap();
     let name = format!("rspm-test-{}", std::process::id());
-    let _abstract = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let _abstract_socket = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut process = Command::new("sleep").arg("86404").spawn().unwrap();
     let targets = Targets {

@@ -11,80 +11,84 @@ use rstudio_pm::builder::message::{
 };
 use rstudio_pm::builder::sandbox::{Choice, Paths, Sandbox, detect};
 
-/// What a job did.
+/// The result, events and log of a job.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) ended: Result<Report, JobError>,
+pub(super) struct JobOutcome {
+    pub(super) result: Result<Report, JobError>,
     pub(super) phases: Vec<String>,
     pub(super) log: String,
-    pub(super) out: Vec<u8>,
+    /// The bytes of the file with [`Purpose::Result`].
+    pub(super) content: Vec<u8>,
 }
 
-impl Outcome {
+impl JobOutcome {
     /// The report of a job that succeeded.
     pub(super) fn success(&self) -> &Report {
-        match &self.ended {
-            Ok(ended) if ended.failure.is_none() => ended,
+        match &self.result {
+            Ok(report) if report.failure.is_none() => report,
             other => panic!("{other:?}\n{}", self.log),
         }
     }
 
     /// Cause and reason of a job that failed.
     pub(super) fn failure(&self) -> (Cause, &str) {
-        match &self.ended {
+        match &self.result {
             Ok(Report { failure: Some(failure), .. }) => (failure.cause, &failure.reason),
             other => panic!("{other:?}\n{}", self.log),
         }
     }
 }
 
-/// The program of this build.
+/// The path of `rstudio-pm-builder`.
 pub(super) fn builder() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_rstudio-pm-builder"))
 }
 
 /// Builders without a sandbox, with workspaces in the directory.
-pub(super) fn unsandboxed(workspaces: &Path) -> Sandbox {
+pub(super) fn no_sandbox(workspaces: &Path) -> Sandbox {
     let paths = Paths { builder: builder(), workspaces: workspaces.to_owned(), ..Paths::default() };
     detect(Choice::None, true, None, &paths).expect("R builds a package")
 }
 
-/// Runs a job; further descriptors follow those for log and result.
+/// Runs a job with the descriptors for log and result, followed by `descriptors`; `readable` are the paths that the
+/// sandbox may read.
 pub(super) fn run(
     sandbox: &Sandbox,
     job: Job,
     limits: Limits,
     readable: &[PathBuf],
-    further: &[(Purpose, BorrowedFd<'_>)],
-) -> Outcome {
+    descriptors: &[(Purpose, BorrowedFd<'_>)],
+) -> JobOutcome {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let out = OpenOptions::new().write(true).open(file.path()).unwrap();
-    let (mut log, log_end) = std::io::pipe().unwrap();
-    let log = std::thread::spawn(move || {
+    let result_file = OpenOptions::new().write(true).open(file.path()).unwrap();
+    let (mut log_reader, log_writer) = std::io::pipe().unwrap();
+    let log_thread = std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        log.read_to_end(&mut bytes).unwrap();
+        log_reader.read_to_end(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes).into_owned()
     });
     let mut phases = Vec::new();
-    let ended = (|| {
+    let result = (|| {
         let mut connection = sandbox.start(job.role(), readable)?;
-        let mut descriptors = vec![(Purpose::Log, log_end.as_fd()), (Purpose::Out, out.as_fd())];
-        descriptors.extend(further);
-        connection.start(job, sandbox.limits(limits), &descriptors)?;
+        let mut all_descriptors =
+            vec![(Purpose::Log, log_writer.as_fd()), (Purpose::Result, result_file.as_fd())];
+        all_descriptors.extend(descriptors);
+        connection.start(job, sandbox.limits(limits), &all_descriptors)?;
         loop {
             match connection.next_event()? {
                 Event::Started { program, .. } => phases.push(program),
                 Event::Phase { name } => phases.push(name),
-                Event::Ended(ended) => break Ok(ended),
+                Event::Ended(report) => break Ok(report),
                 other => panic!("{other:?}"),
             }
         }
     })();
-    drop(log_end);
-    let log = log.join().unwrap();
-    Outcome { ended, phases, log, out: std::fs::read(file.path()).unwrap() }
+    drop(log_writer);
+    let log = log_thread.join().unwrap();
+    JobOutcome { result, phases, log, content: std::fs::read(file.path()).unwrap() }
 }
 
+/// The parameters of a fetch of the branch `main`.
 pub(super) fn fetch(url: &str) -> FetchCommit {
     FetchCommit {
         remote: Remote {
@@ -101,7 +105,8 @@ pub(super) fn fetch(url: &str) -> FetchCommit {
     }
 }
 
-pub(super) fn references(remote: Remote, patterns: &[&str]) -> Job {
+/// The job that lists the references of a remote that match the patterns.
+pub(super) fn list_references(remote: Remote, patterns: &[&str]) -> Job {
     let patterns = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
     Job::ListReferences(ListReferences { remote, patterns })
 }
@@ -114,7 +119,7 @@ pub(super) fn readable_file(bytes: &[u8]) -> OwnedFd {
 }
 
 /// Builds the package in a tar file.
-pub(super) fn build(sandbox: &Sandbox, tar: &[u8], limits: Limits) -> Outcome {
+pub(super) fn build(sandbox: &Sandbox, tar: &[u8], limits: Limits) -> JobOutcome {
     let source = readable_file(tar);
     let job = Job::BuildRPackage(BuildRPackage::default());
     run(sandbox, job, limits, &[], &[(Purpose::Source, source.as_fd())])

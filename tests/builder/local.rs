@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::job::{build, fetch, member, package, references, run, unsandboxed};
+use super::job::{build, fetch, list_references, member, no_sandbox, package, run};
 use super::repository::Repository;
 use rstudio_pm::builder::connection::JobError;
 use rstudio_pm::builder::message::{Cause, Job, Limits, Remote};
@@ -10,7 +10,7 @@ use rstudio_pm::builder::sandbox::Sandbox;
 
 fn sandbox() -> (tempfile::TempDir, Sandbox) {
     let directory = tempfile::tempdir_in("/tmp").unwrap();
-    let sandbox = unsandboxed(directory.path());
+    let sandbox = no_sandbox(directory.path());
     (directory, sandbox)
 }
 
@@ -25,36 +25,39 @@ fn a_commit_is_fetched_and_built() {
     let (directory, sandbox) = sandbox();
     let repository = Repository::new();
     repository.package("", "1.0");
-    let first = repository.commit();
+    let first_commit = repository.commit();
     repository.package("", "2.0");
-    let second = repository.commit();
+    let second_commit = repository.commit();
     repository.git(&["tag", "--annotate", "v2", "--message=x"]);
 
     let remote = fetch(&repository.url()).remote;
-    let listed = run(&sandbox, references(remote, &["HEAD", "refs/tags/*"]), Limits::default(), &[], &[]);
-    listed.success();
+    let list_outcome =
+        run(&sandbox, list_references(remote, &["HEAD", "refs/tags/*"]), Limits::default(), &[], &[]);
+    list_outcome.success();
     let tag = repository.git(&["rev-parse", "v2"]);
     assert_eq!(
-        String::from_utf8_lossy(&listed.out),
-        format!("{second}\tHEAD\n{tag}\trefs/tags/v2\n{second}\trefs/tags/v2^{{}}\n")
+        String::from_utf8_lossy(&list_outcome.content),
+        format!("{second_commit}\tHEAD\n{tag}\trefs/tags/v2\n{second_commit}\trefs/tags/v2^{{}}\n")
     );
 
-    for (commit, version) in [(None, "2.0"), (Some(first), "1.0"), (Some(second.clone()), "2.0")] {
+    for (commit, version) in
+        [(None, "2.0"), (Some(first_commit), "1.0"), (Some(second_commit.clone()), "2.0")]
+    {
         let mut job = fetch(&repository.url());
         job.commit = commit.clone();
-        let fetched = run(&sandbox, Job::FetchCommit(job), Limits::default(), &[], &[]);
-        let ended = fetched.success();
-        assert_eq!(ended.commit, commit.or(Some(second.clone())));
-        assert_eq!(names(&fetched.out), ["DESCRIPTION", "NAMESPACE", "R", "R/f.R"]);
-        assert_eq!(ended.size, fetched.out.len() as u64);
-        let digest = <sha2::Sha256 as sha2::Digest>::digest(&fetched.out);
-        assert_eq!(ended.sha256, Some(hex::encode(digest)));
+        let fetch_outcome = run(&sandbox, Job::FetchCommit(job), Limits::default(), &[], &[]);
+        let report = fetch_outcome.success();
+        assert_eq!(report.commit, commit.or(Some(second_commit.clone())));
+        assert_eq!(names(&fetch_outcome.content), ["DESCRIPTION", "NAMESPACE", "R", "R/f.R"]);
+        assert_eq!(report.size, fetch_outcome.content.len() as u64);
+        let digest = <sha2::Sha256 as sha2::Digest>::digest(&fetch_outcome.content);
+        assert_eq!(report.sha256, Some(hex::encode(digest)));
 
-        let built = build(&sandbox, &fetched.out, Limits::default());
-        assert_eq!(built.success().file, Some(format!("tested_{version}.tar.gz")));
-        assert_eq!(built.phases[1..], ["sources", "R CMD build"]);
-        assert!(built.phases[0].starts_with("R "), "{:?}", built.phases);
-        let description = member(&built.out, "tested/DESCRIPTION");
+        let build_outcome = build(&sandbox, &fetch_outcome.content, Limits::default());
+        assert_eq!(build_outcome.success().file, Some(format!("tested_{version}.tar.gz")));
+        assert_eq!(build_outcome.phases[1..], ["sources", "R CMD build"]);
+        assert!(build_outcome.phases[0].starts_with("R "), "{:?}", build_outcome.phases);
+        let description = member(&build_outcome.content, "tested/DESCRIPTION");
         assert!(description.contains("\nPackaged: ") && description.contains(version), "{description}");
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "workspaces are removed");
@@ -70,23 +73,23 @@ fn of_a_directory_only_its_files_are_fetched() {
     repository.commit();
     let mut job = fetch(&repository.url());
     job.directory = "r/tested".to_owned();
-    let fetched = run(&sandbox, Job::FetchCommit(job.clone()), Limits::default(), &[], &[]);
-    fetched.success();
-    assert_eq!(names(&fetched.out), ["DESCRIPTION", "NAMESPACE", "R", "R/f.R"]);
-    build(&sandbox, &fetched.out, Limits::default()).success();
+    let fetch_outcome = run(&sandbox, Job::FetchCommit(job.clone()), Limits::default(), &[], &[]);
+    fetch_outcome.success();
+    assert_eq!(names(&fetch_outcome.content), ["DESCRIPTION", "NAMESPACE", "R", "R/f.R"]);
+    build(&sandbox, &fetch_outcome.content, Limits::default()).success();
 
     job.directory = "r/none".to_owned();
-    let fetched = run(&sandbox, Job::FetchCommit(job), Limits::default(), &[], &[]);
-    let (cause, reason) = fetched.failure();
+    let fetch_outcome = run(&sandbox, Job::FetchCommit(job), Limits::default(), &[], &[]);
+    let (cause, reason) = fetch_outcome.failure();
     assert!(cause == Cause::Content && reason.contains("has no directory 'r/none'"), "{reason}");
 }
 
 #[test]
 fn programs_and_files_that_a_repository_names_are_not_used() {
     let (_directory, sandbox) = sandbox();
-    let marker = tempfile::tempdir_in("/tmp").unwrap();
-    let marked = marker.path().join("marked");
-    let script = format!("#!/bin/sh\ntouch {}\ncat\n", marked.display());
+    let directory = tempfile::tempdir_in("/tmp").unwrap();
+    let marker_file = directory.path().join("file");
+    let script = format!("#!/bin/sh\ntouch {}\ncat\n", marker_file.display());
     let repository = Repository::new();
     repository.package("", "1.0");
     repository.write(".gitattributes", "*.R filter=evil diff=evil merge=evil\nDESCRIPTION export-ignore\n");
@@ -101,48 +104,56 @@ fn programs_and_files_that_a_repository_names_are_not_used() {
     for key in ["filter.evil.smudge", "core.fsmonitor", "uploadpack.packObjectsHook", "core.sshCommand"] {
         repository.git(&["config", key, &evil.display().to_string()]);
     }
-    let fetched = run(&sandbox, Job::FetchCommit(fetch(&repository.url())), Limits::default(), &[], &[]);
+    let fetch_outcome =
+        run(&sandbox, Job::FetchCommit(fetch(&repository.url())), Limits::default(), &[], &[]);
     std::fs::remove_file(evil).unwrap();
-    assert_eq!(fetched.success().lfs_pointers, 1);
-    assert!(fetched.log.contains("1 files are Git LFS pointers"), "{}", fetched.log);
-    assert!(names(&fetched.out).contains(&"DESCRIPTION".to_owned()));
-    assert!(!marked.exists(), "a program of the repository was run: {}", fetched.log);
+    assert_eq!(fetch_outcome.success().lfs_pointers, 1);
+    assert!(fetch_outcome.log.contains("1 files are Git LFS pointers"), "{}", fetch_outcome.log);
+    assert!(names(&fetch_outcome.content).contains(&"DESCRIPTION".to_owned()));
+    assert!(!marker_file.exists(), "a program of the repository was run: {}", fetch_outcome.log);
 }
 
 #[test]
 fn links_and_submodules_outside_of_the_repository_are_refused() {
     let (_directory, sandbox) = sandbox();
-    let failed = |repository: &Repository, change: fn(&mut rstudio_pm::builder::message::FetchCommit)| {
-        repository.commit();
-        let mut job = fetch(&repository.url());
-        job.submodules = 1;
-        change(&mut job);
-        let fetched = run(&sandbox, Job::FetchCommit(job), Limits::default(), &[], &[]);
-        let (cause, reason) = fetched.failure();
-        assert_eq!(cause, Cause::Content, "{reason}\n{}", fetched.log);
-        reason.to_owned()
-    };
-    let linked = Repository::new();
-    linked.package("", "1.0");
-    std::os::unix::fs::symlink("/etc/passwd", linked.path().join("R/x.R")).unwrap();
-    assert!(failed(&linked, |_| ()).contains("R/x.R points outside"));
+    let failure_reason =
+        |repository: &Repository, change: fn(&mut rstudio_pm::builder::message::FetchCommit)| {
+            repository.commit();
+            let mut job = fetch(&repository.url());
+            job.submodules = 1;
+            change(&mut job);
+            let fetch_outcome = run(&sandbox, Job::FetchCommit(job), Limits::default(), &[], &[]);
+            let (cause, reason) = fetch_outcome.failure();
+            assert_eq!(cause, Cause::Content, "{reason}\n{}", fetch_outcome.log);
+            reason.to_owned()
+        };
+    let link_repository = Repository::new();
+    link_repository.package("", "1.0");
+    std::os::unix::fs::symlink("/etc/passwd", link_repository.path().join("R/x.R")).unwrap();
+    assert!(failure_reason(&link_repository, |_| ()).contains("R/x.R points outside"));
 
-    let inner = Repository::new();
-    inner.package("", "1.0");
-    inner.commit();
-    for url in [inner.url(), "https://other.example.org/x".to_owned(), "ssh://-oProxyCommand=x/y".to_owned()]
+    let submodule = Repository::new();
+    submodule.package("", "1.0");
+    submodule.commit();
+    for url in
+        [submodule.url(), "https://other.example.org/x".to_owned(), "ssh://-oProxyCommand=x/y".to_owned()]
     {
-        let outer = Repository::new();
-        outer.package("", "1.0");
-        outer.git(&["submodule", "--quiet", "add", &inner.url(), "sub"]);
-        outer.git(&["config", "--file", ".gitmodules", "submodule.sub.url", &url]);
-        assert!(failed(&outer, |_| ()).starts_with("the submodule "), "{url}");
+        let repository = Repository::new();
+        repository.package("", "1.0");
+        repository.git(&["submodule", "--quiet", "add", &submodule.url(), "sub"]);
+        repository.git(&["config", "--file", ".gitmodules", "submodule.sub.url", &url]);
+        assert!(failure_reason(&repository, |_| ()).starts_with("the submodule "), "{url}");
     }
 
-    let plain = Repository::new();
-    plain.package("", "1.0");
-    assert!(failed(&plain, |job| job.remote.local_paths.clear()).contains("Git.LocalPaths"));
-    assert!(failed(&plain, |job| job.remote.url = "ext::sh -c x".to_owned()).contains("character"));
+    let package_repository = Repository::new();
+    package_repository.package("", "1.0");
+    assert!(
+        failure_reason(&package_repository, |job| job.remote.local_paths.clear()).contains("Git.LocalPaths")
+    );
+    assert!(
+        failure_reason(&package_repository, |job| job.remote.url = "ext::sh -c x".to_owned())
+            .contains("character")
+    );
 }
 
 #[test]
@@ -153,20 +164,21 @@ fn an_unreachable_repository_may_be_reachable_later() {
     repository.commit();
     let mut job = fetch(&repository.url());
     job.reference = "refs/heads/none".to_owned();
-    let fetched = run(&sandbox, Job::FetchCommit(job), Limits::default(), &[], &[]);
-    assert!(fetched.failure().0.may_pass(), "{:?}", fetched.failure());
-    assert!(fetched.log.contains("couldn't find remote ref"), "{}", fetched.log);
+    let fetch_outcome = run(&sandbox, Job::FetchCommit(job), Limits::default(), &[], &[]);
+    assert!(fetch_outcome.failure().0.is_temporary(), "{:?}", fetch_outcome.failure());
+    assert!(fetch_outcome.log.contains("couldn't find remote ref"), "{}", fetch_outcome.log);
     let remote = Remote { url: "https://127.0.0.1:1/x".to_owned(), ..Remote::default() };
-    let listed = run(&sandbox, references(remote, &["HEAD"]), Limits::default(), &[], &[]);
-    assert!(listed.failure().0 == Cause::Remote, "{:?}", listed.failure());
+    let list_outcome = run(&sandbox, list_references(remote, &["HEAD"]), Limits::default(), &[], &[]);
+    assert!(list_outcome.failure().0 == Cause::Remote, "{:?}", list_outcome.failure());
 }
 
 #[test]
 fn a_build_that_fails_has_its_reason() {
     let (_directory, sandbox) = sandbox();
     let limits = Limits { seconds: 60, ..Limits::default() };
-    let bad = build(&sandbox, &package(&[("DESCRIPTION2", 0o644, ""), ("R/x.R", 0o644, "f <- (")]), limits);
-    bad.success();
+    let outcome =
+        build(&sandbox, &package(&[("DESCRIPTION2", 0o644, ""), ("R/x.R", 0o644, "f <- (")]), limits);
+    outcome.success();
     let not_a_package = {
         let mut tar = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
@@ -174,61 +186,66 @@ fn a_build_that_fails_has_its_reason() {
         tar.append_data(&mut header, "README", &[][..]).unwrap();
         tar.into_inner().unwrap()
     };
-    let failed = build(&sandbox, &not_a_package, limits);
+    let outcome = build(&sandbox, &not_a_package, limits);
     assert!(
-        failed.failure().0 == Cause::Content && failed.failure().1.contains("DESCRIPTION"),
+        outcome.failure().0 == Cause::Content && outcome.failure().1.contains("DESCRIPTION"),
         "{:?}",
-        failed.failure()
+        outcome.failure()
     );
 
-    let failed = build(&sandbox, &package(&[("cleanup", 0o755, "#!/bin/sh\nrm DESCRIPTION\n")]), limits);
-    assert_eq!(failed.failure().0, Cause::Command, "{:?}", failed.failure());
-    assert!(failed.failure().1.starts_with("R CMD build failed with exit code 1"), "{:?}", failed.failure());
-    assert!(failed.log.contains("DESCRIPTION"), "{}", failed.log);
+    let outcome = build(&sandbox, &package(&[("cleanup", 0o755, "#!/bin/sh\nrm DESCRIPTION\n")]), limits);
+    assert_eq!(outcome.failure().0, Cause::Command, "{:?}", outcome.failure());
+    assert!(
+        outcome.failure().1.starts_with("R CMD build failed with exit code 1"),
+        "{:?}",
+        outcome.failure()
+    );
+    assert!(outcome.log.contains("DESCRIPTION"), "{}", outcome.log);
 
-    let large = "#!/bin/sh\nhead -c 3000000 /dev/urandom > x\n";
-    let few = Limits { result: 1_000_000, ..limits };
-    let failed = build(&sandbox, &package(&[("cleanup", 0o755, large)]), few);
-    assert_eq!(failed.failure().0, Cause::Size, "{:?}", failed.failure());
-    let small = Limits { file_size: 1_000_000, ..limits };
-    let failed = build(&sandbox, &package(&[("cleanup", 0o755, large)]), small);
-    assert!(matches!(failed.failure().0, Cause::Size | Cause::Command), "{:?}", failed.failure());
+    let script = "#!/bin/sh\nhead -c 3000000 /dev/urandom > x\n";
+    let result_limits = Limits { result: 1_000_000, ..limits };
+    let outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), result_limits);
+    assert_eq!(outcome.failure().0, Cause::Size, "{:?}", outcome.failure());
+    let file_limits = Limits { file_size: 1_000_000, ..limits };
+    let outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), file_limits);
+    assert!(matches!(outcome.failure().0, Cause::Size | Cause::Command), "{:?}", outcome.failure());
 }
 
 /// Whether a process with this argument runs.
-fn runs(argument: &str) -> bool {
+fn is_running(argument: &str) -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let mut commands = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
     commands.any(|command| command.split(|byte| *byte == 0).any(|word| word == argument.as_bytes()))
 }
 
-fn eventually_ended(argument: &str) -> bool {
-    let until = Instant::now() + Duration::from_secs(8);
-    while runs(argument) && Instant::now() < until {
+/// Waits up to 8 s for the end of the processes with this argument; returns whether they have ended.
+fn wait_for_end(argument: &str) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(8);
+    while is_running(argument) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
     }
-    !runs(argument)
+    !is_running(argument)
 }
 
 #[test]
 fn detached_processes_end_with_the_job() {
     let (_directory, sandbox) = sandbox();
     let script = "#!/bin/sh\nsetsid sh -c 'sleep 86401 & sleep 86401' >/dev/null 2>&1 &\nsleep 0.2\n";
-    let built = build(&sandbox, &package(&[("cleanup", 0o755, script)]), Limits::default());
-    built.success();
-    assert!(!runs("86401"));
+    let build_outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), Limits::default());
+    build_outcome.success();
+    assert!(!is_running("86401"));
 }
 
 #[test]
 fn a_job_ends_at_its_time_limit_with_everything_it_started() {
     let (_directory, sandbox) = sandbox();
     let script = "#!/bin/sh\nsetsid sleep 86402 &\nsleep 86402\n";
-    let begin = Instant::now();
+    let start = Instant::now();
     let limits = Limits { seconds: 2, ..Limits::default() };
-    let failed = build(&sandbox, &package(&[("cleanup", 0o755, script)]), limits);
-    assert_eq!(failed.failure().0, Cause::Time);
-    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
-    assert!(!runs("86402"));
+    let outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), limits);
+    assert_eq!(outcome.failure().0, Cause::Time);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(!is_running("86402"));
 }
 
 #[test]
@@ -238,36 +255,39 @@ fn a_job_ends_with_its_connection() {
     let (_directory, sandbox) = sandbox();
     let script = "#!/bin/sh\nsetsid sleep 86403 &\nsleep 86403\n";
     let source = super::job::readable_file(&package(&[("cleanup", 0o755, script)]));
-    let (out, log) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    let (result_file, log) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     let job = Job::BuildRPackage(BuildRPackage::default());
     let mut connection = sandbox.start(job.role(), &[]).unwrap();
-    let descriptors =
-        [(Purpose::Log, log.as_fd()), (Purpose::Out, out.as_fd()), (Purpose::Source, source.as_fd())];
+    let descriptors = [
+        (Purpose::Log, log.as_fd()),
+        (Purpose::Result, result_file.as_fd()),
+        (Purpose::Source, source.as_fd()),
+    ];
     connection.start(job, Limits::default(), &descriptors).unwrap();
     assert!(matches!(connection.next_event(), Ok(Event::Started { .. })));
-    let until = Instant::now() + Duration::from_secs(30);
-    while !runs("86403") {
-        assert!(Instant::now() < until, "the build has not started");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_running("86403") {
+        assert!(Instant::now() < deadline, "the build has not started");
         std::thread::sleep(Duration::from_millis(20));
     }
     drop(connection);
-    assert!(eventually_ended("86403"));
+    assert!(wait_for_end("86403"));
 }
 
 #[test]
 fn a_builder_refuses_jobs_of_the_other_role() {
     let (_directory, sandbox) = sandbox();
     let mut connection = sandbox.start(rstudio_pm::builder::message::Role::Build, &[]).unwrap();
-    let out = tempfile::tempfile().unwrap();
+    let file = tempfile::tempfile().unwrap();
     let descriptors = [
-        (rstudio_pm::builder::message::Purpose::Log, std::os::fd::AsFd::as_fd(&out)),
-        (rstudio_pm::builder::message::Purpose::Out, std::os::fd::AsFd::as_fd(&out)),
+        (rstudio_pm::builder::message::Purpose::Log, std::os::fd::AsFd::as_fd(&file)),
+        (rstudio_pm::builder::message::Purpose::Result, std::os::fd::AsFd::as_fd(&file)),
     ];
     connection
         .start(Job::FetchCommit(fetch("https://example.org/a")), Limits::default(), &descriptors)
         .unwrap();
-    let refused = connection.next_event();
-    assert!(matches!(&refused, Err(JobError::Refused(reason)) if reason.contains("'build'")), "{refused:?}");
+    let event = connection.next_event();
+    assert!(matches!(&event, Err(JobError::Refused(reason)) if reason.contains("'build'")), "{event:?}");
 }
 
 /// Without a sandbox, Landlock alone protects the files of the server.
@@ -281,10 +301,10 @@ fn without_a_sandbox_files_of_the_server_cannot_be_read_or_written() {
         secret.display(),
         directory.path().display()
     );
-    let built = build(&sandbox, &package(&[("cleanup", 0o755, &script)]), Limits::default());
-    built.success();
-    assert!(!member(&built.out, "tested/found").contains("5e0f1c"));
-    assert!(member(&built.out, "tested/errors").contains("Permission denied"));
+    let build_outcome = build(&sandbox, &package(&[("cleanup", 0o755, &script)]), Limits::default());
+    build_outcome.success();
+    assert!(!member(&build_outcome.content, "tested/found").contains("5e0f1c"));
+    assert!(member(&build_outcome.content, "tested/errors").contains("Permission denied"));
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), "5e0f1c");
     assert!(!directory.path().join("new").exists());
 }

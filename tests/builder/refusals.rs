@@ -6,7 +6,8 @@ use super::job::builder;
 use rstudio_pm::builder::connection::JobError;
 use rstudio_pm::builder::sandbox::{Choice, Kind, NoSandbox, Paths, detect};
 
-fn refused(choice: Choice, allow_unsandboxed: bool, change: impl FnOnce(&mut Paths)) -> NoSandbox {
+/// The error of [`detect`], with paths that do not exist.
+fn detect_error(choice: Choice, allow_unsandboxed: bool, change: impl FnOnce(&mut Paths)) -> NoSandbox {
     let mut paths = Paths {
         fetch_socket: PathBuf::from("/nonexistent/fetch.sock"),
         build_socket: PathBuf::from("/nonexistent/build.sock"),
@@ -24,7 +25,7 @@ fn kinds(refusal: &NoSandbox) -> Vec<Kind> {
 
 #[test]
 fn without_systemd_and_bubblewrap_builders_are_refused_unless_that_is_allowed() {
-    let refusal = refused(Choice::Auto, false, |_| ());
+    let refusal = detect_error(Choice::Auto, false, |_| ());
     assert_eq!(kinds(&refusal), [Kind::Systemd, Kind::Bubblewrap]);
     let text = refusal.to_string();
     assert!(
@@ -34,10 +35,10 @@ fn without_systemd_and_bubblewrap_builders_are_refused_unless_that_is_allowed() 
         ),
         "{text}"
     );
-    for way in
+    for remedy in
         ["systemctl enable --now rstudio-pm-fetch.socket", "bubblewrap", "AllowUnsandboxedGitBuilds = true"]
     {
-        assert!(text.contains(way), "{text}");
+        assert!(text.contains(remedy), "{text}");
     }
     let workspaces = tempfile::tempdir_in("/tmp").unwrap();
     let paths = Paths {
@@ -47,16 +48,16 @@ fn without_systemd_and_bubblewrap_builders_are_refused_unless_that_is_allowed() 
         workspaces: workspaces.path().to_owned(),
         ..Paths::default()
     };
-    let allowed = detect(Choice::Auto, true, None, &paths).expect("allowed");
-    assert_eq!(allowed.kind, Kind::None);
-    assert!(allowed.r_version.starts_with(|c: char| c.is_ascii_digit()), "{}", allowed.r_version);
+    let sandbox = detect(Choice::Auto, true, None, &paths).expect("allowed");
+    assert_eq!(sandbox.kind, Kind::None);
+    assert!(sandbox.r_version.starts_with(|c: char| c.is_ascii_digit()), "{}", sandbox.r_version);
 }
 
 #[test]
 fn a_chosen_sandbox_is_not_replaced_by_another() {
-    assert_eq!(kinds(&refused(Choice::Systemd, true, |_| ())), [Kind::Systemd]);
-    assert_eq!(kinds(&refused(Choice::Bubblewrap, true, |_| ())), [Kind::Bubblewrap]);
-    assert_eq!(kinds(&refused(Choice::None, false, |_| ())), []);
+    assert_eq!(kinds(&detect_error(Choice::Systemd, true, |_| ())), [Kind::Systemd]);
+    assert_eq!(kinds(&detect_error(Choice::Bubblewrap, true, |_| ())), [Kind::Bubblewrap]);
+    assert_eq!(kinds(&detect_error(Choice::None, false, |_| ())), []);
 }
 
 #[test]
@@ -66,6 +67,6 @@ fn a_sandbox_in_which_r_does_not_run_is_none() {
     let refusal = detect(Choice::None, true, Some("/opt/R/0.0.0"), &paths).expect_err("there is no such R");
     assert!(refusal.to_string().contains("there is no R in /opt/R/0.0.0"), "{refusal}");
     // A program that is no builder.
-    let refusal = refused(Choice::None, true, |paths| paths.builder = PathBuf::from("/bin/true"));
+    let refusal = detect_error(Choice::None, true, |paths| paths.builder = PathBuf::from("/bin/true"));
     assert!(matches!(refusal.attempts[..], [(Kind::None, JobError::Busy)]), "{refusal:?}");
 }

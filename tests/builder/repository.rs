@@ -1,4 +1,4 @@
-//! Repositories of git for tests, made with the real program.
+//! Git repositories for tests, created by the real program.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -26,7 +26,7 @@ impl Repository {
         format!("file://{}", self.path().display())
     }
 
-    /// Writes a file.
+    /// Writes a file of the working tree; returns its path.
     pub(crate) fn write(&self, path: &str, content: &str) -> PathBuf {
         let path = self.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -52,6 +52,7 @@ impl Repository {
         self.git(&["rev-parse", "HEAD"])
     }
 
+    /// Runs git in the working tree; returns its standard output.
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let output = Command::new("git")
             .args(["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "protocol.file.allow=always"])

@@ -44,8 +44,8 @@ fn load(host: &str, files: &[ExpectedFile]) -> Load {
     };
     let clients = files.iter().flat_map(|file| {
         [true, false].map(|keep_alive| {
-            let pause = Duration::from_millis(if file.small { 5 } else { 50 });
-            Client { protocol: Protocol::Plain, keep_alive, file: file.clone(), pause }
+            let pause = Duration::from_millis(if file.is_small { 5 } else { 50 });
+            Client { protocol: Protocol::Http1, keep_alive, file: file.clone(), pause }
         })
     });
     Load::start(target, clients.cycle().take(16).collect())
@@ -80,7 +80,7 @@ fn a_server_behind_nginx_is_replaced_by_the_next_one_for_a_request() {
     let (servers, files) = start(&shared);
     let names: String =
         hosts(&servers).iter().map(|host| format!("server {host} max_fails=1 fail_timeout=5s;")).collect();
-    let balancer = Nginx::balancing(
+    let balancer = Nginx::load_balancer(
         &names,
         "proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_next_upstream error timeout http_503; \
          proxy_max_temp_file_size 0;",

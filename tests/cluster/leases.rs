@@ -13,7 +13,7 @@ use super::{Shared, leaders, modes, within};
 use crate::support::db::{Engine, TestDb};
 use crate::support::fixtures::{create_mirror, until};
 use crate::support::postgres::DedicatedServer;
-use crate::support::postgres_proxy::{Cut, PostgresProxy};
+use crate::support::postgres_proxy::{CommitFault, PostgresProxy};
 use crate::support::rspm::RspmOutput;
 use crate::support::server::Server;
 use crate::support::upstream::{Fault, Upstream};
@@ -139,8 +139,8 @@ fn the_publish_of_a_suspended_server_is_refused_after_another_server_took_over()
     let mut command = one.rspm_command("sync");
     let sync = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rspm runs");
     until("a part of the packages is written", || count("life") > 0);
-    proxy.cut(Cut::Withheld);
-    until("a transaction is committed, which the server does not know yet", || proxy.was_cut());
+    proxy.fail_next_commit(CommitFault::WithholdAnswer);
+    until("a transaction is committed, which the server does not know yet", || proxy.has_failed_commit());
     until("no transaction is open", || {
         count(
             "pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND backend_type = 'client backend'",

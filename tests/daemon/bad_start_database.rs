@@ -104,7 +104,7 @@ fn a_sqlite_dir_on_nfs_cifs_smb_or_fuse_is_refused() {
         let server = Builder::default().gcfg("[SQLite]\nDir = {dir}/remote/db").prepare();
         let remote = server.dir().join("remote");
         std::fs::create_dir(&remote).expect("a directory");
-        let library = statfs::fake_type(server.dir(), &remote, magic);
+        let library = statfs::build_type_library(server.dir(), &remote, magic);
         let text = format!("SQLite.Dir {}/db is on {kind}, where file locks can corrupt", remote.display());
         let output = run_to_end(server.command(DAEMON).env("LD_PRELOAD", &library));
         assert!(output.code == Some(1) && output.err.contains(&text), "{kind}: {output:?}");

@@ -24,9 +24,9 @@ fn ready() -> Manager {
 
 /// Running downloads of `seconds` at 1 MB/s, one per protocol.
 fn slow_downloads(manager: &Manager, seconds: usize) -> Load {
-    let slow_package = package(manager, "slow", seconds * MEGABYTE as usize).at(MEGABYTE);
+    let slow_package = package(manager, "slow", seconds * MEGABYTE as usize).with_rate(MEGABYTE);
     let load = Load::start(manager.target(), one_per_protocol(&slow_package, true, Duration::ZERO));
-    load.last_round();
+    load.request_stop();
     let deadline = Instant::now() + Duration::from_secs(20);
     while load.slow_bytes() < MEGABYTE {
         assert!(Instant::now() < deadline, "the downloads do not start");

@@ -21,7 +21,7 @@ fn the_text_has_the_format_of_prometheus() {
     let answer = server.metrics();
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert_eq!(answer.header("cache-control"), Some("no-cache, no-store, must-revalidate"));
-    let families = prometheus::read(&answer.text());
+    let families = prometheus::parse(&answer.text());
     for (name, kind) in [
         ("process_cpu_seconds", "counter"),
         ("process_resident_memory_bytes", "gauge"),

@@ -28,13 +28,13 @@ pub(crate) fn start_with_packages(manager: &mut Manager) -> [ExpectedFile; 3] {
     [
         package(manager, "small", 500),
         package(manager, "medium", 300_000),
-        package(manager, "slow", 600_000).at(1_000_000),
+        package(manager, "slow", 600_000).with_rate(1_000_000),
     ]
 }
 
 /// One client per protocol.
 pub(crate) fn one_per_protocol(file: &ExpectedFile, keep_alive: bool, pause: Duration) -> Vec<Client> {
-    [Protocol::Plain, Protocol::Tls, Protocol::Http2]
+    [Protocol::Http1, Protocol::Http1OverTls, Protocol::Http2]
         .map(|protocol| Client { protocol, keep_alive, file: file.clone(), pause })
         .to_vec()
 }
@@ -54,9 +54,10 @@ fn load_from_outside() {
     packages::repository(&admin);
     let packages =
         [("small", 500), ("medium", 300_000)].map(|(name, n)| packages::package(&admin, &host, name, n));
-    let slow = packages::package(&admin, &host, &format!("slow{slow_bytes}"), slow_bytes).at(1_000_000);
+    let slow =
+        packages::package(&admin, &host, &format!("slow{slow_bytes}"), slow_bytes).with_rate(1_000_000);
     let downloads = Load::start(target.clone(), one_per_protocol(&slow, true, Duration::ZERO));
-    downloads.last_round();
+    downloads.request_stop();
     let load = Load::start(target, mix(&packages, Duration::from_millis(20)));
     println!("loading");
     while !until.exists() {

@@ -19,7 +19,7 @@ fn a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none() {
     clients.extend(mix(&[medium], Duration::from_millis(100)));
     clients.extend(one_per_protocol(&slow, true, Duration::from_millis(300)));
     let load = Load::start(manager.target(), clients);
-    let long = package(&manager, "long", 10_000_000).at(1_000_000);
+    let long = package(&manager, "long", 10_000_000).with_rate(1_000_000);
     let print_phase = |what: &str, began: Instant, before: u64| {
         println!(
             "{ROUNDS} {what} in {:.1} s, {} requests, {}",

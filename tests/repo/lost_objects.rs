@@ -43,7 +43,7 @@ async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_re
     upkeep::sweep::sweep(&backend.upkeep, &SweepOptions { only_refillable: true, ..sweep_now() })
         .await
         .expect("a start");
-    assert_eq!(backend.state.storage.condition().lost(CLASS).collect::<Vec<_>>(), [lost]);
+    assert_eq!(backend.state.storage.condition().lost_objects(CLASS).collect::<Vec<_>>(), [lost]);
     assert_eq!(count(&backend).await, 9, "the object in the trash is restored");
     let warnings = backend.state.storage.condition().warnings();
     assert!(warnings[0].kind == "storage-lost" && warnings[0].message.contains(": 1;"), "{warnings:?}");
@@ -80,7 +80,7 @@ async fn a_lost_package_is_recorded_when_it_is_requested_until_it_is_restored() 
     for _ in 0..2 {
         let refusal = open(&backend, "1.3").await;
         assert!(matches!(refusal, Err(RepoError::Storage(StorageError::NotFound(_)))), "{refusal:?}");
-        assert_eq!(backend.state.storage.condition().lost(CLASS).count(), 1);
+        assert_eq!(backend.state.storage.condition().lost_objects(CLASS).count(), 1);
     }
     assert_eq!(kinds(&backend), ["storage-lost"]);
     std::fs::rename(&away, &object).expect("moved back");
@@ -106,12 +106,12 @@ async fn a_package_lost_soon_after_it_was_added_is_detected_by_the_next_clean_up
         let object = object_of(&backend, "alpha", "1.3").await;
         std::fs::remove_file(object).expect("removed");
         upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
-        let lost = backend.state.storage.condition().lost(CLASS).count();
+        let lost = backend.state.storage.condition().lost_objects(CLASS).count();
         // On PostgreSQL the object may be one that another server stored a moment ago.
         assert_eq!(lost, usize::from(engine == Engine::Sqlite), "{engine:?}");
         backend.advance_to_noon("2024-03-02");
         upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
-        assert_eq!(backend.state.storage.condition().lost(CLASS).count(), 1, "{engine:?}");
+        assert_eq!(backend.state.storage.condition().lost_objects(CLASS).count(), 1, "{engine:?}");
         // The same package uploaded again, and not added yet.
         let again = Tarball::new("alpha", "1.3").with("README.md", "# 3\n");
         backend.upload(&again).await.expect("an upload");

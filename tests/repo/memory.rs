@@ -54,7 +54,7 @@ async fn serve(backend: &Backend) -> String {
         cluster: Cluster::new("test".to_owned(), String::new(), None, control.clone(), state.clock.clone()),
         control,
         site: Arc::clone(&site),
-        access_log: AccessLog::off(),
+        access_log: AccessLog::disabled(),
         service_log: ServiceLog::default(),
         limits: limits.clone(),
         clock: state.clock.clone(),

@@ -107,14 +107,17 @@ async fn a_damaged_readme_is_extracted_again_and_a_damaged_package_is_lost() {
     assert_eq!((origin.source.as_str(), origin.version.as_str()), ("team", "1.0"));
     let (actor, at) = origin.published.as_ref().expect("a transaction");
     assert_eq!((actor.as_str(), at.day()), ("test", day("2024-03-01")));
-    assert_eq!(backend.state.storage.bad_objects(), 1);
+    assert_eq!(backend.state.storage.bad_object_count(), 1);
     // It is reported until it is stored again.
     assert_eq!(run(&backend, ScrubOptions::full()).await.bad, 1);
     let number = origin.package.trim_start_matches("alpha").parse().expect("a number");
     let again = backend.try_add("team", &[package(number)], OnExisting::Replace).await;
     again.expect("added");
     assert_eq!(std::fs::read(&archives[1]).expect("stored again"), kept);
-    assert_eq!((run(&backend, ScrubOptions::full()).await.bad, backend.state.storage.bad_objects()), (0, 0));
+    assert_eq!(
+        (run(&backend, ScrubOptions::full()).await.bad, backend.state.storage.bad_object_count()),
+        (0, 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

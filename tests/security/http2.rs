@@ -25,9 +25,10 @@ pub(super) const HTTPS: &str =
     "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
 /// Streams of a connection: the maximum that the server allows.
 pub(super) const STREAMS: usize = 128;
-/// Timeout of a wait for an event.
-const LONG: Duration = Duration::from_secs(60);
+/// Timeout of each wait.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Opens a TLS connection that offers HTTP/2.
 pub(super) async fn connect(address: &str, certificate: CertificateDer<'static>) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate).unwrap();
@@ -40,7 +41,7 @@ pub(super) async fn connect(address: &str, certificate: CertificateDer<'static>)
     tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()
 }
 
-/// A client whose streams have this window, and a handle to change it.
+/// An HTTP/2 client whose streams have this window in bytes, and a channel that changes the window.
 pub(super) async fn client(
     stream: TlsStream<TcpStream>,
     window: u32,
@@ -48,25 +49,26 @@ pub(super) async fn client(
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(window).initial_connection_window_size(16 << 20);
     let (sender, mut connection) = builder.handshake(stream).await.unwrap();
-    let (change, mut changes) = tokio::sync::mpsc::channel(1);
+    let (window_sender, mut windows) = tokio::sync::mpsc::channel(1);
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 _ = &mut connection => return,
-                Some(window) = changes.recv() => connection.set_initial_window_size(window).unwrap(),
+                Some(window) = windows.recv() => connection.set_initial_window_size(window).unwrap(),
             }
         }
     });
-    (sender, change)
+    (sender, window_sender)
 }
 
+/// Sends a GET request.
 pub(super) fn request(sender: &mut SendRequest<Bytes>, path: &str) -> ResponseFuture {
     let request = http::Request::get(format!("https://localhost{path}")).body(()).unwrap();
     sender.send_request(request, true).unwrap().0
 }
 
 /// A package whose archive is about 2 MB.
-fn large() -> Tarball {
+fn large_package() -> Tarball {
     let mut state = 88_172_645_463_325_252_u64;
     let mut text = String::new();
     while text.len() < 4 << 20 {
@@ -97,7 +99,7 @@ fn streams_that_are_never_read_take_little_memory_and_few_files() {
     let pair = Pair::new();
     pair.write(server.dir());
     server.launch();
-    let package = large();
+    let package = large_package();
     server.local_repository("team", std::slice::from_ref(&package));
     let path = "/team/latest/src/contrib/large_1.0.tar.gz";
     let expected_body = server.get(path).body;
@@ -108,14 +110,14 @@ fn streams_that_are_never_read_take_little_memory_and_few_files() {
     runtime.block_on(async {
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {
-            let (mut sender, change) = client(connect(&address, pair.der()).await, 0).await;
+            let (mut sender, window_sender) = client(connect(&address, pair.der()).await, 0).await;
             let answers = join_all((0..STREAMS).map(|_| request(&mut sender, path))).await;
             for answer in &answers {
                 let answer = answer.as_ref().unwrap();
                 assert_eq!(answer.status(), 200);
                 assert_eq!(answer.headers()["content-length"], expected_body.len().to_string());
             }
-            connections.push((sender, change, answers));
+            connections.push((sender, window_sender, answers));
         }
         let (memory_now, files_now) = (memory(&server), files(&server));
         let streams = CONNECTIONS * STREAMS;
@@ -131,9 +133,9 @@ fn streams_that_are_never_read_take_little_memory_and_few_files() {
         assert_eq!(server.admin("GET", "/repos", &serde_json::Value::Null).status, 200);
 
         // A client that begins to read late gets every byte.
-        let (_sender, change, answers) = connections.pop().unwrap();
+        let (_sender, window_sender, answers) = connections.pop().unwrap();
         let answers: Vec<_> = answers.into_iter().step_by(STREAMS / 4).collect();
-        change.send(1 << 20).await.unwrap();
+        window_sender.send(1 << 20).await.unwrap();
         for answer in answers {
             let mut body = answer.unwrap().into_body();
             let mut bytes = Vec::new();
@@ -169,30 +171,37 @@ fn answers_of_the_api_that_are_never_read_are_refused_beyond_a_budget() {
     runtime.block_on(async {
         let mut connections = Vec::new();
         for _ in 0..streams / STREAMS {
-            let (mut sender, change) = client(connect(&address, pair.der()).await, 0).await;
+            let (mut sender, window_sender) = client(connect(&address, pair.der()).await, 0).await;
             let answers = join_all((0..STREAMS).map(|_| request(&mut sender, path))).await;
-            connections.push((sender, change, answers));
+            connections.push((sender, window_sender, answers));
         }
         let answers =
             || connections.iter().flat_map(|(_, _, answers)| answers).map(|answer| answer.as_ref().unwrap());
-        let served = answers().filter(|answer| answer.status() == 200).count();
+        let served_count = answers().filter(|answer| answer.status() == 200).count();
         let refused_count = answers().filter(|answer| answer.status() == 503).count();
-        assert_eq!(served + refused_count, streams);
+        assert_eq!(served_count + refused_count, streams);
         // Memory is reserved for each response in preparation, so the last ones may be refused early.
-        assert!((BUDGET / 2 / size..=BUDGET / size).contains(&served), "{served} of {size} bytes each");
+        assert!(
+            (BUDGET / 2 / size..=BUDGET / size).contains(&served_count),
+            "{served_count} of {size} bytes each"
+        );
         assert_eq!(server.get("/__ping__").status, 200);
-        let (mut sender, _change) = client(connect(&address, pair.der()).await, 0).await;
-        let mut more = Vec::new();
-        while more.len() < BUDGET / size {
+        let (mut sender, _window_sender) = client(connect(&address, pair.der()).await, 0).await;
+        let mut more_answers = Vec::new();
+        while more_answers.len() < BUDGET / size {
             let answer = request(&mut sender, path).await.unwrap();
             if answer.status() == 503 {
                 break;
             }
-            more.push(answer);
+            more_answers.push(answer);
         }
-        assert!(served + more.len() <= BUDGET / size, "{served} and {} of {size} bytes each", more.len());
+        assert!(
+            served_count + more_answers.len() <= BUDGET / size,
+            "{served_count} and {} of {size} bytes each",
+            more_answers.len()
+        );
         assert_eq!(server.get(path).status, 503);
-        drop(more);
+        drop(more_answers);
         drop(connections);
         for _ in 0..100 {
             if server.get(path).status == 200 {
@@ -206,26 +215,26 @@ fn answers_of_the_api_that_are_never_read_are_refused_beyond_a_budget() {
 
 #[test]
 fn chunks_of_a_filter_that_are_not_read_count_against_the_budget() {
-    const MANY: usize = 64;
+    const REQUESTS: usize = 64;
     let mut server = Builder::default().gcfg(HTTPS).prepare();
     let pair = Pair::new();
     pair.write(server.dir());
     server.launch();
-    let large: Vec<String> = (0..4000).map(|n| format!("suggested{n}")).collect();
-    let large = format!("Suggests: {}", large.join(", "));
+    let names: Vec<String> = (0..4000).map(|n| format!("suggested{n}")).collect();
+    let suggests_field = format!("Suggests: {}", names.join(", "));
     let packages: Vec<Tarball> =
-        (0..90).map(|n| Tarball::new(&format!("p{n}"), "1.0").field(&large)).collect();
+        (0..90).map(|n| Tarball::new(&format!("p{n}"), "1.0").field(&suggests_field)).collect();
     server.local_repository("team", &packages);
     // The names of the first chunk do not exist; the second chunk has 4 MB.
     let names: Vec<String> =
         (0..100).map(|n| format!("absent{n}")).chain((0..90).map(|n| format!("p{n}"))).collect();
     let request_body = Bytes::from(serde_json::json!({ "repo": "team", "names": names }).to_string());
     let address = server.urls()[1].strip_prefix("https://").unwrap().to_owned();
-    let before = memory(&server);
+    let memory_before = memory(&server);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let (mut sender, _change) = client(connect(&address, pair.der()).await, 16 << 10).await;
-        let requests = (0..MANY).map(|_| {
+        let (mut sender, _window_sender) = client(connect(&address, pair.der()).await, 16 << 10).await;
+        let requests = (0..REQUESTS).map(|_| {
             let request = http::Request::post("https://localhost/__api__/filter/packages").body(()).unwrap();
             let (answer, mut body) = sender.send_request(request, false).unwrap();
             body.send_data(request_body.clone(), true).unwrap();
@@ -233,8 +242,8 @@ fn chunks_of_a_filter_that_are_not_read_count_against_the_budget() {
         });
         let answers = join_all(requests.collect::<Vec<_>>()).await;
         let mut peak = 0;
-        let mut open = Vec::new();
-        let (mut reset, mut waiting) = (0, 0);
+        let mut bodies = Vec::new();
+        let (mut reset_count, mut waiting_count) = (0, 0);
         for answer in answers {
             let mut body = answer.unwrap().into_body();
             let mut bytes = 0;
@@ -243,26 +252,29 @@ fn chunks_of_a_filter_that_are_not_read_count_against_the_budget() {
                 peak = peak.max(memory(&server));
                 match tokio::time::timeout(Duration::from_secs(60), body.data()).await {
                     Ok(Some(Ok(chunk))) => bytes += chunk.len(),
-                    Ok(Some(Err(_))) => break reset += 1,
+                    Ok(Some(Err(_))) => break reset_count += 1,
                     Ok(None) => panic!("the whole answer in {bytes} bytes"),
-                    Err(_) => break waiting += 1,
+                    Err(_) => break waiting_count += 1,
                 }
                 if bytes == 16 << 10 {
-                    break waiting += 1;
+                    break waiting_count += 1;
                 }
             }
-            open.push(body);
+            bodies.push(body);
         }
-        assert_eq!(reset + waiting, MANY);
-        assert!(reset > MANY / 2, "{reset} were reset, {waiting} wait");
-        assert!(peak < before + (200 << 20), "{before} bytes before, {peak} while {waiting} wait");
+        assert_eq!(reset_count + waiting_count, REQUESTS);
+        assert!(reset_count > REQUESTS / 2, "{reset_count} were reset, {waiting_count} wait");
+        assert!(
+            peak < memory_before + (200 << 20),
+            "{memory_before} bytes before, {peak} while {waiting_count} wait"
+        );
     });
 }
 
 /// A connection that is written to and never read.
-struct NeverRead(TlsStream<TcpStream>);
+struct UnreadStream(TlsStream<TcpStream>);
 
-impl AsyncRead for NeverRead {
+impl AsyncRead for UnreadStream {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -272,7 +284,7 @@ impl AsyncRead for NeverRead {
     }
 }
 
-impl AsyncWrite for NeverRead {
+impl AsyncWrite for UnreadStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -298,29 +310,29 @@ pub(super) async fn request_and_never_read(
     connections: usize,
 ) -> Vec<(SendRequest<Bytes>, Vec<ResponseFuture>)> {
     const LARGEST: u32 = (1 << 31) - 1;
-    let mut open = Vec::new();
+    let mut clients = Vec::new();
     for _ in 0..connections {
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(LARGEST).initial_connection_window_size(LARGEST);
         builder.initial_max_send_streams(STREAMS);
-        let stream = NeverRead(connect(address, pair.der()).await);
+        let stream = UnreadStream(connect(address, pair.der()).await);
         let (mut sender, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
         tokio::spawn(connection);
         let answers = (0..STREAMS).map(|_| request(&mut sender, path)).collect();
-        open.push((sender, answers));
+        clients.push((sender, answers));
     }
-    open
+    clients
 }
 
-/// Waits until the memory of a server no longer grows, and asserts that it stays within `growth` of `before`.
-pub(super) async fn assert_memory_grows_by_less(server: &Server, before: usize, growth: usize) {
-    let (mut peak, mut quiet) = (memory(server), 0);
-    while quiet < 20 {
+/// Waits until the memory of a server no longer grows, and asserts that it stays within `growth` of `memory_before`.
+pub(super) async fn assert_memory_grows_by_less(server: &Server, memory_before: usize, growth: usize) {
+    let (mut peak, mut steady_samples) = (memory(server), 0);
+    while steady_samples < 20 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let now = memory(server);
-        quiet = if now > peak + (1 << 20) { 0 } else { quiet + 1 };
+        steady_samples = if now > peak + (1 << 20) { 0 } else { steady_samples + 1 };
         peak = peak.max(now);
-        assert!(peak < before + growth, "{before} bytes before, {peak} now");
+        assert!(peak < memory_before + growth, "{memory_before} bytes before, {peak} now");
     }
 }
 
@@ -331,16 +343,16 @@ fn a_socket_that_is_never_read_takes_little_memory_with_any_window() {
     let pair = Pair::new();
     pair.write(server.dir());
     server.launch();
-    let package = large();
+    let package = large_package();
     server.local_repository("team", std::slice::from_ref(&package));
     let path = "/team/latest/src/contrib/large_1.0.tar.gz";
     assert_eq!(server.get(path).status, 200);
     let address = server.urls()[1].strip_prefix("https://").unwrap().to_owned();
-    let before = memory(&server);
+    let memory_before = memory(&server);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let connections = request_and_never_read(&address, &pair, path, CONNECTIONS).await;
-        assert_memory_grows_by_less(&server, before, 128 << 20).await;
+        assert_memory_grows_by_less(&server, memory_before, 128 << 20).await;
         assert_eq!(server.get("/__ping__").status, 200);
         assert_eq!(server.admin("GET", "/repos", &serde_json::Value::Null).status, 200);
         drop(connections);
@@ -358,14 +370,14 @@ fn run_tls(limits: Limits) -> (super::slow::RunningServer, CertificateDer<'stati
 
 #[test]
 fn a_stream_that_is_not_read_is_reset_and_its_connection_stays_open() {
-    let (running, certificate) = run_tls(limits());
-    let address = running.address.to_string();
-    running.runtime.block_on(async {
-        let (mut sender, _change) = client(connect(&address, certificate).await, 20_000).await;
-        let mut unread = request(&mut sender, "/endless").await.unwrap().into_body();
-        let reset = tokio::time::timeout(LONG, async {
+    let (server, certificate) = run_tls(limits());
+    let address = server.address.to_string();
+    server.runtime.block_on(async {
+        let (mut sender, _window_sender) = client(connect(&address, certificate).await, 20_000).await;
+        let mut unread_body = request(&mut sender, "/endless").await.unwrap().into_body();
+        let error = tokio::time::timeout(EVENT_TIMEOUT, async {
             loop {
-                match unread.data().await {
+                match unread_body.data().await {
                     // The bytes are received, and the window is not updated.
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return error,
@@ -373,7 +385,7 @@ fn a_stream_that_is_not_read_is_reset_and_its_connection_stays_open() {
                 }
             }
         });
-        assert_eq!(reset.await.expect("a reset").reason(), Some(h2::Reason::CANCEL));
+        assert_eq!(error.await.expect("a reset").reason(), Some(h2::Reason::CANCEL));
         let mut body = request(&mut sender, "/").await.unwrap().into_body();
         assert_eq!(body.data().await.unwrap().unwrap(), "x");
     });
@@ -383,22 +395,22 @@ fn a_stream_that_is_not_read_is_reset_and_its_connection_stays_open() {
 fn a_stream_that_is_read_slowly_continues_beside_one_that_is_not_read() {
     const WINDOW: u32 = 20_000;
     let stall_timeout = Duration::from_secs(2);
-    let (running, certificate) = run_tls(Limits { stall_timeout, stall_bytes: 4 << 10, ..limits() });
-    let address = running.address.to_string();
-    running.runtime.block_on(async {
-        let (mut sender, _change) = client(connect(&address, certificate).await, WINDOW).await;
-        let mut unread = request(&mut sender, "/endless").await.unwrap().into_body();
+    let (server, certificate) = run_tls(Limits { stall_timeout, stall_bytes: 4 << 10, ..limits() });
+    let address = server.address.to_string();
+    server.runtime.block_on(async {
+        let (mut sender, _window_sender) = client(connect(&address, certificate).await, WINDOW).await;
+        let mut unread_body = request(&mut sender, "/endless").await.unwrap().into_body();
         let mut body = request(&mut sender, "/endless").await.unwrap().into_body();
-        let (mut unread_bytes, mut paused) = (0, Duration::ZERO);
+        let (mut unread_bytes, mut total_pause) = (0, Duration::ZERO);
         let unread_is_reset = async {
-            while let Some(Ok(piece)) = unread.data().await {
+            while let Some(Ok(piece)) = unread_body.data().await {
                 // The bytes are received, and the window is not updated.
                 unread_bytes += piece.len();
             }
         };
         let read_slowly = async {
             // The server waits for the window in each pause, in total far longer than for a client that does not read.
-            while paused < 2 * stall_timeout {
+            while total_pause < 2 * stall_timeout {
                 let mut bytes = 0;
                 while bytes < WINDOW as usize {
                     let piece = body.data().await.expect("the answer is endless").expect("not reset");
@@ -406,17 +418,19 @@ fn a_stream_that_is_read_slowly_continues_beside_one_that_is_not_read() {
                 }
                 let pause = Duration::from_millis(100);
                 tokio::time::sleep(pause).await;
-                paused += pause;
+                total_pause += pause;
                 body.flow_control().release_capacity(bytes).unwrap();
             }
         };
-        let both = tokio::time::timeout(LONG, futures_util::future::join(unread_is_reset, read_slowly));
-        both.await.expect("the stream that is not read is reset");
+        let result =
+            tokio::time::timeout(EVENT_TIMEOUT, futures_util::future::join(unread_is_reset, read_slowly));
+        result.await.expect("the stream that is not read is reset");
         assert_eq!(unread_bytes, WINDOW as usize);
         assert!(body.data().await.expect("the answer is endless").is_ok(), "the other one continues");
     });
 }
 
+/// An HTTP/2 frame without flags.
 fn frame(kind: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut bytes = vec![length[1], length[2], length[3], kind, 0, 0, 0, 0, stream];
@@ -440,8 +454,8 @@ fn goaway_codes(mut bytes: &[u8]) -> Vec<u32> {
 
 #[test]
 fn frames_without_content_end_the_connection() {
-    let (running, certificate) = run_tls(limits());
-    let address = running.address.to_string();
+    let (server, certificate) = run_tls(limits());
+    let address = server.address.to_string();
     // Frames WINDOW_UPDATE, PRIORITY, PING and SETTINGS, and frames of an unknown type.
     for (kind, stream, payload) in [
         (8, 0, &[0, 0, 0, 1][..]),
@@ -450,21 +464,21 @@ fn frames_without_content_end_the_connection() {
         (4, 0, &[]),
         (99, 0, &[0; 100]),
     ] {
-        let received = running.runtime.block_on(async {
+        let received_bytes = server.runtime.block_on(async {
             let connection = connect(&address, certificate.clone()).await;
             let (mut reader, mut writer) = tokio::io::split(connection);
             let flood = tokio::spawn(async move {
                 writer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
                 writer.write_all(&frame(4, 0, &[])).await?;
-                let many = frame(kind, stream, payload).repeat(100);
+                let frames = frame(kind, stream, payload).repeat(100);
                 loop {
-                    writer.write_all(&many).await?;
+                    writer.write_all(&frames).await?;
                 }
                 #[allow(unreachable_code)]
                 Ok::<_, std::io::Error>(())
             });
             let mut bytes = Vec::new();
-            let result = tokio::time::timeout(LONG, async {
+            let result = tokio::time::timeout(EVENT_TIMEOUT, async {
                 let mut buffer = [0; 4096];
                 while let Ok(count @ 1..) = reader.read(&mut buffer).await {
                     bytes.extend_from_slice(&buffer[..count]);
@@ -475,11 +489,15 @@ fn frames_without_content_end_the_connection() {
             bytes
         });
         // 11 is ENHANCE_YOUR_CALM.
-        assert!(goaway_codes(&received).contains(&11), "kind {kind}: {:?}", goaway_codes(&received));
+        assert!(
+            goaway_codes(&received_bytes).contains(&11),
+            "kind {kind}: {:?}",
+            goaway_codes(&received_bytes)
+        );
     }
-    let (mut sender, _change) =
-        running.runtime.block_on(async { client(connect(&address, certificate).await, 1 << 16).await });
-    running.runtime.block_on(async {
+    let (mut sender, _window_sender) =
+        server.runtime.block_on(async { client(connect(&address, certificate).await, 1 << 16).await });
+    server.runtime.block_on(async {
         let answer = request(&mut sender, "/").await.unwrap();
         assert_eq!(answer.status(), 200, "other clients are served");
         assert!(answer.headers().contains_key("date"));
@@ -495,7 +513,7 @@ fn a_host_that_differs_from_the_authority_is_refused() {
     let address = server.urls()[1].strip_prefix("https://").unwrap().to_owned();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let (mut sender, _change) = client(connect(&address, pair.der()).await, 1 << 16).await;
+        let (mut sender, _window_sender) = client(connect(&address, pair.der()).await, 1 << 16).await;
         for (host, status) in [(None, 200), (Some("localhost"), 200), (Some("other.example"), 400)] {
             let mut request = http::Request::get("https://localhost/__ping__");
             if let Some(host) = host {

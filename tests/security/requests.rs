@@ -37,7 +37,7 @@ fn answers(server: &Server, bytes: &[u8]) -> Vec<u16> {
 #[test]
 fn an_ambiguous_request_gets_one_answer_or_none() {
     let server = Server::start();
-    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+    let second_request = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
     let heads = [
         "Content-Length: 5\r\nContent-Length: 6\r\n",
         "Content-Length: 5, 6\r\n",
@@ -65,7 +65,8 @@ fn an_ambiguous_request_gets_one_answer_or_none() {
         for method in ["GET", "POST"] {
             for path in ["/__ping__", "/team/latest/src/contrib/PACKAGES", "/__api__/repos"] {
                 for body in ["0\r\n\r\n", "5\r\nabcde\r\n0\r\n\r\n", ""] {
-                    let bytes = format!("{method} {path} HTTP/1.1\r\nHost: h\r\n{head}\r\n{body}{smuggled}");
+                    let bytes =
+                        format!("{method} {path} HTTP/1.1\r\nHost: h\r\n{head}\r\n{body}{second_request}");
                     let statuses = answers(&server, bytes.as_bytes());
                     assert!(statuses.len() <= 1, "{bytes:?}: {statuses:?}");
                     assert!(statuses.iter().all(|s| (200..500).contains(s)), "{bytes:?}: {statuses:?}");
@@ -104,9 +105,9 @@ fn requests_other_than_http_1_are_refused() {
 #[test]
 fn heads_have_a_limit() {
     let server = Server::start();
-    let many = "X: y\r\n".repeat(200);
-    let long = format!("X: {}\r\n", "y".repeat(200_000));
-    for head in [many, long] {
+    let many_lines = "X: y\r\n".repeat(200);
+    let long_line = format!("X: {}\r\n", "y".repeat(200_000));
+    for head in [many_lines, long_line] {
         let answer = http::raw(server.host(), format!("GET / HTTP/1.1\r\nHost: h\r\n{head}\r\n").as_bytes());
         assert_eq!(answer.status, 431);
     }
@@ -121,8 +122,8 @@ fn bodies_have_a_limit_before_they_are_read() {
     stream.write_all(head).expect("sent");
     assert_eq!(http::read(&mut stream, "GET").status, 200);
     let mut rest = Vec::new();
-    let closed = stream.read_to_end(&mut rest);
-    assert!(closed.is_err() || rest.is_empty(), "the connection ends instead of waiting for the body");
+    let result = stream.read_to_end(&mut rest);
+    assert!(result.is_err() || rest.is_empty(), "the connection ends instead of waiting for the body");
     // On the admin socket JSON of more than a megabyte is refused without being read.
     let mut stream = std::os::unix::net::UnixStream::connect(server.admin_socket()).expect("connected");
     let head = "POST /__api__/admin/v1/repos HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n";
@@ -177,17 +178,17 @@ fn bodies_being_received_have_a_memory_budget() {
     assert!(refusals.iter().all(|answer| answer.status == 503), "{:?}", refusals[0].status);
     assert!(refusals.iter().all(|answer| answer.header("retry-after").is_some()));
     // 32 MB hold 37 bodies; a refused request may be reset before its answer is read.
-    let mut waiting = 0;
+    let mut waiting_count = 0;
     for stream in &mut streams {
         if let Err(error) = stream.read(&mut [0])
             && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
         {
-            waiting += 1;
+            waiting_count += 1;
         }
     }
     assert!(
-        !refusals.is_empty() && (20..=37).contains(&waiting),
-        "{} refused, {waiting} wait",
+        !refusals.is_empty() && (20..=37).contains(&waiting_count),
+        "{} refused, {waiting_count} wait",
         refusals.len()
     );
     drop(streams);

@@ -50,18 +50,18 @@ fn small_files_of_a_bundle_that_are_never_read_take_little_memory() {
     let path = |number: usize| format!("/prod/latest/src/contrib/{}_1.0.tar.gz", names[number % FILES]);
     let size = server.get(&path(0)).body.len();
     assert!(size * CONNECTIONS * STREAMS > 2 * GROWTH && size < 1 << 20, "{size} bytes");
-    let before = memory(&server);
+    let memory_before = memory(&server);
     runtime().block_on(async {
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {
-            let (mut sender, change) = client(connect(&address, pair.der()).await, 0).await;
+            let (mut sender, window_sender) = client(connect(&address, pair.der()).await, 0).await;
             let answers = join_all((0..STREAMS).map(|number| request(&mut sender, &path(number)))).await;
             assert!(answers.iter().all(|answer| answer.as_ref().unwrap().status() == 200));
-            connections.push((sender, change, answers));
-            let now = memory(&server);
+            connections.push((sender, window_sender, answers));
+            let memory_now = memory(&server);
             assert!(
-                now < before + GROWTH,
-                "{before} bytes before, {now} with {} connections",
+                memory_now < memory_before + GROWTH,
+                "{memory_before} bytes before, {memory_now} with {} connections",
                 connections.len()
             );
         }
@@ -78,10 +78,10 @@ fn a_file_that_is_being_fetched_and_never_read_takes_little_memory() {
     mirror.set(&entry.listed(), |file| file.pause_at = 7 << 20);
     let (server, pair, address) = start(&mirror.url());
     let path = format!("/prod/latest/{}", entry.listed());
-    let before = memory(&server);
+    let memory_before = memory(&server);
     runtime().block_on(async {
         let _connections = request_and_never_read(&address, &pair, &path, 2 * CONNECTIONS).await;
-        assert_memory_grows_by_less(&server, before, GROWTH).await;
+        assert_memory_grows_by_less(&server, memory_before, GROWTH).await;
         assert_eq!(server.get("/__ping__").status, 200);
     });
     mirror.stop();

@@ -61,6 +61,7 @@ const TRAVERSALS: [&str; 32] = [
     "%ef%bc%8e%ef%bc%8e/",
 ];
 
+/// Every combination of prefix, traversal, depth and file; `canary` is the path of a file outside of the served ones.
 fn targets(canary: &str) -> Vec<String> {
     let files = [
         "etc/passwd",
@@ -86,7 +87,8 @@ fn targets(canary: &str) -> Vec<String> {
     targets
 }
 
-/// Sends all requests on one connection at a time, as a scanner does.
+/// Sends a request for each target, and reconnects when the server closes the connection; calls `check` with each
+/// answer.
 fn send_all(host: &str, targets: &[String], mut check: impl FnMut(&str, &http::Answer)) {
     let mut stream: Option<TcpStream> = None;
     for target in targets {
@@ -162,16 +164,16 @@ fn line_ends_in_an_address_inject_nothing() {
         "/__api__/repos/team/packages?name={}X-Evil:1",
         "/__api__/repos/team/packages/{}X-Evil:1",
     ];
-    let doubled = breaks.map(|b| b.repeat(2));
+    let double_breaks = breaks.map(|b| b.repeat(2));
     let mut count = 0;
     for template in templates {
-        for text in breaks.iter().map(|b| (*b).to_owned()).chain(doubled.clone()) {
+        for text in breaks.iter().map(|b| (*b).to_owned()).chain(double_breaks.clone()) {
             let target = template.replace("{}", &text);
             let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
             let answer = http::raw(server.host(), request.as_bytes());
             assert_eq!(answer.header("x-evil"), None, "{target}");
-            let control = ["%0", "%c2%85", "\t", "%u"].iter().any(|c| text.to_lowercase().contains(c));
-            if control {
+            let is_control = ["%0", "%c2%85", "\t", "%u"].iter().any(|c| text.to_lowercase().contains(c));
+            if is_control {
                 assert!((400..500).contains(&answer.status), "{target}: {}", answer.status);
             } else {
                 // Unicode line separators are not line ends in HTTP: they belong to an unknown name or an unused query.

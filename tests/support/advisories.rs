@@ -19,8 +19,8 @@ pub(crate) fn record(id: &str, ecosystem: &str, package: &str, fixed: &str) -> V
 }
 
 /// Returns the record with another time of modification.
-pub(crate) fn with_modified(mut record: Value, at: &str) -> Value {
-    record["modified"] = json!(at);
+pub(crate) fn with_modified(mut record: Value, time: &str) -> Value {
+    record["modified"] = json!(time);
     record
 }
 
@@ -47,9 +47,9 @@ pub(crate) fn archive(records: &[Value]) -> Vec<u8> {
     let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut tar = tar::Builder::new(gz);
     let files = records.iter().map(|record| (format!("vulns/x/{}.json", id(record)), record.to_string()));
-    let others = ["README.md", "triage/false_positives.yaml", ".github/CI-1.yaml", "osv-schema.json"]
+    let other_files = ["README.md", "triage/false_positives.yaml", ".github/CI-1.yaml", "osv-schema.json"]
         .map(|path| (path.to_owned(), "- [".to_owned()));
-    for (path, text) in files.chain(others) {
+    for (path, text) in files.chain(other_files) {
         let mut header = tar::Header::new_ustar();
         header.set_size(text.len() as u64);
         header.set_mode(0o644);

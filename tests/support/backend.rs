@@ -124,13 +124,13 @@ impl Backend {
         Backend::open(stores, folder, now).await
     }
 
-    /// [`Backend::restart`] that calls `act` on the folder while everything is closed.
-    pub(crate) async fn restart_after(self, act: impl FnOnce(&Path)) -> Backend {
+    /// [`Backend::restart`] that calls `action` with the folder while everything is closed.
+    pub(crate) async fn restart_after(self, action: impl FnOnce(&Path)) -> Backend {
         let Backend { fetches, repositories, uploads, upkeep, state, stores, now, folder } = self;
         let db = state.db.clone();
         drop((fetches, repositories, uploads, upkeep, state));
         tokio::task::spawn_blocking(move || db.close()).await.expect("no panic");
-        act(folder.path());
+        action(folder.path());
         Backend::open(stores, folder, now).await
     }
 
@@ -209,13 +209,13 @@ impl Backend {
         for tarball in tarballs {
             ids.push(self.upload(tarball).await?.id);
         }
-        let (_, added) = edit::add::add(&self.uploads, source, &ids, existing, &actor()).await?;
-        Ok(added.into_iter().map(|(_, added)| added).collect())
+        let (_, statuses) = edit::add::add(&self.uploads, source, &ids, existing, &actor()).await?;
+        Ok(statuses.into_iter().map(|(_, status)| status).collect())
     }
 
     /// Adds one new package.
     pub(crate) async fn add(&self, source: &str, package: &str, version: &str) {
-        let added = self.try_add(source, &[Tarball::new(package, version)], OnExisting::Fail).await;
-        assert_eq!(added.expect("a package"), [AddStatus::New]);
+        let result = self.try_add(source, &[Tarball::new(package, version)], OnExisting::Fail).await;
+        assert_eq!(result.expect("a package"), [AddStatus::New]);
     }
 }

@@ -39,8 +39,8 @@ impl Example {
 
     /// The files of a binary for another system: with this `Built`, and with these files below `libs/`.
     pub(crate) fn files_for(&self, built: &str, libraries: &[(&str, Vec<u8>)]) -> Vec<(String, Vec<u8>)> {
-        let own = self.files().into_iter().filter(|(path, _)| !path.contains("/libs/"));
-        let mut files: Vec<(String, Vec<u8>)> = own.collect();
+        let other_files = self.files().into_iter().filter(|(path, _)| !path.contains("/libs/"));
+        let mut files: Vec<(String, Vec<u8>)> = other_files.collect();
         for (path, bytes) in &mut files {
             if path.ends_with("/DESCRIPTION") {
                 let text = String::from_utf8(bytes.clone()).expect("text");
@@ -59,19 +59,19 @@ impl Example {
 /// `greeting` (not compiled), `tally` (C code), `ledger` (depends on both).
 pub(crate) fn examples() -> [Example; 3] {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/build");
-    let scratch = tempfile::tempdir().expect("a directory");
-    run(Command::new("sh").arg(examples).arg(scratch.path()));
+    let directory = tempfile::tempdir().expect("a directory");
+    run(Command::new("sh").arg(examples).arg(directory.path()));
     let packages = [("greeting", "1.0.0"), ("tally", "0.2.1"), ("ledger", "2.0-1")];
     let source = |(package, version): (&str, &str)| format!("{package}_{version}.tar.gz");
     let mut hash = sha2::Sha256::new();
     for package in packages {
-        hash.update(fs::read(scratch.path().join(source(package))).expect("built"));
+        hash.update(fs::read(directory.path().join(source(package))).expect("built"));
     }
-    let folder = once(hash, |folder| {
-        let library = scratch.path().join("library");
+    let folder = cached_folder(hash, |folder| {
+        let library = directory.path().join("library");
         fs::create_dir(&library).expect("a directory");
         for package in packages {
-            let archive = scratch.path().join(source(package));
+            let archive = directory.path().join(source(package));
             install(&archive, &library, folder);
             fs::copy(&archive, folder.join(source(package))).expect("copied");
         }
@@ -96,7 +96,7 @@ pub(crate) fn build_binaries(sources: &[PathBuf]) -> Vec<PathBuf> {
     for source in sources {
         hash.update(fs::read(source).unwrap_or_else(|e| panic!("{}: {e}", source.display())));
     }
-    let folder = once(hash, |folder| {
+    let folder = cached_folder(hash, |folder| {
         let library = tempfile::tempdir().expect("a directory");
         sources.iter().for_each(|source| install(source, library.path(), folder));
     });
@@ -107,19 +107,20 @@ pub(crate) fn build_binaries(sources: &[PathBuf]) -> Vec<PathBuf> {
     sources.iter().map(|source| folder.join(name(source))).collect()
 }
 
-/// A folder filled by `make`. Every test is a separate process: the first one creates it, the others wait.
-fn once(mut hash: sha2::Sha256, make: impl FnOnce(&Path)) -> PathBuf {
+/// The folder for this hash, which `fill` fills once: every test is a separate process, the first one creates the
+/// folder, the others wait.
+fn cached_folder(mut hash: sha2::Sha256, fill: impl FnOnce(&Path)) -> PathBuf {
     hash.update(r_version());
     let digest = hex::encode(&hash.finalize()[..8]);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("binaries-{digest}"));
     let lock = fs::File::create(folder.with_extension("lock")).expect("a lock");
     lock.lock().expect("the lock");
     if !folder.exists() {
-        let new = folder.with_extension("new");
-        let _ = fs::remove_dir_all(&new);
-        fs::create_dir(&new).expect("a directory");
-        make(&new);
-        fs::rename(new, &folder).expect("renamed");
+        let new_folder = folder.with_extension("new");
+        let _ = fs::remove_dir_all(&new_folder);
+        fs::create_dir(&new_folder).expect("a directory");
+        fill(&new_folder);
+        fs::rename(new_folder, &folder).expect("renamed");
     }
     folder
 }

@@ -38,11 +38,11 @@ pub(crate) fn binary(package: &str, version: &str) -> Tarball {
 /// A binary with this line `Built` and a library for this ELF machine.
 pub(crate) fn binary_with(package: &str, version: &str, built: &str, machine: u8) -> Tarball {
     let mut tarball = Tarball::new(package, version).field(built).with("Meta/package.rds", "not read here");
-    let mut head = vec![0x7f, b'E', b'L', b'F', 2, 1];
-    head.resize(18, 0);
-    head.extend([machine, 0]);
-    head.resize(4096, 0);
-    tarball.files.push((format!("libs/{package}.so"), head));
+    let mut elf_header = vec![0x7f, b'E', b'L', b'F', 2, 1];
+    elf_header.resize(18, 0);
+    elf_header.extend([machine, 0]);
+    elf_header.resize(4096, 0);
+    tarball.files.push((format!("libs/{package}.so"), elf_header));
     tarball
 }
 

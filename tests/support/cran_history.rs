@@ -30,7 +30,7 @@ pub(crate) fn day(number: i64) -> Day {
     Timestamp((BEGIN + number) * DAY * SECOND).day()
 }
 
-/// A file of the mirror.
+/// A release of a package: a file of the mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Release {
     pub(crate) package: String,
@@ -54,7 +54,8 @@ impl Release {
         format!("{}_{}.tar.gz", self.package, self.version)
     }
 
-    pub(crate) fn archived(&self) -> String {
+    /// Its path in the archive.
+    pub(crate) fn archive_path(&self) -> String {
         format!("src/contrib/Archive/{}/{}", self.package, self.file())
     }
 }
@@ -72,28 +73,30 @@ impl CranHistory {
     pub(crate) fn publish(&mut self, day: i64, tarball: &Tarball) {
         let (package, version) = (tarball.package.clone(), tarball.version.clone());
         let release = Release { package, version, bytes: tarball.bytes(), day };
-        let old = self.listed.insert(release.package.clone(), release);
-        self.archive.extend(old);
+        let previous = self.listed.insert(release.package.clone(), release);
+        self.archive.extend(previous);
     }
 
     /// Removes a package from the index, with a note.
     pub(crate) fn archive_package(&mut self, today: i64, package: &str) {
-        if let Some(old) = self.listed.remove(package) {
-            self.archive.push(old);
+        if let Some(release) = self.listed.remove(package) {
+            self.archive.push(release);
             self.note(package, "Archived", today);
         }
     }
 
     /// Lists the newest archived release of a package again, with a note.
     pub(crate) fn unarchive_package(&mut self, today: i64, package: &str) {
-        let newest = self
+        let newest_release = self
             .archive
             .iter()
             .filter(|release| release.package == package)
             .max_by_key(|release| release.day);
-        let Some(newest) = newest.cloned().filter(|_| !self.listed.contains_key(package)) else { return };
-        self.archive.retain(|release| *release != newest);
-        self.listed.insert(package.to_owned(), newest);
+        let Some(release) = newest_release.cloned().filter(|_| !self.listed.contains_key(package)) else {
+            return;
+        };
+        self.archive.retain(|other| *other != release);
+        self.listed.insert(package.to_owned(), release);
         self.note(package, "Unarchived", today);
     }
 
@@ -109,7 +112,7 @@ impl CranHistory {
             files.push((format!("src/contrib/{}", release.file()), release.bytes.clone()));
         }
         for release in &self.archive {
-            files.push((release.archived(), release.bytes.clone()));
+            files.push((release.archive_path(), release.bytes.clone()));
         }
         files.extend(self.tables());
         files
@@ -144,8 +147,8 @@ impl CranHistory {
     }
 
     /// Adds all files to an HTTP server.
-    pub(crate) fn serve(&self, web: &Upstream) {
-        self.files().into_iter().for_each(|(path, bytes)| web.put(&path, bytes));
+    pub(crate) fn serve(&self, upstream: &Upstream) {
+        self.files().into_iter().for_each(|(path, bytes)| upstream.put(&path, bytes));
     }
 
     /// Writes all files below a folder.
@@ -176,15 +179,15 @@ impl PublishedState {
 }
 
 /// The state at the end of a day; `None` before the first step.
-pub(crate) async fn state(server: &SyncBackend, of: Day) -> Option<PublishedState> {
+pub(crate) async fn state(server: &SyncBackend, day: Day) -> Option<PublishedState> {
     let catalog = server.state.catalog.get();
     let tree = catalog.source_package_trees(SourceId::CRAN).next().expect("the first migration made it");
-    let count = tree.steps.partition_point(|step| step.at < of.end());
+    let count = tree.steps.partition_point(|step| step.at < day.end());
     let (tree, seq) = (tree.id, tree.steps.get(count.checked_sub(1)?)?.seq);
     let (listed, archived) =
         server.read(move |c| Ok((life::listed(c, tree, seq)?, life::archived_files(c, tree, seq)?))).await;
-    let stanza = |listed: life::ListedRelease| {
-        let text = String::from_utf8(listed.stanza).expect("text");
+    let stanza = |release: life::ListedRelease| {
+        let text = String::from_utf8(release.stanza).expect("text");
         let lines = text.lines().filter(|line| !line.starts_with("MD5sum: "));
         lines.map(|line| format!("{line}\n")).collect::<String>()
     };
@@ -196,7 +199,7 @@ pub(crate) async fn state(server: &SyncBackend, of: Day) -> Option<PublishedStat
     Some(PublishedState { index: listed.into_iter().map(stanza).collect(), archive })
 }
 
-/// Runs a back-fill and waits.
+/// Runs a back-fill and waits for its end; returns its message, or its error.
 pub(crate) async fn backfill(server: &SyncBackend, since: Day) -> Result<String, String> {
     let job = server.sync.backfill(&backfill_request(since)).await.unwrap_or_else(|e| panic!("{e}"));
     job.job().wait_end().await

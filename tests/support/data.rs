@@ -13,20 +13,20 @@ pub(crate) fn path(relative: &str) -> PathBuf {
     let root = root.canonicalize().unwrap_or(root);
     let path = root.join(relative);
     if !path.exists() {
-        let why = std::fs::read_to_string(root.join("missing")).unwrap_or_default();
+        let reason = std::fs::read_to_string(root.join("missing")).unwrap_or_default();
         panic!(
-            "test data '{}' is missing: run tests/setup, which makes it, or set RSPM_TEST_DATA {why}",
+            "test data '{}' is missing: run tests/setup, which makes it, or set RSPM_TEST_DATA {reason}",
             path.display()
         );
     }
     path
 }
 
-/// The sorted names of the files in a folder that end with `end`.
-pub(crate) fn files(folder: &Path, end: &str) -> Vec<String> {
+/// The sorted names of the files in a folder that end with `suffix`.
+pub(crate) fn files(folder: &Path, suffix: &str) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
-    let mut files: Vec<String> = names.filter(|name| name.ends_with(end)).collect();
+    let mut files: Vec<String> = names.filter(|name| name.ends_with(suffix)).collect();
     files.sort();
     files
 }
@@ -83,9 +83,9 @@ impl Cran {
 
     /// The files of a package in the archive; at least one.
     pub(crate) fn archived_files(&self, package: &str) -> Vec<&str> {
-        let older: Vec<&str> = files_of(&self.archived, package).collect();
-        assert!(!older.is_empty(), "cran-mirror/ has no archived release of {package}");
-        older
+        let files: Vec<&str> = files_of(&self.archived, package).collect();
+        assert!(!files.is_empty(), "cran-mirror/ has no archived release of {package}");
+        files
     }
 
     /// Binaries for Windows whose source is listed or archived.
@@ -116,8 +116,8 @@ pub(crate) fn bioconductor(version: &str) -> Vec<String> {
 
 /// The version of a software package of a Bioconductor version in `bioc-mirror/`.
 pub(crate) fn bioconductor_version(version: &str, package: &str) -> String {
-    let all = bioconductor(version);
-    let version_text = all.iter().find_map(|file| file.strip_prefix(package)?.strip_prefix('_'));
+    let names = bioconductor(version);
+    let version_text = names.iter().find_map(|file| file.strip_prefix(package)?.strip_prefix('_'));
     version_text
         .unwrap_or_else(|| panic!("Bioconductor {version} of bioc-mirror/ has no {package}"))
         .to_owned()
@@ -133,11 +133,11 @@ pub(crate) fn bioconductor_file(version: &str, package: &str) -> String {
 pub(crate) fn advisories() -> Vec<String> {
     let folder = path("advisories/cran/vulns");
     let packages = files(&folder, "").into_iter().map(|name| folder.join(name)).filter(|path| path.is_dir());
-    let each = packages.flat_map(|package| {
+    let advisory_files = packages.flat_map(|package| {
         files(&package, ".yaml").into_iter().map(move |name| package.join(name)).collect::<Vec<_>>()
     });
     let texts: Vec<String> =
-        each.map(|file| std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{e}"))).collect();
+        advisory_files.map(|file| std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{e}"))).collect();
     assert!(texts.len() > 10, "{}", texts.len());
     texts
 }

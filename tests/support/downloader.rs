@@ -30,14 +30,14 @@ pub(crate) fn run(args: &[&str]) -> ProcessOutput {
 }
 
 /// Runs `get cran` from a mirror.
-pub(crate) fn get_cran(from: &str, to: &Path, more: &[&str]) -> ProcessOutput {
+pub(crate) fn get_cran(from: &str, to: &Path, more_args: &[&str]) -> ProcessOutput {
     let to = to.to_str().expect("UTF-8");
-    run(&[&["get", "cran", "--base-url", from, "--destination", to], more].concat())
+    run(&[&["get", "cran", "--base-url", from, "--destination", to], more_args].concat())
 }
 
 /// [`get_cran`], which must succeed; returns its standard error.
-pub(crate) fn must_get_cran(from: &str, to: &Path, more: &[&str]) -> String {
-    let output = get_cran(from, to, more);
+pub(crate) fn must_get_cran(from: &str, to: &Path, more_args: &[&str]) -> String {
+    let output = get_cran(from, to, more_args);
     assert_eq!(output.code, Some(0), "{}\n{}", output.out, output.err);
     output.err
 }
@@ -60,8 +60,13 @@ pub(crate) fn bundle(dir: &Path, mirror: &MirrorDir) -> PathBuf {
 }
 
 /// Runs `validate`; returns the exit code and the findings as `(word, file, text)`.
-pub(crate) fn validate(what: &str, root: &Path, more: &[&str]) -> (i32, Vec<(String, String, String)>) {
-    let output = run(&[&["validate", what, "--destination", root.to_str().expect("UTF-8")], more].concat());
+pub(crate) fn validate(
+    product: &str,
+    root: &Path,
+    more_args: &[&str],
+) -> (i32, Vec<(String, String, String)>) {
+    let output =
+        run(&[&["validate", product, "--destination", root.to_str().expect("UTF-8")], more_args].concat());
     let line = |line: &str| {
         let mut parts = line.splitn(3, '\t').map(str::to_owned);
         let mut next = || parts.next().unwrap_or_default();
@@ -102,27 +107,27 @@ pub(crate) fn open_bundle_at(url: &str) -> Bundle {
 /// The content of a product: its head, its records in order, and their final state.
 pub(crate) async fn read(root: &Path, product: &Product) -> (VerifiedHead, Vec<Record>, ProductState) {
     let bundle = open_bundle(root);
-    let verified = bundle.head(product).await.expect("a head");
-    let (mut all, mut state) = (Vec::new(), ProductState::default());
-    for segment in verified.since(0) {
+    let head = bundle.head(product).await.expect("a head");
+    let (mut records, mut state) = (Vec::new(), ProductState::default());
+    for segment in head.since(0) {
         for record in bundle.segment(product, segment).await.expect("a segment") {
-            state.apply(&record).expect("fits");
-            all.push(record);
+            state.apply(&record).expect("a valid record");
+            records.push(record);
         }
     }
-    (verified, all, state)
+    (head, records, state)
 }
 
 /// Every file below a directory: its bytes by relative path.
 pub(crate) fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
-    fn walk(root: &Path, dir: &Path, into: &mut BTreeMap<String, Vec<u8>>) {
+    fn walk(root: &Path, dir: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
         let entries = std::fs::read_dir(dir).expect("a directory");
         for path in entries.map(|entry| entry.expect("an entry").path()) {
             if path.is_dir() {
-                walk(root, &path, into);
+                walk(root, &path, files);
             } else {
                 let name = path.strip_prefix(root).expect("below").to_string_lossy().into_owned();
-                into.insert(name, std::fs::read(&path).expect("readable"));
+                files.insert(name, std::fs::read(&path).expect("readable"));
             }
         }
     }

@@ -11,13 +11,13 @@ pub(crate) enum Fault {
     /// The proxy answers with this status and this S3 error code, without the server.
     Answer(u16, &'static str),
     /// The server's answer is replaced by status 200 with this S3 error code.
-    Garble(&'static str),
+    ErrorWithStatus200(&'static str),
     /// The connection is closed after this number of bytes of the answer's body.
     Cut(usize),
     /// The connection is reset before the request reaches the server.
     Reset,
     /// The connection is reset after the server has carried out the request.
-    Lose,
+    ResetAfterRequest,
 }
 
 /// The fault of the next `times` requests that match.
@@ -41,8 +41,8 @@ impl FaultyProxy {
     pub(crate) async fn start(server: SocketAddr) -> FaultyProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its number");
-        let faulty = FaultyProxy { address, rules: Arc::default(), heads: Arc::default() };
-        let proxy = faulty.clone();
+        let handle = FaultyProxy { address, rules: Arc::default(), heads: Arc::default() };
+        let proxy = handle.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let proxy = proxy.clone();
@@ -50,7 +50,7 @@ impl FaultyProxy {
                 tokio::spawn(async move { drop(proxy.relay(client, server).await) });
             }
         });
-        faulty
+        handle
     }
 
     /// Sets the fault of the next `times` requests whose head (method, path, header lines) matches.
@@ -79,8 +79,8 @@ impl FaultyProxy {
     async fn relay(&self, mut client: TcpStream, server: SocketAddr) -> std::io::Result<()> {
         let mut request = Vec::new();
         let end = loop {
-            if let Some(at) = request.windows(4).position(|w| w == b"\r\n\r\n") {
-                break at + 4;
+            if let Some(position) = request.windows(4).position(|w| w == b"\r\n\r\n") {
+                break position + 4;
             }
             if client.read_buf(&mut request).await? == 0 {
                 return Ok(());
@@ -105,35 +105,36 @@ impl FaultyProxy {
         if let Some(Fault::Answer(status, code)) = fault {
             return answer(client, status, code, head.starts_with("HEAD")).await;
         }
-        let mut upstream = TcpStream::connect(server).await?;
-        let line = head.find("\r\n").expect("a request line") + 2;
-        upstream.write_all(&request[..line]).await?;
-        upstream.write_all(b"Connection: close\r\n").await?;
-        upstream.write_all(&request[line..]).await?;
-        let mut reply = Vec::new();
-        upstream.read_to_end(&mut reply).await?;
+        let mut server_stream = TcpStream::connect(server).await?;
+        let line_end = head.find("\r\n").expect("a request line") + 2;
+        server_stream.write_all(&request[..line_end]).await?;
+        server_stream.write_all(b"Connection: close\r\n").await?;
+        server_stream.write_all(&request[line_end..]).await?;
+        let mut answer_bytes = Vec::new();
+        server_stream.read_to_end(&mut answer_bytes).await?;
         match fault {
-            Some(Fault::Lose) => return reset(client),
-            Some(Fault::Garble(code)) => return answer(client, 200, code, false).await,
-            Some(Fault::Cut(after)) => {
-                let body = reply.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
-                reply.truncate(body + after);
+            Some(Fault::ResetAfterRequest) => return reset(client),
+            Some(Fault::ErrorWithStatus200(code)) => return answer(client, 200, code, false).await,
+            Some(Fault::Cut(size)) => {
+                let body = answer_bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
+                answer_bytes.truncate(body + size);
             }
             Some(Fault::Answer(..) | Fault::Reset) | None => {}
         }
-        client.write_all(&reply).await?;
+        client.write_all(&answer_bytes).await?;
         client.shutdown().await
     }
 }
 
-async fn answer(mut client: TcpStream, status: u16, code: &str, head: bool) -> std::io::Result<()> {
+/// Sends an error of S3 with this status; without a body if the request is HEAD.
+async fn answer(mut client: TcpStream, status: u16, code: &str, is_head: bool) -> std::io::Result<()> {
     let body = format!(
         "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>set by the test</Message></Error>"
     );
     let text = format!(
         "HTTP/1.1 {status} Fault\r\nContent-Type: application/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
         body.len(),
-        if head { "" } else { &body }
+        if is_head { "" } else { &body }
     );
     client.write_all(text.as_bytes()).await?;
     client.shutdown().await

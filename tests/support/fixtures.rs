@@ -28,8 +28,8 @@ impl Server {
         let upload = http::admin(&self.admin_socket(), "POST", &target, &package.bytes());
         assert_eq!(upload.status, 201, "{}", upload.text());
         let body = serde_json::json!({ "uploads": [upload.json()["id"]] });
-        let added = self.call("POST", &format!("/sources/{source}/packages"), &body);
-        added["packages"][0]["size"].as_u64().expect("a size")
+        let answer = self.call("POST", &format!("/sources/{source}/packages"), &body);
+        answer["packages"][0]["size"].as_u64().expect("a size")
     }
 
     /// Syncs CRAN and waits; returns the final message, or the error.
@@ -86,5 +86,5 @@ pub(crate) fn make_old(folder: &Path) {
 /// A loopback port without a listener at this moment.
 pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its number").port()
+    listener.local_addr().expect("an address").port()
 }

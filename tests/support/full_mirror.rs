@@ -16,14 +16,14 @@ use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta, write_curren
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
     /// Packages in the index.
-    pub(crate) listed: usize,
+    pub(crate) listed_count: usize,
     /// Releases in `Archive/`.
-    pub(crate) archived: usize,
+    pub(crate) archived_count: usize,
 }
 
 /// CRAN as it is in 2026.
 #[allow(dead_code, reason = "the benchmarks use it")]
-pub(crate) const CRAN: Size = Size { listed: 23_000, archived: 137_000 };
+pub(crate) const CRAN: Size = Size { listed_count: 23_000, archived_count: 137_000 };
 
 /// The earliest time of a file: 2012-01-01.
 const BEGIN: i64 = 1_325_376_000;
@@ -32,7 +32,7 @@ const BEGIN: i64 = 1_325_376_000;
 /// `index` is the `PACKAGES.gz` of a real repository.
 pub(crate) fn write(root: &Path, size: Size, index: Option<&Path>) -> io::Result<()> {
     let mut random = Random(0x5EED);
-    let listed = listed(size.listed, index, &mut random)?;
+    let listed = listed_packages(size.listed_count, index, &mut random)?;
     let contrib = root.join("src/contrib");
     fs::create_dir_all(contrib.join("Meta"))?;
 
@@ -42,13 +42,13 @@ pub(crate) fn write(root: &Path, size: Size, index: Option<&Path>) -> io::Result
     fs::write(contrib.join("PACKAGES.gz"), gz.finish()?)?;
 
     let mut current = Vec::with_capacity(listed.len());
-    let mut archive = Vec::with_capacity(size.archived);
-    for (place, package) in listed.iter().enumerate() {
+    let mut archive = Vec::with_capacity(size.archived_count);
+    for (position, package) in listed.iter().enumerate() {
         // Each package gets a random number around its share, and the last one the rest.
-        let share = (size.archived * (place + 1) / listed.len()).saturating_sub(archive.len());
-        let is_last = place + 1 == listed.len();
-        let left = size.archived - archive.len();
-        let count = if is_last { left } else { random.below(2 * share + 1).min(left) };
+        let share = (size.archived_count * (position + 1) / listed.len()).saturating_sub(archive.len());
+        let is_last = position + 1 == listed.len();
+        let remaining = size.archived_count - archive.len();
+        let count = if is_last { remaining } else { random.below(2 * share + 1).min(remaining) };
         let newest = BEGIN + random.below(440_000_000) as i64;
         for release in 0..count {
             archive.push(MetaRow {
@@ -65,15 +65,15 @@ pub(crate) fn write(root: &Path, size: Size, index: Option<&Path>) -> io::Result
             mtime: Timestamp(newest * SECOND),
         });
     }
-    let compressed = |write: &dyn Fn(&mut Vec<u8>) -> io::Result<()>| -> io::Result<Vec<u8>> {
-        let mut plain = Vec::new();
-        write(&mut plain)?;
+    let compress = |write: &dyn Fn(&mut Vec<u8>) -> io::Result<()>| -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        write(&mut bytes)?;
         let mut gz = packages::gzip(Vec::new());
-        gz.write_all(&plain)?;
+        gz.write_all(&bytes)?;
         gz.finish()
     };
-    fs::write(contrib.join("Meta/current.rds"), compressed(&|out| write_current_meta(out, &current))?)?;
-    fs::write(contrib.join("Meta/archive.rds"), compressed(&|out| write_archive_meta(out, &archive))?)
+    fs::write(contrib.join("Meta/current.rds"), compress(&|writer| write_current_meta(writer, &current))?)?;
+    fs::write(contrib.join("Meta/archive.rds"), compress(&|writer| write_archive_meta(writer, &archive))?)
 }
 
 struct Package {
@@ -83,7 +83,7 @@ struct Package {
 }
 
 /// The packages of `index`, followed by generated ones, `count` in total.
-fn listed(count: usize, index: Option<&Path>, random: &mut Random) -> io::Result<Vec<Package>> {
+fn listed_packages(count: usize, index: Option<&Path>, random: &mut Random) -> io::Result<Vec<Package>> {
     let bytes = index.map(fs::read).transpose()?.unwrap_or_default();
     let text = packages::decode_text(&bytes, 1 << 30).map_err(io::Error::other)?;
     let mut listed = Vec::with_capacity(count);
@@ -94,9 +94,9 @@ fn listed(count: usize, index: Option<&Path>, random: &mut Random) -> io::Result
             let mut stanza = record.stanza.to_vec();
             if record.md5.is_none() {
                 let compiled = if random.below(4) == 0 { "yes" } else { "no" };
-                let more = format!("\nMD5sum: {}\nNeedsCompilation: {compiled}", random.md5());
+                let fields = format!("\nMD5sum: {}\nNeedsCompilation: {compiled}", random.md5());
                 stanza.truncate(stanza.trim_ascii_end().len());
-                stanza.extend(more.bytes());
+                stanza.extend(fields.bytes());
             }
             let (name, version) = (record.package.to_owned(), record.version.to_owned());
             listed.push(Package { name, version, stanza });
@@ -110,13 +110,13 @@ fn listed(count: usize, index: Option<&Path>, random: &mut Random) -> io::Result
             continue;
         }
         let version = format!("{}.{}.{}", 1 + random.below(4), random.below(12), random.below(30));
-        let needs = |random: &mut Random| {
-            let of = listed.len().max(1);
+        let dependency = |random: &mut Random| {
+            let bound = listed.len().max(1);
             listed
-                .get(random.below(of))
+                .get(random.below(bound))
                 .map_or("methods".to_owned(), |package: &Package| package.name.clone())
         };
-        let imports: Vec<String> = (0..1 + random.below(6)).map(|_| needs(random)).collect();
+        let imports: Vec<String> = (0..1 + random.below(6)).map(|_| dependency(random)).collect();
         let stanza = format!(
             "Package: {name}\nVersion: {version}\nDepends: R (>= 3.5.0)\nImports: {}\nSuggests: testthat (>= 3.0.0), \
              knitr, rmarkdown\nLicense: MIT + file LICENSE\nMD5sum: {}\nNeedsCompilation: no",

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Timeout of an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A complete answer.
 #[derive(Debug, Clone)]
@@ -33,8 +33,8 @@ impl Answer {
 
     /// Asserts that this is an HTML page that runs no scripts and loads nothing from other sites.
     pub(crate) fn assert_page(&self, path: &str) {
-        let kind = (self.status, self.header("content-type"));
-        assert_eq!(kind, (200, Some("text/html; charset=utf-8")), "{path}");
+        let status_and_type = (self.status, self.header("content-type"));
+        assert_eq!(status_and_type, (200, Some("text/html; charset=utf-8")), "{path}");
         let policy = self.header("content-security-policy");
         assert!(policy.is_some_and(|policy| policy.contains("default-src 'none'")), "{path}: {policy:?}");
     }
@@ -66,7 +66,7 @@ pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &
 /// Sends a request with a JSON body to the admin socket.
 pub(crate) fn admin(socket: &Path, method: &str, target: &str, body: &[u8]) -> Answer {
     let mut stream = UnixStream::connect(socket).expect("the admin socket answers");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out");
     let json = [("Content-Type", "application/json")];
     send(&mut stream, "localhost", method, target, &json, body);
     read(&mut stream, method)
@@ -75,7 +75,7 @@ pub(crate) fn admin(socket: &Path, method: &str, target: &str, body: &[u8]) -> A
 /// Connects to `host:port`.
 pub(crate) fn connect(host: &str) -> TcpStream {
     let stream = TcpStream::connect(host).unwrap_or_else(|e| panic!("{host} does not answer: {e}"));
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out");
     stream.set_nodelay(true).expect("no delay");
     stream
 }

@@ -11,7 +11,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, gets
 /// The listener; closed on drop.
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
-    closed: Arc<AtomicBool>,
+    is_closed: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -23,23 +23,23 @@ impl Listener {
     {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
-        let closed = Arc::new(AtomicBool::new(false));
-        let is_closed = Arc::clone(&closed);
+        let is_closed = Arc::new(AtomicBool::new(false));
+        let thread_is_closed = Arc::clone(&is_closed);
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                if is_closed.load(Ordering::SeqCst) {
+                if thread_is_closed.load(Ordering::SeqCst) {
                     return;
                 }
                 let serve = serve.clone();
                 std::thread::spawn(move || drop(serve(&stream)));
             }
         });
-        Listener { address, closed, thread: Mutex::new(Some(thread)) }
+        Listener { address, is_closed, thread: Mutex::new(Some(thread)) }
     }
 
     /// Closes the listener: later connections are refused.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
+        self.is_closed.store(true, Ordering::SeqCst);
         let thread = self.thread.lock().expect("no panic holds it").take();
         if let Some(thread) = thread {
             // Wakes the thread, which closes the listener at its end.

@@ -18,12 +18,12 @@ use super::server::{Builder, Server};
 use super::tls::Pair;
 
 /// Timeout for a start, a stop or a notification.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Notifications {
     messages: Mutex<Vec<String>>,
-    more: Condvar,
+    arrival: Condvar,
 }
 
 /// One service and its sockets.
@@ -51,10 +51,10 @@ impl Manager {
             let backlog = nix::sys::socket::Backlog::new(4096).expect("a number");
             nix::sys::socket::listen(socket, backlog).expect("a longer backlog");
         }
-        let at = |socket: &TcpListener| socket.local_addr().expect("bound").to_string();
+        let address_of = |socket: &TcpListener| socket.local_addr().expect("bound").to_string();
         let server = Builder::default()
-            .gcfg(&format!("[HTTP]\nListen = {}", at(&http)))
-            .gcfg(&format!("[HTTPS]\nListen = {}\nCertificate = {{dir}}/server.crt", at(&https)))
+            .gcfg(&format!("[HTTP]\nListen = {}", address_of(&http)))
+            .gcfg(&format!("[HTTPS]\nListen = {}\nCertificate = {{dir}}/server.crt", address_of(&https)))
             .gcfg("Key = {dir}/server.key")
             .gcfg(gcfg)
             .prepare();
@@ -71,7 +71,7 @@ impl Manager {
             while let Ok(size) = notify.recv(&mut bytes) {
                 let message = String::from_utf8_lossy(&bytes[..size]).into_owned();
                 writer.messages.lock().expect("no panic holds it").push(message);
-                writer.more.notify_all();
+                writer.arrival.notify_all();
             }
         });
         let program = server.dir().join("rstudio-pm");
@@ -98,9 +98,9 @@ impl Manager {
 
     /// Replaces the program by a new file, as a package manager does.
     fn install(&self, from: PathBuf) {
-        let new = self.program.with_extension("new");
-        std::fs::copy(from, &new).expect("copied");
-        std::fs::rename(&new, &self.program).expect("renamed");
+        let new_file = self.program.with_extension("new");
+        std::fs::copy(from, &new_file).expect("copied");
+        std::fs::rename(&new_file, &self.program).expect("renamed");
     }
 
     /// Replaces the program by a shell script.
@@ -119,15 +119,15 @@ impl Manager {
 
     /// Starts the server and waits until it is ready. The shell duplicates descriptors 0, 1, 2 to 3, 4, 5.
     pub(crate) fn start(&mut self) {
-        let before = self.notification_count();
-        let more: String = self
+        let previous_count = self.notification_count();
+        let exports: String = self
             .environment
             .iter()
             .map(|(name, value)| format!("export {name}={}; ", value.replace("PID", "$$")))
             .collect();
         let script = format!(
             "exec 3<&0 4<&1 5<&2 0</dev/null 1>/dev/null 2>>\"$2\"; {} LISTEN_PID=$$ exec \"$0\" --config \"$1\"",
-            more
+            exports
         );
         let stdio = |socket: OwnedFd| Stdio::from(socket);
         let child = Command::new("sh")
@@ -145,7 +145,7 @@ impl Manager {
             .expect("sh runs");
         self.main = Some(Pid::from_raw(i32::try_from(child.id()).expect("a process id")));
         self.children.push(child);
-        self.wait_for_notification(before, "READY=1");
+        self.wait_for_notification(previous_count, "READY=1");
     }
 
     /// The standard error of all starts.
@@ -159,8 +159,12 @@ impl Manager {
 
     /// The target of a load.
     pub(crate) fn target(&self) -> Target {
-        let at = |socket: &TcpListener| socket.local_addr().expect("bound").to_string();
-        Target { http: at(&self.http), https: at(&self.https), certificate: self.certificate.clone() }
+        let address_of = |socket: &TcpListener| socket.local_addr().expect("bound").to_string();
+        Target {
+            http: address_of(&self.http),
+            https: address_of(&self.https),
+            certificate: self.certificate.clone(),
+        }
     }
 
     /// The main process.
@@ -191,16 +195,21 @@ impl Manager {
 
     /// Waits for a notification after the first `since` that contains one of `texts`.
     pub(crate) fn wait_for_any_notification(&self, since: usize, texts: &[&str]) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut messages = self.notifications.messages.lock().expect("no panic holds it");
         loop {
             let holds = |message: &&String| texts.iter().any(|text| message.contains(text));
-            if let Some(found) = messages.iter().skip(since).find(holds) {
-                return found.clone();
+            if let Some(message) = messages.iter().skip(since).find(holds) {
+                return message.clone();
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no notification {texts:?}, but {messages:?}; the log:\n{}", self.log());
-            messages = self.notifications.more.wait_timeout(messages, left).expect("no panic holds it").0;
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            assert!(
+                !remaining.is_zero(),
+                "no notification {texts:?}, but {messages:?}; the log:\n{}",
+                self.log()
+            );
+            messages =
+                self.notifications.arrival.wait_timeout(messages, remaining).expect("no panic holds it").0;
         }
     }
 
@@ -218,21 +227,23 @@ impl Manager {
 
     /// Sends SIGHUP and waits for the notifications of a complete reload.
     pub(crate) fn reload(&self) {
-        let before = self.notification_count();
+        let previous_count = self.notification_count();
         self.signal(Signal::SIGHUP);
-        self.wait_for_notification(before, "RELOADING=1");
-        let after = {
+        self.wait_for_notification(previous_count, "RELOADING=1");
+        let since = {
             let messages = self.notifications.messages.lock().expect("no panic holds it");
-            messages.iter().skip(before).position(|m| m.contains("RELOADING=1")).unwrap_or(0) + before + 1
+            messages.iter().skip(previous_count).position(|m| m.contains("RELOADING=1")).unwrap_or(0)
+                + previous_count
+                + 1
         };
-        self.wait_for_notification(after, "READY=1");
+        self.wait_for_notification(since, "READY=1");
     }
 
     /// Sends SIGUSR2; returns the new main process, or the reason of the refusal.
     pub(crate) fn upgrade(&mut self) -> Result<Pid, String> {
-        let before = self.notification_count();
+        let previous_count = self.notification_count();
         self.signal(Signal::SIGUSR2);
-        let message = self.wait_for_any_notification(before, &["MAINPID=", "upgrade refused"]);
+        let message = self.wait_for_any_notification(previous_count, &["MAINPID=", "upgrade refused"]);
         let pid = message.lines().find_map(|line| line.strip_prefix("MAINPID=")?.parse().ok());
         let pid = Pid::from_raw(pid.ok_or(message.clone())?);
         assert!(message.contains("READY=1"), "one datagram for both: {message}");
@@ -255,7 +266,7 @@ impl Manager {
 
     /// Waits until a process has ended.
     pub(crate) fn wait_for_end(&mut self, pid: Pid) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while self.is_alive(pid) {
             assert!(Instant::now() < deadline, "{pid} does not end; the log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(2));

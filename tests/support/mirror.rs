@@ -19,15 +19,15 @@ use super::tarball::Tarball;
 pub(crate) struct MirrorFile {
     pub(crate) bytes: Arc<Vec<u8>>,
     /// Whether `Content-Length` is sent.
-    pub(crate) length: bool,
+    pub(crate) has_length: bool,
     /// Whether `Range` is supported.
-    pub(crate) ranges: bool,
+    pub(crate) supports_ranges: bool,
     /// Offset at which sending pauses until it is raised; the connection stays open.
     pub(crate) pause_at: usize,
     /// Offsets at which the next answers are cut off, one for each answer.
     pub(crate) cuts: VecDeque<usize>,
     /// Whether requests stay unanswered on an open connection.
-    pub(crate) mute: bool,
+    pub(crate) is_mute: bool,
     /// A status in place of 200, and a header line.
     pub(crate) status: Option<(u16, &'static str)>,
 }
@@ -45,8 +45,8 @@ struct Shared {
     files: Mutex<HashMap<String, MirrorFile>>,
     changed: Condvar,
     requests: Mutex<Vec<Request>>,
-    sending: AtomicUsize,
-    stop: AtomicBool,
+    active_requests: AtomicUsize,
+    is_stopped: AtomicBool,
 }
 
 /// A running mirror; stopped on drop.
@@ -110,8 +110,8 @@ impl Entry {
 impl Mirror {
     pub(crate) fn start() -> Mirror {
         let shared = Arc::new(Shared::default());
-        let serving = shared.clone();
-        let listener = Listener::open(move |stream| serve(stream, &serving));
+        let thread_shared = shared.clone();
+        let listener = Listener::open(move |stream| serve(stream, &thread_shared));
         Mirror { shared, listener }
     }
 
@@ -146,11 +146,11 @@ impl Mirror {
         write_archive_meta(&mut archive, &rows(archived)).expect("memory");
         self.put("src/contrib/Meta/current.rds", current);
         self.put("src/contrib/Meta/archive.rds", archive);
-        self.bare_index(listed);
+        self.index_without_meta(listed);
     }
 
     /// Adds an index without `Meta/`, and so without sizes.
-    pub(crate) fn bare_index(&self, listed: &[Entry]) {
+    pub(crate) fn index_without_meta(&self, listed: &[Entry]) {
         let mut text = String::new();
         for Entry { package, version, bytes } in listed {
             let md5 = hex::encode(md5::Md5::digest(bytes));
@@ -164,11 +164,11 @@ impl Mirror {
         let bytes = Arc::new(bytes.into());
         let file = MirrorFile {
             bytes,
-            length: true,
-            ranges: true,
+            has_length: true,
+            supports_ranges: true,
             pause_at: usize::MAX,
             cuts: VecDeque::new(),
-            mute: false,
+            is_mute: false,
             status: None,
         };
         self.shared.files.lock().unwrap().insert(path.to_owned(), file);
@@ -190,36 +190,40 @@ impl Mirror {
     }
 
     /// The number of requests that are being answered.
-    pub(crate) fn sending(&self) -> usize {
-        self.shared.sending.load(Ordering::SeqCst)
+    pub(crate) fn active_requests(&self) -> usize {
+        self.shared.active_requests.load(Ordering::SeqCst)
     }
 
-    /// Waits until exactly `wanted` requests are being answered.
-    pub(crate) fn wait_sending(&self, wanted: usize) {
+    /// Waits until exactly `count` requests are being answered.
+    pub(crate) fn wait_for_active_requests(&self, count: usize) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while self.sending() != wanted {
-            assert!(Instant::now() < deadline, "{} requests are answered, not {wanted}", self.sending());
+        while self.active_requests() != count {
+            assert!(
+                Instant::now() < deadline,
+                "{} requests are answered, not {count}",
+                self.active_requests()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
     /// Stops the mirror: connections are refused.
     pub(crate) fn stop(&self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
+        self.shared.is_stopped.store(true, Ordering::SeqCst);
         self.listener.close();
     }
 }
 
 impl Drop for Mirror {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
+        self.shared.is_stopped.store(true, Ordering::SeqCst);
         self.shared.changed.notify_all();
     }
 }
 
-struct Sending<'a>(&'a AtomicUsize);
+struct ActiveRequest<'a>(&'a AtomicUsize);
 
-impl Drop for Sending<'_> {
+impl Drop for ActiveRequest<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -235,11 +239,11 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         let Some((name, value)) = line.split_once(':') else { break };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
-    let of = |name: &str| headers.get(name).cloned();
-    let request = Request { path: path.clone(), range: of("range"), if_range: of("if-range") };
+    let header = |name: &str| headers.get(name).cloned();
+    let request = Request { path: path.clone(), range: header("range"), if_range: header("if-range") };
     shared.requests.lock().unwrap().push(request);
-    shared.sending.fetch_add(1, Ordering::SeqCst);
-    let _sending = Sending(&shared.sending);
+    shared.active_requests.fetch_add(1, Ordering::SeqCst);
+    let _active_request = ActiveRequest(&shared.active_requests);
     let (file, cut) = {
         let mut files = shared.files.lock().unwrap();
         let cut = files.get_mut(&path).and_then(|file| file.cuts.pop_front());
@@ -250,56 +254,59 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         out.write_all(b"HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")?;
         return stream.shutdown(Shutdown::Write);
     };
-    if file.mute {
-        while !is_closed(stream)? && !shared.stop.load(Ordering::SeqCst) {
+    if file.is_mute {
+        while !is_closed(stream)? && !shared.is_stopped.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(5));
         }
         return Ok(());
     }
-    if let Some((status, header)) = file.status {
-        let head =
-            format!("HTTP/1.1 {status} No\r\nConnection: close\r\n{header}\r\nContent-Length: 2\r\n\r\nno");
+    if let Some((status, header_line)) = file.status {
+        let head = format!(
+            "HTTP/1.1 {status} No\r\nConnection: close\r\n{header_line}\r\nContent-Length: 2\r\n\r\nno"
+        );
         out.write_all(head.as_bytes())?;
         return stream.shutdown(Shutdown::Write);
     }
     let size = file.bytes.len();
     let etag = format!("\"{}\"", &hex::encode(sha2::Sha256::digest(&*file.bytes))[..16]);
-    if of("if-none-match").as_ref() == Some(&etag) {
+    if header("if-none-match").as_ref() == Some(&etag) {
         out.write_all(format!("HTTP/1.1 304 Same\r\nConnection: close\r\nETag: {etag}\r\n\r\n").as_bytes())?;
         return stream.shutdown(Shutdown::Write);
     }
-    let range = of("range").and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
-    let from =
-        range.filter(|from| file.ranges && *from < size && of("if-range").is_none_or(|known| known == etag));
+    let range =
+        header("range").and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+    let from = range.filter(|from| {
+        file.supports_ranges && *from < size && header("if-range").is_none_or(|tag| tag == etag)
+    });
     let mut head = match from {
         Some(from) => format!("HTTP/1.1 206 Part\r\nContent-Range: bytes {from}-{}/{size}\r\n", size - 1),
         None => "HTTP/1.1 200 OK\r\n".to_owned(),
     };
-    let mut at = from.unwrap_or(0);
-    if file.length {
-        head.push_str(&format!("Content-Length: {}\r\n", size - at));
+    let mut offset = from.unwrap_or(0);
+    if file.has_length {
+        head.push_str(&format!("Content-Length: {}\r\n", size - offset));
     }
     head.push_str(&format!("ETag: {etag}\r\nConnection: close\r\n\r\n"));
     out.write_all(head.as_bytes())?;
     let end = cut.unwrap_or(size).min(size);
-    while at < end {
+    while offset < end {
         let pause_at = {
             let files = shared.files.lock().unwrap();
             let pause_at = files.get(&path).map_or(usize::MAX, |file| file.pause_at);
-            if pause_at <= at && !shared.stop.load(Ordering::SeqCst) {
+            if pause_at <= offset && !shared.is_stopped.load(Ordering::SeqCst) {
                 drop(shared.changed.wait_timeout(files, Duration::from_millis(5)).unwrap());
             }
             pause_at
         };
-        if pause_at <= at {
-            if is_closed(stream)? || shared.stop.load(Ordering::SeqCst) {
+        if pause_at <= offset {
+            if is_closed(stream)? || shared.is_stopped.load(Ordering::SeqCst) {
                 return Ok(());
             }
             continue;
         }
-        let piece = &file.bytes[at..end.min(pause_at).min(at + (64 << 10))];
+        let piece = &file.bytes[offset..end.min(pause_at).min(offset + (64 << 10))];
         out.write_all(piece)?;
-        at += piece.len();
+        offset += piece.len();
     }
     out.flush()?;
     stream.shutdown(Shutdown::Write)
@@ -308,9 +315,9 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
 /// Whether the client has closed the connection.
 fn is_closed(stream: &TcpStream) -> std::io::Result<bool> {
     stream.set_nonblocking(true)?;
-    let peeked = stream.peek(&mut [0]);
+    let result = stream.peek(&mut [0]);
     stream.set_nonblocking(false)?;
-    Ok(match peeked {
+    Ok(match result {
         Ok(n) => n == 0,
         Err(e) => e.kind() != ErrorKind::WouldBlock,
     })

@@ -18,7 +18,7 @@ pub(crate) struct MirrorDir {
     notes: String,
 }
 
-fn day(text: &str) -> Day {
+fn parse_day(text: &str) -> Day {
     text.parse().expect("a day")
 }
 
@@ -30,17 +30,17 @@ impl MirrorDir {
         MirrorDir { root, listed: BTreeMap::new(), archive: Vec::new(), notes: String::new() }
     }
 
-    fn contrib(&self, below: &str) -> PathBuf {
-        self.root.join("src/contrib").join(below)
+    fn contrib(&self, path: &str) -> PathBuf {
+        self.root.join("src/contrib").join(path)
     }
 
     /// Publishes a package at noon of a day and archives its previous release.
-    pub(crate) fn publish(&mut self, tarball: &Tarball, on: &str) {
-        if let Some((previous, _)) = self.listed.remove(&tarball.package) {
-            self.move_to_archive(previous);
+    pub(crate) fn publish(&mut self, tarball: &Tarball, day: &str) {
+        if let Some((previous_row, _)) = self.listed.remove(&tarball.package) {
+            self.move_to_archive(previous_row);
         }
         let (bytes, file) = (tarball.bytes(), tarball.file());
-        let mtime = Timestamp(day(on).start().0 + 12 * 3600 * SECOND);
+        let mtime = Timestamp(parse_day(day).start().0 + 12 * 3600 * SECOND);
         let row =
             MetaRow { package: tarball.package.clone(), file: file.clone(), size: bytes.len() as u64, mtime };
         let record = format!(
@@ -54,17 +54,17 @@ impl MirrorDir {
         self.listed.insert(tarball.package.clone(), (row, record));
     }
 
-    /// Publishes a plain package with a README.
-    pub(crate) fn simple(&mut self, package: &str, version: &str, on: &str) {
+    /// Publishes a package with a README at noon of a day.
+    pub(crate) fn simple(&mut self, package: &str, version: &str, day: &str) {
         let readme = format!("# {package} {version}\n");
-        self.publish(&Tarball::new(package, version).with("README.md", &readme), on);
+        self.publish(&Tarball::new(package, version).with("README.md", &readme), day);
     }
 
     /// Removes a package from the index, with a comment in the form of CRAN.
-    pub(crate) fn archive(&mut self, package: &str, on: &str) {
+    pub(crate) fn archive(&mut self, package: &str, day: &str) {
         let (row, _) = self.listed.remove(package).expect("it is listed");
         self.move_to_archive(row);
-        self.notes.push_str(&format!("Package: {package}\nX-CRAN-Comment: Archived on {on} as told.\n\n"));
+        self.notes.push_str(&format!("Package: {package}\nX-CRAN-Comment: Archived on {day} as told.\n\n"));
     }
 
     fn move_to_archive(&mut self, row: MetaRow<String>) {

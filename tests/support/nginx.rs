@@ -20,30 +20,31 @@ impl Nginx {
     }
 
     /// Passes requests on to one of several servers, given as directives of an `upstream`.
-    pub(crate) fn balancing(servers: &str, directives: &str) -> Nginx {
+    pub(crate) fn load_balancer(servers: &str, directives: &str) -> Nginx {
         let upstream = format!("upstream packages {{ {servers} keepalive 32; }}");
         let directives = format!("location / {{ proxy_pass http://packages; {directives} }}");
         (0..5)
-            .find_map(|_| Nginx::attempt(&upstream, &directives))
+            .find_map(|_| Nginx::try_start(&upstream, &directives))
             .expect("nginx starts on one of five free ports")
     }
 
     /// Starts one server with these directives.
     pub(crate) fn start(directives: &str) -> Nginx {
         // Another process may take the free port before nginx does.
-        (0..5).find_map(|_| Nginx::attempt("", directives)).expect("nginx starts on one of five free ports")
+        (0..5).find_map(|_| Nginx::try_start("", directives)).expect("nginx starts on one of five free ports")
     }
 
-    fn attempt(upstream: &str, directives: &str) -> Option<Nginx> {
+    /// `None` if another process has taken the port.
+    fn try_start(upstream: &str, directives: &str) -> Option<Nginx> {
         let dir = tempfile::tempdir().expect("a directory");
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("its number").port();
-        drop(free);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
         let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-        let places: String = kinds.iter().map(|kind| format!("{kind}_temp_path {kind};\n")).collect();
+        let temp_paths: String = kinds.iter().map(|kind| format!("{kind}_temp_path {kind};\n")).collect();
         let text = format!(
             "daemon off; master_process off; pid nginx.pid;\nevents {{ worker_connections 256; }}\n\
-             http {{\naccess_log access.log;\n{places}{upstream}default_type application/octet-stream;\n\
+             http {{\naccess_log access.log;\n{temp_paths}{upstream}default_type application/octet-stream;\n\
              server {{ listen 127.0.0.1:{port}; {directives} }}\n}}\n"
         );
         fs::write(dir.path().join("nginx.conf"), text).expect("the configuration is written");

@@ -72,6 +72,7 @@ fn run(socket: &Path, port: u16, sql: &str) {
     });
 }
 
+/// The text in the first column of the first row of a query.
 fn value(socket: &Path, port: u16, sql: &str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -122,28 +123,28 @@ fn start() -> Server {
     let users_lock = File::create(home.with_extension("users")).expect("/tmp can be written");
     // Waits while the watchdog stops a server.
     users_lock.lock_shared().expect("a lock");
-    let starting = File::create(home.with_extension("start")).expect("/tmp can be written");
-    starting.lock().expect("a lock");
+    let start_lock = File::create(home.with_extension("start")).expect("/tmp can be written");
+    start_lock.lock().expect("a lock");
     let port = fs::read_to_string(home.join("ready")).ok().and_then(|text| text.trim().parse().ok());
-    let alive =
+    let is_running =
         |port: u16| std::os::unix::net::UnixStream::connect(home.join(format!(".s.PGSQL.{port}"))).is_ok();
     let port = match port {
-        Some(port) if alive(port) => port,
+        Some(port) if is_running(port) => port,
         _ => launch(&home),
     };
-    drop(starting);
-    let (authority, other_authority) = (home.join("authority.crt"), home.join("stranger.crt"));
+    drop(start_lock);
+    let (authority, other_authority) = (home.join("authority.crt"), home.join("other_authority.crt"));
     Server { socket: home, port, authority, other_authority, _users_lock: users_lock }
 }
 
 #[allow(clippy::zombie_processes, reason = "it intentionally outlives this process")]
 fn launch(home: &Path) -> u16 {
-    for entry in fs::read_dir(home).expect("it was made").flatten() {
+    for entry in fs::read_dir(home).expect("just created").flatten() {
         let path = entry.path();
         let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
     }
-    let data = init(home);
-    certificates(home, &data);
+    let data = init_cluster(home);
+    write_certificates(home, &data);
     let rules = "local all all trust\n\
         hostssl all tlsonly 127.0.0.1/32 trust\nhostssl all tlsonly ::1/128 trust\n\
         host all pm 127.0.0.1/32 scram-sha-256\nhost all pm ::1/128 scram-sha-256\n\
@@ -164,13 +165,13 @@ fn launch(home: &Path) -> u16 {
     ];
     let mut server = as_owner("postgres");
     server.arg("-D").arg(&data).args(settings.iter().flat_map(|s| ["-c", s.as_str()]));
-    let mut server = detached(server.current_dir("/").stdin(Stdio::null()))
+    let mut server = detach(server.current_dir("/").stdin(Stdio::null()))
         .stdout(log.try_clone().expect("a file"))
         .stderr(log)
         .spawn()
         .expect("postgres is installed with initdb");
     wait_until_ready(home, port, &mut server);
-    watch(home, server.id());
+    start_watchdog(home, server.id());
     let roles = format!("CREATE ROLE pm LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE tlsonly LOGIN SUPERUSER");
     run(home, port, &roles);
     run(home, port, "CREATE DATABASE pm OWNER pm");
@@ -179,7 +180,7 @@ fn launch(home: &Path) -> u16 {
 }
 
 /// Creates a cluster in `home` and returns its data directory.
-fn init(home: &Path) -> PathBuf {
+fn init_cluster(home: &Path) -> PathBuf {
     let data = home.join("data");
     let output = as_owner("initdb")
         .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
@@ -196,12 +197,12 @@ fn init(home: &Path) -> PathBuf {
 /// Waits until a new server accepts sessions; its log is `home/log`.
 fn wait_until_ready(home: &Path, port: u16, server: &mut Child) {
     let start = Instant::now();
-    let ready = || {
+    let is_ready = || {
         let mut command = as_owner("pg_isready");
         command.arg("-q").arg("-h").arg(home).args(["-p", &port.to_string()]);
         command.current_dir("/").status().expect("pg_isready is installed with initdb").success()
     };
-    while !ready() {
+    while !is_ready() {
         let log = || fs::read_to_string(home.join("log")).unwrap_or_default();
         assert!(server.try_wait().expect("our child").is_none(), "PostgreSQL ended: {}", log());
         assert!(start.elapsed() < Duration::from_secs(60), "PostgreSQL does not answer: {}", log());
@@ -231,7 +232,7 @@ impl DedicatedServer {
     fn new(standby: bool) -> DedicatedServer {
         let home = tempfile::tempdir().expect("a directory");
         give_to_owner(home.path());
-        let data = init(home.path());
+        let data = init_cluster(home.path());
         if standby {
             fs::write(data.join("standby.signal"), "").expect("the data directory can be written");
         }
@@ -245,7 +246,7 @@ impl DedicatedServer {
     pub(crate) fn streaming_standby(&self) -> DedicatedServer {
         let home = tempfile::tempdir().expect("a directory");
         give_to_owner(home.path());
-        let copied = as_owner("pg_basebackup")
+        let output = as_owner("pg_basebackup")
             .args([
                 "-h",
                 "127.0.0.1",
@@ -264,7 +265,7 @@ impl DedicatedServer {
             .current_dir("/")
             .output()
             .unwrap_or_else(|e| panic!("pg_basebackup cannot be run ({e}): install postgresql-client"));
-        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
         let mut server = DedicatedServer { home, port, process: None };
         server.launch();
@@ -337,8 +338,8 @@ impl DedicatedServer {
         ] {
             command.args(["-c", &setting]);
         }
-        let errors = log.try_clone().expect("a file");
-        let command = detached(command.current_dir("/").stdin(Stdio::null())).stdout(log).stderr(errors);
+        let stderr_log = log.try_clone().expect("a file");
+        let command = detach(command.current_dir("/").stdin(Stdio::null())).stdout(log).stderr(stderr_log);
         let mut process = command.spawn().expect("postgres is installed with initdb");
         wait_until_ready(home, self.port, &mut process);
         self.process = Some(process);
@@ -360,7 +361,7 @@ impl Drop for DedicatedServer {
     }
 }
 
-fn detached(command: &mut Command) -> &mut Command {
+fn detach(command: &mut Command) -> &mut Command {
     use std::os::unix::process::CommandExt;
     // A separate process group, so that Ctrl-C in one test run does not stop the server of another.
     command.process_group(0)
@@ -368,7 +369,7 @@ fn detached(command: &mut Command) -> &mut Command {
 
 /// Starts the watchdog, which stops the server after half a minute without users.
 #[allow(clippy::zombie_processes, reason = "it intentionally outlives this process")]
-fn watch(home: &Path, pid: u32) {
+fn start_watchdog(home: &Path, pid: u32) {
     const SCRIPT: &str = "idle=0
         while kill -0 $1 2>/dev/null; do
             sleep 5
@@ -380,10 +381,11 @@ fn watch(home: &Path, pid: u32) {
         done";
     let mut watchdog = Command::new("sh");
     watchdog.args(["-c", SCRIPT, "watchdog", &pid.to_string()]).arg(home).current_dir("/");
-    detached(watchdog.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())).spawn().expect("sh");
+    detach(watchdog.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())).spawn().expect("sh");
 }
 
-fn certificates(home: &Path, data: &Path) {
+/// Writes the certificates of two authorities to `home`, and a server certificate of the first one to `data`.
+fn write_certificates(home: &Path, data: &Path) {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     let authority = |name: &str| {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
@@ -395,7 +397,7 @@ fn certificates(home: &Path, data: &Path) {
         Issuer::new(params, key)
     };
     let issuer = authority("authority");
-    authority("stranger");
+    authority("other_authority");
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
     let certificate = params.signed_by(&key, &issuer).expect("a certificate");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::server::Server;
 
 /// Timeout for a program to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The exit code and output of a program.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) fn run_to_end(command: &mut Command) -> ProcessOutput {
         if let Some(status) = child.try_wait().expect("our own child") {
             break Some(status);
         }
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > TIMEOUT {
             child.kill().expect("it runs");
             child.wait().expect("our own child");
             break None;
@@ -101,13 +101,13 @@ impl Server {
     /// A program as user `nobody`, who may read this server's configuration but none of its other files.
     pub(crate) fn as_nobody(&self, program: &str) -> Command {
         assert!(nix::unistd::geteuid().is_root(), "this test needs root, to become another user");
-        let open = |path: &Path, mode| {
+        let set_mode = |path: &Path, mode| {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("changed");
         };
-        open(self.dir(), 0o755);
-        open(&self.config_file(), 0o644);
-        open(&self.dir().join("tmp"), 0o1777);
-        let program = self.reachable(Path::new(program));
+        set_mode(self.dir(), 0o755);
+        set_mode(&self.config_file(), 0o644);
+        set_mode(&self.dir().join("tmp"), 0o1777);
+        let program = self.accessible_program(Path::new(program));
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"]);
         command.arg(program).arg("--config").arg(self.config_file());
@@ -115,9 +115,9 @@ impl Server {
     }
 
     /// The program, or a copy of it if `nobody` has no access to a directory above it.
-    fn reachable(&self, program: &Path) -> PathBuf {
-        let passable = |dir: &Path| dir.metadata().is_ok_and(|found| found.mode() & 0o001 != 0);
-        if program.ancestors().skip(1).all(passable) {
+    fn accessible_program(&self, program: &Path) -> PathBuf {
+        let is_accessible = |dir: &Path| dir.metadata().is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
+        if program.ancestors().skip(1).all(is_accessible) {
             return program.to_owned();
         }
         let copy = self.dir().join(program.file_name().expect("a file"));

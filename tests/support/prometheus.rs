@@ -10,25 +10,25 @@ pub(crate) type Families = BTreeMap<String, (String, BTreeMap<String, f64>)>;
 /// Name, type, samples.
 type Family = (String, String, Vec<(String, f64)>);
 
-const READ: &str = "
+const SCRIPT: &str = "
 import json, sys
-from prometheus_client.parser import text_string_to_metric_families as read
-out = []
-for family in read(sys.stdin.read()):
+from prometheus_client.parser import text_string_to_metric_families as parse
+families = []
+for family in parse(sys.stdin.read()):
     assert family.documentation, family
     samples = []
     for sample in family.samples:
         labels = ','.join('%s=%s' % (name, json.dumps(value)) for name, value in sorted(sample.labels.items()))
         samples.append((sample.name + ('{' + labels + '}' if labels else ''), sample.value))
-    out.append((family.name, family.type, samples))
-json.dump(out, sys.stdout)
+    families.append((family.name, family.type, samples))
+json.dump(families, sys.stdout)
 ";
 
 /// Parses a text.
-pub(crate) fn read(text: &str) -> Families {
+pub(crate) fn parse(text: &str) -> Families {
     let python = std::env::var("RSPM_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let mut child = Command::new(&python)
-        .args(["-c", READ])
+        .args(["-c", SCRIPT])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -38,7 +38,7 @@ pub(crate) fn read(text: &str) -> Families {
     let output = child.wait_with_output().expect("it ends");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{python} (pip install prometheus_client): {stderr}\n{text}");
-    let read: Vec<Family> =
+    let families: Vec<Family> =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {stderr}"));
-    read.into_iter().map(|(name, kind, samples)| (name, (kind, samples.into_iter().collect()))).collect()
+    families.into_iter().map(|(name, kind, samples)| (name, (kind, samples.into_iter().collect()))).collect()
 }

@@ -50,7 +50,7 @@ impl RecordingServer {
 
     fn start(behavior: Behavior, tls: Option<Arc<ServerConfig>>) -> RecordingServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("its number");
+        let address = listener.local_addr().expect("an address");
         let heads = Arc::<Mutex<Vec<String>>>::default();
         let server = RecordingServer { address, heads: Arc::clone(&heads) };
         std::thread::spawn(move || {
@@ -131,20 +131,20 @@ fn serve<S: Read + Write>(stream: S, behavior: &Behavior, heads: &Mutex<Vec<Stri
                 },
                 None => path.to_owned(),
             };
-            let mut forward = TcpStream::connect(server)?;
+            let mut server_stream = TcpStream::connect(server)?;
             // An S3 server would take the bucket from an unknown host.
             let mut fields = format!("Host: {server}\r\nConnection: close\r\n");
             for line in head.lines().skip(1).filter(|line| !line.is_empty()) {
                 let name = line.split(':').next().unwrap_or_default();
-                if !["host", "connection"].iter().any(|own| name.eq_ignore_ascii_case(own)) {
+                if !["host", "connection"].iter().any(|field| name.eq_ignore_ascii_case(field)) {
                     fields.push_str(&format!("{line}\r\n"));
                 }
             }
             let head = format!("{method} {path} HTTP/1.1\r\n{fields}\r\n");
-            forward.write_all(head.as_bytes())?;
-            forward.write_all(&body)?;
+            server_stream.write_all(head.as_bytes())?;
+            server_stream.write_all(&body)?;
             let mut answer = Vec::new();
-            forward.read_to_end(&mut answer)?;
+            server_stream.read_to_end(&mut answer)?;
             answer
         }
     };

@@ -4,29 +4,29 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Environment variable that is set in the second process.
-const MARK: &str = "RSPM_TEST_AGAIN";
+const MARKER: &str = "RSPM_TEST_AGAIN";
 
 /// In the first process of a test: runs the same test in a command modified by `prepare`, panics with its output if
 /// it fails, and returns true: the test is finished. In the second process: returns false.
 ///
 /// A second process is needed because the environment of a process with threads cannot be changed safely.
 pub(crate) fn with_command(prepare: impl FnOnce(&mut Command)) -> bool {
-    if std::env::var_os(MARK).is_some() {
+    if std::env::var_os(MARKER).is_some() {
         return false;
     }
     let mut command = Command::new("/proc/self/exe");
     prepare(&mut command);
     let thread = std::thread::current();
     let name = thread.name().expect("the test runner names the thread after the test");
-    command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(MARK, "1");
+    command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(MARKER, "1");
     let output = command.output().unwrap_or_else(|e| panic!("{command:?} cannot be run: {e}"));
     let text = String::from_utf8_lossy(&output.stdout);
-    let ran = output.status.success() && text.contains("1 passed");
-    assert!(ran, "{}\n{text}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    let has_passed = output.status.success() && text.contains("1 passed");
+    assert!(has_passed, "{}\n{text}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     true
 }
 
-/// `unshare` for a namespace. Root does without a user namespace, which a chroot and many containers refuse.
+/// `unshare` for a namespace. Root needs no user namespace, which a chroot and many containers refuse.
 fn unshare(namespace: &str) -> Command {
     let mut command = Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {
@@ -51,13 +51,13 @@ pub(crate) fn small_disk() -> Option<PathBuf> {
 }
 
 /// [`small_disk`] with a file system that `mount` mounts with these arguments.
-pub(crate) fn with_mount(words: &str) -> Option<PathBuf> {
+pub(crate) fn with_mount(arguments: &str) -> Option<PathBuf> {
     const FOLDER: &str = "RSPM_TEST_MOUNT";
     let folder = tempfile::tempdir().expect("a directory");
     let prepare = |command: &mut Command| {
         // The root of a chroot may be no mount point and then cannot be private, so the file system is unmounted.
         let script = format!(
-            r#"mount --make-rprivate / 2>/dev/null; mount {words} none "${FOLDER}" || exit 1
+            r#"mount --make-rprivate / 2>/dev/null; mount {arguments} none "${FOLDER}" || exit 1
             "$0" "$@"; code=$?; umount -l "${FOLDER}"; exit $code"#
         );
         *command = unshare("--mount");

@@ -48,9 +48,9 @@ impl Server {
 
     /// Runs `rspm` and returns its standard output; panics if it fails.
     pub(crate) fn rspm_stdout(&self, line: &str) -> String {
-        let ran = self.rspm(line);
-        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "rspm {line}: {}", ran.out);
-        ran.out
+        let output = self.rspm(line);
+        assert_eq!((output.code, output.err.as_str()), (0, ""), "rspm {line}: {}", output.out);
+        output.out
     }
 
     /// Runs `rspm` with `-o json`.
@@ -61,8 +61,8 @@ impl Server {
 
     /// Runs `rspm` and returns the error after `Error: `; panics unless it fails with exit code 1.
     pub(crate) fn refused(&self, line: &str) -> String {
-        let ran = self.rspm(line);
-        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "rspm {line}: {}", ran.err);
-        ran.err.trim_end().strip_prefix("Error: ").unwrap_or_else(|| panic!("{}", ran.err)).to_owned()
+        let output = self.rspm(line);
+        assert_eq!((output.code, output.out.as_str()), (1, ""), "rspm {line}: {}", output.err);
+        output.err.trim_end().strip_prefix("Error: ").unwrap_or_else(|| panic!("{}", output.err)).to_owned()
     }
 }

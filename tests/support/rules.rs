@@ -4,12 +4,14 @@ use std::path::Path;
 
 /// A rule for every Linux: the pattern and the package on Debian and Ubuntu are `name`, elsewhere `{name}-devel`.
 fn rule(name: &str) -> String {
-    let of = |package: String, names: [&str; 2]| {
-        let each = names.map(|name| serde_json::json!({ "os": "linux", "distribution": name }));
-        serde_json::json!({ "packages": [package], "constraints": each })
+    let block = |package: String, names: [&str; 2]| {
+        let constraints = names.map(|name| serde_json::json!({ "os": "linux", "distribution": name }));
+        serde_json::json!({ "packages": [package], "constraints": constraints })
     };
-    let blocks =
-        [of(name.to_owned(), ["ubuntu", "debian"]), of(format!("{name}-devel"), ["centos", "rockylinux"])];
+    let blocks = [
+        block(name.to_owned(), ["ubuntu", "debian"]),
+        block(format!("{name}-devel"), ["centos", "rockylinux"]),
+    ];
     serde_json::json!({ "patterns": [format!("\\b{name}\\b")], "dependencies": blocks }).to_string()
 }
 

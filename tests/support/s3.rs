@@ -23,17 +23,17 @@ fn start() -> (SocketAddr, File) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("s3");
     std::fs::create_dir_all(&folder).expect("a folder for the S3 server");
     // Every user of the server holds a shared lock; the loop below stops the server if there is none.
-    let users = File::create(folder.join("users")).expect("the file of users");
-    users.lock_shared().expect("a shared lock");
-    let starting = File::create(folder.join("starting")).expect("the file of starters");
-    starting.lock().expect("an exclusive lock");
-    let recorded = std::fs::read_to_string(folder.join("address")).unwrap_or_default();
-    if let Some(address) = recorded.parse().ok().filter(|address| answers(*address)) {
-        return (address, users);
+    let users_lock = File::create(folder.join("users")).expect("the file of users");
+    users_lock.lock_shared().expect("a shared lock");
+    let start_lock = File::create(folder.join("starting")).expect("the file of starters");
+    start_lock.lock().expect("an exclusive lock");
+    let recorded_address = std::fs::read_to_string(folder.join("address")).unwrap_or_default();
+    if let Some(address) = recorded_address.parse().ok().filter(|address| is_answering(*address)) {
+        return (address, users_lock);
     }
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = free.local_addr().expect("its number");
-    drop(free);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
     // In the background of a shell that exits immediately.
     let script = r#"(
             "$0" -H 127.0.0.1 -p "$1" & server=$!
@@ -58,7 +58,7 @@ fn start() -> (SocketAddr, File) {
         .status();
     assert!(status.is_ok_and(|status| status.success()), "sh can be run");
     let start = Instant::now();
-    while !answers(address) {
+    while !is_answering(address) {
         assert!(
             start.elapsed() < Duration::from_secs(60),
             "moto_server does not start: see {}",
@@ -67,7 +67,7 @@ fn start() -> (SocketAddr, File) {
         std::thread::sleep(Duration::from_millis(50));
     }
     std::fs::write(folder.join("address"), address.to_string()).expect("the address is recorded");
-    (address, users)
+    (address, users_lock)
 }
 
 /// `moto_server` from `$RSPM_TEST_VENV/bin` or the search path.
@@ -80,7 +80,7 @@ fn program() -> PathBuf {
         .expect("moto_server is missing: pip install 'moto[server,s3]', or set RSPM_TEST_VENV to where it is")
 }
 
-fn answers(address: SocketAddr) -> bool {
+fn is_answering(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
 }
 
@@ -168,14 +168,14 @@ pub(crate) fn bucket(address: SocketAddr) -> S3Location {
 }
 
 /// All nine classes in one bucket.
-pub(crate) fn locations(place: &S3Location) -> [ClassLocation; 9] {
-    std::array::from_fn(|_| ClassLocation::S3(place.clone()))
+pub(crate) fn locations(location: &S3Location) -> [ClassLocation; 9] {
+    std::array::from_fn(|_| ClassLocation::S3(location.clone()))
 }
 
 /// All nine classes in one bucket, with spools in a folder.
-pub(crate) fn config(place: &S3Location, spool_dir: &Path) -> StorageConfig {
+pub(crate) fn config(location: &S3Location, spool_dir: &Path) -> StorageConfig {
     StorageConfig {
-        locations: locations(place),
+        locations: locations(location),
         backups: S3Location::default(),
         spool_dir: spool_dir.to_owned(),
     }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Builds a library to preload that makes statfs(2) report this magic number for every path below `below`.
-pub(crate) fn fake_type(folder: &Path, below: &Path, magic: u32) -> PathBuf {
+/// Builds a library to preload that makes statfs(2) report this magic number for every path below `root`.
+pub(crate) fn build_type_library(folder: &Path, root: &Path, magic: u32) -> PathBuf {
     let (source, library) = (folder.join("statfs.c"), folder.join("statfs.so"));
     let text = format!(
         "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <string.h>\n#include <sys/vfs.h>\n\
@@ -16,16 +16,16 @@ pub(crate) fn fake_type(folder: &Path, below: &Path, magic: u32) -> PathBuf {
          int statfs(const char *path, struct statfs *out) {{ return fake(\"statfs\", path, out); }}\n\
          int statfs64(const char *path, struct statfs64 *out) {{\n\
          return fake(\"statfs64\", path, (struct statfs *)out); }}\n",
-        below.display()
+        root.display()
     );
     std::fs::write(&source, text).expect("written");
     build(&source, &library);
     library
 }
 
-/// Builds a library to preload that makes statvfs(3) report 5 % free space for every path below `below`, and 50 % for every
+/// Builds a library to preload that makes statvfs(3) report 5 % free space for every path below `root`, and 50 % for every
 /// other path, however full the disk of the tests is.
-pub(crate) fn nearly_full(folder: &Path, below: &Path) -> PathBuf {
+pub(crate) fn build_full_disk_library(folder: &Path, root: &Path) -> PathBuf {
     let (source, library) = (folder.join("statvfs.c"), folder.join("statvfs.so"));
     let text = format!(
         "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <string.h>\n#include <sys/statvfs.h>\n\
@@ -37,7 +37,7 @@ pub(crate) fn nearly_full(folder: &Path, below: &Path) -> PathBuf {
          int statvfs(const char *path, struct statvfs *out) {{ return fake(\"statvfs\", path, out); }}\n\
          int statvfs64(const char *path, struct statvfs64 *out) {{\n\
          return fake(\"statvfs64\", path, (struct statvfs *)out); }}\n",
-        below.display()
+        root.display()
     );
     std::fs::write(&source, text).expect("written");
     build(&source, &library);
@@ -45,8 +45,8 @@ pub(crate) fn nearly_full(folder: &Path, below: &Path) -> PathBuf {
 }
 
 fn build(source: &Path, library: &Path) {
-    let built =
+    let output =
         Command::new("gcc").args(["-shared", "-fPIC", "-o"]).arg(library).arg(source).arg("-ldl").output();
-    let built = built.unwrap_or_else(|e| panic!("gcc cannot be run ({e}): install build-essential"));
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let output = output.unwrap_or_else(|e| panic!("gcc cannot be run ({e}): install build-essential"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

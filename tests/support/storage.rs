@@ -9,10 +9,10 @@ use std::path::Path;
 
 /// All classes on disk below `root`, as in a default configuration.
 pub(crate) fn on_disk(root: &Path) -> StorageConfig {
-    let place =
+    let location =
         |class: StorageClass| ClassLocation::File(DirectoryLocation { location: root.join(class.as_str()) });
     StorageConfig {
-        locations: StorageClass::ALL.map(place),
+        locations: StorageClass::ALL.map(location),
         backups: S3Location::default(),
         spool_dir: root.to_owned(),
     }
@@ -39,9 +39,9 @@ pub(crate) async fn read(blob: Blob) -> Result<Vec<u8>, StorageError> {
         Content::Memory(bytes) => Ok(bytes.to_vec()),
         Content::Stream(pieces) => {
             pieces
-                .try_fold(Vec::new(), |mut all, piece| async move {
-                    all.extend_from_slice(&piece);
-                    Ok(all)
+                .try_fold(Vec::new(), |mut bytes, piece| async move {
+                    bytes.extend_from_slice(&piece);
+                    Ok(bytes)
                 })
                 .await
         }

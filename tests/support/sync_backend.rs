@@ -22,12 +22,12 @@ use super::db::{self, Engine};
 /// Limits of upstream requests, short enough for tests.
 pub(crate) fn limits() -> Limits {
     Limits {
-        connect: Duration::from_secs(5),
-        idle: Duration::from_millis(500),
+        connect_timeout: Duration::from_secs(5),
+        read_timeout: Duration::from_millis(500),
         max_inactivity: Duration::from_secs(10),
-        total: Duration::from_secs(20),
-        retries: 3,
-        pause: Duration::from_millis(5),
+        total_timeout: Duration::from_secs(20),
+        max_retries: 3,
+        first_pause: Duration::from_millis(5),
         max_pause: Duration::from_secs(2),
     }
 }
@@ -48,15 +48,15 @@ fn open_database(config: &Config) -> Db {
 
 /// Waits until the condition is true; panics with its description after 60 s.
 pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let begun = tokio::time::Instant::now();
+    let start = tokio::time::Instant::now();
     while !condition().await {
-        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 /// Waits until a job has completed `done` steps of `phase`, or is in a later one of `phases`, or has ended.
-pub(crate) async fn reached(job: &Job, phases: &[&str], phase: &str, done: u64) {
+pub(crate) async fn wait_for_phase(job: &Job, phases: &[&str], phase: &str, done: u64) {
     let number = |phase: &str| phases.iter().position(|other| *other == phase);
     let expected = (number(phase), done);
     assert!(expected.0.is_some(), "{phase}");
@@ -65,9 +65,9 @@ pub(crate) async fn reached(job: &Job, phases: &[&str], phase: &str, done: u64) 
         JobState::Done(_) | JobState::Failed(_) => true,
     };
     let mut state = job.state.clone();
-    let reached = tokio::time::timeout(Duration::from_secs(60), state.wait_for(is_reached)).await;
+    let result = tokio::time::timeout(Duration::from_secs(60), state.wait_for(is_reached)).await;
     // The inner error means that the job ended with its runtime, as after a restart.
-    let _ = reached.unwrap_or_else(|_| panic!("the job does not reach '{phase}': {:?}", *job.state.borrow()));
+    let _ = result.unwrap_or_else(|_| panic!("the job does not reach '{phase}': {:?}", *job.state.borrow()));
 }
 
 /// A server's state and its sync.
@@ -83,9 +83,9 @@ impl SyncBackend {
     /// Opens a backend on a new database; the clock starts at 2025-10-09 and advances only a microsecond per reading.
     pub(crate) async fn new(engine: Engine, mirror: &str) -> SyncBackend {
         let dir = tempfile::tempdir().expect("a folder");
-        let place = dir.path().to_owned();
+        let path = dir.path().to_owned();
         let config =
-            tokio::task::spawn_blocking(move || db::config(engine, &place)).await.expect("a database");
+            tokio::task::spawn_blocking(move || db::config(engine, &path)).await.expect("a database");
         let clock = Arc::new(AtomicI64::new(1_760_000_000 * SECOND));
         SyncBackend::open(Arc::new(dir), config, clock, mirror).await
     }
@@ -102,7 +102,7 @@ impl SyncBackend {
     /// Opens a second server on the same database.
     pub(crate) async fn open_second(&self, mirror: &str) -> SyncBackend {
         let mut config = (*self.config).clone();
-        config.server.data_dir.push("twin");
+        config.server.data_dir.push("second");
         SyncBackend::open(self.dir.clone(), Arc::new(config), self.clock.clone(), mirror).await
     }
 
@@ -113,17 +113,17 @@ impl SyncBackend {
         mirror: &str,
     ) -> SyncBackend {
         install_tls_provider();
-        let mut ours = (*config).clone();
-        ours.cran.url = mirror.to_owned();
-        ours.bioconductor.url = mirror.to_owned();
-        let ours = Arc::new(ours);
-        let opening = ours.clone();
-        let db = tokio::task::spawn_blocking(move || open_database(&opening)).await.expect("opened");
-        let ticking = clock.clone();
+        let mut node_config = (*config).clone();
+        node_config.cran.url = mirror.to_owned();
+        node_config.bioconductor.url = mirror.to_owned();
+        let node_config = Arc::new(node_config);
+        let db_config = node_config.clone();
+        let db = tokio::task::spawn_blocking(move || open_database(&db_config)).await.expect("opened");
+        let state_clock = clock.clone();
         let state = Arc::new(State {
-            storage: Storage::open(&ours.storage).await.unwrap_or_else(|e| panic!("{e}")),
+            storage: Storage::open(&node_config.storage).await.unwrap_or_else(|e| panic!("{e}")),
             upstream: Arc::new(
-                Upstream::with_limits(&ours.proxy, limits()).unwrap_or_else(|e| panic!("{e}")),
+                Upstream::with_limits(&node_config.proxy, limits()).unwrap_or_else(|e| panic!("{e}")),
             )
             .into(),
             catalog: CatalogHandle::open(&db).await.unwrap_or_else(|e| panic!("{e}")),
@@ -131,8 +131,8 @@ impl SyncBackend {
             advisories: Default::default(),
             detail_updates: Default::default(),
             jobs: Jobs::default(),
-            clock: Arc::new(move || Timestamp(ticking.fetch_add(1, Ordering::SeqCst))),
-            config: ours.into(),
+            clock: Arc::new(move || Timestamp(state_clock.fetch_add(1, Ordering::SeqCst))),
+            config: node_config.into(),
             reloads: Default::default(),
             node: Identity(rand::random()),
             db,
@@ -154,8 +154,8 @@ impl SyncBackend {
 
     /// Syncs CRAN and waits.
     pub(crate) async fn sync(&self) -> Result<String, String> {
-        let started = self.sync.start(SourceKind::Cran).expect("cran is synced");
-        started.job().wait_end().await
+        let start = self.sync.start(SourceKind::Cran).expect("cran is synced");
+        start.job().wait_end().await
     }
 
     pub(crate) async fn read<T: Send + 'static>(
@@ -176,7 +176,7 @@ impl SyncBackend {
     pub(crate) async fn listed(&self) -> Vec<String> {
         let Some((tree, seq)) = self.head() else { return Vec::new() };
         let names = self.read(move |c| life::names(c, tree, seq)).await;
-        names.into_iter().map(|named| format!("{}_{}", named.name, named.version)).collect()
+        names.into_iter().map(|release| format!("{}_{}", release.name, release.version)).collect()
     }
 
     /// File names of the archived packages.

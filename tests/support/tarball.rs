@@ -12,7 +12,7 @@ pub(crate) struct Tarball {
     /// Additional files, by path below the package's folder.
     pub(crate) files: Vec<(String, Vec<u8>)>,
     /// Whether DESCRIPTION is the last member.
-    pub(crate) last: bool,
+    pub(crate) is_description_last: bool,
 }
 
 impl Tarball {
@@ -25,7 +25,7 @@ impl Tarball {
                 ("NAMESPACE".to_owned(), b"export(f)\n".to_vec()),
                 ("R/f.R".to_owned(), b"f <- function() 1\n".to_vec()),
             ],
-            last: false,
+            is_description_last: false,
         }
     }
 
@@ -41,7 +41,7 @@ impl Tarball {
     }
 
     pub(crate) fn description_last(mut self) -> Tarball {
-        self.last = true;
+        self.is_description_last = true;
         self
     }
 
@@ -58,7 +58,7 @@ impl Tarball {
         let mut tar = tar::Builder::new(gz);
         let description = ("DESCRIPTION".to_owned(), description.into_bytes());
         let mut members: Vec<&(String, Vec<u8>)> = self.files.iter().collect();
-        members.insert(if self.last { members.len() } else { 0 }, &description);
+        members.insert(if self.is_description_last { members.len() } else { 0 }, &description);
         for (path, bytes) in members {
             let mut header = tar::Header::new_ustar();
             header.set_size(bytes.len() as u64);

@@ -19,7 +19,7 @@ pub(crate) enum Fault {
     /// `Content-Length` is that of the whole body, the connection is closed after this number of bytes.
     CutAfter(usize),
     /// `Content-Length` is this much larger than the body.
-    Longer(usize),
+    LengthTooLarge(usize),
     /// A web page with status 200.
     Html,
     /// A status, and a header line (`Retry-After: 1`).
@@ -52,8 +52,8 @@ pub(crate) struct Request {
 #[derive(Default)]
 struct Shared {
     files: Mutex<HashMap<String, Vec<u8>>>,
-    once: Mutex<HashMap<String, Vec<Fault>>>,
-    always: Mutex<HashMap<String, Fault>>,
+    next_faults: Mutex<HashMap<String, Vec<Fault>>>,
+    permanent_faults: Mutex<HashMap<String, Fault>>,
     requests: Mutex<Vec<Request>>,
     pending: Mutex<Vec<String>>,
 }
@@ -75,8 +75,8 @@ impl Upstream {
     /// Starts a mirror without files.
     pub(crate) fn empty() -> Upstream {
         let shared = Arc::new(Shared::default());
-        let serving = shared.clone();
-        let listener = Listener::open(move |stream| serve(stream, &serving));
+        let thread_shared = shared.clone();
+        let listener = Listener::open(move |stream| serve(stream, &thread_shared));
         Upstream { shared, listener }
     }
 
@@ -113,12 +113,12 @@ impl Upstream {
 
     /// Sets the faults of the next answers for a path, one for each answer.
     pub(crate) fn fail(&self, path: &str, faults: impl IntoIterator<Item = Fault>) {
-        self.shared.once.lock().unwrap().entry(path.to_owned()).or_default().extend(faults);
+        self.shared.next_faults.lock().unwrap().entry(path.to_owned()).or_default().extend(faults);
     }
 
     /// Sets the fault of every answer for a path.
     pub(crate) fn always(&self, path: &str, fault: Fault) {
-        self.shared.always.lock().unwrap().insert(path.to_owned(), fault);
+        self.shared.permanent_faults.lock().unwrap().insert(path.to_owned(), fault);
     }
 
     /// The requests answered since the last call.
@@ -128,7 +128,7 @@ impl Upstream {
 
     /// Answers a path that was [`Fault::HeldBack`], now and later.
     pub(crate) fn release(&self, path: &str) {
-        self.shared.always.lock().unwrap().remove(path);
+        self.shared.permanent_faults.lock().unwrap().remove(path);
     }
 
     /// The paths of the requests that are not yet answered.
@@ -150,31 +150,33 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
     let fault = {
-        let mut once = shared.once.lock().unwrap();
-        let next = once.get_mut(&path).filter(|faults| !faults.is_empty()).map(|faults| faults.remove(0));
-        next.or_else(|| shared.always.lock().unwrap().get(&path).cloned())
+        let mut next_faults = shared.next_faults.lock().unwrap();
+        let next =
+            next_faults.get_mut(&path).filter(|faults| !faults.is_empty()).map(|faults| faults.remove(0));
+        next.or_else(|| shared.permanent_faults.lock().unwrap().get(&path).cloned())
     };
     let file = shared.files.lock().unwrap().get(&path).cloned();
     shared.pending.lock().unwrap().push(path.clone());
-    let is_held = || matches!(shared.always.lock().unwrap().get(&path), Some(Fault::HeldBack));
+    let is_held = || matches!(shared.permanent_faults.lock().unwrap().get(&path), Some(Fault::HeldBack));
     let mut is_open = true;
     while matches!(fault, Some(Fault::HeldBack)) && is_open && is_held() {
         std::thread::sleep(Duration::from_millis(5));
         is_open = !is_closed(stream)?;
     }
-    let (status, head, body, declared) = answer(&headers, fault, file);
+    let (status, head, body, declared_length) = answer(&headers, fault, file);
     {
         let mut pending = shared.pending.lock().unwrap();
-        let this = pending.iter().position(|other| *other == path).expect("it was added");
-        pending.swap_remove(this);
+        let position = pending.iter().position(|other| *other == path).expect("it was added");
+        pending.swap_remove(position);
     }
     if !is_open {
         return Ok(());
     }
     shared.requests.lock().unwrap().push(Request { path, headers, status });
     let mut out = stream;
-    let text =
-        format!("HTTP/1.1 {status} Because\r\nConnection: close\r\n{head}Content-Length: {declared}\r\n\r\n");
+    let text = format!(
+        "HTTP/1.1 {status} Because\r\nConnection: close\r\n{head}Content-Length: {declared_length}\r\n\r\n"
+    );
     out.write_all(text.as_bytes())?;
     out.write_all(&body)?;
     out.flush()?;
@@ -192,32 +194,32 @@ fn is_closed(stream: &TcpStream) -> std::io::Result<bool> {
     Ok(is_closed)
 }
 
-/// Status, further headers, body, declared length.
+/// Status, further header lines, body, value of `Content-Length`.
 fn answer(
     headers: &HashMap<String, String>,
     fault: Option<Fault>,
     file: Option<Vec<u8>>,
 ) -> (u16, String, Vec<u8>, usize) {
     let mut has_no_validators = false;
-    let mut wrong_range = false;
+    let mut has_wrong_range = false;
     match &fault {
         Some(Fault::Html) => {
             let page = b"<!DOCTYPE html><html><body>Sign in to the network</body></html>".to_vec();
             let length = page.len();
             return (200, "Content-Type: text/html\r\n".to_owned(), page, length);
         }
-        Some(Fault::Status(status, more)) => {
-            let more = if more.is_empty() { String::new() } else { format!("{more}\r\n") };
-            return (*status, more, b"no".to_vec(), 2);
+        Some(Fault::Status(status, header_line)) => {
+            let header = if header_line.is_empty() { String::new() } else { format!("{header_line}\r\n") };
+            return (*status, header, b"no".to_vec(), 2);
         }
         Some(Fault::Redirect(to)) => return (302, format!("Location: {to}\r\n"), Vec::new(), 0),
         Some(Fault::Slow(time)) => std::thread::sleep(*time),
         Some(Fault::NoValidators) => has_no_validators = true,
-        Some(Fault::WrongRange) => wrong_range = true,
+        Some(Fault::WrongRange) => has_wrong_range = true,
         Some(
             Fault::Truncate(_)
             | Fault::CutAfter(_)
-            | Fault::Longer(_)
+            | Fault::LengthTooLarge(_)
             | Fault::ExtraHeader(_)
             | Fault::HeldBack,
         )
@@ -226,8 +228,8 @@ fn answer(
     let Some(mut body) = file else { return (404, String::new(), b"no such file".to_vec(), 12) };
     let etag = format!("\"{}\"", &hex::encode(sha2::Sha256::digest(&body))[..16]);
     let mut head = if has_no_validators { String::new() } else { format!("ETag: {etag}\r\n") };
-    if let Some(Fault::ExtraHeader(more)) = &fault {
-        head.push_str(&format!("{more}\r\n"));
+    if let Some(Fault::ExtraHeader(header_line)) = &fault {
+        head.push_str(&format!("{header_line}\r\n"));
     }
     if !has_no_validators && headers.get("if-none-match") == Some(&etag) {
         return (304, head, Vec::new(), 0);
@@ -237,30 +239,30 @@ fn answer(
         Some((from.parse::<usize>().ok()?, to.parse::<usize>().unwrap_or(usize::MAX)))
     });
     let range =
-        range.filter(|_| !has_no_validators && headers.get("if-range").is_none_or(|known| *known == etag));
+        range.filter(|_| !has_no_validators && headers.get("if-range").is_none_or(|tag| *tag == etag));
     let mut status = 200;
     if let Some((from, to)) = range {
         if from >= body.len() {
             return (416, head, Vec::new(), 0);
         }
-        let (first, last, size) = (from - usize::from(wrong_range), to.min(body.len() - 1), body.len());
+        let (first, last, size) = (from - usize::from(has_wrong_range), to.min(body.len() - 1), body.len());
         body.truncate(last + 1);
         head.push_str(&format!("Content-Range: bytes {first}-{last}/{size}\r\n"));
         body.drain(..from);
         status = 206;
     }
-    let declared = match fault {
-        Some(Fault::Truncate(at)) => {
-            body.truncate(at);
+    let declared_length = match fault {
+        Some(Fault::Truncate(size)) => {
+            body.truncate(size);
             body.len()
         }
-        Some(Fault::CutAfter(at)) => {
-            let declared = body.len();
-            body.truncate(at);
-            declared
+        Some(Fault::CutAfter(size)) => {
+            let declared_length = body.len();
+            body.truncate(size);
+            declared_length
         }
-        Some(Fault::Longer(by)) => body.len() + by,
+        Some(Fault::LengthTooLarge(excess)) => body.len() + excess,
         _ => body.len(),
     };
-    (status, head, body, declared)
+    (status, head, body, declared_length)
 }

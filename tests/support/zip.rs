@@ -11,7 +11,7 @@ pub(crate) fn zip<B: AsRef<[u8]>>(members: &[(String, B)]) -> Vec<u8> {
         let length = u16::try_from(name.len()).expect("short").to_le_bytes();
         let start = u32::try_from(out.len()).expect("small").to_le_bytes();
         // Version 2.0, no flags, stored, a time in 2026.
-        let common = [
+        let common_fields = [
             &[20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0x5c],
             &crc.sum().to_le_bytes()[..],
             &size,
@@ -19,13 +19,13 @@ pub(crate) fn zip<B: AsRef<[u8]>>(members: &[(String, B)]) -> Vec<u8> {
             &length,
             &[0, 0],
         ];
-        let common = common.concat();
+        let common_fields = common_fields.concat();
         out.extend_from_slice(b"PK\x03\x04");
-        out.extend_from_slice(&common);
+        out.extend_from_slice(&common_fields);
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(bytes);
         directory.extend_from_slice(b"PK\x01\x02\x14\x00");
-        directory.extend_from_slice(&common);
+        directory.extend_from_slice(&common_fields);
         directory.extend_from_slice(&[0; 10]);
         directory.extend_from_slice(&start);
         directory.extend_from_slice(name.as_bytes());
@@ -45,31 +45,31 @@ pub(crate) fn streamed<B: AsRef<[u8]>>(members: &[(String, B)]) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     // A Unix time: tag, length, flags, seconds.
     let extra = [0x55, 0x54, 5, 0, 1, 0x40, 0x4f, 0x2c, 0x66];
-    let short = |n: usize| u16::try_from(n).expect("short").to_le_bytes();
-    let long = |n: usize| u32::try_from(n).expect("small").to_le_bytes();
+    let u16_bytes = |n: usize| u16::try_from(n).expect("short").to_le_bytes();
+    let u32_bytes = |n: usize| u32::try_from(n).expect("small").to_le_bytes();
     for (name, bytes) in members {
         let bytes = bytes.as_ref();
         let mut crc = flate2::Crc::new();
         crc.update(bytes);
         let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
         std::io::Write::write_all(&mut deflate, bytes).expect("memory");
-        let packed = deflate.finish().expect("memory");
-        let sizes = [crc.sum().to_le_bytes(), long(packed.len()), long(bytes.len())].concat();
-        let start = long(out.len());
+        let deflated = deflate.finish().expect("memory");
+        let sizes = [crc.sum().to_le_bytes(), u32_bytes(deflated.len()), u32_bytes(bytes.len())].concat();
+        let start = u32_bytes(out.len());
         let head = [&[20, 0, 8, 0, 8, 0, 0, 0, 0x21, 0x5c][..]].concat();
         out.extend_from_slice(b"PK\x03\x04");
         out.extend_from_slice(&head);
         out.extend_from_slice(&[0; 12]);
-        out.extend_from_slice(&[short(name.len()), short(extra.len())].concat());
+        out.extend_from_slice(&[u16_bytes(name.len()), u16_bytes(extra.len())].concat());
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(&extra);
-        out.extend_from_slice(&packed);
+        out.extend_from_slice(&deflated);
         out.extend_from_slice(b"PK\x07\x08");
         out.extend_from_slice(&sizes);
         directory.extend_from_slice(b"PK\x01\x02\x14\x00");
         directory.extend_from_slice(&head);
         directory.extend_from_slice(&sizes);
-        directory.extend_from_slice(&[short(name.len()), short(extra.len())].concat());
+        directory.extend_from_slice(&[u16_bytes(name.len()), u16_bytes(extra.len())].concat());
         directory.extend_from_slice(&[0; 10]);
         directory.extend_from_slice(&start);
         directory.extend_from_slice(name.as_bytes());
@@ -80,18 +80,19 @@ pub(crate) fn streamed<B: AsRef<[u8]>>(members: &[(String, B)]) -> Vec<u8> {
     if count < usize::from(u16::MAX) {
         out.extend_from_slice(b"PK\x05\x06\0\0\0\0");
         out.extend_from_slice(
-            &[&short(count)[..], &short(count), &long(size), &long(start), &[0, 0]].concat(),
+            &[&u16_bytes(count)[..], &u16_bytes(count), &u32_bytes(size), &u32_bytes(start), &[0, 0]]
+                .concat(),
         );
         return out;
     }
-    let wide = |n: usize| (n as u64).to_le_bytes();
+    let u64_bytes = |n: usize| (n as u64).to_le_bytes();
     let end = out.len();
     out.extend_from_slice(b"PK\x06\x06");
     out.extend_from_slice(&44_u64.to_le_bytes());
     out.extend_from_slice(&[45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    out.extend_from_slice(&[wide(count), wide(count), wide(size), wide(start)].concat());
+    out.extend_from_slice(&[u64_bytes(count), u64_bytes(count), u64_bytes(size), u64_bytes(start)].concat());
     out.extend_from_slice(b"PK\x06\x07\0\0\0\0");
-    out.extend_from_slice(&wide(end));
+    out.extend_from_slice(&u64_bytes(end));
     out.extend_from_slice(&[1, 0, 0, 0]);
     out.extend_from_slice(b"PK\x05\x06\0\0\0\0");
     out.extend_from_slice(&[0xff; 12]);

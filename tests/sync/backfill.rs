@@ -43,7 +43,7 @@ async fn synced_server(engine: Engine, url: &str) -> SyncBackend {
     server
 }
 
-async fn listed(server: &SyncBackend, number: i64) -> Vec<String> {
+async fn listed_packages(server: &SyncBackend, number: i64) -> Vec<String> {
     state(server, day(number)).await.map(|state| state.listed()).unwrap_or_default()
 }
 
@@ -61,10 +61,10 @@ async fn assert_history_of_cran(server: &SyncBackend) {
         &["alpha 2.1", "Beta 0.1"],
     ];
     for (number, expected) in (0..).zip(expected) {
-        assert_eq!(listed(server, number).await, expected, "day {number}");
+        assert_eq!(listed_packages(server, number).await, expected, "day {number}");
     }
-    let then = state(server, day(6)).await.expect("a state");
-    let files: Vec<&str> = then.archive.iter().filter_map(|line| line.split(' ').next()).collect();
+    let old_state = state(server, day(6)).await.expect("a state");
+    let files: Vec<&str> = old_state.archive.iter().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(
         files,
         ["Beta_0.1.tar.gz", "alpha_1.0.tar.gz", "alpha_1.1.tar.gz", "gone_1.0.tar.gz", "gone_1.1.tar.gz"]
@@ -81,12 +81,12 @@ on_both_databases! {
         cran().serve(&web);
         let server = synced_server(engine, &web.url()).await;
         assert_eq!(state(&server, day(9)).await, None, "history begins with the first sync");
-        let after = state(&server, day(10)).await;
+        let state_after_sync = state(&server, day(10)).await;
         web.take_requests();
         let message = backfill(&server, day(0)).await.expect("a good mirror");
         assert!(message.contains("8 days of cran from 2025-10-09 to 2025-10-18, 7 releases"), "{message}");
         assert_history_of_cran(&server).await;
-        assert_eq!(state(&server, day(10)).await, after);
+        assert_eq!(state(&server, day(10)).await, state_after_sync);
         let requests = web.take_requests();
         let archives: Vec<_> = requests.iter().filter(|request| request.path.contains("/Archive/")).collect();
         assert_eq!(archives.len(), 5, "each archived release is read once, and no listed one: {archives:?}");
@@ -107,7 +107,7 @@ on_both_databases! {
     async fn only_the_first_bytes_are_read_from_a_mirror_without_ranges(engine) {
         let (web, cran) = (Upstream::empty(), cran());
         cran.serve(&web);
-        cran.archive.iter().for_each(|release| web.always(&release.archived(), Fault::NoValidators));
+        cran.archive.iter().for_each(|release| web.always(&release.archive_path(), Fault::NoValidators));
         let server = synced_server(engine, &web.url()).await;
         backfill(&server, day(0)).await.expect("a good mirror");
         assert_history_of_cran(&server).await;
@@ -121,17 +121,17 @@ on_both_databases! {
         assert_history_of_cran(&server).await;
     }
 
-    async fn older_days_are_added_before_the_first_window(engine) {
+    async fn older_days_are_added_before_those_of_the_first_back_fill(engine) {
         let web = Upstream::empty();
         cran().serve(&web);
         let server = synced_server(engine, &web.url()).await;
         backfill(&server, day(5)).await.expect("a good mirror");
-        assert_eq!((state(&server, day(4)).await, listed(&server, 5).await.len()), (None, 3));
-        let (before, first) = (state(&server, day(5)).await, server.transactions().await);
+        assert_eq!((state(&server, day(4)).await, listed_packages(&server, 5).await.len()), (None, 3));
+        let (state_before, transaction_count) = (state(&server, day(5)).await, server.transactions().await);
         let message = backfill(&server, day(0)).await.expect("a good mirror");
         assert!(message.contains("4 days of cran from 2025-10-09 to 2025-10-13"), "{message}");
-        assert_eq!(state(&server, day(5)).await, before);
-        assert_eq!(server.transactions().await, first + 4);
+        assert_eq!(state(&server, day(5)).await, state_before);
+        assert_eq!(server.transactions().await, transaction_count + 4);
         assert_history_of_cran(&server).await;
     }
 
@@ -139,7 +139,7 @@ on_both_databases! {
         let (web, mut cran) = (Upstream::empty(), cran());
         cran.serve(&web);
         let server = synced_server(engine, &web.url()).await;
-        let plain = synced_server(Engine::Sqlite, &web.url()).await;
+        let reference_server = synced_server(Engine::Sqlite, &web.url()).await;
         backfill(&server, day(2)).await.expect("a good mirror");
         let message = server.sync().await.expect("a good mirror");
         assert!(message.contains("nothing changed"), "{message}");
@@ -147,13 +147,13 @@ on_both_databases! {
         cran.unarchive_package(11, "gone");
         cran.archive_package(11, "Beta");
         cran.serve(&web);
-        for server in [&server, &plain] {
+        for server in [&server, &reference_server] {
             server.advance_clock(DAY);
             server.sync().await.expect("a good mirror");
         }
-        assert_eq!(state(&server, day(11)).await, state(&plain, day(11)).await);
-        assert_eq!(listed(&server, 11).await, ["alpha 2.2", "gone 1.1"]);
-        assert_eq!(listed(&server, 5).await, ["alpha 2.0", "Beta 0.1", "gone 1.1"]);
+        assert_eq!(state(&server, day(11)).await, state(&reference_server, day(11)).await);
+        assert_eq!(listed_packages(&server, 11).await, ["alpha 2.2", "gone 1.1"]);
+        assert_eq!(listed_packages(&server, 5).await, ["alpha 2.0", "Beta 0.1", "gone 1.1"]);
     }
 
     async fn missing_and_damaged_releases_are_reported_and_left_out(engine) {
@@ -168,10 +168,10 @@ on_both_databases! {
         assert!(message.contains("3 releases are left out of the index of those days: alpha_1.1.tar.gz is not on the mirror"), "{message}");
         assert!(message.contains("gone_1.0.tar.gz this is not a package archive"), "{message}");
         assert!(message.contains("gone_1.1.tar.gz has 22 bytes, and Meta/ of the mirror says"), "{message}");
-        assert_eq!(listed(&server, 3).await, ["Beta 0.1"]);
-        assert_eq!(listed(&server, 5).await, ["alpha 2.0", "Beta 0.1"]);
-        let then = state(&server, day(4)).await.expect("a state");
-        assert!(then.archive.iter().any(|line| line.starts_with("alpha_1.1.tar.gz ")), "it can be requested: {then:?}");
+        assert_eq!(listed_packages(&server, 3).await, ["Beta 0.1"]);
+        assert_eq!(listed_packages(&server, 5).await, ["alpha 2.0", "Beta 0.1"]);
+        let old_state = state(&server, day(4)).await.expect("a state");
+        assert!(old_state.archive.iter().any(|line| line.starts_with("alpha_1.1.tar.gz ")), "it can be requested: {old_state:?}");
     }
 
     async fn requests_to_a_busy_mirror_are_repeated_after_the_time_it_declares(engine) {
@@ -195,7 +195,7 @@ on_both_databases! {
         let message = backfill(&server, day(0)).await.expect_err("too long");
         assert!(message.contains("429") && message.contains("its progress is stored"), "{message}");
         assert_eq!(state(&server, day(9)).await, None, "a partial back-fill is invisible");
-        let stored: Vec<String> = stored_descriptions(&server).await;
+        let stored_files: Vec<String> = stored_descriptions(&server).await;
         web.always(path, Fault::ExtraHeader("X: y"));
         web.take_requests();
         let server = server.restart(&web.url()).await;
@@ -210,7 +210,7 @@ on_both_databases! {
         task.abort();
         assert_history_of_cran(&server).await;
         let paths: Vec<String> = web.take_requests().into_iter().map(|request| request.path).collect();
-        for file in &stored {
+        for file in &stored_files {
             assert!(!paths.iter().any(|path| path.ends_with(file)), "{file} was read before: {paths:?}");
         }
     }
@@ -229,8 +229,8 @@ on_both_databases! {
         assert_eq!(state(&server, day(9)).await, None, "the back-fill is running");
         job.job().wait_end().await.expect("a good mirror");
         assert_history_of_cran(&server).await;
-        assert_eq!(listed(&server, 11).await, ["alpha 3.0", "Beta 0.1", "gone 1.1"]);
-        assert_eq!(listed(&server, 10).await, ["alpha 2.1", "Beta 0.1"]);
+        assert_eq!(listed_packages(&server, 11).await, ["alpha 3.0", "Beta 0.1", "gone 1.1"]);
+        assert_eq!(listed_packages(&server, 10).await, ["alpha 2.1", "Beta 0.1"]);
     }
 
     async fn a_stopped_back_fill_resumes_where_it_was(engine) {
@@ -263,21 +263,21 @@ on_both_databases! {
         let (web, mut cran) = (Upstream::empty(), CranHistory::default());
         // Incompressible, so that the DESCRIPTION begins after 300 kB.
         let mut state = 1_u64;
-        let noise = std::iter::repeat_with(|| {
+        let random_bytes = std::iter::repeat_with(|| {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             state.to_le_bytes()
         });
         let mut large_package = package("late", "1.0");
-        large_package.files.push(("A/noise".to_owned(), noise.flatten().take(300_000).collect()));
+        large_package.files.push(("A/noise".to_owned(), random_bytes.flatten().take(300_000).collect()));
         cran.publish(1, &large_package.description_last());
         cran.publish(5, &package("late", "1.1"));
         cran.serve(&web);
         let server = synced_server(engine, &web.url()).await;
         web.take_requests();
         backfill(&server, day(0)).await.expect("a good mirror");
-        assert_eq!(listed(&server, 2).await, ["late 1.0"]);
+        assert_eq!(listed_packages(&server, 2).await, ["late 1.0"]);
         let ranges: Vec<String> =
             web.take_requests().into_iter().filter_map(|request| request.headers.get("range").cloned()).collect();
         assert_eq!(ranges, ["bytes=0-8191", "bytes=8192-65535", "bytes=65536-524287"]);
@@ -291,11 +291,11 @@ on_both_databases! {
         cran.publish(1, &large_package.description_last());
         cran.publish(5, &package("late", "1.1"));
         cran.serve(&web);
-        cran.archive.iter().for_each(|release| web.always(&release.archived(), Fault::NoValidators));
+        cran.archive.iter().for_each(|release| web.always(&release.archive_path(), Fault::NoValidators));
         let server = synced_server(engine, &web.url()).await;
         web.take_requests();
         backfill(&server, day(0)).await.expect("a good mirror");
-        assert_eq!(listed(&server, 2).await, ["late 1.0"]);
+        assert_eq!(listed_packages(&server, 2).await, ["late 1.0"]);
         let requests = web.take_requests();
         let statuses: Vec<u16> =
             requests.iter().filter(|request| request.path.contains("/Archive/")).map(|request| request.status).collect();
@@ -330,8 +330,8 @@ on_both_databases! {
         web.remove("src/contrib/PACKAGES.in");
         let server = synced_server(engine, &web.url()).await;
         backfill(&server, day(0)).await.expect("a good mirror without PACKAGES.in");
-        assert_eq!(listed(&server, 4).await, ["alpha 1.1", "Beta 0.1", "gone 1.1"]);
-        assert_eq!(listed(&server, 5).await, ["alpha 2.0", "Beta 0.1"], "gone is removed; nothing shows that Beta was removed");
+        assert_eq!(listed_packages(&server, 4).await, ["alpha 1.1", "Beta 0.1", "gone 1.1"]);
+        assert_eq!(listed_packages(&server, 5).await, ["alpha 2.0", "Beta 0.1"], "gone is removed; nothing shows that Beta was removed");
     }
 
     async fn a_dry_run_reports_and_changes_nothing(engine) {
@@ -339,8 +339,8 @@ on_both_databases! {
         cran().serve(&web);
         let server = synced_server(engine, &web.url()).await;
         web.take_requests();
-        let dry = rstudio_pm::sync::backfill::BackfillRequest { dry_run: true, rate: 2, ..backfill_request(day(0)) };
-        let job = server.sync.backfill(&dry).await.unwrap_or_else(|e| panic!("{e}"));
+        let dry_run = rstudio_pm::sync::backfill::BackfillRequest { dry_run: true, rate: 2, ..backfill_request(day(0)) };
+        let job = server.sync.backfill(&dry_run).await.unwrap_or_else(|e| panic!("{e}"));
         let message = job.job().wait_end().await.expect("a good mirror");
         assert_eq!(
             message,
@@ -358,7 +358,7 @@ async fn another_server_on_the_same_database_is_refused_and_serves_the_result() 
     let web = Upstream::empty();
     cran().serve(&web);
     let server = synced_server(Engine::Postgres, &web.url()).await;
-    let twin = server.open_second(&web.url()).await;
+    let second_server = server.open_second(&web.url()).await;
     web.always("src/contrib/Archive/alpha/alpha_1.0.tar.gz", Fault::Slow(Duration::from_millis(400)));
     let job = server.sync.backfill(&backfill_request(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
     let start = Instant::now();
@@ -366,11 +366,11 @@ async fn another_server_on_the_same_database_is_refused_and_serves_the_result() 
         assert!(start.elapsed() < Duration::from_secs(20));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let message = backfill(&twin, day(0)).await.expect_err("the first server runs it");
+    let message = backfill(&second_server, day(0)).await.expect_err("the first server runs it");
     assert!(message.contains("another server"), "{message}");
     job.job().wait_end().await.expect("a good mirror");
-    twin.state.catalog.refresh(&twin.state.db).await.unwrap_or_else(|e| panic!("{e}"));
-    assert_history_of_cran(&twin).await;
+    second_server.state.catalog.refresh(&second_server.state.db).await.unwrap_or_else(|e| panic!("{e}"));
+    assert_history_of_cran(&second_server).await;
 }
 
 /// The number of releases of CRAN whose digests are not known.

@@ -10,7 +10,7 @@ use rstudio_pm::model::ids::{Seq, SourceId};
 use super::on_both_databases;
 use crate::support::cran_history::{CranHistory, DAY, EVENING, backfill, backfill_request, day, state};
 use crate::support::db::Engine;
-use crate::support::sync_backend::{SyncBackend, reached, until};
+use crate::support::sync_backend::{SyncBackend, until, wait_for_phase};
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
 
@@ -19,11 +19,11 @@ const PACKAGES: i64 = 120;
 
 fn cran() -> CranHistory {
     let mut cran = CranHistory::default();
-    for today in 0..DAYS {
+    for day_number in 0..DAYS {
         for number in 0..PACKAGES {
             let tarball =
-                Tarball::new(&format!("p{number}"), &format!("1.{today}")).field("NeedsCompilation: no");
-            cran.publish(today, &tarball);
+                Tarball::new(&format!("p{number}"), &format!("1.{day_number}")).field("NeedsCompilation: no");
+            cran.publish(day_number, &tarball);
         }
     }
     cran
@@ -32,8 +32,8 @@ fn cran() -> CranHistory {
 /// The state of a server on each day, as text.
 async fn history(server: &SyncBackend) -> Vec<String> {
     let mut history = Vec::new();
-    for today in 0..=DAYS {
-        history.push(format!("{:?}", state(server, day(today)).await));
+    for day_number in 0..=DAYS {
+        history.push(format!("{:?}", state(server, day(day_number)).await));
     }
     let catalog = server.state.catalog.get();
     let tree = catalog.source_package_trees(SourceId::CRAN).next().expect("a tree");
@@ -67,59 +67,62 @@ async fn a_back_fill_killed_at_twenty_points_resumes_to_equal_bytes() {
     let folder = tempfile::tempdir().expect("a folder");
     cran().write(folder.path());
     let url = format!("file://{}", folder.path().display());
-    let uninterrupted = synced_server(Engine::Sqlite, &url).await;
-    backfill(&uninterrupted, day(0)).await.expect("a good mirror");
-    let expected = history(&uninterrupted).await;
+    let reference_server = synced_server(Engine::Sqlite, &url).await;
+    backfill(&reference_server, day(0)).await.expect("a good mirror");
+    let expected = history(&reference_server).await;
     const READING: &str = "reading DESCRIPTION of archived releases";
     const WAITING: &str = "waiting for the running sync";
     const WRITING: &str = "writing old releases";
     const PUBLISHING: &str = "publishing";
     let phases = [READING, WAITING, WRITING, PUBLISHING];
-    let archived = u64::try_from((DAYS - 1) * PACKAGES).expect("a number");
+    let archived_count = u64::try_from((DAYS - 1) * PACKAGES).expect("a number");
     let mut points = vec![None];
-    points.extend((0..14).map(|part| Some((READING, archived * part / 15))));
+    points.extend((0..14).map(|part| Some((READING, archived_count * part / 15))));
     points.extend([(WAITING, 0), (WRITING, 0), (WRITING, 1), (PUBLISHING, 0), (PUBLISHING, 1)].map(Some));
     assert_eq!(points.len(), 20);
-    let (mut midway, mut invisible) = (0, 0);
+    let (mut killed_while_reading, mut invisible_count) = (0, 0);
     for point in points {
         let server = synced_server(Engine::Sqlite, &url).await;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let sync = server.sync.clone();
-        let started = runtime.spawn(async move { sync.backfill(&backfill_request(day(0))).await });
+        let job = runtime.spawn(async move { sync.backfill(&backfill_request(day(0))).await });
         if let Some((phase, done)) = point {
-            let started = started.await.expect("no panic").unwrap_or_else(|e| panic!("{e}"));
-            reached(started.job(), &phases, phase, done).await;
+            let job = job.await.expect("no panic").unwrap_or_else(|e| panic!("{e}"));
+            wait_for_phase(job.job(), &phases, phase, done).await;
         }
         runtime.shutdown_background();
         let server = server.restart(&url).await;
         server.sync.recover().await.expect("undone");
-        let visible = state(&server, day(0)).await.is_some();
-        invisible += usize::from(!visible);
+        let is_visible = state(&server, day(0)).await.is_some();
+        invisible_count += usize::from(!is_visible);
         assert!(
-            !visible || history(&server).await == expected,
+            !is_visible || history(&server).await == expected,
             "everything or nothing is visible, at point {point:?}"
         );
-        let stored = stored_descriptions(&server).await;
-        midway += usize::from(!visible && !stored.is_empty());
+        let stored_files = stored_descriptions(&server).await;
+        killed_while_reading += usize::from(!is_visible && !stored_files.is_empty());
         // Files that were read are not read again: the mirror no longer has them.
-        let hidden = tempfile::tempdir().expect("a folder");
-        for file in stored.iter().filter(|_| !visible) {
+        let hidden_folder = tempfile::tempdir().expect("a folder");
+        for file in stored_files.iter().filter(|_| !is_visible) {
             let package = file.split('_').next().unwrap_or_default();
             let path = folder.path().join("src/contrib/Archive").join(package).join(file);
-            std::fs::rename(path, hidden.path().join(file)).expect("moved");
+            std::fs::rename(path, hidden_folder.path().join(file)).expect("moved");
         }
         let result = backfill(&server, day(0)).await;
-        for file in stored.iter().filter(|_| !visible) {
+        for file in stored_files.iter().filter(|_| !is_visible) {
             let package = file.split('_').next().unwrap_or_default();
             let path = folder.path().join("src/contrib/Archive").join(package).join(file);
-            std::fs::rename(hidden.path().join(file), path).expect("moved");
+            std::fs::rename(hidden_folder.path().join(file), path).expect("moved");
         }
         let result = result.unwrap_or_else(|e| panic!("point {point:?}: {e}"));
         assert!(!result.contains("left out"), "point {point:?}: {result}");
         assert!(history(&server).await == expected, "point {point:?}");
     }
-    assert!(midway >= 3, "{midway} of {invisible} were killed while reading");
+    assert!(
+        killed_while_reading >= 3,
+        "{killed_while_reading} of {invisible_count} were killed while reading"
+    );
 }
 
 on_both_databases! {
@@ -134,14 +137,14 @@ on_both_databases! {
         let write = server.state.db.write(|c| {
             let row = tree::of_source(c, SourceId::CRAN)?.remove(0);
             let first = row.first.expect("synced");
-            let known = life::current_of(c, row.id, first, rstudio_pm::model::ids::PackageId(1))?;
+            let known_lives = life::current_of(c, row.id, first, rstudio_pm::model::ids::PackageId(1))?;
             let target =
                 import::ImportTarget { tree: row.id, pending: first, origin: SourceId::CRAN };
             let release_history = backfill_write::ReleaseHistory {
                 release: backfill_write::PastRelease::Known {
-                    package: known[0].key.package,
-                    release: known[0].key.release,
-                    variant: known[0].variant,
+                    package: known_lives[0].key.package,
+                    release: known_lives[0].key.release,
+                    variant: known_lives[0].variant,
                     record: None,
                 },
                 lives: vec![backfill_write::PastLife { state: LifeState::Listed, from: Seq(-9), to: first }],
@@ -163,12 +166,12 @@ on_both_databases! {
             backfill_write::write(c, &target, &[release_history, new_history])
         });
         write.await.unwrap_or_else(|e| panic!("{e}"));
-        let before = history(&server).await;
+        let history_before = history(&server).await;
         backfill(&server, day(0)).await.expect("a good mirror");
-        assert_ne!(history(&server).await, before);
+        assert_ne!(history(&server).await, history_before);
         let rows = server.read(|c| c.query("SELECT from_seq FROM life WHERE from_seq < $1", &[(-1).into()])).await;
         assert!(rows.is_empty(), "{rows:?}");
-        // The clean-up would remove `beta` while the next back-fill uses it.
+        // Otherwise the removal of unused releases would delete `beta` while the next back-fill uses it.
         let beta = server.read(|c| c.query("SELECT id FROM release WHERE version = $1", &["0.1".into()])).await;
         assert!(beta.is_empty(), "{beta:?}");
         assert_eq!(state(&server, day(2)).await.expect("a state").listed(), ["alpha 1.0"]);
@@ -178,16 +181,19 @@ on_both_databases! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_halted_back_fill_ends_without_the_pending_response_and_resumes() {
     let (web, mut cran) = (Upstream::empty(), CranHistory::default());
-    for today in 0..10 {
-        cran.publish(today, &Tarball::new("alpha", &format!("1.{today}")).field("NeedsCompilation: no"));
+    for day_number in 0..10 {
+        cran.publish(
+            day_number,
+            &Tarball::new("alpha", &format!("1.{day_number}")).field("NeedsCompilation: no"),
+        );
     }
     cran.serve(&web);
     let server = synced_server(Engine::Sqlite, &web.url()).await;
-    let slow = cran.archive[0].archived();
-    web.always(&slow, Fault::Slow(Duration::from_secs(600)));
+    let slow_path = cran.archive[0].archive_path();
+    web.always(&slow_path, Fault::Slow(Duration::from_secs(600)));
     let job = server.sync.backfill(&backfill_request(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
-    let others = cran.archive.len() - 1;
-    until("all others are read", async || stored_descriptions(&server).await.len() == others).await;
+    let other_count = cran.archive.len() - 1;
+    until("all others are read", async || stored_descriptions(&server).await.len() == other_count).await;
     server.state.jobs.halt(true);
     let result = tokio::time::timeout(Duration::from_secs(60), job.job().wait_end())
         .await
@@ -195,10 +201,10 @@ async fn a_halted_back_fill_ends_without_the_pending_response_and_resumes() {
     assert!(result.expect_err("halted").contains("resumes when the server is online again"));
     server.state.jobs.halt(false);
     assert!(server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_some());
-    web.always(&slow, Fault::ExtraHeader("X: y"));
+    web.always(&slow_path, Fault::ExtraHeader("X: y"));
     web.take_requests();
     backfill(&server, day(0)).await.expect("a good mirror");
     let archives =
         web.take_requests().into_iter().map(|request| request.path).filter(|path| path.contains("/Archive/"));
-    assert_eq!(archives.collect::<Vec<_>>(), [slow], "what was read is not read again");
+    assert_eq!(archives.collect::<Vec<_>>(), [slow_path], "what was read is not read again");
 }

@@ -17,12 +17,12 @@ use crate::support::sync_backend::SyncBackend;
 /// Publication time of each version of a package, by `Date/Publication` of its DESCRIPTION.
 type Publications = BTreeMap<String, Vec<(Timestamp, String)>>;
 
-fn archives(folder: &Path, into: &mut Vec<PathBuf>) {
+fn archives(folder: &Path, paths: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
         if entry.is_dir() {
-            archives(&entry, into);
+            archives(&entry, paths);
         } else if entry.to_string_lossy().ends_with(".tar.gz") {
-            into.push(entry);
+            paths.push(entry);
         }
     }
 }
@@ -30,16 +30,16 @@ fn archives(folder: &Path, into: &mut Vec<PathBuf>) {
 fn publications(mirror: &Path) -> (Publications, usize) {
     let mut paths = Vec::new();
     archives(&mirror.join("src/contrib"), &mut paths);
-    let (mut publications, mut undated) = (Publications::new(), 0);
+    let (mut publications, mut undated_count) = (Publications::new(), 0);
     for path in paths {
         let file = std::fs::File::open(&path).expect("readable");
         let (_, raw) = archive::read_description(file, Limits::default()).expect("a package");
         let description = Description::from_bytes(&raw).expect("a DESCRIPTION");
-        let stamp = description.get("Date/Publication").unwrap_or_default();
+        let date_text = description.get("Date/Publication").unwrap_or_default();
         // `2025-02-15 00:50:02 UTC`, and without the zone in older ones.
-        let text = stamp.trim_end_matches(" UTC").replace(' ', "T");
+        let text = date_text.trim_end_matches(" UTC").replace(' ', "T");
         let Ok(at) = text.parse::<jiff::civil::DateTime>() else {
-            undated += 1;
+            undated_count += 1;
             continue;
         };
         let at = at.to_zoned(jiff::tz::TimeZone::UTC).expect("a time").timestamp().as_second();
@@ -48,7 +48,7 @@ fn publications(mirror: &Path) -> (Publications, usize) {
         publications.entry(name).or_default().push((Timestamp(at * SECOND), version));
     }
     publications.values_mut().for_each(|versions| versions.sort());
-    (publications, undated)
+    (publications, undated_count)
 }
 
 fn day_before(day: Day) -> Day {
@@ -58,14 +58,14 @@ fn day_before(day: Day) -> Day {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn back_filled_days_list_the_versions_that_real_archives_declare() {
     let mirror = data::path("cran-mirror");
-    let (publications, undated) = publications(&mirror);
+    let (publications, undated_count) = publications(&mirror);
     let server = SyncBackend::new(Engine::Sqlite, &format!("file://{}", mirror.display())).await;
     // After the newest release.
     server.advance_clock(500 * 86_400);
     server.sync().await.expect("a good mirror");
     let message = backfill(&server, "2010-01-01".parse().expect("a day")).await.expect("a good mirror");
     assert!(!message.contains("left out"), "{message}");
-    let (mut right, mut wrong) = (0, Vec::new());
+    let (mut match_count, mut mismatches) = (0, Vec::new());
     for (package, versions) in &publications {
         let mut days: Vec<Day> = versions.iter().map(|(at, _)| at.day()).collect();
         // The day itself, the one before it, and the one after.
@@ -80,18 +80,23 @@ async fn back_filled_days_list_the_versions_that_real_archives_declare() {
             let actual =
                 listed.iter().find_map(|line| line.strip_prefix(package.as_str())?.strip_prefix(' '));
             if actual == expected {
-                right += 1;
+                match_count += 1;
             } else {
-                wrong.push(format!("{package} on {day}: {actual:?}, but its archives declare {expected:?}"));
+                mismatches
+                    .push(format!("{package} on {day}: {actual:?}, but its archives declare {expected:?}"));
             }
         }
     }
-    println!("{right} right, {} wrong, {undated} archives without a date\n{}", wrong.len(), wrong.join("\n"));
-    assert!(right >= 200, "{right} right: {wrong:#?}");
+    println!(
+        "{match_count} right, {} wrong, {undated_count} archives without a date\n{}",
+        mismatches.len(),
+        mismatches.join("\n")
+    );
+    assert!(match_count >= 200, "{match_count} right: {mismatches:#?}");
     check_2018(&server).await;
     // `Date/Publication` is written when a package is accepted, the file time when it is put in place: midnight may be
     // between them, and before 2024 the date was local time labelled UTC.
-    assert!(wrong.len() * 50 <= right, "{wrong:#?}");
+    assert!(mismatches.len() * 50 <= match_count, "{mismatches:#?}");
 }
 
 /// Compares with CRAN's own list of 2018-01-15, as far as the mirror has those files.
@@ -104,10 +109,10 @@ async fn check_2018(server: &SyncBackend) {
         let (name, version) = (table.get(record, "Package")?, table.get(record, "Version")?);
         Some(format!("{name} {version}"))
     };
-    let then: Vec<String> = (0..table.len()).filter_map(lists).collect();
+    let packages_of_2018: Vec<String> = (0..table.len()).filter_map(lists).collect();
     assert!(listed.len() >= 3, "{listed:?}");
     for line in &listed {
-        assert!(then.contains(line), "{line} was not on CRAN on that day");
+        assert!(packages_of_2018.contains(line), "{line} was not on CRAN on that day");
     }
     println!(
         "{} packages listed on 2018-01-15, all of them in CRAN's own database of that day",

@@ -1,5 +1,5 @@
 //! Second records of recommended packages (`Path: 4.6.0/Recommended`) and days before the first sync: no source gives
-//! their first day, so those days have only the plain record.
+//! their first day, so those days have only the plain record, the one without a `Path`.
 
 use std::io::Read;
 
@@ -28,14 +28,14 @@ fn mirror() -> (CranHistory, Upstream, Vec<u8>) {
     cran.publish(4, &Tarball::new("other", "1.0"));
     let web = Upstream::empty();
     cran.serve(&web);
-    let second = Tarball::new("solver", "1.1").field("Depends: R (>= 4.6)").bytes();
+    let second_file = Tarball::new("solver", "1.1").field("Depends: R (>= 4.6)").bytes();
     let mut index = String::new();
     flate2::read::GzDecoder::new(web.bytes(INDEX).as_slice()).read_to_string(&mut index).expect("an index");
     let record = "Package: solver\nVersion: 1.1\nDepends: R (>= 4.6)\nPath: 4.6.0/Recommended\n";
-    index.push_str(&format!("{record}MD5sum: {}\n\n", md5(&second)));
+    index.push_str(&format!("{record}MD5sum: {}\n\n", md5(&second_file)));
     web.put(INDEX, gz(index));
-    web.put(&format!("src/contrib/{SECOND}"), second.clone());
-    (cran, web, second)
+    web.put(&format!("src/contrib/{SECOND}"), second_file.clone());
+    (cran, web, second_file)
 }
 
 /// The MD5 of the file at a path below `src/contrib` on a day.
@@ -50,31 +50,31 @@ async fn md5_at(server: &SyncBackend, number: i64, file: &str) -> Option<String>
 
 on_both_databases! {
     async fn an_earlier_day_has_the_plain_record_and_days_since_the_first_sync_have_both(engine) {
-        let (cran, web, second) = mirror();
+        let (cran, web, second_file) = mirror();
         let server = SyncBackend::new(engine, &web.url()).await;
         server.advance_clock(10 * DAY + EVENING);
         server.sync().await.expect("a good mirror");
         backfill(&server, day(0)).await.expect("a good mirror");
-        let now = state(&server, day(10)).await.expect("synced");
-        assert_eq!(now.listed(), ["other 1.0", "solver 1.1", "solver 1.1"]);
-        assert!(now.index[2].contains("Path: 4.6.0/Recommended\n"), "{:?}", now.index);
+        let state_now = state(&server, day(10)).await.expect("synced");
+        assert_eq!(state_now.listed(), ["other 1.0", "solver 1.1", "solver 1.1"]);
+        assert!(state_now.index[2].contains("Path: 4.6.0/Recommended\n"), "{:?}", state_now.index);
         for (number, listed) in [
             (0, &["solver 1.0"][..]), (1, &["solver 1.0"]), (2, &["solver 1.1"]), (3, &["solver 1.1"]),
             (4, &["other 1.0", "solver 1.1"]), (9, &["other 1.0", "solver 1.1"]),
         ] {
-            let earlier = state(&server, day(number)).await.expect("filled in");
-            assert_eq!(earlier.listed(), listed, "day {number}");
-            let text = earlier.index.concat();
+            let earlier_state = state(&server, day(number)).await.expect("filled in");
+            assert_eq!(earlier_state.listed(), listed, "day {number}");
+            let text = earlier_state.index.concat();
             assert!(!text.contains("Path:") && !text.contains("4.6"), "day {number}: {text}");
         }
         // Both have one version and different bytes; each path leads to its own bytes.
-        let plain = md5(&cran.listed["solver"].bytes);
-        assert_ne!(plain, md5(&second));
+        let plain_md5 = md5(&cran.listed["solver"].bytes);
+        assert_ne!(plain_md5, md5(&second_file));
         for number in [2, 9, 10] {
-            assert_eq!(md5_at(&server, number, "solver_1.1.tar.gz").await.as_ref(), Some(&plain), "day {number}");
+            assert_eq!(md5_at(&server, number, "solver_1.1.tar.gz").await.as_ref(), Some(&plain_md5), "day {number}");
         }
-        assert_eq!(md5_at(&server, 10, SECOND).await, Some(md5(&second)));
-        assert_eq!(md5_at(&server, 9, SECOND).await, Some(plain), "the path leads to the plain record");
+        assert_eq!(md5_at(&server, 10, SECOND).await, Some(md5(&second_file)));
+        assert_eq!(md5_at(&server, 9, SECOND).await, Some(plain_md5), "the path leads to the plain record");
         // A later sync finds no change in either.
         assert!(server.sync().await.expect("a good mirror").contains("nothing changed"));
     }

@@ -21,14 +21,14 @@ fn binaries(count: usize) -> String {
     (0..count).map(|n| format!("Package: p{n}\nVersion: 1.0\n{built}\nSHA256: {n:064x}\n\n")).collect()
 }
 
-/// A server with a mirror of `packages` packages and a mirror of `offered` binaries.
+/// A server with a mirror of `packages` packages and a mirror of `binary_count` binaries.
 async fn server_with_binaries(
     engine: Engine,
     packages: usize,
-    offered: usize,
+    binary_count: usize,
 ) -> (SyncBackend, Upstream, Upstream) {
     let (mirror, upstream) = (small_mirror(packages), Upstream::empty());
-    upstream.put(&format!("{TREE}/PACKAGES.gz"), gz(binaries(offered)));
+    upstream.put(&format!("{TREE}/PACKAGES.gz"), gz(binaries(binary_count)));
     let server = SyncBackend::new(engine, &mirror.url()).await;
     let some = |text: &str| Some(text.to_owned());
     server.set_binary_servers(vec![BinaryUrl {
@@ -46,11 +46,12 @@ async fn list(server: &SyncBackend) -> (TreeId, Option<Seq>) {
     (tree.id, tree.head)
 }
 
-async fn listed(server: &SyncBackend) -> Vec<(String, String)> {
+async fn listed_binaries(server: &SyncBackend) -> Vec<(String, String)> {
     let (tree, _) = list(server).await;
-    let open = server.read(move |c| binary_list::listed(c, tree)).await;
-    open.into_iter()
-        .map(|open| (open.platform, open.sha256.map(|d| d.to_string()).unwrap_or_default()))
+    let binaries = server.read(move |c| binary_list::listed(c, tree)).await;
+    binaries
+        .into_iter()
+        .map(|binary| (binary.platform, binary.sha256.map(|d| d.to_string()).unwrap_or_default()))
         .collect()
 }
 
@@ -59,11 +60,11 @@ on_both_databases! {
         let (server, mirror, upstream) = server_with_binaries(engine, 4_500, 4_200).await;
         let message = server.sync().await.expect("a good mirror");
         assert!(message.ends_with("; binaries were synced (transaction 2): 4200 new"), "{message}");
-        assert_eq!(listed(&server).await.len(), 4_200);
+        assert_eq!(listed_binaries(&server).await.len(), 4_200);
         let (tree, head) = list(&server).await;
-        let all = server.read(move |c| binary::all(c, tree, head.expect("published"))).await;
-        assert_eq!(all.len(), 4_200);
-        assert!(all.iter().all(|binary| binary.locator == format!("{TREE}/{}", binary.name) && binary.removed_at.is_none()));
+        let binaries = server.read(move |c| binary::all(c, tree, head.expect("published"))).await;
+        assert_eq!(binaries.len(), 4_200);
+        assert!(binaries.iter().all(|binary| binary.locator == format!("{TREE}/{}", binary.name) && binary.removed_at.is_none()));
         let comment = server.read(|c| tx::list_all(c, 10)).await.remove(0).comment;
         assert_eq!(comment, "binaries: 4200 of 4.5-noble");
         mirror.take_requests();
@@ -78,19 +79,19 @@ on_both_databases! {
     async fn a_rebuilt_binary_replaces_the_previous_one_and_a_missing_index_changes_nothing(engine) {
         let (server, _mirror, upstream) = server_with_binaries(engine, 20, 3).await;
         server.sync().await.expect("a good mirror");
-        let (tree, before) = list(&server).await;
+        let (tree, old_head) = list(&server).await;
         let text = binaries(3).replace(&format!("{:064x}", 1), &"f".repeat(64));
         upstream.put(&format!("{TREE}/PACKAGES.gz"), gz(text));
         assert!(server.sync().await.expect("a good mirror").ends_with(": 1 new"));
-        let digests: Vec<String> = listed(&server).await.into_iter().map(|(_, digest)| digest).collect();
+        let digests: Vec<String> = listed_binaries(&server).await.into_iter().map(|(_, digest)| digest).collect();
         assert_eq!(digests, [format!("{:064x}", 0), format!("{:064x}", 2), "f".repeat(64)]);
-        let (_, after) = list(&server).await;
-        assert_eq!(after, before.map(Seq::next));
-        let all = server.read(move |c| binary::all(c, tree, after.expect("published"))).await;
-        assert_eq!(all.len(), 4, "the previous binary remains for older snapshots");
+        let (_, new_head) = list(&server).await;
+        assert_eq!(new_head, old_head.map(Seq::next));
+        let binaries = server.read(move |c| binary::all(c, tree, new_head.expect("published"))).await;
+        assert_eq!(binaries.len(), 4, "the previous binary remains for older snapshots");
         upstream.remove(&format!("{TREE}/PACKAGES.gz"));
         assert!(server.sync().await.expect("a good mirror").ends_with("nothing changed"));
-        assert_eq!(listed(&server).await.len(), 3);
+        assert_eq!(listed_binaries(&server).await.len(), 3);
     }
 
     async fn binaries_of_a_later_release_are_listed_once_the_release_is_listed(engine) {
@@ -103,7 +104,7 @@ on_both_databases! {
         mirror.put(INDEX, gz(index(4)));
         let message = server.sync().await.expect("a good mirror");
         assert!(message.ends_with(": 1 new; not served, because cran does not list their version: 1 binary"), "{message}");
-        assert_eq!(listed(&server).await.len(), 4);
+        assert_eq!(listed_binaries(&server).await.len(), 4);
     }
 
     async fn binaries_of_a_killed_sync_are_removed(engine) {
@@ -113,7 +114,7 @@ on_both_databases! {
         let lives = move |c: &mut dyn rstudio_pm::db::Conn| {
             let packages = life::listed(c, TreeId(1), Seq(1))?;
             let pending = tree::begin(c, tree, 7)?;
-            let open = binary_list::listed(c, tree)?;
+            let listed = binary_list::listed(c, tree)?;
             let mut changes: Vec<BinaryChange> = packages.iter().map(|row| BinaryChange::List(OfferedBinary {
                 package: row.package,
                 release: row.release,
@@ -125,11 +126,11 @@ on_both_databases! {
                 sha256: Some(Sha256([9; 32])),
                 stanza: b"Package: x".to_vec(),
             })).collect();
-            changes.extend(open.iter().map(|open| BinaryChange::End {
-                package: open.package,
-                release: open.release,
-                file: open.file,
-                from_seq: open.from_seq,
+            changes.extend(listed.iter().map(|binary| BinaryChange::End {
+                package: binary.package,
+                release: binary.release,
+                file: binary.file,
+                from_seq: binary.from_seq,
             }));
             binary_list::apply(c, tree, pending, &changes)
         };
@@ -137,12 +138,12 @@ on_both_databases! {
         let server = server.restart(&mirror.url()).await;
         server.sync.recover().await.expect("undone");
         let (pending, files, records) = server.read(move |c| Ok((
-            tree::get(c, tree)?.expect("there").pending,
+            tree::get(c, tree)?.expect("the tree exists").pending,
             c.query("SELECT id FROM file WHERE role = 'binary'", &[])?.len(),
             c.query("SELECT variant FROM record WHERE variant > 0", &[])?.len(),
         ))).await;
         assert_eq!((pending, files, records), (None, 3, 3));
-        assert_eq!(listed(&server).await.len(), 3);
+        assert_eq!(listed_binaries(&server).await.len(), 3);
         assert_eq!(list(&server).await.1, head);
     }
 
@@ -152,10 +153,10 @@ on_both_databases! {
         let (tree, head) = list(&server).await;
         let head = head.expect("published");
         let now = (server.state.clock)();
-        let removed = server.state.db.write(move |c| {
-            let open = binary_list::listed(c, tree)?.remove(0);
+        let removal = server.state.db.write(move |c| {
+            let binary = binary_list::listed(c, tree)?.remove(0);
             let pending = tree::begin(c, tree, 0)?;
-            binary::remove(c, tree, pending, (open.package, open.release), &[open.file])?;
+            binary::remove(c, tree, pending, (binary.package, binary.release), &[binary.file])?;
             clock::publish(c, &tx::Publish {
                 now,
                 source: Some(SourceId::CRAN),
@@ -172,11 +173,11 @@ on_both_databases! {
             })
         }).await.expect("removed");
         let id = server.read(|c| package::by_name(c, SourceId::CRAN, "p0")).await.expect("known");
-        let of = |seq| server.read(move |c| binary::of_package(c, tree, seq, id));
-        assert_eq!(of(head).await[0].removed_at, Some(removed.at), "the time of the removal is known in the step before it");
-        assert_eq!(of(head.next()).await[0].removed_at, Some(removed.at));
-        let other = server.read(|c| package::by_name(c, SourceId::CRAN, "p1")).await.expect("known");
-        let other = server.read(move |c| binary::of_package(c, tree, head.next(), other)).await;
-        assert_eq!(other[0].removed_at, None);
+        let binaries_of = |seq| server.read(move |c| binary::of_package(c, tree, seq, id));
+        assert_eq!(binaries_of(head).await[0].removed_at, Some(removal.at), "the time of the removal is known in the step before it");
+        assert_eq!(binaries_of(head.next()).await[0].removed_at, Some(removal.at));
+        let other_id = server.read(|c| package::by_name(c, SourceId::CRAN, "p1")).await.expect("known");
+        let other_binaries = server.read(move |c| binary::of_package(c, tree, head.next(), other_id)).await;
+        assert_eq!(other_binaries[0].removed_at, None);
     }
 }

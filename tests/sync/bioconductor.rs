@@ -49,9 +49,9 @@ fn mirror() -> Upstream {
 
 async fn sync(server: &SyncBackend, version: Option<&str>) -> Result<String, String> {
     let version = version.map(|text| text.parse().expect("a version"));
-    let started =
+    let job =
         server.sync.start_by(SourceKind::Bioconductor, version, "test").expect("Bioconductor can be synced");
-    started.job().wait_end().await
+    job.job().wait_end().await
 }
 
 fn head(server: &SyncBackend, label: &str) -> Option<(TreeId, Seq)> {
@@ -63,14 +63,14 @@ fn head(server: &SyncBackend, label: &str) -> Option<(TreeId, Seq)> {
 }
 
 /// `name_version` of each listed package; `None` before the first step.
-async fn listed(server: &SyncBackend, label: &str) -> Option<Vec<String>> {
+async fn listed_packages(server: &SyncBackend, label: &str) -> Option<Vec<String>> {
     let (tree, seq) = head(server, label)?;
     let names = server.read(move |c| life::names(c, tree, seq)).await;
     Some(names.into_iter().map(|package| format!("{}_{}", package.name, package.version)).collect())
 }
 
 async fn count(server: &SyncBackend, label: &str) -> usize {
-    listed(server, label).await.map_or(0, |names| names.len())
+    listed_packages(server, label).await.map_or(0, |names| names.len())
 }
 
 on_both_databases! {
@@ -84,12 +84,12 @@ on_both_databases! {
             assert!(message.contains(words), "{words}: {message}");
         }
         assert_eq!(server.transactions().await, 2);
-        let software = listed(&server, "3.16/bioc").await.expect("it was published");
+        let software = listed_packages(&server, "3.16/bioc").await.expect("it was published");
         assert_eq!(software, old);
         for component in ["data/annotation", "data/experiment", "workflows", "books"] {
-            assert_eq!(listed(&server, &format!("3.20/{component}")).await, Some(Vec::new()), "{component}");
+            assert_eq!(listed_packages(&server, &format!("3.20/{component}")).await, Some(Vec::new()), "{component}");
         }
-        assert_eq!(listed(&server, "3.20/extra").await, None, "3.20 has none");
+        assert_eq!(listed_packages(&server, "3.20/extra").await, None, "3.20 has none");
         let catalog = server.state.catalog.get();
         let versions: Vec<String> = catalog.bioconductor_versions().iter().map(ToString::to_string).collect();
         assert_eq!(versions, ["3.20", "3.16"]);
@@ -100,8 +100,8 @@ on_both_databases! {
 
         let message = sync(&server, None).await.expect("a good mirror");
         assert!(message.starts_with("2 versions of Bioconductor are up to date"), "{message}");
-        let one = sync(&server, Some("3.16")).await.expect("a good mirror");
-        assert_eq!(one, "Bioconductor 3.16 is up to date; nothing changed");
+        let message = sync(&server, Some("3.16")).await.expect("a good mirror");
+        assert_eq!(message, "Bioconductor 3.16 is up to date; nothing changed");
         assert_eq!(server.transactions().await, 2);
     }
 
@@ -110,18 +110,18 @@ on_both_databases! {
         let server = SyncBackend::new(engine, &mirror.url()).await;
         sync(&server, None).await.expect("a good mirror");
         let annotation = index_path("3.20/data/annotation");
-        let mut more = PACKAGES;
+        let mut package_count = PACKAGES;
         for (fault, words) in [
             (Fault::Html, "HTML page"),
             (Fault::Truncate(20), "cut short"),
             (Fault::Status(503, ""), "503"),
         ] {
-            more += 1;
+            package_count += 1;
             mirror.always(&annotation, fault);
             // An unchanged index is answered with 304, so each time another one is put.
-            mirror.put(&annotation, gz(format!("Package: genome\nVersion: 1.{more}\n\n{}", index(10))));
-            mirror.put(&index_path("3.19/bioc"), gz(index(more)));
-            mirror.put(&index_path("3.20/bioc"), gz(index(more)));
+            mirror.put(&annotation, gz(format!("Package: genome\nVersion: 1.{package_count}\n\n{}", index(10))));
+            mirror.put(&index_path("3.19/bioc"), gz(index(package_count)));
+            mirror.put(&index_path("3.20/bioc"), gz(index(package_count)));
             let error = sync(&server, None).await.expect_err("the index is invalid");
             for word in [
                 words,
@@ -133,15 +133,15 @@ on_both_databases! {
             ] {
                 assert!(error.contains(word), "{word}: {error}");
             }
-            assert_eq!(count(&server, "3.19/bioc").await, more, "{words}");
+            assert_eq!(count(&server, "3.19/bioc").await, package_count, "{words}");
             assert_eq!(count(&server, "3.20/bioc").await, PACKAGES, "{words}");
-            let genome = listed(&server, "3.20/data/annotation").await;
+            let genome = listed_packages(&server, "3.20/data/annotation").await;
             assert_eq!(genome, Some(vec!["genome_1.0".to_owned()]), "{words}");
         }
-        mirror.always(&annotation, Fault::ExtraHeader("X-Mended: yes"));
+        mirror.always(&annotation, Fault::ExtraHeader("X-Repaired: yes"));
         let message = sync(&server, Some("3.20")).await.expect("the mirror is repaired");
         assert!(message.contains("Bioconductor 3.20 was synced"), "{message}");
-        assert_eq!(count(&server, "3.20/bioc").await, more);
+        assert_eq!(count(&server, "3.20/bioc").await, package_count);
         assert_eq!(count(&server, "3.20/data/annotation").await, 11);
     }
 
@@ -156,10 +156,10 @@ on_both_databases! {
             assert!(error.contains(words), "{words}: {error}");
         }
         assert_eq!(count(&server, "3.20/bioc").await, PACKAGES);
-        assert_eq!(listed(&server, "3.20/data/experiment").await, Some(vec!["trial_2.0".to_owned()]));
+        assert_eq!(listed_packages(&server, "3.20/data/experiment").await, Some(vec!["trial_2.0".to_owned()]));
         sync(&server, Some("3.20")).await.expect("the same files, synced again by hand");
         assert_eq!(count(&server, "3.20/bioc").await, PACKAGES * 4 / 5);
-        assert_eq!(listed(&server, "3.20/data/experiment").await, Some(vec!["trial_3.0".to_owned()]));
+        assert_eq!(listed_packages(&server, "3.20/data/experiment").await, Some(vec!["trial_3.0".to_owned()]));
         // The loss of all packages is refused although they are few.
         for empty in [gz(""), Vec::new()] {
             mirror.put(&index_path("3.20/data/experiment"), empty);
@@ -177,7 +177,7 @@ on_both_databases! {
 
     async fn equal_files_of_two_versions_are_one_release_and_different_files_are_two(engine) {
         let mirror = mirror();
-        let record = |md5: &str, more: &str| format!("Package: genome\nVersion: 1.0\n{more}MD5sum: {md5:0>32}\n");
+        let record = |md5: &str, fields: &str| format!("Package: genome\nVersion: 1.0\n{fields}MD5sum: {md5:0>32}\n");
         mirror.put(&index_path("3.19/data/annotation"), gz(record("a", "")));
         mirror.put(&index_path("3.20/data/annotation"), gz(record("a", "Title: x\n") + "\nPackage: other\nVersion: 1.0\nMD5sum: 0000000000000000000000000000000c\n"));
         mirror.put(&index_path("3.19/data/experiment"), gz("Package: other\nVersion: 1.0\nMD5sum: 0000000000000000000000000000000d\n"));
@@ -213,12 +213,12 @@ on_both_databases! {
         let mirror = mirror();
         let server = SyncBackend::new(engine, &mirror.url()).await;
         sync(&server, Some("3.19")).await.expect("a good mirror");
-        let (claimed, _) = head(&server, "3.19/bioc").expect("published");
-        server.state.db.write(move |c| tree::begin(c, claimed, 7).map(drop)).await.expect("claimed");
+        let (tree, _) = head(&server, "3.19/bioc").expect("published");
+        server.state.db.write(move |c| tree::begin(c, tree, 7).map(drop)).await.expect("claimed");
         server.sync.recover().await.expect("undone");
         let pending = server.read(|c| tree::of_source(c, SourceId::BIOCONDUCTOR)).await;
         assert!(pending.iter().all(|tree| tree.pending.is_none() && tree.role == Role::Source));
-        server.state.db.write(move |c| tree::begin(c, claimed, 7).map(drop)).await.expect("claimed");
+        server.state.db.write(move |c| tree::begin(c, tree, 7).map(drop)).await.expect("claimed");
         mirror.put(&index_path("3.19/bioc"), gz(index(PACKAGES + 1)));
         sync(&server, Some("3.19")).await.expect("the sync is repeated");
         assert_eq!(count(&server, "3.19/bioc").await, PACKAGES + 1);
@@ -266,12 +266,12 @@ async fn a_component_that_is_missing_from_the_mirror_is_empty_until_it_appears()
     let mirror = mirror();
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     sync(&server, Some("3.20")).await.expect("a good mirror");
-    assert_eq!(listed(&server, "3.20/books").await, Some(Vec::new()), "the mirror has none yet");
+    assert_eq!(listed_packages(&server, "3.20/books").await, Some(Vec::new()), "the mirror has none yet");
     sync(&server, Some("3.20")).await.expect("a good mirror");
     assert_eq!(server.transactions().await, 1);
     mirror.put(&index_path("3.20/books"), gz("Package: book\nVersion: 1.0\n"));
     sync(&server, Some("3.20")).await.expect("a good mirror");
-    assert_eq!(listed(&server, "3.20/books").await, Some(vec!["book_1.0".to_owned()]));
+    assert_eq!(listed_packages(&server, "3.20/books").await, Some(vec!["book_1.0".to_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,7 +288,7 @@ async fn a_superseded_version_is_archived_only_in_its_bioconductor_version() {
     };
     assert_eq!(archived("3.20/data/experiment").await, ["trial_2.0.tar.gz"]);
     assert_eq!(archived("3.19/data/experiment").await, [""; 0]);
-    assert_eq!(listed(&server, "3.19/data/experiment").await, Some(vec!["trial_2.0".to_owned()]));
+    assert_eq!(listed_packages(&server, "3.19/data/experiment").await, Some(vec!["trial_2.0".to_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -341,21 +341,21 @@ async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_on_one_database_sync_in_turn_and_share_the_result() {
     let mirror = mirror();
-    let one = SyncBackend::new(Engine::Postgres, &mirror.url()).await;
-    let two = one.open_second(&mirror.url()).await;
+    let server = SyncBackend::new(Engine::Postgres, &mirror.url()).await;
+    let second_server = server.open_second(&mirror.url()).await;
     mirror.always(&index_path("3.20/workflows"), Fault::HeldBack);
-    let first =
-        one.sync.start_by(SourceKind::Bioconductor, None, "test").expect("Bioconductor can be synced");
+    let job =
+        server.sync.start_by(SourceKind::Bioconductor, None, "test").expect("Bioconductor can be synced");
     until("3.20 is read", async || mirror.pending().contains(&index_path("3.20/workflows"))).await;
-    let error = sync(&two, Some("3.19")).await.expect_err("the other server has the lease");
+    let error = sync(&second_server, Some("3.19")).await.expect_err("the other server has the lease");
     assert!(error.contains("another server"), "{error}");
     mirror.release(&index_path("3.20/workflows"));
-    first.job().wait_end().await.expect("a good mirror");
-    two.state.catalog.refresh(&two.state.db).await.expect("read");
-    assert_eq!(count(&two, "3.20/bioc").await, PACKAGES);
-    let message = sync(&two, None).await.expect("the lease is free again");
+    job.job().wait_end().await.expect("a good mirror");
+    second_server.state.catalog.refresh(&second_server.state.db).await.expect("read");
+    assert_eq!(count(&second_server, "3.20/bioc").await, PACKAGES);
+    let message = sync(&second_server, None).await.expect("the lease is free again");
     assert!(message.starts_with("2 versions of Bioconductor are up to date"), "{message}");
-    assert_eq!(one.transactions().await, 2);
+    assert_eq!(server.transactions().await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -363,11 +363,11 @@ async fn a_halted_sync_resumes_with_the_remaining_versions() {
     let mirror = mirror();
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     mirror.always(&index_path("3.19/bioc"), Fault::HeldBack);
-    let started =
+    let job =
         server.sync.start_by(SourceKind::Bioconductor, None, "somebody").expect("Bioconductor can be synced");
     until("3.19 is read", async || mirror.pending().contains(&index_path("3.19/bioc"))).await;
     server.state.jobs.halt(true);
-    let error = started.job().wait_end().await.expect_err("it was halted");
+    let error = job.job().wait_end().await.expect_err("it was halted");
     assert!(error.contains("the server goes offline"), "{error}");
     assert_eq!((count(&server, "3.20/bioc").await, count(&server, "3.19/bioc").await), (PACKAGES, 0));
     server.state.jobs.halt(false);
@@ -388,9 +388,9 @@ async fn concurrent_syncs_of_two_versions_wait_for_each_other() {
         let version = Some(version.parse().expect("a version"));
         server.sync.start_by(SourceKind::Bioconductor, version, "test").expect("it is synced")
     };
-    let both = [start("3.19"), start("3.20")];
-    for started in &both {
-        started.job().wait_end().await.expect("a good mirror");
+    let jobs = [start("3.19"), start("3.20")];
+    for job in &jobs {
+        job.job().wait_end().await.expect("a good mirror");
     }
     // Most releases belong to both versions.
     assert_eq!((count(&server, "3.19/bioc").await, count(&server, "3.20/bioc").await), (PACKAGES, PACKAGES));
@@ -421,16 +421,21 @@ async fn old_versions_have_extra_and_no_later_components() {
         message.contains("Bioconductor 3.5 was synced") && message.contains(": 5 packages added"),
         "{message}"
     );
-    assert_eq!(listed(&server, "3.5/extra").await, Some(vec!["iSNetwork_1.11.1".to_owned()]));
-    assert_eq!(listed(&server, "3.5/data/experiment").await, Some(Vec::new()), "the mirror has none");
+    assert_eq!(listed_packages(&server, "3.5/extra").await, Some(vec!["iSNetwork_1.11.1".to_owned()]));
+    assert_eq!(
+        listed_packages(&server, "3.5/data/experiment").await,
+        Some(Vec::new()),
+        "the mirror has none"
+    );
     for label in ["3.5/workflows", "3.5/books", "3.6/extra", "3.6/workflows", "3.20/extra"] {
-        assert_eq!(listed(&server, label).await, None, "{label}");
+        assert_eq!(listed_packages(&server, label).await, None, "{label}");
     }
     let paths: Vec<String> = mirror.take_requests().into_iter().map(|request| request.path).collect();
-    let requested = |folder: &str| paths.iter().any(|path| path.starts_with(&format!("packages/{folder}/")));
-    assert!(requested("3.5/extra") && requested("3.6/data/experiment"), "{paths:?}");
+    let is_requested =
+        |folder: &str| paths.iter().any(|path| path.starts_with(&format!("packages/{folder}/")));
+    assert!(is_requested("3.5/extra") && is_requested("3.6/data/experiment"), "{paths:?}");
     for folder in ["3.5/workflows", "3.5/books", "3.6/extra", "3.6/workflows", "3.20/extra"] {
-        assert!(!requested(folder), "{folder}: {paths:?}");
+        assert!(!is_requested(folder), "{folder}: {paths:?}");
     }
     // `extra` is handled like the other parts: it changes with its version, in one transaction, and its loss is
     // refused.
@@ -440,5 +445,5 @@ async fn old_versions_have_extra_and_no_later_components() {
     mirror.remove(&index_path("3.5/extra"));
     let error = sync(&server, Some("3.5")).await.expect_err("all packages are missing");
     assert!(error.contains("packages/3.5/extra has no index any more"), "{error}");
-    assert_eq!(listed(&server, "3.5/extra").await, Some(vec!["iSNetwork_1.12".to_owned()]));
+    assert_eq!(listed_packages(&server, "3.5/extra").await, Some(vec!["iSNetwork_1.12".to_owned()]));
 }

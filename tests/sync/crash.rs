@@ -7,7 +7,7 @@ use rstudio_pm::model::source::SourceKind;
 
 use super::{INDEX, gz, index, on_both_databases, small_mirror};
 use crate::support::db::Engine;
-use crate::support::sync_backend::{SyncBackend, reached, until};
+use crate::support::sync_backend::{SyncBackend, until, wait_for_phase};
 
 /// Writes the rows of a sync that was killed between two chunks: a claimed tree, releases and invisible lives.
 async fn partial_import(server: &SyncBackend, packages: usize) {
@@ -91,10 +91,10 @@ async fn a_sync_whose_catalog_cannot_be_read_is_done_and_visible_later() {
     let mirror = small_mirror(5);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     let execute = async |text: &'static str| {
-        let done = server.state.db.write(move |c| c.execute(text, &[]).map(drop)).await;
-        done.unwrap_or_else(|e| panic!("{e}"));
+        let result = server.state.db.write(move |c| c.execute(text, &[]).map(drop)).await;
+        result.unwrap_or_else(|e| panic!("{e}"));
     };
-    // With the publish comes a row that no program can read.
+    // The publish also inserts a row that no program can read.
     execute(
         "CREATE TRIGGER unreadable AFTER INSERT ON tx BEGIN \
          INSERT INTO source (id, name, kind, language, created_at) VALUES (999, 'unreadable', 'unknown', 'r', 0); END",
@@ -126,7 +126,7 @@ async fn a_server_dropped_at_any_moment_of_a_sync_recovers() {
         Some((WRITING, 4_000)),
         Some((PUBLISHING, 0)),
     ];
-    let mut interrupted = 0;
+    let mut interrupted_count = 0;
     for moment in moments {
         let mirror = small_mirror(PACKAGES);
         let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
@@ -137,17 +137,17 @@ async fn a_server_dropped_at_any_moment_of_a_sync_recovers() {
             server.sync.start(SourceKind::Cran).expect("cran is synced").job().clone()
         };
         if let Some((phase, done)) = moment {
-            reached(&job, &phases, phase, done).await;
+            wait_for_phase(&job, &phases, phase, done).await;
         }
         runtime.shutdown_background();
         let server = server.restart(&mirror.url()).await;
         server.sync.recover().await.expect("undone");
-        let listed = server.listed().await.len();
-        assert!(listed == 0 || listed == PACKAGES, "{listed} after {moment:?}");
-        interrupted += usize::from(moment.is_some() && listed == 0);
+        let listed_count = server.listed().await.len();
+        assert!(listed_count == 0 || listed_count == PACKAGES, "{listed_count} after {moment:?}");
+        interrupted_count += usize::from(moment.is_some() && listed_count == 0);
         server.sync().await.expect("a good mirror");
         assert_eq!(server.listed().await.len(), PACKAGES, "after {moment:?}");
         assert_eq!(server.transactions().await, 1, "after {moment:?}");
     }
-    assert!(interrupted > 0, "every sync ended before it was dropped");
+    assert!(interrupted_count > 0, "every sync ended before it was dropped");
 }

@@ -76,8 +76,10 @@ async fn an_invalid_resumption_begins_again() {
     assert_eq!(stream.offset, 0);
     assert!(read(stream).await.expect("complete") == bytes);
     // Beyond the end, without validators, with a weak one, and from a server without ranges.
-    let weak = Validators { etag: Some("W/\"x\"".to_owned()), modified: None };
-    for resume in [(300_000, validators.clone()), (100_000, Validators::default()), (100_000, weak)] {
+    let weak_validators = Validators { etag: Some("W/\"x\"".to_owned()), modified: None };
+    for resume in
+        [(300_000, validators.clone()), (100_000, Validators::default()), (100_000, weak_validators)]
+    {
         assert_eq!(mirror.open(FILE, Some(resume)).await.expect("the file exists").offset, 0);
     }
     upstream.fail(FILE, [Fault::NoValidators]);
@@ -88,11 +90,11 @@ async fn an_invalid_resumption_begins_again() {
 async fn a_missing_file_is_distinguished_from_a_busy_mirror() {
     let (upstream, _) = upstream_with_file();
     let mirror = mirror(&upstream);
-    let missing = mirror.open("src/contrib/b_1.0.tar.gz", None).await.err().expect("missing");
-    assert!(matches!(missing, UpstreamError::Missing(_)), "{missing}");
+    let error = mirror.open("src/contrib/b_1.0.tar.gz", None).await.err().expect("missing");
+    assert!(matches!(error, UpstreamError::Missing(_)), "{error}");
     upstream.fail(FILE, [Fault::Status(503, "Retry-After: 7")]);
-    let busy = mirror.open(FILE, None).await.err().expect("busy");
-    assert!(matches!(busy, UpstreamError::Unavailable { retry_after: Some(7), .. }), "{busy:?}");
+    let error = mirror.open(FILE, None).await.err().expect("busy");
+    assert!(matches!(error, UpstreamError::Unavailable { retry_after: Some(7), .. }), "{error:?}");
     assert_eq!(upstream.take_requests().len(), 2, "each opening is one request");
 }
 
@@ -111,9 +113,9 @@ async fn a_small_file_larger_than_its_limit_is_refused_whatever_the_header_says(
 #[tokio::test]
 async fn a_redirect_is_followed() {
     let (upstream, bytes) = upstream_with_file();
-    let elsewhere = Upstream::empty();
-    elsewhere.put("cdn/a.tar.gz", bytes.clone());
-    upstream.always(FILE, Fault::Redirect(format!("{}/cdn/a.tar.gz", elsewhere.url())));
+    let cdn = Upstream::empty();
+    cdn.put("cdn/a.tar.gz", bytes.clone());
+    upstream.always(FILE, Fault::Redirect(format!("{}/cdn/a.tar.gz", cdn.url())));
     let stream = mirror(&upstream).open(FILE, None).await.expect("the file exists");
     assert!(read(stream).await.expect("complete") == bytes);
 }
@@ -131,8 +133,8 @@ async fn requests_go_through_the_proxy_with_its_password() {
     };
     let client = Client::with_limits(&settings, limits()).expect("a proxy");
     let mirror = client.mirror("http://cran.invalid").expect("a URL");
-    let fetched =
+    let result =
         mirror.fetch(FileRequest { path: "src/contrib/PACKAGES", validators: None, limit: 100 }).await;
-    assert!(matches!(fetched, Ok(FileResponse::Body { .. })), "{fetched:?}");
+    assert!(matches!(result, Ok(FileResponse::Body { .. })), "{result:?}");
     assert_eq!(proxy.take_requests()[0].headers["proxy-authorization"], "Basic dGVhbTpzM2NyZXQ=");
 }

@@ -18,9 +18,9 @@ fn real_mirror() -> String {
 
 /// Sorts without regard to the case of letters.
 fn sorted_by_name(files: &[String]) -> Vec<String> {
-    let mut sorted = files.to_vec();
-    sorted.sort_by_key(|file| file.to_lowercase());
-    sorted
+    let mut sorted_files = files.to_vec();
+    sorted_files.sort_by_key(|file| file.to_lowercase());
+    sorted_files
 }
 
 on_both_databases! {
@@ -70,8 +70,8 @@ on_both_databases! {
         assert!(message.contains("1 package added, 1 updated, 1 removed, 1 release archived"), "{message}");
         assert_eq!(server.listed().await, ["new_0.1", "p0_1.1", "p1_1.0", "p2_1.0"]);
         assert_eq!(server.archived().await, ["p0_1.0.tar.gz"]);
-        let all = server.read(|c| tx::list(c, SourceId::CRAN, 10)).await;
-        assert_eq!((all.len(), all[0].actor.as_str(), all[0].counts.updated), (2, "rspm sync", 1));
+        let transactions = server.read(|c| tx::list(c, SourceId::CRAN, 10)).await;
+        assert_eq!((transactions.len(), transactions[0].actor.as_str(), transactions[0].counts.updated), (2, "rspm sync", 1));
     }
 
     async fn an_index_with_the_same_records_publishes_nothing(engine) {
@@ -93,12 +93,12 @@ on_both_databases! {
 
     async fn a_large_mirror_is_written_in_many_chunks_and_visible_at_once(engine) {
         let dir = tempfile::tempdir().expect("a folder");
-        let size = Size { listed: 1_500, archived: 6_000 };
+        let size = Size { listed_count: 1_500, archived_count: 6_000 };
         let real = data::path("cran-index-full/PACKAGES.gz");
         full_mirror::write(dir.path(), size, Some(&real)).expect("written");
         let server = SyncBackend::new(engine, &format!("file://{}", dir.path().display())).await;
         server.sync().await.expect("a good mirror");
-        assert_eq!((server.listed().await.len(), server.archived().await.len()), (size.listed, size.archived));
+        assert_eq!((server.listed().await.len(), server.archived().await.len()), (size.listed_count, size.archived_count));
         assert_eq!(server.transactions().await, 1);
         // Every record is stored as it was read, so nothing changed.
         let index = dir.path().join(INDEX);
@@ -122,11 +122,11 @@ on_both_databases! {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_three_forms_of_an_index_list_the_same_packages() {
-    let complete = Upstream::of(&data::path("cran-mirror"));
+    let source_mirror = Upstream::of(&data::path("cran-mirror"));
     let mut lists = Vec::new();
     for form in [INDEX, "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"] {
         let mirror = Upstream::empty();
-        mirror.put(form, complete.bytes(form));
+        mirror.put(form, source_mirror.bytes(form));
         let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
         lists.push(server.listed().await);
@@ -172,26 +172,26 @@ async fn an_index_that_changes_while_meta_is_read_is_read_again() {
     let mirror = Upstream::of(&data::path("cran-mirror"));
     mirror.always(ARCHIVE, Fault::HeldBack);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    let started = server.sync.start(SourceKind::Cran).expect("cran is synced");
+    let job = server.sync.start(SourceKind::Cran).expect("cran is synced");
     // The index was served; it changes while `Meta/` is read.
     until("`Meta/` is read", async || mirror.pending().contains(&ARCHIVE.to_owned())).await;
     let mut text = String::from_utf8(mirror.bytes("src/contrib/PACKAGES")).expect("ASCII");
     text.push_str("\nPackage: justnow\nVersion: 1.0\n");
     mirror.put(INDEX, gz(text));
     mirror.release(ARCHIVE);
-    started.job().wait_end().await.expect("a good mirror");
+    job.job().wait_end().await.expect("a good mirror");
     assert!(server.listed().await.contains(&"justnow_1.0".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_mirror_is_read_completely_and_replaces_the_state() {
-    let (one, two) = (small_mirror(3), small_mirror(5));
-    let server = SyncBackend::new(Engine::Sqlite, &one.url()).await;
+    let (mirror_of_3, mirror_of_5) = (small_mirror(3), small_mirror(5));
+    let server = SyncBackend::new(Engine::Sqlite, &mirror_of_3.url()).await;
     server.sync().await.expect("a good mirror");
-    let server = server.restart(&two.url()).await;
+    let server = server.restart(&mirror_of_5.url()).await;
     server.sync().await.expect("a good mirror");
     assert_eq!(server.listed().await.len(), 5);
-    let server = server.restart(&one.url()).await;
+    let server = server.restart(&mirror_of_3.url()).await;
     server.sync().await.expect("a good mirror");
     assert_eq!(
         server.listed().await.len(),
@@ -205,8 +205,8 @@ async fn two_concurrent_syncs_share_one_job() {
     let mirror = small_mirror(3);
     mirror.fail(INDEX, [Fault::Slow(std::time::Duration::from_millis(200))]);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    let (one, two) = tokio::join!(server.sync(), server.sync());
-    assert_eq!(one, two);
+    let (message, second_message) = tokio::join!(server.sync(), server.sync());
+    assert_eq!(message, second_message);
     assert_eq!(server.transactions().await, 1);
 }
 
@@ -214,16 +214,16 @@ async fn two_concurrent_syncs_share_one_job() {
 async fn two_servers_on_one_database_do_not_sync_at_the_same_time() {
     let mirror = small_mirror(3);
     mirror.always(INDEX, Fault::HeldBack);
-    let one = SyncBackend::new(Engine::Postgres, &mirror.url()).await;
-    let two = one.open_second(&mirror.url()).await;
-    let first = one.sync.start(SourceKind::Cran).expect("cran is synced");
-    until("the mirror is asked", async || mirror.pending().contains(&INDEX.to_owned())).await;
-    let error = two.sync().await.expect_err("the other server has the lease");
+    let server = SyncBackend::new(Engine::Postgres, &mirror.url()).await;
+    let second_server = server.open_second(&mirror.url()).await;
+    let job = server.sync.start(SourceKind::Cran).expect("cran is synced");
+    until("the mirror received the request", async || mirror.pending().contains(&INDEX.to_owned())).await;
+    let error = second_server.sync().await.expect_err("the other server has the lease");
     assert!(error.contains("another server"), "{error}");
     mirror.release(INDEX);
-    first.job().wait_end().await.expect("a good mirror");
-    two.sync().await.expect("the lease is free again");
-    assert_eq!(one.transactions().await, 1);
+    job.job().wait_end().await.expect("a good mirror");
+    second_server.sync().await.expect("the lease is free again");
+    assert_eq!(server.transactions().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use rstudio_pm::model::ids::{FileId, PackageId, ReleaseId};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::r::packages::IndexRecord;
 use rstudio_pm::r::rds::archive_meta::MetaRow;
-use rstudio_pm::sync::existing::{ExistingPackage, ExistingRelease, ExistingSource, OpenLife};
+use rstudio_pm::sync::existing_source::{ExistingPackage, ExistingRelease, ExistingSource, OpenLife};
 use rstudio_pm::sync::plan::{MirrorDeclaration, Plan, plan};
 
 /// A mirror's file.
@@ -35,11 +35,11 @@ pub(crate) struct Record {
 /// The declaration of a mirror.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mirror {
-    pub(crate) listed: Vec<Record>,
+    pub(crate) records: Vec<Record>,
     pub(crate) current: Option<Vec<Row>>,
     pub(crate) archive: Option<Vec<Row>>,
     /// In seconds; later releases are delayed.
-    pub(crate) until: Option<i64>,
+    pub(crate) cutoff: Option<i64>,
 }
 
 pub(crate) fn record(package: &'static str, version: &'static str, md5: u8) -> Record {
@@ -72,11 +72,11 @@ pub(crate) struct Tables {
 impl Tables {
     pub(crate) fn plan(&self, mirror: &Mirror) -> Plan {
         let stanzas: Vec<String> = mirror
-            .listed
+            .records
             .iter()
             .map(|r| format!("Package: {}\nVersion: {}\nDepends: {}", r.package, r.version, r.depends))
             .collect();
-        let listed = mirror.listed.iter().zip(&stanzas).map(|(r, stanza)| IndexRecord {
+        let records = mirror.records.iter().zip(&stanzas).map(|(r, stanza)| IndexRecord {
             package: r.package,
             version: r.version,
             path: r.path,
@@ -86,14 +86,14 @@ impl Tables {
             size: None,
             stanza: stanza.as_bytes(),
         });
-        let declared = MirrorDeclaration {
-            listed: listed.collect(),
+        let declaration = MirrorDeclaration {
+            records: records.collect(),
             current: mirror.current.as_deref().map(meta),
             archive: mirror.archive.as_deref().map(meta),
             view: None,
-            until: mirror.until.map(|at| Timestamp(at * SECOND)),
+            cutoff: mirror.cutoff.map(|at| Timestamp(at * SECOND)),
         };
-        plan(&self.existing, &declared)
+        plan(&self.existing, &declaration)
     }
 
     /// Plans and applies.
@@ -118,10 +118,13 @@ impl Tables {
                         id: PackageId(1000 + id),
                         releases: Vec::new(),
                     });
-                    let twin = |known: &ExistingRelease| {
+                    let is_duplicate = |known: &ExistingRelease| {
                         *known.version == *release.version && known.revision == release.revision
                     };
-                    assert!(!package.releases.iter().any(twin), "the database would refuse {release:?}");
+                    assert!(
+                        !package.releases.iter().any(is_duplicate),
+                        "the database would refuse {release:?}"
+                    );
                     let [file] = release.files.as_slice() else { panic!("not one file: {release:?}") };
                     package.releases.push(ExistingRelease {
                         id: ReleaseId(id),
@@ -139,21 +142,21 @@ impl Tables {
                 Change::Record { release, variant, stanza, md5, size } => {
                     let previous = self.records.insert((*release, *variant), stanza.clone());
                     assert_eq!(previous, None, "a published record would be overwritten");
-                    let known = self.release(*release);
-                    known.md5 = known.md5.or(*md5);
-                    known.size = known.size.or(*size);
-                    known.variant = known.variant.min(*variant);
+                    let known_release = self.release(*release);
+                    known_release.md5 = known_release.md5.or(*md5);
+                    known_release.size = known_release.size.or(*size);
+                    known_release.variant = known_release.variant.min(*variant);
                 }
                 Change::BeginLife { state, release, variant, path, .. } => {
                     self.open(*release, *variant, *state, path);
                 }
                 Change::EndLife(key) => {
                     let lives = &mut self.release(key.release).lives;
-                    let before = lives.len();
+                    let old_count = lives.len();
                     lives.retain(|life| {
                         life.state != key.state || *life.path != *key.path || life.from_seq != key.from_seq
                     });
-                    assert_eq!(lives.len() + 1, before, "{key:?} is no open life");
+                    assert_eq!(lives.len() + 1, old_count, "{key:?} is no open life");
                 }
             }
         }
@@ -171,8 +174,9 @@ impl Tables {
     }
 
     fn release(&mut self, id: ReleaseId) -> &mut ExistingRelease {
-        let mut all = self.existing.packages.values_mut().flat_map(|package| package.releases.iter_mut());
-        all.find(|release| release.id == id).expect("a release that exists")
+        let mut releases =
+            self.existing.packages.values_mut().flat_map(|package| package.releases.iter_mut());
+        releases.find(|release| release.id == id).expect("a release that exists")
     }
 
     /// Checks the invariants: one listed release for each package and path, one archived release for each file.
@@ -198,16 +202,16 @@ impl Tables {
 
     /// `name version[ revision N][ at path]`, sorted.
     pub(crate) fn listed(&self) -> Vec<String> {
-        self.in_state(LifeState::Listed)
+        self.lines_in_state(LifeState::Listed)
     }
 
     /// Like [`Tables::listed`].
     pub(crate) fn archived(&self) -> Vec<String> {
-        self.in_state(LifeState::Archived)
+        self.lines_in_state(LifeState::Archived)
     }
 
-    fn in_state(&self, state: LifeState) -> Vec<String> {
-        let mut all = Vec::new();
+    fn lines_in_state(&self, state: LifeState) -> Vec<String> {
+        let mut lines = Vec::new();
         for (name, package) in &self.existing.packages {
             for release in &package.releases {
                 for life in release.lives.iter().filter(|life| life.state == state) {
@@ -218,12 +222,12 @@ impl Tables {
                     if !life.path.is_empty() {
                         text.push_str(&format!(" at {}", life.path));
                     }
-                    all.push(text);
+                    lines.push(text);
                 }
             }
         }
-        all.sort();
-        all
+        lines.sort();
+        lines
     }
 
     /// The listed record of a package.
@@ -234,7 +238,12 @@ impl Tables {
     }
 
     /// Publication date and size of a release.
-    pub(crate) fn facts(&self, package: &str, version: &str, revision: i64) -> (Option<i64>, Option<i64>) {
+    pub(crate) fn date_and_size(
+        &self,
+        package: &str,
+        version: &str,
+        revision: i64,
+    ) -> (Option<i64>, Option<i64>) {
         let mut releases = self.existing.packages[package].releases.iter();
         let release = releases.find(|r| &*r.version == version && r.revision == revision).expect("a release");
         (release.published_at.map(Timestamp::seconds), release.size)

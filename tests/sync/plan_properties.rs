@@ -42,11 +42,11 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
 }
 
 fn mirror() -> impl Strategy<Value = Mirror> {
-    (records(), rows(), rows()).prop_map(|(listed, current, archive)| Mirror {
-        listed,
+    (records(), rows(), rows()).prop_map(|(records, current, archive)| Mirror {
+        records,
         current,
         archive,
-        until: None,
+        cutoff: None,
     })
 }
 
@@ -65,23 +65,23 @@ proptest! {
     }
 
     #[test]
-    fn recent_releases_are_held_back_until_enough_time_has_passed(
-        mirrors in proptest::collection::vec(mirror(), 1..5), until in 0..3_i64,
+    fn recent_releases_are_delayed_until_enough_time_has_passed(
+        mirrors in proptest::collection::vec(mirror(), 1..5), cutoff in 0..3_i64,
     ) {
         let mut tables = Tables::default();
         for mirror in &mirrors {
-            let limited = Mirror { until: Some(until), ..mirror.clone() };
-            let recent = |at: Timestamp| at.seconds() > until;
+            let mirror_with_cutoff = Mirror { cutoff: Some(cutoff), ..mirror.clone() };
+            let is_recent = |at: Timestamp| at.seconds() > cutoff;
             // Twice: a release whose only time is in `Archive/` is archived first; its time is known when it is listed.
             for _ in 0..2 {
-                let plan = tables.sync(&limited);
-                prop_assert!(!plan.published_to.is_some_and(recent), "{:#?}", plan);
+                let plan = tables.sync(&mirror_with_cutoff);
+                prop_assert!(!plan.published_to.is_some_and(is_recent), "{:#?}", plan);
             }
-            prop_assert_eq!(&tables.plan(&limited).changes, &[], "after {:#?}", limited);
+            prop_assert_eq!(&tables.plan(&mirror_with_cutoff).changes, &[], "after {:#?}", mirror_with_cutoff);
         }
-        let last = mirrors.last().expect("at least one");
-        tables.sync(last);
-        prop_assert_eq!(&tables.plan(last).changes, &[], "after {:#?}", last);
+        let last_mirror = mirrors.last().expect("at least one");
+        tables.sync(last_mirror);
+        prop_assert_eq!(&tables.plan(last_mirror).changes, &[], "after {:#?}", last_mirror);
     }
 
     #[test]
@@ -89,10 +89,10 @@ proptest! {
         let mut tables = Tables::default();
         for mirror in &mirrors {
             tables.sync(mirror);
-            let plain = |text: &String| !text.contains(" at ");
-            let listed: Vec<String> = tables.listed().into_iter().filter(plain).collect();
+            let has_no_path = |text: &String| !text.contains(" at ");
+            let listed: Vec<String> = tables.listed().into_iter().filter(has_no_path).collect();
             let mut names: Vec<&str> =
-                mirror.listed.iter().filter(|r| r.path.is_none()).map(|r| r.package).collect();
+                mirror.records.iter().filter(|r| r.path.is_none()).map(|r| r.package).collect();
             names.sort_unstable();
             names.dedup();
             let packages: Vec<&str> = listed.iter().filter_map(|text| text.split(' ').next()).collect();
@@ -103,7 +103,7 @@ proptest! {
                     let mut words = text.split(' ');
                     let (name, version) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
                     let in_table = rows.iter().any(|r| r.package == name && r.version == version);
-                    let in_index = mirror.listed.iter().any(|r| r.package == name && r.version == version);
+                    let in_index = mirror.records.iter().any(|r| r.package == name && r.version == version);
                     prop_assert!(in_table || in_index, "{}", text);
                 }
             }
@@ -120,7 +120,7 @@ proptest! {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             state >> 33
         };
-        shuffled.listed.sort_by_cached_key(|_| next());
+        shuffled.records.sort_by_cached_key(|_| next());
         for rows in [&mut shuffled.current, &mut shuffled.archive].into_iter().flatten() {
             rows.sort_by_cached_key(|_| next());
         }

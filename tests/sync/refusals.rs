@@ -156,7 +156,7 @@ async fn an_unreadable_rds_index_is_refused() {
 async fn requests_that_fail_are_repeated() {
     let (mirror, server) = synced_server().await;
     mirror.put(INDEX, gz(index(PACKAGES + 1)));
-    mirror.fail(INDEX, [Fault::Status(500, ""), Fault::CutAfter(100), Fault::Longer(10)]);
+    mirror.fail(INDEX, [Fault::Status(500, ""), Fault::CutAfter(100), Fault::LengthTooLarge(10)]);
     server.sync().await.expect("the fourth response is valid");
     assert_eq!(server.listed().await.len(), PACKAGES + 1);
 }

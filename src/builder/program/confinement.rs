@@ -21,7 +21,7 @@ use crate::builder::message::Limits;
 const LANDLOCK: ABI = ABI::V6;
 
 /// What commands may read. Of `/etc` only what programs and libraries need: no configuration of services.
-const READABLE: &[&str] = &[
+const READABLE_PATHS: &[&str] = &[
     "/usr",
     "/bin",
     "/sbin",
@@ -75,11 +75,11 @@ const READABLE: &[&str] = &[
 ];
 
 /// What commands may write besides the workspace.
-const WRITABLE: &[&str] =
+const WRITABLE_PATHS: &[&str] =
     &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/random", "/dev/urandom", "/dev/shm"];
 
 /// Applies all restrictions. There must be one thread.
-pub(super) fn confine(workspace: &Workspace, readable: &[PathBuf], limits: &Limits) -> Result<()> {
+pub(super) fn confine(workspace: &Workspace, readable_paths: &[PathBuf], limits: &Limits) -> Result<()> {
     set_no_new_privs(true)?;
     // No process of the same user may read the memory and the descriptors of the builder.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
@@ -93,7 +93,7 @@ pub(super) fn confine(workspace: &Workspace, readable: &[PathBuf], limits: &Limi
     if let Some(processes) = limits.processes {
         lower(Resource::Nproc, processes)?;
     }
-    landlock(workspace, readable).map_err(|error| Error::other(format!("Landlock: {error}")))
+    landlock(workspace, readable_paths).map_err(|error| Error::other(format!("Landlock: {error}")))
 }
 
 /// Lowers a limit; one that is lower already stays.
@@ -103,17 +103,20 @@ fn lower(resource: Resource, value: u64) -> Result<()> {
     Ok(setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
 }
 
-/// A kernel without Landlock enforces nothing, which is no error: the sandbox has the same restrictions.
-fn landlock(workspace: &Workspace, readable: &[PathBuf]) -> std::result::Result<(), landlock::RulesetError> {
-    let read = READABLE.iter().map(PathBuf::from).chain(readable.iter().cloned());
-    let write = WRITABLE.iter().map(PathBuf::from).chain([workspace.root().to_owned()]);
+/// Applies the rules of Landlock. A kernel without Landlock enforces nothing, which is no error: the sandbox has the same restrictions.
+fn landlock(
+    workspace: &Workspace,
+    readable_paths: &[PathBuf],
+) -> std::result::Result<(), landlock::RulesetError> {
+    let read_paths = READABLE_PATHS.iter().map(PathBuf::from).chain(readable_paths.iter().cloned());
+    let write_paths = WRITABLE_PATHS.iter().map(PathBuf::from).chain([workspace.root().to_owned()]);
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(LANDLOCK))?
         .scope(Scope::from_all(LANDLOCK))?
         .create()?
-        .add_rules(path_beneath_rules(read, AccessFs::from_read(LANDLOCK)))?
-        .add_rules(path_beneath_rules(write, AccessFs::from_all(LANDLOCK)))?
+        .add_rules(path_beneath_rules(read_paths, AccessFs::from_read(LANDLOCK)))?
+        .add_rules(path_beneath_rules(write_paths, AccessFs::from_all(LANDLOCK)))?
         .restrict_self()?;
     Ok(())
 }

@@ -10,8 +10,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Kills the children of this process until it has none. No command may be running.
 pub(super) fn end_all() {
-    let until = Instant::now() + TIMEOUT;
-    while Instant::now() < until {
+    let deadline = Instant::now() + TIMEOUT;
+    while Instant::now() < deadline {
         for pid in children() {
             let _ = kill_process(pid, Signal::KILL);
         }

@@ -34,8 +34,8 @@ impl From<Failure> for Stop {
 /// Returns the error of an operation of the builder itself.
 pub(super) fn io_failure(operation: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Stop {
     move |error| {
-        let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::FileTooLarge);
-        let cause = if full { Cause::Size } else { Cause::Builder };
+        let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::FileTooLarge);
+        let cause = if is_full { Cause::Size } else { Cause::Builder };
         Failure::new(cause, format!("{operation}: {error}")).into()
     }
 }
@@ -94,25 +94,25 @@ impl Job {
     /// Runs a command and returns its standard output, at most `limit` bytes of it.
     pub(super) fn output(&self, name: &str, command: &mut Command, limit: u64) -> Result<Vec<u8>, Stop> {
         let mut bytes = Vec::new();
-        self.read(name, command, |from| from.take(limit + 1).read_to_end(&mut bytes).map(|_| ()))?;
+        self.read(name, command, |stdout| stdout.take(limit + 1).read_to_end(&mut bytes).map(|_| ()))?;
         if bytes.len() as u64 > limit {
             return Err(Failure::new(Cause::Size, format!("{name} wrote more than {limit} bytes")).into());
         }
         Ok(bytes)
     }
 
-    /// Runs a command and passes each line of its standard output to the function.
+    /// Runs a command and passes each line of its standard output to `handle_line`.
     pub(super) fn lines(
         &self,
         name: &str,
         command: &mut Command,
-        mut each: impl FnMut(&[u8]) -> std::io::Result<()> + Send,
+        mut handle_line: impl FnMut(&[u8]) -> std::io::Result<()> + Send,
     ) -> Result<(), Stop> {
-        self.read(name, command, |from| {
-            let mut from = BufReader::new(from);
+        self.read(name, command, |stdout| {
+            let mut reader = BufReader::new(stdout);
             let mut line = Vec::new();
-            while (&mut from).take(MAX_LINE).read_until(b'\n', &mut line)? > 0 {
-                each(line.strip_suffix(b"\n").unwrap_or(&line))?;
+            while (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line)? > 0 {
+                handle_line(line.strip_suffix(b"\n").unwrap_or(&line))?;
                 line.clear();
             }
             Ok(())
@@ -136,32 +136,33 @@ impl Job {
                 std::io::copy(&mut stdout, &mut std::io::sink()).and(result)
             });
             let status = self.wait(child);
-            let read = reader.join().unwrap_or_else(|_| Err(std::io::Error::other("the reader panicked")));
+            let read_result =
+                reader.join().unwrap_or_else(|_| Err(std::io::Error::other("the reader panicked")));
             self.check(name, status?, oom_kills)?;
-            read.map_err(io_failure(format!("could not read the output of {name}")))
+            read_result.map_err(io_failure(format!("could not read the output of {name}")))
         })
     }
 
     /// Waits for a command, and ends all processes that it leaves behind.
     fn wait(&self, mut child: Child) -> Result<ExitStatus, Stop> {
         let pid = Pid::from_child(&child);
-        let ended = (|| {
+        let has_exited = (|| {
             let process = pidfd_open(pid, PidfdFlags::empty())?;
-            let mut watched = [
+            let mut poll_fds = [
                 PollFd::new(&self.connection, PollFlags::IN),
                 PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN),
             ];
-            channel::wait(&mut watched, self.deadline)?;
+            channel::wait(&mut poll_fds, self.deadline)?;
             // Anything on the connection is its end: the server sends nothing after the request.
-            Ok::<_, std::io::Error>(watched[0].revents().is_empty())
+            Ok::<_, std::io::Error>(poll_fds[0].revents().is_empty())
         })();
-        if !matches!(ended, Ok(true)) {
+        if !matches!(has_exited, Ok(true)) {
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = child.kill();
         }
         let status = child.wait();
         descendants::end_all();
-        match ended {
+        match has_exited {
             Ok(true) => status.map_err(io_failure("could not wait for a command")),
             Ok(false) => Err(Stop::Disconnected),
             Err(error) if error.kind() == ErrorKind::TimedOut => {
@@ -177,7 +178,7 @@ impl Job {
         if status.success() {
             return Ok(());
         }
-        let (cause, reason) = if oom_kills.increased() {
+        let (cause, reason) = if oom_kills.has_increased() {
             (
                 Cause::Memory,
                 "the memory of the sandbox was exhausted and the kernel ended a process".to_owned(),
@@ -189,16 +190,16 @@ impl Job {
         } else {
             (Cause::Command, "see the log".to_owned())
         };
-        let ended = match (status.code(), status.signal()) {
+        let ending = match (status.code(), status.signal()) {
             (Some(code), _) => format!("failed with exit code {code}"),
             (None, Some(signal)) => format!("was ended by signal {signal}"),
             (None, None) => "failed".to_owned(),
         };
-        Err(Failure::new(cause, format!("{name} {ended}: {reason}")).into())
+        Err(Failure::new(cause, format!("{name} {ending}: {reason}")).into())
     }
 }
 
-/// Maximum length of a line passed to the function of [`Job::lines`]; longer ones are passed in pieces.
+/// Maximum length of a line passed to `handle_line` of [`Job::lines`]; longer ones are passed in pieces.
 const MAX_LINE: u64 = 64 << 10;
 
 /// Starts a command in a process group of its own, with no standard input.

@@ -14,9 +14,9 @@ impl OomKills {
         OomKills(read())
     }
 
-    /// Whether it has increased.
-    pub(super) fn increased(self) -> bool {
-        matches!((self.0, read()), (Some(before), Some(after)) if after > before)
+    /// Returns whether the number has increased since it was read.
+    pub(super) fn has_increased(self) -> bool {
+        matches!((self.0, read()), (Some(old_count), Some(new_count)) if new_count > old_count)
     }
 }
 

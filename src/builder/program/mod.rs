@@ -7,7 +7,7 @@ mod descendants;
 mod fetch;
 mod job;
 mod memory;
-mod out;
+mod result_file;
 mod workspace;
 
 use std::collections::BTreeMap;
@@ -87,9 +87,11 @@ fn serve(role: &str, directory: &Path) -> std::io::Result<()> {
         Ok(workspace) => workspace,
         Err(error) => return refuse(format!("{}: {error}", directory.display())),
     };
-    // Found before the restrictions.
+    // Determined before the restrictions, which may prevent it.
     let program = std::env::current_exe()?;
-    if let Err(error) = confinement::confine(&workspace, &readable(&request.job, &program), &request.limits) {
+    if let Err(error) =
+        confinement::confine(&workspace, &readable_paths(&request.job, &program), &request.limits)
+    {
         return refuse(format!("could not restrict the builder: {error}"));
     }
     let deadline = start + Duration::from_secs(request.limits.seconds.min(86_400));
@@ -100,20 +102,20 @@ fn serve(role: &str, directory: &Path) -> std::io::Result<()> {
         message::Job::BuildRPackage(build) => build::build_r_package(&job, build, descriptors),
         message::Job::DetectR(detect) => build::detect_r(&job, detect),
     };
-    let ended = match result {
-        Ok(ended) => ended,
+    let report = match result {
+        Ok(report) => report,
         Err(Stop::Failed(failure)) => Report { failure: Some(failure), ..Report::default() },
         Err(Stop::Disconnected) => return Ok(()),
     };
     let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let ended = Report { max_rss: memory::peak(), milliseconds, ..ended };
+    let report = Report { max_rss: memory::peak(), milliseconds, ..report };
     // An error means that the server closed the connection.
-    let _ = job.send(&Event::Ended(ended));
+    let _ = job.send(&Event::Ended(report));
     Ok(())
 }
 
-/// What a job must be able to read in addition to its workspace and the system's programs.
-fn readable(job: &message::Job, program: &Path) -> Vec<PathBuf> {
+/// Returns the paths that a job must be able to read in addition to its workspace and the system's programs.
+fn readable_paths(job: &message::Job, program: &Path) -> Vec<PathBuf> {
     let paths: Vec<PathBuf> = match job {
         message::Job::ListReferences(job) => job.remote.local_paths.iter().map(PathBuf::from).collect(),
         message::Job::FetchCommit(job) => job.remote.local_paths.iter().map(PathBuf::from).collect(),
@@ -130,9 +132,11 @@ fn take(descriptors: &mut Descriptors, purpose: Purpose) -> std::io::Result<Owne
         .ok_or_else(|| std::io::Error::other(format!("the descriptor for {purpose:?} is missing")))
 }
 
-/// The file for the result, with its limit: that of the request, and that of the sandbox for any file.
-fn result_file(descriptors: &mut Descriptors, job: &Job) -> Result<out::Out, Stop> {
-    let file: File = take(descriptors, Purpose::Out).map_err(io_failure("could not open the result"))?.into();
+/// Returns the file for the result, with its size limit: that of the request or, if it is lower, that of the sandbox for
+/// any file.
+fn result_file(descriptors: &mut Descriptors, job: &Job) -> Result<result_file::ResultFile, Stop> {
+    let file: File =
+        take(descriptors, Purpose::Result).map_err(io_failure("could not open the result"))?.into();
     let fsize = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
-    Ok(out::Out::new(file, job.limits.result.min(fsize.unwrap_or(u64::MAX))))
+    Ok(result_file::ResultFile::new(file, job.limits.result.min(fsize.unwrap_or(u64::MAX))))
 }

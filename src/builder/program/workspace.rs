@@ -22,7 +22,7 @@ impl Workspace {
         Ok(Workspace { root: root.to_owned() })
     }
 
-    /// The root of the others.
+    /// The root directory, which contains the others.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }

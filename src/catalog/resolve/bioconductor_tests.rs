@@ -74,26 +74,26 @@ fn resolve_at(catalog: &Catalog, part: Option<Part>, snapshot: &str) -> Result<V
 
 #[test]
 fn a_part_has_its_own_package_lists_and_those_of_sources_before_the_software() {
-    let unlimited = catalog(&[(TEAM, None), (SourceId::BIOCONDUCTOR, None)]);
-    assert_eq!(resolve_at(&unlimited, part("3.20/bioc"), "latest"), Ok(vec![5, 1]));
-    assert_eq!(resolve_at(&unlimited, part("3.20/data/annotation"), "latest"), Ok(vec![2]));
-    assert_eq!(resolve_at(&unlimited, part("3.19"), "latest"), Ok(vec![5, 3, 4]));
-    let for_one_version = catalog(&[(TEAM, Some("3.19")), (SourceId::BIOCONDUCTOR, None)]);
-    assert_eq!(resolve_at(&for_one_version, part("3.20/bioc"), "latest"), Ok(vec![1]));
-    assert_eq!(resolve_at(&for_one_version, part("3.19/bioc"), "latest"), Ok(vec![5, 3]));
+    let catalog_of_all = catalog(&[(TEAM, None), (SourceId::BIOCONDUCTOR, None)]);
+    assert_eq!(resolve_at(&catalog_of_all, part("3.20/bioc"), "latest"), Ok(vec![5, 1]));
+    assert_eq!(resolve_at(&catalog_of_all, part("3.20/data/annotation"), "latest"), Ok(vec![2]));
+    assert_eq!(resolve_at(&catalog_of_all, part("3.19"), "latest"), Ok(vec![5, 3, 4]));
+    let catalog_of_one_version = catalog(&[(TEAM, Some("3.19")), (SourceId::BIOCONDUCTOR, None)]);
+    assert_eq!(resolve_at(&catalog_of_one_version, part("3.20/bioc"), "latest"), Ok(vec![1]));
+    assert_eq!(resolve_at(&catalog_of_one_version, part("3.19/bioc"), "latest"), Ok(vec![5, 3]));
     // A repository of R packages serves a version as one list.
-    let plain = catalog(&[(TEAM, None), (SourceId::BIOCONDUCTOR, Some("3.19"))]);
-    assert_eq!(resolve_at(&plain, None, "latest"), Ok(vec![5, 3, 4]));
-    let limited = catalog(&[(SourceId::BIOCONDUCTOR, Some("3.19"))]);
-    let missing = resolve_at(&limited, part("3.20/bioc"), "latest");
-    assert_eq!(missing, Err(Unresolved::NoPart(Part::parse("3.20/bioc").expect("a part"))));
+    let r_catalog = catalog(&[(TEAM, None), (SourceId::BIOCONDUCTOR, Some("3.19"))]);
+    assert_eq!(resolve_at(&r_catalog, None, "latest"), Ok(vec![5, 3, 4]));
+    let limited_catalog = catalog(&[(SourceId::BIOCONDUCTOR, Some("3.19"))]);
+    let result = resolve_at(&limited_catalog, part("3.20/bioc"), "latest");
+    assert_eq!(result, Err(Unresolved::NoPart(Part::parse("3.20/bioc").expect("a part"))));
 }
 
 #[test]
 fn an_unpublished_part_has_a_hint() {
-    let unlimited = catalog(&[(SourceId::BIOCONDUCTOR, None)]);
+    let catalog_of_all = catalog(&[(SourceId::BIOCONDUCTOR, None)]);
     for label in ["3.21/bioc", "3.20/books"] {
-        let error = resolve_at(&unlimited, part(label), "latest").expect_err("not here");
+        let error = resolve_at(&catalog_of_all, part(label), "latest").expect_err("not here");
         let (text, hint) = (error.to_string(), error.hint().expect("a hint"));
         assert!(text.contains(label) && !text.contains("rspm"), "{text}");
         assert!(hint.contains("rspm sync --type=bioconductor --version=3.2"), "{hint}");
@@ -102,15 +102,15 @@ fn an_unpublished_part_has_a_hint() {
 
 #[test]
 fn days_between_the_last_update_and_the_first_sync_have_the_synced_state() {
-    let unlimited = catalog(&[(SourceId::BIOCONDUCTOR, None)]);
+    let catalog_of_all = catalog(&[(SourceId::BIOCONDUCTOR, None)]);
     // Bioconductor's last update of 3.19 was when 3.20 was released.
-    assert_eq!(resolve_at(&unlimited, part("3.19/bioc"), "2024-10-30"), Ok(vec![3]));
-    assert_eq!(resolve_at(&unlimited, part("3.19/bioc"), "2025-06-01"), Ok(vec![3]));
+    assert_eq!(resolve_at(&catalog_of_all, part("3.19/bioc"), "2024-10-30"), Ok(vec![3]));
+    assert_eq!(resolve_at(&catalog_of_all, part("3.19/bioc"), "2025-06-01"), Ok(vec![3]));
     let day = |text: &str| text.parse::<Day>().expect("a day");
     let expected = Unresolved::BeforeHistory { requested: "2024-10-29".to_owned(), first: day("2024-10-30") };
-    assert_eq!(resolve_at(&unlimited, part("3.19/bioc"), "2024-10-29"), Err(expected));
+    assert_eq!(resolve_at(&catalog_of_all, part("3.19/bioc"), "2024-10-29"), Err(expected));
     // 3.20 is the current release: its earlier states are unknown.
     let expected = Unresolved::BeforeHistory { requested: "2025-06-01".to_owned(), first: day(NOW) };
-    assert_eq!(resolve_at(&unlimited, part("3.20/bioc"), "2025-06-01"), Err(expected));
-    assert_eq!(resolve_at(&unlimited, part("3.20/bioc"), NOW), Ok(vec![1]));
+    assert_eq!(resolve_at(&catalog_of_all, part("3.20/bioc"), "2025-06-01"), Err(expected));
+    assert_eq!(resolve_at(&catalog_of_all, part("3.20/bioc"), NOW), Ok(vec![1]));
 }

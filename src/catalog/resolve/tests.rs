@@ -9,7 +9,8 @@ use crate::model::repository::RepoKind;
 use crate::model::source::SourceKind;
 use crate::model::time::SECOND;
 
-fn at(text: &str) -> Timestamp {
+/// Returns the instant of `2024-01-01 09:00`; without a time, noon.
+fn instant(text: &str) -> Timestamp {
     let (day, time) = text.split_once(' ').unwrap_or((text, "12:00"));
     let (hour, minute) = time.split_once(':').expect("a time");
     let number = |t: &str| t.parse::<i64>().expect("a number");
@@ -97,7 +98,7 @@ impl CatalogBuilder {
 
     /// Formats the result as `source@seq …` and `open` or `closed`.
     fn result(&self, snapshot: Snapshot, now: &str) -> String {
-        match self.resolve_at(snapshot, at(now)) {
+        match self.resolve_at(snapshot, instant(now)) {
             Ok(point) => {
                 let trees = point.trees.iter().map(|t| format!("{}@{}", t.source, t.seq)).collect::<Vec<_>>();
                 format!("{} {}", trees.join(" "), if point.open { "open" } else { "closed" })
@@ -109,14 +110,14 @@ impl CatalogBuilder {
 
 fn typical_builder() -> CatalogBuilder {
     let mut builder = CatalogBuilder::new(&["cran", "team"]);
-    builder.publish(1, at("2024-01-01"));
-    builder.publish(1, at("2024-01-03"));
-    builder.publish(2, at("2024-01-05"));
-    builder.subscribe(&[1], at("2024-01-10 09:00"));
-    builder.publish(1, at("2024-01-10 10:00"));
-    builder.subscribe(&[2, 1], at("2024-01-10 11:00"));
-    builder.publish(2, at("2024-01-12"));
-    builder.subscribe(&[1, 2], at("2024-01-15"));
+    builder.publish(1, instant("2024-01-01"));
+    builder.publish(1, instant("2024-01-03"));
+    builder.publish(2, instant("2024-01-05"));
+    builder.subscribe(&[1], instant("2024-01-10 09:00"));
+    builder.publish(1, instant("2024-01-10 10:00"));
+    builder.subscribe(&[2, 1], instant("2024-01-10 11:00"));
+    builder.publish(2, instant("2024-01-12"));
+    builder.subscribe(&[1, 2], instant("2024-01-15"));
     builder
 }
 
@@ -147,9 +148,9 @@ fn a_date_is_the_state_at_the_end_of_its_day() {
 #[test]
 fn a_step_at_midnight_belongs_to_the_new_day() {
     let mut builder = CatalogBuilder::new(&["cran"]);
-    builder.subscribe(&[1], at("2024-01-01"));
-    builder.publish(1, at("2024-01-02"));
-    builder.publish(1, at("2024-01-04 00:00"));
+    builder.subscribe(&[1], instant("2024-01-01"));
+    builder.publish(1, instant("2024-01-02"));
+    builder.publish(1, instant("2024-01-04 00:00"));
     assert_eq!(builder.result(date("2024-01-03"), "2024-01-09"), "1@1 closed");
     assert_eq!(builder.result(date("2024-01-04"), "2024-01-09"), "1@2 open");
 }
@@ -175,7 +176,7 @@ fn a_day_after_today_is_refused_and_a_faster_clock_of_another_server_counts() {
 #[test]
 fn with_transactions_of_next_year_today_is_latest_and_tomorrow_is_refused() {
     let mut builder = typical_builder();
-    builder.publish(1, at("2025-03-01"));
+    builder.publish(1, instant("2025-03-01"));
     for now in ["2024-01-20", "2024-02-20"] {
         let today = now.parse().expect("a day");
         let latest = builder.result(Snapshot::Latest, now);
@@ -201,12 +202,12 @@ fn a_repository_without_sources_or_states_is_empty_and_has_no_history() {
     let empty = Unresolved::Empty.to_string();
     assert_eq!(builder.result(Snapshot::Latest, "2024-01-01"), " open");
     assert_eq!(builder.result(date("2023-12-31"), "2024-01-01"), empty);
-    builder.subscribe(&[2], at("2024-01-01"));
+    builder.subscribe(&[2], instant("2024-01-01"));
     assert_eq!(builder.result(Snapshot::Latest, "2024-01-01"), " open");
     assert_eq!(builder.result(date("2024-01-01"), "2024-01-01"), " open");
     assert_eq!(builder.result(date("2023-12-31"), "2024-01-01"), empty);
     assert_eq!(builder.result(Snapshot::Transaction(TxId(1)), "2024-01-01"), empty);
-    builder.publish(2, at("2024-01-02"));
+    builder.publish(2, instant("2024-01-02"));
     assert_eq!(builder.result(Snapshot::Latest, "2024-01-02"), "2@1 open");
     let expected = "no snapshot of this repository is as old as 2024-01-01; its history starts at 2024-01-02";
     assert_eq!(builder.result(date("2024-01-01"), "2024-01-02"), expected);
@@ -236,34 +237,34 @@ fn a_transaction_is_resolved_to_its_instant_inclusive() {
 #[test]
 fn a_transaction_of_a_source_outside_the_repository_is_an_instant_too() {
     let mut builder = CatalogBuilder::new(&["cran", "other"]);
-    builder.subscribe(&[1], at("2024-01-01"));
-    builder.publish(1, at("2024-01-02"));
-    let tx = builder.publish(2, at("2024-01-03"));
-    builder.publish(1, at("2024-01-04"));
+    builder.subscribe(&[1], instant("2024-01-01"));
+    builder.publish(1, instant("2024-01-02"));
+    let tx = builder.publish(2, instant("2024-01-03"));
+    builder.publish(1, instant("2024-01-04"));
     assert_eq!(builder.result(Snapshot::Transaction(tx), "2024-01-04"), "1@1 closed");
 }
 
 #[test]
 fn dates_before_the_first_subscription_stay_open_until_its_day_is_over() {
     let mut builder = CatalogBuilder::new(&["cran", "team"]);
-    builder.publish(1, at("2024-01-01"));
-    builder.publish(2, at("2024-01-01 13:00"));
-    builder.subscribe(&[1], at("2024-02-01 09:00"));
+    builder.publish(1, instant("2024-01-01"));
+    builder.publish(2, instant("2024-01-01 13:00"));
+    builder.subscribe(&[1], instant("2024-02-01 09:00"));
     assert_eq!(builder.result(date("2024-01-01"), "2024-02-01"), "1@1 open");
-    builder.subscribe(&[1, 2], at("2024-02-01 17:00"));
+    builder.subscribe(&[1, 2], instant("2024-02-01 17:00"));
     assert_eq!(builder.result(date("2024-01-01"), "2024-02-01"), "1@1 2@1 open");
     builder.close("2024-02-01");
     assert_eq!(builder.result(date("2024-01-01"), "2024-02-02"), "1@1 2@1 closed");
-    builder.subscribe(&[2], at("2025-01-01"));
+    builder.subscribe(&[2], instant("2025-01-01"));
     assert_eq!(builder.result(date("2024-01-01"), "2025-01-01"), "1@1 2@1 closed");
 }
 
 #[test]
 fn an_empty_list_at_the_start_is_no_subscription() {
     let mut builder = CatalogBuilder::new(&["cran"]);
-    builder.publish(1, at("2024-01-01"));
-    builder.subscribe(&[], at("2024-01-02"));
-    builder.subscribe(&[1], at("2024-01-05"));
+    builder.publish(1, instant("2024-01-01"));
+    builder.subscribe(&[], instant("2024-01-02"));
+    builder.subscribe(&[1], instant("2024-01-05"));
     builder.close("2024-01-09");
     assert_eq!(builder.result(date("2024-01-03"), "2024-01-10"), "1@1 closed");
 }
@@ -271,9 +272,9 @@ fn an_empty_list_at_the_start_is_no_subscription() {
 #[test]
 fn last_modified_changes_with_the_list_too() {
     let builder = typical_builder();
-    let modified = |snapshot| builder.resolve_at(snapshot, at("2024-01-15")).expect("a point").modified;
-    assert_eq!(modified(Snapshot::Latest), Some(at("2024-01-15")));
-    assert_eq!(modified(date("2024-01-12")), Some(at("2024-01-12")));
+    let modified = |snapshot| builder.resolve_at(snapshot, instant("2024-01-15")).expect("a point").modified;
+    assert_eq!(modified(Snapshot::Latest), Some(instant("2024-01-15")));
+    assert_eq!(modified(date("2024-01-12")), Some(instant("2024-01-12")));
 }
 
 #[test]
@@ -281,7 +282,7 @@ fn a_back_fill_answers_older_dates_and_changes_no_later_one() {
     let mut builder = typical_builder();
     builder.close("2024-01-15");
     let before = builder.result(date("2024-01-01"), "2024-01-16");
-    builder.backfill(1, at("2023-06-01"), at("2024-01-16"));
+    builder.backfill(1, instant("2023-06-01"), instant("2024-01-16"));
     assert_eq!(builder.result(date("2024-01-01"), "2024-01-16"), before);
     assert_eq!(builder.result(date("2023-07-01"), "2024-01-16"), "1@0 closed");
 }
@@ -327,20 +328,20 @@ proptest! {
     /// early.
     #[test]
     fn closed_points_never_change(
-        past in prop::collection::vec(event(), 1..30),
-        future in prop::collection::vec(event(), 1..30),
+        past_events in prop::collection::vec(event(), 1..30),
+        future_events in prop::collection::vec(event(), 1..30),
     ) {
         let mut builder = CatalogBuilder::new(&["cran", "team", "lab"]);
-        let mut clock = at("2024-01-01");
-        apply(&mut builder, &mut clock, past);
+        let mut clock = instant("2024-01-01");
+        apply(&mut builder, &mut clock, past_events);
         let mut snapshots: Vec<Snapshot> = builder.catalog.transactions.iter().map(|(tx, _)| Snapshot::Transaction(*tx)).collect();
-        let (mut day, today) = (at("2023-12-01").day(), clock.day());
+        let (mut day, today) = (instant("2023-12-01").day(), clock.day());
         while day <= today {
             snapshots.push(Snapshot::Date(day));
             day = day.end().day();
         }
         let before: Vec<_> = snapshots.iter().map(|snapshot| builder.resolve_at(*snapshot, clock)).collect();
-        apply(&mut builder, &mut clock, future);
+        apply(&mut builder, &mut clock, future_events);
         for (snapshot, before) in snapshots.into_iter().zip(before) {
             let after = builder.resolve_at(snapshot, clock);
             match before {
@@ -366,7 +367,7 @@ proptest! {
     #[test]
     fn the_day_of_the_clock_is_latest(events in prop::collection::vec(event(), 1..20), days in -500_i64..500) {
         let mut builder = CatalogBuilder::new(&["cran", "team", "lab"]);
-        let mut clock = at("2024-01-01");
+        let mut clock = instant("2024-01-01");
         apply(&mut builder, &mut clock, events);
         let now = Timestamp(clock.0 + days * 86_400 * SECOND);
         let today = today(&builder.catalog, now);
@@ -377,7 +378,7 @@ proptest! {
     #[test]
     fn any_snapshot_is_resolved_or_refused(events in prop::collection::vec(event(), 0..20), text in "[0-9]{1,6}|[0-9]{4}-[01][0-9]-[0-3][0-9]") {
         let mut builder = CatalogBuilder::new(&["cran", "team", "lab"]);
-        let mut clock = at("2024-01-01");
+        let mut clock = instant("2024-01-01");
         apply(&mut builder, &mut clock, events);
         if let Ok(snapshot) = text.parse::<Snapshot>() {
             let _ = builder.resolve_at(snapshot, clock);

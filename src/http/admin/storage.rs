@@ -47,8 +47,8 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
                 let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
                 Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX)).to_string()
             }),
-            damaged: condition.damaged(class).count() as u64,
-            lost: condition.lost(class).count() as u64,
+            damaged: condition.damaged_objects(class).count() as u64,
+            lost: condition.lost_objects(class).count() as u64,
             waiting: condition.pending_sweep(class).map(|w| WaitingSweep { objects: w.objects, of: w.total }),
         });
     }

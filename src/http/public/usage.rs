@@ -64,7 +64,7 @@ fn language(text: &str) -> Result<Language, Failure> {
 impl From<UsageError> for Failure {
     fn from(error: UsageError) -> Failure {
         match error {
-            UsageError::Off => Failure::not_found("downloads are not counted on this server"),
+            UsageError::Disabled => Failure::not_found("downloads are not counted on this server"),
             UsageError::Unavailable => Failure::unavailable(error.to_string(), 30),
             UsageError::Db(error) => error.into(),
             UsageError::Storage(error) => crate::serve::RepoError::from(error).into(),

@@ -31,28 +31,29 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
             std::fs::hard_link(from, to)?;
             std::fs::remove_file(from)
         }
-        outcome => outcome.map_err(io::Error::from),
+        result => result.map_err(io::Error::from),
     }
 }
 
 fn compress(folder: &Path, name: &str) -> io::Result<()> {
-    let plain = folder.join(name);
+    let plain_path = folder.join(name);
     let no_follow = OFlag::O_NOFOLLOW.bits();
-    let source = OpenOptions::new().read(true).custom_flags(no_follow).open(&plain)?;
+    let source = OpenOptions::new().read(true).custom_flags(no_follow).open(&plain_path)?;
     if let Err(TryLockError::WouldBlock) = source.try_lock() {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process still writes to it"));
     }
-    let (temporary, replaced) = (folder.join(temporary_name(name)), folder.join(replaced_name(name)));
-    if let Err(error) = write(&source, &temporary) {
+    let (temporary_path, replaced_path) =
+        (folder.join(temporary_name(name)), folder.join(replaced_name(name)));
+    if let Err(error) = write(&source, &temporary_path) {
         // Frees the space on a full disk. If this fails, too, the next rotation removes the file.
-        let _ = std::fs::remove_file(&temporary);
+        let _ = std::fs::remove_file(&temporary_path);
         return Err(error);
     }
-    rename(&plain, &replaced)?;
-    rename(&temporary, &folder.join(format!("{name}.gz")))?;
+    rename(&plain_path, &replaced_path)?;
+    rename(&temporary_path, &folder.join(format!("{name}.gz")))?;
     // The old file is removed only after the new one is durable.
     File::open(folder)?.sync_all()?;
-    std::fs::remove_file(replaced)
+    std::fs::remove_file(replaced_path)
 }
 
 fn write(source: &File, to: &Path) -> io::Result<()> {
@@ -80,7 +81,7 @@ mod tests {
         let step = Step::Rename { from: "a".to_owned(), to: "b".to_owned() };
         let error = execute(dir.path(), &step).expect_err("taken");
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(std::fs::read(dir.path().join("b")).expect("there"), b"b");
+        assert_eq!(std::fs::read(dir.path().join("b")).expect("it exists"), b"b");
     }
 
     #[test]
@@ -90,13 +91,13 @@ mod tests {
         let text: String = (0..50_000).map(|n| format!("line {n}\n")).collect();
         std::fs::write(&plain, &text).expect("written");
         let modified = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
-        File::options().write(true).open(&plain).expect("there").set_modified(modified).expect("ours");
+        File::options().write(true).open(&plain).expect("it exists").set_modified(modified).expect("ours");
         let step = Step::Compress { from: "a.log.2".to_owned() };
 
-        let writer = File::options().append(true).open(&plain).expect("there");
+        let writer = File::options().append(true).open(&plain).expect("it exists");
         writer.lock_shared().expect("a lock");
-        let busy = execute(dir.path(), &step).expect_err("another process writes to it");
-        assert_eq!(busy.kind(), io::ErrorKind::ResourceBusy);
+        let error = execute(dir.path(), &step).expect_err("another process writes to it");
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
         drop(writer);
 
         execute(dir.path(), &step).expect("compressed");
@@ -105,7 +106,7 @@ mod tests {
             .map(|e| e.expect("readable").file_name())
             .collect();
         assert_eq!(names, ["a.log.2.gz"]);
-        let file = File::open(dir.path().join("a.log.2.gz")).expect("there");
+        let file = File::open(dir.path().join("a.log.2.gz")).expect("it exists");
         let metadata = file.metadata().expect("known");
         assert_eq!(
             (metadata.permissions().mode() & 0o7777, metadata.modified().expect("known")),

@@ -28,7 +28,7 @@ fn match_component(pattern: &str, name: &str) -> bool {
     if name.first() == Some(&'.') && !matches!(pattern.first(), Some('.' | '\\')) {
         return false;
     }
-    // Where to resume after the last star if the rest does not match.
+    // After the last star: the positions in pattern and name at which to resume if the rest does not match.
     let (mut p, mut n, mut star) = (0, 0, None);
     while n < name.len() {
         let next = match pattern.get(p) {
@@ -62,34 +62,34 @@ fn match_component(pattern: &str, name: &str) -> bool {
 /// For a pattern that starts with a bracket: the length of the set, and whether it contains the character. `None` if
 /// the bracket is not closed.
 fn match_set(pattern: &[char], c: char) -> Option<(usize, bool)> {
-    let negated = matches!(pattern.get(1), Some('!' | '^'));
-    let first = if negated { 2 } else { 1 };
-    let (mut at, mut found) = (first, false);
+    let is_negated = matches!(pattern.get(1), Some('!' | '^'));
+    let first = if is_negated { 2 } else { 1 };
+    let (mut index, mut is_found) = (first, false);
     loop {
         // A closing bracket in the first position is a member of the set.
-        if at > first && *pattern.get(at)? == ']' {
-            return Some((at + 1, found != negated));
+        if index > first && *pattern.get(index)? == ']' {
+            return Some((index + 1, is_found != is_negated));
         }
-        if let Some((name, size)) = class_name(&pattern[at..]) {
-            found |= is_in_class(c, &name);
-            at += size;
+        if let Some((name, size)) = class_name(&pattern[index..]) {
+            is_found |= is_in_class(c, &name);
+            index += size;
             continue;
         }
-        let (start, after) = member(pattern, at)?;
+        let (start, after) = member(pattern, index)?;
         // A hyphen at the end of the set is a member.
         let is_range =
             pattern.get(after) == Some(&'-') && pattern.get(after + 1).is_some_and(|next| *next != ']');
         let (end, after) = if is_range { member(pattern, after + 1)? } else { (start, after) };
-        found |= (start..=end).contains(&c);
-        at = after;
+        is_found |= (start..=end).contains(&c);
+        index = after;
     }
 }
 
 /// The member of a set at a position, and the position after it; a backslash escapes the next character.
-fn member(pattern: &[char], at: usize) -> Option<(char, usize)> {
-    match (pattern.get(at)?, pattern.get(at + 1)) {
-        ('\\', Some(escaped)) => Some((*escaped, at + 2)),
-        (c, _) => Some((*c, at + 1)),
+fn member(pattern: &[char], index: usize) -> Option<(char, usize)> {
+    match (pattern.get(index)?, pattern.get(index + 1)) {
+        ('\\', Some(escaped)) => Some((*escaped, index + 2)),
+        (c, _) => Some((*c, index + 1)),
     }
 }
 

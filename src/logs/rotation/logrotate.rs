@@ -32,7 +32,7 @@ const TABOO: [&str; 16] = [
 /// Whether logrotate skips this name in an included directory.
 #[must_use]
 pub fn is_taboo(name: &str) -> bool {
-    TABOO.iter().any(|end| name.ends_with(end))
+    TABOO.iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// Directives that begin a script.
@@ -57,15 +57,15 @@ pub fn parse(text: &str) -> LogrotateFile {
     for line in text.lines() {
         let mut rest = line.trim();
         while !rest.is_empty() && !rest.starts_with('#') {
-            let first = rest.split_whitespace().next().unwrap_or_default();
+            let word = rest.split_whitespace().next().unwrap_or_default();
             match position {
                 Position::Script { in_block } => {
-                    if first == "endscript" {
+                    if word == "endscript" {
                         position = if in_block { Position::Block } else { Position::TopLevel };
                     }
                     rest = "";
                 }
-                Position::Block | Position::TopLevel if SCRIPTS.contains(&first) => {
+                Position::Block | Position::TopLevel if SCRIPTS.contains(&word) => {
                     position = Position::Script { in_block: position == Position::Block };
                     rest = "";
                 }
@@ -76,7 +76,7 @@ pub fn parse(text: &str) -> LogrotateFile {
                     }
                     None => rest = "",
                 },
-                Position::TopLevel if first == "include" => {
+                Position::TopLevel if word == "include" => {
                     file.includes.extend(paths(rest["include".len()..].trim()).0);
                     rest = "";
                 }
@@ -106,7 +106,7 @@ fn paths(text: &str) -> (Vec<String>, Option<&str>) {
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
         match (c, quote) {
-            (c, Some(open)) if c == open => quote = None,
+            (c, Some(quote_char)) if c == quote_char => quote = None,
             (c, Some(_)) => word.push(c),
             ('"' | '\'', None) => quote = Some(c),
             // The pattern keeps its backslashes, except before blanks and quotes.

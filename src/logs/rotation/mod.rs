@@ -46,7 +46,7 @@ pub struct Rotation {
 struct RotationTask {
     folder: PathBuf,
     /// The canonical path.
-    real: PathBuf,
+    canonical_path: PathBuf,
     plan: Plan,
 }
 
@@ -64,47 +64,48 @@ impl Rotation {
     pub fn run(&mut self, files: &[LogFile], now: &Zoned, reopen: &dyn Fn() -> Result<(), String>) {
         let logrotate = probe::probe(&self.root);
         let mut tasks: BTreeMap<PathBuf, RotationTask> = BTreeMap::new();
-        let mut has_missing = false;
+        let mut is_file_missing = false;
         let log_paths: Vec<PathBuf> = files.iter().filter_map(|file| file.path.canonicalize().ok()).collect();
         for file in files {
-            let Ok(real) = file.path.canonicalize() else {
+            let Ok(canonical_path) = file.path.canonicalize() else {
                 // An earlier rotation renamed the file and it could not be created again, for example because the disk
                 // was full. Reopening creates it.
-                has_missing = true;
+                is_file_missing = true;
                 continue;
             };
-            let owner = owner(&file.path, &real, &logrotate, &log_paths);
+            let owner = owner(&file.path, &canonical_path, &logrotate, &log_paths);
             self.log_owner(&file.path, &owner);
-            if !matches!(owner, Owner::Server(_)) || tasks.contains_key(&real) {
+            if !matches!(owner, Owner::Server(_)) || tasks.contains_key(&canonical_path) {
                 continue;
             }
-            match self.plan(&real, file.scheme, now) {
-                Ok(task) => drop(tasks.insert(real, task)),
-                Err(error) => log_error(&file.path, "cannot be rotated", &error),
+            match self.plan(&canonical_path, file.scheme, now) {
+                Ok(task) => drop(tasks.insert(canonical_path, task)),
+                Err(error) => log_error(&file.path, "rotate", &error),
             }
         }
-        tasks.retain(|_, task| self.execute_before(task, now));
+        tasks.retain(|_, task| self.execute_renames(task, now));
         let tasks: Vec<RotationTask> =
             tasks.into_values().filter(|task| task.plan != Plan::default()).collect();
-        if tasks.is_empty() && !has_missing {
+        if tasks.is_empty() && !is_file_missing {
             return;
         }
         if let Err(error) = reopen() {
-            tracing::error!(target: "logs", "after a rotation: {error}");
+            tracing::error!(target: "logs", "could not reopen the log files after a rotation: {error}");
             return;
         }
-        for RotationTask { folder, real, plan } in tasks {
-            for step in &plan.after {
+        for RotationTask { folder, canonical_path, plan } in tasks {
+            for step in &plan.compressions {
                 if let Err(error) = disk::execute(&folder, step) {
-                    log_error(&real, "cannot be compressed", &error);
+                    log_error(&canonical_path, "compress the rotated file of", &error);
                     break;
                 }
             }
         }
     }
 
-    fn plan(&mut self, real: &Path, scheme: Scheme, now: &Zoned) -> io::Result<RotationTask> {
-        let (Some(folder), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str()))
+    fn plan(&mut self, canonical_path: &Path, scheme: Scheme, now: &Zoned) -> io::Result<RotationTask> {
+        let (Some(folder), Some(name)) =
+            (canonical_path.parent(), canonical_path.file_name().and_then(|name| name.to_str()))
         else {
             return Err(io::ErrorKind::InvalidFilename.into());
         };
@@ -112,37 +113,37 @@ impl Rotation {
         for entry in std::fs::read_dir(folder)? {
             names.extend(entry?.file_name().into_string().ok());
         }
-        let metadata = real.metadata()?;
+        let metadata = canonical_path.metadata()?;
         let time = |time: io::Result<std::time::SystemTime>| Timestamp::try_from(time.ok()?).ok();
         let start = time(metadata.created()).unwrap_or_else(|| {
             let modified = time(metadata.modified()).unwrap_or(now.timestamp());
-            *self.start_times.entry(real.to_owned()).or_insert(modified)
+            *self.start_times.entry(canonical_path.to_owned()).or_insert(modified)
         });
-        let since_rotation = self.rotated_at.get(real).map(Instant::elapsed);
+        let since_rotation = self.rotated_at.get(canonical_path).map(Instant::elapsed);
         let rotate = metadata.len() > 0 && schedule::is_due(start, now, since_rotation);
         let plan = plan::plan(name, &names, scheme, MAX_ROTATED, rotate);
-        Ok(RotationTask { folder: folder.to_owned(), real: real.to_owned(), plan })
+        Ok(RotationTask { folder: folder.to_owned(), canonical_path: canonical_path.to_owned(), plan })
     }
 
     /// Executes the steps before the reopening. Returns false on an error, after which the file is skipped.
-    fn execute_before(&mut self, task: &RotationTask, now: &Zoned) -> bool {
-        for step in &task.plan.before {
+    fn execute_renames(&mut self, task: &RotationTask, now: &Zoned) -> bool {
+        for step in &task.plan.renames {
             if let Err(error) = disk::execute(&task.folder, step) {
-                log_error(&task.real, "cannot be rotated", &error);
+                log_error(&task.canonical_path, "rotate", &error);
                 // Prevents a retry at each check.
-                self.rotated_at.insert(task.real.clone(), Instant::now());
+                self.rotated_at.insert(task.canonical_path.clone(), Instant::now());
                 return false;
             }
         }
-        let log = task.real.file_name().and_then(|name| name.to_str());
-        let is_rotated = task.plan.before.iter().any(|step| match step {
+        let log = task.canonical_path.file_name().and_then(|name| name.to_str());
+        let is_rotated = task.plan.renames.iter().any(|step| match step {
             plan::Step::Rename { from, .. } => Some(from.as_str()) == log,
             plan::Step::Compress { .. } | plan::Step::Remove(_) => false,
         });
         if is_rotated {
-            self.rotated_at.insert(task.real.clone(), Instant::now());
-            self.start_times.insert(task.real.clone(), now.timestamp());
-            tracing::info!("rotated the log file {}", task.real.display());
+            self.rotated_at.insert(task.canonical_path.clone(), Instant::now());
+            self.start_times.insert(task.canonical_path.clone(), now.timestamp());
+            tracing::info!("rotated the log file {}", task.canonical_path.display());
         }
         true
     }
@@ -154,9 +155,9 @@ impl Rotation {
         self.owners.insert(path.to_owned(), owner.clone());
         let path = path.display();
         match owner {
-            Owner::Logrotate { file, run_by } => {
+            Owner::Logrotate { file, runner } => {
                 tracing::info!(
-                    "{path} is rotated by logrotate: configured in {}, run by {run_by}",
+                    "{path} is rotated by logrotate: configured in {}, run by {runner}",
                     file.display()
                 );
             }
@@ -172,28 +173,33 @@ impl Rotation {
     }
 }
 
-fn log_error(path: &Path, failure: &str, error: &io::Error) {
-    tracing::error!(target: "logs", "the log file {} {failure}: {error}", path.display());
+fn log_error(path: &Path, operation: &str, error: &io::Error) {
+    tracing::error!(target: "logs", "could not {operation} the log file {}: {error}", path.display());
 }
 
-fn owner(path: &Path, real: &Path, logrotate: &owner::LogrotateState, log_paths: &[PathBuf]) -> Owner {
+fn owner(
+    path: &Path,
+    canonical_path: &Path,
+    logrotate: &owner::LogrotateState,
+    log_paths: &[PathBuf],
+) -> Owner {
     let is_link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
-    let is_file = real.metadata().is_ok_and(|metadata| metadata.is_file());
-    let owner = owner::decide(LogFileState { path, real, is_link, is_file }, logrotate);
+    let is_file = canonical_path.metadata().is_ok_and(|metadata| metadata.is_file());
+    let owner = owner::decide(LogFileState { path, canonical_path, is_link, is_file }, logrotate);
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    let mut siblings = log_paths.iter().filter(|other| other.parent() == real.parent());
-    match siblings.find(|other| plan::is_rotation_of(&name(real), &name(other), MAX_ROTATED)) {
+    let mut siblings = log_paths.iter().filter(|other| other.parent() == canonical_path.parent());
+    match siblings.find(|other| plan::is_rotation_of(&name(canonical_path), &name(other), MAX_ROTATED)) {
         Some(other) if matches!(owner, Owner::Server(_)) => {
             Owner::Unowned(format!("{} has the name of one of its rotated files", other.display()))
         }
-        _ => require_writable(real, owner),
+        _ => require_writable(canonical_path, owner),
     }
 }
 
 /// Returns `owner`, or [`Owner::Unowned`] if that is this server and it cannot create files in the directory.
-fn require_writable(real: &Path, owner: Owner) -> Owner {
+fn require_writable(canonical_path: &Path, owner: Owner) -> Owner {
     let Owner::Server(reason) = owner else { return owner };
-    let folder = real.parent().unwrap_or(real);
+    let folder = canonical_path.parent().unwrap_or(canonical_path);
     let mode = AccessFlags::W_OK | AccessFlags::X_OK;
     match faccessat(AT_FDCWD, folder, mode, AtFlags::AT_EACCESS) {
         Ok(()) => owner,

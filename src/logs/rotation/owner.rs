@@ -11,9 +11,9 @@ pub struct LogrotateState {
     /// Absolute patterns, each with its configuration file.
     pub patterns: Vec<(String, PathBuf)>,
     /// Configuration files that this user cannot read.
-    pub unreadable: Vec<PathBuf>,
+    pub unreadable_files: Vec<PathBuf>,
     /// What runs logrotate, if anything: `logrotate.timer`, `/etc/cron.daily/logrotate`.
-    pub run_by: Option<String>,
+    pub runner: Option<String>,
 }
 
 /// Who rotates a log file.
@@ -24,7 +24,7 @@ pub enum Owner {
         /// The configuration that names the log file.
         file: PathBuf,
         /// What runs logrotate: `logrotate.timer`, `/etc/cron.daily/logrotate`.
-        run_by: String,
+        runner: String,
     },
     /// This server, with the reason.
     Server(RotationReason),
@@ -49,7 +49,7 @@ pub struct LogFileState<'a> {
     /// The configured path.
     pub path: &'a Path,
     /// The canonical path.
-    pub real: &'a Path,
+    pub canonical_path: &'a Path,
     /// Whether the last component of `path` is a symbolic link, which logrotate refuses.
     pub is_link: bool,
     /// Whether it is a regular file, not a device.
@@ -63,16 +63,19 @@ pub fn decide(log_file: LogFileState<'_>, logrotate: &LogrotateState) -> Owner {
     if !log_file.is_file {
         return Owner::Device;
     }
-    let Some(run_by) = &logrotate.run_by else { return Owner::Server(RotationReason::NotScheduled) };
-    let names = [(!log_file.is_link).then_some(log_file.path), Some(log_file.real)];
+    let Some(runner) = &logrotate.runner else { return Owner::Server(RotationReason::NotScheduled) };
+    let names = [(!log_file.is_link).then_some(log_file.path), Some(log_file.canonical_path)];
     let matches = |pattern: &str| {
         let path_matches = |path: &Path| path.to_str().is_some_and(|path| glob::matches(pattern, path));
         names.iter().flatten().any(|path| path_matches(path))
     };
-    match (logrotate.patterns.iter().find(|(pattern, _)| matches(pattern)), logrotate.unreadable.first()) {
-        (Some((_, file)), _) => Owner::Logrotate { file: file.clone(), run_by: run_by.clone() },
-        (None, Some(unreadable)) => {
-            let file = unreadable.display();
+    match (
+        logrotate.patterns.iter().find(|(pattern, _)| matches(pattern)),
+        logrotate.unreadable_files.first(),
+    ) {
+        (Some((_, file)), _) => Owner::Logrotate { file: file.clone(), runner: runner.clone() },
+        (None, Some(file)) => {
+            let file = file.display();
             Owner::Unowned(format!("{file} may name it and cannot be read; run: chmod a+r {file}"))
         }
         (None, None) => Owner::Server(RotationReason::NotConfigured),
@@ -84,19 +87,19 @@ mod tests {
     use super::*;
 
     fn regular_file(path: &Path) -> LogFileState<'_> {
-        LogFileState { path, real: path, is_link: false, is_file: true }
+        LogFileState { path, canonical_path: path, is_link: false, is_file: true }
     }
 
     fn logrotate_state(pattern: &str) -> LogrotateState {
         LogrotateState {
             patterns: vec![(pattern.to_owned(), "/etc/logrotate.d/x".into())],
-            unreadable: Vec::new(),
-            run_by: Some("logrotate.timer".to_owned()),
+            unreadable_files: Vec::new(),
+            runner: Some("logrotate.timer".to_owned()),
         }
     }
 
     fn owned_by_logrotate() -> Owner {
-        Owner::Logrotate { file: "/etc/logrotate.d/x".into(), run_by: "logrotate.timer".to_owned() }
+        Owner::Logrotate { file: "/etc/logrotate.d/x".into(), runner: "logrotate.timer".to_owned() }
     }
 
     #[test]
@@ -107,14 +110,14 @@ mod tests {
             decide(regular_file(path), &logrotate_state("/srv/*.log")),
             Owner::Server(RotationReason::NotConfigured)
         );
-        let not_scheduled = LogrotateState { run_by: None, ..logrotate_state("/var/log/*.log") };
+        let not_scheduled = LogrotateState { runner: None, ..logrotate_state("/var/log/*.log") };
         assert_eq!(decide(regular_file(path), &not_scheduled), Owner::Server(RotationReason::NotScheduled));
     }
 
     #[test]
     fn the_server_rotates_a_link_unless_logrotate_names_its_target() {
-        let (path, real) = (Path::new("/var/log/a.log"), Path::new("/srv/a.log"));
-        let link = LogFileState { real, is_link: true, ..regular_file(path) };
+        let (path, canonical_path) = (Path::new("/var/log/a.log"), Path::new("/srv/a.log"));
+        let link = LogFileState { canonical_path, is_link: true, ..regular_file(path) };
         assert_eq!(
             decide(link, &logrotate_state("/var/log/*.log")),
             Owner::Server(RotationReason::NotConfigured)
@@ -130,8 +133,10 @@ mod tests {
     #[test]
     fn in_doubt_a_log_has_at_most_one_owner() {
         let path = Path::new("/var/log/a.log");
-        let unreadable_state =
-            LogrotateState { unreadable: vec!["/etc/logrotate.d/y".into()], ..logrotate_state("/srv/*") };
+        let unreadable_state = LogrotateState {
+            unreadable_files: vec!["/etc/logrotate.d/y".into()],
+            ..logrotate_state("/srv/*")
+        };
         let Owner::Unowned(reason) = decide(regular_file(path), &unreadable_state) else {
             panic!("an owner")
         };

@@ -17,7 +17,7 @@ pub enum Scheme {
 
 impl Scheme {
     /// The lowest number that is compressed.
-    fn first_compressed(self) -> u32 {
+    fn first_compressed_number(self) -> u32 {
         match self {
             Scheme::AllButNewest => 2,
             Scheme::All => 1,
@@ -44,13 +44,13 @@ pub enum Step {
     Remove(String),
 }
 
-/// The steps, in order. Those of `after` require that no process writes to the renamed files any more.
+/// The steps, in order. Those of `compressions` require that no process writes to the renamed files any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Completion of an interrupted rotation, then the renames; that of the log itself is last.
-    pub before: Vec<Step>,
+    /// Steps that complete an interrupted rotation or remove old files, and the renames; that of the log itself is last.
+    pub renames: Vec<Step>,
     /// Compressions.
-    pub after: Vec<Step>,
+    pub compressions: Vec<Step>,
 }
 
 /// Temporary name of the compressed file during a compression.
@@ -67,93 +67,99 @@ pub(super) fn replaced_name(plain: &str) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Slot {
     number: u32,
-    compressed: bool,
+    is_compressed: bool,
 }
 
 impl Slot {
     fn name(self, log: &str) -> String {
-        let suffix = if self.compressed { ".gz" } else { "" };
+        let suffix = if self.is_compressed { ".gz" } else { "" };
         format!("{log}.{}{suffix}", self.number)
     }
 
     /// Parses a suffix of a rotated file, after the log's name and a dot: `1`, `2.gz`. `None` for other suffixes.
-    fn parse(suffix: &str, keep: u32) -> Option<Slot> {
-        let (number, compressed) =
+    fn parse(suffix: &str, max_number: u32) -> Option<Slot> {
+        let (number, is_compressed) =
             suffix.strip_suffix(".gz").map_or((suffix, false), |number| (number, true));
         let is_decimal = number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with('0');
-        let number = number.parse().ok().filter(|number| is_decimal && (1..=keep).contains(number))?;
-        Some(Slot { number, compressed })
+        let number = number.parse().ok().filter(|number| is_decimal && (1..=max_number).contains(number))?;
+        Some(Slot { number, is_compressed })
     }
 }
 
 /// Whether rotations of `log` use the name `name`.
 #[must_use]
-pub fn is_rotation_of(log: &str, name: &str, keep: u32) -> bool {
+pub fn is_rotation_of(log: &str, name: &str, max_number: u32) -> bool {
     let suffix = name.strip_prefix(log).and_then(|suffix| suffix.strip_prefix('.'));
     suffix.is_some_and(|suffix| {
         let suffix = suffix.strip_suffix(".tmp").or_else(|| suffix.strip_suffix(".old")).unwrap_or(suffix);
-        Slot::parse(suffix, keep).is_some()
+        Slot::parse(suffix, max_number).is_some()
     })
 }
 
-/// Plans the rotation of `log` in a directory with these `names`, after which at most `keep` rotated files remain. If
+/// Plans the rotation of `log` in a directory with these `names`, after which at most `max_number` rotated files remain. If
 /// `rotate` is false, only an interrupted rotation is completed.
 #[must_use]
-pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, keep: u32, rotate: bool) -> Plan {
+pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, max_number: u32, rotate: bool) -> Plan {
     let mut plan = Plan::default();
     let mut slots: Vec<Slot> = Vec::new();
-    let mut unfinished: Vec<Slot> = Vec::new();
+    let mut interrupted_slots: Vec<Slot> = Vec::new();
     for name in names {
         let Some(suffix) = name.strip_prefix(log).and_then(|suffix| suffix.strip_prefix('.')) else {
             continue;
         };
-        if let Some(slot) = Slot::parse(suffix, keep) {
+        if let Some(slot) = Slot::parse(suffix, max_number) {
             slots.push(slot);
-        } else if let Some(slot) = suffix.strip_suffix(".gz.old").and_then(|suffix| Slot::parse(suffix, keep))
+        } else if let Some(slot) =
+            suffix.strip_suffix(".gz.old").and_then(|suffix| Slot::parse(suffix, max_number))
         {
-            unfinished.push(slot);
-        } else if suffix.strip_suffix(".gz.tmp").is_some_and(|suffix| Slot::parse(suffix, keep).is_some()) {
-            plan.before.push(Step::Remove(name.clone()));
+            interrupted_slots.push(slot);
+        } else if suffix
+            .strip_suffix(".gz.tmp")
+            .is_some_and(|suffix| Slot::parse(suffix, max_number).is_some())
+        {
+            plan.renames.push(Step::Remove(name.clone()));
         }
     }
-    for plain in unfinished.into_iter().filter(|slot| !slot.compressed) {
-        let old = replaced_name(&plain.name(log));
-        if slots.contains(&Slot { compressed: true, ..plain }) {
-            plan.before.push(Step::Remove(old));
-        } else if !slots.contains(&plain) {
-            plan.before.push(Step::Rename { from: old, to: plain.name(log) });
-            slots.push(plain);
+    for slot in interrupted_slots.into_iter().filter(|slot| !slot.is_compressed) {
+        let replaced_file = replaced_name(&slot.name(log));
+        if slots.contains(&Slot { is_compressed: true, ..slot }) {
+            plan.renames.push(Step::Remove(replaced_file));
+        } else if !slots.contains(&slot) {
+            plan.renames.push(Step::Rename { from: replaced_file, to: slot.name(log) });
+            slots.push(slot);
         }
     }
     slots.sort_unstable();
 
     if rotate && names.contains(log) {
-        // Each file moves only as far as the one before it requires; gaps absorb the shift.
-        let mut next = 1;
-        let renumbered: Vec<(Slot, u32)> = slots
+        // A file is renamed only if the file before it needs its number, so the renames end at the first unused number.
+        let mut next_number = 1;
+        let new_numbers: Vec<(Slot, u32)> = slots
             .iter()
             .map(|&slot| {
-                next = slot.number.max(next + 1);
-                (slot, next)
+                next_number = slot.number.max(next_number + 1);
+                (slot, next_number)
             })
             .collect();
-        for (slot, number) in renumbered.iter().rev() {
-            if *number > keep {
-                plan.before.push(Step::Remove(slot.name(log)));
+        for (slot, number) in new_numbers.iter().rev() {
+            if *number > max_number {
+                plan.renames.push(Step::Remove(slot.name(log)));
             } else if *number != slot.number {
                 let to = Slot { number: *number, ..*slot }.name(log);
-                plan.before.push(Step::Rename { from: slot.name(log), to });
+                plan.renames.push(Step::Rename { from: slot.name(log), to });
             }
         }
-        plan.before.push(Step::Rename { from: log.to_owned(), to: format!("{log}.1") });
-        let remaining = renumbered.into_iter().filter(|(_, number)| *number <= keep);
+        plan.renames.push(Step::Rename { from: log.to_owned(), to: format!("{log}.1") });
+        let remaining = new_numbers.into_iter().filter(|(_, number)| *number <= max_number);
         slots = remaining.map(|(slot, number)| Slot { number, ..slot }).collect();
-        slots.insert(0, Slot { number: 1, compressed: false });
+        slots.insert(0, Slot { number: 1, is_compressed: false });
     }
 
-    for slot in slots.iter().filter(|slot| !slot.compressed && slot.number >= scheme.first_compressed()) {
-        if !slots.contains(&Slot { compressed: true, ..*slot }) {
-            plan.after.push(Step::Compress { from: slot.name(log) });
+    for slot in
+        slots.iter().filter(|slot| !slot.is_compressed && slot.number >= scheme.first_compressed_number())
+    {
+        if !slots.contains(&Slot { is_compressed: true, ..*slot }) {
+            plan.compressions.push(Step::Compress { from: slot.name(log) });
         }
     }
     plan
@@ -182,31 +188,31 @@ mod tests {
         let all =
             names(&["a.log", "a.log.1", "a.log.2.gz", "a.log.10", "b.log.1", "a.log-20261120", "a.log.x"]);
         let plan = plan("a.log", &all, Scheme::AllButNewest, 3, true);
-        let before =
+        let renames =
             [rename("a.log.2.gz", "a.log.3.gz"), rename("a.log.1", "a.log.2"), rename("a.log", "a.log.1")];
-        assert_eq!(plan, Plan { before: before.to_vec(), after: vec![compress("a.log.2")] });
+        assert_eq!(plan, Plan { renames: renames.to_vec(), compressions: vec![compress("a.log.2")] });
     }
 
     #[test]
     fn an_access_log_is_compressed_at_once_and_the_oldest_is_removed() {
         let all = names(&["a.log", "a.log.1.gz", "a.log.2.gz"]);
         let plan = plan("a.log", &all, Scheme::All, 2, true);
-        let before = [
+        let renames = [
             Step::Remove("a.log.2.gz".to_owned()),
             rename("a.log.1.gz", "a.log.2.gz"),
             rename("a.log", "a.log.1"),
         ];
-        assert_eq!(plan, Plan { before: before.to_vec(), after: vec![compress("a.log.1")] });
+        assert_eq!(plan, Plan { renames: renames.to_vec(), compressions: vec![compress("a.log.1")] });
     }
 
     #[test]
     fn names_of_other_programs_are_ignored() {
-        let foreign =
+        let foreign_names =
             ["a.log.0", "a.log.01", "a.log.31", "a.log.20261120", "a.log.1.xz", "a.log.1.gz.bak", "a.log."];
-        let all = names(&[&["a.log"][..], &foreign].concat());
+        let all = names(&[&["a.log"][..], &foreign_names].concat());
         let plan = plan("a.log", &all, Scheme::All, 30, true);
-        assert_eq!(plan.before, [rename("a.log", "a.log.1")]);
-        assert!(foreign.iter().all(|name| !is_rotation_of("a.log", name, 30)));
+        assert_eq!(plan.renames, [rename("a.log", "a.log.1")]);
+        assert!(foreign_names.iter().all(|name| !is_rotation_of("a.log", name, 30)));
         assert!(
             ["a.log.1", "a.log.30.gz", "a.log.2.gz.tmp"].iter().all(|name| is_rotation_of("a.log", name, 30))
         );
@@ -217,16 +223,19 @@ mod tests {
         let finish = |all: &[&str]| plan("a", &names(all), Scheme::AllButNewest, 30, false);
         assert_eq!(
             finish(&["a", "a.2", "a.2.gz.tmp"]),
-            Plan { before: vec![Step::Remove("a.2.gz.tmp".to_owned())], after: vec![compress("a.2")] }
+            Plan {
+                renames: vec![Step::Remove("a.2.gz.tmp".to_owned())],
+                compressions: vec![compress("a.2")]
+            }
         );
         assert_eq!(
             finish(&["a", "a.2.gz.old", "a.2.gz.tmp"]),
             Plan {
-                before: vec![Step::Remove("a.2.gz.tmp".to_owned()), rename("a.2.gz.old", "a.2")],
-                after: vec![compress("a.2")]
+                renames: vec![Step::Remove("a.2.gz.tmp".to_owned()), rename("a.2.gz.old", "a.2")],
+                compressions: vec![compress("a.2")]
             }
         );
-        assert_eq!(finish(&["a", "a.2.gz.old", "a.2.gz"]).before, [Step::Remove("a.2.gz.old".to_owned())]);
+        assert_eq!(finish(&["a", "a.2.gz.old", "a.2.gz"]).renames, [Step::Remove("a.2.gz.old".to_owned())]);
         assert_eq!(finish(&["a", "a.1"]), Plan::default());
     }
 
@@ -243,33 +252,38 @@ mod tests {
         }
 
         fn rename(&mut self, from: &str, to: &str) {
-            let content = self.0.remove(from).expect("what is renamed is there");
+            let content = self.0.remove(from).expect("the renamed file exists");
             assert!(self.0.insert(to.to_owned(), content).is_none(), "{to} is overwritten");
         }
 
         /// Executes steps with at most `budget` atomic changes; returns the rest of the budget.
-        fn carry_out(&mut self, steps: &[Step], mut budget: usize) -> usize {
+        fn execute(&mut self, steps: &[Step], mut budget: usize) -> usize {
             for step in steps {
                 let changes: Vec<Change> = match step.clone() {
                     Step::Rename { from, to } => vec![Box::new(move |f| f.rename(&from, &to))],
                     Step::Remove(name) => vec![Box::new(move |f| assert!(f.0.remove(&name).is_some()))],
                     Step::Compress { from } => {
-                        let (tmp, old, gz) =
+                        let (temporary, replaced, gz) =
                             (temporary_name(&from), replaced_name(&from), format!("{from}.gz"));
                         let copy = {
-                            let (from, tmp) = (from.clone(), tmp.clone());
+                            let (from, temporary) = (from.clone(), temporary.clone());
                             move |f: &mut Folder| {
                                 let content = f.0[&from];
-                                f.0.insert(tmp.clone(), content);
+                                f.0.insert(temporary.clone(), content);
                             }
                         };
-                        let put_aside = {
-                            let old = old.clone();
-                            move |f: &mut Folder| f.rename(&from, &old)
+                        let rename_plain = {
+                            let replaced = replaced.clone();
+                            move |f: &mut Folder| f.rename(&from, &replaced)
                         };
-                        let put = move |f: &mut Folder| f.rename(&tmp, &gz);
-                        let remove = move |f: &mut Folder| assert!(f.0.remove(&old).is_some());
-                        vec![Box::new(copy), Box::new(put_aside), Box::new(put), Box::new(remove)]
+                        let rename_compressed = move |f: &mut Folder| f.rename(&temporary, &gz);
+                        let remove = move |f: &mut Folder| assert!(f.0.remove(&replaced).is_some());
+                        vec![
+                            Box::new(copy),
+                            Box::new(rename_plain),
+                            Box::new(rename_compressed),
+                            Box::new(remove),
+                        ]
                     }
                 };
                 for change in changes {
@@ -291,7 +305,8 @@ mod tests {
                 }
                 let suffix = name.strip_prefix("a.")?;
                 let suffix = suffix.strip_suffix(".tmp").or(suffix.strip_suffix(".old")).unwrap_or(suffix);
-                Slot::parse(suffix, 5).map(|slot| (slot.number, slot.compressed && !name.ends_with(".old")))
+                Slot::parse(suffix, 5)
+                    .map(|slot| (slot.number, slot.is_compressed && !name.ends_with(".old")))
             };
             let mut all: Vec<_> = self.0.iter().filter_map(|(n, c)| Some((number(n)?, *c))).collect();
             all.sort_unstable();
@@ -340,14 +355,14 @@ mod tests {
             let two_form_count = (1..=5).filter(|n| form_count(n) == 2).count();
             let is_full = (1..=5).all(|n| form_count(&n) > 0);
             let plan = plan("a", &folder.names(), scheme, 5, true);
-            folder.carry_out(&plan.before, usize::MAX);
-            folder.carry_out(&plan.after, usize::MAX);
+            folder.execute(&plan.renames, usize::MAX);
+            folder.execute(&plan.compressions, usize::MAX);
             let after = folder.contents();
             prop_assert!(!folder.0.contains_key("a"));
             prop_assert!(before.starts_with(&after), "{:?} {:?}", before, after);
-            // Two files of one number were not left by this server; a new file may push out the oldest.
-            let lost = before.len() - after.len();
-            prop_assert!(lost <= two_form_count + usize::from(has_log && is_full), "{:?}", folder);
+            // Two files of one number were not left by this server; a new file may cause the removal of the oldest.
+            let removed_count = before.len() - after.len();
+            prop_assert!(removed_count <= two_form_count + usize::from(has_log && is_full), "{:?}", folder);
             for name in folder.names() {
                 prop_assert!(!name.contains(".gz."), "{}", name);
             }
@@ -361,15 +376,15 @@ mod tests {
             let before = folder.contents();
             for budget in budgets {
                 let plan = plan("a", &folder.names(), scheme, 5, true);
-                let remaining = folder.carry_out(&plan.before, budget);
-                folder.carry_out(&plan.after, remaining);
+                let remaining = folder.execute(&plan.renames, budget);
+                folder.execute(&plan.compressions, remaining);
                 let after = folder.contents();
                 prop_assert!(before.starts_with(&after), "{:?} {:?} {:?}", before, after, folder);
                 prop_assert!(before.len() - after.len() <= usize::from(before.len() == 6), "{:?}", folder);
             }
             let plan = plan("a", &folder.names(), scheme, 5, false);
-            folder.carry_out(&plan.before, usize::MAX);
-            folder.carry_out(&plan.after, usize::MAX);
+            folder.execute(&plan.renames, usize::MAX);
+            folder.execute(&plan.compressions, usize::MAX);
             prop_assert!(before.starts_with(&folder.contents()));
             let remaining = super::plan("a", &folder.names(), scheme, 5, false);
             prop_assert_eq!(remaining, Plan::default());

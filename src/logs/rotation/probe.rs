@@ -15,10 +15,10 @@ const MAX_DEPTH: usize = 8;
 /// Reads `/etc/logrotate.conf` with its includes, and `/etc/logrotate.d`, below `root` (`/` except in tests).
 #[must_use]
 pub fn probe(root: &Path) -> LogrotateState {
-    let mut state = LogrotateState { run_by: run_by(root), ..LogrotateState::default() };
-    let mut visited = Vec::new();
-    read(&root.join("etc/logrotate.conf"), root, &mut state, &mut visited, 0);
-    read(&root.join("etc/logrotate.d"), root, &mut state, &mut visited, 0);
+    let mut state = LogrotateState { runner: runner(root), ..LogrotateState::default() };
+    let mut visited_files = Vec::new();
+    read(&root.join("etc/logrotate.conf"), root, &mut state, &mut visited_files, 0);
+    read(&root.join("etc/logrotate.d"), root, &mut state, &mut visited_files, 0);
     state
 }
 
@@ -44,7 +44,7 @@ fn read(path: &Path, root: &Path, state: &mut LogrotateState, visited: &mut Vec<
     };
     match result.map_err(|error| error.kind()) {
         Err(io::ErrorKind::NotFound) | Ok(()) => {}
-        Err(_) => state.unreadable.push(path.to_owned()),
+        Err(_) => state.unreadable_files.push(path.to_owned()),
     }
 }
 
@@ -67,14 +67,16 @@ fn read_folder(
 /// The pattern, and the pattern with its directory canonicalized if that differs.
 fn pattern_variants(pattern: String, root: &Path) -> Vec<String> {
     let (folder, rest) = glob::split_fixed(&pattern);
-    let real = root.join(folder.trim_start_matches('/')).canonicalize();
-    let real = real.ok().and_then(|real| Some(format!("{}/{rest}", real.to_str()?.trim_end_matches('/'))));
-    let real_pattern = real.filter(|real| *real != pattern);
+    let canonical_path = root.join(folder.trim_start_matches('/')).canonicalize();
+    let canonical_path = canonical_path.ok().and_then(|canonical_path| {
+        Some(format!("{}/{rest}", canonical_path.to_str()?.trim_end_matches('/')))
+    });
+    let real_pattern = canonical_path.filter(|canonical_path| *canonical_path != pattern);
     std::iter::once(pattern).chain(real_pattern).collect()
 }
 
 /// What runs logrotate, if anything.
-fn run_by(root: &Path) -> Option<String> {
+fn runner(root: &Path) -> Option<String> {
     let exists = |path: &str| root.join(path).symlink_metadata().is_ok();
     if !["usr/sbin/logrotate", "usr/bin/logrotate", "sbin/logrotate"].into_iter().any(exists) {
         return None;
@@ -152,7 +154,7 @@ mod tests {
             (vec![BOOTED, TIMER, CRON, OLD_DAILY], None),
         ] {
             let root = machine(&files);
-            assert_eq!(probe(root.path()).run_by.as_deref(), expected, "{files:?}");
+            assert_eq!(probe(root.path()).runner.as_deref(), expected, "{files:?}");
         }
     }
 
@@ -174,7 +176,7 @@ mod tests {
         let literal: Vec<&&str> =
             patterns.iter().filter(|p| ["/a", "/b/*.log", "/c", "/d", "/e"].contains(*p)).collect();
         assert_eq!(literal, [&"/a", &"/b/*.log", &"/e"], "{state:?}");
-        assert!(state.unreadable.is_empty(), "{state:?}");
+        assert!(state.unreadable_files.is_empty(), "{state:?}");
     }
 
     #[test]
@@ -185,8 +187,8 @@ mod tests {
             ("etc/logrotate.d/one", "/logs/*.log {\n}\n"),
         ]);
         let state = probe(root.path());
-        let real = root.path().join("srv/logs").canonicalize().expect("there");
+        let canonical_path = root.path().join("srv/logs").canonicalize().expect("it exists");
         let patterns: Vec<&str> = state.patterns.iter().map(|(pattern, _)| pattern.as_str()).collect();
-        assert_eq!(patterns, ["/logs/*.log", &format!("{}/*.log", real.display())]);
+        assert_eq!(patterns, ["/logs/*.log", &format!("{}/*.log", canonical_path.display())]);
     }
 }

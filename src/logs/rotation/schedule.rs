@@ -34,7 +34,7 @@ pub fn time_until_check(now: &Zoned) -> Duration {
 mod tests {
     use super::*;
 
-    fn at(text: &str) -> Zoned {
+    fn time(text: &str) -> Zoned {
         format!("{text}[Europe/Berlin]").parse().expect("a time")
     }
 
@@ -42,11 +42,11 @@ mod tests {
 
     #[test]
     fn a_file_of_yesterday_is_due_from_midnight() {
-        let start = at("2026-11-19T23:59:59").timestamp();
-        assert!(!is_due(start, &at("2026-11-19T23:59:59"), None));
-        assert!(is_due(start, &at("2026-11-20T00:00:00"), None));
-        assert!(is_due(start, &at("2026-12-24T18:00:00"), None));
-        assert!(!is_due(at("2026-11-20T00:00:00").timestamp(), &at("2026-11-20T23:00:00"), None));
+        let start = time("2026-11-19T23:59:59").timestamp();
+        assert!(!is_due(start, &time("2026-11-19T23:59:59"), None));
+        assert!(is_due(start, &time("2026-11-20T00:00:00"), None));
+        assert!(is_due(start, &time("2026-12-24T18:00:00"), None));
+        assert!(!is_due(time("2026-11-20T00:00:00").timestamp(), &time("2026-11-20T23:00:00"), None));
     }
 
     #[test]
@@ -54,28 +54,28 @@ mod tests {
         let cairo = |text: &str| format!("{text}[Africa/Cairo]").parse::<Zoned>().expect("a time");
         assert!(is_due(cairo("2026-04-23T23:59:00").timestamp(), &cairo("2026-04-24T01:00:00"), None));
         assert!(!is_due(cairo("2026-04-24T01:00:00").timestamp(), &cairo("2026-04-24T01:30:00"), None));
-        assert!(!is_due(at("2026-10-25T00:30:00").timestamp(), &at("2026-10-25T23:30:00"), None));
+        assert!(!is_due(time("2026-10-25T00:30:00").timestamp(), &time("2026-10-25T23:30:00"), None));
     }
 
     #[test]
     fn a_clock_jump_causes_only_one_rotation() {
-        let start = at("2026-11-20T10:00:00").timestamp();
+        let start = time("2026-11-20T10:00:00").timestamp();
         // Years forward: rotated once.
-        assert!(is_due(start, &at("2030-01-01T10:00:00"), None));
+        assert!(is_due(start, &time("2030-01-01T10:00:00"), None));
         // And back: the file is from 2030.
-        let start = at("2030-01-01T10:00:00").timestamp();
-        assert!(!is_due(start, &at("2026-11-20T10:00:00"), Some(HOUR)));
-        assert!(is_due(start, &at("2026-11-20T22:00:00"), Some(12 * HOUR)));
+        let start = time("2030-01-01T10:00:00").timestamp();
+        assert!(!is_due(start, &time("2026-11-20T10:00:00"), Some(HOUR)));
+        assert!(is_due(start, &time("2026-11-20T22:00:00"), Some(12 * HOUR)));
         // Slightly back, over midnight: not rotated again.
-        let start = at("2026-11-20T00:00:00").timestamp();
-        assert!(!is_due(start, &at("2026-11-19T23:59:00"), None));
+        let start = time("2026-11-20T00:00:00").timestamp();
+        assert!(!is_due(start, &time("2026-11-19T23:59:00"), None));
     }
 
     #[test]
     fn the_wait_ends_at_midnight_or_after_an_hour() {
-        assert_eq!(time_until_check(&at("2026-11-20T10:00:00")), HOUR);
-        assert_eq!(time_until_check(&at("2026-11-20T23:30:00")), HOUR / 2);
-        assert_eq!(time_until_check(&at("2026-11-20T23:59:59.9")), Duration::from_secs(1));
+        assert_eq!(time_until_check(&time("2026-11-20T10:00:00")), HOUR);
+        assert_eq!(time_until_check(&time("2026-11-20T23:30:00")), HOUR / 2);
+        assert_eq!(time_until_check(&time("2026-11-20T23:59:59.9")), Duration::from_secs(1));
         assert_eq!(time_until_check(&Zoned::new(Timestamp::MAX, jiff::tz::TimeZone::UTC)), HOUR);
     }
 }

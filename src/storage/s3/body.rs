@@ -25,7 +25,7 @@ struct Body {
     /// The range of the object not received yet.
     remaining: Range<u64>,
     /// The open response; `None` at the limit of open responses.
-    open: Option<(ByteStream, Option<OpenBody>)>,
+    response: Option<(ByteStream, Option<OpenBody>)>,
     resumes: u32,
 }
 
@@ -41,12 +41,13 @@ impl S3 {
         let (size, etag, rest, stream) = self.request(path, range, etag).await?;
         // At the limit of open bodies, only small objects are read from this response. Dropping it closes the
         // connection.
-        let open = match chunks::open_body() {
+        let response = match chunks::open_body() {
             None if size <= memory_cache::MAX_OBJECT_SIZE => Some((stream, None)),
             None => None,
             guard => Some((stream, guard)),
         };
-        let body = Body { s3: Arc::clone(self), path: path.clone(), etag, remaining: rest, open, resumes: 0 };
+        let body =
+            Body { s3: Arc::clone(self), path: path.clone(), etag, remaining: rest, response, resumes: 0 };
         let stream = unfold(Some(body), |body| async {
             let mut body = body?;
             match body.next().await {
@@ -71,7 +72,7 @@ impl S3 {
     }
 
     /// Requests exactly the bytes of a range.
-    async fn part(
+    async fn request_range(
         &self,
         path: &ObjectPath,
         range: Range<u64>,
@@ -94,7 +95,7 @@ impl S3 {
         etag: Option<String>,
     ) -> Result<Bytes, StorageError> {
         let mut bytes = Vec::with_capacity(usize::try_from(range.end - range.start).unwrap_or_default());
-        let mut stream = self.part(path, range, etag).await?;
+        let mut stream = self.request_range(path, range, etag).await?;
         while let Some(chunk) = stream.try_next().await.map_err(|e| self.error("read", path, e))? {
             bytes.extend_from_slice(&chunk);
         }
@@ -110,15 +111,17 @@ impl Body {
     /// Returns the next chunk; `None` if and only if all bytes were received.
     async fn next(&mut self) -> Result<Option<Bytes>, StorageError> {
         loop {
-            let Some((stream, _)) = &mut self.open else {
+            let Some((stream, _)) = &mut self.response else {
                 if self.remaining.is_empty() {
                     return Ok(None);
                 }
                 match chunks::open_body() {
                     guard @ Some(_) => {
-                        let stream =
-                            self.s3.part(&self.path, self.remaining.clone(), self.etag.clone()).await?;
-                        self.open = Some((stream, guard));
+                        let stream = self
+                            .s3
+                            .request_range(&self.path, self.remaining.clone(), self.etag.clone())
+                            .await?;
+                        self.response = Some((stream, guard));
                     }
                     None => return self.read_chunk().await.map(Some),
                 }
@@ -139,8 +142,8 @@ impl Body {
             }
             tokio::time::sleep(Duration::from_millis(100) * 2u32.pow(self.resumes)).await;
             self.resumes += 1;
-            let rest = self.s3.part(&self.path, self.remaining.clone(), self.etag.clone()).await?;
-            if let Some((stream, _)) = &mut self.open {
+            let rest = self.s3.request_range(&self.path, self.remaining.clone(), self.etag.clone()).await?;
+            if let Some((stream, _)) = &mut self.response {
                 *stream = rest;
             }
         }
@@ -152,7 +155,7 @@ impl Body {
         loop {
             let range = self.remaining.start..self.remaining.start + length;
             let error = match self.s3.collect_part(&self.path, range, self.etag.clone()).await {
-                Ok(bytes) if bytes.len() as u64 == length => return self.advance(chunks::count(bytes)),
+                Ok(bytes) if bytes.len() as u64 == length => return self.advance(chunks::count_chunk(bytes)),
                 Ok(bytes) => self.length_error(bytes.len() as u64),
                 Err(e) => e,
             };

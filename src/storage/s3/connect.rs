@@ -27,16 +27,16 @@ pub(super) async fn connect(
     credentials: Arc<Credentials>,
 ) -> Result<AmazonS3, StorageError> {
     install_tls_provider();
-    let failed = |problem: &dyn std::fmt::Display| {
+    let location_error = |problem: &dyn std::fmt::Display| {
         StorageError::Other(format!("s3://{}/{}: {problem}", location.bucket, location.prefix))
     };
     let region = credentials.region().await.ok_or_else(|| {
-        failed(&"no region found; set S3Storage.Region, AWS_REGION, or a region in the profile")
+        location_error(&"no region found; set S3Storage.Region, AWS_REGION, or a region in the profile")
     })?;
     // Without an endpoint the client library connects to Amazon by HTTPS.
     let http_endpoint = location.disable_ssl.then(|| format!("http://s3.{region}.amazonaws.com"));
     let endpoint = location.endpoint.clone().or(http_endpoint);
-    let endpoint = endpoint.map(|e| address(&e, location)).transpose().map_err(|e| failed(&e))?;
+    let endpoint = endpoint.map(|e| address(&e, location)).transpose().map_err(|e| location_error(&e))?;
     let options = ClientOptions::new()
         .with_allow_http(endpoint.as_deref().is_some_and(|e| e.starts_with("http://")))
         .with_connect_timeout(Duration::from_secs(4))
@@ -59,7 +59,7 @@ pub(super) async fn connect(
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint);
     }
-    builder.build().map_err(|e| failed(&e))
+    builder.build().map_err(|e| location_error(&e))
 }
 
 /// Returns the address for requests. With virtual-hosted style the client library expects the bucket in the host name.

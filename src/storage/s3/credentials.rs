@@ -28,7 +28,7 @@ const CHAIN_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) struct Credentials {
     location: S3Location,
-    cached: Mutex<Option<CachedCredentials>>,
+    cache: Mutex<Option<CachedCredentials>>,
 }
 
 #[derive(Debug)]
@@ -63,20 +63,20 @@ impl CachedCredentials {
 
 impl Credentials {
     pub(super) fn new(location: S3Location) -> Credentials {
-        Credentials { location, cached: Mutex::new(None) }
+        Credentials { location, cache: Mutex::new(None) }
     }
 
     /// Drops refused credentials, so that the next request loads new ones. Returns false if they are so young that
     /// loading them again is pointless and would only burden the issuer. `is_expired` means that the server reported them
     /// as expired; otherwise it gave no reason.
     pub(super) async fn drop_refused(&self, start: Instant, is_expired: bool) -> bool {
-        let mut cached = self.cached.lock().await;
-        match cached.as_ref() {
+        let mut cache = self.cache.lock().await;
+        match cache.as_ref() {
             // Another request was refused, too, and has already renewed them.
             Some(credentials) if credentials.loaded_at > start => true,
             Some(credentials) if !is_expired && credentials.loaded_at.elapsed() < MIN_AGE => false,
             Some(_) | None => {
-                *cached = None;
+                *cache = None;
                 true
             }
         }
@@ -91,7 +91,7 @@ impl Credentials {
     }
 
     async fn load(&self) -> Result<CachedCredentials, NoCredentials> {
-        let failed = |e: &dyn std::error::Error| NoCredentials(super::chain(e));
+        let to_error = |e: &dyn std::error::Error| NoCredentials(super::error_chain(e));
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
@@ -113,7 +113,7 @@ impl Credentials {
                 .credentials_provider()
                 .ok_or_else(|| NoCredentials("the standard chain is empty".into()))?,
         };
-        let credentials = provider.provide_credentials().await.map_err(|e| failed(&e))?;
+        let credentials = provider.provide_credentials().await.map_err(|e| to_error(&e))?;
         let credential = AwsCredential {
             key_id: credentials.access_key_id().to_owned(),
             secret_key: credentials.secret_access_key().to_owned(),
@@ -157,15 +157,15 @@ impl CredentialProvider for Credentials {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let mut cached = self.cached.lock().await;
-        if let Some(credentials) = cached.as_ref().filter(|credentials| credentials.is_valid()) {
+        let mut cache = self.cache.lock().await;
+        if let Some(credentials) = cache.as_ref().filter(|credentials| credentials.is_valid()) {
             return Ok(Arc::clone(&credentials.credential));
         }
         let result = tokio::time::timeout(CHAIN_TIMEOUT, self.load()).await.unwrap_or_else(|_| {
             Err(NoCredentials(format!("no answer from the standard chain within {CHAIN_TIMEOUT:?}")))
         });
-        match (result, cached.as_ref()) {
-            (Ok(new), _) => Ok(Arc::clone(&cached.insert(new).credential)),
+        match (result, cache.as_ref()) {
+            (Ok(new), _) => Ok(Arc::clone(&cache.insert(new).credential)),
             // Early renewal failed; the cached credentials are still valid.
             (Err(_), Some(old)) if !old.is_expired() => Ok(Arc::clone(&old.credential)),
             (Err(e), _) => Err(object_store::Error::Generic { store: "S3", source: Box::new(e) }),
@@ -203,10 +203,10 @@ mod tests {
     #[tokio::test]
     async fn young_credentials_are_renewed_only_if_the_server_reports_them_as_expired() {
         let credentials = Credentials::new(S3Location::default());
-        *credentials.cached.lock().await = Some(cached_credentials(None, 1));
+        *credentials.cache.lock().await = Some(cached_credentials(None, 1));
         let start = Instant::now();
         assert!(!credentials.drop_refused(start, false).await);
         assert!(credentials.drop_refused(start, true).await);
-        assert!(credentials.cached.lock().await.is_none());
+        assert!(credentials.cache.lock().await.is_none());
     }
 }

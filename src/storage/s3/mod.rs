@@ -160,18 +160,18 @@ impl S3 {
         extent: ListExtent,
         limit: usize,
     ) -> Result<Vec<ListedObject>, StorageError> {
-        let slot = format!("{}/{:02x}", from.directory(), from.digest().0[0]);
+        let fanout_directory = format!("{}/{:02x}", from.directory(), from.digest().0[0]);
         let directory = match extent {
             ListExtent::Directory => self.path(&area.path(from.directory())),
-            ListExtent::FirstByte => self.path(&area.path(&slot)),
+            ListExtent::FirstByte => self.path(&area.path(&fanout_directory)),
         };
         // The name of the fan-out directory alone sorts before every object in it.
         let offset = match inclusive {
-            true => self.path(&area.path(&slot)),
+            true => self.path(&area.path(&fanout_directory)),
             false => self.path(&area.path(&from.path())),
         };
         // The prefix may contain other objects; only those of this server are listed.
-        let listed = |object: ObjectMeta| {
+        let to_listed_object = |object: ObjectMeta| {
             let digest = object.location.filename().and_then(|name| name.parse::<Sha256>().ok());
             let key = digest.map(|digest| from.with_digest(digest));
             let key = key.filter(|key| self.path(&area.path(&key.path())) == object.location);
@@ -180,7 +180,7 @@ impl S3 {
         };
         let page = || async {
             let objects = self.store.list_with_offset(Some(&directory), &offset);
-            objects.try_filter_map(listed).take(limit).try_collect().await
+            objects.try_filter_map(to_listed_object).take(limit).try_collect().await
         };
         self.attempt("list", &directory, page).await
     }
@@ -188,15 +188,15 @@ impl S3 {
     /// Returns all objects below a directory, with their paths below the prefix.
     pub(super) async fn list_below(&self, directory: &ObjectPath) -> Result<Vec<ListedFile>, StorageError> {
         let prefix = if self.prefix.is_empty() { String::new() } else { format!("{}/", self.prefix) };
-        let listed = |object: ObjectMeta| {
+        let to_listed_file = |object: ObjectMeta| {
             let path = object.location.as_ref().strip_prefix(&prefix)?.to_owned();
             Some(ListedFile { path, size: object.size, modified: SystemTime::from(object.last_modified) })
         };
-        let all = || async {
+        let list = || async {
             let objects = self.store.list(Some(directory));
-            objects.try_filter_map(|object| future::ready(Ok(listed(object)))).try_collect().await
+            objects.try_filter_map(|object| future::ready(Ok(to_listed_file(object)))).try_collect().await
         };
-        self.attempt("list", directory, all).await
+        self.attempt("list", directory, list).await
     }
 
     /// Reads a small object at `path`.
@@ -211,8 +211,8 @@ impl S3 {
 
     /// Lists `path`, to check the permission.
     pub(super) async fn try_list(&self, path: &ObjectPath) -> Result<(), StorageError> {
-        let first = || async { self.store.list(Some(path)).try_next().await };
-        self.attempt("list", path, first).await.map(|_| ())
+        let list_one = || async { self.store.list(Some(path)).try_next().await };
+        self.attempt("list", path, list_one).await.map(|_| ())
     }
 
     /// Returns the size of the object at `path`; `None` if there is none.
@@ -271,7 +271,7 @@ impl S3 {
     fn error(&self, action: &'static str, path: &ObjectPath, error: Error) -> StorageError {
         let object = self.name(path);
         match error {
-            Error::NotFound { .. } if !chain(&error).contains("NoSuchBucket") => {
+            Error::NotFound { .. } if !error_chain(&error).contains("NoSuchBucket") => {
                 StorageError::NotFound(object)
             }
             Error::Generic { source, .. } if source.is::<NoCredentials>() => {
@@ -311,7 +311,7 @@ enum Refusal {
 fn refusal(error: &Error) -> Refusal {
     const EXPIRED: [&str; 5] =
         ["ExpiredToken", "TokenRefreshRequired", "InvalidToken", "InvalidAccessKeyId", "RequestExpired"];
-    let text = chain(error);
+    let text = error_chain(error);
     if EXPIRED.iter().any(|code| text.contains(code)) {
         return Refusal::Expired;
     }
@@ -324,15 +324,15 @@ fn refusal(error: &Error) -> Refusal {
 }
 
 /// Formats an error and its causes in one line, without causes that the text already contains.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
+    let mut source = error.source();
+    while let Some(cause) = source {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
             text = format!("{text}: {cause_text}");
         }
-        next = cause.source();
+        source = cause.source();
     }
     text
 }

@@ -56,8 +56,8 @@ impl S3 {
     ) -> Result<(), StorageError> {
         if length <= MAX_SINGLE_PUT {
             let bytes = read(file, 0, length).await;
-            let failed = |e| StorageError::Other(format!("could not read a file to be uploaded: {e}"));
-            return self.overwrite(path, bytes.map_err(failed)?, media_type).await;
+            let to_error = |e| StorageError::Other(format!("could not read a file to be uploaded: {e}"));
+            return self.overwrite(path, bytes.map_err(to_error)?, media_type).await;
         }
         self.attempt("write", path, || self.multipart(path, file, length, media_type)).await?;
         self.confirm(path, length).await
@@ -155,11 +155,11 @@ impl S3 {
         let mut upload = Upload(Some(self.store.put_multipart_opts(path, options).await?));
         let part_size = MIN_PART_SIZE.max(length.div_ceil(MAX_PARTS));
         let mut uploads = FuturesUnordered::new();
-        let mut from = 0;
-        while from < length {
-            let part = read(file, from, part_size.min(length - from)).await;
+        let mut offset = 0;
+        while offset < length {
+            let part = read(file, offset, part_size.min(length - offset)).await;
             let part = part.map_err(|e| Error::Generic { store: "spool", source: Box::new(e) })?;
-            from += part.len() as u64;
+            offset += part.len() as u64;
             uploads.push(upload.parts().put_part(part.into()));
             if uploads.len() == PARALLEL_PARTS {
                 uploads.next().await.unwrap_or(Ok(()))?;
@@ -226,7 +226,7 @@ impl PutFailure {
         if let Error::AlreadyExists { .. } = **source {
             return PutFailure::Exists;
         }
-        let text = super::chain(source.as_ref());
+        let text = super::error_chain(source.as_ref());
         match !text.contains("Server returned") || text.contains("501 Not Implemented") {
             true => PutFailure::Unclear,
             false => PutFailure::Permanent,
@@ -239,11 +239,11 @@ fn attributes(media_type: &'static str) -> Attributes {
 }
 
 /// Reads a part of a spool off the async threads.
-async fn read(file: &Arc<File>, from: u64, length: u64) -> std::io::Result<Bytes> {
+async fn read(file: &Arc<File>, offset: u64, length: u64) -> std::io::Result<Bytes> {
     let file = Arc::clone(file);
     let task = tokio::task::spawn_blocking(move || {
         let mut bytes = vec![0; usize::try_from(length).map_err(std::io::Error::other)?];
-        file.read_exact_at(&mut bytes, from)?;
+        file.read_exact_at(&mut bytes, offset)?;
         Ok(Bytes::from(bytes))
     });
     task.await.map_err(std::io::Error::other)?

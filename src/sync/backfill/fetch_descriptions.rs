@@ -117,7 +117,7 @@ impl DescriptionFetcher<'_> {
         Ok((archive, DescriptionResult::Failure(error.unwrap_or_default())))
     }
 
-    /// Returns the record of the archive at `path`, or why it has none.
+    /// Returns the record of the archive at `path`, or why it has none. An error means that the mirror is unavailable.
     async fn record(
         &self,
         path: &str,
@@ -171,20 +171,22 @@ impl DescriptionFetcher<'_> {
     }
 }
 
-/// Returns the record of the archive that begins with these bytes; `file` is its name on the mirror.
+/// Returns the record of the archive that begins with these bytes, or why it has none; `file` is its name on the
+/// mirror. An error is [`ArchiveError::Truncated`] if more bytes are needed.
 fn stanza(beginning: &[u8], file: &str) -> Result<Result<Vec<u8>, String>, ArchiveError> {
     let (_, raw) = archive::read_description(beginning, Limits::default())?;
     let description = Description::from_bytes(&raw)?;
     let Some(name) = PackageFile::parse(file) else {
         return Ok(Err("is not named like a package".to_owned()));
     };
-    let declared = (description.package().unwrap_or_default(), description.version().unwrap_or_default());
-    if declared.0 != name.package || version::compare(declared.1, name.version).is_ne() {
+    let name_and_version =
+        (description.package().unwrap_or_default(), description.version().unwrap_or_default());
+    if name_and_version.0 != name.package || version::compare(name_and_version.1, name.version).is_ne() {
         let shorten = |text: &str| text.chars().take(80).collect::<String>();
         return Ok(Err(format!(
             "is {} {} according to its DESCRIPTION",
-            shorten(declared.0),
-            shorten(declared.1)
+            shorten(name_and_version.0),
+            shorten(name_and_version.1)
         )));
     }
     if !description.has_valid_version() {
@@ -207,11 +209,11 @@ mod tests {
             header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
             header.set_entry_type(tar::EntryType::Regular);
-            tar.append_data(&mut header, path, *bytes).expect("a Vec takes it");
+            tar.append_data(&mut header, path, *bytes).expect("writing to a Vec cannot fail");
         }
-        let mut gz = tar.into_inner().expect("a Vec takes it");
-        gz.flush().expect("a Vec takes it");
-        gz.finish().expect("a Vec takes it")
+        let mut gz = tar.into_inner().expect("writing to a Vec cannot fail");
+        gz.flush().expect("writing to a Vec cannot fail");
+        gz.finish().expect("writing to a Vec cannot fail")
     }
 
     #[test]
@@ -221,7 +223,8 @@ mod tests {
             SystemRequirements: GNU make\nTitle: T\n";
         let large = vec![7_u8; 100_000];
         let content = tar(&[("a/DESCRIPTION", description), ("a/data.bin", &large)]);
-        let record = stanza(&content[..4096], "a_1.0.tar.gz").expect("it is there").expect("it is good");
+        let record =
+            stanza(&content[..4096], "a_1.0.tar.gz").expect("a DESCRIPTION").expect("a valid record");
         assert_eq!(
             String::from_utf8(record).expect("text"),
             "Package: a\nVersion: 1.0\nDepends: R (>= 3.5)\nLicense: MIT\nNeedsCompilation: yes\n\
@@ -229,18 +232,18 @@ mod tests {
         );
         let description_at_end = tar(&[("a/data.bin", &large), ("a/DESCRIPTION", description)]);
         assert!(matches!(stanza(&description_at_end[..8192], "a_1.0.tar.gz"), Err(ArchiveError::Truncated)));
-        assert!(stanza(&description_at_end, "a_1.0.tar.gz").expect("it is there").is_ok());
+        assert!(stanza(&description_at_end, "a_1.0.tar.gz").expect("a DESCRIPTION").is_ok());
     }
 
     #[test]
     fn an_archive_of_another_package_is_an_error() {
         let content = tar(&[("a/DESCRIPTION", b"Package: a\nVersion: 1.0-2\n")]);
         assert!(
-            stanza(&content, "a_1.0.2.tar.gz").expect("it is there").is_ok(),
+            stanza(&content, "a_1.0.2.tar.gz").expect("a DESCRIPTION").is_ok(),
             "versions are equal by value"
         );
         for (file, expected) in [("b_1.0.2.tar.gz", "is a 1.0-2"), ("a_1.0.3.tar.gz", "is a 1.0-2")] {
-            let error = stanza(&content, file).expect("it is there").expect_err(file);
+            let error = stanza(&content, file).expect("a DESCRIPTION").expect_err(file);
             assert!(error.contains(expected), "{error}");
         }
         assert!(stanza(b"<html>", "a_1.0.tar.gz").is_err());

@@ -19,7 +19,7 @@ pub(super) struct SourceState {
     /// Every release.
     pub(super) releases: Vec<StoredRelease>,
     /// Lives at the first step.
-    pub(super) live: Vec<LiveRelease>,
+    pub(super) first_lives: Vec<LiveRelease>,
     /// Publication time of the first step.
     pub(super) first_at: Timestamp,
 }
@@ -60,10 +60,11 @@ pub(super) fn archive_loss(source: &SourceState, tables: &Tables) -> Loss {
     let mirror_files: HashSet<&str> = tables.archive.iter().map(|row| row.file.as_str()).collect();
     let names: HashMap<ReleaseId, &str> =
         source.releases.iter().map(|release| (release.release, release.file.as_str())).collect();
-    let mut loss = Loss { before: 0, lost: 0 };
-    for live in source.live.iter().filter(|live| live.state == LifeState::Archived) {
-        loss.before += 1;
-        loss.lost += usize::from(names.get(&live.release).is_some_and(|name| !mirror_files.contains(name)));
+    let mut loss = Loss { known_count: 0, lost_count: 0 };
+    for life in source.first_lives.iter().filter(|life| life.state == LifeState::Archived) {
+        loss.known_count += 1;
+        loss.lost_count +=
+            usize::from(names.get(&life.release).is_some_and(|name| !mirror_files.contains(name)));
     }
     loss
 }
@@ -76,7 +77,7 @@ pub(super) fn collect_files(source: &SourceState, tables: &Tables) -> Files {
     let mirror_rows =
         tables.archive.iter().map(|row| (row, true)).chain(tables.current.iter().map(|row| (row, false)));
     let mut keys: HashSet<Archive> = HashSet::new();
-    let mut remaining: Vec<(&Row, bool)> = Vec::new();
+    let mut other_rows: Vec<(&Row, bool)> = Vec::new();
     // An exact match takes precedence over a possible one.
     for (row, is_archived) in mirror_rows {
         if !keys.insert(key(row)) {
@@ -89,18 +90,18 @@ pub(super) fn collect_files(source: &SourceState, tables: &Tables) -> Files {
             Some(index) => {
                 collector.rows.push((row.clone(), Origin { release_index: Some(index), is_archived }))
             }
-            None => remaining.push((row, is_archived)),
+            None => other_rows.push((row, is_archived)),
         }
     }
     let mut copied_count = 0;
-    for (row, is_archived) in remaining {
+    for (row, is_archived) in other_rows {
         let (size, seconds) = (key(row).size, row.mtime.seconds());
         let is_copy = |release: &StoredRelease| {
             size_and_time(release).0 == Some(size) && release.published_at.is_some()
         };
         let is_compatible = |release: &StoredRelease| {
-            let (known_size, at) = size_and_time(release);
-            known_size.is_none_or(|known_size| known_size == size) && at.is_none_or(|at| at == seconds)
+            let (stored_size, at) = size_and_time(release);
+            stored_size.is_none_or(|stored_size| stored_size == size) && at.is_none_or(|at| at == seconds)
         };
         let mut row = row.clone();
         let mut release_index = collector.claim(&by_file, &row, is_copy);
@@ -112,7 +113,7 @@ pub(super) fn collect_files(source: &SourceState, tables: &Tables) -> Files {
         }
         collector.rows.push((row, Origin { release_index, is_archived }));
     }
-    collector.add_remaining();
+    collector.add_releases_without_file();
     let mut files = collector.files();
     if copied_count > COPY_THRESHOLD {
         files.warnings.push(format!(
@@ -163,7 +164,7 @@ impl FileCollector<'_> {
 
     /// Adds releases that live at the first step and that the mirror no longer has. A listed package of unknown time
     /// counts as listed since the first step.
-    fn add_remaining(&mut self) {
+    fn add_releases_without_file(&mut self) {
         let indexes: HashMap<ReleaseId, usize> = self
             .source
             .releases
@@ -171,13 +172,13 @@ impl FileCollector<'_> {
             .enumerate()
             .map(|(index, release)| (release.release, index))
             .collect();
-        for live in &self.source.live {
-            let Some(index) = indexes.get(&live.release).copied().filter(|index| !self.is_claimed[*index])
+        for life in &self.source.first_lives {
+            let Some(index) = indexes.get(&life.release).copied().filter(|index| !self.is_claimed[*index])
             else {
                 continue;
             };
             let release = &self.source.releases[index];
-            let is_archived = live.state == LifeState::Archived;
+            let is_archived = life.state == LifeState::Archived;
             if is_archived && release.published_at.is_none() {
                 continue;
             }
@@ -193,18 +194,18 @@ impl FileCollector<'_> {
     }
 
     fn files(self) -> Files {
-        let listed: HashSet<ReleaseId> = self
+        let listed_releases: HashSet<ReleaseId> = self
             .source
-            .live
+            .first_lives
             .iter()
-            .filter(|live| live.state == LifeState::Listed)
-            .map(|live| live.release)
+            .filter(|life| life.state == LifeState::Listed)
+            .map(|life| life.release)
             .collect();
         let mut files = Files::default();
         for (row, origin) in self.rows {
             let release = origin.release_index.map(|index| self.source.releases[index].release);
             files.origins.insert(key(&row), origin);
-            match release.is_some_and(|release| listed.contains(&release)) {
+            match release.is_some_and(|release| listed_releases.contains(&release)) {
                 true => files.current.push(row),
                 false => files.archive.push(row),
             }

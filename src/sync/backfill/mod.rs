@@ -148,7 +148,7 @@ fn is_final(error: &SyncError) -> bool {
         SyncError::Upstream(UpstreamError::Unavailable { .. })
         | SyncError::Db(_)
         | SyncError::Storage(_)
-        | SyncError::Elsewhere(_)
+        | SyncError::HeldByOtherServer(_)
         | SyncError::Halted
         | SyncError::Stopping => false,
     }
@@ -164,7 +164,7 @@ fn log_failure(error: &SyncError, is_stopped: bool) -> String {
             "the back-fill was halted because the server goes offline; it resumes when the server is online again"
                 .to_owned()
         }
-        SyncError::Elsewhere(_) => {
+        SyncError::HeldByOtherServer(_) => {
             "another server that uses this database runs the back-fill; its result will be visible here as well"
                 .to_owned()
         }

@@ -19,7 +19,7 @@ use crate::r::rds::archive_meta::MetaRow;
 pub(super) struct CranState {
     pub(super) tree: TreeId,
     /// The first step of the tree.
-    pub(super) first: Seq,
+    pub(super) first_step: Seq,
     pub(super) source: SourceState,
     pub(super) descriptions: HashMap<Archive, DescriptionResult>,
 }
@@ -36,10 +36,10 @@ pub(super) enum PlanOutcome {
 pub(super) struct BackfillPlan {
     pub(super) tree: TreeId,
     /// The first step of the tree, below which the history is written.
-    pub(super) first: Seq,
+    pub(super) first_step: Seq,
     pub(super) size: BackfillSize,
     /// Archives whose descriptions are missing.
-    pub(super) missing: Vec<PendingArchive>,
+    pub(super) pending_archives: Vec<PendingArchive>,
     /// The rows, if they were requested and no description is missing.
     pub(super) rows: Option<PlannedRows>,
     pub(super) warnings: Vec<String>,
@@ -80,28 +80,28 @@ pub(super) fn plan(
     since: Day,
     purpose: Purpose,
 ) -> Result<PlanOutcome, String> {
-    let until = state.source.first_at.day();
-    if since >= until {
-        return Ok(PlanOutcome::Nothing(format!("the history of cran begins on {until} already")));
+    let first_day = state.source.first_at.day();
+    if since >= first_day {
+        return Ok(PlanOutcome::Nothing(format!("the history of cran begins on {first_day} already")));
     }
     let loss = files::archive_loss(&state.source, tables);
     if loss.is_suspicious() {
         return Err(format!(
             "{} of {} archived files are no longer in Meta/archive.rds of the mirror, which is what an incomplete \
              mirror looks like; nothing was filled in. Try again when the mirror is complete",
-            loss.lost, loss.before
+            loss.lost_count, loss.known_count
         ));
     }
     let files = files::collect_files(&state.source, tables);
     let mirror_tables =
         MirrorTables { archive: &files.archive, current: &files.current, events: &tables.events };
-    let history = reconstruct(&mirror_tables, since, until);
+    let history = reconstruct(&mirror_tables, since, first_day);
     let (Some(first), Some(last)) = (history.days.first(), history.days.last()) else {
         return Ok(PlanOutcome::Nothing(format!(
-            "the mirror has no release from before {until}, where history begins"
+            "the mirror has no release from before {first_day}, where history begins"
         )));
     };
-    let missing = missing_descriptions(&history, &state, &files);
+    let pending_archives = missing_descriptions(&history, &state, &files);
     let transitions = history.days.iter().flat_map(|day| &day.changes);
     let releases: HashSet<*const MetaRow<String>> =
         transitions.map(|transition| std::ptr::from_ref(transition.file)).collect();
@@ -109,21 +109,21 @@ pub(super) fn plan(
         span: (first.day, last.day),
         days: history.days.len(),
         releases: releases.len(),
-        archives: missing.len(),
+        archives: pending_archives.len(),
     };
     let warnings = warnings(&history, tables, &files);
-    let rows = (purpose == Purpose::Write && missing.is_empty()).then(|| {
+    let rows = (purpose == Purpose::Write && pending_archives.is_empty()).then(|| {
         let descriptions = std::mem::take(&mut state.descriptions);
         let mut identifier = FileIdentifier::new(&state, descriptions, &files);
-        let rows = assemble(&history, state.first, |row| identifier.identify(row));
+        let rows = assemble(&history, state.first_step, |row| identifier.identify(row));
         let unlisted_files = unlisted_files(&rows, &identifier.descriptions);
         PlannedRows { rows, unlisted_files }
     });
     Ok(PlanOutcome::Plan(BackfillPlan {
         tree: state.tree,
-        first: state.first,
+        first_step: state.first_step,
         size,
-        missing,
+        pending_archives,
         rows,
         warnings,
     }))
@@ -132,7 +132,7 @@ pub(super) fn plan(
 /// Returns the files that are listed on some day but have neither a record nor a stored description.
 fn missing_descriptions(history: &History<'_>, state: &CranState, files: &Files) -> Vec<PendingArchive> {
     let mut keys: HashSet<Archive> = HashSet::new();
-    let mut missing = Vec::new();
+    let mut pending_archives = Vec::new();
     let transitions =
         history.days.iter().flat_map(|day| &day.changes).filter(|transition| transition.state.is_listed());
     for row in transitions.map(|transition| transition.file) {
@@ -141,16 +141,16 @@ fn missing_descriptions(history: &History<'_>, state: &CranState, files: &Files)
         let has_record =
             origin.release_index.is_some_and(|index| state.source.releases[index].variant.is_some());
         if !has_record && !state.descriptions.contains_key(&key) && keys.insert(key) {
-            missing.push(PendingArchive { row: row.clone(), origin: origin.clone() });
+            pending_archives.push(PendingArchive { row: row.clone(), origin: origin.clone() });
         }
     }
-    missing
+    pending_archives
 }
 
 /// Identifies files with releases in the database.
 struct FileIdentifier<'a> {
     source: &'a SourceState,
-    /// Records are moved out: each is needed once, and they are many.
+    /// Records are moved out of this map, not copied: each is used once, and together they are large.
     descriptions: HashMap<Archive, DescriptionResult>,
     files: &'a Files,
     /// The number of the listed record (`variant`) of each release that is listed at the first step.
@@ -167,17 +167,17 @@ impl<'a> FileIdentifier<'a> {
         descriptions: HashMap<Archive, DescriptionResult>,
         files: &'a Files,
     ) -> FileIdentifier<'a> {
-        let listed_lives = state.source.live.iter().filter(|live| live.state == LifeState::Listed);
+        let listed_lives = state.source.first_lives.iter().filter(|life| life.state == LifeState::Listed);
         let mut revisions: HashMap<(&str, &str), i64> = HashMap::new();
         for release in &state.source.releases {
-            let next = revisions.entry((&release.name, &release.version)).or_default();
-            *next = (*next).max(release.revision + 1);
+            let next_revision = revisions.entry((&release.name, &release.version)).or_default();
+            *next_revision = (*next_revision).max(release.revision + 1);
         }
         FileIdentifier {
             source: &state.source,
             descriptions,
             files,
-            listed_variants: listed_lives.map(|live| (live.release, live.variant)).collect(),
+            listed_variants: listed_lives.map(|life| (life.release, life.variant)).collect(),
             revisions,
             new_revisions: HashMap::new(),
         }
@@ -210,11 +210,12 @@ impl<'a> FileIdentifier<'a> {
 
     fn revision(&mut self, row: &MetaRow<String>) -> i64 {
         let version = PackageFile::parse(&row.file).map_or("", |file| file.version);
-        let next = self.new_revisions.entry(format!("{}_{version}", row.package)).or_insert_with(|| {
-            self.revisions.get(&(row.package.as_str(), version)).copied().unwrap_or_default()
-        });
-        *next += 1;
-        *next - 1
+        let next_revision =
+            self.new_revisions.entry(format!("{}_{version}", row.package)).or_insert_with(|| {
+                self.revisions.get(&(row.package.as_str(), version)).copied().unwrap_or_default()
+            });
+        *next_revision += 1;
+        *next_revision - 1
     }
 }
 

@@ -16,10 +16,10 @@ pub(super) struct RateLimit {
 }
 
 struct Times {
-    /// Time at which the next request may start.
-    next: Instant,
+    /// Earliest start of the next request.
+    next_start: Instant,
     /// End of the last pause.
-    paused_until: Instant,
+    pause_end: Instant,
 }
 
 impl RateLimit {
@@ -27,7 +27,7 @@ impl RateLimit {
     pub(super) fn new(rate: Option<u32>) -> RateLimit {
         let interval = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));
         let now = Instant::now();
-        RateLimit { interval, times: Mutex::new(Times { next: now, paused_until: now }) }
+        RateLimit { interval, times: Mutex::new(Times { next_start: now, pause_end: now }) }
     }
 
     /// Waits until the caller may send a request.
@@ -36,7 +36,7 @@ impl RateLimit {
             let at = self.reserve(Instant::now()).await;
             tokio::time::sleep_until(at).await;
             // A pause that began in the meantime applies to this request, too.
-            if self.times.lock().await.paused_until <= Instant::now() {
+            if self.times.lock().await.pause_end <= Instant::now() {
                 return;
             }
         }
@@ -45,16 +45,16 @@ impl RateLimit {
     /// Reserves the next free instant from `now` on.
     async fn reserve(&self, now: Instant) -> Instant {
         let mut times = self.times.lock().await;
-        let at = times.next.max(now);
-        times.next = at + self.interval;
+        let at = times.next_start.max(now);
+        times.next_start = at + self.interval;
         at
     }
 
     /// Admits no request before `until`.
     pub(super) async fn pause_until(&self, until: Instant) {
         let mut times = self.times.lock().await;
-        times.next = times.next.max(until);
-        times.paused_until = times.paused_until.max(until);
+        times.next_start = times.next_start.max(until);
+        times.pause_end = times.pause_end.max(until);
     }
 }
 
@@ -65,11 +65,11 @@ mod tests {
     #[tokio::test]
     async fn requests_are_sent_one_by_one_after_a_pause() {
         let (limit, now) = (RateLimit::new(Some(4)), Instant::now() + Duration::from_secs(10));
-        let mut last = now;
+        let mut send_time = now;
         for _ in 0..9 {
-            last = limit.reserve(now).await;
+            send_time = limit.reserve(now).await;
         }
-        assert_eq!(last - now, Duration::from_secs(2));
+        assert_eq!(send_time - now, Duration::from_secs(2));
         limit.pause_until(now + Duration::from_secs(30)).await;
         assert_eq!(limit.reserve(now).await - now, Duration::from_secs(30));
         limit.pause_until(now).await;

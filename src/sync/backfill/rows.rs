@@ -61,7 +61,7 @@ pub(super) fn assemble(
     let lowest_step = first.0 - i64::try_from(history.days.len()).unwrap_or(i64::MAX);
     let mut timelines: Vec<ReleaseTimeline<'_>> = Vec::new();
     let mut indexes: HashMap<*const MetaRow<String>, usize> = HashMap::new();
-    let mut listed: HashMap<&str, usize> = HashMap::new();
+    let mut listed_timelines: HashMap<&str, usize> = HashMap::new();
     let mut steps = Vec::with_capacity(history.days.len());
     for (number, day) in (lowest_step..).zip(&history.days) {
         let mut day_changes = DayChanges::default();
@@ -80,22 +80,26 @@ pub(super) fn assemble(
             let new_state = timelines[index].apply_change(transition, Seq(number));
             day_changes.record_change(
                 transition,
-                listed.get(transition.file.package.as_str()),
+                listed_timelines.get(transition.file.package.as_str()),
                 old_state,
                 new_state,
             );
             let package = transition.file.package.as_str();
             match new_state {
                 LifeState::Listed => {
-                    listed.insert(package, index);
+                    listed_timelines.insert(package, index);
                 }
-                LifeState::Archived if listed.get(package) == Some(&index) => {
-                    listed.remove(package);
+                LifeState::Archived if listed_timelines.get(package) == Some(&index) => {
+                    listed_timelines.remove(package);
                 }
                 LifeState::Archived => {}
             }
         }
-        steps.push(day_changes.into_step(&listed, Timestamp(day.day.end().0 - SECOND), day.day.to_string()));
+        steps.push(day_changes.into_step(
+            &listed_timelines,
+            Timestamp(day.day.end().0 - SECOND),
+            day.day.to_string(),
+        ));
     }
     let unlisted_files = timelines
         .iter()
@@ -112,18 +116,18 @@ pub(super) fn assemble(
 impl ReleaseTimeline<'_> {
     /// Applies a change and returns the new state. A release that cannot be listed is archived from its first day on,
     /// so that it can be requested by name.
-    fn apply_change(&mut self, transition: &Transition<'_>, at: Seq) -> LifeState {
+    fn apply_change(&mut self, transition: &Transition<'_>, step: Seq) -> LifeState {
         let state = if transition.state.is_listed() { LifeState::Listed } else { LifeState::Archived };
         let new_state = if self.identity.can_be_listed() { state } else { LifeState::Archived };
         self.is_unlisted |= state != new_state;
         if self.changes.last().is_none_or(|(_, old_state)| *old_state != new_state) {
-            self.changes.push((at, new_state));
+            self.changes.push((step, new_state));
         }
         new_state
     }
 
     fn into_history(self, first: Seq) -> ReleaseHistory {
-        let ends = self.changes.iter().skip(1).map(|(at, _)| *at).chain([first]);
+        let ends = self.changes.iter().skip(1).map(|(step, _)| *step).chain([first]);
         let lives = self.changes.iter().zip(ends).map(|((from, state), to)| PastLife {
             state: *state,
             from: *from,
@@ -166,9 +170,10 @@ struct DayChanges<'a> {
     /// Packages that changed, with the index of the timeline of their listed release before that day.
     listed_before: HashMap<&'a str, Option<usize>>,
     counts: Counts,
-    /// Earliest and latest publication time of the releases that are new on that day.
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
+    /// Earliest publication time of the releases that are new on that day.
+    published_from: Option<Timestamp>,
+    /// Latest publication time of the releases that are new on that day.
+    published_to: Option<Timestamp>,
 }
 
 impl<'a> DayChanges<'a> {
@@ -184,21 +189,34 @@ impl<'a> DayChanges<'a> {
             i64::from(old_state == Some(LifeState::Listed) && new_state == LifeState::Archived);
         if old_state.is_none() {
             let at = transition.file.mtime;
-            self.from = Some(self.from.map_or(at, |from| from.min(at)));
-            self.to = Some(self.to.map_or(at, |to| to.max(at)));
+            self.published_from = Some(self.published_from.map_or(at, |from| from.min(at)));
+            self.published_to = Some(self.published_to.map_or(at, |to| to.max(at)));
         }
     }
 
-    fn into_step(mut self, listed: &HashMap<&str, usize>, at: Timestamp, comment: String) -> PastStep {
-        for (package, before) in &self.listed_before {
-            match (*before, listed.get(package).copied()) {
+    fn into_step(
+        mut self,
+        listed_timelines: &HashMap<&str, usize>,
+        at: Timestamp,
+        comment: String,
+    ) -> PastStep {
+        for (package, old_index) in &self.listed_before {
+            match (*old_index, listed_timelines.get(package).copied()) {
                 (None, Some(_)) => self.counts.added += 1,
                 (Some(_), None) => self.counts.removed += 1,
-                (Some(before), Some(after)) => self.counts.updated += i64::from(before != after),
+                (Some(old_index), Some(new_index)) => {
+                    self.counts.updated += i64::from(old_index != new_index)
+                }
                 (None, None) => {}
             }
         }
-        PastStep { at, published_from: self.from, published_to: self.to, counts: self.counts, comment }
+        PastStep {
+            at,
+            published_from: self.published_from,
+            published_to: self.published_to,
+            counts: self.counts,
+            comment,
+        }
     }
 }
 

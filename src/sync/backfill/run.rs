@@ -26,7 +26,7 @@ use crate::sync::error::task_result;
 use crate::sync::task::SourceLock;
 use crate::upstream::Mirror;
 
-/// Releases per write: most have two lives.
+/// Releases per write: half of the usual chunk, because most releases have two lives.
 const CHUNK: usize = transaction::CHUNK / 2;
 /// Number of stored descriptions deleted per write.
 const DELETE_CHUNK: i64 = 1_000;
@@ -96,7 +96,7 @@ impl BackfillRun<'_> {
             target: "sync",
             source = "cran",
             %error,
-            "could not store the digests of the releases that were filled in; tried again within ten minutes"
+            "could not store the digests of the releases that were filled in; retrying within ten minutes"
         );
         false
     }
@@ -132,17 +132,17 @@ impl BackfillRun<'_> {
 
     async fn fill(&self, mirror: &Mirror, lease: &Lease) -> Result<BackfillSummary, SyncError> {
         let tables = self.tables(mirror).await?;
-        let mut is_warned = false;
+        let mut has_logged_warnings = false;
         loop {
             let plan = match self.plan(&tables, Purpose::Measure).await? {
                 PlanOutcome::Nothing(reason) => return Ok(BackfillSummary::Nothing(reason)),
                 PlanOutcome::Plan(plan) => plan,
             };
-            for warning in plan.warnings.iter().filter(|_| !is_warned) {
+            for warning in plan.warnings.iter().filter(|_| !has_logged_warnings) {
                 tracing::warn!(target: "sync", source = "cran", "{warning}");
             }
-            is_warned = true;
-            if !plan.missing.is_empty() {
+            has_logged_warnings = true;
+            if !plan.pending_archives.is_empty() {
                 let fetcher = DescriptionFetcher {
                     mirror,
                     rate_limit: RateLimit::new(self.rate(mirror)),
@@ -151,7 +151,7 @@ impl BackfillRun<'_> {
                     source: SourceId::CRAN,
                     report: self.report,
                 };
-                fetcher.fetch_all(plan.missing).await?;
+                fetcher.fetch_all(plan.pending_archives).await?;
             }
             if let Some(summary) = self.publish(&tables).await? {
                 self.delete_descriptions().await?;
@@ -209,7 +209,7 @@ impl BackfillRun<'_> {
             now: (self.state.clock)(),
             source: SourceId::CRAN,
             tree: plan.tree,
-            first: plan.first,
+            first: plan.first_step,
             started_at: self.request.requested_at,
             actor: self.request.actor.clone(),
             steps: rows.steps,
@@ -225,8 +225,8 @@ impl BackfillRun<'_> {
         };
         let (tables, since) = (Arc::clone(tables), self.request.since.day());
         // Takes seconds of CPU: not on an async thread.
-        let planned = tokio::task::spawn_blocking(move || plan(state, &tables, since, purpose)).await;
-        task_result(planned)?.map_err(SyncError::Refused)
+        let result = tokio::task::spawn_blocking(move || plan(state, &tables, since, purpose)).await;
+        task_result(result)?.map_err(SyncError::Refused)
     }
 
     /// Deletes stored descriptions, which are now in the rows.
@@ -264,7 +264,7 @@ fn load_state(c: &mut dyn Conn) -> Result<Option<CranState>, DbError> {
     let Some(step) = step::get(c, id, first)? else { return Ok(None) };
     let mut source = SourceState {
         releases: Vec::new(),
-        live: backfill_write::live_releases(c, id, first)?,
+        first_lives: backfill_write::live_releases(c, id, first)?,
         first_at: step.at,
     };
     backfill_write::releases(c, SourceId::CRAN, &mut |release| {
@@ -278,8 +278,8 @@ fn load_state(c: &mut dyn Conn) -> Result<Option<CranState>, DbError> {
     })?;
     // The plan must not depend on the order of rows.
     source.releases.sort_unstable_by_key(|release| release.release);
-    source.live.sort_unstable_by_key(|live| (live.release, live.state));
-    Ok(Some(CranState { tree: id, first, source, descriptions }))
+    source.first_lives.sort_unstable_by_key(|life| (life.release, life.state));
+    Ok(Some(CranState { tree: id, first_step: first, source, descriptions }))
 }
 
 /// Removes the rows of an unfinished back-fill; does nothing while another server writes.

@@ -36,8 +36,8 @@ pub(super) async fn read(mirror: &Mirror) -> Result<Tables, SyncError> {
     let events = fetch_file(mirror, EVENTS).await?;
     let address = mirror.address();
     // Takes seconds of CPU: not on an async thread.
-    let parsed = tokio::task::spawn_blocking(move || parse(&address, archive, current, events)).await;
-    task_result(parsed)?
+    let result = tokio::task::spawn_blocking(move || parse(&address, archive, current, events)).await;
+    task_result(result)?
 }
 
 fn parse(
@@ -66,11 +66,11 @@ fn parse(
             .warnings
             .push(format!("could not read {address}/{CURRENT}, continuing without it: {error}")),
     }
-    let read = |bytes: Bytes| {
+    let read_events = |bytes: Bytes| {
         let text = packages::decode_text(&bytes, MAX_FILE_SIZE).map_err(|e| e.to_string())?;
         Events::read(&text).map_err(|e| e.to_string())
     };
-    match events.map(read).transpose() {
+    match events.map(read_events).transpose() {
         Ok(Some(events)) => tables.events = events,
         Ok(None) => tables.warnings.push(format!(
             "{address}/{EVENTS} is not on the mirror: packages that left the index count as archived from the day \

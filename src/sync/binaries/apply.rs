@@ -14,7 +14,7 @@ use crate::sync::run::SyncContext;
 /// A transaction that writes lists of binaries.
 pub(super) struct BinaryTransaction<'a> {
     context: &'a SyncContext<'a>,
-    pub(super) transaction: Transaction<'a>,
+    pub(super) inner: Transaction<'a>,
     started_at: Timestamp,
     claimed_trees: Vec<ClaimedTree>,
 }
@@ -25,7 +25,7 @@ struct ClaimedTree {
     pending: Seq,
     label: String,
     /// Number of new binaries.
-    new: usize,
+    new_count: usize,
 }
 
 /// A discovered binary: package, release, file and record.
@@ -35,7 +35,12 @@ impl<'a> BinaryTransaction<'a> {
     pub(super) fn new(context: &'a SyncContext<'a>) -> BinaryTransaction<'a> {
         let SyncContext { state, lease, report, .. } = context;
         let transaction = Transaction::new(state, lease, report, Rows::Binaries);
-        BinaryTransaction { context, transaction, started_at: (state.clock)(), claimed_trees: Vec::new() }
+        BinaryTransaction {
+            context,
+            inner: transaction,
+            started_at: (state.clock)(),
+            claimed_trees: Vec::new(),
+        }
     }
 
     /// Writes the changes of one list.
@@ -43,14 +48,14 @@ impl<'a> BinaryTransaction<'a> {
         &mut self,
         label: &str,
         changes: Vec<BinaryChange>,
-        new: usize,
+        new_count: usize,
     ) -> Result<(), SyncError> {
         if changes.is_empty() {
             return Ok(());
         }
-        let (tree, pending) = self.claim(label, new).await?;
+        let (tree, pending) = self.claim(label, new_count).await?;
         let apply = move |c: &mut dyn Conn, chunk: &[_]| binary_list::apply(c, tree, pending, chunk);
-        Ok(self.transaction.write(&phase(label), changes, CHUNK, apply).await?)
+        Ok(self.inner.write(&phase(label), changes, CHUNK, apply).await?)
     }
 
     /// Adds discovered binaries to a list.
@@ -61,19 +66,21 @@ impl<'a> BinaryTransaction<'a> {
     ) -> Result<(), SyncError> {
         let (tree, pending) = self.claim(label, binaries.len()).await?;
         let apply = move |c: &mut dyn Conn, chunk: &[_]| discovered_binary::list(c, tree, pending, chunk);
-        Ok(self.transaction.write(&phase(label), binaries, CHUNK, apply).await?)
+        Ok(self.inner.write(&phase(label), binaries, CHUNK, apply).await?)
     }
 
     /// Returns the tree with this label and its pending step; the first call claims it.
-    async fn claim(&mut self, label: &str, new: usize) -> Result<(TreeId, Seq), SyncError> {
-        if let Some(claimed) = self.claimed_trees.iter_mut().find(|claimed| claimed.label == label) {
-            claimed.new += new;
-            return Ok((claimed.tree, claimed.pending));
+    async fn claim(&mut self, label: &str, new_count: usize) -> Result<(TreeId, Seq), SyncError> {
+        if let Some(claimed_tree) =
+            self.claimed_trees.iter_mut().find(|claimed_tree| claimed_tree.label == label)
+        {
+            claimed_tree.new_count += new_count;
+            return Ok((claimed_tree.tree, claimed_tree.pending));
         }
         let name = label.to_owned();
         let find = move |c: &mut dyn Conn| binary::tree(c, SourceId::CRAN, &name);
-        let (tree, pending) = self.transaction.claim(self.started_at, find).await?;
-        self.claimed_trees.push(ClaimedTree { tree, pending, label: label.to_owned(), new });
+        let (tree, pending) = self.inner.claim(self.started_at, find).await?;
+        self.claimed_trees.push(ClaimedTree { tree, pending, label: label.to_owned(), new_count });
         Ok((tree, pending))
     }
 
@@ -83,7 +90,7 @@ impl<'a> BinaryTransaction<'a> {
         let lists: Vec<String> = self
             .claimed_trees
             .iter()
-            .map(|claimed| format!("{} of {}", claimed.new, claimed.label))
+            .map(|claimed_tree| format!("{} of {}", claimed_tree.new_count, claimed_tree.label))
             .collect();
         let publish = Publish {
             source: Some(SourceId::CRAN),
@@ -94,7 +101,7 @@ impl<'a> BinaryTransaction<'a> {
             store_validators(c, &validators)?;
             discovered_binary::clear_marker(c, SourceId::CRAN)
         };
-        Ok(self.transaction.publish(publish, write).await?)
+        Ok(self.inner.publish(publish, write).await?)
     }
 }
 

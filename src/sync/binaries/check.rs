@@ -24,7 +24,7 @@ const MAX_PARALLEL: usize = 8;
 /// requests it at once.
 const ABSENCE_LIFETIME: i64 = 20 * 3600 * SECOND;
 
-/// The result of revalidating an index.
+/// The result of revalidating an index file.
 #[derive(Clone, Debug)]
 pub(super) enum IndexCheck {
     /// The server does not have it.
@@ -68,7 +68,7 @@ pub(super) fn known_validators(
 ) -> Result<KnownValidators, DbError> {
     let mut result = KnownValidators::new();
     for index in lists.iter().flat_map(|list| &list.indexes) {
-        let absent_key = absent_key(&addresses[index.url], index);
+        let absent_key = absent_key(&addresses[index.url_index], index);
         for url in
             INDEX_FILES.map(|index_file| format!("{absent_key}/{index_file}")).into_iter().chain([absent_key])
         {
@@ -101,32 +101,32 @@ impl IndexChecker<'_> {
     }
 
     async fn check_one(&self, index: &Index, is_trusted: bool) -> Result<IndexCheck, SyncError> {
-        let mirror = &self.mirrors[index.url];
+        let mirror = &self.mirrors[index.url_index];
         let absent_key = absent_key(&mirror.address(), index);
         let now = (self.clock)();
         let is_recent = |row: &&StoredValidators| now.0.saturating_sub(row.fetched_at.0) < ABSENCE_LIFETIME;
         // A file may have been copied to a directory since the last sync, and requesting it is cheap there.
-        let is_requested = self.is_manual || mirror.directory().is_some();
-        if !is_requested && self.known_validators.get(&absent_key).filter(is_recent).is_some() {
+        let is_forced = self.is_manual || mirror.directory().is_some();
+        if !is_forced && self.known_validators.get(&absent_key).filter(is_recent).is_some() {
             return Ok(IndexCheck::Absent);
         }
         for index_file in INDEX_FILES {
-            if let Some(error) = self.server_errors[index.url].get() {
+            if let Some(error) = self.server_errors[index.url_index].get() {
                 return Err(error.clone().into());
             }
-            let known = self.known_validators.get(&format!("{absent_key}/{index_file}"));
+            let known_row = self.known_validators.get(&format!("{absent_key}/{index_file}"));
             let path = format!("{}/{index_file}", index.folder);
-            match request(mirror, &path, known.filter(|_| is_trusted), self.clock).await {
+            match request(mirror, &path, known_row.filter(|_| is_trusted), self.clock).await {
                 Ok(MirrorReply::Missing) => {}
                 Ok(MirrorReply::Unchanged(_)) => return Ok(IndexCheck::Unchanged),
                 Ok(MirrorReply::Body(bytes, validators)) => {
                     let is_changed =
-                        !is_trusted || known.is_none_or(|known| known.sha256 != validators.sha256);
+                        !is_trusted || known_row.is_none_or(|row| row.sha256 != validators.sha256);
                     return Ok(IndexCheck::Read(FetchedIndex { path, bytes, validators, is_changed }));
                 }
                 Err(SyncError::Upstream(error @ UpstreamError::Unavailable { .. })) => {
                     // The first failure is reported; the other requests do not wait for the same error.
-                    let _ = self.server_errors[index.url].set(error.clone());
+                    let _ = self.server_errors[index.url_index].set(error.clone());
                     return Err(error.into());
                 }
                 Err(error) => return Err(error),
@@ -137,7 +137,7 @@ impl IndexChecker<'_> {
 
     /// Returns the validators to store.
     pub(super) fn validator_updates(&self, index: &Index, check: &IndexCheck) -> ValidatorUpdates {
-        let address = self.mirrors[index.url].address();
+        let address = self.mirrors[index.url_index].address();
         let absent_key = absent_key(&address, index);
         match check {
             IndexCheck::Unchanged => Vec::new(),
@@ -149,7 +149,7 @@ impl IndexChecker<'_> {
                 updates
             }
             IndexCheck::Absent => match self.known_validators.get(&absent_key) {
-                // Requested again before the end of that time: the recorded time of the first request stays.
+                // An administrator requested it again before `ABSENCE_LIFETIME` ended: the time of the first request stays.
                 Some(validators)
                     if (self.clock)().0.saturating_sub(validators.fetched_at.0) < ABSENCE_LIFETIME =>
                 {

@@ -38,9 +38,9 @@ pub(super) struct BinarySyncSummary {
     /// The transaction, if anything changed.
     pub(super) tx: Option<TxId>,
     /// Number of new binaries.
-    pub(super) new: usize,
+    pub(super) new_count: usize,
     /// Number of binaries of versions that the source does not have, or not yet, in the lists that were read again.
-    pub(super) unknown: usize,
+    pub(super) unknown_count: usize,
     /// Errors of single lists, for people.
     pub(super) errors: Vec<String>,
 }
@@ -78,7 +78,7 @@ pub(super) async fn run(context: &SyncContext<'_>) -> Result<BinarySyncSummary, 
         addresses: &addresses,
         source_tree: (source_tree.id, head),
         releases: None,
-        publisher: BinaryTransaction::new(context),
+        transaction: BinaryTransaction::new(context),
         validators: ValidatorUpdates::new(),
         summary,
     };
@@ -89,7 +89,7 @@ pub(super) async fn run(context: &SyncContext<'_>) -> Result<BinarySyncSummary, 
     match result.await {
         Ok(()) => sync.finish().await,
         Err(error) => {
-            sync.publisher.transaction.roll_back().await;
+            sync.transaction.inner.roll_back().await;
             Err(error)
         }
     }
@@ -115,7 +115,7 @@ struct BinarySync<'a> {
     /// The source tree, which has the releases of the binaries.
     source_tree: (TreeId, Seq),
     releases: Option<Arc<Releases>>,
-    publisher: BinaryTransaction<'a>,
+    transaction: BinaryTransaction<'a>,
     validators: ValidatorUpdates,
     summary: BinarySyncSummary,
 }
@@ -125,7 +125,7 @@ struct ListState {
     /// Digest of the addresses of its indexes, [`BinarySync::indexes_digest`].
     indexes_digest: Option<String>,
     /// The step of the source tree with which the list was compared last, if some binaries have no release there.
-    waiting_since: Option<String>,
+    compared_step: Option<String>,
     /// Digest of the indexes that were refused because of a loss.
     refused_digest: Option<Sha256>,
 }
@@ -141,16 +141,19 @@ impl BinarySync<'_> {
         let is_trusted = |(list, state): (&BinaryList, &ListState)| {
             let is_unchanged = state.indexes_digest.as_ref() == Some(&self.indexes_digest(list));
             is_unchanged
-                && state.waiting_since.as_ref().is_none_or(|seq| *seq == self.source_tree.1.to_string())
+                && state.compared_step.as_ref().is_none_or(|seq| *seq == self.source_tree.1.to_string())
         };
-        let trusted: Vec<bool> = lists.iter().zip(&states).map(is_trusted).collect();
-        let to_check = lists.iter().zip(&trusted).flat_map(|(list, t)| list.indexes.iter().map(|i| (i, *t)));
+        let are_trusted: Vec<bool> = lists.iter().zip(&states).map(is_trusted).collect();
+        let indexes_to_check = lists
+            .iter()
+            .zip(&are_trusted)
+            .flat_map(|(list, is_trusted)| list.indexes.iter().map(|index| (index, *is_trusted)));
         let checks = tokio::select! {
-            checks = self.checker.check(to_check.collect()) => checks,
+            checks = self.checker.check(indexes_to_check.collect()) => checks,
             () = report.wait_halted() => return Err(SyncError::Halted),
         };
         let mut checks = checks.into_iter();
-        for (done, ((list, state), trusted)) in lists.iter().zip(states).zip(trusted).enumerate() {
+        for (done, ((list, state), is_trusted)) in lists.iter().zip(states).zip(are_trusted).enumerate() {
             if report.is_halted() {
                 return Err(SyncError::Halted);
             }
@@ -158,7 +161,7 @@ impl BinarySync<'_> {
             let list_checks: Result<Vec<IndexCheck>, SyncError> =
                 checks.by_ref().take(list.indexes.len()).collect();
             let result = match list_checks {
-                Ok(checks) => self.sync_list(list, &state, trusted, checks).await,
+                Ok(checks) => self.sync_list(list, &state, is_trusted, checks).await,
                 Err(error) => Err(error),
             };
             match result {
@@ -213,20 +216,21 @@ impl BinarySync<'_> {
             return Err(SyncError::Refused(index_files::shrunk_message(loss, "the index", "rspm sync")));
         }
         self.add_validators(list, &checks);
-        let waiting_since = (plan.unknown > 0).then(|| self.source_tree.1.to_string());
-        let row = marker_row(Some(self.indexes_digest(list)), waiting_since, self.now());
+        let compared_step = (plan.unknown_count > 0).then(|| self.source_tree.1.to_string());
+        let row = marker_row(Some(self.indexes_digest(list)), compared_step, self.now());
         self.validators.push((list_key(&list.label), Some(row)));
         self.validators.push((refused_key(&list.label), None));
-        self.summary.new += plan.new;
-        self.summary.unknown += plan.unknown;
-        self.publisher.write(&list.label, plan.changes, plan.new).await
+        self.summary.new_count += plan.new_count;
+        self.summary.unknown_count += plan.unknown_count;
+        self.transaction.write(&list.label, plan.changes, plan.new_count).await
     }
 
     /// Lists binaries that were discovered by requests for them.
     async fn list_discovered(&mut self) -> Result<(), SyncError> {
-        let ready = self.context.state.db.read(|c| discovered_binary::ready(c, SourceId::CRAN)).await?;
+        let ready_binaries =
+            self.context.state.db.read(|c| discovered_binary::ready(c, SourceId::CRAN)).await?;
         let mut by_label: BTreeMap<String, Vec<DiscoveredRow>> = BTreeMap::new();
-        for binary in ready {
+        for binary in ready_binaries {
             let Some(platform) = Platform::parse_database_form(&binary.platform) else { continue };
             let built = String::from_utf8_lossy(&binary.built);
             let (name, size) = ((binary.name.as_str(), binary.version.as_str()), binary.size.unsigned_abs());
@@ -241,8 +245,8 @@ impl BinarySync<'_> {
             by_label.entry(platform.label()).or_default().push(row);
         }
         for (label, rows) in by_label {
-            self.summary.new += rows.len();
-            self.publisher.write_discovered(&label, rows).await?;
+            self.summary.new_count += rows.len();
+            self.transaction.write_discovered(&label, rows).await?;
         }
         Ok(())
     }
@@ -261,7 +265,8 @@ impl BinarySync<'_> {
     fn indexes_digest(&self, list: &BinaryList) -> String {
         let mut hasher = Hasher::new();
         for index in &list.indexes {
-            hasher.update(format!("{}/{} {}\n", self.addresses[index.url], index.folder, index.platform));
+            hasher
+                .update(format!("{}/{} {}\n", self.addresses[index.url_index], index.folder, index.platform));
         }
         hex::encode(hasher.finalize())
     }
@@ -271,8 +276,8 @@ impl BinarySync<'_> {
         let state = self.context.state.db.read(move |c| {
             let row = upstream::get(c, &list_key)?;
             let refused_digest = upstream::get(c, &refused_key)?.map(|row| row.sha256);
-            let (indexes_digest, waiting_since) = row.map_or((None, None), |row| (row.etag, row.modified));
-            Ok(ListState { indexes_digest, waiting_since, refused_digest })
+            let (indexes_digest, compared_step) = row.map_or((None, None), |row| (row.etag, row.modified));
+            Ok(ListState { indexes_digest, compared_step, refused_digest })
         });
         Ok(state.await?)
     }
@@ -292,22 +297,22 @@ impl BinarySync<'_> {
             }
         };
         let label = list.label.clone();
-        let listed = db.read(move |c| {
+        let listed_binaries = db.read(move |c| {
             let trees = tree::of_source(c, SourceId::CRAN)?;
             match trees.into_iter().find(|t| t.role == tree::Role::Binary && t.label == label) {
                 Some(tree) => binary_list::listed(c, tree.id),
                 None => Ok(Vec::new()),
             }
         });
-        let (listed, addresses) = (listed.await?, self.addresses.to_vec());
+        let (listed_binaries, addresses) = (listed_binaries.await?, self.addresses.to_vec());
         // Parsing takes tenths of a second of CPU.
         let result = tokio::task::spawn_blocking(move || {
             let mut declarations = Vec::with_capacity(indexes.len());
             for (index, fetched_index) in indexes {
-                let url = format!("{}/{}", addresses[index.url], fetched_index.path);
+                let url = format!("{}/{}", addresses[index.url_index], fetched_index.path);
                 declarations.push(declare(index, &fetched_index, &url)?);
             }
-            Ok(plan(&listed, &releases, declarations))
+            Ok(plan(&listed_binaries, &releases, declarations))
         });
         task_result(result.await)?
     }
@@ -318,13 +323,13 @@ impl BinarySync<'_> {
             tracing::warn!(target: "sync", source = "cran", "{error}");
         }
         let updates = std::mem::take(&mut self.validators);
-        if self.publisher.transaction.is_empty() {
+        if self.transaction.inner.is_empty() {
             if !updates.is_empty() {
                 self.context.store_validators(updates).await?;
             }
             return Ok(self.summary);
         }
-        self.summary.tx = Some(self.publisher.publish(updates).await?);
+        self.summary.tx = Some(self.transaction.publish(updates).await?);
         Ok(self.summary)
     }
 }

@@ -25,9 +25,9 @@ pub(super) struct Plan {
     /// Sorted by package.
     pub(super) changes: Vec<BinaryChange>,
     /// Number of new binaries.
-    pub(super) new: usize,
+    pub(super) new_count: usize,
     /// Number of binaries of versions that the source does not have, or not yet.
-    pub(super) unknown: usize,
+    pub(super) unknown_count: usize,
     /// Number of packages that had binaries, and of those that lost all of them.
     pub(super) loss: Option<Loss>,
 }
@@ -45,7 +45,7 @@ pub(super) fn plan(listed: &[ListedBinary], releases: &Releases, indexes: Vec<De
             let Some((_, package, release)) = releases
                 .and_then(|releases| releases.iter().find(|(version, ..)| *version == binary.version))
             else {
-                plan.unknown += 1;
+                plan.unknown_count += 1;
                 continue;
             };
             let key = (*package, *release, platform_column.clone());
@@ -54,13 +54,13 @@ pub(super) fn plan(listed: &[ListedBinary], releases: &Releases, indexes: Vec<De
         read_platforms.insert(platform_column);
     }
     let mut old_packages: HashSet<PackageId> = HashSet::new();
-    let mut unchanged: HashSet<(PackageId, ReleaseId, String)> = HashSet::new();
+    let mut unchanged_keys: HashSet<(PackageId, ReleaseId, String)> = HashSet::new();
     // The newest first, because it takes precedence.
     for binary in listed.iter().rev().filter(|binary| read_platforms.contains(&binary.platform)) {
         old_packages.insert(binary.package);
         let key = (binary.package, binary.release, binary.platform.clone());
         let is_unchanged = offers.get(&key).is_some_and(|offer| is_same(binary, offer));
-        if is_unchanged && unchanged.insert(key) {
+        if is_unchanged && unchanged_keys.insert(key) {
             continue;
         }
         let ListedBinary { package, release, file, from_seq, .. } = *binary;
@@ -68,12 +68,12 @@ pub(super) fn plan(listed: &[ListedBinary], releases: &Releases, indexes: Vec<De
     }
     let new_packages: HashSet<PackageId> = offers.keys().map(|(package, ..)| *package).collect();
     plan.loss = Some(Loss {
-        before: old_packages.len(),
-        lost: old_packages.iter().filter(|package| !new_packages.contains(package)).count(),
+        known_count: old_packages.len(),
+        lost_count: old_packages.iter().filter(|package| !new_packages.contains(package)).count(),
     });
-    let added = offers.into_iter().filter(|(key, _)| !unchanged.contains(key));
-    plan.changes.extend(added.map(|(_, offer)| BinaryChange::List(offer)));
-    plan.new = plan.changes.iter().filter(|change| matches!(change, BinaryChange::List(_))).count();
+    let new_offers = offers.into_iter().filter(|(key, _)| !unchanged_keys.contains(key));
+    plan.changes.extend(new_offers.map(|(_, offer)| BinaryChange::List(offer)));
+    plan.new_count = plan.changes.iter().filter(|change| matches!(change, BinaryChange::List(_))).count();
     plan
 }
 
@@ -124,7 +124,7 @@ mod tests {
         HashMap::from([("a1".to_owned(), row(1, 11)), ("b2".to_owned(), row(2, 12))])
     }
 
-    fn offered(package: &str, version: &str, md5: u8) -> IndexedBinary {
+    fn binary(package: &str, version: &str, md5: u8) -> IndexedBinary {
         IndexedBinary {
             package: package.to_owned(),
             version: version.to_owned(),
@@ -164,48 +164,51 @@ mod tests {
 
     #[test]
     fn declared_binaries_are_listed_once_and_then_nothing_changes() {
-        let both = || vec![index("4.5-win", vec![offered("a1", "1.0", 0), offered("b2", "1.0", 2)])];
-        let first = plan(&[], &releases(), both());
-        assert_eq!((first.new, first.unknown, first.changes.len()), (2, 0, 2));
-        let BinaryChange::List(a1) = &first.changes[0] else { panic!("{:?}", first.changes) };
+        let indexes_of_both = || vec![index("4.5-win", vec![binary("a1", "1.0", 0), binary("b2", "1.0", 2)])];
+        let first_plan = plan(&[], &releases(), indexes_of_both());
+        assert_eq!((first_plan.new_count, first_plan.unknown_count, first_plan.changes.len()), (2, 0, 2));
+        let BinaryChange::List(a1) = &first_plan.changes[0] else { panic!("{:?}", first_plan.changes) };
         assert_eq!((a1.name.as_str(), a1.locator.as_str()), ("a1_1.0.zip", "of/4.5-win/a1_1.0.zip"));
         assert_eq!((a1.platform.as_str(), a1.release), ("4.5-win/x86_64", ReleaseId(11)));
-        let listed = apply(&[], &first.changes);
-        assert!(plan(&listed, &releases(), both()).changes.is_empty());
+        let listed = apply(&[], &first_plan.changes);
+        assert!(plan(&listed, &releases(), indexes_of_both()).changes.is_empty());
     }
 
     #[test]
     fn other_bytes_are_another_binary_and_unknown_versions_are_counted() {
-        let listed = apply(
-            &[],
-            &plan(&[], &releases(), vec![index("4.5-win", vec![offered("a1", "1.0", 1)])]).changes,
-        );
+        let listed =
+            apply(&[], &plan(&[], &releases(), vec![index("4.5-win", vec![binary("a1", "1.0", 1)])]).changes);
         let next = vec![index(
             "4.5-win",
-            vec![offered("a1", "1.0", 9), offered("a1", "2.0", 3), offered("zz", "1.0", 4)],
+            vec![binary("a1", "1.0", 9), binary("a1", "2.0", 3), binary("zz", "1.0", 4)],
         )];
-        let second = plan(&listed, &releases(), next);
-        assert_eq!((second.new, second.unknown, second.changes.len()), (1, 2, 2));
-        assert!(matches!(&second.changes[0], BinaryChange::End { file, .. } if *file == listed[0].file));
-        let last = plan(&listed, &releases(), vec![index("4.5-win", vec![offered("b2", "1.0", 2)])]);
-        assert_eq!(last.loss, Some(Loss { before: 1, lost: 1 }));
+        let second_plan = plan(&listed, &releases(), next);
+        assert_eq!((second_plan.new_count, second_plan.unknown_count, second_plan.changes.len()), (1, 2, 2));
+        assert!(matches!(&second_plan.changes[0], BinaryChange::End { file, .. } if *file == listed[0].file));
+        let last_plan = plan(&listed, &releases(), vec![index("4.5-win", vec![binary("b2", "1.0", 2)])]);
+        assert_eq!(last_plan.loss, Some(Loss { known_count: 1, lost_count: 1 }));
     }
 
     #[test]
     fn the_first_address_has_precedence_and_binaries_of_unread_indexes_stay() {
-        let two = |first, second| {
+        let two_indexes = |first_md5, second_md5| {
             vec![
-                index("4.5-noble", vec![offered("a1", "1.0", first)]),
-                index("4.5-noble", vec![offered("a1", "1.0", second), offered("b2", "1.0", 5)]),
+                index("4.5-noble", vec![binary("a1", "1.0", first_md5)]),
+                index("4.5-noble", vec![binary("a1", "1.0", second_md5), binary("b2", "1.0", 5)]),
             ]
         };
-        let listed = apply(&[], &plan(&[], &releases(), two(1, 2)).changes);
+        let listed = apply(&[], &plan(&[], &releases(), two_indexes(1, 2)).changes);
         assert_eq!(
             listed.iter().map(|binary| binary.md5).collect::<Vec<_>>(),
             [Some(Md5([1; 16])), Some(Md5([5; 16]))]
         );
-        let arm = plan(&listed, &releases(), vec![index("4.5-noble-arm64", vec![offered("a1", "1.0", 7)])]);
-        assert_eq!((arm.new, arm.changes.len()), (1, 1), "the other architecture's binaries stay");
-        assert!(plan(&listed, &releases(), two(1, 9)).changes.is_empty());
+        let arm_plan =
+            plan(&listed, &releases(), vec![index("4.5-noble-arm64", vec![binary("a1", "1.0", 7)])]);
+        assert_eq!(
+            (arm_plan.new_count, arm_plan.changes.len()),
+            (1, 1),
+            "the other architecture's binaries stay"
+        );
+        assert!(plan(&listed, &releases(), two_indexes(1, 9)).changes.is_empty());
     }
 }

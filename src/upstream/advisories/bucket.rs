@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::packed::Packing;
+use super::feed_file::FeedFileFormat;
 use super::{FeedRefresh, MAX_FETCHED_SIZE, fetch_file, refusal};
 use crate::advisory::{Batch, Ecosystem, is_id, parse_time};
 use crate::model::time::Timestamp;
@@ -25,11 +25,11 @@ struct Listing(BTreeMap<String, Timestamp>);
 impl Listing {
     /// Parses lines `{time},{id}` and skips others; `None` if there is no such line.
     fn read(bytes: &[u8]) -> Option<Listing> {
-        let row = |line: &str| {
+        let parse_row = |line: &str| {
             let (time, id) = line.trim().split_once(',')?;
             is_id(id).then_some((id.to_owned(), parse_time(time)?))
         };
-        let rows: BTreeMap<_, _> = std::str::from_utf8(bytes).ok()?.lines().filter_map(row).collect();
+        let rows: BTreeMap<_, _> = std::str::from_utf8(bytes).ok()?.lines().filter_map(parse_row).collect();
         (!rows.is_empty()).then_some(Listing(rows))
     }
 
@@ -83,7 +83,7 @@ pub(super) async fn refresh(
     let batches = stream::iter(changed_ids.into_iter().take(MAX_SINGLE_FETCHES))
         .map(|id| fetch_one(transport, ecosystem, id));
     let batches: Vec<Batch> = batches.buffer_unordered(MAX_PARALLEL).try_collect().await?;
-    batches.into_iter().for_each(|single| batch.merge(single));
+    batches.into_iter().for_each(|advisory_batch| batch.merge(advisory_batch));
     let batch = batch.validate().map_err(|error| refusal(transport, &path, error.to_string()))?;
     Ok(FeedRefresh::Read(Box::new(batch), validators))
 }
@@ -93,7 +93,8 @@ async fn fetch_zip(
     ecosystem: Ecosystem,
     known_validators: Option<Validators>,
 ) -> Result<FeedRefresh, UpstreamError> {
-    fetch_file(transport, &format!("{}/all.zip", ecosystem.as_str()), Packing::Zip, known_validators).await
+    fetch_file(transport, &format!("{}/all.zip", ecosystem.as_str()), FeedFileFormat::Zip, known_validators)
+        .await
 }
 
 async fn fetch_all(transport: &Transport, ecosystem: Ecosystem) -> Result<Batch, UpstreamError> {
@@ -123,7 +124,7 @@ mod tests {
     use crate::advisory::Format;
 
     #[test]
-    fn newer_objects_are_fetched_and_unlisted_ones_removed() {
+    fn newer_advisories_are_fetched_and_unlisted_ones_removed() {
         let mut batch = Batch::default();
         for (id, modified) in
             [("A-1", "2024-01-01T00:00:00Z"), ("A-2", "2024-01-02T03:04:05.678901Z"), ("A-3", "")]

@@ -14,11 +14,11 @@ pub(super) async fn refresh(
     ecosystems: &[Ecosystem],
     known_validators: Option<Validators>,
 ) -> Result<FeedRefresh, UpstreamError> {
-    let shared = SharedFolder::Advisories;
-    let refusal = |reason: String| refusal(bundle.transport(), shared.folder(), reason);
+    let shared_folder = SharedFolder::Advisories;
+    let refusal = |reason: String| refusal(bundle.transport(), shared_folder.folder(), reason);
     let names: Vec<String> = ecosystems.iter().map(|ecosystem| ecosystem.file_name()).collect();
     let shared_check =
-        bundle.check_shared(shared, names.iter().map(String::as_str), known_validators.as_ref()).await;
+        bundle.check_shared(shared_folder, names.iter().map(String::as_str), known_validators.as_ref()).await;
     let (files, validators) = match shared_check.map_err(|error| refusal(error.to_string()))? {
         SharedCheck::Absent => return Ok(FeedRefresh::Absent),
         SharedCheck::Unchanged => return Ok(FeedRefresh::Unchanged),
@@ -26,7 +26,8 @@ pub(super) async fn refresh(
     };
     let mut batch = Batch::default();
     for file in files {
-        let lines = bundle.shared_file(shared, &file).await.map_err(|error| refusal(error.to_string()))?;
+        let lines =
+            bundle.shared_file(shared_folder, &file).await.map_err(|error| refusal(error.to_string()))?;
         let file_batch = decompress::run_blocking(move || {
             let mut batch = Batch::default();
             batch.add_lines(&file.path, &lines);

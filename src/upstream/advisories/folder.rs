@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sha2::Digest;
 
-use super::packed::{self, Packing};
+use super::feed_file::{self, FeedFileFormat};
 use super::{FeedRefresh, MAX_FETCHED_SIZE, UNPACK_LIMITS, refusal};
 use crate::advisory::{Batch, Ecosystem, Format};
 use crate::upstream::error::UpstreamError;
@@ -35,14 +35,14 @@ pub(super) async fn refresh(
     if !root.exists() {
         return Ok(FeedRefresh::Absent);
     }
-    let zips: Vec<String> =
+    let zip_paths: Vec<String> =
         ecosystems.iter().map(|ecosystem| format!("{}/all.zip", ecosystem.as_str())).collect();
     let listing = decompress::run_blocking(move || {
         let with_stamp = |path: String| {
             let stamp = stamp(&root.join(&path))?;
             Some((path, stamp))
         };
-        let mut entries: Vec<(String, String)> = zips.into_iter().filter_map(with_stamp).collect();
+        let mut entries: Vec<(String, String)> = zip_paths.into_iter().filter_map(with_stamp).collect();
         if entries.is_empty() {
             walk(&root, "", MAX_DEPTH, &mut entries)?;
         }
@@ -69,9 +69,9 @@ pub(super) async fn refresh(
 async fn read(transport: &Transport, files: Vec<String>) -> Result<Batch, UpstreamError> {
     let (mut batch, mut size) = (Batch::default(), 0);
     for path in files {
-        let (request, packing) = match Packing::of(&path) {
-            Some(packing) => {
-                (FileRequest { path: &path, validators: None, limit: MAX_FETCHED_SIZE }, Some(packing))
+        let (request, format) = match FeedFileFormat::of(&path) {
+            Some(format) => {
+                (FileRequest { path: &path, validators: None, limit: MAX_FETCHED_SIZE }, Some(format))
             }
             None => (FileRequest { path: &path, validators: None, limit: UNPACK_LIMITS.file_size }, None),
         };
@@ -84,11 +84,11 @@ async fn read(transport: &Transport, files: Vec<String>) -> Result<Batch, Upstre
                 format!("has more than {} bytes of advisories", UNPACK_LIMITS.total_size),
             ));
         }
-        match packing {
-            None => packed::add_if_advisory(&mut batch, &path, &bytes),
-            Some(packing) => {
+        match format {
+            None => feed_file::add_if_advisory(&mut batch, &path, &bytes),
+            Some(format) => {
                 let name = path.clone();
-                let result = decompress::run_blocking(move || packed::unpack(packing, &name, &bytes)).await;
+                let result = decompress::run_blocking(move || feed_file::unpack(format, &name, &bytes)).await;
                 batch.merge(result.map_err(|reason| refusal(transport, &path, reason))?);
             }
         }

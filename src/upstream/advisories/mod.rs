@@ -2,8 +2,8 @@
 
 mod bucket;
 mod bundle;
+mod feed_file;
 mod folder;
-mod packed;
 
 use super::Upstream;
 use super::error::UpstreamError;
@@ -15,7 +15,7 @@ use crate::advisory::{Batch, Ecosystem};
 use crate::bundle::layout;
 use crate::bundle::shared::SharedFolder;
 use crate::config::without_userinfo;
-use packed::Packing;
+use feed_file::FeedFileFormat;
 
 /// Size limit of a fetched file, in bytes: ten times all advisories for PyPI.
 const MAX_FETCHED_SIZE: u64 = 256 << 20;
@@ -23,7 +23,7 @@ const MAX_FETCHED_SIZE: u64 = 256 << 20;
 const UNPACK_LIMITS: UnpackLimits =
     UnpackLimits { total_size: 512 << 20, file_size: crate::advisory::MAX_FILE_SIZE, file_count: 500_000 };
 
-/// A source of advisories with validators of its own.
+/// A file or folder of advisories with validators of its own.
 #[derive(Clone, Debug)]
 pub struct Feed {
     /// May contain user and password.
@@ -34,7 +34,7 @@ pub struct Feed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
     /// One file.
-    File(Packing),
+    File(FeedFileFormat),
     /// The folder of an ecosystem in the OSV database.
     Bucket(Ecosystem),
     /// The folder of advisories in a bundle.
@@ -49,7 +49,7 @@ enum Form {
 pub enum FeedRefresh {
     /// Unchanged since the given validators.
     Unchanged,
-    /// The folder does not exist.
+    /// The folder, or the file in it, does not exist.
     Absent,
     /// All advisories, and the new validators.
     Read(Box<Batch>, Validators),
@@ -63,8 +63,8 @@ impl Feed {
     pub fn of(url: &str, ecosystems: &[Ecosystem]) -> Vec<Feed> {
         let url = url.trim_end_matches('/');
         let file = url.rsplit('/').next().unwrap_or_default();
-        let form = match Packing::of(file) {
-            Some(packing) => Form::File(packing),
+        let form = match FeedFileFormat::of(file) {
+            Some(format) => Form::File(format),
             None if file == SharedFolder::Advisories.folder() && !url.starts_with("file:") => {
                 Form::Bundle(ecosystems.to_vec())
             }
@@ -108,9 +108,9 @@ impl Upstream {
         stored_batch: impl Future<Output = Option<Batch>> + Send,
     ) -> Result<FeedRefresh, UpstreamError> {
         match &feed.form {
-            Form::File(packing) => {
+            Form::File(format) => {
                 let (folder, file) = feed.url.rsplit_once('/').unwrap_or((&feed.url, ""));
-                fetch_file(&self.transport(folder)?, file, *packing, known_validators).await
+                fetch_file(&self.transport(folder)?, file, *format, known_validators).await
             }
             Form::Bucket(ecosystem) => {
                 bucket::refresh(&self.transport(&feed.url)?, *ecosystem, known_validators, stored_batch).await
@@ -141,14 +141,14 @@ impl Upstream {
 /// # Errors
 /// The format is unknown, or the file damaged.
 pub fn parse_file(file: &str, bytes: &[u8]) -> Result<Batch, String> {
-    packed::unpack(Packing::of(file).ok_or("not a file of advisories")?, file, bytes)
+    feed_file::unpack(FeedFileFormat::of(file).ok_or("not a file of advisories")?, file, bytes)
 }
 
 /// Fetches one file with all its advisories.
 async fn fetch_file(
     transport: &Transport,
     path: &str,
-    packing: Packing,
+    format: FeedFileFormat,
     known_validators: Option<Validators>,
 ) -> Result<FeedRefresh, UpstreamError> {
     match transport.fetch(FileRequest { path, validators: known_validators, limit: MAX_FETCHED_SIZE }).await?
@@ -156,7 +156,7 @@ async fn fetch_file(
         FileResponse::Unchanged => Ok(FeedRefresh::Unchanged),
         FileResponse::Body { bytes, validators } => {
             let name = path.to_owned();
-            let result = decompress::run_blocking(move || packed::unpack(packing, &name, &bytes)).await;
+            let result = decompress::run_blocking(move || feed_file::unpack(format, &name, &bytes)).await;
             let batch = result.and_then(|batch| batch.validate().map_err(|error| error.to_string()));
             Ok(FeedRefresh::Read(
                 Box::new(batch.map_err(|reason| refusal(transport, path, reason))?),

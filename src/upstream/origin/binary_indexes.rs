@@ -11,7 +11,7 @@ use crate::r::version::RMinor;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Index {
     /// Position of its address in the configuration.
-    pub url: usize,
+    pub url_index: usize,
     /// The platform of its binaries.
     pub platform: Platform,
     /// Its folder, relative to the address.
@@ -33,12 +33,12 @@ pub struct BinaryList {
 #[must_use]
 pub fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<BinaryList>, Vec<String>) {
     let (mut lists, mut errors): (Vec<BinaryList>, Vec<String>) = (Vec::new(), Vec::new());
-    for (url, BinaryUrl { style, .. }) in urls.iter().enumerate() {
+    for (url_index, BinaryUrl { style, .. }) in urls.iter().enumerate() {
         let indexes = match style {
-            BinaryStyle::Mirror => mirror(url, platforms),
+            BinaryStyle::Mirror => mirror(url_index, platforms),
             BinaryStyle::Linux { distribution, arch, r } => {
                 let parts = (distribution.as_deref(), arch.as_deref(), r.as_deref());
-                linux(url, platforms, parts).unwrap_or_else(|error| {
+                linux(url_index, platforms, parts).unwrap_or_else(|error| {
                     errors.push(error);
                     Vec::new()
                 })
@@ -57,17 +57,22 @@ pub fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<BinaryList>, Vec
     (lists, errors)
 }
 
-fn minors(platforms: &Platforms) -> impl Iterator<Item = RMinor> {
+fn r_minors(platforms: &Platforms) -> impl Iterator<Item = RMinor> {
     platforms.r_versions.iter().filter_map(|text| RMinor::parse(text))
 }
 
 /// Returns the indexes for Windows and macOS of a CRAN mirror.
-fn mirror(url: usize, platforms: &Platforms) -> Vec<Index> {
+fn mirror(url_index: usize, platforms: &Platforms) -> Vec<Index> {
     let mut indexes = Vec::new();
     let mut add = |platform: Platform, tree: &Tree| {
-        indexes.push(Index { url, platform, folder: tree.contrib_dir(), record_filter: RecordFilter::All });
+        indexes.push(Index {
+            url_index,
+            platform,
+            folder: tree.contrib_dir(),
+            record_filter: RecordFilter::All,
+        });
     };
-    for r in minors(platforms) {
+    for r in r_minors(platforms) {
         add(Platform { r, target: Target::Windows, arch: Arch::X86_64 }, &Tree::Windows { r });
         let Some(folders) = platforms.macos_folders(&r.to_string()) else { continue };
         for (arch, folder) in [(Arch::Arm64, &folders.arm64), (Arch::X86_64, &folders.x86_64)] {
@@ -86,7 +91,7 @@ fn mirror(url: usize, platforms: &Platforms) -> Vec<Index> {
 
 /// Returns the indexes below `bin/linux`; an absent part stands for all values.
 fn linux(
-    url: usize,
+    url_index: usize,
     platforms: &Platforms,
     (distribution, arch, r): (Option<&str>, Option<&str>, Option<&str>),
 ) -> Result<Vec<Index>, String> {
@@ -102,27 +107,30 @@ fn linux(
             platforms.distributions.iter().filter(is_listed).map(|d| (d.name.as_str(), d)).collect()
         }
     };
-    let minors: Vec<RMinor> = match r {
+    let r_minors: Vec<RMinor> = match r {
         Some(r) => RMinor::parse(r).into_iter().collect(),
-        None => minors(platforms).collect(),
+        None => r_minors(platforms).collect(),
     };
     let mut indexes = Vec::new();
     for (name, distribution) in distributions {
-        let supported = distribution.architectures.iter().filter_map(|name| Arch::parse(name));
-        let requested = arch.and_then(Arch::parse);
-        let archs: Vec<Arch> =
-            supported.filter(|arch| requested.is_none_or(|requested| requested == *arch)).collect();
-        if let (Some(requested), []) = (arch, archs.as_slice()) {
+        let supported_archs = distribution.architectures.iter().filter_map(|name| Arch::parse(name));
+        let requested_arch = arch.and_then(Arch::parse);
+        let archs: Vec<Arch> = supported_archs
+            .filter(|arch| requested_arch.is_none_or(|requested| requested == *arch))
+            .collect();
+        if let (Some(requested_arch), []) = (arch, archs.as_slice()) {
             let names = distribution.architectures.join(" and ");
-            return Err(format!("CRAN.BinaryURL requests {name} on {requested}, and {name} has {names}"));
+            return Err(format!(
+                "CRAN.BinaryURL requests {name} on {requested_arch}, and {name} has {names}"
+            ));
         }
         for index_arch in archs {
             // R-universe and Linux itself use aarch64.
             let default_name = if index_arch == Arch::Arm64 { "aarch64" } else { index_arch.as_str() };
             let arch_name = arch.unwrap_or(default_name);
-            for r in &minors {
+            for r in &r_minors {
                 indexes.push(Index {
-                    url,
+                    url_index,
                     platform: Platform {
                         r: *r,
                         target: Target::Linux(distribution.name.clone()),
@@ -184,19 +192,22 @@ mod tests {
 
     #[test]
     fn an_address_of_linux_binaries_is_one_index_or_all_of_them() {
-        let one = "https://h/bin/linux/noble-x86_64/4.5";
-        let (lists, _) = lists_of(&[one, "https://other/bin/linux/noble-x86_64/4.5"]);
+        let address = "https://h/bin/linux/noble-x86_64/4.5";
+        let (lists, _) = lists_of(&[address, "https://other/bin/linux/noble-x86_64/4.5"]);
         let folder = "4.5-noble bin/linux/noble-x86_64/4.5/src/contrib";
         assert_eq!(lists, [list("4.5-noble", &[folder, folder])]);
-        let (all, _) = lists_of(&["https://h/bin/linux/{distribution}-{arch}/{r}"]);
-        assert!(all.contains(&list(
+        let (all_lists, _) = lists_of(&["https://h/bin/linux/{distribution}-{arch}/{r}"]);
+        assert!(all_lists.contains(&list(
             "4.6-noble",
             &[
                 "4.6-noble bin/linux/noble-x86_64/4.6/src/contrib",
                 "4.6-noble-arm64 bin/linux/noble-aarch64/4.6/src/contrib"
             ]
         )));
-        assert!(all.iter().all(|(label, _)| !label.ends_with("-xenial")), "hidden ones are named by hand");
+        assert!(
+            all_lists.iter().all(|(label, _)| !label.ends_with("-xenial")),
+            "hidden ones are named by hand"
+        );
         assert_eq!(lists_of(&["https://h/__linux__/{distribution}/latest"]).0, []);
     }
 

@@ -24,7 +24,7 @@ const MAX_HEAD_SIZE: u64 = 16 << 20;
 const MAX_COMPRESSED_SIZE: u64 = 512 << 20;
 /// Maximum number of chained incremental bundles.
 const MAX_BASES: usize = 100;
-/// Number of days from the one that an incremental bundle names on which its base is searched.
+/// Number of days in which the base of an incremental bundle is searched, from the day that it names.
 const MAX_BASE_DAYS: usize = 400;
 
 /// An error in reading a bundle.
@@ -54,7 +54,7 @@ pub enum BundleError {
     #[error(
         "{address}/{file}: {damage}; copy it again, or run rspm-offline-downloader again where it was made"
     )]
-    Broken {
+    Damaged {
         /// Address of the bundle.
         address: String,
         /// The file.
@@ -106,15 +106,15 @@ pub struct VerifiedHead {
     /// The newest head with the segments of all heads, oldest first. Its `base` is the missing base, if there is one.
     pub head: Head,
     /// The missing base; `None` if the segments are complete.
-    pub missing: Option<IncrementalBase>,
+    pub missing_base: Option<IncrementalBase>,
 }
 
 impl VerifiedHead {
     /// Returns the segments after `serial`, the last one a reader applied; all of them for 0.
     #[must_use]
     pub fn since(&self, serial: u64) -> &[SegmentRef] {
-        let first = self.head.segments.partition_point(|segment| segment.serial <= serial);
-        &self.head.segments[first..]
+        let first_index = self.head.segments.partition_point(|segment| segment.serial <= serial);
+        &self.head.segments[first_index..]
     }
 }
 
@@ -187,7 +187,7 @@ impl Bundle {
         product: &Product,
         verified_head: VerifiedHead,
     ) -> Result<VerifiedHead, BundleError> {
-        match verified_head.missing {
+        match verified_head.missing_base {
             None => Ok(verified_head),
             Some(IncrementalBase { snapshot }) => Err(BundleError::NoBase {
                 address: self.address(),
@@ -227,28 +227,32 @@ impl Bundle {
             Err(UpstreamError::Missing(_)) => return Err(self.absent(product)),
             Err(error) => return Err(error.into()),
         };
-        let mut newest = self.add_location(&file, Head::read(&bytes, product))?;
-        let (mut oldest, mut missing) = (newest.clone(), None);
+        let mut newest_head = self.add_location(&file, Head::read(&bytes, product))?;
+        let (mut oldest_head, mut missing_base) = (newest_head.clone(), None);
         // The bases of an incremental bundle are separate files, which may change without it.
-        let validators = newest.base.is_none().then_some(validators);
+        let validators = newest_head.base.is_none().then_some(validators);
         for _ in 0..MAX_BASES {
-            let Some(base) = oldest.base.clone() else { break };
-            match self.base(product, &base, &oldest).await? {
+            let Some(base) = oldest_head.base.clone() else { break };
+            match self.base(product, &base, &oldest_head).await? {
                 Some(base_head) => {
-                    let serial = newest.segments.first().map_or(u64::MAX, |first| first.serial);
-                    let older = base_head.segments.iter().filter(|segment| segment.serial < serial).cloned();
-                    newest.segments = older.chain(newest.segments).collect();
-                    oldest = base_head;
+                    let serial = newest_head.segments.first().map_or(u64::MAX, |first| first.serial);
+                    let older_segments =
+                        base_head.segments.iter().filter(|segment| segment.serial < serial).cloned();
+                    newest_head.segments = older_segments.chain(newest_head.segments).collect();
+                    oldest_head = base_head;
                 }
                 None => {
-                    missing = Some(base);
+                    missing_base = Some(base);
                     break;
                 }
             }
         }
-        newest.base.clone_from(&oldest.base);
-        newest.chain = Head::chain_of(&newest.segments);
-        Ok(HeadCheck::Read { verified_head: Box::new(VerifiedHead { head: newest, missing }), validators })
+        newest_head.base.clone_from(&oldest_head.base);
+        newest_head.chain = Head::chain_of(&newest_head.segments);
+        Ok(HeadCheck::Read {
+            verified_head: Box::new(VerifiedHead { head: newest_head, missing_base }),
+            validators,
+        })
     }
 
     fn absent(&self, product: &Product) -> BundleError {
@@ -332,11 +336,11 @@ impl Bundle {
     ///
     /// # Errors
     /// The head is damaged.
-    pub async fn shared_head(&self, shared: SharedFolder) -> Result<Option<SharedHead>, BundleError> {
-        let file = format!("{}/{}", shared.folder(), layout::HEAD);
+    pub async fn shared_head(&self, shared_folder: SharedFolder) -> Result<Option<SharedHead>, BundleError> {
+        let file = format!("{}/{}", shared_folder.folder(), layout::HEAD);
         match self.get(&file, MAX_HEAD_SIZE).await? {
             None => Ok(None),
-            Some(bytes) => self.add_location(&file, SharedHead::read(&bytes, shared)).map(Some),
+            Some(bytes) => self.add_location(&file, SharedHead::read(&bytes, shared_folder)).map(Some),
         }
     }
 
@@ -346,11 +350,11 @@ impl Bundle {
     /// The head is damaged.
     pub async fn check_shared<'a>(
         &self,
-        shared: SharedFolder,
+        shared_folder: SharedFolder,
         names: impl IntoIterator<Item = &'a str>,
         known_validators: Option<&Validators>,
     ) -> Result<SharedCheck, BundleError> {
-        let Some(head) = self.shared_head(shared).await? else { return Ok(SharedCheck::Absent) };
+        let Some(head) = self.shared_head(shared_folder).await? else { return Ok(SharedCheck::Absent) };
         let files: Vec<CompressedFile> =
             names.into_iter().filter_map(|name| head.files.get(name)).cloned().collect();
         // Files are named by digest: equal digests mean equal data.
@@ -366,11 +370,11 @@ impl Bundle {
     /// As [`Bundle::segment`].
     pub async fn shared_file(
         &self,
-        shared: SharedFolder,
+        shared_folder: SharedFolder,
         compressed_file: &CompressedFile,
     ) -> Result<Vec<u8>, BundleError> {
         self.read_compressed(
-            &format!("{}/{}", shared.folder(), compressed_file.path),
+            &format!("{}/{}", shared_folder.folder(), compressed_file.path),
             compressed_file,
             read_text,
         )
@@ -409,7 +413,7 @@ impl Bundle {
     /// Adds the address of the bundle and the path of the file to an error.
     fn add_location<T>(&self, file: &str, result: Result<T, FormatError>) -> Result<T, BundleError> {
         let address = self.address();
-        result.map_err(|damage| BundleError::Broken { address, file: file.to_owned(), damage })
+        result.map_err(|damage| BundleError::Damaged { address, file: file.to_owned(), damage })
     }
 
     async fn get(&self, path: &str, limit: u64) -> Result<Option<Bytes>, BundleError> {

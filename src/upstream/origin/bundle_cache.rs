@@ -1,5 +1,5 @@
-//! Cache of the heads of bundles, which are revalidated at each use, of the contents of products, which their users
-//! keep alive, and of README directories.
+//! Caches the heads of bundles, which are revalidated at each use, the contents of products, by weak references that
+//! end with the last mirror that uses them, and README directories.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -21,7 +21,7 @@ const MAX_HEADS: usize = 64;
 pub(super) type Key = (String, Product);
 
 /// A head and its validators.
-type Head = (Validators, Arc<VerifiedHead>);
+type CachedHead = (Validators, Arc<VerifiedHead>);
 
 /// The contents of a product for one head.
 pub(super) struct Contents {
@@ -41,7 +41,7 @@ type ReadmeSlot = Arc<tokio::sync::Mutex<Arc<Directory>>>;
 
 /// The cache, shared by the mirrors of a client.
 pub(in crate::upstream) struct BundleCache {
-    heads: Cache<Key, Head>,
+    heads: Cache<Key, CachedHead>,
     products: Mutex<HashMap<Key, Slot>>,
     directories: Cache<Key, ReadmeSlot>,
     /// HTTP addresses that are known to be bundles.
@@ -63,8 +63,11 @@ impl BundleCache {
         product: &Product,
     ) -> Result<Arc<VerifiedHead>, BundleError> {
         let key = (bundle.address(), product.clone());
-        let cached = self.heads.get(&key);
-        match (bundle.check_head(product, cached.as_ref().map(|head| head.0.clone())).await?, cached) {
+        let cached_head = self.heads.get(&key);
+        match (
+            bundle.check_head(product, cached_head.as_ref().map(|head| head.0.clone())).await?,
+            cached_head,
+        ) {
             (HeadCheck::Unchanged, Some((_, verified_head))) => Ok(verified_head),
             // A server does not send this response to an unconditional request.
             (HeadCheck::Unchanged, None) => bundle.head(product).await.map(Arc::new),
@@ -118,11 +121,11 @@ impl BundleCache {
         let slot =
             self.directories.get_or_insert_with(&key, || Ok::<_, BundleError>(ReadmeSlot::default()))?;
         let directory = {
-            let mut cached = slot.lock().await;
-            if !cached.is_current(&verified_head.head) {
-                *cached = Arc::new(cached.update(bundle, product, &verified_head).await?);
+            let mut cached_directory = slot.lock().await;
+            if !cached_directory.is_current(&verified_head.head) {
+                *cached_directory = Arc::new(cached_directory.update(bundle, product, &verified_head).await?);
             }
-            Arc::clone(&cached)
+            Arc::clone(&cached_directory)
         };
         directory.read(bundle, product, &verified_head.head, file).await
     }

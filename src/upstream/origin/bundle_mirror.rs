@@ -34,7 +34,7 @@ pub(super) struct BundleMirror {
     /// The cache of bundles, shared with other mirrors.
     cache: Arc<BundleCache>,
     /// The contents of each product that this mirror read last; the cache has only weak references.
-    last_read: Mutex<HashMap<Product, Arc<Contents>>>,
+    last_contents: Mutex<HashMap<Product, Arc<Contents>>>,
 }
 
 /// Maps a path of a mirror to product, folder and path in a bundle.
@@ -61,8 +61,8 @@ fn platform_tag(folder: &str) -> Option<String> {
             (Target::Linux(distribution.to_owned()), Arch::parse(arch)?, r)
         }
         ["windows", "contrib", r] => (Target::Windows, Arch::X86_64, r),
-        ["macosx", build, "contrib", r] => {
-            (Target::MacOs, if build.ends_with("arm64") { Arch::Arm64 } else { Arch::X86_64 }, r)
+        ["macosx", macos_folder, "contrib", r] => {
+            (Target::MacOs, if macos_folder.ends_with("arm64") { Arch::Arm64 } else { Arch::X86_64 }, r)
         }
         _ => return None,
     };
@@ -74,7 +74,7 @@ impl BundleMirror {
     pub(super) fn new(transport: Transport, folder: &str, cache: Arc<BundleCache>) -> BundleMirror {
         let prefix =
             if folder.is_empty() { String::new() } else { format!("{}/", folder.trim_end_matches('/')) };
-        BundleMirror { bundle: Bundle::at(transport), prefix, cache, last_read: Mutex::default() }
+        BundleMirror { bundle: Bundle::at(transport), prefix, cache, last_contents: Mutex::default() }
     }
 
     /// Returns the address of the mirror: without user, password and trailing slash.
@@ -124,17 +124,17 @@ impl BundleMirror {
 
     /// Returns the head of a product. A missing version of Bioconductor is reported as a missing file, as on a mirror.
     async fn head(&self, product: &Product) -> Result<Arc<VerifiedHead>, UpstreamError> {
-        let missing =
+        let missing_error =
             || UpstreamError::Missing(format!("{}/{}", self.transport().address(), product.head_path()));
         self.cache.head(&self.bundle, product).await.map_err(|error| match (product, error) {
-            (Product::Bioconductor(_) | Product::Binaries(_), BundleError::Absent { .. }) => missing(),
+            (Product::Bioconductor(_) | Product::Binaries(_), BundleError::Absent { .. }) => missing_error(),
             (_, error) => upstream_error(error),
         })
     }
 
     /// Returns the contents of a product that this mirror returned last, so that files match the index.
     async fn last_contents(&self, product: &Product) -> Result<Arc<Contents>, UpstreamError> {
-        let contents = self.last_read.lock().get(product).cloned();
+        let contents = self.last_contents.lock().get(product).cloned();
         match contents {
             Some(contents) => Ok(contents),
             None => self.contents(product, &*self.head(product).await?).await,
@@ -160,7 +160,7 @@ impl BundleMirror {
             }
         };
         *cached = Arc::downgrade(&contents);
-        self.last_read.lock().insert(product.clone(), Arc::clone(&contents));
+        self.last_contents.lock().insert(product.clone(), Arc::clone(&contents));
         Ok(contents)
     }
 
@@ -202,7 +202,7 @@ impl BundleMirror {
 
     /// Returns a metadata file of the mirror whole, unless it is unchanged.
     pub(super) async fn fetch(&self, request: &FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
-        let missing = || UpstreamError::Missing(format!("{}/{}", self.address(), request.path));
+        let missing_error = || UpstreamError::Missing(format!("{}/{}", self.address(), request.path));
         let check_size = |bytes: Bytes| match bytes.len() as u64 > request.limit {
             false => Ok(bytes),
             true => Err(UpstreamError::Refused {
@@ -212,7 +212,8 @@ impl BundleMirror {
         };
         let full_path = format!("{}{}", self.prefix, request.path);
         if full_path == CONFIG {
-            let config = self.bundle.bioconductor().await.map_err(upstream_error)?.ok_or_else(missing)?;
+            let config =
+                self.bundle.bioconductor().await.map_err(upstream_error)?.ok_or_else(missing_error)?;
             let (bytes, validators) = (check_size(config.config_yaml.into())?, Validators::default());
             return Ok(FileResponse::Body { bytes, validators });
         }
@@ -224,14 +225,14 @@ impl BundleMirror {
         let Some((product, folder, path)) = resolve_path(&full_path) else {
             return self.transport().fetch(FileRequest { path: &full_path, ..request.clone() }).await;
         };
-        let meta_file = MetaFile::parse(path).ok_or_else(missing)?;
+        let meta_file = MetaFile::parse(path).ok_or_else(missing_error)?;
         let verified_head = self.head(&product).await?;
         let etag = validator(verified_head.head.chain);
         if request.validators.as_ref().and_then(|known| known.etag.as_ref()) == Some(&etag) {
             return Ok(FileResponse::Unchanged);
         }
         let contents = self.contents(&product, &verified_head).await?;
-        let view = Arc::clone(contents.folders.get(folder).ok_or_else(missing)?);
+        let view = Arc::clone(contents.folders.get(folder).ok_or_else(missing_error)?);
         let bytes = self.run_blocking(&product, move || view.meta_file(meta_file)).await?;
         let validators = Validators { etag: Some(etag), modified: None };
         Ok(FileResponse::Body { bytes: check_size(bytes)?, validators })
@@ -262,7 +263,9 @@ fn versions(root: &Path) -> Vec<Product> {
 
 /// Returns the extension of a package file's name.
 pub(super) fn extension(name: &str) -> Option<&'static str> {
-    EXTENSIONS.into_iter().find(|ending| name.strip_suffix(ending).is_some_and(|rest| rest.ends_with('.')))
+    EXTENSIONS
+        .into_iter()
+        .find(|extension| name.strip_suffix(extension).is_some_and(|rest| rest.ends_with('.')))
 }
 
 fn validator(chain: Sha256) -> String {
@@ -282,7 +285,7 @@ fn upstream_error(error: BundleError) -> UpstreamError {
                 retry_after: None,
             }
         }
-        BundleError::Absent { address, file, .. } | BundleError::Broken { address, file, .. } => {
+        BundleError::Absent { address, file, .. } | BundleError::Damaged { address, file, .. } => {
             UpstreamError::Refused { url: url(address, file), reason: error.to_string() }
         }
     }

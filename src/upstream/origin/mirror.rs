@@ -232,7 +232,7 @@ impl Mirror {
         transport.open(&path, resume).await
     }
 
-    /// Downloads a file; `expected` is its size if it is known: a file of another size is refused. Returns the number
+    /// Downloads a file; `expected_size` is its size if it is known: a file of another size is refused. Returns the number
     /// of bytes.
     ///
     /// # Errors
@@ -241,10 +241,10 @@ impl Mirror {
     pub async fn download(
         &self,
         path: &str,
-        expected: Option<u64>,
+        expected_size: Option<u64>,
         sink: &mut impl ByteSink,
     ) -> Result<u64, UpstreamError> {
         let (transport, path) = self.locate(path).await?;
-        download(transport, &path, expected, sink).await
+        download(transport, &path, expected_size, sink).await
     }
 }

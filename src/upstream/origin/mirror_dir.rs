@@ -64,13 +64,13 @@ mod tests {
         let upstream = Upstream::new(&crate::config::Proxy::default()).expect("no proxy");
         let dir = tempfile::tempdir().expect("a folder");
         let transport = upstream.transport(&format!("file://{}", dir.path().display())).expect("an address");
-        let empty = check(&transport).await.expect_err("no mirror").to_string();
-        assert!(empty.contains("src/contrib/PACKAGES.gz") && empty.contains("v3/version.txt"), "{empty}");
+        let error = check(&transport).await.expect_err("no mirror").to_string();
+        assert!(error.contains("src/contrib/PACKAGES.gz") && error.contains("v3/version.txt"), "{error}");
         std::fs::create_dir(dir.path().join("v2")).expect("a folder");
-        let old = check(&transport).await.expect_err("old").to_string();
+        let error = check(&transport).await.expect_err("old").to_string();
         assert!(
-            old.contains("schema v2") && old.contains("v3") && old.contains("rspm-offline-downloader"),
-            "{old}"
+            error.contains("schema v2") && error.contains("v3") && error.contains("rspm-offline-downloader"),
+            "{error}"
         );
         std::fs::create_dir_all(dir.path().join("src/contrib")).expect("folders");
         std::fs::write(dir.path().join("src/contrib/PACKAGES"), "").expect("an index");

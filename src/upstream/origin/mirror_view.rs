@@ -53,7 +53,7 @@ pub struct Object {
     /// Size in bytes.
     pub size: u64,
     /// Publication time, or the start of the day on which it appeared.
-    pub published: Timestamp,
+    pub published_at: Timestamp,
     /// The extension of its name, without the dot; with the digest it gives the path.
     pub ext: &'static str,
 }
@@ -111,7 +111,7 @@ impl MirrorView {
         let table = |row: fn(&'_ str) -> Option<(&'_ str, &'_ str)>| -> Vec<MetaRow<&str>> {
             let rows = self.files().filter_map(|(path, object)| {
                 let (package, file) = row(path)?;
-                Some(MetaRow { package, file, size: object.size, mtime: object.published })
+                Some(MetaRow { package, file, size: object.size, mtime: object.published_at })
             });
             rows.collect()
         };
@@ -126,7 +126,7 @@ impl MirrorView {
     }
 
     /// Returns the files of listed releases.
-    pub(super) fn listed(&self) -> impl Iterator<Item = &Object> {
+    pub(super) fn listed_objects(&self) -> impl Iterator<Item = &Object> {
         self.files().filter(|(path, _)| !path.starts_with(ARCHIVE)).map(|(_, object)| object)
     }
 }
@@ -193,8 +193,8 @@ impl ProductBuilder {
                 self.indexes.extend(release.index.map(|index| (release.obj.sha256, index)));
                 return Ok(());
             }
-            Record::Index(indexed) => {
-                self.indexes.insert(indexed.sha256, indexed.index);
+            Record::Index(index_record) => {
+                self.indexes.insert(index_record.sha256, index_record.index);
                 return Ok(());
             }
             Record::Archive(event) => (event, "Archived"),
@@ -265,8 +265,9 @@ impl FolderBuilder {
                 // `Archive/` has no releases of subfolders such as `4.6.0/Recommended`.
                 (false, _) => continue,
             };
-            let published = published.unwrap_or_else(|| Timestamp(day.start().0));
-            let object = Object { sha256: object.sha256, md5: object.md5, size: object.size, published, ext };
+            let published_at = published.unwrap_or_else(|| Timestamp(day.start().0));
+            let object =
+                Object { sha256: object.sha256, md5: object.md5, size: object.size, published_at, ext };
             self.files.push((path.into_boxed_str(), object));
         }
     }
@@ -286,20 +287,23 @@ fn mirror_folder<'a>(product: &Product, folder: &'a str) -> Option<(&'a str, &'a
 /// Collects the DESCRIPTIONs of listed releases.
 pub(super) struct Database {
     /// Listed files whose record was not read yet.
-    listed: HashSet<Sha256>,
+    listed_files: HashSet<Sha256>,
     stanzas: Vec<Vec<u8>>,
 }
 
 impl Database {
     /// A collector for the listed files of a folder.
     pub(super) fn of(view: &MirrorView) -> Database {
-        Database { listed: view.listed().map(|object| object.sha256).collect(), stanzas: Vec::new() }
+        Database {
+            listed_files: view.listed_objects().map(|object| object.sha256).collect(),
+            stanzas: Vec::new(),
+        }
     }
 
     pub(super) fn add(&mut self, record: Record) -> Result<(), String> {
         let Record::Release(release) = record else { return Ok(()) };
         let Some(fields) = release.desc.as_ref() else { return Ok(()) };
-        if !self.listed.remove(&release.obj.sha256) {
+        if !self.listed_files.remove(&release.obj.sha256) {
             return Ok(());
         }
         let mut text = Vec::new();
@@ -322,7 +326,7 @@ impl Database {
 mod tests {
     use super::*;
     use crate::bundle::ReleaseRecord;
-    use crate::bundle::record::{Object as Stored, PackageEvent};
+    use crate::bundle::record::{Object as RecordObject, PackageEvent};
     use crate::r::rds::Limits;
     use crate::r::rds::archive_meta::{read_archive_meta, read_current_meta};
 
@@ -334,7 +338,7 @@ mod tests {
             day: "2026-01-02".parse().expect("a day"),
             published: Some(Timestamp(i64::from(byte) * 1_000_000)),
             archived: false,
-            obj: Stored {
+            obj: RecordObject {
                 sha256: Sha256([byte; 32]),
                 size: u64::from(byte),
                 md5: Md5([byte; 16]),
@@ -399,6 +403,6 @@ mod tests {
         ] {
             assert_eq!(view.file(path).map(|object| object.size), size, "{path}");
         }
-        assert_eq!((view.files().count(), view.listed().count()), (7, 3));
+        assert_eq!((view.files().count(), view.listed_objects().count()), (7, 3));
     }
 }

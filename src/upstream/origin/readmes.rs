@@ -30,7 +30,7 @@ impl DirectoryBuilder {
         if let Record::Release(release) = record
             && let Some(readme) = release.readme
         {
-            self.entries.push((short(release.obj.sha256), short(readme.sha256), self.segment));
+            self.entries.push((short_digest(release.obj.sha256), short_digest(readme.sha256), self.segment));
         }
         Ok(())
     }
@@ -44,7 +44,7 @@ impl Directory {
         product: &Product,
         verified_head: &VerifiedHead,
     ) -> Result<Directory, BundleError> {
-        let known_count = self.known_segments(&verified_head.head);
+        let known_count = self.known_segment_count(&verified_head.head);
         let mut directory = if known_count > 0 { self.clone() } else { Directory::default() };
         for segment in &verified_head.head.segments[known_count..] {
             let segment_number = u32::try_from(directory.segments.len()).unwrap_or(u32::MAX);
@@ -60,7 +60,7 @@ impl Directory {
     }
 
     /// Returns how many segments of a head the directory has; 0 if they differ.
-    fn known_segments(&self, head: &Head) -> usize {
+    fn known_segment_count(&self, head: &Head) -> usize {
         let is_prefix =
             self.segments.iter().zip(&head.segments).all(|(digest, segment)| *digest == segment.file.sha256);
         if is_prefix && self.segments.len() <= head.segments.len() { self.segments.len() } else { 0 }
@@ -68,7 +68,7 @@ impl Directory {
 
     /// Returns whether it is the directory of a head.
     pub(super) fn is_current(&self, head: &Head) -> bool {
-        self.segments.len() == head.segments.len() && self.known_segments(head) == head.segments.len()
+        self.segments.len() == head.segments.len() && self.known_segment_count(head) == head.segments.len()
     }
 
     /// Reads the README of a package file.
@@ -79,9 +79,10 @@ impl Directory {
         head: &Head,
         file: Sha256,
     ) -> Result<Option<String>, BundleError> {
-        let file = short(file);
-        let at = self.entries.partition_point(|(digest, ..)| *digest < file);
-        let Some((_, readme, segment)) = self.entries.get(at).filter(|(digest, ..)| *digest == file) else {
+        let file = short_digest(file);
+        let index = self.entries.partition_point(|(digest, ..)| *digest < file);
+        let Some((_, readme, segment)) = self.entries.get(index).filter(|(digest, ..)| *digest == file)
+        else {
             return Ok(None);
         };
         let segment = usize::try_from(*segment).ok().and_then(|index| head.segments.get(index));
@@ -98,10 +99,10 @@ impl Directory {
     }
 }
 
-fn short(digest: Sha256) -> ShortDigest {
-    let mut short = ShortDigest::default();
-    short.copy_from_slice(&digest.0[..size_of::<ShortDigest>()]);
-    short
+fn short_digest(digest: Sha256) -> ShortDigest {
+    let mut prefix = ShortDigest::default();
+    prefix.copy_from_slice(&digest.0[..size_of::<ShortDigest>()]);
+    prefix
 }
 
 /// Returns the README with this digest prefix from a file of READMEs. The rest of the file is neither read nor checked.
@@ -115,7 +116,7 @@ fn find_readme(text: UnpackedText<'_>, digest: ShortDigest) -> Result<String, Fo
         // Another README may contain this digest in its text.
         let has_digest = memmem::find(&line, digits.as_bytes()).is_some();
         let readme = has_digest.then(|| serde_json::from_slice::<ReadmeText>(&line).ok()).flatten();
-        let Some(readme) = readme.filter(|readme| short(readme.sha256) == digest) else { continue };
+        let Some(readme) = readme.filter(|readme| short_digest(readme.sha256) == digest) else { continue };
         if seal::digest(readme.text.as_bytes()) == readme.sha256 {
             return Ok(readme.text);
         }
@@ -135,22 +136,22 @@ mod tests {
 
     #[test]
     fn a_readme_is_found_by_its_digest_and_must_match_it() {
-        let wanted = readme("# wanted\n");
-        let with_digest_in_text = readme(&format!("see {}", wanted.sha256));
+        let target = readme("# wanted\n");
+        let with_digest_in_text = readme(&format!("see {}", target.sha256));
         let mut lines = LinesWriter::readmes();
         lines.push(&with_digest_in_text);
-        lines.push(&wanted);
-        let (bytes, packed) = lines.pack("doc", 1).expect("memory");
-        let text = crate::bundle::segment::unpack(&bytes, &packed).expect("whole");
+        lines.push(&target);
+        let (bytes, file) = lines.pack("doc", 1).expect("memory");
+        let text = crate::bundle::segment::unpack(&bytes, &file).expect("whole");
         let find = |digest| super::find_readme(&mut &text[..], digest);
-        assert_eq!(find(short(wanted.sha256)), Ok(wanted.text.clone()));
-        assert_eq!(find(short(with_digest_in_text.sha256)), Ok(with_digest_in_text.text));
+        assert_eq!(find(short_digest(target.sha256)), Ok(target.text.clone()));
+        assert_eq!(find(short_digest(with_digest_in_text.sha256)), Ok(with_digest_in_text.text));
         assert!(find([7; 16]).expect_err("not there").to_string().contains("it lacks a README"));
         let mut lines = LinesWriter::readmes();
-        lines.push(&ReadmeText { text: "# another\n".to_owned(), ..wanted.clone() });
-        let (bytes, packed) = lines.pack("doc", 1).expect("memory");
-        let text = crate::bundle::segment::unpack(&bytes, &packed).expect("whole");
+        lines.push(&ReadmeText { text: "# another\n".to_owned(), ..target.clone() });
+        let (bytes, file) = lines.pack("doc", 1).expect("memory");
+        let text = crate::bundle::segment::unpack(&bytes, &file).expect("whole");
         let find = |digest| super::find_readme(&mut &text[..], digest);
-        assert!(find(short(wanted.sha256)).is_err(), "the text does not match the digest");
+        assert!(find(short_digest(target.sha256)).is_err(), "the text does not match the digest");
     }
 }

@@ -18,17 +18,17 @@ const MAX_REDIRECTS: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Timeout for a connection with its TLS handshake.
-    pub connect: Duration,
+    pub connect_timeout: Duration,
     /// Timeout between two reads.
-    pub idle: Duration,
+    pub read_timeout: Duration,
     /// Time without a byte after which a small file is not retried.
     pub max_inactivity: Duration,
     /// Timeout for a small file with all its retries.
-    pub total: Duration,
+    pub total_timeout: Duration,
     /// Number of retries of a small file, and of a download without any progress.
-    pub retries: usize,
+    pub max_retries: usize,
     /// Pause before the first retry; it doubles with each further one, with jitter for a small file.
-    pub pause: Duration,
+    pub first_pause: Duration,
     /// Longest pause. A longer `Retry-After` ends the retries.
     pub max_pause: Duration,
 }
@@ -36,12 +36,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            connect: Duration::from_secs(15),
-            idle: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(15),
+            read_timeout: Duration::from_secs(30),
             max_inactivity: Duration::from_secs(45),
-            total: Duration::from_secs(600),
-            retries: 4,
-            pause: Duration::from_millis(500),
+            total_timeout: Duration::from_secs(600),
+            max_retries: 4,
+            first_pause: Duration::from_millis(500),
             max_pause: Duration::from_secs(60),
         }
     }
@@ -93,8 +93,8 @@ impl HttpClient {
     fn builder(&self) -> reqwest::ClientBuilder {
         let builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
-            .connect_timeout(self.limits.connect)
-            .read_timeout(self.limits.idle)
+            .connect_timeout(self.limits.connect_timeout)
+            .read_timeout(self.limits.read_timeout)
             .pool_max_idle_per_host(8)
             .pool_idle_timeout(Duration::from_secs(30))
             .referer(false)

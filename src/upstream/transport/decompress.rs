@@ -15,12 +15,12 @@ pub(in crate::upstream) struct UnpackLimits {
     pub(in crate::upstream) file_count: u64,
 }
 
-/// Passes the files of a tar archive that `is_included` selects to `each`, with their paths.
+/// Passes the files of a tar archive that `is_included` selects to `add_file`, with their paths.
 pub(in crate::upstream) fn tar(
     archive: &[u8],
     limits: UnpackLimits,
     is_included: impl Fn(&str) -> bool,
-    mut each: impl FnMut(String, Vec<u8>),
+    mut add_file: impl FnMut(String, Vec<u8>),
 ) -> Result<(), ArchiveError> {
     let archive_limits =
         Limits { inflated: limits.total_size, members: limits.file_count, ..Limits::default() };
@@ -28,7 +28,7 @@ pub(in crate::upstream) fn tar(
     while let Some(member) = members.advance()? {
         let path = member.path()?;
         if member.kind == MemberKind::File && is_included(&path) {
-            each(path, members.contents(&member, limits.file_size)?);
+            add_file(path, members.contents(&member, limits.file_size)?);
         }
     }
     members.finish()?;

@@ -79,7 +79,7 @@ impl DirTransport {
                 size: Some(size),
                 offset,
                 validators,
-                body: stream::unfold(Some(rest), next).boxed(),
+                body: stream::unfold(Some(rest), next_chunk).boxed(),
             })
         })
         .await
@@ -92,7 +92,9 @@ struct RemainingFile {
     remaining: u64,
 }
 
-async fn next(rest: Option<RemainingFile>) -> Option<(Result<Bytes, UpstreamError>, Option<RemainingFile>)> {
+async fn next_chunk(
+    rest: Option<RemainingFile>,
+) -> Option<(Result<Bytes, UpstreamError>, Option<RemainingFile>)> {
     let mut rest = rest.filter(|rest| rest.remaining > 0)?;
     let chunk = blocking(move || {
         let length = usize::try_from(rest.remaining).unwrap_or(CHUNK).min(CHUNK);
@@ -124,14 +126,18 @@ impl InPlaceFile {
         let read_error = |e: &io::Error| unreadable(&path, e);
         // Mirrors made by rsync hold links to old folder names. SECURITY: links may lead anywhere inside the mirror
         // and nowhere else.
-        let real = path.canonicalize().map_err(|e| read_error(&e))?;
-        let real_root = root.canonicalize().map_err(|e| read_error(&e))?;
-        if !real.starts_with(&real_root) {
+        let canonical_path = path.canonicalize().map_err(|e| read_error(&e))?;
+        let canonical_root = root.canonicalize().map_err(|e| read_error(&e))?;
+        if !canonical_path.starts_with(&canonical_root) {
             return Err(refusal(&path, "is a link that leads out of the mirror"));
         }
         // O_NONBLOCK: a FIFO must not block the thread; O_NOFOLLOW: the resolved path must not have become a link.
         let flags = (nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK).bits();
-        let file = File::options().read(true).custom_flags(flags).open(&real).map_err(|e| read_error(&e))?;
+        let file = File::options()
+            .read(true)
+            .custom_flags(flags)
+            .open(&canonical_path)
+            .map_err(|e| read_error(&e))?;
         let metadata = file.metadata().map_err(|e| read_error(&e))?;
         if !metadata.is_file() {
             return Err(refusal(&path, "is not a regular file"));
@@ -267,8 +273,11 @@ mod tests {
         std::os::unix::fs::symlink(dir.path().join("secret"), contrib.join("outside")).expect("a link");
         std::os::unix::fs::symlink(dir.path(), contrib.join("up")).expect("a link");
         assert!(folder.open("src/contrib/inside", None).await.is_ok());
-        for out in ["src/contrib/outside", "src/contrib/up/secret", "../secret", "src/contrib"] {
-            assert!(matches!(folder.open(out, None).await, Err(UpstreamError::Refused { .. })), "{out}");
+        for outside_path in ["src/contrib/outside", "src/contrib/up/secret", "../secret", "src/contrib"] {
+            assert!(
+                matches!(folder.open(outside_path, None).await, Err(UpstreamError::Refused { .. })),
+                "{outside_path}"
+            );
         }
     }
 
@@ -276,14 +285,14 @@ mod tests {
     async fn a_file_is_resumed_only_if_it_is_unchanged() {
         let (dir, folder) = mirror();
         let path = "src/contrib/PACKAGES";
-        let first = folder.open(path, None).await.expect("open");
-        let resumed = folder.open(path, Some((9, first.validators.clone()))).await.expect("open");
-        assert_eq!((resumed.offset, resumed.size), (9, Some(22)));
-        let rest: Vec<Bytes> = resumed.body.try_collect().await.expect("read");
+        let stream = folder.open(path, None).await.expect("open");
+        let resumed_stream = folder.open(path, Some((9, stream.validators.clone()))).await.expect("open");
+        assert_eq!((resumed_stream.offset, resumed_stream.size), (9, Some(22)));
+        let rest: Vec<Bytes> = resumed_stream.body.try_collect().await.expect("read");
         assert_eq!(rest.concat(), b"a\nVersion: 1\n");
         std::fs::write(dir.path().join("cran").join(path), "longer than before, and other bytes").expect("w");
-        let restarted = folder.open(path, Some((9, first.validators))).await.expect("open");
-        assert_eq!(restarted.offset, 0);
+        let restarted_stream = folder.open(path, Some((9, stream.validators))).await.expect("open");
+        assert_eq!(restarted_stream.offset, 0);
     }
 
     #[tokio::test]
@@ -298,7 +307,8 @@ mod tests {
     async fn a_missing_directory_is_named() {
         let (dir, folder) = mirror();
         assert!(folder.check().await.is_ok());
-        let none = DirTransport::new(dir.path().join("none")).check().await.expect_err("nothing").to_string();
-        assert!(none.contains("no such directory"), "{none}");
+        let error =
+            DirTransport::new(dir.path().join("none")).check().await.expect_err("nothing").to_string();
+        assert!(error.contains("no such directory"), "{error}");
     }
 }

@@ -27,26 +27,26 @@ struct Progress {
     validators: Option<Validators>,
 }
 
-/// Downloads a file; `expected` is its size if it is known: a file of another size is refused. Returns the number of
+/// Downloads a file; `expected_size` is its size if it is known: a file of another size is refused. Returns the number of
 /// bytes. Fails also if the file is missing or all retries failed: see [`super::client::Limits`].
 pub(in crate::upstream) async fn download(
     transport: &Transport,
     path: &str,
-    expected: Option<u64>,
+    expected_size: Option<u64>,
     sink: &mut impl ByteSink,
 ) -> Result<u64, UpstreamError> {
     let limits = transport.limits();
     let mut progress = Progress { bytes: 0, validators: None };
-    let (mut retries, mut pause) = (limits.retries, limits.pause);
+    let (mut retries, mut pause) = (limits.max_retries, limits.first_pause);
     loop {
         let old_bytes = progress.bytes;
-        let error = match download_once(transport, path, expected, &mut progress, sink).await {
+        let error = match download_once(transport, path, expected_size, &mut progress, sink).await {
             Ok(()) => return Ok(progress.bytes),
             Err(error) => error,
         };
         if progress.bytes > old_bytes {
             // Any progress resets the retries, however bad the connection.
-            (retries, pause) = (limits.retries, limits.pause);
+            (retries, pause) = (limits.max_retries, limits.first_pause);
         }
         let planned_pause =
             (retries > 0 && matches!(error, UpstreamError::Unavailable { .. })).then_some(pause);
@@ -63,7 +63,7 @@ pub(in crate::upstream) async fn download(
 async fn download_once(
     transport: &Transport,
     path: &str,
-    expected: Option<u64>,
+    expected_size: Option<u64>,
     progress: &mut Progress,
     sink: &mut impl ByteSink,
 ) -> Result<(), UpstreamError> {
@@ -72,16 +72,18 @@ async fn download_once(
         transport.open(path, resume.map(|validators| (progress.bytes, validators))).await?;
     let url = || format!("{}/{path}", transport.address());
     let refusal = |reason: String| UpstreamError::Refused { url: url(), reason };
-    let total_size = expected.or(size);
+    let total_size = expected_size.or(size);
     if offset == 0 || offset != progress.bytes {
         sink.begin(total_size);
         progress.bytes = 0;
     }
     progress.validators = Some(validators);
-    if let (Some(expected), Some(size)) = (expected, size)
-        && expected != size
+    if let (Some(expected_size), Some(size)) = (expected_size, size)
+        && expected_size != size
     {
-        return Err(refusal(format!("has {size} bytes instead of the {expected} in the mirror's index")));
+        return Err(refusal(format!(
+            "has {size} bytes instead of the {expected_size} in the mirror's index"
+        )));
     }
     while let Some(chunk) = body.next().await {
         let chunk = chunk?;

@@ -72,10 +72,10 @@ impl FileStream {
         while position < end {
             let Some(chunk) = body.next().await else { break };
             let chunk = chunk?;
-            let first =
+            let chunk_start =
                 usize::try_from(offset.saturating_sub(position)).unwrap_or(usize::MAX).min(chunk.len());
-            let last = usize::try_from(end - position).unwrap_or(usize::MAX).min(chunk.len());
-            bytes.extend_from_slice(&chunk[first..last]);
+            let chunk_end = usize::try_from(end - position).unwrap_or(usize::MAX).min(chunk.len());
+            bytes.extend_from_slice(&chunk[chunk_start..chunk_end]);
             position += chunk.len() as u64;
         }
         // A body shorter than requested ends with the file. For any other, the declared size decides.
@@ -89,13 +89,13 @@ const MAX_PATH_LENGTH: usize = 2048;
 
 /// Splits a path relative to an address into segments, all of them plain names.
 pub(super) fn segments(path: &str) -> Result<Vec<&str>, UpstreamError> {
-    let is_plain = |segment: &str| {
+    let is_valid_name = |segment: &str| {
         !matches!(segment, "" | "." | "..") && !segment.bytes().any(|b| b < 0x20 || b == 0x7f || b == b'\\')
     };
     let segments: Vec<&str> = path.split('/').collect();
     let reason = if path.len() > MAX_PATH_LENGTH {
         format!("is a path of {} bytes, more than the limit of {MAX_PATH_LENGTH}", path.len())
-    } else if let Some(invalid) = segments.iter().find(|segment| !is_plain(segment)) {
+    } else if let Some(invalid) = segments.iter().find(|segment| !is_valid_name(segment)) {
         format!("has '{}' where a path has the name of a file or folder", invalid.escape_debug())
     } else {
         return Ok(segments);

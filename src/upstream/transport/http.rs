@@ -129,10 +129,10 @@ impl HttpTransport {
             return Ok(FileResponse::Unchanged);
         }
         let response = target.accept(response)?;
-        let too_large = || target.refusal(format!("exceeds the limit of {} bytes", file_request.limit));
+        let size_error = || target.refusal(format!("exceeds the limit of {} bytes", file_request.limit));
         let declared_size = response.content_length();
         if declared_size.is_some_and(|size| size > file_request.limit) {
-            return Err(too_large());
+            return Err(size_error());
         }
         let validators = validators(response.headers());
         // The declared length is not trusted with memory beyond a first part.
@@ -144,7 +144,7 @@ impl HttpTransport {
             metrics::upstream_bytes_read(chunk.len());
             activity.touch();
             if (bytes.len() + chunk.len()) as u64 > file_request.limit {
-                return Err(too_large());
+                return Err(size_error());
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -212,8 +212,8 @@ impl HttpTransport {
         length: u64,
     ) -> Result<FileStream, UpstreamError> {
         let target = self.target(path)?;
-        let last = offset.saturating_add(length).saturating_sub(1);
-        let request = self.get(&target)?.header(header::RANGE, format!("bytes={offset}-{last}"));
+        let last_byte = offset.saturating_add(length).saturating_sub(1);
+        let request = self.get(&target)?.header(header::RANGE, format!("bytes={offset}-{last_byte}"));
         let response = target.send(request).await?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {
@@ -309,11 +309,11 @@ impl Target {
     /// SECURITY: reqwest's own text begins with the whole URL including userinfo, so it is removed first.
     fn request_error(&self, error: reqwest::Error) -> UpstreamError {
         let error = error.without_url();
-        let reason = chain(&error);
+        let reason = error_chain(&error);
         if is_certificate_error(&error) {
             return self.refusal(format!(
-                "{reason}; if the mirror's certificate is signed by a private authority, add that to the system's \
-                 (update-ca-certificates)"
+                "{reason}; if the mirror's certificate is signed by a private authority, add the authority to \
+                 those of the system (update-ca-certificates)"
             ));
         }
         if error.is_redirect() || error.is_builder() {
@@ -325,23 +325,23 @@ impl Target {
 }
 
 /// Returns an error with its causes, each text once.
-fn chain(error: &dyn Error) -> String {
+fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
+    let mut source = error.source();
+    while let Some(cause) = source {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
             text = format!("{text}: {cause_text}");
         }
-        next = cause.source();
+        source = cause.source();
     }
     text
 }
 
 /// Returns whether the mirror's certificate was rejected.
 fn is_certificate_error(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(cause) = next {
+    let mut source = Some(error);
+    while let Some(cause) = source {
         let tls = cause.downcast_ref::<rustls::Error>().or_else(|| {
             let io = cause.downcast_ref::<std::io::Error>()?;
             io.get_ref()?.downcast_ref::<rustls::Error>()
@@ -349,7 +349,7 @@ fn is_certificate_error(error: &(dyn Error + 'static)) -> bool {
         if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
             return true;
         }
-        next = cause.source();
+        source = cause.source();
     }
     false
 }

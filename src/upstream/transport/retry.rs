@@ -38,9 +38,9 @@ where
     Fut: Future<Output = Result<T, UpstreamError>>,
 {
     let plan = ExponentialBuilder::default()
-        .with_min_delay(limits.pause)
+        .with_min_delay(limits.first_pause)
         .with_max_delay(limits.max_pause)
-        .with_max_times(limits.retries)
+        .with_max_times(limits.max_retries)
         .with_jitter();
     let attempts = work
         .retry(plan)
@@ -52,11 +52,11 @@ where
             let pause = pause.filter(|pause| activity.elapsed() + *pause < limits.max_inactivity);
             pause_after(error, pause, limits.max_pause)
         });
-    match tokio::time::timeout(limits.total, attempts).await {
+    match tokio::time::timeout(limits.total_timeout, attempts).await {
         Ok(result) => result,
         Err(_) => Err(UpstreamError::Unavailable {
             url: url.to_owned(),
-            reason: format!("not read within {} s", limits.total.as_secs_f32()),
+            reason: format!("not read within {} s", limits.total_timeout.as_secs_f32()),
             retry_after: None,
         }),
     }
@@ -72,8 +72,8 @@ pub(super) fn pause_after(
     let planned_pause = planned_pause?;
     match error {
         UpstreamError::Unavailable { retry_after: Some(seconds), .. } => {
-            let requested = Duration::from_secs(*seconds);
-            (requested <= max_pause).then(|| requested.max(planned_pause))
+            let mirror_pause = Duration::from_secs(*seconds);
+            (mirror_pause <= max_pause).then(|| mirror_pause.max(planned_pause))
         }
         UpstreamError::Unavailable { retry_after: None, .. } => Some(planned_pause),
         UpstreamError::Missing(_) | UpstreamError::Refused { .. } => None,
@@ -95,7 +95,7 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn busy(retry_after: Option<u64>) -> UpstreamError {
+    fn unavailable(retry_after: Option<u64>) -> UpstreamError {
         UpstreamError::Unavailable { url: String::new(), reason: String::new(), retry_after }
     }
 
@@ -103,8 +103,8 @@ mod tests {
     async fn a_mirror_that_sends_nothing_is_not_retried_repeatedly() {
         let limits = Limits {
             max_inactivity: Duration::from_millis(60),
-            pause: Duration::from_millis(1),
-            retries: 5,
+            first_pause: Duration::from_millis(1),
+            max_retries: 5,
             ..Limits::default()
         };
         let (activity, attempts) = (LastActivity::new(), Mutex::new(0));
@@ -118,7 +118,7 @@ mod tests {
                 } else {
                     tokio::time::sleep(Duration::from_millis(40)).await;
                 }
-                Err::<(), _>(busy(None))
+                Err::<(), _>(unavailable(None))
             };
             assert!(with_retries(&limits, "h", &activity, work).await.is_err());
             assert!(expected.contains(&*attempts.lock()), "{is_active}: {}", attempts.lock());
@@ -128,11 +128,11 @@ mod tests {
     #[test]
     fn the_mirror_determines_the_pause_within_our_limit() {
         let (second, minute) = (Some(Duration::from_secs(1)), Duration::from_secs(60));
-        assert_eq!(pause_after(&busy(None), second, minute), second);
-        assert_eq!(pause_after(&busy(Some(7)), second, minute), Some(Duration::from_secs(7)));
-        assert_eq!(pause_after(&busy(Some(0)), second, minute), second);
-        assert_eq!(pause_after(&busy(Some(3600)), second, minute), None);
-        assert_eq!(pause_after(&busy(Some(7)), None, minute), None);
+        assert_eq!(pause_after(&unavailable(None), second, minute), second);
+        assert_eq!(pause_after(&unavailable(Some(7)), second, minute), Some(Duration::from_secs(7)));
+        assert_eq!(pause_after(&unavailable(Some(0)), second, minute), second);
+        assert_eq!(pause_after(&unavailable(Some(3600)), second, minute), None);
+        assert_eq!(pause_after(&unavailable(Some(7)), None, minute), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rstudio_pm::db::{Db, DbError, clock};
 
 use crate::support::db::{Engine, TestDb};
 use crate::support::postgres::{DedicatedServer, PASSWORD, server};
-use crate::support::postgres_proxy::{Cut, PostgresProxy};
+use crate::support::postgres_proxy::{CommitFault, PostgresProxy};
 
 fn config(url: &str) -> Config {
     let dir = tempfile::tempdir().expect("a directory");
@@ -294,7 +294,7 @@ fn deadlocked_transactions_are_retried() {
 
 #[test]
 fn a_commit_without_a_response_is_neither_lost_nor_applied_twice() {
-    for (cut, expected) in [(Cut::Unanswered, 1), (Cut::Unsent, 2)] {
+    for (fault, expected) in [(CommitFault::CloseAfterCommit, 1), (CommitFault::CloseBeforeCommit, 2)] {
         let proxy = PostgresProxy::to(server().port);
         let schema = server().schema();
         let schema = schema.split_once("search_path=").expect("a schema").1;
@@ -306,14 +306,14 @@ fn a_commit_without_a_response_is_neither_lost_nor_applied_twice() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let runs = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&runs);
-        proxy.cut(cut);
+        proxy.fail_next_commit(fault);
         let written = runtime.block_on(db.write(move |c| {
             counter.fetch_add(1, Ordering::SeqCst);
             clock::bump_catalog(c)
         }));
-        assert!(written.is_ok() && proxy.was_cut(), "{cut:?}: {written:?}");
-        assert_eq!(runs.load(Ordering::SeqCst), expected, "{cut:?}");
+        assert!(written.is_ok() && proxy.has_failed_commit(), "{fault:?}: {written:?}");
+        assert_eq!(runs.load(Ordering::SeqCst), expected, "{fault:?}");
         let now = runtime.block_on(db.read(|c| clock::get(c))).expect("the connection works again");
-        assert_eq!(now.catalog, 1, "{cut:?}");
+        assert_eq!(now.catalog, 1, "{fault:?}");
     }
 }

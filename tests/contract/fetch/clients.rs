@@ -108,7 +108,7 @@ async fn a_fetch_of_a_small_or_more_than_half_fetched_file_finishes_without_clie
     }
     // Several times the limit without clients.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(fixture.mirror.sending(), 2);
+    assert_eq!(fixture.mirror.active_requests(), 2);
     for entry in [&small, &big] {
         fixture.mirror.set(&entry.listed(), |page| page.pause_at = usize::MAX);
         fixture.wait_stored(entry).await;

@@ -62,9 +62,9 @@ async fn a_file_of_unknown_size_must_leave_as_much_free_space_as_it_takes() {
     let mirror = Mirror::start();
     for entry in [&endless, &fits] {
         mirror.put(&entry.listed(), entry.bytes.clone());
-        mirror.set(&entry.listed(), |page| page.length = false);
+        mirror.set(&entry.listed(), |page| page.has_length = false);
     }
-    mirror.bare_index(&[endless.clone(), fits.clone()]);
+    mirror.index_without_meta(&[endless.clone(), fits.clone()]);
     let gcfg = format!("[FileStorage \"cran\"]\nLocation = {}\n", disk.display());
     // The body comes in two parts, so that the free space is checked before its end.
     mirror.set(&endless.listed(), |page| page.pause_at = 600 * KB);
@@ -85,7 +85,7 @@ async fn a_file_with_a_size_only_in_the_response_is_refused_before_its_first_byt
     for entry in [&large, &fits] {
         mirror.put(&entry.listed(), entry.bytes.clone());
     }
-    mirror.bare_index(&[large.clone(), fits.clone()]);
+    mirror.index_without_meta(&[large.clone(), fits.clone()]);
     let gcfg = format!("[FileStorage \"cran\"]\nLocation = {}\n", disk.display());
     let fixture =
         Fixture::with_limits(mirror, FetchLimits { memory: 1 << 10, ..short_limits() }, &gcfg).await;

@@ -79,7 +79,7 @@ fn fifty_http_clients_cause_one_upstream_request() {
     mirror.set(&entry.listed(), |page| page.pause_at = 0);
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..50).map(|_| scope.spawn(|| fetch(&server, &entry))).collect();
-        mirror.wait_sending(1);
+        mirror.wait_for_active_requests(1);
         std::thread::sleep(Duration::from_millis(200));
         mirror.set(&entry.listed(), |page| page.pause_at = usize::MAX);
         for client in clients {
@@ -281,7 +281,7 @@ fn a_stop_during_a_fetch_is_quick_and_leaves_no_files() {
     .unwrap();
     std::io::Read::read_exact(&mut stream, &mut [0; 1000]).unwrap();
     drop(stream);
-    assert_eq!(mirror.sending(), 1);
+    assert_eq!(mirror.active_requests(), 1);
     let start = Instant::now();
     assert_eq!(server.stop().code(), Some(0));
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());

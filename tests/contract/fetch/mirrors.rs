@@ -25,7 +25,7 @@ async fn a_mirror_that_ignores_ranges_is_read_again_from_the_beginning() {
     let entry = Entry::new("big", "1.0", 800 * KB);
     let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
     fixture.mirror.set(&entry.listed(), |page| {
-        page.ranges = false;
+        page.supports_ranges = false;
         page.cuts.extend([300 * KB, 100 * KB, 500 * KB]);
     });
     assert!(fixture.get(&entry).await.expect("the file") == entry.bytes);
@@ -124,7 +124,7 @@ async fn a_mirror_that_accepts_and_sends_nothing_times_out() {
     let (mute, stuck) = (Entry::new("mute", "1.0", 200 * KB), Entry::new("stuck", "1.0", 200 * KB));
     let slow = Entry::new("slow", "1.0", 400 * KB);
     let mirror = Mirror::of(&[mute.clone(), stuck.clone(), slow.clone()], &[]);
-    mirror.set(&mute.listed(), |page| page.mute = true);
+    mirror.set(&mute.listed(), |page| page.is_mute = true);
     mirror.set(&stuck.listed(), |page| page.pause_at = 0);
     mirror.set(&slow.listed(), |page| page.pause_at = 200 * KB);
     let limits = FetchLimits { max_inactivity: Duration::from_millis(400), ..short_limits() };
@@ -142,7 +142,7 @@ async fn a_mirror_that_accepts_and_sends_nothing_times_out() {
     };
     tokio::time::timeout(Duration::from_secs(20), all).await.expect("long before a request times out");
     for entry in [&mute, &stuck, &slow] {
-        fixture.mirror.set(&entry.listed(), |page| (page.mute, page.pause_at) = (false, usize::MAX));
+        fixture.mirror.set(&entry.listed(), |page| (page.is_mute, page.pause_at) = (false, usize::MAX));
         assert!(fixture.get(entry).await.expect("the mirror works again") == entry.bytes);
     }
 }
@@ -154,8 +154,8 @@ async fn a_file_without_a_size_is_bounded_and_one_with_a_size_is_not() {
     for entry in [&endless, &sized] {
         mirror.put(&entry.listed(), entry.bytes.clone());
     }
-    mirror.bare_index(&[endless.clone(), sized.clone()]);
-    mirror.set(&endless.listed(), |page| page.length = false);
+    mirror.index_without_meta(&[endless.clone(), sized.clone()]);
+    mirror.set(&endless.listed(), |page| page.has_length = false);
     let limits = FetchLimits { max_unsized: 500 << 10, ..short_limits() };
     let fixture = Fixture::with_limits(mirror, limits, "").await;
     let (bytes, error) = read(fixture.open(&endless, None).await.expect("it begins")).await;
@@ -169,8 +169,8 @@ async fn a_file_without_a_declared_size_is_served_completely() {
     let plain = Entry::new("plain", "1.0", 500 * KB);
     let mirror = Mirror::start();
     mirror.put(&plain.listed(), plain.bytes.clone());
-    mirror.bare_index(std::slice::from_ref(&plain));
-    mirror.set(&plain.listed(), |page| page.length = false);
+    mirror.index_without_meta(std::slice::from_ref(&plain));
+    mirror.set(&plain.listed(), |page| page.has_length = false);
     let fixture = Fixture::new(mirror).await;
     let open = fixture.open(&plain, None).await.expect("open");
     assert_eq!(open.size, None);
@@ -185,8 +185,8 @@ async fn a_late_size_that_is_below_the_received_bytes_is_an_error() {
     let odd = Entry::new("odd", "1.0", 500 * KB);
     let mirror = Mirror::start();
     mirror.put(&odd.listed(), odd.bytes.clone());
-    mirror.bare_index(std::slice::from_ref(&odd));
-    mirror.set(&odd.listed(), |page| (page.length, page.pause_at) = (false, 300 * KB));
+    mirror.index_without_meta(std::slice::from_ref(&odd));
+    mirror.set(&odd.listed(), |page| (page.has_length, page.pause_at) = (false, 300 * KB));
     let fixture = Fixture::new(mirror).await;
     let open = fixture.open(&odd, None).await.expect("open");
     let (url, short) = (odd.listed(), odd.bytes[..100 * KB].to_vec());

@@ -113,8 +113,12 @@ impl Fixture {
     /// Waits until the mirror is sending exactly `wanted` responses.
     async fn wait_for_sending(&self, wanted: usize) {
         let start = Instant::now();
-        while self.mirror.sending() != wanted {
-            assert!(start.elapsed() < Duration::from_secs(20), "{} not {wanted}", self.mirror.sending());
+        while self.mirror.active_requests() != wanted {
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "{} not {wanted}",
+                self.mirror.active_requests()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

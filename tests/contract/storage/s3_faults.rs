@@ -210,7 +210,7 @@ mod tests {
     pub(super) async fn a_put_with_a_lost_answer_is_stored(fixture: Fixture) {
         for (length, seed) in [(1_000, 1), (9_000_000, 2)] {
             let (content, digest) = bytes(length, seed);
-            fixture.proxy.next(1, Fault::Lose, put);
+            fixture.proxy.next(1, Fault::ResetAfterRequest, put);
             fixture.commit(&cran(digest), &content).await.unwrap();
             assert!(fixture.stored(&cran(digest)).unwrap() == content);
         }
@@ -251,7 +251,7 @@ mod tests {
         assert!(fixture.stored(&cran(digest)).unwrap() == content);
         // The answer was lost after the upload was completed: the retry finds no such upload.
         let (content, digest) = bytes(9_000_000, 2);
-        fixture.proxy.next(1, Fault::Garble("SlowDown"), complete);
+        fixture.proxy.next(1, Fault::ErrorWithStatus200("SlowDown"), complete);
         if fixture.commit(&cran(digest), &content).await.is_ok() {
             assert!(fixture.stored(&cran(digest)).unwrap() == content);
         }
@@ -394,7 +394,7 @@ mod tests {
                 1 => Fault::Answer(503, "SlowDown"),
                 2 => Fault::Cut(usize::from(noise[n + 1]) * 97),
                 3 => Fault::Reset,
-                4 => Fault::Lose,
+                4 => Fault::ResetAfterRequest,
                 _ => Fault::Answer(409, "OperationAborted"),
             };
             for (n, times) in noise[50..53].iter().enumerate() {

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
 
-use super::{BodyReader, Client, Response, Tally, with_timeout};
+use super::{BodyReader, Client, Counters, Response, with_timeout};
 
 /// A connection.
 pub(super) struct Connection {
@@ -25,7 +25,11 @@ impl Connection {
     }
 
     /// Sends one request and reads its answer; `None` if the server sent GOAWAY without an error before the request.
-    pub(super) async fn send(&mut self, client: &Client, tally: &Tally) -> Result<Option<Response>, String> {
+    pub(super) async fn send(
+        &mut self,
+        client: &Client,
+        counters: &Counters,
+    ) -> Result<Option<Response>, String> {
         if self.sender.ready().await.is_err() {
             return self.wait_for_end().await.map(|()| None);
         }
@@ -39,29 +43,29 @@ impl Connection {
                 let _ = error.take_message();
                 return self.wait_for_end().await.map(|()| None);
             }
-            Err(error) => return Err(format!("no answer: {}", chain(error.error()))),
+            Err(error) => return Err(format!("no answer: {}", error_chain(error.error()))),
         };
         let first_byte = Instant::now();
         if response.status() != 200 {
             return Err(format!("status {}", response.status()));
         }
         let mut body = response.into_body();
-        let mut reader = BodyReader::new(client.file.rate, tally);
+        let mut reader = BodyReader::new(client.file.rate, counters);
         loop {
             let frame = with_timeout("the body", async { Ok(body.frame().await) }).await?;
             match frame {
                 None => break,
                 Some(Ok(frame)) => {
                     if let Some(bytes) = frame.data_ref() {
-                        reader.take(bytes).await;
+                        reader.add(bytes).await;
                     }
                 }
                 Some(Err(error)) => {
-                    return Err(format!("cut after {} bytes: {}", reader.bytes, chain(&error)));
+                    return Err(format!("cut after {} bytes: {}", reader.bytes, error_chain(&error)));
                 }
             }
         }
-        Ok(Some(reader.done(first_byte, false)))
+        Ok(Some(reader.finish(first_byte, false)))
     }
 
     /// Closes an idle connection, which must end without an error.
@@ -69,7 +73,7 @@ impl Connection {
         drop(self.sender);
         match tokio::time::timeout(super::TIMEOUT, self.connection).await {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(format!("the connection ended with an error: {}", chain(&error))),
+            Ok(Ok(Err(error))) => Err(format!("the connection ended with an error: {}", error_chain(&error))),
             Ok(Err(panic)) => Err(panic.to_string()),
             Err(_) => Err("the connection does not end".to_owned()),
         }
@@ -79,14 +83,17 @@ impl Connection {
     async fn wait_for_end(&mut self) -> Result<(), String> {
         match tokio::time::timeout(super::TIMEOUT, &mut self.connection).await {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(format!("the connection ended without GOAWAY: {}", chain(&error))),
+            Ok(Ok(Err(error))) => {
+                Err(format!("the connection ended without GOAWAY: {}", error_chain(&error)))
+            }
             Ok(Err(panic)) => Err(panic.to_string()),
             Err(_) => Err("the connection accepts no requests and does not end".to_owned()),
         }
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// The text of an error and of its sources.
+fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

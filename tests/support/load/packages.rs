@@ -36,8 +36,8 @@ pub(crate) fn package(admin: &Path, host: &str, name: &str, bytes: usize) -> Exp
     add(admin, "load", &package);
     let path = format!("/load/latest/src/contrib/{}", package.file());
     // The server adds fields to DESCRIPTION, so these are not the uploaded bytes.
-    let served = http::get(&format!("http://{host}{path}"));
-    assert_eq!(served.status, 200);
-    assert!(served.body.len() > bytes, "{}", served.body.len());
-    ExpectedFile::new(&path, &served.body)
+    let answer = http::get(&format!("http://{host}{path}"));
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.len() > bytes, "{}", answer.body.len());
+    ExpectedFile::new(&path, &answer.body)
 }

@@ -1,4 +1,4 @@
-//! Which R builds packages, and its environment.
+//! Finds the R that builds packages, and sets its environment.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::builder::message::{Cause, Failure};
 use crate::builder::program::job::{Job, Stop};
 
-/// A program R.
+/// An installation of R.
 pub(super) struct R {
     program: PathBuf,
     /// Its version, such as `4.2.2`.
@@ -22,9 +22,9 @@ pub(super) fn find(job: &Job, directory: Option<&Path>) -> Result<R, Stop> {
             let mut versions: Vec<_> =
                 fs::read_dir("/opt/R").into_iter().flatten().flatten().map(|entry| entry.path()).collect();
             versions.sort_by_key(|path| std::cmp::Reverse(numbers(path)));
-            let system =
+            let system_paths =
                 ["/usr/lib/R/bin/R", "/usr/lib64/R/bin/R", "/usr/local/lib/R/bin/R", "/usr/local/bin/R"];
-            versions.iter().map(|path| path.join("bin/R")).chain(system.map(PathBuf::from)).collect()
+            versions.iter().map(|path| path.join("bin/R")).chain(system_paths.map(PathBuf::from)).collect()
         }
     };
     let Some(program) = candidates.iter().find(|program| program.is_file()) else {
@@ -55,7 +55,7 @@ impl R {
     }
 }
 
-/// `R version 4.2.2 Patched (2022-11-10 r83330)`
+/// Returns the version in the output of `R --version`: `R version 4.2.2 Patched (2022-11-10 r83330)`.
 fn version(output: &str) -> Option<String> {
     let mut words = output.lines().find_map(|line| line.strip_prefix("R version "))?.split(' ');
     let version = words.next()?;

@@ -12,20 +12,20 @@ use super::{Descriptors, result_file, take};
 use crate::builder::message::{BuildRPackage, Cause, DetectR, Event, Failure, Purpose, Report, VERSION};
 
 /// Reports the version of R.
-pub(super) fn detect_r(job: &Job, detect: &DetectR) -> Result<Report, Stop> {
-    start(job, &find_r::find(job, detect.r.as_deref().map(Path::new))?)?;
+pub(super) fn detect_r(job: &Job, request: &DetectR) -> Result<Report, Stop> {
+    start(job, &find_r::find(job, request.r.as_deref().map(Path::new))?)?;
     Ok(Report::default())
 }
 
 /// Builds a source package with `R CMD build`.
 pub(super) fn build_r_package(
     job: &Job,
-    build: &BuildRPackage,
+    request: &BuildRPackage,
     mut descriptors: Descriptors,
 ) -> Result<Report, Stop> {
     let source = take(&mut descriptors, Purpose::Source).map_err(io_failure("could not open the sources"))?;
-    let out = result_file(&mut descriptors, job)?;
-    let r = find_r::find(job, build.r.as_deref().map(Path::new))?;
+    let result = result_file(&mut descriptors, job)?;
+    let r = find_r::find(job, request.r.as_deref().map(Path::new))?;
     start(job, &r)?;
     job.phase("sources")?;
     let package = job.workspace.sources().join("package");
@@ -37,10 +37,10 @@ pub(super) fn build_r_package(
     job.phase("R CMD build")?;
     let mut command = r.command(job);
     command.args(["CMD", "build", "--no-manual"]);
-    if !build.vignettes {
+    if !request.vignettes {
         command.arg("--no-build-vignettes");
     }
-    if let Some(library) = &build.library {
+    if let Some(library) = &request.library {
         command.env("R_LIBS_SITE", library);
     }
     job.run("R CMD build", command.arg(&package).current_dir(job.workspace.result()))?;
@@ -48,9 +48,9 @@ pub(super) fn build_r_package(
     if job.workspace.is_full() {
         return Err(Failure::new(Cause::Size, "the disk space of the sandbox was exhausted").into());
     }
-    let (file, out) = package_file::copy(&job.workspace.result(), out)?;
-    let (size, sha256) = out.finish();
-    Ok(Report { file: Some(file), size, sha256: Some(sha256), ..Report::default() })
+    let (name, result) = package_file::copy(&job.workspace.result(), result)?;
+    let (size, sha256) = result.finish();
+    Ok(Report { file: Some(name), size, sha256: Some(sha256), ..Report::default() })
 }
 
 fn start(job: &Job, r: &R) -> Result<(), Stop> {

@@ -8,12 +8,12 @@ use rustix::fs::OFlags;
 
 use crate::builder::message::{Cause, Failure};
 use crate::builder::program::job::{Stop, io_failure};
-use crate::builder::program::out::Out;
+use crate::builder::program::result_file::ResultFile;
 
 /// Copies the file; returns its name. All processes of the build have ended.
-pub(super) fn copy(directory: &Path, mut out: Out) -> Result<(String, Out), Stop> {
+pub(super) fn copy(directory: &Path, mut result: ResultFile) -> Result<(String, ResultFile), Stop> {
     let read_error = || io_failure("could not read the result of the build");
-    let content = |reason: String| -> Stop { Failure::new(Cause::Content, reason).into() };
+    let content_failure = |reason: String| -> Stop { Failure::new(Cause::Content, reason).into() };
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(read_error())?.take(10_000) {
         let name = entry.map_err(read_error())?.file_name().to_string_lossy().into_owned();
@@ -22,20 +22,25 @@ pub(super) fn copy(directory: &Path, mut out: Out) -> Result<(String, Out), Stop
         }
     }
     let [name] = names.as_slice() else {
-        return Err(content(format!("the build wrote {} files *.tar.gz instead of one", names.len())));
+        return Err(content_failure(format!(
+            "the build wrote {} files *.tar.gz instead of one",
+            names.len()
+        )));
     };
     // Not blocking on a FIFO, not following a link.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file =
         fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(directory.join(name));
     let mut file =
-        file.map_err(|error| content(format!("the build wrote {name}, which is no file: {error}")))?;
+        file.map_err(|error| content_failure(format!("the build wrote {name}, which is no file: {error}")))?;
     let metadata = file.metadata().map_err(read_error())?;
     if !metadata.is_file() || metadata.nlink() != 1 {
-        return Err(content(format!("the build wrote {name}, which is no regular file with one name")));
+        return Err(content_failure(format!(
+            "the build wrote {name}, which is no regular file with one name"
+        )));
     }
-    std::io::copy(&mut file, &mut out).map_err(io_failure("could not copy the result of the build"))?;
-    Ok((name.clone(), out))
+    std::io::copy(&mut file, &mut result).map_err(io_failure("could not copy the result of the build"))?;
+    Ok((name.clone(), result))
 }
 
 #[cfg(test)]
@@ -43,10 +48,10 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    fn copied(make: impl FnOnce(&Path)) -> Result<String, String> {
+    fn copy_result(create: impl FnOnce(&Path)) -> Result<String, String> {
         let directory = tempfile::tempdir().unwrap();
-        make(directory.path());
-        match copy(directory.path(), Out::new(tempfile::tempfile().unwrap(), 10)) {
+        create(directory.path());
+        match copy(directory.path(), ResultFile::new(tempfile::tempfile().unwrap(), 10)) {
             Ok((name, _)) => Ok(name),
             Err(Stop::Failed(failure)) => Err(failure.reason),
             Err(other) => panic!("{other:?}"),
@@ -55,13 +60,13 @@ mod tests {
 
     #[test]
     fn only_one_regular_file_is_a_result() {
-        let accepted = copied(|directory| {
+        let result = copy_result(|directory| {
             fs::write(directory.join("a_1.tar.gz"), "x").unwrap();
             fs::write(directory.join("other"), "x").unwrap();
         });
-        assert_eq!(accepted.unwrap(), "a_1.tar.gz");
-        type Make = fn(&Path);
-        let cases: [(&str, Make); 7] = [
+        assert_eq!(result.unwrap(), "a_1.tar.gz");
+        type Create = fn(&Path);
+        let cases: [(&str, Create); 7] = [
             ("0 files", |_| ()),
             ("2 files", |directory| {
                 ["a.tar.gz", "b.tar.gz"].iter().for_each(|n| fs::write(directory.join(n), "").unwrap())
@@ -79,8 +84,8 @@ mod tests {
             }),
             ("larger than 10", |directory| fs::write(directory.join("a.tar.gz"), "01234567890").unwrap()),
         ];
-        for (reason, make) in cases {
-            let error = copied(make).unwrap_err();
+        for (reason, create) in cases {
+            let error = copy_result(create).unwrap_err();
             assert!(error.contains(reason), "{reason}: {error}");
         }
     }

@@ -12,10 +12,10 @@ use crate::builder::message::{Cause, Failure, Limits};
 use crate::builder::program::fetch::tree::stays_inside;
 use crate::builder::program::job::{Stop, io_failure};
 
-/// Unpacks into the directory, which must not exist.
-pub(super) fn unpack(file: File, into: &Path, limits: &Limits) -> Result<(), Stop> {
+/// Unpacks a tar file into a directory, which must not exist.
+pub(super) fn unpack(file: File, target_directory: &Path, limits: &Limits) -> Result<(), Stop> {
     let read_error = || io_failure("could not read the sources");
-    fs::create_dir(into).map_err(io_failure("could not create the directory of the package"))?;
+    fs::create_dir(target_directory).map_err(io_failure("could not create the directory of the package"))?;
     // Directories that were created here: nothing is written through a link.
     let mut directories = BTreeSet::from([PathBuf::new()]);
     let mut archive = Archive::new(file);
@@ -23,20 +23,20 @@ pub(super) fn unpack(file: File, into: &Path, limits: &Limits) -> Result<(), Sto
     for entry in archive.entries().map_err(read_error())? {
         let mut entry = entry.map_err(read_error())?;
         let path = entry.path().map_err(read_error())?.into_owned();
-        let refused = |reason: &str| -> Stop {
+        let refusal = |reason: &str| -> Stop {
             Failure::new(Cause::Content, format!("the sources have an entry {reason}: {}", path.display()))
                 .into()
         };
-        let normal = path.components().all(|component| matches!(component, Component::Normal(_)));
-        if !normal || !path.parent().is_some_and(|parent| directories.contains(parent)) {
-            return Err(refused("with an invalid path"));
+        let is_normal = path.components().all(|component| matches!(component, Component::Normal(_)));
+        if !is_normal || !path.parent().is_some_and(|parent| directories.contains(parent)) {
+            return Err(refusal("with an invalid path"));
         }
         count += 1;
         size += entry.size();
         if count > limits.files || size > limits.result {
             return Err(Failure::new(Cause::Size, "the sources have too many or too large files").into());
         }
-        let target = into.join(&path);
+        let target = target_directory.join(&path);
         let write_error = || io_failure(format!("could not write {}", path.display()));
         match entry.header().entry_type() {
             EntryType::Directory => {
@@ -44,29 +44,29 @@ pub(super) fn unpack(file: File, into: &Path, limits: &Limits) -> Result<(), Sto
                 directories.insert(path.clone());
             }
             EntryType::Regular => {
-                let executable = entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0);
-                let mode = if executable { 0o755 } else { 0o644 };
+                let is_executable = entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0);
+                let mode = if is_executable { 0o755 } else { 0o644 };
                 let mut file = fs::OpenOptions::new()
                     .write(true)
                     .create_new(true)
                     .mode(mode)
                     .open(&target)
                     .map_err(write_error())?;
-                let expected = entry.size();
-                let written =
-                    std::io::copy(&mut (&mut entry).take(expected), &mut file).map_err(write_error())?;
-                if written != expected {
-                    return Err(refused("that is incomplete"));
+                let expected_bytes = entry.size();
+                let written_bytes =
+                    std::io::copy(&mut (&mut entry).take(expected_bytes), &mut file).map_err(write_error())?;
+                if written_bytes != expected_bytes {
+                    return Err(refusal("that is incomplete"));
                 }
             }
             EntryType::Symlink => {
                 let link = entry.link_name().map_err(read_error())?.unwrap_or_default();
                 if !stays_inside(&path, &link) {
-                    return Err(refused("that is a link to the outside"));
+                    return Err(refusal("that is a link to the outside"));
                 }
                 symlink(&link, &target).map_err(write_error())?;
             }
-            _ => return Err(refused("that is neither a file nor a directory nor a link")),
+            _ => return Err(refusal("that is neither a file nor a directory nor a link")),
         }
     }
     Ok(())
@@ -78,7 +78,7 @@ mod tests {
     use tar::{Builder, Header};
 
     /// Unpacks entries of type, path, link and content; returns the reason of a failure.
-    fn unpacked(entries: &[(EntryType, &str, &str, &str)]) -> Result<tempfile::TempDir, String> {
+    fn unpack_entries(entries: &[(EntryType, &str, &str, &str)]) -> Result<tempfile::TempDir, String> {
         let mut tar = Builder::new(tempfile::tempfile().unwrap());
         for (kind, path, link, content) in entries {
             let mut header = Header::new_gnu();
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_the_fetch_writes_is_unpacked() {
-        let directory = unpacked(&[
+        let directory = unpack_entries(&[
             (EntryType::Directory, "a", "", ""),
             (EntryType::Regular, "a/b", "", "text"),
             (EntryType::Symlink, "a/c", "../d", ""),
@@ -135,7 +135,7 @@ mod tests {
             (&[(Block, "a", "", "")], "neither a file"),
             (&[(Regular, "a", "", &"x".repeat(101))], "too many or too large"),
         ] {
-            let error = unpacked(entries).err().unwrap_or_else(|| panic!("{entries:?} is accepted"));
+            let error = unpack_entries(entries).err().unwrap_or_else(|| panic!("{entries:?} is accepted"));
             assert!(error.contains(reason), "{entries:?}: {error}");
         }
     }

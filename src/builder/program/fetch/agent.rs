@@ -35,18 +35,18 @@ fn relay(mut client: UnixStream, upstream: &mut UnixStream) -> Result<()> {
 }
 
 /// Reads a message with its length; `None` at the end.
-fn message(from: &mut UnixStream) -> Result<Option<Vec<u8>>> {
+fn message(stream: &mut UnixStream) -> Result<Option<Vec<u8>>> {
     let mut length = [0; 4];
-    if from.read(&mut length[..1])? == 0 {
+    if stream.read(&mut length[..1])? == 0 {
         return Ok(None);
     }
-    from.read_exact(&mut length[1..])?;
+    stream.read_exact(&mut length[1..])?;
     let count = u32::from_be_bytes(length);
     if count > MAX_MESSAGE {
         return Err(Error::other("a message of the SSH agent protocol is too long"));
     }
     let mut bytes = length.to_vec();
-    from.take(count.into()).read_to_end(&mut bytes)?;
+    stream.take(count.into()).read_to_end(&mut bytes)?;
     if bytes.len() as u64 != u64::from(count) + 4 {
         return Err(Error::other("a message of the SSH agent protocol is incomplete"));
     }

@@ -38,10 +38,10 @@ pub(in crate::builder::program) fn main(descriptor: &str) -> ExitCode {
 /// The answer to a question in git's format; `quit` prevents git from asking in another way.
 fn answer(question: &str, credential: &Credential) -> String {
     let value = |key: &str| question.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    let matches = value("protocol") == Some(credential.protocol.as_str())
+    let is_match = value("protocol") == Some(credential.protocol.as_str())
         && value("host").is_some_and(|host| host.eq_ignore_ascii_case(&credential.host));
-    let writable = |text: &str| !text.contains(['\n', '\r', '\0']);
-    if matches && writable(&credential.username) && writable(&credential.password) {
+    let is_valid = |text: &str| !text.contains(['\n', '\r', '\0']);
+    if is_match && is_valid(&credential.username) && is_valid(&credential.password) {
         format!("username={}\npassword={}\n", credential.username, credential.password)
     } else {
         "quit=1\n".to_owned()
@@ -60,11 +60,11 @@ mod tests {
             username: "u".to_owned(),
             password: "p=1".to_owned(),
         };
-        let given = "username=u\npassword=p=1\n";
-        assert_eq!(answer("protocol=https\nhost=git.example.org:8443\n", &credential), given);
+        let expected = "username=u\npassword=p=1\n";
+        assert_eq!(answer("protocol=https\nhost=git.example.org:8443\n", &credential), expected);
         assert_eq!(
             answer("capability[]=authtype\nprotocol=https\nhost=GIT.example.org:8443\n\n", &credential),
-            given
+            expected
         );
         for question in [
             "",
@@ -76,7 +76,7 @@ mod tests {
         ] {
             assert_eq!(answer(question, &credential), "quit=1\n", "{question}");
         }
-        let injected = Credential { password: "p\nurl=https://other".to_owned(), ..credential };
-        assert_eq!(answer("protocol=https\nhost=git.example.org:8443\n", &injected), "quit=1\n");
+        let invalid_credential = Credential { password: "p\nurl=https://other".to_owned(), ..credential };
+        assert_eq!(answer("protocol=https\nhost=git.example.org:8443\n", &invalid_credential), "quit=1\n");
     }
 }

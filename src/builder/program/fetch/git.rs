@@ -79,9 +79,9 @@ impl<'a> Git<'a> {
         program: &Path,
         descriptors: &mut Descriptors,
     ) -> Result<Git<'a>, Stop> {
-        let refused = |error: crate::builder::url::UrlError| Failure::new(Cause::Content, error.to_string());
-        let url = GitUrl::parse(&remote.url).map_err(refused)?;
-        url.check_local(&remote.local_paths).map_err(refused)?;
+        let refusal = |error: crate::builder::url::UrlError| Failure::new(Cause::Content, error.to_string());
+        let url = GitUrl::parse(&remote.url).map_err(refusal)?;
+        url.check_local(&remote.local_paths).map_err(refusal)?;
         let write_error = || io_failure("could not write the configuration of git");
 
         let mut config = CONFIG.to_owned();
@@ -112,7 +112,8 @@ impl<'a> Git<'a> {
         Ok(Git { job, url, config: file, ssh, agent, _credential: credential })
     }
 
-    /// A command in the directory of the sources. `remote` permits the protocol of the URL.
+    /// Returns a command in the directory of the sources. It may use local repositories if that of the URL is local, and
+    /// otherwise only HTTP and SSH.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.job.workspace.command("git");
         let protocols = match self.url.scheme {
@@ -145,7 +146,7 @@ impl<'a> Git<'a> {
         self.job.run(&name(arguments), &mut self.command(arguments))
     }
 
-    /// Runs a command that connects to a server; its failures may pass.
+    /// Runs a command that connects to a server; its failures may be temporary.
     pub(super) fn run_remote(&self, command: &mut Command) -> Result<(), Stop> {
         let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
         let name = name(&arguments.iter().map(AsRef::as_ref).collect::<Vec<_>>());
@@ -159,7 +160,7 @@ impl<'a> Git<'a> {
     }
 }
 
-/// A failed command that connects to a server: the server may be the reason.
+/// Converts the failure of a command that connects to a server: the server may be the reason.
 pub(super) fn remote_failure(stop: Stop) -> Stop {
     match stop {
         Stop::Failed(Failure { cause: Cause::Command, reason }) => {
@@ -169,7 +170,7 @@ pub(super) fn remote_failure(stop: Stop) -> Stop {
     }
 }
 
-/// The name of a command in messages: `git fetch`.
+/// Returns the name of a command in messages: `git fetch`.
 fn name(arguments: &[&str]) -> String {
     format!("git {}", arguments.iter().find(|argument| !argument.starts_with('-')).unwrap_or(&""))
 }

@@ -18,21 +18,21 @@ use crate::builder::message::{Cause, Event, Failure, FetchCommit, ListReferences
 /// Lists references: one request, no clone.
 pub(super) fn list_references(
     job: &Job,
-    list: &ListReferences,
+    request: &ListReferences,
     program: &Path,
     mut descriptors: Descriptors,
 ) -> Result<Report, Stop> {
-    let git = Git::new(job, &list.remote, program, &mut descriptors)?;
-    let mut out = result_file(&mut descriptors, job)?;
+    let git = Git::new(job, &request.remote, program, &mut descriptors)?;
+    let mut result = result_file(&mut descriptors, job)?;
     start(job, &git)?;
-    let mut command = git.command(&["ls-remote", "--quiet", "--", &list.remote.url]);
-    command.args(&list.patterns);
-    let each = |line: &[u8]| match std::str::from_utf8(line) {
-        Ok(text) if is_listed(text, &list.patterns) => writeln!(out, "{text}"),
+    let mut command = git.command(&["ls-remote", "--quiet", "--", &request.remote.url]);
+    command.args(&request.patterns);
+    let write_line = |line: &[u8]| match std::str::from_utf8(line) {
+        Ok(text) if is_listed(text, &request.patterns) => writeln!(result, "{text}"),
         _ => Ok(()),
     };
-    job.lines("git ls-remote", &mut command, each).map_err(remote_failure)?;
-    let (size, sha256) = out.finish();
+    job.lines("git ls-remote", &mut command, write_line).map_err(remote_failure)?;
+    let (size, sha256) = result.finish();
     Ok(Report { size, sha256: Some(sha256), ..Report::default() })
 }
 
@@ -49,36 +49,36 @@ fn is_listed(line: &str, patterns: &[String]) -> bool {
 /// Fetches one commit and writes its tree.
 pub(super) fn fetch_commit(
     job: &Job,
-    fetch: &FetchCommit,
+    request: &FetchCommit,
     program: &Path,
     mut descriptors: Descriptors,
 ) -> Result<Report, Stop> {
-    let git = Git::new(job, &fetch.remote, program, &mut descriptors)?;
-    let out = result_file(&mut descriptors, job)?;
+    let git = Git::new(job, &request.remote, program, &mut descriptors)?;
+    let result = result_file(&mut descriptors, job)?;
     start(job, &git)?;
     job.phase("git fetch")?;
-    prepare(job, &git, fetch)?;
-    let commit = download(job, &git, fetch)?;
+    prepare(job, &git, request)?;
+    let commit = download(job, &git, request)?;
     job.phase("git checkout")?;
     // With a partial clone this also connects to the server.
     git.run_remote(&mut git.command(&["checkout", "--quiet", "--force", "--detach", &commit]))?;
-    submodules::fetch(job, &git, fetch)?;
-    let directory = job.workspace.sources().join(&fetch.directory);
+    submodules::fetch(job, &git, request)?;
+    let directory = job.workspace.sources().join(&request.directory);
     if !fs::symlink_metadata(&directory).is_ok_and(|metadata| metadata.is_dir()) {
-        let reason = format!("the commit {commit} has no directory '{}'", fetch.directory);
+        let reason = format!("the commit {commit} has no directory '{}'", request.directory);
         return Err(Failure::new(Cause::Content, reason).into());
     }
     let time = git.output(&["show", "--no-patch", "--format=%ct", &commit])?;
     let time = time.parse().map_err(|_| Failure::new(Cause::Content, "the commit has no time"))?;
-    let (out, lfs_pointers) = tree::write(&directory, out, time, job.limits.files)?;
+    let (result, lfs_pointers) = tree::write(&directory, result, time, job.limits.files)?;
     if lfs_pointers > 0 {
         job.write_log(&format!("{lfs_pointers} files are Git LFS pointers; Git LFS is not supported"));
     }
-    let (size, sha256) = out.finish();
+    let (size, sha256) = result.finish();
     Ok(Report { commit: Some(commit), size, sha256: Some(sha256), lfs_pointers, ..Report::default() })
 }
 
-/// Reports the version of git, which is the proof that it can be run.
+/// Reports the version of git, which shows that it can be run.
 fn start(job: &Job, git: &Git<'_>) -> Result<(), Stop> {
     let version = git.output(&["--version"])?;
     let program = version.strip_prefix("git version ").unwrap_or(&version);
@@ -86,10 +86,10 @@ fn start(job: &Job, git: &Git<'_>) -> Result<(), Stop> {
 }
 
 /// Creates the repository. Of a directory's siblings no content is fetched.
-fn prepare(job: &Job, git: &Git<'_>, fetch: &FetchCommit) -> Result<(), Stop> {
+fn prepare(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<(), Stop> {
     git.run(&["init", "--quiet", "--template=", "--initial-branch=main"])?;
-    git.run(&["config", "remote.origin.url", &fetch.remote.url])?;
-    if !fetch.directory.is_empty() {
+    git.run(&["config", "remote.origin.url", &request.remote.url])?;
+    if !request.directory.is_empty() {
         for (key, value) in [
             ("core.repositoryFormatVersion", "1"),
             ("extensions.partialClone", "origin"),
@@ -100,7 +100,7 @@ fn prepare(job: &Job, git: &Git<'_>, fetch: &FetchCommit) -> Result<(), Stop> {
             git.run(&["config", key, value])?;
         }
         let info = job.workspace.sources().join(".git/info");
-        let patterns = format!("/{}/\n/.gitmodules\n", fetch.directory);
+        let patterns = format!("/{}/\n/.gitmodules\n", request.directory);
         fs::create_dir_all(&info)
             .and_then(|()| fs::write(info.join("sparse-checkout"), patterns))
             .map_err(io_failure("could not restrict the checkout to a directory"))?;
@@ -109,31 +109,34 @@ fn prepare(job: &Job, git: &Git<'_>, fetch: &FetchCommit) -> Result<(), Stop> {
 }
 
 /// Fetches the commit, by its name where the server allows that; returns its name.
-fn download(job: &Job, git: &Git<'_>, fetch: &FetchCommit) -> Result<String, Stop> {
-    let depth = format!("--depth={}", fetch.depth);
+fn download(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<String, Stop> {
+    let depth = format!("--depth={}", request.depth);
     let mut arguments = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
-    if fetch.depth > 0 {
+    if request.depth > 0 {
         arguments.push(&depth);
     }
-    if !fetch.directory.is_empty() {
+    if !request.directory.is_empty() {
         arguments.push("--filter=blob:none");
     }
     arguments.push("origin");
-    if let Some(commit) = &fetch.commit {
+    if let Some(commit) = &request.commit {
         let mut command = git.command(&arguments);
         if job.exit_status("git fetch", command.arg(commit))?.success() {
             return Ok(commit.clone());
         }
-        job.write_log(&format!("the commit could not be fetched by its name; fetching {}", fetch.reference));
+        job.write_log(&format!(
+            "the commit could not be fetched by its name; fetching {}",
+            request.reference
+        ));
     }
-    git.run_remote(git.command(&arguments).arg(&fetch.reference))?;
-    let found = git.output(&["rev-parse", "--verify", "--quiet", "FETCH_HEAD^{commit}"])?;
-    match &fetch.commit {
-        Some(commit) if *commit != found => {
-            let reason = format!("{} is now {found}, no longer {commit}", fetch.reference);
+    git.run_remote(git.command(&arguments).arg(&request.reference))?;
+    let fetched_commit = git.output(&["rev-parse", "--verify", "--quiet", "FETCH_HEAD^{commit}"])?;
+    match &request.commit {
+        Some(commit) if *commit != fetched_commit => {
+            let reason = format!("{} is now {fetched_commit}, no longer {commit}", request.reference);
             Err(Failure::new(Cause::Remote, reason).into())
         }
-        _ => Ok(found),
+        _ => Ok(fetched_commit),
     }
 }
 

@@ -12,11 +12,11 @@ use crate::builder::url::{GitUrl, Scheme};
 const MAX_SUBMODULES: usize = 200;
 
 /// Fetches the submodules of as many levels as requested.
-pub(super) fn fetch(job: &Job, git: &Git<'_>, fetch: &FetchCommit) -> Result<(), Stop> {
+pub(super) fn fetch(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<(), Stop> {
     let mut repositories = vec![job.workspace.sources()];
     let mut count = 0;
-    for level in 1..=fetch.submodules {
-        let mut next = Vec::new();
+    for level in 1..=request.submodules {
+        let mut next_level = Vec::new();
         for repository in repositories {
             // A link could name a file outside of the tree.
             let modules = fs::symlink_metadata(repository.join(".gitmodules"));
@@ -27,7 +27,7 @@ pub(super) fn fetch(job: &Job, git: &Git<'_>, fetch: &FetchCommit) -> Result<(),
             let directory = repository.to_string_lossy().into_owned();
             git.run(&["-C", &directory, "submodule", "--quiet", "init"])?;
             for url in urls(git, &directory)? {
-                check(&url, &git.url, &fetch.submodule_hosts)?;
+                check(&url, &git.url, &request.submodule_hosts)?;
             }
             let mut command = git.command(&[
                 "-C",
@@ -40,46 +40,49 @@ pub(super) fn fetch(job: &Job, git: &Git<'_>, fetch: &FetchCommit) -> Result<(),
                 "--depth=1",
             ]);
             git.run_remote(command.env("GIT_ALLOW_PROTOCOL", "https:http:ssh"))?;
-            next.extend(links(git, &directory)?.into_iter().map(|path| repository.join(path)));
-            count += next.len();
+            next_level
+                .extend(submodule_paths(git, &directory)?.into_iter().map(|path| repository.join(path)));
+            count += next_level.len();
             if count > MAX_SUBMODULES {
                 let reason = format!("the repository has more than {MAX_SUBMODULES} submodules");
                 return Err(Failure::new(Cause::Size, reason).into());
             }
         }
-        repositories = next;
+        repositories = next_level;
     }
     Ok(())
 }
 
 /// The URLs of the initialized submodules, relative ones resolved.
 fn urls(git: &Git<'_>, directory: &str) -> Result<Vec<String>, Stop> {
-    let listed = git.output(&["-C", directory, "config", "--local", "--null", "--list"])?;
-    let entries = listed.split('\0').filter_map(|entry| entry.split_once('\n'));
+    let output = git.output(&["-C", directory, "config", "--local", "--null", "--list"])?;
+    let entries = output.split('\0').filter_map(|entry| entry.split_once('\n'));
     let urls = entries.filter(|(key, _)| key.starts_with("submodule.") && key.ends_with(".url"));
     Ok(urls.map(|(_, url)| url.to_owned()).collect())
 }
 
 fn check(url: &str, parent: &GitUrl, hosts: &[String]) -> Result<(), Stop> {
-    let refused = |reason: String| {
+    let refusal = |reason: String| {
         Failure::new(Cause::Content, format!("the submodule {}: {reason}", url.escape_debug()))
     };
-    let parsed = GitUrl::parse(url).map_err(|error| refused(error.to_string()))?;
-    if parsed.scheme == Scheme::File {
-        return Err(refused("submodules of local repositories are not supported".to_owned()).into());
+    let submodule_url = GitUrl::parse(url).map_err(|error| refusal(error.to_string()))?;
+    if submodule_url.scheme == Scheme::File {
+        return Err(refusal("submodules of local repositories are not supported".to_owned()).into());
     }
-    if parsed.host != parent.host && !hosts.iter().any(|host| host.eq_ignore_ascii_case(&parsed.host)) {
+    if submodule_url.host != parent.host
+        && !hosts.iter().any(|host| host.eq_ignore_ascii_case(&submodule_url.host))
+    {
         let reason =
-            format!("the host {} is not that of the repository; see Git.SubmoduleHosts", parsed.host);
-        return Err(refused(reason).into());
+            format!("the host {} is not that of the repository; see Git.SubmoduleHosts", submodule_url.host);
+        return Err(refusal(reason).into());
     }
     Ok(())
 }
 
 /// The paths of submodules in the index.
-fn links(git: &Git<'_>, directory: &str) -> Result<Vec<PathBuf>, Stop> {
-    let listed = git.output(&["-C", directory, "ls-files", "--stage", "-z"])?;
-    let links = listed.split('\0').filter_map(|entry| entry.strip_prefix("160000 ")?.split_once('\t'));
+fn submodule_paths(git: &Git<'_>, directory: &str) -> Result<Vec<PathBuf>, Stop> {
+    let output = git.output(&["-C", directory, "ls-files", "--stage", "-z"])?;
+    let links = output.split('\0').filter_map(|entry| entry.strip_prefix("160000 ")?.split_once('\t'));
     Ok(links.map(|(_, path)| PathBuf::from(path)).collect())
 }
 

@@ -10,7 +10,7 @@ use tar::{Builder, EntryType, Header};
 
 use crate::builder::message::{Cause, Failure};
 use crate::builder::program::job::{Stop, io_failure};
-use crate::builder::program::out::Out;
+use crate::builder::program::result_file::ResultFile;
 
 /// Maximum depth of directories.
 const MAX_DEPTH: usize = 100;
@@ -21,17 +21,23 @@ const LFS: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 
 /// A tree as it is written.
 struct TreeWriter {
-    tar: Builder<Out>,
+    tar: Builder<ResultFile>,
     root: PathBuf,
     mtime: u64,
-    files_left: u64,
+    remaining_files: u64,
     lfs_pointers: u64,
 }
 
 /// Writes the tree at `root` with this modification time; returns the file and the number of Git LFS pointers.
-pub(super) fn write(root: &Path, out: Out, mtime: u64, max_files: u64) -> Result<(Out, u64), Stop> {
+pub(super) fn write(
+    root: &Path,
+    out: ResultFile,
+    mtime: u64,
+    max_files: u64,
+) -> Result<(ResultFile, u64), Stop> {
     let tar = Builder::new(out);
-    let mut tree = TreeWriter { tar, root: root.to_owned(), mtime, files_left: max_files, lfs_pointers: 0 };
+    let mut tree =
+        TreeWriter { tar, root: root.to_owned(), mtime, remaining_files: max_files, lfs_pointers: 0 };
     tree.directory(Path::new(""), 0, max_files)?;
     let out = tree.tar.into_inner().map_err(io_failure("could not write the tree"))?;
     Ok((out, tree.lfs_pointers))
@@ -41,7 +47,7 @@ impl TreeWriter {
     fn directory(&mut self, path: &Path, depth: usize, max_files: u64) -> Result<(), Stop> {
         let read_error = || io_failure(format!("could not read {}", path.display()));
         if depth > MAX_DEPTH || path.as_os_str().len() > MAX_PATH {
-            return Err(content(Cause::Size, format!("the path {} is too long", path.display())));
+            return Err(failure(Cause::Size, format!("the path {} is too long", path.display())));
         }
         let mut names = Vec::new();
         for entry in fs::read_dir(self.root.join(path)).map_err(read_error())? {
@@ -52,10 +58,10 @@ impl TreeWriter {
         for name in names.iter().filter(|name| !name.eq_ignore_ascii_case(".git")) {
             let path = path.join(name);
             let metadata = fs::symlink_metadata(self.root.join(&path)).map_err(read_error())?;
-            if self.files_left == 0 {
-                return Err(content(Cause::Size, format!("the tree has more than {max_files} files")));
+            if self.remaining_files == 0 {
+                return Err(failure(Cause::Size, format!("the tree has more than {max_files} files")));
             }
-            self.files_left -= 1;
+            self.remaining_files -= 1;
             let kind = metadata.file_type();
             if kind.is_dir() {
                 self.entry(&path, EntryType::Directory, 0o755, 0, &[][..])?;
@@ -67,7 +73,7 @@ impl TreeWriter {
                 self.file(&path, mode, metadata.len())?;
             } else {
                 let reason = format!("{} is neither a file nor a directory nor a link", path.display());
-                return Err(content(Cause::Content, reason));
+                return Err(failure(Cause::Content, reason));
             }
         }
         Ok(())
@@ -104,7 +110,7 @@ impl TreeWriter {
                 path.display(),
                 target.display()
             );
-            return Err(content(Cause::Content, reason));
+            return Err(failure(Cause::Content, reason));
         }
         let mut header = header(EntryType::Symlink, 0o777, 0, self.mtime);
         self.tar.append_link(&mut header, path, &target).map_err(write_error(path))
@@ -125,21 +131,21 @@ fn header(kind: EntryType, mode: u32, size: u64, mtime: u64) -> Header {
 fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> Stop {
     let path = path.display().to_string();
     move |error| match error.kind() {
-        ErrorKind::FileTooLarge => content(Cause::Size, error.to_string()),
+        ErrorKind::FileTooLarge => failure(Cause::Size, error.to_string()),
         _ => io_failure(format!("could not write {path}"))(error),
     }
 }
 
-fn content(cause: Cause, reason: String) -> Stop {
+fn failure(cause: Cause, reason: String) -> Stop {
     Failure::new(cause, reason).into()
 }
 
-/// Whether a link at the relative path `at` has a target inside the tree, without reading it.
-pub(in crate::builder::program) fn stays_inside(at: &Path, target: &Path) -> bool {
+/// Whether a link at the relative path `link` has a target inside the tree, without reading it.
+pub(in crate::builder::program) fn stays_inside(link: &Path, target: &Path) -> bool {
     if target.as_os_str().as_bytes().contains(&0) || target.as_os_str().is_empty() {
         return false;
     }
-    let mut depth = at.components().count().saturating_sub(1);
+    let mut depth = link.components().count().saturating_sub(1);
     for component in target.components() {
         match component {
             Component::Normal(name) if !name.eq_ignore_ascii_case(".git") => depth += 1,
@@ -156,11 +162,11 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    fn tree(make: impl FnOnce(&Path)) -> Result<Vec<String>, String> {
+    fn tree(create: impl FnOnce(&Path)) -> Result<Vec<String>, String> {
         let root = tempfile::tempdir().unwrap();
-        make(root.path());
+        create(root.path());
         let file = tempfile::NamedTempFile::new().unwrap();
-        match write(root.path(), Out::new(file.reopen().unwrap(), 100_000), 1, 20) {
+        match write(root.path(), ResultFile::new(file.reopen().unwrap(), 100_000), 1, 20) {
             Err(Stop::Failed(failure)) => Err(failure.reason),
             Err(other) => panic!("{other:?}"),
             Ok((_, pointers)) => {
@@ -177,7 +183,7 @@ mod tests {
 
     #[test]
     fn files_directories_and_inner_links_are_written_in_order() {
-        let found = tree(|root| {
+        let entries = tree(|root| {
             fs::create_dir_all(root.join("b/.git")).unwrap();
             fs::write(root.join("b/.git/config"), "secret").unwrap();
             fs::write(root.join("b/x"), "x").unwrap();
@@ -185,7 +191,7 @@ mod tests {
             fs::set_permissions(root.join("b/x"), fs::Permissions::from_mode(0o700)).unwrap();
             symlink("../a", root.join("b/y")).unwrap();
         });
-        assert_eq!(found.unwrap(), ["644 a", "755 b", "755 b/x", "777 b/y", "1 pointers"]);
+        assert_eq!(entries.unwrap(), ["644 a", "755 b", "755 b/x", "777 b/y", "1 pointers"]);
     }
 
     #[test]
@@ -203,14 +209,14 @@ mod tests {
 
     #[test]
     fn sizes_are_limited() {
-        let many = tree(|root| (0..21).for_each(|n| fs::write(root.join(n.to_string()), "").unwrap()));
-        assert_eq!(many.unwrap_err(), "the tree has more than 20 files");
-        let large = tree(|root| fs::write(root.join("a"), vec![0; 200_000]).unwrap());
-        assert!(large.unwrap_err().contains("larger than 100000 bytes"));
-        let fifo = tree(|root| {
-            let made = std::process::Command::new("mkfifo").arg(root.join("a")).status();
-            assert!(made.unwrap().success());
+        let result = tree(|root| (0..21).for_each(|n| fs::write(root.join(n.to_string()), "").unwrap()));
+        assert_eq!(result.unwrap_err(), "the tree has more than 20 files");
+        let result = tree(|root| fs::write(root.join("a"), vec![0; 200_000]).unwrap());
+        assert!(result.unwrap_err().contains("larger than 100000 bytes"));
+        let result = tree(|root| {
+            let status = std::process::Command::new("mkfifo").arg(root.join("a")).status();
+            assert!(status.unwrap().success());
         });
-        assert!(fifo.unwrap_err().contains("neither a file"));
+        assert!(result.unwrap_err().contains("neither a file"));
     }
 }

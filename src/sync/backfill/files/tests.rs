@@ -24,17 +24,17 @@ fn release(id: i64, package: &str, version: &str, size: Option<i64>, seconds: Op
 }
 
 fn state(releases: Vec<StoredRelease>, listed: &[i64], archived: &[i64]) -> SourceState {
-    let live = |state| move |id: &i64| LiveRelease { release: ReleaseId(*id), state, variant: 0 };
-    let live =
-        listed.iter().map(live(LifeState::Listed)).chain(archived.iter().map(live(LifeState::Archived)));
-    SourceState { live: live.collect(), releases, first_at: Timestamp(1_000_000 * SECOND) }
+    let life = |state| move |id: &i64| LiveRelease { release: ReleaseId(*id), state, variant: 0 };
+    let lives =
+        listed.iter().map(life(LifeState::Listed)).chain(archived.iter().map(life(LifeState::Archived)));
+    SourceState { first_lives: lives.collect(), releases, first_at: Timestamp(1_000_000 * SECOND) }
 }
 
 fn tables(archive: Vec<Row>, current: Vec<Row>) -> Tables {
     Tables { archive, current, ..Tables::default() }
 }
 
-/// `file size time release location`
+/// Returns the current and the archived files as lines: `file size time release location`.
 fn as_lines(files: &Files) -> (Vec<String>, Vec<String>) {
     let line = |row: &Row| {
         let origin = &files.origins[&key(row)];
@@ -66,7 +66,7 @@ fn known_files_are_found_and_others_are_new() {
 
 #[test]
 fn files_are_listed_as_at_the_first_step_and_not_as_now() {
-    // Archived since: its file was moved.
+    // The mirror has archived the version since, and moved its file.
     let state = state(vec![release(7, "a", "1.0", Some(10), Some(100))], &[7], &[]);
     let tables = tables(vec![row("a", "1.0", 10, 100)], vec![row("a", "2.0", 20, 2_000_000)]);
     let (current, archive) = as_lines(&collect_files(&state, &tables));
@@ -76,20 +76,20 @@ fn files_are_listed_as_at_the_first_step_and_not_as_now() {
 
 #[test]
 fn the_database_keeps_its_times_when_a_mirror_was_copied() {
-    let many = COPY_THRESHOLD + 2;
+    let count = COPY_THRESHOLD + 2;
     let name = |n: usize| format!("p{n}");
-    let releases = (0..many).map(|n| release(n as i64, &name(n), "1.0", Some(10), Some(100 + n as i64)));
-    let listed: Vec<i64> = (0..many as i64).collect();
+    let releases = (0..count).map(|n| release(n as i64, &name(n), "1.0", Some(10), Some(100 + n as i64)));
+    let listed: Vec<i64> = (0..count as i64).collect();
     let state = state(releases.collect(), &listed, &[]);
-    let copied = (0..many).map(|n| row(&name(n), "1.0", 10, 500_000)).collect();
-    let files = collect_files(&state, &tables(Vec::new(), copied));
+    let copied_rows = (0..count).map(|n| row(&name(n), "1.0", 10, 500_000)).collect();
+    let files = collect_files(&state, &tables(Vec::new(), copied_rows));
     assert!(
-        files.current.iter().all(|row| row.mtime.seconds() < 100 + many as i64),
+        files.current.iter().all(|row| row.mtime.seconds() < 100 + count as i64),
         "none has the time of the copy"
     );
     assert!(files.archive.is_empty());
     assert!(
-        files.warnings[0].contains(&format!("{many} known versions have another time")),
+        files.warnings[0].contains(&format!("{count} known versions have another time")),
         "{:?}",
         files.warnings
     );
@@ -99,20 +99,20 @@ fn the_database_keeps_its_times_when_a_mirror_was_copied() {
 fn one_version_with_two_sets_of_bytes_is_two_files_and_with_one_set_it_is_one() {
     let releases =
         vec![release(7, "a", "1.0", Some(20), Some(200)), release(8, "a", "1.0", Some(10), Some(100))];
-    let two = state(releases, &[7], &[8]);
-    let both = tables(vec![row("a", "1.0", 10, 100)], vec![row("a", "1.0", 20, 200)]);
-    let (current, archive) = as_lines(&collect_files(&two, &both));
+    let state_with_both = state(releases, &[7], &[8]);
+    let tables_with_both = tables(vec![row("a", "1.0", 10, 100)], vec![row("a", "1.0", 20, 200)]);
+    let (current, archive) = as_lines(&collect_files(&state_with_both, &tables_with_both));
     assert_eq!(
         (current, archive),
         (vec!["a_1.0.tar.gz 20 200 0 index".to_owned()], vec!["a_1.0.tar.gz 10 100 1 archive".to_owned()])
     );
     // Only one of them is known: the one with its size and time, even if the other comes first.
-    let one = state(vec![release(7, "a", "1.0", Some(20), Some(200))], &[7], &[]);
-    let (current, archive) = as_lines(&collect_files(&one, &both));
+    let state_with_one = state(vec![release(7, "a", "1.0", Some(20), Some(200))], &[7], &[]);
+    let (current, archive) = as_lines(&collect_files(&state_with_one, &tables_with_both));
     assert_eq!((current.len(), archive), (1, vec!["a_1.0.tar.gz 10 100 new archive".to_owned()]));
     // The mirror was read between the copy and the deletion.
-    let twice = tables(vec![row("a", "1.0", 20, 200)], vec![row("a", "1.0", 20, 200)]);
-    let (current, archive) = as_lines(&collect_files(&one, &twice));
+    let tables_with_duplicate = tables(vec![row("a", "1.0", 20, 200)], vec![row("a", "1.0", 20, 200)]);
+    let (current, archive) = as_lines(&collect_files(&state_with_one, &tables_with_duplicate));
     assert_eq!((current, archive.len()), (vec!["a_1.0.tar.gz 20 200 0 archive".to_owned()], 0));
 }
 
@@ -141,8 +141,8 @@ fn a_table_that_lost_a_fifth_is_refused() {
     let name = |n: usize| format!("p{n}");
     let releases = (0..100).map(|n| release(n as i64, &name(n), "1.0", Some(10), Some(100)));
     let state = state(releases.collect(), &[], &(0..100).collect::<Vec<_>>());
-    let table_of =
+    let tables_of =
         |count: usize| tables((0..count).map(|n| row(&name(n), "1.0", 10, 100)).collect(), Vec::new());
-    assert!(archive_loss(&state, &table_of(80)).is_suspicious());
-    assert!(!archive_loss(&state, &table_of(81)).is_suspicious());
+    assert!(archive_loss(&state, &tables_of(80)).is_suspicious());
+    assert!(!archive_loss(&state, &tables_of(81)).is_suspicious());
 }

@@ -90,7 +90,7 @@ impl ExistingRelease {
 
     /// Returns its life in the index under `path`.
     #[must_use]
-    pub fn listed(&self, path: &str) -> Option<&OpenLife> {
+    pub fn listed_life(&self, path: &str) -> Option<&OpenLife> {
         self.lives.iter().find(|life| life.state == LifeState::Listed && &*life.path == path)
     }
 }
@@ -139,13 +139,13 @@ impl ExistingSource {
 
     /// Takes the record numbers of other trees of the source into account: they may have other records of the same
     /// releases, and a new record must not reuse a number.
-    fn lower_variants(&mut self, lowest: Vec<(ReleaseId, i64)>) {
-        let lowest: HashMap<ReleaseId, i64> = lowest.into_iter().collect();
-        if lowest.is_empty() {
+    fn lower_variants(&mut self, lowest_variants: Vec<(ReleaseId, i64)>) {
+        let lowest_variants: HashMap<ReleaseId, i64> = lowest_variants.into_iter().collect();
+        if lowest_variants.is_empty() {
             return;
         }
         for release in self.packages.values_mut().flat_map(|package| &mut package.releases) {
-            if let Some(variant) = lowest.get(&release.id) {
+            if let Some(variant) = lowest_variants.get(&release.id) {
                 release.variant = release.variant.min(*variant);
             }
         }

@@ -6,17 +6,17 @@ use std::io::{Error, ErrorKind, Result, Write};
 use sha2::{Digest, Sha256};
 
 /// The server's file.
-pub(super) struct Out {
+pub(super) struct ResultFile {
     file: File,
     digest: Sha256,
     size: u64,
     limit: u64,
 }
 
-impl Out {
+impl ResultFile {
     /// A result of at most `limit` bytes.
-    pub(super) fn new(file: File, limit: u64) -> Out {
-        Out { file, digest: Sha256::new(), size: 0, limit }
+    pub(super) fn new(file: File, limit: u64) -> ResultFile {
+        ResultFile { file, digest: Sha256::new(), size: 0, limit }
     }
 
     /// Size and digest of what was written.
@@ -25,7 +25,7 @@ impl Out {
     }
 }
 
-impl Write for Out {
+impl Write for ResultFile {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         // Checked before: at the limit of the process the kernel would end the builder.
         if self.size + bytes.len() as u64 > self.limit {

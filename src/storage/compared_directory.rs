@@ -24,9 +24,9 @@ pub(super) struct ComparedDirectories(Mutex<BTreeMap<StorageClass, ComparedDirec
 #[derive(Clone, Copy, Default)]
 struct ComparedDirectory {
     /// The directory in which the marker was last read; `None` if it did not exist, or was replaced during the read.
-    last_read: Option<Id>,
+    marker_directory: Option<Id>,
     /// The directory in which objects may be stored; before the first comparison `None`, which allows any directory.
-    accepted: Option<Id>,
+    accepted_directory: Option<Id>,
 }
 
 impl ComparedDirectories {
@@ -37,10 +37,11 @@ impl ComparedDirectories {
         class: StorageClass,
         read: impl FnOnce() -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
-        let before = id(root)?;
+        let old_id = id(root)?;
         let marker = read()?;
-        let after = id(root)?;
-        self.0.lock().entry(class).or_default().last_read = if before == after { after } else { None };
+        let new_id = id(root)?;
+        self.0.lock().entry(class).or_default().marker_directory =
+            if old_id == new_id { new_id } else { None };
         Ok(marker)
     }
 
@@ -48,16 +49,16 @@ impl ComparedDirectories {
     /// accepted directory.
     pub(super) fn accept(&self, class: StorageClass) -> bool {
         let mut directories = self.0.lock();
-        let Some(compared) = directories.get_mut(&class) else { return false };
-        let before = compared.accepted;
-        compared.accepted = compared.last_read.or(before);
-        compared.accepted != before
+        let Some(directory) = directories.get_mut(&class) else { return false };
+        let old_directory = directory.accepted_directory;
+        directory.accepted_directory = directory.marker_directory.or(old_directory);
+        directory.accepted_directory != old_directory
     }
 
     /// Returns true if the path names another directory than when the marker was last read.
     pub(super) fn is_replaced(&self, root: &Path, class: StorageClass) -> Result<bool, StorageError> {
         let entry = self.0.lock().get(&class).copied();
-        entry.map_or(Ok(false), |entry| Ok(id(root)? != entry.last_read))
+        entry.map_or(Ok(false), |entry| Ok(id(root)? != entry.marker_directory))
     }
 
     /// Checks that the path names the accepted directory, with one `stat`.
@@ -65,9 +66,9 @@ impl ComparedDirectories {
     /// # Errors
     /// [`StorageError::Refused`] if it names another directory.
     pub(super) fn check(&self, root: &Path, class: StorageClass) -> Result<(), StorageError> {
-        let accepted = self.0.lock().get(&class).and_then(|entry| entry.accepted);
-        match accepted {
-            Some(_) if id(root)? != accepted => Err(refusal(class)),
+        let accepted_directory = self.0.lock().get(&class).and_then(|entry| entry.accepted_directory);
+        match accepted_directory {
+            Some(_) if id(root)? != accepted_directory => Err(refusal(class)),
             Some(_) | None => Ok(()),
         }
     }
@@ -97,25 +98,25 @@ mod tests {
     fn only_the_directory_that_was_compared_is_accepted() {
         let dir = tempfile::tempdir().unwrap();
         let (root, other) = (dir.path().join("mounted"), dir.path().join("away"));
-        let compared = ComparedDirectories::default();
-        let read = || compared.record_read(&root, CLASS, || Ok(())).unwrap();
-        let is_refused = || matches!(compared.check(&root, CLASS), Err(StorageError::Refused { .. }));
+        let directories = ComparedDirectories::default();
+        let read = || directories.record_read(&root, CLASS, || Ok(())).unwrap();
+        let is_refused = || matches!(directories.check(&root, CLASS), Err(StorageError::Refused { .. }));
         std::fs::create_dir(&root).unwrap();
-        assert!(!is_refused() && !compared.is_replaced(&root, CLASS).unwrap(), "nothing was compared");
+        assert!(!is_refused() && !directories.is_replaced(&root, CLASS).unwrap(), "nothing was compared");
         read();
-        assert!(compared.accept(CLASS) && !compared.accept(CLASS) && !is_refused());
+        assert!(directories.accept(CLASS) && !directories.accept(CLASS) && !is_refused());
 
         std::fs::rename(&root, &other).unwrap();
-        assert!(is_refused() && compared.is_replaced(&root, CLASS).unwrap(), "no directory");
+        assert!(is_refused() && directories.is_replaced(&root, CLASS).unwrap(), "no directory");
         std::fs::create_dir(&root).unwrap();
-        assert!(is_refused() && compared.is_replaced(&root, CLASS).unwrap());
+        assert!(is_refused() && directories.is_replaced(&root, CLASS).unwrap());
         read();
-        assert!(is_refused() && !compared.is_replaced(&root, CLASS).unwrap(), "read and not accepted");
-        assert!(compared.check(&root, StorageClass::Cran).is_ok(), "another class");
+        assert!(is_refused() && !directories.is_replaced(&root, CLASS).unwrap(), "read and not accepted");
+        assert!(directories.check(&root, StorageClass::Cran).is_ok(), "another class");
 
         std::fs::rename(&root, dir.path().join("mount-point")).unwrap();
         std::fs::rename(&other, &root).unwrap();
-        assert!(!is_refused() && compared.is_replaced(&root, CLASS).unwrap(), "mounted again");
+        assert!(!is_refused() && directories.is_replaced(&root, CLASS).unwrap(), "mounted again");
     }
 
     #[test]
@@ -123,16 +124,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("mounted");
         std::fs::create_dir(&root).unwrap();
-        let compared = ComparedDirectories::default();
-        compared.record_read(&root, CLASS, || Ok(())).unwrap();
-        compared.accept(CLASS);
+        let directories = ComparedDirectories::default();
+        directories.record_read(&root, CLASS, || Ok(())).unwrap();
+        directories.accept(CLASS);
         let replace = || {
             std::fs::rename(&root, dir.path().join("away")).unwrap();
             std::fs::create_dir(&root).unwrap();
             Ok(())
         };
-        compared.record_read(&root, CLASS, replace).unwrap();
-        assert!(!compared.accept(CLASS));
-        assert!(compared.check(&root, CLASS).is_err() && compared.is_replaced(&root, CLASS).unwrap());
+        directories.record_read(&root, CLASS, replace).unwrap();
+        assert!(!directories.accept(CLASS));
+        assert!(directories.check(&root, CLASS).is_err() && directories.is_replaced(&root, CLASS).unwrap());
     }
 }

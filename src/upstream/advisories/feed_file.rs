@@ -10,7 +10,7 @@ use crate::upstream::transport::decompress;
 
 /// The format of a file of advisories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Packing {
+pub(super) enum FeedFileFormat {
     /// A tar archive with one file per advisory.
     Tar,
     /// A zip file with one file per advisory.
@@ -21,43 +21,44 @@ pub(super) enum Packing {
     CompressedLines,
 }
 
-impl Packing {
+impl FeedFileFormat {
     /// Returns the format for a file name, by its extension.
-    pub(super) fn of(file: &str) -> Option<Packing> {
+    pub(super) fn of(file: &str) -> Option<FeedFileFormat> {
         let file = file.to_ascii_lowercase();
-        let ends = |endings: &[&str]| endings.iter().any(|ending| file.ends_with(ending));
-        if ends(&[".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst"]) {
-            Some(Packing::Tar)
-        } else if ends(&[".ndjson.zst", ".jsonl.zst"]) {
-            Some(Packing::CompressedLines)
-        } else if ends(&[".ndjson", ".jsonl"]) {
-            Some(Packing::Lines)
+        let has_extension =
+            |extensions: &[&str]| extensions.iter().any(|extension| file.ends_with(extension));
+        if has_extension(&[".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst"]) {
+            Some(FeedFileFormat::Tar)
+        } else if has_extension(&[".ndjson.zst", ".jsonl.zst"]) {
+            Some(FeedFileFormat::CompressedLines)
+        } else if has_extension(&[".ndjson", ".jsonl"]) {
+            Some(FeedFileFormat::Lines)
         } else {
-            ends(&[".zip"]).then_some(Packing::Zip)
+            has_extension(&[".zip"]).then_some(FeedFileFormat::Zip)
         }
     }
 }
 
 /// Reads all advisories of a file; `name` is for messages.
-pub(super) fn unpack(packing: Packing, name: &str, bytes: &[u8]) -> Result<Batch, String> {
+pub(super) fn unpack(format: FeedFileFormat, name: &str, bytes: &[u8]) -> Result<Batch, String> {
     let mut batch = Batch::default();
-    match packing {
-        Packing::Tar => {
+    match format {
+        FeedFileFormat::Tar => {
             let is_advisory = |path: &str| Format::from_path(path).is_some();
             decompress::tar(bytes, UNPACK_LIMITS, is_advisory, |path, bytes| {
                 add_if_advisory(&mut batch, &path, &bytes)
             })
             .map_err(|error| error.to_string())?;
         }
-        Packing::Zip => zip(&mut batch, bytes).map_err(|error| match error {
+        FeedFileFormat::Zip => zip(&mut batch, bytes).map_err(|error| match error {
             // The hints in the error concern packages, and do not apply here.
             ArchiveError::InvalidZip { offset, defect } => {
                 format!("it is not a valid zip file at byte {offset}: {defect}")
             }
             other => other.to_string(),
         })?,
-        Packing::Lines => batch.add_lines(name, bytes),
-        Packing::CompressedLines => {
+        FeedFileFormat::Lines => batch.add_lines(name, bytes),
+        FeedFileFormat::CompressedLines => {
             batch.add_lines(name, &decompress::zstd(bytes, UNPACK_LIMITS.total_size)?)
         }
     }
@@ -95,17 +96,17 @@ mod tests {
 
     #[test]
     fn the_file_extension_determines_the_format_of_advisories() {
-        for (file, packing) in [
-            ("main.tar.gz", Some(Packing::Tar)),
-            ("DB.TGZ", Some(Packing::Tar)),
-            ("all.zip", Some(Packing::Zip)),
-            ("cran-0a1b.ndjson.zst", Some(Packing::CompressedLines)),
-            ("own.jsonl", Some(Packing::Lines)),
+        for (file, format) in [
+            ("main.tar.gz", Some(FeedFileFormat::Tar)),
+            ("DB.TGZ", Some(FeedFileFormat::Tar)),
+            ("all.zip", Some(FeedFileFormat::Zip)),
+            ("cran-0a1b.ndjson.zst", Some(FeedFileFormat::CompressedLines)),
+            ("own.jsonl", Some(FeedFileFormat::Lines)),
             ("head.json", None),
             ("vulns", None),
             ("", None),
         ] {
-            assert_eq!(Packing::of(file), packing, "{file}");
+            assert_eq!(FeedFileFormat::of(file), format, "{file}");
         }
     }
 }

@@ -23,7 +23,7 @@ impl FileStat {
     }
 
     fn of_object(object: &Object) -> FileStat {
-        FileStat { size: i64::try_from(object.size).unwrap_or(i64::MAX), mtime: object.published }
+        FileStat { size: i64::try_from(object.size).unwrap_or(i64::MAX), mtime: object.published_at }
     }
 }
 
@@ -54,8 +54,8 @@ pub(super) struct DeclaredLife<'a> {
 /// The declaration of one package.
 pub(super) struct PackageDeclaration<'a> {
     pub(super) name: &'a str,
-    pub(super) listed: &'a [&'a IndexRecord<'a>],
-    pub(super) archived: &'a [&'a MetaRow<String>],
+    pub(super) records: &'a [&'a IndexRecord<'a>],
+    pub(super) archive_rows: &'a [&'a MetaRow<String>],
     pub(super) current_files: &'a CurrentFiles<'a>,
     pub(super) view: Option<&'a MirrorView>,
 }
@@ -70,10 +70,10 @@ impl<'a> PackageDeclaration<'a> {
         (lives, has_duplicates)
     }
 
-    /// Returns one record per path: the one with the highest version. Other records of the plain path can still be
-    /// installed, so they become archived releases.
+    /// Returns one record per path: the one with the highest version. Other records without a
+    /// `Path` can still be installed, so they become archived releases.
     fn listed_lives(&self, has_duplicates: &mut bool) -> Vec<DeclaredLife<'a>> {
-        let mut records: Vec<&IndexRecord<'a>> = self.listed.to_vec();
+        let mut records: Vec<&IndexRecord<'a>> = self.records.to_vec();
         records.sort_by(|a, b| {
             let newest_first = version::compare(b.version, a.version);
             let path = |r: &IndexRecord<'a>| r.path.unwrap_or_default();
@@ -128,7 +128,7 @@ impl<'a> PackageDeclaration<'a> {
     /// and time of the bundle's file count. A file that is also listed, with equal size and time, counts as the listed
     /// one: the mirror was read between the copy and the deletion.
     fn add_archived_lives(&self, lives: &mut Vec<DeclaredLife<'a>>) {
-        let mut rows: Vec<&MetaRow<String>> = self.archived.to_vec();
+        let mut rows: Vec<&MetaRow<String>> = self.archive_rows.to_vec();
         rows.sort_by(|a, b| (&a.file, a.mtime, a.size).cmp(&(&b.file, b.mtime, b.size)));
         rows.dedup_by(|a, b| a.file == b.file);
         for row in rows {
@@ -161,9 +161,9 @@ impl<'a> PackageDeclaration<'a> {
         }
     }
 
-    /// Returns the version of the plain index record.
-    pub(super) fn newest_listed(&self) -> Option<&'a str> {
-        let records = self.listed.iter().filter(|record| record.path.is_none());
+    /// Returns the highest version of the index records without a `Path`.
+    pub(super) fn newest_listed_version(&self) -> Option<&'a str> {
+        let records = self.records.iter().filter(|record| record.path.is_none());
         records.map(|record| record.version).max_by(|a, b| version::compare(a, b).then_with(|| b.cmp(a)))
     }
 
@@ -176,5 +176,5 @@ impl<'a> PackageDeclaration<'a> {
 /// Returns the version of a file in `Archive/`.
 fn archived_version<'a>(package: &str, file: &'a str) -> Option<&'a str> {
     let rest = file.strip_prefix(package)?.strip_prefix('_')?;
-    [".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"].iter().find_map(|ending| rest.strip_suffix(ending))
+    [".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"].iter().find_map(|extension| rest.strip_suffix(extension))
 }

@@ -51,18 +51,17 @@ impl Remote {
             // An error means that another thread installed it.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("rspm/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT_TIMEOUT)
-                // SECURITY: a redirect would send the token to another server.
-                .redirect(reqwest::redirect::Policy::none())
-                .tls_danger_accept_invalid_certs(!verifies_tls)
-        };
-        let client = builder().build().map_err(|error| CliError::Unreachable {
-            address: address.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("rspm/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            // SECURITY: a redirect would send the token to another server.
+            .redirect(reqwest::redirect::Policy::none())
+            .tls_danger_accept_invalid_certs(!verifies_tls)
+            .build()
+            .map_err(|error| CliError::Unreachable {
+                address: address.to_owned(),
+                reason: error.to_string(),
+            })?;
         let address = full.trim_end_matches('/').to_owned();
         Ok(Remote { client, address, token, catalog: AtomicI64::new(0) })
     }

@@ -9,7 +9,7 @@ use rstudio_pm::config;
 use rstudio_pm::db::{self, Db};
 use rstudio_pm::edit::{self, Actor, OnExisting};
 use rstudio_pm::fetch::Fetches;
-use rstudio_pm::jobs::{JobState, Jobs, Started};
+use rstudio_pm::jobs::{JobState, Jobs};
 use rstudio_pm::model::identity::Identity;
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;
@@ -142,8 +142,7 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
         node: Identity(rand::random()),
     }));
     let started = Sync::new(state.clone()).start(SourceKind::Cran).expect("a sync");
-    let (Started::New(job) | Started::Attached(job)) = started;
-    let mut progress = job.state.clone();
+    let mut progress = started.job().state.clone();
     let job_state = progress.wait_for(|s| !matches!(s, JobState::Running(_))).await.expect("an end").clone();
     assert!(matches!(job_state, JobState::Done(_)), "{job_state:?}");
     let actor = Actor("bench".to_owned());

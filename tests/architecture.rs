@@ -80,9 +80,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "http",
         &[
-            "model", "config", "r", "python", "advisory", "access", "api", "metrics", "db", "storage", "logs",
-            "upstream", "catalog", "jobs", "control", "cluster", "state", "auth", "fetch", "serve", "edit",
-            "sync", "upkeep", "usage", "backup", "build",
+            "model", "config", "r", "python", "advisory", "access", "api", "metrics", "db", "storage",
+            "logs", "upstream", "catalog", "jobs", "control", "cluster", "state", "auth", "fetch", "serve",
+            "edit", "sync", "upkeep", "usage", "backup", "build",
         ],
     ),
     (

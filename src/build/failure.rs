@@ -40,7 +40,7 @@ impl BuildFailure {
 
 impl From<Failure> for BuildFailure {
     fn from(failure: Failure) -> BuildFailure {
-        if failure.cause.may_pass() {
+        if failure.cause.is_temporary() {
             BuildFailure::MayPass(failure.reason)
         } else {
             BuildFailure::Final(failure.reason)

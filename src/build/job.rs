@@ -118,7 +118,7 @@ fn attempt_job(
     // The receiver exists until the job has ended.
     let _ = interrupters.send(connection.interrupter()?);
     let limits = sandbox.limits(Limits { seconds: request.timeout.as_secs().max(1), ..Limits::default() });
-    let mut descriptors = vec![(Purpose::Log, write_end.as_fd()), (Purpose::Out, out.as_fd())];
+    let mut descriptors = vec![(Purpose::Log, write_end.as_fd()), (Purpose::Result, out.as_fd())];
     descriptors.extend(request.source.iter().map(|file| (Purpose::Source, file.as_fd())));
     descriptors.extend(request.credential.iter().map(|fd| (Purpose::Credential, fd.as_fd())));
     let busy = |error| match error {

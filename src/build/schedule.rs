@@ -110,7 +110,7 @@ async fn start_builds(builds: &Arc<Builds>, now: Timestamp) -> Result<(), DbErro
         let Some(build) = claim.await? else { return Ok(()) };
         let key = format!("{KEY}{}", build.id);
         let task = Arc::clone(builds);
-        builds.state.jobs.start_with(AfterHalt::Resumes, &key, now, |reporter| async move {
+        builds.state.jobs.start_with(AfterHalt::Resumes, &key, "", now, |reporter| async move {
             run::run(&task, build, &reporter).await
         });
     }

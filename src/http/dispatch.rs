@@ -17,7 +17,7 @@ use super::r::{answer, bioconductor, choose_platform, resolve};
 use super::request_body::Incoming;
 use super::resolve_cache::{Entry, Validity};
 use super::response::{self, ErrorFormat};
-use super::route::access::{self, RepositoryAccess};
+use super::route::access;
 use super::route::repo_path::RepoPath;
 use super::route::{self, Route};
 use super::target::Query;

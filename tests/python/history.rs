@@ -62,8 +62,8 @@ async fn scenario(engine: db::Engine) {
     let name = |text: &str| text.parse().unwrap();
     let kind = SourceKind::LocalPython;
     edit::source::create(&backend.state, &name("team"), kind, OnExisting::Fail).await.unwrap();
-    let kind = RepoKind::Python;
-    edit::repo::create(&backend.state, &name("py"), kind, "", OnExisting::Fail, &actor()).await.unwrap();
+    let repository = edit::NewRepo::open(&name("py"), RepoKind::Python, "");
+    edit::repo::create(&backend.state, repository, OnExisting::Fail, &actor()).await.unwrap();
     edit::subscription::subscribe(&backend.state, "py", "team", None, OnExisting::Fail, &actor())
         .await
         .unwrap();

@@ -23,8 +23,11 @@ pub fn route(data: &[u8]) {
         let Ok((route, query)) = route::parse(&method, path, query, LIMIT) else { continue };
         let _ =
             (query.descending(), query.number("_limit", 1000), query.flag("x"), query.all("name").count());
-        if let Route::Repository { path, .. } = route {
-            let (RepoPath::R { path, .. } | RepoPath::Bioconductor { path, .. }) = path;
+        if let Route::Repository {
+            path: RepoPath::R { path, .. } | RepoPath::Bioconductor { path, .. },
+            ..
+        } = route
+        {
             assert_eq!(layout::parse(&path.path()).as_ref(), Ok(&path));
         }
     }

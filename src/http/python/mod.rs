@@ -71,7 +71,8 @@ pub(super) async fn answer(
             // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
             let validity = Validity::of(&app.state, received_at);
             let resource = resolve(app, address, format.unwrap_or(SimpleFormat::TextHtml)).await?;
-            app.resolve_cache.insert(&key, Entry { validity, access: repository_access(app, address.repo), resource })
+            app.resolve_cache
+                .insert(&key, Entry { validity, access: repository_access(app, address.repo), resource })
         }
     };
     Ok(answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, received_at).await)

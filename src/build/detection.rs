@@ -14,45 +14,43 @@ pub(super) fn program() -> Option<PathBuf> {
     (!Paths::default().builder.is_file() && beside.is_file()).then_some(beside)
 }
 
-impl Builds {
-    /// Returns the sandbox. A failure is not remembered: an administrator may have removed its cause.
-    ///
-    /// # Errors
-    /// No sandbox works, with the reasons.
-    pub(super) async fn sandbox(&self) -> Result<Sandbox, BuildFailure> {
-        let mut found = self.sandbox.lock().await;
-        if let Some(sandbox) = &*found {
-            return Ok(sandbox.clone());
-        }
-        let config = self.state.config.load_full();
-        let program = self.program.clone();
-        tracing::info!("Attempting to detect R version in a user namespace sandbox.");
-        let detection = tokio::task::spawn_blocking(move || detected(&config, program)).await;
-        let sandbox = match detection {
-            Ok(Ok(sandbox)) => sandbox,
-            Ok(Err(reason)) => {
-                // It begins with the sentence of Posit Package Manager.
-                tracing::warn!("Warning: {reason}");
-                return Err(BuildFailure::MayPass(reason));
-            }
-            Err(error) => return Err(BuildFailure::MayPass(error.to_string())),
-        };
-        let config = self.state.config.load();
-        let place = config.git.r.as_deref().map(Path::display).map(|path| format!(" at {path}"));
-        tracing::info!(
-            sandbox = ?sandbox.kind,
-            "Detected R version {}{}",
-            sandbox.r_version,
-            place.unwrap_or_default()
-        );
-        if sandbox.kind == crate::builder::sandbox::Kind::None {
-            tracing::warn!(
-                "packages are built from git with the rights of the server: Git.AllowUnsandboxedGitBuilds"
-            );
-        }
-        *found = Some(sandbox.clone());
-        Ok(sandbox)
+/// Returns the sandbox. A failure is not remembered: an administrator may have removed its cause.
+///
+/// # Errors
+/// No sandbox works, with the reasons.
+pub(super) async fn sandbox(builds: &Builds) -> Result<Sandbox, BuildFailure> {
+    let mut found = builds.sandbox.lock().await;
+    if let Some(sandbox) = &*found {
+        return Ok(sandbox.clone());
     }
+    let config = builds.state.config.load_full();
+    let program = builds.program.clone();
+    tracing::info!("Attempting to detect R version in a user namespace sandbox.");
+    let detection = tokio::task::spawn_blocking(move || detected(&config, program)).await;
+    let sandbox = match detection {
+        Ok(Ok(sandbox)) => sandbox,
+        Ok(Err(reason)) => {
+            // It begins with the sentence of Posit Package Manager.
+            tracing::warn!("Warning: {reason}");
+            return Err(BuildFailure::MayPass(reason));
+        }
+        Err(error) => return Err(BuildFailure::MayPass(error.to_string())),
+    };
+    let config = builds.state.config.load();
+    let place = config.git.r.as_deref().map(Path::display).map(|path| format!(" at {path}"));
+    tracing::info!(
+        sandbox = ?sandbox.kind,
+        "Detected R version {}{}",
+        sandbox.r_version,
+        place.unwrap_or_default()
+    );
+    if sandbox.kind == crate::builder::sandbox::Kind::None {
+        tracing::warn!(
+            "packages are built from git with the rights of the server: Git.AllowUnsandboxedGitBuilds"
+        );
+    }
+    *found = Some(sandbox.clone());
+    Ok(sandbox)
 }
 
 fn detected(config: &Config, program: Option<PathBuf>) -> Result<Sandbox, String> {

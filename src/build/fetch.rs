@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Builds;
 use super::credential::{self, Secrets};
+use super::detection;
 use super::failure::BuildFailure;
 use super::job::{self, Request};
 use super::log::BuildLog;
@@ -60,7 +61,7 @@ async fn access(builds: &Builds, builder: &GitBuilder, log: &BuildLog) -> Result
         Scheme::Https | Scheme::Http | Scheme::Ssh => Vec::new(),
     };
     // The server itself may be unable to see what the unit of systemd sees.
-    let is_visible = builds.sandbox().await?.kind != Kind::Systemd;
+    let is_visible = detection::sandbox(builds).await?.kind != Kind::Systemd;
     let missing = local.iter().find(|path| is_visible && !std::path::Path::new(path).is_dir());
     if let Some(missing) = missing {
         return Err(BuildFailure::MayPass(format!("there is no directory {missing}")));
@@ -84,7 +85,7 @@ pub(super) async fn references(
         patterns.push("refs/tags/*".to_owned());
     }
     let job = Job::ListReferences(ListReferences { remote: access.remote.clone(), patterns });
-    let sandbox = builds.sandbox().await?;
+    let sandbox = detection::sandbox(builds).await?;
     let request = request(builds, job, access, POLL_TIMEOUT);
     let listed = job::run(&sandbox, request, &log, std::future::pending()).await;
     let (_, out) = listed.map_err(|failure| failure.with_log(&log.last_lines(3)))?;
@@ -113,7 +114,7 @@ pub(super) async fn commit(
         submodule_hosts: config.git.submodule_hosts.clone(),
         directory: builder.sub_dir.clone(),
     });
-    let sandbox = builds.sandbox().await?;
+    let sandbox = detection::sandbox(builds).await?;
     let timeout = config.git.build_timeout.min(FETCH_TIMEOUT);
     let request = request(builds, job, access, timeout);
     job::run(&sandbox, request, log, interrupted).await.map(|(_, tree)| tree)

@@ -12,10 +12,10 @@ use tokio_util::io::ReaderStream;
 use super::failure::BuildFailure;
 use super::job::{self, Request};
 use super::log::BuildLog;
-use super::{Builds, fetch, log, poll};
+use super::{Builds, detection, fetch, log, poll};
 use crate::builder::message::{BuildRPackage, Job};
 use crate::db::clock;
-use crate::db::git_build::{self, BuildState, Ended, GitBuild};
+use crate::db::git_build::{self, AttemptEnd, BuildState, GitBuild};
 use crate::db::git_builder::{self, GitBuilder};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{Conn, DbError};
@@ -62,7 +62,7 @@ pub(super) async fn run(
     let holder = builds.state.node.to_string();
     let source = builder.as_ref().and_then(|builder| catalog.source_by_id(builder.source));
     let (Some(source), Some(builder)) = (source.map(|source| source.name.to_string()), builder) else {
-        let ended = Ended {
+        let ended = AttemptEnd {
             state: BuildState::Skipped,
             tx: None,
             version: "",
@@ -163,7 +163,7 @@ impl Attempt<'_> {
         let recorded = apply_edit(&self.builds.state, move |c| {
             let tx = if is_last { Some(clock::publish(c, &publish)?.tx) } else { None };
             let state = if is_last { BuildState::Failed } else { BuildState::Queued };
-            end(c, id, &holder, &Ended { state, tx, version: "", reason: &text, due_at }, now)
+            end(c, id, &holder, &AttemptEnd { state, tx, version: "", reason: &text, due_at }, now)
         });
         recorded.await.map_err(|error| error.to_string())?;
         tracing::warn!(builder = self.builder.name, build = id, reason, "a build from git failed");
@@ -206,7 +206,7 @@ impl Attempt<'_> {
             timeout: config.git.build_timeout,
             temp_dir: config.server.temp_dir.clone(),
         };
-        let sandbox = self.builds.sandbox().await?;
+        let sandbox = detection::sandbox(self.builds).await?;
         let (report, package) = job::run(&sandbox, request, log, interrupted()).await?;
         reporter.progress("publishing", 0, None);
         let file = report.file.unwrap_or_default();
@@ -236,7 +236,8 @@ impl Attempt<'_> {
                 };
                 remark.lock().clone_from(&unchanged);
                 let state = BuildState::Published;
-                let ended = Ended { state, tx: Some(tx), version: &version, reason: &unchanged, due_at: now };
+                let ended =
+                    AttemptEnd { state, tx: Some(tx), version: &version, reason: &unchanged, due_at: now };
                 end(c, id, &holder, &ended, now)
             }
         };
@@ -278,6 +279,12 @@ impl Attempt<'_> {
 }
 
 /// Ends the attempt, or undoes the whole transaction if another server has the build.
-fn end(c: &mut dyn Conn, id: i64, holder: &str, ended: &Ended<'_>, now: Timestamp) -> Result<(), DbError> {
+fn end(
+    c: &mut dyn Conn,
+    id: i64,
+    holder: &str,
+    ended: &AttemptEnd<'_>,
+    now: Timestamp,
+) -> Result<(), DbError> {
     if git_build::end(c, id, holder, ended, now)? { Ok(()) } else { Err(DbError::refuse(ClaimLost)) }
 }

@@ -2,6 +2,8 @@
 //!
 //! One row is two lines: name, type, default; then its sentence and marks.
 
+mod git;
+
 use super::address::UrlPurpose;
 use super::table::Kind::*;
 use super::table::Subsection::{Class, ClassOrNone, Free, Never};
@@ -265,30 +267,7 @@ s("Repos", Never, "Names of the default repositories.", &[
     p("Bioconductor", Text, "",
       "The default repository for Bioconductor.").not_yet(),
 ]),
-s("Git", Never, "Building packages from git.", &[
-    p("PollInterval", Duration, "5m",
-      "Interval between polls of each remote repository; at least one second."),
-    p("BuildRetries", COUNT, "3",
-      "Maximum number of attempts for a build whose failure may pass: the remote repository cannot be reached, memory is exhausted, or the server stops. A build that fails because of its commit is not repeated."),
-    p("BuilderDir", Path, "",
-      "Formerly the directory of the build workspaces, which are in the memory of the sandbox.").obsolete(),
-    p("AllowUnsandboxedGitBuilds", Boolean, "false",
-      "Permits builds with the rights of the server where no sandbox works."),
-    p("Sandbox", Choice(&["auto", "systemd", "bubblewrap", "none"]), "auto",
-      "Sandbox of git and R: the units `rstudio-pm-fetch` and `rstudio-pm-build` (`systemd`), `bubblewrap`, or the first that works (`auto`). `none` needs `AllowUnsandboxedGitBuilds`."),
-    p("BuildConcurrency", Integer(1, 64), "2",
-      "Maximum number of simultaneous builds of the server; at most one of each builder."),
-    p("BuildTimeout", Duration, "30m",
-      "Maximum duration of a build."),
-    p("FirstTags", COUNT, "10",
-      "Number of existing tags, the highest, that a new builder for tags builds; the others are skipped."),
-    p("LocalPaths", Path, "",
-      "Directory below which `file://` repositories are allowed; if unset, none are.").multi(),
-    p("SubmoduleHosts", Text, "",
-      "Host, other than that of the repository, from which submodules may be fetched.").multi(),
-    p("RLibrary", Path, "",
-      "Library of R packages that builds can use."),
-]),
+s("Git", Never, "Building packages from git.", git::PROPERTIES),
 s("Metrics", Never, "The Prometheus endpoint, `/metrics`.", &[
     p("Enabled", Boolean, "true",
       "Whether the endpoint is served."),

@@ -277,7 +277,7 @@ pub fn renew(
 
 /// How an attempt ended.
 #[derive(Clone, Debug)]
-pub struct Ended<'a> {
+pub struct AttemptEnd<'a> {
     /// The new state; `Queued` for another attempt.
     pub state: BuildState,
     /// The transaction.
@@ -295,7 +295,7 @@ pub fn end(
     c: &mut dyn Conn,
     id: i64,
     holder: &str,
-    ended: &Ended<'_>,
+    ended: &AttemptEnd<'_>,
     clock: Timestamp,
 ) -> Result<bool, DbError> {
     const END: &str = "UPDATE git_build SET state = $1, ended_at = CAST($2 AS BIGINT), tx_id = CAST($3 AS BIGINT), \

@@ -1,5 +1,7 @@
 //! The OpenAPI document of the admin API, generated from the wire types; `docs/api/admin.json` is a copy.
 
+mod builders;
+
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 
@@ -100,92 +102,6 @@ const TABLE: &[Row] = &[
         "Unsubscribe from a source; with the parameter version, for that version of Bioconductor only",
         None,
         Some("Repo"),
-    ),
-    (
-        HttpMethod::Get,
-        "/git-builders",
-        "List builders of git repositories; filtered by the parameter source",
-        None,
-        Some("[GitBuilder]"),
-    ),
-    (
-        HttpMethod::Post,
-        "/sources/{name}/git-builders",
-        "Create a builder, and put its first builds in the queue",
-        Some("CreateGitBuilder"),
-        Some("GitPoll"),
-    ),
-    (
-        HttpMethod::Patch,
-        "/sources/{name}/git-builders/{builder}",
-        "Change a builder",
-        Some("EditGitBuilder"),
-        Some("GitBuilder"),
-    ),
-    (
-        HttpMethod::Delete,
-        "/sources/{name}/git-builders/{builder}",
-        "Delete a builder; its packages and logs remain",
-        None,
-        None,
-    ),
-    (
-        HttpMethod::Post,
-        "/sources/{name}/git-builders/{builder}/poll",
-        "Poll the repository of a builder now",
-        None,
-        Some("GitPoll"),
-    ),
-    (
-        HttpMethod::Post,
-        "/sources/{name}/git-builders/{builder}/rerun",
-        "Put a tag or a commit in the queue again",
-        Some("RerunGitBuilder"),
-        Some("GitBuild"),
-    ),
-    (
-        HttpMethod::Get,
-        "/git-builds",
-        "List builds, the newest first; parameters source, name, count, page",
-        None,
-        Some("[GitBuild]"),
-    ),
-    (HttpMethod::Get, "/git-builds/{id}", "Show a build", None, Some("GitBuild")),
-    (
-        HttpMethod::Get,
-        "/git-builds/{id}/log",
-        "A part of the log of a build; parameter offset",
-        None,
-        Some("GitBuildLog"),
-    ),
-    (
-        HttpMethod::Get,
-        "/transactions/{id}/git-build",
-        "Show the build whose result is a transaction",
-        None,
-        Some("GitBuild"),
-    ),
-    (HttpMethod::Get, "/git-credentials", "List credentials for git servers", None, Some("[GitCredential]")),
-    (
-        HttpMethod::Post,
-        "/git-credentials",
-        "Import a credential",
-        Some("ImportGitCredential"),
-        Some("GitCredential"),
-    ),
-    (
-        HttpMethod::Patch,
-        "/git-credentials/{kind}/{name}",
-        "Change a credential",
-        Some("ImportGitCredential"),
-        Some("GitCredential"),
-    ),
-    (
-        HttpMethod::Delete,
-        "/git-credentials/{kind}/{name}",
-        "Delete a credential that no builder uses",
-        None,
-        None,
     ),
     (
         HttpMethod::Post,
@@ -376,7 +292,7 @@ const TABLE: &[Row] = &[
 ];
 
 fn rows() -> impl Iterator<Item = openapi::Row> {
-    TABLE.iter().map(|(method, path, summary, body, response)| openapi::Row {
+    TABLE.iter().chain(builders::TABLE).map(|(method, path, summary, body, response)| openapi::Row {
         method: method.clone(),
         path,
         summary,

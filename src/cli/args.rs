@@ -10,6 +10,7 @@ use super::output::Format;
 use super::suggested_values::SuggestedValues;
 use super::token::{CreateToken, ListTokens, Revoke};
 use super::units::seconds;
+use super::yank::{Unyank, Yank};
 
 /// Manage sources, repositories and packages of a running server.
 #[derive(Debug, Parser)]
@@ -601,31 +602,6 @@ pub struct RemoveBinary {
     /// The reason, stored with the transaction
     #[arg(long, default_value = "")]
     pub comment: String,
-}
-
-/// Flags of `yank`.
-#[derive(Debug, Args)]
-pub struct Yank {
-    /// The package and its files: name@1.2.3, name@all, name@current or the name of a file: name@name-1.2.3.tar.gz
-    #[arg(long, value_name = "NAME@SCOPE")]
-    pub name: String,
-    /// The local source of Python packages
-    #[arg(long)]
-    pub source: String,
-    /// The reason, which installers show
-    #[arg(long, default_value = "")]
-    pub reason: String,
-}
-
-/// Flags of `unyank`.
-#[derive(Debug, Args)]
-pub struct Unyank {
-    /// The package and its files, as for yank
-    #[arg(long, value_name = "NAME@SCOPE")]
-    pub name: String,
-    /// The local source of Python packages
-    #[arg(long)]
-    pub source: String,
 }
 
 /// Flags of `remove package`.

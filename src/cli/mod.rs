@@ -24,6 +24,7 @@ pub mod logs;
 pub mod migrate;
 pub mod output;
 pub mod package;
+mod package_scope;
 pub mod reference;
 mod remote;
 pub mod repair;
@@ -36,6 +37,7 @@ pub mod sync;
 pub mod token;
 mod units;
 mod unsupported;
+pub mod yank;
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::Path;
@@ -228,8 +230,8 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Reorder(args) => repo::reorder(client, output, args).await,
         Command::Add(args) => package::add(client, output, args).await,
         Command::Remove(Remove::Package(args)) => package::remove(client, output, args).await,
-        Command::Yank(args) => package::yank(client, output, args).await,
-        Command::Unyank(args) => package::unyank(client, output, args).await,
+        Command::Yank(args) => yank::yank(client, output, args).await,
+        Command::Unyank(args) => yank::unyank(client, output, args).await,
         Command::Remove(Remove::Binary(args)) => package::remove_binary(client, output, args).await,
         Command::Sync(args) => sync::run(client, output, args).await,
         Command::Backfill(args) => backfill::run(client, output, args).await,

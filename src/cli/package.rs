@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use hyper::Method;
 
-use super::args::{Add, AddBinary, AddKind, RemoveBinary, RemovePackage, Unyank, Yank};
+use super::args::{Add, AddBinary, AddKind, RemoveBinary, RemovePackage};
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::Output;
+use super::package_scope::name_and_scope;
 use crate::api::binary::{self, AddedBinaries, RemovedBinary};
 use crate::api::error::Code;
-use crate::api::source::{self, AddOutcome, AddedPackages, RemovedPackage, YankedFiles};
+use crate::api::source::{self, AddOutcome, AddedPackages, RemovedPackage};
 use crate::model::language::Language;
 use crate::model::source::SourceKind;
 
@@ -141,53 +142,6 @@ async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Re
             }
         };
         added.packages.iter().map(line).collect()
-    })
-}
-
-/// Splits `name@scope`.
-fn name_and_scope<'a>(text: &'a str, verb: &str) -> Result<(&'a str, &'a str), CliError> {
-    text.split_once('@').filter(|(name, scope)| !name.is_empty() && !scope.is_empty()).ok_or_else(|| {
-        CliError::refused(format!(
-            "'{0}' does not say what to {verb}: use {0}@current, {0}@all or {0}@<version>",
-            text.trim_end_matches('@')
-        ))
-    })
-}
-
-/// `rspm yank`.
-///
-/// # Errors
-/// The name has no scope, or the server refuses.
-pub async fn yank(client: &Client, output: &Output, args: Yank) -> Result<(), CliError> {
-    let (name, scope) = name_and_scope(&args.name, "yank")?;
-    set_yank(client, output, &args.source, (name, scope), Some(args.reason)).await
-}
-
-/// `rspm unyank`.
-///
-/// # Errors
-/// The name has no scope, or the server refuses.
-pub async fn unyank(client: &Client, output: &Output, args: Unyank) -> Result<(), CliError> {
-    let (name, scope) = name_and_scope(&args.name, "unyank")?;
-    set_yank(client, output, &args.source, (name, scope), None).await
-}
-
-async fn set_yank(
-    client: &Client,
-    output: &Output,
-    source: &str,
-    (name, scope): (&str, &str),
-    reason: Option<String>,
-) -> Result<(), CliError> {
-    let done = if reason.is_some() { "Yanked" } else { "Unyanked" };
-    let body = source::YankFiles { name: name.to_owned(), scope: scope.to_owned(), reason };
-    let path = format!("/sources/{}/packages/yank", segment(source));
-    let yanked: YankedFiles = client.send(Method::POST, &path, &body).await?;
-    output.print(&yanked, || match yanked.transaction {
-        Some(_) => yanked.files.iter().map(|file| format!("{done} {file} in source '{source}'.\n")).collect(),
-        None => {
-            format!("Nothing changed: the files of {name} {scope} in source '{source}' are as requested.\n")
-        }
     })
 }
 

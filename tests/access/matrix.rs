@@ -83,6 +83,8 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/private/__linux__/noble/latest/src/contrib/alpha_1.0.tar.gz", ReadRepository),
     ("GET", "/private/packages/3.20/bioc/src/contrib/PACKAGES", ReadRepository),
     ("GET", "/private/5/src/contrib/PACKAGES", ReadRepository),
+    ("GET", "/private/latest/simple/", ReadRepository),
+    ("GET", "/private/latest/simple/alpha/", ReadRepository),
     // The public API.
     ("GET", "/__api__/status", Open),
     ("GET", "/__api__/repos", Open),
@@ -107,6 +109,8 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/__api__/metrics/packages", Open),
     ("POST", "/__api__/url", ReadRepository),
     ("GET", "/__api__/alerts", Open),
+    // With a signature of the git server, which the handler verifies.
+    ("POST", "/__api__/git-builders/{id}/poll", Open),
     ("GET", "/__api__/verify-auth", Open),
     ("GET", "/__api__/swagger/", Open),
     ("GET", "/__api__/swagger/doc.json", Open),
@@ -129,6 +133,7 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/__api__/admin/v1/sources/{name}/packages", ReadSource),
     ("POST", "/__api__/admin/v1/sources/{name}/packages", WriteSource),
     ("POST", "/__api__/admin/v1/sources/{name}/packages/remove", WriteSource),
+    ("POST", "/__api__/admin/v1/sources/{name}/packages/yank", WriteSource),
     ("GET", "/__api__/admin/v1/sources/{name}/binaries", ReadSource),
     ("POST", "/__api__/admin/v1/sources/{name}/binaries", WriteSource),
     ("POST", "/__api__/admin/v1/sources/{name}/binaries/remove", WriteSource),
@@ -146,6 +151,21 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("POST", "/__api__/admin/v1/repair/clock", Administer),
     ("POST", "/__api__/admin/v1/sync", Administer),
     ("POST", "/__api__/admin/v1/backups", Administer),
+    ("POST", "/__api__/admin/v1/backups/tests", Administer),
+    ("GET", "/__api__/admin/v1/git-builders", Administer),
+    ("POST", "/__api__/admin/v1/sources/{name}/git-builders", Administer),
+    ("PATCH", "/__api__/admin/v1/sources/{name}/git-builders/{builder}", Administer),
+    ("DELETE", "/__api__/admin/v1/sources/{name}/git-builders/{builder}", Administer),
+    ("POST", "/__api__/admin/v1/sources/{name}/git-builders/{builder}/poll", WriteSource),
+    ("POST", "/__api__/admin/v1/sources/{name}/git-builders/{builder}/rerun", WriteSource),
+    ("GET", "/__api__/admin/v1/git-builds", Administer),
+    ("GET", "/__api__/admin/v1/git-builds/{id}", Administer),
+    ("GET", "/__api__/admin/v1/git-builds/{id}/log", Administer),
+    ("GET", "/__api__/admin/v1/transactions/{id}/git-build", Administer),
+    ("GET", "/__api__/admin/v1/git-credentials", Administer),
+    ("POST", "/__api__/admin/v1/git-credentials", Administer),
+    ("PATCH", "/__api__/admin/v1/git-credentials/{kind}/{name}", Administer),
+    ("DELETE", "/__api__/admin/v1/git-credentials/{kind}/{name}", Administer),
     ("POST", "/__api__/admin/v1/backfill", Administer),
     ("DELETE", "/__api__/admin/v1/backfill/{source}", Administer),
     ("GET", "/__api__/admin/v1/bioconductor/versions", AnyToken),
@@ -175,6 +195,8 @@ fn path_of(method: &str, address: &str) -> String {
         .replace("{repo}", object)
         .replace("{source}", object)
         .replace("{name}", if is_admin { object } else { "alpha" })
+        .replace("{builder}", object)
+        .replace("{kind}", "https")
         .replace("{job}", "1")
         .replace("{id}", "1")
 }
@@ -214,8 +236,8 @@ fn every_documented_address_has_a_row() {
     assert!(
         missing.is_empty(),
         "addresses without a row in tests/access/matrix.rs: {missing:#?}\nAdd a row to ADDRESSES with the rule that \
-         src/http/route/access.rs declares for the route: Open for Action::ReadPublic, ReadRepository or ReadSource for \
-         Action::Read and Action::Inspect with a repository or a source, AnyToken for Action::Inspect without one, \
+         src/http/route/access.rs declares for the route: Open for Action::ReadPublic and Action::Notify, \
+         ReadRepository or ReadSource for Action::Read and Action::Inspect with a repository or a source, AnyToken for Action::Inspect without one, \
          WriteSource, Upload, Administer, or Machine for Action::ControlProcess; a new action needs a new rule. If the \
          body names the repository, give one in body_of."
     );

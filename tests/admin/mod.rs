@@ -3,6 +3,7 @@
 mod bad_config;
 mod gcfg_examples;
 mod gcfg_oracle;
+mod property_authentication;
 mod property_bioconductor;
 mod property_cran;
 mod property_database;

@@ -5,10 +5,11 @@ use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Kind, Property, Subsection};
 
 use super::{
-    property_bioconductor as bioconductor, property_cran as cran, property_database as database,
-    property_git as git, property_listen as listen, property_logging as logging, property_metrics as metrics,
-    property_proxy as proxy, property_s3 as s3, property_server as server, property_storage as storage,
-    property_sysreqs as sysreqs, property_usage as usage, property_vulnerabilities as vulnerabilities,
+    property_authentication as authentication, property_bioconductor as bioconductor, property_cran as cran,
+    property_database as database, property_git as git, property_listen as listen,
+    property_logging as logging, property_metrics as metrics, property_proxy as proxy, property_s3 as s3,
+    property_server as server, property_storage as storage, property_sysreqs as sysreqs,
+    property_usage as usage, property_vulnerabilities as vulnerabilities,
 };
 use crate::support::server::Builder;
 
@@ -32,6 +33,7 @@ const SUPPORTED: &[&str] = &[
     "StorageAudit",
     "StorageAlerts",
     "Logging",
+    "Authentication",
     "Proxy",
 ];
 
@@ -117,6 +119,10 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("Logging", "SystemLog", logging::system_log_is_written_to_each_destination),
     ("Logging", "SystemLogLevel", logging::system_log_level_decides_which_lines_are_written),
     ("Logging", "SystemLogFormat", logging::system_log_format_is_text_or_json),
+    ("Authentication", "APITokenAuth",
+        authentication::api_token_auth_decides_whether_the_admin_api_is_on_the_network),
+    ("Authentication", "NewReposAuthByDefault",
+        authentication::new_repos_auth_by_default_decides_for_repositories_without_the_flag),
     ("Proxy", "URL", proxy::url_is_the_proxy_for_requests_to_the_mirror),
     ("Proxy", "User", proxy::user_is_sent_to_the_proxy),
     ("Proxy", "Password", proxy::password_is_sent_to_the_proxy),

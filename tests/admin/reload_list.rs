@@ -5,9 +5,9 @@ use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Property};
 
 use super::{
-    reload_bioconductor as bioconductor, reload_cran as cran, reload_https as https,
-    reload_logging as logging, reload_platforms as platforms, reload_proxy as proxy, reload_server as server,
-    reload_sysreqs as sysreqs, reload_vulnerabilities as vulnerabilities,
+    property_authentication as authentication, reload_bioconductor as bioconductor, reload_cran as cran,
+    reload_https as https, reload_logging as logging, reload_platforms as platforms, reload_proxy as proxy,
+    reload_server as server, reload_sysreqs as sysreqs, reload_vulnerabilities as vulnerabilities,
 };
 use crate::support::server::Server;
 
@@ -53,6 +53,9 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("Logging", "SystemLog", logging::system_log_moves_to_its_new_destinations_between_two_lines),
     ("Logging", "SystemLogLevel", logging::system_log_level_decides_which_of_the_next_lines_are_written),
     ("Logging", "SystemLogFormat", logging::system_log_format_changes_between_two_lines),
+    ("Authentication", "APITokenAuth", authentication::api_token_auth_applies_to_the_next_requests),
+    ("Authentication", "NewReposAuthByDefault",
+        authentication::new_repos_auth_by_default_applies_to_the_next_repository),
     ("Proxy", "URL", proxy::url_is_the_proxy_of_the_next_requests),
     ("Proxy", "User", proxy::user_and_password_are_sent_with_the_next_requests),
     ("Proxy", "Password", proxy::user_and_password_are_sent_with_the_next_requests),

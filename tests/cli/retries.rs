@@ -9,7 +9,8 @@ use serde_json::json;
 
 use crate::support::tarball::Tarball;
 
-/// A server that accepts every upload, and refuses the first addition with `code`.
+/// A server that accepts every upload, and refuses the first addition with `code`. Records the paths of all requests but
+/// GET.
 fn answer(mut stream: UnixStream, code: i64, requests: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     loop {
@@ -37,21 +38,30 @@ fn answer(mut stream: UnixStream, code: i64, requests: &Mutex<Vec<String>>) -> s
                 break;
             }
         }
-        let path = head.split_whitespace().nth(1).expect("a target").to_owned();
+        let mut words = head.split_whitespace();
+        let is_query = words.next() == Some("GET");
+        let path = words.next().expect("a target").to_owned();
         let package = json!({ "file": "alpha_1.0.tar.gz", "name": "alpha", "version": "1.0", "sha256": "0".repeat(64),
             "size": 1, "outcome": "added", "id": 1, "distribution": "noble", "r_version": "4.5", "arch": "any" });
+        let source = json!({ "id": 2, "name": "team", "type": "local", "type_label": "Local",
+            "created": "2026-01-01T00:00:00Z", "packages": 0, "last_transaction": null });
         let is_upload = path.contains("/uploads");
         let additions = {
             let mut requests = requests.lock().expect("not poisoned");
-            requests.push(path);
+            if !is_query {
+                requests.push(path);
+            }
             requests.iter().filter(|path| !path.contains("/uploads")).count()
         };
-        let (status, body) = match is_upload {
-            true => ("201 Created", package),
-            false if additions == 1 => {
+        let (status, body) = match (is_query, is_upload) {
+            (true, _) => ("200 OK", source),
+            (false, true) => ("201 Created", package),
+            (false, false) if additions == 1 => {
                 ("404 Not Found", json!({ "code": code, "error": "changed text", "payload": null }))
             }
-            false => ("200 OK", json!({ "transaction": 2, "packages": [package], "binaries": [package] })),
+            (false, false) => {
+                ("200 OK", json!({ "transaction": 2, "packages": [package], "binaries": [package] }))
+            }
         };
         let body = body.to_string();
         let length = body.len();

@@ -170,6 +170,12 @@ fn remote(
             "Warning: the certificate of the server is not verified; anyone on the way can read the token."
         );
     }
+    if remote::is_unencrypted(address) {
+        let _ = writeln!(
+            anstream::stderr(),
+            "Warning: the connection is not encrypted; anyone on the way can read the token: use https."
+        );
+    }
     Client::of_address(address, token, !skips_verification).map(Some)
 }
 

@@ -25,6 +25,33 @@ pub(super) struct Remote {
     catalog: AtomicI64,
 }
 
+/// The URL of an address; without a scheme it is `http`. `None` if it cannot be that of a server.
+fn parse(address: &str) -> Option<(String, url::Url)> {
+    let full = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    let url = url::Url::parse(&full).ok()?;
+    let is_usable = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.query().is_none()
+        // reqwest would add a second Authorization field, and messages show the address.
+        && url.username().is_empty()
+        && url.password().is_none();
+    is_usable.then_some((full, url))
+}
+
+fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        None => false,
+    }
+}
+
+/// Whether the token crosses the network unencrypted.
+pub(super) fn is_unencrypted(address: &str) -> bool {
+    parse(address).is_some_and(|(_, url)| url.scheme() == "http" && !is_loopback(&url))
+}
+
 impl Remote {
     /// A client of the server at an address; connects with the first request.
     ///
@@ -35,13 +62,11 @@ impl Remote {
         token: Zeroizing<String>,
         verifies_tls: bool,
     ) -> Result<Remote, CliError> {
-        let full = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        let is_usable = url::Url::parse(&full).is_ok_and(|url| {
-            matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none()
-        });
-        if !is_usable {
-            return Err(CliError::BadAddress(address.to_owned()));
-        }
+        let Some((full, url)) = parse(address) else {
+            // SECURITY: what precedes an @ may be a token.
+            let shown = address.rsplit('@').next().unwrap_or_default();
+            return Err(CliError::BadAddress(shown.to_owned()));
+        };
         if reqwest::header::HeaderValue::from_str(&token).is_err() {
             return Err(CliError::refused(
                 "PACKAGEMANAGER_TOKEN is not a token: it has characters that no token has",
@@ -51,17 +76,18 @@ impl Remote {
             // An error means that another thread installed it.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let client = reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .user_agent(concat!("rspm/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             // SECURITY: a redirect would send the token to another server.
             .redirect(reqwest::redirect::Policy::none())
-            .tls_danger_accept_invalid_certs(!verifies_tls)
-            .build()
-            .map_err(|error| CliError::Unreachable {
-                address: address.to_owned(),
-                reason: error.to_string(),
-            })?;
+            .tls_danger_accept_invalid_certs(!verifies_tls);
+        // SECURITY: a proxy would read the token on its way to this machine.
+        let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
+        let client = builder.build().map_err(|error| CliError::Unreachable {
+            address: address.to_owned(),
+            reason: error.to_string(),
+        })?;
         let address = full.trim_end_matches('/').to_owned();
         Ok(Remote { client, address, token, catalog: AtomicI64::new(0) })
     }

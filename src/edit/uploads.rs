@@ -97,20 +97,11 @@ pub struct Uploads {
     registry: Mutex<Registry>,
 }
 
+#[derive(Default)]
 struct Registry {
-    last_id: u64,
     by_id: HashMap<u64, StagedUpload>,
     /// Digests of objects being written to storage.
     reserved_digests: Vec<Sha256>,
-}
-
-impl Default for Registry {
-    /// Starts at a random number, so that a number from before a restart or an upgrade never names another file.
-    /// Numbers are below 2^53, so that JSON numbers represent them exactly.
-    fn default() -> Registry {
-        let last_id = u64::from(rand::random::<u32>()) << 16;
-        Registry { last_id, by_id: HashMap::new(), reserved_digests: Vec::new() }
-    }
 }
 
 /// Lifetime of an upload, in microseconds.
@@ -127,8 +118,14 @@ impl Uploads {
         let mut registry = self.registry.lock();
         let oldest = staged.received_at.0.saturating_sub(LIFETIME);
         registry.by_id.retain(|_, staged| staged.received_at.0 > oldest);
-        registry.last_id += 1;
-        staged.upload.id = registry.last_id;
+        // SECURITY: random, so that no publisher can guess the upload of another, and a number from before a restart never
+        // names another file. Below 2^53, so that JSON numbers represent it exactly.
+        staged.upload.id = loop {
+            let id = rand::random::<u64>() >> 11;
+            if !registry.by_id.contains_key(&id) {
+                break id;
+            }
+        };
         let upload = staged.upload.clone();
         registry.by_id.insert(upload.id, staged);
         upload

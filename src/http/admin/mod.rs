@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use call::{AdminResult, Call, ok};
+use http::header::{HeaderMap, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
@@ -46,11 +47,16 @@ use super::route::{self, Route, access};
 use super::switch::{self, Switch};
 use super::target::{self, Query};
 use crate::api::ADMIN_PREFIX;
+use crate::api::error::Code;
 use crate::edit::Actor;
 use crate::http::request_body::Incoming;
 
 /// Segments of a path before those of the route: `/__api__/admin/v1`.
 const PREFIX_SEGMENTS: usize = 3;
+
+/// Fields that proxies add to the requests that they forward.
+const FORWARDING_FIELDS: [&str; 5] =
+    ["x-forwarded-for", "x-forwarded-proto", "x-rspm-request", "forwarded", "via"];
 
 /// An admin request.
 pub(super) struct AdminRequest {
@@ -91,12 +97,26 @@ pub(super) async fn answer_on_network(
     if !app.state.config.load().authentication.api_token_auth {
         return refused(Failure::no_such_address());
     }
+    if !matches!(parts.method, Method::GET | Method::HEAD) && is_of_other_site(&parts.headers) {
+        return refused(Failure::new(
+            StatusCode::FORBIDDEN,
+            Code::Forbidden,
+            "the admin API accepts no changes from pages of other sites",
+        ));
+    }
     let (route, query) =
         match route::parse(&parts.method, path, parts.uri.query(), switch.context().limits.target_bytes) {
             Ok((Route::Admin(route), query)) => (route, query),
             Ok(_) => return refused(Failure::no_such_address()),
             Err(failure) => return refused(failure),
         };
+    // SECURITY: before the decision, which must not be older than what the handler sees. Clients without a token are
+    // refused below, without a wait.
+    if principal != Principal::Anonymous
+        && let Err(failure) = state_of_client::wait(&app, &parts.headers).await
+    {
+        return refused(failure);
+    }
     if let Err(failure) = principal.require(&app.state.catalog.get(), access::of_admin(&route)) {
         return refused(failure);
     }
@@ -106,12 +126,11 @@ pub(super) async fn answer_on_network(
         Peer::Unix { .. } => true,
         Peer::Tcp { address, tls } => {
             let is_https = base_url::base_url(&app.site.load(), &head).starts_with("https://");
-            tls || is_https || address.ip().to_canonical().is_loopback()
+            // A proxy on this machine forwards requests of other machines.
+            let is_forwarded = FORWARDING_FIELDS.iter().any(|name| parts.headers.contains_key(*name));
+            tls || is_https || (address.ip().to_canonical().is_loopback() && !is_forwarded)
         }
     };
-    if let Err(failure) = state_of_client::wait(&app, &parts.headers).await {
-        return refused(failure);
-    }
     drop(app);
     let request = Request::from_parts(parts.clone(), body);
     let path = path.to_owned();
@@ -122,6 +141,16 @@ pub(super) async fn answer_on_network(
         state_of_client::set(&app, &mut response);
     }
     response
+}
+
+/// Whether a browser sends the request for a page of another site. SECURITY: a browser adds a password, once typed, to the
+/// requests of every site.
+fn is_of_other_site(headers: &HeaderMap) -> bool {
+    match headers.get("sec-fetch-site") {
+        Some(site) => !matches!(site.as_bytes(), b"same-origin" | b"none"),
+        // Browsers that send no Sec-Fetch-Site send Origin with a POST.
+        None => headers.contains_key(ORIGIN),
+    }
 }
 
 impl AdminRequest {
@@ -145,12 +174,16 @@ pub(super) async fn answer(switch: &Switch, request: AdminRequest) -> Response<B
     match tokio::spawn(async move { respond(&switch, request).await }).await {
         Ok(response) => response,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => failure_response(Failure::unavailable("the server is shutting down", 5)),
+        Err(_) => {
+            response::failure(&Failure::unavailable("the server is shutting down", 5), ErrorFormat::Json)
+        }
     }
 }
 
-fn failure_response(failure: Failure) -> Response<Body> {
-    response::failure(&failure.for_administrator(), ErrorFormat::Json)
+/// SECURITY: hints name paths and hosts, so only administrators get them.
+fn failure_response(failure: Failure, principal: &Principal) -> Response<Body> {
+    let failure = if principal.is_administrator() { failure.for_administrator() } else { failure };
+    response::failure(&failure, ErrorFormat::Json)
 }
 
 async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
@@ -167,9 +200,10 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
         // A control request does not hold the app: going offline waits until every request has released the app.
         AdminRoute::Control(route) => match route {
             Ok(route) => {
-                control::answer(switch, route, &actor_name, body).await.unwrap_or_else(failure_response)
+                let result = control::answer(switch, route, &actor_name, body).await;
+                result.unwrap_or_else(|failure| failure_response(failure, &principal))
             }
-            Err(failure) => failure_response(failure),
+            Err(failure) => failure_response(failure, &principal),
         },
         AdminRoute::Data(route) => match switch.app() {
             Some(app) => {
@@ -180,14 +214,14 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
                     }
                     Err(failure) => Err(failure),
                 };
-                let mut response = result.unwrap_or_else(failure_response);
+                let mut response = result.unwrap_or_else(|failure| failure_response(failure, &principal));
                 response.body_mut().set_owner(app);
                 response
             }
-            None => failure_response(switch::unavailable(
-                &switch.context().control.mode(),
-                &Principal::Administrator,
-            )),
+            None => {
+                let mode = switch.context().control.mode();
+                failure_response(switch::unavailable(&mode, &principal), &principal)
+            }
         },
     };
     if writes {

@@ -50,7 +50,9 @@ pub struct CreateOptions {
 pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<Started, BackupError> {
     let place = destination::choose(&state.config.load(), options.to.as_ref())?;
     let (job_state, options) = (Arc::clone(state), options.clone());
-    let (key, text) = (format!("backup:{place}"), format!("{options:?}"));
+    // The key has the place; how long to wait for the folder does not change the backup.
+    let CreateOptions { with_cache, rate, allow_missing, init, .. } = options;
+    let (key, text) = (format!("backup:{place}"), format!("{:?}", (with_cache, rate, allow_missing, init)));
     Ok(state.jobs.start_with(AfterHalt::Restarts, &key, &text, (state.clock)(), move |reporter| async move {
         let (folder, created) = (place.to_string(), (job_state.clock)());
         let result = make(&job_state, place, &options, &reporter, created).await;
@@ -80,6 +82,8 @@ async fn make(
 ) -> Result<(String, u64), BackupError> {
     let start_time = Instant::now();
     let opened = open(state, &place, options, reporter, created).await?;
+    // The wait for the folder may have been long.
+    let created = (state.clock)();
     let hold = RenewedHold::take(state).await?;
     let result = write(state, opened, options, reporter, &hold, created).await;
     hold.release().await;

@@ -9,7 +9,7 @@ use super::poll::{self, PollResult, References};
 use super::{Builds, description, fetch};
 use crate::db::git_build::{self, GitBuild};
 use crate::db::git_builder::{self, GitBuilder, Trigger};
-use crate::db::{DbError, git_credential};
+use crate::db::{self, DbError, git_credential};
 use crate::model::ids::SourceId;
 use crate::model::source::{SourceKind, Supply};
 use crate::serve::{RepoError, find};
@@ -117,7 +117,8 @@ pub async fn create(
         None => None,
     };
     let now = (builds.state.clock)();
-    let webhook_secret = match &new.webhook_secret {
+    // An empty secret would be known to everyone.
+    let webhook_secret = match new.webhook_secret.as_deref().filter(|secret| !secret.is_empty()) {
         Some(secret) => {
             let key = encryption_key(builds)?;
             Some(encrypt(&key, secret)?)
@@ -159,11 +160,23 @@ pub async fn create(
         if let Some(key) = &key {
             check_key(c, key)?;
         }
+        // Both may have been deleted while the repository was fetched.
+        let has_source = db::source::get(c, row.source)?.is_some();
+        let has_credential = match row.credential {
+            Some(id) => git_credential::get(c, id)?.is_some(),
+            None => true,
+        };
+        if !has_source || !has_credential {
+            let what = if has_source { "credential" } else { "source" };
+            return Ok(Err(RepoError::Conflict(format!(
+                "the {what} was deleted while the repository was fetched"
+            ))));
+        }
         let id = git_builder::insert(c, &row)?;
         let builder = GitBuilder { id, ..row.clone() };
         let result = poll::record(c, &builder, &references, (first_tags, &actor), now)?;
         git_builder::polled(c, id, &builder.head, now, due_at)?;
-        Ok((builder, result))
+        Ok(Ok((builder, result)))
     });
     let created = written.await.map_err(|error| match error {
         DbError::Conflict(_) => RepoError::Conflict(format!(
@@ -171,7 +184,7 @@ pub async fn create(
              git-builder, or delete it"
         )),
         error => error.into(),
-    })?;
+    })??;
     builds.wake.notify_one();
     Ok(created)
 }

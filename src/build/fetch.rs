@@ -25,7 +25,7 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(120);
 /// Time limit of a fetch: less than that of the unit.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(840);
 /// Maximum size of a list of references in bytes.
-const MAX_REFERENCES: u64 = 256 << 20;
+const MAX_REFERENCES: u64 = 32 << 20;
 
 /// Checks the URL of a builder.
 pub(super) fn url(builds: &Builds, text: &str) -> Result<GitUrl, RepoError> {
@@ -89,6 +89,9 @@ pub(super) async fn references(
     let request = request(builds, job, access, POLL_TIMEOUT);
     let listed = job::run(&sandbox, request, &log, std::future::pending()).await;
     let (_, out) = listed.map_err(|failure| failure.with_log(&log.last_lines(3)))?;
+    if out.metadata()?.len() > MAX_REFERENCES {
+        return Err(BuildFailure::Final("the repository has too many references".to_owned()));
+    }
     let mut text = String::new();
     out.take(MAX_REFERENCES).read_to_string(&mut text)?;
     let pairs = text.lines().filter_map(|line| line.split_once('\t'));

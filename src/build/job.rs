@@ -5,6 +5,7 @@ use std::io::{Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -43,8 +44,12 @@ pub(super) async fn run(
 ) -> Result<(Report, File), BuildFailure> {
     let (sender, mut interrupters) = tokio::sync::mpsc::unbounded_channel();
     let (sandbox, log) = (sandbox.clone(), Arc::clone(log));
+    // Also set when this future is dropped.
+    let is_over = Arc::new(AtomicBool::new(false));
+    let _end = SetWhenDropped(Arc::clone(&is_over));
+    let flag = Arc::clone(&is_over);
     // Bubblewrap ends with the thread that started it.
-    let mut work = tokio::task::spawn_blocking(move || run_blocking(&sandbox, request, &log, &sender));
+    let mut work = tokio::task::spawn_blocking(move || run_blocking(&sandbox, request, &log, &sender, &flag));
     let panicked = |error: tokio::task::JoinError| BuildFailure::MayPass(error.to_string());
     tokio::pin!(interrupted);
     let mut interrupter = None;
@@ -55,7 +60,8 @@ pub(super) async fn run(
             () = &mut interrupted => break,
         }
     }
-    // While the sandbox is busy there may be further connections.
+    is_over.store(true, Ordering::Relaxed);
+    // There may be one further connection.
     loop {
         interrupter.iter().for_each(Interrupter::interrupt);
         tokio::select! {
@@ -65,17 +71,28 @@ pub(super) async fn run(
     }
 }
 
+struct SetWhenDropped(Arc<AtomicBool>);
+
+impl Drop for SetWhenDropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn run_blocking(
     sandbox: &Sandbox,
     mut request: Request,
     log: &Arc<BuildLog>,
     interrupters: &tokio::sync::mpsc::UnboundedSender<Interrupter>,
+    is_over: &AtomicBool,
 ) -> Result<(Report, File), BuildFailure> {
     let mut attempt = 0;
     loop {
         attempt += 1;
         let mut out = tempfile::tempfile_in(&request.temp_dir)?;
         match attempt_job(sandbox, &mut request, &out, log, interrupters) {
+            // A connection that is closed before the job starts also looks busy.
+            Err(Attempt::Busy) if is_over.load(Ordering::Relaxed) => return Err(BuildFailure::Interrupted),
             Err(Attempt::Busy) if attempt < BUSY_ATTEMPTS => std::thread::sleep(BUSY_PAUSE),
             Err(Attempt::Busy) => {
                 return Err(BuildFailure::MayPass("all builders of the sandbox are busy".to_owned()));

@@ -24,6 +24,8 @@ const TAIL: usize = 9 << 20;
 const MAX_LINE: usize = 64 << 10;
 /// Maximum number of bytes returned at a time.
 const PAGE: usize = 256 << 10;
+/// Number of bytes that are repeated for a reader whose offset is behind the end of a stored log.
+const REPEATED: usize = 4 << 10;
 /// Messages of R's tar that say nothing about the package.
 const NOISE: &str = "value replaced by that for user 'nobody'";
 
@@ -67,12 +69,17 @@ impl BuildLog {
     /// Appends bytes of a command's output.
     pub(super) fn write(&self, bytes: &[u8]) {
         let mut text = self.text.lock();
-        text.partial.extend_from_slice(bytes);
         let mut rest = std::mem::take(&mut text.partial);
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n').map(|at| at + 1) {
-            let line: Vec<u8> = rest.drain(..end).collect();
-            text.append(&self.clean(&line));
+        // The beginning of the line has no end of a line.
+        let (mut start, mut searched) = (0, rest.len());
+        rest.extend_from_slice(bytes);
+        while let Some(end) =
+            rest[searched..].iter().position(|byte| *byte == b'\n').map(|at| searched + at + 1)
+        {
+            text.append(&self.clean(&rest[start..end]));
+            (start, searched) = (end, end);
         }
+        rest.drain(..start);
         if rest.len() > MAX_LINE {
             text.append(&self.clean(&rest));
             rest.clear();
@@ -220,7 +227,9 @@ pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogP
         return Ok(LogPage { text: String::new(), next: offset, is_end: build.state.is_final() });
     };
     let bytes = builds.state.storage.read(&Key::BuildLog(sha256)).await?;
-    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let from = usize::try_from(offset).unwrap_or(usize::MAX);
+    // A log of which a part was left out is shorter than when it was followed: its last lines.
+    let from = if from > bytes.len() { bytes.len().saturating_sub(REPEATED) } else { from };
     let to = from.saturating_add(PAGE).min(bytes.len());
     let text = whole_characters(&bytes[from..to]);
     let to = from + text.len();

@@ -38,6 +38,10 @@ pub struct Builds {
     sandbox: tokio::sync::Mutex<Option<Sandbox>>,
     /// The logs of running builds, by their numbers.
     running: Mutex<HashMap<i64, Arc<BuildLog>>>,
+    /// Builders that webhooks poll, and whether one more poll follows.
+    hooked: Mutex<HashMap<i64, bool>>,
+    /// Limits simultaneous polls of webhooks.
+    hook_slots: tokio::sync::Semaphore,
     /// Wakes the schedule.
     wake: Notify,
     /// The program of the builder, if it is not where the package installs it.
@@ -53,6 +57,8 @@ impl Builds {
             uploads,
             sandbox: tokio::sync::Mutex::default(),
             running: Mutex::default(),
+            hooked: Mutex::default(),
+            hook_slots: tokio::sync::Semaphore::new(webhook::POLLS),
             wake: Notify::new(),
             program: detection::program(),
         })

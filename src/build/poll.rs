@@ -1,6 +1,6 @@
 //! Polls: lists the references of a remote repository, in one request, and puts what is new in the queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::failure::BuildFailure;
 use super::{Builds, fetch};
@@ -13,6 +13,10 @@ use crate::serve::RepoError;
 
 /// Maximum time between polls that fail, in microseconds.
 const MAX_BACK_OFF: i64 = 3600 * SECOND;
+/// Maximum number of tags of a repository that are considered: the highest ones.
+const MAX_TAGS: usize = 5_000;
+/// Maximum length of a tag in bytes.
+const MAX_TAG: usize = 1000;
 /// Number of digits of a commit in messages.
 const SHORT: usize = 7;
 
@@ -45,7 +49,10 @@ impl References {
                         Some(tag) => (tag, true),
                         None => (tag, false),
                     };
-                    if is_peeled || !tags.contains_key(tag) {
+                    // git prints the names of a server unchecked: an empty one would stand for the branch.
+                    let is_valid =
+                        !tag.is_empty() && tag.len() <= MAX_TAG && !tag.chars().any(char::is_control);
+                    if is_valid && (is_peeled || !tags.contains_key(tag)) {
                         tags.insert(tag.to_owned(), object);
                     }
                 }
@@ -55,6 +62,7 @@ impl References {
         let mut tags: Vec<(String, String)> = tags.into_iter().collect();
         let number = |tag: &str| tag.trim_start_matches(|c: char| !c.is_ascii_digit()).to_owned();
         tags.sort_by(|(a, _), (b, _)| version::compare(&number(a), &number(b)).then_with(|| a.cmp(b)));
+        tags.drain(..tags.len().saturating_sub(MAX_TAGS));
         References { head, tags }
     }
 }
@@ -82,6 +90,12 @@ pub async fn poll(builds: &Builds, builder: &GitBuilder, actor: &str) -> Result<
             let (now, due_at) = ((builds.state.clock)(), next_poll(builds, &builder));
             let first_tags = builds.state.config.load().git.first_tags;
             let write = builds.state.db.write(move |c| {
+                // It may have been changed or deleted while the repository answered; a changed one is due again.
+                let what = |b: &GitBuilder| (b.url.clone(), b.branch.clone(), b.sub_dir.clone());
+                if git_builder::get(c, builder.id)?.is_none_or(|current| what(&current) != what(&builder)) {
+                    let message = "The builder was changed or deleted during the poll.".to_owned();
+                    return Ok(PollResult { message, ..PollResult::default() });
+                }
                 let result = record(c, &builder, &references, (first_tags, &actor), now)?;
                 git_builder::polled(
                     c,
@@ -157,14 +171,18 @@ fn record_tags(
     let known = git_build::of_builder(c, builder.id)?;
     let is_first = builder.polled_at.is_none() && known.is_empty();
     let skipped = if is_first { references.tags.len().saturating_sub(first_tags) } else { 0 };
+    let mut by_tag: HashMap<&str, Vec<&GitBuild>> = HashMap::new();
+    for build in &known {
+        by_tag.entry(build.tag.as_str()).or_default().push(build);
+    }
     let (mut queued_ids, mut names, mut moved) = (Vec::new(), Vec::new(), Vec::new());
     for (index, (tag, commit)) in references.tags.iter().enumerate() {
-        let of_tag = || known.iter().filter(|build| build.tag == *tag);
-        if of_tag().any(|build| build.commit == *commit) {
+        let of_tag = by_tag.get(tag.as_str()).map(Vec::as_slice).unwrap_or_default();
+        if of_tag.iter().any(|build| build.commit == *commit) {
             continue;
         }
         let new = queued(builder, tag, commit, actor);
-        if let Some(earlier) = of_tag().next() {
+        if let Some(earlier) = of_tag.first() {
             let reason = format!(
                 "the tag was moved: it was built from {}; to build it again: rspm rerun git-builder --tag={tag} --replace",
                 short(&earlier.commit)

@@ -16,7 +16,7 @@ use super::{Builds, detection, fetch, log, poll};
 use crate::builder::message::{BuildRPackage, Job};
 use crate::db::clock;
 use crate::db::git_build::{self, AttemptEnd, BuildState, GitBuild};
-use crate::db::git_builder::{self, GitBuilder};
+use crate::db::git_builder::{self, GitBuilder, Trigger};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{Conn, DbError};
 use crate::edit::add::add_built;
@@ -213,8 +213,12 @@ impl Attempt<'_> {
         let body = ReaderStream::with_capacity(tokio::fs::File::from_std(package), 256 << 10).boxed();
         let upload = upload::receive(&self.builds.uploads, &file, body, UploadKind::Source).await?;
         let version = upload.version.clone();
-        let existing =
-            if build.tag.is_empty() || build.replaces { OnExisting::Replace } else { OnExisting::Fail };
+        // What a builder for tags published is replaced only by request, also by a commit without a tag.
+        let existing = if builder.trigger == Trigger::Commits || build.replaces {
+            OnExisting::Replace
+        } else {
+            OnExisting::Fail
+        };
         let what = if build.tag.is_empty() { String::new() } else { format!("tag {}, ", build.tag) };
         let comment = format!("built from git: {what}commit {}", build.commit);
         let remark = Arc::new(Mutex::new(String::new()));
@@ -254,10 +258,14 @@ impl Attempt<'_> {
         match added {
             Ok(_) => {}
             Err(RepoError::Conflict(_)) => {
+                let revision = match build.tag.as_str() {
+                    "" => format!("--commit-sha={}", build.commit),
+                    tag => format!("--tag={tag}"),
+                };
                 return Err(BuildFailure::Final(format!(
                     "{} {version} is in the source already, built from another commit; raise the version, or replace it: rspm \
-                     rerun git-builder --source={} --name={} --tag={} --replace",
-                    builder.name, self.source, builder.name, build.tag
+                     rerun git-builder --source={} --name={} {revision} --replace",
+                    builder.name, self.source, builder.name
                 )));
             }
             Err(error) => return Err(error.into()),

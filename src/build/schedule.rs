@@ -12,6 +12,7 @@ use crate::db::git_builder::GitBuilder;
 use crate::db::{DbError, git_build, git_builder};
 use crate::jobs::AfterHalt;
 use crate::model::time::Timestamp;
+use crate::serve::RepoError;
 
 /// Maximum time between two looks at the tables: another server may have added a builder.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -19,6 +20,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const QUEUE_PAUSE: Duration = Duration::from_secs(2);
 /// Number of simultaneous polls, at most one of each host.
 const POLLS: usize = 4;
+/// Maximum number of due builders that are read: those of one host that does not answer must not hide the others.
+const MAX_DUE: i64 = 100_000;
 /// Prefix of the keys of jobs.
 const KEY: &str = "git-build:";
 
@@ -58,7 +61,9 @@ async fn turn(
     let (due, next, open) = builds
         .state
         .db
-        .read(move |c| Ok((git_builder::due(c, now, 100)?, git_builder::next_due(c)?, git_build::open(c)?)))
+        .read(move |c| {
+            Ok((git_builder::due(c, now, MAX_DUE)?, git_builder::next_due(c)?, git_build::open(c)?))
+        })
         .await?;
     let mut hosts = HashSet::new();
     for builder in due {
@@ -67,8 +72,12 @@ async fn turn(
             polled.insert(builder.id);
             let builds = Arc::clone(builds);
             polls.spawn(async move {
-                // Logged and recorded there.
-                let _ = poll::poll(&builds, &builder, "schedule").await;
+                // Logged and recorded there, unless the database cannot be written: then the builder is still due.
+                let result = poll::poll(&builds, &builder, "schedule").await;
+                if let Err(RepoError::Db(error)) = result {
+                    tracing::warn!(builder = builder.name, %error, "the result of a poll was not recorded");
+                    tokio::time::sleep(MAX_PAUSE).await;
+                }
                 builder.id
             });
         }
@@ -103,7 +112,10 @@ async fn start_builds(builds: &Arc<Builds>, now: Timestamp) -> Result<(), DbErro
             return Ok(());
         }
         let holder = holder.clone();
+        let own: Vec<i64> = builds.running.lock().keys().copied().collect();
         let claim = builds.state.db.write(move |c| {
+            // A database that did not answer for a while does not end builds that still run here.
+            git_build::extend(c, &own, &holder, now)?;
             git_build::release_expired(c, now, retries)?;
             git_build::claim(c, &holder, now)
         });

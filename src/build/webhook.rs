@@ -9,6 +9,9 @@ use super::{Builds, poll};
 use crate::db::git_builder;
 use crate::serve::RepoError;
 
+/// Number of simultaneous polls of webhooks: a server of git sends one for every push, and a request can be repeated.
+pub(super) const POLLS: usize = 2;
+
 /// Headers of a request that may authenticate it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Signatures<'a> {
@@ -57,12 +60,44 @@ pub async fn receive(
     if !secret.is_some_and(|secret| signatures.verify(&secret, body)) {
         return Ok(false);
     }
+    if !begin(builds, builder.id) {
+        return Ok(true);
+    }
     let builds = Arc::clone(builds);
     tokio::spawn(async move {
-        // Logged and recorded there.
-        let _ = poll::poll(&builds, &builder, "webhook").await;
+        let _slot = builds.hook_slots.acquire().await;
+        loop {
+            // Logged and recorded there.
+            let _ = poll::poll(&builds, &builder, "webhook").await;
+            if !is_repeated(&builds, builder.id) {
+                return;
+            }
+        }
     });
     Ok(true)
+}
+
+/// Whether a poll is to be started; otherwise the running one is repeated when it has ended.
+fn begin(builds: &Builds, builder: i64) -> bool {
+    let mut hooked = builds.hooked.lock();
+    let is_polled = hooked.contains_key(&builder);
+    hooked.insert(builder, is_polled);
+    !is_polled
+}
+
+/// Whether a further webhook arrived during the poll.
+fn is_repeated(builds: &Builds, builder: i64) -> bool {
+    let mut hooked = builds.hooked.lock();
+    match hooked.get_mut(&builder) {
+        Some(again) if *again => {
+            *again = false;
+            true
+        }
+        Some(_) | None => {
+            hooked.remove(&builder);
+            false
+        }
+    }
 }
 
 #[cfg(test)]

@@ -127,6 +127,10 @@ pub fn detect(
     };
     let mut attempts = Vec::new();
     for kind in kinds.into_iter().filter(|kind| *kind != Kind::None || allow_unsandboxed) {
+        // A sandbox that is only busy must not be replaced by none, which would be remembered.
+        if kind == Kind::None && attempts.iter().any(|(_, error)| matches!(error, JobError::Busy)) {
+            break;
+        }
         let mut sandbox = Sandbox { kind, r_version: String::new(), paths: paths.clone() };
         match sandbox.build_test_package(r) {
             Ok(version) => {

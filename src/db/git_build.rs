@@ -211,8 +211,14 @@ pub fn page(
     offset: usize,
 ) -> Result<Vec<GitBuild>, DbError> {
     let mut builds = Vec::new();
+    let newest = i64::try_from(offset.saturating_add(limit)).unwrap_or(i64::MAX);
     for builder in builders {
-        builds.extend(of_builder(c, *builder)?);
+        let params = [(*builder).into(), newest.into()];
+        let rows =
+            c.query(select!("WHERE builder_id = $1 ORDER BY id DESC LIMIT CAST($2 AS BIGINT)"), &params)?;
+        for row in rows {
+            builds.push(decode(row)?);
+        }
     }
     builds.sort_by_key(|build| std::cmp::Reverse(build.id));
     Ok(builds.into_iter().skip(offset).take(limit).collect())
@@ -230,6 +236,17 @@ fn now(c: &mut dyn Conn, clock: Timestamp) -> Result<Timestamp, DbError> {
     Ok(c.host_time()?.unwrap_or(clock))
 }
 
+/// Extends the claims of builds that this server runs, even expired ones, unless another server has taken them.
+pub fn extend(c: &mut dyn Conn, builds: &[i64], holder: &str, clock: Timestamp) -> Result<(), DbError> {
+    const EXTEND: &str = "UPDATE git_build SET claim_until = CAST($1 AS BIGINT) WHERE id = CAST($2 AS BIGINT) AND claim = $3 \
+        AND state IN ('fetching', 'building')";
+    let until = Timestamp(now(c, clock)?.0 + TERM);
+    for id in builds {
+        c.execute(EXTEND, &[until.into(), (*id).into(), holder.into()])?;
+    }
+    Ok(())
+}
+
 /// Returns builds to the queue whose server ended during an attempt, and fails those that had `retries` attempts.
 pub fn release_expired(c: &mut dyn Conn, clock: Timestamp, retries: i64) -> Result<(), DbError> {
     const FAIL: &str = "UPDATE git_build SET state = 'failed', ended_at = CAST($1 AS BIGINT), claim = '', \
@@ -245,8 +262,9 @@ pub fn release_expired(c: &mut dyn Conn, clock: Timestamp, retries: i64) -> Resu
 /// Claims the next build: of the builders without a running build, of the one that built least recently. The claim is
 /// that of `holder`.
 pub fn claim(c: &mut dyn Conn, holder: &str, clock: Timestamp) -> Result<Option<GitBuild>, DbError> {
-    const NEXT: &str = "SELECT b.id FROM git_build b WHERE b.state = 'queued' AND b.due_at <= CAST($1 AS BIGINT) \
-        AND NOT EXISTS (SELECT 1 FROM git_build r WHERE r.builder_id = b.builder_id AND r.state IN ('fetching', 'building')) \
+    const NEXT: &str = "SELECT b.id FROM (SELECT builder_id, min(id) AS id FROM git_build WHERE state = 'queued' \
+        AND due_at <= CAST($1 AS BIGINT) GROUP BY builder_id) b \
+        WHERE NOT EXISTS (SELECT 1 FROM git_build r WHERE r.builder_id = b.builder_id AND r.state IN ('fetching', 'building')) \
         ORDER BY coalesce((SELECT max(s.started_at) FROM git_build s WHERE s.builder_id = b.builder_id), 0), b.id LIMIT 1";
     const CLAIM: &str = "UPDATE git_build SET state = 'fetching', attempt = attempt + 1, started_at = CAST($1 AS BIGINT), \
         reason = '', claim = $2, claim_until = CAST($3 AS BIGINT) WHERE id = CAST($4 AS BIGINT) AND state = 'queued'";

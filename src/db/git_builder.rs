@@ -225,12 +225,14 @@ pub fn poll_failed(c: &mut dyn Conn, id: i64, reason: &str, due_at: Timestamp) -
     c.execute(UPDATE, &[due_at.into(), reason.into(), id.into()]).map(drop)
 }
 
-/// Marks a builder as deleted, and ends its builds that have not begun. Its packages and logs remain.
+/// Marks a builder as deleted, and ends its builds: a running one loses its claim, so that it publishes nothing. Its packages
+/// and logs remain.
 pub fn delete(c: &mut dyn Conn, id: i64, now: Timestamp) -> Result<bool, DbError> {
     const DELETE: &str = "UPDATE git_builder SET deleted_at = CAST($1 AS BIGINT), webhook_secret = NULL, \
         credential_id = NULL WHERE id = CAST($2 AS BIGINT) AND deleted_at IS NULL";
     const END: &str = "UPDATE git_build SET state = 'skipped', ended_at = CAST($1 AS BIGINT), \
-        reason = 'the builder was deleted' WHERE builder_id = CAST($2 AS BIGINT) AND state = 'queued'";
+        reason = 'the builder was deleted', claim = '' WHERE builder_id = CAST($2 AS BIGINT) \
+        AND state IN ('queued', 'fetching', 'building')";
     c.execute(END, &[now.into(), id.into()])?;
     Ok(c.execute(DELETE, &[now.into(), id.into()])? == 1)
 }

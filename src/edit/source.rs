@@ -88,6 +88,9 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
         if !subscribers.is_empty() {
             return Ok(still_subscribed(source.name.as_str(), &subscribers));
         }
+        for builder in db::git_builder::list(c)?.iter().filter(|builder| builder.source == source.id) {
+            db::git_builder::delete(c, builder.id, now)?;
+        }
         db::source::delete(c, source.id, now)?;
         db::clock::bump_catalog(c)?;
         Ok(Ok(()))

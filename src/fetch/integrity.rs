@@ -114,7 +114,9 @@ impl IntegrityChecks {
                 if sha256 == *key.digest() {
                     return Ok(Some(bytes));
                 }
-                self.move_damaged(key, sha256).await?;
+                if let Err(error) = self.move_damaged(key, sha256).await {
+                    tracing::error!(object = %key, %error, "a damaged object could not be moved aside");
+                }
                 Ok(None)
             }
             Err(StorageError::NotFound(_)) => Ok(None),

@@ -7,7 +7,7 @@ use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
 use crate::r::platform::Platform;
 use crate::r::version;
-use crate::storage::Key;
+use crate::storage::{Key, StorageError};
 
 use super::located::LocatedFile;
 use super::{RepoError, Repositories, archive_details, upstream};
@@ -84,6 +84,14 @@ impl From<FetchError> for NotStoredAgain {
     }
 }
 
+/// Stores bytes in place of an object, which may have the same size: a damaged one that could not be moved aside.
+async fn replace(repositories: &Repositories, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
+    let storage = &repositories.state.storage;
+    let mut spool = storage.spool(key.class()).await?;
+    spool.write_all(bytes).map_err(|error| StorageError::io("write", spool.path(), error))?;
+    storage.replace(spool, key).await
+}
+
 /// Extracts a README from the archive of its package again.
 ///
 /// # Errors
@@ -95,8 +103,8 @@ pub async fn readme(repositories: &Repositories, sha256: Sha256) -> Result<(), N
         let Some(class) = StorageClass::parse(&class) else { continue };
         match archive_details::readme(repositories, &Key::Package(class, archive)).await {
             Ok(Some((found, text))) if found == sha256 => {
-                let stored = repositories.state.storage.put(&Key::Readme(sha256), text).await;
-                return stored.map_err(|error| RepoError::from(error).into());
+                let stored = replace(repositories, &Key::Readme(sha256), &text).await;
+                return stored.map_err(|error| NotStoredAgain::Failed(error.to_string()));
             }
             Ok(_) => {
                 reason = NotStoredAgain::Gone("the archive of its package has another README".to_owned());

@@ -63,10 +63,15 @@ fn the_backup_units_run_commands_of_rspm() {
     let mut count = 0;
     for name in ["rstudio-pm-backup", "rstudio-pm-backup-test"] {
         let unit = file(&format!("units/{name}.service"));
-        let commands = unit.lines().filter_map(|line| match line.split_once('=')? {
-            ("ExecStart" | "ExecStopPost", command) => command.strip_prefix("/opt/rstudio-pm/bin/"),
-            _ => None,
-        });
+        assert!(
+            !unit.lines().any(|line| line.starts_with("ExecStop")),
+            "TimeoutStopSec= would end it: {unit}"
+        );
+        let commands = unit
+            .lines()
+            .filter_map(|line| line.strip_prefix("ExecStart="))
+            .flat_map(|line| line.split(['\'', ';', '&']))
+            .filter_map(|command| command.trim().strip_prefix("/opt/rstudio-pm/bin/"));
         for line in commands {
             let parsed = rstudio_pm::cli::args::Cli::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {:?}", parsed.err().map(|e| e.to_string()));

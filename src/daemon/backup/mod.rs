@@ -85,7 +85,8 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     let runtime = runtime.map_err(Failure::Runtime)?;
     let folder = Folder::open(&place, config, runtime.handle())?;
     let spinner = Spinner::new(!json);
-    let is_test = matches!(command, LocalCommand::Test { .. });
+    // A test of an older backup says nothing about the newest one.
+    let is_test = matches!(command, LocalCommand::Test { at: None });
     let result = execute_command(config, &folder, command, lock_timeout, runtime.handle(), &spinner);
     if is_test && !matches!(result, Err(Failure::Backup(BackupError::InUse(_)))) {
         let error = result.as_ref().err().map(ToString::to_string);

@@ -112,7 +112,13 @@ impl Inspector<'_> {
             "{detail}; it was not moved aside: {error}; if it belongs to another user: chown -R rstudio-pm the location of \
              its class"
         );
-        self.report(key, fault, detail).await
+        let finding = self.report(key, fault, detail).await?;
+        // It is still in its place.
+        let outcome = match finding.outcome {
+            RepairOutcome::Generated => RepairOutcome::Obtainable,
+            outcome => outcome,
+        };
+        Ok(Finding { outcome, ..finding })
     }
 
     async fn report(&self, key: Key, fault: Fault, detail: String) -> Result<Finding, RepoError> {

@@ -72,12 +72,14 @@ const RULES: &[Rule] = &[
     Rule {
         violation: "two files with one name are listed at the same time",
         columns: &["tree", "file", "and file", "from"],
-        sql: "SELECT a.tree_id, a.file_id, b.file_id, b.from_seq FROM tree t \
+        // Each life with the one before it of the same name: projects have thousands of files.
+        sql: "SELECT n.tree_id, n.other_id, n.file_id, n.from_seq FROM (SELECT l.tree_id, l.file_id, l.from_seq, \
+            lag(l.file_id) OVER w AS other_id, lag(l.to_seq) OVER w AS other_to FROM tree t \
             JOIN source s ON s.id = t.source_id AND s.language = 'python' \
-            JOIN life a ON a.tree_id = t.id AND a.state = 0 JOIN file x ON x.id = a.file_id JOIN life b \
-            ON b.tree_id = a.tree_id AND b.state = 0 AND b.package_id = a.package_id AND b.path = a.path \
-            AND b.from_seq >= a.from_seq AND b.from_seq < a.to_seq AND b.file_id <> a.file_id \
-            JOIN file y ON y.id = b.file_id AND y.name = x.name LIMIT $1",
+            JOIN life l ON l.tree_id = t.id AND l.state = 0 AND l.to_seq > l.from_seq \
+            JOIN file f ON f.id = l.file_id \
+            WINDOW w AS (PARTITION BY l.tree_id, l.package_id, f.name ORDER BY l.from_seq, l.to_seq)) n \
+            WHERE n.other_to > n.from_seq LIMIT $1",
     },
     Rule {
         violation: "a life of a Python package has no file",

@@ -72,7 +72,7 @@ impl FromStr for NormalName {
     /// Accepts every spelling.
     fn from_str(text: &str) -> Result<NormalName, BadName> {
         if !is_valid(text) {
-            return Err(BadName(text.chars().take(120).collect()));
+            return Err(BadName(text.escape_debug().take(120).collect()));
         }
         Ok(NormalName(normalize(text).into()))
     }

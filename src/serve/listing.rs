@@ -13,6 +13,7 @@ use crate::model::ids::{PackageId, SourceId, TreeId};
 use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::model::time::Timestamp;
+use crate::python::name::normalize;
 use crate::python::version::Version;
 use crate::r::version;
 
@@ -153,9 +154,13 @@ async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<
 impl Names {
     /// Returns the number of matching packages, and those of the page.
     fn page(&self, query: &PackageQuery, trees: &[PointTree]) -> (usize, Vec<OwnedName>) {
-        let part = query.name_part.to_lowercase();
+        // Names of Python projects are compared in their normal form.
+        let (part, name) = match self.language {
+            Language::R => (query.name_part.to_lowercase(), query.name.clone()),
+            Language::Python => (normalize(&query.name_part), query.name.as_deref().map(normalize)),
+        };
         let is_match = |owned: &&OwnedName| {
-            owned.name.fold.contains(&part) && query.name.as_ref().is_none_or(|name| *name == owned.name.name)
+            owned.name.fold.contains(&part) && name.as_ref().is_none_or(|name| *name == owned.name.name)
         };
         let mut matches: Vec<&OwnedName> = self.names.iter().filter(is_match).collect();
         match (query.sort, query.descending) {

@@ -83,6 +83,7 @@ impl AddTransaction {
     ) -> Result<EditResult<EditPlan<Vec<AddStatus>, FileChange>>, DbError> {
         let mut projects: BTreeMap<&str, Project> = BTreeMap::new();
         let (mut changes, mut outcomes) = (Vec::new(), Vec::with_capacity(staged.len()));
+        let mut stored: Vec<&StagedUpload> = Vec::new();
         for upload in staged {
             let name = upload.upload.package.as_str();
             if !projects.contains_key(name) {
@@ -98,11 +99,15 @@ impl AddTransaction {
                     outcomes.push(status);
                     if status != AddStatus::Existing {
                         project.added.insert(upload.upload.file.clone(), upload.upload.sha256);
-                        insert_blobs(c, upload, self.publish.now)?;
+                        stored.push(upload);
                     }
                     changes.extend(planned);
                 }
             }
+        }
+        // Only now: a refusal changes nothing.
+        for upload in stored {
+            insert_blobs(c, upload, self.publish.now)?;
         }
         let mut counts = Counts::default();
         for project in projects.values().filter(|project| !project.added.is_empty()) {
@@ -199,6 +204,10 @@ impl AddTransaction {
 
 /// A file of a version whose files are all yanked is yanked for the same reason.
 fn yank_of_version(files: &[ListedFile], version: &str) -> Option<String> {
+    // Versions are not parsed for each of thousands of files while the database is locked.
+    if files.iter().all(|file| file.yanked.is_none()) {
+        return None;
+    }
     let version = Version::lenient(version);
     let mut of_version = files.iter().filter(|file| Version::lenient(&file.version) == version).peekable();
     let reason = of_version.peek()?.yanked.clone()?;

@@ -84,7 +84,7 @@ pub(super) async fn answer(
 /// 404 that names the addresses of Python packages.
 pub(super) fn refuse_r_path(app: &App, repo: &str) -> Result<(), Failure> {
     let catalog = app.state.catalog.get();
-    match catalog.repo(repo) {
+    match catalog.repo_by_name_or_id(repo) {
         Some(repo) if repo.kind == RepoKind::Python => Err(Failure::not_found(format!(
             "the repository '{0}' is of type {1}; its packages are at /{0}/latest/simple/",
             repo.name,

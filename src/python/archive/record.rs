@@ -11,17 +11,19 @@ use crate::model::digest::Sha256;
 /// The digests by path; `None` for a path without a SHA-256.
 pub(super) type Record = HashMap<String, Option<Sha256>>;
 
-/// Parses RECORD.
+/// Parses RECORD; keeps the rows of members, so that a RECORD of millions of other rows takes no memory.
 ///
 /// # Errors
 /// The number of a line that is not a row.
-pub(super) fn parse(bytes: &[u8]) -> Result<Record, PackageError> {
+pub(super) fn parse(bytes: &[u8], is_member: impl Fn(&str) -> bool) -> Result<Record, PackageError> {
     let text = String::from_utf8_lossy(bytes);
     let mut record = Record::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let (path, rest) = path(line).ok_or(PackageError::Record(number + 1))?;
-        let hash = rest.split(',').next().unwrap_or_default().trim();
-        record.insert(path, hash.strip_prefix("sha256=").and_then(digest));
+        if is_member(&path) {
+            let hash = rest.split(',').next().unwrap_or_default().trim();
+            record.insert(path, hash.strip_prefix("sha256=").and_then(digest));
+        }
     }
     Ok(record)
 }
@@ -60,9 +62,9 @@ mod tests {
     fn rows_have_a_path_and_a_digest() {
         let digest = BASE64_URL_SAFE_NO_PAD.encode([7; 32]);
         let text = format!(
-            "a/b.py,sha256={digest},3\r\n\"x,\"\"y\"\"\",sha256={digest}=,\n\na/RECORD,,\nold,md5=00,1\n"
+            "a/b.py,sha256={digest},3\r\n\"x,\"\"y\"\"\",sha256={digest}=,\n\na/RECORD,,\nold,md5=00,1\nother,,\n"
         );
-        let record = parse(text.as_bytes()).expect("a record");
+        let record = parse(text.as_bytes(), |path| path != "other").expect("a record");
         assert_eq!(record["a/b.py"], Some(Sha256([7; 32])));
         assert_eq!(record["x,\"y\""], Some(Sha256([7; 32])));
         assert_eq!((record["a/RECORD"], record["old"], record.len()), (None, None, 4));
@@ -71,7 +73,7 @@ mod tests {
     #[test]
     fn malformed_rows_are_refused_by_line() {
         for bad in ["a,,\nno columns", "a,,\n\"open,,", "a,,\n,,", "a,,\n\"x\"y,,"] {
-            assert!(matches!(parse(bad.as_bytes()), Err(PackageError::Record(2))), "{bad}");
+            assert!(matches!(parse(bad.as_bytes(), |_| true), Err(PackageError::Record(2))), "{bad}");
         }
     }
 }

@@ -67,6 +67,7 @@ pub fn read(
             && Version::lenient(version) == Version::lenient(name.version)
     });
     if !is_own_folder {
+        let folder = folder.escape_debug().take(200).collect();
         return Err(PackageError::OtherFolder { folder, file: file.to_string() });
     }
     if let Some(text) = &metadata.license_expression {
@@ -92,19 +93,24 @@ enum Container {
     Tar,
 }
 
-/// The kind of archive, by extension; the content must be of that kind.
+/// The kind of archive, by extension; the content must be of that kind, as installers open it by its extension.
 fn container(source: &mut (impl Read + Seek), file: &FileName) -> Result<Container, PackageError> {
-    let mut head = [0; 2];
+    let mut head = Vec::new();
     source.seek(SeekFrom::Start(0)).map_err(ArchiveError::Io)?;
-    let is_zip = source.read_exact(&mut head).is_ok() && head == *b"PK";
+    source.by_ref().take(6).read_to_end(&mut head).map_err(ArchiveError::Io)?;
     source.seek(SeekFrom::Start(0)).map_err(ArchiveError::Io)?;
-    let expected = match (file.extension().eq_ignore_ascii_case(".zip"), is_zip) {
-        (true, true) => return Ok(Container::Zip),
-        (false, false) if file.extension() != ".tar.Z" => return Ok(Container::Tar),
-        (true, false) => "a zip file",
-        (false, true) => "a compressed tar archive",
-        (false, false) => "in a supported format; .tar.Z is not read",
+    let (kind, is_expected, expected) = match &*file.extension().to_ascii_lowercase() {
+        ".zip" => (Container::Zip, head.starts_with(b"PK"), "a zip file"),
+        ".tar.gz" | ".tgz" => {
+            (Container::Tar, head.starts_with(b"\x1f\x8b"), "a compressed tar archive (gzip)")
+        }
+        ".tar.bz2" | ".tbz" => (Container::Tar, head.starts_with(b"BZh"), "a compressed tar archive (bzip2)"),
+        ".tar.xz" => (Container::Tar, head.starts_with(b"\xfd7zXZ\0"), "a compressed tar archive (xz)"),
+        _ => (Container::Tar, false, "in a supported format; build a .tar.gz file"),
     };
+    if is_expected {
+        return Ok(kind);
+    }
     Err(PackageError::OtherFormat { file: file.to_string(), expected })
 }
 
@@ -120,7 +126,7 @@ fn check_folder(folder: &mut Option<String>, path: &str, is_folder: bool) -> Res
     if is_first && (is_folder || !rest.is_empty()) {
         return Ok(());
     }
-    Err(PackageError::SecondFolder(path.chars().take(200).collect()))
+    Err(PackageError::SecondFolder(path.escape_debug().take(200).collect()))
 }
 
 fn read_zip(

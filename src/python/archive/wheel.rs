@@ -70,13 +70,18 @@ pub fn read(
     if let Some(member) = find(&zip, &format!("{folder}/entry_points.txt")) {
         check_entry_points(&member.read(source, MAX_METADATA)?)?;
     }
+    // SECURITY: a wheel may have 400,000 members, as many fields License-File and millions of rows in RECORD.
+    let members: HashSet<&str> = zip.members.iter().map(|member| member.name.as_str()).collect();
     if metadata.metadata_version >= (2, 4) {
         for path in &metadata.license_files {
             let path = format!("{folder}/licenses/{path}");
-            find(&zip, &path).ok_or(PackageError::Missing(path))?;
+            if !members.contains(path.as_str()) {
+                return Err(PackageError::Missing(path));
+            }
         }
     }
-    let record = record::parse(&member(&zip, &folder, "RECORD")?.read(source, MAX_RECORD)?)?;
+    let record = member(&zip, &folder, "RECORD")?.read(source, MAX_RECORD)?;
+    let record = record::parse(&record, |path| members.contains(path))?;
     compare_record(source, &zip, &folder, &record, &mut notices)?;
     Ok(PackageArchive { metadata, metadata_raw, notices })
 }

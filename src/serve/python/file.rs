@@ -25,8 +25,8 @@ pub async fn locate_project(
     let query = repositories.state.db.read(move |c| {
         let Some(owned) = owner::owner(c, &trees, &name)? else { return Ok(None) };
         let OwnedProject { package, tree } = owned;
-        let files = db::python_file::of_project(c, tree.tree, tree.seq, package)?;
-        Ok(Some((tree, !files.is_empty())))
+        let presence = db::life::presence(c, tree.tree, tree.seq, package)?;
+        Ok(Some((tree, presence.is_some())))
     });
     let Some((tree, has_files)) = query.await? else {
         return Err(RepoError::NotFound(format!("there is no project '{project}' in this snapshot")));

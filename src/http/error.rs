@@ -24,9 +24,9 @@ pub struct Failure {
     /// The realm of the challenge of a 401, or the missing scope of a 403.
     pub challenge: Option<Box<str>>,
     /// What an administrator can do; disclosed on the admin socket only.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// Detail for the logs, where that is more than the phrase.
-    pub detail: Option<String>,
+    pub detail: Option<Box<str>>,
     /// `payload` of the JSON form: details for programs.
     pub payload: Option<Box<serde_json::Value>>,
 }
@@ -50,7 +50,7 @@ impl Failure {
 
     /// Sets the hint for administrators.
     #[must_use]
-    pub fn with_hint(self, hint: Option<impl Into<String>>) -> Failure {
+    pub fn with_hint(self, hint: Option<impl Into<Box<str>>>) -> Failure {
         Failure { hint: hint.map(Into::into), ..self }
     }
 
@@ -193,7 +193,7 @@ impl From<RepoError> for Failure {
         if failure.status.is_server_error() && !matches!(error, RepoError::NoRules) {
             tracing::error!(status = failure.status.as_u16(), "could not serve a request: {error}");
         }
-        Failure { detail: Some(error.to_string()), ..failure }
+        Failure { detail: Some(error.to_string().into()), ..failure }
     }
 }
 

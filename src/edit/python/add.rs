@@ -65,12 +65,11 @@ struct Project {
     added: BTreeMap<String, Sha256>,
 }
 
+/// The transaction, if something was added, and what became of each file.
+type AddResult = (Option<TxId>, Vec<AddStatus>);
+
 impl AddTransaction {
-    fn write(
-        &self,
-        c: &mut dyn Conn,
-        staged: &[StagedUpload],
-    ) -> Result<EditResult<(Option<TxId>, Vec<AddStatus>)>, DbError> {
+    fn write(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Result<EditResult<AddResult>, DbError> {
         let tree = (self.source.source, self.source.tree);
         publish_step(c, tree, &self.publish, |c, pending| self.plan(c, pending, staged))
     }

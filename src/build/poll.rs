@@ -7,7 +7,7 @@ use super::{Builds, fetch};
 use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
 use crate::db::git_builder::{self, GitBuilder, Trigger};
 use crate::db::{Conn, DbError};
-use crate::model::time::{SECOND, Timestamp};
+use crate::model::time::{SECOND, Timestamp, microseconds};
 use crate::r::version;
 use crate::serve::RepoError;
 
@@ -125,7 +125,7 @@ pub async fn poll(builds: &Builds, builder: &GitBuilder, actor: &str) -> Result<
 }
 
 fn interval(builds: &Builds) -> i64 {
-    i64::try_from(builds.state.config.load().git.poll_interval.as_micros()).unwrap_or(MAX_BACK_OFF)
+    microseconds(builds.state.config.load().git.poll_interval)
 }
 
 /// The time of the next poll. The first interval of a builder is longer by a part that depends on its number, so that the

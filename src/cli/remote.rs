@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::error::CliError;
 use crate::api::{ADMIN_PREFIX, CATALOG_HEADER};
+use crate::model::error_chain::error_chain;
 
 /// Timeout of a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -149,18 +150,8 @@ impl Remote {
     }
 
     fn failure(&self, method: &Method, error: &reqwest::Error) -> CliError {
-        let mut reason = String::new();
-        let mut source: Option<&dyn std::error::Error> = std::error::Error::source(error);
-        while let Some(error) = source {
-            if !reason.is_empty() {
-                reason.push_str(": ");
-            }
-            reason.push_str(&error.to_string());
-            source = error.source();
-        }
-        if reason.is_empty() {
-            reason = "no response".to_owned();
-        }
+        // The message of the error itself repeats the address.
+        let reason = std::error::Error::source(error).map_or_else(|| "no response".to_owned(), error_chain);
         if error.is_connect() || *method == Method::GET {
             CliError::Unreachable { address: self.address.clone(), reason }
         } else {

@@ -1,8 +1,7 @@
 //! `--check-config`: checks the configuration for everything that prevents a start, and for unknown names; creates and
 //! starts nothing. Run as root, it checks paths and the database with the rights of the server's user.
 
-use std::fmt::Write;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,6 +21,7 @@ use crate::config::{
 };
 use crate::db::{Db, DbError};
 use crate::http::tls::{Tls, TlsError};
+use crate::model::error_chain::error_chain;
 use crate::model::storage_class::StorageClass;
 use crate::storage::{Storage, virtual_file_system};
 use crate::sync::directories::{Report, examine};
@@ -101,20 +101,6 @@ fn not_checked(title: &'static str) -> Check {
 
 fn info(title: &'static str, finding: &str) -> Check {
     Check { title, verdict: Verdict::Info, findings: vec![finding.to_owned()] }
-}
-
-/// The message of an error and of its sources, without repetition.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let cause = inner.to_string();
-        if !text.contains(&cause) {
-            let _ = write!(text, ": {cause}");
-        }
-        source = inner.source();
-    }
-    text
 }
 
 /// A section, its subsection and a property.
@@ -369,14 +355,14 @@ fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
             (Provider::Postgres, DbError::Authentication { .. }) => &[password, url],
             (Provider::Postgres, _) => &[url],
         };
-        (with_origin(loaded, names, &chain(&error)), chain(&error))
+        (with_origin(loaded, names, &error_chain(&error)), error_chain(&error))
     });
     let usage = match config.server.usage_data_enabled {
         true => server.user.run(|| Db::check_usage(config))?.err(),
         false => None,
     };
     // If both are the same database, the error is reported once.
-    let is_different = |error: &DbError| core.as_ref().is_none_or(|(_, text)| *text != chain(error));
+    let is_different = |error: &DbError| core.as_ref().is_none_or(|(_, text)| *text != error_chain(error));
     let usage = usage.filter(is_different).map(|error| {
         let names: &[PropertyName] = match (config.database.provider, &error) {
             (Provider::Sqlite, _) => sqlite,
@@ -385,7 +371,7 @@ fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
             }
             (Provider::Postgres, _) => &[usage_url, url],
         };
-        format!("{}; usage data", with_origin(loaded, names, &chain(&error)))
+        format!("{}; usage data", with_origin(loaded, names, &error_chain(&error)))
     });
     Ok(core.map(|(finding, _)| finding).into_iter().chain(usage).collect())
 }

@@ -21,7 +21,7 @@ use crate::http::download_log::DownloadRecorder;
 use crate::http::resolve_cache::ResolveCache;
 use crate::http::{App, ServerContext};
 use crate::jobs::Jobs;
-use crate::model::time::{Clock, Timestamp};
+use crate::model::time::{Clock, Timestamp, microseconds};
 use crate::serve::Repositories;
 use crate::state::{Handles, State};
 use crate::storage::Storage;
@@ -147,6 +147,6 @@ async fn close_db(db: Db) {
 pub(super) fn system_clock() -> Clock {
     Arc::new(|| {
         let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
+        Timestamp(microseconds(elapsed))
     })
 }

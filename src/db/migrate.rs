@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::schema::Schema;
 use super::{Conn, DbError, node};
+use crate::model::time::microseconds;
 
 /// A schema migration.
 #[derive(Clone, Copy)]
@@ -240,7 +241,7 @@ pub(super) fn run_until(
     for migration in migrations(schema).iter().filter(|m| m.number > level && m.number <= last) {
         c.script(c.pick(migration))?;
         let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(unix_time.as_micros()).unwrap_or(i64::MAX);
+        let now = microseconds(unix_time);
         let version = env!("CARGO_PKG_VERSION").into();
         let (name, expand_only) = (migration.name.into(), migration.expand_only.into());
         c.execute(table.insert, &[migration.number.into(), name, now.into(), expand_only, version])?;

@@ -10,6 +10,7 @@ use super::durability::PendingWrite;
 use super::upload_body::{UploadBody, UploadKind};
 use super::uploads::{BinaryTarget, StagedUpload, Upload};
 use crate::model::digest::{Md5, Sha256};
+use crate::model::error_chain::error_chain;
 use crate::model::time::Timestamp;
 use crate::r::archive::{self, ArchiveError, PackageArchive};
 use crate::r::binary::{self, BinaryError, BinaryInfo};
@@ -142,17 +143,8 @@ fn refuse_archive(file: &str, kind: UploadKind, error: ArchiveError) -> RepoErro
 
 /// The error for a file that is not a valid package, with its chain of causes.
 pub(super) fn invalid_package(file: &str, error: &dyn std::error::Error) -> RepoError {
-    let mut message = format!("'{}' is refused: {error}", file.chars().take(200).collect::<String>());
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !message.ends_with(&text) {
-            message.push_str(": ");
-            message.push_str(&text);
-        }
-        cause = error.source();
-    }
-    RepoError::Invalid(message)
+    let name: String = file.chars().take(200).collect();
+    RepoError::Invalid(format!("'{name}' is refused: {}", error_chain(error)))
 }
 
 /// A writer to a spool that hashes the bytes.

@@ -9,6 +9,7 @@ use tracing::field::{Field, Visit};
 
 use super::timestamp::{self, TimestampFormat};
 use crate::config::LogFormat;
+use crate::model::error_chain::error_chain;
 
 /// The message and fields of an event.
 #[derive(Default)]
@@ -39,17 +40,7 @@ impl Visit for EventParts {
         self.push(field, Value::String(redact_urls(value.to_owned())));
     }
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let mut text = value.to_string();
-        let mut source = value.source();
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            // Many errors include their source in their message.
-            if !text.contains(&cause_text) {
-                let _ = write!(text, ": {cause_text}");
-            }
-            source = cause.source();
-        }
-        self.push(field, Value::String(redact_urls(text)));
+        self.push(field, Value::String(redact_urls(error_chain(value))));
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.push(field, value.into());

@@ -4,6 +4,7 @@ pub mod change;
 pub mod count;
 pub mod digest;
 pub mod documentation;
+pub mod error_chain;
 pub mod file_change;
 pub mod fingerprint;
 pub mod guarded;

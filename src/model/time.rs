@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An instant: microseconds since 1970-01-01T00:00:00 UTC, as every table stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +14,12 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Microseconds in a second.
 pub const SECOND: i64 = 1_000_000;
+
+/// Converts a duration to microseconds, at most [`i64::MAX`] (292,000 years).
+#[must_use]
+pub fn microseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
 
 impl Timestamp {
     /// Converts seconds since the epoch, as in R's `POSIXct`, rounded down to whole seconds. `None` if the value is not

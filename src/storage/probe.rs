@@ -4,6 +4,7 @@ use super::disk::{Disk, SPOOL_DIRECTORY};
 use super::s3::S3;
 use super::{Spool, StorageError, UnusableLocation};
 use crate::config::{ClassLocation, DirectoryLocation, RESTART_COMMAND, S3Location, StorageConfig};
+use crate::model::error_chain::error_chain;
 use crate::model::storage_class::StorageClass;
 use bytes::Bytes;
 use nix::sys::statfs::{
@@ -283,7 +284,7 @@ pub(super) fn unusable_s3(
     let S3Location { bucket, prefix, .. } = location;
     let problem = match error {
         StorageError::S3 { action, object, source } => {
-            format!("cannot {action} {object}: {}", super::s3::error_chain(source.as_ref()))
+            format!("cannot {action} {object}: {}", error_chain(source.as_ref()))
         }
         other => other.to_string(),
     };

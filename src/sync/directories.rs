@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::bundle::{Head, Product};
 use crate::config::Config;
-use crate::model::time::{SECOND, Timestamp};
+use crate::model::time::{SECOND, Timestamp, microseconds};
 use crate::state::State;
 use crate::upstream::{Mirror, Upstream, UpstreamError};
 
@@ -134,7 +134,7 @@ fn sentence(product: &Product, head: &Head, now: Timestamp) -> String {
 fn to_timestamp(time: std::io::Result<SystemTime>) -> Timestamp {
     let elapsed =
         time.ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
-    Timestamp(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
+    Timestamp(microseconds(elapsed))
 }
 
 /// Returns the time between two instants in days: `3 days`.

@@ -24,7 +24,7 @@ use crate::jobs::lease::Lease;
 use crate::model::change::Counts;
 use crate::model::digest::Sha256;
 use crate::model::ids::{SourceId, TreeId, TxId};
-use crate::model::time::Timestamp;
+use crate::model::time::{Timestamp, microseconds};
 use crate::publish::transaction::{Rows, Transaction, abandon};
 use crate::state::State;
 use crate::upstream::{Mirror, Upstream};
@@ -245,7 +245,7 @@ impl SyncContext<'_> {
             matches!(self.trigger, SyncTrigger::Administrator(_)) && refused_digest == Some(digest);
         let policy = if is_confirmed { ShrinkPolicy::Accept } else { ShrinkPolicy::Refuse };
         let mut updates = list.validator_updates(&files, started_at);
-        let delay = i64::try_from(list.delay.as_micros()).unwrap_or(i64::MAX);
+        let delay = microseconds(list.delay);
         let acceptance = Acceptance {
             shrink_policy: policy,
             cutoff: (delay > 0).then(|| Timestamp(started_at.0.saturating_sub(delay))),

@@ -11,7 +11,7 @@ use crate::api::storage::{
 use crate::db;
 use crate::http::error::Failure;
 use crate::model::storage_class::StorageClass;
-use crate::model::time::Timestamp;
+use crate::model::time::{Timestamp, microseconds};
 use crate::serve::RepoError;
 use crate::storage::{GRACE, Ownership};
 use crate::upkeep;
@@ -45,7 +45,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
             trash_bytes: trash.bytes,
             trash_since: trash.oldest.map(|at| {
                 let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-                Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX)).to_string()
+                Timestamp(microseconds(since)).to_string()
             }),
             damaged: condition.damaged_objects(class).count() as u64,
             lost: condition.lost_objects(class).count() as u64,

@@ -1,6 +1,7 @@
 //! AWS credentials and region by the standard chain, cached until shortly before they expire.
 
 use crate::config::S3Location;
+use crate::model::error_chain::error_chain;
 use async_trait::async_trait;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
@@ -91,7 +92,7 @@ impl Credentials {
     }
 
     async fn load(&self) -> Result<CachedCredentials, NoCredentials> {
-        let to_error = |e: &dyn std::error::Error| NoCredentials(super::error_chain(e));
+        let to_error = |e: &dyn std::error::Error| NoCredentials(error_chain(e));
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();

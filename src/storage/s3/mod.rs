@@ -11,6 +11,7 @@ use super::{
 };
 use crate::config::S3Location;
 use crate::model::digest::Sha256;
+use crate::model::error_chain::error_chain;
 use crate::model::guarded::guarded;
 use crate::model::storage_class::StorageClass;
 use bytes::Bytes;
@@ -321,18 +322,4 @@ fn refusal(error: &Error) -> Refusal {
         _ if text.contains("400 Bad Request") && !text.contains("<Code>") => Refusal::Unspecified,
         _ => Refusal::None,
     }
-}
-
-/// Formats an error and its causes in one line, without causes that the text already contains.
-pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

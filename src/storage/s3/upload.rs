@@ -1,6 +1,7 @@
 //! Writes objects to a bucket: one conditional put for small ones, a multipart upload for large ones.
 
 use super::S3;
+use crate::model::error_chain::error_chain;
 use crate::storage::{IfExists, Key, MarkerKey, Spool, StorageError};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -226,7 +227,7 @@ impl PutFailure {
         if let Error::AlreadyExists { .. } = **source {
             return PutFailure::Exists;
         }
-        let text = super::error_chain(source.as_ref());
+        let text = error_chain(source.as_ref());
         match !text.contains("Server returned") || text.contains("501 Not Implemented") {
             true => PutFailure::Unclear,
             false => PutFailure::Permanent,

@@ -9,7 +9,7 @@ use crate::config::Provider;
 use crate::db;
 use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
-use crate::model::time::Timestamp;
+use crate::model::time::{Timestamp, microseconds};
 use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::Key;
@@ -84,7 +84,7 @@ fn compared_before(state: &State, run: &SweepRun<'_>) -> Timestamp {
         Provider::Sqlite => return Timestamp(i64::MAX),
         Provider::Postgres => run.options.age.min(VISIBILITY_DELAY),
     };
-    let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+    let age = microseconds(age);
     Timestamp((state.clock)().0.saturating_sub(age))
 }
 

@@ -12,7 +12,7 @@ use super::references::SWEPT_CLASSES;
 use crate::db;
 use crate::jobs::lease::Lease;
 use crate::model::storage_class::StorageClass;
-use crate::model::time::Timestamp;
+use crate::model::time::{Timestamp, microseconds};
 use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::condition::PendingSweep;
@@ -242,7 +242,7 @@ async fn sweep_releases(state: &State) -> Result<u64, RepoError> {
 
 /// Blob rows written after this instant are too young to be removed.
 fn rows_before(state: &State, run: &SweepRun<'_>) -> Timestamp {
-    let age = i64::try_from(run.options.age.as_micros()).unwrap_or(i64::MAX);
+    let age = microseconds(run.options.age);
     Timestamp((state.clock)().0.saturating_sub(age))
 }
 

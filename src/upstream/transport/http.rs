@@ -15,6 +15,7 @@ use super::client::{HttpClient, Limits};
 use super::file::{FileRequest, FileResponse, FileStream, Validators, segments};
 use super::retry;
 use crate::metrics;
+use crate::model::error_chain::error_chain;
 use crate::upstream::error::UpstreamError;
 
 /// Characters of a path segment that are encoded: all but the unreserved ones (RFC 3986) and `+`, which mirrors take
@@ -322,20 +323,6 @@ impl Target {
         let reason = if error.is_timeout() { format!("timed out ({reason})") } else { reason };
         UpstreamError::Unavailable { url: self.display_url.clone(), reason, retry_after: None }
     }
-}
-
-/// Returns an error with its causes, each text once.
-fn error_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Returns whether the mirror's certificate was rejected.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rstudio_pm::model::error_chain::error_chain;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
@@ -90,15 +91,4 @@ impl Connection {
             Err(_) => Err("the connection accepts no requests and does not end".to_owned()),
         }
     }
-}
-
-/// The text of an error and of its sources.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }

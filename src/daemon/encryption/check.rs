@@ -1,6 +1,7 @@
 //! The part of `--check-config` about the encryption key.
 
 use super::compare::KeyMismatch;
+use crate::config::table::Kind;
 use crate::config::{Check, Loaded, ValueForm, Verdict, key_file};
 use crate::db::Db;
 
@@ -48,4 +49,64 @@ pub(in crate::daemon) fn run(loaded: &Loaded) -> Option<Check> {
         findings.push(format!("no value needs the previous key; remove it: rm '{}'", old.display()));
     }
     Some(Check { title: "Encryption key", verdict, findings })
+}
+
+/// The secrets that are plain text in the configuration, by place; `None` if there are none.
+pub(in crate::daemon) fn plain_secrets(loaded: &Loaded) -> Option<Check> {
+    let mut findings = Vec::new();
+    for setting in loaded.settings.iter() {
+        let is_secret = |text: &str| match setting.property.kind {
+            Kind::Secret => !text.is_empty(),
+            Kind::Url(_) => has_password(text),
+            _ => false,
+        };
+        for value in
+            setting.values.iter().filter(|value| value.form == ValueForm::Plain && is_secret(&value.text))
+        {
+            findings.push(format!(
+                "{}: {}.{} is a secret in plain text; write the output of rspm encrypt instead",
+                value.origin, setting.section.name, setting.property.name
+            ));
+        }
+    }
+    (!findings.is_empty()).then_some(Check {
+        title: "Secrets in plain text",
+        verdict: Verdict::Info,
+        findings,
+    })
+}
+
+/// Whether a URL contains a password: before its host, or as a parameter.
+fn has_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let before_host = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':'));
+    let parameter = url.split(['?', '&']).skip(1).find_map(|pair| pair.strip_prefix("password="));
+    before_host
+        .map(|(_, password)| password)
+        .into_iter()
+        .chain(parameter)
+        .any(|password| !password.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_with_a_password_is_recognized() {
+        for url in [
+            "postgres://u:secret@h/d",
+            "postgresql://u:p@h1,h2:5432/d?sslmode=require",
+            "postgres://h/d?user=u&password=secret",
+            "http://a:b@proxy.example:3128",
+        ] {
+            assert!(has_password(url), "{url}");
+        }
+        for url in
+            ["postgres://u@h/d", "postgres://u:@h/d", "https://h/a:b@c", "postgres://h/d?password=", "", "@:"]
+        {
+            assert!(!has_password(url), "{url}");
+        }
+    }
 }

@@ -63,7 +63,6 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
             results.push(database_check.unwrap_or_else(|error| refused(DATABASE_TITLE, error)));
             results.extend(server.user.run(|| clock::check(&loaded.config)).ok().flatten());
             results.extend(encryption::check::run(loaded));
-            results.extend(encryption::check::plain_secrets(loaded));
         }
         Err(error) => {
             let findings_of = |category| {

@@ -4,7 +4,7 @@
 use sha2::Digest;
 
 use super::author::{self, Author};
-use super::{Conn, DbError, Row, Value, clock};
+use super::{Conn, DbError, Row, Value};
 use crate::model::time::Timestamp;
 
 /// The word of a change that was made.
@@ -103,13 +103,14 @@ pub fn record_by(
     (object_kind, object): (&str, &str),
     (outcome, detail): (&str, &str),
 ) -> Result<(), DbError> {
+    const LOCK: &str = "UPDATE clock SET catalog = catalog WHERE id = 1";
     const NEXT: &str = "UPDATE audit_head SET last = last + 1 WHERE id = 1 RETURNING last, sha256";
     const INSERT: &str = "INSERT INTO audit (id, at, actor_kind, actor, address, action, object_kind, object, outcome, \
         detail, previous, sha256) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     const HEAD: &str = "UPDATE audit_head SET sha256 = $1 WHERE id = 1";
-    // Every write locks the clock before the head, or two of them could wait for each other. The lock of the head lasts
-    // until the commit, so the order of rows is the order of commits.
-    clock::lock(c)?;
+    // Every write locks the clock (`clock::lock`) before the head, or two of them could wait for each other. The lock of the
+    // head lasts until the commit, so the order of rows is the order of commits.
+    c.execute(LOCK, &[])?;
     let mut rows = c.query(NEXT, &[])?;
     let head = rows.first_mut().ok_or_else(missing_head)?;
     let mut row = AuditRow {

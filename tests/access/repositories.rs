@@ -225,6 +225,9 @@ fn a_number_does_not_disclose_the_name_of_a_hidden_repository() {
         server.rspm_stdout(&format!("create repo --name={name} --type={kind} --description=for~{name}"));
         server.rspm_stdout(&format!("edit repo --name={name} --hide"));
     }
+    server.rspm_stdout("create source --name=own");
+    server.rspm_stdout("subscribe --repo=hiddenr --source=own");
+    server.add("own", &Tarball::new("alpha", "1.0"));
     let reader = bearer(&token(&server, "--scope=repos:read --repos=*"));
     let mut pages = 0;
     for id in 1..=3 {

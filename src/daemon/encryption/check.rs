@@ -1,12 +1,17 @@
-//! The part of `--check-config` about the encryption key.
+//! The part of `--check-config` about the encryption key and secrets.
 
 use super::compare::KeyMismatch;
 use crate::config::table::Kind;
 use crate::config::{Check, Loaded, ValueForm, Verdict, key_file};
 use crate::db::Db;
 
+/// The checks of the key, and of secrets that are not encrypted; each only if there is something to say.
+pub(in crate::daemon) fn run(loaded: &Loaded) -> impl Iterator<Item = Check> {
+    key(loaded).into_iter().chain(plain_secrets(loaded))
+}
+
 /// Compares the key with that of the database; `None` if neither exists.
-pub(in crate::daemon) fn run(loaded: &Loaded) -> Option<Check> {
+fn key(loaded: &Loaded) -> Option<Check> {
     let config = &*loaded.config;
     let path = &config.server.encryption_key_path;
     let state = Db::database_state(config);
@@ -52,7 +57,7 @@ pub(in crate::daemon) fn run(loaded: &Loaded) -> Option<Check> {
 }
 
 /// The secrets that are plain text in the configuration, by place; `None` if there are none.
-pub(in crate::daemon) fn plain_secrets(loaded: &Loaded) -> Option<Check> {
+fn plain_secrets(loaded: &Loaded) -> Option<Check> {
     let mut findings = Vec::new();
     for setting in loaded.settings.iter() {
         let is_secret = |text: &str| match setting.property.kind {

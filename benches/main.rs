@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic ends the benchmark with its location")]
 
+mod access;
 mod adding;
 mod admin;
 mod answers;
@@ -47,7 +48,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 15] = [
+const GROUPS: [Group; 16] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -63,6 +64,7 @@ const GROUPS: [Group; 15] = [
     ("starting", starting::run),
     ("answers", answers::run),
     ("bundle", bundle::run),
+    ("access", access::run),
 ];
 
 fn main() {

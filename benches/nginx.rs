@@ -93,6 +93,19 @@ pub(crate) fn free_port() -> u16 {
 
 /// Measures requests per second with wrk; panics if a request fails.
 pub(crate) fn wrk(url: &str, connections: u32, seconds: u32, headers: &[String]) -> f64 {
+    let (rate, text) = run_wrk(url, connections, seconds, headers);
+    assert!(!text.contains("Non-2xx"), "{url}:\n{text}");
+    rate
+}
+
+/// As [`wrk`]; panics if no request is refused.
+pub(crate) fn wrk_refused(url: &str, connections: u32, seconds: u32, headers: &[String]) -> f64 {
+    let (rate, text) = run_wrk(url, connections, seconds, headers);
+    assert!(text.contains("Non-2xx"), "{url}:\n{text}");
+    rate
+}
+
+fn run_wrk(url: &str, connections: u32, seconds: u32, headers: &[String]) -> (f64, String) {
     let mut command = Command::new("wrk");
     command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--timeout", "10s"]);
     for header in headers {
@@ -100,11 +113,13 @@ pub(crate) fn wrk(url: &str, connections: u32, seconds: u32, headers: &[String])
     }
     let output = command.arg(url).output().expect("wrk is installed: tests/setup");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{url}:\n{text}");
-    text.lines()
+    assert!(!text.contains("Socket errors"), "{url}:\n{text}");
+    let rate = text
+        .lines()
         .find_map(|line| line.strip_prefix("Requests/sec:"))
         .and_then(|n| n.trim().parse().ok())
-        .unwrap_or_else(|| panic!("wrk printed no request rate:\n{text}"))
+        .unwrap_or_else(|| panic!("wrk printed no request rate:\n{text}"));
+    (rate, text.into_owned())
 }
 
 /// Downloads a URL to a file; returns the `ETag`.

@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("upstream", &["model", "config", "r", "bundle", "advisory", "metrics"]),
     ("catalog", &["model", "config", "r", "db"]),
     ("jobs", &["model", "config", "db"]),
-    ("control", &["config"]),
+    ("control", &["config", "db"]),
     ("cluster", &["model", "config", "db", "storage", "jobs", "control"]),
     (
         "state",

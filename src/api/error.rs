@@ -32,6 +32,8 @@ pub enum Code {
     Unavailable = 8,
     /// A token is missing or not valid.
     Unauthorized = 9,
+    /// Too many requests with credentials that are not valid.
+    TooManyRequests = 11,
     /// The token lacks a scope.
     Forbidden = 12,
     /// A named upload has expired or was sent to another process.

@@ -1,5 +1,6 @@
 //! Wire types of the admin and public JSON APIs, one file per noun. Pure data: no handlers, no transport.
 
+pub mod audit;
 pub mod backfill;
 pub mod backup;
 pub mod binary;

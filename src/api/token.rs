@@ -72,6 +72,9 @@ pub struct Token {
     pub expires: Option<String>,
     /// Whether that time has passed.
     pub expired: bool,
+    /// The last day on which it was used, in UTC; absent if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<String>,
     /// Time of the revocation; absent if it is not revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<String>,

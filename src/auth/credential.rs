@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use http::header::{AUTHORIZATION, HeaderMap};
 
-use super::secret;
+use super::secret::{self, Prefix};
 use crate::model::digest::Sha256;
 
 /// Maximum length of the field, in bytes: far more than a token needs.
@@ -15,8 +15,8 @@ const MAX_BYTES: usize = 16 << 10;
 pub enum Credential {
     /// Nothing, or a user name without a password.
     None,
-    /// The digest of a text with the form of a token.
-    Token(Sha256),
+    /// The digest of a text with the form of a token, and its prefix.
+    Token(Sha256, Prefix),
     /// A password or a token that cannot be one of this server.
     Unusable,
 }
@@ -62,7 +62,10 @@ fn of_field(text: &str) -> Credential {
 }
 
 fn of_secret(text: &str) -> Credential {
-    if secret::is_well_formed(text) { Credential::Token(secret::digest(text)) } else { Credential::Unusable }
+    match Prefix::of(text).filter(|_| secret::is_well_formed(text)) {
+        Some(prefix) => Credential::Token(secret::digest(text), prefix),
+        None => Credential::Unusable,
+    }
 }
 
 #[cfg(test)]
@@ -85,7 +88,8 @@ mod tests {
     #[test]
     fn a_token_is_read_from_every_place_in_which_clients_send_it() {
         let secret = Secret::generate().expect("random");
-        let (text, token) = (secret.expose(), Ok(Credential::Token(secret.digest())));
+        let text = secret.expose();
+        let token = Ok(Credential::Token(secret.digest(), Prefix::of(text).expect("a prefix")));
         for field in [
             format!("Bearer {text}").into_bytes(),
             format!("bearer   {text} ").into_bytes(),

@@ -5,6 +5,7 @@ use super::tokens::{self, Tokens};
 use crate::access::Grant;
 use crate::db;
 use crate::db::DbError;
+use crate::db::audit;
 use crate::db::token::Token as Row;
 use crate::model::identity::Identity;
 use crate::model::ids::TokenId;
@@ -45,9 +46,29 @@ pub async fn create(state: &State, tokens: &Tokens, new: NewToken) -> Result<(Se
         scopes: tokens::rows(&new.grant),
     };
     let now = (state.clock)();
-    apply_edit(state, move |c| db::token::create(c, &row, now)).await?;
+    let detail = describe(&row);
+    apply_edit(state, move |c| {
+        db::token::create(c, &row, now)?;
+        audit::record(c, "create token", ("token", &row.guid.to_string()), &detail)
+    })
+    .await?;
     tokens.refresh().await?;
     Ok((secret, guid))
+}
+
+/// The properties of a token, for the audit trail.
+fn describe(row: &db::token::NewToken) -> String {
+    let scopes: Vec<String> = row
+        .scopes
+        .iter()
+        .map(|row| match (row.scope.as_str(), row.object) {
+            ("global:admin", _) => row.scope.clone(),
+            (scope, 0) => format!("{scope}:*"),
+            (scope, object) => format!("{scope}:#{object}"),
+        })
+        .collect();
+    let expires = row.expires_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+    format!("{}; for {}; {}; expires: {expires}", scopes.join(" "), row.user, row.description)
 }
 
 /// Every token, also expired and revoked ones, with its grant, by creation.
@@ -79,8 +100,12 @@ pub async fn find(state: &State, name: &str) -> Result<Option<Row>, DbError> {
 ///
 /// # Errors
 /// Those of the database.
-pub async fn revoke(state: &State, tokens: &Tokens, id: TokenId) -> Result<(), DbError> {
+pub async fn revoke(state: &State, tokens: &Tokens, (id, guid): (TokenId, Identity)) -> Result<(), DbError> {
     let now = (state.clock)();
-    apply_edit(state, move |c| db::token::revoke(c, id, now)).await?;
+    apply_edit(state, move |c| {
+        db::token::revoke(c, id, now)?;
+        audit::record(c, "revoke token", ("token", &guid.to_string()), "")
+    })
+    .await?;
     tokens.refresh().await
 }

@@ -1,6 +1,7 @@
 //! Tokens: their text, the credentials of a request, the tokens of the database in memory, and their creation.
 
 mod credential;
+mod failures;
 mod issue;
 mod secret;
 mod tokens;

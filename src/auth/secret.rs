@@ -66,6 +66,16 @@ impl Secret {
     }
 }
 
+/// The first 9 characters of a token, which lists show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Prefix([u8; 9]);
+
+impl Prefix {
+    pub(super) fn of(text: &str) -> Option<Prefix> {
+        text.as_bytes().first_chunk().copied().map(Prefix)
+    }
+}
+
 /// The digest under which a token is stored.
 pub(super) fn digest(text: &str) -> Sha256 {
     Sha256(sha2::Sha256::digest(text.as_bytes()).into())

@@ -2,29 +2,40 @@
 //! `clock.catalog` like a publish, so each server reads it with the news of a publish.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use super::failures::Failures;
+use super::secret::Prefix;
 
 use crate::access::{Grant, Scope, ScopeKind, Selection};
 use crate::catalog::CatalogHandle;
 use crate::db::{self, Db, DbError};
 use crate::model::digest::Sha256;
 use crate::model::identity::Identity;
-use crate::model::ids::{RepoId, SourceId};
+use crate::model::ids::{RepoId, SourceId, TokenId};
 use crate::model::time::{SECOND, Timestamp};
 
 /// Pauses between attempts to read changed tokens.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Pause before the uses of tokens are written.
+const USE_INTERVAL: Duration = Duration::from_millis(500);
+/// The day of a token that was not used since the start.
+const NEVER: i64 = i64::MIN;
 /// Minimum interval between reads that unknown tokens cause.
 const UNKNOWN_INTERVAL: i64 = SECOND;
 
 /// A valid token.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Token {
+    /// Row id.
+    pub id: TokenId,
     /// Its identity in lists.
     pub guid: Identity,
     /// The person or service that uses it.
@@ -33,7 +44,25 @@ pub struct Token {
     pub grant: Grant,
     /// It is valid before this time.
     pub expires_at: Option<Timestamp>,
+    /// The last day on which this server saw it, in days since the epoch.
+    used_on: AtomicI64,
 }
+
+impl Token {
+    /// Its user and identity, as in transactions and in the audit trail.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{} (token {})", self.user, self.guid)
+    }
+}
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Token) -> bool {
+        self.guid == other.guid
+    }
+}
+
+impl Eq for Token {}
 
 /// The tokens that are not revoked, and the newest revision that was read.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +83,10 @@ struct Inner {
     reading: tokio::sync::Mutex<()>,
     /// When an unknown token last caused a read.
     unknown_at: AtomicI64,
+    failures: Failures,
+    /// Uses that are not written yet: at most one of each token and day.
+    uses: parking_lot::Mutex<Vec<(Arc<Token>, Timestamp)>>,
+    used: Notify,
 }
 
 impl Tokens {
@@ -68,6 +101,9 @@ impl Tokens {
             table: ArcSwap::default(),
             reading: tokio::sync::Mutex::default(),
             unknown_at: AtomicI64::new(i64::MIN),
+            failures: Failures::new(),
+            uses: parking_lot::Mutex::default(),
+            used: Notify::new(),
         }));
         tokens.refresh().await?;
         Ok(tokens)
@@ -77,8 +113,17 @@ impl Tokens {
     #[must_use]
     pub fn get(&self, digest: &Sha256, now: Timestamp) -> Option<Arc<Token>> {
         let table = self.0.table.load();
-        let token = table.by_digest.get(digest)?;
-        token.expires_at.is_none_or(|end| now < end).then(|| Arc::clone(token))
+        let token =
+            table.by_digest.get(digest).filter(|token| token.expires_at.is_none_or(|end| now < end))?;
+        let today = now.0.div_euclid(86_400 * SECOND);
+        // The first of several requests at a time records it.
+        if token.used_on.load(Ordering::Relaxed) != today
+            && token.used_on.swap(today, Ordering::Relaxed) != today
+        {
+            self.0.uses.lock().push((Arc::clone(token), now));
+            self.0.used.notify_one();
+        }
+        Some(Arc::clone(token))
     }
 
     /// As [`Tokens::get`]; reads changed tokens first if the token is unknown and no unknown one caused a read within the
@@ -99,6 +144,20 @@ impl Tokens {
         self.get(digest, now)
     }
 
+    /// Counts a request with credentials that are not valid.
+    ///
+    /// # Errors
+    /// There were too many: seconds until the next one is accepted.
+    pub fn count_failure(&self, address: IpAddr, prefix: Option<Prefix>, now: Timestamp) -> Result<(), u64> {
+        self.0.failures.count(address, prefix, now)
+    }
+
+    /// Whether a refused change of a token is recorded in the audit trail: not all of one that makes many.
+    #[must_use]
+    pub fn records_refusal(&self, token: &Token, now: Timestamp) -> bool {
+        self.0.failures.records_refusal(token.id, now)
+    }
+
     /// Reads the tokens that changed.
     ///
     /// # Errors
@@ -115,6 +174,30 @@ impl Tokens {
             self.0.table.store(Arc::new(table));
         }
         Ok(())
+    }
+
+    /// Writes the last days on which tokens were used, until the future is dropped: once a day for each token.
+    pub async fn record_uses(&self) {
+        loop {
+            self.0.used.notified().await;
+            // Several uses are one write.
+            tokio::time::sleep(USE_INTERVAL).await;
+            let uses = std::mem::take(&mut *self.0.uses.lock());
+            let rows: Vec<_> =
+                uses.iter().map(|(token, at)| (token.id, token.guid, token.user.clone(), *at)).collect();
+            let write = self.0.db.write(move |c| {
+                rows.iter()
+                    .try_for_each(|(id, guid, user, at)| db::token::record_use(c, *id, (*guid, &**user), *at))
+            });
+            if let Err(error) = write.await {
+                tracing::warn!(
+                    "could not record the use of {} tokens; trying again later: {error}",
+                    uses.len()
+                );
+                // The next request with one of them records it.
+                uses.iter().for_each(|(token, _)| token.used_on.store(NEVER, Ordering::Relaxed));
+            }
+        }
     }
 
     /// Reads changed tokens after every change of the catalog, until the future is dropped.
@@ -147,6 +230,8 @@ impl Table {
             user: row.user.into(),
             grant: grant(&row.scopes),
             expires_at: row.expires_at,
+            id: row.id,
+            used_on: AtomicI64::new(NEVER),
         };
         self.by_digest.insert(row.digest, Arc::new(token));
     }

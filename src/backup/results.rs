@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::db::audit;
 use crate::db::backup::{self, BackupResult, CommandResult, RecordedCommand};
 use crate::db::{Conn, Db, DbError};
 use crate::metrics;
@@ -38,7 +39,15 @@ pub(super) async fn record_backup(
     result: Result<u64, String>,
 ) -> Result<(), DbError> {
     let (place, result) = (place.to_owned(), command_result(result));
-    state.db.write(move |c| backup::record(c, &place, RecordedCommand::Create, at, &result)).await?;
+    let write = move |c: &mut dyn Conn| {
+        let detail = match &result {
+            CommandResult::Success(missing) => format!("complete; missing files: {missing}"),
+            CommandResult::Failure(error) => format!("failed: {error}"),
+        };
+        audit::record(c, "backup", ("folder", &place), &detail)?;
+        backup::record(c, &place, RecordedCommand::Create, at, &result)
+    };
+    state.db.write(write).await?;
     show(&state.db).await
 }
 

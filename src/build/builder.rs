@@ -9,7 +9,7 @@ use super::poll::{self, PollResult, References};
 use super::{Builds, description, fetch};
 use crate::db::git_build::{self, GitBuild};
 use crate::db::git_builder::{self, GitBuilder, Trigger};
-use crate::db::{self, DbError, git_credential};
+use crate::db::{self, DbError, audit, git_credential};
 use crate::model::ids::SourceId;
 use crate::model::source::{SourceKind, Supply};
 use crate::serve::{RepoError, find};
@@ -173,6 +173,7 @@ pub async fn create(
             ))));
         }
         let id = git_builder::insert(c, &row)?;
+        audit::record(c, "create git builder", ("git builder", &row.name), &row.url)?;
         let builder = GitBuilder { id, ..row.clone() };
         let result = poll::record(c, &builder, &references, (first_tags, &actor), now)?;
         git_builder::polled(c, id, &builder.head, now, due_at)?;
@@ -268,6 +269,7 @@ pub async fn edit(
             if let Some(key) = &key {
                 check_key(c, key)?;
             }
+            audit::record(c, "edit git builder", ("git builder", &row.name), &row.url)?;
             git_builder::update(c, &row)
         })
         .await?;
@@ -282,7 +284,11 @@ pub async fn edit(
 pub async fn delete(builds: &Builds, source: &str, name: &str) -> Result<(), RepoError> {
     let builder = get(builds, source, name).await?;
     let now = (builds.state.clock)();
-    builds.state.db.write(move |c| git_builder::delete(c, builder.id, now)).await?;
+    let deletion = builds.state.db.write(move |c| {
+        audit::record(c, "delete git builder", ("git builder", &builder.name), "")?;
+        git_builder::delete(c, builder.id, now)
+    });
+    deletion.await?;
     Ok(())
 }
 

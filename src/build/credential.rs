@@ -16,7 +16,7 @@ use crate::builder::url::{GitUrl, Scheme};
 use crate::config::{EncryptionKey, key_file};
 use crate::db::git_builder::{self, GitBuilder};
 use crate::db::git_credential::{self, CredentialKind, GitCredential};
-use crate::db::{Conn, DbError};
+use crate::db::{Conn, DbError, audit};
 use crate::encryption::value;
 use crate::model::name::Name;
 use crate::serve::RepoError;
@@ -133,6 +133,8 @@ pub async fn import(
         .db
         .write(move |c| {
             check_key(c, &key)?;
+            let action = if row.id == 0 { "import git credential" } else { "edit git credential" };
+            audit::record(c, action, ("git credential", &row.name), &row.host)?;
             if row.id == 0 {
                 git_credential::insert(c, &row)
             } else {
@@ -202,6 +204,7 @@ pub async fn delete(builds: &Builds, kind: CredentialKind, name: &str) -> Result
                 users.join("', '")
             ))));
         }
+        audit::record(c, "delete git credential", ("git credential", &lookup), "")?;
         git_credential::delete(c, credential.id)?;
         Ok(Ok(()))
     });

@@ -3,6 +3,7 @@
 use super::Builds;
 use super::builder::{self, get};
 use super::poll::{self, queued};
+use crate::db::audit;
 use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
 use crate::db::git_builder::{self, GitBuilder};
 use crate::serve::RepoError;
@@ -54,6 +55,7 @@ pub async fn rerun(
             ))));
         }
         let new = NewBuild { replaces: replace, ..queued(&builder, &tag, &commit, &actor) };
+        audit::record(c, "rerun git builder", ("git builder", &builder.name), &commit)?;
         let build = git_build::insert(c, &new, now)?;
         Ok(Ok(git_build::get(c, build)?))
     });

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use super::audit::AuditCommand;
 use super::git_args;
 use super::job::JobFlags;
 use super::output::Format;
@@ -81,6 +82,9 @@ pub enum Command {
     /// Revoke a token
     #[command(subcommand)]
     Revoke(Revoke),
+    /// List, verify and export the audit trail
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Check that the server responds, and show the user and scopes of the token
     Verify,
     /// Show one source or repository

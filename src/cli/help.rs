@@ -33,7 +33,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "repair",
         ],
     ),
-    ("Access", &["verify", "revoke"]),
+    ("Access", &["verify", "revoke", "audit"]),
     ("Other", &["license", "completion", "help"]),
 ];
 

@@ -2,6 +2,7 @@
 //! Posit Package Manager.
 
 pub mod args;
+pub mod audit;
 pub mod backfill;
 pub mod backup;
 pub mod check;
@@ -220,6 +221,7 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::List { list: Some(List::Tokens(args)) } => token::list(client, output, args).await,
         Command::Revoke(Revoke::Token(args)) => token::revoke(client, output, args).await,
         Command::Verify => token::verify(client, output).await,
+        Command::Audit(command) => audit::run(client, output, command).await,
         Command::List { list: None } => list::overview(client, output).await,
         Command::List { list: Some(List::Repos(args)) } => list::repos(client, output, args).await,
         Command::List { list: Some(List::Sources(args)) } => list::sources(client, output, args).await,

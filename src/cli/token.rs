@@ -150,10 +150,11 @@ pub async fn list(client: &Client, output: &Output, args: ListTokens) -> Result<
                 };
                 let scopes = describe_scopes(&token.scopes);
                 let user = if token.user.is_empty() { "-" } else { &token.user };
-                vec![token.guid.clone(), user.to_owned(), scopes, state, token.description.clone()]
+                let used = token.last_used.clone().unwrap_or_else(|| "never".to_owned());
+                vec![token.guid.clone(), user.to_owned(), scopes, state, used, token.description.clone()]
             })
             .collect();
-        table(&["GUID", "User", "Scopes", "State", "Description"], &rows)
+        table(&["GUID", "User", "Scopes", "State", "Last use", "Description"], &rows)
     })
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Answer, Cluster, Provider, list};
 use crate::control::Command;
+use crate::db::author::{self, Author};
 use crate::db::node::{self, ModeRequest};
 use crate::db::{DbError, lease};
 use crate::model::identity::Identity;
@@ -130,8 +131,8 @@ pub(super) fn carry_out(cluster: &Cluster, request: ModeRequest) {
         tracing::info!(by, "{mode} was requested for this server by rspm cluster");
         let timeout = Duration::from_secs(timeout.clamp(0, 86_400).unsigned_abs());
         let command = if mode == "online" { Command::Online } else { Command::Offline { timeout } };
-        let failure =
-            cluster.0.control.run(command).await.err().map(|error| (error.to_string(), Instant::now()));
+        let run = author::scope(Author::job(&by, at), cluster.0.control.run(command));
+        let failure = run.await.err().map(|error| (error.to_string(), Instant::now()));
         let mut answer = cluster.0.answer.lock();
         // A later request may have ended before.
         if answer.answered < Some(at) {

@@ -53,7 +53,7 @@ s("Server", Never, "Directories, logs and public address of the server.", &[
     p("Address", Url(UrlPurpose::Server), "",
       "Public base URL, including a path prefix if there is one; if unset, it is derived from each request.").reloadable(),
     p("TrustedProxy", Network, "127.0.0.0/8, ::1",
-      "Address or network of a reverse proxy whose headers `X-RSPM-Request`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-Port` determine the public URL while `Address` is unset; empty trusts no proxy.").multi().reloadable(),
+      "Address or network of a reverse proxy whose headers `X-RSPM-Request`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-Port` determine the public URL while `Address` is unset, and whose `X-Forwarded-For` names the client in the audit trail and in the limits of refused tokens; empty trusts no proxy.").multi().reloadable(),
     p("ConnectionsPerAddress", COUNT, "1024",
       "Maximum number of simultaneous connections per client address (IPv6: per /64 network); further ones are closed. 0 means no limit. Loopback addresses and those of `TrustedProxy` are exempt.").reloadable(),
     p("DataDir", Path, "/var/lib/rstudio-pm",

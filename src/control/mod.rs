@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::db::author::{self, Author};
+
 pub use changes::ReloadResult;
 pub use mode::{ActiveWork, BrokenReason, Mode};
 
@@ -54,6 +56,8 @@ pub enum CommandResult {
 pub struct PendingCommand {
     /// The command.
     pub command: Command,
+    /// Who gave it, for the audit trail; `None` for a signal and for the server itself.
+    pub author: Option<Author>,
     reply: oneshot::Sender<Result<CommandResult, CommandError>>,
 }
 
@@ -127,7 +131,11 @@ impl Control {
     pub async fn run(&self, command: Command) -> Result<CommandResult, CommandError> {
         let stopping_error = || CommandError("the server is stopping".to_owned());
         let (reply, answer) = oneshot::channel();
-        self.0.commands.send(PendingCommand { command, reply }).await.map_err(|_| stopping_error())?;
+        self.0
+            .commands
+            .send(PendingCommand { command, author: author::of_task(), reply })
+            .await
+            .map_err(|_| stopping_error())?;
         answer.await.unwrap_or_else(|_| Err(stopping_error()))
     }
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 after a requested stop, 1 if the server cannot start or a check failed, 2 for wrong usage.
 
 pub mod args;
+mod audit;
 mod backup;
 pub mod bind;
 pub mod check;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::audit;
 use super::error::log_lines;
 use super::stores;
 use super::supervisor::Supervisor;
 use crate::cluster;
-use crate::control::{ActiveWork, CommandError, Mode};
+use crate::control::{ActiveWork, CommandError, Mode, PendingCommand};
 use crate::http::App;
 
 /// Polling interval for the end of requests and jobs.
@@ -27,7 +28,7 @@ impl Supervisor {
     pub(super) async fn offline(
         &mut self,
         timeout: Duration,
-        is_disconnected: impl Fn() -> bool,
+        pending: &PendingCommand,
     ) -> Result<String, CommandError> {
         let control = self.context.switch.context().control.clone();
         let Some(mut running) = self.running.take() else {
@@ -54,13 +55,15 @@ impl Supervisor {
         }
         control.set_stopping(!delay.is_zero());
         let deadline = Instant::now() + timeout;
-        let is_over = || Instant::now() >= deadline || is_disconnected();
+        let is_over = || Instant::now() >= deadline || pending.is_abandoned();
         let idle_app = self.drain(app, timeout / 2, delay, is_over).await;
         control.set_stopping(false);
         let work = control.work();
         control.set_work(ActiveWork::default());
         match idle_app {
             Some(app) => {
+                let node = self.context.switch.context().cluster.name().to_owned();
+                audit::record(&app.state.db, pending, "offline", node).await;
                 cluster::storage::leave(&self.context.switch.context().cluster).await;
                 stores::close(&app).await;
                 self.running = None;
@@ -71,7 +74,7 @@ impl Supervisor {
             }
             None => {
                 self.resume();
-                if is_disconnected() {
+                if pending.is_abandoned() {
                     tracing::warn!(
                         "online again: the client of the offline request disconnected; still running: {work}"
                     );

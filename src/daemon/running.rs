@@ -38,7 +38,7 @@ impl RunningApp {
     pub(super) fn run(&mut self) {
         let (upkeep, comparison_upkeep) = (self.app.upkeep.clone(), self.app.upkeep.clone());
         let state = Arc::clone(&self.app.state);
-        let tokens = self.app.tokens.clone();
+        let (tokens, used_tokens) = (self.app.tokens.clone(), self.app.tokens.clone());
         let backups_db = state.db.clone();
         let predecessor = self.predecessor.clone();
         let config = state.config.load();
@@ -57,6 +57,7 @@ impl RunningApp {
             tokio::spawn(async move { upkeep::ownership::run_comparisons(&comparison_upkeep).await }),
             tokio::spawn(async move { upkeep::ownership::run(&upkeep).await }),
             tokio::spawn(async move { tokens.follow().await }),
+            tokio::spawn(async move { used_tokens.record_uses().await }),
             tokio::spawn(async move {
                 predecessor.follow_catalog(&state.catalog, &state.db).await;
                 state.catalog.follow(&state.db).await;

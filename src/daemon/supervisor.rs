@@ -153,10 +153,10 @@ impl Supervisor {
                 pending = commands.recv() => {
                     let pending = pending?;
                     let result = match &pending.command {
-                        Command::Reload => self.reload().await.map(CommandResult::Reloaded),
-                        Command::Offline { timeout } => self.offline(*timeout, || pending.is_abandoned()).await.map(CommandResult::ModeChanged),
+                        Command::Reload => self.audited_reload(&pending).await.map(CommandResult::Reloaded),
+                        Command::Offline { timeout } => self.offline(*timeout, &pending).await.map(CommandResult::ModeChanged),
                         Command::Reopen => self.reopen().await.map(CommandResult::ModeChanged),
-                        Command::Online => self.online().await.map(CommandResult::ModeChanged),
+                        Command::Online => self.audited_online(&pending).await.map(CommandResult::ModeChanged),
                         Command::HandOver => match self.hand_over().await {
                             Ok(successor) => return Some(successor),
                             Err(error) => Err(error),
@@ -212,7 +212,7 @@ impl Supervisor {
     }
 
     /// Reads the file and applies the reloadable properties, or all of them if the server is broken.
-    async fn reload(&mut self) -> Result<ReloadResult, CommandError> {
+    pub(super) async fn reload(&mut self) -> Result<ReloadResult, CommandError> {
         let control = self.context.switch.context().control.clone();
         self.context.notifier.reloading();
         let result = match control.mode() {

@@ -5,8 +5,9 @@
 
 use std::collections::HashSet;
 
+use super::author::{self, Author};
 use super::import::{ImportTarget, LIFE, insert_releases};
-use super::{Conn, DbError, Value, clock, step, tree};
+use super::{Conn, DbError, Value, audit, clock, step, tree};
 use crate::model::change::{Counts, LifeState, NewRelease};
 use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
@@ -300,6 +301,10 @@ pub fn publish(c: &mut dyn Conn, p: &BackfillPublish) -> Result<(TxId, TxId), Db
             p.tree
         )));
     }
+    let author = author::of_write().unwrap_or_else(|| Author::job(&p.actor, p.now));
+    let detail = format!("transactions {first_tx} to {last}");
+    let source = super::source::get(c, p.source)?.map(|source| source.name.to_string()).unwrap_or_default();
+    audit::record_by(c, &author, "backfill", ("source", &source), (audit::SUCCESS, &detail))?;
     Ok((TxId(first_tx), last))
 }
 

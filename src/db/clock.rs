@@ -1,7 +1,8 @@
 //! The clock row: it orders all publishes, so that ids, times and commits have the same order.
 
+use super::author::{self, Author};
 use super::tx::Publish;
-use super::{Conn, DbError, repo, skew, tree, tx};
+use super::{Conn, DbError, audit, repo, skew, tree, tx};
 use crate::model::ids::{Seq, TreeId, TxId};
 use crate::model::time::{SECOND, Timestamp};
 
@@ -65,7 +66,46 @@ pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<PublishResult, DbError> 
     for step in &p.repo_steps {
         repo::add_step(c, step, at, tx)?;
     }
+    audit_publish(c, p, tx, at)?;
     Ok(PublishResult { tx, at, steps })
+}
+
+/// Records a publish in the audit trail.
+fn audit_publish(c: &mut dyn Conn, p: &Publish, tx: TxId, at: Timestamp) -> Result<(), DbError> {
+    let author = author::of_write().unwrap_or_else(|| Author::job(&p.actor, at));
+    let object = match (p.source, p.repo) {
+        (_, Some(repo)) => ("repository", name(c, "SELECT name FROM repo WHERE id = $1", repo.0)?),
+        (Some(source), None) => ("source", name(c, "SELECT name FROM source WHERE id = $1", source.0)?),
+        (None, None) => ("server", String::new()),
+    };
+    let mut detail = format!("transaction {tx}");
+    for (count, word) in [
+        (p.counts.added, "added"),
+        (p.counts.updated, "updated"),
+        (p.counts.archived, "archived"),
+        (p.counts.removed, "removed"),
+    ] {
+        if count != 0 {
+            detail += &format!(", {count} {word}");
+        }
+    }
+    for step in &p.repo_steps {
+        let mut sources = Vec::with_capacity(step.subscriptions.len());
+        for entry in &step.subscriptions {
+            let source = name(c, "SELECT name FROM source WHERE id = $1", entry.source.0)?;
+            sources.push(if entry.label.is_empty() { source } else { format!("{source} {}", entry.label) });
+        }
+        detail += &format!("; the list of sources: {}", sources.join(", "));
+    }
+    for text in [&p.subject, &p.comment].into_iter().filter(|text| !text.is_empty()) {
+        detail += &format!("; {text}");
+    }
+    audit::record_by(c, &author, p.kind.as_str(), (object.0, &object.1), (audit::SUCCESS, &detail))
+}
+
+/// The name in a row; empty if there is none.
+fn name(c: &mut dyn Conn, sql: &'static str, id: i64) -> Result<String, DbError> {
+    c.query(sql, &[id.into()])?.first_mut().map_or_else(|| Ok(String::new()), |row| row.text(0))
 }
 
 /// Takes the next `count` transaction ids, and as many instants after those of all transactions; returns the last id

@@ -1,7 +1,7 @@
 //! Repairs the clock row and the times of transactions after a clock was wrong.
 
 use super::skew::{Skew, between};
-use super::{Conn, DbError, clock};
+use super::{Conn, DbError, audit, clock};
 use crate::model::ids::TxId;
 use crate::model::time::{SECOND, Timestamp};
 
@@ -45,6 +45,8 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
         }
         reset_future_times(c, now)?;
         c.execute(ROW, &[row.into()])?;
+        let detail = format!("{skew}; transactions with another time: {}", transactions.len());
+        audit::record(c, "repair clock", ("server", ""), &detail)?;
         c.announce()?;
     }
     transactions.sort_unstable_by_key(|(id, ..)| *id);

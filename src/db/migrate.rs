@@ -115,6 +115,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0013_git.sqlite.sql"),
         postgres: include_str!("migrations/0013_git.postgres.sql"),
     },
+    Migration {
+        number: 14,
+        name: "audit",
+        expand_only: true,
+        sqlite: include_str!("migrations/0014_audit.sqlite.sql"),
+        postgres: include_str!("migrations/0014_audit.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

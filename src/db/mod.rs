@@ -2,6 +2,8 @@
 //!
 //! A file per noun holds free functions over `&mut dyn Conn`; only the driver files depend on the database.
 
+pub mod audit;
+pub mod author;
 pub mod backfill;
 pub mod backfill_write;
 pub mod backup;

@@ -158,13 +158,15 @@ pub struct FoundFile {
     pub row: ReleaseFile,
 }
 
-/// Returns the file with this digest and name that a tree lists or listed before; with `metadata`, METADATA of it.
+/// Returns the file with this digest and name that a tree lists or listed before, or, if `step` is given, lists at this
+/// step; with `metadata`, METADATA of it.
 pub fn find(
     c: &mut dyn Conn,
     tree: TreeId,
     sha256: Sha256,
     name: &str,
     metadata: bool,
+    step: Option<Seq>,
 ) -> Result<Option<FoundFile>, DbError> {
     const FIND: &str = "SELECT p.name, f.facts, r.package_id, r.id, r.version, g.build, r.published_at, g.id, g.name, \
         g.size, g.sha256, g.state, b.class FROM file f JOIN release r ON r.id = f.release_id \
@@ -172,9 +174,11 @@ pub fn find(
         AND g.platform = '' AND g.build = f.build AND g.name = f.name LEFT JOIN blob b ON b.sha256 = g.sha256 AND g.state = 1 \
         WHERE f.sha256 = $2 AND f.role = 'python' AND f.name = $3 AND EXISTS (SELECT 1 FROM life l JOIN tree t \
         ON t.id = l.tree_id WHERE l.release_id = f.release_id AND l.file_id = f.id AND l.tree_id = $4 \
-        AND l.from_seq <= t.head) ORDER BY f.id LIMIT 1";
+        AND l.from_seq <= t.head AND (CAST($5 AS BIGINT) IS NULL OR (l.from_seq <= CAST($5 AS BIGINT) \
+        AND l.to_seq > CAST($5 AS BIGINT)))) ORDER BY f.id LIMIT 1";
     let role = if metadata { METADATA } else { DISTRIBUTION };
-    let rows = c.query(FIND, &[role.into(), sha256.to_string().into(), name.into(), tree.into()])?;
+    let rows =
+        c.query(FIND, &[role.into(), sha256.to_string().into(), name.into(), tree.into(), step.into()])?;
     let decode = |mut row: Row| {
         Ok(FoundFile {
             project: row.text(0)?,

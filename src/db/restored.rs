@@ -1,7 +1,12 @@
 //! What differs between a restored database and the one that was backed up.
 
-use super::{Conn, DbError};
+use super::author::Author;
+use super::{Conn, DbError, audit};
 use crate::model::identity::Identity;
+use crate::model::time::Timestamp;
+
+/// The migration that creates the audit trail: a restored database may have an older schema.
+const AUDIT_MIGRATION: i64 = 14;
 
 /// Removes the data about running servers: nodes, leases and holds.
 pub fn remove_servers(c: &mut dyn Conn) -> Result<(), DbError> {
@@ -13,5 +18,12 @@ pub fn remove_servers(c: &mut dyn Conn) -> Result<(), DbError> {
 /// Begins a new history of transactions, and removes the statements that the storage classes have their markers.
 pub fn begin_history(c: &mut dyn Conn, history: Identity) -> Result<(), DbError> {
     c.execute("UPDATE storage_class SET marked = 0", &[])?;
-    c.execute("UPDATE clock SET history = $1 WHERE id = 1", &[history.to_string().into()]).map(drop)
+    c.execute("UPDATE clock SET history = $1 WHERE id = 1", &[history.to_string().into()])?;
+    let level = c.query("SELECT MAX(number) FROM migration", &[])?.first().map_or(Ok(0), |row| row.int(0))?;
+    if level < AUDIT_MIGRATION {
+        return Ok(());
+    }
+    let now = Timestamp(jiff::Timestamp::now().as_microsecond());
+    let author = Author::job("rspm backup restore", now);
+    audit::record_by(c, &author, "restore", ("server", ""), (audit::SUCCESS, &format!("history {history}")))
 }

@@ -1,10 +1,14 @@
 //! Access tokens: their digests, scopes and lifetimes. The tokens themselves are stored nowhere.
 
-use super::{Conn, DbError, Row, Value, clock, ids};
+use super::author::{Author, AuthorKind};
+use super::{Conn, DbError, Row, Value, audit, clock, ids};
 use crate::model::digest::Sha256;
 use crate::model::identity::Identity;
 use crate::model::ids::TokenId;
-use crate::model::time::Timestamp;
+use crate::model::time::{Day, SECOND, Timestamp};
+
+/// A day, in microseconds.
+const DAY: i64 = 86_400 * SECOND;
 
 /// A token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Token {
     pub expires_at: Option<Timestamp>,
     /// It is not valid since this time.
     pub revoked_at: Option<Timestamp>,
+    /// The last day on which it was used.
+    pub used_on: Option<Day>,
     /// Its scopes.
     pub scopes: Vec<ScopeRow>,
 }
@@ -117,8 +123,9 @@ fn next_revision(c: &mut dyn Conn) -> Result<i64, DbError> {
 /// # Errors
 /// Those of the database.
 pub fn changed_since(c: &mut dyn Conn, revision: i64) -> Result<(Vec<Token>, i64), DbError> {
-    const TOKENS: &str = "SELECT id, guid, digest, excerpt, user_name, description, created_by, created_at, expires_at, \
-        revoked_at, revision FROM token WHERE revision > CAST($1 AS BIGINT) ORDER BY id";
+    const TOKENS: &str = "SELECT t.id, t.guid, t.digest, t.excerpt, t.user_name, t.description, t.created_by, t.created_at, \
+        t.expires_at, t.revoked_at, t.revision, u.day FROM token t LEFT JOIN token_use u ON u.token_id = t.id \
+        WHERE t.revision > CAST($1 AS BIGINT) ORDER BY t.id";
     const SCOPES: &str = "SELECT s.token_id, s.scope, s.object FROM token_scope s JOIN token t ON t.id = s.token_id \
         WHERE t.revision > CAST($1 AS BIGINT) ORDER BY s.token_id, s.scope, s.object";
     let (mut tokens, mut newest) = (Vec::new(), revision);
@@ -139,6 +146,28 @@ pub fn changed_since(c: &mut dyn Conn, revision: i64) -> Result<(Vec<Token>, i64
     Ok((tokens, newest))
 }
 
+/// Records that a token was used on the day of `at`. The first use is recorded in the audit trail.
+///
+/// # Errors
+/// Those of the database.
+pub fn record_use(
+    c: &mut dyn Conn,
+    id: TokenId,
+    (guid, user): (Identity, &str),
+    at: Timestamp,
+) -> Result<(), DbError> {
+    const PUT: &str = "INSERT INTO token_use (token_id, day) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT)) \
+        ON CONFLICT (token_id) DO UPDATE SET day = excluded.day WHERE token_use.day < excluded.day";
+    let was_used = !c.query("SELECT day FROM token_use WHERE token_id = $1", &[id.into()])?.is_empty();
+    if !was_used {
+        let name = format!("{user} (token {guid})");
+        let author = Author { kind: AuthorKind::Token, name, address: String::new(), at };
+        let guid = guid.to_string();
+        audit::record_by(c, &author, "first use of token", ("token", &guid), (audit::SUCCESS, ""))?;
+    }
+    c.execute(PUT, &[id.into(), at.0.div_euclid(DAY).into()]).map(drop)
+}
+
 fn decode(mut row: Row) -> Result<Token, DbError> {
     Ok(Token {
         id: TokenId(row.int(0)?),
@@ -151,6 +180,7 @@ fn decode(mut row: Row) -> Result<Token, DbError> {
         created_at: row.time(7)?,
         expires_at: row.opt_time(8)?,
         revoked_at: row.opt_time(9)?,
+        used_on: row.opt_int(11)?.map(|day| Timestamp(day.saturating_mul(DAY)).day()),
         scopes: Vec::new(),
     })
 }

@@ -32,6 +32,8 @@ pub struct Publish {
     pub actor: String,
     /// Free text.
     pub comment: String,
+    /// What was published, for the audit trail: names of files or packages.
+    pub subject: String,
     /// Trees whose pending step becomes their head.
     pub trees: Vec<TreeId>,
     /// Repositories that get a new list of subscriptions.
@@ -53,6 +55,7 @@ impl Publish {
             counts: Counts::default(),
             actor: actor.to_owned(),
             comment: String::new(),
+            subject: String::new(),
             trees: Vec::new(),
             repo_steps: Vec::new(),
         }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{Conn, DbError};
+use super::{Conn, DbError, author};
 use crate::metrics::GaugeHandle;
 
 /// The kind of a transaction.
@@ -81,11 +81,12 @@ impl WorkerPool {
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
         let (answer, result) = tokio::sync::oneshot::channel();
+        let author = author::of_task();
         let job: Job = Box::new(move |session| {
             let result = session.and_then(|session| {
                 let mut out = None;
                 session.run(kind, &mut |c| {
-                    out = Some(f(c)?);
+                    out = Some(author::run(author.as_ref(), || f(c))?);
                     Ok(())
                 })?;
                 out.ok_or(DbError::Closed)

@@ -60,7 +60,8 @@ pub async fn add(
             SourceKind::LocalPython
         )));
     }
-    let transaction = AddTransaction { source, tree, existing, publish: publish(TxKind::Add, now, actor) };
+    let publish = Publish { subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
+    let transaction = AddTransaction { source, tree, existing, publish };
     let input = staged.clone();
     let result = apply_edit(&uploads.state, move |c| transaction.write(c, &input)).await?;
     if let Err(RepoError::Storage(_)) = &result {
@@ -98,7 +99,7 @@ where
         )));
     }
     let staged = uploads.get(&[upload.id], now)?;
-    let publish = Publish { comment, ..publish(TxKind::Add, now, actor) };
+    let publish = Publish { comment, subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
     let transaction = AddTransaction { source, tree, existing, publish };
     let result = apply_edit(&uploads.state, move |c| match transaction.write(c, &staged)? {
         Ok((tx, outcomes)) => {
@@ -110,6 +111,11 @@ where
     let result = result.await;
     uploads.remove(&[upload.id]);
     result?
+}
+
+/// The names of uploads, for the audit trail.
+pub(super) fn file_names(staged: &[StagedUpload]) -> String {
+    staged.iter().map(|staged| staged.upload.file.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the tree of a source that an administrator may change: from which packages are removed, and to which binaries

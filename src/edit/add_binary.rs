@@ -56,7 +56,9 @@ pub async fn add(
     for upload in uploads.get(ids, now)? {
         binaries.push(BinaryUpload::new(upload, &distribution)?);
     }
-    let publish = Publish { source: Some(source.id), ..publish(TxKind::Add, now, actor) };
+    let files: Vec<&str> = binaries.iter().map(|binary| binary.staged.upload.file.as_str()).collect();
+    let subject = format!("{} for {}", files.join(", "), distribution.name);
+    let publish = Publish { source: Some(source.id), subject, ..publish(TxKind::Add, now, actor) };
     let transaction = AddBinaryTransaction { source, source_tree, existing, publish };
     let input = binaries.clone();
     let (tx, outcomes) = apply_edit(&uploads.state, move |c| transaction.write(c, &input)).await??;

@@ -66,6 +66,17 @@ pub enum RemoveScope {
     Version(String),
 }
 
+impl RemoveScope {
+    /// The selected releases of a package, for the audit trail.
+    fn of(&self, package: &str) -> String {
+        match self {
+            RemoveScope::All => format!("{package}, all releases"),
+            RemoveScope::Current => format!("{package}, the listed release"),
+            RemoveScope::Version(version) => format!("{package} {version}"),
+        }
+    }
+}
+
 /// A new repository.
 #[derive(Clone, Debug)]
 pub struct NewRepo {

@@ -33,7 +33,7 @@ pub async fn remove(
     require_language(&source, Language::R)?;
     let tree = local_tree(&catalog, &source)?;
     let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
-    let publish = Publish { comment: comment.to_owned(), ..publish };
+    let publish = Publish { comment: comment.to_owned(), subject: scope.of(package), ..publish };
     let (package, name) = (package.to_owned(), source.name.to_string());
     let transaction =
         RemoveTransaction { tree, source_id: source.id, source_name: name, package, scope, publish };

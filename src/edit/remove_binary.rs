@@ -45,7 +45,8 @@ pub async fn remove(
     let source_tree = local_tree(&catalog, &source)?;
     let platform = parse_platform(&state.config.load().platforms, platform)?;
     let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
-    let publish = Publish { source: Some(source.id), comment: comment.to_owned(), ..publish };
+    let subject = format!("{package} {version} for {platform}");
+    let publish = Publish { source: Some(source.id), comment: comment.to_owned(), subject, ..publish };
     let transaction = RemoveBinaryTransaction {
         source: (source.id, source.name.to_string()),
         source_tree,

@@ -2,6 +2,7 @@
 
 use super::{Actor, NewRepo, OnExisting, RepoEdit, exists_already, name_conflict, publish};
 use crate::db;
+use crate::db::audit;
 use crate::db::repo::Subscription;
 use crate::db::tx::TxKind;
 use crate::model::ids::SourceId;
@@ -36,6 +37,8 @@ pub async fn create(
     let initial_publish = publish(TxKind::Subscribe, now, actor);
     let creation = apply_edit(state, move |c| {
         let repo = db::repo::create(c, &new, now)?;
+        let detail = format!("type {}; authenticated: {}", kind.label(), new.authenticated);
+        audit::record(c, "create repository", ("repository", new.name.as_str()), &detail)?;
         match kind {
             RepoKind::R | RepoKind::Python => db::clock::bump_catalog(c),
             RepoKind::Bioconductor => {
@@ -60,6 +63,7 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit) -> Result<(), RepoE
     };
     let update = apply_edit(state, move |c| {
         db::repo::edit(c, repo.id, &edit)?;
+        audit::record(c, "edit repository", ("repository", repo.name.as_str()), &describe(&edit))?;
         db::clock::bump_catalog(c)
     });
     update.await.map_err(|error| name_conflict(error, "repository", &new_name))
@@ -70,9 +74,21 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
     let repo = find::repo(&state.catalog.get(), name)?.clone();
     let deletion = apply_edit(state, move |c| {
         db::repo::delete(c, repo.id)?;
+        audit::record(c, "delete repository", ("repository", repo.name.as_str()), "")?;
         db::clock::bump_catalog(c)
     });
     Ok(deletion.await?)
+}
+
+/// The changes of an edit, for the audit trail.
+fn describe(edit: &db::repo::Edit) -> String {
+    let changes = [
+        edit.name.as_ref().map(|name| format!("new name: {name}")),
+        edit.description.as_ref().map(|text| format!("description: {text}")),
+        edit.hidden.map(|hidden| format!("hidden: {hidden}")),
+        edit.authenticated.map(|authenticated| format!("authenticated: {authenticated}")),
+    ];
+    changes.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// Checks and trims a description: one line that a listing can show.

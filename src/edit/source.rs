@@ -2,6 +2,7 @@
 
 use super::{EditResult, OnExisting, exists_already, name_conflict};
 use crate::db;
+use crate::db::audit;
 use crate::db::tree::{Axis, Role};
 use crate::model::documentation::Page;
 use crate::model::language::Language;
@@ -42,6 +43,7 @@ pub async fn create(
     let creation = apply_edit(state, move |c| {
         let source = db::source::create(c, &new, kind, now)?;
         db::tree::create(c, source, label(kind), Role::Source, Axis::Step)?;
+        audit::record(c, "create source", ("source", new.as_str()), kind.as_str())?;
         db::clock::bump_catalog(c)
     });
     creation.await.map_err(|error| name_conflict(error, "source", name))
@@ -59,6 +61,7 @@ pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), Re
     let new = new_name.clone();
     let update = apply_edit(state, move |c| {
         db::source::rename(c, source.id, &new)?;
+        audit::record(c, "rename source", ("source", source.name.as_str()), &format!("new name: {new}"))?;
         db::clock::bump_catalog(c)
     });
     update.await.map_err(|error| name_conflict(error, "source", new_name))
@@ -92,6 +95,7 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
             db::git_builder::delete(c, builder.id, now)?;
         }
         db::source::delete(c, source.id, now)?;
+        audit::record(c, "delete source", ("source", source.name.as_str()), "")?;
         db::clock::bump_catalog(c)?;
         Ok(Ok(()))
     });

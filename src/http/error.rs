@@ -131,6 +131,21 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// 429 after too many credentials that are not valid.
+    #[must_use]
+    pub fn too_many_failures(retry_after: u64) -> Failure {
+        Failure {
+            retry_after: Some(retry_after),
+            ..Failure::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                Code::TooManyRequests,
+                "too many requests with a token or password that is not valid",
+            )
+        }
+    }
+}
+
 /// Truncates a part of a request for repetition in a response, to 80 characters.
 #[must_use]
 pub fn truncate(text: &str) -> String {

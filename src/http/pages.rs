@@ -66,14 +66,19 @@ pub(super) async fn repository_page(
     let repo =
         catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
     let base = base_url::base_url(&app.site.load(), head);
-    let url = escape(&format!("{base}/{}/{snapshot}", repo.name));
+    // SECURITY: a number does not disclose the name of a hidden repository.
+    let (repo_name, description) = match repo.hidden && !head.principal.is_administrator() {
+        true if repo.name.as_str() != name => (name, ""),
+        _ => (repo.name.as_str(), repo.description.as_str()),
+    };
+    let url = escape(&format!("{base}/{repo_name}/{snapshot}"));
     let (heading, code) = match repo.kind {
         RepoKind::Python => {
             ("With pip, uv and other installers", format!("pip config set global.index-url {url}/simple/"))
         }
         RepoKind::R => {
-            let name = repo.name.as_str();
-            let name = if name.contains('-') { format!("`{name}`") } else { name.to_owned() };
+            let is_plain = !repo_name.contains('-') && !repo_name.starts_with(|c: char| c.is_ascii_digit());
+            let name = if is_plain { repo_name.to_owned() } else { format!("`{repo_name}`") };
             ("In R", format!("options(repos = c({name} = \"{url}\"))"))
         }
         RepoKind::Bioconductor => {
@@ -86,8 +91,8 @@ pub(super) async fn repository_page(
         Some(at) => format!("<p>This state was published at {at}.</p>"),
         None => String::new(),
     };
-    let text = format!("<p>{}</p><p>{heading}:</p><pre>{code}</pre>{state}", escape(&repo.description),);
-    Ok(response::page(html_page(repo.name.as_str(), &text)))
+    let text = format!("<p>{}</p><p>{heading}:</p><pre>{code}</pre>{state}", escape(description),);
+    Ok(response::page(html_page(repo_name, &text)))
 }
 
 /// An HTML page; `title` is plain text, `body` is HTML.

@@ -6,6 +6,7 @@ use http::HeaderMap;
 
 use super::app::App;
 use super::error::Failure;
+use super::peer::{Peer, client_network};
 use super::route::access::{Access, RepositoryAccess, Target};
 use crate::access::{self, Action, Actor, Object, Refusal, ScopeKind, SourceObject};
 use crate::auth::{self, BadCredential, Credential, Token};
@@ -32,23 +33,33 @@ impl Principal {
     ///
     /// # Errors
     /// 400 for several `Authorization` fields, 401 for a token that is not valid. Unknown, expired and revoked tokens get
-    /// the same response.
+    /// the same response. 429 after too many of these.
     pub(super) async fn of_request(
         app: &App,
+        peer: Peer,
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<Principal, Failure> {
-        let token = match auth::credential(headers) {
+        let (token, prefix) = match auth::credential(headers) {
             Ok(Credential::None) => return Ok(Principal::Anonymous),
-            Ok(Credential::Unusable) => None,
-            Ok(Credential::Token(digest)) => app.tokens.find(&digest, now).await,
+            Ok(Credential::Unusable) => (None, None),
+            Ok(Credential::Token(digest, prefix)) => (app.tokens.find(&digest, now).await, Some(prefix)),
             Err(BadCredential) => {
                 return Err(Failure::bad_request("the request has more than one Authorization field"));
             }
         };
-        token.map(Principal::Token).ok_or_else(|| {
-            Failure::unauthorized("the token or password is not valid; it may be expired or revoked", REALM)
-        })
+        if let Some(token) = token {
+            return Ok(Principal::Token(token));
+        }
+        let site = app.site.load();
+        // Clients of a proxy that does not name them share one address.
+        let address = site.client_address(peer, headers).filter(|address| !site.is_shared(*address));
+        if let Some(address) = address
+            && let Err(seconds) = app.tokens.count_failure(client_network(address), prefix, now)
+        {
+            return Err(Failure::too_many_failures(seconds));
+        }
+        Err(Failure::unauthorized("the token or password is not valid; it may be expired or revoked", REALM))
     }
 
     fn actor(&self) -> Actor<'_> {

@@ -47,14 +47,15 @@ impl Service for PublicService {
                 &Failure::unavailable("the server is stopping or going offline", STOPPING),
                 ErrorFormat::Text,
             ),
-            Ok(Some(app)) => match client(&app, &parts, path, received_at).await {
+            Ok(Some(app)) => match client(&app, peer, &parts, path, received_at).await {
                 Err(failure) => {
                     let mut response = response::failure(&failure, ErrorFormat::of_path(path));
                     response.body_mut().set_owner(app);
                     response
                 }
                 Ok(principal) if admin::is_admin_path(path) => {
-                    let request = AdminHead { peer, parts: &parts, path, principal };
+                    let address = app.site.load().client_address(peer, &parts.headers);
+                    let request = AdminHead { peer, address, parts: &parts, path, principal };
                     admin::answer_on_network(&self.0, app, request, body).await
                 }
                 Ok(principal) => {
@@ -83,10 +84,16 @@ impl Service for PublicService {
 }
 
 /// The client of a request from the network. Health checks need none.
-async fn client(app: &App, parts: &Parts, path: &str, now: Timestamp) -> Result<Principal, Failure> {
+async fn client(
+    app: &App,
+    peer: Peer,
+    parts: &Parts,
+    path: &str,
+    now: Timestamp,
+) -> Result<Principal, Failure> {
     match path {
         PING => Ok(Principal::Anonymous),
-        _ => Principal::of_request(app, &parts.headers, now).await,
+        _ => Principal::of_request(app, peer, &parts.headers, now).await,
     }
 }
 
@@ -102,6 +109,7 @@ impl Service for AdminService {
                 let is_confidential = true;
                 let request = AdminRequest {
                     peer,
+                    address: None,
                     request,
                     path,
                     route,

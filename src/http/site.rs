@@ -1,16 +1,23 @@
 //! Settings that apply to all requests and responses: common headers, the path prefix, trusted proxies.
 
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 
 use http::Response;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::body::Body;
 use super::peer::{Client, Peer};
 use crate::config::Config;
+
+/// An element of `X-Forwarded-For`; some proxies add the port.
+fn forwarded_address(text: &str) -> Option<IpAddr> {
+    let address = text.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    address.ok().or_else(bracketed).map(|address| address.to_canonical())
+}
 
 /// Clients recognize a package manager by this header.
 const X_REPOSITORY_TYPE: HeaderName = HeaderName::from_static("x-repository-type");
@@ -60,6 +67,12 @@ impl SiteSettings {
         }
     }
 
+    /// Whether many clients may share an address: that of a trusted proxy, or a loopback address.
+    #[must_use]
+    pub fn is_shared(&self, address: IpAddr) -> bool {
+        address.to_canonical().is_loopback() || self.is_proxy(address)
+    }
+
     fn is_proxy(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.proxies.iter().any(|network| network.contains(&address))
@@ -73,10 +86,24 @@ impl SiteSettings {
             Peer::Unix { .. } => Client::Admin,
             Peer::Tcp { address, .. } => {
                 let address = address.ip();
-                let is_shared = address.to_canonical().is_loopback() || self.is_proxy(address);
-                if is_shared { Client::Shared } else { Client::Address(address) }
+                if self.is_shared(address) { Client::Shared } else { Client::Address(address) }
             }
         }
+    }
+
+    /// The address of the client of a request; `None` on the admin socket. Behind trusted proxies it is the last address of
+    /// `X-Forwarded-For` that is not one of them: clients choose those before it.
+    #[must_use]
+    pub fn client_address(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
+        let Peer::Tcp { address, .. } = peer else { return None };
+        let mut client = address.ip().to_canonical();
+        let fields = headers.get_all("x-forwarded-for").iter().rev();
+        let mut hops = fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.rsplit(','));
+        while self.is_proxy(client) {
+            let Some(hop) = hops.next().and_then(|hop| forwarded_address(hop.trim())) else { break };
+            client = hop;
+        }
+        Some(client)
     }
 
     /// Maximum number of open connections of a client; `None` is no limit.

@@ -131,18 +131,19 @@ fn unclosed_end(
 
 fn resolve_in(
     catalog: &Catalog,
-    repo: &str,
+    requested: &str,
     part: Option<Part>,
     snapshot: Snapshot,
     now: Timestamp,
 ) -> Result<Point, RepoError> {
-    let repo = find::repo(catalog, repo)?;
+    let repo = find::repo(catalog, requested)?;
     let part = match (repo.kind, part) {
         (RepoKind::Bioconductor, None) => catalog.default_bioconductor_version().map(Part::whole),
         (RepoKind::R | RepoKind::Python, Some(_)) => {
             return Err(RepoError::NotFound(format!(
                 "the repository '{}' is of type {}; packages/{{version}}/ is in those of type {}",
-                repo.name,
+                // SECURITY: not the name, which a number of a hidden repository does not disclose.
+                requested.chars().take(80).collect::<String>(),
                 repo.kind.label(),
                 RepoKind::Bioconductor.label()
             )));

@@ -134,10 +134,10 @@ pub async fn adopt(upkeep: &Upkeep, classes: &[StorageClass]) -> Result<Vec<Stor
         {
             let (adoption, generation) = (Identity(rand::random()), Identity(rand::random()));
             let location = upkeep.state.storage.location_name(class);
-            let adopt = upkeep
-                .state
-                .db
-                .write(move |c| db::storage_class::adopt(c, class.as_str(), &location, adoption, generation));
+            let adopt = upkeep.state.db.write(move |c| {
+                db::audit::record(c, "adopt storage", ("storage class", class.as_str()), &location)?;
+                db::storage_class::adopt(c, class.as_str(), &location, adoption, generation)
+            });
             adopt.await?;
             let adoption = Some(adoption);
             let content =

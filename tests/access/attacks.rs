@@ -77,3 +77,41 @@ fn unknown_expired_and_revoked_tokens_get_the_same_response() {
     assert!(texts[0].contains("is not valid"), "{}", texts[0]);
     assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
 }
+
+#[test]
+fn failures_of_an_address_are_limited_and_valid_tokens_are_not() {
+    let server = Server::start();
+    private_repository(&server, "team", "alpha");
+    let good = bearer(&token(&server, "--scope=repos:read --repos=team"));
+    let from = |address: &str, authorization: &str| {
+        let headers = [("Authorization", authorization), ("X-Forwarded-For", address)];
+        http::request("GET", &server.url(INDEX), &headers, b"")
+    };
+    let statuses: Vec<u16> =
+        (0..60).map(|_| from("198.51.100.9, 203.0.113.5", "Bearer wrong").status).collect();
+    assert_eq!(statuses[..20], [401; 20]);
+    assert!(statuses[20..].contains(&429) && statuses.iter().all(|status| [401, 429].contains(status)));
+    let limited = (0..60).map(|_| from("203.0.113.5", "Basic !!!")).find(|answer| answer.status == 429);
+    let limited = limited.expect("the same client by its last address");
+    let wait: u64 = limited.header("retry-after").expect("set").parse().expect("seconds");
+    assert!((1..=3).contains(&wait), "{wait}");
+    for _ in 0..30 {
+        assert_eq!(from("203.0.113.5", &good).status, 200, "a valid token");
+    }
+    assert_eq!(from("203.0.113.6", "Bearer wrong").status, 401, "another client");
+    // A network of IPv6 counts as one client.
+    let statuses: Vec<u16> =
+        (0..60).map(|n| from(&format!("2001:db8::{n:x}"), "Bearer wrong").status).collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert_eq!(from("2001:db8:0:1::1", "Bearer wrong").status, 401);
+    // Of many addresses with one token.
+    let revoked = token(&server, "--scope=repos:read --repos=*");
+    server.rspm_stdout(&format!("revoke token --token={revoked}"));
+    let revoked = bearer(&revoked);
+    let statuses: Vec<u16> = (0..60).map(|n| from(&format!("198.51.100.{n}"), &revoked).status).collect();
+    assert_eq!((statuses[0], statuses.contains(&429)), (401, true), "{statuses:?}");
+    // A proxy that names no client has many clients.
+    for _ in 0..60 {
+        assert_eq!(get(&server, INDEX, Some("Bearer wrong")).status, 401);
+    }
+}

@@ -182,6 +182,8 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("POST", "/__api__/admin/v1/tokens", Administer),
     ("POST", "/__api__/admin/v1/tokens/revoke", Administer),
     ("GET", "/__api__/admin/v1/verify", AnyToken),
+    ("GET", "/__api__/admin/v1/audit", Administer),
+    ("GET", "/__api__/admin/v1/audit/verify", Administer),
     ("GET", "/__api__/admin/v1/openapi.json", AnyToken),
 ];
 

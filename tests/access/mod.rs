@@ -1,6 +1,7 @@
 //! Tokens, scopes and authenticated repositories.
 
 mod attacks;
+mod audit;
 mod clients;
 mod matrix;
 mod remote;

@@ -216,3 +216,46 @@ fn a_source_of_an_open_and_an_authenticated_repository_is_open() {
         "snapshots of the authenticated repository still have it"
     );
 }
+
+/// A hidden repository can be requested by its number, and responses do not have its name or description.
+#[test]
+fn a_number_does_not_disclose_the_name_of_a_hidden_repository() {
+    let server = Server::start();
+    for (name, kind) in [("hiddenr", "r"), ("hiddenbioc", "bioconductor"), ("hiddenpy", "python")] {
+        server.rspm_stdout(&format!("create repo --name={name} --type={kind} --description=for~{name}"));
+        server.rspm_stdout(&format!("edit repo --name={name} --hide"));
+    }
+    server.rspm_stdout("create source --name=own");
+    server.rspm_stdout("subscribe --repo=hiddenr --source=own");
+    server.add("own", &Tarball::new("alpha", "1.0"));
+    let reader = bearer(&token(&server, "--scope=repos:read --repos=*"));
+    let mut pages = 0;
+    for id in 1..=3 {
+        for rest in [
+            "",
+            "/",
+            "/latest",
+            "/latest/",
+            "/config.yaml",
+            "/latest/config.yaml",
+            "/latest/src/contrib/PACKAGES",
+            "/latest/src/contrib/nothing_1.0.tar.gz",
+            "/latest/packages/3.20/bioc/src/contrib/PACKAGES",
+            "/latest/packages/release/bioc/src/contrib/PACKAGES",
+            "/latest/simple/",
+            "/latest/simple/nothing",
+            "/2020-01-01/",
+            "/999999/",
+        ] {
+            for authorization in [None, Some(reader.as_str())] {
+                let path = format!("/{id}{rest}");
+                let answer = get(&server, &path, authorization);
+                let text = format!("{:?} {}", answer.headers, answer.text());
+                assert!(!text.contains("hidden"), "{path}: {} {text}", answer.status);
+                pages += usize::from(answer.status == 200);
+            }
+        }
+    }
+    assert!(pages > 0, "some are served");
+    assert!(get(&server, "/hiddenr/latest/", None).text().contains("for hiddenr"), "by its name");
+}

@@ -1,5 +1,6 @@
 //! Dumps of the database, the migration between SQLite and PostgreSQL, and backups.
 
+mod audit;
 mod bucket;
 mod dump;
 mod edited;

@@ -156,3 +156,50 @@ async fn every_day_has_the_files_and_yanks_of_that_day_on_sqlite() {
 async fn every_day_has_the_files_and_yanks_of_that_day_on_postgres() {
     scenario(db::Engine::Postgres).await;
 }
+
+/// Whether a snapshot of the repository gives this file by its digest.
+async fn has_file(backend: &Backend, snapshot: &str, (name, bytes): (&str, &[u8])) -> bool {
+    use sha2::Digest;
+    let sha256 = rstudio_pm::model::digest::Sha256(sha2::Sha256::digest(bytes).into());
+    let point = serve::point::resolve(&backend.repositories, "py", snapshot.parse().unwrap()).await.unwrap();
+    let file = rstudio_pm::python::file_name::FileName::parse(name).expect("a name");
+    serve::python::file::locate(&backend.repositories, &point, sha256, &file, false).await.is_ok()
+}
+
+/// A repository that does not subscribe to a source any more gives only the files of its snapshots: the source may have
+/// become private.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_snapshot_has_no_other_files_of_a_source_that_was_unsubscribed() {
+    let backend = Backend::with_stores(StoresConfig { gcfg: String::new() }).await;
+    let name = |text: &str| text.parse().unwrap();
+    edit::source::create(&backend.state, &name("team"), SourceKind::LocalPython, OnExisting::Fail)
+        .await
+        .unwrap();
+    let repository = edit::NewRepo::open(&name("py"), RepoKind::Python, "");
+    edit::repo::create(&backend.state, repository, OnExisting::Fail, &actor()).await.unwrap();
+    let files: Vec<(String, Vec<u8>)> = ["1.0", "2.0", "3.0"]
+        .iter()
+        .map(|version| {
+            let package = Package::new(PROJECT, version);
+            (package.wheel_name(), package.wheel())
+        })
+        .collect();
+    let file = |index: usize| (files[index].0.as_str(), files[index].1.as_slice());
+    // The first file was removed before the repository subscribed.
+    add(&backend, file(0).0, files[0].1.clone()).await;
+    remove(&backend, file(0).0).await;
+    edit::subscription::subscribe(&backend.state, "py", "team", None, OnExisting::Fail, &actor())
+        .await
+        .unwrap();
+    add(&backend, file(1).0, files[1].1.clone()).await;
+    backend.advance_to_noon("2024-03-02");
+    add(&backend, file(2).0, files[2].1.clone()).await;
+    let day = "2024-03-01";
+    for index in 0..3 {
+        assert!(has_file(&backend, day, file(index)).await, "{index}: lock files refer to it");
+    }
+    edit::subscription::unsubscribe(&backend.state, "py", "team", None, &actor()).await.unwrap();
+    assert!(!has_file(&backend, day, file(0)).await, "removed before");
+    assert!(has_file(&backend, day, file(1)).await, "the snapshot lists it");
+    assert!(!has_file(&backend, day, file(2)).await, "published later");
+}

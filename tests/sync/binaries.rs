@@ -168,6 +168,7 @@ on_both_databases! {
                 counts: Counts::default(),
                 actor: "test".to_owned(),
                 comment: String::new(),
+                subject: String::new(),
                 trees: vec![tree],
                 repo_steps: Vec::new(),
             })

@@ -1,11 +1,17 @@
-//! The part of `--check-config` about the encryption key.
+//! The part of `--check-config` about the encryption key and secrets.
 
 use super::compare::KeyMismatch;
+use crate::config::table::Kind;
 use crate::config::{Check, Loaded, ValueForm, Verdict, key_file};
 use crate::db::Db;
 
+/// The checks of the key, and of secrets that are not encrypted; each only if there is something to say.
+pub(in crate::daemon) fn run(loaded: &Loaded) -> impl Iterator<Item = Check> {
+    key(loaded).into_iter().chain(plain_secrets(loaded))
+}
+
 /// Compares the key with that of the database; `None` if neither exists.
-pub(in crate::daemon) fn run(loaded: &Loaded) -> Option<Check> {
+fn key(loaded: &Loaded) -> Option<Check> {
     let config = &*loaded.config;
     let path = &config.server.encryption_key_path;
     let state = Db::database_state(config);
@@ -48,4 +54,64 @@ pub(in crate::daemon) fn run(loaded: &Loaded) -> Option<Check> {
         findings.push(format!("no value needs the previous key; remove it: rm '{}'", old.display()));
     }
     Some(Check { title: "Encryption key", verdict, findings })
+}
+
+/// The secrets that are plain text in the configuration, by place; `None` if there are none.
+fn plain_secrets(loaded: &Loaded) -> Option<Check> {
+    let mut findings = Vec::new();
+    for setting in loaded.settings.iter() {
+        let is_secret = |text: &str| match setting.property.kind {
+            Kind::Secret => !text.is_empty(),
+            Kind::Url(_) => has_password(text),
+            _ => false,
+        };
+        for value in
+            setting.values.iter().filter(|value| value.form == ValueForm::Plain && is_secret(&value.text))
+        {
+            findings.push(format!(
+                "{}: {}.{} is a secret in plain text; write the output of rspm encrypt instead",
+                value.origin, setting.section.name, setting.property.name
+            ));
+        }
+    }
+    (!findings.is_empty()).then_some(Check {
+        title: "Secrets in plain text",
+        verdict: Verdict::Info,
+        findings,
+    })
+}
+
+/// Whether a URL contains a password: before its host, or as a parameter.
+fn has_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let before_host = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':'));
+    let parameter = url.split(['?', '&']).skip(1).find_map(|pair| pair.strip_prefix("password="));
+    before_host
+        .map(|(_, password)| password)
+        .into_iter()
+        .chain(parameter)
+        .any(|password| !password.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_with_a_password_is_recognized() {
+        for url in [
+            "postgres://u:secret@h/d",
+            "postgresql://u:p@h1,h2:5432/d?sslmode=require",
+            "postgres://h/d?user=u&password=secret",
+            "http://a:b@proxy.example:3128",
+        ] {
+            assert!(has_password(url), "{url}");
+        }
+        for url in
+            ["postgres://u@h/d", "postgres://u:@h/d", "https://h/a:b@c", "postgres://h/d?password=", "", "@:"]
+        {
+            assert!(!has_password(url), "{url}");
+        }
+    }
 }

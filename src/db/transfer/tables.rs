@@ -158,6 +158,12 @@ pub const TABLES: &[Table] = &[
         text("actor"), int("queued_at"), int("due_at"), int("started_at"), int("ended_at"), text("claim"),
         int("claim_until"), int("tx_id"), text("version"), text("reason"), text("log_sha256"), int("log_size"),
     ]).since(13),
+    core("audit", 1, &[
+        int("id"), int("at"), text("actor_kind"), text("actor"), text("address"), text("action"), text("object_kind"),
+        text("object"), text("outcome"), text("detail"), text("previous"), text("sha256"),
+    ]).since(14),
+    core("audit_head", 1, &[int("id"), int("last"), text("sha256")]).since(14),
+    core("token_use", 1, &[int("token_id"), int("day")]).since(14),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

@@ -6,7 +6,7 @@ use super::selection::{self, EditedSource};
 use crate::db::python_file::{self, ListedFile};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{Conn, DbError};
-use crate::edit::add::{insert_blobs, local_tree, require_language};
+use crate::edit::add::{file_names, insert_blobs, local_tree, require_language};
 use crate::edit::uploads::{StagedPython, StagedUpload};
 use crate::edit::{Actor, AddStatus, EditResult, OnExisting, Upload, Uploads, publish};
 use crate::model::change::Counts;
@@ -44,7 +44,8 @@ pub async fn add(
         )));
     }
     let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
-    let transaction = AddTransaction { source, existing, publish: publish(TxKind::Add, now, actor) };
+    let publish = Publish { subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
+    let transaction = AddTransaction { source, existing, publish };
     let input = staged.clone();
     let (tx, outcomes) = apply_edit(&uploads.state, move |c| transaction.write(c, &input)).await??;
     uploads.remove(ids);

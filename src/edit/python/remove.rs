@@ -31,8 +31,10 @@ pub async fn remove(
     let tree = local_tree(&catalog, source)?;
     let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
     let project: NormalName = parse_project(project)?;
+    let subject = scope.of(project.as_str());
     let selection = Selection::from(scope);
-    let publish = Publish { comment: comment.to_owned(), ..publish(TxKind::Remove, (state.clock)(), actor) };
+    let publish =
+        Publish { comment: comment.to_owned(), subject, ..publish(TxKind::Remove, (state.clock)(), actor) };
     let removal = apply_edit(state, move |c| {
         publish_step(c, (source.source, source.tree), &publish, |c, pending| {
             let selected = selection::select(c, &source, pending, &project, &selection)?;

@@ -54,8 +54,13 @@ pub async fn set(
     let project = parse_project(project)?;
     let name = project.to_string();
     let reason = reason.map(check_reason).transpose()?;
+    let subject = match &reason {
+        Some(_) => scope.of(&name),
+        None => format!("{}, not yanked any more", scope.of(&name)),
+    };
     let selection = Selection::from(scope);
     let publish = Publish {
+        subject,
         comment: reason.clone().unwrap_or_default(),
         ..publish(TxKind::Yank, (state.clock)(), actor)
     };

@@ -37,7 +37,7 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
         dry_run: body.dry_run,
         actor: actor.0,
     };
-    start_response(&app.sync.backfill(&request).await.map_err(failure)?)
+    start_response(app, &app.sync.backfill(&request).await.map_err(failure)?).await
 }
 
 /// `DELETE /backfill/{source}`.

@@ -24,7 +24,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
         return Err(Failure::bad_request("rate: give at least 1 byte per second, or omit it for no limit"));
     }
     let started = start(&app.state, &options).map_err(|error| Failure::bad_request(error.to_string()))?;
-    start_response(&started)
+    start_response(app, &started).await
 }
 
 /// `POST /backups/tests`.

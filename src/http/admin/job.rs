@@ -5,12 +5,15 @@ use http::{Response, StatusCode};
 use super::call::{AdminResult, Call, ok};
 use crate::api::error::Code;
 use crate::api::job::{Job, JobStatus, StartSync};
+use crate::db::audit;
+use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::jobs::{self, JobState, Started};
 use crate::model::source::UnknownSourceKind;
 use crate::r::bioconductor::BadName;
+use crate::serve::RepoError;
 
 /// Converts a job; `attached` if the request joined a running job instead of starting it.
 pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
@@ -33,9 +36,14 @@ pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
 }
 
 /// The response to a request that starts a job.
-pub(super) fn start_response(started: &Started) -> AdminResult {
+pub(super) async fn start_response(app: &App, started: &Started) -> AdminResult {
     let job = match started {
-        Started::New(job) => wire(job, false),
+        Started::New(job) => {
+            let key = job.key.clone();
+            let record = app.state.db.write(move |c| audit::record(c, "start job", ("job", &key), ""));
+            record.await.map_err(RepoError::from)?;
+            wire(job, false)
+        }
         Started::Attached(job) => wire(job, true),
         Started::Conflicting(job) => {
             let text = format!(
@@ -67,7 +75,7 @@ pub(super) async fn sync(call: Call<'_>) -> AdminResult {
             app.sync.start_by(kind, version, "rspm sync").map_err(|e| Failure::bad_request(e.to_string()))?
         }
     };
-    start_response(&started)
+    start_response(app, &started).await
 }
 
 /// `GET /jobs`.

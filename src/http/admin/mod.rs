@@ -3,6 +3,7 @@
 //!
 //! `route::admin` is the table of the addresses.
 
+mod audit;
 mod backfill;
 mod backup;
 mod binary;
@@ -25,6 +26,7 @@ mod storage;
 mod token;
 mod upload;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +50,7 @@ use super::switch::{self, Switch};
 use super::target::{self, Query};
 use crate::api::ADMIN_PREFIX;
 use crate::api::error::Code;
+use crate::db::author::{self, Author, AuthorKind};
 use crate::edit::Actor;
 use crate::http::request_body::Incoming;
 
@@ -61,6 +64,8 @@ const FORWARDING_FIELDS: [&str; 5] =
 /// An admin request.
 pub(super) struct AdminRequest {
     pub(super) peer: Peer,
+    /// The address of the client, for the audit trail; `None` on the admin socket.
+    pub(super) address: Option<IpAddr>,
     pub(super) request: Request<Incoming>,
     /// The path of the target without the prefix of `Server.Address`.
     pub(super) path: String,
@@ -74,6 +79,7 @@ pub(super) struct AdminRequest {
 /// The head of a request to the admin API from the network.
 pub(super) struct AdminHead<'a> {
     pub(super) peer: Peer,
+    pub(super) address: Option<IpAddr>,
     pub(super) parts: &'a Parts,
     pub(super) path: &'a str,
     pub(super) principal: Principal,
@@ -92,7 +98,7 @@ pub(super) async fn answer_on_network(
     head: AdminHead<'_>,
     body: Incoming,
 ) -> Response<Body> {
-    let AdminHead { peer, parts, path, principal } = head;
+    let AdminHead { peer, address, parts, path, principal } = head;
     let refused = |failure: Failure| response::failure(&failure, ErrorFormat::Json);
     if !app.state.config.load().authentication.api_token_auth {
         return refused(Failure::no_such_address());
@@ -118,6 +124,12 @@ pub(super) async fn answer_on_network(
         return refused(failure);
     }
     if let Err(failure) = principal.require(&app.state.catalog.get(), access::of_admin(&route)) {
+        if let (Principal::Token(token), false) =
+            (&principal, matches!(parts.method, Method::GET | Method::HEAD))
+        {
+            audit::record_refusal(&app, (token, address), &format!("{} {path}", parts.method), &failure)
+                .await;
+        }
         return refused(failure);
     }
     let received_at = (switch.context().clock)();
@@ -134,8 +146,8 @@ pub(super) async fn answer_on_network(
     drop(app);
     let request = Request::from_parts(parts.clone(), body);
     let path = path.to_owned();
-    let mut response =
-        answer(switch, AdminRequest { peer, request, path, route, query, principal, is_confidential }).await;
+    let request = AdminRequest { peer, address, request, path, route, query, principal, is_confidential };
+    let mut response = answer(switch, request).await;
     response::restrict_to_client(&mut response);
     if let Some(app) = switch.app() {
         state_of_client::set(&app, &mut response);
@@ -188,42 +200,55 @@ fn failure_response(failure: Failure, principal: &Principal) -> Response<Body> {
 
 async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     let writes = request.writes();
-    let AdminRequest { peer, request, path, route, query, principal, is_confidential } = request;
+    let AdminRequest { peer, address, request, path, route, query, principal, is_confidential } = request;
     let (Parts { method, .. }, body) = request.into_parts();
     let actor = Actor(match &principal {
-        Principal::Token(token) => format!("{} (token {})", token.user, token.guid),
+        Principal::Token(token) => token.name(),
         Principal::Anonymous | Principal::Administrator if writes => user_of(peer).await,
         Principal::Anonymous | Principal::Administrator => String::new(),
     });
     let actor_name = actor.0.clone();
-    let response = match route {
-        // A control request does not hold the app: going offline waits until every request has released the app.
-        AdminRoute::Control(route) => match route {
-            Ok(route) => {
-                let result = control::answer(switch, route, &actor_name, body).await;
-                result.unwrap_or_else(|failure| failure_response(failure, &principal))
-            }
-            Err(failure) => failure_response(failure, &principal),
+    let author = Author {
+        kind: match &principal {
+            Principal::Token(_) => AuthorKind::Token,
+            Principal::Anonymous | Principal::Administrator => AuthorKind::Socket,
         },
-        AdminRoute::Data(route) => match switch.app() {
-            Some(app) => {
-                let result = match route {
-                    Ok(route) => {
-                        let (app, query, principal) = (&app, &query, &principal);
-                        dispatch(&route, Call { app, query, actor, body, principal, is_confidential }).await
-                    }
-                    Err(failure) => Err(failure),
-                };
-                let mut response = result.unwrap_or_else(|failure| failure_response(failure, &principal));
-                response.body_mut().set_owner(app);
-                response
-            }
-            None => {
-                let mode = switch.context().control.mode();
-                failure_response(switch::unavailable(&mode, &principal), &principal)
-            }
-        },
+        name: actor.0.clone(),
+        address: address.map(|address| address.to_string()).unwrap_or_default(),
+        at: (switch.context().clock)(),
     };
+    let work = async {
+        match route {
+            // A control request does not hold the app: going offline waits until every request has released the app.
+            AdminRoute::Control(route) => match route {
+                Ok(route) => {
+                    let result = control::answer(switch, route, &actor_name, body).await;
+                    result.unwrap_or_else(|failure| failure_response(failure, &principal))
+                }
+                Err(failure) => failure_response(failure, &principal),
+            },
+            AdminRoute::Data(route) => match switch.app() {
+                Some(app) => {
+                    let result = match route {
+                        Ok(route) => {
+                            let (app, query, principal) = (&app, &query, &principal);
+                            dispatch(&route, Call { app, query, actor, body, principal, is_confidential })
+                                .await
+                        }
+                        Err(failure) => Err(failure),
+                    };
+                    let mut response = result.unwrap_or_else(|failure| failure_response(failure, &principal));
+                    response.body_mut().set_owner(app);
+                    response
+                }
+                None => {
+                    let mode = switch.context().control.mode();
+                    failure_response(switch::unavailable(&mode, &principal), &principal)
+                }
+            },
+        }
+    };
+    let response = author::scope(author, work).await;
     if writes {
         let segments = target::segments(&method, &path, usize::MAX).unwrap_or_default();
         let path = segments.get(PREFIX_SEGMENTS..).unwrap_or_default().join("/");
@@ -290,6 +315,8 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
         DataRoute::CreateToken => token::create(call).await,
         DataRoute::Tokens => token::list(call).await,
         DataRoute::RevokeToken => token::revoke(call).await,
+        DataRoute::Audit => audit::list(call).await,
+        DataRoute::VerifyAudit => audit::verify(call).await,
         DataRoute::Verify => token::verify(&call),
         DataRoute::OpenApi => Ok(response::json(StatusCode::OK, &openapi::document())),
     }

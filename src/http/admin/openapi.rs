@@ -6,8 +6,8 @@ use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
-    ADMIN_PREFIX, backfill, backup, binary, bioconductor, cluster, control, distribution, error, explain,
-    git, job, log, package, repair, repo, scrub, source, storage, token, upload,
+    ADMIN_PREFIX, audit, backfill, backup, binary, bioconductor, cluster, control, distribution, error,
+    explain, git, job, log, package, repair, repo, scrub, source, storage, token, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -287,6 +287,21 @@ const TABLE: &[Row] = &[
         None,
         Some("Verification"),
     ),
+    (
+        HttpMethod::Get,
+        "/audit",
+        "List rows of the audit trail, oldest first, or newest first with order=newest; the parameters since and until (RFC \
+         3339), actor, action, object and outcome select; after and limit divide into pages",
+        None,
+        Some("[AuditRow]"),
+    ),
+    (
+        HttpMethod::Get,
+        "/audit/verify",
+        "Verify the digests of all rows of the audit trail; the parameters row and sha256 are a row that was noted elsewhere",
+        None,
+        Some("AuditVerification"),
+    ),
     (HttpMethod::Get, "/jobs", "List running jobs", None, Some("[Job]")),
     (HttpMethod::Get, "/jobs/{id}", "Show a job, up to an hour after its end", None, Some("Job")),
 ];
@@ -381,6 +396,8 @@ pub fn document() -> OpenApi {
         .with::<token::Token>()
         .with::<token::RevokeToken>()
         .with::<token::Verification>()
+        .with::<audit::AuditRow>()
+        .with::<audit::AuditVerification>()
         .with::<upload::Upload>();
     openapi::document(info, ADMIN_PREFIX, rows(), schemas.build())
 }

@@ -55,7 +55,7 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
         from,
         ..ScrubOptions::full()
     };
-    start_response(&scrub::start(&app.upkeep, options))
+    start_response(app, &scrub::start(&app.upkeep, options)).await
 }
 
 /// `GET /scrub/{job}`.

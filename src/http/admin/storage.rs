@@ -94,7 +94,7 @@ pub(super) async fn sweep(call: Call<'_>) -> AdminResult {
         }
         Ok(text)
     });
-    start_response(&started)
+    start_response(app, &started).await
 }
 
 /// `POST /storage/restore`.
@@ -113,7 +113,7 @@ pub(super) async fn restore(call: Call<'_>) -> AdminResult {
         }
         Ok(format!("{count} objects were restored from the trash."))
     });
-    start_response(&started)
+    start_response(app, &started).await
 }
 
 /// Parses the names of storage classes; an empty list means all classes.

@@ -72,6 +72,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
         created: row.created_at.to_string(),
         expires: row.expires_at.map(|at| at.to_string()),
         expired: row.expires_at.is_some_and(|at| at <= now),
+        last_used: row.used_on.map(|day| day.to_string()),
         revoked: row.revoked_at.map(|at| at.to_string()),
     });
     let is_selected = |token: &WireToken| {
@@ -95,7 +96,7 @@ pub(super) async fn revoke(call: Call<'_>) -> AdminResult {
         // SECURITY: a mistyped token is not repeated.
         return Err(Failure::not_found("there is no such token; rspm list tokens shows all"));
     };
-    auth::revoke(&app.state, &app.tokens, row.id).await?;
+    auth::revoke(&app.state, &app.tokens, (row.id, row.guid)).await?;
     ok(&serde_json::json!({ "revoked": row.guid.to_string() }))
 }
 

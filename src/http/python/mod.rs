@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 
 use super::app::App;
 use super::body::Body;
-use super::error::Failure;
+use super::error::{Failure, truncate};
 use super::permission::repository_access;
 use super::r::answer;
 use super::r::document::ResolvedDocument;
@@ -82,12 +82,13 @@ pub(super) async fn answer(
 ///
 /// # Errors
 /// 404 that names the addresses of Python packages.
-pub(super) fn refuse_r_path(app: &App, repo: &str) -> Result<(), Failure> {
+pub(super) fn refuse_r_path(app: &App, requested: &str) -> Result<(), Failure> {
     let catalog = app.state.catalog.get();
-    match catalog.repo_by_name_or_id(repo) {
+    match catalog.repo_by_name_or_id(requested) {
         Some(repo) if repo.kind == RepoKind::Python => Err(Failure::not_found(format!(
             "the repository '{0}' is of type {1}; its packages are at /{0}/latest/simple/",
-            repo.name,
+            // SECURITY: what the client has sent, because a number does not disclose the name of a hidden repository.
+            truncate(requested),
             repo.kind.label()
         ))),
         Some(_) | None => Ok(()),

@@ -10,7 +10,7 @@ use crate::api::public::status::BiocVersion;
 use crate::catalog::Catalog;
 use crate::http::app::App;
 use crate::http::body::Body;
-use crate::http::error::Failure;
+use crate::http::error::{Failure, truncate};
 use crate::http::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use crate::model::digest::Sha256;
@@ -35,7 +35,8 @@ pub(in crate::http) async fn versions(
     if repository.kind != RepoKind::Bioconductor {
         return Err(Failure::not_found(format!(
             "the repository '{}' is of type {}; those of type {} have a config.yaml",
-            repository.name,
+            // SECURITY: what the client has sent, because a number does not disclose the name of a hidden repository.
+            truncate(repo),
             repository.kind.label(),
             RepoKind::Bioconductor.label()
         )));
@@ -111,16 +112,15 @@ fn representation(text: &str) -> Representation {
 /// 404 with a valid address.
 pub(in crate::http) fn require_part(app: &App, repo: &str) -> Result<(), Failure> {
     let catalog = app.state.catalog.get();
-    let Some(repository) = catalog.repo(repo).filter(|repository| repository.kind == RepoKind::Bioconductor)
-    else {
+    if catalog.repo_by_name_or_id(repo).is_none_or(|repository| repository.kind != RepoKind::Bioconductor) {
         return Ok(());
-    };
+    }
     let version =
         catalog.default_bioconductor_version().map_or_else(|| "{version}".to_owned(), |v| v.to_string());
     Err(Failure::not_found(format!(
         "the repository '{}' is of type Bioconductor: its packages are below packages/{version}/{{component}}/, such \
          as packages/{version}/bioc/; for BiocManager, set options(BioC_mirror = ...)",
-        repository.name
+        truncate(repo)
     )))
 }
 

@@ -167,6 +167,8 @@ fn of_data(route: &DataRoute) -> Access<'_> {
         | DataRoute::CreateToken
         | DataRoute::Tokens
         | DataRoute::RevokeToken
+        | DataRoute::Audit
+        | DataRoute::VerifyAudit
         | DataRoute::RepairClock
         | DataRoute::StartSync
         | DataRoute::StartBackup

@@ -89,6 +89,8 @@ routes! {
         POST ["tokens"] => CreateToken,
         POST ["tokens", "revoke"] => RevokeToken,
         GET ["verify"] => Verify,
+        GET ["audit"] => Audit,
+        GET ["audit", "verify"] => VerifyAudit,
         GET ["openapi.json"] => OpenApi,
     }
 }
@@ -185,6 +187,8 @@ mod tests {
             ("POST", "tokens", DataRoute::CreateToken),
             ("POST", "tokens/revoke", DataRoute::RevokeToken),
             ("GET", "verify", DataRoute::Verify),
+            ("GET", "audit", DataRoute::Audit),
+            ("GET", "audit/verify", DataRoute::VerifyAudit),
             ("GET", "openapi.json", DataRoute::OpenApi),
         ];
         for (method, path, expected) in control {

@@ -44,7 +44,8 @@ pub async fn locate_project(
 }
 
 /// Finds a file by its digest and name, or METADATA of a wheel. A file that was removed or yanked is still found: lock
-/// files refer to it. Only the owner of the project is searched.
+/// files refer to it. Only the owner of the project is searched. Of a source to which the repository does not subscribe any
+/// more, only the files of the snapshot are found.
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; database errors.
@@ -56,9 +57,15 @@ pub async fn locate(
     metadata: bool,
 ) -> Result<LocatedFile, RepoError> {
     let (trees, name) = (point.trees.clone(), file.as_str().to_owned());
+    let catalog = repositories.state.catalog.get();
+    let subscribed = catalog.repo_by_id(point.repo).map(|repo| repo.sources()).unwrap_or_default();
     let query = repositories.state.db.read(move |c| {
         for tree in &trees {
-            let Some(found) = db::python_file::find(c, tree.tree, sha256, &name, metadata)? else { continue };
+            // SECURITY: the source may have become private, so an old snapshot must not give access to its other files.
+            let step = (!subscribed.contains(&tree.source)).then_some(tree.seq);
+            let Some(found) = db::python_file::find(c, tree.tree, sha256, &name, metadata, step)? else {
+                continue;
+            };
             let Ok(project) = found.project.parse::<NormalName>() else { continue };
             let owner = match owner::owner(c, &trees, &project)? {
                 Some(owner) => Some(owner),

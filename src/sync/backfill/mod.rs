@@ -18,6 +18,7 @@ use std::time::Duration;
 use super::task::Task;
 use super::{Sync, SyncError};
 use crate::db::backfill::{self, PendingBackfill};
+use crate::db::{Conn, audit};
 use crate::jobs::{AfterHalt, Started};
 use crate::model::ids::SourceId;
 use crate::model::source::SourceKind;
@@ -82,7 +83,11 @@ impl Sync {
     /// # Errors
     /// Database errors.
     pub async fn stop_backfill(&self) -> Result<String, SyncError> {
-        let was_pending = self.state.db.write(|c| backfill::delete(c, SourceId::CRAN)).await?;
+        let stop = |c: &mut dyn Conn| {
+            audit::record(c, "stop back-fill", ("source", "cran"), "")?;
+            backfill::delete(c, SourceId::CRAN)
+        };
+        let was_pending = self.state.db.write(stop).await?;
         let job = self.state.jobs.stop(JOB_KEY);
         if let Some(job) = &job {
             // The job may have ended before the stop reached it.

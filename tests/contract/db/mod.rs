@@ -12,6 +12,7 @@ macro_rules! both {
     };
 }
 
+mod audit;
 mod clock;
 mod crash;
 mod encryption;

@@ -59,6 +59,7 @@ pub(crate) fn publish_of(trees: &[TreeId], now: Timestamp) -> Publish {
         counts: Counts { added: 1, ..Counts::default() },
         actor: "test".into(),
         comment: String::new(),
+        subject: String::new(),
         trees: trees.to_vec(),
         repo_steps: Vec::new(),
     }

@@ -1,0 +1,46 @@
+//! The audit trail on the admin API.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A row of the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditRow {
+    /// Its number, from 1, without gaps.
+    pub id: i64,
+    /// When the change was asked for, RFC 3339.
+    pub time: String,
+    /// `socket`, `token` or `job`.
+    pub actor_kind: String,
+    /// Who asked for it.
+    pub actor: String,
+    /// The address of the client; empty on the admin socket and for work of the server.
+    pub address: String,
+    /// What was done.
+    pub action: String,
+    /// The kind of the object.
+    pub object_kind: String,
+    /// The name of the object at that time.
+    pub object: String,
+    /// `success` or `refused`.
+    pub outcome: String,
+    /// Free text.
+    pub detail: String,
+    /// The digest of the row before.
+    pub previous: String,
+    /// The digest of this row.
+    pub sha256: String,
+}
+
+/// Response to `GET /audit/verify`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditVerification {
+    /// Number of rows.
+    pub rows: i64,
+    /// The number of the newest row; 0 if there is none.
+    pub last: i64,
+    /// The digest of the newest row. Note it elsewhere, for a later verification.
+    pub sha256: String,
+    /// What is wrong, as sentences; at most a hundred.
+    pub problems: Vec<String>,
+}

@@ -1,0 +1,134 @@
+//! Limits of requests with credentials that are not valid, for each client address and for each prefix of a token, so that
+//! nobody can guess tokens or burden the server with them. A valid token is never refused because of them. Also limits how
+//! many refused changes of a valid token are recorded.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+
+use parking_lot::Mutex;
+
+use super::secret::Prefix;
+use crate::model::ids::TokenId;
+use crate::model::time::{SECOND, Timestamp};
+
+/// Number of failures without a pause.
+const BURST: i64 = 20;
+/// Interval in which one more failure is accepted, in microseconds.
+const FAILURE_INTERVAL: i64 = SECOND;
+/// Interval in which one more refused change of a token is recorded.
+const REFUSAL_INTERVAL: i64 = 60 * SECOND;
+/// Maximum number of clients or prefixes in memory is twice this: the older half is forgotten at once.
+const CAPACITY: usize = 10_000;
+
+/// The failures of the last seconds.
+pub(super) struct Failures {
+    by_address: Mutex<Buckets<IpAddr>>,
+    by_prefix: Mutex<Buckets<Prefix>>,
+    refusals: Mutex<Buckets<TokenId>>,
+}
+
+impl Failures {
+    pub(super) fn new() -> Failures {
+        Failures {
+            by_address: Mutex::new(Buckets::new(FAILURE_INTERVAL)),
+            by_prefix: Mutex::new(Buckets::new(FAILURE_INTERVAL)),
+            refusals: Mutex::new(Buckets::new(REFUSAL_INTERVAL)),
+        }
+    }
+
+    /// Whether a refused change of a token is recorded.
+    pub(super) fn records_refusal(&self, token: TokenId, now: Timestamp) -> bool {
+        self.refusals.lock().take(token, now.0).is_ok()
+    }
+
+    /// Counts a failure of a client at `now`.
+    ///
+    /// # Errors
+    /// There were too many: seconds until the next one is accepted.
+    pub(super) fn count(&self, address: IpAddr, prefix: Option<Prefix>, now: Timestamp) -> Result<(), u64> {
+        // Both are counted, whatever the result of the first.
+        let of_address = self.by_address.lock().take(address, now.0);
+        let of_prefix = prefix.map_or(Ok(()), |prefix| self.by_prefix.lock().take(prefix, now.0));
+        of_address.and(of_prefix)
+    }
+}
+
+/// For each key the time at which its failures are forgiven: each failure adds an interval (the generic cell rate
+/// algorithm, as a token bucket).
+struct Buckets<K> {
+    /// In microseconds.
+    interval: i64,
+    newer: HashMap<K, i64>,
+    older: HashMap<K, i64>,
+}
+
+impl<K: Eq + Hash> Buckets<K> {
+    fn new(interval: i64) -> Buckets<K> {
+        Buckets { interval, newer: HashMap::new(), older: HashMap::new() }
+    }
+
+    fn take(&mut self, key: K, now: i64) -> Result<(), u64> {
+        let end = now.saturating_add(BURST * self.interval);
+        let known = self.newer.get(&key).or_else(|| self.older.get(&key)).copied().unwrap_or(now);
+        // A clock that was set back forgives everything.
+        let forgiven_at = if known > end { now } else { known.max(now) };
+        let wait = forgiven_at.saturating_add(self.interval).saturating_sub(end);
+        if wait > 0 {
+            return Err(u64::try_from(wait.div_euclid(SECOND) + 1).unwrap_or(1));
+        }
+        if self.newer.len() >= CAPACITY && !self.newer.contains_key(&key) {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        self.newer.insert(key, forgiven_at.saturating_add(self.interval));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_790_000_000 * SECOND;
+
+    #[test]
+    fn twenty_failures_are_accepted_then_one_each_second() {
+        let mut buckets = Buckets::new(FAILURE_INTERVAL);
+        for number in 0..BURST {
+            assert_eq!(buckets.take(1, NOW), Ok(()), "{number}");
+        }
+        assert_eq!(buckets.take(1, NOW), Err(2));
+        assert_eq!(buckets.take(2, NOW), Ok(()), "another client");
+        assert_eq!(buckets.take(1, NOW + SECOND), Ok(()));
+        assert!(buckets.take(1, NOW + SECOND).is_err());
+        for number in 0..BURST {
+            assert_eq!(buckets.take(1, NOW + 60 * SECOND), Ok(()), "{number}");
+        }
+        assert!(buckets.take(1, NOW + 60 * SECOND).is_err());
+        assert_eq!(buckets.take(1, NOW - 3_600 * SECOND), Ok(()), "the clock was set back");
+        assert_eq!(buckets.take(3, i64::MAX), Ok(()));
+        assert_eq!(buckets.take(3, i64::MIN), Ok(()));
+    }
+
+    #[test]
+    fn the_number_of_clients_in_memory_is_limited() {
+        let mut buckets = Buckets::new(FAILURE_INTERVAL);
+        for key in 0..5 * CAPACITY {
+            assert_eq!(buckets.take(key, NOW), Ok(()));
+            assert!(buckets.newer.len() + buckets.older.len() <= 2 * CAPACITY);
+        }
+    }
+
+    #[test]
+    fn failures_count_for_the_address_and_for_the_prefix() {
+        let failures = Failures::new();
+        let now = Timestamp(NOW);
+        let address = |n: u8| IpAddr::from([203, 0, 113, n]);
+        let prefix = Prefix::of("rspm_abcdefghij").expect("long enough");
+        for n in 0..20 {
+            assert_eq!(failures.count(address(n), Some(prefix), now), Ok(()));
+        }
+        assert!(failures.count(address(100), Some(prefix), now).is_err(), "of many addresses");
+        assert_eq!(failures.count(address(101), None, now), Ok(()));
+    }
+}

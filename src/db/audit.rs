@@ -1,0 +1,353 @@
+//! The audit trail: a row for each change by an administrator, written in the transaction of the change. Each row contains
+//! the digest of the row before it, so that a changed, removed or moved row is found.
+
+use sha2::Digest;
+
+use super::author::{self, Author};
+use super::{Conn, DbError, Row, Value};
+use crate::model::time::Timestamp;
+
+/// The word of a change that was made.
+pub const SUCCESS: &str = "success";
+/// The word of a change that was refused.
+pub const REFUSED: &str = "refused";
+
+/// The digest before the first row.
+pub const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Maximum length of a text in a row, in characters.
+const MAX_TEXT: usize = 2_000;
+/// Maximum number of problems in the result of a verification.
+const MAX_PROBLEMS: usize = 100;
+
+/// A row. The digests are as in the table, where somebody may have changed them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// Its number, from 1, without gaps.
+    pub id: i64,
+    /// When the change was asked for.
+    pub at: Timestamp,
+    /// How the server knows the author: `socket`, `token`, `job`.
+    pub actor_kind: String,
+    /// The author.
+    pub actor: String,
+    /// Its address, if it is on the network.
+    pub address: String,
+    /// What it did: `create source`.
+    pub action: String,
+    /// The kind of the object: `source`, `repository`, `token` ….
+    pub object_kind: String,
+    /// The object, by the name that it had.
+    pub object: String,
+    /// `success` or `refused`.
+    pub outcome: String,
+    /// Free text.
+    pub detail: String,
+    /// The digest of the row before.
+    pub previous: String,
+    /// The digest of this row.
+    pub sha256: String,
+}
+
+impl AuditRow {
+    /// The SHA-256 of all other columns, in this order, each as its length in bytes, a colon, its bytes and a comma (a
+    /// netstring): `previous`, `id`, `at` as RFC 3339, `actor_kind`, `actor`, `address`, `action`, `object_kind`, `object`,
+    /// `outcome`, `detail`.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let (id, at) = (self.id.to_string(), self.at.to_string());
+        let fields = [
+            &self.previous,
+            &id,
+            &at,
+            &self.actor_kind,
+            &self.actor,
+            &self.address,
+            &self.action,
+            &self.object_kind,
+            &self.object,
+            &self.outcome,
+            &self.detail,
+        ];
+        let mut hasher = sha2::Sha256::new();
+        for field in fields {
+            hasher.update(format!("{}:{field},", field.len()));
+        }
+        crate::model::digest::Sha256(hasher.finalize().into()).to_string()
+    }
+}
+
+/// Records a change of the author of this write. Call it in the write of the change.
+///
+/// # Errors
+/// Those of the database.
+pub fn record(
+    c: &mut dyn Conn,
+    action: &str,
+    (object_kind, object): (&str, &str),
+    detail: &str,
+) -> Result<(), DbError> {
+    let author = author::of_write()
+        .unwrap_or_else(|| Author::job("server", Timestamp(jiff::Timestamp::now().as_microsecond())));
+    record_by(c, &author, action, (object_kind, object), (SUCCESS, detail))
+}
+
+/// As [`record`], for another author and with an outcome.
+///
+/// # Errors
+/// Those of the database.
+pub fn record_by(
+    c: &mut dyn Conn,
+    author: &Author,
+    action: &str,
+    (object_kind, object): (&str, &str),
+    (outcome, detail): (&str, &str),
+) -> Result<(), DbError> {
+    const LOCK: &str = "UPDATE clock SET catalog = catalog WHERE id = 1";
+    const NEXT: &str = "UPDATE audit_head SET last = last + 1 WHERE id = 1 RETURNING last, sha256";
+    const INSERT: &str = "INSERT INTO audit (id, at, actor_kind, actor, address, action, object_kind, object, outcome, \
+        detail, previous, sha256) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    const HEAD: &str = "UPDATE audit_head SET sha256 = $1 WHERE id = 1";
+    // Every write locks the clock (`clock::lock`) before the head, or two of them could wait for each other. The lock of the
+    // head lasts until the commit, so the order of rows is the order of commits.
+    c.execute(LOCK, &[])?;
+    let mut rows = c.query(NEXT, &[])?;
+    let head = rows.first_mut().ok_or_else(missing_head)?;
+    let mut row = AuditRow {
+        id: head.int(0)?,
+        at: author.at,
+        actor_kind: author.kind.as_str().to_owned(),
+        actor: text(&author.name),
+        address: text(&author.address),
+        action: text(action),
+        object_kind: text(object_kind),
+        object: text(object),
+        outcome: outcome.to_owned(),
+        detail: text(detail),
+        previous: head.text(1)?,
+        sha256: String::new(),
+    };
+    row.sha256 = row.digest();
+    let sha256 = row.sha256.clone();
+    let params: [Value; 12] = [
+        row.id.into(),
+        row.at.into(),
+        row.actor_kind.into(),
+        row.actor.into(),
+        row.address.into(),
+        row.action.into(),
+        row.object_kind.into(),
+        row.object.into(),
+        row.outcome.into(),
+        row.detail.into(),
+        row.previous.into(),
+        row.sha256.into(),
+    ];
+    c.execute(INSERT, &params)?;
+    c.execute(HEAD, &[sha256.into()]).map(drop)
+}
+
+/// One line of limited length: PostgreSQL stores no NUL, and readers expect one line.
+fn text(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_TEXT).collect()
+}
+
+fn missing_head() -> DbError {
+    DbError::Shape { column: 0, found: "no row", expected: "the head of the audit trail" }
+}
+
+/// The rows that a list selects; empty texts select all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Rows after this number; with [`Filter::newest_first`], before it unless it is 0.
+    pub after: i64,
+    /// Rows of this time and later.
+    pub since: i64,
+    /// Rows before this time.
+    pub until: i64,
+    /// The author, or its name without the parenthesis.
+    pub actor: String,
+    /// The action.
+    pub action: String,
+    /// The name of the object.
+    pub object: String,
+    /// The outcome.
+    pub outcome: String,
+    /// Maximum number of rows.
+    pub limit: i64,
+    /// Whether the newest rows come first.
+    pub newest_first: bool,
+}
+
+/// Returns rows by number.
+///
+/// # Errors
+/// Those of the database.
+pub fn list(c: &mut dyn Conn, filter: &Filter) -> Result<Vec<AuditRow>, DbError> {
+    const OLDEST: &str = "SELECT id, at, actor_kind, actor, address, action, object_kind, object, outcome, detail, \
+        previous, sha256 FROM audit WHERE id > CAST($1 AS BIGINT) AND at >= CAST($2 AS BIGINT) \
+        AND at < CAST($3 AS BIGINT) AND (CAST($4 AS TEXT) = '' OR actor = CAST($4 AS TEXT) \
+        OR substr(actor, 1, length(CAST($4 AS TEXT)) + 2) = CAST($4 AS TEXT) || ' (') \
+        AND (CAST($5 AS TEXT) = '' OR action = CAST($5 AS TEXT)) \
+        AND (CAST($6 AS TEXT) = '' OR object = CAST($6 AS TEXT)) \
+        AND (CAST($7 AS TEXT) = '' OR outcome = CAST($7 AS TEXT)) ORDER BY id LIMIT CAST($8 AS BIGINT)";
+    const NEWEST: &str = "SELECT id, at, actor_kind, actor, address, action, object_kind, object, outcome, detail, \
+        previous, sha256 FROM audit WHERE id < CAST($1 AS BIGINT) AND at >= CAST($2 AS BIGINT) \
+        AND at < CAST($3 AS BIGINT) AND (CAST($4 AS TEXT) = '' OR actor = CAST($4 AS TEXT) \
+        OR substr(actor, 1, length(CAST($4 AS TEXT)) + 2) = CAST($4 AS TEXT) || ' (') \
+        AND (CAST($5 AS TEXT) = '' OR action = CAST($5 AS TEXT)) \
+        AND (CAST($6 AS TEXT) = '' OR object = CAST($6 AS TEXT)) \
+        AND (CAST($7 AS TEXT) = '' OR outcome = CAST($7 AS TEXT)) ORDER BY id DESC LIMIT CAST($8 AS BIGINT)";
+    let position = match filter.newest_first && filter.after == 0 {
+        true => i64::MAX,
+        false => filter.after,
+    };
+    let params: [Value; 8] = [
+        position.into(),
+        filter.since.into(),
+        filter.until.into(),
+        filter.actor.as_str().into(),
+        filter.action.as_str().into(),
+        filter.object.as_str().into(),
+        filter.outcome.as_str().into(),
+        filter.limit.into(),
+    ];
+    let sql = if filter.newest_first { NEWEST } else { OLDEST };
+    c.query(sql, &params)?.into_iter().map(decode).collect()
+}
+
+/// The result of a verification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verification {
+    /// Number of rows.
+    pub rows: i64,
+    /// The number of the newest row; 0 if there is none.
+    pub last: i64,
+    /// The digest of the newest row.
+    pub sha256: String,
+    /// What is wrong, by row; at most a hundred sentences.
+    pub problems: Vec<String>,
+}
+
+/// Verifies the digests of all rows. `known` is the number and the digest of a row that somebody noted elsewhere: without
+/// it, an attacker who can write the database could replace the whole trail.
+///
+/// # Errors
+/// Those of the database.
+pub fn verify(c: &mut dyn Conn, known: Option<&(i64, String)>) -> Result<Verification, DbError> {
+    const ALL: &str = "SELECT id, at, actor_kind, actor, address, action, object_kind, object, outcome, detail, previous, \
+        sha256 FROM audit ORDER BY id";
+    let mut rows = c.query("SELECT last, sha256 FROM audit_head WHERE id = 1", &[])?;
+    let (head, head_digest) = match rows.first_mut() {
+        Some(row) => (row.int(0)?, row.text(1)?),
+        None => (0, String::new()),
+    };
+    let mut result = Verification { rows: 0, last: 0, sha256: NO_DIGEST.to_owned(), problems: Vec::new() };
+    let mut is_known_seen = false;
+    c.each(ALL, &[], &mut |row| {
+        let row = decode(row)?;
+        result.rows += 1;
+        if row.id != result.last + 1 {
+            result.report(missing(result.last + 1, row.id - 1));
+        } else if row.previous != result.sha256 {
+            result.report(format!(
+                "row {} does not continue the row before it: one of them was changed",
+                row.id
+            ));
+        }
+        if row.digest() != row.sha256 {
+            result.report(format!("row {} was changed", row.id));
+        }
+        if let Some((_, digest)) = known.filter(|(id, _)| *id == row.id) {
+            is_known_seen = true;
+            if *digest != row.sha256 {
+                result
+                    .report(format!("row {} has another digest than the given one: {}", row.id, row.sha256));
+            }
+        }
+        result.last = row.id;
+        result.sha256 = row.sha256;
+        Ok(())
+    })?;
+    if head > result.last {
+        result.report(missing(result.last + 1, head));
+    } else if head < result.last || head_digest != result.sha256 {
+        result.report(format!(
+            "the table audit_head names row {head} with the digest {head_digest} as the newest, but it is row {}",
+            result.last
+        ));
+    }
+    if let Some((id, _)) = known.filter(|_| !is_known_seen) {
+        result.report(format!("there is no row {id}"));
+    }
+    Ok(result)
+}
+
+fn missing(first: i64, last: i64) -> String {
+    match last.saturating_sub(first) {
+        ..=0 => format!("row {first} is missing"),
+        _ => format!("the rows {first} to {last} are missing"),
+    }
+}
+
+impl Verification {
+    fn report(&mut self, problem: String) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem);
+        }
+    }
+}
+
+fn decode(mut row: Row) -> Result<AuditRow, DbError> {
+    Ok(AuditRow {
+        id: row.int(0)?,
+        at: row.time(1)?,
+        actor_kind: row.text(2)?,
+        actor: row.text(3)?,
+        address: row.text(4)?,
+        action: row.text(5)?,
+        object_kind: row.text(6)?,
+        object: row.text(7)?,
+        outcome: row.text(8)?,
+        detail: row.text(9)?,
+        previous: row.text(10)?,
+        sha256: row.text(11)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The digest of this row, as `sha256sum` prints it for the bytes that [`AuditRow::digest`] describes. A change of it
+    /// would break the trail of every database.
+    #[test]
+    fn the_digest_of_a_row_is_that_of_its_netstrings() {
+        let row = AuditRow {
+            id: 1,
+            at: Timestamp(1_790_000_000_000_000),
+            actor_kind: "socket".to_owned(),
+            actor: "alice (uid 1000)".to_owned(),
+            address: String::new(),
+            action: "create source".to_owned(),
+            object_kind: "source".to_owned(),
+            object: "team".to_owned(),
+            outcome: SUCCESS.to_owned(),
+            detail: "é".to_owned(),
+            previous: NO_DIGEST.to_owned(),
+            sha256: String::new(),
+        };
+        assert_eq!(row.digest(), "8caf99d8f8f6439eb9950f7bdca73d95041240adbe662adb31058194ba23157c");
+        let moved = AuditRow { id: 2, ..row.clone() };
+        assert_ne!(moved.digest(), row.digest());
+        // The lengths keep apart what is beside each other.
+        let shifted = AuditRow { object_kind: "sourcet".to_owned(), object: "eam".to_owned(), ..row.clone() };
+        assert_ne!(shifted.digest(), row.digest());
+    }
+
+    #[test]
+    fn a_text_is_one_line_without_nul() {
+        assert_eq!(text("a\0b\nc"), "a b c");
+        assert_eq!(text(&"x".repeat(5_000)).len(), MAX_TEXT);
+    }
+}

@@ -1,0 +1,89 @@
+//! The author of a write: who caused it, for the audit trail. A task sets it for all that it awaits; a write takes it from
+//! the task that calls it to the thread that runs it.
+
+use std::cell::RefCell;
+
+use crate::model::time::Timestamp;
+
+/// Who causes a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// How the server knows it.
+    pub kind: AuthorKind,
+    /// As in transactions: `alice (uid 1000)`, `ann (token 0a1b…)`, `schedule`.
+    pub name: String,
+    /// The address of the client; empty on the admin socket, and for work of the server.
+    pub address: String,
+    /// When it asked for the change.
+    pub at: Timestamp,
+}
+
+/// How the server knows an author.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthorKind {
+    /// By the user of the machine at the other end of the admin socket.
+    Socket,
+    /// By a token.
+    Token,
+    /// The server itself, on a schedule or as the continuation of a request.
+    Job,
+}
+
+impl AuthorKind {
+    /// The word in the audit trail.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AuthorKind::Socket => "socket",
+            AuthorKind::Token => "token",
+            AuthorKind::Job => "job",
+        }
+    }
+}
+
+impl Author {
+    /// Work of the server.
+    #[must_use]
+    pub fn job(name: &str, at: Timestamp) -> Author {
+        Author { kind: AuthorKind::Job, name: name.to_owned(), address: String::new(), at }
+    }
+}
+
+tokio::task_local! {
+    static OF_TASK: Author;
+}
+
+thread_local! {
+    static OF_WRITE: RefCell<Option<Author>> = const { RefCell::new(None) };
+}
+
+/// Runs `work`; `author` is the author of the writes that it calls.
+pub async fn scope<T>(author: Author, work: impl Future<Output = T>) -> T {
+    OF_TASK.scope(author, work).await
+}
+
+/// The author of the writes of this task, if one was set.
+#[must_use]
+pub fn of_task() -> Option<Author> {
+    OF_TASK.try_with(Clone::clone).ok()
+}
+
+/// The author of the write that this thread runs, if one was set.
+#[must_use]
+pub fn of_write() -> Option<Author> {
+    OF_WRITE.with_borrow(Clone::clone)
+}
+
+/// Runs a write of an author on this thread.
+pub(super) fn run<T>(author: Option<&Author>, write: impl FnOnce() -> T) -> T {
+    /// Also removes the author of a write that panics: the thread continues with other writes.
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            OF_WRITE.set(None);
+        }
+    }
+    OF_WRITE.set(author.cloned());
+    let _reset = Reset;
+    write()
+}

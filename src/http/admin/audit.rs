@@ -1,0 +1,119 @@
+//! The audit trail: list rows, verify their digests.
+
+use std::net::IpAddr;
+
+use super::call::{AdminResult, Call, ok};
+use crate::api::audit::{AuditRow, AuditVerification};
+use crate::auth::Token;
+use crate::db::audit::{self, Filter};
+use crate::db::author::{Author, AuthorKind};
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::model::digest::Sha256;
+use crate::serve::RepoError;
+
+/// Maximum number of rows in a response.
+const MAX_ROWS: usize = 10_000;
+
+/// `GET /audit?order=&after=&limit=&since=&until=&actor=&action=&object=&outcome=`.
+pub(super) async fn list(call: Call<'_>) -> AdminResult {
+    let query = call.query;
+    let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
+    let number = |name: &str, max| {
+        Ok::<_, Failure>(query.number(name, max)?.map(|number| i64::try_from(number).unwrap_or(i64::MAX)))
+    };
+    let filter = Filter {
+        after: number("after", usize::MAX)?.unwrap_or(0),
+        since: time(query.get("since"), "since")?.unwrap_or(i64::MIN),
+        until: time(query.get("until"), "until")?.unwrap_or(i64::MAX),
+        actor: text("actor"),
+        action: text("action"),
+        object: text("object"),
+        outcome: text("outcome"),
+        limit: number("limit", MAX_ROWS)?.unwrap_or(100),
+        newest_first: match query.get("order") {
+            None | Some("oldest") => false,
+            Some("newest") => true,
+            Some(_) => return Err(Failure::bad_request("the parameter order must be oldest or newest")),
+        },
+    };
+    let rows = call.app.state.db.read(move |c| audit::list(c, &filter)).await.map_err(RepoError::from)?;
+    ok(&rows.into_iter().map(wire).collect::<Vec<_>>())
+}
+
+fn wire(row: audit::AuditRow) -> AuditRow {
+    AuditRow {
+        id: row.id,
+        time: row.at.to_string(),
+        actor_kind: row.actor_kind,
+        actor: row.actor,
+        address: row.address,
+        action: row.action,
+        object_kind: row.object_kind,
+        object: row.object,
+        outcome: row.outcome,
+        detail: row.detail,
+        previous: row.previous,
+        sha256: row.sha256,
+    }
+}
+
+/// A time in microseconds since the epoch.
+fn time(text: Option<&str>, name: &str) -> Result<Option<i64>, Failure> {
+    let parse = |text: &str| {
+        let time: jiff::Timestamp = text.parse().map_err(|_| {
+            Failure::bad_request(format!("the parameter {name} must be a time such as 2026-11-22T12:00:00Z"))
+        })?;
+        Ok(time.as_microsecond())
+    };
+    text.map(parse).transpose()
+}
+
+/// Records a change that a token does not permit, unless it makes many.
+pub(super) async fn record_refusal(
+    app: &App,
+    (token, address): (&Token, Option<IpAddr>),
+    request: &str,
+    failure: &Failure,
+) {
+    let now = (app.state.clock)();
+    if !app.tokens.records_refusal(token, now) {
+        return;
+    }
+    let author = Author {
+        kind: AuthorKind::Token,
+        name: token.name(),
+        address: address.map(|address| address.to_string()).unwrap_or_default(),
+        at: now,
+    };
+    let (request, reason) = (request.to_owned(), failure.phrase.clone());
+    let write = app.state.db.write(move |c| {
+        audit::record_by(c, &author, "admin request", ("address", &request), (audit::REFUSED, &reason))
+    });
+    if let Err(error) = write.await {
+        tracing::warn!("could not record a refused request in the audit trail: {error}");
+    }
+}
+
+/// `GET /audit/verify?row=&sha256=`.
+pub(super) async fn verify(call: Call<'_>) -> AdminResult {
+    let known = match (call.query.number("row", usize::MAX)?, call.query.get("sha256")) {
+        (None, None) => None,
+        (Some(row), Some(digest)) => {
+            let digest: Sha256 =
+                digest.parse().map_err(|_| Failure::bad_request("the parameter sha256 must be 64 digits"))?;
+            Some((i64::try_from(row).unwrap_or(i64::MAX), digest.to_string()))
+        }
+        (Some(_), None) | (None, Some(_)) => {
+            return Err(Failure::bad_request("a known row has both a number and a digest: row and sha256"));
+        }
+    };
+    let result =
+        call.app.state.db.read(move |c| audit::verify(c, known.as_ref())).await.map_err(RepoError::from)?;
+    ok(&AuditVerification {
+        rows: result.rows,
+        last: result.last,
+        sha256: result.sha256,
+        problems: result.problems,
+    })
+}

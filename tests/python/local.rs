@@ -31,7 +31,7 @@ fn json(server: &Server, path: &str) -> serde_json::Value {
 }
 
 /// The names of the files of a page, with their yanks; empty if there is no page.
-fn files(server: &Server, snapshot: &str, project: &str) -> Vec<(String, serde_json::Value)> {
+pub(super) fn files(server: &Server, snapshot: &str, project: &str) -> Vec<(String, serde_json::Value)> {
     let path = format!("/py/{snapshot}/simple/{project}/");
     if server.get(&path).status == 404 {
         return Vec::new();

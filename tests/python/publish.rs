@@ -135,7 +135,7 @@ fn uv_publishes_and_checks_what_exists() {
         uv("index", &Package::new("uv-made", "2.0"), &["--publish-url", &index, "--token", &token]),
         false,
     );
-    assert!(output.contains("405"), "uv says that this is the index: {output}");
+    assert!(output.contains("are you using the simple index URL instead of the upload URL?"), "{output}");
     assert_eq!(count(&server, "uv-made"), 6);
 }
 

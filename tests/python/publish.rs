@@ -192,7 +192,7 @@ fn hatch_publishes_with_a_token() {
     let output = publish(hatch(&["-u", "__token__", "-a", "wrong"]), false);
     assert!(output.contains("401"), "{output}");
     let mut environment = hatch(&[]);
-    environment.env("HATCH_INDEX_USER", "__token__").env("HATCH_INDEX_AUTH", &token);
+    environment.env("HATCH_INDEX_USER", "__token__").env("HATCH_INDEX_AUTH", token);
     publish(environment, true);
     installs(&server, "hatch-made", "1.0");
     assert_eq!(count(&server, "hatch-made"), 2);

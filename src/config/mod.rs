@@ -23,6 +23,7 @@ pub mod git;
 pub mod key_file;
 mod lexer;
 pub mod listen;
+pub mod local_python;
 mod locations;
 pub mod logging;
 mod lookup;
@@ -60,6 +61,7 @@ pub use file::{DEFAULT_FILE, RESTART_COMMAND, load, load_encrypted, read};
 pub use git::{Git, SandboxChoice};
 pub use key_file::{EncryptionKey, KeySource};
 pub use listen::{Http, HttpRedirect, Https, MinimumTls};
+pub use local_python::LocalPython;
 pub use logging::{LogFormat, LogLevel, Logging};
 pub use merged::{EffectiveProperty, Settings, ValueForm};
 pub use metrics::{Metrics, StorageAlerts, StorageAudit};
@@ -108,6 +110,8 @@ pub struct Config {
     pub cran: Cran,
     /// `[Bioconductor]`.
     pub bioconductor: Bioconductor,
+    /// `[LocalPython]`.
+    pub local_python: LocalPython,
     /// `[Platforms]`, `[Distribution "…"]` and `[MacOS "…"]` on top of the embedded table.
     pub platforms: Arc<Platforms>,
     /// `[SystemRequirements]`.

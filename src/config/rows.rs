@@ -3,6 +3,7 @@
 //! One row is two lines: name, type, default; then its sentence and marks.
 
 mod git;
+mod local_python;
 
 use super::address::UrlPurpose;
 use super::table::Kind::*;
@@ -14,6 +15,8 @@ const BACKEND: Kind = Choice(&["file", "s3"]);
 const COUNT: Kind = Integer(0, i64::MAX);
 /// Maximum of `Server.PackageRewriteBufferSize`, in bytes.
 pub(super) const MAX_BUFFER: u64 = 1 << 30;
+/// Maximum of `LocalPython.MaxUploadSize`, in bytes.
+pub(super) const MAX_UPLOAD: u64 = 1 << 40;
 
 type Str = &'static str;
 
@@ -253,6 +256,7 @@ s("PyPI", Never, "The source `pypi`.", &[
     p("DelaySyncDuration", Duration, "0",
       "Minimum age of a release before it is synced from the index.").not_yet(),
 ]),
+s("LocalPython", Never, "Sources of type `local-python`.", local_python::PROPERTIES),
 s("Manifest", Never, "One location for all upstream data.", &[
     p("URL", Url(UrlPurpose::Mirror), "",
       "A mirror or a directory with a bundle.").not_yet(),

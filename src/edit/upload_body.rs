@@ -10,6 +10,7 @@ use sha2::Digest;
 
 use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
+use crate::python::upload::digest::{FileDigests, FileHasher};
 use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Spool, StorageError};
@@ -44,6 +45,29 @@ pub(super) enum UploadBody {
     Spooled(SpooledUpload),
 }
 
+/// Computes digests while bytes are received.
+pub(super) enum BodyHasher {
+    Sha256(sha2::Sha256),
+    /// All digests that clients of Python's upload API declare.
+    All(Box<FileHasher>),
+}
+
+impl BodyHasher {
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            BodyHasher::Sha256(hasher) => hasher.update(bytes),
+            BodyHasher::All(hasher) => hasher.update(bytes),
+        }
+    }
+
+    fn sha256(&self) -> Sha256 {
+        match self {
+            BodyHasher::Sha256(hasher) => Sha256(hasher.clone().finalize().into()),
+            BodyHasher::All(hasher) => hasher.clone().finish().sha256,
+        }
+    }
+}
+
 /// A reader with random access.
 pub(super) trait ReadSeek: Read + Seek {}
 impl<T: Read + Seek> ReadSeek for T {}
@@ -53,8 +77,19 @@ impl UploadBody {
     pub(super) async fn receive(
         state: &State,
         file: &str,
-        mut body: BoxStream<'static, Result<Bytes, io::Error>>,
+        body: BoxStream<'_, Result<Bytes, io::Error>>,
         class: StorageClass,
+    ) -> Result<UploadBody, RepoError> {
+        UploadBody::receive_hashed(state, file, body, class, || BodyHasher::Sha256(sha2::Sha256::new())).await
+    }
+
+    /// As [`UploadBody::receive`], with the digests of this hasher.
+    pub(super) async fn receive_hashed(
+        state: &State,
+        file: &str,
+        mut body: BoxStream<'_, Result<Bytes, io::Error>>,
+        class: StorageClass,
+        hasher: impl Fn() -> BodyHasher,
     ) -> Result<UploadBody, RepoError> {
         let mut spooled: Option<SpooledUpload> = None;
         let mut buffer = BytesMut::new();
@@ -69,10 +104,7 @@ impl UploadBody {
             if buffer.len() >= WRITE_SIZE || (is_last && spooled.is_some() && !buffer.is_empty()) {
                 let spool = match spooled {
                     Some(spool) => spool,
-                    None => SpooledUpload {
-                        spool: state.storage.spool(class).await?,
-                        digest: sha2::Sha256::new(),
-                    },
+                    None => SpooledUpload { spool: state.storage.spool(class).await?, hasher: hasher() },
                 };
                 spooled = Some(spool.append(buffer.split().freeze()).await?);
             }
@@ -121,23 +153,38 @@ impl UploadBody {
     }
 
     pub(super) fn sha256(&self) -> Sha256 {
-        Sha256(match self {
-            UploadBody::Small(bytes) => sha2::Sha256::digest(bytes).into(),
-            UploadBody::Spooled(SpooledUpload { digest, .. }) => digest.clone().finalize().into(),
-        })
+        match self {
+            UploadBody::Small(bytes) => Sha256(sha2::Sha256::digest(bytes).into()),
+            UploadBody::Spooled(SpooledUpload { hasher, .. }) => hasher.sha256(),
+        }
+    }
+
+    /// All digests; `None` if they were not computed while the bytes were received.
+    pub(super) fn digests(&self) -> Option<FileDigests> {
+        match self {
+            UploadBody::Small(bytes) => {
+                let mut hasher = FileHasher::default();
+                hasher.update(bytes);
+                Some(hasher.finish())
+            }
+            UploadBody::Spooled(SpooledUpload { hasher: BodyHasher::All(hasher), .. }) => {
+                Some(hasher.as_ref().clone().finish())
+            }
+            UploadBody::Spooled(SpooledUpload { hasher: BodyHasher::Sha256(_), .. }) => None,
+        }
     }
 }
 
 pub(super) struct SpooledUpload {
     spool: Spool,
-    digest: sha2::Sha256,
+    hasher: BodyHasher,
 }
 
 impl SpooledUpload {
     /// Writes and hashes off the async threads.
     async fn append(mut self, chunk: Bytes) -> Result<SpooledUpload, RepoError> {
         let result = tokio::task::spawn_blocking(move || {
-            self.digest.update(&chunk);
+            self.hasher.update(&chunk);
             self.spool
                 .write_all(&chunk)
                 .map_err(|error| StorageError::io("write", self.spool.path(), error))?;

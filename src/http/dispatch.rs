@@ -1,6 +1,7 @@
 //! Dispatch of a request to its handler, once it has the permission that its route requires.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Method, Response};
@@ -21,14 +22,14 @@ use super::route::access;
 use super::route::repo_path::RepoPath;
 use super::route::{self, Route};
 use super::target::Query;
-use super::{pages, public, python};
+use super::{pages, public, python, request_body};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::PartName;
 use crate::r::layout::RPath;
 
 /// Handles a request from the network.
-pub(super) async fn network(app: &App, head: &RequestHead<'_>, body: Incoming) -> Response<Body> {
+pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incoming) -> Response<Body> {
     let RequestHead { parts, path, received_at, .. } = *head;
     let query = parts.uri.query();
     if let Some(entry) = app.resolve_cache.get(&app.state, received_at, path, query) {
@@ -67,7 +68,7 @@ async fn cached(
 
 /// Handles a route outside the admin API, once the client has the permission that it requires.
 pub(super) async fn read(
-    app: &App,
+    app: &Arc<App>,
     route: Route,
     query: &Query,
     head: &RequestHead<'_>,
@@ -77,7 +78,10 @@ pub(super) async fn read(
     let format = route.error_format();
     let is_restricted = match head.principal.require(&app.state.catalog.get(), access::of(&route)) {
         Ok(is_restricted) => is_restricted,
-        Err(failure) => return response::failure(&failure, format),
+        Err(failure) => {
+            request_body::discard(body, &parts.headers);
+            return response::failure(&failure, format);
+        }
     };
     let result = match route {
         Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
@@ -126,6 +130,7 @@ pub(super) async fn read(
                 }
             }
         }
+        Route::UploadPython { source } => python::upload::answer(app, &source, head, body).await,
         // The budget of responses is not used while a client sends its request.
         Route::Public(route) => match public::request_body(app, &parts.method, body).await {
             Ok(body) => within_budget(app, head.peer, public::answer(app, &route, query, head, body)).await,

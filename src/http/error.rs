@@ -164,6 +164,8 @@ impl From<RepoError> for Failure {
             RepoError::Conflict(message) => {
                 Failure::new(StatusCode::CONFLICT, Code::Conflict, message.clone())
             }
+            RepoError::FileExists(_) => Failure::new(StatusCode::CONFLICT, Code::Conflict, error.to_string()),
+            RepoError::Upload(_) => Failure::bad_request(error.to_string()),
             RepoError::Invalid(message) => Failure::bad_request(message.clone()),
             // Clients compare this exact text.
             RepoError::Unsupported { distribution, release, supported } => Failure {

@@ -177,6 +177,10 @@ fn failure(refusal: Refusal, action: Action, object: Object<'_>, name: &str) -> 
                 Failure::unauthorized("this source requires a token", REALM)
             }
             // SECURITY: the same for objects that do not exist.
+            _ if action == Action::WriteSource => Failure::unauthorized(
+                "this requires a token with the scope sources:write; create one on the server: rspm create token",
+                REALM,
+            ),
             Object::Server
             | Object::Repository { .. }
             | Object::Source(_)

@@ -2,14 +2,20 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use h2::RecvStream;
-use http::header::{CONTENT_LENGTH, HeaderMap};
+use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap};
+use http_body_util::BodyStream;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::body::BodyError;
 use super::budget::{AddressBudget, Share};
+
+/// Time for the rest of the body of a refused request.
+const DISCARD_TIME: Duration = Duration::from_secs(30);
 
 /// An unread request body.
 pub struct Incoming {
@@ -85,4 +91,25 @@ impl Body for Incoming {
             }
         }
     }
+}
+
+/// Reads the body of a refused request in the background and discards it. Most clients send the whole body before they
+/// read the response, and lose the response if the connection is closed before (RFC 9112, 9.6).
+pub(super) fn discard(body: Incoming, headers: &HeaderMap) {
+    // A client that waits for a 100 response sends no body after another one; reading would send a 100.
+    if !body.is_end_stream() && !headers.contains_key(EXPECT) {
+        discard_rest(BodyStream::new(body));
+    }
+}
+
+/// Reads the rest of a body in the background, and discards it.
+pub(super) fn discard_rest<S, T, E>(mut pieces: S)
+where
+    S: Stream<Item = Result<T, E>> + Send + Unpin + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    tokio::spawn(tokio::time::timeout(DISCARD_TIME, async move {
+        while let Some(Ok(_)) = pieces.next().await {}
+    }));
 }

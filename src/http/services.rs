@@ -18,7 +18,7 @@ use super::request_log::{self, Arrival};
 use super::response::{self, ErrorFormat};
 use super::route::{self, Route};
 use super::switch::{self, Switch};
-use super::{dispatch, host_header};
+use super::{dispatch, host_header, request_body};
 use crate::model::time::Timestamp;
 
 /// The path of health checks.
@@ -49,6 +49,7 @@ impl Service for PublicService {
             ),
             Ok(Some(app)) => match client(&app, peer, &parts, path, received_at).await {
                 Err(failure) => {
+                    request_body::discard(body, &parts.headers);
                     let mut response = response::failure(&failure, ErrorFormat::of_path(path));
                     response.body_mut().set_owner(app);
                     response

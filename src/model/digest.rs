@@ -1,4 +1,4 @@
-//! Digests: 32 bytes of SHA-256 and 16 bytes of MD5, written in lower-case hexadecimal.
+//! Digests: 32 bytes of SHA-256 and BLAKE2b-256 and 16 bytes of MD5, written in lower-case hexadecimal.
 
 use std::fmt;
 use std::str::FromStr;
@@ -59,6 +59,11 @@ digest!(
     /// MD5 (RFC 1321): only for comparing with what CRAN-like indexes declare, never for identity.
     Md5,
     16
+);
+digest!(
+    /// BLAKE2b with 256 bits (RFC 7693): clients of Python's upload API declare it.
+    Blake2b256,
+    32
 );
 
 #[cfg(test)]

@@ -17,5 +17,6 @@ pub mod simple;
 pub mod specifier;
 pub mod tag;
 pub mod target;
+pub mod upload;
 pub mod version;
 pub mod wheel_name;

@@ -2,8 +2,41 @@
 
 use crate::catalog::resolve::Unresolved;
 use crate::db::DbError;
+use crate::model::digest::Sha256;
+use crate::python::upload::form::BadUpload;
 use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
+
+/// A file of a Python package whose name a new file has.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct ExistingFile {
+    /// The source.
+    pub source_name: String,
+    /// The file name.
+    pub file: String,
+    /// The digest of the existing bytes.
+    pub sha256: Sha256,
+    /// Whether the source lists it; otherwise it was removed.
+    pub is_listed: bool,
+}
+
+impl ExistingFile {
+    fn text(&self) -> String {
+        let ExistingFile { source_name: source, file, sha256, is_listed } = self;
+        if *is_listed {
+            format!(
+                "'{file}' is in the source '{source}' already, with other bytes (SHA-256 {sha256}); build a new version, \
+                 use --replace to replace it with this file, or --succeed-on-existing to leave it"
+            )
+        } else {
+            format!(
+                "the source '{source}' had a file '{file}' with other bytes (SHA-256 {sha256}), which lock files may \
+                 contain; build a new version, or use --replace to add this file"
+            )
+        }
+    }
+}
 
 /// An error of `serve`, `edit` and `upkeep`.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +61,12 @@ pub enum RepoError {
     /// The request conflicts with the present state (already exists, still subscribed, …), with the remedy.
     #[error("{0}")]
     Conflict(String),
+    /// A source has, or had, other bytes under the name of a new file.
+    #[error(transparent)]
+    FileExists(#[from] Box<ExistingFile>),
+    /// An upload by a client such as twine is invalid, with the reason.
+    #[error(transparent)]
+    Upload(#[from] BadUpload),
     /// The request or the package is invalid, with the reason.
     #[error("{0}")]
     Invalid(String),

@@ -30,7 +30,7 @@ pub mod stored_again;
 mod upstream;
 pub mod vulnerabilities;
 
-pub use error::RepoError;
+pub use error::{ExistingFile, RepoError};
 
 use std::sync::Arc;
 

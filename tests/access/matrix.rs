@@ -85,6 +85,7 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/private/5/src/contrib/PACKAGES", ReadRepository),
     ("GET", "/private/latest/simple/", ReadRepository),
     ("GET", "/private/latest/simple/alpha/", ReadRepository),
+    ("POST", "/upload/pypi/{source}", WriteSource),
     // The public API.
     ("GET", "/__api__/status", Open),
     ("GET", "/__api__/repos", Open),

@@ -11,6 +11,7 @@ mod property_environment;
 mod property_git;
 mod property_list;
 mod property_listen;
+mod property_local_python;
 mod property_logging;
 mod property_metrics;
 mod property_proxy;

@@ -7,9 +7,9 @@ use rstudio_pm::config::table::{Effect, Kind, Property, Subsection};
 use super::{
     property_authentication as authentication, property_bioconductor as bioconductor, property_cran as cran,
     property_database as database, property_git as git, property_listen as listen,
-    property_logging as logging, property_metrics as metrics, property_proxy as proxy, property_s3 as s3,
-    property_server as server, property_storage as storage, property_sysreqs as sysreqs,
-    property_usage as usage, property_vulnerabilities as vulnerabilities,
+    property_local_python as local_python, property_logging as logging, property_metrics as metrics,
+    property_proxy as proxy, property_s3 as s3, property_server as server, property_storage as storage,
+    property_sysreqs as sysreqs, property_usage as usage, property_vulnerabilities as vulnerabilities,
 };
 use crate::support::server::Builder;
 
@@ -28,6 +28,7 @@ const SUPPORTED: &[&str] = &[
     "CRAN",
     "SystemRequirements",
     "Bioconductor",
+    "LocalPython",
     "Vulnerabilities",
     "Metrics",
     "StorageAudit",
@@ -112,6 +113,8 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("Bioconductor", "URL", bioconductor::url_of_a_directory_is_read_from_the_disk),
     ("Bioconductor", "SyncSchedule",
         bioconductor::sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down),
+    ("LocalPython", "MaxUploadSize", local_python::max_upload_size_limits_the_files_of_clients),
+    ("LocalPython", "Strict", local_python::strict_refuses_what_installers_tolerate),
     ("Metrics", "Enabled", metrics::metrics_enabled_decides_whether_they_are_served),
     ("Metrics", "Listen", metrics::metrics_listen_is_the_address_that_answers),
     ("StorageAudit", "Enabled", metrics::storage_audit_enabled_decides_whether_space_is_measured),

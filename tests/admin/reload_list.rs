@@ -5,9 +5,10 @@ use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Property};
 
 use super::{
-    property_authentication as authentication, reload_bioconductor as bioconductor, reload_cran as cran,
-    reload_https as https, reload_logging as logging, reload_platforms as platforms, reload_proxy as proxy,
-    reload_server as server, reload_sysreqs as sysreqs, reload_vulnerabilities as vulnerabilities,
+    property_authentication as authentication, property_local_python as local_python,
+    reload_bioconductor as bioconductor, reload_cran as cran, reload_https as https,
+    reload_logging as logging, reload_platforms as platforms, reload_proxy as proxy, reload_server as server,
+    reload_sysreqs as sysreqs, reload_vulnerabilities as vulnerabilities,
 };
 use crate::support::server::Server;
 
@@ -50,6 +51,8 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("MacOS", "Intel", platforms::directories_of_macos_are_reported),
     ("Bioconductor", "URL", bioconductor::url_is_the_mirror_of_the_next_sync),
     ("Bioconductor", "SyncSchedule", bioconductor::sync_schedule_replaces_the_time_of_the_next_sync),
+    ("LocalPython", "MaxUploadSize", local_python::max_upload_size_applies_to_the_next_upload),
+    ("LocalPython", "Strict", local_python::strict_applies_to_the_next_file),
     ("Logging", "SystemLog", logging::system_log_moves_to_its_new_destinations_between_two_lines),
     ("Logging", "SystemLogLevel", logging::system_log_level_decides_which_of_the_next_lines_are_written),
     ("Logging", "SystemLogFormat", logging::system_log_format_changes_between_two_lines),

@@ -8,7 +8,7 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 /// `[Database]` of a provider, with a blank database.
-pub(super) fn database(provider: &str) -> String {
+pub(crate) fn database(provider: &str) -> String {
     let url = postgres::server().schema();
     format!("[Database]\nProvider = {provider}\n[Postgres]\nURL = \"{url}\"\n")
 }
@@ -27,22 +27,22 @@ pub(super) fn repositories(server: &Server) {
 }
 
 /// A server on another machine that was never started.
-pub(super) fn blank(provider: &str) -> Server {
+pub(crate) fn blank(provider: &str) -> Server {
     Builder::default().gcfg(&database(provider)).prepare()
 }
 
 /// The folder of a server's backups.
-pub(super) fn folder(server: &Server) -> PathBuf {
+pub(crate) fn folder(server: &Server) -> PathBuf {
     server.dir().join("backups")
 }
 
 /// Makes a backup; returns what `rspm` prints.
-pub(super) fn back_up(server: &Server) -> String {
+pub(crate) fn back_up(server: &Server) -> String {
     server.rspm_stdout(&format!("backup create --to {}", folder(server).display()))
 }
 
 /// Copies a folder, as an administrator does to another machine.
-pub(super) fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs");
     assert!(copied.success());
 }

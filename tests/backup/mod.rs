@@ -9,7 +9,7 @@ mod holds;
 mod installation;
 mod interrupted;
 mod killed;
-mod machines;
+pub(crate) mod machines;
 mod refusals;
 mod results;
 mod round_trip;

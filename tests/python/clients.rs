@@ -10,7 +10,7 @@ use super::package::{Package, add, repository, transaction, write};
 use crate::support::server::Server;
 
 /// The program of a client that `tests/setup` installed.
-fn program(client: &str, name: &str) -> PathBuf {
+pub(super) fn program(client: &str, name: &str) -> PathBuf {
     let folder =
         std::env::var("RSPM_TEST_PYTHON_CLIENTS").expect("tests/setup has set it; source tests/setup.env");
     let path = Path::new(&folder).join(client).join("bin").join(name);
@@ -19,7 +19,7 @@ fn program(client: &str, name: &str) -> PathBuf {
 }
 
 /// A command with only the environment that it needs, in a new directory of the server's.
-fn command(server: &Server, path: &Path, folder: &str) -> Command {
+pub(super) fn command(server: &Server, path: &Path, folder: &str) -> Command {
     let home = server.dir().join(folder);
     std::fs::create_dir_all(&home).expect("a folder");
     let mut command = Command::new(path);
@@ -32,11 +32,11 @@ fn command(server: &Server, path: &Path, folder: &str) -> Command {
     command
 }
 
-fn run(mut command: Command) -> Output {
+pub(super) fn run(mut command: Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-fn text(output: &Output) -> String {
+pub(super) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -54,7 +54,7 @@ fn served() -> (Server, i64) {
 }
 
 /// The version of a package in a directory of installed packages.
-fn installed(folder: &Path, package: &str) -> Option<String> {
+pub(super) fn installed(folder: &Path, package: &str) -> Option<String> {
     let prefix = format!("{package}-");
     let entries = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).find_map(|name| {

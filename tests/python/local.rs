@@ -31,7 +31,7 @@ fn json(server: &Server, path: &str) -> serde_json::Value {
 }
 
 /// The names of the files of a page, with their yanks; empty if there is no page.
-fn files(server: &Server, snapshot: &str, project: &str) -> Vec<(String, serde_json::Value)> {
+pub(super) fn files(server: &Server, snapshot: &str, project: &str) -> Vec<(String, serde_json::Value)> {
     let path = format!("/py/{snapshot}/simple/{project}/");
     if server.get(&path).status == 404 {
         return Vec::new();
@@ -326,8 +326,8 @@ fn files_that_are_no_packages_are_refused() {
     add(&server, "team", &package);
     let refusal = server.refused("yank --source=team --name=one@2.0");
     assert_eq!(refusal, "the source 'team' has no one 2.0; it has 1.0");
-    let refusal = server.refused("explain py one");
-    assert!(refusal.contains("Python"), "{refusal}");
+    let refusal = server.refused("explain py one --distribution=noble");
+    assert!(refusal.contains("is of type Python"), "{refusal}");
 }
 
 #[test]
@@ -363,4 +363,96 @@ fn a_crash_during_an_addition_adds_all_files_or_none() {
         let sha256 = hex::encode(sha2::Sha256::digest(&answer.body));
         assert_eq!((answer.status, file["hashes"]["sha256"].as_str()), (200, Some(&*sha256)), "{path}");
     }
+}
+
+#[test]
+fn the_public_api_has_the_files_of_all_versions() {
+    let server = Server::start();
+    repository(&server);
+    for version in ["1.0", "2.0rc1"] {
+        add(&server, "team", &Package::new("Odd.Name", version));
+    }
+    let package = Package::new("Odd.Name", "1.0");
+    let sdist = write(&server, &package.sdist_name(), &package.sdist());
+    server.rspm_stdout(&format!("add --source=team --path={}", sdist.display()));
+    server.rspm_stdout("yank --source=team --name=odd-name@2.0rc1 --reason=bad");
+    let detail = |query: &str| server.get(&format!("/__api__/repos/py/packages/Odd_Name{query}")).json();
+    let newest = detail("");
+    assert_eq!(
+        (&newest["name"], &newest["version"], &newest["repo_type"]),
+        (&"odd-name".into(), &"1.0".into(), &"Python".into())
+    );
+    assert_eq!(
+        newest["info"],
+        serde_json::json!({
+            "name": "odd-name", "version": "1.0", "summary": "A <test> & more", "requires_python": ">=3.7",
+            "yanked": false, "yanked_reason": null
+        })
+    );
+    let types = |version: &str| {
+        let files = newest["releases"][version].as_array().expect("files").iter();
+        files.map(|file| (file["packagetype"].clone(), file["python_version"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(types("1.0"), [("bdist_wheel".into(), "py3".into()), ("sdist".into(), "source".into())]);
+    assert_eq!(types("2.0rc1"), [("bdist_wheel".into(), "py3".into())]);
+    assert_eq!(newest["releases"]["2.0rc1"][0]["yanked_reason"], "bad");
+    let wheel = &newest["releases"]["1.0"][0];
+    let url = wheel["url"].as_str().expect("a URL");
+    assert_eq!(http::get(url).body, package.wheel(), "{url}");
+    assert_eq!(wheel["digests"]["sha256"], hex::encode(sha2::Sha256::digest(package.wheel())).as_str());
+    assert_eq!(detail("?version=2.0.0c1")["info"]["yanked"], true);
+    for path in ["packages/other", "packages/-", "packages/odd-name?version=3"] {
+        let answer = server.get(&format!("/__api__/repos/py/{path}"));
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text());
+    }
+}
+
+#[test]
+fn explain_names_owner_files_and_yanks() {
+    let server = Server::start();
+    repository(&server);
+    server.rspm_stdout("create source --name=second --type=local-python");
+    server.rspm_stdout("subscribe --repo=py --source=second");
+    add(&server, "second", &Package::new("odd-name", "9.0"));
+    for version in ["1.0", "1.1", "2.0rc1"] {
+        add(&server, "team", &Package::new("Odd.Name", version));
+    }
+    server.rspm_stdout("yank --source=team --name=odd-name@1.1 --reason=bad");
+    let explain = |words: &str| server.json(&format!("explain py {words}"));
+    let latest = explain("ODD_name");
+    let decisions = latest["decisions"].as_array().expect("decisions");
+    let of = |topic: &str| {
+        let rows = decisions.iter().filter(|decision| decision["topic"] == topic);
+        rows.map(|row| {
+            (row["subject"].as_str().unwrap(), row["state"].as_str().unwrap(), row["selected"] == true)
+        })
+        .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of("source"),
+        [
+            ("team", "3 files, version 1.0 preferred", true),
+            ("second", "1 file, version 9.0 preferred", false)
+        ]
+    );
+    let files = of("file");
+    assert!(files.len() == 1 && files[0].0 == "odd_name-1.0-py3-none-any.whl" && files[0].2, "{files:?}");
+    assert_eq!(
+        latest["answer"],
+        "the page /py/latest/simple/odd-name/, which lists 3 files; installers prefer version 1.0"
+    );
+    let yanked = explain("odd-name --version=1.1.0");
+    let file = yanked["decisions"].as_array().expect("decisions").last().expect("a file").clone();
+    assert!(file["state"].as_str().is_some_and(|state| state.ends_with(", yanked: bad")), "{file}");
+    for (words, answer) in [
+        ("odd-name --version=3", "team owns the name odd-name and has no version 3"),
+        ("other", "404: no source of py has other in this snapshot"),
+    ] {
+        assert_eq!(explain(words)["answer"], answer, "{words}");
+    }
+    server.rspm_stdout("remove package --source=team --name=odd-name@all");
+    assert_eq!(
+        explain("odd-name")["answer"],
+        "404: all files of odd-name were removed from team, which owns the name"
+    );
 }

@@ -2,7 +2,11 @@
 
 mod archives;
 mod clients;
+pub(crate) mod form;
 mod history;
 mod local;
-mod package;
+pub(crate) mod package;
 mod pages;
+mod publish;
+mod servers;
+mod upload;

@@ -11,26 +11,26 @@ use crate::support::zip::zip;
 
 /// A package with one module.
 #[derive(Clone)]
-pub(super) struct Package {
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) requires: Vec<String>,
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) requires: Vec<String>,
     /// The text of the module.
-    pub(super) code: String,
+    pub(crate) code: String,
 }
 
 impl Package {
-    pub(super) fn new(name: &str, version: &str) -> Package {
+    pub(crate) fn new(name: &str, version: &str) -> Package {
         let code = format!("version = '{version}'\n");
         Package { name: name.to_owned(), version: version.to_owned(), requires: Vec::new(), code }
     }
 
-    pub(super) fn requires(mut self, requirement: &str) -> Package {
+    pub(crate) fn requires(mut self, requirement: &str) -> Package {
         self.requires.push(requirement.to_owned());
         self
     }
 
-    pub(super) fn code(mut self, code: &str) -> Package {
+    pub(crate) fn code(mut self, code: &str) -> Package {
         code.clone_into(&mut self.code);
         self
     }
@@ -39,15 +39,15 @@ impl Package {
         format!("{}-{}", self.name.to_lowercase().replace(['-', '.'], "_"), self.version)
     }
 
-    pub(super) fn wheel_name(&self) -> String {
+    pub(crate) fn wheel_name(&self) -> String {
         format!("{}-py3-none-any.whl", self.stem())
     }
 
-    pub(super) fn sdist_name(&self) -> String {
+    pub(crate) fn sdist_name(&self) -> String {
         format!("{}.tar.gz", self.stem())
     }
 
-    pub(super) fn metadata(&self) -> String {
+    pub(crate) fn metadata(&self) -> String {
         let requires: String = self.requires.iter().map(|line| format!("Requires-Dist: {line}\n")).collect();
         format!(
             "Metadata-Version: 2.2\nName: {}\nVersion: {}\nSummary: A <test> & more\nRequires-Python: >=3.7\n{requires}\nText.\n",
@@ -55,7 +55,7 @@ impl Package {
         )
     }
 
-    pub(super) fn wheel(&self) -> Vec<u8> {
+    pub(crate) fn wheel(&self) -> Vec<u8> {
         let module = self.name.to_lowercase().replace(['-', '.'], "_");
         let info = format!("{}.dist-info", self.stem());
         let mut members = vec![
@@ -75,7 +75,7 @@ impl Package {
         zip(&members)
     }
 
-    pub(super) fn sdist(&self) -> Vec<u8> {
+    pub(crate) fn sdist(&self) -> Vec<u8> {
         let encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
         let mut archive = tar::Builder::new(encoder);
         for (name, text) in [("PKG-INFO", self.metadata()), ("module.py", self.code.clone())] {
@@ -90,27 +90,27 @@ impl Package {
 }
 
 /// Writes a file into the directory of a server.
-pub(super) fn write(server: &Server, name: &str, bytes: &[u8]) -> PathBuf {
+pub(crate) fn write(server: &Server, name: &str, bytes: &[u8]) -> PathBuf {
     let path = server.dir().join(name);
     std::fs::write(&path, bytes).expect("written");
     path
 }
 
 /// Adds the wheel of a package to a source.
-pub(super) fn add(server: &Server, source: &str, package: &Package) {
+pub(crate) fn add(server: &Server, source: &str, package: &Package) {
     let path = write(server, &package.wheel_name(), &package.wheel());
     server.rspm_stdout(&format!("add --source={source} --path={}", path.display()));
 }
 
 /// Creates the source `team` and the repository `py` that subscribes to it.
-pub(super) fn repository(server: &Server) {
+pub(crate) fn repository(server: &Server) {
     server.rspm_stdout("create source --name=team --type=local-python");
     server.rspm_stdout("create repo --name=py --type=python");
     server.rspm_stdout("subscribe --repo=py --source=team");
 }
 
 /// The number of the newest transaction of a source.
-pub(super) fn transaction(server: &Server, source: &str) -> i64 {
+pub(crate) fn transaction(server: &Server, source: &str) -> i64 {
     let info = server.json(&format!("info --source={source}"));
     info["last_transaction"]["id"].as_i64().expect("a transaction")
 }

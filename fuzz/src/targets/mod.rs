@@ -52,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "python_page_json", run: python::page_json },
     Target { name: "python_requirements", run: python::requirements },
     Target { name: "python_text", run: python::text },
+    Target { name: "python_upload", run: python::upload },
     Target { name: "rds_description", run: rds::description },
     Target { name: "rds_item", run: rds::item },
     Target { name: "rds_meta", run: rds::meta },

@@ -12,6 +12,7 @@ use rstudio_pm::python::requirement::Requirement;
 use rstudio_pm::python::simple::{read, root, write};
 use rstudio_pm::python::specifier::Specifiers;
 use rstudio_pm::python::target::{Platform, PythonMinor, Target};
+use rstudio_pm::python::upload::multipart::{self, BadForm, Event, FormReader};
 use rstudio_pm::python::version::Version;
 use rstudio_pm::python::wheel_name::WheelName;
 use rstudio_pm::python::{layout, requirements_file};
@@ -19,6 +20,38 @@ use rstudio_pm::r::archive::Limits;
 
 /// Small limits that are reached quickly.
 const LIMITS: Limits = Limits { inflated: 4 << 20, ratio: 50, members: 1000, description: 64 << 10 };
+
+/// The parts of a form, whose bytes arrive in pieces of this size.
+fn parts(boundary: &str, body: &[u8], size: usize) -> Result<Vec<(String, Vec<u8>)>, BadForm> {
+    let mut reader = FormReader::new(boundary);
+    let mut parts: Vec<(String, Vec<u8>)> = Vec::new();
+    for piece in body.chunks(size) {
+        reader.push(piece);
+        while let Some(event) = reader.take()? {
+            match event {
+                Event::Part(head) => parts.push((head.name, Vec::new())),
+                Event::Content(bytes) => parts.last_mut().expect("a part").1.extend_from_slice(&bytes),
+                Event::PartEnd => {}
+                Event::End => return Ok(parts),
+            }
+        }
+    }
+    Err(reader.end().expect("incomplete"))
+}
+
+/// A `Content-Type` in the first line, and a form. How its bytes arrive does not change what is read of a valid form.
+pub fn upload(data: &[u8]) {
+    let at = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+    let (line, body) = data.split_at(at);
+    let Ok(boundary) = multipart::boundary(&String::from_utf8_lossy(line)) else { return };
+    let body = body.get(1..).unwrap_or_default();
+    let whole = parts(&boundary, body, usize::MAX);
+    let pieces = parts(&boundary, body, 3);
+    match (&whole, &pieces) {
+        (Err(_), Err(_)) => {}
+        _ => assert_eq!(whole, pieces),
+    }
+}
 
 /// A wheel, or a source distribution. What `read_metadata` returns is what `read` returns.
 pub fn archive(data: &[u8]) {

@@ -22,7 +22,7 @@ pub struct Package {
     pub version: String,
     /// Id of the repository; 0 in requests for a source.
     pub repo_id: i64,
-    /// `R` or `Bioconductor`.
+    /// `R`, `Bioconductor` or `Python`.
     pub repo_type: String,
     /// `RSPM`.
     pub repository: String,
@@ -93,8 +93,11 @@ pub struct Package {
     pub r_dep: Option<String>,
     /// Always `null`.
     pub occurred: Option<String>,
-    /// Always `null`: for Python packages only.
+    /// The files of each version of a Python package, as in PyPI's JSON API; `null` for R packages and in lists.
     pub releases: Option<serde_json::Value>,
+    /// Name, version, summary, `requires_python` and yank of a Python package; in the detail only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info: Option<serde_json::Value>,
     /// Always 0: for Python packages only.
     pub last_serial: i64,
     /// Always empty: binaries have no such digest here.

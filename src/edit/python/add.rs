@@ -16,13 +16,13 @@ use crate::model::ids::{PackageId, Seq, TxId};
 use crate::model::language::Language;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::python::version::Version;
-use crate::serve::{RepoError, find};
+use crate::serve::{ExistingFile, RepoError, find};
 
 /// Adds uploads to a source. A file that is there with the same bytes is left unchanged, and stays yanked; other bytes
 /// under a name that was used before need [`OnExisting::Replace`]: lock files of clients contain their digests.
 ///
 /// # Errors
-/// [`RepoError::Conflict`] for such a file, [`RepoError::Invalid`] for a source or an upload of another language. Then
+/// [`RepoError::FileExists`] for such a file, [`RepoError::Conflict`] for two files of one name, [`RepoError::Invalid`] for a source or an upload of another language. Then
 /// nothing is added.
 pub async fn add(
     uploads: &Uploads,
@@ -150,11 +150,12 @@ impl AddTransaction {
         let same = known.iter().find(|known| known.sha256 == *sha256);
         if let Some(other) = known.first().filter(|_| same.is_none() && self.existing != OnExisting::Replace)
         {
-            return Ok(Err(self.refuse(
-                file,
-                listed.map_or(other.sha256, |listed| listed.sha256),
-                listed.is_some(),
-            )));
+            return Ok(Err(RepoError::FileExists(Box::new(ExistingFile {
+                source_name: self.source.name.clone(),
+                file: file.clone(),
+                sha256: listed.map_or(other.sha256, |listed| listed.sha256),
+                is_listed: listed.is_some(),
+            }))));
         }
         let yanked = match listed {
             Some(listed) => listed.yanked.clone(),
@@ -184,21 +185,6 @@ impl AddTransaction {
         });
         let status = if listed.is_some() { AddStatus::Replaced } else { AddStatus::New };
         Ok(Ok((status, changes)))
-    }
-
-    fn refuse(&self, file: &str, sha256: Sha256, is_listed: bool) -> RepoError {
-        let source = &self.source.name;
-        RepoError::Conflict(if is_listed {
-            format!(
-                "'{file}' is in the source '{source}' already, with other bytes (SHA-256 {sha256}); build a new version, \
-                 use --replace to replace it with this file, or --succeed-on-existing to leave it"
-            )
-        } else {
-            format!(
-                "the source '{source}' had a file '{file}' with other bytes (SHA-256 {sha256}), which lock files may \
-                 contain; build a new version, or use --replace to add this file"
-            )
-        })
     }
 }
 

@@ -4,4 +4,5 @@ pub mod add;
 pub mod receive;
 pub mod remove;
 mod selection;
+pub mod upload;
 pub mod yank;

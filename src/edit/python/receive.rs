@@ -15,6 +15,7 @@ use crate::model::digest::{Md5, Sha256};
 use crate::python::archive::{PackageArchive, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
 use crate::python::facts::FileFacts;
 use crate::python::file_name::{FileKind, FileName};
+use crate::python::upload::form::UploadForm;
 use crate::python::version::Version;
 use crate::serve::RepoError;
 use crate::storage::{Key, Spool};
@@ -32,11 +33,28 @@ pub async fn receive(
     let file = file.rsplit(['/', '\\']).next().unwrap_or(file);
     let name = FileName::parse(file).map_err(|error| invalid_package(file, &error))?;
     let body = UploadBody::receive(state, file, body, class).await?;
+    stage(uploads, name, body, None).await
+}
+
+/// Checks a received file, and that it agrees with the form that declares it, and stores it.
+pub(super) async fn stage(
+    uploads: &Arc<Uploads>,
+    name: FileName,
+    body: UploadBody,
+    form: Option<UploadForm>,
+) -> Result<Upload, RepoError> {
+    let (state, class) = (&uploads.state, UploadKind::Python.class());
     let received_at = (state.clock)();
     state.storage.may_store(class).await?;
+    let is_strict = state.config.load().local_python.strict;
     let state_of_task = Arc::clone(state);
     let check = tokio::task::spawn_blocking(move || -> Result<_, RepoError> {
-        let (staged, metadata) = check(&name, &body)?;
+        let (staged, metadata) = check(&name, &body, form.as_ref())?;
+        if let Some(notice) = staged.upload.notices.first().filter(|_| is_strict) {
+            return Err(RepoError::Invalid(format!(
+                "'{name}' is refused: {notice}; this server is strict ([LocalPython] Strict)"
+            )));
+        }
         Ok((staged, metadata, body.into_spool(&state_of_task, class)?))
     });
     let (staged, metadata, spool): (StagedUpload, Option<Bytes>, Spool) = match check.await {
@@ -71,8 +89,16 @@ pub async fn receive(
 }
 
 /// Checks a file; returns METADATA of a wheel too. Blocks.
-fn check(name: &FileName, body: &UploadBody) -> Result<(StagedUpload, Option<Bytes>), RepoError> {
+fn check(
+    name: &FileName,
+    body: &UploadBody,
+    form: Option<&UploadForm>,
+) -> Result<(StagedUpload, Option<Bytes>), RepoError> {
     let file = name.as_str();
+    // First: a file that was changed on the way may have any other defect.
+    if let Some((form, digests)) = form.zip(body.digests()) {
+        form.check_file(name, &digests)?;
+    }
     let mut source = body.open_seekable()?;
     let size = source.seek(io::SeekFrom::End(0));
     let size = size.and_then(|size| source.seek(io::SeekFrom::Start(0)).map(|_| size));
@@ -95,6 +121,9 @@ fn check(name: &FileName, body: &UploadBody) -> Result<(StagedUpload, Option<Byt
         archive.map_err(|error| invalid_package(file, &error))?;
     let project = metadata.project().map_err(|error| invalid_package(file, &error))?;
     let version: Version = metadata.version.parse().map_err(|error| invalid_package(file, &error))?;
+    if let Some(form) = form {
+        form.check_package(name, &project, &version)?;
+    }
     let sha256 = body.sha256();
     // Clients trust METADATA of a wheel only: that of a source distribution may differ from what is built.
     let metadata_raw = (name.kind() == FileKind::Wheel).then(|| Bytes::from(metadata_raw));

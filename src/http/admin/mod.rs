@@ -157,7 +157,7 @@ pub(super) async fn answer_on_network(
 
 /// Whether a browser sends the request for a page of another site. SECURITY: a browser adds a password, once typed, to the
 /// requests of every site.
-fn is_of_other_site(headers: &HeaderMap) -> bool {
+pub(super) fn is_of_other_site(headers: &HeaderMap) -> bool {
     match headers.get("sec-fetch-site") {
         Some(site) => !matches!(site.as_bytes(), b"same-origin" | b"none"),
         // Browsers that send no Sec-Fetch-Site send Origin with a POST.
@@ -202,21 +202,9 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     let writes = request.writes();
     let AdminRequest { peer, address, request, path, route, query, principal, is_confidential } = request;
     let (Parts { method, .. }, body) = request.into_parts();
-    let actor = Actor(match &principal {
-        Principal::Token(token) => token.name(),
-        Principal::Anonymous | Principal::Administrator if writes => user_of(peer).await,
-        Principal::Anonymous | Principal::Administrator => String::new(),
-    });
+    let actor = if writes { actor(&principal, peer).await } else { Actor(String::new()) };
     let actor_name = actor.0.clone();
-    let author = Author {
-        kind: match &principal {
-            Principal::Token(_) => AuthorKind::Token,
-            Principal::Anonymous | Principal::Administrator => AuthorKind::Socket,
-        },
-        name: actor.0.clone(),
-        address: address.map(|address| address.to_string()).unwrap_or_default(),
-        at: (switch.context().clock)(),
-    };
+    let author = author(&principal, &actor, address, (switch.context().clock)());
     let work = async {
         match route {
             // A control request does not hold the app: going offline waits until every request has released the app.
@@ -320,6 +308,27 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
         DataRoute::Verify => token::verify(&call),
         DataRoute::OpenApi => Ok(response::json(StatusCode::OK, &openapi::document())),
     }
+}
+
+/// The author of the writes of a request, as recorded in the audit trail. `address` is that of the client.
+pub(super) fn author(principal: &Principal, actor: &Actor, address: Option<IpAddr>, at: Timestamp) -> Author {
+    Author {
+        kind: match principal {
+            Principal::Token(_) => AuthorKind::Token,
+            Principal::Anonymous | Principal::Administrator => AuthorKind::Socket,
+        },
+        name: actor.0.clone(),
+        address: address.map(|address| address.to_string()).unwrap_or_default(),
+        at,
+    }
+}
+
+/// The user who makes a change, as recorded in its transaction.
+pub(super) async fn actor(principal: &Principal, peer: Peer) -> Actor {
+    Actor(match principal {
+        Principal::Token(token) => format!("{} (token {})", token.user, token.guid),
+        Principal::Anonymous | Principal::Administrator => user_of(peer).await,
+    })
 }
 
 /// How long a user name is cached: an `rspm` command makes several requests.

@@ -7,6 +7,7 @@ mod filter;
 mod lookup;
 pub mod openapi;
 mod packages;
+mod python_packages;
 mod swagger;
 mod sysreqs;
 mod url;
@@ -112,6 +113,11 @@ pub async fn answer(
         }
         PublicRoute::Package(name, package) => {
             let point = newest_point(app, &catalog, name, query).await?;
+            if repository(&catalog, name)?.kind == RepoKind::Python {
+                return python_packages::package(app, &catalog, &point, package, query, head)
+                    .await
+                    .map(|package| ok(&package));
+            }
             ok(&packages::detail(app, &catalog, &point, package, query).await?)
         }
         PublicRoute::PackageBinaries(name, package) => {

@@ -1,5 +1,7 @@
 //! Responses at the addresses of a Python repository: pages of the simple API, files and redirects.
 
+pub(super) mod upload;
+
 use http::header::ACCEPT;
 use http::request::Parts;
 use http::{Response, StatusCode};

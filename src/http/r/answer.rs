@@ -169,6 +169,8 @@ fn service_error(error: &RepoError) -> ServiceError {
         | RepoError::Unresolved(_)
         | RepoError::Unknown { .. }
         | RepoError::Conflict(_)
+        | RepoError::FileExists(_)
+        | RepoError::Upload(_)
         | RepoError::Invalid(_)
         | RepoError::Upstream { .. }
         | RepoError::Db(_)

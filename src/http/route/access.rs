@@ -71,6 +71,7 @@ pub fn of(route: &Route) -> Access<'_> {
         | Route::RepositoryPage { repo, .. }
         | Route::Repository { repo, .. }
         | Route::Versions { repo, .. } => read_repository(repo),
+        Route::UploadPython { source: name } => source(Action::WriteSource, name),
         Route::Public(route) => of_public(route),
         Route::Admin(route) => of_admin(route),
     }

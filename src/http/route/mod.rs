@@ -54,6 +54,11 @@ pub enum Route {
         /// The snapshot of the repository.
         snapshot: Snapshot,
     },
+    /// `POST /upload/pypi/{source}`: an upload by twine and other clients.
+    UploadPython {
+        /// As in the URL; may not exist.
+        source: String,
+    },
     /// `/__api__/…`: the public JSON API.
     Public(PublicRoute),
     /// `/__api__/admin/v1/…`: the admin API.
@@ -70,7 +75,8 @@ impl Route {
             | Route::Latest { .. }
             | Route::RepositoryPage { .. }
             | Route::Repository { .. }
-            | Route::Versions { .. } => ErrorFormat::Text,
+            | Route::Versions { .. }
+            | Route::UploadPython { .. } => ErrorFormat::Text,
             Route::Public(_) | Route::Admin(_) => ErrorFormat::Json,
         }
     }
@@ -102,6 +108,13 @@ pub fn parse(
         }
         ["__api__", rest @ ..] => return Ok((Route::Public(public::parse(method, rest)?), query)),
         [first, ..] if first.starts_with("__") => return Err(Failure::no_such_address()),
+        // No repository has the name `upload`, which is reserved.
+        ["upload", "pypi", source] | ["upload", "pypi", source, ""] if !source.is_empty() => {
+            if *method != Method::POST {
+                return Err(Failure::method_not_allowed(Method::POST.as_str()));
+            }
+            return Ok((Route::UploadPython { source: (*source).to_owned() }, query));
+        }
         [repo] => Route::Latest { repo: (*repo).to_owned(), trailing_slash: false },
         [repo, ""] => Route::Latest { repo: (*repo).to_owned(), trailing_slash: true },
         [repo, "__linux__", distribution, snapshot, rest @ ..] => {
@@ -300,6 +313,23 @@ mod tests {
                     "{method} {path}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn uploads_are_posted_with_and_without_a_slash_at_the_end() {
+        let upload = |method: Method, path: &str| {
+            let parsed = parse(&method, path, None, 4096).map(|(route, _)| route);
+            parsed.map_err(|failure| (failure.status.as_u16(), failure.allow))
+        };
+        let route = Ok(Route::UploadPython { source: "team".to_owned() });
+        assert_eq!(upload(Method::POST, "/upload/pypi/team"), route);
+        assert_eq!(upload(Method::POST, "/upload/pypi/t%65am/"), route);
+        for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
+            assert_eq!(upload(method, "/upload/pypi/team/"), Err((405, Some("POST".into()))));
+        }
+        for path in ["/upload/pypi", "/upload/pypi/", "/upload/pypi/team/x", "/upload/pypi/team/+simple/x/"] {
+            assert_eq!(upload(Method::POST, path).map_err(|(status, _)| status), Err(404), "{path}");
         }
     }
 

@@ -2,11 +2,13 @@
 //! fetched; servers that negotiate binaries are queried.
 
 mod binaries;
+mod project;
 mod sentences;
 mod sources;
 
 use super::located::LocatedFile;
-use super::{RepoError, Repositories};
+use super::{RepoError, Repositories, find};
+use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::Version;
 use crate::r::platform::Platform;
@@ -110,6 +112,10 @@ pub async fn explain(
     request: &ExplainRequest,
 ) -> Result<Explanation, RepoError> {
     let mut decisions = Vec::new();
+    if find::repo(&repositories.state.catalog.get(), &request.repo)?.kind == RepoKind::Python {
+        let result = project::explain_project(repositories, request, &mut decisions).await?;
+        return Ok(Explanation { decisions, result });
+    }
     let result = match sources::explain_release(repositories, request, &mut decisions).await? {
         Err(answer) => ExplainResult { file: None, no_binary_reason: None, answer },
         Ok(release) => {

@@ -41,7 +41,7 @@ pub(in crate::serve) fn names(
 
 /// A file of the version that installers prefer: the highest one that is not yanked and no pre-release, else the highest
 /// one that is not yanked, else the highest one.
-fn newest(files: &[ListedFile]) -> Option<&ListedFile> {
+pub(in crate::serve) fn newest(files: &[ListedFile]) -> Option<&ListedFile> {
     files.iter().max_by_key(|file| {
         let version = Version::lenient(&file.version);
         (file.yanked.is_none(), file.yanked.is_none() && !version.is_pre_release(), version)

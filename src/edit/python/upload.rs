@@ -1,0 +1,70 @@
+//! Publishes a file that a client such as twine uploads: one form, one file, one transaction.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use super::{add, receive};
+use crate::catalog::Catalog;
+use crate::edit::add::{local_tree, require_language};
+use crate::edit::upload_body::{BodyHasher, UploadBody};
+use crate::edit::{Actor, AddStatus, OnExisting, Upload, UploadKind, Uploads};
+use crate::model::language::Language;
+use crate::python::file_name::FileName;
+use crate::python::upload::digest::FileHasher;
+use crate::python::upload::form::UploadForm;
+use crate::serve::{RepoError, find};
+
+/// A received file, which is not checked yet.
+pub struct ReceivedFile {
+    name: FileName,
+    body: UploadBody,
+}
+
+/// Checks that clients can upload to a source.
+///
+/// # Errors
+/// [`RepoError::Unknown`], and [`RepoError::Invalid`] for a source of another type.
+pub fn check_source(catalog: &Catalog, source: &str) -> Result<(), RepoError> {
+    let source = find::source(catalog, source)?;
+    require_language(source, Language::Python)?;
+    local_tree(catalog, source).map(drop)
+}
+
+/// Receives the bytes of a file, and computes their digests.
+///
+/// # Errors
+/// [`RepoError::Invalid`] if the body fails.
+pub async fn receive_file(
+    uploads: &Uploads,
+    name: FileName,
+    body: BoxStream<'_, Result<Bytes, io::Error>>,
+) -> Result<ReceivedFile, RepoError> {
+    let hasher = || BodyHasher::All(Box::<FileHasher>::default());
+    let class = UploadKind::Python.class();
+    let body = UploadBody::receive_hashed(&uploads.state, name.as_str(), body, class, hasher).await?;
+    Ok(ReceivedFile { name, body })
+}
+
+/// Checks a received file, and adds it to a source in one transaction; visible when this returns. Nothing changes if the
+/// source has it already.
+///
+/// # Errors
+/// [`RepoError::Upload`] and [`RepoError::Invalid`] for what is not valid, [`RepoError::FileExists`] for other bytes under a
+/// name that was used before. Then nothing is added.
+pub async fn publish(
+    uploads: &Arc<Uploads>,
+    source: &str,
+    form: UploadForm,
+    file: ReceivedFile,
+    actor: &Actor,
+) -> Result<(Upload, AddStatus), RepoError> {
+    let upload = receive::stage(uploads, file.name, file.body, Some(form)).await?;
+    let added = add::add(uploads, source, &[upload.id], OnExisting::Fail, actor).await;
+    // Also after a refusal: nobody else knows the number of this upload.
+    uploads.remove(&[upload.id]);
+    let (_, mut added) = added?;
+    added.pop().ok_or(RepoError::NoUpload(upload.id))
+}

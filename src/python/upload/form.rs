@@ -1,0 +1,357 @@
+//! The fields of an upload (PyPI's upload API), and their comparison with the file. What a package states about itself is
+//! taken from the file; the form only has to agree with it.
+
+use super::digest::{FileDigests, decode};
+use crate::python::file_name::{FileKind, FileName};
+use crate::python::name::{self, NormalName};
+use crate::python::version::Version;
+
+/// The field with the file.
+pub const CONTENT: &str = "content";
+/// The field with attestations (PEP 740).
+pub const ATTESTATIONS: &str = "attestations";
+/// Largest number of fields.
+pub const MAX_FIELDS: usize = 2_000;
+/// Largest size of a field, in bytes: a description.
+pub const MAX_FIELD: u64 = 1 << 20;
+/// Largest size of all fields together, in bytes.
+pub const MAX_FIELD_SUM: u64 = 4 << 20;
+
+/// The fields that are compared; all others are ignored.
+const FIELDS: [&str; 9] = [
+    ":action",
+    "protocol_version",
+    "filetype",
+    "pyversion",
+    "name",
+    "version",
+    "md5_digest",
+    "sha256_digest",
+    "blake2_256_digest",
+];
+/// Largest size of a compared field, in bytes.
+const MAX_VALUE: usize = 1 << 10;
+/// The `pyversion` of a source distribution.
+const SOURCE: &str = "source";
+
+/// The compared fields of an upload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UploadForm {
+    values: [Option<String>; FIELDS.len()],
+}
+
+/// Why an upload is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadUpload {
+    /// A registration, which old clients send. The text is PyPI's.
+    #[error("Project pre-registration is no longer required or supported, upload your files instead.")]
+    Registration,
+    /// Another action than an upload.
+    #[error("the upload has the :action '{0}'; file_upload is supported")]
+    Action(String),
+    /// Another protocol. The text is PyPI's.
+    #[error("Unknown protocol version.")]
+    Protocol,
+    /// A field is missing or empty.
+    #[error("the upload has no field {0}")]
+    Missing(&'static str),
+    /// A field that may occur once.
+    #[error("the upload has the field {0} more than once")]
+    Repeated(&'static str),
+    /// A compared field that is too long or not UTF-8.
+    #[error("the field {0} of the upload is not a text of at most {MAX_VALUE} bytes")]
+    Value(&'static str),
+    /// No file.
+    #[error("the upload has no file; the field content is missing")]
+    NoFile,
+    /// A file without a name.
+    #[error("the field content of the upload has no file name")]
+    NoFileName,
+    /// A second file.
+    #[error("the upload has more than one file; upload each file by itself")]
+    SecondFile,
+    /// Too many fields.
+    #[error("the upload has more than {MAX_FIELDS} fields")]
+    TooMany,
+    /// A field is too large.
+    #[error("the field {0} of the upload has more than {MAX_FIELD} bytes")]
+    TooLong(String),
+    /// All fields together are too large.
+    #[error("the fields of the upload have more than {MAX_FIELD_SUM} bytes together")]
+    TooLarge,
+    /// Attestations, which are not stored. The first words are PyPI's.
+    #[error(
+        "Invalid attestations supplied during upload: this server does not store attestations; upload without them \
+         (uv publish --no-attestations, twine upload without --attestations)"
+    )]
+    Attestations,
+    /// The file is not what `filetype` says.
+    #[error("the upload has the filetype '{declared}', but '{file}' is of the type {actual}")]
+    FileType {
+        /// In the form.
+        declared: String,
+        /// The file name.
+        file: String,
+        /// The type of the file.
+        actual: &'static str,
+    },
+    /// The `pyversion` of a source distribution.
+    #[error("the upload has the pyversion '{0}'; that of a source distribution is 'source'")]
+    PyVersion(String),
+    /// The package in the file has another name or version.
+    #[error("the upload has the {field} '{declared}', but the package in '{file}' has '{actual}'")]
+    Other {
+        /// `name` or `version`.
+        field: &'static str,
+        /// In the form.
+        declared: String,
+        /// The file name.
+        file: String,
+        /// In the metadata of the file.
+        actual: String,
+    },
+    /// A digest that is not one.
+    #[error("the field {0} of the upload is not a digest in hexadecimal")]
+    Digest(&'static str),
+    /// The received bytes have another digest.
+    #[error(
+        "the received file has another digest than the field {field} declares ({actual}): the file was changed on the way; \
+         upload it again"
+    )]
+    OtherDigest {
+        /// The field.
+        field: &'static str,
+        /// The digest of the received bytes.
+        actual: String,
+    },
+}
+
+impl UploadForm {
+    /// The name of a field if it is compared.
+    #[must_use]
+    pub fn compared(field: &str) -> Option<&'static str> {
+        FIELDS.into_iter().find(|name| *name == field)
+    }
+
+    /// Sets a compared field; others are ignored.
+    ///
+    /// # Errors
+    /// [`BadUpload::Repeated`], [`BadUpload::Value`].
+    pub fn set(&mut self, field: &'static str, value: &[u8]) -> Result<(), BadUpload> {
+        let Some(slot) = FIELDS.iter().position(|name| *name == field).and_then(|at| self.values.get_mut(at))
+        else {
+            return Ok(());
+        };
+        if slot.is_some() {
+            return Err(BadUpload::Repeated(field));
+        }
+        let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= MAX_VALUE);
+        *slot = Some(text.ok_or(BadUpload::Value(field))?.trim().to_owned());
+        Ok(())
+    }
+
+    /// The value of a field; `None` if it is missing or empty.
+    fn value(&self, field: &str) -> Option<&str> {
+        let at = FIELDS.iter().position(|name| *name == field)?;
+        self.values.get(at)?.as_deref().filter(|value| !value.is_empty())
+    }
+
+    fn required(&self, field: &'static str) -> Result<&str, BadUpload> {
+        self.value(field).ok_or(BadUpload::Missing(field))
+    }
+
+    /// Checks action and protocol: a request of another kind has no file.
+    ///
+    /// # Errors
+    /// [`BadUpload::Registration`], [`BadUpload::Action`], [`BadUpload::Protocol`].
+    pub fn check_action(&self) -> Result<(), BadUpload> {
+        match self.required(":action")? {
+            "file_upload" => {}
+            "submit" | "submit_pkg_info" => return Err(BadUpload::Registration),
+            other => return Err(BadUpload::Action(excerpt(other))),
+        }
+        match self.value("protocol_version") {
+            None | Some("1") => Ok(()),
+            Some(_) => Err(BadUpload::Protocol),
+        }
+    }
+
+    /// Compares the form with the name and the received bytes of the file.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn check_file(&self, file: &FileName, digests: &FileDigests) -> Result<(), BadUpload> {
+        let (declared, actual) = (self.required("filetype")?, file.kind().package_type());
+        if declared != actual {
+            return Err(BadUpload::FileType { declared: excerpt(declared), file: file.to_string(), actual });
+        }
+        if let Some(version) = self.value("pyversion")
+            && file.kind() == FileKind::Sdist
+            && version != SOURCE
+        {
+            return Err(BadUpload::PyVersion(excerpt(version)));
+        }
+        self.check_digest("sha256_digest", digests.sha256.0, &digests.sha256)?;
+        self.check_digest("blake2_256_digest", digests.blake2.0, &digests.blake2)?;
+        self.check_digest("md5_digest", digests.md5.0, &digests.md5)
+    }
+
+    /// Compares a digest; any may be missing, as some systems have no MD5.
+    fn check_digest<const N: usize>(
+        &self,
+        field: &'static str,
+        actual: [u8; N],
+        text: &dyn std::fmt::Display,
+    ) -> Result<(), BadUpload> {
+        let Some(declared) = self.value(field) else { return Ok(()) };
+        match decode::<N>(declared) {
+            None => Err(BadUpload::Digest(field)),
+            Some(declared) if declared == actual => Ok(()),
+            Some(_) => Err(BadUpload::OtherDigest { field, actual: text.to_string() }),
+        }
+    }
+
+    /// Compares the form with the project and the version in the metadata of the file, in any spelling.
+    ///
+    /// # Errors
+    /// [`BadUpload::Missing`], [`BadUpload::Other`].
+    pub fn check_package(
+        &self,
+        file: &FileName,
+        project: &NormalName,
+        version: &Version,
+    ) -> Result<(), BadUpload> {
+        let other = |field, declared: &str, actual: String| BadUpload::Other {
+            field,
+            declared: excerpt(declared),
+            file: file.to_string(),
+            actual,
+        };
+        let declared = self.required("name")?;
+        if name::normalize(declared) != project.as_str() {
+            return Err(other("name", declared, project.to_string()));
+        }
+        let declared = self.required("version")?;
+        if Version::lenient(declared) != *version {
+            return Err(other("version", declared, version.to_string()));
+        }
+        Ok(())
+    }
+}
+
+/// A text of a client, for repetition in a refusal.
+fn excerpt(text: &str) -> String {
+    text.escape_debug().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::digest::FileHasher;
+    use super::*;
+
+    /// A form with these changes; a field with an empty value is missing.
+    fn form(changes: &[(&'static str, &str)]) -> UploadForm {
+        let mut form = UploadForm::default();
+        let fields = [
+            (":action", "file_upload"),
+            ("filetype", "bdist_wheel"),
+            ("pyversion", "py3"),
+            ("name", "Odd.Name"),
+            ("version", "1.0"),
+        ];
+        let is_changed = |field: &str| changes.iter().any(|(changed, _)| *changed == field);
+        for (field, value) in
+            fields.into_iter().filter(|(field, _)| !is_changed(field)).chain(changes.iter().copied())
+        {
+            let field = UploadForm::compared(field).expect("a compared field");
+            form.set(field, value.as_bytes()).expect("once");
+        }
+        form
+    }
+
+    fn check(form: &UploadForm, file: &str) -> Result<(), String> {
+        let file = FileName::parse(file).expect("a file name");
+        let mut hasher = FileHasher::default();
+        hasher.update(b"abc");
+        form.check_action()
+            .and_then(|()| form.check_file(&file, &hasher.finish()))
+            .and_then(|()| {
+                form.check_package(&file, &"odd-name".parse().expect("a name"), &Version::lenient("1.0"))
+            })
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn forms_of_all_clients_agree_with_their_file() {
+        let wheel = "odd_name-1.0-py3-none-any.whl";
+        let table: [&[(&'static str, &str)]; 6] = [
+            &[],
+            &[("protocol_version", "1")],
+            &[("name", "odd-name"), ("version", "v1.0.0")],
+            &[("md5_digest", "900150983cd24fb0d6963f7d28e17f72"), ("pyversion", "py2.py3")],
+            &[("md5_digest", "kAFQmDzST7DWlj99KOF_cg"), ("sha256_digest", "")],
+            &[("blake2_256_digest", "BDDD813C634239723171EF3FEE98579B94964E3BB1CB3E427262C8C068D52319")],
+        ];
+        for changes in table {
+            assert_eq!(check(&form(changes), wheel), Ok(()), "{changes:?}");
+        }
+        for version in ["", "source"] {
+            let form = form(&[("filetype", "sdist"), ("pyversion", version)]);
+            assert_eq!(check(&form, "odd_name-1.0.tar.gz"), Ok(()), "flit sends none: {version}");
+        }
+    }
+
+    #[test]
+    fn each_difference_has_its_sentence() {
+        let wheel = "odd_name-1.0-py3-none-any.whl";
+        let table: [(&[(&'static str, &str)], &str); 15] = [
+            (&[(":action", "")], "the upload has no field :action"),
+            (
+                &[(":action", "submit")],
+                "Project pre-registration is no longer required or supported, upload your files",
+            ),
+            (&[(":action", "submit_pkg_info")], "Project pre-registration"),
+            (&[(":action", "doc_upload")], "the upload has the :action 'doc_upload'"),
+            (&[("protocol_version", "2")], "Unknown protocol version."),
+            (&[("filetype", "")], "the upload has no field filetype"),
+            (
+                &[("filetype", "sdist")],
+                "the upload has the filetype 'sdist', but 'odd_name-1.0-py3-none-any.whl' is of the type bdist_wheel",
+            ),
+            (&[("name", "")], "the upload has no field name"),
+            (&[("version", "")], "the upload has no field version"),
+            (&[("name", "odd")], "the upload has the name 'odd', but the package in"),
+            (&[("version", "1.1")], "the upload has the version '1.1', but the package in"),
+            (&[("md5_digest", "00")], "the field md5_digest of the upload is not a digest"),
+            (
+                &[("md5_digest", "00000000000000000000000000000000")],
+                "the received file has another digest than the field md5_digest declares (900150983cd24fb0d6963f7d28e17f72)",
+            ),
+            (
+                &[("sha256_digest", "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319")],
+                "the received file has another digest than the field sha256_digest",
+            ),
+            (
+                &[("blake2_256_digest", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")],
+                "the received file has another digest than the field blake2_256_digest",
+            ),
+        ];
+        for (changes, words) in table {
+            let error = check(&form(changes), wheel).expect_err("refused");
+            assert!(error.starts_with(words), "{changes:?}: {error}");
+            // Poetry registers a project at the first words, and takes a file for an existing one at the second.
+            assert!(!error.contains("was ever registered") && !error.contains("already exist"), "{error}");
+        }
+        let form = form(&[("filetype", "sdist"), ("pyversion", "py3")]);
+        assert!(check(&form, "odd_name-1.0.tar.gz").is_err_and(|error| error.contains("pyversion 'py3'")));
+    }
+
+    #[test]
+    fn compared_fields_are_short_texts_that_occur_once() {
+        assert_eq!(UploadForm::compared("description"), None);
+        let mut form = form(&[]);
+        assert_eq!(form.set("name", b"other"), Err(BadUpload::Repeated("name")));
+        assert_eq!(form.set("md5_digest", &[b'a'; MAX_VALUE + 1]), Err(BadUpload::Value("md5_digest")));
+        assert_eq!(form.set("md5_digest", b"\xff"), Err(BadUpload::Value("md5_digest")));
+    }
+}

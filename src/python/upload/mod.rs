@@ -1,0 +1,5 @@
+//! Uploads by twine and other clients: the form of PyPI's upload API, and its encoding (`multipart/form-data`).
+
+pub mod digest;
+pub mod form;
+pub mod multipart;

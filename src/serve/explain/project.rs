@@ -1,0 +1,147 @@
+//! Explains which files of a Python project a client gets: the ordered sources, the owner of the name, the files of the
+//! version that installers prefer.
+
+use super::sentences::{self, format_time};
+use super::{Decision, ExplainRequest, ExplainResult, Topic};
+use crate::catalog::Catalog;
+use crate::db::python_file::{self, ListedFile};
+use crate::db::{self, DbError};
+use crate::model::ids::SourceId;
+use crate::model::point::PointTree;
+use crate::python::facts::FileFacts;
+use crate::python::name::{BadName, NormalName};
+use crate::python::version::Version;
+use crate::serve::python::{names, owner};
+use crate::serve::{RepoError, Repositories, point, vulnerabilities};
+
+/// The files of a project in one tree of a point.
+struct TreeFiles {
+    tree: PointTree,
+    /// Whether the tree listed the project at the point or before.
+    is_known: bool,
+    files: Vec<ListedFile>,
+}
+
+/// Explains a request for a project.
+pub(super) async fn explain_project(
+    repositories: &Repositories,
+    request: &ExplainRequest,
+    decisions: &mut Vec<Decision>,
+) -> Result<ExplainResult, RepoError> {
+    let ExplainRequest { repo, package, version, snapshot, distribution, .. } = request;
+    if distribution.is_some() {
+        return Err(RepoError::Invalid(format!(
+            "the repository '{repo}' is of type Python: its files are the same for all distributions"
+        )));
+    }
+    let project: NormalName =
+        package.parse().map_err(|error: BadName| RepoError::Invalid(error.to_string()))?;
+    let point = point::resolve_part(repositories, repo, None, *snapshot).await?;
+    decisions.push(sentences::snapshot(*snapshot, &point));
+    let (trees, name) = (point.trees.clone(), project.clone());
+    let query = repositories.state.db.read(move |c| {
+        let owner = owner::owner(c, &trees, &name)?.map(|owned| owned.tree.tree);
+        let mut by_tree = Vec::with_capacity(trees.len());
+        for tree in &trees {
+            let (mut is_known, mut files) = (false, Vec::new());
+            if let Some(package) = db::package::by_name(c, tree.source, name.as_str())? {
+                is_known = python_file::last_change(c, tree.tree, tree.seq, package)?.is_some();
+                files = python_file::of_project(c, tree.tree, tree.seq, package)?;
+            }
+            by_tree.push(TreeFiles { tree: *tree, is_known, files });
+        }
+        Ok::<_, DbError>((owner, by_tree))
+    });
+    let (owner, by_tree) = query.await?;
+    let catalog = repositories.state.catalog.get();
+    let mut owned: Option<TreeFiles> = None;
+    for entry in by_tree {
+        let is_owner = owner == Some(entry.tree.tree);
+        let rule = match (is_owner, entry.is_known) {
+            (true, _) => "the first source that has or had the project owns its name, in any spelling",
+            (false, true) => "an earlier source owns the name: files of two sources are never on one page",
+            (false, false) => "",
+        };
+        decisions.push(Decision {
+            topic: Topic::Source,
+            subject: source_name(&catalog, entry.tree.source),
+            state: describe(&entry),
+            is_selected: is_owner,
+            rule: rule.to_owned(),
+        });
+        if is_owner {
+            owned = Some(entry);
+        }
+    }
+    let no_file = |answer: String| Ok(ExplainResult { file: None, no_binary_reason: None, answer });
+    let Some(TreeFiles { tree, files, .. }) = owned else {
+        return no_file(format!("404: no source of {repo} has {project} in this snapshot"));
+    };
+    let source = source_name(&catalog, tree.source);
+    let selected = match version {
+        Some(text) => {
+            let requested = Version::lenient(text);
+            files.iter().find(|file| Version::lenient(&file.version) == requested)
+        }
+        None => names::newest(&files),
+    };
+    let Some(selected) = selected else {
+        return no_file(match version {
+            Some(text) if !files.is_empty() => {
+                format!("{source} owns the name {project} and has no version {text}")
+            }
+            Some(_) | None => {
+                format!("404: all files of {project} were removed from {source}, which owns the name")
+            }
+        });
+    };
+    let mut of_version: Vec<&ListedFile> =
+        files.iter().filter(|file| file.version == selected.version).collect();
+    of_version.sort_by(|a, b| a.name.cmp(&b.name));
+    decisions.extend(of_version.iter().map(|file| file_decision(file)));
+    let advisories = vulnerabilities::current(&repositories.state).await;
+    let findings = advisories.of(tree.source, project.as_str(), &selected.version);
+    decisions.extend(findings.iter().map(sentences::advisory));
+    let (count, version_text) = (count(&files), &selected.version);
+    let choice = match version {
+        Some(_) => format!("{} of version {version_text}", of_version.len()),
+        None => format!("installers prefer version {version_text}"),
+    };
+    no_file(format!("the page /{repo}/{snapshot}/simple/{project}/, which lists {count}; {choice}"))
+}
+
+fn source_name(catalog: &Catalog, source: SourceId) -> String {
+    let name = catalog.source_by_id(source).map(|source| source.name.to_string());
+    name.unwrap_or_else(|| format!("source {source}, which was deleted"))
+}
+
+fn count(files: &[ListedFile]) -> String {
+    format!("{} file{}", files.len(), if files.len() == 1 { "" } else { "s" })
+}
+
+fn describe(entry: &TreeFiles) -> String {
+    match (names::newest(&entry.files), entry.is_known) {
+        (Some(newest), _) => format!("{}, version {} preferred", count(&entry.files), newest.version),
+        (None, true) => "all files were removed".to_owned(),
+        (None, false) => "does not have it".to_owned(),
+    }
+}
+
+fn file_decision(file: &ListedFile) -> Decision {
+    let uploaded = FileFacts::read(&file.facts).upload_time();
+    let uploaded = uploaded.map(|at| format!(", added {}", format_time(at))).unwrap_or_default();
+    let (yank, rule) = match file.yanked.as_deref() {
+        None => (String::new(), ""),
+        Some("") => (", yanked".to_owned(), "installers use a yanked file only for an exact version"),
+        Some(reason) => {
+            (format!(", yanked: {reason}"), "installers use a yanked file only for an exact version")
+        }
+    };
+    Decision {
+        topic: Topic::File,
+        subject: file.name.clone(),
+        state: format!("{} bytes{uploaded}{yank}", file.size),
+        is_selected: file.yanked.is_none(),
+        rule: rule.to_owned(),
+    }
+}

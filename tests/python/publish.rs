@@ -1,0 +1,282 @@
+//! Real clients publish: twine, uv, Poetry, Hatch and Flit, with a token in each place in which they look for it; pip
+//! installs what they published, also from an authenticated repository.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::clients::{command, installed, program, run, text};
+use super::form::{publisher, token};
+use super::local::files;
+use super::package::{Package, add, repository, write};
+use crate::support::server::Server;
+
+const UPLOAD: &str = "/upload/pypi/team";
+
+/// A server with the source `team`, and a token for it.
+fn start() -> (Server, String) {
+    let server = Server::start();
+    repository(&server);
+    let token = publisher(&server);
+    (server, token)
+}
+
+/// Writes both files of a package into a new folder `dist`.
+fn dist(server: &Server, folder: &str, package: &Package) -> [String; 2] {
+    let path = server.dir().join(folder).join("dist");
+    std::fs::create_dir_all(&path).expect("a folder");
+    let file = |name: String, bytes: Vec<u8>| {
+        std::fs::write(path.join(&name), bytes).expect("written");
+        format!("dist/{name}")
+    };
+    [file(package.wheel_name(), package.wheel()), file(package.sdist_name(), package.sdist())]
+}
+
+/// The output of a command, which succeeds as expected.
+fn publish(command: Command, is_published: bool) -> String {
+    let shown = format!("{command:?}");
+    let output = run(command);
+    assert_eq!(output.status.success(), is_published, "{shown}: {}", text(&output));
+    text(&output)
+}
+
+/// The number of files of a project on its page.
+fn count(server: &Server, project: &str) -> usize {
+    files(server, "latest", project).len()
+}
+
+/// pip installs a version of a project from the open repository.
+fn installs(server: &Server, project: &str, version: &str) {
+    let target = server.dir().join(format!("installed-{project}-{version}"));
+    let mut pip = command(server, &program("pip-newest", "python"), &format!("home-{project}-{version}"));
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir", "--target"])
+        .arg(&target);
+    pip.args(["-i", &server.url("/py/latest/simple"), &format!("{project}=={version}")]);
+    publish(pip, true);
+    assert_eq!(installed(&target, &project.replace('-', "_")).as_deref(), Some(version));
+}
+
+#[test]
+fn twine_uploads_with_a_token_from_pypirc_environment_and_command_line() {
+    let (server, token) = start();
+    let url = server.url(UPLOAD);
+    let twine = |folder: &str, package: &Package| {
+        let files = dist(&server, folder, package);
+        let mut twine = command(&server, &program("twine", "twine"), folder);
+        twine.args(["upload", "--non-interactive", "--disable-progress-bar"]);
+        (twine, files)
+    };
+    let (mut pypirc, files) = twine("pypirc", &Package::new("Odd.Name", "1.0"));
+    let text = format!(
+        "[distutils]\nindex-servers = ppm\n[ppm]\nrepository = {url}\nusername = __token__\npassword = {token}\n"
+    );
+    write(&server, "pypirc/.pypirc", text.as_bytes());
+    pypirc.args(["-r", "ppm"]).args(files);
+    publish(pypirc, true);
+    installs(&server, "odd-name", "1.0");
+    let (mut environment, files) = twine("environment", &Package::new("Odd.Name", "1.1+local"));
+    environment.env("TWINE_REPOSITORY_URL", format!("{url}/")).env("TWINE_USERNAME", "__token__");
+    environment.env("TWINE_PASSWORD", &token).args(files);
+    publish(environment, true);
+    installs(&server, "odd-name", "1.1+local");
+    let (mut flags, files) = twine("flags", &Package::new("Odd.Name", "1.2"));
+    flags.args(["--repository-url", &url, "-u", "ann", "-p", &token]).args(&files);
+    publish(flags, true);
+    assert_eq!(count(&server, "odd-name"), 6);
+
+    // Again: the same bytes are a success, other bytes are refused. twine has --skip-existing for PyPI only.
+    let (mut same, files) = twine("same", &Package::new("Odd.Name", "1.2"));
+    same.args(["--repository-url", &url, "-u", "__token__", "-p", &token]).args(files);
+    publish(same, true);
+    let (mut other, files) = twine("other", &Package::new("Odd.Name", "1.2").code("other = 1\n"));
+    other.args(["--verbose", "--repository-url", &url, "-u", "__token__", "-p", &token]).args(files);
+    let output = publish(other, false).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(output.contains("400 Bad Request") && output.contains("File already exists"), "{output}");
+    for (folder, password, words) in [
+        ("wrong", "rspm_000000000000000000000000000000000000".to_owned(), "401 Unauthorized"),
+        ("scope", self::token(&server, "--scope=repos:read --repos=py"), "403 Forbidden"),
+    ] {
+        let (mut refused, files) = twine(folder, &Package::new("Odd.Name", "1.3"));
+        refused.args(["--repository-url", &url, "-u", "__token__", "-p", &password]).args(files);
+        let output = publish(refused, false);
+        assert!(output.contains(words), "{output}");
+    }
+    assert_eq!(count(&server, "odd-name"), 6);
+}
+
+#[test]
+fn uv_publishes_and_checks_what_exists() {
+    let (server, token) = start();
+    let (url, index) = (server.url(UPLOAD), server.url("/py/latest/simple/"));
+    let uv = |folder: &str, package: &Package, words: &[&str]| {
+        let files = dist(&server, folder, package);
+        let mut uv = command(&server, &program("uv", "uv"), folder);
+        uv.arg("publish").args(words).args(files);
+        uv
+    };
+    let first = Package::new("uv-made", "1.0");
+    publish(uv("token", &first, &["--publish-url", &url, "--token", &token]), true);
+    installs(&server, "uv-made", "1.0");
+    let mut environment = uv("environment", &Package::new("uv-made", "1.1"), &[]);
+    environment.env("UV_PUBLISH_URL", &url).env("UV_PUBLISH_TOKEN", &token);
+    publish(environment, true);
+    let user = ["--publish-url", &url, "--username", "__token__", "--password", &token];
+    publish(uv("user", &Package::new("uv-made", "1.2"), &user), true);
+    assert_eq!(count(&server, "uv-made"), 6);
+    // The same bytes, and other bytes under the same name.
+    let check = ["--publish-url", &url, "--check-url", &index, "--token", &token];
+    let output = publish(uv("same", &first, &check), true);
+    assert!(output.contains("already exists"), "{output}");
+    let output = publish(uv("other", &first.clone().code("other = 1\n"), &check), false);
+    assert!(output.contains("do not match"), "{output}");
+    let wrong = ["--publish-url", &url, "--token", "wrong"];
+    let output = publish(uv("wrong", &Package::new("uv-made", "2.0"), &wrong), false);
+    assert!(output.contains("the token or password is not valid"), "{output}");
+    let output = publish(
+        uv("index", &Package::new("uv-made", "2.0"), &["--publish-url", &index, "--token", &token]),
+        false,
+    );
+    assert!(output.contains("are you using the simple index URL instead of the upload URL?"), "{output}");
+    assert_eq!(count(&server, "uv-made"), 6);
+}
+
+/// A project without dependencies and without a build.
+fn project(server: &Server, folder: &str, name: &str, backend: &str) {
+    let toml = format!(
+        "[build-system]\nrequires = [\"{backend}\"]\nbuild-backend = \"{backend}.buildapi\"\n[project]\nname = \"{name}\"\n\
+         version = \"1.0\"\ndescription = \"A test\"\nrequires-python = \">=3.7\"\n"
+    );
+    std::fs::create_dir_all(server.dir().join(folder)).expect("a folder");
+    write(server, &format!("{folder}/pyproject.toml"), toml.as_bytes());
+}
+
+#[test]
+fn poetry_publishes_with_a_token_from_environment_and_command_line() {
+    let (server, token) = start();
+    let package = Package::new("poetry-made", "1.0");
+    project(&server, "poetry", "poetry-made", "flit_core");
+    dist(&server, "poetry", &package);
+    let poetry = |words: &[&str]| {
+        let mut poetry = command(&server, &program("poetry", "poetry"), "poetry");
+        poetry.env("POETRY_REPOSITORIES_PPM_URL", server.url(UPLOAD));
+        poetry.args(["publish", "-r", "ppm", "--no-interaction"]).args(words);
+        poetry
+    };
+    let output = publish(poetry(&["-u", "__token__", "-p", "wrong"]), false);
+    assert!(output.contains("401"), "{output}");
+    let mut environment = poetry(&[]);
+    environment
+        .env("POETRY_HTTP_BASIC_PPM_USERNAME", "__token__")
+        .env("POETRY_HTTP_BASIC_PPM_PASSWORD", &token);
+    publish(environment, true);
+    installs(&server, "poetry-made", "1.0");
+    dist(&server, "poetry", &package.code("other = 1\n"));
+    let output = publish(poetry(&["-u", "__token__", "-p", &token, "--skip-existing"]), true);
+    assert!(output.contains("File exists"), "{output}");
+    let output = publish(poetry(&["-u", "__token__", "-p", &token]), false);
+    assert!(output.contains("File already exists"), "{output}");
+    assert_eq!(count(&server, "poetry-made"), 2);
+}
+
+#[test]
+fn hatch_publishes_with_a_token() {
+    let (server, token) = start();
+    let files = dist(&server, "hatch", &Package::new("hatch-made", "1.0"));
+    let hatch = |user: &[&str]| {
+        let mut hatch = command(&server, &program("hatch", "hatch"), "hatch");
+        hatch
+            .args(["--no-color", "publish", "--no-prompt", "-r", &server.url(UPLOAD)])
+            .args(user)
+            .args(&files);
+        hatch
+    };
+    let output = publish(hatch(&["-u", "__token__", "-a", "wrong"]), false);
+    assert!(output.contains("401"), "{output}");
+    let mut environment = hatch(&[]);
+    environment.env("HATCH_INDEX_USER", "__token__").env("HATCH_INDEX_AUTH", token);
+    publish(environment, true);
+    installs(&server, "hatch-made", "1.0");
+    assert_eq!(count(&server, "hatch-made"), 2);
+}
+
+#[test]
+fn flit_builds_and_publishes_with_a_token() {
+    let (server, token) = start();
+    project(&server, "flit", "flit-made", "flit_core");
+    std::fs::create_dir_all(server.dir().join("flit/flit_made")).expect("a folder");
+    write(&server, "flit/flit_made/__init__.py", b"\"\"\"A test.\"\"\"\n");
+    let flit = |password: &str| {
+        let mut flit = command(&server, &program("flit", "flit"), "flit");
+        flit.env("FLIT_INDEX_URL", server.url(UPLOAD)).env("FLIT_USERNAME", "__token__");
+        flit.env("FLIT_PASSWORD", password).args(["publish", "--no-use-vcs"]);
+        flit
+    };
+    let output = publish(flit("wrong"), false);
+    assert!(output.contains("401"), "{output}");
+    publish(flit(&token), true);
+    installs(&server, "flit-made", "1.0");
+    assert_eq!(count(&server, "flit-made"), 2);
+}
+
+/// pip and uv with an authenticated repository.
+#[test]
+fn an_authenticated_repository_is_installed_from_with_a_token_in_url_and_netrc() {
+    let (server, _) = start();
+    server.rspm_stdout("edit repo --name=py --authenticated");
+    add(&server, "team", &Package::new("lib", "1.0"));
+    add(&server, "team", &Package::new("app", "1.0").requires("lib"));
+    let (reader, other) = (
+        token(&server, "--scope=repos:read --repos=py"),
+        token(&server, "--scope=sources:write --sources=team"),
+    );
+    let (open, host) = (server.url("/py/latest/simple"), server.host().to_owned());
+    let with_user = |user: &str| format!("http://{user}@{host}/py/latest/simple");
+    let netrc = |folder: &str| {
+        std::fs::create_dir_all(server.dir().join(folder)).expect("a folder");
+        let machine = host.split(':').next().unwrap_or_default();
+        write(
+            &server,
+            &format!("{folder}/.netrc"),
+            format!("machine {machine} login __token__ password {reader}\n").as_bytes(),
+        );
+    };
+    let pip = |folder: &str, url: &str| {
+        let mut pip = command(&server, &program("pip-newest", "python"), folder);
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "--no-cache-dir",
+            "--no-input",
+            "--target",
+        ]);
+        pip.arg(server.dir().join(folder).join("target")).args(["-i", url, "app"]);
+        pip
+    };
+    let uv = |folder: &str, url: &str| {
+        let mut uv = command(&server, &program("uv", "uv"), folder);
+        uv.args(["pip", "install", "--target"]).arg(server.dir().join(folder).join("target"));
+        uv.args(["--default-index", url, "app"]);
+        uv
+    };
+    for (client, make) in [("pip", &pip as &dyn Fn(&str, &str) -> Command), ("uv", &uv)] {
+        let cases: [(&str, String, bool); 5] = [
+            ("url", with_user(&format!("__token__:{reader}")), true),
+            ("token-as-user", with_user(&reader), true),
+            ("netrc", open.clone(), true),
+            ("anonymous", open.clone(), false),
+            ("other", with_user(&format!("__token__:{other}")), false),
+        ];
+        for (case, url, is_installed) in cases {
+            let folder = format!("{client}-{case}");
+            if case == "netrc" {
+                netrc(&folder);
+            }
+            let output = publish(make(&folder, &url), is_installed);
+            let target = server.dir().join(&folder).join("target");
+            let found = ["app", "lib"].map(|package| installed(Path::new(&target), package).is_some());
+            assert_eq!(found, [is_installed; 2], "{folder}: {output}");
+            assert!(!output.contains(&reader), "{folder} prints the token: {output}");
+        }
+    }
+}

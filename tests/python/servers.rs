@@ -1,0 +1,115 @@
+//! Python packages on two servers of one database, and in backups.
+
+use std::collections::BTreeMap;
+
+use super::form::{Form, publisher, send};
+use super::package::{Package, repository};
+use crate::backup::machines::{back_up, blank, copy_folder, database, folder};
+use crate::cluster::Shared;
+use crate::support::fixtures::until;
+use crate::support::http;
+use crate::support::server::{Builder, Server};
+
+/// Status, ETag and body of the pages of a repository in both formats, at `latest` and at each transaction, and of each
+/// file and its metadata.
+fn answers(server: &Server, transactions: i64) -> BTreeMap<String, (u16, Option<String>, Vec<u8>)> {
+    let mut answers = BTreeMap::new();
+    let snapshots = (1..=transactions).map(|number| number.to_string()).chain(["latest".to_owned()]);
+    for snapshot in snapshots {
+        for project in ["", "one/", "two/"] {
+            for accept in ["application/vnd.pypi.simple.v1+json", "text/html"] {
+                let path = format!("/py/{snapshot}/simple/{project}");
+                let answer = http::request("GET", &server.url(&path), &[("Accept", accept)], b"");
+                for link in answer.text().split('"').filter_map(|text| text.strip_prefix("../../packages/")) {
+                    let link = link.split('#').next().unwrap_or_default();
+                    for suffix in ["", ".metadata"] {
+                        let path = format!("/py/{snapshot}/packages/{link}{suffix}");
+                        let file = server.get(&path);
+                        let etag = file.header("etag").map(str::to_owned);
+                        answers.insert(path, (file.status, etag, file.body));
+                    }
+                }
+                let etag = answer.header("etag").map(str::to_owned);
+                answers.insert(format!("{path} {accept}"), (answer.status, etag, answer.body));
+            }
+        }
+    }
+    assert!(answers.len() > 20, "{}", answers.len());
+    answers
+}
+
+#[test]
+fn two_servers_give_the_same_bytes_of_what_either_published() {
+    let shared = Shared::new();
+    let (one, two) = (shared.start("pm1"), shared.start("pm2"));
+    repository(&one);
+    let token = publisher(&one);
+    let path = "/upload/pypi/team";
+    until("the other server has the source and the token", || {
+        send(&two, path, Some(&token), b"").status == 400
+    });
+    let publish = |server: &Server, form: Form| {
+        let answer = send(server, path, Some(&token), &form.encode());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    publish(&one, Form::wheel(&Package::new("one", "1.0")));
+    publish(&two, Form::sdist(&Package::new("one", "1.0")));
+    publish(&two, Form::wheel(&Package::new("two", "1.0").requires("one")));
+    one.rspm_stdout("yank --source=team --name=one@1.0 --reason=broken");
+    // At the same time on both: one wins.
+    let package = Package::new("one", "1.1");
+    let (first, second) = (Form::wheel(&package), Form::wheel(&package.clone().code("other = 1\n")));
+    let statuses = std::thread::scope(|scope| {
+        let second = scope.spawn(|| send(&two, path, Some(&token), &second.encode()).status);
+        let first = send(&one, path, Some(&token), &first.encode()).status;
+        let mut statuses = [first, second.join().expect("an answer")];
+        statuses.sort_unstable();
+        statuses
+    });
+    assert_eq!(statuses, [200, 400]);
+    let last = super::package::transaction(&one, "team");
+    until("both have the last transaction", || super::package::transaction(&two, "team") == last);
+    let page = |server: &Server| server.get("/py/latest/simple/one/").text();
+    until("both serve it", || page(&one) == page(&two));
+    assert_eq!(answers(&one, last), answers(&two, last));
+}
+
+fn restored(from: &str, to: &str) {
+    let server = Builder::default().gcfg(&database(from)).start();
+    repository(&server);
+    let token = publisher(&server);
+    let package = Package::new("one", "1.0").requires("two");
+    for form in [Form::wheel(&package), Form::sdist(&package), Form::wheel(&Package::new("two", "2.0+local"))]
+    {
+        assert_eq!(form.send(&server, &token).status, 200);
+    }
+    server.rspm_stdout("yank --source=team --name=one@1.0 --reason=it~<breaks>");
+    server.rspm_stdout("remove package --source=team --name=one@one-1.0.tar.gz");
+    let last = super::package::transaction(&server, "team");
+    let before = answers(&server, last);
+    back_up(&server);
+    let mut other = blank(to);
+    copy_folder(&folder(&server), &folder(&other));
+    let from = format!("--from {}", folder(&other).display());
+    let tested = other.json(&format!("backup test {from}"));
+    // Two wheels with their metadata, and a source distribution that only earlier transactions list.
+    assert!(tested["files"].as_u64() >= Some(5), "{tested}");
+    other.json(&format!("backup restore {from}"));
+    other.launch();
+    assert_eq!(answers(&other, last), before);
+    // The token is restored too, and the names that were used.
+    assert_eq!(Form::wheel(&package).send(&other, &token).status, 200);
+    let refused = Form::sdist(&package.clone().code("other = 1\n")).send(&other, &token);
+    assert!(refused.text().starts_with("This filename has already been used"), "{}", refused.text());
+    assert_eq!(Form::wheel(&Package::new("one", "1.1")).send(&other, &token).status, 200);
+}
+
+#[test]
+fn a_backup_of_sqlite_is_restored_to_postgresql() {
+    restored("sqlite", "postgres");
+}
+
+#[test]
+fn a_backup_of_postgresql_is_restored_to_sqlite() {
+    restored("postgres", "sqlite");
+}

@@ -100,6 +100,20 @@ async fn a_version_that_fails_does_not_affect_the_others() {
 }
 
 #[tokio::test]
+async fn a_damaged_version_of_the_destination_does_not_affect_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let result = get(&mirror(), dir.path(), &["--versions", "3.20"]);
+    assert_eq!(result.code, Some(0), "{}", result.err);
+    let head = dir.path().join(product("3.20").head_path());
+    fs::write(&head, "{").unwrap();
+    // It is the first of the two.
+    let result = get(&mirror(), dir.path(), &[]);
+    assert_eq!(result.code, Some(1), "{}", result.err);
+    assert!(result.err.contains("could not download Bioconductor 3.20"), "{}", result.err);
+    assert!(read(dir.path(), &product("3.16")).await.2.listed_count() > 2);
+}
+
+#[tokio::test]
 async fn a_bundle_of_bioconductor_can_be_copied_and_restricted() {
     let dir = tempfile::tempdir().unwrap();
     let (first_bundle, second_bundle, third_bundle) =

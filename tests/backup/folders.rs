@@ -11,7 +11,7 @@ use rstudio_pm::model::time::{SECOND, Timestamp};
 
 use super::machines::{back_up, blank, copy_folder, folder, manifests, server};
 use crate::support::fixtures::until;
-use crate::support::server::Server;
+use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 /// Names in a directory, in order.
@@ -382,4 +382,23 @@ fn an_object_that_cannot_be_read_is_listed_and_the_others_are_in_the_backup() {
     assert!(failed.err.contains("cannot read '"), "{failed:?}");
     let list = server.json(&of(&server, "list"));
     assert_eq!((&list[0]["missing"], list[0]["files"].as_u64() >= Some(3)), (&1.into(), true), "{list}");
+}
+
+#[test]
+fn an_object_without_a_recorded_size_that_cannot_be_read_is_that_of_the_earlier_backup() {
+    let rules = tempfile::tempdir().expect("a folder");
+    crate::support::rules::folder(rules.path(), &["zlib"]);
+    let gcfg = format!("[SystemRequirements]\nURL = file://{}\n", rules.path().display());
+    let server = Builder::default().gcfg(&gcfg).start();
+    server.rspm_stdout("sync --type=sysreqs --quiet");
+    back_up(&server);
+    let directory = server.dir().join("data/persistent/sysreqs");
+    let prefix = directory.join(&names(&directory)[0]);
+    let object = prefix.join(&names(&prefix)[0]);
+    std::fs::remove_file(&object).expect("removed");
+    // Reading its size is an error of the system.
+    symlink(&object, &object).expect("a link");
+    back_up(&server);
+    assert_eq!(server.json(&of(&server, "verify --full"))["undamaged"], true);
+    assert_eq!(count(&server), 2);
 }

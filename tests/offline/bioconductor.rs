@@ -104,8 +104,12 @@ async fn a_damaged_version_of_the_destination_does_not_affect_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let result = get(&mirror(), dir.path(), &["--versions", "3.20"]);
     assert_eq!(result.code, Some(0), "{}", result.err);
-    let head = dir.path().join(product("3.20").head_path());
-    fs::write(&head, "{").unwrap();
+    let is_segment = |path: &String| path.contains("/3.20/") && path.contains("/log/");
+    let segment = dir.path().join(tree(dir.path()).into_keys().find(is_segment).unwrap());
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, bytes).unwrap();
     // It is the first of the two.
     let result = get(&mirror(), dir.path(), &[]);
     assert_eq!(result.code, Some(1), "{}", result.err);

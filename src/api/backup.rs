@@ -21,6 +21,9 @@ pub struct StartBackup {
     /// Whether the folder may be without backups although some were made in it.
     #[serde(default)]
     pub init: bool,
+    /// Whether the folder may continue after the backups of another copy of the database, which a restore made.
+    #[serde(default)]
+    pub adopt: bool,
     /// Seconds to wait for another program that uses the folder.
     #[serde(default)]
     pub lock_timeout: u64,
@@ -110,6 +113,8 @@ pub enum LocalCommand {
         weekly: usize,
         /// Number of months whose newest backup is kept.
         monthly: usize,
+        /// Remove files although backups that are kept lack some.
+        allow_missing: bool,
         /// Whether nothing is removed.
         dry_run: bool,
     },

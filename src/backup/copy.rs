@@ -139,7 +139,12 @@ impl Copier<'_> {
         let size = match object.size {
             Some(size) => Some(size),
             // An earlier backup has what storage lost.
-            None => self.runtime.block_on(self.storage.size(key))?.or(Some(existing_size)),
+            None => match self.runtime.block_on(self.storage.size(key)) {
+                Ok(size) => size.or(Some(existing_size)),
+                // Copying it again would fail, too.
+                Err(StorageError::Io { .. }) => Some(existing_size),
+                Err(error) => return Err(error.into()),
+            },
         };
         Ok(size.filter(|size| *size == existing_size))
     }

@@ -10,8 +10,9 @@ use tokio::runtime::Handle;
 use super::configuration;
 use super::copy::{self, CopyResult};
 use super::error::BackupError;
-use super::folder::{Folder, FolderLock, list_path, manifest_path, within};
+use super::folder::{Folder, FolderLock, list_path, manifest_path};
 use super::hold_renewal::RenewedHold;
+use super::lock_wait::LockWait;
 use super::manifest::{FORMAT, Manifest, Previous};
 use super::migrate::Progress;
 use super::part::Part;
@@ -39,6 +40,8 @@ pub struct CreateOptions {
     pub allow_missing: bool,
     /// Whether the folder may be without backups although some were made in it.
     pub init: bool,
+    /// Whether the folder may continue after the backups of another copy of the database.
+    pub adopt: bool,
     /// How long to wait for another program that uses the folder.
     pub lock_timeout: Duration,
 }
@@ -51,8 +54,9 @@ pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<Started, Bac
     let place = destination::choose(&state.config.load(), options.to.as_ref())?;
     let (job_state, options) = (Arc::clone(state), options.clone());
     // The key has the place; how long to wait for the folder does not change the backup.
-    let CreateOptions { with_cache, rate, allow_missing, init, .. } = options;
-    let (key, text) = (format!("backup:{place}"), format!("{:?}", (with_cache, rate, allow_missing, init)));
+    let CreateOptions { with_cache, rate, allow_missing, init, adopt, .. } = options;
+    let text = format!("{:?}", (with_cache, rate, allow_missing, init, adopt));
+    let key = format!("backup:{place}");
     Ok(state.jobs.start_with(AfterHalt::Restarts, &key, &text, (state.clock)(), move |reporter| async move {
         let (folder, created) = (place.to_string(), (job_state.clock)());
         let result = make(&job_state, place, &options, &reporter, created).await;
@@ -92,7 +96,8 @@ async fn make(
     let mut incomplete = String::new();
     if missing > 0 {
         incomplete = format!(
-            "the backup {} in {place} is incomplete: {missing} files are missing or damaged in storage:\n{}",
+            "the backup {} in {place} is incomplete: {missing} files are missing or damaged in storage; repair them: rspm scrub \
+             --repair; if they are lost, add their packages again or remove them, or accept it with --allow-missing:\n{}",
             manifest.created,
             manifest.missing.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
         );
@@ -124,7 +129,7 @@ async fn make(
 }
 
 /// Opens the folder and takes its lock. Before anything is written, checks that the folder has the backups that were made
-/// in it, and none of another database.
+/// in it, and that the newest is of this database.
 async fn open(
     state: &Arc<State>,
     place: &BackupPlace,
@@ -133,11 +138,15 @@ async fn open(
     created: Timestamp,
 ) -> Result<(Folder, FolderLock), BackupError> {
     let name = place.to_string();
-    let (identity, last_success) = state
+    let (line, last_success) = state
         .db
-        .read(move |c| Ok((db::identity::get(c)?.to_string(), db::backup::last_success(c, &name)?)))
+        .read(move |c| {
+            let line = (db::identity::get(c)?.to_string(), db::clock::get(c)?.history);
+            Ok((line, db::backup::last_success(c, &name)?))
+        })
         .await?;
     let last_success = last_success.filter(|_| !options.init);
+    let adopt = options.adopt;
     let (config, place, reporter) = (state.config.load_full(), place.clone(), reporter.clone());
     let lock_timeout = options.lock_timeout;
     let task = tokio::task::spawn_blocking(move || {
@@ -156,17 +165,40 @@ async fn open(
                 future.created
             );
         }
-        if let Some(newest) = newest.filter(|newest| newest.database != identity) {
-            return Err(BackupError::Refused(format!(
-                "{place} contains backups of another database, the newest of {}: choose another folder with --to or \
-                 Server.BackupPaths",
-                newest.created
-            )));
-        }
+        check_line(&place, newest.as_ref(), &line, adopt)?;
         reporter.progress("waiting for another program that uses the folder", 0, None);
-        within(lock_timeout, || reporter.is_halted(), || Folder::create(&place, &config, &runtime))
+        let wait = LockWait::of(&place, lock_timeout);
+        let opened = wait.until(|| reporter.is_halted(), || Folder::create(&place, &config, &runtime))?;
+        // Another server may have made a backup before this one had the lock.
+        check_line(&place, Manifest::newest(&place, &config, &runtime)?.as_ref(), &line, adopt)?;
+        Ok(opened)
     });
     task_result(task.await)
+}
+
+/// Refuses to add to the backups of another database, and to those of another copy of this one: a restore leaves the
+/// database its identity, and begins another history. With `adopt`, the folder continues with this copy, and the other
+/// is refused from then on.
+fn check_line(
+    place: &BackupPlace,
+    newest: Option<&Manifest>,
+    (database, history): &(String, String),
+    adopt: bool,
+) -> Result<(), BackupError> {
+    match newest {
+        Some(newest) if newest.database != *database => Err(BackupError::Refused(format!(
+            "{place} contains backups of another database, the newest of {}: choose another folder with --to or \
+             Server.BackupPaths",
+            newest.created
+        ))),
+        Some(newest) if newest.history != *history && !adopt => Err(BackupError::Refused(format!(
+            "the newest backup in {place}, of {}, is not of this database but of another copy of it: one of them was restored \
+             from a backup. If the other copy is no longer in use, continue in this folder: rspm backup create --adopt; \
+             otherwise choose another folder with --to or Server.BackupPaths",
+            newest.created
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Writes all parts of the backup.

@@ -15,7 +15,7 @@ pub enum BackupError {
     #[error(transparent)]
     Db(#[from] DbError),
     /// The storage.
-    #[error(transparent)]
+    #[error("{error}{way_out}", error = .0, way_out = way_out_of_storage(.0))]
     Storage(#[from] StorageError),
     /// Filling the database.
     #[error(transparent)]
@@ -73,6 +73,17 @@ fn way_out(error: &io::Error) -> String {
             Server.BackupPaths, then systemctl daemon-reload && systemctl restart rstudio-pm"
                 .to_owned()
         }
+        _ => String::new(),
+    }
+}
+
+/// What to do about an error of the storage.
+fn way_out_of_storage(error: &StorageError) -> String {
+    match error {
+        StorageError::NoBucket { bucket, .. } => format!(
+            "; create it: aws s3 mb s3://{bucket}, or correct its name in Server.BackupPaths or the command, or \
+             S3Storage.Region and Endpoint"
+        ),
         _ => String::new(),
     }
 }

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use sha2::Digest;
 use tokio::runtime::Handle;
@@ -55,29 +54,6 @@ impl FolderLock {
         match self {
             FolderLock::Bucket(Some(lock)) => lock.check(),
             FolderLock::Bucket(None) | FolderLock::Directory(_) => Ok(()),
-        }
-    }
-}
-
-/// Interval of attempts to take a lock.
-const LOCK_INTERVAL: Duration = Duration::from_millis(200);
-
-/// Repeats an attempt while another program uses the folder, for `timeout` or until `is_halted`.
-///
-/// # Errors
-/// The last error of the attempt.
-pub fn within<T>(
-    timeout: Duration,
-    is_halted: impl Fn() -> bool,
-    attempt: impl Fn() -> Result<T, BackupError>,
-) -> Result<T, BackupError> {
-    let start = Instant::now();
-    loop {
-        match attempt() {
-            Err(BackupError::InUse(_)) if start.elapsed() < timeout && !is_halted() => {
-                std::thread::sleep(LOCK_INTERVAL);
-            }
-            result => return result,
         }
     }
 }

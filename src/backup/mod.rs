@@ -15,6 +15,7 @@ pub mod error;
 pub mod folder;
 mod hold_renewal;
 mod import;
+pub mod lock_wait;
 pub mod manifest;
 pub mod migrate;
 mod new_files;

@@ -1,6 +1,6 @@
 //! Removes backups by age, and the dumps, lists and files that only they had.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::civil::DateTime;
 
@@ -22,6 +22,17 @@ pub struct Retention {
     pub monthly: usize,
 }
 
+/// What is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PruneOptions {
+    /// Which backups are kept.
+    pub retention: Retention,
+    /// Remove files although backups that are kept lack some.
+    pub allow_missing: bool,
+    /// Only return what would be removed.
+    pub dry_run: bool,
+}
+
 /// The result of pruning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneResult {
@@ -33,6 +44,8 @@ pub struct PruneResult {
     pub files: u64,
     /// Their size in bytes.
     pub bytes: u64,
+    /// Number of files that backups lack which are kept.
+    pub missing: u64,
 }
 
 /// Returns the indexes of the times that are kept; the oldest comes first.
@@ -55,18 +68,23 @@ fn retained(times: &[DateTime], retention: Retention) -> BTreeSet<usize> {
     retained
 }
 
+/// The copy of a database that a backup is of: a restored one has the same identity and another history.
+fn line(manifest: &Manifest) -> (&str, &str) {
+    (&manifest.database, &manifest.history)
+}
+
 /// Returns the indexes of the manifests that are kept.
 fn retained_of_all(manifests: &[Manifest], retention: Retention, now: Timestamp) -> BTreeSet<usize> {
     let (future, past): (Vec<usize>, Vec<usize>) =
         (0..manifests.len()).partition(|index| manifests[*index].is_in_future(now));
-    let databases: BTreeSet<&str> = manifests.iter().map(|manifest| manifest.database.as_str()).collect();
+    let lines: BTreeSet<(&str, &str)> = manifests.iter().map(line).collect();
     let mut kept: BTreeSet<usize> = future.into_iter().collect();
-    for database in databases {
+    for of_line in lines {
         // An incomplete backup does not displace a complete one.
         for only_complete in [false, true] {
             let is_counted = |index: &&usize| {
                 let manifest = &manifests[**index];
-                manifest.database == database && (!only_complete || manifest.missing.is_empty())
+                line(manifest) == of_line && (!only_complete || manifest.missing.is_empty())
             };
             let indexes: Vec<usize> = past.iter().filter(is_counted).copied().collect();
             let times: Vec<DateTime> =
@@ -77,19 +95,18 @@ fn retained_of_all(manifests: &[Manifest], retention: Retention, now: Timestamp)
     kept
 }
 
-/// Removes all backups that are not kept. The backups of each database are counted apart, so are complete
-/// ones, and those that are later than the
-/// clock `now` are kept and not counted: one made with a wrong clock would be the newest for long.
+/// Removes all backups that are not kept. The backups of each database are counted apart, and those of each restored copy
+/// of it, so are complete ones. Those that are later than the clock `now` are kept and not counted: one made with a wrong
+/// clock would be the newest for long.
 ///
 /// # Errors
-/// There is no backup, a manifest or a list of files is damaged, or a backup that is kept lacks files: nothing was removed
-/// then.
+/// There is no backup, a manifest or a list of files is damaged, or a backup that is kept lacks files which
+/// `allow_missing` does not allow: nothing was removed then.
 pub fn prune(
     folder: &Folder,
     lock: &FolderLock,
-    retention: Retention,
+    PruneOptions { retention, allow_missing, dry_run }: PruneOptions,
     now: Timestamp,
-    dry_run: bool,
 ) -> Result<PruneResult, BackupError> {
     let way_out = "nothing was removed; move the damaged manifest away and repeat the command";
     let read = |name: &String| Manifest::read(folder, name).map_err(|error| error.with_way_out(way_out));
@@ -100,30 +117,42 @@ pub fn prune(
     }
     let retained = retained_of_all(&manifests, retention, now);
     let mut result = PruneResult::default();
-    let mut referenced: HashSet<String> = HashSet::new();
+    let mut referenced: HashMap<String, &Manifest> = HashMap::new();
     for (index, manifest) in manifests.iter().enumerate() {
         if !retained.contains(&index) {
             result.removed.push(manifest.name());
             continue;
         }
         result.kept.push(manifest.name());
-        referenced.insert(folder::dump_path(manifest.dump.sha256));
-        referenced.insert(folder::list_path(manifest.objects.sha256));
-        referenced.extend(manifest.configuration.iter().map(ConfigurationFile::copy));
-        let objects = objects::read(folder, manifest)?;
-        referenced.extend(objects.iter().map(|object| folder::blob_path(object.key.digest())));
+        let objects = objects::read(folder, manifest)
+            .map_err(|error| error.with_way_out(&way_out_of_unusable(folder, manifest)))?;
+        let paths = objects.iter().map(|object| folder::blob_path(object.key.digest()));
+        let paths = paths.chain(manifest.configuration.iter().map(ConfigurationFile::copy));
+        let parts = [folder::dump_path(manifest.dump.sha256), folder::list_path(manifest.objects.sha256)];
+        referenced.extend(paths.chain(parts).map(|path| (path, manifest)));
     }
     let mut unreferenced = Vec::new();
     for directory in [folder::DATABASES, folder::BLOBS, folder::CONFIGURATIONS] {
         unreferenced.extend(folder.list(directory)?);
     }
     let existing: HashSet<&String> = unreferenced.iter().map(|(path, _)| path).collect();
-    if let Some(path) = referenced.iter().find(|path| !existing.contains(path)) {
-        return Err(
-            folder.damaged(path, "is missing, and a backup that is kept needs it; see rspm backup verify")
-        );
+    for (path, manifest) in referenced.iter().filter(|(path, _)| !existing.contains(path)) {
+        let is_dump = *path == folder::dump_path(manifest.dump.sha256);
+        if allow_missing && !is_dump {
+            result.missing += 1;
+            continue;
+        }
+        let way_out = match is_dump {
+            true => way_out_of_unusable(folder, manifest),
+            false => "if the server has it, rspm backup create copies it again; if it is lost, remove old backups nevertheless: \
+                      rspm backup prune --allow-missing"
+                .to_owned(),
+        };
+        let created = manifest.created;
+        let reason = format!("is missing, and the backup {created}, which is kept, needs it; {way_out}");
+        return Err(folder.damaged(path, reason));
     }
-    unreferenced.retain(|(path, _)| !referenced.contains(path) && folder::is_part_path(path));
+    unreferenced.retain(|(path, _)| !referenced.contains_key(path) && folder::is_part_path(path));
     result.files = unreferenced.len() as u64;
     result.bytes = unreferenced.iter().map(|(_, size)| size).sum();
     if dry_run {
@@ -136,6 +165,12 @@ pub fn prune(
     let files: Vec<String> = unreferenced.into_iter().map(|(path, _)| path).collect();
     folder.remove(&files)?;
     Ok(result)
+}
+
+/// What to do about a backup that cannot be restored any more.
+fn way_out_of_unusable(folder: &Folder, manifest: &Manifest) -> String {
+    let path = folder.location(&folder::manifest_path(&manifest.name()));
+    format!("the backup {} cannot be restored without it: move {} away", manifest.created, path.display())
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ const THREADS: usize = 4;
 
 /// What to restore.
 pub struct RestoreOptions {
-    /// Restore although files of the backup are missing.
+    /// Restore although files of the backup are missing or damaged. They are not restored.
     pub allow_missing: bool,
     /// Move the files of an existing SQLite database aside.
     pub force: bool,
@@ -50,6 +50,10 @@ pub struct RestoreResult {
     pub copied_bytes: u64,
     /// Number of files that storage had already.
     pub present: u64,
+    /// Files of the backup that are missing or damaged in its folder, with the reasons: the first of them.
+    pub bad: Vec<String>,
+    /// Number of these files.
+    pub bad_count: u64,
     /// Documents that are equal to those of the server that was backed up.
     pub documents: usize,
     /// Where the files of the previous database are.
@@ -82,14 +86,20 @@ pub fn restore(
         )));
     }
     check_occupancy(config, options)?;
-    let verification = verify(folder, manifest, Depth::Full, step);
-    if verification.problem_count > 0 {
+    let mut verification = verify(folder, manifest, Depth::Full, step);
+    if verification.problem_count > 0 && !(options.allow_missing && verification.is_restorable()) {
+        let way_out = match verification.is_restorable() {
+            true => "; to restore it without these files: --allow-missing",
+            false => "",
+        };
         return Err(BackupError::Refused(format!(
-            "the backup is damaged, and nothing was changed; problems: {}\n{}",
+            "the backup is damaged, and nothing was changed; problems: {}{way_out}\n{}",
             verification.problem_count,
             verification.problems.join("\n")
         )));
     }
+    let bad_objects = std::mem::take(&mut verification.bad_objects);
+    verification.objects.retain(|object| !bad_objects.contains(&object.key));
     let storage = runtime.block_on(Storage::open_read_only(&config.storage))?;
     let absent_objects = absent_objects(&storage, &verification, runtime)?;
     check_space(config, &verification, &absent_objects)?;
@@ -108,6 +118,8 @@ pub fn restore(
         copied,
         copied_bytes,
         present: verification.files() - copied,
+        bad: verification.problems,
+        bad_count: bad_objects.len() as u64,
         documents: manifest.probes.len(),
         previous_database,
         elapsed: start.elapsed(),

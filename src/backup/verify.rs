@@ -1,5 +1,7 @@
 //! Verifies backups without a server: manifests and their chain, dumps, and the files.
 
+use std::collections::HashSet;
+
 use super::dump::TableSummary;
 use super::error::BackupError;
 use super::folder::{BlobSizes, Folder, blob_path, manifest_path};
@@ -7,6 +9,7 @@ use super::import::read_dump;
 use super::manifest::Manifest;
 use super::objects::{self, StoredObject};
 use super::part::Part;
+use crate::storage::Key;
 
 /// Maximum number of problems that are listed.
 const MAX_LISTED: usize = 100;
@@ -50,6 +53,8 @@ pub struct Verification {
     pub(super) tables: Vec<TableSummary>,
     /// Files of the backup, if the list is undamaged.
     pub(super) objects: Vec<StoredObject>,
+    /// Those of them that are missing or damaged.
+    pub(super) bad_objects: HashSet<Key>,
     /// Number of files that were read.
     pub read: u64,
     /// Their size in bytes.
@@ -66,6 +71,11 @@ impl Verification {
         if self.problems.len() < MAX_LISTED {
             self.problems.push(problem.to_string());
         }
+    }
+
+    /// Whether nothing but files is damaged or missing.
+    pub(super) fn is_restorable(&self) -> bool {
+        self.problem_count == self.bad_objects.len() as u64
     }
 
     /// Number of files of the backup.
@@ -143,7 +153,10 @@ pub fn verify(folder: &Folder, manifest: &Manifest, depth: Depth, step: OnStep<'
                 verification.read_bytes += bytes;
             }
             Ok(_) => {}
-            Err(error) => verification.add_problem(&error),
+            Err(error) => {
+                verification.add_problem(&error);
+                verification.bad_objects.insert(object.key);
+            }
         }
     }
     verification.objects = objects;
@@ -165,6 +178,9 @@ fn check_size(folder: &Folder, sizes: &BlobSizes<'_>, object: &StoredObject) -> 
     match sizes.get(&path)? {
         Some(size) if size == object.size => Ok(0),
         Some(size) => Err(folder.damaged(&path, format!("has {size} bytes instead of {}", object.size))),
-        None => Err(folder.damaged(&path, "is missing")),
+        None => Err(folder.damaged(
+            &path,
+            "is missing; while the server has this file, rspm backup create copies it again",
+        )),
     }
 }

@@ -53,6 +53,9 @@ pub struct CreateBackup {
     /// Begin anew in a folder that lacks the backups that were made in it; not needed for a new folder
     #[arg(long)]
     pub init: bool,
+    /// Continue in a folder whose newest backup is of another copy of the database, which a restore made
+    #[arg(long)]
+    pub adopt: bool,
     /// Wait for another program that uses the folder: seconds, or 90s, 5m, 1h
     #[arg(long, default_value = "0s", value_parser = seconds, value_name = "TIME")]
     pub lock_timeout: u64,
@@ -103,7 +106,7 @@ pub struct Restore {
     /// The backup.
     #[command(flatten)]
     pub selection: BackupSelection,
-    /// Restore although files were missing when the backup was made
+    /// Restore although files of the backup are missing or damaged; they are not restored
     #[arg(long)]
     pub allow_missing: bool,
     /// Move the files of an existing SQLite database aside
@@ -128,6 +131,9 @@ pub struct Prune {
     /// Keep the newest backup of each of the last N months that have one
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub keep_monthly: usize,
+    /// Remove old backups although files are missing in those that are kept
+    #[arg(long)]
+    pub allow_missing: bool,
     /// Print what would be removed and remove nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -146,8 +152,8 @@ fn subset(text: &str) -> Result<(u32, u32), String> {
 /// The server refuses, or the backup fails.
 pub async fn create(client: &Client, output: &Output, args: CreateBackup) -> Result<(), CliError> {
     let to = args.to.as_deref().map(place).transpose()?;
-    let CreateBackup { with_cache, rate, allow_missing, init, lock_timeout, .. } = args;
-    let body = StartBackup { to, with_cache, rate, allow_missing, init, lock_timeout };
+    let CreateBackup { with_cache, rate, allow_missing, init, adopt, lock_timeout, .. } = args;
+    let body = StartBackup { to, with_cache, rate, allow_missing, init, adopt, lock_timeout };
     let job: Job = client.send(Method::POST, "/backups", &body).await?;
     let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "backup").await? else {
         return Ok(());
@@ -206,6 +212,7 @@ pub(super) fn run_locally(
                 daily: args.keep_daily,
                 weekly: args.keep_weekly,
                 monthly: args.keep_monthly,
+                allow_missing: args.allow_missing,
                 dry_run: args.dry_run,
             },
         ),

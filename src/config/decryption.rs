@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::key_file::EncryptionKey;
+use super::key_file::{self, EncryptionKey};
 use super::merged::{Settings, ValueForm, heading};
 use super::problem::{Problem, ProblemCategory};
 use super::table::Effect;
@@ -67,11 +67,11 @@ fn decryption_error(keys: &Keys<'_>) -> String {
              it anew with the output of: rspm encrypt (a plain password of this form must be encrypted, too)"
         ),
         None => {
-            let path = keys.path.display();
             format!(
-                "is encrypted, and there is no encryption key {path}; copy the key from the server or the backup where \
-                 the value was encrypted, or create a new one (rspm encrypt generate --file-out={path}) and write the \
-                 value anew with the output of: rspm encrypt"
+                "is encrypted, and there is no encryption key {}; copy the key from the server or the backup where the \
+                 value was encrypted; {}",
+                keys.path.display(),
+                key_file::steps_if_lost(keys.path)
             )
         }
     }

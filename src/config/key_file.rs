@@ -181,6 +181,18 @@ pub fn read(path: &Path) -> Result<Option<EncryptionKey>, KeyFileError> {
     KeyEnvironment { key: None, credentials: None }.find(path)
 }
 
+/// Returns what to do if the key at this path is lost: the steps in their order. The configuration comes before the
+/// database, because its password may be among the encrypted values.
+#[must_use]
+pub fn steps_if_lost(path: &Path) -> String {
+    format!(
+        "if the key is lost: 1. create a new one: rspm encrypt generate --file-out={0}; 2. write each encrypted value of the \
+         configuration anew, with the output of: rspm encrypt; 3. make it the key of the database: rspm encrypt rotate \
+         --key-lost --new-key={0}",
+        path.display()
+    )
+}
+
 /// Returns the path of the previous key, which values of the configuration may be encrypted with.
 #[must_use]
 pub fn old_path(path: &Path) -> PathBuf {

@@ -136,7 +136,7 @@ pub fn create(
 /// number that identifies the claimant.
 ///
 /// # Errors
-/// [`DbError::Busy`] if another job has claimed it.
+/// [`DbError::Busy`] if another job has claimed it; [`DbError::Conflict`] if there is no such tree.
 pub fn begin(c: &mut dyn Conn, tree: TreeId, job: i64) -> Result<Seq, DbError> {
     const CLAIM: &str = "UPDATE tree SET pending = CASE WHEN head IS NULL THEN 1 ELSE head + 1 END, \
         pending_job = CAST($1 AS BIGINT) WHERE id = $2 AND pending IS NULL RETURNING pending";
@@ -145,7 +145,7 @@ pub fn begin(c: &mut dyn Conn, tree: TreeId, job: i64) -> Result<Seq, DbError> {
     }
     match get(c, tree)? {
         Some(row) => Err(DbError::Busy { tree, job: row.pending_job.unwrap_or(0) }),
-        None => Err(DbError::NothingPending(tree)),
+        None => Err(DbError::Conflict(format!("there is no tree {tree}"))),
     }
 }
 

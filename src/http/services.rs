@@ -84,7 +84,7 @@ impl Service for PublicService {
     }
 }
 
-/// The client of a request from the network. Health checks need none.
+/// The client of a request from the network, to which background reads yield. Health checks need none.
 async fn client(
     app: &App,
     peer: Peer,
@@ -92,10 +92,11 @@ async fn client(
     path: &str,
     now: Timestamp,
 ) -> Result<Principal, Failure> {
-    match path {
-        PING => Ok(Principal::Anonymous),
-        _ => Principal::of_request(app, peer, &parts.headers, now).await,
+    if path == PING {
+        return Ok(Principal::Anonymous);
     }
+    app.state.storage.add_demand();
+    Principal::of_request(app, peer, &parts.headers, now).await
 }
 
 impl Service for AdminService {

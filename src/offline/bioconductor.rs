@@ -47,7 +47,7 @@ pub(super) async fn get(args: GetBioconductor, output: Output) -> Result<ExitSta
             Ok(ExitStatus::Complete) => {}
             Ok(other_status) => status = other_status,
             // The other versions are not affected.
-            Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_))) => {
+            Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_) | OfflineError::Bundle(_))) => {
                 output.warn(&format!("could not download Bioconductor {version}: {error}"));
                 status = ExitStatus::Incomplete;
             }

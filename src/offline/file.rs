@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256 as Hasher};
 use tokio::sync::Semaphore;
 
 use super::buffer::{BUDGET, Budget, CompleteFile, FileBuffer};
+use super::claims::Claims;
 use super::contents::{self, Contents};
 use super::destination::{self, Destination};
 use super::plan::PlannedFetch;
@@ -35,8 +36,6 @@ pub(super) enum Failure {
 pub(super) struct FetchedFile {
     pub(super) object: Object,
     pub(super) contents: Contents,
-    /// Whether the destination did not have the file before.
-    is_new: bool,
 }
 
 /// Target of downloaded files.
@@ -46,12 +45,20 @@ pub(super) struct FileTarget<'a> {
     budget: Arc<Budget>,
     /// Limits concurrent inspections of files: more inspections than the processors can handle only take memory.
     inspections: Arc<Semaphore>,
+    /// The files that were fetched.
+    claims: Claims,
 }
 
 impl<'a> FileTarget<'a> {
     pub(super) fn new(destination: &'a Destination, product: &'a Product) -> FileTarget<'a> {
         let inspections = Arc::new(Semaphore::new(2 * processors()));
-        FileTarget { destination, product, budget: Budget::new(BUDGET), inspections }
+        FileTarget {
+            destination,
+            product,
+            budget: Budget::new(BUDGET),
+            inspections,
+            claims: Claims::default(),
+        }
     }
 
     /// Fetches a file; fetches a second time if the file cannot be read and has no checksum.
@@ -62,11 +69,10 @@ impl<'a> FileTarget<'a> {
         }
         // The first copy may have been damaged in transit.
         let Ok(second_copy) = self.fetch_once(mirror, fetch).await else { return Ok(first_copy) };
-        let object = &first_copy.object;
-        if second_copy.object.sha256 != object.sha256 && first_copy.is_new {
-            let path = self.destination.path(&self.product.object_path(object.sha256, &object.ext));
-            std::fs::remove_file(&path).map_err(|e| Failure::Destination(e, path))?;
-        }
+        let Object { sha256, ext, .. } = &first_copy.object;
+        // Removes the first copy, unless it is the second one as well or that of another package.
+        let path = self.destination.path(&self.product.object_path(*sha256, ext));
+        self.claims.release(&path).map_err(|e| Failure::Destination(e, path))?;
         Ok(second_copy)
     }
 
@@ -111,11 +117,12 @@ impl<'a> FileTarget<'a> {
         mirror: &Mirror,
     ) -> Result<FetchedFile, Failure> {
         let (destination, product, fetch) = (self.destination.clone(), self.product.clone(), fetch.clone());
+        let claims = self.claims.clone();
         let url = format!("{}/{path}", mirror.address());
         // The semaphore is never closed.
         let permit = self.inspections.clone().acquire_owned().await;
         let task = tokio::task::spawn_blocking(move || {
-            let result = process_blocking(buffer, &destination, &product, &fetch, url);
+            let result = process_blocking(buffer, &destination, &product, &fetch, (url, &claims));
             drop(permit);
             result
         });
@@ -129,7 +136,7 @@ fn process_blocking(
     destination: &Destination,
     product: &Product,
     fetch: &PlannedFetch,
-    url: String,
+    (url, claims): (String, &Claims),
 ) -> Result<FetchedFile, Failure> {
     let download =
         buffer.finish().map_err(|e| Failure::Destination(e, destination.path(&product.objects_dir())))?;
@@ -157,8 +164,13 @@ fn process_blocking(
         Product::Cran | Product::Bioconductor(_) | Product::Binaries(_) => Contents::default(),
     };
     let path = destination.path(&product.object_path(object.sha256, &object.ext));
-    let is_new = store(download, &path, &object, fetch).map_err(|e| Failure::Destination(e, path))?;
-    Ok(FetchedFile { object, contents, is_new })
+    // Claimed before: a concurrent fetch of the same bytes does not remove the file from then on.
+    claims.claim(&path);
+    let is_new = store(download, &path, &object, fetch).map_err(|e| Failure::Destination(e, path.clone()))?;
+    if is_new {
+        claims.set_new(&path);
+    }
+    Ok(FetchedFile { object, contents })
 }
 
 /// Checks that a file is a binary, to its last byte: indexes of binaries often have no checksum.

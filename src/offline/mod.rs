@@ -5,6 +5,7 @@ mod binaries;
 mod bioconductor;
 mod buffer;
 mod bundle_inventory;
+mod claims;
 mod commit;
 mod contents;
 mod cran;

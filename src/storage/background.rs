@@ -1,13 +1,16 @@
 //! Computes the digests of stored objects from their location, not from the memory cache, on a thread with the lowest
 //! priority and at a limited rate.
 //!
-//! Linux derives the I/O priority of the thread from its CPU priority. The pages of a file are dropped from the page
+//! Linux derives the I/O priority of the thread from its CPU priority. While requests of clients arrive, the thread reads a
+//! tenth of the time, in small pieces ([`super::demand`]): priorities do not separate two threads that share the caches of
+//! a processor, or the queue of a disk. The pages of a file are dropped from the page
 //! cache after they were read, unless they were there before, so that they do not displace those of requested files.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -18,6 +21,7 @@ use sha2::Digest;
 use tokio::sync::oneshot;
 
 use super::content::{Content, ObjectDigest};
+use super::demand::{Demand, DutyCycle};
 use super::disk::Disk;
 use super::pace::Pace;
 use super::s3::S3;
@@ -45,7 +49,7 @@ pub enum ObjectRead {
     Unreadable(String),
 }
 
-type Job = Box<dyn FnOnce(&mut [u8]) + Send>;
+type Job = Box<dyn FnOnce(&mut [u8], &mut DutyCycle) + Send>;
 
 /// A thread with the lowest priority, and the rate of its reads.
 pub struct BackgroundReader {
@@ -54,11 +58,24 @@ pub struct BackgroundReader {
 }
 
 impl BackgroundReader {
-    /// Starts the thread, which ends when the reader is dropped. `rate` is in bytes per second.
+    /// Starts the thread, which ends when the reader is dropped. `rate` is in bytes per second. The thread yields to the
+    /// requests of clients.
     ///
     /// # Errors
     /// The thread cannot be started.
     pub fn start(rate: u64) -> io::Result<BackgroundReader> {
+        BackgroundReader::with(rate, DutyCycle::default())
+    }
+
+    /// Starts a thread that yields to nothing, for an object that others wait for.
+    ///
+    /// # Errors
+    /// As [`BackgroundReader::start`].
+    pub fn start_unlimited() -> io::Result<BackgroundReader> {
+        BackgroundReader::with(u64::MAX, DutyCycle::unlimited())
+    }
+
+    fn with(rate: u64, mut duty_cycle: DutyCycle) -> io::Result<BackgroundReader> {
         let (jobs, receiver) = std::sync::mpsc::channel::<Job>();
         std::thread::Builder::new().name("scrub".to_owned()).spawn(move || {
             // Without the permission, the thread reads with the normal priority.
@@ -67,7 +84,7 @@ impl BackgroundReader {
             }
             let mut buffer = vec![0; BUFFER_SIZE];
             for job in receiver {
-                job(&mut buffer);
+                job(&mut buffer, &mut duty_cycle);
             }
         })?;
         Ok(BackgroundReader { jobs, pace: Arc::new(Pace::new(rate)) })
@@ -81,12 +98,12 @@ impl BackgroundReader {
     /// Runs `work` on the thread; `None` if the thread has ended.
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut [u8], &Pace) -> T + Send + 'static,
+        work: impl FnOnce(&mut [u8], &mut DutyCycle, &Pace) -> T + Send + 'static,
     ) -> Option<T> {
         let (sender, result) = oneshot::channel();
         let pace = Arc::clone(&self.pace);
         // Sending fails only if the caller was dropped.
-        let job: Job = Box::new(move |buffer| drop(sender.send(work(buffer, &pace))));
+        let job: Job = Box::new(move |buffer, duty_cycle| drop(sender.send(work(buffer, duty_cycle, &pace))));
         self.jobs.send(job).ok()?;
         result.await.ok()
     }
@@ -105,8 +122,11 @@ impl Storage {
         let Some(first_key) = keys.first() else { return Ok(Vec::new()) };
         match self.backend(first_key.class()) {
             Backend::Disk(disk) => {
-                let (disk, keys) = (Arc::clone(disk), keys.to_vec());
-                let results = reader.run(move |buffer, pace| digest_files(&disk, &keys, buffer, pace)).await;
+                let (disk, demand, keys) = (Arc::clone(disk), Arc::clone(&self.0.demand), keys.to_vec());
+                let read = move |buffer: &mut [u8], duty_cycle: &mut DutyCycle, pace: &Pace| {
+                    digest_files(&disk, &keys, buffer, &mut Throttle { pace, demand: &demand, duty_cycle })
+                };
+                let results = reader.run(read).await;
                 let results = results.unwrap_or_else(|| {
                     Err(StorageError::Other("the thread that reads stored objects has ended".to_owned()))
                 })?;
@@ -128,20 +148,27 @@ impl Storage {
     }
 }
 
+/// What limits the reading of files.
+struct Throttle<'a> {
+    pace: &'a Pace,
+    demand: &'a Demand,
+    duty_cycle: &'a mut DutyCycle,
+}
+
 /// Computes the digests of files, in order; fewer results than keys after a stop.
 fn digest_files(
     disk: &Disk,
     keys: &[Key],
     buffer: &mut [u8],
-    pace: &Pace,
+    throttle: &mut Throttle<'_>,
 ) -> Result<Vec<ObjectRead>, StorageError> {
     let mut results = Vec::with_capacity(keys.len());
     for key in keys {
-        if pace.is_stopped() {
+        if throttle.pace.is_stopped() {
             break;
         }
         let result = disk.open_object(key).and_then(|(file, path)| {
-            hash_file(&file, buffer, pace).map_err(|e| StorageError::io("read", &path, e))
+            hash_file(&file, buffer, throttle).map_err(|e| StorageError::io("read", &path, e))
         });
         results.push(match result {
             Ok(Some(digest)) => ObjectRead::Digest(digest),
@@ -165,7 +192,11 @@ fn is_damage(error: &io::Error) -> bool {
 }
 
 /// Reads a whole file; `None` if the reader was stopped.
-fn hash_file(mut file: &File, buffer: &mut [u8], pace: &Pace) -> io::Result<Option<ObjectDigest>> {
+fn hash_file(
+    mut file: &File,
+    buffer: &mut [u8],
+    Throttle { pace, demand, duty_cycle }: &mut Throttle<'_>,
+) -> io::Result<Option<ObjectDigest>> {
     let size = file.metadata()?.len();
     let was_cached = is_cached(file, size);
     let advise = |start: u64, end: u64, advice| {
@@ -178,7 +209,9 @@ fn hash_file(mut file: &File, buffer: &mut [u8], pace: &Pace) -> io::Result<Opti
     }
     let (mut hasher, mut read_bytes, mut dropped_bytes) = (sha2::Sha256::new(), 0, 0);
     loop {
-        let count = match file.read(buffer) {
+        let start = Instant::now();
+        let read_size = duty_cycle.read_size(demand, start, buffer.len());
+        let count = match file.read(&mut buffer[..read_size]) {
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -191,6 +224,7 @@ fn hash_file(mut file: &File, buffer: &mut [u8], pace: &Pace) -> io::Result<Opti
             advise(dropped_bytes, read_bytes, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
             dropped_bytes = read_bytes;
         }
+        std::thread::sleep(duty_cycle.pause(demand, Instant::now(), start.elapsed()));
         pace.wait_blocking(count as u64);
         if pace.is_stopped() && read_bytes < size {
             return Ok(None);
@@ -242,7 +276,10 @@ async fn digest_bucket_object(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+    use crate::storage::demand::BUSY_READ_SIZE;
 
     #[test]
     fn only_errors_of_the_disk_are_damage() {
@@ -256,12 +293,42 @@ mod tests {
         let path = folder.path().join("object");
         std::fs::write(&path, vec![7; BUFFER_SIZE * 3]).unwrap();
         let file = File::open(&path).unwrap();
-        let pace = Pace::new(u64::MAX);
+        let (pace, demand) = (Pace::new(u64::MAX), Demand::default());
         pace.stop();
-        assert_eq!(hash_file(&file, &mut vec![0; BUFFER_SIZE], &pace).unwrap(), None);
+        let duty_cycle = &mut DutyCycle::default();
+        let mut throttle = Throttle { pace: &pace, demand: &demand, duty_cycle };
+        assert_eq!(hash_file(&file, &mut vec![0; BUFFER_SIZE], &mut throttle).unwrap(), None);
         let (file, pace) = (File::open(&path).unwrap(), Pace::new(u64::MAX));
-        let digest = hash_file(&file, &mut vec![0; BUFFER_SIZE], &pace).unwrap().unwrap();
+        let mut throttle = Throttle { pace: &pace, ..throttle };
+        let digest = hash_file(&file, &mut vec![0; BUFFER_SIZE], &mut throttle).unwrap().unwrap();
         let expected = Sha256(sha2::Sha256::digest(vec![7; BUFFER_SIZE * 3]).into());
         assert_eq!(digest, ObjectDigest { sha256: expected, size: BUFFER_SIZE as u64 * 3 });
+    }
+
+    #[test]
+    fn a_file_is_read_in_small_pieces_while_requests_arrive() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("object");
+        std::fs::write(&path, vec![7; BUFFER_SIZE]).unwrap();
+        let (pace, demand, is_finished) = (Pace::new(u64::MAX), Demand::default(), AtomicBool::new(false));
+        let used_buffer = |demand: &Demand| {
+            let mut buffer = vec![0; BUFFER_SIZE];
+            let duty_cycle = &mut DutyCycle::default();
+            let mut throttle = Throttle { pace: &pace, demand, duty_cycle };
+            let digest = hash_file(&File::open(&path).unwrap(), &mut buffer, &mut throttle).unwrap().unwrap();
+            assert_eq!(digest.size, BUFFER_SIZE as u64);
+            buffer.iter().filter(|byte| **byte == 7).count()
+        };
+        assert_eq!(used_buffer(&demand), BUFFER_SIZE);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_finished.load(Ordering::Relaxed) {
+                    demand.add();
+                }
+            });
+            demand.add();
+            assert_eq!(used_buffer(&demand), BUSY_READ_SIZE);
+            is_finished.store(true, Ordering::Relaxed);
+        });
     }
 }

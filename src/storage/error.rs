@@ -34,6 +34,16 @@ pub enum StorageError {
         /// The cause.
         source: Box<object_store::Error>,
     },
+    /// The bucket does not exist.
+    #[error("cannot {action} {object}: there is no bucket {bucket} (NoSuchBucket)")]
+    NoBucket {
+        /// The operation, as a verb.
+        action: &'static str,
+        /// `s3://bucket/key`.
+        object: String,
+        /// The bucket.
+        bucket: String,
+    },
     /// No usable AWS credentials.
     #[error(
         "no AWS credentials for s3://{bucket}: {reason}; give the host an IAM role, set AWS_ACCESS_KEY_ID and \

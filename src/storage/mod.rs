@@ -8,6 +8,7 @@ mod compared_directory;
 mod comparison;
 pub mod condition;
 mod content;
+mod demand;
 mod disk;
 pub mod error;
 pub mod key;
@@ -42,6 +43,7 @@ pub use trash::{GRACE, GracePeriod, day_of};
 use crate::config::{ClassLocation, StorageConfig};
 use crate::model::storage_class::StorageClass;
 use bytes::Bytes;
+use demand::Demand;
 use disk::Disk;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -63,6 +65,8 @@ struct Inner {
     backends: Vec<Backend>,
     /// Objects are immutable, so an entry can never be stale.
     cache: MemoryCache<Key, Bytes>,
+    /// The requests of clients, to which background readers yield.
+    demand: Arc<Demand>,
     /// The classes on each file system that was too full at the last check.
     full_file_systems: Mutex<Vec<Vec<StorageClass>>>,
     condition: Mutex<Condition>,
@@ -188,10 +192,16 @@ impl Storage {
         Ok(Storage::from_backends(backends))
     }
 
+    /// Adds a request of a client to the demand, to which background readers yield.
+    pub fn add_demand(&self) {
+        self.0.demand.add();
+    }
+
     fn from_backends(backends: Vec<Backend>) -> Storage {
         Storage(Arc::new(Inner {
             backends,
             cache: MemoryCache::default(),
+            demand: Arc::default(),
             full_file_systems: Mutex::default(),
             condition: Mutex::default(),
             comparison_end: Notify::new(),

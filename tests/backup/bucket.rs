@@ -234,6 +234,14 @@ fn only_configured_buckets_are_written_to_and_one_program_at_a_time() {
     ));
     let refusal = data.start().rspm("backup create");
     assert!(refusal.err.contains("the server has its data in s3://"), "{}", refusal.err);
+    let mut absent = backups.clone();
+    absent.bucket += "-absent";
+    let server = builder("sqlite", &absent, None).start();
+    for command in ["backup create", "backup list"] {
+        let error = rspm(&server, command).err;
+        assert!(error.contains(&format!("there is no bucket {}", absent.bucket)), "{command}: {error}");
+        assert!(error.contains("aws s3 mb s3://") && !error.contains("<Code>"), "{command}: {error}");
+    }
     let without = s3::builder().gcfg(&s3::lines(&backups)).start();
     let refusal = without.rspm(&format!("backup create --to {}", place(&backups)));
     assert!(refusal.err.contains("set Server.BackupPaths = s3://"), "{}", refusal.err);

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use rstudio_pm::backup::manifest::Manifest;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
-use super::machines::{back_up, copy_folder, folder, manifests, server};
+use super::machines::{back_up, blank, copy_folder, folder, manifests, server};
 use crate::support::fixtures::until;
-use crate::support::server::Server;
+use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 /// Names in a directory, in order.
@@ -57,6 +57,97 @@ fn a_folder_with_backups_of_another_database_is_not_added_to() {
     one.rspm_stdout(&of(&one, &format!("verify --at {at}")));
     let pruned = one.json(&of(&one, "prune --keep-daily 1"));
     assert_eq!(pruned["kept"].as_array().map(Vec::len), Some(2), "the newest of each: {pruned}");
+}
+
+#[test]
+fn a_database_and_its_restored_copy_do_not_share_a_folder() {
+    let one = server("sqlite");
+    back_up(&one);
+    let mut copy = blank("sqlite");
+    let restored = copy.rspm_stdout(&of(&one, "restore"));
+    assert!(restored.contains("rspm backup create --adopt"), "{restored}");
+    copy.launch();
+    let create = format!("backup create --to {}", folder(&one).display());
+    let error = copy.refused(&create);
+    assert!(error.contains("another copy of it") && error.contains("--adopt"), "{error}");
+    back_up(&one);
+    assert_eq!(count(&one), 2, "the database continues in its folder");
+
+    copy.rspm_stdout(&format!("{create} --adopt"));
+    copy.rspm_stdout(&create);
+    assert_eq!(count(&one), 4);
+    let error = one.refused(&of(&one, "create"));
+    assert!(error.contains("another copy of it"), "the folder continues with the copy: {error}");
+
+    // Neither displaces the backups of the other.
+    let list = one.json(&of(&one, "list"));
+    let history = |index: usize| list[index]["history"].clone();
+    assert!(history(0) == history(1) && history(2) == history(3) && history(1) != history(2), "{list}");
+    let pruned = copy.json(&of(&one, "prune --keep-daily 1"));
+    assert_eq!(pruned["kept"], serde_json::json!([list[1]["name"], list[3]["name"]]), "{pruned}");
+    for time in [&list[1]["time"], &list[3]["time"]] {
+        let verify = format!("verify --full --at {}", time.as_str().expect("a time"));
+        assert_eq!(one.json(&of(&one, &verify))["undamaged"], true);
+    }
+    one.rspm_stdout(&of(&one, "create --adopt"));
+}
+
+#[test]
+fn a_file_that_is_lost_prevents_neither_pruning_nor_a_restore_for_ever() {
+    let server = server("sqlite");
+    back_up(&server);
+    let blobs = folder(&server).join("blobs");
+    let list = std::fs::read_to_string(folder(&server).join(format!(
+        "db/{}.objects",
+        manifests(&server)[0]["manifest"]["objects"]["sha256"].as_str().expect("a digest")
+    )));
+    let list = list.expect("a list");
+    let digest = list.lines().find_map(|line| line.strip_prefix("packages ")).expect("a package");
+    let digest = digest.split(' ').next().expect("a digest");
+    let blob = blobs.join(&digest[..2]).join(&digest[2..4]).join(digest);
+    let content = std::fs::read(&blob).expect("readable");
+
+    std::fs::remove_file(&blob).expect("removed");
+    let error = server.refused(&of(&server, "prune --keep-daily 1"));
+    assert!(
+        error.contains("rspm backup create copies it again") && error.contains("prune --allow-missing"),
+        "{error}"
+    );
+    let pruned = server.json(&of(&server, "prune --keep-daily 1 --allow-missing"));
+    assert_eq!(
+        (&pruned["missing"], pruned["kept"].as_array().map(Vec::len)),
+        (&1.into(), Some(1)),
+        "{pruned}"
+    );
+    let mut other = blank("sqlite");
+    let error = other.refused(&of(&server, "restore"));
+    assert!(error.contains("to restore it without these files: --allow-missing"), "{error}");
+    // Damaged bytes are not restored either.
+    std::fs::write(&blob, vec![b'x'; content.len()]).expect("written");
+    let restored = other.rspm(&format!("{} -o json", of(&server, "restore --allow-missing")));
+    assert_eq!(restored.code, 4, "{restored:?}");
+    let result: serde_json::Value = serde_json::from_str(&restored.out).expect("JSON");
+    assert_eq!((&result["bad"], result["copied"].as_u64() >= Some(3)), (&1.into(), true), "{result}");
+    let object = format!("data/packages/packages/{}/{digest}", &digest[..2]);
+    assert!(!other.dir().join(&object).exists() && server.dir().join(&object).exists());
+    other.launch();
+    let index = |server: &Server| server.get("/prod/latest/src/contrib/PACKAGES").body;
+    assert_eq!(index(&other), index(&server));
+
+    // The server has the file: the next backup stores it again, and the damaged one as soon as it is removed.
+    std::fs::remove_file(&blob).expect("removed");
+    back_up(&server);
+    assert_eq!(std::fs::read(&blob).expect("stored again"), content);
+    server.rspm_stdout(&of(&server, "prune --keep-daily 1"));
+    assert_eq!(server.json(&of(&server, "verify --full"))["undamaged"], true);
+    // A damaged dump is no file that could be left out.
+    let dump = manifests(&server)[0]["manifest"]["dump"]["sha256"].as_str().expect("a digest").to_owned();
+    std::fs::remove_file(folder(&server).join(format!("db/{dump}.dump"))).expect("removed");
+    let error = server.refused(&of(&server, "prune --keep-daily 1 --allow-missing"));
+    assert!(
+        error.contains("cannot be restored without it: move ") && error.contains("manifests/"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -137,7 +228,10 @@ fn pruning_removes_only_files_of_backups_and_nothing_where_there_are_none() {
     let dump = folder(&server).join(format!("db/{}.dump", dump.as_str().expect("a digest")));
     rename(&dump, server.dir().join("dump")).expect("moved");
     let error = server.refused(&of(&server, "prune --keep-daily 1"));
-    assert!(error.contains("is missing, and a backup that is kept needs it"), "{error}");
+    assert!(
+        error.contains("is missing, and the backup ") && error.contains("which is kept, needs it"),
+        "{error}"
+    );
 }
 
 /// Writes the only backup of a folder again, as one of another time.
@@ -254,6 +348,10 @@ fn an_incomplete_backup_is_made_on_request_and_does_not_displace_a_complete_one(
 
     let failed = server.rspm(&of(&server, "create"));
     assert!(failed.code == 1 && failed.err.contains("is incomplete: 1 files"), "{failed:?}");
+    assert!(
+        failed.err.contains("rspm scrub --repair") && failed.err.contains("--allow-missing"),
+        "{failed:?}"
+    );
     let made = server.rspm(&of(&server, "create --allow-missing"));
     assert_eq!(made.code, 4, "{made:?}");
     assert!(made.out.contains("Warning: ") && made.err.contains("missing in the backup: 1"), "{made:?}");
@@ -284,4 +382,23 @@ fn an_object_that_cannot_be_read_is_listed_and_the_others_are_in_the_backup() {
     assert!(failed.err.contains("cannot read '"), "{failed:?}");
     let list = server.json(&of(&server, "list"));
     assert_eq!((&list[0]["missing"], list[0]["files"].as_u64() >= Some(3)), (&1.into(), true), "{list}");
+}
+
+#[test]
+fn an_object_without_a_recorded_size_that_cannot_be_read_is_that_of_the_earlier_backup() {
+    let rules = tempfile::tempdir().expect("a folder");
+    crate::support::rules::folder(rules.path(), &["zlib"]);
+    let gcfg = format!("[SystemRequirements]\nURL = file://{}\n", rules.path().display());
+    let server = Builder::default().gcfg(&gcfg).start();
+    server.rspm_stdout("sync --type=sysreqs --quiet");
+    back_up(&server);
+    let directory = server.dir().join("data/persistent/sysreqs");
+    let prefix = directory.join(&names(&directory)[0]);
+    let object = prefix.join(&names(&prefix)[0]);
+    std::fs::remove_file(&object).expect("removed");
+    // Reading its size is an error of the system.
+    symlink(&object, &object).expect("a link");
+    back_up(&server);
+    assert_eq!(server.json(&of(&server, "verify --full"))["undamaged"], true);
+    assert_eq!(count(&server), 2);
 }

@@ -95,7 +95,9 @@ fn restored_elsewhere(from: &str, to: &str) {
     other.add("prod", &Tarball::new("greeting", "1.2"));
     assert!(other.get(PATHS[0]).text().contains("Version: 1.2"));
     // It is a server like any other, with a history of its own.
-    back_up(&other);
+    let error = other.refused(&format!("backup create --to {}", folder(&other).display()));
+    assert!(error.contains("another copy of it") && error.contains("--adopt"), "{error}");
+    other.rspm_stdout(&format!("backup create --adopt --to {}", folder(&other).display()));
     let own = manifests(&other)[1]["manifest"].clone();
     assert_eq!(own["database"], manifest["database"]);
     assert_ne!(own["history"], manifest["history"]);

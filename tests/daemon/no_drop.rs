@@ -35,7 +35,7 @@ pub(crate) fn start_with_packages(manager: &mut Manager) -> [ExpectedFile; 3] {
 /// One client per protocol.
 pub(crate) fn one_per_protocol(file: &ExpectedFile, keep_alive: bool, pause: Duration) -> Vec<Client> {
     [Protocol::Http1, Protocol::Http1OverTls, Protocol::Http2]
-        .map(|protocol| Client { protocol, keep_alive, file: file.clone(), pause })
+        .map(|protocol| Client { protocol, keep_alive, file: file.clone(), pause, is_paced: false })
         .to_vec()
 }
 

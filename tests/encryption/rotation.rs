@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::unistd::{User, geteuid};
 
-use super::{append, encrypt, fingerprint, key_path, replace, write_key};
+use super::{append, encrypt, encrypt_lines, fingerprint, key_path, replace, write_key};
 use crate::support::db::{Engine, settings};
 use crate::support::process::{ProcessOutput, run_to_end};
 use crate::support::server::{Builder, Server};
@@ -125,10 +125,45 @@ fn a_key_of_the_environment_is_replaced_in_the_database_and_then_by_the_administ
     assert!(output.contains(&format!("({old}) is not the key of this database ({new})")), "{output}");
 }
 
+#[test]
+fn a_rotation_is_refused_while_other_servers_use_the_database() {
+    let shared = crate::cluster::Shared::new();
+    let mut one = shared.builder("pm1").prepare();
+    encrypt(&one, "s3cret");
+    one.launch();
+    let mut other = shared.start("pm2");
+    one.stop();
+    write_key(&next(&one));
+    let before = fingerprint(&shared.data().join("rstudio-pm.key"));
+    let ran = rotate(&one, &[]);
+    assert!(ran.code == Some(1) && ran.err.contains("servers on this database are running: pm2"), "{ran:?}");
+    assert_eq!(fingerprint(&shared.data().join("rstudio-pm.key")), before);
+    other.stop();
+    let ran = rotate(&one, &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    one.launch();
+    other.launch();
+}
+
 fn a_lost_key_is_replaced(engine: Engine) {
     let (mut server, value) = prepared(engine);
     let path = key_path(&server);
     std::fs::remove_file(&path).unwrap();
+    // Each message names all steps in their order, also that of a step that is done too early.
+    let steps = |text: &str| {
+        let (generate, write, rotate) = (
+            "1. create a new one: rspm encrypt generate",
+            "2. write each encrypted value",
+            "3. make it the key",
+        );
+        text.contains(generate) && text.contains(write) && text.contains(rotate)
+    };
+    let error = server.start_refused();
+    assert!(error.contains("is encrypted, and there is no encryption key") && steps(&error), "{error}");
+    let early = rotate(&server, &["--key-lost"]);
+    assert!(early.code == Some(1) && steps(&early.err), "{early:?}");
+    let created = encrypt_lines(&server, "s3cret\n");
+    assert!(created.code == 1 && steps(&created.err), "{created:?}");
     // As the runbook says: a new key in its place, the values of the configuration anew, then the database.
     let generated = run_to_end(
         Command::new(env!("CARGO_BIN_EXE_rspm")).args(["encrypt", "generate", "--file-out"]).arg(&path),

@@ -100,6 +100,24 @@ async fn a_version_that_fails_does_not_affect_the_others() {
 }
 
 #[tokio::test]
+async fn a_damaged_version_of_the_destination_does_not_affect_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let result = get(&mirror(), dir.path(), &["--versions", "3.20"]);
+    assert_eq!(result.code, Some(0), "{}", result.err);
+    let is_segment = |path: &String| path.contains("/3.20/") && path.contains("/log/");
+    let segment = dir.path().join(tree(dir.path()).into_keys().find(is_segment).unwrap());
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    // It is the first of the two.
+    let result = get(&mirror(), dir.path(), &[]);
+    assert_eq!(result.code, Some(1), "{}", result.err);
+    assert!(result.err.contains("could not download Bioconductor 3.20"), "{}", result.err);
+    assert!(read(dir.path(), &product("3.16")).await.2.listed_count() > 2);
+}
+
+#[tokio::test]
 async fn a_bundle_of_bioconductor_can_be_copied_and_restricted() {
     let dir = tempfile::tempdir().unwrap();
     let (first_bundle, second_bundle, third_bundle) =

@@ -15,10 +15,11 @@ use super::{configuration, privileges};
 use crate::api::backup::{LocalBackup, LocalCommand};
 use crate::backup::destination::refuse_data;
 use crate::backup::error::BackupError;
-use crate::backup::folder::{Folder, within};
+use crate::backup::folder::Folder;
+use crate::backup::lock_wait::LockWait;
 use crate::backup::manifest::{BackupTime, Manifest};
 use crate::backup::migrate::Progress;
-use crate::backup::prune::{Retention, prune};
+use crate::backup::prune::{PruneOptions, Retention, prune};
 use crate::backup::restore::{RestoreOptions, restore};
 use crate::backup::trial_restore::trial_restore;
 use crate::backup::verify::{Depth, verify, verify_chain};
@@ -87,7 +88,8 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     let spinner = Spinner::new(!json);
     // A test of an older backup says nothing about the newest one.
     let is_test = matches!(command, LocalCommand::Test { at: None });
-    let result = execute_command(config, &folder, command, lock_timeout, runtime.handle(), &spinner);
+    let wait = LockWait::of(&place, lock_timeout);
+    let result = execute_command(config, &folder, command, wait, runtime.handle(), &spinner);
     if is_test && !matches!(result, Err(Failure::Backup(BackupError::InUse(_)))) {
         let error = result.as_ref().err().map(ToString::to_string);
         test_result::send(config, &place, error, runtime.handle());
@@ -107,7 +109,7 @@ fn execute_command(
     config: &Config,
     folder: &Folder,
     command: LocalCommand,
-    lock_timeout: Duration,
+    wait: LockWait,
     runtime: &Handle,
     spinner: &Spinner,
 ) -> Result<Report, Failure> {
@@ -120,7 +122,7 @@ fn execute_command(
     match command {
         LocalCommand::List => Ok(report::list(folder)?),
         LocalCommand::Verify { at, subset, full } => {
-            let _lock = within(lock_timeout, || false, || folder.lock_shared())?;
+            let _lock = wait.until(|| false, || folder.lock_shared())?;
             let start = Instant::now();
             let depth = match subset {
                 Some((number, count)) => Depth::Subset { number, count },
@@ -133,7 +135,7 @@ fn execute_command(
             Ok(report::verify(&manifest, chain, &verification, start.elapsed()))
         }
         LocalCommand::Test { at } => {
-            let _lock = within(lock_timeout, || false, || folder.lock_shared())?;
+            let _lock = wait.until(|| false, || folder.lock_shared())?;
             let manifest = find(at)?;
             let progress = |progress: Progress| spinner.show(progress);
             let result = trial_restore(config, folder, &manifest, &config.server.temp_dir, &progress)?;
@@ -141,15 +143,17 @@ fn execute_command(
         }
         LocalCommand::Restore { at, allow_missing, force } => {
             local_command::refuse_running(config)?;
-            let _lock = within(lock_timeout, || false, || folder.lock_shared())?;
+            let _lock = wait.until(|| false, || folder.lock_shared())?;
             let manifest = find(at)?;
             let options = RestoreOptions { allow_missing, force };
             let result = restore(config, folder, &manifest, &options, runtime, &step)?;
             Ok(report::restore(&manifest, &result))
         }
-        LocalCommand::Prune { daily, weekly, monthly, dry_run } => {
-            let lock = within(lock_timeout, || false, || folder.lock())?;
-            let result = prune(folder, &lock, Retention { daily, weekly, monthly }, now, dry_run)?;
+        LocalCommand::Prune { daily, weekly, monthly, allow_missing, dry_run } => {
+            let lock = wait.until(|| false, || folder.lock())?;
+            let retention = Retention { daily, weekly, monthly };
+            let options = PruneOptions { retention, allow_missing, dry_run };
+            let result = prune(folder, &lock, options, now)?;
             Ok(report::prune(&result, dry_run))
         }
     }

@@ -111,6 +111,7 @@ pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
                     "bytes": bytes,
                     "version": manifest.version,
                     "database": manifest.database,
+                    "history": manifest.history,
                     "missing": manifest.missing.len(),
                     "configuration": configuration(&manifest),
                 }));
@@ -222,6 +223,12 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
         manifest.transaction, manifest.published
     );
     add_missing(&mut text, manifest);
+    for bad in &result.bad {
+        let _ = writeln!(text, "Not restored: {}", escaped(bad));
+    }
+    if result.bad_count > result.bad.len() as u64 {
+        let _ = writeln!(text, "and {} more", result.bad_count - result.bad.len() as u64);
+    }
     if nix::unistd::geteuid().is_root() {
         text += "The restored files belong to root, as Server.DataDir does. If the server has another user, make it the owner \
                  of Server.DataDir and of everything in it: chown -R\n";
@@ -232,6 +239,8 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
         "Next: {}, then: {}; where it shows a class as contested or missing: rspm storage adopt",
         next[0], next[1]
     );
+    text += "The folder of the backups continues with this copy of the database after: rspm backup create --adopt. If the \
+             server that was backed up continues to work, give this one another folder instead.\n";
     let json = json!({
         "time": manifest.created.to_string(),
         "transaction": manifest.transaction,
@@ -242,24 +251,35 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
         "present": result.present,
         "documents": result.documents,
         "missing": manifest.missing,
+        "bad": result.bad_count,
         "aside": result.previous_database,
         "seconds": seconds(result.elapsed),
         "next": next,
     });
-    Report { text, json, verdict: Verdict::Success }
+    let verdict = if result.bad_count == 0 { Verdict::Success } else { Verdict::Incomplete };
+    Report { text, json, verdict }
 }
 
 /// The result of pruning.
 pub(super) fn prune(result: &PruneResult, dry_run: bool) -> Report {
-    let PruneResult { removed, kept, files, bytes } = result;
+    let PruneResult { removed, kept, files, bytes, missing } = result;
     let verb = if dry_run { "would be removed" } else { "were removed" };
-    let text = format!(
+    let mut text = format!(
         "{} backups and {files} files ({}) {verb}; {} backups stay.\n",
         removed.len(),
         megabytes(*bytes),
         kept.len()
     );
-    let json =
-        json!({ "removed": removed, "kept": kept, "files": files, "bytes": bytes, "dry_run": dry_run });
+    if *missing > 0 {
+        let _ = writeln!(text, "Files that backups lack which stay: {missing}; see rspm backup verify");
+    }
+    let json = json!({
+        "removed": removed,
+        "kept": kept,
+        "files": files,
+        "bytes": bytes,
+        "missing": missing,
+        "dry_run": dry_run,
+    });
     Report { text, json, verdict: Verdict::Success }
 }

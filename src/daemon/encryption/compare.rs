@@ -24,8 +24,9 @@ pub enum KeyMismatch {
     /// The server has no key, but the database has encrypted values.
     #[error(
         "{count} values of the database are encrypted with the key {recorded}, and there is no encryption key {}; copy it \
-         from another server or restore it from a backup, or, if it is lost: rspm encrypt rotate --key-lost --new-key=FILE",
-        path.display()
+         from another server or restore it from a backup; {}",
+        path.display(),
+        key_file::steps_if_lost(path)
     )]
     Missing {
         /// Number of values.

@@ -1,7 +1,8 @@
 //! Errors of the commands about the encryption key.
 
 use super::compare::KeyMismatch;
-use crate::config::{ConfigError, key_file::KeyFileError};
+use crate::config::ConfigError;
+use crate::config::key_file::{self, KeyFileError};
 use crate::daemon::privileges::PrivilegeError;
 use crate::db::DbError;
 use crate::model::fingerprint::Fingerprint;
@@ -27,7 +28,8 @@ pub(in crate::daemon) enum KeyCommandError {
     /// The database has another key, which is not on this machine.
     #[error(
         "no key was created: the database belongs to the encryption key {recorded}, and there is no key {path}; copy that \
-         key from another server or a backup, or, if it is lost, replace it: rspm encrypt rotate --key-lost --new-key=FILE"
+         key from another server or a backup; {}",
+        key_file::steps_if_lost(path.as_ref())
     )]
     Recorded {
         /// The key of the database.
@@ -38,7 +40,8 @@ pub(in crate::daemon) enum KeyCommandError {
     /// Values of the configuration are encrypted with a key that does not exist.
     #[error(
         "no key was created: values of the configuration are encrypted, and there is no encryption key {path} to \
-         decrypt them; copy it from another server or a backup, or create one with: rspm encrypt generate --file-out={path}\n  {}",
+         decrypt them; copy it from another server or a backup; {}\n  {}",
+        key_file::steps_if_lost(path.as_ref()),
         values.join("\n  ")
     )]
     Encrypted {
@@ -53,6 +56,13 @@ pub(in crate::daemon) enum KeyCommandError {
          database: systemctl stop rstudio-pm"
     )]
     Running,
+    /// Servers on other machines use the database.
+    #[error(
+        "servers on this database are running: {}; each would continue with the old key: stop them first, or set them \
+         offline, and copy the new key to them; one that was killed counts for 30 seconds",
+        .0.join(", ")
+    )]
+    Serving(Vec<String>),
     /// There is no key to replace.
     #[error("there is no encryption key {0} to replace; the first rspm encrypt creates one")]
     NoKey(String),

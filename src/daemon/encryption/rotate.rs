@@ -14,7 +14,7 @@ use super::error::KeyCommandError;
 use crate::config::{EncryptionKey, Loaded, ValueForm, key_file};
 use crate::daemon::service_user::ServiceUser;
 use crate::daemon::{configuration, sockets};
-use crate::db::{Db, DbError, encryption_key};
+use crate::db::{Db, DbError, encryption_key, node};
 use crate::encryption::value;
 
 /// Replaces the key by that in the file `new`. `key_lost`: the key of the database is lost, and the values encrypted
@@ -48,6 +48,11 @@ async fn rotate(
     new: EncryptionKey,
     key_lost: bool,
 ) -> Result<String, KeyCommandError> {
+    // They keep their key in memory, and would encrypt with it.
+    let serving = db.read(node::serving).await?;
+    if !serving.is_empty() {
+        return Err(KeyCommandError::Serving(serving));
+    }
     if !key_lost {
         compare::reconcile(db, Arc::clone(&loaded.config)).await?;
         // An interrupted rotation may have been completed.

@@ -16,10 +16,12 @@ const MAX_LOCK_TIMEOUT: u64 = 24 * 3600;
 /// `POST /backups`.
 pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let app = call.app;
-    let (StartBackup { to, with_cache, rate, allow_missing, init, lock_timeout }, _) = call.json().await?;
+    let (StartBackup { to, with_cache, rate, allow_missing, init, adopt, lock_timeout }, _) =
+        call.json().await?;
     let to = to.map(|to| to.parse().map_err(|reason| Failure::bad_request(format!("{to}: {reason}"))));
     let lock_timeout = Duration::from_secs(lock_timeout.min(MAX_LOCK_TIMEOUT));
-    let options = CreateOptions { to: to.transpose()?, with_cache, rate, allow_missing, init, lock_timeout };
+    let to = to.transpose()?;
+    let options = CreateOptions { to, with_cache, rate, allow_missing, init, adopt, lock_timeout };
     if rate == Some(0) {
         return Err(Failure::bad_request("rate: give at least 1 byte per second, or omit it for no limit"));
     }

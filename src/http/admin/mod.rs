@@ -53,6 +53,7 @@ use crate::api::error::Code;
 use crate::db::author::{self, Author, AuthorKind};
 use crate::edit::Actor;
 use crate::http::request_body::Incoming;
+use crate::model::time::Timestamp;
 
 /// Segments of a path before those of the route: `/__api__/admin/v1`.
 const PREFIX_SEGMENTS: usize = 3;

@@ -110,7 +110,7 @@ impl<R: Read> Members<R> {
             let header = Header::new(block).ok_or_else(|| error("the header's checksum is wrong"))?;
             let size = header.size().ok_or_else(|| error("the size is not a number"))?;
             if matches!(header.kind(), b'x' | b'g' | b'L' | b'K') {
-                if size + extensions.len() as u64 > MAX_EXTENSION {
+                if size.saturating_add(extensions.len() as u64) > MAX_EXTENSION {
                     return Err(ArchiveError::LongName { size });
                 }
                 extensions.extend_from_slice(&header.0);

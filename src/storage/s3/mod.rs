@@ -92,8 +92,10 @@ impl S3 {
             Ok(response) => response,
             // S3 answers 416 to a range beyond the end; the error needs the size.
             Err(e) if range.is_some() && !matches!(e, StorageError::NotFound(_)) => {
-                let size = self.size(key).await?.unwrap_or(u64::MAX);
-                clamp_range(range.as_ref(), size, key)?;
+                // A second error would hide the first.
+                if let Ok(Some(size)) = self.size(key).await {
+                    clamp_range(range.as_ref(), size, key)?;
+                }
                 return Err(e);
             }
             Err(e) => return Err(e),
@@ -272,9 +274,13 @@ impl S3 {
     fn error(&self, action: &'static str, path: &ObjectPath, error: Error) -> StorageError {
         let object = self.name(path);
         match error {
-            Error::NotFound { .. } if !error_chain(&error).contains("NoSuchBucket") => {
-                StorageError::NotFound(object)
+            // A listing has it in an error of another kind.
+            Error::NotFound { .. } | Error::Generic { .. }
+                if error_chain(&error).contains("NoSuchBucket") =>
+            {
+                StorageError::NoBucket { action, object, bucket: self.bucket.clone() }
             }
+            Error::NotFound { .. } => StorageError::NotFound(object),
             Error::Generic { source, .. } if source.is::<NoCredentials>() => {
                 StorageError::Credentials { bucket: self.bucket.clone(), reason: source.to_string() }
             }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::inspector::{Inspector, reader};
+use super::inspector::{Inspector, started};
 use super::ranges::{self, Range, Ranges};
 use super::{ScrubExtent, ScrubLevel, ScrubOptions, ScrubResult, interrupted};
 use crate::backup::stored_again::BackupFiles;
@@ -46,7 +46,7 @@ pub(super) async fn run(
         lease,
         reporter,
         inspector: Inspector { upkeep, repair: options.repair, backup, sample: options.sample },
-        reader: reader(options.rate)?,
+        reader: started(BackgroundReader::start(options.rate))?,
         deadline: options.max_duration.map(|duration| Instant::now() + duration),
         result,
         unrecorded: Vec::new(),

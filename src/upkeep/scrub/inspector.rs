@@ -1,6 +1,8 @@
 //! Inspects an object that may be bad: reads it again, moves it to the directory `damaged`, and stores it
 //! again or reports it.
 
+use std::io;
+
 use super::finding::{Fault, Finding, RepairOutcome};
 use super::repair;
 use crate::backup::stored_again::BackupFiles;
@@ -61,7 +63,8 @@ impl Inspector<'_> {
     pub(super) async fn inspect_again(&self, key: Key) -> Result<Option<Finding>, RepoError> {
         let (state, integrity) = (&self.upkeep.state, &self.upkeep.fetches.integrity);
         let guard = self.upkeep.fetches.blob_lock.write().await;
-        let second_read = state.storage.digests(&[key], &reader(u64::MAX)?).await?;
+        let reader = started(BackgroundReader::start_unlimited())?;
+        let second_read = state.storage.digests(&[key], &reader).await?;
         let (fault, detail) = match second_read.into_iter().next() {
             Some(ObjectRead::Digest(actual)) => {
                 let detail = format!("its {} bytes have the SHA-256 {}", actual.size, actual.sha256);
@@ -152,8 +155,7 @@ impl Inspector<'_> {
     }
 }
 
-/// Starts a reader.
-pub(super) fn reader(rate: u64) -> Result<BackgroundReader, RepoError> {
-    BackgroundReader::start(rate)
-        .map_err(|error| StorageError::Other(format!("a thread cannot be started: {error}")).into())
+/// The reader of a scrub, if its thread was started.
+pub(super) fn started(reader: io::Result<BackgroundReader>) -> Result<BackgroundReader, RepoError> {
+    reader.map_err(|error| StorageError::Other(format!("a thread cannot be started: {error}")).into())
 }

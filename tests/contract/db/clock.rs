@@ -216,6 +216,8 @@ fn a_clock_minutes_ahead_does_not_block_other_publishers(db: &mut TestDb) {
 
 fn a_tree_is_written_by_one_job_at_a_time(db: &mut TestDb) {
     assert_eq!(db.write(|c| tree::begin(c, CRAN, 41)), Seq(1));
+    let missing = db.try_write(|c| tree::begin(c, rstudio_pm::model::ids::TreeId(4_000), 42));
+    assert!(matches!(&missing, Err(DbError::Conflict(text)) if text.contains("no tree 4000")), "{missing:?}");
     let busy = db.try_write(|c| tree::begin(c, CRAN, 42));
     assert!(matches!(busy, Err(DbError::Busy { tree: CRAN, job: 41 })), "{busy:?}");
     db.write(|c| tree::abandon(c, CRAN));

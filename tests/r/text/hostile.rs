@@ -253,6 +253,14 @@ fn headers_with_false_sizes_are_refused() {
     assert_refused!(base().raw(header(b'0', b"a1/x", b"", 1 << 30), b"").gz(), ArchiveError::Truncated);
     assert_refused!(base().raw(header(b'x', b"p", b"", 1 << 30), b"").gz(), ArchiveError::LongName { .. });
     assert_refused!(base().raw(header(b'L', b"p", b"", 1 << 30), b"").gz(), ArchiveError::LongName { .. });
+    // Added to the size of the extended header before it, it exceeds 64 bits.
+    let mut second = header(b'x', b"p", b"", 0);
+    second[124..136].copy_from_slice(&[0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    set_checksum(&mut second);
+    assert_refused!(
+        base().member(b'x', b"p", b"", &pax(&[("comment", "first")])).raw(second, b"").gz(),
+        ArchiveError::LongName { .. }
+    );
     let too_long = pax(&[("size", "99999999999999999999")]);
     assert_refused!(
         base().member(b'x', b"p", b"", &too_long).file("a1/y", b"").gz(),

@@ -57,6 +57,9 @@ pub(crate) struct Client {
     pub(crate) file: ExpectedFile,
     /// Time between an answer and the next request.
     pub(crate) pause: Duration,
+    /// Whether `pause` is the time between the begins of two requests, so that the clients have a common rate as long as
+    /// each answer comes within it. A late request does not move the following ones.
+    pub(crate) is_paced: bool,
 }
 
 /// Addresses and certificate of the server.
@@ -98,8 +101,9 @@ impl LoadReport {
         let first_byte_times: Vec<u128> =
             self.first_byte_times.iter().take(5).map(Duration::as_millis).collect();
         format!(
-            "{} requests, {} MB in {:.1} s, {} failed, {} idle connections ended; longest waits for a small answer {first_byte_times:?} ms",
+            "{} requests ({:.0}/s), {} MB in {:.1} s, {} failed, {} idle connections ended; longest waits for a small answer {first_byte_times:?} ms",
             self.requests,
+            self.requests as f64 / self.elapsed.as_secs_f64(),
             self.bytes / 1_000_000,
             self.elapsed.as_secs_f64(),
             self.failures.len(),
@@ -248,6 +252,12 @@ impl Connection {
 async fn run_client(number: usize, target: Target, client: Client, counters: Arc<Counters>) {
     let mut connection: Option<Connection> = None;
     let mut count = 0;
+    // The clients do not begin in step.
+    let mut next_start = tokio::time::Instant::now();
+    if client.is_paced {
+        next_start += client.pause.mul_f64(number as f64 * 0.618 % 1.0);
+        tokio::time::sleep_until(next_start).await;
+    }
     loop {
         let request_start = Instant::now();
         let slow_download = client.file.rate.map(|_| SlowDownload::begin(&counters));
@@ -309,7 +319,12 @@ async fn run_client(number: usize, target: Target, client: Client, counters: Arc
         if counters.is_stopping.load(Ordering::Acquire) {
             break;
         }
-        tokio::time::sleep(client.pause).await;
+        if client.is_paced {
+            next_start = (next_start + client.pause).max(tokio::time::Instant::now() - client.pause);
+            tokio::time::sleep_until(next_start).await;
+        } else {
+            tokio::time::sleep(client.pause).await;
+        }
     }
 }
 
@@ -411,7 +426,7 @@ pub(crate) fn mix(files: &[ExpectedFile], pause: Duration) -> Vec<Client> {
     for protocol in [Protocol::Http1, Protocol::Http1OverTls, Protocol::Http2] {
         for keep_alive in [true, false] {
             for file in files {
-                clients.push(Client { protocol, keep_alive, file: file.clone(), pause });
+                clients.push(Client { protocol, keep_alive, file: file.clone(), pause, is_paced: false });
             }
         }
     }

@@ -16,6 +16,7 @@ pub mod poll;
 pub mod queue;
 mod run;
 pub mod schedule;
+mod ssh;
 pub mod webhook;
 
 use std::collections::HashMap;

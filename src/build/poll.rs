@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::failure::BuildFailure;
+use super::fetch::HostKeys;
 use super::{Builds, fetch};
 use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
 use crate::db::git_builder::{self, GitBuilder, Trigger};
@@ -69,7 +70,16 @@ impl References {
 
 /// Lists the references of a builder.
 pub(super) async fn references(builds: &Builds, builder: &GitBuilder) -> Result<References, BuildFailure> {
-    let references = References::new(fetch::references(builds, builder).await?);
+    let listing = fetch::references(builds, builder, HostKeys::Known).await?;
+    checked(builder, listing.references)
+}
+
+/// The references of a list; without those that the builder needs, a failure.
+pub(super) fn checked(
+    builder: &GitBuilder,
+    listed: Vec<(String, String)>,
+) -> Result<References, BuildFailure> {
+    let references = References::new(listed);
     if references.head.is_none() && builder.trigger == Trigger::Commits {
         return Err(BuildFailure::MayPass(match builder.branch.as_str() {
             "" => "the repository has no commit".to_owned(),

@@ -203,6 +203,7 @@ impl Attempt<'_> {
             readable: config.git.r.iter().chain(&config.git.r_library).cloned().collect(),
             source: Some(tree),
             credential: None,
+            key: None,
             timeout: config.git.build_timeout,
             temp_dir: config.server.temp_dir.clone(),
         };

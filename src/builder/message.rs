@@ -105,6 +105,8 @@ pub struct Remote {
     pub local_paths: Vec<String>,
     /// Accepted SSH host keys, in the format of `known_hosts`.
     pub known_hosts: String,
+    /// Whether the key of a host that has none there is accepted, and reported.
+    pub accepts_new_host: bool,
 }
 
 /// Which references to list.
@@ -275,6 +277,8 @@ pub struct Report {
     pub size: u64,
     /// SHA-256 of these bytes. Not proved: the reader of the result file computes it again.
     pub sha256: Option<String>,
+    /// SSH host keys after the job, in the format of `known_hosts`, if new ones were to be accepted.
+    pub known_hosts: Option<String>,
     /// Number of Git LFS pointers in the tree.
     pub lfs_pointers: u64,
     /// Peak memory of the largest process in bytes.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use ring::hmac;
 
 use super::git_server::GitServer;
-use super::{builds, installed, listed, repository, server, wait_for};
+use super::{builds, installed, is_anywhere, listed, repository, server, wait_for};
 use crate::support::server::Server;
 
 const PASSWORD: &str = "correct-horse-8d1f";
@@ -33,20 +33,6 @@ fn webhook(server: &Server, builder: i64, headers: &[(&str, &str)], body: &str) 
     let mut answer = String::new();
     std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
     answer.split(' ').nth(1).expect("a status").parse().unwrap()
-}
-
-/// Whether a file below the directory contains the text.
-fn is_anywhere(directory: &std::path::Path, text: &str) -> bool {
-    std::fs::read_dir(directory).unwrap().flatten().any(|entry| {
-        let path = entry.path();
-        match entry.file_type().unwrap() {
-            kind if kind.is_dir() => is_anywhere(&path, text),
-            kind if kind.is_file() => {
-                std::fs::read(&path).unwrap().windows(text.len()).any(|bytes| bytes == text.as_bytes())
-            }
-            _ => false,
-        }
-    })
 }
 
 #[test]

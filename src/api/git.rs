@@ -163,6 +163,27 @@ pub struct GitBuild {
     pub ended_at: Option<String>,
 }
 
+/// Response to `GET /repos/{repo}/packages/{name}/binaries/logs` for a package that is built from git.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GitBuildSummary {
+    /// The package.
+    pub name: String,
+    /// The published version; empty for a build that failed.
+    pub version: String,
+    /// `published` or `failed`.
+    pub state: String,
+    /// The commit.
+    pub commit: String,
+    /// The tag; empty for a commit of a branch.
+    pub tag: String,
+    /// When it ended, RFC 3339.
+    pub ended_at: Option<String>,
+    /// Why it failed, or a remark.
+    pub reason: String,
+    /// The last 20 lines of the log.
+    pub log: String,
+}
+
 /// A part of the log of a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GitBuildLog {

@@ -161,7 +161,20 @@ pub(super) fn record(
             let earlier = git_build::of_commit(c, builder.id, "", commit)?;
             // A commit that was skipped for a newer one may become the newest again.
             if let Some(build) = earlier.iter().find(|build| build.state != BuildState::Skipped) {
-                return Ok(PollResult { queued: Vec::new(), message: nothing_new(builder, build) });
+                let mut message = nothing_new(builder, build);
+                let published = git_build::newest_published(c, builder.id)?;
+                if let Some(later) = published.filter(|later| {
+                    build.state == BuildState::Published && later.commit != build.commit
+                }) {
+                    message += &format!(
+                        " The branch was moved back: the source has {} of {}; to publish this commit again: rspm rerun \
+                         git-builder --commit-sha={} --replace",
+                        later.version,
+                        short(&later.commit),
+                        short(&build.commit)
+                    );
+                }
+                return Ok(PollResult { queued: Vec::new(), message });
             }
             git_build::supersede(c, builder.id, now)?;
             let id = git_build::insert(c, &queued(builder, "", commit, actor), now)?;

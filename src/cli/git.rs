@@ -221,7 +221,9 @@ pub(super) async fn print_log(
     loop {
         let build = show(client, id).await?;
         if build.attempt != attempt {
-            (offset, attempt) = (0, build.attempt);
+            // The log of the first attempt may have been read before its number.
+            offset = if attempt == 0 { offset } else { 0 };
+            attempt = build.attempt;
         }
         let page: GitBuildLog = client.get(&format!("/git-builds/{id}/log?offset={offset}")).await?;
         let text = page.text.as_bytes();

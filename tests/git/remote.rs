@@ -79,6 +79,23 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     assert_eq!(webhook(&server, id, &[("X-Hub-Signature-256", &signature)], body), 202);
     wait_for("the commit of the webhook is published", || listed(&server).filter(|version| version == "1.1"));
     assert_eq!(builds(&server)[0]["actor"], "webhook");
+
+    // A token for the source does instead of a signature.
+    let token = |source: &str| {
+        let line = format!("create token --scope=sources:write --sources={source} --description=ci --quiet");
+        server.rspm_stdout(&line).trim().to_owned()
+    };
+    server.rspm_stdout("create source --name=other");
+    for (source, status) in [("other", 404), ("dev", 202)] {
+        let bearer = format!("Bearer {}", token(source));
+        assert_eq!(webhook(&server, id, &[("Authorization", &bearer)], ""), status, "{source}");
+    }
+    wait_for("the poll of the token has ended", || {
+        let polled = || server.json("list git-builders")[0]["polled"].clone();
+        let before = polled();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        (polled() == before).then_some(())
+    });
     let before = git.requests.lock().unwrap().len();
     server.rspm_stdout("run git-builder --source=dev --name=tested");
     // The first request learns that a password is needed, the third one lists the references.

@@ -14,7 +14,9 @@ use crate::db::git_build::{self, GitBuild};
 use crate::db::git_builder::{self, GitBuilder, Trigger};
 use crate::db::{self, DbError, git_credential};
 use crate::model::ids::SourceId;
+use crate::model::language::Language;
 use crate::model::source::{SourceKind, Supply};
+use crate::python::name::{is_valid, normalize};
 use crate::serve::{RepoError, find};
 
 /// A builder to create.
@@ -81,10 +83,11 @@ pub(super) fn source(builds: &Builds, name: &str) -> Result<(SourceId, String), 
     match source.kind.supply() {
         Supply::Builds => Ok((source.id, source.name.to_string())),
         _ => Err(RepoError::Invalid(format!(
-            "the source '{}' is of type {}; builders need one of type {}: rspm create source --type=git",
+            "the source '{}' is of type {}; builders need one of type {} or {}: rspm create source --type=git",
             source.name,
             source.kind,
-            SourceKind::Git
+            SourceKind::Git,
+            SourceKind::GitPython
         ))),
     }
 }
@@ -133,10 +136,21 @@ pub async fn create(
         }
         None => None,
     };
+    let language = builds.state.catalog.get().source_by_id(source).map_or(Language::R, |s| s.kind.language());
+    let name = match (language, &new.name) {
+        (Language::R, name) => name.clone().unwrap_or_default(),
+        (Language::Python, Some(name)) if is_valid(name) => normalize(name),
+        (Language::Python, name) => {
+            return Err(RepoError::Invalid(match name {
+                Some(_) => "--name: this is not the name of a Python package".to_owned(),
+                None => "--name is required for a Python package: write the name in its metadata".to_owned(),
+            }));
+        }
+    };
     let mut builder = GitBuilder {
         id: 0,
         source,
-        name: new.name.clone().unwrap_or_default(),
+        name,
         url: new.url,
         branch: new.branch,
         trigger: new.trigger,
@@ -158,8 +172,12 @@ pub async fn create(
         HostKeyPolicy::Strict => HostKeys::Known,
     };
     let (references, accepted) = list_accepting(builds, &builder, host_keys).await?;
-    let name = package_name(builds, &builder, &references).await?;
-    if let Some(expected) = new.name.filter(|expected| *expected != name) {
+    let name = match language {
+        Language::R => package_name(builds, &builder, &references).await?,
+        // Its metadata is known after a build only.
+        Language::Python => builder.name.clone(),
+    };
+    if let Some(expected) = new.name.filter(|expected| language == Language::R && *expected != name) {
         return Err(RepoError::Invalid(format!(
             "--name: the repository contains the package '{name}', not '{expected}'; leave the flag out"
         )));

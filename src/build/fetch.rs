@@ -85,7 +85,7 @@ async fn access(
         Scheme::Https | Scheme::Http | Scheme::Ssh => Vec::new(),
     };
     // The server itself may be unable to see what the unit of systemd sees.
-    let is_visible = detection::sandbox(builds).await?.kind != Kind::Systemd;
+    let is_visible = detection::sandbox(builds, builds.language(builder)).await?.kind != Kind::Systemd;
     let missing = local.iter().find(|path| is_visible && !std::path::Path::new(path).is_dir());
     if let Some(missing) = missing {
         return Err(BuildFailure::MayPass(format!("there is no directory {missing}")));
@@ -121,10 +121,10 @@ pub(super) async fn references(
         patterns.push("refs/tags/*".to_owned());
     }
     let job = Job::ListReferences(ListReferences { remote: access.remote.clone(), patterns });
-    let sandbox = detection::sandbox(builds).await?;
+    let sandbox = detection::sandbox(builds, builds.language(builder)).await?;
     let request = request(builds, job, access, POLL_TIMEOUT);
     let listed = job::run(&sandbox, request, &log, std::future::pending()).await;
-    let (report, out) = listed.map_err(|failure| explained(failure, builder, (&known, &host), &log))?;
+    let (report, out) = listed.map_err(|failure| explained(builds, failure, builder, (&known, &host), &log))?;
     if out.metadata()?.len() > MAX_REFERENCES {
         return Err(BuildFailure::Final("the repository has too many references".to_owned()));
     }
@@ -138,6 +138,7 @@ pub(super) async fn references(
 
 /// A failure with its cause in the log.
 fn explained(
+    builds: &Builds,
     failure: BuildFailure,
     builder: &GitBuilder,
     (known, host): (&str, &str),
@@ -145,7 +146,11 @@ fn explained(
 ) -> BuildFailure {
     let remedy = match builder.id {
         0 => "let builders accept the first key of a host (Git.HostKeyPolicy)".to_owned(),
-        _ => format!("rspm edit git-builder --name={} --accept-host-key", builder.name),
+        _ => {
+            let catalog = builds.state.catalog.get();
+            let source = catalog.source_by_id(builder.source).map_or("", |source| source.name.as_str());
+            format!("rspm edit git-builder --source={source} --name={} --accept-host-key", builder.name)
+        }
     };
     match (host_keys::explain(&log.text(), known, host, &remedy), failure) {
         (Some(reason), BuildFailure::MayPass(_)) => BuildFailure::MayPass(reason),
@@ -173,11 +178,11 @@ pub(super) async fn commit(
         submodule_hosts: config.git.submodule_hosts.clone(),
         directory: builder.sub_dir.clone(),
     });
-    let sandbox = detection::sandbox(builds).await?;
+    let sandbox = detection::sandbox(builds, builds.language(builder)).await?;
     let timeout = config.git.build_timeout.min(FETCH_TIMEOUT);
     let request = request(builds, job, access, timeout);
     let fetched = job::run(&sandbox, request, log, interrupted).await;
-    fetched.map(|(_, tree)| tree).map_err(|failure| explained(failure, builder, (&known, &host), log))
+    fetched.map(|(_, tree)| tree).map_err(|failure| explained(builds, failure, builder, (&known, &host), log))
 }
 
 fn request(builds: &Builds, job: Job, access: Access, timeout: Duration) -> Request {

@@ -162,6 +162,26 @@ pub struct DetectR {
     pub r: Option<String>,
 }
 
+/// Which Python package to build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BuildPythonPackage {
+    /// Installation directory of Python, such as `/opt/python/3.12.1`; without it Python is searched for.
+    pub python: Option<String>,
+    /// Version for projects that take theirs from git.
+    pub version: Option<String>,
+    /// Time of the commit in seconds, which archives contain.
+    pub time: Option<u64>,
+}
+
+/// Which Python to detect.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DetectPython {
+    /// Installation directory of Python; without it Python is searched for.
+    pub python: Option<String>,
+}
+
 /// A job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "kebab-case")]
@@ -174,6 +194,10 @@ pub enum Job {
     BuildRPackage(BuildRPackage),
     /// Reports the version of R.
     DetectR(DetectR),
+    /// Writes a source distribution and, if it can be built, a wheel to the result file, as a tar file.
+    BuildPythonPackage(BuildPythonPackage),
+    /// Reports the version of Python.
+    DetectPython(DetectPython),
 }
 
 /// The role of a builder.
@@ -202,7 +226,9 @@ impl Job {
     pub fn role(&self) -> Role {
         match self {
             Job::ListReferences(_) | Job::FetchCommit(_) => Role::Fetch,
-            Job::BuildRPackage(_) | Job::DetectR(_) => Role::Build,
+            Job::BuildRPackage(_) | Job::DetectR(_) | Job::BuildPythonPackage(_) | Job::DetectPython(_) => {
+                Role::Build
+            }
         }
     }
 }
@@ -380,6 +406,18 @@ impl Request {
                 check_absolute("r", job.r.as_deref())?;
                 check_absolute("library", job.library.as_deref())?;
                 &[Purpose::Log, Purpose::Result, Purpose::Source]
+            }
+            Job::BuildPythonPackage(job) => {
+                check_absolute("python", job.python.as_deref())?;
+                let is_version = |text: &String| text.len() <= 200 && text.chars().all(|c| c.is_ascii_graphic());
+                if !job.version.as_ref().is_none_or(is_version) {
+                    return Err(invalid("version", "not a version"));
+                }
+                &[Purpose::Log, Purpose::Result, Purpose::Source]
+            }
+            Job::DetectPython(job) => {
+                check_absolute("python", job.python.as_deref())?;
+                &[Purpose::Log]
             }
             Job::DetectR(job) => {
                 check_absolute("r", job.r.as_deref())?;

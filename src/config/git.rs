@@ -1,4 +1,4 @@
-//! `[Git]`, and `Server.RVersion`, which only builds use.
+//! `[Git]`, and `Server.RVersion` and `Server.PythonVersion`, which only builds use.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub struct Git {
     pub host_keys: HostKeyPolicy,
     /// Library of packages that builds can use.
     pub r_library: Option<PathBuf>,
+    /// `Server.PythonVersion`: directory of the Python installation; `None`: detected.
+    pub python: Option<PathBuf>,
     /// `Server.RVersion`: directory of the R installation; `None`: detected.
     pub r: Option<PathBuf>,
 }
@@ -97,6 +99,7 @@ impl Git {
                 })
             }),
             r_library: reader.optional("Git", "RLibrary", value::path),
+            python: reader.optional("Server", "PythonVersion", value::path),
             r: (!r.is_empty()).then(|| r.remove(0)),
         };
         if !r.is_empty() {

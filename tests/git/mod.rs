@@ -3,6 +3,7 @@
 mod builds;
 mod git_server;
 mod interruption;
+mod python;
 mod refusals;
 mod remote;
 mod ssh;

@@ -10,7 +10,6 @@ fn wrong_builders_are_refused_with_the_way_out() {
     let url = repository.url();
     server.rspm_stdout("create source --name=team");
     for (line, part) in [
-        ("create source --name=py --type=git-python".to_owned(), "cannot create sources of type git-python"),
         (format!("create git-builder --source=team --url={url}"), "rspm create source --type=git"),
         (format!("create git-builder --source=dev --url={url} --branch=none"), "has no branch 'none'"),
         (

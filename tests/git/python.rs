@@ -78,7 +78,7 @@ fn a_missing_build_backend_is_named() {
     let create = format!("create git-builder --source=py --name=x --url={}", repository.url());
     let failed = server.rspm(&create);
     assert_eq!(failed.code, 1);
-    assert!(failed.err.contains("are not installed: no-such-backend>=1"), "{}\n{}", failed.out, failed.err);
+    assert!(failed.err.contains("are not installed: no_such_backend;"), "{}\n{}", failed.out, failed.err);
     assert_eq!(builds(&server)[0]["attempt"], 1, "it is not repeated");
 }
 

@@ -64,6 +64,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "encryption",
             "config",
             "r",
+            "python",
             "builder",
             "db",
             "storage",

@@ -23,6 +23,8 @@ pub enum Topic {
     Binary,
     /// A file that may be served.
     File,
+    /// The last build from git, if it failed; the rule is the end of its log.
+    Build,
 }
 
 /// One decision on the way from a request to a file.

@@ -66,6 +66,9 @@ pub struct EditGitBuilder {
     /// Secret of webhooks; empty for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<String>,
+    /// Accept the SSH host key that the host sends now, instead of the recorded one.
+    #[serde(default)]
+    pub accept_host_key: bool,
 }
 
 /// A builder.
@@ -99,6 +102,9 @@ pub struct GitBuilder {
     pub error: String,
     /// Its newest build.
     pub last_build: Option<GitBuild>,
+    /// Fingerprints of SSH host keys that this request accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted_host_keys: Vec<String>,
 }
 
 /// A builder and the builds that a request put in the queue.
@@ -157,6 +163,27 @@ pub struct GitBuild {
     pub ended_at: Option<String>,
 }
 
+/// Response to `GET /repos/{repo}/packages/{name}/binaries/logs` for a package that is built from git.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GitBuildSummary {
+    /// The package.
+    pub name: String,
+    /// The published version; empty for a build that failed.
+    pub version: String,
+    /// `published` or `failed`.
+    pub state: String,
+    /// The commit.
+    pub commit: String,
+    /// The tag; empty for a commit of a branch.
+    pub tag: String,
+    /// When it ended, RFC 3339.
+    pub ended_at: Option<String>,
+    /// Why it failed, or a remark.
+    pub reason: String,
+    /// The last 20 lines of the log.
+    pub log: String,
+}
+
 /// A part of the log of a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GitBuildLog {
@@ -171,7 +198,7 @@ pub struct GitBuildLog {
 /// `POST /git-credentials` and `PATCH /git-credentials/{type}/{name}`; the latter leaves absent values as they are.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ImportGitCredential {
-    /// `https`.
+    /// `https` or `ssh`.
     #[serde(rename = "type", default)]
     pub kind: String,
     /// Its name.
@@ -183,6 +210,15 @@ pub struct ImportGitCredential {
     /// Password or token, plain or encrypted with the server's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
+    /// A private key for SSH, in the format of OpenSSH or OpenSSL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_key: Option<String>,
+    /// The passphrase of the private key, which is not stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<String>,
+    /// Accepted SSH host keys, in the format of `known_hosts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_hosts: Option<String>,
     /// The only host that it is used for; empty for that of each builder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -199,8 +235,11 @@ pub struct GitCredential {
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// User name.
+    /// User name; empty for SSH.
     pub username: String,
+    /// Algorithm and fingerprint of an SSH key.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fingerprint: String,
     /// The only host that it is used for; empty for that of each builder.
     pub host: String,
     /// When it was imported, RFC 3339.

@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use super::credential::{self, check_key, encrypt, encryption_key};
 use super::failure::BuildFailure;
+use super::fetch::HostKeys;
 use super::log::BuildLog;
 use super::poll::{self, PollResult, References};
-use super::{Builds, description, fetch};
+use super::{Builds, description, fetch, ssh};
+use crate::builder::url::Scheme;
+use crate::config::HostKeyPolicy;
 use crate::db::git_build::{self, GitBuild};
 use crate::db::git_builder::{self, GitBuilder, Trigger};
 use crate::db::{self, DbError, audit, git_credential};
 use crate::model::ids::SourceId;
+use crate::model::language::Language;
 use crate::model::source::{SourceKind, Supply};
+use crate::python::name::{is_valid, normalize};
 use crate::serve::{RepoError, find};
 
 /// A builder to create.
@@ -55,6 +60,8 @@ pub struct BuilderEdit {
     pub credential: Option<String>,
     /// Secret of webhooks; empty for none.
     pub webhook_secret: Option<String>,
+    /// Accept the SSH host key that the host sends now.
+    pub accepts_host_key: bool,
 }
 
 /// A builder with what is shown of it.
@@ -76,10 +83,11 @@ pub(super) fn source(builds: &Builds, name: &str) -> Result<(SourceId, String), 
     match source.kind.supply() {
         Supply::Builds => Ok((source.id, source.name.to_string())),
         _ => Err(RepoError::Invalid(format!(
-            "the source '{}' is of type {}; builders need one of type {}: rspm create source --type=git",
+            "the source '{}' is of type {}; builders need one of type {} or {}: rspm create source --type=git",
             source.name,
             source.kind,
-            SourceKind::Git
+            SourceKind::Git,
+            SourceKind::GitPython
         ))),
     }
 }
@@ -109,13 +117,16 @@ pub async fn create(
     builds: &Builds,
     new: NewBuilder,
     actor: &str,
-) -> Result<(GitBuilder, PollResult), RepoError> {
+) -> Result<(GitBuilder, PollResult, Vec<String>), RepoError> {
     let (source, source_name) = source(builds, &new.source)?;
     let url = fetch::url(builds, &new.url)?;
     let credential = match &new.credential {
         Some(name) => Some(credential::find(builds, &url, name).await?),
         None => None,
     };
+    if credential.is_none() && url.scheme == Scheme::Ssh {
+        return Err(RepoError::Invalid(format!("--url: {}", credential::NO_KEY)));
+    }
     let now = (builds.state.clock)();
     // An empty secret would be known to everyone.
     let webhook_secret = match new.webhook_secret.as_deref().filter(|secret| !secret.is_empty()) {
@@ -125,10 +136,21 @@ pub async fn create(
         }
         None => None,
     };
+    let language = builds.state.catalog.get().source_by_id(source).map_or(Language::R, |s| s.kind.language());
+    let name = match (language, &new.name) {
+        (Language::R, name) => name.clone().unwrap_or_default(),
+        (Language::Python, Some(name)) if is_valid(name) => normalize(name),
+        (Language::Python, name) => {
+            return Err(RepoError::Invalid(match name {
+                Some(_) => "--name: this is not the name of a Python package".to_owned(),
+                None => "--name is required for a Python package: write the name in its metadata".to_owned(),
+            }));
+        }
+    };
     let mut builder = GitBuilder {
         id: 0,
         source,
-        name: new.name.clone().unwrap_or_default(),
+        name,
         url: new.url,
         branch: new.branch,
         trigger: new.trigger,
@@ -144,9 +166,18 @@ pub async fn create(
         head: String::new(),
         error: String::new(),
     };
-    let references = poll::references(builds, &builder).await?;
-    let name = package_name(builds, &builder, &references).await?;
-    if let Some(expected) = new.name.filter(|expected| *expected != name) {
+    let policy = builds.state.config.load().git.host_keys;
+    let host_keys = match policy {
+        HostKeyPolicy::AcceptNew => HostKeys::New,
+        HostKeyPolicy::Strict => HostKeys::Known,
+    };
+    let (references, accepted) = list_accepting(builds, &builder, host_keys).await?;
+    let name = match language {
+        Language::R => package_name(builds, &builder, &references).await?,
+        // Its metadata is known after a build only.
+        Language::Python => builder.name.clone(),
+    };
+    if let Some(expected) = new.name.filter(|expected| language == Language::R && *expected != name) {
         return Err(RepoError::Invalid(format!(
             "--name: the repository contains the package '{name}', not '{expected}'; leave the flag out"
         )));
@@ -179,7 +210,7 @@ pub async fn create(
         git_builder::polled(c, id, &builder.head, now, due_at)?;
         Ok(Ok((builder, result)))
     });
-    let created = written.await.map_err(|error| match error {
+    let (builder, result) = written.await.map_err(|error| match error {
         DbError::Conflict(_) => RepoError::Conflict(format!(
             "the source '{source_name}' has a builder for the package '{name}' already; change it with rspm edit \
              git-builder, or delete it"
@@ -187,7 +218,23 @@ pub async fn create(
         error => error.into(),
     })??;
     builds.wake.notify_one();
-    Ok(created)
+    Ok((builder, result, accepted))
+}
+
+/// Lists references, and records host keys that are accepted for the first time; returns their fingerprints.
+async fn list_accepting(
+    builds: &Builds,
+    builder: &GitBuilder,
+    host_keys: HostKeys,
+) -> Result<(References, Vec<String>), RepoError> {
+    let listing = fetch::references(builds, builder, host_keys).await?;
+    let (lines, fingerprints) = listing.host_keys;
+    if let Some(id) = builder.credential.filter(|_| !lines.is_empty()) {
+        let host = ssh::host_keys::host(&fetch::url(builds, &builder.url)?);
+        let replaced = (host_keys == HostKeys::Replaced).then_some(host);
+        credential::accept_host_keys(builds, id, lines, replaced).await?;
+    }
+    Ok((poll::checked(builder, listing.references)?, fingerprints))
 }
 
 /// Fetches a commit and reads the name of its package.
@@ -225,7 +272,7 @@ pub async fn edit(
     source: &str,
     name: &str,
     edit: BuilderEdit,
-) -> Result<GitBuilder, RepoError> {
+) -> Result<(GitBuilder, Vec<String>), RepoError> {
     let mut builder = get(builds, source, name).await?;
     if let Some(text) = edit.url {
         let (old, new) = (fetch::url(builds, &builder.url), fetch::url(builds, &text)?);
@@ -247,6 +294,9 @@ pub async fn edit(
         let found = builds.state.db.read(move |c| git_credential::get(c, id)).await?;
         found.map_or(Ok(()), |found| credential::check_host(&found, &url))?;
     }
+    if builder.credential.is_none() && url.scheme == Scheme::Ssh {
+        return Err(RepoError::Invalid(credential::NO_KEY.to_owned()));
+    }
     builder.branch = edit.branch.unwrap_or(builder.branch);
     builder.sub_dir = edit.sub_dir.map_or(builder.sub_dir, |path| directory(&path));
     builder.clone_depth = edit.clone_depth.unwrap_or(builder.clone_depth);
@@ -259,6 +309,13 @@ pub async fn edit(
             builder.webhook_secret = Some(encrypt(&current, &secret)?);
             key = Some(current);
         }
+    }
+    let mut accepted = Vec::new();
+    if edit.accepts_host_key {
+        if url.scheme != Scheme::Ssh {
+            return Err(RepoError::Invalid("--accept-host-key: only servers of SSH have host keys".to_owned()));
+        }
+        accepted = list_accepting(builds, &builder, HostKeys::Replaced).await?.1;
     }
     builder.due_at = (builds.state.clock)();
     let row = builder.clone();
@@ -274,7 +331,7 @@ pub async fn edit(
         })
         .await?;
     builds.wake.notify_one();
-    Ok(builder)
+    Ok((builder, accepted))
 }
 
 /// Deletes a builder. Its packages stay in the source, and its logs remain.

@@ -2,14 +2,16 @@
 //! descriptor.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-use super::Builds;
 use super::failure::BuildFailure;
+use super::ssh::key::PrivateKey;
+use super::{Builds, ssh};
 use crate::builder::connection::credential_file;
 use crate::builder::message::Credential;
 use crate::builder::url::{GitUrl, Scheme};
@@ -28,6 +30,10 @@ pub struct NewCredential {
     pub username: Option<String>,
     /// The password, plain or encrypted with the server's key.
     pub secret: Option<Zeroizing<String>>,
+    /// A private key for SSH, and its passphrase.
+    pub key: Option<(Zeroizing<String>, Option<Zeroizing<String>>)>,
+    /// Accepted SSH host keys, in the format of `known_hosts`.
+    pub known_hosts: Option<String>,
     /// The only host that it is used for.
     pub host: Option<String>,
 }
@@ -37,13 +43,17 @@ pub struct NewCredential {
 pub(super) struct Secrets {
     /// A sealed file with user name and password.
     pub(super) file: Option<OwnedFd>,
+    /// The key of an SSH repository.
+    pub(super) key: Option<Arc<PrivateKey>>,
+    /// Accepted SSH host keys.
+    pub(super) known_hosts: String,
     /// What must not appear in a log.
     pub(super) hidden: Vec<String>,
 }
 
-/// Why neither SSH keys nor SSH URLs are accepted.
-pub(super) const NO_SSH: &str = "repositories are not fetched over SSH in this version; use an https URL, with a token that \
-    rspm import https-credential stores";
+/// Why an SSH repository without a credential is refused.
+pub(super) const NO_KEY: &str = "a repository over SSH needs a key: import one with rspm import ssh-key, and name it with \
+    --credential";
 
 /// The error with which a write is undone when another process has replaced the key.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +61,7 @@ pub(super) const NO_SSH: &str = "repositories are not fetched over SSH in this v
 struct KeyReplaced;
 
 /// Returns the server's key.
-pub(super) fn encryption_key(builds: &Builds) -> Result<std::sync::Arc<EncryptionKey>, RepoError> {
+pub(super) fn encryption_key(builds: &Builds) -> Result<Arc<EncryptionKey>, RepoError> {
     let config = builds.state.config.load();
     config.encryption_key.clone().ok_or_else(|| {
         RepoError::Conflict(format!(
@@ -85,8 +95,8 @@ pub(super) fn check_key(c: &mut dyn Conn, key: &EncryptionKey) -> Result<(), DbE
 /// Imports a credential, or changes the one that exists with `is_edit`. Returns it, and whether it existed.
 ///
 /// # Errors
-/// [`RepoError::Conflict`] if there is one of that name and `succeed_on_existing` is false; [`RepoError::Invalid`] for an
-/// SSH key, and for a value that git cannot send.
+/// [`RepoError::Conflict`] if there is one of that name and `succeed_on_existing` is false; [`RepoError::Invalid`] for a
+/// value that git cannot send, and for a file that is no private key or has another passphrase.
 pub async fn import(
     builds: &Builds,
     kind: CredentialKind,
@@ -94,9 +104,6 @@ pub async fn import(
     new: NewCredential,
     (is_edit, succeed_on_existing): (bool, bool),
 ) -> Result<(GitCredential, bool), RepoError> {
-    if kind == CredentialKind::Ssh {
-        return Err(RepoError::Invalid(NO_SSH.to_owned()));
-    }
     let name: Name =
         name.parse().map_err(|error: crate::model::name::BadName| RepoError::Invalid(error.to_string()))?;
     let lookup = name.to_string();
@@ -147,6 +154,23 @@ pub async fn import(
 
 fn change(credential: &mut GitCredential, new: NewCredential, key: &EncryptionKey) -> Result<(), RepoError> {
     let invalid = |text: &str| RepoError::Invalid(text.to_owned());
+    let is_ssh = credential.kind == CredentialKind::Ssh;
+    if is_ssh && (new.username.is_some() || new.secret.is_some()) {
+        return Err(invalid("an SSH key has neither a user name nor a password; the URL names the user"));
+    }
+    if !is_ssh && (new.key.is_some() || new.known_hosts.is_some()) {
+        return Err(invalid("an HTTPS credential has neither a key nor host keys"));
+    }
+    if let Some((text, passphrase)) = new.key {
+        let passphrase = passphrase.as_ref().map(|text| text.as_str());
+        let imported = ssh::key::read(&text, passphrase)
+            .map_err(|error| RepoError::Invalid(format!("--path: {error}")))?;
+        credential.fingerprint = imported.key.fingerprint();
+        credential.secret = Some(encrypt(key, &imported.text)?);
+    }
+    if let Some(text) = new.known_hosts {
+        credential.known_hosts = ssh::host_keys::check(&text).map_err(RepoError::Invalid)?;
+    }
     if let Some(username) = new.username {
         if username.is_empty() || username.chars().any(char::is_control) {
             return Err(invalid("--username: the user name is empty or has control characters"));
@@ -254,7 +278,7 @@ pub(super) fn check_host(credential: &GitCredential, url: &GitUrl) -> Result<(),
         return Ok(());
     }
     Err(RepoError::Invalid(format!(
-        "the credential '{}' is for the host {}, and the URL names {}",
+        "the credential '{}' is for the host {}; the URL names {}",
         credential.name,
         credential.host,
         url.authority()
@@ -267,7 +291,12 @@ pub(super) async fn secrets(
     builder: &GitBuilder,
     url: &GitUrl,
 ) -> Result<Secrets, BuildFailure> {
-    let Some(id) = builder.credential else { return Ok(Secrets::default()) };
+    let Some(id) = builder.credential else {
+        return match url.scheme {
+            Scheme::Ssh => Err(BuildFailure::Final(NO_KEY.to_owned())),
+            Scheme::Https | Scheme::Http | Scheme::File => Ok(Secrets::default()),
+        };
+    };
     let found = builds.state.db.read(move |c| git_credential::get(c, id)).await.map_err(RepoError::from)?;
     let credential =
         found.ok_or_else(|| BuildFailure::Final("the credential of the builder was deleted".to_owned()))?;
@@ -275,11 +304,21 @@ pub(super) async fn secrets(
     let key = encryption_key(builds)?;
     let lost = || {
         BuildFailure::Final(format!(
-            "the credential '{}' cannot be decrypted, because the encryption key was lost; import it again: rspm edit",
-            credential.name
+            "the credential '{}' cannot be decrypted, because the encryption key was lost; import it again: rspm edit {}",
+            credential.name,
+            match credential.kind {
+                CredentialKind::Ssh => "ssh-key",
+                CredentialKind::Https => "https-credential",
+            }
         ))
     };
     let secret = credential.secret.as_deref().and_then(|secret| decrypt(&key, secret)).ok_or_else(lost)?;
+    if credential.kind == CredentialKind::Ssh {
+        let imported = ssh::key::read(&secret, None)
+            .map_err(|error| BuildFailure::Final(format!("the SSH key '{}': {error}", credential.name)))?;
+        let (key, known_hosts) = (Some(Arc::new(imported.key)), credential.known_hosts);
+        return Ok(Secrets { file: None, key, known_hosts, hidden: Vec::new() });
+    }
     let file = credential_file(&Credential {
         protocol: if url.scheme == Scheme::Http { "http" } else { "https" }.to_owned(),
         host: url.authority(),
@@ -291,5 +330,23 @@ pub(super) async fn secrets(
         STANDARD.encode(format!("{}:{}", credential.username, *secret)),
         utf8_percent_encode(&secret, NON_ALPHANUMERIC).to_string(),
     ];
-    Ok(Secrets { file: Some(file), hidden })
+    Ok(Secrets { file: Some(file), hidden, ..Secrets::default() })
+}
+
+/// Adds host keys to a credential. With `replaced`, the earlier ones of that host are removed.
+pub(super) async fn accept_host_keys(
+    builds: &Builds,
+    id: i64,
+    lines: String,
+    replaced: Option<String>,
+) -> Result<(), RepoError> {
+    let write = builds.state.db.write(move |c| {
+        let Some(mut credential) = git_credential::get(c, id)? else { return Ok(()) };
+        if let Some(host) = &replaced {
+            credential.known_hosts = ssh::host_keys::without(&credential.known_hosts, host);
+        }
+        credential.known_hosts += &lines;
+        git_credential::update_known_hosts(c, id, &credential.known_hosts)
+    });
+    Ok(write.await?)
 }

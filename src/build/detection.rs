@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::Builds;
 use super::failure::BuildFailure;
-use crate::builder::sandbox::{Choice, Paths, Sandbox, detect};
+use crate::builder::sandbox::{Choice, Paths, Sandbox, detect, detect_python};
 use crate::config::{Config, SandboxChoice};
+use crate::model::language::Language;
 
 /// The program of the builder beside this program, as in a build directory; `None` if it is installed.
 pub(super) fn program() -> Option<PathBuf> {
@@ -14,19 +15,23 @@ pub(super) fn program() -> Option<PathBuf> {
     (!Paths::default().builder.is_file() && beside.is_file()).then_some(beside)
 }
 
-/// Returns the sandbox. A failure is not remembered: an administrator may have removed its cause.
+/// Returns the sandbox of a language. A failure is not remembered: an administrator may have removed its cause.
 ///
 /// # Errors
 /// No sandbox works, with the reasons.
-pub(super) async fn sandbox(builds: &Builds) -> Result<Sandbox, BuildFailure> {
-    let mut found = builds.sandbox.lock().await;
-    if let Some(sandbox) = &*found {
+pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandbox, BuildFailure> {
+    let mut found = builds.sandboxes.lock().await;
+    if let Some(sandbox) = found.get(&language) {
         return Ok(sandbox.clone());
     }
     let config = builds.state.config.load_full();
+    let (name, place) = match language {
+        Language::R => ("R", config.git.r.clone()),
+        Language::Python => ("Python", config.git.python.clone()),
+    };
     let program = builds.program.clone();
-    tracing::info!("Attempting to detect R version in a user namespace sandbox.");
-    let detection = tokio::task::spawn_blocking(move || detected(&config, program)).await;
+    tracing::info!("Attempting to detect {name} version in a user namespace sandbox.");
+    let detection = tokio::task::spawn_blocking(move || detected(&config, language, program)).await;
     let sandbox = match detection {
         Ok(Ok(sandbox)) => sandbox,
         Ok(Err(reason)) => {
@@ -36,12 +41,11 @@ pub(super) async fn sandbox(builds: &Builds) -> Result<Sandbox, BuildFailure> {
         }
         Err(error) => return Err(BuildFailure::MayPass(error.to_string())),
     };
-    let config = builds.state.config.load();
-    let place = config.git.r.as_deref().map(Path::display).map(|path| format!(" at {path}"));
+    let place = place.as_deref().map(Path::display).map(|path| format!(" at {path}"));
     tracing::info!(
         sandbox = ?sandbox.kind,
-        "Detected R version {}{}",
-        sandbox.r_version,
+        "Detected {name} version {}{}",
+        sandbox.version,
         place.unwrap_or_default()
     );
     if sandbox.kind == crate::builder::sandbox::Kind::None {
@@ -49,11 +53,11 @@ pub(super) async fn sandbox(builds: &Builds) -> Result<Sandbox, BuildFailure> {
             "packages are built from git with the rights of the server: Git.AllowUnsandboxedGitBuilds"
         );
     }
-    *found = Some(sandbox.clone());
+    found.insert(language, sandbox.clone());
     Ok(sandbox)
 }
 
-fn detected(config: &Config, program: Option<PathBuf>) -> Result<Sandbox, String> {
+fn detected(config: &Config, language: Language, program: Option<PathBuf>) -> Result<Sandbox, String> {
     let choice = match config.git.sandbox {
         SandboxChoice::Auto => Choice::Auto,
         SandboxChoice::Systemd => Choice::Systemd,
@@ -64,6 +68,12 @@ fn detected(config: &Config, program: Option<PathBuf>) -> Result<Sandbox, String
     if let Some(program) = program {
         paths.builder = program;
     }
-    let r = config.git.r.as_deref().and_then(Path::to_str);
-    detect(choice, config.git.allow_unsandboxed, r, &paths).map_err(|error| error.to_string())
+    let allow = config.git.allow_unsandboxed;
+    let found = match language {
+        Language::R => detect(choice, allow, config.git.r.as_deref().and_then(Path::to_str), &paths),
+        Language::Python => {
+            detect_python(choice, allow, config.git.python.as_deref().and_then(Path::to_str), &paths)
+        }
+    };
+    found.map_err(|error| error.to_string())
 }

@@ -14,6 +14,8 @@ use super::detection;
 use super::failure::BuildFailure;
 use super::job::{self, Request};
 use super::log::BuildLog;
+use super::ssh::host_keys;
+use super::ssh::key::PrivateKey;
 use crate::builder::message::{FetchCommit, Job, ListReferences, Remote};
 use crate::builder::sandbox::Kind;
 use crate::builder::url::{GitUrl, Scheme};
@@ -31,9 +33,6 @@ const MAX_REFERENCES: u64 = 32 << 20;
 pub(super) fn url(builds: &Builds, text: &str) -> Result<GitUrl, RepoError> {
     let url = GitUrl::parse(text).map_err(|error| RepoError::Invalid(format!("--url: {error}")))?;
     let config = builds.state.config.load();
-    if url.scheme == Scheme::Ssh {
-        return Err(RepoError::Invalid(format!("--url: {}", credential::NO_SSH)));
-    }
     url.check_local(&config.git.local_paths)
         .map_err(|error| RepoError::Invalid(format!("--url: {error}")))?;
     Ok(url)
@@ -49,53 +48,114 @@ struct Access {
     remote: Remote,
     readable: Vec<PathBuf>,
     credential: Option<OwnedFd>,
+    key: Option<Arc<PrivateKey>>,
+    /// The name of the host in `known_hosts`.
+    host: String,
 }
 
-async fn access(builds: &Builds, builder: &GitBuilder, log: &BuildLog) -> Result<Access, BuildFailure> {
+/// Which host keys of SSH are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HostKeys {
+    /// Those of the credential.
+    Known,
+    /// Those of the credential, and that of a host without any.
+    New,
+    /// The one that the host sends, instead of those of the credential.
+    Replaced,
+}
+
+async fn access(
+    builds: &Builds,
+    builder: &GitBuilder,
+    host_keys: HostKeys,
+    log: &BuildLog,
+) -> Result<Access, BuildFailure> {
     let url = url(builds, &builder.url)?;
-    let Secrets { file, hidden } = credential::secrets(builds, builder, &url).await?;
+    let Secrets { file, key, known_hosts, hidden } = credential::secrets(builds, builder, &url).await?;
     log.hide(hidden);
+    let host = host_keys::host(&url);
+    let known_hosts = match host_keys {
+        HostKeys::Known | HostKeys::New => known_hosts,
+        HostKeys::Replaced => host_keys::without(&known_hosts, &host),
+    };
+    let accepts_new_host = url.scheme == Scheme::Ssh && host_keys != HostKeys::Known;
     // Only the directory of this repository is visible.
     let local: Vec<String> = match url.scheme {
         Scheme::File => vec![url.path.trim_end_matches('/').to_owned()],
         Scheme::Https | Scheme::Http | Scheme::Ssh => Vec::new(),
     };
     // The server itself may be unable to see what the unit of systemd sees.
-    let is_visible = detection::sandbox(builds).await?.kind != Kind::Systemd;
+    let is_visible = detection::sandbox(builds, builds.language(builder)).await?.kind != Kind::Systemd;
     let missing = local.iter().find(|path| is_visible && !std::path::Path::new(path).is_dir());
     if let Some(missing) = missing {
         return Err(BuildFailure::MayPass(format!("there is no directory {missing}")));
     }
     Ok(Access {
         readable: local.iter().map(PathBuf::from).collect(),
-        remote: Remote { url: builder.url.clone(), local_paths: local, known_hosts: String::new() },
+        remote: Remote { url: builder.url.clone(), local_paths: local, known_hosts, accepts_new_host },
         credential: file,
+        key,
+        host,
     })
 }
 
-/// Lists references as pairs of object and name; those of annotated tags are followed by `name^{}` with the commit.
+/// What was listed.
+pub(super) struct Listing {
+    /// Pairs of object and name; those of annotated tags are followed by `name^{}` with the commit.
+    pub(super) references: Vec<(String, String)>,
+    /// Host keys of the repository's host that were accepted, as lines of `known_hosts`, with their fingerprints.
+    pub(super) host_keys: (String, Vec<String>),
+}
+
+/// Lists references.
 pub(super) async fn references(
     builds: &Builds,
     builder: &GitBuilder,
-) -> Result<Vec<(String, String)>, BuildFailure> {
+    host_keys: HostKeys,
+) -> Result<Listing, BuildFailure> {
     let log = Arc::new(BuildLog::new());
-    let access = access(builds, builder, &log).await?;
+    let access = access(builds, builder, host_keys, &log).await?;
+    let (known, host) = (access.remote.known_hosts.clone(), access.host.clone());
     let mut patterns = vec![branch_reference(builder)];
     if builder.trigger == Trigger::Tags {
         patterns.push("refs/tags/*".to_owned());
     }
     let job = Job::ListReferences(ListReferences { remote: access.remote.clone(), patterns });
-    let sandbox = detection::sandbox(builds).await?;
+    let sandbox = detection::sandbox(builds, builds.language(builder)).await?;
     let request = request(builds, job, access, POLL_TIMEOUT);
     let listed = job::run(&sandbox, request, &log, std::future::pending()).await;
-    let (_, out) = listed.map_err(|failure| failure.with_log(&log.last_lines(3)))?;
+    let (report, out) = listed.map_err(|failure| explained(builds, failure, builder, (&known, &host), &log))?;
     if out.metadata()?.len() > MAX_REFERENCES {
         return Err(BuildFailure::Final("the repository has too many references".to_owned()));
     }
     let mut text = String::new();
     out.take(MAX_REFERENCES).read_to_string(&mut text)?;
     let pairs = text.lines().filter_map(|line| line.split_once('\t'));
-    Ok(pairs.map(|(object, name)| (object.to_owned(), name.to_owned())).collect())
+    let references = pairs.map(|(object, name)| (object.to_owned(), name.to_owned())).collect();
+    let host_keys = host_keys::accepted(&known, &report.known_hosts.unwrap_or_default(), &host);
+    Ok(Listing { references, host_keys })
+}
+
+/// A failure with its cause in the log.
+fn explained(
+    builds: &Builds,
+    failure: BuildFailure,
+    builder: &GitBuilder,
+    (known, host): (&str, &str),
+    log: &BuildLog,
+) -> BuildFailure {
+    let remedy = match builder.id {
+        0 => "let builders accept the first key of a host (Git.HostKeyPolicy)".to_owned(),
+        _ => {
+            let catalog = builds.state.catalog.get();
+            let source = catalog.source_by_id(builder.source).map_or("", |source| source.name.as_str());
+            format!("rspm edit git-builder --source={source} --name={} --accept-host-key", builder.name)
+        }
+    };
+    match (host_keys::explain(&log.text(), known, host, &remedy), failure) {
+        (Some(reason), BuildFailure::MayPass(_)) => BuildFailure::MayPass(reason),
+        (_, failure) => failure.with_log(&log.last_lines(3)),
+    }
 }
 
 /// Fetches the tree of a commit as a tar file.
@@ -106,7 +166,8 @@ pub(super) async fn commit(
     log: &Arc<BuildLog>,
     interrupted: impl Future<Output = ()>,
 ) -> Result<File, BuildFailure> {
-    let access = access(builds, builder, log).await?;
+    let access = access(builds, builder, HostKeys::Known, log).await?;
+    let (known, host) = (access.remote.known_hosts.clone(), access.host.clone());
     let config = builds.state.config.load_full();
     let job = Job::FetchCommit(FetchCommit {
         remote: access.remote.clone(),
@@ -117,14 +178,15 @@ pub(super) async fn commit(
         submodule_hosts: config.git.submodule_hosts.clone(),
         directory: builder.sub_dir.clone(),
     });
-    let sandbox = detection::sandbox(builds).await?;
+    let sandbox = detection::sandbox(builds, builds.language(builder)).await?;
     let timeout = config.git.build_timeout.min(FETCH_TIMEOUT);
     let request = request(builds, job, access, timeout);
-    job::run(&sandbox, request, log, interrupted).await.map(|(_, tree)| tree)
+    let fetched = job::run(&sandbox, request, log, interrupted).await;
+    fetched.map(|(_, tree)| tree).map_err(|failure| explained(builds, failure, builder, (&known, &host), log))
 }
 
 fn request(builds: &Builds, job: Job, access: Access, timeout: Duration) -> Request {
-    let Access { readable, credential, .. } = access;
+    let Access { readable, credential, key, .. } = access;
     let temp_dir = builds.state.config.load().server.temp_dir.clone();
-    Request { job, readable, source: None, credential, timeout, temp_dir }
+    Request { job, readable, source: None, credential, key, timeout, temp_dir }
 }

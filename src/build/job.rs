@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use super::failure::BuildFailure;
 use super::log::BuildLog;
+use super::ssh::agent;
+use super::ssh::key::PrivateKey;
 use crate::builder::connection::{Connection, Interrupter};
 use crate::builder::message::{Event, Job, Limits, Purpose, Report};
 use crate::builder::sandbox::Sandbox;
@@ -30,6 +32,8 @@ pub(super) struct Request {
     pub(super) source: Option<File>,
     /// A sealed file with a credential.
     pub(super) credential: Option<OwnedFd>,
+    /// A key that an agent of the server signs with.
+    pub(super) key: Option<Arc<PrivateKey>>,
     pub(super) timeout: Duration,
     /// Directory for the result.
     pub(super) temp_dir: PathBuf,
@@ -138,12 +142,16 @@ fn attempt_job(
     let mut descriptors = vec![(Purpose::Log, write_end.as_fd()), (Purpose::Result, out.as_fd())];
     descriptors.extend(request.source.iter().map(|file| (Purpose::Source, file.as_fd())));
     descriptors.extend(request.credential.iter().map(|fd| (Purpose::Credential, fd.as_fd())));
+    // It ends with the job, which has the other end of its connection.
+    let agent = request.key.clone().map(agent::start).transpose()?;
+    descriptors.extend(agent.iter().map(|fd| (Purpose::Agent, fd.as_fd())));
     let busy = |error| match error {
         crate::builder::connection::JobError::Busy => Attempt::Busy,
         error => Attempt::Failed(error.into()),
     };
     connection.start(request.job.clone(), limits, &descriptors).map_err(busy)?;
     drop(descriptors);
+    drop(agent);
     drop(write_end);
     let (done, log_ended) = mpsc::channel::<()>();
     let reader = Arc::clone(log);

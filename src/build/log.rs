@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use sha2::Digest;
 
 use super::Builds;
-use crate::db::git_build::{self, GitBuild};
+use crate::db::git_build::{self, BuildState, GitBuild};
 use crate::db::git_builder;
 use crate::model::digest::Sha256;
-use crate::model::ids::TxId;
+use crate::model::ids::{SourceId, TxId};
 use crate::serve::RepoError;
 use crate::storage::Key;
 
@@ -28,6 +28,11 @@ const PAGE: usize = 256 << 10;
 const REPEATED: usize = 4 << 10;
 /// Messages of R's tar that say nothing about the package.
 const NOISE: &str = "value replaced by that for user 'nobody'";
+
+/// Number of lines of a log that explanations contain.
+const LAST_LINES: usize = 20;
+/// The text instead of a log that is not stored.
+const NO_LOG: &str = "The log of this build is not stored: it is older than 180 days, or the server was killed.\n";
 
 /// The log of a running build.
 pub struct BuildLog {
@@ -224,7 +229,12 @@ pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogP
         return Ok(LogPage { text, next, is_end: false });
     }
     let Some(sha256) = build.log else {
-        return Ok(LogPage { text: String::new(), next: offset, is_end: build.state.is_final() });
+        let text = match build.state {
+            BuildState::Published | BuildState::Failed if offset == 0 => NO_LOG.to_owned(),
+            _ => String::new(),
+        };
+        let next = offset + text.len() as u64;
+        return Ok(LogPage { text, next, is_end: build.state.is_final() });
     };
     let bytes = builds.state.storage.read(&Key::BuildLog(sha256)).await?;
     let from = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -236,6 +246,47 @@ pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogP
     let text = String::from_utf8_lossy(text).into_owned();
     // An earlier attempt has the log of a build that waits for another one.
     Ok(LogPage { text, next: to as u64, is_end: to == bytes.len() && build.state.is_final() })
+}
+
+/// The newest build of a package that ended, and the last lines of its log.
+pub struct LastBuild {
+    /// The build.
+    pub build: GitBuild,
+    /// Its last lines.
+    pub lines: String,
+}
+
+/// Returns the last build of a package in the first of the sources that builds it from git; with a version, the build
+/// that published it.
+///
+/// # Errors
+/// Database and storage errors.
+pub async fn last_build(
+    builds: &Builds,
+    sources: &[SourceId],
+    package: &str,
+    version: Option<&str>,
+) -> Result<Option<LastBuild>, RepoError> {
+    let (sources, package) = (sources.to_vec(), package.to_owned());
+    let version = version.map(str::to_owned);
+    let found = builds.state.db.read(move |c| {
+        for source in &sources {
+            let Some(builder) = git_builder::by_name(c, *source, &package)? else { continue };
+            let ended = git_build::of_builder(c, builder.id)?.into_iter().filter(|build| match &version {
+                Some(version) => build.state == BuildState::Published && build.version == *version,
+                None => matches!(build.state, BuildState::Published | BuildState::Failed),
+            });
+            return Ok(ended.max_by_key(|build| (build.ended_at, build.id)));
+        }
+        Ok(None)
+    });
+    let Some(build) = found.await? else { return Ok(None) };
+    let text = match build.log {
+        Some(sha256) => builds.state.storage.read(&Key::BuildLog(sha256)).await?,
+        None => Bytes::from_static(NO_LOG.as_bytes()),
+    };
+    let lines = last_lines(&String::from_utf8_lossy(&text), LAST_LINES, "\n");
+    Ok(Some(LastBuild { build, lines }))
 }
 
 #[cfg(test)]

@@ -14,8 +14,10 @@ mod job;
 pub mod log;
 pub mod poll;
 pub mod queue;
+mod python;
 mod run;
 pub mod schedule;
+mod ssh;
 pub mod webhook;
 
 use std::collections::HashMap;
@@ -27,15 +29,17 @@ use tokio::sync::Notify;
 
 use self::log::BuildLog;
 use crate::builder::sandbox::Sandbox;
+use crate::db::git_builder::GitBuilder;
 use crate::edit::Uploads;
+use crate::model::language::Language;
 use crate::state::State;
 
 /// The builders and builds of this server; shared in an `Arc`.
 pub struct Builds {
     state: Arc<State>,
     uploads: Arc<Uploads>,
-    /// The detected sandbox.
-    sandbox: tokio::sync::Mutex<Option<Sandbox>>,
+    /// The detected sandboxes of R and of Python.
+    sandboxes: tokio::sync::Mutex<HashMap<Language, Sandbox>>,
     /// The logs of running builds, by their numbers.
     running: Mutex<HashMap<i64, Arc<BuildLog>>>,
     /// Builders that webhooks poll, and whether one more poll follows.
@@ -55,12 +59,18 @@ impl Builds {
         Arc::new(Builds {
             state,
             uploads,
-            sandbox: tokio::sync::Mutex::default(),
+            sandboxes: tokio::sync::Mutex::default(),
             running: Mutex::default(),
             hooked: Mutex::default(),
             hook_slots: tokio::sync::Semaphore::new(webhook::POLLS),
             wake: Notify::new(),
             program: detection::program(),
         })
+    }
+
+    /// The language of the packages of a builder.
+    fn language(&self, builder: &GitBuilder) -> Language {
+        let catalog = self.state.catalog.get();
+        catalog.source_by_id(builder.source).map_or(Language::R, |source| source.kind.language())
     }
 }

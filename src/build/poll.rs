@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::failure::BuildFailure;
+use super::fetch::HostKeys;
 use super::{Builds, fetch};
 use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
 use crate::db::git_builder::{self, GitBuilder, Trigger};
@@ -69,7 +70,16 @@ impl References {
 
 /// Lists the references of a builder.
 pub(super) async fn references(builds: &Builds, builder: &GitBuilder) -> Result<References, BuildFailure> {
-    let references = References::new(fetch::references(builds, builder).await?);
+    let listing = fetch::references(builds, builder, HostKeys::Known).await?;
+    checked(builder, listing.references)
+}
+
+/// The references of a list; without those that the builder needs, a failure.
+pub(super) fn checked(
+    builder: &GitBuilder,
+    listed: Vec<(String, String)>,
+) -> Result<References, BuildFailure> {
+    let references = References::new(listed);
     if references.head.is_none() && builder.trigger == Trigger::Commits {
         return Err(BuildFailure::MayPass(match builder.branch.as_str() {
             "" => "the repository has no commit".to_owned(),
@@ -151,7 +161,20 @@ pub(super) fn record(
             let earlier = git_build::of_commit(c, builder.id, "", commit)?;
             // A commit that was skipped for a newer one may become the newest again.
             if let Some(build) = earlier.iter().find(|build| build.state != BuildState::Skipped) {
-                return Ok(PollResult { queued: Vec::new(), message: nothing_new(builder, build) });
+                let mut message = nothing_new(builder, build);
+                let published = git_build::newest_published(c, builder.id)?;
+                if let Some(later) = published.filter(|later| {
+                    build.state == BuildState::Published && later.commit != build.commit
+                }) {
+                    message += &format!(
+                        " The branch was moved back: the source has {} of {}; to publish this commit again: rspm rerun \
+                         git-builder --commit-sha={} --replace",
+                        later.version,
+                        short(&later.commit),
+                        short(&build.commit)
+                    );
+                }
+                return Ok(PollResult { queued: Vec::new(), message });
             }
             git_build::supersede(c, builder.id, now)?;
             let id = git_build::insert(c, &queued(builder, "", commit, actor), now)?;

@@ -1,5 +1,6 @@
 //! One attempt of a build: fetch, build, publish, and the record of how it ended.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +14,18 @@ use super::failure::BuildFailure;
 use super::job::{self, Request};
 use super::log::BuildLog;
 use super::{Builds, detection, fetch, log, poll};
-use crate::builder::message::{BuildRPackage, Job};
+use crate::builder::message::{BuildPythonPackage, BuildRPackage, Job};
 use crate::db::clock;
 use crate::db::git_build::{self, AttemptEnd, BuildState, GitBuild};
 use crate::db::git_builder::{self, GitBuilder, Trigger};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{Conn, DbError};
 use crate::edit::add::add_built;
-use crate::edit::{Actor, AddStatus, OnExisting, UploadKind, upload};
+use crate::edit::python::{add as python, receive};
+use crate::edit::{Actor, AddStatus, OnExisting, Upload, UploadKind, upload};
 use crate::jobs::Reporter;
 use crate::model::ids::TxId;
+use crate::model::language::Language;
 use crate::model::time::{SECOND, Timestamp};
 use crate::publish::edit::apply_edit;
 use crate::serve::RepoError;
@@ -190,29 +193,13 @@ impl Attempt<'_> {
         let commit = (reference, build.commit.as_str());
         let tree = fetch::commit(self.builds, builder, commit, log, interrupted()).await?;
         self.set_state(BuildState::Building).await?;
-        reporter.progress("R CMD build", 0, None);
-        let config = self.builds.state.config.load_full();
-        let text = |path: &PathBuf| path.to_str().map(str::to_owned);
-        let job = Job::BuildRPackage(BuildRPackage {
-            r: config.git.r.as_ref().and_then(text),
-            library: config.git.r_library.as_ref().and_then(text),
-            vignettes: false,
-        });
-        let request = Request {
-            job,
-            readable: config.git.r.iter().chain(&config.git.r_library).cloned().collect(),
-            source: Some(tree),
-            credential: None,
-            timeout: config.git.build_timeout,
-            temp_dir: config.server.temp_dir.clone(),
+        let language = self.builds.language(builder);
+        let files = match language {
+            Language::R => self.build_r(tree, reporter, interrupted()).await?,
+            Language::Python => self.build_python(tree, reporter, interrupted()).await?,
         };
-        let sandbox = detection::sandbox(self.builds).await?;
-        let (report, package) = job::run(&sandbox, request, log, interrupted()).await?;
         reporter.progress("publishing", 0, None);
-        let file = report.file.unwrap_or_default();
-        let body = ReaderStream::with_capacity(tokio::fs::File::from_std(package), 256 << 10).boxed();
-        let upload = upload::receive(&self.builds.uploads, &file, body, UploadKind::Source).await?;
-        let version = upload.version.clone();
+        let version = files.first().map(|file| file.version.clone()).unwrap_or_default();
         // What a builder for tags published is replaced only by request, also by a commit without a tag.
         let existing = if builder.trigger == Trigger::Commits || build.replaces {
             OnExisting::Replace
@@ -246,15 +233,14 @@ impl Attempt<'_> {
             }
         };
         let actor = Actor(build.actor.clone());
-        let added = add_built(
-            &self.builds.uploads,
-            (&self.source, &builder.name),
-            &upload,
-            existing,
-            (&actor, comment),
-            finish,
-        )
-        .await;
+        let (place, actor) = ((self.source.as_str(), builder.name.as_str()), (&actor, comment));
+        let uploads = &self.builds.uploads;
+        let added = match (language, files.as_slice()) {
+            (Language::R, [package, ..]) => {
+                add_built(uploads, place, package, existing, actor, finish).await
+            }
+            (_, files) => python::add_built(uploads, place, files, existing, actor, finish).await,
+        };
         match added {
             Ok(_) => {}
             Err(RepoError::Conflict(_)) => {
@@ -273,6 +259,77 @@ impl Attempt<'_> {
         let remark = remark.lock().clone();
         let remark = if remark.is_empty() { remark } else { format!("; {remark}") };
         Ok(format!("Published {} {version} from {}{remark}", builder.name, poll::short(&build.commit)))
+    }
+
+    /// Builds a source package of R.
+    async fn build_r(
+        &self,
+        tree: File,
+        reporter: &Reporter,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<Vec<Upload>, BuildFailure> {
+        reporter.progress("R CMD build", 0, None);
+        let config = self.builds.state.config.load_full();
+        let text = |path: &PathBuf| path.to_str().map(str::to_owned);
+        let job = Job::BuildRPackage(BuildRPackage {
+            r: config.git.r.as_ref().and_then(text),
+            library: config.git.r_library.as_ref().and_then(text),
+            vignettes: false,
+        });
+        let request = Request {
+            job,
+            readable: config.git.r.iter().chain(&config.git.r_library).cloned().collect(),
+            source: Some(tree),
+            credential: None,
+            key: None,
+            timeout: config.git.build_timeout,
+            temp_dir: config.server.temp_dir.clone(),
+        };
+        let sandbox = detection::sandbox(self.builds, Language::R).await?;
+        let (report, package) = job::run(&sandbox, request, &self.log, interrupted).await?;
+        let file = report.file.unwrap_or_default();
+        let body = ReaderStream::with_capacity(tokio::fs::File::from_std(package), 256 << 10).boxed();
+        Ok(vec![upload::receive(&self.builds.uploads, &file, body, UploadKind::Source).await?])
+    }
+
+    /// Builds a source distribution and a wheel of Python.
+    async fn build_python(
+        &self,
+        tree: File,
+        reporter: &Reporter,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<Vec<Upload>, BuildFailure> {
+        reporter.progress("python -m build", 0, None);
+        let config = self.builds.state.config.load_full();
+        let (tree, time) = super::python::commit_time(tree).await?;
+        let job = Job::BuildPythonPackage(BuildPythonPackage {
+            python: config.git.python.as_ref().and_then(|path| path.to_str()).map(str::to_owned),
+            version: super::python::version_of_tag(&self.build.tag),
+            time,
+        });
+        let request = Request {
+            job,
+            readable: config.git.python.iter().cloned().collect(),
+            source: Some(tree),
+            credential: None,
+            key: None,
+            timeout: config.git.build_timeout,
+            temp_dir: config.server.temp_dir.clone(),
+        };
+        let sandbox = detection::sandbox(self.builds, Language::Python).await?;
+        let built = job::run(&sandbox, request, &self.log, interrupted).await;
+        let (_, archive) = built.map_err(|failure| super::python::explain(failure, &self.log.text()))?;
+        let files = super::python::files(archive, config.server.temp_dir.clone()).await?;
+        let mut uploads = Vec::new();
+        for (name, file) in files {
+            let body = ReaderStream::with_capacity(tokio::fs::File::from_std(file), 256 << 10).boxed();
+            uploads.push(receive::receive(&self.builds.uploads, &name, body).await?);
+        }
+        if uploads.iter().any(|file: &Upload| file.version != uploads[0].version) {
+            let reason = "the source distribution and the wheel have different versions".to_owned();
+            return Err(BuildFailure::Final(reason));
+        }
+        Ok(uploads)
     }
 
     async fn set_state(&self, state: BuildState) -> Result<(), BuildFailure> {

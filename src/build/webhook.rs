@@ -40,16 +40,25 @@ impl Signatures<'_> {
     }
 }
 
-/// Starts a poll of the builder with this number, if the request is signed with its secret. Returns false otherwise; an
-/// unknown builder and one without a secret cannot be distinguished from a wrong signature.
+/// What may authorize a request.
+pub struct Authorization<'a> {
+    /// Signatures of the body with the builder's secret.
+    pub signatures: Signatures<'a>,
+    /// The body.
+    pub body: &'a [u8],
+    /// Whether the client has a token with which it may change the source of this name.
+    pub may_write: &'a (dyn Fn(&str) -> bool + std::marker::Sync),
+}
+
+/// Starts a poll of the builder with this number, if the request is signed with its secret or has a token for its source.
+/// Returns false otherwise; an unknown builder and one without a secret cannot be distinguished from a wrong signature.
 ///
 /// # Errors
 /// Database errors.
 pub async fn receive(
     builds: &Arc<Builds>,
     builder: i64,
-    signatures: Signatures<'_>,
-    body: &[u8],
+    authorization: Authorization<'_>,
 ) -> Result<bool, RepoError> {
     let found = builds.state.db.read(move |c| git_builder::get(c, builder)).await?;
     let Some(builder) = found else { return Ok(false) };
@@ -57,7 +66,13 @@ pub async fn receive(
         (Some(encrypted), Ok(key)) => decrypt(&key, encrypted),
         _ => None,
     };
-    if !secret.is_some_and(|secret| signatures.verify(&secret, body)) {
+    let Authorization { signatures, body, may_write } = authorization;
+    let is_signed = secret.is_some_and(|secret| signatures.verify(&secret, body));
+    let has_token = || {
+        let catalog = builds.state.catalog.get();
+        catalog.source_by_id(builder.source).is_some_and(|source| may_write(source.name.as_str()))
+    };
+    if !is_signed && !has_token() {
         return Ok(false);
     }
     if !begin(builds, builder.id) {

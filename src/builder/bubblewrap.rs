@@ -11,6 +11,7 @@ const WORKSPACE_SIZE: &str = "3221225472";
 /// Paths that both roles can read, if they exist; of `/etc` only those that programs need.
 const VISIBLE_PATHS: &[&str] = &[
     "/opt/R",
+    "/opt/python",
     "/etc/R",
     "/etc/alternatives",
     "/etc/ld.so.cache",

@@ -105,6 +105,8 @@ pub struct Remote {
     pub local_paths: Vec<String>,
     /// Accepted SSH host keys, in the format of `known_hosts`.
     pub known_hosts: String,
+    /// Whether the key of a host that has none there is accepted, and reported.
+    pub accepts_new_host: bool,
 }
 
 /// Which references to list.
@@ -160,6 +162,26 @@ pub struct DetectR {
     pub r: Option<String>,
 }
 
+/// Which Python package to build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BuildPythonPackage {
+    /// Installation directory of Python, such as `/opt/python/3.12.1`; without it Python is searched for.
+    pub python: Option<String>,
+    /// Version for projects that take theirs from git.
+    pub version: Option<String>,
+    /// Time of the commit in seconds, which archives contain.
+    pub time: Option<u64>,
+}
+
+/// Which Python to detect.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DetectPython {
+    /// Installation directory of Python; without it Python is searched for.
+    pub python: Option<String>,
+}
+
 /// A job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "kebab-case")]
@@ -172,6 +194,10 @@ pub enum Job {
     BuildRPackage(BuildRPackage),
     /// Reports the version of R.
     DetectR(DetectR),
+    /// Writes a source distribution and, if it can be built, a wheel to the result file, as a tar file.
+    BuildPythonPackage(BuildPythonPackage),
+    /// Reports the version of Python.
+    DetectPython(DetectPython),
 }
 
 /// The role of a builder.
@@ -200,7 +226,9 @@ impl Job {
     pub fn role(&self) -> Role {
         match self {
             Job::ListReferences(_) | Job::FetchCommit(_) => Role::Fetch,
-            Job::BuildRPackage(_) | Job::DetectR(_) => Role::Build,
+            Job::BuildRPackage(_) | Job::DetectR(_) | Job::BuildPythonPackage(_) | Job::DetectPython(_) => {
+                Role::Build
+            }
         }
     }
 }
@@ -275,6 +303,8 @@ pub struct Report {
     pub size: u64,
     /// SHA-256 of these bytes. Not proved: the reader of the result file computes it again.
     pub sha256: Option<String>,
+    /// SSH host keys after the job, in the format of `known_hosts`, if new ones were to be accepted.
+    pub known_hosts: Option<String>,
     /// Number of Git LFS pointers in the tree.
     pub lfs_pointers: u64,
     /// Peak memory of the largest process in bytes.
@@ -376,6 +406,18 @@ impl Request {
                 check_absolute("r", job.r.as_deref())?;
                 check_absolute("library", job.library.as_deref())?;
                 &[Purpose::Log, Purpose::Result, Purpose::Source]
+            }
+            Job::BuildPythonPackage(job) => {
+                check_absolute("python", job.python.as_deref())?;
+                let is_version = |text: &String| text.len() <= 200 && text.chars().all(|c| c.is_ascii_graphic());
+                if !job.version.as_ref().is_none_or(is_version) {
+                    return Err(invalid("version", "not a version"));
+                }
+                &[Purpose::Log, Purpose::Result, Purpose::Source]
+            }
+            Job::DetectPython(job) => {
+                check_absolute("python", job.python.as_deref())?;
+                &[Purpose::Log]
             }
             Job::DetectR(job) => {
                 check_absolute("r", job.r.as_deref())?;

@@ -10,7 +10,7 @@ use tar::{Builder, Header};
 
 use super::bubblewrap;
 use super::connection::{Connection, JobError};
-use super::message::{BuildRPackage, Event, Job, Limits, Purpose, Role};
+use super::message::{BuildRPackage, DetectPython, Event, Job, Limits, Purpose, Role};
 
 /// What the administrator chose: the value of `Git.Sandbox`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,14 +69,16 @@ pub enum Kind {
 pub struct Sandbox {
     /// Its kind.
     pub kind: Kind,
-    /// The version of R that was detected in it.
-    pub r_version: String,
+    /// The version of the language that was detected in it.
+    pub version: String,
     paths: Paths,
 }
 
 /// Why there is no sandbox: each kind that was tried, with its error.
 #[derive(Debug)]
 pub struct NoSandbox {
+    /// The language of the packages.
+    pub language: &'static str,
     /// The attempts.
     pub attempts: Vec<(Kind, JobError)>,
 }
@@ -93,7 +95,11 @@ impl fmt::Display for Kind {
 
 impl fmt::Display for NoSandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Unable to use R on this system. Building Git packages for R will be disabled.")?;
+        let language = self.language;
+        write!(
+            f,
+            "Unable to use {language} on this system. Building Git packages for {language} will be disabled."
+        )?;
         for (kind, error) in &self.attempts {
             write!(f, " {kind}: {error}.")?;
         }
@@ -119,6 +125,29 @@ pub fn detect(
     r: Option<&str>,
     paths: &Paths,
 ) -> std::result::Result<Sandbox, NoSandbox> {
+    detect_with(choice, allow_unsandboxed, "R", paths, |sandbox| sandbox.build_test_package(r))
+}
+
+/// Returns the first sandbox in which Python can be run; `python` is its installation directory.
+///
+/// # Errors
+/// No permitted sandbox can run it, or it lacks the module `build`.
+pub fn detect_python(
+    choice: Choice,
+    allow_unsandboxed: bool,
+    python: Option<&str>,
+    paths: &Paths,
+) -> std::result::Result<Sandbox, NoSandbox> {
+    detect_with(choice, allow_unsandboxed, "Python", paths, |sandbox| sandbox.python_version(python))
+}
+
+fn detect_with(
+    choice: Choice,
+    allow_unsandboxed: bool,
+    language: &'static str,
+    paths: &Paths,
+    version: impl Fn(&Sandbox) -> std::result::Result<String, JobError>,
+) -> std::result::Result<Sandbox, NoSandbox> {
     let kinds = match choice {
         Choice::Auto => vec![Kind::Systemd, Kind::Bubblewrap, Kind::None],
         Choice::Systemd => vec![Kind::Systemd],
@@ -131,16 +160,16 @@ pub fn detect(
         if kind == Kind::None && attempts.iter().any(|(_, error)| matches!(error, JobError::Busy)) {
             break;
         }
-        let mut sandbox = Sandbox { kind, r_version: String::new(), paths: paths.clone() };
-        match sandbox.build_test_package(r) {
+        let mut sandbox = Sandbox { kind, version: String::new(), paths: paths.clone() };
+        match version(&sandbox) {
             Ok(version) => {
-                sandbox.r_version = version;
+                sandbox.version = version;
                 return Ok(sandbox);
             }
             Err(error) => attempts.push((kind, error)),
         }
     }
-    Err(NoSandbox { attempts })
+    Err(NoSandbox { language, attempts })
 }
 
 impl Sandbox {
@@ -182,6 +211,33 @@ impl Sandbox {
             },
             // The number of processes would be that of the server's user.
             Kind::None => Limits { memory: limits.memory.or(Some(4 << 30)), processes: None, ..limits },
+        }
+    }
+
+    /// Runs Python; returns its version.
+    fn python_version(&self, python: Option<&str>) -> std::result::Result<String, JobError> {
+        let (log, log_writer) = std::io::pipe()?;
+        let readable_paths: Vec<_> = python.iter().map(PathBuf::from).collect();
+        let mut connection = self.start(Role::Build, &readable_paths)?;
+        let job = Job::DetectPython(DetectPython { python: python.map(str::to_owned) });
+        let limits = self.limits(Limits { seconds: 60, ..Limits::default() });
+        connection.start(job, limits, &[(Purpose::Log, log_writer.as_fd())])?;
+        drop(log_writer);
+        // Read until its end, so that the builder does not wait.
+        let log = std::thread::spawn(move || tail(log));
+        let mut version = String::new();
+        let failure = loop {
+            match connection.next_event()? {
+                Event::Started { program, .. } => version = program,
+                Event::Ended(report) => break report.failure,
+                Event::Phase { .. } | Event::Refused { .. } | Event::Unknown => {}
+            }
+        };
+        drop(connection);
+        let _ = log.join();
+        match failure {
+            None => Ok(version.strip_prefix("Python ").unwrap_or(&version).to_owned()),
+            Some(failure) => Err(JobError::Refused(failure.reason)),
         }
     }
 

@@ -181,6 +181,9 @@ pub enum Create {
     Token(CreateToken),
     /// Create a builder, which builds a package of a source from a git repository
     GitBuilder(git_args::CreateGitBuilder),
+    /// The former name of `import ssh-key`
+    #[command(hide = true)]
+    SshKey(git_args::ImportSshKey),
 }
 
 /// `rspm edit …`
@@ -194,6 +197,8 @@ pub enum Edit {
     GitBuilder(git_args::EditGitBuilder),
     /// Change a credential for git repositories over HTTPS
     HttpsCredential(git_args::EditHttpsCredential),
+    /// Change a key for git repositories over SSH
+    SshKey(git_args::EditSshKey),
 }
 
 /// `rspm delete …`
@@ -207,6 +212,9 @@ pub enum Delete {
     GitBuilder(git_args::DeleteGitBuilder),
     /// Delete a credential for git repositories
     GitCredential(git_args::DeleteGitCredential),
+    /// The former name of `delete git-credential --type=ssh`
+    #[command(hide = true)]
+    SshKey(NameArg),
 }
 
 /// `rspm list …`

@@ -40,7 +40,7 @@ fn text(explanation: &Explanation) -> String {
         }
         let _ = writeln!(text, "{} {subject}: {state}", if *selected { "*" } else { " " });
         if !rule.is_empty() {
-            let _ = writeln!(text, "      {rule}");
+            rule.lines().for_each(|line| drop(writeln!(text, "      {line}")));
         }
     }
     let reason = explanation.no_binary_reason.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
@@ -58,6 +58,7 @@ fn heading(topic: Topic) -> &'static str {
         Topic::Match => "Platform",
         Topic::Binary => "Binaries",
         Topic::File => "File",
+        Topic::Build => "Last build from git",
     }
 }
 

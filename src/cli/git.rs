@@ -87,7 +87,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateGitBuilder) ->
     let path = format!("/sources/{}/git-builders", segment(&args.source));
     let poll: GitPoll = client.send(Method::POST, &path, &body).await?;
     if output.is_human() {
-        output.print(&poll, || format!("Git Builders:\n{}", describe(&poll.builder)))?;
+        output.print(&poll, || format!("{}Git Builders:\n{}", accepted(&poll.builder), describe(&poll.builder)))?;
     }
     finish(client, output, poll, &args.wait_flags).await
 }
@@ -106,9 +106,18 @@ pub async fn edit(client: &Client, output: &Output, args: EditGitBuilder) -> Res
         recurse_submodules: args.recurse_submodules,
         credential: removed(args.remove_credential, args.new_credential),
         webhook_secret: removed(args.remove_webhook_secret, secret(args.webhook_secret_path.as_deref())?),
+        accept_host_key: args.accept_host_key,
     };
     let builder: GitBuilder = client.send(Method::PATCH, &path(&args.source, &args.name), &body).await?;
-    output.print(&builder, || format!("Git Builders:\n{}", describe(&builder)))
+    output.print(&builder, || format!("{}Git Builders:\n{}", accepted(&builder), describe(&builder)))
+}
+
+/// A line for each SSH host key that was accepted.
+fn accepted(builder: &GitBuilder) -> String {
+    let line = |key: &String| {
+        format!("Accepted the host key {key}: compare it with the one that the server's administrator names.\n")
+    };
+    builder.accepted_host_keys.iter().map(line).collect()
 }
 
 /// `rspm delete git-builder`.
@@ -212,7 +221,9 @@ pub(super) async fn print_log(
     loop {
         let build = show(client, id).await?;
         if build.attempt != attempt {
-            (offset, attempt) = (0, build.attempt);
+            // The log of the first attempt may have been read before its number.
+            offset = if attempt == 0 { offset } else { 0 };
+            attempt = build.attempt;
         }
         let page: GitBuildLog = client.get(&format!("/git-builds/{id}/log?offset={offset}")).await?;
         let text = page.text.as_bytes();

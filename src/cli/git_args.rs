@@ -9,6 +9,8 @@ use super::suggested_values::SuggestedValues;
 /// `rspm import …`
 #[derive(Debug, Subcommand)]
 pub enum Import {
+    /// Import a private key for git repositories over SSH
+    SshKey(ImportSshKey),
     /// Import a user name and a password or token for git repositories over HTTPS
     HttpsCredential(ImportHttpsCredential),
 }
@@ -44,7 +46,7 @@ pub struct CreateGitBuilder {
     /// The source, of type git
     #[arg(long)]
     pub source: String,
-    /// URL of the repository: https://…, http://…, or file:///… below Git.LocalPaths
+    /// URL of the repository: https://…, http://…, ssh://…, user@host:path, or file:///… below Git.LocalPaths
     #[arg(long)]
     pub url: String,
     /// The branch (default: the default branch of the repository)
@@ -62,7 +64,7 @@ pub struct CreateGitBuilder {
     /// Levels of submodules to fetch
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=16))]
     pub recurse_submodules: u32,
-    /// Name of a credential
+    /// Name of an SSH key or an HTTPS credential
     #[arg(long, value_name = "NAME")]
     pub credential: Option<String>,
     /// The package (default: the name in DESCRIPTION)
@@ -81,6 +83,7 @@ pub struct CreateGitBuilder {
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args([
     "new_url", "new_branch", "new_credential", "new_sub_dir", "remove_credential", "remove_sub_dir",
     "recurse_submodules", "clone_depth", "webhook_secret_path", "remove_webhook_secret",
+    "accept_host_key",
 ]))]
 pub struct EditGitBuilder {
     /// The package of the builder
@@ -119,6 +122,9 @@ pub struct EditGitBuilder {
     /// Accept no webhooks
     #[arg(long)]
     pub remove_webhook_secret: bool,
+    /// Accept the SSH host key that the host sends now, instead of the recorded one
+    #[arg(long)]
+    pub accept_host_key: bool,
 }
 
 /// Flags of `delete git-builder`.
@@ -230,6 +236,50 @@ pub struct EditHttpsCredential {
     /// Use it for this host only; empty for any
     #[arg(long)]
     pub host: Option<String>,
+}
+
+/// Flags of `import ssh-key`.
+#[derive(Debug, Args)]
+pub struct ImportSshKey {
+    /// Name of the key
+    #[arg(long)]
+    pub name: String,
+    /// File with the private key, as ssh-keygen writes it
+    #[arg(long, value_name = "FILE")]
+    pub path: PathBuf,
+    /// File with the passphrase of the key, which is not stored
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_path: Option<PathBuf>,
+    /// Use it for this host only, such as git.example.com or git.example.com:2222
+    #[arg(long)]
+    pub host: Option<String>,
+    /// File with host keys of git servers, as ssh-keyscan writes it
+    #[arg(long, value_name = "FILE")]
+    pub known_hosts: Option<PathBuf>,
+    /// Succeed when a key of this name exists, and leave it unchanged
+    #[arg(long)]
+    pub succeed_on_existing: bool,
+}
+
+/// Flags of `edit ssh-key`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args(["path", "host", "known_hosts"]))]
+pub struct EditSshKey {
+    /// Name of the key
+    #[arg(long)]
+    pub name: String,
+    /// File with the new private key
+    #[arg(long, value_name = "FILE")]
+    pub path: Option<PathBuf>,
+    /// File with the passphrase of the new key
+    #[arg(long, value_name = "FILE", requires = "path")]
+    pub passphrase_path: Option<PathBuf>,
+    /// Use it for this host only; empty for any
+    #[arg(long)]
+    pub host: Option<String>,
+    /// File with host keys of git servers, which replace the recorded ones
+    #[arg(long, value_name = "FILE")]
+    pub known_hosts: Option<PathBuf>,
 }
 
 /// Flags of `delete git-credential`.

@@ -1,12 +1,17 @@
-//! `rspm import|edit https-credential`, `rspm list git-credentials`, `rspm delete git-credential`.
+//! `rspm import|edit https-credential`, `rspm import|edit ssh-key`, `rspm list git-credentials`, `rspm delete
+//! git-credential`.
 
+use std::fs::File;
 use std::io::{IsTerminal, Read, stdin};
+use std::path::Path;
 
 use hyper::Method;
 
 use super::client::{Client, segment};
 use super::error::CliError;
-use super::git_args::{DeleteGitCredential, EditHttpsCredential, ImportHttpsCredential};
+use super::git_args::{
+    DeleteGitCredential, EditHttpsCredential, EditSshKey, ImportHttpsCredential, ImportSshKey,
+};
 use super::output::{Output, format_time, table};
 use crate::api::git::{GitCredential, ImportGitCredential};
 
@@ -25,6 +30,7 @@ pub async fn import(client: &Client, output: &Output, args: ImportHttpsCredentia
         password: Some(password(args.password)?),
         host: args.host,
         succeed_on_existing: args.succeed_on_existing,
+        ..ImportGitCredential::default()
     };
     let credential: GitCredential = client.send(Method::POST, "/git-credentials", &body).await?;
     output.print(&credential, || format!("Imported HTTPS credential '{}'.", credential.name))
@@ -51,6 +57,61 @@ pub async fn edit(client: &Client, output: &Output, args: EditHttpsCredential) -
     output.print(&credential, || format!("Changed HTTPS credential '{}'.", credential.name))
 }
 
+/// `rspm import ssh-key`.
+///
+/// # Errors
+/// A file cannot be read, or the server refuses.
+pub async fn import_ssh_key(client: &Client, output: &Output, args: ImportSshKey) -> Result<(), CliError> {
+    let body = ImportGitCredential {
+        kind: "ssh".to_owned(),
+        name: args.name,
+        private_key: Some(file(&args.path)?),
+        passphrase: passphrase(args.passphrase_path.as_deref())?,
+        known_hosts: args.known_hosts.as_deref().map(file).transpose()?,
+        host: args.host,
+        succeed_on_existing: args.succeed_on_existing,
+        ..ImportGitCredential::default()
+    };
+    let credential: GitCredential = client.send(Method::POST, "/git-credentials", &body).await?;
+    output.print(&credential, || format!("Imported SSH key '{}', {}.", credential.name, credential.fingerprint))
+}
+
+/// `rspm edit ssh-key`.
+///
+/// # Errors
+/// As [`import_ssh_key`].
+pub async fn edit_ssh_key(client: &Client, output: &Output, args: EditSshKey) -> Result<(), CliError> {
+    let body = ImportGitCredential {
+        private_key: args.path.as_deref().map(file).transpose()?,
+        passphrase: passphrase(args.passphrase_path.as_deref())?,
+        known_hosts: args.known_hosts.as_deref().map(file).transpose()?,
+        host: args.host,
+        ..ImportGitCredential::default()
+    };
+    let path = format!("/git-credentials/ssh/{}", segment(&args.name));
+    let credential: GitCredential = client.send(Method::PATCH, &path, &body).await?;
+    output.print(&credential, || format!("Changed SSH key '{}', {}.", credential.name, credential.fingerprint))
+}
+
+/// Reads a small text file.
+fn file(path: &Path) -> Result<String, CliError> {
+    let local = |source| CliError::Local { operation: format!("reading {}", path.display()), source };
+    let mut text = String::new();
+    let file = File::open(path).map_err(local)?;
+    file.take(MAX_INPUT + 1).read_to_string(&mut text).map_err(local)?;
+    if text.len() as u64 > MAX_INPUT {
+        return Err(CliError::refused(format!("{} has more than {MAX_INPUT} bytes", path.display())));
+    }
+    Ok(text)
+}
+
+/// The passphrase in a file, without the newline at its end.
+fn passphrase(path: Option<&Path>) -> Result<Option<String>, CliError> {
+    let Some(path) = path else { return Ok(None) };
+    let text = file(path)?;
+    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
 /// The password of the flag, typed into the terminal, or from standard input.
 fn password(flag: Option<String>) -> Result<String, CliError> {
     let local = |source| CliError::Local { operation: "reading the password".to_owned(), source };
@@ -74,21 +135,21 @@ pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
     let credentials: Vec<GitCredential> = client.get("/git-credentials").await?;
     output.print(&credentials, || {
         if credentials.is_empty() {
-            return "There is no credential. Import one: rspm import https-credential".to_owned();
+            return "There is no credential. Import one: rspm import ssh-key or rspm import https-credential".to_owned();
         }
         let row = |c: &GitCredential| {
             let builders = c.builders.join(", ");
             vec![
                 c.name.clone(),
                 c.kind.clone(),
-                c.username.clone(),
+                if c.fingerprint.is_empty() { c.username.clone() } else { c.fingerprint.clone() },
                 c.host.clone(),
                 format_time(&c.created),
                 builders,
             ]
         };
         let rows: Vec<Vec<String>> = credentials.iter().map(row).collect();
-        table(&["Name", "Type", "User name", "Host", "Imported", "Used by"], &rows)
+        table(&["Name", "Type", "User name or fingerprint", "Host", "Imported", "Used by"], &rows)
     })
 }
 

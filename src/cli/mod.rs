@@ -203,6 +203,14 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Create(Create::GitBuilder(args)) => git::create(client, output, args).await,
         Command::Edit(Edit::GitBuilder(args)) => git::edit(client, output, args).await,
         Command::Edit(Edit::HttpsCredential(args)) => git_credential::edit(client, output, args).await,
+        Command::Edit(Edit::SshKey(args)) => git_credential::edit_ssh_key(client, output, args).await,
+        Command::Import(Import::SshKey(args)) | Command::Create(Create::SshKey(args)) => {
+            git_credential::import_ssh_key(client, output, args).await
+        }
+        Command::Delete(Delete::SshKey(args)) => {
+            let args = git_args::DeleteGitCredential { name: args.name, kind: "ssh".to_owned() };
+            git_credential::delete(client, output, args).await
+        }
         Command::Delete(Delete::GitBuilder(args)) => git::delete(client, output, args).await,
         Command::Delete(Delete::GitCredential(args)) => git_credential::delete(client, output, args).await,
         Command::List { list: Some(List::GitBuilders(args)) } => {

@@ -22,8 +22,6 @@ const CLEAR: &str =
     "synced packages cannot be cleared in this version; unsubscribe the repositories from the source";
 const FIXED_URL: &str = "fixed URLs cannot be created in this version; write a date or a transaction id in place of \
                          latest in the URL of a repository";
-const SSH: &str = "repositories are not fetched over SSH in this version; use an https URL, with a token that rspm import \
-                   https-credential stores";
 const BLOCKING: &str =
     "packages cannot be blocked in this version; known vulnerabilities are shown with each package";
 const LICENSES: &str =
@@ -71,10 +69,6 @@ pub(super) static TABLE: &[Unsupported] = &[
     flag(&["add"], "transaction-id", LOCAL_ONLY, Page::REPOSITORIES),
     command(&["clear"], CLEAR, Page::REPOSITORIES),
     command(&["url"], FIXED_URL, Page::REPOSITORIES),
-    command(&["import", "ssh-key"], SSH, Page::GIT),
-    command(&["create", "ssh-key"], SSH, Page::GIT),
-    command(&["edit", "ssh-key"], SSH, Page::GIT),
-    command(&["delete", "ssh-key"], SSH, Page::GIT),
     command(&["create", "blocklist-rule"], BLOCKING, Page::VULNERABILITIES),
     command(&["create", "bulk-blocklist-rules"], BLOCKING, Page::VULNERABILITIES),
     command(&["edit", "blocklist-rule"], BLOCKING, Page::VULNERABILITIES),

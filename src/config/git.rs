@@ -1,4 +1,4 @@
-//! `[Git]`, and `Server.RVersion`, which only builds use.
+//! `[Git]`, and `Server.RVersion` and `Server.PythonVersion`, which only builds use.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,8 +28,12 @@ pub struct Git {
     pub local_paths: Vec<String>,
     /// Hosts from which submodules may be fetched, besides that of the repository.
     pub submodule_hosts: Vec<String>,
+    /// What is done about the key of an unknown SSH host.
+    pub host_keys: HostKeyPolicy,
     /// Library of packages that builds can use.
     pub r_library: Option<PathBuf>,
+    /// `Server.PythonVersion`: directory of the Python installation; `None`: detected.
+    pub python: Option<PathBuf>,
     /// `Server.RVersion`: directory of the R installation; `None`: detected.
     pub r: Option<PathBuf>,
 }
@@ -45,6 +49,15 @@ pub enum SandboxChoice {
     Bubblewrap,
     /// None.
     None,
+}
+
+/// `Git.HostKeyPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostKeyPolicy {
+    /// Accepted when a builder is created.
+    AcceptNew,
+    /// Refused.
+    Strict,
 }
 
 impl Git {
@@ -79,7 +92,14 @@ impl Git {
                 .into_iter()
                 .filter(|host: &String| !host.is_empty())
                 .collect(),
+            host_keys: reader.value("Git", "HostKeyPolicy", |text| {
+                value::choice(text, &["accept-new", "strict"]).map(|word| match word {
+                    "strict" => HostKeyPolicy::Strict,
+                    _ => HostKeyPolicy::AcceptNew,
+                })
+            }),
             r_library: reader.optional("Git", "RLibrary", value::path),
+            python: reader.optional("Server", "PythonVersion", value::path),
             r: (!r.is_empty()).then(|| r.remove(0)),
         };
         if !r.is_empty() {

@@ -58,7 +58,7 @@ pub use check::{Check, Verdict, checks};
 pub use cran::Cran;
 pub use database::{Database, Postgres, Provider, Sqlite};
 pub use file::{DEFAULT_FILE, RESTART_COMMAND, load, load_encrypted, read};
-pub use git::{Git, SandboxChoice};
+pub use git::{Git, HostKeyPolicy, SandboxChoice};
 pub use key_file::{EncryptionKey, KeySource};
 pub use listen::{Http, HttpRedirect, Https, MinimumTls};
 pub use local_python::LocalPython;

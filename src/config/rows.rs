@@ -92,7 +92,7 @@ s("Server", Never, "Directories, logs and public address of the server.", &[
     p("RVersion", Path, "",
       "Directory of the R installation that builds packages from git, such as `/opt/R/4.5.2`; if unset, it is detected. Of several, the first is used.").multi(),
     p("PythonVersion", Path, "",
-      "Python installation for building packages; if unset, it is detected.").not_yet(),
+      "Directory of the Python installation that builds packages from git, such as `/opt/python/3.12.1`; if unset, it is detected. It needs the module `build`."),
     p("LauncherDir", Path, "",
       "Formerly the work directory of the job launcher.").obsolete(),
 ]),

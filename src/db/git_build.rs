@@ -194,6 +194,15 @@ pub fn newest(c: &mut dyn Conn, builder: i64) -> Result<Option<GitBuild>, DbErro
     rows.into_iter().next().map(decode).transpose()
 }
 
+/// Returns the build of a builder that was published last.
+pub fn newest_published(c: &mut dyn Conn, builder: i64) -> Result<Option<GitBuild>, DbError> {
+    let rows = c.query(
+        select!("WHERE builder_id = $1 AND state = 'published' ORDER BY ended_at DESC, id DESC LIMIT 1"),
+        &[builder.into()],
+    )?;
+    rows.into_iter().next().map(decode).transpose()
+}
+
 /// Returns the builds of a commit or of a tag, the newest first.
 pub fn of_commit(c: &mut dyn Conn, builder: i64, tag: &str, commit: &str) -> Result<Vec<GitBuild>, DbError> {
     let rows = c.query(
@@ -224,10 +233,13 @@ pub fn page(
     Ok(builds.into_iter().skip(offset).take(limit).collect())
 }
 
-/// Ends the queued builds of earlier commits of a branch: only the newest commit is built.
+/// Ends the queued builds of earlier commits of a branch: only the newest commit is built. One that an administrator
+/// requested remains.
 pub fn supersede(c: &mut dyn Conn, builder: i64, now: Timestamp) -> Result<(), DbError> {
     const SKIP: &str = "UPDATE git_build SET state = 'skipped', ended_at = CAST($1 AS BIGINT), \
-        reason = 'the branch has a newer commit' WHERE builder_id = CAST($2 AS BIGINT) AND tag = '' AND state = 'queued'";
+        reason = 'the branch has a newer commit' WHERE builder_id = CAST($2 AS BIGINT) AND tag = '' AND state = 'queued' \
+        AND replaces = 0 AND NOT EXISTS (SELECT 1 FROM git_build e WHERE e.builder_id = git_build.builder_id \
+        AND e.commit_sha = git_build.commit_sha AND e.tag = '' AND e.id < git_build.id)";
     c.execute(SKIP, &[now.into(), builder.into()]).map(drop)
 }
 
@@ -355,6 +367,19 @@ pub fn has_log(c: &mut dyn Conn, log: Sha256) -> Result<bool, DbError> {
 pub fn logs(c: &mut dyn Conn) -> Result<Vec<Sha256>, DbError> {
     let rows = c.query("SELECT DISTINCT log_sha256 FROM git_build WHERE log_sha256 IS NOT NULL", &[])?;
     rows.into_iter().map(|mut row| row.parsed(0, "a digest")).collect()
+}
+
+/// Forgets the logs of builds that ended before a time, except those of the newest `kept` builds of each builder, and deletes
+/// skipped commits of branches from before. Returns the number of forgotten logs; the sweep removes their objects. The rows of
+/// other builds remain: they say which commits and tags were built.
+pub fn forget_logs(c: &mut dyn Conn, before: Timestamp, kept: i64) -> Result<u64, DbError> {
+    const FORGET: &str = "UPDATE git_build SET log_sha256 = NULL, log_size = 0 WHERE log_sha256 IS NOT NULL \
+        AND ended_at < CAST($1 AS BIGINT) AND id <= (SELECT n.id FROM git_build n \
+        WHERE n.builder_id = git_build.builder_id ORDER BY n.id DESC LIMIT 1 OFFSET CAST($2 AS BIGINT))";
+    const DELETE: &str = "DELETE FROM git_build WHERE state = 'skipped' AND tag = '' AND tx_id IS NULL \
+        AND ended_at < CAST($1 AS BIGINT)";
+    c.execute(DELETE, &[before.into()])?;
+    c.execute(FORGET, &[before.into(), kept.into()])
 }
 
 /// Returns the number of builds that have not ended.

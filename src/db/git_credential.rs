@@ -138,6 +138,12 @@ pub fn update(c: &mut dyn Conn, credential: &GitCredential) -> Result<(), DbErro
     c.execute(UPDATE, &params).map(drop)
 }
 
+/// Replaces the accepted host keys of a credential.
+pub fn update_known_hosts(c: &mut dyn Conn, id: i64, known_hosts: &str) -> Result<(), DbError> {
+    const UPDATE: &str = "UPDATE git_credential SET known_hosts = $1 WHERE id = CAST($2 AS BIGINT)";
+    c.execute(UPDATE, &[known_hosts.into(), id.into()]).map(drop)
+}
+
 /// Deletes a credential. Builders, even deleted ones, must not refer to it.
 pub fn delete(c: &mut dyn Conn, id: i64) -> Result<(), DbError> {
     c.execute(

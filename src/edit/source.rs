@@ -20,7 +20,7 @@ fn label(kind: SourceKind) -> &'static str {
     }
 }
 
-/// Creates a source. Sources of type `local`, `local-python` and `git` can be created; `cran`, `bioconductor` and `pypi` are built in.
+/// Creates a source. Sources of type `local`, `local-python`, `git` and `git-python` can be created; `cran`, `bioconductor` and `pypi` are built in.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a kind that cannot be created, [`RepoError::Conflict`] when the name is taken.
@@ -116,8 +116,8 @@ fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
             "the source of type {kind} is built in: there is one, named '{kind}'; subscribe a repository to it"
         ))),
         Supply::Unsupported { .. } => Err(RepoError::Invalid(format!(
-            "this version cannot create sources of type {kind}; it supports local, local-python, git, and the built-in \
-             cran and bioconductor ({} lists what is missing)",
+            "this version cannot create sources of type {kind}; it supports local, local-python, git, git-python, and the \
+             built-in cran and bioconductor ({} lists what is missing)",
             Page::COMPATIBILITY
         ))),
     }

@@ -96,7 +96,7 @@ impl SourceKind {
             SourceKind::Pypi => ("pypi", "PyPI", Python, Pypi, UNSUPPORTED_BUILT_IN),
             SourceKind::CuratedPypi => ("curated-pypi", "Curated PyPI", Python, Pypi, UNSUPPORTED),
             SourceKind::LocalPython => ("local-python", "Local Python", Python, Packages, Supply::Uploads),
-            SourceKind::GitPython => ("git-python", "Git Python", Python, Packages, UNSUPPORTED),
+            SourceKind::GitPython => ("git-python", "Git Python", Python, Packages, Supply::Builds),
         };
         Properties { name, label, language, storage_class, supply }
     }

@@ -9,6 +9,7 @@ use super::sweep::SweepOptions;
 use super::{Upkeep, sweep};
 use crate::catalog::Repository;
 use crate::catalog::resolve::Unresolved;
+use crate::db::git_build;
 use crate::jobs::Started;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
@@ -19,6 +20,10 @@ use crate::serve::{self, RepoError};
 
 /// The delay after midnight UTC, in microseconds, in which transactions that began before midnight complete.
 const MIDNIGHT_DELAY: i64 = 5 * SECOND;
+/// Time after which the log of a build is removed, in microseconds: 180 days.
+const BUILD_LOG_RETENTION: i64 = 180 * 86_400 * SECOND;
+/// Number of the newest builds of each builder whose logs are kept.
+const KEPT_BUILD_LOGS: i64 = 20;
 /// The longest sleep, so that changes of the clock are noticed.
 const MAX_SLEEP: Duration = Duration::from_secs(600);
 
@@ -62,6 +67,7 @@ pub async fn run_night(upkeep: &Arc<Upkeep>) {
             }
         }
     }
+    forget_build_logs(upkeep).await;
     sweep_storage(upkeep, &SweepOptions::default()).await;
     let error = match scrub::start(upkeep, ScrubOptions::nightly()) {
         Started::New(job) | Started::Attached(job) => job.wait_end().await.err(),
@@ -69,6 +75,15 @@ pub async fn run_night(upkeep: &Arc<Upkeep>) {
     };
     if let Some(error) = error {
         tracing::warn!(error, "could not scrub storage");
+    }
+}
+
+/// Forgets old logs of builds; the sweep removes them.
+async fn forget_build_logs(upkeep: &Upkeep) {
+    let before = Timestamp((upkeep.state.clock)().0 - BUILD_LOG_RETENTION);
+    let write = upkeep.state.db.write(move |c| git_build::forget_logs(c, before, KEPT_BUILD_LOGS));
+    if let Err(error) = write.await {
+        tracing::warn!(%error, "could not forget old logs of builds");
     }
 }
 

@@ -63,6 +63,7 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("Server", "UsageDataSchedule", usage::usage_data_schedule_runs_an_aggregation_that_was_missed_while_the_server_was_down),
     ("Server", "UsageDataRetention", usage::usage_data_retention_is_the_number_of_days_that_are_stored),
     ("Server", "RVersion", git::r_version_is_the_installation_that_builds),
+    ("Server", "PythonVersion", git::python_version_is_the_installation_that_builds),
     ("HTTP", "Listen", listen::http_listen_is_the_address_that_answers),
     ("HTTPS", "Listen", listen::https_listen_is_the_address_with_tls),
     ("HTTPS", "Certificate", listen::certificate_is_presented_to_clients),

@@ -95,6 +95,7 @@ pub(super) fn fetch(url: &str) -> FetchCommit {
             url: url.to_owned(),
             local_paths: vec!["/srv/git".to_owned(), "/tmp".to_owned()],
             known_hosts: String::new(),
+            accepts_new_host: false,
         },
         reference: "refs/heads/main".to_owned(),
         commit: None,

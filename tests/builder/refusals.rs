@@ -50,7 +50,7 @@ fn without_systemd_and_bubblewrap_builders_are_refused_unless_that_is_allowed() 
     };
     let sandbox = detect(Choice::Auto, true, None, &paths).expect("allowed");
     assert_eq!(sandbox.kind, Kind::None);
-    assert!(sandbox.r_version.starts_with(|c: char| c.is_ascii_digit()), "{}", sandbox.r_version);
+    assert!(sandbox.version.starts_with(|c: char| c.is_ascii_digit()), "{}", sandbox.version);
 }
 
 #[test]

@@ -93,8 +93,8 @@ fn names_types_and_orders_are_checked() {
     assert_eq!(server.refused("create repo --name=__api__"), format!("'__api__' {rule}"));
     assert_eq!(server.refused("create source --name=a~b"), format!("'a b' {rule}"));
     assert_eq!(
-        server.refused("create source --name=x --type=git-python"),
-        "this version cannot create sources of type git-python; it supports local, local-python, git, and the built-in cran and bioconductor \
+        server.refused("create source --name=x --type=curated-cran"),
+        "this version cannot create sources of type curated-cran; it supports local, local-python, git, git-python, and the built-in cran and bioconductor \
          (/usr/share/doc/rstudio-pm/compatibility.md lists what is missing)"
     );
     let python = server.refused("create source --name=x --type=pypi");

@@ -6,13 +6,10 @@ use crate::support::server::Builder;
 
 #[test]
 fn unsupported_commands_name_an_alternative_and_a_page() {
-    let ssh = "not fetched over SSH";
     for (line, words, page) in [
         ("update --source=subset --snapshot=2024-04-17 --commit", "a date in the URL", "repositories.md"),
         ("clear --type=cran --confirm", "cannot be cleared", "repositories.md"),
         ("url create --repo=prod --lock", "write a date or a transaction id", "repositories.md"),
-        ("import ssh-key --name=k --path=/k", ssh, "git.md"),
-        ("delete ssh-key --name=k", ssh, "git.md"),
         ("create blocklist-rule --vulns", "cannot be blocked", "vulnerabilities.md"),
         ("test blocklist-rules --repo=prod", "cannot be blocked", "vulnerabilities.md"),
         ("list license-types --current", "filter/packages", "README.md"),

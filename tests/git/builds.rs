@@ -67,6 +67,7 @@ fn a_branch_that_was_rewritten_and_an_unchanged_version_are_built() {
     repository.git(&["branch", "--force", "main", &first]);
     let nothing = server.rspm_stdout("run git-builder --source=dev --name=tested");
     assert!(nothing.contains("Nothing new: main is at"), "{nothing}");
+    assert!(nothing.contains("The branch was moved back: the source has 1.0 of"), "{nothing}");
     let rerun = format!("rerun git-builder --source=dev --name=tested --commit-sha={}", &first[..8]);
     let refused = server.rspm(&rerun);
     assert!(refused.code == 1 && refused.err.contains("with --replace it is built again"), "{}", refused.err);
@@ -122,8 +123,50 @@ fn a_build_that_fails_says_why_and_is_not_repeated() {
     assert!(log.contains("alformed") && log.contains("== Failed: R CMD build"), "{log}");
     assert_eq!(listed(&server), None);
 
+    // The end of the log, where people look for the package.
+    let explained = server.rspm_stdout("explain dev tested");
+    for part in ["Last build from git\n", &commit[..7], "alformed", "      == Failed: R CMD build"] {
+        assert!(explained.contains(part), "{part}: {explained}");
+    }
+    let logs = server.get("/__api__/repos/dev/packages/tested/binaries/logs");
+    assert_eq!(logs.status, 200);
+    let logs = logs.json();
+    assert_eq!((logs["state"].as_str(), logs["commit"].as_str()), (Some("failed"), Some(commit.as_str())));
+    assert!(logs["log"].as_str().unwrap().contains("alformed"), "{logs}");
+
     repository.package("", "1.0");
     let fixed = repository.commit();
     wait_for_build(&server, "commit", &fixed, "published");
     assert_eq!(listed(&server).as_deref(), Some("1.0"));
+    assert!(!server.rspm_stdout("explain dev tested").contains("Last build"), "it succeeded");
+    let logs = server.get("/__api__/repos/dev/packages/tested/binaries/logs?version=1.0").json();
+    assert!(logs["log"].as_str().unwrap().contains("Published tested 1.0"), "{logs}");
+    let other = server.get("/__api__/repos/dev/packages/other/binaries/logs");
+    assert_eq!(other.status, 400, "not built from git: the parameters of a binary are required");
+}
+
+#[test]
+fn a_requested_build_is_not_replaced_by_a_newer_commit() {
+    let server = server("PollInterval = 1h");
+    let repository = repository("1.0");
+    let first = repository.git(&["rev-parse", "HEAD"]);
+    let url = repository.url();
+    server.rspm_stdout(&format!("create git-builder --source=dev --url={url}"));
+    // The first build of the queue holds the builder while the others wait.
+    repository.package("", "1.1");
+    let cleanup = repository.write("cleanup", "#!/bin/sh\nsleep 3\n");
+    std::fs::set_permissions(cleanup, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let slow = repository.commit();
+    server.rspm_stdout("run git-builder --source=dev --name=tested --no-wait");
+    wait_for_build(&server, "commit", &slow, "building");
+    server.rspm_stdout(&format!(
+        "rerun git-builder --source=dev --name=tested --commit-sha={first} --replace --no-wait"
+    ));
+    repository.package("", "1.2");
+    repository.git(&["rm", "--quiet", "--force", "cleanup"]);
+    let newest = repository.commit();
+    server.rspm_stdout("run git-builder --source=dev --name=tested --no-wait");
+    wait_for_build(&server, "commit", &newest, "published");
+    let states: Vec<_> = builds(&server).iter().map(|build| build["state"].clone()).collect();
+    assert_eq!(states, ["published"; 4], "the newest first: {:?}", builds(&server));
 }

@@ -3,8 +3,11 @@
 mod builds;
 mod git_server;
 mod interruption;
+mod python;
 mod refusals;
 mod remote;
+mod ssh;
+mod ssh_server;
 mod tags;
 
 use std::time::{Duration, Instant};
@@ -73,6 +76,20 @@ fn wait_for_build(server: &Server, key: &str, value: &str, state: &str) -> Value
 fn listed(server: &Server) -> Option<String> {
     let index = server.get("/dev/latest/src/contrib/PACKAGES").text();
     index.lines().find_map(|line| line.strip_prefix("Version: ")).map(str::to_owned)
+}
+
+/// Whether a file below the directory contains the text.
+fn is_anywhere(directory: &std::path::Path, text: &str) -> bool {
+    std::fs::read_dir(directory).unwrap().flatten().any(|entry| {
+        let path = entry.path();
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => is_anywhere(&path, text),
+            kind if kind.is_file() => {
+                std::fs::read(&path).unwrap().windows(text.len()).any(|bytes| bytes == text.as_bytes())
+            }
+            _ => false,
+        }
+    })
 }
 
 /// Installs the package with R and returns its version.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use ring::hmac;
 
 use super::git_server::GitServer;
-use super::{builds, installed, listed, repository, server, wait_for};
+use super::{builds, installed, is_anywhere, listed, repository, server, wait_for};
 use crate::support::server::Server;
 
 const PASSWORD: &str = "correct-horse-8d1f";
@@ -33,20 +33,6 @@ fn webhook(server: &Server, builder: i64, headers: &[(&str, &str)], body: &str) 
     let mut answer = String::new();
     std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
     answer.split(' ').nth(1).expect("a status").parse().unwrap()
-}
-
-/// Whether a file below the directory contains the text.
-fn is_anywhere(directory: &std::path::Path, text: &str) -> bool {
-    std::fs::read_dir(directory).unwrap().flatten().any(|entry| {
-        let path = entry.path();
-        match entry.file_type().unwrap() {
-            kind if kind.is_dir() => is_anywhere(&path, text),
-            kind if kind.is_file() => {
-                std::fs::read(&path).unwrap().windows(text.len()).any(|bytes| bytes == text.as_bytes())
-            }
-            _ => false,
-        }
-    })
 }
 
 #[test]
@@ -93,6 +79,23 @@ fn a_repository_behind_a_password_is_built_and_a_signed_webhook_triggers_a_poll(
     assert_eq!(webhook(&server, id, &[("X-Hub-Signature-256", &signature)], body), 202);
     wait_for("the commit of the webhook is published", || listed(&server).filter(|version| version == "1.1"));
     assert_eq!(builds(&server)[0]["actor"], "webhook");
+
+    // A token for the source does instead of a signature.
+    let token = |source: &str| {
+        let line = format!("create token --scope=sources:write --sources={source} --description=ci --quiet");
+        server.rspm_stdout(&line).trim().to_owned()
+    };
+    server.rspm_stdout("create source --name=other");
+    for (source, status) in [("other", 404), ("dev", 202)] {
+        let bearer = format!("Bearer {}", token(source));
+        assert_eq!(webhook(&server, id, &[("Authorization", &bearer)], ""), status, "{source}");
+    }
+    wait_for("the poll of the token has ended", || {
+        let polled = || server.json("list git-builders")[0]["polled"].clone();
+        let before = polled();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        (polled() == before).then_some(())
+    });
     let before = git.requests.lock().unwrap().len();
     server.rspm_stdout("run git-builder --source=dev --name=tested");
     // The first request learns that a password is needed, the third one lists the references.

@@ -82,9 +82,9 @@ fn the_backup_units_run_commands_of_rspm() {
     assert_eq!(count, 4);
 }
 
-/// The builders: names in units and program agree, and nothing starts them unless an administrator enables the sockets.
+/// The builders: names in units and program agree, and the packages enable the sockets.
 #[test]
-fn the_sockets_of_builders_are_those_of_the_program_and_start_nothing() {
+fn the_sockets_of_builders_are_those_of_the_program_and_are_enabled() {
     let paths = rstudio_pm::builder::sandbox::Paths::default();
     let limits = rstudio_pm::builder::message::Limits::default();
     for (name, socket) in [("fetch", &paths.fetch_socket), ("build", &paths.build_socket)] {
@@ -102,8 +102,9 @@ fn the_sockets_of_builders_are_those_of_the_program_and_start_nothing() {
     let minutes: u64 = value(&build, "RuntimeMaxSec").strip_suffix("min").unwrap().parse().unwrap();
     assert!(limits.seconds < minutes * 60, "the program reports the time limit before systemd ends it");
     for script in ["debian/postinst", "rpm/rstudio-pm.spec"] {
-        let enabled = file(script).lines().any(|line| line.contains(" enable ") && line.contains("-build"));
-        assert!(!enabled, "{script}");
+        let text = file(script);
+        let named = |word: &str| text.lines().any(|line| line.contains(word) && line.contains("-build.socket"));
+        assert!(text.contains(" enable ") && named("rstudio-pm-fetch.socket"), "{script}");
     }
     // A stop of the server must not stop the sockets of builders, nor must they be taken for outdated listeners.
     for script in ["units/open-sockets", "units/close-sockets"] {

@@ -29,6 +29,7 @@ const READABLE_PATHS: &[&str] = &[
     "/lib32",
     "/lib64",
     "/opt/R",
+    "/opt/python",
     "/proc",
     "/dev",
     "/sys/devices/system/cpu",

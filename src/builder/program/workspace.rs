@@ -37,6 +37,11 @@ impl Workspace {
         self.root.join("sources")
     }
 
+    /// The directory for temporary files.
+    pub(super) fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
     /// The directory in which a build writes its result.
     pub(super) fn result(&self) -> PathBuf {
         self.root.join("result")

@@ -14,6 +14,7 @@ use crate::model::digest::Sha256;
 use crate::model::file_change::{FileChange, NewPythonFile};
 use crate::model::ids::{PackageId, Seq, TxId};
 use crate::model::language::Language;
+use crate::model::source::Supply;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::python::version::Version;
 use crate::serve::{ExistingFile, RepoError, find};
@@ -35,6 +36,13 @@ pub async fn add(
     let catalog = uploads.state.catalog.get();
     let source = find::source(&catalog, source)?;
     require_language(source, Language::Python)?;
+    if source.kind.supply() == Supply::Builds {
+        return Err(RepoError::Invalid(format!(
+            "the packages of '{}' are built from git; add a builder with rspm create git-builder, or the package to a \
+             local source",
+            source.name
+        )));
+    }
     let tree = local_tree(&catalog, source)?;
     let staged = uploads.get(ids, now)?;
     if let Some(other) = staged.iter().find(|staged| staged.python.is_none()) {
@@ -50,6 +58,55 @@ pub async fn add(
     let (tx, outcomes) = apply_edit(&uploads.state, move |c| transaction.write(c, &input)).await??;
     uploads.remove(ids);
     Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
+}
+
+/// Adds the files of a build to a source built from git, and calls `finish` in the same write, with the transaction and
+/// whether files existed; an error of `finish` undoes everything. As of [`add`], an error leaves nothing behind.
+///
+/// # Errors
+/// As [`add`]; the files must be of the project `expected`.
+pub async fn add_built<F>(
+    uploads: &Uploads,
+    (source, expected): (&str, &str),
+    files: &[Upload],
+    existing: OnExisting,
+    (actor, comment): (&Actor, String),
+    finish: F,
+) -> Result<Option<TxId>, RepoError>
+where
+    F: Fn(&mut dyn Conn, Option<TxId>, AddStatus) -> Result<(), DbError> + Send + 'static,
+{
+    let now = (uploads.state.clock)();
+    let catalog = uploads.state.catalog.get();
+    let source = find::source(&catalog, source)?;
+    let tree = local_tree(&catalog, source)?;
+    if let Some(other) = files.iter().find(|file| file.package != expected) {
+        return Err(RepoError::Invalid(format!(
+            "the repository contains the package '{}', and this builder builds '{expected}'",
+            other.package
+        )));
+    }
+    let ids: Vec<u64> = files.iter().map(|file| file.id).collect();
+    let staged = uploads.get(&ids, now)?;
+    let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
+    let publish = Publish { comment, ..publish(TxKind::Add, now, actor) };
+    let transaction = AddTransaction { source, existing, publish };
+    let result = apply_edit(&uploads.state, move |c| match transaction.write(c, &staged)? {
+        Ok((tx, outcomes)) => {
+            let has = |status: AddStatus| outcomes.contains(&status);
+            let status = match (has(AddStatus::Replaced), has(AddStatus::New)) {
+                (true, _) => AddStatus::Replaced,
+                (false, true) => AddStatus::New,
+                (false, false) => AddStatus::Existing,
+            };
+            finish(c, tx, status)?;
+            Ok(Ok(tx))
+        }
+        Err(refusal) => Ok(Err(refusal)),
+    });
+    let result = result.await;
+    uploads.remove(&ids);
+    result?
 }
 
 struct AddTransaction {

@@ -2,6 +2,10 @@
 
 use super::call::{AdminResult, Call, ok, version};
 use crate::api::explain::{Decision, Explanation, ServedFile, Topic};
+use crate::build::log::{self, LastBuild};
+use crate::build::poll;
+use crate::db::git_build::BuildState;
+use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::serve;
@@ -23,14 +27,36 @@ pub(super) async fn explain(call: Call<'_>, name: &str) -> AdminResult {
         bioconductor: call.query.get("bioconductor").map(version).transpose()?,
     };
     let explanation = serve::explain::explain(&call.app.repositories, &request).await?;
+    let mut decisions: Vec<Decision> = explanation.decisions.into_iter().map(decision).collect();
+    decisions.extend(failed_build(call.app, name, &package).await?);
     ok(&Explanation {
         repo: name.to_owned(),
         package,
-        decisions: explanation.decisions.into_iter().map(decision).collect(),
+        decisions,
         file: explanation.result.file.map(served_file),
         no_binary_reason: explanation.result.no_binary_reason.map(str::to_owned),
         answer: explanation.result.answer,
     })
+}
+
+/// The failure of the last build of a package that is built from git, with the last lines of its log.
+async fn failed_build(app: &App, repo: &str, package: &str) -> Result<Option<Decision>, Failure> {
+    let sources = match app.state.catalog.get().repo_by_name_or_id(repo) {
+        Some(repo) => repo.sources(),
+        None => return Ok(None),
+    };
+    let last = log::last_build(&app.builds, &sources, package, None).await?;
+    let failed = last.filter(|last| last.build.state == BuildState::Failed);
+    Ok(failed.map(|LastBuild { build, lines }| Decision {
+        topic: Topic::Build,
+        subject: match build.tag.as_str() {
+            "" => format!("commit {}", poll::short(&build.commit)),
+            tag => format!("tag {tag}"),
+        },
+        state: format!("failed: {}", build.reason),
+        selected: false,
+        rule: lines,
+    }))
 }
 
 fn decision(decision: explain::Decision) -> Decision {

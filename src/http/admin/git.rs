@@ -54,6 +54,7 @@ fn wire(info: BuilderInfo) -> git::GitBuilder {
         webhook: builder.webhook_secret.is_some(),
         polled: builder.polled_at.map(|at| at.to_string()),
         error: builder.error,
+        accepted_host_keys: Vec::new(),
     }
 }
 
@@ -87,8 +88,8 @@ pub(super) async fn create(call: Call<'_>, source: &str) -> AdminResult {
         credential: body.credential,
         webhook_secret: body.webhook_secret,
     };
-    let (builder, result) = builder::create(&app.builds, new, &actor.0).await?;
-    let builder = show(app, source, &builder).await?;
+    let (builder, result, accepted_host_keys) = builder::create(&app.builds, new, &actor.0).await?;
+    let builder = git::GitBuilder { accepted_host_keys, ..show(app, source, &builder).await? };
     let poll = git::GitPoll { builder, message: result.message, builds: result.queued };
     Ok(response::json(StatusCode::CREATED, &poll))
 }
@@ -105,9 +106,10 @@ pub(super) async fn edit(call: Call<'_>, source: &str, name: &str) -> AdminResul
         submodules: body.recurse_submodules,
         credential: body.credential,
         webhook_secret: body.webhook_secret,
+        accepts_host_key: body.accept_host_key,
     };
-    let builder = builder::edit(&app.builds, source, name, edit).await?;
-    ok(&show(app, source, &builder).await?)
+    let (builder, accepted_host_keys) = builder::edit(&app.builds, source, name, edit).await?;
+    ok(&git::GitBuilder { accepted_host_keys, ..show(app, source, &builder).await? })
 }
 
 /// `DELETE /sources/{name}/git-builders/{builder}`.
@@ -178,6 +180,7 @@ fn wire_credential(credential: &GitCredential, builders: Vec<String>) -> git::Gi
         kind: credential.kind.as_str().to_owned(),
         name: credential.name.clone(),
         username: credential.username.clone(),
+        fingerprint: credential.fingerprint.clone(),
         host: credential.host.clone(),
         created: credential.created_at.to_string(),
         builders,
@@ -200,10 +203,16 @@ pub(super) async fn credentials(call: Call<'_>) -> AdminResult {
 pub(super) async fn import_credential(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (git::ImportGitCredential, _) = call.json().await?;
-    if body.username.is_none() || body.password.is_none() {
-        return Err(Failure::bad_request("a credential needs username and password"));
-    }
     let (kind, name, succeed) = (kind(&body.kind)?, body.name.clone(), body.succeed_on_existing);
+    match kind {
+        CredentialKind::Https if body.username.is_none() || body.password.is_none() => {
+            return Err(Failure::bad_request("a credential needs username and password"));
+        }
+        CredentialKind::Ssh if body.private_key.is_none() => {
+            return Err(Failure::bad_request("an SSH key needs private_key"));
+        }
+        CredentialKind::Https | CredentialKind::Ssh => {}
+    }
     let (row, _) = credential::import(&app.builds, kind, &name, new(body), (false, succeed)).await?;
     Ok(response::json(StatusCode::CREATED, &wire_credential(&row, Vec::new())))
 }
@@ -218,7 +227,14 @@ pub(super) async fn edit_credential(call: Call<'_>, type_word: &str, name: &str)
 }
 
 fn new(body: git::ImportGitCredential) -> NewCredential {
-    NewCredential { username: body.username, secret: body.password.map(Zeroizing::new), host: body.host }
+    let passphrase = body.passphrase.map(Zeroizing::new);
+    NewCredential {
+        username: body.username,
+        secret: body.password.map(Zeroizing::new),
+        key: body.private_key.map(|key| (Zeroizing::new(key), passphrase)),
+        known_hosts: body.known_hosts,
+        host: body.host,
+    }
 }
 
 /// `DELETE /git-credentials/{type}/{name}`.

@@ -1,10 +1,16 @@
-//! `GET /repos/{r}/packages/{name}/binaries/logs`: always an error, as this server does not build binaries. Its text
-//! names the binary and its origin, where the build log may be.
+//! `GET /repos/{r}/packages/{name}/binaries/logs`: the last lines of the log of a package that this server builds from git.
+//! For other packages an error that names the binary and its origin, where the build log may be.
 
-use crate::catalog::Catalog;
+use http::{Response, StatusCode};
+
+use crate::api::git::GitBuildSummary;
+use crate::build::log::{self, LastBuild};
+use crate::catalog::{Catalog, Repository};
 use crate::http::app::App;
+use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::error::truncate;
+use crate::http::response;
 use crate::http::target::Query;
 use crate::model::point::Point;
 use crate::model::source::SourceKind;
@@ -12,6 +18,36 @@ use crate::r::platform::{Arch, Platform};
 use crate::r::version::RMinor;
 use crate::serve;
 use crate::serve::binary_rows::target;
+
+/// The response for a package that is built from git in one of the sources of the repository; `None` for others.
+///
+/// # Errors
+/// Database and storage errors.
+pub(super) async fn of_git_build(
+    app: &App,
+    repo: &Repository,
+    package: &str,
+    query: &Query,
+) -> Result<Option<Response<Body>>, Failure> {
+    let version = query.get("version").map(str::trim).filter(|text| !text.is_empty());
+    let sources = repo.sources();
+    let Some(LastBuild { build, lines }) =
+        log::last_build(&app.builds, &sources, package, version).await?
+    else {
+        return Ok(None);
+    };
+    let body = GitBuildSummary {
+        name: package.to_owned(),
+        version: build.version,
+        state: build.state.as_str().to_owned(),
+        commit: build.commit,
+        tag: build.tag,
+        ended_at: build.ended_at.map(|at| at.to_string()),
+        reason: build.reason,
+        log: lines,
+    };
+    Ok(Some(response::json(StatusCode::OK, &body)))
+}
 
 /// The error response: 404 for valid parameters, with the origin of the binary, 400 for invalid ones.
 ///

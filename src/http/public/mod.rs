@@ -131,6 +131,10 @@ pub async fn answer(
             ok(&rows.into_iter().map(wire_binary::wire).collect::<Vec<_>>())
         }
         PublicRoute::BuildLog(name, package) => {
+            let repo = repository(&catalog, name)?;
+            if let Some(answer) = build_log::of_git_build(app, repo, package, query).await? {
+                return Ok(answer);
+            }
             let point = newest_point(app, &catalog, name, query).await?;
             return Err(build_log::failure(app, &catalog, &point, package, query).await);
         }
@@ -166,7 +170,7 @@ pub async fn answer(
         PublicRoute::FilterRepo(repo) => filter::answer(app, Some(repo), json(&body)?, body, head).await?,
         PublicRoute::Filter => filter::answer(app, None, json(&body)?, body, head).await?,
         PublicRoute::GitWebhook(builder) => {
-            webhook::receive(app, builder, &head.parts.headers, &body).await?
+            webhook::receive(app, builder, head.principal, (&head.parts.headers, &body)).await?
         }
         PublicRoute::Url => ok(&url::answer(app, &json(&body)?, head).await?),
     })

@@ -17,6 +17,7 @@ mod clock;
 mod crash;
 mod encryption;
 mod examine;
+mod git_builds;
 mod history;
 mod holds;
 mod load;

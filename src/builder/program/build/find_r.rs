@@ -63,7 +63,7 @@ fn version(output: &str) -> Option<String> {
 }
 
 /// The numbers of a directory name such as `4.10.1`; names without numbers are the oldest.
-fn numbers(path: &Path) -> Vec<u32> {
+pub(super) fn numbers(path: &Path) -> Vec<u32> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     name.split('.').map_while(|part| part.parse().ok()).collect()
 }

@@ -2,11 +2,13 @@
 
 mod find_r;
 mod package_file;
+mod python;
 mod sources;
 
 use std::path::Path;
 
 use self::find_r::R;
+pub(super) use self::python::{build_python_package, detect_python};
 use super::job::{Job, Stop, io_failure};
 use super::{Descriptors, result_file, take};
 use crate::builder::message::{BuildRPackage, Cause, DetectR, Event, Failure, Purpose, Report, VERSION};

@@ -12,35 +12,45 @@ use crate::builder::program::result_file::ResultFile;
 
 /// Copies the file; returns its name. All processes of the build have ended.
 pub(super) fn copy(directory: &Path, mut result: ResultFile) -> Result<(String, ResultFile), Stop> {
+    let names = names(directory, ".tar.gz")?;
+    let [name] = names.as_slice() else {
+        let reason = format!("the build wrote {} files *.tar.gz instead of one", names.len());
+        return Err(Failure::new(Cause::Content, reason).into());
+    };
+    let (mut file, _) = open(directory, name)?;
+    std::io::copy(&mut file, &mut result).map_err(io_failure("could not copy the result of the build"))?;
+    Ok((name.clone(), result))
+}
+
+/// Returns the names with an ending in the directory of results.
+pub(super) fn names(directory: &Path, ending: &str) -> Result<Vec<String>, Stop> {
     let read_error = || io_failure("could not read the result of the build");
-    let content_failure = |reason: String| -> Stop { Failure::new(Cause::Content, reason).into() };
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(read_error())?.take(10_000) {
         let name = entry.map_err(read_error())?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".tar.gz") {
+        if name.ends_with(ending) {
             names.push(name);
         }
     }
-    let [name] = names.as_slice() else {
-        return Err(content_failure(format!(
-            "the build wrote {} files *.tar.gz instead of one",
-            names.len()
-        )));
-    };
+    Ok(names)
+}
+
+/// Opens a regular file with one name; returns it and its size.
+pub(super) fn open(directory: &Path, name: &str) -> Result<(fs::File, u64), Stop> {
+    let content_failure = |reason: String| -> Stop { Failure::new(Cause::Content, reason).into() };
     // Not blocking on a FIFO, not following a link.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file =
         fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(directory.join(name));
-    let mut file =
+    let file =
         file.map_err(|error| content_failure(format!("the build wrote {name}, which is no file: {error}")))?;
-    let metadata = file.metadata().map_err(read_error())?;
+    let metadata = file.metadata().map_err(io_failure("could not read the result of the build"))?;
     if !metadata.is_file() || metadata.nlink() != 1 {
         return Err(content_failure(format!(
             "the build wrote {name}, which is no regular file with one name"
         )));
     }
-    std::io::copy(&mut file, &mut result).map_err(io_failure("could not copy the result of the build"))?;
-    Ok((name.clone(), result))
+    Ok((file, metadata.len()))
 }
 
 #[cfg(test)]

@@ -54,10 +54,13 @@ const CONFIG: &str = "\
 ";
 
 /// Options of SSH: no configuration of the system, no interaction, only known hosts.
-const SSH: &str = "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o UpdateHostKeys=no \
+const SSH: &str = "ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none -o UpdateHostKeys=no \
     -o GlobalKnownHostsFile=/etc/ssh/ssh_known_hosts -o ConnectTimeout=10 -o ServerAliveInterval=15 \
     -o ServerAliveCountMax=4 -o ForwardAgent=no -o ForwardX11=no -o PermitLocalCommand=no -o ProxyCommand=none \
     -o ControlMaster=no -o ControlPath=none -o ClearAllForwardings=yes";
+
+/// Maximum length of host keys in a report, in bytes.
+const MAX_KNOWN_HOSTS: usize = 16 << 10;
 
 /// git, prepared for one remote repository.
 pub(super) struct Git<'a> {
@@ -67,6 +70,7 @@ pub(super) struct Git<'a> {
     config: PathBuf,
     ssh: String,
     agent: Option<PathBuf>,
+    known_hosts: Option<PathBuf>,
     // Inherited by the commands.
     _credential: Option<OwnedFd>,
 }
@@ -108,8 +112,17 @@ impl<'a> Git<'a> {
             ),
             None => None,
         };
-        let ssh = format!("{SSH} -o UserKnownHostsFile={}", known_hosts.display());
-        Ok(Git { job, url, config: file, ssh, agent, _credential: credential })
+        let checking = if remote.accepts_new_host { "accept-new" } else { "yes" };
+        let ssh =
+            format!("{SSH} -o StrictHostKeyChecking={checking} -o UserKnownHostsFile={}", known_hosts.display());
+        let reported = remote.accepts_new_host.then_some(known_hosts);
+        Ok(Git { job, url, config: file, ssh, agent, known_hosts: reported, _credential: credential })
+    }
+
+    /// The host keys after a command that was to accept a new one; `None` if they are too long for a message.
+    pub(super) fn known_hosts(&self) -> Option<String> {
+        let text = fs::read_to_string(self.known_hosts.as_ref()?).ok()?;
+        (text.len() <= MAX_KNOWN_HOSTS).then_some(text)
     }
 
     /// Returns a command in the directory of the sources. It may use local repositories if that of the URL is local, and

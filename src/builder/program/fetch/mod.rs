@@ -33,7 +33,7 @@ pub(super) fn list_references(
     };
     job.lines("git ls-remote", &mut command, write_line).map_err(remote_failure)?;
     let (size, sha256) = result.finish();
-    Ok(Report { size, sha256: Some(sha256), ..Report::default() })
+    Ok(Report { size, sha256: Some(sha256), known_hosts: git.known_hosts(), ..Report::default() })
 }
 
 /// Whether a line `<object>\t<reference>` has one of the names; git compares only the end of a name.

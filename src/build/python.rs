@@ -1,0 +1,105 @@
+//! What is particular about builds of Python packages: their version and time, the files that they write, and why one fails.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::PathBuf;
+
+use super::failure::BuildFailure;
+use crate::python::version::Version;
+
+/// Maximum number of files of a build: a source distribution and a wheel.
+const MAX_FILES: usize = 2;
+
+/// The time of the commit in seconds, which all entries of its tree have.
+pub(super) async fn commit_time(mut tree: File) -> Result<(File, Option<u64>), BuildFailure> {
+    let read = tokio::task::spawn_blocking(move || -> std::io::Result<(File, Option<u64>)> {
+        tree.rewind()?;
+        let mut archive = tar::Archive::new(&mut tree);
+        let time = archive.entries()?.next().transpose()?.and_then(|entry| entry.header().mtime().ok());
+        Ok((tree, time))
+    });
+    Ok(read.await.map_err(|error| BuildFailure::MayPass(error.to_string()))??)
+}
+
+/// The version that a tag names, such as `1.2` of `v1.2`: projects that take their version from git cannot see the tag.
+pub(super) fn version_of_tag(tag: &str) -> Option<String> {
+    let text = tag.trim_start_matches(|c: char| !c.is_ascii_digit());
+    text.parse::<Version>().ok().map(|version| version.normalized())
+}
+
+/// Reads the files of a build, with their names. What they contain is checked as for uploads.
+pub(super) async fn files(
+    mut archive: File,
+    temp_dir: PathBuf,
+) -> Result<Vec<(String, File)>, BuildFailure> {
+    let read = tokio::task::spawn_blocking(move || -> std::io::Result<Vec<(String, File)>> {
+        archive.rewind()?;
+        let mut files = Vec::new();
+        for entry in tar::Archive::new(archive).entries()?.take(MAX_FILES) {
+            let mut entry = entry?;
+            let name = entry.path()?.to_string_lossy().into_owned();
+            let mut file = tempfile::tempfile_in(&temp_dir)?;
+            let size = entry.size();
+            std::io::copy(&mut entry.by_ref().take(size), &mut file)?;
+            file.rewind()?;
+            files.push((name, file));
+        }
+        Ok(files)
+    });
+    let files = read.await.map_err(|error| BuildFailure::MayPass(error.to_string()))??;
+    if files.is_empty() {
+        return Err(BuildFailure::Final("the build wrote no file".to_owned()));
+    }
+    Ok(files)
+}
+
+/// Names the requirements of a build that are not installed, which the module `build` writes into the log.
+pub(super) fn explain(failure: BuildFailure, log: &str) -> BuildFailure {
+    let BuildFailure::Final(reason) = failure else { return failure };
+    let mut missing = Vec::new();
+    let mut lines = log.lines();
+    while let Some(line) = lines.next() {
+        if line.ends_with("Missing dependencies:") {
+            // Indented: a requirement, and what requires it.
+            missing.extend(lines.by_ref().map_while(|line| line.strip_prefix('\t')).map(str::trim));
+        } else if let Some((_, rest)) = line.split_once("ERROR Backend '")
+            && let Some((backend, _)) = rest.split_once("' is not available")
+        {
+            missing.push(backend);
+        }
+    }
+    if missing.is_empty() {
+        return BuildFailure::Final(reason);
+    }
+    missing.dedup();
+    let missing: String = missing.join(", ").chars().take(500).collect();
+    BuildFailure::Final(format!(
+        "the build needs Python packages that are not installed: {missing}; builds have no network, install them for the \
+         Python of the server (Server.PythonVersion)"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_requirements_are_named() {
+        let failed = || BuildFailure::Final("python -m build --sdist failed".to_owned());
+        let log = "== python -m build --sdist\nERROR Missing dependencies:\n\thatchling>=1.0\n\twheel\n== end\n";
+        let reason = explain(failed(), log).reason();
+        assert!(reason.contains("not installed: hatchling>=1.0, wheel; "), "{reason}");
+        let reason = explain(failed(), "ERROR Backend 'flit_core.buildapi' is not available.").reason();
+        assert!(reason.contains("flit_core.buildapi;"), "{reason}");
+        assert_eq!(explain(failed(), "SyntaxError").reason(), "python -m build --sdist failed");
+    }
+
+    #[test]
+    fn tags_name_versions() {
+        for (tag, version) in [("v1.2", Some("1.2")), ("1.0rc1", Some("1.0rc1")), ("release-2.0", Some("2.0"))] {
+            assert_eq!(version_of_tag(tag).as_deref(), version, "{tag}");
+        }
+        assert_eq!(version_of_tag("latest"), None);
+        assert_eq!(version_of_tag(""), None);
+    }
+}

@@ -1,0 +1,55 @@
+//! Values of the SSH protocol (RFC 4251, section 5): lengths of four bytes, then bytes.
+
+/// Reads values one after the other.
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+
+impl<'a> Reader<'a> {
+    /// Reads that many bytes.
+    pub(super) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    /// Reads a byte.
+    pub(super) fn byte(&mut self) -> Option<u8> {
+        self.bytes(1).map(|bytes| bytes[0])
+    }
+
+    /// Reads a number.
+    pub(super) fn number(&mut self) -> Option<u32> {
+        let (bytes, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u32::from_be_bytes(*bytes))
+    }
+
+    /// Reads a string.
+    pub(super) fn string(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.number()?).ok()?;
+        self.bytes(length)
+    }
+
+    /// Reads a positive number without a limit on its size, and leaves out leading zeros.
+    pub(super) fn integer(&mut self) -> Option<&'a [u8]> {
+        let bytes = self.string()?;
+        Some(&bytes[bytes.iter().take_while(|byte| **byte == 0).count()..])
+    }
+}
+
+/// Appends a string.
+pub(super) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend(u32::try_from(bytes.len()).expect("keys and signatures are short").to_be_bytes());
+    out.extend(bytes);
+}
+
+/// Appends a positive number without a limit on its size.
+pub(super) fn put_integer(out: &mut Vec<u8>, bytes: &[u8]) {
+    let bytes = &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..];
+    let mut positive = Vec::with_capacity(bytes.len() + 1);
+    // The highest bit is the sign.
+    if bytes.first().is_some_and(|byte| byte & 0x80 != 0) {
+        positive.push(0);
+    }
+    positive.extend(bytes);
+    put_string(out, &positive);
+}

@@ -1,0 +1,104 @@
+//! Python packages from git: source distributions and wheels, built by the module `build` of the system.
+
+use super::{builds, configured, wait_for, wait_for_build};
+use crate::builder::repository::Repository;
+use crate::support::server::Server;
+
+const BACKEND: &str = "[build-system]\nrequires = [\"setuptools\", \"wheel\"]\nbuild-backend = \"setuptools.build_meta\"\n";
+
+fn server(gcfg: &str) -> Server {
+    let server = configured(gcfg).start();
+    server.rspm_stdout("create source --name=py --type=git-python");
+    server.rspm_stdout("create repo --name=py --type=python");
+    server.rspm_stdout("subscribe --repo=py --source=py");
+    server
+}
+
+fn package(repository: &Repository, version: &str) {
+    let project = format!("{BACKEND}[project]\nname = \"Tested.Package\"\nversion = \"{version}\"\n");
+    repository.write("pyproject.toml", &project);
+    repository.write("tested_package/__init__.py", "ANSWER = 42\n");
+}
+
+/// The names of the files that the repository lists for the project.
+fn files(server: &Server) -> Vec<String> {
+    let page = server.get("/py/latest/simple/tested-package/").text();
+    let names = regex::Regex::new(">([^<>]+\\.(?:tar\\.gz|whl))</a>").unwrap();
+    let mut names: Vec<String> = names.captures_iter(&page).map(|found| found[1].to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn commits_of_a_python_package_are_built_as_source_distribution_and_wheel() {
+    let server = server("PollInterval = 1s");
+    let repository = Repository::new();
+    package(&repository, "1.0");
+    repository.commit();
+    let create = format!("create git-builder --source=py --url={}", repository.url());
+    let refused = server.rspm(&create);
+    assert!(refused.code == 1 && refused.err.contains("--name is required"), "{}", refused.err);
+    let created = server.rspm(&format!("{create} --name=Tested.Package"));
+    assert_eq!(created.code, 0, "{}\n{}", created.out, created.err);
+    for part in ["- tested-package\n", "== Python 3", "== python -m build --wheel", "Published tested-package 1.0"] {
+        assert!(created.out.contains(part), "{part}: {}", created.out);
+    }
+    let listed = files(&server);
+    assert_eq!(listed.len(), 2, "{listed:?}");
+    assert!(listed.iter().any(|name| name.ends_with("-1.0-py3-none-any.whl")), "{listed:?}");
+    assert!(listed.iter().any(|name| name.ends_with("-1.0.tar.gz")), "{listed:?}");
+
+    package(&repository, "1.1");
+    let commit = repository.commit();
+    let build = wait_for_build(&server, "commit", &commit, "published");
+    assert_eq!(build["version"], "1.1");
+    assert_eq!(files(&server).len(), 4);
+
+    // The name is bound to the builder.
+    let other = format!("{BACKEND}[project]\nname = \"other\"\nversion = \"2.0\"\n");
+    repository.write("pyproject.toml", &other);
+    let commit = repository.commit();
+    let build = wait_for_build(&server, "commit", &commit, "failed");
+    let reason = build["reason"].as_str().unwrap();
+    assert!(reason.contains("contains the package 'other', and this builder builds 'tested-package'"), "{reason}");
+
+    let directory = server.dir().join("tested_package-9.tar.gz");
+    std::fs::write(&directory, "x").unwrap();
+    let added = server.rspm(&format!("add --source=py --path={}", directory.display()));
+    assert_eq!(added.code, 1, "{}", added.out);
+}
+
+#[test]
+fn a_missing_build_backend_is_named() {
+    let server = server("PollInterval = 1h");
+    let repository = Repository::new();
+    let backend = "[build-system]\nrequires = [\"no-such-backend>=1\"]\nbuild-backend = \"no_such_backend\"\n";
+    repository.write("pyproject.toml", &format!("{backend}[project]\nname = \"x\"\nversion = \"1\"\n"));
+    repository.commit();
+    let create = format!("create git-builder --source=py --name=x --url={}", repository.url());
+    let failed = server.rspm(&create);
+    assert_eq!(failed.code, 1);
+    assert!(failed.err.contains("are not installed: no_such_backend;"), "{}\n{}", failed.out, failed.err);
+    assert_eq!(builds(&server)[0]["attempt"], 1, "it is not repeated");
+}
+
+#[test]
+fn tags_and_a_wheel_that_cannot_be_built() {
+    let server = server("PollInterval = 1h");
+    let repository = Repository::new();
+    // The wheel, unlike the source distribution, runs the compiler command.
+    repository.write(
+        "setup.py",
+        "import sys\nfrom setuptools import setup\nif 'bdist_wheel' in sys.argv: sys.exit('no wheel')\n\
+         setup(name='tested-package', version='3.0', py_modules=[])\n",
+    );
+    repository.commit();
+    repository.git(&["tag", "v3.0"]);
+    let url = repository.url();
+    let created = server.rspm(&format!(
+        "create git-builder --source=py --name=tested-package --build-trigger=tags --url={url}"
+    ));
+    assert_eq!(created.code, 0, "{}\n{}", created.out, created.err);
+    assert!(created.out.contains("only the source distribution is published"), "{}", created.out);
+    wait_for("the tag is listed", || (files(&server).len() == 1).then_some(()));
+}

@@ -1,0 +1,140 @@
+//! Repositories over SSH: a real server of OpenSSH, keys with and without a passphrase, host keys.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::ssh_server::{SshServer, ssh_keygen};
+use super::{installed, is_anywhere, listed, repository, server, wait_for_build};
+
+const PASSPHRASE: &str = "a passphrase of the test";
+
+/// Creates a key pair; returns the path of the private key.
+fn key(directory: &Path, kind: &str, passphrase: &str) -> PathBuf {
+    let file = directory.join(format!("id_{kind}"));
+    ssh_keygen(&["-q", "-t", kind, "-N", passphrase, "-a", "4", "-f", file.to_str().unwrap()]);
+    file
+}
+
+fn public(key: &Path) -> PathBuf {
+    key.with_extension("pub")
+}
+
+#[test]
+fn a_repository_over_ssh_is_built_with_a_key_that_stays_in_the_server() {
+    let server = server("PollInterval = 1s");
+    let keys = tempfile::tempdir().unwrap();
+    let (encrypted, clear) = (key(keys.path(), "ed25519", PASSPHRASE), keys.path().join("clear"));
+    fs::copy(&encrypted, &clear).unwrap();
+    ssh_keygen(&["-q", "-p", "-P", PASSPHRASE, "-N", "", "-f", clear.to_str().unwrap()]);
+    let ssh = SshServer::start(&public(&encrypted));
+    let repository = repository("1.0");
+    let (right, wrong) = (keys.path().join("right"), keys.path().join("wrong"));
+    fs::write(&right, format!("{PASSPHRASE}\n")).unwrap();
+    fs::write(&wrong, "another\n").unwrap();
+
+    let import = format!("import ssh-key --name=deploy --path={}", encrypted.display());
+    for (flags, text) in [
+        (String::new(), "--passphrase-path"),
+        (format!(" --passphrase-path={}", wrong.display()), "the passphrase is wrong"),
+    ] {
+        let refused = server.rspm(&format!("{import}{flags}"));
+        assert!(refused.code == 1 && refused.err.contains(text), "{}", refused.err);
+    }
+    let import = format!("{import} --passphrase-path={}", right.display());
+    let imported = server.rspm_stdout(&import);
+    let fingerprint = ssh_keygen(&["-l", "-f", public(&encrypted).to_str().unwrap()]);
+    let fingerprint = fingerprint.split(' ').nth(1).unwrap();
+    assert_eq!(imported, format!("Imported SSH key 'deploy', ED25519 {fingerprint}.\n"));
+    let again = server.rspm(&import);
+    assert!(again.code == 1 && again.err.contains("--succeed-on-existing"), "{}", again.err);
+    server.rspm_stdout(&format!("{import} --succeed-on-existing"));
+
+    let create = format!("create git-builder --source=dev --url={}", ssh.url(repository.path()));
+    let refused = server.rspm(&create);
+    assert!(refused.code == 1 && refused.err.contains("rspm import ssh-key"), "{}", refused.err);
+    let created = server.rspm(&format!("{create} --credential=deploy"));
+    assert_eq!(created.code, 0, "{}", created.err);
+    let accepted = format!("Accepted the host key {} (ED25519): ", ssh.fingerprint());
+    assert!(created.out.starts_with(&accepted) && created.out.contains("    Key: deploy\n"), "{}", created.out);
+    assert_eq!(installed(&server), "1.0");
+
+    repository.package("", "1.1");
+    let commit = repository.commit();
+    wait_for_build(&server, "commit", &commit, "published");
+    assert_eq!(listed(&server).as_deref(), Some("1.1"));
+    let credentials = server.rspm_stdout("list git-credentials");
+    assert!(credentials.contains(fingerprint) && credentials.contains("tested"), "{credentials}");
+    let used = server.rspm("delete ssh-key --name=deploy");
+    assert!(used.code == 1 && used.err.contains("--remove-credential"), "{}", used.err);
+
+    // A line of the clear key, which contains its secret part.
+    let text = fs::read_to_string(&clear).unwrap();
+    let secret = text.lines().nth(3).unwrap();
+    assert!(!is_anywhere(server.dir(), secret) && !is_anywhere(server.dir(), PASSPHRASE));
+    assert!(!server.log_lines().iter().any(|line| line.contains(secret) || line.contains(PASSPHRASE)));
+}
+
+#[test]
+fn a_changed_host_key_is_refused_until_an_administrator_accepts_it() {
+    let server = server("PollInterval = 1h");
+    let keys = tempfile::tempdir().unwrap();
+    let key = key(keys.path(), "rsa", "");
+    let mut ssh = SshServer::start(&public(&key));
+    let repository = repository("1.0");
+    server.rspm_stdout(&format!("import ssh-key --name=deploy --path={}", key.display()));
+    let url = ssh.url(repository.path());
+    server.rspm_stdout(&format!("create git-builder --source=dev --url={url} --credential=deploy"));
+
+    let before = ssh.fingerprint();
+    ssh.change_host_key();
+    repository.package("", "1.1");
+    repository.commit();
+    let run = "run git-builder --source=dev --name=tested";
+    let refused = server.rspm(run);
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    for part in [before.as_str(), &ssh.fingerprint(), "--accept-host-key"] {
+        assert!(refused.err.contains(part), "{part}: {}", refused.err);
+    }
+    let builders = server.rspm_stdout("list git-builders");
+    assert!(builders.contains("failed: the host key of [127.0.0.1]"), "{builders}");
+    let accepted = server.rspm_stdout("edit git-builder --source=dev --name=tested --accept-host-key");
+    assert!(accepted.contains(&ssh.fingerprint()) && !accepted.contains(&before), "{accepted}");
+    server.rspm_stdout(run);
+    super::wait_for("the new commit is listed", || listed(&server).filter(|version| version == "1.1"));
+}
+
+#[test]
+fn a_strict_policy_needs_imported_host_keys_and_a_key_is_for_its_host() {
+    let server = server("PollInterval = 1h\nHostKeyPolicy = strict");
+    let keys = tempfile::tempdir().unwrap();
+    let key = key(keys.path(), "ecdsa", "");
+    let ssh = SshServer::start(&public(&key));
+    let repository = repository("1.0");
+    let import = format!("import ssh-key --path={}", key.display());
+    server.rspm_stdout(&format!("{import} --name=deploy"));
+    server.rspm_stdout(&format!("{import} --name=other --host=git.example.com"));
+    server.rspm_stdout("import https-credential --name=password --username=u --password=p");
+    let url = ssh.url(repository.path());
+    let create = format!("create git-builder --source=dev --url={url} --credential=");
+    for (credential, text) in [
+        ("deploy", "is not known"),
+        ("other", "is for the host git.example.com"),
+        ("password", "there is no ssh credential 'password'"),
+    ] {
+        let refused = server.rspm(&format!("{create}{credential}"));
+        assert!(refused.code == 1 && refused.err.contains(text), "{credential}: {}", refused.err);
+    }
+    let known = keys.path().join("known_hosts");
+    fs::write(&known, "nonsense\n").unwrap();
+    let edit = format!("edit ssh-key --name=deploy --known-hosts={}", known.display());
+    let refused = server.rspm(&edit);
+    assert!(refused.code == 1 && refused.err.contains("line 1 is not a host key"), "{}", refused.err);
+    fs::write(&known, ssh.known_host()).unwrap();
+    server.rspm_stdout(&edit);
+    let created = server.rspm(&format!("{create}deploy"));
+    assert!(created.code == 0 && !created.out.contains("Accepted the host key"), "{}", created.err);
+    assert_eq!(listed(&server).as_deref(), Some("1.0"));
+
+    let public = server.rspm(&format!("import ssh-key --name=x --path={}", public(&key).display()));
+    assert!(public.code == 1 && public.err.contains("the file is a public key"), "{}", public.err);
+}

@@ -313,7 +313,9 @@ pub async fn edit(
     let mut accepted = Vec::new();
     if edit.accepts_host_key {
         if url.scheme != Scheme::Ssh {
-            return Err(RepoError::Invalid("--accept-host-key: only servers of SSH have host keys".to_owned()));
+            return Err(RepoError::Invalid(
+                "--accept-host-key: only servers of SSH have host keys".to_owned(),
+            ));
         }
         accepted = list_accepting(builds, &builder, HostKeys::Replaced).await?.1;
     }

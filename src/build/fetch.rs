@@ -124,7 +124,8 @@ pub(super) async fn references(
     let sandbox = detection::sandbox(builds, builds.language(builder)).await?;
     let request = request(builds, job, access, POLL_TIMEOUT);
     let listed = job::run(&sandbox, request, &log, std::future::pending()).await;
-    let (report, out) = listed.map_err(|failure| explained(builds, failure, builder, (&known, &host), &log))?;
+    let (report, out) =
+        listed.map_err(|failure| explained(builds, failure, builder, (&known, &host), &log))?;
     if out.metadata()?.len() > MAX_REFERENCES {
         return Err(BuildFailure::Final("the repository has too many references".to_owned()));
     }

@@ -32,7 +32,8 @@ const NOISE: &str = "value replaced by that for user 'nobody'";
 /// Number of lines of a log that explanations contain.
 const LAST_LINES: usize = 20;
 /// The text instead of a log that is not stored.
-const NO_LOG: &str = "The log of this build is not stored: it is older than 180 days, or the server was killed.\n";
+const NO_LOG: &str =
+    "The log of this build is not stored: it is older than 180 days, or the server was killed.\n";
 
 /// The log of a running build.
 pub struct BuildLog {

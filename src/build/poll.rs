@@ -163,9 +163,9 @@ pub(super) fn record(
             if let Some(build) = earlier.iter().find(|build| build.state != BuildState::Skipped) {
                 let mut message = nothing_new(builder, build);
                 let published = git_build::newest_published(c, builder.id)?;
-                if let Some(later) = published.filter(|later| {
-                    build.state == BuildState::Published && later.commit != build.commit
-                }) {
+                if let Some(later) = published
+                    .filter(|later| build.state == BuildState::Published && later.commit != build.commit)
+                {
                     message += &format!(
                         " The branch was moved back: the source has {} of {}; to publish this commit again: rspm rerun \
                          git-builder --commit-sha={} --replace",

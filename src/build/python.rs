@@ -28,10 +28,7 @@ pub(super) fn version_of_tag(tag: &str) -> Option<String> {
 }
 
 /// Reads the files of a build, with their names. What they contain is checked as for uploads.
-pub(super) async fn files(
-    mut archive: File,
-    temp_dir: PathBuf,
-) -> Result<Vec<(String, File)>, BuildFailure> {
+pub(super) async fn files(mut archive: File, temp_dir: PathBuf) -> Result<Vec<(String, File)>, BuildFailure> {
     let read = tokio::task::spawn_blocking(move || -> std::io::Result<Vec<(String, File)>> {
         archive.rewind()?;
         let mut files = Vec::new();
@@ -86,7 +83,8 @@ mod tests {
     #[test]
     fn missing_requirements_are_named() {
         let failed = || BuildFailure::Final("python -m build --sdist failed".to_owned());
-        let log = "== python -m build --sdist\nERROR Missing dependencies:\n\thatchling>=1.0\n\twheel\n== end\n";
+        let log =
+            "== python -m build --sdist\nERROR Missing dependencies:\n\thatchling>=1.0\n\twheel\n== end\n";
         let reason = explain(failed(), log).reason();
         assert!(reason.contains("not installed: hatchling>=1.0, wheel; "), "{reason}");
         let reason = explain(failed(), "ERROR Backend 'flit_core.buildapi' is not available.").reason();
@@ -96,7 +94,9 @@ mod tests {
 
     #[test]
     fn tags_name_versions() {
-        for (tag, version) in [("v1.2", Some("1.2")), ("1.0rc1", Some("1.0rc1")), ("release-2.0", Some("2.0"))] {
+        for (tag, version) in
+            [("v1.2", Some("1.2")), ("1.0rc1", Some("1.0rc1")), ("release-2.0", Some("2.0"))]
+        {
             assert_eq!(version_of_tag(tag).as_deref(), version, "{tag}");
         }
         assert_eq!(version_of_tag("latest"), None);

@@ -236,9 +236,7 @@ impl Attempt<'_> {
         let (place, actor) = ((self.source.as_str(), builder.name.as_str()), (&actor, comment));
         let uploads = &self.builds.uploads;
         let added = match (language, files.as_slice()) {
-            (Language::R, [package, ..]) => {
-                add_built(uploads, place, package, existing, actor, finish).await
-            }
+            (Language::R, [package, ..]) => add_built(uploads, place, package, existing, actor, finish).await,
             (_, files) => python::add_built(uploads, place, files, existing, actor, finish).await,
         };
         match added {

@@ -409,7 +409,8 @@ impl Request {
             }
             Job::BuildPythonPackage(job) => {
                 check_absolute("python", job.python.as_deref())?;
-                let is_version = |text: &String| text.len() <= 200 && text.chars().all(|c| c.is_ascii_graphic());
+                let is_version =
+                    |text: &String| text.len() <= 200 && text.chars().all(|c| c.is_ascii_graphic());
                 if !job.version.as_ref().is_none_or(is_version) {
                     return Err(invalid("version", "not a version"));
                 }

@@ -87,7 +87,9 @@ pub async fn create(client: &Client, output: &Output, args: CreateGitBuilder) ->
     let path = format!("/sources/{}/git-builders", segment(&args.source));
     let poll: GitPoll = client.send(Method::POST, &path, &body).await?;
     if output.is_human() {
-        output.print(&poll, || format!("{}Git Builders:\n{}", accepted(&poll.builder), describe(&poll.builder)))?;
+        output.print(&poll, || {
+            format!("{}Git Builders:\n{}", accepted(&poll.builder), describe(&poll.builder))
+        })?;
     }
     finish(client, output, poll, &args.wait_flags).await
 }
@@ -115,7 +117,9 @@ pub async fn edit(client: &Client, output: &Output, args: EditGitBuilder) -> Res
 /// A line for each SSH host key that was accepted.
 fn accepted(builder: &GitBuilder) -> String {
     let line = |key: &String| {
-        format!("Accepted the host key {key}: compare it with the one that the server's administrator names.\n")
+        format!(
+            "Accepted the host key {key}: compare it with the one that the server's administrator names.\n"
+        )
     };
     builder.accepted_host_keys.iter().map(line).collect()
 }

@@ -73,7 +73,8 @@ pub async fn import_ssh_key(client: &Client, output: &Output, args: ImportSshKey
         ..ImportGitCredential::default()
     };
     let credential: GitCredential = client.send(Method::POST, "/git-credentials", &body).await?;
-    output.print(&credential, || format!("Imported SSH key '{}', {}.", credential.name, credential.fingerprint))
+    output
+        .print(&credential, || format!("Imported SSH key '{}', {}.", credential.name, credential.fingerprint))
 }
 
 /// `rspm edit ssh-key`.
@@ -90,7 +91,8 @@ pub async fn edit_ssh_key(client: &Client, output: &Output, args: EditSshKey) ->
     };
     let path = format!("/git-credentials/ssh/{}", segment(&args.name));
     let credential: GitCredential = client.send(Method::PATCH, &path, &body).await?;
-    output.print(&credential, || format!("Changed SSH key '{}', {}.", credential.name, credential.fingerprint))
+    output
+        .print(&credential, || format!("Changed SSH key '{}', {}.", credential.name, credential.fingerprint))
 }
 
 /// Reads a small text file.
@@ -135,7 +137,8 @@ pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
     let credentials: Vec<GitCredential> = client.get("/git-credentials").await?;
     output.print(&credentials, || {
         if credentials.is_empty() {
-            return "There is no credential. Import one: rspm import ssh-key or rspm import https-credential".to_owned();
+            return "There is no credential. Import one: rspm import ssh-key or rspm import https-credential"
+                .to_owned();
         }
         let row = |c: &GitCredential| {
             let builders = c.builders.join(", ");

@@ -35,7 +35,8 @@ pub(super) fn python_version_is_the_installation_that_builds() {
     repository.write("pyproject.toml", &text);
     repository.commit();
     let server = |python: &str| {
-        let gcfg = format!("[Server]\nPythonVersion = {python}\n[Git]\nSandbox = bubblewrap\nLocalPaths = /tmp\n");
+        let gcfg =
+            format!("[Server]\nPythonVersion = {python}\n[Git]\nSandbox = bubblewrap\nLocalPaths = /tmp\n");
         let server = Builder::default().gcfg(&gcfg).start();
         server.rspm_stdout("create source --name=py --type=git-python");
         server

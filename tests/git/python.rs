@@ -4,7 +4,8 @@ use super::{builds, configured, wait_for, wait_for_build};
 use crate::builder::repository::Repository;
 use crate::support::server::Server;
 
-const BACKEND: &str = "[build-system]\nrequires = [\"setuptools\", \"wheel\"]\nbuild-backend = \"setuptools.build_meta\"\n";
+const BACKEND: &str =
+    "[build-system]\nrequires = [\"setuptools\", \"wheel\"]\nbuild-backend = \"setuptools.build_meta\"\n";
 
 fn server(gcfg: &str) -> Server {
     let server = configured(gcfg).start();
@@ -40,7 +41,9 @@ fn commits_of_a_python_package_are_built_as_source_distribution_and_wheel() {
     assert!(refused.code == 1 && refused.err.contains("--name is required"), "{}", refused.err);
     let created = server.rspm(&format!("{create} --name=Tested.Package"));
     assert_eq!(created.code, 0, "{}\n{}", created.out, created.err);
-    for part in ["- tested-package\n", "== Python 3", "== python -m build --wheel", "Published tested-package 1.0"] {
+    for part in
+        ["- tested-package\n", "== Python 3", "== python -m build --wheel", "Published tested-package 1.0"]
+    {
         assert!(created.out.contains(part), "{part}: {}", created.out);
     }
     let listed = files(&server);
@@ -60,7 +63,10 @@ fn commits_of_a_python_package_are_built_as_source_distribution_and_wheel() {
     let commit = repository.commit();
     let build = wait_for_build(&server, "commit", &commit, "failed");
     let reason = build["reason"].as_str().unwrap();
-    assert!(reason.contains("contains the package 'other', and this builder builds 'tested-package'"), "{reason}");
+    assert!(
+        reason.contains("contains the package 'other', and this builder builds 'tested-package'"),
+        "{reason}"
+    );
 
     let directory = server.dir().join("tested_package-9.tar.gz");
     std::fs::write(&directory, "x").unwrap();
@@ -72,7 +78,8 @@ fn commits_of_a_python_package_are_built_as_source_distribution_and_wheel() {
 fn a_missing_build_backend_is_named() {
     let server = server("PollInterval = 1h");
     let repository = Repository::new();
-    let backend = "[build-system]\nrequires = [\"no-such-backend>=1\"]\nbuild-backend = \"no_such_backend\"\n";
+    let backend =
+        "[build-system]\nrequires = [\"no-such-backend>=1\"]\nbuild-backend = \"no_such_backend\"\n";
     repository.write("pyproject.toml", &format!("{backend}[project]\nname = \"x\"\nversion = \"1\"\n"));
     repository.commit();
     let create = format!("create git-builder --source=py --name=x --url={}", repository.url());

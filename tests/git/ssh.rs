@@ -55,7 +55,11 @@ fn a_repository_over_ssh_is_built_with_a_key_that_stays_in_the_server() {
     let created = server.rspm(&format!("{create} --credential=deploy"));
     assert_eq!(created.code, 0, "{}", created.err);
     let accepted = format!("Accepted the host key {} (ED25519): ", ssh.fingerprint());
-    assert!(created.out.starts_with(&accepted) && created.out.contains("    Key: deploy\n"), "{}", created.out);
+    assert!(
+        created.out.starts_with(&accepted) && created.out.contains("    Key: deploy\n"),
+        "{}",
+        created.out
+    );
     assert_eq!(installed(&server), "1.0");
 
     repository.package("", "1.1");

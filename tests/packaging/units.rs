@@ -103,7 +103,8 @@ fn the_sockets_of_builders_are_those_of_the_program_and_are_enabled() {
     assert!(limits.seconds < minutes * 60, "the program reports the time limit before systemd ends it");
     for script in ["debian/postinst", "rpm/rstudio-pm.spec"] {
         let text = file(script);
-        let named = |word: &str| text.lines().any(|line| line.contains(word) && line.contains("-build.socket"));
+        let named =
+            |word: &str| text.lines().any(|line| line.contains(word) && line.contains("-build.socket"));
         assert!(text.contains(" enable ") && named("rstudio-pm-fetch.socket"), "{script}");
     }
     // A stop of the server must not stop the sockets of builders, nor must they be taken for outdated listeners.

@@ -40,9 +40,7 @@ impl<'a> Line<'a> {
             return self.hosts.split(',').any(|name| name.eq_ignore_ascii_case(host));
         };
         let decode = |text: &str| STANDARD.decode(text).ok();
-        let Some((salt, digest)) =
-            hashed.split_once('|').and_then(|(a, b)| decode(a).zip(decode(b)))
-        else {
+        let Some((salt, digest)) = hashed.split_once('|').and_then(|(a, b)| decode(a).zip(decode(b))) else {
             return false;
         };
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &salt);
@@ -147,8 +145,7 @@ pub(in crate::build) fn explain(log: &str, known: &str, host: &str, remedy: &str
 mod tests {
     use super::*;
 
-    const ED25519: &str =
-        "AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+    const ED25519: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
 
     #[test]
     fn keys_of_a_host_are_found_under_its_name_and_its_digest() {
@@ -161,9 +158,13 @@ mod tests {
         for (host, count) in [("a.test", 1), ("B.test", 1), ("c.test", 0), ("[c.test]:2222", 1)] {
             assert_eq!(fingerprints(&known, host).len(), count, "{host}");
         }
-        assert_eq!(fingerprints(&known, "a.test"), ["SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU (ED25519)"]);
+        assert_eq!(
+            fingerprints(&known, "a.test"),
+            ["SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU (ED25519)"]
+        );
         assert_eq!(without(&known, "a.test").lines().count(), 1);
-        let (lines, fingerprints) = accepted(&known, &format!("{known}d ssh-ed25519 {ED25519}\nx y z\n"), "d");
+        let (lines, fingerprints) =
+            accepted(&known, &format!("{known}d ssh-ed25519 {ED25519}\nx y z\n"), "d");
         assert_eq!((lines.lines().count(), fingerprints.len()), (1, 1));
         assert_eq!(accepted(&known, &format!("e ssh-ed25519 {ED25519}"), "d").0, "");
     }
@@ -185,7 +186,10 @@ mod tests {
         let log = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nThe fingerprint for the ED25519 key sent by the \
                    remote host is\nSHA256:abc.\nHost key verification failed.";
         let text = explain(log, &known, "git.test", "REMEDY").unwrap();
-        assert!(text.contains("SHA256:+DiY3") && text.contains("SHA256:abc;") && text.contains("REMEDY"), "{text}");
+        assert!(
+            text.contains("SHA256:+DiY3") && text.contains("SHA256:abc;") && text.contains("REMEDY"),
+            "{text}"
+        );
         let text = explain("Host key verification failed.", "", "git.test", "REMEDY").unwrap();
         assert!(text.contains("is not known; REMEDY"), "{text}");
         assert_eq!(explain("Permission denied", &known, "git.test", ""), None);

@@ -87,7 +87,11 @@ pub(in crate::build) struct ImportedKey {
 pub(in crate::build) fn read(text: &str, passphrase: Option<&str>) -> Result<ImportedKey, KeyError> {
     let (label, bytes) = pem(text).ok_or_else(|| {
         let is_public = ["ssh-", "ecdsa-sha2-", "sk-", "-----BEGIN PUBLIC", "---- BEGIN SSH2 PUBLIC"];
-        if is_public.iter().any(|start| text.starts_with(start)) { KeyError::Public } else { KeyError::Format }
+        if is_public.iter().any(|start| text.starts_with(start)) {
+            KeyError::Public
+        } else {
+            KeyError::Format
+        }
     })?;
     let key = match label {
         "OPENSSH PRIVATE KEY" => return read_openssh(&bytes, passphrase),
@@ -194,9 +198,7 @@ fn private_part(reader: &mut Reader<'_>) -> Option<Result<PrivateKey, KeyError>>
         b"ssh-ed25519" => {
             let (public, both) = (reader.string()?, reader.string()?);
             let seed = both.get(..32)?;
-            Ed25519KeyPair::from_seed_and_public_key(seed, public)
-                .map(ed25519)
-                .map_err(|_| KeyError::Damaged)
+            Ed25519KeyPair::from_seed_and_public_key(seed, public).map(ed25519).map_err(|_| KeyError::Damaged)
         }
         b"ecdsa-sha2-nistp256" => ecdsa_part(&ECDSA_P256_SHA256_FIXED_SIGNING, 32, reader)?,
         b"ecdsa-sha2-nistp384" => ecdsa_part(&ECDSA_P384_SHA384_FIXED_SIGNING, 48, reader)?,
@@ -231,8 +233,7 @@ fn ecdsa_part(
     let (_, public, number) = (reader.string()?, reader.string()?, reader.integer()?);
     let mut padded = Zeroizing::new(vec![0; length.checked_sub(number.len())?]);
     padded.extend(number);
-    let key =
-        EcdsaKeyPair::from_private_key_and_public_key(algorithm, &padded, public, &SystemRandom::new());
+    let key = EcdsaKeyPair::from_private_key_and_public_key(algorithm, &padded, public, &SystemRandom::new());
     Some(key.map(|key| ecdsa(key, length)).map_err(|_| KeyError::Damaged))
 }
 
@@ -443,7 +444,12 @@ mod tests {
         let text = generate(directory.path(), "-t ed25519", "");
         let public = std::fs::read_to_string(directory.path().join("key.pub")).unwrap();
         assert_eq!(read(&public, None).err(), Some(KeyError::Public));
-        for other in ["", "text", "-----BEGIN OPENSSH PRIVATE KEY-----", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----"] {
+        for other in [
+            "",
+            "text",
+            "-----BEGIN OPENSSH PRIVATE KEY-----",
+            "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----",
+        ] {
             assert_eq!(read(other, None).err(), Some(KeyError::Format), "{other}");
         }
         for (arguments, passphrase, error) in [

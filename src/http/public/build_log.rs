@@ -31,8 +31,7 @@ pub(super) async fn of_git_build(
 ) -> Result<Option<Response<Body>>, Failure> {
     let version = query.get("version").map(str::trim).filter(|text| !text.is_empty());
     let sources = repo.sources();
-    let Some(LastBuild { build, lines }) =
-        log::last_build(&app.builds, &sources, package, version).await?
+    let Some(LastBuild { build, lines }) = log::last_build(&app.builds, &sources, package, version).await?
     else {
         return Ok(None);
     };

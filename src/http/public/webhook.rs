@@ -37,7 +37,9 @@ pub(super) async fn receive(
     if webhook::receive(&app.builds, id, authorization).await? {
         Ok(response::json(StatusCode::ACCEPTED, &serde_json::json!({ "polling": true })))
     } else {
-        Err(Failure::not_found("there is no such builder, or the request is neither signed with its secret nor has a token with the scope \
-             sources:write"))
+        Err(Failure::not_found(
+            "there is no such builder, or the request is neither signed with its secret nor has a token with the scope \
+             sources:write",
+        ))
     }
 }

@@ -37,7 +37,11 @@ fn old_logs_are_forgotten_except_those_of_the_newest_builds(db: &mut TestDb) {
     assert_eq!(db.write(|c| git_build::forget_logs(c, Timestamp(450), 3)), 0);
     let kept = db.read(|c| git_build::of_builder(c, 1));
     let kept: Vec<(i64, bool)> = kept.iter().map(|build| (build.id, build.log.is_some())).collect();
-    assert_eq!(kept, [(6, false), (5, true), (4, true), (3, false), (1, false)], "rows remain, but a skipped commit");
+    assert_eq!(
+        kept,
+        [(6, false), (5, true), (4, true), (3, false), (1, false)],
+        "rows remain, but a skipped commit"
+    );
     let logs = db.read(git_build::logs);
     assert_eq!(logs.len(), 2);
 }
@@ -58,8 +62,5 @@ fn a_newer_commit_supersedes_only_builds_that_were_not_requested(db: &mut TestDb
         git_build::of_builder(c, 1)
     });
     let states: Vec<_> = states.iter().map(|build| build.state).collect();
-    assert_eq!(
-        states,
-        [BuildState::Queued, BuildState::Queued, BuildState::Skipped, BuildState::Published]
-    );
+    assert_eq!(states, [BuildState::Queued, BuildState::Queued, BuildState::Skipped, BuildState::Published]);
 }

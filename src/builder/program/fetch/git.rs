@@ -113,8 +113,10 @@ impl<'a> Git<'a> {
             None => None,
         };
         let checking = if remote.accepts_new_host { "accept-new" } else { "yes" };
-        let ssh =
-            format!("{SSH} -o StrictHostKeyChecking={checking} -o UserKnownHostsFile={}", known_hosts.display());
+        let ssh = format!(
+            "{SSH} -o StrictHostKeyChecking={checking} -o UserKnownHostsFile={}",
+            known_hosts.display()
+        );
         let reported = remote.accepts_new_host.then_some(known_hosts);
         Ok(Git { job, url, config: file, ssh, agent, known_hosts: reported, _credential: credential })
     }

@@ -47,7 +47,7 @@ pub struct AuditFilter {
     pub outcome: Option<AuditOutcome>,
 }
 
-/// AuditOutcome of a change.
+/// Outcome of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AuditOutcome {
     /// Made.

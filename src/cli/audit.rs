@@ -44,12 +44,12 @@ pub struct AuditFilter {
     pub object: Option<String>,
     /// Rows with this outcome
     #[arg(long, value_enum)]
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<AuditOutcome>,
 }
 
 /// Outcome of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Outcome {
+pub enum AuditOutcome {
     /// Made.
     Success,
     /// Refused, because the token lacks a scope.
@@ -127,8 +127,8 @@ impl AuditFilter {
     /// The parameters of a request.
     fn query(&self) -> String {
         let outcome = self.outcome.map(|outcome| match outcome {
-            Outcome::Success => "success".to_owned(),
-            Outcome::Refused => "refused".to_owned(),
+            AuditOutcome::Success => "success".to_owned(),
+            AuditOutcome::Refused => "refused".to_owned(),
         });
         let parameters = [
             ("since", &self.since),

@@ -187,14 +187,16 @@ pub fn list(c: &mut dyn Conn, filter: &Filter) -> Result<Vec<AuditRow>, DbError>
     const OLDEST: &str = "SELECT id, at, actor_kind, actor, address, action, object_kind, object, outcome, detail, \
         previous, sha256 FROM audit WHERE id > CAST($1 AS BIGINT) AND at >= CAST($2 AS BIGINT) \
         AND at < CAST($3 AS BIGINT) AND (CAST($4 AS TEXT) = '' OR actor = CAST($4 AS TEXT) \
-        OR substr(actor, 1, length(CAST($4 AS TEXT)) + 2) = CAST($4 AS TEXT) || ' (') \
+        OR (actor >= CAST($4 AS TEXT) || ' (' \
+        AND actor < CAST($4 AS TEXT) || ' )')) \
         AND (CAST($5 AS TEXT) = '' OR action = CAST($5 AS TEXT)) \
         AND (CAST($6 AS TEXT) = '' OR object = CAST($6 AS TEXT)) \
         AND (CAST($7 AS TEXT) = '' OR outcome = CAST($7 AS TEXT)) ORDER BY id LIMIT CAST($8 AS BIGINT)";
     const NEWEST: &str = "SELECT id, at, actor_kind, actor, address, action, object_kind, object, outcome, detail, \
         previous, sha256 FROM audit WHERE id < CAST($1 AS BIGINT) AND at >= CAST($2 AS BIGINT) \
         AND at < CAST($3 AS BIGINT) AND (CAST($4 AS TEXT) = '' OR actor = CAST($4 AS TEXT) \
-        OR substr(actor, 1, length(CAST($4 AS TEXT)) + 2) = CAST($4 AS TEXT) || ' (') \
+        OR (actor >= CAST($4 AS TEXT) || ' (' \
+        AND actor < CAST($4 AS TEXT) || ' )')) \
         AND (CAST($5 AS TEXT) = '' OR action = CAST($5 AS TEXT)) \
         AND (CAST($6 AS TEXT) = '' OR object = CAST($6 AS TEXT)) \
         AND (CAST($7 AS TEXT) = '' OR outcome = CAST($7 AS TEXT)) ORDER BY id DESC LIMIT CAST($8 AS BIGINT)";

@@ -180,12 +180,13 @@ soak:
 # Build options of tested packages: faster to build than released ones.
 TESTED := CARGO_PROFILE_DIST_LTO=false CARGO_PROFILE_DIST_CODEGEN_UNITS=16
 
-## make package-test  install, run, upgrade and remove the packages, follow the runbooks, and test the sandboxes of builders, on booted systems (as root, on Debian or Ubuntu)
+## make package-test  install, run, upgrade and remove the packages, follow the runbooks, and build packages from git, on booted systems (as root, on Debian or Ubuntu)
 package-test:
 	@$(TESTED) $(MAKE) --no-print-directory deb rpm downloader
 	@tests/packaging/run
 	@tests/packaging/runbooks
 	@tests/packaging/builders
+	@tests/packaging/git
 
 # Part of `make test` where systems can be booted. In CI it is mandatory and fails if they cannot.
 packages:

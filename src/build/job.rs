@@ -19,6 +19,8 @@ use crate::builder::sandbox::Sandbox;
 
 /// Time for the rest of the log after the end of a job.
 const LOG_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum number of bytes that a job may write to its log.
+const MAX_OUTPUT: u64 = 100 << 20;
 /// Pause before another connection while all builders of the sandbox are busy, and the number of attempts.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
 const BUSY_ATTEMPTS: u32 = 240;
@@ -154,11 +156,18 @@ fn attempt_job(
     drop(agent);
     drop(write_end);
     let (done, log_ended) = mpsc::channel::<()>();
-    let reader = Arc::clone(log);
+    let (reader, too_long) = (Arc::clone(log), Arc::new(AtomicBool::new(false)));
+    let (is_too_long, interrupter) = (Arc::clone(&too_long), connection.interrupter()?);
     std::thread::Builder::new().name("build log".to_owned()).spawn(move || {
-        let mut buffer = vec![0; 32 << 10];
+        let (mut buffer, mut count) = (vec![0; 32 << 10], 0);
         while let Ok(length @ 1..) = log_end.read(&mut buffer) {
             reader.write(&buffer[..length]);
+            count += length as u64;
+            if count > MAX_OUTPUT {
+                is_too_long.store(true, Ordering::Relaxed);
+                interrupter.interrupt();
+                break;
+            }
         }
         drop(done);
     })?;
@@ -174,5 +183,9 @@ fn attempt_job(
     // The rest of the log. A process that outlives its sandbox may hold the pipe open.
     let _ = log_ended.recv_timeout(LOG_TIMEOUT);
     log.flush();
+    if too_long.load(Ordering::Relaxed) {
+        let reason = format!("it wrote more than {} MB to its log", MAX_OUTPUT >> 20);
+        return Err(Attempt::Failed(BuildFailure::Final(reason)));
+    }
     result.map_err(busy)
 }

@@ -3,27 +3,27 @@
 use std::fmt::Write;
 
 /// A shell command of a `configure` script, which exits with 0 only if the attempt succeeds.
-pub(super) struct Attempt {
-    pub(super) name: String,
-    pub(super) command: String,
+pub(crate) struct Attempt {
+    pub(crate) name: String,
+    pub(crate) command: String,
     /// What prevents it; `None` for a control, which must succeed: it shows that the tools work in the sandbox.
-    pub(super) obstacle: Option<&'static str>,
+    pub(crate) obstacle: Option<&'static str>,
 }
 
 /// What exists outside of the sandbox.
-pub(super) struct Targets {
+pub(crate) struct Targets {
     /// Files that contain secrets.
-    pub(super) files: Vec<String>,
+    pub(crate) files: Vec<String>,
     /// Sockets with a listener: paths, or names of abstract sockets that begin with `@`.
-    pub(super) sockets: Vec<String>,
+    pub(crate) sockets: Vec<String>,
     /// Sockets of the kind `SOCK_SEQPACKET`.
-    pub(super) packet_sockets: Vec<String>,
+    pub(crate) packet_sockets: Vec<String>,
     /// IPv4 addresses and ports with a listener.
-    pub(super) addresses: Vec<(String, u16)>,
+    pub(crate) addresses: Vec<(String, u16)>,
     /// An argument of a process of another user.
-    pub(super) process: String,
+    pub(crate) process: String,
     /// An argument of a process of another build.
-    pub(super) other_build: Option<String>,
+    pub(crate) other_build: Option<String>,
 }
 
 /// An attempt that must fail.
@@ -64,7 +64,7 @@ const FAMILIES: &str = "RestrictAddressFamilies=, or missing privileges in the n
 const PRIVILEGES: &str = "no capabilities and no new privileges, or the system call filter";
 
 /// All attempts.
-pub(super) fn attempts(targets: &Targets) -> Vec<Attempt> {
+pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt> {
     let mut list = vec![
         control("run a program", "true"),
         control("read a library", "head -c 1 /usr/lib/os-release"),
@@ -205,7 +205,7 @@ pub(super) fn attempts(targets: &Targets) -> Vec<Attempt> {
 }
 
 /// The `configure` script, which writes one line for each attempt to `attempts.txt`.
-pub(super) fn script(attempts: &[Attempt]) -> String {
+pub(crate) fn script(attempts: &[Attempt]) -> String {
     let mut script = "#!/bin/sh\nattempt() {\n    out=$(timeout 10 sh 2>&1)\n    code=$?\n    \
          echo \"$1 $code $(printf %s \"$out\" | tail -n 1 | tr -d '\\r' | cut -c 1-150)\" >> attempts.txt\n}\n"
         .to_owned();
@@ -216,7 +216,7 @@ pub(super) fn script(attempts: &[Attempt]) -> String {
 }
 
 /// Prints each line of `attempts.txt` as a row of a table, and panics if a result is not the expected one.
-pub(super) fn check(attempts: &[Attempt], lines: &str) {
+pub(crate) fn check(attempts: &[Attempt], lines: &str) {
     let mut mismatches = Vec::new();
     let mut results = vec![None; attempts.len()];
     for line in lines.lines() {

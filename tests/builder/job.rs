@@ -154,7 +154,7 @@ pub(super) fn package(files: &[(&str, u32, &str)]) -> Vec<u8> {
 }
 
 /// Returns a member of a gzipped tar file as text.
-pub(super) fn member(package: &[u8], path: &str) -> String {
+pub(crate) fn member(package: &[u8], path: &str) -> String {
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(package));
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();

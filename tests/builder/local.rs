@@ -228,12 +228,16 @@ fn wait_for_end(argument: &str) -> bool {
 }
 
 #[test]
-fn detached_processes_end_with_the_job() {
+fn detached_processes_end_with_the_job_which_fails() {
     let (_directory, sandbox) = sandbox();
     let script = "#!/bin/sh\nsetsid sh -c 'sleep 86401 & sleep 86401' >/dev/null 2>&1 &\nsleep 0.2\n";
-    let build_outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), Limits::default());
-    build_outcome.success();
+    let outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), Limits::default());
+    let (cause, reason) = outcome.failure();
+    assert!(cause == Cause::Command && reason.contains("left processes behind"), "{reason}");
     assert!(!is_running("86401"));
+    // One that ends soon afterwards is no failure.
+    let script = "#!/bin/sh\nsetsid sleep 0.3 >/dev/null 2>&1 &\n";
+    build(&sandbox, &package(&[("cleanup", 0o755, script)]), Limits::default()).success();
 }
 
 #[test]

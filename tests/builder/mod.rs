@@ -1,10 +1,10 @@
 //! Builders: the program in its sandboxes, with the real git and R.
 
-mod attempts;
+pub(crate) mod attempts;
 mod booted;
 mod bubblewrap;
 mod hostile;
-mod job;
+pub(crate) mod job;
 mod local;
 mod refusals;
 pub(crate) mod repository;

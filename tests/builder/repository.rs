@@ -12,7 +12,13 @@ pub(crate) struct Repository {
 
 impl Repository {
     pub(crate) fn new() -> Repository {
-        let repository = Repository { directory: tempfile::tempdir_in("/tmp").unwrap() };
+        Repository::below(Path::new("/tmp"))
+    }
+
+    /// A repository in a new directory of `parent`.
+    pub(crate) fn below(parent: &Path) -> Repository {
+        let repository =
+            Repository { directory: tempfile::Builder::new().prefix("git").tempdir_in(parent).unwrap() };
         fs::set_permissions(repository.path(), PermissionsExt::from_mode(0o755)).unwrap();
         repository.git(&["init", "--quiet", "--initial-branch=main"]);
         repository
@@ -43,6 +49,15 @@ impl Repository {
         self.write(&format!("{directory}DESCRIPTION"), &description);
         self.write(&format!("{directory}NAMESPACE"), "export(f)\n");
         self.write(&format!("{directory}R/f.R"), "f <- function() 1\n");
+    }
+
+    /// Adds a shell script that a help page of the package runs during the build, with its output in the log.
+    pub(crate) fn run_in_build(&self, script: &str) {
+        self.write("run.sh", &format!("{script}\n"));
+        let code = r#"if (system("sh ./run.sh") != 0) stop("run.sh failed"); "x""#;
+        let page =
+            format!("\\name{{f}}\\title{{t}}\\description{{\\Sexpr[stage=build,results=text]{{{code}}}}}\n");
+        self.write("man/f.Rd", &page);
     }
 
     /// Commits everything; returns the commit.

@@ -1,8 +1,12 @@
 //! Builders of git repositories from end to end: the real server, git, R and bubblewrap.
 
+mod booted;
 mod builds;
 mod git_server;
+mod hostile;
 mod interruption;
+mod kills;
+mod limits;
 mod python;
 mod refusals;
 mod remote;

@@ -86,3 +86,43 @@ fn without_a_sandbox_nothing_is_built_unless_that_is_permitted() {
     server.wait_for_log("Attempting to detect R version in a user namespace sandbox.");
     server.wait_for_log("Detected R version ");
 }
+
+/// A server in a mount namespace in which the program of bubblewrap is an empty file: no sandbox works.
+fn server_without_bubblewrap(gcfg: &str) -> crate::support::server::Server {
+    let hide = "mount --bind /dev/null /usr/bin/bwrap && exec \"$@\"";
+    let builder =
+        crate::support::server::Builder::default().gcfg(&format!("[Git]\nLocalPaths = /tmp\n{gcfg}"));
+    let server = builder.through(&["unshare", "--mount", "sh", "-c", hide, "sh"]).start();
+    create(&server);
+    server
+}
+
+#[test]
+fn without_systemd_and_bubblewrap_the_refusal_names_each_attempt_and_the_way_out() {
+    let repository = repository("1.0");
+    let line = format!("create git-builder --source=dev --url={}", repository.url());
+    for (sandbox, attempts) in [
+        ("auto", &["systemd: ", "bubblewrap: "][..]),
+        ("systemd", &["systemd: "]),
+        ("bubblewrap", &["bubblewrap: "]),
+    ] {
+        let server = server_without_bubblewrap(&format!("Sandbox = {sandbox}"));
+        let refused = server.rspm(&line);
+        assert_eq!(refused.code, 1, "{sandbox}: {}", refused.out);
+        for kind in ["systemd: ", "bubblewrap: ", "no sandbox: "] {
+            assert_eq!(refused.err.contains(kind), attempts.contains(&kind), "{sandbox}: {}", refused.err);
+        }
+        for part in ["rstudio-pm-fetch.socket", "install bubblewrap", "Git.AllowUnsandboxedGitBuilds = true"]
+        {
+            assert!(refused.err.contains(part), "{sandbox}: {}", refused.err);
+        }
+        assert_eq!(super::builds(&server).len(), 0, "nothing is in the queue");
+    }
+    // Only `auto` falls back to no sandbox, and says so.
+    let server = server_without_bubblewrap("AllowUnsandboxedGitBuilds = true");
+    assert_eq!(server.rspm(&line).code, 0);
+    server.wait_for_log("with the rights of the server: Git.AllowUnsandboxedGitBuilds");
+    assert_eq!(super::installed(&server), "1.0");
+    let server = server_without_bubblewrap("Sandbox = bubblewrap\nAllowUnsandboxedGitBuilds = true");
+    assert_eq!(server.rspm(&line).code, 1);
+}

@@ -9,7 +9,7 @@ use landlock::{
     path_beneath_rules,
 };
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getpid, getrlimit, set_child_subreaper, set_dumpable_behavior,
+    DumpableBehavior, Resource, Rlimit, getpid, getrlimit, nice, set_child_subreaper, set_dumpable_behavior,
     setrlimit,
 };
 use rustix::thread::set_no_new_privs;
@@ -85,6 +85,8 @@ pub(super) fn confine(workspace: &Workspace, readable_paths: &[PathBuf], limits:
     // No process of the same user may read the memory and the descriptors of the builder.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     set_child_subreaper(Some(getpid()))?;
+    // Requests to the server come first. A unit has a weight instead, and may not change it.
+    let _ = nice(19);
     lower(Resource::Core, 0)?;
     lower(Resource::Fsize, limits.file_size)?;
     lower(Resource::Nofile, 4096)?;

@@ -7,6 +7,21 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
 /// Time limit. A unit or a process namespace ends what is left.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for processes that are about to end.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Waits a second for the children of this process; returns whether all of them have ended.
+pub(super) fn have_ended() -> bool {
+    let deadline = Instant::now() + GRACE;
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) if Instant::now() >= deadline => return false,
+            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+            Err(_) => return true,
+        }
+    }
+}
 
 /// Kills the children of this process until it has none. No command may be running.
 pub(super) fn end_all() {

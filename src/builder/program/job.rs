@@ -1,5 +1,6 @@
 //! A running job: its connection, log and deadline, and the commands that it runs.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -47,6 +48,7 @@ pub(super) struct Job {
     connection: OwnedFd,
     log: File,
     deadline: Instant,
+    has_leftovers: Cell<bool>,
 }
 
 impl Job {
@@ -57,7 +59,7 @@ impl Job {
         workspace: Workspace,
         deadline: Instant,
     ) -> Job {
-        Job { limits, workspace, connection, log, deadline }
+        Job { limits, workspace, connection, log, deadline, has_leftovers: Cell::new(false) }
     }
 
     /// Sends an event. An error means that the connection is closed.
@@ -161,6 +163,9 @@ impl Job {
             let _ = child.kill();
         }
         let status = child.wait();
+        if matches!(has_exited, Ok(true)) && !descendants::have_ended() {
+            self.has_leftovers.set(true);
+        }
         descendants::end_all();
         match has_exited {
             Ok(true) => status.map_err(io_failure("could not wait for a command")),
@@ -171,6 +176,11 @@ impl Job {
             }
             Err(error) => Err(io_failure("could not wait for a command")(error)),
         }
+    }
+
+    /// Whether a command left processes behind, which were ended.
+    pub(super) fn has_leftovers(&self) -> bool {
+        self.has_leftovers.get()
     }
 
     /// Returns the failure of a command that did not succeed, with the limit that it reached if that is known.

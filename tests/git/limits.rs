@@ -1,0 +1,80 @@
+//! Limits of builds: each ends as a failed build with its reason, and the server goes on.
+
+use super::{installed, repository, server};
+use crate::support::server::Server;
+
+/// Builds a package that runs this script during the build; returns the reason and the log of the failure.
+fn failure(server: &Server, script: &str) -> (String, String) {
+    let repository = repository("1.0");
+    repository.run_in_build(script);
+    let commit = repository.commit();
+    let created =
+        server.rspm(&format!("create git-builder --source=dev --url={} --no-wait", repository.url()));
+    assert_eq!(created.code, 0, "{}", created.err);
+    let build = super::wait_for_build(server, "commit", &commit, "failed");
+    assert_eq!(build["attempt"], 1, "the same would happen again: {build}");
+    let log = server.rspm_stdout(&format!("logs --build-id={}", build["id"]));
+    server.rspm_stdout("delete git-builder --source=dev --name=tested");
+    let reason = build["reason"].as_str().unwrap().to_owned();
+    println!("{script}: {reason}");
+    assert!(log.contains(&format!("== Failed: {reason}")), "{reason}: {log}");
+    (reason, log)
+}
+
+/// Asserts that the server builds the next package.
+fn builds_again(server: &Server) {
+    let repository = repository("1.0");
+    server.rspm_stdout(&format!("create git-builder --source=dev --url={}", repository.url()));
+    assert_eq!(installed(server), "1.0");
+}
+
+#[test]
+fn time_processes_and_what_is_left_behind_are_limited() {
+    let server = server("PollInterval = 1h\nBuildTimeout = 15s");
+    let (reason, _) = failure(&server, "sleep 86411");
+    assert_eq!(reason, "the time limit of 15 seconds was reached");
+    let (reason, _) = failure(&server, "setsid sleep 86412 > /dev/null 2>&1 &");
+    assert!(reason.contains("left processes behind"), "{reason}");
+    // More processes than the limit. The kernel does not apply it to a server that is root: then it is the time limit.
+    let script = "n=0; while [ $n -lt 1000 ]; do sleep 86413 & n=$((n+1)); done; wait";
+    let (reason, log) = failure(&server, script);
+    assert!(reason.contains("time limit") || log.contains("fork"), "{reason}: {log}");
+    for argument in ["86411", "86412", "86413"] {
+        let output = std::process::Command::new("pgrep").args(["-fx", &format!("sleep {argument}")]).output();
+        assert_eq!(String::from_utf8_lossy(&output.unwrap().stdout), "", "sleep {argument} is left");
+    }
+    builds_again(&server);
+}
+
+#[test]
+fn memory_and_disk_space_are_limited() {
+    let server = server("PollInterval = 1h\nBuildTimeout = 2m");
+    let (reason, _) =
+        failure(&server, "for n in 1 2 3 4; do head -c 1000000000 /dev/zero > \"$HOME/$n\"; done");
+    assert!(reason.contains("the disk space of the sandbox was exhausted"), "{reason}");
+    let (reason, log) = failure(
+        &server,
+        "head -c 3000000000 /dev/zero > \"$HOME/large\" || { echo exit $?; rm \"$HOME/large\"; exit 1; }",
+    );
+    assert!(reason.contains("R CMD build failed") && log.contains("exit "), "{reason}: {log}");
+    // Memory beyond the limit is not allocated.
+    let (reason, log) = failure(&server, "perl -e '$x = \"x\" x 5e9; print length $x'");
+    assert!(reason.contains("R CMD build failed") && log.contains("Out of memory"), "{reason}: {log}");
+    builds_again(&server);
+}
+
+#[test]
+fn an_endless_log_ends_the_build_and_is_not_kept_in_memory() {
+    let server = server("PollInterval = 1h\nBuildTimeout = 3m");
+    let (reason, log) = failure(&server, "head -c 10G /dev/zero | tr '\\0' x | fold -w 200; sleep 86414");
+    assert_eq!(reason, "it wrote more than 100 MB to its log");
+    assert!(log.len() < 11 << 20 && log.contains("bytes are left out"), "{}", log.len());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kilobytes < 400_000, "{line}");
+    // One line without an end.
+    let (reason, _) = failure(&server, "head -c 10G /dev/zero | tr '\\0' x");
+    assert_eq!(reason, "it wrote more than 100 MB to its log");
+    builds_again(&server);
+}

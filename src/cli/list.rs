@@ -66,8 +66,8 @@ pub async fn distributions(client: &Client, output: &Output) -> Result<(), CliEr
                 let hidden = d.hidden.then(|| "hidden".to_owned());
                 let notes = r.into_iter().chain(hidden).collect::<Vec<_>>().join(", ");
                 let url = if d.url == d.name { String::new() } else { d.url.clone() };
-                let (arch, also) = (d.arch.join(", "), d.aliases.join(", "));
-                vec![d.name.clone(), url, d.display.clone(), arch, also, notes]
+                let (arch, aliases) = (d.arch.join(", "), d.aliases.join(", "));
+                vec![d.name.clone(), url, d.display.clone(), arch, aliases, notes]
             })
             .collect();
         table(&["Name", "In URLs", "Distribution", "Architectures", "Also", "Notes"], &rows)

@@ -73,8 +73,8 @@ pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> R
         }
         StorageCommand::Adopt(args) => {
             let body = StorageSelection { classes: args.class };
-            let adopted: AdoptedStorage = client.send(Method::POST, "/storage/adopt", &body).await?;
-            output.print(&adopted, || match adopted.classes.as_slice() {
+            let result: AdoptedStorage = client.send(Method::POST, "/storage/adopt", &body).await?;
+            output.print(&result, || match result.classes.as_slice() {
                 [] => "These storage classes already belong to this database.".to_owned(),
                 classes => format!("This database is now the owner of: {}", classes.join(", ")),
             })

@@ -33,11 +33,7 @@ fn an_argument_is_encrypted_with_a_warning() {
     encrypt_lines(&server, "first");
     let ran = server.rspm("encrypt s3cret");
     assert_eq!((ran.code, ran.out.lines().count()), (0, 1), "{}", ran.err);
-    assert!(
-        ran.err.starts_with("Warning: other users could see the value in the list of processes"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.starts_with("Warning: other users can see the value in the process list"), "{}", ran.err);
     assert!(!ran.err.contains("s3cret"), "{}", ran.err);
 }
 

@@ -31,11 +31,11 @@ pub async fn create(
         };
     }
     let description = validate_description(&description)?;
-    let new = db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated };
+    let row = db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated };
     let now = (state.clock)();
     let initial_publish = publish(TxKind::Subscribe, now, actor);
     let creation = apply_edit(state, move |c| {
-        let repo = db::repo::create(c, &new, now)?;
+        let repo = db::repo::create(c, &row, now)?;
         match kind {
             RepoKind::R | RepoKind::Python => db::clock::bump_catalog(c),
             RepoKind::Bioconductor => {

@@ -34,9 +34,9 @@ pub async fn subscribe(
     check_supply(&source)?;
     check_version(&catalog, &repo, &source, version)?;
     let name = repo.name.clone();
-    let new = Subscription { source: source.id, label: subscription_label(version) };
+    let subscription = Subscription { source: source.id, label: subscription_label(version) };
     change_list(state, repo.id, actor, move |list| {
-        if list.contains(&new) {
+        if list.contains(&subscription) {
             return match existing {
                 OnExisting::Succeed => Ok(None),
                 OnExisting::Fail | OnExisting::Replace => Err(RepoError::Conflict(format!(
@@ -52,7 +52,7 @@ pub async fn subscribe(
                 && entry.source == SourceId::BIOCONDUCTOR
         };
         let index = list.iter().position(is_below).unwrap_or(list.len());
-        list.insert(index, new.clone());
+        list.insert(index, subscription.clone());
         Ok(Some(list))
     })
     .await
@@ -142,7 +142,7 @@ where
         db::clock::lock(c)?;
         let list = db::repo::subscriptions(c, repo)?;
         match change(&list) {
-            Ok(Some(new)) => publish_subscriptions(c, repo, new, &publish).map(Ok),
+            Ok(Some(subscriptions)) => publish_subscriptions(c, repo, subscriptions, &publish).map(Ok),
             Ok(None) => Ok(Ok(())),
             Err(refusal) => Ok(Err(refusal)),
         }
@@ -150,7 +150,7 @@ where
     update.await?
 }
 
-/// The label of a subscription in its row: a version of Bioconductor, or empty for the whole source.
+/// Returns the label of a subscription in its row: a version of Bioconductor, or empty for the whole source.
 fn subscription_label(version: Option<Version>) -> String {
     version.map(|version| version.to_string()).unwrap_or_default()
 }
@@ -222,7 +222,7 @@ fn check_version(
     }
 }
 
-/// Checks that the version exists; not possible before the first sync.
+/// Checks that the version exists. Before the first sync, every version is accepted.
 fn check_version_exists(catalog: &Catalog, version: Option<Version>) -> Result<(), RepoError> {
     let Some((version, config)) = version.zip(catalog.bioconductor.as_deref()) else { return Ok(()) };
     if config.get(version).is_some() {

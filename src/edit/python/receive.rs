@@ -52,7 +52,7 @@ pub async fn receive(
     // Protects the objects from the sweep until the upload itself does.
     let _reservation = uploads.reserve(objects.iter().map(|(key, _)| *key.digest()).collect());
     reserve_objects(state, &objects).await?;
-    // Replaced even if it exists: an upload repairs a stored object that has its size but other bytes.
+    // An existing object is replaced: the upload repairs an object of the same size with damaged bytes.
     state.storage.replace(spool, &key).await?;
     uploads.fetches.integrity.remove(&key);
     if let (Some((key, _)), Some(bytes)) = (metadata_object, metadata) {
@@ -96,7 +96,7 @@ fn check(name: &FileName, body: &UploadBody) -> Result<(StagedUpload, Option<Byt
     let project = metadata.project().map_err(|error| invalid_package(file, &error))?;
     let version: Version = metadata.version.parse().map_err(|error| invalid_package(file, &error))?;
     let sha256 = body.sha256();
-    // Clients trust METADATA of a wheel only: that of a source distribution may differ from what is built.
+    // Clients use only METADATA of wheels: that of a source distribution may differ from the built wheel (PEP 658).
     let metadata_raw = (name.kind() == FileKind::Wheel).then(|| Bytes::from(metadata_raw));
     let metadata_object =
         metadata_raw.as_ref().map(|bytes| (Sha256(sha2::Sha256::digest(bytes).into()), bytes.len() as u64));

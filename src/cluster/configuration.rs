@@ -1,4 +1,4 @@
-//! Digests of the configuration, by which servers compare theirs without showing it. Pure.
+//! Digests of the configuration, which let servers compare their configurations without disclosing values. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,24 +50,24 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn differing_properties_are_named_and_values_are_not_shown() {
+    fn differing_properties_are_named_without_their_values() {
         let dir = std::path::Path::new("/d");
         let digests_of = |lines: &str| {
-            let loaded = Config::example(dir, lines).expect("a configuration");
-            digests(&loaded.settings, Identity([7; 16]))
+            let file = Config::example(dir, lines).expect("a configuration");
+            digests(&file.settings, Identity([7; 16]))
         };
-        let own = digests_of(
+        let own_digests = digests_of(
             "[CRAN]\nURL = https://a\n[Proxy]\nPassword = hunter2\n[Logging]\nSystemLog = STDERR\n",
         );
-        let same = digests_of(
+        let reordered_digests = digests_of(
             "[Logging]\nSystemLog = STDERR\n[Proxy]\nPassword = hunter2\n[CRAN]\nURL = https://a\n",
         );
-        assert_eq!(own, same);
-        assert!(!own.contains("hunter"));
-        let other = digests_of(
+        assert_eq!(own_digests, reordered_digests);
+        assert!(!own_digests.contains("hunter"));
+        let other_digests = digests_of(
             "[CRAN]\nURL = https://b\n[Proxy]\nPassword = hunter3\n[FileStorage \"cran\"]\nLocation = /c\n",
         );
-        let names: Vec<&str> = differing_properties(&own, &other).into_iter().collect();
+        let names: Vec<&str> = differing_properties(&own_digests, &other_digests).into_iter().collect();
         assert_eq!(
             names,
             ["CRAN.URL", "FileStorage \"cran\".Location", "Logging.SystemLog", "Proxy.Password"]

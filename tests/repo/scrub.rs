@@ -203,7 +203,7 @@ async fn an_interrupted_scrub_continues_and_the_next_one_reads_everything() {
         .await;
         assert!(backend.state.jobs.stop("scrub").is_some());
         let error = started.job().wait_end().await.expect_err("it was stopped");
-        assert!(error.contains("continues where it was"), "{error}");
+        assert!(error.contains("continues from there"), "{error}");
 
         let backend = backend.restart().await;
         upkeep::ownership::claim(&backend.upkeep).await;
@@ -324,7 +324,10 @@ async fn an_object_that_cannot_be_moved_aside_does_not_end_the_scrub() {
     let result = run(&backend, ScrubOptions::full()).await;
     assert_eq!((result.bad, result.objects, result.is_complete), (2, 8, true), "{result:?}");
     assert!(
-        result.findings.iter().all(|finding| finding.detail.contains("it was not moved aside")),
+        result
+            .findings
+            .iter()
+            .all(|finding| finding.detail.contains("it was not moved to the directory 'damaged'")),
         "{result:?}"
     );
     std::fs::remove_file(&damaged).expect("removed");

@@ -52,7 +52,7 @@ fn both_formats_of_every_page_list_the_same_files() {
             continue;
         }
         let html = read_page(&project, SimpleFormat::TextHtml);
-        assert!(json.left_out.is_empty() && html.left_out.is_empty(), "{project}");
+        assert!(json.skipped_files.is_empty() && html.skipped_files.is_empty(), "{project}");
         let of = |page: &ProjectPage| page.files.iter().map(common).collect::<Vec<_>>();
         assert_eq!(of(&json.page), of(&html.page), "{project}");
         assert!(!json.page.files.is_empty(), "{project}");
@@ -95,7 +95,7 @@ fn the_root_names_every_project_that_is_not_quarantined() {
     let mut json = BTreeSet::new();
     let file = std::fs::File::open(simple().join("index.v1_json")).unwrap();
     let found = root::read_json(file, |entry| assert!(json.insert(entry.name))).unwrap();
-    assert_eq!((found.count as usize, found.left_out), (json.len(), 0));
+    assert_eq!((found.count as usize, found.invalid_count), (json.len(), 0));
     let mut html = BTreeSet::new();
     let body = std::fs::read(simple().join("index.html")).unwrap();
     root::read_html(&body, |entry| assert!(html.insert(entry.name))).unwrap();

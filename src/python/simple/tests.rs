@@ -43,7 +43,10 @@ fn every_key_of_json_is_read() {
         md5 = "0b".repeat(16)
     ));
     let page = read.page;
-    assert_eq!((page.last_serial, page.status, read.left_out.len()), (Some(5), ProjectStatus::Deprecated, 0));
+    assert_eq!(
+        (page.last_serial, page.status, read.skipped_files.len()),
+        (Some(5), ProjectStatus::Deprecated, 0)
+    );
     assert_eq!(page.versions.as_deref(), Some(&["1.0".to_owned(), "2".to_owned()][..]));
     let file = &page.files[0];
     assert_eq!(file.url, "https://index.example.org/p/odd-1.0-py3-none-any.whl?x=1");
@@ -93,8 +96,8 @@ fn loose_html_is_read() {
     assert_eq!(read.page.files[0].yanked, Some(Yank::default()));
     assert!(read.page.files[0].upload_time.is_some());
     assert_eq!(read.page.files[1].core_metadata, MetadataFile::Unverified);
-    assert_eq!((read.page.last_serial, read.left_out.len()), (Some(7), 2));
-    assert_eq!(read.left_out[1].to_string(), "'odd-1.0.tar.gz': it is listed twice");
+    assert_eq!((read.page.last_serial, read.skipped_files.len()), (Some(7), 2));
+    assert_eq!(read.skipped_files[1].to_string(), "'odd-1.0.tar.gz': it is listed twice");
 }
 
 #[test]
@@ -215,9 +218,9 @@ proptest! {
         let base = Url::parse(BASE).unwrap();
         let reread = read(SimpleFormat::Json, &bytes, &base, &page.name).unwrap();
         prop_assert_eq!(&reread.page, &page);
-        prop_assert!(reread.left_out.is_empty());
+        prop_assert!(reread.skipped_files.is_empty());
         let reread = read(SimpleFormat::Html, write::html(&page).as_bytes(), &base, &page.name).unwrap().page;
-        // What HTML does not have.
+        // HTML lacks these properties.
         let mut expected = ProjectPage { versions: None, ..page };
         for file in &mut expected.files {
             (file.size, file.upload_time) = (None, None);

@@ -1,5 +1,5 @@
 //! The lock of a bucket with backups: an object for each program that uses it, `locks/<kind>-<id>`, renewed every minute.
-//! It is valid for ten minutes by the clock of the bucket, so that one of a program that died does not stay.
+//! It is valid for ten minutes by the clock of the bucket, so that the lock of a dead program expires.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -14,19 +14,22 @@ use super::error::BackupError;
 use crate::model::identity::Identity;
 use crate::storage::{Bucket, ListedFile, StorageError};
 
+/// The directory of the locks.
 const LOCKS: &str = "locks";
+/// Prefix of an exclusive lock.
 const EXCLUSIVE: &str = "exclusive-";
-/// Of a program that adds files.
+/// Prefix of the lock of a program that adds files.
 const WRITER: &str = "writer-";
+/// Prefix of the lock of a reader.
 const SHARED: &str = "shared-";
 /// Interval of renewals.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 /// Validity of a lock that is not renewed.
 const TERM: Duration = Duration::from_secs(600);
-/// Time for removing the lock at the end.
+/// Timeout for removing the lock at the end.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A lock until it is dropped.
+/// A lock, which is removed when it is dropped.
 pub struct BucketLock {
     bucket: Bucket,
     path: String,
@@ -74,7 +77,7 @@ impl BucketLock {
                 loop {
                     tokio::time::sleep(RENEWAL_INTERVAL).await;
                     let start = Instant::now();
-                    // While the bucket does not answer, each interval is another attempt.
+                    // If the bucket does not answer, the next interval is another attempt.
                     if write(&bucket, &path).await.is_ok() {
                         *renewed_at.lock() = start;
                     }
@@ -84,8 +87,8 @@ impl BucketLock {
         Ok(BucketLock { bucket, path, runtime: folder.runtime.clone(), renewed_at, renewal })
     }
 
-    /// Refuses if there are other valid locks of these kinds; returns the paths of expired ones. Of two programs that
-    /// write their locks at the same time, each finds that of the other.
+    /// Refuses if there are other valid locks of these kinds; returns the paths of expired ones. If two programs write
+    /// their locks at the same time, each finds that of the other.
     fn compare(&self, folder: &BucketFolder, kinds: &[&str]) -> Result<Vec<String>, BackupError> {
         let locks = folder.list(LOCKS)?;
         let now = locks.iter().find(|lock| lock.path == self.path).map(|lock| lock.modified);
@@ -123,7 +126,7 @@ impl Drop for BucketLock {
     fn drop(&mut self) {
         self.renewal.abort();
         let (bucket, path, runtime) = (self.bucket.clone(), self.path.clone(), self.runtime.clone());
-        // On a thread of its own, because async threads may not block on a future.
+        // On a separate thread, because async threads may not block on a future.
         let removal = std::thread::spawn(move || {
             runtime.block_on(async { tokio::time::timeout(REMOVAL_TIMEOUT, bucket.remove(&path)).await })
         });

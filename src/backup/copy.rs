@@ -1,5 +1,5 @@
-//! Copies objects from storage into the folder of backups: each is hashed while it is read, and gets its name after its
-//! bytes are complete.
+//! Copies objects from storage into the folder of backups: hashes each while it is read, and names its file when its bytes
+//! are complete.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -30,7 +30,7 @@ pub(super) struct CopyResult {
     pub(super) new_bytes: u64,
 }
 
-/// Copies the objects that the folder does not have, at the pace of the reader. Blocks, outside the async threads.
+/// Copies the objects that the folder lacks, at the rate of `pace`. Blocks; must not run on an async thread.
 pub(super) fn copy(
     storage: &Storage,
     folder: &Folder,
@@ -58,7 +58,7 @@ pub(super) fn copy(
             failed.push(object);
         }
     }
-    // A scrub may have moved them to the directory `damaged` and stored them again meanwhile.
+    // Second attempt: a scrub may have moved them to the directory `damaged` and stored them again meanwhile.
     for object in failed {
         let reason = copier.copy(object)?;
         copier.result.missing.extend(reason);
@@ -138,7 +138,7 @@ impl Copier<'_> {
         let Some(existing_size) = existing_size else { return Ok(None) };
         let size = match object.size {
             Some(size) => Some(size),
-            // An earlier backup has what storage lost.
+            // An earlier backup may have an object that storage lost.
             None => self.runtime.block_on(self.storage.size(key))?.or(Some(existing_size)),
         };
         Ok(size.filter(|size| *size == existing_size))

@@ -1,4 +1,4 @@
-//! Makes a backup while the server works: a hold, the database from one snapshot, the files that its rows refer to, and
+//! Makes a backup while the server runs: a hold, the database from one snapshot, the files that its rows refer to, and
 //! last the manifest.
 
 use std::sync::Arc;
@@ -26,12 +26,12 @@ use crate::model::time::Timestamp;
 use crate::state::State;
 use crate::storage::Pace;
 
-/// What to back up, and where to.
+/// The options of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateOptions {
     /// The folder; otherwise the first of `Server.BackupPaths`.
     pub to: Option<BackupPlace>,
-    /// Also files that a mirror has.
+    /// Whether files that a mirror has are included.
     pub with_cache: bool,
     /// Average rate of the copying, in bytes per second.
     pub rate: Option<u64>,
@@ -39,7 +39,7 @@ pub struct CreateOptions {
     pub allow_missing: bool,
     /// Whether the folder may be without backups although some were made in it.
     pub init: bool,
-    /// How long to wait for another program that uses the folder.
+    /// Time to wait for another program that uses the folder.
     pub lock_timeout: Duration,
 }
 
@@ -50,12 +50,12 @@ pub struct CreateOptions {
 pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<Started, BackupError> {
     let place = destination::choose(&state.config.load(), options.to.as_ref())?;
     let (job_state, options) = (Arc::clone(state), options.clone());
-    // The key has the place; how long to wait for the folder does not change the backup.
+    // The key contains the place. The lock timeout does not change the backup, so it is not compared.
     let CreateOptions { with_cache, rate, allow_missing, init, .. } = options;
     let (key, text) = (format!("backup:{place}"), format!("{:?}", (with_cache, rate, allow_missing, init)));
     Ok(state.jobs.start_with(AfterHalt::Restarts, &key, &text, (state.clock)(), move |reporter| async move {
-        let (folder, created) = (place.to_string(), (job_state.clock)());
-        let result = make(&job_state, place, &options, &reporter, created).await;
+        let (folder, requested_at) = (place.to_string(), (job_state.clock)());
+        let result = make(&job_state, place, &options, &reporter, requested_at).await;
         if let Err(error) = &result {
             tracing::error!(%error, "the backup failed");
         }
@@ -64,25 +64,25 @@ pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<Started, Bac
             Err(error) => Err(error.to_string()),
         };
         if !matches!(result, Err(BackupError::InUse(_)))
-            && let Err(error) = results::record_backup(&job_state, &folder, created, recorded).await
+            && let Err(error) = results::record_backup(&job_state, &folder, requested_at, recorded).await
         {
-            tracing::warn!(%error, "the result of the backup was not recorded");
+            tracing::warn!(%error, "could not record the result of the backup");
         }
         result.map(|(text, _)| text).map_err(|error| error.to_string())
     }))
 }
 
-/// Makes a backup. Returns the result as text, and the number of files that storage did not have.
+/// Makes a backup. Returns the result as text, and the number of files that are missing in storage.
 async fn make(
     state: &Arc<State>,
     place: BackupPlace,
     options: &CreateOptions,
     reporter: &Reporter,
-    created: Timestamp,
+    requested_at: Timestamp,
 ) -> Result<(String, u64), BackupError> {
     let start_time = Instant::now();
-    let opened = open(state, &place, options, reporter, created).await?;
-    // The wait for the folder may have been long.
+    let opened = open(state, &place, options, reporter, requested_at).await?;
+    // The backup begins after the wait for the folder, which may have been long.
     let created = (state.clock)();
     let hold = RenewedHold::take(state).await?;
     let result = write(state, opened, options, reporter, &hold, created).await;
@@ -130,7 +130,7 @@ async fn open(
     place: &BackupPlace,
     options: &CreateOptions,
     reporter: &Reporter,
-    created: Timestamp,
+    now: Timestamp,
 ) -> Result<(Folder, FolderLock), BackupError> {
     let name = place.to_string();
     let (identity, last_success) = state
@@ -149,7 +149,7 @@ async fn open(
                  begin anew: rspm backup create --init"
             )));
         }
-        if let Some(future) = newest.as_ref().filter(|newest| newest.is_in_future(created)) {
+        if let Some(future) = newest.as_ref().filter(|newest| newest.is_in_future(now)) {
             tracing::warn!(
                 "{place} contains a backup of {}, which is later than the clock; it stays the newest until then: remove its \
                  manifest if the clock was wrong",
@@ -207,7 +207,7 @@ async fn write(
     task_result(finish_task.await)
 }
 
-/// The result of a blocking task.
+/// Returns the result of a blocking task.
 fn task_result<T>(result: Result<Result<T, BackupError>, tokio::task::JoinError>) -> Result<T, BackupError> {
     result.unwrap_or_else(BackupError::of_task)
 }
@@ -253,7 +253,7 @@ fn finish(
     Ok(manifest)
 }
 
-/// The newest backup of the folder. One that was damaged does not prevent others.
+/// Returns the newest undamaged backup of the folder.
 fn previous(folder: &Folder) -> Result<Option<Previous>, BackupError> {
     for name in folder.manifests()?.into_iter().rev() {
         match Manifest::read(folder, &name) {

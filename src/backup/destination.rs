@@ -1,4 +1,4 @@
-//! Whether backups may be written to a place.
+//! Checks whether backups may be written to a place.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::config::backup_place::is_below;
 use crate::config::{BackupPlace, ClassLocation, Config, S3Location};
 use crate::model::storage_class::StorageClass;
 
-/// Returns the place for backups: `requested`, or else the first of `Server.BackupPaths`.
+/// Returns the place for backups: `requested`, otherwise the first of `Server.BackupPaths`.
 ///
 /// # Errors
 /// There is none, it is not below `Server.BackupPaths`, or it is among the server's own data.
@@ -39,7 +39,7 @@ pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result
 /// Refuses a place that is among the server's own data.
 ///
 /// # Errors
-/// It is, or it cannot be read.
+/// The place is among the server's own data, or cannot be read.
 pub fn refuse_data(config: &Config, place: &BackupPlace) -> Result<(), BackupError> {
     let resolved = match place {
         BackupPlace::Directory(path) => BackupPlace::Directory(resolve(path)?),
@@ -53,7 +53,7 @@ pub fn refuse_data(config: &Config, place: &BackupPlace) -> Result<(), BackupErr
     }
 }
 
-/// Whether an allowed place is a resolved one or contains it.
+/// Returns true if an allowed place is a resolved one or contains it.
 fn contains(allowed: &BackupPlace, resolved: &BackupPlace) -> bool {
     match (allowed, resolved) {
         (BackupPlace::Directory(allowed), BackupPlace::Directory(path)) => {
@@ -67,7 +67,7 @@ fn contains(allowed: &BackupPlace, resolved: &BackupPlace) -> bool {
     }
 }
 
-/// The place of the server's data that contains a place or is in it.
+/// Returns the place of the server's data that contains a place or is in it.
 fn data_at(config: &Config, resolved: &BackupPlace) -> Option<String> {
     let classes = StorageClass::ALL.into_iter().map(|class| config.storage.location(class));
     match resolved {
@@ -98,7 +98,7 @@ fn data_at(config: &Config, resolved: &BackupPlace) -> Option<String> {
     }
 }
 
-/// The path without links and `..`; its last component need not exist.
+/// Returns the path without links and `..`; its last component need not exist.
 fn resolve(path: &Path) -> Result<PathBuf, BackupError> {
     match path.canonicalize() {
         Ok(found) => Ok(found),

@@ -8,7 +8,7 @@ use super::manifest::Manifest;
 use crate::model::digest::Sha256;
 use crate::storage::Key;
 
-/// Largest list that is read, in bytes: ten million files.
+/// Maximum size of a list, in bytes: about ten million files.
 const MAX_LIST_SIZE: u64 = 1 << 30;
 
 /// A file of a backup.
@@ -72,7 +72,7 @@ mod tests {
     use crate::model::storage_class::StorageClass;
 
     #[test]
-    fn a_list_is_read_back_and_anything_else_is_no_line_of_it() {
+    fn a_list_is_read_back_and_other_lines_are_refused() {
         let object = StoredObject { key: Key::Package(StorageClass::Cran, Sha256([0xab; 32])), size: 7 };
         let text = format(&[object]);
         assert_eq!(parse(text.trim_end()), Some(object));

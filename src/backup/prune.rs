@@ -11,7 +11,7 @@ use super::manifest::Manifest;
 use super::objects;
 use crate::model::time::Timestamp;
 
-/// Which backups are kept: the newest of each of the last days, weeks and months that have one; and the newest of all.
+/// The backups to keep: the newest of each of the last days, weeks and months that have one, and the newest of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// Number of days.
@@ -77,9 +77,9 @@ fn retained_of_all(manifests: &[Manifest], retention: Retention, now: Timestamp)
     kept
 }
 
-/// Removes all backups that are not kept. The backups of each database are counted apart, so are complete
-/// ones, and those that are later than the
-/// clock `now` are kept and not counted: one made with a wrong clock would be the newest for long.
+/// Removes all backups that are not kept. The backups of each database are counted separately, and so are complete ones.
+/// Backups that are later than the clock `now` are kept and not counted: a backup made with a wrong clock would otherwise
+/// be the newest for a long time.
 ///
 /// # Errors
 /// There is no backup, a manifest or a list of files is damaged, or a backup that is kept lacks files: nothing was removed

@@ -28,14 +28,14 @@ use crate::model::identity::Identity;
 use crate::model::storage_class::StorageClass;
 use crate::storage::{Marker, Storage, StorageError};
 
-/// Threads that copy files.
+/// Number of threads that copy files.
 const THREADS: usize = 4;
 
-/// What to restore.
+/// The options of a restore.
 pub struct RestoreOptions {
-    /// Restore although files of the backup are missing.
+    /// Whether to restore a backup that lacks files.
     pub allow_missing: bool,
-    /// Move the files of an existing SQLite database aside.
+    /// Whether to move the files of an existing SQLite database aside.
     pub force: bool,
 }
 
@@ -52,13 +52,14 @@ pub struct RestoreResult {
     pub present: u64,
     /// Documents that are equal to those of the server that was backed up.
     pub documents: usize,
-    /// Where the files of the previous database are.
+    /// The location of the files of the previous database.
     pub previous_database: Option<PathBuf>,
-    /// How long it took.
+    /// The duration.
     pub elapsed: Duration,
 }
 
-/// Restores a backup with the database and storage of a configuration. Blocks, outside the async threads of `runtime`.
+/// Restores a backup with the database and storage of a configuration. Blocks; must not run on an async
+/// thread of `runtime`.
 ///
 /// # Errors
 /// [`BackupError::Refused`] and [`BackupError::Damaged`]: nothing was changed.
@@ -132,7 +133,7 @@ fn check_key(config: &Config, manifest: &Manifest) -> Result<(), BackupError> {
 fn check_occupancy(config: &Config, options: &RestoreOptions) -> Result<(), BackupError> {
     let provider = config.database.provider;
     if provider == Provider::Sqlite && options.force {
-        // Its files are moved aside, whatever they are.
+        // All of its files are moved aside, even if they are not a database.
         return Ok(());
     }
     let mut existing_objects = Vec::new();
@@ -153,7 +154,7 @@ fn check_occupancy(config: &Config, options: &RestoreOptions) -> Result<(), Back
     Err(BackupError::Refused(format!("the database is not blank: {place}: {contents}; {way_out}")))
 }
 
-/// The storage classes without objects and without an owner. The restored database becomes their owner, so that files of
+/// Returns the storage classes without objects and without an owner. The restored database becomes their owner, so that files of
 /// mirrors can be stored in them.
 fn empty_classes(storage: &Storage, runtime: &Handle) -> Result<Vec<StorageClass>, BackupError> {
     let mut classes = Vec::new();
@@ -167,7 +168,7 @@ fn empty_classes(storage: &Storage, runtime: &Handle) -> Result<Vec<StorageClass
     Ok(classes)
 }
 
-/// The files that storage does not have.
+/// Returns the files that storage lacks.
 fn absent_objects<'a>(
     storage: &Storage,
     verification: &'a Verification,
@@ -190,7 +191,7 @@ fn check_space(
 ) -> Result<(), BackupError> {
     let mut needed: BTreeMap<PathBuf, u64> = BTreeMap::new();
     if config.database.provider == Provider::Sqlite {
-        // Rows and indexes.
+        // Space for rows and indexes.
         let rows: u64 = verification.tables.iter().map(|table| table.digest.bytes).sum();
         *needed.entry(nearest_existing(&config.sqlite.dir)).or_default() += rows.saturating_mul(2);
     }
@@ -218,7 +219,7 @@ fn check_space(
     }
 }
 
-/// The nearest directory that exists.
+/// Returns the nearest directory that exists.
 fn nearest_existing(path: &Path) -> PathBuf {
     path.ancestors().find(|part| part.exists()).unwrap_or(Path::new("/")).to_owned()
 }
@@ -278,7 +279,7 @@ fn store_file(
     Ok(true)
 }
 
-/// Whether the bytes of an object in storage have its digest.
+/// Returns true if the bytes of an object in storage have its digest.
 fn is_intact(storage: &Storage, object: &StoredObject, runtime: &Handle) -> Result<bool, BackupError> {
     let content = runtime.block_on(storage.get(&object.key, None))?.content;
     let digest = runtime.block_on(content.digest(|_| Ok::<_, StorageError>(())))?;

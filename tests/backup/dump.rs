@@ -91,8 +91,8 @@ fn other_files_and_formats_are_named() {
     let mut newer = small();
     newer[9] = 2;
     for (bytes, text) in [
-        (b"SQLite format 3\0...".to_vec(), "this is no dump of rstudio-pm"),
-        (b"RSPM".to_vec(), "this is no dump of rstudio-pm"),
+        (b"SQLite format 3\0...".to_vec(), "this is not a dump of rstudio-pm"),
+        (b"RSPM".to_vec(), "this is not a dump of rstudio-pm"),
         (newer, "the dump has format 2; this version of rstudio-pm reads format 1"),
     ] {
         assert_eq!(read(&bytes).expect_err(text).to_string(), text);

@@ -24,7 +24,7 @@ pub struct NewBuilder {
     pub url: String,
     /// The branch; empty for the default branch.
     pub branch: String,
-    /// What it builds.
+    /// The objects that it builds: commits or tags.
     pub trigger: Trigger,
     /// Relative path of the package.
     pub sub_dir: String,
@@ -38,7 +38,7 @@ pub struct NewBuilder {
     pub webhook_secret: Option<String>,
 }
 
-/// Changes of a builder; `None` leaves a value as it is.
+/// Changes of a builder; `None` leaves a value unchanged.
 #[derive(Default)]
 pub struct BuilderEdit {
     /// URL of the repository.
@@ -57,7 +57,7 @@ pub struct BuilderEdit {
     pub webhook_secret: Option<String>,
 }
 
-/// A builder with what is shown of it.
+/// A builder with the names and the build that lists show.
 pub struct BuilderInfo {
     /// The builder.
     pub builder: GitBuilder,
@@ -117,7 +117,7 @@ pub async fn create(
         None => None,
     };
     let now = (builds.state.clock)();
-    // An empty secret would be known to everyone.
+    // An empty secret would accept forged webhooks, so it counts as none.
     let webhook_secret = match new.webhook_secret.as_deref().filter(|secret| !secret.is_empty()) {
         Some(secret) => {
             let key = encryption_key(builds)?;
@@ -210,12 +210,12 @@ async fn package_name(
     read.map_err(|error| BuildFailure::MayPass(error.to_string()))?
 }
 
-/// A sub-directory without slashes at its ends.
+/// Removes a leading `./`, and slashes at both ends, from the path of a sub-directory.
 fn directory(text: &str) -> String {
     text.trim_start_matches("./").trim_matches('/').to_owned()
 }
 
-/// Changes a builder, and polls it soon.
+/// Changes a builder, and schedules a poll of it.
 ///
 /// # Errors
 /// As [`create`].
@@ -308,7 +308,7 @@ pub async fn list(builds: &Builds, source_name: Option<&str>) -> Result<Vec<Buil
         Ok(rows)
     });
     let rows = rows.await?.into_iter().filter_map(|(builder, credential, newest)| {
-        // A builder of a deleted source is not shown.
+        // A builder of a deleted source is not listed.
         let source = catalog.source_by_id(builder.source)?.name.to_string();
         Some(BuilderInfo { builder, source, credential, newest })
     });

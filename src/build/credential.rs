@@ -21,7 +21,7 @@ use crate::encryption::value;
 use crate::model::name::Name;
 use crate::serve::RepoError;
 
-/// A credential to import. Fields that are absent keep their value when one is changed.
+/// A credential to import. In a change, absent fields keep their values.
 #[derive(Default)]
 pub struct NewCredential {
     /// User name, for HTTPS.
@@ -32,12 +32,12 @@ pub struct NewCredential {
     pub host: Option<String>,
 }
 
-/// What a job gets to log in to a git server.
+/// The secrets with which a job logs in to a git server.
 #[derive(Default)]
 pub(super) struct Secrets {
     /// A sealed file with user name and password.
     pub(super) file: Option<OwnedFd>,
-    /// What must not appear in a log.
+    /// Texts that must not appear in a log.
     pub(super) hidden: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Secrets {
 pub(super) const NO_SSH: &str = "repositories are not fetched over SSH in this version; use an https URL, with a token that \
     rspm import https-credential stores";
 
-/// The error with which a write is undone when another process has replaced the key.
+/// The error that rolls back a write when another process has replaced the key.
 #[derive(Debug, thiserror::Error)]
 #[error("the encryption key of the database was replaced; restart the server")]
 struct KeyReplaced;
@@ -82,7 +82,7 @@ pub(super) fn check_key(c: &mut dyn Conn, key: &EncryptionKey) -> Result<(), DbE
     }
 }
 
-/// Imports a credential, or changes the one that exists with `is_edit`. Returns it, and whether it existed.
+/// Imports a credential, or changes the existing one if `is_edit` is set. Returns it, and whether it existed.
 ///
 /// # Errors
 /// [`RepoError::Conflict`] if there is one of that name and `succeed_on_existing` is false; [`RepoError::Invalid`] for an

@@ -7,14 +7,14 @@ use super::failure::BuildFailure;
 use crate::builder::sandbox::{Choice, Paths, Sandbox, detect};
 use crate::config::{Config, SandboxChoice};
 
-/// The program of the builder beside this program, as in a build directory; `None` if it is installed.
+/// Returns the program of the builder beside this program, as in a build directory; `None` if it is installed.
 pub(super) fn program() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let beside = program.parent()?.join("rstudio-pm-builder");
     (!Paths::default().builder.is_file() && beside.is_file()).then_some(beside)
 }
 
-/// Returns the sandbox. A failure is not remembered: an administrator may have removed its cause.
+/// Returns the sandbox. A failure is not cached: an administrator may remove its cause.
 ///
 /// # Errors
 /// No sandbox works, with the reasons.
@@ -30,7 +30,7 @@ pub(super) async fn sandbox(builds: &Builds) -> Result<Sandbox, BuildFailure> {
     let sandbox = match detection {
         Ok(Ok(sandbox)) => sandbox,
         Ok(Err(reason)) => {
-            // It begins with the sentence of Posit Package Manager.
+            // The reason begins with the sentence of Posit Package Manager.
             tracing::warn!("Warning: {reason}");
             return Err(BuildFailure::MayPass(reason));
         }

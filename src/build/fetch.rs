@@ -1,5 +1,4 @@
-//! What is done in the sandbox with the network: references are listed, commits fetched. The credential is read once for
-//! each.
+//! Jobs in the sandbox with network access: lists references and fetches commits. Each job reads the credential once.
 
 use std::fs::File;
 use std::io::Read;
@@ -39,12 +38,12 @@ pub(super) fn url(builds: &Builds, text: &str) -> Result<GitUrl, RepoError> {
     Ok(url)
 }
 
-/// The full name of the reference that a builder for commits builds.
+/// Returns the full name of the reference that a builder for commits builds.
 pub(super) fn branch_reference(builder: &GitBuilder) -> String {
     if builder.branch.is_empty() { "HEAD".to_owned() } else { format!("refs/heads/{}", builder.branch) }
 }
 
-/// A connection to a remote repository: what is passed to the sandbox.
+/// The access of a job to a remote repository.
 struct Access {
     remote: Remote,
     readable: Vec<PathBuf>,
@@ -60,7 +59,7 @@ async fn access(builds: &Builds, builder: &GitBuilder, log: &BuildLog) -> Result
         Scheme::File => vec![url.path.trim_end_matches('/').to_owned()],
         Scheme::Https | Scheme::Http | Scheme::Ssh => Vec::new(),
     };
-    // The server itself may be unable to see what the unit of systemd sees.
+    // The unit of systemd may see directories that the server does not see.
     let is_visible = detection::sandbox(builds).await?.kind != Kind::Systemd;
     let missing = local.iter().find(|path| is_visible && !std::path::Path::new(path).is_dir());
     if let Some(missing) = missing {

@@ -17,8 +17,9 @@ use crate::builder::sandbox::Sandbox;
 
 /// Time for the rest of the log after the end of a job.
 const LOG_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause before another connection while all builders of the sandbox are busy, and the number of attempts.
+/// Pause before another connection attempt while all builders of the sandbox are busy.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
+/// Maximum number of connection attempts while all builders of the sandbox are busy.
 const BUSY_ATTEMPTS: u32 = 240;
 
 /// A job and its descriptors.
@@ -61,7 +62,7 @@ pub(super) async fn run(
         }
     }
     is_over.store(true, Ordering::Relaxed);
-    // There may be one further connection.
+    // The job may open one more connection before it reads the flag.
     loop {
         interrupter.iter().for_each(Interrupter::interrupt);
         tokio::select! {
@@ -91,7 +92,7 @@ fn run_blocking(
         attempt += 1;
         let mut out = tempfile::tempfile_in(&request.temp_dir)?;
         match attempt_job(sandbox, &mut request, &out, log, interrupters) {
-            // A connection that is closed before the job starts also looks busy.
+            // A connection that is closed before the job starts also gives `Busy`.
             Err(Attempt::Busy) if is_over.load(Ordering::Relaxed) => return Err(BuildFailure::Interrupted),
             Err(Attempt::Busy) if attempt < BUSY_ATTEMPTS => std::thread::sleep(BUSY_PAUSE),
             Err(Attempt::Busy) => {
@@ -163,7 +164,7 @@ fn attempt_job(
         }
     };
     drop(connection);
-    // The rest of the log. A process that outlives its sandbox may hold the pipe open.
+    // Waits for the rest of the log. A process that outlives its sandbox may hold the pipe open.
     let _ = log_ended.recv_timeout(LOG_TIMEOUT);
     log.flush();
     result.map_err(busy)

@@ -1,4 +1,4 @@
-//! The queue of builds: what is built again, and the list of builds.
+//! The queue of builds: reruns, and the list of builds.
 
 use super::Builds;
 use super::builder::{self, get};
@@ -7,7 +7,7 @@ use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
 use crate::db::git_builder::{self, GitBuilder};
 use crate::serve::RepoError;
 
-/// What to build again.
+/// The revision to build again.
 pub enum Revision {
     /// A tag.
     Tag(String),

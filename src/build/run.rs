@@ -1,4 +1,4 @@
-//! One attempt of a build: fetch, build, publish, and the record of how it ended.
+//! One attempt of a build: fetch, build, publish, and the record of its result.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
 /// Time before the second attempt, in microseconds; doubled before each further one.
 const RETRY_PAUSE: i64 = 20 * SECOND;
 
-/// The error with which a publish is undone when another server has the build.
+/// The error that rolls back a publish when another server has the build.
 #[derive(Debug, thiserror::Error)]
 #[error("another server has taken over the build")]
 struct ClaimLost;
@@ -94,7 +94,7 @@ pub(super) async fn run(
     if result.is_ok()
         && let Err(error) = log::store(builds, attempt.build.id, &attempt.log).await
     {
-        tracing::error!(build = attempt.build.id, %error, "the log of a build was not stored");
+        tracing::error!(build = attempt.build.id, %error, "could not store the log of a build");
     }
     builds.running.lock().remove(&attempt.build.id);
     builds.wake.notify_one();
@@ -148,7 +148,7 @@ impl Attempt<'_> {
         self.failed(&reason, is_last).await
     }
 
-    /// Records a failure: the last one in a transaction without changes, whose number names the log.
+    /// Records a failure: the last one in a transaction without changes, whose number identifies the log.
     async fn failed(&self, reason: &str, is_last: bool) -> Result<String, String> {
         let now = (self.builds.state.clock)();
         let (id, holder, reason) = (self.build.id, self.holder.clone(), reason.to_owned());
@@ -213,7 +213,7 @@ impl Attempt<'_> {
         let body = ReaderStream::with_capacity(tokio::fs::File::from_std(package), 256 << 10).boxed();
         let upload = upload::receive(&self.builds.uploads, &file, body, UploadKind::Source).await?;
         let version = upload.version.clone();
-        // What a builder for tags published is replaced only by request, also by a commit without a tag.
+        // A version that a builder for tags published is replaced only on request, even by a commit without a tag.
         let existing = if builder.trigger == Trigger::Commits || build.replaces {
             OnExisting::Replace
         } else {
@@ -286,7 +286,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Ends the attempt, or undoes the whole transaction if another server has the build.
+/// Ends the attempt, or rolls back the whole transaction if another server has the build.
 fn end(
     c: &mut dyn Conn,
     id: i64,

@@ -49,8 +49,8 @@ fn parse_field(text: &str) -> Credential {
     if !scheme.eq_ignore_ascii_case("Basic") {
         return Credential::Unusable;
     }
-    let decoded = BASE64_STANDARD.decode(value).or_else(|_| BASE64_STANDARD_NO_PAD.decode(value));
-    let Some(pair) = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
+    let bytes = BASE64_STANDARD.decode(value).or_else(|_| BASE64_STANDARD_NO_PAD.decode(value));
+    let Some(pair) = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
         return Credential::Unusable;
     };
     match pair.split_once(':') {

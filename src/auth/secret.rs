@@ -40,8 +40,10 @@ impl Secret {
             SysRng.try_fill_bytes(&mut *bytes).map_err(std::io::Error::other)?;
             // Bytes from 248 on are dropped: 248 is the largest multiple of 62.
             let digits = bytes.iter().filter(|byte| **byte < 248);
-            let missing = PREFIX.len() + RANDOM_LENGTH - text.len();
-            text.extend(digits.take(missing).map(|byte| char::from(ALPHABET[usize::from(*byte) % 62])));
+            let missing_length = PREFIX.len() + RANDOM_LENGTH - text.len();
+            text.extend(
+                digits.take(missing_length).map(|byte| char::from(ALPHABET[usize::from(*byte) % 62])),
+            );
         }
         let checksum = checksum(&text.as_bytes()[PREFIX.len()..]);
         text.extend(checksum.map(char::from));

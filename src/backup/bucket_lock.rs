@@ -42,16 +42,16 @@ impl BucketLock {
     /// Takes the lock that excludes all others.
     pub(super) fn exclusive(folder: &BucketFolder) -> Result<BucketLock, BackupError> {
         let lock = BucketLock::write(folder, EXCLUSIVE)?;
-        let expired = lock.compare(folder, &["", EXCLUSIVE])?;
-        folder.remove(&expired)?;
+        let expired_locks = lock.compare(folder, &["", EXCLUSIVE])?;
+        folder.remove(&expired_locks)?;
         Ok(lock)
     }
 
     /// Takes the lock of a program that adds files; it excludes programs that add or remove files.
     pub(super) fn to_add(folder: &BucketFolder) -> Result<BucketLock, BackupError> {
         let lock = BucketLock::write(folder, WRITER)?;
-        let expired = lock.compare(folder, &[EXCLUSIVE, WRITER])?;
-        folder.remove(&expired)?;
+        let expired_locks = lock.compare(folder, &[EXCLUSIVE, WRITER])?;
+        folder.remove(&expired_locks)?;
         Ok(lock)
     }
 
@@ -94,12 +94,12 @@ impl BucketLock {
         let now = locks.iter().find(|lock| lock.path == self.path).map(|lock| lock.modified);
         let now = now.unwrap_or_else(SystemTime::now);
         let is_expired = |lock: &ListedFile| now.duration_since(lock.modified).is_ok_and(|age| age > TERM);
-        let (expired, valid): (Vec<_>, Vec<_>) =
+        let (expired_locks, valid_locks): (Vec<_>, Vec<_>) =
             locks.into_iter().filter(|lock| lock.path != self.path).partition(is_expired);
         let excludes =
             |lock: &&ListedFile| kinds.iter().any(|kind| lock.path.starts_with(&format!("{LOCKS}/{kind}")));
-        match valid.iter().find(excludes) {
-            None => Ok(expired.into_iter().map(|lock| lock.path).collect()),
+        match valid_locks.iter().find(excludes) {
+            None => Ok(expired_locks.into_iter().map(|lock| lock.path).collect()),
             Some(lock) => Err(BackupError::InUse(format!(
                 "{} is in use: backups in it are made, read or pruned at this moment, or a program that did so was \
                  interrupted in the last ten minutes; try again later, or wait with --lock-timeout=1h; or, if no such \

@@ -50,16 +50,16 @@ pub(super) fn copy(
         copied: HashMap::new(),
         result: CopyResult::default(),
     };
-    let mut failed = Vec::new();
+    let mut failed_objects = Vec::new();
     for (object, done) in objects.iter().zip(0..) {
         check_halt(reporter)?;
         reporter.progress(format!("copying files, {} new", copier.result.new_count), done, Some(total));
         if copier.copy(object)?.is_some() {
-            failed.push(object);
+            failed_objects.push(object);
         }
     }
     // Second attempt: a scrub may have moved them to the directory `damaged` and stored them again meanwhile.
-    for object in failed {
+    for object in failed_objects {
         let reason = copier.copy(object)?;
         copier.result.missing.extend(reason);
     }

@@ -81,18 +81,18 @@ async fn make(
     requested_at: Timestamp,
 ) -> Result<(String, u64), BackupError> {
     let start_time = Instant::now();
-    let opened = open(state, &place, options, reporter, requested_at).await?;
+    let open_folder = open(state, &place, options, reporter, requested_at).await?;
     // The backup begins after the wait for the folder, which may have been long.
-    let created = (state.clock)();
+    let created_at = (state.clock)();
     let hold = RenewedHold::take(state).await?;
-    let result = write(state, opened, options, reporter, &hold, created).await;
+    let result = write(state, open_folder, options, reporter, &hold, created_at).await;
     hold.release().await;
     let (manifest, copied) = result?;
-    let missing = manifest.missing.len() as u64;
+    let missing_count = manifest.missing.len() as u64;
     let mut incomplete = String::new();
-    if missing > 0 {
+    if missing_count > 0 {
         incomplete = format!(
-            "the backup {} in {place} is incomplete: {missing} files are missing or damaged in storage:\n{}",
+            "the backup {} in {place} is incomplete: {missing_count} files are missing or damaged in storage:\n{}",
             manifest.created,
             manifest.missing.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
         );
@@ -113,14 +113,14 @@ async fn make(
         copied.new_bytes / 1_000_000,
         start_time.elapsed().as_secs_f64(),
     );
-    if missing > 0 {
+    if missing_count > 0 {
         text += &format!("\nWarning: {incomplete}");
     }
     if manifest.encryption_key.is_some() {
         let key = state.config.load().server.encryption_key_path.display().to_string();
         text += &format!("\nThe encryption key is not in the backup: keep {key} in another place.");
     }
-    Ok((text, missing))
+    Ok((text, missing_count))
 }
 
 /// Opens the folder and takes its lock. Before anything is written, checks that the folder has the backups that were made
@@ -145,8 +145,8 @@ async fn open(
         let newest = Manifest::newest(&place, &config, &runtime)?;
         if let (None, Some(at)) = (&newest, last_success) {
             return Err(BackupError::Refused(format!(
-                "{place} contains no backup, and this server made one there at {at}: is the disk of the backups mounted? To \
-                 begin anew: rspm backup create --init"
+                "{place} contains no backup, and this server made one there at {at}: is the disk of the backups mounted? To start \
+                 a new series of backups: rspm backup create --init"
             )));
         }
         if let Some(future) = newest.as_ref().filter(|newest| newest.is_in_future(now)) {
@@ -187,8 +187,8 @@ async fn write(
             }
         };
         let snapshot = snapshot::take(&config, &folder, with_cache, &on_progress)?;
-        let copied = copy::copy(&storage, &folder, &snapshot.objects, pace.as_ref(), &job_reporter)?;
-        Ok::<_, BackupError>((folder, lock, snapshot, copied))
+        let copy_result = copy::copy(&storage, &folder, &snapshot.objects, pace.as_ref(), &job_reporter)?;
+        Ok::<_, BackupError>((folder, lock, snapshot, copy_result))
     });
     let (folder, lock, snapshot, copied) = task_result(copy_task.await)?;
     if !hold.is_held().await? {

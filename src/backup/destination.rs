@@ -12,19 +12,19 @@ use crate::model::storage_class::StorageClass;
 /// # Errors
 /// There is none, it is not below `Server.BackupPaths`, or it is among the server's own data.
 pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result<BackupPlace, BackupError> {
-    let allowed = &config.server.backup_paths;
-    let Some(place) = requested.or(allowed.first()) else {
+    let allowed_places = &config.server.backup_paths;
+    let Some(place) = requested.or(allowed_places.first()) else {
         let text = "give a directory with --to, or set Server.BackupPaths".to_owned();
         return Err(BackupError::Refused(text));
     };
-    let resolved = match place {
+    let resolved_place = match place {
         BackupPlace::Directory(path) => BackupPlace::Directory(resolve(path)?),
         BackupPlace::Bucket { .. } => place.clone(),
     };
     // SECURITY: the credentials of the server may be valid for buckets of other owners.
-    let is_free = allowed.is_empty() && resolved.directory().is_some();
-    if !is_free && !allowed.iter().any(|allowed| contains(allowed, &resolved)) {
-        let paths: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+    let is_free = allowed_places.is_empty() && resolved_place.directory().is_some();
+    if !is_free && !allowed_places.iter().any(|allowed_place| contains(allowed_place, &resolved_place)) {
+        let paths: Vec<String> = allowed_places.iter().map(ToString::to_string).collect();
         return Err(BackupError::Refused(match paths.is_empty() {
             true => format!("a bucket must be named in the configuration: set Server.BackupPaths = {place}"),
             false => {
@@ -32,8 +32,8 @@ pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result
             }
         }));
     }
-    refuse_data(config, &resolved)?;
-    Ok(resolved)
+    refuse_data(config, &resolved_place)?;
+    Ok(resolved_place)
 }
 
 /// Refuses a place that is among the server's own data.
@@ -41,11 +41,11 @@ pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result
 /// # Errors
 /// The place is among the server's own data, or cannot be read.
 pub fn refuse_data(config: &Config, place: &BackupPlace) -> Result<(), BackupError> {
-    let resolved = match place {
+    let resolved_place = match place {
         BackupPlace::Directory(path) => BackupPlace::Directory(resolve(path)?),
         BackupPlace::Bucket { .. } => place.clone(),
     };
-    match data_at(config, &resolved) {
+    match data_at(config, &resolved_place) {
         None => Ok(()),
         Some(data) => Err(BackupError::Refused(format!(
             "backups cannot be in {place}: the server has its data in {data}"

@@ -200,9 +200,9 @@ impl Directory {
 
     /// Flushes the file system of the folder to disk.
     pub(super) fn sync(&self) -> Result<(), BackupError> {
-        let failed = BackupError::io("write to disk", &self.root);
+        let error = BackupError::io("write to disk", &self.root);
         let result = File::open(&self.root).and_then(|root| Ok(nix::unistd::syncfs(&root)?));
-        result.map_err(failed)
+        result.map_err(error)
     }
 
     /// Returns the size of a file; `None` if it is missing.

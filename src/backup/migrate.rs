@@ -172,11 +172,11 @@ fn copy(
     let (input, output) = io::pipe()?;
     std::thread::scope(|scope| {
         let writer = scope.spawn(move || dump(source, output, head, progress));
-        let restored = restore(DumpReader::open(io::BufReader::new(input)), destination);
-        let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let restore_result = restore(DumpReader::open(io::BufReader::new(input)), destination);
+        let write_result = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // If one side fails, the other one fails, too, because the pipe ends.
-        match (written, restored) {
-            (Ok(_), restored) => restored,
+        match (write_result, restore_result) {
+            (Ok(_), restore_result) => restore_result,
             (Err(DumpSourceError::Output(_)), Err(error)) => Err(error),
             (Err(DumpSourceError::Output(error)), Ok(_)) => Err(error.into()),
             (Err(DumpSourceError::Db(error)), _) => Err(error.into()),

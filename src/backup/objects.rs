@@ -42,13 +42,13 @@ pub(super) fn read(folder: &Folder, manifest: &Manifest) -> Result<Vec<StoredObj
         Ok(())
     })?;
     let text = String::from_utf8(bytes).map_err(|_| folder.damaged(&path, "is not UTF-8"))?;
-    let parsed = text.lines().zip(1..).map(|(line, number)| {
+    let objects = text.lines().zip(1..).map(|(line, number)| {
         parse(line).ok_or_else(|| {
             let excerpt: String = line.chars().take(100).collect();
             folder.damaged(&path, format!("line {number} names no file: {excerpt:?}"))
         })
     });
-    let objects = parsed.collect::<Result<Vec<_>, _>>()?;
+    let objects = objects.collect::<Result<Vec<_>, _>>()?;
     let bytes = objects.iter().fold(0_u64, |sum, object| sum.saturating_add(object.size));
     if (objects.len() as u64, bytes) != (manifest.object_count, manifest.object_bytes) {
         return Err(folder.damaged(&path, "has another number or size of files than its manifest"));

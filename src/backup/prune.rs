@@ -37,12 +37,12 @@ pub struct PruneResult {
 
 /// Returns the indexes of the times that are kept; the oldest comes first.
 fn retained(times: &[DateTime], retention: Retention) -> BTreeSet<usize> {
-    let mut retained: BTreeSet<usize> = times.len().checked_sub(1).into_iter().collect();
+    let mut indexes: BTreeSet<usize> = times.len().checked_sub(1).into_iter().collect();
     let mut periods = |count: usize, period: &dyn Fn(&DateTime) -> (i16, i16)| {
         let mut periods_with_backup = BTreeSet::new();
         for (index, time) in times.iter().enumerate().rev() {
             if periods_with_backup.len() < count && periods_with_backup.insert(period(time)) {
-                retained.insert(index);
+                indexes.insert(index);
             }
         }
     };
@@ -52,7 +52,7 @@ fn retained(times: &[DateTime], retention: Retention) -> BTreeSet<usize> {
         (week.year(), week.week().into())
     });
     periods(retention.monthly, &|time| (time.year(), time.month().into()));
-    retained
+    indexes
 }
 
 /// Returns the indexes of the manifests that are kept.
@@ -60,7 +60,7 @@ fn retained_of_all(manifests: &[Manifest], retention: Retention, now: Timestamp)
     let (future, past): (Vec<usize>, Vec<usize>) =
         (0..manifests.len()).partition(|index| manifests[*index].is_in_future(now));
     let databases: BTreeSet<&str> = manifests.iter().map(|manifest| manifest.database.as_str()).collect();
-    let mut kept: BTreeSet<usize> = future.into_iter().collect();
+    let mut kept_indexes: BTreeSet<usize> = future.into_iter().collect();
     for database in databases {
         // An incomplete backup does not displace a complete one.
         for only_complete in [false, true] {
@@ -71,10 +71,10 @@ fn retained_of_all(manifests: &[Manifest], retention: Retention, now: Timestamp)
             let indexes: Vec<usize> = past.iter().filter(is_counted).copied().collect();
             let times: Vec<DateTime> =
                 indexes.iter().map(|index| manifests[*index].created.civil()).collect();
-            kept.extend(retained(&times, retention).into_iter().map(|position| indexes[position]));
+            kept_indexes.extend(retained(&times, retention).into_iter().map(|position| indexes[position]));
         }
     }
-    kept
+    kept_indexes
 }
 
 /// Removes all backups that are not kept. The backups of each database are counted separately, and so are complete ones.
@@ -92,17 +92,18 @@ pub fn prune(
     dry_run: bool,
 ) -> Result<PruneResult, BackupError> {
     let way_out = "nothing was removed; move the damaged manifest away and repeat the command";
-    let read = |name: &String| Manifest::read(folder, name).map_err(|error| error.with_way_out(way_out));
-    let manifests = folder.manifests()?.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let read_manifest =
+        |name: &String| Manifest::read(folder, name).map_err(|error| error.with_way_out(way_out));
+    let manifests = folder.manifests()?.iter().map(read_manifest).collect::<Result<Vec<_>, _>>()?;
     if manifests.is_empty() {
         let text = format!("{folder} contains no backup; nothing was removed: is its disk mounted?");
         return Err(BackupError::Refused(text));
     }
-    let retained = retained_of_all(&manifests, retention, now);
+    let kept_indexes = retained_of_all(&manifests, retention, now);
     let mut result = PruneResult::default();
     let mut referenced: HashSet<String> = HashSet::new();
     for (index, manifest) in manifests.iter().enumerate() {
-        if !retained.contains(&index) {
+        if !kept_indexes.contains(&index) {
             result.removed.push(manifest.name());
             continue;
         }

@@ -189,32 +189,32 @@ fn check_space(
     verification: &Verification,
     absent_objects: &[&StoredObject],
 ) -> Result<(), BackupError> {
-    let mut needed: BTreeMap<PathBuf, u64> = BTreeMap::new();
+    let mut needed_bytes: BTreeMap<PathBuf, u64> = BTreeMap::new();
     if config.database.provider == Provider::Sqlite {
         // Space for rows and indexes.
         let rows: u64 = verification.tables.iter().map(|table| table.digest.bytes).sum();
-        *needed.entry(nearest_existing(&config.sqlite.dir)).or_default() += rows.saturating_mul(2);
+        *needed_bytes.entry(nearest_existing(&config.sqlite.dir)).or_default() += rows.saturating_mul(2);
     }
     for object in absent_objects {
         if let ClassLocation::File(location) = config.storage.location(object.key.class()) {
-            *needed.entry(nearest_existing(&location.location)).or_default() += object.size;
+            *needed_bytes.entry(nearest_existing(&location.location)).or_default() += object.size;
         }
     }
     let mut file_systems: BTreeMap<u64, (u64, u64, PathBuf)> = BTreeMap::new();
-    for (path, bytes) in needed {
+    for (path, bytes) in needed_bytes {
         let device = path.metadata().map_err(BackupError::io("read", &path))?.dev();
         let statistics =
             nix::sys::statvfs::statvfs(&path).map_err(|e| BackupError::io("read", &path)(e.into()))?;
         let free = statistics.blocks_available().saturating_mul(statistics.fragment_size());
         file_systems.entry(device).or_insert((0, free, path)).0 += bytes;
     }
-    match file_systems.values().find(|(needed, free, _)| needed > free) {
+    match file_systems.values().find(|(needed_bytes, free, _)| needed_bytes > free) {
         None => Ok(()),
-        Some((needed, free, path)) => Err(BackupError::Refused(format!(
+        Some((needed_bytes, free, path)) => Err(BackupError::Refused(format!(
             "the file system of {} has {} MB free, and the backup needs {} MB there",
             path.display(),
             free / 1_000_000,
-            needed / 1_000_000 + 1
+            needed_bytes / 1_000_000 + 1
         ))),
     }
 }
@@ -233,7 +233,7 @@ fn store_files(
     runtime: &Handle,
     step: OnStep<'_>,
 ) -> Result<(u64, u64), BackupError> {
-    let done = &AtomicUsize::new(0);
+    let done_count = &AtomicUsize::new(0);
     let chunk = objects.len().div_ceil(THREADS).max(1);
     let results: Vec<Result<(u64, u64), BackupError>> = std::thread::scope(|scope| {
         let threads: Vec<_> = objects
@@ -242,7 +242,7 @@ fn store_files(
                 scope.spawn(move || {
                     let (mut count, mut bytes) = (0, 0);
                     for object in part {
-                        let number = done.fetch_add(1, Ordering::Relaxed);
+                        let number = done_count.fetch_add(1, Ordering::Relaxed);
                         step(&format!("file {number} of {}", objects.len()));
                         if store_file(storage, folder, object, runtime)? {
                             count += 1;

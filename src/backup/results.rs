@@ -112,8 +112,8 @@ pub fn problems(results: &[BackupResult], now: Timestamp) -> Vec<BackupProblem> 
         let is_abandoned = |result: &BackupResult| {
             age(result.at) > limit && newest.is_some_and(|(success, _)| success > result.at)
         };
-        let failed = of_command().filter(|result| result.error.is_some() && !is_abandoned(result));
-        problems.extend(failed.cloned().map(BackupProblem::Failed));
+        let failures = of_command().filter(|result| result.error.is_some() && !is_abandoned(result));
+        problems.extend(failures.cloned().map(BackupProblem::Failed));
         let old = newest.filter(|(at, _)| age(*at) > limit);
         problems.extend(old.map(|(at, place)| BackupProblem::Old(command, place.to_owned(), at)));
     }
@@ -154,10 +154,10 @@ mod tests {
         assert_eq!(problems(&good, 18), []);
         assert_eq!(problems(&good, 19), [BackupProblem::Old(Create, "/a".to_owned(), Timestamp(10 * DAY))]);
         assert_eq!(problems(&good, 25).len(), 2, "the test is old, too");
-        let failed = [result("/a", Create, 10, Some(9)), result("/b", Create, 11, Some(11))];
-        assert_eq!(problems(&failed, 12), [BackupProblem::Failed(failed[0].clone())]);
-        assert_eq!(problems(&failed, 18), [BackupProblem::Failed(failed[0].clone())]);
-        assert_eq!(problems(&failed, 19), [], "the folder is no longer used");
+        let failures = [result("/a", Create, 10, Some(9)), result("/b", Create, 11, Some(11))];
+        assert_eq!(problems(&failures, 12), [BackupProblem::Failed(failures[0].clone())]);
+        assert_eq!(problems(&failures, 18), [BackupProblem::Failed(failures[0].clone())]);
+        assert_eq!(problems(&failures, 19), [], "the folder is no longer used");
         let never = [result("/a", Create, 10, None)];
         assert_eq!(problems(&never, 90), [BackupProblem::Failed(never[0].clone())]);
         assert_eq!(problems(&[result("/a", Test, 10, Some(8))], 11).len(), 1);

@@ -97,8 +97,8 @@ mod tests {
         create("rstudio-pm-backup-old", 7200);
         create("rstudio-pm-backup-new", 0);
         create("other", 7200);
-        let running = create("rstudio-pm-backup-running", 7200);
-        running.lock_shared().unwrap();
+        let running_test = create("rstudio-pm-backup-running", 7200);
+        running_test.lock_shared().unwrap();
         remove_leftovers(temporary.path());
         let mut names: Vec<String> = std::fs::read_dir(temporary.path())
             .unwrap()

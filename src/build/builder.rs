@@ -91,8 +91,8 @@ pub(super) fn source(builds: &Builds, name: &str) -> Result<(SourceId, String), 
 pub async fn get(builds: &Builds, source_name: &str, name: &str) -> Result<GitBuilder, RepoError> {
     let (id, source_name) = source(builds, source_name)?;
     let lookup = name.to_owned();
-    let found = builds.state.db.read(move |c| git_builder::by_name(c, id, &lookup)).await?;
-    found.ok_or_else(|| {
+    let builder = builds.state.db.read(move |c| git_builder::by_name(c, id, &lookup)).await?;
+    builder.ok_or_else(|| {
         let name: String = name.chars().take(128).collect();
         RepoError::NotFound(format!(
             "the source '{source_name}' has no builder '{name}'; rspm list git-builders --source={source_name} shows all"
@@ -156,7 +156,7 @@ pub async fn create(
     let (due_at, row, actor) = (poll::next_poll(builds, &builder), builder, actor.to_owned());
     let first_tags = builds.state.config.load().git.first_tags;
     let key = row.webhook_secret.as_ref().map(|_| encryption_key(builds)).transpose()?;
-    let written = builds.state.db.write(move |c| {
+    let transaction = builds.state.db.write(move |c| {
         if let Some(key) = &key {
             check_key(c, key)?;
         }
@@ -178,7 +178,7 @@ pub async fn create(
         git_builder::polled(c, id, &builder.head, now, due_at)?;
         Ok(Ok((builder, result)))
     });
-    let created = written.await.map_err(|error| match error {
+    let result = transaction.await.map_err(|error| match error {
         DbError::Conflict(_) => RepoError::Conflict(format!(
             "the source '{source_name}' has a builder for the package '{name}' already; change it with rspm edit \
              git-builder, or delete it"
@@ -186,7 +186,7 @@ pub async fn create(
         error => error.into(),
     })??;
     builds.wake.notify_one();
-    Ok(created)
+    Ok(result)
 }
 
 /// Fetches a commit and reads the name of its package.
@@ -204,10 +204,10 @@ async fn package_name(
         }
     };
     let log = Arc::new(BuildLog::new());
-    let fetched = fetch::commit(builds, builder, (reference, commit), &log, std::future::pending()).await;
-    let mut tree = fetched.map_err(|failure| failure.with_log(&log.last_lines(3)))?;
-    let read = tokio::task::spawn_blocking(move || description::package(&mut tree)).await;
-    read.map_err(|error| BuildFailure::MayPass(error.to_string()))?
+    let tree = fetch::commit(builds, builder, (reference, commit), &log, std::future::pending()).await;
+    let mut tree = tree.map_err(|failure| failure.with_log(&log.last_lines(3)))?;
+    let package = tokio::task::spawn_blocking(move || description::package(&mut tree)).await;
+    package.map_err(|error| BuildFailure::MayPass(error.to_string()))?
 }
 
 /// Removes a leading `./`, and slashes at both ends, from the path of a sub-directory.
@@ -243,8 +243,8 @@ pub async fn edit(
         None => {}
     }
     if let Some(id) = builder.credential {
-        let found = builds.state.db.read(move |c| git_credential::get(c, id)).await?;
-        found.map_or(Ok(()), |found| credential::check_host(&found, &url))?;
+        let credential = builds.state.db.read(move |c| git_credential::get(c, id)).await?;
+        credential.map_or(Ok(()), |credential| credential::check_host(&credential, &url))?;
     }
     builder.branch = edit.branch.unwrap_or(builder.branch);
     builder.sub_dir = edit.sub_dir.map_or(builder.sub_dir, |path| directory(&path));
@@ -254,9 +254,9 @@ pub async fn edit(
     if let Some(secret) = edit.webhook_secret {
         builder.webhook_secret = None;
         if !secret.is_empty() {
-            let current = encryption_key(builds)?;
-            builder.webhook_secret = Some(encrypt(&current, &secret)?);
-            key = Some(current);
+            let new_key = encryption_key(builds)?;
+            builder.webhook_secret = Some(encrypt(&new_key, &secret)?);
+            key = Some(new_key);
         }
     }
     builder.due_at = (builds.state.clock)();

@@ -174,14 +174,14 @@ fn change(credential: &mut GitCredential, new: NewCredential, key: &EncryptionKe
 /// # Errors
 /// Database errors.
 pub async fn list(builds: &Builds) -> Result<Vec<(GitCredential, Vec<String>)>, RepoError> {
-    let listed = builds.state.db.read(|c| {
+    let credentials = builds.state.db.read(|c| {
         let credentials = git_credential::list(c)?;
         credentials
             .into_iter()
             .map(|credential| Ok((credential.clone(), git_builder::using_credential(c, credential.id)?)))
             .collect()
     });
-    Ok(listed.await?)
+    Ok(credentials.await?)
 }
 
 /// Deletes a credential.
@@ -228,8 +228,8 @@ pub(super) async fn find(builds: &Builds, url: &GitUrl, name: &str) -> Result<i6
         }
     };
     let lookup = name.to_owned();
-    let found = builds.state.db.read(move |c| git_credential::by_name(c, kind, &lookup)).await?;
-    let credential = found.ok_or_else(|| unknown(kind, name))?;
+    let credential = builds.state.db.read(move |c| git_credential::by_name(c, kind, &lookup)).await?;
+    let credential = credential.ok_or_else(|| unknown(kind, name))?;
     check_host(&credential, url)?;
     Ok(credential.id)
 }
@@ -265,18 +265,20 @@ pub(super) async fn secrets(
     url: &GitUrl,
 ) -> Result<Secrets, BuildFailure> {
     let Some(id) = builder.credential else { return Ok(Secrets::default()) };
-    let found = builds.state.db.read(move |c| git_credential::get(c, id)).await.map_err(RepoError::from)?;
     let credential =
-        found.ok_or_else(|| BuildFailure::Final("the credential of the builder was deleted".to_owned()))?;
+        builds.state.db.read(move |c| git_credential::get(c, id)).await.map_err(RepoError::from)?;
+    let credential = credential
+        .ok_or_else(|| BuildFailure::Final("the credential of the builder was deleted".to_owned()))?;
     check_host(&credential, url)?;
     let key = encryption_key(builds)?;
-    let lost = || {
+    let lost_key_error = || {
         BuildFailure::Final(format!(
             "the credential '{}' cannot be decrypted, because the encryption key was lost; import it again: rspm edit",
             credential.name
         ))
     };
-    let secret = credential.secret.as_deref().and_then(|secret| decrypt(&key, secret)).ok_or_else(lost)?;
+    let secret =
+        credential.secret.as_deref().and_then(|secret| decrypt(&key, secret)).ok_or_else(lost_key_error)?;
     let file = credential_file(&Credential {
         protocol: if url.scheme == Scheme::Http { "http" } else { "https" }.to_owned(),
         host: url.authority(),

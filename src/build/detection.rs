@@ -19,8 +19,8 @@ pub(super) fn program() -> Option<PathBuf> {
 /// # Errors
 /// No sandbox works, with the reasons.
 pub(super) async fn sandbox(builds: &Builds) -> Result<Sandbox, BuildFailure> {
-    let mut found = builds.sandbox.lock().await;
-    if let Some(sandbox) = &*found {
+    let mut cached_sandbox = builds.sandbox.lock().await;
+    if let Some(sandbox) = &*cached_sandbox {
         return Ok(sandbox.clone());
     }
     let config = builds.state.config.load_full();
@@ -49,7 +49,7 @@ pub(super) async fn sandbox(builds: &Builds) -> Result<Sandbox, BuildFailure> {
             "packages are built from git with the rights of the server: Git.AllowUnsandboxedGitBuilds"
         );
     }
-    *found = Some(sandbox.clone());
+    *cached_sandbox = Some(sandbox.clone());
     Ok(sandbox)
 }
 

@@ -61,9 +61,9 @@ async fn access(builds: &Builds, builder: &GitBuilder, log: &BuildLog) -> Result
     };
     // The unit of systemd may see directories that the server does not see.
     let is_visible = detection::sandbox(builds).await?.kind != Kind::Systemd;
-    let missing = local.iter().find(|path| is_visible && !std::path::Path::new(path).is_dir());
-    if let Some(missing) = missing {
-        return Err(BuildFailure::MayPass(format!("there is no directory {missing}")));
+    let missing_path = local.iter().find(|path| is_visible && !std::path::Path::new(path).is_dir());
+    if let Some(missing_path) = missing_path {
+        return Err(BuildFailure::MayPass(format!("there is no directory {missing_path}")));
     }
     Ok(Access {
         readable: local.iter().map(PathBuf::from).collect(),
@@ -86,8 +86,8 @@ pub(super) async fn references(
     let job = Job::ListReferences(ListReferences { remote: access.remote.clone(), patterns });
     let sandbox = detection::sandbox(builds).await?;
     let request = request(builds, job, access, POLL_TIMEOUT);
-    let listed = job::run(&sandbox, request, &log, std::future::pending()).await;
-    let (_, out) = listed.map_err(|failure| failure.with_log(&log.last_lines(3)))?;
+    let output = job::run(&sandbox, request, &log, std::future::pending()).await;
+    let (_, out) = output.map_err(|failure| failure.with_log(&log.last_lines(3)))?;
     if out.metadata()?.len() > MAX_REFERENCES {
         return Err(BuildFailure::Final("the repository has too many references".to_owned()));
     }

@@ -146,14 +146,14 @@ fn attempt_job(
     connection.start(request.job.clone(), limits, &descriptors).map_err(busy)?;
     drop(descriptors);
     drop(write_end);
-    let (done, log_ended) = mpsc::channel::<()>();
+    let (end_sender, log_ended) = mpsc::channel::<()>();
     let reader = Arc::clone(log);
     std::thread::Builder::new().name("build log".to_owned()).spawn(move || {
         let mut buffer = vec![0; 32 << 10];
         while let Ok(length @ 1..) = log_end.read(&mut buffer) {
             reader.write(&buffer[..length]);
         }
-        drop(done);
+        drop(end_sender);
     })?;
     let result = loop {
         match connection.next_event() {

@@ -192,7 +192,7 @@ pub(super) async fn store(builds: &Builds, build: i64, log: &BuildLog) -> Result
 /// # Errors
 /// [`RepoError::NotFound`].
 pub async fn find(builds: &Builds, build: Option<i64>, tx: Option<i64>) -> Result<GitBuild, RepoError> {
-    let found = builds.state.db.read(move |c| match (build, tx) {
+    let build_row = builds.state.db.read(move |c| match (build, tx) {
         (Some(id), _) => git_build::get(c, id),
         (None, Some(tx)) => git_build::by_tx(c, TxId(tx)),
         (None, None) => Ok(None),
@@ -201,7 +201,7 @@ pub async fn find(builds: &Builds, build: Option<i64>, tx: Option<i64>) -> Resul
         (Some(id), _) => format!("there is no build {id}"),
         (None, tx) => format!("the transaction {} is not that of a build", tx.unwrap_or_default()),
     };
-    found.await?.ok_or_else(|| RepoError::NotFound(format!("{name}; rspm list git-builds shows all")))
+    build_row.await?.ok_or_else(|| RepoError::NotFound(format!("{name}; rspm list git-builds shows all")))
 }
 
 /// Returns the name of the builder of a build.
@@ -218,8 +218,8 @@ pub async fn builder_name(builds: &Builds, build: &GitBuild) -> Result<String, R
 /// # Errors
 /// Database and storage errors.
 pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogPage, RepoError> {
-    let running = builds.running.lock().get(&build.id).cloned();
-    if let Some(log) = running {
+    let running_log = builds.running.lock().get(&build.id).cloned();
+    if let Some(log) = running_log {
         let (text, next) = log.page(offset);
         return Ok(LogPage { text, next, is_end: false });
     }

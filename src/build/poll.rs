@@ -168,11 +168,11 @@ fn record_tags(
     (first_tags, actor): (usize, &str),
     now: Timestamp,
 ) -> Result<PollResult, DbError> {
-    let known = git_build::of_builder(c, builder.id)?;
-    let is_first = builder.polled_at.is_none() && known.is_empty();
-    let skipped = if is_first { references.tags.len().saturating_sub(first_tags) } else { 0 };
+    let known_builds = git_build::of_builder(c, builder.id)?;
+    let is_first = builder.polled_at.is_none() && known_builds.is_empty();
+    let skipped_count = if is_first { references.tags.len().saturating_sub(first_tags) } else { 0 };
     let mut by_tag: HashMap<&str, Vec<&GitBuild>> = HashMap::new();
-    for build in &known {
+    for build in &known_builds {
         by_tag.entry(build.tag.as_str()).or_default().push(build);
     }
     let (mut queued_ids, mut names, mut moved) = (Vec::new(), Vec::new(), Vec::new());
@@ -190,7 +190,7 @@ fn record_tags(
             tracing::warn!(builder = builder.name, tag, commit, "a tag was moved; it is not built again");
             git_build::insert(c, &NewBuild { state: BuildState::Moved, reason: &reason, ..new }, now)?;
             moved.push(tag.as_str());
-        } else if index < skipped {
+        } else if index < skipped_count {
             let reason = "older than the first tags of the builder (Git.FirstTags)";
             git_build::insert(c, &NewBuild { state: BuildState::Skipped, reason, ..new }, now)?;
         } else {

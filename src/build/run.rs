@@ -56,13 +56,13 @@ pub(super) async fn run(
     reporter: &Reporter,
 ) -> Result<String, String> {
     let id = build.builder;
-    let found = builds.state.db.read(move |c| git_builder::get(c, id)).await;
-    let builder = found.map_err(|error| error.to_string())?;
+    let builder = builds.state.db.read(move |c| git_builder::get(c, id)).await;
+    let builder = builder.map_err(|error| error.to_string())?;
     let catalog = builds.state.catalog.get();
     let holder = builds.state.node.to_string();
     let source = builder.as_ref().and_then(|builder| catalog.source_by_id(builder.source));
     let (Some(source), Some(builder)) = (source.map(|source| source.name.to_string()), builder) else {
-        let ended = AttemptEnd {
+        let attempt_end = AttemptEnd {
             state: BuildState::Skipped,
             tx: None,
             version: "",
@@ -70,7 +70,7 @@ pub(super) async fn run(
             due_at: Timestamp(0),
         };
         let (id, now) = (build.id, (builds.state.clock)());
-        let end = builds.state.db.write(move |c| git_build::end(c, id, &holder, &ended, now));
+        let end = builds.state.db.write(move |c| git_build::end(c, id, &holder, &attempt_end, now));
         return end.await.map(|_| "skipped".to_owned()).map_err(|error| error.to_string());
     };
     let log = Arc::new(BuildLog::new());
@@ -240,13 +240,13 @@ impl Attempt<'_> {
                 };
                 remark.lock().clone_from(&unchanged);
                 let state = BuildState::Published;
-                let ended =
+                let attempt_end =
                     AttemptEnd { state, tx: Some(tx), version: &version, reason: &unchanged, due_at: now };
-                end(c, id, &holder, &ended, now)
+                end(c, id, &holder, &attempt_end, now)
             }
         };
         let actor = Actor(build.actor.clone());
-        let added = add_built(
+        let result = add_built(
             &self.builds.uploads,
             (&self.source, &builder.name),
             &upload,
@@ -255,7 +255,7 @@ impl Attempt<'_> {
             finish,
         )
         .await;
-        match added {
+        match result {
             Ok(_) => {}
             Err(RepoError::Conflict(_)) => {
                 let revision = match build.tag.as_str() {

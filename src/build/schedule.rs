@@ -107,15 +107,15 @@ async fn start_builds(builds: &Arc<Builds>, now: Timestamp) -> Result<(), DbErro
     let config = builds.state.config.load_full();
     let (retries, holder) = (config.git.build_retries, builds.state.node.to_string());
     loop {
-        let running = builds.state.jobs.running().iter().filter(|job| job.key.starts_with(KEY)).count();
-        if running >= config.git.build_concurrency {
+        let running_count = builds.state.jobs.running().iter().filter(|job| job.key.starts_with(KEY)).count();
+        if running_count >= config.git.build_concurrency {
             return Ok(());
         }
         let holder = holder.clone();
-        let own: Vec<i64> = builds.running.lock().keys().copied().collect();
+        let own_builds: Vec<i64> = builds.running.lock().keys().copied().collect();
         let claim = builds.state.db.write(move |c| {
             // Builds that still run here keep their claims after the database did not answer for a while.
-            git_build::extend(c, &own, &holder, now)?;
+            git_build::extend(c, &own_builds, &holder, now)?;
             git_build::release_expired(c, now, retries)?;
             git_build::claim(c, &holder, now)
         });

@@ -52,8 +52,8 @@ pub async fn receive(
     signatures: Signatures<'_>,
     body: &[u8],
 ) -> Result<bool, RepoError> {
-    let found = builds.state.db.read(move |c| git_builder::get(c, builder)).await?;
-    let Some(builder) = found else { return Ok(false) };
+    let builder = builds.state.db.read(move |c| git_builder::get(c, builder)).await?;
+    let Some(builder) = builder else { return Ok(false) };
     let secret = match (&builder.webhook_secret, encryption_key(builds)) {
         (Some(encrypted), Ok(key)) => decrypt(&key, encrypted),
         _ => None,

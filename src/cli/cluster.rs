@@ -45,8 +45,9 @@ fn problems(nodes: &[ClusterNode]) -> Vec<String> {
     problems.extend(names(&is_gone).map(|names| format!("gone: {names}")));
     let is_not_online = |node: &ClusterNode| !is_gone(node) && node.mode != "online";
     problems.extend(names(&is_not_online).map(|names| format!("not online: {names}")));
-    let running = nodes.iter().filter(|node| !is_gone(node));
-    let versions: BTreeSet<(&str, i64)> = running.map(|node| (node.version.as_str(), node.schema)).collect();
+    let running_nodes = nodes.iter().filter(|node| !is_gone(node));
+    let versions: BTreeSet<(&str, i64)> =
+        running_nodes.map(|node| (node.version.as_str(), node.schema)).collect();
     if versions.len() > 1 {
         let versions: Vec<String> =
             versions.iter().map(|(version, schema)| format!("{version} (schema {schema})")).collect();
@@ -119,9 +120,9 @@ pub async fn change_mode(
         false => names.iter().map(|name| name.trim().to_owned()).collect(),
     };
     let is_own = |name: &String| servers.iter().any(|node| node.own && node.name == *name);
-    let (own, others): (Vec<String>, Vec<String>) = names.into_iter().partition(is_own);
+    let (own_names, other_names): (Vec<String>, Vec<String>) = names.into_iter().partition(is_own);
     let mut changes = Vec::new();
-    for nodes in [others, own].into_iter().filter(|names| !names.is_empty()) {
+    for nodes in [other_names, own_names].into_iter().filter(|names| !names.is_empty()) {
         let change = ChangeNodes { nodes, timeout };
         let request: RecordedRequest =
             client.send(Method::POST, &format!("/nodes/{requested_mode}"), &change).await?;
@@ -265,10 +266,10 @@ mod tests {
         };
         assert_eq!(end(Some(&node("draining", None)), false), None);
         assert_eq!(end(Some(&node("offline", Some("before"))), false), None, "of an earlier request");
-        let done = |node: ClusterNode| end(Some(&node), false).map(|change| change.done);
-        assert_eq!(done(node("offline", Some("now"))), Some(true));
-        assert_eq!(done(node("online", Some("now"))), Some(false));
-        assert_eq!(done(node("gone", None)), Some(true));
+        let is_done = |node: ClusterNode| end(Some(&node), false).map(|change| change.done);
+        assert_eq!(is_done(node("offline", Some("now"))), Some(true));
+        assert_eq!(is_done(node("online", Some("now"))), Some(false));
+        assert_eq!(is_done(node("gone", None)), Some(true));
         let replaced = |mode: &str, requested: &str, completed: Option<&str>| {
             let (mode_text, by, at) = (requested.to_owned(), "alice".to_owned(), "later".to_owned());
             let request = Some(RequestedMode { mode: mode_text, by, at });
@@ -295,8 +296,12 @@ mod tests {
         let newer = ClusterNode { version: "0.2.0".to_owned(), ..node("online", None) };
         let versions = "several versions: 0.1.0 (schema 7), 0.2.0 (schema 7)";
         assert_eq!(problems(&[node("online", None), newer.clone()]), [versions]);
-        let gone = ClusterNode { mode: "gone".to_owned(), ..newer };
-        assert_eq!(problems(&[node("online", None), gone]), ["gone: pm1"], "its version does not matter");
+        let gone_node = ClusterNode { mode: "gone".to_owned(), ..newer };
+        assert_eq!(
+            problems(&[node("online", None), gone_node]),
+            ["gone: pm1"],
+            "its version does not matter"
+        );
         let isolated_node = ClusterNode { lacks_others: true, ..node("online", None) };
         assert_eq!(problems(&[isolated_node]).len(), 1);
     }

@@ -39,9 +39,9 @@ pub fn differing_properties<'a>(own: &'a str, other: &'a str) -> BTreeSet<&'a st
     let parse = |text: &'a str| -> BTreeMap<&'a str, &'a str> {
         text.lines().filter_map(|line| line.split_once(' ')).map(|(digest, name)| (name, digest)).collect()
     };
-    let (own, other) = (parse(own), parse(other));
-    let names = own.keys().chain(other.keys()).copied();
-    names.filter(|name| own.get(name) != other.get(name)).collect()
+    let (own_values, other_values) = (parse(own), parse(other));
+    let names = own_values.keys().chain(other_values.keys()).copied();
+    names.filter(|name| own_values.get(name) != other_values.get(name)).collect()
 }
 
 #[cfg(test)]

@@ -142,26 +142,26 @@ fn write(
     let same_name_count =
         others.iter().filter(|other| other.beat.name == beat.name && other.beat.id != beat.id);
     let same_name_count = same_name_count.filter(|other| !other.is_gone(now)).count();
-    let until = Timestamp(now.0.saturating_add(LEADER_TERM));
+    let term_end = Timestamp(now.0.saturating_add(LEADER_TERM));
     let fence = match (may_lead, fence) {
         (false, None) => None,
         (false, Some(fence)) => {
             lease::release(c, LEADER, fence)?;
             None
         }
-        (true, Some(fence)) if lease::renew(c, LEADER, fence, until)? => Some(fence),
-        (true, _) => lease::claim(c, LEADER, &beat.id.to_string(), now, until)?,
+        (true, Some(fence)) if lease::renew(c, LEADER, fence, term_end)? => Some(fence),
+        (true, _) => lease::claim(c, LEADER, &beat.id.to_string(), now, term_end)?,
     };
     Ok(HeartbeatResult { request, is_new, fence, same_name_count, removed_nodes })
 }
 
 fn set_leader(cluster: &Cluster, is_leader: bool) {
-    let changed = cluster.0.leader.send_if_modified(|leader| {
-        let changed = *leader != is_leader;
+    let is_change = cluster.0.leader.send_if_modified(|leader| {
+        let is_change = *leader != is_leader;
         *leader = is_leader;
-        changed
+        is_change
     });
-    if changed && cluster.link().is_some() {
+    if is_change && cluster.link().is_some() {
         match is_leader {
             true => tracing::info!("this server runs the schedules now"),
             false => tracing::info!("this server no longer runs the schedules"),

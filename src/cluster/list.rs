@@ -86,7 +86,7 @@ fn own_node(row: NodeRow) -> ListedNode {
 
 /// Returns the entries of all rows, ordered by name.
 fn assemble(cluster: &Cluster, rows: Vec<NodeRow>, leader: Option<&str>, now: Timestamp) -> Vec<ListedNode> {
-    let own = rows.iter().find(|row| row.beat.id == cluster.0.id).cloned();
+    let own_row = rows.iter().find(|row| row.beat.id == cluster.0.id).cloned();
     let mut nodes: Vec<ListedNode> = name(rows, now)
         .into_iter()
         .map(|(name, row)| ListedNode {
@@ -95,7 +95,7 @@ fn assemble(cluster: &Cluster, rows: Vec<NodeRow>, leader: Option<&str>, now: Ti
             is_own: row.beat.id == cluster.0.id,
             is_leader: leader == Some(&*row.beat.id.to_string()),
             lacks_others: false,
-            differences: own.as_ref().map_or_else(Vec::new, |own| differences(own, &row, now)),
+            differences: own_row.as_ref().map_or_else(Vec::new, |own_row| differences(own_row, &row, now)),
             row,
         })
         .collect();

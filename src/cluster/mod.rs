@@ -269,9 +269,9 @@ impl Cluster {
         let database = self.0.database.lock().clone();
         let clock = (self.0.clock)();
         {
-            let mut since = self.0.mode_since.lock();
-            if since.0 != mode.word() {
-                *since = (mode.word(), clock);
+            let mut mode_since = self.0.mode_since.lock();
+            if mode_since.0 != mode.word() {
+                *mode_since = (mode.word(), clock);
             }
         }
         Beat {

@@ -131,20 +131,20 @@ async fn find_missing(
 ) -> Vec<StorageClass> {
     let mut pauses = PAUSES.iter();
     loop {
-        let mut missing = Vec::new();
+        let mut missing_classes = Vec::new();
         for class in classes {
             if let Ok(false) = storage.has_node_marker(NodeMarker { class, node }).await {
-                missing.push(class);
+                missing_classes.push(class);
             }
         }
-        if missing.is_empty() {
-            return missing;
+        if missing_classes.is_empty() {
+            return missing_classes;
         }
         match pauses.next() {
             Some(pause) => tokio::time::sleep(*pause).await,
-            None => return missing,
+            None => return missing_classes,
         }
-        classes = missing;
+        classes = missing_classes;
     }
 }
 

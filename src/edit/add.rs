@@ -185,10 +185,10 @@ impl AddTransaction {
                     Err(refusal) => return Ok(Err(refusal)),
                 }
             }
-            let removed = package_plan.removed;
+            let removed_releases = package_plan.removed;
             let (package_changes, count) = plan_changes(
                 &package_plan.current,
-                |life| !removed.contains(&life.key.release),
+                |life| !removed_releases.contains(&life.key.release),
                 package_plan.incoming,
             );
             changes.extend(package_changes);

@@ -144,7 +144,7 @@ impl AddBinaryTransaction {
             binaries.iter().zip(&plans).filter(|(_, plan)| plan.outcome != AddStatus::Existing)
         {
             let tree = binary::tree(c, self.source.id, &binary.label)?;
-            let pending = trees.claim(c, tree)?;
+            let pending_step = trees.claim(c, tree)?;
             insert_blobs(c, &binary.staged, self.publish.now)?;
             let upload = &binary.staged.upload;
             let new_binary = NewBinary {
@@ -157,7 +157,7 @@ impl AddBinaryTransaction {
                 sha256: upload.sha256,
                 stanza: &binary.staged.stanza,
             };
-            binary::insert(c, tree, pending, &new_binary)?;
+            binary::insert(c, tree, pending_step, &new_binary)?;
         }
         Ok(Ok((trees.publish(c, &self.publish)?, outcomes)))
     }

@@ -23,8 +23,8 @@ impl PendingWrite {
     /// Returns a pending write, and the guard that completes it: by [`PendingWriteGuard::complete`],
     /// or when dropped.
     pub(super) fn begin() -> (PendingWrite, PendingWriteGuard) {
-        let pending = PendingWrite::default();
-        (pending.clone(), PendingWriteGuard(pending))
+        let pending_write = PendingWrite::default();
+        (pending_write.clone(), PendingWriteGuard(pending_write))
     }
 
     /// Waits until the object is durable: about two fsyncs, because these uploads are small and on a local disk. Blocks.
@@ -71,26 +71,28 @@ mod tests {
 
     #[test]
     fn a_row_waits_for_its_bytes() {
-        let (pending, writer) = PendingWrite::begin();
+        let (pending_write, writer) = PendingWrite::begin();
         let waiter = std::thread::spawn({
-            let pending = pending.clone();
-            move || pending.wait()
+            let pending_write = pending_write.clone();
+            move || pending_write.wait()
         });
         assert!(!waiter.is_finished());
         writer.complete(Ok(()));
         assert!(waiter.join().expect("no panic").is_ok());
-        assert!(pending.wait().is_ok(), "a second call");
+        assert!(pending_write.wait().is_ok(), "a second call");
     }
 
     #[test]
     fn a_failed_write_stays_failed() {
-        let (pending, writer) = PendingWrite::begin();
+        let (pending_write, writer) = PendingWrite::begin();
         writer.complete(Err(StorageError::Other("the disk is full".to_owned())));
         for _ in 0..2 {
-            assert!(pending.wait().expect_err("never").to_string().contains("the disk is full"));
+            assert!(pending_write.wait().expect_err("never").to_string().contains("the disk is full"));
         }
-        let (pending, writer) = PendingWrite::begin();
+        let (pending_write, writer) = PendingWrite::begin();
         drop(writer);
-        assert!(pending.wait().expect_err("the guard was dropped").to_string().contains("shutting down"));
+        assert!(
+            pending_write.wait().expect_err("the guard was dropped").to_string().contains("shutting down")
+        );
     }
 }

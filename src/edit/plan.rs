@@ -204,15 +204,15 @@ mod tests {
             let versions: Vec<String> = versions.into_iter().collect();
             let highest = (0..versions.len()).max_by(|a, b| version::compare(&versions[*a], &versions[*b]));
             let state = |i| if Some(i) == highest { LifeState::Listed } else { LifeState::Archived };
-            let current: Vec<CurrentLife> =
+            let current_lives: Vec<CurrentLife> =
                 versions.iter().enumerate().map(|(i, v)| life(i as i64, v, state(i))).collect();
             let stays = |life: &CurrentLife| !removed[life.key.release.0 as usize];
             let incoming: Vec<IncomingRelease> = incoming.iter().map(|version| new(version)).collect();
-            let is_unchanged = incoming.is_empty() && current.iter().all(stays);
-            let expected = current.iter().filter(|life| stays(life)).count() + incoming.len();
-            let (changes, _) = plan_changes(&current, stays, incoming);
+            let is_unchanged = incoming.is_empty() && current_lives.iter().all(stays);
+            let expected = current_lives.iter().filter(|life| stays(life)).count() + incoming.len();
+            let (changes, _) = plan_changes(&current_lives, stays, incoming);
             prop_assert!(!is_unchanged || changes.is_empty());
-            let lives = apply(&current, &changes);
+            let lives = apply(&current_lives, &changes);
             prop_assert_eq!(lives.len(), expected);
             let listed_lives: Vec<_> = lives.iter().filter(|life| life.1 == LifeState::Listed).collect();
             prop_assert_eq!(listed_lives.len(), usize::from(expected > 0));

@@ -101,16 +101,16 @@ pub async fn reorder(state: &State, repo: &str, sources: &[String], actor: &Acto
     }
     change_list(state, repo.id, actor, move |list| {
         let names = |ids: &mut dyn Iterator<Item = &SourceId>| source_names(&catalog, ids);
-        let mut current: Vec<SourceId> = Vec::with_capacity(list.len());
+        let mut source_ids: Vec<SourceId> = Vec::with_capacity(list.len());
         for entry in list {
-            if !current.contains(&entry.source) {
-                current.push(entry.source);
+            if !source_ids.contains(&entry.source) {
+                source_ids.push(entry.source);
             }
         }
-        let missing = names(&mut current.iter().filter(|id| !order.contains(id)));
-        let extra = names(&mut order.iter().filter(|id| !current.contains(id)));
-        match (missing.is_empty(), extra.is_empty()) {
-            (true, true) if order == current => Ok(None),
+        let missing_names = names(&mut source_ids.iter().filter(|id| !order.contains(id)));
+        let extra_names = names(&mut order.iter().filter(|id| !source_ids.contains(id)));
+        match (missing_names.is_empty(), extra_names.is_empty()) {
+            (true, true) if order == source_ids => Ok(None),
             (true, true) => {
                 let entries_of = |id: &SourceId| {
                     let id = *id;
@@ -119,10 +119,10 @@ pub async fn reorder(state: &State, repo: &str, sources: &[String], actor: &Acto
                 Ok(Some(order.iter().flat_map(entries_of).collect()))
             }
             (false, _) => Err(RepoError::Invalid(format!(
-                "the order must name every subscribed source; missing: {missing}"
+                "the order must name every subscribed source; missing: {missing_names}"
             ))),
             (true, false) => Err(RepoError::Invalid(format!(
-                "not subscribed to: {extra}; run rspm subscribe --repo={} first",
+                "not subscribed to: {extra_names}; run rspm subscribe --repo={} first",
                 repo.name
             ))),
         }

@@ -81,11 +81,11 @@ fn check(
         return drop(answer.send(Ok(CheckedUpload::Unstored(Box::new(unstored_package)))));
     }
     let UnstoredPackage { package, out, reservation } = unstored_package;
-    let (pending, archive_guard) = PendingWrite::begin();
-    let mut pending_writes = vec![pending];
+    let (archive_write, archive_guard) = PendingWrite::begin();
+    let mut pending_writes = vec![archive_write];
     if let Some((sha256, text)) = package.readme.clone() {
-        let (pending, readme_guard) = PendingWrite::begin();
-        pending_writes.push(pending);
+        let (readme_write, readme_guard) = PendingWrite::begin();
+        pending_writes.push(readme_write);
         let storage = storage.clone();
         tokio::task::spawn_blocking(move || {
             let key = Key::Readme(sha256);

@@ -149,11 +149,14 @@ mod tests {
 
     #[test]
     fn media_types_of_responses_are_recognized() {
-        let of = SimpleFormat::of_media_type;
-        assert_eq!(of("text/html; charset=utf-8"), Some(SimpleFormat::TextHtml));
-        assert_eq!(of("application/json"), Some(SimpleFormat::Json));
-        assert_eq!(of("application/vnd.pypi.simple.v1+json"), Some(SimpleFormat::Json));
-        assert_eq!((of("text/plain"), of(""), of("application/vnd.pypi.simple.v2+json")), (None, None, None));
+        let format_of = SimpleFormat::of_media_type;
+        assert_eq!(format_of("text/html; charset=utf-8"), Some(SimpleFormat::TextHtml));
+        assert_eq!(format_of("application/json"), Some(SimpleFormat::Json));
+        assert_eq!(format_of("application/vnd.pypi.simple.v1+json"), Some(SimpleFormat::Json));
+        assert_eq!(
+            (format_of("text/plain"), format_of(""), format_of("application/vnd.pypi.simple.v2+json")),
+            (None, None, None)
+        );
     }
 
     proptest! {

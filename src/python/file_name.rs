@@ -285,8 +285,8 @@ mod tests {
         ) {
             let project: NormalName = name.parse().unwrap();
             for file in [format!("{name}-{version}.tar.gz"), format!("{}-{version}.zip", project.file_form())] {
-                let parsed = FileName::parse(&file).unwrap();
-                prop_assert_eq!(parsed.version(&project, Some(&["7".to_owned(), version.clone()])), Some(version.clone()));
+                let file_name = FileName::parse(&file).unwrap();
+                prop_assert_eq!(file_name.version(&project, Some(&["7".to_owned(), version.clone()])), Some(version.clone()));
             }
         }
     }

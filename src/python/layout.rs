@@ -169,9 +169,9 @@ mod tests {
             format!("packages/{hex}/odd-1.0.tar.gz.asc"),
             "packages/17/odd-1.0.tar.gz.provenance".to_owned(),
         ] {
-            let parsed = parse(&path).expect(&path);
-            assert!(!matches!(parsed, PythonPath::Redirect(_)), "{path}");
-            assert_eq!(parsed.to_string(), path);
+            let layout_path = parse(&path).expect(&path);
+            assert!(!matches!(layout_path, PythonPath::Redirect(_)), "{path}");
+            assert_eq!(layout_path.to_string(), path);
         }
         for (path, target) in [
             ("simple", "simple/"),

@@ -173,10 +173,10 @@ mod tests {
         ) {
             let bracket = extra.as_ref().map(|extra| format!("[{extra}]")).unwrap_or_default();
             let text = format!("{name}{blank}{bracket}{blank}{}", version.clone().unwrap_or_default());
-            let parsed = Requirement::parse(&text).unwrap();
-            prop_assert!(parsed.name.matches(&name));
-            prop_assert_eq!(parsed.extras.len(), usize::from(extra.is_some()));
-            prop_assert_eq!(parsed.constraint.to_string(), version.unwrap_or_default());
+            let requirement = Requirement::parse(&text).unwrap();
+            prop_assert!(requirement.name.matches(&name));
+            prop_assert_eq!(requirement.extras.len(), usize::from(extra.is_some()));
+            prop_assert_eq!(requirement.constraint.to_string(), version.unwrap_or_default());
         }
 
         #[test]

@@ -143,7 +143,7 @@ fn parse_clause(clause: &str) -> Result<Clause, BadSpecifier> {
     if !is_word {
         return Err(bad(clause));
     }
-    let parsed = match (operator, text.strip_suffix(".*")) {
+    let result = match (operator, text.strip_suffix(".*")) {
         (Operator::Arbitrary, _) => Some(Clause::Text(text.into())),
         (Operator::Equal | Operator::NotEqual, Some(prefix)) => {
             value(prefix).filter(is_release).map(|value| Clause::Prefix(operator == Operator::Equal, value))
@@ -159,7 +159,7 @@ fn parse_clause(clause: &str) -> Result<Clause, BadSpecifier> {
         (_, None) => value(text).filter(|v| !v.is_local()).map(|v| Clause::Compare(operator, v)),
         (_, Some(_)) => None,
     };
-    parsed.ok_or_else(|| bad(clause))
+    result.ok_or_else(|| bad(clause))
 }
 
 /// Returns true if it has no other parts than epoch and release.

@@ -61,9 +61,9 @@ impl PythonMinor {
     /// this or an earlier version, and those without an ABI.
     fn accepts(self, tag: Tag<'_>) -> bool {
         let Some((interpreter, version)) = interpreter(tag.python) else { return false };
-        let own = format!("cp{}{}", self.major, self.minor);
+        let own_abi = format!("cp{}{}", self.major, self.minor);
         // Until 3.8, ABIs had flags: `cp27mu`, `cp37m`.
-        let flags = tag.abi.strip_prefix(own.as_str());
+        let flags = tag.abi.strip_prefix(own_abi.as_str());
         let has_flags = self < PythonMinor { major: 3, minor: 8 };
         let is_own_abi =
             flags.is_some_and(|flags| flags.is_empty() || (has_flags && matches!(flags, "m" | "mu")));
@@ -124,9 +124,9 @@ impl FromStr for PythonMinor {
             if is_number { part.parse().ok() } else { None }
         };
         let split = text.split_once('.');
-        let parsed = split
+        let version = split
             .and_then(|(major, minor)| Some(PythonMinor { major: number(major)?, minor: number(minor)? }));
-        parsed.ok_or_else(|| BadTarget::Python(text.chars().take(40).collect()))
+        version.ok_or_else(|| BadTarget::Python(text.chars().take(40).collect()))
     }
 }
 

@@ -146,10 +146,10 @@ mod tests {
         ) {
             let middle = build.as_ref().map(|build| format!("{build}-")).unwrap_or_default();
             let file = format!("{name}-{version}-{middle}py3-none-{platform}.whl");
-            let parsed = WheelName::parse(&file).unwrap();
-            prop_assert_eq!((parsed.distribution, parsed.version), (&*name, &*version));
-            prop_assert_eq!(parsed.build.is_some(), build.is_some());
-            prop_assert_eq!(parsed.tags.platform(), &*platform);
+            let wheel_name = WheelName::parse(&file).unwrap();
+            prop_assert_eq!((wheel_name.distribution, wheel_name.version), (&*name, &*version));
+            prop_assert_eq!(wheel_name.build.is_some(), build.is_some());
+            prop_assert_eq!(wheel_name.tags.platform(), &*platform);
         }
     }
 }

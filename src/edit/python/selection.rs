@@ -107,12 +107,12 @@ fn nothing_selected(
         Selection::All | Selection::Current => (String::new(), Vec::new()),
     };
     names.dedup();
-    let more = names.len().saturating_sub(MAX_NAMES);
+    let omitted_count = names.len().saturating_sub(MAX_NAMES);
     names.truncate(MAX_NAMES);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let suffix = if omitted_count > 0 { format!(" and {omitted_count} more") } else { String::new() };
     let description: String = description.chars().take(128).collect();
     RepoError::NotFound(format!(
-        "the source '{source}' has no {project} {description}; it has {}{more}",
+        "the source '{source}' has no {project} {description}; it has {}{suffix}",
         names.join(", ")
     ))
 }

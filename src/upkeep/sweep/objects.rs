@@ -62,10 +62,10 @@ pub(super) async fn scan(
         for object in &page {
             scan.digests.entry(object.key.directory()).or_default().push(digest_prefix(object.key.digest()));
         }
-        let unknown = unknown(upkeep, page, run).await?;
-        scan.unknown += unknown.len() as u64;
+        let unknown_keys = unknown(upkeep, page, run).await?;
+        scan.unknown += unknown_keys.len() as u64;
         let limit = MAX_UNKNOWN - scan.keys.len();
-        scan.keys.extend(unknown.into_iter().take(limit));
+        scan.keys.extend(unknown_keys.into_iter().take(limit));
     }
     Ok(scan)
 }

@@ -1,4 +1,4 @@
-//! Who may do what: scopes of tokens, and the decision [`permit`] about an actor, an action and an object. Pure.
+//! Authorization: scopes of tokens, and the decision [`permit`] about an actor, an action and an object. Pure.
 
 mod permit;
 mod scope;

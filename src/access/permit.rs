@@ -3,7 +3,7 @@
 use super::scope::{Grant, ScopeKind};
 use crate::model::ids::{RepoId, SourceId};
 
-/// Who makes a request.
+/// The client that makes a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Actor<'a> {
     /// A client without a token.
@@ -14,18 +14,18 @@ pub enum Actor<'a> {
     Socket,
 }
 
-/// What a request does.
+/// The action of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Reads what is open to everyone, or selects from several objects those that the actor may read.
+    /// Reads data that is open to everyone, or filters a list to the objects that the actor may read.
     ReadPublic,
     /// Sends an event, whose signature the handler verifies.
     Notify,
     /// Reads packages and properties of a repository or a source.
     Read,
-    /// Reads through the admin API: as [`Action::Read`], but never without a token.
+    /// Reads through the admin API: like [`Action::Read`], but requires a token.
     Inspect,
-    /// Adds packages to a source, removes some, renames or deletes the source.
+    /// Adds or removes packages of a source, or renames or deletes the source.
     WriteSource,
     /// Creates a source.
     CreateSource,
@@ -33,11 +33,11 @@ pub enum Action {
     Upload,
     /// Changes repositories, tokens, jobs, storage and settings of the running server.
     Administer,
-    /// Starts and stops serving, and reopens log files: only on the machine itself.
+    /// Starts and stops serving, and reopens log files: only on the server's machine.
     ControlProcess,
 }
 
-/// What a request is about.
+/// The object of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Object<'a> {
     /// The server, or several objects.
@@ -57,7 +57,7 @@ pub enum Object<'a> {
     UnknownSource,
 }
 
-/// A source, and where its packages can be read.
+/// A source, and the repositories in which its packages can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceObject {
     /// Its id.
@@ -68,7 +68,7 @@ pub struct SourceObject {
     pub repositories: Vec<RepoId>,
 }
 
-/// Why an action is refused.
+/// The reason why an action is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The actor has no token.
@@ -82,7 +82,7 @@ pub enum Refusal {
 /// Decides whether `actor` may do `action` with `object`.
 ///
 /// # Errors
-/// The reason of a refusal.
+/// The action is refused.
 pub fn permit(actor: Actor<'_>, action: Action, object: Object<'_>) -> Result<(), Refusal> {
     let grant = match actor {
         Actor::Socket => return Ok(()),
@@ -155,7 +155,7 @@ mod tests {
         Action::ControlProcess,
     ];
 
-    /// The answers for all actions: `y` permitted, `a` unauthenticated, `r`, `s`, `g` the missing scope, `l` socket only.
+    /// Returns the answers for all actions: `y` permitted, `a` unauthenticated, `r`, `s`, `g` the missing scope, `l` socket only.
     fn answers(actor: Actor<'_>, object: Object<'_>) -> String {
         let answer = |action| match permit(actor, action, object) {
             Ok(()) => 'y',
@@ -193,111 +193,17 @@ mod tests {
         };
         let (seven, eight) = (private(7, 1), private(8, 2));
         let open = SourceObject { id: SourceId(9), open: true, repositories: vec![RepoId(1)] };
+        // One line for each object, one text for each actor.
+        #[rustfmt::skip]
         let table = [
-            (
-                Object::Server,
-                [
-                    "yyyaaaaaa",
-                    "yyyyyyyyy",
-                    "yyyyyyyyl",
-                    "yyyysssgl",
-                    "yyyysssgl",
-                    "yyyysssgl",
-                    "yyyyssygl",
-                    "yyyyyyygl",
-                ],
-            ),
-            (
-                Object::Repository { id: RepoId(1), authenticated: true },
-                [
-                    "yyaaaaaaa",
-                    "yyyyyyyyy",
-                    "yyyyyyyyl",
-                    "yyrrsssgl",
-                    "yyyysssgl",
-                    "yyyysssgl",
-                    "yyrrssygl",
-                    "yyrryyygl",
-                ],
-            ),
-            (
-                Object::Repository { id: RepoId(2), authenticated: true },
-                [
-                    "yyaaaaaaa",
-                    "yyyyyyyyy",
-                    "yyyyyyyyl",
-                    "yyrrsssgl",
-                    "yyrrsssgl",
-                    "yyyysssgl",
-                    "yyrrssygl",
-                    "yyrryyygl",
-                ],
-            ),
-            (
-                Object::Repository { id: RepoId(2), authenticated: false },
-                [
-                    "yyyaaaaaa",
-                    "yyyyyyyyy",
-                    "yyyyyyyyl",
-                    "yyyysssgl",
-                    "yyyysssgl",
-                    "yyyysssgl",
-                    "yyyyssygl",
-                    "yyyyyyygl",
-                ],
-            ),
-            (
-                Object::Source(&seven),
-                [
-                    "yyaaaaaaa",
-                    "yyyyyyyyy",
-                    "yyyyyyyyl",
-                    "yyrrsssgl",
-                    "yyyysssgl",
-                    "yyyysssgl",
-                    "yyyyysygl",
-                    "yyyyyyygl",
-                ],
-            ),
-            (
-                Object::Source(&eight),
-                [
-                    "yyaaaaaaa",
-                    "yyyyyyyyy",
-                    "yyyyyyyyl",
-                    "yyrrsssgl",
-                    "yyrrsssgl",
-                    "yyyysssgl",
-                    "yyrrssygl",
-                    "yyyyyyygl",
-                ],
-            ),
-            (
-                Object::Source(&open),
-                [
-                    "yyyaaaaaa",
-                    "yyyyyyyyy",
-                    "yyyyyyyyl",
-                    "yyyysssgl",
-                    "yyyysssgl",
-                    "yyyysssgl",
-                    "yyyyssygl",
-                    "yyyyyyygl",
-                ],
-            ),
-            (
-                Object::UnknownSource,
-                [
-                    "yyyaaaaaa",
-                    "yyyyyyyyy",
-                    "yyyyyyyyl",
-                    "yyyysssgl",
-                    "yyyysssgl",
-                    "yyyysssgl",
-                    "yyyyssygl",
-                    "yyyyyyygl",
-                ],
-            ),
+            (Object::Server, ["yyyaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyyysssgl", "yyyysssgl", "yyyysssgl", "yyyyssygl", "yyyyyyygl"]),
+            (Object::Repository { id: RepoId(1), authenticated: true }, ["yyaaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyrrsssgl", "yyyysssgl", "yyyysssgl", "yyrrssygl", "yyrryyygl"]),
+            (Object::Repository { id: RepoId(2), authenticated: true }, ["yyaaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyrrsssgl", "yyrrsssgl", "yyyysssgl", "yyrrssygl", "yyrryyygl"]),
+            (Object::Repository { id: RepoId(2), authenticated: false }, ["yyyaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyyysssgl", "yyyysssgl", "yyyysssgl", "yyyyssygl", "yyyyyyygl"]),
+            (Object::Source(&seven), ["yyaaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyrrsssgl", "yyyysssgl", "yyyysssgl", "yyyyysygl", "yyyyyyygl"]),
+            (Object::Source(&eight), ["yyaaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyrrsssgl", "yyrrsssgl", "yyyysssgl", "yyrrssygl", "yyyyyyygl"]),
+            (Object::Source(&open), ["yyyaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyyysssgl", "yyyysssgl", "yyyysssgl", "yyyyssygl", "yyyyyyygl"]),
+            (Object::UnknownSource, ["yyyaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyyysssgl", "yyyysssgl", "yyyysssgl", "yyyyssygl", "yyyyyyygl"]),
         ];
         for (object, expected) in table {
             for ((name, actor), expected) in actors.iter().zip(expected) {

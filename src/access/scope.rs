@@ -9,9 +9,9 @@ use crate::model::ids::{RepoId, SourceId};
 /// The objects of a scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection<T> {
-    /// All, including later ones.
+    /// All objects, including those created later.
     All,
-    /// Only these.
+    /// Only these objects.
     Only(Vec<T>),
 }
 
@@ -27,11 +27,11 @@ impl<T: PartialEq> Selection<T> {
 /// A permission of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Reading of authenticated repositories.
+    /// Reads authenticated repositories.
     ReposRead(Selection<RepoId>),
-    /// Changes of sources and their packages.
+    /// Changes sources and their packages.
     SourcesWrite(Selection<SourceId>),
-    /// Everything.
+    /// Permits everything.
     GlobalAdmin,
 }
 
@@ -50,7 +50,7 @@ impl ScopeKind {
     /// All scopes.
     pub const ALL: [ScopeKind; 3] = [ScopeKind::ReposRead, ScopeKind::SourcesWrite, ScopeKind::GlobalAdmin];
 
-    /// The word in commands and in the database.
+    /// Returns the word in commands and in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -70,9 +70,9 @@ impl fmt::Display for ScopeKind {
 /// A text that is not a scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadScope {
-    /// A scope of Posit Package Manager for something that this version lacks.
+    /// A scope of Posit Package Manager for a feature that this version lacks.
     #[error(
-        "this version has nothing that the scope {0} would permit; it has repos:read, sources:write and global:admin"
+        "the scope {0} is not supported in this version; the scopes are repos:read, sources:write and global:admin"
     )]
     Unsupported(String),
     /// Any other text.
@@ -102,7 +102,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// A grant of these scopes.
+    /// Returns a grant of these scopes.
     #[must_use]
     pub fn new(scopes: Vec<Scope>) -> Grant {
         Grant { scopes: scopes.into() }
@@ -127,7 +127,7 @@ impl Grant {
         self.scopes.iter().any(reads)
     }
 
-    /// Whether it permits changes of this source; `None` stands for a source that does not exist.
+    /// Returns true if it permits changes of this source; `None` stands for a source that does not exist.
     pub(super) fn writes(&self, source: Option<SourceId>) -> bool {
         let writes = |scope: &Scope| match (scope, source) {
             (Scope::SourcesWrite(sources), Some(source)) => sources.contains(&source),
@@ -138,7 +138,7 @@ impl Grant {
         self.scopes.iter().any(writes)
     }
 
-    /// Whether it permits changes of any source.
+    /// Returns true if it permits changes of at least one source.
     pub(super) fn writes_any(&self) -> bool {
         self.scopes.iter().any(|scope| matches!(scope, Scope::SourcesWrite(_) | Scope::GlobalAdmin))
     }

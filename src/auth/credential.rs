@@ -1,4 +1,4 @@
-//! The credentials of a request, from its `Authorization` fields. Pure.
+//! The credentials of a request, from its `Authorization` header fields. Pure.
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
@@ -7,17 +7,17 @@ use http::header::{AUTHORIZATION, HeaderMap};
 use super::secret::{self, Prefix};
 use crate::model::digest::Sha256;
 
-/// Maximum length of the field, in bytes: far more than a token needs.
+/// Maximum length of the field, in bytes.
 const MAX_BYTES: usize = 16 << 10;
 
-/// What a request presents.
+/// The credentials that a request presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// Nothing, or a user name without a password.
     None,
     /// The digest of a text with the form of a token, and its prefix.
     Token(Sha256, Prefix),
-    /// A password or a token that cannot be one of this server.
+    /// A password, or a text without the form of a token of this server.
     Unusable,
 }
 
@@ -29,7 +29,7 @@ pub struct BadCredential;
 /// takes a URL only, a Basic user name with an empty password.
 ///
 /// # Errors
-/// There is more than one field, so that two readers could disagree about the client.
+/// There is more than one field: a proxy could use another one than this server.
 pub fn credential(headers: &HeaderMap) -> Result<Credential, BadCredential> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
     let field = match (fields.next(), fields.next()) {
@@ -37,31 +37,31 @@ pub fn credential(headers: &HeaderMap) -> Result<Credential, BadCredential> {
         (Some(field), None) => field,
         (Some(_), Some(_)) => return Err(BadCredential),
     };
-    Ok(field.to_str().ok().filter(|text| text.len() <= MAX_BYTES).map_or(Credential::Unusable, of_field))
+    Ok(field.to_str().ok().filter(|text| text.len() <= MAX_BYTES).map_or(Credential::Unusable, parse_field))
 }
 
-fn of_field(text: &str) -> Credential {
+fn parse_field(text: &str) -> Credential {
     let Some((scheme, value)) = text.trim().split_once(' ') else { return Credential::Unusable };
     let value = value.trim();
     if scheme.eq_ignore_ascii_case("Bearer") {
-        return of_secret(value);
+        return classify(value);
     }
     if !scheme.eq_ignore_ascii_case("Basic") {
         return Credential::Unusable;
     }
-    let decoded = BASE64_STANDARD.decode(value).or_else(|_| BASE64_STANDARD_NO_PAD.decode(value));
-    let Some(pair) = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
+    let bytes = BASE64_STANDARD.decode(value).or_else(|_| BASE64_STANDARD_NO_PAD.decode(value));
+    let Some(pair) = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
         return Credential::Unusable;
     };
     match pair.split_once(':') {
         None => Credential::Unusable,
-        Some((user, "")) if secret::is_well_formed(user) => of_secret(user),
+        Some((user, "")) if secret::is_well_formed(user) => classify(user),
         Some((_, "")) => Credential::None,
-        Some((_, password)) => of_secret(password),
+        Some((_, password)) => classify(password),
     }
 }
 
-fn of_secret(text: &str) -> Credential {
+fn classify(text: &str) -> Credential {
     match Prefix::of(text).filter(|_| secret::is_well_formed(text)) {
         Some(prefix) => Credential::Token(secret::digest(text), prefix),
         None => Credential::Unusable,

@@ -20,30 +20,34 @@ pub struct NewToken {
     pub user: String,
     /// Its purpose.
     pub description: String,
-    /// The administrator.
+    /// The administrator who creates it.
     pub created_by: String,
     /// Its scopes.
     pub grant: Grant,
-    /// It is valid before this time.
+    /// End of its validity; `None` if it never expires.
     pub expires_at: Option<Timestamp>,
 }
 
-/// Creates a token and returns it with its identity; it cannot be read again. It is valid on this server at once.
+/// Creates a token and returns it with its identity; the server cannot return it again. This server accepts it at once.
 ///
 /// # Errors
-/// Those of the database.
-pub async fn create(state: &State, tokens: &Tokens, new: NewToken) -> Result<(Secret, Identity), DbError> {
+/// The database fails.
+pub async fn create(
+    state: &State,
+    tokens: &Tokens,
+    properties: NewToken,
+) -> Result<(Secret, Identity), DbError> {
     let secret = Secret::generate().map_err(|error| DbError::Lost(error.into()))?;
     let guid = Identity(rand::random());
     let row = db::token::NewToken {
         guid,
         digest: secret.digest(),
         excerpt: secret.excerpt(),
-        user: new.user,
-        description: new.description,
-        created_by: new.created_by,
-        expires_at: new.expires_at,
-        scopes: tokens::rows(&new.grant),
+        user: properties.user,
+        description: properties.description,
+        created_by: properties.created_by,
+        expires_at: properties.expires_at,
+        scopes: tokens::rows(&properties.grant),
     };
     let now = (state.clock)();
     let detail = describe(&row);
@@ -71,10 +75,10 @@ fn describe(row: &db::token::NewToken) -> String {
     format!("{}; for {}; {}; expires: {expires}", scopes.join(" "), row.user, row.description)
 }
 
-/// Every token, also expired and revoked ones, with its grant, by creation.
+/// Lists all tokens with their grants, including expired and revoked ones, in order of creation.
 ///
 /// # Errors
-/// Those of the database.
+/// The database fails.
 pub async fn list(state: &State) -> Result<Vec<(Row, Grant)>, DbError> {
     let (rows, _) = state.db.read(|c| db::token::changed_since(c, i64::MIN)).await?;
     Ok(rows
@@ -86,20 +90,20 @@ pub async fn list(state: &State) -> Result<Vec<(Row, Grant)>, DbError> {
         .collect())
 }
 
-/// Finds a token by its identity or by itself.
+/// Finds a token by its identity or by its text.
 ///
 /// # Errors
-/// Those of the database.
+/// The database fails.
 pub async fn find(state: &State, name: &str) -> Result<Option<Row>, DbError> {
     let (guid, digest) = (name.parse::<Identity>().ok(), secret::digest(name));
     let is_named = |row: &Row| Some(row.guid) == guid || row.digest == digest;
     Ok(list(state).await?.into_iter().map(|(row, _)| row).find(is_named))
 }
 
-/// Revokes a token: at once on this server, on others with the news of the change.
+/// Revokes a token: at once on this server, on others when they read the change.
 ///
 /// # Errors
-/// Those of the database.
+/// The database fails.
 pub async fn revoke(state: &State, tokens: &Tokens, (id, guid): (TokenId, Identity)) -> Result<(), DbError> {
     let now = (state.clock)();
     apply_edit(state, move |c| {

@@ -1,5 +1,5 @@
-//! The text of a token: `rspm_`, 30 random letters and digits, and 6 that are a checksum of these, so that programs which
-//! search for leaked secrets find it exactly (`rspm_[0-9A-Za-z]{36}`) and a mistyped token is refused without a look-up.
+//! The text of a token: `rspm_`, 30 random letters and digits, and 6 that are a checksum of these, so that secret
+//! scanners find it exactly (`rspm_[0-9A-Za-z]{36}`) and a mistyped token is refused without a look-up.
 
 use std::fmt;
 
@@ -12,10 +12,11 @@ use crate::model::digest::Sha256;
 
 const PREFIX: &str = "rspm_";
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// Random characters: 178 bits.
-const RANDOM: usize = 30;
-const CHECKSUM: usize = 6;
-const LENGTH: usize = PREFIX.len() + RANDOM + CHECKSUM;
+/// Number of random characters (178 bits).
+const RANDOM_LENGTH: usize = 30;
+/// Number of characters of the checksum.
+const CHECKSUM_LENGTH: usize = 6;
+const LENGTH: usize = PREFIX.len() + RANDOM_LENGTH + CHECKSUM_LENGTH;
 
 /// A token. SECURITY: it is never logged; `Debug` prints no part of it.
 pub struct Secret(Zeroizing<String>);
@@ -27,20 +28,22 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// A new random token.
+    /// Generates a random token.
     ///
     /// # Errors
     /// The system has no random numbers.
     pub fn generate() -> std::io::Result<Secret> {
         let mut text = Zeroizing::new(String::with_capacity(LENGTH));
         text.push_str(PREFIX);
-        while text.len() < PREFIX.len() + RANDOM {
-            let mut bytes = Zeroizing::new([0; RANDOM]);
+        while text.len() < PREFIX.len() + RANDOM_LENGTH {
+            let mut bytes = Zeroizing::new([0; RANDOM_LENGTH]);
             SysRng.try_fill_bytes(&mut *bytes).map_err(std::io::Error::other)?;
             // Bytes from 248 on are dropped: 248 is the largest multiple of 62.
             let digits = bytes.iter().filter(|byte| **byte < 248);
-            let missing = PREFIX.len() + RANDOM - text.len();
-            text.extend(digits.take(missing).map(|byte| char::from(ALPHABET[usize::from(*byte) % 62])));
+            let missing_length = PREFIX.len() + RANDOM_LENGTH - text.len();
+            text.extend(
+                digits.take(missing_length).map(|byte| char::from(ALPHABET[usize::from(*byte) % 62])),
+            );
         }
         let checksum = checksum(&text.as_bytes()[PREFIX.len()..]);
         text.extend(checksum.map(char::from));
@@ -53,13 +56,13 @@ impl Secret {
         &self.0
     }
 
-    /// What is stored of the token.
+    /// The digest under which the token is stored.
     #[must_use]
     pub fn digest(&self) -> Sha256 {
         digest(&self.0)
     }
 
-    /// The first 9 and the last 4 characters, by which people recognize a token.
+    /// The first 9 and the last 4 characters, for display.
     #[must_use]
     pub fn excerpt(&self) -> String {
         format!("{}…{}", &self.0[..9], &self.0[LENGTH - 4..])
@@ -76,24 +79,24 @@ impl Prefix {
     }
 }
 
-/// The digest under which a token is stored.
+/// Returns the digest under which a token is stored.
 pub(super) fn digest(text: &str) -> Sha256 {
     Sha256(sha2::Sha256::digest(text.as_bytes()).into())
 }
 
-/// Whether a text has the form of a token, with the right checksum.
+/// Returns true if a text has the form of a token, with the right checksum.
 pub(super) fn is_well_formed(text: &str) -> bool {
     let Some(rest) = text.strip_prefix(PREFIX).filter(|_| text.len() == LENGTH) else { return false };
-    let Some((random, sum)) = rest.as_bytes().split_at_checked(RANDOM) else { return false };
+    let Some((random, sum)) = rest.as_bytes().split_at_checked(RANDOM_LENGTH) else { return false };
     random.iter().all(u8::is_ascii_alphanumeric) && sum == checksum(random)
 }
 
-/// CRC-32 of the random characters, in base 62.
-fn checksum(random: &[u8]) -> [u8; CHECKSUM] {
+/// Returns the CRC-32 of the random characters, in base 62.
+fn checksum(random: &[u8]) -> [u8; CHECKSUM_LENGTH] {
     let mut crc = flate2::Crc::new();
     crc.update(random);
     let mut rest = crc.sum();
-    let mut digits = [b'0'; CHECKSUM];
+    let mut digits = [b'0'; CHECKSUM_LENGTH];
     for digit in digits.iter_mut().rev() {
         *digit = ALPHABET[rest as usize % 62];
         rest /= 62;
@@ -120,10 +123,10 @@ mod tests {
         let secret = Secret::generate().expect("random");
         let text = secret.expose();
         for position in 0..text.len() {
-            let mut changed = text.to_owned();
+            let mut other_text = text.to_owned();
             let other = if text.as_bytes()[position] == b'x' { "y" } else { "x" };
-            changed.replace_range(position..=position, other);
-            assert!(!is_well_formed(&changed), "changed at {position}");
+            other_text.replace_range(position..=position, other);
+            assert!(!is_well_formed(&other_text), "changed at {position}");
         }
         for other in ["", "rspm_", &text[1..], &format!("{text}0"), &text.to_uppercase(), &"é".repeat(20)] {
             assert!(!is_well_formed(other));

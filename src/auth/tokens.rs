@@ -1,5 +1,5 @@
-//! The valid tokens of the database, in memory. A request is compared with the table alone. A change raises
-//! `clock.catalog` like a publish, so each server reads it with the news of a publish.
+//! In-memory table of the tokens that are not revoked. Requests are checked against this table only. A change of tokens
+//! raises `clock.catalog`, as a publish does, so that each server reads it when the catalog changes.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,14 +21,15 @@ use crate::model::identity::Identity;
 use crate::model::ids::{RepoId, SourceId, TokenId};
 use crate::model::time::{SECOND, Timestamp};
 
-/// Pauses between attempts to read changed tokens.
+/// First pause between attempts to read changed tokens; it doubles after each failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Maximum pause between attempts.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// Pause before the uses of tokens are written.
 const USE_INTERVAL: Duration = Duration::from_millis(500);
 /// The day of a token that was not used since the start.
 const NEVER: i64 = i64::MIN;
-/// Minimum interval between reads that unknown tokens cause.
+/// Minimum interval between reads that unknown tokens cause, in microseconds.
 const UNKNOWN_INTERVAL: i64 = SECOND;
 
 /// A valid token.
@@ -42,7 +43,7 @@ pub struct Token {
     pub user: Box<str>,
     /// Its scopes.
     pub grant: Grant,
-    /// It is valid before this time.
+    /// End of its validity; `None` if it never expires.
     pub expires_at: Option<Timestamp>,
     /// The last day on which this server saw it, in days since the epoch.
     used_on: AtomicI64,
@@ -80,8 +81,8 @@ struct Inner {
     catalog: CatalogHandle,
     table: ArcSwap<Table>,
     /// Serializes reads.
-    reading: tokio::sync::Mutex<()>,
-    /// When an unknown token last caused a read.
+    read_lock: tokio::sync::Mutex<()>,
+    /// Time of the last read that an unknown token caused, in microseconds since the epoch.
     unknown_at: AtomicI64,
     failures: Failures,
     /// Uses that are not written yet: at most one of each token and day.
@@ -93,13 +94,13 @@ impl Tokens {
     /// Reads the tokens of the database.
     ///
     /// # Errors
-    /// Those of the database.
+    /// The database fails.
     pub async fn open(db: &Db, catalog: &CatalogHandle) -> Result<Tokens, DbError> {
         let tokens = Tokens(Arc::new(Inner {
             db: db.clone(),
             catalog: catalog.clone(),
             table: ArcSwap::default(),
-            reading: tokio::sync::Mutex::default(),
+            read_lock: tokio::sync::Mutex::default(),
             unknown_at: AtomicI64::new(i64::MIN),
             failures: Failures::new(),
             uses: parking_lot::Mutex::default(),
@@ -109,7 +110,7 @@ impl Tokens {
         Ok(tokens)
     }
 
-    /// The token with this digest, if it is valid at `now`.
+    /// Returns the token with this digest, if it is valid at `now`.
     #[must_use]
     pub fn get(&self, digest: &Sha256, now: Timestamp) -> Option<Arc<Token>> {
         let table = self.0.table.load();
@@ -126,8 +127,8 @@ impl Tokens {
         Some(Arc::clone(token))
     }
 
-    /// As [`Tokens::get`]; reads changed tokens first if the token is unknown and no unknown one caused a read within the
-    /// last second: another server may have created it just now.
+    /// Like [`Tokens::get`], but reads changed tokens if the token is unknown, at most once per second: another server may
+    /// have created the token.
     pub async fn find(&self, digest: &Sha256, now: Timestamp) -> Option<Arc<Token>> {
         if let Some(token) = self.get(digest, now) {
             return Some(token);
@@ -161,15 +162,15 @@ impl Tokens {
     /// Reads the tokens that changed.
     ///
     /// # Errors
-    /// Those of the database.
+    /// The database fails.
     pub async fn refresh(&self) -> Result<(), DbError> {
-        let _reading = self.0.reading.lock().await;
-        let known = self.0.table.load_full();
-        let revision = known.revision;
-        let (changed, newest) = self.0.db.read(move |c| db::token::changed_since(c, revision)).await?;
-        if !changed.is_empty() {
-            let mut table = Table::clone(&known);
-            changed.into_iter().for_each(|row| table.apply(row));
+        let _guard = self.0.read_lock.lock().await;
+        let table = self.0.table.load_full();
+        let revision = table.revision;
+        let (rows, newest) = self.0.db.read(move |c| db::token::changed_since(c, revision)).await?;
+        if !rows.is_empty() {
+            let mut table = Table::clone(&table);
+            rows.into_iter().for_each(|row| table.apply(row));
             table.revision = newest;
             self.0.table.store(Arc::new(table));
         }
@@ -204,13 +205,13 @@ impl Tokens {
     pub async fn follow(&self) {
         let mut changes = self.0.catalog.changes();
         loop {
-            // The first read: what changed before this call.
+            // The first iteration reads the changes before this call.
             changes.borrow_and_update();
             let mut pause = FIRST_PAUSE;
             while let Err(error) = self.refresh().await {
                 tracing::warn!("could not read changed tokens; trying again: {error}");
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = (pause * 2).min(MAX_PAUSE);
             }
             if changes.changed().await.is_err() {
                 return;
@@ -237,7 +238,7 @@ impl Table {
     }
 }
 
-/// The grant of the rows of a token. A scope that this program does not know, of a later version, permits nothing.
+/// Returns the grant in the rows of a token. A scope of a later version, which this program does not know, permits nothing.
 pub(super) fn grant(rows: &[db::token::ScopeRow]) -> Grant {
     let (mut repositories, mut sources, mut is_admin) = (None, None, false);
     for row in rows {
@@ -256,6 +257,7 @@ pub(super) fn grant(rows: &[db::token::ScopeRow]) -> Grant {
     Grant::new(scopes.into_iter().flatten().collect())
 }
 
+/// Adds an object to a selection; 0 stands for all objects.
 fn add<T>(selection: &mut Option<Selection<T>>, object: i64, id: fn(i64) -> T) {
     if object == 0 {
         *selection = Some(Selection::All);
@@ -267,7 +269,7 @@ fn add<T>(selection: &mut Option<Selection<T>>, object: i64, id: fn(i64) -> T) {
     }
 }
 
-/// The rows of a grant.
+/// Returns the rows of a grant.
 pub(super) fn rows(grant: &Grant) -> Vec<db::token::ScopeRow> {
     let row = |kind: ScopeKind, object| db::token::ScopeRow { scope: kind.as_str().to_owned(), object };
     let scopes = grant.scopes().iter().flat_map(|scope| match scope {
@@ -290,13 +292,13 @@ mod tests {
 
     #[test]
     fn a_grant_is_read_back_from_its_rows() {
-        let only = Grant::new(vec![
+        let expected = Grant::new(vec![
             Scope::ReposRead(Selection::Only(vec![RepoId(3), RepoId(5)])),
             Scope::SourcesWrite(Selection::All),
             Scope::GlobalAdmin,
         ]);
-        assert_eq!(grant(&rows(&only)), only);
-        let unknown = db::token::ScopeRow { scope: "later:scope".to_owned(), object: 0 };
-        assert_eq!(grant(&[unknown]), Grant::default());
+        assert_eq!(grant(&rows(&expected)), expected);
+        let unknown_scope = db::token::ScopeRow { scope: "later:scope".to_owned(), object: 0 };
+        assert_eq!(grant(&[unknown_scope]), Grant::default());
     }
 }

@@ -37,7 +37,7 @@ impl BucketFolder {
         Ok(BucketFolder { bucket, runtime })
     }
 
-    /// The address of a file, for messages.
+    /// Returns the address of a file, for messages.
     pub(super) fn address(&self, path: &str) -> String {
         self.bucket.address(path).trim_end_matches('/').to_owned()
     }

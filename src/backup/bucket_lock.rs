@@ -1,5 +1,5 @@
 //! The lock of a bucket with backups: an object for each program that uses it, `locks/<kind>-<id>`, renewed every minute.
-//! It is valid for ten minutes by the clock of the bucket, so that one of a program that died does not stay.
+//! It is valid for ten minutes by the clock of the bucket, so that the lock of a dead program expires.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -14,19 +14,22 @@ use super::error::BackupError;
 use crate::model::identity::Identity;
 use crate::storage::{Bucket, ListedFile, StorageError};
 
+/// The directory of the locks.
 const LOCKS: &str = "locks";
+/// Prefix of an exclusive lock.
 const EXCLUSIVE: &str = "exclusive-";
-/// Of a program that adds files.
+/// Prefix of the lock of a program that adds files.
 const WRITER: &str = "writer-";
+/// Prefix of the lock of a reader.
 const SHARED: &str = "shared-";
 /// Interval of renewals.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 /// Validity of a lock that is not renewed.
 const TERM: Duration = Duration::from_secs(600);
-/// Time for removing the lock at the end.
+/// Timeout for removing the lock at the end.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A lock until it is dropped.
+/// A lock, which is removed when it is dropped.
 pub struct BucketLock {
     bucket: Bucket,
     path: String,
@@ -39,16 +42,16 @@ impl BucketLock {
     /// Takes the lock that excludes all others.
     pub(super) fn exclusive(folder: &BucketFolder) -> Result<BucketLock, BackupError> {
         let lock = BucketLock::write(folder, EXCLUSIVE)?;
-        let expired = lock.compare(folder, &["", EXCLUSIVE])?;
-        folder.remove(&expired)?;
+        let expired_locks = lock.compare(folder, &["", EXCLUSIVE])?;
+        folder.remove(&expired_locks)?;
         Ok(lock)
     }
 
     /// Takes the lock of a program that adds files; it excludes programs that add or remove files.
     pub(super) fn to_add(folder: &BucketFolder) -> Result<BucketLock, BackupError> {
         let lock = BucketLock::write(folder, WRITER)?;
-        let expired = lock.compare(folder, &[EXCLUSIVE, WRITER])?;
-        folder.remove(&expired)?;
+        let expired_locks = lock.compare(folder, &[EXCLUSIVE, WRITER])?;
+        folder.remove(&expired_locks)?;
         Ok(lock)
     }
 
@@ -74,7 +77,7 @@ impl BucketLock {
                 loop {
                     tokio::time::sleep(RENEWAL_INTERVAL).await;
                     let start = Instant::now();
-                    // While the bucket does not answer, each interval is another attempt.
+                    // If the bucket does not answer, the next interval is another attempt.
                     if write(&bucket, &path).await.is_ok() {
                         *renewed_at.lock() = start;
                     }
@@ -84,19 +87,19 @@ impl BucketLock {
         Ok(BucketLock { bucket, path, runtime: folder.runtime.clone(), renewed_at, renewal })
     }
 
-    /// Refuses if there are other valid locks of these kinds; returns the paths of expired ones. Of two programs that
-    /// write their locks at the same time, each finds that of the other.
+    /// Refuses if there are other valid locks of these kinds; returns the paths of expired ones. If two programs write
+    /// their locks at the same time, each finds that of the other.
     fn compare(&self, folder: &BucketFolder, kinds: &[&str]) -> Result<Vec<String>, BackupError> {
         let locks = folder.list(LOCKS)?;
         let now = locks.iter().find(|lock| lock.path == self.path).map(|lock| lock.modified);
         let now = now.unwrap_or_else(SystemTime::now);
         let is_expired = |lock: &ListedFile| now.duration_since(lock.modified).is_ok_and(|age| age > TERM);
-        let (expired, valid): (Vec<_>, Vec<_>) =
+        let (expired_locks, valid_locks): (Vec<_>, Vec<_>) =
             locks.into_iter().filter(|lock| lock.path != self.path).partition(is_expired);
         let excludes =
             |lock: &&ListedFile| kinds.iter().any(|kind| lock.path.starts_with(&format!("{LOCKS}/{kind}")));
-        match valid.iter().find(excludes) {
-            None => Ok(expired.into_iter().map(|lock| lock.path).collect()),
+        match valid_locks.iter().find(excludes) {
+            None => Ok(expired_locks.into_iter().map(|lock| lock.path).collect()),
             Some(lock) => Err(BackupError::InUse(format!(
                 "{} is in use: backups in it are made, read or pruned at this moment, or a program that did so was \
                  interrupted in the last ten minutes; try again later, or wait with --lock-timeout=1h; or, if no such \
@@ -123,7 +126,7 @@ impl Drop for BucketLock {
     fn drop(&mut self) {
         self.renewal.abort();
         let (bucket, path, runtime) = (self.bucket.clone(), self.path.clone(), self.runtime.clone());
-        // On a thread of its own, because async threads may not block on a future.
+        // On a separate thread, because async threads may not block on a future.
         let removal = std::thread::spawn(move || {
             runtime.block_on(async { tokio::time::timeout(REMOVAL_TIMEOUT, bucket.remove(&path)).await })
         });

@@ -1,4 +1,4 @@
-//! The configuration file in a backup, as it is written: encrypted values stay encrypted, others are readable.
+//! The configuration file in a backup, with unchanged bytes: encrypted values stay encrypted, others are plain text.
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
@@ -20,7 +20,7 @@ pub struct ConfigurationFile {
 }
 
 impl ConfigurationFile {
-    /// The path of its copy in the folder.
+    /// Returns the path of its copy in the folder.
     #[must_use]
     pub fn copy(&self) -> String {
         configuration_path(self.part.sha256)
@@ -39,7 +39,7 @@ pub(super) fn copy(folder: &Folder, config: &Config) -> Result<Option<Configurat
         }
         Err(error) => {
             let path = path.display();
-            tracing::warn!(%error, %path, "the backup lacks the configuration file, which cannot be read");
+            tracing::warn!(%error, %path, "could not read the configuration file; the backup lacks it");
             Ok(None)
         }
     }

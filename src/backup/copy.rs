@@ -1,5 +1,5 @@
-//! Copies objects from storage into the folder of backups: each is hashed while it is read, and gets its name after its
-//! bytes are complete.
+//! Copies objects from storage into the folder of backups: hashes each while it is read, and names its file when its bytes
+//! are complete.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -30,7 +30,7 @@ pub(super) struct CopyResult {
     pub(super) new_bytes: u64,
 }
 
-/// Copies the objects that the folder does not have, at the pace of the reader. Blocks, outside the async threads.
+/// Copies the objects that the folder lacks, at the rate of `pace`. Blocks; must not run on an async thread.
 pub(super) fn copy(
     storage: &Storage,
     folder: &Folder,
@@ -50,16 +50,16 @@ pub(super) fn copy(
         copied: HashMap::new(),
         result: CopyResult::default(),
     };
-    let mut failed = Vec::new();
+    let mut failed_objects = Vec::new();
     for (object, done) in objects.iter().zip(0..) {
         check_halt(reporter)?;
         reporter.progress(format!("copying files, {} new", copier.result.new_count), done, Some(total));
         if copier.copy(object)?.is_some() {
-            failed.push(object);
+            failed_objects.push(object);
         }
     }
-    // A scrub may have moved them to the directory `damaged` and stored them again meanwhile.
-    for object in failed {
+    // Second attempt: a scrub may have moved them to the directory `damaged` and stored them again meanwhile.
+    for object in failed_objects {
         let reason = copier.copy(object)?;
         copier.result.missing.extend(reason);
     }
@@ -138,10 +138,10 @@ impl Copier<'_> {
         let Some(existing_size) = existing_size else { return Ok(None) };
         let size = match object.size {
             Some(size) => Some(size),
-            // An earlier backup has what storage lost.
+            // An earlier backup may have an object that storage lost.
             None => match self.runtime.block_on(self.storage.size(key)) {
                 Ok(size) => size.or(Some(existing_size)),
-                // Copying it again would fail, too.
+                // Another copy would fail, too.
                 Err(StorageError::Io { .. }) => Some(existing_size),
                 Err(error) => return Err(error.into()),
             },

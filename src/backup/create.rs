@@ -1,4 +1,4 @@
-//! Makes a backup while the server works: a hold, the database from one snapshot, the files that its rows refer to, and
+//! Makes a backup while the server runs: a hold, the database from one snapshot, the files that its rows refer to, and
 //! last the manifest.
 
 use std::sync::Arc;
@@ -27,12 +27,12 @@ use crate::model::time::Timestamp;
 use crate::state::State;
 use crate::storage::Pace;
 
-/// What to back up, and where to.
+/// The options of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateOptions {
     /// The folder; otherwise the first of `Server.BackupPaths`.
     pub to: Option<BackupPlace>,
-    /// Also files that a mirror has.
+    /// Whether files that a mirror has are included.
     pub with_cache: bool,
     /// Average rate of the copying, in bytes per second.
     pub rate: Option<u64>,
@@ -42,7 +42,7 @@ pub struct CreateOptions {
     pub init: bool,
     /// Whether the folder may continue after the backups of another copy of the database.
     pub adopt: bool,
-    /// How long to wait for another program that uses the folder.
+    /// Time to wait for another program that uses the folder.
     pub lock_timeout: Duration,
 }
 
@@ -53,13 +53,13 @@ pub struct CreateOptions {
 pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<Started, BackupError> {
     let place = destination::choose(&state.config.load(), options.to.as_ref())?;
     let (job_state, options) = (Arc::clone(state), options.clone());
-    // The key has the place; how long to wait for the folder does not change the backup.
+    // The key contains the place. The lock timeout does not change the backup, so it is not compared.
     let CreateOptions { with_cache, rate, allow_missing, init, adopt, .. } = options;
     let text = format!("{:?}", (with_cache, rate, allow_missing, init, adopt));
     let key = format!("backup:{place}");
     Ok(state.jobs.start_with(AfterHalt::Restarts, &key, &text, (state.clock)(), move |reporter| async move {
-        let (folder, created) = (place.to_string(), (job_state.clock)());
-        let result = make(&job_state, place, &options, &reporter, created).await;
+        let (folder, requested_at) = (place.to_string(), (job_state.clock)());
+        let result = make(&job_state, place, &options, &reporter, requested_at).await;
         if let Err(error) = &result {
             tracing::error!(%error, "the backup failed");
         }
@@ -68,36 +68,37 @@ pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<Started, Bac
             Err(error) => Err(error.to_string()),
         };
         if !matches!(result, Err(BackupError::InUse(_)))
-            && let Err(error) = results::record_backup(&job_state, &folder, created, recorded).await
+            && let Err(error) = results::record_backup(&job_state, &folder, requested_at, recorded).await
         {
-            tracing::warn!(%error, "the result of the backup was not recorded");
+            tracing::warn!(%error, "could not record the result of the backup");
         }
         result.map(|(text, _)| text).map_err(|error| error.to_string())
     }))
 }
 
-/// Makes a backup. Returns the result as text, and the number of files that storage did not have.
+/// Makes a backup. Returns the result as text, and the number of files that are missing in storage.
 async fn make(
     state: &Arc<State>,
     place: BackupPlace,
     options: &CreateOptions,
     reporter: &Reporter,
-    created: Timestamp,
+    requested_at: Timestamp,
 ) -> Result<(String, u64), BackupError> {
     let start_time = Instant::now();
-    let opened = open(state, &place, options, reporter, created).await?;
-    // The wait for the folder may have been long.
-    let created = (state.clock)();
+    let open_folder = open(state, &place, options, reporter, requested_at).await?;
+    // The backup begins after the wait for the folder, which may have been long.
+    let created_at = (state.clock)();
     let hold = RenewedHold::take(state).await?;
-    let result = write(state, opened, options, reporter, &hold, created).await;
+    let result = write(state, open_folder, options, reporter, &hold, created_at).await;
     hold.release().await;
     let (manifest, copied) = result?;
-    let missing = manifest.missing.len() as u64;
+    let missing_count = manifest.missing.len() as u64;
     let mut incomplete = String::new();
-    if missing > 0 {
+    if missing_count > 0 {
         incomplete = format!(
-            "the backup {} in {place} is incomplete: {missing} files are missing or damaged in storage; repair them: rspm scrub \
-             --repair; if they are lost, add their packages again or remove them, or accept it with --allow-missing:\n{}",
+            "the backup {} in {place} is incomplete: {missing_count} files are missing or damaged in storage; repair them: \
+             rspm scrub --repair; if they are lost, add their packages again or remove them, or accept it with \
+             --allow-missing:\n{}",
             manifest.created,
             manifest.missing.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
         );
@@ -118,14 +119,14 @@ async fn make(
         copied.new_bytes / 1_000_000,
         start_time.elapsed().as_secs_f64(),
     );
-    if missing > 0 {
+    if missing_count > 0 {
         text += &format!("\nWarning: {incomplete}");
     }
     if manifest.encryption_key.is_some() {
         let key = state.config.load().server.encryption_key_path.display().to_string();
         text += &format!("\nThe encryption key is not in the backup: keep {key} in another place.");
     }
-    Ok((text, missing))
+    Ok((text, missing_count))
 }
 
 /// Opens the folder and takes its lock. Before anything is written, checks that the folder has the backups that were made
@@ -135,7 +136,7 @@ async fn open(
     place: &BackupPlace,
     options: &CreateOptions,
     reporter: &Reporter,
-    created: Timestamp,
+    now: Timestamp,
 ) -> Result<(Folder, FolderLock), BackupError> {
     let name = place.to_string();
     let (line, last_success) = state
@@ -154,11 +155,11 @@ async fn open(
         let newest = Manifest::newest(&place, &config, &runtime)?;
         if let (None, Some(at)) = (&newest, last_success) {
             return Err(BackupError::Refused(format!(
-                "{place} contains no backup, and this server made one there at {at}: is the disk of the backups mounted? To \
-                 begin anew: rspm backup create --init"
+                "{place} contains no backup, and this server made one there at {at}: is the disk of the backups mounted? To start \
+                 a new series of backups: rspm backup create --init"
             )));
         }
-        if let Some(future) = newest.as_ref().filter(|newest| newest.is_in_future(created)) {
+        if let Some(future) = newest.as_ref().filter(|newest| newest.is_in_future(now)) {
             tracing::warn!(
                 "{place} contains a backup of {}, which is later than the clock; it stays the newest until then: remove its \
                  manifest if the clock was wrong",
@@ -168,17 +169,18 @@ async fn open(
         check_line(&place, newest.as_ref(), &line, adopt)?;
         reporter.progress("waiting for another program that uses the folder", 0, None);
         let wait = LockWait::of(&place, lock_timeout);
-        let opened = wait.until(|| reporter.is_halted(), || Folder::create(&place, &config, &runtime))?;
+        let open_folder =
+            wait.until(|| reporter.is_halted(), || Folder::create(&place, &config, &runtime))?;
         // Another server may have made a backup before this one had the lock.
         check_line(&place, Manifest::newest(&place, &config, &runtime)?.as_ref(), &line, adopt)?;
-        Ok(opened)
+        Ok(open_folder)
     });
     task_result(task.await)
 }
 
 /// Refuses to add to the backups of another database, and to those of another copy of this one: a restore leaves the
 /// database its identity, and begins another history. With `adopt`, the folder continues with this copy, and the other
-/// is refused from then on.
+/// copy is refused from then on.
 fn check_line(
     place: &BackupPlace,
     newest: Option<&Manifest>,
@@ -219,8 +221,8 @@ async fn write(
             }
         };
         let snapshot = snapshot::take(&config, &folder, with_cache, &on_progress)?;
-        let copied = copy::copy(&storage, &folder, &snapshot.objects, pace.as_ref(), &job_reporter)?;
-        Ok::<_, BackupError>((folder, lock, snapshot, copied))
+        let copy_result = copy::copy(&storage, &folder, &snapshot.objects, pace.as_ref(), &job_reporter)?;
+        Ok::<_, BackupError>((folder, lock, snapshot, copy_result))
     });
     let (folder, lock, snapshot, copied) = task_result(copy_task.await)?;
     if !hold.is_held().await? {
@@ -239,7 +241,7 @@ async fn write(
     task_result(finish_task.await)
 }
 
-/// The result of a blocking task.
+/// Returns the result of a blocking task.
 fn task_result<T>(result: Result<Result<T, BackupError>, tokio::task::JoinError>) -> Result<T, BackupError> {
     result.unwrap_or_else(BackupError::of_task)
 }
@@ -285,7 +287,7 @@ fn finish(
     Ok(manifest)
 }
 
-/// The newest backup of the folder. One that was damaged does not prevent others.
+/// Returns the newest undamaged backup of the folder.
 fn previous(folder: &Folder) -> Result<Option<Previous>, BackupError> {
     for name in folder.manifests()?.into_iter().rev() {
         match Manifest::read(folder, &name) {

@@ -1,4 +1,4 @@
-//! Whether backups may be written to a place.
+//! Checks whether backups may be written to a place.
 
 use std::path::{Path, PathBuf};
 
@@ -7,24 +7,24 @@ use crate::config::backup_place::is_below;
 use crate::config::{BackupPlace, ClassLocation, Config, S3Location};
 use crate::model::storage_class::StorageClass;
 
-/// Returns the place for backups: `requested`, or else the first of `Server.BackupPaths`.
+/// Returns the place for backups: `requested`, otherwise the first of `Server.BackupPaths`.
 ///
 /// # Errors
 /// There is none, it is not below `Server.BackupPaths`, or it is among the server's own data.
 pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result<BackupPlace, BackupError> {
-    let allowed = &config.server.backup_paths;
-    let Some(place) = requested.or(allowed.first()) else {
+    let allowed_places = &config.server.backup_paths;
+    let Some(place) = requested.or(allowed_places.first()) else {
         let text = "give a directory with --to, or set Server.BackupPaths".to_owned();
         return Err(BackupError::Refused(text));
     };
-    let resolved = match place {
+    let resolved_place = match place {
         BackupPlace::Directory(path) => BackupPlace::Directory(resolve(path)?),
         BackupPlace::Bucket { .. } => place.clone(),
     };
     // SECURITY: the credentials of the server may be valid for buckets of other owners.
-    let is_free = allowed.is_empty() && resolved.directory().is_some();
-    if !is_free && !allowed.iter().any(|allowed| contains(allowed, &resolved)) {
-        let paths: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+    let is_free = allowed_places.is_empty() && resolved_place.directory().is_some();
+    if !is_free && !allowed_places.iter().any(|allowed_place| contains(allowed_place, &resolved_place)) {
+        let paths: Vec<String> = allowed_places.iter().map(ToString::to_string).collect();
         return Err(BackupError::Refused(match paths.is_empty() {
             true => format!("a bucket must be named in the configuration: set Server.BackupPaths = {place}"),
             false => {
@@ -32,20 +32,20 @@ pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result
             }
         }));
     }
-    refuse_data(config, &resolved)?;
-    Ok(resolved)
+    refuse_data(config, &resolved_place)?;
+    Ok(resolved_place)
 }
 
 /// Refuses a place that is among the server's own data.
 ///
 /// # Errors
-/// It is, or it cannot be read.
+/// The place is among the server's own data, or cannot be read.
 pub fn refuse_data(config: &Config, place: &BackupPlace) -> Result<(), BackupError> {
-    let resolved = match place {
+    let resolved_place = match place {
         BackupPlace::Directory(path) => BackupPlace::Directory(resolve(path)?),
         BackupPlace::Bucket { .. } => place.clone(),
     };
-    match data_at(config, &resolved) {
+    match data_at(config, &resolved_place) {
         None => Ok(()),
         Some(data) => Err(BackupError::Refused(format!(
             "backups cannot be in {place}: the server has its data in {data}"
@@ -53,7 +53,7 @@ pub fn refuse_data(config: &Config, place: &BackupPlace) -> Result<(), BackupErr
     }
 }
 
-/// Whether an allowed place is a resolved one or contains it.
+/// Returns true if an allowed place is a resolved one or contains it.
 fn contains(allowed: &BackupPlace, resolved: &BackupPlace) -> bool {
     match (allowed, resolved) {
         (BackupPlace::Directory(allowed), BackupPlace::Directory(path)) => {
@@ -67,7 +67,7 @@ fn contains(allowed: &BackupPlace, resolved: &BackupPlace) -> bool {
     }
 }
 
-/// The place of the server's data that contains a place or is in it.
+/// Returns the place of the server's data that contains a place or is in it.
 fn data_at(config: &Config, resolved: &BackupPlace) -> Option<String> {
     let classes = StorageClass::ALL.into_iter().map(|class| config.storage.location(class));
     match resolved {
@@ -98,7 +98,7 @@ fn data_at(config: &Config, resolved: &BackupPlace) -> Option<String> {
     }
 }
 
-/// The path without links and `..`; its last component need not exist.
+/// Returns the path without links and `..`; its last component need not exist.
 fn resolve(path: &Path) -> Result<PathBuf, BackupError> {
     match path.canonicalize() {
         Ok(found) => Ok(found),

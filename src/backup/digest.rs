@@ -11,10 +11,10 @@ use crate::db::{Conn, DbError};
 pub struct DigestKey(pub [u8; 32]);
 
 impl DigestKey {
-    /// The key for the dumps of a database.
+    /// Returns the key for the dumps of a database.
     ///
     /// # Errors
-    /// Those of the database.
+    /// The database fails.
     pub fn of(c: &mut dyn Conn) -> Result<DigestKey, DbError> {
         let identity = identity::get(c)?.to_string();
         Ok(DigestKey(Sha256::digest([b"rows of ".as_slice(), identity.as_bytes()].concat()).into()))
@@ -26,7 +26,7 @@ impl DigestKey {
 pub struct RowDigest {
     /// Number of rows.
     pub rows: u64,
-    /// Size of the encoded rows.
+    /// Size of the encoded rows, in bytes.
     pub bytes: u64,
     /// The sum of the hashes.
     pub sum: u128,
@@ -47,7 +47,7 @@ pub struct RowHasher {
 }
 
 impl RowHasher {
-    /// A hasher without rows.
+    /// Returns a hasher without rows.
     #[must_use]
     pub fn new(key: DigestKey) -> RowHasher {
         let mut block = [0; 64];
@@ -64,7 +64,7 @@ impl RowHasher {
         self.digest.bytes += row.len() as u64;
     }
 
-    /// The digest of all rows that were added.
+    /// Returns the digest of all added rows.
     #[must_use]
     pub fn digest(&self) -> RowDigest {
         self.digest

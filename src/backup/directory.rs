@@ -1,5 +1,5 @@
-//! Backups in a directory: its lock, and access to files that others may have changed. `tmp/` has files that are being
-//! written.
+//! Backups in a directory: its lock, and access to files that others may have changed. `tmp/` contains unfinished
+//! files.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io;
@@ -25,7 +25,7 @@ pub struct Directory {
     owner: u32,
 }
 
-/// The right to use a directory until it is dropped.
+/// The lock of a directory, held until it is dropped.
 pub struct DirectoryLock(Vec<File>);
 
 impl Directory {
@@ -136,9 +136,9 @@ impl Directory {
         Ok(())
     }
 
-    /// All files below a directory with their sizes. Links are not followed.
+    /// Lists all files below a directory with their sizes. Links are not followed.
     ///
-    /// SECURITY: refuses a directory that is a link: files behind it would be removed by pruning.
+    /// SECURITY: refuses a directory that is a link, because pruning would remove the files of its target.
     pub(super) fn list(&self, path: &str) -> Result<Vec<(String, u64)>, BackupError> {
         let mut files = Vec::new();
         require_directory(&self.root.join(path))?;
@@ -165,7 +165,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Removes files and makes that durable; missing ones are no error.
+    /// Removes files durably; missing ones are not an error.
     pub(super) fn remove(&self, paths: &[String]) -> Result<(), BackupError> {
         for path in paths {
             let path = self.root.join(path);
@@ -185,7 +185,7 @@ impl Directory {
         NamedTempFile::new_in(&directory).map_err(BackupError::io("create a file in", &directory))
     }
 
-    /// Gives a file its name, durably. An existing file of that name is replaced only if `replaces` is set.
+    /// Gives a file its final path, durably. An existing file at that path is replaced only if `replaces` is set.
     pub(super) fn install(
         &self,
         file: NamedTempFile,
@@ -198,17 +198,17 @@ impl Directory {
         sync_directory(path.parent().unwrap_or(&self.root))
     }
 
-    /// Writes everything of the file system of the folder to disk.
+    /// Flushes the file system of the folder to disk.
     pub(super) fn sync(&self) -> Result<(), BackupError> {
-        let failed = BackupError::io("write to disk", &self.root);
+        let error = BackupError::io("write to disk", &self.root);
         let result = File::open(&self.root).and_then(|root| Ok(nix::unistd::syncfs(&root)?));
-        result.map_err(failed)
+        result.map_err(error)
     }
 
-    /// The size of a file; `None` if it is missing.
+    /// Returns the size of a file; `None` if it is missing.
     ///
     /// SECURITY: refuses links and files of other users: a link could lead to any file of the machine, and another user
-    /// could change his file after it was verified.
+    /// could change a file after it was verified.
     pub(super) fn checked_size(&self, path: &Path) -> Result<Option<u64>, BackupError> {
         let relative =
             path.strip_prefix(&self.root).map_err(|_| BackupError::damaged(path, "is not in the folder"))?;
@@ -275,7 +275,7 @@ fn create_directory(path: &Path) -> Result<(), BackupError> {
     }
 }
 
-/// Refuses a link, or anything else that is no directory. A missing directory is accepted.
+/// Refuses a link and any other file that is not a directory. A missing directory is accepted.
 fn require_directory(path: &Path) -> Result<(), BackupError> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -13,12 +13,12 @@ use crate::db::transfer::row::RowBlock;
 use crate::db::transfer::source::Source;
 use crate::db::transfer::tables::Table;
 
-/// Rows per second of a migration, for the estimate.
+/// Estimated number of rows per second of a migration.
 const ROWS_PER_SECOND: u64 = 100_000;
 /// Maximum number of problems that are listed.
 const MAX_LISTED: usize = 100;
 
-/// What a migration would copy.
+/// The result of a dry run.
 #[derive(Clone, Debug)]
 pub struct DryRunResult {
     /// The tables with their rows.
@@ -27,14 +27,14 @@ pub struct DryRunResult {
     pub problems: Vec<Problem>,
     /// Number of all values that the destination cannot hold.
     pub problem_count: u64,
-    /// What the destination already contains of each schema; empty if nothing.
+    /// The existing contents of the destination, for each schema; empty if it is blank.
     pub existing_objects: Vec<String>,
     /// The estimated duration of the migration.
     pub estimate: Duration,
 }
 
 impl DryRunResult {
-    /// Whether a migration would succeed.
+    /// Returns true if a migration would succeed.
     #[must_use]
     pub fn is_possible(&self) -> bool {
         self.problem_count == 0 && self.existing_objects.is_empty()

@@ -1,4 +1,4 @@
-//! Why a backup cannot be made, verified or restored.
+//! Errors of making, verifying and restoring backups.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,27 +11,27 @@ use crate::storage::StorageError;
 /// An error of a backup.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The storage.
+    /// The storage failed.
     #[error("{error}{way_out}", error = .0, way_out = way_out_of_storage(.0))]
     Storage(#[from] StorageError),
-    /// Filling the database.
+    /// The database could not be filled.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
-    /// Writing the dump.
+    /// The dump could not be written.
     #[error(transparent)]
     Dump(#[from] DumpSourceError),
-    /// Reading the dump.
+    /// The dump could not be read.
     #[error("{}: {source}", path.display())]
     DumpFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error.
         source: DumpError,
     },
-    /// A file of the folder.
+    /// An operation on a file of the folder failed.
     #[error("could not {action} {}: {source}{}", path.display(), way_out(source))]
     Io {
         /// The operation, as a verb.
@@ -41,15 +41,15 @@ pub enum BackupError {
         /// The error of the system.
         source: io::Error,
     },
-    /// A file of the backup is not what was written.
+    /// A file of the backup differs from what was written.
     #[error("{}: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// Another program uses the folder; the sentence says how.
+    /// Another program uses the folder; the text names the use and the remedy.
     #[error("{0}")]
     InUse(String),
     /// The request cannot be carried out; nothing was changed.
@@ -57,7 +57,7 @@ pub enum BackupError {
     Refused(String),
 }
 
-/// What to do about an error of the system.
+/// Returns the remedy for an error of the system.
 fn way_out(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
@@ -77,7 +77,7 @@ fn way_out(error: &io::Error) -> String {
     }
 }
 
-/// What to do about an error of the storage.
+/// Returns the remedy for an error of the storage.
 fn way_out_of_storage(error: &StorageError) -> String {
     match error {
         StorageError::NoBucket { bucket, .. } => format!(
@@ -89,20 +89,20 @@ fn way_out_of_storage(error: &StorageError) -> String {
 }
 
 impl BackupError {
-    /// An error of the system.
+    /// Returns the error of an operation on a file.
     pub(super) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> BackupError + 'a {
         move |source| BackupError::Io { action, path: path.to_owned(), source }
     }
 
-    /// The result of a task that gave none. A panic of the task continues in the caller.
+    /// Returns the error of a task without a result. A panic of the task is resumed.
     pub(super) fn of_task<T>(error: tokio::task::JoinError) -> Result<T, BackupError> {
         match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(BackupError::Refused("the server stops".to_owned())),
+            Err(_) => Err(BackupError::Refused("the server is stopping".to_owned())),
         }
     }
 
-    /// Adds what to do to the error of a damaged file.
+    /// Adds a remedy to the error of a damaged file.
     pub(super) fn with_way_out(self, text: &str) -> BackupError {
         match self {
             BackupError::Damaged { path, reason } => {
@@ -112,7 +112,7 @@ impl BackupError {
         }
     }
 
-    /// A file that is not what was written.
+    /// Returns the error of a file that differs from what was written.
     pub(super) fn damaged(path: &Path, reason: impl Into<String>) -> BackupError {
         BackupError::Damaged { path: path.to_owned(), reason: reason.into() }
     }

@@ -1,6 +1,6 @@
 //! The folder of backups, in a directory or a bucket: its layout, and access to its files.
 //!
-//! `manifests/<time>.json` is a backup, `db/<digest>.dump` its rows, `db/<digest>.objects` the list of its files, and
+//! `manifests/<time>.json` is a backup, `db/<digest>.dump` its rows, `db/<digest>.objects` the list of its files,
 //! `blobs/<two digits>/<two digits>/<digest>` a file, and `config/<digest>.gcfg` the configuration file.
 
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ pub(super) const DATABASES: &str = "db";
 pub(super) const BLOBS: &str = "blobs";
 /// The directory of configuration files.
 pub(super) const CONFIGURATIONS: &str = "config";
-/// Largest manifest that is read, in bytes.
+/// Maximum size of a manifest, in bytes.
 const MAX_MANIFEST_SIZE: u64 = 16 << 20;
 
 /// A folder of backups. Paths of its files are relative, with `/` between names.
@@ -37,16 +37,16 @@ pub enum Folder {
     Bucket(BucketFolder),
 }
 
-/// The right to use a folder until it is dropped.
+/// The lock of a folder, held until it is dropped.
 pub enum FolderLock {
-    /// Of a directory.
+    /// The lock of a directory.
     Directory(DirectoryLock),
-    /// Of a bucket; `None` for a reader who may not write to it.
+    /// The lock of a bucket; `None` for a reader without write access.
     Bucket(Option<BucketLock>),
 }
 
 impl FolderLock {
-    /// Checks that no other program can have taken the folder meanwhile.
+    /// Checks that the lock was held all the time.
     ///
     /// # Errors
     /// The bucket did not answer for minutes.
@@ -58,33 +58,33 @@ impl FolderLock {
     }
 }
 
-/// The path of a dump.
+/// Returns the path of a dump.
 pub(super) fn dump_path(sha256: Sha256) -> String {
     format!("{DATABASES}/{sha256}.dump")
 }
 
-/// The path of a list of blobs.
+/// Returns the path of a list of blobs.
 pub(super) fn list_path(sha256: Sha256) -> String {
     format!("{DATABASES}/{sha256}.objects")
 }
 
-/// The path of a blob.
+/// Returns the path of a blob.
 pub(super) fn blob_path(sha256: &Sha256) -> String {
     let [first, second, ..] = sha256.0;
     format!("{BLOBS}/{first:02x}/{second:02x}/{sha256}")
 }
 
-/// The path of a configuration file.
+/// Returns the path of a configuration file.
 pub(super) fn configuration_path(sha256: Sha256) -> String {
     format!("{CONFIGURATIONS}/{sha256}.gcfg")
 }
 
-/// The path of a manifest.
+/// Returns the path of a manifest.
 pub(super) fn manifest_path(name: &str) -> String {
     format!("{MANIFESTS}/{name}")
 }
 
-/// Whether a name is that of a manifest: `20261122T063809.482036Z.json`.
+/// Returns true if a name is that of a manifest: `20261122T063809.482036Z.json`.
 fn is_manifest_name(name: &str) -> bool {
     const FORM: &[u8] = b"00000000T000000.000000Z.json";
     name.len() == FORM.len()
@@ -94,7 +94,7 @@ fn is_manifest_name(name: &str) -> bool {
         })
 }
 
-/// Whether a path has the form of a dump, a list, a blob or a configuration file: no other file is removed.
+/// Returns true if a path has the form of a dump, a list, a blob or a configuration file. Only such files are pruned.
 pub(super) fn is_part_path(path: &str) -> bool {
     let digest = |name: &str| name.parse::<Sha256>().ok();
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -145,7 +145,7 @@ impl Folder {
         }
     }
 
-    /// The location of a file, for messages; that of the folder for an empty path.
+    /// Returns the location of a file, for messages; that of the folder for an empty path.
     #[must_use]
     pub fn location(&self, path: &str) -> PathBuf {
         match self {
@@ -155,7 +155,7 @@ impl Folder {
         }
     }
 
-    /// The error for a file whose content differs from what the backup wrote.
+    /// Returns the error for a file whose content differs from what the backup wrote.
     pub(super) fn damaged(&self, path: &str, reason: impl Into<String>) -> BackupError {
         BackupError::damaged(&self.location(path), reason)
     }
@@ -185,7 +185,7 @@ impl Folder {
         }
     }
 
-    /// The names of the manifests, the oldest first.
+    /// Returns the names of the manifests, the oldest first.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -195,13 +195,16 @@ impl Folder {
         let names = files.filter_map(|(path, _)| path.strip_prefix(&prefix).map(str::to_owned));
         let (mut names, other): (Vec<String>, Vec<String>) = names.partition(|name| is_manifest_name(name));
         for name in other {
-            tracing::warn!("{}: is no manifest, by its name", self.location(&manifest_path(&name)).display());
+            tracing::warn!(
+                "{}: ignored, because its name is not that of a manifest",
+                self.location(&manifest_path(&name)).display()
+            );
         }
         names.sort_unstable();
         Ok(names)
     }
 
-    /// All files below a directory with their sizes. Links are not followed.
+    /// Lists all files below a directory with their sizes. Links are not followed.
     pub(super) fn list(&self, path: &str) -> Result<Vec<(String, u64)>, BackupError> {
         match self {
             Folder::Directory(directory) => directory.list(path),
@@ -220,7 +223,7 @@ impl Folder {
         }
     }
 
-    /// Gives a file its name, durably. An existing file of that name is replaced only if `replaces` is set.
+    /// Gives a file its final path, durably. An existing file at that path is replaced only if `replaces` is set.
     pub(super) fn install(
         &self,
         file: UnfinishedFile,
@@ -250,7 +253,7 @@ impl Folder {
         self.install(file, path, replaces)
     }
 
-    /// The size of a file; `None` if it is missing.
+    /// Returns the size of a file; `None` if it is missing.
     pub(super) fn size(&self, path: &str) -> Result<Option<u64>, BackupError> {
         match self {
             Folder::Directory(directory) => directory.checked_size(&directory.root().join(path)),
@@ -258,7 +261,7 @@ impl Folder {
         }
     }
 
-    /// The sizes of all blobs.
+    /// Returns the sizes of all blobs.
     pub(super) fn blob_sizes(&self) -> Result<BlobSizes<'_>, BackupError> {
         match self {
             Folder::Directory(_) => Ok(BlobSizes::OnDemand(self)),
@@ -278,7 +281,7 @@ impl Folder {
         }
     }
 
-    /// Removes files; missing ones are no error.
+    /// Removes files; missing ones are not an error.
     pub(super) fn remove(&self, paths: &[String]) -> Result<(), BackupError> {
         match self {
             Folder::Directory(directory) => directory.remove(paths),
@@ -346,7 +349,7 @@ pub(super) enum BlobSizes<'a> {
 }
 
 impl BlobSizes<'_> {
-    /// The size of a blob; `None` if it is missing.
+    /// Returns the size of a blob; `None` if it is missing.
     pub(super) fn get(&self, path: &str) -> Result<Option<u64>, BackupError> {
         match self {
             BlobSizes::OnDemand(folder) => folder.size(path),

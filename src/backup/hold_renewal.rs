@@ -20,7 +20,7 @@ pub(super) struct RenewedHold {
 }
 
 impl RenewedHold {
-    /// Takes a hold: from now on no object is removed.
+    /// Takes a hold, during which no object is removed.
     pub(super) async fn take(state: &Arc<State>) -> Result<RenewedHold, DbError> {
         let (id, now) = (Identity(rand::random()), (state.clock)());
         state.db.write(move |c| hold::take(c, id, now)).await?;
@@ -28,7 +28,7 @@ impl RenewedHold {
         let renewal = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(RENEWAL_INTERVAL).await;
-                // While the database does not answer, each interval is another attempt; an expired hold stays so.
+                // If the database does not answer, the next interval is another attempt; an expired hold stays expired.
                 let _ = renew(&renewal_state, id).await;
             }
         });

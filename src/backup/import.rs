@@ -22,10 +22,10 @@ type Dump = DumpReader<zstd::Decoder<'static, BufReader<BufReader<Box<dyn Read +
 pub(super) fn read_dump(folder: &Folder, manifest: &Manifest) -> Result<Vec<TableSummary>, BackupError> {
     let path = dump_path(manifest.dump.sha256);
     folder.read_verified(&path, &manifest.dump, &mut |_| Ok(()))?;
-    let failed = |source| BackupError::DumpFile { path: folder.location(&path), source };
+    let dump_error = |source| BackupError::DumpFile { path: folder.location(&path), source };
     let mut dump = open(folder, manifest)?;
     let mut tables = Vec::new();
-    while let Some(item) = dump.next_item().map_err(failed)? {
+    while let Some(item) = dump.next_item().map_err(dump_error)? {
         if let Item::EndOfTable(summary) = item {
             tables.push(summary);
         }
@@ -47,10 +47,10 @@ fn open(folder: &Folder, manifest: &Manifest) -> Result<Dump, BackupError> {
 pub(super) fn check_schema(manifest: &Manifest) -> Result<(), BackupError> {
     for (name, level) in &manifest.levels {
         let schema = [Schema::Core, Schema::Usage].into_iter().find(|schema| schema.as_str() == name);
-        let known = schema.map_or(0, newest_migration);
-        if *level > known {
+        let newest_level = schema.map_or(0, newest_migration);
+        if *level > newest_level {
             return Err(BackupError::Refused(format!(
-                "the backup {} has schema {level} of {name}, and this version reads up to {known}; install version {} \
+                "the backup {} has schema {level} of {name}, and this version reads up to {newest_level}; install version {} \
                  of rstudio-pm or a newer one",
                 manifest.created, manifest.version
             )));

@@ -1,4 +1,4 @@
-//! The manifest of a backup: what it contains, with digests. It is written last: a backup is complete once it has one.
+//! The manifest of a backup: what it contains, with digests. It is written last: a backup with a manifest is complete.
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
@@ -16,7 +16,7 @@ use crate::model::time::{Day, SECOND, Timestamp};
 /// Tolerated difference of clocks, in microseconds.
 const CLOCK_TOLERANCE: i64 = 3600 * SECOND;
 
-/// What to do about a damaged manifest.
+/// The remedy for a damaged manifest.
 const OTHER_BACKUP: &str =
     "choose another backup with --at, see rspm backup list; and move the damaged manifest away";
 
@@ -63,7 +63,7 @@ pub struct Previous {
 pub struct Manifest {
     /// The number of the format.
     pub format: u32,
-    /// When the backup was begun.
+    /// Start time of the backup.
     #[serde(with = "text")]
     pub created: Timestamp,
     /// The version of the program.
@@ -74,7 +74,7 @@ pub struct Manifest {
     pub history: String,
     /// The newest transaction.
     pub transaction: i64,
-    /// Nothing was published after this instant.
+    /// The instant after which nothing was published.
     #[serde(with = "text")]
     pub published: Timestamp,
     /// The newest migration of each schema.
@@ -114,13 +114,13 @@ struct SealedManifest {
 }
 
 impl Manifest {
-    /// The name of its file.
+    /// Returns the name of its file.
     #[must_use]
     pub fn name(&self) -> String {
         name_at(self.created)
     }
 
-    /// Its digest, which the next backup states.
+    /// Returns its digest, which the next backup contains.
     #[must_use]
     pub fn sha256(&self) -> Sha256 {
         // Serializing a struct of numbers and texts cannot fail.
@@ -128,7 +128,7 @@ impl Manifest {
         Sha256(sha2::Sha256::digest(bytes).into())
     }
 
-    /// Its file.
+    /// Returns the content of its file.
     pub(super) fn to_file(&self) -> Vec<u8> {
         let sealed_manifest = SealedManifest { manifest: self.clone(), sha256: self.sha256() };
         let mut bytes = serde_json::to_vec_pretty(&sealed_manifest).unwrap_or_default();
@@ -139,7 +139,7 @@ impl Manifest {
     /// Reads the manifest of this name.
     ///
     /// # Errors
-    /// It was changed, or another version of the program wrote it.
+    /// The manifest was changed, or another version of the program wrote it.
     pub fn read(folder: &Folder, name: &str) -> Result<Manifest, BackupError> {
         #[derive(Deserialize)]
         struct Format {
@@ -175,7 +175,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Whether it was made with a clock that was ahead, or this machine's clock `now` is behind.
+    /// Returns true if its time is later than `now`: one of the two clocks is wrong.
     pub(super) fn is_in_future(&self, now: Timestamp) -> bool {
         self.created.0.saturating_sub(now.0) > CLOCK_TOLERANCE
     }
@@ -237,7 +237,7 @@ impl Manifest {
     }
 }
 
-/// The name of the manifest of a backup of this time. Names are in the order of their times.
+/// Returns the name of the manifest of a backup of this time. Names are in the order of their times.
 fn name_at(created: Timestamp) -> String {
     let at = created.civil();
     format!(

@@ -1,4 +1,4 @@
-//! Copies the database to another provider, and proves that both have the same content before the copy is committed.
+//! Copies the database to another provider, and verifies that both have the same content before the copy is committed.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::db::transfer::{occupancy, tables};
 use crate::db::{DbError, node};
 use crate::serve::digests::{self, DocumentDigest};
 
-/// Documents that are rendered from both databases.
+/// Number of documents that are rendered from both databases.
 const DOCUMENTS: usize = 20;
 
 /// An error of the migration. Nothing was written then.
@@ -90,7 +90,7 @@ impl std::fmt::Display for Progress {
     }
 }
 
-/// Called with the current step, by several threads.
+/// Callback for the current step; several threads call it.
 pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Sync);
 
 /// The result of a migration.
@@ -100,7 +100,7 @@ pub struct MigrationResult {
     pub tables: Vec<TableSummary>,
     /// The documents that were rendered from both databases.
     pub documents: Vec<DocumentDigest>,
-    /// Whether the usage data was already there, from an interrupted run.
+    /// Whether an interrupted run had copied the usage data already.
     pub usage_was_there: bool,
     /// The duration.
     pub elapsed: Duration,
@@ -118,7 +118,7 @@ pub fn migrate(
 ) -> Result<MigrationResult, MigrateError> {
     let start = Instant::now();
     let mut source = Source::open(config, from, to)?;
-    // A server without a connection at this moment has no lock.
+    // A server that is not connected at this moment holds no lock.
     let servers = node::serving(source.conn()?)?;
     if !servers.is_empty() {
         return Err(MigrateError::Serving(servers.join(", ")));
@@ -136,7 +136,7 @@ pub fn migrate(
     Ok(MigrationResult { tables: summaries, documents, usage_was_there, elapsed: start.elapsed() })
 }
 
-/// Returns whether the destination has exactly the usage data of the source: a run was interrupted between its two
+/// Returns true if the destination has exactly the usage data of the source, because a run was interrupted between its two
 /// commits. Other usage data is refused when its tables are created.
 fn has_same_usage(
     config: &Config,
@@ -172,11 +172,11 @@ fn copy(
     let (input, output) = io::pipe()?;
     std::thread::scope(|scope| {
         let writer = scope.spawn(move || dump(source, output, head, progress));
-        let restored = restore(DumpReader::open(io::BufReader::new(input)), destination);
-        let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let restore_result = restore(DumpReader::open(io::BufReader::new(input)), destination);
+        let write_result = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // If one side fails, the other one fails, too, because the pipe ends.
-        match (written, restored) {
-            (Ok(_), restored) => restored,
+        match (write_result, restore_result) {
+            (Ok(_), restore_result) => restore_result,
             (Err(DumpSourceError::Output(_)), Err(error)) => Err(error),
             (Err(DumpSourceError::Output(error)), Ok(_)) => Err(error.into()),
             (Err(DumpSourceError::Db(error)), _) => Err(error.into()),
@@ -220,7 +220,7 @@ pub fn dump<W: Write>(
     Ok(summaries)
 }
 
-/// Writes rows into a dump.
+/// Sink that writes rows into a dump.
 struct DumpSink<'a, W: Write> {
     writer: DumpWriter<zstd::Encoder<'static, W>>,
     rows: u64,
@@ -308,7 +308,7 @@ pub(super) fn compare_tables(
     Ok(())
 }
 
-/// Computes the digest of rows.
+/// Sink that computes the digest of rows.
 pub(super) struct DigestSink(pub(super) RowHasher);
 
 impl DigestSink {

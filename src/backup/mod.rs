@@ -1,5 +1,5 @@
 //! Dumps: all rows of the database in a format that does not depend on its provider; the migration to another provider,
-//! which writes and reads such a dump; and backups, which have a dump and the files that cannot be fetched again.
+//! which writes and reads such a dump; and backups: a dump and the files that cannot be fetched again.
 
 mod bucket;
 mod bucket_lock;

@@ -20,14 +20,14 @@ use crate::storage::StorageError;
 const MAX_BATCH_FILES: usize = 256;
 /// Maximum size of a batch in bytes.
 const MAX_BATCH_BYTES: u64 = 256 << 20;
-/// Uploads at the same time.
+/// Number of concurrent uploads.
 const PARALLEL_UPLOADS: usize = 4;
 
 /// Files that are added to a folder.
 pub(super) enum NewFiles<'a> {
-    /// To a directory.
+    /// Files of a directory.
     Batch(Batch<'a>),
-    /// To a bucket.
+    /// Uploads to a bucket.
     Uploads(&'a BucketFolder, JoinSet<Result<(), StorageError>>),
 }
 
@@ -59,7 +59,7 @@ impl NewFiles<'_> {
         }
     }
 
-    /// Returns when all files have their names, durably.
+    /// Waits until all files have their names, durably.
     pub(super) fn finish(self) -> Result<(), BackupError> {
         match self {
             NewFiles::Batch(mut batch) => {
@@ -88,7 +88,7 @@ fn wait(folder: &BucketFolder, uploads: &mut JoinSet<Result<(), StorageError>>) 
 /// Complete files of a directory without their names.
 pub(super) struct Batch<'a> {
     directory: &'a Directory,
-    /// Each with its path.
+    /// The files with their final paths.
     files: Vec<(TempPath, PathBuf)>,
     bytes: u64,
     /// Directories that exist.

@@ -8,7 +8,7 @@ use super::manifest::Manifest;
 use crate::model::digest::Sha256;
 use crate::storage::Key;
 
-/// Largest list that is read, in bytes: ten million files.
+/// Maximum size of a list, in bytes: about ten million files.
 const MAX_LIST_SIZE: u64 = 1 << 30;
 
 /// A file of a backup.
@@ -42,13 +42,13 @@ pub(super) fn read(folder: &Folder, manifest: &Manifest) -> Result<Vec<StoredObj
         Ok(())
     })?;
     let text = String::from_utf8(bytes).map_err(|_| folder.damaged(&path, "is not UTF-8"))?;
-    let parsed = text.lines().zip(1..).map(|(line, number)| {
+    let objects = text.lines().zip(1..).map(|(line, number)| {
         parse(line).ok_or_else(|| {
             let excerpt: String = line.chars().take(100).collect();
             folder.damaged(&path, format!("line {number} names no file: {excerpt:?}"))
         })
     });
-    let objects = parsed.collect::<Result<Vec<_>, _>>()?;
+    let objects = objects.collect::<Result<Vec<_>, _>>()?;
     let bytes = objects.iter().fold(0_u64, |sum, object| sum.saturating_add(object.size));
     if (objects.len() as u64, bytes) != (manifest.object_count, manifest.object_bytes) {
         return Err(folder.damaged(&path, "has another number or size of files than its manifest"));
@@ -72,7 +72,7 @@ mod tests {
     use crate::model::storage_class::StorageClass;
 
     #[test]
-    fn a_list_is_read_back_and_anything_else_is_no_line_of_it() {
+    fn a_list_is_read_back_and_other_lines_are_refused() {
         let object = StoredObject { key: Key::Package(StorageClass::Cran, Sha256([0xab; 32])), size: 7 };
         let text = format(&[object]);
         assert_eq!(parse(text.trim_end()), Some(object));

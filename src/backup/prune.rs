@@ -11,7 +11,7 @@ use super::manifest::Manifest;
 use super::objects;
 use crate::model::time::Timestamp;
 
-/// Which backups are kept: the newest of each of the last days, weeks and months that have one; and the newest of all.
+/// The backups to keep: the newest of each of the last days, weeks and months that have one, and the newest of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// Number of days.
@@ -22,14 +22,14 @@ pub struct Retention {
     pub monthly: usize,
 }
 
-/// What is removed.
+/// The options of pruning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PruneOptions {
-    /// Which backups are kept.
+    /// The backups to keep.
     pub retention: Retention,
-    /// Remove files although backups that are kept lack some.
+    /// Whether to prune although backups that are kept lack files.
     pub allow_missing: bool,
-    /// Only return what would be removed.
+    /// Whether to only return the result, without removing anything.
     pub dry_run: bool,
 }
 
@@ -44,18 +44,18 @@ pub struct PruneResult {
     pub files: u64,
     /// Their size in bytes.
     pub bytes: u64,
-    /// Number of files that backups lack which are kept.
+    /// Number of files that the kept backups lack.
     pub missing: u64,
 }
 
 /// Returns the indexes of the times that are kept; the oldest comes first.
 fn retained(times: &[DateTime], retention: Retention) -> BTreeSet<usize> {
-    let mut retained: BTreeSet<usize> = times.len().checked_sub(1).into_iter().collect();
+    let mut indexes: BTreeSet<usize> = times.len().checked_sub(1).into_iter().collect();
     let mut periods = |count: usize, period: &dyn Fn(&DateTime) -> (i16, i16)| {
         let mut periods_with_backup = BTreeSet::new();
         for (index, time) in times.iter().enumerate().rev() {
             if periods_with_backup.len() < count && periods_with_backup.insert(period(time)) {
-                retained.insert(index);
+                indexes.insert(index);
             }
         }
     };
@@ -65,10 +65,11 @@ fn retained(times: &[DateTime], retention: Retention) -> BTreeSet<usize> {
         (week.year(), week.week().into())
     });
     periods(retention.monthly, &|time| (time.year(), time.month().into()));
-    retained
+    indexes
 }
 
-/// The copy of a database that a backup is of: a restored one has the same identity and another history.
+/// Returns the identity and the history of the database of a backup. A restored copy of a database has the same identity
+/// and another history.
 fn line(manifest: &Manifest) -> (&str, &str) {
     (&manifest.database, &manifest.history)
 }
@@ -78,26 +79,26 @@ fn retained_of_all(manifests: &[Manifest], retention: Retention, now: Timestamp)
     let (future, past): (Vec<usize>, Vec<usize>) =
         (0..manifests.len()).partition(|index| manifests[*index].is_in_future(now));
     let lines: BTreeSet<(&str, &str)> = manifests.iter().map(line).collect();
-    let mut kept: BTreeSet<usize> = future.into_iter().collect();
-    for of_line in lines {
+    let mut kept_indexes: BTreeSet<usize> = future.into_iter().collect();
+    for database_line in lines {
         // An incomplete backup does not displace a complete one.
         for only_complete in [false, true] {
             let is_counted = |index: &&usize| {
                 let manifest = &manifests[**index];
-                line(manifest) == of_line && (!only_complete || manifest.missing.is_empty())
+                line(manifest) == database_line && (!only_complete || manifest.missing.is_empty())
             };
             let indexes: Vec<usize> = past.iter().filter(is_counted).copied().collect();
             let times: Vec<DateTime> =
                 indexes.iter().map(|index| manifests[*index].created.civil()).collect();
-            kept.extend(retained(&times, retention).into_iter().map(|position| indexes[position]));
+            kept_indexes.extend(retained(&times, retention).into_iter().map(|position| indexes[position]));
         }
     }
-    kept
+    kept_indexes
 }
 
-/// Removes all backups that are not kept. The backups of each database are counted apart, and those of each restored copy
-/// of it, so are complete ones. Those that are later than the clock `now` are kept and not counted: one made with a wrong
-/// clock would be the newest for long.
+/// Removes all backups that are not kept. The backups of each database and of each restored copy of it are counted
+/// separately, and so are complete ones. Backups that are later than the clock `now` are kept and not counted: a backup made
+/// with a wrong clock would otherwise be the newest for a long time.
 ///
 /// # Errors
 /// There is no backup, a manifest or a list of files is damaged, or a backup that is kept lacks files which
@@ -109,17 +110,18 @@ pub fn prune(
     now: Timestamp,
 ) -> Result<PruneResult, BackupError> {
     let way_out = "nothing was removed; move the damaged manifest away and repeat the command";
-    let read = |name: &String| Manifest::read(folder, name).map_err(|error| error.with_way_out(way_out));
-    let manifests = folder.manifests()?.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let read_manifest =
+        |name: &String| Manifest::read(folder, name).map_err(|error| error.with_way_out(way_out));
+    let manifests = folder.manifests()?.iter().map(read_manifest).collect::<Result<Vec<_>, _>>()?;
     if manifests.is_empty() {
         let text = format!("{folder} contains no backup; nothing was removed: is its disk mounted?");
         return Err(BackupError::Refused(text));
     }
-    let retained = retained_of_all(&manifests, retention, now);
+    let kept_indexes = retained_of_all(&manifests, retention, now);
     let mut result = PruneResult::default();
     let mut referenced: HashMap<String, &Manifest> = HashMap::new();
     for (index, manifest) in manifests.iter().enumerate() {
-        if !retained.contains(&index) {
+        if !kept_indexes.contains(&index) {
             result.removed.push(manifest.name());
             continue;
         }
@@ -167,7 +169,7 @@ pub fn prune(
     Ok(result)
 }
 
-/// What to do about a backup that cannot be restored any more.
+/// Returns the remedy for a backup that can no longer be restored.
 fn way_out_of_unusable(folder: &Folder, manifest: &Manifest) -> String {
     let path = folder.location(&folder::manifest_path(&manifest.name()));
     format!("the backup {} cannot be restored without it: move {} away", manifest.created, path.display())

@@ -28,14 +28,14 @@ use crate::model::identity::Identity;
 use crate::model::storage_class::StorageClass;
 use crate::storage::{Marker, Storage, StorageError};
 
-/// Threads that copy files.
+/// Number of threads that copy files.
 const THREADS: usize = 4;
 
-/// What to restore.
+/// The options of a restore.
 pub struct RestoreOptions {
-    /// Restore although files of the backup are missing or damaged. They are not restored.
+    /// Whether to restore a backup that lacks files, or whose files are damaged. Such files are not restored.
     pub allow_missing: bool,
-    /// Move the files of an existing SQLite database aside.
+    /// Whether to move the files of an existing SQLite database aside.
     pub force: bool,
 }
 
@@ -50,19 +50,20 @@ pub struct RestoreResult {
     pub copied_bytes: u64,
     /// Number of files that storage had already.
     pub present: u64,
-    /// Files of the backup that are missing or damaged in its folder, with the reasons: the first of them.
+    /// The first files of the backup that are missing or damaged in its folder, with the reasons.
     pub bad: Vec<String>,
-    /// Number of these files.
+    /// Number of all files that are missing or damaged in the folder.
     pub bad_count: u64,
     /// Documents that are equal to those of the server that was backed up.
     pub documents: usize,
-    /// Where the files of the previous database are.
+    /// The location of the files of the previous database.
     pub previous_database: Option<PathBuf>,
-    /// How long it took.
+    /// The duration.
     pub elapsed: Duration,
 }
 
-/// Restores a backup with the database and storage of a configuration. Blocks, outside the async threads of `runtime`.
+/// Restores a backup with the database and storage of a configuration. Blocks; must not run on an async
+/// thread of `runtime`.
 ///
 /// # Errors
 /// [`BackupError::Refused`] and [`BackupError::Damaged`]: nothing was changed.
@@ -144,7 +145,7 @@ fn check_key(config: &Config, manifest: &Manifest) -> Result<(), BackupError> {
 fn check_occupancy(config: &Config, options: &RestoreOptions) -> Result<(), BackupError> {
     let provider = config.database.provider;
     if provider == Provider::Sqlite && options.force {
-        // Its files are moved aside, whatever they are.
+        // All of its files are moved aside, even if they are not a database.
         return Ok(());
     }
     let mut existing_objects = Vec::new();
@@ -165,7 +166,7 @@ fn check_occupancy(config: &Config, options: &RestoreOptions) -> Result<(), Back
     Err(BackupError::Refused(format!("the database is not blank: {place}: {contents}; {way_out}")))
 }
 
-/// The storage classes without objects and without an owner. The restored database becomes their owner, so that files of
+/// Returns the storage classes without objects and without an owner. The restored database becomes their owner, so that files of
 /// mirrors can be stored in them.
 fn empty_classes(storage: &Storage, runtime: &Handle) -> Result<Vec<StorageClass>, BackupError> {
     let mut classes = Vec::new();
@@ -179,7 +180,7 @@ fn empty_classes(storage: &Storage, runtime: &Handle) -> Result<Vec<StorageClass
     Ok(classes)
 }
 
-/// The files that storage does not have.
+/// Returns the files that storage lacks.
 fn absent_objects<'a>(
     storage: &Storage,
     verification: &'a Verification,
@@ -200,37 +201,37 @@ fn check_space(
     verification: &Verification,
     absent_objects: &[&StoredObject],
 ) -> Result<(), BackupError> {
-    let mut needed: BTreeMap<PathBuf, u64> = BTreeMap::new();
+    let mut needed_bytes: BTreeMap<PathBuf, u64> = BTreeMap::new();
     if config.database.provider == Provider::Sqlite {
-        // Rows and indexes.
+        // Space for rows and indexes.
         let rows: u64 = verification.tables.iter().map(|table| table.digest.bytes).sum();
-        *needed.entry(nearest_existing(&config.sqlite.dir)).or_default() += rows.saturating_mul(2);
+        *needed_bytes.entry(nearest_existing(&config.sqlite.dir)).or_default() += rows.saturating_mul(2);
     }
     for object in absent_objects {
         if let ClassLocation::File(location) = config.storage.location(object.key.class()) {
-            *needed.entry(nearest_existing(&location.location)).or_default() += object.size;
+            *needed_bytes.entry(nearest_existing(&location.location)).or_default() += object.size;
         }
     }
     let mut file_systems: BTreeMap<u64, (u64, u64, PathBuf)> = BTreeMap::new();
-    for (path, bytes) in needed {
+    for (path, bytes) in needed_bytes {
         let device = path.metadata().map_err(BackupError::io("read", &path))?.dev();
         let statistics =
             nix::sys::statvfs::statvfs(&path).map_err(|e| BackupError::io("read", &path)(e.into()))?;
         let free = statistics.blocks_available().saturating_mul(statistics.fragment_size());
         file_systems.entry(device).or_insert((0, free, path)).0 += bytes;
     }
-    match file_systems.values().find(|(needed, free, _)| needed > free) {
+    match file_systems.values().find(|(needed_bytes, free, _)| needed_bytes > free) {
         None => Ok(()),
-        Some((needed, free, path)) => Err(BackupError::Refused(format!(
+        Some((needed_bytes, free, path)) => Err(BackupError::Refused(format!(
             "the file system of {} has {} MB free, and the backup needs {} MB there",
             path.display(),
             free / 1_000_000,
-            needed / 1_000_000 + 1
+            needed_bytes / 1_000_000 + 1
         ))),
     }
 }
 
-/// The nearest directory that exists.
+/// Returns the nearest directory that exists.
 fn nearest_existing(path: &Path) -> PathBuf {
     path.ancestors().find(|part| part.exists()).unwrap_or(Path::new("/")).to_owned()
 }
@@ -244,7 +245,7 @@ fn store_files(
     runtime: &Handle,
     step: OnStep<'_>,
 ) -> Result<(u64, u64), BackupError> {
-    let done = &AtomicUsize::new(0);
+    let done_count = &AtomicUsize::new(0);
     let chunk = objects.len().div_ceil(THREADS).max(1);
     let results: Vec<Result<(u64, u64), BackupError>> = std::thread::scope(|scope| {
         let threads: Vec<_> = objects
@@ -253,7 +254,7 @@ fn store_files(
                 scope.spawn(move || {
                     let (mut count, mut bytes) = (0, 0);
                     for object in part {
-                        let number = done.fetch_add(1, Ordering::Relaxed);
+                        let number = done_count.fetch_add(1, Ordering::Relaxed);
                         step(&format!("file {number} of {}", objects.len()));
                         if store_file(storage, folder, object, runtime)? {
                             count += 1;
@@ -290,7 +291,7 @@ fn store_file(
     Ok(true)
 }
 
-/// Whether the bytes of an object in storage have its digest.
+/// Returns true if the bytes of an object in storage have its digest.
 fn is_intact(storage: &Storage, object: &StoredObject, runtime: &Handle) -> Result<bool, BackupError> {
     let content = runtime.block_on(storage.get(&object.key, None))?.content;
     let digest = runtime.block_on(content.digest(|_| Ok::<_, StorageError>(())))?;

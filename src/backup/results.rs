@@ -14,12 +14,12 @@ use crate::state::State;
 const OLD_BACKUP: i64 = 8 * 86_400 * SECOND;
 /// Age from which the last test of a backup is reported as old, in microseconds.
 const OLD_TEST: i64 = 15 * 86_400 * SECOND;
-/// The longest error that is recorded, in characters.
+/// Maximum length of a recorded error, in characters.
 const MAX_ERROR: usize = 1000;
 /// Interval in which the metrics follow the results of other servers.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What is wrong with the backups.
+/// A problem of the backups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackupProblem {
     /// The last backup or the last test of a folder failed.
@@ -28,7 +28,7 @@ pub enum BackupProblem {
     Old(RecordedCommand, String, Timestamp),
 }
 
-/// Records the result of a backup: the number of files that storage did not have, or why the backup failed.
+/// Records the result of a backup: the number of files that were missing in storage, or the reason of the failure.
 ///
 /// # Errors
 /// The database cannot be written.
@@ -102,13 +102,13 @@ pub async fn show(db: &Db) -> Result<(), DbError> {
 /// Keeps the metrics up to date while other servers on the database make backups, until the task is dropped.
 pub async fn follow(db: &Db) {
     loop {
-        // While the database does not answer, the metrics stay.
+        // If the database does not answer, the metrics keep their values.
         let _ = show(db).await;
         tokio::time::sleep(REFRESH_INTERVAL).await;
     }
 }
 
-/// Returns what is wrong, if backups were ever made.
+/// Returns the problems; none if no backup was ever made.
 #[must_use]
 pub fn problems(results: &[BackupResult], now: Timestamp) -> Vec<BackupProblem> {
     let age = |at: Timestamp| now.0.saturating_sub(at.0);
@@ -117,19 +117,19 @@ pub fn problems(results: &[BackupResult], now: Timestamp) -> Vec<BackupProblem> 
         let of_command = || results.iter().filter(|result| result.command == command);
         let successes = of_command().filter_map(|result| Some((result.succeeded_at?, result.place.as_str())));
         let newest = successes.max();
-        // A folder that is not used any more stays recorded.
+        // The results of a folder that is no longer used remain recorded.
         let is_abandoned = |result: &BackupResult| {
             age(result.at) > limit && newest.is_some_and(|(success, _)| success > result.at)
         };
-        let failed = of_command().filter(|result| result.error.is_some() && !is_abandoned(result));
-        problems.extend(failed.cloned().map(BackupProblem::Failed));
+        let failures = of_command().filter(|result| result.error.is_some() && !is_abandoned(result));
+        problems.extend(failures.cloned().map(BackupProblem::Failed));
         let old = newest.filter(|(at, _)| age(*at) > limit);
         problems.extend(old.map(|(at, place)| BackupProblem::Old(command, place.to_owned(), at)));
     }
     problems
 }
 
-/// The error without its further lines, at most [`MAX_ERROR`] characters. Never empty, and without NUL, which PostgreSQL
+/// Returns the first line of the error, at most [`MAX_ERROR`] characters. Never empty, and without NUL, which PostgreSQL
 /// does not store.
 fn shortened(error: &str) -> String {
     let line = error.lines().next().unwrap_or_default();
@@ -163,10 +163,10 @@ mod tests {
         assert_eq!(problems(&good, 18), []);
         assert_eq!(problems(&good, 19), [BackupProblem::Old(Create, "/a".to_owned(), Timestamp(10 * DAY))]);
         assert_eq!(problems(&good, 25).len(), 2, "the test is old, too");
-        let failed = [result("/a", Create, 10, Some(9)), result("/b", Create, 11, Some(11))];
-        assert_eq!(problems(&failed, 12), [BackupProblem::Failed(failed[0].clone())]);
-        assert_eq!(problems(&failed, 18), [BackupProblem::Failed(failed[0].clone())]);
-        assert_eq!(problems(&failed, 19), [], "the folder is not used any more");
+        let failures = [result("/a", Create, 10, Some(9)), result("/b", Create, 11, Some(11))];
+        assert_eq!(problems(&failures, 12), [BackupProblem::Failed(failures[0].clone())]);
+        assert_eq!(problems(&failures, 18), [BackupProblem::Failed(failures[0].clone())]);
+        assert_eq!(problems(&failures, 19), [], "the folder is no longer used");
         let never = [result("/a", Create, 10, None)];
         assert_eq!(problems(&never, 90), [BackupProblem::Failed(never[0].clone())]);
         assert_eq!(problems(&[result("/a", Test, 10, Some(8))], 11).len(), 1);

@@ -22,10 +22,10 @@ use crate::model::fingerprint::Fingerprint;
 use crate::model::identity::Identity;
 use crate::serve::digests::{self, DocumentDigest};
 
-/// Documents that are recorded.
+/// Number of recorded documents.
 const DOCUMENTS: usize = 24;
 
-/// What a snapshot contained.
+/// The content of a snapshot.
 pub(super) struct Snapshot {
     pub(super) database: Identity,
     pub(super) clock: ClockRow,
@@ -38,25 +38,25 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The tables, as the manifest states them.
+    /// Returns the tables in the form of the manifest.
     pub(super) fn table_entries(&self) -> Vec<TableEntry> {
         self.tables.iter().map(table_entry).collect()
     }
 
-    /// The documents, as the manifest states them.
+    /// Returns the documents in the form of the manifest.
     pub(super) fn probe_entries(&self) -> Vec<Probe> {
         probe_entries(&self.probes)
     }
 }
 
-/// A table, as a manifest states it.
+/// Returns a table in the form of the manifest.
 pub(super) fn table_entry(summary: &TableSummary) -> TableEntry {
     let TableSummary { table, digest, .. } = summary;
     let name = format!("{}.{}", table.schema.as_str(), table.name);
     TableEntry { table: name, rows: digest.rows, digest: digest.to_string() }
 }
 
-/// Documents, as a manifest states them.
+/// Returns documents in the form of the manifest.
 pub(super) fn probe_entries(documents: &[DocumentDigest]) -> Vec<Probe> {
     let probe = |document: &DocumentDigest| Probe { name: document.name.clone(), sha256: document.content };
     documents.iter().map(probe).collect()
@@ -67,8 +67,8 @@ pub(super) fn render(c: &mut dyn crate::db::Conn) -> Result<Vec<DocumentDigest>,
     digests::sample(c, DOCUMENTS)
 }
 
-/// Reads the database of this server, and writes its dump into the folder. `cached`: whether to list files that a mirror
-/// has. Blocks.
+/// Reads the database of this server, and writes its dump into the folder. With `cached`, files that a mirror has
+/// are listed too. Blocks.
 pub(super) fn take(
     config: &Config,
     folder: &Folder,
@@ -108,7 +108,7 @@ pub(super) fn take(
     })
 }
 
-/// Computes size and digest of what is written.
+/// Writer that computes size and digest of its bytes.
 struct HashingWriter<W> {
     inner: W,
     hasher: sha2::Sha256,
@@ -127,10 +127,10 @@ impl<W: Write> HashingWriter<W> {
 
 impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
+        let length = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..length]);
+        self.size += length as u64;
+        Ok(length)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -9,7 +9,7 @@ use crate::model::identity::Identity;
 use crate::model::storage_class::StorageClass;
 use crate::storage::{MarkerContent, Storage};
 
-/// The marker that a class gets.
+/// The new marker of a class.
 pub(super) type NewMarker = (StorageClass, MarkerContent);
 
 /// Records new generations of the markers of these classes. The caller commits them.
@@ -32,7 +32,7 @@ pub(super) fn prepare(
     Ok(markers)
 }
 
-/// Writes the markers, unless a class has one meanwhile.
+/// Writes the markers of the classes that still have none.
 pub(super) fn write(storage: &Storage, markers: Vec<NewMarker>, runtime: &Handle) -> Result<(), BackupError> {
     for (class, content) in markers {
         runtime.block_on(storage.write_marker(class, &content, false))?;

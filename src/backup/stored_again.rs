@@ -33,11 +33,11 @@ impl BackupFiles {
         Ok(BackupFiles(Arc::new(folder)))
     }
 
-    /// Stores an object with the bytes of the folder; returns false if it does not have them. No lock is needed: a file
-    /// that is removed meanwhile is missing, and any other content has another digest.
+    /// Stores an object with the bytes of the folder; returns false if the folder lacks them. No lock is needed: a file that
+    /// is removed meanwhile is missing, and other content has another digest.
     ///
     /// # Errors
-    /// The file is damaged or cannot be read; the storage.
+    /// The file is damaged or cannot be read, or the storage fails.
     pub async fn store(&self, state: &State, key: Key) -> Result<bool, BackupError> {
         let (folder, storage) = (Arc::clone(&self.0), state.storage.clone());
         let task = spawn_blocking(move || {

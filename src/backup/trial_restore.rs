@@ -16,9 +16,9 @@ use super::{objects, verify};
 use crate::config::{Config, Provider};
 use crate::db::transfer::destination::ExistingFiles;
 
-/// The beginning of the name of the temporary directory.
+/// Prefix of the name of the temporary directory.
 const PREFIX: &str = "rstudio-pm-backup-";
-/// A directory that is younger may belong to a test that has not locked it yet.
+/// Minimum age of a directory to remove: a younger one may belong to a test that has not locked it yet.
 const MIN_AGE: Duration = Duration::from_secs(60);
 /// Number of files that are read.
 const SAMPLE_SIZE: usize = 50;
@@ -26,11 +26,11 @@ const SAMPLE_SIZE: usize = 50;
 /// The result of a test.
 #[derive(Clone, Debug)]
 pub struct TrialResult {
-    /// Documents that are equal to those of the server.
+    /// Number of documents that are equal to those of the server.
     pub documents: usize,
-    /// Files that were read.
+    /// Number of files that were read.
     pub files: usize,
-    /// How long it took.
+    /// The duration.
     pub elapsed: Duration,
 }
 
@@ -65,8 +65,7 @@ pub fn trial_restore(
     Ok(TrialResult { documents: manifest.probes.len(), files: sample.len(), elapsed: start.elapsed() })
 }
 
-/// Removes the directories of tests that were killed: nobody has locked them. Errors are ignored, because they do not
-/// prevent a test.
+/// Removes the directories of killed tests, which are not locked. Errors are ignored, because they do not prevent a test.
 fn remove_leftovers(temporary: &Path) {
     let entries = std::fs::read_dir(temporary).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
@@ -98,8 +97,8 @@ mod tests {
         create("rstudio-pm-backup-old", 7200);
         create("rstudio-pm-backup-new", 0);
         create("other", 7200);
-        let running = create("rstudio-pm-backup-running", 7200);
-        running.lock_shared().unwrap();
+        let running_test = create("rstudio-pm-backup-running", 7200);
+        running_test.lock_shared().unwrap();
         remove_leftovers(temporary.path());
         let mut names: Vec<String> = std::fs::read_dir(temporary.path())
             .unwrap()

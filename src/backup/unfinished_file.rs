@@ -1,4 +1,4 @@
-//! A file of a backup that is being written.
+//! An unfinished file of a backup.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use tempfile::NamedTempFile;
 
 /// A file that gets its name when it is complete.
 pub(super) enum UnfinishedFile {
-    /// In the directory.
+    /// A file in the directory.
     Directory(NamedTempFile),
     /// A temporary file of this machine.
     Bucket(File),

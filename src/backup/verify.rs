@@ -14,19 +14,19 @@ use crate::storage::Key;
 /// Maximum number of problems that are listed.
 const MAX_LISTED: usize = 100;
 
-/// Which files are read; size and owner of all are checked.
+/// The files to read. Size and owner of all files are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// None.
+    /// No file.
     Sizes,
-    /// Those of the part `number`, from 1, of `count` equal parts: reading all parts reads every file once.
+    /// The files of the part `number`, from 1, of `count` equal parts: reading all parts reads every file once.
     Subset {
         /// The number of the part.
         number: u32,
         /// The number of parts.
         count: u32,
     },
-    /// All.
+    /// All files.
     Full,
 }
 
@@ -43,7 +43,7 @@ impl Depth {
     }
 }
 
-/// Called with a description of the current step.
+/// Callback for a description of the current step.
 pub type OnStep<'a> = &'a (dyn Fn(&str) + Sync);
 
 /// The result of verifying a backup.
@@ -59,7 +59,7 @@ pub struct Verification {
     pub read: u64,
     /// Their size in bytes.
     pub read_bytes: u64,
-    /// What is damaged, the first of it.
+    /// The first problems.
     pub problems: Vec<String>,
     /// Number of all problems.
     pub problem_count: u64,
@@ -73,19 +73,19 @@ impl Verification {
         }
     }
 
-    /// Whether nothing but files is damaged or missing.
+    /// Returns true if nothing except files of objects is damaged or missing.
     pub(super) fn is_restorable(&self) -> bool {
         self.problem_count == self.bad_objects.len() as u64
     }
 
-    /// Number of files of the backup.
+    /// Returns the number of files of the backup.
     #[must_use]
     pub fn files(&self) -> u64 {
         self.objects.len() as u64
     }
 }
 
-/// Verifies the manifests of a folder; returns what is damaged. A manifest states the digest of the one before it.
+/// Verifies the manifests of a folder; returns the problems. A manifest states the digest of the one before it.
 ///
 /// # Errors
 /// The folder cannot be read.
@@ -113,7 +113,7 @@ pub fn verify_chain(folder: &Folder) -> Result<Vec<String>, BackupError> {
     Ok(problems)
 }
 
-/// Verifies a backup. Damage, and what cannot be read, is part of the result.
+/// Verifies a backup. Damaged and unreadable files are part of the result.
 pub fn verify(folder: &Folder, manifest: &Manifest, depth: Depth, step: OnStep<'_>) -> Verification {
     let mut verification = Verification::default();
     step("reading the dump of the database");

@@ -29,7 +29,7 @@ pub struct NewBuilder {
     pub url: String,
     /// The branch; empty for the default branch.
     pub branch: String,
-    /// What it builds.
+    /// The objects that it builds: commits or tags.
     pub trigger: Trigger,
     /// Relative path of the package.
     pub sub_dir: String,
@@ -43,7 +43,7 @@ pub struct NewBuilder {
     pub webhook_secret: Option<String>,
 }
 
-/// Changes of a builder; `None` leaves a value as it is.
+/// Changes of a builder; `None` leaves a value unchanged.
 #[derive(Default)]
 pub struct BuilderEdit {
     /// URL of the repository.
@@ -64,7 +64,7 @@ pub struct BuilderEdit {
     pub accepts_host_key: bool,
 }
 
-/// A builder with what is shown of it.
+/// A builder with the names and the build that lists show.
 pub struct BuilderInfo {
     /// The builder.
     pub builder: GitBuilder,
@@ -99,8 +99,8 @@ pub(super) fn source(builds: &Builds, name: &str) -> Result<(SourceId, String), 
 pub async fn get(builds: &Builds, source_name: &str, name: &str) -> Result<GitBuilder, RepoError> {
     let (id, source_name) = source(builds, source_name)?;
     let lookup = name.to_owned();
-    let found = builds.state.db.read(move |c| git_builder::by_name(c, id, &lookup)).await?;
-    found.ok_or_else(|| {
+    let builder = builds.state.db.read(move |c| git_builder::by_name(c, id, &lookup)).await?;
+    builder.ok_or_else(|| {
         let name: String = name.chars().take(128).collect();
         RepoError::NotFound(format!(
             "the source '{source_name}' has no builder '{name}'; rspm list git-builders --source={source_name} shows all"
@@ -128,7 +128,7 @@ pub async fn create(
         return Err(RepoError::Invalid(format!("--url: {}", credential::NO_KEY)));
     }
     let now = (builds.state.clock)();
-    // An empty secret would be known to everyone.
+    // An empty secret would accept forged webhooks, so it counts as none.
     let webhook_secret = match new.webhook_secret.as_deref().filter(|secret| !secret.is_empty()) {
         Some(secret) => {
             let key = encryption_key(builds)?;
@@ -187,7 +187,7 @@ pub async fn create(
     let (due_at, row, actor) = (poll::next_poll(builds, &builder), builder, actor.to_owned());
     let first_tags = builds.state.config.load().git.first_tags;
     let key = row.webhook_secret.as_ref().map(|_| encryption_key(builds)).transpose()?;
-    let written = builds.state.db.write(move |c| {
+    let transaction = builds.state.db.write(move |c| {
         if let Some(key) = &key {
             check_key(c, key)?;
         }
@@ -210,7 +210,7 @@ pub async fn create(
         git_builder::polled(c, id, &builder.head, now, due_at)?;
         Ok(Ok((builder, result)))
     });
-    let (builder, result) = written.await.map_err(|error| match error {
+    let (builder, result) = transaction.await.map_err(|error| match error {
         DbError::Conflict(_) => RepoError::Conflict(format!(
             "the source '{source_name}' has a builder for the package '{name}' already; change it with rspm edit \
              git-builder, or delete it"
@@ -252,18 +252,18 @@ async fn package_name(
         }
     };
     let log = Arc::new(BuildLog::new());
-    let fetched = fetch::commit(builds, builder, (reference, commit), &log, std::future::pending()).await;
-    let mut tree = fetched.map_err(|failure| failure.with_log(&log.last_lines(3)))?;
-    let read = tokio::task::spawn_blocking(move || description::package(&mut tree)).await;
-    read.map_err(|error| BuildFailure::MayPass(error.to_string()))?
+    let tree = fetch::commit(builds, builder, (reference, commit), &log, std::future::pending()).await;
+    let mut tree = tree.map_err(|failure| failure.with_log(&log.last_lines(3)))?;
+    let package = tokio::task::spawn_blocking(move || description::package(&mut tree)).await;
+    package.map_err(|error| BuildFailure::MayPass(error.to_string()))?
 }
 
-/// A sub-directory without slashes at its ends.
+/// Removes a leading `./`, and slashes at both ends, from the path of a sub-directory.
 fn directory(text: &str) -> String {
     text.trim_start_matches("./").trim_matches('/').to_owned()
 }
 
-/// Changes a builder, and polls it soon.
+/// Changes a builder, and schedules a poll of it.
 ///
 /// # Errors
 /// As [`create`].
@@ -291,8 +291,8 @@ pub async fn edit(
         None => {}
     }
     if let Some(id) = builder.credential {
-        let found = builds.state.db.read(move |c| git_credential::get(c, id)).await?;
-        found.map_or(Ok(()), |found| credential::check_host(&found, &url))?;
+        let credential = builds.state.db.read(move |c| git_credential::get(c, id)).await?;
+        credential.map_or(Ok(()), |credential| credential::check_host(&credential, &url))?;
     }
     if builder.credential.is_none() && url.scheme == Scheme::Ssh {
         return Err(RepoError::Invalid(credential::NO_KEY.to_owned()));
@@ -305,9 +305,9 @@ pub async fn edit(
     if let Some(secret) = edit.webhook_secret {
         builder.webhook_secret = None;
         if !secret.is_empty() {
-            let current = encryption_key(builds)?;
-            builder.webhook_secret = Some(encrypt(&current, &secret)?);
-            key = Some(current);
+            let new_key = encryption_key(builds)?;
+            builder.webhook_secret = Some(encrypt(&new_key, &secret)?);
+            key = Some(new_key);
         }
     }
     let mut accepted = Vec::new();
@@ -373,7 +373,7 @@ pub async fn list(builds: &Builds, source_name: Option<&str>) -> Result<Vec<Buil
         Ok(rows)
     });
     let rows = rows.await?.into_iter().filter_map(|(builder, credential, newest)| {
-        // A builder of a deleted source is not shown.
+        // A builder of a deleted source is not listed.
         let source = catalog.source_by_id(builder.source)?.name.to_string();
         Some(BuilderInfo { builder, source, credential, newest })
     });

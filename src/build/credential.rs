@@ -23,7 +23,7 @@ use crate::encryption::value;
 use crate::model::name::Name;
 use crate::serve::RepoError;
 
-/// A credential to import. Fields that are absent keep their value when one is changed.
+/// A credential to import. In a change, absent fields keep their values.
 #[derive(Default)]
 pub struct NewCredential {
     /// User name, for HTTPS.
@@ -38,7 +38,7 @@ pub struct NewCredential {
     pub host: Option<String>,
 }
 
-/// What a job gets to log in to a git server.
+/// The secrets with which a job logs in to a git server.
 #[derive(Default)]
 pub(super) struct Secrets {
     /// A sealed file with user name and password.
@@ -47,7 +47,7 @@ pub(super) struct Secrets {
     pub(super) key: Option<Arc<PrivateKey>>,
     /// Accepted SSH host keys.
     pub(super) known_hosts: String,
-    /// What must not appear in a log.
+    /// Texts that must not appear in a log.
     pub(super) hidden: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Secrets {
 pub(super) const NO_KEY: &str = "a repository over SSH needs a key: import one with rspm import ssh-key, and name it with \
     --credential";
 
-/// The error with which a write is undone when another process has replaced the key.
+/// The error that rolls back a write when another process has replaced the key.
 #[derive(Debug, thiserror::Error)]
 #[error("the encryption key of the database was replaced; restart the server")]
 struct KeyReplaced;
@@ -92,7 +92,7 @@ pub(super) fn check_key(c: &mut dyn Conn, key: &EncryptionKey) -> Result<(), DbE
     }
 }
 
-/// Imports a credential, or changes the one that exists with `is_edit`. Returns it, and whether it existed.
+/// Imports a credential, or changes the existing one if `is_edit` is set. Returns it, and whether it existed.
 ///
 /// # Errors
 /// [`RepoError::Conflict`] if there is one of that name and `succeed_on_existing` is false; [`RepoError::Invalid`] for a
@@ -200,14 +200,14 @@ fn change(credential: &mut GitCredential, new: NewCredential, key: &EncryptionKe
 /// # Errors
 /// Database errors.
 pub async fn list(builds: &Builds) -> Result<Vec<(GitCredential, Vec<String>)>, RepoError> {
-    let listed = builds.state.db.read(|c| {
+    let credentials = builds.state.db.read(|c| {
         let credentials = git_credential::list(c)?;
         credentials
             .into_iter()
             .map(|credential| Ok((credential.clone(), git_builder::using_credential(c, credential.id)?)))
             .collect()
     });
-    Ok(listed.await?)
+    Ok(credentials.await?)
 }
 
 /// Deletes a credential.
@@ -255,8 +255,8 @@ pub(super) async fn find(builds: &Builds, url: &GitUrl, name: &str) -> Result<i6
         }
     };
     let lookup = name.to_owned();
-    let found = builds.state.db.read(move |c| git_credential::by_name(c, kind, &lookup)).await?;
-    let credential = found.ok_or_else(|| unknown(kind, name))?;
+    let credential = builds.state.db.read(move |c| git_credential::by_name(c, kind, &lookup)).await?;
+    let credential = credential.ok_or_else(|| unknown(kind, name))?;
     check_host(&credential, url)?;
     Ok(credential.id)
 }
@@ -297,12 +297,13 @@ pub(super) async fn secrets(
             Scheme::Https | Scheme::Http | Scheme::File => Ok(Secrets::default()),
         };
     };
-    let found = builds.state.db.read(move |c| git_credential::get(c, id)).await.map_err(RepoError::from)?;
     let credential =
-        found.ok_or_else(|| BuildFailure::Final("the credential of the builder was deleted".to_owned()))?;
+        builds.state.db.read(move |c| git_credential::get(c, id)).await.map_err(RepoError::from)?;
+    let credential = credential
+        .ok_or_else(|| BuildFailure::Final("the credential of the builder was deleted".to_owned()))?;
     check_host(&credential, url)?;
     let key = encryption_key(builds)?;
-    let lost = || {
+    let lost_key_error = || {
         BuildFailure::Final(format!(
             "the credential '{}' cannot be decrypted, because the encryption key was lost; import it again: rspm edit {}",
             credential.name,
@@ -312,7 +313,8 @@ pub(super) async fn secrets(
             }
         ))
     };
-    let secret = credential.secret.as_deref().and_then(|secret| decrypt(&key, secret)).ok_or_else(lost)?;
+    let secret =
+        credential.secret.as_deref().and_then(|secret| decrypt(&key, secret)).ok_or_else(lost_key_error)?;
     if credential.kind == CredentialKind::Ssh {
         let imported = ssh::key::read(&secret, None)
             .map_err(|error| BuildFailure::Final(format!("the SSH key '{}': {error}", credential.name)))?;

@@ -8,20 +8,20 @@ use crate::builder::sandbox::{Choice, Paths, Sandbox, detect, detect_python};
 use crate::config::{Config, SandboxChoice};
 use crate::model::language::Language;
 
-/// The program of the builder beside this program, as in a build directory; `None` if it is installed.
+/// Returns the program of the builder beside this program, as in a build directory; `None` if it is installed.
 pub(super) fn program() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let beside = program.parent()?.join("rstudio-pm-builder");
     (!Paths::default().builder.is_file() && beside.is_file()).then_some(beside)
 }
 
-/// Returns the sandbox of a language. A failure is not remembered: an administrator may have removed its cause.
+/// Returns the sandbox of a language. A failure is not cached: an administrator may remove its cause.
 ///
 /// # Errors
 /// No sandbox works, with the reasons.
 pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandbox, BuildFailure> {
-    let mut found = builds.sandboxes.lock().await;
-    if let Some(sandbox) = found.get(&language) {
+    let mut cached_sandboxes = builds.sandboxes.lock().await;
+    if let Some(sandbox) = cached_sandboxes.get(&language) {
         return Ok(sandbox.clone());
     }
     let config = builds.state.config.load_full();
@@ -35,7 +35,7 @@ pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandb
     let sandbox = match detection {
         Ok(Ok(sandbox)) => sandbox,
         Ok(Err(reason)) => {
-            // It begins with the sentence of Posit Package Manager.
+            // The reason begins with the sentence of Posit Package Manager.
             tracing::warn!("Warning: {reason}");
             return Err(BuildFailure::MayPass(reason));
         }
@@ -53,7 +53,7 @@ pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandb
             "packages are built from git with the rights of the server: Git.AllowUnsandboxedGitBuilds"
         );
     }
-    found.insert(language, sandbox.clone());
+    cached_sandboxes.insert(language, sandbox.clone());
     Ok(sandbox)
 }
 

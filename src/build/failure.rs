@@ -1,13 +1,13 @@
-//! Why something could not be fetched or built.
+//! Failures of fetches and builds.
 
 use crate::builder::connection::JobError;
 use crate::builder::message::Failure;
 use crate::serve::RepoError;
 
-/// A failure of a job, and what to do about it.
+/// A failure of a job, by the action that follows.
 #[derive(Debug)]
 pub(super) enum BuildFailure {
-    /// The same would fail again.
+    /// Another attempt would fail too.
     Final(String),
     /// Another attempt may succeed.
     MayPass(String),
@@ -16,7 +16,7 @@ pub(super) enum BuildFailure {
 }
 
 impl BuildFailure {
-    /// The reason, one sentence.
+    /// Returns the reason, one sentence.
     pub(super) fn reason(self) -> String {
         match self {
             BuildFailure::Final(reason) | BuildFailure::MayPass(reason) => reason,
@@ -24,7 +24,7 @@ impl BuildFailure {
         }
     }
 
-    /// The same failure with the last words of a log.
+    /// Returns the failure with the last lines of a log.
     pub(super) fn with_log(self, log: &str) -> BuildFailure {
         let add = |reason: String| match reason.strip_suffix(": see the log") {
             Some(reason) if !log.is_empty() => format!("{reason}: {log}"),

@@ -1,5 +1,4 @@
-//! What is done in the sandbox with the network: references are listed, commits fetched. The credential is read once for
-//! each.
+//! Jobs in the sandbox with network access: lists references and fetches commits. Each job reads the credential once.
 
 use std::fs::File;
 use std::io::Read;
@@ -38,12 +37,12 @@ pub(super) fn url(builds: &Builds, text: &str) -> Result<GitUrl, RepoError> {
     Ok(url)
 }
 
-/// The full name of the reference that a builder for commits builds.
+/// Returns the full name of the reference that a builder for commits builds.
 pub(super) fn branch_reference(builder: &GitBuilder) -> String {
     if builder.branch.is_empty() { "HEAD".to_owned() } else { format!("refs/heads/{}", builder.branch) }
 }
 
-/// A connection to a remote repository: what is passed to the sandbox.
+/// The access of a job to a remote repository.
 struct Access {
     remote: Remote,
     readable: Vec<PathBuf>,
@@ -84,11 +83,11 @@ async fn access(
         Scheme::File => vec![url.path.trim_end_matches('/').to_owned()],
         Scheme::Https | Scheme::Http | Scheme::Ssh => Vec::new(),
     };
-    // The server itself may be unable to see what the unit of systemd sees.
+    // The unit of systemd may see directories that the server does not see.
     let is_visible = detection::sandbox(builds, builds.language(builder)).await?.kind != Kind::Systemd;
-    let missing = local.iter().find(|path| is_visible && !std::path::Path::new(path).is_dir());
-    if let Some(missing) = missing {
-        return Err(BuildFailure::MayPass(format!("there is no directory {missing}")));
+    let missing_path = local.iter().find(|path| is_visible && !std::path::Path::new(path).is_dir());
+    if let Some(missing_path) = missing_path {
+        return Err(BuildFailure::MayPass(format!("there is no directory {missing_path}")));
     }
     Ok(Access {
         readable: local.iter().map(PathBuf::from).collect(),
@@ -123,9 +122,9 @@ pub(super) async fn references(
     let job = Job::ListReferences(ListReferences { remote: access.remote.clone(), patterns });
     let sandbox = detection::sandbox(builds, builds.language(builder)).await?;
     let request = request(builds, job, access, POLL_TIMEOUT);
-    let listed = job::run(&sandbox, request, &log, std::future::pending()).await;
+    let output = job::run(&sandbox, request, &log, std::future::pending()).await;
     let (report, out) =
-        listed.map_err(|failure| explained(builds, failure, builder, (&known, &host), &log))?;
+        output.map_err(|failure| explained(builds, failure, builder, (&known, &host), &log))?;
     if out.metadata()?.len() > MAX_REFERENCES {
         return Err(BuildFailure::Final("the repository has too many references".to_owned()));
     }

@@ -21,8 +21,9 @@ use crate::builder::sandbox::Sandbox;
 const LOG_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of bytes that a job may write to its log.
 const MAX_OUTPUT: u64 = 100 << 20;
-/// Pause before another connection while all builders of the sandbox are busy, and the number of attempts.
+/// Pause before another connection attempt while all builders of the sandbox are busy.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
+/// Maximum number of connection attempts while all builders of the sandbox are busy.
 const BUSY_ATTEMPTS: u32 = 240;
 
 /// A job and its descriptors.
@@ -67,7 +68,7 @@ pub(super) async fn run(
         }
     }
     is_over.store(true, Ordering::Relaxed);
-    // There may be one further connection.
+    // The job may open one more connection before it reads the flag.
     loop {
         interrupter.iter().for_each(Interrupter::interrupt);
         tokio::select! {
@@ -97,7 +98,7 @@ fn run_blocking(
         attempt += 1;
         let mut out = tempfile::tempfile_in(&request.temp_dir)?;
         match attempt_job(sandbox, &mut request, &out, log, interrupters) {
-            // A connection that is closed before the job starts also looks busy.
+            // A connection that is closed before the job starts also gives `Busy`.
             Err(Attempt::Busy) if is_over.load(Ordering::Relaxed) => return Err(BuildFailure::Interrupted),
             Err(Attempt::Busy) if attempt < BUSY_ATTEMPTS => std::thread::sleep(BUSY_PAUSE),
             Err(Attempt::Busy) => {
@@ -155,7 +156,7 @@ fn attempt_job(
     drop(descriptors);
     drop(agent);
     drop(write_end);
-    let (done, log_ended) = mpsc::channel::<()>();
+    let (end_sender, log_ended) = mpsc::channel::<()>();
     let (reader, too_long) = (Arc::clone(log), Arc::new(AtomicBool::new(false)));
     let (is_too_long, interrupter) = (Arc::clone(&too_long), connection.interrupter()?);
     std::thread::Builder::new().name("build log".to_owned()).spawn(move || {
@@ -169,7 +170,7 @@ fn attempt_job(
                 break;
             }
         }
-        drop(done);
+        drop(end_sender);
     })?;
     let result = loop {
         match connection.next_event() {
@@ -180,7 +181,7 @@ fn attempt_job(
         }
     };
     drop(connection);
-    // The rest of the log. A process that outlives its sandbox may hold the pipe open.
+    // Waits for the rest of the log. A process that outlives its sandbox may hold the pipe open.
     let _ = log_ended.recv_timeout(LOG_TIMEOUT);
     log.flush();
     if too_long.load(Ordering::Relaxed) {

@@ -16,17 +16,17 @@ use crate::model::ids::{SourceId, TxId};
 use crate::serve::RepoError;
 use crate::storage::Key;
 
-/// Number of bytes that are kept of the beginning.
+/// Maximum size of the beginning that is stored, in bytes.
 const HEAD: usize = 1 << 20;
-/// Number of bytes that are kept of the end.
+/// Maximum size of the end that is stored, in bytes.
 const TAIL: usize = 9 << 20;
-/// A longer line is divided.
+/// Maximum length of a line, in bytes; a longer one is divided.
 const MAX_LINE: usize = 64 << 10;
 /// Maximum number of bytes returned at a time.
 const PAGE: usize = 256 << 10;
-/// Number of bytes that are repeated for a reader whose offset is behind the end of a stored log.
+/// Number of bytes that are repeated for a reader whose offset is beyond the end of a stored log.
 const REPEATED: usize = 4 << 10;
-/// Messages of R's tar that say nothing about the package.
+/// A message of R's tar that is irrelevant for the package.
 const NOISE: &str = "value replaced by that for user 'nobody'";
 
 /// Number of lines of a log that explanations contain.
@@ -47,7 +47,7 @@ struct Text {
     partial: Vec<u8>,
     head: String,
     tail: VecDeque<u8>,
-    /// Number of bytes between both.
+    /// Number of bytes between `head` and `tail` that were left out.
     dropped: u64,
 }
 
@@ -67,7 +67,7 @@ impl BuildLog {
         BuildLog { text: Mutex::default(), secrets: Mutex::default() }
     }
 
-    /// Replaces these texts in what is written from now on.
+    /// Replaces these texts in all later output.
     pub(super) fn hide(&self, secrets: Vec<String>) {
         self.secrets.lock().extend(secrets.into_iter().filter(|secret| !secret.is_empty()));
     }
@@ -76,7 +76,7 @@ impl BuildLog {
     pub(super) fn write(&self, bytes: &[u8]) {
         let mut text = self.text.lock();
         let mut rest = std::mem::take(&mut text.partial);
-        // The beginning of the line has no end of a line.
+        // The stored beginning of the line contains no line feed.
         let (mut start, mut searched) = (0, rest.len());
         rest.extend_from_slice(bytes);
         while let Some(end) =
@@ -121,7 +121,7 @@ impl BuildLog {
         text
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub(super) fn text(&self) -> String {
         let text = self.text.lock();
         let tail: Vec<u8> = text.tail.iter().copied().collect();
@@ -132,12 +132,12 @@ impl BuildLog {
         }
     }
 
-    /// The last lines, joined, for messages.
+    /// Returns the last lines, joined, for messages.
     pub(super) fn last_lines(&self, count: usize) -> String {
         last_lines(&self.text(), count, " / ")
     }
 
-    /// The part from an offset.
+    /// Returns the part from an offset, and the offset of the next part.
     fn page(&self, offset: u64) -> (String, u64) {
         let text = self.text.lock();
         let head = text.head.len() as u64;
@@ -168,7 +168,7 @@ impl Text {
     }
 }
 
-/// The bytes without an incomplete character at their end.
+/// Returns the bytes without an incomplete character at their end.
 fn whole_characters(bytes: &[u8]) -> &[u8] {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => &bytes[..error.valid_up_to()],
@@ -176,7 +176,7 @@ fn whole_characters(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// The last lines of a text.
+/// Returns the last lines of a text.
 #[must_use]
 pub fn last_lines(text: &str, count: usize, separator: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
@@ -198,7 +198,7 @@ pub(super) async fn store(builds: &Builds, build: i64, log: &BuildLog) -> Result
 /// # Errors
 /// [`RepoError::NotFound`].
 pub async fn find(builds: &Builds, build: Option<i64>, tx: Option<i64>) -> Result<GitBuild, RepoError> {
-    let found = builds.state.db.read(move |c| match (build, tx) {
+    let build_row = builds.state.db.read(move |c| match (build, tx) {
         (Some(id), _) => git_build::get(c, id),
         (None, Some(tx)) => git_build::by_tx(c, TxId(tx)),
         (None, None) => Ok(None),
@@ -207,7 +207,7 @@ pub async fn find(builds: &Builds, build: Option<i64>, tx: Option<i64>) -> Resul
         (Some(id), _) => format!("there is no build {id}"),
         (None, tx) => format!("the transaction {} is not that of a build", tx.unwrap_or_default()),
     };
-    found.await?.ok_or_else(|| RepoError::NotFound(format!("{name}; rspm list git-builds shows all")))
+    build_row.await?.ok_or_else(|| RepoError::NotFound(format!("{name}; rspm list git-builds shows all")))
 }
 
 /// Returns the name of the builder of a build.
@@ -224,8 +224,8 @@ pub async fn builder_name(builds: &Builds, build: &GitBuild) -> Result<String, R
 /// # Errors
 /// Database and storage errors.
 pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogPage, RepoError> {
-    let running = builds.running.lock().get(&build.id).cloned();
-    if let Some(log) = running {
+    let running_log = builds.running.lock().get(&build.id).cloned();
+    if let Some(log) = running_log {
         let (text, next) = log.page(offset);
         return Ok(LogPage { text, next, is_end: false });
     }
@@ -239,13 +239,13 @@ pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogP
     };
     let bytes = builds.state.storage.read(&Key::BuildLog(sha256)).await?;
     let from = usize::try_from(offset).unwrap_or(usize::MAX);
-    // A log of which a part was left out is shorter than when it was followed: its last lines.
+    // A log is stored without its middle part, so a reader may be beyond the end; it gets the last lines again.
     let from = if from > bytes.len() { bytes.len().saturating_sub(REPEATED) } else { from };
     let to = from.saturating_add(PAGE).min(bytes.len());
     let text = whole_characters(&bytes[from..to]);
     let to = from + text.len();
     let text = String::from_utf8_lossy(text).into_owned();
-    // An earlier attempt has the log of a build that waits for another one.
+    // A build that waits for another attempt has the log of the previous one.
     Ok(LogPage { text, next: to as u64, is_end: to == bytes.len() && build.state.is_final() })
 }
 
@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_and_control_characters_are_not_kept_even_if_divided() {
+    fn secrets_and_control_characters_are_removed_even_if_divided() {
         let log = BuildLog::new();
         log.hide(vec!["s3cret".to_owned()]);
         log.write(b"fatal: s3c");
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_log_the_beginning_and_the_end_are_kept() {
+    fn a_long_log_keeps_its_beginning_and_its_end() {
         let log = BuildLog::new();
         let line = format!("{}\n", "x".repeat(999));
         for _ in 0..20_000 {

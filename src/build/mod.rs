@@ -43,8 +43,8 @@ pub struct Builds {
     /// The logs of running builds, by their numbers.
     running: Mutex<HashMap<i64, Arc<BuildLog>>>,
     /// Builders that webhooks poll, and whether one more poll follows.
-    hooked: Mutex<HashMap<i64, bool>>,
-    /// Limits simultaneous polls of webhooks.
+    webhook_polls: Mutex<HashMap<i64, bool>>,
+    /// Limits concurrent polls of webhooks.
     hook_slots: tokio::sync::Semaphore,
     /// Wakes the schedule.
     wake: Notify,
@@ -61,7 +61,7 @@ impl Builds {
             uploads,
             sandboxes: tokio::sync::Mutex::default(),
             running: Mutex::default(),
-            hooked: Mutex::default(),
+            webhook_polls: Mutex::default(),
             hook_slots: tokio::sync::Semaphore::new(webhook::POLLS),
             wake: Notify::new(),
             program: detection::program(),

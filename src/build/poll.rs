@@ -1,4 +1,4 @@
-//! Polls: lists the references of a remote repository, in one request, and puts what is new in the queue.
+//! Polls: lists the references of a remote repository, in one request, and puts new commits and tags in the queue.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,12 +21,12 @@ const MAX_TAG: usize = 1000;
 /// Number of digits of a commit in messages.
 const SHORT: usize = 7;
 
-/// What a poll found.
+/// The result of a poll.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PollResult {
     /// Numbers of the builds that it put in the queue.
     pub queued: Vec<i64>,
-    /// For people: what is new, or that nothing is.
+    /// A message for users: the new commit or tags, or that there are none.
     pub message: String,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct References {
 }
 
 impl References {
-    /// Reads the list of git: an annotated tag has a second line, with the commit.
+    /// Converts the list of git: an annotated tag has a second line, with the commit.
     pub(super) fn new(listed: Vec<(String, String)>) -> References {
         let (mut head, mut tags) = (None, BTreeMap::new());
         for (object, name) in listed {
@@ -50,7 +50,7 @@ impl References {
                         Some(tag) => (tag, true),
                         None => (tag, false),
                     };
-                    // git prints the names of a server unchecked: an empty one would stand for the branch.
+                    // git does not check the names that a server sends; an empty one would stand for the branch.
                     let is_valid =
                         !tag.is_empty() && tag.len() <= MAX_TAG && !tag.chars().any(char::is_control);
                     if is_valid && (is_peeled || !tags.contains_key(tag)) {
@@ -89,7 +89,7 @@ pub(super) fn checked(
     Ok(references)
 }
 
-/// Polls the remote repository of a builder, and puts what is new in the queue.
+/// Polls the remote repository of a builder, and puts new commits and tags in the queue.
 ///
 /// # Errors
 /// The repository cannot be reached; the reason is also recorded, and the next poll is later.
@@ -100,7 +100,7 @@ pub async fn poll(builds: &Builds, builder: &GitBuilder, actor: &str) -> Result<
             let (now, due_at) = ((builds.state.clock)(), next_poll(builds, &builder));
             let first_tags = builds.state.config.load().git.first_tags;
             let write = builds.state.db.write(move |c| {
-                // It may have been changed or deleted while the repository answered; a changed one is due again.
+                // The builder may have been changed or deleted during the request; a changed one is due again.
                 let what = |b: &GitBuilder| (b.url.clone(), b.branch.clone(), b.sub_dir.clone());
                 if git_builder::get(c, builder.id)?.is_none_or(|current| what(&current) != what(&builder)) {
                     let message = "The builder was changed or deleted during the poll.".to_owned();
@@ -138,7 +138,7 @@ fn interval(builds: &Builds) -> i64 {
     microseconds(builds.state.config.load().git.poll_interval)
 }
 
-/// The time of the next poll. The first interval of a builder is longer by a part that depends on its number, so that the
+/// Returns the time of the next poll. The first interval of a builder is longer by a part that depends on its number, so that the
 /// polls of many builders are spread.
 pub(super) fn next_poll(builds: &Builds, builder: &GitBuilder) -> Timestamp {
     let interval = interval(builds);
@@ -147,7 +147,7 @@ pub(super) fn next_poll(builds: &Builds, builder: &GitBuilder) -> Timestamp {
     Timestamp((builds.state.clock)().0.saturating_add(interval).saturating_add(spread))
 }
 
-/// Puts what is new in the queue.
+/// Puts new commits and tags in the queue.
 pub(super) fn record(
     c: &mut dyn Conn,
     builder: &GitBuilder,
@@ -191,11 +191,11 @@ fn record_tags(
     (first_tags, actor): (usize, &str),
     now: Timestamp,
 ) -> Result<PollResult, DbError> {
-    let known = git_build::of_builder(c, builder.id)?;
-    let is_first = builder.polled_at.is_none() && known.is_empty();
-    let skipped = if is_first { references.tags.len().saturating_sub(first_tags) } else { 0 };
+    let known_builds = git_build::of_builder(c, builder.id)?;
+    let is_first = builder.polled_at.is_none() && known_builds.is_empty();
+    let skipped_count = if is_first { references.tags.len().saturating_sub(first_tags) } else { 0 };
     let mut by_tag: HashMap<&str, Vec<&GitBuild>> = HashMap::new();
-    for build in &known {
+    for build in &known_builds {
         by_tag.entry(build.tag.as_str()).or_default().push(build);
     }
     let (mut queued_ids, mut names, mut moved) = (Vec::new(), Vec::new(), Vec::new());
@@ -213,7 +213,7 @@ fn record_tags(
             tracing::warn!(builder = builder.name, tag, commit, "a tag was moved; it is not built again");
             git_build::insert(c, &NewBuild { state: BuildState::Moved, reason: &reason, ..new }, now)?;
             moved.push(tag.as_str());
-        } else if index < skipped {
+        } else if index < skipped_count {
             let reason = "older than the first tags of the builder (Git.FirstTags)";
             git_build::insert(c, &NewBuild { state: BuildState::Skipped, reason, ..new }, now)?;
         } else {
@@ -230,7 +230,7 @@ fn record_tags(
     Ok(PollResult { queued: queued_ids, message })
 }
 
-/// A build to be put in the queue.
+/// Returns the row of a build for the queue.
 pub(super) fn queued<'a>(
     builder: &GitBuilder,
     tag: &'a str,
@@ -258,7 +258,7 @@ fn nothing_new(builder: &GitBuilder, build: &GitBuild) -> String {
     format!("Nothing new: {branch} is at {}, {state}.", short(&build.commit))
 }
 
-/// The first digits of a commit.
+/// Returns the first digits of a commit.
 #[must_use]
 pub fn short(commit: &str) -> &str {
     commit.get(..SHORT).unwrap_or(commit)

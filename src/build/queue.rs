@@ -1,4 +1,4 @@
-//! The queue of builds: what is built again, and the list of builds.
+//! The queue of builds: reruns, and the list of builds.
 
 use super::Builds;
 use super::builder::{self, get};
@@ -8,7 +8,7 @@ use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
 use crate::db::git_builder::{self, GitBuilder};
 use crate::serve::RepoError;
 
-/// What to build again.
+/// The revision to build again.
 pub enum Revision {
     /// A tag.
     Tag(String),
@@ -71,29 +71,29 @@ async fn find(
     revision: Revision,
 ) -> Result<(String, String), RepoError> {
     let id = builder.id;
-    let known = builds.state.db.read(move |c| git_build::of_builder(c, id)).await?;
-    let unknown =
+    let known_builds = builds.state.db.read(move |c| git_build::of_builder(c, id)).await?;
+    let not_found =
         |text: String| RepoError::NotFound(format!("{text}; rspm list git-builds shows what was found"));
     match revision {
-        Revision::Newest => known
+        Revision::Newest => known_builds
             .into_iter()
             .next()
             .map(|build| (build.tag, build.commit))
-            .ok_or_else(|| unknown(format!("'{}' has no build", builder.name))),
+            .ok_or_else(|| not_found(format!("'{}' has no build", builder.name))),
         Revision::Tag(tag) => {
             // The tag may have been moved since.
             let references = poll::references(builds, builder).await?;
-            let found = references.tags.into_iter().find(|(name, _)| *name == tag);
-            found.ok_or_else(|| unknown(format!("the repository has no tag '{tag}'")))
+            let reference = references.tags.into_iter().find(|(name, _)| *name == tag);
+            reference.ok_or_else(|| not_found(format!("the repository has no tag '{tag}'")))
         }
         Revision::Commit(digits) => {
             let digits = digits.to_ascii_lowercase();
             let is_commit = digits.len() >= 7 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let found = known.into_iter().find(|build| is_commit && build.commit.starts_with(&digits));
-            match found {
+            let build = known_builds.into_iter().find(|build| is_commit && build.commit.starts_with(&digits));
+            match build {
                 Some(build) => Ok((build.tag, build.commit)),
                 None if is_commit && matches!(digits.len(), 40 | 64) => Ok((String::new(), digits)),
-                None => Err(unknown(format!(
+                None => Err(not_found(format!(
                     "no build has the commit '{}'; write all digits for another one",
                     digits.chars().take(64).collect::<String>()
                 ))),

@@ -1,4 +1,4 @@
-//! One attempt of a build: fetch, build, publish, and the record of how it ended.
+//! One attempt of a build: fetch, build, publish, and the record of its result.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
 /// Time before the second attempt, in microseconds; doubled before each further one.
 const RETRY_PAUSE: i64 = 20 * SECOND;
 
-/// The error with which a publish is undone when another server has the build.
+/// The error that rolls back a publish when another server has the build.
 #[derive(Debug, thiserror::Error)]
 #[error("another server has taken over the build")]
 struct ClaimLost;
@@ -59,13 +59,13 @@ pub(super) async fn run(
     reporter: &Reporter,
 ) -> Result<String, String> {
     let id = build.builder;
-    let found = builds.state.db.read(move |c| git_builder::get(c, id)).await;
-    let builder = found.map_err(|error| error.to_string())?;
+    let builder = builds.state.db.read(move |c| git_builder::get(c, id)).await;
+    let builder = builder.map_err(|error| error.to_string())?;
     let catalog = builds.state.catalog.get();
     let holder = builds.state.node.to_string();
     let source = builder.as_ref().and_then(|builder| catalog.source_by_id(builder.source));
     let (Some(source), Some(builder)) = (source.map(|source| source.name.to_string()), builder) else {
-        let ended = AttemptEnd {
+        let attempt_end = AttemptEnd {
             state: BuildState::Skipped,
             tx: None,
             version: "",
@@ -73,7 +73,7 @@ pub(super) async fn run(
             due_at: Timestamp(0),
         };
         let (id, now) = (build.id, (builds.state.clock)());
-        let end = builds.state.db.write(move |c| git_build::end(c, id, &holder, &ended, now));
+        let end = builds.state.db.write(move |c| git_build::end(c, id, &holder, &attempt_end, now));
         return end.await.map(|_| "skipped".to_owned()).map_err(|error| error.to_string());
     };
     let log = Arc::new(BuildLog::new());
@@ -97,7 +97,7 @@ pub(super) async fn run(
     if result.is_ok()
         && let Err(error) = log::store(builds, attempt.build.id, &attempt.log).await
     {
-        tracing::error!(build = attempt.build.id, %error, "the log of a build was not stored");
+        tracing::error!(build = attempt.build.id, %error, "could not store the log of a build");
     }
     builds.running.lock().remove(&attempt.build.id);
     builds.wake.notify_one();
@@ -151,7 +151,7 @@ impl Attempt<'_> {
         self.failed(&reason, is_last).await
     }
 
-    /// Records a failure: the last one in a transaction without changes, whose number names the log.
+    /// Records a failure: the last one in a transaction without changes, whose number identifies the log.
     async fn failed(&self, reason: &str, is_last: bool) -> Result<String, String> {
         let now = (self.builds.state.clock)();
         let (id, holder, reason) = (self.build.id, self.holder.clone(), reason.to_owned());
@@ -200,7 +200,7 @@ impl Attempt<'_> {
         };
         reporter.progress("publishing", 0, None);
         let version = files.first().map(|file| file.version.clone()).unwrap_or_default();
-        // What a builder for tags published is replaced only by request, also by a commit without a tag.
+        // A version that a builder for tags published is replaced only on request, even by a commit without a tag.
         let existing = if builder.trigger == Trigger::Commits || build.replaces {
             OnExisting::Replace
         } else {
@@ -227,19 +227,19 @@ impl Attempt<'_> {
                 };
                 remark.lock().clone_from(&unchanged);
                 let state = BuildState::Published;
-                let ended =
+                let attempt_end =
                     AttemptEnd { state, tx: Some(tx), version: &version, reason: &unchanged, due_at: now };
-                end(c, id, &holder, &ended, now)
+                end(c, id, &holder, &attempt_end, now)
             }
         };
         let actor = Actor(build.actor.clone());
         let (place, actor) = ((self.source.as_str(), builder.name.as_str()), (&actor, comment));
         let uploads = &self.builds.uploads;
-        let added = match (language, files.as_slice()) {
+        let result = match (language, files.as_slice()) {
             (Language::R, [package, ..]) => add_built(uploads, place, package, existing, actor, finish).await,
             (_, files) => python::add_built(uploads, place, files, existing, actor, finish).await,
         };
-        match added {
+        match result {
             Ok(_) => {}
             Err(RepoError::Conflict(_)) => {
                 let revision = match build.tag.as_str() {
@@ -341,7 +341,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Ends the attempt, or undoes the whole transaction if another server has the build.
+/// Ends the attempt, or rolls back the whole transaction if another server has the build.
 fn end(
     c: &mut dyn Conn,
     id: i64,

@@ -14,11 +14,11 @@ use crate::jobs::AfterHalt;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
 
-/// Maximum time between two looks at the tables: another server may have added a builder.
+/// Maximum time between two reads of the tables: another server may have added a builder.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// The same while there are builds in the queue.
+/// Time between two reads of the tables while there are builds in the queue.
 const QUEUE_PAUSE: Duration = Duration::from_secs(2);
-/// Number of simultaneous polls, at most one of each host.
+/// Maximum number of concurrent polls, at most one of each host.
 const POLLS: usize = 4;
 /// Maximum number of due builders that are read: those of one host that does not answer must not hide the others.
 const MAX_DUE: i64 = 100_000;
@@ -33,7 +33,7 @@ pub async fn run(builds: &Arc<Builds>) {
         let pause = match turn(builds, &mut polls, &mut polled).await {
             Ok(pause) => pause,
             Err(error) => {
-                tracing::warn!(%error, "the schedule of builds from git cannot read the database");
+                tracing::warn!(%error, "could not read the builders and builds that are due");
                 MAX_PAUSE
             }
         };
@@ -51,7 +51,7 @@ pub async fn run(builds: &Arc<Builds>) {
     }
 }
 
-/// Starts what can be started now; returns the time until the next look.
+/// Starts the polls and builds that are due; returns the time until the next read of the tables.
 async fn turn(
     builds: &Arc<Builds>,
     polls: &mut JoinSet<i64>,
@@ -72,10 +72,10 @@ async fn turn(
             polled.insert(builder.id);
             let builds = Arc::clone(builds);
             polls.spawn(async move {
-                // Logged and recorded there, unless the database cannot be written: then the builder is still due.
+                // `poll` logs and records errors, unless the database cannot be written: then the builder is still due.
                 let result = poll::poll(&builds, &builder, "schedule").await;
                 if let Err(RepoError::Db(error)) = result {
-                    tracing::warn!(builder = builder.name, %error, "the result of a poll was not recorded");
+                    tracing::warn!(builder = builder.name, %error, "could not record the result of a poll");
                     tokio::time::sleep(MAX_PAUSE).await;
                 }
                 builder.id
@@ -102,20 +102,20 @@ fn host(builder: &GitBuilder) -> String {
     )
 }
 
-/// Claims and starts builds while there is room.
+/// Claims and starts builds up to the maximum number of concurrent builds.
 async fn start_builds(builds: &Arc<Builds>, now: Timestamp) -> Result<(), DbError> {
     let config = builds.state.config.load_full();
     let (retries, holder) = (config.git.build_retries, builds.state.node.to_string());
     loop {
-        let running = builds.state.jobs.running().iter().filter(|job| job.key.starts_with(KEY)).count();
-        if running >= config.git.build_concurrency {
+        let running_count = builds.state.jobs.running().iter().filter(|job| job.key.starts_with(KEY)).count();
+        if running_count >= config.git.build_concurrency {
             return Ok(());
         }
         let holder = holder.clone();
-        let own: Vec<i64> = builds.running.lock().keys().copied().collect();
+        let own_builds: Vec<i64> = builds.running.lock().keys().copied().collect();
         let claim = builds.state.db.write(move |c| {
-            // A database that did not answer for a while does not end builds that still run here.
-            git_build::extend(c, &own, &holder, now)?;
+            // Builds that still run here keep their claims after the database did not answer for a while.
+            git_build::extend(c, &own_builds, &holder, now)?;
             git_build::release_expired(c, now, retries)?;
             git_build::claim(c, &holder, now)
         });

@@ -9,7 +9,8 @@ use super::{Builds, poll};
 use crate::db::git_builder;
 use crate::serve::RepoError;
 
-/// Number of simultaneous polls of webhooks: a server of git sends one for every push, and a request can be repeated.
+/// Maximum number of concurrent polls of webhooks: a git server sends a webhook for every push, and a request can be
+/// repeated.
 pub(super) const POLLS: usize = 2;
 
 /// Headers of a request that may authenticate it.
@@ -24,12 +25,12 @@ pub struct Signatures<'a> {
 }
 
 impl Signatures<'_> {
-    /// Whether one of them is that of the body. Takes the same time for every wrong one.
+    /// Returns true if one of them is that of the body. Takes the same time for every wrong one.
     fn verify(&self, secret: &str, body: &[u8]) -> bool {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         let is_signed =
             |digits: &str| hex::decode(digits).is_ok_and(|tag| hmac::verify(&key, body, &tag).is_ok());
-        // Equal if their digests with a secret key are.
+        // Compares digests with a secret key, so that the time does not depend on the token.
         let is_secret = |token: &str| {
             let tag = hmac::sign(&key, secret.as_bytes());
             hmac::verify(&key, token.as_bytes(), tag.as_ref()).is_ok()
@@ -60,8 +61,8 @@ pub async fn receive(
     builder: i64,
     authorization: Authorization<'_>,
 ) -> Result<bool, RepoError> {
-    let found = builds.state.db.read(move |c| git_builder::get(c, builder)).await?;
-    let Some(builder) = found else { return Ok(false) };
+    let builder = builds.state.db.read(move |c| git_builder::get(c, builder)).await?;
+    let Some(builder) = builder else { return Ok(false) };
     let secret = match (&builder.webhook_secret, encryption_key(builds)) {
         (Some(encrypted), Ok(key)) => decrypt(&key, encrypted),
         _ => None,
@@ -82,7 +83,7 @@ pub async fn receive(
     tokio::spawn(async move {
         let _slot = builds.hook_slots.acquire().await;
         loop {
-            // Logged and recorded there.
+            // `poll` logs and records errors.
             let _ = poll::poll(&builds, &builder, "webhook").await;
             if !is_repeated(&builds, builder.id) {
                 return;
@@ -92,24 +93,24 @@ pub async fn receive(
     Ok(true)
 }
 
-/// Whether a poll is to be started; otherwise the running one is repeated when it has ended.
+/// Returns true if a poll is to be started; otherwise the running one is repeated when it has ended.
 fn begin(builds: &Builds, builder: i64) -> bool {
-    let mut hooked = builds.hooked.lock();
-    let is_polled = hooked.contains_key(&builder);
-    hooked.insert(builder, is_polled);
+    let mut polls = builds.webhook_polls.lock();
+    let is_polled = polls.contains_key(&builder);
+    polls.insert(builder, is_polled);
     !is_polled
 }
 
-/// Whether a further webhook arrived during the poll.
+/// Returns true if a further webhook arrived during the poll.
 fn is_repeated(builds: &Builds, builder: i64) -> bool {
-    let mut hooked = builds.hooked.lock();
-    match hooked.get_mut(&builder) {
+    let mut polls = builds.webhook_polls.lock();
+    match polls.get_mut(&builder) {
         Some(again) if *again => {
             *again = false;
             true
         }
         Some(_) | None => {
-            hooked.remove(&builder);
+            polls.remove(&builder);
             false
         }
     }

@@ -21,7 +21,8 @@ use super::yank::{Unyank, Yank};
     disable_version_flag = true,
     propagate_version = false,
     after_help = "Run as root or as a member of the server's group (rstudio-pm).\n\
-                  Exit codes: 0 done, 1 refused or failed, 2 wrong usage or not in this version, 3 server not reachable."
+                  Exit codes: 0 done, 1 refused or failed, 2 wrong usage or not in this version, 3 server not reachable, \
+                  4 backup incomplete."
 )]
 pub struct Cli {
     /// Command to run.
@@ -36,8 +37,7 @@ pub struct Cli {
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub output_format: Format,
 
-    /// Address of the server; with PACKAGEMANAGER_TOKEN of any server, otherwise that of this machine's server, which is
-    /// reached over its socket
+    /// Address of the server; a server on another machine requires PACKAGEMANAGER_TOKEN
     #[arg(
         short,
         long,
@@ -97,8 +97,7 @@ pub enum Command {
     Unsubscribe(Unsubscribe),
     /// Set the complete order of a repository's sources; if several have a package, the first one serves it
     Reorder(Reorder),
-    /// Add source packages, or files of Python packages, to a local source; `add binary` adds binaries of packages that
-    /// it has
+    /// Add source packages or Python packages to a local source (binaries: `rspm add binary`)
     Add(Add),
     /// Remove packages from a local source; older snapshots still serve them
     #[command(subcommand)]
@@ -119,7 +118,7 @@ pub enum Command {
     Backup(super::backup::BackupCommand),
     /// Verify the stored objects against the database, or the consistency of the database
     Scrub(super::scrub::ScrubArgs),
-    /// Repair data that the server cannot repair by itself
+    /// Repair data that the server does not repair automatically
     #[command(subcommand)]
     Repair(Repair),
     /// Import credentials for git repositories

@@ -41,8 +41,8 @@ pub struct Backfill {
 /// The server refuses, or the back-fill fails.
 pub async fn run(client: &Client, output: &Output, args: Backfill) -> Result<(), CliError> {
     let Some(since) = args.since else {
-        let stopped: StoppedBackfill = client.delete(&format!("/backfill/{}", args.source)).await?;
-        return output.print(&stopped, || stopped.message.clone());
+        let result: StoppedBackfill = client.delete(&format!("/backfill/{}", args.source)).await?;
+        return output.print(&result, || result.message.clone());
     };
     let start = StartBackfill {
         source: args.source.clone(),

@@ -8,9 +8,9 @@ use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
-use super::installed::{exec, program_command};
 use super::job::{self, JobFlags};
 use super::output::{Format, Output};
+use super::programs::{exec, program_command};
 use super::units::{bytes, seconds};
 use crate::api::backup::{LocalBackup, LocalCommand, StartBackup};
 use crate::api::control::Node;
@@ -50,7 +50,7 @@ pub struct CreateBackup {
     /// Succeed although files are missing in storage: the manifest lists them, and the exit code is 4
     #[arg(long)]
     pub allow_missing: bool,
-    /// Begin anew in a folder that lacks the backups that were made in it; not needed for a new folder
+    /// Start a new series in a folder whose earlier backups are missing; not needed for a new folder
     #[arg(long)]
     pub init: bool,
     /// Continue in a folder whose newest backup is of another copy of the database, which a restore made
@@ -164,8 +164,8 @@ pub async fn create(client: &Client, output: &Output, args: CreateBackup) -> Res
     }
     let node: Node = client.get("/status").await?;
     let place = job.key.trim_start_matches("backup:").trim_end_matches(" with cache");
-    let mut created = node.backups.iter().filter(|last| last.command == "create" && last.place == place);
-    match created.next().map_or(0, |last| last.missing) {
+    let result = node.backups.iter().find(|result| result.command == "create" && result.place == place);
+    match result.map_or(0, |result| result.missing) {
         0 => Ok(()),
         missing => Err(CliError::Incomplete(format!("files that are missing in the backup: {missing}"))),
     }
@@ -179,8 +179,8 @@ pub(super) fn place(text: &str) -> Result<String, CliError> {
     if text.is_empty() {
         return Err(CliError::refused("the folder is empty: give a directory or s3://bucket/prefix"));
     }
-    let failed = |source| CliError::Local { operation: format!("finding {text}"), source };
-    Ok(std::path::absolute(text).map_err(failed)?.display().to_string())
+    let local_error = |source| CliError::Local { operation: format!("finding {text}"), source };
+    Ok(std::path::absolute(text).map_err(local_error)?.display().to_string())
 }
 
 /// Replaces this process by `rstudio-pm --backup` for a command that needs no server; `None` for the others.

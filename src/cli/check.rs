@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::error::CliError;
-use super::installed::{exec, program_command, server_variables};
 use super::output::Format;
+use super::programs::{exec, program_command, server_variables};
 use crate::config::key_file::{CREDENTIALS_VARIABLE, KEY_VARIABLE};
 
 /// Replaces this process by `rstudio-pm --check-config`.

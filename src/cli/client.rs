@@ -79,7 +79,7 @@ impl Client {
     pub async fn reconnect(&self) -> Result<Client, CliError> {
         match &self.transport {
             Transport::Socket(socket) => Client::open(socket.path.clone()).await,
-            Transport::Network(remote) => Ok(Client { transport: Transport::Network(remote.again()) }),
+            Transport::Network(remote) => Ok(Client { transport: Transport::Network(remote.duplicate()) }),
         }
     }
 
@@ -156,8 +156,8 @@ impl Client {
     pub async fn upload(&self, file: &Path, kind: &str) -> Result<Upload, CliError> {
         let local_error = |e| CliError::Local { operation: format!("reading {}", file.display()), source: e };
         let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let opened = tokio::fs::File::open(file).await.map_err(local_error)?;
-        if opened.metadata().await.map_err(local_error)?.is_dir() {
+        let handle = tokio::fs::File::open(file).await.map_err(local_error)?;
+        if handle.metadata().await.map_err(local_error)?.is_dir() {
             return Err(local_error(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
         }
         let path = format!("/uploads?type={kind}&file={}", segment(&name));
@@ -165,11 +165,11 @@ impl Client {
             let frames = ReaderStream::with_capacity(file, 256 << 10).map_ok(Frame::data);
             BodyExt::boxed(StreamBody::new(frames))
         };
-        match self.call(Method::POST, &path, body(opened)).await {
+        match self.call(Method::POST, &path, body(handle)).await {
             // The upload may be repeated: the server drops uploads that are not used.
             Err(CliError::Interrupted { .. }) => {
-                let reopened = tokio::fs::File::open(file).await.map_err(local_error)?;
-                self.call(Method::POST, &path, body(reopened)).await
+                let handle = tokio::fs::File::open(file).await.map_err(local_error)?;
+                self.call(Method::POST, &path, body(handle)).await
             }
             result => result,
         }
@@ -214,9 +214,9 @@ impl Socket {
         let mut sender = self.sender.lock().await;
         let mut connections = 1;
         loop {
-            let (unsent, error) = match exchange(&mut sender, next_request).await {
+            let (retry, error) = match exchange(&mut sender, next_request).await {
                 Ok(answer) => return Ok(answer),
-                Err(TransportError::Unsent(unsent, error)) => (*unsent, error),
+                Err(TransportError::Unsent(request, error)) => (*request, error),
                 Err(TransportError::Lost(error)) if method == Method::GET => (request(empty())?, error),
                 Err(TransportError::Lost(error)) => {
                     let reason = error.to_string();
@@ -230,7 +230,7 @@ impl Socket {
             // A server that is replaced by a new process closes its connections after a response; the new process
             // accepts the next one.
             *sender = connect(&self.path).await?;
-            next_request = unsent;
+            next_request = retry;
         }
     }
 }
@@ -255,7 +255,7 @@ async fn exchange(
         Ok(response) => response,
         Err(mut error) => {
             return Err(match error.take_message() {
-                Some(unsent) => TransportError::Unsent(Box::new(unsent), error.into_error()),
+                Some(request) => TransportError::Unsent(Box::new(request), error.into_error()),
                 None => TransportError::Lost(error.into_error()),
             });
         }

@@ -31,7 +31,7 @@ pub async fn nodes(client: &Client, output: &Output, args: ClusterNodes) -> Resu
     }
 }
 
-/// What `--strict` refuses: servers that are unknown, gone or not online, and several versions.
+/// Returns the problems that `--strict` reports: servers that are unknown, gone or not online, and several versions.
 fn problems(nodes: &[ClusterNode]) -> Vec<String> {
     let mut problems = Vec::new();
     if nodes.iter().any(|node| node.lacks_others) {
@@ -45,8 +45,9 @@ fn problems(nodes: &[ClusterNode]) -> Vec<String> {
     problems.extend(names(&is_gone).map(|names| format!("gone: {names}")));
     let is_not_online = |node: &ClusterNode| !is_gone(node) && node.mode != "online";
     problems.extend(names(&is_not_online).map(|names| format!("not online: {names}")));
-    let running = nodes.iter().filter(|node| !is_gone(node));
-    let versions: BTreeSet<(&str, i64)> = running.map(|node| (node.version.as_str(), node.schema)).collect();
+    let running_nodes = nodes.iter().filter(|node| !is_gone(node));
+    let versions: BTreeSet<(&str, i64)> =
+        running_nodes.map(|node| (node.version.as_str(), node.schema)).collect();
     if versions.len() > 1 {
         let versions: Vec<String> =
             versions.iter().map(|(version, schema)| format!("{version} (schema {schema})")).collect();
@@ -119,23 +120,23 @@ pub async fn change_mode(
         false => names.iter().map(|name| name.trim().to_owned()).collect(),
     };
     let is_own = |name: &String| servers.iter().any(|node| node.own && node.name == *name);
-    let (own, others): (Vec<String>, Vec<String>) = names.into_iter().partition(is_own);
+    let (own_names, other_names): (Vec<String>, Vec<String>) = names.into_iter().partition(is_own);
     let mut changes = Vec::new();
-    for nodes in [others, own].into_iter().filter(|names| !names.is_empty()) {
+    for nodes in [other_names, own_names].into_iter().filter(|names| !names.is_empty()) {
         let change = ChangeNodes { nodes, timeout };
-        let recorded: RecordedRequest =
+        let request: RecordedRequest =
             client.send(Method::POST, &format!("/nodes/{requested_mode}"), &change).await?;
         let deadline = Instant::now() + Duration::from_secs(timeout) + REPORT_TIME;
-        wait(client, output, recorded, requested_mode, deadline, &mut changes).await?;
+        wait(client, output, request, requested_mode, deadline, &mut changes).await?;
     }
     if !output.is_human() {
         output.print(&changes, String::new)?;
     }
-    let failed = changes.iter().filter(|change| !change.done).map(|change| change.name.as_str());
-    let failed: Vec<&str> = failed.collect();
-    match failed.is_empty() {
+    let failures = changes.iter().filter(|change| !change.done).map(|change| change.name.as_str());
+    let failures: Vec<&str> = failures.collect();
+    match failures.is_empty() {
         true => Ok(()),
-        false => Err(CliError::refused(format!("not {requested_mode}: {}", failed.join(", ")))),
+        false => Err(CliError::refused(format!("not {requested_mode}: {}", failures.join(", ")))),
     }
 }
 
@@ -143,32 +144,32 @@ pub async fn change_mode(
 async fn wait(
     client: &Client,
     output: &Output,
-    recorded: RecordedRequest,
+    request: RecordedRequest,
     requested_mode: &str,
     deadline: Instant,
     changes: &mut Vec<ModeChange>,
 ) -> Result<(), CliError> {
-    let mut waiting = recorded.nodes;
+    let mut targets = request.nodes;
     loop {
         let nodes: Vec<ClusterNode> = client.get("/nodes").await?;
         let is_past_deadline = Instant::now() >= deadline;
-        let mut remaining = Vec::new();
-        for target in waiting {
+        let mut remaining_targets = Vec::new();
+        for target in targets {
             let node = nodes.iter().find(|node| node.id == target.id);
-            match mode_change(&target, node, &recorded.at, requested_mode, is_past_deadline) {
+            match mode_change(&target, node, &request.at, requested_mode, is_past_deadline) {
                 Some(change) => {
                     if output.is_human() {
                         output.print(&(), || line(&change))?;
                     }
                     changes.push(change);
                 }
-                None => remaining.push(target),
+                None => remaining_targets.push(target),
             }
         }
-        if remaining.is_empty() {
+        if remaining_targets.is_empty() {
             return Ok(());
         }
-        waiting = remaining;
+        targets = remaining_targets;
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
@@ -198,7 +199,7 @@ fn mode_change(
             change(&node.mode, node.mode == requested_mode, &node.message)
         }
         Some(node) if replacement(node, requested_at).is_some() => {
-            // Without the guard's value there is no replacement.
+            // The guard ensures that there is a replacement.
             let request = replacement(node, requested_at)?;
             let is_answered = node.completed_request.as_deref() == Some(&*request.at);
             match node.mode == requested_mode || request.mode != requested_mode || is_answered {
@@ -212,14 +213,14 @@ fn mode_change(
         Some(node) if is_past_deadline => change(
             &node.mode,
             false,
-            "it has not reported the end of the change, and the request stays; to take it back, request the other mode",
+            "it has not reported the end of the change, and the request remains in effect; to cancel it, request the other mode",
         ),
-        None if is_past_deadline => change("unknown", false, "it is not in the list of servers any more"),
+        None if is_past_deadline => change("unknown", false, "it is no longer in the list of servers"),
         Some(_) | None => None,
     }
 }
 
-/// The later request that replaced the one of this time.
+/// Returns the request that replaced the one made at `requested_at`.
 fn replacement<'a>(node: &'a ClusterNode, requested_at: &str) -> Option<&'a RequestedMode> {
     node.requested.as_ref().filter(|request| request.at != requested_at)
 }
@@ -265,26 +266,26 @@ mod tests {
         };
         assert_eq!(end(Some(&node("draining", None)), false), None);
         assert_eq!(end(Some(&node("offline", Some("before"))), false), None, "of an earlier request");
-        let done = |node: ClusterNode| end(Some(&node), false).map(|changed| changed.done);
-        assert_eq!(done(node("offline", Some("now"))), Some(true));
-        assert_eq!(done(node("online", Some("now"))), Some(false));
-        assert_eq!(done(node("gone", None)), Some(true));
+        let is_done = |node: ClusterNode| end(Some(&node), false).map(|change| change.done);
+        assert_eq!(is_done(node("offline", Some("now"))), Some(true));
+        assert_eq!(is_done(node("online", Some("now"))), Some(false));
+        assert_eq!(is_done(node("gone", None)), Some(true));
         let replaced = |mode: &str, requested: &str, completed: Option<&str>| {
             let (mode_text, by, at) = (requested.to_owned(), "alice".to_owned(), "later".to_owned());
             let request = Some(RequestedMode { mode: mode_text, by, at });
             end(Some(&ClusterNode { requested: request, ..node(mode, completed) }), false)
         };
-        let changed = replaced("draining", "online", None).expect("another mode was requested");
+        let change = replaced("draining", "online", None).expect("another mode was requested");
         assert!(
-            !changed.done && changed.message == "replaced by the request of alice for online",
-            "{changed:?}"
+            !change.done && change.message == "replaced by the request of alice for online",
+            "{change:?}"
         );
         assert_eq!(replaced("draining", "offline", None), None, "the same mode was requested");
-        assert!(replaced("offline", "offline", None).is_some_and(|changed| changed.done));
-        assert!(replaced("online", "offline", Some("later")).is_some_and(|changed| !changed.done));
+        assert!(replaced("offline", "offline", None).is_some_and(|change| change.done));
+        assert!(replaced("online", "offline", Some("later")).is_some_and(|change| !change.done));
         assert_eq!(end(None, false), None);
-        assert!(end(None, true).is_some_and(|changed| !changed.done));
-        assert!(end(Some(&node("online", None)), true).is_some_and(|changed| !changed.done));
+        assert!(end(None, true).is_some_and(|change| !change.done));
+        assert!(end(Some(&node("online", None)), true).is_some_and(|change| !change.done));
     }
 
     #[test]
@@ -295,10 +296,14 @@ mod tests {
         let newer = ClusterNode { version: "0.2.0".to_owned(), ..node("online", None) };
         let versions = "several versions: 0.1.0 (schema 7), 0.2.0 (schema 7)";
         assert_eq!(problems(&[node("online", None), newer.clone()]), [versions]);
-        let gone = ClusterNode { mode: "gone".to_owned(), ..newer };
-        assert_eq!(problems(&[node("online", None), gone]), ["gone: pm1"], "its version does not matter");
-        let alone = ClusterNode { lacks_others: true, ..node("online", None) };
-        assert_eq!(problems(&[alone]).len(), 1);
+        let gone_node = ClusterNode { mode: "gone".to_owned(), ..newer };
+        assert_eq!(
+            problems(&[node("online", None), gone_node]),
+            ["gone: pm1"],
+            "its version does not matter"
+        );
+        let isolated_node = ClusterNode { lacks_others: true, ..node("online", None) };
+        assert_eq!(problems(&[isolated_node]).len(), 1);
     }
 
     #[test]

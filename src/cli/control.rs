@@ -34,18 +34,18 @@ pub async fn status(client: &Client, output: &Output) -> Result<(), CliError> {
     })
 }
 
-/// A line for the last backup, and the last test of a backup, of each folder.
+/// Formats a line for the last backup, and the last test of a backup, of each folder.
 fn backups(node: &Node) -> String {
-    let line = |last: &LastBackupResult| {
-        let LastBackupResult { place, command, at, error, last_success, missing } = last;
+    let line = |result: &LastBackupResult| {
+        let LastBackupResult { place, command, at, error, last_success, missing } = result;
         let name = if command == "test" { "Last test of a backup" } else { "Last backup" };
-        let result = match (error, last_success) {
+        let suffix = match (error, last_success) {
             (None, _) if *missing > 0 => format!("; missing files: {missing}"),
             (None, _) => String::new(),
             (Some(_), Some(success)) => format!(", failed; the last success was {}", format_time(success)),
             (Some(_), None) => ", failed".to_owned(),
         };
-        format!("{name}: {} in {place}{result}\n", format_time(at))
+        format!("{name}: {} in {place}{suffix}\n", format_time(at))
     };
     node.backups.iter().map(line).collect()
 }
@@ -86,7 +86,7 @@ pub async fn offline(client: &Client, output: &Output, args: Offline) -> Result<
     output.print(&node, || node.message.clone())
 }
 
-/// Polls the server and shows what it waits for, until the future is dropped.
+/// Polls the server and shows the work that it waits for, until the future is dropped.
 async fn watch(client: &Client, bar: &ProgressBar) -> std::convert::Infallible {
     // The template is a constant that indicatif accepts; its default style is the fallback.
     let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}");
@@ -135,23 +135,25 @@ fn describe(reload: &Reload) -> String {
         changes.iter().map(|change| format!("  {}\n", line(change))).collect()
     };
     text += &list(&reload.applied, |c| {
-        format!("{}: {} → {}", c.property, or_nothing(&c.from), or_nothing(&c.to))
+        format!("{}: {} → {}", c.property, display_value(&c.from), display_value(&c.to))
     });
     if !reload.ignored.is_empty() {
         text += "No longer set; the value applies until a restart or rspm online:\n";
-        text += &list(&reload.ignored, |c| format!("{}: {}", c.property, or_nothing(&c.from)));
+        text += &list(&reload.ignored, |c| format!("{}: {}", c.property, display_value(&c.from)));
     }
     let (sockets, others): (Vec<_>, Vec<_>) =
         reload.restart.iter().cloned().partition(|change| is_listen_address(&change.property));
     if !others.is_empty() {
         text += "Not reloadable; needs a restart, or rspm offline and rspm online:\n";
-        text +=
-            &list(&others, |c| format!("{}: {} → {}", c.property, or_nothing(&c.from), or_nothing(&c.to)));
+        text += &list(&others, |c| {
+            format!("{}: {} → {}", c.property, display_value(&c.from), display_value(&c.to))
+        });
     }
     if !sockets.is_empty() {
         text += &format!("Listen addresses; need a restart, under systemd {RESTART_COMMAND}:\n");
-        text +=
-            &list(&sockets, |c| format!("{}: {} → {}", c.property, or_nothing(&c.from), or_nothing(&c.to)));
+        text += &list(&sockets, |c| {
+            format!("{}: {} → {}", c.property, display_value(&c.from), display_value(&c.to))
+        });
     }
     for warning in &reload.warnings {
         text += &format!("Warning: {warning}\n");
@@ -164,7 +166,7 @@ fn is_listen_address(property: &str) -> bool {
     property.ends_with(".Listen") || property == "Server.SockFileDir"
 }
 
-fn or_nothing(value: &str) -> &str {
+fn display_value(value: &str) -> &str {
     if value.is_empty() { "(nothing)" } else { value }
 }
 
@@ -192,7 +194,7 @@ mod tests {
             applied: vec![change("CRAN.URL", "file:///a", "file:///b")],
             ignored: vec![change("Proxy.URL", "http://p", "")],
             restart: vec![change("HTTP.Listen", ":4242", ":80"), change("SQLite.Dir", "/a", "/b")],
-            warnings: vec!["[Git]: is not supported in this version".to_owned()],
+            warnings: vec!["[Authentication] Lifetime: is not supported in this version".to_owned()],
         };
         assert_eq!(
             describe(&reload),
@@ -202,9 +204,9 @@ mod tests {
              Listen addresses; need a restart, under systemd systemctl daemon-reload && systemctl \
              restart rstudio-pm:\n  \
              HTTP.Listen: :4242 → :80\n\
-             Warning: [Git]: is not supported in this version\n"
+             Warning: [Authentication] Lifetime: is not supported in this version\n"
         );
-        let nothing = Reload { applied: vec![], ignored: vec![], restart: vec![], warnings: vec![] };
-        assert!(describe(&nothing).contains("nothing reloadable changed"));
+        let empty_reload = Reload { applied: vec![], ignored: vec![], restart: vec![], warnings: vec![] };
+        assert!(describe(&empty_reload).contains("nothing reloadable changed"));
     }
 }

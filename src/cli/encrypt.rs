@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use super::check::is_key;
 use super::error::CliError;
-use super::installed::{exec, program_command, server_variables, start_error};
 use super::output::Output;
+use super::programs::{exec, program_command, server_variables, start_error};
 use crate::config::key_file::{self, EncryptionKey, KeyEnvironment};
 use crate::config::{self, DEFAULT_FILE};
 
@@ -25,7 +25,7 @@ pub struct Encrypt {
     /// Command for the key; without one, a value is encrypted.
     #[command(subcommand)]
     pub command: Option<KeyCommand>,
-    /// The value, which other users can see in the list of processes; without it, the command asks for the value
+    /// The value, visible in the process list (default: prompt or standard input)
     #[arg(value_name = "VALUE")]
     pub value: Option<String>,
 }
@@ -53,7 +53,7 @@ pub struct Rotate {
     /// File with the new key, from `rspm encrypt generate`
     #[arg(long, value_name = "FILE")]
     pub new_key: PathBuf,
-    /// The key of the database is lost: delete its encrypted values instead of encrypting them anew
+    /// Delete the encrypted values of the database, whose key is lost, instead of re-encrypting them
     #[arg(long)]
     pub key_lost: bool,
 }
@@ -72,9 +72,9 @@ pub fn run(config: Option<&Path>, output: &Output, args: Encrypt) -> Result<Exit
 }
 
 fn generate(file: &Path) -> Result<(), CliError> {
-    let local = |source| CliError::Local { operation: format!("creating {}", file.display()), source };
-    let key = key_file::random().map_err(local)?;
-    key_file::create(file, &key).map_err(local)?;
+    let local_error = |source| CliError::Local { operation: format!("creating {}", file.display()), source };
+    let key = key_file::random().map_err(local_error)?;
+    key_file::create(file, &key).map_err(local_error)?;
     print_note(&format!("Created the encryption key {} ({}).", file.display(), key.fingerprint()));
     Ok(())
 }
@@ -96,11 +96,11 @@ fn encrypt(config: Option<&Path>, output: &Output, value: Option<String>) -> Res
             find_key(config)?.ok_or_else(|| CliError::refused("the new encryption key cannot be found"))?
         }
     };
-    let encrypted =
+    let ciphertexts =
         values.iter().map(|value| key_file::encrypt(&key.key, value)).collect::<Result<Vec<_>, _>>();
-    let encrypted =
-        encrypted.map_err(|source| CliError::Local { operation: "encrypting".to_owned(), source })?;
-    output.print(&encrypted, || encrypted.join("\n"))
+    let ciphertexts =
+        ciphertexts.map_err(|source| CliError::Local { operation: "encrypting".to_owned(), source })?;
+    output.print(&ciphertexts, || ciphertexts.join("\n"))
 }
 
 /// Finds the key of the server. The caller's variables for the key have precedence; if there are none, those of the
@@ -137,26 +137,26 @@ fn create_key(config: Option<&Path>) -> Result<(), CliError> {
     let mut command = program_command("rstudio-pm", config);
     let status = command.arg("--create-key").status();
     let status = status.map_err(|source| start_error(&command, source))?;
-    if status.success() { Ok(()) } else { Err(CliError::refused("there is no encryption key")) }
+    if status.success() { Ok(()) } else { Err(CliError::refused("could not create the encryption key")) }
 }
 
 /// Returns the values to encrypt: the argument, the line typed into the terminal, or the lines of standard input.
 fn values(argument: Option<String>) -> Result<Vec<Zeroizing<String>>, CliError> {
-    let local = |source| CliError::Local { operation: "reading the value".to_owned(), source };
+    let local_error = |source| CliError::Local { operation: "reading the value".to_owned(), source };
     let values = match argument {
         Some(value) => {
             print_note(
-                "Warning: other users could see the value in the list of processes; leave it out to be asked for it, or \
-                 pass it on standard input",
+                "Warning: other users can see the value in the process list; omit it for a prompt, or pass it on \
+                 standard input",
             );
             vec![Zeroizing::new(value)]
         }
         None if stdin().is_terminal() => {
-            vec![Zeroizing::new(rpassword::prompt_password(PROMPT).map_err(local)?)]
+            vec![Zeroizing::new(rpassword::prompt_password(PROMPT).map_err(local_error)?)]
         }
         None => {
             let mut text = Zeroizing::new(String::new());
-            stdin().take(MAX_INPUT).read_to_string(&mut text).map_err(local)?;
+            stdin().take(MAX_INPUT).read_to_string(&mut text).map_err(local_error)?;
             text.lines().map(|line| Zeroizing::new(line.to_owned())).collect()
         }
     };

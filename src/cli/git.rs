@@ -16,10 +16,10 @@ use super::git_args::{
 use super::output::{Output, format_time, table};
 use crate::api::git::{self, GitBuild, GitBuildLog, GitBuilder, GitPoll};
 
-/// Pause between two requests for a log.
-const PAUSE: Duration = Duration::from_millis(300);
+/// Interval of polls of the state and the log of a build.
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
 
-/// The five lines of Posit Package Manager, and what it does not show.
+/// Formats a builder: the five lines that Posit Package Manager prints, followed by further properties.
 fn describe(builder: &GitBuilder) -> String {
     let mut lines = vec![
         format!("- {}", builder.name),
@@ -36,15 +36,15 @@ fn describe(builder: &GitBuilder) -> String {
     if builder.webhook {
         lines.push(format!("    Webhook: POST /__api__/git-builders/{}/poll", builder.id));
     }
-    let polled = builder.polled.as_deref().map_or_else(|| "never".to_owned(), format_time);
+    let last_poll = builder.polled.as_deref().map_or_else(|| "never".to_owned(), format_time);
     let error = if builder.error.is_empty() { String::new() } else { format!("; failed: {}", builder.error) };
-    lines.push(format!("    Last poll: {polled}{error}"));
-    let last = builder.last_build.as_ref().map_or_else(|| "none".to_owned(), summary);
-    lines.push(format!("    Last build: {last}"));
+    lines.push(format!("    Last poll: {last_poll}{error}"));
+    let last_build = builder.last_build.as_ref().map_or_else(|| "none".to_owned(), summary);
+    lines.push(format!("    Last build: {last_build}"));
     lines.join("\n") + "\n"
 }
 
-/// `published 1.2.0 from 1a2b3c4, transaction 17`.
+/// Formats a build: `published 1.2.0 from 1a2b3c4, transaction 17`.
 fn summary(build: &GitBuild) -> String {
     let commit = build.commit.get(..7).unwrap_or(&build.commit);
     let version = if build.version.is_empty() { String::new() } else { format!(" {}", build.version) };
@@ -54,6 +54,7 @@ fn summary(build: &GitBuild) -> String {
     format!("{}{version} from {commit}{tag}{transaction}{reason}", build.state)
 }
 
+/// Reads the secret in a file.
 fn secret(file: Option<&Path>) -> Result<Option<String>, CliError> {
     let Some(file) = file else { return Ok(None) };
     let text = fs::read_to_string(file)
@@ -99,15 +100,15 @@ pub async fn create(client: &Client, output: &Output, args: CreateGitBuilder) ->
 /// # Errors
 /// The server refuses.
 pub async fn edit(client: &Client, output: &Output, args: EditGitBuilder) -> Result<(), CliError> {
-    let removed = |is_removed: bool, value| if is_removed { Some(String::new()) } else { value };
+    let new_value = |is_removed: bool, value| if is_removed { Some(String::new()) } else { value };
     let body = git::EditGitBuilder {
         url: args.new_url,
         branch: args.new_branch,
-        sub_dir: removed(args.remove_sub_dir, args.new_sub_dir),
+        sub_dir: new_value(args.remove_sub_dir, args.new_sub_dir),
         clone_depth: args.clone_depth,
         recurse_submodules: args.recurse_submodules,
-        credential: removed(args.remove_credential, args.new_credential),
-        webhook_secret: removed(args.remove_webhook_secret, secret(args.webhook_secret_path.as_deref())?),
+        credential: new_value(args.remove_credential, args.new_credential),
+        webhook_secret: new_value(args.remove_webhook_secret, secret(args.webhook_secret_path.as_deref())?),
         accept_host_key: args.accept_host_key,
     };
     let builder: GitBuilder = client.send(Method::PATCH, &path(&args.source, &args.name), &body).await?;
@@ -159,6 +160,7 @@ pub async fn rerun(client: &Client, output: &Output, args: RerunGitBuilder) -> R
     follow_all(client, output, &[build.id], &args.wait_flags).await
 }
 
+/// Follows the builds of a poll; prints the poll as JSON if there are none.
 async fn finish(client: &Client, output: &Output, poll: GitPoll, flags: &WaitFlags) -> Result<(), CliError> {
     if !poll.builds.is_empty() {
         return follow_all(client, output, &poll.builds, flags).await;
@@ -170,21 +172,21 @@ async fn finish(client: &Client, output: &Output, poll: GitPoll, flags: &WaitFla
 async fn follow_all(
     client: &Client,
     output: &Output,
-    builds: &[i64],
+    ids: &[i64],
     flags: &WaitFlags,
 ) -> Result<(), CliError> {
-    let mut ended = Vec::new();
-    for id in builds {
+    let mut results = Vec::new();
+    for id in ids {
         if flags.no_wait {
-            ended.push(show(client, *id).await?);
+            results.push(fetch(client, *id).await?);
             continue;
         }
         if output.is_human() {
             print_log(client, *id, true, &mut std::io::stdout()).await?;
         }
-        ended.push(wait(client, *id).await?);
+        results.push(wait(client, *id).await?);
     }
-    output.print(&ended, || {
+    output.print(&results, || {
         let line = |build: &GitBuild| match build.ended {
             true => format!("Build {}: {}", build.id, summary(build)),
             false => format!(
@@ -192,29 +194,29 @@ async fn follow_all(
                 build.id, build.state, build.id
             ),
         };
-        ended.iter().map(line).collect::<Vec<_>>().join("\n")
+        results.iter().map(line).collect::<Vec<_>>().join("\n")
     })?;
-    match ended.iter().find(|build| build.state == "failed") {
-        Some(failed) => Err(CliError::refused(format!("the build {} failed: {}", failed.id, failed.reason))),
+    match results.iter().find(|build| build.state == "failed") {
+        Some(build) => Err(CliError::refused(format!("build {} failed: {}", build.id, build.reason))),
         None => Ok(()),
     }
 }
 
-async fn show(client: &Client, id: i64) -> Result<GitBuild, CliError> {
+async fn fetch(client: &Client, id: i64) -> Result<GitBuild, CliError> {
     client.get(&format!("/git-builds/{id}")).await
 }
 
 async fn wait(client: &Client, id: i64) -> Result<GitBuild, CliError> {
     loop {
-        let build = show(client, id).await?;
+        let build = fetch(client, id).await?;
         if build.ended {
             return Ok(build);
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Prints the log of a build; with `follow`, until it ends. Of a build with several attempts, each log is printed.
+/// Prints the log of a build; with `follow`, until it ends, including the logs of later attempts.
 pub(super) async fn print_log(
     client: &Client,
     id: i64,
@@ -223,7 +225,7 @@ pub(super) async fn print_log(
 ) -> Result<(), CliError> {
     let (mut offset, mut attempt) = (0, 0);
     loop {
-        let build = show(client, id).await?;
+        let build = fetch(client, id).await?;
         if build.attempt != attempt {
             // The log of the first attempt may have been read before its number.
             offset = if attempt == 0 { offset } else { 0 };
@@ -238,7 +240,7 @@ pub(super) async fn print_log(
             return Ok(());
         }
         if is_unchanged {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }

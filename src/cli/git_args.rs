@@ -18,7 +18,7 @@ pub enum Import {
 /// `rspm run …`
 #[derive(Debug, Subcommand)]
 pub enum Run {
-    /// Poll the repository of a builder now, and build what is new
+    /// Poll the repository of a builder now, and build a new commit or new tags
     GitBuilder(RunGitBuilder),
 }
 
@@ -29,7 +29,7 @@ pub enum Rerun {
     GitBuilder(RerunGitBuilder),
 }
 
-/// Whether a command waits for builds.
+/// Flags of commands that start builds.
 #[derive(Debug, Args)]
 pub struct WaitFlags {
     /// Print the log until the builds end (the default); interrupting the command does not stop them
@@ -52,7 +52,7 @@ pub struct CreateGitBuilder {
     /// The branch (default: the default branch of the repository)
     #[arg(long, default_value = "")]
     pub branch: String,
-    /// What is built: the newest commit of the branch, or all tags
+    /// Objects to build: the newest commit of the branch, or all tags
     #[arg(long, default_value = "commits", value_name = "TRIGGER", value_parser = SuggestedValues(&["commits", "tags"]))]
     pub build_trigger: String,
     /// Directory of the package in the repository
@@ -73,7 +73,7 @@ pub struct CreateGitBuilder {
     /// File with a secret; webhooks that are signed with it trigger a poll
     #[arg(long, value_name = "FILE")]
     pub webhook_secret_path: Option<PathBuf>,
-    /// Waiting.
+    /// Wait flags.
     #[command(flatten)]
     pub wait_flags: WaitFlags,
 }
@@ -107,7 +107,7 @@ pub struct EditGitBuilder {
     /// Use no credential
     #[arg(long)]
     pub remove_credential: bool,
-    /// The package is at the root of the repository
+    /// Build the package at the root of the repository
     #[arg(long)]
     pub remove_sub_dir: bool,
     /// Levels of submodules to fetch
@@ -147,7 +147,7 @@ pub struct RunGitBuilder {
     /// The source
     #[arg(long)]
     pub source: String,
-    /// Waiting.
+    /// Wait flags.
     #[command(flatten)]
     pub wait_flags: WaitFlags,
 }
@@ -167,10 +167,10 @@ pub struct RerunGitBuilder {
     /// The commit, or at least seven of its digits
     #[arg(long, value_name = "COMMIT")]
     pub commit_sha: Option<String>,
-    /// Build it even if it was published, and replace the version; its checksum changes
+    /// Build even if the version is published, and replace it (its checksum changes)
     #[arg(long)]
     pub replace: bool,
-    /// Waiting.
+    /// Wait flags.
     #[command(flatten)]
     pub wait_flags: WaitFlags,
 }
@@ -209,11 +209,11 @@ pub struct ImportHttpsCredential {
     /// User name
     #[arg(long)]
     pub username: String,
-    /// Password or token, plain or encrypted with rspm encrypt; other users can see a plain one in the list of processes;
-    /// without the flag, the command asks for it, or reads it from standard input
+    /// Password or token, plain (visible in the process list) or encrypted with rspm encrypt (default: prompt or standard
+    /// input)
     #[arg(long, hide_env_values = true)]
     pub password: Option<String>,
-    /// Use it for this host only, such as git.example.com or git.example.com:8443
+    /// The only host for which it is used, such as git.example.com or git.example.com:8443
     #[arg(long)]
     pub host: Option<String>,
     /// Succeed when a credential of this name exists, and leave it unchanged
@@ -230,10 +230,10 @@ pub struct EditHttpsCredential {
     /// New user name
     #[arg(long)]
     pub username: Option<String>,
-    /// New password or token; without a value, the command asks for it, or reads it from standard input
+    /// New password or token (without a value: prompt or standard input)
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub password: Option<String>,
-    /// Use it for this host only; empty for any
+    /// The only host for which it is used; empty for any
     #[arg(long)]
     pub host: Option<String>,
 }
@@ -301,10 +301,10 @@ pub struct Logs {
     /// Command for the log files of the server.
     #[command(subcommand)]
     pub command: Option<LogsCommand>,
-    /// The transaction of a build; `rspm list git-builds` shows it
+    /// Transaction of the build, from `rspm list git-builds`
     #[arg(long, value_name = "ID")]
     pub transaction_id: Option<u64>,
-    /// A build, which may be running; `rspm list git-builds` shows it
+    /// Number of the build, from `rspm list git-builds`
     #[arg(long, value_name = "ID")]
     pub build_id: Option<u64>,
     /// File for the log (default: standard output)

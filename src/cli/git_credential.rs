@@ -41,14 +41,14 @@ pub async fn import(client: &Client, output: &Output, args: ImportHttpsCredentia
 /// # Errors
 /// As [`import`].
 pub async fn edit(client: &Client, output: &Output, args: EditHttpsCredential) -> Result<(), CliError> {
-    let new = match args.password {
+    let new_password = match args.password {
         None => None,
         Some(text) if text.is_empty() => Some(password(None)?),
         Some(text) => Some(text),
     };
     let body = ImportGitCredential {
         username: args.username,
-        password: new,
+        password: new_password,
         host: args.host,
         ..ImportGitCredential::default()
     };
@@ -97,10 +97,10 @@ pub async fn edit_ssh_key(client: &Client, output: &Output, args: EditSshKey) ->
 
 /// Reads a small text file.
 fn file(path: &Path) -> Result<String, CliError> {
-    let local = |source| CliError::Local { operation: format!("reading {}", path.display()), source };
+    let local_error = |source| CliError::Local { operation: format!("reading {}", path.display()), source };
     let mut text = String::new();
-    let file = File::open(path).map_err(local)?;
-    file.take(MAX_INPUT + 1).read_to_string(&mut text).map_err(local)?;
+    let file = File::open(path).map_err(local_error)?;
+    file.take(MAX_INPUT + 1).read_to_string(&mut text).map_err(local_error)?;
     if text.len() as u64 > MAX_INPUT {
         return Err(CliError::refused(format!("{} has more than {MAX_INPUT} bytes", path.display())));
     }
@@ -114,15 +114,17 @@ fn passphrase(path: Option<&Path>) -> Result<Option<String>, CliError> {
     Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
-/// The password of the flag, typed into the terminal, or from standard input.
+/// Returns the password of the flag, otherwise of the terminal or of standard input.
 fn password(flag: Option<String>) -> Result<String, CliError> {
-    let local = |source| CliError::Local { operation: "reading the password".to_owned(), source };
+    let local_error = |source| CliError::Local { operation: "reading the password".to_owned(), source };
     let text = match flag {
         Some(text) => text,
-        None if stdin().is_terminal() => rpassword::prompt_password("Password or token: ").map_err(local)?,
+        None if stdin().is_terminal() => {
+            rpassword::prompt_password("Password or token: ").map_err(local_error)?
+        }
         None => {
             let mut text = String::new();
-            stdin().take(MAX_INPUT).read_to_string(&mut text).map_err(local)?;
+            stdin().take(MAX_INPUT).read_to_string(&mut text).map_err(local_error)?;
             text.trim_end_matches(['\r', '\n']).to_owned()
         }
     };

@@ -48,10 +48,10 @@ pub fn command() -> Command {
     let mut groups = String::new();
     for (index, (title, names)) in GROUPS.iter().enumerate() {
         let _ = writeln!(groups, "{heading}{title}:{heading:#}");
-        let listed = names.iter().filter_map(|name| command.find_subcommand(name));
+        let members = names.iter().filter_map(|name| command.find_subcommand(name));
         let others =
             command.get_subcommands().filter(|sub| index + 1 == GROUPS.len() && !is_named(sub.get_name()));
-        for sub in listed.chain(others).filter(|sub| !sub.is_hide_set()) {
+        for sub in members.chain(others).filter(|sub| !sub.is_hide_set()) {
             let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
             let _ = writeln!(groups, "  {name}{:<12}{name:#}  {about}", sub.get_name());
         }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_take_certain_words_list_them() {
+    fn flags_with_suggested_values_list_them() {
         let mut command = command();
         let mut help = |path: &[&str]| {
             let leaf =

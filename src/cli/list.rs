@@ -66,8 +66,8 @@ pub async fn distributions(client: &Client, output: &Output) -> Result<(), CliEr
                 let hidden = d.hidden.then(|| "hidden".to_owned());
                 let notes = r.into_iter().chain(hidden).collect::<Vec<_>>().join(", ");
                 let url = if d.url == d.name { String::new() } else { d.url.clone() };
-                let (arch, also) = (d.arch.join(", "), d.aliases.join(", "));
-                vec![d.name.clone(), url, d.display.clone(), arch, also, notes]
+                let (arch, aliases) = (d.arch.join(", "), d.aliases.join(", "));
+                vec![d.name.clone(), url, d.display.clone(), arch, aliases, notes]
             })
             .collect();
         table(&["Name", "In URLs", "Distribution", "Architectures", "Also", "Notes"], &rows)
@@ -86,9 +86,9 @@ pub async fn bioconductor_versions(client: &Client, output: &Output) -> Result<(
         }
         let row = |v: &BioconductorVersion| {
             let packages = v.packages.map_or_else(|| "not synced".to_owned(), format_count);
-            let changed = v.changed.as_deref().map(format_time).unwrap_or_default();
+            let change_time = v.changed.as_deref().map(format_time).unwrap_or_default();
             let (version, r) = (v.version.clone(), v.r_version.clone());
-            vec![version, r, v.status.clone(), v.cran_snapshot.clone(), packages, changed]
+            vec![version, r, v.status.clone(), v.cran_snapshot.clone(), packages, change_time]
         };
         let rows: Vec<Vec<String>> = versions.iter().map(row).collect();
         table(&["Version", "R", "Status", "CRAN", "Packages", "Last change"], &rows)
@@ -107,10 +107,10 @@ pub async fn binaries(client: &Client, output: &Output, args: ListBinaries) -> R
             return format!("No binaries of {} in source '{}'.", args.name, args.source);
         }
         let row = |b: &Binary| {
-            let published = b.published.get(..10).unwrap_or("").to_owned();
+            let publication_date = b.published.get(..10).unwrap_or("").to_owned();
             // Enough digits to distinguish files; the JSON has all.
             let sha256 = b.sha256.as_deref().unwrap_or_default().chars().take(16).collect();
-            vec![b.version.clone(), b.platform.clone(), b.arch.clone(), published, sha256]
+            vec![b.version.clone(), b.platform.clone(), b.arch.clone(), publication_date, sha256]
         };
         let rows: Vec<Vec<String>> = binaries.iter().map(row).collect();
         table(&["Version", "Platform", "Architecture", "Published", "SHA-256"], &rows)
@@ -135,8 +135,8 @@ pub async fn packages(client: &Client, output: &Output, args: ListPackages) -> R
             .packages
             .iter()
             .map(|p| {
-                let published = p.published.as_deref().unwrap_or("").get(..10).unwrap_or("");
-                vec![p.name.clone(), p.version.clone(), p.source.clone(), published.to_owned()]
+                let publication_date = p.published.as_deref().unwrap_or("").get(..10).unwrap_or("");
+                vec![p.name.clone(), p.version.clone(), p.source.clone(), publication_date.to_owned()]
             })
             .collect();
         let (count, total) = (rows.len(), format_count(page.total));

@@ -18,8 +18,8 @@ use crate::api::log::ReopenResult;
 /// The server refuses, or a file cannot be opened.
 pub async fn run(client: &Client, output: &Output, args: Logs) -> Result<(), CliError> {
     if let Some(LogsCommand::Reopen) = args.command {
-        let reopened: ReopenResult = client.send(Method::POST, "/log/reopen", &()).await?;
-        return output.print(&reopened, || match reopened.files.as_slice() {
+        let result: ReopenResult = client.send(Method::POST, "/log/reopen", &()).await?;
+        return output.print(&result, || match result.files.as_slice() {
             [] => "The server has no log files.".to_owned(),
             files => format!("Reopened:\n  {}", files.join("\n  ")),
         });

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::error::CliError;
-use super::installed::{exec, program_command};
 use super::output::Format;
+use super::programs::{exec, program_command};
 use super::suggested_values::SuggestedValues;
 
 /// Flags of `migrate`.

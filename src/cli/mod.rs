@@ -16,7 +16,6 @@ pub mod git;
 pub mod git_args;
 pub mod git_credential;
 pub mod help;
-mod installed;
 mod job;
 pub mod license;
 pub mod list;
@@ -26,6 +25,7 @@ pub mod migrate;
 pub mod output;
 pub mod package;
 mod package_scope;
+mod programs;
 pub mod reference;
 mod remote;
 pub mod repair;
@@ -57,7 +57,8 @@ use output::Output;
 use token::Revoke;
 use zeroize::Zeroizing;
 
-/// Runs one command and returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 server not reachable.
+/// Runs one command and returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 server not
+/// reachable, 4 backup incomplete.
 #[must_use]
 pub fn main() -> ExitCode {
     // Before the flags are parsed: license commands accept any.
@@ -126,7 +127,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
     };
     let remote = match cli.address.filter(|address| !address.trim().is_empty()) {
         None => None,
-        Some(address) => remote(&address, cli.config.as_deref(), cli.insecure_ssl_skip_verify)?,
+        Some(address) => remote_client(&address, cli.config.as_deref(), cli.insecure_ssl_skip_verify)?,
     };
     if cli.verbose {
         let filter = tracing_subscriber::EnvFilter::new("rstudio_pm::cli=debug");
@@ -147,9 +148,9 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The client of a server on the network: with `PACKAGEMANAGER_TOKEN`; without it, `None` if the address is that of this
-/// machine's server, which is reached over its socket.
-fn remote(
+/// Returns a client of a server on the network, with the token in `PACKAGEMANAGER_TOKEN`. Without a token, returns `None`
+/// if the address is that of this machine's server, which is reached over its socket; otherwise an error.
+fn remote_client(
     address: &str,
     config: Option<&Path>,
     skips_verification: bool,
@@ -168,13 +169,13 @@ fn remote(
         // A failed write to stderr cannot be reported.
         let _ = writeln!(
             anstream::stderr(),
-            "Warning: the certificate of the server is not verified; anyone on the way can read the token."
+            "Warning: the certificate of the server is not verified; anyone on the network path can read the token."
         );
     }
     if remote::is_unencrypted(address) {
         let _ = writeln!(
             anstream::stderr(),
-            "Warning: the connection is not encrypted; anyone on the way can read the token: use https."
+            "Warning: the connection is not encrypted; anyone on the network path can read the token: use https."
         );
     }
     Client::of_address(address, token, !skips_verification).map(Some)

@@ -22,7 +22,7 @@ async fn add_uploaded_packages(client: &Client, args: &Add, source: &str) -> Res
     client.send(Method::POST, &format!("/sources/{}/packages", segment(source)), &body).await
 }
 
-/// The kind of the packages of a source, as the server names it.
+/// Returns the kind of the uploads for a source, as the admin API names it.
 async fn upload_kind(client: &Client, source: &str) -> Result<&'static str, CliError> {
     let source: source::Source = client.get(&format!("/sources/{}", segment(source))).await?;
     let language = source.kind.parse::<SourceKind>().map_or(Language::R, SourceKind::language);
@@ -44,12 +44,12 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
         args.path = read_file_list(list)?;
     }
     let source = args.source.as_deref().unwrap_or_default();
-    let added = match add_uploaded_packages(client, &args, source).await {
+    let result = match add_uploaded_packages(client, &args, source).await {
         // The server was restarted or upgraded after the uploads and has lost them.
         Err(error) if error.has_code(Code::NoUpload) => add_uploaded_packages(client, &args, source).await,
         other => other,
     }?;
-    output.print(&added, || {
+    output.print(&result, || {
         let line = |(path, package): (&std::path::PathBuf, &source::AddedPackage)| match package.outcome {
             AddOutcome::Added => format!("Added package '{}'.\n", path.display()),
             AddOutcome::Replaced => {
@@ -70,7 +70,7 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
                 path.display()
             ),
         };
-        args.path.iter().zip(&added.packages).map(line).collect()
+        args.path.iter().zip(&result.packages).map(line).collect()
     })
 }
 
@@ -120,12 +120,12 @@ async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Re
     if let Some(list) = &args.file_in {
         args.path = read_file_list(list)?;
     }
-    let added = match add_uploaded_binaries(client, &args).await {
+    let result = match add_uploaded_binaries(client, &args).await {
         // The server was restarted or upgraded after the uploads and has lost them.
         Err(error) if error.has_code(Code::NoUpload) => add_uploaded_binaries(client, &args).await,
         other => other,
     }?;
-    output.print(&added, || {
+    output.print(&result, || {
         let line = |package: &binary::AddedBinary| {
             let arch = match package.arch.as_str() {
                 "any" => "any architecture",
@@ -141,7 +141,7 @@ async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Re
                 AddOutcome::Existing => format!("Not added, already exists: {description}\n"),
             }
         };
-        added.packages.iter().map(line).collect()
+        result.packages.iter().map(line).collect()
     })
 }
 
@@ -157,9 +157,9 @@ pub async fn remove(client: &Client, output: &Output, args: RemovePackage) -> Re
         comment: args.comment.clone(),
     };
     let path = format!("/sources/{}/packages/remove", segment(&args.source));
-    let removed: RemovedPackage = client.send(Method::POST, &path, &body).await?;
-    output.print(&removed, || {
-        format!("Removed {} {} from source '{}'.", removed.name, removed.versions.join(", "), args.source)
+    let result: RemovedPackage = client.send(Method::POST, &path, &body).await?;
+    output.print(&result, || {
+        format!("Removed {} {} from source '{}'.", result.name, result.versions.join(", "), args.source)
     })
 }
 
@@ -175,13 +175,13 @@ pub async fn remove_binary(client: &Client, output: &Output, args: RemoveBinary)
         comment: args.comment,
     };
     let path = format!("/sources/{}/binaries/remove", segment(&args.source));
-    let removed: RemovedBinary = client.send(Method::POST, &path, &body).await?;
-    output.print(&removed, || {
-        let line = |removed_binary: &binary::RemovedBinaryFile| {
-            let arch = if removed_binary.arch == "any" { "any architecture" } else { &removed_binary.arch };
-            let RemovedBinary { name, version, platform, .. } = &removed;
+    let result: RemovedBinary = client.send(Method::POST, &path, &body).await?;
+    output.print(&result, || {
+        let line = |file: &binary::RemovedBinaryFile| {
+            let arch = if file.arch == "any" { "any architecture" } else { &file.arch };
+            let RemovedBinary { name, version, platform, .. } = &result;
             format!("Removed {name} {version} for {platform} ({arch}) from source '{}'\n", args.source)
         };
-        removed.binaries.iter().map(line).collect()
+        result.binaries.iter().map(line).collect()
     })
 }

@@ -21,22 +21,22 @@ pub(super) struct Remote {
     client: reqwest::Client,
     address: String,
     token: Zeroizing<String>,
-    /// The newest state of the database that a response named: the next request, which a balancer may give to another
-    /// server, sees it too.
+    /// The highest catalog version of the responses. Requests carry it, so that another server behind a load balancer
+    /// answers from at least this version.
     catalog: AtomicI64,
 }
 
 /// The URL of an address; without a scheme it is `http`. `None` if it cannot be that of a server.
 fn parse(address: &str) -> Option<(String, url::Url)> {
-    let full = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-    let url = url::Url::parse(&full).ok()?;
+    let full_address = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    let url = url::Url::parse(&full_address).ok()?;
     let is_usable = matches!(url.scheme(), "http" | "https")
         && url.has_host()
         && url.query().is_none()
         // reqwest would add a second Authorization field, and messages show the address.
         && url.username().is_empty()
         && url.password().is_none();
-    is_usable.then_some((full, url))
+    is_usable.then_some((full_address, url))
 }
 
 fn is_loopback(url: &url::Url) -> bool {
@@ -48,13 +48,13 @@ fn is_loopback(url: &url::Url) -> bool {
     }
 }
 
-/// Whether the token crosses the network unencrypted.
+/// Returns true if the token would cross the network unencrypted.
 pub(super) fn is_unencrypted(address: &str) -> bool {
     parse(address).is_some_and(|(_, url)| url.scheme() == "http" && !is_loopback(&url))
 }
 
 impl Remote {
-    /// A client of the server at an address; connects with the first request.
+    /// Returns a client of the server at an address; connects with the first request.
     ///
     /// # Errors
     /// The address is not a URL, or there is no token.
@@ -63,14 +63,14 @@ impl Remote {
         token: Zeroizing<String>,
         verifies_tls: bool,
     ) -> Result<Remote, CliError> {
-        let Some((full, url)) = parse(address) else {
-            // SECURITY: what precedes an @ may be a token.
-            let shown = address.rsplit('@').next().unwrap_or_default();
-            return Err(CliError::BadAddress(shown.to_owned()));
+        let Some((full_address, url)) = parse(address) else {
+            // SECURITY: the part before an @ may be a token.
+            let host = address.rsplit('@').next().unwrap_or_default();
+            return Err(CliError::BadAddress(host.to_owned()));
         };
         if reqwest::header::HeaderValue::from_str(&token).is_err() {
             return Err(CliError::refused(
-                "PACKAGEMANAGER_TOKEN is not a token: it has characters that no token has",
+                "PACKAGEMANAGER_TOKEN is not a token: it contains characters that a token cannot have",
             ));
         }
         if rustls::crypto::CryptoProvider::get_default().is_none() {
@@ -83,13 +83,13 @@ impl Remote {
             // SECURITY: a redirect would send the token to another server.
             .redirect(reqwest::redirect::Policy::none())
             .tls_danger_accept_invalid_certs(!verifies_tls);
-        // SECURITY: a proxy would read the token on its way to this machine.
+        // SECURITY: requests to a loopback address bypass the proxy, which could read the token.
         let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
         let client = builder.build().map_err(|error| CliError::Unreachable {
             address: address.to_owned(),
             reason: error.to_string(),
         })?;
-        let address = full.trim_end_matches('/').to_owned();
+        let address = full_address.trim_end_matches('/').to_owned();
         Ok(Remote { client, address, token, catalog: AtomicI64::new(0) })
     }
 
@@ -98,8 +98,8 @@ impl Remote {
         &self.address
     }
 
-    /// A second client of the same server.
-    pub(super) fn again(&self) -> Remote {
+    /// Returns a second client of the same server.
+    pub(super) fn duplicate(&self) -> Remote {
         Remote {
             client: self.client.clone(),
             address: self.address.clone(),
@@ -128,27 +128,28 @@ impl Remote {
             request = request.header(CATALOG_HEADER, catalog);
         }
         let response = request.send().await.map_err(|error| self.failure(&method, &error))?;
-        self.note(response.headers());
+        self.record_catalog(response.headers());
         let status = response.status();
         if status.is_redirection() {
             let target = response.headers().get("location").and_then(|value| value.to_str().ok());
             return Err(CliError::Unreachable {
                 address: self.address.clone(),
-                reason: format!("it redirects to {}; give that address", target.unwrap_or("another address")),
+                reason: format!("it redirects to {}; use that address", target.unwrap_or("another address")),
             });
         }
         let body = response.bytes().await.map_err(|error| self.failure(&method, &error))?;
         Ok((status, body))
     }
 
-    /// Stores the state of the database that a response names.
-    fn note(&self, headers: &HeaderMap) {
+    /// Stores the catalog version of a response.
+    fn record_catalog(&self, headers: &HeaderMap) {
         let value = headers.get(HeaderName::from_static(CATALOG_HEADER));
         if let Some(catalog) = value.and_then(|value| value.to_str().ok()?.parse().ok()) {
             self.catalog.fetch_max(catalog, Ordering::Relaxed);
         }
     }
 
+    /// Returns the error of a request without a response.
     fn failure(&self, method: &Method, error: &reqwest::Error) -> CliError {
         // The message of the error itself repeats the address.
         let reason = std::error::Error::source(error).map_or_else(|| "no response".to_owned(), error_chain);

@@ -29,15 +29,15 @@ pub struct RepairClock {
 /// The server refuses.
 pub async fn clock(client: &Client, output: &Output, args: &RepairClock) -> Result<(), CliError> {
     let body = repair::RepairClock { today: args.today.to_string(), dry_run: args.dry_run };
-    let repaired: repair::RepairedClock = client.send(Method::POST, "/repair/clock", &body).await?;
-    output.print(&repaired, || {
-        let row = |corrected: &repair::CorrectedTransaction| {
-            vec![corrected.id.to_string(), corrected.from.clone(), corrected.to.clone()]
+    let result: repair::RepairedClock = client.send(Method::POST, "/repair/clock", &body).await?;
+    output.print(&result, || {
+        let row = |transaction: &repair::CorrectedTransaction| {
+            vec![transaction.id.to_string(), transaction.from.clone(), transaction.to.clone()]
         };
-        let rows: Vec<_> = repaired.transactions.iter().map(row).collect();
+        let rows: Vec<_> = result.transactions.iter().map(row).collect();
         match rows.is_empty() {
-            true => repaired.message.clone(),
-            false => format!("{}\n{}", repaired.message, table(&["Transaction", "Time", "New time"], &rows)),
+            true => result.message.clone(),
+            false => format!("{}\n{}", result.message, table(&["Transaction", "Time", "New time"], &rows)),
         }
     })
 }

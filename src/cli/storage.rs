@@ -73,8 +73,8 @@ pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> R
         }
         StorageCommand::Adopt(args) => {
             let body = StorageSelection { classes: args.class };
-            let adopted: AdoptedStorage = client.send(Method::POST, "/storage/adopt", &body).await?;
-            output.print(&adopted, || match adopted.classes.as_slice() {
+            let result: AdoptedStorage = client.send(Method::POST, "/storage/adopt", &body).await?;
+            output.print(&result, || match result.classes.as_slice() {
                 [] => "These storage classes already belong to this database.".to_owned(),
                 classes => format!("This database is now the owner of: {}", classes.join(", ")),
             })
@@ -105,7 +105,8 @@ fn describe(storage: &Storage) -> String {
             StorageOwner::Unclaimed => "none",
             StorageOwner::Unknown => "unknown",
         };
-        let waiting = state.waiting.as_ref().map(|w| format!("{} of {}", count(w.objects), count(w.of)));
+        let waiting_objects =
+            state.waiting.as_ref().map(|w| format!("{} of {}", count(w.objects), count(w.of)));
         vec![
             state.class.clone(),
             owner.to_owned(),
@@ -113,7 +114,7 @@ fn describe(storage: &Storage) -> String {
             state.trash_since.clone().unwrap_or_default(),
             count(state.damaged),
             count(state.lost),
-            waiting.unwrap_or_default(),
+            waiting_objects.unwrap_or_default(),
             state.location.clone(),
         ]
     };

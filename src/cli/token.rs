@@ -21,7 +21,7 @@ pub enum Revoke {
 /// Flags of `create token`.
 #[derive(Debug, Args)]
 pub struct CreateToken {
-    /// What the token permits: repos:read, sources:write or global:admin; comma separated or repeated
+    /// Scopes of the token: repos:read, sources:write or global:admin; comma separated or repeated
     #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE", value_parser = SuggestedValues(&["repos:read", "sources:write", "global:admin"]))]
     pub scope: Vec<String>,
     /// Sources of the scope sources:write, comma separated; '*' for all
@@ -58,14 +58,14 @@ pub struct ListTokens {
 /// The value of a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum YesNo {
-    /// Only those.
+    /// Only tokens with the property.
     Yes,
-    /// Only others.
+    /// Only tokens without it.
     No,
 }
 
 impl YesNo {
-    /// True for `yes`.
+    /// Returns true for `yes`.
     #[must_use]
     pub fn is_yes(self) -> bool {
         self == YesNo::Yes
@@ -76,7 +76,7 @@ impl YesNo {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("named").required(true).args(["guid", "token"]))]
 pub struct RevokeToken {
-    /// Its GUID, see rspm list tokens
+    /// GUID of the token, from `rspm list tokens`
     #[arg(long)]
     pub guid: Option<String>,
     /// The token itself; - reads it from standard input
@@ -94,26 +94,26 @@ const NOTE: &str = "Generated an access token. Be sure to record this token imme
 /// The server refuses.
 pub async fn create(client: &Client, output: &Output, args: CreateToken) -> Result<(), CliError> {
     let scopes = scopes(&args)?;
-    let is_endless_admin =
+    let is_permanent_admin =
         args.expires.0.is_none() && scopes.iter().any(|scope| scope.scope == "global:admin");
     let expires_in = args.expires.0.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
     let body = token::CreateToken { scopes, description: args.description, user: args.user, expires_in };
-    let created: CreatedToken = client.send(Method::POST, "/tokens", &body).await?;
+    let new_token: CreatedToken = client.send(Method::POST, "/tokens", &body).await?;
     if !args.quiet {
         let mut stderr = anstream::stderr().lock();
         // The token is valid even if the note cannot be written.
         let _ = writeln!(stderr, "{NOTE}");
-        if is_endless_admin {
+        if is_permanent_admin {
             let _ = writeln!(
                 stderr,
-                "Whoever has it can change everything, without an end; --expires limits its lifetime."
+                "The token permits every change and never expires; --expires limits its lifetime."
             );
         }
     }
-    output.print(&created, || created.token.clone())
+    output.print(&new_token, || new_token.token.clone())
 }
 
-/// The scopes of the flags, with the objects of each.
+/// Returns the scopes of the flags, with the objects of each.
 fn scopes(args: &CreateToken) -> Result<Vec<Scope>, CliError> {
     let objects = [("repos:read", "--repos", &args.repos), ("sources:write", "--sources", &args.sources)];
     for (scope, flag, names) in objects {
@@ -179,7 +179,7 @@ pub async fn revoke(client: &Client, output: &Output, args: RevokeToken) -> Resu
     })
 }
 
-/// A token of the command line, or of standard input in place of `-`: arguments are visible to other users.
+/// Returns the token of the command line, or for `-` that of standard input: other users can see arguments.
 fn read_token(text: String) -> Result<String, CliError> {
     if text != "-" {
         return Ok(text);
@@ -196,7 +196,7 @@ fn read_token(text: String) -> Result<String, CliError> {
     Ok(line.trim().to_owned())
 }
 
-/// `rspm verify`: that the server responds, and the scopes of the token.
+/// `rspm verify`: checks that the server responds, and prints the scopes of the token.
 ///
 /// # Errors
 /// The server does not respond, or refuses the token.
@@ -220,13 +220,13 @@ pub async fn verify(client: &Client, output: &Output) -> Result<(), CliError> {
 /// Parses the value of `--expires`.
 ///
 /// # Errors
-/// What to write instead.
+/// The text is not a lifetime; the message describes the accepted form.
 pub(super) fn lifetime(text: &str) -> Result<Lifetime, String> {
     let syntax_error = || "give a number with s, m, h or d, or never: 12h, 90d".to_owned();
     if text == "never" {
         return Ok(Lifetime(None));
     }
-    let (at, unit) = text.char_indices().last().ok_or_else(syntax_error)?;
+    let (length, unit) = text.char_indices().last().ok_or_else(syntax_error)?;
     let unit = match unit {
         's' => 1,
         'm' => 60,
@@ -234,7 +234,7 @@ pub(super) fn lifetime(text: &str) -> Result<Lifetime, String> {
         'd' => 86_400,
         _ => return Err(syntax_error()),
     };
-    let number: u64 = text[..at].parse().map_err(|_| syntax_error())?;
+    let number: u64 = text[..length].parse().map_err(|_| syntax_error())?;
     number
         .checked_mul(unit)
         .filter(|seconds| *seconds > 0)
@@ -242,7 +242,7 @@ pub(super) fn lifetime(text: &str) -> Result<Lifetime, String> {
         .ok_or_else(syntax_error)
 }
 
-/// The lifetime of a token in seconds; `None` without an end.
+/// The lifetime of a token in seconds; `None` if it never expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime(pub Option<u64>);
 

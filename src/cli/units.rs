@@ -3,13 +3,13 @@
 /// Parses a duration of at most 24 hours; returns seconds.
 ///
 /// # Errors
-/// What to write instead.
+/// The text has another form; the message describes the accepted one.
 pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let syntax_error = || "give seconds, or a number with s, m or h: 90s, 5m, 1h".to_owned();
     let (digits, unit) = match text.char_indices().last() {
-        Some((at, 's')) => (&text[..at], 1),
-        Some((at, 'm')) => (&text[..at], 60),
-        Some((at, 'h')) => (&text[..at], 3600),
+        Some((length, 's')) => (&text[..length], 1),
+        Some((length, 'm')) => (&text[..length], 60),
+        Some((length, 'h')) => (&text[..length], 3600),
         Some(_) | None => (text, 1),
     };
     let number: u64 = digits.parse().map_err(|_| syntax_error())?;
@@ -19,7 +19,7 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
 /// Parses a number of bytes, above 0.
 ///
 /// # Errors
-/// What to write instead.
+/// The text has another form; the message describes the accepted one.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let syntax_error = || "give bytes, or a number with kB, MB or GB: 100MB".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());

@@ -158,16 +158,16 @@ mod tests {
             let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
             find(&args).map(ToString::to_string)
         };
-        let is = |text: &str| Some(text.to_owned());
-        assert_eq!(row("evict --type=sweep"), is("rspm evict"));
-        assert_eq!(row("-c /x/rstudio-pm.gcfg list -o json metadata"), is("rspm list metadata"));
-        assert_eq!(row("help config debug"), is("rspm config debug"));
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(row("evict --type=sweep"), some("rspm evict"));
+        assert_eq!(row("-c /x/rstudio-pm.gcfg list -o json metadata"), some("rspm list metadata"));
+        assert_eq!(row("help config debug"), some("rspm config debug"));
         assert_eq!(
             row("create source --name x --type=curated-cran --snapshot 2024-04-17"),
-            is("rspm create source --snapshot")
+            some("rspm create source --snapshot")
         );
         assert_eq!(row("create source --name=snapshot"), None);
-        assert_eq!(row("sync --type=x --source=y"), is("rspm sync --source"));
+        assert_eq!(row("sync --type=x --source=y"), some("rspm sync --source"));
         assert_eq!(row("frobnicate"), None);
     }
 }

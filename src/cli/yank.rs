@@ -59,12 +59,12 @@ async fn set_yank(
     (name, scope): (&str, &str),
     reason: Option<String>,
 ) -> Result<(), CliError> {
-    let done = if reason.is_some() { "Yanked" } else { "Unyanked" };
+    let verb = if reason.is_some() { "Yanked" } else { "Unyanked" };
     let body = source::YankFiles { name: name.to_owned(), scope: scope.to_owned(), reason };
     let path = format!("/sources/{}/packages/yank", segment(source));
-    let yanked: YankedFiles = client.send(Method::POST, &path, &body).await?;
-    output.print(&yanked, || match yanked.transaction {
-        Some(_) => yanked.files.iter().map(|file| format!("{done} {file} in source '{source}'.\n")).collect(),
+    let result: YankedFiles = client.send(Method::POST, &path, &body).await?;
+    output.print(&result, || match result.transaction {
+        Some(_) => result.files.iter().map(|file| format!("{verb} {file} in source '{source}'.\n")).collect(),
         None => {
             format!("Nothing changed: the files of {name} {scope} in source '{source}' are as requested.\n")
         }

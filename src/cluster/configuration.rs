@@ -1,4 +1,4 @@
-//! Digests of the configuration, by which servers compare theirs without showing it. Pure.
+//! Digests of the configuration, which let servers compare their configurations without disclosing values. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,9 +39,9 @@ pub fn differing_properties<'a>(own: &'a str, other: &'a str) -> BTreeSet<&'a st
     let parse = |text: &'a str| -> BTreeMap<&'a str, &'a str> {
         text.lines().filter_map(|line| line.split_once(' ')).map(|(digest, name)| (name, digest)).collect()
     };
-    let (own, other) = (parse(own), parse(other));
-    let names = own.keys().chain(other.keys()).copied();
-    names.filter(|name| own.get(name) != other.get(name)).collect()
+    let (own_values, other_values) = (parse(own), parse(other));
+    let names = own_values.keys().chain(other_values.keys()).copied();
+    names.filter(|name| own_values.get(name) != other_values.get(name)).collect()
 }
 
 #[cfg(test)]
@@ -50,24 +50,24 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn differing_properties_are_named_and_values_are_not_shown() {
+    fn differing_properties_are_named_without_their_values() {
         let dir = std::path::Path::new("/d");
         let digests_of = |lines: &str| {
-            let loaded = Config::example(dir, lines).expect("a configuration");
-            digests(&loaded.settings, Identity([7; 16]))
+            let file = Config::example(dir, lines).expect("a configuration");
+            digests(&file.settings, Identity([7; 16]))
         };
-        let own = digests_of(
+        let own_digests = digests_of(
             "[CRAN]\nURL = https://a\n[Proxy]\nPassword = hunter2\n[Logging]\nSystemLog = STDERR\n",
         );
-        let same = digests_of(
+        let reordered_digests = digests_of(
             "[Logging]\nSystemLog = STDERR\n[Proxy]\nPassword = hunter2\n[CRAN]\nURL = https://a\n",
         );
-        assert_eq!(own, same);
-        assert!(!own.contains("hunter"));
-        let other = digests_of(
+        assert_eq!(own_digests, reordered_digests);
+        assert!(!own_digests.contains("hunter"));
+        let other_digests = digests_of(
             "[CRAN]\nURL = https://b\n[Proxy]\nPassword = hunter3\n[FileStorage \"cran\"]\nLocation = /c\n",
         );
-        let names: Vec<&str> = differing_properties(&own, &other).into_iter().collect();
+        let names: Vec<&str> = differing_properties(&own_digests, &other_digests).into_iter().collect();
         assert_eq!(
             names,
             ["CRAN.URL", "FileStorage \"cran\".Location", "Logging.SystemLog", "Proxy.Password"]

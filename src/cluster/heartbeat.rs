@@ -15,8 +15,8 @@ use crate::model::time::{SECOND, Timestamp};
 
 /// Interval of heartbeats.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Duration of the leader's lease without renewal, in microseconds. It exceeds that of a job's lease: when another server
-/// replaces a leader that died, the leases of its jobs have expired, so that a missed sync can start at once.
+/// Term of the leader's lease, in microseconds. It is longer than that of a job's lease: when another server replaces a
+/// dead leader, the leases of the dead server's jobs have expired, so that a missed sync can start at once.
 const LEADER_TERM: i64 = jobs::lease::TERM + 15 * SECOND;
 
 /// Writes heartbeats until the task is dropped. Never waits for jobs or other transactions of this server.
@@ -43,21 +43,21 @@ pub async fn run(cluster: Cluster) {
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
             () = notification => {}
-            () = cluster.0.changed.notified() => {}
+            () = cluster.0.wake.notified() => {}
             changed = modes.changed() => if changed.is_err() { return },
         }
     }
 }
 
-/// Writes the row now if the heartbeat runs; a process that takes over starts it after the hand-over.
+/// Writes the row now if the heartbeat runs; after a hand-over, the new process starts the heartbeat later.
 ///
 /// # Errors
-/// The database.
+/// The database fails.
 pub(super) async fn write_now(cluster: &Cluster) -> Result<(), DbError> {
     if cluster.0.is_registered.load(Ordering::Relaxed) { beat(cluster).await } else { Ok(()) }
 }
 
-/// What a heartbeat read.
+/// The result of one heartbeat.
 struct HeartbeatResult {
     request: Option<ModeRequest>,
     /// Whether there was no row of this server.
@@ -66,11 +66,11 @@ struct HeartbeatResult {
     /// Other servers with this host name.
     same_name_count: usize,
     /// Servers whose rows were removed because they were gone.
-    removed: Vec<Identity>,
+    removed_nodes: Vec<Identity>,
 }
 
 async fn beat(cluster: &Cluster) -> Result<(), DbError> {
-    let _guard = cluster.0.writing.lock().await;
+    let _guard = cluster.0.row_lock.lock().await;
     let provider = cluster.0.database.lock().provider.clone();
     match provider {
         Provider::NotOpened => Ok(()),
@@ -90,34 +90,34 @@ async fn beat_shared(cluster: &Cluster, link: &Link) -> Result<(), DbError> {
     let result = match result {
         Ok(result) => result,
         Err(error) => {
-            let renewed = cluster.0.leadership.lock().renewed;
+            let renewed_at = cluster.0.leadership.lock().renewed_at;
             let term = Duration::from_micros(LEADER_TERM.unsigned_abs());
-            if renewed.is_none_or(|renewed| renewed.elapsed() > term) {
+            if renewed_at.is_none_or(|renewed_at| renewed_at.elapsed() > term) {
                 set_leader(cluster, false);
             }
             return Err(error);
         }
     };
-    *cluster.0.leadership.lock() = Leadership { fence: result.fence, renewed: Some(start) };
+    *cluster.0.leadership.lock() = Leadership { fence: result.fence, renewed_at: Some(start) };
     set_leader(cluster, result.fence.is_some());
     if result.same_name_count > cluster.0.same_name_count.swap(result.same_name_count, Ordering::Relaxed) {
         tracing::warn!(
-            "another server with the host name {} uses this database; rspm cluster nodes shows both, the one that started \
-             later with a number",
+            "another server with the host name {} uses this database; rspm cluster nodes adds a number to the name of the \
+             one that started later",
             cluster.0.name
         );
     }
     let had_row = cluster.0.has_row.swap(true, Ordering::Relaxed);
     if let (true, true, Some(storage)) = (result.is_new, had_row, cluster.storage()) {
         tracing::warn!(
-            "another server took this one for gone, and removed its row and node markers; they are written again"
+            "another server treated this one as gone and removed its row and node markers; writing them again"
         );
         let id = cluster.0.id;
         tokio::spawn(async move { markers::write(&storage, id).await });
     }
-    if let (false, Some(storage)) = (result.removed.is_empty(), cluster.storage()) {
+    if let (false, Some(storage)) = (result.removed_nodes.is_empty(), cluster.storage()) {
         tokio::spawn(async move {
-            for node in result.removed {
+            for node in result.removed_nodes {
                 markers::remove(&storage, node).await;
             }
         });
@@ -137,34 +137,34 @@ fn write(
     let now = lease::now(c)?;
     let is_new = !node::exists(c, beat.id)?;
     let request = node::beat(c, beat, now)?;
-    let removed = node::remove_gone(c, beat.id, &beat.name, now)?;
+    let removed_nodes = node::remove_gone(c, beat.id, &beat.name, now)?;
     let others = node::list(c)?;
     let same_name_count =
         others.iter().filter(|other| other.beat.name == beat.name && other.beat.id != beat.id);
     let same_name_count = same_name_count.filter(|other| !other.is_gone(now)).count();
-    let until = Timestamp(now.0.saturating_add(LEADER_TERM));
+    let term_end = Timestamp(now.0.saturating_add(LEADER_TERM));
     let fence = match (may_lead, fence) {
         (false, None) => None,
         (false, Some(fence)) => {
             lease::release(c, LEADER, fence)?;
             None
         }
-        (true, Some(fence)) if lease::renew(c, LEADER, fence, until)? => Some(fence),
-        (true, _) => lease::claim(c, LEADER, &beat.id.to_string(), now, until)?,
+        (true, Some(fence)) if lease::renew(c, LEADER, fence, term_end)? => Some(fence),
+        (true, _) => lease::claim(c, LEADER, &beat.id.to_string(), now, term_end)?,
     };
-    Ok(HeartbeatResult { request, is_new, fence, same_name_count, removed })
+    Ok(HeartbeatResult { request, is_new, fence, same_name_count, removed_nodes })
 }
 
 fn set_leader(cluster: &Cluster, is_leader: bool) {
-    let changed = cluster.0.leader.send_if_modified(|leader| {
-        let changed = *leader != is_leader;
+    let is_change = cluster.0.leader.send_if_modified(|leader| {
+        let is_change = *leader != is_leader;
         *leader = is_leader;
-        changed
+        is_change
     });
-    if changed && cluster.link().is_some() {
+    if is_change && cluster.link().is_some() {
         match is_leader {
             true => tracing::info!("this server runs the schedules now"),
-            false => tracing::info!("this server does not run the schedules any more"),
+            false => tracing::info!("this server no longer runs the schedules"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The list of the servers: their names, which of them are gone, the leader, and what differs from this server.
+//! The list of the servers: their names, which of them are gone, the leader, and differences from this server.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub struct ListedNode {
     pub is_leader: bool,
     /// Whether the list has only this server because the database does not answer.
     pub lacks_others: bool,
-    /// What differs from this server, and its clock from the database's; each completes the sentence `pm2 …`.
+    /// Differences from this server, and of its clock from that of the database; each completes the sentence `pm2 …`.
     pub differences: Vec<String>,
 }
 
@@ -39,14 +39,14 @@ pub async fn list(cluster: &Cluster) -> Vec<ListedNode> {
         Provider::NotOpened => None,
         Provider::Sqlite(request) => {
             let row = own_row(cluster);
-            return vec![ListedNode { is_leader: true, ..own(NodeRow { request, ..row }) }];
+            return vec![ListedNode { is_leader: true, ..own_node(NodeRow { request, ..row }) }];
         }
         Provider::Postgres(link) => {
-            let read = link.run(|c| {
+            let query = link.run(|c| {
                 let now = lease::now(c)?;
                 Ok((now, node::list(c)?, lease::holder(c, LEADER, now)?))
             });
-            match tokio::time::timeout(TIMEOUT, read).await {
+            match tokio::time::timeout(TIMEOUT, query).await {
                 Ok(Ok((now, rows, leader))) => return assemble(cluster, rows, leader.as_deref(), now),
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(_) => Some(format!("no answer in {} s", TIMEOUT.as_secs())),
@@ -60,9 +60,10 @@ pub async fn list(cluster: &Cluster) -> Vec<ListedNode> {
         row.beat.message =
             if row.beat.message.is_empty() { note } else { format!("{}; {note}", row.beat.message) };
     }
-    vec![ListedNode { lacks_others, ..own(row) }]
+    vec![ListedNode { lacks_others, ..own_node(row) }]
 }
 
+/// Returns the row of this server as of now.
 fn own_row(cluster: &Cluster) -> NodeRow {
     let beat = cluster.beat();
     let now = beat.clock;
@@ -70,7 +71,8 @@ fn own_row(cluster: &Cluster) -> NodeRow {
     NodeRow { beat, started_at, beat_at: now, clock_ahead: 0, mode_at, request: None }
 }
 
-fn own(row: NodeRow) -> ListedNode {
+/// Returns the entry of this server, without what only the database knows.
+fn own_node(row: NodeRow) -> ListedNode {
     ListedNode {
         name: row.beat.name.clone(),
         row,
@@ -82,9 +84,10 @@ fn own(row: NodeRow) -> ListedNode {
     }
 }
 
+/// Returns the entries of all rows, ordered by name.
 fn assemble(cluster: &Cluster, rows: Vec<NodeRow>, leader: Option<&str>, now: Timestamp) -> Vec<ListedNode> {
-    let own = rows.iter().find(|row| row.beat.id == cluster.0.id).cloned();
-    let mut listed: Vec<ListedNode> = name(rows, now)
+    let own_row = rows.iter().find(|row| row.beat.id == cluster.0.id).cloned();
+    let mut nodes: Vec<ListedNode> = name(rows, now)
         .into_iter()
         .map(|(name, row)| ListedNode {
             name,
@@ -92,12 +95,12 @@ fn assemble(cluster: &Cluster, rows: Vec<NodeRow>, leader: Option<&str>, now: Ti
             is_own: row.beat.id == cluster.0.id,
             is_leader: leader == Some(&*row.beat.id.to_string()),
             lacks_others: false,
-            differences: own.as_ref().map_or_else(Vec::new, |own| differences(own, &row, now)),
+            differences: own_row.as_ref().map_or_else(Vec::new, |own_row| differences(own_row, &row, now)),
             row,
         })
         .collect();
-    listed.sort_by(|a, b| a.name.cmp(&b.name));
-    listed
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    nodes
 }
 
 /// Gives each server a name of its own: the host name, with a number if an earlier server has it. Servers that are gone
@@ -118,7 +121,7 @@ pub(super) fn name(mut rows: Vec<NodeRow>, now: Timestamp) -> Vec<(String, NodeR
         .collect()
 }
 
-/// What differs between a server and this one.
+/// Returns the differences between a server and this one.
 fn differences(own: &NodeRow, other: &NodeRow, now: Timestamp) -> Vec<String> {
     let mut differences = Vec::new();
     if other.is_gone(now) {

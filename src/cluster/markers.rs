@@ -1,10 +1,10 @@
-//! The markers of servers in storage: which classes have them, and their removal.
+//! The markers of servers in storage: their classes, writing and removal.
 
 use crate::model::identity::Identity;
 use crate::model::storage_class::StorageClass;
 use crate::storage::{NodeMarker, Storage};
 
-/// The classes that all servers must share. The others hold what a server can generate again.
+/// The classes that all servers must share. The objects of the others can be generated again.
 pub(super) const SHARED_CLASSES: [StorageClass; 7] = [
     StorageClass::Packages,
     StorageClass::Binaries,
@@ -21,7 +21,7 @@ pub(super) async fn write(storage: &Storage, node: Identity) -> String {
     for class in SHARED_CLASSES {
         match storage.write_node_marker(NodeMarker { class, node }).await {
             Ok(()) => marked_classes.push(class.as_str()),
-            // Not in the list of the row, so other servers do not look for this marker.
+            // The class is not in the row's list, so other servers do not check this marker.
             Err(error) => {
                 tracing::warn!(class = class.as_str(), %error, "could not write the marker of this server")
             }

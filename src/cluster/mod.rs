@@ -1,5 +1,5 @@
 //! The servers that share a PostgreSQL database: heartbeats, their list, requests of administrators, the leader. A server
-//! on SQLite has no others.
+//! on SQLite is the only one of its database.
 
 pub mod configuration;
 pub mod heartbeat;
@@ -28,7 +28,7 @@ use crate::storage::Storage;
 
 /// The lease of the leader.
 const LEADER: &str = "leader";
-/// How long the list shows the reason of a failed request.
+/// Time for which the list shows the reason of a failed request.
 const FAILURE_DISPLAY_TIME: Duration = Duration::from_secs(600);
 /// Timeout for leaving the cluster at a stop.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,12 +41,12 @@ struct Inner {
     id: Identity,
     name: String,
     address: String,
-    /// The process of this server before a restart, which has ended.
+    /// The ended process of this server before a restart.
     predecessor: Option<Identity>,
     control: Control,
     clock: Clock,
     started_at: Timestamp,
-    /// The mode at the last heartbeat, and since when.
+    /// The mode at the last heartbeat, and its start.
     mode_since: Mutex<(&'static str, Timestamp)>,
     database: Mutex<Database>,
     answer: Mutex<Answer>,
@@ -56,12 +56,12 @@ struct Inner {
     has_row: AtomicBool,
     /// Whether the heartbeat runs, so that the other servers list this process.
     is_registered: AtomicBool,
-    /// Other servers with this host name, at the last heartbeat.
+    /// Number of other servers with this host name at the last heartbeat.
     same_name_count: AtomicUsize,
-    /// Notified when the row should be written.
-    changed: Notify,
-    /// Held while the row is written or removed.
-    writing: tokio::sync::Mutex<()>,
+    /// Wakes the heartbeat to write the row at once.
+    wake: Notify,
+    /// Serializes writes and the removal of the row.
+    row_lock: tokio::sync::Mutex<()>,
 }
 
 /// The open database.
@@ -85,14 +85,14 @@ enum Provider {
     Postgres(Link),
 }
 
-/// The reaction to the last request.
+/// The state of the last request for this server.
 #[derive(Clone, Default)]
 struct Answer {
-    /// The request that is or was carried out.
+    /// Time of the last request that was started.
     received: Option<Timestamp>,
-    /// The last request that was completed, or failed.
+    /// Time of the last request that was completed, or failed.
     answered: Option<Timestamp>,
-    /// Why the last request failed, and when.
+    /// The reason and the time of the failure of the last request.
     failure: Option<(String, Instant)>,
 }
 
@@ -101,11 +101,11 @@ struct Answer {
 struct Leadership {
     fence: Option<Fence>,
     /// The time of the last renewal.
-    renewed: Option<Instant>,
+    renewed_at: Option<Instant>,
 }
 
 impl Cluster {
-    /// This process, which has opened no database yet. `predecessor`: the process of this server before a restart.
+    /// Returns this process, without a database. `predecessor` is the process of this server before a restart.
     #[must_use]
     pub fn new(
         name: String,
@@ -131,8 +131,8 @@ impl Cluster {
             has_row: AtomicBool::new(false),
             is_registered: AtomicBool::new(false),
             same_name_count: AtomicUsize::new(0),
-            changed: Notify::new(),
-            writing: tokio::sync::Mutex::default(),
+            wake: Notify::new(),
+            row_lock: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -142,21 +142,20 @@ impl Cluster {
         &self.0.name
     }
 
-    /// Identifies this process.
+    /// The identity of this process.
     #[must_use]
     pub fn id(&self) -> Identity {
         self.0.id
     }
 
-    /// Uses a database that was opened, with digests of the configuration, from now on. Leases of the predecessor are
-    /// released first.
+    /// Attaches the open database, with digests of the configuration. Releases the leases of the predecessor first.
     ///
     /// # Errors
-    /// The database.
+    /// The database fails.
     pub async fn attach(&self, db: &Db, settings: &crate::config::Settings) -> Result<(), DbError> {
         let Some(link) = db.link() else {
             self.0.database.lock().provider = Provider::Sqlite(None);
-            self.0.changed.notify_one();
+            self.0.wake.notify_one();
             return Ok(());
         };
         if let Some(predecessor) = self.0.predecessor {
@@ -172,14 +171,14 @@ impl Cluster {
         database.provider = Provider::Postgres(link);
         database.configuration = configuration;
         drop(database);
-        self.0.changed.notify_one();
+        self.0.wake.notify_one();
         Ok(())
     }
 
     /// Replaces the digests of the configuration after a reload.
     ///
     /// # Errors
-    /// The database.
+    /// The database fails.
     pub async fn set_configuration(
         &self,
         db: &Db,
@@ -187,7 +186,7 @@ impl Cluster {
     ) -> Result<(), DbError> {
         let salt = db.read(identity::get).await?;
         self.0.database.lock().configuration = configuration::digests(settings, salt);
-        self.0.changed.notify_one();
+        self.0.wake.notify_one();
         Ok(())
     }
 
@@ -200,7 +199,7 @@ impl Cluster {
         self.0.leader.send_replace(false);
         let Provider::Postgres(link) = database.provider else { return };
         let removal = async {
-            let _guard = self.0.writing.lock().await;
+            let _guard = self.0.row_lock.lock().await;
             link.run(move |c| {
                 lease::release_all(c, &id.to_string())?;
                 node::remove(c, id)
@@ -208,7 +207,7 @@ impl Cluster {
             .await
         };
         match tokio::time::timeout(LEAVE_TIMEOUT, removal).await {
-            // The markers stay as long as the row: other servers would take this one for one with other storage.
+            // The markers are removed after the row: a row without markers would mean another storage.
             Ok(Ok(())) => {
                 if let Some(storage) = storage {
                     markers::remove(&storage, id).await;
@@ -219,13 +218,13 @@ impl Cluster {
         }
     }
 
-    /// Whether this server runs the schedules.
+    /// Returns true if this server runs the schedules.
     #[must_use]
     pub fn is_leader(&self) -> bool {
         *self.0.leader.borrow()
     }
 
-    /// Whether this server runs the schedules, as a watch channel.
+    /// Returns a watch channel with the value of [`Cluster::is_leader`].
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<bool> {
         self.0.leader.subscribe()
@@ -241,12 +240,12 @@ impl Cluster {
         self.0.database.lock().storage.as_ref().map(|(storage, _)| storage.clone())
     }
 
-    /// Forgets the storage and returns it.
+    /// Removes the storage from this value and returns it.
     fn take_storage(&self) -> Option<Storage> {
         self.0.database.lock().storage.take().map(|(storage, _)| storage)
     }
 
-    /// The connection to the other servers; `None` with SQLite, and before the database was opened.
+    /// The connection to the other servers; `None` with SQLite, and before the database is open.
     fn link(&self) -> Option<Link> {
         match &self.0.database.lock().provider {
             Provider::Postgres(link) => Some(link.clone()),
@@ -254,7 +253,7 @@ impl Cluster {
         }
     }
 
-    /// The heartbeat to write.
+    /// Returns the heartbeat to write.
     fn beat(&self) -> Beat {
         let control = &self.0.control;
         let (mode, answer) = (control.mode(), self.0.answer.lock().clone());
@@ -270,9 +269,9 @@ impl Cluster {
         let database = self.0.database.lock().clone();
         let clock = (self.0.clock)();
         {
-            let mut since = self.0.mode_since.lock();
-            if since.0 != mode.word() {
-                *since = (mode.word(), clock);
+            let mut mode_since = self.0.mode_since.lock();
+            if mode_since.0 != mode.word() {
+                *mode_since = (mode.word(), clock);
             }
         }
         Beat {

@@ -1,5 +1,5 @@
-//! The modes that administrators request for servers: records a request for servers by name, and carries out a request for
-//! this server.
+//! Requests of administrators to change the mode of servers: records a request for servers by name, and carries out a
+//! request for this server.
 
 use std::time::{Duration, Instant};
 
@@ -16,15 +16,15 @@ use crate::model::time::Timestamp;
 pub struct ModeChange {
     /// Names as in the list of servers.
     pub names: Vec<String>,
-    /// Whether the servers shall serve.
+    /// True to serve, false to stop serving.
     pub online: bool,
-    /// Time that running requests and jobs may take.
+    /// Time limit for running requests and jobs.
     pub timeout: Duration,
     /// The administrator.
     pub by: String,
 }
 
-/// Why a request was not recorded.
+/// The reason why a request was not recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum ModeRequestError {
     /// No server has this name.
@@ -38,7 +38,7 @@ pub enum ModeRequestError {
     /// The database is SQLite, which no other server uses.
     #[error("this server keeps its database in SQLite: there is no cluster; its own name is {0}")]
     NoCluster(String),
-    /// The database was not opened.
+    /// The database is not open.
     #[error("this server has not opened its database, which the other servers share")]
     NoDatabase,
     /// The database failed.
@@ -58,7 +58,7 @@ pub struct RecordedRequest {
 /// Records a request for servers, in one transaction.
 ///
 /// # Errors
-/// An unknown name; nothing is recorded then.
+/// A name is unknown; then nothing is recorded.
 pub async fn set(cluster: &Cluster, change: ModeChange) -> Result<RecordedRequest, ModeRequestError> {
     let mode = if change.online { "online" } else { "offline" };
     let timeout = i64::try_from(change.timeout.as_secs()).unwrap_or(i64::MAX);
@@ -88,7 +88,7 @@ pub async fn set(cluster: &Cluster, change: ModeChange) -> Result<RecordedReques
                         let names = servers.iter().map(|(listed_name, _)| listed_name.clone()).collect();
                         return Err(DbError::refuse(UnknownName { name: name.clone(), names }));
                     };
-                    // Later than the last request, also with a clock that was set back.
+                    // Later than the last request, even if the clock was set back.
                     at = at.max(
                         row.request.as_ref().map_or(at, |request| Timestamp(request.at.0.saturating_add(1))),
                     );
@@ -134,11 +134,11 @@ pub(super) fn carry_out(cluster: &Cluster, request: ModeRequest) {
         let run = author::scope(Author::job(&by, at), cluster.0.control.run(command));
         let failure = run.await.err().map(|error| (error.to_string(), Instant::now()));
         let mut answer = cluster.0.answer.lock();
-        // A later request may have ended before.
+        // A later request may have ended first.
         if answer.answered < Some(at) {
             *answer = Answer { received: answer.received, answered: Some(at), failure };
         }
         drop(answer);
-        cluster.0.changed.notify_one();
+        cluster.0.wake.notify_one();
     });
 }

@@ -1,4 +1,4 @@
-//! Checks that this server uses the same storage as the others on its database: each server writes markers, and looks for
+//! Checks that this server uses the same storage as the others on its database: each server writes markers, and reads
 //! those of the servers that serve.
 
 use std::time::Duration;
@@ -12,20 +12,20 @@ use crate::model::storage_class::StorageClass;
 use crate::model::time::SECOND;
 use crate::storage::{NodeMarker, Storage};
 
-/// Pauses before a missing marker is looked for again: file systems on a network cache directories.
+/// Pauses before a missing marker is read again: network file systems cache directories.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
-/// A server whose last heartbeat is younger has not ended, in microseconds.
+/// Maximum age of the last heartbeat of a running server, in microseconds.
 const MAX_BEAT_AGE: i64 = 12 * SECOND;
 /// Pause before the row of a server that lacks heartbeats is read again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Why the storage was not accepted.
+/// The reason why the storage was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum SharingError {
     /// The storage is not that of another server.
     #[error(
-        "{what} is not the one of {other}, which uses the same database: its node marker is not in the storage of {classes} \
+        "{what} is not that of {other}, which uses the same database: its node marker is not in the storage of {classes} \
          ({location}); use the same storage on both: mount it, or correct Server.DataDir, FileStorage or S3Storage"
     )]
     NotShared {
@@ -43,10 +43,10 @@ pub enum SharingError {
     Db(#[from] DbError),
 }
 
-/// Writes the markers of this server and looks for those of the others. Does nothing with SQLite.
+/// Writes the markers of this server and reads those of the others. Does nothing with SQLite.
 ///
 /// # Errors
-/// A server that serves has markers that are not visible here. The markers of this server are removed then.
+/// A server that serves has markers that are not visible here. Then the markers of this server are removed.
 pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingError> {
     let Some(link) = cluster.link() else { return Ok(()) };
     if let Some(predecessor) = cluster.0.predecessor {
@@ -82,15 +82,19 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
             .split(' ')
             .filter_map(|name| SHARED_CLASSES.into_iter().find(|class| class.as_str() == name));
         let classes: Vec<StorageClass> = classes.collect();
-        let missing = missing(storage, other.beat.id, classes.clone()).await;
-        if let Some(first) = missing.first()
+        let missing_classes = find_missing(storage, other.beat.id, classes.clone()).await;
+        if let Some(first_missing) = missing_classes.first()
             && still_serves(&link, other.beat.id).await?
         {
-            let names: Vec<&str> = missing.iter().map(|class| class.as_str()).collect();
-            let location = storage.location_name(*first);
+            let names: Vec<&str> = missing_classes.iter().map(|class| class.as_str()).collect();
+            let location = storage.location_name(*first_missing);
             markers::remove(storage, own_id).await;
             return Err(SharingError::NotShared {
-                what: if missing == classes { "DataDir".to_owned() } else { "the storage".to_owned() },
+                what: if missing_classes == classes {
+                    "DataDir".to_owned()
+                } else {
+                    "the storage".to_owned()
+                },
                 other: other.beat.name,
                 classes: names.join(", "),
                 location,
@@ -100,8 +104,8 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
     Ok(())
 }
 
-/// Whether a server still serves. One that lacks heartbeats has perhaps ended, and removed its markers but not its row: waits
-/// until it has another heartbeat or is gone.
+/// Returns true if a server still serves. A server without recent heartbeats may have ended after it removed its markers
+/// but not its row; then waits until it has another heartbeat or is gone.
 async fn still_serves(link: &Link, id: Identity) -> Result<bool, DbError> {
     loop {
         let age = link.run(move |c| {
@@ -118,29 +122,33 @@ async fn still_serves(link: &Link, id: Identity) -> Result<bool, DbError> {
     }
 }
 
-/// The classes in which the marker of another server is not visible. A class that cannot be read is left out: other checks
-/// report it.
-async fn missing(storage: &Storage, node: Identity, mut classes: Vec<StorageClass>) -> Vec<StorageClass> {
+/// Returns the classes in which the marker of another server is not visible, without the unreadable ones, which other
+/// checks report.
+async fn find_missing(
+    storage: &Storage,
+    node: Identity,
+    mut classes: Vec<StorageClass>,
+) -> Vec<StorageClass> {
     let mut pauses = PAUSES.iter();
     loop {
-        let mut missing = Vec::new();
+        let mut missing_classes = Vec::new();
         for class in classes {
             if let Ok(false) = storage.has_node_marker(NodeMarker { class, node }).await {
-                missing.push(class);
+                missing_classes.push(class);
             }
         }
-        if missing.is_empty() {
-            return missing;
+        if missing_classes.is_empty() {
+            return missing_classes;
         }
         match pauses.next() {
             Some(pause) => tokio::time::sleep(*pause).await,
-            None => return missing,
+            None => return missing_classes,
         }
-        classes = missing;
+        classes = missing_classes;
     }
 }
 
-/// Removes the markers of this server, when it does not use its storage any more.
+/// Removes the markers of this server when it stops using its storage.
 pub async fn leave(cluster: &Cluster) {
     if let Some(storage) = cluster.take_storage() {
         markers::remove(&storage, cluster.0.id).await;

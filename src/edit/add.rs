@@ -68,16 +68,16 @@ pub async fn add(
         // The objects were not stored, so the files must be uploaded again.
         uploads.remove(ids);
     }
-    let (tx, outcomes) = result?;
+    let (tx, statuses) = result?;
     uploads.remove(ids);
-    Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
+    Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(statuses).collect()))
 }
 
-/// Adds the result of a build to a source built from git, and calls `finish` in the same write, with the transaction and
-/// whether the version existed; an error of `finish` undoes everything. As of [`add`], an error leaves nothing behind.
+/// Adds the result of a build to a source built from git. Calls `finish` in the same write, with the transaction and the
+/// status of the release; an error of `finish` rolls the write back. As with [`add`], an error changes nothing.
 ///
 /// # Errors
-/// As [`add`]; the upload must be of the package `expected`.
+/// As [`add`], or the upload is of another package than `expected`.
 pub async fn add_built<F>(
     uploads: &Uploads,
     (source, expected): (&str, &str),
@@ -102,8 +102,8 @@ where
     let publish = Publish { comment, subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
     let transaction = AddTransaction { source, tree, existing, publish };
     let result = apply_edit(&uploads.state, move |c| match transaction.write(c, &staged)? {
-        Ok((tx, outcomes)) => {
-            finish(c, tx, outcomes.first().copied().unwrap_or(AddStatus::Existing))?;
+        Ok((tx, statuses)) => {
+            finish(c, tx, statuses.first().copied().unwrap_or(AddStatus::Existing))?;
             Ok(Ok(tx))
         }
         Err(refusal) => Ok(Err(refusal)),
@@ -118,8 +118,7 @@ pub(super) fn file_names(staged: &[StagedUpload]) -> String {
     staged.iter().map(|staged| staged.upload.file.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the tree of a source that an administrator may change: from which packages are removed, and to which binaries
-/// are added.
+/// Returns the tree of a source that administrators may change: they can remove packages from it and add binaries to it.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a source that is neither local nor built from git.
@@ -180,7 +179,7 @@ impl AddTransaction {
         pending: Seq,
         staged: &[StagedUpload],
     ) -> Result<EditResult<EditPlan<Vec<AddStatus>>>, DbError> {
-        let mut outcomes = vec![AddStatus::Existing; staged.len()];
+        let mut statuses = vec![AddStatus::Existing; staged.len()];
         let (mut changes, mut counts) = (Vec::new(), Counts::default());
         for package in package_names(staged) {
             let indexes: Vec<usize> =
@@ -188,14 +187,14 @@ impl AddTransaction {
             let mut package_plan = PackagePlan::read(c, self, pending, package)?;
             for index in indexes {
                 match package_plan.plan_upload(c, &staged[index], self)? {
-                    Ok(outcome) => outcomes[index] = outcome,
+                    Ok(status) => statuses[index] = status,
                     Err(refusal) => return Ok(Err(refusal)),
                 }
             }
-            let removed = package_plan.removed;
+            let removed_releases = package_plan.removed;
             let (package_changes, count) = plan_changes(
                 &package_plan.current,
-                |life| !removed.contains(&life.key.release),
+                |life| !removed_releases.contains(&life.key.release),
                 package_plan.incoming,
             );
             changes.extend(package_changes);
@@ -205,12 +204,11 @@ impl AddTransaction {
         if let Err(error) = staged.iter().try_for_each(StagedUpload::wait_durable) {
             return Ok(Err(error.into()));
         }
-        for (staged, _) in
-            staged.iter().zip(&outcomes).filter(|(_, outcome)| **outcome != AddStatus::Existing)
+        for (staged, _) in staged.iter().zip(&statuses).filter(|(_, status)| **status != AddStatus::Existing)
         {
             insert_blobs(c, staged, self.publish.now)?;
         }
-        Ok(Ok(EditPlan { changes, counts, result: outcomes }))
+        Ok(Ok(EditPlan { changes, counts, result: statuses }))
     }
 }
 
@@ -270,15 +268,15 @@ impl PackagePlan {
             .iter()
             .find(|life| life.version == *version && !self.removed.contains(&life.key.release));
         let incoming_index = self.digests.iter().position(|(other, _)| other == version);
-        let old_sha256 = match (current, incoming_index) {
+        let existing_sha256 = match (current, incoming_index) {
             (_, Some(index)) => Some(Some(self.digests[index].1)),
             (Some(life), None) => Some(life.sha256),
             (None, None) => None,
         };
-        match (old_sha256, transaction.existing) {
+        match (existing_sha256, transaction.existing) {
             (None, _) => {
-                let new = self.incoming_release(c, staged, transaction)?;
-                self.push(version, *sha256, new);
+                let release = self.incoming_release(c, staged, transaction)?;
+                self.push(version, *sha256, release);
                 Ok(Ok(AddStatus::New))
             }
             (Some(_), OnExisting::Fail) => Ok(Err(RepoError::Conflict(format!(
@@ -295,20 +293,20 @@ impl PackagePlan {
                 } else if let Some(life) = current {
                     self.removed.push(life.key.release);
                 }
-                let new = self.incoming_release(c, staged, transaction)?;
-                self.push(version, *sha256, new);
+                let release = self.incoming_release(c, staged, transaction)?;
+                self.push(version, *sha256, release);
                 Ok(Ok(AddStatus::Replaced))
             }
         }
     }
 
-    fn push(&mut self, version: &str, sha256: Sha256, new: IncomingRelease) {
-        self.incoming.push(new);
+    fn push(&mut self, version: &str, sha256: Sha256, release: IncomingRelease) {
+        self.incoming.push(release);
         self.digests.push((version.to_owned(), sha256));
     }
 
-    /// The release of an upload: its earlier release when the same bytes were removed before, or a new one with the
-    /// next revision.
+    /// Returns the release of an upload: its earlier release if the same bytes were removed before, otherwise a new one
+    /// with the next revision.
     fn incoming_release(
         &self,
         c: &mut dyn Conn,

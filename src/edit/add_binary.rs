@@ -26,7 +26,7 @@ pub struct AddedBinary {
     pub r_version: String,
     /// The architecture; `None` for any.
     pub arch: Option<Arch>,
-    /// The outcome.
+    /// The status of the addition.
     pub outcome: AddStatus,
 }
 
@@ -63,16 +63,16 @@ pub async fn add(
     let input = binaries.clone();
     let (tx, outcomes) = apply_edit(&uploads.state, move |c| transaction.write(c, &input)).await??;
     uploads.remove(ids);
-    let added = binaries.into_iter().zip(outcomes).map(|(binary, outcome)| AddedBinary {
+    let results = binaries.into_iter().zip(outcomes).map(|(binary, outcome)| AddedBinary {
         r_version: binary.r_version,
         arch: binary.arch,
         upload: binary.staged.upload,
         outcome,
     });
-    Ok((tx, added.collect()))
+    Ok((tx, results.collect()))
 }
 
-/// A binary to be added.
+/// An uploaded binary and its place in the source.
 #[derive(Clone, Debug)]
 struct BinaryUpload {
     staged: StagedUpload,
@@ -146,10 +146,10 @@ impl AddBinaryTransaction {
             binaries.iter().zip(&plans).filter(|(_, plan)| plan.outcome != AddStatus::Existing)
         {
             let tree = binary::tree(c, self.source.id, &binary.label)?;
-            let pending = trees.claim(c, tree)?;
+            let pending_step = trees.claim(c, tree)?;
             insert_blobs(c, &binary.staged, self.publish.now)?;
             let upload = &binary.staged.upload;
-            let new = NewBinary {
+            let new_binary = NewBinary {
                 package: plan.package,
                 release: plan.release,
                 platform: &binary.platform,
@@ -159,7 +159,7 @@ impl AddBinaryTransaction {
                 sha256: upload.sha256,
                 stanza: &binary.staged.stanza,
             };
-            binary::insert(c, tree, pending, &new)?;
+            binary::insert(c, tree, pending_step, &new_binary)?;
         }
         Ok(Ok((trees.publish(c, &self.publish)?, outcomes)))
     }
@@ -190,13 +190,13 @@ impl AddBinaryTransaction {
                 existing.platform == binary.platform && existing.removed_at.is_none()
             };
             let existing = existing.iter().rev().find(is_current);
-            let duplicate = (0..index)
+            let duplicate_index = (0..index)
                 .rev()
                 .find(|i| plans[*i].release == release && binaries[*i].platform == binary.platform);
-            let old_sha256 = duplicate
+            let existing_sha256 = duplicate_index
                 .map(|i| Some(binaries[i].staged.upload.sha256))
                 .or(existing.map(|existing| existing.sha256));
-            let outcome = match (old_sha256, self.existing) {
+            let outcome = match (existing_sha256, self.existing) {
                 (None, _) => AddStatus::New,
                 (Some(_), OnExisting::Succeed) => AddStatus::Existing,
                 (Some(old), OnExisting::Replace) if old == Some(*sha256) => AddStatus::Existing,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::storage::StorageError;
 
-/// An object that is being made durable; clones share it.
+/// The write of an object that may not be durable yet; clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PendingWrite(Arc<PendingState>);
 
@@ -16,22 +16,21 @@ struct PendingState {
     completed: Condvar,
 }
 
-/// Held by the task that makes the object durable.
+/// Guard of the task that makes the object durable.
 pub(super) struct PendingWriteGuard(PendingWrite);
 
 impl PendingWrite {
-    /// Returns an object that is not durable yet, and the guard that completes it: by [`PendingWriteGuard::complete`],
+    /// Returns a pending write, and the guard that completes it: by [`PendingWriteGuard::complete`],
     /// or when dropped.
     pub(super) fn begin() -> (PendingWrite, PendingWriteGuard) {
-        let pending = PendingWrite::default();
-        (pending.clone(), PendingWriteGuard(pending))
+        let pending_write = PendingWrite::default();
+        (pending_write.clone(), PendingWriteGuard(pending_write))
     }
 
-    /// Waits until the object is durable. Uploads that use this are small and on a disk: the wait takes about two
-    /// fsyncs. Blocks.
+    /// Waits until the object is durable: about two fsyncs, because these uploads are small and on a local disk. Blocks.
     ///
     /// # Errors
-    /// The storage error; callers after the first one get its text only.
+    /// The storage error; calls after the first one return only its text.
     pub(super) fn wait(&self) -> Result<(), StorageError> {
         let mut result = self.0.result.lock();
         while result.is_none() {
@@ -42,8 +41,8 @@ impl PendingWrite {
                 *result = Some(Err(StorageError::Other(format!("a package was not stored: {error}"))));
                 Err(error)
             }
-            stored_result => {
-                *result = stored_result;
+            other => {
+                *result = other;
                 Ok(())
             }
         }
@@ -72,26 +71,28 @@ mod tests {
 
     #[test]
     fn a_row_waits_for_its_bytes() {
-        let (pending, writer) = PendingWrite::begin();
+        let (pending_write, writer) = PendingWrite::begin();
         let waiter = std::thread::spawn({
-            let pending = pending.clone();
-            move || pending.wait()
+            let pending_write = pending_write.clone();
+            move || pending_write.wait()
         });
         assert!(!waiter.is_finished());
         writer.complete(Ok(()));
         assert!(waiter.join().expect("no panic").is_ok());
-        assert!(pending.wait().is_ok(), "a second call");
+        assert!(pending_write.wait().is_ok(), "a second call");
     }
 
     #[test]
     fn a_failed_write_stays_failed() {
-        let (pending, writer) = PendingWrite::begin();
+        let (pending_write, writer) = PendingWrite::begin();
         writer.complete(Err(StorageError::Other("the disk is full".to_owned())));
         for _ in 0..2 {
-            assert!(pending.wait().expect_err("never").to_string().contains("the disk is full"));
+            assert!(pending_write.wait().expect_err("never").to_string().contains("the disk is full"));
         }
-        let (pending, writer) = PendingWrite::begin();
+        let (pending_write, writer) = PendingWrite::begin();
         drop(writer);
-        assert!(pending.wait().expect_err("the guard was dropped").to_string().contains("shutting down"));
+        assert!(
+            pending_write.wait().expect_err("the guard was dropped").to_string().contains("shutting down")
+        );
     }
 }

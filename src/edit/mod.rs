@@ -91,7 +91,7 @@ pub struct NewRepo {
 }
 
 impl NewRepo {
-    /// A repository that everyone may read.
+    /// Returns a repository that everyone may read.
     #[must_use]
     pub fn open(name: &Name, kind: RepoKind, description: &str) -> NewRepo {
         NewRepo { name: name.clone(), kind, description: description.to_owned(), authenticated: false }
@@ -114,7 +114,7 @@ pub struct RepoEdit {
 /// The result of a write that may be refused; a refused write changes nothing.
 type EditResult<T> = Result<T, RepoError>;
 
-/// Maps the conflict of a name that was taken between the check and the write.
+/// Converts a database conflict: another edit used the name between the check and the write.
 fn name_conflict(error: DbError, noun: &str, name: &Name) -> RepoError {
     match error {
         DbError::Conflict(_) => exists_already(noun, name.as_str()),
@@ -128,7 +128,7 @@ fn exists_already(noun: &str, name: &str) -> RepoError {
     ))
 }
 
-/// The publish of an administrative edit: its publication time is now.
+/// Returns the publish of an administrative edit, with `now` as its publication time.
 fn publish(kind: TxKind, now: Timestamp, actor: &Actor) -> Publish {
     Publish { published_from: Some(now), published_to: Some(now), ..Publish::new(kind, now, now, &actor.0) }
 }

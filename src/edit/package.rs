@@ -1,4 +1,4 @@
-//! Packages of a source of any language: receives, adds and removes them in the way of their language.
+//! Dispatches uploads, additions and removals of packages to the implementation for their language.
 
 use std::io;
 use std::sync::Arc;

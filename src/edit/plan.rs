@@ -1,18 +1,18 @@
 //! Plans the changes of adding to or removing from one package of a local source. Pure.
 //!
 //! The rule: the highest version of a package in a local source (as R orders versions; of equal versions, the one that
-//! was added later) is listed, all others are in `Archive/`. So an older version is archived at once, and when the
-//! listed version is removed, the next lower one is listed again. No package has archived versions only.
+//! was added later) is listed, all others are in `Archive/`. So an older version is archived when it is added, and when
+//! the listed version is removed, the next lower one is listed again. No package has only archived versions.
 
 use crate::db::life::CurrentLife;
 use crate::model::change::{Change, Counts, LifeState, NewRelease};
 use crate::model::ids::{PackageId, ReleaseId};
 use crate::r::version;
 
-/// A release to be added to a package.
+/// A release that an edit adds to a package.
 #[derive(Clone, Debug)]
 pub(super) enum IncomingRelease {
-    /// A version that never had these bytes.
+    /// A release with bytes that its version never had.
     New(Box<NewRelease>),
     /// A release that was removed and is added again with the same bytes.
     Existing {
@@ -56,7 +56,7 @@ pub(super) fn plan_changes(
     versions.extend(incoming.iter().map(IncomingRelease::version));
     // Of equal versions `max_by` returns the last one.
     let listed_index = (0..versions.len()).max_by(|a, b| version::compare(versions[*a], versions[*b]));
-    let old_listed = current.iter().find(|life| life.key.state == LifeState::Listed);
+    let old_listed_life = current.iter().find(|life| life.key.state == LifeState::Listed);
     let new_version = listed_index.map(|index| versions[index].to_owned());
 
     let (mut changes, mut archived_count) = (Vec::new(), 0);
@@ -84,16 +84,18 @@ pub(super) fn plan_changes(
             archived_count += i64::from(state == LifeState::Archived);
         }
     }
-    let is_listed_new = incoming.iter().any(|new| new_version.as_deref() == Some(new.version()));
-    for new in incoming {
+    let is_listed_new = incoming.iter().any(|release| new_version.as_deref() == Some(release.version()));
+    for release in incoming {
         let state = state();
         archived_count += i64::from(state == LifeState::Archived);
-        changes.push(new.change(state));
+        changes.push(release.change(state));
     }
-    let counts = match (old_listed, &new_version) {
+    let counts = match (old_listed_life, &new_version) {
         (None, Some(_)) => Counts { added: 1, ..Counts::default() },
         (Some(_), None) => Counts { removed: 1, ..Counts::default() },
-        (Some(old_listed), Some(new_version)) if old_listed.version != *new_version || is_listed_new => {
+        (Some(old_listed_life), Some(new_version))
+            if old_listed_life.version != *new_version || is_listed_new =>
+        {
             Counts { updated: 1, ..Counts::default() }
         }
         (Some(_), Some(_)) | (None, None) => Counts::default(),
@@ -151,8 +153,8 @@ mod tests {
         }))
     }
 
-    /// The package after the changes: versions with their states.
-    fn after(current: &[CurrentLife], changes: &[Change]) -> Vec<(String, LifeState)> {
+    /// Applies the changes; returns the versions with their states.
+    fn apply(current: &[CurrentLife], changes: &[Change]) -> Vec<(String, LifeState)> {
         let mut lives: Vec<(ReleaseId, String, LifeState)> =
             current.iter().map(|l| (l.key.release, l.version.clone(), l.key.state)).collect();
         for change in changes {
@@ -177,18 +179,18 @@ mod tests {
             let (_, c) = plan_changes(current, |life| life.key.release.0 != removed, incoming);
             (c.added, c.updated, c.archived, c.removed)
         };
-        let listed = life(1, "1.0", LifeState::Listed);
+        let listed_life = life(1, "1.0", LifeState::Listed);
         assert_eq!(counts(&[], 0, vec![new("1.0")]), (1, 0, 0, 0));
-        assert_eq!(counts(std::slice::from_ref(&listed), 0, vec![new("1.1")]), (0, 1, 1, 0));
-        assert_eq!(counts(std::slice::from_ref(&listed), 0, vec![new("0.9")]), (0, 0, 1, 0));
-        assert_eq!(counts(std::slice::from_ref(&listed), 1, vec![new("1.0")]), (0, 1, 0, 0), "replaced");
-        assert_eq!(counts(&[listed], 1, vec![]), (0, 0, 0, 1));
+        assert_eq!(counts(std::slice::from_ref(&listed_life), 0, vec![new("1.1")]), (0, 1, 1, 0));
+        assert_eq!(counts(std::slice::from_ref(&listed_life), 0, vec![new("0.9")]), (0, 0, 1, 0));
+        assert_eq!(counts(std::slice::from_ref(&listed_life), 1, vec![new("1.0")]), (0, 1, 0, 0), "replaced");
+        assert_eq!(counts(&[listed_life], 1, vec![]), (0, 0, 0, 1));
     }
 
     #[test]
     fn of_equal_versions_the_later_is_listed() {
         let (changes, _) = plan_changes(&[life(1, "1.0-1", LifeState::Listed)], |_| true, vec![new("1.0.1")]);
-        let lives = after(&[life(1, "1.0-1", LifeState::Listed)], &changes);
+        let lives = apply(&[life(1, "1.0-1", LifeState::Listed)], &changes);
         assert!(lives.contains(&("1.0.1".to_owned(), LifeState::Listed)), "{lives:?}");
     }
 
@@ -202,20 +204,20 @@ mod tests {
             let versions: Vec<String> = versions.into_iter().collect();
             let highest = (0..versions.len()).max_by(|a, b| version::compare(&versions[*a], &versions[*b]));
             let state = |i| if Some(i) == highest { LifeState::Listed } else { LifeState::Archived };
-            let current: Vec<CurrentLife> =
+            let current_lives: Vec<CurrentLife> =
                 versions.iter().enumerate().map(|(i, v)| life(i as i64, v, state(i))).collect();
             let stays = |life: &CurrentLife| !removed[life.key.release.0 as usize];
             let incoming: Vec<IncomingRelease> = incoming.iter().map(|version| new(version)).collect();
-            let is_unchanged = incoming.is_empty() && current.iter().all(stays);
-            let expected = current.iter().filter(|life| stays(life)).count() + incoming.len();
-            let (changes, _) = plan_changes(&current, stays, incoming);
+            let is_unchanged = incoming.is_empty() && current_lives.iter().all(stays);
+            let expected = current_lives.iter().filter(|life| stays(life)).count() + incoming.len();
+            let (changes, _) = plan_changes(&current_lives, stays, incoming);
             prop_assert!(!is_unchanged || changes.is_empty());
-            let lives = after(&current, &changes);
+            let lives = apply(&current_lives, &changes);
             prop_assert_eq!(lives.len(), expected);
-            let listed: Vec<_> = lives.iter().filter(|life| life.1 == LifeState::Listed).collect();
-            prop_assert_eq!(listed.len(), usize::from(expected > 0));
+            let listed_lives: Vec<_> = lives.iter().filter(|life| life.1 == LifeState::Listed).collect();
+            prop_assert_eq!(listed_lives.len(), usize::from(expected > 0));
             for (version, _) in &lives {
-                prop_assert!(version::compare(version, &listed[0].0).is_le());
+                prop_assert!(version::compare(version, &listed_lives[0].0).is_le());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Prepares an uploaded package for storage: validates it, rewrites its `Repository` field, and hashes it. Blocking.
+//! Prepares an uploaded package for storage: validates it, rewrites its `Repository` field, and hashes it. Blocks.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -22,11 +22,11 @@ use crate::r::rewrite::{self, Options, RewriteError, RewriteOutput};
 use crate::serve::RepoError;
 use crate::storage::{Spool, StorageError};
 
-/// The `Repository` field of packages served here. renv, rsconnect and others treat this value as that of a package
+/// The `Repository` field of the packages of this server. renv, rsconnect and others treat this value as that of a package
 /// manager and do not search for a repository of that name.
 const REPOSITORY: &str = "RSPM";
 
-/// A package as it will be stored.
+/// A validated package in the form in which it is stored.
 pub(super) struct PreparedPackage {
     pub(super) upload: Upload,
     pub(super) stanza: Vec<u8>,
@@ -59,7 +59,7 @@ impl PreparedPackage {
     }
 }
 
-/// Checks the package and writes the bytes to be stored to `out`, which is returned.
+/// Checks the package, writes its rewritten bytes to `out`, and returns `out` with the package.
 pub(super) fn prepare(
     file: &str,
     body: &UploadBody,
@@ -103,7 +103,7 @@ fn is_zip(body: &UploadBody) -> Result<bool, RepoError> {
     Ok(result.is_ok() && magic == b"PK")
 }
 
-/// Like [`prepare`], for a zip file: a binary for Windows.
+/// Prepares a zip file, which is a binary for Windows.
 fn prepare_zip(
     file: &str,
     body: &UploadBody,

@@ -86,17 +86,17 @@ impl RemoveTransaction {
         let (package, source) = (&self.package, &self.source_name);
         let excerpt = |text: &str| text.chars().take(128).collect::<String>();
         let package = excerpt(package);
-        let mut present: Vec<&str> = lives.iter().map(|life| life.version.as_str()).collect();
-        present.sort_by(|a, b| crate::r::version::compare(b, a));
-        RepoError::NotFound(match (&self.scope, present.as_slice()) {
+        let mut versions: Vec<&str> = lives.iter().map(|life| life.version.as_str()).collect();
+        versions.sort_by(|a, b| crate::r::version::compare(b, a));
+        RepoError::NotFound(match (&self.scope, versions.as_slice()) {
             (_, []) => format!(
                 "the source '{source}' has no package '{package}'; rspm list packages --source={source} shows all"
             ),
-            (RemoveScope::Version(version), present) => {
+            (RemoveScope::Version(version), versions) => {
                 format!(
                     "the source '{source}' has no {package} {}; it has {}",
                     excerpt(version),
-                    present.join(", ")
+                    versions.join(", ")
                 )
             }
             (RemoveScope::All | RemoveScope::Current, versions) => {

@@ -97,22 +97,22 @@ impl RemoveBinaryTransaction {
                 other_platforms.extend(binaries.iter().map(|binary| binary.platform.clone()));
                 continue;
             }
-            let (removed, remaining): (Vec<Binary>, Vec<Binary>) =
+            let (matches, others): (Vec<Binary>, Vec<Binary>) =
                 binaries.into_iter().partition(|binary| runs_on(binary, self.platform.arch));
-            other_platforms.extend(remaining.into_iter().map(|binary| binary.platform));
-            if removed.is_empty() {
+            other_platforms.extend(others.into_iter().map(|binary| binary.platform));
+            if matches.is_empty() {
                 continue;
             }
-            let files: Vec<FileId> = removed.iter().map(|binary| binary.file).collect();
+            let files: Vec<FileId> = matches.iter().map(|binary| binary.file).collect();
             let mut claimed_trees = ClaimedTrees::default();
-            let pending = claimed_trees.claim(c, tree.id)?;
-            binary::remove(c, tree.id, pending, (package, release), &files)?;
+            let pending_step = claimed_trees.claim(c, tree.id)?;
+            binary::remove(c, tree.id, pending_step, (package, release), &files)?;
             claimed_trees.publish(c, &self.publish)?;
-            let removed = removed.iter().rev().map(|binary| RemovedBinary {
+            let matches = matches.iter().rev().map(|binary| RemovedBinary {
                 arch: binary.platform.rsplit_once('/').and_then(|(_, arch)| Arch::parse(arch)),
                 sha256: binary.sha256,
             });
-            return Ok(Ok(removed.collect()));
+            return Ok(Ok(matches.collect()));
         }
         Ok(Err(self.no_binary(other_platforms)))
     }

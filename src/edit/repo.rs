@@ -32,13 +32,13 @@ pub async fn create(
         };
     }
     let description = validate_description(&description)?;
-    let new = db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated };
+    let row = db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated };
     let now = (state.clock)();
     let initial_publish = publish(TxKind::Subscribe, now, actor);
     let creation = apply_edit(state, move |c| {
-        let repo = db::repo::create(c, &new, now)?;
-        let detail = format!("type {}; authenticated: {}", kind.label(), new.authenticated);
-        audit::record(c, "create repository", ("repository", new.name.as_str()), &detail)?;
+        let repo = db::repo::create(c, &row, now)?;
+        let detail = format!("type {}; authenticated: {}", kind.label(), row.authenticated);
+        audit::record(c, "create repository", ("repository", row.name.as_str()), &detail)?;
         match kind {
             RepoKind::R | RepoKind::Python => db::clock::bump_catalog(c),
             RepoKind::Bioconductor => {

@@ -12,7 +12,7 @@ use crate::publish::edit::apply_edit;
 use crate::serve::{RepoError, find};
 use crate::state::State;
 
-/// The label of the list of packages of a source: the directory in a repository of its language.
+/// Returns the label of the package list of a source: the directory in a repository of its language.
 fn label(kind: SourceKind) -> &'static str {
     match kind.language() {
         Language::R => "src/contrib",
@@ -39,9 +39,9 @@ pub async fn create(
             }
         };
     }
-    let (new, now) = (name.clone(), (state.clock)());
+    let (new_name, now) = (name.clone(), (state.clock)());
     let creation = apply_edit(state, move |c| {
-        let source = db::source::create(c, &new, kind, now)?;
+        let source = db::source::create(c, &new_name, kind, now)?;
         db::tree::create(c, source, label(kind), Role::Source, Axis::Step)?;
         audit::record(c, "create source", ("source", new.as_str()), kind.as_str())?;
         db::clock::bump_catalog(c)
@@ -123,7 +123,7 @@ fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
     }
 }
 
-/// The name of a built-in source in error texts; `None` for other sources.
+/// Returns the words for a built-in source in error texts; `None` for other sources.
 fn built_in_label(kind: SourceKind) -> Option<&'static str> {
     kind.is_built_in().then_some("a built-in source")
 }

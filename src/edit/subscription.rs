@@ -34,9 +34,9 @@ pub async fn subscribe(
     check_supply(&source)?;
     check_version(&catalog, &repo, &source, version)?;
     let name = repo.name.clone();
-    let new = Subscription { source: source.id, label: subscription_label(version) };
+    let subscription = Subscription { source: source.id, label: subscription_label(version) };
     change_list(state, repo.id, actor, move |list| {
-        if list.contains(&new) {
+        if list.contains(&subscription) {
             return match existing {
                 OnExisting::Succeed => Ok(None),
                 OnExisting::Fail | OnExisting::Replace => Err(RepoError::Conflict(format!(
@@ -52,7 +52,7 @@ pub async fn subscribe(
                 && entry.source == SourceId::BIOCONDUCTOR
         };
         let index = list.iter().position(is_below).unwrap_or(list.len());
-        list.insert(index, new.clone());
+        list.insert(index, subscription.clone());
         Ok(Some(list))
     })
     .await
@@ -101,16 +101,16 @@ pub async fn reorder(state: &State, repo: &str, sources: &[String], actor: &Acto
     }
     change_list(state, repo.id, actor, move |list| {
         let names = |ids: &mut dyn Iterator<Item = &SourceId>| source_names(&catalog, ids);
-        let mut current: Vec<SourceId> = Vec::with_capacity(list.len());
+        let mut source_ids: Vec<SourceId> = Vec::with_capacity(list.len());
         for entry in list {
-            if !current.contains(&entry.source) {
-                current.push(entry.source);
+            if !source_ids.contains(&entry.source) {
+                source_ids.push(entry.source);
             }
         }
-        let missing = names(&mut current.iter().filter(|id| !order.contains(id)));
-        let extra = names(&mut order.iter().filter(|id| !current.contains(id)));
-        match (missing.is_empty(), extra.is_empty()) {
-            (true, true) if order == current => Ok(None),
+        let missing_names = names(&mut source_ids.iter().filter(|id| !order.contains(id)));
+        let extra_names = names(&mut order.iter().filter(|id| !source_ids.contains(id)));
+        match (missing_names.is_empty(), extra_names.is_empty()) {
+            (true, true) if order == source_ids => Ok(None),
             (true, true) => {
                 let entries_of = |id: &SourceId| {
                     let id = *id;
@@ -119,10 +119,10 @@ pub async fn reorder(state: &State, repo: &str, sources: &[String], actor: &Acto
                 Ok(Some(order.iter().flat_map(entries_of).collect()))
             }
             (false, _) => Err(RepoError::Invalid(format!(
-                "the order must name every subscribed source; missing: {missing}"
+                "the order must name every subscribed source; missing: {missing_names}"
             ))),
             (true, false) => Err(RepoError::Invalid(format!(
-                "not subscribed to: {extra}; run rspm subscribe --repo={} first",
+                "not subscribed to: {extra_names}; run rspm subscribe --repo={} first",
                 repo.name
             ))),
         }
@@ -142,7 +142,7 @@ where
         db::clock::lock(c)?;
         let list = db::repo::subscriptions(c, repo)?;
         match change(&list) {
-            Ok(Some(new)) => publish_subscriptions(c, repo, new, &publish).map(Ok),
+            Ok(Some(subscriptions)) => publish_subscriptions(c, repo, subscriptions, &publish).map(Ok),
             Ok(None) => Ok(Ok(())),
             Err(refusal) => Ok(Err(refusal)),
         }
@@ -150,7 +150,7 @@ where
     update.await?
 }
 
-/// The label of a subscription in its row: a version of Bioconductor, or empty for the whole source.
+/// Returns the label of a subscription in its row: a version of Bioconductor, or empty for the whole source.
 fn subscription_label(version: Option<Version>) -> String {
     version.map(|version| version.to_string()).unwrap_or_default()
 }
@@ -222,7 +222,7 @@ fn check_version(
     }
 }
 
-/// Checks that the version exists; not possible before the first sync.
+/// Checks that the version exists. Before the first sync, every version is accepted.
 fn check_version_exists(catalog: &Catalog, version: Option<Version>) -> Result<(), RepoError> {
     let Some((version, config)) = version.zip(catalog.bioconductor.as_deref()) else { return Ok(()) };
     if config.get(version).is_some() {

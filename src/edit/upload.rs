@@ -42,7 +42,7 @@ pub async fn receive(
     let UnstoredPackage { package, out, reservation: _reservation } =
         match result.await.map_err(|_| upload_body::shutting_down())?? {
             CheckedUpload::Staged(upload) => return Ok(upload),
-            CheckedUpload::Unstored(unstored) => *unstored,
+            CheckedUpload::Unstored(package) => *package,
         };
     reserve_blobs(&uploads.state, kind.class(), &package).await?;
     let key = Key::Package(kind.class(), package.upload.sha256);
@@ -52,15 +52,15 @@ pub async fn receive(
             None => Ok(()),
         }
     };
-    // Replaced even if it exists: an upload repairs a stored object that has its size but other bytes.
+    // An existing object is replaced: the upload repairs an object of the same size with damaged bytes.
     let (package_result, readme_result) = tokio::join!(uploads.state.storage.replace(out, &key), readme);
     package_result.and(readme_result)?;
     uploads.fetches.integrity.remove(&key);
     Ok(uploads.insert(package.into_staged(Vec::new(), received_at)))
 }
 
-/// Checks a package and writes the bytes to be stored. The upload of a small package whose class is on a disk is
-/// answered before its objects are durable; [`add`](super::add::add) waits until they are. Blocks.
+/// Checks a package and writes its rewritten bytes. A small package whose class is on a disk is sent to `answer` before
+/// its objects are durable; [`add`](super::add::add) waits until they are. Blocks.
 fn check(
     uploads: &Arc<Uploads>,
     file: &str,
@@ -69,23 +69,23 @@ fn check(
     received_at: Timestamp,
     answer: oneshot::Sender<Result<CheckedUpload, RepoError>>,
 ) {
-    // Sending an answer fails only if the client has disconnected.
-    let unstored = match prepare_package(uploads, file, body, kind) {
-        Ok(unstored) => unstored,
+    // Sending to `answer` fails only if the client has disconnected.
+    let unstored_package = match prepare_package(uploads, file, body, kind) {
+        Ok(unstored_package) => unstored_package,
         Err(error) => return drop(answer.send(Err(error))),
     };
     let storage = uploads.state.storage.clone();
     let is_single_server = uploads.state.config.load().database.provider == Provider::Sqlite;
     let is_small = matches!(body, UploadBody::Small(_));
     if !is_single_server || !is_small || kind == UploadKind::Binary || !storage.is_on_disk(kind.class()) {
-        return drop(answer.send(Ok(CheckedUpload::Unstored(Box::new(unstored)))));
+        return drop(answer.send(Ok(CheckedUpload::Unstored(Box::new(unstored_package)))));
     }
-    let UnstoredPackage { package, out, reservation } = unstored;
-    let (pending, archive_guard) = PendingWrite::begin();
-    let mut pending_writes = vec![pending];
+    let UnstoredPackage { package, out, reservation } = unstored_package;
+    let (archive_write, archive_guard) = PendingWrite::begin();
+    let mut pending_writes = vec![archive_write];
     if let Some((sha256, text)) = package.readme.clone() {
-        let (pending, readme_guard) = PendingWrite::begin();
-        pending_writes.push(pending);
+        let (readme_write, readme_guard) = PendingWrite::begin();
+        pending_writes.push(readme_write);
         let storage = storage.clone();
         tokio::task::spawn_blocking(move || {
             let key = Key::Readme(sha256);
@@ -116,7 +116,7 @@ fn prepare_package(
     Ok(UnstoredPackage { package, out, reservation })
 }
 
-/// Reserves the blobs of an upload in the database: the sweep of other servers does not know uploads in memory.
+/// Reserves the blobs of an upload in the database, because other servers do not know the uploads in this one's memory.
 async fn reserve_blobs(
     state: &State,
     class: StorageClass,
@@ -149,10 +149,10 @@ pub(super) async fn reserve_objects(state: &State, objects: &[(Key, u64)]) -> Re
 
 /// The result of checking a package.
 enum CheckedUpload {
-    /// It was accepted, and its objects are being written to storage.
+    /// The upload; its objects are being written to storage.
     Staged(Upload),
-    /// It must still be stored: other servers share the database, it is a binary or large, or its class is not on a
-    /// disk.
+    /// A package that must be stored before the answer: other servers share the database, it is a binary or large, or its
+    /// class is not on a disk.
     Unstored(Box<UnstoredPackage>),
 }
 
@@ -160,14 +160,14 @@ enum CheckedUpload {
 struct UnstoredPackage {
     package: PreparedPackage,
     out: Spool,
-    /// Protects its objects from the sweep.
+    /// Protects the objects from the sweep.
     reservation: DigestReservation,
 }
 
-/// Logs a failure after the client was answered: the client may never add the upload.
+/// Logs a failed write, which is otherwise reported only when the client adds the upload.
 fn log_error(key: &Key, result: Result<(), StorageError>) -> Result<(), StorageError> {
     if let Err(error) = &result {
-        tracing::error!(object = %key, %error, "an uploaded package was not stored");
+        tracing::error!(object = %key, %error, "could not store an uploaded package");
     }
     result
 }

@@ -1,4 +1,4 @@
-//! The bytes of an upload as they were received: in memory, or in a spool.
+//! The received bytes of an upload: in memory, or in a spool.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -15,7 +15,7 @@ use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Spool, StorageError};
 
-/// Number of bytes that are gathered for one write to a spool. A smaller upload stays in memory.
+/// Size of one write to a spool, in bytes. A smaller upload stays in memory.
 const WRITE_SIZE: usize = 512 << 10;
 
 /// The expected kind of package.
@@ -40,8 +40,9 @@ impl UploadKind {
 
 /// The uploaded bytes.
 pub(super) enum UploadBody {
-    /// Less than [`WRITE_SIZE`].
+    /// An upload below [`WRITE_SIZE`].
     Small(Bytes),
+    /// A larger upload.
     Spooled(SpooledUpload),
 }
 
@@ -91,7 +92,7 @@ impl UploadBody {
         class: StorageClass,
         hasher: impl Fn() -> BodyHasher,
     ) -> Result<UploadBody, RepoError> {
-        let mut spooled: Option<SpooledUpload> = None;
+        let mut upload: Option<SpooledUpload> = None;
         let mut buffer = BytesMut::new();
         loop {
             let chunk = body.next().await;
@@ -101,15 +102,15 @@ impl UploadBody {
                     |error| RepoError::Invalid(format!("the upload of '{file}' was interrupted: {error}"));
                 buffer.extend_from_slice(&chunk.map_err(receive_error)?);
             }
-            if buffer.len() >= WRITE_SIZE || (is_last && spooled.is_some() && !buffer.is_empty()) {
-                let spool = match spooled {
+            if buffer.len() >= WRITE_SIZE || (is_last && upload.is_some() && !buffer.is_empty()) {
+                let spool = match upload {
                     Some(spool) => spool,
                     None => SpooledUpload { spool: state.storage.spool(class).await?, hasher: hasher() },
                 };
-                spooled = Some(spool.append(buffer.split().freeze()).await?);
+                upload = Some(spool.append(buffer.split().freeze()).await?);
             }
-            match spooled {
-                Some(spooled) if is_last => return Ok(UploadBody::Spooled(spooled)),
+            match upload {
+                Some(upload) if is_last => return Ok(UploadBody::Spooled(upload)),
                 None if is_last => return Ok(UploadBody::Small(buffer.freeze())),
                 Some(_) | None => {}
             }
@@ -139,7 +140,7 @@ impl UploadBody {
         }
     }
 
-    /// The bytes as a spool, to be stored unchanged. Blocks.
+    /// Converts the bytes to a spool, which is stored unchanged. Blocks.
     pub(super) fn into_spool(self, state: &State, class: StorageClass) -> Result<Spool, StorageError> {
         match self {
             UploadBody::Spooled(SpooledUpload { spool, .. }) => Ok(spool),
@@ -181,7 +182,7 @@ pub(super) struct SpooledUpload {
 }
 
 impl SpooledUpload {
-    /// Writes and hashes off the async threads.
+    /// Writes and hashes a chunk on a thread for blocking work.
     async fn append(mut self, chunk: Bytes) -> Result<SpooledUpload, RepoError> {
         let result = tokio::task::spawn_blocking(move || {
             self.hasher.update(&chunk);
@@ -198,6 +199,7 @@ impl SpooledUpload {
     }
 }
 
+/// Returns the error of a task that the shutdown of the server cancelled.
 pub(super) fn shutting_down() -> StorageError {
     StorageError::Other("the server is shutting down".to_owned())
 }

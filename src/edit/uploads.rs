@@ -1,4 +1,4 @@
-//! Uploads that are not added yet: in memory for one hour.
+//! Uploads that are not part of a source yet: in memory for one hour.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::storage::StorageError;
 /// An uploaded package archive: validated, rewritten, written to storage, and not yet part of a source.
 #[derive(Clone, Debug)]
 pub struct Upload {
-    /// The number that identifies it; expires after one hour.
+    /// Random number that identifies the upload; valid for one hour.
     pub id: u64,
     /// The name of the uploaded file.
     pub file: String,
-    /// From DESCRIPTION.
+    /// Package name in DESCRIPTION or METADATA.
     pub package: String,
-    /// From DESCRIPTION.
+    /// Version in DESCRIPTION or METADATA.
     pub version: String,
     /// SHA-256 of the uploaded bytes.
     pub original: Sha256,
@@ -39,7 +39,7 @@ pub struct Upload {
     pub notices: Vec<String>,
 }
 
-/// An upload with everything that is written to the database when it is added.
+/// An upload with the values of its database rows.
 #[derive(Clone, Debug)]
 pub(super) struct StagedUpload {
     pub upload: Upload,
@@ -53,10 +53,11 @@ pub(super) struct StagedUpload {
     pub binary_target: Option<BinaryTarget>,
     /// SHA-256 and size in bytes of the README.
     pub readme: Option<(Sha256, u64)>,
-    /// What is written of a Python package; `None` for an R package, of which the fields above are written.
+    /// Values of a Python package; `None` for an R package, which has the fields above.
     pub python: Option<StagedPython>,
-    /// Objects that may not be durable yet; to be awaited before a row refers to them.
+    /// Writes of objects that may not be durable yet; rows may refer to the objects only after these writes.
     pub pending_writes: Vec<PendingWrite>,
+    /// Time of the upload.
     pub received_at: Timestamp,
 }
 
@@ -69,12 +70,14 @@ pub(super) struct StagedPython {
     pub metadata: Option<(Sha256, u64)>,
 }
 
-/// The platform a binary was built for.
+/// The platform for which a binary was built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BinaryTarget {
+    /// Minor version of R.
     pub r: RMinor,
+    /// Operating system.
     pub system: TargetSystem,
-    /// `None` for any.
+    /// Architecture; `None` for any.
     pub arch: Option<Arch>,
 }
 
@@ -90,7 +93,7 @@ impl StagedUpload {
     }
 }
 
-/// Uploads that are not added yet. They are in memory only: after a restart the file must be uploaded again.
+/// Uploads that are not part of a source yet. They are in memory only: after a restart, files must be uploaded again.
 pub struct Uploads {
     pub(super) state: Arc<State>,
     pub(super) fetches: Arc<Fetches>,
@@ -100,7 +103,7 @@ pub struct Uploads {
 #[derive(Default)]
 struct Registry {
     by_id: HashMap<u64, StagedUpload>,
-    /// Digests of objects being written to storage.
+    /// Digests of objects whose writes to storage are in progress.
     reserved_digests: Vec<Sha256>,
 }
 
@@ -118,8 +121,8 @@ impl Uploads {
         let mut registry = self.registry.lock();
         let oldest = staged.received_at.0.saturating_sub(LIFETIME);
         registry.by_id.retain(|_, staged| staged.received_at.0 > oldest);
-        // SECURITY: random, so that no publisher can guess the upload of another, and a number from before a restart never
-        // names another file. Below 2^53, so that JSON numbers represent it exactly.
+        // SECURITY: random, so that a publisher cannot guess the upload of another one, and a number from before a restart
+        // cannot name another file. Below 2^53, so that JSON numbers represent it exactly.
         staged.upload.id = loop {
             let id = rand::random::<u64>() >> 11;
             if !registry.by_id.contains_key(&id) {
@@ -142,7 +145,7 @@ impl Uploads {
         ids.iter().map(find).collect()
     }
 
-    /// Removes uploads that were added.
+    /// Removes uploads.
     pub(super) fn remove(&self, ids: &[u64]) {
         let mut registry = self.registry.lock();
         for id in ids {
@@ -150,7 +153,7 @@ impl Uploads {
         }
     }
 
-    /// True while an upload needs the object with this digest.
+    /// Returns true while an upload needs the object with this digest.
     #[must_use]
     pub fn needs(&self, sha256: &Sha256) -> bool {
         let registry = self.registry.lock();
@@ -169,7 +172,7 @@ impl Uploads {
     }
 }
 
-/// Protects objects from the sweep until it is dropped.
+/// Reservation that protects objects from the sweep until it is dropped.
 pub(super) struct DigestReservation {
     uploads: Arc<Uploads>,
     digests: Vec<Sha256>,

@@ -15,8 +15,7 @@ pub const LENGTH: usize = 512;
 /// Maximum length in bytes of a text for [`Key::parse`]: twice that of a key in hexadecimal.
 pub const MAX_TEXT: usize = 4 * LENGTH;
 
-/// Each byte of the text form is combined with this pattern by XOR. The pattern hides nothing, but the format requires
-/// it.
+/// The text form is the key XOR this repeated pattern. The pattern gives no protection; the format requires it.
 const PATTERN: [u8; 10] = [223, 99, 111, 160, 122, 212, 223, 105, 37, 190];
 
 /// A key. Its memory is overwritten when it is dropped; `Debug` prints the fingerprint.
@@ -25,10 +24,10 @@ pub struct Key(Zeroizing<[u8; LENGTH]>);
 /// A text that is not a key. The message does not repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Other characters.
+    /// The text has other characters.
     #[error("it is neither hexadecimal digits nor base64")]
     Encoding,
-    /// Another length.
+    /// The text has another length.
     #[error("it has {0} bytes when decoded, and an encryption key has 512 (1024 hexadecimal digits)")]
     Length(usize),
 }
@@ -47,10 +46,10 @@ impl Key {
     pub fn parse(text: &[u8]) -> Result<Key, KeyError> {
         let digits = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace());
         let text: Zeroizing<Vec<u8>> = Zeroizing::new(digits.collect());
-        let decoded = hex::decode(&*text).or_else(|_| STANDARD.decode(&*text));
-        let decoded = Zeroizing::new(decoded.map_err(|_| KeyError::Encoding)?);
+        let raw = hex::decode(&*text).or_else(|_| STANDARD.decode(&*text));
+        let raw = Zeroizing::new(raw.map_err(|_| KeyError::Encoding)?);
         let mut bytes: Zeroizing<[u8; LENGTH]> =
-            Zeroizing::new(decoded.as_slice().try_into().map_err(|_| KeyError::Length(decoded.len()))?);
+            Zeroizing::new(raw.as_slice().try_into().map_err(|_| KeyError::Length(raw.len()))?);
         apply_pattern(&mut *bytes);
         Ok(Key(bytes))
     }
@@ -113,13 +112,13 @@ mod tests {
         let upper = text.to_uppercase();
         for form in [&*text, &format!("{}\n", *text), &upper, &base64, &lines.join("\n"), &lines.join("\r\n")]
         {
-            let parsed = Key::parse(form.as_bytes()).expect("a key");
-            assert_eq!(parsed.fingerprint(), key.fingerprint(), "{form}");
+            let key_from_text = Key::parse(form.as_bytes()).expect("a key");
+            assert_eq!(key_from_text.fingerprint(), key.fingerprint(), "{form}");
         }
     }
 
     #[test]
-    fn other_texts_are_refused_without_being_repeated() {
+    fn errors_of_other_texts_do_not_contain_them() {
         let error = |text: &str| Key::parse(text.as_bytes()).expect_err("no key");
         assert_eq!(error(""), KeyError::Length(0));
         assert_eq!(error("0123"), KeyError::Length(2));
@@ -133,8 +132,8 @@ mod tests {
         #[test]
         fn a_key_is_read_back_from_its_text(bytes in proptest::collection::vec(any::<u8>(), LENGTH)) {
             let key = Key::new(bytes.as_slice().try_into().expect("that long"));
-            let parsed = Key::parse(key.text().as_bytes()).expect("a key");
-            prop_assert_eq!(&*parsed.0, &*key.0);
+            let other = Key::parse(key.text().as_bytes()).expect("a key");
+            prop_assert_eq!(&*other.0, &*key.0);
         }
     }
 }

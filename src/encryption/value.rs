@@ -1,4 +1,4 @@
-//! Encrypted values: base64 of a nonce and NaCl's secretbox; values of AES-256-GCM are decrypted, too.
+//! Encrypted values: base64 of a nonce and NaCl's secretbox. Values of AES-256-GCM can be decrypted, but are not created.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,37 +24,37 @@ const AES_VERSION: u8 = 2;
 #[must_use]
 pub fn encrypt(key: &Key, nonce: [u8; NONCE_LENGTH], value: &str) -> String {
     let cipher = XSalsa20Poly1305::new(key.cipher_key().into());
-    let sealed = cipher.encrypt(&nonce.into(), value.as_bytes()).expect("fails only without memory");
-    STANDARD.encode([&nonce[..], &sealed].concat())
+    let ciphertext = cipher.encrypt(&nonce.into(), value.as_bytes()).expect("fails only without memory");
+    STANDARD.encode([&nonce[..], &ciphertext].concat())
 }
 
-/// Decrypts a value; `None` if it is not one that was encrypted with this key.
+/// Decrypts a value; returns `None` if it was not encrypted with this key.
 #[must_use]
 pub fn decrypt(key: &Key, value: &str) -> Option<Zeroizing<String>> {
     let bytes = STANDARD.decode(value).ok()?;
-    let versioned = match *bytes.first()? {
+    let plaintext = match *bytes.first()? {
         SECRETBOX_VERSION => open_secretbox(key, &bytes[1..]),
         AES_VERSION => open_aes(key, &bytes[1..]),
         _ => None,
     };
-    // In a value without a version byte, the first byte of the nonce may equal one.
-    let decrypted = versioned.or_else(|| open_secretbox(key, &bytes))?;
-    String::from_utf8(decrypted).map(Zeroizing::new).map_err(|error| error.into_bytes().zeroize()).ok()
+    // In a value without a version byte, the first byte of the nonce may equal a version.
+    let plaintext = plaintext.or_else(|| open_secretbox(key, &bytes))?;
+    String::from_utf8(plaintext).map(Zeroizing::new).map_err(|error| error.into_bytes().zeroize()).ok()
 }
 
 fn open_secretbox(key: &Key, bytes: &[u8]) -> Option<Vec<u8>> {
-    let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LENGTH>()?;
-    XSalsa20Poly1305::new(key.cipher_key().into()).decrypt(nonce.into(), sealed).ok()
+    let (nonce, ciphertext) = bytes.split_first_chunk::<NONCE_LENGTH>()?;
+    XSalsa20Poly1305::new(key.cipher_key().into()).decrypt(nonce.into(), ciphertext).ok()
 }
 
 fn open_aes(key: &Key, bytes: &[u8]) -> Option<Vec<u8>> {
-    let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LEN>()?;
+    let (nonce, ciphertext) = bytes.split_first_chunk::<NONCE_LEN>()?;
     let cipher = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.cipher_key()).ok()?);
-    let mut sealed = sealed.to_vec();
+    let mut ciphertext = ciphertext.to_vec();
     let nonce = Nonce::assume_unique_for_key(*nonce);
-    let length = cipher.open_in_place(nonce, Aad::empty(), &mut sealed).ok()?.len();
-    sealed.truncate(length);
-    Some(sealed)
+    let length = cipher.open_in_place(nonce, Aad::empty(), &mut ciphertext).ok()?.len();
+    ciphertext.truncate(length);
+    Some(ciphertext)
 }
 
 /// Returns true for a text in the form that [`encrypt`] returns, intact or not. A long random password can have this
@@ -95,16 +95,16 @@ mod tests {
         bd6bb3732bc0e9da99832b61ca01b6de56244a9e88d5f9b37973f622a43d14a6599b1f654cb45a74e355a5";
 
     #[test]
-    fn the_box_of_the_nacl_distribution_is_opened() {
+    fn the_box_of_the_nacl_distribution_is_decrypted() {
         let bytes = hex::decode(format!("{NACL_NONCE}{NACL_BOX}")).expect("hexadecimal");
-        let opened = open_secretbox(&key(NACL_KEY), &bytes).map(hex::encode);
-        assert_eq!(opened.as_deref(), Some(NACL_MESSAGE));
+        let message = open_secretbox(&key(NACL_KEY), &bytes).map(hex::encode);
+        assert_eq!(message.as_deref(), Some(NACL_MESSAGE));
     }
 
     #[test]
-    fn test_case_14_of_the_gcm_specification_is_opened() {
-        let sealed = "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919";
-        let bytes = hex::decode(format!("{}{sealed}", "00".repeat(12))).expect("hexadecimal");
+    fn test_case_14_of_the_gcm_specification_is_decrypted() {
+        let ciphertext = "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919";
+        let bytes = hex::decode(format!("{}{ciphertext}", "00".repeat(12))).expect("hexadecimal");
         assert_eq!(open_aes(&key(&"00".repeat(32)), &bytes), Some(vec![0; 16]));
         let value = STANDARD.encode([&[AES_VERSION][..], &bytes].concat());
         assert_eq!(decrypt(&key(&"00".repeat(32)), &value).expect("opened").as_str(), "\0".repeat(16));
@@ -112,11 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn a_version_before_a_box_is_accepted_and_a_nonce_that_begins_with_one_too() {
+    fn a_box_after_a_version_byte_and_a_nonce_that_begins_with_one_are_accepted() {
         let key = key(NACL_KEY);
-        let plain = STANDARD.decode(encrypt(&key, [9; NONCE_LENGTH], "secret")).expect("base64");
-        let versioned = STANDARD.encode([&[SECRETBOX_VERSION][..], &plain].concat());
-        assert_eq!(decrypt(&key, &versioned).expect("opened").as_str(), "secret");
+        let box_bytes = STANDARD.decode(encrypt(&key, [9; NONCE_LENGTH], "secret")).expect("base64");
+        let value_with_version = STANDARD.encode([&[SECRETBOX_VERSION][..], &box_bytes].concat());
+        assert_eq!(decrypt(&key, &value_with_version).expect("opened").as_str(), "secret");
         for first in [SECRETBOX_VERSION, AES_VERSION] {
             let value = encrypt(&key, [first; NONCE_LENGTH], "secret");
             assert_eq!(decrypt(&key, &value).expect("opened").as_str(), "secret");
@@ -125,18 +125,18 @@ mod tests {
 
     #[test]
     fn damaged_values_and_those_of_other_keys_are_not_decrypted() {
-        let (ours, other) = (key(NACL_KEY), key(&"00".repeat(32)));
-        let value = encrypt(&ours, [1; NONCE_LENGTH], "pass word: ü");
-        assert_eq!(decrypt(&ours, &value).expect("opened").as_str(), "pass word: ü");
-        assert!(decrypt(&other, &value).is_none());
+        let (own_key, other_key) = (key(NACL_KEY), key(&"00".repeat(32)));
+        let value = encrypt(&own_key, [1; NONCE_LENGTH], "pass word: ü");
+        assert_eq!(decrypt(&own_key, &value).expect("opened").as_str(), "pass word: ü");
+        assert!(decrypt(&other_key, &value).is_none());
         let mut bytes = STANDARD.decode(&value).expect("base64");
         for at in 0..bytes.len() {
             bytes[at] ^= 1;
-            assert!(decrypt(&ours, &STANDARD.encode(&bytes)).is_none(), "byte {at}");
+            assert!(decrypt(&own_key, &STANDARD.encode(&bytes)).is_none(), "byte {at}");
             bytes[at] ^= 1;
         }
         for length in 0..value.len() {
-            assert!(decrypt(&ours, &value[..length]).is_none(), "{length} characters");
+            assert!(decrypt(&own_key, &value[..length]).is_none(), "{length} characters");
         }
     }
 

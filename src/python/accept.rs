@@ -29,28 +29,28 @@ impl SimpleFormat {
         }
     }
 
-    /// The format of a media type, with or without parameters. `latest` means version 1, and `application/json` is what
-    /// mirrors without content negotiation send.
+    /// Returns the format of a media type, with or without parameters. `latest` means version 1; mirrors without content
+    /// negotiation send `application/json`.
     #[must_use]
     pub fn of_media_type(text: &str) -> Option<SimpleFormat> {
         let media_type = text.split(';').next().unwrap_or_default().trim();
         if media_type.eq_ignore_ascii_case("application/json") {
             return Some(SimpleFormat::Json);
         }
-        SimpleFormat::named(media_type)
+        SimpleFormat::from_name(media_type)
     }
 
-    fn named(media_type: &str) -> Option<SimpleFormat> {
+    fn from_name(media_type: &str) -> Option<SimpleFormat> {
         let media_type = media_type.to_ascii_lowercase().replace("simple.latest+", "simple.v1+");
         SimpleFormat::ALL.into_iter().find(|format| format.media_type() == media_type)
     }
 }
 
-/// The format of a response. `format` is the query parameter, which prevails if it is a known media type. Without a media
-/// type of a simple page, and if none is acceptable, `text/html`: the formats of browsers, and PyPI's answer.
+/// Returns the format of a response. The query parameter `format` prevails if it is a known media type; otherwise `accept`
+/// decides. If it names no acceptable media type of a simple page, the format is `text/html`, as for browsers and on PyPI.
 #[must_use]
 pub fn negotiate(accept: Option<&str>, format: Option<&str>) -> SimpleFormat {
-    if let Some(format) = format.and_then(SimpleFormat::named) {
+    if let Some(format) = format.and_then(SimpleFormat::from_name) {
         return format;
     }
     let mut qualities = [(0, 0); 3];
@@ -59,9 +59,9 @@ pub fn negotiate(accept: Option<&str>, format: Option<&str>) -> SimpleFormat {
         let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
         let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
         let quality = weight.map_or(1000, thousandths);
-        for (one, format) in qualities.iter_mut().zip(SimpleFormat::ALL) {
+        for (entry, format) in qualities.iter_mut().zip(SimpleFormat::ALL) {
             let kind = format.media_type().split('/').next().unwrap_or_default();
-            let specificity = if SimpleFormat::named(&media_type) == Some(format) {
+            let specificity = if SimpleFormat::from_name(&media_type) == Some(format) {
                 3
             } else if media_type.strip_suffix("/*") == Some(kind) {
                 2
@@ -70,9 +70,9 @@ pub fn negotiate(accept: Option<&str>, format: Option<&str>) -> SimpleFormat {
             } else {
                 continue;
             };
-            // The most specific range decides; of several, the best.
-            if (specificity, quality) > *one {
-                *one = (specificity, quality);
+            // The most specific range decides; of several equally specific ones, the highest quality.
+            if (specificity, quality) > *entry {
+                *entry = (specificity, quality);
             }
         }
     }
@@ -90,7 +90,7 @@ pub fn negotiate(accept: Option<&str>, format: Option<&str>) -> SimpleFormat {
     best
 }
 
-/// A quality value in thousandths; malformed ones are 0.
+/// Parses a quality value, in thousandths; returns 0 for a malformed one.
 fn thousandths(text: &str) -> u32 {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let is_valid = fraction.len() <= 3 && fraction.bytes().all(|b| b.is_ascii_digit());
@@ -149,11 +149,14 @@ mod tests {
 
     #[test]
     fn media_types_of_responses_are_recognized() {
-        let of = SimpleFormat::of_media_type;
-        assert_eq!(of("text/html; charset=utf-8"), Some(SimpleFormat::TextHtml));
-        assert_eq!(of("application/json"), Some(SimpleFormat::Json));
-        assert_eq!(of("application/vnd.pypi.simple.v1+json"), Some(SimpleFormat::Json));
-        assert_eq!((of("text/plain"), of(""), of("application/vnd.pypi.simple.v2+json")), (None, None, None));
+        let format_of = SimpleFormat::of_media_type;
+        assert_eq!(format_of("text/html; charset=utf-8"), Some(SimpleFormat::TextHtml));
+        assert_eq!(format_of("application/json"), Some(SimpleFormat::Json));
+        assert_eq!(format_of("application/vnd.pypi.simple.v1+json"), Some(SimpleFormat::Json));
+        assert_eq!(
+            (format_of("text/plain"), format_of(""), format_of("application/vnd.pypi.simple.v2+json")),
+            (None, None, None)
+        );
     }
 
     proptest! {

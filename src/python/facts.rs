@@ -1,14 +1,14 @@
-//! Facts about a published file that its page states and that its name does not tell, as stored JSON.
+//! Facts about a published file that are on its page but not in its name, as stored JSON.
 
 use serde::{Deserialize, Serialize};
 
 use super::metadata::Metadata;
 use crate::model::time::Timestamp;
 
-/// Longest stored summary in characters; PyPI accepts 512.
+/// Maximum length of a stored summary, in characters; PyPI accepts 512.
 const MAX_SUMMARY: usize = 512;
 
-/// The facts. Keys are short: each file has a row.
+/// The facts. The JSON keys are short, because each file has a row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileFacts {
     /// The time of the upload in microseconds since the epoch.
@@ -23,7 +23,7 @@ pub struct FileFacts {
 }
 
 impl FileFacts {
-    /// The facts in the metadata of a file.
+    /// Returns the facts in the metadata of a file.
     #[must_use]
     pub fn of_metadata(metadata: &Metadata) -> FileFacts {
         let one_line = |text: &String| {
@@ -48,13 +48,13 @@ impl FileFacts {
         self.upload_time.map(Timestamp)
     }
 
-    /// Reads stored facts; those that cannot be read are unknown.
+    /// Parses stored facts; facts that cannot be parsed are missing.
     #[must_use]
     pub fn read(json: &[u8]) -> FileFacts {
         serde_json::from_slice(json).unwrap_or_default()
     }
 
-    /// The form that is stored.
+    /// Returns the stored JSON.
     #[must_use]
     pub fn write(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()

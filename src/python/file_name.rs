@@ -52,13 +52,13 @@ pub struct FileName {
     stem_len: usize,
 }
 
-/// Why a text is not the name of a distribution file.
+/// The reason why a text is not the name of a distribution file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadFileName {
-    /// Not one path segment.
+    /// The text is not one path segment.
     #[error("'{0}' is not a file name: it is empty, too long, hidden, or has a slash or a control character")]
     Segment(String),
-    /// Another extension.
+    /// The text has another extension.
     #[error("'{0}' is not a file of a Python package; wheels end in .whl, source distributions in .tar.gz")]
     Extension(String),
 }
@@ -97,8 +97,8 @@ impl FileName {
             text.len() > extension.len()
                 && text.as_bytes()[text.len() - extension.len()..].eq_ignore_ascii_case(extension.as_bytes())
         };
-        let known = EXTENSIONS.into_iter().find(|(extension, _)| ends_with(extension));
-        let (extension, kind) = known.ok_or_else(|| BadFileName::Extension(excerpt()))?;
+        let entry = EXTENSIONS.into_iter().find(|(extension, _)| ends_with(extension));
+        let (extension, kind) = entry.ok_or_else(|| BadFileName::Extension(excerpt()))?;
         Ok(FileName { text: text.into(), kind, stem_len: text.len() - extension.len() })
     }
 
@@ -126,17 +126,17 @@ impl FileName {
         &self.text[self.stem_len..]
     }
 
-    /// The version of a file of `project`. `versions` are those of its page, if it lists them: the one that equals the
-    /// text in the name is returned. `None` if the name is not that of a file of the project, or of none of the
-    /// versions.
+    /// Returns the version of a file of `project`. If the page of the project lists `versions`, returns the one that equals
+    /// the text in the name. Returns `None` if the name is not that of a file of the project or of a listed version.
     #[must_use]
     pub fn version(&self, project: &NormalName, versions: Option<&[String]>) -> Option<String> {
         if self.kind == FileKind::Wheel {
             let wheel = WheelName::parse(&self.text).ok()?;
             let version = Version::lenient(wheel.version);
-            let listed = versions.and_then(|versions| listed(wheel.version, &version, versions));
+            let listed_version =
+                versions.and_then(|versions| find_version(wheel.version, &version, versions));
             let is_own = name::normalize(wheel.distribution) == project.as_str();
-            return is_own.then(|| listed.unwrap_or_else(|| wheel.version.to_owned()));
+            return is_own.then(|| listed_version.unwrap_or_else(|| wheel.version.to_owned()));
         }
         let candidates = self.stem().match_indices('-').filter_map(|(at, _)| {
             let (name, rest) = self.stem().split_at(at);
@@ -146,8 +146,8 @@ impl FileName {
             match versions {
                 None => return Some(text.to_owned()),
                 Some(versions) => {
-                    if let Some(found) = listed(text, &Version::lenient(text), versions) {
-                        return Some(found);
+                    if let Some(version) = find_version(text, &Version::lenient(text), versions) {
+                        return Some(version);
                     }
                 }
             }
@@ -155,10 +155,10 @@ impl FileName {
         None
     }
 
-    /// Removes what follows the version in names of old kinds: `-py2.7`, `.win32`, `-1.noarch`.
+    /// Removes the suffixes of the version in names of old kinds: `-py2.7`, `.win32`, `-1.noarch`.
     fn without_platform<'a>(&self, rest: &'a str) -> &'a str {
         const PLATFORMS: [&str; 4] = [".win", ".linux-", ".macosx-", ".cygwin-"];
-        let before = |text: &'a str, mark: &str| text.find(mark).map_or(text, |at| &text[..at]);
+        let cut_at = |text: &'a str, mark: &str| text.find(mark).map_or(text, |at| &text[..at]);
         match self.kind {
             FileKind::Wheel | FileKind::Sdist => rest,
             FileKind::Rpm | FileKind::Deb => {
@@ -166,18 +166,19 @@ impl FileName {
                 package.rsplit_once('-').map_or(package, |(version, _)| version)
             }
             FileKind::Egg | FileKind::WindowsInstaller | FileKind::Msi | FileKind::Dmg => {
-                let rest = before(before(rest, "-py2"), "-py3");
-                PLATFORMS.iter().fold(rest, |text, mark| before(text, mark))
+                let rest = cut_at(cut_at(rest, "-py2"), "-py3");
+                PLATFORMS.iter().fold(rest, |text, mark| cut_at(text, mark))
             }
         }
     }
 }
 
-/// The version of the list that equals the text, or else its value.
-fn listed(text: &str, version: &Version, versions: &[String]) -> Option<String> {
-    let same_text = versions.iter().find(|one| *one == text);
-    let same = same_text.or_else(|| versions.iter().find(|one| Version::lenient(one) == *version));
-    same.cloned()
+/// Returns the listed version with the same text, otherwise the one with the same value.
+fn find_version(text: &str, version: &Version, versions: &[String]) -> Option<String> {
+    let same_text = versions.iter().find(|listed| *listed == text);
+    let same_value =
+        same_text.or_else(|| versions.iter().find(|listed| Version::lenient(listed) == *version));
+    same_value.cloned()
 }
 
 impl std::fmt::Display for FileName {
@@ -196,7 +197,7 @@ pub struct SdistName<'a> {
 }
 
 impl<'a> SdistName<'a> {
-    /// Splits a file name. `None` if it is not of this form.
+    /// Splits a file name. Returns `None` if it is not of this form.
     #[must_use]
     pub fn parse(file: &'a FileName) -> Option<SdistName<'a>> {
         if file.kind != FileKind::Sdist {
@@ -207,7 +208,7 @@ impl<'a> SdistName<'a> {
         is_valid.then_some(SdistName { distribution, version })
     }
 
-    /// Whether name and version are in normal form, as PyPI requires of new source distributions.
+    /// Returns true if name and version are in normal form, as PyPI requires of new source distributions.
     #[must_use]
     pub fn is_normal(&self) -> bool {
         name::normalize(self.distribution).replace('-', "_") == self.distribution
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_what_follows_the_name_in_any_spelling() {
+    fn the_version_follows_the_name_in_any_spelling() {
         for (file, project, expected) in [
             ("odd-1.0.tar.gz", "odd", "1.0"),
             ("Odd.Name-1.0rc1.zip", "odd-name", "1.0rc1"),
@@ -284,8 +285,8 @@ mod tests {
         ) {
             let project: NormalName = name.parse().unwrap();
             for file in [format!("{name}-{version}.tar.gz"), format!("{}-{version}.zip", project.file_form())] {
-                let parsed = FileName::parse(&file).unwrap();
-                prop_assert_eq!(parsed.version(&project, Some(&["7".to_owned(), version.clone()])), Some(version.clone()));
+                let file_name = FileName::parse(&file).unwrap();
+                prop_assert_eq!(file_name.version(&project, Some(&["7".to_owned(), version.clone()])), Some(version.clone()));
             }
         }
     }

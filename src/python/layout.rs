@@ -21,7 +21,7 @@ pub enum PythonPath {
         id: FileId,
         /// The file name of the distribution.
         file: FileName,
-        /// Which of the files.
+        /// The distribution, or a file beside it.
         part: FilePart,
     },
 }
@@ -48,7 +48,7 @@ pub enum FilePart {
     Provenance,
 }
 
-/// Why a path is not a path of a Python repository.
+/// The reason why a path is not a path of a Python repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
     /// A segment that is not the name of a project.
@@ -60,7 +60,7 @@ pub enum BadPath {
     /// A segment that is not a digest.
     #[error("'{0}' is not a file of this repository; addresses of files are on the page of their project")]
     Id(String),
-    /// Anything else.
+    /// Any other path.
     #[error(
         "'{0}' is not a path of a Python repository; expected simple/, simple/{{project}}/ or packages/…/{{file}}"
     )]
@@ -72,7 +72,7 @@ impl FilePart {
     pub const ALL: [FilePart; 4] =
         [FilePart::Distribution, FilePart::Metadata, FilePart::Signature, FilePart::Provenance];
 
-    /// What is appended to the file name.
+    /// The suffix of the file name.
     #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
@@ -103,8 +103,8 @@ pub fn parse(path: &str) -> Result<PythonPath, BadPath> {
         }
         ["packages", id, file] => {
             let parts = FilePart::ALL.into_iter().filter(|part| *part != FilePart::Distribution);
-            let beside = parts.filter_map(|part| Some((file.strip_suffix(part.suffix())?, part))).next();
-            let (file, part) = beside.unwrap_or((file, FilePart::Distribution));
+            let sibling = parts.filter_map(|part| Some((file.strip_suffix(part.suffix())?, part))).next();
+            let (file, part) = sibling.unwrap_or((file, FilePart::Distribution));
             let id = parse_id(id).ok_or_else(|| BadPath::Id(id.chars().take(80).collect()))?;
             Ok(PythonPath::File { id, file: FileName::parse(file)?, part })
         }
@@ -112,7 +112,7 @@ pub fn parse(path: &str) -> Result<PythonPath, BadPath> {
     }
 }
 
-/// A digest in lower case, or a number without leading zeros: every file has one address.
+/// Parses a digest in lower case, or a number without leading zeros, so that every file has one address.
 fn parse_id(text: &str) -> Option<FileId> {
     let id = match text.len() {
         64 => FileId::Sha256(text.parse().ok()?),
@@ -122,7 +122,7 @@ fn parse_id(text: &str) -> Option<FileId> {
     (id.to_string() == text).then_some(id)
 }
 
-/// The address of a distribution relative to the page of its project: the same in every repository and snapshot, and
+/// Returns the address of a distribution relative to the page of its project: the same in every repository and snapshot, and
 /// below every prefix. Characters other than letters, digits and `-._~!` are encoded.
 #[must_use]
 pub fn link(id: FileId, file: &FileName) -> String {
@@ -169,9 +169,9 @@ mod tests {
             format!("packages/{hex}/odd-1.0.tar.gz.asc"),
             "packages/17/odd-1.0.tar.gz.provenance".to_owned(),
         ] {
-            let parsed = parse(&path).expect(&path);
-            assert!(!matches!(parsed, PythonPath::Redirect(_)), "{path}");
-            assert_eq!(parsed.to_string(), path);
+            let layout_path = parse(&path).expect(&path);
+            assert!(!matches!(layout_path, PythonPath::Redirect(_)), "{path}");
+            assert_eq!(layout_path.to_string(), path);
         }
         for (path, target) in [
             ("simple", "simple/"),

@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use spdx::identifiers::{EXCEPTIONS, LICENSES};
 
-/// Longest expression in bytes, and deepest nesting of parentheses.
+/// Maximum length of an expression, in bytes.
 const MAX_EXPRESSION: usize = 4096;
+/// Maximum nesting of parentheses.
 const MAX_DEPTH: u32 = 64;
 
 /// A valid expression in canonical form: identifiers as in the SPDX list, operators in upper case.
@@ -20,16 +21,16 @@ pub struct LicenseExpression {
 /// A text that is not a licence expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadLicense {
-    /// A word that is no identifier.
+    /// A word is not an identifier.
     #[error("'{0}' is not a licence identifier of SPDX; see spdx.org/licenses, or use LicenseRef-Name")]
     Identifier(String),
-    /// Not the grammar of expressions.
+    /// The text does not follow the grammar of expressions.
     #[error("'{0}' is not a licence expression; write for example MIT OR Apache-2.0")]
     Form(String),
 }
 
 impl LicenseExpression {
-    /// The licences that occur in it, without exceptions and `+`, in canonical form.
+    /// Returns the licences that occur in it, without exceptions and `+`, in canonical form.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.ids.iter().map(|id| &**id)
     }
@@ -45,72 +46,72 @@ impl FromStr for LicenseExpression {
     type Err = BadLicense;
 
     fn from_str(text: &str) -> Result<LicenseExpression, BadLicense> {
-        let form = || BadLicense::Form(text.chars().take(120).collect());
+        let form_error = || BadLicense::Form(text.chars().take(120).collect());
         if text.len() > MAX_EXPRESSION {
-            return Err(form());
+            return Err(form_error());
         }
         let spaced = text.replace('(', " ( ").replace(')', " ) ");
         let mut words = spaced.split_whitespace().peekable();
         let mut out = LicenseExpression { text: "".into(), ids: Vec::new() };
-        let mut written = String::with_capacity(text.len());
+        let mut canonical_text = String::with_capacity(text.len());
         let mut depth = 0_u32;
         loop {
             // A licence, after any number of opening parentheses.
-            let mut word = words.next().ok_or_else(form)?;
+            let mut word = words.next().ok_or_else(form_error)?;
             while word == "(" {
-                written.push('(');
+                canonical_text.push('(');
                 depth += 1;
                 if depth > MAX_DEPTH {
-                    return Err(form());
+                    return Err(form_error());
                 }
-                word = words.next().ok_or_else(form)?;
+                word = words.next().ok_or_else(form_error)?;
             }
             let license = canonical_license(word)?;
             out.ids.push(license.trim_end_matches('+').into());
-            written.push_str(&license);
+            canonical_text.push_str(&license);
             if words.next_if(|word| word.eq_ignore_ascii_case("with")).is_some() {
-                let word = words.next().ok_or_else(form)?;
-                written.push_str(" WITH ");
-                written.push_str(canonical_exception(word)?);
+                let word = words.next().ok_or_else(form_error)?;
+                canonical_text.push_str(" WITH ");
+                canonical_text.push_str(canonical_exception(word)?);
             }
             while words.next_if_eq(&")").is_some() {
-                depth = depth.checked_sub(1).ok_or_else(form)?;
-                written.push(')');
+                depth = depth.checked_sub(1).ok_or_else(form_error)?;
+                canonical_text.push(')');
             }
             match words.next() {
                 None if depth == 0 => break,
-                Some(word) if word.eq_ignore_ascii_case("and") => written.push_str(" AND "),
-                Some(word) if word.eq_ignore_ascii_case("or") => written.push_str(" OR "),
-                None | Some(_) => return Err(form()),
+                Some(word) if word.eq_ignore_ascii_case("and") => canonical_text.push_str(" AND "),
+                Some(word) if word.eq_ignore_ascii_case("or") => canonical_text.push_str(" OR "),
+                None | Some(_) => return Err(form_error()),
             }
         }
-        out.text = written.into();
+        out.text = canonical_text.into();
         Ok(out)
     }
 }
 
 fn canonical_license(word: &str) -> Result<String, BadLicense> {
-    let unknown = || BadLicense::Identifier(word.chars().take(80).collect());
+    let unknown_identifier = || BadLicense::Identifier(word.chars().take(80).collect());
     let reference = word.split_once('-').filter(|(prefix, _)| prefix.eq_ignore_ascii_case("LicenseRef"));
     if let Some((_, reference)) = reference {
         let is_valid = !reference.is_empty()
             && reference.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
-        return if is_valid { Ok(format!("LicenseRef-{reference}")) } else { Err(unknown()) };
+        return if is_valid { Ok(format!("LicenseRef-{reference}")) } else { Err(unknown_identifier()) };
     }
     let (id, plus) = word.strip_suffix('+').map_or((word, ""), |id| (id, "+"));
-    // Deprecated identifiers may end in `+` themselves.
-    // The list of the crate has two words that are no licences.
+    // The list of the crate has two words that are not licences.
     let is_license = |name: &str| !matches!(name, "NOASSERTION" | "NONE");
     let find = |id: &str| {
         LICENSES.iter().find(|license| license.name.eq_ignore_ascii_case(id) && is_license(license.name))
     };
+    // Deprecated identifiers may end in `+` themselves.
     let exact = find(word).map(|license| license.name.to_owned());
-    exact.or_else(|| find(id).map(|license| format!("{}{plus}", license.name))).ok_or_else(unknown)
+    exact.or_else(|| find(id).map(|license| format!("{}{plus}", license.name))).ok_or_else(unknown_identifier)
 }
 
 fn canonical_exception(word: &str) -> Result<&'static str, BadLicense> {
-    let found = EXCEPTIONS.iter().find(|exception| exception.name.eq_ignore_ascii_case(word));
-    found
+    let exception_row = EXCEPTIONS.iter().find(|exception| exception.name.eq_ignore_ascii_case(word));
+    exception_row
         .map(|exception| exception.name)
         .ok_or_else(|| BadLicense::Identifier(word.chars().take(80).collect()))
 }
@@ -156,8 +157,8 @@ mod tests {
     proptest! {
         #[test]
         fn canonical_expressions_are_read_back(text in "(mit|isc|\\(|\\)| |or|and|with|zlib|[a-z]){0,12}") {
-            if let Ok(once) = canonical(&text) {
-                prop_assert_eq!(canonical(&once), Ok(once));
+            if let Ok(canonical_text) = canonical(&text) {
+                prop_assert_eq!(canonical(&canonical_text), Ok(canonical_text));
             }
         }
     }

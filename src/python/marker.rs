@@ -3,10 +3,10 @@
 
 use super::name::normalize;
 
-/// Deepest nesting of parentheses.
+/// Maximum nesting of parentheses.
 const MAX_DEPTH: u32 = 64;
 
-/// Names of the environment; those with dots and `python_implementation` are of old metadata.
+/// Variables of the environment; those with dots and `python_implementation` occur only in old metadata.
 const VARIABLES: [&str; 20] = [
     "python_version",
     "python_full_version",
@@ -30,7 +30,7 @@ const VARIABLES: [&str; 20] = [
     "python_implementation",
 ];
 
-/// Longer operators first.
+/// Operators, longer ones first.
 const OPERATORS: [&str; 8] = ["===", "~=", "==", "!=", "<=", ">=", "<", ">"];
 
 /// A valid marker.
@@ -47,7 +47,7 @@ pub enum Marker {
 /// An operand of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operand {
-    /// A name of the environment.
+    /// A variable of the environment.
     Variable(&'static str),
     /// A text.
     Text(Box<str>),
@@ -64,7 +64,7 @@ impl Marker {
     /// Parses a whole marker.
     ///
     /// # Errors
-    /// [`BadMarker`], which has the text at the error.
+    /// [`BadMarker`], which contains the text from the error on.
     pub fn parse(text: &str) -> Result<Marker, BadMarker> {
         let mut input = Input { rest: text, depth: 0 };
         let marker = input.any()?;
@@ -72,7 +72,7 @@ impl Marker {
         if input.rest.is_empty() { Ok(marker) } else { Err(input.error()) }
     }
 
-    /// Whether it may be true in some environment when these extras, in normal form, are requested.
+    /// Returns true if it may be true in some environment when these extras, in normal form, are requested.
     #[must_use]
     pub fn may_apply(&self, extras: &[String]) -> bool {
         match self {
@@ -103,7 +103,7 @@ impl Input<'_> {
         self.rest = self.rest.trim_start_matches([' ', '\t']);
     }
 
-    /// Takes a word that is followed by no letter, digit or `_`.
+    /// Consumes a word, unless a letter, digit, `_` or `.` follows it; returns true if it was consumed.
     fn word(&mut self, word: &str) -> bool {
         self.skip_blanks();
         let rest = self.rest.strip_prefix(word);

@@ -26,20 +26,20 @@ impl NormalName {
         &self.0
     }
 
-    /// The form in file names: `_` in place of `-` (PEP 427, 625).
+    /// Returns the form in file names: `_` in place of `-` (PEP 427, 625).
     #[must_use]
     pub fn file_form(&self) -> String {
         self.0.replace('-', "_")
     }
 
-    /// Whether the text is a spelling of this name.
+    /// Returns true if the text is a spelling of this name.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         is_valid(text) && normalize(text) == *self.0
     }
 }
 
-/// Whether the text is a valid name: `^([A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9])\Z`, ignoring case.
+/// Returns true if the text is a valid name: `^([A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9])\Z`, ignoring case.
 #[must_use]
 pub fn is_valid(text: &str) -> bool {
     let bytes = text.as_bytes();

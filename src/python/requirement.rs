@@ -9,10 +9,10 @@ use super::marker::{BadMarker, Marker};
 use super::name::{BadName, NormalName};
 use super::specifier::{BadSpecifier, Specifiers};
 
-/// Longest requirement in bytes.
+/// Maximum length of a requirement, in bytes.
 const MAX_REQUIREMENT: usize = 64 << 10;
 
-/// A requirement. Its text is never written again from the parts.
+/// A requirement. It is not converted back to text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement {
     /// The project.
@@ -25,7 +25,7 @@ pub struct Requirement {
     pub marker: Option<Marker>,
 }
 
-/// What a requirement demands of the project.
+/// The versions or the file that a requirement allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Constraint {
     /// Versions; without a clause all of them.
@@ -34,10 +34,10 @@ pub enum Constraint {
     Url(String),
 }
 
-/// Why a text is not a requirement.
+/// The reason why a text is not a requirement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequirement {
-    /// Too long.
+    /// The text is too long.
     #[error("a requirement has {0} bytes, more than the {MAX_REQUIREMENT} allowed")]
     TooLong(usize),
     /// It does not begin with a name.
@@ -76,20 +76,20 @@ impl Requirement {
         let mut extras = Vec::new();
         if let Some(inner) = rest.strip_prefix('[') {
             let bad_extras = || BadRequirement::Extras(excerpt());
-            let (list, after) = inner.split_once(']').ok_or_else(bad_extras)?;
+            let (list, tail) = inner.split_once(']').ok_or_else(bad_extras)?;
             if !list.trim().is_empty() {
-                let parsed = list.split(',').map(|extra| extra.trim().parse::<NormalName>());
-                extras = parsed.collect::<Result<_, _>>().map_err(|_| bad_extras())?;
+                let names = list.split(',').map(|extra| extra.trim().parse::<NormalName>());
+                extras = names.collect::<Result<_, _>>().map_err(|_| bad_extras())?;
                 extras.sort();
                 extras.dedup();
             }
-            rest = after.trim_start();
+            rest = tail.trim_start();
         }
-        if let Some(after) = rest.strip_prefix('@') {
-            let after = after.trim_start();
+        if let Some(tail) = rest.strip_prefix('@') {
+            let tail = tail.trim_start();
             // A `;` without a blank before it is a part of the address.
-            let end = after.find([' ', '\t']).unwrap_or(after.len());
-            let (url, rest) = after.split_at(end);
+            let end = tail.find([' ', '\t']).unwrap_or(tail.len());
+            let (url, rest) = tail.split_at(end);
             if url.is_empty() {
                 return Err(BadRequirement::Url(excerpt()));
             }
@@ -108,7 +108,7 @@ impl Requirement {
         Ok(Requirement { name, extras, constraint, marker })
     }
 
-    /// Whether it may apply in some environment when these extras, in normal form, are requested.
+    /// Returns true if it may apply in some environment when these extras, in normal form, are requested.
     #[must_use]
     pub fn may_apply(&self, extras: &[String]) -> bool {
         self.marker.as_ref().is_none_or(|marker| marker.may_apply(extras))
@@ -135,13 +135,13 @@ mod tests {
 
     #[test]
     fn all_forms_are_read() {
-        let plain = parse("Odd.Name");
-        assert_eq!((plain.name.as_str(), plain.marker.is_none()), ("odd-name", true));
-        assert!(matches!(&plain.constraint, Constraint::Versions(all) if all.is_empty()));
-        let full = parse("odd [B_x, a] >=1.0, <2 ; python_version < '3.9' and extra == 'x'");
-        assert_eq!(full.extras.iter().map(NormalName::as_str).collect::<Vec<_>>(), ["a", "b-x"]);
-        assert_eq!(full.constraint.to_string(), ">=1.0, <2");
-        assert!(full.may_apply(&["x".to_owned()]) && !full.may_apply(&[]));
+        let name_only = parse("Odd.Name");
+        assert_eq!((name_only.name.as_str(), name_only.marker.is_none()), ("odd-name", true));
+        assert!(matches!(&name_only.constraint, Constraint::Versions(all) if all.is_empty()));
+        let requirement = parse("odd [B_x, a] >=1.0, <2 ; python_version < '3.9' and extra == 'x'");
+        assert_eq!(requirement.extras.iter().map(NormalName::as_str).collect::<Vec<_>>(), ["a", "b-x"]);
+        assert_eq!(requirement.constraint.to_string(), ">=1.0, <2");
+        assert!(requirement.may_apply(&["x".to_owned()]) && !requirement.may_apply(&[]));
         for old in ["odd (>=1.0)", "odd(>=1.0,<2);os_name=='nt'", "odd[]>=1"] {
             assert!(matches!(parse(old).constraint, Constraint::Versions(_)), "{old}");
         }
@@ -173,10 +173,10 @@ mod tests {
         ) {
             let bracket = extra.as_ref().map(|extra| format!("[{extra}]")).unwrap_or_default();
             let text = format!("{name}{blank}{bracket}{blank}{}", version.clone().unwrap_or_default());
-            let parsed = Requirement::parse(&text).unwrap();
-            prop_assert!(parsed.name.matches(&name));
-            prop_assert_eq!(parsed.extras.len(), usize::from(extra.is_some()));
-            prop_assert_eq!(parsed.constraint.to_string(), version.unwrap_or_default());
+            let requirement = Requirement::parse(&text).unwrap();
+            prop_assert!(requirement.name.matches(&name));
+            prop_assert_eq!(requirement.extras.len(), usize::from(extra.is_some()));
+            prop_assert_eq!(requirement.constraint.to_string(), version.unwrap_or_default());
         }
 
         #[test]

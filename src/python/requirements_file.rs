@@ -1,10 +1,10 @@
 //! Requirements files of pip: requirements with digests, comments, continued lines, and references to other files. Options
-//! that would change where packages come from are refused by line number.
+//! that would change the source of packages are refused with their line number.
 
 use super::requirement::{BadRequirement, Constraint, Requirement};
 use crate::model::digest::Sha256;
 
-/// Largest file in bytes.
+/// Maximum size of a file, in bytes.
 const MAX_FILE: usize = 16 << 20;
 
 /// The content of a file.
@@ -39,16 +39,16 @@ pub enum Entry {
     },
 }
 
-/// Why a file is refused, with the line.
+/// The reason why a file is refused, with the line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequirements {
-    /// Too large.
+    /// The file is too large.
     #[error("the file has {0} bytes, more than the {MAX_FILE} allowed")]
     TooLarge(usize),
-    /// Not UTF-8.
+    /// The file is not UTF-8.
     #[error("the file is not UTF-8 text; save it as UTF-8")]
     NotUtf8,
-    /// Not a requirement.
+    /// A line is not a requirement.
     #[error("line {line}: {error}")]
     Requirement {
         /// The line.
@@ -65,7 +65,7 @@ pub enum BadRequirements {
         /// The text.
         text: String,
     },
-    /// An option that a repository cannot obey.
+    /// An option that is not supported.
     #[error("line {line}: the option '{option}' is not supported here; remove it")]
     Option {
         /// The line.
@@ -84,7 +84,7 @@ pub enum BadRequirements {
 }
 
 /// Options that a repository ignores.
-const IGNORED: [&str; 7] = [
+const IGNORED_OPTIONS: [&str; 7] = [
     "--require-hashes",
     "--pre",
     "--prefer-binary",
@@ -97,7 +97,7 @@ const IGNORED: [&str; 7] = [
 /// Parses the bytes of a requirements file.
 ///
 /// # Errors
-/// [`BadRequirements`]; the first one.
+/// The first error of the file.
 pub fn parse(bytes: &[u8]) -> Result<RequirementsFile, BadRequirements> {
     if bytes.len() > MAX_FILE {
         return Err(BadRequirements::TooLarge(bytes.len()));
@@ -130,8 +130,8 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
             None => (line, false),
         };
         match lines.last_mut().filter(|_| is_continued) {
-            Some((_, joined)) if is_comment => joined.push(' '),
-            Some((_, joined)) => joined.push_str(line),
+            Some((_, logical_line)) if is_comment => logical_line.push(' '),
+            Some((_, logical_line)) => logical_line.push_str(line),
             None => lines.push((number + 1, line.to_owned())),
         }
         is_continued = continues;
@@ -152,7 +152,7 @@ fn option(line: usize, text: &str, file: &mut RequirementsFile) -> Result<(), Ba
         "-r" | "--requirement" | "-c" | "--constraint" if !value.is_empty() => {
             file.entries.push(Entry::File { line, path: value.to_owned() });
         }
-        name if IGNORED.contains(&name) => file.ignored.push((line, name.to_owned())),
+        name if IGNORED_OPTIONS.contains(&name) => file.ignored.push((line, name.to_owned())),
         name => return Err(BadRequirements::Option { line, option: name.chars().take(80).collect() }),
     }
     Ok(())
@@ -185,7 +185,7 @@ fn requirement(
             Some(hash) => sha256.push(digest(line, hash)?),
             None => {
                 let (name, _) = split_option(option);
-                if !IGNORED.contains(&name) {
+                if !IGNORED_OPTIONS.contains(&name) {
                     return Err(BadRequirements::Option { line, option: name.chars().take(80).collect() });
                 }
                 ignored.push((line, name.to_owned()));

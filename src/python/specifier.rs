@@ -9,7 +9,7 @@ use std::str::FromStr;
 use super::version::Version;
 use pep440_rs::Version as Value;
 
-/// Longest text of specifiers in bytes.
+/// Maximum length of a list of specifiers, in bytes.
 const MAX_SPECIFIERS: usize = 16 << 10;
 
 /// A list of specifiers as written; a version is contained if every clause contains it.
@@ -38,7 +38,7 @@ enum Operator {
     Arbitrary,
 }
 
-/// Longer operators first.
+/// Operators, longer ones first.
 const OPERATORS: [(&str, Operator); 8] = [
     ("===", Operator::Arbitrary),
     ("~=", Operator::Compatible),
@@ -55,12 +55,12 @@ enum Clause {
     Compare(Operator, Value),
     /// `==1.2.*`, or `!=1.2.*` if `false`.
     Prefix(bool, Value),
-    /// `===text`, and `==text` where the text is no version.
+    /// `===text`, and `==text` if the text is not a version.
     Text(Box<str>),
 }
 
 impl Specifiers {
-    /// As [`Specifiers::from_str`], but accepts what old metadata contains: `>=3.6.*` is `>=3.6`. `None` for any other
+    /// Parses like [`Specifiers::from_str`], but accepts the forms of old metadata: `>=3.6.*` is `>=3.6`. `None` for any other
     /// text that is not a list of specifiers; it does not restrict anything.
     #[must_use]
     pub fn lenient(text: &str) -> Option<Specifiers> {
@@ -77,19 +77,19 @@ impl Specifiers {
         &self.text
     }
 
-    /// Whether it has no clause and contains every version.
+    /// Returns true if it has no clause and contains every version.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.clauses.is_empty()
     }
 
-    /// Whether every clause contains the version. A text that is no version is only contained by the exact text.
+    /// Returns true if every clause contains the version. A text that is no version is only contained by the exact text.
     #[must_use]
     pub fn contains(&self, version: &Version) -> bool {
         self.clauses.iter().all(|clause| clause.contains(version))
     }
 
-    /// The only version that it can contain: that of `==1.2.3` or `===1.2.3`.
+    /// Returns the only version that it can contain: that of `==1.2.3` or `===1.2.3`.
     #[must_use]
     pub fn pin(&self) -> Option<Version> {
         self.clauses.iter().find_map(|clause| match clause {
@@ -143,12 +143,12 @@ fn parse_clause(clause: &str) -> Result<Clause, BadSpecifier> {
     if !is_word {
         return Err(bad(clause));
     }
-    let parsed = match (operator, text.strip_suffix(".*")) {
+    let result = match (operator, text.strip_suffix(".*")) {
         (Operator::Arbitrary, _) => Some(Clause::Text(text.into())),
         (Operator::Equal | Operator::NotEqual, Some(prefix)) => {
             value(prefix).filter(is_release).map(|value| Clause::Prefix(operator == Operator::Equal, value))
         }
-        // Old projects have versions that are none, and files pin them.
+        // Old projects have versions that do not follow PEP 440, and requirements pin them.
         (Operator::Equal, None) if value(text).is_none() && text.bytes().all(is_legacy_byte) => {
             Some(Clause::Text(text.into()))
         }
@@ -159,10 +159,10 @@ fn parse_clause(clause: &str) -> Result<Clause, BadSpecifier> {
         (_, None) => value(text).filter(|v| !v.is_local()).map(|v| Clause::Compare(operator, v)),
         (_, Some(_)) => None,
     };
-    parsed.ok_or_else(|| bad(clause))
+    result.ok_or_else(|| bad(clause))
 }
 
-/// Whether it has no other parts than epoch and release.
+/// Returns true if it has no other parts than epoch and release.
 fn is_release(value: &Value) -> bool {
     !value.is_local() && !value.any_prerelease() && !value.is_post()
 }
@@ -186,21 +186,21 @@ impl Clause {
             }
             Clause::Compare(operator, this) => (*operator, this),
         };
-        let Some(full) = version.value() else { return false };
-        let public = full.clone().without_local();
-        let other = if this.is_local() { full } else { &public };
+        let Some(value) = version.value() else { return false };
+        let public = value.clone().without_local();
+        let other = if this.is_local() { value } else { &public };
         match operator {
             Operator::Equal => other == this,
             Operator::NotEqual => other != this,
             Operator::LessEqual => public <= *this,
             Operator::GreaterEqual => public >= *this,
-            // Not the pre-releases of the version, unless it is one itself.
-            Operator::Less if this.any_prerelease() => full < this,
-            Operator::Less => *full < this.clone().with_dev(Some(0)),
-            // Not its post-releases, unless it is one itself, and not its local versions.
+            // Excludes pre-releases of the version, unless it is one itself.
+            Operator::Less if this.any_prerelease() => value < this,
+            Operator::Less => *value < this.clone().with_dev(Some(0)),
+            // Excludes its post-releases, unless it is one itself, and its local versions.
             Operator::Greater => {
                 let without_post = || public.clone().with_post(None).with_dev(None);
-                public > *this && (this.is_post() || !full.is_post() || without_post() != *this)
+                public > *this && (this.is_post() || !value.is_post() || without_post() != *this)
             }
             Operator::Compatible => {
                 let length = this.release().len().saturating_sub(1);
@@ -217,7 +217,7 @@ fn release_at(value: &Value, at: usize) -> u64 {
     value.release().get(at).copied().unwrap_or(0)
 }
 
-/// Whether the release of `version`, padded with zeros, begins with that of `prefix`.
+/// Returns true if the release of `version`, padded with zeros, begins with that of `prefix`.
 fn has_prefix(version: &Value, prefix: &Value) -> bool {
     let mut components = 0..prefix.release().len();
     version.epoch() == prefix.epoch()
@@ -311,8 +311,10 @@ mod tests {
 
     #[test]
     fn old_metadata_is_read_leniently() {
-        let old = Specifiers::lenient(">=3.6.*, !=3.7.*").expect("lenient");
-        assert!(old.contains(&Version::lenient("3.6")) && !old.contains(&Version::lenient("3.7.1")));
+        let specifiers = Specifiers::lenient(">=3.6.*, !=3.7.*").expect("lenient");
+        assert!(
+            specifiers.contains(&Version::lenient("3.6")) && !specifiers.contains(&Version::lenient("3.7.1"))
+        );
         assert_eq!(Specifiers::lenient("3.6+ only"), None);
         assert_eq!("==1.2".parse::<Specifiers>().expect("a pin").pin(), Some(Version::lenient("1.2")));
         assert_eq!(">=1.2".parse::<Specifiers>().expect("no pin").pin(), None);

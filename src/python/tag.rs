@@ -11,7 +11,7 @@ pub struct WheelTags {
     platform: Box<str>,
 }
 
-/// One combination.
+/// One combination of tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag<'a> {
     /// The interpreter: `py3`, `cp311`.
@@ -49,7 +49,7 @@ impl WheelTags {
         &self.platform
     }
 
-    /// Every combination.
+    /// Returns every combination.
     pub fn expand(&self) -> impl Iterator<Item = Tag<'_>> {
         self.python.split('.').flat_map(move |python| {
             self.abi.split('.').flat_map(move |abi| {

@@ -38,10 +38,10 @@ pub enum Platform {
 /// A text that is not a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
-    /// Not two numbers.
+    /// The text is not two numbers.
     #[error("'{0}' is not a minor version of Python; write for example 3.11")]
     Python(String),
-    /// Not a platform tag.
+    /// The text is not a platform tag.
     #[error(
         "'{0}' is not a platform tag; write for example manylinux_2_17_x86_64, win_amd64 or macosx_11_0_arm64"
     )]
@@ -49,7 +49,7 @@ pub enum BadTarget {
 }
 
 impl Target {
-    /// Whether one of the wheel's tags fits.
+    /// Returns true if the target accepts one of the wheel's tags.
     #[must_use]
     pub fn accepts(&self, tags: &WheelTags) -> bool {
         tags.expand().any(|tag| self.python.accepts(tag) && self.platform.accepts(tag.platform))
@@ -57,13 +57,13 @@ impl Target {
 }
 
 impl PythonMinor {
-    /// Whether CPython of this version loads wheels with these interpreter and ABI tags: those of its own ABI, `abi3` of
+    /// Returns true if CPython of this version loads wheels with these interpreter and ABI tags: those of its own ABI, `abi3` of
     /// this or an earlier version, and those without an ABI.
     fn accepts(self, tag: Tag<'_>) -> bool {
         let Some((interpreter, version)) = interpreter(tag.python) else { return false };
-        let own = format!("cp{}{}", self.major, self.minor);
+        let own_abi = format!("cp{}{}", self.major, self.minor);
         // Until 3.8, ABIs had flags: `cp27mu`, `cp37m`.
-        let flags = tag.abi.strip_prefix(own.as_str());
+        let flags = tag.abi.strip_prefix(own_abi.as_str());
         let has_flags = self < PythonMinor { major: 3, minor: 8 };
         let is_own_abi =
             flags.is_some_and(|flags| flags.is_empty() || (has_flags && matches!(flags, "m" | "mu")));
@@ -86,7 +86,7 @@ fn interpreter(tag: &str) -> Option<(&str, PythonMinor)> {
 }
 
 impl Platform {
-    /// Whether a wheel with this platform tag runs here.
+    /// Returns true if a wheel with this platform tag runs on this platform.
     fn accepts(&self, tag: &str) -> bool {
         if tag == "any" {
             return true;
@@ -124,9 +124,9 @@ impl FromStr for PythonMinor {
             if is_number { part.parse().ok() } else { None }
         };
         let split = text.split_once('.');
-        let parsed = split
+        let version = split
             .and_then(|(major, minor)| Some(PythonMinor { major: number(major)?, minor: number(minor)? }));
-        parsed.ok_or_else(|| BadTarget::Python(text.chars().take(40).collect()))
+        version.ok_or_else(|| BadTarget::Python(text.chars().take(40).collect()))
     }
 }
 
@@ -140,7 +140,7 @@ impl FromStr for Platform {
         if !is_tag {
             return Err(BadTarget::Platform(text.chars().take(80).collect()));
         }
-        // The names before PEP 600.
+        // Platform tags before PEP 600.
         for (old, minor) in [("manylinux1_", 5), ("manylinux2010_", 12), ("manylinux2014_", 17)] {
             if let Some(arch) = text.strip_prefix(old) {
                 return Ok(Platform::Glibc(2, minor, arch.into()));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_not() {
+    fn other_wheels_are_not_accepted() {
         for (python, platform, wheel) in [
             ("3.11", "manylinux_2_17_x86_64", "cp312-cp312-manylinux_2_17_x86_64"),
             ("3.11", "manylinux_2_17_x86_64", "cp311-cp311-manylinux_2_28_x86_64"),

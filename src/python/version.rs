@@ -1,14 +1,14 @@
-//! Versions (PEP 440), and the texts on PyPI that are none: the text is the identity, the order is by value.
+//! Versions (PEP 440), and other texts that are versions on PyPI: the text is the identity, the order is by value.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest text that is read as a version, in bytes.
+/// Maximum length of a version, in bytes.
 const MAX_VERSION: usize = 255;
 
 /// A version as written. Comparing (and `==`) is by value: `1.0` equals `1.0.0` and `v1`; compare [`Version::as_str`]
-/// where the text counts. Texts that are no versions (`2004d`) precede all versions, ordered by text.
+/// where the text counts. Texts that are not versions (`2004d`) precede all versions, ordered by text.
 #[derive(Clone, Debug)]
 pub struct Version {
     text: Box<str>,
@@ -35,31 +35,31 @@ impl Version {
         &self.text
     }
 
-    /// Whether it is a version.
+    /// Returns true if it follows PEP 440.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         self.value.is_some()
     }
 
-    /// The value; `None` for a text that is no version.
+    /// Returns the value; `None` for a text that is not a version.
     #[must_use]
     pub(super) fn value(&self) -> Option<&pep440_rs::Version> {
         self.value.as_ref()
     }
 
-    /// The normalized text: `v1.0-Alpha.1` is `1.0a1`. A text that is no version is unchanged.
+    /// Returns the normalized text: `1.0a1` for `v1.0-Alpha.1`. A text that is not a version is unchanged.
     #[must_use]
     pub fn normalized(&self) -> String {
         self.value.as_ref().map_or_else(|| self.text.to_string(), ToString::to_string)
     }
 
-    /// Whether it is an alpha, beta, release candidate or development release, or no version.
+    /// Returns true if it is an alpha, beta, release candidate or development release, or not a version.
     #[must_use]
     pub fn is_pre_release(&self) -> bool {
         self.value.as_ref().is_none_or(pep440_rs::Version::any_prerelease)
     }
 
-    /// Whether it has a local part: `1.0+cu121`.
+    /// Returns true if it has a local part: `1.0+cu121`.
     #[must_use]
     pub fn has_local(&self) -> bool {
         self.value.as_ref().is_some_and(pep440_rs::Version::is_local)

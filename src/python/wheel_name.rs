@@ -26,10 +26,10 @@ pub struct Build<'a> {
     pub rest: &'a str,
 }
 
-/// Why a text is not the file name of a wheel.
+/// The reason why a text is not the file name of a wheel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadWheelName {
-    /// Not five or six parts.
+    /// The name does not have five or six parts.
     #[error("'{0}' is not the file name of a wheel; it has the form name-1.0-py3-none-any.whl")]
     Form(String),
     /// The first part is not the name of a project.
@@ -86,7 +86,7 @@ impl<'a> WheelName<'a> {
         Version::lenient(self.version)
     }
 
-    /// Whether name and version are in normal form, as PyPI requires of new wheels.
+    /// Returns true if name and version are in normal form, as PyPI requires of new wheels.
     #[must_use]
     pub fn is_normal(&self) -> bool {
         name::normalize(self.distribution).replace('-', "_") == self.distribution
@@ -115,9 +115,9 @@ mod tests {
         assert_eq!((plain.distribution, plain.version, &plain.build), ("Odd_Name", "3.1", &None));
         assert_eq!(plain.tags.to_string(), "py2.py3-none-any");
         let file = "odd-3.1+cu121-12b_x-cp36-abi3-manylinux_2_12_x86_64.manylinux2010_x86_64.whl";
-        let built = WheelName::parse(file).expect("a wheel");
-        assert_eq!(built.build, Some(Build { number: 12, rest: "b_x" }));
-        assert!(built.version().has_local() && built.is_normal() && !plain.is_normal());
+        let name_with_build = WheelName::parse(file).expect("a wheel");
+        assert_eq!(name_with_build.build, Some(Build { number: 12, rest: "b_x" }));
+        assert!(name_with_build.version().has_local() && name_with_build.is_normal() && !plain.is_normal());
         assert!(Build::parse("2a") > Build::parse("2") && Build::parse("10") > Build::parse("9z"));
     }
 
@@ -146,10 +146,10 @@ mod tests {
         ) {
             let middle = build.as_ref().map(|build| format!("{build}-")).unwrap_or_default();
             let file = format!("{name}-{version}-{middle}py3-none-{platform}.whl");
-            let parsed = WheelName::parse(&file).unwrap();
-            prop_assert_eq!((parsed.distribution, parsed.version), (&*name, &*version));
-            prop_assert_eq!(parsed.build.is_some(), build.is_some());
-            prop_assert_eq!(parsed.tags.platform(), &*platform);
+            let wheel_name = WheelName::parse(&file).unwrap();
+            prop_assert_eq!((wheel_name.distribution, wheel_name.version), (&*name, &*version));
+            prop_assert_eq!(wheel_name.build.is_some(), build.is_some());
+            prop_assert_eq!(wheel_name.tags.platform(), &*platform);
         }
     }
 }

@@ -6,8 +6,8 @@ use crate::model::time::{Day, Timestamp};
 use crate::serve::RepoError;
 use crate::state::State;
 
-/// Adjusts the times of transactions to this machine's clock; returns `None` when nothing is to be done. `today` is
-/// the day that the administrator states: if the clock shows another day, nothing is changed.
+/// Adjusts the times of transactions to this machine's clock; returns `None` when no time needs a correction. `today` is
+/// the day that the administrator gives: if the clock shows another day, nothing is changed.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] when the clock shows another day; database errors.
@@ -15,7 +15,7 @@ pub async fn repair(state: &State, today: Day, dry_run: bool) -> Result<Option<R
     let now = (state.clock)();
     if now.day() != today {
         return Err(RepoError::Invalid(format!(
-            "this machine's clock says {now}, not {today}: set the clock right first (timedatectl), or give the day in UTC"
+            "this machine's clock says {now}, not {today}: correct the clock first (timedatectl), or give the day in UTC"
         )));
     }
     let repair = apply(state, now, dry_run).await?;
@@ -30,7 +30,7 @@ pub async fn repair(state: &State, today: Day, dry_run: bool) -> Result<Option<R
     Ok(repair)
 }
 
-/// Whether publishing is blocked because this machine's clock is ahead, which is correct if the
+/// Returns true if publishing is blocked because this machine's clock is ahead, which is correct if the
 /// machine, or its server, was off since the last publish.
 #[must_use]
 pub fn may_have_been_off(state: &State) -> bool {
@@ -38,7 +38,7 @@ pub fn may_have_been_off(state: &State) -> bool {
 }
 
 /// Accepts this machine's clock after the machine was off, once the caller has verified the clock by other means;
-/// returns `None` when nothing is to be done.
+/// returns `None` when no time needs a correction.
 ///
 /// # Errors
 /// Database errors.

@@ -7,23 +7,23 @@ use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::Area;
 
-/// The maximum number of damaged objects that are counted per class.
+/// The maximum number of damaged objects counted per class.
 const MAX_DAMAGED: usize = 10_000;
 
 /// Records the damaged objects that a row refers to and that were not stored again.
 pub(super) async fn record_missing(state: &State) -> Result<(), RepoError> {
     let storage = &state.storage;
     let scan = storage.begin_scan();
-    let mut missing = BTreeSet::new();
+    let mut keys = BTreeSet::new();
     for class in SWEPT_CLASSES {
         for object in storage.list_in(Area::Damaged, class, None, MAX_DAMAGED).await? {
             let key = object.key;
             let has_row = state.db.read(move |c| is_referenced(c, &key)).await?;
             if has_row && storage.size(&key).await?.is_none() {
-                missing.insert(key);
+                keys.insert(key);
             }
         }
     }
-    scan.set_damaged(missing);
+    scan.set_damaged(keys);
     Ok(())
 }

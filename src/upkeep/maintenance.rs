@@ -24,7 +24,7 @@ const MIDNIGHT_DELAY: i64 = 5 * SECOND;
 const BUILD_LOG_RETENTION: i64 = 180 * 86_400 * SECOND;
 /// Number of the newest builds of each builder whose logs are kept.
 const KEPT_BUILD_LOGS: i64 = 20;
-/// The longest sleep, so that changes of the clock are noticed.
+/// Maximum sleep, so that a change of the clock takes effect.
 const MAX_SLEEP: Duration = Duration::from_secs(600);
 
 /// Runs until the task is dropped, on one server of a database. Errors are logged and the work is retried the next night.
@@ -33,9 +33,9 @@ pub async fn run(upkeep: &Arc<Upkeep>) {
     let mut last_day = (upkeep.state.clock)().day();
     loop {
         let now = (upkeep.state.clock)();
-        let due = Timestamp(last_day.end().0 + MIDNIGHT_DELAY);
-        if now < due {
-            let micros = u64::try_from(due.0 - now.0).unwrap_or(0);
+        let due_time = Timestamp(last_day.end().0 + MIDNIGHT_DELAY);
+        if now < due_time {
+            let micros = u64::try_from(due_time.0 - now.0).unwrap_or(0);
             tokio::time::sleep(Duration::from_micros(micros).min(MAX_SLEEP)).await;
             continue;
         }
@@ -44,7 +44,7 @@ pub async fn run(upkeep: &Arc<Upkeep>) {
     }
 }
 
-/// The work of one night.
+/// Runs the maintenance of one night.
 pub async fn run_night(upkeep: &Arc<Upkeep>) {
     serve::point::close_finished_days(&upkeep.repositories).await;
     let yesterday = Timestamp((upkeep.state.clock)().day().start().0 - 1).day();
@@ -103,8 +103,8 @@ async fn render_indexes(upkeep: &Upkeep, repo: &str, snapshot: Snapshot) -> Resu
     Ok(())
 }
 
-/// False for Bioconductor, where each version has its own indexes, and for Python, where each project has its own page:
-/// most are never requested.
+/// Returns true for R. Bioconductor has indexes for each version and Python has a page for each project: most of these are
+/// never requested.
 fn has_one_index(repo: &&Repository) -> bool {
     repo.kind == RepoKind::R
 }

@@ -20,12 +20,12 @@ pub(super) enum MissingObject {
 
 /// Examines an object that was not found; restores it if it is in the trash.
 pub(super) async fn examine(upkeep: &Upkeep, key: &Key) -> Result<MissingObject, RepoError> {
-    let (storage, needed) = (&upkeep.state.storage, *key);
+    let (storage, object) = (&upkeep.state.storage, *key);
     if upkeep.uploads.needs(key.digest()) {
         return Ok(MissingObject::No);
     }
     // The row is read before the object is searched: an object is stored before the row that refers to it is written.
-    if !upkeep.state.db.read(move |c| is_needed(c, &needed)).await? || storage.size(key).await?.is_some() {
+    if !upkeep.state.db.read(move |c| is_needed(c, &object)).await? || storage.size(key).await?.is_some() {
         return Ok(MissingObject::No);
     }
     if storage.is_damaged(key) {

@@ -27,9 +27,9 @@ pub struct Upkeep {
     uploads: Arc<Uploads>,
     /// The results of the last scrubs of this process.
     scrub_results: scrub::Results,
-    /// Held while objects are moved to the trash or restored.
+    /// Serializes moves to the trash and restores.
     trash_lock: tokio::sync::Mutex<()>,
-    /// Held while storage markers are compared or written.
+    /// Serializes comparisons and writes of storage markers.
     marker_lock: tokio::sync::Mutex<()>,
 }
 

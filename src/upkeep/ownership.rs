@@ -18,13 +18,13 @@ use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Marker, MarkerContent, Ownership};
 
-/// The interval of comparisons.
+/// Interval of comparisons.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(3600);
-/// The interval while there is a warning.
+/// Interval of comparisons while there is a warning.
 const WARNED_INTERVAL: Duration = Duration::from_secs(600);
-/// How often a marker that does not match is read: another server of this database may be writing it.
+/// Maximum number of reads of a marker that does not match: another server of this database may be writing it.
 const MAX_READS: usize = 3;
-/// The pause between two reads.
+/// Pause between two reads of a marker.
 const READ_PAUSE: Duration = Duration::from_millis(200);
 
 /// The result of comparing a marker with the database.
@@ -98,10 +98,10 @@ pub async fn claim(upkeep: &Upkeep) {
 pub async fn run(upkeep: &Upkeep) {
     loop {
         claim(upkeep).await;
-        let mut waited = Duration::ZERO;
-        while waited < COMPARE_INTERVAL {
+        let mut elapsed = Duration::ZERO;
+        while elapsed < COMPARE_INTERVAL {
             tokio::time::sleep(WARNED_INTERVAL).await;
-            waited += WARNED_INTERVAL;
+            elapsed += WARNED_INTERVAL;
             if !upkeep.state.storage.condition().warnings().is_empty() {
                 break;
             }
@@ -120,7 +120,7 @@ pub async fn run_comparisons(upkeep: &Upkeep) {
     }
 }
 
-/// Makes this database the owner of classes, whatever their markers say; returns those that changed.
+/// Makes this database the owner of classes, regardless of their markers; returns the classes that had another owner.
 ///
 /// # Errors
 /// Database and storage errors.
@@ -128,27 +128,27 @@ pub async fn adopt(upkeep: &Upkeep, classes: &[StorageClass]) -> Result<Vec<Stor
     let _trash_guard = upkeep.trash_lock.lock().await;
     let _marker_guard = upkeep.marker_lock.lock().await;
     let identity = upkeep.state.db.read(db::identity::get).await?;
-    let mut adopted = Vec::new();
+    let mut changed_classes = Vec::new();
     for class in classes.iter().copied() {
         if !matches!(compare_marker(&upkeep.state, class, identity).await?, (MarkerComparison::Own { .. }, _))
         {
             let (adoption, generation) = (Identity(rand::random()), Identity(rand::random()));
             let location = upkeep.state.storage.location_name(class);
-            let adopt = upkeep.state.db.write(move |c| {
+            let update = upkeep.state.db.write(move |c| {
                 db::audit::record(c, "adopt storage", ("storage class", class.as_str()), &location)?;
                 db::storage_class::adopt(c, class.as_str(), &location, adoption, generation)
             });
-            adopt.await?;
+            update.await?;
             let adoption = Some(adoption);
             let content =
                 MarkerContent { identity, adoption, generation: Some(generation), contested: false };
             write_marker(&upkeep.state, class, &content, true).await?;
             tracing::info!(class = class.as_str(), "this database is now the owner of the storage class");
-            adopted.push(class);
+            changed_classes.push(class);
         }
         upkeep.state.storage.set_ownership(class, Ownership::Own);
     }
-    Ok(adopted)
+    Ok(changed_classes)
 }
 
 /// Compares every class again, and gives those of this database a new generation, so that running copies of the
@@ -212,7 +212,7 @@ async fn determine(state: &State, class: StorageClass, identity: Identity) -> Re
         MarkerComparison::Unreadable => Ok(Ownership::Unreadable),
         MarkerComparison::Contested => Ok(Ownership::Contested),
         MarkerComparison::Unrecognized(mark) => {
-            // Makes the other database, which knows its own generation, stop too.
+            // The mark stops the other database too, which recognizes its own generation.
             let contested = MarkerContent { contested: true, ..mark };
             if let Err(error) = state.storage.write_marker(class, &contested, true).await {
                 tracing::warn!(class = class.as_str(), %error, "could not mark the storage class as contested");
@@ -237,9 +237,9 @@ pub(super) async fn mark(
     replaces: bool,
 ) -> Result<Ownership, RepoError> {
     let (location, new_generation) = (state.storage.location_name(class), Identity(rand::random()));
-    let begin =
+    let update =
         state.db.write(move |c| db::storage_class::begin(c, class.as_str(), &location, new_generation));
-    let row = begin.await?;
+    let row = update.await?;
     let (adoption, generation) = (row.adoption, row.newest());
     let content = MarkerContent { identity, adoption, generation, contested: false };
     if write_marker(state, class, &content, replaces).await? == Marker::Readable(content) {

@@ -1,4 +1,4 @@
-//! Which rows of the database refer to which stored objects.
+//! References from rows of the database to stored objects.
 
 use crate::db;
 use crate::model::storage_class::StorageClass;
@@ -17,7 +17,7 @@ pub(super) const SWEPT_CLASSES: [StorageClass; 7] = [
     StorageClass::Persistent,
 ];
 
-/// Whether a row refers to the object in its class.
+/// Returns true if a row refers to the object in its class.
 pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
     match key {
         Key::Package(..) | Key::Readme(_) => {
@@ -36,7 +36,7 @@ pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db:
     }
 }
 
-/// Whether the object is needed: a row refers to it and, for packages and READMEs, another row refers to that row.
+/// Returns true if the object is needed: a row refers to it and, for packages and READMEs, another row refers to that row.
 pub(super) fn is_needed(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
     match key {
         Key::Package(..) | Key::Readme(_) => Ok(db::blob::references(c, *key.digest())? > 0),
@@ -46,7 +46,7 @@ pub(super) fn is_needed(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbE
     }
 }
 
-/// The object key of a blob's row.
+/// Returns the object key of a blob's row.
 pub(super) fn object_key(directory: &str, sha256: crate::model::digest::Sha256) -> Option<Key> {
     match StorageClass::parse(directory) {
         Some(class) => Some(Key::Package(class, sha256)),
@@ -54,7 +54,7 @@ pub(super) fn object_key(directory: &str, sha256: crate::model::digest::Sha256) 
     }
 }
 
-/// Whether an object can be obtained from no mirror.
+/// Returns true if no mirror has the object.
 pub(super) async fn has_no_mirror(state: &State, key: &Key) -> Result<bool, RepoError> {
     let sha256 = *key.digest();
     match key {

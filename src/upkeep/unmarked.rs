@@ -11,9 +11,10 @@ use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Key, Ownership};
 
-/// Objects that are compared with the rows. They are listed in the order of their digests, so they are a random sample.
+/// Number of objects that are compared with the rows. Objects are listed in the order of their digests, so the first ones
+/// are a random sample.
 const MAX_OBJECTS: usize = 1000;
-/// Rows of each kind that are compared with the objects.
+/// Number of rows of each kind that are compared with the objects.
 const MAX_ROWS: i64 = 16;
 
 /// Determines the owner of a class without a marker; `None` if this database becomes its owner.
@@ -55,29 +56,29 @@ pub(super) async fn determine(
     Ok(None)
 }
 
-/// True when most of the objects that rows refer to are missing.
+/// Returns true if most of the objects to which rows refer are missing.
 async fn has_lost_most(state: &State, class: StorageClass) -> Result<bool, RepoError> {
     let pivot = Sha256(rand::random());
-    let referenced = state.db.read(move |c| {
-        let mut referenced = Vec::new();
+    let keys = state.db.read(move |c| {
+        let mut keys = Vec::new();
         for directory in Key::directories(class) {
             if let Key::Index(_) = directory {
-                referenced.extend(db::rendered::newest(c, MAX_ROWS)?.into_iter().map(Key::Index));
+                keys.extend(db::rendered::newest(c, MAX_ROWS)?.into_iter().map(Key::Index));
             }
-            for after in [Some(pivot), None] {
+            for start in [Some(pivot), None] {
                 let digests =
-                    db::blob::in_directory(c, directory.directory(), Timestamp(i64::MAX), after, MAX_ROWS)?;
-                referenced.extend(
+                    db::blob::in_directory(c, directory.directory(), Timestamp(i64::MAX), start, MAX_ROWS)?;
+                keys.extend(
                     digests.into_iter().filter_map(|digest| object_key(directory.directory(), digest)),
                 );
             }
         }
-        Ok(referenced)
+        Ok(keys)
     });
-    let referenced = referenced.await?;
-    let mut present = 0;
-    for key in &referenced {
-        present += usize::from(state.storage.size(key).await?.is_some());
+    let keys = keys.await?;
+    let mut stored_count = 0;
+    for key in &keys {
+        stored_count += usize::from(state.storage.size(key).await?.is_some());
     }
-    Ok(present * 2 < referenced.len())
+    Ok(stored_count * 2 < keys.len())
 }

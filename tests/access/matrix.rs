@@ -8,12 +8,12 @@ use crate::support::http;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 
-/// Who may use an address.
+/// The clients that may use an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// Everyone, whatever the credentials.
+    /// Everyone, with any credentials.
     Health,
-    /// Everyone, but with no wrong credentials.
+    /// Everyone, without credentials or with valid ones.
     Open,
     /// Readers of the repository.
     ReadRepository,
@@ -188,7 +188,7 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/__api__/admin/v1/openapi.json", AnyToken),
 ];
 
-/// A path that a client requests. What could delete something names an object that does not exist, where the rule does not
+/// Returns the path to request. A request that could delete an object names one that does not exist, if the rule does not
 /// depend on the object; `DELETE` of the source is refused because a repository subscribes to it.
 fn path_of(method: &str, address: &str) -> String {
     let is_admin = address.starts_with("/__api__/admin/");
@@ -204,7 +204,7 @@ fn path_of(method: &str, address: &str) -> String {
         .replace("{id}", "1")
 }
 
-/// A body: it names the repository where the address does not, and is invalid for every change.
+/// Returns the body, which names the repository if the address does not, and is invalid for every change.
 fn body_of(address: &str) -> &'static str {
     match address {
         "/__api__/filter/packages" => r#"{"repo": "private", "names": []}"#,
@@ -213,8 +213,8 @@ fn body_of(address: &str) -> &'static str {
     }
 }
 
-/// Method and path of each operation of the documents that the server gives.
-fn documented(server: &Server) -> BTreeSet<(String, String)> {
+/// Returns method and path of each operation in the OpenAPI documents of the server.
+fn documented_operations(server: &Server) -> BTreeSet<(String, String)> {
     let admin = http::admin(&server.admin_socket(), "GET", "/__api__/admin/v1/openapi.json", b"").json();
     let public = server.get("/__api__/swagger/doc.json").json();
     let mut operations = BTreeSet::new();
@@ -231,11 +231,11 @@ fn documented(server: &Server) -> BTreeSet<(String, String)> {
 #[test]
 fn every_documented_address_has_a_row() {
     let server = Server::start();
-    let documented = documented(&server);
-    assert!(documented.len() > 50, "{}", documented.len());
+    let operations = documented_operations(&server);
+    assert!(operations.len() > 50, "{}", operations.len());
     let rows: BTreeSet<(String, String)> =
         ADDRESSES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
-    let missing: Vec<_> = documented.difference(&rows).collect();
+    let missing: Vec<_> = operations.difference(&rows).collect();
     assert!(
         missing.is_empty(),
         "addresses without a row in tests/access/matrix.rs: {missing:#?}\nAdd a row to ADDRESSES with the rule that \
@@ -245,7 +245,7 @@ fn every_documented_address_has_a_row() {
          body names the repository, give one in body_of."
     );
     let extra: Vec<_> = rows
-        .difference(&documented)
+        .difference(&operations)
         .filter(|(_, path)| path.starts_with("/__api__/") && !path.ends_with("/openapi.json"))
         .filter(|(_, path)| !path.contains("/swagger"))
         .collect();
@@ -253,7 +253,7 @@ fn every_documented_address_has_a_row() {
 }
 
 #[test]
-fn every_client_gets_what_it_may_at_every_address() {
+fn every_client_gets_the_status_of_its_permission_at_every_address() {
     let server = Server::start();
     server.local_repository("open", &[Tarball::new("beta", "1.0")]);
     private_repository(&server, "private", "alpha");
@@ -274,7 +274,7 @@ fn every_client_gets_what_it_may_at_every_address() {
         Some(token(&server, "--scope=global:admin")),
     ];
     let authorizations = tokens.map(|token| token.map(|token| bearer(&token)));
-    let mut wrong = Vec::new();
+    let mut mismatches = Vec::new();
     for (method, address, rule) in ADDRESSES {
         let (path, body) = (path_of(method, address), body_of(address));
         let mut statuses: Vec<u16> = authorizations
@@ -286,15 +286,15 @@ fn every_client_gets_what_it_may_at_every_address() {
             let actual = match status {
                 401 => 'a',
                 403 => 'f',
-                // 5xx would hide what the permission is.
+                // A 5xx status does not show the permission.
                 200..=499 => 'y',
                 _ => '?',
             };
             if actual != expected {
-                wrong.push(format!("{method} {path} ({rule:?}), {role}: {status}, expected {expected}"));
+                mismatches.push(format!("{method} {path} ({rule:?}), {role}: {status}, expected {expected}"));
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(mismatches.is_empty(), "{}", mismatches.join("\n"));
     assert_eq!(server.json("list repos").as_array().map(Vec::len), Some(3), "nothing was changed");
 }

@@ -24,8 +24,8 @@ fn a_team_publishes_from_another_machine() {
         assert_eq!((output.code, output.err.as_str()), (0, ""), "{line}: {}", output.out);
         output.out
     };
-    let verified = run("verify");
-    assert!(verified.contains("User: ops") && verified.contains("Scopes: global:admin"), "{verified}");
+    let text = run("verify");
+    assert!(text.contains("User: ops") && text.contains("Scopes: global:admin"), "{text}");
     run("create repo --name=prod --authenticated");
     run("create source --name=team");
     run("subscribe --repo=prod --source=team");
@@ -34,11 +34,16 @@ fn a_team_publishes_from_another_machine() {
     std::fs::write(server.dir().join(package.file()), package.bytes()).expect("our own directory");
     let add = format!("add --source=team --path={}", package.file());
     let ci = |line: &str| remote(&server, &address, writer.trim(), line);
-    let added = ci(&add);
-    assert_eq!((added.code, added.out.as_str()), (0, "Added package 'alpha_1.0.tar.gz'.\n"), "{}", added.err);
+    let output = ci(&add);
+    assert_eq!(
+        (output.code, output.out.as_str()),
+        (0, "Added package 'alpha_1.0.tar.gz'.\n"),
+        "{}",
+        output.err
+    );
     assert_eq!(ci("list packages --source=team").code, 0);
     assert!(ci("list sources").out.contains("team"));
-    // What the token does not permit.
+    // Commands that the token does not permit.
     for (line, words) in [
         ("create repo --name=mine", "lacks the scope global:admin"),
         ("create source --name=mine", "lacks the scope sources:write for all sources"),
@@ -48,11 +53,11 @@ fn a_team_publishes_from_another_machine() {
         ("offline", "only on the server's machine"),
         ("status", "lacks the scope global:admin"),
     ] {
-        let refused = ci(line);
-        assert_eq!((refused.code, refused.out.as_str()), (1, ""), "{line}");
-        assert!(refused.err.contains(words), "{line}: {}", refused.err);
+        let output = ci(line);
+        assert_eq!((output.code, output.out.as_str()), (1, ""), "{line}");
+        assert!(output.err.contains(words), "{line}: {}", output.err);
     }
-    // What an administrator may do from another machine, and what only on the server.
+    // Commands that an administrator may run from another machine, then those that work only on the server.
     for line in [
         "list",
         "status",
@@ -65,46 +70,50 @@ fn a_team_publishes_from_another_machine() {
         assert_eq!(remote(&server, &address, &admin, line).code, 0, "{line}");
     }
     for line in ["offline", "online", "cluster nodes", "cluster offline --nodes=*"] {
-        let refused = remote(&server, &address, &admin, line);
-        assert_eq!(refused.code, 1, "{line}");
-        assert!(refused.err.contains("only on the server's machine"), "{line}: {}", refused.err);
+        let output = remote(&server, &address, &admin, line);
+        assert_eq!(output.code, 1, "{line}");
+        assert!(output.err.contains("only on the server's machine"), "{line}: {}", output.err);
     }
     let log = server.rspm_stdout("info --source=team -o json");
     assert!(log.contains("alpha") || log.contains("\"packages\": 1"), "{log}");
 }
 
 #[test]
-fn what_prevents_the_connection_has_an_exit_code_and_a_sentence() {
+fn connection_errors_have_an_exit_code_and_a_message() {
     let server = Server::start();
     let admin = token(&server, "--scope=global:admin");
-    let wrong = remote(&server, &server.url(""), "rspm_wrong", "list");
-    assert_eq!(wrong.code, 1);
-    assert!(wrong.err.contains("is not valid"), "{}", wrong.err);
-    let closed = remote(&server, "http://127.0.0.1:1", &admin, "list");
-    assert_eq!(closed.code, 3);
-    assert!(closed.err.contains("cannot be reached"), "{}", closed.err);
+    let bad_token_output = remote(&server, &server.url(""), "rspm_wrong", "list");
+    assert_eq!(bad_token_output.code, 1);
+    assert!(bad_token_output.err.contains("is not valid"), "{}", bad_token_output.err);
+    let closed_port_output = remote(&server, "http://127.0.0.1:1", &admin, "list");
+    assert_eq!(closed_port_output.code, 3);
+    assert!(closed_port_output.err.contains("cannot be reached"), "{}", closed_port_output.err);
     for address in ["ftp://host", "http://", "http://h/?x=y"] {
-        let bad = remote(&server, address, &admin, "list");
-        assert_eq!(bad.code, 2, "{address}: {}", bad.err);
+        let output = remote(&server, address, &admin, "list");
+        assert_eq!(output.code, 2, "{address}: {}", output.err);
     }
-    let odd = remote(&server, &server.url(""), "a\u{7f}b", "list");
-    assert!(odd.code == 1 && odd.err.contains("is not a token"), "{}", odd.err);
-    for output in [wrong, closed, odd] {
+    let malformed_token_output = remote(&server, &server.url(""), "a\u{7f}b", "list");
+    assert!(
+        malformed_token_output.code == 1 && malformed_token_output.err.contains("is not a token"),
+        "{}",
+        malformed_token_output.err
+    );
+    for output in [bad_token_output, closed_port_output, malformed_token_output] {
         assert!(!output.err.contains(&admin), "{}", output.err);
     }
 }
 
 #[test]
-fn a_certificate_is_verified_unless_the_caller_says_otherwise() {
+fn a_certificate_is_verified_unless_a_flag_disables_it() {
     let lines = "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
     let mut server = Builder::default().gcfg(lines).prepare();
     tls::Pair::new().write(server.dir());
     server.launch();
     let admin = token(&server, "--scope=global:admin");
     let address = server.urls()[1].clone();
-    let refused = remote(&server, &address, &admin, "verify");
-    assert_eq!(refused.code, 3, "{}", refused.err);
-    let skipped = remote(&server, &address, &admin, "verify --insecure-ssl-skip-verify");
-    assert_eq!(skipped.code, 0, "{}", skipped.err);
-    assert!(skipped.err.contains("the certificate of the server is not verified"), "{}", skipped.err);
+    let output = remote(&server, &address, &admin, "verify");
+    assert_eq!(output.code, 3, "{}", output.err);
+    let output = remote(&server, &address, &admin, "verify --insecure-ssl-skip-verify");
+    assert_eq!(output.code, 0, "{}", output.err);
+    assert!(output.err.contains("the certificate of the server is not verified"), "{}", output.err);
 }

@@ -1,4 +1,4 @@
-//! Authenticated repositories: who may read them, the headers of responses, and that nothing else names them.
+//! Authenticated repositories: their readers, the headers of responses, and the absence of their names elsewhere.
 
 use super::{basic, bearer, get, private_repository, send, token};
 use crate::support::http;
@@ -23,22 +23,22 @@ fn a_repository_is_served_with_a_token_and_refused_without_also_from_the_caches(
     for path in [INDEX, FILE] {
         // The second round is answered from the cache of addresses.
         for round in 0..3 {
-            let anonymous = get(&server, path, None);
-            assert_eq!(anonymous.status, 401, "{path} {round}");
+            let response = get(&server, path, None);
+            assert_eq!(response.status, 401, "{path} {round}");
             assert_eq!(
-                anonymous.header("www-authenticate"),
+                response.header("www-authenticate"),
                 Some(r#"Basic realm="secretrepo", charset="UTF-8""#)
             );
-            let refused = get(&server, path, Some(&bearer(&other)));
-            assert_eq!(refused.status, 403, "{path} {round}");
+            let response = get(&server, path, Some(&bearer(&other)));
+            assert_eq!(response.status, 403, "{path} {round}");
             assert_eq!(
-                refused.header("www-authenticate"),
+                response.header("www-authenticate"),
                 Some(r#"Bearer error="insufficient_scope", scope="repos:read""#)
             );
             assert!(
-                refused.text().contains("repos:read for the repository 'secretrepo'"),
+                response.text().contains("repos:read for the repository 'secretrepo'"),
                 "{}",
-                refused.text()
+                response.text()
             );
             for authorization in [
                 bearer(&reader),
@@ -60,9 +60,9 @@ fn a_repository_is_served_with_a_token_and_refused_without_also_from_the_caches(
         };
         assert_eq!(conditional(&[]).status, 401, "{path}");
         assert_eq!(conditional(&[("Authorization", &bearer(&other))]).status, 403, "{path}");
-        let unchanged = conditional(&[("Authorization", &bearer(&reader))]);
-        assert_eq!(unchanged.status, 304, "{path}");
-        assert_restricted(&unchanged);
+        let response = conditional(&[("Authorization", &bearer(&reader))]);
+        assert_eq!(response.status, 304, "{path}");
+        assert_restricted(&response);
     }
     assert_eq!(send(&server, "HEAD", FILE, None, "").status, 401);
     assert_eq!(get(&server, "/secretrepo/latest/src/contrib/nothing_1.0.tar.gz", None).status, 401);
@@ -102,8 +102,8 @@ fn new_repositories_are_authenticated_if_the_configuration_says_so() {
     assert_eq!(server.json("create repo --name=a")["authenticated"], true);
     assert_eq!(server.json("create repo --name=b --authenticated=false")["authenticated"], false);
     assert_eq!(server.json("create repo --name=a --succeed-on-existing")["authenticated"], true);
-    let refused = server.refused("create repo --name=b --authenticated --succeed-on-existing");
-    assert!(refused.contains("exists already"), "an open repository is no success: {refused}");
+    let error = server.refused("create repo --name=b --authenticated --succeed-on-existing");
+    assert!(error.contains("exists already"), "an open repository is no success: {error}");
     assert_eq!(get(&server, "/a/latest/src/contrib/PACKAGES", None).status, 401);
     assert_eq!(get(&server, "/b", None).status, 302);
 }
@@ -155,11 +155,11 @@ fn private_names_are_in_no_response_to_others() {
         "/__api__/admin/v1/repos/secretrep",
         "/__api__/admin/v1/repos/open/explain?package=secretpkg",
     ];
-    let assert_silent = |what: &str, text: &str, requested: &str| {
+    let assert_no_private_name = |label: &str, text: &str, requested: &str| {
         for name in ["secretrepo", "secretpkg", "for secretrepo", "hiddenrepo"] {
             // An error may repeat what the client sent.
             if !requested.contains(name) {
-                assert!(!text.contains(name), "{what} names {name}: {text}");
+                assert!(!text.contains(name), "{label} names {name}: {text}");
             }
         }
     };
@@ -167,7 +167,7 @@ fn private_names_are_in_no_response_to_others() {
         for authorization in [None, Some(bearer(&other)), Some(bearer(&writer))] {
             let answer = get(&server, path, authorization.as_deref());
             let text = format!("{:?} {}", answer.headers, answer.text());
-            assert_silent(&format!("{path} ({})", answer.status), &text, path);
+            assert_no_private_name(&format!("{path} ({})", answer.status), &text, path);
             if path.contains("/repos/2") || path.contains("/sources/5") {
                 assert!([401, 403].contains(&answer.status), "{path}: {}", answer.status);
             }
@@ -179,15 +179,15 @@ fn private_names_are_in_no_response_to_others() {
         ("/__api__/url", r#"{"repo": "3", "snapshot": "2099-01-01"}"#),
     ] {
         let answer = send(&server, "POST", path, Some(&bearer(&other)), body);
-        assert_silent(path, &answer.text(), body);
+        assert_no_private_name(path, &answer.text(), body);
     }
     for body in [r#"{"repo": "secretrepo", "names": []}"#, r#"{"repo": "2", "names": ["secretpkg"]}"#] {
         assert_eq!(send(&server, "POST", "/__api__/filter/packages", None, body).status, 401);
-        let refused = send(&server, "POST", "/__api__/filter/packages", Some(&bearer(&other)), body);
-        assert_eq!(refused.status, 403);
+        let response = send(&server, "POST", "/__api__/filter/packages", Some(&bearer(&other)), body);
+        assert_eq!(response.status, 403);
     }
-    assert_silent("metrics", &server.metrics().text(), "");
-    // With the scope, all of it is there.
+    assert_no_private_name("metrics", &server.metrics().text(), "");
+    // With the scope, responses contain the names.
     let list = get(&server, "/__api__/repos", Some(&bearer(&reader))).json();
     let names: Vec<&str> =
         list.as_array().expect("a list").iter().map(|r| r["name"].as_str().unwrap()).collect();
@@ -197,8 +197,8 @@ fn private_names_are_in_no_response_to_others() {
     let sources = get(&server, "/__api__/sources", Some(&bearer(&reader))).text();
     assert!(sources.contains("secretrepo"), "{sources}");
     let filter = r#"{"repo": "secretrepo", "names": ["secretpkg"]}"#;
-    let filtered = send(&server, "POST", "/__api__/filter/packages", Some(&basic("x", &reader)), filter);
-    assert_eq!((filtered.status, filtered.text().contains("secretpkg")), (200, true));
+    let response = send(&server, "POST", "/__api__/filter/packages", Some(&basic("x", &reader)), filter);
+    assert_eq!((response.status, response.text().contains("secretpkg")), (200, true));
 }
 
 #[test]

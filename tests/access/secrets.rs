@@ -7,18 +7,18 @@ use crate::support::server::{Builder, Server};
 
 /// The files below a directory that contain `text`.
 fn files_with(directory: &Path, text: &[u8]) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
         let path = entry.path();
         if path.is_dir() {
-            found.extend(files_with(&path, text));
+            files.extend(files_with(&path, text));
         } else if let Ok(bytes) = std::fs::read(&path)
             && memchr::memmem::find(&bytes, text).is_some()
         {
-            found.push(path.display().to_string());
+            files.push(path.display().to_string());
         }
     }
-    found
+    files
 }
 
 #[test]
@@ -34,8 +34,8 @@ fn tokens_are_in_no_log_database_or_backup() {
         assert_eq!(get(&server, file, Some(&authorization)).status, 200);
     }
     let body = r#"{"scopes": [{"scope": "global:admin"}], "description": "x"}"#;
-    let created = send(&server, "POST", "/__api__/admin/v1/tokens", Some(&bearer(&admin)), body).json();
-    let third = created["token"].as_str().expect("a token").to_owned();
+    let response = send(&server, "POST", "/__api__/admin/v1/tokens", Some(&bearer(&admin)), body).json();
+    let third = response["token"].as_str().expect("a token").to_owned();
     server.rspm_stdout(&format!("revoke token --token={reader}"));
     assert_eq!(get(&server, file, Some(&bearer(&reader))).status, 401);
     let backups = server.dir().join("backups");

@@ -25,7 +25,7 @@ fn a_token_is_valid_and_revoked_on_every_server() {
 }
 
 #[test]
-fn a_request_waits_until_its_server_has_the_state_that_the_client_has_seen() {
+fn a_request_waits_until_its_server_has_the_state_in_its_header() {
     let shared = Shared::new();
     let (one, two) = (shared.start("pm1"), shared.start("pm2"));
     let admin = bearer(&token(&one, "--scope=global:admin"));
@@ -34,17 +34,20 @@ fn a_request_waits_until_its_server_has_the_state_that_the_client_has_seen() {
         http::request("POST", &one.url(path), &[("Authorization", &admin)], body.as_bytes())
     };
     for round in 0..10 {
-        let created = post("/__api__/admin/v1/repos", &format!(r#"{{"name": "r{round}"}}"#));
-        assert_eq!(created.status, 201, "{}", created.text());
-        let state = created.header("x-catalog").expect("the state of the write").to_owned();
+        let response = post("/__api__/admin/v1/repos", &format!(r#"{{"name": "r{round}"}}"#));
+        assert_eq!(response.status, 201, "{}", response.text());
+        let state = response.header("x-catalog").expect("the state of the write").to_owned();
         let headers = [("Authorization", &*admin), ("X-Catalog", &*state)];
         let path = format!("/__api__/admin/v1/repos/r{round}");
-        let seen = http::request("GET", &two.url(&path), &headers, b"");
-        assert_eq!(seen.status, 200, "round {round}: {}", seen.text());
+        let response = http::request("GET", &two.url(&path), &headers, b"");
+        assert_eq!(response.status, 200, "round {round}: {}", response.text());
     }
-    let never = [("Authorization", &*admin), ("X-Catalog", "999999999999")];
-    let late = http::request("GET", &two.url("/__api__/admin/v1/repos"), &never, b"");
-    assert_eq!((late.status, late.header("retry-after")), (503, Some("2")));
-    let odd = [("Authorization", &*admin), ("X-Catalog", "-1e9")];
-    assert_eq!(http::request("GET", &two.url("/__api__/admin/v1/repos"), &odd, b"").status, 200);
+    let future_state_headers = [("Authorization", &*admin), ("X-Catalog", "999999999999")];
+    let response = http::request("GET", &two.url("/__api__/admin/v1/repos"), &future_state_headers, b"");
+    assert_eq!((response.status, response.header("retry-after")), (503, Some("2")));
+    let malformed_state_headers = [("Authorization", &*admin), ("X-Catalog", "-1e9")];
+    assert_eq!(
+        http::request("GET", &two.url("/__api__/admin/v1/repos"), &malformed_state_headers, b"").status,
+        200
+    );
 }

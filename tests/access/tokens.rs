@@ -1,4 +1,4 @@
-//! `rspm create|list|revoke token`: output, scopes, lifetimes, and what is refused.
+//! `rspm create|list|revoke token`: output, scopes, lifetimes, and refusals.
 
 use super::{bearer, get, private_repository, send, token};
 use crate::support::fixtures::until;
@@ -9,17 +9,17 @@ fn a_token_is_shown_once_listed_and_revoked() {
     let server = Server::start();
     private_repository(&server, "team", "alpha");
     let index = "/team/latest/src/contrib/PACKAGES";
-    let created = server
+    let output = server
         .rspm("create token --scope=repos:read --repos=team --description=laptop~of~ann --user=ann@x.org");
-    assert_eq!(created.code, 0, "{}", created.err);
+    assert_eq!(output.code, 0, "{}", output.err);
     assert_eq!(
-        created.err,
+        output.err,
         "Generated an access token. Be sure to record this token immediately since you will not be able to retrieve it later.\n"
     );
-    let secret = created.out.trim();
+    let secret = output.out.trim();
     assert_eq!(get(&server, index, Some(&bearer(secret))).status, 200);
-    let listed = server.json("list tokens");
-    let row = &listed[0];
+    let rows = server.json("list tokens");
+    let row = &rows[0];
     assert_eq!(row["user"], "ann@x.org");
     assert_eq!(row["description"], "laptop of ann");
     assert_eq!(row["scopes"], serde_json::json!([{ "scope": "repos:read", "objects": ["team"] }]));
@@ -27,18 +27,18 @@ fn a_token_is_shown_once_listed_and_revoked() {
         (&row["expired"], row["revoked"].is_null(), row["expires"].is_null()),
         (&false.into(), true, true)
     );
-    assert!(!listed.to_string().contains(secret), "the token is not listed");
+    assert!(!rows.to_string().contains(secret), "the token is not listed");
     let guid = row["guid"].as_str().expect("a text").to_owned();
     let table = server.rspm_stdout("list tokens");
     assert!(table.contains(&guid) && table.contains("repos:read:team") && table.contains("valid"), "{table}");
-    let revoked = server.rspm_stdout(&format!("revoke token --guid={guid}"));
-    assert!(revoked.starts_with(&format!("Revoked token {guid}.")), "{revoked}");
+    let message = server.rspm_stdout(&format!("revoke token --guid={guid}"));
+    assert!(message.starts_with(&format!("Revoked token {guid}.")), "{message}");
     assert_eq!(get(&server, index, Some(&bearer(secret))).status, 401);
     assert_eq!(server.json("list tokens --revoked=no"), serde_json::json!([]));
     assert_eq!(server.json("list tokens --revoked=yes")[0]["guid"], guid);
-    let again = server.json("list tokens")[0]["revoked"].clone();
+    let first_revocation = server.json("list tokens")[0]["revoked"].clone();
     server.rspm_stdout(&format!("revoke token --guid={guid}"));
-    assert_eq!(server.json("list tokens")[0]["revoked"], again, "the first time stays");
+    assert_eq!(server.json("list tokens")[0]["revoked"], first_revocation, "the first time stays");
     let json = server.json("create token --scope=global:admin --description=x --expires=1d --quiet");
     assert!(
         json["token"].as_str().is_some_and(|token| token.starts_with("rspm_")),
@@ -53,12 +53,12 @@ fn a_token_is_shown_once_listed_and_revoked() {
 #[test]
 fn an_expired_token_is_refused_everywhere_but_by_the_health_check() {
     let server = Server::start();
-    let short = bearer(&token(&server, "--scope=repos:read --repos=* --expires=1s"));
-    until("it expires", || get(&server, "/", Some(&short)).status == 401);
+    let expired_token = bearer(&token(&server, "--scope=repos:read --repos=* --expires=1s"));
+    until("it expires", || get(&server, "/", Some(&expired_token)).status == 401);
     for path in ["/", "/__api__/status", "/__api__/verify-auth", "/nothing/latest/src/contrib/PACKAGES"] {
-        assert_eq!(get(&server, path, Some(&short)).status, 401, "{path}");
+        assert_eq!(get(&server, path, Some(&expired_token)).status, 401, "{path}");
     }
-    assert_eq!(get(&server, "/__ping__", Some(&short)).status, 200);
+    assert_eq!(get(&server, "/__ping__", Some(&expired_token)).status, 200);
     assert_eq!(server.json("list tokens --expired=yes")[0]["expired"], true);
     assert_eq!(server.json("list tokens --expired=no"), serde_json::json!([]));
 }
@@ -92,13 +92,13 @@ fn a_token_survives_a_restart() {
 }
 
 #[test]
-fn what_is_no_token_is_refused_with_the_way_out() {
+fn invalid_properties_of_a_token_are_refused_with_the_remedy() {
     let server = Server::start();
     for (flags, words) in [
         ("--scope=repos:write --description=x", "the scopes are repos:read"),
         (
             "--scope=blocklist:admin --description=x",
-            "this version has nothing that the scope blocklist:admin",
+            "the scope blocklist:admin is not supported in this version",
         ),
         ("--scope=repos:read --description=x", "--repos with names"),
         ("--scope=sources:write --description=x", "--sources with names"),
@@ -111,28 +111,28 @@ fn what_is_no_token_is_refused_with_the_way_out() {
         ("--scope=global:admin --description=a\u{7}b", "without control characters"),
         ("--scope=global:admin --description=x --expires=9999999d", "before the year 10000"),
     ] {
-        let refused = server.refused(&format!("create token {flags}"));
-        assert!(refused.contains(words), "{flags}: {refused}");
+        let error = server.refused(&format!("create token {flags}"));
+        assert!(error.contains(words), "{flags}: {error}");
     }
-    let long = format!("create token --scope=global:admin --description={}", "é".repeat(501));
-    assert!(server.refused(&long).contains("at most 500 characters"));
+    let command = format!("create token --scope=global:admin --description={}", "é".repeat(501));
+    assert!(server.refused(&command).contains("at most 500 characters"));
     assert!(server.refused("revoke token --guid=00").contains("there is no such token"));
-    let mistyped = "rspm_000000000000000000000000000000000000";
-    let refused = server.refused(&format!("revoke token --token={mistyped}"));
-    assert!(refused.contains("there is no such token") && !refused.contains(mistyped), "{refused}");
+    let unknown_token = "rspm_000000000000000000000000000000000000";
+    let error = server.refused(&format!("revoke token --token={unknown_token}"));
+    assert!(error.contains("there is no such token") && !error.contains(unknown_token), "{error}");
     assert_eq!(server.json("list tokens"), serde_json::json!([]), "nothing was created");
 }
 
 #[test]
-fn a_token_creates_no_token_unless_it_may_do_everything() {
+fn only_an_administrator_token_creates_tokens() {
     let server = Server::start();
     let writer = bearer(&token(&server, "--scope=sources:write --sources=*"));
     let body = r#"{"scopes": [{"scope": "global:admin"}], "description": "x"}"#;
-    let refused = send(&server, "POST", "/__api__/admin/v1/tokens", Some(&writer), body);
-    assert_eq!((refused.status, refused.json()["code"].as_i64()), (403, Some(12)));
+    let response = send(&server, "POST", "/__api__/admin/v1/tokens", Some(&writer), body);
+    assert_eq!((response.status, response.json()["code"].as_i64()), (403, Some(12)));
     let admin = bearer(&token(&server, "--scope=global:admin --user=ops"));
-    let created = send(&server, "POST", "/__api__/admin/v1/tokens", Some(&admin), body);
-    assert_eq!(created.status, 201, "{}", created.text());
-    let by = server.json("list tokens")[2]["created_by"].as_str().expect("a text").to_owned();
-    assert!(by.starts_with("ops (token "), "{by}");
+    let response = send(&server, "POST", "/__api__/admin/v1/tokens", Some(&admin), body);
+    assert_eq!(response.status, 201, "{}", response.text());
+    let creator = server.json("list tokens")[2]["created_by"].as_str().expect("a text").to_owned();
+    assert!(creator.starts_with("ops (token "), "{creator}");
 }

@@ -1,4 +1,4 @@
-//! Backups in a bucket of a real S3 server, of servers with their classes on a disk or in another bucket.
+//! Backups in a bucket of a real S3 server, of servers whose storage classes are on a disk or in another bucket.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,10 +17,10 @@ use crate::support::tarball::Tarball;
 
 const PLACE_PREFIX: &str = "some/backups";
 
-/// The configuration of a server whose backups are in this bucket, and its classes on a disk or in `classes`.
+/// Returns a server that backs up to the bucket `backups` and has its storage classes on a disk or in `classes`.
 fn builder(provider: &str, backups: &S3Location, classes: Option<&S3Location>) -> Builder {
     let storage = match classes {
-        // The connection properties are those of the bucket of the classes.
+        // The connection properties apply to both buckets.
         Some(classes) => format!("[Storage]\nDefault = s3\n{}", s3::lines(classes)),
         None => s3::lines(backups),
     };
@@ -38,20 +38,20 @@ fn rspm(server: &Server, line: &str) -> ProcessOutput {
     run_to_end(command.args(line.split(' ')))
 }
 
-/// Runs it successfully and returns its JSON.
+/// Runs an `rspm` command that must succeed; returns its JSON output.
 fn json(server: &Server, line: &str) -> Value {
     let output = rspm(server, &format!("{line} -o json"));
     assert_eq!((output.code, output.err.as_str()), (Some(0), ""), "{line}: {}", output.out);
     serde_json::from_str(&output.out).unwrap_or_else(|e| panic!("{e}: {}", output.out))
 }
 
-/// The paths of the files of the backups that begin with a prefix, as the server addresses them.
+/// Returns the request paths of the backup objects whose keys begin with a prefix.
 fn files(location: &S3Location, prefix: &str) -> Vec<String> {
     let keys = s3::keys(&location.bucket, &format!("{PLACE_PREFIX}/{prefix}"));
     keys.into_iter().map(|key| format!("/{}/{key}", location.bucket)).collect()
 }
 
-fn restored_from_a_bucket(from: &str, to: &str, on_s3: bool) {
+fn check_restore(from: &str, to: &str, on_s3: bool) {
     let backups = s3::bucket(s3::server());
     let classes = on_s3.then(|| s3::bucket(s3::server()));
     let server = builder(from, &backups, classes.as_ref()).start();
@@ -65,7 +65,7 @@ fn restored_from_a_bucket(from: &str, to: &str, on_s3: bool) {
     .take(14_000_000)
     .collect();
     server.add("prod", &Tarball::new("large", "1.0").with("data/noise", &noise));
-    let before = answers(&server);
+    let expected = answers(&server);
     let first = server.rspm_stdout("backup create");
     assert!(first.contains(&format!("in {}: ", place(&backups))), "{first}");
     server.add("prod", &Tarball::new("later", "1.0"));
@@ -80,37 +80,41 @@ fn restored_from_a_bucket(from: &str, to: &str, on_s3: bool) {
 
     let other_classes = on_s3.then(|| s3::bucket(s3::server()));
     let mut other = builder(to, &backups, other_classes.as_ref()).prepare();
-    let verified = json(&other, &format!("backup verify --full --at {time}"));
-    assert_eq!((&verified["undamaged"], &verified["read"]), (&true.into(), &count.into()), "{verified}");
+    let verification = json(&other, &format!("backup verify --full --at {time}"));
+    assert_eq!(
+        (&verification["undamaged"], &verification["read"]),
+        (&true.into(), &count.into()),
+        "{verification}"
+    );
     assert_eq!(json(&other, "backup verify")["files"], count + 1);
     assert_eq!(json(&other, "backup test")["files"], count + 1);
-    let restored = json(&other, &format!("backup restore --at {time}"));
-    assert_eq!((&restored["copied"], &restored["present"]), (&count.into(), &0.into()), "{restored}");
+    let restore = json(&other, &format!("backup restore --at {time}"));
+    assert_eq!((&restore["copied"], &restore["present"]), (&count.into(), &0.into()), "{restore}");
     other.launch();
-    assert_eq!(answers(&other), before);
+    assert_eq!(answers(&other), expected);
     let address = "/prod/latest/src/contrib/large_1.0.tar.gz";
     assert!(other.get(address).body == server.get(address).body);
     assert_eq!(other.get("/prod/latest/src/contrib/later_1.0.tar.gz").status, 404);
 
-    // What only the first backup has is removed with it.
+    // Files that only the first backup uses are removed with it.
     let dumps = files(&backups, "db/").len();
-    let pruned = json(&server, "backup prune --keep-daily 1");
-    assert_eq!((&pruned["files"], dumps), (&2.into(), 4), "{pruned}");
+    let pruning = json(&server, "backup prune --keep-daily 1");
+    assert_eq!((&pruning["files"], dumps), (&2.into(), 4), "{pruning}");
     assert_eq!(json(&server, "backup list").as_array().map(Vec::len), Some(1));
     assert_eq!(json(&server, "backup verify --full")["undamaged"], true);
 }
 
-/// A path, what is done to the file, and a part of the error.
+/// A path, the function that damages the file, and a part of the error text.
 type Damage<'a> = (String, &'a dyn Fn(&str), &'a str);
 
 #[test]
-fn of_classes_on_a_disk() {
-    restored_from_a_bucket("sqlite", "postgres", false);
+fn a_server_with_storage_on_disk_is_restored() {
+    check_restore("sqlite", "postgres", false);
 }
 
 #[test]
-fn of_classes_in_another_bucket() {
-    restored_from_a_bucket("postgres", "sqlite", true);
+fn a_server_with_storage_in_another_bucket_is_restored() {
+    check_restore("postgres", "sqlite", true);
 }
 
 #[test]
@@ -146,12 +150,12 @@ fn a_changed_backup_is_found_and_not_restored() {
     for (path, damage, expected) in damages {
         let original = s3::request("GET", &path).1;
         damage(&path);
-        let verified = rspm(&server, "backup verify --full");
-        let text = verified.out + &verified.err;
-        assert!(verified.code == Some(1) && text.contains(expected), "{path}: {text}");
+        let output = rspm(&server, "backup verify --full");
+        let text = output.out + &output.err;
+        assert!(output.code == Some(1) && text.contains(expected), "{path}: {text}");
         let other = builder("sqlite", &backups, None).prepare();
-        let restored = rspm(&other, "backup restore");
-        assert!(restored.code == Some(1) && restored.err.contains(expected), "{path}: {}", restored.err);
+        let restore = rspm(&other, "backup restore");
+        assert!(restore.code == Some(1) && restore.err.contains(expected), "{path}: {}", restore.err);
         assert!(!other.dir().join("data/db/rstudio-pm.db").exists(), "{path}");
         assert!(!other.dir().join("data/packages").exists(), "{path}");
         s3::put(&path, &original);
@@ -168,20 +172,20 @@ fn a_bucket_that_fails_leaves_no_backup_and_is_used_again() {
     repositories(&server);
     let is_blob = |head: &str| head.starts_with("PUT ") && head.contains("/blobs/");
     // Two files are written, then none.
-    let seen = AtomicUsize::new(0);
-    let after_two = move |head: &str| is_blob(head) && seen.fetch_add(1, Ordering::SeqCst) >= 2;
+    let put_count = AtomicUsize::new(0);
+    let after_two = move |head: &str| is_blob(head) && put_count.fetch_add(1, Ordering::SeqCst) >= 2;
     proxy.next(100, Fault::Answer(403, "AccessDenied"), after_two);
-    let failed = server.rspm("backup create");
-    assert!(failed.code == 1 && failed.err.contains("AccessDenied"), "{}", failed.err);
+    let output = server.rspm("backup create");
+    assert!(output.code == 1 && output.err.contains("AccessDenied"), "{}", output.err);
     assert!(files(&backups, "blobs/").len() <= 2);
     assert_eq!(files(&backups, "manifests/").len() + files(&backups, "locks/").len(), 0);
     assert!(rspm(&server, "backup list").out.contains("contains no backup"));
     proxy.clear_faults();
-    // Requests that fail for a moment are repeated.
+    // Requests that fail temporarily are repeated.
     proxy.next(1, Fault::Reset, is_blob);
     proxy.next(1, Fault::Answer(503, "SlowDown"), |head| head.contains("/manifests/"));
-    let created = server.rspm_stdout("backup create");
-    assert!(created.contains("4 files"), "{created}");
+    let text = server.rspm_stdout("backup create");
+    assert!(text.contains("4 files"), "{text}");
     proxy.next(1, Fault::Cut(50), |head| head.starts_with("GET ") && head.contains("/blobs/"));
     assert_eq!(json(&server, "backup verify --full")["undamaged"], true);
     // The manifest is not written: the backup before it is the newest.
@@ -227,12 +231,12 @@ fn only_configured_buckets_are_written_to_and_one_program_at_a_time() {
     assert!(rspm(&server, "backup create").err.contains("is in use"));
     assert_eq!(rspm(&server, "backup verify").code, Some(0), "a program that adds files excludes no readers");
 
-    let data = s3::builder().gcfg(&format!(
+    let server_with_data = s3::builder().gcfg(&format!(
         "[Storage]\nDefault = s3\n{}[Server]\nBackupPaths = s3://{}\n",
         s3::lines(&classes),
         classes.bucket
     ));
-    let refusal = data.start().rspm("backup create");
+    let refusal = server_with_data.start().rspm("backup create");
     assert!(refusal.err.contains("the server has its data in s3://"), "{}", refusal.err);
     let mut absent = backups.clone();
     absent.bucket += "-absent";
@@ -242,7 +246,7 @@ fn only_configured_buckets_are_written_to_and_one_program_at_a_time() {
         assert!(error.contains(&format!("there is no bucket {}", absent.bucket)), "{command}: {error}");
         assert!(error.contains("aws s3 mb s3://") && !error.contains("<Code>"), "{command}: {error}");
     }
-    let without = s3::builder().gcfg(&s3::lines(&backups)).start();
-    let refusal = without.rspm(&format!("backup create --to {}", place(&backups)));
+    let server = s3::builder().gcfg(&s3::lines(&backups)).start();
+    let refusal = server.rspm(&format!("backup create --to {}", place(&backups)));
     assert!(refusal.err.contains("set Server.BackupPaths = s3://"), "{}", refusal.err);
 }

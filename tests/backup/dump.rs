@@ -39,7 +39,7 @@ fn read(bytes: &[u8]) -> Result<u64, DumpError> {
 
 #[test]
 fn the_dumps_of_both_databases_are_the_same_bytes() {
-    let installation = Installation::filled(Provider::Sqlite, 2_000);
+    let installation = Installation::with_data(Provider::Sqlite, 2_000);
     installation.json(&[]);
     let (sqlite, postgres) =
         (dump_of(&installation, Provider::Sqlite), dump_of(&installation, Provider::Postgres));
@@ -49,7 +49,7 @@ fn the_dumps_of_both_databases_are_the_same_bytes() {
 }
 
 /// A small dump of the usage data: one row for each table.
-fn small() -> Vec<u8> {
+fn small_dump() -> Vec<u8> {
     let head = Head { key: DigestKey([7; 32]), levels: vec![(Schema::Usage, 1)] };
     let mut writer = DumpWriter::create(Vec::new(), &head).expect("a Vec takes every write");
     for table in of(Schema::Usage) {
@@ -70,15 +70,15 @@ fn small() -> Vec<u8> {
 
 #[test]
 fn every_changed_or_missing_byte_is_found() {
-    let dump = small();
+    let dump = small_dump();
     let rows = read(&dump).expect("a dump");
     for at in 0..dump.len() {
         assert!(read(&dump[..at]).is_err(), "cut at {at}");
         for bit in [0x01, 0x80] {
-            let mut changed = dump.clone();
-            changed[at] ^= bit;
+            let mut copy = dump.clone();
+            copy[at] ^= bit;
             // The level of a schema and the header of zstd's frame are not covered by the digests of tables.
-            if let Ok(found) = read(&changed) {
+            if let Ok(found) = read(&copy) {
                 assert_eq!(found, rows, "changed at {at}");
             }
         }
@@ -88,12 +88,12 @@ fn every_changed_or_missing_byte_is_found() {
 
 #[test]
 fn other_files_and_formats_are_named() {
-    let mut newer = small();
-    newer[9] = 2;
+    let mut newer_dump = small_dump();
+    newer_dump[9] = 2;
     for (bytes, text) in [
-        (b"SQLite format 3\0...".to_vec(), "this is no dump of rstudio-pm"),
-        (b"RSPM".to_vec(), "this is no dump of rstudio-pm"),
-        (newer, "the dump has format 2; this version of rstudio-pm reads format 1"),
+        (b"SQLite format 3\0...".to_vec(), "this is not a dump of rstudio-pm"),
+        (b"RSPM".to_vec(), "this is not a dump of rstudio-pm"),
+        (newer_dump, "the dump has format 2; this version of rstudio-pm reads format 1"),
     ] {
         assert_eq!(read(&bytes).expect_err(text).to_string(), text);
     }

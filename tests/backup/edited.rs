@@ -1,4 +1,4 @@
-//! Backups that were changed, and targets that cannot be restored to: refused before anything is written.
+//! Damaged backups and unsuitable restore targets are refused before anything is written.
 
 use std::os::unix::fs::{chown, symlink};
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use rstudio_pm::backup::manifest::Manifest;
 use super::machines::{back_up, blank, copy_folder, folder, manifests, server};
 use crate::support::server::Server;
 
-/// The files below a directory of the folder.
+/// Returns the paths of the files below a subdirectory of the backup folder, in order.
 fn files(server: &Server, name: &str) -> Vec<PathBuf> {
-    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+    fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("readable").path();
-            if path.is_dir() { walk(&path, found) } else { found.push(path) }
+            if path.is_dir() { walk(&path, files) } else { files.push(path) }
         }
     }
     let mut files = Vec::new();
@@ -36,8 +36,8 @@ fn edit_manifest(server: &Server, from: &str, to: &str) {
     std::fs::write(path, text.replacen(from, to, 1)).expect("written");
 }
 
-/// Everything in the directories of a server, with sizes.
-fn written(server: &Server) -> Vec<String> {
+/// Returns the paths and sizes of all files in the data directory of a server, except lock files.
+fn data_files(server: &Server) -> Vec<String> {
     let output = std::process::Command::new("find")
         .arg(server.dir().join("data"))
         .args(["-printf", "%P %s\n"])
@@ -101,41 +101,41 @@ fn a_changed_backup_is_found_and_not_restored() {
         let from = format!("--from {}", folder(&other).display());
         assert_eq!(other.rspm(&format!("backup verify --full {from}")).code, 0, "{name}");
         damage(&other);
-        let before = written(&other);
-        let verified = other.rspm(&format!("backup verify --full {from}"));
-        let said = verified.out + &verified.err;
-        assert_eq!(verified.code, 1, "{name}: {said}");
-        assert!(said.contains(expected), "{name}: {said}");
-        let restored = other.rspm(&format!("backup restore {from}"));
-        assert_eq!(restored.code, 1, "{name}: {}", restored.out);
-        assert!(restored.err.contains(expected), "{name}: {}", restored.err);
-        assert_eq!(written(&other), before, "{name}");
+        let old_files = data_files(&other);
+        let verification = other.rspm(&format!("backup verify --full {from}"));
+        let text = verification.out + &verification.err;
+        assert_eq!(verification.code, 1, "{name}: {text}");
+        assert!(text.contains(expected), "{name}: {text}");
+        let restore = other.rspm(&format!("backup restore {from}"));
+        assert_eq!(restore.code, 1, "{name}: {}", restore.out);
+        assert!(restore.err.contains(expected), "{name}: {}", restore.err);
+        assert_eq!(data_files(&other), old_files, "{name}");
     }
 }
 
 #[test]
-fn a_manifest_that_was_replaced_is_found_by_the_next_one() {
+fn a_replaced_manifest_is_detected_by_the_next_one() {
     let server = server("sqlite");
     back_up(&server);
     back_up(&server);
     let (paths, manifests) = (files(&server, "manifests"), manifests(&server));
     assert_eq!(manifests[1]["manifest"]["previous"]["sha256"], manifests[0]["sha256"]);
-    // A whole manifest with a digest of its own, as someone who knows the format writes it.
+    // A complete manifest with a valid digest, in the documented format.
     let other = super::machines::server("sqlite");
     back_up(&other);
-    let mut forged: Manifest =
+    let mut manifest: Manifest =
         serde_json::from_value(super::machines::manifests(&other)[0]["manifest"].clone())
             .expect("a manifest");
-    forged.created = manifests[0]["manifest"]["created"].as_str().expect("a time").parse().expect("a time");
-    let sealed = serde_json::json!({ "manifest": forged, "sha256": forged.sha256().to_string() });
-    std::fs::write(&paths[0], sealed.to_string()).expect("written");
+    manifest.created = manifests[0]["manifest"]["created"].as_str().expect("a time").parse().expect("a time");
+    let document = serde_json::json!({ "manifest": manifest, "sha256": manifest.sha256().to_string() });
+    std::fs::write(&paths[0], document.to_string()).expect("written");
     let verify = format!("backup verify --from {}", folder(&server).display());
-    let refused = server.refused(&verify);
-    assert!(refused.contains("of several databases"), "{refused}");
+    let error = server.refused(&verify);
+    assert!(error.contains("of several databases"), "{error}");
     let newest = manifests[1]["manifest"]["created"].as_str().expect("a time");
-    let verified = server.rspm(&format!("{verify} --at {newest}"));
-    assert_eq!(verified.code, 1, "{}", verified.out);
-    assert!(verified.out.contains("states another digest of it"), "{}", verified.out);
+    let output = server.rspm(&format!("{verify} --at {newest}"));
+    assert_eq!(output.code, 1, "{}", output.out);
+    assert!(output.out.contains("states another digest of it"), "{}", output.out);
 }
 
 #[test]
@@ -143,15 +143,15 @@ fn targets_that_are_in_use_are_refused() {
     let mut server = server("sqlite");
     back_up(&server);
     let from = format!("--from {}", folder(&server).display());
-    let running = server.rspm(&format!("backup restore {from}"));
-    assert!(running.code == 1 && running.err.contains("the server runs"), "{}", running.err);
+    let refusal = server.rspm(&format!("backup restore {from}"));
+    assert!(refusal.code == 1 && refusal.err.contains("the server runs"), "{}", refusal.err);
     server.stop();
     let refusal = server.rspm(&format!("backup restore {from}"));
     assert!(refusal.code == 1 && refusal.err.contains("--force"), "{}", refusal.err);
-    let forced = server.json(&format!("backup restore --force {from}"));
-    assert_eq!((&forced["copied"], &forced["present"]), (&0.into(), &4.into()), "{forced}");
-    let aside = PathBuf::from(forced["aside"].as_str().expect("a path"));
-    assert!(aside.join("rstudio-pm.db").exists());
+    let result = server.json(&format!("backup restore --force {from}"));
+    assert_eq!((&result["copied"], &result["present"]), (&0.into(), &4.into()), "{result}");
+    let old_directory = PathBuf::from(result["aside"].as_str().expect("a path"));
+    assert!(old_directory.join("rstudio-pm.db").exists());
     server.launch();
     let storage = server.rspm_stdout("storage list");
     assert!(!storage.contains("missing"), "{storage}");

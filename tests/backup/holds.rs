@@ -1,4 +1,4 @@
-//! While a backup is made, nothing is removed from storage.
+//! A sweep removes nothing while a backup holds the storage.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A server's configuration with both databases, for the program `migrate`.
+//! The configuration of a server with both database providers, for the program `migrate`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,11 +14,11 @@ use serde_json::Value;
 use crate::support::postgres;
 use crate::support::process::{ProcessOutput, run_to_end};
 
-/// A directory with a configuration file, and schemas of PostgreSQL.
+/// A directory with a configuration file, and PostgreSQL schemas.
 pub(crate) struct Installation {
     pub(crate) dir: tempfile::TempDir,
     provider: Provider,
-    /// `[Postgres]`.
+    /// The section `[Postgres]` of the configuration file.
     postgres: String,
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn other(provider: Provider) -> Provider {
 }
 
 impl Installation {
-    /// One that uses a provider; both of its databases are blank.
+    /// Returns an installation that uses a provider; the databases of both providers are blank.
     pub(crate) fn new(provider: Provider) -> Installation {
         let postgres = format!("[Postgres]\nURL = \"{}\"\n", postgres::server().schema());
         let installation =
@@ -39,7 +39,7 @@ impl Installation {
         installation
     }
 
-    /// One whose usage data is in a PostgreSQL schema of its own.
+    /// Returns an installation whose usage data is in a separate PostgreSQL schema.
     pub(crate) fn with_usage_url(provider: Provider) -> Installation {
         let mut installation = Installation::new(provider);
         installation.postgres += &format!("UsageDataURL = \"{}\"\n", postgres::server().schema());
@@ -47,8 +47,8 @@ impl Installation {
         installation
     }
 
-    /// One with generated releases and usage data.
-    pub(crate) fn filled(provider: Provider, releases: i64) -> Installation {
+    /// Returns an installation with generated releases and usage data.
+    pub(crate) fn with_data(provider: Provider, releases: i64) -> Installation {
         let installation = Installation::new(provider);
         installation.fill(releases);
         installation
@@ -63,7 +63,7 @@ impl Installation {
         self.dir.path().join("rstudio-pm.gcfg")
     }
 
-    /// The configuration with this provider.
+    /// Returns the configuration with the given provider.
     pub(crate) fn config(&self, provider: Provider) -> Arc<Config> {
         let text = self.text(provider);
         config::parse("test.gcfg", text.as_bytes(), []).unwrap_or_else(|e| panic!("{e}")).config
@@ -80,7 +80,7 @@ impl Installation {
         std::fs::write(self.config_file(), self.text(provider)).expect("written");
     }
 
-    /// Opens one of the databases of the initial provider as a server does, writes, and closes it.
+    /// Executes one write transaction in a database of the initial provider, opened as by a server.
     pub(crate) fn write(
         &self,
         schema: Schema,
@@ -97,7 +97,7 @@ impl Installation {
         db.close();
     }
 
-    /// The program with these arguments.
+    /// Returns a command that executes `migrate` with these arguments.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_migrate"));
         command.arg("--config").arg(self.config_file()).args(arguments);
@@ -108,21 +108,21 @@ impl Installation {
         run_to_end(&mut self.command(arguments))
     }
 
-    /// Runs it successfully and returns its JSON.
+    /// Executes `migrate`, which must succeed; returns its JSON output.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let output = self.run(&[arguments, &["-o", "json"]].concat());
         assert_eq!((output.code, output.err.as_str()), (Some(0), ""), "{}", output.out);
         serde_json::from_str(&output.out).unwrap_or_else(|e| panic!("{e}: {}", output.out))
     }
 
-    /// Runs it and returns its error.
+    /// Executes `migrate`, which must fail; returns its error text.
     pub(crate) fn refused(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert_eq!((output.code, output.out.as_str()), (Some(1), ""), "{}", output.err);
         output.err.strip_prefix("Error: ").unwrap_or_else(|| panic!("{}", output.err)).trim_end().to_owned()
     }
 
-    /// The result of a dry run from the database of a provider.
+    /// Returns the result of a dry run from the database of a provider.
     pub(crate) fn dry_run(&self, provider: Provider) -> DryRunResult {
         let config = self.config(provider);
         dry_run(&config, provider, other(provider), &|_| {}).unwrap_or_else(|e| panic!("{e}"))
@@ -137,7 +137,7 @@ impl Installation {
         }
     }
 
-    /// Removes the database of packages, and of usage data if it is the same one.
+    /// Removes the package database, which also contains the usage data unless that has its own schema.
     pub(crate) fn clear_packages(&self, provider: Provider) {
         let config = self.config(provider);
         match provider {
@@ -152,7 +152,7 @@ impl Installation {
         }
     }
 
-    /// What the database of a provider has of both schemas.
+    /// Returns a summary of the contents of both schemas in the database of a provider, `None` where it is blank.
     pub(crate) fn existing_objects(&self, provider: Provider) -> [Option<String>; 2] {
         let config = self.config(provider);
         [Schema::Core, Schema::Usage]

@@ -1,5 +1,5 @@
-//! Backups and restores that are killed at any point: the server is unharmed, a backup is there completely or not at
-//! all, and the database to restore to is blank or complete.
+//! Backups and restores that are killed at any point: the server is undamaged, a backup is complete or absent, and
+//! the target database of a restore is blank or complete.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::support::rspm::RspmOutput;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-/// Points at which a program is killed.
+/// Returns the number of times at which a program is killed.
 fn points() -> u32 {
     kills::points(6)
 }
@@ -31,9 +31,9 @@ fn start(mut command: Command) -> std::process::Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts")
 }
 
-fn a_killed_server_leaves_whole_backups(provider: &str) {
+fn check_killed_backup(provider: &str) {
     let mut server = server(provider);
-    let before = answers(&server);
+    let expected = answers(&server);
     // The folder is removed in each round.
     let create = format!("backup create --init --quiet --to {}", folder(&server).display());
     let start_time = Instant::now();
@@ -47,7 +47,7 @@ fn a_killed_server_leaves_whole_backups(provider: &str) {
         server.kill();
         command.wait().expect("it ended");
         server.launch();
-        assert_eq!(answers(&server), before, "{point}");
+        assert_eq!(answers(&server), expected, "{point}");
         if folder(&server).exists() {
             let list = server.json(&format!("backup list {from}"));
             if list.as_array().is_some_and(|all| !all.is_empty()) {
@@ -58,7 +58,7 @@ fn a_killed_server_leaves_whole_backups(provider: &str) {
                 );
             }
         }
-        // What the killed one left is used.
+        // The next backup uses the files of the killed one.
         server.rspm_stdout(&create);
         assert_eq!(server.json(&format!("backup verify --full {from}"))["undamaged"], true, "{point}");
     }
@@ -66,17 +66,17 @@ fn a_killed_server_leaves_whole_backups(provider: &str) {
 
 #[test]
 fn a_server_on_sqlite_is_killed_during_a_backup() {
-    a_killed_server_leaves_whole_backups("sqlite");
+    check_killed_backup("sqlite");
 }
 
 #[test]
 fn a_server_on_postgresql_is_killed_during_a_backup() {
-    a_killed_server_leaves_whole_backups("postgres");
+    check_killed_backup("postgres");
 }
 
-fn a_killed_restore_is_repeated(provider: &str) {
+fn check_killed_restore(provider: &str) {
     let server = server("sqlite");
-    let before = answers(&server);
+    let expected = answers(&server);
     server.rspm_stdout(&format!("backup create --quiet --to {}", folder(&server).display()));
     let restore = format!("backup restore --from {}", folder(&server).display());
     let start_time = Instant::now();
@@ -88,22 +88,22 @@ fn a_killed_restore_is_repeated(provider: &str) {
         std::thread::sleep(duration * point / points() + Duration::from_millis(2));
         command.kill().expect("it is our child");
         command.wait().expect("it ended");
-        let again: RspmOutput = other.rspm(&restore);
+        let output: RspmOutput = other.rspm(&restore);
         // The database was complete before the kill.
-        let complete = again.code == 1 && again.err.contains("is not blank");
-        assert!(again.code == 0 || complete, "{point}: {}", again.err);
+        let complete = output.code == 1 && output.err.contains("is not blank");
+        assert!(output.code == 0 || complete, "{point}: {}", output.err);
         other.launch();
-        assert_eq!(answers(&other), before, "{point}");
+        assert_eq!(answers(&other), expected, "{point}");
         assert_eq!(other.get(PATHS[0]).status, 200);
     }
 }
 
 #[test]
 fn a_restore_with_sqlite_is_killed() {
-    a_killed_restore_is_repeated("sqlite");
+    check_killed_restore("sqlite");
 }
 
 #[test]
 fn a_restore_with_postgresql_is_killed() {
-    a_killed_restore_is_repeated("postgres");
+    check_killed_restore("postgres");
 }

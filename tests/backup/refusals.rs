@@ -1,4 +1,4 @@
-//! Migrations that are refused, and what their dry run says.
+//! Migrations that are refused, and the result of their dry run.
 
 use rstudio_pm::backup::migrate::migrate;
 use rstudio_pm::config::Provider;
@@ -10,9 +10,9 @@ use super::installation::{Installation, other};
 #[test]
 fn a_database_that_is_not_blank_is_named_and_kept() {
     for first in [Provider::Sqlite, Provider::Postgres] {
-        let installation = Installation::filled(first, 30);
+        let installation = Installation::with_data(first, 30);
         installation.json(&[]);
-        let (second, before) = (other(first), installation.dry_run(other(first)).tables);
+        let (second, expected) = (other(first), installation.dry_run(other(first)).tables);
         let error = installation.refused(&[]);
         let newest = rstudio_pm::db::migrate::MIGRATIONS.last().expect("migrations").number;
         let contents =
@@ -26,14 +26,14 @@ fn a_database_that_is_not_blank_is_named_and_kept() {
             "{}",
             output.out
         );
-        assert_eq!(installation.dry_run(second).tables, before);
+        assert_eq!(installation.dry_run(second).tables, expected);
     }
 }
 
 #[test]
 fn a_dry_run_writes_nothing() {
     for first in [Provider::Sqlite, Provider::Postgres] {
-        let installation = Installation::filled(first, 30);
+        let installation = Installation::with_data(first, 30);
         let result = installation.json(&["--dry-run"]);
         assert_eq!((&result["possible"], &result["problem_count"]), (&true.into(), &0.into()), "{result}");
         assert_eq!(installation.existing_objects(other(first)), [None, None]);
@@ -45,7 +45,7 @@ fn a_dry_run_writes_nothing() {
 
 #[test]
 fn values_that_postgresql_cannot_store_are_named_with_table_and_row() {
-    let installation = Installation::filled(Provider::Sqlite, 10);
+    let installation = Installation::with_data(Provider::Sqlite, 10);
     installation.write(Schema::Core, |c| {
         c.execute("UPDATE repo SET description = 'a' || char(0) || 'b'", &[])?;
         c.execute("UPDATE life SET note = CAST(x'c328' AS TEXT) WHERE release_id = 3", &[])?;
@@ -72,22 +72,22 @@ fn values_that_postgresql_cannot_store_are_named_with_table_and_row() {
 #[test]
 fn a_schema_that_is_not_the_newest_is_refused() {
     for first in [Provider::Sqlite, Provider::Postgres] {
-        let installation = Installation::filled(first, 10);
+        let installation = Installation::with_data(first, 10);
         installation.write(Schema::Core, |c| {
             c.execute("DELETE FROM migration WHERE number = (SELECT max(number) FROM migration)", &[])
                 .map(drop)
         });
         let error = installation.refused(&[]);
         assert!(error.contains("start the server once"), "{error}");
-        let future = Installation::filled(first, 10);
-        future.write(Schema::Core, |c| {
+        let newer = Installation::with_data(first, 10);
+        newer.write(Schema::Core, |c| {
             const NEWER: &str = "INSERT INTO migration (number, name, at, expand_only, version) \
                 VALUES (900, 'future', 0, 1, '9.8.7')";
             c.execute(NEWER, &[]).map(drop)
         });
-        let error = future.refused(&[]);
+        let error = newer.refused(&[]);
         assert!(error.contains("schema 900"), "{error}");
-        assert_eq!(future.existing_objects(other(first)), [None, None]);
+        assert_eq!(newer.existing_objects(other(first)), [None, None]);
     }
 }
 
@@ -104,17 +104,17 @@ fn a_missing_database_is_not_created() {
 
 #[test]
 fn without_a_second_database_the_property_is_named() {
-    let installation = Installation::filled(Provider::Sqlite, 10);
+    let installation = Installation::with_data(Provider::Sqlite, 10);
     let gcfg = std::fs::read_to_string(installation.config_file()).expect("readable");
-    let (without, _) = gcfg.split_once("[Postgres]").expect("the section");
-    std::fs::write(installation.config_file(), without).expect("written");
+    let (text, _) = gcfg.split_once("[Postgres]").expect("the section");
+    std::fs::write(installation.config_file(), text).expect("written");
     let error = installation.refused(&[]);
     assert!(error.starts_with("Postgres.URL: is not set"), "{error}");
 }
 
 #[test]
 fn a_log_without_its_database_is_not_applied_to_the_new_one() {
-    let installation = Installation::filled(Provider::Postgres, 10);
+    let installation = Installation::with_data(Provider::Postgres, 10);
     let dir = &installation.config(Provider::Sqlite).sqlite.dir;
     std::fs::create_dir_all(dir).expect("created");
     std::fs::write(dir.join("rstudio-pm.db-wal"), b"frames").expect("written");
@@ -124,8 +124,8 @@ fn a_log_without_its_database_is_not_applied_to_the_new_one() {
 
 #[test]
 fn a_changed_copy_is_never_committed() {
-    // The trigger stands for an error of the database: it changes a row while it is written.
-    let installation = Installation::filled(Provider::Sqlite, 10);
+    // A trigger simulates a database error: it changes a row during the copy.
+    let installation = Installation::with_data(Provider::Sqlite, 10);
     let server = crate::support::postgres::server();
     let config = installation.config(Provider::Postgres);
     let url = &config.postgres.url.as_ref().expect("a URL").0;
@@ -150,7 +150,7 @@ fn a_changed_copy_is_never_committed() {
 #[test]
 fn a_migration_and_a_server_exclude_each_other() {
     for first in [Provider::Sqlite, Provider::Postgres] {
-        let installation = Installation::filled(first, 10);
+        let installation = Installation::with_data(first, 10);
         let config = installation.config(first);
         let server = Db::open(&config).expect("it opens");
         // A connection of a server is opened for its first transaction.
@@ -174,7 +174,7 @@ fn a_migration_and_a_server_exclude_each_other() {
 
 #[test]
 fn a_server_whose_connection_is_interrupted_is_noticed_by_its_heartbeat() {
-    let installation = Installation::filled(Provider::Postgres, 10);
+    let installation = Installation::with_data(Provider::Postgres, 10);
     let beat = |age: i64| {
         let now = jiff::Timestamp::now().as_microsecond();
         installation.write(Schema::Core, move |c| {

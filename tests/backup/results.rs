@@ -8,15 +8,15 @@ use super::machines::{back_up, copy_folder, folder, server};
 use crate::support::fixtures::until;
 use crate::support::server::Server;
 
-/// The result of a command in the folder of the server.
-fn last(server: &Server, command: &str) -> Option<Value> {
+/// Returns the last result of a command in the backup folder of the server.
+fn last_result(server: &Server, command: &str) -> Option<Value> {
     let status = server.json("status");
     let place = folder(server).display().to_string();
     let results = status["backups"].as_array().expect("a list").iter();
     results.into_iter().find(|row| row["command"] == command && row["place"] == *place).cloned()
 }
 
-/// The names of the alerts about backups.
+/// Returns the names of the alerts about backups.
 fn alerts(server: &Server) -> Vec<Value> {
     let alerts = server.get("/__api__/alerts").json();
     let rows = alerts.as_array().expect("a list").iter();
@@ -25,14 +25,14 @@ fn alerts(server: &Server) -> Vec<Value> {
     backups.into_iter().map(|alert| alert["name"].clone()).collect()
 }
 
-/// The dump of the newest backup.
+/// Returns the path of the dump of the newest backup.
 fn newest_dump(server: &Server) -> PathBuf {
     let manifests = super::machines::manifests(server);
     let sha256 = manifests.last().expect("a backup")["manifest"]["dump"]["sha256"].clone();
     folder(server).join(format!("db/{}.dump", sha256.as_str().expect("a digest")))
 }
 
-fn results_are_shown(provider: &str) {
+fn check_results(provider: &str) {
     let mut server = server(provider);
     assert_eq!(server.json("status")["backups"], json!([]));
     assert_eq!(server.series("ppm_backup_last_result{command=\"create\"}"), None);
@@ -44,7 +44,7 @@ fn results_are_shown(provider: &str) {
         ("create", "ppm_backup_last_success_timestamp_seconds"),
         ("test", "ppm_backup_test_last_success_timestamp_seconds"),
     ] {
-        let result = last(&server, command).expect("recorded");
+        let result = last_result(&server, command).expect("recorded");
         assert!(result["error"].is_null() && result["last_success"] == result["at"], "{result}");
         assert!(server.series(series).is_some_and(|at| at > 1_700_000_000.0), "{series}");
         assert_eq!(server.series(&format!("ppm_backup_last_result{{command=\"{command}\"}}")), Some(1.0));
@@ -57,14 +57,14 @@ fn results_are_shown(provider: &str) {
     }
     assert_eq!(alerts(&server), [""; 0]);
 
-    // A damaged backup: the test fails, and that stays known after a restart.
-    let success = last(&server, "test").expect("recorded")["last_success"].clone();
+    // A damaged backup: the test fails, also according to the status after a restart.
+    let success = last_result(&server, "test").expect("recorded")["last_success"].clone();
     let dump = newest_dump(&server);
     let bytes = std::fs::read(&dump).expect("readable");
     std::fs::write(&dump, &bytes[..bytes.len() / 2]).expect("written");
     assert_eq!(server.rspm(&test).code, 1);
     for _ in 0..2 {
-        let result = last(&server, "test").expect("recorded");
+        let result = last_result(&server, "test").expect("recorded");
         assert!(result["error"].as_str().is_some_and(|error| error.contains(".dump")), "{result}");
         assert_eq!(result["last_success"], success);
         assert_eq!(alerts(&server), ["test"]);
@@ -79,7 +79,7 @@ fn results_are_shown(provider: &str) {
         server.restart();
     }
 
-    // A folder that is none of the server's changes nothing.
+    // A test of a folder without recorded backups is not recorded.
     let copy = server.dir().join("copy");
     copy_folder(&folder(&server), &copy);
     assert_eq!(server.rspm(&format!("backup test --from {}", copy.display())).code, 1);
@@ -91,13 +91,13 @@ fn results_are_shown(provider: &str) {
 }
 
 #[test]
-fn with_sqlite() {
-    results_are_shown("sqlite");
+fn results_are_shown_with_sqlite() {
+    check_results("sqlite");
 }
 
 #[test]
-fn with_postgresql() {
-    results_are_shown("postgres");
+fn results_are_shown_with_postgresql() {
+    check_results("postgres");
 }
 
 #[test]
@@ -107,10 +107,10 @@ fn a_backup_that_failed_is_an_alert_until_one_succeeds() {
     let blobs = folder(&server).join("blobs");
     std::fs::rename(&blobs, folder(&server).join("moved")).expect("moved");
     std::os::unix::fs::symlink("moved", &blobs).expect("a link");
-    let refused = server.refused(&format!("backup create --to {}", folder(&server).display()));
-    assert!(refused.contains("blobs: is a symbolic link"), "{refused}");
+    let error = server.refused(&format!("backup create --to {}", folder(&server).display()));
+    assert!(error.contains("blobs: is a symbolic link"), "{error}");
     server.restart();
-    let result = last(&server, "create").expect("recorded");
+    let result = last_result(&server, "create").expect("recorded");
     assert!(result["error"].as_str().is_some_and(|error| error.contains("symbolic link")), "{result}");
     assert!(result["last_success"].is_string(), "{result}");
     assert_eq!(alerts(&server), ["create"]);
@@ -125,8 +125,8 @@ fn a_test_without_a_server_is_not_recorded_and_succeeds() {
     let mut server = server("sqlite");
     back_up(&server);
     server.stop();
-    let tested = server.rspm(&format!("backup test --from {}", folder(&server).display()));
-    assert_eq!((tested.code, tested.err.as_str()), (0, ""), "{tested:?}");
+    let output = server.rspm(&format!("backup test --from {}", folder(&server).display()));
+    assert_eq!((output.code, output.err.as_str()), (0, ""), "{output:?}");
     server.launch();
-    assert_eq!(last(&server, "test"), None);
+    assert_eq!(last_result(&server, "test"), None);
 }

@@ -13,17 +13,17 @@ use serde_json::Value;
 
 use super::installation::{Installation, other};
 
-/// Releases; the benchmark copies 160,000.
+/// Number of releases; the benchmark copies 160,000.
 const RELEASES: i64 = 6_000;
 
-/// Table and digest of a result.
+/// Returns the digest of each table in a result.
 fn digests(result: &Value) -> BTreeMap<String, String> {
     let tables = result["tables"].as_array().expect("a list").iter();
     let text = |row: &Value, name: &str| row[name].to_string();
     tables.map(|row| (text(row, "table"), text(row, "digest") + &text(row, "rows"))).collect()
 }
 
-/// Definitions of indexes and constraints.
+/// Returns the definitions of indexes and constraints.
 fn definitions(installation: &Installation, provider: Provider) -> Vec<String> {
     const SQLITE: &str =
         "SELECT coalesce(sql, name) FROM sqlite_master WHERE name NOT LIKE 'sqlite_stat%' ESCAPE '\\'";
@@ -40,62 +40,65 @@ fn definitions(installation: &Installation, provider: Provider) -> Vec<String> {
     texts
 }
 
-fn there_and_back(first: Provider, installation: &Installation) {
+fn check_round_trip(first: Provider, installation: &Installation) {
     installation.fill(RELEASES);
-    let before = installation.dry_run(first);
-    assert!(before.is_possible(), "{:?}", before.problems);
-    let migrated = installation.json(&[]);
-    assert_eq!(migrated["documents"].as_array().map(Vec::len), Some(20), "{}", migrated["documents"]);
-    assert_eq!(migrated["tables"].as_array().map(Vec::len), Some(TABLES.len()));
-    assert_eq!(migrated["provider"], if first == Provider::Sqlite { "postgres" } else { "sqlite" });
-    let rows: u64 = before.tables.iter().map(|(_, digest)| digest.rows).sum();
+    let source = installation.dry_run(first);
+    assert!(source.is_possible(), "{:?}", source.problems);
+    let migration = installation.json(&[]);
+    assert_eq!(migration["documents"].as_array().map(Vec::len), Some(20), "{}", migration["documents"]);
+    assert_eq!(migration["tables"].as_array().map(Vec::len), Some(TABLES.len()));
+    assert_eq!(migration["provider"], if first == Provider::Sqlite { "postgres" } else { "sqlite" });
+    let rows: u64 = source.tables.iter().map(|(_, digest)| digest.rows).sum();
     assert!(rows > 4 * RELEASES as u64, "{rows} rows");
-    let (fresh, second) = (Installation::new(other(first)), other(first));
-    fresh.write(Schema::Core, |_| Ok(()));
-    fresh.write(Schema::Usage, |_| Ok(()));
-    assert_eq!(definitions(installation, second), definitions(&fresh, second));
+    let (new_installation, second) = (Installation::new(other(first)), other(first));
+    new_installation.write(Schema::Core, |_| Ok(()));
+    new_installation.write(Schema::Usage, |_| Ok(()));
+    assert_eq!(definitions(installation, second), definitions(&new_installation, second));
 
-    let back = Installation::new(second);
+    let return_installation = Installation::new(second);
     let mut gcfg = std::fs::read_to_string(installation.config_file()).expect("readable");
-    // Into the blank database of another installation: the first one is kept.
+    // The target is the blank database of another installation, so that the first database is kept.
     gcfg = match first {
         Provider::Sqlite => {
-            gcfg + &format!("[SQLite]\nDir = {}\n", back.dir.path().join("data/db").display())
+            gcfg + &format!("[SQLite]\nDir = {}\n", return_installation.dir.path().join("data/db").display())
         }
         Provider::Postgres => {
             let sqlite = installation.config(Provider::Sqlite).sqlite.dir.display().to_string();
-            std::fs::read_to_string(back.config_file()).expect("readable")
+            std::fs::read_to_string(return_installation.config_file()).expect("readable")
                 + &format!("[SQLite]\nDir = {sqlite}\n")
         }
     };
-    std::fs::write(back.config_file(), gcfg.replace("Provider = sqlite", "Provider = postgres"))
-        .expect("written");
+    std::fs::write(
+        return_installation.config_file(),
+        gcfg.replace("Provider = sqlite", "Provider = postgres"),
+    )
+    .expect("written");
     let word = if first == Provider::Sqlite { "sqlite" } else { "postgres" };
-    let returned = back.json(&["--to", word]);
-    assert_eq!(digests(&migrated), digests(&returned));
-    assert_eq!(migrated["documents"], returned["documents"]);
-    let after = back.dry_run(first);
-    assert_eq!(before.tables, after.tables);
-    assert_eq!(before.tables, installation.dry_run(first).tables, "the first database is unchanged");
+    let return_migration = return_installation.json(&["--to", word]);
+    assert_eq!(digests(&migration), digests(&return_migration));
+    assert_eq!(migration["documents"], return_migration["documents"]);
+    let copy = return_installation.dry_run(first);
+    assert_eq!(source.tables, copy.tables);
+    assert_eq!(source.tables, installation.dry_run(first).tables, "the first database is unchanged");
 }
 
 #[test]
 fn from_sqlite_to_postgresql_and_back_every_row_is_the_same() {
-    there_and_back(Provider::Sqlite, &Installation::new(Provider::Sqlite));
+    check_round_trip(Provider::Sqlite, &Installation::new(Provider::Sqlite));
 }
 
 #[test]
 fn from_postgresql_to_sqlite_and_back_every_row_is_the_same() {
-    there_and_back(Provider::Postgres, &Installation::new(Provider::Postgres));
+    check_round_trip(Provider::Postgres, &Installation::new(Provider::Postgres));
 }
 
 #[test]
-fn usage_data_in_a_database_of_its_own_is_copied_too() {
+fn usage_data_in_a_separate_database_is_copied() {
     let installation = Installation::with_usage_url(Provider::Sqlite);
     installation.fill(50);
-    let before = installation.dry_run(Provider::Sqlite).tables;
+    let expected = installation.dry_run(Provider::Sqlite).tables;
     installation.json(&[]);
-    assert_eq!(installation.dry_run(Provider::Postgres).tables, before);
+    assert_eq!(installation.dry_run(Provider::Postgres).tables, expected);
     let config = installation.config(Provider::Postgres);
     let usage = rstudio_pm::db::transfer::occupancy(&config, Provider::Postgres, Schema::Usage);
     assert_eq!(usage.expect("it answers").as_deref(), Some("schema 1 with 500 counts of downloads"));
@@ -105,8 +108,8 @@ fn usage_data_in_a_database_of_its_own_is_copied_too() {
 fn without_usage_data_only_the_packages_are_copied() {
     let installation = Installation::new(Provider::Postgres);
     installation.write(Schema::Core, |c| super::sample::fill(c, 20));
-    let copied = installation.json(&[]);
-    let tables = copied["tables"].as_array().expect("a list");
+    let result = installation.json(&[]);
+    let tables = result["tables"].as_array().expect("a list");
     assert!(tables.len() > 20 && tables.iter().all(|row| row["schema"] == "core"), "{tables:?}");
     let [core, usage] = installation.existing_objects(Provider::Sqlite);
     assert!(core.is_some_and(|found| found.contains("20 releases")) && usage.is_none());
@@ -114,7 +117,7 @@ fn without_usage_data_only_the_packages_are_copied() {
 
 #[test]
 fn the_files_of_sqlite_are_private_and_no_other_file_is_left() {
-    let installation = Installation::filled(Provider::Postgres, 50);
+    let installation = Installation::with_data(Provider::Postgres, 50);
     installation.json(&[]);
     let mut names = Vec::new();
     for entry in
@@ -144,10 +147,10 @@ impl RowSink for Rows {
     }
 }
 
-/// The digests prove this, too; here the values are visible.
+/// Compares the values themselves; the other tests compare digests.
 #[test]
-fn difficult_values_arrive_as_they_were() {
-    let installation = Installation::filled(Provider::Sqlite, 30);
+fn difficult_values_are_copied_exactly() {
+    let installation = Installation::with_data(Provider::Sqlite, 30);
     installation.json(&[]);
     let lease = TABLES.iter().find(|table| table.name == "lease").expect("a table");
     let detail = TABLES.iter().find(|table| table.name == "detail").expect("a table");

@@ -2,11 +2,11 @@
 
 use rstudio_pm::db::{Conn, DbError, Value};
 
-/// Steps of CRAN's tree.
+/// Number of steps of the CRAN tree.
 const STEPS: i64 = 40;
-/// An open end of a life.
+/// The end of a life that is still open.
 const OPEN: i64 = 1 << 62;
-/// 2024-01-01, in microseconds.
+/// 2024-01-01, in microseconds since 1970.
 const BEGIN: i64 = 1_704_067_200_000_000;
 
 const TX: [&str; 14] = [
@@ -61,7 +61,7 @@ fn text(text: impl Into<String>) -> Value {
     Value::Text(text.into())
 }
 
-/// Writes releases, of which every seventh is listed and the others archived, into a new database.
+/// Writes releases into a new database; every seventh is current, the others are archived.
 pub(crate) fn fill(c: &mut dyn Conn, releases: i64) -> Result<(), DbError> {
     transactions(c)?;
     let packages = (0..=releases / 7).map(|id| {
@@ -219,7 +219,7 @@ fn extremes(c: &mut dyn Conn) -> Result<(), DbError> {
     )
 }
 
-/// Writes counts of downloads.
+/// Writes the download counts of a number of days.
 pub(crate) fn fill_usage(c: &mut dyn Conn, days: i64) -> Result<(), DbError> {
     let count = |day: i64| {
         vec![
@@ -239,8 +239,8 @@ pub(crate) fn fill_usage(c: &mut dyn Conn, days: i64) -> Result<(), DbError> {
     )
 }
 
-/// Writes one more count.
-pub(crate) fn fill_usage_again(c: &mut dyn Conn) -> Result<(), DbError> {
+/// Writes one more download count.
+pub(crate) fn add_download_count(c: &mut dyn Conn) -> Result<(), DbError> {
     const MORE: &str = "INSERT INTO usage_download (day, language, source, package, version, platform, count) \
         VALUES (9999, 'r', 'cran', 'p', '1', 'source', 1)";
     c.execute(MORE, &[]).map(drop)

@@ -16,42 +16,42 @@ use super::machines::{back_up, blank, folder, manifests, server};
 use super::servers::answers;
 use crate::support::server::Server;
 
-/// The rows of the table of migrations up to a number.
-fn until(block: &RowBlock, level: i64) -> RowBlock {
-    let (mut fields, mut kept) = (Fields::new(&block.bytes), RowBlock { rows: 0, bytes: Vec::new() });
+/// Returns the rows of the table `migration` up to a migration number.
+fn rows_up_to(block: &RowBlock, level: i64) -> RowBlock {
+    let (mut fields, mut result) = (Fields::new(&block.bytes), RowBlock { rows: 0, bytes: Vec::new() });
     for _ in 0..block.rows {
         let row: [Field<'_>; 5] = std::array::from_fn(|_| fields.read().expect("a value"));
         if matches!(row[0], Field::Int(number) if number <= level) {
-            row.into_iter().for_each(|field| kept.push(field));
-            kept.rows += 1;
+            row.into_iter().for_each(|field| result.push(field));
+            result.rows += 1;
         }
     }
-    kept
+    result
 }
 
-/// A dump as a program with this newest migration writes it.
+/// Converts a dump to the format of a program whose newest migration is `level`.
 fn dump_of_level(dump: &[u8], level: i64) -> (Vec<u8>, Vec<TableSummary>) {
     let mut reader = DumpReader::open(dump).expect("a dump");
     let mut head = reader.head().clone();
     let core = head.levels.iter_mut().find(|(schema, _)| *schema == Schema::Core).expect("packages");
     core.1 = level;
     let mut writer = DumpWriter::create(Vec::new(), &head).expect("a Vec takes every write");
-    let (mut summaries, mut included, mut name) = (Vec::new(), false, "");
+    let (mut summaries, mut is_included, mut name) = (Vec::new(), false, "");
     while let Some(item) = reader.next_item().expect("a dump") {
         match item {
             Item::Table(table) => {
-                included =
+                is_included =
                     table.schema != Schema::Core || at(Schema::Core, level).any(|known| known == table);
                 name = table.name;
-                if included {
+                if is_included {
                     writer.begin_table(table).expect("a Vec takes every write");
                 }
             }
-            Item::Rows(block) if included && name == "migration" => {
-                writer.rows(&until(block, level)).expect("a Vec takes every write");
+            Item::Rows(block) if is_included && name == "migration" => {
+                writer.rows(&rows_up_to(block, level)).expect("a Vec takes every write");
             }
-            Item::Rows(block) if included => writer.rows(block).expect("a Vec takes every write"),
-            Item::EndOfTable(_) if included => {
+            Item::Rows(block) if is_included => writer.rows(block).expect("a Vec takes every write"),
+            Item::EndOfTable(_) if is_included => {
                 summaries.push(writer.end_table().expect("a Vec takes every write"));
             }
             Item::Rows(_) | Item::EndOfTable(_) => {}
@@ -60,7 +60,7 @@ fn dump_of_level(dump: &[u8], level: i64) -> (Vec<u8>, Vec<TableSummary>) {
     (writer.finish().expect("a Vec takes every write"), summaries)
 }
 
-/// Replaces the backup of a server by one with this newest migration.
+/// Rewrites the backup of a server as one whose newest migration is `level`.
 fn rewrite(server: &Server, level: i64) {
     let folder = folder(server);
     let mut manifest: Manifest =
@@ -78,31 +78,31 @@ fn rewrite(server: &Server, level: i64) {
         .collect();
     manifest.levels.iter_mut().filter(|(name, _)| name == "core").for_each(|(_, known)| *known = level);
     std::fs::write(folder.join(format!("db/{}.dump", manifest.dump.sha256)), dump).expect("written");
-    let sealed = serde_json::json!({ "manifest": manifest, "sha256": manifest.sha256().to_string() });
-    std::fs::write(folder.join("manifests").join(manifest.name()), sealed.to_string()).expect("written");
+    let document = serde_json::json!({ "manifest": manifest, "sha256": manifest.sha256().to_string() });
+    std::fs::write(folder.join("manifests").join(manifest.name()), document.to_string()).expect("written");
 }
 
 #[test]
 fn an_older_schema_is_restored_and_migrated() {
     let server = server("sqlite");
-    let before = answers(&server);
+    let expected = answers(&server);
     back_up(&server);
     let count = manifests(&server)[0]["manifest"]["object_count"].clone();
     let newest = newest_migration(Schema::Core);
-    let earlier = MIGRATIONS.iter().map(|migration| migration.number);
-    for level in earlier.filter(|level| (FIRST_DUMPED..newest).contains(level)) {
+    let numbers = MIGRATIONS.iter().map(|migration| migration.number);
+    for level in numbers.filter(|level| (FIRST_DUMPED..newest).contains(level)) {
         rewrite(&server, level);
         let from = format!("--from {}", folder(&server).display());
         assert_eq!(server.json(&format!("backup verify --full {from}"))["undamaged"], true);
         assert_eq!(server.json(&format!("backup test {from}"))["files"], count);
         for provider in ["sqlite", "postgres"] {
             let mut other = blank(provider);
-            let restored = other.json(&format!("backup restore {from}"));
-            assert_eq!(restored["copied"], count, "{level}, {provider}: {restored}");
+            let restore = other.json(&format!("backup restore {from}"));
+            assert_eq!(restore["copied"], count, "{level}, {provider}: {restore}");
             other.launch();
-            assert_eq!(answers(&other), before, "{level}, {provider}");
+            assert_eq!(answers(&other), expected, "{level}, {provider}");
             assert_eq!(other.rspm("scrub --database").code, 0, "{level}, {provider}");
-            // Only a database with the newest schema is backed up.
+            // A backup requires the newest schema.
             back_up(&other);
             let levels = manifests(&other)[0]["manifest"]["levels"].clone();
             assert_eq!(levels[0][1], newest_migration(Schema::Core), "{levels}");
@@ -119,18 +119,18 @@ fn a_newer_schema_is_refused() {
     rewrite(&server, newest_migration(Schema::Core) + 1);
     let from = format!("--from {}", folder(&server).display());
     for command in ["verify", "test"] {
-        let refused = server.rspm(&format!("backup {command} {from}"));
-        let text = refused.out + &refused.err;
-        assert!(refused.code == 1 && text.contains("reads up to"), "{command}: {text}");
+        let output = server.rspm(&format!("backup {command} {from}"));
+        let text = output.out + &output.err;
+        assert!(output.code == 1 && text.contains("reads up to"), "{command}: {text}");
     }
     for provider in ["sqlite", "postgres"] {
         let other = blank(provider);
-        let refused = other.rspm(&format!("backup restore {from}"));
-        assert_eq!(refused.code, 1, "{}", refused.out);
+        let output = other.rspm(&format!("backup restore {from}"));
+        assert_eq!(output.code, 1, "{}", output.out);
         assert!(
-            refused.err.contains("install version ") && refused.err.contains(" or a newer one"),
+            output.err.contains("install version ") && output.err.contains(" or a newer one"),
             "{}",
-            refused.err
+            output.err
         );
         assert!(!other.dir().join("data/db/rstudio-pm.db").exists());
     }

@@ -1,5 +1,5 @@
-//! Backups and scrubs of the same server: objects that are stored again from a backup, and objects that are moved aside
-//! while or before a backup is made.
+//! Backups and scrubs of the same server: objects that are stored again from a backup, and objects that a scrub moves to
+//! the directory `damaged` before or during a backup.
 
 use std::path::{Path, PathBuf};
 
@@ -17,13 +17,13 @@ fn server() -> Server {
     let server = Builder::default().gcfg(BACKUP_PATHS).start();
     repositories(&server);
     until("the storage is claimed", || {
-        let listed = server.json("storage list");
-        listed["classes"].as_array().expect("a list").iter().all(|class| class["owner"] == "own")
+        let storage = server.json("storage list");
+        storage["classes"].as_array().expect("a list").iter().all(|class| class["owner"] == "own")
     });
     server
 }
 
-/// The objects of a storage directory, in the order of their digests.
+/// Returns the paths of the objects in a storage directory, in the order of their digests.
 fn objects(server: &Server, directory: &str) -> Vec<PathBuf> {
     let list = |path: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(path).expect("a directory").map(|entry| entry.expect("readable").path()).collect()
@@ -41,17 +41,17 @@ fn flip(path: &Path) {
     std::fs::write(path, bytes).expect("written");
 }
 
-/// The result of a scrub and its exit code.
+/// Executes a scrub; returns its result and exit code.
 fn scrub(server: &Server, flags: &str) -> (Value, i32) {
-    let ran = server.rspm(&format!("scrub {flags} -o json"));
-    (serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {ran:?}")), ran.code)
+    let output = server.rspm(&format!("scrub {flags} -o json"));
+    (serde_json::from_str(&output.out).unwrap_or_else(|e| panic!("{e}: {output:?}")), output.code)
 }
 
 #[test]
-fn a_scrub_stores_objects_of_a_backup_again() {
+fn a_scrub_restores_objects_from_a_backup() {
     let server = server();
     server.rspm_stdout("backup create");
-    let before = server.get(PATHS[4]).body;
+    let expected = server.get(PATHS[4]).body;
     let from = format!("--repair --from={}", folder(&server).display());
     let package = objects(&server, "packages/packages").remove(0);
     let readme = objects(&server, "packages/readmes").remove(0);
@@ -63,9 +63,9 @@ fn a_scrub_stores_objects_of_a_backup_again() {
         assert_eq!((&result["repaired"], &result["bad"], code), (&2.into(), &0.into(), 0), "{result}");
         assert!(std::fs::read(&package).expect("stored again") == bytes && readme.exists());
     }
-    assert!(server.get(PATHS[4]).body == before);
+    assert!(server.get(PATHS[4]).body == expected);
 
-    // The file of the backup is damaged, too.
+    // The blob in the backup is damaged, too.
     let name = package.file_name().expect("a digest").to_str().expect("digits").to_owned();
     let blob = folder(&server).join(format!("blobs/{}/{}/{name}", &name[..2], &name[2..4]));
     flip(&blob);
@@ -85,22 +85,19 @@ fn a_scrub_stores_objects_of_a_backup_again() {
 }
 
 #[test]
-fn an_object_that_was_moved_aside_is_missing_unless_an_earlier_backup_has_it() {
+fn a_damaged_object_is_missing_in_a_backup_unless_an_earlier_backup_has_it() {
     let server = server();
     server.rspm_stdout("backup create");
     let package = objects(&server, "packages/packages").remove(0);
     flip(&package);
     assert_eq!(scrub(&server, "").1, 1);
     let second = format!("backup create --to {}/second", server.dir().display());
-    let incomplete = server.rspm(&second);
-    assert!(
-        incomplete.code == 1 && incomplete.err.contains("was moved to the directory 'damaged'"),
-        "{incomplete:?}"
-    );
+    let output = server.rspm(&second);
+    assert!(output.code == 1 && output.err.contains("was moved to the directory 'damaged'"), "{output:?}");
     let list = server.json(&format!("backup list --from {}/second", server.dir().display()));
     assert_eq!(list[0]["missing"], 1, "{list}");
-    let complete = server.rspm_stdout("backup create");
-    assert!(complete.contains("of which 0 were copied"), "{complete}");
+    let text = server.rspm_stdout("backup create");
+    assert!(text.contains("of which 0 were copied"), "{text}");
     assert_eq!(server.json("backup verify --full")["undamaged"], true);
     assert_eq!(scrub(&server, &format!("--repair --from={}", folder(&server).display())).1, 0);
     server.rspm_stdout(&second);
@@ -121,22 +118,22 @@ fn an_object_that_is_repaired_while_a_backup_is_made_is_in_it() {
         server.add("prod", &Tarball::new(&format!("p{number}"), "1.0").with("data/noise", &noise));
     }
     server.rspm_stdout("backup create");
-    let started =
+    let job =
         server.json(&format!("backup create --rate=100kB --no-wait --to {}/second", server.dir().display()));
     let last = objects(&server, "packages/packages").pop().expect("an object");
     flip(&last);
     let (result, code) = scrub(&server, &format!("--repair --from={}", folder(&server).display()));
     assert_eq!((&result["repaired"], code), (&1.into(), 0), "{result}");
-    let job = || server.admin("GET", &format!("/jobs/{}", started["id"]), &Value::Null).json();
-    until("the backup has ended", || job()["status"] != "running");
-    let verified = server.json(&format!("backup verify --full --from {}/second", server.dir().display()));
-    assert_eq!((&verified["undamaged"], &verified["missing"]), (&true.into(), &Value::Array(vec![])));
+    let job_state = || server.admin("GET", &format!("/jobs/{}", job["id"]), &Value::Null).json();
+    until("the backup has ended", || job_state()["status"] != "running");
+    let verification = server.json(&format!("backup verify --full --from {}/second", server.dir().display()));
+    assert_eq!((&verification["undamaged"], &verification["missing"]), (&true.into(), &Value::Array(vec![])));
 }
 
 #[test]
 fn files_that_were_lost_with_their_directories_are_stored_again_from_a_backup() {
     let mut server = server();
-    let before: Vec<Vec<u8>> = PATHS.iter().map(|path| server.get(path).body).collect();
+    let expected: Vec<Vec<u8>> = PATHS.iter().map(|path| server.get(path).body).collect();
     server.rspm_stdout("backup create");
     server.stop();
     for class in ["packages", "persistent", "cran", "binaries", "metrics"] {
@@ -147,15 +144,15 @@ fn files_that_were_lost_with_their_directories_are_stored_again_from_a_backup() 
     }
     server.launch();
     until("the loss is known", || {
-        let listed = server.json("storage list");
-        listed["classes"].as_array().expect("a list").iter().any(|class| class["owner"] == "missing")
+        let storage = server.json("storage list");
+        storage["classes"].as_array().expect("a list").iter().any(|class| class["owner"] == "missing")
     });
     assert_eq!(server.get(PATHS[4]).status, 503);
     server.rspm_stdout("storage adopt");
     let (result, code) = scrub(&server, &format!("--quick --repair --from={}", folder(&server).display()));
     assert_eq!((&result["bad"], code), (&0.into(), 0), "{result}");
     assert!(result["repaired"].as_u64() >= Some(4), "{result}");
-    for (path, body) in PATHS.iter().zip(&before) {
+    for (path, body) in PATHS.iter().zip(&expected) {
         assert!(server.get(path).body == *body, "{path}");
     }
     let (result, _) = scrub(&server, "");

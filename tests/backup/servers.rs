@@ -1,4 +1,4 @@
-//! The documented steps with real servers, users and `rspm`.
+//! The documented migration procedure with real servers, users and `rspm`.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::Command;
@@ -31,12 +31,12 @@ fn server(provider: &str) -> Server {
 
 fn set_provider(server: &Server, from: &str, to: &str) {
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
-    let changed = gcfg.replace(&format!("Provider = {from}"), &format!("Provider = {to}"));
-    assert_ne!(gcfg, changed);
-    std::fs::write(server.config_file(), changed).expect("written");
+    let new_gcfg = gcfg.replace(&format!("Provider = {from}"), &format!("Provider = {to}"));
+    assert_ne!(gcfg, new_gcfg);
+    std::fs::write(server.config_file(), new_gcfg).expect("written");
 }
 
-/// Status, ETag and body of each path.
+/// Returns the status, ETag and body of each path.
 pub(super) fn answers(server: &Server) -> Vec<(u16, Option<String>, Vec<u8>)> {
     let answer = |path: &&str| {
         let answer = server.get(path);
@@ -45,16 +45,16 @@ pub(super) fn answers(server: &Server) -> Vec<(u16, Option<String>, Vec<u8>)> {
     PATHS.iter().map(answer).collect()
 }
 
-fn the_documented_steps(from: &str, to: &str) {
+fn check_procedure(from: &str, to: &str) {
     let mut server = server(from);
-    let before = answers(&server);
-    assert!(before.iter().all(|(status, ..)| *status == 200), "{before:?}");
+    let expected = answers(&server);
+    assert!(expected.iter().all(|(status, ..)| *status == 200), "{expected:?}");
     // The server still runs.
     let program = env!("CARGO_BIN_EXE_migrate");
     let output = run_to_end(&mut server.command(program));
     assert_eq!(output.code, Some(1), "{}", output.out);
     assert!(output.err.contains("the server runs: it answers on"), "{}", output.err);
-    assert_eq!(answers(&server), before);
+    assert_eq!(answers(&server), expected);
     server.stop();
     let output = run_to_end(&mut server.command(program));
     assert_eq!((output.code, output.err.as_str()), (Some(0), ""), "{}", output.out);
@@ -62,33 +62,33 @@ fn the_documented_steps(from: &str, to: &str) {
     assert!(output.out.contains("indexes rendered from both are identical"), "{}", output.out);
     set_provider(&server, from, to);
     server.launch();
-    assert_eq!(answers(&server), before);
+    assert_eq!(answers(&server), expected);
     server.add("prod", &Tarball::new("greeting", "1.2"));
     let index = server.get("/prod/latest/src/contrib/PACKAGES").text();
     assert!(index.contains("Version: 1.2") && !index.contains("Version: 1.1"), "{index}");
-    assert_eq!(server.get(PATHS[3]).body, before[3].2, "history");
+    assert_eq!(server.get(PATHS[3]).body, expected[3].2, "history");
 }
 
 #[test]
 fn a_server_on_sqlite_continues_on_postgresql() {
-    the_documented_steps("sqlite", "postgres");
+    check_procedure("sqlite", "postgres");
 }
 
 #[test]
 fn a_server_on_postgresql_continues_on_sqlite() {
-    the_documented_steps("postgres", "sqlite");
+    check_procedure("postgres", "sqlite");
 }
 
 #[test]
 fn rspm_migrate_is_the_same_program() {
-    let installation = Installation::filled(Provider::Sqlite, 20);
+    let installation = Installation::with_data(Provider::Sqlite, 20);
     let rspm = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rspm"));
         command.arg("--config").arg(installation.config_file()).arg("migrate").args(arguments);
         run_to_end(&mut command)
     };
-    let dry = ["--to=postgres", "--dry-run"];
-    assert_eq!(rspm(&dry).out, installation.run(&dry).out);
+    let arguments = ["--to=postgres", "--dry-run"];
+    assert_eq!(rspm(&arguments).out, installation.run(&arguments).out);
     let output = rspm(&["-o", "json"]);
     assert_eq!((output.code, output.err.as_str()), (Some(0), ""));
     let result: serde_json::Value = serde_json::from_str(&output.out).expect("JSON");
@@ -100,7 +100,7 @@ fn rspm_migrate_is_the_same_program() {
 fn root_gives_new_files_to_the_owner_of_the_data_and_other_users_are_refused() {
     assert!(nix::unistd::geteuid().is_root(), "this test needs root, to become another user");
     let nobody = 65_534;
-    let installation = Installation::filled(Provider::Postgres, 20);
+    let installation = Installation::with_data(Provider::Postgres, 20);
     let data = installation.dir.path().join("data");
     std::fs::create_dir(&data).expect("created");
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).expect("ours");
@@ -119,7 +119,7 @@ fn root_gives_new_files_to_the_owner_of_the_data_and_other_users_are_refused() {
             "{name}"
         );
     }
-    // Another user, as root's child: the program is readable for all.
+    // Another user executes a copy of the program that is readable for all.
     let copy = installation.dir.path().join("migrate");
     std::fs::copy(env!("CARGO_BIN_EXE_migrate"), &copy).expect("copied");
     let mut command = Command::new("setpriv");

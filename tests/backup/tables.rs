@@ -1,4 +1,4 @@
-//! The description of the tables in dumps is that of the real schemas.
+//! The table descriptions for dumps match the schemas of both databases.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +20,8 @@ fn kind(name: &str) -> ColumnKind {
     }
 }
 
-/// The tables of a new database with both schemas.
-fn real(engine: Engine) -> BTreeMap<String, Columns> {
+/// Returns the tables of a new database with both schemas.
+fn schema_tables(engine: Engine) -> BTreeMap<String, Columns> {
     const SQLITE: &str = "SELECT m.name, t.name, t.type, CASE WHEN t.pk > 0 THEN 1 ELSE 0 END FROM sqlite_master m \
         JOIN pragma_table_info(m.name) t WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' ESCAPE '\\'";
     const POSTGRES: &str = "SELECT CAST(c.table_name AS TEXT), CAST(c.column_name AS TEXT), upper(c.data_type), \
@@ -48,7 +48,7 @@ fn real(engine: Engine) -> BTreeMap<String, Columns> {
 
 #[test]
 fn every_table_and_column_of_both_databases_is_described() {
-    let described: BTreeMap<String, Columns> = TABLES
+    let descriptions: BTreeMap<String, Columns> = TABLES
         .iter()
         .map(|table| {
             let columns = table.columns.iter().enumerate();
@@ -56,14 +56,14 @@ fn every_table_and_column_of_both_databases_is_described() {
             (table.name.to_owned(), columns.collect())
         })
         .collect();
-    assert_eq!(described.len(), TABLES.len(), "a table is described twice");
+    assert_eq!(descriptions.len(), TABLES.len(), "a table is described twice");
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let real = real(engine);
-        let (known, found) = (described.keys().collect::<BTreeSet<_>>(), real.keys().collect());
-        assert_eq!(known, found, "{engine:?}: complete src/db/transfer/tables.rs");
-        for (name, columns) in &real {
+        let tables = schema_tables(engine);
+        let (expected, names) = (descriptions.keys().collect::<BTreeSet<_>>(), tables.keys().collect());
+        assert_eq!(expected, names, "{engine:?}: complete src/db/transfer/tables.rs");
+        for (name, columns) in &tables {
             assert_eq!(
-                &described[name], columns,
+                &descriptions[name], columns,
                 "{engine:?}, table {name}: complete src/db/transfer/tables.rs"
             );
         }
@@ -76,16 +76,17 @@ fn foreign_keys_refer_to_earlier_tables() {
         WHERE m.type = 'table'";
     let test_db = TestDb::new(Engine::Sqlite);
     let keys = test_db.read(|c| c.query(KEYS, &[]));
-    let place = |name: &str| TABLES.iter().position(|table| table.name == name).expect("a described table");
+    let position =
+        |name: &str| TABLES.iter().position(|table| table.name == name).expect("a described table");
     assert!(keys.len() >= 4, "{keys:?}");
     for mut row in keys {
         let (from, to) = (row.text(0).expect("a name"), row.text(1).expect("a name"));
-        assert!(place(&to) < place(&from), "{from} refers to {to}");
+        assert!(position(&to) < position(&from), "{from} refers to {to}");
     }
 }
 
 #[test]
 fn the_tables_of_a_schema_are_in_one_sequence() {
-    let listed: Vec<_> = of(Schema::Core).chain(of(Schema::Usage)).map(|table| table.name).collect();
-    assert_eq!(listed, TABLES.iter().map(|table| table.name).collect::<Vec<_>>());
+    let names: Vec<_> = of(Schema::Core).chain(of(Schema::Usage)).map(|table| table.name).collect();
+    assert_eq!(names, TABLES.iter().map(|table| table.name).collect::<Vec<_>>());
 }

@@ -1,5 +1,5 @@
-//! Backups of a server that syncs, accepts packages and sweeps meanwhile: each is restored, and gives the same answers
-//! for its newest transaction.
+//! Backups of a server that syncs, accepts packages and sweeps at the same time: each backup is restored, and serves the
+//! same packages at its newest transaction.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use crate::support::mirror_dir::MirrorDir;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-/// Backups; `RSPM_TEST_BACKUPS` sets another number.
+/// Returns the number of backups, `RSPM_TEST_BACKUPS` if set.
 fn rounds() -> usize {
     std::env::var("RSPM_TEST_BACKUPS").map_or(4, |text| text.parse().expect("a number"))
 }
 
-/// Ends the other threads also when a check fails.
+/// Stops the other threads on drop, also after a failed assertion.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -25,7 +25,7 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Adds and removes packages.
+/// Adds and removes packages until `stop`; returns the number of added packages.
 fn add_packages(server: &Server, stop: &AtomicBool) -> usize {
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {
@@ -36,15 +36,15 @@ fn add_packages(server: &Server, stop: &AtomicBool) -> usize {
         );
         if number % 3 == 0 {
             let body = json!({ "name": format!("p{}", number - 1), "scope": "all" });
-            let removed = server.admin("POST", "/sources/prod/packages/remove", &body);
-            assert_eq!(removed.status, 200, "{}", removed.text());
+            let response = server.admin("POST", "/sources/prod/packages/remove", &body);
+            assert_eq!(response.status, 200, "{}", response.text());
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     number
 }
 
-/// Changes the mirror and imports it.
+/// Changes the mirror and syncs it until `stop`; returns the number of syncs.
 fn sync(server: &Server, mirror: &mut MirrorDir, stop: &AtomicBool) -> usize {
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {
@@ -58,24 +58,24 @@ fn sync(server: &Server, mirror: &mut MirrorDir, stop: &AtomicBool) -> usize {
     number
 }
 
-/// Sweeps; returns how often it ran, and how often it had to wait for a backup.
+/// Sweeps until `stop`; returns the number of completed sweeps, and of sweeps that a backup prevented.
 fn sweep(server: &Server, stop: &AtomicBool) -> (usize, usize) {
-    let (mut swept, mut waited) = (0, 0);
+    let (mut sweep_count, mut refusal_count) = (0, 0);
     while !stop.load(Ordering::SeqCst) {
-        let ran = server.rspm("storage sweep --quiet --confirm=packages,cran,persistent");
-        match ran.code {
-            0 => swept += 1,
+        let output = server.rspm("storage sweep --quiet --confirm=packages,cran,persistent");
+        match output.code {
+            0 => sweep_count += 1,
             _ => {
-                assert!(ran.err.contains("while a backup is made"), "{}", ran.err);
-                waited += 1;
+                assert!(output.err.contains("while a backup is made"), "{}", output.err);
+                refusal_count += 1;
             }
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    (swept, waited)
+    (sweep_count, refusal_count)
 }
 
-/// The packages of a repository at a transaction, each with its file.
+/// Returns the index and the package files of a repository at a transaction, with their names.
 fn packages(server: &Server, transaction: &Value) -> Vec<(String, Vec<u8>)> {
     let index = server.get(&format!("/prod/{transaction}/src/contrib/PACKAGES"));
     assert_eq!(index.status, 200, "{}", index.text());
@@ -97,7 +97,7 @@ fn packages(server: &Server, transaction: &Value) -> Vec<(String, Vec<u8>)> {
     documents
 }
 
-fn backups_of_a_working_server(provider: &str) {
+fn check_backups_under_load(provider: &str) {
     let directory = tempfile::tempdir().expect("a directory");
     let mut mirror = MirrorDir::new(directory.path().join("mirror"));
     mirror.simple("first", "1.0", "2024-02-01");
@@ -108,38 +108,42 @@ fn backups_of_a_working_server(provider: &str) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _stop = Stop(&stop);
-        let adding = scope.spawn(|| add_packages(&server, &stop));
-        let syncing = scope.spawn(|| sync(&server, &mut mirror, &stop));
-        let sweeping = scope.spawn(|| sweep(&server, &stop));
+        let add_thread = scope.spawn(|| add_packages(&server, &stop));
+        let sync_thread = scope.spawn(|| sync(&server, &mut mirror, &stop));
+        let sweep_thread = scope.spawn(|| sweep(&server, &stop));
         for round in 0..rounds() {
             server.rspm_stdout(&format!("backup create --quiet --to {}", folder(&server).display()));
-            // The other provider in every second round.
+            // Every second round restores with the other provider.
             let to = if (round % 2 == 0) == (provider == "sqlite") { "sqlite" } else { "postgres" };
             let mut other = blank(to);
-            let restored = other.json(&format!("backup restore --from {}", folder(&server).display()));
+            let restore = other.json(&format!("backup restore --from {}", folder(&server).display()));
             other.launch();
-            let transaction = &restored["transaction"];
+            let transaction = &restore["transaction"];
             assert_eq!(packages(&other, transaction), packages(&server, transaction), "round {round}");
             let sources = other.json("list sources");
             assert!(sources.as_array().is_some_and(|all| all.len() >= 2), "{sources}");
         }
         let start = Instant::now();
         stop.store(true, Ordering::SeqCst);
-        let (added, synced) = (adding.join().expect("added"), syncing.join().expect("synced"));
-        let (swept, waited) = sweeping.join().expect("swept");
-        assert!(added > rounds() && synced > 0 && swept > 0, "{added} {synced} {swept} {waited}");
+        let (add_count, sync_count) =
+            (add_thread.join().expect("added"), sync_thread.join().expect("synced"));
+        let (sweep_count, refusal_count) = sweep_thread.join().expect("swept");
+        assert!(
+            add_count > rounds() && sync_count > 0 && sweep_count > 0,
+            "{add_count} {sync_count} {sweep_count} {refusal_count}"
+        );
         assert!(start.elapsed() < Duration::from_secs(60));
     });
-    let verified = server.json(&format!("backup verify --full --from {}", folder(&server).display()));
-    assert_eq!(verified["undamaged"], true, "{verified}");
+    let verification = server.json(&format!("backup verify --full --from {}", folder(&server).display()));
+    assert_eq!(verification["undamaged"], true, "{verification}");
 }
 
 #[test]
-fn with_sqlite() {
-    backups_of_a_working_server("sqlite");
+fn backups_under_load_with_sqlite() {
+    check_backups_under_load("sqlite");
 }
 
 #[test]
-fn with_postgresql() {
-    backups_of_a_working_server("postgres");
+fn backups_under_load_with_postgresql() {
+    check_backups_under_load("postgres");
 }

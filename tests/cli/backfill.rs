@@ -121,8 +121,8 @@ fn errors_name_what_is_supported() {
         assert!(result.code == 2 && result.err.contains(words), "{line}: {} {}", result.code, result.err);
     }
     assert_eq!(server.rspm_stdout("backfill --stop"), "No back-fill of cran is under way.\n");
-    let later = server.rspm_stdout("backfill --since=2999-01-01");
-    assert!(later.starts_with("the history of cran begins on"), "{later}");
+    let message = server.rspm_stdout("backfill --since=2999-01-01");
+    assert!(message.starts_with("the history of cran begins on"), "{message}");
 }
 
 /// Waits until the back-filled snapshots are served.
@@ -151,8 +151,8 @@ fn a_back_fill_resumes_after_a_kill_and_after_offline() {
     assert_eq!((&second_job["id"], &second_job["attached"]), (&job["id"], &true.into()));
     assert!(server.rspm_stdout("status").contains("backfill:cran"), "{}", server.rspm_stdout("status"));
     // Neither `rspm sync` nor `rspm offline` waits for the back-fill.
-    let synced = server.rspm_stdout("sync");
-    assert!(synced.contains("nothing changed"), "{synced}");
+    let message = server.rspm_stdout("sync");
+    assert!(message.contains("nothing changed"), "{message}");
     until("the slow archive is read", || web.pending().iter().any(|path| path == SLOW));
     web.take_requests();
     // Jobs that restart from the beginning may use half of the timeout, which is longer than the delay of the mirror.
@@ -162,7 +162,7 @@ fn a_back_fill_resumes_after_a_kill_and_after_offline() {
         "the back-fill did not wait for the mirror"
     );
     server.rspm_stdout("online");
-    until("the back-fill resumes by itself", || {
+    until("the back-fill resumes", || {
         web.take_requests().iter().any(|request| request.path == "src/contrib/Meta/archive.rds")
     });
     server.kill();

@@ -170,9 +170,9 @@ fn no_version() {
 
 #[test]
 fn a_binary_package() {
-    let built = "Built: R 4.2.2; x86_64-pc-linux-gnu; 2026-01-01 00:00:00 UTC; unix";
+    let built_field = "Built: R 4.2.2; x86_64-pc-linux-gnu; 2026-01-01 00:00:00 UTC; unix";
     assert_eq!(
-        refusal("alpha_1.0.tar.gz", &Tarball::new("alpha", "1.0").field(built).bytes()),
+        refusal("alpha_1.0.tar.gz", &Tarball::new("alpha", "1.0").field(built_field).bytes()),
         "this is a binary package (built for R 4.2.2 x86_64-pc-linux-gnu), not a source package; add the file R CMD \
          build makes"
     );

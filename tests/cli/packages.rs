@@ -16,11 +16,12 @@ fn list(server: &Server) -> Vec<String> {
 fn several_files_with_one_bad_among_them_add_nothing() {
     let server = team();
     let mut paths = files(&server, &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
-    let bad = server.dir().join("gamma_1.0.tar.gz");
-    std::fs::write(&bad, b"<html>not here</html>").expect("written");
-    paths.insert(1, bad.clone());
+    let bad_file = server.dir().join("gamma_1.0.tar.gz");
+    std::fs::write(&bad_file, b"<html>not here</html>").expect("written");
+    paths.insert(1, bad_file.clone());
     let message = server.refused(&format!("add --source=team {}", path_flag(&paths)));
-    let expected = format!("{}: 'gamma_1.0.tar.gz' is refused: this is not a package archive", bad.display());
+    let expected =
+        format!("{}: 'gamma_1.0.tar.gz' is refused: this is not a package archive", bad_file.display());
     assert!(message.starts_with(&expected), "{message}");
     assert!(list(&server).is_empty());
     assert!(server.json("info --source=team")["last_transaction"].is_null(), "no transaction either");
@@ -55,13 +56,14 @@ fn a_missing_file_and_a_folder_are_named() {
 fn new_bytes_are_in_the_next_answer_and_the_old_bytes_in_the_older_snapshot() {
     let server = team();
     add(&server, "team", &[Tarball::new("alpha", "1.0")]);
-    let before = server.json("info --source=team")["last_transaction"]["id"].as_i64().expect("a number");
+    let old_transaction =
+        server.json("info --source=team")["last_transaction"]["id"].as_i64().expect("a number");
     let file = |snapshot: &str| server.get(&format!("/prod/{snapshot}/src/contrib/alpha_1.0.tar.gz")).body;
-    let old = file("latest");
-    let other = files(&server, &[Tarball::new("alpha", "1.0").with("R/g.R", "g <- 1\n")]);
-    server.rspm_stdout(&format!("add --source=team {} --replace", path_flag(&other)));
-    assert!(file("latest") != old, "the new bytes");
-    assert!(file(&before.to_string()) == old, "history keeps the old bytes");
+    let old_bytes = file("latest");
+    let new_files = files(&server, &[Tarball::new("alpha", "1.0").with("R/g.R", "g <- 1\n")]);
+    server.rspm_stdout(&format!("add --source=team {} --replace", path_flag(&new_files)));
+    assert!(file("latest") != old_bytes, "the new bytes");
+    assert!(file(&old_transaction.to_string()) == old_bytes, "history keeps the old bytes");
 }
 
 #[test]

@@ -12,18 +12,18 @@ use crate::support::fixtures;
 use crate::support::tarball::Tarball;
 
 /// Collects the commands that can be run, by name.
-fn runnable(command: &clap::Command, path: &str, found: &mut BTreeSet<String>) {
+fn collect_commands(command: &clap::Command, path: &str, commands: &mut BTreeSet<String>) {
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
         let path = format!("{path} {}", sub.get_name()).trim_start().to_owned();
         if !sub.is_subcommand_required_set() {
-            found.insert(path.clone());
+            commands.insert(path.clone());
         }
-        runnable(sub, &path, found);
+        collect_commands(sub, &path, commands);
     }
 }
 
 /// Runs a command with a closed standard output; returns the exit code and standard error.
-fn run_unread(command: &mut Command) -> (Option<i32>, String) {
+fn run_with_closed_pipe(command: &mut Command) -> (Option<i32>, String) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let output =
@@ -118,20 +118,23 @@ fn every_command_is_quiet_on_a_closed_pipe() {
         "online",
     ];
     let mut expected = BTreeSet::new();
-    runnable(&Cli::command(), "", &mut expected);
-    let mut tried = BTreeSet::new();
+    collect_commands(&Cli::command(), "", &mut expected);
+    let mut covered_commands = BTreeSet::new();
     for line in lines {
-        let (code, err) = run_unread(&mut server.rspm_command(line));
+        let (code, err) = run_with_closed_pipe(&mut server.rspm_command(line));
         assert!(!err.contains("panicked") && matches!(code, Some(0 | 1)), "rspm {line}: {code:?} {err}");
         assert!(code == Some(0) || err.starts_with("Error: "), "rspm {line}: {err}");
         let command =
             expected.iter().filter(|command| format!("{line} ").starts_with(&format!("{command} ")));
         let command = command.max_by_key(|command| command.len()).expect("a command").clone();
-        let help = run_unread(&mut server.rspm_command(&format!("{command} --help")));
+        let help = run_with_closed_pipe(&mut server.rspm_command(&format!("{command} --help")));
         assert_eq!(help, (Some(0), String::new()), "rspm {command} --help");
-        tried.insert(command);
+        covered_commands.insert(command);
     }
-    assert_eq!(tried, expected, "a command without a line in this test, or a line without a command");
+    assert_eq!(
+        covered_commands, expected,
+        "a command without a line in this test, or a line without a command"
+    );
 }
 
 #[test]
@@ -140,7 +143,7 @@ fn completions_of_both_programs_are_quiet_on_a_closed_pipe() {
     assert!(offline::args::Cli::command().find_subcommand("completion").is_some());
     for program in [rspm, downloader] {
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-            let output = run_unread(Command::new(program).args(["completion", shell]));
+            let output = run_with_closed_pipe(Command::new(program).args(["completion", shell]));
             assert_eq!(output, (Some(0), String::new()), "{program} completion {shell}");
         }
     }

@@ -71,8 +71,8 @@ fn a_mistake_in_a_distribution_is_reported_with_file_and_line_and_a_reload_appli
     std::fs::write(&file, format!("{text}[Distribution \"ours\"]\nAlias = rhel9\n")).expect("written");
     fixtures::create_mirror(&server.dir().join("no-mirror"));
     assert_eq!(server.check_config().0, 0);
-    let reloaded = server.admin("POST", "/reload", &serde_json::Value::Null);
-    assert_eq!(reloaded.status, 200, "{}", reloaded.text());
+    let response = server.admin("POST", "/reload", &serde_json::Value::Null);
+    assert_eq!(response.status, 200, "{}", response.text());
     let output = server.rspm_stdout("list distributions");
     assert!(output.contains("ours"), "{output}");
 }

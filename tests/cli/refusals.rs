@@ -97,10 +97,10 @@ fn names_types_and_orders_are_checked() {
         "this version cannot create sources of type curated-cran; it supports local, local-python, git, git-python, and the built-in cran and bioconductor \
          (/usr/share/doc/rstudio-pm/compatibility.md lists what is missing)"
     );
-    let python = server.refused("create source --name=x --type=pypi");
-    assert!(python.starts_with("this version cannot create sources of type pypi; "), "{python}");
-    let unknown = server.refused("create source --name=x --type=locl");
-    assert!(unknown.starts_with("'locl' is not a source type; known types are cran, "), "{unknown}");
+    let error = server.refused("create source --name=x --type=pypi");
+    assert!(error.starts_with("this version cannot create sources of type pypi; "), "{error}");
+    let error = server.refused("create source --name=x --type=locl");
+    assert!(error.starts_with("'locl' is not a source type; known types are cran, "), "{error}");
     assert_eq!(
         server.refused("sync --type=pypi"),
         "this version cannot sync sources of type pypi; it supports cran and bioconductor"

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::support::tarball::Tarball;
 
-/// A server that accepts every upload, and refuses the first addition with `code`. Records the paths of all requests but
-/// GET.
+/// Answers requests as a server that accepts every upload, and refuses the first addition with `code`. Records the paths
+/// of all requests except GET.
 fn answer(mut stream: UnixStream, code: i64, requests: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     loop {

@@ -22,14 +22,14 @@ fn a_second_sync_follows_the_first() {
         let mut command = server.rspm_command("sync");
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rspm runs")
     };
-    let ends: Vec<RspmOutput> =
+    let outputs: Vec<RspmOutput> =
         [spawn(), spawn()].map(|child| child.wait_with_output().expect("our own child").into()).into();
-    for output in &ends {
+    for output in &outputs {
         assert_eq!(output.code, 0, "{}", output.err);
         assert_eq!(output.err, "A sync of CRAN is already running; following it.\n");
         assert!(output.out.contains(&crate::support::data::cran().added_message()), "{}", output.out);
     }
-    assert_eq!(ends[0].out, ends[1].out);
+    assert_eq!(outputs[0].out, outputs[1].out);
     let rows = server.get("/__api__/sources/1/transactions").json();
     let rows = rows.as_array().cloned().unwrap_or_default();
     assert_eq!(rows.len(), 1, "one transaction: {rows:?}");
@@ -44,7 +44,7 @@ fn status_shows_each_schedule_with_its_last_success_and_its_next_run() {
         let (_, table) = text.split_once("\n\n").expect("a table below the text");
         table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     };
-    let before = [
+    let rows_before_sync = [
         "Schedule When (UTC) Last success Next run",
         "cran 30 4 * * * never <time>",
         "bioconductor 0 2 * * * never none",
@@ -52,12 +52,15 @@ fn status_shows_each_schedule_with_its_last_success_and_its_next_run() {
         // 30 February never occurs.
         "vulns 0 0 30 2 * never none",
     ];
-    assert_eq!(rows(&server)[..5], before);
+    assert_eq!(rows(&server)[..5], rows_before_sync);
     assert!(rows(&server)[5].starts_with("usage data 15 0 * * * "), "{:?}", rows(&server));
     server.rspm_stdout("sync");
     server.rspm_stdout("create repo --name=bioc --type=bioconductor");
-    let after = rows(&server);
-    assert_eq!(after[1..3], ["cran 30 4 * * * <time> <time>", "bioconductor 0 2 * * * never <time>"]);
+    let rows_after_sync = rows(&server);
+    assert_eq!(
+        rows_after_sync[1..3],
+        ["cran 30 4 * * * <time> <time>", "bioconductor 0 2 * * * never <time>"]
+    );
     let schedules = server.json("status")["schedules"].clone();
     assert_eq!((&schedules[0]["name"], &schedules[0]["cron"]), (&"cran".into(), &"30 4 * * *".into()));
     assert!(schedules[0]["next"].as_str().is_some_and(|next| next.ends_with("T04:30:00Z")), "{schedules}");

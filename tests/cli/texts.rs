@@ -29,11 +29,11 @@ fn sources_are_created_renamed_and_deleted() {
 #[test]
 fn sources_in_json() {
     let server = Server::start();
-    let created = json!({ "id": 4, "name": "demo", "type": "local", "type_label": "Local", "created": "<time>",
+    let expected = json!({ "id": 4, "name": "demo", "type": "local", "type_label": "Local", "created": "<time>",
         "packages": 0, "last_transaction": null });
-    assert_eq!(timeless_json(&server.json("create source --name=demo")), created);
-    let renamed = server.json("edit source --name=demo --new-name=team");
-    assert_eq!((&renamed["name"], &renamed["id"]), (&json!("team"), &json!(4)));
+    assert_eq!(timeless_json(&server.json("create source --name=demo")), expected);
+    let source = server.json("edit source --name=demo --new-name=team");
+    assert_eq!((&source["name"], &source["id"]), (&json!("team"), &json!(4)));
     assert_eq!(server.json("delete source --name=team"), json!({ "deleted": "team" }));
 }
 
@@ -59,9 +59,9 @@ fn repositories_are_created_changed_and_deleted() {
 #[test]
 fn repositories_in_json() {
     let server = Server::start();
-    let created = json!({ "id": 1, "name": "demo", "type": "R", "description": "", "hidden": false,
+    let expected = json!({ "id": 1, "name": "demo", "type": "R", "description": "", "hidden": false,
         "authenticated": false, "created": "<time>", "sources": [], "url": "/demo/latest" });
-    assert_eq!(timeless_json(&server.json("create repo --name=demo")), created);
+    assert_eq!(timeless_json(&server.json("create repo --name=demo")), expected);
     assert_eq!(server.json("edit repo --name=demo --hide")["hidden"], true);
     assert_eq!(server.json("delete repo --name=demo"), json!({ "deleted": "demo" }));
 }
@@ -131,25 +131,25 @@ fn packages_are_added_and_removed() {
         server.rspm_stdout("remove package --name=alpha@all --source=team --comment=no~more"),
         "Removed alpha 1.0 from source 'team'.\n"
     );
-    let added = server.json(&format!("add --source=team --path={}", paths[0]));
-    let package = &added["packages"][0];
+    let result = server.json(&format!("add --source=team --path={}", paths[0]));
+    let package = &result["packages"][0];
     assert_eq!(
         (&package["name"], &package["version"], &package["outcome"], &package["file"]),
         (&json!("alpha"), &json!("1.0"), &json!("added"), &json!("alpha_1.0.tar.gz"))
     );
     assert_eq!(package["sha256"].as_str().map(str::len), Some(64));
-    assert!(added["transaction"].is_i64() && package["size"].is_u64(), "{added}");
-    let removed = server.json("remove package --name=alpha@1.0 --source=team");
-    assert_eq!(removed, json!({ "name": "alpha", "versions": ["1.0"] }));
+    assert!(result["transaction"].is_i64() && package["size"].is_u64(), "{result}");
+    let result = server.json("remove package --name=alpha@1.0 --source=team");
+    assert_eq!(result, json!({ "name": "alpha", "versions": ["1.0"] }));
 }
 
 #[test]
 fn lists_are_tables() {
     let server = Server::start();
-    let nothing = "Repositories\nThere is no repository yet. Create one: rspm create repo --name=NAME\n\nSources\n\
+    let empty_lists = "Repositories\nThere is no repository yet. Create one: rspm create repo --name=NAME\n\nSources\n\
         Name          Type          Packages  Last change\ncran          CRAN          0\n\
         bioconductor  Bioconductor  0\npypi          PyPI          0\n";
-    assert_eq!(server.rspm_stdout("list"), nothing);
+    assert_eq!(server.rspm_stdout("list"), empty_lists);
     server.rspm_stdout("create source --name=team");
     server.rspm_stdout("create repo --name=prod --description=for~everybody");
     server.rspm_stdout("create repo --name=own");
@@ -236,16 +236,16 @@ fn a_sync_is_one_sentence_or_a_finished_job() {
     let rest = first.strip_prefix("cran was synced (transaction ").expect("a sentence");
     let (number, rest) = rest.split_once(')').expect("a number");
     assert!(number.parse::<u32>().is_ok(), "{first}");
-    let added = crate::support::data::cran().added_message();
-    assert_eq!(rest, format!(": {added}, 0 updated, 0 removed, 0 releases archived\n"));
+    let counts = crate::support::data::cran().added_message();
+    assert_eq!(rest, format!(": {counts}, 0 updated, 0 removed, 0 releases archived\n"));
     assert_eq!(server.rspm_stdout("sync --type=CRAN --quiet"), "cran is up to date; nothing changed\n");
     let job = timeless_json(&server.json("sync --wait"));
     assert_eq!(
         (&job["status"], &job["key"], &job["attached"]),
         (&json!("done"), &json!("sync:cran"), &json!(false))
     );
-    let started = server.rspm_stdout("sync --no-wait");
-    assert!(started.starts_with("The sync of CRAN runs as job "), "{started}");
+    let message = server.rspm_stdout("sync --no-wait");
+    assert!(message.starts_with("The sync of CRAN runs as job "), "{message}");
 }
 
 #[test]

@@ -61,26 +61,26 @@ fn the_server_of_another_machine_requires_a_token_by_flag_and_by_environment() {
 #[test]
 fn the_address_of_the_local_server_is_accepted() {
     let server = Builder::default().gcfg("[Server]\nAddress = https://packages.example.org/pm").start();
-    let listed = server.rspm("list --address=https://packages.example.org/pm/");
-    assert_eq!(listed.code, 0, "{}", listed.err);
+    let output = server.rspm("list --address=https://packages.example.org/pm/");
+    assert_eq!(output.code, 0, "{}", output.err);
     let mut command = server.rspm_command("list");
-    let listed: RspmOutput = command
+    let output: RspmOutput = command
         .env("PACKAGEMANAGER_ADDRESS", "https://packages.example.org/pm")
         .output()
         .expect("rspm runs")
         .into();
-    assert_eq!(listed.code, 0, "{}", listed.err);
+    assert_eq!(output.code, 0, "{}", output.err);
     assert_eq!(server.rspm("list --address=https://packages.example.org").code, 2);
 }
 
 #[test]
 fn verbose_prints_the_requests_on_standard_error() {
     let server = team();
-    let quiet = server.rspm("list repos");
-    assert_eq!((quiet.code, quiet.err.as_str()), (0, ""));
+    let plain_output = server.rspm("list repos");
+    assert_eq!((plain_output.code, plain_output.err.as_str()), (0, ""));
     for line in ["-v list repos", "list repos --verbose", "list repos -v --insecure-ssl-skip-verify"] {
         let output = server.rspm(line);
-        assert_eq!((output.code, &output.out), (0, &quiet.out), "{}", output.err);
+        assert_eq!((output.code, &output.out), (0, &plain_output.out), "{}", output.err);
         assert!(
             output.err.contains("GET /") && output.err.contains("/repos: 200 OK"),
             "{line}: {}",

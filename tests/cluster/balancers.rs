@@ -135,15 +135,15 @@ fn a_rolling_upgrade_to_a_further_migration_and_back_fails_no_request() {
     let schema = |primary: &DedicatedServer| {
         primary.value("SELECT CAST(max(number) AS TEXT) FROM migration").parse::<i64>().expect("a number")
     };
-    let before = schema(&primary);
+    let old_schema = schema(&primary);
     let balancer = Haproxy::start(&hosts(&servers));
     let load = load(&balancer.host(), &files);
     upgrade(&mut servers, Program::Next);
-    assert_eq!(schema(&primary), before + 1);
+    assert_eq!(schema(&primary), old_schema + 1);
     packages::package(&servers[0].admin_socket(), servers[0].host(), "upgraded", 500);
     upgrade(&mut servers, Program::This);
     finish(load, 20_000);
-    assert_eq!(schema(&primary), before + 1, "the earlier version works with it");
+    assert_eq!(schema(&primary), old_schema + 1, "the earlier version works with it");
 
     // The primary server is lost, with the schema of the later version.
     standby.wait_for(&primary);

@@ -34,7 +34,7 @@ fn servers_notice_a_standby_that_lacks_transactions_and_read_everything_again() 
     for server in [&one, &two] {
         until("all three are served", || lists(server, "lost3"));
     }
-    let before: Vec<_> =
+    let old_etags: Vec<_> =
         [&one, &two].map(|server| server.get(INDEX).header("etag").expect("an ETag").to_owned()).into();
     let lost_file = "/r/latest/src/contrib/lost3_1.0.tar.gz";
     assert_eq!(two.get(lost_file).status, 200);
@@ -58,13 +58,13 @@ fn servers_notice_a_standby_that_lacks_transactions_and_read_everything_again() 
     one.add("r", &Tarball::new("fresh2", "1.0"));
     one.add("r", &Tarball::new("fresh3", "1.0"));
     until("the other has them", || lists(&two, "fresh3"));
-    for (server, etag) in [&one, &two].into_iter().zip(&before) {
+    for (server, etag) in [&one, &two].into_iter().zip(&old_etags) {
         let answer = server.get(INDEX);
         assert_ne!(answer.header("etag"), Some(&**etag), "no 304 for other content");
         assert!(!answer.text().contains("lost"));
     }
     assert_eq!(one.get(INDEX).header("etag"), two.get(INDEX).header("etag"));
-    // The same as a server that starts now.
+    // A server that starts now returns the same.
     let third = shared.start("pm3");
     assert_eq!(third.get(INDEX).text(), one.get(INDEX).text());
     assert_eq!(one.series("ppm_database_rewinds_total"), Some(1.0), "once");

@@ -60,8 +60,8 @@ fn the_sync_of_a_killed_server_is_taken_over_within_ninety_seconds() {
     start_sync(&one, &mirror);
     one.kill();
     mirror.release(INDEX);
-    let took = sync_when_free(&two);
-    assert!(took > Duration::from_secs(20), "it was held before: {took:?}");
+    let duration = sync_when_free(&two);
+    assert!(duration > Duration::from_secs(20), "it was held before: {duration:?}");
     assert_eq!(transactions(&two), 1);
 }
 
@@ -75,14 +75,14 @@ fn a_killed_server_regains_its_own_leases_at_once() {
     one.kill();
     mirror.release(INDEX);
     one.launch();
-    let took = sync_when_free(&one);
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    let duration = sync_when_free(&one);
+    assert!(duration < Duration::from_secs(10), "{duration:?}");
     // A stop releases them, too.
     start_sync(&one, &mirror);
     one.stop();
     mirror.release(INDEX);
-    let took = sync_when_free(&two);
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    let duration = sync_when_free(&two);
+    assert!(duration < Duration::from_secs(10), "{duration:?}");
 }
 
 #[test]
@@ -91,19 +91,21 @@ fn a_suspended_job_cannot_write_after_another_server_took_over() {
     let db = TestDb::new(Engine::Postgres);
     let (one, two) = (Identity([1; 16]), Identity([2; 16]));
     db.block(async {
-        let first = Lease::claim(&db.db, one, NAME).await.expect("free");
+        let first_lease = Lease::claim(&db.db, one, NAME).await.expect("free");
         let refusal = Lease::claim(&db.db, two, NAME).await;
         assert!(matches!(refusal, Err(ClaimError::HeldByOther(_))));
         // As after a minute in which the first server did not run.
         db.db.write(|c| c.execute("UPDATE lease SET until = 0", &[])).await.expect("written");
-        first.write(&db.db, |_| Ok(())).await.expect("no other server has claimed it");
-        let second = Lease::claim(&db.db, two, NAME).await.expect("it expired");
-        let lost = first.write(&db.db, |_| Ok(())).await;
-        assert!(matches!(&lost, Err(DbError::Refused(why)) if why.to_string() == "another server took over"));
-        assert!(first.check().await.is_err() && first.bulk(&db.db, |_| Ok(())).await.is_err());
-        second.write(&db.db, |_| Ok(())).await.expect("held");
+        first_lease.write(&db.db, |_| Ok(())).await.expect("no other server has claimed it");
+        let second_lease = Lease::claim(&db.db, two, NAME).await.expect("it expired");
+        let result = first_lease.write(&db.db, |_| Ok(())).await;
+        assert!(
+            matches!(&result, Err(DbError::Refused(why)) if why.to_string() == "another server took over")
+        );
+        assert!(first_lease.check().await.is_err() && first_lease.bulk(&db.db, |_| Ok(())).await.is_err());
+        second_lease.write(&db.db, |_| Ok(())).await.expect("held");
         // A job that is dropped frees its lease soon.
-        drop(second);
+        drop(second_lease);
         let start = Instant::now();
         while Lease::claim(&db.db, one, NAME).await.is_err() {
             assert!(start.elapsed() < Duration::from_secs(20), "it is not released");
@@ -116,7 +118,7 @@ fn a_suspended_job_cannot_write_after_another_server_took_over() {
 fn the_publish_of_a_suspended_server_is_refused_after_another_server_took_over() {
     const PACKAGES: usize = 12_000;
     let database = DedicatedServer::start();
-    // Suspended between two transactions: one that is open would keep the lease locked until PostgreSQL ends it.
+    // The server is suspended between two transactions: an open one would lock the lease until PostgreSQL ends it.
     let proxy = PostgresProxy::to(database.port);
     let mirror = Upstream::empty();
     let index: String =
@@ -124,12 +126,12 @@ fn the_publish_of_a_suspended_server_is_refused_after_another_server_took_over()
     mirror.put(INDEX, index);
     let shared = Shared::on(&database.url());
     let cran = format!("[CRAN]\nURL = {}\n", mirror.url());
-    let through = format!(
+    let proxy_settings = format!(
         "[Postgres]\nURL = \"postgres://postgres@{}/postgres?sslmode=disable\"\nListenURL = \"{}\"\n",
         proxy.address,
         database.url()
     );
-    let one = shared.builder("pm1").gcfg(&cran).gcfg(&through).start();
+    let one = shared.builder("pm1").gcfg(&cran).gcfg(&proxy_settings).start();
     let two = shared.builder("pm2").gcfg(&cran).start();
     until("both are online", || modes(&two) == "pm1 online, pm2 online");
     let count = |query: &str| -> usize {
@@ -151,14 +153,14 @@ fn the_publish_of_a_suspended_server_is_refused_after_another_server_took_over()
     assert!(count("life") < PACKAGES, "suspended in the middle");
     assert_eq!(count("tx"), 0, "nothing is published");
 
-    let took = sync_when_free(&two);
-    assert!(took > Duration::from_secs(20), "it was held before: {took:?}");
+    let duration = sync_when_free(&two);
+    assert!(duration > Duration::from_secs(20), "it was held before: {duration:?}");
     within(Duration::from_secs(60), "another server leads", || leaders(&two) == ["pm2"]);
     one.signal(Signal::SIGCONT);
     let output = RspmOutput::from(sync.wait_with_output().expect("it ends"));
     assert_eq!(output.code, 1, "{output:?}");
     assert!(output.err.contains("another server took over"), "{output:?}");
-    // All of the other's publish, and nothing of the suspended one.
+    // The whole publish of the second server, and nothing of the suspended one.
     assert_eq!((count("life"), transactions(&two)), (PACKAGES, 1));
     assert_eq!(transactions(&one), 1);
     within(Duration::from_secs(30), "both beat", || modes(&two) == "pm1 online, pm2 online");

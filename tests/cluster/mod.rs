@@ -32,7 +32,7 @@ impl Shared {
         Shared::on(&postgres::server().schema())
     }
 
-    /// On this database.
+    /// Servers on this database.
     pub(crate) fn on(url: &str) -> Shared {
         Shared { url: url.to_owned(), dir: tempfile::tempdir().expect("a directory") }
     }
@@ -65,7 +65,7 @@ pub(crate) fn nodes(server: &Server) -> Vec<Value> {
     server.json("cluster nodes").as_array().expect("a list").clone()
 }
 
-/// `pm1 online, pm2 offline`.
+/// Names and modes of the servers: `pm1 online, pm2 offline`.
 pub(crate) fn modes(server: &Server) -> String {
     let rows = nodes(server);
     let mode = |row: &Value| format!("{} {}", row["name"].as_str().unwrap(), row["mode"].as_str().unwrap());

@@ -36,12 +36,12 @@ fn servers_go_offline_and_online_by_name() {
         "{json}"
     );
     assert_eq!(pings(&servers), [503, 503, 503]);
-    // A restart is online again, although the request is still recorded for the former process.
+    // A restarted server is online, although the request is still recorded for its previous process.
     servers[1].restart();
     within(Duration::from_secs(10), "it is online", || {
         modes(&servers[0]) == "pm1 offline, pm2 online, pm3 offline"
     });
-    // The own command overrides an earlier request.
+    // A command on the server itself overrides an earlier request.
     servers[2].rspm_stdout("online");
     std::thread::sleep(Duration::from_secs(6));
     assert_eq!(servers[2].get("/__ping__").status, 200, "the request is not carried out a second time");
@@ -50,8 +50,8 @@ fn servers_go_offline_and_online_by_name() {
     // In the order of their starts.
     assert_eq!(error, "no server is called 'pm9'; the servers are: pm1, pm3, pm2");
     assert_eq!(servers[0].get("/__ping__").status, 503, "nothing was changed");
-    let usage = servers[0].rspm("cluster offline");
-    assert!(usage.code == 2 && usage.err.contains("--nodes"), "{usage:?}");
+    let output = servers[0].rspm("cluster offline");
+    assert!(output.code == 2 && output.err.contains("--nodes"), "{output:?}");
 }
 
 #[test]
@@ -60,10 +60,10 @@ fn a_server_that_is_not_offline_in_time_is_named_with_its_reason_and_online_agai
     let servers = ["pm1", "pm2", "pm3"].map(|name| shared.start(name));
     until("all are online", || modes(&servers[0]) == "pm1 online, pm2 online, pm3 online");
     let upload = servers[1].begin_upload();
-    let ran = servers[0].rspm("cluster offline --nodes=pm2,pm3 --timeout=2");
-    assert_eq!((ran.code, ran.err.trim_end()), (1, "Error: not offline: pm2"), "{}", ran.out);
-    assert!(ran.out.contains("pm3: offline\n"), "{}", ran.out);
-    let line = ran.out.lines().find(|line| line.starts_with("pm2: online; ")).expect("a line for pm2");
+    let output = servers[0].rspm("cluster offline --nodes=pm2,pm3 --timeout=2");
+    assert_eq!((output.code, output.err.trim_end()), (1, "Error: not offline: pm2"), "{}", output.out);
+    assert!(output.out.contains("pm3: offline\n"), "{}", output.out);
+    let line = output.out.lines().find(|line| line.starts_with("pm2: online; ")).expect("a line for pm2");
     assert!(line.contains("still running: 1 request"), "{line}");
     assert_eq!(servers[1].get("/__ping__").status, 200);
     drop(upload);
@@ -85,7 +85,7 @@ fn a_server_that_is_gone_is_reported_and_not_waited_for() {
 }
 
 #[test]
-fn a_server_on_sqlite_is_alone() {
+fn a_server_on_sqlite_is_the_only_one_of_its_list() {
     let server = Builder::default().start();
     let rows = super::nodes(&server);
     let name = rows[0]["name"].as_str().expect("a name");

@@ -51,15 +51,15 @@ fn a_server_that_was_killed_is_gone_and_its_successor_takes_its_place_at_once() 
     let id = |server: &Server| {
         nodes(server).iter().find(|row| row["name"] == "pm2").expect("listed")["id"].clone()
     };
-    let before = id(&one);
+    let old_id = id(&one);
     two.kill();
     two.launch();
     until("the new process is listed alone", || modes(&one) == "pm1 online, pm2 online");
-    assert_ne!(id(&one), before);
+    assert_ne!(id(&one), old_id);
     two.kill();
     within(Duration::from_secs(45), "it is gone", || modes(&one) == "pm1 online, pm2 gone");
-    let strict = one.rspm("cluster nodes --strict");
-    assert_eq!((strict.code, strict.err.trim_end()), (1, "Error: gone: pm2"));
+    let output = one.rspm("cluster nodes --strict");
+    assert_eq!((output.code, output.err.trim_end()), (1, "Error: gone: pm2"));
     assert_eq!(leaders(&one), ["pm1"]);
 }
 
@@ -72,8 +72,8 @@ fn a_strict_list_needs_the_database() {
     assert_eq!(one.rspm("cluster nodes --strict").code, 0);
     database.stop();
     until("the list is incomplete", || nodes(&one)[0]["lacks_others"] == true);
-    let strict = one.rspm("cluster nodes --strict");
-    assert!(strict.code == 1 && strict.err.contains("the database does not answer"), "{strict:?}");
+    let output = one.rspm("cluster nodes --strict");
+    assert!(output.code == 1 && output.err.contains("the database does not answer"), "{output:?}");
 }
 
 #[test]

@@ -13,39 +13,41 @@ fn lists(server: &Server, package: &str) -> bool {
     server.get("/r/latest/src/contrib/PACKAGES").text().contains(&format!("Package: {package}\n"))
 }
 
-/// Whether the server warns that it gets no notifications, in its log and in `rspm status`.
+/// Returns the number of log lines about missing notifications, and whether `rspm status` warns of them.
 fn warns(server: &Server) -> (usize, bool) {
-    let logged = server
+    let line_count = server
         .log_lines()
         .iter()
         .filter(|line| line.contains("notifications of PostgreSQL do not arrive"))
         .count();
-    (logged, server.rspm_stdout("status").contains("Postgres.ListenURL"))
+    (line_count, server.rspm_stdout("status").contains("Postgres.ListenURL"))
 }
 
 #[test]
-fn a_server_without_notifications_says_so_and_polls_every_two_seconds() {
+fn a_server_without_notifications_warns_and_polls_every_two_seconds() {
     let database = postgres::DedicatedServer::start();
     let proxy = PostgresProxy::to(database.port);
     proxy.drop_notifications();
     let shared = Shared::on(&database.url());
     let one = shared.start("pm1");
-    let through =
+    let proxied =
         Shared { url: format!("postgres://postgres@{}/postgres?sslmode=disable", proxy.address), ..shared };
-    let (two, direct) = (
-        through.start("pm2"),
-        through.builder("pm3").gcfg(&format!("[Postgres]\nListenURL = \"{}\"", database.url())).start(),
+    let (two, direct_server) = (
+        proxied.start("pm2"),
+        proxied.builder("pm3").gcfg(&format!("[Postgres]\nListenURL = \"{}\"", database.url())).start(),
     );
     within(Duration::from_secs(20), "one warning", || warns(&two) == (1, true));
-    assert_eq!((warns(&one), warns(&direct)), ((0, false), (0, false)));
+    assert_eq!((warns(&one), warns(&direct_server)), ((0, false), (0, false)));
     one.local_repository("r", &[]);
     until("both know the repository", || {
-        [&two, &direct].iter().all(|server| server.get("/r/latest/src/contrib/PACKAGES").status == 200)
+        [&two, &direct_server].iter().all(|server| server.get("/r/latest/src/contrib/PACKAGES").status == 200)
     });
     for round in 0..5 {
         let name = format!("p{round}");
         one.add("r", &Tarball::new(&name, "1.0"));
-        within(Duration::from_secs(5), "the server with a direct connection", || lists(&direct, &name));
+        within(Duration::from_secs(5), "the server with a direct connection", || {
+            lists(&direct_server, &name)
+        });
         within(Duration::from_secs(5), "the server that polls", || lists(&two, &name));
     }
     assert_eq!(warns(&two), (1, true));

@@ -33,7 +33,7 @@ fn a_hundred_publishes_at_three_servers_are_visible_on_all_before_the_next_poll(
     }
     let mut waits = Vec::new();
     for number in 0..PUBLISHES {
-        // Not in turn: the publishers are in the order of the digits of a square.
+        // An irregular sequence of publishers.
         let publisher = number * number % 7 % 3;
         let name = format!("p{number}");
         servers[publisher].add("r", &Tarball::new(&name, "1.0"));

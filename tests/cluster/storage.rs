@@ -23,7 +23,7 @@ fn a_server_with_another_data_directory_does_not_go_online() {
     let other = tempfile::tempdir().expect("a directory");
     let mut two = other_data_dir(&shared, other.path()).prepare();
     let error = two.start_refused();
-    assert!(error.contains("DataDir is not the one of pm1, which uses the same database"), "{error}");
+    assert!(error.contains("DataDir is not that of pm1, which uses the same database"), "{error}");
     assert!(error.contains(&other.path().display().to_string()), "{error}");
     // Nothing of it is left: neither a marker nor a row, and the first server restarts as before.
     assert_eq!(markers(other.path(), "packages"), 0);
@@ -35,7 +35,7 @@ fn a_server_with_another_data_directory_does_not_go_online() {
     let text = format!("[FileStorage \"cran\"]\nLocation = {}\n", other.path().join("cran").display());
     let error = shared.builder("pm2").gcfg(&text).prepare().start_refused();
     assert!(
-        error.contains("the storage is not the one of pm1") && error.contains("in the storage of cran ("),
+        error.contains("the storage is not that of pm1") && error.contains("in the storage of cran ("),
         "{error}"
     );
 
@@ -45,20 +45,20 @@ fn a_server_with_another_data_directory_does_not_go_online() {
     two.launch();
     assert_eq!(modes(&two), "pm1 offline, pm2 online");
     let error = one.refused("online");
-    assert!(error.contains("DataDir is not the one of pm2") && error.contains("stays offline"), "{error}");
+    assert!(error.contains("DataDir is not that of pm2") && error.contains("stays offline"), "{error}");
     two.stop();
     assert_eq!(one.rspm_stdout("online"), "The server is online.\n");
 }
 
 #[test]
-fn markers_of_servers_are_no_objects_and_go_with_the_servers() {
+fn node_markers_are_not_swept_and_are_removed_with_the_servers() {
     let shared = Shared::new();
     let (one, mut two) = (shared.start("pm1"), shared.start("pm2"));
     until("both are online", || modes(&one) == "pm1 online, pm2 online");
     assert_eq!(markers(&shared.data(), "cran"), 2);
     crate::support::fixtures::make_old(&shared.data());
-    let swept = one.rspm_stdout("storage sweep");
-    assert!(!swept.contains("1 object"), "{swept}");
+    let message = one.rspm_stdout("storage sweep");
+    assert!(!message.contains("1 object"), "{message}");
     assert_eq!(markers(&shared.data(), "cran"), 2);
     two.kill();
     two.launch();
@@ -68,7 +68,7 @@ fn markers_of_servers_are_no_objects_and_go_with_the_servers() {
 }
 
 #[test]
-fn a_server_that_was_taken_for_gone_writes_its_markers_again() {
+fn a_server_that_was_treated_as_gone_writes_its_markers_again() {
     let shared = Shared::new();
     let (one, two) = (shared.start("pm1"), shared.start("pm2"));
     until("both are online", || modes(&one) == "pm1 online, pm2 online");
@@ -87,7 +87,7 @@ fn a_server_that_was_taken_for_gone_writes_its_markers_again() {
     until("the row and the markers are there again", || {
         modes(&two) == "pm1 online, pm2 online" && markers(&shared.data(), "packages") == 2
     });
-    assert!(one.log_lines().iter().any(|line| line.contains("took this one for gone")));
+    assert!(one.log_lines().iter().any(|line| line.contains("treated this one as gone")));
     let three = shared.start("pm3");
     until("a third server starts", || modes(&three) == "pm1 online, pm2 online, pm3 online");
 }

@@ -12,45 +12,46 @@ fn lists(server: &Server, package: &str) -> bool {
 #[test]
 fn an_earlier_version_works_beside_an_expanded_schema_and_not_with_a_contracted_one() {
     let shared = Shared::new();
-    let mut earlier = shared.start("pm1");
-    earlier.local_repository("r", &[Tarball::new("alpha", "1.0")]);
-    let mut later = shared.builder("pm2").program(Program::Next).start();
+    let mut old_server = shared.start("pm1");
+    old_server.local_repository("r", &[Tarball::new("alpha", "1.0")]);
+    let mut new_server = shared.builder("pm2").program(Program::Next).start();
     let online = "pm1 online, pm2 online";
-    until("both are online", || modes(&earlier) == online);
+    until("both are online", || modes(&old_server) == online);
     let schemas: Vec<i64> =
-        nodes(&earlier).iter().map(|row| row["schema"].as_i64().expect("a number")).collect();
+        nodes(&old_server).iter().map(|row| row["schema"].as_i64().expect("a number")).collect();
     assert_eq!(schemas[1], schemas[0] + 1);
-    let text = earlier.rspm_stdout("cluster nodes");
+    let text = old_server.rspm_stdout("cluster nodes");
     assert!(
         text.contains(&format!("pm2 supports schema {}, this server {}", schemas[1], schemas[0])),
         "{text}"
     );
 
-    earlier.kill();
-    earlier.launch();
-    until("both are online again", || modes(&later) == online);
-    earlier.add("r", &Tarball::new("beta", "1.0"));
-    later.add("r", &Tarball::new("gamma", "1.0"));
-    for server in [&earlier, &later] {
+    old_server.kill();
+    old_server.launch();
+    until("both are online again", || modes(&new_server) == online);
+    old_server.add("r", &Tarball::new("beta", "1.0"));
+    new_server.add("r", &Tarball::new("gamma", "1.0"));
+    for server in [&old_server, &new_server] {
         until("both list what both added", || lists(server, "beta") && lists(server, "gamma"));
     }
 
     // A migration that the earlier version cannot work with waits for its end.
-    let mut last = shared.builder("pm3").program(Program::Next).env("FURTHER_MIGRATIONS", "2").prepare();
+    let mut newest_server =
+        shared.builder("pm3").program(Program::Next).env("FURTHER_MIGRATIONS", "2").prepare();
     let contraction = format!("migration {} (contraction)", schemas[1] + 1);
-    let error = last.start_refused();
+    let error = newest_server.start_refused();
     assert!(error.contains(&contraction) && error.contains("the running servers pm1,pm2"), "{error}");
-    earlier.add("r", &Tarball::new("delta", "1.0"));
-    until("nothing was changed", || lists(&later, "delta"));
-    earlier.rspm_stdout("cluster offline --nodes=pm1,pm2");
-    last.launch();
-    assert!(lists(&last, "delta"));
-    let error = earlier.refused("online");
+    old_server.add("r", &Tarball::new("delta", "1.0"));
+    until("nothing was changed", || lists(&new_server, "delta"));
+    old_server.rspm_stdout("cluster offline --nodes=pm1,pm2");
+    newest_server.launch();
+    assert!(lists(&newest_server, "delta"));
+    let error = old_server.refused("online");
     assert!(error.contains("cannot work with") && error.contains(&contraction), "{error}");
-    for server in [&mut earlier, &mut later] {
+    for server in [&mut old_server, &mut new_server] {
         server.stop();
         let error = server.start_refused();
         assert!(error.contains("cannot work with") && error.contains(&contraction), "{error}");
     }
-    assert!(lists(&last, "delta"));
+    assert!(lists(&newest_server, "delta"));
 }

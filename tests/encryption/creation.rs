@@ -10,19 +10,23 @@ use crate::support::db::{Engine, settings};
 use crate::support::server::{Builder, Server};
 
 fn entries(server: &Server) -> Vec<String> {
-    let read = std::fs::read_dir(server.dir().join("data")).unwrap();
-    read.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let directory = std::fs::read_dir(server.dir().join("data")).unwrap();
+    directory.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 #[test]
 fn the_first_value_creates_a_private_key_and_only_the_encrypted_value_is_printed() {
     let server = Builder::default().prepare();
-    let ran = encrypt_lines(&server, "s3cret\n");
-    assert_eq!(ran.code, 0, "{}", ran.err);
+    let output = encrypt_lines(&server, "s3cret\n");
+    assert_eq!(output.code, 0, "{}", output.err);
     let path = key_path(&server);
-    let created = format!("Created the encryption key {} ({}).\n", path.display(), fingerprint(&path));
-    assert_eq!(ran.err, created);
-    assert!(ran.out.ends_with('\n') && !ran.out.trim_end().contains(char::is_whitespace), "{}", ran.out);
+    let expected = format!("Created the encryption key {} ({}).\n", path.display(), fingerprint(&path));
+    assert_eq!(output.err, expected);
+    assert!(
+        output.out.ends_with('\n') && !output.out.trim_end().contains(char::is_whitespace),
+        "{}",
+        output.out
+    );
     assert_eq!(entries(&server), ["rstudio-pm.key"]);
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
     let text = std::fs::read_to_string(&path).unwrap();
@@ -30,7 +34,7 @@ fn the_first_value_creates_a_private_key_and_only_the_encrypted_value_is_printed
 
     let second_output = encrypt_lines(&server, "s3cret");
     assert_eq!((second_output.code, second_output.err.as_str()), (0, ""), "the key is used again");
-    assert_ne!(second_output.out, ran.out, "each value has its own nonce");
+    assert_ne!(second_output.out, output.out, "each value has its own nonce");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }
 
@@ -38,8 +42,8 @@ fn the_first_value_creates_a_private_key_and_only_the_encrypted_value_is_printed
 fn several_processes_at_once_create_one_key() {
     let server = Builder::default().prepare();
     let values: Vec<String> = std::thread::scope(|scope| {
-        let all: Vec<_> = (0..4).map(|_| scope.spawn(|| encrypt(&server, "s3cret"))).collect();
-        all.into_iter().map(|one| one.join().expect("no panic")).collect()
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| encrypt(&server, "s3cret"))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
     });
     assert_eq!(entries(&server), ["rstudio-pm.key"]);
     let key = rstudio_pm::config::key_file::read(&key_path(&server)).unwrap().expect("a key").key;
@@ -54,11 +58,11 @@ fn no_key_is_created_while_the_configuration_holds_encrypted_values() {
     let other = Builder::default().prepare();
     let value = encrypt(&other, "s3cret");
     let server = Builder::default().gcfg(&format!("[Proxy]\nPassword = {value}")).prepare();
-    let ran = encrypt_lines(&server, "another");
-    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    let output = encrypt_lines(&server, "another");
+    assert_eq!((output.code, output.out.as_str()), (1, ""));
     let place = format!("{}:17:12: [Proxy] Password", server.config_file().display());
-    assert!(ran.err.contains("no key was created") && ran.err.contains(&place), "{}", ran.err);
-    assert!(!ran.err.contains(&value), "{}", ran.err);
+    assert!(output.err.contains("no key was created") && output.err.contains(&place), "{}", output.err);
+    assert!(!output.err.contains(&value), "{}", output.err);
     assert!(!key_path(&server).exists());
 }
 
@@ -69,11 +73,11 @@ fn no_key_is_created_beside_a_database_with_another(engine: Engine) {
     server.launch();
     server.stop();
     std::fs::rename(&path, server.dir().join("elsewhere")).unwrap();
-    let ran = encrypt_lines(&server, "s3cret");
-    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    let output = encrypt_lines(&server, "s3cret");
+    assert_eq!((output.code, output.out.as_str()), (1, ""));
     let expected =
         format!("the database belongs to the encryption key {first}, and there is no key {}", path.display());
-    assert!(ran.err.contains(&expected), "{}", ran.err);
+    assert!(output.err.contains(&expected), "{}", output.err);
     assert!(!path.exists());
 }
 
@@ -89,14 +93,18 @@ fn no_key_is_created_beside_a_postgres_database_with_another() {
 
 #[test]
 fn the_password_of_a_database_that_needs_it_can_be_the_first_value() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let gcfg = format!(
-        "[Database]\nProvider = postgres\nConnectionTimeout = 1s\n[Postgres]\nURL = postgres://pm@127.0.0.1:{closed}/pm"
+        "[Database]\nProvider = postgres\nConnectionTimeout = 1s\n[Postgres]\nURL = postgres://pm@127.0.0.1:{closed_port}/pm"
     );
     let server = Builder::default().gcfg(&gcfg).prepare();
-    let ran = encrypt_lines(&server, "s3cret");
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(ran.err.starts_with("Warning: could not compare the new key with the database: "), "{}", ran.err);
+    let output = encrypt_lines(&server, "s3cret");
+    assert_eq!(output.code, 0, "{}", output.err);
+    assert!(
+        output.err.starts_with("Warning: could not compare the new key with the database: "),
+        "{}",
+        output.err
+    );
     assert!(key_path(&server).exists());
     // An error elsewhere in the file does not prevent the encryption of further values.
     append(&server, "[HTTP]\nListen = x");

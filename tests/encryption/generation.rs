@@ -12,14 +12,14 @@ use crate::support::server::Builder;
 #[test]
 fn each_line_of_standard_input_is_a_value_and_none_is_empty() {
     let server = Builder::default().prepare();
-    let ran = encrypt_lines(&server, "one\r\ntwo\nthree");
-    assert_eq!((ran.code, ran.out.lines().count()), (0, 3), "{}{}", ran.out, ran.err);
+    let output = encrypt_lines(&server, "one\r\ntwo\nthree");
+    assert_eq!((output.code, output.out.lines().count()), (0, 3), "{}{}", output.out, output.err);
     for (input, expected) in
         [("", "there is no value"), ("one\n\n", "value 2 is empty"), ("\n", "value 1 is empty")]
     {
-        let ran = encrypt_lines(&server, input);
-        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{input:?}");
-        assert!(ran.err.contains(expected), "{input:?}: {}", ran.err);
+        let output = encrypt_lines(&server, input);
+        assert_eq!((output.code, output.out.as_str()), (1, ""), "{input:?}");
+        assert!(output.err.contains(expected), "{input:?}: {}", output.err);
     }
     let mut json = server.command(env!("CARGO_BIN_EXE_rspm"));
     let json = json.args(["-o", "json", "encrypt", "one"]).output().unwrap();
@@ -31,14 +31,14 @@ fn each_line_of_standard_input_is_a_value_and_none_is_empty() {
 fn an_argument_is_encrypted_with_a_warning() {
     let server = Builder::default().prepare();
     encrypt_lines(&server, "first");
-    let ran = server.rspm("encrypt s3cret");
-    assert_eq!((ran.code, ran.out.lines().count()), (0, 1), "{}", ran.err);
+    let output = server.rspm("encrypt s3cret");
+    assert_eq!((output.code, output.out.lines().count()), (0, 1), "{}", output.err);
     assert!(
-        ran.err.starts_with("Warning: other users could see the value in the list of processes"),
+        output.err.starts_with("Warning: other users can see the value in the process list"),
         "{}",
-        ran.err
+        output.err
     );
-    assert!(!ran.err.contains("s3cret"), "{}", ran.err);
+    assert!(!output.err.contains("s3cret"), "{}", output.err);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_value_on_standard_input_is_in_no_list_of_processes() {
 }
 
 #[test]
-fn a_terminal_is_asked_without_echo() {
+fn the_prompt_on_a_terminal_does_not_echo() {
     let server = Builder::default().prepare();
     encrypt_lines(&server, "first");
     let line = format!(
@@ -103,14 +103,14 @@ fn a_key_for_another_server_is_generated_and_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("new.key");
     let line = format!("encrypt generate --file-out={}", file.display());
-    let ran = rspm_without_server(&line);
-    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.err);
+    let output = rspm_without_server(&line);
+    assert_eq!((output.code, output.out.as_str()), (0, ""), "{}", output.err);
     let first = fingerprint(&file);
-    assert!(ran.err.contains(&first.to_string()), "{}", ran.err);
+    assert!(output.err.contains(&first.to_string()), "{}", output.err);
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
     let second_output = rspm_without_server(&line);
     assert!(second_output.code == 1 && second_output.err.contains("File exists"), "{}", second_output.err);
     assert_eq!(fingerprint(&file), first);
-    let without = rspm_without_server("encrypt generate");
-    assert!(without.code == 2 && without.err.contains("--file-out"), "{}", without.err);
+    let output = rspm_without_server("encrypt generate");
+    assert!(output.code == 2 && output.err.contains("--file-out"), "{}", output.err);
 }

@@ -9,8 +9,8 @@ use crate::support::rspm::{RspmOutput, rspm_without_server};
 const SENTENCE: &str =
     "No license is needed: this server is free software, and all of its features are enabled.\n";
 
-fn assert_sentence(line: &str, ran: &RspmOutput) {
-    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, SENTENCE, ""), "{line}");
+fn assert_sentence(line: &str, output: &RspmOutput) {
+    assert_eq!((output.code, output.out.as_str(), output.err.as_str()), (0, SENTENCE, ""), "{line}");
 }
 
 #[test]
@@ -34,8 +34,8 @@ fn every_license_command_with_any_flags_prints_one_sentence() {
         "--version",
     ] {
         assert_sentence(line, &rspm_without_server(&format!("license {line}")));
-        let ran = Command::new(&program).args(line.split_whitespace()).output().expect("sh runs");
-        assert_sentence(line, &ran.into());
+        let output = Command::new(&program).args(line.split_whitespace()).output().expect("sh runs");
+        assert_sentence(line, &output.into());
     }
     assert_sentence("", &rspm_without_server("-c /nowhere.gcfg license activate x --force"));
 }

@@ -48,10 +48,10 @@ fn encrypt_lines(server: &Server, input: &str) -> RspmOutput {
 
 /// Encrypts one value.
 fn encrypt(server: &Server, value: &str) -> String {
-    let ran = encrypt_lines(server, value);
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    let lines: Vec<&str> = ran.out.lines().collect();
-    assert_eq!(lines.len(), 1, "{}", ran.out);
+    let output = encrypt_lines(server, value);
+    assert_eq!(output.code, 0, "{}", output.err);
+    let lines: Vec<&str> = output.out.lines().collect();
+    assert_eq!(lines.len(), 1, "{}", output.out);
     lines[0].to_owned()
 }
 

@@ -1,4 +1,4 @@
-//! Where the key is found: in the environment, in a credential of systemd, in its file; and the modes of that file.
+//! The places of the key (the environment, a credential of systemd, its file), and the modes of the file.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn text_of(path: &Path) -> String {
 fn the_environment_precedes_a_credential_and_a_credential_precedes_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let (credential, other) = (dir.path().join("rstudio-pm.key"), dir.path().join("other"));
-    let (in_credential, in_variable) = (write_key(&credential), write_key(&other));
+    let (credential_key, variable_key) = (write_key(&credential), write_key(&other));
     let credentials = dir.path().display().to_string();
     let server = |environment: bool| {
         let builder = Builder::default().env("CREDENTIALS_DIRECTORY", &credentials);
@@ -39,15 +39,17 @@ fn the_environment_precedes_a_credential_and_a_credential_precedes_the_file() {
         server.launch();
         server
     };
-    assert_eq!(status(&server(false)), Some(format!("{} ({in_credential})", credential.display())));
+    assert_eq!(status(&server(false)), Some(format!("{} ({credential_key})", credential.display())));
     let server = server(true);
-    assert_eq!(status(&server), Some(format!("PACKAGEMANAGER_ENCRYPTION_KEY ({in_variable})")));
+    assert_eq!(status(&server), Some(format!("PACKAGEMANAGER_ENCRYPTION_KEY ({variable_key})")));
     // The key of the running server is used by commands that are started without its environment.
-    let ran = server.rspm("check-config");
+    let output = server.rspm("check-config");
     assert!(
-        ran.out.contains(&format!("PACKAGEMANAGER_ENCRYPTION_KEY ({in_variable}), the key of this database")),
+        output
+            .out
+            .contains(&format!("PACKAGEMANAGER_ENCRYPTION_KEY ({variable_key}), the key of this database")),
         "{}",
-        ran.out
+        output.out
     );
     let value = server.rspm("encrypt s3cret").out;
     let key = key_file::read(&other).unwrap().expect("a key").key;
@@ -88,12 +90,12 @@ fn a_key_that_others_can_read_causes_a_warning_with_the_command_that_fixes_it() 
     let mut server = Builder::default().prepare();
     let path = key_path(&server);
     write_key(&path);
-    for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true), (0o660, true)] {
+    for (mode, has_warning) in [(0o600, false), (0o640, false), (0o644, true), (0o660, true)] {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         server.launch();
-        let logged = server.log_lines().join("\n");
+        let log = server.log_lines().join("\n");
         let fix = format!("fix it with: chmod 0600 '{}'", path.display());
-        assert_eq!(logged.contains(&fix), warned, "{mode:o}\n{logged}");
+        assert_eq!(log.contains(&fix), has_warning, "{mode:o}\n{log}");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, mode);
         server.stop();
     }

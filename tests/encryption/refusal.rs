@@ -10,11 +10,11 @@ fn another_key_is_refused(engine: Engine) {
     let path = key_path(&server);
     let first = write_key(&path);
     server.launch();
-    let recorded = format!("the encryption key {} ({first}) is now that of this database", path.display());
-    assert!(server.log_lines().iter().any(|line| line.contains(&recorded)), "{:#?}", server.log_lines());
+    let log_text = format!("the encryption key {} ({first}) is now that of this database", path.display());
+    assert!(server.log_lines().iter().any(|line| line.contains(&log_text)), "{:#?}", server.log_lines());
     server.stop();
-    let aside = path.with_extension("aside");
-    std::fs::rename(&path, &aside).unwrap();
+    let backup_path = path.with_extension("aside");
+    std::fs::rename(&path, &backup_path).unwrap();
     let second = write_key(&path);
     let expected =
         format!("the encryption key {} ({second}) is not the key of this database ({first})", path.display());
@@ -25,11 +25,11 @@ fn another_key_is_refused(engine: Engine) {
     // Without a key the server starts, because nothing in the database is encrypted.
     std::fs::remove_file(&path).unwrap();
     server.launch();
-    let warned =
+    let warning =
         format!("there is no encryption key {}, and the database belongs to the key {first}", path.display());
-    assert!(server.log_lines().iter().any(|line| line.contains(&warned)), "{:#?}", server.log_lines());
+    assert!(server.log_lines().iter().any(|line| line.contains(&warning)), "{:#?}", server.log_lines());
     server.stop();
-    std::fs::rename(&aside, &path).unwrap();
+    std::fs::rename(&backup_path, &path).unwrap();
     server.launch();
     let (result, findings) = server.check_result("Encryption key");
     assert_eq!(

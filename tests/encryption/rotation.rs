@@ -13,18 +13,18 @@ use crate::support::process::{ProcessOutput, run_to_end};
 use crate::support::server::{Builder, Server};
 
 /// A stopped server with a key, an encrypted value and another key in the file `next`.
-fn prepared(engine: Engine) -> (Server, String) {
+fn prepare_server(engine: Engine) -> (Server, String) {
     let mut server = Builder::default().gcfg(&settings(engine)).prepare();
     let value = encrypt(&server, "s3cret");
     append(&server, &format!("[Proxy]\nURL = http://127.0.0.1:9\nPassword = {value}"));
     server.launch();
     server.stop();
-    write_key(&next(&server));
+    write_key(&next_key_path(&server));
     (server, value)
 }
 
 /// The file of the next key.
-fn next(server: &Server) -> PathBuf {
+fn next_key_path(server: &Server) -> PathBuf {
     server.dir().join("next")
 }
 
@@ -32,9 +32,9 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", path.display()))
 }
 
-fn rotate(server: &Server, more: &[&str]) -> ProcessOutput {
+fn rotate(server: &Server, flags: &[&str]) -> ProcessOutput {
     let mut command = server.command(env!("CARGO_BIN_EXE_rspm"));
-    run_to_end(command.args(["encrypt", "rotate", "--new-key"]).arg(next(server)).args(more))
+    run_to_end(command.args(["encrypt", "rotate", "--new-key"]).arg(next_key_path(server)).args(flags))
 }
 
 fn has_logged(server: &Server, text: &str) -> bool {
@@ -43,17 +43,17 @@ fn has_logged(server: &Server, text: &str) -> bool {
 
 #[test]
 fn a_rotation_stores_the_old_key_for_the_configuration_and_lists_the_values_to_write_anew() {
-    let (mut server, value) = prepared(Engine::Sqlite);
+    let (mut server, value) = prepare_server(Engine::Sqlite);
     let path = key_path(&server);
-    let (old, new) = (fingerprint(&path), fingerprint(&next(&server)));
-    let ran = rotate(&server, &[]);
-    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let (old, new) = (fingerprint(&path), fingerprint(&next_key_path(&server)));
+    let output = rotate(&server, &[]);
+    assert_eq!(output.code, Some(0), "{}", output.err);
     let line = std::fs::read_to_string(server.config_file()).unwrap().lines().count();
     let place = format!("{}:{line}:12: [Proxy] Password", server.config_file().display());
     assert!(
-        ran.out.contains(&format!("is now {new}")) && ran.out.contains(&format!("  {place}\n")),
+        output.out.contains(&format!("is now {new}")) && output.out.contains(&format!("  {place}\n")),
         "{}",
-        ran.out
+        output.out
     );
     assert_eq!((fingerprint(&path), fingerprint(&with_suffix(&path, ".old"))), (new, old));
     assert!(!with_suffix(&path, ".new").exists());
@@ -69,7 +69,7 @@ fn a_rotation_stores_the_old_key_for_the_configuration_and_lists_the_values_to_w
     assert!(result == "info" && findings[1].starts_with(&place), "{findings:?}");
     // The value is needed until it is written anew: the next rotation would lose the key.
     server.stop();
-    write_key(&next(&server));
+    write_key(&next_key_path(&server));
     let refusal = rotate(&server, &[]);
     assert!(refusal.code == Some(1) && refusal.err.contains(&place), "{}", refusal.err);
     assert_eq!(fingerprint(&path), new);
@@ -87,23 +87,23 @@ fn a_rotation_stores_the_old_key_for_the_configuration_and_lists_the_values_to_w
 
 #[test]
 fn nothing_is_rotated_while_a_server_runs_and_without_another_key() {
-    let (mut server, _) = prepared(Engine::Sqlite);
+    let (mut server, _) = prepare_server(Engine::Sqlite);
     let (path, old) = (key_path(&server), fingerprint(&key_path(&server)));
     server.launch();
     let refusal = rotate(&server, &[]);
     assert!(refusal.code == Some(1) && refusal.err.contains("a server is running"), "{}", refusal.err);
     server.stop();
-    std::fs::copy(&path, next(&server)).unwrap();
+    std::fs::copy(&path, next_key_path(&server)).unwrap();
     let refusal = rotate(&server, &[]);
     assert!(refusal.err.contains("is the key that is already in use"), "{}", refusal.err);
-    std::fs::write(next(&server), "no key").unwrap();
+    std::fs::write(next_key_path(&server), "no key").unwrap();
     let refusal = rotate(&server, &[]);
     assert!(refusal.err.contains("is not an encryption key"), "{}", refusal.err);
     assert_eq!(fingerprint(&path), old);
     assert!(!with_suffix(&path, ".old").exists() && !with_suffix(&path, ".new").exists());
-    let without = Builder::default().prepare();
-    write_key(&next(&without));
-    let refusal = rotate(&without, &[]);
+    let keyless_server = Builder::default().prepare();
+    write_key(&next_key_path(&keyless_server));
+    let refusal = rotate(&keyless_server, &[]);
     assert!(refusal.err.contains("there is no encryption key") && refusal.code == Some(1), "{}", refusal.err);
 }
 
@@ -116,12 +116,12 @@ fn a_key_of_the_environment_is_replaced_in_the_database_and_then_by_the_administ
         .env("PACKAGEMANAGER_ENCRYPTION_KEY", &std::fs::read_to_string(&file).unwrap())
         .start();
     server.stop();
-    write_key(&next(&server));
-    let ran = rotate(&server, &[]);
-    assert_eq!(ran.code, Some(0), "{}", ran.err);
-    assert!(ran.out.contains("Put it in the place of PACKAGEMANAGER_ENCRYPTION_KEY"), "{}", ran.out);
+    write_key(&next_key_path(&server));
+    let output = rotate(&server, &[]);
+    assert_eq!(output.code, Some(0), "{}", output.err);
+    assert!(output.out.contains("Put it in the place of PACKAGEMANAGER_ENCRYPTION_KEY"), "{}", output.out);
     let output = server.start_refused();
-    let (old, new) = (fingerprint(&file), fingerprint(&next(&server)));
+    let (old, new) = (fingerprint(&file), fingerprint(&next_key_path(&server)));
     assert!(output.contains(&format!("({old}) is not the key of this database ({new})")), "{output}");
 }
 
@@ -146,7 +146,7 @@ fn a_rotation_is_refused_while_other_servers_use_the_database() {
 }
 
 fn a_lost_key_is_replaced(engine: Engine) {
-    let (mut server, value) = prepared(engine);
+    let (mut server, value) = prepare_server(engine);
     let path = key_path(&server);
     std::fs::remove_file(&path).unwrap();
     // Each message names all steps in their order, also that of a step that is done too early.
@@ -165,16 +165,16 @@ fn a_lost_key_is_replaced(engine: Engine) {
     let created = encrypt_lines(&server, "s3cret\n");
     assert!(created.code == 1 && steps(&created.err), "{created:?}");
     // As the runbook says: a new key in its place, the values of the configuration anew, then the database.
-    let generated = run_to_end(
+    let output = run_to_end(
         Command::new(env!("CARGO_BIN_EXE_rspm")).args(["encrypt", "generate", "--file-out"]).arg(&path),
     );
-    assert_eq!(generated.code, Some(0), "{}", generated.err);
+    assert_eq!(output.code, Some(0), "{}", output.err);
     replace(&server, &value, &encrypt(&server, "s3cret"));
     assert!(server.start_refused().contains("is not the key of this database"));
     let mut command = server.command(env!("CARGO_BIN_EXE_rspm"));
-    let ran = run_to_end(command.args(["encrypt", "rotate", "--key-lost", "--new-key"]).arg(&path));
-    assert_eq!(ran.code, Some(0), "{}", ran.err);
-    assert!(ran.out.contains("Values in the database that were deleted: 0"), "{}", ran.out);
+    let output = run_to_end(command.args(["encrypt", "rotate", "--key-lost", "--new-key"]).arg(&path));
+    assert_eq!(output.code, Some(0), "{}", output.err);
+    assert!(output.out.contains("Values in the database that were deleted: 0"), "{}", output.out);
     server.launch();
     let (result, findings) = server.check_result("Encryption key");
     let expected = format!("{} ({}), the key of this database", path.display(), fingerprint(&path));
@@ -192,12 +192,12 @@ fn a_lost_key_is_replaced_with_postgres() {
 }
 
 /// The owners of all files below a directory.
-fn owners(directory: &Path, found: &mut Vec<(PathBuf, u32)>) {
+fn owners(directory: &Path, entries: &mut Vec<(PathBuf, u32)>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        found.push((path.clone(), path.symlink_metadata().unwrap().uid()));
+        entries.push((path.clone(), path.symlink_metadata().unwrap().uid()));
         if path.is_dir() {
-            owners(&path, found);
+            owners(&path, entries);
         }
     }
 }
@@ -212,10 +212,10 @@ fn keys_and_databases_that_root_writes_belong_to_the_user_of_the_server() {
         lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
     }
     encrypt(&server, "s3cret");
-    write_key(&next(&server));
+    write_key(&next_key_path(&server));
     // The rotation creates the database.
-    let ran = rotate(&server, &[]);
-    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let output = rotate(&server, &[]);
+    assert_eq!(output.code, Some(0), "{}", output.err);
     let mut owners_of_files = Vec::new();
     owners(&server.dir().join("data"), &mut owners_of_files);
     assert!(owners_of_files.iter().any(|(path, _)| path.ends_with("rstudio-pm.db")), "{owners_of_files:?}");
@@ -235,27 +235,27 @@ fn kill_at(server: &Server, calls: &str, number: usize) -> bool {
     strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
     strace.args(["-e", &format!("inject={calls}:signal=KILL:when={number}")]);
     strace.arg(env!("CARGO_BIN_EXE_rstudio-pm")).arg("--config").arg(server.config_file());
-    let ran = run_to_end(strace.arg("--rotate-key").arg(next(server)));
-    assert!(matches!(ran.code, None | Some(0 | 137)), "{:?} {}", ran.code, ran.err);
-    ran.code != Some(0)
+    let output = run_to_end(strace.arg("--rotate-key").arg(next_key_path(server)));
+    assert!(matches!(output.code, None | Some(0 | 137)), "{:?} {}", output.code, output.err);
+    output.code != Some(0)
 }
 
 /// After a kill at any of these calls, every `step`th from `first` on, the server starts with one of the two keys, and a
 /// repetition completes the rotation. Returns the numbers of kills and of rotations that the next start completed.
 fn kill_at_any(engine: Engine, calls: &[&str], first: usize, step: usize) -> (usize, usize) {
-    let (mut server, _) = prepared(engine);
+    let (mut server, _) = prepare_server(engine);
     let path = key_path(&server);
     let (mut kills, mut completed_by_start) = (0, 0);
     // strace counts each call and each thread separately.
     for call in calls {
         for number in (first..).step_by(step) {
-            let (old, new) = (fingerprint(&path), fingerprint(&next(&server)));
-            let killed = kill_at(&server, call, number);
+            let (old, new) = (fingerprint(&path), fingerprint(&next_key_path(&server)));
+            let was_killed = kill_at(&server, call, number);
             server.launch();
-            let reported = server.json("status")["encryption_key"].as_str().expect("a key").to_owned();
+            let status_key = server.json("status")["encryption_key"].as_str().expect("a key").to_owned();
             let current = fingerprint(&path);
             assert!([old, new].contains(&current), "{current} after {call} {number}");
-            assert_eq!(reported, format!("{} ({current})", path.display()));
+            assert_eq!(status_key, format!("{} ({current})", path.display()));
             completed_by_start += usize::from(has_logged(&server, "completed an interrupted rotation"));
             server.stop();
             if current == new {
@@ -267,9 +267,9 @@ fn kill_at_any(engine: Engine, calls: &[&str], first: usize, step: usize) -> (us
                 let line =
                     gcfg.lines().find(|line| line.starts_with("Password = ")).expect("there").to_owned();
                 replace(&server, &line, &format!("Password = {value}"));
-                write_key(&next(&server));
+                write_key(&next_key_path(&server));
             }
-            if !killed {
+            if !was_killed {
                 assert_eq!(current, new, "{call}: it ended without an error");
                 break;
             }

@@ -12,7 +12,7 @@ use sha2::Digest;
 use crate::support::data;
 use crate::support::zip::{streamed, zip};
 
-/// The lines of `held.ndjson`: one for each file that the mirror has.
+/// Returns the lines of `held.ndjson`: one for each file of the mirror.
 fn stored_files() -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(data::path("pypi-mirror/held.ndjson")).unwrap();
     let lines: Vec<_> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -38,12 +38,12 @@ fn every_archive_has_the_metadata_that_the_mirror_declares() {
         if is_wheel {
             assert_eq!(hex::encode(sha2::Sha256::digest(&raw)), text("core_metadata_sha256"), "{name}");
         }
-        let whole = match is_wheel {
+        let archive = match is_wheel {
             true => wheel::read(&mut file, name.as_str(), WHEEL_LIMITS),
             false => sdist::read(&mut file, &name, SDIST_LIMITS),
         };
-        let whole = whole.unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!((whole.metadata, whole.metadata_raw), (metadata.clone(), raw), "{name}");
+        let archive = archive.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!((archive.metadata, archive.metadata_raw), (metadata.clone(), raw), "{name}");
         for requirement in &metadata.requires_dist {
             assert!(Requirement::parse(requirement).is_ok(), "{name}: {requirement}");
         }
@@ -51,7 +51,7 @@ fn every_archive_has_the_metadata_that_the_mirror_declares() {
 }
 
 #[test]
-fn hostile_zip_files_are_no_wheels() {
+fn hostile_zip_files_are_refused() {
     for folder in ["reject", "accept"] {
         for file in data::files(&data::path("hostile-zip").join(folder), "") {
             let bytes = std::fs::read(data::path("hostile-zip").join(folder).join(&file)).unwrap();
@@ -67,7 +67,7 @@ fn hostile_zip_files_are_no_wheels() {
 const FILE: &str = "odd-1.0-py3-none-any.whl";
 const TEXT: &str = "Metadata-Version: 2.4\nName: Odd\nVersion: 1\nLicense-File: LICENSE\n";
 
-/// A wheel of these members, and what makes it complete.
+/// Returns the members of a complete wheel after these changes: a new text, or `None` to omit the member.
 fn members(changes: &[(&str, Option<&str>)]) -> Vec<(String, String)> {
     let mut members: Vec<(String, String)> = [
         ("odd/__init__.py", ""),
@@ -87,19 +87,19 @@ fn members(changes: &[(&str, Option<&str>)]) -> Vec<(String, String)> {
 
 fn read_wheel(changes: &[(&str, Option<&str>)]) -> Result<Metadata, String> {
     let members = members(changes);
-    let plain = wheel::read(&mut Cursor::new(zip(&members)), FILE, WHEEL_LIMITS);
-    let written_as_stream = wheel::read(&mut Cursor::new(streamed(&members)), FILE, WHEEL_LIMITS);
-    let plain = plain.map_err(|error| error.to_string());
-    assert_eq!(plain, written_as_stream.map_err(|error| error.to_string()));
-    // RECORD lists nothing but itself.
-    plain.map(|wheel| {
+    let result = wheel::read(&mut Cursor::new(zip(&members)), FILE, WHEEL_LIMITS);
+    let stream_result = wheel::read(&mut Cursor::new(streamed(&members)), FILE, WHEEL_LIMITS);
+    let result = result.map_err(|error| error.to_string());
+    assert_eq!(result, stream_result.map_err(|error| error.to_string()));
+    // RECORD lists only itself.
+    result.map(|wheel| {
         assert_eq!(wheel.notices[0], "RECORD does not list 'odd/__init__.py'");
         wheel.metadata
     })
 }
 
 #[test]
-fn a_wheel_must_be_complete_and_its_own() {
+fn a_wheel_must_be_complete_and_match_its_file_name() {
     assert_eq!(read_wheel(&[]).map(|metadata| metadata.name), Ok("Odd".to_owned()));
     // Names that differ in case are two files.
     assert!(read_wheel(&[("odd/A.py", Some("")), ("odd/a.py", Some(""))]).is_ok());
@@ -134,12 +134,12 @@ fn a_wheel_must_be_complete_and_its_own() {
             "the metadata has the field License-Expression: 'free' is not a licence identifier",
         ),
     ] {
-        let refused = read_wheel(&[(name, text)]);
-        assert!(refused.as_ref().is_err_and(|error| error.starts_with(reason)), "{reason}: {refused:?}");
+        let result = read_wheel(&[(name, text)]);
+        assert!(result.as_ref().is_err_and(|error| error.starts_with(reason)), "{reason}: {result:?}");
     }
-    let mut other = Cursor::new(zip(&members(&[])));
-    let refused = wheel::read(&mut other, "even-1.0-py3-none-any.whl", WHEEL_LIMITS);
-    assert!(matches!(refused, Err(PackageError::OtherFolder { .. })), "{refused:?}");
+    let mut file = Cursor::new(zip(&members(&[])));
+    let result = wheel::read(&mut file, "even-1.0-py3-none-any.whl", WHEEL_LIMITS);
+    assert!(matches!(result, Err(PackageError::OtherFolder { .. })), "{result:?}");
 }
 
 #[test]
@@ -147,16 +147,16 @@ fn a_source_distribution_is_one_folder_with_metadata() {
     let read = |members: &[(&str, &str)], file: &str| {
         let members: Vec<_> = members.iter().map(|(name, text)| ((*name).to_owned(), *text)).collect();
         let file = FileName::parse(file).unwrap();
-        let read = sdist::read(&mut Cursor::new(zip(&members)), &file, SDIST_LIMITS);
-        read.map(|sdist| sdist.notices).map_err(|error| error.to_string())
+        let result = sdist::read(&mut Cursor::new(zip(&members)), &file, SDIST_LIMITS);
+        result.map(|sdist| sdist.notices).map_err(|error| error.to_string())
     };
-    let good = [("odd-1.0/", ""), ("odd-1.0/PKG-INFO", TEXT), ("odd-1.0/a/PKG-INFO", "x")];
-    let notices = read(&good, "odd-1.0.zip").unwrap();
+    let valid = [("odd-1.0/", ""), ("odd-1.0/PKG-INFO", TEXT), ("odd-1.0/a/PKG-INFO", "x")];
+    let notices = read(&valid, "odd-1.0.zip").unwrap();
     assert_eq!(notices, ["'odd-1.0.zip' is not a .tar.gz file; PyPI does not accept it"]);
     for (members, file, reason) in [
-        (&good[..], "odd-1.0.tar.gz", "'odd-1.0.tar.gz' is not a compressed tar archive"),
-        (&good, "odd.zip", "'odd.zip' is not the file name of a source distribution"),
-        (&good, "even-1.0.zip", "the metadata has Name 'Odd', but the file is named 'even-1.0.zip'"),
+        (&valid[..], "odd-1.0.tar.gz", "'odd-1.0.tar.gz' is not a compressed tar archive"),
+        (&valid, "odd.zip", "'odd.zip' is not the file name of a source distribution"),
+        (&valid, "even-1.0.zip", "the metadata has Name 'Odd', but the file is named 'even-1.0.zip'"),
         (&[("odd-1.0/x", "")], "odd-1.0.zip", "'odd-1.0/PKG-INFO' is missing"),
         (
             &[("odd-1.0/PKG-INFO", TEXT), ("other/x", "")],
@@ -167,18 +167,18 @@ fn a_source_distribution_is_one_folder_with_metadata() {
         (&[("x/PKG-INFO", TEXT)], "odd-1.0.zip", "the folder 'x' is not that of 'odd-1.0.zip'"),
         (&[("odd-1.0/../x", "")], "odd-1.0.zip", "the member 'odd-1.0/../x' has a path that is not allowed"),
     ] {
-        let refused = read(members, file);
-        assert!(refused.as_ref().is_err_and(|error| error.starts_with(reason)), "{reason}: {refused:?}");
+        let result = read(members, file);
+        assert!(result.as_ref().is_err_and(|error| error.starts_with(reason)), "{reason}: {result:?}");
     }
 }
 
 #[test]
 fn a_truncated_wheel_is_refused_at_every_byte() {
-    let whole = zip(&members(&[]));
-    assert!(wheel::read(&mut Cursor::new(&whole[..]), FILE, WHEEL_LIMITS).is_ok());
-    for length in 0..whole.len() {
+    let bytes = zip(&members(&[]));
+    assert!(wheel::read(&mut Cursor::new(&bytes[..]), FILE, WHEEL_LIMITS).is_ok());
+    for length in 0..bytes.len() {
         assert!(
-            wheel::read(&mut Cursor::new(&whole[..length]), FILE, WHEEL_LIMITS).is_err(),
+            wheel::read(&mut Cursor::new(&bytes[..length]), FILE, WHEEL_LIMITS).is_err(),
             "cut at {length}"
         );
     }

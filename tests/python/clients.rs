@@ -1,4 +1,4 @@
-//! The clients of Python packages install from a local source: several versions of pip, uv and Poetry.
+//! Several versions of pip, uv and Poetry install packages from a local source.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use sha2::Digest;
 use super::package::{Package, add, repository, transaction, write};
 use crate::support::server::Server;
 
-/// The program of a client that `tests/setup` installed.
+/// Returns the path of a program of a client that `tests/setup` installed.
 pub(super) fn program(client: &str, name: &str) -> PathBuf {
     let folder =
         std::env::var("RSPM_TEST_PYTHON_CLIENTS").expect("tests/setup has set it; source tests/setup.env");
@@ -18,7 +18,7 @@ pub(super) fn program(client: &str, name: &str) -> PathBuf {
     path
 }
 
-/// A command with only the environment that it needs, in a new directory of the server's.
+/// Returns a command with a minimal environment, in a new subdirectory of the server's directory.
 pub(super) fn command(server: &Server, path: &Path, folder: &str) -> Command {
     let home = server.dir().join(folder);
     std::fs::create_dir_all(&home).expect("a folder");
@@ -40,8 +40,9 @@ pub(super) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// A server with the packages `app`, which requires `lib`, whose newest version is yanked.
-fn served() -> (Server, i64) {
+/// Starts a server with the package `app` and its dependency `Odd.Lib`, whose newest version is yanked. Returns the
+/// server and the transaction before the newer versions of `Odd.Lib`.
+fn start_server() -> (Server, i64) {
     let server = Server::start();
     repository(&server);
     add(&server, "team", &Package::new("Odd.Lib", "1.0"));
@@ -53,8 +54,8 @@ fn served() -> (Server, i64) {
     (server, first)
 }
 
-/// The version of a package in a directory of installed packages.
-pub(super) fn installed(folder: &Path, package: &str) -> Option<String> {
+/// Returns the version of a package in a directory of installed packages.
+pub(super) fn installed_version(folder: &Path, package: &str) -> Option<String> {
     let prefix = format!("{package}-");
     let entries = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).find_map(|name| {
@@ -69,7 +70,7 @@ struct Pip<'a> {
 }
 
 impl Pip<'_> {
-    /// Installs into a new directory; returns it with the output.
+    /// Installs packages into a new directory; returns the directory and the output.
     fn install(&self, snapshot: &str, folder: &str, words: &[&str]) -> (PathBuf, Output) {
         let target = self.server.dir().join(format!("{}-{folder}", self.client));
         let mut command =
@@ -81,21 +82,25 @@ impl Pip<'_> {
     }
 }
 
-fn pip_installs(client: &str) {
-    let (server, first) = served();
+fn check_pip(client: &str) {
+    let (server, first) = start_server();
     let pip = Pip { server: &server, client };
     let version = |(target, output): &(PathBuf, Output), package: &str| {
         assert!(output.status.success(), "{client}: {}", text(output));
-        installed(target, package)
+        installed_version(target, package)
     };
-    let latest = pip.install("latest", "latest", &["app"]);
-    assert_eq!(version(&latest, "app").as_deref(), Some("1.0"));
-    assert_eq!(version(&latest, "odd_lib").as_deref(), Some("1.1+local"), "the yanked version is skipped");
-    let dated = pip.install(&first.to_string(), "dated", &["app"]);
-    assert_eq!(version(&dated, "odd_lib").as_deref(), Some("1.0"));
-    let pinned = pip.install("latest", "pinned", &["Odd.Lib==1.2"]);
-    assert_eq!(version(&pinned, "odd_lib").as_deref(), Some("1.2"));
-    assert!(text(&pinned.1).contains("broken"), "pip shows the reason: {}", text(&pinned.1));
+    let latest_install = pip.install("latest", "latest", &["app"]);
+    assert_eq!(version(&latest_install, "app").as_deref(), Some("1.0"));
+    assert_eq!(
+        version(&latest_install, "odd_lib").as_deref(),
+        Some("1.1+local"),
+        "the yanked version is skipped"
+    );
+    let snapshot_install = pip.install(&first.to_string(), "dated", &["app"]);
+    assert_eq!(version(&snapshot_install, "odd_lib").as_deref(), Some("1.0"));
+    let pinned_install = pip.install("latest", "pinned", &["Odd.Lib==1.2"]);
+    assert_eq!(version(&pinned_install, "odd_lib").as_deref(), Some("1.2"));
+    assert!(text(&pinned_install.1).contains("broken"), "pip shows the reason: {}", text(&pinned_install.1));
 
     let hash = hex::encode(sha2::Sha256::digest(Package::new("Odd.Lib", "1.0").wheel()));
     for (file, hash, is_installed) in [("good.txt", hash, true), ("bad.txt", "0".repeat(64), false)] {
@@ -104,46 +109,46 @@ fn pip_installs(client: &str) {
         let (target, output) =
             pip.install("latest", file, &["--require-hashes", "-r", path.to_str().expect("UTF-8")]);
         assert_eq!(output.status.success(), is_installed, "{}", text(&output));
-        assert_eq!(installed(&target, "odd_lib").is_some(), is_installed);
+        assert_eq!(installed_version(&target, "odd_lib").is_some(), is_installed);
     }
-    let (_, missing) = pip.install("latest", "missing", &["not-there"]);
-    assert!(!missing.status.success());
+    let (_, output) = pip.install("latest", "missing", &["not-there"]);
+    assert!(!output.status.success());
 }
 
 #[test]
 fn pip_20_3_4_installs() {
-    pip_installs("pip-20.3.4");
+    check_pip("pip-20.3.4");
 }
 
 #[test]
 fn pip_22_3_1_installs() {
-    pip_installs("pip-22.3.1");
+    check_pip("pip-22.3.1");
 }
 
 #[test]
 fn pip_23_1_2_installs() {
-    pip_installs("pip-23.1.2");
+    check_pip("pip-23.1.2");
 }
 
 #[test]
 fn pip_24_3_1_installs() {
-    pip_installs("pip-24.3.1");
+    check_pip("pip-24.3.1");
 }
 
 #[test]
 fn the_newest_pip_installs() {
-    pip_installs("pip-newest");
+    check_pip("pip-newest");
 }
 
-/// Requests of the access log that contain a text.
-fn requests(server: &Server, text: &str) -> usize {
+/// Returns the number of requests in the access log that contain a text.
+fn request_count(server: &Server, text: &str) -> usize {
     let log = std::fs::read_to_string(server.dir().join("access.log")).unwrap_or_default();
     log.lines().filter(|line| line.contains(text)).count()
 }
 
 #[test]
-fn uv_resolves_from_metadata_alone_and_installs() {
-    let (mut server, first) = served();
+fn uv_resolves_with_metadata_only_and_installs() {
+    let (mut server, first) = start_server();
     let uv = program("uv", "uv");
     let compile = |server: &Server, snapshot: &str| {
         let mut command = command(server, &uv, &format!("home-{snapshot}"));
@@ -160,10 +165,10 @@ fn uv_resolves_from_metadata_alone_and_installs() {
     assert!(lock.contains("odd-lib==1.1+local") && lock.contains("--hash=sha256:"), "{lock}");
     assert!(compile(&server, &first.to_string()).contains("odd-lib==1.0 "), "a dated index");
     write(&server, "lock.txt", lock.as_bytes());
-    // The log is complete once the server has ended.
+    // The log is complete after the server has ended.
     server.restart();
-    let requested = (requests(&server, ".whl.metadata HTTP"), requests(&server, ".whl HTTP"));
-    assert!(requested.0 >= 2 && requested.1 == 0, "metadata alone: {requested:?}");
+    let counts = (request_count(&server, ".whl.metadata HTTP"), request_count(&server, ".whl HTTP"));
+    assert!(counts.0 >= 2 && counts.1 == 0, "metadata only: {counts:?}");
     let target = server.dir().join("uv-target");
     let mut install = command(&server, &uv, "home-install");
     install.args(["pip", "install", "--require-hashes", "--target"]).arg(&target);
@@ -172,12 +177,12 @@ fn uv_resolves_from_metadata_alone_and_installs() {
         .arg(server.dir().join("lock.txt"));
     let output = run(install);
     assert!(output.status.success(), "{}", text(&output));
-    assert_eq!(installed(&target, "odd_lib").as_deref(), Some("1.1+local"));
+    assert_eq!(installed_version(&target, "odd_lib").as_deref(), Some("1.1+local"));
 }
 
 #[test]
 fn poetry_locks_and_installs() {
-    let (server, _) = served();
+    let (server, _) = start_server();
     let project = server.dir().join("project");
     std::fs::create_dir_all(&project).expect("a folder");
     let toml = format!(
@@ -199,12 +204,15 @@ fn poetry_locks_and_installs() {
     poetry(&["install", "--no-root"]);
     let site = std::fs::read_dir(project.join(".venv/lib")).expect("an environment");
     let site = site.filter_map(Result::ok).map(|entry| entry.path().join("site-packages")).next();
-    assert_eq!(installed(&site.expect("a version of Python"), "odd_lib").as_deref(), Some("1.1+local"));
+    assert_eq!(
+        installed_version(&site.expect("a version of Python"), "odd_lib").as_deref(),
+        Some("1.1+local")
+    );
 }
 
 #[test]
-fn an_independent_reader_finds_the_same_on_all_pages() {
-    let (server, _) = served();
+fn an_independent_reader_reads_the_same_from_all_pages() {
+    let (server, _) = start_server();
     let last = transaction(&server, "team");
     let mut pages = String::new();
     for snapshot in (1..=last).map(|number| number.to_string()).chain(["latest".to_owned()]) {
@@ -220,13 +228,13 @@ fn an_independent_reader_finds_the_same_on_all_pages() {
     child.stdin.take().expect("piped").write_all(pages.as_bytes()).expect("it reads");
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{}", text(&output));
-    let found = String::from_utf8_lossy(&output.stdout).into_owned();
-    let found: Vec<serde_json::Value> =
-        found.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(found.len(), pages.lines().count());
-    let newest = &found[found.len() - 3];
-    assert_eq!(*newest, found[found.len() - 2], "every spelling");
+    let results = String::from_utf8_lossy(&output.stdout).into_owned();
+    let results: Vec<serde_json::Value> =
+        results.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(results.len(), pages.lines().count());
+    let newest = &results[results.len() - 3];
+    assert_eq!(*newest, results[results.len() - 2], "every spelling");
     let yanks: Vec<_> = newest.as_object().expect("a page").values().map(|file| file[1].clone()).collect();
     assert_eq!(yanks, [serde_json::json!(false), serde_json::json!(false), serde_json::json!("broken")]);
-    assert!(found[0].is_null(), "nothing was published before the first package");
+    assert!(results[0].is_null(), "nothing was published before the first package");
 }

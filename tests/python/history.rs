@@ -20,7 +20,7 @@ use super::package::Package;
 use crate::support::backend::{Backend, StoresConfig, actor};
 use crate::support::db;
 
-/// Names of files with the reason of their yank.
+/// The names of files, with the reason of their yank.
 type Files = BTreeMap<String, Option<String>>;
 
 const PROJECT: &str = "one";
@@ -41,7 +41,7 @@ async fn remove(backend: &Backend, file: &str) {
     edit::package::remove(&backend.state, "team", PROJECT, scope, "", &actor()).await.unwrap();
 }
 
-/// The page in a format, and its bytes; `None` if there is none.
+/// Returns the files of the page and its bytes in a format; `None` if there is no page.
 async fn page(backend: &Backend, snapshot: &str, format: SimpleFormat) -> Option<(Files, Vec<u8>)> {
     let snapshot: Snapshot = snapshot.parse().unwrap();
     let point = serve::point::resolve(&backend.repositories, "py", snapshot).await.ok()?;
@@ -88,7 +88,7 @@ async fn scenario(engine: db::Engine) {
                     let of_version = |name: &&String| name.starts_with(&format!("one-{}", package.version));
                     let siblings: Vec<&Option<String>> =
                         model.iter().filter(|(name, _)| of_version(name)).map(|(_, yank)| yank).collect();
-                    // A file of a version that is yanked as a whole is yanked: for the reason of its first file.
+                    // A new file of a version whose files are all yanked is yanked, for the reason of the first file.
                     let yank = siblings.first().filter(|_| siblings.iter().all(|yank| yank.is_some()));
                     let yank = yank.copied().cloned().flatten();
                     add(&backend, &file, bytes).await;
@@ -143,8 +143,8 @@ async fn scenario(engine: db::Engine) {
         sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.unwrap();
         backend = backend.restart().await;
     }
-    let found = backend.state.db.read(invariants::violations).await.unwrap();
-    assert_eq!(found, Vec::<String>::new());
+    let violations = backend.state.db.read(invariants::violations).await.unwrap();
+    assert_eq!(violations, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use crate::support::tarball::Tarball;
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
-/// Servers with a local source and a repository, one for each database.
+/// Starts servers with a local source and a repository, one for each database.
 pub(super) fn servers() -> [Server; 2] {
     let url = postgres::server().schema();
     let gcfg = format!("[Database]\nProvider = postgres\n[Postgres]\nURL = \"{url}\"\n");
@@ -30,7 +30,7 @@ fn json(server: &Server, path: &str) -> serde_json::Value {
     answer.json()
 }
 
-/// The names of the files of a page, with their yanks; empty if there is no page.
+/// Returns the names of the files of a page, with their yanks; empty if there is no page.
 pub(super) fn files(server: &Server, snapshot: &str, project: &str) -> Vec<(String, serde_json::Value)> {
     let path = format!("/py/{snapshot}/simple/{project}/");
     if server.get(&path).status == 404 {
@@ -51,10 +51,10 @@ fn pages_and_files_are_served_with_their_headers() {
         let package = Package::new("Odd.Name", "1.0").requires("other>=1; python_version > '3'");
         let wheel = write(&server, &package.wheel_name(), &package.wheel());
         let sdist = write(&server, &package.sdist_name(), &package.sdist());
-        let added =
+        let output =
             server.rspm_stdout(&format!("add --source=team --path={},{}", wheel.display(), sdist.display()));
         assert_eq!(
-            added,
+            output,
             format!("Added package '{}'.\nAdded package '{}'.\n", wheel.display(), sdist.display())
         );
 
@@ -86,22 +86,22 @@ fn pages_and_files_are_served_with_their_headers() {
         }
         assert_eq!((file.header("content-encoding"), file.header("x-package-type")), (None, None));
         let size = package.wheel().len();
-        let same = head(&server, &path, &[]);
-        assert_eq!((same.status, same.header("content-length")), (200, Some(&*size.to_string())));
+        let response = head(&server, &path, &[]);
+        assert_eq!((response.status, response.header("content-length")), (200, Some(&*size.to_string())));
         let range = http::request("GET", &server.url(&path), &[("Range", "bytes=-10")], b"");
         assert_eq!((range.status, &range.body[..]), (206, &package.wheel()[size - 10..]));
         let range = http::request("GET", &server.url(&path), &[("Range", "bytes=99999999-")], b"");
         assert_eq!((range.status, range.header("content-range")), (416, Some(&*format!("bytes */{size}"))));
-        let resumed = [("Range", "bytes=3-"), ("If-Range", &*etag)];
-        assert_eq!(http::request("GET", &server.url(&path), &resumed, b"").body, package.wheel()[3..]);
-        let unchanged = http::request("GET", &server.url(&path), &[("If-None-Match", &*etag)], b"");
-        assert_eq!((unchanged.status, unchanged.body.len()), (304, 0));
+        let headers = [("Range", "bytes=3-"), ("If-Range", &*etag)];
+        assert_eq!(http::request("GET", &server.url(&path), &headers, b"").body, package.wheel()[3..]);
+        let response = http::request("GET", &server.url(&path), &[("If-None-Match", &*etag)], b"");
+        assert_eq!((response.status, response.body.len()), (304, 0));
 
         let metadata = server.get(&format!("{path}.metadata"));
         assert_eq!((metadata.status, metadata.text()), (200, package.metadata()));
         assert_eq!(metadata.header("content-type"), Some("text/plain; charset=utf-8"));
-        let declared = hex::encode(sha2::Sha256::digest(package.metadata()));
-        assert_eq!(files[0]["core-metadata"]["sha256"], declared.as_str());
+        let digest = hex::encode(sha2::Sha256::digest(package.metadata()));
+        assert_eq!(files[0]["core-metadata"]["sha256"], digest.as_str());
         for (path, reason) in [
             (format!("{path}.asc"), "this repository has no .asc of 'odd_name-1.0-py3-none-any.whl'"),
             (path.replace("odd_name", "odd-name"), "there is no file 'odd-name-1.0-py3-none-any.whl'"),
@@ -136,14 +136,10 @@ fn the_format_of_a_page_is_negotiated() {
             assert_eq!(answer.header("cache-control"), Some("no-cache"));
             let etag = answer.header("etag").unwrap().to_owned();
             let conditional = [("Accept", accept), ("If-None-Match", &*etag)];
-            let unchanged = http::request("GET", &server.url(path), &conditional, b"");
-            assert_eq!(
-                (unchanged.status, unchanged.header("vary")),
-                (304, Some("Accept")),
-                "{path} {accept}"
-            );
-            let same = head(&server, path, &[("Accept", accept)]);
-            assert_eq!(same.header("content-length"), Some(&*answer.body.len().to_string()));
+            let response = http::request("GET", &server.url(path), &conditional, b"");
+            assert_eq!((response.status, response.header("vary")), (304, Some("Accept")), "{path} {accept}");
+            let response = head(&server, path, &[("Accept", accept)]);
+            assert_eq!(response.header("content-length"), Some(&*answer.body.len().to_string()));
             etags.insert((path, etag));
         }
         let answer = server.get(&format!("{path}?format={JSON}"));
@@ -191,40 +187,40 @@ fn every_transaction_keeps_its_pages() {
             &[],
         ];
         server.restart();
-        for ((number, seen), expected) in history.iter().zip(expected) {
+        for ((number, actual), expected) in history.iter().zip(expected) {
             let expected: Vec<_> =
                 expected.iter().map(|(name, yank)| ((*name).to_owned(), yank.clone())).collect();
-            assert_eq!(*seen, expected, "at the time of {number}");
+            assert_eq!(*actual, expected, "at the time of {number}");
             assert_eq!(files(&server, &number.to_string(), "one"), expected, "later, at {number}");
         }
         let sha256 = hex::encode(sha2::Sha256::digest(Package::new("one", "1.0").wheel()));
         let file = server.get(&format!("/py/latest/packages/{sha256}/{old}"));
-        assert_eq!(file.status, 200, "lock files outlive a removal");
-        let gone = server.get("/py/latest/simple/one/").text();
+        assert_eq!(file.status, 200, "lock files remain valid after a removal");
+        let text = server.get("/py/latest/simple/one/").text();
         assert!(
-            gone.starts_with("all files of the project 'one' were removed from the source 'team'"),
-            "{gone}"
+            text.starts_with("all files of the project 'one' were removed from the source 'team'"),
+            "{text}"
         );
         assert_eq!(json(&server, "/py/latest/simple/")["projects"], serde_json::json!([]));
     }
 }
 
 #[test]
-fn a_name_is_added_again_with_the_same_bytes_only() {
+fn a_file_name_is_added_again_only_with_the_same_bytes() {
     for server in servers() {
         let package = Package::new("one", "1.0");
         add(&server, "team", &package);
         server.rspm_stdout("yank --source=team --name=one@1.0 --reason=bad");
-        let before = transaction(&server, "team");
+        let old_transaction = transaction(&server, "team");
         add(&server, "team", &package);
-        assert_eq!(transaction(&server, "team"), before, "nothing changed");
+        assert_eq!(transaction(&server, "team"), old_transaction, "nothing changed");
         assert_eq!(files(&server, "latest", "one"), [(package.wheel_name(), "bad".into())], "still yanked");
         let sdist = write(&server, &package.sdist_name(), &package.sdist());
         server.rspm_stdout(&format!("add --source=team --path={}", sdist.display()));
         assert_eq!(
             files(&server, "latest", "one")[1],
             (package.sdist_name(), "bad".into()),
-            "as its version"
+            "yanked like the version"
         );
 
         let other = package.clone().code("other = 1\n");
@@ -234,13 +230,13 @@ fn a_name_is_added_again_with_the_same_bytes_only() {
         assert!(refusal.contains("is in the source 'team' already, with other bytes"), "{refusal}");
         server.rspm_stdout(&format!("{line} --succeed-on-existing"));
         let sha256 = |package: &Package| hex::encode(sha2::Sha256::digest(package.wheel()));
-        let listed = |server: &Server, snapshot: &str| {
+        let sha256_on_page = |server: &Server, snapshot: &str| {
             json(server, &format!("/py/{snapshot}/simple/one/"))["files"][0]["hashes"]["sha256"].clone()
         };
-        assert_eq!(listed(&server, "latest"), sha256(&package));
+        assert_eq!(sha256_on_page(&server, "latest"), sha256(&package));
         server.rspm_stdout(&format!("{line} --replace"));
-        assert_eq!(listed(&server, "latest"), sha256(&other));
-        assert_eq!(listed(&server, &before.to_string()), sha256(&package));
+        assert_eq!(sha256_on_page(&server, "latest"), sha256(&other));
+        assert_eq!(sha256_on_page(&server, &old_transaction.to_string()), sha256(&package));
         for package in [&package, &other] {
             let path = format!("/py/latest/packages/{}/{}", sha256(package), package.wheel_name());
             assert!(server.get(&path).body == package.wheel(), "both are served");
@@ -251,7 +247,7 @@ fn a_name_is_added_again_with_the_same_bytes_only() {
         let refusal = server.refused(&format!("add --source=team --path={}", path.display()));
         assert!(refusal.contains("had a file 'one-1.0-py3-none-any.whl' with other bytes"), "{refusal}");
         add(&server, "team", &package);
-        assert_eq!(listed(&server, "latest"), sha256(&package), "the first bytes again");
+        assert_eq!(sha256_on_page(&server, "latest"), sha256(&package), "the first bytes again");
     }
 }
 
@@ -264,7 +260,7 @@ fn the_first_source_of_a_name_owns_pages_files_and_metadata() {
     let (private, public) =
         (Package::new("Same.Name", "1.0"), Package::new("same-name", "9.0").code("public = 1\n"));
     add(&server, "second", &public);
-    let before = transaction(&server, "second").to_string();
+    let old_transaction = transaction(&server, "second").to_string();
     let path = |package: &Package, suffix: &str| {
         let sha256 = hex::encode(sha2::Sha256::digest(package.wheel()));
         format!("packages/{sha256}/{}{suffix}", package.wheel_name())
@@ -273,14 +269,14 @@ fn the_first_source_of_a_name_owns_pages_files_and_metadata() {
     assert_eq!(status("latest", &path(&public, "")), 200);
     add(&server, "team", &private);
     assert_eq!(files(&server, "latest", "same-name"), [(private.wheel_name(), false.into())]);
-    assert_eq!(files(&server, &before, "same-name"), [(public.wheel_name(), false.into())]);
+    assert_eq!(files(&server, &old_transaction, "same-name"), [(public.wheel_name(), false.into())]);
     for suffix in ["", ".metadata"] {
         assert_eq!(status("latest", &path(&private, suffix)), 200);
         assert_eq!(status("latest", &path(&public, suffix)), 404, "of the second source");
-        assert_eq!(status(&before, &path(&public, suffix)), 200);
+        assert_eq!(status(&old_transaction, &path(&public, suffix)), 200);
     }
-    let listed = server.json("list packages --repo=py");
-    assert_eq!((listed["total"].as_i64(), &listed["packages"][0]["version"]), (Some(1), &"1.0".into()));
+    let list = server.json("list packages --repo=py");
+    assert_eq!((list["total"].as_i64(), &list["packages"][0]["version"]), (Some(1), &"1.0".into()));
     server.rspm_stdout("remove package --source=team --name=same-name@all");
     assert_eq!(status("latest", "simple/same-name/"), 404, "the name stays private");
     server.rspm_stdout("reorder --repo=py --sources=second,team");

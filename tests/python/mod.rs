@@ -1,4 +1,4 @@
-//! Python packages: formats, over every page and file of a mirror; local sources, and the clients that install from them.
+//! Python packages: the formats of every page and file of a mirror, local sources, and clients that install from them.
 
 mod archives;
 mod clients;

@@ -1,4 +1,4 @@
-//! Every page of the mirror is read in both formats, and written and read back without a difference.
+//! Every page of the mirror is read in both formats, and is unchanged after being written and read again.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -35,12 +35,12 @@ fn read_body(project: &NormalName, format: SimpleFormat, body: &[u8]) -> ReadPag
     read(format, body, &url, project).unwrap_or_else(|error| panic!("{project}: {error}"))
 }
 
-/// What both formats of the mirror have.
-fn common(file: &PageFile) -> (String, String, Option<String>, Option<String>, Option<i64>) {
-    let yanked = file.yanked.as_ref().map(|yank| yank.reason.clone());
-    let facts = (file.requires_python.clone(), yanked, file.upload_time.map(|time| time.0));
-    assert!(file.sha256().is_some() && facts.2.is_some(), "{file:?}");
-    (file.url.clone(), file.hashes["sha256"].clone(), facts.0, facts.1, facts.2)
+/// Returns the properties of a file that both formats of the mirror contain.
+fn common_properties(file: &PageFile) -> (String, String, Option<String>, Option<String>, Option<i64>) {
+    let yank_reason = file.yanked.as_ref().map(|yank| yank.reason.clone());
+    let fields = (file.requires_python.clone(), yank_reason, file.upload_time.map(|time| time.0));
+    assert!(file.sha256().is_some() && fields.2.is_some(), "{file:?}");
+    (file.url.clone(), file.hashes["sha256"].clone(), fields.0, fields.1, fields.2)
 }
 
 #[test]
@@ -52,15 +52,15 @@ fn both_formats_of_every_page_list_the_same_files() {
             continue;
         }
         let html = read_page(&project, SimpleFormat::TextHtml);
-        assert!(json.left_out.is_empty() && html.left_out.is_empty(), "{project}");
-        let of = |page: &ProjectPage| page.files.iter().map(common).collect::<Vec<_>>();
-        assert_eq!(of(&json.page), of(&html.page), "{project}");
+        assert!(json.skipped_files.is_empty() && html.skipped_files.is_empty(), "{project}");
+        let properties = |page: &ProjectPage| page.files.iter().map(common_properties).collect::<Vec<_>>();
+        assert_eq!(properties(&json.page), properties(&html.page), "{project}");
         assert!(!json.page.files.is_empty(), "{project}");
     }
 }
 
 #[test]
-fn written_pages_are_read_back() {
+fn pages_are_unchanged_after_writing_and_reading() {
     for project in projects() {
         let page = read_page(&project, SimpleFormat::Json).page;
         let json = write::json(&page).unwrap();
@@ -94,14 +94,14 @@ fn every_file_has_a_version_of_the_page() {
 fn the_root_names_every_project_that_is_not_quarantined() {
     let mut json = BTreeSet::new();
     let file = std::fs::File::open(simple().join("index.v1_json")).unwrap();
-    let found = root::read_json(file, |entry| assert!(json.insert(entry.name))).unwrap();
-    assert_eq!((found.count as usize, found.left_out), (json.len(), 0));
+    let result = root::read_json(file, |entry| assert!(json.insert(entry.name))).unwrap();
+    assert_eq!((result.count as usize, result.invalid_count), (json.len(), 0));
     let mut html = BTreeSet::new();
     let body = std::fs::read(simple().join("index.html")).unwrap();
     root::read_html(&body, |entry| assert!(html.insert(entry.name))).unwrap();
     assert_eq!(json, html);
-    let active = |project: &NormalName| {
+    let is_listed = |project: &NormalName| {
         read_page(project, SimpleFormat::Json).page.status != ProjectStatus::Quarantined
     };
-    assert_eq!(json, projects().into_iter().filter(active).collect());
+    assert_eq!(json, projects().into_iter().filter(is_listed).collect());
 }

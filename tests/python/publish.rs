@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::clients::{command, installed, program, run, text};
+use super::clients::{command, installed_version, program, run, text};
 use super::form::{publisher, token};
 use super::local::files;
 use super::package::{Package, add, repository, write};
@@ -52,7 +52,7 @@ fn installs(server: &Server, project: &str, version: &str) {
         .arg(&target);
     pip.args(["-i", &server.url("/py/latest/simple"), &format!("{project}=={version}")]);
     publish(pip, true);
-    assert_eq!(installed(&target, &project.replace('-', "_")).as_deref(), Some(version));
+    assert_eq!(installed_version(&target, &project.replace('-', "_")).as_deref(), Some(version));
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn an_authenticated_repository_is_installed_from_with_a_token_in_url_and_netrc()
             }
             let output = publish(make(&folder, &url), is_installed);
             let target = server.dir().join(&folder).join("target");
-            let found = ["app", "lib"].map(|package| installed(Path::new(&target), package).is_some());
+            let found = ["app", "lib"].map(|package| installed_version(Path::new(&target), package).is_some());
             assert_eq!(found, [is_installed; 2], "{folder}: {output}");
             assert!(!output.contains(&reader), "{folder} prints the token: {output}");
         }

@@ -13,7 +13,7 @@ use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::SweepOptions;
 
-use super::{archived, index, listing, point};
+use super::{archive_names, index, listing, point};
 use crate::support::backend::{Backend, StoresConfig, actor, day};
 use crate::support::tarball::Tarball;
 use crate::support::{db, s3};
@@ -77,8 +77,8 @@ async fn documents(backend: &Backend, snapshot: &str) -> Vec<RenderedDocument> {
     documents
 }
 
-/// The bytes that a client gets for the file of a package; `None` if the repository does not serve it.
-pub(super) async fn fetched(
+/// Returns the bytes that a client gets for the file of a package; `None` if the repository does not serve it.
+pub(super) async fn package_bytes(
     backend: &Backend,
     snapshot: &str,
     package: &str,
@@ -86,18 +86,18 @@ pub(super) async fn fetched(
 ) -> Option<Vec<u8>> {
     let point = point(backend, "all", snapshot).await;
     let file = format!("{package}_{version}.tar.gz");
-    let located =
+    let location =
         serve::file::locate(&backend.repositories, &point, package, version, &file, false).await.ok()?;
-    let open = serve::file::open(&backend.repositories, &located, None).await.expect("stored bytes");
+    let open = serve::file::open(&backend.repositories, &location, None).await.expect("stored bytes");
     Some(match open.body {
         FileBody::Memory(bytes) => bytes.to_vec(),
         FileBody::Stream(mut stream) => {
             use futures_util::StreamExt;
-            let mut whole = Vec::new();
+            let mut bytes = Vec::new();
             while let Some(piece) = stream.next().await {
-                whole.extend_from_slice(&piece.expect("a piece"));
+                bytes.extend_from_slice(&piece.expect("a piece"));
             }
-            whole
+            bytes
         }
     })
 }
@@ -113,25 +113,28 @@ async fn scenario(stores: StoresConfig) {
     backend.add("outside", "internalpkg", "99.0").await;
     backend.add("outside", "zoo", "1.0").await;
     assert_eq!(listing(&backend, "all", "latest").await, "internalpkg 1.0, zoo 1.0");
-    assert!(archived(&backend, "all", "latest").await.is_empty());
+    assert!(archive_names(&backend, "all", "latest").await.is_empty());
     assert!(
-        fetched(&backend, "latest", "internalpkg", "99.0").await.is_none(),
+        package_bytes(&backend, "latest", "internalpkg", "99.0").await.is_none(),
         "a hidden file has no address"
     );
-    let bytes = fetched(&backend, "latest", "internalpkg", "1.0").await.expect("the package");
+    let bytes = package_bytes(&backend, "latest", "internalpkg", "1.0").await.expect("the package");
 
     // Several packages in one call: a replaced one, an older one, a newer one.
     let tarballs = [
-        Tarball::new("internalpkg", "1.0").with("NEWS", "mended"),
+        Tarball::new("internalpkg", "1.0").with("NEWS", "corrected"),
         Tarball::new("internalpkg", "0.9"),
         Tarball::new("internalpkg", "1.1").with("README.md", "# internal\n"),
     ];
-    let added = backend.try_add("team", &tarballs, OnExisting::Replace).await.expect("added");
-    assert_eq!(added, [AddStatus::Replaced, AddStatus::New, AddStatus::New]);
+    let statuses = backend.try_add("team", &tarballs, OnExisting::Replace).await.expect("added");
+    assert_eq!(statuses, [AddStatus::Replaced, AddStatus::New, AddStatus::New]);
     assert_eq!(listing(&backend, "all", "latest").await, "internalpkg 1.1, zoo 1.0");
-    let old = ["internalpkg/internalpkg_0.9.tar.gz", "internalpkg/internalpkg_1.0.tar.gz"];
-    assert_eq!(archived(&backend, "all", "latest").await, old);
-    assert_ne!(fetched(&backend, "latest", "internalpkg", "1.0").await.expect("the mended one"), bytes);
+    let expected = ["internalpkg/internalpkg_0.9.tar.gz", "internalpkg/internalpkg_1.0.tar.gz"];
+    assert_eq!(archive_names(&backend, "all", "latest").await, expected);
+    assert_ne!(
+        package_bytes(&backend, "latest", "internalpkg", "1.0").await.expect("the corrected package"),
+        bytes
+    );
 
     // A closed day: the same bytes after ten transactions and a restart without the memory cache.
     backend.advance_to_noon("2024-03-02");
@@ -141,23 +144,25 @@ async fn scenario(stores: StoresConfig) {
             .expect("a point")
             .open
     );
-    let before = documents(&backend, "2024-03-01").await;
+    let old_documents = documents(&backend, "2024-03-01").await;
     for number in 0..9 {
         backend.add("team", "internalpkg", &format!("2.{number}")).await;
     }
-    let removed = edit::remove::remove(&backend.state, "team", "internalpkg", RemoveScope::All, "", &actor())
-        .await
-        .expect("removed");
-    assert_eq!(removed.len(), 12);
+    let versions =
+        edit::remove::remove(&backend.state, "team", "internalpkg", RemoveScope::All, "", &actor())
+            .await
+            .expect("removed");
+    assert_eq!(versions.len(), 12);
     assert_eq!(listing(&backend, "all", "latest").await, "internalpkg 99.0, zoo 1.0");
     backend = backend.restart().await;
-    for (before, after) in before.iter().zip(documents(&backend, "2024-03-01").await) {
-        assert_eq!((before.content, &before.bytes), (after.content, &after.bytes));
+    for (old, new) in old_documents.iter().zip(documents(&backend, "2024-03-01").await) {
+        assert_eq!((old.content, &old.bytes), (new.content, &new.bytes));
     }
-    assert!(fetched(&backend, "2024-03-01", "internalpkg", "1.1").await.is_some());
-    let closed = point(&backend, "all", "2024-03-01").await;
-    let detail =
-        serve::info::package(&backend.repositories, &closed, "internalpkg", None).await.expect("the package");
+    assert!(package_bytes(&backend, "2024-03-01", "internalpkg", "1.1").await.is_some());
+    let closed_point = point(&backend, "all", "2024-03-01").await;
+    let detail = serve::info::package(&backend.repositories, &closed_point, "internalpkg", None)
+        .await
+        .expect("the package");
     assert_eq!(detail.readme.as_deref(), Some(&b"# internal\n"[..]));
 
     // Names are unique, and a sweep removes nothing that is referred to.
@@ -165,7 +170,7 @@ async fn scenario(stores: StoresConfig) {
     let second_creation = edit::source::create(&backend.state, &team, SourceKind::Local, OnExisting::Fail);
     assert!(matches!(second_creation.await, Err(RepoError::Conflict(_))));
     upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
-    assert!(fetched(&backend, "2024-03-01", "internalpkg", "1.0").await.is_some());
+    assert!(package_bytes(&backend, "2024-03-01", "internalpkg", "1.0").await.is_some());
 
     // Concurrent edits lose nothing.
     for source in ["a", "b", "c", "d"] {
@@ -181,8 +186,11 @@ async fn scenario(stores: StoresConfig) {
     let packages = [("a", "pkg.a"), ("b", "pkg.b"), ("c", "pkg.c"), ("d", "pkg.d")];
     let adds = packages.map(|(source, package)| backend.add(source, package, "1.0"));
     futures_util::future::join_all(adds).await;
-    let same = ["1.0", "1.1", "1.2", "1.3"].map(|version| backend.add("a", "together", version));
-    futures_util::future::join_all(same).await;
-    let all = listing(&backend, "all", "latest").await;
-    assert_eq!(all, "internalpkg 99.0, pkg.a 1.0, pkg.b 1.0, pkg.c 1.0, pkg.d 1.0, together 1.3, zoo 1.0");
+    let adds = ["1.0", "1.1", "1.2", "1.3"].map(|version| backend.add("a", "together", version));
+    futures_util::future::join_all(adds).await;
+    let packages = listing(&backend, "all", "latest").await;
+    assert_eq!(
+        packages,
+        "internalpkg 99.0, pkg.a 1.0, pkg.b 1.0, pkg.c 1.0, pkg.d 1.0, together 1.3, zoo 1.0"
+    );
 }

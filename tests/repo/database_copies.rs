@@ -11,7 +11,7 @@ use rstudio_pm::storage::{Key, Marker, MarkerContent, Ownership, StorageError};
 use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::{SweepOptions, SweepResult};
 
-use super::all_stores::{ObjectStore, fetched, stores};
+use super::all_stores::{ObjectStore, package_bytes, stores};
 use super::ownership::{assert_all_served, count, sweep_now, with_packages};
 use crate::support::backend::{Backend, StoresConfig};
 use crate::support::db::Engine;
@@ -25,19 +25,19 @@ fn ownership(backend: &Backend) -> Ownership {
     backend.state.storage.condition().ownership(CLASS)
 }
 
-/// Whether this database owns all classes.
-fn all_own(backend: &Backend) -> bool {
+/// Returns whether this database owns all classes.
+fn owns_all_classes(backend: &Backend) -> bool {
     let condition = backend.state.storage.condition();
     StorageClass::ALL.into_iter().all(|class| condition.ownership(class) == Ownership::Own)
 }
 
 fn copy(from: &Path, to: &Path) {
-    let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status();
-    assert!(copied.expect("cp").success());
+    let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(status.expect("cp").success());
 }
 
-/// The storage of `backend` with the copy of its database.
-fn with_database_copy(backend: &Backend) -> StoresConfig {
+/// Returns the configuration of the storage of `backend` with the copy of its database.
+fn config_of_copy(backend: &Backend) -> StoresConfig {
     let (gcfg, folder) = (&backend.stores().gcfg, backend.folder().display());
     StoresConfig { gcfg: format!("[SQLite]\nDir = {folder}/copy\n{gcfg}") }
 }
@@ -48,11 +48,11 @@ async fn add(backend: &Backend, versions: std::ops::Range<u32>) {
     }
 }
 
-/// True if an upload is refused because the server may not write to the class.
+/// Returns whether an upload is refused because the server may not write to the class.
 async fn is_upload_refused(backend: &Backend) -> bool {
-    let added = backend.upload(&Tarball::new("gamma", "1.0")).await;
-    let is_refused = matches!(&added, Err(RepoError::Storage(StorageError::Refused { .. })));
-    if let Err(error) = added {
+    let result = backend.upload(&Tarball::new("gamma", "1.0")).await;
+    let is_refused = matches!(&result, Err(RepoError::Storage(StorageError::Refused { .. })));
+    if let Err(error) = result {
         assert!(error.to_string().contains("rspm storage adopt --class=packages"), "{error}");
     }
     is_refused
@@ -64,21 +64,18 @@ async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store:
     let backend = backend.restart_after(|folder| copy(&folder.join("data/db"), &folder.join("copy"))).await;
     upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     add(&backend, 0..9).await;
-    let stored = count(&backend).await;
+    let object_count = count(&backend).await;
 
     // The first server was started after the copy: the copy does not contain what that start wrote.
-    let other = backend.open_second_with_stores(with_database_copy(&backend)).await;
+    let other = backend.open_second_with_stores(config_of_copy(&backend)).await;
     assert_eq!(
         upkeep::sweep::sweep(&other.upkeep, &sweep_now()).await.expect("a sweep"),
         SweepResult::default()
     );
     assert_eq!(ownership(&other), Ownership::Contested);
-    let confirmed = SweepOptions { confirmed: vec![CLASS], ..sweep_now() };
-    assert_eq!(
-        upkeep::sweep::sweep(&other.upkeep, &confirmed).await.expect("a sweep"),
-        SweepResult::default()
-    );
-    assert_eq!(count(&backend).await, stored);
+    let options = SweepOptions { confirmed: vec![CLASS], ..sweep_now() };
+    assert_eq!(upkeep::sweep::sweep(&other.upkeep, &options).await.expect("a sweep"), SweepResult::default());
+    assert_eq!(count(&backend).await, object_count);
     let warnings = other.state.storage.condition().warnings();
     assert!(
         warnings.iter().any(|w| w.kind == "storage-owner" && w.message.contains("rspm storage adopt")),
@@ -88,14 +85,14 @@ async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store:
     upkeep::ownership::claim(&backend.upkeep).await;
     assert_eq!(ownership(&backend), Ownership::Contested);
     let (content, digest) = bytes(50, 1);
-    let unknown = Key::Package(CLASS, digest);
-    backend.state.storage.put(&unknown, content.into()).await.expect("stored");
+    let unknown_key = Key::Package(CLASS, digest);
+    backend.state.storage.put(&unknown_key, content.into()).await.expect("stored");
     assert_eq!(
         upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep"),
         SweepResult::default()
     );
     add(&backend, 9..10).await;
-    assert_eq!(count(&backend).await, stored + 2);
+    assert_eq!(count(&backend).await, object_count + 2);
 
     // After the first server adopts the class, the copy detects that it does not own the class.
     assert_eq!(
@@ -104,15 +101,12 @@ async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store:
     );
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 1);
     assert_eq!(backend.state.storage.condition().warnings(), []);
-    assert_eq!(
-        upkeep::sweep::sweep(&other.upkeep, &confirmed).await.expect("a sweep"),
-        SweepResult::default()
-    );
+    assert_eq!(upkeep::sweep::sweep(&other.upkeep, &options).await.expect("a sweep"), SweepResult::default());
     assert!(matches!(ownership(&other), Ownership::Foreign(_)), "{:?}", ownership(&other));
     assert!(is_upload_refused(&other).await);
-    assert!(fetched(&other, "latest", "alpha", "1.0").await.is_some(), "reads continue");
+    assert!(package_bytes(&other, "latest", "alpha", "1.0").await.is_some(), "reads continue");
     upkeep::ownership::claim(&backend.upkeep).await;
-    assert!(all_own(&backend));
+    assert!(owns_all_classes(&backend));
     assert_all_served(&backend).await;
 }
 
@@ -121,7 +115,7 @@ async fn a_copy_that_was_used_first_is_detected_too(store: ObjectStore) {
     upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     let backend = backend.restart_after(|folder| copy(&folder.join("data/db"), &folder.join("copy"))).await;
     upkeep::ownership::claim(&backend.upkeep).await;
-    let other = backend.open_second_with_stores(with_database_copy(&backend)).await;
+    let other = backend.open_second_with_stores(config_of_copy(&backend)).await;
     upkeep::sweep::sweep(&other.upkeep, &SweepOptions { only_refillable: true, ..sweep_now() })
         .await
         .expect("a start");
@@ -134,13 +128,13 @@ async fn a_copy_that_was_used_first_is_detected_too(store: ObjectStore) {
     upkeep::ownership::claim(&backend.upkeep).await;
     assert!(matches!(ownership(&backend), Ownership::Foreign(_)) && is_upload_refused(&backend).await);
     upkeep::ownership::claim(&other.upkeep).await;
-    assert!(all_own(&other));
+    assert!(owns_all_classes(&other));
 }
 
 async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
     let backend = with_packages(Engine::Sqlite, store).await;
     upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
-    let (original, packages) = (backend.stores().clone(), backend.folder().join("data/packages"));
+    let (original_config, packages) = (backend.stores().clone(), backend.folder().join("data/packages"));
     let move_folder = |from: &'static str, to: &'static str| {
         move |folder: &Path| {
             if store == ObjectStore::Disk {
@@ -151,8 +145,8 @@ async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
     };
     let mut backend = backend.restart_after(move_folder("data/packages", "away/packages")).await;
     if store == ObjectStore::S3 {
-        let gcfg = original.gcfg.replace("Prefix = ", "Prefix = elsewhere/");
-        assert_ne!(gcfg, original.gcfg);
+        let gcfg = original_config.gcfg.replace("Prefix = ", "Prefix = elsewhere/");
+        assert_ne!(gcfg, original_config.gcfg);
         backend = backend.restart_with_stores(StoresConfig { gcfg }).await;
     }
     upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
@@ -169,10 +163,10 @@ async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
     let backend = backend
         .restart_after(move_folder("away/packages", "data/packages"))
         .await
-        .restart_with_stores(original)
+        .restart_with_stores(original_config)
         .await;
     upkeep::ownership::claim(&backend.upkeep).await;
-    assert!(all_own(&backend));
+    assert!(owns_all_classes(&backend));
     assert_all_served(&backend).await;
     add(&backend, 0..1).await;
     assert_eq!(backend.state.storage.condition().warnings(), []);
@@ -235,30 +229,30 @@ async fn a_new_location_for_a_class_without_rows_is_considered_new() {
     let backend = backend.restart_with_stores(StoresConfig { gcfg }).await;
     upkeep::ownership::claim(&backend.upkeep).await;
     assert!(backend.folder().join("elsewhere/owner/cran").exists());
-    assert!(all_own(&backend));
+    assert!(owns_all_classes(&backend));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_adoption() {
     let backend = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
     upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
-    let elsewhere = Backend::new().await;
+    let other_machine = Backend::new().await;
     let (from, backend) = (backend.folder().join("data"), backend.restart_after(|_| {}));
     let backend = backend.await;
-    let copied = elsewhere
+    let copy_backend = other_machine
         .restart_after(|folder| {
             std::fs::remove_dir_all(folder.join("data")).expect("removed");
             copy(&from, &folder.join("data"));
         })
         .await;
     for _ in 0..2 {
-        for either in [&backend, &copied] {
-            upkeep::sweep::sweep(&either.upkeep, &sweep_now()).await.expect("a sweep");
-            assert!(all_own(either));
-            assert_eq!(either.state.storage.condition().warnings(), []);
+        for backend_of_pair in [&backend, &copy_backend] {
+            upkeep::sweep::sweep(&backend_of_pair.upkeep, &sweep_now()).await.expect("a sweep");
+            assert!(owns_all_classes(backend_of_pair));
+            assert_eq!(backend_of_pair.state.storage.condition().warnings(), []);
         }
     }
-    assert_all_served(&copied).await;
+    assert_all_served(&copy_backend).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -279,7 +273,7 @@ async fn directories_restored_together_and_older_storage_alone_need_no_adoption(
         .await;
     backend.advance_to_noon("2024-03-02");
     upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
-    assert!(all_own(&backend));
+    assert!(owns_all_classes(&backend));
     let warnings = backend.state.storage.condition().warnings();
     assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-lost"], "three packages");
     assert!(warnings[0].message.contains(": 3;"), "{warnings:?}");
@@ -291,7 +285,7 @@ async fn directories_restored_together_and_older_storage_alone_need_no_adoption(
         })
         .await;
     upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
-    assert!(all_own(&backend));
+    assert!(owns_all_classes(&backend));
     assert_eq!(backend.state.storage.condition().warnings(), []);
     // Only the database of the backup: it has no rows for packages that were added later.
     let backend = backend
@@ -326,7 +320,7 @@ async fn an_interrupted_renewal_and_a_marker_of_an_older_version_are_completed()
     });
     assert!(renewal.await.expect("written"));
     upkeep::ownership::claim(&backend.upkeep).await;
-    assert!(all_own(&backend));
+    assert!(owns_all_classes(&backend));
     let marker = backend.state.storage.marker(CLASS).await.expect("a marker");
     assert!(
         matches!(marker, Marker::Readable(MarkerContent { generation: Some(Identity([7, ..])), .. })),
@@ -337,11 +331,11 @@ async fn an_interrupted_renewal_and_a_marker_of_an_older_version_are_completed()
     let deletion = backend.state.db.write(|c| c.execute("DELETE FROM storage_class", &[]));
     deletion.await.expect("deleted");
     for class in StorageClass::ALL {
-        let old = MarkerContent { generation: None, ..content };
-        backend.state.storage.write_marker(class, &old, true).await.expect("written");
+        let old_content = MarkerContent { generation: None, ..content };
+        backend.state.storage.write_marker(class, &old_content, true).await.expect("written");
     }
     upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
-    assert!(all_own(&backend));
+    assert!(owns_all_classes(&backend));
     let marker = backend.state.storage.marker(CLASS).await.expect("a marker");
     assert!(matches!(marker, Marker::Readable(MarkerContent { generation: Some(_), .. })), "{marker:?}");
 }
@@ -352,16 +346,20 @@ async fn servers_of_one_database_that_start_and_clean_up_concurrently_agree() {
     let other = backend.open_second().await;
     for _ in 0..10 {
         let options = sweep_now();
-        let (one, two) = tokio::join!(
+        let (first_result, second_result) = tokio::join!(
             upkeep::sweep::sweep(&backend.upkeep, &options),
             upkeep::sweep::sweep(&other.upkeep, &options)
         );
-        for result in [one, two] {
+        for result in [first_result, second_result] {
             // The servers have the same name, so each may take the lease of the other.
-            let lost = matches!(&result, Err(RepoError::Db(DbError::Refused(_))));
-            assert!(lost || matches!(result, Ok(_) | Err(RepoError::Conflict(_))), "{result:?}");
+            let is_lease_lost = matches!(&result, Err(RepoError::Db(DbError::Refused(_))));
+            assert!(is_lease_lost || matches!(result, Ok(_) | Err(RepoError::Conflict(_))), "{result:?}");
         }
         tokio::join!(upkeep::ownership::claim(&backend.upkeep), upkeep::ownership::claim(&other.upkeep));
-        assert!(all_own(&backend) && all_own(&other), "{:?}", other.state.storage.condition());
+        assert!(
+            owns_all_classes(&backend) && owns_all_classes(&other),
+            "{:?}",
+            other.state.storage.condition()
+        );
     }
 }

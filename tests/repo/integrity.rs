@@ -12,15 +12,15 @@ use rstudio_pm::storage::Area;
 use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::scrub::{Fault, RepairOutcome, ScrubOptions};
 
-use super::all_stores::{ObjectStore, fetched, stores};
+use super::all_stores::{ObjectStore, package_bytes, stores};
 use super::sweep::objects;
 use super::{index, point, scrub};
 use crate::support::backend::Backend;
 use crate::support::db::Engine;
 use crate::support::tarball::Tarball;
 
-/// A local package that is served, and its object.
-async fn with_local_package() -> (Backend, PathBuf) {
+/// Starts a backend that serves a local package; returns it with the object of the package.
+async fn backend_with_package() -> (Backend, PathBuf) {
     let backend = Backend::new().await;
     upkeep::ownership::claim(&backend.upkeep).await;
     backend.create_local_source("team").await;
@@ -30,7 +30,7 @@ async fn with_local_package() -> (Backend, PathBuf) {
     (backend, object)
 }
 
-/// Flips one bit; the size stays.
+/// Flips one bit; the size does not change.
 fn flip(object: &PathBuf) {
     let mut bytes = std::fs::read(object).expect("stored");
     let middle = bytes.len() / 2;
@@ -40,20 +40,20 @@ fn flip(object: &PathBuf) {
 
 async fn open(backend: &Backend) -> Result<OpenFile, RepoError> {
     let point = point(backend, "all", "latest").await;
-    let located =
+    let location =
         serve::file::locate(&backend.repositories, &point, "alpha", "1.0", "alpha_1.0.tar.gz", false).await?;
-    serve::file::open(&backend.repositories, &located, None).await
+    serve::file::open(&backend.repositories, &location, None).await
 }
 
-/// The number of objects that were moved to the directory `damaged`.
+/// Returns the number of objects that were moved to the directory `damaged`.
 async fn damaged_count(backend: &Backend) -> usize {
-    let listed = backend.state.storage.list_in(Area::Damaged, StorageClass::Packages, None, 10).await;
-    listed.expect("a listing").len()
+    let listing = backend.state.storage.list_in(Area::Damaged, StorageClass::Packages, None, 10).await;
+    listing.expect("a listing").len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_local_package_is_not_served_and_is_moved_aside() {
-    let (backend, object) = with_local_package().await;
+async fn a_damaged_local_package_is_not_served_and_is_moved_to_damaged() {
+    let (backend, object) = backend_with_package().await;
     flip(&object);
     let backend = backend.restart().await;
     upkeep::ownership::claim(&backend.upkeep).await;
@@ -73,20 +73,20 @@ async fn a_damaged_local_package_is_not_served_and_is_moved_aside() {
     // Adding the same package again repairs it.
     let second_add = backend.try_add("team", &[Tarball::new("alpha", "1.0")], OnExisting::Replace).await;
     second_add.expect("added");
-    assert!(fetched(&backend, "latest", "alpha", "1.0").await.is_some());
+    assert!(package_bytes(&backend, "latest", "alpha", "1.0").await.is_some());
     assert_eq!(backend.state.storage.condition().warnings(), []);
 }
 
 /// Checks the file of the package, as a HEAD request does.
 async fn check(backend: &Backend) -> Result<(), RepoError> {
     let point = point(backend, "all", "latest").await;
-    let located =
+    let location =
         serve::file::locate(&backend.repositories, &point, "alpha", "1.0", "alpha_1.0.tar.gz", false).await?;
-    serve::file::check(&backend.repositories, &located).await
+    serve::file::check(&backend.repositories, &location).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_package_whose_size_changes_while_the_server_runs_is_moved_aside() {
+async fn a_package_whose_size_changes_while_the_server_runs_is_moved_to_damaged() {
     let backend = Backend::new().await;
     upkeep::ownership::claim(&backend.upkeep).await;
     backend.create_local_source("team").await;
@@ -111,8 +111,8 @@ async fn a_package_whose_size_changes_while_the_server_runs_is_moved_aside() {
         } else {
             (check(&backend).await.err(), open(&backend).await.err())
         };
-        for refused in [first, second] {
-            assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{size} {refused:?}");
+        for refusal in [first, second] {
+            assert!(matches!(refusal, Some(RepoError::Damaged { .. })), "{size} {refusal:?}");
         }
         assert!(!object.exists());
         assert_eq!(damaged_count(&backend).await, 1);
@@ -159,20 +159,20 @@ async fn a_replaced_package_is_reported_only_once_it_is_stored_on_postgres() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_intact_file_that_replaces_a_damaged_one_is_served() {
-    let (backend, object) = with_local_package().await;
-    let backup = std::fs::read(&object).expect("a backup");
+    let (backend, object) = backend_with_package().await;
+    let bytes = std::fs::read(&object).expect("a backup");
     flip(&object);
     let backend = backend.restart().await;
     upkeep::ownership::claim(&backend.upkeep).await;
     let refusal = open(&backend).await.err();
     assert!(matches!(refusal, Some(RepoError::Damaged { .. })), "{refusal:?}");
     // A copy that is damaged as well is moved to the directory `damaged` again.
-    std::fs::write(&object, &backup).expect("copied");
+    std::fs::write(&object, &bytes).expect("copied");
     flip(&object);
     let backend = backend.restart().await;
     upkeep::ownership::claim(&backend.upkeep).await;
     assert!(open(&backend).await.is_err() && !object.exists());
-    std::fs::write(&object, &backup).expect("copied");
+    std::fs::write(&object, &bytes).expect("copied");
     let backend = backend.restart().await;
     assert!(open(&backend).await.is_ok());
     upkeep::ownership::claim(&backend.upkeep).await;
@@ -181,7 +181,7 @@ async fn an_intact_file_that_replaces_a_damaged_one_is_served() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_scrub_finds_damage_of_verified_objects() {
-    let (backend, object) = with_local_package().await;
+    let (backend, object) = backend_with_package().await;
     assert!(open(&backend).await.is_ok());
     let result = scrub::run(&backend, ScrubOptions::full()).await;
     assert_eq!((result.objects, result.bad), (1, 0));
@@ -191,37 +191,37 @@ async fn the_scrub_finds_damage_of_verified_objects() {
     // Small objects are in memory; the scrub reads the disk.
     flip(&object);
     let result = scrub::run(&backend, ScrubOptions::full()).await;
-    let damaged = [(Fault::Damaged, RepairOutcome::Lost, "alpha".to_owned())];
-    assert_eq!((result.objects, scrub::found(&result)), (1, damaged.to_vec()));
+    let finding = [(Fault::Damaged, RepairOutcome::Lost, "alpha".to_owned())];
+    assert_eq!((result.objects, scrub::findings(&result)), (1, finding.to_vec()));
     let refusal = open(&backend).await.err();
     assert!(matches!(refusal, Some(RepoError::Damaged { .. })), "{refusal:?}");
     assert!(!object.exists());
     // It is reported until it is stored again.
-    let again = scrub::run(&backend, ScrubOptions::full()).await;
-    assert_eq!(scrub::found(&again), damaged);
+    let second_result = scrub::run(&backend, ScrubOptions::full()).await;
+    assert_eq!(scrub::findings(&second_result), finding);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_index_of_a_closed_day_is_rendered_again() {
-    let (backend, _) = with_local_package().await;
+    let (backend, _) = backend_with_package().await;
     backend.advance_to_noon("2024-03-02");
     let documents = [RDocument::Packages(IndexFormat::Gz), RDocument::Packages(IndexFormat::Rds)];
-    let mut intact = Vec::new();
+    let mut expected = Vec::new();
     for document in documents.clone() {
-        intact.push(index(&backend, "all", "2024-03-01", document).await.bytes);
+        expected.push(index(&backend, "all", "2024-03-01", document).await.bytes);
     }
-    let stored = objects(&backend.folder().join("data/persistent"));
-    assert_eq!(stored.len(), 2);
+    let index_objects = objects(&backend.folder().join("data/persistent"));
+    assert_eq!(index_objects.len(), 2);
     let empty = |object: &PathBuf| std::fs::write(object, b"").expect("written");
     let mut backend = backend;
     for damage in [flip as fn(&PathBuf), empty] {
-        stored.iter().for_each(damage);
+        index_objects.iter().for_each(damage);
         backend = backend.restart().await;
         upkeep::ownership::claim(&backend.upkeep).await;
-        for (document, intact) in documents.clone().into_iter().zip(&intact) {
-            assert!(index(&backend, "all", "2024-03-01", document).await.bytes == *intact);
+        for (document, expected) in documents.clone().into_iter().zip(&expected) {
+            assert!(index(&backend, "all", "2024-03-01", document).await.bytes == *expected);
         }
-        assert_eq!(objects(&backend.folder().join("data/persistent")), stored);
+        assert_eq!(objects(&backend.folder().join("data/persistent")), index_objects);
         assert_eq!(backend.state.storage.condition().warnings(), []);
     }
 }

@@ -32,10 +32,10 @@ async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_re
     let backend = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
     let packages = in_area(&backend, Area::Live, CLASS).await;
     let archives: Vec<Key> = packages.into_iter().filter(|key| matches!(key, Key::Package(..))).collect();
-    let [trashed, lost, ..] = archives.as_slice() else { panic!("{archives:?}") };
-    assert!(backend.state.storage.move_to_trash(trashed).await.expect("moved"));
-    let content = backend.state.storage.read(lost).await.expect("bytes");
-    backend.state.storage.delete(lost).await.expect("removed");
+    let [trash_key, lost_key, ..] = archives.as_slice() else { panic!("{archives:?}") };
+    assert!(backend.state.storage.move_to_trash(trash_key).await.expect("moved"));
+    let content = backend.state.storage.read(lost_key).await.expect("bytes");
+    backend.state.storage.delete(lost_key).await.expect("removed");
 
     // The sweep at start detects it.
     let backend = backend.restart().await;
@@ -43,31 +43,31 @@ async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_re
     upkeep::sweep::sweep(&backend.upkeep, &SweepOptions { only_refillable: true, ..sweep_now() })
         .await
         .expect("a start");
-    assert_eq!(backend.state.storage.condition().lost_objects(CLASS).collect::<Vec<_>>(), [lost]);
+    assert_eq!(backend.state.storage.condition().lost_objects(CLASS).collect::<Vec<_>>(), [lost_key]);
     assert_eq!(count(&backend).await, 9, "the object in the trash is restored");
     let warnings = backend.state.storage.condition().warnings();
     assert!(warnings[0].kind == "storage-lost" && warnings[0].message.contains(": 1;"), "{warnings:?}");
 
-    backend.state.storage.put(lost, content).await.expect("stored");
+    backend.state.storage.put(lost_key, content).await.expect("stored");
     assert!(kinds(&backend).is_empty());
     assert_all_served(&backend).await;
 
     // The scrub detects it as well.
-    backend.state.storage.delete(lost).await.expect("removed");
+    backend.state.storage.delete(lost_key).await.expect("removed");
     let result = scrub::run(&backend, ScrubOptions::full()).await;
-    assert!(matches!(scrub::found(&result)[..], [(Fault::Missing, RepairOutcome::Lost, _)]), "{result:?}");
+    assert!(matches!(scrub::findings(&result)[..], [(Fault::Missing, RepairOutcome::Lost, _)]), "{result:?}");
     assert_eq!(kinds(&backend), ["storage-lost"]);
 }
 
 async fn open(backend: &Backend, version: &str) -> Result<(), RepoError> {
     let (point, file) = (point(backend, "all", "latest").await, format!("alpha_{version}.tar.gz"));
-    let located = serve::file::locate(&backend.repositories, &point, "alpha", version, &file, false)
+    let location = serve::file::locate(&backend.repositories, &point, "alpha", version, &file, false)
         .await
         .expect("a package");
-    let checked = serve::file::check(&backend.repositories, &located).await;
-    let opened = serve::file::open(&backend.repositories, &located, None).await.map(drop);
-    assert_eq!(checked.is_ok(), opened.is_ok(), "{checked:?} {opened:?}");
-    opened
+    let check_result = serve::file::check(&backend.repositories, &location).await;
+    let open_result = serve::file::open(&backend.repositories, &location, None).await.map(drop);
+    assert_eq!(check_result.is_ok(), open_result.is_ok(), "{check_result:?} {open_result:?}");
+    open_result
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,27 +75,27 @@ async fn a_lost_package_is_recorded_when_it_is_requested_until_it_is_restored() 
     let backend = with_packages(Engine::Sqlite, ObjectStore::Disk).await.restart().await;
     upkeep::ownership::claim(&backend.upkeep).await;
     let object = object_of(&backend, "alpha", "1.3").await;
-    let away = backend.folder().join("away");
-    std::fs::rename(&object, &away).expect("moved");
+    let copy = backend.folder().join("away");
+    std::fs::rename(&object, &copy).expect("moved");
     for _ in 0..2 {
         let refusal = open(&backend, "1.3").await;
         assert!(matches!(refusal, Err(RepoError::Storage(StorageError::NotFound(_)))), "{refusal:?}");
         assert_eq!(backend.state.storage.condition().lost_objects(CLASS).count(), 1);
     }
     assert_eq!(kinds(&backend), ["storage-lost"]);
-    std::fs::rename(&away, &object).expect("moved back");
+    std::fs::rename(&copy, &object).expect("moved back");
     open(&backend, "1.3").await.expect("served");
     assert!(kinds(&backend).is_empty());
 }
 
-/// The path of the object of a package.
+/// Returns the path of the object of a package.
 async fn object_of(backend: &Backend, package: &str, version: &str) -> PathBuf {
     let point = point(backend, "all", "latest").await;
     let file = format!("{package}_{version}.tar.gz");
-    let located = serve::file::locate(&backend.repositories, &point, package, version, &file, false)
+    let location = serve::file::locate(&backend.repositories, &point, package, version, &file, false)
         .await
         .expect("a package");
-    let path = Key::Package(CLASS, located.sha256.expect("a digest")).path();
+    let path = Key::Package(CLASS, location.sha256.expect("a digest")).path();
     backend.folder().join("data/packages").join(path)
 }
 
@@ -106,15 +106,15 @@ async fn a_package_lost_soon_after_it_was_added_is_detected_by_the_next_clean_up
         let object = object_of(&backend, "alpha", "1.3").await;
         std::fs::remove_file(object).expect("removed");
         upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
-        let lost = backend.state.storage.condition().lost_objects(CLASS).count();
+        let lost_count = backend.state.storage.condition().lost_objects(CLASS).count();
         // On PostgreSQL the object may be one that another server stored a moment ago.
-        assert_eq!(lost, usize::from(engine == Engine::Sqlite), "{engine:?}");
+        assert_eq!(lost_count, usize::from(engine == Engine::Sqlite), "{engine:?}");
         backend.advance_to_noon("2024-03-02");
         upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
         assert_eq!(backend.state.storage.condition().lost_objects(CLASS).count(), 1, "{engine:?}");
         // The same package uploaded again, and not added yet.
-        let again = Tarball::new("alpha", "1.3").with("README.md", "# 3\n");
-        backend.upload(&again).await.expect("an upload");
+        let tarball = Tarball::new("alpha", "1.3").with("README.md", "# 3\n");
+        backend.upload(&tarball).await.expect("an upload");
         upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
         assert!(kinds(&backend).is_empty(), "{engine:?}");
     }
@@ -124,12 +124,12 @@ async fn a_package_lost_soon_after_it_was_added_is_detected_by_the_next_clean_up
 async fn an_untrusted_clock_removes_nothing() {
     let backend = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
     let (content, digest) = bytes(50, 1);
-    let unknown = Key::Package(CLASS, digest);
-    backend.state.storage.put(&unknown, content.into()).await.expect("stored");
+    let unknown_key = Key::Package(CLASS, digest);
+    backend.state.storage.put(&unknown_key, content.into()).await.expect("stored");
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 1);
     backend.advance_to_noon("2025-04-05");
-    let without_grace = SweepOptions { grace: Duration::ZERO, ..sweep_now() };
-    match upkeep::sweep::sweep(&backend.upkeep, &without_grace).await {
+    let options = SweepOptions { grace: Duration::ZERO, ..sweep_now() };
+    match upkeep::sweep::sweep(&backend.upkeep, &options).await {
         Err(RepoError::Conflict(reason)) => {
             assert!(reason.contains("nothing is removed") && reason.contains("2025-04-05"))
         }
@@ -137,7 +137,7 @@ async fn an_untrusted_clock_removes_nothing() {
     }
     assert_eq!(upkeep::sweep::trash::summary(&backend.state, CLASS).await.expect("a trash").objects, 1);
     backend.set_back_to_noon("2024-03-01");
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &without_grace).await.expect("a sweep").deleted, 1);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &options).await.expect("a sweep").deleted, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,30 +154,30 @@ async fn a_clock_that_contradicts_the_clock_of_the_database_removes_and_repairs_
         Err(RepoError::Conflict(reason)) => assert!(reason.contains("nothing is removed"), "{reason}"),
         other => panic!("{other:?}"),
     }
-    let repaired = upkeep::clock::repair(&backend.state, later, false).await;
-    assert!(matches!(repaired, Err(RepoError::Db(db::DbError::ClockAhead { .. }))), "{repaired:?}");
+    let result = upkeep::clock::repair(&backend.state, later, false).await;
+    assert!(matches!(result, Err(RepoError::Db(db::DbError::ClockAhead { .. }))), "{result:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_age_of_objects_in_the_trash_counts_days_with_a_clean_up_too() {
     let backend = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
     let (content, digest) = bytes(50, 1);
-    let unknown = Key::Package(CLASS, digest);
-    backend.state.storage.put(&unknown, content.into()).await.expect("stored");
+    let unknown_key = Key::Package(CLASS, digest);
+    backend.state.storage.put(&unknown_key, content.into()).await.expect("stored");
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 1);
     // As after a jump of the clock.
-    let ago = SystemTime::now() - Duration::from_secs(10 * 86_400);
+    let modified_at = SystemTime::now() - Duration::from_secs(10 * 86_400);
     let [object] = objects(&backend.folder().join("data/packages/trash")).try_into().expect("one object");
     let file = std::fs::File::options().write(true).open(&object).expect("a file");
-    file.set_modified(ago).expect("a time");
+    file.set_modified(modified_at).expect("a time");
     for _ in 0..2 {
         assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").deleted, 0);
     }
     // As after nightly sweeps of a week.
-    let recorded = backend
+    let transaction = backend
         .state
         .db
-        .write(move |c| (1..=7).try_for_each(|day| db::sweep::record_day(c, day_of(ago) + day)));
-    recorded.await.expect("recorded");
+        .write(move |c| (1..=7).try_for_each(|day| db::sweep::record_day(c, day_of(modified_at) + day)));
+    transaction.await.expect("recorded");
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").deleted, 1);
 }

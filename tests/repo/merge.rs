@@ -5,7 +5,7 @@ use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve;
 use rstudio_pm::serve::r::document::RDocument;
 
-use super::{archived, index, listing};
+use super::{archive_names, index, listing};
 use crate::support::backend::{Backend, actor};
 use crate::support::tarball::Tarball;
 
@@ -29,7 +29,7 @@ async fn two_sources() -> Backend {
 async fn a_higher_version_of_a_later_source_is_hidden_everywhere() {
     let backend = two_sources().await;
     assert_eq!(listing(&backend, "all", "latest").await, "Abacus 1.0, internalpkg 1.0, zoo 1.0");
-    assert_eq!(archived(&backend, "all", "latest").await, ["internalpkg/internalpkg_0.9.tar.gz"]);
+    assert_eq!(archive_names(&backend, "all", "latest").await, ["internalpkg/internalpkg_0.9.tar.gz"]);
     let latest = super::point(&backend, "all", "latest").await;
     let detail =
         serve::info::package(&backend.repositories, &latest, "internalpkg", None).await.expect("the package");
@@ -55,7 +55,7 @@ async fn a_name_comes_from_the_next_subscription_only_if_the_first_does_not_have
         .await
         .expect("removed");
     assert_eq!(listing(&backend, "all", "latest").await, "Abacus 1.0, internalpkg 99.0, zoo 1.0");
-    assert_eq!(archived(&backend, "all", "latest").await, ["internalpkg/internalpkg_98.0.tar.gz"]);
+    assert_eq!(archive_names(&backend, "all", "latest").await, ["internalpkg/internalpkg_98.0.tar.gz"]);
 }
 
 #[tokio::test]

@@ -24,8 +24,8 @@ use rstudio_pm::serve::r::document::RDocument;
 
 use crate::support::backend::Backend;
 
-/// The packages a snapshot lists, with their versions.
-async fn listed(backend: &Backend, repo: &str, snapshot: &str) -> BTreeMap<String, String> {
+/// Returns the packages that a snapshot lists, with their versions.
+async fn package_versions(backend: &Backend, repo: &str, snapshot: &str) -> BTreeMap<String, String> {
     let document = index(backend, repo, snapshot, RDocument::Packages(IndexFormat::Text)).await;
     let text = String::from_utf8(document.bytes.to_vec()).expect("text");
     let field = |record: &str, tag: &str| {
@@ -36,10 +36,10 @@ async fn listed(backend: &Backend, repo: &str, snapshot: &str) -> BTreeMap<Strin
     records.map(|record| (field(record, "Package"), field(record, "Version"))).collect()
 }
 
-/// The packages of [`listed`] as one line: `name version, …`.
+/// Returns the packages of [`package_versions`] as one line: `name version, …`.
 async fn listing(backend: &Backend, repo: &str, snapshot: &str) -> String {
-    let listed = listed(backend, repo, snapshot).await;
-    listed.into_iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ")
+    let versions = package_versions(backend, repo, snapshot).await;
+    versions.into_iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ")
 }
 
 async fn point(backend: &Backend, repo: &str, snapshot: &str) -> Point {
@@ -54,8 +54,8 @@ async fn index(backend: &Backend, repo: &str, snapshot: &str, document: RDocumen
         .expect("a document")
 }
 
-/// The names in `Meta/archive.rds`, as `package/file`, sorted.
-async fn archived(backend: &Backend, repo: &str, snapshot: &str) -> Vec<String> {
+/// Returns the names in `Meta/archive.rds`, as `package/file`, sorted.
+async fn archive_names(backend: &Backend, repo: &str, snapshot: &str) -> Vec<String> {
     use rstudio_pm::r::rds::{Limits, archive_meta::read_archive_meta};
     let document = index(backend, repo, snapshot, RDocument::ArchiveRds).await;
     let rows = read_archive_meta(document.bytes.as_ref(), Limits::META).expect("a table");

@@ -12,7 +12,7 @@ use rstudio_pm::storage::{Area, Key, Ownership};
 use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::{SweepOptions, SweepResult};
 
-use super::all_stores::{ObjectStore, fetched, stores};
+use super::all_stores::{ObjectStore, package_bytes, stores};
 use super::sweep::{make_old, objects};
 use crate::support::backend::{Backend, StoresConfig, actor};
 use crate::support::db::Engine;
@@ -62,13 +62,13 @@ on_every_pair! {
     a_removed_object_is_restored_on_demand_and_deleted_after_the_grace_period
 }
 
-/// Options of a sweep for which all objects are old enough.
+/// Returns the options of a sweep for which all objects are old enough.
 pub(super) fn sweep_now() -> SweepOptions {
     SweepOptions { age: Duration::ZERO, ..SweepOptions::default() }
 }
 
-/// The same storage with a new database.
-async fn other_database(backend: &Backend, engine: Engine) -> StoresConfig {
+/// Returns the configuration of the storage of `backend` with a new database.
+async fn config_with_other_database(backend: &Backend, engine: Engine) -> StoresConfig {
     let gcfg = backend.stores().gcfg.clone();
     let other = tokio::task::spawn_blocking(move || databases::settings(engine)).await.expect("no panic");
     let storage = gcfg.find("[Storage]").map_or("", |at| &gcfg[at..]);
@@ -92,13 +92,13 @@ pub(super) async fn with_packages(engine: Engine, store: ObjectStore) -> Backend
     backend
 }
 
-/// The keys of the objects in an area of a class.
+/// Returns the keys of the objects in an area of a class.
 pub(super) async fn in_area(backend: &Backend, area: Area, class: StorageClass) -> Vec<Key> {
     let objects = backend.state.storage.list_in(area, class, None, 10_000).await.expect("a listing");
     objects.into_iter().map(|object| object.key).collect()
 }
 
-/// The number of objects of class `packages` in use.
+/// Returns the number of objects of class `packages` in use.
 pub(super) async fn count(backend: &Backend) -> usize {
     in_area(backend, Area::Live, StorageClass::Packages).await.len()
 }
@@ -106,24 +106,26 @@ pub(super) async fn count(backend: &Backend) -> usize {
 pub(super) async fn assert_all_served(backend: &Backend) {
     for number in 0..5 {
         let version = format!("1.{number}");
-        assert!(fetched(backend, "latest", "alpha", &version).await.is_some_and(|bytes| !bytes.is_empty()));
+        assert!(
+            package_bytes(backend, "latest", "alpha", &version).await.is_some_and(|bytes| !bytes.is_empty())
+        );
     }
 }
 
 async fn a_sweep_of_another_database_removes_nothing(engine: Engine, store: ObjectStore) {
     let backend = with_packages(engine, store).await;
-    let stored = count(&backend).await;
-    assert_eq!(stored, 10, "archives and READMEs");
-    let own = backend.stores().clone();
+    let object_count = count(&backend).await;
+    assert_eq!(object_count, 10, "archives and READMEs");
+    let own_config = backend.stores().clone();
 
     // The database is replaced by an empty one; a second server has the same effect.
-    let other = other_database(&backend, engine).await;
+    let other = config_with_other_database(&backend, engine).await;
     let backend = backend.restart_with_stores(other).await;
     assert_eq!(
         upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep"),
         SweepResult::default()
     );
-    assert_eq!(count(&backend).await, stored);
+    assert_eq!(count(&backend).await, object_count);
     let condition = backend.state.storage.condition();
     assert!(matches!(condition.ownership(StorageClass::Packages), Ownership::Foreign(_)), "{condition:?}");
     let warnings = condition.warnings();
@@ -131,7 +133,7 @@ async fn a_sweep_of_another_database_removes_nothing(engine: Engine, store: Obje
 
     // With the original database, everything is served without warnings.
     let other = backend.stores().clone();
-    let backend = backend.restart_with_stores(own.clone()).await;
+    let backend = backend.restart_with_stores(own_config.clone()).await;
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 0);
     assert_eq!(backend.state.storage.condition().warnings(), []);
     assert_all_served(&backend).await;
@@ -139,20 +141,20 @@ async fn a_sweep_of_another_database_removes_nothing(engine: Engine, store: Obje
     // After an adoption, objects that the new owner does not name are moved to the trash; the first owner removes
     // nothing.
     let backend = backend.restart_with_stores(other).await;
-    let adopted = upkeep::ownership::adopt(&backend.upkeep, &StorageClass::ALL).await.expect("adopted");
-    assert_eq!(adopted, StorageClass::ALL);
+    let classes = upkeep::ownership::adopt(&backend.upkeep, &StorageClass::ALL).await.expect("adopted");
+    assert_eq!(classes, StorageClass::ALL);
     assert_eq!(
         upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects,
-        stored as u64
+        object_count as u64
     );
     assert_eq!(count(&backend).await, 0);
-    let backend = backend.restart_with_stores(own).await;
+    let backend = backend.restart_with_stores(own_config).await;
     upkeep::ownership::claim(&backend.upkeep).await;
     let condition = backend.state.storage.condition();
     assert!(matches!(condition.ownership(StorageClass::Packages), Ownership::Foreign(_)), "{condition:?}");
     assert_eq!(
         upkeep::sweep::trash::restore(&backend.upkeep, StorageClass::Packages).await.expect("restored"),
-        stored as u64
+        object_count as u64
     );
     assert_all_served(&backend).await;
 }
@@ -168,13 +170,13 @@ async fn storage_without_markers_belongs_to_the_database_that_names_its_objects(
     for number in 0..5 {
         backend.add("team", "alpha", &format!("1.{number}")).await;
     }
-    let own = backend.stores().clone();
-    let other = other_database(&backend, engine).await;
+    let own_config = backend.stores().clone();
+    let other = config_with_other_database(&backend, engine).await;
     let backend = backend.restart_with_stores(other).await;
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 0);
     let ownership = backend.state.storage.condition().ownership(StorageClass::Packages);
     assert_eq!(ownership, Ownership::Unclaimed { objects: 5, files: 0 });
-    let backend = backend.restart_with_stores(own).await;
+    let backend = backend.restart_with_stores(own_config).await;
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 0);
     assert!(backend.state.storage.is_own(StorageClass::Packages));
     assert_all_served(&backend).await;
@@ -199,8 +201,8 @@ async fn a_sweep_of_a_large_share_waits_for_a_confirmation(engine: Engine, store
     );
     assert!(warnings[0].message.contains("11 of 11"), "{warnings:?}");
 
-    let confirmed = SweepOptions { confirmed: vec![class], ..sweep_now() };
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &confirmed).await.expect("a sweep").objects, 11);
+    let options = SweepOptions { confirmed: vec![class], ..sweep_now() };
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &options).await.expect("a sweep").objects, 11);
     assert_eq!(backend.state.storage.condition().warnings(), []);
     assert_eq!(upkeep::sweep::trash::summary(&backend.state, class).await.expect("a trash").objects, 11);
     assert!(in_area(&backend, Area::Live, class).await.is_empty(), "the trash is not listed");
@@ -230,33 +232,33 @@ async fn a_removed_object_is_restored_on_demand_and_deleted_after_the_grace_peri
     let (storage, class) = (&backend.state.storage, StorageClass::Packages);
     let all = in_area(&backend, Area::Live, class).await;
     let (content, digest) = bytes(50, 1);
-    let unnamed = Key::Package(class, digest);
-    storage.put(&unnamed, content.clone().into()).await.expect("stored");
-    for key in all.iter().chain([&unnamed]) {
+    let unnamed_key = Key::Package(class, digest);
+    storage.put(&unnamed_key, content.clone().into()).await.expect("stored");
+    for key in all.iter().chain([&unnamed_key]) {
         assert!(storage.move_to_trash(key).await.expect("moved"));
         assert_eq!(storage.size(key).await.expect("an answer"), None);
     }
     // A request for an object of a row restores it.
     assert_all_served(&backend).await;
-    let restored = count(&backend).await;
-    assert_eq!(restored, 5, "the archives were requested");
+    let restored_count = count(&backend).await;
+    assert_eq!(restored_count, 5, "the archives were requested");
     // The same bytes can be stored again in the meantime.
-    storage.put(&unnamed, content.into()).await.expect("stored");
-    assert!(!storage.restore(&unnamed).await.expect("an answer"), "the key is in use");
-    storage.delete(&unnamed).await.expect("removed");
+    storage.put(&unnamed_key, content.into()).await.expect("stored");
+    assert!(!storage.restore(&unnamed_key).await.expect("an answer"), "the key is in use");
+    storage.delete(&unnamed_key).await.expect("removed");
 
     let result = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
     // On PostgreSQL the rows are too young to be compared.
-    let left = if engine == Engine::Sqlite { 1 } else { 6 };
+    let trash_count = if engine == Engine::Sqlite { 1 } else { 6 };
     assert_eq!(
         (
             result.deleted,
             upkeep::sweep::trash::summary(&backend.state, class).await.expect("a trash").objects
         ),
-        (0, left)
+        (0, trash_count)
     );
-    let without_grace = SweepOptions { grace: Duration::ZERO, ..SweepOptions::default() };
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &without_grace).await.expect("a sweep").deleted, 1);
+    let options = SweepOptions { grace: Duration::ZERO, ..SweepOptions::default() };
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &options).await.expect("a sweep").deleted, 1);
     assert_eq!(upkeep::sweep::trash::summary(&backend.state, class).await.expect("a trash").objects, 0);
     assert_eq!(count(&backend).await, 10, "objects that rows name were restored instead");
 }
@@ -269,28 +271,30 @@ async fn at_start_only_objects_that_can_be_fetched_again_are_removed() {
         let (content, digest) = bytes(50, class as u64);
         backend.state.storage.put(&Key::Package(class, digest), content.into()).await.expect("stored");
     }
-    let start = SweepOptions { only_refillable: true, ..sweep_now() };
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &start).await.expect("a sweep").objects, 1);
-    for (class, left) in [(StorageClass::Packages, 1), (StorageClass::Binaries, 1), (StorageClass::Cran, 0)] {
-        assert_eq!(in_area(&backend, Area::Live, class).await.len(), left, "{class:?}");
+    let options = SweepOptions { only_refillable: true, ..sweep_now() };
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &options).await.expect("a sweep").objects, 1);
+    for (class, expected) in
+        [(StorageClass::Packages, 1), (StorageClass::Binaries, 1), (StorageClass::Cran, 0)]
+    {
+        assert_eq!(in_area(&backend, Area::Live, class).await.len(), expected, "{class:?}");
     }
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 2);
 }
 
 /// Inserts rows of blobs that nothing refers to, with a creation time three hours ago.
-async fn old_rows(backend: &Backend, rows: Vec<(Sha256, &'static str)>) {
-    let old = rstudio_pm::model::time::Timestamp((backend.state.clock)().0 - 3 * 3_600_000_000);
-    let written = backend.state.db.write(move |c| {
+async fn insert_old_blobs(backend: &Backend, rows: Vec<(Sha256, &'static str)>) {
+    let created_at = rstudio_pm::model::time::Timestamp((backend.state.clock)().0 - 3 * 3_600_000_000);
+    let transaction = backend.state.db.write(move |c| {
         for (sha256, class) in &rows {
             let class = (*class).to_owned();
-            db::blob::insert(c, &db::blob::Blob { sha256: *sha256, class, size: 1, created_at: old })?;
+            db::blob::insert(c, &db::blob::Blob { sha256: *sha256, class, size: 1, created_at })?;
         }
         Ok(())
     });
-    written.await.expect("written");
+    transaction.await.expect("written");
 }
 
-fn numbered(first: u8, number: u16) -> Sha256 {
+fn digest_of_number(first: u8, number: u16) -> Sha256 {
     let mut digest = [first; 32];
     digest[1..3].copy_from_slice(&number.to_be_bytes());
     Sha256(digest)
@@ -300,13 +304,17 @@ fn numbered(first: u8, number: u16) -> Sha256 {
 async fn more_unreferenced_blobs_than_one_page_are_removed_despite_rows_of_unknown_classes() {
     let backend = Backend::new().await;
     upkeep::ownership::claim(&backend.upkeep).await;
-    let unknown = (0..1200).map(|number| (numbered(0, number), "elsewhere"));
-    old_rows(&backend, unknown.chain((0..2500).map(|number| (numbered(1, number), "cran"))).collect()).await;
-    let confirmed = SweepOptions { confirmed: vec![StorageClass::Cran], ..SweepOptions::default() };
-    upkeep::sweep::sweep(&backend.upkeep, &confirmed).await.expect("a sweep");
-    let left = backend.state.db.read(|c| db::blob::page(c, None, 10_000)).await.expect("rows");
-    assert_eq!(left.len(), 1200, "those of class cran are removed");
-    assert!(left.iter().all(|blob| blob.class == "elsewhere"));
+    let unknown_blobs = (0..1200).map(|number| (digest_of_number(0, number), "elsewhere"));
+    insert_old_blobs(
+        &backend,
+        unknown_blobs.chain((0..2500).map(|number| (digest_of_number(1, number), "cran"))).collect(),
+    )
+    .await;
+    let options = SweepOptions { confirmed: vec![StorageClass::Cran], ..SweepOptions::default() };
+    upkeep::sweep::sweep(&backend.upkeep, &options).await.expect("a sweep");
+    let blobs = backend.state.db.read(|c| db::blob::page(c, None, 10_000)).await.expect("rows");
+    assert_eq!(blobs.len(), 1200, "those of class cran are removed");
+    assert!(blobs.iter().all(|blob| blob.class == "elsewhere"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -318,8 +326,8 @@ async fn a_clean_up_on_another_server_leaves_the_bytes_of_an_upload() {
     // The same bytes were stored before, and nothing refers to them.
     let package = Tarball::new("alpha", "1.0");
     let sha256 = backend.upload(&package).await.expect("an upload").sha256;
-    let aged = backend.state.db.write(|c| c.execute("UPDATE blob SET created_at = 1", &[]));
-    assert_eq!(aged.await.expect("a row"), 1);
+    let transaction = backend.state.db.write(|c| c.execute("UPDATE blob SET created_at = 1", &[]));
+    assert_eq!(transaction.await.expect("a row"), 1);
     let files = objects(&backend.folder().join("data/packages"));
     make_old(&files);
 
@@ -332,7 +340,7 @@ async fn a_clean_up_on_another_server_leaves_the_bytes_of_an_upload() {
         0
     );
     edit::add::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.expect("added");
-    assert!(fetched(&backend, "latest", "alpha", "1.0").await.is_some());
+    assert!(package_bytes(&backend, "latest", "alpha", "1.0").await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -340,9 +348,9 @@ async fn two_servers_never_clean_up_concurrently() {
     let backend = Backend::with_stores(stores(Engine::Postgres, ObjectStore::Disk).await).await;
     let now = (backend.state.clock)();
     // The database compares `until` with its own clock, which is that of this machine.
-    let until = rstudio_pm::model::time::Timestamp(jiff::Timestamp::now().as_microsecond() + 60_000_000);
-    let claimed = backend.state.db.write(move |c| db::lease::claim(c, "sweep", "another", now, until)).await;
-    let fence = claimed.expect("a database").expect("free");
+    let expiry = rstudio_pm::model::time::Timestamp(jiff::Timestamp::now().as_microsecond() + 60_000_000);
+    let lease = backend.state.db.write(move |c| db::lease::claim(c, "sweep", "another", now, expiry)).await;
+    let fence = lease.expect("a database").expect("free");
     let refusal = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await;
     assert!(matches!(refusal, Err(RepoError::Conflict(_))), "{refusal:?}");
     backend.state.db.write(move |c| db::lease::release(c, "sweep", fence)).await.expect("released");

@@ -8,7 +8,7 @@ use rstudio_pm::serve::{self, RepoError};
 
 use sha2::Digest;
 
-use super::{archived, index, listing, point};
+use super::{archive_names, index, listing, point};
 use crate::support::backend::{Backend, actor};
 use crate::support::tarball::Tarball;
 
@@ -39,7 +39,7 @@ async fn a_higher_version_moves_the_lower_one_to_the_archive() {
     backend.add("team", "alpha", "1.9").await;
     backend.add("team", "alpha", "1.10").await;
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.10");
-    assert_eq!(archived(&backend, "all", "latest").await, ["alpha/alpha_1.9.tar.gz"]);
+    assert_eq!(archive_names(&backend, "all", "latest").await, ["alpha/alpha_1.9.tar.gz"]);
 }
 
 #[tokio::test]
@@ -48,51 +48,52 @@ async fn an_older_version_is_added_to_the_archive() {
     backend.add("team", "alpha", "2.0").await;
     backend.add("team", "alpha", "1.0").await;
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 2.0");
-    assert_eq!(archived(&backend, "all", "latest").await, ["alpha/alpha_1.0.tar.gz"]);
+    assert_eq!(archive_names(&backend, "all", "latest").await, ["alpha/alpha_1.0.tar.gz"]);
 }
 
 #[tokio::test]
 async fn several_versions_in_one_call_are_one_transaction() {
     let backend = team().await;
     let versions = ["1.0", "3.0", "2.0"].map(|version| Tarball::new("alpha", version));
-    let before = backend.state.catalog.get().transactions.len();
-    let added = backend.try_add("team", &versions, OnExisting::Fail).await.expect("added");
-    assert_eq!(added, [AddStatus::New; 3]);
-    assert_eq!(backend.state.catalog.get().transactions.len(), before + 1);
+    let old_count = backend.state.catalog.get().transactions.len();
+    let statuses = backend.try_add("team", &versions, OnExisting::Fail).await.expect("added");
+    assert_eq!(statuses, [AddStatus::New; 3]);
+    assert_eq!(backend.state.catalog.get().transactions.len(), old_count + 1);
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 3.0");
     assert_eq!(
-        archived(&backend, "all", "latest").await,
+        archive_names(&backend, "all", "latest").await,
         ["alpha/alpha_1.0.tar.gz", "alpha/alpha_2.0.tar.gz"]
     );
 }
 
 #[tokio::test]
-async fn an_existing_version_is_refused_left_or_replaced_as_requested() {
+async fn an_existing_version_is_refused_kept_or_replaced_as_requested() {
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
-    let other = [Tarball::new("alpha", "1.0").with("NEWS", "other bytes"), Tarball::new("beta", "1.0")];
-    let refusal = backend.try_add("team", &other, OnExisting::Fail).await.expect_err("refused").to_string();
+    let tarballs = [Tarball::new("alpha", "1.0").with("NEWS", "other bytes"), Tarball::new("beta", "1.0")];
+    let refusal =
+        backend.try_add("team", &tarballs, OnExisting::Fail).await.expect_err("refused").to_string();
     assert!(refusal.contains("alpha 1.0 is in the source 'team' already"), "{refusal}");
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.0", "nothing of a refused call is added");
 
-    let before = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.content;
-    let left = backend.try_add("team", &other[..1], OnExisting::Succeed).await.expect("unchanged");
-    assert_eq!(left, [AddStatus::Existing]);
+    let old_content = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.content;
+    let statuses = backend.try_add("team", &tarballs[..1], OnExisting::Succeed).await.expect("unchanged");
+    assert_eq!(statuses, [AddStatus::Existing]);
     assert_eq!(
         index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.content,
-        before
+        old_content
     );
 
-    let replaced = backend.try_add("team", &other, OnExisting::Replace).await.expect("replaced");
-    assert_eq!(replaced, [AddStatus::Replaced, AddStatus::New]);
+    let statuses = backend.try_add("team", &tarballs, OnExisting::Replace).await.expect("replaced");
+    assert_eq!(statuses, [AddStatus::Replaced, AddStatus::New]);
     assert_ne!(
         index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.content,
-        before
+        old_content
     );
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.0, beta 1.0");
-    assert!(archived(&backend, "all", "latest").await.is_empty());
-    let same = backend.try_add("team", &other, OnExisting::Replace).await.expect("the same bytes");
-    assert_eq!(same, [AddStatus::Existing; 2]);
+    assert!(archive_names(&backend, "all", "latest").await.is_empty());
+    let statuses = backend.try_add("team", &tarballs, OnExisting::Replace).await.expect("the same bytes");
+    assert_eq!(statuses, [AddStatus::Existing; 2]);
 }
 
 #[tokio::test]
@@ -103,9 +104,9 @@ async fn the_same_version_twice_in_one_call_is_added_in_order() {
         backend.try_add("team", &same_version_twice, OnExisting::Fail).await,
         Err(RepoError::Conflict(_))
     ));
-    let added =
+    let statuses =
         backend.try_add("team", &same_version_twice, OnExisting::Replace).await.expect("the last wins");
-    assert_eq!(added, [AddStatus::New, AddStatus::Replaced]);
+    assert_eq!(statuses, [AddStatus::New, AddStatus::Replaced]);
     let last = backend.upload(&same_version_twice[1]).await.expect("an upload").sha256.to_string();
     let text = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.bytes;
     assert!(String::from_utf8_lossy(&text).contains(&last));
@@ -122,32 +123,39 @@ async fn a_removal_follows_its_scope_and_lists_the_next_lower_version() {
     static ACTOR: std::sync::LazyLock<rstudio_pm::edit::Actor> = std::sync::LazyLock::new(actor);
     assert_eq!(remove(RemoveScope::Current).await.expect("removed"), ["2.0"]);
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.1");
-    assert_eq!(archived(&backend, "all", "latest").await, ["alpha/alpha_1.0.tar.gz"]);
-    let missing = remove(RemoveScope::Version("9.9".to_owned())).await.expect_err("missing").to_string();
-    assert_eq!(missing, "the source 'team' has no alpha 9.9; it has 1.1, 1.0");
+    assert_eq!(archive_names(&backend, "all", "latest").await, ["alpha/alpha_1.0.tar.gz"]);
+    let error = remove(RemoveScope::Version("9.9".to_owned())).await.expect_err("missing").to_string();
+    assert_eq!(error, "the source 'team' has no alpha 9.9; it has 1.1, 1.0");
     assert_eq!(remove(RemoveScope::Version("1.0".to_owned())).await.expect("removed"), ["1.0"]);
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.1");
     backend.add("team", "alpha", "1.0").await;
     assert_eq!(remove(RemoveScope::All).await.expect("removed"), ["1.1", "1.0"]);
     assert_eq!(listing(&backend, "all", "latest").await, "");
-    let gone = remove(RemoveScope::All).await.expect_err("gone").to_string();
-    assert_eq!(gone, "the source 'team' has no package 'alpha'; rspm list packages --source=team shows all");
+    let error = remove(RemoveScope::All).await.expect_err("gone").to_string();
+    assert_eq!(error, "the source 'team' has no package 'alpha'; rspm list packages --source=team shows all");
 }
 
 #[tokio::test]
 async fn a_removed_package_that_is_added_again_is_the_same_release() {
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
-    let before = point(&backend, "all", "latest").await;
-    let release =
-        serve::info::package(&backend.repositories, &before, "alpha", None).await.expect("alpha").release.id;
+    let old_point = point(&backend, "all", "latest").await;
+    let release = serve::info::package(&backend.repositories, &old_point, "alpha", None)
+        .await
+        .expect("alpha")
+        .release
+        .id;
     edit::remove::remove(&backend.state, "team", "alpha", RemoveScope::All, "", &actor())
         .await
         .expect("removed");
     backend.add("team", "alpha", "1.0").await;
-    let after = point(&backend, "all", "latest").await;
+    let new_point = point(&backend, "all", "latest").await;
     assert_eq!(
-        serve::info::package(&backend.repositories, &after, "alpha", None).await.expect("alpha").release.id,
+        serve::info::package(&backend.repositories, &new_point, "alpha", None)
+            .await
+            .expect("alpha")
+            .release
+            .id,
         release
     );
     edit::remove::remove(&backend.state, "team", "alpha", RemoveScope::All, "", &actor())
@@ -166,8 +174,8 @@ async fn a_removed_package_that_is_added_again_is_the_same_release() {
 async fn package_details_contain_description_readme_and_other_versions() {
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
-    let new = Tarball::new("alpha", "2.0").with("README.md", "# alpha\n").field("Imports: stats");
-    backend.try_add("team", &[new], OnExisting::Fail).await.expect("added");
+    let tarball = Tarball::new("alpha", "2.0").with("README.md", "# alpha\n").field("Imports: stats");
+    backend.try_add("team", &[tarball], OnExisting::Fail).await.expect("added");
     let latest = point(&backend, "all", "latest").await;
     let detail = serve::info::package(&backend.repositories, &latest, "alpha", None).await.expect("alpha");
     assert_eq!(detail.release.version, "2.0");
@@ -181,30 +189,30 @@ async fn package_details_contain_description_readme_and_other_versions() {
         detail.others.iter().map(|r| (r.version.as_str(), r.archived)).collect::<Vec<_>>(),
         [("1.0", true)]
     );
-    let old =
+    let old_detail =
         serve::info::package(&backend.repositories, &latest, "alpha", Some("1.0")).await.expect("alpha 1.0");
-    assert!(old.release.archived && !old.description.is_empty());
-    let missing =
+    assert!(old_detail.release.archived && !old_detail.description.is_empty());
+    let error =
         serve::info::package(&backend.repositories, &latest, "omega", None).await.expect_err("missing");
-    assert_eq!(missing.to_string(), "Package 'omega' not found");
+    assert_eq!(error.to_string(), "Package 'omega' not found");
 }
 
 #[tokio::test]
 async fn only_local_sources_accept_packages_and_unknown_uploads_are_refused_by_number() {
     let backend = team().await;
     let upload = backend.upload(&Tarball::new("alpha", "1.0")).await.expect("an upload");
-    let cran = edit::add::add(&backend.uploads, "cran", &[upload.id], OnExisting::Fail, &actor())
+    let error = edit::add::add(&backend.uploads, "cran", &[upload.id], OnExisting::Fail, &actor())
         .await
         .expect_err("refused");
     assert_eq!(
-        cran.to_string(),
+        error.to_string(),
         "only local sources can be changed by hand; 'cran' is built in and filled by rspm sync --type=cran"
     );
-    let unknown = edit::add::add(&backend.uploads, "team", &[upload.id, 77], OnExisting::Fail, &actor())
+    let error = edit::add::add(&backend.uploads, "team", &[upload.id, 77], OnExisting::Fail, &actor())
         .await
         .expect_err("refused");
     assert_eq!(
-        unknown.to_string(),
+        error.to_string(),
         "there is no upload 77; uploads expire after one hour: upload the file again"
     );
     backend.advance_to_noon("2024-03-02");
@@ -234,7 +242,7 @@ async fn a_file_that_is_no_source_package_is_refused_with_the_reason() {
 #[tokio::test]
 async fn an_upload_in_pieces_of_any_size_is_stored_as_sent() {
     let backend = team().await;
-    let mut stored = Vec::new();
+    let mut objects = Vec::new();
     for (noise, piece) in [(10, 100), (10, 1 << 20), (1 << 20, 1000), (1 << 20, 700_000), (1 << 20, 2 << 20)]
     {
         let mut state = 1_u64;
@@ -254,8 +262,8 @@ async fn an_upload_in_pieces_of_any_size_is_stored_as_sent() {
                 .expect("a package");
         let digest: [u8; 32] = sha2::Sha256::digest(&bytes).into();
         assert_eq!((upload.original.0, upload.package.as_str()), (digest, "large"));
-        stored.push((noise, upload.sha256));
+        objects.push((noise, upload.sha256));
     }
-    stored.dedup();
-    assert_eq!(stored.len(), 2, "the same bytes give the same object: {stored:?}");
+    objects.dedup();
+    assert_eq!(objects.len(), 2, "the same bytes give the same object: {objects:?}");
 }

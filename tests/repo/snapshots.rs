@@ -47,7 +47,7 @@ async fn a_closed_snapshot_is_the_same_after_ten_transactions_and_a_restart() {
     backend.add("team", "alpha", "1.0").await;
     backend.add("team", "alpha", "1.1").await;
     backend.advance_to_noon("2024-03-02");
-    let before = documents(&backend, "2024-03-01").await;
+    let old_documents = documents(&backend, "2024-03-01").await;
     assert_eq!(listing(&backend, "all", "2024-03-01").await, "alpha 1.1");
     for number in 0..9 {
         backend.add("team", "alpha", &format!("2.{number}")).await;
@@ -55,19 +55,19 @@ async fn a_closed_snapshot_is_the_same_after_ten_transactions_and_a_restart() {
     edit::remove::remove(&backend.state, "team", "alpha", RemoveScope::All, "", &actor())
         .await
         .expect("removed");
-    assert_same(&before, &documents(&backend, "2024-03-01").await);
+    assert_same(&old_documents, &documents(&backend, "2024-03-01").await);
     backend = backend.restart().await;
-    let closed = point(&backend, "all", "2024-03-01").await;
-    for (document, rendered) in DOCUMENTS.iter().zip(&before) {
+    let closed_point = point(&backend, "all", "2024-03-01").await;
+    for (document, rendered) in DOCUMENTS.iter().zip(&old_documents) {
         let content = serve::index::content_digest(
             &backend.repositories,
-            &DocumentRequest::new(closed.clone(), document.clone()),
+            &DocumentRequest::new(closed_point.clone(), document.clone()),
         )
         .await
         .expect("no error");
         assert_eq!(content, Some(rendered.content), "a 304 needs no rendering: {document:?}");
     }
-    assert_same(&before, &documents(&backend, "2024-03-01").await);
+    assert_same(&old_documents, &documents(&backend, "2024-03-01").await);
     assert_eq!(listing(&backend, "all", "latest").await, "");
 }
 
@@ -76,18 +76,18 @@ async fn a_closed_snapshot_is_read_back_and_not_rendered_again() {
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
     backend.advance_to_noon("2024-03-02");
-    let before = documents(&backend, "2024-03-01").await;
-    let closed = point(&backend, "all", "2024-03-01").await;
+    let old_documents = documents(&backend, "2024-03-01").await;
+    let closed_point = point(&backend, "all", "2024-03-01").await;
     let backend = backend.restart().await;
     // The stored index is served, even if the rows would render another one.
-    let tree = closed.trees[0].tree;
+    let tree = closed_point.trees[0].tree;
     backend
         .state
         .db
         .write(move |c| c.execute("DELETE FROM life WHERE tree_id = $1", &[tree.into()]))
         .await
         .expect("deleted");
-    assert_same(&before, &documents(&backend, "2024-03-01").await);
+    assert_same(&old_documents, &documents(&backend, "2024-03-01").await);
 }
 
 #[tokio::test]
@@ -95,11 +95,11 @@ async fn rendering_again_after_a_loss_of_storage_gives_the_same_content() {
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
     backend.advance_to_noon("2024-03-02");
-    let before = documents(&backend, "2024-03-01").await;
+    let old_documents = documents(&backend, "2024-03-01").await;
     let indexes = backend.folder().join("data/persistent");
     let backend = backend.restart().await;
     std::fs::remove_dir_all(&indexes).expect("the folder of closed indexes");
-    assert_same(&before, &documents(&backend, "2024-03-01").await);
+    assert_same(&old_documents, &documents(&backend, "2024-03-01").await);
 }
 
 #[tokio::test]
@@ -114,9 +114,9 @@ async fn today_is_open_and_follows_latest() {
         index(&backend, "all", "2024-03-01", RDocument::Packages(IndexFormat::Text)).await.content,
         open.content
     );
-    let stored =
+    let object_count =
         std::fs::read_dir(backend.folder().join("data/persistent/indexes")).map_or(0, Iterator::count);
-    assert_eq!(stored, 0, "indexes of open points are only in memory");
+    assert_eq!(object_count, 0, "indexes of open points are only in memory");
 }
 
 #[tokio::test]
@@ -132,13 +132,13 @@ async fn a_document_rendered_while_its_day_was_open_is_stored_when_it_is_closed(
         index(&backend, "all", "2024-03-01", document).await;
     }
     let backend = backend.restart().await;
-    let closed = point(&backend, "all", "2024-03-01").await;
-    assert!(!closed.open);
+    let closed_point = point(&backend, "all", "2024-03-01").await;
+    assert!(!closed_point.open);
     for document in documents {
         assert!(
             serve::index::content_digest(
                 &backend.repositories,
-                &DocumentRequest::new(closed.clone(), document.clone())
+                &DocumentRequest::new(closed_point.clone(), document.clone())
             )
             .await
             .expect("no error")
@@ -172,7 +172,7 @@ async fn closed_dates_do_not_change_when_a_source_is_subscribed_later() {
     backend.add("team", "alpha", "1.0").await;
     backend.add("other", "beta", "1.0").await;
     backend.advance_to_noon("2024-03-10");
-    let before = documents(&backend, "2024-03-05").await;
+    let old_documents = documents(&backend, "2024-03-05").await;
     edit::subscription::subscribe(
         &backend.state,
         "all",
@@ -185,7 +185,7 @@ async fn closed_dates_do_not_change_when_a_source_is_subscribed_later() {
     .expect("subscribed");
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.0, beta 1.0");
     assert_eq!(listing(&backend, "all", "2024-03-10").await, "alpha 1.0, beta 1.0");
-    assert_same(&before, &documents(&backend, "2024-03-05").await);
+    assert_same(&old_documents, &documents(&backend, "2024-03-05").await);
 }
 
 #[tokio::test]
@@ -202,11 +202,11 @@ async fn a_new_repository_serves_the_days_before_its_creation() {
     assert!(point(&backend, "newer", "2024-03-01").await.open, "another source may be subscribed today");
     backend.advance_to_noon("2024-04-02");
     assert!(!point(&backend, "newer", "2024-03-01").await.open);
-    let early = serve::point::resolve(&backend.repositories, "newer", Snapshot::Date(day("2024-02-01")))
+    let error = serve::point::resolve(&backend.repositories, "newer", Snapshot::Date(day("2024-02-01")))
         .await
         .expect_err("too early");
-    assert!(matches!(early, RepoError::Unresolved(_)));
-    assert!(early.to_string().contains("its history starts at 2024-03-01"), "{early}");
+    assert!(matches!(error, RepoError::Unresolved(_)));
+    assert!(error.to_string().contains("its history starts at 2024-03-01"), "{error}");
     let days = serve::info::repository_days(&backend.state, "newer").expect("days");
     let days: Vec<String> = days.iter().map(ToString::to_string).collect();
     assert_eq!(days, ["2024-04-01", "2024-03-03", "2024-03-01"]);
@@ -235,9 +235,9 @@ async fn requests_for_old_dates_leave_latest_in_memory() {
     }
     let latest = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Gz)).await;
     for number in 1..5 {
-        let dated =
+        let snapshot_index =
             index(&backend, "all", &format!("2024-03-0{number}"), RDocument::Packages(IndexFormat::Gz)).await;
-        assert_eq!(dated.content == latest.content, number == 4);
+        assert_eq!(snapshot_index.content == latest.content, number == 4);
     }
     let second_index = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Gz)).await;
     assert_eq!(latest.bytes.as_ptr(), second_index.bytes.as_ptr(), "the same allocation");
@@ -300,22 +300,22 @@ async fn prepended_steps_change_no_later_answer() {
     backend.advance_to_noon("2024-03-02");
     backend.add("team", "alpha", "1.1").await;
     backend.advance_to_noon("2024-03-03");
-    let before = [documents(&backend, "2024-03-01").await, documents(&backend, "2024-03-02").await];
-    let closed = point(&backend, "all", "2024-03-01").await.trees[0];
+    let old_documents = [documents(&backend, "2024-03-01").await, documents(&backend, "2024-03-02").await];
+    let closed_point = point(&backend, "all", "2024-03-01").await.trees[0];
 
     // A back-fill: step 0, a year earlier, lists version 1.0.
-    let early = day("2023-03-01").start().0;
-    let written = backend.state.db.write(move |c| {
-        let tree = closed.tree;
+    let first_day = day("2023-03-01").start().0;
+    let transaction = backend.state.db.write(move |c| {
+        let tree = closed_point.tree;
         c.execute(
             "INSERT INTO tx SELECT id + 1, at + 1, source_id, repo_id, kind, started_at, published_from, published_to, \
-             added, updated, archived, removed, actor, comment FROM tx WHERE id = (SELECT max(id) FROM tx)",
+             added, updated, archive_names, removed, actor, comment FROM tx WHERE id = (SELECT max(id) FROM tx)",
             &[],
         )?;
         c.execute("UPDATE clock SET tx = tx + 1, at = at + 1, catalog = catalog + 1", &[])?;
         c.execute(
             "INSERT INTO step SELECT $1, 0, $2, max(id) FROM tx",
-            &[tree.into(), early.into()],
+            &[tree.into(), first_day.into()],
         )?;
         c.execute(
             "INSERT INTO life (tree_id, state, package_id, path, from_seq, to_seq, release_id, variant, file_id, mark) \
@@ -325,12 +325,12 @@ async fn prepended_steps_change_no_later_answer() {
         )?;
         c.execute("UPDATE tree SET first = 0 WHERE id = $1", &[tree.into()]).map(drop)
     });
-    written.await.expect("a back-fill");
+    transaction.await.expect("a back-fill");
     backend.state.catalog.refresh(&backend.state.db).await.expect("refreshed");
 
     let assert_unchanged = async |backend: &Backend| {
-        assert_same(&before[0], &documents(backend, "2024-03-01").await);
-        assert_same(&before[1], &documents(backend, "2024-03-02").await);
+        assert_same(&old_documents[0], &documents(backend, "2024-03-01").await);
+        assert_same(&old_documents[1], &documents(backend, "2024-03-02").await);
         assert_eq!(listing(backend, "all", "2023-06-01").await, "alpha 1.0");
         assert!(
             serve::point::resolve(&backend.repositories, "all", Snapshot::Date(day("2023-02-28")))
@@ -347,14 +347,14 @@ async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_close
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
     backend.advance_to_noon("2024-03-02");
-    let closed = documents(&backend, "2024-03-01").await;
+    let closed_documents = documents(&backend, "2024-03-01").await;
     // An administrator confirms a wrong clock and publishes.
     backend.advance_to_noon("2025-04-06");
     let refusal = backend.try_add("team", &[Tarball::new("alpha", "2.0")], OnExisting::Fail).await;
     assert!(refusal.expect_err("over a month").to_string().contains("over a month after the last publish"));
     let wrong_day =
         upkeep::clock::repair(&backend.state, day("2024-03-02"), false).await.expect_err("another day");
-    assert!(wrong_day.to_string().contains("set the clock right first"), "{wrong_day}");
+    assert!(wrong_day.to_string().contains("correct the clock first"), "{wrong_day}");
     upkeep::clock::repair(&backend.state, day("2025-04-06"), false)
         .await
         .expect("no error")
@@ -364,14 +364,14 @@ async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_close
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 2.0");
     assert_eq!(listing(&backend, "all", "2024-03-02").await, "alpha 2.0", "today is latest");
     assert!(point(&backend, "all", "2024-03-02").await.open);
-    let future = serve::point::resolve(&backend.repositories, "all", Snapshot::Date(day("2024-03-03"))).await;
-    assert!(matches!(future, Err(RepoError::Unresolved(_))), "{future:?}");
+    let result = serve::point::resolve(&backend.repositories, "all", Snapshot::Date(day("2024-03-03"))).await;
+    assert!(matches!(result, Err(RepoError::Unresolved(_))), "{result:?}");
     let refusal = backend.try_add("team", &[Tarball::new("alpha", "3.0")], OnExisting::Fail).await;
     assert!(refusal.expect_err("the clock row is ahead").to_string().contains("rspm repair clock"));
     let dry_run = upkeep::clock::repair(&backend.state, day("2024-03-02"), true).await.expect("no error");
     assert_eq!(dry_run.expect("something to do").transactions.len(), 1);
-    let repaired = upkeep::clock::repair(&backend.state, day("2024-03-02"), false).await.expect("no error");
-    assert_eq!(repaired.expect("something to do").transactions.len(), 1);
+    let repair = upkeep::clock::repair(&backend.state, day("2024-03-02"), false).await.expect("no error");
+    assert_eq!(repair.expect("something to do").transactions.len(), 1);
     assert_eq!(
         upkeep::clock::repair(&backend.state, day("2024-03-02"), false).await.expect("no error"),
         None
@@ -381,8 +381,8 @@ async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_close
     backend.advance_to_noon("2024-03-03");
     backend.add("team", "alpha", "4.0").await;
     assert_eq!(listing(&backend, "all", "2024-03-02").await, "alpha 3.0");
-    assert_same(&closed, &documents(&backend, "2024-03-01").await);
+    assert_same(&closed_documents, &documents(&backend, "2024-03-01").await);
     let backend = backend.restart().await;
     assert_eq!(listing(&backend, "all", "2024-03-02").await, "alpha 3.0");
-    assert_same(&closed, &documents(&backend, "2024-03-01").await);
+    assert_same(&closed_documents, &documents(&backend, "2024-03-01").await);
 }

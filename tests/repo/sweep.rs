@@ -14,16 +14,16 @@ use crate::support::backend::{Backend, StoresConfig, actor};
 use crate::support::rules;
 use crate::support::tarball::Tarball;
 
-/// All objects in use below a directory.
+/// Returns all objects in use below a directory, in order.
 pub(super) fn objects(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
-        let excluded = name.starts_with('.') || ["owner", "trash", "damaged"].contains(&name.as_str());
+        let is_excluded = name.starts_with('.') || ["owner", "trash", "damaged"].contains(&name.as_str());
         match path.is_dir() {
-            true if !excluded => files.extend(objects(&path)),
-            false if !excluded => files.push(path),
+            true if !is_excluded => files.extend(objects(&path)),
+            false if !is_excluded => files.push(path),
             _ => {}
         }
     }
@@ -32,14 +32,14 @@ pub(super) fn objects(folder: &Path) -> Vec<PathBuf> {
 }
 
 pub(super) fn make_old(files: &[PathBuf]) {
-    let old = SystemTime::now() - Duration::from_secs(3 * 3600);
+    let time = SystemTime::now() - Duration::from_secs(3 * 3600);
     for file in files {
-        std::fs::File::options().write(true).open(file).expect("a file").set_modified(old).expect("a time");
+        std::fs::File::options().write(true).open(file).expect("a file").set_modified(time).expect("a time");
     }
 }
 
 /// Checks that the sweep removes the older of two documents; returns the backend after a restart.
-async fn sweep_replaced(backend: Backend) -> Backend {
+async fn check_sweep_of_documents(backend: Backend) -> Backend {
     let persistent = backend.folder().join("data/persistent");
     let all = objects(&persistent);
     assert_eq!(all.len(), 2);
@@ -72,8 +72,8 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     let packages = backend.folder().join("data/packages");
     let readme = Tarball::new("alpha", "1.0").with("README.md", "# alpha\n");
     backend.try_add("team", &[readme], OnExisting::Fail).await.expect("added");
-    let required = objects(&packages);
-    assert_eq!(required.len(), 2, "the archive and its README");
+    let required_objects = objects(&packages);
+    assert_eq!(required_objects.len(), 2, "the archive and its README");
     backend.upload(&Tarball::new("beta", "1.0")).await.expect("an upload");
     let all = wait_for_objects(&packages, 3).await;
     make_old(&all);
@@ -82,14 +82,14 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     assert_eq!(objects(&packages), all, "an upload that waits to be added stays");
 
     let backend = backend.restart().await;
-    let new = Tarball::new("gamma", "1.0").with("README.md", "# gamma\n");
-    backend.upload(&new).await.expect("an upload");
+    let tarball = Tarball::new("gamma", "1.0").with("README.md", "# gamma\n");
+    backend.upload(&tarball).await.expect("an upload");
     wait_for_objects(&packages, 5).await;
     let backend = backend.restart().await;
     let result = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
-    assert_eq!(result.objects, 1, "forgotten with the restart, and old");
-    assert_eq!(objects(&packages).len(), 4, "forgotten with the restart, but new");
-    assert!(required.iter().all(|path| path.exists()));
+    assert_eq!(result.objects, 1, "unknown after the restart, and old");
+    assert_eq!(objects(&packages).len(), 4, "unknown after the restart, but new");
+    assert!(required_objects.iter().all(|path| path.exists()));
 }
 
 #[tokio::test]
@@ -103,17 +103,17 @@ async fn the_object_of_a_removed_package_stays_for_older_snapshots() {
     edit::remove::remove(&backend.state, "team", "alpha", RemoveScope::All, "", &actor())
         .await
         .expect("removed");
-    let referenced = [
+    let objects_in_use = [
         objects(&backend.folder().join("data/packages")),
         objects(&backend.folder().join("data/persistent")),
     ];
-    assert!(referenced.iter().all(|files| !files.is_empty()));
-    make_old(&referenced.concat());
+    assert!(objects_in_use.iter().all(|files| !files.is_empty()));
+    make_old(&objects_in_use.concat());
     assert_eq!(
         upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep").objects,
         0
     );
-    assert!(referenced.concat().iter().all(|path| path.exists()));
+    assert!(objects_in_use.concat().iter().all(|path| path.exists()));
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn replaced_rules_are_removed_and_those_in_force_stay() {
         let result = Sync::new(backend.state.clone()).start_requirements("test").job().wait_end().await;
         assert!(result.expect("rules").contains("are in force now"));
     }
-    let backend = sweep_replaced(backend).await;
+    let backend = check_sweep_of_documents(backend).await;
     Sync::new(backend.state.clone()).load_rules().await;
     assert_eq!(backend.state.rules.get().as_ref().map(|rules| rules.len()), Some(2));
 }
@@ -141,7 +141,7 @@ async fn replaced_advisories_are_removed_and_those_in_force_stay() {
         let result = Sync::new(backend.state.clone()).start_advisories("test").job().wait_end().await;
         assert!(result.expect("advisories").contains("are in force now"));
     }
-    let backend = sweep_replaced(backend).await;
+    let backend = check_sweep_of_documents(backend).await;
     Sync::new(backend.state.clone()).load_advisories().await;
     assert_eq!(backend.state.advisories.get().as_ref().map(|index| index.len()), Some(2));
 }
@@ -156,10 +156,10 @@ async fn the_allowance_of_a_day_is_recorded_before_the_first_object_is_removed()
         backend.upload(&Tarball::new("alpha", version)).await.expect("an upload");
     }
     make_old(&wait_for_objects(&packages, 3).await);
-    // The restart forgets the uploads.
+    // The uploads are unknown after a restart.
     let backend = backend.restart().await;
     upkeep::ownership::claim(&backend.upkeep).await;
-    let recorded = async || {
+    let removal_count = async || {
         let now = (backend.state.clock)();
         let removals =
             backend.state.db.read(move |c| rstudio_pm::db::sweep::recent_removals(c, "packages", now));
@@ -171,9 +171,10 @@ async fn the_allowance_of_a_day_is_recorded_before_the_first_object_is_removed()
         let upkeep = backend.upkeep.clone();
         async move { upkeep::sweep::sweep(&upkeep, &SweepOptions::default()).await }
     });
-    crate::support::sync_backend::until("the allowance is recorded", async || recorded().await == 3).await;
+    crate::support::sync_backend::until("the allowance is recorded", async || removal_count().await == 3)
+        .await;
     assert_eq!(objects(&packages).len(), 3);
     drop(guard);
     assert_eq!(sweep.await.expect("no panic").expect("a sweep").objects, 3);
-    assert_eq!((objects(&packages).len(), recorded().await), (0, 3));
+    assert_eq!((objects(&packages).len(), removal_count().await), (0, 3));
 }

@@ -5,11 +5,11 @@ use crate::db::transfer::row::MalformedRows;
 /// An error of reading a dump.
 #[derive(Debug, thiserror::Error)]
 pub enum DumpError {
-    /// The bytes cannot be read, or are no zstd stream.
+    /// The bytes cannot be read, or are not a zstd stream.
     #[error("the dump cannot be read: {0}")]
     Io(#[from] std::io::Error),
-    /// Another kind of file.
-    #[error("this is no dump of rstudio-pm")]
+    /// The file is not a dump.
+    #[error("this is not a dump of rstudio-pm")]
     NotADump,
     /// A format of another version.
     #[error("the dump has format {found}; this version of rstudio-pm reads format {known}")]
@@ -37,13 +37,13 @@ pub enum DumpError {
     Rows {
         /// The table.
         table: &'static str,
-        /// What is wrong.
+        /// The reason.
         reason: MalformedRows,
     },
     /// Rows whose digest differs from that of the rows that were written.
     #[error("the dump is damaged: the digest of table {0} differs from its rows")]
     Digest(&'static str),
-    /// A table that this program describes in another way.
+    /// A table with other columns than in this program.
     #[error(
         "the dump has table {found}, where this version of rstudio-pm expects {expected}; use the version that wrote it"
     )]

@@ -22,7 +22,7 @@ use crate::model::digest::Sha256;
 const MAGIC: &[u8; 8] = b"RSPMDUMP";
 /// The number of the format.
 pub const FORMAT: u16 = 1;
-/// Maximum length of the content of a frame.
+/// Maximum length of the content of a frame, in bytes.
 const MAX_FRAME: usize = RowBlock::MAX + 4;
 /// Maximum size of the window of a zstd stream, as a power of two: 16 MB.
 const MAX_WINDOW: u32 = 24;
@@ -46,7 +46,7 @@ pub struct Head {
     pub levels: Vec<(Schema, i64)>,
 }
 
-/// What a dump states about a table.
+/// The properties of a table in a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableSummary {
     /// The table.

@@ -1,4 +1,4 @@
-//! Reads a dump: any bytes are a dump or an error, and memory is limited to one block of rows.
+//! Reads a dump. Other bytes give an error, and memory is limited to one block of rows.
 
 use std::io::{BufReader, Read};
 
@@ -13,11 +13,11 @@ use crate::db::transfer::row::RowBlock;
 use crate::db::transfer::tables::{self, Table};
 use crate::model::digest::Sha256;
 
-/// A dump that is being read.
+/// A reader of a dump.
 pub struct DumpReader<R: Read> {
     input: R,
     head: Head,
-    /// The tables that follow.
+    /// The following tables.
     expected: std::vec::IntoIter<&'static Table>,
     tables: u32,
     table: Option<OpenTable>,
@@ -26,7 +26,7 @@ pub struct DumpReader<R: Read> {
     ended: bool,
 }
 
-/// The table that is being read.
+/// The current table.
 struct OpenTable {
     table: &'static Table,
     hasher: RowHasher,
@@ -184,7 +184,7 @@ fn read_frame(input: &mut impl Read, content: &mut Vec<u8>) -> Result<Tag, DumpE
     if size as u64 == u64::from(length) { Ok(tag) } else { Err(DumpError::damaged("it is cut off")) }
 }
 
-/// The content of a frame that was not read yet.
+/// The unread content of a frame.
 struct Content<'a>(&'a [u8]);
 
 impl<'a> Content<'a> {

@@ -13,7 +13,7 @@ use crate::model::digest::Sha256;
 /// Compression level of zstd.
 const LEVEL: i32 = 1;
 
-/// A dump that is being written.
+/// A writer of a dump.
 pub struct DumpWriter<W: Write> {
     out: W,
     key: DigestKey,
@@ -21,7 +21,7 @@ pub struct DumpWriter<W: Write> {
     tables: u32,
 }
 
-/// The table that is being written.
+/// The current table.
 struct OpenTable {
     table: &'static Table,
     hasher: RowHasher,

@@ -27,7 +27,7 @@ use crate::config::{Config, ConfigError};
 use crate::model::time::Timestamp;
 use report::{Report, Verdict};
 
-/// The exit code if files of a backup are missing because they were missing in storage, as that of `rspm backup create`.
+/// Exit code for a backup that lacks files because storage lacked them, as of `rspm backup create`.
 const INCOMPLETE: u8 = 4;
 
 /// An error of a command.
@@ -63,7 +63,7 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     let lock_timeout = Duration::from_secs(lock_timeout);
     umask(Mode::from_bits_truncate(0o077));
     let loaded = match command {
-        // Without the secrets of the configuration: the key may be known only to the service.
+        // The secrets of the configuration stay encrypted: only the service may have the key.
         LocalCommand::List
         | LocalCommand::Verify { .. }
         | LocalCommand::Test { .. }
@@ -86,7 +86,7 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     let runtime = runtime.map_err(Failure::Runtime)?;
     let folder = Folder::open(&place, config, runtime.handle())?;
     let spinner = Spinner::new(!json);
-    // A test of an older backup says nothing about the newest one.
+    // Only the result of a test of the newest backup is recorded.
     let is_test = matches!(command, LocalCommand::Test { at: None });
     let wait = LockWait::of(&place, lock_timeout);
     let result = execute_command(config, &folder, command, wait, runtime.handle(), &spinner);

@@ -1,4 +1,4 @@
-//! What the commands of `rspm backup` print: text for people, one JSON value for programs.
+//! The output of the commands of `rspm backup`: text for people, one JSON value for programs.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -20,13 +20,13 @@ pub(super) struct Report {
     pub(super) verdict: Verdict,
 }
 
-/// How the program exits.
+/// The verdict, which determines the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Success,
-    /// Something is damaged.
+    /// A file is damaged.
     Failure,
-    /// Nothing is damaged, and files of the backup were missing in storage when it was made.
+    /// No file is damaged, but files were missing in storage when the backup was made.
     Incomplete,
 }
 
@@ -60,8 +60,8 @@ fn configuration(manifest: &Manifest) -> Value {
         .map_or(Value::Null, |file| json!({ "path": file.path, "copy": file.copy() }))
 }
 
-/// A text of a manifest without control characters: somebody else may have written it.
-fn escaped(text: &str) -> String {
+/// Escapes the control characters of a text in a manifest, which another program may have written.
+fn escape(text: &str) -> String {
     let character = |c: char| match c.is_control() {
         true => c.escape_default().to_string(),
         false => c.to_string(),
@@ -72,14 +72,14 @@ fn escaped(text: &str) -> String {
 /// Adds the files that were missing in storage when the backup was made.
 fn add_missing(text: &mut String, manifest: &Manifest) {
     for missing in manifest.missing.iter().take(20) {
-        let _ = writeln!(text, "Missing since the backup was made: {}", escaped(missing));
+        let _ = writeln!(text, "Missing since the backup was made: {}", escape(missing));
     }
     if manifest.missing.len() > 20 {
         let _ = writeln!(text, "and {} more", manifest.missing.len() - 20);
     }
 }
 
-/// The backups of a folder.
+/// Formats the list of the backups of a folder.
 pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
     let (mut text, mut entries, mut is_success) = (String::new(), Vec::new(), true);
     let _ = writeln!(
@@ -100,7 +100,7 @@ pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
                     rows(&manifest),
                     manifest.object_count,
                     megabytes(bytes),
-                    escaped(&manifest.version),
+                    escape(&manifest.version),
                 );
                 entries.push(json!({
                     "time": manifest.created.to_string(),
@@ -130,7 +130,7 @@ pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
     Ok(Report { text, json: Value::Array(entries), verdict })
 }
 
-/// The result of verifying a backup, and the damaged manifests of its folder.
+/// Formats the result of verifying a backup, and the damaged manifests of its folder.
 pub(super) fn verify(
     manifest: &Manifest,
     chain: Vec<String>,
@@ -149,7 +149,7 @@ pub(super) fn verify(
     }
     add_missing(&mut text, manifest);
     if let Some(file) = &manifest.configuration {
-        let _ = writeln!(text, "The configuration {} is in {}.", escaped(&file.path), file.copy());
+        let _ = writeln!(text, "The configuration {} is in {}.", escape(&file.path), file.copy());
     }
     let result = if is_success { "is undamaged" } else { "is damaged" };
     let _ = writeln!(
@@ -177,7 +177,7 @@ pub(super) fn verify(
     Report { text, json, verdict: Verdict::new(is_success, manifest) }
 }
 
-/// The result of a test.
+/// Formats the result of a test.
 pub(super) fn test(manifest: &Manifest, result: &TrialResult) -> Report {
     let mut text = format!(
         "The backup {} was restored into a temporary directory: {} rows; {} documents are equal to those of the server, \
@@ -200,7 +200,7 @@ pub(super) fn test(manifest: &Manifest, result: &TrialResult) -> Report {
     Report { text, json, verdict: Verdict::new(true, manifest) }
 }
 
-/// The result of a restore, and what it changes for clients.
+/// Formats the result of a restore, and its consequences for clients.
 pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
     let mut text = format!(
         "Restored the backup {}: {} rows, {} files ({}); {} files were already in storage. {} documents are equal to \
@@ -218,13 +218,13 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
     }
     let _ = writeln!(
         text,
-        "The newest transaction is {}, published at {}. Snapshots of later transactions and days do not exist any more: \
-         their numbers are given again, and the days show the state of that transaction until something is published.",
+        "The newest transaction is {}, published at {}. Snapshots of later transactions and days no longer exist: \
+         their numbers are used again, and the days show the state of that transaction until something is published.",
         manifest.transaction, manifest.published
     );
     add_missing(&mut text, manifest);
     for bad in &result.bad {
-        let _ = writeln!(text, "Not restored: {}", escaped(bad));
+        let _ = writeln!(text, "Not restored: {}", escape(bad));
     }
     if result.bad_count > result.bad.len() as u64 {
         let _ = writeln!(text, "and {} more", result.bad_count - result.bad.len() as u64);
@@ -260,18 +260,18 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
     Report { text, json, verdict }
 }
 
-/// The result of pruning.
+/// Formats the result of pruning.
 pub(super) fn prune(result: &PruneResult, dry_run: bool) -> Report {
     let PruneResult { removed, kept, files, bytes, missing } = result;
     let verb = if dry_run { "would be removed" } else { "were removed" };
     let mut text = format!(
-        "{} backups and {files} files ({}) {verb}; {} backups stay.\n",
+        "{} backups and {files} files ({}) {verb}; {} backups remain.\n",
         removed.len(),
         megabytes(*bytes),
         kept.len()
     );
     if *missing > 0 {
-        let _ = writeln!(text, "Files that backups lack which stay: {missing}; see rspm backup verify");
+        let _ = writeln!(text, "Files that the remaining backups lack: {missing}; see rspm backup verify");
     }
     let json = json!({
         "removed": removed,

@@ -13,11 +13,11 @@ use crate::api::backup::{RecordBackupTest, RecordedBackupTest};
 use crate::config::{BackupPlace, Config};
 use crate::daemon::sockets;
 
-/// The longest wait for the server.
+/// Timeout for the exchange with the server.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Sends the result, and writes a note to standard error if the server did not record it. Without a server, and for a
-/// folder that is none of the server's, nothing is recorded.
+/// Sends the result, and writes a note to standard error if the server did not record it. Nothing is recorded
+/// without a server, and for a folder in which the server made no backup.
 pub(super) fn send(config: &Config, place: &BackupPlace, error: Option<String>, runtime: &Handle) {
     let socket = match sockets::answering_server(config) {
         Ok(Some(socket)) => socket,

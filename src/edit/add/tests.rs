@@ -9,7 +9,7 @@ use crate::db::{Db, Row, Value};
 use crate::model::digest::Md5;
 use crate::model::source::SourceKind;
 
-/// A connection that counts statements and rows.
+/// Connection that counts statements and rows.
 struct CountingConn<'a> {
     inner: &'a mut dyn Conn,
     cost: &'a Cost,
@@ -129,15 +129,15 @@ fn staged(package: &str, version: &str, seed: u64) -> StagedUpload {
     }
 }
 
-struct Bench {
+struct CostFixture {
     db: Db,
     handle: crate::catalog::CatalogHandle,
     cost: Arc<Cost>,
     _folder: tempfile::TempDir,
 }
 
-impl Bench {
-    async fn new() -> Bench {
+impl CostFixture {
+    async fn new() -> CostFixture {
         let folder = tempfile::tempdir().expect("a folder");
         let config = Config::example(folder.path(), "").expect("a configuration").config;
         let db = tokio::task::spawn_blocking(move || Db::open(&config))
@@ -152,7 +152,7 @@ impl Bench {
         });
         creation.await.expect("a source");
         let handle = crate::catalog::CatalogHandle::open(&db).await.expect("a catalog");
-        Bench { db, handle, cost: Arc::default(), _folder: folder }
+        CostFixture { db, handle, cost: Arc::default(), _folder: folder }
     }
 
     /// Adds uploads; returns the number of statements and rows.
@@ -167,12 +167,13 @@ impl Bench {
         let result =
             self.db.write(move |c| transaction.write(&mut CountingConn { inner: c, cost: &cost }, &uploads));
         result.await.expect("a write").expect("added");
-        let (cost, last) = (self.cost.clone(), catalog.transactions.last().map_or(TxId(0), |(id, _)| *id));
+        let (cost, last_transaction) =
+            (self.cost.clone(), catalog.transactions.last().map_or(TxId(0), |(id, _)| *id));
         // The part of a catalog refresh that grows with the history.
         let instants = self.db.read(move |c| {
             let mut c = CountingConn { inner: c, cost: &cost };
-            db::step::since(&mut c, last)?;
-            db::tx::instants(&mut c, last)
+            db::step::since(&mut c, last_transaction)?;
+            db::tx::instants(&mut c, last_transaction)
         });
         assert_eq!(instants.await.expect("a read").len(), 1);
         self.handle.refresh(&self.db).await.expect("refreshed");
@@ -182,15 +183,20 @@ impl Bench {
 
 #[tokio::test]
 async fn an_add_costs_the_same_in_a_large_source() {
-    let bench = Bench::new().await;
-    bench.add(vec![staged("first", "1.0", 1)]).await;
-    bench.add(vec![staged("second", "1.0", 2)]).await;
-    let small =
-        (bench.add(vec![staged("new", "1.0", 3)]).await, bench.add(vec![staged("new", "1.1", 4)]).await);
-    let many = (0..3000).map(|i| staged(&format!("pkg{i}"), "1.0", 100 + i)).collect();
-    bench.add(many).await;
-    let large =
-        (bench.add(vec![staged("other", "1.0", 5)]).await, bench.add(vec![staged("other", "1.1", 6)]).await);
-    assert_eq!(small, large, "statements and rows of a new package, and of a new version");
-    assert!(small.1.0 <= 30, "{} statements", small.1.0);
+    let fixture = CostFixture::new().await;
+    fixture.add(vec![staged("first", "1.0", 1)]).await;
+    fixture.add(vec![staged("second", "1.0", 2)]).await;
+    let small_source_costs =
+        (fixture.add(vec![staged("new", "1.0", 3)]).await, fixture.add(vec![staged("new", "1.1", 4)]).await);
+    let large_source_uploads = (0..3000).map(|i| staged(&format!("pkg{i}"), "1.0", 100 + i)).collect();
+    fixture.add(large_source_uploads).await;
+    let large_source_costs = (
+        fixture.add(vec![staged("other", "1.0", 5)]).await,
+        fixture.add(vec![staged("other", "1.1", 6)]).await,
+    );
+    assert_eq!(
+        small_source_costs, large_source_costs,
+        "statements and rows of a new package, and of a new version"
+    );
+    assert!(small_source_costs.1.0 <= 30, "{} statements", small_source_costs.1.0);
 }

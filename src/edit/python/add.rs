@@ -19,12 +19,12 @@ use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::python::version::Version;
 use crate::serve::{ExistingFile, RepoError, find};
 
-/// Adds uploads to a source. A file that is there with the same bytes is left unchanged, and stays yanked; other bytes
-/// under a name that was used before need [`OnExisting::Replace`]: lock files of clients contain their digests.
+/// Adds uploads to a source. An existing file with the same bytes is left unchanged, and stays yanked; other bytes under
+/// a name that was used before need [`OnExisting::Replace`], because lock files of clients contain the old digest.
 ///
 /// # Errors
-/// [`RepoError::FileExists`] for such a file, [`RepoError::Conflict`] for two files of one name, [`RepoError::Invalid`] for a source or an upload of another language. Then
-/// nothing is added.
+/// [`RepoError::FileExists`] for such a file, [`RepoError::Conflict`] for two files of one name, [`RepoError::Invalid`] for
+/// a source or an upload of another language. Then nothing is added.
 pub async fn add(
     uploads: &Uploads,
     source: &str,
@@ -60,11 +60,11 @@ pub async fn add(
     Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
 }
 
-/// Adds the files of a build to a source built from git, and calls `finish` in the same write, with the transaction and
-/// whether files existed; an error of `finish` undoes everything. As of [`add`], an error leaves nothing behind.
+/// Adds the files of a build to a source built from git. Calls `finish` in the same write, with the transaction and the
+/// status of the files; an error of `finish` rolls the write back. As with [`add`], an error changes nothing.
 ///
 /// # Errors
-/// As [`add`]; the files must be of the project `expected`.
+/// As [`add`], or a file is of another project than `expected`.
 pub async fn add_built<F>(
     uploads: &Uploads,
     (source, expected): (&str, &str),
@@ -119,11 +119,11 @@ struct AddTransaction {
 struct Project {
     id: Option<PackageId>,
     files: Vec<ListedFile>,
-    /// Digests of the files that are being added, by name.
+    /// Digests of the files that this edit adds, by name.
     added: BTreeMap<String, Sha256>,
 }
 
-/// The transaction, if something was added, and what became of each file.
+/// The transaction (`None` when nothing changed), and the status of each file.
 type AddResult = (Option<TxId>, Vec<AddStatus>);
 
 impl AddTransaction {
@@ -140,7 +140,7 @@ impl AddTransaction {
     ) -> Result<EditResult<EditPlan<Vec<AddStatus>, FileChange>>, DbError> {
         let mut projects: BTreeMap<&str, Project> = BTreeMap::new();
         let (mut changes, mut outcomes) = (Vec::new(), Vec::with_capacity(staged.len()));
-        let mut stored: Vec<&StagedUpload> = Vec::new();
+        let mut new_uploads: Vec<&StagedUpload> = Vec::new();
         for upload in staged {
             let name = upload.upload.package.as_str();
             if !projects.contains_key(name) {
@@ -152,18 +152,18 @@ impl AddTransaction {
             };
             match self.plan_file(c, project, upload, python)? {
                 Err(refusal) => return Ok(Err(refusal)),
-                Ok((status, planned)) => {
+                Ok((status, file_changes)) => {
                     outcomes.push(status);
                     if status != AddStatus::Existing {
                         project.added.insert(upload.upload.file.clone(), upload.upload.sha256);
-                        stored.push(upload);
+                        new_uploads.push(upload);
                     }
-                    changes.extend(planned);
+                    changes.extend(file_changes);
                 }
             }
         }
-        // Only now: a refusal changes nothing.
-        for upload in stored {
+        // Rows are written after all files are planned, so that a refusal changes nothing.
+        for upload in new_uploads {
             insert_blobs(c, upload, self.publish.now)?;
         }
         let mut counts = Counts::default();
@@ -194,41 +194,42 @@ impl AddTransaction {
             }
             None => {}
         }
-        let listed = project.files.iter().find(|listed| listed.name == *file);
-        if let Some(listed) = listed
-            && (listed.sha256 == *sha256 || self.existing == OnExisting::Succeed)
+        let listed_file = project.files.iter().find(|candidate| candidate.name == *file);
+        if let Some(listed_file) = listed_file
+            && (listed_file.sha256 == *sha256 || self.existing == OnExisting::Succeed)
         {
             return Ok(Ok((AddStatus::Existing, Vec::new())));
         }
-        let known = match project.id {
+        let earlier_files = match project.id {
             Some(id) => python_file::by_name(c, self.source.source, id, file)?,
             None => Vec::new(),
         };
-        let same = known.iter().find(|known| known.sha256 == *sha256);
-        if let Some(other) = known.first().filter(|_| same.is_none() && self.existing != OnExisting::Replace)
+        let same_bytes = earlier_files.iter().find(|file| file.sha256 == *sha256);
+        if let Some(other) =
+            earlier_files.first().filter(|_| same_bytes.is_none() && self.existing != OnExisting::Replace)
         {
             return Ok(Err(RepoError::FileExists(Box::new(ExistingFile {
                 source_name: self.source.name.clone(),
                 file: file.clone(),
-                sha256: listed.map_or(other.sha256, |listed| listed.sha256),
-                is_listed: listed.is_some(),
+                sha256: listed_file.map_or(other.sha256, |file| file.sha256),
+                is_listed: listed_file.is_some(),
             }))));
         }
-        let yanked = match listed {
-            Some(listed) => listed.yanked.clone(),
+        let yanked = match listed_file {
+            Some(file) => file.yanked.clone(),
             None => yank_of_version(&project.files, version),
         };
         let mut changes: Vec<FileChange> =
-            listed.map(|listed| FileChange::EndLife(listed.key.clone())).into_iter().collect();
-        changes.push(match same.zip(project.id) {
-            Some((same, package)) => {
-                FileChange::BeginLife { package, release: same.release, file: same.file, yanked }
+            listed_file.map(|file| FileChange::EndLife(file.key.clone())).into_iter().collect();
+        changes.push(match same_bytes.zip(project.id) {
+            Some((file, package)) => {
+                FileChange::BeginLife { package, release: file.release, file: file.file, yanked }
             }
             None => FileChange::Introduce {
                 file: Box::new(NewPythonFile {
                     project: staged.upload.package.clone(),
                     version: version.clone(),
-                    revision: known.first().map_or(0, |newest| newest.revision + 1),
+                    revision: earlier_files.first().map_or(0, |newest| newest.revision + 1),
                     name: file.clone(),
                     size: i64::try_from(staged.upload.size).unwrap_or(i64::MAX),
                     sha256: *sha256,
@@ -240,19 +241,19 @@ impl AddTransaction {
                 yanked,
             },
         });
-        let status = if listed.is_some() { AddStatus::Replaced } else { AddStatus::New };
+        let status = if listed_file.is_some() { AddStatus::Replaced } else { AddStatus::New };
         Ok(Ok((status, changes)))
     }
 }
 
-/// A file of a version whose files are all yanked is yanked for the same reason.
+/// Returns the reason for which a new file of a version is yanked: if all its other files are yanked, that of the first.
 fn yank_of_version(files: &[ListedFile], version: &str) -> Option<String> {
     // Versions are not parsed for each of thousands of files while the database is locked.
     if files.iter().all(|file| file.yanked.is_none()) {
         return None;
     }
     let version = Version::lenient(version);
-    let mut of_version = files.iter().filter(|file| Version::lenient(&file.version) == version).peekable();
-    let reason = of_version.peek()?.yanked.clone()?;
-    of_version.all(|file| file.yanked.is_some()).then_some(reason)
+    let mut version_files = files.iter().filter(|file| Version::lenient(&file.version) == version).peekable();
+    let reason = version_files.peek()?.yanked.clone()?;
+    version_files.all(|file| file.yanked.is_some()).then_some(reason)
 }

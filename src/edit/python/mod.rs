@@ -1,4 +1,4 @@
-//! Edits of local sources of Python packages: files are received, added, removed and yanked.
+//! Edits of local sources of Python packages: receives, adds, removes and yanks files.
 
 pub mod add;
 pub mod receive;

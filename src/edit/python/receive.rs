@@ -70,7 +70,7 @@ pub(super) async fn stage(
     // Protects the objects from the sweep until the upload itself does.
     let _reservation = uploads.reserve(objects.iter().map(|(key, _)| *key.digest()).collect());
     reserve_objects(state, &objects).await?;
-    // Replaced even if it exists: an upload repairs a stored object that has its size but other bytes.
+    // An existing object is replaced: the upload repairs an object of the same size with damaged bytes.
     state.storage.replace(spool, &key).await?;
     uploads.fetches.integrity.remove(&key);
     if let (Some((key, _)), Some(bytes)) = (metadata_object, metadata) {
@@ -125,7 +125,7 @@ fn check(
         form.check_package(name, &project, &version)?;
     }
     let sha256 = body.sha256();
-    // Clients trust METADATA of a wheel only: that of a source distribution may differ from what is built.
+    // Clients use only METADATA of wheels: that of a source distribution may differ from the built wheel (PEP 658).
     let metadata_raw = (name.kind() == FileKind::Wheel).then(|| Bytes::from(metadata_raw));
     let metadata_object =
         metadata_raw.as_ref().map(|bytes| (Sha256(sha2::Sha256::digest(bytes).into()), bytes.len() as u64));

@@ -37,30 +37,30 @@ pub async fn remove(
         Publish { comment: comment.to_owned(), subject, ..publish(TxKind::Remove, (state.clock)(), actor) };
     let removal = apply_edit(state, move |c| {
         publish_step(c, (source.source, source.tree), &publish, |c, pending| {
-            let selected = selection::select(c, &source, pending, &project, &selection)?;
-            Ok(selected.map(|(selected, count)| {
-                let mut removed: Vec<String> = match &selection {
+            let files = selection::select(c, &source, pending, &project, &selection)?;
+            Ok(files.map(|(files, count)| {
+                let mut labels: Vec<String> = match &selection {
                     Selection::File(name) => vec![name.clone()],
                     Selection::All | Selection::Current | Selection::Version(_) => {
-                        selected.iter().map(|file| file.version.clone()).collect()
+                        files.iter().map(|file| file.version.clone()).collect()
                     }
                 };
-                removed.dedup();
-                let counts = if selected.len() == count {
+                labels.dedup();
+                let counts = if files.len() == count {
                     Counts { removed: 1, ..Counts::default() }
                 } else {
                     Counts { updated: 1, ..Counts::default() }
                 };
-                let changes = selected.into_iter().map(|file| FileChange::EndLife(file.key)).collect();
-                EditPlan { changes, counts, result: removed }
+                let changes = files.into_iter().map(|file| FileChange::EndLife(file.key)).collect();
+                EditPlan { changes, counts, result: labels }
             }))
         })
     });
-    let (_, removed) = removal.await??;
-    Ok(removed)
+    let (_, labels) = removal.await??;
+    Ok(labels)
 }
 
-/// The project that a command names, in any spelling.
+/// Parses the name of a project, in any spelling.
 pub(super) fn parse_project(name: &str) -> Result<NormalName, RepoError> {
     name.parse::<NormalName>().map_err(|error| RepoError::Invalid(error.to_string()))
 }

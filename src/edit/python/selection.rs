@@ -1,4 +1,4 @@
-//! The files of a project that a command names.
+//! Selection of files of a project.
 
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{self, Conn, DbError};
@@ -17,15 +17,16 @@ pub(super) struct EditedSource {
     pub tree: TreeId,
 }
 
-/// Which files of a project.
+/// A selection of files of a project.
 #[derive(Clone, Debug)]
 pub(super) enum Selection {
+    /// All files.
     All,
-    /// Those of the highest version.
+    /// Files of the highest version.
     Current,
-    /// Those of a version, in any spelling.
+    /// Files of a version, in any spelling.
     Version(Version),
-    /// The one of this name.
+    /// The file with this name.
     File(String),
 }
 
@@ -40,7 +41,7 @@ impl From<RemoveScope> for Selection {
     }
 }
 
-/// The project and its files before the pending step.
+/// Reads the project and its files before the pending step.
 pub(super) fn read(
     c: &mut dyn Conn,
     source: &EditedSource,
@@ -75,11 +76,12 @@ pub(super) fn select(
         Selection::Version(version) => *version == Version::lenient(&file.version),
         Selection::File(name) => *name == file.name,
     };
-    let (selected, others): (Vec<ListedFile>, Vec<ListedFile>) = files.into_iter().partition(is_selected);
-    if selected.is_empty() {
+    let (selected_files, others): (Vec<ListedFile>, Vec<ListedFile>) =
+        files.into_iter().partition(is_selected);
+    if selected_files.is_empty() {
         return Ok(Err(nothing_selected(source, project, selection, &others)));
     }
-    Ok(Ok((selected, count)))
+    Ok(Ok((selected_files, count)))
 }
 
 fn nothing_selected(
@@ -88,14 +90,14 @@ fn nothing_selected(
     selection: &Selection,
     files: &[ListedFile],
 ) -> RepoError {
-    const SHOWN: usize = 20;
+    const MAX_NAMES: usize = 20;
     let source = &source.name;
     if files.is_empty() {
         return RepoError::NotFound(format!(
             "the source '{source}' has no package '{project}'; rspm list packages --source={source} shows all"
         ));
     }
-    let (what, mut present): (String, Vec<&str>) = match selection {
+    let (description, mut names): (String, Vec<&str>) = match selection {
         Selection::File(name) => {
             (format!("file {name}"), files.iter().map(|file| file.name.as_str()).collect())
         }
@@ -104,13 +106,13 @@ fn nothing_selected(
         }
         Selection::All | Selection::Current => (String::new(), Vec::new()),
     };
-    present.dedup();
-    let more = present.len().saturating_sub(SHOWN);
-    present.truncate(SHOWN);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let what: String = what.chars().take(128).collect();
+    names.dedup();
+    let omitted_count = names.len().saturating_sub(MAX_NAMES);
+    names.truncate(MAX_NAMES);
+    let suffix = if omitted_count > 0 { format!(" and {omitted_count} more") } else { String::new() };
+    let description: String = description.chars().take(128).collect();
     RepoError::NotFound(format!(
-        "the source '{source}' has no {project} {what}; it has {}{more}",
-        present.join(", ")
+        "the source '{source}' has no {project} {description}; it has {}{suffix}",
+        names.join(", ")
     ))
 }

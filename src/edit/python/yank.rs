@@ -1,4 +1,4 @@
-//! Yanks files of a local source of Python packages (PEP 592), and undoes it. A yanked file is listed with a mark:
+//! Yanks files of a local source of Python packages (PEP 592), and removes the mark. A yanked file is listed with a mark:
 //! installers use it only for an exact version. Older snapshots list it without the mark.
 
 use super::remove::parse_project;
@@ -14,7 +14,7 @@ use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::serve::{RepoError, find};
 use crate::state::State;
 
-/// Longest reason in bytes.
+/// Maximum length of a reason, in bytes.
 const MAX_REASON: usize = 500;
 
 /// The result of [`set`].
@@ -28,7 +28,7 @@ pub struct Yanked {
     pub files: Vec<String>,
 }
 
-/// Yanks the selected files of a project for a reason, which may be empty; `None` undoes it.
+/// Yanks the selected files of a project for a reason, which may be empty; `None` removes the mark.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] when the source has none of the files, [`RepoError::Invalid`] for a source of another type or
@@ -66,10 +66,10 @@ pub async fn set(
     };
     let edit = apply_edit(state, move |c| {
         publish_step(c, (source.source, source.tree), &publish, |c, pending| {
-            let selected = selection::select(c, &source, pending, &project, &selection)?;
-            Ok(selected.map(|(selected, _)| {
+            let files = selection::select(c, &source, pending, &project, &selection)?;
+            Ok(files.map(|(files, _)| {
                 let mut changes = Vec::new();
-                for file in selected.iter().filter(|file| file.yanked != reason) {
+                for file in files.iter().filter(|file| file.yanked != reason) {
                     changes.push(FileChange::EndLife(file.key.clone()));
                     changes.push(FileChange::BeginLife {
                         package: file.key.package,
@@ -79,7 +79,7 @@ pub async fn set(
                     });
                 }
                 let counts = Counts { updated: i64::from(!changes.is_empty()), ..Counts::default() };
-                let files: Vec<String> = selected.into_iter().map(|file| file.name).collect();
+                let files: Vec<String> = files.into_iter().map(|file| file.name).collect();
                 EditPlan { changes, counts, result: files }
             }))
         })

@@ -6,18 +6,18 @@ use crate::python::version::BadVersion;
 use crate::python::wheel_name::BadWheelName;
 use crate::r::archive::ArchiveError;
 
-/// Why a package is refused.
+/// The reason why a package is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
     /// A malformed zip or tar file, or a limit.
     #[error("{}", container_text(.0))]
     Container(#[source] ArchiveError),
-    /// The content is not what the extension says.
+    /// The content has another format than the extension.
     #[error("'{file}' is not {expected}; copy or download the file again")]
     OtherFormat {
         /// The file name.
         file: String,
-        /// What it should be.
+        /// The expected format.
         expected: &'static str,
     },
     /// Not the file name of a wheel.
@@ -41,7 +41,7 @@ pub enum PackageError {
     /// A required member is missing.
     #[error("'{0}' is missing in the archive; build the package again with a current build tool")]
     Missing(String),
-    /// No or more than one folder with metadata.
+    /// The archive has no folder with metadata, or several.
     #[error("a wheel has exactly one folder named …-{{version}}.dist-info at its top, this one has {0}")]
     DistInfo(usize),
     /// The folder with metadata, or the top folder, is that of another package or version.
@@ -52,7 +52,7 @@ pub enum PackageError {
         /// The file name.
         file: String,
     },
-    /// More than one folder at the top of a source distribution.
+    /// A source distribution has several top folders.
     #[error("'{0}' is outside the top folder; a source distribution is exactly one folder")]
     SecondFolder(String),
     /// The metadata has another name than the file.
@@ -60,7 +60,7 @@ pub enum PackageError {
         "the metadata has Name '{metadata}', but the file is named '{file}'; rename the file, or build the package again"
     )]
     OtherName {
-        /// From the metadata.
+        /// The value in the metadata.
         metadata: String,
         /// The file name.
         file: String,
@@ -70,7 +70,7 @@ pub enum PackageError {
         "the metadata has Version '{metadata}', but the file is named '{file}'; rename the file, or build the package again"
     )]
     OtherVersion {
-        /// From the metadata.
+        /// The value in the metadata.
         metadata: String,
         /// The file name.
         file: String,
@@ -81,7 +81,7 @@ pub enum PackageError {
     /// RECORD is not a table of paths, digests and sizes.
     #[error("line {0} of RECORD is malformed; build the package again")]
     Record(usize),
-    /// The name of an entry point.
+    /// The name of an entry point is not a file name.
     #[error("entry_points.txt has the name '{0}'; use letters, digits, '.', '_' and '-' only")]
     EntryPoint(String),
 }
@@ -92,7 +92,7 @@ impl From<ArchiveError> for PackageError {
     }
 }
 
-/// The message without R's commands: the reader of archives is that of R packages.
+/// Returns the message without hints to R commands, because the archive reader also reads R packages.
 fn container_text(error: &ArchiveError) -> String {
     error.to_string().replace(" with R CMD INSTALL --build", "").replace(" with R CMD build", "")
 }

@@ -1,5 +1,5 @@
-//! Wheels and source distributions: read without unpacking, with bounded memory. `read` checks everything that an upload
-//! is checked for, `read_metadata` reads only what a client needs of a file that is already published.
+//! Wheels and source distributions: read without unpacking, with bounded memory. `read` makes all
+//! checks of an upload, `read_metadata` reads only the metadata of a published file.
 
 mod error;
 mod record;
@@ -18,7 +18,7 @@ pub const WHEEL_LIMITS: Limits =
 /// The limits of source distributions, which may contain data that compresses well.
 pub const SDIST_LIMITS: Limits = Limits { ratio: 250, ..WHEEL_LIMITS };
 
-/// What was read from an archive.
+/// The result of reading an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageArchive {
     /// The metadata.
@@ -29,17 +29,17 @@ pub struct PackageArchive {
     pub notices: Vec<String>,
 }
 
-/// Largest number of notices.
+/// Maximum number of notices.
 pub const MAX_NOTICES: usize = 20;
 
-/// Adds a notice if there are not too many.
+/// Adds a notice unless there are [`MAX_NOTICES`].
 fn notice(notices: &mut Vec<String>, text: impl FnOnce() -> String) {
     if notices.len() < MAX_NOTICES {
         notices.push(text());
     }
 }
 
-/// Whether metadata and file name declare the same project and version.
+/// Checks that metadata and file name declare the same project and version.
 fn check_identity(
     metadata: &Metadata,
     distribution: &str,

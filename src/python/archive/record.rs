@@ -11,7 +11,7 @@ use crate::model::digest::Sha256;
 /// The digests by path; `None` for a path without a SHA-256.
 pub(super) type Record = HashMap<String, Option<Sha256>>;
 
-/// Parses RECORD; keeps the rows of members, so that a RECORD of millions of other rows takes no memory.
+/// Parses RECORD; stores only the rows of members, so that millions of other rows take no memory.
 ///
 /// # Errors
 /// The number of a line that is not a row.
@@ -30,21 +30,21 @@ pub(super) fn parse(bytes: &[u8], is_member: impl Fn(&str) -> bool) -> Result<Re
 
 /// Splits off the first column, which may be quoted.
 fn path(line: &str) -> Option<(String, &str)> {
-    let Some(quoted) = line.strip_prefix('"') else {
+    let Some(inner) = line.strip_prefix('"') else {
         let (path, rest) = line.split_once(',')?;
         return (!path.is_empty()).then(|| (path.to_owned(), rest));
     };
     let mut path = String::new();
-    let mut rest = quoted;
+    let mut rest = inner;
     loop {
-        let (piece, after) = rest.split_once('"')?;
+        let (piece, tail) = rest.split_once('"')?;
         path.push_str(piece);
-        match after.strip_prefix('"') {
-            Some(after) => {
+        match tail.strip_prefix('"') {
+            Some(tail) => {
                 path.push('"');
-                rest = after;
+                rest = tail;
             }
-            None => return Some((path, after.strip_prefix(',')?)),
+            None => return Some((path, tail.strip_prefix(',')?)),
         }
     }
 }

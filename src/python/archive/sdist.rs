@@ -26,26 +26,26 @@ pub fn read_metadata(
         Container::Zip => {
             let zip = Zip::open(source, ZipFormat::Wheel, limits)?;
             let mut members = zip.members.iter();
-            let found = members.find(|member| folder_of(&member.name, "PKG-INFO").is_some());
-            found.map(|member| member.read(source, limits.description)).transpose()?
+            let pkg_info = members.find(|member| folder_of(&member.name, "PKG-INFO").is_some());
+            pkg_info.map(|member| member.read(source, limits.description)).transpose()?
         }
         Container::Tar => {
             let mut members = Members::new(source, limits)?;
-            let mut found = None;
+            let mut pkg_info = None;
             while let Some(member) = members.advance()? {
                 if member.kind == MemberKind::File && member.folder_of("PKG-INFO").is_some() {
-                    found = Some(members.contents(&member, limits.description)?);
+                    pkg_info = Some(members.contents(&member, limits.description)?);
                     break;
                 }
             }
-            found
+            pkg_info
         }
     };
     let raw = raw.ok_or_else(|| PackageError::Missing("PKG-INFO".to_owned()))?;
     Ok((Metadata::parse(&raw)?, raw))
 }
 
-/// Reads and checks a whole source distribution of a project and version that the metadata must have.
+/// Reads and checks a whole source distribution. Its metadata must declare the project and version of the file name.
 ///
 /// # Errors
 /// [`PackageError`], one variant for each reason.
@@ -93,7 +93,7 @@ enum Container {
     Tar,
 }
 
-/// The kind of archive, by extension; the content must be of that kind, as installers open it by its extension.
+/// Returns the kind of archive by extension. The content must be of that kind, because installers rely on the extension.
 fn container(source: &mut (impl Read + Seek), file: &FileName) -> Result<Container, PackageError> {
     let mut head = Vec::new();
     source.seek(SeekFrom::Start(0)).map_err(ArchiveError::Io)?;
@@ -114,7 +114,7 @@ fn container(source: &mut (impl Read + Seek), file: &FileName) -> Result<Contain
     Err(PackageError::OtherFormat { file: file.to_string(), expected })
 }
 
-/// The folder when the path is `{folder}/{name}`.
+/// Returns the folder if the path is `{folder}/{name}`.
 fn folder_of<'a>(path: &'a str, name: &str) -> Option<&'a str> {
     path.strip_suffix(name)?.strip_suffix('/').filter(|folder| !folder.is_empty() && !folder.contains('/'))
 }

@@ -17,9 +17,9 @@ use crate::python::wheel_name::WheelName;
 use crate::r::archive::Limits;
 use crate::r::zip::{Zip, ZipFormat, ZipMember};
 
-/// The end of the name of the folder with metadata.
+/// Suffix of the folder with metadata.
 const DIST_INFO: &str = ".dist-info";
-/// Largest RECORD in bytes; a wheel of 10,000 files has about 1 MB.
+/// Maximum size of RECORD, in bytes; that of a wheel of 10,000 files has about 1 MB.
 const MAX_RECORD: u64 = 64 << 20;
 
 /// Reads METADATA of a wheel; other members are not read. `file` is the file name.
@@ -86,11 +86,11 @@ pub fn read(
     Ok(PackageArchive { metadata, metadata_raw, notices })
 }
 
-/// The folder with metadata, whose spelling may differ from that of the file name. Vendored packages have further ones,
-/// deeper in.
+/// Returns the folder with metadata, whose spelling may differ from that of the file name. Vendored packages may have such
+/// folders at deeper levels.
 fn dist_info(zip: &Zip, name: &WheelName<'_>, file: &str) -> Result<String, PackageError> {
-    let tops = zip.members.iter().filter_map(|member| Some(member.name.split_once('/')?.0));
-    let folders: BTreeSet<&str> = tops.filter(|top| top.ends_with(DIST_INFO)).collect();
+    let top_folders = zip.members.iter().filter_map(|member| Some(member.name.split_once('/')?.0));
+    let folders: BTreeSet<&str> = top_folders.filter(|top| top.ends_with(DIST_INFO)).collect();
     let Some(folder) = folders.first().filter(|_| folders.len() == 1) else {
         return Err(PackageError::DistInfo(folders.len()));
     };
@@ -133,7 +133,7 @@ fn check_wheel_version(bytes: &[u8]) -> Result<(), PackageError> {
     Err(PackageError::WheelVersion(text.chars().take(20).collect()))
 }
 
-/// Checks the names of entry points: installers make file names of them.
+/// Checks the names of entry points, which installers use as file names.
 fn check_entry_points(bytes: &[u8]) -> Result<(), PackageError> {
     let text = String::from_utf8_lossy(bytes);
     let mut is_script = false;
@@ -163,7 +163,7 @@ fn compare_record(
     record: &Record,
     notices: &mut Vec<String>,
 ) -> Result<(), PackageError> {
-    let unlisted: HashSet<String> =
+    let exempt_paths: HashSet<String> =
         ["RECORD", "RECORD.jws", "RECORD.p7s"].iter().map(|name| format!("{folder}/{name}")).collect();
     for member in zip.members.iter().filter(|member| !member.is_folder()) {
         let mut hasher = sha2::Sha256::new();
@@ -171,12 +171,12 @@ fn compare_record(
             hasher.update(piece);
             Ok(())
         })?;
-        if unlisted.contains(&member.name) {
+        if exempt_paths.contains(&member.name) {
             continue;
         }
-        let found = Sha256(hasher.finalize().into());
+        let actual_digest = Sha256(hasher.finalize().into());
         match record.get(&member.name) {
-            Some(Some(digest)) if *digest == found => {}
+            Some(Some(digest)) if *digest == actual_digest => {}
             Some(Some(_)) => notice(notices, || format!("RECORD has another digest of '{}'", member.name)),
             Some(None) => notice(notices, || format!("RECORD has no SHA-256 of '{}'", member.name)),
             None => notice(notices, || format!("RECORD does not list '{}'", member.name)),

@@ -49,9 +49,9 @@ impl Headers {
             rest = next;
         }
         for field in &mut headers.fields {
-            let trimmed = field.value.trim();
-            if trimmed.len() < field.value.len() {
-                field.value = trimmed.to_owned();
+            let value = field.value.trim();
+            if value.len() < field.value.len() {
+                field.value = value.to_owned();
             }
         }
         rest.clone_into(&mut headers.body);
@@ -66,7 +66,8 @@ fn first_line(text: &str) -> (&str, &str) {
     (line, rest.strip_prefix("\r\n").unwrap_or(&rest[1..]))
 }
 
-/// Removes the mark of a continuation line: eight spaces or seven and a bar in descriptions, else one space or tab.
+/// Removes the indentation mark of a continuation line: eight spaces, or seven and a bar, in descriptions; otherwise one
+/// space or tab.
 fn continuation(line: &str) -> &str {
     line.strip_prefix("        ")
         .or_else(|| line.strip_prefix("       |"))

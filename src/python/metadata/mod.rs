@@ -8,7 +8,7 @@ use super::name::NormalName;
 use super::version::Version;
 use header::Headers;
 
-/// Largest size of a metadata file in bytes; those on PyPI have at most 1 MB of description.
+/// Maximum size of a metadata file, in bytes; those on PyPI have at most 1 MB of description.
 pub const MAX_METADATA: u64 = 4 << 20;
 
 /// The metadata of one distribution. Texts are as written, without white space around them; fields with the value
@@ -77,10 +77,10 @@ pub struct Metadata {
     pub other: Vec<(String, String)>,
 }
 
-/// Why bytes are not the metadata of a distribution.
+/// The reason why bytes are not the metadata of a distribution.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadMetadata {
-    /// More than [`MAX_METADATA`].
+    /// The metadata exceeds [`MAX_METADATA`].
     #[error("the metadata has {0} bytes, more than the {MAX_METADATA} allowed; shorten the description")]
     TooLarge(u64),
     /// A required field is missing.
@@ -89,16 +89,16 @@ pub enum BadMetadata {
     /// A field that identifies the distribution occurs twice.
     #[error("the metadata has the field '{0}' more than once; build the package again")]
     Repeated(&'static str),
-    /// Not a version number.
+    /// `Metadata-Version` is not a number.
     #[error("the metadata has Metadata-Version '{0}', which is not a number such as 2.4")]
     Format(String),
     /// A major version that is not supported.
     #[error("the metadata has Metadata-Version {0}; versions 1.x and 2.x are supported")]
     Major(String),
-    /// Not the name of a project.
+    /// `Name` is not the name of a project.
     #[error("the metadata has the field Name: {0}")]
     Name(#[from] super::name::BadName),
-    /// A version that is too long or has other characters than versions and old versions have.
+    /// `Version` is too long, or has characters that occur in no version.
     #[error("the metadata has Version '{0}', which is not a version")]
     Version(String),
 }
@@ -113,12 +113,12 @@ impl Metadata {
             return Err(BadMetadata::TooLarge(bytes.len() as u64));
         }
         let headers = Headers::parse(bytes);
-        let format = only(&headers, "Metadata-Version")?;
+        let format = single_value(&headers, "Metadata-Version")?;
         let metadata_version = parse_format(format)?;
         if !matches!(metadata_version.0, 1 | 2) {
             return Err(BadMetadata::Major(format.chars().take(20).collect()));
         }
-        let (name, version) = (only(&headers, "Name")?, only(&headers, "Version")?);
+        let (name, version) = (single_value(&headers, "Name")?, single_value(&headers, "Version")?);
         name.parse::<NormalName>()?;
         let is_version_byte =
             |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+' | b'!');
@@ -141,7 +141,7 @@ impl Metadata {
         Ok(metadata)
     }
 
-    /// Adds a field; of a field that occurs once, the first.
+    /// Adds a field; if a single-value field is repeated, the first value counts.
     fn add(&mut self, name: &str, value: String) {
         let lower = name.to_ascii_lowercase();
         let list = match &*lower {
@@ -169,7 +169,7 @@ impl Metadata {
     }
 
     fn add_single(&mut self, lower: &str, name: &str, value: String) {
-        let single = match lower {
+        let slot = match lower {
             "metadata-version" | "name" | "version" => return,
             "summary" => &mut self.summary,
             "description" => &mut self.description,
@@ -186,28 +186,28 @@ impl Metadata {
             "download-url" => &mut self.download_url,
             _ => return self.other.push((name.to_owned(), value)),
         };
-        if single.is_none() && is_known(&value) {
-            *single = Some(value);
+        if slot.is_none() && is_known(&value) {
+            *slot = Some(value);
         }
     }
 
-    /// The project.
+    /// Returns the project.
     ///
     /// # Errors
-    /// Only for metadata that was not parsed.
+    /// The name is invalid, which is possible only for metadata that was not parsed.
     pub fn project(&self) -> Result<NormalName, super::name::BadName> {
         self.name.parse()
     }
 
-    /// Whether a field of a source distribution has the same value in every wheel built from it: since 2.2, unless it is
-    /// named in `Dynamic`.
+    /// Returns true if a field of a source distribution has the same value in every wheel built from it: since version 2.2,
+    /// unless `Dynamic` names it.
     #[must_use]
     pub fn is_static(&self, field: &str) -> bool {
         self.metadata_version >= (2, 2) && !self.dynamic.iter().any(|name| name.eq_ignore_ascii_case(field))
     }
 
-    /// The licence for rules and display: the canonical expression, else the licences of the classifiers, else the first
-    /// line of `License`.
+    /// Returns the licence for rules and display: the canonical expression, otherwise the licences of the classifiers,
+    /// otherwise the first line of `License`.
     #[must_use]
     pub fn license_summary(&self) -> Option<String> {
         const PREFIX: &str = "License :: ";
@@ -231,8 +231,8 @@ fn is_known(value: &str) -> bool {
     !value.is_empty() && value != "UNKNOWN"
 }
 
-/// The value of a field that must occur exactly once.
-fn only<'a>(headers: &'a Headers, name: &'static str) -> Result<&'a str, BadMetadata> {
+/// Returns the value of a field that must occur exactly once.
+fn single_value<'a>(headers: &'a Headers, name: &'static str) -> Result<&'a str, BadMetadata> {
     let mut values = headers.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
     let first = values.next().filter(|field| !field.value.is_empty()).ok_or(BadMetadata::Missing(name))?;
     if values.next().is_some() {
@@ -246,8 +246,8 @@ fn parse_format(text: &str) -> Result<(u32, u32), BadMetadata> {
         let is_number = (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
         if is_number { part.parse().ok() } else { None }
     };
-    let parsed = text.split_once('.').and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
-    parsed.ok_or_else(|| BadMetadata::Format(text.chars().take(20).collect()))
+    let version = text.split_once('.').and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+    version.ok_or_else(|| BadMetadata::Format(text.chars().take(20).collect()))
 }
 
 #[cfg(test)]
@@ -281,14 +281,14 @@ mod tests {
 
     #[test]
     fn old_and_later_metadata_is_read() {
-        let old = "Metadata-Version: 1.1\nName: odd\nVersion: 2004d\nLicense: BSD\n  and more\nDescription: a\n        b\n";
-        let metadata = Metadata::parse(old.as_bytes()).expect("metadata");
+        let text = "Metadata-Version: 1.1\nName: odd\nVersion: 2004d\nLicense: BSD\n  and more\nDescription: a\n        b\n";
+        let metadata = Metadata::parse(text.as_bytes()).expect("metadata");
         assert_eq!(metadata.description.as_deref(), Some("a\nb"));
         assert_eq!(metadata.license_summary().as_deref(), Some("BSD"));
         assert!(!metadata.is_static("Requires-Dist"));
-        let classified = "Metadata-Version: 2.9\nName: odd\nVersion: 1\nDynamic: requires-dist\nLicense: x\n\
+        let text = "Metadata-Version: 2.9\nName: odd\nVersion: 1\nDynamic: requires-dist\nLicense: x\n\
             Classifier: License :: OSI Approved :: MIT License\nClassifier: License :: OSI Approved\n";
-        let metadata = Metadata::parse(classified.as_bytes()).expect("a later minor version");
+        let metadata = Metadata::parse(text.as_bytes()).expect("a later minor version");
         assert_eq!(metadata.license_summary().as_deref(), Some("MIT License"));
         assert!(!metadata.is_static("Requires-Dist") && metadata.is_static("Name"));
     }

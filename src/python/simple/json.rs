@@ -113,7 +113,7 @@ impl JsonFile {
     }
 }
 
-/// A value of any type; of maps only texts and numbers.
+/// A value of any type; of a map, only the entries that are texts or numbers are stored.
 #[derive(Debug, Default)]
 pub(super) enum Value {
     /// `null`, or a type that no key has.
@@ -126,7 +126,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// The text, or the number as text.
+    /// Returns the text, or the number as text.
     pub(super) fn text(&self) -> Option<String> {
         match self {
             Value::Text(text) => Some(text.clone()),
@@ -135,7 +135,7 @@ impl Value {
         }
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub(super) fn get(&self, key: &str) -> Option<String> {
         let Value::Map(entries) = self else { return None };
         entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())

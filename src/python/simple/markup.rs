@@ -26,15 +26,15 @@ pub(super) struct Tag<'a> {
 }
 
 impl<'a> Tag<'a> {
-    /// Whether this is a tag of that name.
+    /// Returns true if the tag has this name.
     pub(super) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
     }
 
-    /// The decoded value of an attribute; empty if it has none. The first counts, as in browsers.
+    /// Returns the decoded value of an attribute; empty if it has none. The first occurrence counts, as in browsers.
     pub(super) fn attribute(&self, name: &str) -> Option<String> {
         let mut attributes = Attributes { rest: self.attributes };
-        attributes.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| decode(value))
+        attributes.find(|(attribute, _)| attribute.eq_ignore_ascii_case(name)).map(|(_, value)| decode(value))
     }
 }
 
@@ -80,7 +80,7 @@ impl<'a> Tokens<'a> {
         Tokens { rest: document }
     }
 
-    /// The texts up to the end tag of that name, decoded and without white space around them.
+    /// Returns the texts up to the end tag with this name, decoded and without white space around them.
     pub(super) fn text_until(&mut self, end: &str) -> String {
         let mut text = String::new();
         for token in self.by_ref() {
@@ -131,7 +131,7 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-/// The position of the `>` that ends a tag: the first one outside quoted values.
+/// Returns the position of the `>` that ends a tag: the first one outside quoted values.
 fn tag_end(markup: &str) -> usize {
     let mut quote = None;
     let mut previous = b' ';
@@ -213,23 +213,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn first(document: &str) -> Tag<'_> {
-        let found = Tokens::new(document).find_map(|token| match token {
+    fn first_tag(document: &str) -> Tag<'_> {
+        let tag = Tokens::new(document).find_map(|token| match token {
             Token::Start(tag) => Some(tag),
             Token::End(_) | Token::Text(_) | Token::Comment(_) => None,
         });
-        found.expect("a start tag")
+        tag.expect("a start tag")
     }
 
     #[test]
     fn attributes_are_read_in_every_notation() {
-        let tag = first("<A HREF='x>y' data-a = \"1 &gt; 2\" b c=d/e data-a=\"second\"/>");
+        let tag = first_tag("<A HREF='x>y' data-a = \"1 &gt; 2\" b c=d/e data-a=\"second\"/>");
         assert!(tag.is("a"));
         let value = |name: &str| tag.attribute(name);
         assert_eq!(value("href").as_deref(), Some("x>y"));
         assert_eq!(value("data-a").as_deref(), Some("1 > 2"));
         assert_eq!((value("B").as_deref(), value("c").as_deref(), value("d")), (Some(""), Some("d/e"), None));
-        assert_eq!(first("<a href=x>").attribute("href").as_deref(), Some("x"));
+        assert_eq!(first_tag("<a href=x>").attribute("href").as_deref(), Some("x"));
     }
 
     #[test]
@@ -270,7 +270,7 @@ mod tests {
             escape(&text, &mut out);
             prop_assert_eq!(decode(&out), text.clone());
             let tag_text = format!("<a x=\"{out}\" y>");
-            prop_assert_eq!(first(&tag_text).attribute("x"), Some(text));
+            prop_assert_eq!(first_tag(&tag_text).attribute("x"), Some(text));
         }
 
         #[test]

@@ -18,7 +18,7 @@ pub struct ProjectPage {
     pub name: NormalName,
     /// A number that grows with every change of the project: PyPI's serial.
     pub last_serial: Option<u64>,
-    /// The status, and the reason for it.
+    /// The status.
     pub status: ProjectStatus,
     /// The reason for the status.
     pub status_reason: Option<String>,
@@ -29,7 +29,7 @@ pub struct ProjectPage {
 }
 
 impl ProjectPage {
-    /// A page without files.
+    /// Returns a page without files.
     #[must_use]
     pub fn new(name: NormalName) -> ProjectPage {
         ProjectPage {
@@ -42,7 +42,7 @@ impl ProjectPage {
         }
     }
 
-    /// The files that are offered to clients: none of a quarantined project.
+    /// Returns the files that are offered to clients: none of a quarantined project.
     #[must_use]
     pub fn offered_files(&self) -> &[PageFile] {
         match self.status {
@@ -86,11 +86,11 @@ impl ProjectStatus {
         }
     }
 
-    /// The status of a word.
+    /// Returns the status of a word; [`ProjectStatus::Active`] for an unknown one.
     #[must_use]
     pub fn of_word(word: &str) -> ProjectStatus {
-        let known = ProjectStatus::ALL.into_iter().find(|status| status.as_str() == word.trim());
-        known.unwrap_or_default()
+        let status = ProjectStatus::ALL.into_iter().find(|status| status.as_str() == word.trim());
+        status.unwrap_or_default()
     }
 }
 
@@ -109,7 +109,7 @@ pub struct PageFile {
     pub core_metadata: MetadataFile,
     /// Whether `{url}.asc` exists.
     pub gpg_sig: Option<bool>,
-    /// Whether installers ignore it unless it is pinned.
+    /// The mark of a yanked file, which installers ignore unless it is pinned.
     pub yanked: Option<Yank>,
     /// The size in bytes.
     pub size: Option<u64>,
@@ -120,7 +120,7 @@ pub struct PageFile {
 }
 
 impl PageFile {
-    /// A file without facts.
+    /// Returns a file without facts.
     #[must_use]
     pub fn new(name: FileName, url: String) -> PageFile {
         PageFile {
@@ -163,16 +163,16 @@ pub enum MetadataFile {
     Sha256(Sha256),
 }
 
-/// A file of a page that was left out, and why.
+/// A file of a page that cannot be used, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct SkippedFile {
     /// The name, shortened.
     pub name: String,
     /// The reason.
     pub reason: String,
 }
 
-impl fmt::Display for LeftOut {
+impl fmt::Display for SkippedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "'{}': {}", self.name, self.reason)
     }

@@ -1,4 +1,4 @@
-//! A page as either format states it, before any check.
+//! The content of a page of either format, before any check.
 
 use super::page::MetadataFile;
 
@@ -11,7 +11,7 @@ pub(super) struct RawPage {
     pub(super) status: Option<String>,
     pub(super) status_reason: Option<String>,
     pub(super) versions: Option<Vec<String>>,
-    /// The address that relative ones are relative to, if it is not that of the page.
+    /// The base of relative addresses, if it is not the address of the page.
     pub(super) base: Option<String>,
     pub(super) files: Vec<RawFile>,
     /// Whether the document is recognizable as a project page even without files.

@@ -1,11 +1,11 @@
-//! Reads project pages of other servers, in both formats. A single file that cannot be used is left out; a document that is
-//! not the page of the project is refused.
+//! Reads project pages of other servers, in both formats. Files that cannot be used are skipped; a document that is not
+//! the page of the project is refused.
 
 use std::collections::{BTreeMap, HashSet};
 
 use url::Url;
 
-use super::page::{LeftOut, PageFile, ProjectPage, ProjectStatus, Yank};
+use super::page::{PageFile, ProjectPage, ProjectStatus, SkippedFile, Yank};
 use super::raw::{RawFile, RawPage};
 use super::{html, json};
 use crate::model::time::{SECOND, Timestamp};
@@ -13,36 +13,36 @@ use crate::python::accept::SimpleFormat;
 use crate::python::file_name::FileName;
 use crate::python::name::NormalName;
 
-/// Largest page in bytes.
+/// Maximum size of a page, in bytes.
 pub const MAX_PAGE: usize = 64 << 20;
-/// Largest number of files on a page.
+/// Maximum number of files on a page.
 pub const MAX_FILES: usize = 200_000;
 
-/// A page that was read.
+/// The result of reading a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadPage {
     /// The page; addresses are absolute.
     pub page: ProjectPage,
-    /// Links that are not listed.
-    pub left_out: Vec<LeftOut>,
+    /// Files that were skipped.
+    pub skipped_files: Vec<SkippedFile>,
 }
 
-/// Why a document is not the page of a project.
+/// The reason why a document is not the page of a project.
 #[derive(Debug, thiserror::Error)]
 pub enum BadPage {
-    /// Too large.
+    /// The page is too large.
     #[error("the page has {0} bytes, more than the {MAX_PAGE} allowed")]
     TooLarge(usize),
-    /// Too many files.
+    /// The page has too many files.
     #[error("the page has more than {MAX_FILES} files")]
     TooManyFiles,
     /// The media type is that of the other format.
-    #[error("the page was sent as {declared}, but is {found}; check the address of the index")]
+    #[error("the page was sent as {declared}, but is {actual}; check the address of the index")]
     OtherFormat {
         /// The media type of the response.
         declared: &'static str,
-        /// What the body is.
-        found: &'static str,
+        /// The format of the body.
+        actual: &'static str,
     },
     /// Malformed JSON.
     #[error("the page is not the JSON of a simple index: {0}")]
@@ -54,12 +54,12 @@ pub enum BadPage {
     #[error("the page has version '{0}' of the simple API; versions 1.x are supported")]
     ApiVersion(String),
     /// The page of another project.
-    #[error("the page is that of '{found}', not of '{asked}'")]
+    #[error("the page is that of '{actual}', not of '{expected}'")]
     OtherProject {
         /// The name on the page.
-        found: String,
+        actual: String,
         /// The requested project.
-        asked: NormalName,
+        expected: NormalName,
     },
     /// No file can be used.
     #[error("none of the {count} files of the page can be used; the first is {first}")]
@@ -67,7 +67,7 @@ pub enum BadPage {
         /// The number of files.
         count: usize,
         /// The first one, with the reason.
-        first: LeftOut,
+        first: SkippedFile,
     },
 }
 
@@ -80,12 +80,12 @@ pub fn read(format: SimpleFormat, body: &[u8], url: &Url, project: &NormalName) 
     let raw = parse(format, body)?;
     check_api_version(raw.api_version.as_deref())?;
     if let Some(name) = raw.name.as_deref().filter(|name| !project.matches(name)) {
-        let found = name.chars().take(120).collect();
-        return Err(BadPage::OtherProject { found, asked: project.clone() });
+        let actual = name.chars().take(120).collect();
+        return Err(BadPage::OtherProject { actual, expected: project.clone() });
     }
     let base = raw.base.as_deref().and_then(|base| url.join(base.trim()).ok());
     let base = base.as_ref().unwrap_or(url);
-    let (count, mut names, mut left_out) = (raw.files.len(), HashSet::new(), Vec::new());
+    let (count, mut names, mut skipped_files) = (raw.files.len(), HashSet::new(), Vec::new());
     let mut page = ProjectPage {
         status: raw.status.as_deref().map(ProjectStatus::of_word).unwrap_or_default(),
         status_reason: raw.status_reason.and_then(non_empty),
@@ -96,21 +96,21 @@ pub fn read(format: SimpleFormat, body: &[u8], url: &Url, project: &NormalName) 
     for raw in raw.files {
         match read_file(raw, base) {
             Ok(file) if names.insert(file.name.clone()) => page.files.push(file),
-            Ok(file) => left_out.push(left_out_file(file.name.as_str(), "it is listed twice")),
-            Err(file) => left_out.push(file),
+            Ok(file) => skipped_files.push(skipped_file(file.name.as_str(), "it is listed twice")),
+            Err(file) => skipped_files.push(file),
         }
     }
     if page.files.is_empty() {
-        if let Some(first) = left_out.into_iter().next() {
+        if let Some(first) = skipped_files.into_iter().next() {
             return Err(BadPage::NoFiles { count, first });
         }
         return if raw.is_project_page {
-            Ok(ReadPage { page, left_out: Vec::new() })
+            Ok(ReadPage { page, skipped_files: Vec::new() })
         } else {
             Err(BadPage::NotAnIndex)
         };
     }
-    Ok(ReadPage { page, left_out })
+    Ok(ReadPage { page, skipped_files })
 }
 
 fn parse(format: SimpleFormat, body: &[u8]) -> Result<RawPage, BadPage> {
@@ -132,12 +132,12 @@ fn parse(format: SimpleFormat, body: &[u8]) -> Result<RawPage, BadPage> {
 /// Refuses a body whose first character is that of the other format.
 pub(super) fn check_format(format: SimpleFormat, body: &[u8]) -> Result<(), BadPage> {
     let first = body.trim_ascii_start().first();
-    let found = match (format, first) {
+    let actual = match (format, first) {
         (SimpleFormat::Json, Some(b'<')) => "HTML",
         (SimpleFormat::Html | SimpleFormat::TextHtml, Some(b'{' | b'[')) => "JSON",
         _ => return Ok(()),
     };
-    Err(BadPage::OtherFormat { declared: format.media_type(), found })
+    Err(BadPage::OtherFormat { declared: format.media_type(), actual })
 }
 
 /// Refuses a major version other than 1; without a version it is 1.0.
@@ -154,16 +154,16 @@ fn non_empty(text: String) -> Option<String> {
     if text.trim().is_empty() { None } else { Some(text) }
 }
 
-fn left_out_file(name: &str, reason: impl Into<String>) -> LeftOut {
-    LeftOut { name: name.chars().take(120).collect(), reason: reason.into() }
+fn skipped_file(name: &str, reason: impl Into<String>) -> SkippedFile {
+    SkippedFile { name: name.chars().take(120).collect(), reason: reason.into() }
 }
 
-fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, LeftOut> {
-    let shown = raw.name.clone().unwrap_or_else(|| raw.url.clone());
-    let refuse = |reason: &str| left_out_file(&shown, reason);
-    let mut url = base.join(raw.url.trim()).map_err(|_| refuse("its address is malformed"))?;
+fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, SkippedFile> {
+    let label = raw.name.clone().unwrap_or_else(|| raw.url.clone());
+    let skip = |reason: &str| skipped_file(&label, reason);
+    let mut url = base.join(raw.url.trim()).map_err(|_| skip("its address is malformed"))?;
     if raw.url.trim().is_empty() || !matches!(url.scheme(), "http" | "https" | "file") {
-        return Err(refuse("its address is not one of http, https or file"));
+        return Err(skip("its address is not one of http, https or file"));
     }
     let mut hashes = hashes(raw.hashes);
     if let Some(fragment) = url.fragment() {
@@ -176,9 +176,9 @@ fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, LeftOut> {
     let last = url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default();
     let last = percent_encoding::percent_decode_str(last).decode_utf8_lossy();
     let text = raw.name.as_deref().unwrap_or(&last);
-    let name = FileName::parse(text).map_err(|error| refuse(&error.to_string()))?;
+    let name = FileName::parse(text).map_err(|error| skip(&error.to_string()))?;
     if text != last {
-        return Err(refuse("its address ends in another name"));
+        return Err(skip("its address ends in another name"));
     }
     Ok(PageFile {
         name,
@@ -194,12 +194,12 @@ fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, LeftOut> {
     })
 }
 
-/// Whether a time is one of the years 1970 to 9999.
+/// Returns true if a time is in the years 1970 to 9999.
 fn is_plausible(time: &Timestamp) -> bool {
     (0..253_402_300_800 * SECOND).contains(&time.0)
 }
 
-/// The digests in lower case; those of unknown algorithms or malformed ones are unknown.
+/// Returns the digests in lower case, without malformed ones and those of unknown algorithms.
 fn hashes(pairs: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
     let pairs = pairs.into_iter().map(|(name, hex)| (name.to_ascii_lowercase(), hex.to_ascii_lowercase()));
     let is_digest = |(name, hex): &(String, String)| {

@@ -12,7 +12,7 @@ use super::read::{BadPage, check_api_version, check_format};
 use crate::python::accept::SimpleFormat;
 use crate::python::name::NormalName;
 
-/// Largest root in bytes; PyPI's has 45 MB.
+/// Maximum size of a root, in bytes; PyPI's has 45 MB.
 pub const MAX_ROOT: u64 = 512 << 20;
 
 /// A project of the root.
@@ -26,17 +26,17 @@ pub struct RootEntry {
     pub last_serial: Option<u64>,
 }
 
-/// The rest of a root.
+/// The properties of a root, without its projects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Root {
-    /// The serial of the newest change of all.
+    /// The serial of the newest change of any project.
     pub last_serial: Option<u64>,
     /// The number of projects.
     pub count: u64,
-    /// The number of names that are not valid, and the first of them.
-    pub left_out: u64,
+    /// The number of names that are not valid.
+    pub invalid_count: u64,
     /// The first of the names that are not valid.
-    pub first_left_out: Option<String>,
+    pub first_invalid: Option<String>,
     has_projects: bool,
 }
 
@@ -107,8 +107,8 @@ impl<F: FnMut(RootEntry)> Reader<F> {
                 (self.each)(RootEntry { name, display, last_serial });
             }
             Err(_) => {
-                self.root.left_out += 1;
-                self.root.first_left_out.get_or_insert_with(|| display.chars().take(120).collect());
+                self.root.invalid_count += 1;
+                self.root.first_invalid.get_or_insert_with(|| display.chars().take(120).collect());
             }
         }
     }
@@ -244,14 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_valid_are_counted_and_left_out() {
+    fn names_that_are_not_valid_are_counted_and_skipped() {
         let text =
             br#"{"projects":[{"name":"Odd.Name","_last-serial":7},{"name":"\u043f"},{"name":"x","new":[{}]}],
             "meta":{"api-version":"1.9","_last-serial":"9"},"later":{"a":[1]}}"#;
         let (entries, root) = entries(|all| read_json(&text[..], |entry| all.push(entry)));
         let root = root.expect("a root");
-        assert_eq!((root.count, root.left_out, root.last_serial), (2, 1, Some(9)));
-        assert_eq!(root.first_left_out.as_deref(), Some("\u{43f}"));
+        assert_eq!((root.count, root.invalid_count, root.last_serial), (2, 1, Some(9)));
+        assert_eq!(root.first_invalid.as_deref(), Some("\u{43f}"));
         assert_eq!((entries[0].name.as_str(), &*entries[0].display), ("odd-name", "Odd.Name"));
         assert_eq!((entries[0].last_serial, entries[1].last_serial), (Some(7), None));
     }
@@ -285,18 +285,18 @@ mod tests {
         ) {
             let mut json = Vec::new();
             write_json(&mut json, serial, names.iter().map(|(name, serial)| (&**name, *serial))).unwrap();
-            let (found, root) = entries(|all| read_json(&json[..], |entry| all.push(entry)));
+            let (json_entries, root) = entries(|all| read_json(&json[..], |entry| all.push(entry)));
             prop_assert_eq!(root.unwrap().last_serial, serial);
-            let read: Vec<_> = found.iter().map(|entry| (entry.display.clone(), entry.last_serial)).collect();
-            prop_assert_eq!(&read, &names);
+            let rows: Vec<_> = json_entries.iter().map(|entry| (entry.display.clone(), entry.last_serial)).collect();
+            prop_assert_eq!(&rows, &names);
             let mut html = Vec::new();
             let normal: Vec<NormalName> = names.iter().map(|(name, _)| name.parse().unwrap()).collect();
             let displays = names.iter().map(|(name, _)| &**name);
             write_html(&mut html, serial, normal.iter().zip(displays)).unwrap();
-            let (html_found, root) = entries(|all| read_html(&html, |entry| all.push(entry)));
+            let (html_entries, root) = entries(|all| read_html(&html, |entry| all.push(entry)));
             prop_assert_eq!(root.unwrap().last_serial, serial);
             let names_of = |all: &[RootEntry]| all.iter().map(|entry| entry.display.clone()).collect::<Vec<_>>();
-            prop_assert_eq!(names_of(&html_found), names_of(&found));
+            prop_assert_eq!(names_of(&html_entries), names_of(&json_entries));
         }
     }
 }

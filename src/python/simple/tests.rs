@@ -33,7 +33,7 @@ fn with_keys(keys: &str) -> ReadPage {
 #[test]
 fn every_key_of_json_is_read() {
     let hex = "0A".repeat(32);
-    let read = json(&format!(
+    let result = json(&format!(
         r#"{{"meta":{{"api-version":"1.9","_last-serial":5,"tracks":["x"]}},"name":"Odd","versions":["1.0",null,"2"],
         "project-status":{{"status":"deprecated","reason":"use even"}},"later":{{"a":[1.5,-1]}},
         "files":[{{"filename":"odd-1.0-py3-none-any.whl","url":"../../p/odd-1.0-py3-none-any.whl?x=1#md5={md5}",
@@ -42,8 +42,11 @@ fn every_key_of_json_is_read() {
         "provenance":"https://index.example.org/p","later":1}}]}}"#,
         md5 = "0b".repeat(16)
     ));
-    let page = read.page;
-    assert_eq!((page.last_serial, page.status, read.left_out.len()), (Some(5), ProjectStatus::Deprecated, 0));
+    let page = result.page;
+    assert_eq!(
+        (page.last_serial, page.status, result.skipped_files.len()),
+        (Some(5), ProjectStatus::Deprecated, 0)
+    );
     assert_eq!(page.versions.as_deref(), Some(&["1.0".to_owned(), "2".to_owned()][..]));
     let file = &page.files[0];
     assert_eq!(file.url, "https://index.example.org/p/odd-1.0-py3-none-any.whl?x=1");
@@ -80,21 +83,21 @@ fn values_of_other_types_count_as_missing() {
 #[test]
 fn loose_html_is_read() {
     let hex = "0a".repeat(32);
-    let read = html(&format!(
+    let result = html(&format!(
         "<HTML><META NAME='pypi:repository-version' CONTENT='1.0'><base href='/x/'>\
          <A HREF='odd-1.0.tar.gz#sha256={hex}' data-requires-python='&gt;=3.6' data-yanked data-upload-time=2023-05-06T07:08:09Z>1</A>\
          <a href=../p/odd-2.0%2Blocal-py3-none-any.whl#sha256={hex} data-dist-info-metadata=true data-gpg-sig=true>x</a>\
          <a href='http://odd.example.org/'>home</a><a>nothing</a><!-- <a href=odd-9.tar.gz>x</a> --><!--SERIAL 7-->\
          <a href='odd-1.0.tar.gz'>again</a>"
     ));
-    let names: Vec<&str> = read.page.files.iter().map(|file| file.name.as_str()).collect();
+    let names: Vec<&str> = result.page.files.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, ["odd-1.0.tar.gz", "odd-2.0+local-py3-none-any.whl"]);
-    assert_eq!(read.page.files[0].url, "https://index.example.org/x/odd-1.0.tar.gz");
-    assert_eq!(read.page.files[0].yanked, Some(Yank::default()));
-    assert!(read.page.files[0].upload_time.is_some());
-    assert_eq!(read.page.files[1].core_metadata, MetadataFile::Unverified);
-    assert_eq!((read.page.last_serial, read.left_out.len()), (Some(7), 2));
-    assert_eq!(read.left_out[1].to_string(), "'odd-1.0.tar.gz': it is listed twice");
+    assert_eq!(result.page.files[0].url, "https://index.example.org/x/odd-1.0.tar.gz");
+    assert_eq!(result.page.files[0].yanked, Some(Yank::default()));
+    assert!(result.page.files[0].upload_time.is_some());
+    assert_eq!(result.page.files[1].core_metadata, MetadataFile::Unverified);
+    assert_eq!((result.page.last_serial, result.skipped_files.len()), (Some(7), 2));
+    assert_eq!(result.skipped_files[1].to_string(), "'odd-1.0.tar.gz': it is listed twice");
 }
 
 #[test]
@@ -215,9 +218,9 @@ proptest! {
         let base = Url::parse(BASE).unwrap();
         let reread = read(SimpleFormat::Json, &bytes, &base, &page.name).unwrap();
         prop_assert_eq!(&reread.page, &page);
-        prop_assert!(reread.left_out.is_empty());
+        prop_assert!(reread.skipped_files.is_empty());
         let reread = read(SimpleFormat::Html, write::html(&page).as_bytes(), &base, &page.name).unwrap().page;
-        // What HTML does not have.
+        // HTML lacks these properties.
         let mut expected = ProjectPage { versions: None, ..page };
         for file in &mut expected.files {
             (file.size, file.upload_time) = (None, None);

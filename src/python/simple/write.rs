@@ -69,8 +69,8 @@ fn attribute(name: &str, value: &str, out: &mut String) {
 
 fn anchor(file: &PageFile, out: &mut String) {
     const ALGORITHMS: [&str; 6] = ["sha256", "sha512", "sha384", "sha224", "sha1", "md5"];
-    let known = ALGORITHMS.iter().find_map(|name| Some((*name, file.hashes.get(*name)?)));
-    let hash = known.or_else(|| file.hashes.iter().next().map(|(name, hex)| (&**name, hex)));
+    let preferred_hash = ALGORITHMS.iter().find_map(|name| Some((*name, file.hashes.get(*name)?)));
+    let hash = preferred_hash.or_else(|| file.hashes.iter().next().map(|(name, hex)| (&**name, hex)));
     let fragment = hash.map(|(name, hex)| format!("#{name}={hex}")).unwrap_or_default();
     out.push_str("<a");
     attribute("href", &format!("{}{fragment}", file.url), out);
@@ -101,7 +101,7 @@ fn anchor(file: &PageFile, out: &mut String) {
     out.push_str("</a><br />\n");
 }
 
-/// The versions of the page, or else those of its files, sorted.
+/// Returns the versions of the page, otherwise those of its files, sorted.
 fn versions(page: &ProjectPage) -> Vec<String> {
     if page.status == ProjectStatus::Quarantined {
         return Vec::new();
@@ -110,13 +110,13 @@ fn versions(page: &ProjectPage) -> Vec<String> {
         return versions.clone();
     }
     let files = page.files.iter();
-    let mut found: Vec<Version> = files
+    let mut versions: Vec<Version> = files
         .filter_map(|file| file.name.version(&page.name, None))
         .map(|text| Version::lenient(&text))
         .collect();
-    found.sort_by(|a, b| a.cmp(b).then_with(|| a.as_str().cmp(b.as_str())));
-    found.dedup_by(|a, b| a.as_str() == b.as_str());
-    found.iter().map(|version| version.as_str().to_owned()).collect()
+    versions.sort_by(|a, b| a.cmp(b).then_with(|| a.as_str().cmp(b.as_str())));
+    versions.dedup_by(|a, b| a.as_str() == b.as_str());
+    versions.iter().map(|version| version.as_str().to_owned()).collect()
 }
 
 #[derive(Serialize)]

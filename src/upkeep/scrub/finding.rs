@@ -1,11 +1,11 @@
-//! A bad object: what is wrong with it, which package it belongs to, and whether it was stored again.
+//! Findings of a scrub: the bad object, its fault, its package and the outcome of its repair.
 
 use crate::db::stored_file::{self, FileOrigin};
 use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::Key;
 
-/// What is wrong with an object, or with the database.
+/// A fault of an object or of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The bytes have another digest.
@@ -34,7 +34,7 @@ impl Fault {
     }
 }
 
-/// Whether a bad object was, or can be, stored again.
+/// The outcome of a repair of a bad object, or the possible outcome if there was no repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RepairOutcome {
     /// It was stored again.
@@ -59,7 +59,7 @@ impl RepairOutcome {
         }
     }
 
-    /// Whether the object remains bad.
+    /// Returns true if the object remains bad.
     #[must_use]
     pub fn is_bad(self) -> bool {
         match self {
@@ -74,11 +74,11 @@ impl RepairOutcome {
 pub struct Finding {
     /// The object; `None` for the database.
     pub key: Option<Key>,
-    /// What is wrong.
+    /// The fault.
     pub fault: Fault,
     /// The detail, as part of a sentence.
     pub detail: String,
-    /// Whether it was, or can be, stored again.
+    /// The outcome of the repair.
     pub outcome: RepairOutcome,
     /// The package that it belongs to.
     pub origin: Option<FileOrigin>,
@@ -117,6 +117,6 @@ impl Finding {
         let object = self.key.map(|key| key.to_string()).unwrap_or_default();
         let file = self.origin.as_ref().map_or("", |origin| origin.file.as_str());
         let (fault, outcome) = (self.fault.as_str(), self.outcome.as_str());
-        tracing::error!(object, file, fault, outcome, "the scrub found: {}", self.detail);
+        tracing::error!(object, file, fault, outcome, "the scrub found a fault: {}", self.detail);
     }
 }

@@ -32,11 +32,11 @@ pub(super) async fn run(
     reporter: &Reporter,
 ) -> Result<ScrubResult, RepoError> {
     let state = &upkeep.state;
-    let (owned, other): (Vec<StorageClass>, Vec<StorageClass>) =
+    let (owned_classes, other_classes): (Vec<StorageClass>, Vec<StorageClass>) =
         ranges::classes(options).partition(|class| state.storage.is_own(*class));
     let (extent, now) = (options.extent, (state.clock)());
-    let selected = state.db.read(move |c| ranges::select(c, &owned, extent, now));
-    let Ranges { list, is_continued } = selected.await?;
+    let selection = state.db.read(move |c| ranges::select(c, &owned_classes, extent, now));
+    let Ranges { list, is_continued } = selection.await?;
     if extent == ScrubExtent::Everything && !is_continued {
         lease.write(&state.db, move |c| scrub::begin_pass(c, now)).await?;
     }
@@ -52,7 +52,7 @@ pub(super) async fn run(
         unrecorded: Vec::new(),
         recorded_at: Instant::now(),
     };
-    pass.result.notes.extend(other.iter().map(|class| not_owned(*class)));
+    pass.result.notes.extend(other_classes.iter().map(|class| not_owned(*class)));
     let total = list.len() as u64;
     for (done, range) in list.into_iter().enumerate() {
         let phase = format!("reading objects: {} MB so far", pass.result.bytes / 1_000_000);
@@ -70,12 +70,12 @@ pub(super) async fn run(
     Ok(result)
 }
 
-/// The note about a class that was not compared.
+/// Returns the note about a class that was not compared.
 pub(super) fn not_owned(class: StorageClass) -> String {
     format!("storage class {} does not belong to this database, and was not compared", class.as_str())
 }
 
-/// A running pass over the objects.
+/// A pass over the objects.
 struct Pass<'a> {
     state: &'a State,
     lease: &'a Lease,
@@ -110,13 +110,13 @@ impl Pass<'_> {
             }
             let keys: Vec<Key> = page.iter().map(|object| directory.with_digest(object.sha256)).collect();
             let reads = self.read(&keys).await?;
-            for (key, read) in keys.iter().zip(&reads) {
+            for (key, object_read) in keys.iter().zip(&reads) {
                 self.result.objects += 1;
                 row.objects += 1;
-                if let ObjectRead::Digest(digest) = read {
+                if let ObjectRead::Digest(digest) = object_read {
                     self.result.bytes += digest.size;
                 }
-                if let Some(finding) = self.inspector.inspect(*key, read).await? {
+                if let Some(finding) = self.inspector.inspect(*key, object_read).await? {
                     row.bad += i64::from(finding.outcome.is_bad());
                     self.result.add(finding);
                 }
@@ -172,11 +172,11 @@ impl Pass<'_> {
 /// Returns the first objects of a page, as many as are read in one step.
 fn within_max_bytes(mut page: Vec<ReferencedObject>) -> Vec<ReferencedObject> {
     let mut bytes = 0;
-    let fit = page.iter().take_while(|object| {
+    let first_objects = page.iter().take_while(|object| {
         bytes += object.size.unwrap_or(0);
         bytes <= MAX_BYTES
     });
-    let count = fit.count().max(1);
+    let count = first_objects.count().max(1);
     page.truncate(count);
     page
 }

@@ -17,7 +17,7 @@ pub(super) struct Inspector<'a> {
     pub(super) upkeep: &'a Upkeep,
     /// Whether bad objects are stored again.
     pub(super) repair: bool,
-    /// Where they are looked for first.
+    /// The backup from which they are stored first.
     pub(super) backup: Option<BackupFiles>,
     /// As [`super::ScrubOptions::sample`].
     pub(super) sample: u32,
@@ -87,7 +87,7 @@ impl Inspector<'_> {
                         drop(guard);
                         return self.report_unmoved(key, Fault::Unreadable, &reason, &error).await.map(Some);
                     }
-                    moved => moved?,
+                    result => result?,
                 }
                 integrity.remove(&key);
                 (Fault::Unreadable, reason)
@@ -112,11 +112,11 @@ impl Inspector<'_> {
         error: &StorageError,
     ) -> Result<Finding, RepoError> {
         let detail = format!(
-            "{detail}; it was not moved aside: {error}; if it belongs to another user: chown -R rstudio-pm the location of \
-             its class"
+            "{detail}; it was not moved to the directory 'damaged': {error}; if it belongs to another user: chown -R \
+             rstudio-pm the location of its class"
         );
         let finding = self.report(key, fault, detail).await?;
-        // It is still in its place.
+        // The bad object is still in place, so it is not generated again.
         let outcome = match finding.outcome {
             RepairOutcome::Generated => RepairOutcome::Obtainable,
             outcome => outcome,
@@ -126,7 +126,7 @@ impl Inspector<'_> {
 
     async fn report(&self, key: Key, fault: Fault, detail: String) -> Result<Finding, RepoError> {
         let state = &self.upkeep.state;
-        // The origin is read first: a file that no mirror has any more loses its state.
+        // The origin is read first, because a failed repair clears the state of a file that no mirror has.
         let finding = Finding::of_object(state, key, fault, detail, RepairOutcome::Obtainable).await?;
         let (outcome, failure) = match self.repair {
             true => repair::repair(self.upkeep, self.backup.as_ref(), &key).await?,
@@ -155,7 +155,7 @@ impl Inspector<'_> {
     }
 }
 
-/// The reader of a scrub, if its thread was started.
+/// Returns the reader of a scrub, if its thread could be started.
 pub(super) fn started(reader: io::Result<BackgroundReader>) -> Result<BackgroundReader, RepoError> {
-    reader.map_err(|error| StorageError::Other(format!("a thread cannot be started: {error}")).into())
+    reader.map_err(|error| StorageError::Other(format!("could not start a thread: {error}")).into())
 }

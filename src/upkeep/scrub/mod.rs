@@ -29,7 +29,7 @@ const MAX_FINDINGS: usize = 10_000;
 /// The maximum number of findings of one scrub that are logged.
 const MAX_LOGGED: u64 = 100;
 
-/// What is compared.
+/// The comparisons of a scrub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScrubLevel {
     /// Existence and size of every object that a row refers to.
@@ -52,10 +52,10 @@ impl ScrubLevel {
     }
 }
 
-/// Which objects are read. They are divided by the first byte of their digests.
+/// The objects that a scrub reads. Parts are divided by the first byte of the digests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScrubExtent {
-    /// All; after an interruption those that were not read since the interrupted scrub began.
+    /// All objects; after an interruption, those that were not read since the interrupted scrub began.
     Everything,
     /// One of several equal parts.
     Part {
@@ -64,33 +64,33 @@ pub enum ScrubExtent {
         /// The number of parts.
         of: u16,
     },
-    /// The part of one night: in eight weeks everything is read.
+    /// The part of one night; all objects are read within eight weeks.
     Night,
 }
 
 /// The options of a scrub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScrubOptions {
-    /// What is compared.
+    /// The level.
     pub level: ScrubLevel,
     /// The storage classes; all if empty.
     pub classes: Vec<StorageClass>,
-    /// Which objects are read.
+    /// The extent.
     pub extent: ScrubExtent,
     /// Maximum duration; the next scrub continues where this one ends.
     pub max_duration: Option<Duration>,
-    /// Average bytes per second.
+    /// Average rate of reading, in bytes per second.
     pub rate: u64,
     /// Whether bad objects are stored again.
     pub repair: bool,
-    /// A folder of backups that has their bytes, before the other sources.
+    /// A folder of backups from which bad objects are stored first.
     pub from: Option<BackupPlace>,
     /// The DESCRIPTION of one in this many packages is compared with its rows; 0 for none.
     pub sample: u32,
 }
 
 impl ScrubOptions {
-    /// Reads everything, without limits and without repairs.
+    /// Returns the options that read all objects, without limits and without repairs.
     #[must_use]
     pub fn full() -> ScrubOptions {
         ScrubOptions {
@@ -105,7 +105,7 @@ impl ScrubOptions {
         }
     }
 
-    /// The nightly scrub.
+    /// Returns the options of the nightly scrub.
     #[must_use]
     pub fn nightly() -> ScrubOptions {
         ScrubOptions {
@@ -121,15 +121,15 @@ impl ScrubOptions {
 /// The result of a scrub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScrubResult {
-    /// What was compared.
+    /// The level.
     pub level: ScrubLevel,
-    /// Whether everything that was requested was compared; false if the maximum duration ended before.
+    /// Whether all requested objects were compared; false if the maximum duration ended first.
     pub is_complete: bool,
     /// Whether it continued an interrupted scrub.
     pub is_continued: bool,
     /// Number of compared objects.
     pub objects: u64,
-    /// Their bytes, as far as they were read.
+    /// Number of bytes that were read.
     pub bytes: u64,
     /// Objects without a row, found by the quick level: the sweep removes them.
     pub unknown: u64,
@@ -139,7 +139,7 @@ pub struct ScrubResult {
     pub bad: u64,
     /// The first findings, at most [`MAX_FINDINGS`].
     pub findings: Vec<Finding>,
-    /// Which checks were done or omitted, as sentences.
+    /// The checks that were done or omitted, as sentences.
     pub notes: Vec<String>,
 }
 
@@ -175,7 +175,7 @@ impl ScrubResult {
     /// Returns the result as a sentence.
     #[must_use]
     pub fn summary(&self) -> String {
-        let compared = match self.level {
+        let work = match self.level {
             ScrubLevel::Database => "Examined the database".to_owned(),
             ScrubLevel::Quick => format!("Looked up {}", count_of(self.objects, "object", "objects")),
             ScrubLevel::Full => format!(
@@ -184,13 +184,13 @@ impl ScrubResult {
                 count_of(self.bytes / 1_000_000, "", "").trim_end()
             ),
         };
-        let found = match (self.bad, self.repaired) {
+        let outcome = match (self.bad, self.repaired) {
             (0, 0) => "nothing is wrong".to_owned(),
             (0, repaired) => format!("{repaired} bad, all of them repaired"),
             (bad, 0) => format!("{bad} bad"),
             (bad, repaired) => format!("{} bad, {repaired} of them repaired", bad + repaired),
         };
-        format!("{compared}: {found}.")
+        format!("{work}: {outcome}.")
     }
 }
 
@@ -201,10 +201,10 @@ pub(super) struct EndedScrub {
     result: Arc<ScrubResult>,
 }
 
-/// The last scrubs.
+/// The results of the last scrubs.
 pub(super) type Results = Mutex<Vec<EndedScrub>>;
 
-/// Number of results that are kept.
+/// Maximum number of stored results.
 const MAX_RESULTS: usize = 8;
 
 /// Starts a scrub as a job, unless one of its kind is running; attaches to one with the same options.
@@ -216,7 +216,7 @@ pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Started {
     let (this, job) = (Arc::clone(upkeep), Arc::new(OnceLock::new()));
     let number = Arc::clone(&job);
     let (now, text) = ((upkeep.state.clock)(), format!("{options:?}"));
-    let started = upkeep.state.jobs.start_with(AfterHalt::Resumes, key, &text, now, |reporter| async move {
+    let start = upkeep.state.jobs.start_with(AfterHalt::Resumes, key, &text, now, |reporter| async move {
         let result = run(&this, &options, &reporter).await.map_err(|error| error.to_string())?;
         let summary = result.summary();
         let (bad, repaired) = (result.bad, result.repaired);
@@ -231,18 +231,18 @@ pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Started {
         results.push(EndedScrub { job: number, result: Arc::new(result) });
         Ok(summary)
     });
-    if let Started::New(new) = &started {
-        // The job itself does not know its number.
-        let _ = job.set(new.id);
+    if let Started::New(new_job) = &start {
+        // The number is known only after the start.
+        let _ = job.set(new_job.id);
     }
-    started
+    start
 }
 
 /// Returns the result of a scrub by its job.
 #[must_use]
 pub fn result(upkeep: &Upkeep, job: u64) -> Option<Arc<ScrubResult>> {
     let results = upkeep.scrub_results.lock();
-    results.iter().find(|ended| ended.job.get() == Some(&job)).map(|ended| Arc::clone(&ended.result))
+    results.iter().find(|scrub| scrub.job.get() == Some(&job)).map(|scrub| Arc::clone(&scrub.result))
 }
 
 async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Result<ScrubResult, RepoError> {
@@ -279,7 +279,7 @@ async fn examine_database(upkeep: &Upkeep, reporter: &Reporter) -> Result<ScrubR
     Ok(result)
 }
 
-/// The error of a scrub that ended early because the server goes offline.
+/// Returns the error of a scrub that ended early because the server goes offline.
 fn interrupted() -> RepoError {
-    RepoError::Conflict("the scrub was interrupted; the next one continues where it was".to_owned())
+    RepoError::Conflict("the scrub was interrupted; the next one continues from there".to_owned())
 }

@@ -17,9 +17,9 @@ use crate::state::State;
 use crate::storage::{Area, Key, ListExtent};
 use crate::upkeep::Upkeep;
 
-/// Rows or objects per page.
+/// Number of rows or objects per page.
 const PAGE: usize = 1000;
-/// The lease is checked after this many ranges.
+/// Number of ranges between two checks of the lease.
 const RANGES: usize = 64;
 
 /// Compares the objects of the extent.
@@ -31,13 +31,13 @@ pub(super) async fn run(
     reporter: &Reporter,
 ) -> Result<ScrubResult, RepoError> {
     let state = &upkeep.state;
-    let (owned, other): (Vec<StorageClass>, Vec<StorageClass>) =
+    let (owned_classes, other_classes): (Vec<StorageClass>, Vec<StorageClass>) =
         ranges::classes(options).partition(|class| state.storage.is_own(*class));
     let extent = options.extent;
-    let ranges = state.db.read(move |c| ranges::all(c, &owned, extent)).await?;
+    let ranges = state.db.read(move |c| ranges::all(c, &owned_classes, extent)).await?;
     let inspector = Inspector { upkeep, repair: options.repair, backup, sample: 0 };
     let mut result = ScrubResult::new(ScrubLevel::Quick);
-    result.notes.extend(other.iter().map(|class| not_owned(*class)));
+    result.notes.extend(other_classes.iter().map(|class| not_owned(*class)));
     let total = ranges.len() as u64;
     for (done, range) in ranges.into_iter().enumerate() {
         if reporter.is_halted() {
@@ -60,7 +60,7 @@ async fn compare(
 ) -> Result<(), RepoError> {
     // The objects are listed before the rows are read: an object that is stored after the listing is looked up by its
     // row.
-    let mut listed = list(state, &range).await?;
+    let mut objects = list(state, &range).await?;
     loop {
         let page: Vec<ReferencedObject> = {
             let (directory, row) = (range.directory, range.row.clone());
@@ -68,32 +68,32 @@ async fn compare(
         };
         let Some(last) = page.last() else { break };
         range.row.position = Some(last.sha256);
-        for ReferencedObject { sha256, size: recorded } in page {
+        for ReferencedObject { sha256, size: recorded_size } in page {
             let key = range.directory.with_digest(sha256);
             result.objects += 1;
-            let finding = match listed.remove(&sha256) {
-                Some(size) if recorded.is_none_or(|recorded| recorded == size) => None,
+            let finding = match objects.remove(&sha256) {
+                Some(size) if recorded_size.is_none_or(|recorded_size| recorded_size == size) => None,
                 Some(_) | None => inspector.inspect_again(key).await?,
             };
             finding.into_iter().for_each(|finding| result.add(finding));
         }
     }
-    result.unknown += listed.len() as u64;
+    result.unknown += objects.len() as u64;
     Ok(())
 }
 
-/// The objects of a range in storage, with their sizes.
+/// Returns the objects of a range in storage, with their sizes.
 async fn list(state: &State, range: &Range) -> Result<BTreeMap<Sha256, u64>, RepoError> {
     let mut first = [0; 32];
     first[0] = range.row.prefix;
     let mut from = range.directory.with_digest(Sha256(first));
-    let mut listed = BTreeMap::new();
+    let mut objects = BTreeMap::new();
     loop {
-        let inclusive = listed.is_empty();
+        let inclusive = objects.is_empty();
         let page =
             state.storage.list_directory(Area::Live, from, inclusive, ListExtent::FirstByte, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(listed) };
+        let Some(last) = page.last() else { return Ok(objects) };
         from = last.key;
-        listed.extend(page.iter().map(|object| (*Key::digest(&object.key), object.size)));
+        objects.extend(page.iter().map(|object| (*Key::digest(&object.key), object.size)));
     }
 }

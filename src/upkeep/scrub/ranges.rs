@@ -11,16 +11,16 @@ use crate::model::time::{SECOND, Timestamp};
 use crate::storage::Key;
 use crate::upkeep::references::SWEPT_CLASSES;
 
-/// Everything is read within this number of nights.
+/// Number of nights in which every object is read once.
 const NIGHTS: usize = 56;
-/// The same in microseconds.
+/// [`NIGHTS`] in microseconds.
 const PERIOD: i64 = NIGHTS as i64 * 86_400 * SECOND;
 
 /// A range to read.
 pub(super) struct Range {
     /// A key in the storage directory of the range.
     pub(super) directory: Key,
-    /// How far it was read.
+    /// Its progress.
     pub(super) row: ScrubRange,
 }
 
@@ -42,9 +42,11 @@ pub(super) fn all(
     classes: &[StorageClass],
     extent: ScrubExtent,
 ) -> Result<Vec<Range>, DbError> {
-    let used = db::blob::directories(c)?;
+    let directories_with_rows = db::blob::directories(c)?;
     let has_rows = |key: &Key| match key {
-        Key::Package(..) | Key::Readme(_) => used.iter().any(|directory| directory == key.directory()),
+        Key::Package(..) | Key::Readme(_) => {
+            directories_with_rows.iter().any(|directory| directory == key.directory())
+        }
         Key::Index(_) | Key::Rules(_) | Key::Advisories(_) | Key::BuildLog(_) => true,
         Key::Usage(_) => false,
     };
@@ -60,7 +62,7 @@ pub(super) fn all(
     Ok(ranges)
 }
 
-/// The first bytes of the digests of an extent.
+/// Returns the first bytes of the digests of an extent.
 fn prefixes(extent: ScrubExtent) -> impl Iterator<Item = u8> {
     let (number, of) = match extent {
         ScrubExtent::Everything | ScrubExtent::Night => (1, 1),
@@ -81,11 +83,11 @@ pub(super) fn select(
     now: Timestamp,
 ) -> Result<Ranges, DbError> {
     let mut list = all(c, classes, extent)?;
-    let mut read: HashMap<(String, u8), ScrubRange> =
+    let mut progress: HashMap<(String, u8), ScrubRange> =
         db::scrub::ranges(c)?.into_iter().map(|row| ((row.directory.clone(), row.prefix), row)).collect();
     for Range { row, .. } in &mut list {
-        if let Some(known) = read.remove(&(row.directory.clone(), row.prefix)) {
-            *row = known;
+        if let Some(row_progress) = progress.remove(&(row.directory.clone(), row.prefix)) {
+            *row = row_progress;
         }
     }
     let mut is_continued = false;
@@ -143,13 +145,13 @@ pub(super) fn objects(
         Key::BuildLog(_) => db::git_build::logs(c)?,
         Key::Usage(_) => Vec::new(),
     };
-    let mut found: Vec<Sha256> = documents
+    let mut digests: Vec<Sha256> = documents
         .into_iter()
         .filter(|sha256| sha256.0[0] == row.prefix && row.position.is_none_or(|position| *sha256 > position))
         .collect();
-    found.sort_unstable();
-    found.dedup();
-    Ok(found.into_iter().map(|sha256| ReferencedObject { sha256, size: None }).collect())
+    digests.sort_unstable();
+    digests.dedup();
+    Ok(digests.into_iter().map(|sha256| ReferencedObject { sha256, size: None }).collect())
 }
 
 #[cfg(test)]

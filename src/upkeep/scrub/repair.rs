@@ -1,4 +1,4 @@
-//! Stores a bad object again, from what has its bytes: a backup, its mirror, or the archive of its package.
+//! Stores a bad object again: from a backup, from its mirror, or from the archive of its package.
 
 use super::finding::RepairOutcome;
 use crate::backup::error::BackupError;
@@ -10,7 +10,7 @@ use crate::storage::Key;
 use crate::upkeep::Upkeep;
 use crate::upkeep::references::has_no_mirror;
 
-/// The outcome for an object of a kind that a scrub never stores again; `None` for the other kinds.
+/// Returns the outcome for an object of a kind that a scrub never stores again; `None` for the other kinds.
 fn without_repair(key: &Key) -> Option<RepairOutcome> {
     match key {
         Key::Package(..) | Key::Readme(_) => None,
@@ -45,23 +45,23 @@ pub(super) async fn repair(
         return Ok((outcome, failure));
     }
     let repositories = &upkeep.repositories;
-    let stored = match key {
+    let result = match key {
         Key::Readme(sha256) => stored_again::readme(repositories, *sha256).await,
         key => stored_again::package(repositories, *key.digest()).await,
     };
-    let and = |reason: String| {
+    let join_reasons = |reason: String| {
         Some([failure.clone(), Some(reason)].into_iter().flatten().collect::<Vec<_>>().join("; "))
     };
-    match stored {
+    match result {
         Ok(()) => Ok((RepairOutcome::Repaired, None)),
         Err(NotStoredAgain::NoSource) => Ok((RepairOutcome::Lost, failure)),
-        Err(NotStoredAgain::Gone(reason)) => Ok((RepairOutcome::Lost, and(reason))),
-        Err(NotStoredAgain::Failed(reason)) => Ok((RepairOutcome::Obtainable, and(reason))),
+        Err(NotStoredAgain::Gone(reason)) => Ok((RepairOutcome::Lost, join_reasons(reason))),
+        Err(NotStoredAgain::Failed(reason)) => Ok((RepairOutcome::Obtainable, join_reasons(reason))),
         Err(NotStoredAgain::Repo(error)) => Err(error),
     }
 }
 
-/// Stores an object from a backup; returns false if that does not have it.
+/// Stores an object from a backup; returns false if the backup lacks it.
 async fn restore(upkeep: &Upkeep, files: &BackupFiles, key: Key) -> Result<bool, BackupError> {
     let _guard = upkeep.fetches.blob_lock.read().await;
     let is_stored = files.store(&upkeep.state, key).await?;
@@ -71,7 +71,7 @@ async fn restore(upkeep: &Upkeep, files: &BackupFiles, key: Key) -> Result<bool,
     Ok(is_stored)
 }
 
-/// What can be done about an object that is not in service, without doing it.
+/// Returns the outcome that a repair of a bad object could have, without repairing it.
 ///
 /// # Errors
 /// Database errors.

@@ -18,7 +18,7 @@ use crate::upkeep::Upkeep;
 use crate::upkeep::missing::{self, MissingObject};
 use crate::upkeep::references::object_key;
 
-/// The maximum number of lost objects that are counted per class.
+/// The maximum number of lost objects counted per class.
 const MAX_COUNT: usize = 10_000;
 /// The maximum number of lost objects that are logged by name.
 const MAX_NAMES: usize = 100;
@@ -34,19 +34,19 @@ pub(super) async fn find(
     conditions: ConditionScan<'_>,
     run: &SweepRun<'_>,
 ) -> Result<(), RepoError> {
-    let (before, mut lost, mut refetchable_count) =
+    let (end, mut lost, mut refetchable_count) =
         (compared_before(&upkeep.state, run), BTreeSet::new(), 0_u64);
     'directories: for directory in Key::directories(class).iter().map(Key::directory) {
-        let mut after: Option<Sha256> = None;
+        let mut last_digest: Option<Sha256> = None;
         loop {
             run.lease.check().await?;
             let rows = upkeep
                 .state
                 .db
-                .read(move |c| db::blob::in_directory(c, directory, before, after, PAGE as i64));
+                .read(move |c| db::blob::in_directory(c, directory, end, last_digest, PAGE as i64));
             let rows = rows.await?;
             let Some(last) = rows.last() else { break };
-            after = Some(*last);
+            last_digest = Some(*last);
             let keys = rows.iter().filter_map(|digest| object_key(directory, *digest));
             for key in keys.filter(|key| !scan.contains(key)) {
                 match missing::examine(upkeep, &key).await? {
@@ -76,7 +76,7 @@ pub(super) async fn find(
     Ok(())
 }
 
-/// Rows written at or after this instant are not compared. A row that refers to an object is written after the
+/// Returns the end of the compared rows: those written at or after this instant are not compared. A row that refers to an object is written after the
 /// object is durable, so on a single server every row can be compared. Another server's object may not be visible
 /// yet on a network file system that caches directories.
 fn compared_before(state: &State, run: &SweepRun<'_>) -> Timestamp {
@@ -88,7 +88,7 @@ fn compared_before(state: &State, run: &SweepRun<'_>) -> Timestamp {
     Timestamp((state.clock)().0.saturating_sub(age))
 }
 
-/// The names of the files of objects, or else their object paths.
+/// Returns the file names of objects, or their object paths if they have none.
 async fn file_names(state: &State, keys: Vec<Key>) -> Result<String, RepoError> {
     let names = state.db.read(move |c| {
         let name = |key: &Key| Ok(db::file::name_of(c, *key.digest())?.unwrap_or_else(|| key.path()));

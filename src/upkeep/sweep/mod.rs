@@ -41,9 +41,9 @@ pub struct SweepOptions {
     pub only_refillable: bool,
     /// Classes for which an administrator confirmed that any number of objects may be removed.
     pub confirmed: Vec<StorageClass>,
-    /// Younger objects are not removed: their rows may not be written yet.
+    /// Minimum age of the removed objects: rows that refer to younger ones may not be written yet.
     pub age: Duration,
-    /// Objects that were in the trash for longer are deleted.
+    /// Time that objects remain in the trash.
     pub grace: Duration,
 }
 
@@ -55,14 +55,14 @@ impl Default for SweepOptions {
     }
 }
 
-/// Objects or rows per page.
+/// Number of objects or rows per page.
 const PAGE: usize = 1000;
 /// Classes whose objects can be fetched or generated again.
 const REFILLABLE_CLASSES: [StorageClass; 4] =
     [StorageClass::Cran, StorageClass::Bioconductor, StorageClass::Pypi, StorageClass::Persistent];
 
-/// Removes unreferenced objects from classes that belong to this database. Safe at any time: what an upload or a
-/// sync needs is not removed.
+/// Removes unreferenced objects from classes that belong to this database. Safe at any time: objects that an upload or a
+/// sync needs are not removed.
 ///
 /// # Errors
 /// [`RepoError::Conflict`] while another server of this database is sweeping, and while the clock is not reliable;
@@ -153,21 +153,21 @@ async fn sweep_class(
             return Ok(());
         }
         let Some(limit) = allowance(upkeep, class, &scan, is_confirmed, run).await? else { return Ok(()) };
-        let (mut remaining, before, has_more) = (limit, result.objects, scan.has_more());
+        let (mut remaining, previous_count, has_more) = (limit, result.objects, scan.has_more());
         // Recorded before the first object is removed: after a killed sweep, the next one must not have its allowance
         // again.
         if !is_confirmed {
             record_removed(upkeep, class, count(limit)).await?;
         }
-        let mut removed = objects::sweep_rows(upkeep, class, &mut remaining, result, run).await;
-        if removed.is_ok() {
-            removed = objects::sweep_objects(upkeep, scan, &mut remaining, result, run).await;
+        let mut removal = objects::sweep_rows(upkeep, class, &mut remaining, result, run).await;
+        if removal.is_ok() {
+            removal = objects::sweep_objects(upkeep, scan, &mut remaining, result, run).await;
         }
-        let objects = result.objects - before;
+        let objects = result.objects - previous_count;
         if !is_confirmed {
             record_removed(upkeep, class, count(objects).saturating_sub(count(limit))).await?;
         }
-        removed?;
+        removal?;
         if !(is_confirmed && has_more && objects > 0) {
             return Ok(());
         }
@@ -188,8 +188,8 @@ fn count(objects: u64) -> i64 {
     i64::try_from(objects).unwrap_or(i64::MAX)
 }
 
-/// How many objects of a class are to be removed; `None` when the sweep must wait for a confirmation. Objects removed
-/// within the last day count.
+/// Returns the number of objects of a class to remove; `None` when the sweep must wait for a confirmation. Objects removed
+/// within the last day count towards the limit.
 async fn allowance(
     upkeep: &Upkeep,
     class: StorageClass,
@@ -198,10 +198,11 @@ async fn allowance(
     run: &SweepRun<'_>,
 ) -> Result<Option<u64>, RepoError> {
     let now = (upkeep.state.clock)();
-    let removed = upkeep.state.db.read(move |c| db::sweep::recent_removals(c, class.as_str(), now)).await?;
+    let recent_removals =
+        upkeep.state.db.read(move |c| db::sweep::recent_removals(c, class.as_str(), now)).await?;
     let objects = scan.unknown + objects::count_unreferenced(&upkeep.state, class, run).await?;
     let pending_sweep = PendingSweep { objects, total: scan.total.max(objects) };
-    let limit = PendingSweep::daily_limit(scan.total).saturating_sub(removed);
+    let limit = PendingSweep::daily_limit(scan.total).saturating_sub(recent_removals);
     if objects <= limit || is_confirmed {
         upkeep.state.storage.set_pending_sweep(class, None);
         return Ok(Some(if is_confirmed { u64::MAX } else { objects }));
@@ -211,7 +212,7 @@ async fn allowance(
             class = class.as_str(),
             objects,
             of = pending_sweep.total,
-            "the sweep needs a confirmation: it would remove more than {limit} objects; {removed} were removed in the last 24 \
+            "the sweep needs a confirmation: it would remove more than {limit} objects; {recent_removals} were removed in the last 24 \
             hours. Check that this is the right database, then run: rspm storage sweep --confirm={}",
             class.as_str()
         );
@@ -221,7 +222,7 @@ async fn allowance(
 
 /// Removes releases that were never listed or archived in a tree; skips sources with an import in progress.
 async fn sweep_releases(state: &State) -> Result<u64, RepoError> {
-    let mut removed = 0;
+    let mut total = 0;
     for source in &state.catalog.get().sources {
         let id = source.id;
         loop {
@@ -233,14 +234,14 @@ async fn sweep_releases(state: &State) -> Result<u64, RepoError> {
             });
             match chunk.await? {
                 0 => break,
-                count => removed += count,
+                count => total += count,
             }
         }
     }
-    Ok(removed)
+    Ok(total)
 }
 
-/// Blob rows written after this instant are too young to be removed.
+/// Returns the instant after which blob rows are too young to be removed.
 fn rows_before(state: &State, run: &SweepRun<'_>) -> Timestamp {
     let age = microseconds(run.options.age);
     Timestamp((state.clock)().0.saturating_sub(age))

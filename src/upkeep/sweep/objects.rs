@@ -21,9 +21,9 @@ const MAX_UNKNOWN: usize = 100_000;
 /// The scan of a storage class.
 #[derive(Default)]
 pub(super) struct ClassScan {
-    /// Objects in the class.
+    /// Number of objects in the class.
     pub(super) total: u64,
-    /// Old objects that neither a row nor an upload refers to.
+    /// Number of old objects to which neither a row nor an upload refers.
     pub(super) unknown: u64,
     /// The first of those objects.
     keys: Vec<ListedObject>,
@@ -32,12 +32,12 @@ pub(super) struct ClassScan {
 }
 
 impl ClassScan {
-    /// Whether there are more unknown objects than the scan records.
+    /// Returns true if there are more unknown objects than the scan records.
     pub(super) fn has_more(&self) -> bool {
         self.unknown > self.keys.len() as u64
     }
 
-    /// Whether the scan found an object. Digests with equal first eight bytes are treated as one object.
+    /// Returns true if the scan found the object. Digests with equal first eight bytes are treated as one object.
     pub(super) fn contains(&self, key: &Key) -> bool {
         self.digests
             .get(key.directory())
@@ -62,23 +62,23 @@ pub(super) async fn scan(
         for object in &page {
             scan.digests.entry(object.key.directory()).or_default().push(digest_prefix(object.key.digest()));
         }
-        let unknown = unknown(upkeep, page, run).await?;
-        scan.unknown += unknown.len() as u64;
+        let unknown_keys = unknown(upkeep, page, run).await?;
+        scan.unknown += unknown_keys.len() as u64;
         let limit = MAX_UNKNOWN - scan.keys.len();
-        scan.keys.extend(unknown.into_iter().take(limit));
+        scan.keys.extend(unknown_keys.into_iter().take(limit));
     }
     Ok(scan)
 }
 
-/// The number of blobs of a class whose rows are unreferenced.
+/// Returns the number of blobs of a class whose rows are unreferenced.
 pub(super) async fn count_unreferenced(
     state: &State,
     class: StorageClass,
     run: &SweepRun<'_>,
 ) -> Result<u64, RepoError> {
-    let before = rows_before(state, run);
-    let by_directory = state.db.read(move |c| db::blob::count_unreferenced(c, before)).await?;
-    let class_counts = by_directory.iter().filter(|(directory, _)| {
+    let end = rows_before(state, run);
+    let directory_counts = state.db.read(move |c| db::blob::count_unreferenced(c, end)).await?;
+    let class_counts = directory_counts.iter().filter(|(directory, _)| {
         object_key(directory, Sha256([0; 32])).is_some_and(|key| key.class() == class)
     });
     Ok(class_counts.map(|(_, n)| u64::try_from(*n).unwrap_or(0)).sum())
@@ -92,14 +92,14 @@ pub(super) async fn sweep_rows(
     result: &mut SweepResult,
     run: &SweepRun<'_>,
 ) -> Result<(), RepoError> {
-    let before = rows_before(&upkeep.state, run);
-    let mut after: Option<Sha256> = None;
+    let end = rows_before(&upkeep.state, run);
+    let mut last_digest: Option<Sha256> = None;
     loop {
         run.lease.check().await?;
         let page =
-            upkeep.state.db.read(move |c| db::blob::unreferenced(c, before, after, PAGE as i64)).await?;
+            upkeep.state.db.read(move |c| db::blob::unreferenced(c, end, last_digest, PAGE as i64)).await?;
         let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.sha256);
+        last_digest = Some(last.sha256);
         for blob in page {
             let Some(key) = object_key(&blob.class, blob.sha256).filter(|key| key.class() == class) else {
                 continue;
@@ -114,7 +114,7 @@ pub(super) async fn sweep_rows(
             let _guard = upkeep.fetches.blob_lock.write().await;
             let now = (upkeep.state.clock)();
             let delete = run.lease.write(&upkeep.state.db, move |c| {
-                Ok(db::hold::held_until(c, now)?.is_none() && db::blob::delete(c, blob.sha256, before)?)
+                Ok(db::hold::held_until(c, now)?.is_none() && db::blob::delete(c, blob.sha256, end)?)
             });
             if delete.await? {
                 discard(&upkeep.state, &key, u64::try_from(blob.size).unwrap_or(0), result).await?;
@@ -161,8 +161,8 @@ async fn unknown(
     page: Vec<ListedObject>,
     run: &SweepRun<'_>,
 ) -> Result<Vec<ListedObject>, RepoError> {
-    let Some(before) = SystemTime::now().checked_sub(run.options.age) else { return Ok(Vec::new()) };
-    let old_objects = page.into_iter().filter(|object| object.modified < before);
+    let Some(youngest) = SystemTime::now().checked_sub(run.options.age) else { return Ok(Vec::new()) };
+    let old_objects = page.into_iter().filter(|object| object.modified < youngest);
     let old_objects: Vec<ListedObject> =
         old_objects.filter(|object| !upkeep.uploads.needs(object.key.digest())).collect();
     let keys: Vec<Key> = old_objects.iter().map(|object| object.key).collect();

@@ -17,7 +17,7 @@ pub(super) struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    /// Starts at the beginning.
+    /// Returns a cursor before the first object.
     pub(super) fn of(state: &'a State, area: Area, class: StorageClass) -> Pages<'a> {
         Pages { state, lease: None, area, class, after: None }
     }

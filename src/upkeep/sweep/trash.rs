@@ -18,7 +18,7 @@ pub struct TrashSummary {
     pub objects: u64,
     /// Their total size in bytes.
     pub bytes: u64,
-    /// When the oldest of them was removed.
+    /// Time of the removal of the oldest of them.
     pub oldest: Option<SystemTime>,
 }
 

@@ -55,11 +55,11 @@ pub(super) fn server_variables(
 
 /// Parses a `/proc/PID/environ`.
 fn variables(environ: &[u8], is_selected: fn(&[u8]) -> bool) -> Vec<(OsString, OsString)> {
-    let lines = environ.split(|byte| *byte == 0);
-    lines
-        .filter_map(|line| {
-            let separator = line.iter().position(|byte| *byte == b'=')?;
-            let (name, value) = (&line[..separator], line[separator + 1..].to_vec());
+    let entries = environ.split(|byte| *byte == 0);
+    entries
+        .filter_map(|entry| {
+            let separator = entry.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = (&entry[..separator], entry[separator + 1..].to_vec());
             is_selected(name).then(|| (OsStr::from_bytes(name).to_owned(), OsString::from_vec(value)))
         })
         .collect()

@@ -175,7 +175,7 @@ pub async fn create(
         let id = git_builder::insert(c, &row)?;
         let builder = GitBuilder { id, ..row.clone() };
         let result = poll::record(c, &builder, &references, (first_tags, &actor), now)?;
-        git_builder::polled(c, id, &builder.head, now, due_at)?;
+        git_builder::record_poll(c, id, &builder.head, now, due_at)?;
         Ok(Ok((builder, result)))
     });
     let created = written.await.map_err(|error| match error {

@@ -8,7 +8,7 @@ use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::response;
 
-/// Answers a webhook. The answer does not tell what the poll found.
+/// Handles a webhook. The response does not contain the result of the poll.
 ///
 /// # Errors
 /// 404 for a wrong signature, as for an unknown builder.

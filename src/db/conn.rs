@@ -214,7 +214,7 @@ impl Row {
         self.text(column)?.parse().map_err(|_| DbError::Shape { column, found: "other text", expected })
     }
 
-    /// Like [`Row::parsed`], or NULL.
+    /// Like [`Row::parse`], or NULL.
     pub fn opt_parse<T: FromStr>(
         &mut self,
         column: usize,

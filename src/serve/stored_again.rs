@@ -34,7 +34,7 @@ pub enum NotStoredAgain {
 /// # Errors
 /// [`NotStoredAgain`].
 pub async fn package(repositories: &Repositories, sha256: Sha256) -> Result<(), NotStoredAgain> {
-    let files = repositories.state.db.read(move |c| stored_file::mirrored(c, sha256)).await;
+    let files = repositories.state.db.read(move |c| stored_file::mirrored_files(c, sha256)).await;
     let mut reason = NotStoredAgain::NoSource;
     for file in files.map_err(RepoError::from)? {
         match fetch(repositories, file).await {

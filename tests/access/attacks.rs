@@ -1,4 +1,4 @@
-//! Credentials that no honest client sends.
+//! Malformed and hostile credentials.
 
 use super::{basic, bearer, get, private_repository, token};
 use crate::support::http;
@@ -7,7 +7,7 @@ use crate::support::server::Server;
 const INDEX: &str = "/team/latest/src/contrib/PACKAGES";
 
 #[test]
-fn odd_credentials_are_refused_and_the_server_goes_on() {
+fn malformed_credentials_are_refused_and_the_server_keeps_serving() {
     let server = Server::start();
     private_repository(&server, "team", "alpha");
     let good = token(&server, "--scope=repos:read --repos=team");

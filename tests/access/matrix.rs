@@ -11,15 +11,15 @@ use crate::support::tarball::Tarball;
 /// Who may use an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// Everyone, whatever the credentials.
+    /// All clients, with any credentials.
     Health,
-    /// Everyone, but with no wrong credentials.
+    /// All clients, except with invalid credentials.
     Open,
     /// Readers of the repository.
     ReadRepository,
     /// Readers of a repository with the source, and its publishers.
     ReadSource,
-    /// Every client with a token.
+    /// Clients with any valid token.
     AnyToken,
     /// Publishers of the source.
     WriteSource,
@@ -27,14 +27,14 @@ enum Rule {
     Upload,
     /// Administrators.
     Administer,
-    /// Administrators of the machine.
+    /// Clients of the admin socket.
     Machine,
 }
 
-/// The kinds of clients, and the statuses of their requests by rule: `y` neither 401 nor 403, `a` 401, `f` 403.
+/// The kinds of clients.
 const ROLES: [&str; 10] = [
     "anonymous",
-    "wrong",
+    "unknown token",
     "expired",
     "revoked",
     "read of another repository",
@@ -45,7 +45,8 @@ const ROLES: [&str; 10] = [
     "socket",
 ];
 
-fn expected(rule: Rule) -> &'static str {
+/// The statuses of requests under a rule, one letter per role: `a` is 401, `f` is 403, `y` is another status below 500.
+fn expected_statuses(rule: Rule) -> &'static str {
     match rule {
         Rule::Health => "yyyyyyyyyy",
         Rule::Open => "yaaayyyyyy",
@@ -188,8 +189,8 @@ const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/__api__/admin/v1/openapi.json", AnyToken),
 ];
 
-/// A path that a client requests. What could delete something names an object that does not exist, where the rule does not
-/// depend on the object; `DELETE` of the source is refused because a repository subscribes to it.
+/// The path of a request to an address. `DELETE` of a repository names one that does not exist, because its rule does
+/// not depend on the object; `DELETE` of the source changes nothing, because a repository subscribes to it.
 fn path_of(method: &str, address: &str) -> String {
     let is_admin = address.starts_with("/__api__/admin/");
     let deletes_repository = method == "DELETE" && address.contains("/repos/");
@@ -204,7 +205,7 @@ fn path_of(method: &str, address: &str) -> String {
         .replace("{id}", "1")
 }
 
-/// A body: it names the repository where the address does not, and is invalid for every change.
+/// The body of a request to an address: it names the repository if the address does not, and is invalid for a change.
 fn body_of(address: &str) -> &'static str {
     match address {
         "/__api__/filter/packages" => r#"{"repo": "private", "names": []}"#,
@@ -213,8 +214,8 @@ fn body_of(address: &str) -> &'static str {
     }
 }
 
-/// Method and path of each operation of the documents that the server gives.
-fn documented(server: &Server) -> BTreeSet<(String, String)> {
+/// Method and path of each operation in the OpenAPI documents of the server.
+fn documented_operations(server: &Server) -> BTreeSet<(String, String)> {
     let admin = http::admin(&server.admin_socket(), "GET", "/__api__/admin/v1/openapi.json", b"").json();
     let public = server.get("/__api__/swagger/doc.json").json();
     let mut operations = BTreeSet::new();
@@ -231,7 +232,7 @@ fn documented(server: &Server) -> BTreeSet<(String, String)> {
 #[test]
 fn every_documented_address_has_a_row() {
     let server = Server::start();
-    let documented = documented(&server);
+    let documented = documented_operations(&server);
     assert!(documented.len() > 50, "{}", documented.len());
     let rows: BTreeSet<(String, String)> =
         ADDRESSES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
@@ -253,7 +254,7 @@ fn every_documented_address_has_a_row() {
 }
 
 #[test]
-fn every_client_gets_what_it_may_at_every_address() {
+fn every_role_has_the_expected_status_at_every_address() {
     let server = Server::start();
     server.local_repository("open", &[Tarball::new("beta", "1.0")]);
     private_repository(&server, "private", "alpha");
@@ -282,11 +283,11 @@ fn every_client_gets_what_it_may_at_every_address() {
             .map(|authorization| send(&server, method, &path, authorization.as_deref(), body).status)
             .collect();
         statuses.push(http::admin(&server.admin_socket(), method, &path, body.as_bytes()).status);
-        for ((role, expected), status) in ROLES.iter().zip(expected(*rule).chars()).zip(statuses) {
+        for ((role, expected), status) in ROLES.iter().zip(expected_statuses(*rule).chars()).zip(statuses) {
             let actual = match status {
                 401 => 'a',
                 403 => 'f',
-                // 5xx would hide what the permission is.
+                // An error of the server does not show whether the client has the permission.
                 200..=499 => 'y',
                 _ => '?',
             };

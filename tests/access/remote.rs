@@ -31,14 +31,14 @@ fn a_team_publishes_from_another_machine() {
     run("subscribe --repo=prod --source=team");
     let writer = run("create token --scope=sources:write --sources=team --description=ci --quiet");
     let package = Tarball::new("alpha", "1.0").with("inst/data", &"x".repeat(3_000_000));
-    std::fs::write(server.dir().join(package.file()), package.bytes()).expect("our own directory");
+    std::fs::write(server.dir().join(package.file()), package.bytes()).expect("a writable directory");
     let add = format!("add --source=team --path={}", package.file());
     let ci = |line: &str| remote(&server, &address, writer.trim(), line);
     let added = ci(&add);
     assert_eq!((added.code, added.out.as_str()), (0, "Added package 'alpha_1.0.tar.gz'.\n"), "{}", added.err);
     assert_eq!(ci("list packages --source=team").code, 0);
     assert!(ci("list sources").out.contains("team"));
-    // What the token does not permit.
+    // Operations that the token does not permit.
     for (line, words) in [
         ("create repo --name=mine", "lacks the scope global:admin"),
         ("create source --name=mine", "lacks the scope sources:write for all sources"),
@@ -52,7 +52,7 @@ fn a_team_publishes_from_another_machine() {
         assert_eq!((refused.code, refused.out.as_str()), (1, ""), "{line}");
         assert!(refused.err.contains(words), "{line}: {}", refused.err);
     }
-    // What an administrator may do from another machine, and what only on the server.
+    // An administrator may use these from another machine; the ones below only on the server.
     for line in [
         "list",
         "status",
@@ -74,7 +74,7 @@ fn a_team_publishes_from_another_machine() {
 }
 
 #[test]
-fn what_prevents_the_connection_has_an_exit_code_and_a_sentence() {
+fn connection_errors_have_an_exit_code_and_a_message() {
     let server = Server::start();
     let admin = token(&server, "--scope=global:admin");
     let wrong = remote(&server, &server.url(""), "rspm_wrong", "list");
@@ -87,15 +87,15 @@ fn what_prevents_the_connection_has_an_exit_code_and_a_sentence() {
         let bad = remote(&server, address, &admin, "list");
         assert_eq!(bad.code, 2, "{address}: {}", bad.err);
     }
-    let odd = remote(&server, &server.url(""), "a\u{7f}b", "list");
-    assert!(odd.code == 1 && odd.err.contains("is not a token"), "{}", odd.err);
-    for output in [wrong, closed, odd] {
+    let malformed = remote(&server, &server.url(""), "a\u{7f}b", "list");
+    assert!(malformed.code == 1 && malformed.err.contains("is not a token"), "{}", malformed.err);
+    for output in [wrong, closed, malformed] {
         assert!(!output.err.contains(&admin), "{}", output.err);
     }
 }
 
 #[test]
-fn a_certificate_is_verified_unless_the_caller_says_otherwise() {
+fn a_certificate_is_verified_unless_verification_is_disabled() {
     let lines = "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
     let mut server = Builder::default().gcfg(lines).prepare();
     tls::Pair::new().write(server.dir());

@@ -1,4 +1,4 @@
-//! Authenticated repositories: who may read them, the headers of responses, and that nothing else names them.
+//! Authenticated repositories: access, response headers, and the absence of their names in other responses.
 
 use super::{basic, bearer, get, private_repository, send, token};
 use crate::support::http;
@@ -16,12 +16,12 @@ fn start() -> Server {
 }
 
 #[test]
-fn a_repository_is_served_with_a_token_and_refused_without_also_from_the_caches() {
+fn a_repository_needs_a_token_even_if_its_responses_are_cached() {
     let server = start();
     let reader = token(&server, "--scope=repos:read --repos=secretrepo");
     let other = token(&server, "--scope=repos:read --repos=open");
     for path in [INDEX, FILE] {
-        // The second round is answered from the cache of addresses.
+        // Later rounds are answered from the cache of addresses.
         for round in 0..3 {
             let anonymous = get(&server, path, None);
             assert_eq!(anonymous.status, 401, "{path} {round}");
@@ -50,7 +50,11 @@ fn a_repository_is_served_with_a_token_and_refused_without_also_from_the_caches(
                 assert_eq!(answer.status, 200, "{path} {round}");
                 assert_restricted(&answer);
             }
-            assert_eq!(get(&server, path, Some(&basic("__token__", ""))).status, 401, "a user alone");
+            assert_eq!(
+                get(&server, path, Some(&basic("__token__", ""))).status,
+                401,
+                "a user name without a password"
+            );
         }
         // A condition is evaluated only for a client that may read.
         let etag = get(&server, path, Some(&bearer(&reader))).header("etag").expect("known").to_owned();
@@ -97,7 +101,7 @@ fn authentication_is_switched_on_and_off_and_applies_to_cached_addresses() {
 }
 
 #[test]
-fn new_repositories_are_authenticated_if_the_configuration_says_so() {
+fn new_repositories_are_authenticated_if_the_configuration_requires_it() {
     let server = Builder::default().gcfg("[Authentication]\nNewReposAuthByDefault = true").start();
     assert_eq!(server.json("create repo --name=a")["authenticated"], true);
     assert_eq!(server.json("create repo --name=b --authenticated=false")["authenticated"], false);
@@ -108,8 +112,7 @@ fn new_repositories_are_authenticated_if_the_configuration_says_so() {
     assert_eq!(get(&server, "/b", None).status, 302);
 }
 
-/// Every address that lists or searches, with anything that a client could send, names neither the repository, nor its
-/// source, nor its package.
+/// No address that lists or searches names the repository, its source or its package to a client without the scope.
 #[test]
 fn private_names_are_in_no_response_to_others() {
     let server = start();
@@ -155,7 +158,7 @@ fn private_names_are_in_no_response_to_others() {
         "/__api__/admin/v1/repos/secretrep",
         "/__api__/admin/v1/repos/open/explain?package=secretpkg",
     ];
-    let assert_silent = |what: &str, text: &str, requested: &str| {
+    let assert_undisclosed = |what: &str, text: &str, requested: &str| {
         for name in ["secretrepo", "secretpkg", "for secretrepo", "hiddenrepo"] {
             // An error may repeat what the client sent.
             if !requested.contains(name) {
@@ -167,7 +170,7 @@ fn private_names_are_in_no_response_to_others() {
         for authorization in [None, Some(bearer(&other)), Some(bearer(&writer))] {
             let answer = get(&server, path, authorization.as_deref());
             let text = format!("{:?} {}", answer.headers, answer.text());
-            assert_silent(&format!("{path} ({})", answer.status), &text, path);
+            assert_undisclosed(&format!("{path} ({})", answer.status), &text, path);
             if path.contains("/repos/2") || path.contains("/sources/5") {
                 assert!([401, 403].contains(&answer.status), "{path}: {}", answer.status);
             }
@@ -179,15 +182,15 @@ fn private_names_are_in_no_response_to_others() {
         ("/__api__/url", r#"{"repo": "3", "snapshot": "2099-01-01"}"#),
     ] {
         let answer = send(&server, "POST", path, Some(&bearer(&other)), body);
-        assert_silent(path, &answer.text(), body);
+        assert_undisclosed(path, &answer.text(), body);
     }
     for body in [r#"{"repo": "secretrepo", "names": []}"#, r#"{"repo": "2", "names": ["secretpkg"]}"#] {
         assert_eq!(send(&server, "POST", "/__api__/filter/packages", None, body).status, 401);
         let refused = send(&server, "POST", "/__api__/filter/packages", Some(&bearer(&other)), body);
         assert_eq!(refused.status, 403);
     }
-    assert_silent("metrics", &server.metrics().text(), "");
-    // With the scope, all of it is there.
+    assert_undisclosed("metrics", &server.metrics().text(), "");
+    // With the scope, all names are listed.
     let list = get(&server, "/__api__/repos", Some(&bearer(&reader))).json();
     let names: Vec<&str> =
         list.as_array().expect("a list").iter().map(|r| r["name"].as_str().unwrap()).collect();

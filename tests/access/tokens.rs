@@ -1,4 +1,4 @@
-//! `rspm create|list|revoke token`: output, scopes, lifetimes, and what is refused.
+//! `rspm create|list|revoke token`: output, scopes, lifetimes and errors.
 
 use super::{bearer, get, private_repository, send, token};
 use crate::support::fixtures::until;
@@ -36,9 +36,9 @@ fn a_token_is_shown_once_listed_and_revoked() {
     assert_eq!(get(&server, index, Some(&bearer(secret))).status, 401);
     assert_eq!(server.json("list tokens --revoked=no"), serde_json::json!([]));
     assert_eq!(server.json("list tokens --revoked=yes")[0]["guid"], guid);
-    let again = server.json("list tokens")[0]["revoked"].clone();
+    let revocation_time = server.json("list tokens")[0]["revoked"].clone();
     server.rspm_stdout(&format!("revoke token --guid={guid}"));
-    assert_eq!(server.json("list tokens")[0]["revoked"], again, "the first time stays");
+    assert_eq!(server.json("list tokens")[0]["revoked"], revocation_time, "the first revocation counts");
     let json = server.json("create token --scope=global:admin --description=x --expires=1d --quiet");
     assert!(
         json["token"].as_str().is_some_and(|token| token.starts_with("rspm_")),
@@ -51,7 +51,7 @@ fn a_token_is_shown_once_listed_and_revoked() {
 }
 
 #[test]
-fn an_expired_token_is_refused_everywhere_but_by_the_health_check() {
+fn an_expired_token_is_refused_except_by_the_health_check() {
     let server = Server::start();
     let short = bearer(&token(&server, "--scope=repos:read --repos=* --expires=1s"));
     until("it expires", || get(&server, "/", Some(&short)).status == 401);
@@ -92,7 +92,7 @@ fn a_token_survives_a_restart() {
 }
 
 #[test]
-fn what_is_no_token_is_refused_with_the_way_out() {
+fn invalid_tokens_are_refused_with_the_remedy() {
     let server = Server::start();
     for (flags, words) in [
         ("--scope=repos:write --description=x", "the scopes are repos:read"),
@@ -124,7 +124,7 @@ fn what_is_no_token_is_refused_with_the_way_out() {
 }
 
 #[test]
-fn a_token_creates_no_token_unless_it_may_do_everything() {
+fn only_an_administrator_token_creates_tokens() {
     let server = Server::start();
     let writer = bearer(&token(&server, "--scope=sources:write --sources=*"));
     let body = r#"{"scopes": [{"scope": "global:admin"}], "description": "x"}"#;
@@ -133,6 +133,6 @@ fn a_token_creates_no_token_unless_it_may_do_everything() {
     let admin = bearer(&token(&server, "--scope=global:admin --user=ops"));
     let created = send(&server, "POST", "/__api__/admin/v1/tokens", Some(&admin), body);
     assert_eq!(created.status, 201, "{}", created.text());
-    let by = server.json("list tokens")[2]["created_by"].as_str().expect("a text").to_owned();
-    assert!(by.starts_with("ops (token "), "{by}");
+    let creator = server.json("list tokens")[2]["created_by"].as_str().expect("a text").to_owned();
+    assert!(creator.starts_with("ops (token "), "{creator}");
 }

@@ -65,7 +65,8 @@ fn a_wrong_value_is_reported_with_the_name_of_the_variable() {
     assert!(server.failed_check("Configuration file syntax").starts_with(expected));
 }
 
-/// Does what `LoadCredential=` does: a read-only directory that only the server's user can enter.
+/// Creates a credential like `LoadCredential=` of systemd: a file in a read-only directory that only the server's user
+/// can enter.
 fn credential(server: &Server, name: &str, content: &str) -> String {
     let dir = server.dir().join("credentials");
     let file = dir.join(name);

@@ -72,7 +72,7 @@ fn write_downloads(server: &Server, days: &[i64], last: Option<i64>) {
     runtime
         .block_on(db.bulk(move |c| {
             download::add(c, "test", 1, Timestamp(1), &rows)?;
-            last.map_or(Ok(()), |last| download::record_done(c, "night", Timestamp(last)))
+            last.map_or(Ok(()), |last| download::record_run(c, "night", Timestamp(last)))
         }))
         .expect("written");
     db.close();

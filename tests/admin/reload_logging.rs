@@ -37,7 +37,7 @@ pub(super) fn system_log_level_decides_which_of_the_next_lines_are_written() {
     let disconnect = || {
         let mut stream = http::connect(server.host());
         stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").expect("sent");
-        stream.shutdown(std::net::Shutdown::Write).expect("open until now");
+        stream.shutdown(std::net::Shutdown::Write).expect("the connection is open");
         let _ = stream.read_to_end(&mut Vec::new());
     };
     let debug = || server.log_lines().iter().filter(|line| line.contains("DEBUG")).count();

@@ -171,7 +171,7 @@ impl Bench {
         // The part of a catalog refresh that grows with the history.
         let instants = self.db.read(move |c| {
             let mut c = CountingConn { inner: c, cost: &cost };
-            db::step::since(&mut c, last)?;
+            db::step::list_after(&mut c, last)?;
             db::tx::instants(&mut c, last)
         });
         assert_eq!(instants.await.expect("a read").len(), 1);

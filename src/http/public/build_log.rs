@@ -48,9 +48,9 @@ pub(super) async fn of_git_build(
     Ok(Some(response::json(StatusCode::OK, &body)))
 }
 
-/// The error response: 404 for valid parameters, with the origin of the binary, 400 for invalid ones.
+/// Returns the error response: 404 with the origin of the binary for valid parameters, 400 for invalid ones.
 ///
-/// SECURITY: open to all clients, so the server that the binaries of a source come from is not named.
+/// SECURITY: open to all clients, so the upstream server of the binaries is not named.
 pub(super) async fn failure(
     app: &App,
     catalog: &Catalog,

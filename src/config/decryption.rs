@@ -46,7 +46,7 @@ pub(super) fn decrypt_values(settings: &mut Settings, keys: &Keys<'_>) -> (Vec<P
                 (value.text, value.form) = (text.to_string(), ValueForm::Decrypted);
             } else if let Some((key, text)) = keys.old.zip(decrypt_with(keys.old)) {
                 warnings.push(problem(format!(
-                    "is encrypted with the previous key, {key}; write it anew with the output of: rspm encrypt"
+                    "is encrypted with the previous key, {key}; replace it by the output of: rspm encrypt"
                 )));
                 (value.text, value.form) = (text.to_string(), ValueForm::DecryptedWithOld);
             } else if looks_encrypted(&value.text) {

@@ -42,7 +42,7 @@ fn offline_closes_the_stores_and_answers_503_until_online() {
     let file = "/team/latest/src/contrib/alpha_1.0.tar.gz";
     assert_eq!(server.get(file).status, 200);
     assert!(!open_database(&server).is_empty());
-    assert_eq!(server.rspm_stdout("offline"), "The server is offline. Bring it back with: rspm online\n");
+    assert_eq!(server.rspm_stdout("offline"), "The server is offline. To serve again, run: rspm online\n");
     assert_eq!(open_database(&server), [""; 0], "the database can be copied now");
     for path in ["/__ping__", file, "/", "/__api__/status", "/__api__/admin/v1/nodes", "/nothing"] {
         let answer = server.get(path);

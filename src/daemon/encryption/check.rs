@@ -36,8 +36,11 @@ pub(in crate::daemon) fn run(loaded: &Loaded) -> Option<Check> {
         }
     });
     let old_path = key_file::old_path(path);
-    let mut with_old_key =
-        loaded.settings.encrypted().filter(|(_, form)| *form == ValueForm::DecryptedWithOld).peekable();
+    let mut with_old_key = loaded
+        .settings
+        .encrypted_values()
+        .filter(|(_, form)| *form == ValueForm::DecryptedWithOld)
+        .peekable();
     if with_old_key.peek().is_some() {
         findings.extend(with_old_key.map(|(place, _)| {
             format!("{place}: is encrypted with the previous key; replace it by the output of: rspm encrypt")

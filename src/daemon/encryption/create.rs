@@ -22,7 +22,8 @@ pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
         if key_file::KeyEnvironment::from_variables(&variables).find(path)?.is_some() {
             return Ok(());
         }
-        let encrypted_values = loaded.settings.encrypted().filter(|(_, form)| *form == ValueForm::Encrypted);
+        let encrypted_values =
+            loaded.settings.encrypted_values().filter(|(_, form)| *form == ValueForm::Encrypted);
         let values: Vec<String> = encrypted_values.map(|(place, _)| place).collect();
         if !values.is_empty() {
             return Err(KeyCommandError::EncryptedValues { path: display_path, values });

@@ -60,7 +60,7 @@ async fn rotate(
     let places = |form: ValueForm| {
         loaded
             .settings
-            .encrypted()
+            .encrypted_values()
             .filter(move |(_, value_form)| *value_form == form)
             .map(|(place, _)| place)
             .collect()

@@ -154,7 +154,7 @@ fn forward(description: &Description, graph: &DependencyGraph) -> Vec<Link> {
 
 /// Links to the listed packages that depend on the package `name`.
 fn reverse(name: &str, graph: &DependencyGraph) -> impl Iterator<Item = Link> {
-    graph.reverse(name).map(|dependent| {
+    graph.reverse_dependencies(name).map(|dependent| {
         let link = link(dependent.kind, dependent.name, dependent.requirement, true);
         Link { reverse: true, ..link }
     })

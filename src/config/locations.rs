@@ -69,8 +69,8 @@ fn location(reader: &Reader<'_>, class: StorageClass) -> std::path::PathBuf {
     path.unwrap_or_else(|| reader.value("Server", "DataDir", value::path).join(class.as_str()))
 }
 
-/// Returns the value of an S3 property from the first of these sections that has it, otherwise from the section without a
-/// class.
+/// Returns the value of an S3 property from the first of these sections that has it, otherwise from the section without
+/// a class.
 fn s3_text(reader: &Reader<'_>, sections: &[&str], name: &str) -> Option<String> {
     let sections = sections.iter().copied().map(Some).chain([None]);
     let mut settings = sections.filter_map(|sub| reader.settings.get("S3Storage", sub, name));

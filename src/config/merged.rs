@@ -117,8 +117,8 @@ impl Settings {
         self.settings.iter_mut()
     }
 
-    /// Iterates over the values that are encrypted in the file or the environment: each with its origin and property, as in
-    /// `/etc/rstudio-pm/rstudio-pm.gcfg:5:12: [Postgres] Password`.
+    /// Iterates over the values that are encrypted in the file or the environment: each with its origin and property,
+    /// as in `/etc/rstudio-pm/rstudio-pm.gcfg:5:12: [Postgres] Password`.
     pub fn encrypted_values(&self) -> impl Iterator<Item = (String, ValueForm)> {
         self.settings.iter().flat_map(|setting| {
             let heading = heading(setting.section.name, setting.sub.as_deref());

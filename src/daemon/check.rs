@@ -53,17 +53,14 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     match loaded {
         Ok(loaded) => {
             let server = CheckedServer::new(file, loaded);
-            let privilege_failure =
-                |title, error: PrivilegeError| Check::from_findings(title, vec![error.to_string()]);
-            results.push(paths(&server).unwrap_or_else(|error| privilege_failure(PATHS_TITLE, error)));
-            results.extend(
-                directories(&server)
-                    .unwrap_or_else(|error| Some(privilege_failure(DIRECTORIES_TITLE, error))),
-            );
-            results.push(listeners(&server).unwrap_or_else(|error| privilege_failure(SETTINGS_TITLE, error)));
+            let failure = |title, error: PrivilegeError| Check::from_findings(title, vec![error.to_string()]);
+            results.push(paths(&server).unwrap_or_else(|error| failure(PATHS_TITLE, error)));
+            results
+                .extend(directories(&server).unwrap_or_else(|error| Some(failure(DIRECTORIES_TITLE, error))));
+            results.push(listeners(&server).unwrap_or_else(|error| failure(SETTINGS_TITLE, error)));
             let database_check =
                 database(&server).map(|findings| Check::from_findings(DATABASE_TITLE, findings));
-            results.push(database_check.unwrap_or_else(|error| privilege_failure(DATABASE_TITLE, error)));
+            results.push(database_check.unwrap_or_else(|error| failure(DATABASE_TITLE, error)));
             results.extend(server.user.run(|| clock::check(&loaded.config)).ok().flatten());
             results.extend(encryption::check::run(loaded));
         }
@@ -144,8 +141,7 @@ fn paths(server: &CheckedServer<'_>) -> Result<Check, PrivilegeError> {
     let path_findings = server.user.run(|| directories_and_logs(server))?;
     let is_data_dir_unusable = path_findings.iter().any(|(name, _)| *name == DATA_DIR);
     let unusable_dir = is_data_dir_unusable.then_some(loaded.config.server.data_dir.as_path());
-    let path_findings =
-        path_findings.into_iter().map(|(name, finding)| with_origin(loaded, &[name], &finding));
+    let path_findings = path_findings.into_iter().map(|(name, text)| with_origin(loaded, &[name], &text));
     findings.splice(0..0, path_findings);
     let mut info_findings = Vec::new();
     let is_on_disk = |location: &ClassLocation| match location {
@@ -404,7 +400,8 @@ fn is_acceptable_skew(error: &DbError) -> bool {
 }
 
 /// Checks the storage classes at the locations for which `is_included` is true. Adds errors that prevent a start to
-/// `findings`, and full locations to `info_findings`. Errors of classes below `unusable_dir` are omitted: that directory has its own finding.
+/// `findings`, and full locations to `info_findings`. Errors of classes below `unusable_dir` are omitted: that
+/// directory has its own finding.
 fn storage(
     loaded: &Loaded,
     is_included: impl Fn(&ClassLocation) -> bool,

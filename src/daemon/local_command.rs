@@ -1,5 +1,5 @@
-//! Shared code of the commands that run without a server: the current step on a terminal, the output, the error, and the
-//! check that no server runs.
+//! Shared code of the commands that run without a server: the current step on a terminal, the output, the error, and
+//! the check that no server runs.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};

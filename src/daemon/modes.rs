@@ -20,8 +20,8 @@ const OFFLINE: &str = "The server is offline. To serve again, run: rspm online";
 
 impl Supervisor {
     /// Drains requests and jobs, closes the stores, and responds with 503 from then on. Jobs have half of
-    /// the time to complete, then they are halted at a safe point. During `Server.DrainDelay`, which is limited to half of
-    /// the time, only health checks fail.
+    /// the time to complete, then they are halted at a safe point. During `Server.DrainDelay`, which is limited to half
+    /// of the time, only health checks fail.
     ///
     /// # Errors
     /// `timeout` expired or the client disconnected before the drain was complete: then the server continues to serve.
@@ -91,8 +91,8 @@ impl Supervisor {
         }
     }
 
-    /// Waits until requests and jobs have ended and returns the app; `None` if `is_over` becomes true first. New requests
-    /// are served for `delay` at least.
+    /// Waits until requests and jobs have ended and returns the app; `None` if `is_over` becomes true first. New
+    /// requests are served for `delay` at least.
     async fn drain(
         &mut self,
         app: Arc<App>,

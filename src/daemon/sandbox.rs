@@ -1,5 +1,5 @@
-//! Recreates the part of the unit's sandbox that determines which directories the service can access (`ProtectHome=tmpfs`,
-//! `PrivateTmp=`), in a mount namespace of this process.
+//! Recreates the part of the unit's sandbox that determines which directories the service can access
+//! (`ProtectHome=tmpfs`, `PrivateTmp=`), in a mount namespace of this process.
 
 use std::fmt::Display;
 use std::fs::{DirBuilder, File};

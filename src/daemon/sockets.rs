@@ -187,8 +187,8 @@ pub(super) struct BoundSockets {
 /// not mention are closed.
 ///
 /// # Errors
-/// The first socket that cannot be opened. If systemd or an old server has passed sockets, missing ones are retried later instead, as is
-/// the metrics socket in every case, because its default port may be in use by another program.
+/// The first socket that cannot be opened. If systemd or an old server has passed sockets, missing ones are retried
+/// later instead, as is the metrics socket in every case, because its default port may be in use by another program.
 pub(super) fn bind_all(
     config: &Config,
     is_valid: bool,
@@ -302,8 +302,8 @@ fn set_nonblocking(name: &'static str, result: std::io::Result<()>) -> Result<()
     result.map_err(|source| SocketError::Mode { name, source })
 }
 
-/// Returns a warning if the inherited admin socket is not the configured one. Compares canonical paths, because `/var/run` is
-/// a link to `/run`.
+/// Returns a warning if the inherited admin socket is not the configured one. Compares canonical paths, because
+/// `/var/run` is a link to `/run`.
 fn path_mismatch(socket: &UnixListener, config: &Config) -> Option<String> {
     let address = socket.local_addr().ok()?;
     let (inherited_path, configured_path) = (address.as_pathname()?, admin_path(config));

@@ -55,8 +55,8 @@ impl Supervisor {
         supervisor
     }
 
-    /// Starts serving for the first time. With `is_socket_activated`, an error is not returned: the server responds with
-    /// 503 and the reason.
+    /// Starts serving for the first time. With `is_socket_activated`, an error is not returned: the server responds
+    /// with 503 and the reason.
     pub(super) async fn start(
         &mut self,
         loaded: Result<Loaded, StartError>,

@@ -53,7 +53,8 @@ async fn with_timeout(timeout: Duration, check: impl Future<Output = Result<()>>
     tokio::time::timeout(timeout, check).await?
 }
 
-/// Succeeds on each expected response to `/__ping__`: 503 is that of an offline server, 301 that of a redirect listener.
+/// Succeeds on each expected response to `/__ping__`: 503 is that of an offline server, 301 that of a redirect
+/// listener.
 async fn ping(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
     stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut answer = Vec::new();

@@ -172,8 +172,8 @@ impl DependencyGraph {
         self.requirements.iter().map(|(index, text)| (&*self.names[*index as usize], &**text))
     }
 
-    /// Like [`DependencyGraph::requirements`], for the listed packages among `roots` and all packages without which they
-    /// cannot be installed.
+    /// Like [`DependencyGraph::requirements`], for the listed packages among `roots` and all packages without which
+    /// they cannot be installed.
     pub fn requirements_of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,

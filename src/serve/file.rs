@@ -30,8 +30,8 @@ pub(super) struct FileKey {
 }
 
 /// Finds `src/contrib[/path]/{file}` or `src/contrib/Archive/{package}/{file}` at a point. `in_archive`
-/// states which address was used; both find a release in either state, so that an index read shortly before a new version was
-/// published still refers to existing files. Only the owner of the name is searched.
+/// states which address was used; both find a release in either state, so that an index read shortly before a new
+/// version was published still refers to existing files. Only the owner of the name is searched.
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; database errors.

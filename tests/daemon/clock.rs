@@ -1,4 +1,5 @@
-//! The clock of a server that was off for weeks is accepted if NTP synchronizes it; otherwise an administrator accepts it by one command.
+//! The clock of a server that was off for weeks is accepted if NTP synchronizes it; otherwise an administrator accepts
+//! it by one command.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Rotation by the server itself, of files that logrotate does not rotate: the same scheme, no line is lost, and one program rotates each file.
+//! Rotation by the server itself, of files that logrotate does not rotate: the same scheme, no line is lost, and one
+//! program rotates each file.
 
 use std::fs::File;
 use std::io::Read;

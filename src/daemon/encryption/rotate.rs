@@ -17,8 +17,8 @@ use crate::daemon::{configuration, sockets};
 use crate::db::{Db, DbError, encryption_key};
 use crate::encryption::value;
 
-/// Replaces the key by that in `new_key_file`. With `key_lost`, the key of the database is lost, and the values encrypted
-/// with it are deleted.
+/// Replaces the key by that in `new_key_file`. With `key_lost`, the key of the database is lost, and the values
+/// encrypted with it are deleted.
 pub(super) fn run(file: &Path, new_key_file: &Path, key_lost: bool) -> Result<(), KeyCommandError> {
     let not_found = || std::io::Error::from(std::io::ErrorKind::NotFound);
     // Read with the rights of the caller: the service's user may be unable to read this file.

@@ -141,8 +141,8 @@ fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, UnsafePaths> {
     if refusals.is_empty() { Ok(warnings) } else { Err(UnsafePaths(refusals)) }
 }
 
-/// The violations that would prevent a start by the user `own_uid`, except wrong types of directories, which other checks
-/// report.
+/// The violations that would prevent a start by the user `own_uid`, except wrong types of directories, which other
+/// checks report.
 #[must_use]
 pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<(PathKind, String)> {
     let refusal = |(rule, path, decision): Inspection| match decision {

@@ -20,8 +20,8 @@ use super::configuration;
 /// The steps of a take-over, as the running server passes them to the new program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TakeOver {
-    /// Starts the process that serves, and exits, so that the new process is not a child of the old server: systemd would
-    /// treat a child as a foreign process and kill it at the next stop.
+    /// Starts the process that serves, and exits, so that the new process is not a child of the old server: systemd
+    /// would treat a child as a foreign process and kill it at the next stop.
     Detach,
     /// Receives the sockets over standard input and serves.
     Serve,

@@ -155,8 +155,8 @@ fn listed_with_binaries(
     Ok(rows)
 }
 
-/// Selects older binaries for Windows and macOS trees, which contain only binaries: for packages whose listed version has
-/// no binary in time, the newest archived version that has one. Thus a package does not disappear while its newest
+/// Selects older binaries for Windows and macOS trees, which contain only binaries: for packages whose listed version
+/// has no binary in time, the newest archived version that has one. Thus a package does not disappear while its newest
 /// version is being built, and later binaries do not remove a version from the index of a past day.
 fn older_binaries<'a>(
     c: &mut dyn Conn,

@@ -94,7 +94,8 @@ impl Addresses {
 }
 
 impl CrashTest {
-    /// Creates a server that is synced with the first state of the mirror and has a repository `all` of `team` and CRAN.
+    /// Creates a server that is synced with the first state of the mirror and has a repository `all` of `team` and
+    /// CRAN.
     fn new(gcfg: &str) -> CrashTest {
         let mirror = Mirror::start();
         let builder = Builder::default().gcfg(&format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url()));

@@ -10,8 +10,8 @@ fn another_key_is_refused(engine: Engine) {
     let path = key_path(&server);
     let first = write_key(&path);
     server.launch();
-    let recorded = format!("the encryption key {} ({first}) is now that of this database", path.display());
-    assert!(server.log_lines().iter().any(|line| line.contains(&recorded)), "{:#?}", server.log_lines());
+    let log_text = format!("recorded the encryption key {} ({first}) in the database", path.display());
+    assert!(server.log_lines().iter().any(|line| line.contains(&log_text)), "{:#?}", server.log_lines());
     server.stop();
     let aside = path.with_extension("aside");
     std::fs::rename(&path, &aside).unwrap();

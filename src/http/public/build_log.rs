@@ -104,7 +104,7 @@ async fn reason(
         detail.ok_or_else(|| Failure::not_found(format!("Package '{}' not found", truncate(package))))?;
     let version = &detail.release.version;
     let platform = Platform { r, target: target(&distribution), arch };
-    let binaries = serve::binary_rows::at(&app.state, point, package).await?;
+    let binaries = serve::binary_rows::at_point(&app.state, point, package).await?;
     let binary = binaries.into_iter().find(|binary| {
         let is_platform = (&binary.platform.r, &binary.platform.target) == (&platform.r, &platform.target);
         binary.version == *version

@@ -127,7 +127,7 @@ pub async fn answer(
                 Snapshot::Latest,
             )
             .await?;
-            let rows = serve::binary_rows::at(&app.state, &point, package).await?;
+            let rows = serve::binary_rows::at_point(&app.state, &point, package).await?;
             ok(&rows.into_iter().map(wire_binary::wire).collect::<Vec<_>>())
         }
         PublicRoute::BuildLog(name, package) => {

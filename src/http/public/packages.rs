@@ -156,7 +156,7 @@ fn forward_links(description: &Description, graph: &DependencyGraph) -> Vec<Link
 
 /// Returns the links to the listed packages that depend on the package `name`.
 fn reverse_links(name: &str, graph: &DependencyGraph) -> impl Iterator<Item = Link> {
-    graph.reverse(name).map(|dependent| {
+    graph.reverse_dependencies(name).map(|dependent| {
         let link = link(dependent.kind, dependent.name, dependent.requirement, true);
         Link { reverse: true, ..link }
     })

@@ -131,7 +131,7 @@ pub(super) fn carry_out(cluster: &Cluster, request: ModeRequest) {
         tracing::info!(by = actor, "{mode} was requested for this server by rspm cluster");
         let timeout = Duration::from_secs(timeout.clamp(0, 86_400).unsigned_abs());
         let command = if mode == "online" { Command::Online } else { Command::Offline { timeout } };
-        let run = author::scope(Author::job(&by, at), cluster.0.control.run(command));
+        let run = author::scope(Author::job(&actor, at), cluster.0.control.run(command));
         let failure = run.await.err().map(|error| (error.to_string(), Instant::now()));
         let mut answer = cluster.0.answer.lock();
         // A later request may have ended before.

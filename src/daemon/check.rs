@@ -363,7 +363,8 @@ fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
         false => None,
     };
     // If both are the same database, the error is reported once.
-    let is_different = |error: &DbError| core_error.as_ref().is_none_or(|(_, text)| *text != error_chain(error));
+    let is_different =
+        |error: &DbError| core_error.as_ref().is_none_or(|(_, text)| *text != error_chain(error));
     let usage_finding = usage_error.filter(is_different).map(|error| {
         let names: &[PropertyName] = match (config.database.provider, &error) {
             (Provider::Sqlite, _) => sqlite_properties,

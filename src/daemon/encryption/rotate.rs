@@ -49,7 +49,7 @@ async fn rotate(
     key_lost: bool,
 ) -> Result<String, KeyCommandError> {
     // They keep their key in memory, and would encrypt with it.
-    let serving = db.read(node::serving).await?;
+    let serving = db.read(node::serving_names).await?;
     if !serving.is_empty() {
         return Err(KeyCommandError::OtherServers(serving));
     }

@@ -9,16 +9,16 @@ pub struct StartBackup {
     /// The folder, an absolute path or `s3://bucket/prefix`; the first of `Server.BackupPaths` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// Whether files that a mirror has are included.
+    /// Whether files that can be fetched again from a mirror are included.
     #[serde(default)]
     pub with_cache: bool,
-    /// Average rate of the copying in bytes per second; not limited if absent.
+    /// Maximum average copy rate, in bytes per second; unlimited if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u64>,
-    /// Whether the backup succeeds although storage lacks files, which its manifest lists.
+    /// Whether the backup succeeds if storage lacks files; the manifest lists them.
     #[serde(default)]
     pub allow_missing: bool,
-    /// Whether the folder may be without backups although some were made in it.
+    /// Whether to start anew in a folder that contains no backup although the server has made one there.
     #[serde(default)]
     pub init: bool,
     /// Whether the folder may continue after the backups of another copy of the database, which a restore made.
@@ -29,7 +29,7 @@ pub struct StartBackup {
     pub lock_timeout: u64,
 }
 
-/// `POST /backups/tests`: the result of a test, which a program without the server made.
+/// `POST /backups/tests`: the result of a test, which runs outside the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordBackupTest {
     /// The folder, an absolute path without links, or `s3://bucket/prefix`.
@@ -42,7 +42,7 @@ pub struct RecordBackupTest {
 /// Response to `POST /backups/tests`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordedBackupTest {
-    /// Whether it was recorded; false if this server has made no backup in the folder.
+    /// Whether the result was recorded; false if this server has made no backup in the folder.
     pub recorded: bool,
 }
 
@@ -55,11 +55,11 @@ pub struct LastBackupResult {
     pub command: String,
     /// When the backup began, or the test ended (RFC 3339).
     pub at: String,
-    /// Why it failed; absent if it succeeded.
+    /// Why the command failed; absent if it succeeded.
     pub error: Option<String>,
-    /// The same of the last one that succeeded; absent if none did.
+    /// The value of `at` for the last run that succeeded; absent if there is none.
     pub last_success: Option<String>,
-    /// Number of files of the last backup that storage did not have.
+    /// Number of files that storage lacked during the last backup.
     #[serde(default)]
     pub missing: u64,
 }
@@ -86,7 +86,7 @@ pub enum LocalCommand {
     Verify {
         /// A day or a time: the newest backup at or before it.
         at: Option<String>,
-        /// The number of the part of the files that is read, from 1, and the number of parts.
+        /// The part of the files to read, counted from 1, and the number of parts.
         subset: Option<(u32, u32)>,
         /// Whether all files are read.
         full: bool,
@@ -100,9 +100,9 @@ pub enum LocalCommand {
     Restore {
         /// As in `Verify`.
         at: Option<String>,
-        /// Restore although files of the backup are missing.
+        /// Whether files of the backup may be missing.
         allow_missing: bool,
-        /// Move the files of an existing SQLite database aside.
+        /// Whether the files of an existing SQLite database are moved aside.
         force: bool,
     },
     /// Removes old backups.

@@ -37,7 +37,7 @@ pub struct AddedBinary {
     pub arch: String,
     /// SHA-256 of the served bytes.
     pub sha256: String,
-    /// Size of the served bytes.
+    /// Size of the served file, in bytes.
     pub size: u64,
     /// The outcome.
     pub outcome: AddOutcome,
@@ -98,7 +98,7 @@ pub struct Binary {
     pub platform: String,
     /// The minor version of R.
     pub r_version: String,
-    /// The distribution; `windows` or `macos` for those.
+    /// The distribution; `windows` or `macos` for binaries of these systems.
     pub distribution: String,
     /// `x86_64`, `arm64`, or `any`.
     pub arch: String,

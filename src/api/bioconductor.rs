@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// A Bioconductor version as declared by its mirror, and what is synced of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BioconductorVersion {
-    /// `3.20`
+    /// The version, such as `3.20`.
     pub version: String,
     /// The version of R it is for.
     pub r_version: String,
@@ -16,6 +16,6 @@ pub struct BioconductorVersion {
     pub cran_snapshot: String,
     /// Number of packages in all its repositories; absent before the first sync.
     pub packages: Option<i64>,
-    /// When it last changed, RFC 3339.
+    /// Time of its last change, RFC 3339.
     pub changed: Option<String>,
 }

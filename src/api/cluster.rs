@@ -16,7 +16,7 @@ pub struct ClusterNode {
     pub version: String,
     /// The newest schema of the database that the program supports.
     pub schema: i64,
-    /// `starting`, `online`, `draining`, `offline`, `broken`; `gone` if it has not been seen for half a minute.
+    /// `starting`, `online`, `draining`, `offline`, `broken`; `gone` if its last heartbeat is over 30 seconds old.
     pub mode: String,
     /// Whether it runs the schedules.
     pub leader: bool,
@@ -31,7 +31,7 @@ pub struct ClusterNode {
     pub last_seen: String,
     /// Start of its current mode.
     pub since: String,
-    /// What it waits for, or why it cannot serve or did not change its mode.
+    /// The condition that it waits for, or the reason why it cannot serve or did not change its mode.
     pub message: String,
     /// Differences from the server that answers. The name of the server followed by a difference is a sentence: `pm2` and
     /// `has another configuration: CRAN.URL`.
@@ -67,7 +67,7 @@ pub struct ChangeNodes {
 /// then [`Self::at`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordedRequest {
-    /// Identifies the request.
+    /// Time of the request, which identifies it.
     pub at: String,
     /// The servers.
     pub nodes: Vec<NodeName>,

@@ -17,7 +17,7 @@ pub enum Mode {
     Draining,
     /// Taken offline.
     Offline,
-    /// A resource that the server needs is unusable; the start is retried automatically.
+    /// Not serving, because a required resource is unusable; the start is retried automatically.
     Broken,
 }
 
@@ -36,7 +36,7 @@ pub struct Node {
     pub message: String,
     /// Whether this server runs the schedules.
     pub leader: bool,
-    /// Requests that keep it from going offline.
+    /// Number of running requests that delay going offline.
     pub requests: usize,
     /// Keys of running jobs.
     pub jobs: Vec<String>,
@@ -91,7 +91,7 @@ pub struct Change {
 pub struct Reload {
     /// Applied changes.
     pub applied: Vec<Change>,
-    /// Properties absent from the file now: the active value is kept.
+    /// Properties that were removed from the file; their active value is kept.
     pub ignored: Vec<Change>,
     /// Changes that need a restart, or going offline and online.
     pub restart: Vec<Change>,

@@ -17,7 +17,7 @@ pub enum Topic {
     Distribution,
     /// The client, by its `User-Agent`.
     Client,
-    /// The match of binaries.
+    /// The match between binaries and the requested platform.
     Match,
     /// A binary of the release.
     Binary,
@@ -27,7 +27,7 @@ pub enum Topic {
     Build,
 }
 
-/// One decision on the way from a request to a file.
+/// One decision in the resolution of a request to a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Decision {
     /// Its topic.
@@ -60,7 +60,7 @@ pub struct ServedFile {
     pub platform: Option<String>,
     /// The path of its URL.
     pub url: String,
-    /// Whether it is in storage; else it is fetched from upstream first.
+    /// Whether the file is in storage; otherwise it is fetched from upstream first.
     pub stored: bool,
     /// Size in bytes, where known.
     pub size: Option<u64>,
@@ -77,7 +77,7 @@ pub struct Explanation {
     pub package: String,
     /// The decisions, in the order of a request.
     pub decisions: Vec<Decision>,
-    /// The file that the client would get; null for an error.
+    /// The file that the client would get; `null` if the request fails.
     pub file: Option<ServedFile>,
     /// Why it is not a binary, as in the service log: `ua_error_…`, `match_error_…`, `service_error_…`.
     pub no_binary_reason: Option<String>,

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// `POST /sources/{name}/git-builders`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreateGitBuilder {
-    /// The package; if absent, that of the repository.
+    /// The package; read from the repository if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// URL of the repository.
@@ -15,13 +15,13 @@ pub struct CreateGitBuilder {
     #[serde(default)]
     pub branch: String,
     /// `commits` or `tags`.
-    #[serde(default = "commits")]
+    #[serde(default = "default_build_trigger")]
     pub build_trigger: String,
     /// Relative path of the package.
     #[serde(default)]
     pub sub_dir: String,
     /// Number of commits to fetch; 0 for the full history.
-    #[serde(default = "one")]
+    #[serde(default = "default_clone_depth")]
     pub clone_depth: u32,
     /// Levels of submodules to fetch.
     #[serde(default)]
@@ -34,15 +34,15 @@ pub struct CreateGitBuilder {
     pub webhook_secret: Option<String>,
 }
 
-fn commits() -> String {
+fn default_build_trigger() -> String {
     "commits".to_owned()
 }
 
-fn one() -> u32 {
+fn default_clone_depth() -> u32 {
     1
 }
 
-/// `PATCH /sources/{name}/git-builders/{builder}`: absent values stay as they are.
+/// `PATCH /sources/{name}/git-builders/{builder}`; absent fields are not changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EditGitBuilder {
     /// URL of the repository, with the same scheme.
@@ -112,7 +112,7 @@ pub struct GitBuilder {
 pub struct GitPoll {
     /// The builder.
     pub builder: GitBuilder,
-    /// For people: what is new, or that nothing is.
+    /// Summary for display: the new builds, or that there are none.
     pub message: String,
     /// Ids of the builds in the queue.
     pub builds: Vec<i64>,
@@ -145,21 +145,21 @@ pub struct GitBuild {
     pub commit: String,
     /// `queued`, `fetching`, `building`, `published`, `failed`, `skipped` or `moved`.
     pub state: String,
-    /// Whether the state does not change any more.
+    /// Whether the state is final.
     pub ended: bool,
-    /// Number of attempts that began.
+    /// Number of attempts that were started.
     pub attempt: i64,
-    /// The transaction with its result, which also names its log.
+    /// The transaction that published its result; it also identifies the log.
     pub transaction: Option<i64>,
-    /// The published version; empty before.
+    /// The published version; empty until it is published.
     pub version: String,
     /// Why it failed, or a remark.
     pub reason: String,
-    /// Who requested it.
+    /// The user or trigger that requested it.
     pub actor: String,
-    /// When the last attempt began, RFC 3339.
+    /// Start of the last attempt, RFC 3339.
     pub started_at: Option<String>,
-    /// When it ended, RFC 3339.
+    /// End of the build, RFC 3339; absent until then.
     pub ended_at: Option<String>,
 }
 
@@ -191,11 +191,11 @@ pub struct GitBuildLog {
     pub text: String,
     /// The offset of the next part.
     pub next: u64,
-    /// Whether the build has ended and nothing follows.
+    /// Whether the build has ended and this is the last part.
     pub end: bool,
 }
 
-/// `POST /git-credentials` and `PATCH /git-credentials/{type}/{name}`; the latter leaves absent values as they are.
+/// `POST /git-credentials` and `PATCH /git-credentials/{type}/{name}`; `PATCH` does not change absent fields.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ImportGitCredential {
     /// `https` or `ssh`.
@@ -219,7 +219,7 @@ pub struct ImportGitCredential {
     /// Accepted SSH host keys, in the format of `known_hosts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_hosts: Option<String>,
-    /// The only host that it is used for; empty for that of each builder.
+    /// The only host to which it is sent; if empty, the host of each builder's URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Count an existing credential of that name as success.
@@ -240,7 +240,7 @@ pub struct GitCredential {
     /// Algorithm and fingerprint of an SSH key.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fingerprint: String,
-    /// The only host that it is used for; empty for that of each builder.
+    /// The only host to which it is sent; if empty, the host of each builder's URL.
     pub host: String,
     /// When it was imported, RFC 3339.
     pub created: String,

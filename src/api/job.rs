@@ -32,17 +32,17 @@ pub enum JobStatus {
 pub struct Job {
     /// Id, unique since the server's start.
     pub id: u64,
-    /// What it does: `sync:cran`.
+    /// The operation: `sync:cran`.
     pub key: String,
     /// When it began, RFC 3339.
     pub started: String,
-    /// Whether it was already running when requested.
+    /// Whether the job was already running at the time of the request.
     pub attached: bool,
     /// Its status.
     pub status: JobStatus,
     /// The current phase, or the result as a sentence.
     pub message: String,
-    /// Number of steps done.
+    /// Number of completed steps.
     pub done: u64,
     /// Total number of steps, where known.
     pub total: Option<u64>,

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// `POST /repair/clock`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RepairClock {
-    /// Today in UTC, `YYYY-MM-DD`: nothing is changed if the server's clock disagrees.
+    /// The current day in UTC, `YYYY-MM-DD`; the request is refused if the server's clock disagrees.
     pub today: String,
     /// Only report what would be changed.
     #[serde(default)]

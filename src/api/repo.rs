@@ -35,7 +35,8 @@ pub struct Subscription {
     pub name: String,
     /// Display name of its type: `Local`, `CRAN`.
     pub type_label: String,
-    /// The Bioconductor version to take from it, or for which it is offered; absent for all.
+    /// The Bioconductor version of a `bioconductor` source, or that packages of another source are restricted to;
+    /// absent for all versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -46,7 +47,7 @@ pub struct CreateRepo {
     /// Its name.
     pub name: String,
     /// `r`, `bioconductor` or `python`.
-    #[serde(rename = "type", default = "r")]
+    #[serde(rename = "type", default = "default_type")]
     pub kind: String,
     /// Free text.
     #[serde(default)]
@@ -59,7 +60,7 @@ pub struct CreateRepo {
     pub succeed_on_existing: bool,
 }
 
-fn r() -> String {
+fn default_type() -> String {
     "r".to_owned()
 }
 
@@ -82,7 +83,7 @@ pub struct EditRepo {
 pub struct Subscribe {
     /// The source to append.
     pub source: String,
-    /// A Bioconductor version, to subscribe to that only.
+    /// The only Bioconductor version to subscribe to; absent for all versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Count an existing subscription as success.

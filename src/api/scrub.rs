@@ -1,9 +1,9 @@
-//! Scrubs: comparison of stored objects and of the database with what is recorded of them.
+//! Scrubs: verification of stored objects against the database, and of the database itself.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What a scrub compares.
+/// The scope of a scrub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ScrubLevel {
@@ -28,19 +28,19 @@ pub struct ScrubPart {
 /// `POST /scrub`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StartScrub {
-    /// What is compared.
+    /// The scope.
     #[serde(default)]
     pub level: ScrubLevel,
     /// Names of storage classes; empty for all.
     #[serde(default)]
     pub classes: Vec<String>,
-    /// Only a part of the objects.
+    /// The part of the objects to read; absent for all objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<ScrubPart>,
     /// Maximum duration in seconds; the next scrub continues where this one ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_seconds: Option<u64>,
-    /// Average bytes per second; not limited if absent.
+    /// Maximum average read rate, in bytes per second; unlimited if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u64>,
     /// Store bad objects again.
@@ -57,9 +57,9 @@ pub struct ScrubFinding {
     /// `damaged`, `unreadable`, `missing`, `facts` (its content contradicts its rows) or `database`.
     pub fault: String,
     /// `repaired`; `generated`: it is generated again on request; `obtainable`: it is fetched again on request, or by a
-    /// scrub that repairs; `lost`: only a backup or its author has it.
+    /// scrub that repairs; `lost`: it must be restored from a backup or published again.
     pub outcome: String,
-    /// The detail.
+    /// Description of the problem.
     pub detail: String,
     /// The object below the location of its class: `cran/3f/3fa9…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,10 +82,10 @@ pub struct ScrubFinding {
     /// The platform of a binary: `4.5-noble/x86_64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// Who published it first.
+    /// The user who first published the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added_by: Option<String>,
-    /// When it was published first, RFC 3339.
+    /// Time of its first publication, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added_at: Option<String>,
 }
@@ -95,23 +95,23 @@ pub struct ScrubFinding {
 pub struct Scrub {
     /// The result as a sentence.
     pub message: String,
-    /// What was compared.
+    /// The scope.
     pub level: ScrubLevel,
-    /// Whether everything that was requested was compared; false if the maximum duration ended before.
+    /// Whether all requested objects were compared; false if the maximum duration elapsed before.
     pub complete: bool,
-    /// Whether it continued an interrupted scrub, whose objects were not read again.
+    /// Whether the scrub continued an earlier one, whose objects were not read again.
     pub continued: bool,
     /// Number of compared objects.
     pub objects: u64,
     /// Number of bytes read.
     pub bytes: u64,
-    /// Objects without a row; the sweep removes them.
+    /// Number of objects without a row; the sweep removes them.
     pub unknown: u64,
     /// Number of bad objects that were repaired or are generated again.
     pub repaired: u64,
     /// Number of bad objects that were not repaired.
     pub bad: u64,
-    /// Which checks were done or omitted.
+    /// Remarks on checks that were performed or omitted.
     pub notes: Vec<String>,
     /// The bad objects, at most 10,000.
     pub findings: Vec<ScrubFinding>,

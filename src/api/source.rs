@@ -46,14 +46,14 @@ pub struct CreateSource {
     /// Its name.
     pub name: String,
     /// Its type, `local` when absent.
-    #[serde(rename = "type", default = "local")]
+    #[serde(rename = "type", default = "default_type")]
     pub kind: String,
     /// Count an existing source of that name and type as success.
     #[serde(default)]
     pub succeed_on_existing: bool,
 }
 
-fn local() -> String {
+fn default_type() -> String {
     "local".to_owned()
 }
 
@@ -100,7 +100,7 @@ pub struct AddedPackage {
     pub version: String,
     /// SHA-256 of the served bytes.
     pub sha256: String,
-    /// Size of the served bytes.
+    /// Size of the served file, in bytes.
     pub size: u64,
     /// The outcome.
     pub outcome: AddOutcome,
@@ -120,7 +120,7 @@ pub struct AddedPackages {
 pub struct RemovePackage {
     /// The package.
     pub name: String,
-    /// `all`, `current` or a version; of a Python package also a file name.
+    /// `all`, `current` or a version; for a Python package also a file name.
     pub scope: String,
     /// Comment of the transaction.
     #[serde(default)]
@@ -143,7 +143,7 @@ pub struct YankFiles {
     pub name: String,
     /// `all`, `current`, a version or a file name.
     pub scope: String,
-    /// Why they are yanked, which may be empty; absent to remove the mark.
+    /// The reason, which may be empty; absent to remove the mark.
     pub reason: Option<String>,
 }
 

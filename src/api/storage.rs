@@ -14,7 +14,7 @@ pub struct Storage {
     pub classes: Vec<StorageState>,
 }
 
-/// Ownership of a class, as seen from this database.
+/// The owner of a class, relative to this database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StorageOwner {
@@ -43,7 +43,7 @@ pub struct StorageState {
     pub class: String,
     /// Its directory, or `s3://bucket/prefix`.
     pub location: String,
-    /// Whether it belongs to this database.
+    /// Its owner.
     pub owner: StorageOwner,
     /// Identity of the owning database, if it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,7 +57,7 @@ pub struct StorageState {
     pub trash_since: Option<String>,
     /// Number of damaged objects that were quarantined and not stored again.
     pub damaged: u64,
-    /// Number of objects that this database references and storage lacks, without those that a mirror has.
+    /// Number of objects that this database references, storage lacks and no mirror provides.
     #[serde(default)]
     pub lost: u64,
     /// A sweep that needs confirmation.
@@ -65,7 +65,7 @@ pub struct StorageState {
     pub waiting: Option<WaitingSweep>,
 }
 
-/// A sweep that would remove more than a small share of a class.
+/// A sweep that needs confirmation, because it would remove more than a small share of a class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitingSweep {
     /// Number of objects it would remove.

@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 pub struct Scope {
     /// `repos:read`, `sources:write` or `global:admin`.
     pub scope: String,
-    /// Names of repositories or sources, `*` for all; empty for a scope without objects. A deleted object is shown by its
-    /// number.
+    /// Names of repositories or sources, `*` for all; empty for a scope without objects. The id replaces the name of a
+    /// deleted object.
     #[serde(default)]
     pub objects: Vec<String>,
 }
@@ -24,7 +24,7 @@ pub struct CreateToken {
     /// The person or service that uses it.
     #[serde(default)]
     pub user: String,
-    /// Seconds until it expires; absent if it does not.
+    /// Validity in seconds; absent if the token does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<i64>,
 }
@@ -32,18 +32,18 @@ pub struct CreateToken {
 /// Response to `POST /tokens`. The token cannot be read again.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreatedToken {
-    /// The identity of the token, for `revoke`.
+    /// The identifier of the token, for `revoke`.
     pub guid: String,
     /// The token.
     pub token: String,
     /// Its scopes.
     pub scopes: Vec<Scope>,
-    /// Time from which it is not valid, RFC 3339; absent without an end.
+    /// Expiration time, RFC 3339; absent if the token does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
 }
 
-// SECURITY: without the token.
+// SECURITY: the token is not part of the output.
 impl std::fmt::Debug for CreatedToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CreatedToken").field("guid", &self.guid).finish_non_exhaustive()
@@ -53,7 +53,7 @@ impl std::fmt::Debug for CreatedToken {
 /// A token in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Token {
-    /// Its identity.
+    /// Its identifier.
     pub guid: String,
     /// The first and last characters of the token.
     pub excerpt: String,
@@ -67,7 +67,7 @@ pub struct Token {
     pub created_by: String,
     /// Creation time, RFC 3339.
     pub created: String,
-    /// Time from which it is not valid; absent without an end.
+    /// Expiration time, RFC 3339; absent if the token does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
     /// Whether that time has passed.
@@ -75,15 +75,15 @@ pub struct Token {
     /// The last day on which it was used, in UTC; absent if it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<String>,
-    /// Time of the revocation; absent if it is not revoked.
+    /// Time of the revocation, RFC 3339; absent if the token is not revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<String>,
 }
 
-/// `POST /tokens/revoke`: one of the two.
+/// `POST /tokens/revoke`: exactly one of the two fields.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RevokeToken {
-    /// The identity.
+    /// The identifier of the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guid: Option<String>,
     /// The token itself.
@@ -91,7 +91,7 @@ pub struct RevokeToken {
     pub token: Option<String>,
 }
 
-// SECURITY: without the token.
+// SECURITY: the token is not part of the output.
 impl std::fmt::Debug for RevokeToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RevokeToken").field("guid", &self.guid).finish_non_exhaustive()
@@ -106,9 +106,9 @@ pub struct Verification {
     /// The user of the token; absent on the admin socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The scopes of the token; on the admin socket empty, because everything is permitted there.
+    /// The scopes of the token; empty on the admin socket, where everything is permitted.
     pub scopes: Vec<Scope>,
-    /// Time from which the token is not valid; absent without an end.
+    /// Expiration time of the token, RFC 3339; absent if it does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
 }

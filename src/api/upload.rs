@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// Response to `POST /uploads?file={name}` with the archive as body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Upload {
-    /// Id of the upload; expires after an hour.
+    /// Id of the upload, which expires after an hour.
     pub id: u64,
     /// The file name of the request.
     pub file: String,
@@ -14,11 +14,11 @@ pub struct Upload {
     pub name: String,
     /// Version, from its DESCRIPTION or METADATA.
     pub version: String,
-    /// SHA-256 of the bytes to be served.
+    /// SHA-256 of the file to be served.
     pub sha256: String,
-    /// Size of the bytes to be served.
+    /// Size of the file to be served, in bytes.
     pub size: u64,
-    /// Defects that were accepted, as sentences.
+    /// Tolerated defects of the archive, as sentences.
     #[serde(default)]
     pub notices: Vec<String>,
 }

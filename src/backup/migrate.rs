@@ -119,7 +119,7 @@ pub fn migrate(
     let start = Instant::now();
     let mut source = Source::open(config, from, to)?;
     // A server that is not connected at this moment holds no lock.
-    let servers = node::serving(source.conn()?)?;
+    let servers = node::serving_names(source.conn()?)?;
     if !servers.is_empty() {
         return Err(MigrateError::Serving(servers.join(", ")));
     }

@@ -91,9 +91,9 @@ pub(super) fn take(
         objects.push(object);
         Ok(())
     };
-    durable_object::of_packages(source.conn()?, cached, &mut add)?;
+    durable_object::each_package_object(source.conn()?, cached, &mut add)?;
     if let Some(usage) = source.usage_conn()? {
-        durable_object::of_usage(usage, &mut add)?;
+        durable_object::each_usage_object(usage, &mut add)?;
     }
     let core = source.conn()?;
     Ok(Snapshot {

@@ -207,7 +207,7 @@ pub async fn create(
         audit::record(c, "create git builder", ("git builder", &row.name), &row.url)?;
         let builder = GitBuilder { id, ..row.clone() };
         let result = poll::record(c, &builder, &references, (first_tags, &actor), now)?;
-        git_builder::polled(c, id, &builder.head, now, due_at)?;
+        git_builder::record_poll(c, id, &builder.head, now, due_at)?;
         Ok(Ok((builder, result)))
     });
     let (builder, result) = transaction.await.map_err(|error| match error {

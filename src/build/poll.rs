@@ -107,7 +107,7 @@ pub async fn poll(builds: &Builds, builder: &GitBuilder, actor: &str) -> Result<
                     return Ok(PollResult { message, ..PollResult::default() });
                 }
                 let result = record(c, &builder, &references, (first_tags, &actor), now)?;
-                git_builder::polled(
+                git_builder::record_poll(
                     c,
                     builder.id,
                     references.head.as_deref().unwrap_or_default(),
@@ -127,7 +127,7 @@ pub async fn poll(builds: &Builds, builder: &GitBuilder, actor: &str) -> Result<
             let pause = interval.saturating_mul(1 << exponent).min(MAX_BACK_OFF.max(interval));
             let due_at = Timestamp((builds.state.clock)().0.saturating_add(pause));
             let (id, text) = (builder.id, reason.clone());
-            builds.state.db.write(move |c| git_builder::poll_failed(c, id, &text, due_at)).await?;
+            builds.state.db.write(move |c| git_builder::record_poll_failure(c, id, &text, due_at)).await?;
             tracing::warn!(builder = builder.name, reason, "could not poll a git repository");
             Err(RepoError::Invalid(format!("could not poll the repository of '{}': {reason}", builder.name)))
         }

@@ -138,7 +138,7 @@ impl Attempt<'_> {
         let (reason, is_last) = match failure {
             BuildFailure::Interrupted => {
                 let (id, holder) = (build.id, self.holder.clone());
-                let write = self.builds.state.db.write(move |c| git_build::give_back(c, id, &holder));
+                let write = self.builds.state.db.write(move |c| git_build::return_to_queue(c, id, &holder));
                 return Err(write.await.map_or_else(
                     |error| error.to_string(),
                     |()| "interrupted; the build is in the queue again".to_owned(),

@@ -62,7 +62,11 @@ async fn turn(
         .state
         .db
         .read(move |c| {
-            Ok((git_builder::due(c, now, MAX_DUE)?, git_builder::next_due(c)?, git_build::open(c)?))
+            Ok((
+                git_builder::due_builders(c, now, MAX_DUE)?,
+                git_builder::next_poll_time(c)?,
+                git_build::count_unfinished(c)?,
+            ))
         })
         .await?;
     let mut hosts = HashSet::new();

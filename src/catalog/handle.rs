@@ -211,7 +211,7 @@ fn sources(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
 }
 
 fn trees(c: &mut dyn Conn, previous: &Catalog, last_tx: TxId) -> Result<Vec<Tree>, DbError> {
-    let mut new_steps = db::step::since(c, last_tx)?.into_iter().peekable();
+    let mut new_steps = db::step::list_after(c, last_tx)?.into_iter().peekable();
     let mut trees = Vec::new();
     for row in db::tree::list(c)? {
         let mut steps = previous.tree(row.id).map(|tree| tree.steps.clone()).unwrap_or_default();

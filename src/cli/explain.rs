@@ -39,8 +39,8 @@ fn text(explanation: &Explanation) -> String {
             let _ = writeln!(text, "{}", heading(*topic));
         }
         let _ = writeln!(text, "{} {subject}: {state}", if *selected { "*" } else { " " });
-        if !rule.is_empty() {
-            rule.lines().for_each(|line| drop(writeln!(text, "      {line}")));
+        for line in rule.lines() {
+            let _ = writeln!(text, "      {line}");
         }
     }
     let reason = explanation.no_binary_reason.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();

@@ -21,7 +21,7 @@ pub struct ModeChange {
     /// Time limit for running requests and jobs.
     pub timeout: Duration,
     /// The administrator.
-    pub by: String,
+    pub actor: String,
 }
 
 /// The reason why a request was not recorded.
@@ -62,7 +62,7 @@ pub struct RecordedRequest {
 pub async fn set(cluster: &Cluster, change: ModeChange) -> Result<RecordedRequest, ModeRequestError> {
     let mode = if change.online { "online" } else { "offline" };
     let timeout = i64::try_from(change.timeout.as_secs()).unwrap_or(i64::MAX);
-    let request = move |at| ModeRequest { mode: mode.to_owned(), by: change.by.clone(), at, timeout };
+    let request = move |at| ModeRequest { mode: mode.to_owned(), actor: change.actor.clone(), at, timeout };
     let provider = cluster.0.database.lock().provider.clone();
     match provider {
         Provider::NotOpened => Err(ModeRequestError::NoDatabase),
@@ -127,11 +127,11 @@ pub(super) fn carry_out(cluster: &Cluster, request: ModeRequest) {
     }
     let cluster = cluster.clone();
     tokio::spawn(async move {
-        let ModeRequest { mode, by, at, timeout } = request;
-        tracing::info!(by, "{mode} was requested for this server by rspm cluster");
+        let ModeRequest { mode, actor, at, timeout } = request;
+        tracing::info!(by = actor, "{mode} was requested for this server by rspm cluster");
         let timeout = Duration::from_secs(timeout.clamp(0, 86_400).unsigned_abs());
         let command = if mode == "online" { Command::Online } else { Command::Offline { timeout } };
-        let run = author::scope(Author::job(&by, at), cluster.0.control.run(command));
+        let run = author::scope(Author::job(&actor, at), cluster.0.control.run(command));
         let failure = run.await.err().map(|error| (error.to_string(), Instant::now()));
         let mut answer = cluster.0.answer.lock();
         // A later request may have ended first.

@@ -31,7 +31,7 @@ pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
         UrlPurpose::Postgres => &["postgres", "postgresql"],
     };
     // `proxy:3128` alone would be parsed as scheme and path.
-    let absolute = match purpose {
+    let absolute_url = match purpose {
         UrlPurpose::Proxy if !text.contains("://") => format!("http://{text}"),
         UrlPurpose::S3 if !text.contains("://") => format!("https://{text}"),
         UrlPurpose::Proxy
@@ -48,22 +48,22 @@ pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
             schemes.iter().map(|s| format!("{s}://")).collect::<Vec<_>>().join(" or ")
         )
     };
-    if absolute.chars().any(char::is_whitespace) {
+    if absolute_url.chars().any(char::is_whitespace) {
         return Err("must not contain spaces; write %20".to_owned());
     }
-    let (scheme, rest) = absolute.split_once("://").ok_or_else(scheme_error)?;
+    let (scheme, rest) = absolute_url.split_once("://").ok_or_else(scheme_error)?;
     if !schemes.contains(&scheme.to_ascii_lowercase().as_str()) {
         return Err(scheme_error());
     }
-    let parsed = match purpose {
-        // It may name several hosts, each with a port.
+    let parsed_url = match purpose {
+        // The URL may name several hosts, each with a port.
         UrlPurpose::Postgres => return postgres(scheme, rest).map(|()| text.to_owned()),
         UrlPurpose::Proxy
         | UrlPurpose::Server
         | UrlPurpose::Mirror
         | UrlPurpose::Binaries
         | UrlPurpose::S3
-        | UrlPurpose::Web => parse(&absolute)?,
+        | UrlPurpose::Web => parse(&absolute_url)?,
     };
     if scheme.eq_ignore_ascii_case("file") {
         if !rest.starts_with('/') {
@@ -75,22 +75,26 @@ pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
         if rest.contains(['?', '#']) {
             return Err("must be a path only; write %3F and %23 for ? and #".to_owned());
         }
-        let trimmed = absolute.trim_end_matches('/');
-        return Ok(if trimmed.len() < "file:///".len() { "file:///".to_owned() } else { trimmed.to_owned() });
+        let trimmed_url = absolute_url.trim_end_matches('/');
+        return Ok(if trimmed_url.len() < "file:///".len() {
+            "file:///".to_owned()
+        } else {
+            trimmed_url.to_owned()
+        });
     }
-    if parsed.host_str().is_none_or(str::is_empty) {
+    if parsed_url.host_str().is_none_or(str::is_empty) {
         return Err("must name a host".to_owned());
     }
-    if parsed.fragment().is_some() || (parsed.query().is_some() && purpose != UrlPurpose::Web) {
+    if parsed_url.fragment().is_some() || (parsed_url.query().is_some() && purpose != UrlPurpose::Web) {
         return Err("must not contain ? or #".to_owned());
     }
-    let path = parsed.path().trim_matches('/');
+    let path = parsed_url.path().trim_matches('/');
     match purpose {
         UrlPurpose::S3 | UrlPurpose::Proxy if !path.is_empty() => {
             return Err("must not contain a path".to_owned());
         }
         UrlPurpose::Server | UrlPurpose::S3
-            if !parsed.username().is_empty() || parsed.password().is_some() =>
+            if !parsed_url.username().is_empty() || parsed_url.password().is_some() =>
         {
             return Err("must not contain a user or a password".to_owned());
         }
@@ -123,7 +127,7 @@ fn postgres(scheme: &str, rest: &str) -> Result<(), String> {
 #[must_use]
 pub fn without_userinfo(url: &str) -> String {
     let (scheme, rest) = url.find("://").map_or(("", url), |end| url.split_at(end + "://".len()));
-    // Up to the last `@`: a password with an unescaped `/` must not be printed.
+    // The part up to the last `@` is removed: a password with an unescaped `/` must not be printed.
     match rest.rsplit_once('@') {
         Some((_, host)) => format!("{scheme}***@{host}"),
         None => url.to_owned(),
@@ -181,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn databases_and_s3_servers_have_their_own_rules() {
+    fn urls_of_databases_and_s3_servers_are_checked() {
         assert!(url("postgres://u:p@h/db?sslmode=disable&search_path=x", UrlPurpose::Postgres).is_ok());
         assert!(url("postgres:///db?host=/run/postgresql", UrlPurpose::Postgres).is_ok());
         assert!(url("postgres://u:p@h1,h2:5433/db", UrlPurpose::Postgres).is_ok());

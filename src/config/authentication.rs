@@ -8,7 +8,7 @@ use super::value;
 pub struct Authentication {
     /// Whether the admin API is served on the network to clients with a token.
     pub api_token_auth: bool,
-    /// Whether a new repository requires a token unless its creator says otherwise.
+    /// Whether a new repository requires a token unless the request that creates it states otherwise.
     pub new_repos_auth_by_default: bool,
 }
 

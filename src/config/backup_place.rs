@@ -1,4 +1,4 @@
-//! Where backups are: a directory, or a prefix in a bucket.
+//! Locations of backups: a directory, or a prefix in a bucket.
 
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 use super::value;
 
-/// A place for backups.
+/// A location for backups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackupPlace {
     /// An absolute path.
     Directory(PathBuf),
     /// A bucket, which is reached with the connection properties of `[S3Storage]`.
     Bucket {
-        /// Its name.
+        /// Name of the bucket.
         bucket: String,
         /// Prepended to every key, without slashes at its ends; may be empty.
         prefix: String,
@@ -21,13 +21,13 @@ pub enum BackupPlace {
 }
 
 impl BackupPlace {
-    /// Whether a text is meant to be the address of a bucket.
+    /// Whether a text has the form of an address in a bucket.
     #[must_use]
     pub fn is_address(text: &str) -> bool {
         text.starts_with("s3://")
     }
 
-    /// The directory, unless it is a bucket.
+    /// Returns the directory; `None` for a bucket.
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         match self {
@@ -37,7 +37,7 @@ impl BackupPlace {
     }
 }
 
-/// Whether a prefix of a bucket is another one, or below it.
+/// Whether a prefix of a bucket is equal to another one, or below it.
 #[must_use]
 pub fn is_below(prefix: &str, other: &str) -> bool {
     let rest = prefix.strip_prefix(other);
@@ -49,8 +49,8 @@ impl FromStr for BackupPlace {
 
     fn from_str(text: &str) -> Result<BackupPlace, String> {
         let Some(rest) = text.strip_prefix("s3://") else {
-            let invalid = |_| "must be an absolute path or s3://bucket/prefix".to_owned();
-            return value::path(text).map(BackupPlace::Directory).map_err(invalid);
+            let error = |_| "must be an absolute path or s3://bucket/prefix".to_owned();
+            return value::path(text).map(BackupPlace::Directory).map_err(error);
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.trim_end_matches('/');
@@ -91,7 +91,7 @@ mod tests {
             assert_eq!(place.to_string(), canonical);
             assert_eq!(canonical.parse(), Ok(place));
         }
-        for bad in [
+        for text in [
             "",
             "backups",
             "s3:/b",
@@ -104,7 +104,7 @@ mod tests {
             "s3://b/%2e",
             "s3://b/p?x",
         ] {
-            assert!(bad.parse::<BackupPlace>().is_err(), "{bad}");
+            assert!(text.parse::<BackupPlace>().is_err(), "{text}");
         }
     }
 

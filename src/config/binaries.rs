@@ -1,4 +1,4 @@
-//! `CRAN.BinaryURL`: servers that binaries are fetched from. The form of the URL determines the kind of server.
+//! `CRAN.BinaryURL`: servers from which binaries are fetched. The form of the URL determines the kind of server.
 
 use super::address::{self, UrlPurpose, without_userinfo};
 
@@ -23,7 +23,7 @@ pub enum BinaryStyle {
         distribution: Option<String>,
         /// As in the URL: `x86_64`, `aarch64` or `arm64`.
         arch: Option<String>,
-        /// `4.5`.
+        /// Minor version of R: `4.5`.
         r: Option<String>,
     },
     /// `__linux__/{distribution}/{snapshot}`: the server selects source or binary by the client's `User-Agent`.
@@ -64,7 +64,7 @@ fn parse_linux(base: &str, rest: &str) -> Option<BinaryUrl> {
     let (distribution, arch) = name.rsplit_once('-')?;
     let distribution = part(distribution, "{distribution}", is_name)?;
     let arch = part(arch, "{arch}", |arch| ["x86_64", "aarch64", "arm64"].contains(&arch))?;
-    let r = part(r, "{r}", is_minor)?;
+    let r = part(r, "{r}", is_minor_version)?;
     Some(BinaryUrl { base: base.to_owned(), style: BinaryStyle::Linux { distribution, arch, r } })
 }
 
@@ -90,7 +90,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-fn is_minor(text: &str) -> bool {
+fn is_minor_version(text: &str) -> bool {
     let number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
     text.split_once('.').is_some_and(|(major, minor)| number(major) && number(minor))
 }

@@ -1,4 +1,4 @@
-//! The first two checks of `check-config`, as data: syntax, and unknown names.
+//! The first checks of `--check-config`: syntax, unknown names, and properties without effect. Pure.
 
 use super::Loaded;
 use super::problem::{ConfigError, Problem, ProblemCategory};
@@ -6,7 +6,7 @@ use super::problem::{ConfigError, Problem, ProblemCategory};
 /// One check and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What was checked.
+    /// The subject of the check.
     pub title: &'static str,
     /// The result.
     pub verdict: Verdict,
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clean_file_passes() {
+    fn a_valid_file_passes() {
         assert_eq!(verdicts("[HTTP]\nListen = :4242\n"), [(Verdict::Pass, 0), (Verdict::Pass, 0)]);
     }
 
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_alone_let_the_server_start_and_fail_the_check() {
+    fn unknown_names_fail_the_check_but_not_the_start() {
         assert!(parse("f", b"[Sever]\n", []).is_ok());
         assert_eq!(verdicts("[Sever]\n"), [(Verdict::Pass, 0), (Verdict::Fail, 1)]);
     }

@@ -1,4 +1,5 @@
-//! Secrets in separate files: `PACKAGEMANAGER_<SECTION>_<PROPERTY>_FILE` names one, for example a systemd credential.
+//! Secrets in separate files: `PACKAGEMANAGER_<SECTION>_<PROPERTY>_FILE` contains the path of a file, for example of a
+//! systemd credential.
 
 use std::fs::File;
 use std::io::{Error, Read};
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn other_variables_and_those_of_clients_are_unchanged() {
+    fn variables_of_other_properties_and_of_clients_are_unchanged() {
         for name in [
             "PACKAGEMANAGER_HTTP_LISTEN_FILE",
             "PACKAGEMANAGER_SSO_TOKEN_FILE",

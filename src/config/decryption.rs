@@ -11,9 +11,9 @@ use crate::encryption::value::{decrypt, looks_encrypted};
 /// The keys of a server.
 pub(super) struct Keys<'a> {
     /// The current key.
-    pub(super) current: Option<&'a EncryptionKey>,
+    pub(super) current_key: Option<&'a EncryptionKey>,
     /// The key before the last rotation.
-    pub(super) old: Option<&'a EncryptionKey>,
+    pub(super) old_key: Option<&'a EncryptionKey>,
     /// The path of the current key.
     pub(super) path: &'a Path,
 }
@@ -27,7 +27,7 @@ pub(super) fn mark_encrypted(settings: &mut Settings) {
     }
 }
 
-/// Replaces encrypted values by what they encrypt. Returns an error for each value that looks encrypted and cannot be
+/// Replaces encrypted values by their plain text. Returns an error for each value that looks encrypted and cannot be
 /// decrypted, and a warning for each value that is encrypted with the old key.
 pub(super) fn decrypt_values(settings: &mut Settings, keys: &Keys<'_>) -> (Vec<Problem>, Vec<Problem>) {
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
@@ -42,11 +42,11 @@ pub(super) fn decrypt_values(settings: &mut Settings, keys: &Keys<'_>) -> (Vec<P
                 message,
             };
             let decrypt_with = |key: Option<&EncryptionKey>| decrypt(&key?.key, &value.text);
-            if let Some(text) = decrypt_with(keys.current) {
+            if let Some(text) = decrypt_with(keys.current_key) {
                 (value.text, value.form) = (text.to_string(), ValueForm::Decrypted);
-            } else if let Some((key, text)) = keys.old.zip(decrypt_with(keys.old)) {
+            } else if let Some((key, text)) = keys.old_key.zip(decrypt_with(keys.old_key)) {
                 warnings.push(problem(format!(
-                    "is encrypted with the previous key, {key}; write it anew with the output of: rspm encrypt"
+                    "is encrypted with the previous key, {key}; replace it by the output of: rspm encrypt"
                 )));
                 (value.text, value.form) = (text.to_string(), ValueForm::DecryptedWithOld);
             } else if looks_encrypted(&value.text) {
@@ -61,10 +61,10 @@ pub(super) fn decrypt_values(settings: &mut Settings, keys: &Keys<'_>) -> (Vec<P
 }
 
 fn decryption_error(keys: &Keys<'_>) -> String {
-    match keys.current {
+    match keys.current_key {
         Some(key) => format!(
-            "cannot be decrypted with the encryption key {key}: it is damaged or was encrypted with another key; write \
-             it anew with the output of: rspm encrypt (a plain password of this form must be encrypted, too)"
+            "cannot be decrypted with the encryption key {key}: it is damaged or was encrypted with another key; replace \
+             it by the output of: rspm encrypt (a plain password of this form must be encrypted, too)"
         ),
         None => {
             format!(
@@ -101,7 +101,7 @@ mod tests {
     ) -> (Vec<(String, ValueForm)>, Vec<String>, Vec<String>) {
         let (mut settings, _) = merge(&ParsedFile::read("f", text.as_bytes()));
         let (current, old) = (keys.0.map(key), keys.1.map(key));
-        let keys = Keys { current: current.as_ref(), old: old.as_ref(), path: Path::new("/k") };
+        let keys = Keys { current_key: current.as_ref(), old_key: old.as_ref(), path: Path::new("/k") };
         let (errors, warnings) = decrypt_values(&mut settings, &keys);
         let lines = |problems: Vec<Problem>| problems.iter().map(Problem::to_string).collect();
         let values = settings.iter().flat_map(|s| s.values.iter().map(|v| (v.text.clone(), v.form)));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn an_undecryptable_value_is_an_error_with_its_place_and_the_key_and_is_not_repeated() {
+    fn an_undecryptable_value_is_an_error_that_names_position_and_key_but_not_the_value() {
         let value = encrypted(2, "other");
         let truncated = &encrypted(1, "a long enough password")[..60];
         for (text, current) in [(value.as_str(), Some(1)), (truncated, Some(1)), (&value, None)] {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_a_property_without_effect_is_no_error() {
+    fn an_undecryptable_value_without_effect_is_not_an_error() {
         let text = format!("[Manifest]\nPassword = {}\n", encrypted(2, "other"));
         let (values, errors, warnings) = decrypt_text(&text, (Some(1), None));
         assert_eq!((values[0].1, errors, warnings), (ValueForm::Encrypted, Vec::new(), Vec::new()));

@@ -7,7 +7,8 @@ use super::rows::SECTIONS;
 use super::table::{Effect, Section, Subsection};
 use crate::model::storage_class::StorageClass;
 
-/// Returns the whole file. Prose begins with `; `, a property with `;` alone, so that a program can uncomment it.
+/// Returns the text of the file. Comments begin with `; `, properties with `;` alone, so that a program can uncomment
+/// them.
 #[must_use]
 pub fn text() -> String {
     let mut out = String::from(
@@ -35,7 +36,7 @@ fn write_section(out: &mut String, section: &Section, sub: Option<&str>) {
             Effect::Since(_) => "",
             Effect::NotYet => " (No effect yet.)",
             Effect::Obsolete => " (No effect.)",
-            Effect::Refused => " (Refused if turned on: there is no access control yet.)",
+            Effect::Refused => " (Refused if turned on: not supported yet.)",
         };
         let _ = writeln!(out, "; {}{effect}", property.sentence);
         let default = plain_default(property, sub.unwrap_or_default());
@@ -66,16 +67,16 @@ mod tests {
 
     #[test]
     fn the_file_with_the_default_lines_uncommented_has_the_defaults() {
-        let mut uncommented = 0;
+        let mut setting_count = 0;
         let line = |line: &str| match line.strip_prefix(';').filter(|rest| !rest.starts_with(' ')) {
             Some(setting) if !setting.ends_with('=') => {
-                uncommented += 1;
+                setting_count += 1;
                 setting.to_owned()
             }
             _ => line.to_owned(),
         };
         let text: Vec<String> = text().lines().map(line).collect();
-        assert!(uncommented > 50, "{uncommented}");
+        assert!(setting_count > 50, "{setting_count}");
         assert_eq!(config(&text.join("\n")), config(""));
     }
 

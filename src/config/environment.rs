@@ -7,8 +7,9 @@ use super::table::{Kind, Property, Section, Subsection};
 
 const PREFIX: &str = "PACKAGEMANAGER_";
 
-/// Variables with that prefix that are not properties: the contents of the encryption key, and variables of clients.
-const RESERVED: [&str; 5] = ["ENCRYPTION_KEY", "ADDRESS", "TOKEN", "SSO_TOKEN_FILE", "IDENTITY_TOKEN_FILE"];
+/// Names after the prefix that are not properties: the text of the encryption key, and variables of clients.
+const RESERVED_NAMES: [&str; 5] =
+    ["ENCRYPTION_KEY", "ADDRESS", "TOKEN", "SSO_TOKEN_FILE", "IDENTITY_TOKEN_FILE"];
 
 /// Applies the environment. A variable replaces all values of its property; the values of a multi property are
 /// separated by commas. Returns a problem for each unknown variable.
@@ -16,7 +17,7 @@ pub(super) fn apply(
     settings: &mut Settings,
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Vec<Problem> {
-    let mut unknown = Vec::new();
+    let mut problems = Vec::new();
     let mut variables: Vec<(String, String)> = env.into_iter().collect();
     variables.sort();
     for (variable, text) in variables {
@@ -24,7 +25,7 @@ pub(super) fn apply(
             settings.temp_dir = Some(text);
             continue;
         }
-        let Some(rest) = variable.strip_prefix(PREFIX).filter(|rest| !RESERVED.contains(rest)) else {
+        let Some(rest) = variable.strip_prefix(PREFIX).filter(|rest| !RESERVED_NAMES.contains(rest)) else {
             continue;
         };
         match resolve(settings, rest) {
@@ -37,7 +38,7 @@ pub(super) fn apply(
                     settings.add(section, sub.clone(), property, value);
                 }
             }
-            Err(message) => unknown.push(Problem {
+            Err(message) => problems.push(Problem {
                 category: ProblemCategory::Name,
                 origin: Origin::Environment(variable.clone()),
                 section: None,
@@ -47,7 +48,7 @@ pub(super) fn apply(
             }),
         }
     }
-    unknown
+    problems
 }
 
 /// Returns a subsection name as spelled in a variable: upper case, with `_` for all characters but letters and
@@ -58,7 +59,7 @@ fn variable_spelling(sub: &str) -> String {
 
 /// Returns the property that a variable sets, if its value may be a secret.
 pub(super) fn secret_property(variable: &str) -> Option<&'static Property> {
-    let rest = variable.strip_prefix(PREFIX).filter(|rest| !RESERVED.contains(rest))?;
+    let rest = variable.strip_prefix(PREFIX).filter(|rest| !RESERVED_NAMES.contains(rest))?;
     let (_, _, property) = resolve(&Settings::default(), rest).ok()?;
     matches!(property.kind, Kind::Secret | Kind::Url(_)).then_some(property)
 }
@@ -98,17 +99,17 @@ mod tests {
     fn apply_to(text: &str, variables: &[(&str, &str)]) -> (Settings, Vec<String>) {
         let (mut settings, _) = merge(&ParsedFile::read("f", text.as_bytes()));
         let env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let unknown = apply(&mut settings, env);
-        (settings, unknown.iter().map(Problem::to_string).collect())
+        let problems = apply(&mut settings, env);
+        (settings, problems.iter().map(Problem::to_string).collect())
     }
 
     #[test]
     fn a_variable_overrides_the_file_and_is_the_origin() {
-        let (settings, unknown) = apply_to(
+        let (settings, problems) = apply_to(
             "[Postgres]\nPassword = a\n",
             &[("PACKAGEMANAGER_POSTGRES_PASSWORD", "b"), ("HOME", "/")],
         );
-        assert_eq!(unknown, [""; 0]);
+        assert_eq!(problems, [""; 0]);
         let setting = settings.get("Postgres", None, "Password").expect("set");
         let origin = Origin::Environment("PACKAGEMANAGER_POSTGRES_PASSWORD".to_owned());
         assert_eq!(setting.values, [Value::plain("b".to_owned(), origin)]);
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn subsection_names_are_between_section_and_property() {
-        let (settings, unknown) = apply_to(
+        let (settings, problems) = apply_to(
             "[IdentityFederation \"my-k8s.x\"]\n",
             &[
                 ("PACKAGEMANAGER_FILESTORAGE_CACHE_LOCATION", "/c"),
@@ -125,7 +126,7 @@ mod tests {
                 ("PACKAGEMANAGER_IDENTITYFEDERATION_MY_K8S_AUDIENCE", "a"),
             ],
         );
-        assert_eq!(unknown, [""; 0]);
+        assert_eq!(problems, [""; 0]);
         let text = |section, sub, property| {
             settings.get(section, sub, property).map(|setting| setting.values[0].text.as_str())
         };
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn multi_properties_are_separated_by_commas_and_replace_the_files() {
+    fn values_of_multi_properties_are_separated_by_commas_and_replace_those_of_the_file() {
         let (settings, _) = apply_to(
             "[Logging]\nSystemLog = /x.log\n",
             &[("PACKAGEMANAGER_LOGGING_SYSTEMLOG", "STDERR, /y.log")],
@@ -155,9 +156,9 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_clients_and_the_key_are_no_properties() {
+    fn variables_of_clients_and_of_the_key_are_not_properties() {
         let variables: Vec<_> =
-            RESERVED.iter().map(|name| (format!("{PREFIX}{name}"), "x".to_owned())).collect();
+            RESERVED_NAMES.iter().map(|name| (format!("{PREFIX}{name}"), "x".to_owned())).collect();
         let mut settings = Settings::default();
         assert_eq!(apply(&mut settings, variables), []);
         assert_eq!(settings.iter().count(), 0);
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn an_unknown_variable_is_reported_with_the_nearest_name() {
-        let (_, unknown) = apply_to(
+        let (_, problems) = apply_to(
             "",
             &[
                 ("PACKAGEMANAGER_SERVER_DATADRI", "/x"),
@@ -174,10 +175,10 @@ mod tests {
                 ("PACKAGEMANAGER_", "x"),
             ],
         );
-        assert_eq!(unknown.len(), 4);
-        assert!(unknown.iter().all(|line| line.starts_with("environment PACKAGEMANAGER_")));
-        assert!(unknown.iter().any(|line| line.ends_with("did you mean `DataDir`?")), "{unknown:?}");
-        assert!(unknown.iter().any(|line| line.ends_with("did you mean `cache`?")), "{unknown:?}");
-        assert!(unknown.iter().any(|line| line.ends_with("did you mean `[Server]`?")), "{unknown:?}");
+        assert_eq!(problems.len(), 4);
+        assert!(problems.iter().all(|line| line.starts_with("environment PACKAGEMANAGER_")));
+        assert!(problems.iter().any(|line| line.ends_with("did you mean `DataDir`?")), "{problems:?}");
+        assert!(problems.iter().any(|line| line.ends_with("did you mean `cache`?")), "{problems:?}");
+        assert!(problems.iter().any(|line| line.ends_with("did you mean `[Server]`?")), "{problems:?}");
     }
 }

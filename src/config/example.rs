@@ -1,4 +1,4 @@
-//! A configuration with all paths below one directory, for tests and for trying the server.
+//! A configuration with all paths below one directory, for tests and examples.
 
 use std::path::Path;
 
@@ -6,12 +6,12 @@ use super::{Config, ConfigError, Loaded, parse};
 
 impl Config {
     /// Returns a valid configuration with every path below `dir` (absolute; nothing is created), HTTP and
-    /// metrics on loopback ports that the system chooses, and `more` (gcfg text, may be empty) appended.
+    /// metrics on loopback ports that the system chooses, and `additions` (gcfg text, may be empty) appended.
     ///
     /// # Errors
-    /// `more` is invalid.
-    pub fn example(dir: &Path, more: &str) -> Result<Loaded, ConfigError> {
-        parse("example.gcfg", format!("{}{more}", Config::example_text(dir)).as_bytes(), [])
+    /// `additions` is invalid.
+    pub fn example(dir: &Path, additions: &str) -> Result<Loaded, ConfigError> {
+        parse("example.gcfg", format!("{}{additions}", Config::example_text(dir)).as_bytes(), [])
     }
 
     /// Returns the text of [`Config::example`], to be written to a file.

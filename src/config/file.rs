@@ -36,11 +36,11 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
     let key = match key_environment.find(&key_path) {
         Ok(key) => {
             // An unusable old key is treated as absent.
-            let old = key_file::read(&key_file::old_path(&key_path)).ok().flatten();
-            let keys = Keys { current: key.as_ref(), old: old.as_ref(), path: &key_path };
-            let (undecryptable, with_old_key) = decryption::decrypt_values(&mut settings, &keys);
-            errors.extend(undecryptable);
-            warnings.extend(with_old_key);
+            let old_key = key_file::read(&key_file::old_path(&key_path)).ok().flatten();
+            let keys = Keys { current_key: key.as_ref(), old_key: old_key.as_ref(), path: &key_path };
+            let (decryption_errors, old_key_warnings) = decryption::decrypt_values(&mut settings, &keys);
+            errors.extend(decryption_errors);
+            warnings.extend(old_key_warnings);
             key
         }
         Err(error) => {

@@ -12,7 +12,7 @@ use super::value;
 pub struct Git {
     /// Interval between polls of each remote repository, default 5 minutes.
     pub poll_interval: Duration,
-    /// Maximum number of attempts for a build whose failure may pass, default 3.
+    /// Maximum number of attempts for a build with temporary failures, default 3.
     pub build_retries: i64,
     /// Whether builds may run with the rights of the server.
     pub allow_unsandboxed: bool,
@@ -41,13 +41,13 @@ pub struct Git {
 /// `Git.Sandbox`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SandboxChoice {
-    /// The first that works.
+    /// The first sandbox that works.
     Auto,
     /// The units of systemd.
     Systemd,
     /// Bubblewrap.
     Bubblewrap,
-    /// None.
+    /// No sandbox.
     None,
 }
 

@@ -1,5 +1,4 @@
-//! The encryption key of a server: found in the environment, in a credential of systemd or in its file, and written to
-//! its file.
+//! Reads the encryption key of a server from the environment, a credential of systemd or its file, and writes the file.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -21,7 +20,7 @@ pub const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
 /// Name of the credential with the key.
 const CREDENTIAL: &str = "rstudio-pm.key";
 
-/// Where a key was found.
+/// The source of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     /// In [`KEY_VARIABLE`].
@@ -54,7 +53,7 @@ impl fmt::Display for KeySource {
 pub struct EncryptionKey {
     /// The key.
     pub key: Key,
-    /// Where it was found.
+    /// The source of the key.
     pub source: KeySource,
 }
 
@@ -70,7 +69,7 @@ pub enum KeyFileError {
     /// The file cannot be read.
     #[error("the encryption key {key_source} cannot be read: {source}{}", remedy(key_source, source))]
     Unreadable {
-        /// Where the key was found.
+        /// The source of the key.
         key_source: KeySource,
         /// The system's error.
         source: io::Error,
@@ -80,7 +79,7 @@ pub enum KeyFileError {
         "{key_source} is not an encryption key: {source}; restore it from a backup or copy it from another server"
     )]
     Invalid {
-        /// Where the key was found.
+        /// The source of the key.
         key_source: KeySource,
         /// The reason.
         source: KeyError,
@@ -119,14 +118,14 @@ impl KeyFileError {
     }
 }
 
-/// The parts of an environment that may hold a key.
+/// The parts of an environment that may contain a key or its directory.
 pub struct KeyEnvironment {
     key: Option<Zeroizing<String>>,
     credentials: Option<PathBuf>,
 }
 
 impl KeyEnvironment {
-    /// Takes the parts from environment variables.
+    /// Extracts the parts from environment variables.
     #[must_use]
     pub fn from_variables(env: &[(String, String)]) -> KeyEnvironment {
         let variable = |name: &str| {
@@ -181,7 +180,7 @@ pub fn read(path: &Path) -> Result<Option<EncryptionKey>, KeyFileError> {
     KeyEnvironment { key: None, credentials: None }.find(path)
 }
 
-/// Returns what to do if the key at this path is lost: the steps in their order. The configuration comes before the
+/// Returns the steps, in order, after the loss of the key at this path. The configuration comes before the
 /// database, because its password may be among the encrypted values.
 #[must_use]
 pub fn steps_if_lost(path: &Path) -> String {
@@ -193,7 +192,7 @@ pub fn steps_if_lost(path: &Path) -> String {
     )
 }
 
-/// Returns the path of the previous key, which values of the configuration may be encrypted with.
+/// Returns the path of the previous key, with which values of the configuration may be encrypted.
 #[must_use]
 pub fn old_path(path: &Path) -> PathBuf {
     with_suffix(path, ".old")
@@ -253,9 +252,9 @@ pub fn replace(path: &Path, key: &Key) -> io::Result<()> {
 ///
 /// # Errors
 /// The error of the file system.
-pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to)?;
-    sync_directory(to)
+pub fn rename(source: &Path, target: &Path) -> io::Result<()> {
+    fs::rename(source, target)?;
+    sync_directory(target)
 }
 
 fn temporary_file(path: &Path, key: &Key) -> io::Result<tempfile::NamedTempFile> {
@@ -333,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_file_is_private_and_never_overwritten_by_create() {
+    fn a_key_file_has_mode_0600_and_create_never_overwrites_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("k");
         let first = random().expect("random numbers");

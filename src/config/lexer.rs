@@ -14,9 +14,9 @@ const MAX_ERRORS: usize = 50;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Item {
     /// `[Name]` or `[Name "sub"]`.
-    Section { at: Position, name: String, sub: Option<String> },
+    Section { position: Position, name: String, sub: Option<String> },
     /// `Name = value`, in the section above it.
-    Entry { at: Position, name: String, value_at: Position, value: String },
+    Entry { position: Position, name: String, value_position: Position, value: String },
     /// An invalid header: the section of the entries below it is unknown.
     BrokenSection,
 }
@@ -25,16 +25,17 @@ pub(super) enum Item {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SyntaxError {
     /// Position of the error.
-    pub(super) at: Position,
+    pub(super) position: Position,
     /// The property of the entry with the error, if it is in an entry.
     pub(super) property: Option<String>,
-    /// What is wrong, and what would be right.
+    /// The error and the correct form.
     pub(super) message: String,
 }
 
 /// Lexes a whole text. Valid items are returned even if others have errors.
 pub(super) fn lex(bytes: &[u8]) -> (Vec<Item>, Vec<SyntaxError>) {
-    let mut lexer = Lexer { chars: "".chars().peekable(), at: START, items: Vec::new(), errors: Vec::new() };
+    let mut lexer =
+        Lexer { chars: "".chars().peekable(), position: START, items: Vec::new(), errors: Vec::new() };
     if bytes.len() > MAX_LENGTH {
         lexer.report(
             START,
@@ -47,7 +48,7 @@ pub(super) fn lex(bytes: &[u8]) -> (Vec<Item>, Vec<SyntaxError>) {
     let mut lexer = Lexer { chars: text.chars().peekable(), ..lexer };
     lexer.items();
     let mut errors = lexer.errors;
-    errors.sort_by_key(|error| error.at);
+    errors.sort_by_key(|error| error.position);
     (lexer.items, errors)
 }
 
@@ -64,20 +65,20 @@ fn decode(bytes: &[u8], errors: &mut Vec<SyntaxError>) -> String {
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let decoded = String::from_utf8_lossy(line);
-        let has_invalid = matches!(decoded, Cow::Owned(_));
+        let has_invalid_bytes = matches!(decoded, Cow::Owned(_));
         let mut is_reported = false;
         for (column, c) in decoded.chars().enumerate() {
             let is_control = c.is_control() && c != '\t';
-            let is_refused = is_control || (has_invalid && c == '\u{fffd}');
+            let is_refused = is_control || (has_invalid_bytes && c == '\u{fffd}');
             if is_refused && !is_reported && errors.len() < MAX_ERRORS {
                 is_reported = true;
-                let at = Position { line: one_based(number), column: one_based(column) };
+                let position = Position { line: one_based(number), column: one_based(column) };
                 let message = match c {
                     '\u{fffd}' => "the bytes here are not UTF-8; save the file as UTF-8".to_owned(),
                     '\0' => "a NUL character; remove it".to_owned(),
                     other => format!("a control character, {:?}; remove it", other),
                 };
-                errors.push(SyntaxError { at, property: None, message });
+                errors.push(SyntaxError { position, property: None, message });
             }
             text.push(if is_refused { '\u{fffd}' } else { c });
         }
@@ -85,14 +86,15 @@ fn decode(bytes: &[u8], errors: &mut Vec<SyntaxError>) -> String {
     text
 }
 
-fn one_based(from_zero: usize) -> u32 {
-    u32::try_from(from_zero).unwrap_or(u32::MAX).saturating_add(1)
+/// Converts an index to a number that counts from 1.
+fn one_based(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 struct Lexer<'a> {
     chars: std::iter::Peekable<std::str::Chars<'a>>,
     /// Position of the next character.
-    at: Position,
+    position: Position,
     items: Vec<Item>,
     errors: Vec<SyntaxError>,
 }
@@ -102,7 +104,7 @@ impl Lexer<'_> {
         while let Some(c) = self.peek() {
             if self.errors.len() >= MAX_ERRORS {
                 let message = format!("more than {MAX_ERRORS} errors; the rest of the file is not read");
-                self.errors.push(SyntaxError { at: self.at, property: None, message });
+                self.errors.push(SyntaxError { position: self.position, property: None, message });
                 return;
             }
             match c {
@@ -111,9 +113,9 @@ impl Lexer<'_> {
                 '[' => self.section(),
                 c if is_name_start(c) => self.entry(),
                 other => {
-                    let at = self.at;
+                    let position = self.position;
                     self.report(
-                        at,
+                        position,
                         None,
                         format!("unexpected {other:?}; a line is `[Section]`, `Name = value` or a comment"),
                     );
@@ -124,23 +126,23 @@ impl Lexer<'_> {
     }
 
     fn section(&mut self) {
-        let at = self.at;
+        let position = self.position;
         self.bump();
-        match self.header(at) {
+        match self.header(position) {
             Ok(item) => self.items.push(item),
-            Err((at, message)) => {
-                self.report(at, None, message);
+            Err((position, message)) => {
+                self.report(position, None, message);
                 self.items.push(Item::BrokenSection);
                 self.skip_line();
             }
         }
     }
 
-    fn header(&mut self, at: Position) -> Result<Item, (Position, String)> {
+    fn header(&mut self, position: Position) -> Result<Item, (Position, String)> {
         self.skip_blanks();
         let name = self.name();
         if name.is_empty() {
-            return Err((self.at, "a section name is missing; write `[Section]`".to_owned()));
+            return Err((self.position, "a section name is missing; write `[Section]`".to_owned()));
         }
         self.skip_blanks();
         let mut sub = None;
@@ -151,29 +153,29 @@ impl Lexer<'_> {
         match self.peek() {
             Some(']') => {
                 self.bump();
-                Ok(Item::Section { at, name, sub })
+                Ok(Item::Section { position, name, sub })
             }
             Some(c) if sub.is_none() && (c == '.' || is_name_start(c)) => {
                 if c == '.' {
                     self.bump();
                 }
                 Err((
-                    self.at,
+                    self.position,
                     format!("a subsection name must be quoted; write `[{name} \"{}\"]`", self.name()),
                 ))
             }
-            _ => Err((self.at, format!("`]` is missing after `[{name}`"))),
+            _ => Err((self.position, format!("`]` is missing after `[{name}`"))),
         }
     }
 
     /// Lexes a quoted subsection name as git does: a backslash makes the next character literal.
     fn subsection(&mut self) -> Result<String, (Position, String)> {
-        let quote_at = self.at;
+        let quote_position = self.position;
         self.bump();
         let mut sub = String::new();
         loop {
             match self.peek() {
-                None | Some('\n') => return Err((quote_at, "the quote is not closed".to_owned())),
+                None | Some('\n') => return Err((quote_position, "the quote is not closed".to_owned())),
                 Some('"') => {
                     self.bump();
                     return Ok(sub);
@@ -194,7 +196,7 @@ impl Lexer<'_> {
     }
 
     fn entry(&mut self) {
-        let at = self.at;
+        let position = self.position;
         let name = self.name();
         self.skip_blanks();
         match self.peek() {
@@ -202,22 +204,22 @@ impl Lexer<'_> {
             None | Some('\n' | ';' | '#') => {
                 let message =
                     format!("`=` is missing; write `{name} = value` (for a switch, `{name} = true`)");
-                self.report(at, Some(name), message);
+                self.report(position, Some(name), message);
                 return self.skip_line();
             }
             Some(c) => {
                 let (position, message) =
-                    (self.at, format!("`=` is missing before {c:?}; write `{name} = value`"));
+                    (self.position, format!("`=` is missing before {c:?}; write `{name} = value`"));
                 self.report(position, Some(name), message);
                 return self.skip_line();
             }
         }
         self.skip_blanks();
-        let value_at = self.at;
+        let value_position = self.position;
         match self.value() {
-            Ok(value) => self.items.push(Item::Entry { at, name, value_at, value }),
-            Err((at, message)) => {
-                self.report(at, Some(name), message);
+            Ok(value) => self.items.push(Item::Entry { position, name, value_position, value }),
+            Err((position, message)) => {
+                self.report(position, Some(name), message);
                 self.skip_line();
             }
         }
@@ -231,13 +233,13 @@ impl Lexer<'_> {
         loop {
             match self.peek() {
                 None | Some('\n') => {
-                    if let Some(quote_at) = open_quote {
-                        return Err((quote_at, "the quote is not closed on its line".to_owned()));
+                    if let Some(quote_position) = open_quote {
+                        return Err((quote_position, "the quote is not closed on its line".to_owned()));
                     }
                     break;
                 }
                 Some('"') => {
-                    open_quote = if open_quote.is_some() { None } else { Some(self.at) };
+                    open_quote = if open_quote.is_some() { None } else { Some(self.position) };
                     self.bump();
                     trimmed_len = value.len();
                 }
@@ -266,7 +268,7 @@ impl Lexer<'_> {
 
     /// Lexes an escape sequence; `None` is a continued line.
     fn escape(&mut self) -> Result<Option<char>, (Position, String)> {
-        let at = self.at;
+        let position = self.position;
         self.bump();
         let next = self.peek();
         let escaped = match next {
@@ -275,10 +277,16 @@ impl Lexer<'_> {
             Some('n') => Some('\n'),
             Some('t') => Some('\t'),
             Some(c) => {
-                return Err((at, format!("`\\{c}` is not an escape sequence; write `\\\\` for a backslash")));
+                return Err((
+                    position,
+                    format!("`\\{c}` is not an escape sequence; write `\\\\` for a backslash"),
+                ));
             }
             None => {
-                return Err((at, "the file ends after a backslash; write `\\\\` for a backslash".to_owned()));
+                return Err((
+                    position,
+                    "the file ends after a backslash; write `\\\\` for a backslash".to_owned(),
+                ));
             }
         };
         self.bump();
@@ -314,14 +322,14 @@ impl Lexer<'_> {
 
     fn bump(&mut self) {
         match self.chars.next() {
-            Some('\n') => self.at = Position { line: self.at.line.saturating_add(1), column: 1 },
-            Some(_) => self.at.column = self.at.column.saturating_add(1),
+            Some('\n') => self.position = Position { line: self.position.line.saturating_add(1), column: 1 },
+            Some(_) => self.position.column = self.position.column.saturating_add(1),
             None => {}
         }
     }
 
-    fn report(&mut self, at: Position, property: Option<String>, message: String) {
-        self.errors.push(SyntaxError { at, property, message });
+    fn report(&mut self, position: Position, property: Option<String>, message: String) {
+        self.errors.push(SyntaxError { position, property, message });
     }
 }
 
@@ -356,7 +364,7 @@ mod tests {
     fn only_error(text: impl AsRef<[u8]>) -> String {
         let (_, errors) = lex(text.as_ref());
         assert_eq!(errors.len(), 1, "{errors:?}");
-        format!("{}:{} {}", errors[0].at.line, errors[0].at.column, errors[0].message)
+        format!("{}:{} {}", errors[0].position.line, errors[0].position.column, errors[0].message)
     }
 
     #[test]
@@ -403,11 +411,11 @@ mod tests {
         let (items, errors) = lex(br#"[ FileStorage "ca\"c\\he" ]"#);
         assert_eq!(errors, []);
         let sub = Some("ca\"c\\he".to_owned());
-        assert_eq!(items, [Item::Section { at: START, name: "FileStorage".to_owned(), sub }]);
+        assert_eq!(items, [Item::Section { position: START, name: "FileStorage".to_owned(), sub }]);
     }
 
     #[test]
-    fn byte_order_mark_and_crlf_are_no_part_of_values() {
+    fn byte_order_mark_and_crlf_are_not_part_of_values() {
         let windows = "\u{feff}[S]\r\nA = 1\r\nB = 2\r\n";
         assert_eq!(entries(windows), entries("[S]\nA = 1\nB = 2\n"));
     }
@@ -419,10 +427,10 @@ mod tests {
         let (items, _) = lex("; é\n\n  [S] A =  \"x\"\n".as_bytes());
         assert_eq!(
             items[0],
-            Item::Section { at: Position { line: 3, column: 3 }, name: "S".into(), sub: None }
+            Item::Section { position: Position { line: 3, column: 3 }, name: "S".into(), sub: None }
         );
-        let Item::Entry { at, value_at, .. } = &items[1] else { panic!("{items:?}") };
-        assert_eq!((at.column, value_at.column), (7, 12));
+        let Item::Entry { position, value_position, .. } = &items[1] else { panic!("{items:?}") };
+        assert_eq!((position.column, value_position.column), (7, 12));
     }
 
     #[test]
@@ -482,14 +490,14 @@ mod tests {
     }
 
     #[test]
-    fn an_over_long_file_is_an_error() {
+    fn an_overlong_file_is_an_error() {
         assert!(only_error(vec![b'\n'; MAX_LENGTH + 1]).contains("at most 1048576 are read"));
     }
 
     #[test]
-    fn all_errors_are_reported_up_to_a_bound() {
+    fn all_errors_are_reported_up_to_a_limit() {
         let (items, errors) = lex(b"[S\nA\n[T]\nB\nC = \"\nD = 4\n");
-        assert_eq!(errors.iter().map(|f| f.at.line).collect::<Vec<_>>(), [1, 2, 4, 5]);
+        assert_eq!(errors.iter().map(|f| f.position.line).collect::<Vec<_>>(), [1, 2, 4, 5]);
         assert!(matches!(&items[2], Item::Entry { name, .. } if name == "D"), "{items:?}");
         assert_eq!(lex("x\n".repeat(1000).as_bytes()).1.len(), MAX_ERRORS + 1);
     }

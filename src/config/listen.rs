@@ -23,7 +23,7 @@ pub struct Https {
     pub key: Option<PathBuf>,
     /// Whether `Strict-Transport-Security` is sent, with a maximum age of 30 days.
     pub permanent: bool,
-    /// Oldest protocol version accepted.
+    /// Oldest accepted protocol version.
     pub minimum_tls: MinimumTls,
 }
 
@@ -43,7 +43,7 @@ pub struct HttpRedirect {
     pub listen: Option<Listen>,
 }
 
-/// Reads the three listeners and checks them against each other.
+/// Reads the three listeners and checks them for conflicts.
 pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
     let https = Https {
         listen: reader.optional("HTTPS", "Listen", value::listen),
@@ -54,7 +54,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
     };
     let redirect = HttpRedirect { listen: reader.optional("HTTPRedirect", "Listen", value::listen) };
     let has_tls = reader.is_non_empty("HTTPS", None, "Listen");
-    // The default plain listener would serve without encryption what the administrator meant for TLS.
+    // No default listener besides HTTPS: it would serve the same content without encryption.
     let has_http = !has_tls || reader.is_non_empty("HTTP", None, "Listen");
     let http =
         Http { listen: if has_http { reader.optional("HTTP", "Listen", value::listen) } else { None } };
@@ -96,12 +96,12 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
     let addresses = [("HTTP", &http.listen), ("HTTPS", &https.listen), ("HTTPRedirect", &redirect.listen)];
     let mut conflicts = Vec::new();
     for (index, (name, listen)) in addresses.iter().enumerate() {
-        for (other, earlier) in &addresses[..index] {
+        for (other_name, other_listen) in &addresses[..index] {
             // Port 0 is a different port each time.
             let port =
                 |listen: &Option<Listen>| listen.as_ref().map(|listen| listen.port).filter(|&port| port != 0);
-            if port(listen).is_some() && port(listen) == port(earlier) {
-                conflicts.push((*name, format!("{other}.Listen and {name}.Listen using same value")));
+            if port(listen).is_some() && port(listen) == port(other_listen) {
+                conflicts.push((*name, format!("{other_name}.Listen and {name}.Listen using same value")));
             }
         }
     }

@@ -9,11 +9,11 @@ use crate::model::storage_class::StorageClass;
 
 /// Returns the location of every class, in the order of [`StorageClass::ALL`].
 pub(super) fn read(reader: &mut Reader<'_>) -> [ClassLocation; CLASS_COUNT] {
-    let on_s3 = StorageClass::ALL.map(|class| is_on_s3(reader, class));
-    report_missing_bucket(reader, on_s3);
-    report_unused(reader, on_s3);
+    let uses_s3 = StorageClass::ALL.map(|class| is_on_s3(reader, class));
+    report_missing_bucket(reader, uses_s3);
+    report_unused(reader, uses_s3);
     StorageClass::ALL.map(|class| {
-        if on_s3[class as usize] {
+        if uses_s3[class as usize] {
             ClassLocation::S3(s3(reader, subsections(class)))
         } else {
             ClassLocation::File(DirectoryLocation { location: location(reader, class) })
@@ -22,7 +22,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> [ClassLocation; CLASS_COUNT] {
 }
 
 /// Returns the connection properties for buckets of backups: those of all classes.
-pub(super) fn of_backups(reader: &Reader<'_>) -> S3Location {
+pub(super) fn backup_connection(reader: &Reader<'_>) -> S3Location {
     S3Location { bucket: String::new(), prefix: String::new(), ..s3(reader, &[]) }
 }
 
@@ -62,14 +62,15 @@ fn subsections(class: StorageClass) -> &'static [&'static str] {
 }
 
 fn location(reader: &Reader<'_>, class: StorageClass) -> std::path::PathBuf {
-    let configured =
+    let setting =
         subsections(class).iter().find_map(|sub| reader.settings.get("FileStorage", Some(sub), "Location"));
-    let configured =
-        configured.and_then(|setting| setting.values.last()).and_then(|value| value::path(&value.text).ok());
-    configured.unwrap_or_else(|| reader.value("Server", "DataDir", value::path).join(class.as_str()))
+    let path =
+        setting.and_then(|setting| setting.values.last()).and_then(|value| value::path(&value.text).ok());
+    path.unwrap_or_else(|| reader.value("Server", "DataDir", value::path).join(class.as_str()))
 }
 
-/// Returns the value of an S3 property from the first of these sections that has it, or the unnamed one.
+/// Returns the value of an S3 property from the first of these sections that has it, otherwise from the section without
+/// a class.
 fn s3_text(reader: &Reader<'_>, sections: &[&str], name: &str) -> Option<String> {
     let sections = sections.iter().copied().map(Some).chain([None]);
     let mut settings = sections.filter_map(|sub| reader.settings.get("S3Storage", sub, name));
@@ -82,8 +83,8 @@ fn s3_text(reader: &Reader<'_>, sections: &[&str], name: &str) -> Option<String>
 
 fn s3(reader: &Reader<'_>, sections: &[&str]) -> S3Location {
     let text = |name: &str| s3_text(reader, sections, name);
-    let switch = |name: &str| text(name).and_then(|text| value::boolean(&text).ok());
-    let disable_ssl = switch("DisableSSL").unwrap_or(false);
+    let boolean = |name: &str| text(name).and_then(|text| value::boolean(&text).ok());
+    let disable_ssl = boolean("DisableSSL").unwrap_or(false);
     let endpoint = text("Endpoint").and_then(|text| address::url(&text, UrlPurpose::S3).ok());
     let add_scheme = |endpoint: String| match endpoint.contains("://") {
         true => endpoint,
@@ -94,19 +95,19 @@ fn s3(reader: &Reader<'_>, sections: &[&str]) -> S3Location {
         prefix: text("Prefix").map(|prefix| prefix.trim_matches('/').to_owned()).unwrap_or_default(),
         profile: text("Profile"),
         region: text("Region"),
-        enable_shared_config: switch("EnableSharedConfig").unwrap_or(false),
+        enable_shared_config: boolean("EnableSharedConfig").unwrap_or(false),
         endpoint: endpoint.map(add_scheme),
         disable_ssl,
-        path_style: switch("PathStyle").or_else(|| switch("S3ForcePathStyle")).unwrap_or(false),
+        path_style: boolean("PathStyle").or_else(|| boolean("S3ForcePathStyle")).unwrap_or(false),
         key_id: text("KeyID"),
-        skip_validation: switch("SkipValidation").unwrap_or(false),
+        skip_validation: boolean("SkipValidation").unwrap_or(false),
     }
 }
 
-fn report_missing_bucket(reader: &mut Reader<'_>, on_s3: [bool; CLASS_COUNT]) {
+fn report_missing_bucket(reader: &mut Reader<'_>, uses_s3: [bool; CLASS_COUNT]) {
     let classes: Vec<&str> = StorageClass::ALL
         .into_iter()
-        .filter(|&class| on_s3[class as usize] && s3_text(reader, subsections(class), "Bucket").is_none())
+        .filter(|&class| uses_s3[class as usize] && s3_text(reader, subsections(class), "Bucket").is_none())
         .map(StorageClass::as_str)
         .collect();
     if !classes.is_empty() {
@@ -116,14 +117,14 @@ fn report_missing_bucket(reader: &mut Reader<'_>, on_s3: [bool; CLASS_COUNT]) {
 }
 
 /// Warns of locations that are configured but not used.
-fn report_unused(reader: &mut Reader<'_>, on_s3: [bool; CLASS_COUNT]) {
+fn report_unused(reader: &mut Reader<'_>, uses_s3: [bool; CLASS_COUNT]) {
     for class in StorageClass::ALL {
         let sub = class.as_str();
-        // The location of `packages` may be used by a class that falls back to it.
+        // A class without a location of its own may use that of `packages`.
         let is_used = |s3: bool| {
             StorageClass::ALL
                 .into_iter()
-                .any(|other| on_s3[other as usize] == s3 && subsections(other).contains(&sub))
+                .any(|other| uses_s3[other as usize] == s3 && subsections(other).contains(&sub))
         };
         let has_directory = reader.settings.get("FileStorage", Some(sub), "Location").is_some();
         if has_directory && !is_used(false) {

@@ -13,9 +13,9 @@ use super::table::{Property, Section, Subsection};
 pub struct Value {
     /// The text with quotes and escapes resolved, decrypted if possible.
     pub text: String,
-    /// Where it is set.
+    /// Where the value is set.
     pub origin: Origin,
-    /// Whether it was, or is, encrypted.
+    /// Whether the value is or was encrypted.
     pub form: ValueForm,
 }
 
@@ -46,7 +46,7 @@ pub struct Setting {
 }
 
 impl Value {
-    /// A value as written.
+    /// Creates a value from its text in the file or the environment.
     pub(super) fn plain(text: String, origin: Origin) -> Value {
         Value { text, origin, form: ValueForm::Plain }
     }
@@ -84,14 +84,14 @@ pub struct EffectiveProperty {
     pub property: &'static str,
     /// Safe to print: secrets are `***`, URLs lack user and password; empty if unset.
     pub value: String,
-    /// Where it is set.
+    /// Where the property is set.
     pub origin: Origin,
 }
 
 /// `[Name]` or `[Name "sub"]`.
 pub(super) fn heading(section: &str, sub: Option<&str>) -> String {
-    let at = Position { line: 0, column: 0 };
-    Heading { name: section.to_owned(), sub: sub.map(str::to_owned), at }.to_string()
+    let position = Position { line: 0, column: 0 };
+    Heading { name: section.to_owned(), sub: sub.map(str::to_owned), position }.to_string()
 }
 
 impl Settings {
@@ -112,18 +112,18 @@ impl Settings {
         self.settings.iter()
     }
 
-    /// Iterates over all settings, to change their values.
+    /// Iterates mutably over all settings.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Setting> {
         self.settings.iter_mut()
     }
 
-    /// Iterates over the values that are written encrypted: each with its origin and property, as in
-    /// `/etc/rstudio-pm/rstudio-pm.gcfg:5:12: [Postgres] Password`.
-    pub fn encrypted(&self) -> impl Iterator<Item = (String, ValueForm)> {
+    /// Iterates over the values that are encrypted in the file or the environment: each with its origin and property,
+    /// as in `/etc/rstudio-pm/rstudio-pm.gcfg:5:12: [Postgres] Password`.
+    pub fn encrypted_values(&self) -> impl Iterator<Item = (String, ValueForm)> {
         self.settings.iter().flat_map(|setting| {
             let heading = heading(setting.section.name, setting.sub.as_deref());
-            let encrypted = setting.values.iter().filter(|value| value.form != ValueForm::Plain);
-            encrypted.map(move |value| {
+            let values = setting.values.iter().filter(|value| value.form != ValueForm::Plain);
+            values.map(move |value| {
                 (format!("{}: {heading} {}", value.origin, setting.property.name), value.form)
             })
         })
@@ -192,12 +192,12 @@ impl Settings {
         property: &'static Property,
         value: Value,
     ) {
-        let existing = self.settings.iter_mut().find(|setting| {
+        let old_setting = self.settings.iter_mut().find(|setting| {
             std::ptr::eq(setting.section, section)
                 && setting.sub == sub
                 && std::ptr::eq(setting.property, property)
         });
-        match existing {
+        match old_setting {
             Some(setting) if property.is_multi => setting.values.push(value),
             Some(setting) => setting.values = vec![value],
             None => self.settings.push(Setting { section, sub, property, values: vec![value] }),
@@ -251,43 +251,45 @@ impl Settings {
     }
 }
 
-/// Merges the sections of a file. Names that are not in the table are dropped and reported.
+/// Merges the sections of a file. Names that are not in the table are omitted and reported.
 pub(super) fn merge(parsed: &ParsedFile) -> (Settings, Vec<Problem>) {
     let mut settings = Settings::default();
-    let mut unknown = Vec::new();
+    let mut problems = Vec::new();
     for (heading, entries) in &parsed.sections {
-        let problem = |at, property: Option<&str>, message| Problem {
+        let problem = |position, property: Option<&str>, message| Problem {
             category: ProblemCategory::Name,
-            origin: Origin::File(parsed.file.clone(), at),
+            origin: Origin::File(parsed.file.clone(), position),
             section: Some(heading.to_string()),
             property: property.map(str::to_owned),
             value: None,
             message,
         };
         let Some(section) = lookup::section(&heading.name) else {
-            unknown.push(problem(heading.at, None, unknown_section(&heading.name)));
+            problems.push(problem(heading.position, None, unknown_section(&heading.name)));
             continue;
         };
         let sub = match section.subsection(heading.sub.as_deref()) {
             Ok(sub) => sub,
             Err(message) => {
-                unknown.push(problem(heading.at, None, message));
+                problems.push(problem(heading.position, None, message));
                 continue;
             }
         };
         for entry in entries {
             match section.property(&entry.name) {
                 Some(property) => {
-                    let origin = Origin::File(parsed.file.clone(), entry.value_at);
+                    let origin = Origin::File(parsed.file.clone(), entry.value_position);
                     settings.add(section, sub.clone(), property, Value::plain(entry.value.clone(), origin));
                 }
-                None => {
-                    unknown.push(problem(entry.at, Some(&entry.name), unknown_property(section, &entry.name)))
-                }
+                None => problems.push(problem(
+                    entry.position,
+                    Some(&entry.name),
+                    unknown_property(section, &entry.name),
+                )),
             }
         }
     }
-    (settings, unknown)
+    (settings, problems)
 }
 
 /// Returns the message for a section that is not in the table.
@@ -314,8 +316,8 @@ mod tests {
     use super::*;
 
     fn merge_text(text: &str) -> (Settings, Vec<String>) {
-        let (settings, unknown) = merge(&ParsedFile::read("f", text.as_bytes()));
-        (settings, unknown.iter().map(Problem::to_string).collect())
+        let (settings, problems) = merge(&ParsedFile::read("f", text.as_bytes()));
+        (settings, problems.iter().map(Problem::to_string).collect())
     }
 
     fn values<'a>(settings: &'a Settings, section: &str, sub: Option<&str>, property: &str) -> Vec<&'a str> {
@@ -348,32 +350,32 @@ mod tests {
 
     #[test]
     fn an_unknown_section_is_reported_once_with_the_nearest_name() {
-        let (_, unknown) = merge_text("[Sever]\nDataDir = /a\nX = 1\n");
-        assert_eq!(unknown, ["f:1:1: [Sever]: unknown section; it is ignored; did you mean `[Server]`?"]);
+        let (_, problems) = merge_text("[Sever]\nDataDir = /a\nX = 1\n");
+        assert_eq!(problems, ["f:1:1: [Sever]: unknown section; it is ignored; did you mean `[Server]`?"]);
     }
 
     #[test]
     fn an_unknown_property_is_reported_with_the_nearest_name() {
-        let (_, unknown) = merge_text("[Server]\n  DataDri = /a\n");
+        let (_, problems) = merge_text("[Server]\n  DataDri = /a\n");
         assert_eq!(
-            unknown,
+            problems,
             ["f:2:3: [Server] DataDri: unknown property; it is ignored; did you mean `DataDir`?"]
         );
     }
 
     #[test]
-    fn a_property_in_another_section_is_an_error_with_its_own() {
-        let (_, unknown) = merge_text("[Server]\nSyncScheduel = x\nProvider = sqlite\n");
-        assert_eq!(unknown.len(), 2);
-        assert!(unknown[1].ends_with("it belongs to `[Database]`"), "{unknown:?}");
+    fn a_property_of_another_section_is_reported_with_that_section() {
+        let (_, problems) = merge_text("[Server]\nSyncScheduel = x\nProvider = sqlite\n");
+        assert_eq!(problems.len(), 2);
+        assert!(problems[1].ends_with("it belongs to `[Database]`"), "{problems:?}");
     }
 
     #[test]
     fn a_wrong_subsection_name_is_reported_with_the_remedy() {
-        let (_, unknown) =
+        let (_, problems) =
             merge_text("[Server \"x\"]\n[FileStorage]\n[FileStorage \"pakages\"]\n[IdentityFederation]\n");
         assert_eq!(
-            unknown,
+            problems,
             [
                 "f:1:1: [Server \"x\"]: takes no subsection name; write `[Server]`",
                 "f:2:1: [FileStorage]: needs a storage class; write `[FileStorage \"packages\"]`",

@@ -45,20 +45,21 @@ impl Metrics {
     ) -> Metrics {
         let is_enabled = reader.value("Metrics", "Enabled", value::boolean);
         let listen = reader.optional("Metrics", "Listen", value::listen).filter(|_| is_enabled);
-        let others = [("HTTP", &http.listen), ("HTTPS", &https.listen), ("HTTPRedirect", &redirect.listen)];
+        let other_listeners =
+            [("HTTP", &http.listen), ("HTTPS", &https.listen), ("HTTPRedirect", &redirect.listen)];
         // Port 0 is a different port each time.
         let port =
             |listen: &Option<Listen>| listen.as_ref().map(|listen| listen.port).filter(|&port| port != 0);
         let conflict =
-            others.iter().find(|(_, other)| port(&listen).is_some() && port(other) == port(&listen));
-        let Some((other, _)) = conflict else { return Metrics { listen } };
+            other_listeners.iter().find(|(_, other)| port(&listen).is_some() && port(other) == port(&listen));
+        let Some((other_name, _)) = conflict else { return Metrics { listen } };
         if reader.is_non_empty("Metrics", None, "Listen") {
             let message =
-                format!("{other}.Listen and Metrics.Listen using same value; give each its own port");
+                format!("{other_name}.Listen and Metrics.Listen using same value; give each its own port");
             reader.error(ProblemCategory::Settings, "Metrics", None, "Listen", &message);
         } else {
             let message = format!(
-                "{other}.Listen has the default port of Metrics.Listen, so no metrics are served; give it another port"
+                "{other_name}.Listen has the default port of Metrics.Listen, so no metrics are served; give it another port"
             );
             reader.warning(ProblemCategory::Effect, "Metrics", None, "Listen", &message);
         }
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_is_2112_unless_disabled_or_configured() {
+    fn the_default_port_is_2112_and_can_be_disabled() {
         assert_eq!(listen("").0.as_deref(), Some(":2112"));
         assert_eq!(listen("[Metrics]\nListen = 127.0.0.1:9\n").0.as_deref(), Some("127.0.0.1:9"));
         assert_eq!(listen("[Metrics]\nEnabled = false\n").0, None);

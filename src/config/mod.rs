@@ -1,6 +1,6 @@
-//! `rstudio-pm.gcfg`: parsed, merged with the environment, validated.
+//! Parses `rstudio-pm.gcfg`, merges it with the environment, and validates it.
 //!
-//! Three steps: [`parsed_file`] (sections and entries with their positions, from [`lexer`]), [`merged`]
+//! The three steps: [`parsed_file`] (sections and entries with their positions, from [`lexer`]), [`merged`]
 //! (repeated sections merged, overridden by [`environment`], each value with its origin), [`validate`] (a [`Config`]).
 //! One table ([`table`], its [`rows`]) defines the known names. Pure except for [`file`], [`credentials`] and
 //! [`key_file`]; uses only `model` and `encryption`.
@@ -83,7 +83,7 @@ pub struct Loaded {
     pub config: Arc<Config>,
     /// The settings with their origins.
     pub settings: Settings,
-    /// Unknown names, properties without effect, values that are treated as others; logged at start.
+    /// Unknown names, properties without effect, and values that are replaced by others; logged at start.
     pub warnings: Vec<Problem>,
 }
 
@@ -132,7 +132,7 @@ pub struct Config {
     pub logging: Logging,
     /// `[Proxy]`.
     pub proxy: Proxy,
-    /// The file that it was read from; `None` if it was parsed from a text.
+    /// The configuration file; `None` if the configuration was parsed from a text.
     pub file: Option<PathBuf>,
     /// The encryption key, if there is one.
     pub encryption_key: Option<Arc<EncryptionKey>>,

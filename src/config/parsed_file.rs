@@ -10,7 +10,7 @@ use super::problem::{Origin, Position, Problem, ProblemCategory};
 pub(super) struct Heading {
     pub(super) name: String,
     pub(super) sub: Option<String>,
-    pub(super) at: Position,
+    pub(super) position: Position,
 }
 
 impl std::fmt::Display for Heading {
@@ -26,9 +26,9 @@ impl std::fmt::Display for Heading {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) name: String,
-    pub(super) at: Position,
+    pub(super) position: Position,
     pub(super) value: String,
-    pub(super) value_at: Position,
+    pub(super) value_position: Position,
 }
 
 /// A file as written: sections in their order, repeated ones not merged.
@@ -44,21 +44,22 @@ impl ParsedFile {
     pub(super) fn read(file: &str, text: &[u8]) -> ParsedFile {
         let file: Arc<str> = file.into();
         let (items, syntax_errors) = lexer::lex(text);
-        let problem = |at, section, property, message| Problem {
+        let problem = |position, section, property, message| Problem {
             category: ProblemCategory::Syntax,
-            origin: Origin::File(Arc::clone(&file), at),
+            origin: Origin::File(Arc::clone(&file), position),
             section,
             property,
             value: None,
             message,
         };
-        let heading_at = |at: Position, items: &[Item]| {
+        let heading_at = |position: Position, items: &[Item]| {
             let mut heading = None;
             for item in items {
                 match item {
-                    Item::Section { at: start, name, sub } if *start < at => {
-                        heading =
-                            Some(Heading { name: name.clone(), sub: sub.clone(), at: *start }.to_string());
+                    Item::Section { position: start, name, sub } if *start < position => {
+                        heading = Some(
+                            Heading { name: name.clone(), sub: sub.clone(), position: *start }.to_string(),
+                        );
                     }
                     Item::Section { .. } | Item::Entry { .. } | Item::BrokenSection => {}
                 }
@@ -69,29 +70,29 @@ impl ParsedFile {
             .into_iter()
             .map(|error| {
                 // Only an error inside an entry belongs to the section above it.
-                let section = error.property.as_ref().and_then(|_| heading_at(error.at, &items));
-                problem(error.at, section, error.property, error.message)
+                let section = error.property.as_ref().and_then(|_| heading_at(error.position, &items));
+                problem(error.position, section, error.property, error.message)
             })
             .collect();
         let mut sections: Vec<(Heading, Vec<Entry>)> = Vec::new();
         let mut is_broken = false;
         for item in items {
             match item {
-                Item::Section { at, name, sub } => {
+                Item::Section { position, name, sub } => {
                     is_broken = false;
-                    sections.push((Heading { name, sub, at }, Vec::new()));
+                    sections.push((Heading { name, sub, position }, Vec::new()));
                 }
                 Item::BrokenSection => is_broken = true,
                 Item::Entry { .. } if is_broken => {}
-                Item::Entry { at, name, value_at, value } => match sections.last_mut() {
-                    Some((_, entries)) => entries.push(Entry { name, at, value, value_at }),
+                Item::Entry { position, name, value_position, value } => match sections.last_mut() {
+                    Some((_, entries)) => entries.push(Entry { name, position, value, value_position }),
                     None => {
                         let message = match super::lookup::section_of(&name) {
                             Some(section) => format!("is outside of any section; put `[{section}]` above it"),
                             None => "is outside of any section; put a header such as `[Server]` above it"
                                 .to_owned(),
                         };
-                        errors.push(problem(at, None, Some(name), message));
+                        errors.push(problem(position, None, Some(name), message));
                     }
                 },
             }

@@ -30,7 +30,7 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::File(name, at) => write!(f, "{name}:{}:{}", at.line, at.column),
+            Origin::File(name, position) => write!(f, "{name}:{}:{}", position.line, position.column),
             Origin::Environment(variable) => write!(f, "environment {variable}"),
             Origin::Default => f.write_str("default"),
         }
@@ -48,7 +48,7 @@ pub enum ProblemCategory {
     Path,
     /// Settings that contradict each other.
     Settings,
-    /// A known property that has no effect (yet), or less than its name says.
+    /// A known property that has no effect (yet), or less effect than its name suggests.
     Effect,
 }
 
@@ -58,7 +58,7 @@ pub enum ProblemCategory {
 /// remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The part of `check-config` that reports it.
+    /// The part of `check-config` that reports the problem.
     pub category: ProblemCategory,
     /// The origin of the value, or of the name if that is wrong.
     pub origin: Origin,
@@ -73,7 +73,7 @@ pub struct Problem {
 }
 
 /// Maximum length of an offending value in messages, in characters.
-const MAX_PRINTED: usize = 120;
+const MAX_VALUE_LENGTH: usize = 120;
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,7 +87,7 @@ impl fmt::Display for Problem {
         if let Some(property) = &self.property {
             f.write_str(property)?;
             if let Some(value) = &self.value {
-                let excerpt: String = value.chars().take(MAX_PRINTED).collect();
+                let excerpt: String = value.chars().take(MAX_VALUE_LENGTH).collect();
                 let ellipsis = if excerpt.len() < value.len() { "…" } else { "" };
                 write!(f, " = \"{}{ellipsis}\"", excerpt.escape_debug())?;
             }
@@ -139,7 +139,7 @@ fn remedy(path: &Path, source: &std::io::Error) -> String {
     }
 }
 
-/// Returns why a file of the server is unreadable for this process, and what to do.
+/// Returns the reason why this process cannot read a file of the server, and the remedy.
 pub(super) fn permission_remedy(path: &Path) -> String {
     let name =
         |uid: Uid| User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);

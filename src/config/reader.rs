@@ -6,7 +6,7 @@ use super::problem::{Origin, Problem, ProblemCategory};
 use super::table::{Effect, Kind, Property};
 
 /// The reason to refuse a property that restricts access.
-const NO_RESTRICTION: &str = "this version lacks this restriction and would serve everyone what the setting protects; remove the line, \
+const NO_RESTRICTION: &str = "this version lacks this restriction and would serve protected content to every client; remove the line, \
      and protect single repositories: rspm edit repo --authenticated";
 
 /// Reader of typed values that collects errors and warnings.
@@ -21,8 +21,8 @@ impl<'a> Reader<'a> {
         Reader { settings, errors: Vec::new(), warnings: Vec::new() }
     }
 
-    /// Checks the type of every value that is set. A wrong value of a property that is not implemented is
-    /// only a warning.
+    /// Checks the type of every value that is set. A wrong value of a property without effect is only a
+    /// warning.
     pub(super) fn check_all(&mut self) {
         for setting in self.settings.iter() {
             let property = setting.property;
@@ -173,7 +173,8 @@ fn row(section: &str, name: &str) -> &'static Property {
     property.expect("the property is in the table")
 }
 
-/// Accepts an empty value, which means unset, only for properties that can be unset.
+/// Checks an empty value, which means unset: only a property without a default, or one for which empty has a meaning,
+/// accepts it.
 fn check_empty(property: &Property) -> Result<(), String> {
     let default = lookup::plain_default(property, "<class>");
     let can_be_empty = matches!(property.kind, Kind::Listen | Kind::Text | Kind::Network);

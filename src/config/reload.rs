@@ -1,7 +1,7 @@
 //! Decides which settings of a changed file a running server applies. Pure.
 //!
 //! A property is applied if it is marked reloadable, is set in the new file or the environment, and has changed. A
-//! property that is no longer set keeps its value; so does one that is not marked.
+//! property that is no longer set keeps its value, as does a property that is not marked.
 
 use super::merged::{Setting, Settings};
 use super::table::{Effect, Property, Section};
@@ -13,7 +13,7 @@ pub struct Reload {
     /// The new configuration: the running settings with the new values of [`Reload::applied`], and the warnings of the
     /// file.
     pub loaded: Loaded,
-    /// Properties that change now.
+    /// Properties whose new value applies now.
     pub applied: Vec<Change>,
     /// Properties that are no longer set: they keep their old value (`from`) until a restart, after which they have the
     /// default (`to`).
@@ -53,11 +53,11 @@ impl Reload {
 /// # Errors
 /// The running and the new settings contradict each other, for example a removed certificate of a listener that stays
 /// until a restart. Then nothing may be changed.
-pub fn reload(running: &Loaded, file: &Loaded) -> Result<Reload, ConfigError> {
-    let mut settings = running.settings.clone();
+pub fn reload(current: &Loaded, file: &Loaded) -> Result<Reload, ConfigError> {
+    let mut settings = current.settings.clone();
     let (mut applied, mut ignored, mut restart) = (Vec::new(), Vec::new(), Vec::new());
     for setting in file.settings.iter() {
-        let change = change(&running.settings, &file.settings, setting);
+        let change = change(&current.settings, &file.settings, setting);
         if setting.property.is_reloadable {
             settings.replace(setting.clone());
             applied.extend(change);
@@ -65,9 +65,9 @@ pub fn reload(running: &Loaded, file: &Loaded) -> Result<Reload, ConfigError> {
             restart.extend(change);
         }
     }
-    for setting in running.settings.iter().filter(|setting| find(&file.settings, setting).is_none()) {
+    for setting in current.settings.iter().filter(|setting| find(&file.settings, setting).is_none()) {
         if has_effect(setting.property) {
-            ignored.extend(change(&running.settings, &file.settings, setting));
+            ignored.extend(change(&current.settings, &file.settings, setting));
         }
     }
     let mut loaded =
@@ -85,15 +85,19 @@ fn find<'a>(settings: &'a Settings, setting: &Setting) -> Option<&'a Setting> {
     settings.get(setting.section.name, setting.sub.as_deref(), setting.property.name)
 }
 
-fn change(running: &Settings, file: &Settings, setting: &Setting) -> Option<Change> {
+fn change(current: &Settings, file: &Settings, setting: &Setting) -> Option<Change> {
     let (section, sub, property) = (setting.section, setting.sub.as_deref(), setting.property);
-    let (from, to) =
-        (running.effective_values(section, sub, property), file.effective_values(section, sub, property));
+    let (old_values, new_values) =
+        (current.effective_values(section, sub, property), file.effective_values(section, sub, property));
     let text = |values: &[String]| {
         let text: Vec<String> = values.iter().map(|value| printable(property, value)).collect();
         text.join(", ")
     };
-    (from != to).then(|| Change { property: name(section, sub, property), from: text(&from), to: text(&to) })
+    (old_values != new_values).then(|| Change {
+        property: name(section, sub, property),
+        from: text(&old_values),
+        to: text(&new_values),
+    })
 }
 
 /// Formats a value for printing; an unset secret is empty, not `***`.
@@ -152,8 +156,8 @@ mod tests {
         assert!(first.applied.is_empty() && first.restart.is_empty());
         assert_eq!(first.loaded.config.cran.url, "https://a");
         // The change is reported again at the next reload, because it still needs a restart.
-        let again = reload(&first.loaded, &loaded("")).expect("valid");
-        assert_eq!(again.ignored, first.ignored);
+        let second = reload(&first.loaded, &loaded("")).expect("valid");
+        assert_eq!(second.ignored, first.ignored);
     }
 
     #[test]
@@ -177,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_is_printed_even_if_nothing_else_changes() {
+    fn a_change_of_a_secret_is_reported_without_the_secret() {
         let reload = reload_texts(
             "[CRAN]\nURL = https://u:hunter2@h\n[Proxy]\nPassword = hunter2\n",
             "[CRAN]\nURL = https://u:hunter3@h\n[Proxy]\nPassword = hunter3\n[Postgres]\nPassword = hunter3\n",

@@ -17,11 +17,11 @@ pub struct Requirements {
 }
 
 impl Requirements {
-    /// Reads the section. `cran` is `CRAN.URL`: a directory for a server without internet holds the rules too.
+    /// Reads the section. `cran` is `CRAN.URL`: a directory for a server without internet contains the rules, too.
     pub(super) fn read(reader: &Reader<'_>, cran: &str) -> Requirements {
-        let configured =
+        let configured_url =
             reader.optional("SystemRequirements", "URL", |text| address::url(text, UrlPurpose::Mirror));
-        let url = configured.unwrap_or_else(|| match cran.strip_prefix("file://") {
+        let url = configured_url.unwrap_or_else(|| match cran.strip_prefix("file://") {
             Some(folder) => format!("file://{}/sysreqs", folder.trim_end_matches('/')),
             None => PUBLIC_URL.to_owned(),
         });
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_packages_has_the_rules_unless_configured_otherwise() {
+    fn the_default_rules_are_those_of_a_directory_of_packages() {
         assert_eq!(url(""), super::PUBLIC_URL);
         assert_eq!(url("[CRAN]\nURL = https://cran.example\n"), super::PUBLIC_URL);
         assert_eq!(url("[CRAN]\nURL = file:///srv/data/\n"), "file:///srv/data/sysreqs");

@@ -34,7 +34,7 @@ pub struct Server {
     pub sock_file_dir: PathBuf,
     /// File of the encryption key, default `<DataDir>/rstudio-pm.key`.
     pub encryption_key_path: PathBuf,
-    /// Places for backups; the first is the default.
+    /// Locations for backups; the first is the default.
     pub backup_paths: Vec<BackupPlace>,
     /// gzip level 1 to 9 for local packages, default 6.
     pub package_rewrite_compression_level: u32,
@@ -46,7 +46,7 @@ pub struct Server {
     pub drain_delay: Duration,
     /// Whether downloads are counted.
     pub usage_data_enabled: bool,
-    /// Schedule for aggregating finished days and removing old ones; five cron fields.
+    /// Schedule for aggregating finished days and removing old ones; five cron fields, UTC.
     pub usage_data_schedule: String,
     /// Retention of daily counts; zero keeps them permanently.
     pub usage_data_retention: Duration,

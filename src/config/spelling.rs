@@ -1,6 +1,6 @@
 //! Suggests a known name for a misspelt one.
 
-/// Formats `did you mean X?`
+/// Formats the question `did you mean X?`.
 pub(super) fn did_you_mean(name: &str) -> String {
     format!("did you mean `{name}`?")
 }

@@ -35,9 +35,9 @@ pub struct S3Location {
     pub enable_shared_config: bool,
     /// Another S3 server: `http(s)://host[:port]`.
     pub endpoint: Option<String>,
-    /// Plain HTTP to Amazon's own endpoint; the scheme of `endpoint` takes precedence.
+    /// Whether plain HTTP is used; the scheme of `endpoint` takes precedence.
     pub disable_ssl: bool,
-    /// `https://host/bucket/key` instead of `https://bucket.host/key`.
+    /// Whether addresses are `https://host/bucket/key` instead of `https://bucket.host/key`.
     pub path_style: bool,
     /// Key of the key management service with which S3 encrypts new objects (SSE-KMS).
     pub key_id: Option<String>,
@@ -51,7 +51,7 @@ pub(super) const CLASS_COUNT: usize = StorageClass::ALL.len();
 /// The locations of all classes.
 #[derive(Clone, Debug)]
 pub struct StorageConfig {
-    /// In the order of [`StorageClass::ALL`].
+    /// The locations, in the order of [`StorageClass::ALL`].
     pub locations: [ClassLocation; 9],
     /// The connection properties of `[S3Storage]` for buckets of backups; the bucket is empty.
     pub backups: S3Location,

@@ -14,7 +14,7 @@ use crate::model::storage_class::StorageClass;
 /// A section of the file.
 #[derive(Debug)]
 pub struct Section {
-    /// As documented; matched case-insensitively.
+    /// The name as documented; matched case-insensitively.
     pub name: &'static str,
     /// Whether its header has a subsection name.
     pub sub: Subsection,
@@ -40,7 +40,7 @@ pub enum Subsection {
 /// One property: a row of the table.
 #[derive(Debug)]
 pub struct Property {
-    /// As documented; matched case-insensitively.
+    /// The name as documented; matched case-insensitively.
     pub name: &'static str,
     /// The type of its values.
     pub kind: Kind,
@@ -67,7 +67,7 @@ pub enum Effect {
     /// The property is accepted for compatibility with older versions and will never have an effect.
     Obsolete,
     /// The property restricts access, which this version does not support. A configuration that turns the property on
-    /// is refused, so that nothing is public that the administrator considers private.
+    /// is refused, because the server would make content public that the administrator wants to protect.
     Refused,
 }
 

@@ -41,14 +41,14 @@ impl MergedSettings {
         text: &[u8],
         env: impl IntoIterator<Item = (String, String)>,
     ) -> MergedSettings {
-        let parsed = ParsedFile::read(name, text);
-        let (mut settings, mut warnings) = merge(&parsed);
+        let parsed_file = ParsedFile::read(name, text);
+        let (mut settings, mut warnings) = merge(&parsed_file);
         warnings.extend(environment::apply(&mut settings, env));
-        MergedSettings { settings, errors: parsed.errors, warnings }
+        MergedSettings { settings, errors: parsed_file.errors, warnings }
     }
 }
 
-/// Builds a [`Config`]: checks the settings one by one and against each other.
+/// Builds a [`Config`]: checks each setting, and the settings for contradictions.
 pub(super) fn from_settings(
     settings: Settings,
     mut errors: Vec<Problem>,
@@ -57,7 +57,7 @@ pub(super) fn from_settings(
 ) -> Result<Loaded, ConfigError> {
     let mut reader = Reader::new(&settings);
     reader.check_all();
-    // The meaning of an invalid line is unknown, so errors about missing or contradictory settings may be false.
+    // The meaning of an invalid line is unknown, so errors about missing or contradictory settings may be wrong.
     let is_complete = errors.is_empty();
     errors.append(&mut reader.errors);
     let config = Config { encryption_key: key, ..config(&mut reader) };
@@ -76,12 +76,12 @@ pub(super) fn from_settings(
 /// that must work with an invalid file; never for serving.
 #[must_use]
 pub fn salvage(name: &str, text: &[u8]) -> (Config, Vec<Problem>) {
-    let parsed = ParsedFile::read(name, text);
-    let (settings, _) = merge(&parsed);
+    let parsed_file = ParsedFile::read(name, text);
+    let (settings, _) = merge(&parsed_file);
     let mut reader = Reader::new(&settings);
     reader.check_all();
     let config = config(&mut reader);
-    let errors = parsed.errors.into_iter().chain(reader.errors).collect();
+    let errors = parsed_file.errors.into_iter().chain(reader.errors).collect();
     (config, errors)
 }
 
@@ -94,7 +94,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
     Config {
         storage: StorageConfig {
             locations: locations::read(reader),
-            backups: locations::of_backups(reader),
+            backups: locations::backup_connection(reader),
             spool_dir: server.temp_dir.clone(),
         },
         server,
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_gives_its_valid_values() {
+    fn the_valid_values_of_an_invalid_file_are_returned() {
         let (config, errors) =
             salvage("f", b"[HTTP]\nListen = :80\n[Server\nDataDir = /x\n[SQLite]\nDir = db\n");
         assert_eq!(config.http.listen, Some(Listen { host: String::new(), port: 80 }));
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn the_temp_dir_follows_the_environment() {
+    fn the_default_temp_dir_is_that_of_the_environment() {
         let env = [("TMPDIR".to_owned(), "/scratch".to_owned())];
         assert_eq!(
             parse("f", b"", env.clone()).expect("valid").config.server.temp_dir,
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_without_effect_only_warns() {
+    fn a_wrong_value_of_a_property_without_effect_is_a_warning() {
         let lines = warnings_of("[Authentication]\nLifetime = many\n");
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].contains("[Authentication] Lifetime = \"many\": is not a duration"));
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_section_overrides_the_unnamed_one_property_by_property() {
+    fn a_class_section_overrides_the_section_without_a_class_property_by_property() {
         let loaded = parse_valid(
             "[Storage]\nDefault = S3\nCache = file\n[S3Storage]\nBucket = b\nRegion = r\nEndpoint = http://h:1/\n\
              S3ForcePathStyle = true\n[S3Storage \"binaries\"]\nPrefix = /p/q/\nRegion = s\nPathStyle = false\n",
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn cran_bioconductor_and_pypi_follow_packages_unless_set() {
+    fn cran_bioconductor_and_pypi_use_the_location_of_packages_unless_set() {
         let loaded = parse_valid(
             "[Storage]\nPackages = s3\nPyPI = file\n[S3Storage \"packages\"]\nBucket = p\n\
              [S3Storage \"cran\"]\nPrefix = c\n[FileStorage \"packages\"]\nLocation = /mnt/p\n",

@@ -15,7 +15,7 @@ use super::spelling::nearest;
 pub struct Listen {
     /// Empty for every address; IPv6 without brackets.
     pub host: String,
-    /// 0 lets the system choose (used by tests).
+    /// The port; 0 lets the system choose (used by tests).
     pub port: u16,
 }
 
@@ -116,7 +116,7 @@ fn scale(number: &str, unit: u128) -> Option<u128> {
         return None;
     }
     let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().unwrap_or(u128::MAX) };
-    // Fifteen digits of a day are finer than a nanosecond.
+    // Fifteen digits of a fraction of a day are more precise than a nanosecond.
     let fraction = &fraction[..fraction.len().min(15)];
     let power = u32::try_from(fraction.len()).ok()?;
     let part: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_absolute_and_cleaned() {
+    fn paths_are_absolute_and_normalized() {
         assert_eq!(path("/a/./b/../c/"), Ok(PathBuf::from("/a/c")));
         assert_eq!(path("/.."), Ok(PathBuf::from("/")));
         assert!(path("a/b").is_err() && path("").is_err() && path("~/x").is_err());

@@ -19,7 +19,7 @@ pub struct Vulnerabilities {
 }
 
 impl Vulnerabilities {
-    /// Reads the section. `cran` is `CRAN.URL`: a directory for a server without internet holds the advisories too.
+    /// Reads the section. `cran` is `CRAN.URL`: a directory for a server without internet contains the advisories, too.
     pub(super) fn read(reader: &Reader<'_>, cran: &str) -> Vulnerabilities {
         let is_configured = reader.is_present("Vulnerabilities", "URL");
         let urls = if is_configured {
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_packages_has_the_advisories_unless_configured_otherwise() {
+    fn the_default_advisories_are_those_of_a_directory_of_packages() {
         assert_eq!(urls(""), super::PUBLIC_URL);
         assert_eq!(urls("[CRAN]\nURL = https://cran.example\n"), super::PUBLIC_URL);
         assert_eq!(urls("[CRAN]\nURL = file:///srv/data/\n"), "file:///srv/data/vulns");

@@ -33,10 +33,10 @@ pub struct Args {
     /// Replace the encryption key by the one in a file (for `rspm encrypt rotate`)
     #[arg(long, hide = true, value_name = "FILE")]
     pub rotate_key: Option<PathBuf>,
-    /// Delete encrypted values instead of encrypting them anew
+    /// Delete encrypted values instead of re-encrypting them
     #[arg(long, hide = true, requires = "rotate_key")]
     pub key_lost: bool,
-    /// Carry out a command about backups (for `rspm backup`)
+    /// Run a backup command (for `rspm backup`)
     #[arg(long, hide = true, value_name = "JSON")]
     pub backup: Option<String>,
     /// Take over from a running server (internal)
@@ -44,7 +44,7 @@ pub struct Args {
     pub take_over: Option<TakeOver>,
 }
 
-/// Output format of the findings.
+/// Output format of `--check-config`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Lines that start with [PASS], [FAIL] or [INFO].

@@ -15,7 +15,7 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// A TCP address.
-    #[error("Could not initialize the {section} listener: listen tcp {address}: bind: {reason}{way_out}")]
+    #[error("Could not initialize the {section} listener: listen tcp {address}: bind: {reason}{remedy}")]
     Tcp {
         /// `HTTP`, `HTTPS`, `HTTPRedirect`, `Metrics`.
         section: &'static str,
@@ -24,7 +24,7 @@ pub enum SocketError {
         /// The error text of the system.
         reason: String,
         /// How to fix it: a sentence on a line of its own, or empty.
-        way_out: String,
+        remedy: String,
         /// The error kind.
         kind: ErrorKind,
     },
@@ -37,7 +37,7 @@ pub enum SocketError {
         reason: String,
     },
     /// A socket that cannot be made non-blocking.
-    #[error("the {name} socket cannot be used: {source}")]
+    #[error("could not make the {name} socket non-blocking: {source}")]
     Mode {
         /// Name of the socket.
         name: &'static str,
@@ -56,36 +56,37 @@ pub fn display_address(listen: &Listen) -> String {
 /// Binds a TCP address. An empty host means all addresses, IPv6 and IPv4.
 ///
 /// # Errors
-/// The documented message, with how to fix it.
-pub fn bind(section: &'static str, configured: &Listen) -> Result<TcpListener, SocketError> {
+/// The address cannot be bound. The message is the documented one, with a remedy.
+pub fn bind(section: &'static str, listen_address: &Listen) -> Result<TcpListener, SocketError> {
     let socket_error = |error: &Error| {
         // Without the privilege to bind, the kernel does not report whether the port is free.
         let in_use = Error::from(ErrorKind::AddrInUse);
-        let is_hidden_conflict = error.kind() == ErrorKind::PermissionDenied && has_listener(configured.port);
+        let is_hidden_conflict =
+            error.kind() == ErrorKind::PermissionDenied && has_listener(listen_address.port);
         let error = if is_hidden_conflict { &in_use } else { error };
         SocketError::Tcp {
             section,
-            address: display_address(configured),
+            address: display_address(listen_address),
             reason: reason(error),
-            way_out: way_out(error, configured.port),
+            remedy: remedy(error, listen_address.port),
             kind: error.kind(),
         }
     };
-    let addresses: Vec<SocketAddr> = if configured.host.is_empty() {
+    let addresses: Vec<SocketAddr> = if listen_address.host.is_empty() {
         // A socket on :: accepts IPv4, too; machines without IPv6 need the second address.
         vec![
-            (std::net::Ipv6Addr::UNSPECIFIED, configured.port).into(),
-            ([0, 0, 0, 0], configured.port).into(),
+            (std::net::Ipv6Addr::UNSPECIFIED, listen_address.port).into(),
+            ([0, 0, 0, 0], listen_address.port).into(),
         ]
     } else {
-        let resolved = (configured.host.as_str(), configured.port).to_socket_addrs();
-        resolved.map_err(|e| socket_error(&e))?.collect()
+        let result = (listen_address.host.as_str(), listen_address.port).to_socket_addrs();
+        result.map_err(|e| socket_error(&e))?.collect()
     };
     let mut result = Err(Error::new(ErrorKind::AddrNotAvailable, "the host has no address"));
     for address in addresses {
         result = TcpListener::bind(address);
         match &result {
-            Err(error) if configured.host.is_empty() && lacks_ipv6(error) => {}
+            Err(error) if listen_address.host.is_empty() && lacks_ipv6(error) => {}
             Ok(_) | Err(_) => break,
         }
     }
@@ -125,7 +126,7 @@ fn reason(error: &Error) -> String {
     }
 }
 
-fn way_out(error: &Error, port: u16) -> String {
+fn remedy(error: &Error, port: u16) -> String {
     match error.kind() {
         ErrorKind::PermissionDenied => format!(
             "\nPorts below 1024 need a privilege. Either start rstudio-pm through systemd, which opens port {port} \
@@ -175,7 +176,7 @@ mod tests {
             section: "HTTP",
             address: display_address(&Listen { host: String::new(), port: 80 }),
             reason: reason(&error),
-            way_out: way_out(&error, 80),
+            remedy: remedy(&error, 80),
             kind: error.kind(),
         }
         .to_string();

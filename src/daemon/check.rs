@@ -1,5 +1,5 @@
-//! `--check-config`: checks the configuration for everything that prevents a start, and for unknown names; creates and
-//! starts nothing. Run as root, it checks paths and the database with the rights of the server's user.
+//! `--check-config`: checks the configuration for all problems that prevent a start, and for unknown names, without
+//! creating or starting anything. Run as root, it checks paths and the database with the rights of the server's user.
 
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -37,7 +37,7 @@ pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) ->
         Format::Json => format!("{}\n", report::json(file, &results)),
     };
     let mut stdout = std::io::stdout().lock();
-    // If the reader has closed the pipe (`| head`), the exit code still counts.
+    // If the reader has closed the pipe (`| head`), the exit code still reports the result.
     if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
         && error.kind() != ErrorKind::BrokenPipe
     {
@@ -46,21 +46,21 @@ pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) ->
     if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// The six checks, in order. Optional ones follow: the properties without effect after the second, the directories of
-/// packages after the third, the clock and the encryption key after the fifth.
+/// Runs the six checks, in order. Optional checks are inserted: the properties without effect after the second, the
+/// directories of packages after the third, the clock and the encryption key after the fifth.
 fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let mut results = checks(loaded);
     match loaded {
         Ok(loaded) => {
             let server = CheckedServer::new(file, loaded);
-            let refused = |title, error: PrivilegeError| Check::from_findings(title, vec![error.to_string()]);
-            results.push(paths(&server).unwrap_or_else(|error| refused(PATHS_TITLE, error)));
+            let failure = |title, error: PrivilegeError| Check::from_findings(title, vec![error.to_string()]);
+            results.push(paths(&server).unwrap_or_else(|error| failure(PATHS_TITLE, error)));
             results
-                .extend(directories(&server).unwrap_or_else(|error| Some(refused(DIRECTORIES_TITLE, error))));
-            results.push(listeners(&server).unwrap_or_else(|error| refused(SETTINGS_TITLE, error)));
+                .extend(directories(&server).unwrap_or_else(|error| Some(failure(DIRECTORIES_TITLE, error))));
+            results.push(listeners(&server).unwrap_or_else(|error| failure(SETTINGS_TITLE, error)));
             let database_check =
                 database(&server).map(|findings| Check::from_findings(DATABASE_TITLE, findings));
-            results.push(database_check.unwrap_or_else(|error| refused(DATABASE_TITLE, error)));
+            results.push(database_check.unwrap_or_else(|error| failure(DATABASE_TITLE, error)));
             results.extend(server.user.run(|| clock::check(&loaded.config)).ok().flatten());
             results.extend(encryption::check::run(loaded));
         }
@@ -69,7 +69,7 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
                 error
                     .errors()
                     .iter()
-                    .filter(|n| n.category == category)
+                    .filter(|problem| problem.category == category)
                     .map(ToString::to_string)
                     .collect::<Vec<_>>()
             };
@@ -122,22 +122,22 @@ fn paths(server: &CheckedServer<'_>) -> Result<Check, PrivilegeError> {
     let loaded = server.loaded;
     let mut findings: Vec<String> = files::refusals(server.file, loaded, server.user.uid())
         .iter()
-        .map(|(what, text)| with_origin(loaded, path_properties(*what), text))
+        .map(|(kind, text)| with_origin(loaded, path_properties(*kind), text))
         .collect();
-    let unusable = server.user.run(|| directories_and_logs(server))?;
-    let unusable_dir = unusable.iter().any(|(name, _)| *name == DATA_DIR);
-    let unusable_dir = unusable_dir.then_some(loaded.config.server.data_dir.as_path());
-    let unusable = unusable.into_iter().map(|(name, finding)| with_origin(loaded, &[name], &finding));
-    findings.splice(0..0, unusable);
+    let path_findings = server.user.run(|| directories_and_logs(server))?;
+    let is_data_dir_unusable = path_findings.iter().any(|(name, _)| *name == DATA_DIR);
+    let unusable_dir = is_data_dir_unusable.then_some(loaded.config.server.data_dir.as_path());
+    let path_findings = path_findings.into_iter().map(|(name, text)| with_origin(loaded, &[name], &text));
+    findings.splice(0..0, path_findings);
     let mut info_findings = Vec::new();
-    let on_disk = |location: &ClassLocation| match location {
+    let is_on_disk = |location: &ClassLocation| match location {
         ClassLocation::File(location) => !server.creates(&location.location),
         ClassLocation::S3(_) => false,
     };
-    server.user.run(|| storage(loaded, on_disk, unusable_dir, &mut findings, &mut info_findings))?;
+    server.user.run(|| storage(loaded, is_on_disk, unusable_dir, &mut findings, &mut info_findings))?;
     // S3 is checked with the credentials of the caller, not with those of the server's user.
-    let on_s3 = |location: &ClassLocation| matches!(location, ClassLocation::S3(_));
-    storage(loaded, on_s3, unusable_dir, &mut findings, &mut info_findings);
+    let is_on_s3 = |location: &ClassLocation| matches!(location, ClassLocation::S3(_));
+    storage(loaded, is_on_s3, unusable_dir, &mut findings, &mut info_findings);
     findings.extend(owners::findings(&loaded.config).into_iter().map(|(class, finding)| {
         with_origin(loaded, &location_properties(class, loaded.config.storage.location(class)), &finding)
     }));
@@ -182,7 +182,7 @@ fn directories_and_logs(server: &CheckedServer<'_>) -> Vec<(PropertyName, String
     findings
 }
 
-/// A check that fails because of `failures` only.
+/// A check that fails only because of `failures`; `info_findings` are added.
 fn with_info(title: &'static str, mut failures: Vec<String>, info_findings: Vec<String>) -> Check {
     if failures.is_empty() && !info_findings.is_empty() {
         return Check { title, verdict: Verdict::Info, findings: info_findings };
@@ -221,14 +221,14 @@ fn log_file(property: &str, path: &Path) -> Option<String> {
 
 /// Checks whether a directory is writable, or can be created with this mode: its nearest existing ancestor is writable.
 fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
-    let existing = path.ancestors().find(|part| part.exists())?;
+    let existing_path = path.ancestors().find(|part| part.exists())?;
     let display = path.display();
-    if !existing.is_dir() {
-        return Some(format!("{property} '{display}': '{}' is not a directory", existing.display()));
+    if !existing_path.is_dir() {
+        return Some(format!("{property} '{display}': '{}' is not a directory", existing_path.display()));
     }
-    let error = access(existing, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
+    let error = access(existing_path, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
     let user = user_name();
-    Some(if error == Errno::EROFS && existing == path {
+    Some(if error == Errno::EROFS && existing_path == path {
         format!(
             "{property} '{display}' cannot be written: {error}; under systemd, fix it with: {RESTART_COMMAND}"
         )
@@ -237,7 +237,7 @@ fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
             "{property} '{display}' does not exist: {error}; under systemd, fix it with: install -d -o {user} -m {mode} \
              '{display}' && {RESTART_COMMAND}"
         )
-    } else if existing == path {
+    } else if existing_path == path {
         format!(
             "{property} '{display}' cannot be written by user {user}: {error}; fix it with: chown {user} '{display}'"
         )
@@ -245,7 +245,7 @@ fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
         format!(
             "{property} '{display}' does not exist, and user {user} cannot create it in '{}': {error}; fix it with: \
              install -d -o {user} -m {mode} '{display}'",
-            existing.display()
+            existing_path.display()
         )
     })
 }
@@ -253,13 +253,13 @@ fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
 /// Checks the source directories of packages; `None` if none is configured.
 fn directories(server: &CheckedServer<'_>) -> Result<Option<Check>, PrivilegeError> {
     let loaded = server.loaded;
-    let examined: Result<Vec<Report>, String> = server.user.run(|| {
+    let result: Result<Vec<Report>, String> = server.user.run(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         let upstream = Upstream::new(&loaded.config.proxy).map_err(|error| error.to_string())?;
         Ok(runtime.block_on(examine(&upstream, &loaded.config, stores::system_clock()())))
     })?;
-    let reports = match examined {
+    let reports = match result {
         Ok(reports) if reports.is_empty() => return Ok(None),
         Ok(reports) => reports,
         Err(error) => return Ok(Some(Check::from_findings(DIRECTORIES_TITLE, vec![error]))),
@@ -287,6 +287,7 @@ fn directories(server: &CheckedServer<'_>) -> Result<Option<Check>, PrivilegeErr
     Ok(Some(Check { title: DIRECTORIES_TITLE, verdict, findings }))
 }
 
+/// Checks whether the addresses can be bound and the certificate can be used.
 fn listeners(server: &CheckedServer<'_>) -> Result<Check, PrivilegeError> {
     let loaded = server.loaded;
     let config = &*loaded.config;
@@ -347,25 +348,26 @@ fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
     let (url, password) = (("Postgres", None, "URL"), ("Postgres", None, "Password"));
     let (usage_url, usage_password) =
         (("Postgres", None, "UsageDataURL"), ("Postgres", None, "UsageDataPassword"));
-    let sqlite: &[PropertyName] = &[("SQLite", None, "Dir"), ("Server", None, "DataDir")];
-    let core = server.user.run(|| Db::check(config))?;
-    let core = core.err().filter(|error| !is_acceptable_skew(error)).map(|error| {
+    let sqlite_properties: &[PropertyName] = &[("SQLite", None, "Dir"), ("Server", None, "DataDir")];
+    let core_result = server.user.run(|| Db::check(config))?;
+    let core_error = core_result.err().filter(|error| !is_acceptable_skew(error)).map(|error| {
         let names: &[PropertyName] = match (config.database.provider, &error) {
-            (Provider::Sqlite, _) => sqlite,
+            (Provider::Sqlite, _) => sqlite_properties,
             (Provider::Postgres, DbError::Authentication { .. }) => &[password, url],
             (Provider::Postgres, _) => &[url],
         };
         (with_origin(loaded, names, &error_chain(&error)), error_chain(&error))
     });
-    let usage = match config.server.usage_data_enabled {
+    let usage_error = match config.server.usage_data_enabled {
         true => server.user.run(|| Db::check_usage(config))?.err(),
         false => None,
     };
     // If both are the same database, the error is reported once.
-    let is_different = |error: &DbError| core.as_ref().is_none_or(|(_, text)| *text != error_chain(error));
-    let usage = usage.filter(is_different).map(|error| {
+    let is_different =
+        |error: &DbError| core_error.as_ref().is_none_or(|(_, text)| *text != error_chain(error));
+    let usage_finding = usage_error.filter(is_different).map(|error| {
         let names: &[PropertyName] = match (config.database.provider, &error) {
-            (Provider::Sqlite, _) => sqlite,
+            (Provider::Sqlite, _) => sqlite_properties,
             (Provider::Postgres, DbError::Authentication { .. }) => {
                 &[usage_password, usage_url, password, url]
             }
@@ -373,7 +375,7 @@ fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
         };
         format!("{}; usage data", with_origin(loaded, names, &error_chain(&error)))
     });
-    Ok(core.map(|(finding, _)| finding).into_iter().chain(usage).collect())
+    Ok(core_error.map(|(finding, _)| finding).into_iter().chain(usage_finding).collect())
 }
 
 /// Whether the error is a clock difference that the server would accept.
@@ -384,11 +386,12 @@ fn is_acceptable_skew(error: &DbError) -> bool {
     }
 }
 
-/// Checks the storage classes at the `included` locations: adds what prevents a start to `findings`, and full locations
-/// to `info_findings`. Errors of classes below `unusable_dir` are omitted: that directory has its own finding.
+/// Checks the storage classes at the locations for which `is_included` is true. Adds errors that prevent a start to
+/// `findings`, and full locations to `info_findings`. Errors of classes below `unusable_dir` are omitted: that
+/// directory has its own finding.
 fn storage(
     loaded: &Loaded,
-    included: impl Fn(&ClassLocation) -> bool,
+    is_included: impl Fn(&ClassLocation) -> bool,
     unusable_dir: Option<&Path>,
     findings: &mut Vec<String>,
     info_findings: &mut Vec<String>,
@@ -399,13 +402,13 @@ fn storage(
         Err(error) => return findings.push(error.to_string()),
     };
     let mut reported_errors: Vec<String> = Vec::new();
-    for (class, result) in runtime.block_on(Storage::probe(config, included)) {
+    for (class, result) in runtime.block_on(Storage::probe(config, is_included)) {
         let Err(error) = result else { continue };
         let list = if error.is_only_full() { &mut *info_findings } else { &mut *findings };
         let (location, error) = (config.location(class), error.to_string());
         let is_below_unusable_dir = match location {
             ClassLocation::File(location) => {
-                unusable_dir.is_some_and(|above| location.location.starts_with(above))
+                unusable_dir.is_some_and(|dir| location.location.starts_with(dir))
             }
             ClassLocation::S3(_) => false,
         };
@@ -428,9 +431,9 @@ fn location_properties(class: StorageClass, location: &ClassLocation) -> [Proper
         | StorageClass::Binaries
         | StorageClass::Persistent => class.as_str(),
     };
-    let (section, name, general) = match location {
+    let (section, name, default_property) = match location {
         ClassLocation::File(_) => ("FileStorage", "Location", ("Server", None, "DataDir")),
         ClassLocation::S3(_) => ("S3Storage", "Bucket", ("S3Storage", None, "Bucket")),
     };
-    [(section, Some(class.as_str()), name), (section, Some(fallback), name), general]
+    [(section, Some(class.as_str()), name), (section, Some(fallback), name), default_property]
 }

@@ -13,20 +13,20 @@ use crate::upkeep;
 
 /// Interval between checks of the clock.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
-/// Timeout of `timedatectl` in seconds, in its environment variable.
+/// Timeout of `timedatectl` in seconds, as a value of `SYSTEMD_BUS_TIMEOUT`.
 const TIMEOUT_SECONDS: &str = "5";
 
-/// Difference of clocks from which the servers of a cluster are to be synchronized, in microseconds.
+/// Difference of two clocks above which a check recommends to synchronize them, in microseconds.
 const TOLERANCE: i64 = 2 * SECOND;
 
-/// Compares the clock with that of PostgreSQL; `None` with SQLite, or if the database does not answer, which has a check of
-/// its own.
+/// Compares the clock with that of PostgreSQL. `None` with SQLite, and if the database does not answer, which another
+/// check reports.
 pub(super) fn check(config: &Config) -> Option<Check> {
-    let ahead = clock_difference::measure(config).ok()??;
-    let side = if ahead > 0 { "ahead of" } else { "behind" };
-    let tenths = ahead.unsigned_abs() / (SECOND.unsigned_abs() / 10);
+    let difference = clock_difference::measure(config).ok()??;
+    let side = if difference > 0 { "ahead of" } else { "behind" };
+    let tenths = difference.unsigned_abs() / (SECOND.unsigned_abs() / 10);
     let mut finding = format!("{}.{} s {side} the database", tenths / 10, tenths % 10);
-    if ahead.abs() >= TOLERANCE {
+    if difference.abs() >= TOLERANCE {
         finding.push_str("; synchronize the clocks of both machines (NTP)");
     }
     Some(Check { title: "Clock", verdict: Verdict::Info, findings: vec![finding] })
@@ -57,7 +57,7 @@ pub(super) async fn accept_if_synchronized(state: &State) {
     }
 }
 
-/// Checks the clock periodically: after boot a machine is synchronized with some delay.
+/// Checks the clock periodically, because a machine is synchronized some time after its boot.
 pub(super) async fn watch(state: Arc<State>) {
     loop {
         accept_if_synchronized(&state).await;

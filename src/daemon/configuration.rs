@@ -19,14 +19,14 @@ pub(super) fn load(file: &Path) -> Result<Loaded, ConfigError> {
     config::load(file, variables())
 }
 
-/// Like [`load`], with `more` variables, which precede those of the environment.
+/// Like [`load`], with variables that override those of the environment.
 ///
 /// # Errors
 /// As [`load`].
-pub(super) fn load_with(file: &Path, more: Vec<(String, String)>) -> Result<Loaded, ConfigError> {
-    let is_set = |name: &str| more.iter().any(|(set, _)| set == name);
+pub(super) fn load_with(file: &Path, overrides: Vec<(String, String)>) -> Result<Loaded, ConfigError> {
+    let is_set = |name: &str| overrides.iter().any(|(other, _)| other == name);
     let other_variables: Vec<_> = variables().filter(|(name, _)| !is_set(name)).collect();
-    config::load(file, more.into_iter().chain(other_variables))
+    config::load(file, overrides.into_iter().chain(other_variables))
 }
 
 /// Like [`load`], without the encryption key.
@@ -45,8 +45,8 @@ pub(super) fn variables() -> impl Iterator<Item = (String, String)> {
     key.into_iter().chain(environment)
 }
 
-/// Removes the encryption key from the environment, which child processes inherit. To be called before threads are
-/// started.
+/// Removes the encryption key from the environment, which child processes inherit. Must be called before threads
+/// are started.
 pub(super) fn take_key() {
     if let Ok(text) = std::env::var(KEY_VARIABLE) {
         KEY.get_or_init(|| Zeroizing::new(text));

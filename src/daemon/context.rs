@@ -12,7 +12,7 @@ use crate::http::Switch;
 use crate::http::tls::Tls;
 use crate::jobs::Jobs;
 
-/// State that exists in every mode, for the lifetime of the process.
+/// The state of the process that does not depend on its mode.
 pub(super) struct ProcessContext {
     /// The configuration file.
     pub(super) file: PathBuf,
@@ -28,7 +28,7 @@ pub(super) struct ProcessContext {
     pub(super) jobs: Jobs,
     /// The addresses configured at the start.
     pub(super) addresses: ListenAddresses,
-    /// What a hand-over passes to a successor.
+    /// The sockets and the command line that a hand-over passes to a successor.
     pub(super) handover: Handover,
     /// The listeners, open and missing.
     pub(super) listeners: Listeners,

@@ -1,4 +1,4 @@
-//! Errors that keep the daemon from serving: in full for the log, as a phrase for clients.
+//! Errors that prevent the daemon from serving: with details for the log, as a phrase for clients.
 
 use super::bind::SocketError;
 use super::encryption::compare::KeyMismatch;
@@ -13,7 +13,7 @@ use crate::storage::StorageError;
 use crate::sync::SyncError;
 use crate::upstream::UpstreamError;
 
-/// An error that keeps the daemon from serving.
+/// An error that prevents the daemon from serving.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The configuration.
@@ -43,7 +43,7 @@ pub enum StartError {
     /// The storage.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The storage is not that of other servers on the database.
+    /// The storage differs from that of other servers on the database.
     #[error(transparent)]
     Sharing(#[from] SharingError),
     /// The HTTP client for mirrors cannot be created.
@@ -63,7 +63,7 @@ pub enum StartError {
     Runtime(std::io::Error),
 }
 
-/// Logs an error as one entry per line: within an entry a line feed would be escaped.
+/// Logs each line of an error as a separate entry, because an entry escapes line feeds.
 pub(super) fn log_lines(error: &str) {
     for line in error.lines() {
         tracing::error!("{line}");
@@ -71,7 +71,7 @@ pub(super) fn log_lines(error: &str) {
 }
 
 impl StartError {
-    /// The reason as shown to clients (a phrase) and to administrators (the whole error).
+    /// The reason for clients (a phrase) and for administrators (the whole error).
     #[must_use]
     pub fn broken_reason(&self) -> BrokenReason {
         let has_listener = !matches!(self, StartError::NoListener(_));

@@ -38,7 +38,7 @@ pub fn main() -> ExitCode {
     for line in run(Path::new("/"), Path::new(&directory)) {
         log_line(&line);
     }
-    // A failing generator does not break the boot, but systemd logs an error at each reload.
+    // Always successful: a failure would not prevent the boot, but systemd would log an error at each reload.
     ExitCode::SUCCESS
 }
 
@@ -46,8 +46,8 @@ pub fn main() -> ExitCode {
 pub fn run(root: &Path, directory: &Path) -> Vec<String> {
     let mut messages = Vec::new();
     let config = configuration(&root.join(DEFAULT_FILE.trim_start_matches('/')), &mut messages);
-    let (files, rejected) = units::files(&config, &service_settings(root));
-    messages.extend(rejected);
+    let (files, rejections) = units::files(&config, &service_settings(root));
+    messages.extend(rejections);
     for file in &files {
         if let Err(error) = write(directory, file) {
             messages.push(format!("{}: {error}", directory.join(&file.path).display()));
@@ -89,13 +89,13 @@ fn configuration(path: &Path, messages: &mut Vec<String>) -> Config {
 fn service_settings(root: &Path) -> ServiceSettings {
     let link = root.join("etc/systemd/system/multi-user.target.wants/rstudio-pm.service");
     let mut settings =
-        ServiceSettings { enabled: fs::symlink_metadata(link).is_ok(), ..ServiceSettings::default() };
+        ServiceSettings { is_enabled: fs::symlink_metadata(link).is_ok(), ..ServiceSettings::default() };
     for path in drop_ins(root).into_values() {
         let text = fs::File::open(path).and_then(|file| {
             let mut text = String::new();
             io::Read::read_to_string(&mut io::Read::take(file, MAX_DROP_IN), &mut text).map(|_| text)
         });
-        read_run_as(&text.unwrap_or_default(), &mut settings);
+        read_user_and_group(&text.unwrap_or_default(), &mut settings);
     }
     settings
 }
@@ -114,13 +114,13 @@ pub(super) fn drop_ins(root: &Path) -> BTreeMap<OsString, PathBuf> {
 }
 
 /// Reads `User=` and `Group=` of `[Service]`; empty values reset earlier ones.
-fn read_run_as(text: &str, settings: &mut ServiceSettings) {
-    let mut in_service = false;
+fn read_user_and_group(text: &str, settings: &mut ServiceSettings) {
+    let mut is_in_service = false;
     for line in text.lines().map(str::trim) {
         if line.starts_with('[') {
-            in_service = line == "[Service]";
+            is_in_service = line == "[Service]";
         }
-        let Some((key, value)) = line.split_once('=').filter(|_| in_service) else { continue };
+        let Some((key, value)) = line.split_once('=').filter(|_| is_in_service) else { continue };
         let value = value.trim();
         // Other values (a specifier, a dynamic user) are not supported.
         let is_name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_keeps_the_listeners_that_can_be_read() {
+    fn an_invalid_file_keeps_its_valid_listeners() {
         let (_root, messages, directory) =
             generate(&[(GCFG, "[HTTP]\nListen = :80\n[Server\nx\n[SQLite]\nDir = no\n")]);
         assert!(sockets(&directory).contains("Sockets=rstudio-pm-http@80.socket\n"));
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn an_enabled_service_has_its_sockets_linked() {
+    fn the_sockets_of_an_enabled_service_are_linked() {
         let link = ("etc/systemd/system/multi-user.target.wants/rstudio-pm.service", "");
         let (_root, _, directory) = generate(&[(GCFG, ""), link]);
         let link = fs::read_link(directory.join("sockets.target.wants/rstudio-pm-http@4242.socket"));
@@ -252,12 +252,12 @@ mod tests {
         let settings = service_settings(root.path());
         assert_eq!((settings.user.as_deref(), settings.group.as_deref()), (Some("deploy"), Some("staff")));
         let mut none = ServiceSettings::default();
-        read_run_as("[Service]\nUser=%i\nGroup=a b\n", &mut none);
+        read_user_and_group("[Service]\nUser=%i\nGroup=a b\n", &mut none);
         assert_eq!((none.user, none.group), (None, None));
     }
 
     #[test]
-    fn a_directory_that_cannot_be_written_is_reported_and_nothing_fails() {
+    fn a_directory_that_cannot_be_written_is_reported() {
         let root = tempfile::tempdir().expect("a directory");
         fs::write(root.path().join("taken"), "").expect("written");
         let messages = run(root.path(), &root.path().join("taken"));

@@ -13,7 +13,8 @@ use crate::sync::task::Task;
 use crate::upkeep::{Upkeep, maintenance};
 use crate::usage::Usage;
 
-/// The parts of an app that the tasks use. The app itself is not held: going offline waits until nothing holds it.
+/// The parts of an app that the tasks use. They do not include the app, because going offline waits until no reference
+/// to it is left.
 pub(super) struct LeaderTasks {
     sync: Sync,
     upkeep: Arc<Upkeep>,
@@ -23,7 +24,7 @@ pub(super) struct LeaderTasks {
 }
 
 impl LeaderTasks {
-    /// The tasks of an app.
+    /// Creates the tasks of an app.
     pub(super) fn new(app: &App, predecessor: Predecessor) -> LeaderTasks {
         let App { sync, upkeep, usage, builds, .. } = app;
         LeaderTasks {
@@ -35,8 +36,8 @@ impl LeaderTasks {
         }
     }
 
-    /// Runs the tasks while this server is the leader, until the future is dropped. A new leader also runs what was
-    /// missed.
+    /// Runs the tasks while this server is the leader, until the future is dropped. A new leader also runs
+    /// scheduled work that was missed.
     pub(super) async fn run(self, mut leadership: watch::Receiver<bool>) {
         loop {
             // The sender is in the handle of the cluster, which exists until the process ends.

@@ -16,50 +16,51 @@ pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// The TCP listeners of the process, open and missing.
 pub(super) struct Listeners {
     services: Services,
-    missing: Vec<MissingListener>,
+    missing_listeners: Vec<MissingListener>,
     /// Whether an open listener serves packages.
     is_serving: bool,
     /// Whether systemd opens the sockets at each start, including privileged ports, and restarts the service.
     is_socket_activated: bool,
-    /// Remark about the open listeners.
+    /// Remark about open listeners that differ from the configuration.
     remark: Option<String>,
 }
 
 impl Listeners {
-    /// The listeners at the start. `is_socket_activated`: systemd has passed sockets.
+    /// Creates the listeners at the start. `is_socket_activated` states whether systemd has passed sockets.
     pub(super) fn new(services: Services, sockets: &mut Sockets, is_socket_activated: bool) -> Listeners {
         let is_serving = !sockets.http.is_empty() || !sockets.https.is_empty();
-        let missing = std::mem::take(&mut sockets.missing);
-        Listeners { services, missing, is_serving, is_socket_activated, remark: sockets.remark() }
+        let missing_listeners = std::mem::take(&mut sockets.missing_listeners);
+        Listeners { services, missing_listeners, is_serving, is_socket_activated, remark: sockets.remark() }
     }
 
     /// Whether all listeners are open.
     pub(super) fn is_complete(&self) -> bool {
-        self.missing.is_empty()
+        self.missing_listeners.is_empty()
     }
 
-    /// The reason why no client can reach the server, if so.
+    /// The reason why no client can reach the server; `None` if a listener is open.
     pub(super) fn unreachable_reason(&self) -> Option<String> {
-        let error = &self.missing.iter().find(|missing| missing.kind.serves_packages())?.error;
+        let error = &self.missing_listeners.iter().find(|listener| listener.kind.serves_packages())?.error;
         (!self.is_serving)
             .then(|| format!("{error}\nThe server retries every {} seconds.", RETRY_INTERVAL.as_secs()))
     }
 
     /// A remark for administrators about missing listeners while others serve.
     pub(super) fn remark(&self) -> Option<String> {
-        let missing = self.missing.iter().filter(|_| self.is_serving).map(|missing| {
-            let text = missing.error.to_string();
+        let listener_remarks = self.missing_listeners.iter().filter(|_| self.is_serving).map(|listener| {
+            let text = listener.error.to_string();
             let line = text.lines().next().unwrap_or_default().to_owned();
             format!("{line}; retrying every {} seconds", RETRY_INTERVAL.as_secs())
         });
-        let remarks: Vec<String> = self.remark.iter().cloned().chain(missing).collect();
+        let remarks: Vec<String> = self.remark.iter().cloned().chain(listener_remarks).collect();
         (!remarks.is_empty()).then(|| remarks.join("; "))
     }
 
     /// Retries the missing listeners and accepts on those that open. Returns a duplicate of each, by name.
     pub(super) fn retry(&mut self) -> (Vec<(&'static str, OwnedFd)>, RetryResult) {
-        let (mut new_sockets, mut outcome) = (Vec::new(), RetryResult::Waiting);
-        for MissingListener { kind, listen, error: old_error } in std::mem::take(&mut self.missing) {
+        let (mut new_sockets, mut result) = (Vec::new(), RetryResult::Waiting);
+        for MissingListener { kind, listen, error: old_error } in std::mem::take(&mut self.missing_listeners)
+        {
             match open(kind, &listen) {
                 Ok((socket, duplicate)) => {
                     self.services.open_tcp(kind, socket);
@@ -69,13 +70,13 @@ impl Listeners {
                 Err(error) => {
                     // A privileged port has become free, and only systemd can bind it.
                     if self.is_socket_activated && is_in_use(&old_error) && is_denied(&error) {
-                        outcome = RetryResult::NeedsRestart(bind::display_address(&listen));
+                        result = RetryResult::NeedsRestart(bind::display_address(&listen));
                     }
-                    self.missing.push(MissingListener { kind, listen, error });
+                    self.missing_listeners.push(MissingListener { kind, listen, error });
                 }
             }
         }
-        (new_sockets, outcome)
+        (new_sockets, result)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What commands have in common that need no running server: the current step on a terminal, the output, the error, and
+//! Shared code of the commands that run without a server: the current step on a terminal, the output, the error, and
 //! the check that no server runs.
 
 use std::fmt::Display;
@@ -11,25 +11,27 @@ use indicatif::ProgressBar;
 use super::sockets;
 use crate::config::Config;
 
-/// Why a command refuses to work.
+/// An error of [`refuse_running`].
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RunningServerError {
     #[error("the server runs: it answers on {0}; stop it first: systemctl stop rstudio-pm")]
-    Running(String),
-    #[error("cannot find out whether the server runs: {path}: {source}; run the command as root")]
-    Unknown { path: String, source: std::io::Error },
+    Answer(String),
+    #[error("could not determine whether the server runs: {path}: {source}; run the command as root")]
+    Inaccessible { path: String, source: std::io::Error },
 }
 
-/// Refuses to work while a server has its admin socket open, whatever its mode.
+/// Returns an error if a server answers on the admin socket, in any mode.
 pub(super) fn refuse_running(config: &Config) -> Result<(), RunningServerError> {
     match sockets::answering_server(config) {
         Ok(None) => Ok(()),
-        Ok(Some(path)) => Err(RunningServerError::Running(path.display().to_string())),
-        Err((path, source)) => Err(RunningServerError::Unknown { path: path.display().to_string(), source }),
+        Ok(Some(path)) => Err(RunningServerError::Answer(path.display().to_string())),
+        Err((path, source)) => {
+            Err(RunningServerError::Inaccessible { path: path.display().to_string(), source })
+        }
     }
 }
 
-/// Prints the result of a command. A reader that has closed the pipe is no error.
+/// Prints the result of a command. A closed pipe is not an error.
 pub(super) fn print(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

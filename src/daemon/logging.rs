@@ -31,10 +31,10 @@ pub(super) struct Logs {
     pub(super) service: ServiceLog,
     /// Older processes that still write to the files.
     pub(super) predecessors: Predecessors,
-    /// Notified when the set of files changes.
-    changed: Arc<Notify>,
-    /// Serializes reopening: a second call waits for the first.
-    reopening: Arc<Mutex<()>>,
+    /// Notified of each change of the set of files.
+    change: Arc<Notify>,
+    /// Held while the files are reopened: a second call waits for the first.
+    reopen_lock: Arc<Mutex<()>>,
 }
 
 /// Timeout for other processes to close a rotated file.
@@ -76,12 +76,12 @@ impl Logs {
             access: AccessLog::disabled(),
             service: ServiceLog::default(),
             predecessors: Predecessors::default(),
-            changed: Arc::default(),
-            reopening: Arc::default(),
+            change: Arc::default(),
+            reopen_lock: Arc::default(),
         }
     }
 
-    /// Writes an error to the files of the server log only: standard error gets its own text.
+    /// Writes an error to the files of the server log, but not to standard error, where the caller prints it.
     pub(super) fn log_to_files(&self, error: &str) {
         if let Some(log) = &self.server {
             log.log_to_files(error);
@@ -116,12 +116,12 @@ impl Logs {
         if let Some(settings) = settings.service {
             self.service.switch(settings);
         }
-        self.changed.notify_one();
+        self.change.notify_one();
     }
 
     /// Returns when the set of files has changed.
     pub(super) async fn wait_change(&self) {
-        self.changed.notified().await;
+        self.change.notified().await;
     }
 
     /// The log files, with the rotation scheme of each.
@@ -156,18 +156,18 @@ impl Logs {
 
 impl control::LogControl for Logs {
     fn reopen(&self) -> Result<Vec<PathBuf>, String> {
-        let _guard = self.reopening.lock();
-        let (mut files, mut errors, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
+        let _guard = self.reopen_lock.lock();
+        let (mut files, mut errors, mut replaced_files) = (Vec::new(), Vec::new(), Vec::new());
         for sink in self.sinks() {
             match sink.reopen() {
-                Ok(old) => replaced.push(old),
+                Ok(old) => replaced_files.push(old),
                 Err(error) => errors.push(error.to_string()),
             }
             files.push(sink.path().to_owned());
         }
         let pids = self.predecessors.signal(Signal::SIGUSR1);
         let deadline = Instant::now() + CLOSE_TIMEOUT;
-        while !replaced.iter().all(ReplacedFile::is_unused) {
+        while !replaced_files.iter().all(ReplacedFile::is_unused) {
             if Instant::now() > deadline {
                 errors.push(format!(
                     "another process still writes to a rotated log file (signalled: {pids:?})"
@@ -205,9 +205,9 @@ mod tests {
                 command.env(FILE, &file).env("RSPM_TEST_PANIC_STREAM", system_log).env("RUST_BACKTRACE", "0");
                 let output = command.output().expect("it runs");
                 let stderr = String::from_utf8_lossy(&output.stderr);
-                assert_eq!(stderr.matches("what a pity").count(), 1, "{system_log}: {stderr}");
+                assert_eq!(stderr.matches("test panic").count(), 1, "{system_log}: {stderr}");
                 let log = std::fs::read_to_string(&file).expect("a log");
-                assert_eq!(log.lines().filter(|line| line.contains("what a pity")).count(), 1, "{log}");
+                assert_eq!(log.lines().filter(|line| line.contains("test panic")).count(), 1, "{log}");
                 assert!(log.contains(" INFO before the configuration"), "{log}");
             }
             return;
@@ -222,7 +222,7 @@ mod tests {
         logs.switch(settings);
         let _ = std::thread::Builder::new()
             .name("worker".to_owned())
-            .spawn(|| panic!("what a pity"))
+            .spawn(|| panic!("test panic"))
             .map(|t| t.join());
         logs.flush();
     }

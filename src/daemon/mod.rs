@@ -76,8 +76,8 @@ pub fn main() -> ExitCode {
             Err(error) => return fail(&error),
         },
     }
-    if let Some(outcome) = encryption::command::run(&args) {
-        return outcome.map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS);
+    if let Some(result) = encryption::command::run(&args) {
+        return result.map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS);
     }
     if let Some(request) = &args.backup {
         return backup::run(&args.config, request);
@@ -101,7 +101,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints an error to standard error, which the journal and the container's log collect whatever the log settings are.
+/// Prints an error to standard error, which the journal and the container's log collect regardless of the log settings.
 fn fail(reason: &str) -> ExitCode {
     eprintln!("Error: {reason}");
     ExitCode::FAILURE

@@ -16,12 +16,13 @@ use crate::http::App;
 /// Polling interval for the end of requests and jobs.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-const OFFLINE: &str = "The server is offline. Bring it back with: rspm online";
+/// Result of [`Supervisor::offline`].
+const OFFLINE: &str = "The server is offline. To serve again, run: rspm online";
 
 impl Supervisor {
-    /// Drains requests and jobs, closes the stores, and responds with 503 from then on. Jobs have half of the time to
-    /// end by themselves, then they are halted at a safe point. For `Server.DrainDelay`, at most half of the time, only
-    /// health checks fail.
+    /// Drains requests and jobs, closes the stores, and responds with 503 from then on. Jobs have half of
+    /// the time to complete, then they are halted at a safe point. During `Server.DrainDelay`, which is limited to half
+    /// of the time, only health checks fail.
     ///
     /// # Errors
     /// `timeout` expired or the client disconnected before the drain was complete: then the server continues to serve.
@@ -34,7 +35,7 @@ impl Supervisor {
         let Some(mut running) = self.running.take() else {
             // Nothing is open; cancels the retries.
             let message = match control.mode() {
-                Mode::Offline => "The server is offline already. Bring it back with: rspm online",
+                Mode::Offline => "The server is offline already. To serve again, run: rspm online",
                 Mode::Broken(_) | Mode::Starting(_) | Mode::Online | Mode::Draining => OFFLINE,
             };
             self.cancel_retries();
@@ -49,7 +50,7 @@ impl Supervisor {
         let delay = app.state.config.load().server.drain_delay.min(timeout / 2);
         if !delay.is_zero() {
             tracing::info!(
-                "going offline: /__ping__ is 503 for {} s before requests are refused",
+                "going offline: /__ping__ responds with 503 for {} s before requests are refused",
                 delay.as_secs_f64()
             );
         }
@@ -69,14 +70,14 @@ impl Supervisor {
                 self.running = None;
                 self.cancel_retries();
                 control.set_mode(Mode::Offline);
-                tracing::info!("offline");
+                tracing::info!("the server is offline");
                 Ok(OFFLINE.to_owned())
             }
             None => {
                 self.resume();
                 if pending.is_abandoned() {
                     tracing::warn!(
-                        "online again: the client of the offline request disconnected; still running: {work}"
+                        "offline request cancelled: its client disconnected; the server is online again; still running: {work}"
                     );
                     return Err(CommandError(
                         "offline request cancelled: the client disconnected".to_owned(),
@@ -93,8 +94,8 @@ impl Supervisor {
         }
     }
 
-    /// Waits until requests and jobs have ended and returns the app; `None` if `is_over` becomes true first. New requests
-    /// are served for `delay` at least.
+    /// Waits until requests and jobs have ended and returns the app; `None` if `is_over` becomes true first. New
+    /// requests are served for `delay` at least.
     async fn drain(
         &mut self,
         app: Arc<App>,
@@ -111,7 +112,8 @@ impl Supervisor {
             }
             is_idle
         };
-        // Three references to the app are no requests: `app`, `self.running` and, at first, the switch's reference.
+        // Three references to the app do not belong to requests: `app`, `self.running` and, until it is taken, the
+        // switch's reference.
         report(&app, 3);
         let jobs = self.context.jobs.clone();
         let (halt_time, refusal_time) = (Instant::now() + grace_period, Instant::now() + delay);
@@ -139,7 +141,7 @@ impl Supervisor {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
         drop(switch.take_app());
-        // From here on new requests get 503; earlier ones are completed. A last request may start a sync.
+        // New requests get 503 now; earlier ones are completed, and may still start a sync.
         loop {
             if report(&app, 2) {
                 self.collect_halted(&app);
@@ -157,17 +159,17 @@ impl Supervisor {
         let Some(running) = &mut self.running else { return };
         let app = Arc::clone(&running.app);
         self.context.switch.set_app(Arc::clone(&app));
-        // Before the tasks start: a back-fill that resumes by itself must not be halted again.
+        // Before the tasks start, because the back-fill, which they resume, must not be halted again.
         self.context.jobs.halt(false);
         running.run();
         self.collect_halted(&app);
-        for halted in std::mem::take(&mut self.halted) {
-            app.sync.resume(halted);
+        for sync in std::mem::take(&mut self.halted_syncs) {
+            app.sync.resume(sync);
         }
         self.context.switch.context().control.set_mode(Mode::Online);
     }
 
-    /// Replaces the app by one that has read nothing of the database yet. Running requests end with the old one.
+    /// Replaces the app by a new one with empty caches. Running requests are completed by the old app.
     ///
     /// # Errors
     /// The stores cannot be opened; the old app continues to serve.
@@ -183,7 +185,7 @@ impl Supervisor {
         match self.serve(loaded).await {
             Ok(()) => {
                 old.app.usage.close().await;
-                Ok("all data was read again".to_owned())
+                Ok("reopened all stores".to_owned())
             }
             Err(error) => {
                 old.run();
@@ -194,13 +196,13 @@ impl Supervisor {
     }
 
     fn collect_halted(&mut self, app: &App) {
-        self.halted.extend(app.sync.take_halted());
+        self.halted_syncs.extend(app.sync.take_halted());
     }
 
     /// Reads the whole configuration and starts serving.
     ///
     /// # Errors
-    /// Something in the configuration cannot be used; the mode does not change.
+    /// The configuration, or a store or file that it names, cannot be used; the mode does not change.
     pub(super) async fn online(&mut self) -> Result<String, CommandError> {
         let control = self.context.switch.context().control.clone();
         if self.running.is_some() {
@@ -212,7 +214,7 @@ impl Supervisor {
                 for warning in &warnings {
                     tracing::warn!("{warning}");
                 }
-                tracing::info!("online");
+                tracing::info!("the server is online");
                 let notes: String = warnings.iter().map(|warning| format!("\nNote: {warning}")).collect();
                 Ok(format!("The server is online.{notes}"))
             }
@@ -223,7 +225,7 @@ impl Supervisor {
                 }
                 Mode::Starting(_) | Mode::Online | Mode::Draining | Mode::Offline => {
                     control.set_mode(Mode::Offline);
-                    log_lines(&format!("still offline: {error}"));
+                    log_lines(&format!("could not go online: {error}"));
                     Err(CommandError(format!("{error}\nThe server stays offline.")))
                 }
             },

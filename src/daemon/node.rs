@@ -14,7 +14,7 @@ use crate::model::identity::Identity;
 
 /// The file with the id of the process that started last.
 const FILE: &str = "rstudio-pm.node";
-/// An address that a machine reaches by its default route (TEST-NET-1). Nothing is sent to it.
+/// An address to which a machine has only its default route (TEST-NET-1, RFC 5737). Nothing is sent to it.
 const ROUTE_TARGET: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
 
 /// The host name, by system call: the unit's sandbox has no `/proc/sys`.
@@ -37,6 +37,7 @@ pub(super) fn address(sockets: &Sockets) -> String {
     SocketAddr::new(ip, address.port()).to_string()
 }
 
+/// The IP address that this machine uses on its default route.
 fn default_route_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect(ROUTE_TARGET).ok()?;

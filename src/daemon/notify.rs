@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Capacity of the queue; further messages are dropped.
+/// Capacity of the queue; further notifications are dropped.
 const CAPACITY: usize = 64;
 
 /// A notification.
@@ -24,7 +24,7 @@ enum Notification {
     Watchdog,
     /// Extends the start timeout by this time from now on.
     ExtendTimeout(Duration, String),
-    /// Signals the sender once all earlier messages are sent.
+    /// Sends a confirmation through the channel when all earlier notifications are sent.
     Flush(SyncSender<()>),
 }
 
@@ -32,7 +32,7 @@ enum Notification {
 #[derive(Clone)]
 pub(super) struct Notifier {
     sender: Option<SyncSender<Notification>>,
-    /// Whether this is the main process: systemd rejects messages of others and logs a warning for each.
+    /// Whether this is the main process: systemd rejects notifications of others and logs a warning for each.
     is_main: Arc<AtomicBool>,
 }
 
@@ -54,7 +54,7 @@ impl Notifier {
         }
     }
 
-    /// Makes this the main process: its messages are sent from now on.
+    /// Makes this the main process, whose notifications are sent.
     pub(super) fn become_main(&self) {
         self.is_main.store(true, Ordering::Release);
     }
@@ -69,7 +69,7 @@ impl Notifier {
         self.send_if_main(Notification::Reloading);
     }
 
-    /// Sends `MAINPID=` and `READY=1`: the last message that systemd accepts from this process.
+    /// Sends `MAINPID=` and `READY=1`: the last notification that systemd accepts from this process.
     pub(super) fn hand_over_main(&self, pid: u32, status: &str) {
         self.send_if_main(Notification::Main(pid, status.to_owned()));
         self.is_main.store(false, Ordering::Release);
@@ -95,7 +95,7 @@ impl Notifier {
         self.send_if_main(Notification::ExtendTimeout(extension, status.to_owned()));
     }
 
-    /// Waits until all messages are sent, for 200 ms at most. Blocks.
+    /// Waits until all notifications are sent, but not longer than 200 ms. Blocks.
     pub(super) fn flush(&self) {
         let (sender, receiver) = sync_channel(1);
         self.enqueue(Notification::Flush(sender));

@@ -65,7 +65,8 @@ async fn finding(
     };
     let mut comparison = compare(database, storage.marker(class).await?);
     if matches!(comparison, MarkerComparison::Unrecognized(_)) {
-        // A running server writes the row before the marker: if the marker was written meanwhile, the row exists now.
+        // A running server writes the row before the marker: if the marker is newer than the row that was read, the row
+        // exists now.
         let config = config.clone();
         let database = tokio::task::spawn_blocking(move || Db::database_state(&config)).await;
         if let Ok(Ok(database)) = database {
@@ -76,7 +77,7 @@ async fn finding(
         MarkerComparison::Own { .. } => return Ok(None),
         MarkerComparison::Foreign(owner) => (
             format!("belongs to another database (identity {owner})"),
-            "nothing will be removed from it or stored in it; put the database back that belongs to it",
+            "nothing will be removed from it or stored in it; restore the database that belongs to it",
         ),
         MarkerComparison::Contested | MarkerComparison::Unrecognized(_) => (
             "was used by another copy of this database, or by this one before it was restored from a backup"
@@ -85,7 +86,7 @@ async fn finding(
         ),
         MarkerComparison::Unreadable => (
             "has a marker that names no database".to_owned(),
-            "nothing will be removed from it; put the database back that belongs to it",
+            "nothing will be removed from it; restore the database that belongs to it",
         ),
         MarkerComparison::Unmarked => match unmarked_finding(storage, class, database).await? {
             None => return Ok(None),
@@ -105,13 +106,13 @@ async fn unmarked_finding(
 ) -> Result<Option<(String, &'static str)>, StorageError> {
     let is_empty = storage.list(class, None, 1).await?.is_empty();
     let row = database.classes.iter().find(|row| row.class == class.as_str());
-    let was_marked_here = row.is_some_and(|row| row.marked && row.place == storage.location_name(class));
+    let has_marker_row = row.is_some_and(|row| row.marked && row.place == storage.location_name(class));
     let has_rows = Key::directories(class)
         .iter()
         .any(|key| database.directories.iter().any(|directory| directory == key.directory()));
     Ok(match is_empty {
-        true if was_marked_here || has_rows => Some((
-            "has neither its marker nor the objects that the database names".to_owned(),
+        true if has_marker_row || has_rows => Some((
+            "has neither its marker nor the objects that the database lists".to_owned(),
             "it may not be mounted, and nothing will be stored in it; mount it",
         )),
         true => None,
@@ -119,7 +120,7 @@ async fn unmarked_finding(
         false if database.level > 0 && database.identity.is_none() => None,
         false => Some((
             "has objects and no owner".to_owned(),
-            "nothing will be removed from it or stored in it; put the database back that belongs to it",
+            "nothing will be removed from it or stored in it; restore the database that belongs to it",
         )),
     })
 }

@@ -1,4 +1,4 @@
-//! Older server processes that still finish requests, to which signals are forwarded.
+//! List of older server processes that still finish requests and get forwarded signals.
 
 use std::sync::Arc;
 

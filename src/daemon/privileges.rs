@@ -2,7 +2,7 @@
 //! ordinary user.
 //!
 //! This happens before any thread is started, because capabilities are per thread, and before any file is created,
-//! because files are to belong to that user.
+//! because files must belong to that user.
 
 use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
@@ -27,7 +27,7 @@ pub(super) struct Account {
     /// The primary group; for a user without a name, the group of the gcfg.
     pub(super) gid: Gid,
     /// Whether the user is in the user database, and so may have supplementary groups.
-    in_user_database: bool,
+    is_in_user_database: bool,
 }
 
 impl Account {
@@ -39,7 +39,7 @@ impl Account {
         let unknown = || PrivilegeError::Unknown(name.to_owned());
         let by_number = || User::from_uid(Uid::from_raw(name.parse().ok()?)).ok().flatten();
         let user = User::from_name(name).ok().flatten().or_else(by_number).ok_or_else(unknown)?;
-        Ok(Account { name: user.name, uid: user.uid, gid: user.gid, in_user_database: true })
+        Ok(Account { name: user.name, uid: user.uid, gid: user.gid, is_in_user_database: true })
     }
 
     /// The owner of a file.
@@ -51,12 +51,12 @@ impl Account {
             .map_err(|source| PrivilegeError::Owner { path: file.display().to_string(), source })?;
         let uid = Uid::from_raw(metadata.uid());
         Ok(match User::from_uid(uid).ok().flatten() {
-            Some(user) => Account { name: user.name, uid, gid: user.gid, in_user_database: true },
+            Some(user) => Account { name: user.name, uid, gid: user.gid, is_in_user_database: true },
             None => Account {
                 name: uid.to_string(),
                 uid,
                 gid: Gid::from_raw(metadata.gid()),
-                in_user_database: false,
+                is_in_user_database: false,
             },
         })
     }
@@ -64,18 +64,18 @@ impl Account {
     /// Gives this process the supplementary groups of the user.
     ///
     /// # Errors
-    /// The system refuses it.
+    /// The system call fails.
     pub(super) fn take_groups(&self) -> Result<(), PrivilegeError> {
         match CString::new(self.name.as_str()) {
-            Ok(name) if self.in_user_database => {
-                initgroups(&name, self.gid).map_err(self.refused("initgroups"))
+            Ok(name) if self.is_in_user_database => {
+                initgroups(&name, self.gid).map_err(self.step_error("initgroups"))
             }
-            _ => setgroups(&[]).map_err(self.refused("setgroups")),
+            _ => setgroups(&[]).map_err(self.step_error("setgroups")),
         }
     }
 
-    /// The error of a step of the change to this user.
-    pub(super) fn refused(&self, step: &'static str) -> impl Fn(Errno) -> PrivilegeError {
+    /// Converts the error of a step of the change to this user.
+    pub(super) fn step_error(&self, step: &'static str) -> impl Fn(Errno) -> PrivilegeError {
         move |errno| PrivilegeError::Refused {
             user: self.name.clone(),
             step,
@@ -101,11 +101,11 @@ pub enum PrivilegeError {
     Unknown(String),
     /// `--user` without the privilege to change the user.
     #[error(
-        "--user {requested}: only root can switch to another user, and this is {current}; start it as {requested}"
+        "--user {target}: only root can switch to another user, and this is {current}; start it as {target}"
     )]
     NotRoot {
-        /// Requested user.
-        requested: String,
+        /// Target user.
+        target: String,
         /// Current user.
         current: String,
     },
@@ -135,28 +135,28 @@ pub enum PrivilegeError {
 /// Plans the change of user: to `--user`, else to the owner of the gcfg unless systemd manages the user.
 ///
 /// # Errors
-/// The user of `--user` is unknown or cannot be switched to, or the owner of the gcfg cannot be read.
-pub(super) fn plan(requested: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeError> {
-    let requested = requested.map(Account::by_name).transpose()?;
-    let me = geteuid();
-    if !me.is_root() {
-        return match requested {
-            Some(account) if account.uid != me => Err(PrivilegeError::NotRoot {
-                requested: account.name,
-                current: super::pid_file::user_name(),
-            }),
+/// The user of `--user` is unknown, or is another user and this process is not root; or the owner of the gcfg cannot be
+/// read.
+pub(super) fn plan(user: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeError> {
+    let account = user.map(Account::by_name).transpose()?;
+    let current_uid = geteuid();
+    if !current_uid.is_root() {
+        return match account {
+            Some(account) if account.uid != current_uid => {
+                Err(PrivilegeError::NotRoot { target: account.name, current: super::pid_file::user_name() })
+            }
             Some(_) | None => Ok(Plan::Stay(None)),
         };
     }
     // systemd changes the user itself (User=).
-    let by_systemd = std::env::var_os("NOTIFY_SOCKET").is_some();
-    let owner = match requested {
+    let is_service = std::env::var_os("NOTIFY_SOCKET").is_some();
+    let owner = match account {
         // With --user the gcfg may be missing here: a missing gcfg is reported when it is loaded.
         Some(_) => None,
-        None if by_systemd => None,
+        None if is_service => None,
         None => Some(Account::owner(gcfg)?),
     };
-    Ok(decide(requested, owner, by_systemd, gcfg))
+    Ok(decide(account, owner, is_service, gcfg))
 }
 
 /// Plans the change of user for a program that changes the server's data: to the owner of the data directory, or of the
@@ -173,16 +173,16 @@ pub(super) fn plan_for_data(gcfg: &Path, config: &Config) -> Result<Plan, Privil
     Ok(if account.uid.is_root() { Plan::Stay(None) } else { Plan::Become(account) })
 }
 
-/// The plan for a process of root.
-fn decide(requested: Option<Account>, owner: Option<Account>, by_systemd: bool, gcfg: &Path) -> Plan {
-    let way_out = "give it to an ordinary user (chown rstudio-pm), or name one with --user";
-    match (requested, owner, by_systemd) {
+/// Plans the change of user of a process of root.
+fn decide(account: Option<Account>, owner: Option<Account>, is_service: bool, gcfg: &Path) -> Plan {
+    match (account, owner, is_service) {
         (Some(account), _, _) if !account.uid.is_root() => Plan::Become(account),
-        (Some(_), _, _) => Plan::Stay(Some("running as root, as --user says".to_owned())),
+        (Some(_), _, _) => Plan::Stay(Some("running as root, because of --user root".to_owned())),
         (None, _, true) => Plan::Stay(Some("running as root; set User= in the unit".to_owned())),
         (None, Some(account), false) if !account.uid.is_root() => Plan::Become(account),
         (None, _, false) => Plan::Stay(Some(format!(
-            "running as root, because {} belongs to root; {way_out}",
+            "running as root, because {} belongs to root; change its owner to an ordinary user (chown rstudio-pm), or \
+             name a user with --user",
             gcfg.display()
         ))),
     }
@@ -216,12 +216,12 @@ fn become_user(account: &Account, gcfg: &Path) -> Result<Vec<String>, PrivilegeE
     }
     account.take_groups()?;
     let (uid, gid) = (account.uid, account.gid);
-    setresgid(gid, gid, gid).map_err(account.refused("setresgid"))?;
-    setresuid(uid, uid, uid).map_err(account.refused("setresuid"))?;
+    setresgid(gid, gid, gid).map_err(account.step_error("setresgid"))?;
+    setresuid(uid, uid, uid).map_err(account.step_error("setresuid"))?;
     for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
         caps::clear(None, set).map_err(|error| refusal("capabilities", error.to_string()))?;
     }
-    set_no_new_privs().map_err(account.refused("no-new-privs"))?;
+    set_no_new_privs().map_err(account.step_error("no-new-privs"))?;
     // SECURITY: dropped privileges must not be recoverable.
     if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
         return Err(refusal("setresuid", "the process can still become root".to_owned()));
@@ -244,12 +244,12 @@ mod tests {
             name: format!("u{uid}"),
             uid: Uid::from_raw(uid),
             gid: Gid::from_raw(uid),
-            in_user_database: true,
+            is_in_user_database: true,
         }
     }
 
-    fn plan_for(requested: Option<u32>, owner: u32, by_systemd: bool) -> Plan {
-        decide(requested.map(account), Some(account(owner)), by_systemd, Path::new("/g"))
+    fn plan_for(user: Option<u32>, owner: u32, is_service: bool) -> Plan {
+        decide(user.map(account), Some(account(owner)), is_service, Path::new("/g"))
     }
 
     #[test]
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn staying_root_causes_a_warning() {
+    fn a_process_that_stays_root_gets_a_warning() {
         for plan in [plan_for(None, 0, false), plan_for(Some(0), 8, false), plan_for(None, 8, true)] {
             assert!(matches!(&plan, Plan::Stay(Some(warning)) if warning.contains("as root")), "{plan:?}");
         }
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_is_the_one_of_the_file() {
+    fn the_account_of_the_owner_is_found() {
         let dir = tempfile::tempdir().expect("a directory");
         let gcfg = dir.path().join("a.gcfg");
         std::fs::write(&gcfg, "").expect("written");

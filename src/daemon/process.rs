@@ -1,4 +1,4 @@
-//! The server process once it has threads: opens the stores, serves, and stops.
+//! The server process after the part of the start that precedes threads: opens the stores, serves, and stops.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -48,7 +48,7 @@ pub(super) struct Setup<'a> {
     pub(super) is_socket_activated: bool,
     /// The listening sockets.
     pub(super) sockets: Sockets,
-    /// What the old server passed, in a hand-over.
+    /// The sockets and the lock that the old server passed, in a hand-over.
     pub(super) received: Option<ReceivedSockets>,
     /// Limits of requests and connections.
     pub(super) limits: Limits,
@@ -100,7 +100,7 @@ struct Process {
 }
 
 impl Process {
-    /// The process with nothing open yet.
+    /// Creates the process without open stores.
     fn new(
         file: &Path,
         config: &Config,
@@ -110,10 +110,10 @@ impl Process {
         limits: Limits,
         logs: &Logs,
     ) -> Result<Process, StartError> {
-        // In a hand-over systemd accepts messages of the old process only, until this one is the main process.
+        // In a hand-over systemd accepts only messages of the old process, until this one is the main process.
         let notifier = Notifier::start(received.is_none());
         let handover = Handover::from_sockets(&sockets).map_err(StartError::HandOver)?;
-        // The predecessor of a hand-over still runs.
+        // In a hand-over the predecessor still runs, and its leases are valid.
         let previous_id = if received.is_none() { node::previous_id(config) } else { None };
         let shared_stores = received.as_mut().map(|received| SharedStores { lock: received.lock.take() });
         let connection = received.map(ReceivedSockets::connect).transpose().map_err(StartError::HandOver)?;
@@ -180,7 +180,7 @@ impl Process {
         })
     }
 
-    /// Opens the stores and accepts connections; in a hand-over, once the old server agrees. False if a stop was
+    /// Opens the stores and accepts connections; in a hand-over, once the old server permits it. False if a stop was
     /// requested first.
     async fn boot(
         &mut self,
@@ -192,12 +192,12 @@ impl Process {
             self.start_heartbeat();
         }
         {
-            let mut opening = pin!(self.supervisor.start(loaded, is_socket_activated));
+            let mut start = pin!(self.supervisor.start(loaded, is_socket_activated));
             let mut extension = tokio::time::interval(START_EXTENSION / 2);
             let mut backlog = pin!(tokio::time::sleep(BACKLOG_WAIT));
             loop {
                 tokio::select! {
-                    result = &mut opening => break result?,
+                    result = &mut start => break result?,
                     () = &mut *stop => return Ok(false),
                     _ = extension.tick() => {
                         let line = summary::starting(&self.control.mode());
@@ -228,7 +228,7 @@ impl Process {
         Ok(true)
     }
 
-    /// Makes this process known to the other servers of its database.
+    /// Starts the heartbeat, which registers this process with the other servers of its database.
     fn start_heartbeat(&mut self) {
         self.heartbeat = Some(tokio::spawn(heartbeat::run(self.cluster.clone())));
     }
@@ -245,8 +245,8 @@ impl Process {
                 duration.as_millis()
             );
         }
-        // Ready also if requests get 503: systemd would kill a service that does not become ready, and with it
-        // the explanation.
+        // Ready even if requests get 503: systemd would kill a service that does not become ready, and then clients
+        // would not get the reason.
         self.notifier.ready(&summary::brief(&self.switch, &self.control.mode()));
     }
 
@@ -275,7 +275,7 @@ impl Process {
         successor
     }
 
-    /// Finishes the requests and closes everything. A stop may still be requested if there is a successor.
+    /// Finishes the requests and closes everything. With a successor, a later request to stop is still handled.
     async fn shut_down(self, successor: Option<Successor>, stop: &mut (impl Future<Output = ()> + Unpin)) {
         let Process {
             control,
@@ -301,7 +301,7 @@ impl Process {
                 if !delay.is_zero() {
                     control.set_stopping(true);
                     tracing::info!(
-                        "stopping: /__ping__ is 503 for {} s before requests are finished",
+                        "stopping: /__ping__ responds with 503 for {} s before requests are drained",
                         delay.as_secs_f64()
                     );
                     notifier.extend_timeout(delay + limits.drain_timeout * 2, "Draining");
@@ -320,7 +320,7 @@ impl Process {
                     request_count(requests)
                 );
                 tokio::spawn(successor.relay_stop(control));
-                // Socket file and PID file belong to the successor, and so do the leases.
+                // Socket file, PID file and leases belong to the successor.
                 files.clear();
                 leave(&cluster, heartbeat.as_ref()).await;
                 let stop_requested = Notify::new();
@@ -332,7 +332,7 @@ impl Process {
                 };
                 let finish = async {
                     let is_complete = server.drain().hand_over(&limits, stop_requested.notified()).await;
-                    // A still older server must exit first: only this process can forward a stop to it.
+                    // The predecessor of this process must exit first: only this process can forward a stop to it.
                     predecessor.wait_exit().await;
                     is_complete
                 };
@@ -365,14 +365,14 @@ async fn leave(cluster: &Cluster, heartbeat: Option<&JoinHandle<()>>) {
     }
 }
 
-/// Starts to accept connections, once.
+/// Starts to accept connections; further calls do nothing.
 fn accept(services: &Services, sockets: &mut Option<Sockets>) {
     if let Some(sockets) = sockets.take() {
         services.open(sockets);
     }
 }
 
-/// A number of requests, as text.
+/// Formats a number of requests: `1 request`, `2 requests`.
 fn request_count(requests: usize) -> String {
     format!("{requests} request{}", if requests == 1 { "" } else { "s" })
 }

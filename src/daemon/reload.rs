@@ -1,5 +1,4 @@
-//! Applies a changed configuration file to the running server: first all steps that can fail, then the switches,
-//! which cannot.
+//! Applies a changed configuration file to the running server: first all steps that can fail, then those that cannot.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,11 +21,11 @@ use crate::upstream::Upstream;
 pub(super) async fn apply(
     context: &ProcessContext,
     app: &Arc<App>,
-    running: &Loaded,
+    current: &Loaded,
     file: &Loaded,
 ) -> Result<(Loaded, ReloadResult), CommandError> {
     let refusal = |reason: &dyn std::fmt::Display| CommandError(format!("{reason}\nNothing was changed."));
-    let reload = config::reload(running, file).map_err(|error| refusal(&error))?;
+    let reload = config::reload(current, file).map_err(|error| refusal(&error))?;
     let config = Arc::clone(&reload.loaded.config);
     let mut warnings = files::prepare(&context.file, &reload.loaded).map_err(|error| refusal(&error))?;
     warnings.extend(file.warnings.iter().map(ToString::to_string));
@@ -55,8 +54,8 @@ pub(super) async fn apply(
 }
 
 /// Logs the changes of a reload.
-pub(super) fn log_changes(reloaded: &ReloadResult) {
-    let ReloadResult { applied, ignored, restart, warnings } = reloaded;
+pub(super) fn log_changes(result: &ReloadResult) {
+    let ReloadResult { applied, ignored, restart, warnings } = result;
     for Change { property, from, to } in applied {
         tracing::info!("{property} is '{to}' now, was '{from}'");
     }
@@ -72,7 +71,7 @@ pub(super) fn log_changes(reloaded: &ReloadResult) {
     tracing::info!("configuration reloaded; {} applied", applied.len());
 }
 
-/// Reads the certificate and key if the configuration serves HTTPS.
+/// Reads certificate and key if the configuration has an HTTPS listener.
 pub(super) fn open_tls(config: &Config) -> Result<Tls, TlsError> {
     match (&config.https.listen, &config.https.certificate, &config.https.key) {
         (Some(_), Some(certificate), Some(key)) => Tls::open(certificate, key, config.https.minimum_tls),

@@ -23,11 +23,13 @@ const DEFAULT_DIRECTORIES: [&str; 2] = ["/var/lib/rstudio-pm", "/var/log/rstudio
 pub(super) fn print(file: &Path) {
     let (variables, errors) = ServiceUnit::find(file).map(|unit| unit.variables()).unwrap_or_default();
     for error in &errors {
-        println!("  # variables of the service are not known, and may name other places: {error}");
+        println!(
+            "  # could not read the variables of the service, which may name other directories: {error}"
+        );
     }
     if has_unknown_variables() {
         println!(
-            "  # the unit of the service sets variables, which only systemd can tell, and may name other places: \
+            "  # the unit of the service sets variables that only systemd can print, and that may name other directories: \
              systemctl show -p Environment,EnvironmentFiles rstudio-pm"
         );
     }
@@ -69,7 +71,7 @@ fn commands(config: &Config, is_root_owned: impl Fn(&Path) -> bool) -> Vec<Strin
     }
     for log in logs(config).filter(|log| !listed_paths.iter().any(|parent| log.starts_with(parent))) {
         let display = quote(&log.display().to_string());
-        // The file and its rotations, but no file of another program whose name starts alike.
+        // The file and its rotated versions, but no file of another program with the same name prefix.
         lines.push(format!("rm -f {display} {display}[.-][0-9]*"));
     }
     if config.database.provider == Provider::Postgres {
@@ -144,6 +146,7 @@ fn bucket(class_location: &S3Location, classes: &[StorageClass]) -> String {
     line
 }
 
+/// The log files.
 fn logs(config: &Config) -> impl Iterator<Item = &Path> {
     let system = config.logging.system_log.iter().filter_map(|destination| match destination {
         LogDestination::File(path) => Some(path.as_path()),
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_listed_once_quoted_and_never_when_they_are_roots() {
+    fn directories_are_listed_once_and_quoted_and_those_of_root_get_no_command() {
         let output = lines(
             "[Server]\nDataDir = /mnt/pm\nServiceLog = /var/log/pm.service.log\n[SQLite]\nDir = /mnt/pm/db\n\
              [FileStorage \"cache\"]\nLocation = \"/mnt/it's; here\"\n[FileStorage \"metrics\"]\nLocation = /srv\n",

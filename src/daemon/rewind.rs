@@ -1,5 +1,5 @@
 //! Reopens the app after the database was reset to an earlier state: the caches are keyed by numbers of transactions
-//! and steps, which now mean something else.
+//! and steps, which the reset database assigns a second time.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::catalog::Rewind;
 use crate::control::{Command, Control};
 use crate::metrics;
 
-/// Pause before another attempt.
+/// Pause between attempts to reopen the app.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Waits for rewinds until the task is dropped, which happens when the app is reopened.
@@ -21,20 +21,20 @@ pub(super) async fn watch(control: Control, mut rewinds: watch::Receiver<Option<
         let Some(Rewind { old_tx, new_tx }) = rewinds.borrow_and_update().clone() else { continue };
         metrics::database_rewound();
         tracing::error!(
-            "the database was reset from transaction {old_tx} to {new_tx} (fail-over or restore?); everything is read again; \
-             addresses of dates and transactions after {new_tx} have another meaning now"
+            "the database was reset from transaction {old_tx} to {new_tx} (fail-over or restore?); all stores are reopened; \
+             URLs of dates and transactions after {new_tx} refer to other content now"
         );
-        // In a task of its own, because the command ends this one.
+        // In a separate task, because the command ends this one.
         let control = control.clone();
         tokio::spawn(async move {
             while let Err(error) = control.run(Command::Reopen).await {
-                tracing::warn!("could not read everything again: {error}");
+                tracing::warn!("could not reopen the stores after the reset of the database: {error}");
                 if control.mode() != crate::control::Mode::Online {
                     return;
                 }
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
-            tracing::info!("everything was read again");
+            tracing::info!("reopened all stores after the reset of the database");
         });
     }
 }

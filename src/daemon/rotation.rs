@@ -8,8 +8,8 @@ use super::logging::Logs;
 use crate::control::LogControl as _;
 use crate::logs::rotation::{Rotation, schedule};
 
-/// Checks the files at once, at each midnight, after each change of the configuration, and at least hourly, because
-/// the clock may be set. Runs until it is dropped.
+/// Checks the files at the start, at each midnight, after each change of the configuration, and at least hourly,
+/// because the clock may be changed. Runs until the future is dropped.
 pub(super) async fn run(logs: Logs) {
     let mut rotation = Rotation::new(Path::new("/"));
     loop {

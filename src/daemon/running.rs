@@ -1,4 +1,4 @@
-//! An app that serves requests, and its background tasks.
+//! The lifetime of the background tasks of an app.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl RunningApp {
         let predecessor = self.predecessor.clone();
         let config = state.config.load();
         if config.storage_audit.is_enabled {
-            // The sizes of files are only used by the metrics.
+            // Only the metrics use the sizes of files.
             let scan = config.metrics.listen.is_some();
             self.tasks.push(tokio::spawn(space::watch(state.storage.clone(), config.storage.clone(), scan)));
         }

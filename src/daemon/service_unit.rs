@@ -18,7 +18,7 @@ pub(super) struct ServiceUnit {
     /// Whether `/home`, `/root` and `/run/user` are empty for the service, except for bound paths
     /// (`ProtectHome=tmpfs`).
     pub(super) hides_homes: bool,
-    /// Whether the service has its own `/tmp` and `/var/tmp` (`PrivateTmp=`).
+    /// Whether the service has a private `/tmp` and `/var/tmp` (`PrivateTmp=`).
     pub(super) has_private_tmp: bool,
     /// The command line.
     command: String,
@@ -31,11 +31,11 @@ pub(super) struct ServiceUnit {
 impl ServiceUnit {
     /// Returns the unit if systemd runs, and has one that starts the server with this configuration file.
     pub(super) fn find(gcfg: &Path) -> Option<ServiceUnit> {
-        ServiceUnit::loaded().filter(|unit| unit.uses(gcfg))
+        ServiceUnit::load().filter(|unit| unit.uses(gcfg))
     }
 
     /// Returns the loaded unit; `None` without systemd.
-    fn loaded() -> Option<ServiceUnit> {
+    fn load() -> Option<ServiceUnit> {
         let properties =
             "LoadState,User,Group,ProtectHome,PrivateTmp,ExecStart,MainPID,Environment,EnvironmentFiles";
         let output = Command::new("systemctl")
@@ -47,10 +47,10 @@ impl ServiceUnit {
     }
 
     /// Parses the output of `systemctl show`; `None` if no such unit is loaded.
-    fn parse(shown: &str) -> Option<ServiceUnit> {
+    fn parse(output: &str) -> Option<ServiceUnit> {
         let mut unit = ServiceUnit::default();
         let mut is_loaded = false;
-        for (name, value) in shown.lines().filter_map(|line| line.split_once('=')) {
+        for (name, value) in output.lines().filter_map(|line| line.split_once('=')) {
             match name {
                 "LoadState" => is_loaded = value == "loaded",
                 "User" => value.clone_into(&mut unit.user),
@@ -75,18 +75,18 @@ impl ServiceUnit {
         is_loaded.then_some(unit)
     }
 
-    /// Whether the command line names this configuration file, or names none and this is the default one.
+    /// Whether the command line names this configuration file, or names none and this is the default file.
     fn uses(&self, gcfg: &Path) -> bool {
         let words: Vec<&str> = self.command.split_whitespace().collect();
-        let config_argument = words.iter().enumerate().find_map(|(at, word)| match *word {
-            "--config" => words.get(at + 1).copied(),
+        let config_argument = words.iter().enumerate().find_map(|(index, word)| match *word {
+            "--config" => words.get(index + 1).copied(),
             word => word.strip_prefix("--config="),
         });
         Path::new(config_argument.unwrap_or(DEFAULT_FILE)) == gcfg
     }
 
-    /// Returns the variables of the running service, or those that systemd would start it with, and the errors of
-    /// unreadable files of variables.
+    /// Returns the variables of the running service, or those with which systemd would start it, and the errors of
+    /// unreadable environment files.
     pub(super) fn variables(&self) -> (Vec<(String, String)>, Vec<String>) {
         if self.pid != 0
             && let Ok(environ) = std::fs::read(format!("/proc/{}/environ", self.pid))
@@ -118,7 +118,7 @@ pub(super) fn has_unknown_variables() -> bool {
     let administrators_unit = root.join("etc/systemd/system").join(UNIT);
     let sets_variables =
         |path: PathBuf| std::fs::read_to_string(path).is_ok_and(|text| text.contains("\nEnvironment"));
-    ServiceUnit::loaded().is_none()
+    ServiceUnit::load().is_none()
         && generator::drop_ins(root).into_values().chain([administrators_unit]).any(sets_variables)
 }
 
@@ -131,7 +131,7 @@ fn assignment(text: &str) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
-    const SHOWN: &str = "ExecStart={ path=/opt/rstudio-pm/bin/rstudio-pm ; argv[]=/opt/rstudio-pm/bin/rstudio-pm --config \
+    const OUTPUT: &str = "ExecStart={ path=/opt/rstudio-pm/bin/rstudio-pm ; argv[]=/opt/rstudio-pm/bin/rstudio-pm --config \
         /etc/rstudio-pm/rstudio-pm.gcfg ; ignore_errors=no ; start_time=[n/a] ; pid=0 }\n\
         Environment=PACKAGEMANAGER_A=1 \"PACKAGEMANAGER_B=a \\\"b\\\" c\"\n\
         EnvironmentFiles=/etc/default/a b (ignore_errors=yes)\nEnvironmentFiles=/etc/default/c (ignore_errors=no)\n\
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_output_of_systemctl_is_parsed() {
-        let unit = ServiceUnit::parse(SHOWN).expect("loaded");
+        let unit = ServiceUnit::parse(OUTPUT).expect("loaded");
         assert_eq!((unit.user.as_str(), unit.group.as_str(), unit.pid), ("deploy", "", 0));
         assert!(unit.hides_homes && unit.has_private_tmp);
         assert_eq!(
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_loaded_unit_there_is_none() {
+    fn a_unit_that_is_not_loaded_is_ignored() {
         assert_eq!(ServiceUnit::parse("LoadState=not-found\nUser=\n"), None);
         assert_eq!(ServiceUnit::parse(""), None);
     }

@@ -1,5 +1,5 @@
-//! The user and the sandbox that the server gets when root starts it, through systemd or by hand. Checks and commands
-//! that root runs use the rights of that user.
+//! The user and the sandbox of a server that root starts, through systemd or directly. Checks and commands that root
+//! runs use the rights of that user.
 
 use std::path::{Path, PathBuf};
 
@@ -44,47 +44,47 @@ impl ServiceUser {
         self.account.as_ref().map_or_else(geteuid, |account| account.uid).as_raw()
     }
 
-    /// Runs `work` with the rights of the user, which apply to the whole process meanwhile.
+    /// Runs `work` with the rights of the user, to which the whole process is restricted until `work` returns.
     ///
     /// # Errors
-    /// The system refuses the change of user.
+    /// The process cannot switch to the user or back.
     pub(super) fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T, PrivilegeError> {
         let Some(account) = &self.account else { return Ok(work()) };
         let (groups, group, root) = (getgroups().unwrap_or_default(), getegid(), Uid::from_raw(0));
         account.take_groups()?;
         let (uid, gid) = (account.uid, account.gid);
         // access(2) uses the real user, and open(2) the effective one. The saved one stays root, to switch back.
-        setresgid(gid, gid, group).map_err(account.refused("setresgid"))?;
-        setresuid(uid, uid, root).map_err(account.refused("setresuid"))?;
+        setresgid(gid, gid, group).map_err(account.step_error("setresgid"))?;
+        setresuid(uid, uid, root).map_err(account.step_error("setresuid"))?;
         let result = work();
-        setresuid(root, root, root).map_err(account.refused("setresuid"))?;
-        restore_groups(group, &groups).map_err(account.refused("setgroups"))?;
+        setresuid(root, root, root).map_err(account.step_error("setresuid"))?;
+        restore_groups(group, &groups).map_err(account.step_error("setgroups"))?;
         Ok(result)
     }
 
-    /// Hides directories from this process as the unit hides them from the service. Returns a remark if that is not
+    /// Hides directories from this process as the unit hides them from the service. Returns a message if that is not
     /// possible.
     pub(super) fn enter_sandbox(&self, config: &Config) -> Option<String> {
         let unit = self.unit.as_ref()?;
-        let mut hidden: Vec<&'static str> = Vec::new();
+        let mut hidden_dirs: Vec<&'static str> = Vec::new();
         if unit.hides_homes {
-            hidden.extend(units::HOMES);
+            hidden_dirs.extend(units::HOME_DIRS);
         }
         if unit.has_private_tmp {
-            hidden.extend(units::TEMPORARY);
+            hidden_dirs.extend(units::TEMPORARY_DIRS);
         }
-        let bound = units::bound_paths(config);
-        hidden.retain(|dir| bound.iter().any(|path| path.starts_with(dir)));
-        let error = sandbox::enter(&hidden, &bound).err()?;
+        let bound_paths = units::bound_paths(config);
+        hidden_dirs.retain(|dir| bound_paths.iter().any(|path| path.starts_with(dir)));
+        let error = sandbox::enter(&hidden_dirs, &bound_paths).err()?;
         Some(format!(
             "paths below {} were checked outside the sandbox of the service, inside which they may be readable: {error}",
-            hidden.join(", ")
+            hidden_dirs.join(", ")
         ))
     }
 
     /// Returns the missing paths of the server that root creates for the user before the server uses them: systemd
-    /// through the unit, or a start by hand. Must be called with the rights of root.
-    pub(super) fn created_by_root(&self, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
+    /// through the unit, or a manual start. Must be called with the rights of root.
+    pub(super) fn root_created_paths(&self, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
         if self.account.is_none() {
             return Vec::new();
         }
@@ -92,10 +92,10 @@ impl ServiceUser {
             Some(_) => units::creates(path),
             None => provision::creates(path),
         };
-        let missing = |path: &PathBuf| path.symlink_metadata().is_err();
+        let is_missing = |path: &PathBuf| path.symlink_metadata().is_err();
         provision::paths_of_server(gcfg, config)
             .into_iter()
-            .filter(|path| missing(path) && creates(path))
+            .filter(|path| is_missing(path) && creates(path))
             .collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Words quoted as by a shell: the lists that `systemctl show` prints, and files for `EnvironmentFile=`. Pure.
+//! Parses words with shell quoting: the lists that `systemctl show` prints, and files for `EnvironmentFile=`. Pure.
 
 /// Splits a list of quoted words.
 pub(super) fn split(text: &str) -> Vec<String> {
@@ -33,15 +33,16 @@ pub(super) fn assignments(text: &str) -> Vec<(String, String)> {
     assignments
 }
 
-/// Reads a word until a character outside of quotes that ends it; returns the rest from that character on.
-fn word(text: &str, ends: fn(char) -> bool) -> (String, &str) {
+/// Reads a word up to the first unquoted character for which `is_end` is true; returns the word and the rest, which
+/// begins with that character.
+fn word(text: &str, is_end: fn(char) -> bool) -> (String, &str) {
     let mut word = String::new();
     let mut quote = None;
     let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
+    while let Some((index, c)) = chars.next() {
         match (quote, c) {
-            (None, c) if ends(c) => return (word, &text[at..]),
-            (None, '$') if text[at + 1..].starts_with('\'') => {
+            (None, c) if is_end(c) => return (word, &text[index..]),
+            (None, '$') if text[index + 1..].starts_with('\'') => {
                 // `$'…'` has escape sequences, as in double quotes.
                 chars.next();
                 quote = Some('$');
@@ -50,7 +51,7 @@ fn word(text: &str, ends: fn(char) -> bool) -> (String, &str) {
             (Some('$'), '\'') => quote = None,
             (Some(open), c) if c == open && c != '$' => quote = None,
             (None | Some('"' | '$'), '\\') => match chars.next() {
-                // The next line continues this one.
+                // A backslash at the end of a line continues the line.
                 Some((_, '\n')) => {}
                 Some((_, 'n')) => word.push('\n'),
                 Some((_, 't')) => word.push('\t'),
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quoted_words_are_split() {
+    fn a_list_is_split_into_its_quoted_words() {
         assert_eq!(
             split(r#"A=1  "B=a \"b\" c" 'C=\x' $'D=it\'s' E=\$"#),
             ["A=1", "B=a \"b\" c", "C=\\x", "D=it's", "E=$"]

@@ -19,7 +19,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Installs the handlers. Needs the runtime.
+    /// Installs the handlers. Requires a Tokio runtime.
     pub(super) fn install() -> Signals {
         let signals = Signals {
             term: handler(SignalKind::terminate()),
@@ -28,7 +28,7 @@ impl Signals {
             usr1: handler(SignalKind::user_defined1()),
             usr2: handler(SignalKind::user_defined2()),
         };
-        let _ = deferred_set().thread_unblock();
+        let _ = deferred_signals().thread_unblock();
         signals
     }
 
@@ -69,7 +69,7 @@ impl Signals {
                 tokio::select! {
                     _ = term.recv() => break,
                     _ = int.recv() => break,
-                    // A log rotation while requests are drained.
+                    // Logs may be rotated while requests are drained.
                     _ = usr1.recv() => reopen_signal.notify_one(),
                 }
             }
@@ -79,13 +79,13 @@ impl Signals {
     }
 }
 
-/// Blocks HUP, USR1 and USR2 until [`Signals::install`]: uncaught, they would kill the process during the start. To be
-/// called on the first thread, before others are started.
+/// Blocks HUP, USR1 and USR2 until [`Signals::install`]: without handlers, they would kill the process during the
+/// start. Must be called on the main thread, before others are started.
 pub(super) fn block() {
-    let _ = deferred_set().thread_block();
+    let _ = deferred_signals().thread_block();
 }
 
-fn deferred_set() -> SigSet {
+fn deferred_signals() -> SigSet {
     SigSet::from_iter([
         nix::sys::signal::Signal::SIGHUP,
         nix::sys::signal::Signal::SIGUSR1,
@@ -100,7 +100,7 @@ fn handler(kind: SignalKind) -> Signal {
 async fn reopen(control: &Control) {
     match control.reopen_logs().await {
         Ok(_) => tracing::info!("log files reopened"),
-        Err(error) => tracing::error!("{error}"),
+        Err(error) => tracing::error!("could not reopen the log files: {error}"),
     }
 }
 

@@ -27,12 +27,12 @@ pub struct Sockets {
     pub metrics: Vec<TcpListener>,
     /// `<SockFileDir>/rstudio-pm.sock`.
     pub admin: UnixListener,
-    /// The path to remove at the end; `None` when systemd owns the socket.
+    /// The path that the server removes when it ends; `None` if systemd owns the socket.
     pub admin_path: Option<PathBuf>,
     /// Differences between the inherited sockets and the gcfg, for the log.
     pub warnings: Vec<String>,
     /// Listeners that could not be opened; the server runs without them and retries.
-    pub missing: Vec<MissingListener>,
+    pub missing_listeners: Vec<MissingListener>,
     /// Whether an inherited socket that differs from the configuration is used because there is no other.
     pub is_outdated: bool,
 }
@@ -119,19 +119,23 @@ impl Sockets {
     #[must_use]
     pub fn admin_address(&self) -> PathBuf {
         let address = self.admin.local_addr().ok();
-        address.and_then(|at| at.as_pathname().map(Path::to_owned)).unwrap_or_default()
+        address.and_then(|address| address.as_pathname().map(Path::to_owned)).unwrap_or_default()
     }
 
     /// Addresses of plain HTTP listeners, reachable from this machine.
     #[must_use]
     pub fn plain_addresses(&self) -> Vec<SocketAddr> {
         let address = |socket: &TcpListener| {
-            let mut at = socket.local_addr().ok()?;
-            if at.ip().is_unspecified() {
+            let mut address = socket.local_addr().ok()?;
+            if address.ip().is_unspecified() {
                 let v4 = std::net::Ipv4Addr::LOCALHOST;
-                at.set_ip(if at.is_ipv4() { v4.into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+                address.set_ip(if address.is_ipv4() {
+                    v4.into()
+                } else {
+                    std::net::Ipv6Addr::LOCALHOST.into()
+                });
             }
-            Some(at)
+            Some(address)
         };
         self.http.iter().chain(&self.redirect).filter_map(address).collect()
     }
@@ -162,7 +166,7 @@ pub(super) struct PassedSockets {
     /// Sockets with the names that systemd uses.
     pub(super) sockets: Vec<(String, OwnedFd)>,
     /// Whether the server, not systemd, created the admin socket.
-    pub(super) own_admin: bool,
+    pub(super) owns_admin_socket: bool,
 }
 
 /// The sockets that are opened before privileges are dropped: TCP, and an inherited admin socket.
@@ -172,85 +176,95 @@ pub(super) struct BoundSockets {
     redirect: Vec<TcpListener>,
     metrics: Vec<TcpListener>,
     admin: Option<UnixListener>,
-    own_admin: bool,
+    owns_admin_socket: bool,
     warnings: Vec<String>,
-    missing: Vec<MissingListener>,
+    missing_listeners: Vec<MissingListener>,
     is_outdated: bool,
 }
 
 /// Takes the sockets that systemd (`LISTEN_FDNAMES`: http, https, redirect, metrics, admin) or the old server passes,
-/// and binds the missing TCP addresses. `is_valid`: the configuration is valid, so sockets that it does not mention are
-/// to be closed.
+/// and binds the missing TCP addresses. `is_valid` states whether the configuration is valid; then sockets that it does
+/// not mention are closed.
 ///
 /// # Errors
-/// The first socket that cannot be opened. If systemd has passed sockets, missing ones are retried later instead; so is
-/// the metrics socket in any case, because its default port may be in use by another program.
+/// The first socket that cannot be opened. If systemd or an old server has passed sockets, missing ones are retried
+/// later instead, as is the metrics socket in every case, because its default port may be in use by another program.
 pub(super) fn bind_all(
     config: &Config,
     is_valid: bool,
-    passed: Option<PassedSockets>,
+    passed_sockets: Option<PassedSockets>,
 ) -> Result<BoundSockets, SocketError> {
-    let own_admin = passed.as_ref().is_some_and(|passed| passed.own_admin);
-    let mut inherited = passed.map_or_else(InheritedSockets::take, InheritedSockets::from_passed);
-    let started_by_systemd = inherited.has_sockets();
+    let owns_admin_socket = passed_sockets.as_ref().is_some_and(|passed| passed.owns_admin_socket);
+    let mut inherited = passed_sockets.map_or_else(InheritedSockets::take, InheritedSockets::from_passed);
+    let has_inherited_sockets = inherited.has_sockets();
     let mut warnings = std::mem::take(&mut inherited.warnings);
-    let (mut missing, mut is_outdated) = (Vec::new(), false);
+    let (mut missing_listeners, mut is_outdated) = (Vec::new(), false);
     let listeners = [
         (ListenerKind::Http, inherited.http, config.http.listen.as_ref()),
-        // Also without HTTPS in the configuration: then connections are closed instead of hanging, and the socket is
-        // there once the configuration is fixed.
+        // Kept even if the configuration has no HTTPS: then connections are closed instead of hanging, and the socket
+        // is available once the configuration is fixed.
         (ListenerKind::Https, inherited.https, config.https.listen.as_ref()),
         (ListenerKind::Redirect, inherited.redirect, config.http_redirect.listen.as_ref()),
         (ListenerKind::Metrics, inherited.metrics, config.metrics.listen.as_ref()),
     ];
-    let is_configured = |(_, sockets, configured): &(ListenerKind, Vec<TcpListener>, Option<&Listen>)| {
-        sockets.iter().any(|socket| has_address(socket, *configured))
+    let is_configured = |(_, sockets, listen): &(ListenerKind, Vec<TcpListener>, Option<&Listen>)| {
+        sockets.iter().any(|socket| has_address(socket, *listen))
     };
     let any_is_configured = is_valid && listeners.iter().any(is_configured);
-    let mut tcp = |kind: ListenerKind, sockets: Vec<TcpListener>, configured: Option<&Listen>| {
+    let mut tcp = |kind: ListenerKind, sockets: Vec<TcpListener>, listen: Option<&Listen>| {
         let section = kind.section();
         // An invalid configuration may name an address that cannot be parsed, which another message reports.
-        let is_unknown = !is_valid && configured.is_none();
-        let (mut matching, other): (Vec<_>, Vec<_>) =
-            sockets.into_iter().partition(|socket| is_unknown || has_address(socket, configured));
+        let is_unknown = !is_valid && listen.is_none();
+        let (mut used_sockets, other_sockets): (Vec<_>, Vec<_>) =
+            sockets.into_iter().partition(|socket| is_unknown || has_address(socket, listen));
         // systemd before version 252 still passes the socket of a previously configured address.
-        let closes_other = if configured.is_some() { !matching.is_empty() } else { any_is_configured };
-        for socket in other {
+        let closes_others = if listen.is_some() { !used_sockets.is_empty() } else { any_is_configured };
+        for socket in other_sockets {
             if let Ok(address) = socket.local_addr() {
-                let configured = configured.map_or_else(|| "nothing".to_owned(), display_address);
+                let configured_address = listen.map_or_else(|| "nothing".to_owned(), display_address);
                 let consequence =
-                    if closes_other { "closed here".to_owned() } else { format!("run: {APPLY_COMMANDS}") };
+                    if closes_others { "closed here".to_owned() } else { format!("run: {APPLY_COMMANDS}") };
                 warnings.push(format!(
-                    "systemd listens on {address} for {section}, the configuration says {configured}; {consequence}"
+                    "systemd listens on {address} for {section}, the configuration says {configured_address}; {consequence}"
                 ));
             }
-            if !closes_other {
+            if !closes_others {
                 is_outdated = true;
-                matching.push(socket);
+                used_sockets.push(socket);
             }
         }
-        if let (true, Some(listen)) = (matching.is_empty(), configured) {
+        if let (true, Some(listen)) = (used_sockets.is_empty(), listen) {
             match bind(section, listen) {
-                Ok(socket) => matching.push(socket),
-                Err(error) if started_by_systemd || kind == ListenerKind::Metrics => {
-                    missing.push(MissingListener { kind, listen: listen.clone(), error });
+                Ok(socket) => used_sockets.push(socket),
+                Err(error) if has_inherited_sockets || kind == ListenerKind::Metrics => {
+                    missing_listeners.push(MissingListener { kind, listen: listen.clone(), error });
                 }
                 Err(error) => return Err(error),
             }
         }
         // Required by tokio.
-        matching.iter().try_for_each(|socket| set_nonblocking("TCP", socket.set_nonblocking(true)))?;
-        Ok(matching)
+        used_sockets.iter().try_for_each(|socket| set_nonblocking("TCP", socket.set_nonblocking(true)))?;
+        Ok(used_sockets)
     };
     let [http, https, redirect, metrics] =
-        listeners.map(|(kind, sockets, configured)| tcp(kind, sockets, configured));
+        listeners.map(|(kind, sockets, listen)| tcp(kind, sockets, listen));
     let (http, https, redirect, metrics) = (http?, https?, redirect?, metrics?);
     let admin = inherited.admin;
-    Ok(BoundSockets { http, https, redirect, metrics, admin, own_admin, warnings, missing, is_outdated })
+    Ok(BoundSockets {
+        http,
+        https,
+        redirect,
+        metrics,
+        admin,
+        owns_admin_socket,
+        warnings,
+        missing_listeners,
+        is_outdated,
+    })
 }
 
 impl BoundSockets {
-    /// Adds the admin socket. Binds it if systemd has not passed it, as the server's user, who then owns the file.
+    /// Adds the admin socket. Binds it if systemd has not passed it, as the server's user, who owns the file then.
     ///
     /// # Errors
     /// The socket cannot be opened.
@@ -260,7 +274,7 @@ impl BoundSockets {
                 let mismatch = path_mismatch(&socket, config);
                 self.is_outdated |= mismatch.is_some();
                 self.warnings.extend(mismatch);
-                (socket, self.own_admin.then(|| admin_path(config)))
+                (socket, self.owns_admin_socket.then(|| admin_path(config)))
             }
             None => {
                 let path = admin_path(config);
@@ -268,8 +282,19 @@ impl BoundSockets {
             }
         };
         set_nonblocking("admin", admin.set_nonblocking(true))?;
-        let BoundSockets { http, https, redirect, metrics, warnings, missing, is_outdated, .. } = self;
-        Ok(Sockets { http, https, redirect, metrics, admin, admin_path, warnings, missing, is_outdated })
+        let BoundSockets { http, https, redirect, metrics, warnings, missing_listeners, is_outdated, .. } =
+            self;
+        Ok(Sockets {
+            http,
+            https,
+            redirect,
+            metrics,
+            admin,
+            admin_path,
+            warnings,
+            missing_listeners,
+            is_outdated,
+        })
     }
 }
 
@@ -277,33 +302,33 @@ fn set_nonblocking(name: &'static str, result: std::io::Result<()>) -> Result<()
     result.map_err(|source| SocketError::Mode { name, source })
 }
 
-/// A warning if the inherited admin socket is not the configured one. Compares canonical paths, because `/var/run` is
-/// a link to `/run`.
+/// Returns a warning if the inherited admin socket is not the configured one. Compares canonical paths, because
+/// `/var/run` is a link to `/run`.
 fn path_mismatch(socket: &UnixListener, config: &Config) -> Option<String> {
     let address = socket.local_addr().ok()?;
-    let (inherited, configured) = (address.as_pathname()?, admin_path(config));
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    (real(inherited) != real(&configured)).then(|| {
+    let (inherited_path, configured_path) = (address.as_pathname()?, admin_path(config));
+    let real_path = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    (real_path(inherited_path) != real_path(&configured_path)).then(|| {
         format!(
             "systemd listens on {} for administrators, the configuration says {}; run: {APPLY_COMMANDS}",
-            inherited.display(),
-            configured.display()
+            inherited_path.display(),
+            configured_path.display()
         )
     })
 }
 
 /// Whether a socket has the configured address. For a host name only the port is compared: its address may change.
-fn has_address(socket: &TcpListener, configured: Option<&Listen>) -> bool {
-    let (Ok(at), Some(listen)) = (socket.local_addr(), configured) else { return false };
+fn has_address(socket: &TcpListener, listen: Option<&Listen>) -> bool {
+    let (Ok(address), Some(listen)) = (socket.local_addr(), listen) else { return false };
     let is_same_host = match listen.host.parse::<IpAddr>() {
-        Ok(host) => at.ip() == host,
-        Err(_) => !listen.host.is_empty() || at.ip().is_unspecified(),
+        Ok(host) => address.ip() == host,
+        Err(_) => !listen.host.is_empty() || address.ip().is_unspecified(),
     };
     // Port 0 matches any port: the system has chosen it.
-    is_same_host && (listen.port == 0 || at.port() == listen.port)
+    is_same_host && (listen.port == 0 || address.port() == listen.port)
 }
 
-/// Binds the admin socket with mode 0660, replacing one left by a crashed process.
+/// Binds the admin socket with mode 0660 and replaces the file of a crashed process.
 fn bind_admin(path: &Path) -> Result<UnixListener, SocketError> {
     let admin_error = |reason: String| SocketError::Admin { path: path.to_owned(), reason };
     if UnixStream::connect(path).is_ok() {
@@ -317,7 +342,7 @@ fn bind_admin(path: &Path) -> Result<UnixListener, SocketError> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(admin_error(format!("could not remove the old one: {error}"))),
     }
-    // The mode must be right when the socket is created; a later chmod would leave a gap.
+    // The socket must be created with this mode: before a later chmod, other users could connect.
     let old_umask = umask(Mode::from_bits_truncate(0o117));
     let result = UnixListener::bind(path);
     umask(old_umask);
@@ -334,6 +359,7 @@ fn bind_admin(path: &Path) -> Result<UnixListener, SocketError> {
     })
 }
 
+/// Sockets from systemd or from the old server.
 #[derive(Default)]
 struct InheritedSockets {
     http: Vec<TcpListener>,
@@ -390,7 +416,7 @@ impl InheritedSockets {
             let name = names.get(i).copied().unwrap_or_default();
             if let Err(error) = inherited.add(&mut fds, i, name) {
                 inherited.warnings.push(format!(
-                    "the inherited socket {i}, named '{name}', cannot be used and is left alone: {error}"
+                    "could not use the inherited socket {i}, named '{name}', which stays open: {error}"
                 ));
             }
         }
@@ -428,25 +454,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_cannot_be_read_causes_no_second_advice() {
+    fn an_invalid_address_causes_no_second_message() {
         let text = b"[HTTP]\nListen = :99999\n";
         let (config, errors) = crate::config::salvage("f", text);
         assert_eq!(errors.len(), 1);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let passed = |is_valid| {
+        let bind = |is_valid| {
             let socket = listener.try_clone().expect("a copy");
             let sockets = vec![("http".to_owned(), socket.into())];
-            bind_all(&config, is_valid, Some(PassedSockets { sockets, own_admin: false })).expect("bound")
+            bind_all(&config, is_valid, Some(PassedSockets { sockets, owns_admin_socket: false }))
+                .expect("bound")
         };
-        let bound = passed(false);
+        let bound = bind(false);
         assert_eq!(
             (bound.http.len(), bound.is_outdated, bound.warnings.as_slice()),
             (1, false, [].as_slice())
         );
         // If a valid configuration has no HTTP listener, the socket is wrong.
-        assert!(
-            passed(true).warnings.iter().any(|warning| warning.contains("the configuration says nothing"))
-        );
+        assert!(bind(true).warnings.iter().any(|warning| warning.contains("the configuration says nothing")));
     }
     use std::os::unix::fs::PermissionsExt;
 
@@ -466,11 +491,11 @@ mod tests {
     }
 
     #[test]
-    fn the_admin_socket_is_0660_replaces_a_stale_one_and_never_a_live_one() {
+    fn the_admin_socket_has_mode_0660_and_replaces_only_a_stale_socket() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("rstudio-pm.sock");
         drop(bind_admin(&path).expect("bound"));
-        std::fs::write(dir.path().join("file"), "precious").expect("written");
+        std::fs::write(dir.path().join("file"), "content").expect("written");
         let error = bind_admin(&dir.path().join("file")).expect_err("no socket").to_string();
         assert!(error.ends_with("it is not a socket; move it away"), "{error}");
         let listener = bind_admin(&path).expect("the stale one is replaced");

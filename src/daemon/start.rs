@@ -21,8 +21,8 @@ use crate::http::Limits;
 /// Starts, serves until a stop is requested, and stops.
 ///
 /// # Errors
-/// What keeps the server from serving. If systemd holds the sockets, an unusable configuration or store is no error:
-/// the server responds with 503 until it can be used.
+/// A configuration, file, socket or store that the server cannot use. If systemd holds the sockets, an unusable
+/// configuration or store is not an error: the server responds with 503 until it can be used.
 pub(super) fn run(
     args: &Args,
     loaded: Result<Loaded, ConfigError>,
@@ -41,11 +41,11 @@ pub(super) fn run(
         Err(error) => return Err(error.into()),
     };
     let plan = privileges::plan(args.user.as_deref(), file)?;
-    let passed = received.as_mut().map(|received| PassedSockets {
+    let passed_sockets = received.as_mut().map(|received| PassedSockets {
         sockets: std::mem::take(&mut received.sockets),
-        own_admin: received.own_admin,
+        owns_admin_socket: received.owns_admin_socket,
     });
-    let bound = sockets::bind_all(&config, loaded.is_ok(), passed);
+    let bind_result = sockets::bind_all(&config, loaded.is_ok(), passed_sockets);
     let mut warnings = privileges::execute(plan, file, &config)?;
     let file_warnings = match &loaded {
         Ok(loaded) => files::prepare(file, loaded),
@@ -59,7 +59,7 @@ pub(super) fn run(
     }
     logs.configure(&config);
     // After the logs are configured: an error about a port must be in the log file, too.
-    let sockets = bound?.with_admin(&config)?;
+    let sockets = bind_result?.with_admin(&config)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -69,8 +69,8 @@ pub(super) fn run(
     for warning in &sockets.warnings {
         tracing::warn!("{warning}");
     }
-    for missing in &sockets.missing {
-        tracing::warn!("{}", missing.error);
+    for listener in &sockets.missing_listeners {
+        tracing::warn!("{}", listener.error);
     }
     crate::storage::install_tls_provider();
     let runtime = runtime().map_err(StartError::Runtime)?;
@@ -82,12 +82,12 @@ pub(super) fn run(
         Limits { connections: open_files.saturating_sub(512).clamp(64, 16_384), ..Limits::default() };
     let setup = Setup { file, config, loaded, is_socket_activated, sockets, received, limits, start };
     let result = runtime.block_on(process::run(setup, logs));
-    // Blocking work that still runs belongs to aborted connections or to an aborted start.
+    // Blocking tasks that still run belong to aborted connections or to an aborted start.
     runtime.shutdown_background();
     result
 }
 
-/// The valid part of an invalid configuration file: where to listen and to log.
+/// The valid part of an invalid configuration file, which determines the listeners and the logs.
 fn salvage(file: &Path) -> Config {
     let text = config::read(file).unwrap_or_default();
     config::salvage(&file.display().to_string(), &text).0

@@ -14,14 +14,14 @@ const POLL_INTERVAL: Duration = Duration::from_secs(60);
 /// Minimum interval between updates: a hundred packages added within a second are one change.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The inputs of the line, which is only rendered again when they change.
+/// The inputs of the line, which is rendered again only when they change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct StatusInputs {
     mode: Mode,
     /// Version of the catalog.
     catalog: i64,
     /// Number of jobs that have ended.
-    ended_jobs: u64,
+    job_end_count: u64,
     work: String,
     /// Whether the clock is too far ahead to publish.
     is_skewed: bool,
@@ -36,7 +36,7 @@ pub(super) async fn run(switch: Switch, notifier: Notifier) {
     loop {
         let app = switch.app();
         let mut changes = app.as_ref().map(|app| app.state.catalog.changes());
-        let mut ends = app.as_ref().map(|app| app.state.jobs.end_count());
+        let mut job_ends = app.as_ref().map(|app| app.state.jobs.end_count());
         let database_problem = match &app {
             Some(app) => summary::database_problem(app).await,
             None => None,
@@ -45,14 +45,14 @@ pub(super) async fn run(switch: Switch, notifier: Notifier) {
         let inputs = StatusInputs {
             mode: control.mode(),
             catalog: changes.as_ref().map_or(0, |changes| *changes.borrow()),
-            ended_jobs: ends.as_ref().map_or(0, |ends| *ends.borrow()),
+            job_end_count: job_ends.as_ref().map_or(0, |count| *count.borrow()),
             work: control.work().to_string(),
             is_skewed: app
                 .as_ref()
                 .is_some_and(|app| app.state.catalog.get().skew((app.state.clock)()).is_some()),
             database_problem,
         };
-        // A drain waits until no task holds the app.
+        // A drain waits until no task has a reference to the app.
         drop(app);
         let is_draining = inputs.mode == Mode::Draining;
         if last_inputs.as_ref() != Some(&inputs) {
@@ -66,7 +66,7 @@ pub(super) async fn run(switch: Switch, notifier: Notifier) {
         tokio::select! {
             changed = modes.changed() => if changed.is_err() { return },
             () = async { tokio::join!(wait_change(&mut changes), tokio::time::sleep(MIN_INTERVAL)); } => {}
-            () = async { tokio::join!(wait_change(&mut ends), tokio::time::sleep(MIN_INTERVAL)); } => {}
+            () = async { tokio::join!(wait_change(&mut job_ends), tokio::time::sleep(MIN_INTERVAL)); } => {}
             () = tokio::time::sleep(if is_draining { MIN_INTERVAL } else { POLL_INTERVAL }) => {}
         }
     }

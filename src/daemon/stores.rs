@@ -32,13 +32,13 @@ use crate::usage::Usage;
 
 /// Stores that an old server still uses, as in a hand-over.
 pub(super) struct SharedStores {
-    /// The old server's lock of the database.
+    /// The old server's lock on the database.
     pub(super) lock: Option<OwnedFd>,
 }
 
-/// Opens the stores of a configuration and builds the app. Background tasks are not started yet.
+/// Opens the stores of a configuration and creates the app, without starting background tasks.
 ///
-/// `report_step` is called with the current step, to report the progress of a long start.
+/// `report_step` is called with each step, to report the progress of a long start.
 pub(super) async fn open(
     loaded: &Loaded,
     context: &ServerContext,
@@ -95,7 +95,7 @@ async fn build_app(
     }));
     let sync = Sync::new(Arc::clone(&state));
     sync.recover().await?;
-    // Concurrently with the start: requests for requirements or vulnerabilities wait for them.
+    // These run concurrently with the start; requests for requirements or vulnerabilities wait for their results.
     tokio::spawn(sync.load_rules());
     tokio::spawn(sync.report_directories());
     tokio::spawn(sync.load_advisories());

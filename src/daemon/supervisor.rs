@@ -30,7 +30,7 @@ pub(super) struct Supervisor {
     /// The current configuration; while the server is broken, the one that is retried.
     pub(super) loaded: Option<Loaded>,
     /// Halted syncs, which resume when the server is online again.
-    pub(super) halted: Vec<HaltedSync>,
+    pub(super) halted_syncs: Vec<HaltedSync>,
     /// The old server's lock, for a first start next to a running server.
     shared_stores: Option<SharedStores>,
     /// Next attempt to serve with `loaded`, while the server is broken.
@@ -40,13 +40,13 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor with nothing open yet.
+    /// Creates a supervisor without a running app.
     pub(super) fn new(context: ProcessContext, shared_stores: Option<SharedStores>) -> Supervisor {
         let mut supervisor = Supervisor {
             context,
             running: None,
             loaded: None,
-            halted: Vec::new(),
+            halted_syncs: Vec::new(),
             shared_stores,
             retry_at: None,
             retry_listeners_at: None,
@@ -55,7 +55,8 @@ impl Supervisor {
         supervisor
     }
 
-    /// Starts serving for the first time. `is_socket_activated`: responds with 503 and the reason instead of failing.
+    /// Starts serving for the first time. With `is_socket_activated`, an error is not returned: the server responds
+    /// with 503 and the reason.
     pub(super) async fn start(
         &mut self,
         loaded: Result<Loaded, StartError>,
@@ -75,7 +76,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Opens everything in a configuration except the listeners, and serves. On an error nothing has changed.
+    /// Opens everything in a configuration except the listeners, and serves. An error leaves the server unchanged.
     pub(super) async fn serve(&mut self, loaded: Loaded) -> Result<(), StartError> {
         if let Some(reason) = self.context.listeners.unreachable_reason() {
             return Err(StartError::NoListener(reason));
@@ -102,8 +103,8 @@ impl Supervisor {
         switch.context().site.store(Arc::new(SiteSettings::new(&config)));
         switch.set_app(Arc::clone(&app));
         jobs.halt(false);
-        for halted in std::mem::take(&mut self.halted) {
-            app.sync.resume(halted);
+        for sync in std::mem::take(&mut self.halted_syncs) {
+            app.sync.resume(sync);
         }
         self.running = Some(RunningApp::start(app, self.context.predecessor.clone(), switch.context()));
         self.loaded = Some(loaded);
@@ -120,7 +121,7 @@ impl Supervisor {
             log_lines(&error.to_string());
             if error.broken_reason().has_listener {
                 tracing::error!(
-                    "every request gets 503 until this is fixed; then run: systemctl reload rstudio-pm"
+                    "every request gets 503; fix the error, then run: systemctl reload rstudio-pm"
                 );
             }
             control.set_mode(broken);
@@ -143,7 +144,7 @@ impl Supervisor {
     ) -> Option<ReadySuccessor> {
         loop {
             let retry_time = self.retry_at.into_iter().chain(self.retry_listeners_at).min();
-            let due = async {
+            let retry_timer = async {
                 match retry_time {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
@@ -164,25 +165,25 @@ impl Supervisor {
                     };
                     pending.answer(result);
                 }
-                () = due => self.retry().await,
+                () = retry_timer => self.retry().await,
             }
         }
     }
 
     async fn retry(&mut self) {
-        self.open_missing().await;
+        self.open_missing_listeners().await;
         if self.retry_at.is_none_or(|at| at > Instant::now()) {
             return;
         }
         let Some(loaded) = self.loaded.clone() else { return };
         match self.serve(loaded.clone()).await {
-            Ok(()) => tracing::info!("the retry succeeded: online"),
+            Ok(()) => tracing::info!("the server is online: the retry succeeded"),
             Err(error) => self.fail(&error, Some(loaded)),
         }
     }
 
-    /// Retries missing listeners when that is due.
-    async fn open_missing(&mut self) {
+    /// Opens missing listeners if the time of their next attempt has come.
+    async fn open_missing_listeners(&mut self) {
         if self.retry_listeners_at.is_none_or(|at| at > Instant::now()) {
             return;
         }
@@ -235,7 +236,7 @@ impl Supervisor {
             Mode::Online | Mode::Draining => self.apply().await,
         };
         match &result {
-            Ok(reloaded) => reload::log_changes(reloaded),
+            Ok(reload_result) => reload::log_changes(reload_result),
             Err(error) => log_lines(&format!("the configuration was not reloaded: {error}")),
         }
         let line = summary::line(&self.context.switch, &control.mode()).await;
@@ -249,13 +250,13 @@ impl Supervisor {
         };
         let file = configuration::load(&self.context.file)
             .map_err(|error| CommandError(format!("{}\nNothing was changed.", StartError::from(error))))?;
-        let (loaded, reloaded) = reload::apply(&self.context, &running.app, loaded, &file).await?;
+        let (loaded, reload_result) = reload::apply(&self.context, &running.app, loaded, &file).await?;
         let (db, cluster) = (running.app.state.db.clone(), self.context.switch.context().cluster.clone());
         if let Err(error) = cluster.set_configuration(&db, &loaded.settings).await {
-            tracing::warn!(%error, "the other servers do not know the reloaded configuration of this one");
+            tracing::warn!(%error, "could not report the reloaded configuration to the other servers");
         }
         self.loaded = Some(loaded);
-        Ok(reloaded)
+        Ok(reload_result)
     }
 
     /// Reads the whole file and starts serving. The error contains the configuration to retry, if it is valid.
@@ -265,7 +266,7 @@ impl Supervisor {
         let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         if ListenAddresses::from_config(&loaded.config) != self.context.addresses {
             warnings.push(
-                "the listening addresses changed; they need: systemctl daemon-reload && systemctl restart \
+                "the listening addresses changed; to apply them, run: systemctl daemon-reload && systemctl restart \
                  rstudio-pm"
                     .to_owned(),
             );
@@ -290,17 +291,17 @@ impl Supervisor {
     /// The reason why this process is still the main one.
     pub(super) async fn commit(&mut self, successor: ReadySuccessor) -> Result<Successor, String> {
         let Some(running) = &self.running else { return Err("the server is not serving".to_owned()) };
-        let halted = running.app.sync.take_halted();
-        // Scheduled jobs start again by themselves.
-        let restarts = halted.iter().filter_map(|halted| {
-            let (kind, version) = halted.target();
+        let halted_syncs = running.app.sync.take_halted();
+        // The schedule restarts its own jobs.
+        let restarts = halted_syncs.iter().filter_map(|sync| {
+            let (kind, version) = sync.target();
             let (kind, version) = (kind.to_string(), version.map(|version| version.to_string()));
-            Some(SyncRestart { kind, version, actor: halted.administrator()?.to_owned() })
+            Some(SyncRestart { kind, version, actor: sync.administrator()?.to_owned() })
         });
         let result =
             successor.commit(&self.context.notifier, &running.app.state.db, restarts.collect()).await;
         if result.is_err() {
-            self.halted = halted;
+            self.halted_syncs = halted_syncs;
         }
         result
     }
@@ -317,16 +318,16 @@ impl Supervisor {
         }
     }
 
-    /// Loads what was published during the start.
+    /// Loads the transactions that were published during the start.
     pub(super) async fn refresh(&self) {
         if let Some(running) = &self.running
             && let Err(error) = running.app.state.catalog.refresh(&running.app.state.db).await
         {
-            tracing::warn!("could not load the latest publications: {error}");
+            tracing::warn!("could not refresh the catalog after the start: {error}");
         }
     }
 
-    /// Continues to serve after a failed hand-over and reports the reason.
+    /// Resumes the background tasks after a failed hand-over and reports the reason.
     pub(super) fn cancel_hand_over(&mut self, reason: &str) -> CommandError {
         self.resume();
         self.refuse(reason)

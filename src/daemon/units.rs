@@ -1,4 +1,4 @@
-//! Derives unit files from a configuration. Pure: a configuration in, names and contents out.
+//! Derives names and contents of unit files from a configuration. Pure.
 //!
 //! The socket units are instances of templates, named by their address: a unit whose address changes while its name
 //! stays would lose its descriptor at the next `daemon-reload`. See systemd.socket(5), systemd.generator(7).
@@ -17,12 +17,11 @@ const TEMPLATE_DIR: &str = "/usr/lib/systemd/system";
 /// User and group of the shipped unit.
 const USER: &str = "rstudio-pm";
 /// First line of the generated files.
-const HEADER: &str =
-    "# Made from rstudio-pm.gcfg by a systemd generator: change that file, then daemon-reload and restart.\n";
+const HEADER: &str = "# Generated from rstudio-pm.gcfg by a systemd generator: change that file, then daemon-reload and restart.\n";
 /// Directories that are empty for the service (`ProtectHome=tmpfs`).
-pub(super) const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
-/// Directories of which the service has its own (`PrivateTmp=`).
-pub(super) const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+pub(super) const HOME_DIRS: [&str; 3] = ["/home", "/root", "/run/user"];
+/// Directories that are private to the service (`PrivateTmp=`).
+pub(super) const TEMPORARY_DIRS: [&str; 2] = ["/tmp", "/var/tmp"];
 /// Maximum length of a unit name.
 const MAX_NAME: usize = 255;
 
@@ -48,17 +47,17 @@ pub enum Content {
 #[derive(Clone, Debug, Default)]
 pub struct ServiceSettings {
     /// Whether the service starts at boot; then its sockets do, too. Otherwise only the service starts them.
-    pub enabled: bool,
+    pub is_enabled: bool,
     /// `User=` of the administrator's drop-ins.
     pub user: Option<String>,
     /// `Group=` of the administrator's drop-ins.
     pub group: Option<String>,
 }
 
-/// Message about a socket that systemd cannot open: why, and what happens instead.
+/// Message about a socket that systemd cannot open: the reason and the consequence.
 pub type Rejection = String;
 
-/// The files for a configuration, and messages about the sockets that have none.
+/// The files for a configuration, and messages about the sockets that have no unit.
 #[must_use]
 pub fn files(config: &Config, settings: &ServiceSettings) -> (Vec<File>, Vec<Rejection>) {
     let (units, rejections) = sockets(config);
@@ -67,14 +66,13 @@ pub fn files(config: &Config, settings: &ServiceSettings) -> (Vec<File>, Vec<Rej
         text(format!("{SERVICE}.d/20-paths.conf"), service_paths(config, settings)),
     ];
     for unit in &units {
-        if settings.enabled {
+        if settings.is_enabled {
             let path = format!("sockets.target.wants/{}", unit.name());
             let target = format!("{TEMPLATE_DIR}/rstudio-pm-{}@.socket", unit.kind);
             files.push(File { path, content: Content::Link(target) });
         }
         if unit.kind == "admin" && (settings.user.is_some() || settings.group.is_some()) {
-            let mut drop_in =
-                String::from("# The service runs as another user, and so does its socket.\n[Socket]\n");
+            let mut drop_in = String::from("# The socket belongs to the user of the service.\n[Socket]\n");
             for (key, value) in [("User", &settings.user), ("Group", &settings.group)] {
                 if let Some(value) = value {
                     let _ = writeln!(drop_in, "Socket{key}={value}");
@@ -160,10 +158,10 @@ fn address(listen: &Listen) -> Result<String, String> {
 /// Escapes text for a unit name, as systemd does: letters, digits and `:_.` stay, `/` becomes `-`, the rest `\xNN`.
 fn escape(text: &str) -> String {
     let mut out = String::new();
-    for (at, byte) in text.bytes().enumerate() {
+    for (index, byte) in text.bytes().enumerate() {
         match byte {
             b'/' => out.push('-'),
-            b'.' if at == 0 => out.push_str("\\x2e"),
+            b'.' if index == 0 => out.push_str("\\x2e"),
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b':' | b'_' | b'.' => out.push(char::from(byte)),
             _ => {
                 let _ = write!(out, "\\x{byte:02x}");
@@ -188,7 +186,7 @@ fn service_sockets(units: &[Unit]) -> String {
     out
 }
 
-/// The paths that the sandbox opens.
+/// The paths to which the sandbox gives access.
 fn paths(config: &Config) -> Paths {
     let mut paths = Paths::default();
     let server = &config.server;
@@ -227,7 +225,7 @@ fn paths(config: &Config) -> Paths {
 }
 
 fn logs(config: &Config) -> impl Iterator<Item = &PathBuf> {
-    let system = config.logging.system_log.iter().filter_map(|to| match to {
+    let system = config.logging.system_log.iter().filter_map(|destination| match destination {
         LogDestination::File(path) => Some(path),
         LogDestination::Stdout | LogDestination::Stderr => None,
     });
@@ -246,7 +244,7 @@ pub(super) fn creates(path: &Path) -> bool {
     directories.iter().any(|dir| resolve_var_run(path) == Path::new(dir)) || root_created_log(path).is_some()
 }
 
-/// The drop-in with the paths that the sandbox opens and the mounts that must come first.
+/// The drop-in with the paths to which the sandbox gives access, and the mounts that must precede the start.
 fn service_paths(config: &Config, settings: &ServiceSettings) -> String {
     let user = settings.user.as_deref().unwrap_or(USER);
     let group = settings.group.as_deref().unwrap_or(USER);
@@ -270,11 +268,13 @@ fn root_created_log(log: &Path) -> Option<&str> {
     if name.chars().all(is_plain) { log.to_str() } else { None }
 }
 
-/// Replaces `/var/run` by `/run`, which is the same with systemd and what `systemd-analyze verify` requires.
+/// Replaces `/var/run` by `/run`, which is the same directory with systemd, and which `systemd-analyze verify`
+/// requires.
 fn resolve_var_run(path: &Path) -> PathBuf {
     path.strip_prefix("/var/run").map_or_else(|_| path.to_owned(), |rest| Path::new("/run").join(rest))
 }
 
+/// Paths to which the sandbox gives access.
 #[derive(Default)]
 struct Paths {
     writable: Vec<PathBuf>,
@@ -283,7 +283,7 @@ struct Paths {
 
 impl Paths {
     fn add_writable(&mut self, path: &Path) {
-        // Subdirectories of an open path are open; the unit has a private /tmp; opening / would defeat the sandbox.
+        // Access includes subdirectories; the unit has a private /tmp; access to / would defeat the sandbox.
         let is_excluded = ["/", "/tmp", "/var/tmp"].iter().any(|dir| path == Path::new(dir));
         if !is_excluded && is_expressible(path) && !self.writable.iter().any(|dir| path.starts_with(dir)) {
             self.writable.push(path.to_owned());
@@ -302,13 +302,13 @@ impl Paths {
             let _ = writeln!(out, "RequiresMountsFor={}", quote("", path));
         }
         out.push_str("[Service]\n");
-        for (paths, open, bind) in [
+        for (paths, access_key, bind_key) in [
             (&self.writable, "ReadWritePaths", "BindPaths"),
             (&self.readable, "ReadOnlyPaths", "BindReadOnlyPaths"),
         ] {
             for path in paths {
                 // Configured paths below hidden directories are bind-mounted.
-                let key = if is_hidden(path) { bind } else { open };
+                let key = if is_hidden(path) { bind_key } else { access_key };
                 // With the dash, a missing path does not prevent the start.
                 let _ = writeln!(out, "{key}={}", quote("-", path));
             }
@@ -319,7 +319,7 @@ impl Paths {
 
 /// Whether the sandbox of the unit hides the directory of a path.
 fn is_hidden(path: &Path) -> bool {
-    HOMES.iter().chain(&TEMPORARY).any(|root| path.starts_with(root))
+    HOME_DIRS.iter().chain(&TEMPORARY_DIRS).any(|dir| path.starts_with(dir))
 }
 
 /// Whether a unit file can name the path: it must be UTF-8 without control characters.
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_backups_can_be_written() {
+    fn directories_of_backups_are_writable() {
         let text =
             paths_of("[Server]\nBackupPaths = /srv/backups\nBackupPaths = /home/b\nBackupPaths = s3://b/p\n");
         assert!(text.contains("ReadWritePaths=\"-/srv/backups\"\n"), "{text}");
@@ -372,7 +372,7 @@ mod tests {
     const TLS: &str = "Certificate = /etc/ssl/c.pem\nKey = /etc/ssl/k.pem\n";
 
     #[test]
-    fn an_empty_configuration_listens_on_4242_for_prometheus_and_for_administrators() {
+    fn an_empty_configuration_has_sockets_for_packages_metrics_and_administrators() {
         assert_eq!(sockets_of(""), ["rstudio-pm-http@4242.socket", "rstudio-pm-metrics@2112.socket", ADMIN]);
         assert_eq!(sockets_of("[Metrics]\nEnabled = false\n"), ["rstudio-pm-http@4242.socket", ADMIN]);
     }
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_name_is_left_to_the_server_and_reported() {
+    fn a_host_name_has_no_unit_and_is_reported() {
         let (files, rejections) = generate("[HTTP]\nListen = localhost:4242\n", &ServiceSettings::default());
         assert_eq!(rejections.len(), 1);
         assert!(rejections[0].starts_with("HTTP.Listen: systemd listens on addresses"), "{rejections:?}");
@@ -404,10 +404,10 @@ mod tests {
     }
 
     #[test]
-    fn links_are_made_only_for_a_service_that_is_enabled() {
+    fn links_are_made_only_for_an_enabled_service() {
         let link = r"sockets.target.wants/rstudio-pm-admin@srv-a\x20b-rstudio\x2dpm.sock.socket";
         let gcfg = "[Server]\nSockFileDir = /srv/a b\n";
-        let (files, _) = generate(gcfg, &ServiceSettings { enabled: true, ..ServiceSettings::default() });
+        let (files, _) = generate(gcfg, &ServiceSettings { is_enabled: true, ..ServiceSettings::default() });
         assert_eq!(content(&files, link), "/usr/lib/systemd/system/rstudio-pm-admin@.socket");
         let links = |files: &[File]| files.iter().filter(|f| matches!(f.content, Content::Link(_))).count();
         assert_eq!(links(&files), 3);
@@ -415,11 +415,11 @@ mod tests {
     }
 
     #[test]
-    fn the_admin_socket_follows_the_user_of_the_service() {
+    fn the_admin_socket_belongs_to_the_user_of_the_service() {
         let settings = ServiceSettings {
             user: Some("deploy".to_owned()),
             group: Some("staff".to_owned()),
-            enabled: false,
+            is_enabled: false,
         };
         let (files, _) = generate("[Server]\nServiceLog = /var/log/rstudio-pm.service.log\n", &settings);
         let path = r"rstudio-pm-admin@run-rstudio\x2dpm-rstudio\x2dpm.sock.socket.d/50-run-as.conf";
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn every_path_of_the_documents_examples_is_opened() {
+    fn every_path_of_the_documented_examples_is_accessible() {
         let text = paths_of(
             "[Server]\nDataDir = /mnt/rstudio-pm\nServiceLog = /var/log/rstudio-pm.service.log\n\
              [SQLite]\nDir = /var/lib/rstudio-pm/db\n\
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_the_sandbox_hides_are_bound_into_it() {
+    fn paths_below_hidden_directories_are_bound_into_the_sandbox() {
         let text =
             paths_of("[CRAN]\nURL = file:///home/m/cran\n[FileStorage \"cache\"]\nLocation = /tmp/cache\n");
         assert!(text.contains("BindReadOnlyPaths=\"-/home/m/cran\""), "{text}");
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_quoted_and_the_whole_disk_is_never_opened() {
+    fn a_path_is_quoted_and_the_root_directory_is_never_writable() {
         let text = paths_of("[Server]\nDataDir = \"/a\\\" 100% \\\\b\"\nAccessLog = /access.log\n");
         assert!(text.contains(r#"ReadWritePaths="-/a\" 100%% \\b""#), "{text}");
         assert!(!text.contains("\"-/\""), "{text}");

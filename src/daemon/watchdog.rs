@@ -14,15 +14,15 @@ use super::notify::Notifier;
 pub(super) struct ProbeAddresses {
     /// The admin socket, which accepts connections even if network clients have reached the connection limit.
     pub(super) admin: PathBuf,
-    /// Plain HTTP listeners; the first one is checked if the admin socket does not respond. If only that socket's file
-    /// was removed, the server must not be killed.
+    /// Plain HTTP listeners; the first one is checked if the admin socket does not respond, because the server must not
+    /// be killed if only the file of the socket was removed.
     pub(super) plain: Vec<SocketAddr>,
 }
 
 /// Checks the server twice per watchdog interval and notifies systemd if it responds. Returns at once if systemd has
 /// no watchdog configured.
 pub(super) async fn run(addresses: ProbeAddresses, notifier: Notifier) {
-    // Also checks WATCHDOG_PID: the variable may be meant for another process.
+    // This function also checks WATCHDOG_PID: the variables may be meant for another process.
     let Some(interval) = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero()) else { return };
     let mut ticks = tokio::time::interval(interval / 2);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -53,7 +53,8 @@ async fn with_timeout(timeout: Duration, check: impl Future<Output = Result<()>>
     tokio::time::timeout(timeout, check).await?
 }
 
-/// Succeeds on any expected response to `/__ping__`: 503 is that of an offline server, 301 that of a redirect listener.
+/// Succeeds on each expected response to `/__ping__`: 503 is that of an offline server, 301 that of a redirect
+/// listener.
 async fn ping(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
     stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut answer = Vec::new();
@@ -70,13 +71,13 @@ mod tests {
     use super::*;
     use tokio::net::{TcpListener, UnixListener};
 
-    const SOON: Duration = Duration::from_millis(200);
+    const TIMEOUT: Duration = Duration::from_millis(200);
 
     /// Sends an answer to the next client; `None` sends nothing.
     async fn respond(listener: &UnixListener, answer: Option<&str>) {
         let (mut stream, _) = listener.accept().await.expect("a client");
         match answer {
-            None => tokio::time::sleep(SOON * 3).await,
+            None => tokio::time::sleep(TIMEOUT * 3).await,
             Some(text) => {
                 let mut request = [0; 512];
                 let _ = stream.read(&mut request).await.expect("a request");
@@ -99,7 +100,7 @@ mod tests {
             (Some(""), false),
             (None, false),
         ] {
-            let (result, ()) = tokio::join!(probe(&addresses, SOON), respond(&listener, answer));
+            let (result, ()) = tokio::join!(probe(&addresses, TIMEOUT), respond(&listener, answer));
             assert_eq!(result.is_ok(), is_success, "{answer:?}: {result:?}");
         }
     }
@@ -115,8 +116,8 @@ mod tests {
             let _ = stream.read(&mut request).await.expect("a request");
             stream.write_all(b"HTTP/1.1 301 Moved Permanently\r\n\r\n").await.expect("the client reads");
         };
-        let (result, ()) = tokio::join!(probe(&addresses, SOON), serve);
+        let (result, ()) = tokio::join!(probe(&addresses, TIMEOUT), serve);
         assert!(result.is_ok(), "{result:?}");
-        assert!(probe(&ProbeAddresses { plain: Vec::new(), ..addresses }, SOON).await.is_err());
+        assert!(probe(&ProbeAddresses { plain: Vec::new(), ..addresses }, TIMEOUT).await.is_err());
     }
 }

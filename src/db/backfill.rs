@@ -71,7 +71,7 @@ pub enum DescriptionResult {
     Failure(String),
 }
 
-/// Writes results. At most 2,000 in one write.
+/// Writes results, at most 2,000 per call.
 pub fn put_descriptions(
     c: &mut dyn Conn,
     source: SourceId,

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::author::{self, Author};
-use super::import::{ImportTarget, LIFE, insert_releases};
+use super::import::{ImportTarget, LIFE_COLUMNS, insert_releases};
 use super::{Conn, DbError, Value, audit, clock, step, tree};
 use crate::model::change::{Counts, LifeState, NewRelease};
 use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
@@ -77,10 +77,10 @@ pub struct LiveRelease {
 
 /// Returns the releases with a life in a tree at a step, except those listed in a sub-directory.
 pub fn live_releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<LiveRelease>, DbError> {
-    const ALIVE: &str = "SELECT release_id, state, variant FROM life WHERE tree_id = $1 AND state IN (0, 1) \
+    const SELECT: &str = "SELECT release_id, state, variant FROM life WHERE tree_id = $1 AND state IN (0, 1) \
         AND from_seq <= $2 AND to_seq > $2 AND path = ''";
     let mut releases = Vec::new();
-    c.each(ALIVE, &[tree.into(), seq.into()], &mut |row| {
+    c.each(SELECT, &[tree.into(), seq.into()], &mut |row| {
         let state = if row.int(1)? == 0 { LifeState::Listed } else { LifeState::Archived };
         releases.push(LiveRelease { release: ReleaseId(row.int(0)?), state, variant: row.int(2)? });
         Ok(())
@@ -101,7 +101,7 @@ pub struct ReleaseHistory {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "the values are held only while they are written")]
 pub enum PastRelease {
-    /// A new release; its listed lives show the record in [`NewRelease`].
+    /// A new release; the record in [`NewRelease`] applies to its listed lives.
     New(NewRelease),
     /// A known release.
     Known {
@@ -109,7 +109,7 @@ pub enum PastRelease {
         package: PackageId,
         /// The release.
         release: ReleaseId,
-        /// Number of the record that its listed lives show.
+        /// Number of the record of its listed lives.
         variant: i64,
         /// Text of that record if the back-fill adds it, with the number [`BACKFILL_VARIANT`]; `None` if it is stored.
         record: Option<Vec<u8>>,
@@ -127,7 +127,7 @@ pub struct PastLife {
     pub to: Seq,
 }
 
-/// Writes releases with their lives: at most 2,000 in one write. `target.pending` is the tree's first step.
+/// Writes releases with their lives, at most 2,000 per call. `target.pending` is the tree's first step.
 ///
 /// # Errors
 /// [`DbError::Conflict`] if a [`PastRelease::New`] already exists.
@@ -135,14 +135,14 @@ pub fn write(c: &mut dyn Conn, target: &ImportTarget, histories: &[ReleaseHistor
     // An existing record was written by an earlier window, with the same content.
     const RECORD: &str = "INSERT INTO record (release_id, variant, stanza) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3) ON CONFLICT (release_id, variant) DO NOTHING";
-    let new: Vec<&NewRelease> = histories
+    let new_releases: Vec<&NewRelease> = histories
         .iter()
         .filter_map(|history| match &history.release {
             PastRelease::New(release) => Some(release),
             PastRelease::Known { .. } => None,
         })
         .collect();
-    let mut new_ids = insert_releases(c, target, &new)?.into_iter();
+    let mut new_ids = insert_releases(c, target, &new_releases)?.into_iter();
     let (mut lives, mut records): (Vec<Vec<Value>>, Vec<Vec<Value>>) = (Vec::new(), Vec::new());
     for history in histories {
         let (package, release, variant) = match &history.release {
@@ -177,7 +177,7 @@ pub fn write(c: &mut dyn Conn, target: &ImportTarget, histories: &[ReleaseHistor
         }
     }
     c.execute_many(RECORD, &records)?;
-    c.batch_insert("life", &LIFE, &lives)
+    c.batch_insert("life", &LIFE_COLUMNS, &lives)
 }
 
 /// Deletes lives below a tree's first step, left by an interrupted back-fill: those of up to `packages` packages after
@@ -230,11 +230,11 @@ pub struct BackfillPublish {
     pub started_at: Timestamp,
     /// The user who requested it.
     pub actor: String,
-    /// Oldest first.
+    /// The steps, oldest first.
     pub steps: Vec<PastStep>,
 }
 
-const TX: [&str; 14] = [
+const TX_COLUMNS: [&str; 14] = [
     "id",
     "at",
     "source_id",
@@ -251,15 +251,15 @@ const TX: [&str; 14] = [
     "comment",
 ];
 
-/// Publishes steps before the first one, each with a new transaction. Its id is above every other, and its instant is
-/// that of the step, so that the transaction as a snapshot shows the state of the step. Call it last in the closure: it
-/// blocks other publishers. Returns the first and the last transaction.
+/// Publishes steps before the first one, each with a new transaction whose id is above every other. The instant of the
+/// transaction is that of the step, so that a snapshot named by its id has the state of the step. Call it last in the
+/// closure: it blocks other publishers. Returns the first and the last transaction.
 ///
 /// # Errors
 /// [`DbError::ClockAhead`], [`DbError::Skew`]; [`DbError::Conflict`] if the tree's first step has changed meanwhile, or
 /// a new step is not earlier than the first one.
 pub fn publish(c: &mut dyn Conn, p: &BackfillPublish) -> Result<(TxId, TxId), DbError> {
-    const LOWER: &str = "UPDATE tree SET first = CAST($1 AS BIGINT) WHERE id = $2 AND first = $3";
+    const SET_FIRST: &str = "UPDATE tree SET first = CAST($1 AS BIGINT) WHERE id = $2 AND first = $3";
     let count = i64::try_from(p.steps.len()).unwrap_or(i64::MAX);
     let (last, _) = clock::advance(c, p.now, count)?;
     c.announce()?;
@@ -291,11 +291,11 @@ pub fn publish(c: &mut dyn Conn, p: &BackfillPublish) -> Result<(TxId, TxId), Db
         ]);
         steps.push(vec![p.tree.into(), (lowest + number).into(), at.into(), tx.into()]);
     }
-    c.batch_insert("tx", &TX, &txs)?;
+    c.batch_insert("tx", &TX_COLUMNS, &txs)?;
     c.batch_insert("step", &["tree_id", "seq", "at", "tx_id"], &steps)?;
-    let lowered = c.execute(LOWER, &[Seq(lowest).into(), p.tree.into(), p.first.into()])?;
+    let updated_rows = c.execute(SET_FIRST, &[Seq(lowest).into(), p.tree.into(), p.first.into()])?;
     let in_order = p.steps.windows(2).all(|pair| pair[0].at < pair[1].at);
-    if lowered != 1 || !in_order || !is_before(c, p)? {
+    if updated_rows != 1 || !in_order || !is_before(c, p)? {
         return Err(DbError::Conflict(format!(
             "the first step of tree {} has changed, or a new step is not earlier than it",
             p.tree

@@ -34,18 +34,18 @@ pub struct BackupResult {
     pub at: Timestamp,
     /// Why it failed; `None` if it succeeded.
     pub error: Option<String>,
-    /// The same of the last one that succeeded.
+    /// The value of `at` for the last run that succeeded; `None` if there is none.
     pub succeeded_at: Option<Timestamp>,
-    /// Number of files of the last backup that storage did not have.
+    /// Number of files that storage lacked during the last backup.
     pub missing: u64,
 }
 
-/// What a command ended with.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandResult {
-    /// It succeeded; with the number of files that storage did not have.
+    /// Success, with the number of files that storage lacked.
     Success(u64),
-    /// It failed; the reason, which is not empty.
+    /// Failure, with the reason, which is not empty.
     Failure(String),
 }
 
@@ -61,8 +61,8 @@ pub fn record(
         VALUES ($1, $2, CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT)) \
         ON CONFLICT (place, command) DO UPDATE SET at = excluded.at, error = excluded.error, missing = excluded.missing, \
         succeeded_at = CASE WHEN excluded.error = '' THEN excluded.succeeded_at ELSE backup_result.succeeded_at END";
-    // For servers of earlier versions on the same database.
-    const MADE: &str = "INSERT INTO backup (place, made_at) VALUES ($1, CAST($2 AS BIGINT)) \
+    // Servers of earlier versions on the same database read this table.
+    const OLD_TABLE: &str = "INSERT INTO backup (place, made_at) VALUES ($1, CAST($2 AS BIGINT)) \
         ON CONFLICT (place) DO UPDATE SET made_at = excluded.made_at";
     let (error, succeeded_at, missing) = match result {
         CommandResult::Success(missing) => ("", at, i64::try_from(*missing).unwrap_or(i64::MAX)),
@@ -71,12 +71,12 @@ pub fn record(
     let (name, missing) = (command.as_str().into(), missing.into());
     c.execute(RECORD, &[place.into(), name, at.into(), error.into(), succeeded_at.into(), missing])?;
     if command == RecordedCommand::Create && matches!(result, CommandResult::Success(_)) {
-        c.execute(MADE, &[place.into(), at.into()])?;
+        c.execute(OLD_TABLE, &[place.into(), at.into()])?;
     }
     Ok(())
 }
 
-/// When the last backup in the folder was made that succeeded; `None` if none did.
+/// Returns the time of the last successful backup in a folder; `None` if there is none.
 pub fn last_success(c: &mut dyn Conn, place: &str) -> Result<Option<Timestamp>, DbError> {
     const FIND: &str = "SELECT succeeded_at FROM backup_result WHERE place = $1 AND command = 'create' \
         AND succeeded_at > 0";
@@ -92,7 +92,7 @@ pub fn results(c: &mut dyn Conn) -> Result<Vec<BackupResult>, DbError> {
         let command = match row.text(1)?.as_str() {
             "create" => RecordedCommand::Create,
             "test" => RecordedCommand::Test,
-            // Of a later version.
+            // A command of a later version.
             _ => continue,
         };
         results.push(BackupResult {

@@ -37,7 +37,7 @@ pub struct Binary {
     pub class: Option<String>,
     /// When it was published.
     pub at: Timestamp,
-    /// When an administrator removed it; a binary that was only replaced stays for older snapshots.
+    /// When an administrator removed it; `None` for a binary that was replaced, which remains in older snapshots.
     pub removed_at: Option<Timestamp>,
     /// Its index record.
     pub stanza: Vec<u8>,
@@ -67,9 +67,9 @@ fn decode(mut row: Row) -> Result<Binary, DbError> {
         number: row.int(3)?,
         name: row.text(4)?,
         locator: row.text(12)?,
-        md5: row.opt_parsed(13, "a digest")?,
+        md5: row.opt_parse(13, "a digest")?,
         size: row.opt_int(5)?,
-        sha256: row.opt_parsed(6, "a digest")?,
+        sha256: row.opt_parse(6, "a digest")?,
         state: FileState::from_i64(7, row.int(7)?)?,
         class: row.opt_text(8)?,
         at: row.time(9)?,
@@ -132,9 +132,9 @@ pub fn archived_releases(
     rows.map(|mut row| Ok((PackageId(row.int(0)?), ReleaseId(row.int(1)?), row.text(2)?))).collect()
 }
 
-/// Returns the source's tree of binaries with that label, creating it if missing. The caller publishes afterwards,
-/// which bumps the catalog.
-pub fn tree(c: &mut dyn Conn, source: SourceId, label: &str) -> Result<TreeId, DbError> {
+/// Returns the source's tree of binaries with the given label, and creates it if it is missing. The caller publishes
+/// afterwards, which bumps the catalog.
+pub fn get_or_create_tree(c: &mut dyn Conn, source: SourceId, label: &str) -> Result<TreeId, DbError> {
     let trees = tree::of_source(c, source)?;
     match trees.into_iter().find(|tree| tree.role == Role::Binary && tree.label == label) {
         Some(tree) => Ok(tree.id),
@@ -164,7 +164,7 @@ pub struct NewBinary<'a> {
 }
 
 /// Inserts a binary at the pending step of a tree; an earlier one for the same platform remains in older snapshots.
-pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBinary<'_>) -> Result<(), DbError> {
+pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, binary: &NewBinary<'_>) -> Result<(), DbError> {
     const FILE: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, size, md5, sha256, state) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), 'binary', $3, CAST($4 AS BIGINT), $5, '', \
         CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT))";
@@ -182,37 +182,37 @@ pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBinary<'_>)
     let close = [
         pending.into(),
         tree.into(),
-        new.package.into(),
-        new.release.into(),
+        binary.package.into(),
+        binary.release.into(),
         open.clone(),
-        new.platform.into(),
+        binary.platform.into(),
     ];
     c.execute(CLOSE, &close)?;
     c.execute(
         FILE,
         &[
             file.into(),
-            new.release.into(),
-            new.platform.into(),
+            binary.release.into(),
+            binary.platform.into(),
             file.into(),
-            new.name.into(),
-            new.size.into(),
-            new.md5.to_string().into(),
-            new.sha256.to_string().into(),
+            binary.name.into(),
+            binary.size.into(),
+            binary.md5.to_string().into(),
+            binary.sha256.to_string().into(),
             FileState::Stored.as_i64().into(),
         ],
     )?;
-    c.execute(RECORD, &[new.release.into(), file.into(), new.stanza.into()])?;
+    c.execute(RECORD, &[binary.release.into(), file.into(), binary.stanza.into()])?;
     let state = LifeState::Listed.as_i64();
     c.execute(
         LIFE,
         &[
             tree.into(),
             state.into(),
-            new.package.into(),
+            binary.package.into(),
             pending.into(),
             open,
-            new.release.into(),
+            binary.release.into(),
             file.into(),
             file.into(),
         ],
@@ -220,7 +220,7 @@ pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBinary<'_>)
     .map(drop)
 }
 
-/// Removes binaries of a release from a tree at its pending step: later snapshots show none of them, older ones are
+/// Removes binaries of a release from a tree at its pending step: later snapshots list none of them, older ones are
 /// unchanged. `files` includes replaced binaries, which would otherwise reappear.
 pub fn remove(
     c: &mut dyn Conn,

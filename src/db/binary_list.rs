@@ -1,9 +1,9 @@
-//! Lists of binaries of another server: reads those listed in a tree and applies changes in bulk.
+//! Binaries that another server offers: reads those listed in a tree and applies changes in bulk.
 
 use std::collections::HashMap;
 
 use super::file::FileState;
-use super::import::{FILE, LIFE, RECORD};
+use super::import::{FILE_COLUMNS, LIFE_COLUMNS, RECORD_COLUMNS};
 use super::{Conn, DbError, Row, Value, ids};
 use crate::model::change::LifeState;
 use crate::model::digest::{Md5, Sha256};
@@ -31,7 +31,7 @@ pub struct ListedBinary {
 }
 
 /// Returns the binaries listed in a tree, by file id.
-pub fn listed(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<ListedBinary>, DbError> {
+pub fn listed_binaries(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<ListedBinary>, DbError> {
     const OPEN: &str = "SELECT l.package_id, l.release_id, l.file_id, l.from_seq, f.platform, f.md5, f.sha256, r.stanza \
         FROM life l JOIN file f ON f.id = l.file_id \
         JOIN record r ON r.release_id = l.release_id AND r.variant = l.variant \
@@ -44,8 +44,8 @@ pub fn listed(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<ListedBinary>, DbErr
             file: FileId(row.int(2)?),
             from_seq: Seq(row.int(3)?),
             platform: row.text(4)?,
-            md5: row.opt_parsed(5, "a digest")?,
-            sha256: row.opt_parsed(6, "a digest")?,
+            md5: row.opt_parse(5, "a digest")?,
+            sha256: row.opt_parse(6, "a digest")?,
             stanza: row.bytes(7)?,
         });
         Ok(())
@@ -57,8 +57,8 @@ pub fn listed(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<ListedBinary>, DbErr
 /// Releases by package and version.
 pub type Releases = HashMap<String, Vec<(String, PackageId, ReleaseId)>>;
 
-/// Returns the listed and archived releases of a source tree at a step, by package and version; if a version has
-/// several revisions, only the newest.
+/// Returns the listed and archived releases of a source tree at a step, by package and version; of several revisions of
+/// a version, only the newest.
 pub fn releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Releases, DbError> {
     const RELEASES: &str = "SELECT p.name, r.version, l.package_id, l.release_id FROM life l \
         JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
@@ -100,12 +100,12 @@ pub struct OfferedBinary {
     pub stanza: Vec<u8>,
 }
 
-/// A change of a list of binaries.
+/// A change to a list of binaries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BinaryChange {
     /// Lists a binary from now on.
     List(OfferedBinary),
-    /// Removes a binary from the list; clients that saw it listed are still served.
+    /// Removes a binary from the list; older snapshots still serve it.
     End {
         /// The package.
         package: PackageId,
@@ -182,9 +182,9 @@ pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BinaryChan
             0.into(),
         ]);
     }
-    c.batch_insert("file", &FILE, &files)?;
-    c.batch_insert("record", &RECORD, &records)?;
-    c.batch_insert("life", &LIFE, &lives)
+    c.batch_insert("file", &FILE_COLUMNS, &files)?;
+    c.batch_insert("record", &RECORD_COLUMNS, &records)?;
+    c.batch_insert("life", &LIFE_COLUMNS, &lives)
 }
 
 /// Deletes up to `limit` files of binaries that no tree lists, left by an abandoned import, and returns their number.
@@ -192,11 +192,10 @@ pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BinaryChan
 pub fn sweep(c: &mut dyn Conn, limit: i64) -> Result<u64, DbError> {
     // Files of an abandoned import have the highest ids, so the search begins there. A binary discovered by a request
     // has the number 0 and is not deleted, although it is in no list yet.
-    const UNLISTED: &str = "SELECT f.release_id, f.id FROM file f WHERE f.role = 'binary' AND f.build > 0 \
+    const SELECT: &str = "SELECT f.release_id, f.id FROM file f WHERE f.role = 'binary' AND f.build > 0 \
         AND NOT EXISTS (SELECT 1 FROM life l WHERE l.release_id = f.release_id AND l.file_id = f.id) \
         ORDER BY f.id DESC LIMIT $1";
-    let unlisted: Vec<Vec<Value>> =
-        c.query(UNLISTED, &[limit.into()])?.into_iter().map(|row| row.0).collect();
+    let unlisted: Vec<Vec<Value>> = c.query(SELECT, &[limit.into()])?.into_iter().map(|row| row.0).collect();
     if unlisted.is_empty() {
         return Ok(0);
     }

@@ -1,4 +1,4 @@
-//! The configuration of Bioconductor, with its versions, as its mirror declares it.
+//! The `config.yaml` of Bioconductor, which lists its versions, as its mirror declares it.
 
 use super::{Conn, DbError};
 

@@ -25,7 +25,7 @@ macro_rules! select {
 
 fn decode(mut row: Row) -> Result<Blob, DbError> {
     Ok(Blob {
-        sha256: row.parsed(0, "a digest")?,
+        sha256: row.parse(0, "a digest")?,
         class: row.text(1)?,
         size: row.int(2)?,
         created_at: row.time(3)?,
@@ -106,7 +106,7 @@ pub fn in_directory(
         ORDER BY sha256 LIMIT $4";
     let after = after.map(|digest| digest.to_string()).unwrap_or_default();
     let rows = c.query(FIND, &[directory.into(), before.into(), after.into(), limit.into()])?;
-    rows.into_iter().map(|mut row| row.parsed(0, "a digest")).collect()
+    rows.into_iter().map(|mut row| row.parse(0, "a digest")).collect()
 }
 
 /// Returns the storage directories that hold blobs.
@@ -116,7 +116,7 @@ pub fn directories(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
 }
 
 /// Records that the bytes of a blob are about to be stored, again or for the first time. The creation time of its row
-/// becomes that of `blob`, so that the sweep of no server deletes the blob before its referring row is written.
+/// becomes that of `blob`, so that no server's sweep deletes the blob before its referring row is written.
 pub fn reserve(c: &mut dyn Conn, blob: &Blob) -> Result<(), DbError> {
     const RESERVE: &str = "INSERT INTO blob (sha256, class, size, state, created_at) VALUES ($1, $2, \
         CAST($3 AS BIGINT), 0, CAST($4 AS BIGINT)) ON CONFLICT (sha256) DO UPDATE SET \

@@ -37,6 +37,7 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
+    /// Starts the thread for a database file.
     pub(super) fn start(file: &Path) -> std::io::Result<Checkpointer> {
         let trigger = Trigger::default();
         let (thread_trigger, path) = (trigger.clone(), file.to_owned());

@@ -111,13 +111,13 @@ fn name(c: &mut dyn Conn, sql: &'static str, id: i64) -> Result<String, DbError>
 /// Takes the next `count` transaction ids, and as many instants after those of all transactions; returns the last id
 /// and the last instant.
 pub(super) fn advance(c: &mut dyn Conn, now: Timestamp, count: i64) -> Result<(TxId, Timestamp), DbError> {
-    const TICK: &str = "UPDATE clock SET tx = tx + CAST($1 AS BIGINT), \
+    const ADVANCE: &str = "UPDATE clock SET tx = tx + CAST($1 AS BIGINT), \
         at = CASE WHEN at + CAST($1 AS BIGINT) > CAST($2 AS BIGINT) THEN at + CAST($1 AS BIGINT) \
         ELSE CAST($2 AS BIGINT) END, catalog = catalog + 1 WHERE id = 1 RETURNING tx, at";
     check_host_time(c, now)?;
     lock(c)?;
     check_skew(c, now)?;
-    let rows = c.query(TICK, &[count.into(), now.into()])?;
+    let rows = c.query(ADVANCE, &[count.into(), now.into()])?;
     let row = rows.first().ok_or_else(missing_row)?;
     Ok((TxId(row.int(0)?), row.time(1)?))
 }

@@ -12,7 +12,7 @@ use crate::config::{Config, Provider};
 /// which has no other host. Blocks.
 ///
 /// # Errors
-/// Those of connecting.
+/// The database cannot be reached.
 pub fn measure(config: &Config) -> Result<Option<i64>, DbError> {
     match config.database.provider {
         Provider::Sqlite => Ok(None),
@@ -21,7 +21,7 @@ pub fn measure(config: &Config) -> Result<Option<i64>, DbError> {
                 Target::parse(&config.postgres, Schema::Core, config.database.connection_timeout)?;
             target.lock = ServerLock::None;
             let mut session = PgSession::new(Arc::new(target));
-            session.connection()?.outside(|connection| {
+            session.connection()?.run_outside(|connection| {
                 // The first call prepares the statement.
                 connection.host_time()?;
                 let before = jiff::Timestamp::now().as_microsecond();

@@ -24,13 +24,13 @@ pub struct Repair {
 /// # Errors
 /// [`DbError::ClockAhead`] if `now` is too far ahead of the clock of the database's host.
 pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<Repair>, DbError> {
-    const AHEAD: &str = "SELECT id, at FROM tx WHERE at > CAST($1 AS BIGINT) ORDER BY at";
+    const FUTURE: &str = "SELECT id, at FROM tx WHERE at > CAST($1 AS BIGINT) ORDER BY at";
     const LAST: &str = "SELECT COALESCE(MAX(at), 0) FROM tx WHERE at <= CAST($1 AS BIGINT)";
     const ROW: &str = "UPDATE clock SET at = CAST($1 AS BIGINT), catalog = catalog + 1 WHERE id = 1";
     clock::check_host_time(c, now)?;
     clock::lock(c)?;
     let Some(skew) = between(clock::get(c)?.at, now) else { return Ok(None) };
-    let rows = c.query(AHEAD, &[now.into()])?;
+    let rows = c.query(FUTURE, &[now.into()])?;
     let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let last = c.query(LAST, &[now.into()])?.first().map_or(Ok(0), |row| row.int(0))?;
     let first = (now.0 - count + 1).max(last + 1);
@@ -64,8 +64,8 @@ fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
     STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[at.into(), id.into()]).map(drop))
 }
 
-/// Resets rows with a time in the future: leases and holds (of over a day, which no node takes), times of the last success, which
-/// would delay schedules, and times of stored objects, which would delay their removal.
+/// Resets rows with a time in the future: leases and holds that end in over a day, which no node takes; times of the
+/// last success, which would delay schedules; and times of stored objects, which would delay their removal.
 fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > CAST($1 AS BIGINT)";
     const FETCHED: &str =

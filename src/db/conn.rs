@@ -210,12 +210,12 @@ impl Row {
     }
 
     /// Parses a text: a digest, a word of an enum.
-    pub fn parsed<T: FromStr>(&mut self, column: usize, expected: &'static str) -> Result<T, DbError> {
+    pub fn parse<T: FromStr>(&mut self, column: usize, expected: &'static str) -> Result<T, DbError> {
         self.text(column)?.parse().map_err(|_| DbError::Shape { column, found: "other text", expected })
     }
 
-    /// Like [`Row::parsed`], or NULL.
-    pub fn opt_parsed<T: FromStr>(
+    /// Like [`Row::parse`], or NULL.
+    pub fn opt_parse<T: FromStr>(
         &mut self,
         column: usize,
         expected: &'static str,

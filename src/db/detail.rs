@@ -17,7 +17,7 @@ pub struct Detail {
 pub fn get(c: &mut dyn Conn, release: ReleaseId) -> Result<Option<Detail>, DbError> {
     const GET: &str = "SELECT description, readme_sha256 FROM detail WHERE release_id = $1";
     let row = c.query(GET, &[release.into()])?.into_iter().next();
-    row.map(|mut r| Ok(Detail { description: r.bytes(0)?, readme: r.opt_parsed(1, "a digest")? })).transpose()
+    row.map(|mut r| Ok(Detail { description: r.bytes(0)?, readme: r.opt_parse(1, "a digest")? })).transpose()
 }
 
 /// Writes the details of a release, replacing existing ones.
@@ -29,7 +29,7 @@ pub fn put(c: &mut dyn Conn, release: ReleaseId, detail: &Detail) -> Result<(), 
     c.execute(PUT, &[release.into(), detail.description.as_slice().into(), readme]).map(drop)
 }
 
-/// Returns the DESCRIPTIONs of releases, in the order given; `None` for those without.
+/// Returns the DESCRIPTIONs of releases, in the order of `releases`; `None` if a release has none.
 pub fn descriptions(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Option<Vec<u8>>>, DbError> {
     const GET: &str = "SELECT description FROM detail WHERE release_id = $1";
     let params: Vec<Vec<Value>> = releases.iter().map(|release| vec![(*release).into()]).collect();
@@ -70,7 +70,7 @@ pub fn without_detail(
     Ok(rows)
 }
 
-/// A source package in storage whose details were not read yet.
+/// A source package in storage whose details have not been read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredArchive {
     /// The package's name.
@@ -103,7 +103,7 @@ pub fn stored_without_detail(
             name: row.text(0)?,
             release: ReleaseId(row.int(1)?),
             class: row.text(2)?,
-            sha256: row.parsed(3, "a digest")?,
+            sha256: row.parse(3, "a digest")?,
             size: row.int(4)?,
         });
         Ok(())
@@ -122,7 +122,7 @@ pub struct ReleaseDescription {
     pub system_requirements: Option<String>,
 }
 
-/// Writes details of releases that have none; those read from an archive are not replaced. At most 2,000 in one write.
+/// Writes details of releases that have none; those read from an archive are not replaced. At most 2,000 per call.
 pub fn insert_missing(c: &mut dyn Conn, details: &[ReleaseDescription]) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO detail (release_id, description, system_requirements) \
         VALUES (CAST($1 AS BIGINT), $2, $3) ON CONFLICT (release_id) DO NOTHING";

@@ -1,10 +1,10 @@
-//! Binaries discovered on another server by a request: in no list until the next sync adds them.
+//! Binaries that a request discovered on another server; the next sync lists them.
 //!
-//! The row of such a file has the binary number 0; a marker row in the table of upstream responses states that a source
-//! has such files.
+//! Until then the row of the file has the binary number 0, and a marker row in the table of upstream responses records
+//! that the source has such files.
 
 use super::file::FileState;
-use super::import::{LIFE, RECORD};
+use super::import::{LIFE_COLUMNS, RECORD_COLUMNS};
 use super::{Conn, DbError, Row, Value, ids, upstream};
 use crate::model::change::LifeState;
 use crate::model::digest::Sha256;
@@ -30,8 +30,7 @@ pub struct DiscoveredBinary {
     pub class: Option<String>,
 }
 
-/// Returns the discovered binary of a release for a platform (as [`super::binary::Binary::platform`]) that is in no list
-/// yet.
+/// Returns the discovered, not yet listed binary of a release for a platform, see [`super::binary::Binary::platform`].
 pub fn get(
     c: &mut dyn Conn,
     release: ReleaseId,
@@ -46,7 +45,7 @@ pub fn get(
             name: row.text(1)?,
             locator: row.text(2)?,
             size: row.opt_int(3)?,
-            sha256: row.opt_parsed(4, "a digest")?,
+            sha256: row.opt_parse(4, "a digest")?,
             state: FileState::from_i64(5, row.int(5)?)?,
             class: row.opt_text(6)?,
         })
@@ -104,8 +103,8 @@ pub struct ReadyBinary {
 }
 
 /// Returns the binaries of a source that were discovered and fetched since the last sync, by file id.
-pub fn ready(c: &mut dyn Conn, source: SourceId) -> Result<Vec<ReadyBinary>, DbError> {
-    const READY: &str = "SELECT r.package_id, f.release_id, f.id, f.platform, f.sha256, f.size, f.facts, s.stanza, \
+pub fn ready_binaries(c: &mut dyn Conn, source: SourceId) -> Result<Vec<ReadyBinary>, DbError> {
+    const SELECT: &str = "SELECT r.package_id, f.release_id, f.id, f.platform, f.sha256, f.size, f.facts, s.stanza, \
         p.name, r.version FROM file f JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
         LEFT JOIN record s ON s.release_id = f.release_id AND s.variant = \
         (SELECT min(v.variant) FROM record v WHERE v.release_id = f.release_id AND v.variant <= 0) \
@@ -120,7 +119,7 @@ pub fn ready(c: &mut dyn Conn, source: SourceId) -> Result<Vec<ReadyBinary>, DbE
             release: ReleaseId(row.int(1)?),
             file: FileId(row.int(2)?),
             platform: row.text(3)?,
-            sha256: row.parsed(4, "a digest")?,
+            sha256: row.parse(4, "a digest")?,
             size: row.int(5)?,
             built: row.bytes(6)?,
             source_record: row.opt_bytes(7)?,
@@ -128,10 +127,10 @@ pub fn ready(c: &mut dyn Conn, source: SourceId) -> Result<Vec<ReadyBinary>, DbE
             version: row.text(9)?,
         })
     };
-    c.query(READY, &[source.into()])?.into_iter().map(decode).collect()
+    c.query(SELECT, &[source.into()])?.into_iter().map(decode).collect()
 }
 
-/// Lists discovered binaries, with their records, at the pending step of a tree. At most 2,000 in one call.
+/// Lists discovered binaries, with their records, at the pending step of a tree. At most 2,000 per call.
 pub fn list(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -156,15 +155,15 @@ pub fn list(
             0.into(),
         ]);
     }
-    c.batch_insert("record", &RECORD, &records)?;
-    c.batch_insert("life", &LIFE, &lives)
+    c.batch_insert("record", &RECORD_COLUMNS, &records)?;
+    c.batch_insert("life", &LIFE_COLUMNS, &lives)
 }
 
 /// Deletes the marker of a source if all its discovered binaries are listed.
 pub fn clear_marker(c: &mut dyn Conn, source: SourceId) -> Result<(), DbError> {
-    const UNLISTED: &str = "SELECT f.id FROM file f JOIN release r ON r.id = f.release_id \
+    const SELECT: &str = "SELECT f.id FROM file f JOIN release r ON r.id = f.release_id \
         WHERE f.role = 'binary' AND f.build = 0 AND r.origin_id = $1 LIMIT 1";
-    if c.query(UNLISTED, &[source.into()])?.is_empty() {
+    if c.query(SELECT, &[source.into()])?.is_empty() {
         upstream::delete(c, &marker_key(source))
     } else {
         Ok(())

@@ -48,7 +48,8 @@ pub struct Aggregate {
 }
 
 /// Adds counts, in the order of their keys, so that two servers cannot deadlock. `writer` numbers its batches in
-/// ascending order. Returns false and changes nothing if the batch was added before (and the response was lost).
+/// ascending order. Returns false and changes nothing if the batch was added before, which is the case if the response
+/// was lost.
 pub fn add(
     c: &mut dyn Conn,
     writer: &str,
@@ -56,7 +57,7 @@ pub fn add(
     now: Timestamp,
     counts: &[Count],
 ) -> Result<bool, DbError> {
-    const NEW: &str = "INSERT INTO usage_writer (name, batch, at) VALUES ($1, CAST($2 AS BIGINT), CAST($3 AS BIGINT)) \
+    const BATCH: &str = "INSERT INTO usage_writer (name, batch, at) VALUES ($1, CAST($2 AS BIGINT), CAST($3 AS BIGINT)) \
         ON CONFLICT (name) DO UPDATE SET batch = excluded.batch, at = excluded.at \
         WHERE usage_writer.batch < excluded.batch";
     const DAY: &str = "INSERT INTO usage_download (day, language, source, package, version, platform, count) \
@@ -66,9 +67,9 @@ pub fn add(
     const PACKAGE: &str = "INSERT INTO usage_package (language, source, package, count) \
         VALUES ($1, $2, $3, CAST($4 AS BIGINT)) ON CONFLICT (language, source, package) \
         DO UPDATE SET count = usage_package.count + excluded.count";
-    // The aggregate object of the day is stale now; the next nightly run creates another.
-    const STALE: &str = "DELETE FROM usage_aggregate WHERE day = $1";
-    if c.execute(NEW, &[writer.into(), batch.into(), now.into()])? == 0 {
+    // The aggregate of the day is obsolete now; the next nightly run creates another.
+    const DELETE_AGGREGATE: &str = "DELETE FROM usage_aggregate WHERE day = $1";
+    if c.execute(BATCH, &[writer.into(), batch.into(), now.into()])? == 0 {
         return Ok(false);
     }
     let mut sorted: Vec<&Count> = counts.iter().collect();
@@ -102,7 +103,7 @@ pub fn add(
     let mut days: Vec<i64> = sorted.iter().map(|n| n.day).collect();
     days.dedup();
     let days: Vec<Vec<Value>> = days.into_iter().map(|day| vec![day.into()]).collect();
-    c.execute_many(STALE, &days)?;
+    c.execute_many(DELETE_AGGREGATE, &days)?;
     Ok(true)
 }
 
@@ -119,14 +120,14 @@ pub fn totals(c: &mut dyn Conn, packages: &[(&str, String, String)]) -> Result<V
 }
 
 /// Returns the downloads of a day, per package.
-pub fn of_day(c: &mut dyn Conn, day: i64) -> Result<Vec<PackageCount>, DbError> {
+pub fn day_counts(c: &mut dyn Conn, day: i64) -> Result<Vec<PackageCount>, DbError> {
     const DAY: &str = "SELECT language, source, package, CAST(sum(count) AS BIGINT) FROM usage_download \
         WHERE day = $1 GROUP BY language, source, package ORDER BY language, source, package";
     c.query(DAY, &[day.into()])?.into_iter().map(package_count).collect()
 }
 
-/// Returns the downloads per package from day `from` up to, not including, `until`, of days without an aggregate.
-pub fn of_days_not_aggregated(c: &mut dyn Conn, from: i64, until: i64) -> Result<Vec<PackageCount>, DbError> {
+/// Returns the downloads per package of days without an aggregate from `from` up to, not including, `until`.
+pub fn unaggregated_counts(c: &mut dyn Conn, from: i64, until: i64) -> Result<Vec<PackageCount>, DbError> {
     const DAYS: &str = "SELECT language, source, package, CAST(sum(count) AS BIGINT) FROM usage_download \
         WHERE day >= $1 AND day < $2 AND day NOT IN (SELECT day FROM usage_aggregate) \
         GROUP BY language, source, package";
@@ -143,7 +144,7 @@ fn package_count(mut row: Row) -> Result<PackageCount, DbError> {
 }
 
 /// Returns the days before `before` that have no aggregate, oldest first.
-pub fn not_aggregated(c: &mut dyn Conn, before: i64) -> Result<Vec<i64>, DbError> {
+pub fn days_without_aggregate(c: &mut dyn Conn, before: i64) -> Result<Vec<i64>, DbError> {
     const DAYS: &str = "SELECT DISTINCT day FROM usage_download WHERE day < $1 \
         AND day NOT IN (SELECT day FROM usage_aggregate) ORDER BY day";
     c.query(DAYS, &[before.into()])?.iter().map(|row| row.int(0)).collect()
@@ -154,7 +155,7 @@ pub fn aggregates(c: &mut dyn Conn, from: i64, until: i64) -> Result<Vec<Aggrega
     const BETWEEN: &str =
         "SELECT day, sha256, total FROM usage_aggregate WHERE day >= $1 AND day < $2 ORDER BY day";
     let decode = |mut row: Row| {
-        Ok(Aggregate { day: row.int(0)?, sha256: row.parsed(1, "a digest")?, total: row.int(2)? })
+        Ok(Aggregate { day: row.int(0)?, sha256: row.parse(1, "a digest")?, total: row.int(2)? })
     };
     c.query(BETWEEN, &[from.into(), until.into()])?.into_iter().map(decode).collect()
 }
@@ -188,11 +189,11 @@ pub fn remove_aggregate(c: &mut dyn Conn, day: i64) -> Result<(), DbError> {
 }
 
 /// Returns the oldest day before `before` that has counts or an aggregate.
-pub fn oldest(c: &mut dyn Conn, before: i64) -> Result<Option<i64>, DbError> {
+pub fn oldest_day(c: &mut dyn Conn, before: i64) -> Result<Option<i64>, DbError> {
     const OLDEST: &str = "SELECT min(day) FROM usage_download WHERE day < $1";
-    const AGGREGATED: &str = "SELECT min(day) FROM usage_aggregate WHERE day < $1";
+    const OLDEST_AGGREGATE: &str = "SELECT min(day) FROM usage_aggregate WHERE day < $1";
     let mut oldest: Option<i64> = None;
-    for sql in [OLDEST, AGGREGATED] {
+    for sql in [OLDEST, OLDEST_AGGREGATE] {
         for row in c.query(sql, &[before.into()])? {
             oldest = [oldest, row.opt_int(0)?].into_iter().flatten().min();
         }
@@ -211,15 +212,15 @@ pub fn remove_writers(c: &mut dyn Conn, before: Timestamp) -> Result<(), DbError
     c.execute("DELETE FROM usage_writer WHERE at < $1", &[before.into()]).map(drop)
 }
 
-/// Returns when scheduled work was last done.
-pub fn last_done(c: &mut dyn Conn, work: &str) -> Result<Option<Timestamp>, DbError> {
+/// Returns the time of the last run of a scheduled task.
+pub fn last_run(c: &mut dyn Conn, work: &str) -> Result<Option<Timestamp>, DbError> {
     let rows = c.query("SELECT at FROM usage_work WHERE name = $1", &[work.into()])?;
     rows.first().map(|row| row.time(0)).transpose()
 }
 
-/// Records that scheduled work was done.
-pub fn record_done(c: &mut dyn Conn, work: &str, at: Timestamp) -> Result<(), DbError> {
-    const DONE: &str = "INSERT INTO usage_work (name, at) VALUES ($1, CAST($2 AS BIGINT)) \
+/// Records a run of a scheduled task.
+pub fn record_run(c: &mut dyn Conn, work: &str, at: Timestamp) -> Result<(), DbError> {
+    const PUT: &str = "INSERT INTO usage_work (name, at) VALUES ($1, CAST($2 AS BIGINT)) \
         ON CONFLICT (name) DO UPDATE SET at = excluded.at";
-    c.execute(DONE, &[work.into(), at.into()]).map(drop)
+    c.execute(PUT, &[work.into(), at.into()]).map(drop)
 }

@@ -1,4 +1,4 @@
-//! Stored objects that a backup contains: those that cannot be fetched or generated again, and generated ones, whose
+//! Stored objects that a backup contains: those that cannot be fetched or generated again, and generated objects whose
 //! bytes should stay the same.
 
 use super::{Conn, DbError, Row};
@@ -20,18 +20,18 @@ pub struct DurableObject {
 fn decode(mut row: Row) -> Result<DurableObject, DbError> {
     Ok(DurableObject {
         directory: row.text(0)?,
-        sha256: row.parsed(1, "a digest")?,
+        sha256: row.parse(1, "a digest")?,
         size: row.opt_int(2)?.and_then(|size| u64::try_from(size).ok()),
         is_replaceable: row.int(3)? != 0,
     })
 }
 
-/// Calls `each` for every object that rows of the database of packages refer to and that a server cannot replace:
-/// packages of local sources, READMEs, and files that their mirror no longer lists; and for stored indexes, rules and
-/// advisories. With `cached`, also for the files that a mirror has.
-pub fn of_packages(
+/// Calls `each` for every object that the database of packages refers to and that a server cannot replace (packages of
+/// local sources, READMEs, build logs, files that their mirror no longer lists), and for stored indexes, rules and
+/// advisories. With `with_cache`, also for files that a mirror has.
+pub fn each_package_object(
     c: &mut dyn Conn,
-    cached: bool,
+    with_cache: bool,
     each: &mut dyn FnMut(DurableObject) -> Result<(), DbError>,
 ) -> Result<(), DbError> {
     // The life of a listed binary names its file, that of a listed source package only its release.
@@ -49,17 +49,17 @@ pub fn of_packages(
         WHERE log_sha256 IS NOT NULL ORDER BY 1, 2";
     c.each(BLOBS, &[], &mut |row| {
         let object = decode(row)?;
-        if cached || !object.is_replaceable { each(object) } else { Ok(()) }
+        if with_cache || !object.is_replaceable { each(object) } else { Ok(()) }
     })?;
     c.each(GENERATED, &[], &mut |row| each(decode(row)?))
 }
 
-/// Calls `each` for every object that rows of the usage data refer to.
-pub fn of_usage(
+/// Calls `each` for every object that the database of usage data refers to.
+pub fn each_usage_object(
     c: &mut dyn Conn,
     each: &mut dyn FnMut(DurableObject) -> Result<(), DbError>,
 ) -> Result<(), DbError> {
-    const AGGREGATED: &str = "SELECT DISTINCT 'usage', sha256, CAST(NULL AS BIGINT), CAST(0 AS BIGINT) \
+    const AGGREGATES: &str = "SELECT DISTINCT 'usage', sha256, CAST(NULL AS BIGINT), CAST(0 AS BIGINT) \
         FROM usage_aggregate ORDER BY 2";
-    c.each(AGGREGATED, &[], &mut |row| each(decode(row)?))
+    c.each(AGGREGATES, &[], &mut |row| each(decode(row)?))
 }

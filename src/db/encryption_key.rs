@@ -27,7 +27,7 @@ pub const COLUMNS: &[EncryptedColumn] = &[
 /// Returns the fingerprint of the key of this database, if it has one.
 pub fn get(c: &mut dyn Conn) -> Result<Option<Fingerprint>, DbError> {
     let rows = c.query("SELECT fingerprint FROM encryption_key WHERE id = 1", &[])?;
-    rows.into_iter().next().map(|mut row| row.parsed(0, "the fingerprint of a key")).transpose()
+    rows.into_iter().next().map(|mut row| row.parse(0, "the fingerprint of a key")).transpose()
 }
 
 /// Records the fingerprint of the first key, unless the database has a key. Returns the fingerprint of the database's
@@ -39,8 +39,8 @@ pub fn record(c: &mut dyn Conn, first: Fingerprint) -> Result<Fingerprint, DbErr
     Ok(get(c)?.unwrap_or(first))
 }
 
-/// Replaces the key: records its fingerprint, and replaces every encrypted value in `columns` by the result of `encrypt`;
-/// the value is deleted if that is `None`. Returns the number of values.
+/// Records the fingerprint of a new key, and replaces every encrypted value in `columns` by the result of `encrypt`; a
+/// value is deleted if the result is `None`. Returns the number of values.
 pub fn replace(
     c: &mut dyn Conn,
     columns: &[EncryptedColumn],

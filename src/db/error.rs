@@ -89,7 +89,7 @@ pub enum DbError {
         /// The reason.
         reason: String,
     },
-    /// A pooler carries the connection, and the whole session is needed.
+    /// The connection passes a pooler, and the operation needs a session of PostgreSQL.
     #[error("{property} is the address of a connection pooler; this needs the address of PostgreSQL itself")]
     Pooler {
         /// The property that names the pooler.
@@ -156,7 +156,7 @@ pub enum DbError {
         /// The directory, or the server and database.
         database: String,
     },
-    /// The database to copy needs migrations of its schema.
+    /// The schema of the database to copy is outdated.
     #[error(
         "the database {database} has schema {found}, and this version of rstudio-pm has {supported}; start the server once, \
          which updates it, stop it, and try again"
@@ -177,7 +177,7 @@ pub enum DbError {
     Occupied {
         /// The file, or the server and database.
         database: String,
-        /// What is in it.
+        /// Description of its content.
         found: String,
     },
     /// The PostgreSQL database has another encoding than UTF-8.

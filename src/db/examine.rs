@@ -1,13 +1,13 @@
-//! Examines a database in use: by the database's own checks, then by the rules of [`super::invariants`].
+//! Examines a database in use with the database's own checks and the rules of [`super::invariants`].
 
 use super::{Conn, Db, DbError, Engine, invariants};
 
 /// The result of an examination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Examination {
-    /// What is wrong, as sentences.
+    /// The problems found, as sentences.
     pub problems: Vec<String>,
-    /// The checks that were done, and those that were not done, with the reason.
+    /// The checks that were performed, and those that were omitted, with the reason.
     pub notes: Vec<String>,
 }
 

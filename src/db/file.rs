@@ -69,7 +69,7 @@ pub fn name_of(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<String>, DbErr
     rows.into_iter().next().map(|mut row| row.text(0)).transpose()
 }
 
-/// Writes facts about many files in one write.
+/// Writes facts about many files.
 pub fn update(c: &mut dyn Conn, facts: &[FetchedFacts]) -> Result<(), DbError> {
     const UPDATE: &str = "UPDATE file SET sha256 = coalesce(CAST($1 AS TEXT), sha256), \
         size = coalesce(CAST($2 AS BIGINT), size), state = CAST($3 AS BIGINT), \
@@ -103,7 +103,7 @@ pub struct FileWithoutDigest {
 }
 
 /// Returns every source package of a source without a digest.
-pub fn without_digest(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<FileWithoutDigest>, DbError> {
+pub fn files_without_digest(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<FileWithoutDigest>, DbError> {
     const FIND: &str = "SELECT f.id, p.name, f.name, f.locator, f.size, f.md5, f.state FROM file f \
         JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
         WHERE f.sha256 IS NULL AND r.origin_id = $1 AND f.role = 'source' AND f.platform = ''";
@@ -115,7 +115,7 @@ pub fn without_digest(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<FileWith
             name: row.text(2)?,
             locator: row.text(3)?,
             size: row.opt_int(4)?,
-            md5: row.opt_parsed(5, "an MD5")?,
+            md5: row.opt_parse(5, "an MD5")?,
             state: FileState::from_i64(6, row.int(6)?)?,
         });
         Ok(())
@@ -128,7 +128,7 @@ pub fn stored_blob(c: &mut dyn Conn, file: FileId) -> Result<Option<(String, Sha
     const FIND: &str = "SELECT b.class, b.sha256 FROM file f JOIN blob b ON b.sha256 = f.sha256 \
         WHERE f.id = $1 AND f.state = 1";
     let rows = c.query(FIND, &[file.into()])?;
-    let decode = |mut r: super::Row| Ok((r.text(0)?, r.parsed(1, "a digest")?));
+    let decode = |mut r: super::Row| Ok((r.text(0)?, r.parse(1, "a digest")?));
     rows.into_iter().next().map(decode).transpose()
 }
 

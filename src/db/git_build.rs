@@ -1,4 +1,4 @@
-//! Builds of commits and tags: a queue, and the record of what was built.
+//! Builds of commits and tags: the queue, and the history of builds.
 //!
 //! A server claims a build for a limited time and renews the claim while it builds. Times of claims are those of the
 //! database's host.
@@ -15,7 +15,7 @@ pub const TERM: i64 = 30 * SECOND;
 /// The state of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildState {
-    /// Waits for its turn.
+    /// Waiting in the queue.
     Queued,
     /// git fetches the commit.
     Fetching,
@@ -23,11 +23,11 @@ pub enum BuildState {
     Building,
     /// The package is published.
     Published,
-    /// It failed, and is not tried again.
+    /// The build failed and is not retried.
     Failed,
-    /// It was not built: superseded by a newer commit, or one of the older tags of a new builder.
+    /// Not built: superseded by a newer commit, or one of the older tags of a new builder.
     Skipped,
-    /// The tag names another commit than when it was built; not built.
+    /// Not built: the tag was built before and now names another commit.
     Moved,
 }
 
@@ -56,7 +56,7 @@ impl BuildState {
         }
     }
 
-    /// Whether it does not change any more.
+    /// Returns true if the state does not change any more.
     #[must_use]
     pub fn is_final(self) -> bool {
         !matches!(self, BuildState::Queued | BuildState::Fetching | BuildState::Building)
@@ -76,21 +76,21 @@ pub struct GitBuild {
     pub commit: String,
     /// Its state.
     pub state: BuildState,
-    /// Number of attempts that began.
+    /// Number of attempts that were started.
     pub attempt: i64,
     /// Whether its package replaces the same version.
     pub replaces: bool,
-    /// Who requested it: `schedule`, `webhook`, a user.
+    /// The trigger: `schedule`, `webhook`, or a user name.
     pub actor: String,
     /// When it was put in the queue.
     pub queued_at: Timestamp,
     /// When the last attempt began.
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// When the build ended.
     pub ended_at: Option<Timestamp>,
-    /// The transaction with its result.
+    /// The transaction that published its result.
     pub tx: Option<TxId>,
-    /// The published version; empty before.
+    /// The published version; empty until it is published.
     pub version: String,
     /// Why it failed, or a remark; one sentence.
     pub reason: String,
@@ -145,7 +145,7 @@ pub struct NewBuild<'a> {
     pub reason: &'a str,
     /// Whether its package replaces the same version.
     pub replaces: bool,
-    /// Who requested it.
+    /// As [`GitBuild::actor`].
     pub actor: &'a str,
 }
 
@@ -177,7 +177,7 @@ pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<GitBuild>, DbError> {
     c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// Returns the build whose result is that transaction.
+/// Returns the build that a transaction published.
 pub fn by_tx(c: &mut dyn Conn, tx: TxId) -> Result<Option<GitBuild>, DbError> {
     c.query(select!("WHERE tx_id = $1"), &[tx.into()])?.into_iter().next().map(decode).transpose()
 }
@@ -243,12 +243,12 @@ pub fn supersede(c: &mut dyn Conn, builder: i64, now: Timestamp) -> Result<(), D
     c.execute(SKIP, &[now.into(), builder.into()]).map(drop)
 }
 
-/// The time of the database's host; with SQLite, which has no other host, `clock`.
+/// Returns the time of the database's host; with SQLite, which has no other host, `clock`.
 fn now(c: &mut dyn Conn, clock: Timestamp) -> Result<Timestamp, DbError> {
     Ok(c.host_time()?.unwrap_or(clock))
 }
 
-/// Extends the claims of builds that this server runs, even expired ones, unless another server has taken them.
+/// Extends the claims of builds that `holder` runs, even expired ones, unless another server has claimed them.
 pub fn extend(c: &mut dyn Conn, builds: &[i64], holder: &str, clock: Timestamp) -> Result<(), DbError> {
     const EXTEND: &str = "UPDATE git_build SET claim_until = CAST($1 AS BIGINT) WHERE id = CAST($2 AS BIGINT) AND claim = $3 \
         AND state IN ('fetching', 'building')";
@@ -259,7 +259,7 @@ pub fn extend(c: &mut dyn Conn, builds: &[i64], holder: &str, clock: Timestamp) 
     Ok(())
 }
 
-/// Returns builds to the queue whose server ended during an attempt, and fails those that had `retries` attempts.
+/// Returns builds whose server ended during an attempt to the queue, or marks them as failed after `retries` attempts.
 pub fn release_expired(c: &mut dyn Conn, clock: Timestamp, retries: i64) -> Result<(), DbError> {
     const FAIL: &str = "UPDATE git_build SET state = 'failed', ended_at = CAST($1 AS BIGINT), claim = '', \
         reason = 'the server ended during the build' WHERE state IN ('fetching', 'building') \
@@ -271,8 +271,8 @@ pub fn release_expired(c: &mut dyn Conn, clock: Timestamp, retries: i64) -> Resu
     c.execute(REQUEUE, &[now.into()]).map(drop)
 }
 
-/// Claims the next build: of the builders without a running build, of the one that built least recently. The claim is
-/// that of `holder`.
+/// Claims the next build for `holder`. Among the builders without a running build, the one that started a build least
+/// recently is chosen.
 pub fn claim(c: &mut dyn Conn, holder: &str, clock: Timestamp) -> Result<Option<GitBuild>, DbError> {
     const NEXT: &str = "SELECT b.id FROM (SELECT builder_id, min(id) AS id FROM git_build WHERE state = 'queued' \
         AND due_at <= CAST($1 AS BIGINT) GROUP BY builder_id) b \
@@ -291,7 +291,7 @@ pub fn claim(c: &mut dyn Conn, holder: &str, clock: Timestamp) -> Result<Option<
     get(c, id)
 }
 
-/// Renews a claim, and records the state. Returns false if another server has it, or the build was ended.
+/// Renews a claim and records the state. Returns false if another server holds the claim, or the build has ended.
 pub fn renew(
     c: &mut dyn Conn,
     id: i64,
@@ -305,7 +305,7 @@ pub fn renew(
     Ok(c.execute(RENEW, &[state.as_str().into(), until.into(), id.into(), holder.into()])? == 1)
 }
 
-/// How an attempt ended.
+/// The result of an attempt.
 #[derive(Clone, Debug)]
 pub struct AttemptEnd<'a> {
     /// The new state; `Queued` for another attempt.
@@ -320,34 +320,34 @@ pub struct AttemptEnd<'a> {
     pub due_at: Timestamp,
 }
 
-/// Ends an attempt. Returns false if the claim is that of another server: then nothing may be published.
+/// Ends an attempt. Returns false if another server holds the claim; in that case the caller must not publish.
 pub fn end(
     c: &mut dyn Conn,
     id: i64,
     holder: &str,
-    ended: &AttemptEnd<'_>,
+    result: &AttemptEnd<'_>,
     clock: Timestamp,
 ) -> Result<bool, DbError> {
     const END: &str = "UPDATE git_build SET state = $1, ended_at = CAST($2 AS BIGINT), tx_id = CAST($3 AS BIGINT), \
         version = $4, reason = $5, due_at = CAST($6 AS BIGINT), claim = '' WHERE id = CAST($7 AS BIGINT) AND claim = $8 \
         AND state IN ('fetching', 'building')";
     let params = [
-        ended.state.as_str().into(),
-        ended.state.is_final().then_some(clock).into(),
-        ended.tx.into(),
-        ended.version.into(),
-        ended.reason.into(),
-        ended.due_at.into(),
+        result.state.as_str().into(),
+        result.state.is_final().then_some(clock).into(),
+        result.tx.into(),
+        result.version.into(),
+        result.reason.into(),
+        result.due_at.into(),
         id.into(),
         holder.into(),
     ];
     Ok(c.execute(END, &params)? == 1)
 }
 
-/// Records an interrupted attempt as one that did not begin.
-pub fn give_back(c: &mut dyn Conn, id: i64, holder: &str) -> Result<(), DbError> {
-    const GIVE: &str = "UPDATE git_build SET state = 'queued', attempt = attempt - 1, claim = '' WHERE id = $1 AND claim = $2";
-    c.execute(GIVE, &[id.into(), holder.into()]).map(drop)
+/// Returns a build to the queue without counting its interrupted attempt.
+pub fn return_to_queue(c: &mut dyn Conn, id: i64, holder: &str) -> Result<(), DbError> {
+    const RETURN: &str = "UPDATE git_build SET state = 'queued', attempt = attempt - 1, claim = '' WHERE id = $1 AND claim = $2";
+    c.execute(RETURN, &[id.into(), holder.into()]).map(drop)
 }
 
 /// Records the stored log of a build.
@@ -357,7 +357,7 @@ pub fn set_log(c: &mut dyn Conn, id: i64, log: Sha256, size: i64) -> Result<(), 
     c.execute(SET, &[Value::opt_text(Some(log)), size.into(), id.into()]).map(drop)
 }
 
-/// Whether a build has this log.
+/// Returns true if a build has this log.
 pub fn has_log(c: &mut dyn Conn, log: Sha256) -> Result<bool, DbError> {
     let rows = c.query("SELECT 1 FROM git_build WHERE log_sha256 = $1 LIMIT 1", &[log.to_string().into()])?;
     Ok(!rows.is_empty())
@@ -366,7 +366,7 @@ pub fn has_log(c: &mut dyn Conn, log: Sha256) -> Result<bool, DbError> {
 /// Returns the digests of all logs.
 pub fn logs(c: &mut dyn Conn) -> Result<Vec<Sha256>, DbError> {
     let rows = c.query("SELECT DISTINCT log_sha256 FROM git_build WHERE log_sha256 IS NOT NULL", &[])?;
-    rows.into_iter().map(|mut row| row.parsed(0, "a digest")).collect()
+    rows.into_iter().map(|mut row| row.parse(0, "a digest")).collect()
 }
 
 /// Forgets the logs of builds that ended before a time, except those of the newest `kept` builds of each builder, and deletes
@@ -383,7 +383,7 @@ pub fn forget_logs(c: &mut dyn Conn, before: Timestamp, kept: i64) -> Result<u64
 }
 
 /// Returns the number of builds that have not ended.
-pub fn open(c: &mut dyn Conn) -> Result<i64, DbError> {
+pub fn count_unfinished(c: &mut dyn Conn) -> Result<i64, DbError> {
     let rows =
         c.query("SELECT count(*) FROM git_build WHERE state IN ('queued', 'fetching', 'building')", &[])?;
     rows.first().map_or(Ok(0), |row| row.int(0))

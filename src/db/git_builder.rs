@@ -1,11 +1,11 @@
-//! Builders: each builds one package of a source from one repository of git.
+//! Builders: each builds one package of a source from one git repository.
 
 use super::ids::{self, Sequence};
 use super::{Conn, DbError, Row, Value};
 use crate::model::ids::SourceId;
 use crate::model::time::Timestamp;
 
-/// What a builder builds.
+/// The references that a builder builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
     /// The newest commit of a branch.
@@ -24,7 +24,7 @@ impl Trigger {
         }
     }
 
-    /// Returns the trigger that the word stands for.
+    /// Returns the trigger with this word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Trigger> {
         [Trigger::Commits, Trigger::Tags].into_iter().find(|trigger| trigger.as_str() == word)
@@ -44,7 +44,7 @@ pub struct GitBuilder {
     pub url: String,
     /// The branch; empty for the default branch.
     pub branch: String,
-    /// What it builds.
+    /// Its trigger.
     pub trigger: Trigger,
     /// Relative path of the package in the repository; empty for the root.
     pub sub_dir: String,
@@ -58,13 +58,13 @@ pub struct GitBuilder {
     pub webhook_secret: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
-    /// The last poll that succeeded.
+    /// Time of the last successful poll.
     pub polled_at: Option<Timestamp>,
-    /// When it is polled next.
+    /// Time of the next poll.
     pub due_at: Timestamp,
-    /// Number of polls that failed since the last success.
+    /// Number of failed polls since the last successful one.
     pub failures: i64,
-    /// The newest commit of the branch that a poll found; empty before the first one.
+    /// The newest commit of the branch at the last poll; empty before the first poll.
     pub head: String,
     /// Why the last poll failed; empty if it succeeded.
     pub error: String,
@@ -105,7 +105,7 @@ fn decode(mut row: Row) -> Result<GitBuilder, DbError> {
     })
 }
 
-/// Returns the builders, by source and name; deleted ones are left out.
+/// Returns the builders that are not deleted, by source and name.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<GitBuilder>, DbError> {
     let rows = c.query(select!("WHERE deleted_at IS NULL ORDER BY source_id, name"), &[])?;
     rows.into_iter().map(decode).collect()
@@ -126,8 +126,8 @@ pub fn by_name(c: &mut dyn Conn, source: SourceId, name: &str) -> Result<Option<
     rows.into_iter().next().map(decode).transpose()
 }
 
-/// Returns the builders that are to be polled, the longest due first.
-pub fn due(c: &mut dyn Conn, now: Timestamp, limit: i64) -> Result<Vec<GitBuilder>, DbError> {
+/// Returns the builders that are due for a poll, the longest overdue first.
+pub fn due_builders(c: &mut dyn Conn, now: Timestamp, limit: i64) -> Result<Vec<GitBuilder>, DbError> {
     let rows = c.query(
         select!(
             "WHERE deleted_at IS NULL AND due_at <= CAST($1 AS BIGINT) ORDER BY due_at, id LIMIT CAST($2 AS BIGINT)"
@@ -137,8 +137,8 @@ pub fn due(c: &mut dyn Conn, now: Timestamp, limit: i64) -> Result<Vec<GitBuilde
     rows.into_iter().map(decode).collect()
 }
 
-/// Returns the time at which the next builder is to be polled.
-pub fn next_due(c: &mut dyn Conn) -> Result<Option<Timestamp>, DbError> {
+/// Returns the time of the next poll of any builder.
+pub fn next_poll_time(c: &mut dyn Conn) -> Result<Option<Timestamp>, DbError> {
     let rows = c.query("SELECT min(due_at) FROM git_builder WHERE deleted_at IS NULL", &[])?;
     rows.first().map_or(Ok(None), |row| row.opt_time(0))
 }
@@ -205,8 +205,8 @@ pub fn update(c: &mut dyn Conn, builder: &GitBuilder) -> Result<bool, DbError> {
     Ok(c.execute(UPDATE, &params)? == 1)
 }
 
-/// Records a poll that succeeded.
-pub fn polled(
+/// Records a successful poll.
+pub fn record_poll(
     c: &mut dyn Conn,
     id: i64,
     head: &str,
@@ -218,15 +218,20 @@ pub fn polled(
     c.execute(UPDATE, &[now.into(), due_at.into(), head.into(), id.into()]).map(drop)
 }
 
-/// Records a poll that failed.
-pub fn poll_failed(c: &mut dyn Conn, id: i64, reason: &str, due_at: Timestamp) -> Result<(), DbError> {
+/// Records a failed poll.
+pub fn record_poll_failure(
+    c: &mut dyn Conn,
+    id: i64,
+    reason: &str,
+    due_at: Timestamp,
+) -> Result<(), DbError> {
     const UPDATE: &str = "UPDATE git_builder SET due_at = CAST($1 AS BIGINT), failures = failures + 1, error = $2 \
         WHERE id = CAST($3 AS BIGINT)";
     c.execute(UPDATE, &[due_at.into(), reason.into(), id.into()]).map(drop)
 }
 
-/// Marks a builder as deleted, and ends its builds: a running one loses its claim, so that it publishes nothing. Its packages
-/// and logs remain.
+/// Marks a builder as deleted and ends its builds: a running build loses its claim, so that it publishes nothing. The
+/// packages and logs remain. Returns false if the builder does not exist.
 pub fn delete(c: &mut dyn Conn, id: i64, now: Timestamp) -> Result<bool, DbError> {
     const DELETE: &str = "UPDATE git_builder SET deleted_at = CAST($1 AS BIGINT), webhook_secret = NULL, \
         credential_id = NULL WHERE id = CAST($2 AS BIGINT) AND deleted_at IS NULL";

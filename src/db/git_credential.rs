@@ -24,7 +24,7 @@ impl CredentialKind {
         }
     }
 
-    /// Returns the kind that the word stands for.
+    /// Returns the kind with this word.
     #[must_use]
     pub fn parse(word: &str) -> Option<CredentialKind> {
         [CredentialKind::Ssh, CredentialKind::Https].into_iter().find(|kind| kind.as_str() == word)
@@ -40,7 +40,7 @@ pub struct GitCredential {
     pub kind: CredentialKind,
     /// Its name, unique among those of its kind.
     pub name: String,
-    /// The only host that it is used for; empty for that of each builder.
+    /// The only host to which it is sent; if empty, the host of each builder's URL.
     pub host: String,
     /// User name; empty for SSH.
     pub username: String,
@@ -95,7 +95,8 @@ pub fn by_name(c: &mut dyn Conn, kind: CredentialKind, name: &str) -> Result<Opt
     c.query(select!("WHERE kind = $1 AND name = $2"), &params)?.into_iter().next().map(decode).transpose()
 }
 
-/// Whether the database's encrypted values are encrypted with this key. Call it in each transaction that writes one.
+/// Returns true if the encrypted values of the database are encrypted with this key. Call it in each transaction that
+/// writes one.
 pub fn is_current_key(c: &mut dyn Conn, key: Fingerprint) -> Result<bool, DbError> {
     Ok(encryption_key::record(c, key)? == key)
 }
@@ -103,7 +104,7 @@ pub fn is_current_key(c: &mut dyn Conn, key: Fingerprint) -> Result<bool, DbErro
 /// Inserts a credential; returns its id.
 ///
 /// # Errors
-/// [`DbError::Conflict`] if there is one of its kind and name.
+/// [`DbError::Conflict`] if a credential of its kind and name exists.
 pub fn insert(c: &mut dyn Conn, credential: &GitCredential) -> Result<i64, DbError> {
     const INSERT: &str = "INSERT INTO git_credential (id, kind, name, host, username, secret, fingerprint, known_hosts, \
         created_at) VALUES (CAST($1 AS BIGINT), $2, $3, $4, $5, $6, $7, $8, CAST($9 AS BIGINT))";

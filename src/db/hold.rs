@@ -7,8 +7,8 @@ use crate::model::time::{SECOND, Timestamp};
 
 /// Duration of a hold without renewal, in microseconds.
 const TERM: i64 = 600 * SECOND;
-/// The end of a hold is at most this far ahead, in microseconds, unless the clock was set back after the hold was taken:
-/// then its time says nothing, and it counts as expired.
+/// Maximum time until the end of a hold, in microseconds. A hold that ends later was taken before the clock was set
+/// back; it counts as expired.
 const MAX_AHEAD: i64 = 2 * TERM;
 
 /// Takes a hold, and removes those that have expired.
@@ -37,10 +37,10 @@ pub fn release(c: &mut dyn Conn, id: Identity) -> Result<(), DbError> {
 /// Returns the time until which objects may not be removed; `None` if they may be removed now. Call it in the
 /// transaction that removes the row of an object: interactive writes run one at a time, so it cannot miss a hold.
 pub fn held_until(c: &mut dyn Conn, clock: Timestamp) -> Result<Option<Timestamp>, DbError> {
-    const HELD: &str = "SELECT until FROM hold WHERE until > CAST($1 AS BIGINT) AND until <= CAST($2 AS BIGINT) \
+    const SELECT: &str = "SELECT until FROM hold WHERE until > CAST($1 AS BIGINT) AND until <= CAST($2 AS BIGINT) \
         ORDER BY until DESC LIMIT 1";
     let now = now(c, clock)?;
-    c.query(HELD, &[now.into(), latest(now).into()])?.first().map(|row| row.time(0)).transpose()
+    c.query(SELECT, &[now.into(), latest(now).into()])?.first().map(|row| row.time(0)).transpose()
 }
 
 /// Returns the time of the database's host; with SQLite, which has no other host, `clock`.

@@ -1,4 +1,4 @@
-//! The identity of the database: one row, created with the schema.
+//! The identity of the database: one row, which the schema migration creates.
 
 use super::{Conn, DbError};
 use crate::model::identity::Identity;
@@ -7,7 +7,7 @@ use crate::model::identity::Identity;
 pub fn get(c: &mut dyn Conn) -> Result<Identity, DbError> {
     let rows = c.query("SELECT value FROM identity WHERE id = 1", &[])?;
     match rows.into_iter().next() {
-        Some(mut row) => row.parsed(0, "the identity of a database"),
+        Some(mut row) => row.parse(0, "the identity of a database"),
         None => Err(DbError::Shape { column: 0, found: "no row", expected: "the identity of a database" }),
     }
 }

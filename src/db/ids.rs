@@ -1,4 +1,4 @@
-//! Row ids: blocks taken from one table, so that both databases share the statement.
+//! Row ids, reserved in blocks from one table, so that both databases share the statement.
 
 use super::{Conn, DbError};
 

@@ -25,17 +25,17 @@ pub struct NewReleaseIds {
     pub package: PackageId,
     /// The release.
     pub release: ReleaseId,
-    /// Its first file; the others have the next ids.
+    /// Its first file; its other files have the following ids.
     pub first_file: FileId,
 }
 
-pub(super) const RELEASE: [&str; 6] =
+pub(super) const RELEASE_COLUMNS: [&str; 6] =
     ["id", "origin_id", "package_id", "version", "revision", "published_at"];
-pub(super) const RECORD: [&str; 3] = ["release_id", "variant", "stanza"];
-const DETAIL: [&str; 3] = ["release_id", "description", "readme_sha256"];
-pub(super) const FILE: [&str; 11] =
+pub(super) const RECORD_COLUMNS: [&str; 3] = ["release_id", "variant", "stanza"];
+const DETAIL_COLUMNS: [&str; 3] = ["release_id", "description", "readme_sha256"];
+pub(super) const FILE_COLUMNS: [&str; 11] =
     ["id", "release_id", "role", "platform", "build", "name", "locator", "size", "md5", "sha256", "state"];
-pub(super) const LIFE: [&str; 10] = [
+pub(super) const LIFE_COLUMNS: [&str; 10] = [
     "tree_id",
     "state",
     "package_id",
@@ -48,7 +48,7 @@ pub(super) const LIFE: [&str; 10] = [
     "mark",
 ];
 
-/// Writes changes and returns the ids of each [`Change::Introduce`], in order. At most 2,000 in one call.
+/// Writes changes and returns the ids of each [`Change::Introduce`], in order. At most 2,000 per call.
 ///
 /// # Errors
 /// [`DbError::Conflict`] if a release already exists with its version and revision, or a life to end is not open.
@@ -57,31 +57,31 @@ pub fn apply(
     target: &ImportTarget,
     changes: &[Change],
 ) -> Result<Vec<NewReleaseIds>, DbError> {
-    let new: Vec<(&NewRelease, LifeState, &str)> = changes
+    let new_releases: Vec<(&NewRelease, LifeState, &str)> = changes
         .iter()
         .filter_map(|change| match change {
             Change::Introduce { release, state, path } => Some((release, *state, path.as_str())),
             Change::BeginLife { .. } | Change::Record { .. } | Change::EndLife(_) => None,
         })
         .collect();
-    let releases: Vec<&NewRelease> = new.iter().map(|(release, ..)| *release).collect();
+    let releases: Vec<&NewRelease> = new_releases.iter().map(|(release, ..)| *release).collect();
     let new_ids = insert_releases(c, target, &releases)?;
-    let ended = changes.iter().filter_map(|change| match change {
+    let end_keys = changes.iter().filter_map(|change| match change {
         Change::EndLife(key) => Some(key),
         Change::Introduce { .. } | Change::BeginLife { .. } | Change::Record { .. } => None,
     });
-    end_lives(c, target, &ended.collect::<Vec<_>>())?;
+    end_lives(c, target, &end_keys.collect::<Vec<_>>())?;
     write_records(c, changes)?;
     let mut lives = Vec::with_capacity(changes.len());
-    for (ids, (_, state, path)) in new_ids.iter().zip(&new) {
-        lives.push(life(target, *state, ids.package, path, ids.release, 0));
+    for (ids, (_, state, path)) in new_ids.iter().zip(&new_releases) {
+        lives.push(life_row(target, *state, ids.package, path, ids.release, 0));
     }
     for change in changes {
         if let Change::BeginLife { state, package, release, variant, path } = change {
-            lives.push(life(target, *state, *package, path, *release, *variant));
+            lives.push(life_row(target, *state, *package, path, *release, *variant));
         }
     }
-    c.batch_insert("life", &LIFE, &lives)?;
+    c.batch_insert("life", &LIFE_COLUMNS, &lives)?;
     Ok(new_ids)
 }
 
@@ -89,32 +89,33 @@ pub fn apply(
 pub(super) fn insert_releases(
     c: &mut dyn Conn,
     target: &ImportTarget,
-    new: &[&NewRelease],
+    new_releases: &[&NewRelease],
 ) -> Result<Vec<NewReleaseIds>, DbError> {
-    if new.is_empty() {
+    if new_releases.is_empty() {
         return Ok(Vec::new());
     }
     let mut indexes: HashMap<&str, usize> = HashMap::new();
     let mut names: Vec<&str> = Vec::new();
-    for release in new {
+    for release in new_releases {
         indexes.entry(&release.package).or_insert_with(|| {
             names.push(&release.package);
             names.len() - 1
         });
     }
     let packages = package::upsert_many(c, target.origin, &names)?;
-    let files: usize = new.iter().map(|release| release.files.len()).sum();
+    let files: usize = new_releases.iter().map(|release| release.files.len()).sum();
     let count = |number| i64::try_from(number).unwrap_or(i64::MAX);
-    let releases = ids::reserve(c, ids::Sequence::Release, count(new.len()))?;
+    let first_release = ids::reserve(c, ids::Sequence::Release, count(new_releases.len()))?;
     let mut next_file = ids::reserve(c, ids::Sequence::File, count(files))?;
 
-    let mut new_ids = Vec::with_capacity(new.len());
-    let (mut release_rows, mut file_rows) = (Vec::with_capacity(new.len()), Vec::with_capacity(files));
+    let mut new_ids = Vec::with_capacity(new_releases.len());
+    let (mut release_rows, mut file_rows) =
+        (Vec::with_capacity(new_releases.len()), Vec::with_capacity(files));
     let (mut record_rows, mut detail_rows): (Vec<Vec<Value>>, Vec<Vec<Value>>) = (Vec::new(), Vec::new());
-    for (number, release) in (0..).zip(new) {
+    for (number, release) in (0..).zip(new_releases) {
         let ids = NewReleaseIds {
             package: packages[indexes[release.package.as_str()]],
-            release: ReleaseId(releases + number),
+            release: ReleaseId(first_release + number),
             first_file: FileId(next_file),
         };
         new_ids.push(ids);
@@ -138,10 +139,10 @@ pub(super) fn insert_releases(
             next_file += 1;
         }
     }
-    c.batch_insert("release", &RELEASE, &release_rows)?;
-    c.batch_insert("record", &RECORD, &record_rows)?;
-    c.batch_insert("detail", &DETAIL, &detail_rows)?;
-    c.batch_insert("file", &FILE, &file_rows)?;
+    c.batch_insert("release", &RELEASE_COLUMNS, &release_rows)?;
+    c.batch_insert("record", &RECORD_COLUMNS, &record_rows)?;
+    c.batch_insert("detail", &DETAIL_COLUMNS, &detail_rows)?;
+    c.batch_insert("file", &FILE_COLUMNS, &file_rows)?;
     Ok(new_ids)
 }
 
@@ -162,7 +163,7 @@ fn file_row(id: FileId, release: ReleaseId, file: &NewFile) -> Vec<Value> {
     ]
 }
 
-fn life(
+fn life_row(
     target: &ImportTarget,
     state: LifeState,
     package: PackageId,
@@ -185,7 +186,7 @@ fn life(
 }
 
 fn write_records(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
-    // A conflicting record was left by an abandoned import: no published life shows it.
+    // A conflicting record was left by an abandoned import; no published life refers to it.
     const WRITE: &str = "INSERT INTO record (release_id, variant, stanza) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3) \
         ON CONFLICT (release_id, variant) DO UPDATE SET stanza = excluded.stanza";
@@ -230,11 +231,11 @@ pub(super) fn end_lives(c: &mut dyn Conn, target: &ImportTarget, keys: &[&LifeKe
     if rows.is_empty() {
         return Ok(());
     }
-    let ended = c.execute_many(END, &rows)?;
-    if ended == rows.len() as u64 {
+    let updated_rows = c.execute_many(END, &rows)?;
+    if updated_rows == rows.len() as u64 {
         Ok(())
     } else {
-        let missing = rows.len() as u64 - ended;
+        let missing = rows.len() as u64 - updated_rows;
         Err(DbError::Conflict(format!("{missing} of the lives to end in tree {} are not open", target.tree)))
     }
 }

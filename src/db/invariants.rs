@@ -7,7 +7,7 @@ const MAX_REPORTED: i64 = 20;
 
 /// A rule, and the query of the rows that violate it.
 struct Rule {
-    /// What is wrong with a row that the query returns.
+    /// The violation that each returned row has, as a clause.
     violation: &'static str,
     /// The names of the query's columns.
     columns: &'static [&'static str],
@@ -145,7 +145,7 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// Returns the violations of all rules, as sentences; of each rule at most 20.
+/// Returns the violations of all rules, as sentences; at most 20 per rule.
 ///
 /// # Errors
 /// The database failed, or is damaged.

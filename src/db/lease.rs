@@ -1,4 +1,5 @@
-//! Leases: which node does a job. The fence rises with every claim, so a stalled node detects that its lease is lost.
+//! Leases: each selects one node for a job. The fence increases with every claim, so that a stalled node detects the
+//! loss of its lease.
 
 use super::{Conn, DbError};
 use crate::model::time::{SECOND, Timestamp};
@@ -7,9 +8,8 @@ use crate::model::time::{SECOND, Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence(pub i64);
 
-/// The end of a lease is at most this far ahead, in microseconds, unless the clock was set back after it was claimed: then
-/// its time says nothing, and it counts as expired. Twice the longest term, so that a clock that is set back a little, and
-/// the next renewal, change nothing.
+/// Maximum time until the end of a lease, in microseconds. A lease that ends later was claimed before the clock was set
+/// back; it counts as expired. Twice the longest term, so that a clock that is set back a little does not end a lease.
 pub const MAX_AHEAD: i64 = 150 * SECOND;
 
 /// Returns the latest end that a lease can have.
@@ -46,9 +46,9 @@ pub fn renew(c: &mut dyn Conn, name: &str, fence: Fence, until: Timestamp) -> Re
     Ok(c.execute(RENEW, &[until.into(), name.into(), fence.0.into()])? == 1)
 }
 
-/// Returns true if the lease was not claimed after `fence`; no other server can claim it until the end of this transaction.
-/// Check it in the closure that publishes.
-pub fn holds(c: &mut dyn Conn, name: &str, fence: Fence) -> Result<bool, DbError> {
+/// Returns true if the lease was not claimed after `fence`; no other server can claim it until the end of this
+/// transaction. Call it in the closure that publishes.
+pub fn is_held(c: &mut dyn Conn, name: &str, fence: Fence) -> Result<bool, DbError> {
     const LOCK: &str = "UPDATE lease SET fence = fence WHERE name = $1 AND fence = $2";
     Ok(c.execute(LOCK, &[name.into(), fence.0.into()])? == 1)
 }

@@ -220,8 +220,8 @@ fn decode_file(mut row: Row) -> Result<ReleaseFile, DbError> {
         name: row.text(8)?,
         locator: row.text(9)?,
         size: row.opt_int(10)?,
-        md5: row.opt_parsed(11, "a digest")?,
-        sha256: row.opt_parsed(12, "a digest")?,
+        md5: row.opt_parse(11, "a digest")?,
+        sha256: row.opt_parse(12, "a digest")?,
         file_state: FileState::from_i64(13, row.int(13)?)?,
         class: row.opt_text(14)?,
     })
@@ -232,7 +232,7 @@ pub(super) fn life_state(column: usize, number: i64) -> Result<LifeState, DbErro
     state.ok_or(DbError::Shape { column, found: "another number", expected: "a life's state" })
 }
 
-/// Returns the file of that name in a tree at a step: `package` as written, `file` as in URLs (`pkg_1.0.tar.gz`, or
+/// Returns a file of a tree at a step: `package` is case-sensitive, `file` as in URLs (`pkg_1.0.tar.gz`, or
 /// `4.6.0/Recommended/pkg_1.0.tar.gz` for a record with a path). `state` limits the search to listed or archived files.
 /// Of several files, one with exactly that path is preferred, then a listed one, then the newest revision.
 pub fn find_file(
@@ -394,7 +394,7 @@ pub fn current(
     c.each(current!(""), &[tree.into(), seq.into()], &mut |row| each(decode_current(row)?))
 }
 
-/// Returns the lives of one package in a tree at a step, in a time that does not depend on the size of the tree.
+/// Returns the lives of one package in a tree at a step. The duration does not depend on the size of the tree.
 pub fn current_of(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -425,8 +425,8 @@ fn decode_current(mut row: Row) -> Result<CurrentLife, DbError> {
         file_name: row.text(12)?,
         locator: row.text(13)?,
         size: row.opt_int(14)?,
-        md5: row.opt_parsed(15, "a digest")?,
-        sha256: row.opt_parsed(16, "a digest")?,
+        md5: row.opt_parse(15, "a digest")?,
+        sha256: row.opt_parse(16, "a digest")?,
         file_state: FileState::from_i64(17, row.int(17)?)?,
         stanza: row.opt_bytes(18)?,
     })
@@ -445,8 +445,9 @@ pub fn presence(
     rows.first().map(|row| life_state(0, row.int(0)?)).transpose()
 }
 
-/// Returns the highest revision of a version of a package from a source, and its release, whether or not it has a life
-/// now; other bytes of this version get the next revision. `None` if the source never had the version.
+/// Returns the release with the highest revision of a version of a package from a source, and the revision, whether or
+/// not it has a life now; other bytes of this version get the next revision. `None` if the source never had the
+/// version.
 pub fn newest_revision(
     c: &mut dyn Conn,
     origin: crate::model::ids::SourceId,

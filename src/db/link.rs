@@ -1,8 +1,8 @@
 //! The connection of a server to the others on its PostgreSQL database: notifications, heartbeats and leases.
 //!
 //! It is separate from the connections of transactions, so that it never waits for them, and it stays open while the
-//! server is offline. A canary, a notification to itself, shows whether notifications arrive. With a connection pooler it
-//! does not listen: a pooler in transaction mode may deliver the canary and nothing else.
+//! server is offline. A canary, which is a notification from the connection to itself, detects whether notifications
+//! arrive. Through a connection pooler it does not listen: a pooler in transaction mode may deliver only the canary.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,15 +19,15 @@ use super::pgconn::PgConn;
 use super::target::Target;
 use super::{Conn, DbError};
 
-/// Interval of polls besides notifications.
+/// Poll interval while notifications arrive.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
-/// Interval of polls while notifications do not arrive.
+/// Poll interval while notifications do not arrive.
 const SHORT_POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// Interval of canaries.
+/// Interval between canaries.
 const CANARY_INTERVAL: Duration = Duration::from_secs(60);
-/// Time in which a canary must arrive.
+/// Timeout for the arrival of a canary.
 const CANARY_TIMEOUT: Duration = Duration::from_secs(2);
-/// First pause before a lost connection is opened again; it is doubled up to [`MAX_RETRY_PAUSE`].
+/// First pause before a lost connection is opened again; each failure doubles it, up to [`MAX_RETRY_PAUSE`].
 const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(500);
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
@@ -38,9 +38,9 @@ pub struct Link(Arc<Inner>);
 struct Inner {
     work: UnboundedSender<PendingTransaction>,
     signals: Arc<Signals>,
-    /// Cancelled by the first use: a database that is not used needs no connection.
-    used: CancellationToken,
-    closing: CancellationToken,
+    /// Cancelled at the first use: before, the database needs no connection.
+    first_use: CancellationToken,
+    shutdown: CancellationToken,
 }
 
 #[derive(Default)]
@@ -57,29 +57,31 @@ impl Link {
     /// Starts the thread, which connects when [`Link::open`] is called.
     pub(super) fn start(target: Arc<Target>) -> std::io::Result<Link> {
         let (work, receiver) = unbounded_channel();
-        let (signals, used, closing) = (Arc::default(), CancellationToken::new(), CancellationToken::new());
+        let (signals, first_use, shutdown) =
+            (Arc::default(), CancellationToken::new(), CancellationToken::new());
         let mut thread = LinkThread {
             target,
             work: receiver,
             signals: Arc::clone(&signals),
-            used: used.clone(),
-            closing: closing.clone(),
-            idle: tokio::runtime::Builder::new_current_thread().enable_time().build()?,
+            first_use: first_use.clone(),
+            shutdown: shutdown.clone(),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_time().build()?,
         };
         std::thread::Builder::new().name("db-link".to_owned()).spawn(move || thread.run())?;
-        Ok(Link(Arc::new(Inner { work, signals, used, closing })))
+        Ok(Link(Arc::new(Inner { work, signals, first_use, shutdown })))
     }
 
     /// Connects, if this has not been called before.
     pub(super) fn open(&self) {
-        self.0.used.cancel();
+        self.0.first_use.cancel();
     }
 
     /// Runs `f` in one short transaction, without waiting for other transactions of this server. It is run again if the
     /// connection is lost, possibly after a commit, so its repetition must have no further effect.
     ///
     /// # Errors
-    /// The error of `f`; [`DbError::RowLocked`]; the connection is lost and was not opened again within seconds.
+    /// The error of `f`; [`DbError::RowLocked`]; [`DbError::Lost`] if the connection was not opened again within
+    /// [`MAX_RETRY_PAUSE`].
     pub async fn run<T, F>(&self, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,
@@ -115,12 +117,12 @@ impl Link {
         self.0.signals.catalog.notified().await;
     }
 
-    /// Waits until the row of a server may have changed, as [`Link::wait_for_catalog`].
+    /// Waits until the row of a server may have changed, in the same way as [`Link::wait_for_catalog`].
     pub async fn wait_for_nodes(&self) {
         self.0.signals.nodes.notified().await;
     }
 
-    /// Whether notifications do not arrive.
+    /// Returns true if notifications do not arrive.
     #[must_use]
     pub fn lacks_notifications(&self) -> bool {
         self.0.signals.notifications_lost.load(Ordering::Relaxed)
@@ -129,7 +131,7 @@ impl Link {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.closing.cancel();
+        self.shutdown.cancel();
     }
 }
 
@@ -138,38 +140,38 @@ struct LinkThread {
     target: Arc<Target>,
     work: UnboundedReceiver<PendingTransaction>,
     signals: Arc<Signals>,
-    used: CancellationToken,
-    closing: CancellationToken,
-    /// For pauses without a connection.
-    idle: Runtime,
+    first_use: CancellationToken,
+    shutdown: CancellationToken,
+    /// Runs the pauses without a connection.
+    runtime: Runtime,
 }
 
-/// What the thread waits for.
+/// An event that the thread waits for.
 enum Event {
-    Closing,
+    Shutdown,
     Notification(Option<Notification>),
     Transaction(PendingTransaction),
-    Due,
+    Timer,
 }
 
 /// The state of the canary.
 struct Canary {
-    /// The payload and the deadline of one that was sent and has not arrived.
-    sent: Option<(String, Instant)>,
+    /// The payload and the deadline of a canary that has not arrived yet.
+    pending: Option<(String, Instant)>,
     next: Instant,
 }
 
 impl LinkThread {
     fn run(&mut self) {
-        let LinkThread { used, closing, idle, .. } = self;
-        if idle.block_on(closing.run_until_cancelled(used.cancelled())).is_none() {
+        let LinkThread { first_use, shutdown, runtime, .. } = self;
+        if runtime.block_on(shutdown.run_until_cancelled(first_use.cancelled())).is_none() {
             return;
         }
         let (mut pause, mut is_reported) = (FIRST_RETRY_PAUSE, false);
         loop {
-            let mut connected = false;
-            let Err(error) = self.serve(&mut connected) else { return };
-            if connected {
+            let mut is_connected = false;
+            let Err(error) = self.serve(&mut is_connected) else { return };
+            if is_connected {
                 (pause, is_reported) = (FIRST_RETRY_PAUSE, false);
             }
             if !is_reported {
@@ -186,14 +188,14 @@ impl LinkThread {
         }
     }
 
-    /// Waits before the next attempt and refuses transactions meanwhile; false if the link is closed.
+    /// Waits before the next attempt and refuses transactions meanwhile. Returns false if the link is closed.
     fn pause(&mut self, pause: Duration, error: &str) -> bool {
-        let LinkThread { work, closing, idle, .. } = self;
-        idle.block_on(async {
+        let LinkThread { work, shutdown, runtime, .. } = self;
+        runtime.block_on(async {
             let deadline = Instant::now() + pause;
             loop {
                 tokio::select! {
-                    () = closing.cancelled() => return false,
+                    () = shutdown.cancelled() => return false,
                     () = tokio::time::sleep_until(deadline) => return true,
                     work = work.recv() => match work {
                         Some(work) => work(Err(DbError::Lost(error.into()))),
@@ -204,38 +206,38 @@ impl LinkThread {
         })
     }
 
-    /// Connects and serves until the connection is lost; `Ok` if the link is closed.
-    fn serve(&mut self, connected: &mut bool) -> Result<(), DbError> {
+    /// Connects and serves until the connection is lost. Returns `Ok` if the link is closed.
+    fn serve(&mut self, is_connected: &mut bool) -> Result<(), DbError> {
         let (sender, mut notifications) = unbounded_channel();
         let mut connection = PgConn::open(&self.target, Some(sender))?;
         let channels = if connection.is_pooled() { None } else { Some(connection.listen()?) };
-        *connected = true;
-        // Changes before LISTEN were not notified.
+        *is_connected = true;
+        // There were no notifications of changes before LISTEN.
         self.signals.catalog.notify_one();
         self.signals.nodes.notify_one();
-        let mut canary = Canary { sent: None, next: Instant::now() };
+        let mut canary = Canary { pending: None, next: Instant::now() };
         let mut poll = Instant::now() + POLL_INTERVAL;
         if channels.is_none() {
             self.report_lost_notifications();
             poll = Instant::now() + SHORT_POLL_INTERVAL;
         }
         loop {
-            let due = match channels {
-                Some(_) => canary.sent.as_ref().map_or(canary.next, |(_, deadline)| *deadline).min(poll),
+            let wakeup = match channels {
+                Some(_) => canary.pending.as_ref().map_or(canary.next, |(_, deadline)| *deadline).min(poll),
                 None => poll,
             };
-            let (closing, work) = (&self.closing, &mut self.work);
+            let (shutdown, work) = (&self.shutdown, &mut self.work);
             let event = connection.wait(async {
                 tokio::select! {
                     biased;
-                    () = closing.cancelled() => Event::Closing,
+                    () = shutdown.cancelled() => Event::Shutdown,
                     notification = notifications.recv() => Event::Notification(notification),
-                    work = work.recv() => work.map_or(Event::Closing, Event::Transaction),
-                    () = tokio::time::sleep_until(due) => Event::Due,
+                    work = work.recv() => work.map_or(Event::Shutdown, Event::Transaction),
+                    () = tokio::time::sleep_until(wakeup) => Event::Timer,
                 }
             });
             match event {
-                Event::Closing => return Ok(()),
+                Event::Shutdown => return Ok(()),
                 Event::Notification(None) => return Err(connection_lost()),
                 Event::Notification(Some(notification)) => {
                     if let Some(payload) =
@@ -250,7 +252,7 @@ impl LinkThread {
                         return Err(connection_lost());
                     }
                 }
-                Event::Due => {
+                Event::Timer => {
                     if channels.is_some() {
                         self.check(&mut canary, &mut connection)?;
                     }
@@ -272,9 +274,9 @@ impl LinkThread {
         match payload {
             "catalog" => self.signals.catalog.notify_one(),
             "nodes" => self.signals.nodes.notify_one(),
-            // Also one that arrives late, or one of another server: notifications arrive.
+            // A canary. One that is late, or of another server, has no effect.
             _ => {
-                if canary.sent.take_if(|(sent, _)| sent == payload).is_some()
+                if canary.pending.take_if(|(pending, _)| pending == payload).is_some()
                     && self.signals.notifications_lost.swap(false, Ordering::Relaxed)
                 {
                     tracing::info!("notifications of PostgreSQL arrive again");
@@ -283,16 +285,16 @@ impl LinkThread {
         }
     }
 
-    /// Sends a canary when one is due, and records if the last one has not arrived in time.
+    /// Sends a canary if the next one is due, and records if the last one has not arrived in time.
     fn check(&self, canary: &mut Canary, connection: &mut PgConn) -> Result<(), DbError> {
         let now = Instant::now();
-        if canary.sent.take_if(|(_, deadline)| *deadline <= now).is_some() {
+        if canary.pending.take_if(|(_, deadline)| *deadline <= now).is_some() {
             self.report_lost_notifications();
         }
-        if canary.sent.is_none() && canary.next <= now {
+        if canary.pending.is_none() && canary.next <= now {
             let payload = format!("canary {:016x}", rand::random::<u64>());
             connection.notify(&payload)?;
-            *canary = Canary { sent: Some((payload, now + CANARY_TIMEOUT)), next: now + CANARY_INTERVAL };
+            *canary = Canary { pending: Some((payload, now + CANARY_TIMEOUT)), next: now + CANARY_INTERVAL };
         }
         Ok(())
     }

@@ -125,7 +125,7 @@ pub const MIGRATIONS: &[Migration] = &[
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.
-pub const USAGE: &[Migration] = &[Migration {
+pub const USAGE_MIGRATIONS: &[Migration] = &[Migration {
     number: 1,
     name: "downloads",
     expand_only: true,
@@ -134,20 +134,20 @@ pub const USAGE: &[Migration] = &[Migration {
 }];
 
 /// [`MIGRATIONS`] and those that [`extend`] added.
-static EXTENDED: OnceLock<Vec<Migration>> = OnceLock::new();
+static ALL_MIGRATIONS: OnceLock<Vec<Migration>> = OnceLock::new();
 
-/// Makes this program one of a later version, with further migrations of the database of packages. Tests of upgrades use
-/// such a program. Only the first call has an effect; it must precede the first use of a database.
-pub fn extend(further: &[Migration]) {
-    EXTENDED.get_or_init(|| [MIGRATIONS, further].concat());
+/// Adds migrations of the database of packages, for tests of upgrades with a program of a later version. Only the first
+/// call has an effect; it must precede the first use of a database.
+pub fn extend(additional: &[Migration]) {
+    ALL_MIGRATIONS.get_or_init(|| [MIGRATIONS, additional].concat());
 }
 
 /// Returns the migrations of a schema, in order.
 #[must_use]
 pub fn migrations(schema: Schema) -> &'static [Migration] {
     match schema {
-        Schema::Core => EXTENDED.get().map_or(MIGRATIONS, Vec::as_slice),
-        Schema::Usage => USAGE,
+        Schema::Core => ALL_MIGRATIONS.get().map_or(MIGRATIONS, Vec::as_slice),
+        Schema::Usage => USAGE_MIGRATIONS,
     }
 }
 
@@ -163,8 +163,8 @@ pub(super) trait MigrationConn: Conn {
     fn script(&mut self, sql: &str) -> Result<(), DbError>;
     /// Returns true if the table exists.
     fn has_table(&mut self, name: &str) -> Result<bool, DbError>;
-    /// Returns the script for this database.
-    fn pick(&self, migration: &Migration) -> &'static str;
+    /// Returns the script of a migration for this database.
+    fn script_for(&self, migration: &Migration) -> &'static str;
     /// Returns the name of the database for error messages.
     fn database_name(&self) -> String;
 }
@@ -194,7 +194,7 @@ pub(super) fn level(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, Db
     }
 }
 
-/// Whether another program uses the database while it is migrated.
+/// The other users of a database during its migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MigrationMode {
     /// No other program uses the database.
@@ -204,7 +204,11 @@ pub(super) enum MigrationMode {
 }
 
 /// Returns the first migration above `level` that `mode` forbids. An empty database has no other users.
-fn not_online(migrations: &[Migration], level: i64, mode: MigrationMode) -> Option<(i64, &'static str)> {
+fn first_exclusive_migration(
+    migrations: &[Migration],
+    level: i64,
+    mode: MigrationMode,
+) -> Option<(i64, &'static str)> {
     match mode {
         MigrationMode::Exclusive => None,
         MigrationMode::Online => {
@@ -230,13 +234,13 @@ pub(super) fn run_until(
     last: i64,
 ) -> Result<(), DbError> {
     let (level, table) = (level(c, schema)?, schema.migration_table());
-    if let Some((number, name)) = not_online(migrations(schema), level, mode) {
+    if let Some((number, name)) = first_exclusive_migration(migrations(schema), level, mode) {
         return Err(DbError::NotOnline { database: c.database_name(), number, name });
     }
-    if let Some((number, name)) = not_online(migrations(schema), level, MigrationMode::Online)
+    if let Some((number, name)) = first_exclusive_migration(migrations(schema), level, MigrationMode::Online)
         && c.has_table("node")?
     {
-        let servers = node::serving(c)?;
+        let servers = node::serving_names(c)?;
         if !servers.is_empty() {
             let servers = servers.join(",");
             return Err(DbError::OthersOnline { database: c.database_name(), number, name, servers });
@@ -246,7 +250,7 @@ pub(super) fn run_until(
         c.script(table.create)?;
     }
     for migration in migrations(schema).iter().filter(|m| m.number > level && m.number <= last) {
-        c.script(c.pick(migration))?;
+        c.script(c.script_for(migration))?;
         let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = microseconds(unix_time);
         let version = env!("CARGO_PKG_VERSION").into();
@@ -265,10 +269,14 @@ mod tests {
         let migration =
             |number, name, expand_only| Migration { number, name, expand_only, sqlite: "", postgres: "" };
         let all = [migration(1, "a", false), migration(2, "b", true), migration(3, "c", false)];
-        assert_eq!(not_online(&all, 1, MigrationMode::Exclusive), None);
-        assert_eq!(not_online(&all, 1, MigrationMode::Online), Some((3, "c")));
-        assert_eq!(not_online(&all[..2], 1, MigrationMode::Online), None);
-        assert_eq!(not_online(&all, 3, MigrationMode::Online), None);
-        assert_eq!(not_online(&all, 0, MigrationMode::Online), None, "an empty database has no users");
+        assert_eq!(first_exclusive_migration(&all, 1, MigrationMode::Exclusive), None);
+        assert_eq!(first_exclusive_migration(&all, 1, MigrationMode::Online), Some((3, "c")));
+        assert_eq!(first_exclusive_migration(&all[..2], 1, MigrationMode::Online), None);
+        assert_eq!(first_exclusive_migration(&all, 3, MigrationMode::Online), None);
+        assert_eq!(
+            first_exclusive_migration(&all, 0, MigrationMode::Online),
+            None,
+            "an empty database has no users"
+        );
     }
 }

@@ -182,13 +182,14 @@ impl Db {
         }
     }
 
-    /// Inspects the configured database without creating or changing anything and returns one line to print. Blocks.
+    /// Inspects the configured database without creating or changing anything, and returns a description in one line.
+    /// Blocks.
     ///
     /// # Errors
     /// As [`Db::open`], except for the lock, which a running daemon holds; [`DbError::Skew`] or [`DbError::ClockAhead`]
     /// if the clock of this machine prevents publishing.
     pub fn check(config: &Config) -> Result<String, DbError> {
-        let inspection = Db::inspect(config, Schema::Core)?.usable()?;
+        let inspection = Db::inspect(config, Schema::Core)?.require_usable()?;
         let now = Timestamp(jiff::Timestamp::now().as_microsecond());
         match inspection.published.and_then(|row| skew::between(row, now)) {
             Some(skew) => Err(skew.into()),
@@ -201,7 +202,7 @@ impl Db {
     /// # Errors
     /// As [`Db::open_usage`].
     pub fn check_usage(config: &Config) -> Result<String, DbError> {
-        Db::inspect(config, Schema::Usage)?.usable().map(|inspection| inspection.line)
+        Db::inspect(config, Schema::Usage)?.require_usable().map(|inspection| inspection.line)
     }
 
     /// Returns the schema and the identity of the configured database without creating or changing anything. Blocks.
@@ -223,17 +224,19 @@ impl Db {
                 let database = format!("PostgreSQL database {}", session.target.database_name());
                 let target = Arc::clone(&session.target);
                 let connection = session.connection()?;
-                connection.outside(|connection| {
-                    let usable = match schema {
-                        Schema::Core => {
-                            usable(connection, &target, Timestamp(jiff::Timestamp::now().as_microsecond()))
-                        }
-                        Schema::Usage => pgerror::writable(connection, &target),
+                connection.run_outside(|connection| {
+                    let result = match schema {
+                        Schema::Core => check_usable(
+                            connection,
+                            &target,
+                            Timestamp(jiff::Timestamp::now().as_microsecond()),
+                        ),
+                        Schema::Usage => pgerror::check_writable(connection, &target),
                     };
                     let state = state(connection, schema)?;
                     let published = last_publish(connection, schema, state.level)?;
                     let line = state_line(&database, state.level);
-                    Ok(Inspection { line, state, published, refusal: usable.err() })
+                    Ok(Inspection { line, state, published, refusal: result.err() })
                 })
             }
         }
@@ -268,7 +271,8 @@ impl Db {
         self.pool(TransactionKind::Write).run(TransactionKind::Write, f).await
     }
 
-    /// Like [`Db::write`], queued behind every interactive write: one chunk of at most 2,000 rows of a long import.
+    /// Like [`Db::write`], with lower priority than interactive writes: for one chunk, at most 2,000 rows, of a long
+    /// import.
     pub async fn bulk<T, F>(&self, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,
@@ -282,12 +286,12 @@ impl Db {
     ///
     /// # Errors
     /// [`DbError::ReadOnly`] and [`DbError::ClockAhead`] if the database answers reads; any other error if it does not.
-    pub async fn usable(&self, now: Timestamp) -> Result<(), DbError> {
+    pub async fn check_usable(&self, now: Timestamp) -> Result<(), DbError> {
         match &*self.engine {
             Engine::Sqlite(_) => self.read(|c| clock::get(c).map(drop)).await,
             Engine::Postgres(engine) => {
                 let target = Arc::clone(engine.target());
-                self.read(move |c| usable(c, &target, now)).await
+                self.read(move |c| check_usable(c, &target, now)).await
             }
         }
     }
@@ -302,8 +306,8 @@ impl Db {
         }
     }
 
-    /// Updates the planner statistics after a long import, before the publish: for a minute PostgreSQL would still use
-    /// the statistics of the empty tables.
+    /// Updates the planner statistics after a long import, before the publish: until its next autovacuum, about a
+    /// minute later, PostgreSQL would use the statistics of the empty tables.
     pub async fn analyze(&self) -> Result<(), DbError> {
         const ANALYZE: [&str; 5] =
             ["ANALYZE package", "ANALYZE release", "ANALYZE record", "ANALYZE file", "ANALYZE life"];
@@ -333,7 +337,7 @@ pub struct DatabaseState {
     pub directories: Vec<String>,
 }
 
-/// A [`DatabaseState`] with a line to print.
+/// A [`DatabaseState`] with a description in one line.
 struct Inspection {
     line: String,
     state: DatabaseState,
@@ -344,7 +348,7 @@ struct Inspection {
 }
 
 impl Inspection {
-    fn usable(mut self) -> Result<Inspection, DbError> {
+    fn require_usable(mut self) -> Result<Inspection, DbError> {
         match self.refusal.take() {
             Some(error) => Err(error),
             None => Ok(self),
@@ -353,8 +357,8 @@ impl Inspection {
 }
 
 /// Checks that PostgreSQL may be written, and that `now` is not too far ahead of its host's clock for a publish.
-fn usable(c: &mut dyn Conn, target: &Target, now: Timestamp) -> Result<(), DbError> {
-    pgerror::writable(c, target)?;
+fn check_usable(c: &mut dyn Conn, target: &Target, now: Timestamp) -> Result<(), DbError> {
+    pgerror::check_writable(c, target)?;
     clock::check_host_time(c, now)
 }
 

@@ -5,12 +5,12 @@ use super::{Conn, DbError, Row};
 use crate::model::identity::Identity;
 use crate::model::time::{SECOND, Timestamp};
 
-/// A server without a heartbeat for this long, in microseconds, is gone.
-pub const GONE_AFTER: i64 = 30 * SECOND;
-/// The row of a server without a heartbeat for this long is removed.
-const REMOVED_AFTER: i64 = 86_400 * SECOND;
+/// Age of the last heartbeat, in microseconds, from which a server counts as gone.
+pub const HEARTBEAT_TIMEOUT: i64 = 30 * SECOND;
+/// Age of the last heartbeat, in microseconds, from which the row of a server is removed.
+const ROW_RETENTION: i64 = 86_400 * SECOND;
 
-/// What a server writes with each heartbeat.
+/// The values that a server writes with each heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beat {
     /// Random id, new with each process.
@@ -25,7 +25,7 @@ pub struct Beat {
     pub schema: i64,
     /// Its mode, as one word.
     pub mode: String,
-    /// What it waits for, or why it cannot serve.
+    /// The condition that it waits for, or the reason why it cannot serve.
     pub message: String,
     /// Digests of its configuration.
     pub config: String,
@@ -43,7 +43,7 @@ pub struct ModeRequest {
     /// `online` or `offline`.
     pub mode: String,
     /// The administrator.
-    pub by: String,
+    pub actor: String,
     /// Time of the request, which identifies it.
     pub at: Timestamp,
     /// Seconds that running requests and jobs may take.
@@ -53,11 +53,11 @@ pub struct ModeRequest {
 /// The row of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRow {
-    /// The last heartbeat. Its clock is computed from `beat_at` and `clock_ahead`.
+    /// The values of the last heartbeat. Its clock is computed from `beat_at` and `clock_ahead`.
     pub beat: Beat,
-    /// The first heartbeat.
+    /// Time of the first heartbeat.
     pub started_at: Timestamp,
-    /// The last heartbeat.
+    /// Time of the last heartbeat.
     pub beat_at: Timestamp,
     /// Microseconds by which its clock is ahead of the database's.
     pub clock_ahead: i64,
@@ -68,11 +68,11 @@ pub struct NodeRow {
 }
 
 impl NodeRow {
-    /// Whether its last heartbeat is too old. One that is as far in the future was written before the clock of the database
-    /// was set back.
+    /// Returns true if its last heartbeat is too old. A heartbeat that is equally far in the future was written before
+    /// the clock of the database was set back.
     #[must_use]
     pub fn is_gone(&self, now: Timestamp) -> bool {
-        now.0.saturating_sub(self.beat_at.0).saturating_abs() > GONE_AFTER
+        now.0.saturating_sub(self.beat_at.0).saturating_abs() > HEARTBEAT_TIMEOUT
     }
 }
 
@@ -103,7 +103,7 @@ pub fn beat(c: &mut dyn Conn, beat: &Beat, now: Timestamp) -> Result<Option<Mode
     c.query(BEAT, &params)?.first_mut().map_or(Ok(None), |row| request(row, 0))
 }
 
-/// Whether a server has a row.
+/// Returns true if a server has a row.
 pub fn exists(c: &mut dyn Conn, id: Identity) -> Result<bool, DbError> {
     Ok(!c.query("SELECT id FROM node WHERE id = $1", &[id.to_string().into()])?.is_empty())
 }
@@ -116,23 +116,23 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<NodeRow>, DbError> {
     c.query(LIST, &[])?.into_iter().map(decode).collect()
 }
 
-/// Returns the names of the servers that use the database now. With SQLite there are no others.
-pub fn serving(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
-    const SERVING: &str = "SELECT DISTINCT name FROM node WHERE beat_at > CAST($1 AS BIGINT) \
+/// Returns the names of the servers that use the database now; none with SQLite.
+pub fn serving_names(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
+    const SELECT: &str = "SELECT DISTINCT name FROM node WHERE beat_at > CAST($1 AS BIGINT) \
         AND beat_at < CAST($2 AS BIGINT) AND mode IN ('starting', 'online', 'draining') ORDER BY name";
     let Some(now) = c.host_time()? else { return Ok(Vec::new()) };
     let at = |difference: i64| Timestamp(now.0.saturating_add(difference)).into();
-    let rows = c.query(SERVING, &[at(-GONE_AFTER), at(GONE_AFTER)])?;
+    let rows = c.query(SELECT, &[at(-HEARTBEAT_TIMEOUT), at(HEARTBEAT_TIMEOUT)])?;
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }
 
-/// Records the mode that an administrator requests for a server; false if it has no row.
+/// Records the mode that an administrator requests for a server. Returns false if the server has no row.
 pub fn set_request(c: &mut dyn Conn, id: Identity, request: &ModeRequest) -> Result<bool, DbError> {
     const REQUEST: &str = "UPDATE node SET requested_mode = $1, requested_by = $2, requested_at = CAST($3 AS BIGINT), \
         requested_timeout = CAST($4 AS BIGINT) WHERE id = $5";
-    let ModeRequest { mode, by, at, timeout } = request;
+    let ModeRequest { mode, actor, at, timeout } = request;
     let id = id.to_string().into();
-    let params = [mode.as_str().into(), by.as_str().into(), (*at).into(), (*timeout).into(), id];
+    let params = [mode.as_str().into(), actor.as_str().into(), (*at).into(), (*timeout).into(), id];
     Ok(c.execute(REQUEST, &params)? == 1)
 }
 
@@ -153,17 +153,17 @@ pub fn remove_gone(
         OR beat_at > CAST($3 AS BIGINT) OR (name = $4 AND (beat_at < CAST($5 AS BIGINT) \
         OR beat_at > CAST($6 AS BIGINT)))) RETURNING id";
     let at = |difference: i64| Timestamp(now.0.saturating_add(difference)).into();
-    let (removed, gone) = (REMOVED_AFTER, GONE_AFTER);
+    let (removed, gone) = (ROW_RETENTION, HEARTBEAT_TIMEOUT);
     let params = [id.to_string().into(), at(-removed), at(removed), name.into(), at(-gone), at(gone)];
     let rows = c.query(REMOVE, &params)?;
-    rows.into_iter().map(|mut row| row.parsed(0, "the id of a server")).collect()
+    rows.into_iter().map(|mut row| row.parse(0, "the id of a server")).collect()
 }
 
 fn decode(mut row: Row) -> Result<NodeRow, DbError> {
     let (beat_at, clock_ahead) = (row.time(6)?, row.int(7)?);
     Ok(NodeRow {
         beat: Beat {
-            id: row.parsed(0, "the id of a server")?,
+            id: row.parse(0, "the id of a server")?,
             name: row.text(1)?,
             address: row.text(2)?,
             version: row.text(3)?,
@@ -186,7 +186,7 @@ fn decode(mut row: Row) -> Result<NodeRow, DbError> {
 /// Decodes the request in the four columns from `column` on.
 fn request(row: &mut Row, column: usize) -> Result<Option<ModeRequest>, DbError> {
     let Some(mode) = row.opt_text(column)? else { return Ok(None) };
-    let by = row.opt_text(column + 1)?.unwrap_or_default();
+    let actor = row.opt_text(column + 1)?.unwrap_or_default();
     let timeout = row.opt_int(column + 3)?.unwrap_or_default();
-    Ok(Some(ModeRequest { mode, by, at: row.time(column + 2)?, timeout }))
+    Ok(Some(ModeRequest { mode, actor, at: row.time(column + 2)?, timeout }))
 }

@@ -17,9 +17,9 @@ pub(super) fn examine(c: &mut PgConn) -> Result<Examination, DbError> {
     let mut examination = Examination::default();
     amcheck(c, &mut examination)?;
     c.begin(TransactionKind::Read)?;
-    let added = examination.add_violations(c);
+    let result = examination.add_violations(c);
     c.rollback();
-    added.map(|()| examination)
+    result.map(|()| examination)
 }
 
 fn amcheck(c: &mut PgConn, examination: &mut Examination) -> Result<(), DbError> {
@@ -30,7 +30,7 @@ fn amcheck(c: &mut PgConn, examination: &mut Examination) -> Result<(), DbError>
         FROM pg_class c LEFT JOIN pg_am a ON a.oid = c.relam \
         WHERE c.relnamespace = CAST(current_schema() AS regnamespace) \
         AND (c.relkind = 'r' OR c.relkind = 'i' AND a.amname = 'btree') ORDER BY c.relname";
-    let Some(mut row) = c.outside(|c| c.query(SCHEMA, &[]))?.into_iter().next() else {
+    let Some(mut row) = c.run_outside(|c| c.query(SCHEMA, &[]))?.into_iter().next() else {
         let note = "the extension amcheck is not installed, so tables and indexes were not compared: CREATE \
                     EXTENSION amcheck";
         examination.notes.push(note.to_owned());
@@ -38,7 +38,7 @@ fn amcheck(c: &mut PgConn, examination: &mut Examination) -> Result<(), DbError>
     };
     let schema = row.text(0)?;
     let mut relations = Vec::new();
-    for mut row in c.outside(|c| c.query(RELATIONS, &[]))? {
+    for mut row in c.run_outside(|c| c.query(RELATIONS, &[]))? {
         relations.push(Relation { oid: row.int(0)?, name: row.text(1)?, is_index: row.int(2)? == 1 });
     }
     for Relation { oid, name, is_index } in &relations {

@@ -10,14 +10,14 @@ use tokio_postgres::{Client, Notification, Statement};
 
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
 use super::pgconnect::{self, NotificationSender, SessionKind};
-use super::pgerror::{map, writable};
+use super::pgerror::{check_writable, map};
 use super::schema::Schema;
 use super::target::Target;
 use super::workers::TransactionKind;
 use super::{Conn, DbError, Row, Value, pgwire};
 use crate::model::time::Timestamp;
 
-/// Statements sent before the first result is awaited.
+/// Number of statements that are sent before the first result is awaited.
 const PIPELINE: usize = 512;
 
 /// One connection and the runtime that drives it.
@@ -26,15 +26,15 @@ pub(super) struct PgConn {
     client: Client,
     runtime: tokio::runtime::Runtime,
     statements: HashMap<String, Statement>,
-    /// With a pooler, the statements that each transaction begins with. Prepared statements then end with a transaction:
-    /// another session may have one of the same name.
+    /// With a pooler, the statements that each transaction begins with. Prepared statements are then closed with the
+    /// transaction, because another session may have one of the same name.
     pooled_settings: Option<String>,
     target: Arc<Target>,
 }
 
-/// The names of the channels of notifications, which differ by schema: a database may hold several installations.
+/// The channels of notifications, which differ by schema, because a database may hold several installations.
 pub(super) struct Channels {
-    own: String,
+    channel: String,
     /// The name of the schema, which is the payload on [`OLD_CHANNEL`].
     schema: String,
 }
@@ -43,9 +43,9 @@ pub(super) struct Channels {
 const OLD_CHANNEL: &str = "rspm_catalog";
 
 impl Channels {
-    /// Returns the payload of a notification for this schema, `None` for that of another one.
+    /// Returns the payload of a notification for this schema; `None` if it is for another schema.
     pub(super) fn payload<'a>(&self, notification: &'a Notification) -> Option<&'a str> {
-        if notification.channel() == self.own {
+        if notification.channel() == self.channel {
             Some(notification.payload())
         } else {
             (notification.payload() == self.schema).then_some("catalog")
@@ -61,20 +61,20 @@ impl PgConn {
     ) -> Result<PgConn, DbError> {
         let (runtime, client, kind) = pgconnect::connect(target, notifications)?;
         let pooled_settings = match kind {
-            SessionKind::Own => None,
+            SessionKind::Dedicated => None,
             SessionKind::Pooled => Some(pgconnect::transaction_settings(target)),
         };
         let statements = HashMap::new();
         Ok(PgConn { client, runtime, statements, pooled_settings, target: Arc::clone(target) })
     }
 
-    /// Whether a pooler carries the connection, so that notifications do not arrive.
+    /// Returns true if the connection passes a pooler, so that notifications do not arrive.
     pub(super) fn is_pooled(&self) -> bool {
         self.pooled_settings.is_some()
     }
 
-    /// Runs queries outside of the caller's transactions; with a pooler in one of their own.
-    pub(super) fn outside<T>(
+    /// Runs queries outside of the caller's transactions; with a pooler, in a transaction of their own.
+    pub(super) fn run_outside<T>(
         &mut self,
         f: impl FnOnce(&mut PgConn) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
@@ -88,10 +88,10 @@ impl PgConn {
     }
 
     /// Begins a transaction with one message to the server.
-    fn begin_with(&mut self, begin: &str, more: &str) -> Result<(), DbError> {
+    fn begin_with(&mut self, begin: &str, suffix: &str) -> Result<(), DbError> {
         let batch = match &self.pooled_settings {
-            None => format!("{begin}{more}"),
-            Some(settings) => format!("{begin}; {settings}{more}"),
+            None => format!("{begin}{suffix}"),
+            Some(settings) => format!("{begin}; {settings}{suffix}"),
         };
         self.execute_batch(&batch)
     }
@@ -109,7 +109,7 @@ impl PgConn {
         }
     }
 
-    /// The runtime that drives the connection, the connection, and the parameters that errors name.
+    /// Returns the runtime that drives the connection, the connection, and the parameters that errors name.
     pub(super) fn parts(&self) -> (&tokio::runtime::Runtime, &Client, &Target) {
         (&self.runtime, &self.client, &self.target)
     }
@@ -117,7 +117,7 @@ impl PgConn {
     /// Checks that new transactions may write.
     pub(super) fn require_writable(&mut self) -> Result<(), DbError> {
         let target = Arc::clone(&self.target);
-        writable(self, &target)
+        check_writable(self, &target)
     }
 
     /// Subscribes to the notifications of this schema.
@@ -126,10 +126,10 @@ impl PgConn {
             "SELECT 'rspm_' || to_hex(hashtext(current_schema())), CAST(current_schema() AS TEXT)";
         let shape = DbError::Shape { column: 0, found: "no row", expected: "the name of the schema" };
         let mut row = self.query(NAMES, &[])?.pop().ok_or(shape)?;
-        let channels = Channels { own: row.text(0)?, schema: row.text(1)? };
+        let channels = Channels { channel: row.text(0)?, schema: row.text(1)? };
         // The name distinguishes this session from others in pg_stat_activity.
         let batch = "SET application_name = 'rstudio-pm link'";
-        self.execute_batch(&format!("{batch}; LISTEN {}; LISTEN {OLD_CHANNEL}", channels.own))?;
+        self.execute_batch(&format!("{batch}; LISTEN {}; LISTEN {OLD_CHANNEL}", channels.channel))?;
         Ok(channels)
     }
 
@@ -325,7 +325,7 @@ impl MigrationConn for PgConn {
         Ok(!self.query(TABLE, &[name.into()])?.is_empty())
     }
 
-    fn pick(&self, migration: &Migration) -> &'static str {
+    fn script_for(&self, migration: &Migration) -> &'static str {
         migration.postgres
     }
 

@@ -1,5 +1,5 @@
 //! Opens a connection to PostgreSQL: the servers of the URL, the attempts of each `sslmode`, the first statements of a
-//! session, and whether a pooler carries it.
+//! session, and the detection of poolers.
 
 use std::future::poll_fn;
 use std::sync::atomic::Ordering;
@@ -18,16 +18,16 @@ use super::{DbError, server_lock, tls};
 
 /// Settings of every session. A server that hangs inside a transaction must not block the others permanently.
 const SETTINGS: [(&str, &str); 2] = [("idle_in_transaction_session_timeout", "60s"), ("lock_timeout", "60s")];
-/// The value of the last one as PostgreSQL shows it.
-const SHOWN_LOCK_TIMEOUT: &str = "1min";
+/// The value of `lock_timeout` as PostgreSQL displays it.
+const LOCK_TIMEOUT_TEXT: &str = "1min";
 
-/// What carries a connection.
+/// The remote end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SessionKind {
     /// A session of PostgreSQL.
-    Own,
-    /// A pooler, which may carry each transaction over another session: settings, statements and LISTEN of a session do
-    /// not outlast a transaction.
+    Dedicated,
+    /// A pooler, which may use another session for each transaction: settings, statements and LISTEN do not outlast a
+    /// transaction.
     Pooled,
 }
 
@@ -52,13 +52,13 @@ async fn open(
     target: &Target,
     notifications: Option<NotificationSender>,
 ) -> Result<(Client, SessionKind), DbError> {
-    let first = target.last.load(Ordering::Relaxed);
+    let first = target.last_index.load(Ordering::Relaxed);
     let order = (first..target.configs.len()).chain(0..first);
     let mut refusal = None;
     for index in order {
         match connect_to(target, &target.configs[index], &notifications).await {
             Ok((client, kind)) => {
-                target.last.store(index, Ordering::Relaxed);
+                target.last_index.store(index, Ordering::Relaxed);
                 prepare(target, &client, kind).await?;
                 return Ok((client, kind));
             }
@@ -68,24 +68,24 @@ async fn open(
     Err(refusal.unwrap_or(DbError::Closed))
 }
 
-/// Connects to one server. The settings of the session are options of the connection, which poolers refuse (PgBouncer) or
-/// drop: that shows them.
+/// Connects to one server. The settings of the session are options of the connection; poolers are detected because they
+/// refuse (PgBouncer) or ignore these options.
 async fn connect_to(
     target: &Target,
     server: &Config,
     notifications: &Option<NotificationSender>,
 ) -> Result<(Client, SessionKind), DbError> {
-    let own = SETTINGS.map(|(name, value)| format!("-c {name}={value}")).join(" ");
+    let settings = SETTINGS.map(|(name, value)| format!("-c {name}={value}")).join(" ");
     let mut config = server.clone();
-    config.options(server.get_options().map_or(own.clone(), |options| format!("{options} {own}")));
+    config.options(server.get_options().map_or(settings.clone(), |options| format!("{options} {settings}")));
     match connect_with_tls(target, &config, notifications).await {
         Ok(client) => {
             let rows = client.simple_query("SHOW lock_timeout").await.map_err(|e| map(target, e))?;
             let is_own = rows.iter().any(|message| match message {
-                SimpleQueryMessage::Row(row) => row.get(0) == Some(SHOWN_LOCK_TIMEOUT),
+                SimpleQueryMessage::Row(row) => row.get(0) == Some(LOCK_TIMEOUT_TEXT),
                 _ => false,
             });
-            Ok((client, if is_own { SessionKind::Own } else { SessionKind::Pooled }))
+            Ok((client, if is_own { SessionKind::Dedicated } else { SessionKind::Pooled }))
         }
         Err(DbError::Driver { .. }) => {
             Ok((connect_with_tls(target, server, notifications).await?, SessionKind::Pooled))
@@ -94,7 +94,7 @@ async fn connect_to(
     }
 }
 
-/// Makes the attempts of the `sslmode`.
+/// Connects with or without TLS, in the order that the `sslmode` prescribes.
 async fn connect_with_tls(
     target: &Target,
     server: &Config,
@@ -130,7 +130,7 @@ async fn connect_once(
     let mut config = server.clone();
     config.ssl_mode(mode);
     let timeout = config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(30));
-    // The driver's own timeout covers the TCP connection, not a server that then does not answer.
+    // The driver's own timeout covers only the TCP connection, not a server that accepts it and does not answer.
     let client = tokio::time::timeout(timeout, async {
         if mode == config::SslMode::Disable {
             let (client, connection) = config.connect(NoTls).await.map_err(|e| connect_error(target, e))?;
@@ -176,25 +176,25 @@ pub(super) fn transaction_settings(target: &Target) -> String {
 async fn prepare(target: &Target, client: &Client, kind: SessionKind) -> Result<(), DbError> {
     let run = async |sql: &str| client.batch_execute(sql).await.map_err(|e| map(target, e));
     match kind {
-        SessionKind::Own => {
+        SessionKind::Dedicated => {
             if let Some(path) = &target.search_path {
                 const SET: &str = "SELECT set_config('search_path', $1, false)";
                 client.query(SET, &[path]).await.map_err(|e| map(target, e))?;
             }
-            take_schema(target, client).await
+            lock_schema(target, client).await
         }
         SessionKind::Pooled if target.lock == ServerLock::Exclusive => {
             Err(DbError::Pooler { property: target.property })
         }
         SessionKind::Pooled => {
             run(&format!("BEGIN; {}", transaction_settings(target))).await?;
-            take_schema(target, client).await?;
+            lock_schema(target, client).await?;
             run("COMMIT").await
         }
     }
 }
 
-async fn take_schema(target: &Target, client: &Client) -> Result<(), DbError> {
+async fn lock_schema(target: &Target, client: &Client) -> Result<(), DbError> {
     if let Some(path) = &target.search_path {
         const SCHEMA: &str =
             "SELECT CASE WHEN has_schema_privilege(current_schema(), 'CREATE') THEN 1 ELSE 0 END";

@@ -9,7 +9,7 @@ use super::target::Target;
 use super::{Conn, DbError};
 
 /// An error of the driver. Its text has the message and the SQLSTATE code of the server, or the causes of an error that
-/// the server did not report: the driver's own text has neither.
+/// the server did not report. The driver's own text contains neither.
 #[derive(Debug)]
 pub(super) struct PgError(tokio_postgres::Error);
 
@@ -38,7 +38,7 @@ impl fmt::Display for PgError {
 impl Error for PgError {}
 
 /// Returns true if the server aborted a transaction that may succeed when it is repeated.
-pub(super) fn retryable(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn is_retryable(error: &(dyn Error + 'static)) -> bool {
     let code = error.downcast_ref::<PgError>().and_then(|error| error.0.code());
     code.is_some_and(|c| *c == SqlState::T_R_SERIALIZATION_FAILURE || *c == SqlState::T_R_DEADLOCK_DETECTED)
 }
@@ -68,15 +68,15 @@ pub(super) fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
             target,
             format!(
                 "{source}; if the server is a standby, {}; otherwise {}",
-                to_primary(target),
-                reset(target)
+                primary_remedy(target),
+                reset_remedy(target)
             ),
         ),
         _ => DbError::Driver { database, source },
     }
 }
 
-/// Classifies an error of connecting.
+/// Classifies a connection error.
 pub(super) fn connect_error(target: &Target, error: tokio_postgres::Error) -> DbError {
     let (servers, property) = (target.server_names(), target.property);
     if let Some(db) = error.as_db_error() {
@@ -107,7 +107,7 @@ pub(super) fn connect_error(target: &Target, error: tokio_postgres::Error) -> Db
     unreachable_error(target, PgError::boxed(error))
 }
 
-/// Returns the error that the server cannot be reached.
+/// Returns the error for a server that cannot be reached.
 pub(super) fn unreachable_error(target: &Target, source: super::error::Source) -> DbError {
     DbError::Unreachable {
         property: target.property,
@@ -121,18 +121,19 @@ pub(super) fn unreachable_error(target: &Target, source: super::error::Source) -
 ///
 /// # Errors
 /// [`DbError::ReadOnly`] on a standby, and while `default_transaction_read_only` is on.
-pub(super) fn writable(c: &mut dyn Conn, target: &Target) -> Result<(), DbError> {
+pub(super) fn check_writable(c: &mut dyn Conn, target: &Target) -> Result<(), DbError> {
     // The parameter `transaction_read_only` would be on in every transaction that only reads.
     const STATE: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END, \
         CASE WHEN current_setting('default_transaction_read_only') = 'on' THEN 1 ELSE 0 END";
     let rows = c.query(STATE, &[])?;
     let Some(row) = rows.first() else { return Ok(()) };
     if row.int(0)? == 1 {
-        return Err(read_only(target, format!("the server is a standby; {}", to_primary(target))));
+        return Err(read_only(target, format!("the server is a standby; {}", primary_remedy(target))));
     }
     if row.int(1)? == 1 {
         let user = &target.user;
-        let reason = format!("default_transaction_read_only is on for user '{user}'; {}", reset(target));
+        let reason =
+            format!("default_transaction_read_only is on for user '{user}'; {}", reset_remedy(target));
         return Err(read_only(target, reason));
     }
     Ok(())
@@ -143,12 +144,12 @@ fn read_only(target: &Target, reason: String) -> DbError {
 }
 
 /// Returns the remedy for a standby.
-fn to_primary(target: &Target) -> String {
+fn primary_remedy(target: &Target) -> String {
     format!("set {} to the primary server, or promote this one: SELECT pg_promote()", target.property)
 }
 
 /// Returns the remedy for `default_transaction_read_only`.
-fn reset(target: &Target) -> String {
+fn reset_remedy(target: &Target) -> String {
     let Target { user, database, .. } = target;
     format!(
         "remove the setting where it was made: ALTER DATABASE \"{database}\" RESET default_transaction_read_only, \

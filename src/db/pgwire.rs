@@ -16,7 +16,7 @@ impl ToSql for Value {
             (Value::Text(v), &Type::TEXT | &Type::VARCHAR | &Type::NAME) => v.to_sql(ty, out),
             (Value::Bytes(v), &Type::BYTEA) => v.as_slice().to_sql(ty, out),
             (Value::Int(_) | Value::Text(_) | Value::Bytes(_), _) => {
-                Err(format!("a parameter of another kind where {ty} is expected").into())
+                Err(format!("a parameter of another type where {ty} is expected").into())
             }
         }
     }

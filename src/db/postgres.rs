@@ -7,7 +7,7 @@ use super::examine::Examination;
 use super::link::Link;
 use super::migrate::MigrationMode;
 use super::pgconn::PgConn;
-use super::pgerror::{retryable, writable};
+use super::pgerror::{check_writable, is_retryable};
 use super::schema::Schema;
 use super::target::Target;
 use super::workers::{Opener, Session, TransactionBody, TransactionKind, WorkerPool};
@@ -39,7 +39,7 @@ impl Postgres {
         let target = Arc::clone(&first.target);
         let shared_target = Arc::clone(&target);
         let connection = first.connection()?;
-        connection.outside(|connection| writable(connection, &target))?;
+        connection.run_outside(|connection| check_writable(connection, &target))?;
         connection.migrate(schema, mode)?;
         drop(first);
         let database = target.database_name();
@@ -78,7 +78,7 @@ impl Postgres {
         }
     }
 
-    /// The server and the parameters of connections.
+    /// Returns the server and the parameters of connections.
     pub(super) fn target(&self) -> &Arc<Target> {
         &self.target
     }
@@ -135,26 +135,26 @@ impl PgSession {
                 if !c.rollback() {
                     self.connection = None;
                 }
-                let is_retryable = matches!(&error, DbError::Driver { source, .. } if retryable(source.as_ref()))
+                let may_retry = matches!(&error, DbError::Driver { source, .. } if is_retryable(source.as_ref()))
                     || (kind == TransactionKind::Read && matches!(error, DbError::Lost(_)));
-                return if is_retryable { Ok(None) } else { Err(error) };
+                return if may_retry { Ok(None) } else { Err(error) };
             }
         }
         match c.commit() {
             Ok(()) => Ok(Some(())),
             Err(DbError::Lost(_)) if kind == TransactionKind::Read => Ok(None),
             Err(DbError::Lost(lost)) => self.commit_outcome(id, lost),
-            Err(DbError::Driver { source, .. }) if retryable(source.as_ref()) => Ok(None),
+            Err(DbError::Driver { source, .. }) if is_retryable(source.as_ref()) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Queries the outcome of a transaction whose COMMIT got no answer, by its transaction id.
+    /// Queries the outcome of a transaction whose COMMIT was not answered, by the id of the transaction.
     fn commit_outcome(&mut self, id: i64, lost: super::error::Source) -> Result<Option<()>, DbError> {
         const STATUS: &str = "SELECT txid_status(CAST($1 AS BIGINT))";
         for _ in 0..50 {
             let status = match self.connection() {
-                Ok(c) => c.outside(|c| c.query(STATUS, &[id.into()])),
+                Ok(c) => c.run_outside(|c| c.query(STATUS, &[id.into()])),
                 Err(error) => Err(error),
             };
             match status.map(|mut rows| rows.pop().map(|mut row| row.opt_text(0))) {

@@ -1,5 +1,5 @@
-//! Files of Python packages. A release has several files, each of which has lives of its own; METADATA of a wheel is a
-//! file of role `metadata` with the name of the wheel.
+//! Files of Python packages. A release has several files, each with its own lives; the METADATA of a wheel is a file of
+//! role `metadata` with the name of the wheel.
 
 use super::file::FileState;
 use super::life::ReleaseFile;
@@ -10,7 +10,7 @@ use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 
 /// The role of a distribution.
 pub(super) const DISTRIBUTION: &str = "python";
-/// The role of METADATA of a wheel.
+/// The role of the METADATA of a wheel.
 pub(super) const METADATA: &str = "metadata";
 
 /// A file that is listed at a step.
@@ -22,7 +22,7 @@ pub struct ListedFile {
     pub project: String,
     /// The version.
     pub version: String,
-    /// How often the file was replaced by other bytes before.
+    /// Number of times that other bytes replaced the file before.
     pub revision: i64,
     /// The file name.
     pub name: String,
@@ -32,9 +32,9 @@ pub struct ListedFile {
     pub sha256: Sha256,
     /// Facts for the page of the project, as JSON.
     pub facts: Vec<u8>,
-    /// Why it is yanked; `None` if it is not.
+    /// The reason for which it is yanked; `None` if it is not yanked.
     pub yanked: Option<String>,
-    /// Digest of METADATA, of a wheel.
+    /// Digest of the METADATA of a wheel.
     pub metadata: Option<Sha256>,
 }
 
@@ -70,9 +70,9 @@ fn decode(mut row: Row) -> Result<ListedFile, DbError> {
         revision: row.int(8)?,
         name: row.text(9)?,
         size: row.int(10)?,
-        sha256: row.parsed(11, "a digest")?,
+        sha256: row.parse(11, "a digest")?,
         facts: row.opt_bytes(12)?.unwrap_or_default(),
-        metadata: row.opt_parsed(13, "a digest")?,
+        metadata: row.opt_parse(13, "a digest")?,
     })
 }
 
@@ -113,20 +113,20 @@ pub fn last_change(
     Ok(rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().map(Seq))
 }
 
-/// The bytes of a file that a source ever had under a name, with the revision.
+/// A file that a source has or had under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownFile {
     /// Its release.
     pub release: ReleaseId,
     /// The file.
     pub file: FileId,
-    /// How often the name had other bytes before.
+    /// Number of times that other bytes replaced the file before.
     pub revision: i64,
     /// Digest of its bytes.
     pub sha256: Sha256,
 }
 
-/// Returns every file of a project that a source ever had under this name, the newest revision first.
+/// Returns every file of a project that a source has or had under this name, the newest revision first.
 pub fn by_name(
     c: &mut dyn Conn,
     origin: SourceId,
@@ -141,25 +141,25 @@ pub fn by_name(
             release: ReleaseId(row.int(0)?),
             file: FileId(row.int(1)?),
             revision: row.int(2)?,
-            sha256: row.parsed(3, "a digest")?,
+            sha256: row.parse(3, "a digest")?,
         })
     };
     rows.into_iter().map(decode).collect()
 }
 
-/// A stored file, or METADATA of it, found by the digest of the file.
+/// A stored file, or its METADATA, found by the digest of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundFile {
     /// The normal name of the project.
     pub project: String,
     /// The facts of the file, as JSON.
     pub facts: Vec<u8>,
-    /// The row of the file or of METADATA.
+    /// The row of the file or of its METADATA.
     pub row: ReleaseFile,
 }
 
 /// Returns the file with this digest and name that a tree lists or listed before, or, if `step` is given, lists at this
-/// step; with `metadata`, METADATA of it.
+/// step; with `metadata`, its METADATA.
 pub fn find(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -196,7 +196,7 @@ pub fn find(
                 locator: String::new(),
                 size: row.opt_int(9)?,
                 md5: None,
-                sha256: row.opt_parsed(10, "a digest")?,
+                sha256: row.opt_parse(10, "a digest")?,
                 file_state: FileState::from_i64(11, row.int(11)?)?,
                 class: row.opt_text(12)?,
             },

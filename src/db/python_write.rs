@@ -7,61 +7,51 @@ use super::{Conn, DbError, Value, ids, package};
 use crate::model::file_change::{FileChange, NewPythonFile};
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq};
 
-const LIFE: [&str; 11] = [
-    "tree_id",
-    "state",
-    "package_id",
-    "path",
-    "from_seq",
-    "to_seq",
-    "release_id",
-    "variant",
-    "file_id",
-    "mark",
-    "note",
-];
-const FILE: [&str; 12] = [
-    "id",
-    "release_id",
-    "role",
-    "platform",
-    "build",
-    "name",
-    "locator",
-    "size",
-    "md5",
-    "sha256",
-    "state",
-    "facts",
-];
+const LIFE_COLUMNS: [&str; 11] = with_column(import::LIFE_COLUMNS, "note");
+const FILE_COLUMNS: [&str; 12] = with_column(import::FILE_COLUMNS, "facts");
+
+/// Returns a list of columns extend_keys by `last`. `M` is `N + 1`.
+const fn with_column<const N: usize, const M: usize>(
+    columns: [&'static str; N],
+    last: &'static str,
+) -> [&'static str; M] {
+    assert!(M == N + 1, "exactly one column is added");
+    let mut extend_keys = [last; M];
+    let mut index = 0;
+    while index < N {
+        extend_keys[index] = columns[index];
+        index += 1;
+    }
+    extend_keys
+}
 
 /// Writes changes.
 ///
 /// # Errors
 /// [`DbError::Conflict`] if a life to end is not open.
 pub fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[FileChange]) -> Result<(), DbError> {
-    let ended = changes.iter().filter_map(|change| match change {
+    let end_keys = changes.iter().filter_map(|change| match change {
         FileChange::EndLife(key) => Some(key),
         FileChange::Introduce { .. } | FileChange::BeginLife { .. } => None,
     });
-    import::end_lives(c, target, &ended.collect::<Vec<_>>())?;
+    import::end_lives(c, target, &end_keys.collect::<Vec<_>>())?;
     let mut lives = Vec::new();
     for change in changes {
         match change {
             FileChange::Introduce { file, yanked } => {
                 let (package, release, file) = insert(c, target, file)?;
-                lives.push(life(target, package, release, file, yanked.as_deref()));
+                lives.push(life_row(target, package, release, file, yanked.as_deref()));
             }
             FileChange::BeginLife { package, release, file, yanked } => {
-                lives.push(life(target, *package, *release, *file, yanked.as_deref()));
+                lives.push(life_row(target, *package, *release, *file, yanked.as_deref()));
             }
             FileChange::EndLife(_) => {}
         }
     }
-    c.batch_insert("life", &LIFE, &lives).map(drop)
+    c.batch_insert("life", &LIFE_COLUMNS, &lives).map(drop)
 }
 
-fn life(
+fn life_row(
     target: &ImportTarget,
     package: PackageId,
     release: ReleaseId,
@@ -87,12 +77,12 @@ fn life(
 fn insert(
     c: &mut dyn Conn,
     target: &ImportTarget,
-    new: &NewPythonFile,
+    new_file: &NewPythonFile,
 ) -> Result<(PackageId, ReleaseId, FileId), DbError> {
-    let package = package::upsert_many(c, target.origin, &[&new.project])?;
+    let package = package::upsert_many(c, target.origin, &[&new_file.project])?;
     let package = package.first().copied().unwrap_or(PackageId(0));
-    let release = release(c, target, package, &new.version)?;
-    let count = 1 + i64::from(new.metadata.is_some());
+    let release = release(c, target, package, &new_file.version)?;
+    let count = 1 + i64::from(new_file.metadata.is_some());
     let file = FileId(ids::reserve(c, ids::Sequence::File, count)?);
     let row = |id: FileId, role: &str, sha256: String, size: i64, facts: Value| -> Vec<Value> {
         vec![
@@ -100,8 +90,8 @@ fn insert(
             release.into(),
             role.into(),
             "".into(),
-            new.revision.into(),
-            new.name.as_str().into(),
+            new_file.revision.into(),
+            new_file.name.as_str().into(),
             "".into(),
             size.into(),
             Value::Null,
@@ -110,16 +100,16 @@ fn insert(
             facts,
         ]
     };
-    let facts = new.facts.as_slice().into();
-    let mut rows = vec![row(file, DISTRIBUTION, new.sha256.to_string(), new.size, facts)];
-    if let Some((sha256, size)) = new.metadata {
+    let facts = new_file.facts.as_slice().into();
+    let mut rows = vec![row(file, DISTRIBUTION, new_file.sha256.to_string(), new_file.size, facts)];
+    if let Some((sha256, size)) = new_file.metadata {
         rows.push(row(FileId(file.0 + 1), METADATA, sha256.to_string(), size, Value::Null));
     }
-    c.batch_insert("file", &FILE, &rows)?;
+    c.batch_insert("file", &FILE_COLUMNS, &rows)?;
     Ok((package, release, file))
 }
 
-/// Returns the release of a version, which is inserted if it is new.
+/// Returns the release of a version, and inserts it if it is new.
 fn release(
     c: &mut dyn Conn,
     target: &ImportTarget,
@@ -134,6 +124,6 @@ fn release(
     }
     let id = ReleaseId(ids::reserve(c, ids::Sequence::Release, 1)?);
     let row = vec![id.into(), target.origin.into(), package.into(), version.into(), 0.into(), Value::Null];
-    c.batch_insert("release", &import::RELEASE, &[row])?;
+    c.batch_insert("release", &import::RELEASE_COLUMNS, &[row])?;
     Ok(id)
 }

@@ -1,4 +1,5 @@
-//! Releases of a source independently of the lists: all, those of some versions, former ones, and those without a life.
+//! Queries of a source's releases that do not depend on a tree: all releases, those of given versions, former ones, and
+//! those without a life.
 
 use super::{Conn, DbError, Row, Value};
 use crate::model::digest::{Md5, Sha256};
@@ -26,7 +27,7 @@ pub struct FormerRelease {
     pub md5: Option<Md5>,
     /// Digest of the bytes, if known.
     pub sha256: Option<Sha256>,
-    /// The lowest number of its records, 0 if it has none; a further record gets the number below.
+    /// The lowest number of its records, 0 if it has none; the next record gets the number below.
     pub variant: i64,
 }
 
@@ -40,7 +41,7 @@ pub fn all(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<ReleaseId>, DbError
 }
 
 /// Returns the releases of a source that have one of these package names and versions.
-pub fn of_versions(
+pub fn by_versions(
     c: &mut dyn Conn,
     origin: SourceId,
     versions: &[(String, String)],
@@ -56,9 +57,9 @@ pub fn of_versions(
     rows.iter().flatten().map(|row| Ok(ReleaseId(row.int(0)?))).collect()
 }
 
-/// Returns the data of releases, which upstream no longer lists and may list again. At most 2,000 in one call.
-pub fn former(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<FormerRelease>, DbError> {
-    const FORMER: &str = "SELECT r.id, r.package_id, p.name, r.version, r.revision, r.published_at, f.size, f.md5, \
+/// Returns the data of releases that upstream no longer lists and may list again. At most 2,000 per call.
+pub fn former_releases(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<FormerRelease>, DbError> {
+    const SELECT: &str = "SELECT r.id, r.package_id, p.name, r.version, r.revision, r.published_at, f.size, f.md5, \
         f.sha256, coalesce((SELECT min(c.variant) FROM record c WHERE c.release_id = r.id), 0) \
         FROM release r JOIN package p ON p.id = r.package_id \
         JOIN file f ON f.release_id = r.id AND f.role = 'source' AND f.platform = '' WHERE r.id = $1";
@@ -72,12 +73,12 @@ pub fn former(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<FormerRele
             revision: row.int(4)?,
             published_at: row.opt_time(5)?,
             size: row.opt_int(6)?,
-            md5: row.opt_parsed(7, "a digest")?,
-            sha256: row.opt_parsed(8, "a digest")?,
+            md5: row.opt_parse(7, "a digest")?,
+            sha256: row.opt_parse(8, "a digest")?,
             variant: row.int(9)?,
         })
     };
-    c.query_many(FORMER, &params)?.into_iter().flatten().map(decode).collect()
+    c.query_many(SELECT, &params)?.into_iter().flatten().map(decode).collect()
 }
 
 /// Returns the lowest record number of each release in other trees of the source, if below 0; nothing for a source with
@@ -93,10 +94,10 @@ pub fn variants(c: &mut dyn Conn, origin: SourceId, tree: TreeId) -> Result<Vec<
 /// 0. An abandoned import left these releases; they would conflict with the next import.
 pub fn sweep(c: &mut dyn Conn, origin: SourceId, limit: i64) -> Result<u64, DbError> {
     // Releases of an abandoned import have the highest ids, so the search begins there.
-    const UNLISTED: &str = "SELECT r.id FROM release r WHERE r.origin_id = $1 \
+    const SELECT: &str = "SELECT r.id FROM release r WHERE r.origin_id = $1 \
         AND NOT EXISTS (SELECT 1 FROM life l WHERE l.release_id = r.id) ORDER BY r.id DESC LIMIT $2";
     let unlisted: Vec<Vec<_>> =
-        c.query(UNLISTED, &[origin.into(), limit.into()])?.into_iter().map(|row| row.0).collect();
+        c.query(SELECT, &[origin.into(), limit.into()])?.into_iter().map(|row| row.0).collect();
     if unlisted.is_empty() {
         return Ok(0);
     }

@@ -1,5 +1,5 @@
-//! Rendered indexes of closed points: the digest of each one's content, so that a 304 after a restart needs no
-//! rendering.
+//! Rendered indexes of closed points: the digest of the content of each, so that a 304 response after a restart needs
+//! no rendering.
 
 use super::{Conn, DbError};
 use crate::model::digest::Sha256;
@@ -28,9 +28,9 @@ pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<RenderedRow>, DbError> 
     let decode = |mut row: super::Row| {
         Ok(RenderedRow {
             key: row.text(0)?,
-            content: row.parsed(1, "a digest")?,
+            content: row.parse(1, "a digest")?,
             encoder: row.text(2)?,
-            sha256: row.parsed(3, "a digest")?,
+            sha256: row.parse(3, "a digest")?,
             size: row.int(4)?,
             created_at: row.time(5)?,
         })
@@ -62,5 +62,5 @@ pub fn is_referenced(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> 
 /// Returns the digests of the stored bytes of the newest indexes, at most `limit`.
 pub fn newest(c: &mut dyn Conn, limit: i64) -> Result<Vec<Sha256>, DbError> {
     const NEWEST: &str = "SELECT sha256 FROM rendered ORDER BY created_at DESC LIMIT $1";
-    c.query(NEWEST, &[limit.into()])?.into_iter().map(|mut row| row.parsed(0, "a digest")).collect()
+    c.query(NEWEST, &[limit.into()])?.into_iter().map(|mut row| row.parse(0, "a digest")).collect()
 }

@@ -17,9 +17,9 @@ pub struct Repo {
     pub kind: RepoKind,
     /// Free text.
     pub description: String,
-    /// Whether it is left out of listings.
+    /// Whether it is omitted from listings.
     pub hidden: bool,
-    /// Whether it is served to authenticated clients only.
+    /// Whether it is served only to authenticated clients.
     pub authenticated: bool,
     /// When it was created.
     pub created_at: Timestamp,
@@ -34,22 +34,22 @@ pub struct NewRepo {
     pub kind: RepoKind,
     /// Free text.
     pub description: String,
-    /// Whether it is left out of listings.
+    /// Whether it is omitted from listings.
     pub hidden: bool,
-    /// Whether it is served to authenticated clients only.
+    /// Whether it is served only to authenticated clients.
     pub authenticated: bool,
 }
 
-/// A change of a repository; `None` leaves a property unchanged.
+/// A change to a repository; `None` leaves a property unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct Edit {
     /// A new name.
     pub name: Option<Name>,
     /// A new description.
     pub description: Option<String>,
-    /// Whether it is left out of listings.
+    /// Whether it is omitted from listings.
     pub hidden: Option<bool>,
-    /// Whether it is served to authenticated clients only.
+    /// Whether it is served only to authenticated clients.
     pub authenticated: Option<bool>,
 }
 
@@ -73,7 +73,7 @@ pub struct RepoStep {
     pub at: Timestamp,
     /// The transaction that created it.
     pub tx: TxId,
-    /// In order of precedence.
+    /// The subscriptions, in order of precedence.
     pub subscriptions: Vec<Subscription>,
 }
 
@@ -87,7 +87,7 @@ fn decode(mut row: Row) -> Result<Repo, DbError> {
     Ok(Repo {
         id: RepoId(row.int(0)?),
         name: row.text(1)?,
-        kind: row.parsed(2, "a kind of repository")?,
+        kind: row.parse(2, "a kind of repository")?,
         description: row.text(3)?,
         hidden: row.int(4)? != 0,
         authenticated: row.int(5)? != 0,
@@ -114,17 +114,17 @@ pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Repo>, DbError> {
 ///
 /// # Errors
 /// [`DbError::Conflict`] if the name is taken.
-pub fn create(c: &mut dyn Conn, new: &NewRepo, now: Timestamp) -> Result<RepoId, DbError> {
+pub fn create(c: &mut dyn Conn, repo: &NewRepo, now: Timestamp) -> Result<RepoId, DbError> {
     const CREATE: &str = "INSERT INTO repo (id, name, kind, description, hidden, authenticated, created_at) \
         VALUES (CAST($1 AS BIGINT), $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT))";
     let id = RepoId(ids::reserve(c, ids::Sequence::Repo, 1)?);
     let params: [Value; 7] = [
         id.into(),
-        new.name.as_str().into(),
-        new.kind.as_str().into(),
-        new.description.as_str().into(),
-        new.hidden.into(),
-        new.authenticated.into(),
+        repo.name.as_str().into(),
+        repo.kind.as_str().into(),
+        repo.description.as_str().into(),
+        repo.hidden.into(),
+        repo.authenticated.into(),
         now.into(),
     ];
     c.execute(CREATE, &params)?;
@@ -182,9 +182,9 @@ pub fn steps(c: &mut dyn Conn) -> Result<Vec<RepoStep>, DbError> {
 
 /// Returns the current subscription list, in order of precedence.
 pub fn subscriptions(c: &mut dyn Conn, repo: RepoId) -> Result<Vec<Subscription>, DbError> {
-    const NOW: &str = "SELECT source_id, label FROM subscription WHERE repo_id = $1 \
+    const SELECT: &str = "SELECT source_id, label FROM subscription WHERE repo_id = $1 \
         AND seq = (SELECT max(seq) FROM repo_step WHERE repo_id = $1) ORDER BY position";
-    let rows = c.query(NOW, &[repo.into()])?;
+    let rows = c.query(SELECT, &[repo.into()])?;
     rows.into_iter()
         .map(|mut r| Ok(Subscription { source: SourceId(r.int(0)?), label: r.text(1)? }))
         .collect()
@@ -195,7 +195,7 @@ pub fn subscriptions(c: &mut dyn Conn, repo: RepoId) -> Result<Vec<Subscription>
 pub struct NewRepoStep {
     /// The repository.
     pub repo: RepoId,
-    /// In order of precedence.
+    /// The subscriptions, in order of precedence.
     pub subscriptions: Vec<Subscription>,
 }
 

@@ -1,4 +1,4 @@
-//! What differs between a restored database and the one that was backed up.
+//! Changes to a restored database: rows of servers, the history, and the records of storage markers.
 
 use super::author::Author;
 use super::{Conn, DbError, audit};
@@ -15,7 +15,7 @@ pub fn remove_servers(c: &mut dyn Conn) -> Result<(), DbError> {
     c.execute("DELETE FROM hold", &[]).map(drop)
 }
 
-/// Begins a new history of transactions, and removes the statements that the storage classes have their markers.
+/// Begins a new history of transactions, and records that the markers of all storage classes are unconfirmed.
 pub fn begin_history(c: &mut dyn Conn, history: Identity) -> Result<(), DbError> {
     c.execute("UPDATE storage_class SET marked = 0", &[])?;
     c.execute("UPDATE clock SET history = $1 WHERE id = 1", &[history.to_string().into()])?;

@@ -5,7 +5,7 @@
 pub enum Schema {
     /// Sources, packages, repositories, history.
     Core,
-    /// Download counts. Nothing else depends on it: a server works without it.
+    /// Download counts. They are optional: a server works without them.
     Usage,
 }
 

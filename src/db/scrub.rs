@@ -4,7 +4,7 @@ use super::{Conn, DbError, Row};
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 
-/// Value of `directory` in the row that records the begin of an unfinished scrub of all objects.
+/// Value of `directory` in the row that records the start of an unfinished scrub of all objects.
 const PASS: &str = "";
 
 /// The objects of a storage directory whose digests begin with one byte.
@@ -18,14 +18,14 @@ pub struct ScrubRange {
     pub position: Option<Sha256>,
     /// When the range was last read to its end.
     pub read_at: Option<Timestamp>,
-    /// Number of objects that were read then.
+    /// Number of objects that were read at `read_at`.
     pub objects: i64,
-    /// Number of objects that were found bad then and could not be repaired.
+    /// Number of bad objects among them that could not be repaired.
     pub bad: i64,
 }
 
 impl ScrubRange {
-    /// A range that was never read.
+    /// Returns a range that was never read.
     #[must_use]
     pub fn new(directory: &str, prefix: u8) -> ScrubRange {
         ScrubRange {
@@ -38,7 +38,7 @@ impl ScrubRange {
         }
     }
 
-    /// The limits of the digests that were not read yet: greater than the first text, smaller than the second.
+    /// Returns the bounds, both exclusive, of the digests that have not been read yet.
     fn bounds(&self) -> [String; 2] {
         let from = self.position.map_or_else(|| format!("{:02x}", self.prefix), |digest| digest.to_string());
         // "g" is greater than every digit.
@@ -57,10 +57,10 @@ pub struct ReferencedObject {
 }
 
 fn decode_object(mut row: Row) -> Result<ReferencedObject, DbError> {
-    Ok(ReferencedObject { sha256: row.parsed(0, "a digest")?, size: u64::try_from(row.int(1)?).ok() })
+    Ok(ReferencedObject { sha256: row.parse(0, "a digest")?, size: u64::try_from(row.int(1)?).ok() })
 }
 
-/// Returns the ranges that were read completely or in part.
+/// Returns the ranges that were read completely or partly.
 pub fn ranges(c: &mut dyn Conn) -> Result<Vec<ScrubRange>, DbError> {
     const ALL: &str =
         "SELECT directory, prefix, position, read_at, objects, bad FROM scrub WHERE directory <> ''";
@@ -84,7 +84,7 @@ pub fn ranges(c: &mut dyn Conn) -> Result<Vec<ScrubRange>, DbError> {
     c.query(ALL, &[])?.into_iter().map(decode).collect()
 }
 
-/// Records how far a range was read.
+/// Records the progress of a range.
 pub fn put(c: &mut dyn Conn, range: &ScrubRange) -> Result<(), DbError> {
     let position = range.position.map(|digest| digest.to_string()).unwrap_or_default();
     let read_at = range.read_at.unwrap_or(Timestamp(0));
@@ -97,7 +97,7 @@ pub fn pass_begin(c: &mut dyn Conn) -> Result<Option<Timestamp>, DbError> {
     rows.first().map(|row| row.time(0)).transpose()
 }
 
-/// Records the begin of a scrub of all objects: ranges that were read in part are read from their beginning again.
+/// Records the start of a scrub of all objects, which reads partly read ranges from their beginning again.
 pub fn begin_pass(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     c.execute("UPDATE scrub SET position = '' WHERE position <> ''", &[])?;
     write(c, PASS, 0, "", now, [0, 0])

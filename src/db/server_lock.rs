@@ -1,5 +1,5 @@
-//! The advisory lock that shows that servers use a PostgreSQL database: shared by the connections of servers, exclusive
-//! for a program that copies the database. PostgreSQL releases it with the connection.
+//! The advisory lock that indicates that servers use a PostgreSQL database: shared by the connections of servers,
+//! exclusive for a program that copies the database. PostgreSQL releases it with the connection.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const ATTEMPTS: u32 = 150;
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The first half of the lock's key; the second is a hash of the name of the PostgreSQL schema.
+/// Returns the first half of the lock's key; the second is a hash of the name of the PostgreSQL schema.
 fn key(schema: Schema) -> i32 {
     match schema {
         Schema::Core => 1_381_191_758,
@@ -26,7 +26,7 @@ fn key(schema: Schema) -> i32 {
 /// Takes the lock for a new connection.
 ///
 /// # Errors
-/// [`DbError::Copying`] and [`DbError::ServerActive`] if another connection has it.
+/// [`DbError::Copying`] and [`DbError::ServerActive`] if another connection holds it.
 pub(super) async fn take(target: &Target, client: &Client) -> Result<(), DbError> {
     const SHARED: &str = "SELECT pg_try_advisory_lock_shared($1, hashtext(coalesce(current_schema(), '')))";
     const EXCLUSIVE: &str = "SELECT pg_try_advisory_lock($1, hashtext(coalesce(current_schema(), '')))";
@@ -54,7 +54,7 @@ pub(super) async fn take(target: &Target, client: &Client) -> Result<(), DbError
     }
 }
 
-/// Returns the addresses of the clients that have the lock, for an error text.
+/// Returns the addresses of the clients that hold the lock, for an error text.
 async fn holders(target: &Target, client: &Client) -> Result<String, DbError> {
     const HOLDERS: &str = "SELECT DISTINCT coalesce(host(a.client_addr), 'its own host') FROM pg_locks l \
         JOIN pg_stat_activity a ON a.pid = l.pid JOIN pg_database d ON d.oid = l.database \

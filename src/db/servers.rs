@@ -12,15 +12,18 @@ pub(super) fn encode(host: &str) -> String {
     utf8_percent_encode(host, NON_ALPHANUMERIC).to_string()
 }
 
-/// A URL without its hosts, which are between the first `@` and the path, as the driver parses it.
-pub(super) fn without_hosts(base: &str) -> String {
+/// Returns a URL without its hosts, which are between the first `@` and the path, as the driver parses it.
+pub(super) fn remove_hosts(base: &str) -> String {
     let (scheme, rest) = base.split_once("://").unwrap_or(("", base));
     let (credentials, rest) = rest.split_once('@').unwrap_or(("", rest));
     let path = rest.find('/').map_or("", |start| &rest[start..]);
     format!("{scheme}://{credentials}@{path}")
 }
 
-/// Returns the servers that `all` names, and `common`, which names none, for each of them. Errors are clauses about the URL.
+/// Returns the servers that `all` names, and a copy of `common`, which names none, for each of them.
+///
+/// # Errors
+/// The problem, as a clause about the URL.
 pub(super) fn split(all: &Config, common: &Config) -> Result<(Vec<Server>, Vec<Config>), String> {
     let (hosts, ports, addresses) = (all.get_hosts(), all.get_ports(), all.get_hostaddrs());
     if hosts.is_empty() {

@@ -1,4 +1,4 @@
-//! Clock skew between a machine and the clock row. Pure.
+//! Clock skew between a machine and the clock row. No I/O.
 
 use crate::model::time::{SECOND, Timestamp};
 

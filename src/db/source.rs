@@ -29,7 +29,7 @@ fn decode(mut row: Row) -> Result<Source, DbError> {
     Ok(Source {
         id: SourceId(row.int(0)?),
         name: row.text(1)?,
-        kind: row.parsed(2, "a kind of source")?,
+        kind: row.parse(2, "a kind of source")?,
         created_at: row.time(3)?,
     })
 }

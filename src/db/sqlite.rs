@@ -25,8 +25,8 @@ pub(super) struct Sqlite {
     read: WorkerPool,
     write: WorkerPool,
     checkpointer: Checkpointer,
-    /// Held while the database is open, or until another process takes it over, so that only one process uses it. The
-    /// usage data has no lock: it is written by the process that holds the lock of the packages' database, and for some
+    /// Held while the database is open, or until another process takes it over, so that only one process uses it. Usage
+    /// data has no lock: it is written by the process that holds the lock of the database of packages, and for some
     /// time after a handover also by the previous process.
     lock: Mutex<Option<std::fs::File>>,
     file: PathBuf,
@@ -81,7 +81,8 @@ impl Sqlite {
         })
     }
 
-    /// Checks the file, and the rules of its rows, on a new connection: open connections have pages in memory.
+    /// Checks the file and the rules of [`super::invariants`] on a new connection, because open connections cache
+    /// pages.
     pub(super) fn examine(&self) -> Result<Examination, DbError> {
         let mut session = connect(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY, self.wait)?;
         let mut examination = Examination::default();
@@ -93,7 +94,7 @@ impl Sqlite {
             }
             Err(error) => return Err(error),
         }
-        examination.notes.push("integrity_check and foreign_key_check were done".to_owned());
+        examination.notes.push("integrity_check and foreign_key_check were run".to_owned());
         examination.add_violations(&mut session)?;
         Ok(examination)
     }
@@ -246,7 +247,7 @@ fn convert(columns: usize, row: &rusqlite::Row<'_>) -> Result<Row, DbError> {
                 Value::Text(std::str::from_utf8(v).map_err(|_| shape("text that is not UTF-8"))?.to_owned())
             }
             ValueRef::Blob(v) => Value::Bytes(v.to_owned()),
-            ValueRef::Real(_) => return Err(shape("a fraction")),
+            ValueRef::Real(_) => return Err(shape("a floating-point number")),
         });
     }
     Ok(Row(values))
@@ -337,7 +338,7 @@ impl MigrationConn for SqliteConn {
         Ok(!self.query(TABLE, &[name.into()])?.is_empty())
     }
 
-    fn pick(&self, migration: &Migration) -> &'static str {
+    fn script_for(&self, migration: &Migration) -> &'static str {
         migration.sqlite
     }
 

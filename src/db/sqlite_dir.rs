@@ -16,7 +16,7 @@ use crate::config::RESTART_COMMAND;
 /// The file whose lock excludes a second process.
 const LOCK: &str = "rstudio-pm.db.lock";
 
-/// Every file in `SQLite.Dir`, including those of SQLite.
+/// Every file in `SQLite.Dir`, including the WAL and its index.
 pub const FILES: [&str; 7] = [
     "rstudio-pm.db",
     "rstudio-pm.db-wal",
@@ -78,17 +78,17 @@ pub(super) fn io_error(dir: &Path, error: io::Error) -> DbError {
 /// # Errors
 /// The directory cannot be created, or a file cannot be moved.
 pub(super) fn move_aside(dir: &Path) -> Result<Option<PathBuf>, DbError> {
-    let aside = dir.join(format!("replaced-{}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
+    let target = dir.join(format!("replaced-{}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
     let files = FILES.into_iter().filter(|name| *name != LOCK && dir.join(name).exists());
     let files: Vec<&str> = files.collect();
     if files.is_empty() {
         return Ok(None);
     }
-    DirBuilder::new().mode(0o700).create(&aside).map_err(|error| io_error(&aside, error))?;
+    DirBuilder::new().mode(0o700).create(&target).map_err(|error| io_error(&target, error))?;
     for name in files {
-        std::fs::rename(dir.join(name), aside.join(name)).map_err(|error| io_error(dir, error))?;
+        std::fs::rename(dir.join(name), target.join(name)).map_err(|error| io_error(dir, error))?;
     }
-    Ok(Some(aside))
+    Ok(Some(target))
 }
 
 /// Creates the directory (mode 0700) if missing, takes the lock that excludes a second process, and returns the locked

@@ -37,11 +37,11 @@ pub fn all(c: &mut dyn Conn) -> Result<Vec<(TreeId, Step)>, DbError> {
     c.query(ALL, &[])?.iter().map(|row| Ok((TreeId(row.int(3)?), decode(row)?))).collect()
 }
 
-/// Returns the steps published by transactions after `tx`, by tree, oldest first: the update of an in-memory copy.
-pub fn since(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TreeId, Step)>, DbError> {
+/// Returns the steps published by transactions after `tx`, by tree, oldest first, to update an in-memory copy.
+pub fn list_after(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TreeId, Step)>, DbError> {
     // Sorted here: with ORDER BY, SQLite would scan every step in the order of the table.
-    const SINCE: &str = "SELECT seq, at, tx_id, tree_id FROM step WHERE tx_id > $1";
-    let rows = c.query(SINCE, &[tx.into()])?;
+    const SELECT: &str = "SELECT seq, at, tx_id, tree_id FROM step WHERE tx_id > $1";
+    let rows = c.query(SELECT, &[tx.into()])?;
     let steps = rows.iter().map(|row| Ok((TreeId(row.int(3)?), decode(row)?)));
     let mut steps: Vec<(TreeId, Step)> = steps.collect::<Result<_, DbError>>()?;
     steps.sort_unstable_by_key(|(tree, step)| (*tree, step.seq));

@@ -1,13 +1,13 @@
 //! The marker of each storage class, as recorded by this database.
 //!
 //! A marker contains a generation: a random identity that is renewed at each start and sweep and recorded here. A copy
-//! of the database that is used elsewhere, and a restored backup, lack the generations that were written after they
-//! were made.
+//! of the database that is used elsewhere, and a restored backup, lack the generations that were written after the copy
+//! or the backup was made.
 
 use super::{Conn, DbError, Row, Value};
 use crate::model::identity::Identity;
 
-/// Number of recorded generations: the storage may be restored from a backup that is up to this many starts and
+/// Maximum number of recorded generations. Storage can be restored from a backup that is at most as many starts and
 /// sweeps old.
 const MAX_GENERATIONS: usize = 64;
 
@@ -20,7 +20,7 @@ pub struct StorageClassRow {
     pub place: String,
     /// Whether the marker was written or found in `place`.
     pub marked: bool,
-    /// The token of the last adoption of the class by this database, `None` without one.
+    /// The token of the last adoption of the class by this database; `None` if it was never adopted.
     pub adoption: Option<Identity>,
     /// The generations written into the marker, newest first.
     pub generations: Vec<Identity>,
@@ -63,12 +63,12 @@ fn decode(mut row: Row) -> Result<StorageClassRow, DbError> {
 }
 
 /// Returns the newest generations as the text of their column.
-fn text(generations: &[Identity]) -> Value {
+fn generations_text(generations: &[Identity]) -> Value {
     let newest = generations.iter().take(MAX_GENERATIONS);
     newest.map(ToString::to_string).collect::<Vec<_>>().join(" ").into()
 }
 
-/// Returns the rows of all classes that have one.
+/// Returns all rows.
 pub fn all(c: &mut dyn Conn) -> Result<Vec<StorageClassRow>, DbError> {
     c.query(select!("ORDER BY class"), &[])?.into_iter().map(decode).collect()
 }
@@ -78,26 +78,26 @@ pub fn get(c: &mut dyn Conn, class: &str) -> Result<Option<StorageClassRow>, DbE
     c.query(select!("WHERE class = $1"), &[class.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// Returns the row of a class, created with this generation if missing; if the class was in another place, the row gets
-/// the new one and is no longer `marked`. Call it before writing a marker.
+/// Returns the row of a class, and creates it with this generation if it is missing. If the row names another place, it
+/// gets the new place and is no longer `marked`. Call it before writing a marker.
 pub fn begin(
     c: &mut dyn Conn,
     class: &str,
     place: &str,
     generation: Identity,
 ) -> Result<StorageClassRow, DbError> {
-    const NEW: &str = "INSERT INTO storage_class (class, place, marked, adoption, generations, removed, removed_since) \
+    const INSERT: &str = "INSERT INTO storage_class (class, place, marked, adoption, generations, removed, removed_since) \
         VALUES ($1, $2, 0, '', $3, 0, 0) ON CONFLICT (class) DO NOTHING";
-    const MOVED: &str = "UPDATE storage_class SET place = $1, marked = 0 WHERE class = $2 AND place <> $1";
-    c.execute(NEW, &[class.into(), place.into(), text(&[generation])])?;
-    c.execute(MOVED, &[place.into(), class.into()])?;
+    const MOVE: &str = "UPDATE storage_class SET place = $1, marked = 0 WHERE class = $2 AND place <> $1";
+    c.execute(INSERT, &[class.into(), place.into(), generations_text(&[generation])])?;
+    c.execute(MOVE, &[place.into(), class.into()])?;
     get(c, class)?.ok_or(DbError::Shape { column: 0, found: "no row", expected: "a storage class" })
 }
 
 /// Records that the marker is in `place`. Call it after the marker was written.
 pub fn set_marked(c: &mut dyn Conn, class: &str, place: &str) -> Result<(), DbError> {
-    const MARKED: &str = "UPDATE storage_class SET place = $1, marked = 1 WHERE class = $2";
-    c.execute(MARKED, &[place.into(), class.into()]).map(drop)
+    const UPDATE: &str = "UPDATE storage_class SET place = $1, marked = 1 WHERE class = $2";
+    c.execute(UPDATE, &[place.into(), class.into()]).map(drop)
 }
 
 /// Prepends a generation; returns false if another server has changed the generations since `row` was read.
@@ -106,10 +106,10 @@ pub fn renew(c: &mut dyn Conn, row: &StorageClassRow, generation: Identity) -> R
     let mut generations = vec![generation];
     generations.extend(&row.generations);
     let class = row.class.as_str().into();
-    Ok(c.execute(RENEW, &[text(&generations), class, text(&row.generations)])? == 1)
+    Ok(c.execute(RENEW, &[generations_text(&generations), class, generations_text(&row.generations)])? == 1)
 }
 
-/// Resets the row with an adoption token, which no copy of this database knows.
+/// Resets the row of a class and records an adoption token, which no copy of this database has.
 pub fn adopt(
     c: &mut dyn Conn,
     class: &str,
@@ -120,5 +120,5 @@ pub fn adopt(
     const ADOPT: &str =
         "UPDATE storage_class SET marked = 0, adoption = $1, generations = $2 WHERE class = $3";
     begin(c, class, place, generation)?;
-    c.execute(ADOPT, &[adoption.to_string().into(), text(&[generation]), class.into()]).map(drop)
+    c.execute(ADOPT, &[adoption.to_string().into(), generations_text(&[generation]), class.into()]).map(drop)
 }

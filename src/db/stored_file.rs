@@ -1,4 +1,4 @@
-//! Stored files by digest: where a mirror has them, which package they belong to, and who published them.
+//! Stored files by digest: their location on a mirror, their package, and their publisher.
 
 use super::file::FileState;
 use super::life::{ReleaseFile, life_state};
@@ -22,7 +22,7 @@ pub struct MirroredFile {
 }
 
 /// Returns the stored files with this digest that a mirror has, each with its newest life.
-pub fn mirrored(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<MirroredFile>, DbError> {
+pub fn mirrored_files(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<MirroredFile>, DbError> {
     const FIND: &str = "SELECT l.state, l.path, l.package_id, l.release_id, r.version, r.revision, r.published_at, f.id, \
         f.name, f.locator, f.size, f.md5, b.class, e.source_id, l.tree_id, l.from_seq, p.name, f.platform \
         FROM file f JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
@@ -50,20 +50,20 @@ pub fn mirrored(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<MirroredFile>, D
                 name: row.text(8)?,
                 locator: row.text(9)?,
                 size: row.opt_int(10)?,
-                md5: row.opt_parsed(11, "a digest")?,
+                md5: row.opt_parse(11, "a digest")?,
                 sha256: Some(sha256),
                 file_state: FileState::Stored,
                 class: row.opt_text(12)?,
             },
         })
     };
-    let mut found: Vec<MirroredFile> = c
+    let mut files: Vec<MirroredFile> = c
         .query(FIND, &[sha256.to_string().into()])?
         .into_iter()
         .map(decode)
         .collect::<Result<_, DbError>>()?;
-    found.dedup_by_key(|mirrored| mirrored.file.file);
-    Ok(found)
+    files.dedup_by_key(|mirrored| mirrored.file.file);
+    Ok(files)
 }
 
 /// The package that stored bytes belong to.
@@ -110,7 +110,7 @@ pub fn origin_of_readme(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<FileO
 }
 
 fn find_origin(c: &mut dyn Conn, sql: &'static str, sha256: Sha256) -> Result<Option<FileOrigin>, DbError> {
-    const PUBLISHED: &str = "SELECT t.actor, t.at FROM life l JOIN tree e ON e.id = l.tree_id \
+    const FIRST_TX: &str = "SELECT t.actor, t.at FROM life l JOIN tree e ON e.id = l.tree_id \
         JOIN step s ON s.tree_id = l.tree_id AND s.seq = l.from_seq JOIN tx t ON t.id = s.tx_id \
         WHERE l.release_id = $1 AND (l.file_id = $2 OR e.role = 'source' AND CAST($3 AS TEXT) = '') ORDER BY t.at LIMIT 1";
     let Some(mut row) = c.query(sql, &[sha256.to_string().into()])?.into_iter().next() else {
@@ -118,7 +118,7 @@ fn find_origin(c: &mut dyn Conn, sql: &'static str, sha256: Sha256) -> Result<Op
     };
     let platform = row.text(4)?;
     let params: [Value; 3] = [row.int(5)?.into(), row.int(6)?.into(), platform.as_str().into()];
-    let published = c.query(PUBLISHED, &params)?.into_iter().next();
+    let published = c.query(FIRST_TX, &params)?.into_iter().next();
     Ok(Some(FileOrigin {
         file: row.text(0)?,
         source: row.text(1)?,
@@ -135,5 +135,5 @@ pub fn archives_of_readme(c: &mut dyn Conn, readme: Sha256) -> Result<Vec<(Strin
         JOIN blob b ON b.sha256 = f.sha256 WHERE d.readme_sha256 = $1 AND f.platform = '' AND f.state = 1 \
         ORDER BY f.id";
     let rows = c.query(FIND, &[readme.to_string().into()])?;
-    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.parsed(1, "a digest")?))).collect()
+    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.parse(1, "a digest")?))).collect()
 }

@@ -16,7 +16,7 @@ use crate::config::{Postgres, Secret};
 /// libpq's `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SslMode {
-    /// Never TLS.
+    /// No TLS.
     Disable,
     /// Without TLS first, with TLS if that is refused.
     Allow,
@@ -47,14 +47,14 @@ impl SslMode {
     }
 }
 
-/// How a connection takes the advisory lock of its schema, see `server_lock`.
+/// The mode in which a connection takes the advisory lock of its schema, see `server_lock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ServerLock {
-    /// As a server.
+    /// Shared with other servers.
     Shared,
-    /// As the only user.
+    /// Exclusive use of the database.
     Exclusive,
-    /// Not at all: the connection only inspects the database.
+    /// No lock, for a connection that only inspects the database.
     None,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Target {
     /// The driver's configuration for each server that the URL names, without TLS and schema.
     pub(super) configs: Vec<Config>,
     /// The index of the server that accepted the last connection. The others are tried after it.
-    pub(super) last: Arc<AtomicUsize>,
+    pub(super) last_index: Arc<AtomicUsize>,
     pub(super) ssl_mode: SslMode,
     pub(super) ssl_root: Option<PathBuf>,
     pub(super) search_path: Option<String>,
@@ -76,7 +76,7 @@ pub(super) struct Target {
     pub(super) property: &'static str,
     /// The set of tables that the connection uses.
     pub(super) schema: Schema,
-    /// How each connection takes the lock of its schema.
+    /// The mode in which each connection takes the lock of its schema.
     pub(super) lock: ServerLock,
 }
 
@@ -105,7 +105,7 @@ impl Target {
         Target::from_url(url, password, property, schema, timeout)
     }
 
-    /// Parses `Postgres.ListenURL`, if it is set. Without a schema of its own it has that of `Postgres.URL`.
+    /// Parses `Postgres.ListenURL`, if it is set. If it names no schema, the schema of `Postgres.URL` is used.
     pub(super) fn parse_listen(postgres: &Postgres, timeout: Duration) -> Result<Option<Target>, DbError> {
         let Some(url) = &postgres.listen_url else { return Ok(None) };
         let mut target =
@@ -140,7 +140,7 @@ impl Target {
                 "sslrootcert" if value != "system" => ssl_root = Some(PathBuf::from(value)),
                 "sslrootcert" => ssl_root = None,
                 "search_path" => search_path = Some(value).filter(|v| !v.trim().is_empty()),
-                // The driver has one host in each parameter of a URL.
+                // The driver accepts only one host in each parameter of a URL.
                 "host" => {
                     hosts.extend(value.split(',').map(|host| format!("host={}", servers::encode(host))))
                 }
@@ -160,7 +160,7 @@ impl Target {
             })
         };
         let all: Config = parse(base, &[&rest[..], &hosts[..]].concat())?;
-        let mut config: Config = parse(&servers::without_hosts(base), &rest)?;
+        let mut config: Config = parse(&servers::remove_hosts(base), &rest)?;
         if config.get_password().is_none()
             && let Some(password) = password
         {
@@ -187,7 +187,7 @@ impl Target {
         let lock = ServerLock::Shared;
         Ok(Target {
             configs,
-            last: Arc::new(AtomicUsize::new(first)),
+            last_index: Arc::new(AtomicUsize::new(first)),
             ssl_mode,
             ssl_root,
             search_path,

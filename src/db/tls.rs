@@ -17,13 +17,14 @@ use super::target::{SslMode, Target};
 const SYSTEM_ROOTS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
-/// What is verified in the server's certificate.
+/// The checks of the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verification {
+    /// No check.
     Nothing,
-    /// That a trusted authority signed it.
+    /// The certificate is signed by a trusted authority.
     Authority,
-    /// That a trusted authority signed it, and that it names the host.
+    /// The certificate is signed by a trusted authority and names the host.
     AuthorityAndName,
 }
 

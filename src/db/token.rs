@@ -1,4 +1,4 @@
-//! Access tokens: their digests, scopes and lifetimes. The tokens themselves are stored nowhere.
+//! Access tokens: their digests, scopes and lifetimes. The tokens themselves are not stored.
 
 use super::author::{Author, AuthorKind};
 use super::{Conn, DbError, Row, Value, audit, clock, ids};
@@ -15,11 +15,11 @@ const DAY: i64 = 86_400 * SECOND;
 pub struct Token {
     /// Row id.
     pub id: TokenId,
-    /// The identity that lists show and `revoke` takes.
+    /// The public identifier, used in lists and by `revoke`.
     pub guid: Identity,
     /// The digest of the whole token.
     pub digest: Sha256,
-    /// The first and last characters of the token, for people who compare.
+    /// The first and last characters of the token, for display.
     pub excerpt: String,
     /// The person or service that uses it.
     pub user: String,
@@ -27,11 +27,11 @@ pub struct Token {
     pub description: String,
     /// The administrator who created it.
     pub created_by: String,
-    /// Its creation.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// It is valid before this time; `None` without an end.
+    /// When it expires; `None` if it does not expire.
     pub expires_at: Option<Timestamp>,
-    /// It is not valid since this time.
+    /// When it was revoked; `None` if it is not revoked.
     pub revoked_at: Option<Timestamp>,
     /// The last day on which it was used.
     pub used_on: Option<Day>,
@@ -69,11 +69,11 @@ pub struct NewToken {
     pub scopes: Vec<ScopeRow>,
 }
 
-/// Creates a token and makes every server read it.
+/// Creates a token and bumps the catalog, so that every server reads it.
 ///
 /// # Errors
 /// [`DbError::Conflict`] if the digest or the guid exists, otherwise those of the database.
-pub fn create(c: &mut dyn Conn, new: &NewToken, now: Timestamp) -> Result<(), DbError> {
+pub fn create(c: &mut dyn Conn, token: &NewToken, now: Timestamp) -> Result<(), DbError> {
     const CREATE: &str = "INSERT INTO token (id, guid, digest, excerpt, user_name, description, created_by, created_at, \
         expires_at, revoked_at, revision) VALUES (CAST($1 AS BIGINT), $2, $3, $4, $5, $6, $7, CAST($8 AS BIGINT), \
         CAST($9 AS BIGINT), NULL, CAST($10 AS BIGINT))";
@@ -82,24 +82,25 @@ pub fn create(c: &mut dyn Conn, new: &NewToken, now: Timestamp) -> Result<(), Db
     let id = TokenId(ids::reserve(c, ids::Sequence::Token, 1)?);
     let params: [Value; 10] = [
         id.into(),
-        new.guid.to_string().into(),
-        new.digest.to_string().into(),
-        new.excerpt.as_str().into(),
-        new.user.as_str().into(),
-        new.description.as_str().into(),
-        new.created_by.as_str().into(),
+        token.guid.to_string().into(),
+        token.digest.to_string().into(),
+        token.excerpt.as_str().into(),
+        token.user.as_str().into(),
+        token.description.as_str().into(),
+        token.created_by.as_str().into(),
         now.into(),
-        new.expires_at.into(),
+        token.expires_at.into(),
         revision.into(),
     ];
     c.execute(CREATE, &params)?;
-    for ScopeRow { scope, object } in &new.scopes {
+    for ScopeRow { scope, object } in &token.scopes {
         c.execute(SCOPE, &[id.into(), scope.as_str().into(), (*object).into()])?;
     }
     Ok(())
 }
 
-/// Revokes a token and makes every server read the change; a token that is revoked already keeps its time.
+/// Revokes a token and bumps the catalog, so that every server reads the change. A token that is already revoked keeps
+/// its revocation time.
 ///
 /// # Errors
 /// Those of the database.
@@ -171,8 +172,8 @@ pub fn record_use(
 fn decode(mut row: Row) -> Result<Token, DbError> {
     Ok(Token {
         id: TokenId(row.int(0)?),
-        guid: row.parsed(1, "the identity of a token")?,
-        digest: row.parsed(2, "a SHA-256")?,
+        guid: row.parse(1, "the identity of a token")?,
+        digest: row.parse(2, "a SHA-256")?,
         excerpt: row.text(3)?,
         user: row.text(4)?,
         description: row.text(5)?,

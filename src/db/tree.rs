@@ -22,7 +22,7 @@ impl Role {
     }
 }
 
-/// The unit of a tree's sequence numbers.
+/// The meaning of a tree's sequence numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Axis {
     /// Published steps.
@@ -51,7 +51,7 @@ pub struct Tree {
     pub label: String,
     /// The kind of its packages.
     pub role: Role,
-    /// The unit of its sequence numbers.
+    /// The meaning of its sequence numbers.
     pub axis: Axis,
     /// The oldest step, `None` before the first publish.
     pub first: Option<Seq>,
@@ -132,8 +132,8 @@ pub fn create(
     Ok(id)
 }
 
-/// Claims a tree for writing and returns the step to write: one after the head, 1 in an empty tree. `job` is any
-/// number that identifies the claimant.
+/// Claims a tree for writing and returns the step to write: one after the head, 1 in an empty tree. `job` is any number
+/// that identifies the job.
 ///
 /// # Errors
 /// [`DbError::Busy`] if another job has claimed it; [`DbError::Conflict`] if there is no such tree.

@@ -65,7 +65,7 @@ impl Publish {
 /// The kind of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TxKind {
-    /// A sync of an upstream.
+    /// A sync with an upstream.
     Sync,
     /// Packages were added by an administrator.
     Add,
@@ -75,7 +75,7 @@ pub enum TxKind {
     Yank,
     /// A repository's list of sources changed.
     Subscribe,
-    /// A day before the first sync was filled in.
+    /// A step before the first sync was added.
     Backfill,
 }
 
@@ -159,7 +159,7 @@ fn decode(mut row: Row) -> Result<Tx, DbError> {
         at: row.time(1)?,
         source: row.opt_int(2)?.map(SourceId),
         repo: row.opt_int(3)?.map(RepoId),
-        kind: row.parsed(4, "a kind of transaction")?,
+        kind: row.parse(4, "a kind of transaction")?,
         started_at: row.time(5)?,
         published_from: row.opt_time(6)?,
         published_to: row.opt_time(7)?,

@@ -5,8 +5,8 @@ use super::{Conn, DbError, Value};
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 
-/// Key of the row for the current rules of system requirements. `etag` is the address that they came from, `sha256` the
-/// digest of the stored document.
+/// Key of the row for the current rules of system requirements. `etag` is the address from which they were fetched,
+/// `sha256` the digest of the stored document.
 pub const RULES: &str = "sysreqs:rules";
 
 /// Prefix of the keys of stored advisories, before the address of their origin. `sha256` is the digest of the stored
@@ -15,7 +15,7 @@ pub const ADVISORIES: &str = "vulns:";
 
 /// Prefix of the keys of jobs that failed and have not succeeded since, before the key of the job. `fetched_at` is the
 /// time of the first failure.
-pub const FAILED: &str = "failed:";
+pub const FAILED_JOBS: &str = "failed:";
 
 /// A row: the validators and the digest of a response. In the rows of rules, advisories and failed jobs, the fields
 /// have the meaning stated with their keys.
@@ -55,7 +55,7 @@ fn decode(mut row: super::Row) -> Result<StoredValidators, DbError> {
     Ok(StoredValidators {
         etag: row.opt_text(0)?,
         modified: row.opt_text(1)?,
-        sha256: row.parsed(2, "a digest")?,
+        sha256: row.parse(2, "a digest")?,
         fetched_at: row.time(3)?,
     })
 }
@@ -76,7 +76,7 @@ pub fn failures(c: &mut dyn Conn) -> Result<Vec<(String, Timestamp)>, DbError> {
     const ALL: &str = "SELECT url, fetched_at FROM upstream WHERE SUBSTR(url, 1, 7) = 'failed:' ORDER BY url";
     let decode = |mut row: super::Row| {
         let url = row.text(0)?;
-        Ok((url.strip_prefix(FAILED).unwrap_or(&url).to_owned(), row.time(1)?))
+        Ok((url.strip_prefix(FAILED_JOBS).unwrap_or(&url).to_owned(), row.time(1)?))
     };
     c.query(ALL, &[])?.into_iter().map(decode).collect()
 }

@@ -57,7 +57,7 @@ pub(super) struct WorkerPool {
 }
 
 impl WorkerPool {
-    /// Starts `threads` threads; each opens its session for its first job. `length` shows the number of queued jobs.
+    /// Starts `threads` threads; each opens its session for its first job. `length` reports the number of queued jobs.
     pub(super) fn start(
         name: &str,
         threads: usize,

@@ -145,7 +145,7 @@ impl AddBinaryTransaction {
         for (binary, plan) in
             binaries.iter().zip(&plans).filter(|(_, plan)| plan.outcome != AddStatus::Existing)
         {
-            let tree = binary::tree(c, self.source.id, &binary.label)?;
+            let tree = binary::get_or_create_tree(c, self.source.id, &binary.label)?;
             let pending_step = trees.claim(c, tree)?;
             insert_blobs(c, &binary.staged, self.publish.now)?;
             let upload = &binary.staged.upload;

@@ -43,7 +43,7 @@ pub async fn create(
     let creation = apply_edit(state, move |c| {
         let source = db::source::create(c, &new_name, kind, now)?;
         db::tree::create(c, source, label(kind), Role::Source, Axis::Step)?;
-        audit::record(c, "create source", ("source", new.as_str()), kind.as_str())?;
+        audit::record(c, "create source", ("source", new_name.as_str()), kind.as_str())?;
         db::clock::bump_catalog(c)
     });
     creation.await.map_err(|error| name_conflict(error, "source", name))

@@ -53,7 +53,7 @@ pub struct App {
 }
 
 impl App {
-    /// The client to which the limits attribute the requests of a peer.
+    /// Returns the client to which the limits attribute the requests of a peer.
     pub(super) fn client(&self, peer: Peer) -> Client {
         self.site.load().client(peer)
     }

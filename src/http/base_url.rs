@@ -53,7 +53,7 @@ pub(super) fn base_url(site: &SiteSettings, head: &RequestHead<'_>) -> String {
     }
 }
 
-/// The part before `path` in the URL that the client requested from the proxy.
+/// Returns the part before `path` in the URL that the client requested from the proxy.
 fn original_base(headers: &HeaderMap, path: &str) -> Option<String> {
     let url: Uri = headers.get(ORIGINAL_URL_HEADER)?.to_str().ok()?.parse().ok()?;
     let scheme = scheme(url.scheme().map(Scheme::as_str)?)?;
@@ -65,7 +65,7 @@ fn original_base(headers: &HeaderMap, path: &str) -> Option<String> {
     Some(format!("{scheme}://{host}{prefix}"))
 }
 
-/// The first value of a list: each further proxy appends its own.
+/// Returns the first value of a list, to which each further proxy appends a value.
 fn first_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let text = headers.get(name)?.to_str().ok()?;
     text.split(',').next().map(str::trim).filter(|text| !text.is_empty())
@@ -79,7 +79,7 @@ fn authority(text: &str) -> Option<Authority> {
     text.parse().ok().filter(|host: &Authority| !host.as_str().contains('@') && !host.host().is_empty())
 }
 
-/// The host of the request itself; HTTP/2 has it in the target.
+/// Returns the host of the request itself, which is in the target with HTTP/2.
 fn request_host(parts: &Parts) -> Option<Authority> {
     let target = parts.uri.authority().map(Authority::as_str);
     target.or_else(|| parts.headers.get(HOST)?.to_str().ok()).and_then(authority)

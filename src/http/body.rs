@@ -13,8 +13,8 @@ use hyper::body::{Frame, SizeHint};
 use super::connections::RequestGuard;
 use super::drain::InProgress;
 
-/// Why a stream ended early. The connection is dropped (HTTP/1) or the stream reset (HTTP/2), so that no client takes a
-/// truncated body for a complete one.
+/// The error that ended a stream early. The connection is dropped (HTTP/1) or the stream reset (HTTP/2), so that no
+/// client mistakes a truncated body for a complete one.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 enum Content {
@@ -23,22 +23,22 @@ enum Content {
     Stream { stream: BoxStream<'static, Result<Bytes, BodyError>>, remaining: Option<u64> },
 }
 
-/// A response body; see the module.
+/// A response body.
 pub struct Body {
     content: Content,
     sent: u64,
     /// Called with the number of bytes sent when the body ends.
     finish: Option<Box<dyn FnOnce(u64) + Send>>,
-    /// Not in `attached`, which allocates: every response has guards.
+    /// Separate from `attachments`, which allocates, because every response has guards.
     guards: Option<(InProgress, Option<RequestGuard>)>,
-    /// The app that made the response; not in `attached` for the same reason.
+    /// The app that made the response; separate for the same reason.
     owner: Option<Arc<dyn Any + Send + Sync>>,
-    attached: Option<Box<dyn Any + Send>>,
+    attachments: Option<Box<dyn Any + Send>>,
 }
 
 impl Body {
     fn new(content: Content) -> Body {
-        Body { content, sent: 0, finish: None, guards: None, owner: None, attached: None }
+        Body { content, sent: 0, finish: None, guards: None, owner: None, attachments: None }
     }
 
     /// An empty body.
@@ -72,7 +72,7 @@ impl Body {
 
     /// Keeps a value alive until the body is dropped.
     pub fn attach(&mut self, value: impl Send + 'static) {
-        self.attached = match self.attached.take() {
+        self.attachments = match self.attachments.take() {
             None => Some(Box::new(value)),
             Some(previous) => Some(Box::new((previous, value))),
         };

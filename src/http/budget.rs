@@ -34,8 +34,8 @@ struct UsedBytes {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Budget of responses that were made for one request each and are not sent yet: an index of packages as JSON has
-/// megabytes, and a client may request many and read none. Clones share it.
+/// Budget of responses that were made for a single request and are not sent yet. A JSON list of packages has megabytes,
+/// and a client may request many lists without reading them. Clones share it.
 #[derive(Clone)]
 pub struct ResponseBudget(MemoryBudget);
 
@@ -45,9 +45,9 @@ const RESPONSE_BYTES: usize = 64 << 20;
 const RESPONSE_BYTES_PER_ADDRESS: usize = 16 << 20;
 /// Bytes reserved for a response before it is made.
 const RESERVED_BYTES: usize = 256 << 10;
-/// How long the rest of a response waits for memory.
-const LATER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Responses up to this many bytes are not counted: the head of an open stream takes more.
+/// Timeout for the memory of the rest of a response.
+const REST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum size of a response, in bytes, that is not counted, because the head of an open stream takes more.
 const UNCOUNTED_BYTES: usize = 512;
 /// `Retry-After` in seconds.
 const RETRY_AFTER: u64 = 5;
@@ -70,7 +70,7 @@ impl ResponseBudget {
     }
 
     /// As [`ResponseBudget::reserve`], for the rest of a response that has begun: waits until memory is returned; 503
-    /// after [`LATER_TIMEOUT`].
+    /// after [`REST_TIMEOUT`].
     pub(super) async fn reserve_later(&self, client: Client) -> Result<Reservation, Failure> {
         let reserve = async {
             loop {
@@ -81,7 +81,7 @@ impl ResponseBudget {
                 returned.await;
             }
         };
-        tokio::time::timeout(LATER_TIMEOUT, reserve).await.map_err(|_| too_many_responses())
+        tokio::time::timeout(REST_TIMEOUT, reserve).await.map_err(|_| too_many_responses())
     }
 }
 
@@ -110,7 +110,7 @@ fn too_many_responses() -> Failure {
 #[derive(Clone)]
 pub(super) struct AddressBudget {
     budget: MemoryBudget,
-    /// `None`: only the total is limited.
+    /// The address; `None` if only the total is limited.
     address: Option<IpAddr>,
 }
 
@@ -127,7 +127,7 @@ impl MemoryBudget {
         MemoryBudget(Arc::new(Inner { limit, address_limit, used, freed }))
     }
 
-    /// The budget for the requests of a client; `None` is no limit.
+    /// Returns the budget for the requests of a client; `None` if it has no limit.
     pub(super) fn for_address(&self, client: Client) -> Option<AddressBudget> {
         let address = match client {
             Client::Admin => return None,
@@ -145,13 +145,13 @@ impl AddressBudget {
 }
 
 impl Share {
-    /// Takes more bytes; false if the budget is used up.
+    /// Takes more bytes. Returns false if the budget is exhausted.
     pub(super) fn grow(&mut self, additional: usize) -> bool {
         self.set(self.bytes.saturating_add(additional), false)
     }
 
-    /// Changes the number of bytes; false if the budget is used up. The only share of a client may exceed the client's
-    /// limit, and the only share of all may exceed the total: a large response must be possible.
+    /// Changes the number of bytes. Returns false if the budget is exhausted. The only share of a client may exceed the
+    /// client's limit, and the only share of all may exceed the total, because a large response must be possible.
     fn resize(&mut self, bytes: usize) -> bool {
         self.set(bytes, true)
     }
@@ -160,7 +160,8 @@ impl Share {
         let AddressBudget { budget, address } = &self.budget;
         let mut used = budget.0.used.lock();
         // Bytes of other shares, in total and of this address.
-        let (total, of_address) = (used.total - self.bytes, used.of(*address).saturating_sub(self.bytes));
+        let (total, of_address) =
+            (used.total - self.bytes, used.bytes_of(*address).saturating_sub(self.bytes));
         let is_within = |others: usize, limit: usize| {
             others.saturating_add(bytes) <= limit || (only_share_may_exceed && others == 0)
         };
@@ -186,8 +187,8 @@ impl Inner {
 }
 
 impl UsedBytes {
-    /// The bytes of an address; 0 without one.
-    fn of(&self, address: Option<IpAddr>) -> usize {
+    /// Returns the bytes of an address; 0 without an address.
+    fn bytes_of(&self, address: Option<IpAddr>) -> usize {
         address.and_then(|address| self.by_address.get(&address).copied()).unwrap_or(0)
     }
 

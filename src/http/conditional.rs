@@ -10,7 +10,7 @@ use http::header::{
 /// The validators of the current state of a resource.
 #[derive(Clone, Copy, Debug)]
 pub struct Validators<'a> {
-    /// The entity tag as it is sent: `"x"` or `W/"x"`; `None` while no digest of the bytes is known.
+    /// The entity tag as sent: `"x"` or `W/"x"`; `None` while no digest of the bytes is known.
     pub etag: Option<&'a [u8]>,
     /// The tag that the same bytes had before; a condition that names it holds as well.
     pub previous_etag: Option<&'a [u8]>,
@@ -27,7 +27,7 @@ impl Validators<'_> {
 /// The outcome of the `If-*` fields of a GET or HEAD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// Answer as without conditions.
+    /// Handle the request without conditions.
     Proceed,
     /// 304.
     NotModified,
@@ -46,7 +46,7 @@ pub enum Extent {
     Unsatisfiable,
 }
 
-/// True when the request has a field that [`precondition`] evaluates.
+/// Returns true if the request has a field that [`precondition`] evaluates.
 #[must_use]
 pub fn is_conditional(headers: &HeaderMap) -> bool {
     headers.contains_key(IF_NONE_MATCH)
@@ -79,7 +79,7 @@ pub fn precondition(headers: &HeaderMap, current: Validators<'_>) -> Preconditio
     Precondition::Proceed
 }
 
-/// The part of `size` bytes that a GET requests.
+/// Returns the part of `size` bytes that a GET requests.
 #[must_use]
 pub fn extent(headers: &HeaderMap, current: Validators<'_>, size: u64) -> Extent {
     let mut ranges = headers.get_all(RANGE).iter();
@@ -148,7 +148,7 @@ fn same_strong(a: &[u8], b: &[u8]) -> bool {
     a == b && !a.starts_with(b"W/")
 }
 
-/// True when `*` or one of the listed tags satisfies `same`. A malformed list ends at the error.
+/// Returns true if `*` or one of the listed tags satisfies `same`. A malformed list ends at the error.
 fn any_tag(headers: &HeaderMap, name: &HeaderName, same: impl Fn(&[u8]) -> bool) -> bool {
     headers.get_all(name).iter().any(|value| {
         let mut rest = value.as_bytes().trim_ascii();
@@ -201,10 +201,10 @@ mod tests {
     const STRONG: &[u8] = b"\"abc\"";
     const WEAK: &[u8] = b"W/\"abc\"";
     /// 1994-11-06 08:49:37.
-    const THEN: i64 = 784_111_777;
-    const THEN_TEXT: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
-    const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
-    const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+    const MODIFIED: i64 = 784_111_777;
+    const MODIFIED_TEXT: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const EARLIER: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+    const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
     type Fields<'a> = &'a [(&'static str, &'a str)];
 
@@ -230,10 +230,10 @@ mod tests {
             (&[("if-none-match", "*")], STRONG, NotModified),
             (&[("if-none-match", "\"x,y\"")], STRONG, Proceed),
             (&[("if-none-match", "\"abc")], STRONG, Proceed),
-            (&[("if-none-match", "\"x\""), ("if-modified-since", AFTER)], STRONG, Proceed),
-            (&[("if-modified-since", THEN_TEXT)], STRONG, NotModified),
-            (&[("if-modified-since", AFTER)], STRONG, NotModified),
-            (&[("if-modified-since", BEFORE)], STRONG, Proceed),
+            (&[("if-none-match", "\"x\""), ("if-modified-since", LATER)], STRONG, Proceed),
+            (&[("if-modified-since", MODIFIED_TEXT)], STRONG, NotModified),
+            (&[("if-modified-since", LATER)], STRONG, NotModified),
+            (&[("if-modified-since", EARLIER)], STRONG, Proceed),
             (&[("if-modified-since", "yesterday")], STRONG, Proceed),
             (&[("if-match", "\"abc\"")], STRONG, Proceed),
             (&[("if-match", "*")], STRONG, Proceed),
@@ -241,12 +241,12 @@ mod tests {
             (&[("if-match", "W/\"abc\"")], WEAK, Failed),
             (&[("if-match", "\"x\"")], STRONG, Failed),
             (&[("if-match", "\"abc\""), ("if-none-match", "\"abc\"")], STRONG, NotModified),
-            (&[("if-unmodified-since", BEFORE)], STRONG, Failed),
-            (&[("if-unmodified-since", THEN_TEXT)], STRONG, Proceed),
-            (&[("if-match", "\"abc\""), ("if-unmodified-since", BEFORE)], STRONG, Proceed),
+            (&[("if-unmodified-since", EARLIER)], STRONG, Failed),
+            (&[("if-unmodified-since", MODIFIED_TEXT)], STRONG, Proceed),
+            (&[("if-match", "\"abc\""), ("if-unmodified-since", EARLIER)], STRONG, Proceed),
         ];
         for (fields, etag, expected) in cases {
-            let current = Validators { etag: Some(etag), previous_etag: None, modified: Some(THEN) };
+            let current = Validators { etag: Some(etag), previous_etag: None, modified: Some(MODIFIED) };
             assert_eq!(precondition(&headers(fields), current), *expected, "{fields:?}");
         }
     }
@@ -255,7 +255,7 @@ mod tests {
     fn a_previous_tag_still_matches_and_a_missing_tag_matches_only_an_asterisk() {
         use Precondition::{Failed, NotModified, Proceed};
         let renamed = Validators { etag: Some(b"\"new\""), previous_etag: Some(STRONG), modified: None };
-        let untagged = Validators { etag: None, previous_etag: None, modified: Some(THEN) };
+        let untagged = Validators { etag: None, previous_etag: None, modified: Some(MODIFIED) };
         let cases: &[(Fields, Precondition, Precondition)] = &[
             (&[("if-none-match", "\"abc\"")], NotModified, Proceed),
             (&[("if-none-match", "\"new\"")], NotModified, Proceed),
@@ -263,7 +263,7 @@ mod tests {
             (&[("if-none-match", "*")], NotModified, NotModified),
             (&[("if-match", "\"abc\"")], Proceed, Failed),
             (&[("if-match", "*")], Proceed, Proceed),
-            (&[("if-modified-since", THEN_TEXT)], Proceed, NotModified),
+            (&[("if-modified-since", MODIFIED_TEXT)], Proceed, NotModified),
         ];
         for (fields, with_previous, without) in cases {
             assert_eq!(precondition(&headers(fields), renamed), *with_previous, "{fields:?}");
@@ -316,20 +316,20 @@ mod tests {
             ("\"abc\"", STRONG, part.clone()),
             ("\"x\"", STRONG, Extent::Whole),
             ("W/\"abc\"", WEAK, Extent::Whole),
-            (THEN_TEXT, STRONG, part),
-            (AFTER, STRONG, Extent::Whole),
+            (MODIFIED_TEXT, STRONG, part),
+            (LATER, STRONG, Extent::Whole),
             ("nonsense", STRONG, Extent::Whole),
         ];
         for (value, etag, expected) in cases {
             let map = headers(&[("range", "bytes=0-0"), ("if-range", value)]);
-            let current = Validators { etag: Some(etag), previous_etag: None, modified: Some(THEN) };
+            let current = Validators { etag: Some(etag), previous_etag: None, modified: Some(MODIFIED) };
             assert_eq!(extent(&map, current, 9), *expected, "{value}");
         }
     }
 
     #[test]
     fn dates_are_written_as_http_does() {
-        assert_eq!(http_date(THEN).as_deref(), Some(THEN_TEXT));
+        assert_eq!(http_date(MODIFIED).as_deref(), Some(MODIFIED_TEXT));
         assert_eq!(http_date(-1), None);
         assert_eq!(http_date(i64::MAX), None);
     }

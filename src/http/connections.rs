@@ -1,4 +1,5 @@
-//! Open connections: the number per address, and which idle one is closed when the connection limit is reached.
+//! Open connections: their number per address, and the choice of the idle connection to close when the limit is
+//! reached.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -41,6 +42,7 @@ pub(super) struct Activity {
     close_notify: Notify,
 }
 
+/// Value of [`Activity::idle_since`] of a connection that should close.
 const CLOSING: u64 = u64::MAX;
 
 /// An open connection; it ends when this is dropped.
@@ -61,7 +63,7 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// Registers a new connection; `None` if its address already has `limit`.
+    /// Registers a new connection; `None` if its address already has `limit` connections.
     pub(super) fn register(&self, address: IpAddr, limit: Option<usize>) -> Option<Connection> {
         let address = client_network(address);
         let activity = Arc::new(Activity {
@@ -82,8 +84,8 @@ impl Connections {
         Some(Connection { inner: Arc::clone(&self.0), number, address, activity })
     }
 
-    /// Closes the connection that has been idle longest, if that is at least `min_idle`. Returns false if there is
-    /// none.
+    /// Closes the connection that has been idle longest, if it has been idle for at least `min_idle`. Returns false if
+    /// there is no such connection.
     pub(super) fn close_idle(&self, min_idle: Duration) -> bool {
         let now = millis(self.0.epoch);
         let min_idle = u64::try_from(min_idle.as_millis()).unwrap_or(u64::MAX);
@@ -106,7 +108,7 @@ impl Activity {
         RequestGuard(Arc::clone(activity))
     }
 
-    /// Whether no request is in progress.
+    /// Returns true if no request is in progress.
     pub(super) fn is_idle(&self) -> bool {
         self.requests.load(Ordering::Acquire) == 0
     }

@@ -33,11 +33,11 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
     let RequestHead { parts, path, received_at, .. } = *head;
     let query = parts.uri.query();
     if let Some(entry) = app.resolve_cache.get(&app.state, received_at, path, query) {
-        return cached(app, &entry, &PlatformRequest::NoBinaries, head).await;
+        return answer_cached(app, &entry, &PlatformRequest::NoBinaries, head).await;
     }
     let agent = platform_request::user_agent(parts);
     if let Some(negotiated) = app.resolve_cache.get_negotiated(&app.state, received_at, path, query, agent) {
-        return cached(app, &negotiated.entry, &negotiated.platform_request(), head).await;
+        return answer_cached(app, &negotiated.entry, &negotiated.platform_request(), head).await;
     }
     match route::parse(&parts.method, path, query, app.limits.target_bytes) {
         Err(failure) => response::failure(&failure, ErrorFormat::of_path(path)),
@@ -46,7 +46,7 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
 }
 
 /// Answers from a cached entry, once the client has the permission to read its repository.
-async fn cached(
+async fn answer_cached(
     app: &App,
     entry: &Entry,
     platform: &PlatformRequest<'_>,
@@ -76,7 +76,7 @@ pub(super) async fn read(
 ) -> Response<Body> {
     let RequestHead { parts, path, received_at, .. } = *head;
     let format = route.error_format();
-    let is_restricted = match head.principal.require(&app.state.catalog.get(), access::of(&route)) {
+    let is_restricted = match head.principal.require(&app.state.catalog.get(), access::route_access(&route)) {
         Ok(is_restricted) => is_restricted,
         Err(failure) => {
             request_body::discard(body, &parts.headers);
@@ -133,7 +133,9 @@ pub(super) async fn read(
         Route::UploadPython { source } => python::upload::answer(app, &source, head, body).await,
         // The budget of responses is not used while a client sends its request.
         Route::Public(route) => match public::request_body(app, &parts.method, body).await {
-            Ok(body) => within_budget(app, head.peer, public::answer(app, &route, query, head, body)).await,
+            Ok(body) => {
+                answer_within_budget(app, head.peer, public::answer(app, &route, query, head, body)).await
+            }
             Err(failure) => Err(failure),
         },
         Route::Admin(_) => Err(Failure::no_such_address()),
@@ -146,7 +148,7 @@ pub(super) async fn read(
 }
 
 /// Makes a response within the memory budget of responses.
-async fn within_budget(
+async fn answer_within_budget(
     app: &App,
     peer: Peer,
     response: impl Future<Output = Result<Response<Body>, Failure>>,
@@ -163,7 +165,7 @@ struct Address<'a> {
     r_path: &'a RPath,
     /// The whole raw path.
     path: &'a str,
-    /// What the resolution depends on, determined before it.
+    /// The versions that the resolution depends on, determined before it.
     validity: Validity,
 }
 

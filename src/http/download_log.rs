@@ -1,5 +1,5 @@
-//! Logging and counting of package downloads: every request for a package file is recorded here once it is answered or
-//! has failed.
+//! Logging and counting of package downloads: every request for a package file is recorded here when it is answered or
+//! fails.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -29,9 +29,9 @@ pub struct PackageRequest<'a> {
     pub archived: bool,
     /// The requested binary; `None` for a request for a source package.
     pub requested_binary: Option<RequestedBinary<'a>>,
-    /// Why no binary is sent, although one was looked up.
+    /// The reason why no binary is sent, although one was looked up.
     pub missing_binary: Option<(ServiceError, &'a str)>,
-    /// How the request ended.
+    /// The result of the request.
     pub outcome: Completion<'a>,
 }
 
@@ -42,14 +42,14 @@ pub struct RequestedBinary<'a> {
     pub distro: &'a str,
     /// The version of R, where the request names one.
     pub r: Option<RVersion>,
-    /// How the version of R matches, or why no binary was looked up. `None` where the address itself names the
+    /// How the version of R matches, or the reason why no binary was looked up. `None` if the address names the
     /// platform.
     pub match_result: Result<Option<RVersionMatch>, MatchFailure>,
     /// The `User-Agent`.
     pub agent: Option<&'a [u8]>,
 }
 
-/// How a request ended.
+/// The result of a request.
 #[derive(Clone, Debug)]
 pub enum Completion<'a> {
     /// The file was found; the response is complete, partial or, by the conditions of the request, without bytes.
@@ -86,7 +86,7 @@ impl DownloadRecorder {
         DownloadRecorder { log, usage }
     }
 
-    /// Records a request; called once for each. Counts the download, and logs it where the service log is on.
+    /// Records a request; called once per request. Counts the download, and logs it if the service log is on.
     ///
     /// With `body_follows` the line is written when the returned value is dropped with the body, since the request may
     /// fail until then.

@@ -33,7 +33,7 @@ struct Shared {
     phase: watch::Sender<Phase>,
     /// When the stop began; each request reads it without a lock.
     stopping_since: OnceLock<Instant>,
-    /// Requests in progress by when they began.
+    /// Number of requests in progress, by the slot in which they began.
     in_progress: Vec<AtomicUsize>,
     idle: tokio::sync::Notify,
     /// Connections, and the listeners that may accept more.
@@ -95,26 +95,26 @@ impl Drain {
         InProgress { shared: Arc::clone(&self.0), slot }
     }
 
-    /// True once the stop has begun.
+    /// Returns true if the stop has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.stopping_since.get().is_some()
     }
 
-    /// The number of requests in progress.
+    /// Returns the number of requests in progress.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.count_in_slots(SLOTS)
     }
 
-    /// The number of open connections.
+    /// Returns the number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.connections.len().saturating_sub(self.0.listeners.load(Ordering::Acquire))
     }
 
-    /// Registers a listener until the value is dropped: without it a stop would not wait for a connection that is
-    /// accepted at the last moment.
+    /// Registers a listener until the value is dropped, so that a stop waits for a connection that is accepted at the
+    /// last moment.
     #[must_use]
     pub fn register_listener(&self) -> ListenerGuard {
         self.0.listeners.fetch_add(1, Ordering::AcqRel);
@@ -137,13 +137,13 @@ impl Drain {
     ///
     /// Connections are accepted until the requests that began before the stop are done, idle clients had
     /// `limits.linger` to send a request and see `Connection: close`, and (for `limits.quiet_wait` at most) no slow
-    /// response is in progress. From then on no client is served until the next process has started, so the rest must
-    /// be short.
+    /// response is in progress. From then on no client is served until the next process has started, so the remaining
+    /// requests must be short.
     ///
     /// `other_work` is awaited like a request that began before the stop.
     pub async fn stop(&self, limits: &Limits, other_work: impl Future<Output = ()>) -> bool {
         let deadline = Instant::now() + limits.drain_timeout;
-        // Leaves time for short requests that began late when the deadline aborts the long ones.
+        // Reserves time for short requests that begin late, before the deadline aborts the long ones.
         let last_moment = deadline.checked_sub(limits.linger * 3).unwrap_or(deadline);
         let since = *self.0.stopping_since.get_or_init(Instant::now);
         self.advance(Phase::Draining);
@@ -160,7 +160,7 @@ impl Drain {
         self.close(deadline).await
     }
 
-    /// Leaves the listeners to another process that has them too. Returns when every connection is closed,
+    /// Hands the listeners over to another process that also holds them. Returns when every connection is closed,
     /// `limits.drain_timeout` after `stop_requested`, or `limits.hand_over_timeout` from now; true if no connection was
     /// aborted. Idle connections stay open until their usual timeout.
     pub async fn hand_over(&self, limits: &Limits, stop_requested: impl Future<Output = ()>) -> bool {
@@ -199,7 +199,7 @@ impl Drain {
         });
     }
 
-    /// The number of requests in progress that began in the first `slots`.
+    /// Returns the number of requests in progress that began in the first `slots` slots.
     fn count_in_slots(&self, slots: usize) -> usize {
         self.0.in_progress.iter().take(slots).map(|count| count.load(Ordering::Acquire)).sum()
     }

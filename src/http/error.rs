@@ -23,9 +23,9 @@ pub struct Failure {
     pub allow: Option<Box<str>>,
     /// The realm of the challenge of a 401, or the missing scope of a 403.
     pub challenge: Option<Box<str>>,
-    /// What an administrator can do; disclosed on the admin socket only.
+    /// The remedy for administrators; disclosed only to them.
     pub hint: Option<Box<str>>,
-    /// Detail for the logs, where that is more than the phrase.
+    /// Detail for the logs, if there is more than the phrase.
     pub detail: Option<Box<str>>,
     /// `payload` of the JSON form: details for programs.
     pub payload: Option<Box<serde_json::Value>>,
@@ -146,7 +146,7 @@ impl Failure {
     }
 }
 
-/// Truncates a part of a request for repetition in a response, to 80 characters.
+/// Truncates a part of a request to 80 characters, so that a response can repeat it.
 #[must_use]
 pub fn truncate(text: &str) -> String {
     text.chars().take(80).collect()

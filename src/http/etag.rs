@@ -7,15 +7,16 @@ use crate::model::digest::Sha256;
 use crate::python::accept::SimpleFormat;
 use crate::serve::located::LocatedFile;
 
-/// The `ETag` of generated content, by the digest of its decoded form; weak for a compressed form, whose bytes may
-/// differ between builds of the server.
+/// Returns the `ETag` of generated content, by the digest of its decoded form; weak for a compressed form, whose bytes
+/// may differ between versions of the server.
 #[must_use]
 pub(super) fn of_content(content: Sha256, compressed: bool) -> HeaderValue {
     let weak = if compressed { "W/" } else { "" };
     header_value(format!("{weak}\"{}\"", hex::encode(&content.0[..16])))
 }
 
-/// The `ETag` of a page of the simple API. Both types of HTML have the same bytes, but are different representations.
+/// Returns the `ETag` of a page of the simple API. Both types of HTML have the same bytes, but are different
+/// representations.
 #[must_use]
 pub(super) fn of_page(content: Sha256, format: SimpleFormat) -> HeaderValue {
     let suffix = match format {
@@ -25,7 +26,7 @@ pub(super) fn of_page(content: Sha256, format: SimpleFormat) -> HeaderValue {
     header_value(format!("\"{}{suffix}\"", hex::encode(&content.0[..16])))
 }
 
-/// The `ETag` of a package file, and the previous one, which was sent before the file was fetched.
+/// Returns the `ETag` of a package file, and the previous one, which was sent before the file was fetched.
 ///
 /// The `ETag` of a stored file is the SHA-256 of its bytes, the same on every server. The `ETag` of a file that is not
 /// fetched yet is the MD5 in the mirror's index, if the index has one; the first fetch verifies that both digests

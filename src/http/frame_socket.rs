@@ -15,11 +15,11 @@ use tokio::sync::Notify;
 
 /// Burst of frames without content, and the upper bound of the allowance.
 const BURST: u64 = 4_000;
-/// Allowance added by each request: clients send priorities and windows for each.
-const PER_REQUEST: u64 = 16;
+/// Allowance added by each request, for which clients send priorities and windows.
+const FRAMES_PER_REQUEST: u64 = 16;
 /// Allowance added by each second.
-const PER_SECOND: u64 = 100;
-/// Bytes sent per additional frame: a client that reads opens the windows of its stream and of its connection.
+const FRAMES_PER_SECOND: u64 = 100;
+/// Bytes sent per additional frame, because a client that reads opens the windows of its stream and of its connection.
 const BYTES_PER_FRAME: u64 = 2 << 10;
 
 /// Bytes of frames that are collected before they are encrypted: four frames of 16 kB with their heads.
@@ -28,7 +28,9 @@ const BUFFER_BYTES: usize = 4 * ((16 << 10) + 9);
 /// Maximum number of reads of 16 kB after the last frame.
 const MAX_DISCARD_READS: usize = 256;
 
+/// Size of the connection preface, in bytes.
 const PREFACE: usize = 24;
+/// Size of the head of a frame, in bytes.
 const HEAD: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -42,13 +44,13 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    /// Bytes received and sent so far.
+    /// Returns the number of bytes received and sent so far.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 }
 
-/// The socket of a connection. Counts the client's frames, and reads nothing more once there were too many. Collects
+/// The socket of a connection. Counts the client's frames, and stops reading when there are too many. Collects
 /// the server's frames until [`FrameSocket::poll_send`], since `h2` flushes after each frame and each flush costs a
 /// system call. Clones share it.
 pub(super) struct FrameSocket<S>(Arc<Mutex<SocketState<S>>>);
@@ -66,7 +68,7 @@ struct SocketState<S> {
     traffic: Arc<Traffic>,
     /// Bytes sent that have not increased the allowance yet; less than [`BYTES_PER_FRAME`].
     uncredited_bytes: u64,
-    flooded: bool,
+    is_flooded: bool,
     buffer: Vec<u8>,
     /// Bytes of `buffer` that are written to `inner`.
     written: usize,
@@ -80,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
             frames: Frames::new(),
             traffic: Arc::clone(&traffic),
             uncredited_bytes: 0,
-            flooded: false,
+            is_flooded: false,
             buffer: Vec::new(),
             written: 0,
         };
@@ -146,7 +148,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for FrameSocket<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
         let state = &mut *self.0.lock();
-        if state.flooded {
+        if state.is_flooded {
             return Poll::Pending;
         }
         let before = buffer.filled().len();
@@ -154,7 +156,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for FrameSocket<S> {
         let bytes = &buffer.filled()[before..];
         state.traffic.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if !state.frames.count(bytes) {
-            state.flooded = true;
+            state.is_flooded = true;
             state.traffic.flood_notify.notify_one();
         }
         Poll::Ready(Ok(()))
@@ -198,36 +200,42 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameSocket<S> {
 struct Frames {
     /// Bytes of the preface or of a payload still to skip.
     skip: usize,
-    /// The frame head being received; the first `filled` bytes are known.
+    /// The frame head being received; the first `head_length` bytes are known.
     head: [u8; HEAD],
-    filled: usize,
+    head_length: usize,
     /// Number of frames without content that are still allowed.
     allowance: u64,
-    /// Time up to which [`PER_SECOND`] has been added to the allowance.
-    since: Instant,
+    /// Time up to which [`FRAMES_PER_SECOND`] has been added to the allowance.
+    last_credit: Instant,
 }
 
 impl Frames {
     fn new() -> Frames {
-        Frames { skip: PREFACE, head: [0; HEAD], filled: 0, allowance: BURST, since: Instant::now() }
+        Frames {
+            skip: PREFACE,
+            head: [0; HEAD],
+            head_length: 0,
+            allowance: BURST,
+            last_credit: Instant::now(),
+        }
     }
 
     fn allow(&mut self, frames: u64) {
         self.allowance = (self.allowance + frames).min(BURST);
     }
 
-    /// Counts the frames in these bytes; false when there are too many.
+    /// Counts the frames in these bytes. Returns false if there are too many.
     fn count(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
             bytes = &bytes[skipped..];
-            let part = (HEAD - self.filled).min(bytes.len());
-            self.head[self.filled..self.filled + part].copy_from_slice(&bytes[..part]);
-            self.filled += part;
+            let part = (HEAD - self.head_length).min(bytes.len());
+            self.head[self.head_length..self.head_length + part].copy_from_slice(&bytes[..part]);
+            self.head_length += part;
             bytes = &bytes[part..];
-            if self.filled == HEAD {
-                self.filled = 0;
+            if self.head_length == HEAD {
+                self.head_length = 0;
                 if !self.count_frame() {
                     return false;
                 }
@@ -236,18 +244,18 @@ impl Frames {
         true
     }
 
-    /// Counts the frame whose head is complete.
+    /// Counts the frame whose head is complete. Returns false if there are too many.
     fn count_frame(&mut self) -> bool {
         let [a, b, c, kind, ..] = self.head;
         self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         match kind {
-            HEADERS => self.allow(PER_REQUEST),
+            HEADERS => self.allow(FRAMES_PER_REQUEST),
             DATA if self.skip > 0 => {}
             _ => {
                 if self.allowance == 0 {
-                    let seconds = self.since.elapsed().as_secs();
-                    self.allow(seconds.saturating_mul(PER_SECOND));
-                    self.since = Instant::now();
+                    let seconds = self.last_credit.elapsed().as_secs();
+                    self.allow(seconds.saturating_mul(FRAMES_PER_SECOND));
+                    self.last_credit = Instant::now();
                 }
                 if self.allowance == 0 {
                     return false;

@@ -48,7 +48,7 @@ fn is_authority(text: &str) -> bool {
     host_name(text).is_some()
 }
 
-/// The host of a `Host` field without its port: a name, an IPv4 or a bracketed IPv6 address.
+/// Returns the host of a `Host` field without its port: a name, an IPv4 or a bracketed IPv6 address.
 pub(super) fn host_name(field: &str) -> Option<&str> {
     if let Some(rest) = field.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;

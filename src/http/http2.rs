@@ -1,6 +1,6 @@
-//! HTTP/2 connections on the `h2` crate. hyper polls a body before its stream has window, and waits for window without
-//! limit; here a body is polled when its stream has window, a stream whose client reads nothing is reset, and the
-//! unsent bytes of a connection are bounded.
+//! HTTP/2 connections on the `h2` crate. hyper polls a body before the flow-control window of its stream is open, and
+//! waits for the window without a timeout. Here a body is polled when its window is open, a stream whose client does
+//! not read is reset, and the unsent bytes of a connection are bounded.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -36,13 +36,13 @@ use super::send_budget::{SendBudget, SendBudgets};
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Size of a ping frame in bytes.
 const PING_BYTES: u64 = 17;
-/// A closing connection has this many times [`Limits::stall_timeout`] to send the bytes that `h2` still holds: the time
-/// in which the slowest client that is served reads [`super::send_budget::CONNECTION_BYTES`].
+/// Timeout of a closing connection for the bytes that `h2` still holds, in multiples of [`Limits::stall_timeout`]: the
+/// time in which the slowest client that is served reads [`super::send_budget::CONNECTION_BYTES`].
 const CLOSE_STALL_FACTOR: u32 = 16;
 /// Timeout for the last frame of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection to serve, and what it shares with the server.
+/// A connection to serve, and the state that it shares with the server.
 pub(super) struct Http2<'a> {
     pub(super) limits: &'a Arc<Limits>,
     pub(super) drain: &'a Drain,
@@ -81,7 +81,7 @@ impl Http2<'_> {
         };
         let streams = Arc::new(Streams::default());
         let send_budget = self.send_budgets.for_connection();
-        let mut liveness = Liveness { pings: connection.ping_pong(), bytes: 0, pinged: false };
+        let mut liveness = Liveness { pings: connection.ping_pong(), bytes: 0, has_pinged: false };
         let mut ticks = tokio::time::interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         let mut close = pin!(self.wait_for_close(&streams));
         let mut closing_since: Option<Instant> = None;
@@ -140,8 +140,8 @@ impl Http2<'_> {
                 let body = Incoming::http2(body, &parts.headers, self.body_budget.clone());
                 let request = Request::from_parts(parts, body);
                 let handler = handler.clone();
-                // The future of a handler is large, and done for most of a long transfer: boxed, so that it can be
-                // freed.
+                // The future of a handler is large and completes long before a long transfer ends. It is boxed, so
+                // that it can be freed then.
                 let response = Box::pin(async move { handler.handle(peer, request).await });
                 let mut task = Box::pin(stream.run(response, respond));
                 // Most responses are ready at once and need no task. The others are polled again by their task, so that
@@ -183,7 +183,7 @@ where
     .await
 }
 
-/// Waits for requests and takes all that have arrived; false at the end of the connection.
+/// Waits for requests and takes all that have arrived. Returns false at the end of the connection.
 fn poll_requests<S>(
     connection: &mut h2::server::Connection<FrameSocket<S>, SendChunk>,
     wire: &FrameSocket<S>,
@@ -214,7 +214,7 @@ struct Liveness {
     /// Traffic up to the last check, in bytes.
     bytes: u64,
     /// Whether the last check sent a ping.
-    pinged: bool,
+    has_pinged: bool,
 }
 
 impl Liveness {
@@ -223,11 +223,11 @@ impl Liveness {
     fn check(&mut self, traffic: &Traffic) -> bool {
         let bytes = traffic.bytes();
         // The kernel takes the bytes of a ping even if the client is gone, so they do not count.
-        if bytes > self.bytes + if self.pinged { PING_BYTES } else { 0 } {
-            (self.bytes, self.pinged) = (bytes, false);
+        if bytes > self.bytes + if self.has_pinged { PING_BYTES } else { 0 } {
+            (self.bytes, self.has_pinged) = (bytes, false);
             return true;
         }
-        if self.pinged {
+        if self.has_pinged {
             return false;
         }
         if let Some(pings) = &mut self.pings {
@@ -235,7 +235,7 @@ impl Liveness {
             let _ = poll_fn(|context| pings.poll_pong(context)).now_or_never();
             let _ = pings.send_ping(Ping::opaque());
         }
-        (self.bytes, self.pinged) = (bytes, true);
+        (self.bytes, self.has_pinged) = (bytes, true);
         true
     }
 }
@@ -293,7 +293,7 @@ fn complete_headers(headers: &mut HeaderMap, body: &Body) {
     }
 }
 
-/// The value of `Date`, formatted once a second.
+/// Returns the value of `Date`, which is formatted once a second.
 fn date() -> HeaderValue {
     thread_local!(static LAST: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) });
     let now = SystemTime::now();

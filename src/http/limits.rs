@@ -5,14 +5,14 @@ use std::time::Duration;
 /// Time and size limits of the listeners.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Timeout for a complete request head, from the start of the connection or the end of the last response: bounds
-    /// slow heads and idle keep-alive connections alike (hyper has one timer for both).
+    /// Timeout for a complete request head, from the start of the connection or the end of the last response. It limits
+    /// both slow heads and idle keep-alive connections, because hyper has one timer for both.
     pub head_timeout: Duration,
     /// Timeout of the TLS handshake.
     pub handshake_timeout: Duration,
     /// Cumulative time that writes may wait for a client, per [`Limits::stall_bytes`] it reads.
     pub stall_timeout: Duration,
-    /// See [`Limits::stall_timeout`]: together they define the slowest reader that is served.
+    /// Number of bytes that a client must read within [`Limits::stall_timeout`].
     pub stall_bytes: u64,
     /// Timeout between two pieces of a request body.
     pub body_timeout: Duration,
@@ -30,12 +30,11 @@ pub struct Limits {
     pub body_bytes: usize,
     /// As [`Limits::body_bytes`], for one client address.
     pub body_bytes_per_address: usize,
-    /// How long a closing server waits for the first request of a new connection, counted from the end of its
-    /// handshake.
+    /// Time that a closing server waits for the first request of a new connection, from the end of its handshake.
     pub first_request_wait: Duration,
-    /// Time for idle clients to see `Connection: close`, after the last request that began before the stop.
+    /// Time for idle clients to receive `Connection: close`, after the last request that began before the stop.
     pub linger: Duration,
-    /// How long a stop, still accepting, may wait until no slow response is in progress.
+    /// Maximum time that a stop waits, while it still accepts connections, until no slow response is in progress.
     pub quiet_wait: Duration,
     /// Timeout of requests in progress after a stop began; five seconds below the unit's `TimeoutStopSec=`.
     pub drain_timeout: Duration,
@@ -69,7 +68,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The connection limit of one client address: as configured, at most a quarter of [`Limits::connections`].
+    /// Returns the connection limit of one client address: as configured, at most a quarter of [`Limits::connections`].
     pub(super) fn connections_per_address(&self, configured: Option<usize>) -> Option<usize> {
         configured.map(|limit| limit.min((self.connections / 4).max(1)))
     }

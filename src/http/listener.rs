@@ -67,13 +67,13 @@ impl HttpServer {
         }
     }
 
-    /// The limits of the server.
+    /// Returns the limits of the server.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// The drain state of the server.
+    /// Returns the drain state of the server.
     #[must_use]
     pub fn drain(&self) -> &Drain {
         &self.drain
@@ -95,7 +95,7 @@ impl HttpServer {
             };
             match accepted {
                 Ok((socket, address)) => {
-                    // Otherwise a response in two writes waits for the client's delayed ACK: 11 times slower.
+                    // Otherwise a response in two writes waits for the client's delayed ACK, which is 11 times slower.
                     let _ = socket.set_nodelay(true);
                     let limit =
                         self.site.load().connection_limit(self.client(Peer::Tcp { address, tls: false }));
@@ -178,7 +178,7 @@ impl HttpServer {
         }
     }
 
-    /// The budget for request bodies of a client; clients of the admin socket have no limit.
+    /// Returns the budget for request bodies of a client; clients of the admin socket have no limit.
     fn body_budget_of(&self, peer: Peer) -> Option<AddressBudget> {
         self.body_budget.for_address(self.client(peer))
     }
@@ -278,7 +278,7 @@ impl HttpServer {
                     // The first request of a new connection may still arrive; its response has `Connection: close`.
                     tokio::time::sleep_until(opened_at + self.limits.first_request_wait).await;
                 }
-                // A request that the kernel has received but a loaded machine has not read yet is answered too.
+                // A request that the kernel has received but this process has not read yet is answered too.
                 let deadline = Instant::now() + self.limits.linger;
                 while has_unread_bytes(fd) && Instant::now() < deadline {
                     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -301,7 +301,7 @@ impl HttpServer {
     }
 }
 
-/// Returns when the connection should close in favor of another.
+/// Returns when the connection should close, so that another can be accepted.
 async fn close_requested(activity: Option<&Arc<Activity>>) {
     match activity {
         Some(activity) => activity.close_requested().await,
@@ -309,7 +309,7 @@ async fn close_requested(activity: Option<&Arc<Activity>>) {
     }
 }
 
-/// Whether the kernel has bytes of the client that are not read yet.
+/// Returns true if the kernel has bytes of the client that are not read yet.
 fn has_unread_bytes(fd: RawFd) -> bool {
     matches!(recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT), Ok(1..))
 }
@@ -317,7 +317,7 @@ fn has_unread_bytes(fd: RawFd) -> bool {
 fn log_outcome(peer: Peer, outcome: hyper::Result<()>) {
     let Err(error) = outcome else { return };
     if error.is_parse() {
-        // hyper answered 400, 414 or 431 by itself; there is no parsed request for the access log.
+        // hyper has responded with 400, 414 or 431; there is no parsed request for the access log.
         tracing::info!(?peer, "invalid HTTP request rejected: {error}");
     } else {
         tracing::debug!(?peer, "connection ended: {error}");

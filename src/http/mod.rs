@@ -1,7 +1,7 @@
 //! Listeners, TLS, the route table, and responses.
 //!
-//! A request passes through [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`] or [`public`] (or [`admin`]
-//! on the admin socket) → [`conditional`] → [`response`]. Handlers contain no SQL and no file paths. [`response`] sets
+//! A request passes through [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`], [`python`], [`public`] or
+//! [`admin`] → [`conditional`] → [`response`]. Handlers contain no SQL and no file paths. [`response`] sets
 //! the headers of a resource, [`site`] those common to all responses; [`error`] maps the errors of other rooms to
 //! statuses.
 

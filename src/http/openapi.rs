@@ -80,7 +80,7 @@ fn body(media: &str, schema: &str) -> RequestBody {
     RequestBodyBuilder::new().required(Some(Required::True)).content(media, content.build()).build()
 }
 
-/// A reference to a schema; `[Name]` is an array of it.
+/// Returns a reference to a schema; `[Name]` is an array of it.
 fn schema_ref(name: &str) -> RefOr<Schema> {
     match name.strip_prefix('[').and_then(|n| n.strip_suffix(']')) {
         Some(item) => {
@@ -102,7 +102,7 @@ impl Schemas {
         self
     }
 
-    /// The components section with all schemas.
+    /// Builds the components section with all schemas.
     pub(super) fn build(self) -> Components {
         self.0.into_iter().fold(ComponentsBuilder::new(), |c, (name, schema)| c.schema(name, schema)).build()
     }

@@ -51,7 +51,7 @@ pub(super) fn redirect_to_latest(
     Ok(response::redirect(StatusCode::FOUND, response::header_value(format!("{prefix}latest/"))))
 }
 
-/// `/{repo}/{snapshot}/`: how to use the repository.
+/// `/{repo}/{snapshot}/`: the client settings for the repository.
 ///
 /// # Errors
 /// 404 if there is no such repository or snapshot.

@@ -1,4 +1,4 @@
-//! The client of a connection, and what counts as one client in limits.
+//! The client of a connection, and the unit to which limits apply.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -23,7 +23,7 @@ pub enum Peer {
     },
 }
 
-/// What counts as one client.
+/// The unit to which limits apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client {
     /// A client of the admin socket; it has no limit.
@@ -34,7 +34,7 @@ pub enum Client {
     Address(IpAddr),
 }
 
-/// The address that counts as one client: an IPv4 address, or the 64-bit prefix of an IPv6 address.
+/// Returns the network that counts as one client: an IPv4 address, or the 64-bit prefix of an IPv6 address.
 pub(super) fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),

@@ -1,4 +1,5 @@
-//! The client of a request, and what it may do: the objects of [`access`](crate::access) for the names of a request.
+//! The client of a request, and its permissions: maps the names in a request to the objects of
+//! [`access`](crate::access).
 
 use std::sync::Arc;
 
@@ -29,12 +30,12 @@ pub enum Principal {
 }
 
 impl Principal {
-    /// The client of a request from the network.
+    /// Determines the client of a request from the network.
     ///
     /// # Errors
     /// 400 for several `Authorization` fields, 401 for a token that is not valid. Unknown, expired and revoked tokens get
     /// the same response. 429 after too many of these.
-    pub(super) async fn of_request(
+    pub(super) async fn from_request(
         app: &App,
         peer: Peer,
         headers: &HeaderMap,
@@ -70,7 +71,8 @@ impl Principal {
         }
     }
 
-    /// Checks that the client may do what a route does. Returns whether the response is only for clients with a token.
+    /// Checks that the client may perform the action of a route. Returns true if the response is only for clients with
+    /// a token.
     ///
     /// # Errors
     /// 401, 403.
@@ -116,23 +118,23 @@ impl Principal {
         self.check(Action::Read, Object::Repository { id, authenticated }, requested)
     }
 
-    /// Whether the client may read a repository.
+    /// Returns true if the client may read a repository.
     pub(super) fn may_read(&self, repo: &Repository) -> bool {
         access::permit(self.actor(), Action::Read, repository(repo)).is_ok()
     }
 
-    /// Whether lists name a repository to the client: it is not hidden, or the client is an administrator.
+    /// Returns true if lists name a repository to the client: it is not hidden, or the client is an administrator.
     pub(super) fn may_list(&self, repo: &Repository) -> bool {
         self.may_read(repo) && (!repo.hidden || self.is_administrator())
     }
 
-    /// Whether the client may read the packages of a source.
+    /// Returns true if the client may read the packages of a source.
     pub(super) fn may_read_source(&self, catalog: &Catalog, source: &Source) -> bool {
         let object = source_object(catalog, source);
         access::permit(self.actor(), Action::Read, Object::Source(&object)).is_ok()
     }
 
-    /// Whether hidden repositories are listed for the client.
+    /// Returns true if the client is an administrator.
     pub(super) fn is_administrator(&self) -> bool {
         access::permit(self.actor(), Action::Administer, Object::Server).is_ok()
     }
@@ -142,12 +144,12 @@ impl Principal {
     }
 }
 
-/// Who may read the repository with this name or number.
+/// Returns the data that decides who may read the repository with this name or number.
 pub(super) fn repository_access(app: &App, repo: &str) -> RepositoryAccess {
     let catalog = app.state.catalog.get();
     match catalog.repo_by_name_or_id(repo) {
         Some(repo) => RepositoryAccess { id: repo.id, authenticated: repo.authenticated },
-        // Deleted in the meantime: an entry with this value is outdated already.
+        // The repository was deleted in the meantime, so an entry with this value is already outdated.
         None => RepositoryAccess { id: RepoId(0), authenticated: true },
     }
 }
@@ -156,7 +158,7 @@ fn repository(repo: &Repository) -> Object<'static> {
     Object::Repository { id: repo.id, authenticated: repo.authenticated }
 }
 
-/// Where the packages of a source can be read.
+/// Returns the repositories in which the packages of a source can be read.
 fn source_object(catalog: &Catalog, source: &Source) -> SourceObject {
     let subscribers = || catalog.repos.iter().filter(|repo| repo.subscribes_to(source.id));
     SourceObject {
@@ -166,7 +168,7 @@ fn source_object(catalog: &Catalog, source: &Source) -> SourceObject {
     }
 }
 
-/// The response to a refusal. SECURITY: `name` is what the client has sent: a name or a number.
+/// Converts a refusal. SECURITY: `name` is the name or number in the request, so no other name is disclosed.
 fn failure(refusal: Refusal, action: Action, object: Object<'_>, name: &str) -> Failure {
     match refusal {
         Refusal::Unauthenticated => match object {
@@ -176,7 +178,7 @@ fn failure(refusal: Refusal, action: Action, object: Object<'_>, name: &str) -> 
             Object::Source(_) if action == Action::Read => {
                 Failure::unauthorized("this source requires a token", REALM)
             }
-            // SECURITY: the same for objects that do not exist.
+            // SECURITY: the same response as for objects that do not exist.
             _ if action == Action::WriteSource => Failure::unauthorized(
                 "this requires a token with the scope sources:write; create one on the server: rspm create token",
                 REALM,

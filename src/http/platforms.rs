@@ -8,7 +8,7 @@ use crate::catalog::Catalog;
 use crate::config::platforms::{self, Os, Platforms};
 use crate::serve::binaries;
 
-/// The platforms of the status response.
+/// Returns the platforms of the status response.
 #[must_use]
 pub(super) fn status(platforms: &Platforms, catalog: &Catalog) -> status::Platforms {
     let rows = platforms.distributions.iter().filter(|d| d.has_status_row);
@@ -48,7 +48,7 @@ fn row(d: &platforms::Distribution, catalog: &Catalog) -> Platform {
     }
 }
 
-/// The rows of `rspm list distributions`; names without a row of their own are listed as aliases.
+/// Returns the rows of `rspm list distributions`; names without their own row are listed as aliases.
 #[must_use]
 pub(super) fn list(platforms: &Platforms) -> Vec<Distribution> {
     let rows = platforms.distributions.iter().filter(|d| d.has_status_row);

@@ -16,8 +16,8 @@ use crate::model::guarded::guarded;
 /// `Retry-After` in seconds when the budget of request bodies is used up.
 const RETRY_AFTER: u64 = 5;
 
-/// The body as a stream that fails with `FileTooLarge` beyond `limit` bytes, and with `TimedOut` if no bytes arrive for
-/// `timeout`.
+/// Returns the body as a stream that fails with `FileTooLarge` beyond `limit` bytes, and with `TimedOut` if no bytes
+/// arrive for `timeout`.
 #[must_use]
 pub fn stream(body: Incoming, limit: u64, timeout: Duration) -> BoxStream<'static, Result<Bytes, Error>> {
     let pieces = futures_util::stream::unfold(Some((body, limit)), move |state| async move {
@@ -64,7 +64,7 @@ pub async fn read(body: Incoming, limit: usize, timeout: Duration) -> Result<Byt
     Ok(guarded(bytes, share))
 }
 
-/// The failure for an error of [`stream`].
+/// Returns the failure for an error of [`stream`].
 #[must_use]
 pub fn body_failure(error: &Error, limit: u64) -> Failure {
     match error.kind() {

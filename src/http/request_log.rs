@@ -13,13 +13,13 @@ use super::peer::Peer;
 use crate::logs::{AccessEntry, AccessLog, MAX_FIELD};
 use crate::metrics;
 
-/// When a request arrived.
+/// The time at which a request arrived.
 #[derive(Clone, Copy)]
 pub(super) struct Arrival {
-    /// Microseconds since the epoch.
+    /// Wall-clock time, in microseconds since the epoch.
     pub(super) time: i64,
-    /// The same by the monotonic clock.
-    pub(super) since: Instant,
+    /// Monotonic time.
+    pub(super) instant: Instant,
 }
 
 /// The fields of a request in the access log.
@@ -67,8 +67,8 @@ impl<'a> LoggedRequest<'a> {
         }
     }
 
-    /// An owned copy for the duration of the body, truncated to what is logged: the head of a request may be twenty
-    /// times as long.
+    /// Returns an owned copy for the duration of the body, truncated to the logged part, because the head of a request
+    /// may be twenty times as long.
     fn into_truncated(self) -> LoggedRequest<'static> {
         // One byte more than is written, so that the log shows that the field is truncated.
         let copy = |text: Cow<'_, [u8]>| Cow::Owned(text[..text.len().min(MAX_FIELD + 1)].to_vec());
@@ -90,7 +90,7 @@ fn write_line(
     status: u16,
     bytes: u64,
 ) {
-    metrics::request_completed(&request.method, status, bytes, arrival.since.elapsed());
+    metrics::request_completed(&request.method, status, bytes, arrival.instant.elapsed());
     access.log(&AccessEntry {
         remote,
         user: None,

@@ -1,5 +1,5 @@
-//! Cache of resolved addresses, by path, or by path and `User-Agent` where that decides. An entry is valid until
-//! something is published, the configuration is reloaded or the UTC day ends.
+//! Cache of resolved addresses, by path, or by path and `User-Agent` if the result depends on both. An entry is valid
+//! until the next publish, the next reload of the configuration, or the end of the UTC day.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -33,8 +33,8 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// The newest catalog and configuration, at `now`. Must be taken before resolving, so that a change in the meantime
-    /// invalidates the entry.
+    /// Returns the newest catalog and configuration, at `now`. Call it before resolving, so that a change in the
+    /// meantime invalidates the entry.
     #[must_use]
     pub fn of(state: &State, now: Timestamp) -> Validity {
         Validity {
@@ -47,9 +47,9 @@ impl Validity {
 
 /// A resolved address.
 pub struct Entry {
-    /// What the resolution depends on.
+    /// The versions that the resolution depends on.
     pub validity: Validity,
-    /// Who may read it. Part of the catalog, so it is current while the entry is valid.
+    /// The data that decides who may read it. It is part of the catalog, so it is current while the entry is valid.
     pub access: RepositoryAccess,
     /// The resource.
     pub resource: Resource,
@@ -64,8 +64,8 @@ pub enum Resource {
 }
 
 impl Entry {
-    /// True when resolving again would give the same entry. Not true of a file that is not fetched yet: its size
-    /// becomes known with the fetch.
+    /// Returns true if resolving again would give the same entry. This does not hold for a file that is not fetched
+    /// yet, because its size becomes known with the fetch.
     #[must_use]
     pub fn is_cacheable(&self) -> bool {
         match &self.resource {
@@ -95,12 +95,12 @@ pub struct NegotiatedEntry {
     pub entry: Arc<Entry>,
     distro: Box<str>,
     choice: PlatformChoice,
-    /// What the choice depends on.
+    /// The versions that the choice depends on.
     validity: Validity,
 }
 
 impl NegotiatedEntry {
-    /// The platform request with the cached choice.
+    /// Returns the platform request with the cached choice.
     #[must_use]
     pub fn platform_request(&self) -> PlatformRequest<'_> {
         PlatformRequest::BinaryOrSource {
@@ -111,7 +111,7 @@ impl NegotiatedEntry {
     }
 }
 
-/// The cache key of address and header; `None` for those that are not cached.
+/// Returns the cache key of an address and a header; `None` if they are not cached.
 fn cache_key(path: &str, agent: Option<&[u8]>) -> Option<String> {
     let agent = std::str::from_utf8(agent?).ok()?;
     let fits = path.len() <= MAX_KEY_BYTES && agent.len() <= MAX_KEY_BYTES && path.contains("/__linux__/");
@@ -119,14 +119,14 @@ fn cache_key(path: &str, agent: Option<&[u8]>) -> Option<String> {
     fits.then(|| [path, agent].join("\n"))
 }
 
-/// SECURITY: only one spelling of a path is cached, so that a client cannot fill the cache with spellings of one
-/// address.
+/// Returns true if a path may be cached. SECURITY: only one spelling of a path is cached, so that a client cannot fill
+/// the cache with spellings of one address.
 fn is_canonical(path: &str) -> bool {
     !path.contains(['%', '+']) && !path.contains("//")
 }
 
 impl ResolveCache {
-    /// The entry of a raw path, if it is still valid. A path with a query is never cached.
+    /// Returns the entry of a raw path, if it is still valid. A path with a query is never cached.
     #[must_use]
     pub fn get(&self, state: &State, now: Timestamp, path: &str, query: Option<&str>) -> Option<Arc<Entry>> {
         if query.is_some() || path.len() > MAX_KEY_BYTES {
@@ -145,7 +145,7 @@ impl ResolveCache {
         entry
     }
 
-    /// The cached choice for this header at this address, if it is still valid.
+    /// Returns the cached choice for this header at this address, if it is still valid.
     #[must_use]
     pub fn get_negotiated(
         &self,

@@ -11,11 +11,11 @@ use super::error::Failure;
 
 const X_PACKAGE_TYPE: HeaderName = HeaderName::from_static("x-package-type");
 const X_PACKAGE_BINARY_TAG: HeaderName = HeaderName::from_static("x-package-binary-tag");
-/// For package files. Short, because a local package may be replaced by other bytes of the same version.
+/// For package files; short, because a local package may be replaced by other bytes of the same version.
 const CACHE_FILE: HeaderValue = HeaderValue::from_static("max-age=3600");
 /// For a file at an address that holds its digest (RFC 8246).
 const CACHE_IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
-/// For an index that may still change: clients revalidate it by its `ETag` each time.
+/// For an index that may still change; clients revalidate it by its `ETag` each time.
 const CACHE_OPEN: HeaderValue = HeaderValue::from_static("no-cache");
 /// For a closed snapshot, which never changes; one day, so that proxies drop snapshots that are withdrawn.
 const CACHE_CLOSED: HeaderValue = HeaderValue::from_static("max-age=86400");
@@ -24,7 +24,7 @@ const CACHE_NEVER: HeaderValue = HeaderValue::from_static("no-cache, no-store, m
 /// Capacity for all headers of one response, so that the map is allocated once.
 const HEADER_CAPACITY: usize = 19;
 
-/// A header value from text made of digests, dates and plain names; empty if it is not valid.
+/// Returns a header value from text made of digests, dates and plain names; empty if it is not valid.
 pub(in crate::http) fn header_value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
@@ -45,7 +45,7 @@ fn new_response(status: StatusCode, body: Body) -> Response<Body> {
 pub struct Representation {
     /// `ETag`, where a digest of the bytes is known.
     pub etag: Option<HeaderValue>,
-    /// The `ETag` that was sent before the present one was known; it stands for the same bytes.
+    /// The `ETag` that was sent before the current one was known; it stands for the same bytes.
     pub previous_etag: Option<HeaderValue>,
     /// `Last-Modified`.
     pub modified: Option<HeaderValue>,
@@ -58,7 +58,7 @@ pub struct Representation {
 /// The request header by which responses at one address differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vary {
-    /// None: the address decides.
+    /// None: the response depends only on the address.
     Nothing,
     /// `User-Agent`.
     UserAgent,
@@ -100,7 +100,7 @@ pub struct PackageHeaders {
 }
 
 impl Representation {
-    /// The validators for the conditions of a request; `modified` in seconds since the epoch.
+    /// Returns the validators for the conditions of a request; `modified` in seconds since the epoch.
     #[must_use]
     pub fn validators(&self, modified: Option<i64>) -> Validators<'_> {
         Validators {
@@ -130,7 +130,7 @@ impl Representation {
         {
             headers.insert(header::CONTENT_LOCATION, address.clone());
         }
-        // RFC 9110, 12.5.5: otherwise a shared cache serves one client's binary to another.
+        // RFC 9110, 12.5.5: without it, a shared cache serves one client's binary to another.
         match self.vary {
             Vary::Nothing => {}
             Vary::UserAgent => drop(headers.insert(header::VARY, HeaderValue::from_static("User-Agent"))),
@@ -218,7 +218,7 @@ pub fn precondition_failed(representation: &Representation) -> Response<Body> {
     response
 }
 
-/// 304 or 412, where the request's conditions require it.
+/// Returns a 304 or 412 response if the conditions of the request require it.
 pub(in crate::http) fn check_preconditions(
     representation: &Representation,
     modified: Option<i64>,
@@ -310,15 +310,15 @@ pub enum ErrorFormat {
 }
 
 impl ErrorFormat {
-    /// The format at a raw path that has no route.
+    /// Returns the format at a raw path that has no route.
     #[must_use]
     pub fn of_path(path: &str) -> ErrorFormat {
         if path.starts_with("/__api__/") { ErrorFormat::Json } else { ErrorFormat::Text }
     }
 }
 
-/// Sets `WWW-Authenticate`: of a 401 for both schemes (RFC 9110, 15.5.2 requires it), of a 403 with the missing scope (RFC
-/// 6750, 3.1). Such a response is not for other clients.
+/// Sets `WWW-Authenticate`: for a 401 with both schemes (RFC 9110, 15.5.2), for a 403 with the missing scope (RFC 6750,
+/// 3.1). The response is restricted to the client.
 fn set_challenge(response: &mut Response<Body>, status: StatusCode, challenge: &str) {
     let headers = response.headers_mut();
     if status == StatusCode::UNAUTHORIZED {
@@ -333,8 +333,8 @@ fn set_challenge(response: &mut Response<Body>, status: StatusCode, challenge: &
     restrict_to_client(response);
 }
 
-/// Marks a response that only clients with a token get: shared caches must not store it, and must not reuse a response
-/// to another client (RFC 9111, 3.5 and 4.1).
+/// Marks a response for clients with a token, so that shared caches neither store it nor reuse it for another client
+/// (RFC 9111, 3.5 and 4.1).
 pub(in crate::http) fn restrict_to_client(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     let directives =
@@ -348,7 +348,7 @@ pub(in crate::http) fn restrict_to_client(response: &mut Response<Body>) {
     headers.append(header::VARY, HeaderValue::from_static("Authorization"));
 }
 
-/// The response for a failure.
+/// Returns the response for a failure.
 #[must_use]
 pub fn failure(failure: &Failure, format: ErrorFormat) -> Response<Body> {
     let mut response = match format {

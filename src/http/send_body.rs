@@ -1,5 +1,5 @@
-//! Sends a body on an HTTP/2 stream: the body is polled only when the stream has window, and a client that reads
-//! nothing has a time limit.
+//! Sends a body on an HTTP/2 stream: the body is polled only when the flow-control window of the stream is open, and a
+//! client that does not read has a time limit.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use super::send_budget::{Reservation, SendBudget, UNIT_BYTES};
 
 /// Maximum number of bytes passed to `h2` in one call.
 const MAX_CHUNK: usize = 128 << 10;
-/// How long a [`Reservation`] is kept while the body is not ready.
+/// Time for which a [`Reservation`] is kept while the body is not ready.
 const RESERVATION_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Bytes passed to `h2`, with their [`Reservation`] in the connection's [`SendBudget`]. They fit the windows of stream
@@ -42,11 +42,11 @@ impl Buf for SendChunk {
     }
 }
 
-/// Why a response was not sent completely.
+/// The reason why a response was not sent completely.
 pub(super) enum SendError {
     /// The client reset the stream, or the connection ended.
     ClientGone,
-    /// The client read too little for too long.
+    /// The client read too slowly.
     Stalled,
     /// The body failed.
     Body(BodyError),
@@ -58,7 +58,8 @@ impl From<h2::Error> for SendError {
     }
 }
 
-/// Sends a body, polling it only when the stream has window and the budget of the connection allows its bytes.
+/// Sends a body, and polls it only when the window of the stream is open and the budget of the connection allows its
+/// bytes.
 pub(super) async fn send(
     stream: &mut SendStream<SendChunk>,
     body: &mut Body,
@@ -115,7 +116,7 @@ pub(super) async fn send(
     }
 }
 
-/// Waits until `requested` bytes, or a part of them, fit the windows of stream and connection. Returns how many.
+/// Waits until `requested` bytes, or a part of them, fit the windows of stream and connection. Returns their number.
 async fn wait_for_window(
     stream: &mut SendStream<SendChunk>,
     requested: usize,
@@ -165,9 +166,9 @@ pub(super) struct WindowTimeout {
     limit: Duration,
     /// Number of bytes that may take `limit`.
     portion: u64,
-    /// Bytes of the present portion.
+    /// Bytes of the current portion.
     bytes: u64,
-    /// Time waited during the present portion.
+    /// Time waited during the current portion.
     waited: Duration,
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Reservation {
 }
 
 impl SendBudgets {
-    /// The budget of a new connection.
+    /// Creates the budget of a new connection.
     pub(super) fn for_connection(&self) -> SendBudget {
         SendBudget(Arc::new(Inner {
             total: self.clone(),
@@ -45,8 +45,8 @@ impl SendBudgets {
 }
 
 impl SendBudget {
-    /// Takes `requested` bytes, or [`UNIT_BYTES`] of them if no more are free. Waits for the socket of this connection
-    /// only: while the connection has no unsent bytes, [`UNIT_BYTES`] are free.
+    /// Takes `requested` bytes, or [`UNIT_BYTES`] of them if no more are free. Waits only for the socket of this
+    /// connection: while the connection has no unsent bytes, [`UNIT_BYTES`] are free.
     pub(super) async fn reserve(&self, requested: usize) -> Reservation {
         let mut has_waited = false;
         loop {
@@ -64,7 +64,7 @@ impl SendBudget {
         }
     }
 
-    /// Adds these bytes, if they fit.
+    /// Adds these bytes if they fit. Returns false if they do not.
     fn try_reserve(&self, bytes: usize) -> bool {
         let Inner { total, used, .. } = &*self.0;
         let before = used.fetch_add(bytes, Ordering::AcqRel);
@@ -81,7 +81,7 @@ impl SendBudget {
 }
 
 impl Reservation {
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

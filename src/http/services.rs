@@ -24,13 +24,13 @@ use crate::model::time::Timestamp;
 /// The path of health checks.
 const PING: &str = "/__ping__";
 /// `Retry-After` of a stopping server, in seconds.
-const STOPPING: u64 = 5;
+const STOPPING_RETRY_AFTER: u64 = 5;
 
 /// The service on the network. It serves the admin API to clients with a token.
 #[derive(Clone)]
 pub struct PublicService(pub Switch);
 
-/// The service on the admin socket: the admin API, and everything else too.
+/// The service on the admin socket: the admin API and all other routes.
 #[derive(Clone)]
 pub struct AdminService(pub Switch);
 
@@ -44,7 +44,7 @@ impl Service for PublicService {
         let mut response = match host_check.map(|()| self.0.app()) {
             Err(failure) => response::failure(&failure, ErrorFormat::of_path(path)),
             Ok(_) if path == PING && context.control.is_stopping() => response::failure(
-                &Failure::unavailable("the server is stopping or going offline", STOPPING),
+                &Failure::unavailable("the server is stopping or going offline", STOPPING_RETRY_AFTER),
                 ErrorFormat::Text,
             ),
             Ok(Some(app)) => match client(&app, peer, &parts, path, received_at).await {
@@ -76,7 +76,7 @@ impl Service for PublicService {
         request_log::log(
             &context.access_log,
             peer,
-            Arrival { time: received_at.0, since: started },
+            Arrival { time: received_at.0, instant: started },
             parts,
             &mut response,
         );
@@ -84,7 +84,7 @@ impl Service for PublicService {
     }
 }
 
-/// The client of a request from the network, to which background reads yield. Health checks need none.
+/// Determines the client of a request from the network, to which background reads yield. Health checks need no token.
 async fn client(
     app: &App,
     peer: Peer,
@@ -96,7 +96,7 @@ async fn client(
         return Ok(Principal::Anonymous);
     }
     app.state.storage.add_demand();
-    Principal::of_request(app, peer, &parts.headers, now).await
+    Principal::from_request(app, peer, &parts.headers, now).await
 }
 
 impl Service for AdminService {

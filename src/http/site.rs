@@ -19,10 +19,10 @@ fn forwarded_address(text: &str) -> Option<IpAddr> {
     address.ok().or_else(bracketed).map(|address| address.to_canonical())
 }
 
-/// Clients recognize a package manager by this header.
+/// The header by which clients recognize a package manager.
 const X_REPOSITORY_TYPE: HeaderName = HeaderName::from_static("x-repository-type");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-/// 30 days.
+/// The value of `Strict-Transport-Security`: 30 days.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=2592000");
 
 /// Settings that apply to all responses.
@@ -58,7 +58,7 @@ impl SiteSettings {
         }
     }
 
-    /// Whether the peer is a trusted proxy, whose `X-Forwarded-*` and `X-RSPM-Request` headers are used.
+    /// Returns true if the peer is a trusted proxy, whose `X-Forwarded-*` and `X-RSPM-Request` headers are used.
     #[must_use]
     pub fn is_trusted_proxy(&self, peer: Peer) -> bool {
         match peer {
@@ -78,8 +78,8 @@ impl SiteSettings {
         self.proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// The client to which the limits attribute the requests of a peer. All clients of a proxy, or of a tunnel that
-    /// ends at a loopback address, share one address.
+    /// Returns the client to which the limits attribute the requests of a peer. All clients of a proxy, or of a tunnel
+    /// that ends at a loopback address, share one address.
     #[must_use]
     pub fn client(&self, peer: Peer) -> Client {
         match peer {
@@ -106,13 +106,13 @@ impl SiteSettings {
         Some(client)
     }
 
-    /// Maximum number of open connections of a client; `None` is no limit.
+    /// Returns the maximum number of open connections of a client; `None` if it has no limit.
     #[must_use]
     pub fn connection_limit(&self, client: Client) -> Option<usize> {
         self.connections_per_address.filter(|_| matches!(client, Client::Address(_)))
     }
 
-    /// The raw path without the prefix of `Server.Address`; proxies may have removed it already.
+    /// Returns the raw path without the prefix of `Server.Address`, which proxies may have removed already.
     #[must_use]
     pub fn strip_prefix<'a>(&self, path: &'a str) -> &'a str {
         match path.strip_prefix(self.prefix.as_str()) {
@@ -139,14 +139,14 @@ impl SiteSettings {
     }
 }
 
-/// The path of a URL without trailing slash.
+/// Returns the path of a URL without its trailing slash.
 fn url_path(address: &str) -> String {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     rest.find('/').map(|at| rest[at..].trim_end_matches('/').to_owned()).unwrap_or_default()
 }
 
-/// A version 4 UUID that identifies a request in logs. Not a secret: a counter, mixed with a random number of the
-/// process.
+/// Returns a version 4 UUID that identifies a request in logs. It is not a secret: a counter, mixed with a random
+/// number of the process.
 fn request_id() -> HeaderValue {
     static PROCESS: OnceLock<u64> = OnceLock::new();
     thread_local!(static NEXT: Cell<u64> = Cell::new(rand::random()));

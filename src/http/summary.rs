@@ -25,9 +25,9 @@ pub enum DatabaseProblem {
     RejectsWrites(String),
 }
 
-/// Returns the present problem of the database, if any.
+/// Returns the current problem of the database, if any.
 pub async fn database_problem(app: &App) -> Option<DatabaseProblem> {
-    match tokio::time::timeout(DATABASE_TIMEOUT, app.state.db.usable((app.state.clock)())).await {
+    match tokio::time::timeout(DATABASE_TIMEOUT, app.state.db.check_usable((app.state.clock)())).await {
         Ok(Ok(())) => None,
         Ok(Err(error @ (DbError::ReadOnly { .. } | DbError::ClockAhead { .. }))) => {
             Some(DatabaseProblem::RejectsWrites(error.to_string()))
@@ -39,7 +39,8 @@ pub async fn database_problem(app: &App) -> Option<DatabaseProblem> {
     }
 }
 
-/// `Online: 3 repositories, 23,144 packages, cran synced 2026-11-20 00:00 UTC`. Queries the database for the counts.
+/// Returns the line with counts, for which it queries the database: `Online: 3 repositories, 23,144 packages, cran
+/// synced 2026-11-20 00:00 UTC`.
 #[must_use]
 pub async fn line(switch: &Switch, mode: &Mode) -> String {
     let content = match (mode, switch.app()) {
@@ -49,7 +50,7 @@ pub async fn line(switch: &Switch, mode: &Mode) -> String {
     render(switch, mode, content.as_deref())
 }
 
-/// The line without counts, since a start must not wait for the database.
+/// Returns the line without counts, because a start must not wait for the database.
 #[must_use]
 pub fn brief(switch: &Switch, mode: &Mode) -> String {
     render(switch, mode, None)
@@ -71,7 +72,7 @@ fn render(switch: &Switch, mode: &Mode, content: Option<&str>) -> String {
     }
 }
 
-/// The line during the start, before there is a switch.
+/// Returns the line during the start, before the switch exists.
 #[must_use]
 pub fn starting(mode: &Mode) -> String {
     match mode {
@@ -107,7 +108,7 @@ async fn content(app: &App) -> String {
     format!("{repositories}, {}, {synced}{skew}{write_problem}", count_of(packages, "package", "packages"))
 }
 
-/// `2026-11-20 00:00 UTC`.
+/// Formats a time as `2026-11-20 00:00 UTC`.
 fn minute(at: Timestamp) -> String {
     let text = at.to_string();
     match (text.get(..10), text.get(11..16)) {

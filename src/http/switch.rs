@@ -1,4 +1,4 @@
-//! The app that serves requests, or 503 while there is none.
+//! Holds the app that serves requests; without an app, requests get 503.
 
 use std::sync::Arc;
 
@@ -14,16 +14,18 @@ use crate::control::{Control, Mode};
 use crate::logs::{AccessLog, ServiceLog};
 use crate::model::time::Clock;
 
-/// `Retry-After` in seconds of each mode: a start is short, the others last until an administrator acts.
-const STARTING: u64 = 5;
-const OFFLINE: u64 = 60;
-const BROKEN: u64 = 30;
+/// `Retry-After` in seconds while the server starts, which is short.
+const STARTING_RETRY_AFTER: u64 = 5;
+/// `Retry-After` in seconds while the server is offline, until an administrator acts.
+const OFFLINE_RETRY_AFTER: u64 = 60;
+/// `Retry-After` in seconds while the server is broken, until an administrator acts.
+const BROKEN_RETRY_AFTER: u64 = 30;
 
 /// State that exists in every mode of the server.
 pub struct ServerContext {
     /// Commands to the process, and its mode.
     pub control: Control,
-    /// This process among the servers of its database.
+    /// The servers of the database, including this process.
     pub cluster: Cluster,
     /// Headers and the path prefix.
     pub site: Arc<ArcSwap<SiteSettings>>,
@@ -55,19 +57,19 @@ impl Switch {
         Switch(Arc::new(Inner { app: ArcSwapOption::empty(), context }))
     }
 
-    /// The state that exists in every mode.
+    /// Returns the state that exists in every mode.
     #[must_use]
     pub fn context(&self) -> &ServerContext {
         &self.0.context
     }
 
-    /// The app that serves requests now.
+    /// Returns the app that serves requests now.
     #[must_use]
     pub fn app(&self) -> Option<Arc<App>> {
         self.0.app.load_full()
     }
 
-    /// Serves requests by `app` from now on.
+    /// Serves requests with `app` from now on.
     pub fn set_app(&self, app: Arc<App>) {
         self.0.app.store(Some(app));
     }
@@ -80,7 +82,7 @@ impl Switch {
     }
 }
 
-/// The 503 failure of a mode.
+/// Returns the 503 failure of a mode.
 pub(super) fn unavailable(mode: &Mode, principal: &Principal) -> Failure {
     match mode {
         Mode::Offline => {
@@ -88,20 +90,26 @@ pub(super) fn unavailable(mode: &Mode, principal: &Principal) -> Failure {
                 Principal::Anonymous | Principal::Token(_) => "",
                 Principal::Administrator => "; to serve again, run: rspm online",
             };
-            Failure::unavailable(format!("the server is offline{hint}"), OFFLINE)
+            Failure::unavailable(format!("the server is offline{hint}"), OFFLINE_RETRY_AFTER)
         }
         Mode::Broken(reason) => match principal {
             // SECURITY: paths, hosts and other details of an error are not disclosed on the network.
-            Principal::Anonymous | Principal::Token(_) => {
-                Failure::unavailable(format!("the server cannot serve: {}", reason.phrase), BROKEN)
-            }
-            Principal::Administrator => {
-                Failure::unavailable(format!("the server cannot serve: {}", reason.detail), BROKEN)
-            }
+            Principal::Anonymous | Principal::Token(_) => Failure::unavailable(
+                format!("the server cannot serve: {}", reason.phrase),
+                BROKEN_RETRY_AFTER,
+            ),
+            Principal::Administrator => Failure::unavailable(
+                format!("the server cannot serve: {}", reason.detail),
+                BROKEN_RETRY_AFTER,
+            ),
         },
-        Mode::Starting(what) => Failure::unavailable(format!("the server is starting: {what}"), STARTING),
+        Mode::Starting(what) => {
+            Failure::unavailable(format!("the server is starting: {what}"), STARTING_RETRY_AFTER)
+        }
         // Reached only while the mode changes.
-        Mode::Online | Mode::Draining => Failure::unavailable("the server is changing its mode", STARTING),
+        Mode::Online | Mode::Draining => {
+            Failure::unavailable("the server is changing its mode", STARTING_RETRY_AFTER)
+        }
     }
 }
 

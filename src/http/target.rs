@@ -1,4 +1,4 @@
-//! Strict decoding of the request target into path segments and query parameters. Pure.
+//! Strict decoding of the request target into path segments and query parameters. No I/O.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use super::error::Failure;
 /// A GET or HEAD may have empty segments (`//`), which are skipped: pkgcache, remotes and BiocManager produce them from
 /// an address with a trailing slash, and proxies from a prefix with one.
 ///
-/// SECURITY: no later code decodes again or normalizes. Rejected with 400: anything but visible ASCII in the raw path,
+/// SECURITY: no later code decodes or normalizes again. Rejected with 400: anything but visible ASCII in the raw path,
 /// broken or overlong percent-encoding, encoded `/`, `\`, `%` or control characters (NUL, CR, LF), `\`, `.` and `..`
 /// segments in any spelling, and empty segments in a request that may change something.
 ///
@@ -66,19 +66,19 @@ impl Query {
         pairs.collect::<Result<_, Failure>>().map(Query)
     }
 
-    /// The first value of a parameter.
+    /// Returns the first value of a parameter.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// All values of a parameter that may be repeated or hold a comma-separated list; empty values are skipped.
+    /// Returns all values of a parameter that may be repeated or be a comma-separated list; empty values are skipped.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let values = self.0.iter().filter(move |(n, _)| n == name);
         values.flat_map(|(_, text)| text.split(',')).map(str::trim).filter(|text| !text.is_empty())
     }
 
-    /// A flag: on if present, unless its value is `false`, `f`, `0`, `no` or `off`.
+    /// Returns true if a flag is present and its value is not `false`, `f`, `0`, `no` or `off`.
     #[must_use]
     pub fn flag(&self, name: &str) -> bool {
         self.get(name).is_some_and(|text| {
@@ -86,7 +86,7 @@ impl Query {
         })
     }
 
-    /// `_order`: true if descending, `None` if absent.
+    /// Returns the value of `_order`: true if descending, `None` if absent.
     ///
     /// # Errors
     /// 400 for any other value.
@@ -100,7 +100,7 @@ impl Query {
         })
     }
 
-    /// A numeric parameter, limited to `max`.
+    /// Returns the value of a numeric parameter, limited to `max`.
     ///
     /// # Errors
     /// 400 for any other value.

@@ -15,7 +15,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use crate::config::MinimumTls;
 
-/// Why HTTPS cannot be served.
+/// The reason why HTTPS cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read, or has no PEM of the expected kind.
@@ -64,7 +64,7 @@ impl Tls {
     /// Reads and checks both PEM files. `MinimumTLS` 1.2 allows 1.2 and 1.3; ALPN offers `h2` and `http/1.1`.
     ///
     /// # Errors
-    /// The file and what is wrong with it.
+    /// The problem, with the file that has it.
     pub fn open(certificate: &Path, key: &Path, minimum: MinimumTls) -> Result<Tls, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let pair = read(certificate, key, &provider)?;
@@ -85,7 +85,7 @@ impl Tls {
         self.current.store(replacement.current.load_full());
     }
 
-    /// The acceptor for the next connection; `None` without a certificate.
+    /// Returns the acceptor for the next connection; `None` without a certificate.
     #[must_use]
     pub fn acceptor(&self) -> Option<tokio_rustls::TlsAcceptor> {
         self.current.load_full().map(tokio_rustls::TlsAcceptor::from)
@@ -126,8 +126,8 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
     })
 }
 
-/// Checks the validity period. rustls does not expose the dates; verification against an empty root store reports them
-/// before it reports the missing root.
+/// Checks the validity period. rustls does not expose the dates, but verification against an empty root store reports a
+/// wrong date before the missing root.
 fn check_validity(
     path: &Path,
     leaf: &CertificateDer<'_>,

@@ -8,10 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// A socket that fails with `TimedOut` when writes waited for `limit` in total while the peer read less than `portion`
-/// bytes.
-///
-/// Only time in a waiting write counts, so an idle keep-alive connection is not affected.
+/// A socket that fails with `TimedOut` if writes have waited for `limit` in total while the peer read less than
+/// `portion` bytes. Only the time of a waiting write counts, so an idle keep-alive connection is not affected.
 pub struct WriteTimeout<S> {
     inner: S,
     limit: Duration,

@@ -170,7 +170,7 @@ impl Guard {
     fn check(&self, c: &mut dyn Conn) -> Result<(), DbError> {
         match &self.fence {
             None => Ok(()),
-            Some((name, fence)) if lease::holds(c, name, *fence)? => Ok(()),
+            Some((name, fence)) if lease::is_held(c, name, *fence)? => Ok(()),
             Some(_) => Err(DbError::refuse(LeaseLost)),
         }
     }

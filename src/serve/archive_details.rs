@@ -15,7 +15,7 @@ use crate::model::ids::ReleaseId;
 use crate::r::archive::{self, ArchiveError, Limits};
 use crate::storage::{Key, StorageError};
 
-/// Maximum size of an archive that is read, in bytes: the client waits for it.
+/// Maximum size of an archive that is read, in bytes; limited because the client waits for the result.
 const MAX_ARCHIVE_BYTES: u64 = 32 << 20;
 /// Maximum decompressed size, in bytes.
 const MAX_INFLATED_BYTES: u64 = 512 << 20;
@@ -41,7 +41,7 @@ struct ArchiveDetails {
     readme: Option<(Sha256, Bytes)>,
 }
 
-/// Why no details were read from an archive.
+/// An error of reading the details from an archive.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DetailsError {
     #[error(transparent)]
@@ -53,39 +53,39 @@ pub(super) enum DetailsError {
 }
 
 /// Reads an archive, once; returns true if details were stored. Errors are only logged: a response without a README
-/// is better than none. An archive that could not be read from storage is read again at the next request.
-pub(super) async fn read_once(repositories: &Arc<Repositories>, unread: UnreadArchive) -> bool {
-    if unread.size > MAX_ARCHIVE_BYTES || repositories.archives_read.get(&unread.release).is_some() {
+/// is better than no response. An archive that could not be read from storage is read again at the next request.
+pub(super) async fn read_once(repositories: &Arc<Repositories>, archive: UnreadArchive) -> bool {
+    if archive.size > MAX_ARCHIVE_BYTES || repositories.read_archives.get(&archive.release).is_some() {
         return false;
     }
     // In a separate task: a client that disconnects must not cancel it between its steps.
     let repositories = Arc::clone(repositories);
-    let task = tokio::spawn(async move { read_locked(&repositories, unread).await });
+    let task = tokio::spawn(async move { read_locked(&repositories, archive).await });
     task.await.unwrap_or(false)
 }
 
-async fn read_locked(repositories: &Repositories, unread: UnreadArchive) -> bool {
-    // One archive at a time: reading it occupies a processor for a while.
+async fn read_locked(repositories: &Repositories, archive: UnreadArchive) -> bool {
+    // One archive at a time: decompression is CPU-bound.
     let _guard = repositories.archive_lock.lock().await;
-    if repositories.archives_read.get(&unread.release).is_some() {
+    if repositories.read_archives.get(&archive.release).is_some() {
         return false;
     }
-    let result = store(repositories, unread).await;
+    let result = store(repositories, archive).await;
     if matches!(result, Ok(()) | Err(DetailsError::Archive(_))) {
-        repositories.archives_read.insert(unread.release, ());
+        repositories.read_archives.insert(archive.release, ());
     }
     result
         .inspect_err(|error| {
-            tracing::info!(release = %unread.release, %error, "could not read the details of a package from its archive");
+            tracing::info!(release = %archive.release, %error, "could not read the details of a package from its archive");
         })
         .is_ok()
 }
 
-async fn store(repositories: &Repositories, unread: UnreadArchive) -> Result<(), DetailsError> {
+async fn store(repositories: &Repositories, archive: UnreadArchive) -> Result<(), DetailsError> {
     let state = &repositories.state;
     let ArchiveDetails { description, system_requirements, readme } =
-        read_stored(repositories, &unread.key).await?;
-    // Keeps the sweep from removing the README's blob before its row is written.
+        read_stored(repositories, &archive.key).await?;
+    // Prevents the sweep from removing the README's blob before its row is written.
     let _blob_guard = repositories.fetches.blob_lock.read().await;
     let blob_row = match readme {
         None => None,
@@ -97,7 +97,7 @@ async fn store(repositories: &Repositories, unread: UnreadArchive) -> Result<(),
             Some(blob::Blob { sha256, class, size, created_at: (state.clock)() })
         }
     };
-    let row = ReleaseDescription { release: unread.release, description, system_requirements };
+    let row = ReleaseDescription { release: archive.release, description, system_requirements };
     state
         .db
         .write(move |c| {
@@ -107,7 +107,7 @@ async fn store(repositories: &Repositories, unread: UnreadArchive) -> Result<(),
             detail::put_from_archive(c, &row, blob_row.as_ref().map(|blob| blob.sha256))
         })
         .await?;
-    // Also for a package without requirements: that it has none is known now.
+    // Also for a package without requirements, because the graph lists it as unknown.
     state.detail_updates.fetch_add(1, Ordering::Release);
     Ok(())
 }
@@ -133,15 +133,15 @@ pub(super) async fn name_and_version(
     }
     let bytes = repositories.state.storage.read(key).await?;
     let limits = Limits { inflated: MAX_INFLATED_BYTES, ..Limits::default() };
-    let read = tokio::task::spawn_blocking(move || archive::read_identity(&bytes[..], None, limits)).await;
-    let read = read.map_err(|error| StorageError::Other(error.to_string()))?;
-    Ok(Some(read.map(|identity| (identity.name, identity.version))))
+    let result = tokio::task::spawn_blocking(move || archive::read_identity(&bytes[..], None, limits)).await;
+    let result = result.map_err(|error| StorageError::Other(error.to_string()))?;
+    Ok(Some(result.map(|identity| (identity.name, identity.version))))
 }
 
 async fn read_stored(repositories: &Repositories, key: &Key) -> Result<ArchiveDetails, DetailsError> {
     let bytes = repositories.state.storage.read(key).await?;
-    let read = tokio::task::spawn_blocking(move || read(&bytes)).await;
-    Ok(read.map_err(|error| StorageError::Other(error.to_string()))??)
+    let result = tokio::task::spawn_blocking(move || read(&bytes)).await;
+    Ok(result.map_err(|error| StorageError::Other(error.to_string()))??)
 }
 
 fn read(bytes: &Bytes) -> Result<ArchiveDetails, ArchiveError> {

@@ -53,8 +53,8 @@ fn end_of(state: &State, snapshot: Snapshot) -> Timestamp {
         Snapshot::Latest => Timestamp(i64::MAX),
         Snapshot::Date(day) => day.end(),
         Snapshot::Transaction(id) => {
-            let at = state.catalog.get().instant(id);
-            Timestamp(at.map_or(i64::MAX, |at| at.0.saturating_add(1)))
+            let instant = state.catalog.get().instant(id);
+            Timestamp(instant.map_or(i64::MAX, |instant| instant.0.saturating_add(1)))
         }
     }
 }
@@ -105,10 +105,10 @@ pub async fn find_by_digest(
             return Ok(Some(source.with_binary(binary, platform)));
         }
     }
-    let discovered = remote_binaries::discovered_binary_of(state, release, platform)
+    let discovered_binary = remote_binaries::discovered_binary_of(state, release, platform)
         .await?
-        .filter(|discovered| discovered.sha256 == Some(sha256));
-    Ok(discovered.map(|discovered| source.with_discovered_binary(discovered, platform)))
+        .filter(|discovered_binary| discovered_binary.sha256 == Some(sha256));
+    Ok(discovered_binary.map(|discovered_binary| source.with_discovered_binary(discovered_binary, platform)))
 }
 
 /// The index of a point with binaries: of all packages if `with_source_packages`, else only of those with a binary.
@@ -131,8 +131,8 @@ pub fn document(
     if with_source_packages { RDocument::Packages(format) } else { RDocument::Empty(format) }
 }
 
-/// Whether there may be binaries for a distribution and a version of R: a source has one, or the version is
-/// configured.
+/// Whether there may be binaries for a distribution and a version of R: a source has a list of them, or the version
+/// is configured.
 #[must_use]
 pub fn may_exist(state: &State, distribution: &str, r: RMinor) -> bool {
     let label = format!("{r}-{distribution}");

@@ -20,9 +20,9 @@ use crate::state::State;
 pub struct BinaryRow {
     /// The version.
     pub version: String,
-    /// The platform it was built for.
+    /// The platform for which it was built.
     pub platform: Platform,
-    /// True when it runs on every architecture; the architecture of `platform` is then meaningless.
+    /// Whether the binary runs on every architecture; then the architecture of `platform` has no meaning.
     pub any_arch: bool,
     /// File name in URLs.
     pub file: String,
@@ -30,9 +30,9 @@ pub struct BinaryRow {
     pub sha256: Option<Sha256>,
     /// Size in bytes, if known.
     pub size: Option<i64>,
-    /// When it was first listed.
+    /// Time at which the binary was first listed.
     pub listed_at: Timestamp,
-    /// True when the file is in storage.
+    /// Whether the file is in storage.
     pub stored: bool,
 }
 
@@ -61,7 +61,7 @@ pub async fn in_source(state: &State, source: &str, package: &str) -> Result<Vec
 ///
 /// # Errors
 /// [`RepoError::NotFound`] when there is no such package; database errors.
-pub async fn at(state: &State, point: &Point, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
+pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
     let sources: Vec<SourceId> = point.trees.iter().map(|tree| tree.source).collect();
     let (lists, trees, name) = (lists(state, &sources), point.trees.clone(), package.to_owned());
     let rows = state.db.read(move |c| {

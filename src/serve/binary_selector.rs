@@ -4,7 +4,7 @@ use crate::db::binary::Binary;
 use crate::model::time::Timestamp;
 use crate::r::platform::{ANY_ARCH, Arch, Platform};
 
-/// Selects the binaries of a platform that a snapshot shows.
+/// Selects the binaries of a platform that a snapshot contains.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BinarySelector {
     /// The platform.
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_before_the_day_ends_else_the_first_after_it() {
+    fn the_newest_binary_of_the_snapshot_is_selected_else_the_first_later_one() {
         let binaries = [binary(1, "x86_64", 10), binary(2, "x86_64", 20), binary(3, "x86_64", 30)];
         let file = |until| pick(&binaries, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
         assert_eq!([5, 10, 11, 20, 21, 99].map(file), [Some(1), Some(1), Some(1), Some(1), Some(2), Some(3)]);
@@ -76,8 +76,8 @@ mod tests {
             [5, 11, 20, 21, 30, 31, i64::MAX].map(file),
             [None, Some(1), Some(1), Some(2), Some(2), None, None]
         );
-        let relisted = [removed(binary(1, "x86_64", 10), 30), binary(2, "x86_64", 40)];
-        let file = |until| pick(&relisted, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
+        let relisted_binaries = [removed(binary(1, "x86_64", 10), 30), binary(2, "x86_64", 40)];
+        let file = |until| pick(&relisted_binaries, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
         assert_eq!([20, 31, 41].map(file), [Some(1), Some(2), Some(2)]);
     }
 

@@ -23,9 +23,9 @@ use crate::upstream::{Mirror, UpstreamError};
 const DIGEST_ENTRIES: usize = 200_000;
 /// Read size while a file is hashed, in bytes.
 const READ_BYTES: usize = 1 << 20;
-/// How long a file whose bytes are in memory is served without checking the file again: for popular files the check
-/// takes longer than the response.
-const RECHECK_AFTER: Duration = Duration::from_millis(100);
+/// Minimum interval between checks of a file whose bytes are in memory: for popular files the check takes longer than
+/// the response.
+const RECHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Verified files of bundles.
 pub(super) struct VerifiedFiles {
@@ -50,8 +50,8 @@ struct FileIdentity {
     device: u64,
     inode: u64,
     size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    modification_time: (i64, i64),
+    change_time: (i64, i64),
 }
 
 impl FileIdentity {
@@ -60,8 +60,8 @@ impl FileIdentity {
             device: metadata.dev(),
             inode: metadata.ino(),
             size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            modification_time: (metadata.mtime(), metadata.mtime_nsec()),
+            change_time: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 }
@@ -71,7 +71,7 @@ impl FileIdentity {
 struct VerifiedBytes {
     bytes: Bytes,
     identity: FileIdentity,
-    /// When its identity was last checked.
+    /// Time of the last check of its identity.
     checked_at: Instant,
 }
 
@@ -93,12 +93,12 @@ pub(super) async fn open(
     let Some((mirror, product)) = bundles::of_file(repositories, located) else { return Ok(None) };
     let Some(digest) = located.sha256 else { return Ok(None) };
     let cached = repositories.verified_files.small_files.get(&digest);
-    if let Some(cached) = cached.as_ref().filter(|cached| cached.checked_at.elapsed() < RECHECK_AFTER) {
+    if let Some(cached) = cached.as_ref().filter(|cached| cached.checked_at.elapsed() < RECHECK_INTERVAL) {
         return open_range(located, &cached.bytes, range).map(Some);
     }
     let Some(path) = mirror.object_path(&product, digest, &located.name) else { return Ok(None) };
-    let in_place = open_file(located, &mirror, &path).await?;
-    let identity = FileIdentity::of(&in_place.metadata);
+    let bundle_file = open_file(located, &mirror, &path).await?;
+    let identity = FileIdentity::of(&bundle_file.metadata);
     if let Some(cached) = cached.filter(|cached| cached.identity == identity) {
         let open = open_range(located, &cached.bytes, range);
         repositories
@@ -110,14 +110,15 @@ pub(super) async fn open(
     if identity.size <= MAX_OBJECT_SIZE
         && let Some(reservation) = storage::reserve_memory(identity.size)
     {
-        let bytes = read_small(repositories, located, digest, identity, in_place, reservation).await?;
+        let bytes = read_small(repositories, located, digest, identity, bundle_file, reservation).await?;
         return open_range(located, &bytes, range).map(Some);
     }
-    let actual =
-        repositories.verified_files.digests.get_or_insert_async(&identity, hash_file(&in_place)).await?;
-    check_digest(located, digest, actual, &in_place.path)?;
-    let requested = checked_range(located, range, identity.size)?;
-    let content = blocking(move || storage::content(in_place.file, &in_place.path, requested)).await?;
+    let actual_digest =
+        repositories.verified_files.digests.get_or_insert_async(&identity, hash_file(&bundle_file)).await?;
+    check_digest(located, digest, actual_digest, &bundle_file.path)?;
+    let requested_range = checked_range(located, range, identity.size)?;
+    let content =
+        blocking(move || storage::content(bundle_file.file, &bundle_file.path, requested_range)).await?;
     let body = match content {
         Content::Memory(bytes) => FileBody::Memory(bytes),
         Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
@@ -127,12 +128,12 @@ pub(super) async fn open(
 
 async fn open_file(located: &LocatedFile, mirror: &Mirror, path: &str) -> Result<InPlaceFile, RepoError> {
     match mirror.open_in_place(path).await {
-        Ok(in_place) => Ok(in_place),
+        Ok(bundle_file) => Ok(bundle_file),
         Err(UpstreamError::Missing(file)) => {
-            let message = format!("{} is not in the bundle that packages are served from", located.name);
+            let message = format!("{} is not in the bundle from which packages are served", located.name);
             tracing::warn!(
                 %file,
-                "{message}; copy the whole bundle, or see what it lacks with rspm-offline-downloader validate --packages"
+                "{message}; copy the whole bundle, or list its missing files with rspm-offline-downloader validate --packages"
             );
             Err(RepoError::NotFound(message))
         }
@@ -146,26 +147,27 @@ async fn read_small(
     located: &LocatedFile,
     digest: Sha256,
     identity: FileIdentity,
-    in_place: InPlaceFile,
+    bundle_file: InPlaceFile,
     reservation: Reservation,
 ) -> Result<Bytes, RepoError> {
     let known_digest = repositories.verified_files.digests.get(&identity);
     if let Some(known_digest) = known_digest {
-        check_digest(located, digest, known_digest, &in_place.path)?;
+        check_digest(located, digest, known_digest, &bundle_file.path)?;
     }
-    let (size, path) = (identity.size, in_place.path.clone());
-    let (bytes, actual, identity_after) = blocking(move || {
-        let bytes = storage::read_to_memory(&in_place.file, &in_place.path, &(0..size), reservation)?;
-        let actual = known_digest.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
-        let metadata = in_place.file.metadata().map_err(|e| StorageError::io("read", &in_place.path, e))?;
-        Ok((bytes, actual, FileIdentity::of(&metadata)))
+    let (size, path) = (identity.size, bundle_file.path.clone());
+    let (bytes, actual_digest, identity_after) = blocking(move || {
+        let bytes = storage::read_to_memory(&bundle_file.file, &bundle_file.path, &(0..size), reservation)?;
+        let actual_digest = known_digest.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
+        let metadata =
+            bundle_file.file.metadata().map_err(|e| StorageError::io("read", &bundle_file.path, e))?;
+        Ok((bytes, actual_digest, FileIdentity::of(&metadata)))
     })
     .await?;
     // If the file changed while it was read, the next request verifies it again.
     if identity_after == identity {
-        repositories.verified_files.digests.insert(identity.clone(), actual);
+        repositories.verified_files.digests.insert(identity.clone(), actual_digest);
     }
-    check_digest(located, digest, actual, &path)?;
+    check_digest(located, digest, actual_digest, &path)?;
     if known_digest.is_some() && identity_after == identity {
         let verified = VerifiedBytes { bytes: bytes.clone(), identity, checked_at: Instant::now() };
         repositories.verified_files.small_files.insert(digest, verified);
@@ -173,11 +175,16 @@ async fn read_small(
     Ok(bytes)
 }
 
-fn check_digest(located: &LocatedFile, digest: Sha256, actual: Sha256, path: &Path) -> Result<(), RepoError> {
-    if actual == digest {
+fn check_digest(
+    located: &LocatedFile,
+    digest: Sha256,
+    actual_digest: Sha256,
+    path: &Path,
+) -> Result<(), RepoError> {
+    if actual_digest == digest {
         return Ok(());
     }
-    let reason = format!("{} has the SHA-256 {actual}", path.display());
+    let reason = format!("{} has the SHA-256 {actual_digest}", path.display());
     Err(RepoError::Damaged { file: located.name.clone(), reason })
 }
 
@@ -201,14 +208,14 @@ fn open_range(
 ) -> Result<OpenFile, RepoError> {
     let size = bytes.len() as u64;
     let Range { start, end } = checked_range(located, range, size)?;
-    let index = |at: u64| usize::try_from(at).expect("within the bytes in memory");
+    let index = |offset: u64| usize::try_from(offset).expect("within the bytes in memory");
     let body = FileBody::Memory(bytes.slice(index(start)..index(end)));
     Ok(OpenFile { size: Some(size), range: range.cloned(), body })
 }
 
 /// Hashes a file.
-async fn hash_file(in_place: &InPlaceFile) -> Result<Sha256, RepoError> {
-    let (file, path) = (in_place.file.try_clone(), in_place.path.clone());
+async fn hash_file(bundle_file: &InPlaceFile) -> Result<Sha256, RepoError> {
+    let (file, path) = (bundle_file.file.try_clone(), bundle_file.path.clone());
     blocking(move || {
         let file = file.map_err(|e| StorageError::io("read", &path, e))?;
         digest_of(&file, &path)
@@ -217,13 +224,13 @@ async fn hash_file(in_place: &InPlaceFile) -> Result<Sha256, RepoError> {
 }
 
 fn digest_of(file: &File, path: &Path) -> Result<Sha256, StorageError> {
-    let (mut hasher, mut buffer, mut at) = (sha2::Sha256::new(), vec![0; READ_BYTES], 0);
+    let (mut hasher, mut buffer, mut offset) = (sha2::Sha256::new(), vec![0; READ_BYTES], 0);
     loop {
-        match file.read_at(&mut buffer, at).map_err(|e| StorageError::io("read", path, e))? {
+        match file.read_at(&mut buffer, offset).map_err(|e| StorageError::io("read", path, e))? {
             0 => return Ok(Sha256(hasher.finalize().into())),
-            read => {
-                hasher.update(&buffer[..read]);
-                at += read as u64;
+            count => {
+                hasher.update(&buffer[..count]);
+                offset += count as u64;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Bundles in local directories that packages are served from; cached together with the configuration that names them.
+//! Bundles in local directories from which packages are served; cached together with the configuration that names them.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl BundleOrigin {
         match upstream.mirror(url) {
             Ok(mirror) if mirror.is_bundle() => BundleOrigin::Bundle(mirror),
             Ok(_) => BundleOrigin::PlainDirectory,
-            // A fetch from there reports the error.
+            // A later fetch reports the error.
             Err(_) => BundleOrigin::Other,
         }
     }
@@ -62,7 +62,7 @@ pub(super) fn of_tree(
     tree: TreeId,
     platform: Option<&Platform>,
 ) -> Option<(Mirror, Product)> {
-    let bundles = current(repositories);
+    let bundles = current_bundles(repositories);
     let part = repositories.state.catalog.get().tree(tree).and_then(Tree::part);
     let (origin, product) = match (platform, part) {
         (Some(platform), _) => (&bundles.cran, Product::Binaries(platform.to_string())),
@@ -75,7 +75,7 @@ pub(super) fn of_tree(
     }
 }
 
-fn current(repositories: &Repositories) -> Arc<Bundles> {
+fn current_bundles(repositories: &Repositories) -> Arc<Bundles> {
     let (config, upstream) = (repositories.state.config.load(), repositories.state.upstream.load());
     if let Some(cached) = repositories.bundles.load_full()
         && Arc::ptr_eq(&cached.config, &config)

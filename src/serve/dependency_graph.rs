@@ -11,7 +11,7 @@ use crate::r::dependency::{DependencyKind, Operator};
 use crate::r::description::Description;
 use crate::state::State;
 
-/// The dependency graph of a point. Takes some megabytes for full-size CRAN.
+/// The dependency graph of a point. Uses some megabytes of memory for all of CRAN.
 #[derive(Debug, Default)]
 pub struct DependencyGraph {
     /// Listed packages, sorted.
@@ -21,12 +21,12 @@ pub struct DependencyGraph {
     versions: Vec<Box<str>>,
     /// Sorted by dependency, kind, and dependent package.
     edges: Vec<Edge>,
-    /// Pairs of a package and a listed package it cannot be installed without, as indices into `names`; sorted.
-    hard: Vec<(u32, u32)>,
+    /// Pairs of a package and a listed package without which it cannot be installed, as indices into `names`; sorted.
+    hard_edges: Vec<(u32, u32)>,
     /// `SystemRequirements` by index into `names`; sorted.
     requirements: Vec<(u32, Box<str>)>,
     /// Indices into `names` of packages whose `SystemRequirements` are unknown; sorted.
-    undescribed: Vec<u32>,
+    undescribed_packages: Vec<u32>,
 }
 
 /// The records of a tree's listed packages, and details from their archives.
@@ -36,7 +36,7 @@ struct TreeRecords {
     /// `SystemRequirements` from archives, by name.
     requirements: Vec<(String, String)>,
     /// Names of packages of which only the index record is known.
-    undescribed: Vec<String>,
+    undescribed_packages: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +56,7 @@ pub struct ReverseDependency<'a> {
     pub name: &'a str,
     /// The field that declares the dependency.
     pub kind: DependencyKind,
-    /// The version it requires.
+    /// The required version.
     pub requirement: Option<(Operator, &'a str)>,
 }
 
@@ -82,9 +82,9 @@ async fn read(state: &State, trees: &[PointTree]) -> Result<Arc<DependencyGraph>
         let records = state.db.read(move |c| {
             let records = life::listed(c, tree, seq)?;
             let requirements = detail::requirements(c, tree, seq)?;
-            let undescribed =
+            let undescribed_packages =
                 detail::without_detail(c, tree, seq)?.into_iter().map(|package| package.name).collect();
-            Ok(TreeRecords { records, requirements, undescribed })
+            Ok(TreeRecords { records, requirements, undescribed_packages })
         });
         records_by_tree.push(records.await?);
     }
@@ -97,10 +97,10 @@ async fn read(state: &State, trees: &[PointTree]) -> Result<Arc<DependencyGraph>
 impl DependencyGraph {
     /// Builds the graph from the records of each tree; if several trees list a name, the first one counts.
     fn of(trees: &[TreeRecords]) -> DependencyGraph {
-        let mut first: HashMap<&str, (usize, &[u8])> = HashMap::new();
+        let mut first_records: HashMap<&str, (usize, &[u8])> = HashMap::new();
         for (tree, tree_records) in trees.iter().enumerate() {
             for record in tree_records.records.iter().filter(|record| record.path.is_empty()) {
-                first.entry(&record.name).or_insert((tree, &record.stanza));
+                first_records.entry(&record.name).or_insert((tree, &record.stanza));
             }
         }
         let archive_requirements: Vec<HashMap<&str, &str>> = trees
@@ -109,23 +109,23 @@ impl DependencyGraph {
                 tree_records.requirements.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect()
             })
             .collect();
-        let undescribed: Vec<HashSet<&str>> = trees
+        let undescribed_packages: Vec<HashSet<&str>> = trees
             .iter()
-            .map(|tree_records| tree_records.undescribed.iter().map(String::as_str).collect())
+            .map(|tree_records| tree_records.undescribed_packages.iter().map(String::as_str).collect())
             .collect();
-        let mut records: Vec<(&str, (usize, &[u8]))> = first.into_iter().collect();
+        let mut records: Vec<(&str, (usize, &[u8]))> = first_records.into_iter().collect();
         records.sort_unstable();
         let mut graph = DependencyGraph::default();
         let mut versions: HashMap<Box<str>, u32> = HashMap::new();
         for (dependent, (name, (tree, stanza))) in (0..).zip(records) {
             graph.names.push(name.into());
             let description = Description::from_bytes(stanza).ok();
-            let declared =
+            let declared_text =
                 description.as_ref().and_then(|description| description.non_empty("SystemRequirements"));
-            if let Some(text) = declared.or_else(|| archive_requirements[tree].get(name).copied()) {
+            if let Some(text) = declared_text.or_else(|| archive_requirements[tree].get(name).copied()) {
                 graph.requirements.push((dependent, text.into()));
-            } else if undescribed[tree].contains(name) {
-                graph.undescribed.push(dependent);
+            } else if undescribed_packages[tree].contains(name) {
+                graph.undescribed_packages.push(dependent);
             }
             let Some(description) = description else { continue };
             for kind in DependencyKind::ALL {
@@ -144,26 +144,27 @@ impl DependencyGraph {
         graph.edges.sort_unstable();
         graph.edges.dedup();
         graph.edges.shrink_to_fit();
-        graph.hard = graph.hard_edges();
+        graph.hard_edges = graph.find_hard_edges();
         graph
     }
 
-    fn hard_edges(&self) -> Vec<(u32, u32)> {
-        let mut listed = vec![None; self.dependency_numbers.len()];
+    fn find_hard_edges(&self) -> Vec<(u32, u32)> {
+        let mut package_indices = vec![None; self.dependency_numbers.len()];
         for (name, number) in &self.dependency_numbers {
-            listed[*number as usize] = self.index_of(name);
+            package_indices[*number as usize] = self.index_of(name);
         }
         let is_hard = |edge: &&Edge| match edge.kind {
             DependencyKind::Depends | DependencyKind::Imports | DependencyKind::LinkingTo => true,
             DependencyKind::Suggests | DependencyKind::Enhances => false,
         };
-        let hard = self.edges.iter().filter(is_hard);
-        let mut hard: Vec<(u32, u32)> =
-            hard.filter_map(|edge| Some((edge.dependent, listed[edge.dependency as usize]?))).collect();
-        hard.sort_unstable();
-        hard.dedup();
-        hard.shrink_to_fit();
-        hard
+        let edges = self.edges.iter().filter(is_hard);
+        let mut pairs: Vec<(u32, u32)> = edges
+            .filter_map(|edge| Some((edge.dependent, package_indices[edge.dependency as usize]?)))
+            .collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        pairs.shrink_to_fit();
+        pairs
     }
 
     /// The system requirements of each package, by name.
@@ -171,8 +172,8 @@ impl DependencyGraph {
         self.requirements.iter().map(|(index, text)| (&*self.names[*index as usize], &**text))
     }
 
-    /// Like [`DependencyGraph::requirements`], for the listed packages among `roots` and all they cannot be installed
-    /// without.
+    /// Like [`DependencyGraph::requirements`], for the listed packages among `roots` and all packages without which
+    /// they cannot be installed.
     pub fn requirements_of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,
@@ -185,28 +186,28 @@ impl DependencyGraph {
 
     /// Packages whose system requirements are unknown, by name.
     pub fn without_description(&self) -> impl Iterator<Item = &str> {
-        self.undescribed.iter().map(|index| &*self.names[*index as usize])
+        self.undescribed_packages.iter().map(|index| &*self.names[*index as usize])
     }
 
-    /// Like [`DependencyGraph::without_description`], for the listed packages among `roots` and all they cannot be
-    /// installed without.
+    /// Like [`DependencyGraph::without_description`], for the listed packages among `roots` and all packages without
+    /// which they cannot be installed.
     pub fn without_description_of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,
     ) -> impl Iterator<Item = &str> {
         let indexes = self.closure(roots).into_iter();
-        let unknown = indexes.filter(|index| self.undescribed.binary_search(index).is_ok());
+        let unknown = indexes.filter(|index| self.undescribed_packages.binary_search(index).is_ok());
         unknown.map(|index| &*self.names[index as usize])
     }
 
-    /// The indices of the listed packages among `roots` and of all they cannot be installed without.
+    /// The indices of the listed packages among `roots` and of all packages without which they cannot be installed.
     fn closure<'a>(&self, roots: impl IntoIterator<Item = &'a str>) -> BTreeSet<u32> {
         let mut pending: Vec<u32> = roots.into_iter().filter_map(|name| self.index_of(name)).collect();
         let mut indexes: BTreeSet<u32> = pending.iter().copied().collect();
         while let Some(dependent) = pending.pop() {
-            let begin = self.hard.partition_point(|edge| edge.0 < dependent);
+            let begin = self.hard_edges.partition_point(|edge| edge.0 < dependent);
             let dependencies =
-                self.hard[begin..].iter().take_while(|edge| edge.0 == dependent).map(|edge| edge.1);
+                self.hard_edges[begin..].iter().take_while(|edge| edge.0 == dependent).map(|edge| edge.1);
             pending.extend(dependencies.filter(|index| indexes.insert(*index)));
         }
         indexes
@@ -224,7 +225,7 @@ impl DependencyGraph {
     }
 
     /// The listed packages that depend on this one, by field and name.
-    pub fn reverse(&self, name: &str) -> impl Iterator<Item = ReverseDependency<'_>> {
+    pub fn reverse_dependencies(&self, name: &str) -> impl Iterator<Item = ReverseDependency<'_>> {
         let number = self.dependency_numbers.get(name).copied();
         let begin = number.map_or(0, |number| self.edges.partition_point(|edge| edge.dependency < number));
         self.edges[begin..].iter().take_while(move |edge| Some(edge.dependency) == number).map(|edge| {
@@ -239,7 +240,7 @@ impl DependencyGraph {
     }
 }
 
-/// The number of a text; a new text gets the next number.
+/// Returns the number of a text; a new text gets the next number.
 fn number_of(numbers: &mut HashMap<Box<str>, u32>, text: &str) -> u32 {
     if let Some(number) = numbers.get(text) {
         return *number;
@@ -272,7 +273,7 @@ mod tests {
             }
             None => format!("{} {}", reverse.kind.field(), reverse.name),
         };
-        graph.reverse(name).map(text).collect()
+        graph.reverse_dependencies(name).map(text).collect()
     }
 
     fn graph_of(trees: Vec<Vec<life::ListedRelease>>) -> DependencyGraph {
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn requirements_are_those_of_everything_that_must_be_installed_too() {
+    fn requirements_include_those_of_hard_dependencies() {
         let text = |text: &str| ("zlibish".to_owned(), text.to_owned());
         let graph = DependencyGraph::of(&[
             TreeRecords {
@@ -292,12 +293,12 @@ mod tests {
                     record("zlibish", "", "License: MIT"),
                 ],
                 requirements: vec![text("zlib")],
-                undescribed: vec!["middle".to_owned(), "tested".to_owned()],
+                undescribed_packages: vec!["middle".to_owned(), "tested".to_owned()],
             },
             TreeRecords {
                 records: vec![record("zlibish", "", "")],
                 requirements: vec![text("of a shadowed one")],
-                undescribed: vec!["app".to_owned()],
+                undescribed_packages: vec!["app".to_owned()],
             },
         ]);
         assert_eq!(

@@ -38,8 +38,8 @@ pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbE
         let source = point.trees.first().and_then(|tree| catalog.source_by_id(tree.source));
         source.map_or(Language::R, |source| source.kind.language())
     };
-    let first = points.iter().find(|(_, point)| language(point) == Language::R);
-    let tables = first.into_iter().flat_map(|point| {
+    let r_point = points.iter().find(|(_, point)| language(point) == Language::R);
+    let tables = r_point.into_iter().flat_map(|point| {
         [RDocument::ArchiveRds, RDocument::CurrentRds].map(|document| (point, Document::R(document)))
     });
     let documents = tables.chain(points.iter().map(|point| {
@@ -72,9 +72,9 @@ pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbE
 fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
     let transactions = &catalog.transactions;
     let step = transactions.len().div_ceil(count.max(1)).max(1);
-    let past = transactions.iter().rev().step_by(step).map(|(id, _)| Snapshot::Transaction(*id));
+    let past_snapshots = transactions.iter().rev().step_by(step).map(|(id, _)| Snapshot::Transaction(*id));
     let mut points: Vec<(String, Point)> = Vec::new();
-    for snapshot in std::iter::once(Snapshot::Latest).chain(past) {
+    for snapshot in std::iter::once(Snapshot::Latest).chain(past_snapshots) {
         for repo in &catalog.repos {
             let Some(point) = resolve(catalog, repo, snapshot) else { continue };
             if points.len() < count && points.iter().all(|(_, other)| other.trees != point.trees) {

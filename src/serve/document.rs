@@ -60,7 +60,7 @@ impl Document {
         }
     }
 
-    /// Whether it contains package details, which may be added without a publish.
+    /// Whether the document contains package details, which may be added without a publish.
     #[must_use]
     pub fn has_details(&self) -> bool {
         match self {
@@ -103,8 +103,8 @@ impl DocumentRequest {
         Some(DocumentRequest::new(self.point.clone(), self.document.stored_equivalent()?))
     }
 
-    /// The requested document in its encoded form.
-    pub(super) fn rendered(&self, encoded: &EncodedDocument) -> RenderedDocument {
+    /// Returns the requested document in its encoded form.
+    pub(super) fn rendered_document(&self, encoded: &EncodedDocument) -> RenderedDocument {
         RenderedDocument {
             content: encoded.content,
             bytes: encoded.bytes.clone(),
@@ -113,7 +113,7 @@ impl DocumentRequest {
     }
 }
 
-/// The cache key: everything a document is made from. Equal keys of cached documents give equal decoded bytes,
+/// The cache key: all inputs of a document. Equal keys of cached documents give equal decoded bytes,
 /// permanently.
 fn key(point: &Point, document: &Document) -> String {
     use std::fmt::Write;
@@ -123,7 +123,7 @@ fn key(point: &Point, document: &Document) -> String {
     };
     let mut key = format!("{renderer}/{name}/");
     for tree in &point.trees {
-        write!(key, "{}@{},", tree.tree, tree.seq).expect("a String takes every write");
+        write!(key, "{}@{},", tree.tree, tree.seq).expect("writing to a String cannot fail");
     }
     match document {
         Document::R(document) => document.write_key(&mut key),

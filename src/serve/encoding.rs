@@ -43,11 +43,11 @@ pub(super) fn gzip(plain: &[u8]) -> io::Result<EncodedDocument> {
     let level = CompressionLvl::new(6).map_err(|e| io::Error::other(format!("{e:?}")))?;
     let mut encoder = Compressor::new(level);
     // An index compresses to less than half; the worst-case buffer is several times larger than what is used.
-    let bound = encoder.gzip_compress_bound(plain.len());
-    let mut bytes = vec![0; bound.min(plain.len() / 2 + SLACK)];
+    let max_size = encoder.gzip_compress_bound(plain.len());
+    let mut bytes = vec![0; max_size.min(plain.len() / 2 + SLACK)];
     let size = match encoder.gzip_compress(plain, &mut bytes) {
         Err(CompressionError::InsufficientSpace) => {
-            bytes = vec![0; bound];
+            bytes = vec![0; max_size];
             encoder.gzip_compress(plain, &mut bytes)
         }
         result => result,
@@ -57,7 +57,7 @@ pub(super) fn gzip(plain: &[u8]) -> io::Result<EncodedDocument> {
     Ok(EncodedDocument { content, bytes: bytes.into() })
 }
 
-/// Compresses a document larger than an index, as a stream; speed matters less there.
+/// Compresses a document larger than an index as a stream, which is slower and needs less memory.
 pub(super) fn gzip_stream(
     write: impl FnOnce(&mut HashingEncoder) -> io::Result<()>,
 ) -> io::Result<EncodedDocument> {

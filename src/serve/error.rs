@@ -41,7 +41,7 @@ impl ExistingFile {
 /// An error of `serve`, `edit` and `upkeep`.
 #[derive(Debug, thiserror::Error)]
 pub enum RepoError {
-    /// The object does not exist: its kind, name, and a way out.
+    /// The object does not exist: its kind, its name, and a remedy.
     #[error("{0}")]
     NotFound(String),
     /// No object has that name, and none has a similar one.
@@ -108,7 +108,7 @@ pub enum RepoError {
     Damaged {
         /// The name of the file.
         file: String,
-        /// What differs, and where the file is stored.
+        /// The difference, and the location of the file.
         reason: String,
     },
     /// The database.

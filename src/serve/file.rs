@@ -1,4 +1,4 @@
-//! Package files: located by point and path, served from storage, from a bundle, or from a fetch in progress.
+//! Locates package files by point and path, and serves them from storage, from a bundle, or from a fetch in progress.
 
 use std::ops::Range;
 
@@ -29,9 +29,9 @@ pub(super) struct FileKey {
     in_archive: bool,
 }
 
-/// Finds `src/contrib[/path]/{file}` or `src/contrib/Archive/{package}/{file}` at a point. `in_archive` says
-/// which address was used; both find a release in either state, so that an index read shortly before a new version was
-/// published still refers to existing files. Only the owner of the name is searched.
+/// Finds `src/contrib[/path]/{file}` or `src/contrib/Archive/{package}/{file}` at a point. `in_archive`
+/// states which address was used; both find a release in either state, so that an index read shortly before a new
+/// version was published still refers to existing files. Only the owner of the name is searched.
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; database errors.
@@ -53,9 +53,9 @@ pub async fn locate(
         .db
         .read(move |c| {
             let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
-            let preferred = if in_archive { LifeState::Archived } else { LifeState::Listed };
+            let preferred_state = if in_archive { LifeState::Archived } else { LifeState::Listed };
             let mut row = None;
-            for state in [Some(preferred), None] {
+            for state in [Some(preferred_state), None] {
                 if row.is_none() {
                     row = db::life::find_file(c, tree.tree, tree.seq, state, &name, &path_and_file)?;
                 }
@@ -99,19 +99,19 @@ pub async fn open(
     }
     let subscriber = join_fetch(repositories, located)?;
     let mut progress = subscriber.fetch.progress.clone();
-    let current = progress
+    let current_progress = progress
         .wait_for(|p| p.can_answer())
         .await
         .map_err(|_| RepoError::Storage(StorageError::Other("the server is shutting down".to_owned())))?
         .clone();
-    match current.outcome {
+    match current_progress.outcome {
         Some(FetchOutcome::Failed(error)) => return Err(error.into()),
         Some(FetchOutcome::Done(Delivery::Stored(key))) => {
             return read_stored(repositories, located, &key, range).await;
         }
         Some(FetchOutcome::Done(Delivery::SentOnly)) | None => {}
     }
-    Ok(open_fetch(subscriber, current.size, range))
+    Ok(open_fetch(subscriber, current_progress.size, range))
 }
 
 /// Checks for the errors of [`open`] that are known without reading the whole file and without a request to the mirror.
@@ -138,7 +138,7 @@ pub fn is_local(repositories: &Repositories, located: &LocatedFile) -> bool {
     located.stored || bundles::of_file(repositories, located).is_some()
 }
 
-/// Returns whether a file is fetched again because its object is missing or damaged. An object that is missing and
+/// Whether a file is fetched again because its object is missing or damaged. An object that is missing and
 /// cannot be fetched is recorded as lost.
 fn is_fetched_instead(
     repositories: &Repositories,
@@ -212,12 +212,12 @@ async fn read_stored(
         Ok(Blob { size, .. }) | Err(StorageError::Range { size, .. }) => Some(*size),
         Err(_) => None,
     };
-    if let (Some(size), Some(recorded)) = (size, located.size)
-        && size != recorded
+    if let (Some(size), Some(recorded_size)) = (size, located.size)
+        && size != recorded_size
     {
         repositories.fetches.integrity.remove(key);
         check_integrity(repositories, located, key).await?;
-        let reason = format!("the object {} has {size} bytes, not {recorded}", key.path());
+        let reason = format!("the object {} has {size} bytes, not {recorded_size}", key.path());
         return Err(RepoError::Damaged { file: located.name.clone(), reason });
     }
     let Blob { size, content } = blob?;
@@ -237,19 +237,19 @@ fn join_fetch(repositories: &Repositories, located: &LocatedFile) -> Result<Subs
     Ok(repositories.fetches.join(located.row.file, request)?)
 }
 
-/// Opens a file that is being fetched. A range far beyond what was fetched so far is not waited for: the whole file is
-/// sent (RFC 9110 section 14.2 permits it).
+/// Opens a file that is being fetched. If a range begins far beyond the fetched bytes, the whole file is sent without
+/// waiting for the range, as RFC 9110 section 14.2 permits.
 fn open_fetch(subscriber: Subscriber, size: Option<u64>, range: Option<Range<u64>>) -> OpenFile {
     let range = range.filter(|range| size.is_some() && fetch::is_near(&subscriber.fetch, range.start));
-    let requested = range.clone().unwrap_or(0..size.unwrap_or(u64::MAX));
-    let stream = fetch::read(subscriber, requested).map_err(RepoError::from).boxed();
+    let requested_range = range.clone().unwrap_or(0..size.unwrap_or(u64::MAX));
+    let stream = fetch::read(subscriber, requested_range).map_err(RepoError::from).boxed();
     OpenFile { size, range, body: FileBody::Stream(stream) }
 }
 
 impl From<FetchError> for RepoError {
     fn from(error: FetchError) -> RepoError {
         match error {
-            FetchError::Missing(what) => RepoError::NotFound(what),
+            FetchError::Missing(message) => RepoError::NotFound(message),
             FetchError::Mismatch(reason) => RepoError::Upstream {
                 source: UpstreamError::Refused { url: "the mirror".to_owned(), reason },
                 retry_after: 60,

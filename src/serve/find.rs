@@ -4,7 +4,10 @@ use super::RepoError;
 use crate::catalog::{Catalog, Repository, Source};
 use crate::config::platforms::{Distribution, Os, Platforms};
 
-/// The repository of that name or number.
+/// Finds the repository of that name or number.
+///
+/// # Errors
+/// [`RepoError::NotFound`] or [`RepoError::Unknown`].
 pub fn repo<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Repository, RepoError> {
     catalog.repo_by_name_or_id(name).ok_or_else(|| {
         // SECURITY: hidden and authenticated repositories are not disclosed to clients that guess names.
@@ -14,7 +17,10 @@ pub fn repo<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Repository, Repo
     })
 }
 
-/// The source of that name.
+/// Finds the source of that name.
+///
+/// # Errors
+/// [`RepoError::NotFound`] or [`RepoError::Unknown`].
 pub fn source<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Source, RepoError> {
     catalog.source(name).ok_or_else(|| {
         // SECURITY: as for repositories.
@@ -24,7 +30,10 @@ pub fn source<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Source, RepoEr
     })
 }
 
-/// The distribution of that name or alias.
+/// Finds the distribution of that name or alias.
+///
+/// # Errors
+/// [`RepoError::Invalid`].
 pub fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Distribution, RepoError> {
     let by_name = || platforms.distributions.iter().find(|d| d.name == name && d.os != Os::Linux);
     platforms.linux(name).or_else(by_name).ok_or_else(|| {
@@ -35,7 +44,7 @@ pub fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Dist
     })
 }
 
-/// The error for an unknown name: suggests the nearest name, else where to look.
+/// Creates the error for an unknown name: with the nearest name, otherwise with the command that lists all names.
 fn unknown<'a>(
     noun: &str,
     name: &str,
@@ -51,12 +60,12 @@ fn unknown<'a>(
     }
 }
 
-/// The name most similar to `requested`, if one is similar enough.
-fn nearest<'a>(requested: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let requested = requested.to_lowercase();
-    let similarity = |name: &str| strsim::jaro_winkler(&requested, &name.to_lowercase());
-    let scored = names.map(|name| (similarity(name), name)).filter(|(score, _)| *score > 0.8);
-    scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+/// Returns the name most similar to `name`, if one is similar enough.
+fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    let similarity = |other: &str| strsim::jaro_winkler(&name, &other.to_lowercase());
+    let candidates = names.map(|other| (similarity(other), other)).filter(|(score, _)| *score > 0.8);
+    candidates.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -64,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistyped_name_gets_the_nearest() {
+    fn the_error_of_a_misspelt_name_has_the_nearest_name() {
         let message =
             |name, known: &[&'static str]| unknown("source", name, known.iter().copied(), "look").to_string();
         assert_eq!(

@@ -22,11 +22,11 @@ use crate::storage::{Key, StorageError};
 /// Documents in memory. Current and dated documents have separate caches, so that a crawler that requests thousands of
 /// dates cannot evict `latest`.
 pub(super) struct Cache {
-    current: DocumentCache,
-    dated: DocumentCache,
+    current_documents: DocumentCache,
+    dated_documents: DocumentCache,
     /// Package databases: that of CRAN is a third as large as all its indexes together.
-    databases: DocumentCache,
-    /// Limits concurrent renderings: each takes tens of megabytes for a short time.
+    package_databases: DocumentCache,
+    /// Limits concurrent renderings, each of which uses tens of megabytes of memory.
     render_permits: Semaphore,
     /// Limits concurrent renderings of package databases.
     database_render_permits: Semaphore,
@@ -61,8 +61,8 @@ impl Weighter<String, Arc<CachedDocument>> for ByteWeighter {
 /// A cached document.
 struct CachedDocument {
     encoded: EncodedDocument,
-    /// True when the document need not be stored any more: it is in storage and in the table `rendered`, or another
-    /// document is stored in its place.
+    /// Whether the document need not be stored: it is in storage and in the table `rendered`, or another document is
+    /// stored in its place.
     is_stored: AtomicBool,
 }
 
@@ -88,9 +88,9 @@ impl Cache {
         };
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         Cache {
-            current: with_capacity(CURRENT_BYTES),
-            dated: with_capacity(DATED_BYTES),
-            databases: with_capacity(DATABASE_BYTES),
+            current_documents: with_capacity(CURRENT_BYTES),
+            dated_documents: with_capacity(DATED_BYTES),
+            package_databases: with_capacity(DATABASE_BYTES),
             render_permits: Semaphore::new(threads),
             database_render_permits: Semaphore::new(1),
             memory: Arc::new(Semaphore::new(memory >> 10)),
@@ -99,8 +99,8 @@ impl Cache {
 
     /// Fails while there is no memory for another document.
     fn check_memory(&self) -> Result<(), RepoError> {
-        let free = self.memory.available_permits() << 10;
-        if free < MIN_FREE_BYTES { Err(RepoError::Busy { retry_after: RETRY_AFTER }) } else { Ok(()) }
+        let free_bytes = self.memory.available_permits() << 10;
+        if free_bytes < MIN_FREE_BYTES { Err(RepoError::Busy { retry_after: RETRY_AFTER }) } else { Ok(()) }
     }
 
     /// Counts the bytes of a document until the last clone of them is dropped.
@@ -120,23 +120,25 @@ pub fn document_bytes(repositories: &Repositories) -> usize {
     MAX_MEMORY - (repositories.indexes.memory.available_permits() << 10)
 }
 
-/// The content digest of a document if it is already known: enough to answer 304 without rendering.
+/// Returns the content digest of a document if it is known, which suffices for a response 304 without rendering.
 pub async fn content_digest(
     repositories: &Repositories,
     request: &DocumentRequest,
 ) -> Result<Option<Sha256>, RepoError> {
-    if let Some(constant) = constant(&request.document) {
+    if let Some(constant) = constant_document(&request.document) {
         return Ok(Some(constant.content));
     }
-    let stored = request.stored_equivalent().map_or_else(|| request.key.clone(), |stored| stored.key);
-    for key in [&request.key, &stored] {
-        let Cache { current, dated, databases, .. } = &repositories.indexes;
-        let cached = [current, dated, databases].into_iter().find_map(|cache| cache.get(key));
+    let stored_key = request.stored_equivalent().map_or_else(|| request.key.clone(), |stored| stored.key);
+    for key in [&request.key, &stored_key] {
+        let Cache { current_documents, dated_documents, package_databases, .. } = &repositories.indexes;
+        let cached = [current_documents, dated_documents, package_databases]
+            .into_iter()
+            .find_map(|cache| cache.get(key));
         if let Some(cached) = cached {
             return Ok(Some(cached.encoded.content));
         }
     }
-    Ok(repositories.state.db.read(move |c| db::rendered::get(c, &stored)).await?.map(|row| row.content))
+    Ok(repositories.state.db.read(move |c| db::rendered::get(c, &stored_key)).await?.map(|row| row.content))
 }
 
 /// Returns a document from the cache or storage, or renders it.
@@ -144,18 +146,18 @@ pub async fn document(
     repositories: &Arc<Repositories>,
     request: &DocumentRequest,
 ) -> Result<RenderedDocument, RepoError> {
-    if let Some(constant) = constant(&request.document) {
-        return Ok(request.rendered(&constant));
+    if let Some(constant) = constant_document(&request.document) {
+        return Ok(request.rendered_document(&constant));
     }
-    let needs_no_storing =
+    let is_usable =
         |cached: &Arc<CachedDocument>| request.point.open || cached.is_stored.load(Ordering::Relaxed);
-    if let Some(cached) = cache_of(repositories, request).get(&request.key).filter(needs_no_storing) {
-        return Ok(request.rendered(&cached.encoded));
+    if let Some(cached) = cache_of(repositories, request).get(&request.key).filter(is_usable) {
+        return Ok(request.rendered_document(&cached.encoded));
     }
     // In a separate task: a client that disconnects must not cancel a rendering that others wait for.
     let (task_repositories, task_request) = (Arc::clone(repositories), request.clone());
     match tokio::spawn(async move { cached_document(&task_repositories, &task_request).await }).await {
-        Ok(cached) => Ok(request.rendered(&cached?.encoded)),
+        Ok(cached) => Ok(request.rendered_document(&cached?.encoded)),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
     }
@@ -172,7 +174,7 @@ async fn cached_document(
     if point.open || cached.is_stored.load(Ordering::Relaxed) {
         return Ok(cached);
     }
-    // Rendered while its point was open; the point was closed since.
+    // The document was rendered while its point was open; the point is closed now.
     if let Some(stored) = request.stored_equivalent() {
         document_boxed(repositories, stored).await?;
         cached.is_stored.store(true, Ordering::Relaxed);
@@ -212,7 +214,7 @@ async fn read_or_render(
     Ok(Arc::new(cached))
 }
 
-/// Boxes the future, which is recursive between a document and the one that is stored in its place.
+/// Boxes the future: a document and the one that is stored in its place call each other recursively.
 fn document_boxed(
     repositories: &Arc<Repositories>,
     request: DocumentRequest,
@@ -245,7 +247,7 @@ async fn render_document(
 }
 
 /// Returns a document that is the same for every point, encoded.
-fn constant(document: &Document) -> Option<EncodedDocument> {
+fn constant_document(document: &Document) -> Option<EncodedDocument> {
     match document {
         Document::R(document) => render::constant(document),
         Document::Python(_) => None,
@@ -271,8 +273,8 @@ async fn stored_document(
     Ok(bytes.map(|bytes| EncodedDocument { content: row.content, bytes }))
 }
 
-/// Stores the document of a closed point permanently: object first, row second. The first server to do so decides the
-/// bytes. A storage error does not fail the request.
+/// Stores the document of a closed point permanently: object first, row second. If several servers store
+/// it, the bytes of the first one apply. A storage error does not fail the request.
 async fn store_document(
     repositories: &Repositories,
     key: &str,
@@ -304,7 +306,7 @@ async fn store_document(
 fn cache_of<'a>(repositories: &'a Repositories, request: &DocumentRequest) -> &'a DocumentCache {
     let DocumentRequest { point, document, .. } = request;
     if document.has_details() {
-        return &repositories.indexes.databases;
+        return &repositories.indexes.package_databases;
     }
     let catalog = repositories.state.catalog.get();
     // The point of the page of a Python project has the last change of the project, not of its source.
@@ -315,7 +317,7 @@ fn cache_of<'a>(repositories: &'a Repositories, request: &DocumentRequest) -> &'
                 .and_then(|tree| tree.steps.last())
                 .is_some_and(|step| step.seq == tree.seq)
         });
-    if is_current { &repositories.indexes.current } else { &repositories.indexes.dated }
+    if is_current { &repositories.indexes.current_documents } else { &repositories.indexes.dated_documents }
 }
 
 async fn run_blocking<F>(work: F) -> Result<EncodedDocument, RepoError>
@@ -341,17 +343,17 @@ mod tests {
             let encoded = EncodedDocument { content: Sha256([0; 32]), bytes: vec![0; bytes].into() };
             Arc::new(CachedDocument { encoded, is_stored: AtomicBool::new(true) })
         };
-        cache.current.insert("latest".to_owned(), cached(6 << 20));
+        cache.current_documents.insert("latest".to_owned(), cached(6 << 20));
         for date in 0..3000 {
-            cache.dated.insert(format!("date {date}"), cached(1 << 20));
+            cache.dated_documents.insert(format!("date {date}"), cached(1 << 20));
         }
-        assert!(cache.current.get("latest").is_some());
-        assert!(cache.dated.weight() <= DATED_BYTES, "{}", cache.dated.weight());
-        assert!(cache.dated.len() >= 7);
+        assert!(cache.current_documents.get("latest").is_some());
+        assert!(cache.dated_documents.weight() <= DATED_BYTES, "{}", cache.dated_documents.weight());
+        assert!(cache.dated_documents.len() >= 7);
     }
 
     #[test]
-    fn documents_that_clients_hold_are_counted_after_they_left_the_cache() {
+    fn documents_that_clients_read_are_counted_after_their_eviction() {
         let cache = Cache::new(3 << 20);
         let encoded = || EncodedDocument { content: Sha256([0; 32]), bytes: vec![7; 1 << 20].into() };
         let first = cache.reserve_memory(encoded()).expect("two are free");
@@ -362,7 +364,7 @@ mod tests {
         assert!(matches!(cache.check_memory(), Err(RepoError::Busy { retry_after: RETRY_AFTER })));
         assert!(matches!(cache.reserve_memory(encoded()), Err(RepoError::Busy { .. })));
         drop(first);
-        assert!(cache.check_memory().is_err(), "a client holds it");
+        assert!(cache.check_memory().is_err(), "a client reads it");
         assert_eq!(clone.len(), 1 << 20);
         drop(clone);
         cache.check_memory().expect("one is free");

@@ -1,4 +1,4 @@
-//! Details of single packages and sources for the public API and `rspm`, as plain values. Lists: [`super::listing`].
+//! Details of single packages and sources for the public API and `rspm`. Lists are in [`super::listing`].
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub struct PackageDetail {
     pub source: SourceId,
     /// The package list that contains it.
     pub tree: TreeId,
-    /// Its DESCRIPTION if the archive was read, else its index record; in DCF. Empty when neither is known.
+    /// The DESCRIPTION if the archive was read, otherwise the index record; in DCF. Empty if neither is known.
     pub description: Vec<u8>,
     /// Its README, if the archive has one.
     pub readme: Option<Vec<u8>>,
@@ -49,9 +49,9 @@ pub struct Release {
     pub package: String,
     /// The version.
     pub version: String,
-    /// True in `Archive/`, false in the index.
+    /// Whether the version is in `Archive/`, not in the index.
     pub archived: bool,
-    /// When it was published, if known.
+    /// Publication time, if known.
     pub published_at: Option<Timestamp>,
     /// Size of its file in bytes, if known.
     pub size: Option<u64>,
@@ -77,7 +77,7 @@ pub struct SourceInfo {
 /// Returns the details of a package at a point: of its listed version, or of `version`.
 ///
 /// # Errors
-/// [`RepoError::NotFound`].
+/// [`RepoError::NotFound`] for a package or version that the point does not have; database errors.
 pub async fn package(
     repositories: &Arc<Repositories>,
     point: &Point,
@@ -86,16 +86,16 @@ pub async fn package(
 ) -> Result<PackageDetail, RepoError> {
     python::require_r(&repositories.state, point)?;
     let mut facts = read_detail(&repositories.state, point, name, version).await?;
-    if let Some(unread) = facts.as_ref().and_then(|facts| facts.unread)
-        && archive_details::read_once(repositories, unread).await
+    if let Some(stored_archive) = facts.as_ref().and_then(|facts| facts.stored_archive)
+        && archive_details::read_once(repositories, stored_archive).await
     {
         facts = read_detail(&repositories.state, point, name, version).await?;
     }
-    let Some(PackageFacts { mut detail, readme, unfetched, .. }) = facts else {
+    let Some(PackageFacts { mut detail, readme, missing_archive, .. }) = facts else {
         let name: String = name.chars().take(128).collect();
         return Err(RepoError::NotFound(format!("Package '{name}' not found")));
     };
-    detail.readme = match (readme, unfetched) {
+    detail.readme = match (readme, missing_archive) {
         (Some(sha256), _) => stored_readme(repositories, sha256).await?,
         (None, Some(file)) if upstream::has_mirror(&repositories.state, detail.source) => {
             readmes::read(repositories, detail.tree, file).await
@@ -192,11 +192,11 @@ fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Da
     let mut days: Vec<Day> = Vec::new();
     for (index, subscriptions) in repo.steps.iter().enumerate().filter(|(_, step)| step.at >= first.at) {
         // The first subscription list is also used for all earlier days.
-        let from = if subscriptions.seq == first.seq { Timestamp(i64::MIN) } else { subscriptions.at };
-        let until = repo.steps.get(index + 1).map_or(Timestamp(i64::MAX), |next| next.at);
+        let begin = if subscriptions.seq == first.seq { Timestamp(i64::MIN) } else { subscriptions.at };
+        let end = repo.steps.get(index + 1).map_or(Timestamp(i64::MAX), |next| next.at);
         let trees = subscriptions.list.iter().flat_map(|entry| catalog.subscribed_trees(*entry, None));
         let steps = trees.flat_map(|tree| &tree.steps).map(|step| step.at);
-        days.extend(steps.filter(|at| (from..until).contains(at)).map(Timestamp::day));
+        days.extend(steps.filter(|at| (begin..end).contains(at)).map(Timestamp::day));
         days.push(subscriptions.at.day());
     }
     let today = today(catalog, now);
@@ -211,10 +211,10 @@ struct PackageFacts {
     detail: PackageDetail,
     /// The digest of its README.
     readme: Option<Sha256>,
-    /// Its stored archive, if that may contain more details.
-    unread: Option<UnreadArchive>,
+    /// The stored archive, if it may contain more details.
+    stored_archive: Option<UnreadArchive>,
     /// The digest of an archive that is not in storage.
-    unfetched: Option<Sha256>,
+    missing_archive: Option<Sha256>,
 }
 
 fn detail(
@@ -225,8 +225,8 @@ fn detail(
 ) -> Result<Option<PackageFacts>, DbError> {
     let Some(tree) = owner::owner(c, trees, name)? else { return Ok(None) };
     let mut files = db::life::package_detail(c, tree.tree, tree.seq, name)?;
-    let mut distinct = HashSet::new();
-    files.retain(|file| distinct.insert(file.release));
+    let mut releases = HashSet::new();
+    files.retain(|file| releases.insert(file.release));
     let index = match version {
         Some(version) => files.iter().position(|file| file.version == version),
         None => (!files.is_empty()).then_some(0),
@@ -241,15 +241,15 @@ fn detail(
             records.into_iter().find(|r| r.release == file.release).map(|r| r.stanza).unwrap_or_default();
     }
     let others = files.into_iter().map(|file| release(name, file)).collect();
-    let unread = unread_archive(&file).filter(|_| readme.is_none());
-    let unfetched = file.sha256.filter(|_| file.file_state != FileState::Stored);
+    let stored_archive = unread_archive(&file).filter(|_| readme.is_none());
+    let missing_archive = file.sha256.filter(|_| file.file_state != FileState::Stored);
     let release = release(name, file);
     let detail =
         PackageDetail { release, source: tree.source, tree: tree.tree, description, readme: None, others };
-    Ok(Some(PackageFacts { detail, readme, unread, unfetched }))
+    Ok(Some(PackageFacts { detail, readme, stored_archive, missing_archive }))
 }
 
-/// The archive of a mirrored file that is in storage.
+/// Returns the archive of a mirrored file, if it is in storage.
 fn unread_archive(file: &ReleaseFile) -> Option<UnreadArchive> {
     let class = file.class.as_deref().and_then(StorageClass::parse)?;
     match class {

@@ -22,13 +22,13 @@ use crate::r::version;
 pub struct PackageQuery {
     /// A part of the name, ignoring case; empty for all packages.
     pub name_part: String,
-    /// Only the package of exactly this name.
+    /// The exact name of the only package, if set.
     pub name: Option<String>,
     /// The sort key.
     pub sort: SortBy,
-    /// Reverses the order.
+    /// Whether the order is reversed.
     pub descending: bool,
-    /// A package of exactly the name `name_part` comes first.
+    /// Whether a package with exactly the name `name_part` comes first.
     pub exact_first: bool,
     /// The maximum number of packages.
     pub limit: usize,
@@ -36,7 +36,7 @@ pub struct PackageQuery {
     pub offset: usize,
 }
 
-/// The keys packages can be sorted by; equal ones are sorted by name.
+/// The keys by which packages can be sorted; packages with equal keys are sorted by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortBy {
     /// The name in lower case.
@@ -44,7 +44,7 @@ pub enum SortBy {
     Name,
     /// The listed version, in R's order.
     Version,
-    /// Its publication time; unknown ones first.
+    /// The publication time of that version; unknown times first.
     Published,
     /// The source, in the order of the subscriptions.
     Source,
@@ -89,13 +89,13 @@ pub struct PackageRow {
     pub source: SourceId,
     /// The package list that contains it.
     pub tree: TreeId,
-    /// When that version was published, if known.
+    /// Publication time of that version, if known.
     pub published_at: Option<Timestamp>,
     /// Its DESCRIPTION if known, else its index record; in DCF.
     pub description: Vec<u8>,
 }
 
-/// Every name listed at a point, each from the first tree that lists it, by lower-case name.
+/// The names listed at a point, each from the first tree that lists it, sorted by lower-case name.
 pub(super) struct Names {
     names: Vec<OwnedName>,
     /// The language of all trees of the point.
@@ -112,7 +112,7 @@ struct OwnedName {
 /// The names of the points used last.
 pub(super) type Cache = quick_cache::sync::Cache<Vec<PointTree>, Arc<Names>>;
 
-/// Points in the [`Cache`]. Full-size CRAN takes some megabytes.
+/// Points in the [`Cache`]; that of all of CRAN has some megabytes.
 pub(super) const CACHE_ENTRIES: usize = 8;
 
 /// Returns a page of the packages listed at a point.
@@ -159,27 +159,27 @@ impl Names {
             Language::R => (query.name_part.to_lowercase(), query.name.clone()),
             Language::Python => (normalize(&query.name_part), query.name.as_deref().map(normalize)),
         };
-        let is_match = |owned: &&OwnedName| {
-            owned.name.fold.contains(&part) && name.as_ref().is_none_or(|name| *name == owned.name.name)
+        let is_match = |entry: &&OwnedName| {
+            entry.name.fold.contains(&part) && name.as_ref().is_none_or(|name| *name == entry.name.name)
         };
         let mut matches: Vec<&OwnedName> = self.names.iter().filter(is_match).collect();
         match (query.sort, query.descending) {
             (SortBy::Name, false) => {}
             (SortBy::Name, true) => matches.reverse(),
-            (by, false) => matches.sort_by(|a, b| by.compare(a, b, trees, self.language)),
-            (by, true) => matches.sort_by(|a, b| by.compare(b, a, trees, self.language)),
+            (sort, false) => matches.sort_by(|a, b| sort.compare(a, b, trees, self.language)),
+            (sort, true) => matches.sort_by(|a, b| sort.compare(b, a, trees, self.language)),
         }
         if query.exact_first {
-            matches.sort_by_key(|owned| owned.name.fold != part);
+            matches.sort_by_key(|entry| entry.name.fold != part);
         }
         let page = matches.iter().skip(query.offset).take(query.limit);
-        (matches.len(), page.map(|owned| (*owned).clone()).collect())
+        (matches.len(), page.map(|entry| (*entry).clone()).collect())
     }
 }
 
 impl SortBy {
     fn compare(self, a: &OwnedName, b: &OwnedName, trees: &[PointTree], language: Language) -> Ordering {
-        let index = |owned: &OwnedName| trees.iter().position(|tree| *tree == owned.tree);
+        let index = |entry: &OwnedName| trees.iter().position(|tree| *tree == entry.tree);
         match self {
             SortBy::Name => (&a.name.fold, &a.name.name).cmp(&(&b.name.fold, &b.name.name)),
             SortBy::Version => match language {
@@ -193,15 +193,16 @@ impl SortBy {
 }
 
 fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>, DbError> {
-    let mut distinct: HashSet<String> = HashSet::new();
-    let mut owned = Vec::new();
+    let mut names_so_far: HashSet<String> = HashSet::new();
+    let mut entries = Vec::new();
     for tree in trees {
         let names = db::life::names(c, tree.tree, tree.seq)?;
-        let new = names.into_iter().filter(|name| trees.len() == 1 || distinct.insert(name.name.clone()));
-        owned.extend(new.map(|name| OwnedName { name, tree: *tree }));
+        let new_names =
+            names.into_iter().filter(|name| trees.len() == 1 || names_so_far.insert(name.name.clone()));
+        entries.extend(new_names.map(|name| OwnedName { name, tree: *tree }));
     }
-    owned.sort_by(|a, b| SortBy::Name.compare(a, b, trees, Language::R));
-    Ok(owned)
+    entries.sort_by(|a, b| SortBy::Name.compare(a, b, trees, Language::R));
+    Ok(entries)
 }
 
 fn python_names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>, DbError> {
@@ -212,7 +213,7 @@ fn python_names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>,
 fn rows(c: &mut dyn Conn, trees: &[PointTree], names: &[OwnedName]) -> Result<Vec<PackageRow>, DbError> {
     let mut texts: HashMap<(TreeId, PackageId), Vec<u8>> = HashMap::with_capacity(names.len());
     for tree in trees {
-        let packages = names.iter().filter(|owned| owned.tree == *tree).map(|owned| owned.name.package);
+        let packages = names.iter().filter(|entry| entry.tree == *tree).map(|entry| entry.name.package);
         let packages: Vec<PackageId> = packages.collect();
         if packages.is_empty() {
             continue;
@@ -244,7 +245,7 @@ mod tests {
         PointTree { source: SourceId(id), tree: TreeId(id), seq: Seq(1) }
     }
 
-    fn owned(name: &str, version: &str, published: Option<i64>, source: i64) -> OwnedName {
+    fn entry(name: &str, version: &str, published: Option<i64>, source: i64) -> OwnedName {
         let name = ListedName {
             name: name.to_owned(),
             fold: name.to_lowercase(),
@@ -257,14 +258,14 @@ mod tests {
 
     fn page_text(query: &PackageQuery) -> (usize, String) {
         let names = vec![
-            owned("abc", "1.10", Some(3), 2),
-            owned("Shiny", "1.9", None, 1),
-            owned("shinyBS", "0.1", Some(1), 2),
-            owned("xshiny", "2.0", Some(2), 1),
+            entry("abc", "1.10", Some(3), 2),
+            entry("Shiny", "1.9", None, 1),
+            entry("shinyBS", "0.1", Some(1), 2),
+            entry("xshiny", "2.0", Some(2), 1),
         ];
         let names = Names { names, language: Language::R };
         let (total, page) = names.page(query, &[tree(2), tree(1)]);
-        (total, page.iter().map(|owned| owned.name.name.as_str()).collect::<Vec<_>>().join(" "))
+        (total, page.iter().map(|entry| entry.name.name.as_str()).collect::<Vec<_>>().join(" "))
     }
 
     fn query() -> PackageQuery {

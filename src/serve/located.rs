@@ -1,4 +1,4 @@
-//! A located file of a package, and an opened one.
+//! Located and opened files of packages.
 
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ pub struct LocatedFile {
     pub version: String,
     /// `{package}_{version}.tar.gz`.
     pub name: String,
-    /// True for a release in `Archive/`, not in the current list.
+    /// Whether the release is in `Archive/`, not in the current list.
     pub archived: bool,
     /// Size in bytes, if known.
     pub size: Option<u64>,
@@ -36,7 +36,7 @@ pub struct LocatedFile {
     pub sha256: Option<Sha256>,
     /// MD5 in the mirror's index, with which the file is compared before it is stored.
     pub md5: Option<Md5>,
-    /// True when the row says that the file is in storage.
+    /// Whether the row states that the file is in storage.
     pub stored: bool,
     /// Publication time: `Last-Modified`.
     pub modified: Option<Timestamp>,
@@ -61,8 +61,8 @@ pub enum FileBody {
 pub struct OpenFile {
     /// Size of the whole file; `None` only while it is fetched from a mirror that declares no size.
     pub size: Option<u64>,
-    /// The range in the body; `None` for the whole file (also when the requested range is far beyond what was fetched
-    /// so far).
+    /// The range in the body; `None` for the whole file (also if the requested range begins far beyond the fetched
+    /// bytes).
     pub range: Option<Range<u64>>,
     /// The bytes.
     pub body: FileBody,
@@ -92,7 +92,7 @@ impl LocatedFile {
         self.tree.source
     }
 
-    /// How often the same version was replaced by other bytes before.
+    /// Number of times that the bytes of this version were replaced before.
     #[must_use]
     pub fn revision(&self) -> i64 {
         self.row.revision
@@ -157,7 +157,7 @@ impl LocatedFile {
         LocatedFile { platform: Some(platform.clone()), ..LocatedFile::new(&self.package, self.tree, row) }
     }
 
-    /// The key of the stored object; `None` when the row says that it is not stored.
+    /// The key of the stored object; `None` if the row states that it is not stored.
     pub(super) fn key(&self) -> Option<Key> {
         let class = self.row.class.as_deref()?;
         let class = StorageClass::parse(class)?;

@@ -38,22 +38,22 @@ use crate::fetch::Fetches;
 use crate::model::time::Timestamp;
 use crate::state::State;
 
-/// Handle to all repositories, with the caches of the content served from them.
+/// Handle to all repositories, with the caches of the served content.
 pub struct Repositories {
     state: Arc<State>,
     fetches: Arc<Fetches>,
-    /// Serializes the closing of days; holds the time of the last failure.
+    /// Serializes the closing of days; contains the time of the last failure.
     day_closing: tokio::sync::Mutex<Option<Timestamp>>,
     indexes: index::Cache,
     located_files: file::Cache,
-    /// Bundles that packages are served from.
+    /// Bundles from which packages are served.
     bundles: bundles::SharedBundles,
     /// Bundle files whose digest was verified.
     verified_files: bundle_files::VerifiedFiles,
     binary_probes: remote_binaries::ProbeCache,
     dependency_graphs: dependency_graph::Cache,
     name_lists: listing::Cache,
-    archives_read: archive_details::Cache,
+    read_archives: archive_details::Cache,
     readmes: readmes::ReadmeCache,
     /// Held while an archive, or the READMEs of a bundle, are read.
     archive_lock: tokio::sync::Mutex<()>,
@@ -72,7 +72,7 @@ impl Repositories {
             binary_probes: remote_binaries::ProbeCache::new(remote_binaries::CACHE_ENTRIES),
             dependency_graphs: dependency_graph::Cache::new(dependency_graph::CACHE_ENTRIES),
             name_lists: listing::Cache::new(listing::CACHE_ENTRIES),
-            archives_read: archive_details::Cache::new(archive_details::CACHE_ENTRIES),
+            read_archives: archive_details::Cache::new(archive_details::CACHE_ENTRIES),
             readmes: readmes::ReadmeCache::default(),
             archive_lock: tokio::sync::Mutex::default(),
             fetches,

@@ -5,7 +5,7 @@ use crate::r::platform::{Arch, Platform, Target};
 use crate::r::user_agent::{self, ClientSystem, RClient, RVersion, UserAgent};
 use crate::r::version::RMinor;
 
-/// How a client declares its platform.
+/// The declaration of a client's platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientPlatform<'a> {
     /// By its `User-Agent`, if it sends one.
@@ -24,11 +24,11 @@ pub enum ClientPlatform<'a> {
 pub struct PlatformChoice {
     /// The declared version of R, if any.
     pub r: Option<RVersion>,
-    /// The platform of the binary to search for, or why there is none.
+    /// The platform of the binary to search for, or the reason why there is none.
     pub platform: Result<(Platform, RVersionMatch), MatchFailure>,
 }
 
-/// How the version of R matches.
+/// The kind of match of an R version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RVersionMatch {
     /// The client's version is the distribution's own, including the patch version.
@@ -39,7 +39,7 @@ pub enum RVersionMatch {
     Forced,
 }
 
-/// Why the source package is served.
+/// The reason why the source package is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatchFailure {
     /// No `User-Agent`.
@@ -95,7 +95,7 @@ impl MatchFailure {
     }
 }
 
-/// Selects the platform. `has_binaries` is true for minor versions of R that the distribution may have binaries for.
+/// Selects the platform. `has_binaries` is true for minor versions of R for which the distribution may have binaries.
 #[must_use]
 pub fn choose(
     distribution: &Distribution,
@@ -122,7 +122,7 @@ pub fn choose(
     }
 }
 
-/// The system of a distribution: Alpine is the only supported one with musl as C library.
+/// The system of a distribution: Alpine is the only supported distribution with musl as C library.
 fn own_system(distribution: &Distribution) -> ClientSystem {
     if distribution.rules_name == "alpine" { ClientSystem::LinuxMusl } else { ClientSystem::Linux }
 }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_of_the_decision_table() {
+    fn decisions_follow_the_table() {
         let tag = |tag: &str, version_match| Ok((tag.to_owned(), version_match));
         let r = |version: &str| format!("R ({version} x86_64-pc-linux-gnu x86_64 linux-gnu)");
         let s = str::to_owned;

@@ -1,6 +1,6 @@
 //! The owner of a package name: the rule by which indexes, files and `Archive/` of several subscriptions are merged.
 //!
-//! The first subscription that *lists* the name at the point owns it, whatever the versions; if none lists it, the
+//! The first subscription that *lists* the name at the point owns it, regardless of the versions; if none lists it, the
 //! first that has it in its archive. Only the owner provides the name: a shadowed package is neither listed nor
 //! served by its path.
 
@@ -14,20 +14,20 @@ pub(super) fn owner(
     trees: &[PointTree],
     package: &str,
 ) -> Result<Option<PointTree>, DbError> {
-    if let [only] = trees {
-        return Ok(Some(*only));
+    if let [tree] = trees {
+        return Ok(Some(*tree));
     }
     // A package id belongs to a name in a language. All sources of a repository have the same language, so the id is
     // the same in all of them.
     let Some(first) = trees.first() else { return Ok(None) };
     let Some(id) = db::package::by_name(c, first.source, package)? else { return Ok(None) };
-    let mut archive = None;
+    let mut archive_owner = None;
     for tree in trees {
         match db::life::presence(c, tree.tree, tree.seq, id)? {
             Some(LifeState::Listed) => return Ok(Some(*tree)),
-            Some(LifeState::Archived) => archive = archive.or(Some(*tree)),
+            Some(LifeState::Archived) => archive_owner = archive_owner.or(Some(*tree)),
             None => {}
         }
     }
-    Ok(archive)
+    Ok(archive_owner)
 }

@@ -79,17 +79,17 @@ pub fn of_source(state: &State, source: &str, version: Option<Version>) -> Resul
     })
 }
 
-/// Closes all finished days; the scheduled job calls it at 00:00:05 UTC.
+/// Closes all finished days. Called by the scheduled job at 00:00:05 UTC.
 pub async fn close_finished_days(repositories: &Repositories) {
     close_day(repositories, (repositories.state.clock)().day().start()).await;
 }
 
-/// Closes everything before `end`, once: concurrent callers wait and find it closed. On an error the point stays
-/// open, which is slower for clients but correct.
+/// Closes all days before `end`. Concurrent callers wait until the first one has closed them. After an error the days
+/// stay open: responses are then slower, but correct.
 async fn close_day(repositories: &Repositories, end: Timestamp) {
     let mut last_failure = repositories.day_closing.lock().await;
     let now = (repositories.state.clock)();
-    let is_too_soon = last_failure.is_some_and(|at| now.0.saturating_sub(at.0) < RETRY);
+    let is_too_soon = last_failure.is_some_and(|at| now.0.saturating_sub(at.0) < RETRY_INTERVAL);
     if is_too_soon || repositories.state.catalog.get().is_closed(end) {
         return;
     }
@@ -105,7 +105,7 @@ async fn close_day(repositories: &Repositories, end: Timestamp) {
 }
 
 /// The interval between attempts to close a day, in microseconds.
-const RETRY: i64 = 60 * SECOND;
+const RETRY_INTERVAL: i64 = 60 * SECOND;
 
 /// The instant up to which days must be closed before the point is final, if that time has passed.
 fn unclosed_end(
@@ -124,8 +124,9 @@ fn unclosed_end(
         Snapshot::Transaction(id) => catalog.instant(id)?,
     };
     // A point before the first subscription also needs the end of that day.
-    let first = repo.steps.iter().find(|step| !step.list.is_empty())?.at;
-    let end = if first < end_of_snapshot { end_of_snapshot } else { first.day().end() };
+    let first_subscription = repo.steps.iter().find(|step| !step.list.is_empty())?.at;
+    let end =
+        if first_subscription < end_of_snapshot { end_of_snapshot } else { first_subscription.day().end() };
     (end <= now && !catalog.is_closed(end)).then_some(end)
 }
 

@@ -8,7 +8,7 @@ use crate::model::digest::Sha256;
 use crate::model::ids::TreeId;
 use crate::storage::memory_cache::MemoryCache;
 
-/// The longest README that is returned, in bytes.
+/// Maximum length of a README that is returned, in bytes.
 pub(super) const README_LIMIT: u64 = 1 << 20;
 
 /// Cached READMEs, and the last error.
@@ -23,13 +23,13 @@ pub(super) struct ReadmeCache {
 /// README is better than none.
 pub(super) async fn read(repositories: &Repositories, tree: TreeId, file: Sha256) -> Option<Vec<u8>> {
     let (mirror, product) = bundles::of_tree(repositories, tree, None)?;
-    let cached = || repositories.readmes.texts.get(&file);
-    let text = match cached() {
+    let cached_text = || repositories.readmes.texts.get(&file);
+    let text = match cached_text() {
         Some(text) => text,
         None => {
-            // One README at a time: reading it occupies a processor for a while.
+            // One README at a time: decompression is CPU-bound.
             let _guard = repositories.archive_lock.lock().await;
-            match cached() {
+            match cached_text() {
                 Some(text) => text,
                 None => {
                     let readme = mirror.readme(&product, file).await;

@@ -80,8 +80,8 @@ pub(super) async fn find(
     }
     let config = repositories.state.config.load_full();
     let (_, release) = source.release();
-    if let Some(discovered) = discovered_binary_of(&repositories.state, release, platform).await? {
-        return Ok(Some(source.with_discovered_binary(discovered, platform)));
+    if let Some(binary) = discovered_binary_of(&repositories.state, release, platform).await? {
+        return Ok(Some(source.with_discovered_binary(binary, platform)));
     }
     let key = (release, platform.clone());
     if repositories.binary_probes.get(&key).is_some_and(|probe| probe.is_expired()) {
@@ -98,8 +98,9 @@ pub(super) async fn find(
     });
     match probe_result.await?.result {
         ProbeResult::Available(_) => {
-            let discovered = discovered_binary_of(&repositories.state, release, platform).await?;
-            Ok(discovered.map(|discovered| source.with_discovered_binary(discovered, platform)))
+            let discovered_binary = discovered_binary_of(&repositories.state, release, platform).await?;
+            Ok(discovered_binary
+                .map(|discovered_binary| source.with_discovered_binary(discovered_binary, platform)))
         }
         ProbeResult::NotFound => Ok(None),
         ProbeResult::Failed(error) => {
@@ -161,9 +162,9 @@ fn servers(
 async fn probe(servers: &[Server], source: &LocatedFile, platform: &Platform) -> ProbeResult {
     let mut first_error = None;
     for Server { mirror, folder } in servers {
-        let listed = format!("{folder}/src/contrib/{}", source.name);
-        let archived = format!("{folder}/src/contrib/Archive/{}/{}", source.package, source.name);
-        let paths = if source.archived { [archived, listed] } else { [listed, archived] };
+        let listed_path = format!("{folder}/src/contrib/{}", source.name);
+        let archived_path = format!("{folder}/src/contrib/Archive/{}/{}", source.package, source.name);
+        let paths = if source.archived { [archived_path, listed_path] } else { [listed_path, archived_path] };
         for path in paths {
             match mirror.request_headers(&path).await {
                 Ok(headers) if is_binary(&headers, platform) => return ProbeResult::Available(path),
@@ -182,9 +183,9 @@ async fn probe(servers: &[Server], source: &LocatedFile, platform: &Platform) ->
 
 fn is_binary(headers: &HeaderMap, platform: &Platform) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let for_platform =
+    let is_for_platform =
         |tag: &str| Platform::parse(tag).is_some_and(|tag| (tag.r, tag.arch) == (platform.r, platform.arch));
-    text("x-package-type") == Some("binary") && text("x-package-binary-tag").is_none_or(for_platform)
+    text("x-package-type") == Some("binary") && text("x-package-binary-tag").is_none_or(is_for_platform)
 }
 
 #[cfg(test)]

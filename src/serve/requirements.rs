@@ -15,7 +15,7 @@ use crate::model::storage_class::StorageClass;
 use crate::r::sysreqs::{MatchedRule, OsRelease, Rules};
 use crate::storage::Key;
 
-/// How long one request reads stored archives; the next request continues.
+/// Maximum time for which one request reads stored archives; the next request continues.
 const READ_TIME: Duration = Duration::from_secs(5);
 
 /// The data to answer requests for system requirements on one system.
@@ -25,8 +25,8 @@ pub struct Requirements {
     graph: Arc<DependencyGraph>,
 }
 
-/// Loads the data for the system requirements on a system, named as clients name it. Where requirements are
-/// unknown, stored archives are read: those of `roots` and their dependencies, or of all packages without `roots`.
+/// Loads the data for the system requirements on a system, by the names that clients use. If requirements are unknown,
+/// stored archives are read: those of `roots` and their dependencies, or of all packages without `roots`.
 ///
 /// # Errors
 /// [`RepoError::Unsupported`], [`RepoError::NoRules`]; database errors.
@@ -83,7 +83,7 @@ fn unread_archive(stored: &detail::StoredArchive) -> Option<UnreadArchive> {
 }
 
 impl Requirements {
-    /// The system that the rules are applied to.
+    /// The system to which the rules are applied.
     #[must_use]
     pub fn system(&self) -> &OsRelease {
         &self.system
@@ -95,12 +95,12 @@ impl Requirements {
         self.rules.requirements(text, &self.system)
     }
 
-    /// The packages that have requirements, by name. Takes some milliseconds of CPU time for all of CRAN.
+    /// The packages that have requirements, by name. Uses some milliseconds of CPU time for all of CRAN.
     pub fn of_all(&self) -> impl Iterator<Item = (&str, Vec<MatchedRule<'_>>)> {
         self.with_needs(self.graph.requirements())
     }
 
-    /// Like [`Requirements::of_all`], for `roots` and all packages they cannot be installed without.
+    /// Like [`Requirements::of_all`], for `roots` and all packages without which they cannot be installed.
     pub fn of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,
@@ -167,17 +167,17 @@ fn find_system(platforms: &Platforms, distribution: &str, release: &str) -> Resu
 mod tests {
     use super::*;
 
-    fn resolved(text: &str, distribution: &str, release: &str) -> Option<String> {
+    fn system_text(text: &str, distribution: &str, release: &str) -> Option<String> {
         let config = crate::config::parse("f", text.as_bytes(), []).expect("valid").config;
         let system = find_system(&config.platforms, distribution, release).ok()?;
         Some(format!("{} {}", system.distribution, system.release))
     }
 
     #[test]
-    fn systems_are_those_of_the_table_under_the_names_that_clients_use() {
+    fn systems_are_found_by_the_names_that_clients_use() {
         let assert_system = |distribution, release, expected: &str| {
             assert_eq!(
-                resolved("", distribution, release).as_deref(),
+                system_text("", distribution, release).as_deref(),
                 Some(expected),
                 "{distribution} {release}"
             );
@@ -195,13 +195,13 @@ mod tests {
         for (distribution, release) in
             [("fedora", "41"), ("alpine", "3.20"), ("windows", "all"), ("ubuntu", "7.10"), ("", "")]
         {
-            assert_eq!(resolved("", distribution, release), None, "{distribution} {release}");
+            assert_eq!(system_text("", distribution, release), None, "{distribution} {release}");
         }
     }
 
     #[test]
     fn an_administrator_can_add_a_system() {
         let own = "[Distribution \"fedora41\"]\nSystem = fedora\nRelease = 41\nSystemRequirements = true\n";
-        assert_eq!(resolved(own, "fedora", "41").as_deref(), Some("fedora 41"));
+        assert_eq!(system_text(own, "fedora", "41").as_deref(), Some("fedora 41"));
     }
 }

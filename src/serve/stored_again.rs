@@ -12,10 +12,10 @@ use crate::storage::{Key, StorageError};
 use super::located::LocatedFile;
 use super::{RepoError, Repositories, archive_details, upstream};
 
-/// Why an object was not stored again.
+/// An error of storing an object again.
 #[derive(Debug, thiserror::Error)]
 pub enum NotStoredAgain {
-    /// No mirror has the object, and storage has nothing from which it could be made.
+    /// No mirror has the object, and storage has no archive from which it could be extracted.
     #[error("no mirror has it")]
     NoSource,
     /// The mirror, or the archive of its package, has other bytes or none.
@@ -34,7 +34,7 @@ pub enum NotStoredAgain {
 /// # Errors
 /// [`NotStoredAgain`].
 pub async fn package(repositories: &Repositories, sha256: Sha256) -> Result<(), NotStoredAgain> {
-    let files = repositories.state.db.read(move |c| stored_file::mirrored(c, sha256)).await;
+    let files = repositories.state.db.read(move |c| stored_file::mirrored_files(c, sha256)).await;
     let mut reason = NotStoredAgain::NoSource;
     for file in files.map_err(RepoError::from)? {
         match fetch(repositories, file).await {
@@ -47,7 +47,7 @@ pub async fn package(repositories: &Repositories, sha256: Sha256) -> Result<(), 
 
 async fn fetch(repositories: &Repositories, mirrored: MirroredFile) -> Result<(), NotStoredAgain> {
     let MirroredFile { tree, package, platform, file } = mirrored;
-    // Not stored, so that a bundle is searched for the object by its digest.
+    // Marked as not stored, so that a bundle is searched for the object by its digest.
     let located = LocatedFile { stored: false, ..LocatedFile::new(&package, tree, file) };
     let located = match platform.as_str() {
         "" => located,
@@ -61,8 +61,8 @@ async fn fetch(repositories: &Repositories, mirrored: MirroredFile) -> Result<()
     let request = || FetchRequest::new(&located.row, form, candidates, class, located.tree);
     let subscriber = repositories.fetches.join(located.row.file, request)?;
     let mut progress = subscriber.fetch.progress.clone();
-    let ended = progress.wait_for(|progress| progress.outcome.is_some()).await;
-    match ended.ok().and_then(|ended| ended.outcome.clone()) {
+    let result = progress.wait_for(|progress| progress.outcome.is_some()).await;
+    match result.ok().and_then(|progress| progress.outcome.clone()) {
         Some(FetchOutcome::Done(Delivery::Stored(_))) => Ok(()),
         Some(FetchOutcome::Done(Delivery::SentOnly)) => {
             Err(NotStoredAgain::Failed("it could not be stored".to_owned()))
@@ -84,7 +84,8 @@ impl From<FetchError> for NotStoredAgain {
     }
 }
 
-/// Stores bytes in place of an object, which may have the same size: a damaged one that could not be moved aside.
+/// Stores bytes in place of an object, which may have the same size: a damaged object that could not be moved to
+/// the directory `damaged`.
 async fn replace(repositories: &Repositories, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
     let storage = &repositories.state.storage;
     let mut spool = storage.spool(key.class()).await?;
@@ -102,9 +103,9 @@ pub async fn readme(repositories: &Repositories, sha256: Sha256) -> Result<(), N
     for (class, archive) in archives.map_err(RepoError::from)? {
         let Some(class) = StorageClass::parse(&class) else { continue };
         match archive_details::readme(repositories, &Key::Package(class, archive)).await {
-            Ok(Some((found, text))) if found == sha256 => {
-                let stored = replace(repositories, &Key::Readme(sha256), &text).await;
-                return stored.map_err(|error| NotStoredAgain::Failed(error.to_string()));
+            Ok(Some((digest, text))) if digest == sha256 => {
+                let result = replace(repositories, &Key::Readme(sha256), &text).await;
+                return result.map_err(|error| NotStoredAgain::Failed(error.to_string()));
             }
             Ok(_) => {
                 reason = NotStoredAgain::Gone("the archive of its package has another README".to_owned());
@@ -123,8 +124,8 @@ pub async fn differing_facts(repositories: &Repositories, key: &Key) -> Result<O
     let sha256 = *key.digest();
     let origin = repositories.state.db.read(move |c| stored_file::origin(c, sha256)).await?;
     let Some(origin) = origin.filter(|origin| origin.platform.is_empty()) else { return Ok(None) };
-    let described = archive_details::name_and_version(repositories, key).await?;
-    Ok(match described {
+    let identity = archive_details::name_and_version(repositories, key).await?;
+    Ok(match identity {
         Some(Ok((name, version)))
             if name == origin.package && version::compare(&version, &origin.version).is_eq() =>
         {

@@ -1,4 +1,4 @@
-//! Whether a file can be fetched, and from which addresses of its mirrors.
+//! Determines whether a file can be fetched, and from which addresses of its mirrors.
 
 use super::RepoError;
 use super::located::LocatedFile;
@@ -68,7 +68,7 @@ pub(super) fn candidates(
                 config.cran.binaries.is_empty().then(|| object(&config.cran.url, &product)).flatten();
             let paths = match (paths, object) {
                 (Ok(paths), object) => candidates::add_object(paths, object),
-                // It is not known yet whether the mirror is a bundle that contains binaries.
+                // The mirror was not examined yet; it may be a bundle that contains binaries.
                 (Err(_), Some(object)) => vec![object],
                 (Err(error), None) => return Err(unavailable(error)),
             };

@@ -37,8 +37,8 @@ impl Vulnerabilities {
     }
 }
 
-/// The ecosystem of a source's packages. Local packages, and those from Git repositories, belong to none: a package
-/// with a public package's name is not that package.
+/// The ecosystem of a source's packages. Local packages, and those from Git repositories, belong to none: they may
+/// have the name of a public package, but are not that package.
 fn ecosystem(kind: SourceKind) -> Option<Ecosystem> {
     match kind {
         SourceKind::Cran | SourceKind::CranSnapshot | SourceKind::CuratedCran => Some(Ecosystem::Cran),

@@ -32,7 +32,7 @@ pub(super) async fn set_in_releases(
     source: SourceId,
     view: &MirrorView,
 ) -> Result<usize, SyncError> {
-    let files = db.read(move |c| file::without_digest(c, source)).await?;
+    let files = db.read(move |c| file::files_without_digest(c, source)).await?;
     let facts: Vec<FetchedFacts> = files.iter().filter_map(|file| find_facts(file, view)).collect();
     for chunk in facts.chunks(CHUNK) {
         let chunk: Arc<[FetchedFacts]> = chunk.into();

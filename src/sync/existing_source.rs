@@ -127,11 +127,11 @@ impl ExistingSource {
         }
         let mut former_releases = match versions {
             None => release::all(c, source)?,
-            Some(versions) => release::of_versions(c, source, versions)?,
+            Some(versions) => release::by_versions(c, source, versions)?,
         };
         former_releases.retain(|release| !open_releases.contains(release));
         for releases in former_releases.chunks(CHUNK) {
-            release::former(c, releases)?.into_iter().for_each(|row| existing.add_former(row));
+            release::former_releases(c, releases)?.into_iter().for_each(|row| existing.add_former(row));
         }
         existing.lower_variants(release::variants(c, source, tree.id)?);
         Ok(existing)

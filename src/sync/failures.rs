@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::SyncError;
-use crate::db::upstream::{self, FAILED, StoredValidators};
+use crate::db::upstream::{self, FAILED_JOBS, StoredValidators};
 use crate::metrics;
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
@@ -49,7 +49,7 @@ impl<'a> MeasuredSync<'a> {
     /// Records a failure in a row with the start time of the first failed run since the last success, or deletes that
     /// row after a success. Writes nothing if the row need not change.
     async fn record_failure(&self, has_failed: bool) -> Result<(), crate::db::DbError> {
-        let key = format!("{FAILED}sync:{}", self.source);
+        let key = format!("{FAILED_JOBS}sync:{}", self.source);
         let is_recorded = {
             let key = key.clone();
             self.state.db.read(move |c| upstream::get(c, &key)).await?.is_some()

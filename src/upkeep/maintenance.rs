@@ -97,7 +97,7 @@ async fn sweep_storage(upkeep: &Upkeep, options: &SweepOptions) {
 
 async fn render_indexes(upkeep: &Upkeep, repo: &str, snapshot: Snapshot) -> Result<(), RepoError> {
     let point = serve::point::resolve(&upkeep.repositories, repo, snapshot).await?;
-    for document in RDocument::PRERENDERED {
+    for document in RDocument::NIGHTLY_DOCUMENTS {
         serve::index::document(&upkeep.repositories, &DocumentRequest::new(point.clone(), document)).await?;
     }
     Ok(())

@@ -92,7 +92,7 @@ impl Usage {
 
 impl Inner {
     async fn last_rollup(&self) -> Result<Option<Timestamp>, UsageError> {
-        Ok(self.database.open().await?.read(|c| download::last_done(c, TASK)).await?)
+        Ok(self.database.open().await?.read(|c| download::last_run(c, TASK)).await?)
     }
 
     async fn roll_up(&self) -> Result<(), UsageError> {
@@ -102,14 +102,14 @@ impl Inner {
         self.state.db.read(move |c| clock::check(c, start)).await?;
         let today = day_number(start);
         let mut aggregated_count = 0;
-        for day in db.read(move |c| download::not_aggregated(c, today)).await? {
+        for day in db.read(move |c| download::days_without_aggregate(c, today)).await? {
             aggregated_count += usize::from(self.aggregate_day(&db, day, start).await?);
         }
         let removed_days = self.remove_old(&db, today).await?;
         self.sweep(&db, false).await?;
         db.bulk(move |c| {
             download::remove_writers(c, Timestamp(start.0 - WRITER_EXPIRY))?;
-            download::record_done(c, TASK, start)
+            download::record_run(c, TASK, start)
         })
         .await?;
         if aggregated_count + removed_days > 0 {
@@ -120,7 +120,7 @@ impl Inner {
 
     /// Aggregates a day: object first, row second. False if a process still counts for that day; the next run retries.
     async fn aggregate_day(&self, db: &Db, day: i64, now: Timestamp) -> Result<bool, UsageError> {
-        let counts = db.read(move |c| download::of_day(c, day)).await?;
+        let counts = db.read(move |c| download::day_counts(c, day)).await?;
         let bytes = Bytes::from(aggregate::render(&counts));
         let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
         self.state.storage.put(&Key::Usage(sha256), bytes).await?;
@@ -137,7 +137,7 @@ impl Inner {
         let days = i64::try_from(retention.as_secs().div_ceil(86_400)).unwrap_or(i64::MAX);
         let first_day = today.saturating_sub(days);
         let mut removed_count = 0;
-        while let Some(day) = db.read(move |c| download::oldest(c, first_day)).await? {
+        while let Some(day) = db.read(move |c| download::oldest_day(c, first_day)).await? {
             let aggregates = db
                 .bulk(move |c| {
                     let aggregates = download::aggregates(c, day, day + 1)?;

@@ -67,7 +67,7 @@ impl Inner {
             .read(move |c| {
                 Ok((
                     download::aggregates(c, first_day, end_day)?,
-                    download::of_days_not_aggregated(c, first_day, end_day)?,
+                    download::unaggregated_counts(c, first_day, end_day)?,
                 ))
             })
             .await?;
@@ -84,7 +84,7 @@ impl Inner {
                 Some(counts) => add(counts),
                 None => {
                     tracing::warn!(target: "usage", day, %sha256, "could not read the counts of a day from storage; aggregating it again");
-                    add(db.read(move |c| download::of_day(c, day)).await?);
+                    add(db.read(move |c| download::day_counts(c, day)).await?);
                     db.bulk(move |c| download::remove_aggregate(c, day)).await?;
                 }
             }

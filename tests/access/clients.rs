@@ -52,7 +52,7 @@ fn curl_gets_200_401_and_403_with_each_form_of_credentials() {
     let file = server.url("/team/latest/src/contrib/alpha_1.0.tar.gz");
     let netrc = server.dir().join("netrc");
     std::fs::write(&netrc, format!("machine 127.0.0.1 login __token__ password {reader}\n"))
-        .expect("our own");
+        .expect("a writable directory");
     let status = |arguments: &[&str]| {
         let curl = Command::new("curl")
             .args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--noproxy", "*"])

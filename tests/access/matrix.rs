@@ -19,7 +19,7 @@ enum Rule {
     ReadRepository,
     /// Readers of a repository with the source, and its publishers.
     ReadSource,
-    /// Every client with a token.
+    /// Clients with any valid token.
     AnyToken,
     /// Publishers of the source.
     WriteSource,
@@ -27,14 +27,14 @@ enum Rule {
     Upload,
     /// Administrators.
     Administer,
-    /// Administrators of the machine.
+    /// Clients of the admin socket.
     Machine,
 }
 
-/// The kinds of clients, and the statuses of their requests by rule: `y` neither 401 nor 403, `a` 401, `f` 403.
+/// The kinds of clients.
 const ROLES: [&str; 10] = [
     "anonymous",
-    "wrong",
+    "unknown token",
     "expired",
     "revoked",
     "read of another repository",
@@ -45,7 +45,8 @@ const ROLES: [&str; 10] = [
     "socket",
 ];
 
-fn expected(rule: Rule) -> &'static str {
+/// The statuses of requests under a rule, one letter per role: `a` is 401, `f` is 403, `y` is another status below 500.
+fn expected_statuses(rule: Rule) -> &'static str {
     match rule {
         Rule::Health => "yyyyyyyyyy",
         Rule::Open => "yaaayyyyyy",
@@ -282,7 +283,7 @@ fn every_client_gets_the_status_of_its_permission_at_every_address() {
             .map(|authorization| send(&server, method, &path, authorization.as_deref(), body).status)
             .collect();
         statuses.push(http::admin(&server.admin_socket(), method, &path, body.as_bytes()).status);
-        for ((role, expected), status) in ROLES.iter().zip(expected(*rule).chars()).zip(statuses) {
+        for ((role, expected), status) in ROLES.iter().zip(expected_statuses(*rule).chars()).zip(statuses) {
             let actual = match status {
                 401 => 'a',
                 403 => 'f',

@@ -31,7 +31,7 @@ fn a_team_publishes_from_another_machine() {
     run("subscribe --repo=prod --source=team");
     let writer = run("create token --scope=sources:write --sources=team --description=ci --quiet");
     let package = Tarball::new("alpha", "1.0").with("inst/data", &"x".repeat(3_000_000));
-    std::fs::write(server.dir().join(package.file()), package.bytes()).expect("our own directory");
+    std::fs::write(server.dir().join(package.file()), package.bytes()).expect("a writable directory");
     let add = format!("add --source=team --path={}", package.file());
     let ci = |line: &str| remote(&server, &address, writer.trim(), line);
     let output = ci(&add);

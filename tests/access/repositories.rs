@@ -16,12 +16,12 @@ fn start() -> Server {
 }
 
 #[test]
-fn a_repository_is_served_with_a_token_and_refused_without_also_from_the_caches() {
+fn a_repository_needs_a_token_even_if_its_responses_are_cached() {
     let server = start();
     let reader = token(&server, "--scope=repos:read --repos=secretrepo");
     let other = token(&server, "--scope=repos:read --repos=open");
     for path in [INDEX, FILE] {
-        // The second round is answered from the cache of addresses.
+        // Later rounds are answered from the cache of addresses.
         for round in 0..3 {
             let response = get(&server, path, None);
             assert_eq!(response.status, 401, "{path} {round}");
@@ -50,7 +50,11 @@ fn a_repository_is_served_with_a_token_and_refused_without_also_from_the_caches(
                 assert_eq!(answer.status, 200, "{path} {round}");
                 assert_restricted(&answer);
             }
-            assert_eq!(get(&server, path, Some(&basic("__token__", ""))).status, 401, "a user alone");
+            assert_eq!(
+                get(&server, path, Some(&basic("__token__", ""))).status,
+                401,
+                "a user name without a password"
+            );
         }
         // A condition is evaluated only for a client that may read.
         let etag = get(&server, path, Some(&bearer(&reader))).header("etag").expect("known").to_owned();
@@ -97,7 +101,7 @@ fn authentication_is_switched_on_and_off_and_applies_to_cached_addresses() {
 }
 
 #[test]
-fn new_repositories_are_authenticated_if_the_configuration_says_so() {
+fn new_repositories_are_authenticated_if_the_configuration_requires_it() {
     let server = Builder::default().gcfg("[Authentication]\nNewReposAuthByDefault = true").start();
     assert_eq!(server.json("create repo --name=a")["authenticated"], true);
     assert_eq!(server.json("create repo --name=b --authenticated=false")["authenticated"], false);
@@ -108,8 +112,7 @@ fn new_repositories_are_authenticated_if_the_configuration_says_so() {
     assert_eq!(get(&server, "/b", None).status, 302);
 }
 
-/// Every address that lists or searches, with anything that a client could send, names neither the repository, nor its
-/// source, nor its package.
+/// No address that lists or searches names the repository, its source or its package to a client without the scope.
 #[test]
 fn private_names_are_in_no_response_to_others() {
     let server = start();

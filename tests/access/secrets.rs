@@ -39,7 +39,7 @@ fn tokens_are_in_no_log_database_or_backup() {
     server.rspm_stdout(&format!("revoke token --token={reader}"));
     assert_eq!(get(&server, file, Some(&bearer(&reader))).status, 401);
     let backups = server.dir().join("backups");
-    std::fs::create_dir(&backups).expect("our own directory");
+    std::fs::create_dir(&backups).expect("a writable directory");
     server.rspm_stdout(&format!("backup create --to={}", backups.display()));
     let log = server.log_lines().join("\n");
     let encoded = basic("__token__", &reader);
@@ -47,5 +47,8 @@ fn tokens_are_in_no_log_database_or_backup() {
         assert_eq!(files_with(server.dir(), secret.as_bytes()), [""; 0]);
         assert!(!log.contains(secret.as_str()), "the log has a token");
     }
-    assert!(!files_with(server.dir(), b"alpha_1.0.tar.gz").is_empty(), "the search finds what is there");
+    assert!(
+        !files_with(server.dir(), b"alpha_1.0.tar.gz").is_empty(),
+        "the search finds a text that the files contain"
+    );
 }

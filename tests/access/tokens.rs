@@ -51,7 +51,7 @@ fn a_token_is_shown_once_listed_and_revoked() {
 }
 
 #[test]
-fn an_expired_token_is_refused_everywhere_but_by_the_health_check() {
+fn an_expired_token_is_refused_except_by_the_health_check() {
     let server = Server::start();
     let expired_token = bearer(&token(&server, "--scope=repos:read --repos=* --expires=1s"));
     until("it expires", || get(&server, "/", Some(&expired_token)).status == 401);

@@ -12,7 +12,7 @@ const NAMES: &str = "Unknown sections and properties";
 const PATHS: &str = "File paths and storage";
 const SETTINGS: &str = "Listeners and start settings";
 
-/// Every path below a directory with its mode and bytes, to detect changes.
+/// Returns mode and content of each path below a directory, to detect changes.
 fn tree(dir: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
     let mut files = BTreeMap::new();
     let mut dirs = vec![dir.to_owned()];
@@ -30,8 +30,8 @@ fn tree(dir: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
     files
 }
 
-/// The start fails with an error that names the position of `value`, section, property, value and `reason`; the
-/// check `title` fails with the same line; nothing is created.
+/// Asserts that the start fails with an error that names the position of `value`, section, property, value and
+/// `reason`, that the check `title` fails with the same line, and that nothing is created.
 fn assert_refused_at(title: &str, gcfg: &str, value: &str, setting: &str, reason: &str) {
     let server = Builder::default().gcfg(gcfg).prepare();
     let before = tree(server.dir());
@@ -69,11 +69,15 @@ fn an_unknown_storage_class_causes_a_warning_at_start_and_fails_the_check() {
 
 fn assert_unknown_name(gcfg: &str, name: &str, setting: &str, nearest: &str) {
     let server = Builder::default().gcfg(gcfg).start();
-    let place = server.position_of(name);
-    let warned = |line: &String| line.contains("WARN") && line.contains(&place) && line.contains(nearest);
-    assert!(server.log_lines().iter().any(warned), "{place}: {:?}", server.log_lines());
+    let position = server.position_of(name);
+    let is_warning =
+        |line: &String| line.contains("WARN") && line.contains(&position) && line.contains(nearest);
+    assert!(server.log_lines().iter().any(is_warning), "{position}: {:?}", server.log_lines());
     let finding = server.failed_check(NAMES);
-    assert!(finding.starts_with(&format!("{place}: {setting}: ")) && finding.ends_with(nearest), "{finding}");
+    assert!(
+        finding.starts_with(&format!("{position}: {setting}: ")) && finding.ends_with(nearest),
+        "{finding}"
+    );
 }
 
 #[test]
@@ -100,7 +104,7 @@ fn a_wrong_duration_is_refused() {
 }
 
 #[test]
-fn a_wrong_choice_is_refused_with_the_nearest_word() {
+fn a_wrong_choice_is_refused_with_the_nearest_choice() {
     let setting = r#"[Logging] SystemLogLevel = "DEBGU""#;
     assert_refused_at(SYNTAX, "[Logging]\nSystemLogLevel = DEBGU", "DEBGU", setting, "must be one of");
     let server = Builder::default().gcfg("[Logging]\nSystemLogLevel = DEBGU").prepare();
@@ -165,10 +169,10 @@ fn a_wrong_log_destination_is_refused() {
 
 #[test]
 fn a_server_address_that_is_no_url_is_refused() {
-    for garbage in ["pm.example.org", "://", "https://", "https://u:p@h", "https://h/?q", "file:///x"] {
-        let address = rstudio_pm::config::without_userinfo(garbage);
+    for address_text in ["pm.example.org", "://", "https://", "https://u:p@h", "https://h/?q", "file:///x"] {
+        let address = rstudio_pm::config::without_userinfo(address_text);
         let setting = format!("[Server] Address = \"{address}\"");
-        assert_refused_at(SYNTAX, &format!("[Server]\nAddress = {garbage}"), garbage, &setting, "");
+        assert_refused_at(SYNTAX, &format!("[Server]\nAddress = {address_text}"), address_text, &setting, "");
     }
 }
 
@@ -246,7 +250,7 @@ fn postgres_without_a_url_is_refused() {
 }
 
 #[test]
-fn all_errors_of_a_file_are_reported_at_once() {
+fn all_errors_of_a_file_are_reported_together() {
     let server = Builder::default()
         .gcfg("[HTTP]\nListen = x\n[Server]\nContentTypeSniffing = x\nAddress = x")
         .prepare();
@@ -261,9 +265,9 @@ fn all_errors_of_a_file_are_reported_at_once() {
 fn a_secret_is_never_printed() {
     let gcfg = "[Database]\nProvider = postgres\n[Postgres]\nURL = mysql://u:hunter2@h/d\n[Proxy]\nURL = ftp://u:hunter2@h";
     let server = Builder::default().gcfg(gcfg).prepare();
-    let (output, (_, checked)) = (server.start_refused(), server.check_config());
+    let (output, (_, check_output)) = (server.start_refused(), server.check_config());
     assert!(output.contains("***") && !output.contains("hunter2"), "{output}");
-    assert!(checked.contains("***") && !checked.contains("hunter2"), "{checked}");
+    assert!(check_output.contains("***") && !check_output.contains("hunter2"), "{check_output}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Our parser of the git-config dialect agrees with another implementation.
+//! Our parser of the git-config dialect and the crate `gix-config` read the same values.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ type Values = BTreeMap<(String, Option<String>, String), Vec<String>>;
 
 fn add(values: &mut Values, section: &str, sub: Option<&str>, name: &str, value: String) {
     let key = (section.to_lowercase(), sub.map(str::to_owned), name.to_lowercase());
-    let all = values.entry(key).or_default();
+    let property_values = values.entry(key).or_default();
     if !name.eq_ignore_ascii_case("CustomScope") {
-        all.clear();
+        property_values.clear();
     }
-    all.push(value);
+    property_values.push(value);
 }
 
 /// The values that the other implementation reads; `None` if it fails or if a name has no `=`.
@@ -24,26 +24,26 @@ fn reference_values(text: &str) -> Option<Values> {
     let events = Events::from_bytes(text.as_bytes(), None).ok()?;
     let mut values = Values::new();
     let (mut section, mut sub, mut name) = (String::new(), None, String::new());
-    let (mut separated, mut partial) = (false, String::new());
+    let (mut has_separator, mut value_start) = (false, String::new());
     for event in events.iter() {
         match event {
             EventRef::SectionHeader { name, subsection_name, .. } => {
                 section = name.to_string();
                 sub = subsection_name.map(ToString::to_string);
             }
-            EventRef::SectionValueName(found) => {
-                (name, separated) = (found.to_string(), false);
-                partial.clear();
+            EventRef::SectionValueName(value_name) => {
+                (name, has_separator) = (value_name.to_string(), false);
+                value_start.clear();
             }
-            EventRef::KeyValueSeparator => separated = true,
-            EventRef::ValueNotDone(part) => partial.push_str(&part.to_string()),
+            EventRef::KeyValueSeparator => has_separator = true,
+            EventRef::ValueNotDone(part) => value_start.push_str(&part.to_string()),
             EventRef::Value(part) | EventRef::ValueDone(part) => {
-                if !separated {
+                if !has_separator {
                     return None;
                 }
-                let value = format!("{partial}{part}");
+                let value = format!("{value_start}{part}");
                 add(&mut values, &section, sub.as_deref(), &name, normalize(value.as_str()).to_string());
-                partial.clear();
+                value_start.clear();
             }
             EventRef::Comment { .. } | EventRef::Newline(_) | EventRef::Whitespace(_) => {}
         }
@@ -109,9 +109,9 @@ fn text(tidy_only: bool) -> impl Strategy<Value = String> {
     // `[Repos]` has none of these properties: its entries would be unknown names, so it stays empty.
     let body = (header(), proptest::collection::vec(line, 0..5)).prop_map(|(header, lines)| {
         let lines = if header.to_lowercase().starts_with("[repos") { Vec::new() } else { lines };
-        let mut all = vec![header];
-        all.extend(lines);
-        all.join("\n")
+        let mut lines_with_header = vec![header];
+        lines_with_header.extend(lines);
+        lines_with_header.join("\n")
     });
     (proptest::collection::vec(body, 1..4), any::<bool>(), any::<bool>()).prop_map(|(bodies, crlf, end)| {
         let text = bodies.join("\n") + if end { "\n" } else { "" };

@@ -3,7 +3,7 @@
 use crate::support::http;
 use crate::support::server::{Builder, Server};
 
-/// The status of the admin API on the network, with a token of an administrator.
+/// Returns the status of the admin API on the network, with a token of an administrator.
 fn network_status(server: &Server) -> u16 {
     let token = server.rspm_stdout("create token --description=test --scope=global:admin --quiet");
     let authorization = format!("Bearer {}", token.trim());
@@ -11,7 +11,7 @@ fn network_status(server: &Server) -> u16 {
     http::request("GET", &server.url(path), &[("Authorization", authorization.as_str())], b"").status
 }
 
-/// The status of an index for a client without a token.
+/// Returns the status of an index for a client without a token.
 fn index_status(server: &Server, repo: &str) -> u16 {
     server.get(&format!("/{repo}/latest/src/contrib/PACKAGES")).status
 }
@@ -19,8 +19,8 @@ fn index_status(server: &Server, repo: &str) -> u16 {
 #[test]
 pub(super) fn api_token_auth_decides_whether_the_admin_api_is_on_the_network() {
     assert_eq!(network_status(&Server::start()), 200);
-    let off = Builder::default().gcfg("[Authentication]\nAPITokenAuth = false").start();
-    assert_eq!(network_status(&off), 404);
+    let server_without_tokens = Builder::default().gcfg("[Authentication]\nAPITokenAuth = false").start();
+    assert_eq!(network_status(&server_without_tokens), 404);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::support::fixtures::{create_mirror, until};
 use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
 
-/// A mirror of Bioconductor 3.20 with one package, `alpha` 1.0.
+/// Creates a mirror of Bioconductor 3.20 with one package, `alpha` 1.0.
 pub(super) fn create_bioconductor_mirror(root: &Path) {
     create_mirror(&root.join("packages/3.20/bioc"));
     let config = "release_version: \"3.20\"\ndevel_version: \"3.21\"\nr_ver_for_bioc_ver:\n  \"3.19\": \"4.4\"\n  \
@@ -14,7 +14,7 @@ pub(super) fn create_bioconductor_mirror(root: &Path) {
     std::fs::write(root.join("config.yaml"), config).expect("written");
 }
 
-/// Syncs, and fetches the one package of the mirror.
+/// Syncs and fetches the only package of the mirror.
 fn sync_and_fetch(server: &Server) {
     let output = server.sync_of("Bioconductor").expect("a good mirror");
     assert!(
@@ -50,9 +50,9 @@ pub(super) fn url_of_a_web_server_is_requested_over_http() {
         Builder::default().gcfg(&format!("[Bioconductor]\nURL = {url}")).env("NO_PROXY", "*").start();
     sync_and_fetch(&server);
     let heads = recorder.heads();
-    let requested = |path: &str| heads.iter().any(|head| head.starts_with(&format!("GET /bioc/{path} ")));
+    let is_requested = |path: &str| heads.iter().any(|head| head.starts_with(&format!("GET /bioc/{path} ")));
     assert!(
-        requested("config.yaml") && requested("packages/3.20/bioc/src/contrib/alpha_1.0.tar.gz"),
+        is_requested("config.yaml") && is_requested("packages/3.20/bioc/src/contrib/alpha_1.0.tar.gz"),
         "{heads:?}"
     );
     assert!(server.log_lines().iter().all(|line| !line.contains("w0rd")));
@@ -67,24 +67,26 @@ pub(super) fn sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_dow
     server.stop();
     let database = server.dir().join("data/db/rstudio-pm.db");
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
-    let then = 1_583_020_800_000_000_i64;
-    for (schedule, due) in [("0 0 30 2 *", false), ("* * * * *", true)] {
+    let last_sync = 1_583_020_800_000_000_i64;
+    for (schedule, is_due) in [("0 0 30 2 *", false), ("* * * * *", true)] {
         let open = || rusqlite::Connection::open(&database).expect("a database");
-        open().execute("UPDATE upstream SET fetched_at = ?1", [then]).expect("written");
+        open().execute("UPDATE upstream SET fetched_at = ?1", [last_sync]).expect("written");
         std::fs::write(server.config_file(), gcfg.replace("0 0 30 2 *", schedule)).expect("written");
         server.launch();
-        let missed = |server: &Server| {
-            let is_it =
+        let is_logged = |server: &Server| {
+            let is_message =
                 |line: &String| line.contains("a scheduled sync was missed") && line.contains("bioconductor");
-            server.log_lines().iter().any(is_it)
+            server.log_lines().iter().any(is_message)
         };
-        if due {
-            until("the missed sync is logged", || missed(&server));
-            let last = "SELECT fetched_at FROM upstream WHERE url = 'sync:2'";
-            until("it succeeds", || open().query_row(last, [], |row| row.get::<_, i64>(0)).unwrap() > then);
+        if is_due {
+            until("the missed sync is logged", || is_logged(&server));
+            let query = "SELECT fetched_at FROM upstream WHERE url = 'sync:2'";
+            until("the sync succeeds", || {
+                open().query_row(query, [], |row| row.get::<_, i64>(0)).unwrap() > last_sync
+            });
         } else {
             server.wait_for_log("is ready");
-            assert!(!missed(&server), "{:?}", server.log_lines());
+            assert!(!is_logged(&server), "{:?}", server.log_lines());
         }
         server.stop();
     }

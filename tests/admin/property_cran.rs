@@ -13,7 +13,7 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::tls::Pair;
 
-/// Syncs, and fetches the one package of the mirror.
+/// Syncs and fetches the only package of the mirror.
 fn sync_and_fetch(server: &Server) {
     assert_eq!(server.sync().map(|result| result.contains("1 package added")), Ok(true));
     server.repository("r", "cran");
@@ -56,16 +56,17 @@ pub(super) fn url_of_a_web_server_is_requested_over_https() {
     pair.write(folder.path());
     let recorder = RecordingServer::folder_over_tls(folder.path(), pair.server_config());
     let gcfg = format!("[CRAN]\nURL = https://localhost:{}", recorder.address.port());
-    let trusted = folder.path().join("server.crt").display().to_string();
-    let server = Builder::default().gcfg(&gcfg).env("SSL_CERT_FILE", &trusted).env("NO_PROXY", "*").start();
+    let certificate = folder.path().join("server.crt").display().to_string();
+    let server =
+        Builder::default().gcfg(&gcfg).env("SSL_CERT_FILE", &certificate).env("NO_PROXY", "*").start();
     sync_and_fetch(&server);
     let other_server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
     let output = other_server.sync().expect_err("a certificate without a trusted issuer");
     assert!(output.to_lowercase().contains("certificate"), "{output}");
 }
 
-/// The package type that a client with R 4.5 on Ubuntu 24.04 gets.
-fn kind(server: &Server) -> Option<String> {
+/// Returns the package type that a client with R 4.5 on Ubuntu 24.04 gets.
+fn package_type(server: &Server) -> Option<String> {
     let path = "/r/__linux__/noble/latest/src/contrib/alpha_1.0.tar.gz";
     let answer = http::request("GET", &server.url(path), &[("User-Agent", binary_server::AGENT)], b"");
     answer.header("x-package-type").map(str::to_owned)
@@ -83,7 +84,7 @@ pub(super) fn binary_url_is_the_origin_of_binaries() {
     for (server, expected) in [(&server_with_binaries, "binary"), (&server_without_binaries, "source")] {
         create_mirror(&server.dir().join("no-mirror"));
         sync_and_fetch(server);
-        assert_eq!(kind(server).as_deref(), Some(expected));
+        assert_eq!(package_type(server).as_deref(), Some(expected));
     }
     for server in [&first, &second] {
         assert!(
@@ -92,18 +93,18 @@ pub(super) fn binary_url_is_the_origin_of_binaries() {
         );
     }
     let server = Builder::default().gcfg("[CRAN]\nBinaryURL = https://h/bin/linux/noble/4.5").prepare();
-    let checked = server.rspm("check-config");
+    let check_output = server.rspm("check-config");
     assert!(
-        format!("{}{}", checked.out, checked.err).contains("is not the URL of a binary server"),
-        "{checked:?}"
+        format!("{}{}", check_output.out, check_output.err).contains("is not the URL of a binary server"),
+        "{check_output:?}"
     );
 }
 
-/// Writes into the database of a stopped server when it last synced, in microseconds since the epoch.
-fn set_last_sync(dir: &Path, at: i64) {
+/// Sets the time of the last sync, in microseconds since the epoch, in the database of a stopped server.
+fn set_last_sync(dir: &Path, time: i64) {
     let database = rusqlite::Connection::open(dir.join("data/db/rstudio-pm.db")).expect("a database");
-    let changed = database.execute("UPDATE upstream SET fetched_at = ?1", [at]).expect("written");
-    assert!(changed > 0);
+    let row_count = database.execute("UPDATE upstream SET fetched_at = ?1", [time]).expect("written");
+    assert!(row_count > 0);
 }
 
 #[test]
@@ -112,48 +113,49 @@ pub(super) fn sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_dow
     create_mirror(&server.dir().join("no-mirror"));
     server.sync().expect("the mirror is there");
     server.stop();
-    // 2020-03-01: since then, every minute was due, and a 29th of February in 2024, but never a 30th.
-    let then = 1_583_020_800_000_000;
+    // 2020-03-01: the time after it contains every minute and a 29th of February (2024), but no 30th of February.
+    let last_sync = 1_583_020_800_000_000;
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
-    for (schedule, due) in [("* * * * *", true), ("0 0 29 2 *", true), ("0 0 30 2 *", false)] {
-        set_last_sync(server.dir(), then);
+    for (schedule, is_due) in [("* * * * *", true), ("0 0 29 2 *", true), ("0 0 30 2 *", false)] {
+        set_last_sync(server.dir(), last_sync);
         std::fs::write(server.config_file(), gcfg.replace("* * * * *", schedule)).expect("written");
         server.launch();
-        let runs = || server.log_lines().iter().any(|line| line.contains("a scheduled sync was missed"));
-        if due {
-            until("the missed sync runs", runs);
-            let done = || {
+        let has_started =
+            || server.log_lines().iter().any(|line| line.contains("a scheduled sync was missed"));
+        if is_due {
+            until("the missed sync runs", has_started);
+            let has_succeeded = || {
                 let database =
                     rusqlite::Connection::open(server.dir().join("data/db/rstudio-pm.db")).unwrap();
                 let rows = "SELECT max(fetched_at) FROM upstream";
-                database.query_row(rows, [], |row| row.get::<_, i64>(0)).unwrap() > then
+                database.query_row(rows, [], |row| row.get::<_, i64>(0)).unwrap() > last_sync
             };
-            until("it succeeds", done);
+            until("the sync succeeds", has_succeeded);
             server.wait_for_log("cran is up to date; nothing changed");
             let up_to_date = |line: &String| line.contains("INFO") && line.contains("cran is up to date");
             assert!(server.log_lines().iter().any(up_to_date), "a sync without changes is logged too");
         } else {
             server.wait_for_log("is ready");
-            assert!(!runs(), "{:?}", server.log_lines());
+            assert!(!has_started(), "{:?}", server.log_lines());
         }
         server.stop();
     }
 }
 
-/// A mirror with the publication times of its two packages: `old` in 2017, `young` an hour ago.
+/// Creates a mirror of two packages: `old` was published in 2017, `young` an hour ago.
 fn create_dated_mirror(root: &Path) {
     let contrib = root.join("src/contrib");
     std::fs::create_dir_all(contrib.join("Meta")).expect("a directory");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    let hour_ago = i64::try_from(now.as_secs()).expect("small") - 3600;
+    let one_hour_ago = i64::try_from(now.as_secs()).expect("small") - 3600;
     let (mut index, mut rows) = (String::new(), Vec::new());
-    for (package, at) in [("old", 1_500_000_000), ("young", hour_ago)] {
+    for (package, time) in [("old", 1_500_000_000), ("young", one_hour_ago)] {
         let bytes = Tarball::new(package, "1.0").bytes();
         let file = format!("{package}_1.0.tar.gz");
         std::fs::write(contrib.join(&file), &bytes).expect("written");
         let (package, size) = (package.to_owned(), bytes.len() as u64);
         index.push_str(&format!("Package: {package}\nVersion: 1.0\nLicense: MIT\n\n"));
-        rows.push(MetaRow { package, file, size, mtime: Timestamp(at * SECOND) });
+        rows.push(MetaRow { package, file, size, mtime: Timestamp(time * SECOND) });
     }
     std::fs::write(contrib.join("PACKAGES"), index).expect("written");
     let mut table = Vec::new();
@@ -177,7 +179,7 @@ pub(super) fn delay_sync_duration_delays_releases_that_are_younger() {
     assert_eq!((status(&server, "old"), status(&server, "young")), (200, 404));
     let output = server.sync().expect("a good mirror");
     assert!(output.contains("nothing changed") && output.contains("1 package has"), "{output}");
-    // A shorter delay stands for time that passes: the mirror does not change.
+    // A shorter delay has the same effect as the passage of time: the mirror does not change.
     server.stop();
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
     std::fs::write(server.config_file(), gcfg.replace("72h", "30m")).expect("written");

@@ -1,4 +1,4 @@
-//! Environment variables override the file in daemon and check, also in sections with a subsection name.
+//! Environment variables override the file, in the daemon and in the check, also in sections with a subsection name.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -37,10 +37,10 @@ fn a_variable_sets_the_location_of_a_storage_class() {
 #[test]
 fn a_variable_of_a_multi_property_takes_a_list() {
     let logs = tempfile::tempdir().expect("a directory");
-    let (one, two) = (logs.path().join("one.log"), logs.path().join("two.log"));
-    let value = format!("STDERR, {}, {}", one.display(), two.display());
+    let (first_log, second_log) = (logs.path().join("one.log"), logs.path().join("two.log"));
+    let value = format!("STDERR, {}, {}", first_log.display(), second_log.display());
     let _server = Builder::default().env("PACKAGEMANAGER_LOGGING_SYSTEMLOG", &value).start();
-    for log in [one, two] {
+    for log in [first_log, second_log] {
         until("the log is written", || {
             std::fs::read_to_string(&log).is_ok_and(|text| text.contains("is ready after"))
         });
@@ -51,8 +51,9 @@ fn a_variable_of_a_multi_property_takes_a_list() {
 fn a_variable_of_an_unknown_property_causes_a_warning_and_fails_the_check() {
     let server = Builder::default().env("PACKAGEMANAGER_SERVER_DATADRI", "/x").start();
     let expected = "environment PACKAGEMANAGER_SERVER_DATADRI: ";
-    let warned = |line: &String| line.contains("WARN") && line.contains(expected) && line.contains("DataDir");
-    assert!(server.log_lines().iter().any(warned), "{:?}", server.log_lines());
+    let is_warning =
+        |line: &String| line.contains("WARN") && line.contains(expected) && line.contains("DataDir");
+    assert!(server.log_lines().iter().any(is_warning), "{:?}", server.log_lines());
     let finding = server.failed_check("Unknown sections and properties");
     assert!(finding.starts_with(expected) && finding.contains("DataDir"), "{finding}");
 }
@@ -65,8 +66,9 @@ fn a_wrong_value_is_reported_with_the_name_of_the_variable() {
     assert!(server.failed_check("Configuration file syntax").starts_with(expected));
 }
 
-/// Does what `LoadCredential=` does: a read-only directory that only the server's user can enter.
-fn credential(server: &Server, name: &str, content: &str) -> String {
+/// Creates a credential like `LoadCredential=` of systemd: a file in a read-only directory that only the server's user
+/// can enter.
+fn create_credential(server: &Server, name: &str, content: &str) -> String {
     let dir = server.dir().join("credentials");
     let file = dir.join(name);
     fs::create_dir(&dir).expect("a directory");
@@ -95,7 +97,7 @@ fn a_key_is_read_from_a_credential() {
         .prepare();
     let pair = Pair::new();
     fs::write(server.dir().join("server.crt"), &pair.certificate).expect("written");
-    std::os::unix::fs::symlink(credential(&server, "key", &pair.key), &key).expect("a link");
+    std::os::unix::fs::symlink(create_credential(&server, "key", &pair.key), &key).expect("a link");
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("ours");
     server.launch();
     let host = server.urls().iter().find_map(|url| url.strip_prefix("https://")).expect("HTTPS");
@@ -119,7 +121,7 @@ fn a_password_is_read_from_a_credential_and_again_by_a_reload() {
         file.display()
     );
     assert!(output.contains(&expected), "{output}");
-    std::os::unix::fs::symlink(credential(&server, "password", &format!("{PASSWORD}\n")), &file)
+    std::os::unix::fs::symlink(create_credential(&server, "password", &format!("{PASSWORD}\n")), &file)
         .expect("a link");
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("ours");
     chown(server.config_file(), Some(nix::unistd::geteuid().as_raw()), None).expect("ours");

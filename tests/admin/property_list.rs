@@ -1,4 +1,4 @@
-//! The list of properties with a test each; it must contain every property of the supported sections of the table.
+//! The tests of properties by section and property: every property of the supported sections must have a test.
 
 use rstudio_pm::config;
 use rstudio_pm::config::rows::SECTIONS;
@@ -14,7 +14,7 @@ use super::{
 use crate::support::server::Builder;
 
 /// The sections whose properties all have an effect or are declared without one.
-const SUPPORTED: &[&str] = &[
+const SUPPORTED_SECTIONS: &[&str] = &[
     "Server",
     "HTTP",
     "HTTPS",
@@ -40,16 +40,16 @@ const SUPPORTED: &[&str] = &[
 
 /// Section, property, and the test that changes it and checks the effect.
 #[rustfmt::skip]
-const TESTED: &[(&str, &str, fn())] = &[
+const TESTS: &[(&str, &str, fn())] = &[
     ("Server", "Address", server::address_is_the_base_of_printed_urls_and_its_path_a_prefix),
     ("Server", "TrustedProxy", server::trusted_proxy_may_declare_the_address_of_the_server),
     ("Server", "ConnectionsPerAddress", server::connections_per_address_limits_addresses_that_are_no_proxy),
-    ("Server", "DataDir", server::data_dir_holds_database_and_storage),
-    ("Server", "TempDir", server::temp_dir_takes_unfinished_files_of_classes_on_s3),
+    ("Server", "DataDir", server::data_dir_contains_database_and_storage),
+    ("Server", "TempDir", server::temp_dir_contains_unfinished_files_of_classes_on_s3),
     ("Server", "AccessLog", server::access_log_is_written_to_that_file),
     ("Server", "AccessLogFormat", server::access_log_format_decides_whether_referer_and_agent_are_written),
     ("Server", "ServiceLog", server::service_log_is_written_to_that_file),
-    ("Server", "SockFileDir", server::sock_file_dir_holds_socket_and_pid_file),
+    ("Server", "SockFileDir", server::sock_file_dir_contains_socket_and_pid_file),
     ("Server", "DrainDelay", server::drain_delay_fails_health_checks_at_the_beginning_of_a_stop),
     ("Server", "PackageRewriteCompressionLevel",
         server::package_rewrite_compression_level_decides_the_size_of_stored_packages),
@@ -74,11 +74,11 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("Database", "Provider", database::provider_chooses_between_a_file_and_a_server),
     ("Database", "ConnectionTimeout",
         database::connection_timeout_ends_the_wait_for_a_database_that_does_not_answer),
-    ("SQLite", "Dir", database::sqlite_dir_holds_the_database_file),
+    ("SQLite", "Dir", database::sqlite_dir_contains_the_database_file),
     ("Postgres", "URL", database::postgres_url_search_path_chooses_the_schema),
-    ("Postgres", "Password", database::postgres_password_is_used_when_the_url_holds_none),
+    ("Postgres", "Password", database::postgres_password_is_used_when_the_url_contains_none),
     ("Postgres", "UsageDataURL", usage::postgres_usage_data_url_is_another_schema),
-    ("Postgres", "UsageDataPassword", usage::postgres_usage_data_password_is_used_when_that_url_holds_none),
+    ("Postgres", "UsageDataPassword", usage::postgres_usage_data_password_is_used_when_the_url_contains_none),
     ("Postgres", "ListenURL", database::postgres_listen_url_is_a_direct_address_for_notifications),
     ("Storage", "Default", storage::default_applies_to_every_class_that_is_not_set),
     ("Storage", "Cache", storage::storage_cache_applies_to_class_cache),
@@ -99,16 +99,16 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("S3Storage", "Endpoint", s3::endpoint_is_the_server_that_gets_the_requests),
     ("S3Storage", "PathStyle", s3::path_style_moves_the_bucket_from_the_host_into_the_path),
     ("S3Storage", "S3ForcePathStyle", s3::s3_force_path_style_is_another_name_of_path_style_which_wins),
-    ("S3Storage", "KeyID", s3::key_id_encrypts_what_is_written_with_that_key),
+    ("S3Storage", "KeyID", s3::key_id_names_the_key_that_encrypts_objects),
     ("S3Storage", "DisableSSL", s3::disable_ssl_sends_requests_over_plain_http),
-    ("S3Storage", "SkipValidation", s3::skip_validation_leaves_the_bucket_unchecked_at_start_and_in_the_check),
+    ("S3Storage", "SkipValidation", s3::skip_validation_omits_the_test_of_the_bucket_at_start_and_in_the_check),
     ("CRAN", "URL", cran::url_of_a_directory_is_read_from_the_disk),
     ("CRAN", "BinaryURL", cran::binary_url_is_the_origin_of_binaries),
     ("CRAN", "SyncSchedule", cran::sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down),
     ("CRAN", "DelaySyncDuration", cran::delay_sync_duration_delays_releases_that_are_younger),
-    ("SystemRequirements", "URL", sysreqs::url_is_where_the_rules_are_read),
+    ("SystemRequirements", "URL", sysreqs::url_is_the_location_of_the_rules),
     ("SystemRequirements", "SyncSchedule", sysreqs::sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down),
-    ("Vulnerabilities", "URL", vulnerabilities::url_is_where_the_advisories_are_read),
+    ("Vulnerabilities", "URL", vulnerabilities::url_lists_the_locations_of_the_advisories),
     ("Vulnerabilities", "SyncSchedule",
         vulnerabilities::sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down),
     ("Bioconductor", "URL", bioconductor::url_of_a_directory_is_read_from_the_disk),
@@ -116,7 +116,7 @@ const TESTED: &[(&str, &str, fn())] = &[
         bioconductor::sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down),
     ("LocalPython", "MaxUploadSize", local_python::max_upload_size_limits_the_files_of_clients),
     ("LocalPython", "Strict", local_python::strict_refuses_what_installers_tolerate),
-    ("Metrics", "Enabled", metrics::metrics_enabled_decides_whether_they_are_served),
+    ("Metrics", "Enabled", metrics::metrics_enabled_decides_whether_metrics_are_served),
     ("Metrics", "Listen", metrics::metrics_listen_is_the_address_that_answers),
     ("StorageAudit", "Enabled", metrics::storage_audit_enabled_decides_whether_space_is_measured),
     ("StorageAlerts", "UIMessageType", metrics::storage_alerts_uimessagetype_decides_whether_the_api_lists_full_file_systems),
@@ -143,15 +143,20 @@ fn every_property_with_effect_has_its_own_test() {
             }
         }
     }
-    let supported: Vec<_> = rows.iter().copied().filter(|(section, _)| SUPPORTED.contains(section)).collect();
-    let tested: Vec<_> = TESTED.iter().map(|&(section, property, _)| (section, property)).collect();
-    assert_eq!(tested, supported, "a property of the table without a test here, or the other way round");
-    for section in SUPPORTED {
+    let supported_rows: Vec<_> =
+        rows.iter().copied().filter(|(section, _)| SUPPORTED_SECTIONS.contains(section)).collect();
+    let properties_with_test: Vec<_> =
+        TESTS.iter().map(|&(section, property, _)| (section, property)).collect();
+    assert_eq!(
+        properties_with_test, supported_rows,
+        "a property of the table without a test here, or the other way round"
+    );
+    for section in SUPPORTED_SECTIONS {
         assert!(SECTIONS.iter().any(|row| row.name == *section), "[{section}] is not in the table");
     }
 }
 
-/// A value of the type of a property.
+/// Returns a valid value of the type of a property.
 fn valid_value(kind: Kind) -> &'static str {
     match kind {
         Kind::Boolean => "true",
@@ -165,13 +170,13 @@ fn valid_value(kind: Kind) -> &'static str {
         Kind::Network => "192.0.2.0/24",
         Kind::Url(rstudio_pm::config::address::UrlPurpose::Postgres) => "postgres://u@h/d",
         Kind::Url(_) => "https://h.example",
-        Kind::Choice(words) => words[0],
+        Kind::Choice(choices) => choices[0],
         Kind::LogDestination => "STDERR",
     }
 }
 
 #[test]
-fn every_property_without_effect_says_so_at_start_and_in_the_check() {
+fn every_property_without_effect_is_reported_at_start_and_in_the_check() {
     let mut gcfg = String::from("[CRAN]\nURL = https://cran.invalid\n");
     let mut expected = Vec::new();
     for section in SECTIONS {
@@ -181,13 +186,13 @@ fn every_property_without_effect_says_so_at_start_and_in_the_check() {
         };
         gcfg.push_str(&format!("[{}{sub}]\n", section.name));
         for property in section.properties {
-            let words = match property.effect {
+            let text = match property.effect {
                 Effect::Since(_) | Effect::Refused => continue,
                 Effect::NotYet => "is not supported in this version",
                 Effect::Obsolete => "no longer has an effect; remove it",
             };
             gcfg.push_str(&format!("{} = {}\n", property.name, valid_value(property.kind)));
-            expected.push(format!("[{}{sub}] {}: {words}", section.name, property.name));
+            expected.push(format!("[{}{sub}] {}: {text}", section.name, property.name));
         }
     }
     let server = Builder::default().gcfg(&gcfg).prepare();
@@ -204,12 +209,12 @@ fn every_property_without_effect_says_so_at_start_and_in_the_check() {
     let server = Builder::default().gcfg(&gcfg).start();
     let log = server.log_lines();
     for expected in &expected {
-        let warned = log.iter().any(|line| line.contains("WARN") && line.contains(expected.as_str()));
-        assert!(warned, "{expected}:\n{}", log.join("\n"));
+        let has_warning = log.iter().any(|line| line.contains("WARN") && line.contains(expected.as_str()));
+        assert!(has_warning, "{expected}:\n{}", log.join("\n"));
     }
 }
 
-/// Every property that would restrict access, with its section as it is written.
+/// Returns the properties that would restrict access, each with the header of its section.
 fn restricting_properties() -> Vec<(String, &'static Property)> {
     let all = SECTIONS.iter().flat_map(|section| {
         let sub = if section.sub == Subsection::Free { " \"x\"" } else { "" };
@@ -220,9 +225,9 @@ fn restricting_properties() -> Vec<(String, &'static Property)> {
 
 #[test]
 fn a_setting_that_would_restrict_access_is_refused_when_it_is_switched_on() {
-    let all = restricting_properties();
-    assert!(all.len() >= 9, "{}", all.len());
-    for (section, property) in all {
+    let properties = restricting_properties();
+    assert!(properties.len() >= 9, "{}", properties.len());
+    for (section, property) in properties {
         let text = format!("{section}\n{} = {}\n", property.name, valid_value(property.kind));
         let error = config::parse("f", text.as_bytes(), []).expect_err(&text).to_string();
         assert!(
@@ -230,12 +235,12 @@ fn a_setting_that_would_restrict_access_is_refused_when_it_is_switched_on() {
             "{error}"
         );
         assert!(error.contains("this version lacks this restriction"), "{error}");
-        for off in ["", if property.kind == Kind::Boolean { "off" } else { "" }] {
-            let text = format!("{section}\n{} = {off}\n", property.name);
+        for off_value in ["", if property.kind == Kind::Boolean { "off" } else { "" }] {
+            let text = format!("{section}\n{} = {off_value}\n", property.name);
             let loaded = config::parse("f", text.as_bytes(), []);
             let Ok(loaded) = loaded else {
                 // A boolean needs a value.
-                assert!(off.is_empty() && property.kind == Kind::Boolean, "{text}");
+                assert!(off_value.is_empty() && property.kind == Kind::Boolean, "{text}");
                 continue;
             };
             assert!(

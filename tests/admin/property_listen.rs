@@ -9,9 +9,9 @@ use crate::support::tls::Pair;
 
 const HTTPS: &str = "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
 
-/// A server with HTTPS, and `127.0.0.1:PORT` of that listener.
-pub(super) fn start(more: &str) -> (Server, Pair, String) {
-    let mut server = Builder::default().gcfg(HTTPS).gcfg(more).prepare();
+/// Starts a server with HTTPS; returns it, its certificate and key, and `127.0.0.1:PORT` of the listener.
+pub(super) fn start(further_lines: &str) -> (Server, Pair, String) {
+    let mut server = Builder::default().gcfg(HTTPS).gcfg(further_lines).prepare();
     let pair = Pair::new();
     pair.write(server.dir());
     server.launch();
@@ -75,8 +75,8 @@ pub(super) fn key_is_read_from_that_file() {
 
 #[test]
 pub(super) fn permanent_sends_strict_transport_security_over_tls_only() {
-    let header = |more: &str| {
-        let (server, pair, host) = start(more);
+    let header = |further_lines: &str| {
+        let (server, pair, host) = start(further_lines);
         assert_eq!(server.get("/__ping__").header("strict-transport-security"), None);
         let answer = pair.get(&host, &[&TLS13], "/__ping__").expect("an answer");
         answer.header("strict-transport-security").map(str::to_owned)
@@ -91,9 +91,9 @@ pub(super) fn minimum_tls_refuses_older_clients() {
         let (server, pair, host) = start(&format!("MinimumTLS = {minimum}"));
         assert_eq!(pair.get(&host, &[&TLS12], "/__ping__").is_ok(), old_client, "{minimum}");
         assert_eq!(pair.get(&host, &[&TLS13], "/__ping__").expect("an answer").status, 200, "{minimum}");
-        let warned =
+        let has_warning =
             server.log_lines().iter().any(|line| line.contains("the oldest version accepted is 1.2"));
-        assert_eq!(warned, minimum < "1.2", "{minimum}");
+        assert_eq!(has_warning, minimum < "1.2", "{minimum}");
     }
 }
 

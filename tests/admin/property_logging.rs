@@ -1,4 +1,4 @@
-//! `[Logging]`: a test for each property that changes it and checks what is logged, and where.
+//! `[Logging]`: a test for each property that changes it and checks lines and destinations of the log.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use super::property_server::text;
 use crate::support::fixtures::{free_port, until};
 use crate::support::server::{Builder, Server};
 
-/// A server whose output is in the files `out` and `err` of its directory; killed when dropped.
+/// A server whose output is in the files `out` and `err` of its directory, and which is killed on drop.
 struct RunningServer {
     server: Server,
     child: Child,
@@ -21,7 +21,7 @@ impl Drop for RunningServer {
     }
 }
 
-/// Starts a server with only these lines of `[Logging]`, and waits until it answers.
+/// Starts a server with `lines` as the only lines of `[Logging]`, and waits until the server answers.
 fn run(lines: &str) -> RunningServer {
     let server = Builder::default().prepare();
     let gcfg = text(&server.config_file());
@@ -32,7 +32,7 @@ fn run(lines: &str) -> RunningServer {
     let child =
         command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err")).spawn().expect("it runs");
     let running = RunningServer { server, child };
-    until("it answers", || running.server.dir().join("run/rstudio-pm.pid").exists());
+    until("the server answers", || running.server.dir().join("run/rstudio-pm.pid").exists());
     running
 }
 
@@ -71,7 +71,7 @@ pub(super) fn system_log_level_decides_which_lines_are_written() {
         let running = run(&format!("{lines}[HTTP]\nListen = 127.0.0.1:{port}\n"));
         let file = running.server.dir().join("run/rstudio-pm.pid");
         // A client that disconnects inside a request is logged at DEBUG.
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
         stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").expect("sent");
         stream.shutdown(std::net::Shutdown::Write).expect("open until now");
         let _ = stream.read_to_end(&mut Vec::new());
@@ -79,7 +79,7 @@ pub(super) fn system_log_level_decides_which_lines_are_written() {
             nix::unistd::Pid::from_raw(running.child.id().try_into().expect("a process id")),
             nix::sys::signal::Signal::SIGTERM,
         );
-        until("it is stopped", || !file.exists());
+        until("the server is stopped", || !file.exists());
         let log = running.read("log");
         ["DEBUG", "INFO", "WARN"].map(|level| log.lines().any(|line| line.contains(level)))
     };
@@ -93,12 +93,12 @@ pub(super) fn system_log_level_decides_which_lines_are_written() {
 #[test]
 pub(super) fn system_log_format_is_text_or_json() {
     let running = run("SystemLog = {dir}/log\nSystemLogFormat = JSON");
-    until("it is ready", || running.read("log").contains("is ready after"));
+    until("the server is ready", || running.read("log").contains("is ready after"));
     for line in running.read("log").lines() {
         let json: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         assert!(json["msg"].is_string() && json["level"].is_string() && json["time"].is_string(), "{line}");
     }
     let running = run("SystemLog = {dir}/log\nSystemLogFormat = TEXT");
-    until("it is ready", || running.read("log").contains("is ready after"));
+    until("the server is ready", || running.read("log").contains("is ready after"));
     assert!(running.read("log").lines().all(|line| !line.starts_with('{')));
 }

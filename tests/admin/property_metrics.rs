@@ -5,13 +5,13 @@ use crate::support::http;
 use crate::support::server::{Builder, Server};
 use crate::support::statfs;
 
-/// Whether the log says that metrics are served.
+/// Whether the log reports that metrics are served.
 fn serves_metrics(server: &Server) -> bool {
     server.log_lines().iter().any(|line| line.contains("Metrics are served on"))
 }
 
 #[test]
-pub(super) fn metrics_enabled_decides_whether_they_are_served() {
+pub(super) fn metrics_enabled_decides_whether_metrics_are_served() {
     assert!(serves_metrics(&Server::start()));
     let port = free_port();
     let server =
@@ -33,49 +33,49 @@ pub(super) fn metrics_listen_is_the_address_that_answers() {
 
 #[test]
 pub(super) fn storage_audit_enabled_decides_whether_space_is_measured() {
-    let used = |server: &Server| {
+    let used_space = |server: &Server| {
         let path = server.dir().join("data/cran").display().to_string();
         server.series(&format!("ppm_storage_used{{path=\"{path}\"}}"))
     };
-    let off = Builder::default().gcfg("[StorageAudit]\nEnabled = false").start();
-    let on = Server::start();
-    until("the space is measured", || used(&on).is_some());
-    assert_eq!(used(&off), None);
-    assert!(!off.metrics().text().contains("ppm_storage_"));
+    let server_without_audit = Builder::default().gcfg("[StorageAudit]\nEnabled = false").start();
+    let server_with_audit = Server::start();
+    until("the space is measured", || used_space(&server_with_audit).is_some());
+    assert_eq!(used_space(&server_without_audit), None);
+    assert!(!server_without_audit.metrics().text().contains("ppm_storage_"));
 }
 
 #[test]
 pub(super) fn storage_alerts_uimessagetype_decides_whether_the_api_lists_full_file_systems() {
     let dir = tempfile::tempdir().expect("a directory");
-    let full = dir.path().join("full");
-    std::fs::create_dir(&full).expect("made");
-    let library = statfs::build_full_disk_library(dir.path(), &full).display().to_string();
-    let start = |more: &str| {
-        let gcfg = format!("[FileStorage \"binaries\"]\nLocation = {}\n{more}", full.display());
+    let full_dir = dir.path().join("full");
+    std::fs::create_dir(&full_dir).expect("made");
+    let library = statfs::build_full_disk_library(dir.path(), &full_dir).display().to_string();
+    let start = |further_lines: &str| {
+        let gcfg = format!("[FileStorage \"binaries\"]\nLocation = {}\n{further_lines}", full_dir.display());
         let server = Builder::default().gcfg(&gcfg).env("LD_PRELOAD", &library).start();
-        server.wait_for_log(&format!("the file system of {} is over 90 % full", full.display()));
+        server.wait_for_log(&format!("the file system of {} is over 90 % full", full_dir.display()));
         server
     };
-    // Each server has its own database, so the directory belongs to another server for all but the first, which is
-    // an alert too.
+    // Each server has its own database, so only the first server owns the directory. The other servers also report an
+    // alert about the owner.
     let alerts = |server: &Server| {
         let mut alerts = server.get("/__api__/alerts").json();
         alerts.as_array_mut().expect("a list").retain(|alert| alert["type"] == "storage");
         alerts
     };
-    for more in ["", "[StorageAlerts]\nUIMessageType = warning"] {
-        let server = start(more);
+    for further_lines in ["", "[StorageAlerts]\nUIMessageType = warning"] {
+        let server = start(further_lines);
         until("the alert is listed", || alerts(&server) != serde_json::json!([]));
         let expected = serde_json::json!([{
             "type": "storage", "name": "binaries", "since": null,
             "message": "the file system of the storage classes binaries is over 90 % full"
         }]);
-        assert_eq!(alerts(&server), expected, "{more}");
+        assert_eq!(alerts(&server), expected, "{further_lines}");
     }
-    let silent = start("[StorageAlerts]\nUIMessageType = none");
+    let server_without_alerts = start("[StorageAlerts]\nUIMessageType = none");
     // The log is written shortly before the API could list it.
     for _ in 0..20 {
-        assert_eq!(alerts(&silent), serde_json::json!([]));
+        assert_eq!(alerts(&server_without_alerts), serde_json::json!([]));
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }

@@ -4,8 +4,8 @@ use crate::support::fixtures::create_mirror;
 use crate::support::recording_server::RecordingServer;
 use crate::support::server::Builder;
 
-/// The request heads that a proxy received during a sync of a mirror whose name only the proxy can resolve.
-fn proxied_heads(lines: impl Fn(&str) -> String) -> Vec<String> {
+/// Returns the request heads that a proxy received during a sync of a mirror whose name only the proxy can resolve.
+fn proxy_heads(lines: impl Fn(&str) -> String) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a directory");
     create_mirror(&folder.path().join("cran"));
     let proxy = RecordingServer::folder(folder.path());
@@ -15,7 +15,7 @@ fn proxied_heads(lines: impl Fn(&str) -> String) -> Vec<String> {
     proxy.heads()
 }
 
-/// The distinct values of `Proxy-Authorization` in these heads; `None` for a head without it.
+/// Returns the distinct values of `Proxy-Authorization` in `heads`; `None` for a head without it.
 fn authorization(heads: &[String]) -> Vec<Option<&str>> {
     const NAME: &str = "proxy-authorization: ";
     let mut values: Vec<Option<&str>> = heads
@@ -32,7 +32,7 @@ fn authorization(heads: &[String]) -> Vec<Option<&str>> {
 #[test]
 pub(super) fn url_is_the_proxy_for_requests_to_the_mirror() {
     for scheme in ["", "http://"] {
-        let heads = proxied_heads(|host| format!("URL = {scheme}{host}"));
+        let heads = proxy_heads(|host| format!("URL = {scheme}{host}"));
         assert!(
             heads.iter().any(|head| head.starts_with("GET http://mirror.test/cran/src/contrib/PACKAGES")),
             "{heads:?}"
@@ -42,20 +42,20 @@ pub(super) fn url_is_the_proxy_for_requests_to_the_mirror() {
 }
 
 #[test]
-pub(super) fn url_may_hold_user_and_password() {
-    let heads = proxied_heads(|host| format!("URL = http://team:w0rd@{host}\nUser = nobody\nPassword = x"));
+pub(super) fn url_may_contain_user_and_password() {
+    let heads = proxy_heads(|host| format!("URL = http://team:w0rd@{host}\nUser = nobody\nPassword = x"));
     assert_eq!(authorization(&heads), [Some("Basic dGVhbTp3MHJk")], "team:w0rd");
 }
 
 #[test]
 pub(super) fn user_is_sent_to_the_proxy() {
-    let heads = proxied_heads(|host| format!("URL = {host}\nUser = team"));
+    let heads = proxy_heads(|host| format!("URL = {host}\nUser = team"));
     assert_eq!(authorization(&heads), [Some("Basic dGVhbTo=")], "team:");
 }
 
 #[test]
 pub(super) fn password_is_sent_to_the_proxy() {
-    let heads = proxied_heads(|host| format!("URL = {host}\nUser = team\nPassword = \"p@ss;/w\""));
+    let heads = proxy_heads(|host| format!("URL = {host}\nUser = team\nPassword = \"p@ss;/w\""));
     assert_eq!(authorization(&heads), [Some("Basic dGVhbTpwQHNzOy93")], "team:p@ss;/w");
 }
 

@@ -8,7 +8,7 @@ use crate::support::s3::{self, builder, keys, lines};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-/// All classes in a new bucket behind a server that records the requests.
+/// Creates a bucket behind a server that records the requests; returns both, and a builder with all classes in it.
 fn recorded_bucket() -> (S3Location, RecordingServer, Builder) {
     let recorder = RecordingServer::to(s3::server());
     let location = s3::bucket(recorder.address);
@@ -16,8 +16,8 @@ fn recorded_bucket() -> (S3Location, RecordingServer, Builder) {
     (location, recorder, builder)
 }
 
-/// The number of packages of local sources in a bucket.
-fn packages(bucket: &str) -> usize {
+/// Returns the number of packages of local sources in a bucket.
+fn package_count(bucket: &str) -> usize {
     keys(bucket, "").iter().filter(|key| key.starts_with("packages/")).count()
 }
 
@@ -28,18 +28,18 @@ fn add(server: &Server) {
 #[test]
 pub(super) fn bucket_contains_the_stored_objects() {
     let (location, _relay, builder) = recorded_bucket();
-    let other = s3::bucket(s3::server());
+    let other_bucket = s3::bucket(s3::server());
     add(&builder.start());
-    assert_eq!((packages(&location.bucket), keys(&other.bucket, "").len()), (1, 0));
+    assert_eq!((package_count(&location.bucket), keys(&other_bucket.bucket, "").len()), (1, 0));
 }
 
 #[test]
-pub(super) fn bucket_of_a_class_overrides_the_one_of_all() {
+pub(super) fn bucket_of_a_class_overrides_the_bucket_of_all_classes() {
     let (location, _relay, builder) = recorded_bucket();
-    let other = s3::bucket(s3::server());
-    add(&builder.gcfg(&format!("[S3Storage \"packages\"]\nBucket = {}", other.bucket)).start());
-    assert_eq!(packages(&location.bucket), 0);
-    assert_eq!(packages(&other.bucket), 1);
+    let other_bucket = s3::bucket(s3::server());
+    add(&builder.gcfg(&format!("[S3Storage \"packages\"]\nBucket = {}", other_bucket.bucket)).start());
+    assert_eq!(package_count(&location.bucket), 0);
+    assert_eq!(package_count(&other_bucket.bucket), 1);
 }
 
 #[test]
@@ -106,7 +106,7 @@ pub(super) fn endpoint_is_the_server_that_gets_the_requests() {
     assert!(!second.heads().is_empty() && !keys(&location.bucket, "").is_empty());
 }
 
-/// The request line of the first request, with host and path, if only the proxy can resolve the endpoint.
+/// Returns the line of the first request, with host and path, if only the proxy can resolve the endpoint.
 fn first_request(line: &str) -> String {
     let recorder = RecordingServer::to(s3::server());
     let location = s3::bucket(s3::server());
@@ -116,7 +116,7 @@ fn first_request(line: &str) -> String {
     );
     let server = builder().env("HTTP_PROXY", &format!("http://{}", recorder.host())).gcfg(&gcfg).start();
     add(&server);
-    assert_eq!(packages(&location.bucket), 1, "{:?}", recorder.heads());
+    assert_eq!(package_count(&location.bucket), 1, "{:?}", recorder.heads());
     let heads = recorder.heads();
     heads[0].lines().next().expect("a request line").replace(&location.bucket, "BUCKET")
 }
@@ -140,9 +140,9 @@ pub(super) fn s3_force_path_style_is_another_name_of_path_style_which_wins() {
 }
 
 #[test]
-pub(super) fn key_id_encrypts_what_is_written_with_that_key() {
+pub(super) fn key_id_names_the_key_that_encrypts_objects() {
     let key = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555";
-    let encrypted = |line: &str| {
+    let is_encrypted = |line: &str| {
         let (location, recorder, builder) = recorded_bucket();
         add(&builder.gcfg(&format!("[S3Storage]\n{line}")).start());
         let keys = keys(&location.bucket, "");
@@ -157,21 +157,21 @@ pub(super) fn key_id_encrypts_what_is_written_with_that_key() {
             upload.contains(key),
         )
     };
-    assert_eq!(encrypted(""), (false, false, false));
-    assert_eq!(encrypted(&format!("KeyID = {key}")), (true, true, true));
+    assert_eq!(is_encrypted(""), (false, false, false));
+    assert_eq!(is_encrypted(&format!("KeyID = {key}")), (true, true, true));
 }
 
 #[test]
 pub(super) fn disable_ssl_sends_requests_over_plain_http() {
-    // Amazon's address, which only the proxy resolves, and an endpoint without a scheme.
+    // The default endpoint of Amazon, which only the proxy resolves, and an endpoint without a scheme.
     for endpoint in ["", "Endpoint = s3.us-east-1.amazonaws.com"] {
         let recorder = RecordingServer::to(s3::server());
         let location = s3::bucket(s3::server());
-        let gcfg = |more: &str| {
+        let gcfg = |further_lines: &str| {
             let bucket = &location.bucket;
             format!(
                 "[Storage]\nDefault = s3\n[S3Storage]\nBucket = {bucket}\nRegion = us-east-1\n\
-                 PathStyle = true\n{endpoint}\n{more}"
+                 PathStyle = true\n{endpoint}\n{further_lines}"
             )
         };
         let proxied_builder = |gcfg: &str| {
@@ -184,9 +184,9 @@ pub(super) fn disable_ssl_sends_requests_over_plain_http() {
         let server = proxied_builder(&gcfg("DisableSSL = true")).start();
         add(&server);
         let heads = recorder.heads().split_off(head_count);
-        let plain = format!("http://s3.us-east-1.amazonaws.com/{}", location.bucket);
-        assert!(!heads.is_empty() && heads.iter().all(|head| head.contains(&plain)), "{heads:?}");
-        assert_eq!(packages(&location.bucket), 1);
+        let plain_url = format!("http://s3.us-east-1.amazonaws.com/{}", location.bucket);
+        assert!(!heads.is_empty() && heads.iter().all(|head| head.contains(&plain_url)), "{heads:?}");
+        assert_eq!(package_count(&location.bucket), 1);
     }
 }
 
@@ -210,16 +210,16 @@ fn the_check_uses_the_credentials_in_the_environment_of_the_running_server() {
 }
 
 #[test]
-pub(super) fn skip_validation_leaves_the_bucket_unchecked_at_start_and_in_the_check() {
-    for (line, checked) in [("SkipValidation = true", false), ("", true)] {
+pub(super) fn skip_validation_omits_the_test_of_the_bucket_at_start_and_in_the_check() {
+    for (line, is_checked) in [("SkipValidation = true", false), ("", true)] {
         let (location, recorder, builder) = recorded_bucket();
-        let tried = || {
+        let has_test_upload = || {
             recorder.heads().iter().any(|head| head.starts_with("PUT ") && head.contains("/temp/validate."))
         };
         let server = builder.gcfg(&format!("[S3Storage]\n{line}")).start();
-        assert_eq!(tried(), checked, "{line}");
+        assert_eq!(has_test_upload(), is_checked, "{line}");
         add(&server);
-        assert_eq!(packages(&location.bucket), 1);
+        assert_eq!(package_count(&location.bucket), 1);
     }
     // A bucket that does not exist is an error only when it is used.
     let (_, recorder, builder) = recorded_bucket();

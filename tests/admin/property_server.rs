@@ -29,14 +29,17 @@ pub(super) fn address_is_the_base_of_printed_urls_and_its_path_a_prefix() {
         server.repository("r", "cran");
         server.call("GET", "/repos/r", &serde_json::Value::Null)["url"].clone()
     };
-    let plain = Server::start();
-    assert_eq!((url(&plain), plain.get("/rspm/__ping__").status), ("/r/latest".into(), 404));
+    let server_without_address = Server::start();
+    assert_eq!(
+        (url(&server_without_address), server_without_address.get("/rspm/__ping__").status),
+        ("/r/latest".into(), 404)
+    );
     let server = Builder::default().gcfg("[Server]\nAddress = https://pm.example.org/rspm").start();
     assert_eq!(url(&server), "https://pm.example.org/rspm/r/latest");
     assert_eq!(server.get("/rspm/__ping__").status, 200);
 }
 
-/// The address of the server in one of its pages, for a request through a proxy with these fields.
+/// Returns the address of the server in one of its pages, for a request through a proxy with these header fields.
 pub(super) fn address_through_a_proxy(server: &Server, fields: &[(&str, &str)]) -> String {
     let page = http::request("GET", &server.url("/r/latest/"), fields, b"").text();
     let (_, url) =
@@ -54,32 +57,36 @@ pub(super) fn trusted_proxy_may_declare_the_address_of_the_server() {
         server.local_repository("r", &[Tarball::new("alpha", "1.0")]);
         server
     };
-    let usual = server_with("");
-    assert_eq!(address_through_a_proxy(&usual, &FORWARDED), "https://pm.example.org");
+    let server = server_with("");
+    assert_eq!(address_through_a_proxy(&server, &FORWARDED), "https://pm.example.org");
     let original = [("X-RSPM-Request", "https://pm.example.org/packages/r/latest/")];
-    assert_eq!(address_through_a_proxy(&usual, &original), "https://pm.example.org/packages");
-    assert_eq!(address_through_a_proxy(&usual, &[]), usual.url(""));
-    let day = usual.get("/__api__/repos/r/transaction-dates").json()[0]["date"].clone();
+    assert_eq!(address_through_a_proxy(&server, &original), "https://pm.example.org/packages");
+    assert_eq!(address_through_a_proxy(&server, &[]), server.url(""));
+    let day = server.get("/__api__/repos/r/transaction-dates").json()[0]["date"].clone();
     let body = serde_json::json!({ "repo": "r", "snapshot": day }).to_string();
-    let link = http::request("POST", &usual.url("/__api__/url"), &FORWARDED, body.as_bytes()).json();
+    let link = http::request("POST", &server.url("/__api__/url"), &FORWARDED, body.as_bytes()).json();
     let url = link["url"].as_str().expect("a URL");
     assert!(url.starts_with("https://pm.example.org/r/"), "{url}");
-    let description = http::request("GET", &usual.url("/__api__/swagger/doc.json"), &FORWARDED, b"").json();
+    let description = http::request("GET", &server.url("/__api__/swagger/doc.json"), &FORWARDED, b"").json();
     assert_eq!(description["servers"][0]["url"], "https://pm.example.org");
-    let other = server_with("TrustedProxy = 192.0.2.0/24");
-    assert_eq!(address_through_a_proxy(&other, &FORWARDED), other.url(""), "this machine is not trusted");
+    let other_server = server_with("TrustedProxy = 192.0.2.0/24");
+    assert_eq!(
+        address_through_a_proxy(&other_server, &FORWARDED),
+        other_server.url(""),
+        "this machine is not trusted"
+    );
 }
 
-/// An address to listen on that is not a loopback address.
+/// A listen address that is not a loopback address.
 pub(super) const OTHER_ADDRESS: &str = "192.0.2.1";
 
-/// A server that listens on [`OTHER_ADDRESS`], with a line of `[Server]`.
+/// Starts a server that listens on [`OTHER_ADDRESS`], with a line of `[Server]`.
 pub(super) fn server_on_other_address(line: &str) -> Server {
     Builder::default().gcfg(&format!("[Server]\n{line}\n[HTTP]\nListen = {OTHER_ADDRESS}:0")).start()
 }
 
-/// How many of ten connections are not closed by the server; all come from the address it listens on.
-pub(super) fn connections_that_stay(server: &Server) -> usize {
+/// Returns how many of ten connections the server leaves open; all come from the address on which it listens.
+pub(super) fn open_connection_count(server: &Server) -> usize {
     let url = server.url("");
     let address = url.strip_prefix("http://").expect("plain HTTP");
     let ask = |mut stream: TcpStream| {
@@ -95,8 +102,8 @@ pub(super) fn connections_that_stay(server: &Server) -> usize {
             stream
         })
         .collect();
-    let open: Vec<TcpStream> = streams.into_iter().filter_map(ask).collect();
-    open.len()
+    let open_streams: Vec<TcpStream> = streams.into_iter().filter_map(ask).collect();
+    open_streams.len()
 }
 
 #[test]
@@ -104,17 +111,17 @@ pub(super) fn connections_per_address_limits_addresses_that_are_no_proxy() {
     if rerun::with_addresses(&[OTHER_ADDRESS]) {
         return;
     }
-    assert_eq!(connections_that_stay(&server_on_other_address("")), 10);
-    assert_eq!(connections_that_stay(&server_on_other_address("ConnectionsPerAddress = 3")), 3);
-    assert_eq!(connections_that_stay(&server_on_other_address("ConnectionsPerAddress = 0")), 10);
+    assert_eq!(open_connection_count(&server_on_other_address("")), 10);
+    assert_eq!(open_connection_count(&server_on_other_address("ConnectionsPerAddress = 3")), 3);
+    assert_eq!(open_connection_count(&server_on_other_address("ConnectionsPerAddress = 0")), 10);
     let proxy = format!("ConnectionsPerAddress = 3\nTrustedProxy = {OTHER_ADDRESS}");
-    assert_eq!(connections_that_stay(&server_on_other_address(&proxy)), 10);
+    assert_eq!(open_connection_count(&server_on_other_address(&proxy)), 10);
     let local = Builder::default().gcfg("[Server]\nConnectionsPerAddress = 3\nTrustedProxy =").start();
-    assert_eq!(connections_that_stay(&local), 10, "a loopback address");
+    assert_eq!(open_connection_count(&local), 10, "a loopback address");
 }
 
 #[test]
-pub(super) fn data_dir_holds_database_and_storage() {
+pub(super) fn data_dir_contains_database_and_storage() {
     let server = Builder::default().gcfg("[Server]\nDataDir = {dir}/elsewhere").start();
     for name in ["db/rstudio-pm.db", "packages", "cran", "persistent"] {
         assert!(server.dir().join("elsewhere").join(name).exists(), "{name}");
@@ -123,7 +130,7 @@ pub(super) fn data_dir_holds_database_and_storage() {
 }
 
 #[test]
-pub(super) fn temp_dir_takes_unfinished_files_of_classes_on_s3() {
+pub(super) fn temp_dir_contains_unfinished_files_of_classes_on_s3() {
     let location = s3::bucket(s3::server());
     let lines = s3::lines(&location);
     let name = format!("rstudio-pm-{}", nix::unistd::geteuid());
@@ -145,8 +152,8 @@ pub(super) fn temp_dir_is_tmpdir_of_the_environment_when_it_is_not_set() {
         .env("TMPDIR", &scratch.path().display().to_string());
     let mut server = server.prepare();
     let gcfg = text(&server.config_file());
-    let without: Vec<&str> = gcfg.lines().filter(|line| !line.starts_with("TempDir")).collect();
-    std::fs::write(server.config_file(), without.join("\n")).expect("written");
+    let other_lines: Vec<&str> = gcfg.lines().filter(|line| !line.starts_with("TempDir")).collect();
+    std::fs::write(server.config_file(), other_lines.join("\n")).expect("written");
     server.launch();
     assert!(scratch.path().join(format!("rstudio-pm-{}", nix::unistd::geteuid())).is_dir());
 }
@@ -190,7 +197,7 @@ pub(super) fn access_log_format_decides_whether_referer_and_agent_are_written() 
 }
 
 #[test]
-pub(super) fn sock_file_dir_holds_socket_and_pid_file() {
+pub(super) fn sock_file_dir_contains_socket_and_pid_file() {
     let server = Builder::default().gcfg("[Server]\nSockFileDir = {dir}/sockets").start();
     let socket = server.dir().join("sockets/rstudio-pm.sock");
     assert_eq!(http::admin(&socket, "GET", "/__ping__", b"").status, 200);
@@ -215,22 +222,22 @@ fn json_key(server: &Server) -> serde_json::Value {
 
 #[test]
 pub(super) fn package_rewrite_compression_level_decides_the_size_of_stored_packages() {
-    let [fast, usual, small] =
+    let [fast, default, small] =
         [1, 6, 9].map(|n| stored_size(&format!("PackageRewriteCompressionLevel = {n}")));
-    assert!(fast > usual && usual >= small, "{fast} {usual} {small}");
-    assert_eq!(stored_size(""), usual, "6 is the default");
+    assert!(fast > default && default >= small, "{fast} {default} {small}");
+    assert_eq!(stored_size(""), default, "6 is the default");
 }
 
-/// The number of `write` calls of the process.
+/// Returns the number of `write` calls of the process.
 fn write_calls(server: &Server) -> u64 {
     let io = text(Path::new(&format!("/proc/{}/io", server.pid())));
     let line = io.lines().find_map(|line| line.strip_prefix("syscw: "));
     line.expect("the kernel counts writes").parse().expect("a number")
 }
 
-/// The number of `write` calls for adding a package of 2 MB.
+/// Returns the number of `write` calls for adding a package of 2 MB.
 pub(super) fn writes_of_an_add(server: &Server, name: &str) -> u64 {
-    let one = |seed: u64| {
+    let calls_of_one_add = |seed: u64| {
         let mut package = Tarball::new(name, &format!("1.{seed}"));
         let (noise, _) = crate::support::storage::bytes(2 << 20, seed);
         package.files.push(("data/noise".to_owned(), noise));
@@ -238,8 +245,8 @@ pub(super) fn writes_of_an_add(server: &Server, name: &str) -> u64 {
         assert!(server.store("local", &package) > 2 << 20, "the package does not become smaller");
         write_calls(server) - before
     };
-    // The upload arrives in a varying number of pieces; the minimum shows the effect of the buffer size.
-    (1..=5).map(one).min().expect("five times")
+    // The upload arrives in a varying number of chunks; the minimum shows the effect of the buffer size.
+    (1..=5).map(calls_of_one_add).min().expect("five times")
 }
 
 #[test]
@@ -263,7 +270,7 @@ pub(super) fn content_type_sniffing_removes_a_header() {
     assert_eq!(header("ContentTypeSniffing = true"), None);
 }
 
-/// Stops a server: its health check fails at once, and other requests are answered for three seconds.
+/// Stops a server; asserts that its health check fails at once and that other requests are answered for three seconds.
 pub(super) fn stop_with_delay(mut server: Server) {
     server.signal(nix::sys::signal::Signal::SIGTERM);
     until("the health check fails", || server.get("/__ping__").status == 503);
@@ -306,10 +313,10 @@ pub(super) fn backup_paths_are_the_only_folders_for_backups() {
     let create = |to: &str| server.rspm(&format!("backup create --to {}/{to}", server.dir().display()));
     server.rspm_stdout("backup create");
     assert_eq!(create("second").code, 0);
-    for other in ["third", "second/../third"] {
-        let refusal = create(other);
-        assert_eq!(refusal.code, 1, "{other}: {}", refusal.out);
-        assert!(refusal.err.contains("Server.BackupPaths allows"), "{other}: {}", refusal.err);
+    for folder in ["third", "second/../third"] {
+        let refusal = create(folder);
+        assert_eq!(refusal.code, 1, "{folder}: {}", refusal.out);
+        assert!(refusal.err.contains("Server.BackupPaths allows"), "{folder}: {}", refusal.err);
     }
     let count = |arguments: &str| server.json(&format!("backup list {arguments}")).as_array().map(Vec::len);
     assert_eq!(count(""), Some(1));

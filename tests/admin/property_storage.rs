@@ -6,14 +6,14 @@ use crate::support::s3::{self, builder, lines};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-/// The classes with a directory below `data`.
+/// Returns the classes with a directory below `data`.
 fn classes_on_disk(server: &Server) -> Vec<&'static str> {
     let names = StorageClass::ALL.map(StorageClass::as_str);
     names.into_iter().filter(|name| server.dir().join("data").join(name).is_dir()).collect()
 }
 
-/// With `[Storage] <property> = s3`, exactly `classes` leave the disk; with a bucket that does not exist, the start
-/// is refused for exactly these.
+/// Asserts that `[Storage] <property> = s3` moves exactly `classes` from the disk, and that with a bucket that does not
+/// exist the start is refused for exactly these classes.
 fn assert_moves(property: &str, classes: &[&str]) {
     let location = s3::bucket(s3::server());
     let gcfg = format!("[Storage]\n{property} = s3\n{}", lines(&location));
@@ -25,8 +25,9 @@ fn assert_moves(property: &str, classes: &[&str]) {
         .collect();
     assert_eq!(classes_on_disk(&server), others, "{property}");
 
-    let missing = builder().gcfg(&gcfg).gcfg("[S3Storage]\nBucket = there-is-no-such-bucket").prepare();
-    let output = missing.start_refused();
+    let server_without_bucket =
+        builder().gcfg(&gcfg).gcfg("[S3Storage]\nBucket = there-is-no-such-bucket").prepare();
+    let output = server_without_bucket.start_refused();
     let names: Vec<String> = classes.iter().map(|class| format!("'{class}'")).collect();
     assert!(
         output.contains(&format!("storage class {}: 's3://there-is-no-such-bucket/", names.join(", "))),
@@ -101,7 +102,7 @@ pub(super) fn file_storage_location_is_the_directory_of_its_class() {
 }
 
 #[test]
-pub(super) fn file_storage_location_of_packages_takes_added_packages() {
+pub(super) fn file_storage_location_of_packages_contains_added_packages() {
     let server = Builder::default().gcfg("[FileStorage \"packages\"]\nLocation = {dir}/own").start();
     server.store("local", &Tarball::new("alpha", "1.0"));
     let mut dirs = vec![server.dir().join("own")];

@@ -5,7 +5,7 @@ use crate::support::rules::folder;
 use crate::support::server::Builder;
 
 #[test]
-pub(super) fn url_is_where_the_rules_are_read() {
+pub(super) fn url_is_the_location_of_the_rules() {
     let server = Builder::default().gcfg("[SystemRequirements]\nURL = file://{dir}/rules").start();
     folder(&server.dir().join("rules"), &["zlib", "gmp", "mpfr"]);
     assert!(server.sync_of("sysreqs").expect("rules").starts_with("3 rules"));
@@ -24,23 +24,25 @@ pub(super) fn sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_dow
     server.stop();
     let database = server.dir().join("data/db/rstudio-pm.db");
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
-    let then = 1_583_020_800_000_000_i64;
-    for (schedule, due) in [("0 0 30 2 *", false), ("* * * * *", true)] {
+    let last_sync = 1_583_020_800_000_000_i64;
+    for (schedule, is_due) in [("0 0 30 2 *", false), ("* * * * *", true)] {
         let open = || rusqlite::Connection::open(&database).expect("a database");
-        open().execute("UPDATE upstream SET fetched_at = ?1", [then]).expect("written");
+        open().execute("UPDATE upstream SET fetched_at = ?1", [last_sync]).expect("written");
         std::fs::write(server.config_file(), gcfg.replace("0 0 30 2 *", schedule)).expect("written");
         server.launch();
-        let missed = |server: &crate::support::server::Server| {
+        let is_logged = |server: &crate::support::server::Server| {
             let lines = server.log_lines();
             lines.iter().any(|line| line.contains("a scheduled sync was missed") && line.contains("sysreqs"))
         };
-        if due {
-            until("the missed sync is logged", || missed(&server));
-            let last = "SELECT fetched_at FROM upstream WHERE url = 'sync:sysreqs'";
-            until("it succeeds", || open().query_row(last, [], |row| row.get::<_, i64>(0)).unwrap() > then);
+        if is_due {
+            until("the missed sync is logged", || is_logged(&server));
+            let query = "SELECT fetched_at FROM upstream WHERE url = 'sync:sysreqs'";
+            until("the sync succeeds", || {
+                open().query_row(query, [], |row| row.get::<_, i64>(0)).unwrap() > last_sync
+            });
         } else {
             server.wait_for_log("is ready");
-            assert!(!missed(&server), "{:?}", server.log_lines());
+            assert!(!is_logged(&server), "{:?}", server.log_lines());
         }
         server.stop();
     }

@@ -14,7 +14,7 @@ use crate::support::tarball::Tarball;
 
 const FILE: &str = "/team/latest/src/contrib/alpha_1.0.tar.gz";
 
-/// A server with one package, and one download of it.
+/// Starts a server with one package, and downloads the package once.
 fn server_with_download(builder: Builder) -> Server {
     let server = builder.start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
@@ -22,7 +22,7 @@ fn server_with_download(builder: Builder) -> Server {
     server
 }
 
-/// The download count of the package, which is written with a delay.
+/// Returns the download count of the package, which is written with a delay.
 fn downloads(server: &Server) -> i64 {
     let detail = server.get("/__api__/repos/team/packages/alpha").json();
     detail["downloads"]["count"].as_i64().expect("a number")
@@ -44,14 +44,15 @@ pub(super) fn usage_data_enabled_decides_whether_downloads_are_counted_and_a_dat
     assert!(!server.dir().join("data/db/usage.db").exists());
 }
 
-/// Today, in days since the epoch.
+/// Returns the current day in days since the epoch.
 fn today() -> i64 {
     let elapsed =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after the epoch");
     i64::try_from(elapsed.as_secs() / 86_400).expect("a day")
 }
 
-/// Writes to the database of a stopped server downloads of `beta` `days` ago, and the time of the last aggregation.
+/// Inserts into the database of a stopped server downloads of `beta`, one for each number of days ago in `days`, and
+/// the time of the last aggregation in microseconds since the epoch.
 fn write_downloads(server: &Server, days: &[i64], last: Option<i64>) {
     let dir = server.dir().join("data/db");
     let text = format!("[SQLite]\nDir = {}\n", dir.display());
@@ -72,20 +73,20 @@ fn write_downloads(server: &Server, days: &[i64], last: Option<i64>) {
     runtime
         .block_on(db.bulk(move |c| {
             download::add(c, "test", 1, Timestamp(1), &rows)?;
-            last.map_or(Ok(()), |last| download::record_done(c, "night", Timestamp(last)))
+            last.map_or(Ok(()), |last| download::record_run(c, "night", Timestamp(last)))
         }))
         .expect("written");
     db.close();
 }
 
-/// The number of stored objects of aggregated days.
-fn stored_days(server: &Server) -> usize {
+/// Returns the number of stored objects of aggregated days.
+fn stored_day_count(server: &Server) -> usize {
     let dir = server.dir().join("data/metrics/usage");
     let folders = std::fs::read_dir(dir).into_iter().flatten().flatten();
     folders.map(|folder| std::fs::read_dir(folder.path()).map_or(0, Iterator::count)).sum()
 }
 
-/// The downloads of `beta` in the last `days`, as reported by the API.
+/// Returns the downloads of `beta` in the last `days` days, as reported by the API.
 fn downloads_of_beta(server: &Server, days: i64) -> i64 {
     // Counts of sources that do not exist are for administrators.
     let target = format!("/__api__/metrics/packages?_sourceType=r&_days={days}");
@@ -98,19 +99,19 @@ fn downloads_of_beta(server: &Server, days: i64) -> i64 {
 
 #[test]
 pub(super) fn usage_data_schedule_runs_an_aggregation_that_was_missed_while_the_server_was_down() {
-    // 2020-03-01: since then there was a 29th of February in 2024, but never a 30th.
-    let then = 1_583_020_800 * SECOND;
-    for (schedule, due) in [("0 0 29 2 *", true), ("0 0 30 2 *", false)] {
+    // 2020-03-01: the time after it contains a 29th of February (2024), but no 30th of February.
+    let last_aggregation = 1_583_020_800 * SECOND;
+    for (schedule, is_due) in [("0 0 29 2 *", true), ("0 0 30 2 *", false)] {
         let mut server =
             Builder::default().gcfg(&format!("[Server]\nUsageDataSchedule = {schedule}")).prepare();
-        write_downloads(&server, &[1, 2], Some(then));
+        write_downloads(&server, &[1, 2], Some(last_aggregation));
         server.launch();
         until("the database is open", || server.get("/__api__/metrics/packages").status == 200);
-        if due {
-            until("both days are in storage", || stored_days(&server) == 2);
+        if is_due {
+            until("both days are in storage", || stored_day_count(&server) == 2);
             server.wait_for_log("usage data: 2 days aggregated, 0 removed");
         } else {
-            assert_eq!(stored_days(&server), 0);
+            assert_eq!(stored_day_count(&server), 0);
         }
         // Today and the days before, from storage or from the rows.
         assert_eq!(
@@ -123,52 +124,52 @@ pub(super) fn usage_data_schedule_runs_an_aggregation_that_was_missed_while_the_
 
 #[test]
 pub(super) fn usage_data_retention_is_the_number_of_days_that_are_stored() {
-    let then = 1_583_020_800 * SECOND;
+    let last_aggregation = 1_583_020_800 * SECOND;
     let mut server = Builder::default()
         .gcfg("[Server]\nUsageDataSchedule = 0 0 29 2 *\nUsageDataRetention = 10d")
         .prepare();
-    write_downloads(&server, &[5, 10, 11, 300], Some(then));
+    write_downloads(&server, &[5, 10, 11, 300], Some(last_aggregation));
     server.launch();
     server.wait_for_log("usage data: 4 days aggregated, 2 removed");
-    assert_eq!((stored_days(&server), downloads_of_beta(&server, 366)), (2, 215));
+    assert_eq!((stored_day_count(&server), downloads_of_beta(&server, 366)), (2, 215));
 }
 
 #[test]
 fn an_untrusted_clock_removes_no_day() {
-    let then = 1_583_020_800 * SECOND;
+    let last_aggregation = 1_583_020_800 * SECOND;
     let mut server = Builder::default()
         .gcfg("[Server]\nUsageDataSchedule = 0 0 29 2 *\nUsageDataRetention = 10d")
         .prepare();
-    write_downloads(&server, &[5, 300], Some(then));
+    write_downloads(&server, &[5, 300], Some(last_aggregation));
     // The last publish was forty days ago.
     let text = format!("[SQLite]\nDir = {}\n", server.dir().join("data/db").display());
     let db = Db::open(&Config::example(server.dir(), &text).expect("valid").config).expect("it opens");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let at = (today() - 40) * 86_400 * SECOND;
-    let update = db.write(move |c| c.execute("UPDATE clock SET at = $1", &[at.into()]));
+    let last_publish = (today() - 40) * 86_400 * SECOND;
+    let update = db.write(move |c| c.execute("UPDATE clock SET at = $1", &[last_publish.into()]));
     assert_eq!(runtime.block_on(update).expect("written"), 1);
     db.close();
     server.launch();
     server.wait_for_log("could not aggregate usage data");
-    assert_eq!((stored_days(&server), downloads_of_beta(&server, 366)), (0, 505));
+    assert_eq!((stored_day_count(&server), downloads_of_beta(&server, 366)), (0, 505));
     let sweep = server.rspm("storage sweep");
     assert!(sweep.code != 0 && sweep.err.contains("nothing is removed from storage"), "{sweep:?}");
 }
 
-/// Fails unless the schema has the tables of usage data.
+/// Asserts that the schema has the tables of usage data.
 fn assert_usage_tables(schema: &str) {
     postgres::server().sql(&format!("SELECT count(*) FROM {schema}.usage_download"));
 }
 
 #[test]
 pub(super) fn postgres_usage_data_url_is_another_schema() {
-    let (core, url) = schema_over_tcp("postgres", "");
-    let (own, usage) = schema_over_tcp("postgres", "");
+    let (core_schema, url) = schema_over_tcp("postgres", "");
+    let (own_schema, usage) = schema_over_tcp("postgres", "");
     let server = server_with_download(on_postgres(&url, &format!("UsageDataURL = \"{usage}\"")));
     until("the download is written", || downloads(&server) == 1);
-    assert_usage_tables(&own);
+    assert_usage_tables(&own_schema);
     postgres::server().sql(&format!(
-        "DO $$ BEGIN IF to_regclass('{core}.usage_download') IS NOT NULL THEN RAISE 'usage tables in the main schema'; END IF; END $$"
+        "DO $$ BEGIN IF to_regclass('{core_schema}.usage_download') IS NOT NULL THEN RAISE 'usage tables in the main schema'; END IF; END $$"
     ));
     let (shared_schema, url) = schema_over_tcp("postgres", "");
     let server = server_with_download(on_postgres(&url, ""));
@@ -177,14 +178,14 @@ pub(super) fn postgres_usage_data_url_is_another_schema() {
 }
 
 #[test]
-pub(super) fn postgres_usage_data_password_is_used_when_that_url_holds_none() {
+pub(super) fn postgres_usage_data_password_is_used_when_the_url_contains_none() {
     let (_, url) = schema_over_tcp("postgres", "");
-    let (own, usage) = schema_over_tcp("pm", "");
-    let lines = |more: &str| format!("UsageDataURL = \"{usage}\"\n{more}");
+    let (own_schema, usage) = schema_over_tcp("pm", "");
+    let lines = |further_lines: &str| format!("UsageDataURL = \"{usage}\"\n{further_lines}");
     let server_with_password =
         server_with_download(on_postgres(&url, &lines(&format!("UsageDataPassword = \"{PASSWORD}\""))));
     until("the download is written", || downloads(&server_with_password) == 1);
-    assert_usage_tables(&own);
+    assert_usage_tables(&own_schema);
     let (_, url) = schema_over_tcp("postgres", "");
     let server_without_password = server_with_download(on_postgres(&url, &lines("")));
     server_without_password.wait_for_log("could not write usage data; packages are served");
@@ -193,6 +194,7 @@ pub(super) fn postgres_usage_data_password_is_used_when_that_url_holds_none() {
     let output = server_without_password.failed_check("Database");
     assert!(output.contains("refused user 'pm'") && output.contains("UsageDataURL"), "{output}");
     let (_, url) = schema_over_tcp("postgres", "");
-    let shared = server_with_download(on_postgres(&url, &lines(&format!("Password = \"{PASSWORD}\""))));
-    until("the download is written", || downloads(&shared) >= 1);
+    let shared_server =
+        server_with_download(on_postgres(&url, &lines(&format!("Password = \"{PASSWORD}\""))));
+    until("the download is written", || downloads(&shared_server) >= 1);
 }

@@ -5,7 +5,7 @@ use crate::support::fixtures::until;
 use crate::support::server::{Builder, Server};
 
 #[test]
-pub(super) fn url_is_where_the_advisories_are_read() {
+pub(super) fn url_lists_the_locations_of_the_advisories() {
     let gcfg = "[Vulnerabilities]\nURL = file://{dir}/own\nURL = file://{dir}/main.tar.gz";
     let server = Builder::default().gcfg(gcfg).start();
     folder(
@@ -26,23 +26,25 @@ pub(super) fn sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_dow
     server.stop();
     let database = server.dir().join("data/db/rstudio-pm.db");
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
-    let then = 1_583_020_800_000_000_i64;
-    for (schedule, due) in [("0 0 31 2 *", false), ("* * * * *", true)] {
+    let last_sync = 1_583_020_800_000_000_i64;
+    for (schedule, is_due) in [("0 0 31 2 *", false), ("* * * * *", true)] {
         let open = || rusqlite::Connection::open(&database).expect("a database");
-        open().execute("UPDATE upstream SET fetched_at = ?1", [then]).expect("written");
+        open().execute("UPDATE upstream SET fetched_at = ?1", [last_sync]).expect("written");
         std::fs::write(server.config_file(), gcfg.replace("0 0 31 2 *", schedule)).expect("written");
         server.launch();
-        let missed = |server: &Server| {
+        let is_logged = |server: &Server| {
             let lines = server.log_lines();
             lines.iter().any(|line| line.contains("a scheduled sync was missed") && line.contains("vulns"))
         };
-        if due {
-            until("the missed sync is logged", || missed(&server));
-            let last = "SELECT fetched_at FROM upstream WHERE url = 'sync:vulns'";
-            until("it succeeds", || open().query_row(last, [], |row| row.get::<_, i64>(0)).unwrap() > then);
+        if is_due {
+            until("the missed sync is logged", || is_logged(&server));
+            let query = "SELECT fetched_at FROM upstream WHERE url = 'sync:vulns'";
+            until("the sync succeeds", || {
+                open().query_row(query, [], |row| row.get::<_, i64>(0)).unwrap() > last_sync
+            });
         } else {
             server.wait_for_log("is ready");
-            assert!(!missed(&server), "{:?}", server.log_lines());
+            assert!(!is_logged(&server), "{:?}", server.log_lines());
         }
         server.stop();
     }

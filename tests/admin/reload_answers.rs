@@ -19,7 +19,9 @@ fn a_source_package_becomes_a_binary_after_a_reload_that_adds_its_binary_server(
     server.repository("r", "cran");
     let path = "/r/__linux__/noble/latest/src/contrib/good_1.0.tar.gz";
     // Files in storage are cached by their address.
-    until("it is in storage", || ask(&server, path).header("etag").is_some_and(|tag| tag.len() == 66));
+    until("the package is in storage", || {
+        ask(&server, path).header("etag").is_some_and(|tag| tag.len() == 66)
+    });
     for _ in 0..3 {
         assert_eq!(ask(&server, path).header("x-package-type"), Some("source"));
     }
@@ -29,9 +31,9 @@ fn a_source_package_becomes_a_binary_after_a_reload_that_adds_its_binary_server(
     upstream.always(remote, Fault::ExtraHeader("X-Package-Type: binary\r\nX-Package-Binary-Tag: 4.5-noble"));
     let url = format!("{}/__linux__/noble/latest", upstream.url());
     server.hup_applies(&format!("[CRAN]\nBinaryURL = {url}"), &[&format!("CRAN.BinaryURL is '{url}' now")]);
-    let after = ask(&server, path);
+    let answer = ask(&server, path);
     assert_eq!(
-        (after.header("x-package-type"), after.header("x-package-binary-tag")),
+        (answer.header("x-package-type"), answer.header("x-package-binary-tag")),
         (Some("binary"), Some("4.5-noble"))
     );
 }

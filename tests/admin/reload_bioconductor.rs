@@ -24,11 +24,13 @@ pub(super) fn sync_schedule_replaces_the_time_of_the_next_sync() {
         "[Bioconductor]\nSyncSchedule = 17 3 * * *",
         &["Bioconductor.SyncSchedule is '17 3 * * *' now, was '0 0 30 2 *'"],
     );
-    let next = |text: &str| server.log_lines().iter().any(|line| line.contains(text));
-    until("the next sync is scheduled", || next("the next scheduled sync is at ") && next("T03:17:00Z"));
+    let is_logged = |text: &str| server.log_lines().iter().any(|line| line.contains(text));
+    until("the next sync is scheduled", || {
+        is_logged("the next scheduled sync is at ") && is_logged("T03:17:00Z")
+    });
     server.hup_applies(
         "[Bioconductor]\nSyncSchedule = 0 0 30 2 *",
         &["Bioconductor.SyncSchedule is '0 0 30 2 *' now"],
     );
-    until("no sync is scheduled", || next("no sync is scheduled any more"));
+    until("no sync is scheduled", || is_logged("no sync is scheduled any more"));
 }

@@ -42,10 +42,12 @@ pub(super) fn sync_schedule_replaces_the_time_of_the_next_sync() {
         "[CRAN]\nSyncSchedule = 17 3 * * *",
         &["CRAN.SyncSchedule is '17 3 * * *' now, was '0 0 30 2 *'"],
     );
-    let next = |text: &str| server.log_lines().iter().any(|line| line.contains(text));
-    until("the next sync is scheduled", || next("the next scheduled sync is at ") && next("T03:17:00Z"));
+    let is_logged = |text: &str| server.log_lines().iter().any(|line| line.contains(text));
+    until("the next sync is scheduled", || {
+        is_logged("the next scheduled sync is at ") && is_logged("T03:17:00Z")
+    });
     server.hup_applies("[CRAN]\nSyncSchedule = 0 0 30 2 *", &["CRAN.SyncSchedule is '0 0 30 2 *' now"]);
-    until("no sync is scheduled", || next("no sync is scheduled any more"));
+    until("no sync is scheduled", || is_logged("no sync is scheduled any more"));
 }
 
 #[test]
@@ -72,9 +74,9 @@ fn a_running_sync_continues_with_its_mirror() {
 #[test]
 fn a_running_download_continues() {
     let server = Server::start();
-    let (noise, _) = crate::support::storage::bytes(8 << 20, 3);
+    let (random_bytes, _) = crate::support::storage::bytes(8 << 20, 3);
     let mut package = Tarball::new("large", "1.0");
-    package.files.push(("data/noise".to_owned(), noise));
+    package.files.push(("data/noise".to_owned(), random_bytes));
     let size = server.store("local", &package);
     server.repository("r", "local");
     let mut stream = http::connect(server.host());
@@ -88,6 +90,6 @@ fn a_running_download_continues() {
     let output = server.hup(changes).join("\n");
     assert!(output.contains("configuration reloaded; 5 applied"), "{output}");
     stream.read_to_end(&mut answer).expect("its end");
-    let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
+    let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("the end of the head") + 4;
     assert_eq!((answer.len() - body) as u64, size);
 }

@@ -13,7 +13,7 @@ use super::property_listen::start;
 use crate::support::http;
 use crate::support::tls::Pair;
 
-/// A connection that stays open, by a client that trusts `pair`.
+/// Opens a connection as a client that trusts `pair`.
 fn connect(pair: &Pair, host: &str) -> StreamOwned<ClientConnection, TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(pair.der()).expect("a root");
@@ -39,8 +39,8 @@ fn is_served(pair: &Pair, host: &str) -> bool {
 #[test]
 pub(super) fn certificate_is_used_for_new_connections() {
     let (server, first, host) = start("");
-    let mut open = connect(&first, &host);
-    assert_eq!(ask(&mut open).status, 200);
+    let mut connection = connect(&first, &host);
+    assert_eq!(ask(&mut connection).status, 200);
     let second = Pair::new();
     std::fs::create_dir(server.dir().join("new")).expect("a directory");
     second.write(&server.dir().join("new"));
@@ -49,7 +49,7 @@ pub(super) fn certificate_is_used_for_new_connections() {
         &["HTTPS.Certificate is '{dir}/new/server.crt' now", "HTTPS.Key is '{dir}/new/server.key' now"],
     );
     assert!(is_served(&second, &host) && !is_served(&first, &host));
-    assert_eq!(ask(&mut open).status, 200, "open connections continue");
+    assert_eq!(ask(&mut connection).status, 200, "open connections continue");
 }
 
 #[test]
@@ -97,13 +97,17 @@ pub(super) fn minimum_tls_refuses_older_clients_on_new_connections() {
 }
 
 #[test]
-fn a_bad_certificate_changes_nothing_at_all() {
-    let expired = Pair::expired();
-    let stranger = Pair::new();
+fn a_reload_with_an_invalid_certificate_changes_nothing() {
+    let expired_pair = Pair::expired();
+    let other_pair = Pair::new();
     for (certificate, key, reason) in [
-        ("hello", expired.key.as_str(), "holds no '-----BEGIN CERTIFICATE-----'"),
-        (expired.certificate.as_str(), expired.key.as_str(), "has expired"),
-        (stranger.certificate.as_str(), expired.key.as_str(), "does not belong to the first certificate"),
+        ("hello", expired_pair.key.as_str(), "holds no '-----BEGIN CERTIFICATE-----'"),
+        (expired_pair.certificate.as_str(), expired_pair.key.as_str(), "has expired"),
+        (
+            other_pair.certificate.as_str(),
+            expired_pair.key.as_str(),
+            "does not belong to the first certificate",
+        ),
     ] {
         let (server, pair, host) = start("");
         std::fs::write(server.dir().join("bad.crt"), certificate).expect("written");

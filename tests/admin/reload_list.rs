@@ -1,5 +1,5 @@
-//! The list of reloadable properties with a test each; it must contain every reloadable property of the table. Other
-//! properties do not change.
+//! The tests of reloads by section and property: every reloadable property must have a test. A reload does not change
+//! other properties.
 
 use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Property};
@@ -14,7 +14,7 @@ use crate::support::server::Server;
 
 /// Section, property, and the test that changes it while the server runs and checks the effect.
 #[rustfmt::skip]
-const TESTED: &[(&str, &str, fn())] = &[
+const TESTS: &[(&str, &str, fn())] = &[
     ("Server", "Address", server::address_changes_the_prefix),
     ("Server", "TrustedProxy", server::trusted_proxy_applies_to_the_next_requests),
     ("Server", "ConnectionsPerAddress", server::connections_per_address_limits_the_next_connections),
@@ -64,21 +64,25 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("Proxy", "Password", proxy::user_and_password_are_sent_with_the_next_requests),
 ];
 
-fn rows(wanted: impl Fn(&Property) -> bool) -> Vec<(&'static str, &'static str)> {
+fn rows(is_included: impl Fn(&Property) -> bool) -> Vec<(&'static str, &'static str)> {
     let all = SECTIONS.iter().flat_map(|section| section.properties.iter().map(move |p| (section, p)));
-    all.filter(|(_, property)| wanted(property)).map(|(section, p)| (section.name, p.name)).collect()
+    all.filter(|(_, property)| is_included(property)).map(|(section, p)| (section.name, p.name)).collect()
 }
 
 #[test]
 fn every_reloadable_property_with_effect_has_its_own_test() {
     let table = rows(|p| p.is_reloadable && matches!(p.effect, Effect::Since(_)));
-    let tested: Vec<_> = TESTED.iter().map(|&(section, property, _)| (section, property)).collect();
-    assert_eq!(tested, table, "a property of the table without a test here, or the other way round");
+    let properties_with_test: Vec<_> =
+        TESTS.iter().map(|&(section, property, _)| (section, property)).collect();
+    assert_eq!(
+        properties_with_test, table,
+        "a property of the table without a test here, or the other way round"
+    );
 }
 
 #[test]
 fn the_properties_that_must_be_reloadable_are() {
-    let marked = rows(|p| p.is_reloadable);
+    let reloadable_rows = rows(|p| p.is_reloadable);
     for name in [
         "Logging.SystemLog",
         "Logging.SystemLogLevel",
@@ -99,10 +103,10 @@ fn the_properties_that_must_be_reloadable_are() {
         "Server.PackageRewriteBufferSize",
     ] {
         let (section, property) = name.split_once('.').unwrap();
-        assert!(marked.contains(&(section, property)), "{name}");
+        assert!(reloadable_rows.contains(&(section, property)), "{name}");
     }
     for (section, property) in rows(|p| p.name == "SyncSchedule") {
-        assert!(marked.contains(&(section, property)), "{section}.{property}");
+        assert!(reloadable_rows.contains(&(section, property)), "{section}.{property}");
     }
 }
 
@@ -119,8 +123,8 @@ fn a_property_without_effect_is_reloaded_too() {
 fn a_removed_line_and_a_property_that_needs_a_restart_keep_their_values_and_are_reported() {
     let server = Server::start();
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
-    let without: Vec<&str> = gcfg.lines().filter(|line| !line.starts_with("AccessLog")).collect();
-    let text = format!("{}\n[FileStorage \"cache\"]\nLocation = /nowhere\n", without.join("\n"));
+    let other_lines: Vec<&str> = gcfg.lines().filter(|line| !line.starts_with("AccessLog")).collect();
+    let text = format!("{}\n[FileStorage \"cache\"]\nLocation = /nowhere\n", other_lines.join("\n"));
     let output = server.hup_with(&text).join("\n");
     let path = server.dir().join("access.log").display().to_string();
     assert!(

@@ -14,19 +14,19 @@ pub(super) fn system_log_moves_to_its_new_destinations_between_two_lines() {
         "[Logging]\nSystemLog = {dir}/logs/one.log",
         &["Logging.SystemLog is 'STDERR, {dir}/logs/one.log' now, was 'STDERR'"],
     );
-    let one = server.dir().join("logs/one.log");
-    until("the new file has the end of the reload", || text(&one).contains("configuration reloaded"));
-    assert!(!text(&one).contains("is ready after"), "earlier lines are not in the new file");
+    let first_log = server.dir().join("logs/one.log");
+    until("the new file has the end of the reload", || text(&first_log).contains("configuration reloaded"));
+    assert!(!text(&first_log).contains("is ready after"), "earlier lines are not in the new file");
     let gcfg = text(&server.config_file()).replace("logs/one.log", "logs/two.log");
     let output = server.hup_with(&gcfg).join("\n");
     assert!(output.contains("configuration reloaded; 1 applied"), "{output}");
-    let two = server.dir().join("logs/two.log");
-    until("the second file has the second reload", || text(&two).contains("configuration reloaded"));
-    assert_eq!(text(&one).matches("configuration reloaded").count(), 1);
+    let second_log = server.dir().join("logs/two.log");
+    until("the second file has the second reload", || text(&second_log).contains("configuration reloaded"));
+    assert_eq!(text(&first_log).matches("configuration reloaded").count(), 1);
     // Every line after the change is in exactly one of the files, once.
     for line in output.lines().filter(|line| line.contains("Logging.SystemLog is")) {
-        let words = line.split_once("Logging.").expect("found").1;
-        assert_eq!((text(&one) + &text(&two)).matches(words).count(), 1, "{words}");
+        let change = line.split_once("Logging.").expect("the change").1;
+        assert_eq!((text(&first_log) + &text(&second_log)).matches(change).count(), 1, "{change}");
     }
 }
 
@@ -37,19 +37,19 @@ pub(super) fn system_log_level_decides_which_of_the_next_lines_are_written() {
     let disconnect = || {
         let mut stream = http::connect(server.host());
         stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").expect("sent");
-        stream.shutdown(std::net::Shutdown::Write).expect("open until now");
+        stream.shutdown(std::net::Shutdown::Write).expect("the connection is open");
         let _ = stream.read_to_end(&mut Vec::new());
     };
-    let debug = || server.log_lines().iter().filter(|line| line.contains("DEBUG")).count();
+    let debug_count = || server.log_lines().iter().filter(|line| line.contains("DEBUG")).count();
     disconnect();
-    assert_eq!(debug(), 0);
+    assert_eq!(debug_count(), 0);
     server.hup_applies(
         "[Logging]\nSystemLogLevel = DEBUG",
         &["Logging.SystemLogLevel is 'DEBUG' now, was 'INFO'"],
     );
-    let before = debug();
+    let before = debug_count();
     disconnect();
-    until("the line is written", || debug() > before);
+    until("the line is written", || debug_count() > before);
     let before = server.log_lines().len();
     std::fs::write(
         server.config_file(),
@@ -58,20 +58,21 @@ pub(super) fn system_log_level_decides_which_of_the_next_lines_are_written() {
     )
     .expect("written");
     server.signal(nix::sys::signal::Signal::SIGHUP);
-    until("it is applied", || server.get("/__ping__").header("x-content-type-options").is_none());
+    until("the reload is applied", || server.get("/__ping__").header("x-content-type-options").is_none());
     disconnect();
     let output = server.log_lines().split_off(before);
-    let unrelated =
+    let unrelated_lines =
         |line: &String| !line.contains("' now, was '") && !line.contains("configuration reloaded");
-    assert!(output.iter().all(unrelated), "{output:#?}");
+    assert!(output.iter().all(unrelated_lines), "{output:#?}");
 }
 
 #[test]
 pub(super) fn system_log_format_changes_between_two_lines() {
     let server = Server::start();
     let output = server.hup("[Logging]\nSystemLogFormat = JSON");
-    let last = output.last().expect("a line");
-    let json: serde_json::Value = serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {last}"));
+    let last_line = output.last().expect("a line");
+    let json: serde_json::Value =
+        serde_json::from_str(last_line).unwrap_or_else(|e| panic!("{e}: {last_line}"));
     assert_eq!(json["msg"], "configuration reloaded; 1 applied");
     let output = server.hup("[Logging]\nSystemLogFormat = TEXT");
     assert!(

@@ -4,29 +4,29 @@ use serde_json::{Value, json};
 
 use crate::support::server::{Builder, Server};
 
-const OWN: &str = "[Distribution \"fedora42\"]\nDisplay = Fedora 42\nSystem = fedora\nRelease = 42\n";
+const GCFG: &str = "[Distribution \"fedora42\"]\nDisplay = Fedora 42\nSystem = fedora\nRelease = 42\n";
 
 fn status(server: &Server) -> Value {
     server.get("/__api__/status").json()
 }
 
-/// The row of `fedora42` in the list for administrators.
+/// Returns the row of `fedora42` in the list for administrators.
 fn row(server: &Server) -> Value {
-    let all = server.call("GET", "/distributions", &Value::Null);
-    let rows = all.as_array().expect("rows");
+    let answer = server.call("GET", "/distributions", &Value::Null);
+    let rows = answer.as_array().expect("rows");
     rows.iter().find(|row| row["name"] == "fedora42").expect("fedora42").clone()
 }
 
-/// A reload with these lines changes the result of `value` to `expected`.
+/// Asserts that a reload with `lines` changes the result of `value` to `expected`.
 fn assert_becomes(lines: &str, value: impl Fn(&Server) -> Value, expected: &Value) {
-    let server = Builder::default().gcfg(OWN).start();
+    let server = Builder::default().gcfg(GCFG).start();
     assert_ne!(value(&server), *expected, "{lines}");
     let output = server.hup(lines);
     assert!(output.iter().any(|line| line.contains("configuration reloaded; ")), "{output:#?}");
     assert_eq!(value(&server), *expected, "{lines}");
 }
 
-fn assert_own_field(line: &str, field: &str, expected: &Value) {
+fn assert_field_of_fedora(line: &str, field: &str, expected: &Value) {
     assert_becomes(
         &format!("[Distribution \"fedora42\"]\n{line}"),
         |server| row(server)[field].clone(),
@@ -51,27 +51,27 @@ pub(super) fn alias_adds_a_name() {
 
 #[test]
 pub(super) fn display_is_reported() {
-    assert_own_field("Display = Other", "display", &json!("Other"));
+    assert_field_of_fedora("Display = Other", "display", &json!("Other"));
 }
 
 #[test]
 pub(super) fn os_is_reported() {
-    assert_own_field("OS = windows", "os", &json!("windows"));
+    assert_field_of_fedora("OS = windows", "os", &json!("windows"));
 }
 
 #[test]
 pub(super) fn system_is_reported() {
-    assert_own_field("System = rhel", "distribution", &json!("rhel"));
+    assert_field_of_fedora("System = rhel", "distribution", &json!("rhel"));
 }
 
 #[test]
 pub(super) fn release_is_reported() {
-    assert_own_field("Release = 43", "release", &json!("43"));
+    assert_field_of_fedora("Release = 43", "release", &json!("43"));
 }
 
 #[test]
 pub(super) fn architecture_is_reported() {
-    assert_own_field("Architecture = arm64", "arch", &json!(["arm64"]));
+    assert_field_of_fedora("Architecture = arm64", "arch", &json!(["arm64"]));
 }
 
 #[test]
@@ -86,17 +86,17 @@ pub(super) fn system_requirements_are_reported() {
 
 #[test]
 pub(super) fn hidden_is_reported() {
-    assert_own_field("Hidden = yes", "hidden", &json!(true));
+    assert_field_of_fedora("Hidden = yes", "hidden", &json!(true));
 }
 
 #[test]
 pub(super) fn r_version_of_a_distribution_is_reported() {
-    assert_own_field("RVersion = 4.4", "r_version", &json!("4.4"));
+    assert_field_of_fedora("RVersion = 4.4", "r_version", &json!("4.4"));
 }
 
 #[test]
 pub(super) fn force_r_version_is_reported() {
-    assert_own_field("RVersion = 4.4\nForceRVersion = yes", "forced", &json!(true));
+    assert_field_of_fedora("RVersion = 4.4\nForceRVersion = yes", "forced", &json!(true));
 }
 
 #[test]

@@ -4,12 +4,13 @@ use crate::support::fixtures::create_mirror;
 use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
 
-/// A server with a mirror that only the proxy can resolve, and the proxy.
-fn start(more: &str) -> (Server, RecordingServer, tempfile::TempDir) {
+/// Starts a server with a mirror that only the proxy can resolve; returns it, the proxy and the folder of the mirror.
+fn start(further_lines: &str) -> (Server, RecordingServer, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a directory");
     create_mirror(&folder.path().join("cran"));
     let proxy = RecordingServer::folder(folder.path());
-    let gcfg = format!("[CRAN]\nURL = http://mirror.test/cran\n{}", more.replace("PROXY", &proxy.host()));
+    let gcfg =
+        format!("[CRAN]\nURL = http://mirror.test/cran\n{}", further_lines.replace("PROXY", &proxy.host()));
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "").env("no_proxy", "").start();
     (server, proxy, folder)
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::property_server::{
-    FORWARDED, OTHER_ADDRESS, address_through_a_proxy, connections_that_stay, server_on_other_address,
+    FORWARDED, OTHER_ADDRESS, address_through_a_proxy, open_connection_count, server_on_other_address,
     stop_with_delay, text,
 };
 use crate::support::fixtures::until;
@@ -44,13 +44,13 @@ pub(super) fn connections_per_address_limits_the_next_connections() {
         return;
     }
     let server = server_on_other_address("ConnectionsPerAddress = 4");
-    assert_eq!(connections_that_stay(&server), 4);
-    until("all are closed", || connections_that_stay(&server) == 4);
+    assert_eq!(open_connection_count(&server), 4);
+    until("the connections above the limit are closed", || open_connection_count(&server) == 4);
     server.hup_applies(
         "[Server]\nConnectionsPerAddress = 7",
         &["Server.ConnectionsPerAddress is '7' now, was '4'"],
     );
-    until("the limit is in force", || connections_that_stay(&server) == 7);
+    until("the limit is in force", || open_connection_count(&server) == 7);
 }
 
 /// Moves a log five times while a client sends requests; `path` of a request and `mark` in its line contain its
@@ -63,14 +63,14 @@ fn move_log(
     mark: impl Fn(usize) -> String,
 ) {
     let stop = AtomicBool::new(false);
-    let sent = std::thread::scope(|scope| {
+    let request_count = std::thread::scope(|scope| {
         let client = scope.spawn(|| {
-            let mut sent = 0;
+            let mut request_count = 0;
             while !stop.load(Ordering::Acquire) {
-                server.get(&path(sent));
-                sent += 1;
+                server.get(&path(request_count));
+                request_count += 1;
             }
-            sent
+            request_count
         });
         for n in 0..5 {
             server.hup_applies(
@@ -84,12 +84,12 @@ fn move_log(
     let dir = server.dir();
     let logs = || {
         let first = text(&dir.join(first));
-        (0..5).fold(first, |all, n| all + &text(&dir.join(format!("moved/{n}.log"))))
+        (0..5).fold(first, |log, n| log + &text(&dir.join(format!("moved/{n}.log"))))
     };
-    until("the last line is written", || logs().contains(&mark(sent - 1)));
-    let all = logs();
-    for n in 0..sent {
-        assert_eq!(all.matches(&mark(n)).count(), 1, "request {n} of {sent}");
+    until("the last line is written", || logs().contains(&mark(request_count - 1)));
+    let text_of_logs = logs();
+    for n in 0..request_count {
+        assert_eq!(text_of_logs.matches(&mark(n)).count(), 1, "request {n} of {request_count}");
     }
 }
 
@@ -118,10 +118,10 @@ pub(super) fn access_log_format_changes_between_two_lines() {
     );
     ask();
     let file = server.dir().join("access.log");
-    until("both are in the log", || text(&file).matches('\n').count() == 2);
+    until("both requests are in the log", || text(&file).matches('\n').count() == 2);
     let log = text(&file);
-    let ends: Vec<bool> = log.lines().map(|line| line.ends_with("\"the-agent\"")).collect();
-    assert_eq!(ends, [true, false], "{log}");
+    let has_agent: Vec<bool> = log.lines().map(|line| line.ends_with("\"the-agent\"")).collect();
+    assert_eq!(has_agent, [true, false], "{log}");
 }
 
 #[test]
@@ -130,13 +130,13 @@ pub(super) fn package_rewrite_compression_level_changes_the_next_package() {
         (0..4000).fold(String::new(), |code, n| code + &format!("f{n} <- function(x) x + {}\n", n * n));
     let server = Server::start();
     let size = |name: &str| server.store("local", &Tarball::new(name, "1.0").with("R/code.R", &code));
-    let usual = size("alpha");
+    let default_size = size("alpha");
     server.hup_applies(
         "[Server]\nPackageRewriteCompressionLevel = 1",
         &["Server.PackageRewriteCompressionLevel is '1' now, was '6'"],
     );
-    let fast = size("beta");
-    assert!(fast > usual, "{fast} {usual}");
+    let fast_size = size("beta");
+    assert!(fast_size > default_size, "{fast_size} {default_size}");
 }
 
 #[test]
@@ -148,8 +148,8 @@ pub(super) fn package_rewrite_buffer_size_changes_the_next_package() {
         "[Server]\nPackageRewriteBufferSize = 1MB",
         &["Server.PackageRewriteBufferSize is '1MB' now, was '32KB'"],
     );
-    let large = calls("beta");
-    assert!(calls_of_alpha > large + 40, "{calls_of_alpha} and {large} writes");
+    let calls_of_beta = calls("beta");
+    assert!(calls_of_alpha > calls_of_beta + 40, "{calls_of_alpha} and {calls_of_beta} writes");
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn files_are_fetched_once_stored_and_served_in_ranges() {
 }
 
 #[test]
-fn config_yaml_has_what_clients_read_and_the_content_of_a_day() {
+fn config_yaml_has_the_fields_that_clients_read_and_is_served_for_a_day() {
     let server = server();
     let answer = server.get("/bioc/config.yaml");
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/plain; charset=utf-8")));

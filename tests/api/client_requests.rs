@@ -60,7 +60,7 @@ const fn get(
 }
 
 /// Parses as the client does; panics on a value of another type.
-fn parsed<T: DeserializeOwned>(text: &str) -> T {
+fn parse<T: DeserializeOwned>(text: &str) -> T {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -87,7 +87,7 @@ struct RvNeeds {
 }
 
 fn rv_finds(text: &str, of: &str, expected: &str) -> bool {
-    let answer: RvAnswer = parsed(text);
+    let answer: RvAnswer = parse(text);
     let known: HashMap<String, Vec<String>> = answer
         .requirements
         .into_iter()
@@ -128,7 +128,7 @@ struct UvrCommand {
 }
 
 fn uvr_entry(text: &str, of: &str) -> UvrDetail {
-    let answer: UvrAnswer = parsed(text);
+    let answer: UvrAnswer = parse(text);
     assert!(answer.requirements.iter().all(|entry| !entry.name.is_empty()), "{text}");
     let entry = answer.requirements.into_iter().find(|entry| entry.name == of);
     entry.unwrap_or_else(|| panic!("no {of}: {text}")).requirements
@@ -155,7 +155,7 @@ fn all_texts(text: &str, key: &str, list: &str) -> Vec<String> {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-    let answer: Value = parsed(text);
+    let answer: Value = parse(text);
     assert!(answer.get("error").is_none(), "remotes stops at any error: {text}");
     let mut strings = Vec::new();
     texts(&answer[list], &mut strings);
@@ -170,7 +170,7 @@ fn all_texts(text: &str, key: &str, list: &str) -> Vec<String> {
 
 /// `R/vulns.R:108`: one line per package, none of them an error.
 fn renv_reads(text: &str) -> bool {
-    let rows: Vec<Value> = text.lines().map(parsed).collect();
+    let rows: Vec<Value> = text.lines().map(parse).collect();
     let of =
         |row: &Value| (row["name"].as_str().map(str::to_owned), row["version"].as_str().map(str::to_owned));
     rows.iter().all(|row| row.get("error").is_none())
@@ -179,7 +179,7 @@ fn renv_reads(text: &str) -> bool {
 
 /// `R/ppm.R:127`: number and day of each row, as texts.
 fn old_pak_reads(text: &str) -> bool {
-    let rows: Vec<Value> = parsed(text);
+    let rows: Vec<Value> = parse(text);
     let day = |row: &Value| row["published_to"].as_str().and_then(|at| at.get(..10)).map(str::to_owned);
     !rows.is_empty()
         && rows.iter().all(|row| {
@@ -188,16 +188,16 @@ fn old_pak_reads(text: &str) -> bool {
 }
 
 fn is_list(text: &str) -> bool {
-    parsed::<Value>(text).is_array()
+    parse::<Value>(text).is_array()
 }
 
 fn names_its_version(text: &str) -> bool {
-    parsed::<Value>(text)["version"].is_string()
+    parse::<Value>(text)["version"].is_string()
 }
 
 /// `osv/ecosystems/cran.py:42`: the listed version, and those of the archive.
 fn osv_reads(text: &str) -> bool {
-    let package: Value = parsed(text);
+    let package: Value = parse(text);
     let archived = package["archived"].as_array().expect("a list");
     package["version"] == "1.0" && archived.iter().all(|row| row["version"].is_string())
 }
@@ -274,7 +274,7 @@ const ROWS: &[Row] = &[
             (REMOTES, CURL),
             "R/system_requirements.R:61",
             "/__api__/repos/1/sysreqs?all=false&pkgname=maps&distribution=centos&release=6",
-            |text| parsed::<Value>(text)["error"] == "Unsupported system",
+            |text| parse::<Value>(text)["error"] == "Unsupported system",
         )
     },
     Row {
@@ -307,7 +307,7 @@ const ROWS: &[Row] = &[
     ),
     get((RSPMAPI, HTTR2), "R/repos.R:8", "/__api__/repos?type=R", is_list),
     get((RSPMAPI, HTTR2), "R/repos.R:23", "/__api__/repos/1/first-transaction", |text| {
-        parsed::<Value>(text)["date"].is_string()
+        parse::<Value>(text)["date"].is_string()
     }),
     get((RSPMAPI, HTTR2), "R/repos.R:45", "/__api__/repos/1/packages/maps", names_its_version),
     get((RSPMAPI, HTTR2), "R/repos.R:45", "/__api__/repos/1/packages/?name=maps", is_list),
@@ -316,7 +316,7 @@ const ROWS: &[Row] = &[
         (RSPMAPI, HTTR2),
         "R/repos.R:106",
         "/__api__/repos/1/sysreqs?all=true&distribution=ubuntu&release=22.04",
-        |text| parsed::<Value>(text)["requirements"].is_array(),
+        |text| parse::<Value>(text)["requirements"].is_array(),
     ),
     get((RSPMAPI, HTTR2), "R/sources.R:7", "/__api__/sources", is_list),
     get((RSPMAPI, HTTR2), "R/sources.R:20", "/__api__/sources/team/packages?_limit=5", is_list),
@@ -324,14 +324,14 @@ const ROWS: &[Row] = &[
     get((RSPMAPI, HTTR2), "R/sources.R:61", "/__api__/sources/1/transactions", is_list),
     get((VIP, PYTHON), "src/vip/clients/packagemanager.py:63", "/__api__/repos", |text| {
         // `auth` says that no repository needs a token.
-        let repos: Vec<Value> = parsed(text);
+        let repos: Vec<Value> = parse(text);
         repos.len() == 2 && repos.iter().all(|repo| repo["name"].is_string() && repo["auth"] == false)
     }),
     get((OSV, PYTHON), "osv/ecosystems/cran.py:35", "/__api__/repos/2/packages/alpha", osv_reads),
     Row {
         status: 404,
         ..get((OSV, PYTHON), "osv/ecosystems/cran.py:36", "/__api__/repos/2/packages/nothing", |text| {
-            let error: Value = parsed(text);
+            let error: Value = parse(text);
             error["code"] == 4
                 && error["error"] == "Package 'nothing' not found"
                 && error["payload"].is_null()

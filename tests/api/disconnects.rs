@@ -18,7 +18,7 @@ fn an_edit_whose_client_disconnects_is_visible_if_it_was_committed() {
         let repos = server.admin("GET", "/repos", &Value::Null).json();
         repos.as_array().expect("a list").iter().any(|repo| repo["name"] == name)
     };
-    let mut listed = 0;
+    let mut visible_count = 0;
     for number in 0..20 {
         let name = format!("repo{number}");
         let body = json!({ "name": name }).to_string();
@@ -28,19 +28,19 @@ fn an_edit_whose_client_disconnects_is_visible_if_it_was_committed() {
         );
         let mut stream = UnixStream::connect(server.admin_socket()).expect("it answers");
         stream.write_all(request.as_bytes()).expect("sent");
-        // A few clients are gone at once, the others during the write.
+        // Some clients disconnect at once, the others during the write.
         std::thread::sleep(Duration::from_micros(200 * number));
         drop(stream);
-        let begun = Instant::now();
-        while !is_listed(&name) && begun.elapsed() < Duration::from_secs(2) {
+        let start = Instant::now();
+        while !is_listed(&name) && start.elapsed() < Duration::from_secs(2) {
             std::thread::sleep(Duration::from_millis(20));
         }
         let visible = is_listed(&name);
         let second_status = server.admin("POST", "/repos", &json!({ "name": name })).status;
         assert_eq!(second_status == 409, visible, "{name}: {second_status}");
-        listed += usize::from(visible);
+        visible_count += usize::from(visible);
     }
-    assert!(listed > 0, "no request was handled");
+    assert!(visible_count > 0, "no request was handled");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn details_are_read_from_an_archive_after_a_client_that_disconnected() {
 }
 
 #[test]
-fn clients_that_do_not_finish_their_request_leave_the_api_to_others() {
+fn clients_that_do_not_finish_their_request_do_not_block_others() {
     let server = Server::start();
     let address = server.url("").replace("http://", "");
     let request = "POST /__api__/filter/packages HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\n{";

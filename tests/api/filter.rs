@@ -82,7 +82,7 @@ fn a_long_answer_has_each_package_once_even_if_it_is_named_repeatedly() {
 }
 
 #[test]
-fn parts_to_omit_are_left_out() {
+fn omitted_parts_are_absent() {
     let server = server();
     // The request of renv.
     let query = json!({

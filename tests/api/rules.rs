@@ -17,8 +17,8 @@ fn add_package(server: &Server) {
         .local_repository("team", &[Tarball::new("first", "1.0").field("SystemRequirements: zlib and gmp")]);
 }
 
-/// The packages of the operating system that the one package needs.
-fn needed(server: &Server) -> String {
+/// The system packages that the only R package requires.
+fn required_packages(server: &Server) -> String {
     let answer = server.get(QUERY).json();
     let packages =
         answer["requirements"][0]["requirements"]["packages"].as_array().cloned().unwrap_or_default();
@@ -44,7 +44,7 @@ fn without_rules_the_answer_names_the_command() {
         14,
         "an unknown system is known without rules"
     );
-    // No network access: the rules belong beside the directory of packages, and there are none.
+    // `CRAN.URL` is a directory: the rules are read from its folder `sysreqs`, which is missing.
     let message = server.sync_of("SysReqs").expect_err("no rules");
     assert!(message.contains("no-mirror/sysreqs"), "{message}");
     assert_eq!(server.job_alerts()[0]["name"], "sync:sysreqs");
@@ -52,7 +52,7 @@ fn without_rules_the_answer_names_the_command() {
     assert!(
         server.sync_of("sysreqs").expect("rules").starts_with("1 rules of system requirements are in force")
     );
-    assert_eq!(needed(&server), "zlib");
+    assert_eq!(required_packages(&server), "zlib");
     assert_eq!(server.job_alerts(), json!([]));
 }
 
@@ -62,7 +62,7 @@ fn an_archive_is_fetched_once_and_then_revalidated() {
     mirror.put("base/main.tar.gz", archive(&["zlib"]));
     let server = server_over_http(&mirror, "main.tar.gz");
     server.sync_of("sysreqs").expect("an archive");
-    assert_eq!(needed(&server), "zlib");
+    assert_eq!(required_packages(&server), "zlib");
     assert!(
         server
             .sync_of("sysreqs")
@@ -72,7 +72,7 @@ fn an_archive_is_fetched_once_and_then_revalidated() {
     assert_eq!(mirror.requests("base/main.tar.gz").len(), 2);
     mirror.put("base/main.tar.gz", archive(&["zlib", "gmp"]));
     assert!(server.sync_of("sysreqs").expect("changed rules").contains("2 rules"));
-    assert_eq!(needed(&server), "gmp zlib");
+    assert_eq!(required_packages(&server), "gmp zlib");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_single_document_is_accepted_compressed_or_not() {
     for file in ["rules.json", "rules.json.zst"] {
         let server = server_over_http(&mirror, file);
         server.sync_of("sysreqs").expect(file);
-        assert_eq!(needed(&server), "zlib1g-dev", "{file}");
+        assert_eq!(required_packages(&server), "zlib1g-dev", "{file}");
     }
 }
 
@@ -121,7 +121,7 @@ fn rules_survive_a_restart() {
     server.sync_of("sysreqs").expect("a folder");
     std::fs::remove_dir_all(server.dir().join("rules")).expect("removed");
     server.restart();
-    assert_eq!(needed(&server), "zlib", "from storage");
+    assert_eq!(required_packages(&server), "zlib", "from storage");
     // Damage and loss of the stored rules are reported and do not prevent the start.
     let directory = server.dir().join("data/persistent/sysreqs");
     assert!(directory.is_dir());
@@ -188,7 +188,7 @@ fn the_package_database_of_the_mirror_adds_what_its_index_lacks() {
     assert_eq!((&alpha["title"], &alpha["maintainer"]), (&json!("The First"), &json!("Zoë <z@example.org>")));
     assert_eq!(alpha["system_requirements"], "zlib (>= 1)");
     assert_eq!(server.get("/__api__/repos/team/packages").json()[0]["title"], "The First");
-    assert_eq!(needed(&server), "zlib", "also of a state that was requested before");
+    assert_eq!(required_packages(&server), "zlib", "also of a state that was requested before");
     let message = server.sync_of("sysreqs").expect("again");
     assert!(!message.contains("descriptions"), "descriptions are stored once: {message}");
     let index = server.get("/team/latest/src/contrib/PACKAGES").text();

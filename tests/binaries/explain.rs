@@ -95,7 +95,7 @@ fn the_text_lists_the_steps_with_their_rules() {
         "Snapshot\n* latest: its newest change is of 20",
         "      the newest published state of every source; it may still change\n",
         "Sources, in order\n* team: lists 0.2.1 (state of 20",
-        "      the first source that lists a name owns it, whatever the versions\n",
+        "      the first source that lists a name owns it, regardless of the versions\n",
         "Release\n* tally 0.2.1: current",
         "      the version that the index lists\n",
         "Distribution\n* noble: Ubuntu 24.04",

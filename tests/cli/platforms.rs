@@ -63,7 +63,7 @@ fn a_mistake_in_a_distribution_is_reported_with_file_and_line_and_a_reload_appli
     std::fs::write(&file, format!("{text}[Distribution \"ours\"]\nAlias = rhle9\n")).expect("written");
     let (code, report) = server.check_config();
     let expected = format!(
-        "{}:{}:9: [Distribution \"ours\"] Alias = \"rhle9\": is not a Linux distribution of its own; did you mean `rhel9`?",
+        "{}:{}:9: [Distribution \"ours\"] Alias = \"rhle9\": is not a Linux distribution, or is itself an alias; did you mean `rhel9`?",
         file.display(),
         lines + 2
     );

@@ -12,7 +12,7 @@ const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
 const SETTINGS: &str = "Listeners and start settings";
 const HTTPS: &str = "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
 
-/// The start prints `Error: ` and `text`; the check prints `text` after the place where `value` is set.
+/// Asserts that the start prints `Error: ` and `text`, and that the check prints `text` after the position of `value`.
 fn assert_refused(server: &Server, title: &str, value: &str, text: &str) {
     let output = server.start_refused();
     assert!(output.contains(&format!("Error: {text}")), "{text}\n{output}");

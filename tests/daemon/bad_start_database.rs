@@ -7,7 +7,7 @@ use crate::support::{fuse, postgres, statfs};
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
 
-/// The start fails with `text`; the check prints `text` after the location where `value` is set.
+/// Asserts that the start fails with `text`, and that the check prints `text` after the position of `value`.
 fn assert_refused(server: &Server, value: &str, text: &str) {
     let output = server.start_refused();
     assert!(
@@ -48,9 +48,9 @@ fn a_database_that_another_daemon_uses_is_locked() {
 fn a_database_of_a_newer_version_is_refused_and_not_changed() {
     let (server, file) = stopped_server();
     let database = rusqlite::Connection::open(&file).expect("a database");
-    let newer =
+    let new_migration =
         "INSERT INTO migration (number, name, at, expand_only, version) VALUES (900, 'x', 0, 0, '9.9.9')";
-    database.execute(newer, []).expect("written");
+    database.execute(new_migration, []).expect("written");
     drop(database);
     let before = std::fs::read(&file).expect("readable");
     let text = format!(
@@ -131,16 +131,17 @@ fn a_sqlite_dir_on_a_mounted_fuse_is_refused() {
 }
 
 /// A server on PostgreSQL.
-fn on_postgres(url: &str, more: &str) -> Server {
-    let lines =
-        format!("[Database]\nProvider = postgres\nConnectionTimeout = 5s\n[Postgres]\nURL = {url}\n{more}");
+fn on_postgres(url: &str, further_lines: &str) -> Server {
+    let lines = format!(
+        "[Database]\nProvider = postgres\nConnectionTimeout = 5s\n[Postgres]\nURL = {url}\n{further_lines}"
+    );
     Builder::default().gcfg(&lines).env("PGPASSWORD", "").prepare()
 }
 
 #[test]
 fn an_unreachable_postgres_is_reported() {
-    let closed = ClosedPort::open();
-    let port = closed.port;
+    let closed_port = ClosedPort::open();
+    let port = closed_port.port;
     let url = format!("postgres://pm:w0rd@127.0.0.1:{port}/pm");
     let server = on_postgres(&url, "");
     let text =

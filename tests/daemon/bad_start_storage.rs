@@ -30,7 +30,7 @@ fn on_s3(bucket: &str, endpoint: &str) -> Server {
         .prepare()
 }
 
-/// Start and check name the four classes, the bucket, the user, the problem and the remedy.
+/// Asserts that start and check name the four classes, the bucket, the user, the problem and the remedy.
 fn assert_refused(server: &Server, bucket: &str, problem: &str, remedy: &str) {
     let start = format!(
         "storage class 'packages', 'cran', 'bioconductor', 'pypi': 's3://{bucket}/' cannot be used by user "
@@ -102,24 +102,26 @@ fn a_storage_without_bucket_is_refused() {
 #[test]
 fn a_location_of_another_user_is_reported_with_the_command() {
     let server = Builder::default().gcfg("[FileStorage \"binaries\"]\nLocation = {dir}/own").prepare();
-    let own = server.dir().join("own");
-    std::fs::create_dir(&own).expect("a directory");
+    let location = server.dir().join("own");
+    std::fs::create_dir(&location).expect("a directory");
     let mut start = server.as_nobody(DAEMON);
     for name in ["data", "run"] {
         let dir = server.dir().join(name);
         std::fs::create_dir(&dir).expect("a directory");
         std::os::unix::fs::chown(dir, Some(65_534), Some(65_534)).expect("root can change the owner");
     }
-    let text =
-        format!("storage class 'binaries': '{}' cannot be used by user nobody (uid 65534): ", own.display());
-    let remedy = format!("sudo chown -R nobody {}", own.display());
+    let text = format!(
+        "storage class 'binaries': '{}' cannot be used by user nobody (uid 65534): ",
+        location.display()
+    );
+    let remedy = format!("sudo chown -R nobody {}", location.display());
     let output = run_to_end(&mut start);
     assert!(
         output.code == Some(1) && output.err.contains(&text) && output.err.contains(&remedy),
         "{output:?}"
     );
     let output = run_to_end(start.arg("--check-config"));
-    let line = format!("{}: {text}", server.position_of(&own.display().to_string()));
+    let line = format!("{}: {text}", server.position_of(&location.display().to_string()));
     assert!(
         output.code == Some(1) && output.out.contains(&line) && output.out.contains(&remedy),
         "{output:?}"

@@ -9,8 +9,8 @@ use crate::support::mirror_dir::MirrorDir;
 use crate::support::server::{Builder, Server};
 use crate::support::{fixtures, mirror_dir};
 
-fn check(server: &Server, more: &[&str]) -> (Option<i32>, String) {
-    run(rstudio_pm(server).arg("--check-config").args(more))
+fn check(server: &Server, arguments: &[&str]) -> (Option<i32>, String) {
+    run(rstudio_pm(server).arg("--check-config").args(arguments))
 }
 
 fn rstudio_pm(server: &Server) -> Command {
@@ -59,8 +59,8 @@ fn a_good_configuration_passes_and_nothing_is_created() {
     let server = Builder::default().gcfg("[CRAN]\nURL = https://cran.invalid").prepare();
     let (code, text) = check(&server, &[]);
     assert_eq!(code, Some(0), "{text}");
-    let passed = text.lines().filter(|line| line.starts_with("[PASS]")).count();
-    assert_eq!(passed, 5, "{text}");
+    let pass_count = text.lines().filter(|line| line.starts_with("[PASS]")).count();
+    assert_eq!(pass_count, 5, "{text}");
     assert!(text.contains("[INFO] License: none needed"), "{text}");
     for name in ["data", "run", "access.log"] {
         assert!(!server.dir().join(name).exists(), "{name} was created");
@@ -108,7 +108,7 @@ fn json_reports_the_same() {
 }
 
 #[test]
-fn the_port_of_the_running_server_is_no_error() {
+fn the_port_of_the_running_server_is_not_an_error() {
     let server = Builder::default().gcfg("[CRAN]\nURL = https://cran.invalid").start();
     let port = server.host().to_owned();
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
@@ -158,15 +158,15 @@ fn a_directory_of_packages_is_examined_at_the_start_and_by_the_check() {
     assert_eq!((result.as_str(), findings.len()), ("fail", 2), "{findings:?}");
     assert!(findings[0].starts_with("CRAN.URL: The bundle has cran of "), "{findings:?}");
     assert!(findings[0].contains(" old: 1 packages (serial "), "{findings:?}");
-    let lacking = format!(
+    let missing_product = format!(
         "{} is a bundle without Bioconductor; get it with: rspm-offline-downloader get bioconductor",
         dir.display()
     );
-    assert!(findings[1].ends_with(&lacking), "{findings:?}");
+    assert!(findings[1].ends_with(&missing_product), "{findings:?}");
     // A reload reports the new directory too.
     server.rspm_stdout("hup");
     server.wait_for_log("The bundle has cran of ");
-    server.wait_for_log(&lacking);
+    server.wait_for_log(&missing_product);
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn the_user_of_the_unit_precedes_the_owner_of_the_configuration() {
     std::fs::set_permissions(server.dir(), PermissionsExt::from_mode(0o755)).expect("our own file");
     let (code, text) = run(rstudio_pm(&server).arg("--check-config").env("PATH", &path));
     assert!(code == Some(1) && text.contains("cannot be written by user nobody"), "{text}");
-    // The unit of another configuration says nothing about this one.
+    // The unit of another configuration does not apply to this one.
     let other = Builder::default().gcfg("[Server]\nDataDir = {dir}/closed").gcfg(NO_DIRECTORY).prepare();
     directory_of_root(&other.dir().join("closed"));
     let (code, text) = run(rstudio_pm(&other).arg("--check-config").env("PATH", &path));
@@ -248,7 +248,7 @@ fn the_user_of_the_unit_precedes_the_owner_of_the_configuration() {
 }
 
 #[test]
-fn a_mirror_in_the_home_of_root_is_checked_as_the_sandbox_shows_it() {
+fn a_mirror_in_the_home_of_root_is_checked_inside_the_sandbox() {
     let home = tempfile::tempdir_in("/root").expect("a directory of root, which others cannot search");
     let server = Builder::default().prepare();
     give_to_nobody(&server);
@@ -257,21 +257,21 @@ fn a_mirror_in_the_home_of_root_is_checked_as_the_sandbox_shows_it() {
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
     let url = mirror_dir::file_url(&mirror);
     std::fs::write(server.config_file(), format!("{gcfg}[CRAN]\nURL = {url}\n")).expect("written");
-    // Started by hand, the server could not read it.
+    // A server that is started without systemd cannot read the mirror.
     let finding = server.failed_check(DIRECTORIES);
     assert!(finding.contains("cannot be read by the user the server runs as"), "{finding}");
-    let checked = |properties: &str| {
+    let run_check = |properties: &str| {
         let path = systemctl(&server, properties);
         run(rstudio_pm(&server).arg("--check-config").env("PATH", path))
     };
-    let (code, text) = checked("User=nobody\nProtectHome=tmpfs\nPrivateTmp=no");
+    let (code, text) = run_check("User=nobody\nProtectHome=tmpfs\nPrivateTmp=no");
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains(&format!("{} is a mirror of CRAN", mirror.display())), "{text}");
-    let (code, text) = checked("User=nobody\nProtectHome=no\nPrivateTmp=no");
+    let (code, text) = run_check("User=nobody\nProtectHome=no\nPrivateTmp=no");
     assert!(code == Some(1) && text.contains("cannot be read by the user"), "{text}");
     // A mirror whose own mode denies access to the user is still reported.
     std::fs::set_permissions(&mirror, PermissionsExt::from_mode(0o700)).expect("our own file");
-    let (code, text) = checked("User=nobody\nProtectHome=tmpfs\nPrivateTmp=no");
+    let (code, text) = run_check("User=nobody\nProtectHome=tmpfs\nPrivateTmp=no");
     assert!(code == Some(1) && text.contains("cannot be read by the user"), "{text}");
 }
 
@@ -294,7 +294,7 @@ fn the_removal_commands_name_the_paths_in_the_environment_of_a_stopped_unit() {
         "rm -rf '/mnt/pm'",
         "rm -rf '/mnt/cache'    # storage class cache",
         "rm -rf '/mnt/m m'",
-        "# variables of the service are not known",
+        "# could not read the variables of the service",
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }

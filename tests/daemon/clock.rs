@@ -1,4 +1,5 @@
-//! The clock of a server that was off for weeks is accepted if NTP synchronizes it; otherwise by one command.
+//! The clock of a server that was off for weeks is accepted if NTP synchronizes it; otherwise an administrator accepts
+//! it by one command.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,10 +10,10 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 /// A search path with a `timedatectl` that reports this state of the clock.
-fn path_with_timedatectl(folder: &Path, synchronized: &str) -> String {
+fn path_with_timedatectl(folder: &Path, state: &str) -> String {
     let program = folder.join("timedatectl");
     let script =
-        format!("#!/bin/sh\n[ \"$*\" = 'show --property=NTPSynchronized --value' ] && echo {synchronized}\n");
+        format!("#!/bin/sh\n[ \"$*\" = 'show --property=NTPSynchronized --value' ] && echo {state}\n");
     std::fs::write(&program, script).expect("written");
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("executable");
     format!("{}:{}", folder.display(), std::env::var("PATH").expect("set"))
@@ -30,8 +31,8 @@ fn after_an_outage(days: i64, path: &str) -> Server {
     for (table, column) in
         [("clock", "at"), ("tx", "at"), ("tx", "started_at"), ("step", "at"), ("repo_step", "at")]
     {
-        let updated = database.execute(&format!("UPDATE {table} SET {column} = {column} - {pause}"), []);
-        assert!(updated.expect("an update") > 0, "{table}");
+        let row_count = database.execute(&format!("UPDATE {table} SET {column} = {column} - {pause}"), []);
+        assert!(row_count.expect("an update") > 0, "{table}");
     }
     drop(database);
     server
@@ -54,12 +55,15 @@ fn after_five_weeks_a_synchronized_clock_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = path_with_timedatectl(folder.path(), "yes");
     let mut server = after_an_outage(35, &path);
-    let checked = check(&server, &path);
-    assert!(checked.out.contains("[PASS] Database") && !checked.out.contains("clock"), "{checked:?}");
+    let check_output = check(&server, &path);
+    assert!(
+        check_output.out.contains("[PASS] Database") && !check_output.out.contains("clock"),
+        "{check_output:?}"
+    );
     server.launch();
     server.wait_for_log("accepted, because the clock is synchronized by NTP");
-    let added = add(&server);
-    assert_eq!(added.code, 0, "{added:?}");
+    let add_output = add(&server);
+    assert_eq!(add_output.code, 0, "{add_output:?}");
 }
 
 #[test]
@@ -74,10 +78,10 @@ fn after_five_weeks_an_unsynchronized_clock_needs_the_command_that_the_error_nam
     assert!(server.rspm_stdout("status").contains("over a month after the last publish"));
     assert_eq!(server.get("/team/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
     let (_, command) = refusal.err.trim_end().split_once("run: rspm ").expect("a command");
-    let repaired = server.rspm_stdout(command.lines().next().expect("a line"));
-    assert!(repaired.contains("the clock is accepted"), "{repaired}");
-    let added = add(&server);
-    assert_eq!(added.code, 0, "{added:?}");
+    let repair_output = server.rspm_stdout(command.lines().next().expect("a line"));
+    assert!(repair_output.contains("the clock is accepted"), "{repair_output}");
+    let add_output = add(&server);
+    assert_eq!(add_output.code, 0, "{add_output:?}");
 }
 
 #[test]
@@ -97,8 +101,11 @@ fn check_config_reports_both_a_wrong_clock_and_storage_of_another_database() {
     let server = after_an_outage(35, &path);
     let marker = server.dir().join("data/packages/owner/packages");
     std::fs::write(&marker, format!("{}\n", "ab".repeat(16))).expect("written");
-    let checked = check(&server, &path);
-    assert_eq!(checked.code, 1, "{checked:?}");
-    assert!(checked.out.contains("over a month after the last publish"), "{checked:?}");
-    assert!(checked.out.contains("storage class 'packages' belongs to another database"), "{checked:?}");
+    let check_output = check(&server, &path);
+    assert_eq!(check_output.code, 1, "{check_output:?}");
+    assert!(check_output.out.contains("over a month after the last publish"), "{check_output:?}");
+    assert!(
+        check_output.out.contains("storage class 'packages' belongs to another database"),
+        "{check_output:?}"
+    );
 }

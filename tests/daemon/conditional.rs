@@ -110,8 +110,8 @@ fn ranges_are_served_where_the_bytes_are_stable() {
             (format!("bytes=3-{}", size + 100), 3..size),
         ];
         for (range, expected) in cases {
-            for more in [&[][..], &[("If-Range", tag.as_str())][..]] {
-                let headers = [&[("Range", range.as_str())][..], more].concat();
+            for condition in [&[][..], &[("If-Range", tag.as_str())][..]] {
+                let headers = [&[("Range", range.as_str())][..], condition].concat();
                 let part = request(&server, "GET", path, &headers);
                 assert_eq!(part.status, 206, "{path} {headers:?}");
                 assert_eq!(part.body, response.body[expected.clone()], "{path} {headers:?}");
@@ -141,8 +141,8 @@ fn ranges_are_served_where_the_bytes_are_stable() {
 /// `Last-Modified` in seconds since the epoch.
 fn modified(answer: &Answer) -> u64 {
     let text = answer.header("last-modified").expect("a date");
-    let at = httpdate::parse_http_date(text).expect("a date");
-    at.duration_since(std::time::SystemTime::UNIX_EPOCH).expect("a date after 1970").as_secs()
+    let time = httpdate::parse_http_date(text).expect("a date");
+    time.duration_since(std::time::SystemTime::UNIX_EPOCH).expect("a date after 1970").as_secs()
 }
 
 #[test]

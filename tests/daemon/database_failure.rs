@@ -53,10 +53,10 @@ fn a_database_that_becomes_read_only_is_in_status_errors_and_alerts() {
     let package = Tarball::new("beta", "1.0");
     let file = server.dir().join(package.file());
     std::fs::write(&file, package.bytes()).expect("written");
-    let added = server.rspm(&format!("add --source=team --path={}", file.display()));
+    let output = server.rspm(&format!("add --source=team --path={}", file.display()));
     let expected = "is read-only: cannot execute ";
-    assert!(added.code == 1 && added.err.contains(expected), "{added:?}");
-    assert!(added.err.contains("(SQLSTATE 25006)"), "{added:?}");
+    assert!(output.code == 1 && output.err.contains(expected), "{output:?}");
+    assert!(output.err.contains("(SQLSTATE 25006)"), "{output:?}");
     assert!(server.log_lines().iter().any(|line| line.contains("SQLSTATE 25006")));
     assert_eq!(server.get("/team/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
     let alerts = server.get("/__api__/alerts").text();

@@ -10,18 +10,18 @@ use crate::support::manager::Manager;
 use crate::support::server::Server;
 
 /// A server with an unusable resource.
-struct Broken {
+struct BrokenServer {
     manager: Manager,
     /// The reason that clients get.
     phrase: &'static str,
 }
 
-impl Broken {
+impl BrokenServer {
     /// Starts the server; `detail` is the reason that administrators get.
-    fn start(mut manager: Manager, phrase: &'static str, detail: &str) -> Broken {
+    fn start(mut manager: Manager, phrase: &'static str, detail: &str) -> BrokenServer {
         manager.start();
         manager.wait_for_notification(0, "STATUS=Cannot serve, every request gets 503: ");
-        let broken = Broken { manager, phrase };
+        let broken = BrokenServer { manager, phrase };
         broken.assert_unavailable();
         let server = &broken.manager.server;
         for words in [server.rspm_stdout("status"), broken.manager.log(), server.refused("list")] {
@@ -68,7 +68,7 @@ fn an_unusable_configuration_is_reported_and_replaced_by_hup() {
     let manager = Manager::new("");
     edit(&manager.server, |text| format!("{text}\n[CRAN]\nSyncSchedule = s3cret\n"));
     let phrase = "the server cannot serve: its configuration file cannot be used";
-    let broken = Broken::start(manager, phrase, "rstudio-pm.gcfg:");
+    let broken = BrokenServer::start(manager, phrase, "rstudio-pm.gcfg:");
     let server = &broken.manager.server;
     let error = server.refused("hup");
     assert!(error.contains("SyncSchedule"), "{error}");
@@ -80,7 +80,7 @@ fn an_unusable_configuration_is_reported_and_replaced_by_hup() {
     broken.manager.signal(Signal::SIGHUP);
     broken.manager.wait_for_notification(before, "RELOADING=1");
     broken.wait_until_online(before);
-    // From here on it behaves like any running server.
+    // Now the server behaves like any running server.
     edit(server, |text| format!("{text}\n[CRAN]\nSyncSchedule = s3cret\n"));
     assert!(server.refused("hup").contains("Nothing was changed"), "{}", broken.manager.log());
     assert_eq!(http::get(&broken.url()).status, 200);
@@ -92,7 +92,7 @@ fn nothing_is_served_while_a_setting_requires_unsupported_access_control() {
     let manager = Manager::new("");
     edit(&manager.server, |text| format!("{text}\n[Authentication]\nRequireAuthForUI = true\n"));
     let phrase = "the server cannot serve: its configuration file cannot be used";
-    let broken = Broken::start(manager, phrase, "this version lacks this restriction");
+    let broken = BrokenServer::start(manager, phrase, "this version lacks this restriction");
     edit(&broken.manager.server, |text| text.replace("RequireAuthForUI = true", "RequireAuthForUI = false"));
     let before = broken.manager.notification_count();
     broken.manager.signal(Signal::SIGHUP);
@@ -119,12 +119,13 @@ fn a_missing_configuration_file_is_reported_and_found_by_hup() {
     manager.stop();
 }
 
-/// The path in `property` of `section` is a file in place of a folder until it is removed.
+/// Asserts that a server starts automatically once the file at the path of a property, which must be a directory, is
+/// removed.
 fn assert_retried(section: &str, property: &str, phrase: &'static str) {
     let manager = Manager::new(&format!("[{section}]\n{property} = {{dir}}/place"));
     let path = manager.server.dir().join("place");
     fs::write(&path, "not a directory").expect("written");
-    let broken = Broken::start(manager, phrase, &path.display().to_string());
+    let broken = BrokenServer::start(manager, phrase, &path.display().to_string());
     let before = broken.manager.notification_count();
     fs::remove_file(&path).expect("removed");
     broken.wait_until_online(before);
@@ -143,13 +144,13 @@ fn an_unusable_storage_is_retried_automatically() {
 
 #[test]
 fn a_database_server_that_does_not_answer_is_reported_without_its_address() {
-    let closed = ClosedPort::open();
-    let port = closed.port;
+    let closed_port = ClosedPort::open();
+    let port = closed_port.port;
     let manager = Manager::new(&format!(
         "[Database]\nProvider = postgres\n[Postgres]\nURL = postgres://me:s3cret@127.0.0.1:{port}/pm"
     ));
     let phrase = "the database (Database.Provider, SQLite.Dir, Postgres.URL) cannot be used";
-    let broken = Broken::start(manager, phrase, "127.0.0.1");
+    let broken = BrokenServer::start(manager, phrase, "127.0.0.1");
     assert!(!broken.manager.log().contains("s3cret"), "{}", broken.manager.log());
     edit(&broken.manager.server, |text| text.replace("Provider = postgres", "Provider = sqlite"));
     let output = broken.manager.server.rspm_stdout("hup");
@@ -164,7 +165,7 @@ fn an_unusable_certificate_closes_https_and_is_retried_automatically() {
     let (file, away) = (manager.server.dir().join("server.crt"), manager.server.dir().join("away"));
     fs::rename(&file, &away).expect("moved");
     let phrase = "the certificate (HTTPS.Certificate, HTTPS.Key) cannot be used";
-    let broken = Broken::start(manager, phrase, "server.crt");
+    let broken = BrokenServer::start(manager, phrase, "server.crt");
     // The connection is closed at once: no handshake is possible.
     let mut stream = http::connect(&broken.manager.target().https);
     let mut bytes = Vec::new();

@@ -12,7 +12,7 @@ use crate::support::server::Builder;
 use crate::support::tarball::Tarball;
 
 /// The mode with which a path below the server's directory must be created.
-fn expected(path: &Path, root: &Path) -> u32 {
+fn expected_mode(path: &Path, root: &Path) -> u32 {
     let name = path.strip_prefix(root).expect("a path below the root").to_str().expect("text");
     match name {
         "run" => 0o755,
@@ -36,8 +36,8 @@ fn octal(text: &str) -> u32 {
     u32::from_str_radix(&digits, 8).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
-/// The path in quotes, and what follows it.
-fn quoted(text: &str) -> (PathBuf, &str) {
+/// The path in quotes, and the rest of the text.
+fn quoted_path(text: &str) -> (PathBuf, &str) {
     let (_, rest) = text.split_once('"').unwrap_or_else(|| panic!("no path: {text}"));
     let (path, rest) = rest.split_once('"').unwrap_or_else(|| panic!("no path: {text}"));
     (PathBuf::from(path), rest)
@@ -51,16 +51,16 @@ fn call(line: &str) -> Option<Call> {
     match name {
         "umask" => Some(Call::Umask(octal(arguments))),
         "open" | "openat" if arguments.contains("O_CREAT") || arguments.contains("O_TMPFILE") => {
-            let (path, rest) = quoted(arguments);
+            let (path, rest) = quoted_path(arguments);
             let mode = rest.rsplit_once(", ").unwrap_or_else(|| panic!("no mode: {line}")).1;
             Some(Call::Create { path, mode: octal(mode) })
         }
         "creat" | "mkdir" | "mkdirat" | "mknod" | "mknodat" => {
-            let (path, rest) = quoted(arguments);
+            let (path, rest) = quoted_path(arguments);
             Some(Call::Create { path, mode: octal(rest.trim_start_matches(", ")) })
         }
         "bind" if arguments.contains("sun_path=\"") => {
-            let (path, _) = quoted(arguments);
+            let (path, _) = quoted_path(arguments);
             Some(Call::Create { path, mode: 0o777 })
         }
         "chmod" | "fchmod" | "fchmodat" | "chown" | "lchown" | "fchown" | "fchownat" => Some(Call::Change),
@@ -100,7 +100,7 @@ fn every_file_has_its_mode_from_the_first_byte() {
         chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root can change the owner");
     }
     create_mirror(&server.dir().join("mirror"));
-    let before: Vec<PathBuf> = all(server.dir());
+    let before: Vec<PathBuf> = all_paths(server.dir());
     server.launch();
     server.store("local", &Tarball::new("beta", "1.0"));
     server.sync().expect("a good mirror");
@@ -118,14 +118,14 @@ fn every_file_has_its_mode_from_the_first_byte() {
     server.get("/__ping__");
 
     let root = server.dir().to_owned();
-    for path in all(&root).into_iter().filter(|path| !before.contains(path)) {
+    for path in all_paths(&root).into_iter().filter(|path| !before.contains(path)) {
         let mode = path.symlink_metadata().expect("it exists").mode() & 0o7777;
-        assert_eq!(mode, expected(&path, &root), "{path:?}");
+        assert_eq!(mode, expected_mode(&path, &root), "{path:?}");
     }
     server.stop();
 
     let trace = fs::read_to_string(&trace).expect("strace writes it: install strace");
-    let (mut umask, mut created) = (0, Vec::new());
+    let (mut umask, mut created_paths) = (0, Vec::new());
     for line in trace.lines() {
         match call(line) {
             None => {}
@@ -135,8 +135,8 @@ fn every_file_has_its_mode_from_the_first_byte() {
                 let mode = mode & !umask;
                 let name = path.strip_prefix(&root).expect("a path below the root").to_owned();
                 // A path that no longer exists was a file: no directory is removed.
-                assert_eq!(mode, expected(&path, &root), "{name:?}: {line}");
-                created.push(name);
+                assert_eq!(mode, expected_mode(&path, &root), "{name:?}: {line}");
+                created_paths.push(name);
             }
             Some(Call::Create { .. }) => {}
         }
@@ -150,17 +150,20 @@ fn every_file_has_its_mode_from_the_first_byte() {
         "run/rstudio-pm.pid",
         "data",
     ] {
-        assert!(created.contains(&PathBuf::from(name)), "{name} is not in the trace: {created:?}");
+        assert!(
+            created_paths.contains(&PathBuf::from(name)),
+            "{name} is not in the trace: {created_paths:?}"
+        );
     }
-    let spools = created.iter().filter(|name| name.to_string_lossy().contains(".spool/")).count();
-    assert!(spools > 1, "packages are written to spools: {created:?}");
+    let spools = created_paths.iter().filter(|name| name.to_string_lossy().contains(".spool/")).count();
+    assert!(spools > 1, "packages are written to spools: {created_paths:?}");
 }
 
-fn all(dir: &Path) -> Vec<PathBuf> {
+fn all_paths(dir: &Path) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).expect("readable").map(|entry| entry.expect("readable").path()) {
         if entry.is_dir() {
-            paths.extend(all(&entry));
+            paths.extend(all_paths(&entry));
         }
         paths.push(entry);
     }

@@ -47,7 +47,7 @@ fn give_to_service_user(path: &Path) {
     lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root can change the owner");
 }
 
-/// Creates the path of a row with the proper type, owner and mode.
+/// Creates the path of a row with the correct type, owner and mode.
 fn make(path: &Path, row: &PathRule) {
     match row.file_type {
         _ if path.exists() => {}
@@ -62,29 +62,29 @@ fn make(path: &Path, row: &PathRule) {
     fs::set_permissions(path, Permissions::from_mode(row.mode)).expect("our own file");
 }
 
-/// A server whose paths all exist and are good, and the first path of `row`.
+/// Prepares a server whose paths all exist and conform, and returns it with the first path of `row`.
 fn server_and_path(row: &PathRule) -> (Server, PathBuf) {
     let server = Builder::default().gcfg(GCFG).arguments(&["--user", &service_user().name]).prepare();
     fs::set_permissions(server.dir(), Permissions::from_mode(0o755)).expect("our own file");
     Pair::new().write(server.dir());
     let config = config::load(&server.config_file(), []).expect("a good configuration").config;
-    let mut chosen = None;
-    for each in RULES {
-        let paths = paths(each.kind, &server.config_file(), &config);
-        assert!(!paths.is_empty(), "{each:?} has no path");
+    let mut row_path = None;
+    for rule in RULES {
+        let paths = paths(rule.kind, &server.config_file(), &config);
+        assert!(!paths.is_empty(), "{rule:?} has no path");
         // Only the first path: SQLite's own files beside the database are temporary.
-        make(&paths[0], each);
-        if each.kind == row.kind {
-            chosen = Some(paths[0].clone());
+        make(&paths[0], rule);
+        if rule.kind == row.kind {
+            row_path = Some(paths[0].clone());
         }
     }
     give_to_service_user(server.dir());
-    (server, chosen.expect("one of the rows"))
+    (server, row_path.expect("one of the rows"))
 }
 
 /// For every row: applies `spoil`, starts the daemon, and expects `reaction` with a message that contains `text`.
 fn every_path(
-    what: &str,
+    case: &str,
     text: &str,
     spoil: impl Fn(&Path, &PathRule),
     reaction: impl Fn(&PathRule) -> Option<Reaction>,
@@ -97,10 +97,10 @@ fn every_path(
         match expected {
             Reaction::NoStart => {
                 let output = run_to_end(server.command(DAEMON).args(["--user", &service_user().name]));
-                assert_eq!(output.code, Some(1), "{what} {row:?}: {output:?}");
+                assert_eq!(output.code, Some(1), "{case} {row:?}: {output:?}");
                 assert!(
                     output.err.contains(&format!("Error: {words}")),
-                    "{what} {row:?}: {words}\n{}",
+                    "{case} {row:?}: {words}\n{}",
                     output.err
                 );
             }
@@ -108,14 +108,18 @@ fn every_path(
                 server.launch();
                 let warning = server.log_lines().into_iter().find(|line| line.contains(&words));
                 let warning =
-                    warning.unwrap_or_else(|| panic!("{what} {row:?}: {words}\n{:#?}", server.log_lines()));
+                    warning.unwrap_or_else(|| panic!("{case} {row:?}: {words}\n{:#?}", server.log_lines()));
                 assert!(warning.contains("WARN"), "{warning}");
                 assert_eq!(server.get("/__ping__").status, 200);
                 if expected == Reaction::Fixed {
-                    let now = fs::metadata(&path).expect("it exists").mode() & 0o777;
+                    let mode = fs::metadata(&path).expect("it exists").mode() & 0o777;
                     // The socket and the PID file are created again.
-                    let created = [PathKind::Socket, PathKind::Pid].contains(&row.kind);
-                    assert_eq!(now, if created { row.mode } else { row.max_mode }, "{what} {row:?}");
+                    let is_created_again = [PathKind::Socket, PathKind::Pid].contains(&row.kind);
+                    assert_eq!(
+                        mode,
+                        if is_created_again { row.mode } else { row.max_mode },
+                        "{case} {row:?}"
+                    );
                 }
             }
         }
@@ -126,7 +130,7 @@ fn every_path(
 fn every_path_of_another_owner() {
     let spoil = |path: &Path, _: &PathRule| {
         lchown(path, Some(OTHER_USER), Some(OTHER_USER)).expect("root can change the owner");
-        // Readable in any case: only the owner is wrong.
+        // Readable for all users, so that only the owner is wrong.
         let mode = if path.is_dir() { 0o777 } else { 0o666 };
         fs::set_permissions(path, Permissions::from_mode(mode)).expect("root can change it");
     };
@@ -166,9 +170,9 @@ fn every_path_of_another_type() {
         }
     };
     // The configuration file and the key, which is read with it, have their own errors.
-    let own_error = [PathKind::Gcfg, PathKind::EncryptionKey];
+    let separate_errors = [PathKind::Gcfg, PathKind::EncryptionKey];
     every_path("type", "is not a ", spoil, |row| {
-        (!own_error.contains(&row.kind)).then_some(on_violation(row))
+        (!separate_errors.contains(&row.kind)).then_some(on_violation(row))
     });
     let (server, path) = server_and_path(&RULES[0]);
     spoil(&path, &RULES[0]);
@@ -274,23 +278,23 @@ fn check_config_reports_what_a_start_would_refuse() {
 fn read_only(gcfg: &str, directory: &str) -> (i32, String) {
     service_user();
     let server = Builder::default().gcfg(gcfg).prepare();
-    let at = server.dir().join(directory);
-    fs::create_dir_all(&at).expect("a directory");
+    let path = server.dir().join(directory);
+    fs::create_dir_all(&path).expect("a directory");
     let script = format!(
         "mount --bind '{0}' '{0}' && mount -o remount,ro,bind '{0}' && \"$0\" \"$@\"; code=$?; umount -l '{0}'; exit $code",
-        at.display()
+        path.display()
     );
-    let plain = server.command(DAEMON);
+    let daemon = server.command(DAEMON);
     let words = rerun::with_mounts(&script);
     let mut command = std::process::Command::new(&words[0]);
     command.args(&words[1..]);
-    let output = run_to_end(command.arg(plain.get_program()).args(plain.get_args()));
+    let output = run_to_end(command.arg(daemon.get_program()).args(daemon.get_args()));
     (output.code.unwrap_or(-1), output.err)
 }
 
 #[test]
 fn a_read_only_file_system_is_reported_with_the_two_commands() {
-    for (gcfg, directory, named) in [
+    for (gcfg, directory, name) in [
         ("[Server]\nDataDir = {dir}/ro/data", "ro", "Server.DataDir"),
         ("[SQLite]\nDir = {dir}/ro", "ro", "SQLite.Dir"),
         ("[SQLite]\nDir = {dir}/ro/db", "ro", "SQLite.Dir"),
@@ -300,7 +304,7 @@ fn a_read_only_file_system_is_reported_with_the_two_commands() {
     ] {
         let (code, output) = read_only(gcfg, directory);
         assert_eq!(code, 1, "{gcfg}: {output}");
-        assert!(output.contains("Read-only file system") && output.contains(named), "{gcfg}: {output}");
+        assert!(output.contains("Read-only file system") && output.contains(name), "{gcfg}: {output}");
         assert!(
             output.contains("systemctl daemon-reload && systemctl restart rstudio-pm"),
             "{gcfg}: {output}"

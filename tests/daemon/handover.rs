@@ -15,7 +15,8 @@ use crate::support::upstream::{Fault, Upstream};
 
 const MEGABYTE: u64 = 1_000_000;
 
-fn ready() -> Manager {
+/// Starts a server with the repository `load`.
+fn start_manager() -> Manager {
     let mut manager = Manager::new("");
     manager.start();
     repository(&manager);
@@ -41,7 +42,7 @@ fn ping(manager: &Manager) -> u16 {
 
 #[test]
 fn five_upgrades_under_load_cut_nothing() {
-    let mut manager = ready();
+    let mut manager = start_manager();
     let small_package = package(&manager, "small", 500);
     let medium = package(&manager, "medium", 300_000);
     // 50 seconds each: longer than the time limit of a stop.
@@ -87,7 +88,7 @@ fn five_upgrades_under_load_cut_nothing() {
 
 #[test]
 fn adds_during_a_handover_all_succeed() {
-    let mut manager = ready();
+    let mut manager = start_manager();
     repository_of(&manager, "busy");
     let config = manager.server.config_file();
     let folder = tempfile::tempdir().expect("a folder");
@@ -127,7 +128,7 @@ fn adds_during_a_handover_all_succeed() {
 
 #[test]
 fn a_failed_upgrade_leaves_the_old_process_serving() {
-    let mut manager = ready();
+    let mut manager = start_manager();
     let main = manager.main();
     let gcfg = std::fs::read_to_string(manager.server.config_file()).expect("a configuration");
     for (broken, reason) in [
@@ -168,13 +169,13 @@ fn repository_of(manager: &Manager, name: &str) {
 
 #[test]
 fn a_killed_successor_does_not_cut_requests_of_the_old_process() {
-    let mut manager = ready();
+    let mut manager = start_manager();
     let old = manager.main();
     let downloads = slow_downloads(&manager, 6);
     let new = manager.upgrade().expect("an upgrade");
     kill(new, Signal::SIGKILL).expect("it runs");
     manager.wait_for_end(new);
-    // As systemd does next.
+    // systemd starts the service again.
     manager.start();
     assert_eq!(ping(&manager), 200);
     assert!(manager.is_alive(old));
@@ -185,11 +186,11 @@ fn a_killed_successor_does_not_cut_requests_of_the_old_process() {
 
 #[test]
 fn a_stop_of_the_new_process_ends_both_and_cuts_no_request_that_ends_in_time() {
-    let mut manager = ready();
+    let mut manager = start_manager();
     let old = manager.main();
     let downloads = slow_downloads(&manager, 6);
     manager.upgrade().expect("an upgrade");
-    // The process in the middle has nothing to finish, and forwards the messages it gets.
+    // The process in the middle has no requests to finish, and forwards messages.
     let middle = manager.main();
     manager.upgrade().expect("another upgrade");
     let small_package = package(&manager, "small", 500);
@@ -208,7 +209,7 @@ fn a_stop_of_the_new_process_ends_both_and_cuts_no_request_that_ends_in_time() {
 
 #[test]
 fn a_stop_of_the_last_process_cuts_overlong_requests_in_all_of_them() {
-    let mut manager = ready();
+    let mut manager = start_manager();
     let old = manager.main();
     let downloads = slow_downloads(&manager, 50);
     manager.upgrade().expect("an upgrade");
@@ -222,7 +223,7 @@ fn a_stop_of_the_last_process_cuts_overlong_requests_in_all_of_them() {
 }
 
 #[test]
-fn a_server_started_by_hand_hands_over_the_sockets_it_opened() {
+fn a_server_without_systemd_hands_over_the_sockets_that_it_opened() {
     let mut server = Server::start();
     let old = server.pid().to_string();
     let pid_file = server.dir().join("run/rstudio-pm.pid");
@@ -248,7 +249,7 @@ fn a_server_started_by_hand_hands_over_the_sockets_it_opened() {
 
 #[test]
 fn the_old_process_reopens_its_logs_too() {
-    let mut manager = ready();
+    let mut manager = start_manager();
     let old = manager.main();
     let downloads = slow_downloads(&manager, 4);
     manager.upgrade().expect("an upgrade");

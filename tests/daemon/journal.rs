@@ -27,18 +27,18 @@ impl Drop for Journal {
 
 /// Starts the server as systemd does: standard output and error are one stream socket, named by `JOURNAL_STREAM`.
 fn start(server: &Server) -> Journal {
-    let (ours, theirs) = UnixStream::pair().expect("sockets");
-    let theirs = OwnedFd::from(theirs);
-    let meta = std::fs::File::from(theirs.try_clone().expect("a handle")).metadata().expect("metadata");
+    let (reader, writer) = UnixStream::pair().expect("sockets");
+    let writer = OwnedFd::from(writer);
+    let meta = std::fs::File::from(writer.try_clone().expect("a handle")).metadata().expect("metadata");
     let child = server
         .command(env!("CARGO_BIN_EXE_rstudio-pm"))
         .env("JOURNAL_STREAM", format!("{}:{}", meta.dev(), meta.ino()))
         .stdin(Stdio::null())
-        .stdout(theirs.try_clone().expect("a handle"))
-        .stderr(theirs)
+        .stdout(writer.try_clone().expect("a handle"))
+        .stderr(writer)
         .spawn()
         .expect("it runs");
-    Journal { read: BufReader::new(ours), child }
+    Journal { read: BufReader::new(reader), child }
 }
 
 impl Journal {
@@ -117,7 +117,7 @@ fn a_stream_other_than_the_journal_gets_times_and_no_priorities() {
     let mut command = server.command(env!("CARGO_BIN_EXE_rstudio-pm"));
     let err = server.dir().join("err");
     let file = std::fs::File::create(&err).expect("a file");
-    // Inherited from a shell that systemd started: it names another stream.
+    // As inherited from a shell that systemd started; the variable names another stream.
     let mut child = command.env("JOURNAL_STREAM", "8:1").stderr(file).spawn().expect("it runs");
     until("it answers", || server.dir().join("run/rstudio-pm.pid").exists());
     child.kill().expect("it runs");

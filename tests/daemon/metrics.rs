@@ -50,8 +50,8 @@ fn the_text_has_the_format_of_prometheus() {
         assert_eq!(family.0, kind, "{name}");
     }
     let path = server.dir().join("data/packages").display().to_string();
-    let of = |name: &str| families[name].1[&format!("{name}{{path=\"{path}\"}}")];
-    assert!(of("ppm_storage_size") > of("ppm_storage_free") && of("ppm_storage_free") > 0.0);
+    let value = |name: &str| families[name].1[&format!("{name}{{path=\"{path}\"}}")];
+    assert!(value("ppm_storage_size") > value("ppm_storage_free") && value("ppm_storage_free") > 0.0);
     let version = format!("ppm_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     assert_eq!(families["ppm_build_info"].1[&version], 1.0);
 }
@@ -89,25 +89,25 @@ fn syncs_and_upstream_traffic_are_counted() {
     create_mirror(folder.path());
     let upstream = Upstream::of(folder.path());
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", upstream.url())).start();
-    let of = |series: &str| server.series(series);
-    until("the schedule is read", || of("ppm_sync_failures_total{source=\"cran\"}") == Some(0.0));
-    assert_eq!(of("ppm_sync_last_success_timestamp_seconds{source=\"cran\"}"), None);
+    let value = |series: &str| server.series(series);
+    until("the schedule is read", || value("ppm_sync_failures_total{source=\"cran\"}") == Some(0.0));
+    assert_eq!(value("ppm_sync_last_success_timestamp_seconds{source=\"cran\"}"), None);
     server.sync().expect("a sync");
-    assert_eq!(of("ppm_sync_runs_total{source=\"cran\"}"), Some(1.0));
-    let last = of("ppm_sync_last_success_timestamp_seconds{source=\"cran\"}").expect("a time");
+    assert_eq!(value("ppm_sync_runs_total{source=\"cran\"}"), Some(1.0));
+    let last = value("ppm_sync_last_success_timestamp_seconds{source=\"cran\"}").expect("a time");
     assert!(last > 1.7e9, "{last}");
-    assert!(of("ppm_sync_last_duration_seconds{source=\"cran\"}").expect("a time") > 0.0);
-    let before = of("ppm_upstream_bytes_total").expect("bytes");
-    assert!(before > 0.0 && of("ppm_upstream_requests_total{status=\"2xx\"}") > Some(0.0));
+    assert!(value("ppm_sync_last_duration_seconds{source=\"cran\"}").expect("a time") > 0.0);
+    let before = value("ppm_upstream_bytes_total").expect("bytes");
+    assert!(before > 0.0 && value("ppm_upstream_requests_total{status=\"2xx\"}") > Some(0.0));
     server.repository("r", "cran");
     let file = server.get("/r/latest/src/contrib/alpha_1.0.tar.gz");
     assert_eq!(file.status, 200);
-    assert_eq!(of("ppm_upstream_bytes_total"), Some(before + file.body.len() as f64));
+    assert_eq!(value("ppm_upstream_bytes_total"), Some(before + file.body.len() as f64));
     upstream.remove("src/contrib/PACKAGES");
     server.sync().expect_err("there is no index");
-    assert_eq!(of("ppm_sync_failures_total{source=\"cran\"}"), Some(1.0));
-    assert_eq!(of("ppm_sync_last_success_timestamp_seconds{source=\"cran\"}"), Some(last));
-    assert!(of("ppm_upstream_requests_total{status=\"4xx\"}") > Some(0.0));
+    assert_eq!(value("ppm_sync_failures_total{source=\"cran\"}"), Some(1.0));
+    assert_eq!(value("ppm_sync_last_success_timestamp_seconds{source=\"cran\"}"), Some(last));
+    assert!(value("ppm_upstream_requests_total{status=\"4xx\"}") > Some(0.0));
 }
 
 #[test]

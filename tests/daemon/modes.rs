@@ -1,5 +1,5 @@
-//! `rspm offline` and `rspm online`: the requests that are finished, the answers meanwhile, and the configuration
-//! that applies.
+//! `rspm offline` and `rspm online`: the requests that are finished, the responses of an offline server, and the
+//! configuration that applies.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -42,7 +42,7 @@ fn offline_closes_the_stores_and_answers_503_until_online() {
     let file = "/team/latest/src/contrib/alpha_1.0.tar.gz";
     assert_eq!(server.get(file).status, 200);
     assert!(!open_database(&server).is_empty());
-    assert_eq!(server.rspm_stdout("offline"), "The server is offline. Bring it back with: rspm online\n");
+    assert_eq!(server.rspm_stdout("offline"), "The server is offline. To serve again, run: rspm online\n");
     assert_eq!(open_database(&server), [""; 0], "the database can be copied now");
     for path in ["/__ping__", file, "/", "/__api__/status", "/__api__/admin/v1/nodes", "/nothing"] {
         let answer = server.get(path);
@@ -54,7 +54,7 @@ fn offline_closes_the_stores_and_answers_503_until_online() {
     let json = server.get("/__api__/repos").json();
     assert!(json["code"].is_number() && json["payload"].is_null(), "{json}");
     assert_eq!(json["error"], "the server is offline");
-    // The admin socket still answers: `list` and `hup` with the way out, the other commands as usual.
+    // The admin socket still answers: `list` and `hup` with the remedy, the other commands normally.
     assert!(server.refused("list").contains("rspm online"));
     assert!(server.rspm_stdout("status").starts_with("Offline: every request gets 503"));
     let nodes = server.json("cluster nodes");
@@ -131,12 +131,12 @@ fn an_unusable_configuration_keeps_the_server_offline() {
     let server = Server::start();
     server.rspm_stdout("offline");
     let valid_gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
-    for (bad, reason) in [
+    for (invalid_lines, reason) in [
         ("\n[HTTP]\nListen = nowhere\n", "nowhere"),
         ("\n[SQLite]\nDir = /proc/nothing\n", "/proc/nothing"),
         ("\n[HTTPS]\nListen = :0\nCertificate = /nothing\nKey = /nothing\n", "/nothing"),
     ] {
-        std::fs::write(server.config_file(), format!("{valid_gcfg}{bad}")).expect("written");
+        std::fs::write(server.config_file(), format!("{valid_gcfg}{invalid_lines}")).expect("written");
         let error = server.refused("online");
         assert!(error.contains(reason) && error.contains("stays offline"), "{error}");
         assert!(server.rspm_stdout("status").starts_with("Offline"));
@@ -188,7 +188,7 @@ fn a_running_download_is_finished_or_reported_and_never_cut() {
         assert!(Instant::now() < deadline, "new requests are refused");
     }
     let deadline = Instant::now() + Duration::from_secs(20);
-    // The requests just refused may still be counted.
+    // The refused requests may still be counted.
     while !server.rspm_stdout("status").starts_with("Draining, waiting for 1 request\n") {
         assert!(Instant::now() < deadline, "{}", server.rspm_stdout("status"));
     }
@@ -319,7 +319,7 @@ fn an_interrupted_offline_request_is_cancelled() {
     child.kill().expect("it runs");
     child.wait().expect("our own child");
     server.wait_for_log(
-        "online again: the client of the offline request disconnected; still running: 1 request",
+        "offline request cancelled: its client disconnected; the server is online again; still running: 1 request",
     );
     assert_eq!(server.get("/__ping__").status, 200);
     assert!(server.rspm_stdout("status").starts_with("Online"));

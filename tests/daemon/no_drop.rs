@@ -11,7 +11,7 @@ use crate::support::manager::Manager;
 
 const ROUNDS: usize = 30;
 
-/// Adds a package whose tarball has about this size, and returns where it is served.
+/// Adds a package whose tarball has about this size, and returns its address and bytes.
 pub(crate) fn package(manager: &Manager, name: &str, bytes: usize) -> ExpectedFile {
     packages::package(&manager.server.admin_socket(), &manager.target().http, name, bytes)
 }
@@ -39,14 +39,14 @@ pub(crate) fn one_per_protocol(file: &ExpectedFile, keep_alive: bool, pause: Dur
         .to_vec()
 }
 
-/// Not a test by itself: a load on a server that another program starts, stops and upgrades, until the file
-/// `RSPM_LOAD_UNTIL` exists. `tests/packaging/run` runs it inside the network of a booted system.
+/// Generates load on a server that another program starts, stops and upgrades, until the file `RSPM_LOAD_UNTIL`
+/// exists; not a test of its own. `tests/packaging/run` runs it inside the network of a booted system.
 #[test]
 #[ignore = "a load for a server that runs elsewhere"]
 fn load_from_outside() {
     let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
     let (host, admin) = (variable("RSPM_LOAD_HTTP"), PathBuf::from(variable("RSPM_LOAD_ADMIN")));
-    let until = PathBuf::from(variable("RSPM_LOAD_UNTIL"));
+    let end_file = PathBuf::from(variable("RSPM_LOAD_UNTIL"));
     let certificate = std::fs::read(variable("RSPM_LOAD_CERTIFICATE")).expect("a certificate");
     let certificate = CertificateDer::from_pem_slice(&certificate).expect("a certificate");
     let target = Target { http: host.clone(), https: variable("RSPM_LOAD_HTTPS"), certificate };
@@ -60,7 +60,7 @@ fn load_from_outside() {
     downloads.request_stop();
     let load = Load::start(target, mix(&packages, Duration::from_millis(20)));
     println!("loading");
-    while !until.exists() {
+    while !end_file.exists() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let outcome = load.finish();
@@ -87,17 +87,20 @@ fn thirty_restarts_and_thirty_reloads_fail_no_request() {
         manager.restart();
     }
     println!("{ROUNDS} restarts in {:?}", start.elapsed());
-    let restarted = load.response_count();
+    let response_count = load.response_count();
     let start = Instant::now();
     for _ in 0..ROUNDS {
         manager.reload();
         std::thread::sleep(Duration::from_millis(50));
     }
     println!("{ROUNDS} reloads in {:?}", start.elapsed());
-    let answered = load.response_count();
+    let final_response_count = load.response_count();
     let outcome = load.finish();
     println!("restarts and reloads: {}", outcome.line());
     outcome.assert_none_failed();
-    assert!(restarted > 1000 && answered > restarted, "there was load: {restarted} and {answered} requests");
+    assert!(
+        response_count > 1000 && final_response_count > response_count,
+        "there was load: {response_count} and {final_response_count} requests"
+    );
     manager.stop();
 }

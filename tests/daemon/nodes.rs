@@ -22,9 +22,9 @@ fn a_package_published_by_one_node_is_served_by_the_other_at_once() {
     one.repository("r", "local");
     until("the other has repository and package", || lists(&other, "alpha"));
     let file = "/r/latest/src/contrib/alpha_1.0.tar.gz";
-    let (ours, theirs) = (one.get(file), other.get(file));
-    assert_eq!((ours.status, theirs.status), (200, 200));
-    assert!(ours.body == theirs.body && ours.header("etag") == theirs.header("etag"));
+    let (answer, other_answer) = (one.get(file), other.get(file));
+    assert_eq!((answer.status, other_answer.status), (200, 200));
+    assert!(answer.body == other_answer.body && answer.header("etag") == other_answer.header("etag"));
     let index = other.get(INDEX);
     let etag = index.header("etag").expect("an ETag").to_owned();
     assert_eq!(one.get(INDEX).header("etag"), Some(&*etag));
@@ -37,8 +37,13 @@ fn a_package_published_by_one_node_is_served_by_the_other_at_once() {
         assert!(lists(writer, &name));
         until(&name, || lists(reader, &name));
     }
-    assert_eq!(other.admin("PATCH", "/repos/r", &serde_json::json!({"description": "told"})).status, 200);
-    until("a change that is no transaction", || one.get("/__api__/repos/r").json()["description"] == "told");
+    assert_eq!(
+        other.admin("PATCH", "/repos/r", &serde_json::json!({"description": "a description"})).status,
+        200
+    );
+    until("a change that is no transaction", || {
+        one.get("/__api__/repos/r").json()["description"] == "a description"
+    });
 
     // A node whose LISTEN connection is lost listens again and loads the changes it missed.
     postgres::server().end_listeners();

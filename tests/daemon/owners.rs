@@ -41,11 +41,12 @@ fn a_start_with_an_empty_database_removes_nothing_and_is_reported_everywhere() {
     let (database, away) = (server.dir().join("data/db"), server.dir().join("away"));
     std::fs::rename(&database, &away).expect("moved away");
 
-    // Before the start.
-    let checked = server.rspm("check-config");
+    // The check reports it before the start.
+    let check_output = server.rspm("check-config");
     assert!(
-        checked.code == 1 && checked.out.contains("storage class 'packages' belongs to another database"),
-        "{checked:?}"
+        check_output.code == 1
+            && check_output.out.contains("storage class 'packages' belongs to another database"),
+        "{check_output:?}"
     );
 
     server.launch();
@@ -56,8 +57,11 @@ fn a_start_with_an_empty_database_removes_nothing_and_is_reported_everywhere() {
         status.out.contains("Warning: storage of") && status.out.contains("rspm storage adopt"),
         "{status:?}"
     );
-    let swept = server.rspm("storage sweep");
-    assert!(swept.code == 0 && swept.out.contains("0 objects were moved to the trash"), "{swept:?}");
+    let sweep_output = server.rspm("storage sweep");
+    assert!(
+        sweep_output.code == 0 && sweep_output.out.contains("0 objects were moved to the trash"),
+        "{sweep_output:?}"
+    );
     let listed = server.rspm("storage list");
     assert!(listed.out.contains("another database"), "{listed:?}");
     assert_eq!(objects(&server), 2);
@@ -68,10 +72,11 @@ fn a_start_with_an_empty_database_removes_nothing_and_is_reported_everywhere() {
     std::fs::rename(&away, &database).expect("moved back");
     server.launch();
     assert!(server.get(PACKAGE).body == package);
-    let swept = server.rspm("storage sweep");
+    let sweep_output = server.rspm("storage sweep");
     assert!(
-        swept.out.contains("0 objects were moved to the trash") && !swept.out.contains("Warning"),
-        "{swept:?}"
+        sweep_output.out.contains("0 objects were moved to the trash")
+            && !sweep_output.out.contains("Warning"),
+        "{sweep_output:?}"
     );
     assert!(alerts(&server).is_empty());
 
@@ -81,16 +86,19 @@ fn a_start_with_an_empty_database_removes_nothing_and_is_reported_everywhere() {
     std::fs::rename(&database, &away).expect("moved away");
     std::fs::rename(server.dir().join("empty"), &database).expect("moved");
     server.launch();
-    let adopted = server.rspm("storage adopt --class=packages,cran");
-    assert!(adopted.out.contains("This database is now the owner of: packages, cran"), "{adopted:?}");
-    let swept = server.rspm("storage sweep");
-    assert!(swept.out.contains("2 objects were moved to the trash"), "{swept:?}");
+    let adopt_output = server.rspm("storage adopt --class=packages,cran");
+    assert!(
+        adopt_output.out.contains("This database is now the owner of: packages, cran"),
+        "{adopt_output:?}"
+    );
+    let sweep_output = server.rspm("storage sweep");
+    assert!(sweep_output.out.contains("2 objects were moved to the trash"), "{sweep_output:?}");
     assert_eq!(objects(&server), 0);
     let packages = class(&server, "packages");
     assert_eq!((&packages["owner"], &packages["trash_objects"]), (&"own".into(), &2.into()));
     assert_eq!(class(&server, "binaries")["owner"], "foreign");
-    let restored = server.rspm("storage restore --class=packages");
-    assert!(restored.out.contains("2 objects were restored from the trash"), "{restored:?}");
+    let restore_output = server.rspm("storage restore --class=packages");
+    assert!(restore_output.out.contains("2 objects were restored from the trash"), "{restore_output:?}");
     assert_eq!(objects(&server), 2);
     let refusal = server.rspm("storage sweep --confirm=packets");
     assert_eq!(refusal.code, 2, "{refusal:?}");
@@ -103,13 +111,14 @@ fn unmounted_storage_is_reported_everywhere_and_stores_nothing() {
     until("the storage is claimed", || server.dir().join("data/packages/owner/packages").exists());
     let package = server.get(PACKAGE).body;
     server.stop();
-    let (mounted, away) = (server.dir().join("data/packages"), server.dir().join("away"));
-    std::fs::rename(&mounted, &away).expect("moved away");
-    std::fs::create_dir(&mounted).expect("a mount point");
-    let checked = server.rspm("check-config");
+    let (storage_dir, away) = (server.dir().join("data/packages"), server.dir().join("away"));
+    std::fs::rename(&storage_dir, &away).expect("moved away");
+    std::fs::create_dir(&storage_dir).expect("a mount point");
+    let check_output = server.rspm("check-config");
     assert!(
-        checked.code == 1 && checked.out.contains("storage class 'packages' has neither its marker"),
-        "{checked:?}"
+        check_output.code == 1
+            && check_output.out.contains("storage class 'packages' has neither its marker"),
+        "{check_output:?}"
     );
 
     server.launch();
@@ -125,15 +134,15 @@ fn unmounted_storage_is_reported_everywhere_and_stores_nothing() {
     assert!(status.out.contains("Warning: storage of packages"), "{status:?}");
     assert!(server.rspm("storage list").out.contains("missing"));
     assert_eq!((objects(&server), server.get(PACKAGE).status), (0, 503));
-    assert!(!mounted.join("owner/packages").exists());
+    assert!(!storage_dir.join("owner/packages").exists());
 
-    // Mounted while the server runs.
-    std::fs::rename(&mounted, server.dir().join("mount-point")).expect("moved");
-    std::fs::rename(&away, &mounted).expect("mounted");
+    // The storage is mounted while the server runs.
+    std::fs::rename(&storage_dir, server.dir().join("mount-point")).expect("moved");
+    std::fs::rename(&away, &storage_dir).expect("mounted");
     assert!(!server.rspm("storage list").out.contains("missing"));
     assert!(server.get(PACKAGE).body == package);
-    let added = server.rspm(&add);
-    assert_eq!(added.code, 0, "{added:?}");
+    let add_output = server.rspm(&add);
+    assert_eq!(add_output.code, 0, "{add_output:?}");
     assert!(alerts(&server).is_empty());
 }
 
@@ -145,11 +154,14 @@ fn a_marker_that_cannot_be_read_is_named_with_its_path() {
     server.stop();
     std::fs::remove_file(&marker).expect("removed");
     std::fs::create_dir(&marker).expect("a directory in its place");
-    let checked = server.rspm("check-config");
-    assert!(checked.code == 1 && checked.out.contains("owner/packages': Is a directory"), "{checked:?}");
+    let check_output = server.rspm("check-config");
+    assert!(
+        check_output.code == 1 && check_output.out.contains("owner/packages': Is a directory"),
+        "{check_output:?}"
+    );
     server.launch();
-    let adopted = server.rspm("storage adopt --class=packages");
-    assert!(adopted.code != 0 && adopted.err.contains("owner/packages"), "{adopted:?}");
+    let adopt_output = server.rspm("storage adopt --class=packages");
+    assert!(adopt_output.code != 0 && adopt_output.err.contains("owner/packages"), "{adopt_output:?}");
 }
 
 #[test]
@@ -173,8 +185,8 @@ fn a_damaged_local_package_is_a_503_and_an_alert_until_it_is_added_again() {
     assert_eq!(server.get(PACKAGE).status, 503);
     let file = server.dir().join("alpha_1.0.tar.gz");
     std::fs::write(&file, Tarball::new("alpha", "1.0").bytes()).expect("written");
-    let added = server.rspm(&format!("add --source=team --replace --path={}", file.display()));
-    assert_eq!(added.code, 0, "{added:?}");
+    let add_output = server.rspm(&format!("add --source=team --replace --path={}", file.display()));
+    assert_eq!(add_output.code, 0, "{add_output:?}");
     until("it is stored again", || head(&server) == 200);
     assert!(server.get(PACKAGE).body == package.body);
     assert_eq!(alerts(&server), [""; 0]);
@@ -211,15 +223,15 @@ fn storage_unmounted_under_the_running_server_stores_nothing_until_it_is_mounted
     let packages = [Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")];
     server.local_repository("team", &packages);
     until("the storage markers are compared", || class(&server, "packages")["owner"] == "own");
-    let (mounted, away) = (server.dir().join("data/packages"), server.dir().join("away"));
+    let (storage_dir, away) = (server.dir().join("data/packages"), server.dir().join("away"));
     let add = |number: usize| {
         let file = server.dir().join(format!("gamma_1.{number}.tar.gz"));
         std::fs::write(&file, Tarball::new("gamma", &format!("1.{number}")).bytes()).expect("written");
         server.rspm(&format!("add --source=team --path={}", file.display()))
     };
     for round in 0..2 {
-        std::fs::rename(&mounted, &away).expect("unmounted");
-        std::fs::create_dir(&mounted).expect("a mount point");
+        std::fs::rename(&storage_dir, &away).expect("unmounted");
+        std::fs::create_dir(&storage_dir).expect("a mount point");
         for number in 0..3 {
             let refusal = add(10 * round + number);
             assert!(refusal.code != 0 && refusal.err.contains("it may not be mounted"), "{refusal:?}");
@@ -227,15 +239,15 @@ fn storage_unmounted_under_the_running_server_stores_nothing_until_it_is_mounted
         server.wait_for_log("it may not be mounted");
         assert_eq!(alerts(&server), ["storage-owner"]);
         assert!(server.rspm("status").out.contains("Warning: storage of packages"));
-        let left: Vec<_> = std::fs::read_dir(&mounted).expect("a mount point").collect();
-        assert!(left.is_empty(), "{left:?}");
+        let entries: Vec<_> = std::fs::read_dir(&storage_dir).expect("a mount point").collect();
+        assert!(entries.is_empty(), "{entries:?}");
 
-        std::fs::rename(&mounted, server.dir().join(format!("mount-point-{round}"))).expect("moved");
-        std::fs::rename(&away, &mounted).expect("mounted");
+        std::fs::rename(&storage_dir, server.dir().join(format!("mount-point-{round}"))).expect("moved");
+        std::fs::rename(&away, &storage_dir).expect("mounted");
         // The first access detects the mount.
         for number in 0..3 {
-            let added = add(10 * round + number);
-            assert_eq!(added.code, 0, "{added:?}");
+            let add_output = add(10 * round + number);
+            assert_eq!(add_output.code, 0, "{add_output:?}");
             let package = format!("/team/latest/src/contrib/gamma_1.{}.tar.gz", 10 * round + number);
             assert_eq!(server.get(&package).status, 200);
         }
@@ -244,16 +256,16 @@ fn storage_unmounted_under_the_running_server_stores_nothing_until_it_is_mounted
 }
 
 #[test]
-fn a_read_of_a_package_of_unmounted_storage_reports_the_storage_and_no_lost_package() {
+fn a_request_for_a_package_of_unmounted_storage_reports_the_storage_and_no_lost_package() {
     let server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
     until("the storage markers are compared", || class(&server, "packages")["owner"] == "own");
-    let (mounted, away) = (server.dir().join("data/packages"), server.dir().join("away"));
-    std::fs::rename(&mounted, &away).expect("unmounted");
-    std::fs::create_dir(&mounted).expect("a mount point");
+    let (storage_dir, away) = (server.dir().join("data/packages"), server.dir().join("away"));
+    std::fs::rename(&storage_dir, &away).expect("unmounted");
+    std::fs::create_dir(&storage_dir).expect("a mount point");
     assert_eq!(server.get(PACKAGE).status, 503);
     assert_eq!(alerts(&server), ["storage-owner"]);
-    std::fs::remove_dir(&mounted).expect("removed");
-    std::fs::rename(&away, &mounted).expect("mounted");
+    std::fs::remove_dir(&storage_dir).expect("removed");
+    std::fs::rename(&away, &storage_dir).expect("mounted");
     assert_eq!(server.get(PACKAGE).status, 200);
 }

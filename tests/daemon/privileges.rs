@@ -31,7 +31,7 @@ fn threads(server: &Server) -> Vec<PathBuf> {
     all.map(|entry| entry.expect("readable").path()).collect()
 }
 
-/// Every thread runs as that user, in its groups, without a capability and without a way to get one.
+/// Asserts that every thread runs as that user, in its groups, without capabilities and without a way to get them.
 fn assert_runs_as(server: &Server, user: &User) {
     let groups = run_to_end(std::process::Command::new("id").args(["-G", &user.name])).out;
     let groups: BTreeSet<String> = groups.split_whitespace().map(str::to_owned).collect();
@@ -49,13 +49,13 @@ fn assert_runs_as(server: &Server, user: &User) {
     }
 }
 
-/// Everything below a directory.
-fn below(dir: &Path, into: &mut Vec<PathBuf>) {
+/// Adds all paths below a directory.
+fn collect_paths(dir: &Path, paths: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).expect("readable").map(|entry| entry.expect("readable").path()) {
         if entry.is_dir() {
-            below(&entry, into);
+            collect_paths(&entry, paths);
         }
-        into.push(entry);
+        paths.push(entry);
     }
 }
 
@@ -80,7 +80,7 @@ fn root_binds_a_privileged_port_and_switches_to_the_owner_of_the_gcfg() {
     assert_eq!(server.admin("GET", "/repos", &serde_json::Value::Null).status, 200);
     assert_runs_as(&server, &user);
     let mut paths = Vec::new();
-    below(server.dir(), &mut paths);
+    collect_paths(server.dir(), &mut paths);
     for name in
         ["db/rstudio-pm.db", "logs/server.log", "access.log", "run/rstudio-pm.sock", "run/rstudio-pm.pid"]
     {
@@ -96,8 +96,8 @@ fn root_binds_a_privileged_port_and_switches_to_the_owner_of_the_gcfg() {
     }
     assert!(!server.log_lines().iter().any(|line| line.contains("as root")), "{:?}", server.log_lines());
     // The server can reload its configuration and stop as that user.
-    let reloaded = server.admin("POST", "/reload", &serde_json::Value::Null);
-    assert!(reloaded.status < 300, "{} {}", reloaded.status, reloaded.text());
+    let answer = server.admin("POST", "/reload", &serde_json::Value::Null);
+    assert!(answer.status < 300, "{} {}", answer.status, answer.text());
     assert_eq!(server.stop().code(), Some(0));
     assert!(!server.admin_socket().exists());
 }
@@ -121,10 +121,10 @@ fn the_user_option_replaces_the_owner_of_the_gcfg() {
 fn with_a_gcfg_of_root_the_server_stays_root_with_one_warning() {
     let user = ordinary_user();
     let server = Server::start();
-    let warned: Vec<_> =
+    let warnings: Vec<_> =
         server.log_lines().into_iter().filter(|line| line.contains("running as root")).collect();
-    assert_eq!(warned.len(), 1, "{warned:?}");
-    assert!(warned[0].contains("WARN") && warned[0].contains("--user"), "{warned:?}");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("WARN") && warnings[0].contains("--user"), "{warnings:?}");
     assert_ne!(status(&threads(&server)[0], "Uid")[0], user.uid.to_string());
 }
 
@@ -142,7 +142,7 @@ fn paths_that_only_root_can_create_are_created_for_the_user() {
         .prepare();
     change_owner(&server, &user);
     server.launch();
-    let of = |name: &str| {
+    let owner_and_mode = |name: &str| {
         let metadata = folder.path().join(name).symlink_metadata().unwrap_or_else(|e| panic!("{name}: {e}"));
         (metadata.uid() == user.uid.as_raw(), metadata.mode() & 0o777)
     };
@@ -155,10 +155,10 @@ fn paths_that_only_root_can_create_are_created_for_the_user() {
         ("logs/b", 0o750),
         ("logs/b/server.log", 0o600),
     ] {
-        assert_eq!(of(name), (true, mode), "{name}");
+        assert_eq!(owner_and_mode(name), (true, mode), "{name}");
     }
-    // The directories between stay owned by root.
-    assert_eq!((of("a"), of("logs")), ((false, 0o755), (false, 0o755)));
+    // The directories above them belong to root.
+    assert_eq!((owner_and_mode("a"), owner_and_mode("logs")), ((false, 0o755), (false, 0o755)));
     assert_runs_as(&server, &user);
     server.stop();
 }

@@ -14,7 +14,7 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 #[test]
-fn a_reload_is_announced_with_its_time_in_one_datagram_and_so_is_its_end() {
+fn start_and_end_of_a_reload_are_announced_and_the_start_has_its_time_in_one_datagram() {
     let mut manager = Manager::new("");
     manager.start();
     let before = manager.notification_count();
@@ -28,7 +28,7 @@ fn a_reload_is_announced_with_its_time_in_one_datagram_and_so_is_its_end() {
 }
 
 #[test]
-fn a_bad_file_changes_nothing_and_the_end_of_the_reload_is_still_announced() {
+fn an_invalid_file_changes_nothing_and_the_end_of_the_reload_is_announced() {
     let mut manager = Manager::new("");
     manager.start();
     let valid_gcfg = fs::read_to_string(manager.server.config_file()).expect("readable");
@@ -91,7 +91,7 @@ fn a_hundred_concurrent_hups_cause_few_reloads() {
         manager.signal(Signal::SIGHUP);
     }
     manager.wait_for_notification(before, "RELOADING=1");
-    // Sent after the signals, and so answered after them.
+    // The command is sent after the signals, so it is answered after them.
     assert!(manager.server.rspm_stdout("hup").contains("nothing reloadable changed"));
     let reloads = manager.log().matches("configuration reloaded").count();
     assert!((2..50).contains(&reloads), "{reloads}");
@@ -125,14 +125,14 @@ fn the_log_level_can_be_set_until_the_next_start() {
     assert!(server.log_lines().len() > 1);
 }
 
-/// A database server that accepts connections and sends nothing, for a start that takes long.
+/// A database server that accepts connections and sends nothing, for a long start.
 fn silent_database() -> (std::net::TcpListener, String) {
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = silent.local_addr().expect("bound").port();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
     let gcfg = format!(
         "[Database]\nProvider = postgres\nConnectionTimeout = 5m\n[Postgres]\nURL = postgres://u@127.0.0.1:{port}/d"
     );
-    (silent, gcfg)
+    (listener, gcfg)
 }
 
 #[test]

@@ -155,9 +155,12 @@ fn the_public_api_lists_repositories_sources_packages_and_transactions() {
     assert_eq!((&link["name"], &link["type"], &link["operator"]), (&"alpha".into(), &0.into(), &2.into()));
     assert_eq!((&link["version"], &link["linked_to"]), (&"1.0".into(), &"alpha".into()));
     assert_eq!(link["reverse"], false);
-    let back = &alpha["links"][0];
-    assert_eq!((&back["name"], &back["reverse"], &back["type"]), (&"beta".into(), &true.into(), &0.into()));
-    assert_eq!((&back["version"], &back["operator"]), (&"1.0".into(), &2.into()));
+    let reverse_link = &alpha["links"][0];
+    assert_eq!(
+        (&reverse_link["name"], &reverse_link["reverse"], &reverse_link["type"]),
+        (&"beta".into(), &true.into(), &0.into())
+    );
+    assert_eq!((&reverse_link["version"], &reverse_link["operator"]), (&"1.0".into(), &2.into()));
     // The next answer includes the links of a package added later.
     server.add("team", &Tarball::new("gamma", "1.0").field("Suggests: alpha"));
     let links = server.get("/__api__/repos/team/packages/alpha").json()["links"].clone();

@@ -17,8 +17,8 @@ use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::server::{Builder, Server};
 
-/// A server as systemd starts it: the sockets outlive the process. Logs, logrotate's configuration and the package's
-/// script are in its directory.
+/// A server as systemd starts it: the sockets exist longer than the process. Logs, logrotate's configuration and the
+/// package's script are in its directory.
 pub(super) struct ManagedServer {
     pub(super) server: Server,
     http: TcpListener,
@@ -77,9 +77,9 @@ impl ManagedServer {
 
     /// The program under test: an optimized one if the environment names its folder.
     fn program() -> PathBuf {
-        let built = Path::new(env!("CARGO_BIN_EXE_rstudio-pm"));
+        let program = Path::new(env!("CARGO_BIN_EXE_rstudio-pm"));
         std::env::var_os("RSPM_TEST_PROGRAMS")
-            .map_or_else(|| built.to_owned(), |folder| Path::new(&folder).join("rstudio-pm"))
+            .map_or_else(|| program.to_owned(), |folder| Path::new(&folder).join("rstudio-pm"))
     }
 
     /// Starts the process on the existing sockets.
@@ -281,13 +281,13 @@ fn rotations_during_the_start_and_the_stop_have_no_effect_on_the_server() {
     };
     // From the first moment at which the program can handle the signal.
     let status = format!("/proc/{}/status", pid(&managed));
-    let blocked = |line: &str| {
+    let is_usr1_blocked = |line: &str| {
         let mask = line.strip_prefix("SigBlk:").and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
         mask.is_some_and(|mask| mask & (1 << (Signal::SIGUSR1 as u32 - 1)) != 0)
     };
     until("signals are blocked", || {
         let status = std::fs::read_to_string(&status).expect("it runs");
-        status.lines().any(blocked) || managed.log("rstudio-pm.log").exists()
+        status.lines().any(is_usr1_blocked) || managed.log("rstudio-pm.log").exists()
     });
     for _ in 0..20 {
         let _ = kill(pid(&managed), Signal::SIGUSR1);

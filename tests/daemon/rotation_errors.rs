@@ -78,7 +78,7 @@ fn a_log_that_is_not_a_file_is_reported_and_the_server_keeps_running() {
 }
 
 #[test]
-fn a_missing_directory_is_reported_and_a_reopening_recovers() {
+fn a_missing_directory_is_reported_and_reopening_the_logs_recovers() {
     let Some(disk) = rerun::small_disk() else { return };
     let lines = format!("[Server]\nAccessLog = {}\n", disk.join("logs/access.log").display());
     std::fs::create_dir(disk.join("logs")).expect("created");

@@ -29,10 +29,10 @@ struct Load {
     admin: AtomicU64,
 }
 
-/// Sends numbered requests until `stop` is set; returns the numbers of the answered requests, which are all.
+/// Sends numbered requests until `stop` is set; returns the numbers of the answered requests. All are answered.
 fn client(address: &str, load: &Load) -> Vec<u64> {
     let mut stream = http::connect(address);
-    let mut answered = Vec::new();
+    let mut answered_numbers = Vec::new();
     let (mut buffer, mut request) = (vec![0; 64 << 10], Vec::new());
     let mut was_one_at_a_time = false;
     while !load.stop.load(Ordering::Acquire) {
@@ -45,24 +45,24 @@ fn client(address: &str, load: &Load) -> Vec<u64> {
         }
         let size = if one_at_a_time { 1 } else { DEPTH };
         let first = load.next.fetch_add(size as u64, Ordering::AcqRel);
-        let mut waiting: VecDeque<u64> = (first..first + size as u64).collect();
+        let mut pending_numbers: VecDeque<u64> = (first..first + size as u64).collect();
         request.clear();
-        for number in &waiting {
+        for number in &pending_numbers {
             let _ = write!(request, "GET /__ping__?n={number} HTTP/1.1\r\nHost: h\r\n\r\n");
         }
         stream.write_all(&request).expect("no request is cut");
         let mut filled = 0;
-        while !waiting.is_empty() {
+        while !pending_numbers.is_empty() {
             let size = stream.read(&mut buffer[filled..]).expect("no answer is cut");
-            assert!(size > 0, "the connection ended before the answers {waiting:?}");
+            assert!(size > 0, "the connection ended before the answers {pending_numbers:?}");
             filled += size;
             let mut done = 0;
-            while let Some(at) = end(&buffer[done..filled]) {
-                let answer = &buffer[done..done + at];
+            while let Some(length) = end(&buffer[done..filled]) {
+                let answer = &buffer[done..done + length];
                 assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(answer));
-                answered.push(waiting.pop_front().expect("an answer for each request"));
+                answered_numbers.push(pending_numbers.pop_front().expect("an answer for each request"));
                 let closes = one_at_a_time && String::from_utf8_lossy(answer).contains("connection: close");
-                done += at;
+                done += length;
                 if closes {
                     stream = http::connect(address);
                 }
@@ -71,18 +71,18 @@ fn client(address: &str, load: &Load) -> Vec<u64> {
             filled -= done;
         }
     }
-    answered
+    answered_numbers
 }
 
 /// The length of the first answer: its head and the body `{}`.
 fn end(bytes: &[u8]) -> Option<usize> {
     const END: &[u8] = b"\r\n\r\n{}";
-    let mut from = 0;
-    // From one brace to the next: a search for the whole text is slow in an unoptimized test.
+    let mut position = 0;
+    // Searches for the closing brace only: a search for the whole text is slow in an unoptimized test.
     loop {
-        from += bytes[from..].iter().position(|&byte| byte == b'}')? + 1;
-        if bytes[..from].ends_with(END) {
-            return Some(from);
+        position += bytes[position..].iter().position(|&byte| byte == b'}')? + 1;
+        if bytes[..position].ends_with(END) {
+            return Some(position);
         }
     }
 }
@@ -155,16 +155,16 @@ fn fifty_rotations_under_load_lose_and_duplicate_no_line() {
     }
     let elapsed = start.elapsed();
     load.stop.store(true, Ordering::Release);
-    let mut answered: Vec<u64> =
+    let mut answered_numbers: Vec<u64> =
         clients.into_iter().flat_map(|client| client.join().expect("every request was answered")).collect();
     administrator.join().expect("every admin request was answered");
     managed.terminate();
     managed.wait();
 
-    answered.sort_unstable();
+    answered_numbers.sort_unstable();
     let access = managed.all("rstudio-pm.access.log");
     assert_eq!(access.len(), ROTATIONS + 1);
-    let logged = numbers(&access, |line| {
+    let logged_numbers = numbers(&access, |line| {
         let (client, rest) = line.split_once(" - - [").unwrap_or_else(|| panic!("broken: {line:?}"));
         let (_, rest) = rest.split_once("] \"GET /__ping__").unwrap_or_else(|| panic!("broken: {line:?}"));
         let number = rest.strip_suffix(" HTTP/1.1\" 200 2 \"-\" \"-\"");
@@ -176,17 +176,22 @@ fn fifty_rotations_under_load_lose_and_duplicate_no_line() {
             number.unwrap_or_else(|| panic!("broken: {line:?}"))
         })
     });
-    let rate = answered.len() as f64 / elapsed.as_secs_f64();
+    let rate = answered_numbers.len() as f64 / elapsed.as_secs_f64();
     eprintln!(
         "{} lines in {:.1} s: {rate:.0} lines/s, {ROTATIONS} rotations",
-        answered.len(),
+        answered_numbers.len(),
         elapsed.as_secs_f64()
     );
-    assert!(logged.len() == answered.len(), "{} lines of {} requests", logged.len(), answered.len());
-    assert!(logged == answered, "the lines differ from the requests");
+    assert!(
+        logged_numbers.len() == answered_numbers.len(),
+        "{} lines of {} requests",
+        logged_numbers.len(),
+        answered_numbers.len()
+    );
+    assert!(logged_numbers == answered_numbers, "the lines differ from the requests");
 
     let sent_count = load.admin.load(Ordering::Acquire);
-    let in_log = numbers(&managed.all("rstudio-pm.log"), |line| {
+    let admin_numbers = numbers(&managed.all("rstudio-pm.log"), |line| {
         let stamp = line.split(' ').next().unwrap_or_default();
         assert!(stamp.len() == 10 && stamp.starts_with("20"), "broken: {line:?}");
         let (_, rest) = line.split_once("path=number/")?;
@@ -195,8 +200,8 @@ fn fifty_rotations_under_load_lose_and_duplicate_no_line() {
         )
     });
     assert!(
-        sent_count > 0 && in_log == (0..sent_count).collect::<Vec<u64>>(),
+        sent_count > 0 && admin_numbers == (0..sent_count).collect::<Vec<u64>>(),
         "{} of {sent_count} log lines",
-        in_log.len()
+        admin_numbers.len()
     );
 }

@@ -1,4 +1,5 @@
-//! Rotation by the server itself, of files that logrotate does not rotate: the same scheme, no line lost, one owner.
+//! Rotation by the server itself, of files that logrotate does not rotate: the same scheme, no line is lost, and one
+//! program rotates each file.
 
 use std::fs::File;
 use std::io::Read;
@@ -246,8 +247,8 @@ fn no_rotation_is_tried_where_no_file_can_be_created() {
     let Some(disk) = rerun::small_disk() else { return };
     let path = disk.join("a.log");
     std::fs::write(&path, "a line\n").expect("written");
-    let mounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&disk).status().expect("mount runs");
-    assert!(mounted.success());
+    let status = Command::new("mount").args(["-o", "remount,ro"]).arg(&disk).status().expect("mount runs");
+    assert!(status.success());
     let root = empty_folder();
     night(root.path(), &[LogFile { path, scheme: Scheme::All }], 0, &|| panic!("nothing may be renamed"));
     assert_eq!(names(&disk), ["a.log"]);

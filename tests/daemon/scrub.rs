@@ -1,4 +1,4 @@
-//! `rspm scrub` on a running server: bytes flipped in each kind of file, interruptions, and downloads beside it.
+//! `rspm scrub` on a running server: bytes flipped in each kind of file, interruptions, and concurrent downloads.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -57,24 +57,24 @@ fn server() -> Server {
 
 /// The result of a scrub and its exit code.
 fn scrub(server: &Server, flags: &str) -> (Value, i32) {
-    let ran = server.rspm(&format!("scrub {flags} -o json"));
-    let value = serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {ran:?}"));
-    (value, ran.code)
+    let output = server.rspm(&format!("scrub {flags} -o json"));
+    let value = serde_json::from_str(&output.out).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    (value, output.code)
 }
 
 #[test]
-fn a_package_of_a_mirror_is_healed_and_a_local_one_is_reported() {
+fn a_package_of_a_mirror_is_repaired_and_a_local_one_is_reported() {
     let server = server();
-    let (nothing, code) = scrub(&server, "");
-    assert_eq!((&nothing["bad"], code), (&Value::from(0), 0), "{nothing}");
-    assert_eq!(nothing["objects"], 3);
+    let (clean_result, code) = scrub(&server, "");
+    assert_eq!((&clean_result["bad"], code), (&Value::from(0), 0), "{clean_result}");
+    assert_eq!(clean_result["objects"], 3);
     let (mirrored, local) = (object(&server, "cran", MIRRORED), object(&server, "packages", LOCAL));
     let intact = std::fs::read(&mirrored).expect("stored");
 
     flip(&mirrored);
-    let (reported, code) = scrub(&server, "");
-    assert_eq!((&reported["bad"], code), (&Value::from(1), 1), "{reported}");
-    let finding = &reported["findings"][0];
+    let (damage_result, code) = scrub(&server, "");
+    assert_eq!((&damage_result["bad"], code), (&Value::from(1), 1), "{damage_result}");
+    let finding = &damage_result["findings"][0];
     assert_eq!(
         (&finding["fault"], &finding["outcome"]),
         (&Value::from("damaged"), &Value::from("obtainable"))
@@ -84,15 +84,18 @@ fn a_package_of_a_mirror_is_healed_and_a_local_one_is_reported() {
     until("it is stored again", || std::fs::read(&mirrored).is_ok_and(|bytes| bytes == intact));
 
     flip(&mirrored);
-    let (repaired, code) = scrub(&server, "--repair");
-    assert_eq!((&repaired["repaired"], &repaired["bad"], code), (&Value::from(1), &Value::from(0), 0));
+    let (repair_result, code) = scrub(&server, "--repair");
+    assert_eq!(
+        (&repair_result["repaired"], &repair_result["bad"], code),
+        (&Value::from(1), &Value::from(0), 0)
+    );
     assert_eq!(std::fs::read(&mirrored).expect("stored again"), intact);
 
     let package = server.get(LOCAL).body;
     flip(&local);
-    let (lost, code) = scrub(&server, "--repair");
-    assert_eq!((&lost["bad"], code), (&Value::from(1), 1), "{lost}");
-    let finding = &lost["findings"][0];
+    let (loss_result, code) = scrub(&server, "--repair");
+    assert_eq!((&loss_result["bad"], code), (&Value::from(1), 1), "{loss_result}");
+    let finding = &loss_result["findings"][0];
     for (field, expected) in [
         ("fault", "damaged"),
         ("outcome", "lost"),
@@ -102,15 +105,15 @@ fn a_package_of_a_mirror_is_healed_and_a_local_one_is_reported() {
         ("package", "alpha"),
         ("version", "1.0"),
     ] {
-        assert_eq!(finding[field], expected, "{field}: {lost}");
+        assert_eq!(finding[field], expected, "{field}: {loss_result}");
     }
     assert!(finding["added_by"].as_str().is_some_and(|by| by.contains("uid")), "{finding}");
     assert!(finding["added_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{finding}");
     let aside = server.dir().join("data/packages/damaged/packages");
     assert_eq!(std::fs::read_dir(aside).expect("moved aside").count(), 1);
-    let refused = server.get(LOCAL);
-    assert_eq!(refused.status, 503);
-    assert!(refused.header("retry-after").is_some());
+    let refusal = server.get(LOCAL);
+    assert_eq!(refusal.status, 503);
+    assert!(refusal.header("retry-after").is_some());
     assert_eq!(server.series("ppm_scrub_bad_objects"), Some(1.0));
     assert!(server.series("ppm_scrubbed_bytes_total").is_some_and(|bytes| bytes > 0.0));
 
@@ -125,8 +128,8 @@ fn a_package_of_a_mirror_is_healed_and_a_local_one_is_reported() {
         .expect("written");
     server.rspm_stdout(&format!("add --source=team --replace --path={}", file.display()));
     assert!(server.get(LOCAL).body == package);
-    let (nothing, code) = scrub(&server, "");
-    assert_eq!((&nothing["bad"], code), (&Value::from(0), 0), "{nothing}");
+    let (clean_result, code) = scrub(&server, "");
+    assert_eq!((&clean_result["bad"], code), (&Value::from(0), 0), "{clean_result}");
     assert_eq!(server.series("ppm_scrub_bad_objects"), Some(0.0));
 }
 
@@ -148,30 +151,33 @@ fn a_file_that_the_mirror_has_replaced_is_not_stored_under_the_old_digest() {
 fn a_flipped_byte_in_the_database_is_found() {
     let mut server = server();
     let sum = hex::encode(Sha256::digest(server.get(LOCAL).body));
-    let sound = server.rspm("scrub --database");
-    assert_eq!(sound.code, 0, "{sound:?}");
-    assert!(sound.out.contains("nothing is wrong") && sound.out.contains("integrity_check"), "{sound:?}");
+    let clean_output = server.rspm("scrub --database");
+    assert_eq!(clean_output.code, 0, "{clean_output:?}");
+    assert!(
+        clean_output.out.contains("nothing is wrong") && clean_output.out.contains("integrity_check"),
+        "{clean_output:?}"
+    );
     server.stop();
-    // The text of a digest: tables and their indexes have copies of it, which differ afterwards.
+    // Tables and their indexes have copies of the text of a digest; the copies differ after this change.
     let database = server.dir().join("data/db/rstudio-pm.db");
     let mut bytes = std::fs::read(&database).expect("a file");
-    let is_copy = |place: &usize| bytes[*place..].starts_with(sum.as_bytes());
+    let is_copy = |offset: &usize| bytes[*offset..].starts_with(sum.as_bytes());
     let copies: Vec<usize> = (0..bytes.len()).filter(is_copy).collect();
     assert!(copies.len() > 2, "{copies:?}");
-    for (number, place) in copies.into_iter().enumerate() {
-        let digit = &mut bytes[place + 9 + number];
+    for (number, offset) in copies.into_iter().enumerate() {
+        let digit = &mut bytes[offset + 9 + number];
         *digit = if *digit == b'0' { b'1' } else { b'0' };
     }
     std::fs::write(&database, bytes).expect("written");
     server.launch();
-    let ran = server.rspm("scrub --database");
-    assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.out.contains("index"), "{ran:?}");
-    assert!(ran.err.contains("bad and"), "{ran:?}");
+    let output = server.rspm("scrub --database");
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.out.contains("index"), "{output:?}");
+    assert!(output.err.contains("bad and"), "{output:?}");
 }
 
 #[test]
-fn a_killed_scrub_continues_and_downloads_are_answered_beside_it() {
+fn a_killed_scrub_continues_and_concurrent_downloads_are_answered() {
     let mut server = Server::start();
     // Bytes that do not compress.
     let mut state = 1_u64;
@@ -190,16 +196,16 @@ fn a_killed_scrub_continues_and_downloads_are_answered_beside_it() {
     let address = "/team/latest/src/contrib/alpha7_1.0.tar.gz";
     let package = server.get(address).body;
     for _ in 0..3 {
-        let started = server.json("scrub --rate=400kB --no-wait");
-        assert_eq!(started["status"], "running", "{started}");
-        let began = Instant::now();
-        let read_some = || {
-            let job = server.admin("GET", &format!("/jobs/{}", started["id"]), &Value::Null).json();
+        let started_job = server.json("scrub --rate=400kB --no-wait");
+        assert_eq!(started_job["status"], "running", "{started_job}");
+        let start = Instant::now();
+        let has_progress = || {
+            let job = server.admin("GET", &format!("/jobs/{}", started_job["id"]), &Value::Null).json();
             assert_eq!(job["status"], "running", "{job}");
             !job["message"].as_str().expect("a phase").contains(" 0 MB")
         };
         // The progress is recorded every two seconds.
-        while began.elapsed() < Duration::from_millis(3500) || !read_some() {
+        while start.elapsed() < Duration::from_millis(3500) || !has_progress() {
             let answer = server.get(address);
             assert!(answer.status == 200 && answer.body == package);
             std::thread::sleep(Duration::from_millis(50));
@@ -208,15 +214,23 @@ fn a_killed_scrub_continues_and_downloads_are_answered_beside_it() {
         server.launch();
         until("the storage is claimed", || owns_all_classes(&server));
     }
-    let (rest, code) = scrub(&server, "");
-    assert_eq!((&rest["continued"], &rest["bad"], code), (&Value::from(true), &Value::from(0), 0), "{rest}");
-    assert!(rest["objects"].as_u64().is_some_and(|objects| objects < 30), "{rest}");
-    let (whole, _) = scrub(&server, "");
-    assert_eq!((&whole["continued"], &whole["objects"]), (&Value::from(false), &Value::from(30)), "{whole}");
+    let (remaining_result, code) = scrub(&server, "");
+    assert_eq!(
+        (&remaining_result["continued"], &remaining_result["bad"], code),
+        (&Value::from(true), &Value::from(0), 0),
+        "{remaining_result}"
+    );
+    assert!(remaining_result["objects"].as_u64().is_some_and(|objects| objects < 30), "{remaining_result}");
+    let (full_result, _) = scrub(&server, "");
+    assert_eq!(
+        (&full_result["continued"], &full_result["objects"]),
+        (&Value::from(false), &Value::from(30)),
+        "{full_result}"
+    );
     assert!(server.get(address).body == package);
 }
 
-/// Killed at any point, it loses nothing, and the next one repairs what it had found.
+/// A scrub that is killed at any point loses nothing, and the next one repairs the objects that it had found.
 #[test]
 fn a_repairing_scrub_is_killed_at_any_point() {
     let mut server = server();
@@ -236,7 +250,7 @@ fn a_repairing_scrub_is_killed_at_any_point() {
         command.wait().expect("it ended");
         server.launch();
         until("the storage is claimed", || owns_all_classes(&server));
-        // All is read: the interrupted one may have ended behind the damaged object.
+        // Reads all objects: the interrupted scrub may have ended after the damaged object.
         let (result, code) = scrub(&server, "--repair");
         assert_eq!(code, 0, "{point}: {result}");
         if !mirrored.exists() || std::fs::read(&mirrored).expect("readable") != intact {
@@ -251,21 +265,24 @@ fn a_repairing_scrub_is_killed_at_any_point() {
 #[test]
 fn a_class_that_is_not_mounted_is_reported_and_not_its_objects() {
     let server = server();
-    let (mounted, away) = (server.dir().join("data/cran"), server.dir().join("away"));
-    std::fs::rename(&mounted, &away).expect("unmounted");
-    std::fs::create_dir(&mounted).expect("a mount point");
+    let (storage_dir, away) = (server.dir().join("data/cran"), server.dir().join("away"));
+    std::fs::rename(&storage_dir, &away).expect("unmounted");
+    std::fs::create_dir(&storage_dir).expect("a mount point");
     for flags in ["--repair", "--quick --repair"] {
-        let ran = server.rspm(&format!("scrub {flags}"));
-        assert!(ran.code == 1 && ran.out.is_empty(), "{flags}: {ran:?}");
-        assert!(ran.err.contains("storage class cran") || ran.err.contains("does not belong"), "{ran:?}");
-        let left: Vec<_> = std::fs::read_dir(&mounted).expect("a mount point").collect();
-        assert!(left.is_empty(), "{left:?}");
-        std::fs::remove_dir(&mounted).expect("removed");
-        std::fs::rename(&away, &mounted).expect("mounted");
+        let output = server.rspm(&format!("scrub {flags}"));
+        assert!(output.code == 1 && output.out.is_empty(), "{flags}: {output:?}");
+        assert!(
+            output.err.contains("storage class cran") || output.err.contains("does not belong"),
+            "{output:?}"
+        );
+        let entries: Vec<_> = std::fs::read_dir(&storage_dir).expect("a mount point").collect();
+        assert!(entries.is_empty(), "{entries:?}");
+        std::fs::remove_dir(&storage_dir).expect("removed");
+        std::fs::rename(&away, &storage_dir).expect("mounted");
         until("the storage is claimed", || owns_all_classes(&server));
         assert_eq!(scrub(&server, "").1, 0);
-        std::fs::rename(&mounted, &away).expect("unmounted");
-        std::fs::create_dir(&mounted).expect("a mount point");
+        std::fs::rename(&storage_dir, &away).expect("unmounted");
+        std::fs::create_dir(&storage_dir).expect("a mount point");
     }
 }
 
@@ -273,14 +290,14 @@ fn a_class_that_is_not_mounted_is_reported_and_not_its_objects() {
 fn a_scrub_with_other_options_is_refused_while_one_runs() {
     let server = server();
     // One byte per second: it runs until the server stops.
-    let running = server.json("scrub --rate=1 --no-wait");
-    let joined = server.json("scrub --rate=1 --no-wait");
-    assert_eq!((&joined["id"], &joined["attached"]), (&running["id"], &Value::from(true)));
+    let first_job = server.json("scrub --rate=1 --no-wait");
+    let second_job = server.json("scrub --rate=1 --no-wait");
+    assert_eq!((&second_job["id"], &second_job["attached"]), (&first_job["id"], &Value::from(true)));
     for flags in ["--quick", "--repair", "--class=cran"] {
-        let refused = server.rspm(&format!("scrub {flags}"));
-        assert_eq!(refused.code, 1, "{flags}: {refused:?}");
-        let job = format!("job {} (scrub) runs with other options since ", running["id"]);
-        assert!(refused.err.contains(&job) && refused.err.contains("repeat the command"), "{refused:?}");
+        let refusal = server.rspm(&format!("scrub {flags}"));
+        assert_eq!(refusal.code, 1, "{flags}: {refusal:?}");
+        let job = format!("job {} (scrub) runs with other options since ", first_job["id"]);
+        assert!(refusal.err.contains(&job) && refusal.err.contains("repeat the command"), "{refusal:?}");
     }
     assert_eq!(scrub(&server, "--database").1, 0, "it reads no objects");
 }
@@ -293,9 +310,9 @@ fn wrong_usage_has_its_own_exit_code() {
     {
         assert_eq!(server.rspm(&format!("scrub {flags}")).code, 2, "{flags}");
     }
-    let refused = server.admin("POST", "/scrub", &serde_json::json!({ "part": { "number": 3, "of": 2 } }));
-    assert_eq!(refused.status, 400);
-    let refused = server.admin("POST", "/scrub", &serde_json::json!({ "classes": ["crun"] }));
-    assert_eq!(refused.status, 400);
+    let refusal = server.admin("POST", "/scrub", &serde_json::json!({ "part": { "number": 3, "of": 2 } }));
+    assert_eq!(refusal.status, 400);
+    let refusal = server.admin("POST", "/scrub", &serde_json::json!({ "classes": ["crun"] }));
+    assert_eq!(refusal.status, 400);
     assert_eq!(server.admin("GET", "/scrub/77", &Value::Null).status, 404);
 }

@@ -20,35 +20,35 @@ fn a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none() {
     clients.extend(one_per_protocol(&slow, true, Duration::from_millis(300)));
     let load = Load::start(manager.target(), clients);
     let long = package(&manager, "long", 10_000_000).with_rate(1_000_000);
-    let print_phase = |what: &str, began: Instant, before: u64| {
+    let print_phase = |phase: &str, start: Instant, before: u64| {
         println!(
-            "{ROUNDS} {what} in {:.1} s, {} requests, {}",
-            began.elapsed().as_secs_f64(),
+            "{ROUNDS} {phase} in {:.1} s, {} requests, {}",
+            start.elapsed().as_secs_f64(),
             load.response_count() - before,
             if load.has_failed() { "some have failed so far" } else { "none has failed so far" }
         );
     };
 
-    let (began, before) = (Instant::now(), load.response_count());
+    let (start, before) = (Instant::now(), load.response_count());
     for _ in 0..ROUNDS {
         manager.restart();
     }
-    print_phase("restarts", began, before);
+    print_phase("restarts", start, before);
 
-    let (began, before) = (Instant::now(), load.response_count());
+    let (start, before) = (Instant::now(), load.response_count());
     for _ in 0..ROUNDS {
         manager.reload();
         std::thread::sleep(Duration::from_millis(50));
     }
-    print_phase("reloads", began, before);
+    print_phase("reloads", start, before);
 
-    let (began, before) = (Instant::now(), load.response_count());
+    let (start, before) = (Instant::now(), load.response_count());
     let downloads = Load::start(manager.target(), one_per_protocol(&long, false, Duration::ZERO));
     for _ in 0..ROUNDS {
         manager.upgrade().expect("an upgrade");
         std::thread::sleep(Duration::from_millis(50));
     }
-    print_phase("upgrades", began, before);
+    print_phase("upgrades", start, before);
     let downloads = downloads.finish();
     println!("downloads of 10 s during them: {}", downloads.line());
 

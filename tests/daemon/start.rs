@@ -156,10 +156,10 @@ fn the_admin_api_requires_a_token_on_the_network_and_may_be_switched_off_there()
     assert_eq!(over_tcp.status, 401);
     let other_spelling = server.get("//__api__/admin/v1/repos");
     assert!([401, 404].contains(&other_spelling.status), "{}", other_spelling.status);
-    let closed = Builder::default().gcfg("[Authentication]\nAPITokenAuth = false").start();
-    let response = closed.get("/__api__/admin/v1/repos");
+    let closed_server = Builder::default().gcfg("[Authentication]\nAPITokenAuth = false").start();
+    let response = closed_server.get("/__api__/admin/v1/repos");
     assert_eq!((response.status, &response.json()["code"]), (404, &serde_json::json!(4)));
-    assert_eq!(http::request("POST", &closed.url("/__api__/admin/v1/repos"), &[], b"{}").status, 404);
+    assert_eq!(http::request("POST", &closed_server.url("/__api__/admin/v1/repos"), &[], b"{}").status, 404);
     let ping = http::admin(&server.admin_socket(), "GET", "/__ping__", b"");
     assert_eq!(ping.status, 200, "the admin socket also serves the public paths");
 }
@@ -175,8 +175,8 @@ fn status_has_all_fields_that_clients_read() {
     }
     // The first commit is of 2026; outside a repository the date is unknown.
     let date = status["build_date"].as_str().expect("text");
-    let unknown = !std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists();
-    assert!((unknown || date > "2026") && date.ends_with('Z') && date.len() == 20, "{date}");
+    let is_unknown = !std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists();
+    assert!((is_unknown || date > "2026") && date.ends_with('Z') && date.len() == 20, "{date}");
     for field in [
         "metrics_enabled",
         "r_configured",

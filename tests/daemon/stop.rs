@@ -15,50 +15,51 @@ use crate::support::server::Server;
 fn no_request_fails_while_the_server_drains() {
     let mut server = Server::start();
     let host = server.host().to_owned();
-    let stopped = Arc::new(AtomicBool::new(false));
-    let answered = Arc::new(AtomicUsize::new(0));
+    let is_stopped = Arc::new(AtomicBool::new(false));
+    let answer_count = Arc::new(AtomicUsize::new(0));
     // Keep-alive clients that reconnect after `Connection: close`, as load balancers and R's libcurl do.
     let clients: Vec<_> = (0..16)
         .map(|_| {
-            let (host, stopped, answered) = (host.clone(), Arc::clone(&stopped), Arc::clone(&answered));
+            let (host, is_stopped, answer_count) =
+                (host.clone(), Arc::clone(&is_stopped), Arc::clone(&answer_count));
             std::thread::spawn(move || -> Result<(), String> {
                 'connect: loop {
                     let Ok(mut stream) = std::net::TcpStream::connect(&host) else {
                         // Refused: the port is closed, because no other process holds the socket of the ended server.
-                        assert!(stopped.load(Ordering::Acquire), "refused before the stop");
+                        assert!(is_stopped.load(Ordering::Acquire), "refused before the stop");
                         return Ok(());
                     };
                     stream.set_nodelay(true).expect("no delay");
-                    let mut first = true;
+                    let mut is_first = true;
                     loop {
                         let result = stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: x\r\n\r\n");
                         let outcome = result.and_then(|()| http::try_read(&mut stream, "GET"));
                         match outcome {
                             Ok(answer) if answer.status == 200 => {
-                                answered.fetch_add(1, Ordering::AcqRel);
+                                answer_count.fetch_add(1, Ordering::AcqRel);
                                 if answer.header("connection") == Some("close") {
                                     continue 'connect;
                                 }
                             }
                             Ok(answer) => return Err(format!("status {}", answer.status)),
                             // The connection was still in the backlog when the last owner of the socket ended.
-                            Err(_) if first && stopped.load(Ordering::Acquire) => return Ok(()),
+                            Err(_) if is_first && is_stopped.load(Ordering::Acquire) => return Ok(()),
                             Err(error) => return Err(format!("a request was cut: {error}")),
                         }
-                        first = false;
+                        is_first = false;
                     }
                 }
             })
         })
         .collect();
     std::thread::sleep(Duration::from_millis(300));
-    stopped.store(true, Ordering::Release);
+    is_stopped.store(true, Ordering::Release);
     let status = server.stop();
     assert_eq!(status.code(), Some(0));
     for client in clients {
         assert_eq!(client.join().expect("no panic"), Ok(()));
     }
-    assert!(answered.load(Ordering::Acquire) > 100, "there was load");
+    assert!(answer_count.load(Ordering::Acquire) > 100, "there was load");
 }
 
 #[test]

@@ -104,10 +104,11 @@ fn a_restart_behind_an_inherited_socket_loses_no_request() {
     wait_for_message(&notify, "READY=1");
 
     let stop = Arc::new(AtomicBool::new(false));
-    let answered = Arc::new(AtomicUsize::new(0));
+    let answer_count = Arc::new(AtomicUsize::new(0));
     let clients: Vec<_> = (0..8)
         .map(|_| {
-            let (address, stop, answered) = (address.clone(), Arc::clone(&stop), Arc::clone(&answered));
+            let (address, stop, answer_count) =
+                (address.clone(), Arc::clone(&stop), Arc::clone(&answer_count));
             std::thread::spawn(move || {
                 let mut stream = http::connect(&address);
                 while !stop.load(Ordering::Acquire) {
@@ -116,7 +117,7 @@ fn a_restart_behind_an_inherited_socket_loses_no_request() {
                         .expect("no request is cut");
                     let answer = http::try_read(&mut stream, "GET").expect("no answer is cut");
                     assert_eq!(answer.status, 200);
-                    answered.fetch_add(1, Ordering::AcqRel);
+                    answer_count.fetch_add(1, Ordering::AcqRel);
                     if answer.header("connection") == Some("close") {
                         stream = http::connect(&address);
                     }
@@ -137,5 +138,5 @@ fn a_restart_behind_an_inherited_socket_loses_no_request() {
     terminate(&child);
     child.wait().expect("our own child");
     assert_eq!(failures, 0);
-    assert!(answered.load(Ordering::Acquire) > 100, "there was load");
+    assert!(answer_count.load(Ordering::Acquire) > 100, "there was load");
 }

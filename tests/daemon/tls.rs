@@ -17,14 +17,14 @@ use crate::support::server::{Builder, Server};
 const HTTPS: &str = "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
 
 fn certify(dir: &Path) -> CertificateDer<'static> {
-    let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
-    std::fs::write(dir.join("server.crt"), signed.cert.pem()).expect("written");
-    std::fs::write(dir.join("server.key"), signed.signing_key.serialize_pem()).expect("written");
-    signed.cert.der().clone()
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    std::fs::write(dir.join("server.crt"), pair.cert.pem()).expect("written");
+    std::fs::write(dir.join("server.key"), pair.signing_key.serialize_pem()).expect("written");
+    pair.cert.der().clone()
 }
 
-fn start(more: &str) -> (Server, CertificateDer<'static>) {
-    let mut server = Builder::default().gcfg(HTTPS).gcfg(more).prepare();
+fn start(further_lines: &str) -> (Server, CertificateDer<'static>) {
+    let mut server = Builder::default().gcfg(HTTPS).gcfg(further_lines).prepare();
     let certificate = certify(server.dir());
     server.launch();
     (server, certificate)
@@ -134,9 +134,9 @@ async fn http_2_is_chosen_by_alpn_and_ends_with_goaway() {
 fn the_redirect_listener_redirects_to_https_and_injects_nothing() {
     let (server, _) = start("[HTTPRedirect]\nListen = 127.0.0.1:0");
     let redirect = server.urls().last().expect("the redirect listener").clone();
-    let redirected = http::get(&format!("{redirect}/cran/latest?x=1"));
-    assert_eq!(redirected.status, 301);
-    let location = redirected.header("location").expect("a location");
+    let answer = http::get(&format!("{redirect}/cran/latest?x=1"));
+    assert_eq!(answer.status, 301);
+    let location = answer.header("location").expect("a location");
     // HTTPS.Listen has port 0 here, the only case of a port that clients cannot know.
     assert!(
         location.starts_with("https://127.0.0.1") && location.ends_with("/cran/latest?x=1"),
@@ -144,21 +144,21 @@ fn the_redirect_listener_redirects_to_https_and_injects_nothing() {
     );
     assert_eq!(http::request("POST", &format!("{redirect}/x"), &[], b"a=1").status, 308);
     let host = redirect.trim_start_matches("http://");
-    for bad in [
+    for request in [
         "GET /%0d%0aX-Evil:%201 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
         "GET //evil.example/%2e%2e HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: evil.example/x\r\nConnection: close\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a@evil.example\r\nConnection: close\r\n\r\n",
         "GET / HTTP/1.0\r\nConnection: close\r\n\r\n",
     ] {
-        let answer = http::raw(host, bad.as_bytes());
-        assert_eq!(answer.header("x-evil"), None, "{bad}");
+        let answer = http::raw(host, request.as_bytes());
+        assert_eq!(answer.header("x-evil"), None, "{request}");
         match answer.header("location") {
             Some(location) => assert!(
                 location.starts_with("https://h:") || location.starts_with("https://h/"),
-                "{bad}: {location}"
+                "{request}: {location}"
             ),
-            None => assert_eq!(answer.status, 400, "{bad}"),
+            None => assert_eq!(answer.status, 400, "{request}"),
         }
     }
 }
@@ -186,7 +186,7 @@ async fn streams_that_are_reset_at_once_do_not_affect_others() {
         tokio_rustls::TlsConnector::from(Arc::new(config))
     };
     let name = ServerName::try_from("localhost").expect("a name");
-    let mut reset = 0;
+    let mut reset_count = 0;
     // The server may end such a connection; the attacker connects again.
     for _ in 0..20 {
         let tcp = tokio::net::TcpStream::connect(https(&server)).await.expect("connected");
@@ -200,7 +200,7 @@ async fn streams_that_are_reset_at_once_do_not_affect_others() {
             let answer = sender.send_request(request.expect("a request"));
             // Sent, and reset before an answer can arrive.
             if tokio::time::timeout(std::time::Duration::from_micros(50), answer).await.is_err() {
-                reset += 1;
+                reset_count += 1;
             }
             if sender.is_closed() {
                 break;
@@ -208,7 +208,7 @@ async fn streams_that_are_reset_at_once_do_not_affect_others() {
         }
         connection.abort();
     }
-    assert!(reset > 100, "{reset} streams were reset");
+    assert!(reset_count > 100, "{reset_count} streams were reset");
     let answer = tokio::task::spawn_blocking(move || {
         let answer = get(&https(&server), client(&certificate, &[&rustls::version::TLS13]), "/__ping__");
         (answer.expect("an answer").status, server.get("/__ping__").status)

@@ -1,4 +1,4 @@
-//! Download counts: which requests count, what survives a stop and a crash, two servers, an unavailable database.
+//! Download counts: the requests that count, the counts after a stop and a crash, two servers, an unavailable database.
 
 use crate::support::db::{self, Engine};
 use crate::support::fixtures::until;
@@ -49,19 +49,19 @@ fn only_requests_from_the_first_byte_of_a_file_count_as_downloads() {
     }
     // Another address of the same package.
     assert_eq!(get(&server, "/team/latest/src/contrib/Archive/alpha/alpha_1.0.tar.gz", &[]), 200);
-    // Written after all of these.
+    // This download is written after all of these.
     assert_eq!(get(&server, "/team/latest/src/contrib/beta_1.0.tar.gz", &[]), 200);
     until("all are written", || download_count(&server, "beta") == 2);
     assert_eq!(download_count(&server, "alpha"), 5);
     let rows = server.get("/__api__/metrics/packages?_sourceType=r&_days=7").json();
     let row = serde_json::json!({ "name": "alpha", "source_type": "r", "source": "team", "count": 5 });
     assert_eq!((&rows[0], rows.as_array().map(Vec::len)), (&row, Some(2)), "{rows}");
-    let of = |query: &str| server.get(&format!("/__api__/metrics/packages?{query}"));
-    assert_eq!(of("_sourceType=python").json(), serde_json::json!([]));
-    assert_eq!(of("_limit=1&_page=2").json()[0]["name"], "beta");
-    assert_eq!((of("_sourceType=perl").status, of("_days=x").status), (400, 400));
-    let filter = |more: &str| {
-        let body = format!("{{\"names\":[\"alpha\",\"beta==1.0\"]{more}}}");
+    let metrics = |query: &str| server.get(&format!("/__api__/metrics/packages?{query}"));
+    assert_eq!(metrics("_sourceType=python").json(), serde_json::json!([]));
+    assert_eq!(metrics("_limit=1&_page=2").json()[0]["name"], "beta");
+    assert_eq!((metrics("_sourceType=perl").status, metrics("_days=x").status), (400, 400));
+    let filter = |option: &str| {
+        let body = format!("{{\"names\":[\"alpha\",\"beta==1.0\"]{option}}}");
         let url = server.url("/__api__/repos/team/filter/packages");
         let answer =
             http::request("POST", &url, &[("Content-Type", "application/json")], body.as_bytes()).text();
@@ -82,28 +82,28 @@ fn a_stop_writes_all_counts_and_a_crash_loses_those_since_the_last_write() {
     server.restart();
     until("the database is open", || download_count(&server, "alpha") == 1);
     // A write may follow the last download before the kill: repeated until one is lost.
-    let mut written = 1;
+    let mut written_count = 1;
     let is_lost = (0..10).any(|_| {
         assert_eq!(get(&server, FILE, &[]), 200);
-        until("it is written", || download_count(&server, "alpha") == written + 1);
+        until("it is written", || download_count(&server, "alpha") == written_count + 1);
         assert_eq!(get(&server, FILE, &[]), 200);
         server.kill();
         server.launch();
         until("the database is open", || download_count(&server, "alpha") > 0);
-        let before = written + 1;
-        written = download_count(&server, "alpha");
+        let before = written_count + 1;
+        written_count = download_count(&server, "alpha");
         assert!(
-            (before..=before + 1).contains(&written),
-            "{before} before the last download, {written} after"
+            (before..=before + 1).contains(&written_count),
+            "{before} before the last download, {written_count} after"
         );
-        written == before
+        written_count == before
     });
     assert!(is_lost, "each of ten kills followed a write of the last download");
     // Offline mode writes the counts before it closes the database.
     assert_eq!(get(&server, FILE, &[]), 200);
     server.rspm_stdout("offline");
     server.rspm_stdout("online");
-    until("the database is open", || download_count(&server, "alpha") == written + 1);
+    until("the database is open", || download_count(&server, "alpha") == written_count + 1);
 }
 
 #[test]

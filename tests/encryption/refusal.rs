@@ -10,7 +10,7 @@ fn another_key_is_refused(engine: Engine) {
     let path = key_path(&server);
     let first = write_key(&path);
     server.launch();
-    let log_text = format!("the encryption key {} ({first}) is now that of this database", path.display());
+    let log_text = format!("recorded the encryption key {} ({first}) in the database", path.display());
     assert!(server.log_lines().iter().any(|line| line.contains(&log_text)), "{:#?}", server.log_lines());
     server.stop();
     let backup_path = path.with_extension("aside");

@@ -133,7 +133,7 @@ fn a_rotation_is_refused_while_other_servers_use_the_database() {
     one.launch();
     let mut other = shared.start("pm2");
     one.stop();
-    write_key(&next(&one));
+    write_key(&next_key_path(&one));
     let before = fingerprint(&shared.data().join("rstudio-pm.key"));
     let ran = rotate(&one, &[]);
     assert!(ran.code == Some(1) && ran.err.contains("servers on this database are running: pm2"), "{ran:?}");

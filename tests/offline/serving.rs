@@ -195,7 +195,7 @@ async fn bytes_that_do_not_match_their_digest_are_never_served() {
         message.contains("beta_1.0.tar.gz is not in the bundle") && !message.contains("obj/"),
         "{message}"
     );
-    server.wait_for_log("is not in the bundle that packages are served from");
+    server.wait_for_log("is not in the bundle from which packages are served");
     // A link that leads out of the bundle is not followed.
     let secret = dir.path().join("secret");
     std::fs::write(&secret, &content).unwrap();

@@ -19,7 +19,7 @@ fn the_templates_are_those_the_generator_instantiates() {
         b"[HTTPS]\nListen = :443\nCertificate = /c\nKey = /k\n[HTTP]\nListen = :80\n[HTTPRedirect]\nListen = :81\n",
         [],
     );
-    let settings = rstudio_pm::daemon::units::ServiceSettings { enabled: true, ..Default::default() };
+    let settings = rstudio_pm::daemon::units::ServiceSettings { is_enabled: true, ..Default::default() };
     let (files, rejected) = rstudio_pm::daemon::units::files(&parsed.unwrap().config, &settings);
     assert_eq!(rejected, Vec::<String>::new());
     let mut links = 0;

@@ -274,7 +274,8 @@ fn an_authenticated_repository_is_installed_from_with_a_token_in_url_and_netrc()
             }
             let output = publish(make(&folder, &url), is_installed);
             let target = server.dir().join(&folder).join("target");
-            let found = ["app", "lib"].map(|package| installed_version(Path::new(&target), package).is_some());
+            let found =
+                ["app", "lib"].map(|package| installed_version(Path::new(&target), package).is_some());
             assert_eq!(found, [is_installed; 2], "{folder}: {output}");
             assert!(!output.contains(&reader), "{folder} prints the token: {output}");
         }

@@ -375,7 +375,7 @@ async fn another_server_on_the_same_database_is_refused_and_serves_the_result() 
 
 /// The number of releases of CRAN whose digests are not known.
 async fn releases_without_digest(server: &SyncBackend) -> usize {
-    server.read(|c| file::without_digest(c, SourceId::CRAN)).await.len()
+    server.read(|c| file::files_without_digest(c, SourceId::CRAN)).await.len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

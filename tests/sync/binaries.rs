@@ -48,7 +48,7 @@ async fn list(server: &SyncBackend) -> (TreeId, Option<Seq>) {
 
 async fn listed_binaries(server: &SyncBackend) -> Vec<(String, String)> {
     let (tree, _) = list(server).await;
-    let binaries = server.read(move |c| binary_list::listed(c, tree)).await;
+    let binaries = server.read(move |c| binary_list::listed_binaries(c, tree)).await;
     binaries
         .into_iter()
         .map(|binary| (binary.platform, binary.sha256.map(|d| d.to_string()).unwrap_or_default()))
@@ -114,7 +114,7 @@ on_both_databases! {
         let lives = move |c: &mut dyn rstudio_pm::db::Conn| {
             let packages = life::listed(c, TreeId(1), Seq(1))?;
             let pending = tree::begin(c, tree, 7)?;
-            let listed = binary_list::listed(c, tree)?;
+            let listed = binary_list::listed_binaries(c, tree)?;
             let mut changes: Vec<BinaryChange> = packages.iter().map(|row| BinaryChange::List(OfferedBinary {
                 package: row.package,
                 release: row.release,
@@ -154,7 +154,7 @@ on_both_databases! {
         let head = head.expect("published");
         let now = (server.state.clock)();
         let removal = server.state.db.write(move |c| {
-            let binary = binary_list::listed(c, tree)?.remove(0);
+            let binary = binary_list::listed_binaries(c, tree)?.remove(0);
             let pending = tree::begin(c, tree, 0)?;
             binary::remove(c, tree, pending, (binary.package, binary.release), &[binary.file])?;
             clock::publish(c, &tx::Publish {

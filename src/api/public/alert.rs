@@ -7,9 +7,10 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Alert {
     /// `job` (failed), `database` (read-only), `storage` (a class is unavailable or full), `storage-owner` (a class
-    /// belongs to another database), `storage-sweep` (a sweep awaits confirmation), `storage-lost` (objects are missing),
-    /// `storage-damage` (objects are damaged), `backup` (the last backup or its test failed or is old), `clock` (nothing can be published), `system-requirements` (rules have
-    /// patterns that this version does not support).
+    /// belongs to another database), `storage-sweep` (a sweep needs confirmation), `storage-lost` (objects are
+    /// missing), `storage-damage` (objects are damaged), `backup` (the last backup or its test failed or is old),
+    /// `clock` (transactions cannot be published), `system-requirements` (rules have patterns that this version does
+    /// not support).
     #[serde(rename = "type")]
     pub kind: String,
     /// The subject, such as a job: `sync:cran`.

@@ -12,7 +12,7 @@ pub struct Filter {
     /// The repository.
     #[serde(default)]
     pub repo: Option<String>,
-    /// Its snapshot: a day, a transaction or `latest`; `latest` when absent.
+    /// The snapshot: a day, a transaction or `latest`; `latest` if absent.
     #[serde(default)]
     pub snapshot: Option<String>,
     /// `ggplot2`, or `ggplot2==3.5.2` for a version, listed or archived.
@@ -35,9 +35,9 @@ pub struct Filter {
     pub omit_package_details: bool,
 }
 
-/// One line of the response. Packages and versions that are not in the snapshot have none.
+/// One line of the response. Packages and versions that are not in the snapshot are omitted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Filtered {
+pub struct FilterResult {
     /// The package.
     pub name: String,
     /// The version.
@@ -77,7 +77,7 @@ pub struct Details {
     pub available_versions: Vec<String>,
 }
 
-/// [`Filtered::dependencies`]: names and version requirements in the form of DESCRIPTION.
+/// [`FilterResult::dependencies`]: names and version requirements in the form of DESCRIPTION.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Dependencies {
     /// `Depends`

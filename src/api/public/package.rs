@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::vulnerability::{ArchivedVulnerability, Vulnerability};
 
-/// A package; without `links`, `archived` and `readme_data` in lists. `null` if DESCRIPTION has no such field.
+/// A package. Lists omit `links`, `archived` and `readme_data`. A field is `null` if DESCRIPTION does not have it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Package {
     /// Always 0, as clients expect.
@@ -108,21 +108,21 @@ pub struct Package {
     pub installed: bool,
     /// Whether a rule blocks it.
     pub blocked: bool,
-    /// Whether it is archived only.
+    /// Whether it has only archived versions.
     pub is_archived: bool,
     /// Download count.
     pub downloads: Downloads,
     /// Known vulnerabilities of the version, newest first.
     pub vulns: Vec<Vulnerability>,
-    /// `md` if there is a README; in the detail only.
+    /// `md` if there is a README; only in the response for one package.
     pub readme: Option<String>,
-    /// The unrendered README from the archive; in the detail only.
+    /// The unrendered README from the archive; only in the response for one package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readme_data: Option<String>,
-    /// Archived versions, newest first; in the detail only.
+    /// Archived versions, newest first; only in the response for one package.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub archived: Option<Vec<Archived>>,
-    /// Dependencies and reverse dependencies; in the detail only.
+    pub archived: Option<Vec<ArchivedRelease>>,
+    /// Dependencies and reverse dependencies; only in the response for one package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<Vec<Link>>,
 }
@@ -130,8 +130,7 @@ pub struct Package {
 /// [`Package::downloads`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Downloads {
-    /// Downloads of all versions from this source since counting began, in the detail; 0 in lists, and if downloads are
-    /// not counted.
+    /// Downloads of all versions from this source since counting began; 0 in lists, and if downloads are not counted.
     pub count: i64,
 }
 
@@ -177,7 +176,7 @@ pub struct Release {
 
 /// One archived version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Archived {
+pub struct ArchivedRelease {
     /// Always 0.
     pub id: i64,
     /// Id of the source.

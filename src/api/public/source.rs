@@ -17,14 +17,14 @@ pub struct Source {
     pub kind: String,
 }
 
-/// A transaction. Old clients use `id` (a snapshot segment) and `published_to` of every row.
+/// A transaction. Older clients require `id` (a snapshot segment) and `published_to` in every row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Transaction {
     /// A snapshot segment.
     pub id: i64,
-    /// RFC 3339.
+    /// Time of publication, RFC 3339.
     pub created: String,
-    /// The day, `YYYY-MM-DD`.
+    /// Day of publication, `YYYY-MM-DD`.
     pub completed: String,
     /// The changed object: `source`.
     #[serde(rename = "type")]
@@ -45,9 +45,9 @@ pub struct Transaction {
     pub packages_removed: i64,
     /// `Sync`, `Add`, `Remove`, …
     pub action: String,
-    /// RFC 3339.
+    /// Oldest publication time upstream of the new releases, RFC 3339.
     pub published_from: String,
-    /// RFC 3339.
+    /// Newest publication time upstream of the new releases, RFC 3339.
     pub published_to: String,
     /// Empty on success.
     pub result: String,

@@ -51,7 +51,7 @@ pub struct Status {
     pub r_versions: Vec<String>,
     /// Folder of macOS binaries, by R version (or `default`) and architecture.
     pub macos_urls: BTreeMap<String, BTreeMap<String, String>>,
-    /// License reminders: none, as there is no license.
+    /// License reminders, disabled: this server needs no license.
     pub support_window: SupportWindow,
 }
 
@@ -104,9 +104,9 @@ pub struct Platforms {
 /// One row of [`Status::bioc_versions`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BiocVersion {
-    /// `3.22`
+    /// The version, such as `3.22`.
     pub bioc_version: String,
-    /// `4.5`
+    /// The minor version of R, such as `4.5`.
     pub r_version: String,
     /// `latest`, or the day of its snapshot of CRAN packages.
     pub cran_snapshot: String,
@@ -127,7 +127,7 @@ impl Status {
     /// The status of a server with CRAN in the repository `cran_repo` and binaries for `platforms`.
     #[must_use]
     pub fn new(cran_repo: Option<String>, platforms: Platforms) -> Status {
-        // Set by the build script; absent in a build of an unpacked archive without `SOURCE_DATE_EPOCH`.
+        // Set by the build script; absent if the program is built from an unpacked archive without `SOURCE_DATE_EPOCH`.
         let build_time =
             option_env!("RSTUDIO_PM_BUILT").and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
         Status {

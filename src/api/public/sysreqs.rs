@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Whether a count is omitted from a response.
+/// Returns true if a count is omitted from a response.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// An action before or after the installation: one of the two fields.
+/// An action before or after the installation; exactly one of the two fields is present.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Action {
     /// A shell command.
@@ -75,7 +75,7 @@ pub struct Dependency {
 /// Response to `POST /repos/{r}/sysreqs`: requirements of the package of a DESCRIPTION and its dependencies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DescriptionRequirements {
-    /// The package itself first, then its dependencies by name; those without requirements are omitted.
+    /// The package, then its dependencies by name; packages without requirements are omitted.
     pub dependencies: Vec<Dependency>,
     /// All commands of `dependencies`, each once.
     pub install_scripts: Vec<String>,

@@ -1,4 +1,4 @@
-//! The platforms that binaries are served for: the embedded table, extended by `rstudio-pm.gcfg`.
+//! The platforms for which binaries are served: the embedded table, extended by `rstudio-pm.gcfg`.
 
 mod read;
 

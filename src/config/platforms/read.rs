@@ -13,13 +13,13 @@ use crate::config::table::{Property, Section};
 use crate::config::value;
 
 /// The embedded table.
-static EMBEDDED: LazyLock<Settings> = LazyLock::new(|| {
-    let parsed = ParsedFile::read("the embedded platform table", include_bytes!("table.gcfg"));
-    let (settings, unknown) = merge(&parsed);
+static EMBEDDED_TABLE: LazyLock<Settings> = LazyLock::new(|| {
+    let file = ParsedFile::read("the embedded platform table", include_bytes!("table.gcfg"));
+    let (settings, problems) = merge(&file);
     assert!(
-        parsed.errors.is_empty() && unknown.is_empty(),
-        "the embedded platform table: {:?} {unknown:?}",
-        parsed.errors
+        file.errors.is_empty() && problems.is_empty(),
+        "the embedded platform table: {:?} {problems:?}",
+        file.errors
     );
     settings
 });
@@ -52,8 +52,8 @@ fn texts(reader: &Reader<'_>, section: &str, sub: Option<&str>, name: &str) -> V
         let texts = values.unwrap_or_default().iter().map(|value| value.text.clone());
         texts.filter(|text| !text.is_empty()).collect()
     };
-    let configured = non_empty(reader.settings);
-    if configured.is_empty() { non_empty(&EMBEDDED) } else { configured }
+    let texts = non_empty(reader.settings);
+    if texts.is_empty() { non_empty(&EMBEDDED_TABLE) } else { texts }
 }
 
 fn text(reader: &Reader<'_>, section: &str, sub: &str, name: &str) -> Option<String> {
@@ -72,7 +72,7 @@ fn section(name: &str) -> &'static Section {
 /// value are skipped.
 fn names(reader: &Reader<'_>, name: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for settings in [&*EMBEDDED, reader.settings] {
+    for settings in [&*EMBEDDED_TABLE, reader.settings] {
         let non_empty = settings.iter().filter(|setting| {
             std::ptr::eq(setting.section, section(name))
                 && setting.values.iter().any(|value| !value.text.is_empty())
@@ -155,7 +155,7 @@ fn resolve_aliases(reader: &mut Reader<'_>, distributions: &mut [Distribution]) 
             let suggestion = nearest(alias, targets.iter().map(|target| target.name.as_str()));
             let hint =
                 suggestion.map_or_else(|| "`rspm list distributions` lists all".to_owned(), did_you_mean);
-            let message = format!("is not a Linux distribution of its own; {hint}");
+            let message = format!("is not a Linux distribution, or is itself an alias; {hint}");
             reader.error(
                 ProblemCategory::Settings,
                 DISTRIBUTION,
@@ -254,11 +254,11 @@ mod tests {
         }
         let rows: Vec<_> = table.distributions.iter().filter(|d| d.has_status_row).collect();
         for d in &rows {
-            let is_same =
+            let has_same_rules =
                 |o: &&&Distribution| (&o.rules_name, &o.rules_release) == (&d.rules_name, &d.rules_release);
-            let equal = rows.iter().filter(is_same).count();
+            let count = rows.iter().filter(has_same_rules).count();
             // The portable binaries have the names of the distribution that they are built on.
-            assert!(equal == 1 || d.rules_name == "centos", "{d:?}");
+            assert!(count == 1 || d.rules_name == "centos", "{d:?}");
         }
         let four_two = table.macos.iter().find(|m| m.r_version == "4.2").expect("known");
         assert_eq!(
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn names_used_by_clients_lead_to_the_distribution() {
+    fn names_used_by_clients_resolve_to_the_distribution() {
         let table = platforms("");
         for (name, expected) in [
             ("noble", "noble"),
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_administrator_can_add_rename_hide_and_force() {
+    fn the_file_can_add_distributions_hide_them_and_force_an_r_version() {
         let table = platforms(
             "[Distribution \"fedora42\"]\nDisplay = Fedora 42\nSystem = fedora\nRelease = 42\n\
              Architecture = x86_64\nArchitecture = ARM64\n\
@@ -317,11 +317,11 @@ mod tests {
             ("[Distribution \"my-linux\"]\nRelease = 3\n", "f:2:11: [Distribution \"my-linux\"] Release"),
             (
                 "[Distribution \"x\"]\nAlias = nobel\n",
-                "f:2:9: [Distribution \"x\"] Alias = \"nobel\": is not a Linux distribution of its own; did you mean `noble`?",
+                "f:2:9: [Distribution \"x\"] Alias = \"nobel\": is not a Linux distribution, or is itself an alias; did you mean `noble`?",
             ),
             (
                 "[Distribution \"x\"]\nAlias = rhel8\n",
-                "Alias = \"rhel8\": is not a Linux distribution of its own",
+                "Alias = \"rhel8\": is not a Linux distribution, or is itself an alias",
             ),
             (
                 "[Distribution \"x\"]\nAlias = noble\nArchitecture = arm64\n",

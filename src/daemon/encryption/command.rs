@@ -1,13 +1,13 @@
-//! The commands about the encryption key, which `rspm encrypt` runs.
+//! The commands for the encryption key, which `rspm encrypt` executes.
 
 use super::error::KeyCommandError;
 use super::{create, rotate};
 use crate::daemon::args::Args;
 
-/// Runs the command that the arguments name, if there is one.
+/// Runs the command in the arguments; `None` if there is none.
 pub(in crate::daemon) fn run(args: &Args) -> Option<Result<(), KeyCommandError>> {
     match &args.rotate_key {
-        Some(new) => Some(rotate::run(&args.config, new, args.key_lost)),
+        Some(new_key_file) => Some(rotate::run(&args.config, new_key_file, args.key_lost)),
         None => args.create_key.then(|| create::run(&args.config)),
     }
 }

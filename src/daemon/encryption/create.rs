@@ -1,4 +1,4 @@
-//! Creates the key for `rspm encrypt`, if nothing is encrypted with another one.
+//! Creates the key for `rspm encrypt`, if no value is encrypted with another key.
 
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, Write};
@@ -11,7 +11,7 @@ use crate::daemon::configuration;
 use crate::daemon::service_user::ServiceUser;
 use crate::db::Db;
 
-/// Creates the file of the key, for the user of the server. Does nothing if there is a key already.
+/// Creates the file of the key, owned by the user of the server. Does nothing if a key exists.
 pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
     let loaded = configuration::load_encrypted(file)?;
     let config = &*loaded.config;
@@ -22,19 +22,20 @@ pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
         if key_file::KeyEnvironment::from_variables(&variables).find(path)?.is_some() {
             return Ok(());
         }
-        let encrypted = loaded.settings.encrypted().filter(|(_, form)| *form == ValueForm::Encrypted);
-        let values: Vec<String> = encrypted.map(|(place, _)| place).collect();
+        let encrypted_values =
+            loaded.settings.encrypted_values().filter(|(_, form)| *form == ValueForm::Encrypted);
+        let values: Vec<String> = encrypted_values.map(|(place, _)| place).collect();
         if !values.is_empty() {
-            return Err(KeyCommandError::Encrypted { path: display_path, values });
+            return Err(KeyCommandError::EncryptedValues { path: display_path, values });
         }
         match Db::database_state(config) {
             Ok(state) => {
-                if let Some(recorded) = state.encryption_key {
-                    return Err(KeyCommandError::Recorded { recorded, path: display_path });
+                if let Some(database_key) = state.encryption_key {
+                    return Err(KeyCommandError::DatabaseKey { database_key, path: display_path });
                 }
             }
-            // The value to be encrypted may be the password of the database. The server compares the key when it
-            // starts.
+            // Not an error: the value to encrypt may be the password of the database. The server compares the key when
+            // it starts.
             Err(error) => note(&format!("Warning: could not compare the new key with the database: {error}")),
         }
         write(config, path)
@@ -43,14 +44,14 @@ pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
 
 fn write(config: &Config, path: &Path) -> Result<(), KeyCommandError> {
     let create_error = || KeyCommandError::file(format!("creating the encryption key {}", path.display()));
-    if let Some(above) = path.parent().filter(|above| above.starts_with(&config.server.data_dir)) {
-        let result = DirBuilder::new().recursive(true).mode(0o700).create(above);
+    if let Some(parent) = path.parent().filter(|parent| parent.starts_with(&config.server.data_dir)) {
+        let result = DirBuilder::new().recursive(true).mode(0o700).create(parent);
         result.map_err(create_error())?;
     }
     let key = key_file::random().map_err(create_error())?;
     match key_file::create(path, &key) {
         Ok(()) => note(&format!("Created the encryption key {} ({}).", path.display(), key.fingerprint())),
-        // Created meanwhile by another process.
+        // Another process has created it.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(create_error()(error)),
     }

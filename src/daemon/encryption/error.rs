@@ -1,4 +1,4 @@
-//! Errors of the commands about the encryption key.
+//! Errors of the commands for the encryption key.
 
 use super::compare::KeyMismatch;
 use crate::config::ConfigError;
@@ -7,7 +7,7 @@ use crate::daemon::privileges::PrivilegeError;
 use crate::db::DbError;
 use crate::model::fingerprint::Fingerprint;
 
-/// An error of a command about the key.
+/// An error of a command for the key.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::daemon) enum KeyCommandError {
     /// The configuration cannot be loaded.
@@ -19,7 +19,7 @@ pub(in crate::daemon) enum KeyCommandError {
     /// The database cannot be opened or changed.
     #[error("{0}")]
     Db(#[from] DbError),
-    /// The process cannot change to the user of the server.
+    /// The process cannot switch to the user of the server.
     #[error("{0}")]
     Privilege(#[from] PrivilegeError),
     /// The key is not that of the database.
@@ -27,14 +27,14 @@ pub(in crate::daemon) enum KeyCommandError {
     Mismatch(#[from] KeyMismatch),
     /// The database has another key, which is not on this machine.
     #[error(
-        "no key was created: the database belongs to the encryption key {recorded}, and there is no key {path}; copy that \
+        "no key was created: the database belongs to the encryption key {database_key}, and there is no key {path}; copy that \
          key from another server or a backup; {}",
         key_file::steps_if_lost(path.as_ref())
     )]
-    Recorded {
+    DatabaseKey {
         /// The key of the database.
-        recorded: Fingerprint,
-        /// Where the key belongs.
+        database_key: Fingerprint,
+        /// The configured path of the key.
         path: String,
     },
     /// Values of the configuration are encrypted with a key that does not exist.
@@ -44,10 +44,10 @@ pub(in crate::daemon) enum KeyCommandError {
         key_file::steps_if_lost(path.as_ref()),
         values.join("\n  ")
     )]
-    Encrypted {
-        /// Where the key belongs.
+    EncryptedValues {
+        /// The configured path of the key.
         path: String,
-        /// The places of these values.
+        /// The locations of these values.
         values: Vec<String>,
     },
     /// A server runs.
@@ -55,30 +55,30 @@ pub(in crate::daemon) enum KeyCommandError {
         "a server is running, and would continue with the old key; stop it first, and all other servers of the same \
          database: systemctl stop rstudio-pm"
     )]
-    Running,
+    RunningServer,
     /// Servers on other machines use the database.
     #[error(
         "servers on this database are running: {}; each would continue with the old key: stop them first, or set them \
          offline, and copy the new key to them; one that was killed counts for 30 seconds",
         .0.join(", ")
     )]
-    Serving(Vec<String>),
+    OtherServers(Vec<String>),
     /// There is no key to replace.
     #[error("there is no encryption key {0} to replace; the first rspm encrypt creates one")]
     NoKey(String),
     /// The new key is the current one.
     #[error("{0} is the key that is already in use")]
-    Same(String),
+    SameKey(String),
     /// Values are still encrypted with the key before the current one, which would be lost.
     #[error(
-        "values of the configuration are still encrypted with the key before the current one; write them anew first, with \
-         the output of: rspm encrypt\n  {}",
+        "values of the configuration are still encrypted with the key before the current one; replace them first by the \
+         output of: rspm encrypt\n  {}",
         .0.join("\n  ")
     )]
-    Old(Vec<String>),
+    ValuesWithOldKey(Vec<String>),
     /// A value of the database cannot be decrypted.
     #[error("a value of the database cannot be decrypted with the encryption key {0}; nothing was changed")]
-    Undecryptable(String),
+    UndecryptableValue(String),
     /// A file cannot be read or written.
     #[error("{operation}: {source}")]
     File {
@@ -93,7 +93,7 @@ pub(in crate::daemon) enum KeyCommandError {
 }
 
 impl KeyCommandError {
-    /// A converter of errors of the system; `operation` includes the path.
+    /// Returns a function that converts errors of the system; `operation` includes the path.
     pub(super) fn file(operation: impl Into<String>) -> impl FnOnce(std::io::Error) -> KeyCommandError {
         let operation = operation.into();
         |source| KeyCommandError::File { operation, source }

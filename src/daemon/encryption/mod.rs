@@ -1,4 +1,4 @@
-//! The encryption key of the server: compared with the database, created, rotated.
+//! Creates and rotates the encryption key of the server, and compares it with the database.
 
 pub(super) mod check;
 pub(super) mod command;

@@ -1,6 +1,6 @@
 //! Checks type, links, owner and mode of the paths that the daemon uses, fixes modes and creates directories.
 //!
-//! [`table`] has the rules, [`policy`] decides what to do about each path.
+//! [`table`] contains the rules; [`policy`] decides about each path.
 
 pub mod policy;
 pub mod provision;
@@ -68,13 +68,13 @@ pub(super) fn prepare(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, FileE
 /// A directory that cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{name} '{0}' cannot be created: {source}; fix it with: {way_out}", path.display()
+    "{name} '{0}' cannot be created: {source}; fix it with: {remedy}", path.display()
 )]
 pub struct CreateError {
     /// The property that configures the directory.
     pub name: &'static str,
     path: PathBuf,
-    way_out: String,
+    remedy: String,
     source: io::Error,
 }
 
@@ -85,7 +85,7 @@ pub struct CreateError {
 /// The first required directory that cannot be created.
 pub(super) fn create_directories(gcfg: &Path, config: &Config) -> Result<(), CreateError> {
     let is_created = |kind| matches!(kind, PathKind::DataDir | PathKind::SockFileDir | PathKind::LogDir);
-    // The umask is per process; whatever other threads create meanwhile has an explicit, restrictive mode.
+    // The umask is per process; files that other threads create at this time have an explicit, restrictive mode.
     let old_umask = umask(Mode::from_bits_truncate(0o022));
     let result =
         directories(gcfg, config).filter(|(rule, _)| is_created(rule.kind)).try_for_each(|(rule, path)| {
@@ -101,13 +101,13 @@ pub(super) fn create_directories(gcfg: &Path, config: &Config) -> Result<(), Cre
 }
 
 fn create_error(rule: &PathRule, path: PathBuf, source: io::Error) -> CreateError {
-    let me = user(geteuid().as_raw());
-    let mut way_out = format!("install -d -o {me} -m {:04o} '{}'", rule.mode, path.display());
+    let own_name = user(geteuid().as_raw());
+    let mut remedy = format!("install -d -o {own_name} -m {:04o} '{}'", rule.mode, path.display());
     if source.kind() == io::ErrorKind::ReadOnlyFilesystem {
-        // The unit's sandbox only opens paths that exist when it starts.
-        way_out = format!("{way_out} && {RESTART_COMMAND}");
+        // The unit's sandbox gives access only to paths that exist when it starts.
+        remedy = format!("{remedy} && {RESTART_COMMAND}");
     }
-    CreateError { name: rule.name, path, way_out, source }
+    CreateError { name: rule.name, path, remedy, source }
 }
 
 /// Checks every path, fixes the modes of those that belong to this process's user, and returns the warnings.
@@ -115,15 +115,15 @@ fn create_error(rule: &PathRule, path: PathBuf, source: io::Error) -> CreateErro
 /// # Errors
 /// The unsafe paths that cannot be fixed.
 fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, UnsafePaths> {
-    let me = geteuid().as_raw();
+    let own_uid = geteuid().as_raw();
     let (mut warnings, mut refusals) = (Vec::new(), Vec::new());
-    for (rule, path, decision) in inspect(gcfg, loaded, me) {
+    for (rule, path, decision) in inspect(gcfg, loaded, own_uid) {
         match decision {
             Decision::Conforms => {}
             Decision::Repair(violation, mode) => match set_mode(&path, mode) {
                 Ok(mode) => warnings.push(describe_repair(rule, &path, violation, mode)),
                 Err(error) => {
-                    let text = format!("{} ({error})", describe(rule, &path, violation, me));
+                    let text = format!("{} ({error})", describe(rule, &path, violation, own_uid));
                     let is_severe = matches!(violation, Violation::WorldWritable(_));
                     if is_severe && !is_remote(&path) && rule.on_violation == OnViolation::Refuse {
                         refusals.push((rule.name, text));
@@ -132,35 +132,37 @@ fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, UnsafePaths> {
                     }
                 }
             },
-            Decision::Warn(violation) => warnings.push(describe(rule, &path, violation, me)),
-            Decision::Refuse(violation) => refusals.push((rule.name, describe(rule, &path, violation, me))),
+            Decision::Warn(violation) => warnings.push(describe(rule, &path, violation, own_uid)),
+            Decision::Refuse(violation) => {
+                refusals.push((rule.name, describe(rule, &path, violation, own_uid)))
+            }
         }
     }
     if refusals.is_empty() { Ok(warnings) } else { Err(UnsafePaths(refusals)) }
 }
 
-/// The violations that would prevent a start by the user `me`, except those that other checks report: a path that is
-/// not a directory.
+/// The violations that would prevent a start by the user `own_uid`, except wrong types of directories, which other
+/// checks report.
 #[must_use]
-pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, me: u32) -> Vec<(PathKind, String)> {
+pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<(PathKind, String)> {
     let refusal = |(rule, path, decision): Inspection| match decision {
         Decision::Refuse(Violation::Type | Violation::DeadLink) if rule.file_type == FileType::Directory => {
             None
         }
-        // Run as root, with a gcfg of root: the server's user is that of User=, which only systemd knows.
-        Decision::Refuse(Violation::Owner(_) | Violation::ForeignLink(_)) if me == 0 => None,
-        Decision::Refuse(violation) => Some((rule.kind, describe(rule, &path, violation, me))),
+        // If root runs the check and owns the gcfg, the server's user is that of User=, which only systemd knows.
+        Decision::Refuse(Violation::Owner(_) | Violation::ForeignLink(_)) if own_uid == 0 => None,
+        Decision::Refuse(violation) => Some((rule.kind, describe(rule, &path, violation, own_uid))),
         Decision::Conforms | Decision::Repair(..) | Decision::Warn(_) => None,
     };
-    inspect(gcfg, loaded, me).into_iter().filter_map(refusal).collect()
+    inspect(gcfg, loaded, own_uid).into_iter().filter_map(refusal).collect()
 }
 
 type Inspection = (&'static PathRule, PathBuf, Decision);
 
-fn inspect(gcfg: &Path, loaded: &Loaded, me: u32) -> Vec<Inspection> {
+fn inspect(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<Inspection> {
     let secrets = holds_secrets(loaded);
     let inspection = |rule: &'static PathRule, path: PathBuf| {
-        let decision = decide(rule, read_state(&path), me, secrets && rule.kind == PathKind::Gcfg);
+        let decision = decide(rule, read_state(&path), own_uid, secrets && rule.kind == PathKind::Gcfg);
         let decision = if is_remote(&path) { relax_on_network(decision) } else { decision };
         (rule, path, decision)
     };
@@ -182,7 +184,7 @@ fn is_remote(path: &Path) -> bool {
     statfs(path).ok().and_then(kind).is_some()
 }
 
-/// Whether the settings hold a password in plain text.
+/// Whether the settings contain a password in plain text.
 fn holds_secrets(loaded: &Loaded) -> bool {
     loaded.settings.iter().any(|setting| {
         let is_secret = |text: &str| match setting.property.kind {
@@ -219,11 +221,11 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<u32> {
 }
 
 fn describe_repair(rule: &PathRule, path: &Path, violation: Violation, mode: u32) -> String {
-    let before = match violation {
+    let old_mode = match violation {
         Violation::WorldWritable(mode) | Violation::TooOpen(mode) | Violation::TooClosed(mode) => mode,
         Violation::ForeignLink(_) | Violation::DeadLink | Violation::Type | Violation::Owner(_) => mode,
     };
-    format!("{} '{}' had mode {before:04o}; changed to {mode:04o}", rule.name, path.display())
+    format!("{} '{}' had mode {old_mode:04o}; changed to {mode:04o}", rule.name, path.display())
 }
 
 /// The name of a user, or the user ID if it has no name.
@@ -231,9 +233,9 @@ fn user(uid: u32) -> String {
     User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-fn describe(rule: &PathRule, path: &Path, violation: Violation, me: u32) -> String {
+fn describe(rule: &PathRule, path: &Path, violation: Violation, own_uid: u32) -> String {
     let (name, path) = (rule.name, path.display());
-    let me_name = user(me);
+    let own_name = user(own_uid);
     let expected = match rule.file_type {
         FileType::Directory => "a directory",
         FileType::File => "a file",
@@ -242,7 +244,7 @@ fn describe(rule: &PathRule, path: &Path, violation: Violation, me: u32) -> Stri
     let mode = rule.mode;
     match violation {
         Violation::ForeignLink(uid) => format!(
-            "{name} '{path}' is a symbolic link of user {}, who can redirect it; fix it with: chown -h {me_name} '{path}'",
+            "{name} '{path}' is a symbolic link of user {}, who can redirect it; fix it with: chown -h {own_name} '{path}'",
             user(uid)
         ),
         Violation::DeadLink => {
@@ -250,15 +252,15 @@ fn describe(rule: &PathRule, path: &Path, violation: Violation, me: u32) -> Stri
         }
         Violation::Type => format!("{name} '{path}' is not {expected}; move it away"),
         Violation::Owner(uid) => {
-            let way_out = match rule.fixed_by {
-                FixedBy::Daemon if me == 0 => {
+            let alternative = match rule.fixed_by {
+                FixedBy::Daemon if own_uid == 0 => {
                     format!(" or start the server as that user: --user {}", user(uid))
                 }
                 FixedBy::Daemon | FixedBy::Administrator => String::new(),
             };
             let recursive = if rule.file_type == FileType::Directory { "-R " } else { "" };
             format!(
-                "{name} '{path}' belongs to user {}, not to {me_name}; fix it with: chown {recursive}{me_name} '{path}'{way_out}",
+                "{name} '{path}' belongs to user {}, not to {own_name}; fix it with: chown {recursive}{own_name} '{path}'{alternative}",
                 user(uid)
             )
         }

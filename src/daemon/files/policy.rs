@@ -16,7 +16,7 @@ pub struct PathState {
 pub enum PathTarget {
     /// Nothing exists.
     Missing,
-    /// A file of a type that no rule names: a device, a pipe.
+    /// A file of another type, such as a device or a pipe.
     OtherType,
     /// A directory, file or socket.
     Found {
@@ -61,16 +61,16 @@ pub enum Decision {
     Refuse(Violation),
 }
 
-/// Decides about a path for a process of the user `me`. `holds_secrets`: the file must not be readable by others
-/// although the rule allows it.
+/// Decides about a path for a process of the user `own_uid`. With `holds_secrets`, the file must not be accessible to
+/// all users even if the rule allows it.
 #[must_use]
-pub fn decide(rule: &PathRule, state: PathState, me: u32, holds_secrets: bool) -> Decision {
+pub fn decide(rule: &PathRule, state: PathState, own_uid: u32, holds_secrets: bool) -> Decision {
     let by_rule = |violation| match rule.on_violation {
         OnViolation::Refuse => Decision::Refuse(violation),
         OnViolation::Warn => Decision::Warn(violation),
     };
-    // A path of root is accepted: root can change every path anyway.
-    let is_foreign = |uid: u32| uid != me && uid != 0;
+    // A path of root is accepted, because root can change every path.
+    let is_foreign = |uid: u32| uid != own_uid && uid != 0;
     if let Some(uid) = state.link.filter(|uid| is_foreign(*uid)) {
         return by_rule(Violation::ForeignLink(uid));
     }
@@ -95,7 +95,7 @@ pub fn decide(rule: &PathRule, state: PathState, me: u32, holds_secrets: bool) -
             OnViolation::Warn => Decision::Warn(Violation::Owner(uid)),
         };
     }
-    let is_own = uid == me && rule.fixed_by == FixedBy::Daemon;
+    let is_own = uid == own_uid && rule.fixed_by == FixedBy::Daemon;
     let is_sticky = file_type == FileType::Directory && mode & STICKY != 0;
     let max_mode = if holds_secrets { rule.max_mode & !0o007 } else { rule.max_mode };
     let excess = mode & 0o777 & !max_mode;
@@ -106,7 +106,7 @@ pub fn decide(rule: &PathRule, state: PathState, me: u32, holds_secrets: bool) -
             _ if is_own => Decision::Repair(violation, mode & (max_mode | !0o777)),
             Violation::WorldWritable(_) => by_rule(violation),
             // `/var/log` of root may be writable by the group of the system's logger.
-            _ if uid != me && rule.on_violation == OnViolation::Warn => Decision::Conforms,
+            _ if uid != own_uid && rule.on_violation == OnViolation::Warn => Decision::Conforms,
             _ => Decision::Warn(violation),
         };
     }
@@ -120,7 +120,7 @@ pub fn decide(rule: &PathRule, state: PathState, me: u32, holds_secrets: bool) -
     Decision::Conforms
 }
 
-/// Softens the decision about a path on a network file system: its server may map owners and modes, and chown or
+/// Reduces a refusal to a warning on a network file system, whose server may map owners and modes, so that chown or
 /// chmod may have no effect.
 #[must_use]
 pub fn relax_on_network(decision: Decision) -> Decision {
@@ -142,7 +142,7 @@ mod tests {
     use super::super::table::{PathKind, RULES};
     use super::*;
 
-    const ME: u32 = 7;
+    const OWN_UID: u32 = 7;
     const OTHER: u32 = 8;
 
     fn rule(kind: PathKind) -> &'static PathRule {
@@ -163,17 +163,17 @@ mod tests {
     #[test]
     fn correct_and_missing_files_conform() {
         for rule in RULES {
-            for uid in [ME, 0] {
+            for uid in [OWN_UID, 0] {
                 assert_eq!(
-                    decide(rule, state(rule.file_type, uid, rule.mode), ME, false),
+                    decide(rule, state(rule.file_type, uid, rule.mode), OWN_UID, false),
                     Decision::Conforms,
                     "{rule:?}"
                 );
-                let linked = PathState { link: Some(uid), ..state(rule.file_type, ME, rule.mode) };
-                assert_eq!(decide(rule, linked, ME, false), Decision::Conforms, "{rule:?}");
+                let linked_state = PathState { link: Some(uid), ..state(rule.file_type, OWN_UID, rule.mode) };
+                assert_eq!(decide(rule, linked_state, OWN_UID, false), Decision::Conforms, "{rule:?}");
             }
-            let missing = PathState { link: None, target: PathTarget::Missing };
-            assert_eq!(decide(rule, missing, ME, false), Decision::Conforms, "{rule:?}");
+            let missing_state = PathState { link: None, target: PathTarget::Missing };
+            assert_eq!(decide(rule, missing_state, OWN_UID, false), Decision::Conforms, "{rule:?}");
         }
     }
 
@@ -181,10 +181,10 @@ mod tests {
     fn a_wrong_type_or_link_never_conforms() {
         for rule in RULES {
             let cases = [
-                (state(other_type(rule.file_type), ME, rule.mode), Violation::Type),
-                (PathState { link: Some(ME), target: PathTarget::Missing }, Violation::DeadLink),
+                (state(other_type(rule.file_type), OWN_UID, rule.mode), Violation::Type),
+                (PathState { link: Some(OWN_UID), target: PathTarget::Missing }, Violation::DeadLink),
                 (
-                    PathState { link: Some(OTHER), ..state(rule.file_type, ME, rule.mode) },
+                    PathState { link: Some(OTHER), ..state(rule.file_type, OWN_UID, rule.mode) },
                     Violation::ForeignLink(OTHER),
                 ),
             ];
@@ -193,7 +193,7 @@ mod tests {
                     OnViolation::Refuse => Decision::Refuse(violation),
                     OnViolation::Warn => Decision::Warn(violation),
                 };
-                assert_eq!(decide(rule, state, ME, false), expected, "{rule:?}");
+                assert_eq!(decide(rule, state, OWN_UID, false), expected, "{rule:?}");
             }
         }
     }
@@ -202,7 +202,8 @@ mod tests {
     fn a_pipe_conforms_only_for_files_that_an_administrator_provides() {
         for rule in RULES {
             let is_provided = rule.fixed_by == FixedBy::Administrator && rule.file_type == FileType::File;
-            let decision = decide(rule, PathState { link: None, target: PathTarget::OtherType }, ME, false);
+            let decision =
+                decide(rule, PathState { link: None, target: PathTarget::OtherType }, OWN_UID, false);
             assert_eq!(decision == Decision::Conforms, is_provided, "{rule:?}");
         }
     }
@@ -210,16 +211,16 @@ mod tests {
     #[test]
     fn another_owner_is_refused_for_files_of_the_daemon() {
         for rule in RULES {
-            let socket = matches!(rule.kind, PathKind::SockFileDir | PathKind::Socket);
+            let is_socket = matches!(rule.kind, PathKind::SockFileDir | PathKind::Socket);
             let expected = match (rule.fixed_by, rule.on_violation) {
-                (FixedBy::Daemon, OnViolation::Refuse) if !socket => {
+                (FixedBy::Daemon, OnViolation::Refuse) if !is_socket => {
                     Decision::Refuse(Violation::Owner(OTHER))
                 }
                 _ => Decision::Warn(Violation::Owner(OTHER)),
             };
-            for me in [ME, 0] {
+            for own_uid in [OWN_UID, 0] {
                 assert_eq!(
-                    decide(rule, state(rule.file_type, OTHER, rule.mode), me, false),
+                    decide(rule, state(rule.file_type, OTHER, rule.mode), own_uid, false),
                     expected,
                     "{rule:?}"
                 );
@@ -230,11 +231,11 @@ mod tests {
     #[test]
     fn world_writable_files_of_the_daemon_are_repaired_and_others_never_conform() {
         for rule in RULES {
-            for uid in [ME, 0] {
-                let decision = decide(rule, state(rule.file_type, uid, 0o777), ME, false);
+            for uid in [OWN_UID, 0] {
+                let decision = decide(rule, state(rule.file_type, uid, 0o777), OWN_UID, false);
                 let violation = Violation::WorldWritable(0o777);
                 let expected = match (rule.fixed_by, rule.on_violation) {
-                    (FixedBy::Daemon, _) if uid == ME => Decision::Repair(violation, rule.max_mode),
+                    (FixedBy::Daemon, _) if uid == OWN_UID => Decision::Repair(violation, rule.max_mode),
                     (_, OnViolation::Refuse) => Decision::Refuse(violation),
                     (_, OnViolation::Warn) => Decision::Warn(violation),
                 };
@@ -246,7 +247,7 @@ mod tests {
     #[test]
     fn on_a_network_owner_and_mode_are_warnings_and_a_wrong_type_is_refused() {
         let data = rule(PathKind::DataDir);
-        let on_network = |state| relax_on_network(decide(data, state, ME, false));
+        let on_network = |state| relax_on_network(decide(data, state, OWN_UID, false));
         assert_eq!(
             on_network(state(FileType::Directory, OTHER, 0o700)),
             Decision::Warn(Violation::Owner(OTHER))
@@ -255,21 +256,23 @@ mod tests {
             on_network(state(FileType::Directory, 0, 0o777)),
             Decision::Warn(Violation::WorldWritable(0o777))
         );
-        assert_eq!(on_network(state(FileType::File, ME, 0o700)), Decision::Refuse(Violation::Type));
+        assert_eq!(on_network(state(FileType::File, OWN_UID, 0o700)), Decision::Refuse(Violation::Type));
     }
 
     #[test]
-    fn a_repair_leaves_nothing_to_repair() {
+    fn a_path_conforms_after_its_repairs() {
         for rule in RULES {
             for mode in 0..0o1000 {
-                if let Decision::Repair(_, now) = decide(rule, state(rule.file_type, ME, mode), ME, false) {
-                    let again = decide(rule, state(rule.file_type, ME, now), ME, false);
-                    let last = match again {
-                        Decision::Repair(Violation::TooClosed(_), last) => last,
-                        _ => now,
+                if let Decision::Repair(_, new_mode) =
+                    decide(rule, state(rule.file_type, OWN_UID, mode), OWN_UID, false)
+                {
+                    let decision = decide(rule, state(rule.file_type, OWN_UID, new_mode), OWN_UID, false);
+                    let final_mode = match decision {
+                        Decision::Repair(Violation::TooClosed(_), mode) => mode,
+                        _ => new_mode,
                     };
                     assert_eq!(
-                        decide(rule, state(rule.file_type, ME, last), ME, false),
+                        decide(rule, state(rule.file_type, OWN_UID, final_mode), OWN_UID, false),
                         Decision::Conforms,
                         "{rule:?} {mode:o}"
                     );
@@ -282,7 +285,7 @@ mod tests {
     fn a_shared_directory_with_the_sticky_bit_conforms() {
         for kind in [PathKind::TempDir, PathKind::SockFileDir] {
             assert_eq!(
-                decide(rule(kind), state(FileType::Directory, 0, 0o1777), ME, false),
+                decide(rule(kind), state(FileType::Directory, 0, 0o1777), OWN_UID, false),
                 Decision::Conforms
             );
         }
@@ -291,24 +294,27 @@ mod tests {
     #[test]
     fn a_log_directory_of_root_may_be_group_writable_and_that_of_the_daemon_may_not() {
         let logs = rule(PathKind::LogDir);
-        assert_eq!(decide(logs, state(FileType::Directory, 0, 0o775), ME, false), Decision::Conforms);
-        let repaired = Decision::Repair(Violation::TooOpen(0o775), 0o755);
-        assert_eq!(decide(logs, state(FileType::Directory, ME, 0o775), ME, false), repaired);
+        assert_eq!(decide(logs, state(FileType::Directory, 0, 0o775), OWN_UID, false), Decision::Conforms);
+        let repair = Decision::Repair(Violation::TooOpen(0o775), 0o755);
+        assert_eq!(decide(logs, state(FileType::Directory, OWN_UID, 0o775), OWN_UID, false), repair);
     }
 
     #[test]
     fn a_configuration_file_with_secrets_must_not_be_world_readable() {
         let gcfg = rule(PathKind::Gcfg);
-        assert_eq!(decide(gcfg, state(FileType::File, 0, 0o644), ME, false), Decision::Conforms);
-        let warned = Decision::Warn(Violation::TooOpen(0o644));
-        assert_eq!(decide(gcfg, state(FileType::File, 0, 0o644), ME, true), warned);
-        assert_eq!(decide(rule(PathKind::Key), state(FileType::File, ME, 0o644), ME, false), warned);
+        assert_eq!(decide(gcfg, state(FileType::File, 0, 0o644), OWN_UID, false), Decision::Conforms);
+        let warning = Decision::Warn(Violation::TooOpen(0o644));
+        assert_eq!(decide(gcfg, state(FileType::File, 0, 0o644), OWN_UID, true), warning);
+        assert_eq!(
+            decide(rule(PathKind::Key), state(FileType::File, OWN_UID, 0o644), OWN_UID, false),
+            warning
+        );
     }
 
     #[test]
     fn a_mode_that_its_user_cannot_use_is_repaired() {
         let data = rule(PathKind::DataDir);
-        let decision = decide(data, state(FileType::Directory, ME, 0o500), ME, false);
+        let decision = decide(data, state(FileType::Directory, OWN_UID, 0o500), OWN_UID, false);
         assert_eq!(decision, Decision::Repair(Violation::TooClosed(0o500), 0o700));
     }
 }

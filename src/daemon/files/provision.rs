@@ -41,8 +41,8 @@ pub(in crate::daemon) fn paths_of_server(gcfg: &Path, config: &Config) -> Vec<Pa
 
 /// Whether [`provision`] creates this missing path.
 pub(in crate::daemon) fn creates(path: &Path) -> bool {
-    let above = path.ancestors().find(|above| above.symlink_metadata().is_ok());
-    above.is_some_and(|above| above.ancestors().all(is_root_only))
+    let existing_path = path.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok());
+    existing_path.is_some_and(|ancestor| ancestor.ancestors().all(is_root_only))
 }
 
 /// Whether only root can change the entries of a directory.
@@ -52,16 +52,16 @@ fn is_root_only(dir: &Path) -> bool {
 }
 
 fn directory(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
-    let missing: Vec<PathBuf> = path
+    let missing_dirs: Vec<PathBuf> = path
         .ancestors()
         .take_while(|ancestor| ancestor.symlink_metadata().is_err())
         .map(Path::to_owned)
         .collect();
-    let Some(parent) = missing.last().and_then(|first| first.parent()) else { return Ok(()) };
+    let Some(parent) = missing_dirs.last().and_then(|first| first.parent()) else { return Ok(()) };
     if !parent.ancestors().all(is_root_only) {
         return Ok(());
     }
-    for ancestor in missing.iter().skip(1).rev() {
+    for ancestor in missing_dirs.iter().skip(1).rev() {
         DirBuilder::new().mode(0o755).create(ancestor)?;
     }
     DirBuilder::new().mode(mode).create(path)?;

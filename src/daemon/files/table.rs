@@ -51,7 +51,7 @@ pub enum PathKind {
 
 /// The type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "their names say it")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum FileType {
     Directory,
     File,
@@ -81,8 +81,8 @@ impl PathRule {
     #[must_use]
     pub fn on_foreign_owner(&self) -> OnViolation {
         match (self.kind, self.fixed_by) {
-            // systemd passes the socket, and its directory may still belong to the user of the distribution package.
-            // Without systemd the socket is created again, or creating it fails.
+            // The socket may come from systemd, and its directory may belong to the user of the distribution package.
+            // Without systemd, the server replaces the socket, and reports an error if it cannot.
             (PathKind::SockFileDir | PathKind::Socket, _) | (_, FixedBy::Administrator) => OnViolation::Warn,
             (_, FixedBy::Daemon) => self.on_violation,
         }
@@ -116,34 +116,34 @@ pub static RULES: &[PathRule] = &[
     rule(PathKind::Log, "the log", FileType::File, (0o600, 0o640), FixedBy::Daemon, OnViolation::Warn),
     rule(PathKind::SockFileDir, "Server.SockFileDir", FileType::Directory, (0o755, 0o755), FixedBy::Daemon, OnViolation::Refuse),
     rule(PathKind::Socket, "the administration socket", FileType::Socket, (0o660, 0o660), FixedBy::Daemon, OnViolation::Refuse),
-    rule(PathKind::Pid, "the file of the process", FileType::File, (0o600, 0o644), FixedBy::Daemon, OnViolation::Warn),
+    rule(PathKind::Pid, "the PID or node file", FileType::File, (0o600, 0o644), FixedBy::Daemon, OnViolation::Warn),
 ];
 
 /// The paths of this kind in a configuration.
 #[must_use]
 pub fn paths(kind: PathKind, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
-    let tls = config.https.listen.is_some();
-    let sqlite = config.database.provider == Provider::Sqlite;
+    let has_tls = config.https.listen.is_some();
+    let is_sqlite = config.database.provider == Provider::Sqlite;
     let single = |path: &Path| vec![path.to_owned()];
     let socket_dir = &config.server.sock_file_dir;
     match kind {
         PathKind::Gcfg => single(gcfg),
-        PathKind::Certificate => config.https.certificate.iter().filter(|_| tls).cloned().collect(),
-        PathKind::Key => config.https.key.iter().filter(|_| tls).cloned().collect(),
+        PathKind::Certificate => config.https.certificate.iter().filter(|_| has_tls).cloned().collect(),
+        PathKind::Key => config.https.key.iter().filter(|_| has_tls).cloned().collect(),
         PathKind::EncryptionKey => {
             let path = &config.server.encryption_key_path;
             vec![path.clone(), key_file::old_path(path)]
         }
         PathKind::DataDir => single(&config.server.data_dir),
         PathKind::SqliteDir => {
-            if sqlite {
+            if is_sqlite {
                 single(&config.sqlite.dir)
             } else {
                 Vec::new()
             }
         }
         PathKind::Database => {
-            let names: &[&str] = if sqlite { &sqlite_dir::FILES } else { &[] };
+            let names: &[&str] = if is_sqlite { &sqlite_dir::FILES } else { &[] };
             names.iter().map(|name| config.sqlite.dir.join(name)).collect()
         }
         PathKind::Storage => {

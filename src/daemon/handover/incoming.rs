@@ -11,37 +11,38 @@ use super::protocol::{self, Channel, Message, SyncRestart};
 use crate::catalog::CatalogHandle;
 use crate::db::Db;
 
-/// Polling interval for transactions of the old server, which still completes its running edits.
+/// Polling interval for transactions of the old server, which completes its running edits.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What the old server passed.
+/// The sockets and the lock that the old server passed.
 pub(in crate::daemon) struct ReceivedSockets {
     stream: UnixStream,
     pid: i32,
     /// Listening sockets by name.
     pub(in crate::daemon) sockets: Vec<(String, OwnedFd)>,
     /// Whether this process removes the file of the admin socket when it ends.
-    pub(in crate::daemon) own_admin: bool,
+    pub(in crate::daemon) owns_admin_socket: bool,
     /// The file that locks the database.
     pub(in crate::daemon) lock: Option<OwnedFd>,
 }
 
-/// Receives sockets and lock over standard input, which becomes `/dev/null`. To be called before threads are started.
+/// Receives sockets and lock over standard input, which becomes `/dev/null`. Must be called before threads are started.
 ///
 /// # Errors
-/// Standard input is not the socket of a hand-over.
+/// Standard input is not the socket of a hand-over, or the first message is not [`Message::Sockets`].
 pub(in crate::daemon) fn receive() -> Result<ReceivedSockets, String> {
-    let stdin_error =
-        |error: std::io::Error| format!("only a running server can start this step, on SIGUSR2: {error}");
+    let stdin_error = |error: std::io::Error| {
+        format!("only a running server can start this step, on SIGUSR2: standard input: {error}")
+    };
     let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().map_err(stdin_error)?);
     let (message, descriptors) = protocol::receive_first(&stream).map_err(stdin_error)?;
-    let Message::Take { names, pid, own_admin } = message else {
+    let Message::Sockets { names, pid, owns_admin_socket } = message else {
         return Err("unexpected message from the running server".to_owned());
     };
     let null = File::open("/dev/null").map_err(stdin_error)?;
     nix::unistd::dup2_stdin(&null).map_err(|error| stdin_error(error.into()))?;
-    protocol::send_blocking(&stream, &Message::Begun { pid: std::process::id() }).map_err(stdin_error)?;
-    let mut received = ReceivedSockets { stream, pid, sockets: Vec::new(), own_admin, lock: None };
+    protocol::send_blocking(&stream, &Message::Started { pid: std::process::id() }).map_err(stdin_error)?;
+    let mut received = ReceivedSockets { stream, pid, sockets: Vec::new(), owns_admin_socket, lock: None };
     for (name, descriptor) in names.into_iter().zip(descriptors) {
         match name.as_str() {
             "lock" => received.lock = Some(descriptor),
@@ -57,7 +58,7 @@ impl ReceivedSockets {
         self.stream.try_clone().ok().map(Reply)
     }
 
-    /// Opens the message channel. Needs the runtime.
+    /// Opens the message channel. Requires a Tokio runtime.
     pub(in crate::daemon) fn connect(self) -> std::io::Result<(PredecessorChannel, Predecessor)> {
         let (stops, stop_requests) = mpsc::channel(4);
         let (stage, stages) = watch::channel(Stage::Serving);
@@ -77,7 +78,7 @@ pub(in crate::daemon) struct Reply(UnixStream);
 impl Reply {
     /// Reports the reason. Blocks briefly.
     pub(in crate::daemon) fn refuse(&self, reason: &str) {
-        let _ = protocol::send_blocking(&self.0, &Message::Refused { why: reason.to_owned() });
+        let _ = protocol::send_blocking(&self.0, &Message::Refusal { reason: reason.to_owned() });
     }
 }
 
@@ -95,7 +96,7 @@ impl PredecessorChannel {
         self.pid
     }
 
-    /// Reports that everything is open. Returns true when this process shall accept connections, false if the hand-over
+    /// Reports that everything is open. Returns true when this process is to accept connections, false if the hand-over
     /// is cancelled.
     pub(in crate::daemon) async fn report_prepared(&mut self) -> bool {
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -104,31 +105,32 @@ impl PredecessorChannel {
         }
         loop {
             match self.channel.receive().await {
-                Some(Message::Go) => return true,
+                Some(Message::Accept) => return true,
                 Some(_) => {}
                 None => return false,
             }
         }
     }
 
-    /// Reports that this process accepts connections; returns when systemd knows the new main process, with the syncs
-    /// to restart. If the old server has exited, nothing is left to take over from it.
+    /// Reports that this process accepts connections. Returns the syncs to restart, when systemd knows the new main
+    /// process; none if the old server has exited.
     pub(in crate::daemon) async fn report_ready(mut self) -> Vec<SyncRestart> {
         let mut restarts = Vec::new();
-        // If sending fails, receiving ends, too.
+        // After a failed send, `receive` returns `None`.
         let _ = self.channel.send(&Message::Ready).await;
         while let Some(message) = self.channel.receive().await {
-            if let Message::Yours { syncs } = message {
+            if let Message::HandOver { syncs } = message {
                 restarts = syncs;
                 break;
             }
         }
         self.stage.send_replace(Stage::Finishing);
-        tokio::spawn(self.follow());
+        tokio::spawn(self.forward_stops());
         restarts
     }
 
-    async fn follow(mut self) {
+    /// Forwards stops to the old server until it has exited.
+    async fn forward_stops(mut self) {
         loop {
             tokio::select! {
                 message = self.channel.receive() => {
@@ -191,7 +193,7 @@ impl Predecessor {
         }
     }
 
-    /// Refreshes the catalog with what the old server publishes, until it has exited.
+    /// Refreshes the catalog with the transactions that the old server publishes, until it has exited.
     pub(in crate::daemon) async fn follow_catalog(&self, catalog: &CatalogHandle, db: &Db) {
         while *self.stage.borrow() != Stage::Exited {
             let _ = catalog.refresh(db).await;

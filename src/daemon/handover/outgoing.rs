@@ -18,28 +18,30 @@ use crate::daemon::sockets::Sockets;
 use crate::db::Db;
 use crate::jobs::Jobs;
 
-/// Time for running jobs to end, then time for them to stop at a safe point.
-const JOB_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(7));
+/// Timeout for restartable jobs to end before they are halted.
+const JOB_TIMEOUT: Duration = Duration::from_secs(3);
+/// Timeout for halted jobs to reach a point at which they can stop.
+const HALT_TIMEOUT: Duration = Duration::from_secs(7);
 /// Timeout for the new program to open everything, including migrations.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// Timeout of each of the last, short steps.
+/// Timeout of each other step.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Polling interval.
+/// Polling interval for the end of jobs and of the intermediate process.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What a successor gets: a duplicate of each listening socket, and the command line of this process.
+/// The data that a successor receives: a duplicate of each listening socket, and the command line of this process.
 pub(in crate::daemon) struct Handover {
     program: Program,
     sockets: Vec<(&'static str, OwnedFd)>,
-    /// Whether the last server removes the file of the admin socket.
-    own_admin: bool,
+    /// Whether the last server removes the file of the admin socket when it ends.
+    owns_admin_socket: bool,
 }
 
 impl Handover {
     /// Duplicates the listening sockets.
     ///
     /// # Errors
-    /// No file descriptor is left.
+    /// The process has no free file descriptor.
     pub(in crate::daemon) fn from_sockets(sockets: &Sockets) -> std::io::Result<Handover> {
         let mut named_sockets = Vec::new();
         for (name, listeners) in [
@@ -56,7 +58,7 @@ impl Handover {
         Ok(Handover {
             program: Program::current(),
             sockets: named_sockets,
-            own_admin: sockets.admin_path.is_some(),
+            owns_admin_socket: sockets.admin_path.is_some(),
         })
     }
 
@@ -79,12 +81,12 @@ impl Handover {
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("version {version}, process {}, starts its successor", std::process::id());
         running.pause();
-        let halt_time = Instant::now() + JOB_TIMEOUTS.0;
+        let halt_time = Instant::now() + JOB_TIMEOUT;
         while Instant::now() < halt_time && jobs.has_restarting() {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
         jobs.halt(true);
-        let deadline = Instant::now() + JOB_TIMEOUTS.1;
+        let deadline = Instant::now() + HALT_TIMEOUT;
         while Instant::now() < deadline && !jobs.running().is_empty() {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
@@ -103,7 +105,11 @@ impl Handover {
         let names = names.chain(lock.iter().map(|_| "lock".to_owned())).collect();
         let descriptors: Vec<BorrowedFd<'_>> =
             self.sockets.iter().map(|(_, fd)| fd).chain(&lock).map(AsFd::as_fd).collect();
-        let message = Message::Take { names, pid: nix::unistd::getpid().as_raw(), own_admin: self.own_admin };
+        let message = Message::Sockets {
+            names,
+            pid: nix::unistd::getpid().as_raw(),
+            owns_admin_socket: self.owns_admin_socket,
+        };
         protocol::send_first(&local, &message, &descriptors).map_err(connect_error)?;
         let program = self.program.clone();
         let result = tokio::task::spawn_blocking(move || launch(&program, remote)).await;
@@ -120,17 +126,17 @@ impl Handover {
                     break format!("the new program was not ready after {} seconds", START_TIMEOUT.as_secs());
                 }
                 Ok(None) => break "the new program exited before it was ready; see its log".to_owned(),
-                Ok(Some(Message::Begun { pid })) => successor.pid = Some(pid),
-                Ok(Some(Message::Refused { why })) => break why,
+                Ok(Some(Message::Started { pid })) => successor.pid = Some(pid),
+                Ok(Some(Message::Refusal { reason })) => break reason,
                 Ok(Some(Message::Prepared { version })) => {
                     successor.version = version;
                     return Ok(successor);
                 }
                 Ok(Some(
-                    Message::Take { .. }
-                    | Message::Go
+                    Message::Sockets { .. }
+                    | Message::Accept
                     | Message::Ready
-                    | Message::Yours { .. }
+                    | Message::HandOver { .. }
                     | Message::Stop
                     | Message::Unknown,
                 )) => {}
@@ -158,7 +164,10 @@ fn launch(program: &Program, remote: UnixStream) -> Result<(), String> {
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("{path} does not support hand-overs"));
+                return Err(format!(
+                    "{path} did not start a server within {} seconds; it may not support hand-overs",
+                    STEP_TIMEOUT.as_secs()
+                ));
             }
             Err(error) => return Err(error.to_string()),
         }
@@ -186,7 +195,7 @@ impl ReadySuccessor {
         let reason = "the new program failed while taking over";
         let pid = self.pid.ok_or(reason)?;
         let ready = async {
-            self.channel.send(&Message::Go).await.ok()?;
+            self.channel.send(&Message::Accept).await.ok()?;
             while self.channel.receive().await? != Message::Ready {}
             Some(())
         };
@@ -197,8 +206,8 @@ impl ReadySuccessor {
         notifier.hand_over_main(pid, &format!("Process {pid}, version {}, takes over", self.version));
         notifier.flush();
         db.release_lock();
-        // If the new server has exited by now, systemd has noticed.
-        let _ = self.channel.send(&Message::Yours { syncs }).await;
+        // An error means that the new server has exited, which systemd reports and handles.
+        let _ = self.channel.send(&Message::HandOver { syncs }).await;
         Ok(Successor { channel: self.channel, pid, version: self.version })
     }
 
@@ -220,19 +229,19 @@ pub(in crate::daemon) struct Successor {
 }
 
 impl Successor {
-    /// Receives the successor's messages until the successor exits; this process may still finish its own requests
-    /// then. A stop of the successor stops this process, too.
+    /// Receives messages until the successor exits, which may be before this process has completed its requests. A
+    /// stop of the successor stops this process, too.
     pub(in crate::daemon) async fn relay_stop(mut self, control: Control) {
         while let Some(message) = self.channel.receive().await {
             match message {
                 Message::Stop => control.stop(),
-                Message::Take { .. }
-                | Message::Begun { .. }
-                | Message::Refused { .. }
+                Message::Sockets { .. }
+                | Message::Started { .. }
+                | Message::Refusal { .. }
                 | Message::Prepared { .. }
-                | Message::Go
+                | Message::Accept
                 | Message::Ready
-                | Message::Yours { .. }
+                | Message::HandOver { .. }
                 | Message::Unknown => {}
             }
         }

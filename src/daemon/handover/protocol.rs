@@ -24,7 +24,7 @@ pub(in crate::daemon) struct SyncRestart {
     pub(in crate::daemon) kind: String,
     /// Version of Bioconductor, for a sync of one version.
     pub(in crate::daemon) version: Option<String>,
-    /// The administrator who started it.
+    /// The administrator who started the sync.
     pub(in crate::daemon) actor: String,
 }
 
@@ -33,23 +33,28 @@ pub(in crate::daemon) struct SyncRestart {
 #[serde(tag = "word", rename_all = "lowercase")]
 pub(super) enum Message {
     /// First message, from the old server: the names of the descriptors, in order; `lock` is the lock of the database.
-    Take {
+    #[serde(rename = "take")]
+    Sockets {
         /// `http`, `https`, `redirect`, `metrics`, `admin`, `lock`.
         names: Vec<String>,
         /// Process ID of the old server.
         pid: i32,
-        /// Whether the last server removes the file of the admin socket at its end.
-        own_admin: bool,
+        /// Whether the last server removes the file of the admin socket when it ends.
+        #[serde(rename = "own_admin")]
+        owns_admin_socket: bool,
     },
     /// From the new server: it has started.
-    Begun {
+    #[serde(rename = "begun")]
+    Started {
         /// Process ID of the new server.
         pid: u32,
     },
     /// From the new server: it cannot serve.
-    Refused {
+    #[serde(rename = "refused")]
+    Refusal {
         /// The reason.
-        why: String,
+        #[serde(rename = "why")]
+        reason: String,
     },
     /// From the new server: everything is open, it can accept connections.
     Prepared {
@@ -57,16 +62,18 @@ pub(super) enum Message {
         version: String,
     },
     /// From the old server: accept connections.
-    Go,
+    #[serde(rename = "go")]
+    Accept,
     /// From the new server: it accepts connections.
     Ready,
     /// From the old server: systemd is notified; the new server is the main process.
-    Yours {
+    #[serde(rename = "yours")]
+    HandOver {
         /// Syncs of administrators that were halted for the hand-over and are to be restarted.
         #[serde(default)]
         syncs: Vec<SyncRestart>,
     },
-    /// From the new server, which was asked to stop: the old one exits within the same deadline.
+    /// From the new server, which is to stop: the old server must exit within the same deadline.
     Stop,
     /// A message of a newer version.
     #[serde(other)]
@@ -79,26 +86,30 @@ fn encode(message: &Message) -> Vec<u8> {
     line
 }
 
-/// Sends the first message, with descriptors. Blocking, but a short line always fits the socket buffer.
-pub(super) fn send_first(to: &UnixStream, message: &Message, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+/// Sends the first message, with descriptors. A short line fits the socket buffer, so this does not block in practice.
+pub(super) fn send_first(
+    stream: &UnixStream,
+    message: &Message,
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(Error::new(ErrorKind::InvalidInput, "too many sockets to hand over"));
     }
     let line = encode(message);
-    let count = sendmsg(to, &[IoSlice::new(&line)], &mut ancillary, SendFlags::NOSIGNAL)?;
-    // The rest, if any, needs no descriptors.
-    (&mut &*to).write_all(line.get(count..).unwrap_or_default())
+    let count = sendmsg(stream, &[IoSlice::new(&line)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    // The descriptors were sent with the first bytes.
+    (&mut &*stream).write_all(line.get(count..).unwrap_or_default())
 }
 
-/// Receives the first message. Blocks.
-pub(super) fn receive_first(from: &UnixStream) -> Result<(Message, Vec<OwnedFd>)> {
+/// Receives the first message and its descriptors. Blocks.
+pub(super) fn receive_first(stream: &UnixStream) -> Result<(Message, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = vec![0; MAX_LINE];
     let received =
-        recvmsg(from, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+        recvmsg(stream, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
     bytes.truncate(received.bytes);
     let mut descriptors = Vec::new();
     for message in ancillary.drain() {
@@ -108,26 +119,26 @@ pub(super) fn receive_first(from: &UnixStream) -> Result<(Message, Vec<OwnedFd>)
     }
     let mut byte = [0];
     while !bytes.ends_with(b"\n") && bytes.len() < MAX_LINE {
-        (&mut &*from).read_exact(&mut byte)?;
+        (&mut &*stream).read_exact(&mut byte)?;
         bytes.push(byte[0]);
     }
     Ok((serde_json::from_slice(&bytes)?, descriptors))
 }
 
 /// Sends a message. Blocks.
-pub(super) fn send_blocking(to: &UnixStream, message: &Message) -> Result<()> {
-    (&mut &*to).write_all(&encode(message))
+pub(super) fn send_blocking(stream: &UnixStream, message: &Message) -> Result<()> {
+    (&mut &*stream).write_all(&encode(message))
 }
 
 /// One end of the channel, after the first message.
 pub(super) struct Channel {
-    // Not split: dropping the write half would shut the socket down and prevent a last message.
+    // Not split into halves: dropping the write half would shut the socket down and prevent a last message.
     stream: BufReader<tokio::net::UnixStream>,
     buffer: Vec<u8>,
 }
 
 impl Channel {
-    /// Wraps the stream. Needs the runtime.
+    /// Wraps the stream. Requires a Tokio runtime.
     pub(super) fn new(stream: UnixStream) -> Result<Channel> {
         stream.set_nonblocking(true)?;
         let stream = tokio::net::UnixStream::from_std(stream)?;
@@ -171,8 +182,11 @@ mod tests {
         let (local, remote) = UnixStream::pair().expect("a pair");
         let (a, b) = (TcpListener::bind("127.0.0.1:0"), TcpListener::bind("127.0.0.1:0"));
         let (a, b) = (a.expect("a port"), b.expect("a port"));
-        let message =
-            Message::Take { names: vec!["http".to_owned(), "https".to_owned()], pid: 1, own_admin: true };
+        let message = Message::Sockets {
+            names: vec!["http".to_owned(), "https".to_owned()],
+            pid: 1,
+            owns_admin_socket: true,
+        };
         send_first(&local, &message, &[a.as_fd(), b.as_fd()]).expect("sent");
         let (received, descriptors) = receive_first(&remote).expect("received");
         assert_eq!(received, message);
@@ -182,12 +196,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_of_another_version_are_ignored_and_the_end_is_detected() {
+    async fn unknown_messages_are_ignored_and_the_end_is_detected() {
         let (local, remote) = UnixStream::pair().expect("a pair");
         let mut channel = Channel::new(remote).expect("a channel");
-        (&mut &local).write_all(b"{\"word\":\"dance\"}\nnoise\n").expect("written");
-        send_blocking(&local, &Message::Go).expect("sent");
-        assert_eq!(channel.receive().await, Some(Message::Go));
+        (&mut &local).write_all(b"{\"word\":\"later\"}\nnot JSON\n").expect("written");
+        send_blocking(&local, &Message::Accept).expect("sent");
+        assert_eq!(channel.receive().await, Some(Message::Accept));
         drop(local);
         assert_eq!(channel.receive().await, None);
     }

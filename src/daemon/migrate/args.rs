@@ -13,8 +13,8 @@ use crate::config::{DEFAULT_FILE, Provider};
     version,
     about,
     long_about = None,
-    after_help = "Stop the server first. The configuration names both databases: [SQLite] and [Postgres]. The copied \
-                  database is not changed; the other one must be blank, and stays blank after an error.\n\
+    after_help = "Stop the server first. The configuration names both databases: [SQLite] and [Postgres]. The \
+                  source database is not changed; the other one must be blank, and stays blank after an error.\n\
                   Exit codes: 0 done, 1 refused or failed, 2 wrong usage."
 )]
 pub struct Args {
@@ -24,7 +24,7 @@ pub struct Args {
     /// The database to fill [default: the one that Database.Provider does not name]
     #[arg(long, value_enum, value_name = "PROVIDER")]
     pub to: Option<ProviderName>,
-    /// Read everything and report sizes and problems, but write nothing
+    /// Report sizes and problems without writing
     #[arg(long)]
     pub dry_run: bool,
     /// Output format

@@ -30,9 +30,9 @@ enum Failure {
     #[error(transparent)]
     Privilege(#[from] privileges::PrivilegeError),
     #[error(transparent)]
-    Running(#[from] RunningServerError),
+    RunningServer(#[from] RunningServerError),
     #[error(
-        "user {user} may not use {path}; run migrate as root or as the server's user: sudo -u {owner} migrate"
+        "user {user} cannot read and write {path}; run migrate as root or as the server's user: sudo -u {owner} migrate"
     )]
     Access { user: String, path: String, owner: String },
     #[error(transparent)]
@@ -66,17 +66,17 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         Provider::Sqlite => Provider::Postgres,
         Provider::Postgres => Provider::Sqlite,
     };
-    let to = args.to.map_or(other_provider, args::ProviderName::provider);
-    let from = if to == Provider::Sqlite { Provider::Postgres } else { Provider::Sqlite };
+    let target = args.to.map_or(other_provider, args::ProviderName::provider);
+    let source = if target == Provider::Sqlite { Provider::Postgres } else { Provider::Sqlite };
     refuse_inaccessible(&config.sqlite.dir)?;
-    let direction = Direction::new(config, from, to, &args.config);
+    let direction = Direction::new(config, source, target, &args.config);
     let spinner = Spinner::new(args.output_format == OutputFormat::Human);
     let (text, code) = if args.dry_run {
-        let result = dry_run(config, from, to, &|step| spinner.show(step))?;
+        let result = dry_run(config, source, target, &|step| spinner.show(step))?;
         let code = if result.is_possible() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         (report::dry_run(&direction, &result, args.output_format), code)
     } else {
-        let result = migrate(config, from, to, &|step| spinner.show(step))?;
+        let result = migrate(config, source, target, &|step| spinner.show(step))?;
         (report::migration(&direction, &result, args.output_format), ExitCode::SUCCESS)
     };
     spinner.clear();
@@ -84,16 +84,16 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-/// Refuses a user who may not use the directory of SQLite, before any other error suggests another owner.
+/// Refuses a user without access to the directory of SQLite, before any other error suggests another owner.
 fn refuse_inaccessible(dir: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::MetadataExt;
-    let existing = dir.ancestors().find(|part| match metadata(part) {
+    let existing_path = dir.ancestors().find(|part| match metadata(part) {
         Ok(_) => true,
         Err(error) => error.kind() == ErrorKind::PermissionDenied,
     });
-    let Some(path) = existing else { return Ok(()) };
-    let usable = access(path, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK).is_ok();
-    if usable || path != dir && metadata(path).is_ok() {
+    let Some(path) = existing_path else { return Ok(()) };
+    let is_usable = access(path, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK).is_ok();
+    if is_usable || path != dir && metadata(path).is_ok() {
         return Ok(());
     }
     let readable_metadata = path.ancestors().find_map(|part| metadata(part).ok());

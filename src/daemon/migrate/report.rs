@@ -1,4 +1,4 @@
-//! What `migrate` prints: a table for people, one JSON object for programs.
+//! Output of `migrate`: a table for people, or one JSON object for programs.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -17,21 +17,21 @@ use crate::db::transfer::tables::Table;
 
 /// The two databases of a migration.
 pub(super) struct Direction {
-    from: String,
-    to: String,
+    source: String,
+    target: String,
     /// The new value of `Database.Provider`.
     provider: &'static str,
     gcfg: String,
 }
 
 impl Direction {
-    pub(super) fn new(config: &Config, from: Provider, to: Provider, gcfg: &Path) -> Direction {
-        let provider = match to {
+    pub(super) fn new(config: &Config, source: Provider, target: Provider, gcfg: &Path) -> Direction {
+        let provider = match target {
             Provider::Sqlite => "sqlite",
             Provider::Postgres => "postgres",
         };
-        let (from, to) = (place(config, from), place(config, to));
-        Direction { from, to, provider, gcfg: gcfg.display().to_string() }
+        let (source, target) = (place(config, source), place(config, target));
+        Direction { source, target, provider, gcfg: gcfg.display().to_string() }
     }
 }
 
@@ -78,7 +78,7 @@ fn line(value: &Value) -> String {
 
 /// The result of a migration, and the next step.
 pub(super) fn migration(direction: &Direction, result: &MigrationResult, format: OutputFormat) -> String {
-    let Direction { from, to, provider, gcfg } = direction;
+    let Direction { source, target, provider, gcfg } = direction;
     let rows: Vec<_> = result.tables.iter().map(|summary| (summary.table, summary.digest)).collect();
     let next = [
         format!("set [Database] Provider = {provider} in {gcfg}"),
@@ -87,8 +87,8 @@ pub(super) fn migration(direction: &Direction, result: &MigrationResult, format:
     let seconds = result.elapsed.as_secs_f64();
     if format == OutputFormat::Json {
         return line(&json!({
-            "from": from,
-            "to": to,
+            "from": source,
+            "to": target,
             "dry_run": false,
             "tables": tables_json(&rows),
             "documents": result.documents.iter().map(|document| {
@@ -100,7 +100,7 @@ pub(super) fn migration(direction: &Direction, result: &MigrationResult, format:
             "next": next,
         }));
     }
-    let mut text = format!("From {from}\nTo   {to}\n\n{}\n", table(&rows));
+    let mut text = format!("From {source}\nTo   {target}\n\n{}\n", table(&rows));
     if result.usage_was_there {
         text.push_str("The usage data was already there, from an interrupted run, and is equal.\n");
     }
@@ -118,7 +118,7 @@ pub(super) fn migration(direction: &Direction, result: &MigrationResult, format:
 
 /// The result of a dry run.
 pub(super) fn dry_run(direction: &Direction, result: &DryRunResult, format: OutputFormat) -> String {
-    let Direction { from, to, provider, .. } = direction;
+    let Direction { source, target, provider, .. } = direction;
     let is_possible = result.is_possible();
     if format == OutputFormat::Json {
         let problem = |problem: &Problem| {
@@ -127,8 +127,8 @@ pub(super) fn dry_run(direction: &Direction, result: &DryRunResult, format: Outp
             })
         };
         return line(&json!({
-            "from": from,
-            "to": to,
+            "from": source,
+            "to": target,
             "dry_run": true,
             "tables": tables_json(&result.tables),
             "problems": result.problems.iter().map(problem).collect::<Value>(),
@@ -139,7 +139,7 @@ pub(super) fn dry_run(direction: &Direction, result: &DryRunResult, format: Outp
             "provider": provider,
         }));
     }
-    let mut text = format!("From {from}\nTo   {to}\n\n{}\n", table(&result.tables));
+    let mut text = format!("From {source}\nTo   {target}\n\n{}\n", table(&result.tables));
     for object in &result.existing_objects {
         let _ = writeln!(text, "The database to fill is not blank: {object}");
     }

@@ -1,4 +1,4 @@
--- The foundation: history as steps and lives. Not expand-only: it is the first.
+-- The first schema: history as steps and lives. Not expand-only.
 -- Times are microseconds since the epoch, booleans 0 and 1, digests lower-case hexadecimal.
 
 CREATE TABLE sequence (name TEXT PRIMARY KEY, next BIGINT NOT NULL);
@@ -43,7 +43,7 @@ CREATE TABLE package (
 );
 CREATE INDEX package_fold ON package (language, fold);
 
--- No foreign keys on the import path but here: each would be looked up for every row of a full CRAN.
+-- The following tables of imports have no foreign keys: each key would cost a lookup for every row of CRAN.
 CREATE TABLE release (
     id INTEGER PRIMARY KEY, origin_id BIGINT NOT NULL, package_id BIGINT NOT NULL, version TEXT NOT NULL,
     revision BIGINT NOT NULL, published_at BIGINT, UNIQUE (package_id, version, origin_id, revision)

@@ -1,2 +1,2 @@
--- What a release says it needs of the operating system, where its index record does not tell.
+-- System requirements of releases whose index record has none.
 ALTER TABLE detail ADD COLUMN system_requirements TEXT;

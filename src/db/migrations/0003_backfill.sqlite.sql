@@ -1,10 +1,10 @@
--- History below a source's first step: what was asked for, and what was read of archives for it. Expand-only.
+-- Requests of back-fills, and the index records that back-fills read from archives. Expand-only.
 
 CREATE TABLE backfill (
     source_id INTEGER PRIMARY KEY, since BIGINT NOT NULL, rate BIGINT NOT NULL, actor TEXT NOT NULL, asked_at BIGINT NOT NULL
 );
 
--- One of stanza and trouble is empty.
+-- Exactly one of `stanza` and `trouble` (an error) is empty.
 CREATE TABLE backfill_record (
     source_id BIGINT NOT NULL, file TEXT NOT NULL, size BIGINT NOT NULL, published_at BIGINT NOT NULL,
     stanza BLOB NOT NULL, trouble TEXT NOT NULL, PRIMARY KEY (source_id, file, size, published_at)

@@ -1,2 +1,2 @@
--- Which versions of Bioconductor there are, as the mirror declares them: one row, the text of a config.yaml.
+-- The versions of Bioconductor, as the mirror declares them: one row with the text of `config.yaml`.
 CREATE TABLE bioconductor (id INTEGER PRIMARY KEY CHECK (id = 1), config TEXT NOT NULL);

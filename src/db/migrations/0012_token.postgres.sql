@@ -1,5 +1,5 @@
 -- Access tokens: their digests, never the tokens. `revision` is the value of `clock.catalog` at the last change, so that a
--- server reads only what changed. `token_scope.object` is the id of a repository or source, 0 for all, and for scopes
+-- server reads only changed tokens. `token_scope.object` is the id of a repository or source, 0 for all, and for scopes
 -- without objects. Expand-only.
 CREATE TABLE token (
     id BIGINT PRIMARY KEY, guid TEXT COLLATE "C" NOT NULL UNIQUE, digest TEXT COLLATE "C" NOT NULL UNIQUE,

@@ -1,5 +1,5 @@
 -- Access tokens: their digests, never the tokens. `revision` is the value of `clock.catalog` at the last change, so that a
--- server reads only what changed. `token_scope.object` is the id of a repository or source, 0 for all, and for scopes
+-- server reads only changed tokens. `token_scope.object` is the id of a repository or source, 0 for all, and for scopes
 -- without objects. Expand-only.
 CREATE TABLE token (
     id INTEGER PRIMARY KEY, guid TEXT NOT NULL UNIQUE, digest TEXT NOT NULL UNIQUE, excerpt TEXT NOT NULL,

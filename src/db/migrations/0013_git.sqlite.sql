@@ -15,7 +15,8 @@ CREATE TABLE git_builder (
 );
 CREATE UNIQUE INDEX git_builder_name ON git_builder (source_id, name) WHERE deleted_at IS NULL;
 
--- Builds: of a commit of the branch (`tag` is empty) or of a tag. `claim` is the server that does it, until `claim_until`.
+-- Builds: of a commit of the branch (`tag` is empty) or of a tag. `claim` is the server that runs the build, until
+-- `claim_until`.
 CREATE TABLE git_build (
     id INTEGER PRIMARY KEY, builder_id INTEGER NOT NULL, tag TEXT NOT NULL, commit_sha TEXT NOT NULL, state TEXT NOT NULL,
     attempt INTEGER NOT NULL, replaces INTEGER NOT NULL, actor TEXT NOT NULL, queued_at INTEGER NOT NULL, due_at INTEGER NOT NULL,
@@ -27,6 +28,6 @@ CREATE INDEX git_build_state ON git_build (state, due_at);
 CREATE INDEX git_build_tx ON git_build (tx_id);
 CREATE INDEX git_build_log ON git_build (log_sha256);
 
--- A restored dump of an older schema may have them.
+-- A restored dump of an older schema may contain these rows.
 INSERT INTO sequence (name, next) VALUES ('git_credential', 1), ('git_builder', 1), ('git_build', 1)
     ON CONFLICT (name) DO NOTHING;

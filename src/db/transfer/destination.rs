@@ -1,5 +1,5 @@
-//! A blank database that is filled: everything or nothing. On PostgreSQL it is one transaction for each database; on
-//! SQLite files beside the final ones, renamed at the end.
+//! A blank database that a transfer fills atomically: on PostgreSQL in one transaction for each database, on SQLite in
+//! temporary files that are renamed at the end.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use crate::db::pgconn::PgConn;
 use crate::db::schema::Schema;
 use crate::db::{Conn, DbError, sqlite_dir};
 
-/// An open destination. Dropped before [`Destination::commit`], it leaves nothing behind.
+/// An open destination. If it is dropped before [`Destination::commit`], all changes are undone.
 pub struct Destination {
     sessions: Sessions,
     /// The table that is being filled, and its COPY on PostgreSQL.
@@ -30,12 +30,12 @@ pub struct Destination {
     _lock: Option<std::fs::File>,
 }
 
-/// What happens to existing files of SQLite.
+/// The treatment of existing SQLite files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExistingFiles {
-    /// They are refused.
+    /// Existing files are an error.
     Refused,
-    /// They are moved to a sub-directory at the end.
+    /// Existing files are moved to a sub-directory at the end.
     Replaced,
 }
 
@@ -43,7 +43,7 @@ impl Destination {
     /// Creates the tables of schemas, each up to a migration, in the database of a provider.
     ///
     /// # Errors
-    /// [`DbError::Occupied`] if it has some already, [`DbError::Encoding`]; those of [`super::source::Source::open`].
+    /// [`DbError::Occupied`] if it already has tables, [`DbError::Encoding`]; those of [`super::source::Source::open`].
     pub fn create(
         config: &Config,
         provider: Provider,
@@ -93,7 +93,7 @@ impl Destination {
         session.conn().script(&clear)
     }
 
-    /// Begins to fill a table.
+    /// Begins a table.
     ///
     /// # Errors
     /// Those of the database.
@@ -106,10 +106,10 @@ impl Destination {
         Ok(())
     }
 
-    /// Writes rows of that table.
+    /// Writes rows of the current table.
     ///
     /// # Errors
-    /// Those of the database; the rows are not those of the table.
+    /// Those of the database; the rows do not match the columns of the table.
     pub fn write(&mut self, block: &RowBlock) -> Result<(), DbError> {
         let (table, copy) = self.current.as_mut().ok_or(DbError::Closed)?;
         match (self.sessions.get(table.schema)?, copy) {
@@ -119,7 +119,7 @@ impl Destination {
         }
     }
 
-    /// Ends that table.
+    /// Ends the current table.
     ///
     /// # Errors
     /// Those of the database.
@@ -131,7 +131,7 @@ impl Destination {
         }
     }
 
-    /// Creates the indexes and the constraints, and the planner's statistics.
+    /// Creates the indexes, the constraints and the statistics of the planner.
     ///
     /// # Errors
     /// Those of the database; [`DbError::Conflict`] if rows violate a constraint.
@@ -151,7 +151,7 @@ impl Destination {
         Ok(())
     }
 
-    /// Runs the migrations that its schemas lack.
+    /// Runs the missing migrations of its schemas.
     ///
     /// # Errors
     /// Those of the database.
@@ -170,21 +170,21 @@ impl Destination {
         self.sessions.get(table.schema)?.read(table, false, sink)
     }
 
-    /// The connection to the database of packages.
+    /// Returns the connection to the database of packages.
     ///
     /// # Errors
-    /// It was created for usage data only.
+    /// The destination was created for usage data only.
     pub fn conn(&mut self) -> Result<&mut dyn Conn, DbError> {
         Ok(self.sessions.get(Schema::Core)?.conn())
     }
 
-    /// Makes everything durable and visible; returns where the replaced files of SQLite are. The database of packages comes last: an interruption before it leaves at
-    /// most the usage data.
+    /// Makes all changes durable and visible, and returns the directory of the replaced SQLite files. The database of
+    /// packages is committed last: an interruption before leaves at most the usage data.
     ///
     /// # Errors
     /// Those of the database; [`DbError::UnknownOutcome`] if the connection was lost meanwhile.
     pub fn commit(self) -> Result<Option<PathBuf>, DbError> {
-        // The lock is held until the files have their names.
+        // The lock is held until the files have their final names.
         let Destination { sessions, files, _lock, .. } = self;
         for mut session in sessions.into_sessions().into_iter().rev() {
             session.conn().script("COMMIT").map_err(|error| match error {
@@ -196,7 +196,7 @@ impl Destination {
     }
 }
 
-/// Connects to PostgreSQL and checks that it can be filled.
+/// Connects to PostgreSQL and checks that rows can be written to it.
 pub(super) fn connect_to_fill(config: &Config, schema: Schema) -> Result<PgConn, DbError> {
     const ENCODING: &str = "SELECT CAST(current_setting('server_encoding') AS TEXT)";
     let mut connection = connect(config, schema, Access::Exclusive)?;
@@ -216,13 +216,13 @@ fn begin(config: &Config, schema: Schema) -> Result<Session, DbError> {
     Ok(Session::Postgres(connection))
 }
 
-/// The files of SQLite while they are filled.
+/// The SQLite files while rows are written to them.
 #[derive(Default)]
 struct SqliteFiles {
     /// Temporary and final path.
     files: Vec<(PathBuf, PathBuf)>,
     /// The directory whose files are replaced.
-    replaced: Option<PathBuf>,
+    replaced_dir: Option<PathBuf>,
 }
 
 impl SqliteFiles {
@@ -234,8 +234,8 @@ impl SqliteFiles {
     ) -> Result<Session, DbError> {
         let (dir, wait) = (&config.sqlite.dir, config.database.connection_timeout);
         if existing == ExistingFiles::Replaced {
-            self.replaced = Some(dir.clone());
-        } else if let Some(found) = occupancy::of_file(&dir.join(schema.file()), schema, wait)? {
+            self.replaced_dir = Some(dir.clone());
+        } else if let Some(found) = occupancy::find_in_file(&dir.join(schema.file()), schema, wait)? {
             return Err(DbError::Occupied { database: dir.join(schema.file()).display().to_string(), found });
         }
         let temporary = sqlite_file::temporary(dir, schema);
@@ -247,21 +247,21 @@ impl SqliteFiles {
         for (temporary, _) in &self.files {
             sqlite_file::sync(temporary)?;
         }
-        let aside = self.replaced.as_deref().map_or(Ok(None), sqlite_dir::move_aside)?;
+        let old_files = self.replaced_dir.as_deref().map_or(Ok(None), sqlite_dir::move_aside)?;
         while let Some((temporary, path)) = self.files.pop() {
             if let Err(error) = sqlite_file::rename(&temporary, &path) {
                 self.files.push((temporary, path));
                 return Err(error);
             }
         }
-        Ok(aside)
+        Ok(old_files)
     }
 }
 
 impl Drop for SqliteFiles {
     fn drop(&mut self) {
         for (temporary, _) in &self.files {
-            // The next run removes what could not be removed here.
+            // The next run removes files that cannot be removed here.
             let _ = sqlite_file::remove(temporary);
         }
     }

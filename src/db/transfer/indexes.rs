@@ -1,4 +1,5 @@
-//! Indexes and constraints of a new schema: dropped before the rows are written, created after them, which is faster.
+//! Indexes and constraints of a new schema, which are dropped before and created after the rows are written, because
+//! that is faster.
 
 use super::session::Session;
 use super::tables;
@@ -19,21 +20,21 @@ fn is_in_schema(schema: Schema, table: &str) -> bool {
     tables::of(schema).any(|known| known.name == table)
 }
 
-/// Drops the indexes of a SQLite database. Those of PRIMARY KEY and UNIQUE are part of their table and stay.
+/// Drops the indexes of a SQLite database, except those of PRIMARY KEY and UNIQUE, which are part of their table.
 fn drop_sqlite(connection: &mut dyn MigrationConn, schema: Schema) -> Result<Vec<String>, DbError> {
     const INDEXES: &str = "SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name";
-    let mut create = Vec::new();
+    let mut statements = Vec::new();
     for mut row in connection.query(INDEXES, &[])? {
         if is_in_schema(schema, &row.text(0)?) {
             connection.script(&format!("DROP INDEX \"{}\"", row.text(1)?))?;
-            create.push(row.text(2)?);
+            statements.push(row.text(2)?);
         }
     }
-    Ok(create)
+    Ok(statements)
 }
 
 fn drop_postgres(connection: &mut dyn MigrationConn, schema: Schema) -> Result<Vec<String>, DbError> {
-    // Foreign keys first: they depend on the others.
+    // Foreign keys first, because they depend on the other constraints.
     const CONSTRAINTS: &str = "SELECT CAST(t.relname AS TEXT), quote_ident(c.conname), pg_get_constraintdef(c.oid) \
         FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_namespace n ON n.oid = t.relnamespace \
         WHERE n.nspname = current_schema() AND c.contype IN ('f', 'p', 'u') \
@@ -42,21 +43,21 @@ fn drop_postgres(connection: &mut dyn MigrationConn, schema: Schema) -> Result<V
         FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid \
         JOIN pg_namespace n ON n.oid = t.relnamespace WHERE n.nspname = current_schema() \
         AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = i.oid) ORDER BY i.relname";
-    let mut create = Vec::new();
+    let mut statements = Vec::new();
     for mut row in connection.query(CONSTRAINTS, &[])? {
         let (table, name, definition) = (row.text(0)?, row.text(1)?, row.text(2)?);
         if is_in_schema(schema, &table) {
             connection.script(&format!("ALTER TABLE {table} DROP CONSTRAINT {name}"))?;
-            create.push(format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"));
+            statements.push(format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"));
         }
     }
     for mut row in connection.query(INDEXES, &[])? {
         let (table, name, definition) = (row.text(0)?, row.text(1)?, row.text(2)?);
         if is_in_schema(schema, &table) {
             connection.script(&format!("DROP INDEX {name}"))?;
-            create.push(definition);
+            statements.push(definition);
         }
     }
-    create.reverse();
-    Ok(create)
+    statements.reverse();
+    Ok(statements)
 }

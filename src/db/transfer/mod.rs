@@ -1,5 +1,5 @@
-//! Copies a whole database: reads all rows from one snapshot, in an encoding that both databases share, and fills a blank
-//! database with such rows.
+//! Copies a whole database: reads all rows from one snapshot in an encoding that is common to both databases, and
+//! writes such rows to a blank database.
 
 pub mod destination;
 mod indexes;
@@ -17,15 +17,15 @@ use crate::config::{Config, Provider};
 use crate::db::schema::Schema;
 use crate::db::{DbError, sqlite_dir};
 
-/// Describes what a database has already of a schema; `None` if it is blank. Creates nothing.
+/// Describes the existing tables of a schema; `None` if there are none. Creates nothing.
 ///
 /// # Errors
-/// Those of connecting; the database cannot be written.
+/// The database cannot be reached or cannot be written.
 pub fn occupancy(config: &Config, provider: Provider, schema: Schema) -> Result<Option<String>, DbError> {
     match provider {
         Provider::Sqlite => {
             let file = sqlite_dir::check(&config.sqlite.dir, schema)?;
-            occupancy::of_file(&file, schema, config.database.connection_timeout)
+            occupancy::find_in_file(&file, schema, config.database.connection_timeout)
         }
         Provider::Postgres => {
             let mut connection = destination::connect_to_fill(config, schema)?;

@@ -1,4 +1,4 @@
-//! Whether a database has tables of this program, and what is in them.
+//! Describes the tables of this program in a database.
 
 use std::path::Path;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub(super) fn find(c: &mut dyn MigrationConn, schema: Schema) -> Result<Option<S
 }
 
 /// Describes the tables of a SQLite file; `None` if it is missing or has none.
-pub(super) fn of_file(file: &Path, schema: Schema, wait: Duration) -> Result<Option<String>, DbError> {
+pub(super) fn find_in_file(file: &Path, schema: Schema, wait: Duration) -> Result<Option<String>, DbError> {
     // SQLite would apply the WAL of another database to a new file.
     let wal = file.with_extension("db-wal");
     if !has_content(file)? && has_content(&wal)? {

@@ -15,11 +15,11 @@ use crate::db::pgconn::PgConn;
 use crate::db::pgerror::map;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-/// The signature, flags, and the length of an extension, which is empty.
+/// Size of the header: the signature, the flags, and the length of the extension, which is empty.
 const HEAD: usize = SIGNATURE.len() + 8;
-/// The number of columns in the mark of the end.
+/// The number of columns in the trailer.
 const END: i16 = -1;
-/// The length of NULL.
+/// The length field of NULL.
 const NULL: i32 = -1;
 
 /// Reads a table.
@@ -35,14 +35,14 @@ pub(super) fn read(c: &PgConn, table: &'static Table, sink: &mut dyn RowSink) ->
         let stream = client.copy_out(&sql).await.map_err(|e| map(target, e))?;
         pin_mut!(stream);
         let mut parser =
-            Parser { builder: BlockBuilder::new(table, sink), table, has_head: false, ended: false };
+            Parser { builder: BlockBuilder::new(table, sink), table, has_head: false, is_complete: false };
         let mut rest = BytesMut::new();
         while let Some(chunk) = stream.try_next().await.map_err(|e| map(target, e))? {
             rest.extend_from_slice(&chunk);
             let length = parser.parse(&rest)?;
             let _ = rest.split_to(length);
         }
-        match parser.ended && rest.is_empty() {
+        match parser.is_complete && rest.is_empty() {
             true => parser.builder.finish(),
             false => Err(unexpected("the end of the rows")),
         }
@@ -53,14 +53,14 @@ fn unexpected(expected: &'static str) -> DbError {
     DbError::Shape { column: 0, found: "other bytes of COPY", expected }
 }
 
-/// Converts the bytes of COPY.
+/// Parses the bytes of COPY.
 struct Parser<'a> {
     builder: BlockBuilder<'a>,
     table: &'static Table,
-    /// Whether the head was read.
+    /// Whether the header was read.
     has_head: bool,
-    /// Whether the mark of the end was read.
-    ended: bool,
+    /// Whether the trailer was read.
+    is_complete: bool,
 }
 
 impl Parser<'_> {
@@ -78,7 +78,7 @@ impl Parser<'_> {
             let (count, mut values) = row.split_first_chunk().ok_or_else(|| unexpected("a row"))?;
             rest = &rest[row.len()..];
             if i16::from_be_bytes(*count) == END {
-                self.ended = true;
+                self.is_complete = true;
                 continue;
             }
             if usize::try_from(i16::from_be_bytes(*count)) != Ok(self.table.columns.len()) {
@@ -97,7 +97,7 @@ impl Parser<'_> {
     }
 }
 
-/// Returns the first row, or the mark of the end; `None` if it is not complete.
+/// Returns the first row or the trailer; `None` if it is not complete.
 fn complete_row(bytes: &[u8]) -> Option<&[u8]> {
     let (count, mut rest) = bytes.split_first_chunk()?;
     for _ in 0..i16::from_be_bytes(*count) {
@@ -135,8 +135,8 @@ pub(super) struct CopyIn {
 }
 
 impl CopyIn {
-    /// Begins it. The table was created or truncated in this transaction, so that FREEZE is allowed: rows need not be
-    /// written again by the first vacuum.
+    /// Begins a COPY. The table was created or truncated in this transaction, which FREEZE requires; with it, the first
+    /// vacuum need not write the rows again.
     pub(super) fn begin(c: &PgConn, table: &'static Table) -> Result<CopyIn, DbError> {
         let (runtime, client, target) = c.parts();
         let sql = format!("COPY {} ({}) FROM STDIN (FORMAT binary, FREEZE)", table.name, table.column_list());
@@ -226,14 +226,14 @@ mod tests {
         for size in [1, 7, all.len()] {
             let mut sink = BlockSink::default();
             let builder = BlockBuilder::new(table, &mut sink);
-            let mut parser = Parser { builder, table, has_head: false, ended: false };
+            let mut parser = Parser { builder, table, has_head: false, is_complete: false };
             let mut rest = Vec::new();
             for chunk in all.chunks(size) {
                 rest.extend_from_slice(chunk);
                 let length = parser.parse(&rest).expect("rows");
                 rest.drain(..length);
             }
-            assert!(parser.ended && rest.is_empty());
+            assert!(parser.is_complete && rest.is_empty());
             parser.builder.finish().expect("the sink takes all");
             assert_eq!(sink.0, block, "in pieces of {size}");
         }

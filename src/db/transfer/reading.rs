@@ -14,7 +14,7 @@ pub struct Problem {
     pub row: String,
     /// The column.
     pub column: &'static str,
-    /// What is wrong with the value.
+    /// The reason why the value cannot be copied.
     pub reason: String,
 }
 
@@ -23,13 +23,13 @@ pub trait RowSink {
     /// Takes rows of a table, which arrive in the order of its primary key.
     ///
     /// # Errors
-    /// Ends the reading.
+    /// Any error stops the read.
     fn rows(&mut self, table: &'static Table, block: &RowBlock) -> Result<(), DbError>;
 
     /// Takes a value that cannot be copied; its row has NULL instead.
     ///
     /// # Errors
-    /// Ends the reading.
+    /// Any error stops the read.
     fn problem(&mut self, problem: Problem) -> Result<(), DbError> {
         Err(DbError::refuse(problem))
     }
@@ -91,7 +91,7 @@ impl<'a> BlockBuilder<'a> {
         if self.block.rows > 0 { self.flush() } else { Ok(()) }
     }
 
-    /// The primary key of the current row.
+    /// Returns the primary key of the current row.
     fn row_name(&self) -> String {
         let mut fields = Fields::new(&self.block.bytes[self.row_start..]);
         let key = self.table.columns.iter().take(self.table.key).map(|column| {

@@ -22,7 +22,7 @@ pub enum Field<'a> {
 const NULL: u8 = 0;
 
 impl Field<'_> {
-    /// Whether it may be a value of a column of this type.
+    /// Returns true if it may be a value of a column of this type.
     #[must_use]
     pub fn fits(&self, kind: ColumnKind) -> bool {
         match self {
@@ -34,13 +34,13 @@ impl Field<'_> {
     }
 }
 
-/// Why bytes are not rows of a table.
+/// The reason why bytes are not rows of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedRows {
-    /// A value ends after the bytes.
+    /// The bytes end within a value.
     #[error("a value is cut off")]
     CutOff,
-    /// A type byte that is not known.
+    /// An unknown type byte.
     #[error("a value has the unknown type {0}")]
     Type(u8),
     /// A text that is not UTF-8.
@@ -49,7 +49,7 @@ pub enum MalformedRows {
     /// A value of another type than its column.
     #[error("column {0} has a value of another type")]
     Column(&'static str),
-    /// More bytes than rows.
+    /// Bytes remain after the last row.
     #[error("bytes follow the last row")]
     TooLong,
 }
@@ -60,20 +60,20 @@ impl From<MalformedRows> for DbError {
     }
 }
 
-/// Reads the values of rows one after the other.
+/// Reads the values of encoded rows in order.
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    /// The values of encoded rows.
+    /// Creates a reader of encoded rows.
     #[must_use]
     pub fn new(rows: &'a [u8]) -> Fields<'a> {
         Fields { rest: rows }
     }
 
-    /// The bytes after the values that were read.
+    /// Returns the bytes after the values that were read.
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
@@ -134,15 +134,15 @@ pub struct RowBlock {
 }
 
 impl RowBlock {
-    /// Size in bytes from which a block is complete.
+    /// Size of a block, in bytes, from which no more rows are added.
     pub const FULL: usize = 256 << 10;
-    /// Maximum size of the bytes of a row.
+    /// Maximum size of a row, in bytes.
     pub const MAX_ROW: usize = 64 << 20;
-    /// Maximum size of a block.
+    /// Maximum size of a block, in bytes.
     pub const MAX: usize = RowBlock::FULL + RowBlock::MAX_ROW;
 
-    /// Appends a value of the row that is being written. Texts and bytes above 4 GB are cut: [`RowBlock::MAX_ROW`]
-    /// refuses their row.
+    /// Appends a value of the current row. The length of texts and bytes above 4 GB is clamped; their row is refused
+    /// because it exceeds [`RowBlock::MAX_ROW`].
     pub fn push(&mut self, field: Field<'_>) {
         let (kind, bytes) = match field {
             Field::Null => return self.bytes.push(NULL),
@@ -162,14 +162,14 @@ impl RowBlock {
     pub fn clear(&mut self) {
         self.rows = 0;
         self.bytes.clear();
-        // A single large row must not keep its memory for the rest of the table.
+        // The memory of a single large row is not kept for the rest of the table.
         self.bytes.shrink_to(4 * RowBlock::FULL);
     }
 
     /// Calls `each` with the bytes of every row.
     ///
     /// # Errors
-    /// The bytes are not that many rows of `table`.
+    /// The bytes are not [`RowBlock::rows`] rows of `table`.
     pub fn for_each_row(
         &self,
         table: &'static Table,

@@ -16,12 +16,12 @@ use crate::db::sqlite::{self, SqliteConn};
 use crate::db::target::{ServerLock, Target};
 use crate::db::{DbError, open_read_only, sqlite_dir};
 
-/// Who else may use a database that is read.
+/// The other connections that a database may have while it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// No other connection.
+    /// None.
     Exclusive,
-    /// Servers; with SQLite, this process is the server.
+    /// Those of servers; with SQLite, of this process, which is the server.
     Shared,
 }
 
@@ -33,7 +33,7 @@ pub(super) enum Session {
 
 impl Session {
     /// Opens a database for reading, in one snapshot; `None` if it has no table of the schema.
-    pub(super) fn reading(
+    pub(super) fn open_for_reading(
         config: &Config,
         provider: Provider,
         schema: Schema,
@@ -64,7 +64,7 @@ impl Session {
         Ok(if migrate::level(session.conn(), schema)? == 0 { None } else { Some(session) })
     }
 
-    /// The connection, inside its transaction.
+    /// Returns the connection, inside its transaction.
     pub(super) fn conn(&mut self) -> &mut dyn MigrationConn {
         match self {
             Session::Sqlite(session) => session,
@@ -86,7 +86,7 @@ impl Session {
     }
 }
 
-/// Whether a file exists and is not empty.
+/// Returns true if a file exists and is not empty.
 pub(super) fn has_content(file: &Path) -> Result<bool, DbError> {
     match std::fs::metadata(file) {
         Ok(metadata) => Ok(metadata.len() > 0),
@@ -103,12 +103,12 @@ pub(super) fn connect(config: &Config, schema: Schema, access: Access) -> Result
         Access::Shared => ServerLock::Shared,
     };
     let mut connection = PgConn::open(&Arc::new(target), None)?;
-    // The other database may take longer than a server may be idle.
+    // The transaction is idle while the other database works, possibly for longer than the timeout of a server.
     connection.script("SET idle_in_transaction_session_timeout = 0")?;
     Ok(connection)
 }
 
-/// Whether both schemas are in one database, so that one connection reads or writes both.
+/// Returns true if both schemas are in one database, so that one connection reads or writes both.
 pub(super) fn is_shared(config: &Config, provider: Provider) -> bool {
     match provider {
         Provider::Sqlite => false,
@@ -124,7 +124,7 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// No sessions.
+    /// Creates an empty list.
     pub(super) fn new() -> Sessions {
         Sessions { sessions: Vec::new(), schemas: Vec::new() }
     }
@@ -135,12 +135,12 @@ impl Sessions {
         self.sessions.push(session);
     }
 
-    /// Lets a schema use the session that was added last.
+    /// Assigns the session that was added last to another schema.
     pub(super) fn share(&mut self, schema: Schema) {
         self.schemas.push((schema, self.sessions.len().saturating_sub(1)));
     }
 
-    /// The session of a schema.
+    /// Returns the session of a schema.
     pub(super) fn get(&mut self, schema: Schema) -> Result<&mut Session, DbError> {
         let index = self.schemas.iter().find(|(known, _)| *known == schema).map(|(_, index)| *index);
         index.and_then(|index| self.sessions.get_mut(index)).ok_or(DbError::Closed)
@@ -151,7 +151,7 @@ impl Sessions {
         self.schemas.iter().map(|(schema, _)| *schema)
     }
 
-    /// All sessions; the first is that of [`Schema::Core`], if it has one.
+    /// Returns all sessions; the session of [`Schema::Core`], if there is one, comes first.
     pub(super) fn into_sessions(self) -> Vec<Session> {
         self.sessions
     }
@@ -168,7 +168,7 @@ pub(super) fn require_newest(c: &mut dyn MigrationConn, schema: Schema) -> Resul
         found if found < supported => Err(DbError::OldSchema { database, found, supported }),
         // An older program accepts a newer level that only adds tables or columns, but it would not copy them.
         found if found > supported => {
-            let (made_by, migration) = ("a newer one".to_owned(), found.to_string());
+            let (made_by, migration) = ("unknown".to_owned(), found.to_string());
             Err(DbError::TooNew { database, made_by, found, supported, migration })
         }
         found => Ok(found),

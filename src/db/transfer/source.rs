@@ -1,4 +1,4 @@
-//! Reads a database for a transfer: all rows of both schemas, each from one database snapshot.
+//! Reads a database for a transfer: all rows of both schemas, each schema from one snapshot.
 
 use super::reading::RowSink;
 use super::session::{Access, Session, Sessions, has_content, is_shared, require_newest};
@@ -20,11 +20,12 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens the database of a provider for a copy to the provider `to`. While it is open, no server can use the database.
+    /// Opens the database of a provider for a copy to the provider `to`. No server can use the database while it is
+    /// open.
     ///
     /// # Errors
     /// [`DbError::NothingToCopy`], [`DbError::OldSchema`], [`DbError::TooNew`]; [`DbError::Locked`] and
-    /// [`DbError::ServerActive`] while a server uses it; those of connecting.
+    /// [`DbError::ServerActive`] while a server uses it; connection errors.
     pub fn open(config: &Config, provider: Provider, to: Provider) -> Result<Source, DbError> {
         let lock = match provider {
             // Locking creates the directory.
@@ -36,10 +37,10 @@ impl Source {
         Source::open_as(config, provider, to, Access::Exclusive, lock)
     }
 
-    /// Opens the database of this server, while it and others use it.
+    /// Opens the database of this server, while this and other servers use it.
     ///
     /// # Errors
-    /// Those of connecting; [`DbError::TooNew`].
+    /// Connection errors; [`DbError::TooNew`].
     pub fn open_shared(config: &Config) -> Result<Source, DbError> {
         // A dump may have texts that PostgreSQL cannot store.
         Source::open_as(config, config.database.provider, Provider::Sqlite, Access::Shared, None)
@@ -52,7 +53,7 @@ impl Source {
         access: Access,
         lock: Option<std::fs::File>,
     ) -> Result<Source, DbError> {
-        let Some(core) = Session::reading(config, provider, Schema::Core, access)? else {
+        let Some(core) = Session::open_for_reading(config, provider, Schema::Core, access)? else {
             return Err(DbError::NothingToCopy { database: place(config, provider) });
         };
         let mut sessions = Sessions::new();
@@ -61,7 +62,7 @@ impl Source {
             if migrate::level(sessions.get(Schema::Core)?.conn(), Schema::Usage)? > 0 {
                 sessions.share(Schema::Usage);
             }
-        } else if let Some(usage) = Session::reading(config, provider, Schema::Usage, access)? {
+        } else if let Some(usage) = Session::open_for_reading(config, provider, Schema::Usage, access)? {
             sessions.add(Schema::Usage, usage);
         }
         Source::from_sessions(sessions, to, place(config, provider), lock)
@@ -72,7 +73,8 @@ impl Source {
     /// # Errors
     /// As [`Source::open`].
     pub fn open_usage(config: &Config, provider: Provider, to: Provider) -> Result<Option<Source>, DbError> {
-        let Some(usage) = Session::reading(config, provider, Schema::Usage, Access::Exclusive)? else {
+        let Some(usage) = Session::open_for_reading(config, provider, Schema::Usage, Access::Exclusive)?
+        else {
             return Ok(None);
         };
         let mut sessions = Sessions::new();
@@ -93,7 +95,7 @@ impl Source {
         Ok(Source { sessions, schema_versions, place, no_nul: to == Provider::Postgres, _lock: lock })
     }
 
-    /// The database, for messages.
+    /// Returns the name of the database for messages.
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
@@ -105,13 +107,13 @@ impl Source {
         &self.schema_versions
     }
 
-    /// Whether it has usage data.
+    /// Returns true if the database has usage data.
     #[must_use]
     pub fn has_usage(&self) -> bool {
         self.schema_versions.iter().any(|(schema, _)| *schema == Schema::Usage)
     }
 
-    /// Its tables, in the order of [`tables::TABLES`].
+    /// Returns its tables, in the order of [`tables::TABLES`].
     pub fn tables(&self) -> impl Iterator<Item = &'static Table> + use<> {
         self.schema_versions.clone().into_iter().flat_map(|(schema, _)| tables::of(schema))
     }
@@ -125,7 +127,7 @@ impl Source {
         self.sessions.get(table.schema)?.read(table, no_nul, sink)
     }
 
-    /// The connection to the usage data, if it has some.
+    /// Returns the connection to the usage data, if the database has usage data.
     ///
     /// # Errors
     /// Those of the database.
@@ -137,10 +139,10 @@ impl Source {
         Ok(Some(conn))
     }
 
-    /// The connection to the database of packages.
+    /// Returns the connection to the database of packages.
     ///
     /// # Errors
-    /// It was opened for usage data only.
+    /// The source was opened for usage data only.
     pub fn conn(&mut self) -> Result<&mut dyn Conn, DbError> {
         Ok(self.sessions.get(Schema::Core)?.conn())
     }

@@ -1,4 +1,4 @@
-//! A SQLite file that is filled under another name and then renamed.
+//! A SQLite file that is written under a temporary name and then renamed.
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -13,7 +13,7 @@ use crate::db::schema::Schema;
 use crate::db::sqlite::{self, SqliteConn};
 use crate::db::{Conn, DbError, sqlite_dir};
 
-/// The name of the file of a schema while it is filled.
+/// Returns the temporary path of the file of a schema.
 pub(super) fn temporary(dir: &Path, schema: Schema) -> PathBuf {
     dir.join(format!("migrating-{}", schema.file()))
 }
@@ -40,7 +40,7 @@ pub(super) fn create(path: &Path, wait: Duration) -> Result<SqliteConn, DbError>
     Ok(connection)
 }
 
-/// Checks all foreign keys, which are not enforced while the tables are filled.
+/// Checks all foreign keys, which are not enforced while the rows are written.
 pub(super) fn check_foreign_keys(connection: &mut SqliteConn) -> Result<(), DbError> {
     let violations =
         connection.query("SELECT \"table\", \"parent\" FROM pragma_foreign_key_check LIMIT 1", &[])?;

@@ -54,7 +54,7 @@ fn type_name(value: ValueRef<'_>) -> &'static str {
     match value {
         ValueRef::Null => "NULL",
         ValueRef::Integer(_) => "an integer",
-        ValueRef::Real(_) => "a fraction",
+        ValueRef::Real(_) => "a floating-point number",
         ValueRef::Text(_) => "text",
         ValueRef::Blob(_) => "bytes",
     }

@@ -1,5 +1,5 @@
-//! The tables of both schemas: what a dump contains, in an order in which every foreign key refers to earlier rows. A
-//! test compares the description with the real schemas.
+//! The tables of both schemas, which a dump contains, in an order in which foreign keys refer only to earlier tables. A
+//! test compares this description with the migrated schemas.
 
 use crate::db::schema::Schema;
 
@@ -14,7 +14,7 @@ pub struct Table {
     pub columns: &'static [Column],
     /// Number of columns of the primary key.
     pub key: usize,
-    /// The migration that created it, or an earlier one than any dump has.
+    /// The migration that created it; [`FIRST_DUMPED`] for older tables of [`Schema::Core`].
     pub since: i64,
 }
 
@@ -39,7 +39,7 @@ pub enum ColumnKind {
 }
 
 impl ColumnKind {
-    /// The byte that stands for it in a dump.
+    /// Returns the type byte of its values in a dump.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -50,7 +50,7 @@ impl ColumnKind {
     }
 }
 
-/// The oldest migration of [`Schema::Core`] of which there are backups.
+/// The oldest migration of [`Schema::Core`] that a dump can have.
 pub const FIRST_DUMPED: i64 = 9;
 
 const fn core(name: &'static str, key: usize, columns: &'static [Column]) -> Table {

@@ -11,7 +11,10 @@ use crate::serve::RepoError;
 use crate::sync::SyncError;
 use crate::sync::backfill::{BackfillRequest, DEFAULT_RATE};
 
-/// The kind of a source; 404 if there is no such source.
+/// Returns the kind of a source.
+///
+/// # Errors
+/// 404 if there is no such source.
 fn kind(app: &App, name: &str) -> Result<SourceKind, Failure> {
     let catalog = app.state.catalog.get();
     let source = catalog.source(name);

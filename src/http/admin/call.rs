@@ -1,4 +1,4 @@
-//! The parts of an admin request, and how handlers read them and respond.
+//! The parts of an admin request, and functions to read its body and to build the response.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) struct Call<'a> {
     pub(super) actor: Actor,
     pub(super) body: Incoming,
     pub(super) principal: &'a Principal,
-    /// Whether nobody on the way can read the response.
+    /// Whether the response is protected on the network: by encryption, or because it does not leave this machine.
     pub(super) is_confidential: bool,
 }
 

@@ -24,13 +24,13 @@ pub(super) async fn nodes(switch: &Switch) -> AdminResult {
 }
 
 /// Requests that servers go online or offline.
-pub(super) async fn change(switch: &Switch, online: bool, by: &str, body: Incoming) -> AdminResult {
+pub(super) async fn change(switch: &Switch, online: bool, actor: &str, body: Incoming) -> AdminResult {
     let ChangeNodes { nodes, timeout } = json(body, switch.context().limits.body_timeout).await?;
     if nodes.is_empty() {
         return Err(Failure::bad_request("name at least one server"));
     }
     let timeout = Duration::from_secs(timeout.min(MAX_TIMEOUT));
-    let change = ModeChange { names: nodes, online, timeout, by: by.to_owned() };
+    let change = ModeChange { names: nodes, online, timeout, actor: actor.to_owned() };
     let recorded =
         mode_request::set(&switch.context().cluster, change).await.map_err(|error| failure(&error))?;
     let nodes = recorded.nodes.into_iter().map(|(id, name)| NodeName { id: id.to_string(), name });
@@ -50,7 +50,7 @@ fn wire(node: ListedNode) -> ClusterNode {
     let ListedNode { name, row, is_gone, is_own, is_leader, lacks_others, differences } = node;
     let requested = row.request.map(|request| RequestedMode {
         mode: request.mode,
-        by: request.by,
+        by: request.actor,
         at: request.at.to_string(),
     });
     ClusterNode {

@@ -21,22 +21,22 @@ use crate::jobs::schedule::ScheduleStatus;
 
 /// Maximum timeout of `offline`.
 const MAX_OFFLINE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-/// Timeout of database queries: the status must be served without the database too.
+/// Timeout of database queries, because the status must be served without the database too.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The warning of a server that gets no notifications.
+/// The warning of a server that receives no notifications of PostgreSQL.
 const NO_NOTIFICATIONS: &str = "notifications of PostgreSQL do not arrive, and other servers are polled every two seconds; if \
     the connection passes a pooler, set Postgres.ListenURL to the address of the database itself";
 
 /// Handles a control request.
-pub(super) async fn answer(switch: &Switch, route: ControlRoute, by: &str, body: Incoming) -> AdminResult {
+pub(super) async fn answer(switch: &Switch, route: ControlRoute, actor: &str, body: Incoming) -> AdminResult {
     let control = &switch.context().control;
     let body_timeout = switch.context().limits.body_timeout;
     match route {
         ControlRoute::Status => ok(&node(switch).await),
         ControlRoute::Nodes => cluster::nodes(switch).await,
-        ControlRoute::NodesOnline => cluster::change(switch, true, by, body).await,
-        ControlRoute::NodesOffline => cluster::change(switch, false, by, body).await,
+        ControlRoute::NodesOnline => cluster::change(switch, true, actor, body).await,
+        ControlRoute::NodesOffline => cluster::change(switch, false, actor, body).await,
         ControlRoute::Online => {
             let result = control.run(Command::Online).await.map_err(conflict)?;
             ok(&with_message(node(switch).await, result))
@@ -67,7 +67,7 @@ pub(super) async fn answer(switch: &Switch, route: ControlRoute, by: &str, body:
     }
 }
 
-/// Sets the message of a finished command.
+/// Replaces the message of a node by the result of a command.
 fn with_message(node: Node, result: CommandResult) -> Node {
     match result {
         CommandResult::ModeChanged(message) => Node { message, ..node },
@@ -145,7 +145,7 @@ async fn node(switch: &Switch) -> Node {
     }
 }
 
-/// The last results of backups; none if the database does not answer.
+/// Returns the last results of backups; none if the database does not answer.
 async fn backup_results(app: &App) -> Vec<BackupResult> {
     let read = tokio::time::timeout(DATABASE_TIMEOUT, app.state.db.read(db::backup::results)).await;
     read.ok().and_then(Result::ok).unwrap_or_default()
@@ -162,7 +162,7 @@ fn last_result(result: BackupResult) -> LastBackupResult {
     }
 }
 
-/// The warning about backups that failed, or that are not made any more.
+/// Returns the warning about a failed backup, or about backups that are no longer made.
 fn backup_warning(problem: BackupProblem) -> String {
     match problem {
         BackupProblem::Failed(BackupResult { place, command, at, error, .. }) => {

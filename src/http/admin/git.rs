@@ -59,9 +59,9 @@ fn wire(info: BuilderInfo) -> git::GitBuilder {
 }
 
 async fn show(app: &App, source: &str, builder: &GitBuilder) -> Result<git::GitBuilder, Failure> {
-    let all = builder::list(&app.builds, Some(source)).await?;
-    let found = all.into_iter().find(|info| info.builder.id == builder.id);
-    found.map(wire).ok_or_else(|| Failure::not_found("the builder was deleted"))
+    let infos = builder::list(&app.builds, Some(source)).await?;
+    let info = infos.into_iter().find(|info| info.builder.id == builder.id);
+    info.map(wire).ok_or_else(|| Failure::not_found("the builder was deleted"))
 }
 
 /// `GET /git-builders?source=`.
@@ -152,7 +152,7 @@ pub(super) async fn builds(call: Call<'_>) -> AdminResult {
 }
 
 fn number(text: &str) -> Result<i64, Failure> {
-    text.parse().map_err(|_| Failure::bad_request("a build and a transaction have a number"))
+    text.parse().map_err(|_| Failure::bad_request("the id of a build or a transaction must be a number"))
 }
 
 /// `GET /git-builds/{id}`.
@@ -213,7 +213,8 @@ pub(super) async fn import_credential(call: Call<'_>) -> AdminResult {
         }
         CredentialKind::Https | CredentialKind::Ssh => {}
     }
-    let (row, _) = credential::import(&app.builds, kind, &name, new(body), (false, succeed)).await?;
+    let (row, _) =
+        credential::import(&app.builds, kind, &name, new_credential(body), (false, succeed)).await?;
     Ok(response::json(StatusCode::CREATED, &wire_credential(&row, Vec::new())))
 }
 
@@ -222,11 +223,11 @@ pub(super) async fn edit_credential(call: Call<'_>, type_word: &str, name: &str)
     let app = call.app;
     let kind = kind(type_word)?;
     let (body, _): (git::ImportGitCredential, _) = call.json().await?;
-    let (row, _) = credential::import(&app.builds, kind, name, new(body), (true, false)).await?;
+    let (row, _) = credential::import(&app.builds, kind, name, new_credential(body), (true, false)).await?;
     ok(&wire_credential(&row, Vec::new()))
 }
 
-fn new(body: git::ImportGitCredential) -> NewCredential {
+fn new_credential(body: git::ImportGitCredential) -> NewCredential {
     let passphrase = body.passphrase.map(Zeroizing::new);
     NewCredential {
         username: body.username,

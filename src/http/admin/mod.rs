@@ -1,7 +1,5 @@
 //! `/__api__/admin/v1/…`: the admin API, on the admin socket, and on the network for clients with a token. One file per
-//! noun.
-//!
-//! `route::admin` is the table of the addresses.
+//! noun; `route::admin` is the table of the addresses.
 
 mod audit;
 mod backfill;
@@ -73,7 +71,7 @@ pub(super) struct AdminRequest {
     pub(super) route: AdminRoute,
     pub(super) query: Query,
     pub(super) principal: Principal,
-    /// Whether nobody on the way can read the response.
+    /// Whether the response is protected on the network: by encryption, or because it does not leave this machine.
     pub(super) is_confidential: bool,
 }
 
@@ -86,13 +84,13 @@ pub(super) struct AdminHead<'a> {
     pub(super) principal: Principal,
 }
 
-/// Whether a path belongs to the admin API. Other spellings of such a path have no route on the network.
+/// Returns true if a path belongs to the admin API. Other spellings of such a path have no route on the network.
 pub(super) fn is_admin_path(path: &str) -> bool {
     path.strip_prefix(ADMIN_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Handles an admin request from the network, unless `Authentication.APITokenAuth` is off. `app` is not held during a
-/// control request, because a change of the mode waits until it is released.
+/// Handles an admin request from the network, unless `Authentication.APITokenAuth` is off. `app` is released before a
+/// control request, because a change of the mode waits until every request has released it.
 pub(super) async fn answer_on_network(
     switch: &Switch,
     app: Arc<App>,
@@ -100,12 +98,12 @@ pub(super) async fn answer_on_network(
     body: Incoming,
 ) -> Response<Body> {
     let AdminHead { peer, address, parts, path, principal } = head;
-    let refused = |failure: Failure| response::failure(&failure, ErrorFormat::Json);
+    let refuse = |failure: Failure| response::failure(&failure, ErrorFormat::Json);
     if !app.state.config.load().authentication.api_token_auth {
-        return refused(Failure::no_such_address());
+        return refuse(Failure::no_such_address());
     }
-    if !matches!(parts.method, Method::GET | Method::HEAD) && is_of_other_site(&parts.headers) {
-        return refused(Failure::new(
+    if !matches!(parts.method, Method::GET | Method::HEAD) && is_cross_site(&parts.headers) {
+        return refuse(Failure::new(
             StatusCode::FORBIDDEN,
             Code::Forbidden,
             "the admin API accepts no changes from pages of other sites",
@@ -114,24 +112,24 @@ pub(super) async fn answer_on_network(
     let (route, query) =
         match route::parse(&parts.method, path, parts.uri.query(), switch.context().limits.target_bytes) {
             Ok((Route::Admin(route), query)) => (route, query),
-            Ok(_) => return refused(Failure::no_such_address()),
-            Err(failure) => return refused(failure),
+            Ok(_) => return refuse(Failure::no_such_address()),
+            Err(failure) => return refuse(failure),
         };
-    // SECURITY: before the decision, which must not be older than what the handler sees. Clients without a token are
-    // refused below, without a wait.
+    // SECURITY: the catalog is updated before the permission check, which must not use an older catalog than the
+    // handler. Clients without a token are refused below, without a wait.
     if principal != Principal::Anonymous
         && let Err(failure) = state_of_client::wait(&app, &parts.headers).await
     {
-        return refused(failure);
+        return refuse(failure);
     }
-    if let Err(failure) = principal.require(&app.state.catalog.get(), access::of_admin(&route)) {
+    if let Err(failure) = principal.require(&app.state.catalog.get(), access::admin_access(&route)) {
         if let (Principal::Token(token), false) =
             (&principal, matches!(parts.method, Method::GET | Method::HEAD))
         {
             audit::record_refusal(&app, (token, address), &format!("{} {path}", parts.method), &failure)
                 .await;
         }
-        return refused(failure);
+        return refuse(failure);
     }
     let received_at = (switch.context().clock)();
     let head = RequestHead { peer, parts, path, received_at, principal: &principal };
@@ -156,9 +154,9 @@ pub(super) async fn answer_on_network(
     response
 }
 
-/// Whether a browser sends the request for a page of another site. SECURITY: a browser adds a password, once typed, to the
-/// requests of every site.
-pub(super) fn is_of_other_site(headers: &HeaderMap) -> bool {
+/// Returns true if a browser sends the request on behalf of another site. SECURITY: a browser adds a password that was
+/// entered once to the requests of every site.
+pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
     match headers.get("sec-fetch-site") {
         Some(site) => !matches!(site.as_bytes(), b"same-origin" | b"none"),
         // Browsers that send no Sec-Fetch-Site send Origin with a POST.
@@ -176,9 +174,9 @@ impl AdminRequest {
     }
 }
 
-/// Handles an admin request. A change of data has a task of its own, which continues when the client disconnects: after
-/// the commit its result must still be installed and logged. A control request, such as going offline, is cancelled
-/// instead.
+/// Handles an admin request. A change of data runs in its own task, which continues if the client disconnects, because
+/// its result must be installed and logged after the commit. A control request, such as going offline, is cancelled if
+/// the client disconnects.
 pub(super) async fn answer(switch: &Switch, request: AdminRequest) -> Response<Body> {
     if !request.writes_data() {
         return respond(switch, request).await;
@@ -193,7 +191,7 @@ pub(super) async fn answer(switch: &Switch, request: AdminRequest) -> Response<B
     }
 }
 
-/// SECURITY: hints name paths and hosts, so only administrators get them.
+/// Returns the response for a failure. SECURITY: hints name paths and hosts, so only administrators get them.
 fn failure_response(failure: Failure, principal: &Principal) -> Response<Body> {
     let failure = if principal.is_administrator() { failure.for_administrator() } else { failure };
     response::failure(&failure, ErrorFormat::Json)
@@ -208,7 +206,7 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     let author = author(&principal, &actor, address, (switch.context().clock)());
     let work = async {
         match route {
-            // A control request does not hold the app: going offline waits until every request has released the app.
+            // A control request does not hold the app, because going offline waits until every request has released it.
             AdminRoute::Control(route) => match route {
                 Ok(route) => {
                     let result = control::answer(switch, route, &actor_name, body).await;
@@ -253,7 +251,7 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
         DataRoute::Source(name) => source::info(call, name).await,
         DataRoute::EditSource(name) => source::edit(call, name).await,
         DataRoute::DeleteSource(name) => source::delete(call, name).await,
-        DataRoute::SourcePackages(name) => package::of_source(call, name).await,
+        DataRoute::SourcePackages(name) => package::list_of_source(call, name).await,
         DataRoute::AddPackages(name) => package::add(call, name).await,
         DataRoute::RemovePackage(name) => package::remove(call, name).await,
         DataRoute::YankFiles(name) => package::yank(call, name).await,
@@ -265,7 +263,7 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
         DataRoute::Repo(name) => repo::info(call, name).await,
         DataRoute::EditRepo(name) => repo::edit(call, name).await,
         DataRoute::DeleteRepo(name) => repo::delete(call, name).await,
-        DataRoute::RepoPackages(name) => package::of_repo(call, name).await,
+        DataRoute::RepoPackages(name) => package::list_of_repo(call, name).await,
         DataRoute::Explain(name) => explain::explain(call, name).await,
         DataRoute::Subscribe(name) => repo::subscribe(call, name).await,
         DataRoute::ReorderSources(name) => repo::reorder(call, name).await,
@@ -311,7 +309,7 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
     }
 }
 
-/// The author of the writes of a request, as recorded in the audit trail. `address` is that of the client.
+/// Returns the author of the writes of a request, as recorded in the audit trail. `address` is that of the client.
 pub(super) fn author(principal: &Principal, actor: &Actor, address: Option<IpAddr>, at: Timestamp) -> Author {
     Author {
         kind: match principal {
@@ -324,7 +322,7 @@ pub(super) fn author(principal: &Principal, actor: &Actor, address: Option<IpAdd
     }
 }
 
-/// The user who makes a change, as recorded in its transaction.
+/// Returns the user who makes a change, as recorded in its transaction.
 pub(super) async fn actor(principal: &Principal, peer: Peer) -> Actor {
     Actor(match principal {
         Principal::Token(token) => format!("{} (token {})", token.user, token.guid),
@@ -332,13 +330,13 @@ pub(super) async fn actor(principal: &Principal, peer: Peer) -> Actor {
     })
 }
 
-/// How long a user name is cached: an `rspm` command makes several requests.
+/// Time for which a user name is cached, because an `rspm` command makes several requests.
 const USER_CACHE_TIME: Duration = Duration::from_secs(5);
 
 /// Cache of the last user lookup: user id, time and name.
 static LAST_USER: Mutex<Option<(u32, Instant, Option<String>)>> = Mutex::new(None);
 
-/// The user of a request by its peer credentials: `alice (uid 1000)`.
+/// Returns the user of a request by its peer credentials: `alice (uid 1000)`.
 async fn user_of(peer: Peer) -> String {
     let Peer::Unix { uid, .. } = peer else { return "unknown".to_owned() };
     let user =
@@ -347,7 +345,7 @@ async fn user_of(peer: Peer) -> String {
         Some((.., name)) => name,
         None => {
             let lookup = tokio::task::spawn_blocking(move || {
-                // A user without a name is shown by number.
+                // A user without a name is reported by number.
                 nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name)
             });
             let name = lookup.await.ok().flatten();

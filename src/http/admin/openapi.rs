@@ -29,7 +29,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/sources/{name}/packages",
-        "List its packages; parameters search, count, page, and version (of Bioconductor)",
+        "List the packages of a source; parameters search, count, page, and version (of Bioconductor)",
         None,
         Some("Packages"),
     ),
@@ -64,7 +64,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/sources/{name}/binaries",
-        "List the binaries of the package in the parameter package",
+        "List the binaries of a package, which the parameter package names",
         None,
         Some("[Binary]"),
     ),
@@ -83,7 +83,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/repos/{name}/packages",
-        "List its packages; parameters search, count, page, and version (of Bioconductor)",
+        "List the packages of a repository; parameters search, count, page, and version (of Bioconductor)",
         None,
         Some("Packages"),
     ),
@@ -95,7 +95,13 @@ const TABLE: &[Row] = &[
         Some("Explanation"),
     ),
     (HttpMethod::Post, "/repos/{name}/sources", "Subscribe to a source", Some("Subscribe"), Some("Repo")),
-    (HttpMethod::Put, "/repos/{name}/sources", "Set the order of its sources", Some("Reorder"), Some("Repo")),
+    (
+        HttpMethod::Put,
+        "/repos/{name}/sources",
+        "Set the order of the sources of a repository",
+        Some("Reorder"),
+        Some("Repo"),
+    ),
     (
         HttpMethod::Delete,
         "/repos/{name}/sources/{source}",
@@ -163,14 +169,14 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Post,
         "/nodes/online",
-        "Request that servers go online; answers at once; served in every mode",
+        "Request that servers go online; responds at once; served in every mode",
         Some("ChangeNodes"),
         Some("RecordedRequest"),
     ),
     (
         HttpMethod::Post,
         "/nodes/offline",
-        "Request that servers go offline; answers at once; served in every mode",
+        "Request that servers go offline; responds at once; served in every mode",
         Some("ChangeNodes"),
         Some("RecordedRequest"),
     ),
@@ -184,7 +190,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Post,
         "/offline",
-        "Drain and stop serving (503); answers when done",
+        "Drain and stop serving (503); responds when done",
         Some("GoOffline"),
         Some("Node"),
     ),
@@ -205,7 +211,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Post,
         "/log/reopen",
-        "Reopen the log files after a rotation; answers when nothing more is written to the old ones",
+        "Reopen the log files after a rotation; responds when the old files are no longer written",
         None,
         Some("ReopenResult"),
     ),
@@ -320,7 +326,7 @@ fn rows() -> impl Iterator<Item = openapi::Row> {
     })
 }
 
-/// The OpenAPI 3.1 document of the admin API.
+/// Returns the OpenAPI 3.1 document of the admin API.
 #[must_use]
 pub fn document() -> OpenApi {
     let info = InfoBuilder::new()

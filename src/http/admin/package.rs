@@ -18,14 +18,14 @@ use crate::serve::listing::PackageQuery;
 const MAX_PAGE_SIZE: usize = 10_000;
 
 /// `GET /sources/{name}/packages?version=&search=&count=&page=`.
-pub(super) async fn of_source(call: Call<'_>, name: &str) -> AdminResult {
+pub(super) async fn list_of_source(call: Call<'_>, name: &str) -> AdminResult {
     let version = call.query.get("version").map(version).transpose()?;
     let point = serve::point::of_source(&call.app.state, name, version)?;
     page(&call, &point).await
 }
 
 /// `GET /repos/{name}/packages?version=&search=&count=&page=`.
-pub(super) async fn of_repo(call: Call<'_>, name: &str) -> AdminResult {
+pub(super) async fn list_of_repo(call: Call<'_>, name: &str) -> AdminResult {
     let part = call.query.get("version").map(version).transpose()?.map(Part::whole);
     let point = serve::point::resolve_part(&call.app.repositories, name, part, Snapshot::Latest).await?;
     page(&call, &point).await

@@ -40,7 +40,7 @@ fn show(app: &App, name: &str) -> Result<Repo, Failure> {
     Ok(wire(app, &catalog, serve::find::repo(&catalog, name)?))
 }
 
-/// Checks that there is such a repository.
+/// Checks that a repository exists.
 pub(super) fn check_exists(app: &App, name: &str) -> Result<(), Failure> {
     Ok(serve::find::repo(&app.state.catalog.get(), name).map(drop)?)
 }

@@ -1,5 +1,5 @@
-//! The state of the database that a client has seen. A balancer may give its next request to a server that has not read
-//! the last change yet: the request then waits until that server has it.
+//! The version of the catalog that a client requires. A load balancer may send the next request of a client to a server
+//! that has not read the client's last change yet; the request waits until the server has read it.
 
 use std::time::{Duration, Instant};
 
@@ -18,14 +18,16 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// `Retry-After` in seconds.
 const RETRY_AFTER: u64 = 2;
 
-/// Waits until the catalog of this server is at least that of the client. An invalid header is ignored.
+/// Waits until the catalog of this server has at least the version that the client requires. An invalid header is
+/// ignored.
 ///
 /// # Errors
-/// 503 if the database does not have that state within five seconds.
+/// 503 if the catalog does not have this version within [`TIMEOUT`].
 pub(super) async fn wait(app: &App, headers: &HeaderMap) -> Result<(), Failure> {
-    let seen = headers.get(HEADER).and_then(|value| value.to_str().ok()?.parse::<i64>().ok()).unwrap_or(0);
-    let begin = Instant::now();
-    let is_behind = || app.state.catalog.get().version < seen;
+    let required =
+        headers.get(HEADER).and_then(|value| value.to_str().ok()?.parse::<i64>().ok()).unwrap_or(0);
+    let start = Instant::now();
+    let is_behind = || app.state.catalog.get().version < required;
     while is_behind() {
         if let Err(error) = app.state.catalog.refresh(&app.state.db).await {
             tracing::debug!("could not refresh the catalog for a request: {error}");
@@ -33,7 +35,7 @@ pub(super) async fn wait(app: &App, headers: &HeaderMap) -> Result<(), Failure> 
         if !is_behind() {
             break;
         }
-        if begin.elapsed() > TIMEOUT {
+        if start.elapsed() > TIMEOUT {
             let phrase = "this server does not have the last change of the client yet";
             return Err(Failure::unavailable(phrase, RETRY_AFTER));
         }
@@ -42,7 +44,7 @@ pub(super) async fn wait(app: &App, headers: &HeaderMap) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Adds the state of this server to a response.
+/// Adds the catalog version of this server to a response.
 pub(super) fn set(app: &App, response: &mut Response<Body>) {
     response.headers_mut().insert(HEADER, HeaderValue::from(app.state.catalog.get().version));
 }

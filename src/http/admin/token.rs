@@ -19,7 +19,7 @@ use crate::serve;
 const MAX_DESCRIPTION: usize = 500;
 /// Maximum length of a user, in characters.
 const MAX_USER: usize = 200;
-/// All objects of a scope.
+/// The name that stands for all objects of a scope.
 const ALL: &str = "*";
 
 /// `POST /tokens`.
@@ -27,7 +27,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let app = call.app;
     if !call.is_confidential {
         return Err(Failure::bad_request(
-            "the new token would cross the network in clear: use https, or create it on the server's machine",
+            "the new token would cross the network unencrypted: use https, or create it on the server's machine",
         ));
     }
     let (body, actor): (CreateToken, _) = call.json().await?;
@@ -51,7 +51,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     Ok(response::json(StatusCode::CREATED, &created))
 }
 
-/// `GET /tokens?expired=&revoked=`: `true` or `false` selects, otherwise both.
+/// `GET /tokens?expired=&revoked=`: a parameter selects tokens by `true` or `false`; without it, both are listed.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let selected = |name: &str| match call.query.get(name) {
         None => Ok(None),
@@ -89,7 +89,7 @@ pub(super) async fn revoke(call: Call<'_>) -> AdminResult {
     let name = match (&body.guid, &body.token) {
         (Some(name), None) | (None, Some(name)) => name.trim(),
         (Some(_), Some(_)) | (None, None) => {
-            return Err(Failure::bad_request("name the token to revoke by its guid or by itself"));
+            return Err(Failure::bad_request("name the token to revoke by exactly one of guid and token"));
         }
     };
     let Some(row) = auth::find(&app.state, name).await? else {
@@ -118,7 +118,7 @@ pub(super) fn verify(call: &Call<'_>) -> AdminResult {
 fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
     let at = seconds.checked_mul(SECOND).and_then(|micros| now.0.checked_add(micros));
     match at.filter(|_| seconds > 0) {
-        // The year 9999: later times cannot be written.
+        // The end of the year 9999: later times have no RFC 3339 form.
         Some(at) if at < 253_402_300_800 * SECOND => Ok(Timestamp(at)),
         Some(_) | None => {
             Err(Failure::bad_request("a token expires after at least one second, before the year 10000"))
@@ -126,7 +126,7 @@ fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
     }
 }
 
-/// Checks and trims a text that lists show: one line.
+/// Trims a text and checks that it is one line of at most `limit` characters.
 fn text(text: &str, noun: &str, limit: usize) -> Result<String, Failure> {
     let text = text.trim();
     if text.chars().count() > limit || text.chars().any(char::is_control) {
@@ -137,7 +137,7 @@ fn text(text: &str, noun: &str, limit: usize) -> Result<String, Failure> {
     Ok(text.to_owned())
 }
 
-/// The grant of named objects.
+/// Returns the grant for scopes with named objects.
 fn grant(catalog: &Catalog, scopes: &[WireScope]) -> Result<Grant, Failure> {
     if scopes.is_empty() {
         return Err(Failure::bad_request("a token needs a scope: --scope"));

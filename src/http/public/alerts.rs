@@ -17,7 +17,7 @@ use crate::storage::space::FULL_PERCENT;
 
 /// Returns all current problems; empty if there are none.
 ///
-/// SECURITY: open to all clients. Addresses, paths and reasons are in the log and in `rspm` only.
+/// SECURITY: open to all clients. Addresses, paths and reasons are disclosed only by the log and `rspm`.
 ///
 /// # Errors
 /// Database errors.
@@ -37,7 +37,7 @@ pub(super) async fn current(app: &App) -> Result<Vec<Alert>, Failure> {
     let now = (app.state.clock)();
     let backups = app.state.db.read(db::backup::results).await.map_err(RepoError::from)?;
     alerts.extend(results::problems(&backups, now).into_iter().map(backup_alert));
-    alerts.extend(database_alert(app.state.db.usable(now).await)?);
+    alerts.extend(database_alert(app.state.db.check_usable(now).await)?);
     alerts.extend(app.state.catalog.get().skew(now).map(|skew| Alert {
         kind: "clock".to_owned(),
         name: "publish".to_owned(),
@@ -59,15 +59,15 @@ pub(super) async fn current(app: &App) -> Result<Vec<Alert>, Failure> {
     Ok(alerts)
 }
 
-/// The alert of a database that answers but accepts no publish.
-fn database_alert(usable: Result<(), DbError>) -> Result<Option<Alert>, Failure> {
+/// Returns the alert of a database that answers but accepts no publish.
+fn database_alert(result: Result<(), DbError>) -> Result<Option<Alert>, Failure> {
     let alert = |kind: &str, name: &str, message: String| Alert {
         kind: kind.to_owned(),
         name: name.to_owned(),
         message,
         since: None,
     };
-    match usable {
+    match result {
         Ok(()) => Ok(None),
         // SECURITY: the text of the error has the address of the server.
         Err(DbError::ReadOnly { .. }) => {
@@ -80,9 +80,9 @@ fn database_alert(usable: Result<(), DbError>) -> Result<Option<Alert>, Failure>
     }
 }
 
-/// The alert of a backup that failed, or is not made any more.
+/// Returns the alert of a failed backup, or of backups that are no longer made.
 ///
-/// SECURITY: the folder and the reason are shown by `rspm status` only.
+/// SECURITY: only `rspm status` discloses the folder and the reason.
 fn backup_alert(problem: BackupProblem) -> Alert {
     let (name, message, since) = match problem {
         BackupProblem::Failed(result) => {
@@ -108,7 +108,7 @@ fn backup_alert(problem: BackupProblem) -> Alert {
     }
 }
 
-/// The alert of a file system that is too full, named by its storage classes.
+/// Returns the alert of a full file system, named by its storage classes.
 fn full_alert(classes: &[StorageClass]) -> Alert {
     let names = classes.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(", ");
     Alert {
@@ -119,8 +119,8 @@ fn full_alert(classes: &[StorageClass]) -> Alert {
     }
 }
 
-/// Alerts of jobs that failed and have not succeeded since, by name: syncs from the recorded failures, other jobs from
-/// the job registry, except backups, which have alerts of their own.
+/// Returns the alerts of jobs that failed and have not succeeded since, by name: syncs from the recorded failures,
+/// other jobs from the job registry, except backups, which have their own alerts.
 fn failures(jobs: &[Job], recorded: Vec<(String, Timestamp)>) -> Vec<Alert> {
     let mut newest: HashMap<&str, &Job> = HashMap::new();
     for job in jobs {

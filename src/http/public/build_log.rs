@@ -48,9 +48,9 @@ pub(super) async fn of_git_build(
     Ok(Some(response::json(StatusCode::OK, &body)))
 }
 
-/// The error response: 404 for valid parameters, with the origin of the binary, 400 for invalid ones.
+/// Returns the error response: 404 with the origin of the binary for valid parameters, 400 for invalid ones.
 ///
-/// SECURITY: open to all clients, so the server that the binaries of a source come from is not named.
+/// SECURITY: open to all clients, so the upstream server of the binaries is not named.
 pub(super) async fn failure(
     app: &App,
     catalog: &Catalog,
@@ -104,7 +104,7 @@ async fn reason(
         detail.ok_or_else(|| Failure::not_found(format!("Package '{}' not found", truncate(package))))?;
     let version = &detail.release.version;
     let platform = Platform { r, target: target(&distribution), arch };
-    let binaries = serve::binary_rows::at(&app.state, point, package).await?;
+    let binaries = serve::binary_rows::at_point(&app.state, point, package).await?;
     let binary = binaries.into_iter().find(|binary| {
         let is_platform = (&binary.platform.r, &binary.platform.target) == (&platform.r, &platform.target);
         binary.version == *version

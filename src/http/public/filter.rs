@@ -1,7 +1,7 @@
 //! `POST /filter/packages`: details of many packages, one JSON object per line.
 //!
-//! Lines are produced as the client reads them, some packages at a time, so that a long response is never entirely
-//! in memory.
+//! Lines are produced as the client reads them, in chunks of packages, so that a long response is never entirely in
+//! memory.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use super::lookup::repository;
 use super::vulnerabilities;
 use crate::api::error::Code;
-use crate::api::public::filter::{Dependencies, Details, Filter, FilterError, Filtered};
+use crate::api::public::filter::{Dependencies, Details, Filter, FilterError, FilterResult};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::{Body, BodyError};
@@ -37,16 +37,18 @@ use crate::usage::Usage;
 
 /// Maximum number of names in a request.
 const MAX_NAMES: usize = 10_000;
-/// Names looked up at a time, so that a long request holds neither a database connection nor much memory.
+/// Number of names that are looked up at a time, so that a long request holds neither a database connection nor much
+/// memory.
 const CHUNK: usize = 100;
-/// Limits the chunks that are produced concurrently, of all requests: long requests leave processors to short ones.
+/// Limits the chunks that are produced concurrently for all requests, so that long requests leave processors to short
+/// ones.
 static CHUNK_PERMITS: Semaphore = Semaphore::const_new(2);
 
 /// A line of the response.
 #[derive(serde::Serialize)]
 #[serde(untagged)]
 enum Line {
-    Package(Box<Filtered>),
+    Package(Box<FilterResult>),
     Error(FilterError),
 }
 
@@ -114,7 +116,7 @@ pub(super) async fn answer(
     Ok(response::json_lines(response_body))
 }
 
-/// Each specification once, in the order of the request; an error for each invalid name.
+/// Returns each specification once, in the order of the request, and an error for each invalid name.
 fn distinct(names: &[String]) -> Vec<Result<Specification, String>> {
     let mut unique = HashSet::with_capacity(names.len());
     let specifications = names.iter().map(|text| specification(text));
@@ -166,15 +168,15 @@ impl PendingRows {
         self.next().await?.map(|bytes| reservation.charge_bytes(bytes)).transpose()
     }
 
-    /// Produces the next chunk once the budget of responses has room: a response that has begun must not be truncated
-    /// because the budget is used up.
+    /// Waits for the budget of responses and produces the next chunk: a response that has begun must not be truncated
+    /// because the budget is exhausted.
     async fn later_chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         let reservation = self.response_budget.reserve_later(self.client).await?;
         self.chunk(reservation).await
     }
 
-    /// Streams `first`, then the rest. An error aborts the connection, so that no client takes a truncated response for
-    /// a complete one.
+    /// Streams `first`, then the rest. An error aborts the connection, so that no client mistakes a truncated response
+    /// for a complete one.
     fn stream(self, first: Bytes) -> BoxStream<'static, Result<Bytes, BodyError>> {
         let rest = stream::unfold(Some(self), |rows| async move {
             let mut rows = rows?;
@@ -215,10 +217,10 @@ fn filter_package(
     filter: &Filter,
     downloads: Option<i64>,
     advisories: Option<&Vulnerabilities>,
-) -> Filtered {
+) -> FilterResult {
     let description = Description::from_bytes(&detail.description).ok();
     let release = &detail.release;
-    Filtered {
+    FilterResult {
         name: release.package.clone(),
         version: release.version.clone(),
         blocked: false,
@@ -271,14 +273,15 @@ fn dependencies(description: &Description) -> Dependencies {
     }
 }
 
-/// The alternative licenses of a `License` field ("Writing R Extensions", 1.1.2), separated by `|`; `+ file LICENSE`
-/// belongs to the license before it.
+/// Returns the alternative licenses of a `License` field ("Writing R Extensions", 1.1.2), separated by `|`;
+/// `+ file LICENSE` belongs to the license before it.
 fn alternatives(license: &str) -> Vec<String> {
     let parts = license.split('|').map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
     parts.filter(|part| !part.is_empty()).collect()
 }
 
-/// The family of a license, without its version: `GPL` of `GPL (>= 2)` and `GPL-3`, `MIT` of `MIT + file LICENSE`.
+/// Returns the family of a license, without its version: `GPL` of `GPL (>= 2)` and `GPL-3`, `MIT` of
+/// `MIT + file LICENSE`.
 fn family(license: &str) -> String {
     let first = license.split([' ', '(', '+']).next().unwrap_or_default();
     let numbered = first.rsplit_once('-').filter(|(_, end)| end.starts_with(|c: char| c.is_ascii_digit()));

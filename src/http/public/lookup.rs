@@ -12,7 +12,7 @@ use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::{BadVersion, Part, Version};
 use crate::serve;
 
-/// The newest point of a repository, or of a Bioconductor version in it.
+/// Returns the newest point of a repository, or of a Bioconductor version in it.
 pub(super) async fn newest_point(
     app: &App,
     catalog: &Catalog,
@@ -49,7 +49,7 @@ pub(super) fn repository<'a>(catalog: &'a Catalog, requested: &str) -> Result<&'
     repo.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", truncate(requested))))
 }
 
-/// As [`repository`]; a hidden one only by its name, because the response has the name.
+/// Like [`repository`], but finds a hidden repository only by its name, because the response contains the name.
 pub(super) fn named_repository<'a>(
     catalog: &'a Catalog,
     requested: &str,
@@ -61,6 +61,7 @@ pub(super) fn named_repository<'a>(
     repo.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", truncate(requested))))
 }
 
+/// Finds a source by number or name.
 pub(super) fn source<'a>(catalog: &'a Catalog, requested: &str) -> Result<&'a catalog::Source, Failure> {
     let number: Option<i64> = requested.parse().ok();
     catalog

@@ -47,7 +47,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
 use crate::serve;
 
-/// Maximum number of transactions in a response: old clients request ten thousand.
+/// Maximum number of transactions in a response; old clients request ten thousand.
 const MAX_TRANSACTIONS: usize = 100_000;
 
 /// Maximum size of a request body, in bytes: a DESCRIPTION, or some thousand names.
@@ -127,7 +127,7 @@ pub async fn answer(
                 Snapshot::Latest,
             )
             .await?;
-            let rows = serve::binary_rows::at(&app.state, &point, package).await?;
+            let rows = serve::binary_rows::at_point(&app.state, &point, package).await?;
             ok(&rows.into_iter().map(wire_binary::wire).collect::<Vec<_>>())
         }
         PublicRoute::BuildLog(name, package) => {
@@ -176,7 +176,7 @@ pub async fn answer(
     })
 }
 
-/// Reads the body of a POST. The other requests take none; a body sent with those is dropped unread.
+/// Reads the body of a POST. The body of any other request is dropped unread.
 ///
 /// # Errors
 /// 408, 413.
@@ -191,9 +191,9 @@ pub async fn request_body(app: &App, method: &Method, body: Incoming) -> Result<
     })?
 }
 
-/// Parses a JSON body, whatever its `Content-Type`: scripts send wrong ones.
+/// Parses a JSON body, regardless of its `Content-Type`, which scripts may set wrong.
 fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
-    // Only an object: serde would also accept a list, as the fields in their order.
+    // Only an object is accepted: serde would also accept a list with the fields in their order.
     let object: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(body);
     object.and_then(|object| serde_json::from_value(object.into())).map_err(|error| {
         Failure::bad_request(format!("the body is not valid JSON for this request: {error}"))
@@ -254,14 +254,16 @@ fn wire_transaction(source: SourceId, tx: &Tx) -> Transaction {
     }
 }
 
-/// The repository that clients may use as CRAN: the first listed R repository that subscribes to the source `cran`.
+/// Returns the repository that clients may use as CRAN: the first listed R repository that subscribes to the source
+/// `cran`.
 fn cran_repo(catalog: &Catalog, principal: &Principal) -> Option<String> {
     let is_listed = |repo: &&Repository| !repo.hidden && principal.may_read(repo);
     let mut repos = catalog.repos.iter().filter(is_listed).filter(|repo| repo.kind == RepoKind::R);
     repos.find(|repo| repo.subscribes_to(SourceId::CRAN)).map(|repo| repo.name.to_string())
 }
 
-/// Rows for `days`, which are sorted newest first; reversed with `_order=asc`. `latest` is the alias of the newest.
+/// Returns the rows for `days`, which are sorted newest first; reversed with `_order=asc`. `latest` is the alias of the
+/// newest day.
 fn dates(repo: &Repository, days: &[Day], query: &Query) -> Result<Vec<TransactionDate>, Failure> {
     if query.get("_sort").is_some_and(|sort| !["", "alias", "date"].contains(&sort)) {
         return Err(Failure::bad_request("days can only be sorted by date (_sort=date)"));

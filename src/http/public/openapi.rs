@@ -28,7 +28,7 @@ const PACKAGES_SYSTEM: &[(&str, &str)] = &[
     ("all", "true: all packages of the repository"),
     ("pkgname", "a package; may be repeated, or a comma-separated list"),
 ];
-const POSTED_SYSTEM: &[(&str, &str)] = &[
+const DESCRIPTION_SYSTEM: &[(&str, &str)] = &[
     ("distribution", "as in the rows of /status with sysReqs"),
     ("release", "as in the same row"),
     ("suggests", "true: include suggested packages"),
@@ -74,7 +74,7 @@ fn post(
 }
 
 fn rows() -> Vec<Row> {
-    let lines = ("application/x-ndjson", "Filtered");
+    let lines = ("application/x-ndjson", "FilterResult");
     vec![
         get("/status", "Features of the server, and the platforms it has binaries for", &[], "Status"),
         get("/verify-auth", "Whether the token of the request is valid; 200 without one", &[], ""),
@@ -86,8 +86,8 @@ fn rows() -> Vec<Row> {
             &[],
             "Repo",
         ),
-        get("/repos/{repo}/sources", "Its sources in their order", &[], "[Source]"),
-        get("/repos/{repo}/packages", "Its listed packages", LIST_PARAMETERS, "[Package]"),
+        get("/repos/{repo}/sources", "The sources of a repository, in order of precedence", &[], "[Source]"),
+        get("/repos/{repo}/packages", "The listed packages of a repository", LIST_PARAMETERS, "[Package]"),
         get(
             "/repos/{repo}/packages/{name}",
             "One package with links and archived versions",
@@ -96,7 +96,7 @@ fn rows() -> Vec<Row> {
         ),
         get(
             "/repos/{repo}/packages/{name}/builds",
-            "Its binaries: newest version first, then by platform, newest first",
+            "The binaries of a package: newest version first, then by platform, newest first",
             &[],
             "[Binary]",
         ),
@@ -121,7 +121,7 @@ fn rows() -> Vec<Row> {
         post(
             "/repos/{repo}/sysreqs",
             "System requirements of the package of a DESCRIPTION and its dependencies",
-            POSTED_SYSTEM,
+            DESCRIPTION_SYSTEM,
             ("text/plain", ""),
             (JSON, "DescriptionRequirements"),
         ),
@@ -134,11 +134,16 @@ fn rows() -> Vec<Row> {
         ),
         get(
             "/repos/{repo}/transaction-dates",
-            "The days on which it changed, latest first",
+            "The days on which a repository changed, newest first",
             DATES,
             "[TransactionDate]",
         ),
-        get("/repos/{repo}/first-transaction", "The first day on which it changed", &[], "TransactionDate"),
+        get(
+            "/repos/{repo}/first-transaction",
+            "The first day on which a repository changed",
+            &[],
+            "TransactionDate",
+        ),
         post(
             "/filter/packages",
             "As /repos/{repo}/filter/packages; the body names the repository",
@@ -153,11 +158,16 @@ fn rows() -> Vec<Row> {
             &[],
             "Source",
         ),
-        get("/sources/{source}/transactions", "Its transactions, newest first", PAGES, "[Transaction]"),
-        get("/sources/{source}/packages", "Its listed packages", LIST_PARAMETERS, "[Package]"),
+        get(
+            "/sources/{source}/transactions",
+            "The transactions of a source, newest first",
+            PAGES,
+            "[Transaction]",
+        ),
+        get("/sources/{source}/packages", "The listed packages of a source", LIST_PARAMETERS, "[Package]"),
         get(
             "/sources/{source}/packages/{name}/releases",
-            "The listed and the archived versions",
+            "The listed and the archived versions of a package",
             &[],
             "[Release]",
         ),
@@ -179,7 +189,7 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// The OpenAPI 3.1 document of the public API.
+/// Returns the OpenAPI 3.1 document of the public API.
 #[must_use]
 pub fn document() -> OpenApi {
     let info = InfoBuilder::new()
@@ -192,7 +202,7 @@ pub fn document() -> OpenApi {
         .with::<Binary>()
         .with::<alert::Alert>()
         .with::<filter::Filter>()
-        .with::<filter::Filtered>()
+        .with::<filter::FilterResult>()
         .with::<package::Package>()
         .with::<package::Release>()
         .with::<repo::Repo>()
@@ -209,7 +219,7 @@ pub fn document() -> OpenApi {
     openapi::document(info, "/__api__", rows().into_iter(), schemas.build())
 }
 
-/// The document with the base URL of a server.
+/// Returns the document with the base URL of a server.
 #[must_use]
 pub fn document_with_base(base: String) -> OpenApi {
     let mut document = document();

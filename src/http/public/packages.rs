@@ -1,7 +1,7 @@
 //! Packages in the form of the public API: converts index records and DESCRIPTIONs to rows.
 
 use super::vulnerabilities::{self, wire};
-use crate::api::public::package::{Archived, Downloads, Link, Package, Release as WireRelease};
+use crate::api::public::package::{ArchivedRelease, Downloads, Link, Package, Release as WireRelease};
 use crate::catalog::{Catalog, Tree};
 use crate::http::app::App;
 use crate::http::error::Failure;
@@ -23,7 +23,8 @@ const MAX_ROWS: usize = 1000;
 /// Maximum page number; later pages are always empty.
 const MAX_PAGE: usize = 1_000_000;
 
-/// A page of packages: `_limit`, `_page`, `_sort`, `_order`, `name`, `name_like` or `name_search`, `exact_first`.
+/// Returns a page of packages: `_limit`, `_page`, `_sort`, `_order`, `name`, `name_like` or `name_search`,
+/// `exact_first`.
 pub(super) async fn list(
     app: &App,
     catalog: &Catalog,
@@ -55,7 +56,7 @@ pub(super) async fn list(
     Ok(rows.collect())
 }
 
-/// One package: its listed version, or that of the parameter `version`.
+/// Returns one package: its listed version, or that of the parameter `version`.
 pub(super) async fn detail(
     app: &App,
     catalog: &Catalog,
@@ -67,7 +68,8 @@ pub(super) async fn detail(
     let detail = serve::info::package(&app.repositories, point, name, version).await?;
     let description = Description::from_bytes(&detail.description).ok();
     let graph = serve::dependency_graph::of_point(&app.repositories, point).await?;
-    let forward = description.as_ref().map(|description| forward(description, &graph)).unwrap_or_default();
+    let forward_links =
+        description.as_ref().map(|description| forward_links(description, &graph)).unwrap_or_default();
     let release = &detail.release;
     let count = app.usage.totals(&[(detail.source, &release.package)]).await.first().copied().unwrap_or(0);
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
@@ -90,7 +92,7 @@ pub(super) async fn detail(
                 .map(|other| archived_release(detail.source, other, &vulnerabilities))
                 .collect(),
         ),
-        links: Some(forward.into_iter().chain(reverse(name, &graph)).collect()),
+        links: Some(forward_links.into_iter().chain(reverse_links(name, &graph)).collect()),
         ..summary
     })
 }
@@ -140,8 +142,8 @@ fn package(
     }
 }
 
-/// Links to the dependencies of a package.
-fn forward(description: &Description, graph: &DependencyGraph) -> Vec<Link> {
+/// Returns the links to the dependencies of a package.
+fn forward_links(description: &Description, graph: &DependencyGraph) -> Vec<Link> {
     let links = DependencyKind::ALL.into_iter().flat_map(|kind| {
         description.dependencies(kind).map(move |dependency| {
             let requirement = dependency.requirement.map(|r| (r.operator, r.version));
@@ -152,9 +154,9 @@ fn forward(description: &Description, graph: &DependencyGraph) -> Vec<Link> {
     links.collect()
 }
 
-/// Links to the listed packages that depend on the package `name`.
-fn reverse(name: &str, graph: &DependencyGraph) -> impl Iterator<Item = Link> {
-    graph.reverse(name).map(|dependent| {
+/// Returns the links to the listed packages that depend on the package `name`.
+fn reverse_links(name: &str, graph: &DependencyGraph) -> impl Iterator<Item = Link> {
+    graph.reverse_dependencies(name).map(|dependent| {
         let link = link(dependent.kind, dependent.name, dependent.requirement, true);
         Link { reverse: true, ..link }
     })
@@ -172,10 +174,14 @@ fn link(kind: DependencyKind, name: &str, requirement: Option<(Operator, &str)>,
     }
 }
 
-fn archived_release(source: SourceId, release: &Release, vulnerabilities: &Vulnerabilities) -> Archived {
+fn archived_release(
+    source: SourceId,
+    release: &Release,
+    vulnerabilities: &Vulnerabilities,
+) -> ArchivedRelease {
     let description = release.description.as_deref().and_then(|text| Description::from_bytes(text).ok());
     let field = |tag: &str| description.as_ref().and_then(|d| d.non_empty(tag)).map(ToOwned::to_owned);
-    Archived {
+    ArchivedRelease {
         source_id: source.0,
         name: release.package.clone(),
         version: release.version.clone(),
@@ -187,11 +193,11 @@ fn archived_release(source: SourceId, release: &Release, vulnerabilities: &Vulne
             .iter()
             .map(vulnerabilities::wire_archived)
             .collect(),
-        ..Archived::default()
+        ..ArchivedRelease::default()
     }
 }
 
-/// All releases of a package of a source: the listed one first, then the archive, newest first.
+/// Returns all releases of a package of a source: the listed one first, then the archive, newest first.
 pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec<WireRelease>, Failure> {
     let detail = serve::info::package(&app.repositories, point, name, None).await?;
     let releases = std::iter::once(&detail.release).chain(&detail.others);

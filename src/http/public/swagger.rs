@@ -1,4 +1,5 @@
-//! `/swagger/index.html`: the public API as a page, generated from its OpenAPI document. No script, no foreign content.
+//! `/swagger/index.html`: the public API as a page, generated from its OpenAPI document. It has no scripts and no
+//! external content.
 
 use std::fmt::Write as _;
 

@@ -23,7 +23,7 @@ use crate::serve::requirements::Requirements;
 /// Maximum number of names of packages with unknown requirements in a response.
 const MAX_UNKNOWN_NAMES: usize = 100;
 
-/// `GET /repos/{r}/sysreqs`: of all packages, or of the named ones and their dependencies.
+/// `GET /repos/{r}/sysreqs`: requirements of all packages, or of named packages and their dependencies.
 pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<WireRequirements, Failure> {
     let names: Vec<String> = query.all("pkgname").map(str::to_owned).collect();
     let is_all = query.flag("all");
@@ -35,7 +35,7 @@ pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<
     let roots = (!is_all).then(|| names.clone());
     let rules = load_requirements(app, repo, query, roots.as_deref()).await?;
     let (unknown_count, unknown) = unknown_names(&rules, roots.as_deref());
-    // Takes milliseconds for all of CRAN: not on an async thread.
+    // Takes milliseconds for all of CRAN, so it does not run on an async thread.
     let response = tokio::task::spawn_blocking(move || {
         let installer = rules.system().installer();
         let wire = |(name, needs): (&str, Vec<MatchedRule<'_>>)| Requirement {
@@ -60,7 +60,7 @@ pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<
     response.await.map_err(|_| Failure::unavailable("the server is stopping", 5))
 }
 
-/// `GET /repos/{r}/packages/{name}/sysreqs`: of one package and its dependencies, by rule.
+/// `GET /repos/{r}/packages/{name}/sysreqs`: requirements of one package and its dependencies, by rule.
 pub(super) async fn of_package(
     app: &App,
     repo: &str,
@@ -92,8 +92,8 @@ pub(super) async fn of_package(
     })
 }
 
-/// `POST /repos/{r}/sysreqs`: of the package of a DESCRIPTION and its dependencies; with `suggests=true` including its
-/// suggested packages.
+/// `POST /repos/{r}/sysreqs`: requirements of the package of a DESCRIPTION and its dependencies, with `suggests=true`
+/// including its suggested packages.
 pub(super) async fn of_description(
     app: &App,
     repo: &str,
@@ -147,7 +147,7 @@ pub(super) async fn of_description(
     })
 }
 
-/// The number of packages with unknown requirements, and the first names.
+/// Returns the number of packages with unknown requirements, and the first names.
 fn unknown_names(rules: &Requirements, roots: Option<&[String]>) -> (usize, Vec<String>) {
     let mut names = rules.unknown(roots);
     let count = names.len();
@@ -155,8 +155,8 @@ fn unknown_names(rules: &Requirements, roots: Option<&[String]>) -> (usize, Vec<
     (count, names)
 }
 
-/// The requirements of packages at the newest point of a repository, on the system of `distribution` and `release`: of
-/// `roots` and their dependencies, or of all.
+/// Loads the requirements of packages at the newest point of a repository, on the system of `distribution` and
+/// `release`: of `roots` and their dependencies, or of all packages.
 async fn load_requirements(
     app: &App,
     repo: &str,
@@ -193,7 +193,7 @@ fn wire(needs: &[MatchedRule<'_>], installer: &str) -> Needs {
     }
 }
 
-/// Each value once, at its first position.
+/// Returns each value once, at its first position.
 fn distinct<'a, T: Clone + Eq + Hash + 'a>(values: impl Iterator<Item = &'a T>) -> Vec<T> {
     let mut unique = HashSet::new();
     values.filter(|value| unique.insert(*value)).cloned().collect()

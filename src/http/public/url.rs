@@ -22,7 +22,7 @@ pub(super) async fn answer(
     let catalog = app.state.catalog.get();
     head.principal.require(&catalog, read_repository(&query.repo))?;
     let name = named_repository(&catalog, &query.repo, head.principal)?.name.clone();
-    // Fails if there is none: scripts go back day by day until one exists.
+    // Fails if there is no snapshot: scripts then request earlier days until one exists.
     serve::point::resolve(&app.repositories, name.as_str(), Snapshot::Date(day)).await?;
     let base = base_url::base_url(&app.site.load(), head);
     Ok(WireSnapshot { url: format!("{base}/{name}/{day}"), upsi: day.to_string() })

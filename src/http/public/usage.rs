@@ -19,7 +19,7 @@ const DEFAULT_DAYS: usize = 7;
 /// Maximum of `_days`.
 const MAX_DAYS: usize = 366;
 
-/// Packages by their downloads, most first: `_sourceType`, `_days`, `_limit`, `_page`.
+/// Returns packages by their downloads, most first. Parameters: `_sourceType`, `_days`, `_limit`, `_page`.
 pub(super) async fn packages(
     app: &App,
     query: &Query,

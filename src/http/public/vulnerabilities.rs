@@ -6,7 +6,7 @@ use crate::api::public::vulnerability::{
 };
 use crate::model::time::Timestamp;
 
-/// The full record.
+/// Converts a finding to the full record.
 pub(super) fn wire(finding: &Finding<'_>) -> Vulnerability {
     Vulnerability {
         id: finding.id.to_owned(),
@@ -19,7 +19,7 @@ pub(super) fn wire(finding: &Finding<'_>) -> Vulnerability {
     }
 }
 
-/// The short record of an archived version; the full one is in the detail of that version.
+/// Converts a finding to the short record of an archived version; the full record is in the detail of that version.
 pub(super) fn wire_archived(finding: &Finding<'_>) -> ArchivedVulnerability {
     ArchivedVulnerability {
         id: finding.id.to_owned(),

@@ -11,7 +11,7 @@ use crate::http::permission::Principal;
 use crate::http::response;
 use crate::http::route::access::{Access, Target};
 
-/// Answers a webhook. The answer does not tell what the poll found.
+/// Handles a webhook. The response does not contain the result of the poll.
 ///
 /// # Errors
 /// 404 for a wrong signature and for a token that may not change the source, as for an unknown builder.

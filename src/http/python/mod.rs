@@ -38,7 +38,7 @@ pub(super) struct Address<'a> {
 /// Answers a GET or HEAD.
 ///
 /// # Errors
-/// 404 for what does not exist, also for a repository of another language.
+/// 404 if the address does not exist, or if the repository has another language.
 pub(super) async fn answer(
     app: &App,
     address: &Address<'_>,
@@ -97,7 +97,7 @@ pub(super) fn refuse_r_path(app: &App, requested: &str) -> Result<(), Failure> {
     }
 }
 
-/// The format that the client gets.
+/// Returns the format that the client gets.
 fn format(query: &Query, parts: &Parts) -> SimpleFormat {
     let values = parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let accept = values.collect::<Vec<_>>().join(",");
@@ -106,8 +106,8 @@ fn format(query: &Query, parts: &Parts) -> SimpleFormat {
     accept::negotiate(Some(&accept), format.as_deref())
 }
 
-/// A relative redirect, as a proxy may have removed a prefix of the path: 308 to the address with a slash at its end, 301
-/// to the normal form of a name.
+/// Returns a redirect: 308 to the address with a trailing slash, 301 to the normal form of a name. The location is
+/// relative, because a proxy may have removed a prefix of the path.
 fn redirect(address: &Address<'_>, target: &PythonPath, parts: &Parts) -> Response<Body> {
     let last = address.raw.rsplit('/').next().unwrap_or_default();
     let name = match target {

@@ -1,4 +1,5 @@
-//! Answers a GET or HEAD of a resolved address: whole or a range, 304 or 412 by its conditions.
+//! Answers a GET or HEAD of a resolved address: with the whole content or a range, or with 304 or 412 if a condition of
+//! the request requires it.
 
 use futures_util::StreamExt;
 use http::request::Parts;
@@ -160,7 +161,7 @@ async fn answer_file(
     }
 }
 
-/// The kind of service failure when a binary cannot be opened.
+/// Returns the kind of service failure for a binary that cannot be opened.
 fn service_error(error: &RepoError) -> ServiceError {
     match error {
         RepoError::Damaged { .. } => ServiceError::Ash,

@@ -51,7 +51,7 @@ pub(in crate::http) async fn versions(
     Ok(response::whole(&representation, Some(size), body))
 }
 
-/// The part that an address names; `release` and `devel` as of the snapshot.
+/// Returns the part that an address names; `release` and `devel` as of the snapshot.
 ///
 /// # Errors
 /// 404 if there is no such repository, or the Bioconductor versions are not known yet.
@@ -73,7 +73,7 @@ pub(in crate::http) fn resolve_part(
     Ok(Part::single(version, component))
 }
 
-/// The Bioconductor versions as of a snapshot.
+/// Returns the Bioconductor versions as of a snapshot.
 fn config_at(catalog: &Catalog, snapshot: Snapshot) -> Result<Cow<'_, Config>, Failure> {
     let Some(config) = &catalog.bioconductor else {
         let hint = "an administrator can fetch it with: rspm sync --type=bioconductor";
@@ -124,7 +124,7 @@ pub(in crate::http) fn require_part(app: &App, repo: &str) -> Result<(), Failure
     )))
 }
 
-/// The Bioconductor versions that this server has, newest first, each with its CRAN snapshot.
+/// Returns the Bioconductor versions that this server has, newest first, each with its CRAN snapshot.
 #[must_use]
 pub(in crate::http) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
     let Some(config) = &catalog.bioconductor else { return Vec::new() };
@@ -137,8 +137,8 @@ pub(in crate::http) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
     .collect()
 }
 
-/// The CRAN snapshot of a Bioconductor version: the day on which the next version became the release, else the day of
-/// the version's last update, else `latest`.
+/// Returns the CRAN snapshot of a Bioconductor version: the day on which the next version became the release, else the
+/// day of the version's last update, else `latest`.
 pub(in crate::http) fn cran_snapshot(config: &Config, version: Version) -> String {
     let day = config.successor_release_day(version).or_else(|| config.last_update(version));
     day.map_or_else(|| "latest".to_owned(), |day| day.to_string())

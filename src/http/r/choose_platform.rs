@@ -16,7 +16,7 @@ use crate::r::user_agent::RVersion;
 use crate::r::version::RMinor;
 use crate::serve::{self, negotiate};
 
-/// Chooses the platform for a request for a file; an index is the same for all clients.
+/// Chooses the platform of a request for a file; an index is the same for all clients.
 ///
 /// # Errors
 /// 404 for an unknown distribution after `__linux__`.
@@ -83,7 +83,7 @@ fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Distribu
     })
 }
 
-/// The platform of `bin/linux/{distribution}-{arch}/{r}`.
+/// Returns the platform of `bin/linux/{distribution}-{arch}/{r}`.
 ///
 /// # Errors
 /// 404 for an unknown distribution, or an architecture without binaries.
@@ -100,8 +100,8 @@ pub(in crate::http) fn linux_platform(app: &App, platform: &LinuxPlatform) -> Re
     Ok(Platform { r: platform.r, target: Target::Linux(distribution.name.clone()), arch: platform.arch })
 }
 
-/// The platform of a Windows or macOS tree; `None` where there is none, such as a folder that belongs to another
-/// version of R.
+/// Returns the platform of a Windows or macOS tree; `None` if there is none, such as for a folder that belongs to
+/// another version of R.
 pub(in crate::http) fn tree_platform(app: &App, tree: &Tree) -> Option<Platform> {
     match tree {
         Tree::Source => None,
@@ -115,7 +115,7 @@ pub(in crate::http) fn tree_platform(app: &App, tree: &Tree) -> Option<Platform>
     }
 }
 
-/// The architecture of a folder of macOS binaries.
+/// Returns the architecture of a folder of macOS binaries.
 fn mac_arch(platforms: &Platforms, r: RMinor, folder: &str) -> Option<Arch> {
     let folders = platforms.macos_folders(&r.to_string())?;
     let is_folder = |name: &Option<String>| name.as_deref() == Some(folder);

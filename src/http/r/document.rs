@@ -13,7 +13,7 @@ use crate::python::accept::SimpleFormat;
 use crate::r::layout::IndexFormat;
 use crate::serve::document::{Document, DocumentRequest};
 
-/// A generated document of a point. Its bytes are in the bounded index cache only.
+/// A generated document of a point. Its bytes are only in the bounded index cache.
 pub struct ResolvedDocument {
     pub(super) document: DocumentRequest,
     /// Seconds since the epoch.
@@ -22,7 +22,7 @@ pub struct ResolvedDocument {
 }
 
 impl ResolvedDocument {
-    /// A document of a point.
+    /// Creates the document of a point.
     pub(in crate::http) fn new(catalog: &Catalog, point: Point, document: Document) -> ResolvedDocument {
         // A new list of binaries changes the index of the same packages.
         let further_trees = document.further_trees().iter();
@@ -37,17 +37,17 @@ impl ResolvedDocument {
         }
     }
 
-    /// False for package details, which are added without a publish.
+    /// Returns false for package details, which are added without a publish.
     pub(in crate::http) fn is_cacheable(&self) -> bool {
         !self.document.document().has_details()
     }
 
-    /// The headers, once the digest of the decoded content is known.
+    /// Returns the headers for the digest of the decoded content.
     pub(super) fn representation(&self, content: Sha256) -> &Representation {
         self.representation.get_or_init(|| representation(self, content))
     }
 
-    /// The headers, if the digest is known.
+    /// Returns the headers, if the digest is known.
     pub(super) fn known_representation(&self) -> Option<&Representation> {
         self.representation.get()
     }

@@ -40,7 +40,7 @@ pub(super) async fn source_or_binary(
         Ok(None) => {
             let (package, version, platform) = (&source.package, &source.version, &selector.platform);
             let error = format!("there is no binary of {package} {version} for {platform}");
-            // A binary server that is queried for each package may have it the next time.
+            // A binary server that is queried for each package may have the binary at the next request.
             let is_cacheable = is_cacheable && !serve::remote_binaries::probes_servers(&app.state);
             without_binary(source, Some(MissingBinary { kind: ServiceError::Fetch, error }), is_cacheable)
         }
@@ -54,7 +54,7 @@ pub(super) async fn source_or_binary(
     }
 }
 
-/// A binary without a fallback.
+/// Returns the result for a binary, without a fallback.
 pub(super) fn binary(app: &App, located: LocatedFile, selector: &BinarySelector) -> ResolvedFile {
     ResolvedFile {
         is_cacheable: serve::file::is_local(&app.repositories, &located),
@@ -117,7 +117,7 @@ pub(super) async fn binary_of_version(
     Ok(binary(app, located.ok_or_else(absent)?, selector))
 }
 
-/// The plain name of a file that is requested with the platform in its name, in a tree of Linux binaries.
+/// Returns the plain name of a file that is requested with the platform in its name, in a tree of Linux binaries.
 ///
 /// # Errors
 /// 404 for another platform than the tree's.

@@ -17,7 +17,7 @@ pub struct ResolvedFile {
     pub(super) platform: Option<Platform>,
     /// The source package, served if the binary cannot be opened.
     pub(super) fallback: Option<FileWithHeaders>,
-    /// Why `file` is the source package although a binary was looked up; else `None`.
+    /// The reason why `file` is the source package although a binary was looked up.
     pub(super) missing_binary: Option<MissingBinary>,
     /// Whether resolving again would give the same result.
     pub(super) is_cacheable: bool,
@@ -33,14 +33,15 @@ pub(super) struct FileWithHeaders {
     pub(super) representation: Representation,
 }
 
-/// Why there is no binary.
+/// The reason why there is no binary.
 pub(super) struct MissingBinary {
     pub(super) kind: ServiceError,
     pub(super) error: String,
 }
 
 impl ResolvedFile {
-    /// A distribution of a Python package, or METADATA of one, at an address with the digest of the distribution.
+    /// Creates the file for a distribution of a Python package, or for its METADATA, at an address with the digest of
+    /// the distribution.
     pub(in crate::http) fn of_python(located: LocatedFile, metadata: bool) -> ResolvedFile {
         let (media_type, disposition) = match metadata {
             true => ("text/plain; charset=utf-8", "inline".to_owned()),
@@ -105,19 +106,19 @@ impl ResolvedFile {
         ResolvedFile { is_cacheable: false, ..self }
     }
 
-    /// True when resolving again would give the same result.
+    /// Returns true if resolving again would give the same result.
     pub(in crate::http) fn is_cacheable(&self) -> bool {
         self.is_cacheable
     }
 }
 
-/// `Content-Disposition` of a download. A quotation mark in a name would end it.
+/// Returns the `Content-Disposition` of a download. Quotation marks are replaced, because they would end the name.
 fn attachment(name: &str) -> String {
     format!("attachment; filename=\"{}\"", name.replace(['"', '\\'], "_"))
 }
 
 impl FileWithHeaders {
-    /// The headers of a source package, or of a binary for a platform.
+    /// Creates the headers of a source package, or of a binary for a platform.
     pub(super) fn new(
         catalog: &Catalog,
         located: LocatedFile,
@@ -125,7 +126,7 @@ impl FileWithHeaders {
     ) -> FileWithHeaders {
         let (etag, previous_etag) = etag::of_file(&located);
         let disposition: HeaderValue = header_value(attachment(&located.name));
-        // The same version with other bytes is a new revision.
+        // A new revision has other bytes and the same publication time, so the revision is added.
         let modified = located.modified.map(|at| catalog.modified(at).saturating_add(located.revision()));
         let representation = Representation {
             etag,

@@ -21,7 +21,7 @@ pub enum PlatformRequest<'a> {
     BinaryOrSource {
         /// The distribution as the address names it.
         distro: &'a str,
-        /// The chosen platform, or why none was chosen.
+        /// The chosen platform, or the reason why none was chosen.
         choice: Cow<'a, PlatformChoice>,
         /// The request header on which the choice depends.
         vary: Vary,
@@ -38,7 +38,8 @@ pub enum PlatformRequest<'a> {
 }
 
 impl<'a> PlatformRequest<'a> {
-    /// The part of the cache key beside the address; `None` where the address alone decides.
+    /// Returns the part of the cache key that is added to the address; `None` if the result depends only on the
+    /// address.
     pub(in crate::http) fn cache_key(&self) -> Option<String> {
         match self {
             PlatformRequest::NoBinaries | PlatformRequest::Tree { .. } => None,
@@ -49,7 +50,7 @@ impl<'a> PlatformRequest<'a> {
         }
     }
 
-    /// The platform of the binaries to look up.
+    /// Returns the platform of the binaries to look up.
     pub(super) fn platform(&self) -> Option<&Platform> {
         match self {
             PlatformRequest::NoBinaries | PlatformRequest::Tree { .. } => None,
@@ -59,7 +60,7 @@ impl<'a> PlatformRequest<'a> {
         }
     }
 
-    /// The header by which responses at this address differ.
+    /// Returns the header by which responses at this address differ.
     pub(super) fn vary(&self) -> Vary {
         match self {
             PlatformRequest::BinaryOrSource { vary, .. } => *vary,
@@ -67,7 +68,7 @@ impl<'a> PlatformRequest<'a> {
         }
     }
 
-    /// What is logged about the requested binary.
+    /// Returns the data to log about the requested binary.
     pub(in crate::http) fn requested_binary(&self, parts: &'a Parts) -> Option<RequestedBinary<'a>> {
         match self {
             PlatformRequest::NoBinaries => None,
@@ -85,12 +86,12 @@ impl<'a> PlatformRequest<'a> {
     }
 }
 
-/// What is logged about a request for binaries of an unknown distribution.
+/// Returns the data to log about a request for binaries of an unknown distribution.
 pub(in crate::http) fn unknown_distribution<'a>(distro: &'a str, parts: &'a Parts) -> RequestedBinary<'a> {
     RequestedBinary { distro, r: None, match_result: Ok(None), agent: user_agent(parts) }
 }
 
-/// The raw `User-Agent`.
+/// Returns the raw `User-Agent`.
 pub(in crate::http) fn user_agent(parts: &Parts) -> Option<&[u8]> {
     parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes)
 }

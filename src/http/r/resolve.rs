@@ -20,7 +20,7 @@ use crate::serve::r::document::RDocument;
 /// Resolves an address to a document or a file of a point. Fetches and renders nothing.
 ///
 /// # Errors
-/// 404 for what does not exist, 503 when the database fails.
+/// 404 if the address does not exist, 503 if the database fails.
 pub(in crate::http) async fn resolve(
     app: &App,
     repo: &str,
@@ -33,7 +33,7 @@ pub(in crate::http) async fn resolve(
         bioconductor::require_part(app, repo)?;
     }
     let point = serve::point::resolve_part(&app.repositories, repo, part, snapshot).await?;
-    let document = |document| generated(app, point.clone(), document);
+    let document = |document| generated_document(app, point.clone(), document);
     Ok(match path {
         RPath::Index { tree: Tree::Source, format } => document(RDocument::Packages(*format)),
         RPath::Index { tree: tree @ (Tree::Windows { .. } | Tree::MacOs { .. }), format } => {
@@ -92,7 +92,7 @@ pub(in crate::http) async fn resolve(
             let detail_updates = app.state.detail_updates.load(Ordering::Acquire);
             // Package details may be added to a closed point too.
             let point = Point { open: true, ..point };
-            generated(app, point, RDocument::PackageDatabase { detail_updates })
+            generated_document(app, point, RDocument::PackageDatabase { detail_updates })
         }
         RPath::File { tree: tree @ (Tree::Windows { .. } | Tree::MacOs { .. }), file } => {
             let resolved = locate::binary_file(app, &point, tree, file, snapshot).await?;
@@ -111,13 +111,13 @@ pub(in crate::http) async fn resolve(
     })
 }
 
-fn generated(app: &App, point: Point, document: RDocument) -> Resource {
+fn generated_document(app: &App, point: Point, document: RDocument) -> Resource {
     let document = Document::R(document);
     Resource::Document(Box::new(ResolvedDocument::new(&app.state.catalog.get(), point, document)))
 }
 
-/// An index of binaries. The index of a closed point may still change: binaries may appear later than their source
-/// package.
+/// Returns an index of binaries. The index of a closed point may still change, because binaries may appear later than
+/// their source package.
 fn binary_index(
     app: &App,
     point: &Point,
@@ -126,5 +126,5 @@ fn binary_index(
     format: IndexFormat,
 ) -> Resource {
     let document = serve::binaries::document(&app.state, point, selector, with_source_packages, format);
-    generated(app, Point { open: true, ..point.clone() }, document)
+    generated_document(app, Point { open: true, ..point.clone() }, document)
 }

@@ -1,5 +1,5 @@
-//! What each route does, and with which object: decides who may use it. The matches are exhaustive, so that a new route
-//! does not compile without its row. Pure.
+//! The action and the object of each route, which decide who may use it. The matches are exhaustive, so that a new
+//! route does not compile without its row. No I/O.
 
 use super::Route;
 use super::admin::{AdminRoute, ControlRoute, DataRoute};
@@ -7,28 +7,28 @@ use super::public::PublicRoute;
 use crate::access::Action;
 use crate::model::ids::RepoId;
 
-/// What a request does, and with which object.
+/// The action of a request, and its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access<'a> {
-    /// What it does.
+    /// The action.
     pub action: Action,
     /// The object that the address names.
     pub target: Target<'a>,
 }
 
-/// What decides who may read a resolved address.
+/// The data that decides who may read a resolved address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RepositoryAccess {
     /// The repository.
     pub id: RepoId,
-    /// Whether it is for authenticated clients only.
+    /// Whether it is only for authenticated clients.
     pub authenticated: bool,
 }
 
 /// The object that an address names. An object that the body names is checked by the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// None, or several.
+    /// No single object.
     Server,
     /// A repository, by name or number; may not exist.
     Repository(&'a str),
@@ -62,9 +62,9 @@ const fn source(action: Action, name: &str) -> Access<'_> {
     Access { action, target: Target::Source(name) }
 }
 
-/// What the route does, and with which object.
+/// Returns the action and the object of a route.
 #[must_use]
-pub fn of(route: &Route) -> Access<'_> {
+pub fn route_access(route: &Route) -> Access<'_> {
     match route {
         Route::Home | Route::Ping => server(Action::ReadPublic),
         Route::Latest { repo, .. }
@@ -72,14 +72,14 @@ pub fn of(route: &Route) -> Access<'_> {
         | Route::Repository { repo, .. }
         | Route::Versions { repo, .. } => read_repository(repo),
         Route::UploadPython { source: name } => source(Action::WriteSource, name),
-        Route::Public(route) => of_public(route),
-        Route::Admin(route) => of_admin(route),
+        Route::Public(route) => public_access(route),
+        Route::Admin(route) => admin_access(route),
     }
 }
 
-fn of_public(route: &PublicRoute) -> Access<'_> {
+fn public_access(route: &PublicRoute) -> Access<'_> {
     match route {
-            // These list what the client may read, or are the same for everyone.
+            // These list only objects that the client may read, or are the same for all clients.
             PublicRoute::Status
             | PublicRoute::Repos
             | PublicRoute::Sources
@@ -111,17 +111,17 @@ fn of_public(route: &PublicRoute) -> Access<'_> {
     }
 }
 
-/// What the route does, and with which object.
+/// Returns the action and the object of a route of the admin API.
 #[must_use]
-pub fn of_admin(route: &AdminRoute) -> Access<'_> {
+pub fn admin_access(route: &AdminRoute) -> Access<'_> {
     match route {
-        AdminRoute::Control(Ok(route)) => of_control(route),
-        AdminRoute::Data(Ok(route)) => of_data(route),
+        AdminRoute::Control(Ok(route)) => control_access(route),
+        AdminRoute::Data(Ok(route)) => data_access(route),
         AdminRoute::Control(Err(_)) | AdminRoute::Data(Err(_)) => server(Action::Inspect),
     }
 }
 
-fn of_control(route: &ControlRoute) -> Access<'_> {
+fn control_access(route: &ControlRoute) -> Access<'_> {
     match route {
         ControlRoute::Status | ControlRoute::Reload | ControlRoute::LogLevel => server(Action::Administer),
         ControlRoute::Nodes
@@ -133,9 +133,9 @@ fn of_control(route: &ControlRoute) -> Access<'_> {
     }
 }
 
-fn of_data(route: &DataRoute) -> Access<'_> {
+fn data_access(route: &DataRoute) -> Access<'_> {
     match route {
-        // These list what the client may read, or are the same for everyone.
+        // These list only objects that the client may read, or are the same for all clients.
         DataRoute::Sources
         | DataRoute::Repos
         | DataRoute::BioconductorVersions

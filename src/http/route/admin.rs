@@ -5,12 +5,12 @@ use http::{Method, StatusCode};
 use super::table::{self, routes};
 use crate::http::error::Failure;
 
-/// The route of a request to the admin API, or its failure: only clients with a token learn whether an address exists.
+/// The route of a request to the admin API, or its failure, which is disclosed only to clients with a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminRoute {
-    /// About the server process; served in every mode.
+    /// Routes of the server process, served in every mode.
     Control(Result<ControlRoute, Failure>),
-    /// About everything else; served while the server is online.
+    /// All other routes, served while the server is online.
     Data(Result<DataRoute, Failure>),
 }
 

@@ -1,4 +1,4 @@
-//! The route table: maps method, path and query to a [`Route`]. Pure.
+//! The route table: maps method, path and query to a [`Route`]. No I/O.
 
 pub mod access;
 pub mod admin;
@@ -27,7 +27,7 @@ pub enum Route {
     Latest {
         /// As in the URL; may not exist.
         repo: String,
-        /// The address ends in a slash.
+        /// Whether the address ends in a slash.
         trailing_slash: bool,
     },
     /// `/{repo}/{snapshot}/` and the directory of a part of Bioconductor: an HTML page about the repository.
@@ -66,7 +66,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// The format of an error response.
+    /// Returns the format of an error response.
     #[must_use]
     pub fn error_format(&self) -> ErrorFormat {
         match self {
@@ -358,7 +358,7 @@ mod tests {
             ("//__api__/admin/v1/nothing", Action::Inspect, Target::Server, ErrorFormat::Json),
         ] {
             let route = route(path).expect(path);
-            let access = access::of(&route);
+            let access = access::route_access(&route);
             assert_eq!((access.action, access.target), (action, target), "{path}");
             assert_eq!(route.error_format(), format, "{path}");
         }

@@ -1,4 +1,4 @@
-//! The rest of an address in a repository, after the snapshot: one variant for each layout of repositories. Pure.
+//! The rest of an address in a repository, after the snapshot: one variant for each layout of repositories. No I/O.
 
 use crate::http::error::Failure;
 use crate::python::{self, layout::PythonPath};
@@ -17,8 +17,8 @@ pub(super) const SIMPLE: &str = "simple";
 pub enum RepoPath {
     /// A path in a repository of R packages.
     R {
-        /// The segment after `__linux__`: source packages are answered with binaries for that distribution. May not
-        /// exist.
+        /// The segment after `__linux__`, a distribution for which binaries are served in place of source packages; may
+        /// not exist.
         linux: Option<String>,
         /// The path.
         path: RPath,
@@ -37,8 +37,8 @@ pub enum RepoPath {
 }
 
 impl RepoPath {
-    /// Parses the segments after the snapshot; `linux` is the one after `__linux__`. `None` for a directory that is
-    /// opened in a browser: that of the snapshot, or of a part of Bioconductor.
+    /// Parses the segments after the snapshot; `linux` is the segment after `__linux__`. `None` for a directory that is
+    /// opened in a browser: the directory of the snapshot, or of a part of Bioconductor.
     pub(super) fn parse(linux: Option<&str>, rest: &[&str]) -> Result<Option<RepoPath>, Failure> {
         if is_python(rest) {
             if linux.is_some() {
@@ -70,8 +70,8 @@ impl RepoPath {
     }
 }
 
-/// Whether the first segments are those of a Python repository: `simple`, or `packages` and a digest, where Bioconductor
-/// has a version.
+/// Returns true if the first segments are those of a Python repository: `simple`, or `packages` and a digest, in the
+/// place of a Bioconductor version.
 fn is_python(rest: &[&str]) -> bool {
     match rest {
         [SIMPLE, ..] => true,
@@ -80,8 +80,8 @@ fn is_python(rest: &[&str]) -> bool {
     }
 }
 
-/// 404 for an unknown Bioconductor repository, such as `container-binaries`, which BiocManager requests in a container
-/// and does without on a 404.
+/// Returns the 404 failure for an unknown Bioconductor repository, such as `container-binaries`, which BiocManager
+/// requests in a container and ignores on a 404.
 fn unknown_part() -> Failure {
     let components = Component::ALL.map(Component::path).join(", ");
     Failure::not_found(format!(

@@ -20,7 +20,7 @@ macro_rules! routes {
         }
 
         impl $name {
-            /// The route of a method at an address.
+            /// Returns the route of a method at an address.
             fn find(method: &http::Method, segments: &[&str]) -> Option<$name> {
                 match (method, segments) {
                     $($((&http::Method::$method, [$($segment),+]))|+ => {
@@ -46,7 +46,7 @@ pub(super) use routes;
 const METHODS: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
-/// The route of `method` at an address; `find` looks up the route of a method.
+/// Returns the route of `method` at an address; `find` looks up the route of a method.
 ///
 /// # Errors
 /// 405 with the methods that have a route, or `unknown` if there are none.

@@ -1,4 +1,5 @@
-//! Explains which file a client gets for a release: the binary for its `User-Agent`, or why it is the source package.
+//! Explains which file a client gets for a release: the binary for its `User-Agent`, or the source package and the
+//! reason.
 
 use super::sentences::{self, format_time};
 use super::sources::ExplainedRelease;
@@ -34,10 +35,10 @@ enum FileSelection {
 const FETCH: &str = "service_error_fetch";
 const DAMAGED: &str = "service_error_ash";
 
-/// Why there is no binary: the error name of the service log, where it has one, and a sentence.
+/// The reason why there is no binary: the error name of the service log, if it has one, and a sentence.
 type NoBinaryReason = (Option<&'static str>, String);
 
-/// Determines what a client gets for a release.
+/// Determines the file that a client gets for a release.
 pub(super) async fn explain_file(
     repositories: &Repositories,
     request: &ExplainRequest,
@@ -78,7 +79,7 @@ pub(super) async fn explain_file(
     Ok(ExplainResult { file: Some(file), no_binary_reason, answer })
 }
 
-/// Returns the binary, or why it cannot be served.
+/// Returns the binary, or the reason why it cannot be served.
 async fn explain_binary(
     repositories: &Repositories,
     request: &ExplainRequest,
@@ -118,12 +119,12 @@ fn select_file(
     distribution: Option<&Distribution>,
     decisions: &mut Vec<Decision>,
 ) -> FileSelection {
-    let (Some(distribution), Some(requested)) = (distribution, request.distribution.as_deref()) else {
+    let (Some(distribution), Some(requested_name)) = (distribution, request.distribution.as_deref()) else {
         decisions.push(sentences::no_distribution());
         return FileSelection::Source;
     };
     let agent = request.agent.as_deref();
-    decisions.push(sentences::distribution(requested, distribution));
+    decisions.push(sentences::distribution(requested_name, distribution));
     decisions.push(sentences::client(agent));
     let decision = |subject: String, state: &str, is_selected, rule: &str| Decision {
         topic: Topic::Match,
@@ -261,9 +262,9 @@ async fn explain_source(
     distribution: Option<&Distribution>,
     decisions: &mut Vec<Decision>,
 ) -> (ServedFile, Option<String>) {
-    let linux = distribution.and(request.distribution.as_deref());
-    let url = address(request, linux, release, &release.path);
-    // A lost source package is fetched again where there is a mirror.
+    let linux_distribution = distribution.and(request.distribution.as_deref());
+    let url = address(request, linux_distribution, release, &release.path);
+    // A lost source package is fetched again if its source has a mirror.
     let error =
         explain_stored(repositories, &release.located, &url, decisions).await.map(|error| error.to_string());
     let (source, located) = (release.source.clone(), release.located.clone());
@@ -319,16 +320,16 @@ fn contrib_tree(platforms: &Platforms, platform: &Platform) -> Tree {
 
 fn address(
     request: &ExplainRequest,
-    linux: Option<&str>,
+    linux_distribution: Option<&str>,
     release: &ExplainedRelease,
     path: &RPath,
 ) -> String {
-    let linux = linux.map(|name| format!("/__linux__/{name}")).unwrap_or_default();
+    let linux_distribution = linux_distribution.map(|name| format!("/__linux__/{name}")).unwrap_or_default();
     let part = release.part.map(|part| format!("packages/{part}/")).unwrap_or_default();
-    format!("/{}{linux}/{}/{part}{}", request.repo, request.snapshot, path.path())
+    format!("/{}{linux_distribution}/{}/{part}{}", request.repo, request.snapshot, path.path())
 }
 
-/// Why a binary is selected, or not.
+/// The reason why a binary is selected or not.
 fn selection_reason(
     binary: &db::binary::Binary,
     selection: Option<&BinarySelector>,

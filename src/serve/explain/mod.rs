@@ -21,7 +21,7 @@ pub struct ExplainRequest {
     pub repo: String,
     /// The package.
     pub package: String,
-    /// Its version; the listed one when `None`.
+    /// The version; `None` for the listed version.
     pub version: Option<String>,
     /// The snapshot of the repository.
     pub snapshot: Snapshot,
@@ -29,7 +29,7 @@ pub struct ExplainRequest {
     pub distribution: Option<String>,
     /// The `User-Agent` of the client.
     pub agent: Option<Vec<u8>>,
-    /// The version of Bioconductor, in a Bioconductor repository; the default version when `None`.
+    /// The version of Bioconductor, in a Bioconductor repository; `None` for the default version.
     pub bioconductor: Option<Version>,
 }
 
@@ -63,18 +63,18 @@ pub struct Decision {
     pub subject: String,
     /// The state of the subject.
     pub state: String,
-    /// True when the subject is selected.
+    /// Whether the subject is selected.
     pub is_selected: bool,
     /// The rule applied; empty if there is none.
     pub rule: String,
 }
 
-/// What a client would get.
+/// The result for a client.
 #[derive(Clone, Debug)]
 pub struct ExplainResult {
     /// The file, if the client gets one.
     pub file: Option<ServedFile>,
-    /// Why it is not the binary that fits, or no file at all: the error name of the service log.
+    /// The reason why the file is not the binary that fits, or why there is no file: the error name of the service log.
     pub no_binary_reason: Option<&'static str>,
     /// The result in one sentence.
     pub answer: String,
@@ -98,11 +98,11 @@ pub struct ServedFile {
 pub struct Explanation {
     /// The decisions, in order.
     pub decisions: Vec<Decision>,
-    /// What the client would get.
+    /// The result for the client.
     pub result: ExplainResult,
 }
 
-/// Explains what a client would get for a package, and the rule of every decision.
+/// Explains the file that a client gets for a package, with the rule of every decision.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`] for a snapshot it does not have,

@@ -1,4 +1,4 @@
-//! Sentences of an explanation that depend only on a decision. Pure.
+//! Sentences of an explanation that depend only on one decision. Pure.
 
 use super::{Decision, Topic};
 use crate::advisory::Finding;
@@ -14,18 +14,18 @@ use crate::serve::negotiate::{MatchFailure, RVersionMatch};
 const MAX_HEADER: usize = 200;
 
 /// `2026-11-20 07:50:28 UTC`.
-pub(super) fn format_time(at: Timestamp) -> String {
-    let text = at.to_string();
+pub(super) fn format_time(time: Timestamp) -> String {
+    let text = time.to_string();
     text.get(..19).map_or_else(|| text.clone(), |text| format!("{} UTC", text.replace('T', " ")))
 }
 
 /// The decision on the resolved snapshot.
-pub(super) fn snapshot(requested: Snapshot, point: &Point) -> Decision {
-    let newest = point.modified.map_or_else(
+pub(super) fn snapshot(snapshot: Snapshot, point: &Point) -> Decision {
+    let newest_change = point.modified.map_or_else(
         || "nothing was published yet".to_owned(),
-        |at| format!("its newest change is of {}", format_time(at)),
+        |time| format!("its newest change is of {}", format_time(time)),
     );
-    let rule = match requested {
+    let rule = match snapshot {
         Snapshot::Latest => "the newest published state of every source",
         Snapshot::Date(_) => "the state at the end of that day, in UTC",
         Snapshot::Transaction(_) => "the state right after that transaction",
@@ -33,8 +33,8 @@ pub(super) fn snapshot(requested: Snapshot, point: &Point) -> Decision {
     let stability = if point.open { "it may still change" } else { "it never changes again" };
     Decision {
         topic: Topic::Snapshot,
-        subject: requested.to_string(),
-        state: newest,
+        subject: snapshot.to_string(),
+        state: newest_change,
         is_selected: true,
         rule: format!("{rule}; {stability}"),
     }
@@ -47,12 +47,13 @@ pub(super) fn release(located: &LocatedFile, is_version_requested: bool) -> Deci
         (true, false) => "the requested version, which the index lists",
         (true, true) => "the requested version; superseded, its address is below Archive/",
     };
-    let published = located.modified.map(|at| format!(", published {}", format_time(at))).unwrap_or_default();
+    let publication =
+        located.modified.map(|time| format!(", published {}", format_time(time))).unwrap_or_default();
     let class = if located.archived { "archived" } else { "current" };
     Decision {
         topic: Topic::Release,
         subject: format!("{} {}", located.package, located.version),
-        state: format!("{class}{published}"),
+        state: format!("{class}{publication}"),
         is_selected: true,
         rule: rule.to_owned(),
     }
@@ -124,7 +125,7 @@ pub(super) fn client(header: Option<&[u8]>) -> Decision {
             "only this header contains the version of R",
         );
     };
-    let escaped: String = String::from_utf8_lossy(header).escape_debug().take(MAX_HEADER).collect();
+    let escaped_header: String = String::from_utf8_lossy(header).escape_debug().take(MAX_HEADER).collect();
     match user_agent::parse(header) {
         UserAgent::R(client) => {
             let system = match client.system {
@@ -137,23 +138,23 @@ pub(super) fn client(header: Option<&[u8]>) -> Decision {
                 client.arch.map_or("an architecture without binaries".to_owned(), |arch| arch.to_string());
             let text = format!("R {} on {system}, {arch}", client.r);
             decision(
-                escaped,
+                escaped_header,
                 &text,
                 true,
                 "the group after the word R: version, platform, architecture, system",
             )
         }
         UserAgent::NotR => decision(
-            escaped,
+            escaped_header,
             "not R, or no version of it",
             false,
             "the header has the form of R's, but other content",
         ),
         UserAgent::Unsupported => decision(
-            escaped,
+            escaped_header,
             "names no system that has binaries",
             false,
-            "R hides its own header behind libcurl's unless options(HTTPUserAgent) begins with R/",
+            "R sends the header of libcurl instead of its own unless options(HTTPUserAgent) begins with R/",
         ),
     }
 }
@@ -167,7 +168,7 @@ pub(super) fn match_rule(version_match: RVersionMatch) -> &'static str {
     }
 }
 
-/// Why no binary fits the client.
+/// The reason why no binary fits the client.
 pub(super) fn failure_reason(failure: MatchFailure) -> &'static str {
     match failure {
         MatchFailure::NoAgent => "the client sent no User-Agent, which selects the binary",
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_has_a_sentence_of_its_own() {
+    fn every_reason_has_a_different_sentence() {
         let failures = [
             MatchFailure::NoAgent,
             MatchFailure::UnsupportedOs,

@@ -18,7 +18,7 @@ use crate::serve::point;
 use crate::serve::{RepoError, find, owner, python};
 use crate::state::State;
 
-/// The maximum number of archived versions that are named.
+/// Maximum number of archived versions in a decision.
 const MAX_VERSIONS: usize = 12;
 
 /// A release found at the snapshot.
@@ -39,7 +39,7 @@ struct TreeLives {
     lives: Vec<CurrentLife>,
 }
 
-/// Finds the requested release, or explains why there is none.
+/// Finds the requested release, or returns the reason why there is none.
 pub(super) async fn explain_release(
     repositories: &Repositories,
     request: &ExplainRequest,
@@ -76,7 +76,7 @@ pub(super) async fn explain_release(
                 format!("404: {source} owns the name {package} and has no version {version}")
             }
             None => format!(
-                "{source} lists no version of {package}: its index leaves it out; request an archived one with \
+                "{source} lists no version of {package}: its index omits it; request an archived version with \
                  --version"
             ),
         };
@@ -140,8 +140,8 @@ fn source_decisions(
     lives_by_tree: &[TreeLives],
     owner: Option<PointTree>,
 ) -> Vec<Decision> {
-    let subscribed = subscriptions(catalog, repository, request.snapshot, (state.clock)());
-    let listed_by_owner = owner.is_some_and(|owner| {
+    let subscription_list = subscriptions(catalog, repository, request.snapshot, (state.clock)());
+    let is_listed_by_owner = owner.is_some_and(|owner| {
         lives_by_tree.iter().any(|entry| entry.tree == owner && entry.lives.iter().any(is_listed))
     });
     let mut decisions = Vec::new();
@@ -151,13 +151,13 @@ fn source_decisions(
     let applies = |entry: &&Subscription| {
         repository.kind != RepoKind::Bioconductor || entry.version.is_none() || entry.version == version
     };
-    let mut explained = Vec::new();
-    for source in subscribed.iter().filter(applies).map(|entry| entry.source) {
+    let mut explained_sources = Vec::new();
+    for source in subscription_list.iter().filter(applies).map(|entry| entry.source) {
         // A source may be subscribed to for several versions of Bioconductor.
-        if explained.contains(&source) {
+        if explained_sources.contains(&source) {
             continue;
         }
-        explained.push(source);
+        explained_sources.push(source);
         let name = catalog
             .source_by_id(source)
             .map_or_else(|| format!("source {source}, which was deleted"), |source| source.name.to_string());
@@ -183,8 +183,10 @@ fn source_decisions(
             let part = catalog_tree.and_then(Tree::part).map(|part| format!(" {part}")).unwrap_or_default();
             let state = step.map(|step| format!(" (state of {})", format_time(step.at))).unwrap_or_default();
             let is_owner = owner == Some(*point_tree);
-            let rule = match (is_owner, lives.is_empty(), listed_by_owner, is_owned) {
-                (true, _, true, _) => "the first source that lists a name owns it, whatever the versions",
+            let rule = match (is_owner, lives.is_empty(), is_listed_by_owner, is_owned) {
+                (true, _, true, _) => {
+                    "the first source that lists a name owns it, regardless of the versions"
+                }
                 (true, _, false, _) => {
                     "no source lists the name; the first that has it in its archive owns it"
                 }
@@ -236,11 +238,11 @@ fn describe_versions(lives: &[CurrentLife]) -> String {
     };
     let (listed, archived) = (versions(LifeState::Listed), versions(LifeState::Archived));
     let names = archived.iter().take(MAX_VERSIONS).copied().collect::<Vec<_>>().join(", ");
-    let more = archived.len().saturating_sub(MAX_VERSIONS);
-    let archive = match (archived.is_empty(), more) {
+    let further_count = archived.len().saturating_sub(MAX_VERSIONS);
+    let archive = match (archived.is_empty(), further_count) {
         (true, _) => None,
         (false, 0) => Some(format!("in the archive: {names}")),
-        (false, more) => Some(format!("in the archive: {names} and {more} more")),
+        (false, further_count) => Some(format!("in the archive: {names} and {further_count} more")),
     };
     let listed = (!listed.is_empty()).then(|| format!("lists {}", listed.join(", ")));
     match (listed, archive) {

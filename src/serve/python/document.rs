@@ -26,7 +26,7 @@ impl PythonDocument {
         }
     }
 
-    /// The word of the kind and the content in keys. Both types of HTML have the same bytes.
+    /// The name in keys: kind and format. Both types of HTML have the same bytes.
     pub(in crate::serve) fn name(&self) -> &'static str {
         match (self, self.format()) {
             (PythonDocument::Root(_), SimpleFormat::Json) => "simple.json",
@@ -36,10 +36,10 @@ impl PythonDocument {
         }
     }
 
-    /// Appends to a key what the document is made from besides the trees of the point.
+    /// Appends the inputs of the document besides the trees of the point to a key.
     pub(in crate::serve) fn write_key(&self, key: &mut String) {
         if let PythonDocument::Project(project, _) = self {
-            write!(key, "/{project}").expect("a String takes every write");
+            write!(key, "/{project}").expect("writing to a String cannot fail");
         }
     }
 }

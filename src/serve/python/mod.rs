@@ -19,7 +19,7 @@ pub(super) fn language(state: &State, point: &Point) -> Language {
     source.map_or(Language::R, |source| source.kind.language())
 }
 
-/// Refuses what is known of R packages only.
+/// Returns an error for operations that only R packages support.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a point of Python packages.
@@ -27,7 +27,7 @@ pub(super) fn require_r(state: &State, point: &Point) -> Result<(), RepoError> {
     match language(state, point) {
         Language::R => Ok(()),
         Language::Python => Err(RepoError::Invalid(
-            "this is known of R packages only; the files of a Python package and their metadata are on its page, \
+            "only R packages have this information; the files of a Python package and their metadata are on its page, \
              /{repository}/{snapshot}/simple/{project}/"
                 .to_owned(),
         )),

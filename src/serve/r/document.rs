@@ -30,12 +30,12 @@ pub enum RDocument {
     Binaries(BinaryIndex),
 }
 
-/// An index with binaries, and the state of the binary lists it is made from.
+/// An index with binaries, and the state of the binary lists from which it is rendered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BinaryIndex {
     /// The platform, and the instant that selects the binaries.
     pub selector: BinarySelector,
-    /// True to include packages without a binary, as source packages.
+    /// Whether packages without a binary are included, as source packages.
     pub with_source_packages: bool,
     /// The file format.
     pub format: IndexFormat,
@@ -44,8 +44,8 @@ pub struct BinaryIndex {
 }
 
 impl RDocument {
-    /// The documents to render in advance for a finished day.
-    pub const PRERENDERED: [RDocument; 3] =
+    /// The documents that the nightly work renders for a finished day.
+    pub const NIGHTLY_DOCUMENTS: [RDocument; 3] =
         [RDocument::Packages(IndexFormat::Rds), RDocument::Packages(IndexFormat::Gz), RDocument::ArchiveRds];
 
     /// The file format.
@@ -86,7 +86,7 @@ impl RDocument {
         }
     }
 
-    /// The name in keys. Empty indexes are constants and never cached, so one name is enough for them.
+    /// The name in keys. Empty indexes are constants and never cached, so one name suffices for them.
     pub(in crate::serve) fn name(&self) -> &'static str {
         match self {
             RDocument::Packages(format) => format.file_name(),
@@ -98,11 +98,11 @@ impl RDocument {
         }
     }
 
-    /// Appends to a key what the document is made from besides the trees of the point. Stored keys contain these words.
+    /// Appends the inputs of the document besides the trees of the point to a key. Stored keys contain these words.
     pub(in crate::serve) fn write_key(&self, key: &mut String) {
         match self {
             RDocument::PackageDatabase { detail_updates } => {
-                write!(key, "/{detail_updates}").expect("a String takes every write");
+                write!(key, "/{detail_updates}").expect("writing to a String cannot fail");
             }
             RDocument::Binaries(BinaryIndex { selector, with_source_packages, format, heads }) => {
                 let packages = if *with_source_packages { "all" } else { "built" };
@@ -112,9 +112,9 @@ impl RDocument {
                     IndexFormat::Rds => "Rds",
                 };
                 write!(key, "/{}/{packages}/{format}/{}", selector.platform, selector.until.0)
-                    .expect("a String takes every write");
+                    .expect("writing to a String cannot fail");
                 for (_, tree, seq) in heads {
-                    write!(key, "/{tree}@{seq}").expect("a String takes every write");
+                    write!(key, "/{tree}@{seq}").expect("writing to a String cannot fail");
                 }
             }
             RDocument::Packages(_) | RDocument::ArchiveRds | RDocument::CurrentRds | RDocument::Empty(_) => {}

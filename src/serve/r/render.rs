@@ -1,4 +1,4 @@
-//! Renders the documents of an R repository from the rows of a point: merged by name, encoded once.
+//! Renders the documents of an R repository: reads the rows of a point, merges them by name and encodes them.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -23,7 +23,7 @@ use crate::r::version;
 use crate::serve::binary_selector::{BinarySelector, pick};
 use crate::serve::encoding::{EncodedDocument, digest, gzip, gzip_stream};
 
-/// Releases whose details are read in one query.
+/// Number of releases whose details are read in one query.
 const DETAILS_PAGE: usize = 500;
 /// Size of a package database beyond which details are omitted, in bytes: three times that of CRAN.
 const MAX_DETAIL_BYTES: usize = 160 << 20;
@@ -78,8 +78,8 @@ impl<T> MergedRows<T> {
     fn add(&mut self, rows: Vec<T>, name: impl Fn(&T) -> &str) {
         let first = self.rows.len();
         self.rows.extend(rows.into_iter().filter(|row| !self.names.contains(name(row))));
-        let new = self.rows.iter().skip(first);
-        self.names.extend(new.map(|row| name(row).to_owned()));
+        let new_rows = self.rows.iter().skip(first);
+        self.names.extend(new_rows.map(|row| name(row).to_owned()));
     }
 
     fn into_sorted(mut self, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> Vec<T> {
@@ -131,12 +131,18 @@ fn listed_with_binaries(
         let only_binaries = !*with_source_packages && !matches!(platform.target, Target::Linux(_));
         let lacks_binary =
             |row: &&ListedRelease| row.path.is_empty() && select(row.release).filter(is_in_time).is_none();
-        let without_binary: HashSet<PackageId> =
+        let packages_without_binary: HashSet<PackageId> =
             rows.iter().filter(|_| only_binaries).filter(lacks_binary).map(|row| row.package).collect();
-        let older = older_binaries(c, *tree, &by_release, &without_binary, &select, &is_in_time)?;
+        let archived_binaries =
+            older_binaries(c, *tree, &by_release, &packages_without_binary, &select, &is_in_time)?;
         for row in &mut rows {
             let listed_binary = select(row.release).filter(|_| row.path.is_empty());
-            match older.get(&row.package).copied().filter(|_| row.path.is_empty()).or(listed_binary) {
+            match archived_binaries
+                .get(&row.package)
+                .copied()
+                .filter(|_| row.path.is_empty())
+                .or(listed_binary)
+            {
                 Some(binary) => row.stanza = binary_index::with_file(&binary.stanza, &binary.name),
                 None if *with_source_packages => {}
                 None => row.stanza.clear(),
@@ -149,26 +155,26 @@ fn listed_with_binaries(
     Ok(rows)
 }
 
-/// For Windows and macOS trees, which contain only binaries: for packages whose listed version has no binary in time,
-/// selects the newest archived version that has one. So a package does not disappear while its newest version is being
-/// built, and a version that the index of a day contained is not removed from it, because later binaries do not count.
+/// Selects older binaries for Windows and macOS trees, which contain only binaries: for packages whose listed version
+/// has no binary in time, the newest archived version that has one. Thus a package does not disappear while its newest
+/// version is being built, and later binaries do not remove a version from the index of a past day.
 fn older_binaries<'a>(
     c: &mut dyn Conn,
     tree: PointTree,
     by_release: &'a HashMap<ReleaseId, Vec<Binary>>,
-    without_binary: &HashSet<PackageId>,
+    packages_without_binary: &HashSet<PackageId>,
     select: &dyn Fn(ReleaseId) -> Option<&'a Binary>,
     is_in_time: &dyn Fn(&&'a Binary) -> bool,
 ) -> Result<HashMap<PackageId, &'a Binary>, DbError> {
-    let with_archived_binary: HashSet<PackageId> = by_release
+    let packages_with_archived_binary: HashSet<PackageId> = by_release
         .values()
         .flatten()
         .map(|binary| binary.package)
-        .filter(|id| without_binary.contains(id))
+        .filter(|id| packages_without_binary.contains(id))
         .collect();
     let mut newest: HashMap<PackageId, (String, &Binary)> = HashMap::new();
     for (package, release, version) in
-        db::binary::archived_releases(c, tree.tree, tree.seq, with_archived_binary)?
+        db::binary::archived_releases(c, tree.tree, tree.seq, packages_with_archived_binary)?
     {
         let Some(binary) = select(release).filter(|binary| is_in_time(binary)) else { continue };
         let is_newer = |(other, _): &(String, &Binary)| version::compare(&version, other).is_gt();
@@ -232,7 +238,7 @@ fn archived_files(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<FileInfo>
 /// Returns a document that is the same for every point, encoded.
 pub(in crate::serve) fn constant(document: &RDocument) -> Option<EncodedDocument> {
     match document {
-        RDocument::Empty(format) => Some(empty(*format).expect("a Vec takes every write")),
+        RDocument::Empty(format) => Some(encode_empty(*format).expect("writing to a Vec cannot fail")),
         RDocument::Packages(_)
         | RDocument::ArchiveRds
         | RDocument::CurrentRds
@@ -241,15 +247,15 @@ pub(in crate::serve) fn constant(document: &RDocument) -> Option<EncodedDocument
     }
 }
 
-/// Encodes a document from its rows. CPU-bound: must be called off the async threads.
+/// Encodes a document from its rows. CPU-bound: must not be called on the async threads.
 pub(in crate::serve) fn encode(document: &RDocument, rows: &Rows) -> io::Result<EncodedDocument> {
     match (document, rows) {
         (
             RDocument::Packages(format) | RDocument::Binaries(BinaryIndex { format, .. }),
             Rows::Listed(rows),
         ) => match format {
-            IndexFormat::Text => text(rows),
-            IndexFormat::Gz => gzip(&plain(rows)?),
+            IndexFormat::Text => encode_text(rows),
+            IndexFormat::Gz => gzip(&index_text(rows)?),
             IndexFormat::Rds => {
                 let stanzas: Vec<&[u8]> = stanzas(rows).collect();
                 gzip(&matrix(&SOURCE_FIELDS, &stanzas)?)
@@ -269,14 +275,14 @@ pub(in crate::serve) fn encode(document: &RDocument, rows: &Rows) -> io::Result<
             write_current_meta(&mut table, &meta(rows))?;
             gzip(&table)
         }
-        (RDocument::Empty(format), _) => empty(*format),
+        (RDocument::Empty(format), _) => encode_empty(*format),
         (_, Rows::Listed(_) | Rows::Archived(_) | Rows::Current(_)) => {
             Err(io::Error::other("rows of another document"))
         }
     }
 }
 
-fn empty(format: IndexFormat) -> io::Result<EncodedDocument> {
+fn encode_empty(format: IndexFormat) -> io::Result<EncodedDocument> {
     match format {
         IndexFormat::Text => Ok(EncodedDocument { content: digest(b""), bytes: Bytes::new() }),
         IndexFormat::Gz => gzip(b""),
@@ -285,15 +291,15 @@ fn empty(format: IndexFormat) -> io::Result<EncodedDocument> {
 }
 
 /// The plain text of an index.
-fn plain(rows: &[ListedRelease]) -> io::Result<Vec<u8>> {
-    // At most two line ends per record: the text is allocated once.
+fn index_text(rows: &[ListedRelease]) -> io::Result<Vec<u8>> {
+    // Each record has at most two line ends, so the text is allocated once.
     let mut text = Vec::with_capacity(stanzas(rows).map(|stanza| stanza.len() + 2).sum());
     packages::render(&mut text, stanzas(rows))?;
     Ok(text)
 }
 
-fn text(rows: &[ListedRelease]) -> io::Result<EncodedDocument> {
-    let text = plain(rows)?;
+fn encode_text(rows: &[ListedRelease]) -> io::Result<EncodedDocument> {
+    let text = index_text(rows)?;
     Ok(EncodedDocument { content: digest(&text), bytes: text.into() })
 }
 
@@ -301,8 +307,8 @@ fn stanzas(rows: &[ListedRelease]) -> impl Iterator<Item = &[u8]> {
     rows.iter().map(|row| row.stanza.as_slice())
 }
 
-/// Converts rows for the tables of `Meta`. A mirror without `Meta` declares no times: such files get the epoch, because
-/// clients only need their names.
+/// Converts rows for the tables of `Meta`. A mirror without `Meta` declares no times: its files get the epoch, because
+/// clients need only their names.
 fn meta(rows: &[FileInfo]) -> Vec<MetaRow<&str>> {
     let mut table = Vec::with_capacity(rows.len());
     for row in rows {

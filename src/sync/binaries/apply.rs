@@ -78,7 +78,7 @@ impl<'a> BinaryTransaction<'a> {
             return Ok((claimed_tree.tree, claimed_tree.pending));
         }
         let name = label.to_owned();
-        let find = move |c: &mut dyn Conn| binary::tree(c, SourceId::CRAN, &name);
+        let find = move |c: &mut dyn Conn| binary::get_or_create_tree(c, SourceId::CRAN, &name);
         let (tree, pending) = self.inner.claim(self.started_at, find).await?;
         self.claimed_trees.push(ClaimedTree { tree, pending, label: label.to_owned(), new_count });
         Ok((tree, pending))

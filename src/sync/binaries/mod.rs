@@ -228,7 +228,7 @@ impl BinarySync<'_> {
     /// Lists binaries that were discovered by requests for them.
     async fn list_discovered(&mut self) -> Result<(), SyncError> {
         let ready_binaries =
-            self.context.state.db.read(|c| discovered_binary::ready(c, SourceId::CRAN)).await?;
+            self.context.state.db.read(|c| discovered_binary::ready_binaries(c, SourceId::CRAN)).await?;
         let mut by_label: BTreeMap<String, Vec<DiscoveredRow>> = BTreeMap::new();
         for binary in ready_binaries {
             let Some(platform) = Platform::parse_database_form(&binary.platform) else { continue };
@@ -300,7 +300,7 @@ impl BinarySync<'_> {
         let listed_binaries = db.read(move |c| {
             let trees = tree::of_source(c, SourceId::CRAN)?;
             match trees.into_iter().find(|t| t.role == tree::Role::Binary && t.label == label) {
-                Some(tree) => binary_list::listed(c, tree.id),
+                Some(tree) => binary_list::listed_binaries(c, tree.id),
                 None => Ok(Vec::new()),
             }
         });

@@ -85,8 +85,8 @@ fn a_clock_behind_the_newest_transaction_may_not_publish(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
     let before = db.read(|c| clock::get(c));
     let early = Timestamp(NEW_YEAR.0 - skew::TOLERANCE - 1);
-    let answer = db.try_write(move |c| clock::publish(c, &publish_of(&[], early)));
-    assert!(matches!(answer, Err(DbError::Skew(Skew::Behind { .. }))), "{answer:?}");
+    let result = db.try_write(move |c| clock::publish(c, &publish_of(&[], early)));
+    assert!(matches!(result, Err(DbError::Skew(Skew::Behind { .. }))), "{result:?}");
     assert_eq!(db.read(|c| clock::get(c)), before);
     let tolerated = Timestamp(NEW_YEAR.0 - skew::TOLERANCE);
     assert!(db.try_write(move |c| clock::publish(c, &publish_of(&[], tolerated))).is_ok());
@@ -95,13 +95,13 @@ fn a_clock_behind_the_newest_transaction_may_not_publish(db: &mut TestDb) {
 fn a_clock_over_a_month_ahead_may_neither_publish_nor_close_a_day(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
     let before = db.read(|c| clock::get(c));
-    let answer = db.try_write(|c| clock::publish(c, &publish_of(&[], later(32))));
-    assert!(matches!(answer, Err(DbError::Skew(Skew::Ahead { .. }))), "{answer:?}");
-    let text = answer.expect_err("refused").to_string();
+    let result = db.try_write(|c| clock::publish(c, &publish_of(&[], later(32))));
+    assert!(matches!(result, Err(DbError::Skew(Skew::Ahead { .. }))), "{result:?}");
+    let text = result.expect_err("refused").to_string();
     let command = format!("run: rspm repair clock --today={}", later(32).day());
     assert!(text.ends_with(&command), "{text}");
-    let answer = db.try_write(|c| clock::close_day(c, later(32)));
-    assert!(matches!(answer, Err(DbError::Skew(Skew::Ahead { .. }))), "{answer:?}");
+    let result = db.try_write(|c| clock::close_day(c, later(32)));
+    assert!(matches!(result, Err(DbError::Skew(Skew::Ahead { .. }))), "{result:?}");
     assert_eq!(db.read(|c| clock::get(c)), before);
     // A running server closes every day even if nothing is published.
     for day in 1..=40 {
@@ -175,11 +175,11 @@ fn a_repair_ends_future_leases_and_resets_future_sync_times(db: &mut TestDb) {
 
 fn a_clock_far_ahead_may_not_publish(db: &mut TestDb) {
     let distant_future = Timestamp(4_102_444_800 * SECOND);
-    let answer = db.try_write(move |c| clock::publish(c, &publish_of(&[], distant_future)));
+    let result = db.try_write(move |c| clock::publish(c, &publish_of(&[], distant_future)));
     match db.engine {
         // The database uses the clock of this machine.
-        Engine::Sqlite => assert!(answer.is_ok()),
-        Engine::Postgres => assert!(matches!(answer, Err(DbError::ClockAhead { .. })), "{answer:?}"),
+        Engine::Sqlite => assert!(result.is_ok()),
+        Engine::Postgres => assert!(matches!(result, Err(DbError::ClockAhead { .. })), "{result:?}"),
     }
 }
 
@@ -203,7 +203,7 @@ fn a_clock_minutes_ahead_does_not_block_other_publishers(db: &mut TestDb) {
     }
     for (minutes, refused) in [(3, false), (6, db.engine == Engine::Postgres)] {
         let now = Timestamp(jiff::Timestamp::now().as_microsecond() + minutes * 60 * SECOND);
-        let usable = db.block(db.db.usable(now));
+        let usable = db.block(db.db.check_usable(now));
         assert_eq!(matches!(usable, Err(DbError::ClockAhead { .. })), refused, "{minutes}: {usable:?}");
     }
     let other = publish_ahead(db, 0);
@@ -225,8 +225,8 @@ fn a_tree_is_written_by_one_job_at_a_time(db: &mut TestDb) {
 }
 
 fn a_tree_without_pending_changes_cannot_be_published(db: &mut TestDb) {
-    let answer = db.try_write(|c| clock::publish(c, &publish_of(&[CRAN], NEW_YEAR)));
-    assert!(matches!(answer, Err(DbError::NothingPending(CRAN))), "{answer:?}");
+    let result = db.try_write(|c| clock::publish(c, &publish_of(&[CRAN], NEW_YEAR)));
+    assert!(matches!(result, Err(DbError::NothingPending(CRAN))), "{result:?}");
     assert_eq!(db.read(|c| clock::get(c)).tx, TxId(0), "the transaction id was rolled back too");
 }
 

@@ -8,7 +8,7 @@ use rstudio_pm::db::{Db, clock, import, release, tree};
 use rstudio_pm::model::change::LifeState;
 use rstudio_pm::model::ids::{Seq, SourceId};
 
-use super::samples::{CRAN, NEW_YEAR, answers, change, introduce, publish_of, target};
+use super::samples::{CRAN, NEW_YEAR, change, introduce, publish_of, step_content, target};
 use crate::support::db::{Engine, TestDb};
 
 both! {
@@ -43,7 +43,7 @@ fn child() {
 
 fn an_import_killed_between_chunks_leaves_no_trace_after_it_is_abandoned(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
-    let before = db.read(|c| answers(c, CRAN, Seq(1)));
+    let before = db.read(|c| step_content(c, CRAN, Seq(1)));
     db.db.close();
     let url = match db.engine {
         Engine::Sqlite => String::new(),
@@ -63,7 +63,7 @@ fn an_import_killed_between_chunks_leaves_no_trace_after_it_is_abandoned(db: &mu
     assert_eq!(chunks, 5, "the child imported");
 
     db.reopen();
-    assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before, "before the import is abandoned");
+    assert_eq!(db.read(|c| step_content(c, CRAN, Seq(1))), before, "before the import is abandoned");
     let count = |db: &TestDb, sql| db.read(move |c| c.query(sql, &[]))[0].int(0).expect("a number");
     assert!(count(db, "SELECT count(*) FROM life") > 200, "chunks are durable");
     db.write(|c| tree::abandon(c, CRAN));
@@ -81,5 +81,5 @@ fn an_import_killed_between_chunks_leaves_no_trace_after_it_is_abandoned(db: &mu
         clock::publish(c, &publish_of(&[CRAN], NEW_YEAR))
     });
     assert_eq!(published.tx.0, 2, "the killed import used no transaction id");
-    assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before);
+    assert_eq!(db.read(|c| step_content(c, CRAN, Seq(1))), before);
 }

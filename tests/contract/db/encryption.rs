@@ -10,7 +10,7 @@ use crate::support::db::TestDb;
 both! {
     the_first_fingerprint_is_recorded_and_a_later_one_is_not
     all_encrypted_values_are_replaced_with_the_fingerprint
-    nothing_is_replaced_if_one_value_cannot_be
+    nothing_is_replaced_if_one_value_fails
 }
 
 const ONE: Fingerprint = Fingerprint(Sha256([1; 32]));
@@ -69,7 +69,7 @@ fn all_encrypted_values_are_replaced_with_the_fingerprint(db: &mut TestDb) {
     assert_eq!(db.read(|c| encryption_key::count(c, COLUMNS)), 0);
 }
 
-fn nothing_is_replaced_if_one_value_cannot_be(db: &mut TestDb) {
+fn nothing_is_replaced_if_one_value_fails(db: &mut TestDb) {
     create_tables(db);
     db.write(|c| encryption_key::record(c, ONE));
     let replaced = db.try_write(|c| {

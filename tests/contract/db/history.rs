@@ -1,4 +1,4 @@
-//! Steps and lives: the answers of a step do not change after its publication.
+//! Steps and lives: the content of a step does not change after its publication.
 
 use rstudio_pm::db::life::{self, ListedName};
 use rstudio_pm::db::{DbError, clock, file, import, tree};
@@ -6,13 +6,13 @@ use rstudio_pm::model::change::{Change, LifeState, NewFile};
 use rstudio_pm::model::ids::{ReleaseId, Seq};
 use rstudio_pm::model::time::Timestamp;
 
-use super::samples::{CRAN, NEW_YEAR, answers, change, introduce, keys, publish_of, release, target};
+use super::samples::{CRAN, NEW_YEAR, change, introduce, keys, publish_of, release, step_content, target};
 use crate::support::db::TestDb;
 
 both! {
     a_superseded_release_moves_to_the_archive
     a_running_import_is_invisible_until_it_is_published
-    an_abandoned_import_leaves_no_trace_in_any_answer
+    an_abandoned_import_leaves_no_trace_in_any_step
     only_open_lives_are_ended
     the_same_version_with_other_bytes_is_a_revision
     an_existing_release_is_refused
@@ -20,7 +20,7 @@ both! {
     names_have_one_order_and_are_found_by_a_part
     a_second_record_of_a_package_has_a_path
     facts_that_are_recorded_later_do_not_change_an_index
-    history_can_be_prepended_without_changing_later_answers
+    history_can_be_prepended_without_changing_later_steps
 }
 
 fn listed_names(db: &TestDb, seq: i64) -> Vec<String> {
@@ -65,26 +65,26 @@ fn a_superseded_release_moves_to_the_archive(db: &mut TestDb) {
 
 fn a_running_import_is_invisible_until_it_is_published(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
-    let before = db.read(|c| answers(c, CRAN, Seq(1)));
+    let before = db.read(|c| step_content(c, CRAN, Seq(1)));
     let pending = db.write(|c| tree::begin(c, CRAN, 1));
     for n in 0..3 {
         let bulk = db.db.bulk(move |c| {
             import::apply(c, &target(CRAN, pending), &[introduce(&format!("p{n}"), "1", LifeState::Listed)])
         });
         db.block(bulk).expect("a chunk");
-        assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before);
+        assert_eq!(db.read(|c| step_content(c, CRAN, Seq(1))), before);
     }
     db.write(|c| clock::publish(c, &publish_of(&[CRAN], NEW_YEAR)));
-    assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before);
+    assert_eq!(db.read(|c| step_content(c, CRAN, Seq(1))), before);
     assert_eq!(listed_names(db, 2), ["a 1.0", "p0 1", "p1 1", "p2 1"]);
 }
 
-fn an_abandoned_import_leaves_no_trace_in_any_answer(db: &mut TestDb) {
+fn an_abandoned_import_leaves_no_trace_in_any_step(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
     let lives = |db: &TestDb| {
         db.read(|c| c.query("SELECT package_id, from_seq, to_seq FROM life ORDER BY package_id", &[]))
     };
-    let (before, rows) = (db.read(|c| answers(c, CRAN, Seq(1))), lives(db));
+    let (before, rows) = (db.read(|c| step_content(c, CRAN, Seq(1))), lives(db));
     let pending = db.write(|c| tree::begin(c, CRAN, 1));
     db.write(move |c| {
         let mut all: Vec<Change> = keys(c, CRAN, Seq(1), "a")?.into_iter().map(Change::EndLife).collect();
@@ -95,11 +95,11 @@ fn an_abandoned_import_leaves_no_trace_in_any_answer(db: &mut TestDb) {
     assert_ne!(lives(db), rows, "the import wrote rows");
     db.write(|c| tree::abandon(c, CRAN));
     assert_eq!(lives(db), rows);
-    assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before);
+    assert_eq!(db.read(|c| step_content(c, CRAN, Seq(1))), before);
     db.write(|c| rstudio_pm::db::release::sweep(c, rstudio_pm::model::ids::SourceId::CRAN, 100));
     db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("b", "1.0", LifeState::Listed)]));
     assert_eq!(listed_names(db, 2), ["a 1.0", "b 1.0"]);
-    assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before);
+    assert_eq!(db.read(|c| step_content(c, CRAN, Seq(1))), before);
 }
 
 fn only_open_lives_are_ended(db: &mut TestDb) {
@@ -108,8 +108,8 @@ fn only_open_lives_are_ended(db: &mut TestDb) {
     let end = Change::EndLife(key);
     let same_end = end.clone();
     db.write(move |c| change(c, CRAN, NEW_YEAR, std::slice::from_ref(&end)));
-    let answer = db.try_write(move |c| change(c, CRAN, NEW_YEAR, std::slice::from_ref(&same_end)));
-    assert!(matches!(answer, Err(DbError::Conflict(_))), "{answer:?}");
+    let result = db.try_write(move |c| change(c, CRAN, NEW_YEAR, std::slice::from_ref(&same_end)));
+    assert!(matches!(result, Err(DbError::Conflict(_))), "{result:?}");
     assert_eq!(
         db.read(|c| tree::get(c, CRAN)).expect("a tree").pending,
         None,
@@ -138,8 +138,8 @@ fn the_same_version_with_other_bytes_is_a_revision(db: &mut TestDb) {
 
 fn an_existing_release_is_refused(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
-    let answer = db.try_write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
-    assert!(matches!(answer, Err(DbError::Conflict(_))), "{answer:?}");
+    let result = db.try_write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
+    assert!(matches!(result, Err(DbError::Conflict(_))), "{result:?}");
 }
 
 fn a_release_may_have_several_files(db: &mut TestDb) {
@@ -235,7 +235,7 @@ fn facts_that_are_recorded_later_do_not_change_an_index(db: &mut TestDb) {
     assert_eq!(rows.iter().map(|f| f.file).collect::<Vec<_>>(), [known.first_file]);
 }
 
-fn history_can_be_prepended_without_changing_later_answers(db: &mut TestDb) {
+fn history_can_be_prepended_without_changing_later_steps(db: &mut TestDb) {
     for version in ["1.0", "1.1", "1.2"] {
         db.write(move |c| {
             let head = tree::get(c, CRAN)?.and_then(|t| t.head).unwrap_or(Seq(0));
@@ -244,8 +244,9 @@ fn history_can_be_prepended_without_changing_later_answers(db: &mut TestDb) {
             change(c, CRAN, NEW_YEAR, &all)
         });
     }
-    let answers_of_steps =
-        |db: &TestDb| (1..=3).map(|seq| db.read(move |c| answers(c, CRAN, Seq(seq)))).collect::<Vec<_>>();
+    let answers_of_steps = |db: &TestDb| {
+        (1..=3).map(|seq| db.read(move |c| step_content(c, CRAN, Seq(seq)))).collect::<Vec<_>>()
+    };
     let before = answers_of_steps(db);
     // Earlier steps 0 and -1, with releases that ended before step 1 and one that existed since step 0.
     db.write(|c| {

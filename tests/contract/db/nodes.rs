@@ -56,7 +56,7 @@ fn a_heartbeat_creates_the_row_and_renews_it(db: &mut TestDb) {
 
 fn a_request_is_returned_by_heartbeats_until_the_next_one(db: &mut TestDb) {
     let request =
-        |mode: &str, at| ModeRequest { mode: mode.to_owned(), by: "alice".to_owned(), at, timeout: 60 };
+        |mode: &str, at| ModeRequest { mode: mode.to_owned(), actor: "alice".to_owned(), at, timeout: 60 };
     let (offline, online) = (request("offline", at(1)), request("online", at(2)));
     let (first, second) = (offline.clone(), online.clone());
     db.write(|c| node::beat(c, &beat(1, "pm1", "online"), at(0)));
@@ -98,10 +98,10 @@ fn the_leases_of_a_server_that_ended_are_free(db: &mut TestDb) {
     claim("sweep", "two").expect("free");
     let holder = |now| db.read(move |c| lease::holder(c, "leader", at(now)));
     assert_eq!((holder(59).as_deref(), holder(60)), (Some("one"), None));
-    assert!(db.write(move |c| lease::holds(c, "sync:cran", fence)));
+    assert!(db.write(move |c| lease::is_held(c, "sync:cran", fence)));
     db.write(|c| lease::release_all(c, "one"));
     assert!(claim("sync:cran", "two").expect("released") > fence);
-    assert!(!db.write(move |c| lease::holds(c, "sync:cran", fence)));
+    assert!(!db.write(move |c| lease::is_held(c, "sync:cran", fence)));
     assert_eq!(claim("sweep", "one"), None, "of another server");
 }
 

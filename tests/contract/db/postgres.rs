@@ -153,12 +153,13 @@ fn errors_have_the_code_and_the_message_of_the_server() {
     assert!(refusal.contains("Connection refused"), "{refusal}");
 }
 
-/// Whether the connection of this URL is encrypted.
-fn encrypted(url: &str) -> Result<bool, DbError> {
+/// Returns true if the connection of this URL is encrypted.
+fn is_encrypted(url: &str) -> Result<bool, DbError> {
     let db = Db::open(&config(url))?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    const ASK: &str = "SELECT CASE WHEN ssl THEN 1 ELSE 0 END FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-    runtime.block_on(db.read(|c| Ok(c.query(ASK, &[])?[0].int(0)? == 1)))
+    const SELECT: &str =
+        "SELECT CASE WHEN ssl THEN 1 ELSE 0 END FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    runtime.block_on(db.read(|c| Ok(c.query(SELECT, &[])?[0].int(0)? == 1)))
 }
 
 #[test]
@@ -189,13 +190,13 @@ fn each_sslmode_does_what_libpq_does() {
         ("postgres", "127.0.0.1", with_other_authority("prefer"), Some(true)),
         ("postgres", "localhost", "sslmode=verify-full".into(), None),
     ] {
-        match (encrypted(&url(user, host, &tls)), expected) {
+        match (is_encrypted(&url(user, host, &tls)), expected) {
             (Ok(found), Some(wanted)) => assert_eq!(found, wanted, "{user} {host} {tls}"),
             (Err(DbError::Tls { .. }), None) => {}
             (other, _) => panic!("{user} {host} {tls}: {other:?}"),
         }
     }
-    let error = encrypted(&url("tlsonly", "127.0.0.1", "sslmode=disable"));
+    let error = is_encrypted(&url("tlsonly", "127.0.0.1", "sslmode=disable"));
     assert!(matches!(error, Err(DbError::Authentication { .. })), "{error:?}");
 }
 
@@ -244,7 +245,7 @@ fn a_terminated_session_is_replaced() {
 fn a_session_lost_inside_a_write_commits_nothing() {
     let db = with_application_name("unused");
     let other = Arc::new(db.db.clone());
-    let answer = db.try_write(move |c| {
+    let result = db.try_write(move |c| {
         clock::bump_catalog(c)?;
         let pid = c.query("SELECT pg_backend_pid()", &[])?[0].int(0)?;
         let other = Arc::clone(&other);
@@ -257,7 +258,7 @@ fn a_session_lost_inside_a_write_commits_nothing() {
         .expect("no panic");
         clock::bump_catalog(c)
     });
-    assert!(matches!(answer, Err(DbError::Lost(_))), "{answer:?}");
+    assert!(matches!(result, Err(DbError::Lost(_))), "{result:?}");
     assert_eq!(db.read(|c| clock::get(c)).catalog, 0);
     db.write(|c| clock::bump_catalog(c));
 }

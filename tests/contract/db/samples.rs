@@ -65,7 +65,7 @@ pub(crate) fn publish_of(trees: &[TreeId], now: Timestamp) -> Publish {
     }
 }
 
-/// Begin, apply, publish.
+/// Begins, applies and publishes a step of a tree.
 pub(crate) fn change(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -77,7 +77,7 @@ pub(crate) fn change(
     Ok((introduced, clock::publish(c, &publish_of(&[tree], now))?))
 }
 
-/// The open lives of a package, as a plan would close them.
+/// The keys of the open lives of a package, in the order in which a plan ends them.
 pub(crate) fn keys(c: &mut dyn Conn, tree: TreeId, seq: Seq, package: &str) -> Result<Vec<LifeKey>, DbError> {
     let mut keys = Vec::new();
     life::current(c, tree, seq, &mut |row| {
@@ -90,8 +90,8 @@ pub(crate) fn keys(c: &mut dyn Conn, tree: TreeId, seq: Seq, package: &str) -> R
     Ok(keys)
 }
 
-/// All answers of a step, as text to compare.
-pub(crate) fn answers(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<String, DbError> {
+/// The content of a step, as text to compare.
+pub(crate) fn step_content(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<String, DbError> {
     let mut text = String::new();
     for l in life::listed(c, tree, seq)? {
         text +=

@@ -12,7 +12,7 @@ both! {
     a_schema_from_a_newer_program_is_refused
     a_newer_schema_that_only_adds_is_accepted
     opening_again_changes_nothing
-    check_reports_without_changing
+    check_reports_without_changes
 }
 
 type Columns = BTreeMap<String, Vec<String>>;
@@ -104,8 +104,8 @@ fn record_newer_migration(db: &TestDb, expand_only: i64) {
 
 fn a_schema_from_a_newer_program_is_refused(db: &mut TestDb) {
     record_newer_migration(db, 0);
-    for answer in [Db::open(&db.config).map(|_| String::new()), Db::check(&db.config)] {
-        let error = answer.expect_err("too new");
+    for result in [Db::open(&db.config).map(|_| String::new()), Db::check(&db.config)] {
+        let error = result.expect_err("too new");
         assert!(
             matches!(&error, DbError::TooNew { found: 900, migration, .. } if migration == "900 (future)"),
             "{error:?}"
@@ -128,7 +128,7 @@ fn opening_again_changes_nothing(db: &mut TestDb) {
     assert_eq!(rows.len(), MIGRATIONS.len());
 }
 
-fn check_reports_without_changing(db: &mut TestDb) {
+fn check_reports_without_changes(db: &mut TestDb) {
     let newest = format!("schema {}", MIGRATIONS.last().expect("migrations").number);
     let line = Db::check(&db.config).expect("a database in use");
     assert!(line.contains(&newest), "{line}");

@@ -44,12 +44,12 @@ fn is_sql(text: &str) -> bool {
 
 /// The reason why a statement, or the last part of one that a macro assembles, does not mean the same on both
 /// databases; `None` if it does.
-fn complaint(sql: &str) -> Option<String> {
+fn portability_fault(sql: &str) -> Option<String> {
     let complete = !["WHERE ", "AND ", "ORDER BY "].iter().any(|verb| sql.starts_with(verb));
     let mut highest = if complete { Some(0) } else { None };
     for (place, _) in sql.match_indices('$') {
         let digits: String = sql[place + 1..].chars().take_while(char::is_ascii_digit).collect();
-        // The variable of a macro is no placeholder.
+        // The variable of a macro is not a placeholder.
         let Ok(number) = digits.parse::<u32>() else { continue };
         let known = highest.unwrap_or(number - 1);
         if number > known + 1 {
@@ -128,7 +128,7 @@ fn complaint(sql: &str) -> Option<String> {
             return Some("a parameter tested for NULL needs CAST".into());
         }
     }
-    // A comparison as a result column is a boolean on one and an integer on the other.
+    // A comparison as a result column is a boolean on PostgreSQL and an integer on SQLite.
     if let Some(columns) = lower.strip_prefix("select ").and_then(|rest| rest.split(" from ").next())
         && !columns.contains("case ")
         && !columns.contains('(')
@@ -142,7 +142,7 @@ fn complaint(sql: &str) -> Option<String> {
 #[test]
 fn every_statement_means_the_same_on_both_databases() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db");
-    let (mut count, mut complaints) = (0, Vec::new());
+    let (mut count, mut faults) = (0, Vec::new());
     for entry in std::fs::read_dir(folder).expect("a directory").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !name.ends_with(".rs") || DRIVERS.contains(&name.as_str()) {
@@ -152,11 +152,11 @@ fn every_statement_means_the_same_on_both_databases() {
             literals(&std::fs::read_to_string(entry.path()).expect("a file")).iter().filter(|t| is_sql(t))
         {
             count += 1;
-            complaints.extend(complaint(sql).map(|fault| format!("{name}: {fault}: {sql}")));
+            faults.extend(portability_fault(sql).map(|fault| format!("{name}: {fault}: {sql}")));
         }
     }
     assert!(count > 80, "only {count} statements were found: the scanner misses statements");
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
@@ -174,14 +174,14 @@ fn the_scanner_finds_faulty_statements() {
         "INSERT OR REPLACE INTO t (a) VALUES ($1)",
         "SELECT a FROM t ORDER BY a NULLS LAST",
     ] {
-        assert!(complaint(bad).is_some(), "{bad}");
+        assert!(portability_fault(bad).is_some(), "{bad}");
     }
     for good in [
         "SELECT coalesce(max(seq), 0) + 1 FROM t WHERE a = $1 AND b = $1 AND c = $2",
         "AND a = $4 LIMIT $5",
         "SELECT a FROM t WHERE b LIKE $1 ESCAPE '\\'",
     ] {
-        assert_eq!(complaint(good), None, "{good}");
+        assert_eq!(portability_fault(good), None, "{good}");
     }
     let source = "f(\"SELECT a, \\\n        b FROM t\"); g('\"'); h(\"UPDATE t\")";
     assert_eq!(literals(source), ["SELECT a, b FROM t", "UPDATE t"]);

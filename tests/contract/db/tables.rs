@@ -86,8 +86,8 @@ fn a_repository_is_created_edited_and_deleted(db: &mut TestDb) {
     assert!(db.read(|c| repo::list(c)).is_empty() && db.read(|c| repo::steps(c)).is_empty());
     let mut publish = publish_of(&[], NEW_YEAR);
     publish.repo_steps.push(NewRepoStep { repo: id, subscriptions: vec![] });
-    let answer = db.try_write(move |c| clock::publish(c, &publish));
-    assert!(matches!(answer, Err(DbError::NoRepo(_))), "{answer:?}");
+    let result = db.try_write(move |c| clock::publish(c, &publish));
+    assert!(matches!(result, Err(DbError::NoRepo(_))), "{result:?}");
 }
 
 fn subscriptions_have_steps(db: &mut TestDb) {
@@ -117,18 +117,18 @@ fn a_name_is_unique(db: &mut TestDb) {
 }
 
 fn an_error_rolls_everything_back(db: &mut TestDb) {
-    let answer = db.try_write(|c| {
+    let result = db.try_write(|c| {
         repo::create(c, &new_repo("prod"), NEW_YEAR)?;
         Err::<(), _>(DbError::NoRepo(RepoId(1)))
     });
-    assert!(matches!(answer, Err(DbError::NoRepo(_))));
+    assert!(matches!(result, Err(DbError::NoRepo(_))));
     assert!(db.read(|c| repo::list(c)).is_empty());
     // Also if the database itself refuses a statement in the middle of the write.
-    let answer = db.try_write(|c| {
+    let result = db.try_write(|c| {
         repo::create(c, &new_repo("prod"), NEW_YEAR)?;
         repo::create(c, &new_repo("prod"), NEW_YEAR)
     });
-    assert!(matches!(answer, Err(DbError::Conflict(_))));
+    assert!(matches!(result, Err(DbError::Conflict(_))));
     assert!(db.read(|c| repo::list(c)).is_empty());
     assert_eq!(db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR)), RepoId(1));
 }
@@ -137,11 +137,11 @@ fn a_refusal_is_returned_with_its_type(db: &mut TestDb) {
     #[derive(Debug, PartialEq, thiserror::Error)]
     #[error("package {0} is not wanted")]
     struct Unwanted(&'static str);
-    let answer = db.try_write(|c| {
+    let result = db.try_write(|c| {
         repo::create(c, &new_repo("prod"), NEW_YEAR)?;
         Err::<(), _>(DbError::refuse(Unwanted("a")))
     });
-    let error = answer.expect_err("it was refused");
+    let error = result.expect_err("it was refused");
     assert_eq!(error.to_string(), "package a is not wanted");
     assert_eq!(error.into_refusal::<Unwanted>().ok(), Some(Unwanted("a")));
     assert!(db.read(|c| repo::list(c)).is_empty());
@@ -286,15 +286,15 @@ fn a_lease_has_one_holder_and_an_increasing_fence(db: &mut TestDb) {
     assert!(second > first);
     assert!(!db.write(move |c| lease::renew(c, "sync", first, later(99))));
     assert!(
-        !db.write(move |c| lease::holds(c, "sync", first))
-            && db.write(move |c| lease::holds(c, "sync", second))
+        !db.write(move |c| lease::is_held(c, "sync", first))
+            && db.write(move |c| lease::is_held(c, "sync", second))
     );
     db.write(move |c| lease::release(c, "sync", second));
     let third = claim("a", 21, 31).expect("it was released");
     assert!(third > second);
     // The clock of the database was set back by a little, and by an hour.
     assert_eq!(claim("b", -60, 0), None);
-    assert!(claim("b", -3600, -3540).expect("its time says nothing") > third);
+    assert!(claim("b", -3600, -3540).expect("a lease that ends too far in the future is not held") > third);
 }
 
 fn bytes_that_are_not_text_are_preserved(db: &mut TestDb) {
@@ -344,11 +344,11 @@ fn a_closed_database_reports_that_it_is_closed(db: &mut TestDb) {
 }
 
 fn a_panic_is_rolled_back_and_the_database_stays_usable(db: &mut TestDb) {
-    let answer = db.try_write(|c| -> Result<(), DbError> {
+    let result = db.try_write(|c| -> Result<(), DbError> {
         repo::create(c, &new_repo("prod"), NEW_YEAR)?;
         panic!("on purpose")
     });
-    assert!(matches!(answer, Err(DbError::Closed)), "{answer:?}");
+    assert!(matches!(result, Err(DbError::Closed)), "{result:?}");
     assert!(db.read(|c| repo::list(c)).is_empty(), "it was rolled back");
     db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
 }

@@ -85,18 +85,18 @@ fn counts_of_a_day_are_returned_per_package(test_db: &mut TestDb) {
         count(12, "b", "source", 9),
     ];
     add(test_db, &db, "w", 1, rows);
-    assert_eq!(write(test_db, &db, |c| download::of_day(c, 10)), [package("a", 4)]);
-    let mut all = write(test_db, &db, |c| download::of_days_not_aggregated(c, 10, 13));
+    assert_eq!(write(test_db, &db, |c| download::day_counts(c, 10)), [package("a", 4)]);
+    let mut all = write(test_db, &db, |c| download::unaggregated_counts(c, 10, 13));
     all.sort();
     assert_eq!(all, [package("a", 9), package("b", 9)]);
-    assert_eq!(write(test_db, &db, |c| download::not_aggregated(c, 12)), [10, 11]);
+    assert_eq!(write(test_db, &db, |c| download::days_without_aggregate(c, 12)), [10, 11]);
     assert!(write(test_db, &db, |c| download::put_aggregate(c, &aggregate(10, 4), Timestamp(1))));
     assert!(
         !write(test_db, &db, |c| download::put_aggregate(c, &aggregate(11, 4), Timestamp(1))),
         "the total is 5"
     );
-    assert_eq!(write(test_db, &db, |c| download::not_aggregated(c, 12)), [11]);
-    let mut rest = write(test_db, &db, |c| download::of_days_not_aggregated(c, 10, 13));
+    assert_eq!(write(test_db, &db, |c| download::days_without_aggregate(c, 12)), [11]);
+    let mut rest = write(test_db, &db, |c| download::unaggregated_counts(c, 10, 13));
     rest.sort();
     assert_eq!(rest, [package("a", 5), package("b", 9)]);
     assert_eq!(write(test_db, &db, |c| download::aggregates(c, 10, 13)), [aggregate(10, 4)]);
@@ -116,23 +116,23 @@ fn an_aggregate_is_deleted_if_more_downloads_of_its_day_are_added(test_db: &mut 
 
 fn a_removed_day_has_no_rows_and_the_totals_stay(test_db: &mut TestDb) {
     let db = open(test_db);
-    assert_eq!(write(test_db, &db, |c| download::oldest(c, 99)), None);
+    assert_eq!(write(test_db, &db, |c| download::oldest_day(c, 99)), None);
     add(test_db, &db, "w", 1, vec![count(10, "a", "source", 1), count(20, "a", "source", 2)]);
     assert!(write(test_db, &db, |c| download::put_aggregate(c, &aggregate(10, 1), Timestamp(1))));
-    assert_eq!(write(test_db, &db, |c| download::oldest(c, 10)), None);
-    assert_eq!(write(test_db, &db, |c| download::oldest(c, 99)), Some(10));
+    assert_eq!(write(test_db, &db, |c| download::oldest_day(c, 10)), None);
+    assert_eq!(write(test_db, &db, |c| download::oldest_day(c, 99)), Some(10));
     write(test_db, &db, |c| download::remove_day(c, 10));
-    assert_eq!(write(test_db, &db, |c| download::oldest(c, 99)), Some(20));
+    assert_eq!(write(test_db, &db, |c| download::oldest_day(c, 99)), Some(20));
     assert_eq!(write(test_db, &db, |c| download::aggregates(c, 0, 99)), []);
     assert_eq!(total(test_db, &db, "a"), 3);
 }
 
 fn scheduled_work_and_writers_are_recorded(test_db: &mut TestDb) {
     let db = open(test_db);
-    assert_eq!(write(test_db, &db, |c| download::last_done(c, "night")), None);
-    write(test_db, &db, |c| download::record_done(c, "night", Timestamp(5)));
-    write(test_db, &db, |c| download::record_done(c, "night", Timestamp(9)));
-    assert_eq!(write(test_db, &db, |c| download::last_done(c, "night")), Some(Timestamp(9)));
+    assert_eq!(write(test_db, &db, |c| download::last_run(c, "night")), None);
+    write(test_db, &db, |c| download::record_run(c, "night", Timestamp(5)));
+    write(test_db, &db, |c| download::record_run(c, "night", Timestamp(9)));
+    assert_eq!(write(test_db, &db, |c| download::last_run(c, "night")), Some(Timestamp(9)));
     add(test_db, &db, "old", 1, Vec::new());
     add(test_db, &db, "new", 2, Vec::new());
     write(test_db, &db, |c| download::remove_writers(c, Timestamp(2)));

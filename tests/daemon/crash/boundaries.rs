@@ -17,21 +17,21 @@ use rusqlite::{Connection, OpenFlags};
 use super::CrashTest;
 use crate::support::fixtures::until;
 
-/// More boundaries than any of the operations has.
-const MANY: usize = 80;
+/// Limit of the number of boundaries; more than any of the operations has.
+const MAX_BOUNDARIES: usize = 80;
 /// If strace reports nothing for this time, the server gets another `SIGCONT`: two threads at a boundary stop the
 /// server twice, and the second stop can follow the first `SIGCONT`.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// A server under `strace`.
-struct Traced {
+struct TracedServer {
     strace: Child,
     lines: Receiver<String>,
     server: Pid,
 }
 
-impl Traced {
-    fn attach(server: u32) -> Traced {
+impl TracedServer {
+    fn attach(server: u32) -> TracedServer {
         const CALLS: &str = "fsync,fdatasync,rename,renameat,renameat2";
         let mut strace = Command::new("strace")
             .args(["-f", "-p", &server.to_string(), "-e", &format!("trace={CALLS}")])
@@ -46,13 +46,13 @@ impl Traced {
         assert!(first.contains("attached"), "strace may not trace a process of its own user: {first}");
         let (send, receive) = channel();
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| send.send(line)));
-        Traced { strace, lines: receive, server: Pid::from_raw(i32::try_from(server).unwrap()) }
+        TracedServer { strace, lines: receive, server: Pid::from_raw(i32::try_from(server).unwrap()) }
     }
 
-    /// Continues the server up to its boundary of that number and kills it there; false if the work ended before.
+    /// Continues the server up to the boundary of that number and kills it there. False if the work ended first.
     fn kill_at(&mut self, number: usize, end: &Mutex<Option<End>>) -> bool {
         let mut count = 0;
-        let mut stopping = false;
+        let mut is_stopping = false;
         loop {
             let line = match self.lines.recv_timeout(SILENCE) {
                 Ok(line) => line,
@@ -65,13 +65,13 @@ impl Traced {
             };
             if line.contains("--- SIGSTOP {") {
                 count += 1;
-                stopping = true;
+                is_stopping = true;
                 if count == number && *end.lock().unwrap().get_or_insert(End::Killed) == End::Killed {
                     kill(self.server, Signal::SIGKILL).expect("the process exists");
                     return true;
                 }
-            } else if stopping && line.contains("--- stopped by SIGSTOP") {
-                stopping = false;
+            } else if is_stopping && line.contains("--- stopped by SIGSTOP") {
+                is_stopping = false;
                 kill(self.server, Signal::SIGCONT).expect("the process exists");
             }
         }
@@ -88,36 +88,36 @@ enum End {
 /// Runs `work` with a kill at its first boundary, then again with a kill at the second, until a run completes. Returns
 /// the number of boundaries.
 fn at_every_boundary(mut test: CrashTest, work: impl Fn(&CrashTest) -> bool + Sync) -> usize {
-    for number in 1..MANY {
-        let mut traced = Traced::attach(test.server.pid());
-        let strace = Pid::from_raw(i32::try_from(traced.strace.id()).unwrap());
-        let server = traced.server;
-        let finished = AtomicBool::new(false);
+    for number in 1..MAX_BOUNDARIES {
+        let mut traced_server = TracedServer::attach(test.server.pid());
+        let strace = Pid::from_raw(i32::try_from(traced_server.strace.id()).unwrap());
+        let server = traced_server.server;
+        let has_finished = AtomicBool::new(false);
         let end = Mutex::new(None);
-        let killed = std::thread::scope(|scope| {
-            let killer = scope.spawn(|| traced.kill_at(number, &end));
+        let is_killed = std::thread::scope(|scope| {
+            let killer = scope.spawn(|| traced_server.kill_at(number, &end));
             let done = work(&test);
-            finished.store(done, Ordering::SeqCst);
+            has_finished.store(done, Ordering::SeqCst);
             // Calls after the work are not counted, so strace is killed: on SIGINT it would wait for each thread in
-            // turn, possibly for one that waits for another. After a kill of the server strace ends by itself.
+            // turn, possibly for one that waits for another. When the server is killed, strace ends, too.
             if *end.lock().unwrap().get_or_insert(End::WorkOver) == End::WorkOver {
                 kill(strace, Signal::SIGKILL).expect("our own child");
             }
             killer.join().expect("no panic")
         });
-        traced.strace.wait().expect("our own child");
+        traced_server.strace.wait().expect("our own child");
         let _ = kill(server, Signal::SIGCONT);
         test.server.kill();
         test.server.launch();
         test.audit(false);
-        if !killed {
-            assert!(finished.load(Ordering::SeqCst), "the work failed without a kill");
+        if !is_killed {
+            assert!(has_finished.load(Ordering::SeqCst), "the work failed without a kill");
             test.audit(true);
             println!("killed at {} boundaries", number - 1);
             return number - 1;
         }
     }
-    panic!("there are more than {MANY} boundaries");
+    panic!("there are more than {MAX_BOUNDARIES} boundaries");
 }
 
 fn rspm(test: &CrashTest, args: &[&str]) -> std::process::Output {
@@ -156,7 +156,7 @@ fn a_sync_is_whole_or_absent_at_every_fsync_and_rename() {
         let state = test.ledger.lock().unwrap().states.len() - 1;
         let output = rspm(test, &["sync", "--type=cran"]);
         if output.status.success() {
-            test.ledger.lock().unwrap().synced = state;
+            test.ledger.lock().unwrap().synced_state = state;
         }
         output.status.success()
     });

@@ -31,21 +31,21 @@ fn file((package, version): &Release) -> String {
     format!("{package}_{version}.tar.gz")
 }
 
-/// What the server must serve, and the states of the mirror.
+/// The content that the server must serve, and the states of the mirror.
 #[derive(Default)]
 struct Ledger {
     /// Acknowledged: the digest of the bytes that must be served.
-    added: BTreeMap<Release, String>,
+    added_packages: BTreeMap<Release, String>,
     /// Uploaded since the last audit, in groups of one transaction each.
-    tried: Vec<Vec<Release>>,
+    upload_groups: Vec<Vec<Release>>,
     /// Acknowledged since the last audit.
-    fresh: Vec<Release>,
+    new_packages: Vec<Release>,
     /// Number of adds started.
     adds: usize,
     /// The packages listed by each state of the mirror.
     states: Vec<BTreeMap<String, String>>,
     /// The newest state whose sync was acknowledged.
-    synced: usize,
+    synced_state: usize,
     /// All files the mirror has had.
     entries: BTreeMap<Release, Entry>,
 }
@@ -85,7 +85,7 @@ impl Addresses {
         http::try_read(&mut stream, method)
     }
 
-    /// A call that must succeed if it is answered.
+    /// Sends a request that must succeed if it is answered.
     fn call(&self, method: &str, path: &str, body: &[u8]) -> Result<Value> {
         let answer = self.admin(method, path, body)?;
         assert!((200..300).contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.text());
@@ -94,7 +94,8 @@ impl Addresses {
 }
 
 impl CrashTest {
-    /// Synced with the first state of the mirror, with a repository `all` of `team` and CRAN.
+    /// Creates a server that is synced with the first state of the mirror and has a repository `all` of `team` and
+    /// CRAN.
     fn new(gcfg: &str) -> CrashTest {
         let mirror = Mirror::start();
         let builder = Builder::default().gcfg(&format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url()));
@@ -160,16 +161,16 @@ impl CrashTest {
     fn sync(&self, addresses: &Addresses) -> Result<()> {
         let state = self.ledger.lock().unwrap().states.len() - 1;
         loop {
-            let begun = addresses.call("POST", "/sync", br#"{"type": "cran"}"#)?;
-            let mut job = begun.clone();
+            let response = addresses.call("POST", "/sync", br#"{"type": "cran"}"#)?;
+            let mut job = response.clone();
             while job["status"] == "running" {
                 std::thread::sleep(Duration::from_millis(3));
-                job = addresses.call("GET", &format!("/jobs/{}", begun["id"]), b"")?;
+                job = addresses.call("GET", &format!("/jobs/{}", response["id"]), b"")?;
             }
             assert_eq!(job["status"], "done", "{job}");
             // A job that was already running may have read the previous state.
-            if begun["attached"] == false {
-                self.ledger.lock().unwrap().synced = state;
+            if response["attached"] == false {
+                self.ledger.lock().unwrap().synced_state = state;
                 return Ok(());
             }
         }
@@ -191,7 +192,7 @@ impl CrashTest {
             _ => vec![Tarball::new("left", &version), Tarball::new("right", &version).field("Depends: left")],
         };
         let releases = group.iter().map(|t| (t.package.clone(), t.version.clone())).collect();
-        ledger.tried.push(releases);
+        ledger.upload_groups.push(releases);
         group
     }
 
@@ -201,8 +202,8 @@ impl CrashTest {
         for package in packages.as_array().expect("a list") {
             let text = |name: &str| package[name].as_str().expect("text").to_owned();
             let release = (text("name"), text("version"));
-            ledger.added.insert(release.clone(), text("sha256"));
-            ledger.fresh.push(release);
+            ledger.added_packages.insert(release.clone(), text("sha256"));
+            ledger.new_packages.push(release);
         }
     }
 
@@ -213,8 +214,8 @@ impl CrashTest {
             uploads.push(addresses.call("POST", &path, &tarball.bytes())?["id"].clone());
         }
         let body = json!({"uploads": uploads}).to_string();
-        let added = addresses.call("POST", "/sources/team/packages", body.as_bytes())?;
-        self.acknowledge(&added["packages"]);
+        let added_packages = addresses.call("POST", "/sources/team/packages", body.as_bytes())?;
+        self.acknowledge(&added_packages["packages"]);
         Ok(())
     }
 
@@ -222,8 +223,8 @@ impl CrashTest {
     fn fetch(&self, addresses: &Addresses, choice: usize) -> Result<String> {
         let (release, bytes) = {
             let ledger = self.ledger.lock().unwrap();
-            let synced = &ledger.states[ledger.synced];
-            let (package, version) = synced.iter().nth(choice % synced.len()).expect("a package");
+            let synced_state = &ledger.states[ledger.synced_state];
+            let (package, version) = synced_state.iter().nth(choice % synced_state.len()).expect("a package");
             let release = (package.clone(), version.clone());
             let bytes = ledger.entries[&release].bytes.clone();
             (release, bytes)
@@ -234,24 +235,24 @@ impl CrashTest {
         Ok(file(&release))
     }
 
-    /// Checks what must hold after a start. `all` checks every acknowledged package and every stored object, otherwise
+    /// Checks the state after a start. With `all`, checks every acknowledged package and every stored object, otherwise
     /// only the packages acknowledged since the last audit.
     fn audit(&self, all: bool) {
         // A start rewrites the markers of the storage classes, each through a temporary file.
-        let until = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let left = leftovers(self.server.dir());
             if left.is_empty() {
                 break;
             }
-            assert!(Instant::now() < until, "left over: {left:?}");
+            assert!(Instant::now() < deadline, "left over: {left:?}");
             std::thread::sleep(Duration::from_millis(2));
         }
         let addresses = self.addresses();
         let get = |path: &str| addresses.get(&format!("/all/latest/src/contrib/{path}")).expect("an answer");
         let mut ledger = self.ledger.lock().unwrap();
         let index = records(&get("PACKAGES").text());
-        let of_cran = |name: &str| name == "counter" || name == "visitor" || name.starts_with("package");
+        let is_of_cran = |name: &str| name == "counter" || name == "visitor" || name.starts_with("package");
         let version = |name: &str| index.get(name).map(|(version, _)| version.as_str());
 
         // A sync is complete: exactly one state of the mirror, and none older than the acknowledged one.
@@ -259,12 +260,12 @@ impl CrashTest {
             version("counter").and_then(|v| v.strip_prefix("0.")?.parse().ok()).expect("a state");
         let listed_cran: BTreeMap<String, String> = index
             .iter()
-            .filter(|(name, _)| of_cran(name))
+            .filter(|(name, _)| is_of_cran(name))
             .map(|(name, (version, _))| (name.clone(), version.clone()))
             .collect();
         assert_eq!(listed_cran, ledger.states[count], "not a state of the mirror");
-        assert!(count >= ledger.synced, "state {count} is older than {}", ledger.synced);
-        ledger.synced = count;
+        assert!(count >= ledger.synced_state, "state {count} is older than {}", ledger.synced_state);
+        ledger.synced_state = count;
 
         // An add is complete.
         assert_eq!(version("left"), version("right"), "half a transaction");
@@ -272,17 +273,21 @@ impl CrashTest {
         let rows = read_archive_meta(archive.as_slice(), Limits::META).expect("a table");
         let archived: BTreeSet<String> = rows.into_iter().map(|row| row.file).collect();
         let expected: Vec<Release> = match all {
-            true => ledger.added.keys().cloned().collect(),
-            false => std::mem::take(&mut ledger.fresh),
+            true => ledger.added_packages.keys().cloned().collect(),
+            false => std::mem::take(&mut ledger.new_packages),
         };
         for release in &expected {
             let name = file(release);
             let listed = version(&release.0) == Some(&release.1);
             assert!(listed != archived.contains(&name), "{name} is acknowledged: listed {listed}");
             let answer = get(&if listed { name.clone() } else { format!("Archive/{}/{name}", release.0) });
-            assert_eq!((answer.status, sha256(&answer.body)), (200, ledger.added[release].clone()), "{name}");
+            assert_eq!(
+                (answer.status, sha256(&answer.body)),
+                (200, ledger.added_packages[release].clone()),
+                "{name}"
+            );
         }
-        for group in std::mem::take(&mut ledger.tried) {
+        for group in std::mem::take(&mut ledger.upload_groups) {
             let present: Vec<bool> = group
                 .iter()
                 .map(|release| {
@@ -296,7 +301,7 @@ impl CrashTest {
             assert!(present.iter().all(|t| *t == present[0]), "half of {group:?}: {present:?}");
         }
         // A listed package is served with its listed digest, acknowledged or not.
-        for (name, (version, listed_sha256)) in index.iter().filter(|(name, _)| !of_cran(name)) {
+        for (name, (version, listed_sha256)) in index.iter().filter(|(name, _)| !is_of_cran(name)) {
             let answer = get(&format!("{name}_{version}.tar.gz"));
             assert_eq!(
                 (answer.status, &sha256(&answer.body)),
@@ -314,7 +319,7 @@ impl CrashTest {
                 let answer = get(&file(&release));
                 assert!(answer.status == 200 && answer.body == ledger.entries[&release].bytes, "{release:?}");
             }
-            // No row says `stored` without an object.
+            // No row has the state `stored` without an object.
             let log = self.server.log_lines();
             assert!(!log.iter().any(|line| line.contains("gone from storage")), "{}", log.join("\n"));
             for path in walk(&self.server.dir().join("data")) {
@@ -335,23 +340,23 @@ fn records(text: &str) -> BTreeMap<String, (String, Option<String>)> {
         record.lines().find_map(|line| line.strip_prefix(tag)?.strip_prefix(": ")).map(str::to_owned)
     };
     let records = text.split("\n\n").filter(|record| !record.trim().is_empty());
-    let parsed = records.map(|record| {
+    let rows = records.map(|record| {
         let name = field(record, "Package").expect("a name");
         (name, (field(record, "Version").expect("a version"), field(record, "SHA256")))
     });
-    parsed.collect()
+    rows.collect()
 }
 
 /// The temporary files below `dir`, recognized by their names.
 fn leftovers(dir: &Path) -> Vec<PathBuf> {
-    let unfinished = |path: &PathBuf| {
+    let is_temporary = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         name.starts_with("spool-")
             || name.starts_with("probe-")
             || name.contains("tmp")
             || path.starts_with(dir.join("tmp"))
     };
-    walk(dir).into_iter().filter(unfinished).collect()
+    walk(dir).into_iter().filter(is_temporary).collect()
 }
 
 fn walk(folder: &Path) -> Vec<PathBuf> {
@@ -365,7 +370,7 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// True for an error that a client gets when the server is killed.
+/// Whether an error is one that a client gets when the server is killed.
 fn is_cut(error: &Error) -> bool {
     use std::io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof,

@@ -38,22 +38,26 @@ fn kill_repeatedly(mut test: CrashTest, kills: usize, seed: u64) {
     test.server.launch();
     test.audit(true);
     let ledger = test.ledger.lock().unwrap();
-    println!("{kills} kills, {} packages added, {} states synced", ledger.added.len(), ledger.synced);
-    assert!(ledger.added.len() > kills / 5, "{} packages were added", ledger.added.len());
-    assert!(ledger.synced > kills / 10, "{} states were synced", ledger.synced);
+    println!(
+        "{kills} kills, {} packages added, {} states synced",
+        ledger.added_packages.len(),
+        ledger.synced_state
+    );
+    assert!(ledger.added_packages.len() > kills / 5, "{} packages were added", ledger.added_packages.len());
+    assert!(ledger.synced_state > kills / 10, "{} states were synced", ledger.synced_state);
 }
 
 /// Kills a server during its start.
 fn kill_during_start(test: &CrashTest, delay: Duration) {
-    let mut starting = Command::new(env!("CARGO_BIN_EXE_rstudio-pm"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rstudio-pm"))
         .arg("--config")
         .arg(test.server.config_file())
         .stderr(Stdio::null())
         .spawn()
         .expect("rstudio-pm runs");
     std::thread::sleep(delay);
-    starting.kill().expect("our own child");
-    starting.wait().expect("our own child");
+    child.kill().expect("our own child");
+    child.wait().expect("our own child");
 }
 
 /// Adds, syncs and fetches concurrently until `done` adds and syncs have completed, waits for `delay` and kills
@@ -81,8 +85,8 @@ fn run_and_kill(test: &mut CrashTest, done: usize, delay: Duration, choice: usiz
             });
         });
         scope.spawn(move || until_killed(&|round| shared.fetch(addresses, choice + round).map(|_| 0)));
-        let begun = Instant::now();
-        while count.load(Ordering::SeqCst) < done && begun.elapsed() < Duration::from_secs(10) {
+        let start = Instant::now();
+        while count.load(Ordering::SeqCst) < done && start.elapsed() < Duration::from_secs(10) {
             std::thread::sleep(Duration::from_micros(500));
         }
         std::thread::sleep(delay);

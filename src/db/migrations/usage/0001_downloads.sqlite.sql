@@ -1,21 +1,21 @@
--- Downloads counted. Expand-only. Days are counted since the epoch, times are microseconds since it.
+-- Download counts. Expand-only. Days are counted since the epoch, times are microseconds since the epoch.
 
 CREATE TABLE usage_download (
     day BIGINT NOT NULL, language TEXT NOT NULL, source TEXT NOT NULL, package TEXT NOT NULL, version TEXT NOT NULL, platform TEXT NOT NULL,
     count BIGINT NOT NULL, PRIMARY KEY (day, language, source, package, version, platform)
 ) WITHOUT ROWID;
 
--- In all, also of days whose rows are gone.
+-- Totals, including days whose rows were deleted.
 CREATE TABLE usage_package (
     language TEXT NOT NULL, source TEXT NOT NULL, package TEXT NOT NULL, count BIGINT NOT NULL,
     PRIMARY KEY (language, source, package)
 ) WITHOUT ROWID;
 
--- The last batch that each process has written: one that is sent again after a lost answer is known.
+-- The last batch that each process has written, to recognize a batch that is sent again after a lost response.
 CREATE TABLE usage_writer (name TEXT PRIMARY KEY, batch BIGINT NOT NULL, at BIGINT NOT NULL);
 
--- Days whose counts for each package stand in storage.
+-- Days whose counts for each package are an object in storage.
 CREATE TABLE usage_aggregate (day INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, total BIGINT NOT NULL, at BIGINT NOT NULL);
 
--- When work that is done on schedule was last done.
+-- The last run of each scheduled task.
 CREATE TABLE usage_work (name TEXT PRIMARY KEY, at BIGINT NOT NULL);

@@ -59,14 +59,14 @@ pub(super) const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/git-builds/{id}/log",
-        "A part of the log of a build; parameter offset",
+        "Show a part of the log of a build; parameter offset",
         None,
         Some("GitBuildLog"),
     ),
     (
         HttpMethod::Get,
         "/transactions/{id}/git-build",
-        "Show the build whose result is a transaction",
+        "Show the build that published a transaction",
         None,
         Some("GitBuild"),
     ),

@@ -10,6 +10,7 @@ mod admin;
 mod answers;
 mod attacks;
 mod backing_up;
+mod builders;
 mod bundle;
 mod clustering;
 mod cpu;
@@ -47,7 +48,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 15] = [
+const GROUPS: [Group; 16] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -57,6 +58,7 @@ const GROUPS: [Group; 15] = [
     ("migrate", migrating::run),
     ("backup", backing_up::run),
     ("scrub", scrubbing::run),
+    ("builders", builders::run),
     ("cluster", clustering::run),
     ("folder", folder::run),
     ("adding", adding::run),

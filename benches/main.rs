@@ -11,6 +11,7 @@ mod admin;
 mod answers;
 mod attacks;
 mod backing_up;
+mod builders;
 mod bundle;
 mod clustering;
 mod cpu;
@@ -58,6 +59,7 @@ const GROUPS: [Group; 16] = [
     ("migrate", migrating::run),
     ("backup", backing_up::run),
     ("scrub", scrubbing::run),
+    ("builders", builders::run),
     ("cluster", clustering::run),
     ("folder", folder::run),
     ("adding", adding::run),

@@ -69,7 +69,7 @@ pub(crate) fn run(report: &mut Report) {
 }
 
 /// Adds packages of a size; returns their total size in MB.
-fn add(server: &Server, size: usize, count: usize) -> f64 {
+pub(crate) fn add(server: &Server, size: usize, count: usize) -> f64 {
     let mut megabytes = 0.0;
     let numbers: Vec<_> = (0..count).collect();
     for group in numbers.chunks(50.min(1_000_000_000 / size)) {
@@ -141,7 +141,7 @@ fn measure_requests(server: &Server, report: &mut Report) {
 }
 
 /// Requests packages at a fixed rate on one connection; returns the 99th percentile of the times in seconds.
-fn p99(server: &Server) -> f64 {
+pub(crate) fn p99(server: &Server) -> f64 {
     let url = server.url("");
     let host = url.trim_start_matches("http://");
     let mut connection = BufReader::new(TcpStream::connect(host).expect("the server"));

@@ -105,11 +105,21 @@ impl Server {
 
     /// The CPU time of all threads in seconds.
     pub(crate) fn cpu_time(&self) -> f64 {
+        self.cpu_times(2)
+    }
+
+    /// The same with that of all children that have ended, and of their children.
+    pub(crate) fn cpu_time_with_children(&self) -> f64 {
+        self.cpu_times(4)
+    }
+
+    /// The sum of the first `count` of: own time in user mode, in the kernel, and both of children.
+    fn cpu_times(&self, count: usize) -> f64 {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("it runs");
         let fields = text.rsplit_once(") ").expect("a name in parentheses").1;
         let mut ticks = fields.split(' ').skip(11).map(|n| n.parse::<f64>().expect("a number"));
         // In USER_HZ, a hundredth of a second on all platforms.
-        ticks.by_ref().take(2).sum::<f64>() / 100.0
+        ticks.by_ref().take(count).sum::<f64>() / 100.0
     }
 
     /// Stops the server and waits for its end.

@@ -126,9 +126,9 @@ fn commands(page: &mut String, root: &Command, name: &str) -> usize {
     commands.len()
 }
 
-/// Collects every command of a tree that can be run, with its full name.
+/// Collects every command of a tree that can be run, with its full name, without hidden ones, which are former names.
 fn runnable(command: &Command, path: &str, found: &mut Vec<(String, Command)>) {
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
         let path = format!("{path} {}", sub.get_name());
         let alone = sub.clone().no_binary_name(true).try_get_matches_from([] as [&str; 0]);
         let needs_more = alone.is_err_and(|error| {

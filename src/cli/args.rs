@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::audit::AuditCommand;
+use super::cluster::ClusterCommand;
 use super::git_args;
 use super::job::JobFlags;
 use super::output::Format;
@@ -142,7 +143,7 @@ pub enum Command {
     Hup(Hup),
     /// Inspect and control the servers that share a database
     #[command(subcommand)]
-    Cluster(Cluster),
+    Cluster(ClusterCommand),
     /// Change settings of the running server until its next start
     #[command(subcommand)]
     Config(Config),
@@ -258,47 +259,6 @@ pub enum Remove {
     Binary(RemoveBinary),
 }
 
-/// `rspm cluster …`
-#[derive(Debug, Subcommand)]
-pub enum Cluster {
-    /// List the servers, and what differs between them
-    Nodes(ClusterNodes),
-    /// Drain servers and stop serving on them (503)
-    Offline(ClusterOffline),
-    /// Make servers read their whole configuration and start serving
-    Online(ClusterOnline),
-}
-
-/// Flags of `cluster nodes`.
-#[derive(Debug, Args)]
-pub struct ClusterNodes {
-    /// Exit with 1 if a server is gone or not online, if versions differ, or if the database does not answer
-    #[arg(long)]
-    pub strict: bool,
-}
-
-/// Flags of `cluster offline`.
-#[derive(Debug, Args)]
-pub struct ClusterOffline {
-    /// Names of servers, as `rspm cluster nodes` shows them, separated by commas; all: --nodes='*'
-    #[arg(long, value_delimiter = ',', required = true, value_name = "NAMES")]
-    pub nodes: Vec<String>,
-    /// Time limit for requests and jobs in progress: seconds, or 90s, 5m, 1h
-    #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME")]
-    pub timeout: u64,
-}
-
-/// Flags of `cluster online`.
-#[derive(Debug, Args)]
-pub struct ClusterOnline {
-    /// Names of servers, as `rspm cluster nodes` shows them, separated by commas; all: --nodes='*'
-    #[arg(long, value_delimiter = ',', required = true, value_name = "NAMES")]
-    pub nodes: Vec<String>,
-    /// Time to wait for the servers to be online: seconds, or 90s, 5m, 1h
-    #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME")]
-    pub timeout: u64,
-}
-
 /// `rspm config …`
 #[derive(Debug, Subcommand)]
 pub enum Config {
@@ -345,7 +305,7 @@ pub struct CreateSource {
     #[arg(long)]
     pub name: String,
     /// Type of the source; the sources cran and bioconductor always exist
-    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local", "local-python", "git"]))]
+    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local", "local-python", "git", "git-python"]))]
     pub kind: String,
     /// Succeed when the source exists with the same type
     #[arg(long)]
@@ -423,7 +383,7 @@ pub struct ListSources {
     #[arg(long)]
     pub repo: Option<String>,
     /// Only sources of this type
-    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "local", "local-python", "git"]))]
+    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "local", "local-python", "git", "git-python"]))]
     pub kind: Option<String>,
 }
 

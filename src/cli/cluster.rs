@@ -3,19 +3,61 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
 
-use super::args::ClusterNodes;
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_time, table};
+use super::units::seconds;
 use crate::api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest, RequestedMode};
 
 /// Interval of polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Time within which a server reports the end of a mode change, after the timeout of the change.
 const REPORT_TIME: Duration = Duration::from_secs(10);
+
+/// `rspm cluster …`
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// List the servers, and what differs between them
+    Nodes(ClusterNodes),
+    /// Drain servers and stop serving on them (503)
+    Offline(ClusterOffline),
+    /// Make servers read their whole configuration and start serving
+    Online(ClusterOnline),
+}
+
+/// Flags of `cluster nodes`.
+#[derive(Debug, Args)]
+pub struct ClusterNodes {
+    /// Exit with 1 if a server is gone or not online, if versions differ, or if the database does not answer
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Flags of `cluster offline`.
+#[derive(Debug, Args)]
+pub struct ClusterOffline {
+    /// Names of servers, as `rspm cluster nodes` shows them, separated by commas; all: --nodes='*'
+    #[arg(long, value_delimiter = ',', required = true, value_name = "NAMES")]
+    pub nodes: Vec<String>,
+    /// Time limit for requests and jobs in progress: seconds, or 90s, 5m, 1h
+    #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME")]
+    pub timeout: u64,
+}
+
+/// Flags of `cluster online`.
+#[derive(Debug, Args)]
+pub struct ClusterOnline {
+    /// Names of servers, as `rspm cluster nodes` shows them, separated by commas; all: --nodes='*'
+    #[arg(long, value_delimiter = ',', required = true, value_name = "NAMES")]
+    pub nodes: Vec<String>,
+    /// Time to wait for the servers to be online: seconds, or 90s, 5m, 1h
+    #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME")]
+    pub timeout: u64,
+}
 
 /// `rspm cluster nodes`.
 ///

@@ -47,9 +47,10 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Cli, Cluster, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
+use args::{Cli, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
 use backup::BackupCommand;
 use client::{Client, ParseMode, server_config};
+use cluster::ClusterCommand;
 use error::CliError;
 use git_args::{Import, Rerun, Run};
 use local_address::is_local;
@@ -261,11 +262,11 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Offline(args) => control::offline(client, output, args).await,
         Command::Online => control::online(client, output).await,
         Command::Hup(_) => control::hup(client, output).await,
-        Command::Cluster(Cluster::Nodes(args)) => cluster::nodes(client, output, args).await,
-        Command::Cluster(Cluster::Offline(args)) => {
+        Command::Cluster(ClusterCommand::Nodes(args)) => cluster::nodes(client, output, args).await,
+        Command::Cluster(ClusterCommand::Offline(args)) => {
             cluster::change_mode(client, output, args.nodes, args.timeout, "offline").await
         }
-        Command::Cluster(Cluster::Online(args)) => {
+        Command::Cluster(ClusterCommand::Online(args)) => {
             cluster::change_mode(client, output, args.nodes, args.timeout, "online").await
         }
         Command::Config(Config::Log(args)) => control::log_level(client, output, args).await,

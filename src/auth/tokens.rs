@@ -197,6 +197,7 @@ impl Tokens {
                 );
                 // The next request with one of them records it.
                 uses.iter().for_each(|(token, _)| token.used_on.store(NEVER, Ordering::Relaxed));
+                tokio::time::sleep(MAX_PAUSE).await;
             }
         }
     }

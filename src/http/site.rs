@@ -233,7 +233,11 @@ mod tests {
         assert_eq!(client(proxy, &[b"192.0.2.1, 203.0.113.5, 198.51.100.4"]), real);
         assert_eq!(client(proxy, &[b"\xff, 203.0.113.5"]), real, "bytes that are not UTF-8");
         assert_eq!(client(proxy, &[b"192.0.2.1", b"\xc3\xa9, 203.0.113.5"]), real);
-        assert_eq!(client(proxy, &[b"192.0.2.1", b"\xff"]), Some(ip(proxy)), "not the one that the client chose");
+        assert_eq!(
+            client(proxy, &[b"192.0.2.1", b"\xff"]),
+            Some(ip(proxy)),
+            "not the one that the client chose"
+        );
         assert_eq!(client("203.0.113.5", &[b"192.0.2.1"]), real, "no proxy");
         assert_eq!(client(proxy, &[]), Some(ip(proxy)));
     }

@@ -97,7 +97,10 @@ fn refused_changes_of_a_token_are_recorded_and_limited() {
     assert_eq!(send(&server, "POST", "/upload/pypi/team", Some(&other), "").status, 403);
     assert_eq!(send(&server, "POST", "/upload/pypi/team", None, "").status, 401);
     let rows = server.json("audit list --outcome=refused --actor=eve");
-    assert_eq!((rows.as_array().map(Vec::len), &rows[0]["object"]), (Some(1), &"POST /upload/pypi/team".into()));
+    assert_eq!(
+        (rows.as_array().map(Vec::len), &rows[0]["object"]),
+        (Some(1), &"POST /upload/pypi/team".into())
+    );
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub struct Token {
     pub grant: Grant,
     /// End of its validity; `None` if it never expires.
     pub expires_at: Option<Timestamp>,
+    /// The digest under which it is stored.
+    digest: Sha256,
     /// The last day on which this server saw it, in days since the epoch.
     used_on: AtomicI64,
 }
@@ -145,6 +147,13 @@ impl Tokens {
         self.get(digest, now)
     }
 
+    /// Whether a token that was valid before is still valid at `now`.
+    #[must_use]
+    pub fn is_valid(&self, token: &Token, now: Timestamp) -> bool {
+        self.0.table.load().by_digest.contains_key(&token.digest)
+            && token.expires_at.is_none_or(|end| now < end)
+    }
+
     /// Counts a request with credentials that are not valid.
     ///
     /// # Errors
@@ -197,6 +206,7 @@ impl Tokens {
                 );
                 // The next request with one of them records it.
                 uses.iter().for_each(|(token, _)| token.used_on.store(NEVER, Ordering::Relaxed));
+                tokio::time::sleep(MAX_PAUSE).await;
             }
         }
     }
@@ -232,6 +242,7 @@ impl Table {
             grant: grant(&row.scopes),
             expires_at: row.expires_at,
             id: row.id,
+            digest: row.digest,
             used_on: AtomicI64::new(NEVER),
         };
         self.by_digest.insert(row.digest, Arc::new(token));

@@ -249,8 +249,8 @@ pub fn verify(c: &mut dyn Conn, known: Option<&(i64, String)>) -> Result<Verific
     c.each(ALL, &[], &mut |row| {
         let row = decode(row)?;
         result.rows += 1;
-        if row.id != result.last + 1 {
-            result.report(missing(result.last + 1, row.id - 1));
+        if row.id != result.last.saturating_add(1) {
+            result.report(missing(result.last.saturating_add(1), row.id.saturating_sub(1)));
         } else if row.previous != result.sha256 {
             result.report(format!(
                 "row {} does not continue the row before it: one of them was changed",
@@ -272,7 +272,7 @@ pub fn verify(c: &mut dyn Conn, known: Option<&(i64, String)>) -> Result<Verific
         Ok(())
     })?;
     if head > result.last {
-        result.report(missing(result.last + 1, head));
+        result.report(missing(result.last.saturating_add(1), head));
     } else if head < result.last || head_digest != result.sha256 {
         result.report(format!(
             "the table audit_head names row {head} with the digest {head_digest} as the newest, but it is row {}",

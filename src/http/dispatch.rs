@@ -12,7 +12,7 @@ use super::body::Body;
 use super::download_log::{self, Completion, PackagePath, PackageRequest, RequestedBinary};
 use super::error::Failure;
 use super::peer::Peer;
-use super::permission::repository_access;
+use super::permission::{Principal, repository_access};
 use super::r::platform_request::{self, PlatformRequest};
 use super::r::{answer, bioconductor, choose_platform, resolve};
 use super::request_body::Incoming;
@@ -22,7 +22,7 @@ use super::route::access;
 use super::route::repo_path::RepoPath;
 use super::route::{self, Route};
 use super::target::Query;
-use super::{pages, public, python, request_body};
+use super::{admin, pages, public, python, request_body};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::PartName;
@@ -80,6 +80,11 @@ pub(super) async fn read(
         Ok(is_restricted) => is_restricted,
         Err(failure) => {
             request_body::discard(body, &parts.headers);
+            if let (Route::UploadPython { .. }, Principal::Token(token)) = (&route, head.principal) {
+                let address = app.site.load().client_address(head.peer, &parts.headers);
+                let request = format!("{} {path}", parts.method);
+                admin::record_refusal(app, (token, address), &request, &failure).await;
+            }
             return response::failure(&failure, format);
         }
     };

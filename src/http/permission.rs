@@ -18,6 +18,9 @@ use crate::model::time::Timestamp;
 /// The realm of a challenge that is not about one repository.
 pub(super) const REALM: &str = "rstudio-pm";
 
+/// The phrase of a 401 for unknown, expired and revoked tokens.
+const INVALID: &str = "the token or password is not valid; it may be expired or revoked";
+
 /// The client of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
@@ -60,7 +63,21 @@ impl Principal {
         {
             return Err(Failure::too_many_failures(seconds));
         }
-        Err(Failure::unauthorized("the token or password is not valid; it may be expired or revoked", REALM))
+        Err(Failure::unauthorized(INVALID, REALM))
+    }
+
+    /// Checks again that the token of the client is valid. SECURITY: a client may send the body of a request for any time,
+    /// and its token may be revoked meanwhile.
+    ///
+    /// # Errors
+    /// 401.
+    pub(super) fn require_valid(&self, app: &App) -> Result<(), Failure> {
+        if let Principal::Token(token) = self
+            && !app.tokens.is_valid(token, (app.state.clock)())
+        {
+            return Err(Failure::unauthorized(INVALID, REALM));
+        }
+        Ok(())
     }
 
     fn actor(&self) -> Actor<'_> {

@@ -98,9 +98,11 @@ impl SiteSettings {
         let Peer::Tcp { address, .. } = peer else { return None };
         let mut client = address.ip().to_canonical();
         let fields = headers.get_all("x-forwarded-for").iter().rev();
-        let mut hops = fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.rsplit(','));
+        // SECURITY: by bytes, because a client may put others than ASCII before the address that a proxy appends.
+        let mut hops = fields.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b','));
         while self.is_proxy(client) {
-            let Some(hop) = hops.next().and_then(|hop| forwarded_address(hop.trim())) else { break };
+            let hop = hops.next().and_then(|hop| std::str::from_utf8(hop).ok());
+            let Some(hop) = hop.and_then(|hop| forwarded_address(hop.trim())) else { break };
             client = hop;
         }
         Some(client)
@@ -206,6 +208,38 @@ mod tests {
         assert_eq!(client, Client::Address("203.0.113.5".parse().unwrap()));
         assert_eq!((site.connection_limit(client), site.connection_limit(Client::Shared)), (Some(7), None));
         assert_eq!(site.client(Peer::Unix { uid: 0, gid: 0, pid: None }), Client::Admin);
+    }
+
+    #[test]
+    fn the_client_of_a_proxy_is_the_last_address_whatever_the_client_sends_before_it() {
+        let site = SiteSettings {
+            server: HeaderValue::from_static("x"),
+            sends_nosniff: true,
+            sends_hsts: false,
+            address: None,
+            prefix: String::new(),
+            proxies: vec!["198.51.100.0/24".parse().unwrap()],
+            connections_per_address: None,
+        };
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let client = |peer: &str, fields: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for field in fields {
+                headers.append("x-forwarded-for", HeaderValue::from_bytes(field).unwrap());
+            }
+            site.client_address(Peer::Tcp { address: (ip(peer), 1).into(), tls: true }, &headers)
+        };
+        let (proxy, real) = ("198.51.100.3", Some(ip("203.0.113.5")));
+        assert_eq!(client(proxy, &[b"192.0.2.1, 203.0.113.5, 198.51.100.4"]), real);
+        assert_eq!(client(proxy, &[b"\xff, 203.0.113.5"]), real, "bytes that are not UTF-8");
+        assert_eq!(client(proxy, &[b"192.0.2.1", b"\xc3\xa9, 203.0.113.5"]), real);
+        assert_eq!(
+            client(proxy, &[b"192.0.2.1", b"\xff"]),
+            Some(ip(proxy)),
+            "not the one that the client chose"
+        );
+        assert_eq!(client("203.0.113.5", &[b"192.0.2.1"]), real, "no proxy");
+        assert_eq!(client(proxy, &[]), Some(ip(proxy)));
     }
 
     #[test]

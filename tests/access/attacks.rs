@@ -1,4 +1,6 @@
-//! Malformed and forged credentials.
+//! Malformed and forged credentials, and tokens that are revoked during a request.
+
+use std::io::{Read, Write};
 
 use super::{basic, bearer, get, private_repository, token};
 use crate::support::http;
@@ -118,4 +120,29 @@ fn failures_of_an_address_are_limited_and_valid_tokens_are_not() {
     for _ in 0..60 {
         assert_eq!(get(&server, INDEX, Some("Bearer wrong")).status, 401);
     }
+}
+
+#[test]
+fn a_request_whose_token_is_revoked_before_the_end_of_its_body_changes_nothing() {
+    let server = Server::start();
+    let secret = token(&server, "--scope=global:admin");
+    let body = r#"{"name": "revoked-source", "type": "local"}"#;
+    let head = format!(
+        "POST /__api__/admin/v1/sources HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Expect: 100-continue\r\nAuthorization: {}\r\nConnection: close\r\n\r\n",
+        server.host(),
+        body.len(),
+        bearer(&secret)
+    );
+    let mut stream = http::connect(server.host());
+    stream.write_all(head.as_bytes()).expect("sent");
+    // The server reads the body only after the permission was checked.
+    let mut line = [0; 25];
+    stream.read_exact(&mut line).expect("an interim response");
+    assert_eq!(String::from_utf8_lossy(&line), "HTTP/1.1 100 Continue\r\n\r\n");
+    server.rspm_stdout(&format!("revoke token --token={secret}"));
+    stream.write_all(body.as_bytes()).expect("sent");
+    let answer = http::read(&mut stream, "POST");
+    assert_eq!(answer.status, 401, "{}", answer.text());
+    assert!(!server.rspm_stdout("list sources").contains("revoked-source"), "nothing was created");
 }

@@ -92,6 +92,15 @@ fn refused_changes_of_a_token_are_recorded_and_limited() {
     assert_eq!(rows[0]["object"], "POST /__api__/admin/v1/repos");
     assert!(rows[0]["detail"].as_str().is_some_and(|detail| detail.contains("global:admin")));
     assert_eq!(server.json("audit list --outcome=refused").as_array().map(Vec::len), Some(rows.len()));
+    // Uploads have an address outside the admin API.
+    let other = bearer(&token(&server, "--scope=repos:read --repos=team --user=eve"));
+    assert_eq!(send(&server, "POST", "/upload/pypi/team", Some(&other), "").status, 403);
+    assert_eq!(send(&server, "POST", "/upload/pypi/team", None, "").status, 401);
+    let rows = server.json("audit list --outcome=refused --actor=eve");
+    assert_eq!(
+        (rows.as_array().map(Vec::len), &rows[0]["object"]),
+        (Some(1), &"POST /upload/pypi/team".into())
+    );
 }
 
 #[test]

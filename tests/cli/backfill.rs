@@ -121,6 +121,7 @@ fn errors_name_what_is_supported() {
         assert!(result.code == 2 && result.err.contains(words), "{line}: {} {}", result.code, result.err);
     }
     assert_eq!(server.rspm_stdout("backfill --stop"), "No back-fill of cran is under way.\n");
+    assert_eq!(server.json("audit list --action=stop~back-fill").as_array().map(Vec::len), Some(0));
     let message = server.rspm_stdout("backfill --since=2999-01-01");
     assert!(message.starts_with("the history of cran begins on"), "{message}");
 }

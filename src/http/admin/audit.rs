@@ -70,7 +70,7 @@ fn time(text: Option<&str>, name: &str) -> Result<Option<i64>, Failure> {
 }
 
 /// Records a change that a token does not permit, unless it makes many.
-pub(super) async fn record_refusal(
+pub(in crate::http) async fn record_refusal(
     app: &App,
     (token, address): (&Token, Option<IpAddr>),
     request: &str,
@@ -88,7 +88,7 @@ pub(super) async fn record_refusal(
     };
     let (request, reason) = (request.to_owned(), failure.phrase.clone());
     let write = app.state.db.write(move |c| {
-        audit::record_by(c, &author, "admin request", ("address", &request), (audit::REFUSED, &reason))
+        audit::record_by(c, &author, "request", ("address", &request), (audit::REFUSED, &reason))
     });
     if let Err(error) = write.await {
         tracing::warn!("could not record a refused request in the audit trail: {error}");

@@ -38,9 +38,10 @@ pub(super) fn ok<T: Serialize>(value: &T) -> AdminResult {
 }
 
 impl Call<'_> {
-    /// Reads the JSON body of the request.
+    /// Reads the JSON body of the request, at whose end the token of the client must still be valid.
     pub(super) async fn json<T: DeserializeOwned>(self) -> Result<(T, Actor), Failure> {
         let value = json(self.body, self.app.limits.body_timeout).await?;
+        self.principal.require_valid(self.app)?;
         Ok((value, self.actor))
     }
 }

@@ -13,7 +13,6 @@ use crate::http::response;
 use crate::jobs::{self, JobState, Started};
 use crate::model::source::UnknownSourceKind;
 use crate::r::bioconductor::BadName;
-use crate::serve::RepoError;
 
 /// Converts a job; `attached` if the request joined a running job instead of starting it.
 pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
@@ -41,7 +40,10 @@ pub(super) async fn start_response(app: &App, started: &Started) -> AdminResult 
         Started::New(job) => {
             let key = job.key.clone();
             let record = app.state.db.write(move |c| audit::record(c, "start job", ("job", &key), ""));
-            record.await.map_err(RepoError::from)?;
+            // The job runs already: an error would make the client believe that it does not.
+            if let Err(error) = record.await {
+                tracing::warn!(%error, "could not record in the audit trail: start job {}", job.key);
+            }
             wire(job, false)
         }
         Started::Attached(job) => wire(job, true),

@@ -28,6 +28,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(super) use audit::record_refusal;
 use call::{AdminResult, Call, ok};
 use http::header::{HeaderMap, ORIGIN};
 use http::request::Parts;
@@ -126,8 +127,7 @@ pub(super) async fn answer_on_network(
         if let (Principal::Token(token), false) =
             (&principal, matches!(parts.method, Method::GET | Method::HEAD))
         {
-            audit::record_refusal(&app, (token, address), &format!("{} {path}", parts.method), &failure)
-                .await;
+            record_refusal(&app, (token, address), &format!("{} {path}", parts.method), &failure).await;
         }
         return refuse(failure);
     }

@@ -22,6 +22,7 @@ use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::http::request_body::{self, Incoming};
+use crate::http::route::access;
 use crate::http::{admin, read_body, response};
 use crate::python::file_name::FileName;
 use crate::python::upload::form::{
@@ -63,6 +64,9 @@ pub(in crate::http) async fn answer(
     // Also of a complete form: the connection is used for the next request only when the body has been read.
     request_body::discard_rest(form.stream);
     let (form, file) = read?;
+    // The body may have taken long: the token may be revoked now, and another source may have the name.
+    head.principal.require_valid(app)?;
+    head.principal.require(&app.state.catalog.get(), access::write_source(source))?;
     let actor = admin::actor(head.principal, head.peer).await;
     let address = app.site.load().client_address(head.peer, headers);
     let author = admin::author(head.principal, &actor, address, (app.state.clock)());

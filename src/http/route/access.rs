@@ -58,6 +58,12 @@ pub const fn inspect_source(name: &str) -> Access<'_> {
     source(Action::Inspect, name)
 }
 
+/// Changes a source.
+#[must_use]
+pub const fn write_source(name: &str) -> Access<'_> {
+    source(Action::WriteSource, name)
+}
+
 const fn source(action: Action, name: &str) -> Access<'_> {
     Access { action, target: Target::Source(name) }
 }

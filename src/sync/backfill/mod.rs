@@ -83,8 +83,11 @@ impl Sync {
     /// # Errors
     /// Database errors.
     pub async fn stop_backfill(&self) -> Result<String, SyncError> {
-        let stop = |c: &mut dyn Conn| {
-            audit::record(c, "stop back-fill", ("source", "cran"), "")?;
+        let is_running = self.state.jobs.running().iter().any(|job| job.key == JOB_KEY);
+        let stop = move |c: &mut dyn Conn| {
+            if is_running || backfill::get(c, SourceId::CRAN)?.is_some() {
+                audit::record(c, "stop back-fill", ("source", "cran"), "")?;
+            }
             backfill::delete(c, SourceId::CRAN)
         };
         let was_pending = self.state.db.write(stop).await?;

@@ -91,7 +91,7 @@ fn rows_follow_each_other_and_have_an_author(db: &mut TestDb) {
 }
 
 fn a_changed_a_removed_and_a_moved_row_are_found(db: &mut TestDb) {
-    const CHANGES: [(&str, &[&str]); 7] = [
+    const CHANGES: [(&str, &[&str]); 8] = [
         ("UPDATE audit SET actor = 'eve' WHERE id = 3", &["row 3 was changed"]),
         ("UPDATE audit SET at = at + 1 WHERE id = 5", &["row 5 was changed"]),
         ("DELETE FROM audit WHERE id = 2", &["row 2 is missing"]),
@@ -106,6 +106,14 @@ fn a_changed_a_removed_and_a_moved_row_are_found(db: &mut TestDb) {
             ],
         ),
         ("UPDATE audit SET detail = 'x' || detail WHERE id = 1", &["row 1 was changed"]),
+        (
+            "UPDATE audit SET id = -9223372036854775808 WHERE id = 1",
+            &[
+                "row 1 is missing",
+                "row -9223372036854775808 was changed",
+                "the rows -9223372036854775807 to 1 are missing",
+            ],
+        ),
     ];
     create_sources(db, 5);
     let original = rows(db);

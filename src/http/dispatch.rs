@@ -22,7 +22,7 @@ use super::route::access;
 use super::route::repo_path::RepoPath;
 use super::route::{self, Route};
 use super::target::Query;
-use super::{pages, public, python, request_body};
+use super::{admin, pages, public, python, request_body};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::PartName;
@@ -40,7 +40,11 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
         return answer_cached(app, &negotiated.entry, &negotiated.platform_request(), head).await;
     }
     match route::parse(&parts.method, path, query, app.limits.target_bytes) {
-        Err(failure) => response::failure(&failure, ErrorFormat::of_path(path)),
+        Err(failure) => {
+            // A client that uploads to the address of an index loses the 405 otherwise.
+            request_body::discard(body, &parts.headers);
+            response::failure(&failure, ErrorFormat::of_path(path))
+        }
         Ok((route, query)) => read(app, route, &query, head, body).await,
     }
 }
@@ -80,6 +84,9 @@ pub(super) async fn read(
         Ok(is_restricted) => is_restricted,
         Err(failure) => {
             request_body::discard(body, &parts.headers);
+            if matches!(route, Route::UploadPython { .. }) {
+                admin::record_refusal(app, head, &failure).await;
+            }
             return response::failure(&failure, format);
         }
     };

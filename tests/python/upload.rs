@@ -201,6 +201,11 @@ fn credentials_decide_and_unread_bodies_do_not_hide_the_answer() {
         assert!(answer.text().starts_with(words), "{path}: {}", answer.text());
         assert_eq!(answer.text().lines().count(), 1, "one line");
     }
+    let refused = server.json("audit list --outcome=refused");
+    let objects: Vec<&str> =
+        refused.as_array().expect("a list").iter().filter_map(|row| row["object"].as_str()).collect();
+    assert_eq!(objects.len(), 3, "each 403: {refused}");
+    assert!(objects.iter().all(|object| object.starts_with("POST /upload/pypi/")), "{refused}");
     assert_eq!(transaction_or_zero(&server), 0);
     let other_site = http::request(
         "POST",

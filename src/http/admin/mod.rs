@@ -309,6 +309,14 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
     }
 }
 
+/// Records in the audit trail that the token of a request does not permit a change outside the admin API.
+pub(super) async fn record_refusal(app: &App, head: &RequestHead<'_>, failure: &Failure) {
+    let Principal::Token(token) = head.principal else { return };
+    let address = app.site.load().client_address(head.peer, &head.parts.headers);
+    let request = format!("{} {}", head.parts.method, head.path);
+    audit::record_refusal(app, (token, address), &request, failure).await;
+}
+
 /// Returns the author of the writes of a request, as recorded in the audit trail. `address` is that of the client.
 pub(super) fn author(principal: &Principal, actor: &Actor, address: Option<IpAddr>, at: Timestamp) -> Author {
     Author {

@@ -65,7 +65,7 @@ pub(in crate::http) async fn answer(
     let (form, file) = read?;
     let actor = admin::actor(head.principal, head.peer).await;
     let address = app.site.load().client_address(head.peer, headers);
-    let author = admin::author(head.principal, &actor, address, (app.state.clock)());
+    let author = admin::author(head.principal, &actor, address, head.received_at);
     let (app, source_name) = (Arc::clone(app), source.to_owned());
     // In a task of its own, which continues when the client disconnects: after the commit the result must still be
     // installed.

@@ -258,6 +258,33 @@ fn a_client_that_expects_100_sends_no_body_to_a_refusal() {
 }
 
 #[test]
+fn an_upload_never_reaches_another_source_that_gets_the_name_meanwhile() {
+    let (server, token) = start();
+    let body = Form::wheel(&Package::new("one", "1.0")).encode();
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nHost: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\
+         Authorization: {}\r\nConnection: close\r\n\r\n",
+        server.host(),
+        content_type(),
+        body.len(),
+        authorization(&token)
+    );
+    let mut stream = http::connect(server.host());
+    stream.write_all(head.as_bytes()).expect("sent");
+    // The server reads the body, so it has checked the head.
+    let mut line = [0; 25];
+    stream.read_exact(&mut line).expect("an interim response");
+    assert_eq!(String::from_utf8_lossy(&line), "HTTP/1.1 100 Continue\r\n\r\n");
+    server.rspm_stdout("edit source --name=team --new-name=old");
+    server.rspm_stdout("create source --name=team --type=local-python");
+    stream.write_all(&body).expect("sent");
+    let answer = http::read(&mut stream, "POST");
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    assert_eq!(transaction_or_zero(&server), 0);
+    assert_eq!(send(&server, "/upload/pypi/old", Some(&token), &body).status, 200);
+}
+
+#[test]
 fn fields_may_follow_the_file_and_a_connection_carries_several_uploads() {
     let (server, token) = start();
     let mut form = Form::wheel(&Package::new("one", "1.0"));

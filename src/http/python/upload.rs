@@ -22,6 +22,7 @@ use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::http::request_body::{self, Incoming};
+use crate::http::route::{Route, access};
 use crate::http::{admin, read_body, response};
 use crate::python::file_name::FileName;
 use crate::python::upload::form::{
@@ -63,6 +64,13 @@ pub(in crate::http) async fn answer(
     // Also of a complete form: the connection is used for the next request only when the body has been read.
     request_body::discard_rest(form.stream);
     let (form, file) = read?;
+    // SECURITY: an upload may take an hour, and its source may have another name since its head was checked.
+    let route = Route::UploadPython { source: source.to_owned() };
+    let permission = head.principal.require(&app.state.catalog.get(), access::route_access(&route));
+    if let Err(failure) = permission {
+        admin::record_refusal(app, head, &failure).await;
+        return Err(failure);
+    }
     let actor = admin::actor(head.principal, head.peer).await;
     let address = app.site.load().client_address(head.peer, headers);
     let author = admin::author(head.principal, &actor, address, head.received_at);

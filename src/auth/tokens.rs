@@ -145,6 +145,12 @@ impl Tokens {
         self.get(digest, now)
     }
 
+    /// Returns true if a token that was found earlier is not revoked.
+    #[must_use]
+    pub fn is_current(&self, token: &Token) -> bool {
+        self.0.table.load().by_digest.values().any(|other| other.guid == token.guid)
+    }
+
     /// Counts a request with credentials that are not valid.
     ///
     /// # Errors

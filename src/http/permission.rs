@@ -63,6 +63,19 @@ impl Principal {
         Err(Failure::unauthorized("the token or password is not valid; it may be expired or revoked", REALM))
     }
 
+    /// Checks at the end of a long request that the token of the client was not revoked meanwhile.
+    ///
+    /// # Errors
+    /// 401.
+    pub(super) fn require_current(&self, app: &App) -> Result<(), Failure> {
+        match self {
+            Principal::Token(token) if !app.tokens.is_current(token) => {
+                Err(Failure::unauthorized("the token was revoked during the request", REALM))
+            }
+            Principal::Anonymous | Principal::Token(_) | Principal::Administrator => Ok(()),
+        }
+    }
+
     fn actor(&self) -> Actor<'_> {
         match self {
             Principal::Anonymous => Actor::Anonymous,

@@ -64,7 +64,9 @@ pub(in crate::http) async fn answer(
     // Also of a complete form: the connection is used for the next request only when the body has been read.
     request_body::discard_rest(form.stream);
     let (form, file) = read?;
-    // SECURITY: an upload may take an hour, and its source may have another name since its head was checked.
+    // SECURITY: an upload may take an hour: its token may be revoked, and its source may have another name since its head
+    // was checked.
+    head.principal.require_current(app)?;
     let route = Route::UploadPython { source: source.to_owned() };
     let permission = head.principal.require(&app.state.catalog.get(), access::route_access(&route));
     if let Err(failure) = permission {

@@ -241,7 +241,7 @@ impl Attempt<'_> {
         };
         match result {
             Ok(_) => {}
-            Err(RepoError::Conflict(_)) => {
+            Err(RepoError::Conflict(_) | RepoError::FileExists(_)) => {
                 let revision = match build.tag.as_str() {
                     "" => format!("--commit-sha={}", build.commit),
                     tag => format!("--tag={tag}"),

@@ -40,7 +40,11 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
         return answer_cached(app, &negotiated.entry, &negotiated.platform_request(), head).await;
     }
     match route::parse(&parts.method, path, query, app.limits.target_bytes) {
-        Err(failure) => response::failure(&failure, ErrorFormat::of_path(path)),
+        Err(failure) => {
+            // A client that uploads to the address of an index loses the 405 otherwise.
+            request_body::discard(body, &parts.headers);
+            response::failure(&failure, ErrorFormat::of_path(path))
+        }
         Ok((route, query)) => read(app, route, &query, head, body).await,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{builds, configured, wait_for, wait_for_build};
 use crate::builder::repository::Repository;
+use crate::python::form;
 use crate::support::server::Server;
 
 const BACKEND: &str =
@@ -72,6 +73,13 @@ fn commits_of_a_python_package_are_built_as_source_distribution_and_wheel() {
     std::fs::write(&directory, "x").unwrap();
     let added = server.rspm(&format!("add --source=py --path={}", directory.display()));
     assert_eq!(added.code, 1, "{}", added.out);
+    // Clients such as twine are refused before they send the file.
+    let token = form::token(&server, "--scope=sources:write --sources=*");
+    let uploaded = form::send(&server, "/upload/pypi/py", Some(&token), b"");
+    assert!(uploaded.status == 400 && uploaded.text().contains("are built from git"), "{}", uploaded.text());
+    let additions = server.json("audit list --action=add --object=py");
+    let files = |row: &serde_json::Value| row["detail"].as_str().is_some_and(|text| text.contains(".tar.gz"));
+    assert!(additions.as_array().expect("a list").iter().any(files), "{additions}");
 }
 
 #[test]
@@ -108,4 +116,42 @@ fn tags_and_a_wheel_that_cannot_be_built() {
     assert_eq!(created.code, 0, "{}\n{}", created.out, created.err);
     assert!(created.out.contains("only the source distribution is published"), "{}", created.out);
     wait_for("the tag is listed", || (files(&server).len() == 1).then_some(()));
+}
+
+#[test]
+fn other_files_of_a_version_are_replaced_with_it_and_by_tags_only_on_request() {
+    let server = server("PollInterval = 1h");
+    let repository = Repository::new();
+    let setup = "from setuptools import setup\nsetup(name='tested-package', version='3.0', py_modules=[])\n";
+    repository.write("setup.py", setup);
+    repository.commit();
+    let create = format!("create git-builder --source=py --name=tested-package --url={}", repository.url());
+    let created = server.rspm(&create);
+    assert_eq!(created.code, 0, "{}\n{}", created.out, created.err);
+    assert_eq!(files(&server).len(), 2);
+    // The wheel has the code of the first commit.
+    repository.write(
+        "setup.py",
+        &format!("import sys\nif 'bdist_wheel' in sys.argv: sys.exit('no wheel')\n{setup}"),
+    );
+    repository.commit();
+    let run = server.rspm("run git-builder --source=py --name=tested-package");
+    assert_eq!(run.code, 0, "{}\n{}", run.out, run.err);
+    let listed = files(&server);
+    assert!(listed.len() == 1 && listed[0].ends_with("-3.0.tar.gz"), "{listed:?}");
+
+    server.rspm_stdout("create source --name=tags --type=git-python");
+    let url = repository.url();
+    repository.git(&["tag", "v3.0"]);
+    let created = server.rspm(&format!(
+        "create git-builder --source=tags --name=tested-package --build-trigger=tags --url={url}"
+    ));
+    assert_eq!(created.code, 0, "{}\n{}", created.out, created.err);
+    repository.write("setup.py", setup);
+    repository.commit();
+    repository.git(&["tag", "again-3.0"]);
+    let refused = server.rspm("run git-builder --source=tags --name=tested-package");
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    let way_out = "rspm rerun git-builder --source=tags --name=tested-package --tag=again-3.0 --replace";
+    assert!(refused.err.contains(way_out), "{}", refused.err);
 }

@@ -201,6 +201,11 @@ fn credentials_decide_and_unread_bodies_do_not_hide_the_answer() {
         assert!(answer.text().starts_with(words), "{path}: {}", answer.text());
         assert_eq!(answer.text().lines().count(), 1, "one line");
     }
+    let refused = server.json("audit list --outcome=refused");
+    let objects: Vec<&str> =
+        refused.as_array().expect("a list").iter().filter_map(|row| row["object"].as_str()).collect();
+    assert_eq!(objects.len(), 3, "each 403: {refused}");
+    assert!(objects.iter().all(|object| object.starts_with("POST /upload/pypi/")), "{refused}");
     assert_eq!(transaction_or_zero(&server), 0);
     let other_site = http::request(
         "POST",
@@ -268,6 +273,46 @@ fn a_client_that_expects_100_sends_no_body_to_a_refusal() {
     stream.write_all(&body).expect("sent");
     assert_eq!(http::read(&mut stream, "POST").status, 401);
     assert_eq!(transaction(&server, "team"), before);
+}
+
+/// Begins an upload; returns when the server has checked its head and reads the body.
+fn begin(server: &Server, token: &str, body: &[u8]) -> std::net::TcpStream {
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nHost: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\
+         Authorization: {}\r\nConnection: close\r\n\r\n",
+        server.host(),
+        content_type(),
+        body.len(),
+        authorization(token)
+    );
+    let mut stream = http::connect(server.host());
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut line = [0; 25];
+    stream.read_exact(&mut line).expect("an interim response");
+    assert_eq!(String::from_utf8_lossy(&line), "HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+#[test]
+fn token_and_source_are_checked_again_when_the_body_is_received() {
+    let (server, token) = start();
+    let body = Form::wheel(&Package::new("one", "1.0")).encode();
+    let revoked = publisher(&server);
+    let mut stream = begin(&server, &revoked, &body);
+    server.rspm_stdout(&format!("revoke token --token={revoked}"));
+    stream.write_all(&body).expect("sent");
+    let answer = http::read(&mut stream, "POST");
+    assert_eq!(answer.status, 401, "{}", answer.text());
+
+    // Another source gets the name.
+    let mut stream = begin(&server, &token, &body);
+    server.rspm_stdout("edit source --name=team --new-name=old");
+    server.rspm_stdout("create source --name=team --type=local-python");
+    stream.write_all(&body).expect("sent");
+    let answer = http::read(&mut stream, "POST");
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    assert_eq!(transaction_or_zero(&server), 0);
+    assert_eq!(send(&server, "/upload/pypi/old", Some(&token), &body).status, 200);
 }
 
 #[test]

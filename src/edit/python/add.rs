@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::selection::{self, EditedSource};
+use crate::catalog::{Catalog, Source};
 use crate::db::python_file::{self, ListedFile};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{Conn, DbError};
@@ -12,7 +13,7 @@ use crate::edit::{Actor, AddStatus, EditResult, OnExisting, Upload, Uploads, pub
 use crate::model::change::Counts;
 use crate::model::digest::Sha256;
 use crate::model::file_change::{FileChange, NewPythonFile};
-use crate::model::ids::{PackageId, Seq, TxId};
+use crate::model::ids::{PackageId, Seq, TreeId, TxId};
 use crate::model::language::Language;
 use crate::model::source::Supply;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
@@ -35,15 +36,7 @@ pub async fn add(
     let now = (uploads.state.clock)();
     let catalog = uploads.state.catalog.get();
     let source = find::source(&catalog, source)?;
-    require_language(source, Language::Python)?;
-    if source.kind.supply() == Supply::Builds {
-        return Err(RepoError::Invalid(format!(
-            "the packages of '{}' are built from git; add a builder with rspm create git-builder, or the package to a \
-             local source",
-            source.name
-        )));
-    }
-    let tree = local_tree(&catalog, source)?;
+    let tree = upload_tree(&catalog, source)?;
     let staged = uploads.get(ids, now)?;
     if let Some(other) = staged.iter().find(|staged| staged.python.is_none()) {
         return Err(RepoError::Invalid(format!(
@@ -53,14 +46,31 @@ pub async fn add(
     }
     let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
     let publish = Publish { subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
-    let transaction = AddTransaction { source, existing, publish };
+    let transaction = AddTransaction { source, existing, replaces_versions: false, publish };
     let input = staged.clone();
     let (tx, outcomes) = apply_edit(&uploads.state, move |c| transaction.write(c, &input)).await??;
     uploads.remove(ids);
     Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
 }
 
-/// Adds the files of a build to a source built from git. Calls `finish` in the same write, with the transaction and the
+/// Returns the tree of a source to which Python packages can be uploaded.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a source of another type.
+pub(super) fn upload_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, RepoError> {
+    require_language(source, Language::Python)?;
+    if source.kind.supply() == Supply::Builds {
+        return Err(RepoError::Invalid(format!(
+            "the packages of '{}' are built from git; add a builder with rspm create git-builder, or the package to a \
+             local source",
+            source.name
+        )));
+    }
+    local_tree(catalog, source)
+}
+
+/// Adds the files of a build to a source built from git. With [`OnExisting::Replace`], other files of the same version are
+/// no longer listed: they were built from another commit. Calls `finish` in the same write, with the transaction and the
 /// status of the files; an error of `finish` rolls the write back. As with [`add`], an error changes nothing.
 ///
 /// # Errors
@@ -89,8 +99,9 @@ where
     let ids: Vec<u64> = files.iter().map(|file| file.id).collect();
     let staged = uploads.get(&ids, now)?;
     let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
-    let publish = Publish { comment, ..publish(TxKind::Add, now, actor) };
-    let transaction = AddTransaction { source, existing, publish };
+    let publish = Publish { comment, subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
+    let replaces_versions = existing == OnExisting::Replace;
+    let transaction = AddTransaction { source, existing, replaces_versions, publish };
     let result = apply_edit(&uploads.state, move |c| match transaction.write(c, &staged)? {
         Ok((tx, outcomes)) => {
             let has = |status: AddStatus| outcomes.contains(&status);
@@ -112,6 +123,8 @@ where
 struct AddTransaction {
     source: EditedSource,
     existing: OnExisting,
+    /// Whether the added files replace all files of their version, those with other names too.
+    replaces_versions: bool,
     publish: Publish,
 }
 
@@ -160,6 +173,17 @@ impl AddTransaction {
                     }
                     changes.extend(file_changes);
                 }
+            }
+        }
+        if self.replaces_versions {
+            let versions: Vec<Version> =
+                staged.iter().map(|upload| Version::lenient(&upload.upload.version)).collect();
+            let is_staged = |name: &str| staged.iter().any(|upload| upload.upload.file == name);
+            for project in projects.values().filter(|project| !project.added.is_empty()) {
+                let replaced = project.files.iter().filter(|file| {
+                    !is_staged(&file.name) && versions.contains(&Version::lenient(&file.version))
+                });
+                changes.extend(replaced.map(|file| FileChange::EndLife(file.key.clone())));
             }
         }
         // Rows are written after all files are planned, so that a refusal changes nothing.

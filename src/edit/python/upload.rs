@@ -8,10 +8,8 @@ use futures_util::stream::BoxStream;
 
 use super::{add, receive};
 use crate::catalog::Catalog;
-use crate::edit::add::{local_tree, require_language};
 use crate::edit::upload_body::{BodyHasher, UploadBody};
 use crate::edit::{Actor, AddStatus, OnExisting, Upload, UploadKind, Uploads};
-use crate::model::language::Language;
 use crate::python::file_name::FileName;
 use crate::python::upload::digest::FileHasher;
 use crate::python::upload::form::UploadForm;
@@ -28,9 +26,7 @@ pub struct ReceivedFile {
 /// # Errors
 /// [`RepoError::Unknown`], and [`RepoError::Invalid`] for a source of another type.
 pub fn check_source(catalog: &Catalog, source: &str) -> Result<(), RepoError> {
-    let source = find::source(catalog, source)?;
-    require_language(source, Language::Python)?;
-    local_tree(catalog, source).map(drop)
+    add::upload_tree(catalog, find::source(catalog, source)?).map(drop)
 }
 
 /// Receives the bytes of a file, and computes their digests.

@@ -64,12 +64,13 @@ pub(in crate::http) async fn answer(
     // Also of a complete form: the connection is used for the next request only when the body has been read.
     request_body::discard_rest(form.stream);
     let (form, file) = read?;
-    // The body may have taken long: the token may be revoked now, and another source may have the name.
+    // SECURITY: an upload may take an hour: its token may be revoked, and its source may have another name since its head
+    // was checked.
     head.principal.require_valid(app)?;
     head.principal.require(&app.state.catalog.get(), access::write_source(source))?;
     let actor = admin::actor(head.principal, head.peer).await;
     let address = app.site.load().client_address(head.peer, headers);
-    let author = admin::author(head.principal, &actor, address, (app.state.clock)());
+    let author = admin::author(head.principal, &actor, address, head.received_at);
     let (app, source_name) = (Arc::clone(app), source.to_owned());
     // In a task of its own, which continues when the client disconnects: after the commit the result must still be
     // installed.

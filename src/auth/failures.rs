@@ -1,6 +1,6 @@
-//! Limits of requests with credentials that are not valid, for each client address and for each prefix of a token, so that
-//! nobody can guess tokens or overload the server with them. A valid token is never refused because of them. Also limits,
-//! for each valid token, how many of the changes that it does not permit are recorded.
+//! Limits of requests with credentials that are not valid, for each client address and for each prefix of a token, so
+//! that nobody can guess tokens or overload the server with them. A valid token is never refused because of them. Also
+//! limits, for each valid token, how many of the changes that it does not permit are recorded.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -54,8 +54,8 @@ impl Failures {
     }
 }
 
-/// A leaky bucket for each key, stored as the time at which it is empty: each failure adds an interval (the generic cell
-/// rate algorithm).
+/// A leaky bucket for each key, stored as the time at which it is empty: each failure adds an interval (the generic
+/// cell rate algorithm).
 struct Buckets<K> {
     /// In microseconds.
     interval: i64,

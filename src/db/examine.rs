@@ -21,7 +21,8 @@ impl Examination {
                 self.notes.push("the consistency rules between rows were checked".to_owned());
             }
             Err(error @ (DbError::NotADatabase { .. } | DbError::Shape { .. })) => {
-                self.problems.push(format!("the consistency rules between rows could not be checked: {error}"));
+                self.problems
+                    .push(format!("the consistency rules between rows could not be checked: {error}"));
             }
             Err(error) => return Err(error),
         }

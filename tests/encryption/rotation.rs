@@ -153,7 +153,7 @@ fn a_lost_key_is_replaced(engine: Engine) {
     let steps = |text: &str| {
         let (generate, write, rotate) = (
             "1. create a new one: rspm encrypt generate",
-            "2. write each encrypted value",
+            "2. replace each encrypted value",
             "3. make it the key",
         );
         text.contains(generate) && text.contains(write) && text.contains(rotate)
